@@ -1,0 +1,85 @@
+//! What the handlers of every transport share.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::config::Origins;
+use crate::domain::{EventFilter, EventId, Position, Timestamp};
+use crate::error::Error;
+use crate::events::{Hub, Insert, NewEvent, Relay, Subscription};
+use crate::identity::{Identity, Principal};
+use crate::store::Store;
+use crate::writer::Writer;
+
+/// The services of the whole server: a cheap clone that may go to any thread.
+#[derive(Clone)]
+pub struct Services {
+    /// Accounts and sign-in.
+    pub identity: Identity,
+    /// Where every change goes.
+    pub writer: Writer,
+    /// Who listens.
+    pub hub: Hub,
+    /// The database, for reading.
+    pub store: Store,
+    /// The time.
+    pub clock: Clock,
+    /// Who may call from a browser.
+    pub origins: Arc<Origins>,
+}
+
+/// The services as one worker has them: a cheap clone that stays on its thread.
+#[derive(Clone)]
+pub struct App {
+    services: Services,
+    relay: Rc<Relay>,
+}
+
+impl std::ops::Deref for App {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.services
+    }
+}
+
+impl App {
+    /// The services on this thread, which must be a worker's.
+    pub fn on_worker(services: Services) -> Self {
+        Self { services, relay: Rc::new(Relay::start()) }
+    }
+
+    /// Inserts an event for somebody: its id and the moment of its commit.
+    ///
+    /// # Errors
+    /// Those of [`Writer::submit`].
+    pub async fn insert(&self, principal: Principal, event: NewEvent) -> Result<(EventId, Timestamp), Error> {
+        let Principal { tenant, username, .. } = principal;
+        let inserted = self.writer.submit(Insert { tenant, username, event }).await?;
+        Ok((self.store.event_id(inserted.position), inserted.timestamp))
+    }
+
+    /// Opens somebody's stream: after the event of this id, or from the latest of every name where there is none, or
+    /// where it is not one of ours.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] where the principal's rights ended meanwhile; [`Error::ShuttingDown`].
+    pub fn subscribe(
+        &self,
+        principal: &Principal,
+        filter: EventFilter,
+        last_event_id: Option<EventId>,
+    ) -> Result<Subscription, Error> {
+        if self.hub.is_closed() {
+            return Err(Error::ShuttingDown);
+        }
+        // First the session, then the check: a change of the user after the check ends the session.
+        let session = self.hub.session(&principal.username);
+        self.identity.recheck(principal)?;
+        let after = last_event_id.and_then(|id| self.store.position_of(id)).unwrap_or(Position::START);
+        let tenant = principal.tenant.clone();
+        let clock = self.clock.clone();
+        Ok(Subscription::new(&self.hub, &self.relay, clock, session, tenant, filter, after, principal.expires_at))
+    }
+}

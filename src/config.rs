@@ -1,0 +1,344 @@
+//! Flags and environment, read and checked once.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{ArgAction, Parser, ValueEnum};
+
+use crate::domain::Secret;
+
+const DEFAULT_ADMIN_TOKEN: &str = "letmein";
+const DEFAULT_JWT_SECRET: &str = "secret";
+/// What a secret must have at least before it may guard anything but this machine.
+const MIN_SECRET_BYTES: usize = 16;
+
+/// A real-time backend in one binary: accounts, sign-in and live shared data over Server-Sent Events.
+#[derive(Parser)]
+#[command(name = "broker", version, rename_all = "snake_case", rename_all_env = "screaming_snake")]
+struct Flags {
+    /// Port for plain HTTP; 0 takes any free one.
+    #[arg(long, env = "BROKER_PORT", default_value_t = 8080)]
+    port: u16,
+    /// Port for HTTPS, with --secure.
+    #[arg(long, env = "BROKER_HTTPS_PORT", default_value_t = 443)]
+    https_port: u16,
+    /// Address to listen on [default: 127.0.0.1 with default secrets, else 0.0.0.0].
+    #[arg(long, env = "BROKER_HOST")]
+    host: Option<IpAddr>,
+    /// Origins that browsers may call from, with commas between, or *.
+    #[arg(long, env = "BROKER_ORIGIN", default_value = "*")]
+    origin: String,
+    /// Seconds that a sign-in lasts.
+    #[arg(long, env = "BROKER_JWT_EXPIRY", default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(1..=3_153_600_000))]
+    jwt_expiry: u64,
+    /// Secret that signs JWTs. Better in a file or the environment than here, where every user of the machine sees it.
+    #[arg(long, env = "BROKER_JWT_SECRET", hide_env_values = true, default_value = DEFAULT_JWT_SECRET)]
+    jwt_secret: String,
+    /// File with the secret that signs JWTs.
+    #[arg(long, env = "BROKER_JWT_SECRET_FILE")]
+    jwt_secret_file: Option<PathBuf>,
+    /// Serve HTTPS instead of plain HTTP.
+    #[arg(long, env = "BROKER_SECURE", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    secure: bool,
+    /// With --secure: get and renew the certificate by ACME.
+    #[arg(long, env = "BROKER_AUTO_CERT", default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    auto_cert: bool,
+    /// With --auto_cert=false: the private key, PEM.
+    #[arg(long, env = "BROKER_KEY_PATH", default_value = "certs/private_key.pem")]
+    key_path: PathBuf,
+    /// With --auto_cert=false: the certificate chain, PEM.
+    #[arg(long, env = "BROKER_CERT_PATH", default_value = "certs/chain.pem")]
+    cert_path: PathBuf,
+    /// Directory where ACME keeps its account and certificates.
+    #[arg(long, env = "BROKER_CERTS", default_value = "certs")]
+    certs: PathBuf,
+    /// Directory of the database.
+    #[arg(long, env = "BROKER_DB", default_value = "db")]
+    db: PathBuf,
+    /// Domain name of the certificate.
+    #[arg(long, env = "BROKER_DOMAIN", default_value = "localhost")]
+    domain: String,
+    /// ACME directory URL [default: Let's Encrypt].
+    #[arg(long, env = "BROKER_ACME_DIRECTORY", default_value = rustls_acme::acme::LETS_ENCRYPT_PRODUCTION_DIRECTORY)]
+    acme_directory: String,
+    /// PEM file with the root certificate of the ACME server itself, where it is not a public one.
+    #[arg(long, env = "BROKER_ACME_CA")]
+    acme_ca: Option<PathBuf>,
+    /// Token of the admin endpoints. Better in a file or the environment than here.
+    #[arg(long, env = "BROKER_ADMIN_TOKEN", hide_env_values = true, default_value = DEFAULT_ADMIN_TOKEN)]
+    admin_token: String,
+    /// File with the token of the admin endpoints.
+    #[arg(long, env = "BROKER_ADMIN_TOKEN_FILE")]
+    admin_token_file: Option<PathBuf>,
+    /// Refuse passwords that zxcvbn scores below 3.
+    #[arg(long, env = "BROKER_PASSWORD_CHECKER", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    password_checker: bool,
+    /// Seconds that a password reset code lasts.
+    #[arg(long, env = "BROKER_TOTP_DURATION", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    totp_duration: u64,
+    /// NTP servers, host or host:port with commas between; empty trusts the local clock.
+    #[arg(long, env = "BROKER_NTP_SERVERS", default_value = "time.cloudflare.com,time.google.com,pool.ntp.org")]
+    ntp_servers: String,
+    /// Form of the log.
+    #[arg(long, env = "BROKER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// What is logged: error, warn, info, debug or trace, or a filter such as broker=debug.
+    #[arg(long, env = "BROKER_LOG", default_value = "info")]
+    log: String,
+}
+
+/// The form of a line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What the server is to do. Every value has been checked, against the others too.
+#[derive(Debug)]
+pub struct Config {
+    /// The address to listen on.
+    pub host: IpAddr,
+    /// How to listen.
+    pub listen: Listen,
+    /// Who may call from a browser.
+    pub origins: Origins,
+    /// How long a sign-in lasts.
+    pub jwt_expiry: Duration,
+    /// Signs JWTs.
+    pub jwt_secret: Secret,
+    /// Opens the admin endpoints.
+    pub admin_token: Secret,
+    /// The directory of the database.
+    pub db: PathBuf,
+    /// Whether weak passwords are refused.
+    pub password_checker: bool,
+    /// How long a reset code lasts.
+    pub totp_duration: Duration,
+    /// Whose time is believed; nobody's but the local clock's where empty.
+    pub ntp_servers: Vec<String>,
+    /// The form of the log.
+    pub log_format: LogFormat,
+    /// What is logged.
+    pub log: String,
+    /// Whether a secret is the published default, or too short to be one.
+    pub weak_secrets: bool,
+}
+
+/// How the server is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// Plain HTTP on a port.
+    Http(u16),
+    /// HTTPS on a port.
+    Https(u16, Certificate),
+}
+
+/// Where the certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    /// From files, which are read again when they change.
+    Files {
+        /// The private key, PEM.
+        key: PathBuf,
+        /// The chain, PEM, the server's own first.
+        chain: PathBuf,
+    },
+    /// From a certificate authority that speaks ACME (RFC 8555).
+    Acme {
+        /// The name to certify.
+        domain: String,
+        /// Where the authority's directory is.
+        directory: String,
+        /// The root of the authority's own certificate, where it is not a public one.
+        ca: Option<PathBuf>,
+        /// Where account and certificates are kept.
+        cache: PathBuf,
+    },
+}
+
+/// Who may call from a browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origins {
+    /// Everybody: `*`.
+    Any,
+    /// These, compared as the browser writes them.
+    Only(Vec<String>),
+}
+
+impl Config {
+    /// Reads the command line and the environment.
+    ///
+    /// Prints help, version or a fault and ends the process where there is one: status 2 for a fault.
+    pub fn from_env() -> Self {
+        Self::try_from(Flags::parse()).unwrap_or_else(|why| {
+            eprintln!("error: {why}");
+            std::process::exit(2)
+        })
+    }
+
+    /// Reads a command line given as words, the program's name first.
+    ///
+    /// # Errors
+    /// A sentence that says what to change.
+    pub fn from_args<I: IntoIterator<Item = T>, T: Into<std::ffi::OsString> + Clone>(args: I) -> Result<Self, String> {
+        Self::try_from(Flags::try_parse_from(args).map_err(|error| error.to_string())?)
+    }
+}
+
+impl TryFrom<Flags> for Config {
+    type Error = String;
+
+    fn try_from(flags: Flags) -> Result<Self, String> {
+        let admin_token =
+            secret("admin_token", flags.admin_token, DEFAULT_ADMIN_TOKEN, flags.admin_token_file.as_deref())?;
+        let jwt_secret = secret("jwt_secret", flags.jwt_secret, DEFAULT_JWT_SECRET, flags.jwt_secret_file.as_deref())?;
+
+        let weak: Vec<_> =
+            [("admin_token", &admin_token, DEFAULT_ADMIN_TOKEN), ("jwt_secret", &jwt_secret, DEFAULT_JWT_SECRET)]
+                .into_iter()
+                .filter(|(_, secret, default)| {
+                    secret.expose().len() < MIN_SECRET_BYTES || secret.matches(default.as_bytes())
+                })
+                .map(|(name, ..)| name)
+                .collect();
+        let weak_secrets = !weak.is_empty();
+        let host = flags.host.unwrap_or(if weak_secrets { IpAddr::from([127, 0, 0, 1]) } else { IpAddr::from([0; 4]) });
+        if weak_secrets && (flags.secure || !host.is_loopback()) {
+            let what = if flags.secure { "serve HTTPS".to_owned() } else { format!("listen on {host}") };
+            return Err(format!(
+                "refusing to {what} with a default or short secret: set {} to at least {MIN_SECRET_BYTES} bytes that \
+                 nobody can guess, best by {}",
+                weak.join(" and "),
+                weak.iter().map(|name| format!("--{name}_file")).collect::<Vec<_>>().join(" and "),
+            ));
+        }
+
+        let listen = match (flags.secure, flags.auto_cert) {
+            (false, _) => Listen::Http(flags.port),
+            (true, false) => {
+                Listen::Https(flags.https_port, Certificate::Files { key: flags.key_path, chain: flags.cert_path })
+            }
+            (true, true) => Listen::Https(
+                flags.https_port,
+                Certificate::Acme {
+                    domain: flags.domain,
+                    directory: flags.acme_directory,
+                    ca: flags.acme_ca,
+                    cache: flags.certs,
+                },
+            ),
+        };
+
+        Ok(Self {
+            host,
+            listen,
+            origins: origins(&flags.origin)?,
+            jwt_expiry: Duration::from_secs(flags.jwt_expiry),
+            jwt_secret,
+            admin_token,
+            db: flags.db,
+            password_checker: flags.password_checker,
+            totp_duration: Duration::from_secs(flags.totp_duration),
+            ntp_servers: list(&flags.ntp_servers),
+            log_format: flags.log_format,
+            log: flags.log,
+            weak_secrets,
+        })
+    }
+}
+
+/// A secret from its file or its flag, not from both.
+fn secret(name: &str, value: String, default: &str, file: Option<&Path>) -> Result<Secret, String> {
+    let secret = match file {
+        None => value,
+        Some(_) if value != default => return Err(format!("set {name} or {name}_file, not both")),
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| format!("cannot read {name}_file {}: {error}", path.display()))?;
+            // Editors and `echo` end a file with a line break that is no part of the secret.
+            text.trim_end_matches(['\r', '\n']).to_owned()
+        }
+    };
+    if secret.is_empty() { Err(format!("{name} is empty")) } else { Ok(Secret::new(secret)) }
+}
+
+fn list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+fn origins(text: &str) -> Result<Origins, String> {
+    let origins = list(text);
+    if origins.iter().any(|origin| origin == "*") {
+        return Ok(Origins::Any);
+    }
+    for origin in &origins {
+        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        if host.is_none_or(|host| host.is_empty() || host.contains('/')) {
+            return Err(format!(
+                "origin {origin:?} is not like https://example.com (no path, no slash at the end), nor *"
+            ));
+        }
+    }
+    if origins.is_empty() {
+        Err("origin is empty; * allows every origin".to_owned())
+    } else {
+        Ok(Origins::Only(origins))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(args: &[&str]) -> Result<Config, String> {
+        Config::from_args(std::iter::once("broker").chain(args.iter().copied()))
+    }
+
+    const STRONG: [&str; 2] = ["--admin_token=0123456789abcdef", "--jwt_secret=0123456789abcdef"];
+
+    #[test]
+    fn with_default_secrets_only_this_machine_is_served() {
+        let config = config(&[]).unwrap();
+        assert_eq!((config.host.to_string().as_str(), config.listen), ("127.0.0.1", Listen::Http(8080)));
+    }
+
+    #[test]
+    fn default_or_short_secrets_are_refused_beyond_this_machine_with_what_to_set() {
+        for args in
+            [&["--host=0.0.0.0"][..], &["--secure=true"], &["--host", "0.0.0.0", "--jwt_secret=0123456789abcdef"]]
+        {
+            assert!(config(args).unwrap_err().contains("--admin_token_file"), "{args:?}");
+        }
+        assert_eq!(config(&STRONG).unwrap().host.to_string(), "0.0.0.0");
+    }
+
+    #[test]
+    fn a_flag_takes_its_value_with_a_space_or_an_equals_sign() {
+        for args in [&["--password_checker", "true"][..], &["--password_checker=true"], &["--password_checker"]] {
+            assert!(config(args).unwrap().password_checker, "{args:?}");
+        }
+        assert!(!config(&["--password_checker=false"]).unwrap().password_checker);
+    }
+
+    #[test]
+    fn a_secret_comes_from_its_file_without_the_line_break_but_not_from_two_places() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "0123456789abcdef\n").unwrap();
+        let flag = format!("--jwt_secret_file={}", file.path().display());
+        assert_eq!(config(&[&flag]).unwrap().jwt_secret.expose(), b"0123456789abcdef");
+        assert!(config(&[&flag, "--jwt_secret=x"]).unwrap_err().contains("not both"));
+    }
+
+    #[test]
+    fn a_bad_value_is_told() {
+        for args in
+            [&["--port=x"][..], &["--nonsense=1"], &["--jwt_expiry=0"], &["--origin=example.com"], &["--secure=maybe"]]
+        {
+            assert!(config(args).is_err(), "{args:?}");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+use super::{EventName, Payload, Position, TenantName, Timestamp, Username};
+
+/// The largest event, name and data together, in bytes of UTF-8 without white space between tokens.
+///
+/// With its key and header it stays below 128 KiB, above which sled keeps values in files that it never syncs.
+pub const MAX_EVENT_BYTES: usize = 100 * 1024;
+
+/// An event that was committed: it is on disk and has its place in the order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its place in the order of all events.
+    pub position: Position,
+    /// Whose users see it.
+    pub tenant: TenantName,
+    /// What it is called.
+    pub name: EventName,
+    /// Who inserted it.
+    pub username: Username,
+    /// When it was committed.
+    pub timestamp: Timestamp,
+    /// What was inserted.
+    pub data: Payload,
+}

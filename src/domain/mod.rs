@@ -1,0 +1,23 @@
+//! Parsed values without I/O. A value of one of these types has been checked: the core takes nothing else.
+
+mod email;
+mod event;
+mod filter;
+mod name;
+mod payload;
+mod position;
+mod scope;
+mod secret;
+mod time;
+mod user;
+
+pub use email::Email;
+pub use event::{Event, MAX_EVENT_BYTES};
+pub use filter::{EventFilter, Pattern};
+pub use name::{EventName, MAX_NAME_BYTES, TenantName, Username};
+pub use payload::{MAX_DEPTH, Payload, PayloadError};
+pub use position::{DatabaseId, EventId, Position};
+pub use scope::Scope;
+pub use secret::{MAX_PASSWORD_BYTES, Password, PasswordHash, Secret};
+pub use time::Timestamp;
+pub use user::{Generation, MAX_USER_BYTES, ResetChallenge, User};

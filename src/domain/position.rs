@@ -1,0 +1,100 @@
+use std::fmt;
+
+/// A place in the one order of all events. The first event has position 1; 0 is "before everything".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(u64);
+
+impl Position {
+    /// Before the first event: where a new subscriber stands.
+    pub const START: Self = Self(0);
+
+    /// The position with this number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number of events up to here.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The place after this one.
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// Six digits drawn when a database is made, so that an id of another database is not taken for one of this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DatabaseId(u32);
+
+impl DatabaseId {
+    const MODULUS: u32 = 1_000_000;
+
+    /// Reduces any number to six digits.
+    pub const fn new(number: u32) -> Self {
+        Self(number % Self::MODULUS)
+    }
+
+    /// The number, below a million.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// What a subscriber sees in `id:` and sends back in `Last-Event-ID`: 16 digits of position and 6 of database.
+///
+/// Fixed width, so that ids increase as text just as they do as numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventId {
+    /// Where the event stands.
+    pub position: Position,
+    /// Whose event it is.
+    pub database: DatabaseId,
+}
+
+impl EventId {
+    const POSITION_DIGITS: usize = 16;
+    const DIGITS: usize = 22;
+
+    /// Reads an id; `None` for anything that this server cannot have written.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() != Self::DIGITS || !text.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        let (position, database) = text.split_at(Self::POSITION_DIGITS);
+        Some(Self {
+            position: Position::new(position.parse().ok()?),
+            database: DatabaseId::new(database.parse().ok()?),
+        })
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016}{:06}", self.position.get(), self.database.get())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_reads_back_as_it_was_written_and_grows_as_text_too() {
+        let database = DatabaseId::new(42);
+        let ids: Vec<_> = [1, 9, 10, 999_999, 1_000_000_000]
+            .map(|n| EventId { position: Position::new(n), database }.to_string())
+            .into();
+        assert!(ids.is_sorted());
+        assert_eq!(EventId::parse(&ids[2]).unwrap().position, Position::new(10));
+        assert_eq!(EventId::parse(&ids[2]).unwrap().database, database);
+    }
+
+    #[test]
+    fn what_is_no_id_is_not_read_as_one() {
+        for bad in ["", "5", "-000000000000005000042", "00000000000000050000421", "000000000000000500004x"] {
+            assert!(EventId::parse(bad).is_none(), "{bad}");
+        }
+    }
+}

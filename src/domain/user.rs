@@ -1,0 +1,73 @@
+use uuid::Uuid;
+
+use super::{Email, PasswordHash, Payload, Scope, Secret, TenantName, Timestamp, Username};
+
+/// The largest user, all that is kept of it together, in bytes; the limit of sled's values again.
+pub const MAX_USER_BYTES: usize = 100 * 1024;
+
+/// Drawn anew whenever every earlier token of a user must die: a token carries the generation that it was issued in.
+///
+/// Random rather than counted, so that a user who is created anew in an emptied database has none of the old tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Generation(pub u64);
+
+/// Everything that is known of a user.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Never changes.
+    pub id: Uuid,
+    /// Never changes; the key.
+    pub username: Username,
+    /// Whose events this user sees.
+    pub tenant: TenantName,
+    /// Argon2id, as a PHC string.
+    pub password_hash: PasswordHash,
+    /// Tokens of another generation are dead.
+    pub generation: Generation,
+    /// For the application; Broker sends no mail.
+    pub email: Option<Email>,
+    /// `None` where they were never set.
+    pub scopes: Option<Vec<Scope>>,
+    /// Anything the application keeps of a user.
+    pub data: Option<Payload>,
+    /// Whether signing in needs a code; `None` where it was never set.
+    pub two_factor: Option<bool>,
+    /// Whether every door is closed to this user.
+    pub revoked: bool,
+    /// The secret of the sign-in codes, shared with the authenticator app by `create_qr`.
+    pub totp_secret: Secret,
+    /// The last RFC 6238 time step that was used to sign in; it and all before it are spent.
+    pub totp_spent_step: Option<u64>,
+    /// An outstanding permission to set a new password.
+    pub reset: Option<ResetChallenge>,
+}
+
+impl User {
+    /// The scopes, none where they were never set.
+    pub fn scopes(&self) -> &[Scope] {
+        self.scopes.as_deref().unwrap_or_default()
+    }
+
+    /// Whether signing in needs a code.
+    pub fn needs_code(&self) -> bool {
+        self.two_factor == Some(true)
+    }
+
+    /// Replaces the password. What stood on the old one dies: tokens, and an outstanding reset.
+    pub fn set_password(&mut self, hash: PasswordHash, generation: Generation) {
+        self.password_hash = hash;
+        self.generation = generation;
+        self.reset = None;
+    }
+}
+
+/// A permission to set a new password once. It has a secret of its own: who holds the authenticator cannot reset.
+#[derive(Clone, Debug)]
+pub struct ResetChallenge {
+    /// Six digits.
+    pub code: Secret,
+    /// After this it is worth nothing.
+    pub expires_at: Timestamp,
+    /// How many wrong guesses are left before it is worth nothing.
+    pub tries_left: u8,
+}

@@ -1,0 +1,180 @@
+//! Every refusal there is, with its status, its code and its sentence, in one table.
+
+use std::borrow::Cow;
+
+use crate::domain::{MAX_DEPTH, MAX_EVENT_BYTES, MAX_NAME_BYTES, MAX_PASSWORD_BYTES, MAX_USER_BYTES};
+
+/// The largest request body, in bytes. An event may come with white space and escapes that are not counted as its size.
+pub const MAX_BODY_BYTES: usize = 512 * 1024;
+
+/// Why a request is refused or could not be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The body is not JSON, lacks a field, or has one of the wrong type.
+    BodyInvalid(String),
+    /// The query string has a parameter that cannot be read.
+    QueryInvalid,
+    /// `events=` is not a list of names and prefixes.
+    FilterInvalid,
+    /// Not a name that an event may have.
+    EventNameInvalid,
+    /// `data` is nested too deep.
+    DataTooDeep,
+    /// Not a name that a user may have.
+    UsernameInvalid,
+    /// Not a name that a tenant may have.
+    TenantNameInvalid,
+    /// Empty or too long.
+    PasswordInvalid,
+    /// Malformed, or of a throw-away provider.
+    EmailInvalid,
+    /// Somebody has it.
+    UsernameTaken,
+    /// Nobody has it (admin endpoints only: elsewhere this would tell who has an account).
+    UserUnknown,
+    /// The password policy refuses, where it can with a reason.
+    PasswordWeak(Option<String>),
+    /// Not `resource:operation`.
+    ScopesInvalid,
+    /// Issuer and username do not fit into a QR code.
+    QrTooLarge,
+    /// `create_user` answers a wrong admin token with 400, as Broker 15 did.
+    AdminTokenRefused,
+    /// Everywhere else it is 401.
+    AdminTokenIncorrect,
+    /// Credentials are missing, malformed, expired, revoked or wrong. All of these look alike on purpose.
+    Unauthorized,
+    /// No such path.
+    NotFound,
+    /// The path exists, the method does not.
+    MethodNotAllowed,
+    /// The body did not arrive in time.
+    RequestTimeout,
+    /// The body is too large.
+    BodyTooLarge,
+    /// The event is too large.
+    EventTooLarge,
+    /// The user's record is too large.
+    UserTooLarge,
+    /// Wait so many seconds.
+    TooManyAttempts(u64),
+    /// A queue is full.
+    Overloaded,
+    /// There is no room on the disk.
+    StorageFull,
+    /// The database failed; the words are for the log only.
+    Storage(String),
+    /// The server is going down.
+    ShuttingDown,
+    /// A fault of ours; the words are for the log only.
+    Internal(String),
+}
+
+impl Error {
+    /// Status, code and sentence of each.
+    fn row(&self) -> (u16, &'static str, Cow<'static, str>) {
+        let text = |sentence: &'static str| Cow::Borrowed(sentence);
+        match self {
+            Self::BodyInvalid(why) => (400, "body_invalid", format!("the body is not as expected: {why}").into()),
+            Self::QueryInvalid => (400, "query_invalid", text("the query string is not as expected")),
+            Self::FilterInvalid => (
+                400,
+                "filter_invalid",
+                text("events is not a list of names, or prefixes ended by *, with commas between"),
+            ),
+            Self::EventNameInvalid => (
+                400,
+                "event_name_invalid",
+                format!(
+                    "event must be 1 to {MAX_NAME_BYTES} bytes without control characters, line breaks, \
+                     \"data:\", \"event:\", \"id:\" or \"retry:\""
+                )
+                .into(),
+            ),
+            Self::DataTooDeep => {
+                (400, "data_too_deep", format!("data is nested deeper than {MAX_DEPTH} levels").into())
+            }
+            Self::UsernameInvalid => (
+                400,
+                "username_invalid",
+                format!("username must be 1 to {MAX_NAME_BYTES} bytes without control characters or a colon").into(),
+            ),
+            Self::TenantNameInvalid => (
+                400,
+                "tenant_name_invalid",
+                format!("tenant_name must be 1 to {MAX_NAME_BYTES} bytes without control characters").into(),
+            ),
+            Self::PasswordInvalid => {
+                (400, "password_invalid", format!("password must be 1 to {MAX_PASSWORD_BYTES} bytes").into())
+            }
+            Self::EmailInvalid => (400, "email_invalid", text("email is invalid")),
+            Self::UsernameTaken => (400, "username_taken", text("username already taken")),
+            Self::UserUnknown => (400, "user_unknown", text("there is no user of this name")),
+            Self::PasswordWeak(None) => (400, "password_weak", text("password is too weak")),
+            Self::PasswordWeak(Some(why)) => {
+                (400, "password_weak", format!("password is too weak because {why}").into())
+            }
+            Self::ScopesInvalid => (400, "scopes_invalid", text("scopes are invalid")),
+            Self::QrTooLarge => (400, "qr_too_large", text("issuer and username are too long for a QR code")),
+            Self::AdminTokenRefused => (400, "admin_token_incorrect", text("admin_token is incorrect")),
+            Self::AdminTokenIncorrect => (401, "admin_token_incorrect", text("admin_token is incorrect")),
+            Self::Unauthorized => (401, "unauthorized", text("the credentials are missing or not valid")),
+            Self::NotFound => (404, "not_found", text("there is nothing at this path")),
+            Self::MethodNotAllowed => (405, "method_not_allowed", text("this path does not take that method")),
+            Self::RequestTimeout => (408, "request_timeout", text("the body did not arrive in time")),
+            Self::BodyTooLarge => {
+                (413, "body_too_large", format!("the body is larger than {} KiB", MAX_BODY_BYTES / 1024).into())
+            }
+            Self::EventTooLarge => {
+                (413, "event_too_large", format!("the event is larger than {} KiB", MAX_EVENT_BYTES / 1024).into())
+            }
+            Self::UserTooLarge => {
+                (413, "user_too_large", format!("the user is larger than {} KiB", MAX_USER_BYTES / 1024).into())
+            }
+            Self::TooManyAttempts(_) => (429, "too_many_attempts", text("too many attempts, wait before the next")),
+            Self::Overloaded => (503, "overloaded", text("the server has more to do than it can, try again")),
+            Self::StorageFull => (503, "storage_full", text("the server's disk is full, nothing was changed")),
+            Self::ShuttingDown => (503, "shutting_down", text("the server is going down, try again")),
+            Self::Storage(_) => (500, "storage_failed", text("the server's database failed")),
+            Self::Internal(_) => (500, "internal", text("the server made a mistake")),
+        }
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.row().0
+    }
+
+    /// The stable name of the refusal, in `snake_case`.
+    pub fn code(&self) -> &'static str {
+        self.row().1
+    }
+
+    /// What a person reads.
+    pub fn sentence(&self) -> Cow<'static, str> {
+        self.row().2
+    }
+
+    /// After how many seconds another try is worth making, where one is.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::TooManyAttempts(seconds) => Some(*seconds),
+            Self::Overloaded | Self::ShuttingDown => Some(1),
+            Self::StorageFull => Some(10),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Error {
+    /// The sentence, and for a fault of the server what is known of it: this form is for logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.sentence())?;
+        match self {
+            Self::Storage(why) | Self::Internal(why) => write!(f, ": {why}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

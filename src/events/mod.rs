@@ -1,0 +1,17 @@
+//! Events on their way: from an insert to everybody who listens.
+//!
+//! [`Insert`] is the change that the writer decides; [`Hub`] takes what it committed to the listeners; a
+//! [`Subscription`] is one listener, which is nothing but a position in the order of all events.
+
+mod channel;
+mod frame;
+mod hub;
+mod insert;
+mod relay;
+mod subscription;
+
+pub use frame::Frame;
+pub use hub::{Hub, Session};
+pub use insert::{Insert, Inserted, NewEvent};
+pub use relay::Relay;
+pub use subscription::{HEARTBEAT, HEARTBEAT_EVERY, Subscription};

@@ -1,0 +1,271 @@
+use std::net::IpAddr;
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::Deserialize;
+
+use super::throttle::Attempt;
+use super::{Identity, Principal, Verified, totp};
+use crate::domain::{Password, PasswordHash, User, Username};
+use crate::error::Error;
+use crate::writer::{Batch, Change};
+
+/// Base64 with its padding or without it: clients differ.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// What somebody signs in with.
+#[derive(Deserialize)]
+pub struct Credentials {
+    username: String,
+    password: String,
+    totp: Option<String>,
+}
+
+/// A parsed `Authorization` header.
+pub enum Authorization {
+    /// A JWT (RFC 6750).
+    Bearer(String),
+    /// A name and a password (RFC 7617).
+    Basic(Username, Password),
+}
+
+impl Authorization {
+    /// Reads the header's value. The scheme's case does not matter; the password is all that follows the first colon.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] for anything else.
+    pub fn parse(header: &[u8]) -> Result<Self, Error> {
+        let header = std::str::from_utf8(header).map_err(|_| Error::Unauthorized)?;
+        let (scheme, value) = header.trim().split_once(' ').ok_or(Error::Unauthorized)?;
+        let value = value.trim_start();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Ok(Self::Bearer(value.to_owned()));
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return Err(Error::Unauthorized);
+        }
+        let decoded = BASE64.decode(value).map_err(|_| Error::Unauthorized)?;
+        let text = String::from_utf8(decoded).map_err(|_| Error::Unauthorized)?;
+        let (username, password) = text.split_once(':').ok_or(Error::Unauthorized)?;
+        Self::basic(username, password)
+    }
+
+    fn basic(username: &str, password: &str) -> Result<Self, Error> {
+        let unauthorized = |_| Error::Unauthorized;
+        Ok(Self::Basic(
+            Username::parse(username).map_err(unauthorized)?,
+            Password::parse(password.to_owned()).map_err(unauthorized)?,
+        ))
+    }
+}
+
+impl Identity {
+    /// Signs somebody in: a JWT.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`], the same and after the same time for an unknown user, a wrong password, a wrong or spent
+    /// code and a revoked user; [`Error::TooManyAttempts`]; [`Error::Overloaded`]; and, where a code was given, those of
+    /// [`crate::writer::Writer::submit`].
+    pub async fn login(&self, credentials: Credentials, from: Option<IpAddr>) -> Result<String, Error> {
+        let Credentials { username, password, totp: code } = credentials;
+        let username = Username::parse(&username).map_err(|_| Error::Unauthorized)?;
+        let password = Password::parse(password).map_err(|_| Error::Unauthorized)?;
+        let (user, attempt) = self.authenticate(&username, password, from).await?;
+        let now = self.0.clock.now();
+        if user.needs_code() {
+            let code = code.ok_or(Error::Unauthorized)?;
+            let step = totp::matching_step(&user.totp_secret, &code, now).ok_or(Error::Unauthorized)?;
+            self.0.writer.submit(SpendStep { username, step }).await?;
+        }
+        attempt.succeeded();
+        self.0.tokens.issue(&user, now, now + self.0.jwt_expiry)
+    }
+
+    /// Lets somebody in by an `Authorization` header: the one check that every door has.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] for what is expired, revoked, wrong, or Basic where the user has two-factor on, since it
+    /// cannot carry the code; [`Error::TooManyAttempts`]; [`Error::Overloaded`].
+    pub async fn principal(&self, authorization: Authorization, from: Option<IpAddr>) -> Result<Principal, Error> {
+        let (user, expires_at) = match authorization {
+            Authorization::Bearer(token) => {
+                let claimed = self.0.tokens.read(&token, self.0.clock.now())?;
+                let user = self.0.store.user(&claimed.username)?.ok_or(Error::Unauthorized)?;
+                if user.generation != claimed.generation {
+                    return Err(Error::Unauthorized);
+                }
+                (user, Some(claimed.expires_at))
+            }
+            Authorization::Basic(username, password) => (self.basic(&username, password, from).await?, None),
+        };
+        let principal = Principal {
+            username: user.username.clone(),
+            tenant: user.tenant.clone(),
+            scopes: user.scopes().to_vec(),
+            expires_at,
+            generation: user.generation,
+        };
+        admit(&principal, &user)?;
+        Ok(principal)
+    }
+
+    /// Whether a principal would still be let in: for who keeps the door open longer than one request.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`].
+    pub fn recheck(&self, principal: &Principal) -> Result<(), Error> {
+        let user = self.0.store.user(&principal.username)?.ok_or(Error::Unauthorized)?;
+        admit(principal, &user)
+    }
+
+    /// What a service may know of somebody, in a form that it can check without asking again.
+    ///
+    /// # Errors
+    /// [`Error::Internal`].
+    pub fn verify(&self, principal: &Principal) -> Result<Verified, Error> {
+        let expiry = principal.expires_at.unwrap_or_else(|| self.0.clock.now() + self.0.jwt_expiry);
+        self.0.root.mint(&principal.username, &principal.scopes, expiry.as_secs())
+    }
+
+    /// The user of this name and password.
+    async fn authenticate(
+        &self,
+        username: &Username,
+        password: Password,
+        from: Option<IpAddr>,
+    ) -> Result<(User, Attempt), Error> {
+        let attempt = self.0.throttle.account(username, from)?;
+        let user = self.0.store.user(username)?;
+        let kept = user.as_ref().map(|user| user.password_hash.clone());
+        let verdict = self.0.passwords.verify(password, kept.clone()).await?;
+        if !verdict.matches {
+            return Err(Error::Unauthorized);
+        }
+        if let (Some(from), Some(to)) = (kept, verdict.rehashed) {
+            let username = username.clone();
+            if let Err(error) = self.0.writer.submit(Rehash { username, from, to }).await {
+                tracing::warn!(%error, "a weak password hash stays until the next sign-in");
+            }
+        }
+        // As it is now: the hash took its time, and a revocation must not be overtaken by it.
+        let before = user.ok_or(Error::Unauthorized)?;
+        let user = self.0.store.user(username)?.ok_or(Error::Unauthorized)?;
+        if user.revoked || user.generation != before.generation {
+            return Err(Error::Unauthorized);
+        }
+        Ok((user, attempt))
+    }
+
+    /// The user of a Basic header. The same credentials are not hashed again for a while.
+    async fn basic(&self, username: &Username, password: Password, from: Option<IpAddr>) -> Result<User, Error> {
+        if let Some(user) = self.0.store.user(username)?
+            && self.0.basic.contains_key(&self.fingerprint(username, &password, &user.password_hash))
+        {
+            return Ok(user);
+        }
+        let (user, attempt) = self.authenticate(username, password.clone(), from).await?;
+        attempt.succeeded();
+        // With the hash in it, so that a new password makes the old one's fingerprint worthless.
+        self.0.basic.insert(self.fingerprint(username, &password, &user.password_hash), ());
+        Ok(user)
+    }
+
+    fn fingerprint(&self, username: &Username, password: &Password, hash: &PasswordHash) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.0.basic_key);
+        for part in [username.as_str().as_bytes(), password.expose(), hash.expose().as_bytes()] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let mut fingerprint = [0; 32];
+        // HMAC-SHA-256 is 32 bytes.
+        fingerprint.copy_from_slice(context.sign().as_ref());
+        fingerprint
+    }
+}
+
+/// The rules of every door.
+fn admit(principal: &Principal, user: &User) -> Result<(), Error> {
+    let by_password = principal.expires_at.is_none();
+    let same = user.generation == principal.generation && user.tenant == principal.tenant;
+    if !same || user.revoked || (by_password && user.needs_code()) {
+        return Err(Error::Unauthorized);
+    }
+    Ok(())
+}
+
+/// Marks a sign-in code's time step as used, with all before it (RFC 6238, section 5.2: once and once only).
+struct SpendStep {
+    username: Username,
+    step: u64,
+}
+
+impl Change for SpendStep {
+    type Outcome = ();
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        let mut user = batch.user(&self.username)?.ok_or(Error::Unauthorized)?;
+        if user.totp_spent_step.is_some_and(|spent| spent >= self.step) {
+            return Err(Error::Unauthorized);
+        }
+        user.totp_spent_step = Some(self.step);
+        batch.put_user(&user)
+    }
+}
+
+/// Replaces a hash by a stronger one of the same password.
+struct Rehash {
+    username: Username,
+    from: PasswordHash,
+    to: PasswordHash,
+}
+
+impl Change for Rehash {
+    type Outcome = ();
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        match batch.user(&self.username)? {
+            Some(mut user) if user.password_hash == self.from => {
+                user.password_hash = self.to;
+                batch.put_user(&user)
+            }
+            // It was changed meanwhile, and is strong then.
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(header: &str) -> Result<Authorization, Error> {
+        Authorization::parse(header.as_bytes())
+    }
+
+    #[test]
+    fn the_scheme_is_read_in_any_case() {
+        for header in ["Bearer abc", "bearer abc", "BEARER  abc"] {
+            assert!(matches!(parse(header), Ok(Authorization::Bearer(token)) if token == "abc"), "{header}");
+        }
+        assert!(matches!(parse("bAsIc dTpw"), Ok(Authorization::Basic(..))));
+    }
+
+    #[test]
+    fn the_password_is_all_that_follows_the_first_colon() {
+        // u:p:q:
+        let Ok(Authorization::Basic(username, password)) = parse("Basic dTpwOnE6") else { panic!("not read") };
+        assert_eq!((username.as_str(), password.expose()), ("u", &b"p:q:"[..]));
+    }
+
+    #[test]
+    fn a_malformed_header_is_unauthorized() {
+        for header in ["", "Bearer", "Basic", "Basic ", "Basic !!!", "Basic dQ==", "Digest x", "Basic /w=="] {
+            assert_eq!(parse(header).err(), Some(Error::Unauthorized), "{header:?}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Who somebody is: accounts, sign-in, tokens, second factors, password resets.
+//!
+//! [`Identity`] is the one door. Whoever comes through it is a [`Principal`]; what it changes goes through the writer.
+
+mod biscuit;
+mod login;
+mod password;
+mod policy;
+mod reset;
+mod throttle;
+mod token;
+mod totp;
+mod users;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+
+use crate::clock::Clock;
+use crate::domain::{Generation, Scope, Secret, TenantName, Timestamp, Username};
+use crate::error::Error;
+use crate::store::Store;
+use crate::writer::Writer;
+
+pub use biscuit::{RootKey, Verified};
+pub use login::{Authorization, Credentials};
+pub use password::PasswordPool;
+pub use policy::PasswordPolicy;
+pub use reset::NewPassword;
+pub use token::Tokens;
+pub use users::{NewUser, UserPatch};
+
+use throttle::Throttle;
+
+/// How long Basic credentials that were right need not be hashed again.
+const BASIC_REMEMBERED: Duration = Duration::from_secs(60);
+/// How many of them are remembered.
+const BASIC_REMEMBERED_COUNT: u64 = 10_000;
+
+/// Somebody who has proved who they are, just now: to be asked for as an argument by what only they may do.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    /// Who.
+    pub username: Username,
+    /// Whose events they see and insert.
+    pub tenant: TenantName,
+    /// Their rights, as they are now.
+    pub scopes: Vec<Scope>,
+    /// When the proof expires; `None` where it was a password.
+    pub expires_at: Option<Timestamp>,
+    generation: Generation,
+}
+
+/// What identity needs to know from the configuration.
+pub struct Settings {
+    /// Opens the admin endpoints.
+    pub admin_token: Secret,
+    /// Signs JWTs.
+    pub jwt_secret: Secret,
+    /// How long a sign-in lasts.
+    pub jwt_expiry: Duration,
+    /// How long a reset code lasts.
+    pub reset_expiry: Duration,
+    /// Which passwords are refused.
+    pub policy: PasswordPolicy,
+}
+
+/// The services of identity: a cheap clone.
+#[derive(Clone)]
+pub struct Identity(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    writer: Writer,
+    clock: Clock,
+    passwords: PasswordPool,
+    tokens: Tokens,
+    root: RootKey,
+    throttle: Throttle,
+    admin_token: Secret,
+    reset_expiry: Duration,
+    jwt_expiry: Duration,
+    policy: PasswordPolicy,
+    /// Fingerprints of Basic credentials that were right a moment ago.
+    basic: Cache<[u8; 32], ()>,
+    /// Without it a fingerprint in a memory dump could be guessed at.
+    basic_key: aws_lc_rs::hmac::Key,
+}
+
+impl Identity {
+    /// Puts the services together.
+    ///
+    /// # Errors
+    /// Where the operating system gives no threads for hashing.
+    pub fn new(store: Store, writer: Writer, clock: Clock, root: RootKey, settings: Settings) -> std::io::Result<Self> {
+        let Settings { admin_token, jwt_secret, jwt_expiry, reset_expiry, policy } = settings;
+        Ok(Self(Arc::new(Inner {
+            store,
+            writer,
+            clock,
+            passwords: PasswordPool::start()?,
+            tokens: Tokens::new(&jwt_secret),
+            root,
+            throttle: Throttle::new(),
+            admin_token,
+            reset_expiry,
+            jwt_expiry,
+            policy,
+            basic: Cache::builder().max_capacity(BASIC_REMEMBERED_COUNT).time_to_live(BASIC_REMEMBERED).build(),
+            basic_key: aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &crate::random::bytes::<32>()),
+        })))
+    }
+
+    /// Lets an admin in.
+    ///
+    /// # Errors
+    /// [`Error::AdminTokenIncorrect`], or [`Error::TooManyAttempts`] after too many of those from one address.
+    pub fn admin(&self, token: &Secret, from: Option<IpAddr>) -> Result<Admin, Error> {
+        let attempt = self.0.throttle.admin(from)?;
+        if !self.0.admin_token.matches(token.expose()) {
+            return Err(Error::AdminTokenIncorrect);
+        }
+        attempt.succeeded();
+        Ok(Admin(()))
+    }
+}
+
+/// Proof that the admin token was right: to be asked for as an argument by what only admins may do.
+#[derive(Debug)]
+pub struct Admin(());

@@ -1,0 +1,93 @@
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{Generation, Secret, Timestamp, User, Username};
+use crate::error::Error;
+
+const ISSUER: &str = "Broker";
+
+/// Issues and reads JWTs (RFC 7519), signed by HMAC-SHA-256.
+pub struct Tokens {
+    signing: EncodingKey,
+    verifying: DecodingKey,
+    validation: Validation,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    sub: String,
+    /// The scopes when it was issued, joined by commas; left out where there are none. Not trusted when read.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    aud: Option<String>,
+    iat: u64,
+    exp: u64,
+    /// The user's generation, in hexadecimal: a number of 64 bits would not survive JavaScript.
+    #[serde(rename = "gen")]
+    generation: String,
+}
+
+/// What a token says, once its signature was found right and its time not over. Whether the user is still of that
+/// generation is for the store to tell.
+#[derive(Debug)]
+pub struct Claimed {
+    pub username: Username,
+    pub generation: Generation,
+    pub expires_at: Timestamp,
+}
+
+impl Tokens {
+    /// Signs and verifies with a secret.
+    pub fn new(secret: &Secret) -> Self {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_issuer(&[ISSUER]);
+        validation.set_required_spec_claims(&["iss", "sub", "exp"]);
+        // Judged by our own clock, without leeway, in `read`.
+        validation.validate_exp = false;
+        // `aud` carries scopes here, not an audience.
+        validation.validate_aud = false;
+        Self {
+            signing: EncodingKey::from_secret(secret.expose()),
+            verifying: DecodingKey::from_secret(secret.expose()),
+            validation,
+        }
+    }
+
+    /// A token for a user, from now until then.
+    ///
+    /// # Errors
+    /// [`Error::Internal`], which cannot happen with a key of this kind.
+    pub fn issue(&self, user: &User, now: Timestamp, expires_at: Timestamp) -> Result<String, Error> {
+        let scopes: Vec<_> = user.scopes().iter().map(|scope| scope.as_str()).collect();
+        let claims = Claims {
+            iss: ISSUER.to_owned(),
+            sub: user.username.to_string(),
+            aud: (!scopes.is_empty()).then(|| scopes.join(",")),
+            iat: now.as_secs(),
+            exp: expires_at.as_secs(),
+            generation: format!("{:016x}", user.generation.0),
+        };
+        jsonwebtoken::encode(&Header::default(), &claims, &self.signing)
+            .map_err(|error| Error::Internal(error.to_string()))
+    }
+
+    /// Reads a token.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] for one that is malformed, expired, of another algorithm, or signed by another secret.
+    pub fn read(&self, token: &str, now: Timestamp) -> Result<Claimed, Error> {
+        let claims = jsonwebtoken::decode::<Claims>(token, &self.verifying, &self.validation)
+            .map_err(|_| Error::Unauthorized)?
+            .claims;
+        let expires_at = Timestamp::from_secs(claims.exp);
+        if expires_at <= now {
+            return Err(Error::Unauthorized);
+        }
+        let generation = u64::from_str_radix(&claims.generation, 16).map_err(|_| Error::Unauthorized)?;
+        Ok(Claimed {
+            username: Username::parse(&claims.sub).map_err(|_| Error::Unauthorized)?,
+            generation: Generation(generation),
+            expires_at,
+        })
+    }
+}

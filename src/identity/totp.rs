@@ -1,0 +1,124 @@
+//! Codes of six digits: those of an authenticator app (RFC 6238), and those of a password reset.
+
+use std::io::Cursor;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use image::{ImageFormat, Luma};
+use qrcode::QrCode;
+use totp_rs::{Builder, Totp};
+
+use crate::domain::{Secret, Timestamp, Username};
+use crate::error::Error;
+
+/// RFC 4226, section 4: 160 bits are recommended.
+const SECRET_BYTES: usize = 20;
+
+/// A fresh secret for an authenticator app.
+pub fn new_secret() -> Secret {
+    Secret::new(crate::random::bytes::<SECRET_BYTES>())
+}
+
+/// SHA-1, six digits, 30 seconds, one step of skew: what every authenticator app reads.
+fn totp(secret: &Secret) -> Totp {
+    Builder::new().with_secret(secret.expose().to_vec()).build_noncompliant()
+}
+
+/// The time step whose code this is, where it is one of now.
+pub fn matching_step(secret: &Secret, code: &str, now: Timestamp) -> Option<u64> {
+    let is_code = code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit());
+    if is_code { totp(secret).check(code, now.as_secs()) } else { None }
+}
+
+/// A code for one password reset, from a secret that is drawn for it and used for nothing else.
+pub fn reset_code() -> Secret {
+    Secret::new(totp(&new_secret()).generate(0).to_string())
+}
+
+/// What an authenticator app scans: a PNG, base64.
+///
+/// # Errors
+/// [`Error::QrTooLarge`] where issuer and username do not fit.
+pub fn qr(issuer: &str, username: &Username, secret: &Secret) -> Result<String, Error> {
+    let internal = |error: &dyn std::fmt::Display| Error::Internal(error.to_string());
+    let url = otpauth_url(issuer, username, secret);
+    let code = QrCode::new(url.as_bytes()).map_err(|_| Error::QrTooLarge)?;
+    let picture = code.render::<Luma<u8>>().min_dimensions(256, 256).build();
+    let mut png = Cursor::new(Vec::new());
+    picture.write_to(&mut png, ImageFormat::Png).map_err(|error| internal(&error))?;
+    Ok(BASE64_STANDARD.encode(png.into_inner()))
+}
+
+/// `otpauth://totp/<issuer>:<username>?secret=…&issuer=…` (Google Authenticator's "Key Uri Format").
+fn otpauth_url(issuer: &str, username: &Username, secret: &Secret) -> String {
+    let (issuer, username) = (percent_encoded(issuer), percent_encoded(username.as_str()));
+    let secret = totp_rs::Secret::from(secret.expose().to_vec()).to_base32();
+    format!("otpauth://totp/{issuer}:{username}?secret={secret}&issuer={issuer}")
+}
+
+/// RFC 3986: everything but the unreserved characters is encoded.
+fn percent_encoded(text: &str) -> String {
+    use std::fmt::Write;
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            // Writing to a string cannot fail.
+            _ => drop(write!(encoded, "%{byte:02X}")),
+        }
+        encoded
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 6238, appendix B, the SHA-1 column, its last six digits.
+    #[test]
+    fn the_codes_are_those_of_the_rfc() {
+        let secret = Secret::new("12345678901234567890");
+        for (time, code) in [
+            (59, "287082"),
+            (1_111_111_109, "081804"),
+            (1_111_111_111, "050471"),
+            (1_234_567_890, "005924"),
+            (2_000_000_000, "279037"),
+            (20_000_000_000, "353130"),
+        ] {
+            assert_eq!(matching_step(&secret, code, Timestamp::from_secs(time)), Some(time / 30), "{time}");
+        }
+    }
+
+    #[test]
+    fn a_code_holds_one_step_before_and_after_and_no_longer() {
+        let secret = Secret::new("12345678901234567890");
+        for (seconds, holds) in [(29, false), (30, true), (89, true), (90, true), (119, true), (120, false)] {
+            // The code of step 2, from 60 to 89 seconds.
+            let code = totp(&secret).generate(60).to_string();
+            assert_eq!(matching_step(&secret, &code, Timestamp::from_secs(seconds)).is_some(), holds, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn the_url_is_percent_encoded() {
+        let username = Username::parse("zoë@x y").unwrap();
+        let url = otpauth_url("A & B: c", &username, &Secret::new("12345678901234567890"));
+        assert_eq!(
+            url,
+            "otpauth://totp/A%20%26%20B%3A%20c:zo%C3%AB%40x%20y?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\
+             &issuer=A%20%26%20B%3A%20c"
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_a_qr_code_is_an_error() {
+        let username = Username::parse("u").unwrap();
+        assert_eq!(qr(&"x".repeat(3000), &username, &new_secret()), Err(Error::QrTooLarge));
+    }
+
+    #[test]
+    fn a_reset_code_is_six_digits() {
+        let code = reset_code();
+        assert!(code.expose().len() == 6 && code.expose().iter().all(u8::is_ascii_digit));
+    }
+}

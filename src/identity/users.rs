@@ -1,0 +1,287 @@
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::{Admin, Identity, totp};
+use crate::domain::{
+    Email, Generation, Password, PasswordHash, Payload, PayloadError, Scope, TenantName, User, Username,
+};
+use crate::error::Error;
+use crate::writer::{Batch, Change};
+
+/// A user to be made, as an admin sends it.
+#[derive(Deserialize)]
+pub struct NewUser {
+    username: String,
+    password: String,
+    tenant_name: String,
+    email: Option<String>,
+    data: Option<Box<RawValue>>,
+    scopes: Option<Vec<String>>,
+    two_factor: Option<bool>,
+}
+
+/// What to change of a user, as an admin sends it. What is absent stays as it is; `null` clears what may be unset.
+#[derive(Deserialize)]
+pub struct UserPatch {
+    username: String,
+    tenant_name: Option<String>,
+    password: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    email: Option<Option<String>>,
+    #[serde(default, deserialize_with = "present")]
+    data: Option<Option<Box<RawValue>>>,
+    #[serde(default, deserialize_with = "present")]
+    scopes: Option<Option<Vec<String>>>,
+    two_factor: Option<bool>,
+}
+
+/// Tells a field that is `null` from one that is absent.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// A user as an admin sees one.
+#[derive(Serialize)]
+struct UserView<'a> {
+    id: Uuid,
+    username: &'a str,
+    tenant_name: &'a str,
+    email: Option<&'a str>,
+    scopes: Option<Vec<&'a str>>,
+    data: Option<&'a RawValue>,
+    two_factor: Option<bool>,
+    revoked: bool,
+    password: &'static str,
+    totp: &'static str,
+}
+
+const HIDDEN: &str = "***";
+
+fn view(user: &User) -> Result<Box<RawValue>, Error> {
+    let unreadable =
+        |error: serde_json::Error| Error::Storage(format!("the data of user {} is damaged: {error}", user.username));
+    let data = user.data.as_ref().map(|data| serde_json::from_str(data.as_str())).transpose().map_err(unreadable)?;
+    let view = UserView {
+        id: user.id,
+        username: user.username.as_str(),
+        tenant_name: user.tenant.as_str(),
+        email: user.email.as_ref().map(Email::as_str),
+        scopes: user.scopes.as_ref().map(|scopes| scopes.iter().map(Scope::as_str).collect()),
+        data,
+        two_factor: user.two_factor,
+        revoked: user.revoked,
+        password: HIDDEN,
+        totp: HIDDEN,
+    };
+    serde_json::value::to_raw_value(&view).map_err(unreadable)
+}
+
+fn payload(data: &RawValue) -> Result<Payload, Error> {
+    Payload::from_valid_json(data.get()).map_err(|PayloadError::TooDeep| Error::DataTooDeep)
+}
+
+pub(super) fn new_generation() -> Generation {
+    Generation(u64::from_be_bytes(crate::random::bytes()))
+}
+
+impl Identity {
+    /// Makes a user.
+    ///
+    /// # Errors
+    /// In this order: [`Error::EmailInvalid`], [`Error::UsernameInvalid`], [`Error::UsernameTaken`],
+    /// [`Error::TenantNameInvalid`], [`Error::PasswordInvalid`], [`Error::PasswordWeak`], [`Error::ScopesInvalid`],
+    /// [`Error::DataTooDeep`], [`Error::UserTooLarge`], and those of [`crate::writer::Writer::submit`].
+    pub async fn create_user(&self, _: &Admin, new: NewUser) -> Result<(), Error> {
+        let email = new.email.as_deref().map(Email::parse).transpose()?;
+        let username = Username::parse(&new.username)?;
+        // For the order of the answers, and to spare the hash; the writer decides.
+        if self.0.store.user(&username)?.is_some() {
+            return Err(Error::UsernameTaken);
+        }
+        let tenant = TenantName::parse(&new.tenant_name)?;
+        let password = self.new_password(new.password, &username, email.as_ref())?;
+        let scopes = new.scopes.as_deref().map(Scope::parse_all).transpose()?;
+        let data = new.data.as_deref().map(payload).transpose()?;
+        let user = User {
+            id: Uuid::new_v4(),
+            username,
+            tenant,
+            password_hash: self.0.passwords.hash(password).await?,
+            generation: new_generation(),
+            email,
+            scopes,
+            data,
+            two_factor: new.two_factor,
+            revoked: false,
+            totp_secret: totp::new_secret(),
+            totp_spent_step: None,
+            reset: None,
+        };
+        self.0.writer.submit(CreateUser(user)).await
+    }
+
+    /// Changes a user. Their streams end where a change is to what the streams stand on.
+    ///
+    /// # Errors
+    /// [`Error::UserUnknown`], and those of [`Identity::create_user`] but for the username's.
+    pub async fn update_user(&self, _: &Admin, patch: UserPatch) -> Result<(), Error> {
+        let user = self.known_user(&patch.username)?;
+        let email = patch.email.map(|email| email.as_deref().map(Email::parse).transpose()).transpose()?;
+        let tenant = patch.tenant_name.as_deref().map(TenantName::parse).transpose()?;
+        let password_hash = match patch.password {
+            None => None,
+            Some(password) => {
+                let email = email.as_ref().unwrap_or(&user.email);
+                let password = self.new_password(password, &user.username, email.as_ref())?;
+                Some(password)
+            }
+        };
+        let scopes = patch.scopes.map(|scopes| scopes.as_deref().map(Scope::parse_all).transpose()).transpose()?;
+        let data = patch.data.map(|data| data.as_deref().map(payload).transpose()).transpose()?;
+        let password_hash = match password_hash {
+            None => None,
+            Some(password) => Some(self.0.passwords.hash(password).await?),
+        };
+        let change = UpdateUser {
+            username: user.username,
+            tenant,
+            password_hash,
+            email,
+            data,
+            scopes,
+            two_factor: patch.two_factor,
+            generation: new_generation(),
+        };
+        self.0.writer.submit(change).await
+    }
+
+    /// Shuts every door to a user and ends their streams, or opens them again. Tokens from before stay dead.
+    ///
+    /// # Errors
+    /// [`Error::UserUnknown`], and those of [`crate::writer::Writer::submit`].
+    pub async fn set_revoked(&self, _: &Admin, username: &str, revoked: bool) -> Result<(), Error> {
+        let username = Username::parse(username).map_err(|_| Error::UserUnknown)?;
+        self.0.writer.submit(SetRevoked { username, revoked, generation: new_generation() }).await
+    }
+
+    /// A user, as JSON without secrets.
+    ///
+    /// # Errors
+    /// [`Error::UserUnknown`], [`Error::Storage`].
+    pub fn get_user(&self, _: &Admin, username: &str) -> Result<Box<RawValue>, Error> {
+        view(&self.known_user(username)?)
+    }
+
+    /// Every user, by name, as [`Identity::get_user`] shows one. Reads the whole table.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn list_users(&self, _: &Admin) -> Result<Vec<Box<RawValue>>, Error> {
+        self.0.store.users().map(|user| view(&user?)).collect()
+    }
+
+    /// A picture of a user's secret for an authenticator app: PNG, base64.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] for an unknown user, as the contract has it; [`Error::QrTooLarge`].
+    pub fn create_qr(&self, _: &Admin, issuer: &str, username: &str) -> Result<String, Error> {
+        let user = self.known_user(username).map_err(unknown_is_unauthorized)?;
+        totp::qr(issuer, &user.username, &user.totp_secret)
+    }
+
+    fn known_user(&self, username: &str) -> Result<User, Error> {
+        let username = Username::parse(username).map_err(|_| Error::UserUnknown)?;
+        self.0.store.user(&username)?.ok_or(Error::UserUnknown)
+    }
+
+    /// Checks a password that somebody wants to have from now on.
+    pub(super) fn new_password(
+        &self,
+        password: String,
+        username: &Username,
+        email: Option<&Email>,
+    ) -> Result<Password, Error> {
+        let password = Password::parse(password)?;
+        let known: Vec<_> = std::iter::once(username.as_str()).chain(email.map(Email::as_str)).collect();
+        self.0.policy.check(&password, &known)?;
+        Ok(password)
+    }
+}
+
+pub(super) fn unknown_is_unauthorized(error: Error) -> Error {
+    if error == Error::UserUnknown { Error::Unauthorized } else { error }
+}
+
+struct CreateUser(User);
+
+impl Change for CreateUser {
+    type Outcome = ();
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        if batch.user(&self.0.username)?.is_some() {
+            return Err(Error::UsernameTaken);
+        }
+        batch.put_user(&self.0)
+    }
+}
+
+struct UpdateUser {
+    username: Username,
+    tenant: Option<TenantName>,
+    password_hash: Option<PasswordHash>,
+    email: Option<Option<Email>>,
+    data: Option<Option<Payload>>,
+    scopes: Option<Option<Vec<Scope>>>,
+    two_factor: Option<bool>,
+    generation: Generation,
+}
+
+impl Change for UpdateUser {
+    type Outcome = ();
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        let mut user = batch.user(&self.username)?.ok_or(Error::UserUnknown)?;
+        // Streams stand on a tenant, on a password, and on there being no second factor that was never asked for.
+        let ends_streams = self.password_hash.is_some()
+            || self.tenant.as_ref().is_some_and(|tenant| *tenant != user.tenant)
+            || (self.two_factor == Some(true) && user.two_factor != Some(true));
+        if let Some(hash) = self.password_hash {
+            user.set_password(hash, self.generation);
+        }
+        user.tenant = self.tenant.unwrap_or(user.tenant);
+        user.email = self.email.unwrap_or(user.email);
+        user.data = self.data.unwrap_or(user.data);
+        user.scopes = self.scopes.unwrap_or(user.scopes);
+        user.two_factor = self.two_factor.or(user.two_factor);
+        batch.put_user(&user)?;
+        if ends_streams {
+            batch.end_streams_of(&user.username);
+        }
+        Ok(())
+    }
+}
+
+struct SetRevoked {
+    username: Username,
+    revoked: bool,
+    generation: Generation,
+}
+
+impl Change for SetRevoked {
+    type Outcome = ();
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        let mut user = batch.user(&self.username)?.ok_or(Error::UserUnknown)?;
+        user.revoked = self.revoked;
+        if self.revoked {
+            user.generation = self.generation;
+            user.reset = None;
+        }
+        batch.put_user(&user)?;
+        if self.revoked {
+            batch.end_streams_of(&user.username);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,224 @@
+//! The only wiring: what is started, in which order, and how it ends.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix_web::HttpServer;
+use actix_web::dev::ServerHandle;
+use actix_web::rt::net::TcpStream;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+
+use crate::app::{App, Services};
+use crate::clock::Clock;
+use crate::config::{Config, Listen};
+use crate::error::Error;
+use crate::events::Hub;
+use crate::identity::{Identity, PasswordPolicy, RootKey, Settings};
+use crate::store::{OpenError, Store};
+use crate::tls::{self, TlsError, Upkeep};
+use crate::transports::http::{self, Connection};
+use crate::writer::{Failure, Writer};
+
+/// How many connections one worker takes; beyond, they wait in the backlog.
+const CONNECTIONS_PER_WORKER: usize = 100_000;
+const BACKLOG: u32 = 4096;
+/// How many threads of a worker may read from the disk at once, for streams that catch up.
+const BLOCKING_THREADS_PER_WORKER: usize = 16;
+/// How long the head of a request may take to arrive.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// How long a TLS handshake may take.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// How long a connection may wait for its next request.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How many seconds the requests in flight get to finish when the server stops.
+const STOP_WITHIN_SECS: u64 = 3;
+
+/// Why the server does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The database cannot be opened.
+    Store(OpenError),
+    /// The certificate cannot be used.
+    Tls(TlsError),
+    /// The address cannot be listened on.
+    Listen(SocketAddr, std::io::Error),
+    /// The database cannot be used.
+    Core(Error),
+    /// The operating system gives no threads.
+    Threads(std::io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(why) => why.fmt(f),
+            Self::Tls(why) => why.fmt(f),
+            Self::Listen(address, why) => write!(f, "cannot listen on {address}: {why}"),
+            Self::Core(why) => why.fmt(f),
+            Self::Threads(why) => write!(f, "cannot start threads: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A server that listens.
+pub struct Server {
+    address: SocketAddr,
+    http: actix_web::dev::Server,
+    services: Services,
+    failure: Failure,
+    background: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Opens the database, starts the writer, and listens.
+    ///
+    /// # Errors
+    /// [`StartError`], whose sentence says what is wrong.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        if config.weak_secrets {
+            tracing::warn!("admin_token or jwt_secret is the default or short: only this machine is served");
+        }
+        let (store, committer) = Store::open(&config.db).map_err(StartError::Store)?;
+        let clock = Clock::from_local();
+        let hub = Hub::new(store.clone());
+        let publisher = hub.clone();
+        let (writer, failure) = Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed))
+            .map_err(StartError::Threads)?;
+        let root = RootKey::load(&store, &writer).await.map_err(StartError::Core)?;
+        let settings = Settings {
+            admin_token: config.admin_token,
+            jwt_secret: config.jwt_secret,
+            jwt_expiry: config.jwt_expiry,
+            reset_expiry: config.totp_duration,
+            policy: if config.password_checker { PasswordPolicy::Strong } else { PasswordPolicy::Any },
+        };
+        let identity =
+            Identity::new(store.clone(), writer.clone(), clock.clone(), root, settings).map_err(StartError::Threads)?;
+        let services = Services { identity, writer, hub, store, clock: clock.clone(), origins: config.origins.into() };
+
+        let (address, scheme, http, upkeep) = listen(&config.listen, config.host, services.clone())?;
+        let mut background = vec![tokio::task::spawn_local(clock.follow(config.ntp_servers))];
+        background.extend(upkeep.map(tokio::task::spawn_local));
+        tracing::info!(
+            url = format!("{scheme}://{address}"),
+            database = %services.store.path().display(),
+            "listening"
+        );
+        Ok(Self { address, http, services, failure, background })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until SIGTERM or SIGINT, then ends the streams, finishes the requests in flight, and closes the database.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where the database failed so that nothing more can be promised; [`Error::Internal`] where the
+    /// listener ended by itself.
+    pub async fn run(self) -> Result<(), Error> {
+        let Self { http, services, mut failure, mut background, .. } = self;
+        let handle = http.handle();
+        let mut serving = tokio::task::spawn_local(http);
+        notify(NotifyState::Ready);
+        background.extend(watchdog(services.writer.clone()));
+
+        let ended = tokio::select! {
+            () = asked_to_stop() => Ok(()),
+            error = failure.reason() => {
+                tracing::error!(%error, "the database failed: stopping, so that a restart finds what is on disk");
+                Err(error)
+            }
+            ended = &mut serving => Err(Error::Internal(format!("the listener ended: {ended:?}"))),
+        };
+        notify(NotifyState::Stopping);
+        background.iter().for_each(JoinHandle::abort);
+        stop(services, handle).await;
+        ended
+    }
+}
+
+async fn stop(services: Services, handle: ServerHandle) {
+    tracing::info!("stopping");
+    // First, or the open streams would be waited for.
+    services.hub.close();
+    handle.stop(true).await;
+    services.writer.stop().await;
+    tracing::info!("stopped");
+}
+
+fn listen(
+    listen: &Listen,
+    host: std::net::IpAddr,
+    services: Services,
+) -> Result<(SocketAddr, &'static str, actix_web::dev::Server, Option<Upkeep>), StartError> {
+    let server = HttpServer::new(move || http::application(App::on_worker(services.clone())))
+        .on_connect(|io, extensions| {
+            // Plain connections are HTTP/1, whose streams end with them anyway.
+            if io.downcast_ref::<TcpStream>().is_none() {
+                extensions.insert(Connection::default());
+            }
+        })
+        .disable_signals()
+        .max_connections(CONNECTIONS_PER_WORKER)
+        .backlog(BACKLOG)
+        .worker_max_blocking_threads(BLOCKING_THREADS_PER_WORKER)
+        .client_request_timeout(HEAD_WITHIN)
+        .tls_handshake_timeout(HANDSHAKE_WITHIN)
+        .keep_alive(KEEP_ALIVE)
+        // A client that closed its side is gone; else its stream would stay until a write fails.
+        .h1_allow_half_closed(false)
+        .tcp_nodelay(true)
+        .shutdown_timeout(STOP_WITHIN_SECS);
+    let (port, scheme) = match listen {
+        Listen::Http(port) => (*port, "http"),
+        Listen::Https(port, _) => (*port, "https"),
+    };
+    let wanted = SocketAddr::new(host, port);
+    let cannot = |error| StartError::Listen(wanted, error);
+    let (server, upkeep) = match listen {
+        Listen::Http(_) => (server.bind(wanted).map_err(cannot)?, None),
+        Listen::Https(_, certificate) => {
+            let (tls, upkeep) = tls::configure(certificate).map_err(StartError::Tls)?;
+            (server.bind_rustls_0_23(wanted, tls).map_err(cannot)?, Some(upkeep))
+        }
+    };
+    let address = server.addrs().first().copied().unwrap_or(wanted);
+    Ok((address, scheme, server.run(), upkeep))
+}
+
+async fn asked_to_stop() {
+    // Without a handler the signal ends the process at once, which loses nothing either.
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Tells systemd, where it listens.
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "systemd could not be told");
+    }
+}
+
+/// Tells systemd that all is well, for as long as the writer comes round.
+fn watchdog(writer: Writer) -> Option<JoinHandle<()>> {
+    let every = sd_notify::watchdog_enabled()? / 2;
+    Some(tokio::task::spawn_local(async move {
+        while writer.ping().await.is_ok() {
+            notify(NotifyState::Watchdog);
+            tokio::time::sleep(every).await;
+        }
+    }))
+}

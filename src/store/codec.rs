@@ -1,0 +1,149 @@
+//! How values are written. A user is JSON, which an operator can read in a dump; an event, of which there are thousands
+//! a second, is a header of lengths and then its text.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::domain::{
+    Email, Event, EventName, Generation, PasswordHash, Payload, Position, ResetChallenge, Scope, Secret, TenantName,
+    Timestamp, User, Username,
+};
+
+type Decoded<T> = Result<T, &'static str>;
+
+pub fn encode_position(position: Position) -> [u8; 8] {
+    position.get().to_be_bytes()
+}
+
+pub fn decode_position(value: &[u8]) -> Decoded<Position> {
+    let bytes = value.try_into().map_err(|_| "a position has 8 bytes")?;
+    Ok(Position::new(u64::from_be_bytes(bytes)))
+}
+
+/// Timestamp (8 bytes), length of the username (2), length of the name (2), username, name, data.
+pub fn encode_event(event: &Event) -> Vec<u8> {
+    let (username, name, data) = (event.username.as_str(), event.name.as_str(), event.data.as_str());
+    let mut value = Vec::with_capacity(12 + username.len() + name.len() + data.len());
+    value.extend_from_slice(&event.timestamp.as_millis().to_be_bytes());
+    // Both names have at most 256 bytes.
+    value.extend_from_slice(&(username.len() as u16).to_be_bytes());
+    value.extend_from_slice(&(name.len() as u16).to_be_bytes());
+    value.extend_from_slice(username.as_bytes());
+    value.extend_from_slice(name.as_bytes());
+    value.extend_from_slice(data.as_bytes());
+    value
+}
+
+/// The parts of a stored event, without copying them.
+pub struct EventParts<'a> {
+    timestamp: Timestamp,
+    username: &'a str,
+    pub name: &'a str,
+    data: &'a str,
+}
+
+pub fn event_parts(value: &[u8]) -> Decoded<EventParts<'_>> {
+    const SHORT: &str = "an event is cut short";
+    let (timestamp, rest) = value.split_first_chunk::<8>().ok_or(SHORT)?;
+    let (username_len, rest) = rest.split_first_chunk::<2>().ok_or(SHORT)?;
+    let (name_len, rest) = rest.split_first_chunk::<2>().ok_or(SHORT)?;
+    let (username, rest) = rest.split_at_checked(u16::from_be_bytes(*username_len).into()).ok_or(SHORT)?;
+    let (name, data) = rest.split_at_checked(u16::from_be_bytes(*name_len).into()).ok_or(SHORT)?;
+    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| "an event is not UTF-8");
+    Ok(EventParts {
+        timestamp: Timestamp::from_millis(u64::from_be_bytes(*timestamp)),
+        username: text(username)?,
+        name: text(name)?,
+        data: text(data)?,
+    })
+}
+
+impl EventParts<'_> {
+    pub fn into_event(self, tenant: &TenantName, position: Position) -> Decoded<Event> {
+        Ok(Event {
+            position,
+            tenant: tenant.clone(),
+            name: EventName::parse(self.name).map_err(|_| "an event's name is not one")?,
+            username: Username::parse(self.username).map_err(|_| "an event's username is not one")?,
+            timestamp: self.timestamp,
+            data: Payload::from_stored(self.data),
+        })
+    }
+}
+
+/// A user as it is kept. A field that is added later must have a default.
+#[derive(Serialize, Deserialize)]
+struct StoredUser {
+    id: Uuid,
+    username: String,
+    tenant_name: String,
+    password_hash: String,
+    generation: u64,
+    email: Option<String>,
+    scopes: Option<Vec<String>>,
+    /// JSON as text, so that it comes back byte for byte.
+    data: Option<String>,
+    two_factor: Option<bool>,
+    revoked: bool,
+    /// Base64.
+    totp_secret: String,
+    totp_spent_step: Option<u64>,
+    reset: Option<StoredReset>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredReset {
+    code: String,
+    expires_at_millis: u64,
+    tries_left: u8,
+}
+
+pub fn encode_user(user: &User) -> Vec<u8> {
+    let stored = StoredUser {
+        id: user.id,
+        username: user.username.to_string(),
+        tenant_name: user.tenant.to_string(),
+        password_hash: user.password_hash.expose().to_owned(),
+        generation: user.generation.0,
+        email: user.email.as_ref().map(|email| email.as_str().to_owned()),
+        scopes: user.scopes.as_ref().map(|scopes| scopes.iter().map(ToString::to_string).collect()),
+        data: user.data.as_ref().map(ToString::to_string),
+        two_factor: user.two_factor,
+        revoked: user.revoked,
+        totp_secret: BASE64_STANDARD.encode(user.totp_secret.expose()),
+        totp_spent_step: user.totp_spent_step,
+        reset: user.reset.as_ref().map(|reset| StoredReset {
+            code: String::from_utf8_lossy(reset.code.expose()).into_owned(),
+            expires_at_millis: reset.expires_at.as_millis(),
+            tries_left: reset.tries_left,
+        }),
+    };
+    // Plain structs of strings and numbers always serialize.
+    serde_json::to_vec(&stored).unwrap_or_default()
+}
+
+pub fn decode_user(value: &[u8]) -> Decoded<User> {
+    let stored: StoredUser = serde_json::from_slice(value).map_err(|_| "a user is not the JSON that was written")?;
+    Ok(User {
+        id: stored.id,
+        username: Username::parse(&stored.username).map_err(|_| "a username is not one")?,
+        tenant: TenantName::parse(&stored.tenant_name).map_err(|_| "a tenant's name is not one")?,
+        password_hash: PasswordHash::new(stored.password_hash),
+        generation: Generation(stored.generation),
+        // The list of throw-away providers grows; an address that was good when it was given stays.
+        email: stored.email.map(Email::from_stored),
+        scopes: stored.scopes.map(|scopes| Scope::parse_all(&scopes)).transpose().map_err(|_| "a scope is not one")?,
+        data: stored.data.as_deref().map(Payload::from_stored),
+        two_factor: stored.two_factor,
+        revoked: stored.revoked,
+        totp_secret: Secret::new(BASE64_STANDARD.decode(stored.totp_secret).map_err(|_| "a secret is not base64")?),
+        totp_spent_step: stored.totp_spent_step,
+        reset: stored.reset.map(|reset| ResetChallenge {
+            code: Secret::new(reset.code),
+            expires_at: Timestamp::from_millis(reset.expires_at_millis),
+            tries_left: reset.tries_left,
+        }),
+    })
+}

@@ -1,0 +1,110 @@
+//! The embedded database: the only place that names sled.
+//!
+//! One tree holds everything, so that one batch is one atomic change. [`keys`] is its layout, [`codec`] its values,
+//! [`open`] and [`disk`] the recipe that makes sled safe, [`transaction`] the one way to write, [`replay`] the way to
+//! read events.
+
+mod codec;
+mod disk;
+mod keys;
+mod open;
+mod replay;
+mod transaction;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::domain::{DatabaseId, EventId, Position, User, Username};
+use crate::error::Error;
+
+pub use open::OpenError;
+pub use replay::Replay;
+pub use transaction::{Committer, Transaction};
+
+/// How many events of a tenant are kept in exact order beyond the latest of each name.
+pub const RETAINED_EVENTS: usize = 10_000;
+/// How many bytes of them.
+pub const RETAINED_BYTES: usize = 64 << 20;
+
+/// The database, for reading: a cheap clone. Reads never wait for the writer.
+#[derive(Clone)]
+pub struct Store {
+    tree: sled::Tree,
+    /// The last position that is on disk. Nothing after it may be shown: a crash could take it back.
+    head: Arc<AtomicU64>,
+    database: DatabaseId,
+    path: Arc<PathBuf>,
+}
+
+impl Store {
+    /// Opens the database in a directory, which is made where there is none, and gives the reader's and the writer's end.
+    ///
+    /// # Errors
+    /// [`OpenError`], whose sentence says what is wrong and what to do.
+    pub fn open(path: &Path) -> Result<(Self, Committer), OpenError> {
+        open::open(path)
+    }
+
+    /// Where the database is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The position of the last event that is on disk.
+    pub fn head(&self) -> Position {
+        Position::new(self.head.load(Ordering::Acquire))
+    }
+
+    /// The id that subscribers see for the event at a position.
+    pub fn event_id(&self, position: Position) -> EventId {
+        EventId { position, database: self.database }
+    }
+
+    /// The position in an id, where it is of this database and not from after its end.
+    pub fn position_of(&self, id: EventId) -> Option<Position> {
+        (id.database == self.database && id.position <= self.head()).then_some(id.position)
+    }
+
+    /// The user of this name.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where the database fails or the user's record is damaged.
+    pub fn user(&self, username: &Username) -> Result<Option<User>, Error> {
+        let key = keys::user(username);
+        let Some(value) = self.tree.get(&key).map_err(failed)? else { return Ok(None) };
+        codec::decode_user(&value).map(Some).map_err(|why| damaged(&key, why))
+    }
+
+    /// Every user, by name.
+    ///
+    /// # Errors
+    /// As [`Store::user`], for each.
+    pub fn users(&self) -> impl Iterator<Item = Result<User, Error>> {
+        self.tree.scan_prefix(keys::USERS).map(|row| {
+            let (key, value) = row.map_err(failed)?;
+            codec::decode_user(&value).map_err(|why| damaged(&key, why))
+        })
+    }
+
+    /// A value that the whole server has one of.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where the database fails.
+    pub fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.tree.get(keys::setting(name)).map_err(failed)?.map(|value| value.to_vec()))
+    }
+}
+
+/// What sled says of a failure, for the log.
+fn failed(error: sled::Error) -> Error {
+    Error::Storage(error.to_string())
+}
+
+/// A value that cannot be read; the key is named, so that an operator can find what was lost.
+fn damaged(key: &[u8], why: &str) -> Error {
+    Error::Storage(format!("the value at key {} is damaged: {why}", key.escape_ascii()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! Opening: the steps that sled needs around its own, each with the fault that it closes.
+
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use super::disk::{DataFile, sync_directory};
+use super::transaction::Committer;
+use super::{Store, codec, keys};
+use crate::domain::DatabaseId;
+
+/// The version of the layout that this program writes, and the newest that it reads.
+const FORMAT: u32 = 1;
+/// The names of the settings that the store itself keeps.
+const FORMAT_SETTING: &str = "format";
+const DATABASE_SETTING: &str = "database";
+pub(super) const HEAD_SETTING: &str = "head";
+
+/// sled's unit of allocation. A value over half a quarter of a segment goes to a file of its own that sled never
+/// syncs, so the segments are as large as sled allows (16 MiB), which keeps every value that we allow inside.
+pub(super) const SEGMENT_BYTES: u64 = 16 << 20;
+/// How much of the database sled keeps in memory. Its own default is a gibibyte.
+const CACHE_BYTES: u64 = 64 << 20;
+
+/// Why a database cannot be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// The directory cannot be made, read or written.
+    Directory(PathBuf, io::Error),
+    /// Another process has it.
+    InUse(PathBuf),
+    /// The files are not what was written.
+    Damaged(PathBuf, String),
+    /// A newer Broker wrote it.
+    TooNew(PathBuf, u32),
+    /// The disk is full.
+    Full(PathBuf),
+}
+
+impl std::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Directory(path, why) => write!(f, "cannot use the database directory {}: {why}", path.display()),
+            Self::InUse(path) => {
+                write!(f, "the database in {} is in use by another process; stop that one first", path.display())
+            }
+            Self::Damaged(path, why) => {
+                write!(f, "the database in {} is damaged ({why}); put it aside and restore a backup", path.display())
+            }
+            Self::TooNew(path, format) => write!(
+                f,
+                "the database in {} has format {format}, this program knows formats up to {FORMAT}; use a newer Broker",
+                path.display()
+            ),
+            Self::Full(path) => write!(f, "there is no room on the disk of the database directory {}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+pub fn open(path: &Path) -> Result<(Store, Committer), OpenError> {
+    let directory = |error: io::Error| match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::Full(path.to_owned()),
+        _ => OpenError::Directory(path.to_owned(), error),
+    };
+    // Hashes, keys and everybody's data: for the server's own user alone.
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(directory)?;
+
+    // sled locks its own file, but only after it has read and written others; and what is deleted next must not be
+    // deleted from under a running server. The lock goes when the process does, however it ends.
+    let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock")).map_err(directory)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.to_owned())),
+        Err(TryLockError::Error(error)) => return Err(directory(error)),
+    }
+    remove_unfinished(path).map_err(directory)?;
+
+    let tree = open_sled(path)?;
+    let mut data_file = DataFile::open(path).map_err(directory)?;
+    // An early answer is kinder than a server that starts and refuses everything; a full disk is no reason not to serve
+    // what is there, so it is not an error here.
+    let _ = data_file.reserve();
+    // sled syncs none of the names that it makes: without this a loss of power can take whole files.
+    sync_names(path).map_err(directory)?;
+
+    let damaged = |why: &str| OpenError::Damaged(path.to_owned(), why.to_owned());
+    let setting = |name| tree.get(keys::setting(name)).map_err(|error| damaged(&error.to_string()));
+    let number = |bytes: &[u8]| bytes.try_into().map(u32::from_be_bytes).ok();
+
+    let database = match setting(FORMAT_SETTING)? {
+        Some(bytes) => {
+            let format = number(&bytes).ok_or_else(|| damaged("its format is no number"))?;
+            if format > FORMAT {
+                return Err(OpenError::TooNew(path.to_owned(), format));
+            }
+            let bytes = setting(DATABASE_SETTING)?.ok_or_else(|| damaged("its identity is missing"))?;
+            DatabaseId::new(number(&bytes).ok_or_else(|| damaged("its identity is no number"))?)
+        }
+        // Not one key: a new database. Keys but no format: the key is lost, and who knows what else.
+        None if tree.is_empty() => {
+            let database = DatabaseId::new(u32::from_be_bytes(crate::random::bytes()));
+            let mut batch = sled::Batch::default();
+            batch.insert(keys::setting(FORMAT_SETTING), &FORMAT.to_be_bytes());
+            batch.insert(keys::setting(DATABASE_SETTING), &database.get().to_be_bytes());
+            tree.apply_batch(batch)
+                .and_then(|()| tree.flush().map(drop))
+                .map_err(|error| damaged(&error.to_string()))?;
+            data_file.sync().map_err(|error| damaged(&error.to_string()))?;
+            database
+        }
+        None => return Err(damaged("its format is missing")),
+    };
+    let head = match setting(HEAD_SETTING)? {
+        Some(bytes) => codec::decode_position(&bytes).map_err(damaged)?,
+        None => crate::domain::Position::START,
+    };
+
+    let store = Store { tree, head: Arc::new(AtomicU64::new(head.get())), database, path: Arc::new(path.to_owned()) };
+    let committer = Committer::new(store.clone(), data_file, lock);
+    Ok((store, committer))
+}
+
+/// Removes what an earlier opening left when it was killed.
+///
+/// Closes two faults: sled writes a snapshot as `snap.<lsn>.generating` and renames it; a kill between leaves a file that
+/// every later opening takes for a damaged snapshot (spacejam/sled issues 1527, 1533). And it writes `conf` in two steps
+/// before there is any data: a kill between leaves a half that it cannot read.
+fn remove_unfinished(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().ends_with(b".generating") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    let has_data = fs::metadata(path.join("db")).is_ok_and(|data| data.len() > 0);
+    if !has_data {
+        match fs::remove_file(path.join("conf")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn open_sled(path: &Path) -> Result<sled::Tree, OpenError> {
+    let config = sled::Config::new()
+        .path(path)
+        .segment_size(SEGMENT_BYTES as usize)
+        .cache_capacity(CACHE_BYTES)
+        // Its own flusher, for what it moves about by itself. Ours is the committer; `flush_async` is never used: eight
+        // at once wait for each other for ever (spacejam/sled issue 1308).
+        .flush_every_ms(Some(500));
+    // On some damage sled panics instead of failing. Nothing of ours is in the closure that a panic could leave half done.
+    let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
+    let damaged = |why: String| OpenError::Damaged(path.to_owned(), why);
+    match opened {
+        // The one tree that sled makes by itself.
+        Ok(Ok(db)) => Ok((*db).clone()),
+        Ok(Err(sled::Error::Io(error))) => Err(match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::Full(path.to_owned()),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => damaged(error.to_string()),
+            _ => OpenError::Directory(path.to_owned(), error),
+        }),
+        Ok(Err(error)) => Err(damaged(error.to_string())),
+        Err(_) => Err(damaged("its files contradict each other".to_owned())),
+    }
+}
+
+/// Makes the names of all files durable, and the content of those that sled writes without syncing.
+fn sync_names(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            File::open(entry.path())?.sync_all()?;
+        }
+    }
+    sync_directory(&path.join("blobs"))?;
+    sync_directory(path)?;
+    match path.canonicalize()?.parent() {
+        Some(parent) => sync_directory(parent),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,226 @@
+//! The one way to write: changes are decided against a [`Transaction`], which is committed whole.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::atomic::Ordering;
+
+use super::disk::DataFile;
+use super::open::HEAD_SETTING;
+use super::{RETAINED_BYTES, RETAINED_EVENTS, Store, codec, damaged, failed, keys};
+use crate::domain::{Event, EventName, MAX_USER_BYTES, Payload, Position, TenantName, Timestamp, User, Username};
+use crate::error::Error;
+
+/// How much one commit may write; the room for it has been set aside on the disk before.
+pub const MAX_COMMIT_BYTES: usize = 2 << 20;
+/// By how many events a tenant's tail may outgrow its bounds before it is cut: the floor is then written once for many.
+const TAIL_SLACK: usize = 64;
+
+/// The writer's end of the store. There is one, and it does not clone: two writers would be two orders.
+pub struct Committer {
+    store: Store,
+    data_file: DataFile,
+    tails: HashMap<TenantName, Tail>,
+    /// Held for as long as the database is open.
+    _lock: File,
+}
+
+/// The events of one tenant that are kept beyond the latest of each name: those after the floor.
+#[derive(Clone, Copy)]
+struct Tail {
+    floor: Position,
+    events: usize,
+    bytes: usize,
+}
+
+impl Committer {
+    pub(super) fn new(store: Store, data_file: DataFile, lock: File) -> Self {
+        Self { store, data_file, tails: HashMap::new(), _lock: lock }
+    }
+
+    /// Starts a transaction at a moment, which every event in it gets as its timestamp.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`] where the disk has no room for another commit.
+    pub fn begin(&mut self, now: Timestamp) -> Result<Transaction<'_>, Error> {
+        self.data_file.reserve()?;
+        let head = self.store.head();
+        Ok(Transaction { committer: self, now, head, pending: HashMap::new(), bytes: 0, events: Vec::new() })
+    }
+}
+
+/// Changes that are decided one after another, each seeing those before it, and that reach the disk together or not at all.
+pub struct Transaction<'a> {
+    committer: &'a mut Committer,
+    now: Timestamp,
+    head: Position,
+    /// What is to be written, `None` for what is to be removed.
+    pending: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    bytes: usize,
+    events: Vec<Event>,
+}
+
+impl Transaction<'_> {
+    /// The moment of this transaction.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Whether nothing more should be added, lest the room set aside for it be too little.
+    pub fn is_full(&self) -> bool {
+        self.bytes >= MAX_COMMIT_BYTES
+    }
+
+    /// The user of this name, with every change that was decided before.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where the database fails or the record is damaged.
+    pub fn user(&self, username: &Username) -> Result<Option<User>, Error> {
+        let key = keys::user(username);
+        let Some(value) = self.get(&key)? else { return Ok(None) };
+        codec::decode_user(&value).map(Some).map_err(|why| damaged(&key, why))
+    }
+
+    /// Writes a user, new or changed.
+    ///
+    /// # Errors
+    /// [`Error::UserTooLarge`]; nothing is written then.
+    pub fn put_user(&mut self, user: &User) -> Result<(), Error> {
+        let value = codec::encode_user(user);
+        if value.len() > MAX_USER_BYTES {
+            return Err(Error::UserTooLarge);
+        }
+        self.put(keys::user(&user.username), value);
+        Ok(())
+    }
+
+    /// Writes a value that the whole server has one of.
+    pub fn put_setting(&mut self, name: &str, value: Vec<u8>) {
+        self.put(keys::setting(name), value);
+    }
+
+    /// Gives an event the next position and makes it the latest of its name.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where the database fails.
+    pub fn insert_event(
+        &mut self,
+        tenant: TenantName,
+        username: Username,
+        name: EventName,
+        data: Payload,
+    ) -> Result<Event, Error> {
+        let name_key = keys::name(&tenant, name.as_str());
+        let previous = self.position_at(&name_key)?;
+        let mut tail = self.tail(&tenant)?;
+        // Below the floor only the latest is kept, and this one no longer is.
+        if let Some(previous) = previous.filter(|previous| *previous <= tail.floor) {
+            self.remove(keys::event(&tenant, previous));
+        }
+
+        let event =
+            Event { position: self.head.next(), tenant: tenant.clone(), name, username, timestamp: self.now, data };
+        let value = codec::encode_event(&event);
+        tail.events += 1;
+        tail.bytes += value.len();
+        self.put(name_key, codec::encode_position(event.position).to_vec());
+        self.put(keys::event(&tenant, event.position), value);
+        if tail.events > RETAINED_EVENTS + TAIL_SLACK || tail.bytes > RETAINED_BYTES {
+            self.shorten(&tenant, &mut tail)?;
+        }
+        self.committer.tails.insert(tenant, tail);
+        self.head = event.position;
+        self.events.push(event.clone());
+        Ok(event)
+    }
+
+    /// Raises the floor of a tenant until its tail is within its bounds: superseded events go, latest ones stay.
+    fn shorten(&mut self, tenant: &TenantName, tail: &mut Tail) -> Result<(), Error> {
+        let from = keys::event(tenant, tail.floor.next());
+        let until = keys::event(tenant, self.store().head().next());
+        // Only what is on disk is looked at: a transaction is far shorter than a tail.
+        for row in self.store().tree.range(from..until) {
+            if tail.events <= RETAINED_EVENTS && tail.bytes <= RETAINED_BYTES {
+                break;
+            }
+            let (key, value) = row.map_err(failed)?;
+            let position = keys::position(&key).ok_or_else(|| damaged(&key, "an event's key is cut short"))?;
+            let name = codec::event_parts(&value).map_err(|why| damaged(&key, why))?.name;
+            if self.position_at(&keys::name(tenant, name))? != Some(position) {
+                self.remove(key.to_vec());
+            }
+            tail.floor = position;
+            tail.events -= 1;
+            tail.bytes -= value.len();
+        }
+        self.put(keys::floor(tenant), codec::encode_position(tail.floor).to_vec());
+        Ok(())
+    }
+
+    /// How long the tail of a tenant is: counted once after the start, then carried along.
+    fn tail(&mut self, tenant: &TenantName) -> Result<Tail, Error> {
+        if let Some(tail) = self.committer.tails.get(tenant) {
+            return Ok(*tail);
+        }
+        let floor = self.store().floor(tenant)?;
+        let mut tail = Tail { floor, events: 0, bytes: 0 };
+        let range = keys::event(tenant, floor.next())..keys::event(tenant, Position::new(u64::MAX));
+        for row in self.store().tree.range(range) {
+            let (_, value) = row.map_err(failed)?;
+            tail.events += 1;
+            tail.bytes += value.len();
+        }
+        Ok(tail)
+    }
+
+    /// Writes everything, makes it durable with one flush and one sync, and only then lets readers see the new events.
+    ///
+    /// # Errors
+    /// [`Error::Storage`]. What is on disk is then unknown, and the server must stop: trying again after a failed sync
+    /// may find it succeed without the data being there.
+    pub fn commit(self) -> Result<Vec<Event>, Error> {
+        if self.pending.is_empty() {
+            return Ok(self.events);
+        }
+        let Self { committer, pending, events, head, .. } = self;
+        let mut batch = sled::Batch::default();
+        for (key, value) in pending {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        // In the same batch as the events, so that a position is never given twice (sled's `generate_id` is not).
+        batch.insert(keys::setting(HEAD_SETTING), &codec::encode_position(head));
+        committer.store.tree.apply_batch(batch).map_err(failed)?;
+        committer.store.tree.flush().map_err(failed)?;
+        committer.data_file.sync()?;
+        committer.store.head.store(head.get(), Ordering::Release);
+        Ok(events)
+    }
+
+    fn store(&self) -> Store {
+        self.committer.store.clone()
+    }
+
+    fn position_at(&self, key: &[u8]) -> Result<Option<Position>, Error> {
+        let Some(value) = self.get(key)? else { return Ok(None) };
+        codec::decode_position(&value).map(Some).map_err(|why| damaged(key, why))
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        match self.pending.get(key) {
+            Some(value) => Ok(value.clone()),
+            None => Ok(self.committer.store.tree.get(key).map_err(failed)?.map(|value| value.to_vec())),
+        }
+    }
+
+    fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.bytes += key.len() + value.len();
+        self.pending.insert(key, Some(value));
+    }
+
+    fn remove(&mut self, key: Vec<u8>) {
+        self.bytes += key.len();
+        self.pending.insert(key, None);
+    }
+}

@@ -1,0 +1,62 @@
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls_acme::AcmeConfig;
+use rustls_acme::caches::DirCache;
+
+use super::{TlsError, Upkeep, provider, server_config};
+
+/// RFC 8737: the protocol name by which the authority asks for the challenge's certificate.
+const ACME_TLS: &[u8] = b"acme-tls/1";
+
+pub fn configure(
+    domain: &str,
+    directory: &str,
+    ca: Option<&Path>,
+    cache: &Path,
+) -> Result<(ServerConfig, Upkeep), TlsError> {
+    let bad = |path: &Path, why: &dyn std::fmt::Display| TlsError::File(path.to_owned(), why.to_string());
+    // It will hold private keys.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(cache).map_err(|error| bad(cache, &error))?;
+
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(ca) = ca {
+        let certificates = CertificateDer::pem_file_iter(ca)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| bad(ca, &error))?;
+        if certificates.is_empty() {
+            return Err(bad(ca, &"there is no certificate in it"));
+        }
+        for certificate in certificates {
+            roots.add(certificate).map_err(|error| bad(ca, &error))?;
+        }
+    }
+    let client = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| TlsError::Unusable(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+
+    let mut state = AcmeConfig::new_with_client_config([domain], Arc::new(client))
+        .directory(directory)
+        .cache(DirCache::new(cache.to_owned()))
+        .state();
+    let mut config = server_config(state.resolver())?;
+    config.alpn_protocols.push(ACME_TLS.to_vec());
+
+    // The state orders, renews at two thirds of a certificate's life, and tries again later where that fails.
+    let upkeep = async move {
+        while let Some(event) = state.next().await {
+            match event {
+                Ok(event) => tracing::info!(?event, "certificate"),
+                Err(error) => tracing::error!(%error, "the certificate could not be had, trying again later"),
+            }
+        }
+    };
+    Ok((config, Box::pin(upkeep)))
+}

@@ -1,0 +1,81 @@
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{TlsError, Upkeep, provider, server_config};
+
+/// How often the files are looked at, so that a renewed certificate is served without a restart. SIGHUP looks at once.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// A certificate in two files, as it was when they were last read.
+#[derive(Debug)]
+struct Files {
+    key: PathBuf,
+    chain: PathBuf,
+    current: RwLock<Arc<CertifiedKey>>,
+}
+
+impl ResolvesServerCert for Files {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+pub fn configure(key: &Path, chain: &Path) -> Result<(ServerConfig, Upkeep), TlsError> {
+    let files = Arc::new(Files {
+        key: key.to_owned(),
+        chain: chain.to_owned(),
+        current: RwLock::new(Arc::new(load(key, chain)?)),
+    });
+    let config = server_config(files.clone())?;
+    Ok((config, Box::pin(files.follow())))
+}
+
+impl Files {
+    async fn follow(self: Arc<Self>) {
+        let mut hangup = signal(SignalKind::hangup()).ok();
+        let mut seen = self.modified();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                Some(()) = async { hangup.as_mut()?.recv().await } => {}
+            }
+            let now = self.modified();
+            if now == seen {
+                continue;
+            }
+            match load(&self.key, &self.chain) {
+                Ok(fresh) => {
+                    seen = now;
+                    *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+                    tracing::info!(chain = %self.chain.display(), "the certificate was read anew");
+                }
+                // Perhaps one of the two is written and the other not yet: the next look tells.
+                Err(error) => tracing::error!(%error, "the changed certificate cannot be used, the old one stays"),
+            }
+        }
+    }
+
+    fn modified(&self) -> [Option<SystemTime>; 2] {
+        [&self.key, &self.chain].map(|path| std::fs::metadata(path).and_then(|file| file.modified()).ok())
+    }
+}
+
+fn load(key: &Path, chain: &Path) -> Result<CertifiedKey, TlsError> {
+    let bad = |path: &Path, why: &dyn std::fmt::Display| TlsError::File(path.to_owned(), why.to_string());
+    let certificates = CertificateDer::pem_file_iter(chain)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| bad(chain, &error))?;
+    if certificates.is_empty() {
+        return Err(bad(chain, &"there is no certificate in it"));
+    }
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| bad(key, &error))?;
+    CertifiedKey::from_der(certificates, private, &provider()).map_err(|error| TlsError::Unusable(error.to_string()))
+}

@@ -1,0 +1,160 @@
+//! From the bytes of a request to values that the core takes.
+
+use std::future::{Future, Ready, ready};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::http::header;
+use actix_web::{FromRequest, HttpRequest};
+use bytes::BytesMut;
+use futures_util::StreamExt;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use crate::app::App;
+use crate::domain::Secret;
+use crate::error::{Error, MAX_BODY_BYTES};
+use crate::identity::{Admin, Authorization, Principal};
+
+/// How long a body may take to arrive; actix itself limits only the head.
+const BODY_WITHIN: Duration = Duration::from_secs(15);
+
+type Extracted<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
+
+impl FromRequest for App {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let app = request.app_data::<Self>().cloned();
+        ready(app.ok_or_else(no_services))
+    }
+}
+
+fn no_services() -> Error {
+    Error::Internal("a worker has no services".to_owned())
+}
+
+/// The address that a request comes from.
+pub struct Peer(pub Option<IpAddr>);
+
+impl FromRequest for Peer {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(Self(request.peer_addr().map(|address| address.ip()))))
+    }
+}
+
+impl FromRequest for Principal {
+    type Error = Error;
+    type Future = Extracted<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let app = request.app_data::<App>().cloned();
+        let header = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes().to_vec());
+        let from = request.peer_addr().map(|address| address.ip());
+        Box::pin(async move {
+            let app = app.ok_or_else(no_services)?;
+            let authorization = Authorization::parse(&header.ok_or(Error::Unauthorized)?)?;
+            app.identity.principal(authorization, from).await
+        })
+    }
+}
+
+/// A body of JSON, whatever its content type says.
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
+    type Error = Error;
+    type Future = Extracted<Self>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let body = body(request, payload);
+        Box::pin(async move { parse(&body.await?).map(Self) })
+    }
+}
+
+/// What only an admin may send. The token stands in the body beside the other fields.
+pub trait AdminBody: DeserializeOwned + 'static {
+    /// What a wrong token is answered with.
+    const WRONG_TOKEN: Error = Error::AdminTokenIncorrect;
+}
+
+/// A body whose admin token was right, and the proof of that.
+pub struct ByAdmin<T>(pub Admin, pub T);
+
+impl<T: AdminBody> FromRequest for ByAdmin<T> {
+    type Error = Error;
+    type Future = Extracted<Self>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        #[derive(Deserialize)]
+        struct Token {
+            admin_token: String,
+        }
+        let app = request.app_data::<App>().cloned();
+        let from = request.peer_addr().map(|address| address.ip());
+        let body = body(request, payload);
+        Box::pin(async move {
+            let app = app.ok_or_else(no_services)?;
+            let body = body.await?;
+            let token = Secret::new(parse::<Token>(&body)?.admin_token);
+            let admin = app.identity.admin(&token, from).map_err(|error| match error {
+                Error::AdminTokenIncorrect => T::WRONG_TOKEN,
+                other => other,
+            })?;
+            Ok(Self(admin, parse(&body)?))
+        })
+    }
+}
+
+/// Takes the whole body as text.
+fn body(request: &HttpRequest, payload: &mut Payload) -> Extracted<String> {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let payload = payload.take();
+    Box::pin(async move {
+        // Refused before it is read, where it can be known.
+        if length.is_some_and(|length| length > MAX_BODY_BYTES) {
+            return Err(Error::BodyTooLarge);
+        }
+        let body = tokio::time::timeout(BODY_WITHIN, read(payload)).await.map_err(|_| Error::RequestTimeout)??;
+        String::from_utf8(body.into()).map_err(|_| Error::BodyInvalid("it is not UTF-8".to_owned()))
+    })
+}
+
+fn parse<T: DeserializeOwned>(body: &str) -> Result<T, Error> {
+    serde_json::from_str(body).map_err(|error| Error::BodyInvalid(explain(&error)))
+}
+
+async fn read(mut payload: Payload) -> Result<BytesMut, Error> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| Error::BodyInvalid("it was cut off".to_owned()))?;
+        if body.len() + chunk.len() > MAX_BODY_BYTES {
+            return Err(Error::BodyTooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// What is wrong with a body, without quoting from it: it may hold a password.
+fn explain(error: &serde_json::Error) -> String {
+    let place = format!("at line {} column {}", error.line(), error.column());
+    let words = error.to_string();
+    match error.classify() {
+        // Names only the field, which is one of ours.
+        Category::Data if words.starts_with("missing field") || words.starts_with("duplicate field") => {
+            words.split(" at line").next().unwrap_or_default().to_owned()
+        }
+        Category::Data => format!("a value has the wrong type {place}"),
+        Category::Eof => "the JSON ends too early".to_owned(),
+        Category::Syntax | Category::Io => format!("it is not JSON {place}"),
+    }
+}

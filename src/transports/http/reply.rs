@@ -1,0 +1,52 @@
+//! How answers look.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, ContentType};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::error::Error;
+
+/// What a handler answers.
+pub type Reply = Result<HttpResponse, Error>;
+
+/// Done, and nothing to say.
+pub fn empty() -> HttpResponse {
+    HttpResponse::Ok().insert_header(ContentType::json()).finish()
+}
+
+/// Done, and this to say.
+pub fn json(value: &impl Serialize) -> Reply {
+    let body = serde_json::to_vec(value).map_err(|error| Error::Internal(error.to_string()))?;
+    Ok(HttpResponse::Ok().insert_header(ContentType::json()).body(body))
+}
+
+/// A refusal: `{"error": "<sentence>", "code": "<snake_case>"}`.
+pub fn refusal(error: &Error) -> HttpResponse {
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::build(status);
+    response.insert_header(ContentType::json());
+    if let Some(seconds) = error.retry_after() {
+        response.insert_header((header::RETRY_AFTER, seconds));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        // RFC 9110, section 11.6.1. Not Basic, at which browsers open a window of their own.
+        response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+    }
+    response.body(json!({ "error": error.sentence(), "code": error.code() }).to_string())
+}
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        // The one place where a fault of the server is logged; what the client is told has no details.
+        if matches!(self, Self::Storage(_) | Self::Internal(_)) {
+            tracing::error!(error = %self, "a request failed");
+        }
+        refusal(self)
+    }
+}

@@ -1,0 +1,22 @@
+//! What somebody does about their own sign-in: `/login`, `/verify`, `/password_reset`.
+
+use serde_json::json;
+
+use super::extract::{Json, Peer};
+use super::reply::{self, Reply};
+use crate::app::App;
+use crate::identity::{Credentials, NewPassword, Principal};
+
+pub async fn login(app: App, Peer(from): Peer, Json(credentials): Json<Credentials>) -> Reply {
+    let jwt = app.identity.login(credentials, from).await?;
+    reply::json(&json!({ "jwt": jwt }))
+}
+
+pub async fn verify(app: App, principal: Principal) -> Reply {
+    reply::json(&app.identity.verify(&principal)?)
+}
+
+pub async fn password_reset(app: App, Peer(from): Peer, Json(new): Json<NewPassword>) -> Reply {
+    app.identity.reset_password(new, from).await?;
+    Ok(reply::empty())
+}

@@ -1,0 +1,76 @@
+//! What only an admin does: the endpoints that take `admin_token` in their body.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::extract::{AdminBody, ByAdmin};
+use super::reply::{self, Reply};
+use crate::app::App;
+use crate::error::Error;
+use crate::identity::{NewUser, UserPatch};
+
+/// Nothing but the token.
+#[derive(Deserialize)]
+pub struct Nothing {}
+
+/// Names a user.
+#[derive(Deserialize)]
+pub struct OfUser {
+    username: String,
+}
+
+/// Names a user and the issuer that their authenticator app will show.
+#[derive(Deserialize)]
+pub struct QrOfUser {
+    username: String,
+    issuer: String,
+}
+
+impl AdminBody for NewUser {
+    const WRONG_TOKEN: Error = Error::AdminTokenRefused;
+}
+impl AdminBody for UserPatch {}
+impl AdminBody for Nothing {}
+impl AdminBody for OfUser {}
+impl AdminBody for QrOfUser {}
+
+pub async fn create_user(app: App, ByAdmin(admin, new): ByAdmin<NewUser>) -> Reply {
+    app.identity.create_user(&admin, new).await?;
+    Ok(reply::empty())
+}
+
+pub async fn update_user(app: App, ByAdmin(admin, patch): ByAdmin<UserPatch>) -> Reply {
+    app.identity.update_user(&admin, patch).await?;
+    Ok(reply::empty())
+}
+
+pub async fn revoke_user(app: App, ByAdmin(admin, of): ByAdmin<OfUser>) -> Reply {
+    app.identity.set_revoked(&admin, &of.username, true).await?;
+    Ok(reply::empty())
+}
+
+pub async fn unrevoke_user(app: App, ByAdmin(admin, of): ByAdmin<OfUser>) -> Reply {
+    app.identity.set_revoked(&admin, &of.username, false).await?;
+    Ok(reply::empty())
+}
+
+pub async fn list_users(app: App, ByAdmin(admin, Nothing {}): ByAdmin<Nothing>) -> Reply {
+    // It reads the whole table: not on a thread that streams run on.
+    let identity = app.identity.clone();
+    let users = actix_web::web::block(move || identity.list_users(&admin)).await;
+    reply::json(&users.map_err(|error| Error::Internal(error.to_string()))??)
+}
+
+pub async fn get_user(app: App, ByAdmin(admin, of): ByAdmin<OfUser>) -> Reply {
+    reply::json(&app.identity.get_user(&admin, &of.username)?)
+}
+
+pub async fn create_qr(app: App, ByAdmin(admin, of): ByAdmin<QrOfUser>) -> Reply {
+    let qr = app.identity.create_qr(&admin, &of.issuer, &of.username)?;
+    reply::json(&json!({ "qr": qr }))
+}
+
+pub async fn create_totp(app: App, ByAdmin(admin, of): ByAdmin<OfUser>) -> Reply {
+    let code = app.identity.create_totp(&admin, &of.username).await?;
+    reply::json(&json!({ "totp": code }))
+}

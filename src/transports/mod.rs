@@ -1,0 +1,3 @@
+//! The doors of the house: each verifies who comes, subscribes, encodes and writes.
+
+pub mod http;

@@ -1,0 +1,227 @@
+//! The one writer: everything that changes goes through here, in one order.
+//!
+//! A request becomes a [`Change`]. The writer's thread takes all that are waiting, decides each against the state that
+//! the ones before it left, writes them as one batch, makes the batch durable with one flush, publishes its events in
+//! order, and only then answers. So uniqueness, compare-and-set and single use need no locks, a thousand inserts share
+//! one sync, and nobody ever sees what a crash could take back.
+
+use std::collections::BTreeSet;
+use std::thread;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::domain::{Event, Username};
+use crate::error::Error;
+use crate::store::{Committer, Transaction};
+
+/// How many changes may wait. More are refused, so that memory is bounded and an answer is never long in coming.
+const QUEUE: usize = 4096;
+/// How many changes share one commit at most.
+const MAX_BATCH: usize = 1024;
+
+/// A wish to change something: data, and the rule that decides it.
+pub trait Change: Send + 'static {
+    /// What the one who asked is told.
+    type Outcome: Send + 'static;
+
+    /// Decides against the current state, and writes what follows from it. A change that is refused must have written
+    /// nothing: what an `Err` leaves in the batch is committed with the others.
+    ///
+    /// # Errors
+    /// Whatever rule the change breaks.
+    fn decide(self, batch: &mut Batch<'_>) -> Result<Self::Outcome, Error>;
+}
+
+/// What a [`Change`] decides against and writes to.
+pub struct Batch<'a> {
+    transaction: Transaction<'a>,
+    ended: BTreeSet<Username>,
+    is_last: bool,
+}
+
+impl Batch<'_> {
+    /// Ends the open streams of a user once this batch is durable.
+    pub fn end_streams_of(&mut self, username: &Username) {
+        self.ended.insert(username.clone());
+    }
+}
+
+impl<'a> std::ops::Deref for Batch<'a> {
+    type Target = Transaction<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.transaction
+    }
+}
+
+impl std::ops::DerefMut for Batch<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.transaction
+    }
+}
+
+/// What became durable together.
+pub struct Committed {
+    /// The events, in order.
+    pub events: Vec<Event>,
+    /// The users whose open streams must end.
+    pub ended: BTreeSet<Username>,
+}
+
+/// Tells the outcome of a change to the one who asked, or the error that befell the whole batch.
+type Answer = Box<dyn FnOnce(Result<(), Error>) + Send>;
+
+/// A change and who waits for its outcome.
+struct Pending<C: Change> {
+    change: C,
+    reply: oneshot::Sender<Result<C::Outcome, Error>>,
+}
+
+/// A [`Pending`] whose type only the one who asked still knows.
+trait Request: Send {
+    fn decide(self: Box<Self>, batch: &mut Batch<'_>) -> Answer;
+    fn refuse(self: Box<Self>, error: Error);
+}
+
+impl<C: Change> Request for Pending<C> {
+    fn decide(self: Box<Self>, batch: &mut Batch<'_>) -> Answer {
+        let Self { change, reply } = *self;
+        let decided = change.decide(batch);
+        // A caller who has gone meanwhile wants no answer; the change stands.
+        Box::new(move |committed| drop(reply.send(committed.and(decided))))
+    }
+
+    fn refuse(self: Box<Self>, error: Error) {
+        let _ = self.reply.send(Err(error));
+    }
+}
+
+/// The way to the writer: a cheap clone.
+#[derive(Clone)]
+pub struct Writer {
+    queue: mpsc::Sender<Box<dyn Request>>,
+}
+
+/// Tells when the writer had to give up.
+pub struct Failure(Option<oneshot::Receiver<Error>>);
+
+impl Writer {
+    /// Starts the thread. `publish` is called with everything that became durable, in order, before it is answered.
+    ///
+    /// # Errors
+    /// Where the operating system gives no thread.
+    pub fn start(
+        committer: Committer,
+        clock: Clock,
+        publish: impl FnMut(Committed) + Send + 'static,
+    ) -> std::io::Result<(Self, Failure)> {
+        let (queue, requests) = mpsc::channel(QUEUE);
+        let (failed, failure) = oneshot::channel();
+        thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            if let Err(error) = run(committer, &clock, requests, publish) {
+                let _ = failed.send(error);
+            }
+        })?;
+        Ok((Self { queue }, Failure(Some(failure))))
+    }
+
+    /// Has a change decided, and waits until what it wrote is durable.
+    ///
+    /// # Errors
+    /// What the change's rule says; [`Error::Overloaded`] where too many wait; [`Error::StorageFull`];
+    /// [`Error::ShuttingDown`] where the writer has ended.
+    pub async fn submit<C: Change>(&self, change: C) -> Result<C::Outcome, Error> {
+        let (reply, outcome) = oneshot::channel();
+        self.queue.try_send(Box::new(Pending { change, reply })).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Error::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => Error::ShuttingDown,
+        })?;
+        outcome.await.map_err(|_| Error::ShuttingDown)?
+    }
+
+    /// Ends the thread once every change that was submitted before is done; later ones are refused.
+    pub async fn stop(&self) {
+        struct Stop;
+        impl Change for Stop {
+            type Outcome = ();
+            fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+                batch.is_last = true;
+                Ok(())
+            }
+        }
+        // Where it has ended already there is nothing to stop, and on a full disk nothing to finish.
+        let _ = self.submit(Stop).await;
+    }
+
+    /// Returns once the thread has come round: it lives and is not stuck.
+    ///
+    /// # Errors
+    /// As [`Writer::submit`].
+    pub async fn ping(&self) -> Result<(), Error> {
+        struct Ping;
+        impl Change for Ping {
+            type Outcome = ();
+            fn decide(self, _: &mut Batch<'_>) -> Result<(), Error> {
+                Ok(())
+            }
+        }
+        match self.submit(Ping).await {
+            // Alive and well, only without room on the disk or with much to do.
+            Err(Error::StorageFull | Error::Overloaded) => Ok(()),
+            other => other,
+        }
+    }
+}
+
+impl Failure {
+    /// Resolves with the reason when the writer had to give up; never otherwise.
+    pub async fn reason(&mut self) -> Error {
+        if let Some(failure) = self.0.take() {
+            // Without a reason: it panicked.
+            return failure.await.unwrap_or_else(|_| Error::Internal("the writer panicked".to_owned()));
+        }
+        std::future::pending().await
+    }
+}
+
+fn run(
+    mut committer: Committer,
+    clock: &Clock,
+    mut requests: mpsc::Receiver<Box<dyn Request>>,
+    mut publish: impl FnMut(Committed),
+) -> Result<(), Error> {
+    while let Some(first) = requests.blocking_recv() {
+        let mut answers = Vec::new();
+        let transaction = match committer.begin(clock.now()) {
+            Ok(transaction) => transaction,
+            Err(error) => {
+                // Nothing was begun, so nothing is lost; the next may find room again.
+                first.refuse(error);
+                continue;
+            }
+        };
+        let mut batch = Batch { transaction, ended: BTreeSet::new(), is_last: false };
+        answers.push(first.decide(&mut batch));
+        while answers.len() < MAX_BATCH && !batch.is_full() && !batch.is_last {
+            let Ok(request) = requests.try_recv() else { break };
+            answers.push(request.decide(&mut batch));
+        }
+        let Batch { transaction, ended, is_last } = batch;
+        match transaction.commit() {
+            Ok(events) => {
+                publish(Committed { events, ended });
+                answers.into_iter().for_each(|answer| answer(Ok(())));
+                if is_last {
+                    return Ok(());
+                }
+            }
+            Err(error) => {
+                // What is on disk is unknown now: whoever waits is told so, and the server must start anew from it.
+                answers.into_iter().for_each(|answer| answer(Err(error.clone())));
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
