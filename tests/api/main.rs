@@ -1,0 +1,19 @@
+//! The whole product over real sockets: each test starts the real binary on a free port with a store of its own.
+
+mod support;
+
+mod acme;
+mod clients;
+mod contract;
+mod crash;
+mod disk_full;
+mod identity;
+mod layers;
+mod ntp;
+mod power_loss;
+mod race;
+mod smoke;
+mod start;
+mod stream;
+mod systemd;
+mod tls;

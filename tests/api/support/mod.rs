@@ -1,0 +1,25 @@
+//! A server that runs, clients that talk to it, and streams that can be awaited.
+
+mod client;
+mod server;
+mod stream;
+
+pub use client::{Answer, Client, User};
+pub use server::{ADMIN_TOKEN, JWT_SECRET, TestServer};
+pub use stream::{Event, Stream};
+
+use std::future::Future;
+use std::time::Duration;
+
+/// How long anything may take before the test gives up. No test depends on it being short.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Awaits something that must happen.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+/// A password that no log may ever show: the server's log is searched for the beginning of it.
+pub fn password_of(username: &str) -> String {
+    format!("pw-secret-{username}")
+}

@@ -1,0 +1,171 @@
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::{Client, User, within};
+
+pub const ADMIN_TOKEN: &str = "test-admin-token-0123456789";
+pub const JWT_SECRET: &str = "test-jwt-secret-0123456789";
+
+/// The real binary with a database of its own. When dropped it is killed, and its log must hold neither a panic nor a
+/// secret.
+pub struct TestServer {
+    child: Child,
+    /// Where it listens, as `http://127.0.0.1:port`.
+    pub url: String,
+    flags: Vec<String>,
+    log: Arc<Mutex<Vec<String>>>,
+    directory: Arc<tempfile::TempDir>,
+}
+
+impl TestServer {
+    /// Starts with the defaults of tests: a free port, strong secrets, no NTP.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts with more flags, which win over the defaults.
+    pub async fn start_with(flags: &[&str]) -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let flags = flags.iter().map(ToString::to_string).collect();
+        Self::launch(flags, directory).await.unwrap_or_else(|log| panic!("the server did not start: {log}"))
+    }
+
+    async fn launch(flags: Vec<String>, directory: Arc<tempfile::TempDir>) -> Result<Self, String> {
+        let mut child = command(&flags, directory.path()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (lines, mut listening) = mpsc::unbounded_channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let url = serde_json::from_str::<Value>(&line)
+                    .ok()
+                    .filter(|line| line["message"] == "listening")
+                    .and_then(|line| line["url"].as_str().map(str::to_owned));
+                kept.lock().unwrap().push(line);
+                if let Some(url) = url {
+                    let _ = lines.send(url);
+                }
+            }
+        });
+        let Some(url) = within("the server to listen or end", listening.recv()).await else {
+            let status = child.wait().unwrap();
+            return Err(format!("{status}: {}", log.lock().unwrap().join("\n")));
+        };
+        Ok(Self { child, url, flags, log, directory })
+    }
+
+    /// Kills it as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([format!("-{signal}"), self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for it to end by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
+        within("the server to end", async {
+            loop {
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    return status;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        })
+        .await
+    }
+
+    /// Starts anew on the same database, after it has ended.
+    pub async fn restart(self) -> Self {
+        let (flags, directory) = (self.flags.clone(), Arc::clone(&self.directory));
+        drop(self);
+        Self::launch(flags, directory).await.unwrap_or_else(|log| panic!("the server did not start again: {log}"))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.directory.path().join("db")
+    }
+
+    /// The directory that the database and whatever a test puts beside it are in.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The log so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().join("\n")
+    }
+
+    /// Somebody who has not signed in.
+    pub fn client(&self) -> Client {
+        Client::new(&self.url)
+    }
+
+    /// Makes a user and signs in.
+    pub async fn user(&self, username: &str, tenant: &str) -> User {
+        let client = self.client();
+        client.create_user(username, tenant).await;
+        client.sign_in(username).await
+    }
+}
+
+/// The command line of a server on a database in this directory.
+pub fn command(flags: &[String], directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_broker"));
+    // Nothing of the machine's own settings.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BROKER_")) {
+        command.env_remove(name);
+    }
+    let defaults = [
+        ("host", "127.0.0.1"),
+        ("port", "0"),
+        ("ntp_servers", ""),
+        ("admin_token", ADMIN_TOKEN),
+        ("jwt_secret", JWT_SECRET),
+        ("db", "db"),
+        ("log", "debug"),
+        ("log_format", "json"),
+    ];
+    for (name, value) in defaults {
+        let own = |flag: &String| {
+            flag.strip_prefix("--").is_some_and(|flag| {
+                let flag = flag.split('=').next().unwrap_or_default();
+                flag == name || flag == format!("{name}_file")
+            })
+        };
+        if !flags.iter().any(own) {
+            command.arg(format!("--{name}={value}"));
+        }
+    }
+    command.args(flags).current_dir(directory).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+            return;
+        }
+        let log = self.log();
+        for forbidden in ["panicked", ADMIN_TOKEN, JWT_SECRET, "pw-secret-", "eyJ", "$argon2", "Basic ", "Bearer "] {
+            assert!(!log.contains(forbidden), "the log holds {forbidden:?}:\n{log}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use reqwest::header::HeaderMap;
+
+use super::within;
+
+/// One event as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub name: String,
+    pub id: String,
+    /// As it stood on the wire.
+    pub data: String,
+}
+
+impl Event {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.data).unwrap()
+    }
+}
+
+/// An open event stream. It accepts the exact bytes of the contract and nothing else.
+pub struct Stream {
+    pub headers: HeaderMap,
+    chunks: BoxStream<'static, reqwest::Result<bytes::Bytes>>,
+    /// What has come and was not yet read.
+    pending: String,
+    pub heartbeats: usize,
+}
+
+impl Stream {
+    pub async fn open(response: reqwest::Response) -> Self {
+        assert_eq!(response.status(), 200);
+        let headers = response.headers().clone();
+        Self { headers, chunks: response.bytes_stream().boxed(), pending: String::new(), heartbeats: 0 }
+    }
+
+    /// The next event.
+    pub async fn next(&mut self) -> Event {
+        within("an event", self.read()).await.expect("the stream goes on")
+    }
+
+    /// The next events.
+    pub async fn take(&mut self, count: usize) -> Vec<Event> {
+        let mut events = Vec::with_capacity(count);
+        for _ in 0..count {
+            events.push(self.next().await);
+        }
+        events
+    }
+
+    /// Reads to the end of the stream, and gives what still came.
+    pub async fn rest(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(event) = within("the end of the stream", self.read()).await {
+            events.push(event);
+        }
+        events
+    }
+
+    /// Awaits a heartbeat.
+    pub async fn heartbeat(&mut self) {
+        let before = self.heartbeats;
+        while self.heartbeats == before {
+            self.strip_heartbeats();
+            if self.heartbeats == before {
+                assert!(within("a heartbeat", self.fill()).await, "the stream ended");
+            }
+        }
+    }
+
+    /// The next event, or `None` at the end; not bounded in time.
+    pub async fn read(&mut self) -> Option<Event> {
+        loop {
+            self.strip_heartbeats();
+            if let Some((frame, rest)) = self.pending.split_once("\n\n") {
+                let event = parse(frame);
+                self.pending = rest.to_owned();
+                return Some(event);
+            }
+            if !self.fill().await {
+                assert_eq!(self.pending, "", "the stream ended within a frame");
+                return None;
+            }
+        }
+    }
+
+    fn strip_heartbeats(&mut self) {
+        while let Some(rest) = self.pending.strip_prefix(":\n") {
+            self.pending = rest.to_owned();
+            self.heartbeats += 1;
+        }
+    }
+
+    /// Takes the next chunk; false at the end.
+    async fn fill(&mut self) -> bool {
+        match self.chunks.next().await {
+            Some(Ok(chunk)) => {
+                self.pending.push_str(std::str::from_utf8(&chunk).unwrap());
+                true
+            }
+            // A server that was killed ends its streams without the last chunk.
+            Some(Err(_)) | None => false,
+        }
+    }
+}
+
+/// `event:<name>\nid:<id>\ndata:<json>`, byte for byte.
+fn parse(frame: &str) -> Event {
+    let lines: Vec<_> = frame.split('\n').collect();
+    let [name, id, data] = lines[..] else { panic!("not the three lines of a frame: {frame:?}") };
+    let field = |line: &str, prefix| line.strip_prefix(prefix).unwrap_or_else(|| panic!("{line:?}")).to_owned();
+    Event { name: field(name, "event:"), id: field(id, "id:"), data: field(data, "data:") }
+}
