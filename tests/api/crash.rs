@@ -1,1 +1,173 @@
+//! `kill -9` at any moment, while opening too: everything that was acknowledged is there afterwards.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{ADMIN_TOKEN, Client, Event, TestServer, User, command, within};
+
+const ROUNDS: u64 = 60;
+const WRITERS: u64 = 6;
+
+/// What the server has answered 200 to, over all of its lives.
+#[derive(Default)]
+struct Promised {
+    /// Event name to id.
+    events: HashMap<String, String>,
+    /// Username to the `data` of the last update.
+    users: HashMap<String, u64>,
+    /// The id of the last insert that was answered.
+    highest: String,
+}
+
+#[tokio::test]
+async fn everything_acknowledged_survives_kills_at_random_moments() {
+    let promised = Arc::new(Mutex::new(Promised::default()));
+    // A subscriber that outlives the server: it resumes after what it last saw, over and over.
+    let seen = Arc::new(Mutex::new(Vec::<Event>::new()));
+    let mut server = TestServer::start().await;
+    server.client().create_user("reader", "acme").await;
+    server.client().create_user("writer", "acme").await;
+
+    for round in 0..ROUNDS {
+        // Half of the rounds kill the program while it opens its database, from 1 ms on.
+        if round % 2 == 1 {
+            server.kill();
+            for attempt in 0..3 {
+                let mut child = command(&[], server.directory()).spawn().unwrap();
+                tokio::time::sleep(Duration::from_millis(1 + (round * 7 + attempt * 13) % 40)).await;
+                child.kill().unwrap();
+                child.wait().unwrap();
+            }
+            server = server.restart().await;
+        }
+
+        check(&server, &promised, round).await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let reading = tokio::spawn(resume(server.client().sign_in("reader").await, Arc::clone(&seen)));
+        let writer = server.client().sign_in("writer").await;
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|number| tokio::spawn(write(writer.clone(), round, number, Arc::clone(&promised), Arc::clone(&stop))))
+            .collect();
+        let admin = tokio::spawn(change_users(server.client(), round, Arc::clone(&promised)));
+
+        // From nothing to some hundred answers; what counts is that no two rounds are alike.
+        tokio::time::sleep(Duration::from_millis(1 + (round * 37) % 150)).await;
+        server.kill();
+        stop.store(true, Ordering::Relaxed);
+        for task in writers.into_iter().chain([admin]) {
+            within("a writer to notice", task).await.unwrap();
+        }
+        within("the reader to notice", reading).await.unwrap();
+        server = server.restart().await;
+    }
+
+    check(&server, &promised, ROUNDS).await;
+    // The reader catches up one last time, and has then seen every acknowledged event, in order and without a repeat.
+    let reader = server.client().sign_in("reader").await;
+    let mark = reader.insert("end", json!(null)).await;
+    let after = seen.lock().unwrap().last().map(|event| event.id.clone());
+    let mut stream = reader.stream_of("/sse", after.as_deref()).await;
+    loop {
+        let event = stream.next().await;
+        let is_mark = event.id == mark;
+        seen.lock().unwrap().push(event);
+        if is_mark {
+            break;
+        }
+    }
+    let seen = seen.lock().unwrap();
+    assert!(seen.windows(2).all(|pair| pair[0].id < pair[1].id), "an id came twice or went back");
+    let by_id: HashMap<_, _> = seen.iter().map(|event| (&event.id, &event.name)).collect();
+    let promised = promised.lock().unwrap();
+    for (name, id) in &promised.events {
+        assert_eq!(by_id.get(id), Some(&name), "the resumed stream missed an acknowledged event");
+    }
+    assert!(promised.events.len() > 500 && promised.users.len() > 10, "there was next to nothing to lose");
+}
+
+/// Everything promised is there, and what comes now has a higher id than all before.
+async fn check(server: &TestServer, promised: &Mutex<Promised>, round: u64) {
+    let writer = server.client().sign_in("writer").await;
+    let held = writer.everything().await;
+    let next = writer.insert(&format!("check{round}"), json!(round)).await;
+    let (users, highest) = {
+        let mut promised = promised.lock().unwrap();
+        for (name, id) in &promised.events {
+            let held = held.get(name).unwrap_or_else(|| panic!("round {round}: {name} ({id}) is lost"));
+            assert_eq!(&held.id, id, "{name}");
+        }
+        let highest = std::mem::replace(&mut promised.highest, next.clone());
+        promised.events.insert(format!("check{round}"), next.clone());
+        (promised.users.clone(), highest)
+    };
+    assert!(next > highest, "round {round}: after {highest} came {next}");
+    let listed = server.client().admin("/list_users", json!({})).await.ok().json();
+    let listed: HashMap<_, _> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|user| (user["username"].as_str().unwrap().to_owned(), user["data"].as_u64()))
+        .collect();
+    for (user, data) in users {
+        // The next update may be on disk already, though nobody was told yet.
+        assert!(listed[&user] >= Some(data), "round {round}: the change of {user} is lost");
+    }
+}
+
+async fn write(user: User, round: u64, writer: u64, promised: Arc<Mutex<Promised>>, stop: Arc<AtomicBool>) {
+    for number in 0_u64.. {
+        let name = format!("{round}/{writer}/{number}");
+        // Mostly small; now and then near the limit.
+        let size = if number % 23 == 22 { 90_000 } else { 150 };
+        let body = json!({ "event": name, "data": "x".repeat(size) });
+        let Some(answer) = send(&user.client, "/insert", &user.authorization, &body).await else { return };
+        let id = answer["id"].as_str().unwrap().to_owned();
+        let mut promised = promised.lock().unwrap();
+        promised.highest = std::mem::take(&mut promised.highest).max(id.clone());
+        promised.events.insert(name, id);
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+    }
+}
+
+async fn change_users(client: Client, round: u64, promised: Arc<Mutex<Promised>>) {
+    let username = format!("user{round}");
+    let new = json!({ "username": username, "password": "pw-secret-x", "tenant_name": "acme", "data": 0,
+        "admin_token": ADMIN_TOKEN });
+    let Some(_) = send(&client, "/create_user", "", &new).await else { return };
+    for data in 0_u64.. {
+        promised.lock().unwrap().users.insert(username.clone(), data);
+        let patch = json!({ "username": username, "data": data + 1, "admin_token": ADMIN_TOKEN });
+        let Some(_) = send(&client, "/update_user", "", &patch).await else { return };
+    }
+}
+
+/// Posts, and gives the body of a 200; `None` once the server is gone.
+async fn send(client: &Client, path: &str, authorization: &str, body: &Value) -> Option<Value> {
+    let request = client.http.post(format!("{}{path}", client.url)).header("authorization", authorization);
+    let response = request.body(body.to_string()).send().await.ok()?;
+    let status = response.status().as_u16();
+    let text = response.text().await.ok()?;
+    assert_eq!(status, 200, "{text}");
+    Some(serde_json::from_str(&text).unwrap_or(Value::Null))
+}
+
+/// Reads on after the last event that was seen, until the server dies.
+async fn resume(user: User, seen: Arc<Mutex<Vec<Event>>>) {
+    let after = seen.lock().unwrap().last().map(|event| event.id.clone());
+    let request = user.client.http.get(format!("{}/sse", user.client.url)).header("authorization", &user.authorization);
+    let request = match &after {
+        Some(id) => request.header("last-event-id", id),
+        None => request,
+    };
+    let Ok(response) = request.send().await else { return };
+    let mut stream = crate::support::Stream::open(response).await.cut_off_allowed();
+    while let Some(event) = stream.read().await {
+        seen.lock().unwrap().push(event);
+    }
+}

@@ -1,1 +1,112 @@
+//! A full disk: inserts are refused with a clear error, everything else goes on, and inserts work again when there is
+//! room.
 
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::support::{LoopDisk, TestServer};
+
+/// Takes all the room that there is.
+fn fill(directory: &Path) {
+    let mut filler = File::create(directory.join("filler")).unwrap();
+    for size in [1 << 20, 4096, 1] {
+        let block = vec![7; size];
+        while filler.write_all(&block).is_ok() {}
+    }
+    // What only now finds no room is what this is about.
+    let _ = filler.sync_all();
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_inserts_while_reads_and_streams_go_on_until_there_is_room_again() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(disk) = LoopDisk::create(home.path(), "full", 96) else { return };
+    let db = format!("--db={}", disk.path().join("db").display());
+    let server = TestServer::start_with(&[&db]).await;
+    let alice = server.user("alice", "acme").await;
+    let mut acknowledged = vec![alice.insert("before", json!(1)).await];
+    let mut stream = alice.stream().await;
+    assert_eq!(stream.next().await.name, "before");
+
+    fill(disk.path());
+    // A little fits into what was set aside; then comes the refusal, and nothing of what was acknowledged is lost.
+    let data = json!("x".repeat(90_000));
+    let refusal = loop {
+        let answer = alice.try_insert(&format!("big{}", acknowledged.len()), data.clone()).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        acknowledged.push(answer.json()["id"].as_str().unwrap().to_owned());
+        assert!(acknowledged.len() < 2000, "a full disk takes everything");
+    };
+    assert_eq!((refusal.status, refusal.code().as_str()), (503, "storage_full"), "{refusal:?}");
+    assert!(refusal.header("retry-after").is_some());
+
+    // Who is there can still sign in, verify, connect, and gets what there is.
+    let bob = server.client().sign_in("alice").await;
+    bob.verify().await.ok();
+    for id in &acknowledged[1..] {
+        assert_eq!(&stream.next().await.id, id);
+    }
+    assert_eq!(bob.stream_of("/sse?events=before", None).await.next().await.id, acknowledged[0]);
+    let refused = server.client().create_user_with("carol", "acme", json!({})).await;
+    assert_eq!((refused.status, refused.code().as_str()), (503, "storage_full"));
+
+    std::fs::remove_file(disk.path().join("filler")).unwrap();
+    acknowledged.push(alice.insert("after", json!(2)).await);
+    assert_eq!(&stream.next().await.id, acknowledged.last().unwrap());
+
+    let mut server = server;
+    server.kill();
+    let server = server.restart().await;
+    let mut stream = server.client().sign_in("alice").await.stream().await;
+    let names = stream.take(acknowledged.len()).await;
+    assert_eq!(names.iter().map(|event| &event.id).collect::<Vec<_>>(), acknowledged.iter().collect::<Vec<_>>());
+    drop(server);
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_while_many_insert_loses_nothing_that_was_acknowledged() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(disk) = LoopDisk::create(home.path(), "filling", 128) else { return };
+    let db = format!("--db={}", disk.path().join("db").display());
+    let mut server = TestServer::start_with(&[&db]).await;
+    let alice = server.user("alice", "acme").await;
+
+    let writers: Vec<_> = (0..16)
+        .map(|writer| {
+            let alice = alice.clone();
+            tokio::spawn(async move {
+                let mut acknowledged = Vec::new();
+                for number in 0.. {
+                    let name = format!("w{writer}/{number}");
+                    let answer = alice.try_insert(&name, json!("x".repeat(20_000))).await;
+                    match answer.status {
+                        200 => acknowledged.push((name, answer.json()["id"].as_str().unwrap().to_owned())),
+                        503 => return acknowledged,
+                        _ => panic!("{answer:?}"),
+                    }
+                }
+                unreachable!("numbers do not end")
+            })
+        })
+        .collect();
+    let path = disk.path().to_owned();
+    tokio::task::spawn_blocking(move || fill(&path)).await.unwrap();
+    let mut acknowledged = Vec::new();
+    for writer in writers {
+        acknowledged.extend(writer.await.unwrap());
+    }
+
+    server.kill();
+    std::fs::remove_file(disk.path().join("filler")).unwrap();
+    let server = server.restart().await;
+    let held = server.client().sign_in("alice").await.everything().await;
+    for (name, id) in &acknowledged {
+        assert_eq!(held.get(name).map(|event| &event.id), Some(id), "{name}");
+    }
+    drop(server);
+}

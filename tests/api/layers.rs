@@ -1,1 +1,114 @@
+//! Imports point one way, and each library is named where it belongs: what `src/ARCHITECTURE.md` promises.
 
+use std::path::{Path, PathBuf};
+
+/// The rooms, lowest first. A room may use itself and the rooms on lower floors.
+const FLOORS: &[(&str, u8)] = &[
+    ("random", 0),
+    ("error", 1),
+    ("domain", 1),
+    ("clock", 2),
+    ("config", 2),
+    ("store", 3),
+    ("writer", 4),
+    ("events", 5),
+    ("identity", 5),
+    ("app", 6),
+    ("transports", 7),
+    ("tls", 7),
+    ("server", 8),
+    ("main", 9),
+];
+/// Pairs of one floor that know each other: a name's rules and the refusal it gives.
+const NEIGHBOURS: &[(&str, &str)] = &[("domain", "error"), ("error", "domain")];
+/// Which rooms may name a library.
+const LIBRARIES: &[(&str, &[&str])] = &[
+    ("actix_web", &["server", "transports", "tls", "main"]),
+    ("sled", &["store"]),
+    ("clap", &["config"]),
+    ("argon2", &["identity"]),
+    ("jsonwebtoken", &["identity"]),
+    ("biscuit_auth", &["identity"]),
+    ("sntpc", &["clock"]),
+    ("rustls_acme", &["tls", "config"]),
+    ("sd_notify", &["server"]),
+];
+
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The room that a file is in: the first part of its path below `src`.
+fn room(source: &Path, root: &Path) -> String {
+    let below = source.strip_prefix(root).unwrap().iter().next().unwrap().to_str().unwrap();
+    below.trim_end_matches(".rs").to_owned()
+}
+
+fn floor(room: &str) -> u8 {
+    FLOORS.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("{room} has no floor: add it")).1
+}
+
+/// The code of a file without comments.
+fn code(source: &Path) -> String {
+    let text = std::fs::read_to_string(source).unwrap();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// Every room that code names, by `crate::room` or, from the program, `broker::room`.
+fn named_rooms(code: &str) -> Vec<String> {
+    let mut rooms = Vec::new();
+    for prefix in ["crate::", "broker::"] {
+        for (at, _) in code.match_indices(prefix) {
+            if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+                continue;
+            }
+            let name: String =
+                code[at + prefix.len()..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+            rooms.push(name);
+        }
+    }
+    rooms
+}
+
+#[test]
+fn imports_point_one_way() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut checked = 0;
+    for source in sources(&root) {
+        let from = room(&source, &root);
+        if from == "lib" {
+            continue;
+        }
+        for to in named_rooms(&code(&source)) {
+            let allowed = from == to
+                || floor(&to) < floor(&from)
+                || NEIGHBOURS.contains(&(from.as_str(), to.as_str()));
+            assert!(allowed, "{} ({from}) must not use {to}", source.display());
+            checked += 1;
+        }
+    }
+    assert!(checked > 50, "only {checked} imports were found");
+}
+
+#[test]
+fn each_library_is_named_only_where_it_belongs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for source in sources(&root) {
+        let (from, code) = (room(&source, &root), code(&source));
+        for (library, rooms) in LIBRARIES {
+            let named = code.match_indices(&format!("{library}::")).any(|(at, _)| {
+                !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_')
+            });
+            assert!(!named || rooms.contains(&from.as_str()), "{} must not name {library}", source.display());
+        }
+    }
+}

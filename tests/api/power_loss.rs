@@ -1,1 +1,74 @@
+//! A loss of power takes what the file system still had in memory. What was acknowledged was not there any more.
 
+use std::collections::HashMap;
+
+use serde_json::json;
+
+use crate::support::{LoopDisk, TestServer};
+
+const ROUNDS: usize = 10;
+const WRITERS: usize = 8;
+
+#[tokio::test]
+async fn after_a_loss_of_power_everything_acknowledged_is_there() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(mut disk) = LoopDisk::create(home.path(), "power0", 512) else { return };
+    let mut acknowledged: HashMap<String, String> = HashMap::new();
+    let mut users: Vec<String> = Vec::new();
+
+    for round in 1..=ROUNDS {
+        let db = format!("--db={}", disk.path().join("db").display());
+        let mut server = TestServer::start_with(&[&db]).await;
+
+        // What the round before left must all be there, and ids must go on from it.
+        let admin = server.client();
+        if let Some(first) = users.first() {
+            let held = admin.sign_in(first).await.everything().await;
+            for (name, id) in &acknowledged {
+                let held = &held.get(name).unwrap_or_else(|| panic!("round {round}: {name} is lost")).id;
+                // Of a shared name the next insert may be on disk already, though nobody was told yet.
+                assert!(if name.starts_with("shared") { held >= id } else { held == id }, "{name}: {held}, not {id}");
+            }
+        }
+        for user in &users {
+            admin.admin("/get_user", json!({ "username": user })).await.ok();
+        }
+
+        let newcomer = format!("user{round}");
+        let user = server.user(&newcomer, "acme").await;
+        users.push(newcomer);
+        let (inserted, mut inserts) = tokio::sync::mpsc::unbounded_channel();
+        for writer in 0..WRITERS {
+            let (user, inserted) = (user.clone(), inserted.clone());
+            tokio::spawn(async move {
+                for number in 0.. {
+                    // Small and large, new names and known ones.
+                    let name = if number % 3 == 0 { format!("shared{writer}") } else { format!("{round}/{writer}/{number}") };
+                    let size = if number % 10 == 0 { 50_000 } else { 100 };
+                    let body = json!({ "event": name, "data": "x".repeat(size) });
+                    let request = user.client.http.post(format!("{}/insert", user.client.url));
+                    let request = request.header("authorization", &user.authorization).body(body.to_string());
+                    // The server is killed meanwhile: then there is no answer, and nothing was promised.
+                    let Ok(answer) = request.send().await else { return };
+                    let Ok(answer) = answer.json::<serde_json::Value>().await else { return };
+                    let id = answer["id"].as_str().unwrap().to_owned();
+                    if inserted.send((name, id)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        // Another number of acknowledged inserts in every round.
+        for _ in 0..(round * 37) {
+            let (name, id) = inserts.recv().await.unwrap();
+            acknowledged.insert(name, id);
+        }
+        server.kill();
+        drop(inserted);
+        while let Some((name, id)) = inserts.recv().await {
+            acknowledged.insert(name, id);
+        }
+        disk = disk.after_power_loss(&format!("power{round}"));
+    }
+    assert!(acknowledged.len() > 500);
+}

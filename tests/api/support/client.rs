@@ -1,8 +1,10 @@
+use std::collections::HashMap;
+
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
 
-use super::{ADMIN_TOKEN, Stream, password_of, within};
+use super::{ADMIN_TOKEN, Event, Stream, password_of, within};
 
 /// Somebody with a connection to the server.
 #[derive(Clone)]
@@ -151,6 +153,20 @@ impl User {
     pub async fn insert_raw(&self, body: impl Into<Vec<u8>>) -> Answer {
         let headers = [("authorization", self.authorization.as_str())];
         self.client.request(Method::POST, "/insert", &headers, Some(body.into())).await
+    }
+
+    /// The latest event of every name: inserts a mark, and reads a new stream up to it.
+    pub async fn everything(&self) -> HashMap<String, Event> {
+        let mut stream = self.stream().await;
+        let mark = self.insert("mark", json!(null)).await;
+        let mut events = HashMap::new();
+        loop {
+            let event = stream.next().await;
+            if event.id == mark {
+                return events;
+            }
+            events.insert(event.name.clone(), event);
+        }
     }
 
     pub async fn verify(&self) -> Answer {

@@ -1,11 +1,13 @@
 //! A server that runs, clients that talk to it, and streams that can be awaited.
 
 mod client;
+mod disk;
 mod server;
 mod stream;
 
 pub use client::{Answer, Client, User};
-pub use server::{ADMIN_TOKEN, JWT_SECRET, TestServer};
+pub use disk::LoopDisk;
+pub use server::{ADMIN_TOKEN, JWT_SECRET, TestServer, command};
 pub use stream::{Event, Stream};
 
 use std::future::Future;
