@@ -1,1 +1,201 @@
+use std::collections::{BTreeMap, BTreeSet};
 
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::{Event, EventFilter, EventName, Payload, TenantName, Timestamp};
+
+fn tenant(name: &str) -> TenantName {
+    TenantName::parse(name).unwrap()
+}
+
+fn insert(committer: &mut Committer, tenant_name: &str, names: &[&str]) -> Vec<Event> {
+    let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
+    for name in names {
+        let (name, user) = (EventName::parse(name).unwrap(), Username::parse("u").unwrap());
+        let data = Payload::from_valid_json("1").unwrap();
+        transaction.insert_event(tenant(tenant_name), user, name, data).unwrap();
+    }
+    transaction.commit().unwrap()
+}
+
+/// All that a subscriber after a position gets, in steps of a few bytes.
+fn replay(store: &Store, tenant_name: &str, filter: &str, after: u64) -> Vec<(u64, String)> {
+    let filter = EventFilter::parse(filter).unwrap();
+    let mut replay = Replay::new(tenant(tenant_name), filter, Position::new(after), store.head());
+    let mut events = Vec::new();
+    while let Some(step) = replay.next(store, 100).unwrap() {
+        events.extend(step.into_iter().map(|event| (event.position.get(), event.name.to_string())));
+    }
+    events
+}
+
+fn numbers(events: &[(u64, String)]) -> Vec<u64> {
+    events.iter().map(|(number, _)| *number).collect()
+}
+
+#[test]
+fn a_new_subscriber_gets_the_latest_of_each_name_and_one_who_was_here_gets_all_that_was_missed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = Store::open(directory.path()).unwrap();
+    insert(&mut committer, "a", &["x", "y", "x"]);
+    insert(&mut committer, "b", &["x"]);
+    insert(&mut committer, "a", &["x", "z"]);
+    assert_eq!(numbers(&replay(&store, "a", "*", 0)), [2, 5, 6]);
+    assert_eq!(numbers(&replay(&store, "a", "*", 1)), [2, 3, 5, 6]);
+    assert!(replay(&store, "a", "*", 6).is_empty());
+    assert_eq!(numbers(&replay(&store, "b", "*", 0)), [4]);
+    assert_eq!(numbers(&replay(&store, "a", "x,x*,z", 0)), [5, 6]);
+    assert_eq!(numbers(&replay(&store, "a", "x", 1)), [3, 5]);
+}
+
+#[test]
+fn beyond_what_is_kept_the_names_that_changed_are_given_and_the_tail_stays_exact() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = Store::open(directory.path()).unwrap();
+    // One name that never changes again, one that changed early, and a flood of another.
+    insert(&mut committer, "a", &["old", "once"]);
+    let flood = vec!["flood"; 500];
+    for _ in 0..22 {
+        insert(&mut committer, "a", &flood);
+    }
+    insert(&mut committer, "a", &["once"]);
+    let head = store.head().get();
+    assert_eq!(replay(&store, "a", "*", 0), [(1, "old".into()), (head - 1, "flood".into()), (head, "once".into())]);
+    // From before the floor: what changed since, not what is left of the flood.
+    assert_eq!(numbers(&replay(&store, "a", "*", 1)), [head - 1, head]);
+    // Within what is kept: everything.
+    let kept = head - RETAINED_EVENTS as u64;
+    assert_eq!(numbers(&replay(&store, "a", "*", kept)), (kept + 1..=head).collect::<Vec<_>>());
+    // What is superseded and beyond the tail is gone from the disk too.
+    let rows = store.tree.scan_prefix(b"e").count();
+    assert!(rows <= RETAINED_EVENTS + 600, "{rows} events are kept");
+
+    // The same after opening anew, where the tail is counted again.
+    drop((store, committer));
+    let (store, mut committer) = Store::open(directory.path()).unwrap();
+    insert(&mut committer, "a", &flood);
+    assert_eq!(replay(&store, "a", "old,once", 0), [(1, "old".into()), (head, "once".into())]);
+    assert!(store.tree.scan_prefix(b"e").count() <= RETAINED_EVENTS + 600);
+}
+
+#[test]
+fn what_is_not_yet_on_disk_is_shown_to_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = Store::open(directory.path()).unwrap();
+    insert(&mut committer, "a", &["x"]);
+    // As between a batch's application and its sync.
+    let late = keys::event(&tenant("a"), Position::new(2));
+    let value = store.tree.get(keys::event(&tenant("a"), Position::new(1))).unwrap().unwrap();
+    store.tree.insert(late, value).unwrap();
+    store.tree.insert(keys::name(&tenant("a"), "y"), &2_u64.to_be_bytes()).unwrap();
+    assert_eq!(numbers(&replay(&store, "a", "*", 0)), [1]);
+    assert!(replay(&store, "a", "*", 1).is_empty());
+}
+
+#[test]
+fn an_id_of_another_database_or_of_the_future_is_not_a_position_here() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (store, mut committer) = Store::open(one.path()).unwrap();
+    insert(&mut committer, "a", &["x"]);
+    let id = store.event_id(Position::new(1));
+    assert_eq!(store.position_of(id), Some(Position::new(1)));
+    assert_eq!(store.position_of(store.event_id(Position::new(2))), None);
+    let (other, mut committer) = Store::open(two.path()).unwrap();
+    insert(&mut committer, "a", &["x"]);
+    if other.database != store.database {
+        assert_eq!(other.position_of(id), None);
+    }
+}
+
+#[test]
+fn a_newer_format_is_refused_and_the_database_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, committer) = Store::open(directory.path()).unwrap();
+    store.tree.insert(keys::setting("format"), &2_u32.to_be_bytes()).unwrap();
+    store.tree.flush().unwrap();
+    drop((store, committer));
+    for _ in 0..2 {
+        let refused = Store::open(directory.path()).err().unwrap();
+        assert!(matches!(refused, OpenError::TooNew(_, 2)), "{refused}");
+        assert!(refused.to_string().contains("format 2"), "{refused}");
+    }
+}
+
+#[test]
+fn a_database_that_is_open_is_not_opened_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = Store::open(directory.path()).unwrap();
+    assert!(matches!(Store::open(directory.path()).err(), Some(OpenError::InUse(_))));
+    drop(first);
+    Store::open(directory.path()).unwrap();
+}
+
+#[test]
+fn what_a_killed_opening_left_does_not_stop_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = Store::open(directory.path()).unwrap();
+    insert(&mut committer, "a", &["x"]);
+    drop((store, committer));
+    std::fs::write(directory.path().join("snap.000000000000ABCD.generating"), b"half").unwrap();
+    let (store, _committer) = Store::open(directory.path()).unwrap();
+    assert_eq!(numbers(&replay(&store, "a", "*", 0)), [1]);
+
+    let fresh = tempfile::tempdir().unwrap();
+    std::fs::write(fresh.path().join("conf"), b"segment_size: 16777216\nuse_comp").unwrap();
+    Store::open(fresh.path()).unwrap();
+}
+
+#[test]
+fn a_damaged_value_is_an_error_that_names_its_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = Store::open(directory.path()).unwrap();
+    insert(&mut committer, "a", &["x"]);
+    store.tree.insert(keys::event(&tenant("a"), Position::new(1)), b"short").unwrap();
+    let mut reading = Replay::new(tenant("a"), EventFilter::ALL, Position::START, store.head());
+    let Err(Error::Storage(why)) = reading.next(&store, 100) else { panic!("it was read") };
+    assert!(why.contains(r"e\x00\x01a\x00\x00\x00\x00\x00\x00\x00\x01"), "{why}");
+
+    let username = Username::parse("zoe").unwrap();
+    store.tree.insert(keys::user(&username), b"{}").unwrap();
+    let Err(Error::Storage(why)) = store.user(&username) else { panic!("it was read") };
+    assert!(why.contains("uzoe"), "{why}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Whatever was inserted, in whatever batches: the replay from each position is what a list in memory says.
+    #[test]
+    fn a_replay_is_what_a_list_in_memory_would_give(
+        batches in prop::collection::vec(prop::collection::vec((0..3_usize, 0..4_usize), 1..12), 1..12),
+        after in 0..60_u64,
+    ) {
+        const TENANTS: [&str; 3] = ["a", "a_b", "b"];
+        const NAMES: [&str; 4] = ["c", "b_c", "chat/1", "chat/2"];
+        let directory = tempfile::tempdir().unwrap();
+        let (store, mut committer) = Store::open(directory.path()).unwrap();
+        let mut model = Vec::new();
+        for batch in batches {
+            for (t, n) in batch {
+                insert(&mut committer, TENANTS[t], &[NAMES[n]]);
+                model.push((TENANTS[t], NAMES[n]));
+            }
+        }
+        let after = after.min(model.len() as u64);
+        let all: BTreeMap<u64, _> = (1_u64..).zip(&model).collect();
+        for name in TENANTS {
+            let own: Vec<_> = all.iter().filter(|(_, (t, _))| *t == name).map(|(p, (_, n))| (*p, (*n).to_owned())).collect();
+            let mut names = BTreeSet::new();
+            let mut latest: Vec<_> = own.iter().rev().filter(|(_, n)| names.insert(n.clone())).cloned().collect();
+            latest.reverse();
+            prop_assert_eq!(replay(&store, name, "*", 0), latest.clone());
+            let chat: Vec<_> = latest.into_iter().filter(|(_, n)| n.starts_with("chat/")).collect();
+            prop_assert_eq!(replay(&store, name, "chat/*", 0), chat);
+            if after > 0 {
+                let missed: Vec<_> = own.into_iter().filter(|(p, _)| *p > after).collect();
+                prop_assert_eq!(replay(&store, name, "*", after), missed);
+            }
+        }
+    }
+}
