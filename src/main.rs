@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use broker::config::{Config, LogFormat};
 use broker::server::Server;
+use broker::store::OPENING_THREAD;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use tracing_subscriber::EnvFilter;
 
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
         eprintln!("error: {why}");
         return ExitCode::from(2);
     }
+    log_panics();
     let ended = actix_web::rt::System::new().block_on(async {
         let server = Server::start(config).await.map_err(|error| error.to_string())?;
         server.run().await.map_err(|error| error.to_string())
@@ -44,6 +46,18 @@ fn start_log(config: &Config) -> Result<(), String> {
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+/// A panic is a line in the log like any other.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        // A damaged database, of which the error that follows says all that is known.
+        if thread.name() != Some(OPENING_THREAD) {
+            let place = panic.location().map(ToString::to_string);
+            tracing::error!(thread = thread.name(), place, why = panic.payload_as_str(), "panicked");
+        }
+    }));
 }
 
 /// Every connection is a descriptor: as many as the system allows, whatever the shell's soft limit.

@@ -6,6 +6,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::transaction::Progress;
 use crate::domain::{
     Email, Event, EventName, Generation, PasswordHash, Payload, Position, ResetChallenge, Scope, Secret, TenantName,
     Timestamp, User, Username,
@@ -20,6 +21,17 @@ pub fn encode_position(position: Position) -> [u8; 8] {
 pub fn decode_position(value: &[u8]) -> Decoded<Position> {
     let bytes = value.try_into().map_err(|_| "a position has 8 bytes")?;
     Ok(Position::new(u64::from_be_bytes(bytes)))
+}
+
+pub fn encode_progress(progress: Progress) -> [u8; 16] {
+    let number = u128::from(progress.head.get()) << 64 | u128::from(progress.commits);
+    number.to_be_bytes()
+}
+
+pub fn decode_progress(value: &[u8]) -> Decoded<Progress> {
+    let bytes = value.try_into().map_err(|_| "progress has 16 bytes")?;
+    let number = u128::from_be_bytes(bytes);
+    Ok(Progress { head: Position::new((number >> 64) as u64), commits: number as u64 })
 }
 
 /// Timestamp (8 bytes), length of the username (2), length of the name (2), username, name, data.

@@ -10,6 +10,7 @@ mod keys;
 mod open;
 mod replay;
 mod transaction;
+mod witness;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::domain::{DatabaseId, EventId, Position, User, Username};
 use crate::error::Error;
 
-pub use open::OpenError;
+pub use open::{OPENING_THREAD, OpenError};
 pub use replay::Replay;
 pub use transaction::{Committer, Transaction};
 
@@ -72,7 +73,7 @@ impl Store {
     /// [`Error::Storage`] where the database fails or the user's record is damaged.
     pub fn user(&self, username: &Username) -> Result<Option<User>, Error> {
         let key = keys::user(username);
-        let Some(value) = self.tree.get(&key).map_err(failed)? else { return Ok(None) };
+        let Some(value) = self.get(&key)? else { return Ok(None) };
         codec::decode_user(&value).map(Some).map_err(|why| damaged(&key, why))
     }
 
@@ -82,7 +83,7 @@ impl Store {
     /// As [`Store::user`], for each.
     pub fn users(&self) -> impl Iterator<Item = Result<User, Error>> {
         self.tree.scan_prefix(keys::USERS).map(|row| {
-            let (key, value) = row.map_err(failed)?;
+            let (key, value) = row.map_err(|error| failed(keys::USERS, &error))?;
             codec::decode_user(&value).map_err(|why| damaged(&key, why))
         })
     }
@@ -92,13 +93,17 @@ impl Store {
     /// # Errors
     /// [`Error::Storage`] where the database fails.
     pub fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.tree.get(keys::setting(name)).map_err(failed)?.map(|value| value.to_vec()))
+        Ok(self.get(&keys::setting(name))?.map(|value| value.to_vec()))
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, Error> {
+        self.tree.get(key).map_err(|error| failed(key, &error))
     }
 }
 
-/// What sled says of a failure, for the log.
-fn failed(error: sled::Error) -> Error {
-    Error::Storage(error.to_string())
+/// What sled says of a failure at a key, or at the first of several, for the log.
+fn failed(key: &[u8], error: &sled::Error) -> Error {
+    Error::Storage(format!("reading key {}: {error}", key.escape_ascii()))
 }
 
 /// A value that cannot be read; the key is named, so that an operator can find what was lost.

@@ -3,22 +3,25 @@
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::thread;
 
 use super::disk::{DataFile, sync_directory};
-use super::transaction::Committer;
+use super::transaction::{Committer, Progress};
+use super::witness::Witness;
 use super::{Store, codec, keys};
 use crate::domain::DatabaseId;
 
 /// The version of the layout that this program writes, and the newest that it reads.
 const FORMAT: u32 = 1;
+/// The thread that sled opens the database on. A panic there is a damaged database, which [`OpenError`] tells better than
+/// a panic's message: a program's panic hook may leave it out.
+pub const OPENING_THREAD: &str = "store-opening";
 /// The names of the settings that the store itself keeps.
 const FORMAT_SETTING: &str = "format";
 const DATABASE_SETTING: &str = "database";
-pub(super) const HEAD_SETTING: &str = "head";
 
 /// sled's unit of allocation. A value over half a quarter of a segment goes to a file of its own that sled never
 /// syncs, so the segments are as large as sled allows (16 MiB), which keeps every value that we allow inside.
@@ -35,6 +38,8 @@ pub enum OpenError {
     InUse(PathBuf),
     /// The files are not what was written.
     Damaged(PathBuf, String),
+    /// Committed changes are missing from it: so many are there, so many were made.
+    Lost(PathBuf, u64, u64),
     /// A newer Broker wrote it.
     TooNew(PathBuf, u32),
     /// The disk is full.
@@ -51,6 +56,12 @@ impl std::fmt::Display for OpenError {
             Self::Damaged(path, why) => {
                 write!(f, "the database in {} is damaged ({why}); put it aside and restore a backup", path.display())
             }
+            Self::Lost(path, held, made) => write!(
+                f,
+                "the database in {0} is damaged: it holds {held} of the {made} commits that were made; put it aside and \
+                 restore a backup, or remove {0}/committed to go on with what is left",
+                path.display()
+            ),
             Self::TooNew(path, format) => write!(
                 f,
                 "the database in {} has format {format}, this program knows formats up to {FORMAT}; use a newer Broker",
@@ -82,6 +93,7 @@ pub fn open(path: &Path) -> Result<(Store, Committer), OpenError> {
     remove_unfinished(path).map_err(directory)?;
 
     let tree = open_sled(path)?;
+    let witness = Witness::open(path).map_err(directory)?;
     let mut data_file = DataFile::open(path).map_err(directory)?;
     // An early answer is kinder than a server that starts and refuses everything; a full disk is no reason not to serve
     // what is there, so it is not an error here.
@@ -93,6 +105,14 @@ pub fn open(path: &Path) -> Result<(Store, Committer), OpenError> {
     let setting = |name| tree.get(keys::setting(name)).map_err(|error| damaged(&error.to_string()));
     let number = |bytes: &[u8]| bytes.try_into().map(u32::from_be_bytes).ok();
 
+    let progress = match setting(Progress::SETTING)? {
+        Some(bytes) => codec::decode_progress(&bytes).map_err(damaged)?,
+        None => Progress::default(),
+    };
+    let made = witness.last_commit().map_err(directory)?;
+    if made > progress.commits {
+        return Err(OpenError::Lost(path.to_owned(), progress.commits, made));
+    }
     let database = match setting(FORMAT_SETTING)? {
         Some(bytes) => {
             let format = number(&bytes).ok_or_else(|| damaged("its format is no number"))?;
@@ -100,30 +120,32 @@ pub fn open(path: &Path) -> Result<(Store, Committer), OpenError> {
                 return Err(OpenError::TooNew(path.to_owned(), format));
             }
             let bytes = setting(DATABASE_SETTING)?.ok_or_else(|| damaged("its identity is missing"))?;
-            DatabaseId::new(number(&bytes).ok_or_else(|| damaged("its identity is no number"))?)
+            let kept = DatabaseId::new(number(&bytes).ok_or_else(|| damaged("its identity is no number"))?);
+            // The witness was removed: from here on positions are given that somebody may have seen before. (Or nothing
+            // was ever committed, and nobody has seen any.)
+            if made == 0 { new_identity(&tree, &data_file).map_err(|why| damaged(&why))? } else { kept }
         }
         // Not one key: a new database. Keys but no format: the key is lost, and who knows what else.
-        None if tree.is_empty() => {
-            let database = DatabaseId::new(u32::from_be_bytes(crate::random::bytes()));
-            let mut batch = sled::Batch::default();
-            batch.insert(keys::setting(FORMAT_SETTING), &FORMAT.to_be_bytes());
-            batch.insert(keys::setting(DATABASE_SETTING), &database.get().to_be_bytes());
-            tree.apply_batch(batch)
-                .and_then(|()| tree.flush().map(drop))
-                .map_err(|error| damaged(&error.to_string()))?;
-            data_file.sync().map_err(|error| damaged(&error.to_string()))?;
-            database
-        }
+        None if tree.is_empty() => new_identity(&tree, &data_file).map_err(|why| damaged(&why))?,
         None => return Err(damaged("its format is missing")),
     };
-    let head = match setting(HEAD_SETTING)? {
-        Some(bytes) => codec::decode_position(&bytes).map_err(damaged)?,
-        None => crate::domain::Position::START,
-    };
 
-    let store = Store { tree, head: Arc::new(AtomicU64::new(head.get())), database, path: Arc::new(path.to_owned()) };
-    let committer = Committer::new(store.clone(), data_file, lock);
+    let store =
+        Store { tree, head: Arc::new(AtomicU64::new(progress.head.get())), database, path: Arc::new(path.to_owned()) };
+    let committer = Committer::new(store.clone(), data_file, witness, progress.commits, lock);
     Ok((store, committer))
+}
+
+/// Writes the format, and an identity that no other database has.
+fn new_identity(tree: &sled::Tree, data_file: &DataFile) -> Result<DatabaseId, String> {
+    let database = DatabaseId::new(u32::from_be_bytes(crate::random::bytes()));
+    let mut batch = sled::Batch::default();
+    batch.insert(keys::setting(FORMAT_SETTING), &FORMAT.to_be_bytes());
+    batch.insert(keys::setting(DATABASE_SETTING), &database.get().to_be_bytes());
+    tree.apply_batch(batch).map_err(|error| error.to_string())?;
+    tree.flush().map_err(|error| error.to_string())?;
+    data_file.sync().map_err(|error| error.to_string())?;
+    Ok(database)
 }
 
 /// Removes what an earlier opening left when it was killed.
@@ -156,12 +178,17 @@ fn open_sled(path: &Path) -> Result<sled::Tree, OpenError> {
         // Its own flusher, for what it moves about by itself. Ours is the committer; `flush_async` is never used: eight
         // at once wait for each other for ever (spacejam/sled issue 1308).
         .flush_every_ms(Some(500));
-    // On some damage sled panics instead of failing. Nothing of ours is in the closure that a panic could leave half done.
-    let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
+    // On some damage sled panics instead of failing. On a thread of its own that is an outcome like another.
+    let opening = thread::Builder::new().name(OPENING_THREAD.to_owned()).spawn(move || config.open());
+    let opened = opening.map_err(|error| OpenError::Directory(path.to_owned(), error))?.join();
     let damaged = |why: String| OpenError::Damaged(path.to_owned(), why);
     match opened {
         // The one tree that sled makes by itself.
         Ok(Ok(db)) => Ok((*db).clone()),
+        // Our own lock was free: it is some other program, or an older Broker.
+        Ok(Err(sled::Error::Io(error))) if error.to_string().contains("could not acquire lock") => {
+            Err(OpenError::InUse(path.to_owned()))
+        }
         Ok(Err(sled::Error::Io(error))) => Err(match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::Full(path.to_owned()),
             io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => damaged(error.to_string()),

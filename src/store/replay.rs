@@ -75,7 +75,7 @@ impl Replay {
             let Some(position) = positions.pop() else { break };
             let key = keys::event(&self.tenant, position);
             // Gone: it was superseded since, by one that is after `until` and will come live.
-            let Some(value) = store.tree.get(&key).map_err(failed)? else { continue };
+            let Some(value) = store.get(&key)? else { continue };
             size += value.len();
             let parts = codec::event_parts(&value).map_err(|why| damaged(&key, why))?;
             events.push(parts.into_event(&self.tenant, position).map_err(|why| damaged(&key, why))?);
@@ -88,14 +88,14 @@ impl Replay {
     fn next_tail(&mut self, store: &Store, bytes: usize) -> Result<Option<Vec<Event>>, Error> {
         let from = self.after;
         let (mut events, mut size, mut passed_over) = (Vec::new(), 0, 0);
-        let range = keys::event(&self.tenant, from.next())..keys::event(&self.tenant, self.until.next());
+        let first = keys::event(&self.tenant, from.next());
         let mut at_end = true;
-        for row in store.tree.range(range) {
+        for row in store.tree.range(first.clone()..keys::event(&self.tenant, self.until.next())) {
             if size >= bytes || passed_over >= MAX_PASSED_OVER {
                 at_end = false;
                 break;
             }
-            let (key, value) = row.map_err(failed)?;
+            let (key, value) = row.map_err(|error| failed(&first, &error))?;
             let position = keys::position(&key).ok_or_else(|| damaged(&key, "an event's key is cut short"))?;
             let parts = codec::event_parts(&value).map_err(|why| damaged(&key, why))?;
             self.after = position;
@@ -124,7 +124,7 @@ impl Store {
     /// Up to here only the latest event of each name is kept.
     pub(super) fn floor(&self, tenant: &TenantName) -> Result<Position, Error> {
         let key = keys::floor(tenant);
-        match self.tree.get(&key).map_err(failed)? {
+        match self.get(&key)? {
             Some(value) => codec::decode_position(&value).map_err(|why| damaged(&key, why)),
             None => Ok(Position::START),
         }
@@ -135,8 +135,9 @@ impl Store {
         let read = |key: &[u8], value: &[u8]| codec::decode_position(value).map_err(|why| damaged(key, why));
         let mut positions = Vec::new();
         let mut scan = |prefix: &str| -> Result<(), Error> {
-            for row in self.tree.scan_prefix(keys::name(tenant, prefix)) {
-                let (key, value) = row.map_err(failed)?;
+            let prefix = keys::name(tenant, prefix);
+            for row in self.tree.scan_prefix(&prefix) {
+                let (key, value) = row.map_err(|error| failed(&prefix, &error))?;
                 positions.push(read(&key, &value)?);
             }
             Ok(())
@@ -153,7 +154,7 @@ impl Store {
         for pattern in patterns {
             if let Pattern::Exact(name) = pattern {
                 let key = keys::name(tenant, name.as_str());
-                if let Some(value) = self.tree.get(&key).map_err(failed)? {
+                if let Some(value) = self.get(&key)? {
                     positions.push(read(&key, &value)?);
                 }
             }

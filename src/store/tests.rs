@@ -19,6 +19,16 @@ fn insert(committer: &mut Committer, tenant_name: &str, names: &[&str]) -> Vec<E
     transaction.commit().unwrap()
 }
 
+/// Opens what was open in this process a moment ago: sled's own threads may hold on to it for another.
+fn reopen(path: &Path) -> Result<(Store, Committer), OpenError> {
+    loop {
+        match Store::open(path) {
+            Err(OpenError::InUse(_)) => std::thread::yield_now(),
+            other => return other,
+        }
+    }
+}
+
 /// All that a subscriber after a position gets, in steps of a few bytes.
 fn replay(store: &Store, tenant_name: &str, filter: &str, after: u64) -> Vec<(u64, String)> {
     let filter = EventFilter::parse(filter).unwrap();
@@ -73,7 +83,7 @@ fn beyond_what_is_kept_the_names_that_changed_are_given_and_the_tail_stays_exact
 
     // The same after opening anew, where the tail is counted again.
     drop((store, committer));
-    let (store, mut committer) = Store::open(directory.path()).unwrap();
+    let (store, mut committer) = reopen(directory.path()).unwrap();
     insert(&mut committer, "a", &flood);
     assert_eq!(replay(&store, "a", "old,once", 0), [(1, "old".into()), (head, "once".into())]);
     assert!(store.tree.scan_prefix(b"e").count() <= RETAINED_EVENTS + 600);
@@ -116,7 +126,7 @@ fn a_newer_format_is_refused_and_the_database_left_as_it_is() {
     store.tree.flush().unwrap();
     drop((store, committer));
     for _ in 0..2 {
-        let refused = Store::open(directory.path()).err().unwrap();
+        let refused = reopen(directory.path()).err().unwrap();
         assert!(matches!(refused, OpenError::TooNew(_, 2)), "{refused}");
         assert!(refused.to_string().contains("format 2"), "{refused}");
     }
@@ -128,7 +138,7 @@ fn a_database_that_is_open_is_not_opened_again() {
     let first = Store::open(directory.path()).unwrap();
     assert!(matches!(Store::open(directory.path()).err(), Some(OpenError::InUse(_))));
     drop(first);
-    Store::open(directory.path()).unwrap();
+    reopen(directory.path()).unwrap();
 }
 
 #[test]
@@ -138,7 +148,7 @@ fn what_a_killed_opening_left_does_not_stop_the_next() {
     insert(&mut committer, "a", &["x"]);
     drop((store, committer));
     std::fs::write(directory.path().join("snap.000000000000ABCD.generating"), b"half").unwrap();
-    let (store, _committer) = Store::open(directory.path()).unwrap();
+    let (store, _committer) = reopen(directory.path()).unwrap();
     assert_eq!(numbers(&replay(&store, "a", "*", 0)), [1]);
 
     let fresh = tempfile::tempdir().unwrap();
@@ -198,4 +208,44 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_database_that_lost_commits_is_refused_each_time_until_the_witness_is_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = Store::open(directory.path()).unwrap();
+    for _ in 0..20 {
+        insert(&mut committer, "a", &["x", "y"]);
+    }
+    let before = store.database;
+    drop((store, committer));
+    let data = directory.path().join("db");
+    let mut bytes = std::fs::read(&data).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    std::fs::write(&data, bytes).unwrap();
+    for _ in 0..2 {
+        let refused = reopen(directory.path()).err().unwrap();
+        assert!(matches!(refused, OpenError::Lost(_, held, 20) if held < 20), "{refused}");
+    }
+    std::fs::remove_file(directory.path().join("committed")).unwrap();
+    let (store, mut committer) = reopen(directory.path()).unwrap();
+    assert!(store.head().get() < 40);
+    // Positions are given again, but not ids.
+    assert!(store.database != before);
+    insert(&mut committer, "a", &["x"]);
+    let anew = store.database;
+    drop((store, committer));
+    assert_eq!(reopen(directory.path()).unwrap().0.database, anew);
+}
+
+#[test]
+fn a_database_whose_data_is_gone_is_not_taken_for_a_new_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = Store::open(directory.path()).unwrap();
+    insert(&mut committer, "a", &["x"]);
+    drop((store, committer));
+    std::fs::write(directory.path().join("db"), b"").unwrap();
+    let refused = reopen(directory.path()).err().unwrap();
+    assert!(matches!(refused, OpenError::Lost(_, 0, 1)), "{refused}");
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::sync::atomic::Ordering;
 
 use super::disk::DataFile;
-use super::open::HEAD_SETTING;
+use super::witness::Witness;
 use super::{RETAINED_BYTES, RETAINED_EVENTS, Store, codec, damaged, failed, keys};
 use crate::domain::{Event, EventName, MAX_USER_BYTES, Payload, Position, TenantName, Timestamp, User, Username};
 use crate::error::Error;
@@ -19,9 +19,26 @@ const TAIL_SLACK: usize = 64;
 pub struct Committer {
     store: Store,
     data_file: DataFile,
+    witness: Witness,
+    /// How many commits there have been.
+    commits: u64,
     tails: HashMap<TenantName, Tail>,
     /// Held for as long as the database is open.
     _lock: File,
+}
+
+/// How far the database has come.
+#[derive(Clone, Copy, Default)]
+pub struct Progress {
+    /// The position of the last event.
+    pub head: Position,
+    /// How many commits there have been.
+    pub commits: u64,
+}
+
+impl Progress {
+    /// Where it is kept.
+    pub const SETTING: &str = "progress";
 }
 
 /// The events of one tenant that are kept beyond the latest of each name: those after the floor.
@@ -33,8 +50,8 @@ struct Tail {
 }
 
 impl Committer {
-    pub(super) fn new(store: Store, data_file: DataFile, lock: File) -> Self {
-        Self { store, data_file, tails: HashMap::new(), _lock: lock }
+    pub(super) fn new(store: Store, data_file: DataFile, witness: Witness, commits: u64, lock: File) -> Self {
+        Self { store, data_file, witness, commits, tails: HashMap::new(), _lock: lock }
     }
 
     /// Starts a transaction at a moment, which every event in it gets as its timestamp.
@@ -138,11 +155,11 @@ impl Transaction<'_> {
         let from = keys::event(tenant, tail.floor.next());
         let until = keys::event(tenant, self.store().head().next());
         // Only what is on disk is looked at: a transaction is far shorter than a tail.
-        for row in self.store().tree.range(from..until) {
+        for row in self.store().tree.range(from.clone()..until) {
             if tail.events <= RETAINED_EVENTS && tail.bytes <= RETAINED_BYTES {
                 break;
             }
-            let (key, value) = row.map_err(failed)?;
+            let (key, value) = row.map_err(|error| failed(&from, &error))?;
             let position = keys::position(&key).ok_or_else(|| damaged(&key, "an event's key is cut short"))?;
             let name = codec::event_parts(&value).map_err(|why| damaged(&key, why))?.name;
             if self.position_at(&keys::name(tenant, name))? != Some(position) {
@@ -163,9 +180,9 @@ impl Transaction<'_> {
         }
         let floor = self.store().floor(tenant)?;
         let mut tail = Tail { floor, events: 0, bytes: 0 };
-        let range = keys::event(tenant, floor.next())..keys::event(tenant, Position::new(u64::MAX));
-        for row in self.store().tree.range(range) {
-            let (_, value) = row.map_err(failed)?;
+        let first = keys::event(tenant, floor.next());
+        for row in self.store().tree.range(first.clone()..keys::event(tenant, Position::new(u64::MAX))) {
+            let (_, value) = row.map_err(|error| failed(&first, &error))?;
             tail.events += 1;
             tail.bytes += value.len();
         }
@@ -190,10 +207,14 @@ impl Transaction<'_> {
             }
         }
         // In the same batch as the events, so that a position is never given twice (sled's `generate_id` is not).
-        batch.insert(keys::setting(HEAD_SETTING), &codec::encode_position(head));
+        let progress = Progress { head, commits: committer.commits + 1 };
+        batch.insert(keys::setting(Progress::SETTING), &codec::encode_progress(progress));
+        let failed = |error: sled::Error| Error::Storage(format!("writing: {error}"));
         committer.store.tree.apply_batch(batch).map_err(failed)?;
         committer.store.tree.flush().map_err(failed)?;
         committer.data_file.sync()?;
+        committer.commits = progress.commits;
+        committer.witness.note(progress.commits);
         committer.store.head.store(head.get(), Ordering::Release);
         Ok(events)
     }
@@ -210,7 +231,7 @@ impl Transaction<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         match self.pending.get(key) {
             Some(value) => Ok(value.clone()),
-            None => Ok(self.committer.store.tree.get(key).map_err(failed)?.map(|value| value.to_vec())),
+            None => Ok(self.committer.store.get(key)?.map(|value| value.to_vec())),
         }
     }
 
