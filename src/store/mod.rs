@@ -1,8 +1,8 @@
 //! The embedded database: the only place that names sled.
 //!
-//! One tree holds everything, so that one batch is one atomic change. [`keys`] is its layout, [`codec`] its values,
-//! [`open`] and [`disk`] the recipe that makes sled safe, [`transaction`] the one way to write, [`replay`] the way to
-//! read events.
+//! One tree holds everything, so that one batch is one atomic change. `keys` is its layout, `codec` its values, `open`,
+//! `disk` and `witness` the recipe that makes sled safe, `transaction` the one way to write, `replay` the way to read
+//! events.
 
 mod codec;
 mod disk;
