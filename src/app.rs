@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::config::Origins;
 use crate::domain::{EventFilter, EventId, Position, Timestamp};
 use crate::error::Error;
-use crate::events::{Hub, Insert, NewEvent, Relay, Subscription};
+use crate::events::{Hub, Insert, NewEvent, Relay, Subscription, SubscriptionOptions};
 use crate::identity::{Identity, Principal};
 use crate::store::Store;
 use crate::writer::Writer;
@@ -78,8 +78,8 @@ impl App {
         let session = self.hub.session(&principal.username);
         self.identity.recheck(principal)?;
         let after = last_event_id.and_then(|id| self.store.position_of(id)).unwrap_or(Position::START);
-        let tenant = principal.tenant.clone();
-        let clock = self.clock.clone();
-        Ok(Subscription::new(&self.hub, &self.relay, clock, session, tenant, filter, after, principal.expires_at))
+        let options =
+            SubscriptionOptions { tenant: principal.tenant.clone(), filter, after, expires_at: principal.expires_at };
+        Ok(Subscription::new(&self.hub, &self.relay, self.clock.clone(), session, options))
     }
 }

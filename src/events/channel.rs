@@ -12,7 +12,7 @@ use crate::domain::{EventFilter, Position};
 
 /// How many bytes of frames a tenant's channel keeps for those who are a little behind. Whoever is further behind reads
 /// from the store.
-const RECENT_BYTES: usize = 1 << 20;
+const RECENT_BYTES: usize = 256 << 10;
 /// How much is joined into one write at most.
 pub const JOINED_BYTES: usize = 64 << 10;
 

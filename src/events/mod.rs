@@ -14,4 +14,4 @@ pub use frame::Frame;
 pub use hub::{Hub, Session};
 pub use insert::{Insert, Inserted, NewEvent};
 pub use relay::Relay;
-pub use subscription::{HEARTBEAT, HEARTBEAT_EVERY, Subscription};
+pub use subscription::{HEARTBEAT, HEARTBEAT_EVERY, Subscription, SubscriptionOptions};

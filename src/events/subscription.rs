@@ -42,6 +42,18 @@ pub struct Subscription {
     _session: Arc<Session>,
 }
 
+/// What somebody subscribes to.
+pub struct SubscriptionOptions {
+    /// Whose events.
+    pub tenant: TenantName,
+    /// Which of them.
+    pub filter: EventFilter,
+    /// After which position.
+    pub after: Position,
+    /// Until when; `None` is for ever.
+    pub expires_at: Option<Timestamp>,
+}
+
 enum State {
     /// Reading what was missed, on a thread that may block.
     Replaying(JoinHandle<Step>),
@@ -59,17 +71,9 @@ struct Step {
 }
 
 impl Subscription {
-    /// Begins after a position. Ends with the session, and at `expires_at`.
-    pub fn new(
-        hub: &Hub,
-        relay: &Relay,
-        clock: Clock,
-        session: Arc<Session>,
-        tenant: TenantName,
-        filter: EventFilter,
-        after: Position,
-        expires_at: Option<Timestamp>,
-    ) -> Self {
+    /// Begins as the options say. Ends with the session.
+    pub fn new(hub: &Hub, relay: &Relay, clock: Clock, session: Arc<Session>, options: SubscriptionOptions) -> Self {
+        let SubscriptionOptions { tenant, filter, after, expires_at } = options;
         // The seat before the replay: what comes after the replay's end comes to the seat.
         let seat = hub.seat(tenant.clone(), relay);
         let state = replay(hub.store(), tenant, filter.clone(), after);

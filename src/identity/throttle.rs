@@ -33,7 +33,7 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(900);
 enum Key {
     Account(Username),
     Address(IpAddr),
-    Admin(Option<IpAddr>),
+    Admin(IpAddr),
 }
 
 struct Bucket {
@@ -59,7 +59,7 @@ impl Throttle {
     /// [`Error::TooManyAttempts`] where the account or the address has had too many, whether or not the account exists.
     pub fn account(&self, username: &Username, from: Option<IpAddr>) -> Result<Attempt, Error> {
         let account = self.take(Key::Account(username.clone()), ACCOUNT)?;
-        let Some(address) = from.map(network) else { return Ok(Attempt(vec![account])) };
+        let Some(address) = from.and_then(network) else { return Ok(Attempt(vec![account])) };
         match self.take(Key::Address(address), ADDRESS) {
             Ok(address) => Ok(Attempt(vec![account, address])),
             Err(error) => {
@@ -75,7 +75,8 @@ impl Throttle {
     /// # Errors
     /// [`Error::TooManyAttempts`].
     pub fn admin(&self, from: Option<IpAddr>) -> Result<Attempt, Error> {
-        Ok(Attempt(vec![self.take(Key::Admin(from.map(network)), ADMIN)?]))
+        let Some(address) = from.and_then(network) else { return Ok(Attempt(Vec::new())) };
+        Ok(Attempt(vec![self.take(Key::Admin(address), ADMIN)?]))
     }
 
     fn take(&self, key: Key, allowance: Allowance) -> Result<Arc<Mutex<Bucket>>, Error> {
@@ -105,11 +106,13 @@ impl Attempt {
     }
 }
 
-/// Whoever has one IPv6 address has a whole network of 2^64.
-fn network(address: IpAddr) -> IpAddr {
+/// What an address counts as. Whoever has one IPv6 address has a whole network of 2^64. This machine's own tells nothing:
+/// behind it may be a proxy with everybody, and one who guesses must not be able to shut out all the others.
+fn network(address: IpAddr) -> Option<IpAddr> {
     match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => std::net::Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address if address.is_loopback() => None,
+        IpAddr::V4(address) => Some(address.into()),
+        IpAddr::V6(address) => Some(std::net::Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into()),
     }
 }
 
@@ -153,6 +156,22 @@ mod tests {
             })
             .count();
         assert!(refused > 80, "{refused}");
+    }
+
+    #[test]
+    fn behind_a_proxy_on_this_machine_one_who_guesses_does_not_shut_out_the_others() {
+        let throttle = Throttle::new();
+        let from = Some(IpAddr::from([127, 0, 0, 1]));
+        assert!((0..2000).all(|n| throttle.account(&user(&format!("user{n}")), from).is_ok()));
+        assert!((0..2000).all(|_| throttle.admin(from).is_ok()));
+    }
+
+    #[test]
+    fn guesses_at_the_admin_token_are_counted_by_address() {
+        let throttle = Throttle::new();
+        let refused = (0..200).filter(|_| throttle.admin(Some(IpAddr::from([192, 0, 2, 1]))).is_err()).count();
+        assert!((95..=100).contains(&refused), "{refused}");
+        assert!(throttle.admin(Some(IpAddr::from([192, 0, 2, 2]))).is_ok());
     }
 
     #[test]
