@@ -98,7 +98,7 @@ impl Clock {
             tracing::warn!("no NTP server is set: the local clock is trusted");
             return;
         }
-        tracing::info!(servers = servers.join(","), "the local clock serves until an NTP server answers");
+        tracing::warn!(servers = servers.join(","), "the local clock is trusted until an NTP server has answered");
         let mut first = 0;
         loop {
             let believed = self.ask_round(&servers, first).await;
