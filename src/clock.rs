@@ -1,10 +1,10 @@
 //! Time, disciplined by NTP servers.
 //!
 //! [`Clock::now`] is a computation: a monotonic clock plus an offset. The servers are asked in the background; a request
-//! never waits for one. Until the first answer, and without servers, the offset is what the local clock said at the start.
+//! never waits for one. Until the first answer, and without servers, it is what the local clock says.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sntpc::{NtpContext, NtpTimestampGenerator};
@@ -33,7 +33,8 @@ pub struct Clock(Arc<Inner>);
 
 struct Inner {
     started: Instant,
-    line: RwLock<Line>,
+    /// `None` until a server has been believed.
+    line: RwLock<Option<Line>>,
 }
 
 /// The clock as a function of the time since the start, all in microseconds since the Unix epoch or the start.
@@ -43,8 +44,6 @@ struct Line {
     offset: i64,
     /// While the clock is ahead it runs at half speed from here: the time since the start, and what the clock said then.
     slew_from: Option<(i64, i64)>,
-    /// Whether a server has been believed yet.
-    disciplined: bool,
 }
 
 impl Line {
@@ -56,40 +55,36 @@ impl Line {
 }
 
 impl Clock {
-    /// A clock that starts from the local one.
+    /// A clock that says what the local one says, until a server is believed.
     pub fn from_local() -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let line = Line { offset: micros(now), slew_from: None, disciplined: false };
-        Self(Arc::new(Inner { started: Instant::now(), line: RwLock::new(line) }))
+        Self(Arc::new(Inner { started: Instant::now(), line: RwLock::new(None) }))
     }
 
-    /// The time now. Never earlier than what was answered before, but for a clock that was found to be wrong by more
-    /// than a minute, or at the first answer of a server.
+    /// The time now. Once a server has been believed it is never earlier than what was said before, but for a clock that
+    /// was found to be wrong by more than a minute.
     pub fn now(&self) -> Timestamp {
         Timestamp::from_millis(u64::try_from(self.micros_now() / 1000).unwrap_or(0))
     }
 
     fn micros_now(&self) -> i64 {
-        let line = *self.0.line.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        line.at(self.elapsed())
+        self.line().map_or_else(local, |line| line.at(self.elapsed()))
     }
 
     fn elapsed(&self) -> i64 {
         micros(self.0.started.elapsed())
     }
 
-    fn is_disciplined(&self) -> bool {
-        self.0.line.read().unwrap_or_else(std::sync::PoisonError::into_inner).disciplined
+    fn line(&self) -> Option<Line> {
+        *self.0.line.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Moves the clock by a correction that has been believed.
     fn correct(&self, correction: i64) {
         let elapsed = self.elapsed();
-        let mut line = self.0.line.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let said = line.at(elapsed);
-        let slew = line.disciplined && correction < 0 && -correction <= micros(SLEWED);
-        *line =
-            Line { offset: said + correction - elapsed, slew_from: slew.then_some((elapsed, said)), disciplined: true };
+        let mut line = self.0.line.write().unwrap_or_else(PoisonError::into_inner);
+        let said = line.map_or_else(local, |line| line.at(elapsed));
+        let slew = line.is_some() && correction < 0 && -correction <= micros(SLEWED);
+        *line = Some(Line { offset: said + correction - elapsed, slew_from: slew.then_some((elapsed, said)) });
     }
 
     /// Asks the servers for ever, first at once and then every ten minutes.
@@ -99,41 +94,44 @@ impl Clock {
             return;
         }
         tracing::warn!(servers = servers.join(","), "the local clock is trusted until an NTP server has answered");
-        let mut first = 0;
+        let (mut first, mut doubted) = (0, Vec::new());
         loop {
-            let believed = self.ask_round(&servers, first).await;
+            let believed = self.ask_round(&servers, first, &mut doubted).await;
             // Another one begins next time, so that none is asked more than its share.
             first = (first + 1) % servers.len();
             sleep(if believed { POLL_EVERY } else { RETRY_AFTER }).await;
         }
     }
 
-    /// Asks one server after the other until an answer can be believed.
-    async fn ask_round(&self, servers: &[String], first: usize) -> bool {
-        let mut answers = Vec::new();
+    /// Asks one server after the other until an answer can be believed. `doubted` are corrections that were not.
+    async fn ask_round(&self, servers: &[String], first: usize, doubted: &mut Vec<i64>) -> bool {
+        if servers.len() > 1 {
+            // Only another server confirms, and it is asked in the same round. One that stands alone has nobody but
+            // itself: it is believed when it says the same again a minute later, as after a machine slept.
+            doubted.clear();
+        }
         for server in servers.iter().cycle().skip(first).take(servers.len()) {
             match self.ask(server).await {
                 Ok(correction) => {
-                    let sole = servers.len() == 1 && !self.is_disciplined();
-                    if let Some(correction) = believe(&answers, correction, sole) {
-                        if correction.unsigned_abs() > PLAUSIBLE.as_micros() as u64 {
-                            tracing::warn!(server, seconds = correction as f64 / 1e6, "the clock was wrong and is set");
+                    let seconds = correction as f64 / 1e6;
+                    let first_word_of_the_only_one = servers.len() == 1 && self.line().is_none();
+                    if first_word_of_the_only_one || is_believed(doubted, correction) {
+                        if is_plausible(correction) {
+                            tracing::debug!(server, seconds, "the clock is corrected");
                         } else {
-                            tracing::debug!(server, seconds = correction as f64 / 1e6, "the clock is corrected");
+                            tracing::warn!(server, seconds, "the clock was wrong and is set");
                         }
+                        doubted.clear();
                         self.correct(correction);
                         return true;
                     }
-                    tracing::warn!(
-                        server,
-                        seconds = correction as f64 / 1e6,
-                        "this NTP server's time is too far off to be believed alone"
-                    );
-                    answers.push(correction);
+                    tracing::warn!(server, seconds, "this NTP server's time is too far off to be believed alone");
+                    doubted.push(correction);
                 }
                 Err(why) => tracing::warn!(server, why, "this NTP server gave no time"),
             }
         }
+        doubted.truncate(servers.len());
         false
     }
 
@@ -153,12 +151,19 @@ impl Clock {
     }
 }
 
-/// Whether an answer counts: a small correction does, a large one only where another server said the same this round, or
-/// where it is the first word of the only server that the operator trusts.
-fn believe(earlier: &[i64], correction: i64, sole: bool) -> Option<i64> {
-    let plausible = correction.unsigned_abs() <= PLAUSIBLE.as_micros() as u64;
-    let confirmed = earlier.iter().any(|other| other.abs_diff(correction) <= AGREEMENT.as_micros() as u64);
-    (plausible || confirmed || sole).then_some(correction)
+/// What the machine's own clock says.
+fn local() -> i64 {
+    micros(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+fn is_plausible(correction: i64) -> bool {
+    correction.unsigned_abs() <= PLAUSIBLE.as_micros() as u64
+}
+
+/// Whether an answer counts: a small correction does, a large one only where another answer said the same.
+fn is_believed(doubted: &[i64], correction: i64) -> bool {
+    let agrees = |other: &i64| other.abs_diff(correction) <= AGREEMENT.as_micros() as u64;
+    is_plausible(correction) || doubted.iter().any(agrees)
 }
 
 async fn resolve(server: &str) -> Result<SocketAddr, String> {
@@ -202,17 +207,16 @@ mod tests {
     const HOUR: i64 = 3_600_000_000;
 
     #[test]
-    fn a_large_correction_needs_a_second_server_or_a_sole_one() {
-        assert_eq!(believe(&[], 1_000_000, false), Some(1_000_000));
-        assert_eq!(believe(&[], HOUR, false), None);
-        assert_eq!(believe(&[-HOUR], HOUR, false), None);
-        assert_eq!(believe(&[HOUR - 500_000], HOUR, false), Some(HOUR));
-        assert_eq!(believe(&[], -HOUR, true), Some(-HOUR));
+    fn a_large_correction_needs_another_answer_that_says_the_same() {
+        assert!(is_believed(&[], 1_000_000));
+        assert!(!is_believed(&[], HOUR));
+        assert!(!is_believed(&[-HOUR], HOUR));
+        assert!(is_believed(&[-HOUR, HOUR - 500_000], HOUR));
     }
 
     #[test]
     fn a_disciplined_clock_that_is_ahead_slows_down_and_never_goes_back() {
-        let line = Line { offset: 1000 - 100, slew_from: Some((50, 1050)), disciplined: true };
+        let line = Line { offset: 1000 - 100, slew_from: Some((50, 1050)) };
         let said: Vec<_> = (50..400).map(|elapsed| line.at(elapsed)).collect();
         assert!(said.is_sorted());
         assert_eq!(said[0], 1050);

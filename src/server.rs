@@ -80,6 +80,9 @@ impl Server {
     /// # Errors
     /// [`StartError`], whose sentence says what is wrong.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        // SIGHUP asks to read certificates anew (`tls`); where there are none to read it must not end the server, as it
+        // does a program that has no handler.
+        let _ = signal(SignalKind::hangup());
         if config.weak_secrets {
             tracing::warn!("admin_token or jwt_secret is the default or short: only this machine is served");
         }

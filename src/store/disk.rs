@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
@@ -56,6 +56,35 @@ impl DataFile {
     /// the file's own metadata (spacejam/sled issue 1452); a loss of power took every acknowledged write.
     pub fn sync(&self) -> Result<(), Error> {
         self.file.sync_data().map_err(failed)
+    }
+}
+
+/// A file that only takes room, `reserve`.
+///
+/// Closes this fault: sled writes a snapshot of its index each time it opens, so that a server which was stopped on a full
+/// disk could not start again to serve what is there. The reserve is given back just before.
+pub struct Reserve(PathBuf);
+
+impl Reserve {
+    /// What a snapshot of a small database takes at most.
+    const MIN_BYTES: u64 = 1 << 20;
+
+    pub fn of(database: &Path) -> Self {
+        Self(database.join("reserve"))
+    }
+
+    /// Gives the room back.
+    pub fn release(&self) -> io::Result<()> {
+        match std::fs::remove_file(&self.0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes room for a snapshot of twice the size that the last one had.
+    pub fn take(&self, last_snapshot_bytes: u64) -> io::Result<()> {
+        let bytes = Self::MIN_BYTES.max(last_snapshot_bytes * 2);
+        Ok(fallocate(File::create(&self.0)?, FallocateFlags::empty(), 0, bytes)?)
     }
 }
 

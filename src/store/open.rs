@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread;
 
-use super::disk::{DataFile, sync_directory};
+use super::disk::{DataFile, Reserve, sync_directory};
 use super::transaction::{Committer, Progress};
 use super::witness::Witness;
 use super::{Store, codec, keys};
@@ -36,6 +36,8 @@ pub enum OpenError {
     Directory(PathBuf, io::Error),
     /// Another process has it.
     InUse(PathBuf),
+    /// Another program wrote it, or an older Broker.
+    Foreign(PathBuf),
     /// The files are not what was written.
     Damaged(PathBuf, String),
     /// Committed changes are missing from it: so many are there, so many were made.
@@ -53,6 +55,12 @@ impl std::fmt::Display for OpenError {
             Self::InUse(path) => {
                 write!(f, "the database in {} is in use by another process; stop that one first", path.display())
             }
+            Self::Foreign(path) => write!(
+                f,
+                "the database in {} was not made by this Broker (Broker 15's cannot be read), or its file conf is damaged; \
+                 use another directory, or restore a backup",
+                path.display()
+            ),
             Self::Damaged(path, why) => {
                 write!(f, "the database in {} is damaged ({why}); put it aside and restore a backup", path.display())
             }
@@ -91,13 +99,15 @@ pub fn open(path: &Path) -> Result<(Store, Committer), OpenError> {
         Err(TryLockError::Error(error)) => return Err(directory(error)),
     }
     remove_unfinished(path).map_err(directory)?;
+    let reserve = Reserve::of(path);
+    reserve.release().map_err(directory)?;
 
     let tree = open_sled(path)?;
     let witness = Witness::open(path).map_err(directory)?;
     let mut data_file = DataFile::open(path).map_err(directory)?;
-    // An early answer is kinder than a server that starts and refuses everything; a full disk is no reason not to serve
-    // what is there, so it is not an error here.
+    // A full disk is no reason not to serve what is there: the writer asks again.
     let _ = data_file.reserve();
+    let _ = reserve.take(snapshot_bytes(path).map_err(directory)?);
     // sled syncs none of the names that it makes: without this a loss of power can take whole files.
     sync_names(path).map_err(directory)?;
 
@@ -194,9 +204,23 @@ fn open_sled(path: &Path) -> Result<sled::Tree, OpenError> {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => damaged(error.to_string()),
             _ => OpenError::Directory(path.to_owned(), error),
         }),
+        // Other parameters than ours.
+        Ok(Err(sled::Error::Unsupported(_))) => Err(OpenError::Foreign(path.to_owned())),
         Ok(Err(error)) => Err(damaged(error.to_string())),
         Err(_) => Err(damaged("its files contradict each other".to_owned())),
     }
+}
+
+/// The size of sled's snapshots of its index.
+fn snapshot_bytes(path: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(b"snap.") {
+            bytes += entry.metadata()?.len();
+        }
+    }
+    Ok(bytes)
 }
 
 /// Makes the names of all files durable, and the content of those that sled writes without syncing.

@@ -55,6 +55,17 @@ async fn a_full_disk_refuses_inserts_while_reads_and_streams_go_on_until_there_i
     let refused = server.client().create_user_with("carol", "acme", json!({})).await;
     assert_eq!((refused.status, refused.code().as_str()), (503, "storage_full"));
 
+    // Killed and started again, it serves what there is, and still refuses what it has no room for.
+    let mut server = server;
+    server.kill();
+    let server = server.restart().await;
+    let alice = server.client().sign_in("alice").await;
+    let mut stream = alice.stream().await;
+    let held = stream.take(acknowledged.len()).await;
+    assert_eq!(held.iter().map(|event| &event.id).collect::<Vec<_>>(), acknowledged.iter().collect::<Vec<_>>());
+    let refused = alice.try_insert("still", data).await;
+    assert_eq!((refused.status, refused.code().as_str()), (503, "storage_full"));
+
     std::fs::remove_file(disk.path().join("filler")).unwrap();
     acknowledged.push(alice.insert("after", json!(2)).await);
     assert_eq!(&stream.next().await.id, acknowledged.last().unwrap());
