@@ -4,7 +4,6 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentType};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
-use serde_json::json;
 
 use crate::error::Error;
 
@@ -22,6 +21,12 @@ pub fn json(value: &impl Serialize) -> Reply {
     Ok(HttpResponse::Ok().insert_header(ContentType::json()).body(body))
 }
 
+#[derive(Serialize)]
+struct Refusal<'a> {
+    error: &'a str,
+    code: &'static str,
+}
+
 /// A refusal: `{"error": "<sentence>", "code": "<snake_case>"}`.
 pub fn refusal(error: &Error) -> HttpResponse {
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -34,7 +39,9 @@ pub fn refusal(error: &Error) -> HttpResponse {
         // RFC 9110, section 11.6.1. Not Basic, at which browsers open a window of their own.
         response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
     }
-    response.body(json!({ "error": error.sentence(), "code": error.code() }).to_string())
+    let body = serde_json::to_vec(&Refusal { error: &error.sentence(), code: error.code() });
+    // Two strings always serialize.
+    response.body(body.unwrap_or_default())
 }
 
 impl ResponseError for Error {
