@@ -53,10 +53,10 @@ impl App {
     /// Inserts an event for somebody: its id and the moment of its commit.
     ///
     /// # Errors
-    /// Those of [`Writer::submit`].
+    /// [`Error::Unauthorized`] where the principal's rights ended meanwhile; those of [`Writer::submit`].
     pub async fn insert(&self, principal: Principal, event: NewEvent) -> Result<(EventId, Timestamp), Error> {
-        let Principal { tenant, username, .. } = principal;
-        let inserted = self.writer.submit(Insert { tenant, username, event }).await?;
+        let Principal { username, standing, .. } = principal;
+        let inserted = self.writer.submit(Insert { username, standing, event }).await?;
         Ok((self.store.event_id(inserted.position), inserted.timestamp))
     }
 
@@ -77,9 +77,17 @@ impl App {
         // First the session, then the check: a change of the user after the check ends the session.
         let session = self.hub.session(&principal.username);
         self.identity.recheck(principal)?;
-        let after = last_event_id.and_then(|id| self.store.position_of(id)).unwrap_or(Position::START);
-        let options =
-            SubscriptionOptions { tenant: principal.tenant.clone(), filter, after, expires_at: principal.expires_at };
+        let after = last_event_id
+            .and_then(|id| self.store.position_of(id))
+            // What somebody saw before they came to this tenant tells nothing of what they know of it.
+            .filter(|position| *position > principal.tenant_since)
+            .unwrap_or(Position::START);
+        let options = SubscriptionOptions {
+            tenant: principal.standing.tenant.clone(),
+            filter,
+            after,
+            expires_at: principal.expires_at,
+        };
         Ok(Subscription::new(&self.hub, &self.relay, self.clock.clone(), session, options))
     }
 }

@@ -8,7 +8,7 @@ use actix_web::HttpServer;
 use actix_web::dev::ServerHandle;
 use actix_web::rt::net::TcpStream;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::app::{App, Services};
@@ -72,6 +72,8 @@ pub struct Server {
     services: Services,
     failure: Failure,
     background: Vec<JoinHandle<()>>,
+    /// SIGTERM and SIGINT.
+    signals: [std::io::Result<Signal>; 2],
 }
 
 impl Server {
@@ -80,8 +82,9 @@ impl Server {
     /// # Errors
     /// [`StartError`], whose sentence says what is wrong.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        // SIGHUP asks to read certificates anew (`tls`); where there are none to read it must not end the server, as it
-        // does a program that has no handler.
+        // First of all, so that a signal during the start is not lost. SIGHUP asks to read certificates anew (`tls`); where
+        // there are none to read it must not end the server, as it does a program that has no handler.
+        let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
         let _ = signal(SignalKind::hangup());
         if config.weak_secrets {
             tracing::warn!("admin_token or jwt_secret is the default or short: only this machine is served");
@@ -112,7 +115,7 @@ impl Server {
             database = %services.store.path().display(),
             "listening"
         );
-        Ok(Self { address, http, services, failure, background })
+        Ok(Self { address, http, services, failure, background, signals })
     }
 
     /// Where it listens.
@@ -126,14 +129,14 @@ impl Server {
     /// [`Error::Storage`] where the database failed so that nothing more can be promised; [`Error::Internal`] where the
     /// listener ended by itself.
     pub async fn run(self) -> Result<(), Error> {
-        let Self { http, services, mut failure, mut background, .. } = self;
+        let Self { http, services, mut failure, mut background, signals, .. } = self;
         let handle = http.handle();
         let mut serving = tokio::task::spawn_local(http);
         notify(NotifyState::Ready);
         background.extend(watchdog(services.writer.clone()));
 
         let ended = tokio::select! {
-            () = asked_to_stop() => Ok(()),
+            () = asked_to_stop(signals) => Ok(()),
             error = failure.reason() => {
                 tracing::error!(%error, "the database failed: stopping, so that a restart finds what is on disk");
                 Err(error)
@@ -196,10 +199,9 @@ fn listen(
     Ok((address, scheme, server.run(), upkeep))
 }
 
-async fn asked_to_stop() {
+async fn asked_to_stop(signals: [std::io::Result<Signal>; 2]) {
     // Without a handler the signal ends the process at once, which loses nothing either.
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+    let [Ok(mut terminate), Ok(mut interrupt)] = signals else {
         return std::future::pending().await;
     };
     tokio::select! {

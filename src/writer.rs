@@ -11,9 +11,9 @@ use std::thread;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::domain::{Event, Username};
+use crate::domain::Username;
 use crate::error::Error;
-use crate::store::{Committer, Transaction};
+use crate::store::{Committer, Durable, Transaction};
 
 /// How many changes may wait. More are refused, so that memory is bounded and an answer is never long in coming.
 const QUEUE: usize = 4096;
@@ -63,8 +63,8 @@ impl std::ops::DerefMut for Batch<'_> {
 
 /// What became durable together.
 pub struct Committed {
-    /// The events, in order.
-    pub events: Vec<Event>,
+    /// The events, which nobody sees before they are revealed.
+    pub durable: Durable,
     /// The users whose open streams must end.
     pub ended: BTreeSet<Username>,
 }
@@ -209,8 +209,8 @@ fn run(
         }
         let Batch { transaction, ended, is_last } = batch;
         match transaction.commit() {
-            Ok(events) => {
-                publish(Committed { events, ended });
+            Ok(durable) => {
+                publish(Committed { durable, ended });
                 answers.into_iter().for_each(|answer| answer(Ok(())));
                 if is_last {
                     return Ok(());

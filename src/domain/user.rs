@@ -1,6 +1,6 @@
 use uuid::Uuid;
 
-use super::{Email, PasswordHash, Payload, Scope, Secret, TenantName, Timestamp, Username};
+use super::{Email, PasswordHash, Payload, Position, Scope, Secret, TenantName, Timestamp, Username};
 
 /// The largest user, all that is kept of it together, in bytes; the limit of sled's values again.
 pub const MAX_USER_BYTES: usize = 100 * 1024;
@@ -20,6 +20,8 @@ pub struct User {
     pub username: Username,
     /// Whose events this user sees.
     pub tenant: TenantName,
+    /// The last position before this user came to the tenant. What they saw up to there was another tenant's.
+    pub tenant_since: Position,
     /// Argon2id, as a PHC string.
     pub password_hash: PasswordHash,
     /// Tokens of another generation are dead.
@@ -53,12 +55,31 @@ impl User {
         self.two_factor == Some(true)
     }
 
+    /// The one rule of every door: whether somebody who was let in as this user still may be here.
+    pub fn upholds(&self, standing: &Standing) -> bool {
+        !self.revoked
+            && self.generation == standing.generation
+            && self.tenant == standing.tenant
+            && !(standing.by_password_alone && self.needs_code())
+    }
+
     /// Replaces the password. What stood on the old one dies: tokens, and an outstanding reset.
     pub fn set_password(&mut self, hash: PasswordHash, generation: Generation) {
         self.password_hash = hash;
         self.generation = generation;
         self.reset = None;
     }
+}
+
+/// What the rights of somebody who was let in rest on. They end when the user no longer upholds it.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The user's generation when they were let in.
+    pub generation: Generation,
+    /// The user's tenant then.
+    pub tenant: TenantName,
+    /// Whether a password alone let them in, without a place for a second factor.
+    pub by_password_alone: bool,
 }
 
 /// A permission to set a new password once. It has a secret of its own: who holds the authenticator cannot reset.

@@ -51,11 +51,16 @@ impl Hub {
 
     /// Takes what became durable to everybody who listens. Called by the writer, in order.
     pub fn publish(&self, committed: Committed) {
+        // Before anybody can see the events: whoever lost the right to them in this batch gets none of them.
+        for username in &committed.ended {
+            self.end_streams_of(username);
+        }
+        let events = committed.durable.reveal();
         let mut filled: Vec<Arc<Channel>> = Vec::new();
         {
             // Held throughout: whoever joins meanwhile either is there for all of these or reads them from the store.
             let channels = lock(&self.0.channels);
-            for event in &committed.events {
+            for event in &events {
                 let Some(channel) = channels.get(&event.tenant) else { continue };
                 channel.push(Frame::encode(event, self.0.store.event_id(event.position)));
                 if !filled.iter().any(|other| Arc::ptr_eq(other, channel)) {
@@ -64,9 +69,6 @@ impl Hub {
             }
         }
         filled.iter().for_each(|channel| channel.notify());
-        for username in &committed.ended {
-            self.end_streams_of(username);
-        }
     }
 
     /// The session of a user, shared by all of their streams. Whoever opens a stream takes it *before* the last check of

@@ -1,4 +1,4 @@
-use crate::domain::{EventName, MAX_EVENT_BYTES, Payload, Position, TenantName, Timestamp, Username};
+use crate::domain::{EventName, MAX_EVENT_BYTES, Payload, Position, Standing, Timestamp, Username};
 use crate::error::Error;
 use crate::writer::{Batch, Change};
 
@@ -20,13 +20,13 @@ impl NewEvent {
     }
 }
 
-/// Adds an event, which becomes the latest of its name.
+/// Adds an event to its user's tenant, where it becomes the latest of its name.
 #[derive(Debug)]
 pub struct Insert {
-    /// Whose users will see it.
-    pub tenant: TenantName,
     /// Who inserts it.
     pub username: Username,
+    /// What their right to do so rests on.
+    pub standing: Standing,
     /// What is inserted.
     pub event: NewEvent,
 }
@@ -44,8 +44,12 @@ impl Change for Insert {
     type Outcome = Inserted;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<Inserted, Error> {
+        // Once more, here: a revocation that was answered is before every insert that is decided after it.
+        if !batch.user(&self.username)?.is_some_and(|user| user.upholds(&self.standing)) {
+            return Err(Error::Unauthorized);
+        }
         let NewEvent { name, data } = self.event;
-        let event = batch.insert_event(self.tenant, self.username, name, data)?;
+        let event = batch.insert_event(self.standing.tenant, self.username, name, data)?;
         Ok(Inserted { position: event.position, timestamp: event.timestamp })
     }
 }

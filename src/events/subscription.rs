@@ -38,8 +38,7 @@ pub struct Subscription {
     timer: Pin<Box<Sleep>>,
     clock: Clock,
     expires_at: Option<Timestamp>,
-    /// Kept so that the user's session lives as long as one of their streams.
-    _session: Arc<Session>,
+    session: Arc<Session>,
 }
 
 /// What somebody subscribes to.
@@ -79,14 +78,23 @@ impl Subscription {
         let state = replay(hub.store(), tenant, filter.clone(), after);
         let timer = Box::pin(sleep_until(Instant::now()));
         let ended = Box::pin(session.ended().clone().cancelled_owned());
-        let mut subscription =
-            Self { seat, filter, position: after, state, ended, timer, clock, expires_at, _session: session };
+        let mut subscription = Self { seat, filter, position: after, state, ended, timer, clock, expires_at, session };
         subscription.set_timer();
         subscription
     }
 
     /// The next bytes to send: one or more whole frames, or a heartbeat. `None` when the stream is over.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let next = self.poll_bytes(context);
+        // Looked at last: sessions end before the events of their batch can be seen, so whoever has seen one sees this.
+        if self.session.ended().is_cancelled() {
+            self.state = State::Ended;
+            return Poll::Ready(None);
+        }
+        next
+    }
+
+    fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.ended.as_mut().poll(context).is_ready() {
             self.state = State::Ended;
         }

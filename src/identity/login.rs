@@ -1,4 +1,5 @@
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -6,7 +7,6 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 
-use super::throttle::Attempt;
 use super::{Identity, Principal, Verified, totp};
 use crate::domain::{Password, PasswordHash, User, Username};
 use crate::error::Error;
@@ -75,14 +75,20 @@ impl Identity {
         let Credentials { username, password, totp: code } = credentials;
         let username = Username::parse(&username).map_err(|_| Error::Unauthorized)?;
         let password = Password::parse(password).map_err(|_| Error::Unauthorized)?;
-        let (user, attempt) = self.authenticate(&username, password, from).await?;
+        let attempt = self.0.throttle.account(&username, from).await?;
+        let signed_in = self.sign_in(&username, password, code).await;
+        attempt.came_to(&signed_in);
+        signed_in
+    }
+
+    async fn sign_in(&self, username: &Username, password: Password, code: Option<String>) -> Result<String, Error> {
+        let user = self.authenticate(username, password).await?;
         let now = self.0.clock.now();
         if user.needs_code() {
             let code = code.ok_or(Error::Unauthorized)?;
             let step = totp::matching_step(&user.totp_secret, &code, now).ok_or(Error::Unauthorized)?;
-            self.0.writer.submit(SpendStep { username, step }).await?;
+            self.0.writer.submit(SpendStep { username: username.clone(), step }).await?;
         }
-        attempt.succeeded();
         self.0.tokens.issue(&user, now, now + self.0.jwt_expiry)
     }
 
@@ -103,15 +109,7 @@ impl Identity {
             }
             Authorization::Basic(username, password) => (self.basic(&username, password, from).await?, None),
         };
-        let principal = Principal {
-            username: user.username.clone(),
-            tenant: user.tenant.clone(),
-            scopes: user.scopes().to_vec(),
-            expires_at,
-            generation: user.generation,
-        };
-        admit(&principal, &user)?;
-        Ok(principal)
+        Principal::new(&user, expires_at)
     }
 
     /// Whether a principal would still be let in: for who keeps the door open longer than one request.
@@ -120,7 +118,7 @@ impl Identity {
     /// [`Error::Unauthorized`].
     pub fn recheck(&self, principal: &Principal) -> Result<(), Error> {
         let user = self.0.store.user(&principal.username)?.ok_or(Error::Unauthorized)?;
-        admit(principal, &user)
+        if user.upholds(&principal.standing) { Ok(()) } else { Err(Error::Unauthorized) }
     }
 
     /// What a service may know of somebody, in a form that it can check without asking again.
@@ -133,13 +131,7 @@ impl Identity {
     }
 
     /// The user of this name and password.
-    async fn authenticate(
-        &self,
-        username: &Username,
-        password: Password,
-        from: Option<IpAddr>,
-    ) -> Result<(User, Attempt), Error> {
-        let attempt = self.0.throttle.account(username, from)?;
+    async fn authenticate(&self, username: &Username, password: Password) -> Result<User, Error> {
         let user = self.0.store.user(username)?;
         let kept = user.as_ref().map(|user| user.password_hash.clone());
         let verdict = self.0.passwords.verify(password, kept.clone()).await?;
@@ -158,21 +150,28 @@ impl Identity {
         if user.revoked || user.generation != before.generation {
             return Err(Error::Unauthorized);
         }
-        Ok((user, attempt))
+        Ok(user)
     }
 
-    /// The user of a Basic header. The same credentials are not hashed again for a while.
+    /// The user of a Basic header. The same credentials are not hashed again for a while, and those that come side by side
+    /// are hashed once.
     async fn basic(&self, username: &Username, password: Password, from: Option<IpAddr>) -> Result<User, Error> {
-        if let Some(user) = self.0.store.user(username)?
-            && self.0.basic.contains_key(&self.fingerprint(username, &password, &user.password_hash))
-        {
-            return Ok(user);
-        }
-        let (user, attempt) = self.authenticate(username, password.clone(), from).await?;
-        attempt.succeeded();
+        let Some(user) = self.0.store.user(username)? else {
+            return self.guess(username, password, from).await;
+        };
         // With the hash in it, so that a new password makes the old one's fingerprint worthless.
-        self.0.basic.insert(self.fingerprint(username, &password, &user.password_hash), ());
-        Ok(user)
+        let fingerprint = self.fingerprint(username, &password, &user.password_hash);
+        let right = async { self.guess(username, password, from).await.map(drop) };
+        self.0.basic.try_get_with(fingerprint, right).await.map_err(|error: Arc<Error>| (*error).clone())?;
+        // As it is now: the hash took its time.
+        self.0.store.user(username)?.ok_or(Error::Unauthorized)
+    }
+
+    async fn guess(&self, username: &Username, password: Password, from: Option<IpAddr>) -> Result<User, Error> {
+        let attempt = self.0.throttle.account(username, from).await?;
+        let user = self.authenticate(username, password).await;
+        attempt.came_to(&user);
+        user
     }
 
     fn fingerprint(&self, username: &Username, password: &Password, hash: &PasswordHash) -> [u8; 32] {
@@ -186,16 +185,6 @@ impl Identity {
         fingerprint.copy_from_slice(context.sign().as_ref());
         fingerprint
     }
-}
-
-/// The rules of every door.
-fn admit(principal: &Principal, user: &User) -> Result<(), Error> {
-    let by_password = principal.expires_at.is_none();
-    let same = user.generation == principal.generation && user.tenant == principal.tenant;
-    if !same || user.revoked || (by_password && user.needs_code()) {
-        return Err(Error::Unauthorized);
-    }
-    Ok(())
 }
 
 /// Marks a sign-in code's time step as used, with all before it (RFC 6238, section 5.2: once and once only).

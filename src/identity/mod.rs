@@ -16,10 +16,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::sync::Cache;
+use moka::future::Cache;
 
 use crate::clock::Clock;
-use crate::domain::{Generation, Scope, Secret, TenantName, Timestamp, Username};
+use crate::domain::{Position, Scope, Secret, Standing, Timestamp, User, Username};
 use crate::error::Error;
 use crate::store::Store;
 use crate::writer::Writer;
@@ -44,13 +44,34 @@ const BASIC_REMEMBERED_COUNT: u64 = 10_000;
 pub struct Principal {
     /// Who.
     pub username: Username,
-    /// Whose events they see and insert.
-    pub tenant: TenantName,
+    /// The last position before they came to their tenant.
+    pub tenant_since: Position,
     /// Their rights, as they are now.
     pub scopes: Vec<Scope>,
     /// When the proof expires; `None` where it was a password.
     pub expires_at: Option<Timestamp>,
-    generation: Generation,
+    /// What all of this rests on: the writer looks at it again.
+    pub standing: Standing,
+}
+
+impl Principal {
+    fn new(user: &User, expires_at: Option<Timestamp>) -> Result<Self, Error> {
+        let standing = Standing {
+            generation: user.generation,
+            tenant: user.tenant.clone(),
+            by_password_alone: expires_at.is_none(),
+        };
+        if !user.upholds(&standing) {
+            return Err(Error::Unauthorized);
+        }
+        Ok(Self {
+            username: user.username.clone(),
+            tenant_since: user.tenant_since,
+            scopes: user.scopes().to_vec(),
+            expires_at,
+            standing,
+        })
+    }
 }
 
 /// What identity needs to know from the configuration.
@@ -117,13 +138,12 @@ impl Identity {
     ///
     /// # Errors
     /// [`Error::AdminTokenIncorrect`], or [`Error::TooManyAttempts`] after too many of those from one address.
-    pub fn admin(&self, token: &Secret, from: Option<IpAddr>) -> Result<Admin, Error> {
-        let attempt = self.0.throttle.admin(from)?;
-        if !self.0.admin_token.matches(token.expose()) {
-            return Err(Error::AdminTokenIncorrect);
-        }
-        attempt.succeeded();
-        Ok(Admin(()))
+    pub async fn admin(&self, token: &Secret, from: Option<IpAddr>) -> Result<Admin, Error> {
+        let attempt = self.0.throttle.admin(from).await?;
+        let right = self.0.admin_token.matches(token.expose());
+        let admin = if right { Ok(Admin(())) } else { Err(Error::AdminTokenIncorrect) };
+        attempt.came_to(&admin);
+        admin
     }
 }
 

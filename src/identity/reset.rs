@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::users::{new_generation, unknown_is_unauthorized};
 use super::{Admin, Identity, totp};
-use crate::domain::{Generation, PasswordHash, ResetChallenge, Secret, Username};
+use crate::domain::{Generation, Password, PasswordHash, ResetChallenge, Secret, Username};
 use crate::error::Error;
 use crate::writer::{Batch, Change};
 
@@ -44,15 +44,17 @@ impl Identity {
         let username = Username::parse(&new.username).map_err(|_| Error::Unauthorized)?;
         // Without the user's e-mail address: a policy that knew it would tell strangers about it.
         let password = self.new_password(new.password, &username, None)?;
-        let attempt = self.0.throttle.account(&username, from)?;
+        let attempt = self.0.throttle.account(&username, from).await?;
+        let reset = self.spend_code(username, new.totp, password).await;
+        attempt.came_to(&reset);
+        reset
+    }
+
+    async fn spend_code(&self, username: Username, code: String, password: Password) -> Result<(), Error> {
         // Before the code is looked at, so that a wrong one takes as long as a right one.
         let password_hash = self.0.passwords.hash(password).await?;
-        let change = ResetPassword { username, code: new.totp, password_hash, generation: new_generation() };
-        if !self.0.writer.submit(change).await? {
-            return Err(Error::Unauthorized);
-        }
-        attempt.succeeded();
-        Ok(())
+        let change = ResetPassword { username, code, password_hash, generation: new_generation() };
+        if self.0.writer.submit(change).await? { Ok(()) } else { Err(Error::Unauthorized) }
     }
 }
 

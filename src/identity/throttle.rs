@@ -2,10 +2,12 @@
 //! guesses made side by side cannot slip through together.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use moka::sync::Cache;
+use moka::future::Cache;
+use tokio::sync::Notify;
 
 use crate::domain::Username;
 use crate::error::Error;
@@ -36,17 +38,26 @@ enum Key {
     Admin(IpAddr),
 }
 
+/// What is left of one allowance.
 struct Bucket {
+    state: Mutex<State>,
+    /// Told when a guess under way has come to something.
+    settled: Notify,
+}
+
+struct State {
     left: f64,
     at: Instant,
+    /// Guesses that are counted, and may yet turn out to be right.
+    under_way: usize,
 }
 
 /// What has been guessed lately.
-pub struct Throttle(Cache<Key, Arc<Mutex<Bucket>>>);
+pub struct Throttle(Cache<Key, Arc<Bucket>>);
 
-/// A guess that has been counted. It is given back where it turns out to be right.
+/// A guess that has been counted. Dropped, it stays so.
 #[must_use]
-pub struct Attempt(Vec<Arc<Mutex<Bucket>>>);
+pub struct Attempt(Vec<Arc<Bucket>>);
 
 impl Throttle {
     pub fn new() -> Self {
@@ -57,14 +68,15 @@ impl Throttle {
     ///
     /// # Errors
     /// [`Error::TooManyAttempts`] where the account or the address has had too many, whether or not the account exists.
-    pub fn account(&self, username: &Username, from: Option<IpAddr>) -> Result<Attempt, Error> {
-        let account = self.take(Key::Account(username.clone()), ACCOUNT)?;
+    pub async fn account(&self, username: &Username, from: Option<IpAddr>) -> Result<Attempt, Error> {
+        let account = self.take(Key::Account(username.clone()), ACCOUNT).await?;
         let Some(address) = from.and_then(network) else { return Ok(Attempt(vec![account])) };
-        match self.take(Key::Address(address), ADDRESS) {
-            Ok(address) => Ok(Attempt(vec![account, address])),
+        let account = Attempt(vec![account]);
+        match self.take(Key::Address(address), ADDRESS).await {
+            Ok(address) => Ok(account.and(address)),
             Err(error) => {
                 // Not a guess at the account after all.
-                Attempt(vec![account]).succeeded();
+                account.forgive();
                 Err(error)
             }
         }
@@ -74,34 +86,80 @@ impl Throttle {
     ///
     /// # Errors
     /// [`Error::TooManyAttempts`].
-    pub fn admin(&self, from: Option<IpAddr>) -> Result<Attempt, Error> {
+    pub async fn admin(&self, from: Option<IpAddr>) -> Result<Attempt, Error> {
         let Some(address) = from.and_then(network) else { return Ok(Attempt(Vec::new())) };
-        Ok(Attempt(vec![self.take(Key::Admin(address), ADMIN)?]))
+        Ok(Attempt(vec![self.take(Key::Admin(address), ADMIN).await?]))
     }
 
-    fn take(&self, key: Key, allowance: Allowance) -> Result<Arc<Mutex<Bucket>>, Error> {
-        let fresh = || Arc::new(Mutex::new(Bucket { left: allowance.burst, at: Instant::now() }));
-        let shared = self.0.get_with(key, fresh);
-        {
-            let mut bucket = lock(&shared);
-            let won_back = bucket.at.elapsed().as_secs_f64() / allowance.refill.as_secs_f64();
-            bucket.left = (bucket.left + won_back).min(allowance.burst);
-            bucket.at = Instant::now();
-            if bucket.left < 1.0 {
-                let wait = (1.0 - bucket.left) * allowance.refill.as_secs_f64();
-                return Err(Error::TooManyAttempts(wait.ceil().max(1.0) as u64));
+    async fn take(&self, key: Key, allowance: Allowance) -> Result<Arc<Bucket>, Error> {
+        let bucket = self.0.get_with(key, async { Arc::new(Bucket::full(allowance)) }).await;
+        loop {
+            let mut settled = pin!(bucket.settled.notified());
+            // Before the look, so that nothing that settles after it is missed.
+            settled.as_mut().enable();
+            if bucket.try_take(allowance)? {
+                return Ok(Arc::clone(&bucket));
             }
-            bucket.left -= 1.0;
+            // Used up, but by guesses that may be right: somebody who opens many connections at once is not an attacker.
+            settled.await;
         }
-        Ok(shared)
+    }
+}
+
+impl Bucket {
+    fn full(allowance: Allowance) -> Self {
+        let state = State { left: allowance.burst, at: Instant::now(), under_way: 0 };
+        Self { state: Mutex::new(state), settled: Notify::new() }
+    }
+
+    /// Counts a guess where there is room for it; `false` where there may be some once others have settled.
+    fn try_take(&self, allowance: Allowance) -> Result<bool, Error> {
+        let mut state = self.lock();
+        let won_back = state.at.elapsed().as_secs_f64() / allowance.refill.as_secs_f64();
+        state.left = (state.left + won_back).min(allowance.burst);
+        state.at = Instant::now();
+        if state.left >= 1.0 {
+            state.left -= 1.0;
+            state.under_way += 1;
+            return Ok(true);
+        }
+        if state.under_way > 0 {
+            return Ok(false);
+        }
+        let wait = (1.0 - state.left) * allowance.refill.as_secs_f64();
+        Err(Error::TooManyAttempts(wait.ceil().max(1.0) as u64))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Attempt {
-    /// It was right: it does not count.
-    pub fn succeeded(self) {
-        for bucket in self.0 {
-            lock(&bucket).left += 1.0;
+    fn and(mut self, bucket: Arc<Bucket>) -> Self {
+        self.0.push(bucket);
+        self
+    }
+
+    /// Settles it: what was right does not count, and neither does what failed for another reason than being wrong.
+    pub fn came_to<T>(self, outcome: &Result<T, Error>) {
+        if !matches!(outcome, Err(Error::Unauthorized | Error::AdminTokenIncorrect)) {
+            self.forgive();
+        }
+    }
+
+    fn forgive(self) {
+        for bucket in &self.0 {
+            bucket.lock().left += 1.0;
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        for bucket in &self.0 {
+            bucket.lock().under_way -= 1;
+            bucket.settled.notify_waiters();
         }
     }
 }
@@ -116,10 +174,6 @@ fn network(address: IpAddr) -> Option<IpAddr> {
     }
 }
 
-fn lock(bucket: &Mutex<Bucket>) -> std::sync::MutexGuard<'_, Bucket> {
-    bucket.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,56 +182,98 @@ mod tests {
         Username::parse(name).unwrap()
     }
 
-    #[test]
-    fn failures_are_counted_and_successes_are_not() {
+    const WRONG: Result<(), Error> = Err(Error::Unauthorized);
+
+    /// Makes wrong guesses one after another; how many were refused.
+    async fn refused(throttle: &Throttle, guesses: u16, who: impl Fn(u16) -> (Username, Option<IpAddr>)) -> u16 {
+        let mut refused = 0;
+        for guess in 0..guesses {
+            let (username, from) = who(guess);
+            match throttle.account(&username, from).await {
+                Ok(attempt) => attempt.came_to(&WRONG),
+                Err(_) => refused += 1,
+            }
+        }
+        refused
+    }
+
+    #[tokio::test]
+    async fn failures_are_counted_and_successes_are_not() {
         let throttle = Throttle::new();
         for _ in 0..1000 {
-            throttle.account(&user("good"), None).unwrap().succeeded();
+            throttle.account(&user("good"), None).await.unwrap().came_to(&Ok(()));
+            throttle.account(&user("good"), None).await.unwrap().came_to::<()>(&Err(Error::Overloaded));
         }
-        let refused = (0..100).filter(|_| throttle.account(&user("bad"), None).is_err()).count();
-        assert_eq!(refused, 80);
-        assert!(throttle.account(&user("good"), None).is_ok());
+        assert_eq!(refused(&throttle, 100, |_| (user("bad"), None)).await, 80);
+        assert!(throttle.account(&user("good"), None).await.is_ok());
     }
 
-    #[test]
-    fn a_guess_counts_before_it_is_known_to_be_wrong() {
-        let throttle = Throttle::new();
-        let side_by_side: Vec<_> = (0..100).map(|_| throttle.account(&user("x"), None)).collect();
-        assert_eq!(side_by_side.iter().filter(|attempt| attempt.is_ok()).count(), 20);
+    #[tokio::test]
+    async fn a_guess_counts_before_it_is_known_to_be_wrong() {
+        let throttle = Arc::new(Throttle::new());
+        let mut under_way = Vec::new();
+        for _ in 0..20 {
+            under_way.push(throttle.account(&user("x"), None).await.unwrap());
+        }
+        let next = tokio::spawn({
+            let throttle = Arc::clone(&throttle);
+            async move { throttle.account(&user("x"), None).await.is_ok() }
+        });
+        // All but one were wrong: the one that waits has the room of the one that was right, and no other has any.
+        under_way.pop().unwrap().came_to(&Ok(()));
+        drop(under_way);
+        assert!(next.await.unwrap());
+        assert!(throttle.account(&user("x"), None).await.is_err());
     }
 
-    #[test]
-    fn one_address_cannot_try_every_account_and_one_ipv6_network_is_one_address() {
+    #[tokio::test]
+    async fn a_guess_that_is_given_up_stays_counted() {
         let throttle = Throttle::new();
-        let refused = (0..400_u16)
-            .filter(|n| {
-                let from = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, *n]);
-                throttle.account(&user(&format!("user{n}")), Some(from)).is_err()
-            })
-            .count();
+        for _ in 0..20 {
+            drop(throttle.account(&user("x"), None).await.unwrap());
+        }
+        assert!(throttle.account(&user("x"), None).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn one_address_cannot_try_every_account_and_one_ipv6_network_is_one_address() {
+        let throttle = Throttle::new();
+        let refused = refused(&throttle, 400, |n| {
+            (user(&format!("user{n}")), Some(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n])))
+        });
+        let refused = refused.await;
         assert!(refused > 80, "{refused}");
     }
 
-    #[test]
-    fn behind_a_proxy_on_this_machine_one_who_guesses_does_not_shut_out_the_others() {
+    #[tokio::test]
+    async fn behind_a_proxy_on_this_machine_one_who_guesses_does_not_shut_out_the_others() {
         let throttle = Throttle::new();
         let from = Some(IpAddr::from([127, 0, 0, 1]));
-        assert!((0..2000).all(|n| throttle.account(&user(&format!("user{n}")), from).is_ok()));
-        assert!((0..2000).all(|_| throttle.admin(from).is_ok()));
+        assert_eq!(refused(&throttle, 2000, |n| (user(&format!("user{n}")), from)).await, 0);
+        for _ in 0..2000 {
+            throttle.admin(from).await.unwrap().came_to(&WRONG);
+        }
     }
 
-    #[test]
-    fn guesses_at_the_admin_token_are_counted_by_address() {
+    #[tokio::test]
+    async fn guesses_at_the_admin_token_are_counted_by_address() {
         let throttle = Throttle::new();
-        let refused = (0..200).filter(|_| throttle.admin(Some(IpAddr::from([192, 0, 2, 1]))).is_err()).count();
+        let mut refused = 0;
+        for _ in 0..200 {
+            match throttle.admin(Some(IpAddr::from([192, 0, 2, 1]))).await {
+                Ok(attempt) => attempt.came_to::<()>(&Err(Error::AdminTokenIncorrect)),
+                Err(_) => refused += 1,
+            }
+        }
         assert!((95..=100).contains(&refused), "{refused}");
-        assert!(throttle.admin(Some(IpAddr::from([192, 0, 2, 2]))).is_ok());
+        assert!(throttle.admin(Some(IpAddr::from([192, 0, 2, 2]))).await.is_ok());
     }
 
-    #[test]
-    fn the_refusal_tells_how_long_to_wait() {
+    #[tokio::test]
+    async fn the_refusal_tells_how_long_to_wait() {
         let throttle = Throttle::new();
-        let refused = (0..30).find_map(|_| throttle.account(&user("x"), None).err());
+        refused(&throttle, 20, |_| (user("x"), None)).await;
+        let refused = throttle.account(&user("x"), None).await.err();
         assert!(matches!(refused, Some(Error::TooManyAttempts(1..=30))), "{refused:?}");
     }
 }

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::{Admin, Identity, totp};
 use crate::domain::{
-    Email, Generation, Password, PasswordHash, Payload, PayloadError, Scope, TenantName, User, Username,
+    Email, Generation, Password, PasswordHash, Payload, PayloadError, Position, Scope, TenantName, User, Username,
 };
 use crate::error::Error;
 use crate::writer::{Batch, Change};
@@ -107,6 +107,7 @@ impl Identity {
             id: Uuid::new_v4(),
             username,
             tenant,
+            tenant_since: Position::START,
             password_hash: self.0.passwords.hash(password).await?,
             generation: new_generation(),
             email,
@@ -249,7 +250,10 @@ impl Change for UpdateUser {
         if let Some(hash) = self.password_hash {
             user.set_password(hash, self.generation);
         }
-        user.tenant = self.tenant.unwrap_or(user.tenant);
+        if let Some(tenant) = self.tenant.filter(|tenant| *tenant != user.tenant) {
+            user.tenant = tenant;
+            user.tenant_since = batch.head();
+        }
         user.email = self.email.unwrap_or(user.email);
         user.data = self.data.unwrap_or(user.data);
         user.scopes = self.scopes.unwrap_or(user.scopes);

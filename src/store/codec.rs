@@ -91,6 +91,7 @@ struct StoredUser {
     id: Uuid,
     username: String,
     tenant_name: String,
+    tenant_since: u64,
     password_hash: String,
     generation: u64,
     email: Option<String>,
@@ -117,6 +118,7 @@ pub fn encode_user(user: &User) -> Vec<u8> {
         id: user.id,
         username: user.username.to_string(),
         tenant_name: user.tenant.to_string(),
+        tenant_since: user.tenant_since.get(),
         password_hash: user.password_hash.expose().to_owned(),
         generation: user.generation.0,
         email: user.email.as_ref().map(|email| email.as_str().to_owned()),
@@ -142,6 +144,7 @@ pub fn decode_user(value: &[u8]) -> Decoded<User> {
         id: stored.id,
         username: Username::parse(&stored.username).map_err(|_| "a username is not one")?,
         tenant: TenantName::parse(&stored.tenant_name).map_err(|_| "a tenant's name is not one")?,
+        tenant_since: Position::new(stored.tenant_since),
         password_hash: PasswordHash::new(stored.password_hash),
         generation: Generation(stored.generation),
         // The list of throw-away providers grows; an address that was good when it was given stays.

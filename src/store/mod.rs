@@ -21,7 +21,7 @@ use crate::error::Error;
 
 pub use open::{OPENING_THREAD, OpenError};
 pub use replay::Replay;
-pub use transaction::{Committer, Transaction};
+pub use transaction::{Committer, Durable, Transaction};
 
 /// How many events of a tenant are kept in exact order beyond the latest of each name.
 pub const RETAINED_EVENTS: usize = 10_000;

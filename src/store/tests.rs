@@ -16,7 +16,7 @@ fn insert(committer: &mut Committer, tenant_name: &str, names: &[&str]) -> Vec<E
         let data = Payload::from_valid_json("1").unwrap();
         transaction.insert_event(tenant(tenant_name), user, name, data).unwrap();
     }
-    transaction.commit().unwrap()
+    transaction.commit().unwrap().reveal()
 }
 
 /// Opens what was open in this process a moment ago: sled's own threads may hold on to it for another.

@@ -27,6 +27,22 @@ pub struct Committer {
     _lock: File,
 }
 
+/// What is on disk, but not yet shown to anybody.
+#[must_use]
+pub struct Durable {
+    events: Vec<Event>,
+    head: Position,
+    store: Store,
+}
+
+impl Durable {
+    /// Lets readers see it, and gives the events in order. Before the next transaction begins.
+    pub fn reveal(self) -> Vec<Event> {
+        self.store.head.store(self.head.get(), Ordering::Release);
+        self.events
+    }
+}
+
 /// How far the database has come.
 #[derive(Clone, Copy, Default)]
 pub struct Progress {
@@ -189,16 +205,22 @@ impl Transaction<'_> {
         Ok(tail)
     }
 
-    /// Writes everything, makes it durable with one flush and one sync, and only then lets readers see the new events.
+    /// The position of the last event so far.
+    pub fn head(&self) -> Position {
+        self.head
+    }
+
+    /// Writes everything, and makes it durable with one flush and one sync.
     ///
     /// # Errors
     /// [`Error::Storage`]. What is on disk is then unknown, and the server must stop: trying again after a failed sync
     /// may find it succeed without the data being there.
-    pub fn commit(self) -> Result<Vec<Event>, Error> {
-        if self.pending.is_empty() {
-            return Ok(self.events);
-        }
+    pub fn commit(self) -> Result<Durable, Error> {
         let Self { committer, pending, events, head, .. } = self;
+        let durable = Durable { events, head, store: committer.store.clone() };
+        if pending.is_empty() {
+            return Ok(durable);
+        }
         let mut batch = sled::Batch::default();
         for (key, value) in pending {
             match value {
@@ -215,8 +237,7 @@ impl Transaction<'_> {
         committer.data_file.sync()?;
         committer.commits = progress.commits;
         committer.witness.note(progress.commits);
-        committer.store.head.store(head.get(), Ordering::Release);
-        Ok(events)
+        Ok(durable)
     }
 
     fn store(&self) -> Store {

@@ -104,7 +104,7 @@ impl<T: AdminBody> FromRequest for ByAdmin<T> {
             let app = app.ok_or_else(no_services)?;
             let body = body.await?;
             let token = Secret::new(parse::<Token>(&body)?.admin_token);
-            let admin = app.identity.admin(&token, from).map_err(|error| match error {
+            let admin = app.identity.admin(&token, from).await.map_err(|error| match error {
                 Error::AdminTokenIncorrect => T::WRONG_TOKEN,
                 other => other,
             })?;
@@ -129,6 +129,10 @@ fn body(request: &HttpRequest, payload: &mut Payload) -> Extracted<String> {
 }
 
 fn parse<T: DeserializeOwned>(body: &str) -> Result<T, Error> {
+    // serde would take an array for the fields in their order.
+    if !body.trim_ascii_start().starts_with('{') {
+        return Err(Error::BodyInvalid("it is not a JSON object".to_owned()));
+    }
     serde_json::from_str(body).map_err(|error| Error::BodyInvalid(explain(&error)))
 }
 
