@@ -45,7 +45,7 @@ impl Change for Insert {
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<Inserted, Error> {
         // Once more, here: a revocation that was answered is before every insert that is decided after it.
-        if !batch.user(&self.username)?.is_some_and(|user| user.upholds(&self.standing)) {
+        if !batch.upholds(&self.username, &self.standing)? {
             return Err(Error::Unauthorized);
         }
         let NewEvent { name, data } = self.event;

@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering;
 use super::disk::DataFile;
 use super::witness::Witness;
 use super::{RETAINED_BYTES, RETAINED_EVENTS, Store, codec, damaged, failed, keys};
-use crate::domain::{Event, EventName, MAX_USER_BYTES, Payload, Position, TenantName, Timestamp, User, Username};
+use crate::domain::{
+    Event, EventName, MAX_USER_BYTES, Payload, Position, Standing, TenantName, Timestamp, User, Username,
+};
 use crate::error::Error;
 
 /// How much one commit may write; the room for it has been set aside on the disk before.
@@ -77,7 +79,15 @@ impl Committer {
     pub fn begin(&mut self, now: Timestamp) -> Result<Transaction<'_>, Error> {
         self.data_file.reserve()?;
         let head = self.store.head();
-        Ok(Transaction { committer: self, now, head, pending: HashMap::new(), bytes: 0, events: Vec::new() })
+        Ok(Transaction {
+            committer: self,
+            now,
+            head,
+            pending: HashMap::new(),
+            users: HashMap::new(),
+            bytes: 0,
+            events: Vec::new(),
+        })
     }
 }
 
@@ -88,6 +98,8 @@ pub struct Transaction<'a> {
     head: Position,
     /// What is to be written, `None` for what is to be removed.
     pending: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    /// The users that were looked at, as they are after the changes so far.
+    users: HashMap<Username, Option<User>>,
     bytes: usize,
     events: Vec<Event>,
 }
@@ -107,10 +119,25 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// [`Error::Storage`] where the database fails or the record is damaged.
-    pub fn user(&self, username: &Username) -> Result<Option<User>, Error> {
-        let key = keys::user(username);
-        let Some(value) = self.get(&key)? else { return Ok(None) };
-        codec::decode_user(&value).map(Some).map_err(|why| damaged(&key, why))
+    pub fn user(&mut self, username: &Username) -> Result<Option<User>, Error> {
+        Ok(self.look_up(username)?.cloned())
+    }
+
+    /// Whether there is such a user, who upholds what somebody's rights rest on.
+    ///
+    /// # Errors
+    /// As [`Transaction::user`].
+    pub fn upholds(&mut self, username: &Username, standing: &Standing) -> Result<bool, Error> {
+        Ok(self.look_up(username)?.is_some_and(|user| user.upholds(standing)))
+    }
+
+    /// Reads each user once: many inserts of one transaction are often of one user.
+    fn look_up(&mut self, username: &Username) -> Result<Option<&User>, Error> {
+        if !self.users.contains_key(username) {
+            let user = self.committer.store.user(username)?;
+            self.users.insert(username.clone(), user);
+        }
+        Ok(self.users.get(username).and_then(Option::as_ref))
     }
 
     /// Writes a user, new or changed.
@@ -123,6 +150,7 @@ impl Transaction<'_> {
             return Err(Error::UserTooLarge);
         }
         self.put(keys::user(&user.username), value);
+        self.users.insert(user.username.clone(), Some(user.clone()));
         Ok(())
     }
 

@@ -1,1 +1,252 @@
+//! Time from NTP servers, asked over UDP as RFC 5905 has it.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use tokio::net::UdpSocket;
+use tokio::task::JoinHandle;
+
+use crate::support::{TestServer, User, eventually, within};
+
+const HOUR: i64 = 3600;
+/// How far a timestamp may be off: what a request takes on a busy machine.
+const TOLERANCE: i64 = 30;
+/// Seconds from NTP's epoch, 1900, to Unix's.
+const FROM_1900: i64 = 2_208_988_800;
+
+/// How an NTP server of a test answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Honest,
+    /// Not to the question that was asked: the originate timestamp is another.
+    Spoofed,
+    /// As a server that does not know the time itself.
+    Unsynchronized,
+    /// As a client or another kind of peer would.
+    WrongMode,
+    /// With half a packet.
+    Short,
+    Silent,
+}
+
+/// An NTP server whose clock is off by so many seconds.
+struct NtpServer {
+    address: SocketAddr,
+    questions: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl NtpServer {
+    async fn start(off_by: i64) -> Self {
+        Self::with(off_by, Manner::Honest).await
+    }
+
+    async fn with(off_by: i64, manner: Manner) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let questions = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&questions);
+        let task = tokio::spawn(async move {
+            let mut question = [0; 128];
+            loop {
+                let (length, from) = socket.recv_from(&mut question).await.unwrap();
+                // Mode 3, a client, of version 3 or 4.
+                assert!(length >= 48 && question[0] & 7 == 3 && [3, 4].contains(&(question[0] >> 3 & 7)));
+                count.fetch_add(1, Ordering::SeqCst);
+                if manner != Manner::Silent {
+                    let answer = answer(&question, off_by, manner);
+                    let length = if manner == Manner::Short { 24 } else { 48 };
+                    socket.send_to(&answer[..length], from).await.unwrap();
+                }
+            }
+        });
+        Self { address, questions, task }
+    }
+
+    fn questions(&self) -> usize {
+        self.questions.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for NtpServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// RFC 5905, section 7.3.
+fn answer(question: &[u8], off_by: i64, manner: Manner) -> [u8; 48] {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let seconds = u32::try_from(now.as_secs() as i64 + FROM_1900 + off_by).unwrap();
+    let fraction = ((u64::from(now.subsec_nanos()) << 32) / 1_000_000_000) as u32;
+    let time = [seconds.to_be_bytes(), fraction.to_be_bytes()].concat();
+    let mut answer = [0; 48];
+    let mode = if manner == Manner::WrongMode { 5 } else { 4 };
+    // Leap indicator, the version that was asked with, mode.
+    answer[0] = (question[0] & 0b0011_1000) | mode;
+    answer[1] = 1;
+    if manner == Manner::Unsynchronized {
+        answer[0] |= 0b1100_0000;
+        answer[1] = 16;
+    }
+    (answer[2], answer[3]) = (6, 0xec);
+    answer[12..16].copy_from_slice(b"TEST");
+    answer[16..24].copy_from_slice(&time);
+    // Originate: what the client said it was when it asked.
+    answer[24..32].copy_from_slice(&question[40..48]);
+    if manner == Manner::Spoofed {
+        answer[31] ^= 1;
+    }
+    answer[32..40].copy_from_slice(&time);
+    answer[40..48].copy_from_slice(&time);
+    answer
+}
+
+async fn start(servers: &[&NtpServer]) -> TestServer {
+    let addresses: Vec<_> = servers.iter().map(|server| server.address.to_string()).collect();
+    TestServer::start_with(&[&format!("--ntp_servers={}", addresses.join(","))]).await
+}
+
+/// By how many seconds the server's clock differs from this machine's.
+async fn off_by(user: &User) -> i64 {
+    let answer = user.try_insert("time", json!(null)).await.ok();
+    let millis = answer.json()["timestamp"].as_i64().unwrap();
+    millis / 1000 - SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64
+}
+
+/// Awaits that the clock is off by so many seconds.
+async fn follows(user: &User, seconds: i64) {
+    within("the clock to follow", async {
+        while (off_by(user).await - seconds).abs() > TOLERANCE {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+/// A user whose token lasts whatever the clock does.
+async fn user(server: &TestServer) -> User {
+    server.client().create_user("alice", "acme").await;
+    let credentials =
+        base64::prelude::BASE64_STANDARD.encode(format!("alice:{}", crate::support::password_of("alice")));
+    server.client().with_authorization(&format!("Basic {credentials}"))
+}
+
+async fn says(server: &TestServer, what: &str) {
+    eventually(what, || server.log().contains(what)).await;
+}
+
+#[tokio::test]
+async fn the_clock_follows_the_one_server_that_is_trusted_ahead_and_behind() {
+    for seconds in [HOUR, -HOUR, 400 * 24 * HOUR] {
+        let ntp = NtpServer::start(seconds).await;
+        let server = start(&[&ntp]).await;
+        let alice = user(&server).await;
+        follows(&alice, seconds).await;
+        assert!(server.log().contains("the clock was wrong and is set"), "{}", server.log());
+        assert_eq!(ntp.questions(), 1, "one question is enough for ten minutes");
+    }
+}
+
+#[tokio::test]
+async fn tokens_begin_and_end_by_this_clock() {
+    let ntp = NtpServer::start(-HOUR).await;
+    let server = TestServer::start_with(&[&format!("--ntp_servers={}", ntp.address), "--jwt_expiry=3"]).await;
+    follows(&user(&server).await, -HOUR).await;
+    let alice = server.client().sign_in("alice").await;
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(alice.jwt().split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    let (iat, exp) = (claims["iat"].as_i64().unwrap(), claims["exp"].as_i64().unwrap());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+    assert!((iat - (now - HOUR)).abs() <= TOLERANCE, "{iat}, an hour before {now}");
+    assert_eq!(exp, iat + 3);
+    // By this machine's clock it has long expired.
+    alice.verify().await.ok();
+    let mut stream = alice.stream().await;
+    assert_eq!(stream.next().await.name, "time");
+    assert_eq!(stream.rest().await, []);
+    assert_eq!(alice.verify().await.status, 401);
+}
+
+#[tokio::test]
+async fn of_several_servers_one_that_is_an_hour_off_is_not_believed() {
+    for wrong in [HOUR, -HOUR] {
+        let (lying, right, also_right) =
+            (NtpServer::start(wrong).await, NtpServer::start(0).await, NtpServer::start(0).await);
+        let server = start(&[&lying, &right, &also_right]).await;
+        let alice = user(&server).await;
+        says(&server, "this NTP server's time is too far off to be believed alone").await;
+        says(&server, "the clock is corrected").await;
+        assert!(off_by(&alice).await.abs() <= TOLERANCE);
+        assert_eq!((lying.questions(), right.questions()), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn what_two_servers_agree_on_is_believed_however_far_off() {
+    let (one, two) = (NtpServer::start(HOUR).await, NtpServer::start(HOUR).await);
+    let server = start(&[&one, &two]).await;
+    follows(&user(&server).await, HOUR).await;
+}
+
+#[tokio::test]
+async fn two_servers_that_are_far_off_in_different_ways_do_not_move_the_clock() {
+    let (one, two) = (NtpServer::start(HOUR).await, NtpServer::start(-HOUR).await);
+    let server = start(&[&one, &two]).await;
+    let alice = user(&server).await;
+    eventually("both to be asked", || server.log().matches("too far off to be believed alone").count() == 2).await;
+    assert!(off_by(&alice).await.abs() <= TOLERANCE);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_to_the_question_is_not_believed() {
+    for manner in [Manner::Spoofed, Manner::Unsynchronized, Manner::WrongMode, Manner::Short] {
+        let ntp = NtpServer::with(HOUR, manner).await;
+        let server = start(&[&ntp]).await;
+        let alice = user(&server).await;
+        says(&server, "this NTP server gave no time").await;
+        assert!(off_by(&alice).await.abs() <= TOLERANCE);
+        assert_eq!(ntp.questions(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_delays_neither_the_start_nor_a_request_and_the_next_is_asked() {
+    let (silent, right) = (NtpServer::with(0, Manner::Silent).await, NtpServer::start(HOUR).await);
+    let agrees = NtpServer::start(HOUR).await;
+    let since = Instant::now();
+    let server = start(&[&silent, &right, &agrees]).await;
+    let alice = user(&server).await;
+    eventually("the question", || silent.questions() == 1).await;
+    // The answer is being waited for, and the local clock serves.
+    assert!(off_by(&alice).await.abs() <= TOLERANCE);
+    assert!(!server.log().contains("gave no time"), "{:?}", since.elapsed());
+    says(&server, "this NTP server gave no time").await;
+    follows(&alice, HOUR).await;
+}
+
+#[tokio::test]
+async fn a_name_that_leads_nowhere_or_a_port_where_nobody_is_does_no_harm() {
+    let nobody = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let right = NtpServer::start(0).await;
+    let servers = format!("--ntp_servers= {nobody} ,, host.invalid:1,{}", right.address);
+    let server = TestServer::start_with(&[&servers]).await;
+    says(&server, "the clock is corrected").await;
+    assert_eq!(server.log().matches("this NTP server gave no time").count(), 2);
+    assert!(off_by(&user(&server).await).await.abs() <= TOLERANCE);
+}
+
+#[tokio::test]
+async fn without_servers_the_local_clock_serves_with_one_warning() {
+    let server = TestServer::start_with(&["--ntp_servers="]).await;
+    assert!(off_by(&user(&server).await).await.abs() <= TOLERANCE);
+    let log = server.log();
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains(r#""level":"WARN""#)).collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("no NTP server is set: the local clock is trusted"), "{warnings:?}");
+}

@@ -1,1 +1,9 @@
+//! `/sse`: what stands on the wire, what a subscriber gets, and when a stream ends.
 
+mod closed;
+mod ended;
+mod frame;
+pub mod raw;
+mod resume;
+mod slow;
+mod snapshot;

@@ -1,1 +1,158 @@
+//! As a service of systemd.
 
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use tokio::net::{TcpStream, UnixDatagram};
+
+use crate::support::{TestServer, command, free_port, within};
+
+/// What systemd would hear.
+struct Systemd {
+    socket: UnixDatagram,
+    directory: Arc<tempfile::TempDir>,
+}
+
+impl Systemd {
+    fn new() -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let socket = UnixDatagram::bind(directory.path().join("notify")).unwrap();
+        Self { socket, directory }
+    }
+
+    /// Starts a server as systemd does, with more settings in its environment.
+    async fn start(&self, settings: &'static str) -> TestServer {
+        let directory = Arc::clone(&self.directory);
+        let started = TestServer::try_start(directory, move |directory| service(directory, settings, &[])).await;
+        started.unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// The next message.
+    async fn hears(&self) -> String {
+        let mut message = [0; 1024];
+        let length = within("a message", self.socket.recv(&mut message)).await.unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap().trim().to_owned()
+    }
+}
+
+/// Settings may name the process itself, as `$$`.
+fn service(directory: &Path, settings: &str, flags: &[String]) -> Command {
+    let broker = command(flags, directory);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{settings} exec \"$0\" \"$@\"")]).arg(broker.get_program()).args(broker.get_args());
+    shell.current_dir(directory).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    shell.env_remove("WATCHDOG_USEC").env_remove("WATCHDOG_PID").env("NOTIFY_SOCKET", directory.join("notify"));
+    shell
+}
+
+#[tokio::test]
+async fn readiness_is_told_once_it_serves_and_stopping_when_it_is_asked_to() {
+    let systemd = Systemd::new();
+    let port = free_port();
+    let flags = [format!("--port={port}")];
+    let starting =
+        TestServer::try_start(Arc::clone(&systemd.directory), move |directory| service(directory, "", &flags));
+    let connected = async {
+        assert_eq!(systemd.hears().await, "READY=1");
+        TcpStream::connect(("127.0.0.1", port)).await
+    };
+    let (server, connected) = tokio::join!(starting, connected);
+    connected.unwrap();
+    let mut server = server.unwrap();
+    let alice = server.user("alice", "acme").await;
+    let _stream = alice.stream().await;
+    server.signal("TERM");
+    assert_eq!(systemd.hears().await, "STOPPING=1");
+    assert!(server.ended().await.success());
+}
+
+#[tokio::test]
+async fn readiness_is_not_told_by_a_server_that_cannot_start() {
+    let systemd = Systemd::new();
+    let first = systemd.start("").await;
+    assert_eq!(systemd.hears().await, "READY=1");
+    // The database is in use.
+    let second = TestServer::try_start(Arc::clone(&systemd.directory), |directory| service(directory, "", &[])).await;
+    assert!(second.is_err());
+    first.signal("TERM");
+    assert_eq!(systemd.hears().await, "STOPPING=1", "and nothing between");
+}
+
+#[tokio::test]
+async fn the_watchdog_hears_of_it_twice_as_often_as_it_asks_to() {
+    for settings in ["WATCHDOG_USEC=400000 WATCHDOG_PID=$$", "WATCHDOG_USEC=400000"] {
+        let systemd = Systemd::new();
+        let server = systemd.start(settings).await;
+        assert_eq!(systemd.hears().await, "READY=1");
+        let since = std::time::Instant::now();
+        for _ in 0..8 {
+            assert_eq!(systemd.hears().await, "WATCHDOG=1");
+        }
+        // Seven times 200 ms; seven times 400 ms would be too late.
+        assert!(since.elapsed().as_millis() < 2800, "{:?}", since.elapsed());
+        server.signal("TERM");
+        while systemd.hears().await != "STOPPING=1" {}
+    }
+}
+
+#[tokio::test]
+async fn a_watchdog_that_is_another_process_s_hears_nothing() {
+    let systemd = Systemd::new();
+    let server = systemd.start("WATCHDOG_USEC=1000 WATCHDOG_PID=1").await;
+    assert_eq!(systemd.hears().await, "READY=1");
+    // A hundred times over it would have spoken.
+    server.user("alice", "acme").await;
+    server.signal("TERM");
+    assert_eq!(systemd.hears().await, "STOPPING=1");
+}
+
+fn unit() -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("broker.service");
+    assert!(path.is_file(), "there is no {}", path.display());
+    path
+}
+
+/// What `systemd-analyze` says.
+fn analyze(arguments: &[&str]) -> String {
+    let output = Command::new("systemd-analyze").args(arguments).arg(unit()).stdin(Stdio::null()).output();
+    let output = output.expect("systemd-analyze is installed");
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn the_unit_is_exposed_below_2_5() {
+    let said = analyze(&["security", "--offline=true", "--no-pager"]);
+    let line = said.lines().find(|line| line.contains("Overall exposure level")).unwrap_or_else(|| panic!("{said}"));
+    let exposure: f64 = line.split_once(": ").unwrap().1.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(exposure < 2.5, "{said}");
+}
+
+#[test]
+fn the_unit_has_no_key_or_value_that_systemd_does_not_know() {
+    let said = analyze(&["verify", "--man=no"]);
+    // That the program is not installed where the unit looks for it is no fault of the unit.
+    let faults: Vec<_> = said
+        .lines()
+        .filter(|line| line.contains("broker.service"))
+        .filter(|line| !line.contains("is not executable"))
+        .collect();
+    assert_eq!(faults, [""; 0], "{said}");
+    // And what it says of a unit with a fault is found above.
+    let broken = tempfile::tempdir().unwrap();
+    let path = broken.path().join("broker.service");
+    std::fs::write(&path, "[Service]\nExecStart=/bin/true\nNoSuchKey=1\n").unwrap();
+    let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Unknown key"), "{output:?}");
+}
+
+#[test]
+fn the_unit_says_what_a_service_needs() {
+    let unit = std::fs::read_to_string(unit()).unwrap();
+    for line in ["Type=notify", "Restart=on-failure", "StateDirectory=", "WatchdogSec=", "CAP_NET_BIND_SERVICE"] {
+        assert!(unit.lines().any(|written| !written.starts_with('#') && written.contains(line)), "no {line}");
+    }
+    for flag in ["admin_token_file", "jwt_secret_file"] {
+        assert!(unit.to_lowercase().contains(flag), "the secrets come from files: no {flag}");
+    }
+}

@@ -50,6 +50,18 @@ impl Answer {
         assert_eq!(self.status, 200, "{self:?}");
         self
     }
+
+    /// Itself, where it is a refusal with this status and code, in the one form that all of them have.
+    #[track_caller]
+    pub fn refused(self, status: u16, code: &str) -> Self {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
+        let body = self.json();
+        assert_eq!(body["code"], code, "{self:?}");
+        let sentence = body["error"].as_str().unwrap_or_default();
+        assert!(!sentence.is_empty() && body.as_object().unwrap().len() == 2, "{self:?}");
+        self
+    }
 }
 
 impl Client {
@@ -80,13 +92,7 @@ impl Client {
         self.post(path, &body).await
     }
 
-    pub async fn request(
-        &self,
-        method: Method,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: Option<Vec<u8>>,
-    ) -> Answer {
+    pub async fn request(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<Vec<u8>>) -> Answer {
         let mut request = self.http.request(method, format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -167,6 +173,17 @@ impl User {
             }
             events.insert(event.name.clone(), event);
         }
+    }
+
+    /// The statuses of the three doors: `/verify`, `/insert` and `/sse`.
+    pub async fn doors(&self) -> [u16; 3] {
+        let stream = self.client.http.get(format!("{}/sse", self.client.url));
+        let stream = stream.header(AUTHORIZATION, &self.authorization).send();
+        [
+            self.verify().await.status,
+            self.try_insert("door", json!(null)).await.status,
+            within("the head of a stream", stream).await.unwrap().status().as_u16(),
+        ]
     }
 
     pub async fn verify(&self) -> Answer {

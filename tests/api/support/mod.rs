@@ -1,13 +1,15 @@
 //! A server that runs, clients that talk to it, and streams that can be awaited.
 
+mod authority;
 mod client;
 mod disk;
 mod server;
 mod stream;
 
+pub use authority::Authority;
 pub use client::{Answer, Client, User};
 pub use disk::LoopDisk;
-pub use server::{ADMIN_TOKEN, JWT_SECRET, TestServer, command};
+pub use server::{ADMIN_TOKEN, JWT_SECRET, TestServer, bare_command, command};
 pub use stream::{Event, Stream};
 
 use std::future::Future;
@@ -19,6 +21,21 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Awaits something that must happen.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+/// Awaits a condition that nothing announces.
+pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    within(what, async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+/// A port that nobody has now.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A password that no log may ever show: the server's log is searched for the beginning of it.

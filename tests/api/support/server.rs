@@ -2,6 +2,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -11,14 +13,18 @@ use super::{Client, User, within};
 pub const ADMIN_TOKEN: &str = "test-admin-token-0123456789";
 pub const JWT_SECRET: &str = "test-jwt-secret-0123456789";
 
+/// How a server is started in a directory, the first time and again.
+type Recipe = Arc<dyn Fn(&Path) -> Command + Send + Sync>;
+
 /// The real binary with a database of its own. When dropped it is killed, and its log must hold neither a panic nor a
 /// secret.
 pub struct TestServer {
     child: Child,
     /// Where it listens, as `http://127.0.0.1:port`.
     pub url: String,
-    flags: Vec<String>,
+    recipe: Recipe,
     log: Arc<Mutex<Vec<String>>>,
+    log_reader: Option<JoinHandle<()>>,
     directory: Arc<tempfile::TempDir>,
 }
 
@@ -31,22 +37,30 @@ impl TestServer {
     /// Starts with more flags, which win over the defaults.
     pub async fn start_with(flags: &[&str]) -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
-        let flags = flags.iter().map(ToString::to_string).collect();
-        Self::launch(flags, directory).await.unwrap_or_else(|log| panic!("the server did not start: {log}"))
+        let flags: Vec<_> = flags.iter().map(ToString::to_string).collect();
+        let started = Self::try_start(directory, move |directory| command(&flags, directory)).await;
+        started.unwrap_or_else(|log| panic!("the server did not start: {log}"))
     }
 
-    async fn launch(flags: Vec<String>, directory: Arc<tempfile::TempDir>) -> Result<Self, String> {
-        let mut child = command(&flags, directory.path()).spawn().unwrap();
+    /// Starts a command in a directory.
+    ///
+    /// Where it ends instead of listening, the error is its status and its log.
+    pub async fn try_start(
+        directory: Arc<tempfile::TempDir>,
+        recipe: impl Fn(&Path) -> Command + Send + Sync + 'static,
+    ) -> Result<Self, String> {
+        Self::launch(Arc::new(recipe), directory).await
+    }
+
+    async fn launch(recipe: Recipe, directory: Arc<tempfile::TempDir>) -> Result<Self, String> {
+        let mut child = recipe(directory.path()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (lines, mut listening) = mpsc::unbounded_channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let kept = Arc::clone(&log);
-        std::thread::spawn(move || {
+        let log_reader = std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
-                let url = serde_json::from_str::<Value>(&line)
-                    .ok()
-                    .filter(|line| line["message"] == "listening")
-                    .and_then(|line| line["url"].as_str().map(str::to_owned));
+                let url = listening_url(&line);
                 kept.lock().unwrap().push(line);
                 if let Some(url) = url {
                     let _ = lines.send(url);
@@ -57,7 +71,7 @@ impl TestServer {
             let status = child.wait().unwrap();
             return Err(format!("{status}: {}", log.lock().unwrap().join("\n")));
         };
-        Ok(Self { child, url, flags, log, directory })
+        Ok(Self { child, url, recipe, log, log_reader: Some(log_reader), directory })
     }
 
     /// Kills it as `kill -9` does.
@@ -79,7 +93,7 @@ impl TestServer {
                 if let Some(status) = self.child.try_wait().unwrap() {
                     return status;
                 }
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
         })
         .await
@@ -87,13 +101,39 @@ impl TestServer {
 
     /// Starts anew on the same database, after it has ended.
     pub async fn restart(self) -> Self {
-        let (flags, directory) = (self.flags.clone(), Arc::clone(&self.directory));
+        let (recipe, directory) = (Arc::clone(&self.recipe), Arc::clone(&self.directory));
         drop(self);
-        Self::launch(flags, directory).await.unwrap_or_else(|log| panic!("the server did not start again: {log}"))
+        Self::launch(recipe, directory).await.unwrap_or_else(|log| panic!("the server did not start again: {log}"))
     }
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// How many connections it has that it did not close yet.
+    pub fn connections(&self) -> usize {
+        let port: u16 = self.url.rsplit(':').next().unwrap().parse().unwrap();
+        let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", self.pid())).unwrap();
+        let open = table.lines().skip(1).filter(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            let (local, state, inode) = (fields[1], fields[3], fields[9]);
+            // Neither the one that listens, nor one that the kernel alone still knows of.
+            local.ends_with(&format!(":{port:04X}")) && state != "0A" && inode != "0"
+        });
+        open.count()
+    }
+
+    /// Awaits that it has no more connections than so many, sooner than a heartbeat could fail on one that is closed.
+    pub async fn keeps_only(&self, connections: usize) {
+        let since = Instant::now();
+        while self.connections() > connections {
+            let open = self.connections();
+            assert!(
+                since.elapsed() < Duration::from_secs(6),
+                "{open} connections are open, of which {connections} should"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     pub fn database(&self) -> PathBuf {
@@ -123,13 +163,29 @@ impl TestServer {
     }
 }
 
-/// The command line of a server on a database in this directory.
-pub fn command(flags: &[String], directory: &Path) -> Command {
+/// The URL in the line that says where the server listens, in either form of the log.
+fn listening_url(line: &str) -> Option<String> {
+    if let Ok(line) = serde_json::from_str::<Value>(line) {
+        return (line["message"] == "listening").then(|| line["url"].as_str().unwrap().to_owned());
+    }
+    let (_, rest) = line.split_once("listening url=\"")?;
+    rest.split_once('"').map(|(url, _)| url.to_owned())
+}
+
+/// The binary alone, in a directory, without the flags that tests give it.
+pub fn bare_command(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_broker"));
     // Nothing of the machine's own settings.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BROKER_")) {
         command.env_remove(name);
     }
+    command.current_dir(directory).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+/// The command line of a server on a database in this directory.
+pub fn command(flags: &[String], directory: &Path) -> Command {
+    let mut command = bare_command(directory);
     let defaults = [
         ("host", "127.0.0.1"),
         ("port", "0"),
@@ -151,7 +207,7 @@ pub fn command(flags: &[String], directory: &Path) -> Command {
             command.arg(format!("--{name}={value}"));
         }
     }
-    command.args(flags).current_dir(directory).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.args(flags);
     command
 }
 
@@ -159,6 +215,10 @@ impl Drop for TestServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Its last lines may still be in the pipe.
+        if let Some(log_reader) = self.log_reader.take() {
+            let _ = log_reader.join();
+        }
         if std::thread::panicking() {
             eprintln!("{}", self.log());
             return;

@@ -14,6 +14,14 @@ pub struct Event {
 }
 
 impl Event {
+    /// Reads `event:<name>\nid:<id>\ndata:<json>`, byte for byte.
+    pub fn parse(frame: &str) -> Self {
+        let lines: Vec<_> = frame.split('\n').collect();
+        let [name, id, data] = lines[..] else { panic!("not the three lines of a frame: {frame:?}") };
+        let field = |line: &str, prefix| line.strip_prefix(prefix).unwrap_or_else(|| panic!("{line:?}")).to_owned();
+        Self { name: field(name, "event:"), id: field(id, "id:"), data: field(data, "data:") }
+    }
+
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.data).unwrap()
     }
@@ -33,7 +41,13 @@ impl Stream {
     pub async fn open(response: reqwest::Response) -> Self {
         assert_eq!(response.status(), 200);
         let headers = response.headers().clone();
-        Self { headers, chunks: response.bytes_stream().boxed(), pending: String::new(), heartbeats: 0, cut_off_allowed: false }
+        Self {
+            headers,
+            chunks: response.bytes_stream().boxed(),
+            pending: String::new(),
+            heartbeats: 0,
+            cut_off_allowed: false,
+        }
     }
 
     /// The server will be killed: a frame that does not arrive whole is as good as not sent.
@@ -80,7 +94,7 @@ impl Stream {
         loop {
             self.strip_heartbeats();
             if let Some((frame, rest)) = self.pending.split_once("\n\n") {
-                let event = parse(frame);
+                let event = Event::parse(frame);
                 self.pending = rest.to_owned();
                 return Some(event);
             }
@@ -109,12 +123,4 @@ impl Stream {
             Some(Err(_)) | None => false,
         }
     }
-}
-
-/// `event:<name>\nid:<id>\ndata:<json>`, byte for byte.
-fn parse(frame: &str) -> Event {
-    let lines: Vec<_> = frame.split('\n').collect();
-    let [name, id, data] = lines[..] else { panic!("not the three lines of a frame: {frame:?}") };
-    let field = |line: &str, prefix| line.strip_prefix(prefix).unwrap_or_else(|| panic!("{line:?}")).to_owned();
-    Event { name: field(name, "event:"), id: field(id, "id:"), data: field(data, "data:") }
 }

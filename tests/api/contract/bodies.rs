@@ -1,0 +1,210 @@
+use reqwest::{Body, Method};
+use serde_json::{Value, json};
+
+use super::bodies;
+use crate::support::{ADMIN_TOKEN, Answer, TestServer, User, within};
+
+/// Posts a body as it is, with alice's authorization.
+async fn post(alice: &User, path: &str, body: impl Into<Vec<u8>>) -> Answer {
+    let headers = [("authorization", alice.authorization.as_str())];
+    alice.client.request(Method::POST, path, &headers, Some(body.into())).await
+}
+
+/// That a body was refused as such, and that nothing of it came back.
+#[track_caller]
+fn refused(answer: Answer, what: &str) {
+    let answer = answer.refused(400, "body_invalid");
+    assert!(answer.error().starts_with("the body is not as expected: "), "{what}: {answer:?}");
+    assert!(!answer.body.contains("pw-secret") && !answer.body.contains(ADMIN_TOKEN), "{what}: {answer:?}");
+}
+
+#[tokio::test]
+async fn malformed_json_is_400_and_not_quoted() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    for (path, body) in bodies() {
+        let body = body.to_string();
+        let quoted = format!(r#"{{"username":"pw-secret-x","admin_token":"{ADMIN_TOKEN}" "password":"pw-secret-x"}}"#);
+        for bad in [
+            "",
+            "{",
+            "nonsense",
+            "{\"a\":}",
+            &body[..body.len() - 1],
+            &format!("{body}x"),
+            &body.replace(':', "="),
+            &quoted,
+        ] {
+            refused(post(&alice, path, bad).await, &format!("{path} {bad}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_missing_field_is_400_and_named() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let optional = |path: &str, field: &str| match path {
+        "/login" => field == "totp",
+        "/create_user" => ["email", "data", "scopes", "two_factor"].contains(&field),
+        "/update_user" => !["admin_token", "username"].contains(&field),
+        _ => false,
+    };
+    for (path, body) in bodies() {
+        for field in body.as_object().unwrap().keys() {
+            if optional(path, field) {
+                continue;
+            }
+            let mut body = body.clone();
+            body.as_object_mut().unwrap().remove(field);
+            let answer = post(&alice, path, body.to_string()).await;
+            assert!(answer.body.contains(&format!("missing field `{field}`")), "{path} {field}: {answer:?}");
+            refused(answer, path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_required_field_that_is_null_is_400() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    for (path, body) in bodies() {
+        for field in ["admin_token", "username", "event", "issuer"] {
+            if body.get(field).is_none() {
+                continue;
+            }
+            let mut body = body.clone();
+            body[field] = Value::Null;
+            refused(post(&alice, path, body.to_string()).await, path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_field_of_the_wrong_type_is_400_and_not_quoted() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let secret = "pw-secret-wrong";
+    for (path, body) in bodies() {
+        for field in body.as_object().unwrap().keys() {
+            let wrong = match field.as_str() {
+                // Any JSON is of the right type.
+                "data" => vec![],
+                "scopes" => vec![json!(secret), json!([secret, 7]), json!({ secret: secret })],
+                "two_factor" => vec![json!(secret), json!(1), json!([true])],
+                _ => vec![json!([secret]), json!({ secret: secret }), json!(7), json!(true)],
+            };
+            for wrong in wrong {
+                let mut body = body.clone();
+                body[field] = wrong;
+                refused(post(&alice, path, body.to_string()).await, &format!("{path} {field}"));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_object_is_400() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    for (path, _) in bodies() {
+        for bad in ["null", "7", "\"pw-secret-x\"", "[]", "true", "[[]]", "[{}]"] {
+            refused(post(&alice, path, bad).await, &format!("{path} {bad}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_array_of_the_values_is_no_body() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    refused(post(&alice, "/insert", r#"["news",{"a":1}]"#).await, "/insert");
+    refused(post(&alice, "/login", r#"["alice","pw-secret-alice",null]"#).await, "/login");
+    refused(post(&alice, "/password_reset", r#"["alice","pw-secret-alice","123456"]"#).await, "/password_reset");
+    refused(post(&alice, "/list_users", json!([ADMIN_TOKEN]).to_string()).await, "/list_users");
+}
+
+#[tokio::test]
+async fn text_that_is_not_utf_8_is_400() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    for (path, body) in bodies() {
+        for bad in [&b"\xff"[..], b"\xc3\x28", b"\xed\xa0\x80", b"\xf0\x9f\x98"] {
+            let mut bytes = body.to_string().into_bytes();
+            bytes.truncate(bytes.len() - 1);
+            bytes.extend_from_slice(b",\"unknown\":\"pw-secret");
+            bytes.extend_from_slice(bad);
+            bytes.extend_from_slice(b"\"}");
+            refused(post(&alice, path, bytes).await, path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn unknown_fields_are_ignored_whatever_is_in_them() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    for (path, body) in bodies() {
+        let body = body.to_string();
+        let body = format!(r#"{{"unknown":{{"username":7}},"":null,"deep":{deep},{}"#, &body[1..]);
+        let answer = post(&alice, path, body).await;
+        assert_eq!(answer.status, if path == "/password_reset" { 401 } else { 200 }, "{path}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn optional_fields_may_be_null() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let nothing = json!({ "email": null, "data": null, "scopes": null, "two_factor": null });
+    client.create_user_with("alice", "acme", nothing).await.ok();
+    let body = json!({ "username": "alice", "password": "pw-secret-alice", "totp": null });
+    client.post("/login", &body).await.ok();
+}
+
+#[tokio::test]
+async fn a_body_that_announces_itself_as_too_large_is_413() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    for (path, _) in bodies() {
+        post(&alice, path, " ".repeat(1 << 20)).await.refused(413, "body_too_large");
+    }
+    for megabytes in [4, 32] {
+        post(&alice, "/login", vec![b' '; megabytes << 20]).await.refused(413, "body_too_large");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_turns_out_to_be_too_large_is_413() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    for (path, _) in bodies() {
+        for chunks in [16, 512] {
+            let chunks = (0..chunks).map(|_| Ok::<_, std::io::Error>(vec![b' '; 64 << 10]));
+            let body = Body::wrap_stream(futures_util::stream::iter(chunks));
+            let request = alice.client.http.post(format!("{}{path}", alice.client.url)).body(body);
+            let request = request.header("authorization", &alice.authorization);
+            let answer = Answer::of(within("an answer", request.send()).await.unwrap()).await;
+            answer.refused(413, "body_too_large");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_large_body_does_not_cost_its_size_in_memory() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let peak_kilobytes = || -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    let before = peak_kilobytes();
+    let chunks = (0..2048).map(|_| Ok::<_, std::io::Error>(vec![b' '; 64 << 10]));
+    let body = Body::wrap_stream(futures_util::stream::iter(chunks));
+    // Whether the answer is still read before the connection ends does not matter here.
+    let _ = within("an end", alice.client.http.post(format!("{}/login", server.url)).body(body).send()).await;
+    post(&alice, "/login", vec![b' '; 128 << 20]).await.refused(413, "body_too_large");
+    assert!(peak_kilobytes() < before + (32 << 10), "{before} KiB before, then {}", peak_kilobytes());
+}

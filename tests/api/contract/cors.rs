@@ -1,0 +1,134 @@
+use reqwest::Method;
+
+use super::bodies;
+use crate::support::{Answer, TestServer};
+
+const HERE: &str = "https://app.example";
+const THERE: &str = "http://localhost:3000";
+
+fn allowed(answer: &Answer) -> Option<&str> {
+    answer.header("access-control-allow-origin")
+}
+
+/// Asks whether a page from an origin may post JSON.
+async fn preflight(server: &TestServer, path: &str, origin: &str) -> Answer {
+    let headers = [
+        ("origin", origin),
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "content-type,authorization"),
+    ];
+    server.client().request(Method::OPTIONS, path, &headers, None).await
+}
+
+#[tokio::test]
+async fn every_origin_is_allowed_by_default() {
+    let server = TestServer::start().await;
+    for origin in [HERE, THERE, "null"] {
+        let answer = server.client().request(Method::GET, "/", &[("origin", origin)], None).await.ok();
+        assert_eq!(allowed(&answer), Some("*"), "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn an_origin_of_the_list_is_named_and_another_is_not() {
+    let server = TestServer::start_with(&["--origin=https://app.example, http://localhost:3000"]).await;
+    let of = async |origin: &str| server.client().request(Method::GET, "/", &[("origin", origin)], None).await.ok();
+    for origin in [HERE, THERE] {
+        assert_eq!(allowed(&of(origin).await), Some(origin));
+    }
+    for origin in [
+        "https://evil.example",
+        "http://app.example",
+        "https://app.example:444",
+        "https://app.example.evil.example",
+        "https://evil.example/https://app.example",
+        "https://app",
+        "null",
+        "*",
+        "",
+    ] {
+        assert_eq!(allowed(&of(origin).await), None, "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_depends_on_the_origin_says_so_to_caches() {
+    let server = TestServer::start_with(&["--origin", HERE]).await;
+    for origin in [HERE, "https://evil.example"] {
+        let answer = server.client().request(Method::GET, "/", &[("origin", origin)], None).await.ok();
+        assert!(answer.header("vary").is_some_and(|vary| vary.to_ascii_lowercase().contains("origin")), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_is_200_with_what_may_be_sent() {
+    for (flag, expected) in [("--origin=*", "*"), ("--origin=https://app.example", HERE)] {
+        let server = TestServer::start_with(&[flag]).await;
+        let paths = bodies().into_iter().map(|(path, _)| path).chain(["/", "/sse", "/verify", "/nothing"]);
+        for path in paths {
+            let answer = preflight(&server, path, HERE).await.ok();
+            assert_eq!(allowed(&answer), Some(expected), "{path}");
+            assert_eq!(answer.header("access-control-allow-methods"), Some("GET, POST, OPTIONS"), "{path}");
+            assert_eq!(
+                answer.header("access-control-allow-headers"),
+                Some("authorization, content-type, last-event-id, idempotency-key, if-match"),
+                "{path}"
+            );
+            assert_eq!(answer.header("access-control-max-age"), Some("86400"), "{path}");
+            assert_eq!(answer.header("content-type"), Some("application/json"), "{path}");
+            assert_eq!(answer.body, "", "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_from_elsewhere_allows_nothing() {
+    let server = TestServer::start_with(&["--origin", HERE]).await;
+    let answer = preflight(&server, "/insert", "https://evil.example").await;
+    for name in ["origin", "methods", "headers"] {
+        assert_eq!(answer.header(&format!("access-control-allow-{name}")), None, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn refusals_tell_who_may_read_them_too() {
+    let server = TestServer::start_with(&["--origin", HERE]).await;
+    let client = server.client();
+    let of =
+        async |method, path, body: &[u8]| client.request(method, path, &[("origin", HERE)], Some(body.to_vec())).await;
+    for (status, answer) in [
+        (400, of(Method::POST, "/login", b"{").await),
+        (401, of(Method::POST, "/login", br#"{"username":"nobody","password":"x"}"#).await),
+        (401, of(Method::GET, "/verify", b"").await),
+        (401, of(Method::GET, "/sse", b"").await),
+        (404, of(Method::GET, "/nothing", b"").await),
+        (405, of(Method::GET, "/insert", b"").await),
+        (413, of(Method::POST, "/login", &vec![b' '; 1 << 20]).await),
+    ] {
+        assert_eq!((answer.status, allowed(&answer)), (status, Some(HERE)), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_throttled_page_may_read_how_long_to_wait() {
+    let server = TestServer::start().await;
+    let body = br#"{"username":"nobody","password":"x"}"#;
+    let guess =
+        async || server.client().request(Method::POST, "/login", &[("origin", HERE)], Some(body.to_vec())).await;
+    for _ in 0..20 {
+        guess().await.refused(401, "unauthorized");
+    }
+    let refused = guess().await.refused(429, "too_many_attempts");
+    assert_eq!(allowed(&refused), Some("*"));
+    assert!(refused.header("access-control-expose-headers").is_some_and(|names| names.contains("retry-after")));
+}
+
+#[tokio::test]
+async fn a_stream_tells_who_may_read_it() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let request = alice.client.http.get(format!("{}/sse", server.url)).header("origin", HERE);
+    let response = request.header("authorization", &alice.authorization).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["access-control-allow-origin"], "*");
+}

@@ -1,0 +1,68 @@
+//! The wire contract, a test a line. What only identity does, such as that a token dies, is in `identity`; what a stream
+//! does is in `stream`.
+
+mod admin;
+mod authorization;
+mod bodies;
+mod cors;
+mod create_user;
+mod http;
+mod insert;
+mod login;
+mod update_user;
+mod verify;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::{ADMIN_TOKEN, Client, TestServer, password_of, within};
+
+/// Every endpoint that takes a body, each with one that it accepts where there is a user `alice`, who has signed in. Only
+/// `/password_reset` refuses its own, since the code in it is never the right one.
+fn bodies() -> Vec<(&'static str, Value)> {
+    let new_user = json!({
+        "admin_token": ADMIN_TOKEN, "username": "bob", "password": password_of("bob"), "tenant_name": "acme",
+        "email": "bob@example.com", "data": { "a": 1 }, "scopes": ["news:get"], "two_factor": false,
+    });
+    let mut changed_user = new_user.clone();
+    changed_user["username"] = json!("alice");
+    changed_user["password"] = json!(password_of("alice"));
+    let of_alice = json!({ "admin_token": ADMIN_TOKEN, "username": "alice" });
+    vec![
+        ("/insert", json!({ "event": "news", "data": { "a": 1 } })),
+        ("/login", json!({ "username": "alice", "password": password_of("alice"), "totp": "123456" })),
+        ("/password_reset", json!({ "username": "alice", "password": password_of("alice"), "totp": "123456" })),
+        ("/create_user", new_user),
+        ("/get_user", of_alice.clone()),
+        ("/list_users", json!({ "admin_token": ADMIN_TOKEN })),
+        ("/create_qr", json!({ "admin_token": ADMIN_TOKEN, "username": "alice", "issuer": "Acme" })),
+        ("/create_totp", of_alice.clone()),
+        ("/unrevoke_user", of_alice.clone()),
+        ("/update_user", changed_user),
+        // Last, since it ends what alice signed in for.
+        ("/revoke_user", of_alice),
+    ]
+}
+
+/// Sends these bytes on a connection of their own, and reads until the server closes it.
+async fn exchange(server: &TestServer, bytes: &[u8]) -> String {
+    let address = server.url.strip_prefix("http://").unwrap();
+    let mut connection = within("a connection", TcpStream::connect(address)).await.unwrap();
+    connection.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    within("the end of the connection", connection.read_to_end(&mut answer)).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+/// A user as the admin sees one.
+async fn user_object(client: &Client, username: &str) -> Value {
+    client.admin("/get_user", json!({ "username": username })).await.ok().json()
+}
+
+/// Milliseconds since the Unix epoch, by this machine.
+fn now_millis() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
+}

@@ -1,0 +1,128 @@
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::json;
+
+use super::{by_password, reset, reset_code, revoke, ticks, unrevoke, update};
+use crate::support::{TestServer, User, password_of};
+
+/// Knocks at a door without the cost of what is behind it.
+async fn knock(user: &User) -> u16 {
+    user.client.request(Method::HEAD, "/sse", &[("authorization", &user.authorization)], None).await.status
+}
+
+/// A user whose password has just been found right, so that it is remembered.
+async fn remembered(server: &TestServer, username: &str) -> User {
+    server.client().create_user(username, "acme").await;
+    let user = by_password(&server.client(), username, &password_of(username));
+    assert_eq!(user.doors().await, [200; 3]);
+    user
+}
+
+#[tokio::test]
+async fn the_same_password_again_is_not_hashed_again() {
+    let server = TestServer::start().await;
+    let alice = remembered(&server, "alice").await;
+    let before = ticks(&server);
+    for _ in 0..30 {
+        assert_eq!(knock(&alice).await, 200);
+    }
+    let repeated = ticks(&server) - before;
+    let before = ticks(&server);
+    for n in 0..15 {
+        let wrong = by_password(&alice.client, "alice", &format!("wrong{n}"));
+        assert_eq!(knock(&wrong).await, 401);
+    }
+    let hashed = ticks(&server) - before;
+    assert!(repeated < hashed, "30 remembered ones cost {repeated} ticks, 15 hashes {hashed}");
+}
+
+#[tokio::test]
+async fn a_remembered_password_lets_nobody_in_with_another() {
+    let server = TestServer::start().await;
+    let alice = remembered(&server, "alice").await;
+    let bob = remembered(&server, "bob").await;
+    for (username, password) in [
+        ("alice", "wrong".to_owned()),
+        ("alice", password_of("bob")),
+        ("alice", password_of("alic")),
+        ("bob", password_of("alice")),
+        ("alicepw-secret-", "alice".to_owned()),
+    ] {
+        assert_eq!(by_password(&alice.client, username, &password).doors().await, [401; 3], "{username}");
+    }
+    assert_eq!([alice.doors().await, bob.doors().await], [[200; 3]; 2]);
+}
+
+#[tokio::test]
+async fn a_remembered_password_stops_at_once_when_it_is_changed() {
+    let server = TestServer::start().await;
+    let alice = remembered(&server, "alice").await;
+    update(&alice.client, "alice", json!({ "password": password_of("new") })).await;
+    assert_eq!(alice.doors().await, [401; 3]);
+    assert_eq!(by_password(&alice.client, "alice", &password_of("new")).doors().await, [200; 3]);
+    update(&alice.client, "alice", json!({ "password": password_of("alice") })).await;
+    assert_eq!(alice.doors().await, [200; 3]);
+}
+
+#[tokio::test]
+async fn a_remembered_password_stops_at_once_when_it_is_reset() {
+    let server = TestServer::start().await;
+    let alice = remembered(&server, "alice").await;
+    let code = reset_code(&alice.client, "alice").await;
+    assert_eq!(alice.doors().await, [200; 3]);
+    reset(&alice.client, "alice", &password_of("new"), &code).await.ok();
+    assert_eq!(alice.doors().await, [401; 3]);
+}
+
+#[tokio::test]
+async fn a_remembered_password_stops_at_once_when_its_user_is_revoked() {
+    let server = TestServer::start().await;
+    let alice = remembered(&server, "alice").await;
+    let mut stream = alice.stream().await;
+    revoke(&alice.client, "alice").await;
+    assert_eq!(alice.doors().await, [401; 3]);
+    stream.rest().await;
+    assert_eq!(stream.heartbeats, 0, "it ended long before the next heartbeat");
+    unrevoke(&alice.client, "alice").await;
+    assert_eq!(alice.doors().await, [200; 3]);
+}
+
+#[tokio::test]
+async fn a_remembered_password_stops_at_once_when_two_factor_is_switched_on() {
+    let server = TestServer::start().await;
+    let alice = remembered(&server, "alice").await;
+    update(&alice.client, "alice", json!({ "two_factor": true })).await;
+    assert_eq!(alice.doors().await, [401; 3]);
+}
+
+#[tokio::test]
+async fn a_remembered_password_shows_what_has_changed_since() {
+    let server = TestServer::start().await;
+    let alice = remembered(&server, "alice").await;
+    let bob = server.user("bob", "other").await;
+    let of_other = bob.insert("news", json!("of other")).await;
+    update(&alice.client, "alice", json!({ "tenant_name": "other", "scopes": ["news:get"] })).await;
+    assert_eq!(alice.verify().await.ok().json()["scopes"], json!(["news:get"]));
+    assert_eq!(alice.stream().await.next().await.id, of_other);
+}
+
+#[tokio::test]
+async fn the_right_password_many_times_side_by_side_is_right_every_time() {
+    let server = TestServer::start().await;
+    server.client().create_user("alice", "acme").await;
+    let alice = by_password(&server.client(), "alice", &password_of("alice"));
+    let statuses = join_all((0..64).map(|_| knock(&alice))).await;
+    assert_eq!(statuses, [200; 64]);
+}
+
+#[tokio::test]
+async fn a_remembered_password_still_serves_while_others_guess() {
+    let server = TestServer::start().await;
+    let alice = remembered(&server, "alice").await;
+    let mut statuses = Vec::new();
+    for n in 0..25 {
+        statuses.push(knock(&by_password(&alice.client, "alice", &format!("wrong{n}"))).await);
+    }
+    assert_eq!(statuses[24], 429, "{statuses:?}");
+    assert_eq!(alice.doors().await, [200; 3]);
+}

@@ -1,0 +1,118 @@
+//! Sign-in, second factors, resets and tokens, as an attacker would try them.
+
+mod basic;
+mod passwords;
+mod races;
+mod reset;
+mod throttle;
+mod tokens;
+mod two_factor;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+use totp_rs::{Builder, Secret, Totp};
+
+use crate::support::{Answer, Client, TestServer, User, password_of};
+
+/// How long a code of an authenticator app holds, in seconds.
+const STEP: u64 = 30;
+
+/// Somebody's authenticator app, which has scanned their QR code.
+struct Authenticator {
+    /// What was in the QR code.
+    url: String,
+    totp: Totp,
+}
+
+impl Authenticator {
+    async fn scan(client: &Client, username: &str, issuer: &str) -> Self {
+        let body = json!({ "username": username, "issuer": issuer });
+        let qr = client.admin("/create_qr", body).await.ok().json()["qr"].as_str().unwrap().to_owned();
+        let png = BASE64_STANDARD.decode(qr).unwrap();
+        let picture = image::load_from_memory_with_format(&png, image::ImageFormat::Png).unwrap().to_luma8();
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        let mut seen = rqrr::PreparedImage::prepare_from_greyscale(width, height, |x, y| {
+            picture.get_pixel(x as u32, y as u32).0[0]
+        });
+        let (_, url) = seen.detect_grids()[0].decode().unwrap();
+        let secret = url.split_once("secret=").unwrap().1.split('&').next().unwrap();
+        let secret = Secret::try_from_base32(secret).unwrap();
+        Self { url, totp: Builder::new().with_secret(secret).build().unwrap() }
+    }
+
+    /// The code of a step.
+    fn code(&self, step: u64) -> String {
+        self.totp.generate(step * STEP).to_string()
+    }
+
+    /// A code that is none of those that hold now or soon.
+    fn wrong_code(&self) -> String {
+        let near: Vec<_> = (step() - 2..step() + 3).map(|step| self.code(step)).collect();
+        (0..).map(|n| format!("{n:06}")).find(|code| !near.contains(code)).unwrap()
+    }
+}
+
+/// The time step of now.
+fn step() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / STEP
+}
+
+/// A user with two-factor on, and their authenticator.
+async fn with_two_factor(client: &Client, username: &str) -> Authenticator {
+    client.create_user_with(username, "acme", json!({ "two_factor": true })).await.ok();
+    Authenticator::scan(client, username, "Acme").await
+}
+
+async fn login_with(client: &Client, username: &str, password: &str, code: &str) -> Answer {
+    client.post("/login", &json!({ "username": username, "password": password, "totp": code })).await
+}
+
+/// Signs in with the password that the user was made with.
+async fn login_with_code(client: &Client, username: &str, code: &str) -> Answer {
+    login_with(client, username, &password_of(username), code).await
+}
+
+/// Asks for a reset code.
+async fn reset_code(client: &Client, username: &str) -> String {
+    let answer = client.admin("/create_totp", json!({ "username": username })).await.ok();
+    answer.json()["totp"].as_str().unwrap().to_owned()
+}
+
+async fn reset(client: &Client, username: &str, password: &str, code: &str) -> Answer {
+    client.post("/password_reset", &json!({ "username": username, "password": password, "totp": code })).await
+}
+
+/// Six digits, but others.
+fn other_than(code: &str) -> String {
+    format!("{:06}", (code.parse::<u32>().unwrap() + 1) % 1_000_000)
+}
+
+async fn update(client: &Client, username: &str, mut patch: Value) {
+    patch["username"] = json!(username);
+    client.admin("/update_user", patch).await.ok();
+}
+
+async fn revoke(client: &Client, username: &str) {
+    client.admin("/revoke_user", json!({ "username": username })).await.ok();
+}
+
+async fn unrevoke(client: &Client, username: &str) {
+    client.admin("/unrevoke_user", json!({ "username": username })).await.ok();
+}
+
+/// Somebody who shows a password with every request.
+fn by_password(client: &Client, username: &str, password: &str) -> User {
+    client.with_authorization(&format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}"))))
+}
+
+/// The processor time that the server has used, in the system's ticks: unlike a clock, it does not run while the server
+/// waits for a turn.
+fn ticks(server: &TestServer) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
+    // The second field is a name in parentheses; user and system time are the 14th and 15th.
+    let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}

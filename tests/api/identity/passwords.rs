@@ -1,0 +1,149 @@
+use std::path::Path;
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::{by_password, login_with_code, revoke, step, ticks, with_two_factor};
+use crate::support::{TestServer, password_of};
+
+/// Everything in the files of a directory.
+fn everything_in(directory: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        bytes.extend(if path.is_dir() { everything_in(&path) } else { std::fs::read(&path).unwrap() });
+    }
+    bytes
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+#[tokio::test]
+async fn nobody_is_told_why_a_sign_in_was_refused() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    for name in ["alice", "revoked"] {
+        client.create_user(name, "acme").await;
+    }
+    revoke(&client, "revoked").await;
+    let app = with_two_factor(&client, "two-factor").await;
+    let spent = app.code(step());
+    login_with_code(&client, "two-factor", &spent).await.ok();
+    let mut bodies = vec![
+        client.login("alice", "wrong").await,
+        client.login("nobody", "wrong").await,
+        client.login("revoked", &password_of("revoked")).await,
+        client.login("revoked", "wrong").await,
+        client.login("two-factor", &password_of("two-factor")).await,
+        client.login("two-factor", "wrong").await,
+        login_with_code(&client, "two-factor", &app.wrong_code()).await,
+        login_with_code(&client, "two-factor", &spent).await,
+        by_password(&client, "alice", "wrong").verify().await,
+        by_password(&client, "nobody", "wrong").verify().await,
+        by_password(&client, "two-factor", &password_of("two-factor")).verify().await,
+        client.with_authorization("Bearer x").verify().await,
+        client.get("/verify").await,
+    ];
+    bodies.dedup_by_key(|answer| {
+        let mut headers: Vec<_> = answer.headers.iter().filter(|(name, _)| *name != "date").collect();
+        headers.sort_by_key(|(name, _)| name.as_str());
+        format!("{} {headers:?} {}", answer.status, answer.body)
+    });
+    assert_eq!(bodies.len(), 1, "{bodies:?}");
+}
+
+#[tokio::test]
+async fn an_unknown_name_costs_the_server_as_much_as_a_wrong_password() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    client.create_user("alice", "acme").await;
+    let cost = async |username: &str| {
+        let before = ticks(&server);
+        for _ in 0..15 {
+            client.login(username, "wrong").await.refused(401, "unauthorized");
+        }
+        ticks(&server) - before
+    };
+    let (known, unknown) = (cost("alice").await, cost("nobody").await);
+    assert!(unknown * 2 > known && known * 2 > unknown, "known: {known} ticks, unknown: {unknown}");
+}
+
+#[tokio::test]
+async fn guesses_side_by_side_do_not_tell_whether_a_user_exists() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    client.create_user("alice", "acme").await;
+    let statuses = async |username: &str| {
+        let user = by_password(&client, username, "wrong");
+        let mut statuses: Vec<_> =
+            join_all((0..40).map(|_| user.verify())).await.iter().map(|answer| answer.status).collect();
+        statuses.sort();
+        // The account has as much left as another that was guessed at in the same way.
+        while statuses.len() < 100 {
+            statuses.push(client.login(username, "wrong").await.status);
+        }
+        statuses
+    };
+    let (known, unknown) = (statuses("alice").await, statuses("nobody").await);
+    let answered = |statuses: &[u16]| statuses.iter().filter(|status| **status == 401).count();
+    // The same but for how many were hashed together, and for what was won back meanwhile.
+    assert!(answered(&known).abs_diff(answered(&unknown)) < 10, "known: {known:?}, unknown: {unknown:?}");
+}
+
+#[tokio::test]
+async fn a_password_is_kept_as_an_argon2id_hash_only() {
+    let mut server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    by_password(&alice.client, "alice", &password_of("alice")).verify().await.ok();
+    server.kill();
+    let kept = everything_in(&server.database());
+    assert!(contains(&kept, "$argon2id$v=19$m=19456,t=2,p=1$"));
+    assert!(!contains(&kept, &password_of("alice")));
+    assert!(!contains(&kept, alice.jwt()));
+}
+
+#[tokio::test]
+async fn no_reply_holds_a_hash_or_a_secret() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let app = with_two_factor(&client, "alice").await;
+    let secret = app.url.split_once("secret=").unwrap().1.split('&').next().unwrap();
+    let code = super::reset_code(&client, "alice").await;
+    let jwt =
+        login_with_code(&client, "alice", &app.code(step())).await.ok().json()["jwt"].as_str().unwrap().to_owned();
+    let alice = client.with_authorization(&format!("Bearer {jwt}"));
+    for answer in [
+        client.admin("/get_user", json!({ "username": "alice" })).await.ok(),
+        client.admin("/list_users", json!({})).await.ok(),
+        client.admin("/update_user", json!({ "username": "alice", "data": 1 })).await.ok(),
+        alice.verify().await.ok(),
+        alice.try_insert("news", json!(1)).await.ok(),
+        client.login("alice", "wrong").await,
+    ] {
+        let said = format!("{:?} {}", answer.headers, answer.body);
+        for kept_back in ["argon2", "pw-secret", secret, &format!("\"{code}\"")] {
+            assert!(!said.contains(kept_back), "{kept_back}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_users_with_the_same_password_have_different_hashes() {
+    let mut server = TestServer::start().await;
+    for name in ["alice", "bob"] {
+        server.client().create_user_with(name, "acme", json!({ "password": "pw-secret-same" })).await.ok();
+    }
+    server.kill();
+    let kept = everything_in(&server.database());
+    let mark = b"$argon2id$v=19$m=19456,t=2,p=1$";
+    let starts = kept.windows(mark.len()).enumerate().filter(|(_, window)| window == mark).map(|(at, _)| at);
+    // Salt and hash are 22 and 43 characters with a `$` between.
+    let mut hashes: Vec<_> = starts.map(|at| &kept[at + mark.len()..][..66]).collect();
+    hashes.sort();
+    hashes.dedup();
+    let mut salts: Vec<_> = hashes.iter().map(|hash| &hash[..22]).collect();
+    salts.dedup();
+    assert_eq!((hashes.len(), salts.len()), (2, 2));
+}

@@ -1,0 +1,256 @@
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+
+use super::{revoke, unrevoke, update};
+use crate::support::{JWT_SECRET, TestServer, User, password_of, within};
+
+/// A JWT made by somebody who has a secret.
+fn forge(claims: &Value, algorithm: Algorithm, secret: &str) -> String {
+    jsonwebtoken::encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
+}
+
+/// What a token says.
+fn claims(user: &User) -> Value {
+    let part = user.jwt().split('.').nth(1).unwrap();
+    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}
+
+async fn doors(user: &User, jwt: &str) -> [u16; 3] {
+    user.client.with_authorization(&format!("Bearer {jwt}")).doors().await
+}
+
+#[tokio::test]
+async fn the_forger_of_these_tests_makes_tokens_that_hold_with_the_right_secret() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    assert_eq!(doors(&alice, &forge(&claims(&alice), Algorithm::HS256, JWT_SECRET)).await, [200; 3]);
+}
+
+#[tokio::test]
+async fn a_token_signed_by_another_secret_is_401() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    for secret in ["secret", "", "another-secret-0123456789", &JWT_SECRET[1..], &format!("{JWT_SECRET}\n")] {
+        assert_eq!(doors(&alice, &forge(&claims(&alice), Algorithm::HS256, secret)).await, [401; 3], "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_another_algorithm_is_401_even_with_the_right_secret() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    for algorithm in [Algorithm::HS384, Algorithm::HS512] {
+        assert_eq!(doors(&alice, &forge(&claims(&alice), algorithm, JWT_SECRET)).await, [401; 3], "{algorithm:?}");
+    }
+    // A header that lies about a signature by HS256.
+    let parts: Vec<_> = alice.jwt().split('.').collect();
+    for header in [r#"{"alg":"RS256"}"#, r#"{"alg":"hs256"}"#, r#"{"alg":"EdDSA"}"#, "{}", "[]", r#"{"typ":"JWT"}"#] {
+        let header = BASE64_URL_SAFE_NO_PAD.encode(header);
+        assert_eq!(doors(&alice, &format!("{header}.{}.{}", parts[1], parts[2])).await, [401; 3]);
+    }
+}
+
+#[tokio::test]
+async fn an_unsigned_token_is_401() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let parts: Vec<_> = alice.jwt().split('.').collect();
+    for algorithm in ["none", "None", "NONE", ""] {
+        let header = BASE64_URL_SAFE_NO_PAD.encode(json!({ "alg": algorithm, "typ": "JWT" }).to_string());
+        for signature in ["", parts[2]] {
+            assert_eq!(doors(&alice, &format!("{header}.{}.{signature}", parts[1])).await, [401; 3], "{algorithm}");
+        }
+    }
+    for cut in [format!("{}.{}.", parts[0], parts[1]), format!("{}.{}", parts[0], parts[1])] {
+        assert_eq!(doors(&alice, &cut).await, [401; 3]);
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_was_changed_is_401() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    server.user("bob", "acme").await;
+    let parts: Vec<_> = alice.jwt().split('.').map(str::to_owned).collect();
+    for (name, value) in [("sub", json!("bob")), ("exp", json!(u64::from(u32::MAX))), ("aud", json!("admin:all"))] {
+        let mut changed = claims(&alice);
+        changed[name] = value;
+        let changed = BASE64_URL_SAFE_NO_PAD.encode(changed.to_string());
+        assert_eq!(doors(&alice, &format!("{}.{changed}.{}", parts[0], parts[2])).await, [401; 3], "{name}");
+    }
+    let other = if parts[2].starts_with('A') { "B" } else { "A" };
+    assert_eq!(doors(&alice, &format!("{}.{}.{other}{}", parts[0], parts[1], &parts[2][1..])).await, [401; 3]);
+}
+
+#[tokio::test]
+async fn a_foreign_or_incomplete_token_is_401_even_with_the_right_secret() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let right = claims(&alice);
+    for (name, value) in [
+        ("iss", json!("Somebody")),
+        ("iss", json!("broker")),
+        ("sub", json!("nobody")),
+        ("sub", json!("")),
+        ("sub", json!(7)),
+        ("exp", json!("soon")),
+        ("exp", json!(-1)),
+        ("exp", json!(0)),
+        ("exp", right["iat"].clone()),
+    ] {
+        let mut wrong = right.clone();
+        wrong[name] = value;
+        assert_eq!(doors(&alice, &forge(&wrong, Algorithm::HS256, JWT_SECRET)).await, [401; 3], "{wrong}");
+    }
+    for name in ["iss", "sub", "exp"] {
+        let mut wrong = right.clone();
+        wrong.as_object_mut().unwrap().remove(name);
+        assert_eq!(doors(&alice, &forge(&wrong, Algorithm::HS256, JWT_SECRET)).await, [401; 3], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn scopes_claimed_by_a_token_are_not_believed() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    client.create_user_with("alice", "acme", json!({ "scopes": ["news:get"] })).await.ok();
+    let alice = client.sign_in("alice").await;
+    let mut more = claims(&alice);
+    more["aud"] = json!("admin:all");
+    let forged = client.with_authorization(&format!("Bearer {}", forge(&more, Algorithm::HS256, JWT_SECRET)));
+    assert_eq!(forged.verify().await.ok().json()["scopes"], json!(["news:get"]));
+}
+
+#[tokio::test]
+async fn who_knows_the_default_secret_cannot_make_a_token() {
+    let server = TestServer::start_with(&["--jwt_secret=secret"]).await;
+    let alice = server.user("alice", "acme").await;
+    let right = claims(&alice);
+    let iat = right["iat"].as_u64().unwrap();
+    let forged = json!({ "iss": "Broker", "sub": "alice", "aud": "admin:all", "iat": iat, "exp": iat + 86_400 });
+    assert_eq!(doors(&alice, &forge(&forged, Algorithm::HS256, "secret")).await, [401; 3]);
+    assert_eq!(doors(&alice, &forge(&right, Algorithm::HS256, "secret")).await, [200; 3], "but it is the secret");
+}
+
+#[tokio::test]
+async fn an_expired_token_is_401_and_its_stream_ends() {
+    let server = TestServer::start_with(&["--jwt_expiry=4"]).await;
+    let alice = server.user("alice", "acme").await;
+    let mut stream = alice.stream().await;
+    alice.verify().await.ok();
+    within("the token to expire", async {
+        while alice.verify().await.status == 200 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_eq!(alice.doors().await, [401; 3]);
+    stream.rest().await;
+    assert_eq!(stream.heartbeats, 0, "it ended long before the next heartbeat");
+    server.client().sign_in("alice").await.verify().await.ok();
+}
+
+#[tokio::test]
+async fn a_token_lasts_over_a_restart() {
+    let mut server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    server.kill();
+    let server = server.restart().await;
+    assert_eq!(server.client().with_authorization(&alice.authorization).doors().await, [200; 3]);
+}
+
+#[tokio::test]
+async fn a_token_of_one_database_is_worth_nothing_at_another_with_the_same_secret() {
+    let (one, other) = (TestServer::start().await, TestServer::start().await);
+    let alice = one.user("alice", "acme").await;
+    other.user("alice", "acme").await;
+    assert_eq!(other.client().with_authorization(&alice.authorization).doors().await, [401; 3]);
+}
+
+#[tokio::test]
+async fn revoking_ends_tokens_at_once_and_unrevoking_does_not_bring_them_back() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let bob = server.user("bob", "acme").await;
+    revoke(&alice.client, "alice").await;
+    assert_eq!(alice.doors().await, [401; 3]);
+    alice.client.login("alice", &password_of("alice")).await.refused(401, "unauthorized");
+    unrevoke(&alice.client, "alice").await;
+    assert_eq!(alice.doors().await, [401; 3]);
+    assert_eq!(alice.client.sign_in("alice").await.doors().await, [200; 3]);
+    assert_eq!(bob.doors().await, [200; 3], "nobody else is meant");
+}
+
+#[tokio::test]
+async fn revoking_ends_every_stream_of_the_user_and_no_other() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let bob = server.user("bob", "acme").await;
+    let mut streams = [alice.stream().await, server.client().sign_in("alice").await.stream().await];
+    let mut bobs = bob.stream().await;
+    revoke(&alice.client, "alice").await;
+    for stream in &mut streams {
+        assert_eq!(stream.rest().await, []);
+        assert_eq!(stream.heartbeats, 0, "it ended long before the next heartbeat");
+    }
+    let id = bob.insert("news", json!(1)).await;
+    assert_eq!(bobs.next().await.id, id);
+}
+
+#[tokio::test]
+async fn a_revocation_lasts_over_a_restart() {
+    let mut server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    revoke(&alice.client, "alice").await;
+    server.kill();
+    let server = server.restart().await;
+    assert_eq!(server.client().with_authorization(&alice.authorization).doors().await, [401; 3]);
+    server.client().login("alice", &password_of("alice")).await.refused(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn a_new_password_ends_tokens_and_streams_from_before_it() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let mut stream = alice.stream().await;
+    update(&alice.client, "alice", json!({ "password": password_of("new") })).await;
+    assert_eq!(alice.doors().await, [401; 3]);
+    stream.rest().await;
+    assert_eq!(stream.heartbeats, 0, "it ended long before the next heartbeat");
+    let jwt = alice.client.login("alice", &password_of("new")).await.ok().json()["jwt"].as_str().unwrap().to_owned();
+    assert_eq!(doors(&alice, &jwt).await, [200; 3]);
+}
+
+#[tokio::test]
+async fn the_same_password_set_anew_ends_tokens_too() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    update(&alice.client, "alice", json!({ "password": password_of("alice") })).await;
+    assert_eq!(alice.doors().await, [401; 3]);
+}
+
+#[tokio::test]
+async fn a_change_that_has_nothing_to_do_with_signing_in_leaves_tokens_and_streams() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let mut stream = alice.stream().await;
+    update(&alice.client, "alice", json!({ "data": 1, "email": "a@example.com", "scopes": ["news:get"] })).await;
+    let id = alice.insert("news", json!(1)).await;
+    assert_eq!(stream.next().await.id, id);
+}
+
+#[tokio::test]
+async fn after_a_move_to_another_tenant_nothing_of_the_old_one_is_seen() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let bob = server.user("bob", "acme").await;
+    let mut stream = alice.stream().await;
+    update(&alice.client, "alice", json!({ "tenant_name": "other" })).await;
+    assert_eq!(stream.rest().await, []);
+    assert_eq!(stream.heartbeats, 0, "it ended long before the next heartbeat");
+    bob.insert("news", json!("of acme")).await;
+    let seen = alice.client.sign_in("alice").await.everything().await;
+    assert!(seen.is_empty(), "{seen:?}");
+}

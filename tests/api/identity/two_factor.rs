@@ -1,0 +1,259 @@
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::{
+    Authenticator, by_password, login_with, login_with_code, other_than, reset, reset_code, revoke, step, update,
+    with_two_factor,
+};
+use crate::support::{TestServer, password_of};
+
+#[tokio::test]
+async fn the_qr_code_holds_a_percent_encoded_otpauth_url() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    client.create_user("zoë@x y", "acme").await;
+    let url = Authenticator::scan(&client, "zoë@x y", "A & B: c/d?").await.url;
+    let (label, query) = url.split_once('?').unwrap();
+    assert_eq!(label, "otpauth://totp/A%20%26%20B%3A%20c%2Fd%3F:zo%C3%AB%40x%20y");
+    let parameters: Vec<_> = query.split('&').collect();
+    assert_eq!(parameters[1], "issuer=A%20%26%20B%3A%20c%2Fd%3F");
+    let secret = parameters[0].strip_prefix("secret=").unwrap();
+    assert_eq!(secret.len(), 32, "160 bits");
+    assert!(secret.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'2'..=b'7')), "base 32 without padding");
+}
+
+#[tokio::test]
+async fn everybody_has_a_secret_of_their_own_which_stays() {
+    let mut server = TestServer::start().await;
+    let client = server.client();
+    for name in ["alice", "bob"] {
+        client.create_user(name, "acme").await;
+    }
+    let alice = Authenticator::scan(&client, "alice", "Acme").await.url;
+    assert_ne!(alice.replace("alice", "bob"), Authenticator::scan(&client, "bob", "Acme").await.url);
+    update(&client, "alice", json!({ "two_factor": true, "password": password_of("new") })).await;
+    server.kill();
+    let server = server.restart().await;
+    assert_eq!(Authenticator::scan(&server.client(), "alice", "Acme").await.url, alice);
+}
+
+#[tokio::test]
+async fn with_two_factor_on_a_sign_in_needs_the_code() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let app = with_two_factor(&client, "alice").await;
+    let without = client.login("alice", &password_of("alice")).await.refused(401, "unauthorized");
+    let wrong = login_with_code(&client, "alice", &app.wrong_code()).await.refused(401, "unauthorized");
+    assert_eq!(without.body, wrong.body);
+    let answer = login_with_code(&client, "alice", &app.code(step())).await.ok();
+    let jwt = answer.json()["jwt"].as_str().unwrap().to_owned();
+    assert_eq!(client.with_authorization(&format!("Bearer {jwt}")).doors().await, [200; 3]);
+}
+
+#[tokio::test]
+async fn what_is_not_six_digits_is_no_code() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let app = with_two_factor(&client, "alice").await;
+    let code = app.code(step());
+    let wide: String = code.bytes().map(|digit| char::from_u32(u32::from(digit) - 0x30 + 0xff10).unwrap()).collect();
+    for bad in
+        ["", &code[..5], &format!("{code}0"), &format!(" {code}"), &format!("{code}\n"), &wide, "12345a", "-12345"]
+    {
+        login_with_code(&client, "alice", bad).await.refused(401, "unauthorized");
+    }
+    let number = json!({ "username": "alice", "password": password_of("alice"), "totp": 123_456 });
+    client.post("/login", &number).await.refused(400, "body_invalid");
+    login_with_code(&client, "alice", &code).await.ok();
+}
+
+#[tokio::test]
+async fn a_code_works_once() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let app = with_two_factor(&client, "alice").await;
+    let code = app.code(step());
+    login_with_code(&client, "alice", &code).await.ok();
+    for _ in 0..3 {
+        login_with_code(&client, "alice", &code).await.refused(401, "unauthorized");
+    }
+}
+
+#[tokio::test]
+async fn a_code_works_once_even_side_by_side() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let app = with_two_factor(&client, "alice").await;
+    let code = app.code(step());
+    let answers = join_all((0..20).map(|_| login_with_code(&client, "alice", &code))).await;
+    let mut statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    statuses.sort();
+    assert_eq!(statuses, [[200].as_slice(), &[401; 19]].concat());
+}
+
+#[tokio::test]
+async fn a_used_code_stays_used_over_a_restart() {
+    let mut server = TestServer::start().await;
+    let app = with_two_factor(&server.client(), "alice").await;
+    let code = app.code(step());
+    login_with_code(&server.client(), "alice", &code).await.ok();
+    server.kill();
+    let server = server.restart().await;
+    login_with_code(&server.client(), "alice", &code).await.refused(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn the_code_of_one_step_before_or_after_holds_and_no_other() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    for round in 0.. {
+        let mut found = Vec::new();
+        let now = step();
+        for (n, offset) in [-3_i64, -2, -1, 0, 1, 2, 3].into_iter().enumerate() {
+            let username = format!("user{round}-{n}");
+            let app = with_two_factor(&client, &username).await;
+            let code = app.code(now.checked_add_signed(offset).unwrap());
+            found.push(login_with_code(&client, &username, &code).await.status);
+        }
+        // Where a step ended meanwhile, what was found says nothing.
+        if step() == now {
+            assert_eq!(found, [401, 401, 200, 200, 200, 401, 401]);
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_code_spends_those_of_the_steps_before_it() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let app = with_two_factor(&client, "alice").await;
+    let now = step();
+    login_with_code(&client, "alice", &app.code(now + 1)).await.ok();
+    for earlier in [now - 1, now, now + 1] {
+        login_with_code(&client, "alice", &app.code(earlier)).await.refused(401, "unauthorized");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_does_not_spend_the_code() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let app = with_two_factor(&client, "alice").await;
+    let code = app.code(step());
+    login_with(&client, "alice", "wrong", &code).await.refused(401, "unauthorized");
+    login_with_code(&client, "alice", &code).await.ok();
+}
+
+#[tokio::test]
+async fn the_code_of_another_user_does_not_hold() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let alice = with_two_factor(&client, "alice").await;
+    let mallory = with_two_factor(&client, "mallory").await;
+    let code = mallory.code(step());
+    assert_ne!(code, alice.code(step()), "one chance in a million");
+    login_with_code(&client, "alice", &code).await.refused(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn two_factor_can_be_switched_on_and_off() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    client.create_user("alice", "acme").await;
+    let app = Authenticator::scan(&client, "alice", "Acme").await;
+    client.sign_in("alice").await;
+    update(&client, "alice", json!({ "two_factor": true })).await;
+    client.login("alice", &password_of("alice")).await.refused(401, "unauthorized");
+    login_with_code(&client, "alice", &app.code(step())).await.ok();
+    update(&client, "alice", json!({ "two_factor": false })).await;
+    client.sign_in("alice").await;
+}
+
+#[tokio::test]
+async fn a_stream_by_password_ends_when_two_factor_is_switched_on() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    client.create_user("alice", "acme").await;
+    let mut stream = by_password(&client, "alice", &password_of("alice")).stream().await;
+    update(&client, "alice", json!({ "two_factor": true })).await;
+    stream.rest().await;
+    assert_eq!(stream.heartbeats, 0, "it ended long before the next heartbeat");
+}
+
+#[tokio::test]
+async fn a_sign_in_code_is_no_reset_code() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let app = with_two_factor(&client, "alice").await;
+    // Neither where no reset was asked for, nor where one was.
+    for asked in [false, true] {
+        let real = if asked { reset_code(&client, "alice").await } else { String::new() };
+        for step in [step() - 1, step(), step() + 1] {
+            let code = app.code(step);
+            assert_ne!(code, real, "one chance in a million");
+            reset(&client, "alice", &password_of("new"), &code).await.refused(401, "unauthorized");
+        }
+    }
+    login_with_code(&client, "alice", &app.code(step())).await.ok();
+}
+
+#[tokio::test]
+async fn a_reset_code_is_no_sign_in_code() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let app = with_two_factor(&client, "alice").await;
+    let code = loop {
+        let code = reset_code(&client, "alice").await;
+        if ![step() - 1, step(), step() + 1, step() + 2].map(|step| app.code(step)).contains(&code) {
+            break code;
+        }
+    };
+    login_with_code(&client, "alice", &code).await.refused(401, "unauthorized");
+    reset(&client, "alice", &password_of("new"), &code).await.ok();
+}
+
+#[tokio::test]
+async fn after_a_reset_the_second_factor_is_still_needed_and_the_same() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let app = with_two_factor(&client, "alice").await;
+    let spent = app.code(step());
+    login_with_code(&client, "alice", &spent).await.ok();
+    let code = reset_code(&client, "alice").await;
+    let new = password_of("new");
+    let answer = reset(&client, "alice", &new, &code).await.ok();
+    assert_eq!(answer.body, "", "a reset signs nobody in");
+    client.login("alice", &new).await.refused(401, "unauthorized");
+    login_with(&client, "alice", &new, &spent).await.refused(401, "unauthorized");
+    assert_eq!(by_password(&client, "alice", &new).doors().await, [401; 3]);
+    login_with(&client, "alice", &new, &app.code(step() + 1)).await.ok();
+}
+
+#[tokio::test]
+async fn a_revoked_user_is_not_let_in_by_a_code_and_does_not_spend_it() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let app = with_two_factor(&client, "alice").await;
+    let code = app.code(step());
+    revoke(&client, "alice").await;
+    login_with_code(&client, "alice", &code).await.refused(401, "unauthorized");
+    super::unrevoke(&client, "alice").await;
+    login_with_code(&client, "alice", &code).await.ok();
+}
+
+#[tokio::test]
+async fn guesses_of_a_code_do_not_go_on_for_ever() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let app = with_two_factor(&client, "alice").await;
+    let mut wrong = app.wrong_code();
+    for _ in 0..20 {
+        login_with_code(&client, "alice", &wrong).await.refused(401, "unauthorized");
+        wrong = other_than(&wrong);
+        while [step() - 1, step(), step() + 1, step() + 2].map(|step| app.code(step)).contains(&wrong) {
+            wrong = other_than(&wrong);
+        }
+    }
+    login_with_code(&client, "alice", &app.code(step())).await.refused(429, "too_many_attempts");
+}

@@ -1,0 +1,162 @@
+//! SIGTERM and Ctrl-C.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::stream::raw::RawStream;
+use crate::support::{TestServer, eventually, password_of, within};
+
+/// The contract's bound on how long a stop may take.
+const WITHIN: Duration = Duration::from_secs(5);
+
+async fn connect(server: &TestServer) -> TcpStream {
+    let address: SocketAddr = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    TcpStream::connect(address).await.unwrap()
+}
+
+/// Sends a request but for the end of its body, which it gives back.
+async fn begin(socket: &mut TcpStream, path: &str, headers: &str, body: &str) -> String {
+    let (now, later) = body.split_at(body.len() / 2);
+    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\n{headers}content-length: {}\r\n\r\n", body.len());
+    socket.write_all(format!("{head}{now}").as_bytes()).await.unwrap();
+    later.to_owned()
+}
+
+async fn stopping(server: &TestServer) {
+    eventually("the stop", || server.log().contains(r#""message":"stopping""#)).await;
+}
+
+async fn read_all(socket: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    // A reset after the answer is an end as well.
+    let _ = within("the end of a connection", socket.read_to_end(&mut answer)).await;
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn a_signal_ends_the_streams_finishes_requests_and_exits_0_within_5_seconds() {
+    for signal in ["TERM", "INT"] {
+        let mut server = TestServer::start().await;
+        let alice = server.user("alice", "acme").await;
+        let last = alice.insert("news", json!(1)).await;
+        let mut streams = join_all((0..50).map(|_| alice.stream())).await;
+        for stream in &mut streams {
+            stream.next().await;
+        }
+        let mut raw = RawStream::open(&server, &alice).await;
+        raw.events().await.unwrap();
+        // One connection that waits for its next request, one that never says more than half of one.
+        let mut idle = connect(&server).await;
+        idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        idle.read_u8().await.unwrap();
+        let mut half = connect(&server).await;
+        half.write_all(b"GET / HTTP/1.1\r\nho").await.unwrap();
+
+        let since = Instant::now();
+        server.signal(signal);
+        for stream in &mut streams {
+            assert_eq!(stream.rest().await, []);
+        }
+        assert!(raw.chunk().await.is_none() && raw.complete, "they end as they should, they are not cut off");
+        let status = server.ended().await;
+        assert!(since.elapsed() < WITHIN, "{signal}: {:?}", since.elapsed());
+        assert_eq!(status.code(), Some(0), "{signal}: {status}");
+
+        let server = server.restart().await;
+        assert_eq!(server.client().sign_in("alice").await.stream().await.next().await.id, last);
+    }
+}
+
+#[tokio::test]
+async fn requests_in_flight_are_finished_and_what_they_changed_is_on_disk() {
+    let mut server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let (mut login, mut insert) = (connect(&server).await, connect(&server).await);
+    let credentials = json!({ "username": "alice", "password": password_of("alice") }).to_string();
+    let rest_of_login = begin(&mut login, "/login", "", &credentials).await;
+    let authorization = format!("authorization: {}\r\n", alice.authorization);
+    let event = json!({ "event": "news", "data": "at the last moment" }).to_string();
+    let rest_of_insert = begin(&mut insert, "/insert", &authorization, &event).await;
+    // The halves have arrived before anything that is asked later.
+    alice.verify().await.ok();
+
+    server.signal("TERM");
+    stopping(&server).await;
+    login.write_all(rest_of_login.as_bytes()).await.unwrap();
+    insert.write_all(rest_of_insert.as_bytes()).await.unwrap();
+    let (login, insert) = (read_all(&mut login).await, read_all(&mut insert).await);
+    assert!(login.starts_with("HTTP/1.1 200 OK\r\n") && login.contains(r#"{"jwt":""#), "{login:?}");
+    assert!(insert.starts_with("HTTP/1.1 200 OK\r\n"), "{insert:?}");
+    assert_eq!(server.ended().await.code(), Some(0));
+
+    let server = server.restart().await;
+    let event = server.client().sign_in("alice").await.stream().await.next().await;
+    assert_eq!(event.json(), "at the last moment");
+    assert!(insert.contains(&event.id), "{insert:?}");
+}
+
+#[tokio::test]
+async fn sign_ins_that_are_being_hashed_are_answered() {
+    let mut server = TestServer::start().await;
+    server.client().create_user("alice", "acme").await;
+    let logins: Vec<_> = (0..12)
+        .map(|_| {
+            let client = server.client();
+            tokio::spawn(async move { client.login("alice", &password_of("alice")).await })
+        })
+        .collect();
+    // Each takes tens of milliseconds, on as many threads as there are processors: when one is done, others are not.
+    eventually("one of them", || server.log().contains(r#""path":"/login""#)).await;
+    server.signal("TERM");
+    for login in logins {
+        login.await.unwrap().ok();
+    }
+    assert_eq!(server.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn readers_that_stall_do_not_hold_up_the_end() {
+    let mut server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let mut stalled = connect(&server).await;
+    let request = format!("GET /sse HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\n\r\n", alice.authorization);
+    stalled.write_all(request.as_bytes()).await.unwrap();
+    stalled.read_u8().await.unwrap();
+    // More than the sockets' buffers take.
+    for _ in 0..120 {
+        alice.insert("big", json!("x".repeat(100_000))).await;
+    }
+    let since = Instant::now();
+    server.signal("TERM");
+    let status = server.ended().await;
+    assert!(since.elapsed() < WITHIN, "{:?}", since.elapsed());
+    assert_eq!(status.code(), Some(0), "{status}");
+}
+
+#[tokio::test]
+async fn a_signal_right_after_the_start_ends_it_as_well() {
+    for signal in ["TERM", "INT"].into_iter().cycle().take(8) {
+        let mut server = TestServer::start().await;
+        server.signal(signal);
+        let status = server.ended().await;
+        assert_eq!(status.code(), Some(0), "{signal}: {status}");
+    }
+}
+
+#[tokio::test]
+async fn sighup_that_asks_for_certificates_to_be_read_again_does_no_harm_where_there_are_none() {
+    // As `systemctl reload` sends it.
+    let mut server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let mut stream = alice.stream().await;
+    server.signal("HUP");
+    let id = alice.insert("news", json!(1)).await;
+    assert_eq!(stream.next().await.id, id);
+    server.signal("TERM");
+    assert_eq!(server.ended().await.code(), Some(0));
+}

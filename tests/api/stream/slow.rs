@@ -1,0 +1,97 @@
+//! A reader that does not read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::raw::RawStream;
+use crate::support::{TestServer, User, command};
+
+/// Inserts that come to 64 MB, a little less than what is kept for who comes late.
+const INSERTS: usize = 640;
+const BYTES: usize = 100_000;
+
+/// The most that the server has had in memory so far, in mebibytes.
+fn peak(server: &TestServer) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
+}
+
+/// The data of one insert.
+fn data(number: usize) -> String {
+    format!("{number:06}{}", "x".repeat(BYTES))
+}
+
+/// What was inserted, by id.
+async fn insert_64_megabytes(user: &User) -> BTreeMap<String, usize> {
+    const WRITERS: usize = 16;
+    let writers = (0..WRITERS).map(|writer| async move {
+        let mut inserted = Vec::new();
+        for number in (writer..INSERTS).step_by(WRITERS) {
+            let body = format!(r#"{{"event":"name{}","data":"{}"}}"#, number % 5, data(number));
+            let answer = user.insert_raw(body).await.ok().json();
+            inserted.push((answer["id"].as_str().unwrap().to_owned(), number));
+        }
+        inserted
+    });
+    join_all(writers).await.into_iter().flatten().collect()
+}
+
+#[tokio::test]
+async fn readers_that_stall_cost_little_memory_delay_nobody_and_catch_up_completely_in_order() {
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let server = TestServer::try_start(directory, |directory| {
+        let mut command = command(&["--log=info".to_owned()], directory);
+        // What one thread has freed is used by the others, or their number would be what is measured.
+        command.env("MALLOC_ARENA_MAX", "1");
+        command
+    });
+    let server = server.await.unwrap();
+    let alice = server.user("alice", "acme").await;
+    let bob = server.user("bob", "other").await;
+    // What the database itself takes is taken before anything is measured.
+    for _ in 0..3 {
+        insert_64_megabytes(&bob).await;
+    }
+    let before = peak(&server);
+    // Two that never read again, and miss more than is kept for them.
+    let _stuck = [stalled(&server, &bob).await, stalled(&server, &bob).await];
+    for _ in 0..2 {
+        insert_64_megabytes(&bob).await;
+    }
+
+    let mut stalled = [stalled(&server, &alice).await, stalled(&server, &alice).await];
+    let mut lively = alice.stream().await;
+    let reading = tokio::spawn(async move { (lively.take(INSERTS).await, lively) });
+    let inserted = insert_64_megabytes(&alice).await;
+    // All of it comes to who reads, while the others stand still.
+    let (came, mut lively) = reading.await.unwrap();
+    assert!(came.iter().map(|event| &event.id).eq(inserted.keys()));
+
+    // A queue for each would have taken 384 MB by now, a queue for all 192 MB.
+    let growth = peak(&server).saturating_sub(before);
+    assert!(growth < 150, "{before} MiB before, {growth} MiB more");
+
+    for stream in &mut stalled {
+        let mut expected = inserted.iter();
+        while expected.len() > 0 {
+            for event in stream.events().await.expect("the stream goes on") {
+                let (id, number) = expected.next().expect("no more than was inserted");
+                assert!(event.id == *id && event.data == format!("\"{}\"", data(*number)));
+            }
+        }
+    }
+    // And they are live again.
+    let id = alice.insert("live", json!(1)).await;
+    for stream in &mut stalled {
+        assert_eq!(stream.events().await.unwrap()[0].id, id);
+    }
+    assert_eq!(lively.next().await.id, id);
+}
+
+async fn stalled(server: &TestServer, user: &User) -> RawStream {
+    RawStream::open_with(server, user, Some(4096)).await
+}

@@ -1,0 +1,45 @@
+use std::path::{Path, PathBuf};
+
+use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, KeyPair};
+
+use super::Client;
+
+/// A certificate authority of a test's own.
+pub struct Authority {
+    certificate: Certificate,
+    key: KeyPair,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "authority of a test");
+        Self { certificate: params.self_signed(&key).unwrap(), key }
+    }
+
+    /// The root that clients are to trust.
+    pub fn root(&self) -> String {
+        self.certificate.pem()
+    }
+
+    /// Certifies a new key for `localhost` and `127.0.0.1`, and writes both: where the chain is, and where the key.
+    pub fn issue(&self, directory: &Path) -> (PathBuf, PathBuf) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        let leaf = params.signed_by(&key, &self.certificate, &self.key).unwrap();
+        let (chain_path, key_path) = (directory.join("chain.pem"), directory.join("private_key.pem"));
+        std::fs::write(&chain_path, leaf.pem() + &self.root()).unwrap();
+        std::fs::write(&key_path, key.serialize_pem()).unwrap();
+        (chain_path, key_path)
+    }
+}
+
+impl Client {
+    /// A client that trusts this root alone, and shows which certificate it was given.
+    pub fn trusting(root: &str, settings: reqwest::ClientBuilder, url: &str) -> Self {
+        let root = reqwest::Certificate::from_pem(root.as_bytes()).unwrap();
+        Self::with(settings.add_root_certificate(root).tls_info(true), url)
+    }
+}

@@ -1,0 +1,170 @@
+//! Which versions of TLS and HTTP there are, and that all of Broker works over them.
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use reqwest::Version;
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::Secure;
+use crate::support::{Client, TestServer};
+
+/// What `openssl s_client` says of a handshake with these settings.
+fn handshake(server: &TestServer, settings: &[&str]) -> String {
+    let output = Command::new("openssl")
+        .args(["s_client", "-connect", server.url.strip_prefix("https://").unwrap()])
+        .args(settings)
+        .stdin(Stdio::null())
+        .output()
+        .expect("openssl is installed");
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[tokio::test]
+async fn tls_1_2_and_1_3_are_served_and_nothing_older() {
+    let secure = Secure::start().await;
+    for (settings, version) in [(&["-tls1_2"][..], "TLSv1.2"), (&["-tls1_3"], "TLSv1.3"), (&[], "TLSv1.3")] {
+        let said = handshake(&secure.server, settings);
+        assert!(said.contains(&format!("New, {version}, Cipher is ")), "{settings:?}: {said}");
+    }
+    // At level 0 openssl itself would take them: it is the server that sends the alert.
+    for old in ["-tls1", "-tls1_1"] {
+        let said = handshake(&secure.server, &[old, "-cipher", "ALL:@SECLEVEL=0"]);
+        assert!(said.contains("SSL alert number") && said.contains("Cipher is (NONE)"), "{old}: {said}");
+    }
+    // Nor what is weak in 1.2: no forward secrecy, no authenticated encryption.
+    for weak in ["AES128-SHA", "AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-SHA"] {
+        let said = handshake(&secure.server, &["-tls1_2", "-cipher", &format!("{weak}:@SECLEVEL=0")]);
+        assert!(said.contains("alert handshake failure"), "{weak}: {said}");
+    }
+    secure.client().get("/").await.ok();
+}
+
+#[tokio::test]
+async fn http_2_is_agreed_on_by_alpn_and_http_1_1_where_the_client_has_no_other() {
+    let secure = Secure::start().await;
+    for (offered, agreed) in [("h2,http/1.1", "h2"), ("h2", "h2"), ("http/1.1", "http/1.1"), ("http/1.1,h2", "h2")] {
+        let said = handshake(&secure.server, &["-alpn", offered]);
+        assert!(said.contains(&format!("ALPN protocol: {agreed}\n")), "{offered}: {said}");
+    }
+    let version = async |client: Client| client.http.get(&client.url).send().await.unwrap().version();
+    assert_eq!(version(secure.client()).await, Version::HTTP_2);
+    assert_eq!(version(secure.client_with(reqwest::Client::builder().http1_only())).await, Version::HTTP_11);
+    // Plain HTTP finds nobody there.
+    let plain = secure.server.url.replace("https", "http");
+    assert!(Client::new(&plain).http.get(&plain).send().await.is_err());
+}
+
+async fn all_of_it_works(client: Client, version: Version) {
+    client.create_user("alice", "acme").await;
+    client.create_user("bob", "acme").await;
+    let (alice, bob) = (client.sign_in("alice").await, client.sign_in("bob").await);
+    assert_eq!(client.http.get(&client.url).send().await.unwrap().version(), version);
+    let old = alice.insert("old", json!("grün")).await;
+    let mut streams = Vec::new();
+    // Over HTTP/2 these share a connection with each other and with the inserts.
+    for _ in 0..20 {
+        let mut stream = alice.stream().await;
+        assert_eq!(stream.headers["content-type"], "text/event-stream");
+        let event = stream.next().await;
+        assert_eq!((event.id, event.data.as_str()), (old.clone(), "\"gr\\u00fcn\""));
+        streams.push(stream);
+    }
+    let mut of_bob = bob.stream_of("/sse?events=new*", Some(&old)).await;
+    for number in 0..30 {
+        let id = bob.insert(&format!("new{}", number % 3), json!("x".repeat(number * 1000))).await;
+        for stream in &mut streams {
+            assert_eq!(stream.next().await.id, id);
+        }
+        assert_eq!(of_bob.next().await.id, id);
+    }
+    bob.verify().await.ok();
+    // Alone those of the user end, though others may share their connection.
+    client.admin("/revoke_user", json!({ "username": "alice" })).await.ok();
+    let since = Instant::now();
+    for stream in &mut streams {
+        assert_eq!(stream.rest().await, []);
+    }
+    assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
+    let last = bob.insert("new", json!(1)).await;
+    assert_eq!(of_bob.next().await.id, last);
+}
+
+#[tokio::test]
+async fn signing_in_inserting_and_streaming_work_over_http_2() {
+    let secure = Secure::start().await;
+    all_of_it_works(secure.client(), Version::HTTP_2).await;
+}
+
+#[tokio::test]
+async fn signing_in_inserting_and_streaming_work_over_http_1_1_and_tls() {
+    let secure = Secure::start().await;
+    all_of_it_works(secure.client_with(reqwest::Client::builder().http1_only()), Version::HTTP_11).await;
+}
+
+/// Something between client and server that can be cut, as a cable can.
+struct Cable {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Cable {
+    async fn to(server: &TestServer) -> Self {
+        let there: SocketAddr = server.url.strip_prefix("https://").unwrap().parse().unwrap();
+        let here = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = here.local_addr().unwrap();
+        let task = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            loop {
+                let (mut client, _) = here.accept().await.unwrap();
+                connections.spawn(async move {
+                    let mut server = TcpStream::connect(there).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                });
+            }
+        });
+        Self { address, task }
+    }
+
+    fn cut(self) {
+        self.task.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_closed_connection_is_forgotten_at_once_with_all_of_its_streams() {
+    let secure = Secure::start().await;
+    secure.client().create_user("alice", "acme").await;
+    for version in ["HTTP/1.1", "HTTP/2"] {
+        let cable = Cable::to(&secure.server).await;
+        let settings = reqwest::Client::builder();
+        let settings = if version == "HTTP/2" { settings } else { settings.http1_only() };
+        let mut client = secure.client_with(settings);
+        client.url = format!("https://{}", cable.address);
+        let alice = client.sign_in("alice").await;
+        let mut streams = Vec::new();
+        for _ in 0..10 {
+            streams.push(alice.stream().await);
+        }
+        assert!(secure.server.connections() >= if version == "HTTP/2" { 1 } else { 10 });
+        cable.cut();
+        secure.server.keeps_only(0).await;
+    }
+}
+
+#[tokio::test]
+async fn streams_over_tls_end_when_the_server_does() {
+    let mut secure = Secure::start().await;
+    secure.client().create_user("alice", "acme").await;
+    let one = secure.client_with(reqwest::Client::builder().http1_only()).sign_in("alice").await;
+    let two = secure.client().sign_in("alice").await;
+    let (mut one, mut two) = (one.stream().await, two.stream().await);
+    let since = Instant::now();
+    secure.server.signal("TERM");
+    assert_eq!((one.rest().await, two.rest().await), (vec![], vec![]));
+    assert_eq!(secure.server.ended().await.code(), Some(0));
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+}

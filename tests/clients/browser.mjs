@@ -1,0 +1,86 @@
+// A user's program in a page in headless Chromium. The page has an origin of its own, so that the browser asks the server
+// whether the page may do what it does.
+//
+// CHROMIUM names the browser, SCREENSHOT a file for a picture of the page at the end.
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { delimiter, join } from 'node:path';
+import { chromium } from 'playwright-core';
+import { bundle, obey, report } from './host.mjs';
+
+const PAGE = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>A page that uses Broker</title>
+<link rel="icon" href="data:,">
+<style>
+  body { font: 14px/1.4 sans-serif; margin: 2rem }
+  td { border-top: 1px solid #ccc; padding: .2rem 1rem .2rem 0; vertical-align: top }
+  td:last-child { overflow-wrap: anywhere }
+</style>
+<h1>Events</h1>
+<table></table>
+<script type="module">
+  import { signIn } from '/user.js';
+
+  const row = (...cells) => {
+    const row = document.querySelector('table').insertRow();
+    for (const cell of cells) row.insertCell().textContent = cell;
+  };
+  // Decoded and written again, so that the picture shows what a user would see.
+  const show = ({ name, id, data }) => row(name, id, JSON.stringify(JSON.parse(data)));
+  window.start = async (settings) => {
+    window.insert = await signIn(settings, (line) => {
+      window.report(line);
+      if (line.report === 'message') show(line);
+    });
+  };
+</script>
+`;
+
+function chromiumPath() {
+  const folders = process.env.PATH.split(delimiter);
+  const paths = ['chromium', 'chromium-browser'].flatMap((name) => folders.map((folder) => join(folder, name)));
+  return process.env.CHROMIUM || paths.find(existsSync);
+}
+
+const executablePath = chromiumPath();
+if (!executablePath) {
+  console.error('Chromium is missing: install it (tests/run.sh does), or set CHROMIUM to its path');
+  process.exit(1);
+}
+
+const script = await bundle('browser');
+const site = createServer((request, response) => {
+  const [type, body] = request.url === '/user.js' ? ['text/javascript', script] : ['text/html', PAGE];
+  response.setHeader('content-type', type).end(body);
+}).listen(0, '127.0.0.1');
+await once(site, 'listening');
+
+const browser = await chromium.launch({
+  executablePath,
+  headless: true,
+  // root has no sandbox, and the page is ours. The rest keeps Chromium from calling home.
+  chromiumSandbox: false,
+  args: [
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+  ],
+});
+const page = await browser.newPage();
+page.on('console', (message) => message.type() === 'error' && console.error('in the page:', message.text()));
+page.on('pageerror', (error) => report({ report: 'failed', error: error.message }));
+await page.exposeFunction('report', report);
+await page.goto(`http://127.0.0.1:${site.address().port}/`);
+await obey(async (settings) => {
+  await page.evaluate((settings) => window.start(settings), settings);
+  return (event, data) => page.evaluate(([event, data]) => window.insert(event, data), [event, data]);
+});
+if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT, fullPage: true });
+await browser.close();
+process.exit(0);

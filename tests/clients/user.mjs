@@ -1,0 +1,34 @@
+// What a user's program does with Broker, the same in Node and in a page. It is bundled because broker-client is: it is
+// published as ES modules that import each other without a file extension.
+import BrokerClient from 'broker-client';
+
+/**
+ * Signs in, opens the stream, and reports all that happens; gives a function that inserts.
+ *
+ * `url` is the server, `stream` what the stream is opened from: the same, or something in between.
+ */
+export async function signIn({ url, stream, username, password, listen }, report) {
+  const post = (path, body, headers) =>
+    fetch(url + path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...headers },
+      body: JSON.stringify(body),
+    });
+  const answer = await post('/login', { username, password });
+  const { jwt } = await answer.json();
+  report({ report: 'signed_in', status: answer.status });
+
+  const authorization = `Bearer ${jwt}`;
+  const client = new BrokerClient(`${stream}/sse`, { headers: { authorization } });
+  // Called at each read of the body, not only at the first.
+  client.onopen = () => report({ report: 'read' });
+  client.onclose = () => report({ report: 'closed' });
+  const seen = (by) => (event) => report({ report: by, name: event.type, id: event.lastEventId, data: event.data });
+  client.onmessage = seen('message');
+  for (const name of listen) client.addEventListener(name, seen('listener'));
+
+  return async (event, data) => {
+    const answer = await post('/insert', { event, data }, { authorization });
+    report({ report: 'inserted', status: answer.status, ...(await answer.json()) });
+  };
+}
