@@ -89,9 +89,7 @@ fn imports_point_one_way() {
             continue;
         }
         for to in named_rooms(&code(&source)) {
-            let allowed = from == to
-                || floor(&to) < floor(&from)
-                || NEIGHBOURS.contains(&(from.as_str(), to.as_str()));
+            let allowed = from == to || floor(&to) < floor(&from) || NEIGHBOURS.contains(&(from.as_str(), to.as_str()));
             assert!(allowed, "{} ({from}) must not use {to}", source.display());
             checked += 1;
         }
@@ -105,9 +103,9 @@ fn each_library_is_named_only_where_it_belongs() {
     for source in sources(&root) {
         let (from, code) = (room(&source, &root), code(&source));
         for (library, rooms) in LIBRARIES {
-            let named = code.match_indices(&format!("{library}::")).any(|(at, _)| {
-                !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_')
-            });
+            let named = code
+                .match_indices(&format!("{library}::"))
+                .any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'));
             assert!(!named || rooms.contains(&from.as_str()), "{} must not name {library}", source.display());
         }
     }

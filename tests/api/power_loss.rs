@@ -43,7 +43,8 @@ async fn after_a_loss_of_power_everything_acknowledged_is_there() {
             tokio::spawn(async move {
                 for number in 0.. {
                     // Small and large, new names and known ones.
-                    let name = if number % 3 == 0 { format!("shared{writer}") } else { format!("{round}/{writer}/{number}") };
+                    let name =
+                        if number % 3 == 0 { format!("shared{writer}") } else { format!("{round}/{writer}/{number}") };
                     let size = if number % 10 == 0 { 50_000 } else { 100 };
                     let body = json!({ "event": name, "data": "x".repeat(size) });
                     let request = user.client.http.post(format!("{}/insert", user.client.url));

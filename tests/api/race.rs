@@ -49,7 +49,8 @@ async fn subscribers_that_come_and_go_among_64_writers_miss_and_repeat_nothing()
 
     for reader in readers {
         let seen = reader.await.unwrap();
-        let seen: Vec<_> = seen.into_iter().map(|event| (event.id, event.name)).take_while(|(id, _)| *id < end).collect();
+        let seen: Vec<_> =
+            seen.into_iter().map(|event| (event.id, event.name)).take_while(|(id, _)| *id < end).collect();
         assert!(seen == inserted, "a reader saw {} of {}, or in another order", seen.len(), inserted.len());
     }
     for newcomer in newcomers {
