@@ -156,11 +156,10 @@ impl Identity {
     /// The user of a Basic header. The same credentials are not hashed again for a while, and those that come side by side
     /// are hashed once.
     async fn basic(&self, username: &Username, password: Password, from: Option<IpAddr>) -> Result<User, Error> {
-        let Some(user) = self.0.store.user(username)? else {
-            return self.guess(username, password, from).await;
-        };
-        // With the hash in it, so that a new password makes the old one's fingerprint worthless.
-        let fingerprint = self.fingerprint(username, &password, &user.password_hash);
+        // With the hash in it, so that a new password makes the old one's fingerprint worthless. Somebody unknown goes the
+        // same way, without one: another way would count guesses otherwise, and tell who is known.
+        let kept = self.0.store.user(username)?.map(|user| user.password_hash);
+        let fingerprint = self.fingerprint(username, &password, kept.as_ref());
         let right = async { self.guess(username, password, from).await.map(drop) };
         self.0.basic.try_get_with(fingerprint, right).await.map_err(|error: Arc<Error>| (*error).clone())?;
         // As it is now: the hash took its time.
@@ -174,9 +173,10 @@ impl Identity {
         user
     }
 
-    fn fingerprint(&self, username: &Username, password: &Password, hash: &PasswordHash) -> [u8; 32] {
+    fn fingerprint(&self, username: &Username, password: &Password, kept: Option<&PasswordHash>) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.0.basic_key);
-        for part in [username.as_str().as_bytes(), password.expose(), hash.expose().as_bytes()] {
+        let kept = kept.map_or("", PasswordHash::expose);
+        for part in [username.as_str().as_bytes(), password.expose(), kept.as_bytes()] {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
         }
