@@ -158,12 +158,13 @@ impl Identity {
     async fn basic(&self, username: &Username, password: Password, from: Option<IpAddr>) -> Result<User, Error> {
         // With the hash in it, so that a new password makes the old one's fingerprint worthless. Somebody unknown goes the
         // same way, without one: another way would count guesses otherwise, and tell who is known.
-        let kept = self.0.store.user(username)?.map(|user| user.password_hash);
-        let fingerprint = self.fingerprint(username, &password, kept.as_ref());
+        let known = self.0.store.user(username)?;
+        let fingerprint = self.fingerprint(username, &password, known.as_ref().map(|user| &user.password_hash));
         let right = async { self.guess(username, password, from).await.map(drop) };
         self.0.basic.try_get_with(fingerprint, right).await.map_err(|error: Arc<Error>| (*error).clone())?;
-        // As it is now: the hash took its time.
-        self.0.store.user(username)?.ok_or(Error::Unauthorized)
+        // As it is now, for the hash took its time; but not with another password.
+        let user = self.0.store.user(username)?;
+        user.filter(|user| known.is_some_and(|known| known.generation == user.generation)).ok_or(Error::Unauthorized)
     }
 
     async fn guess(&self, username: &Username, password: Password, from: Option<IpAddr>) -> Result<User, Error> {
