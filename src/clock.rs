@@ -128,7 +128,7 @@ impl Clock {
                     tracing::warn!(server, seconds, "this NTP server's time is too far off to be believed alone");
                     doubted.push(correction);
                 }
-                Err(why) => tracing::warn!(server, why, "this NTP server gave no time"),
+                Err(why) => tracing::info!(server, why, "this NTP server gave no time"),
             }
         }
         doubted.truncate(servers.len());

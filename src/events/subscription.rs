@@ -99,14 +99,13 @@ impl Subscription {
             self.state = State::Ended;
         }
         // Before the events: a stream on which there is always something to send must end in time too.
-        let mut heartbeat = None;
-        while self.timer.as_mut().poll(context).is_ready() {
+        if self.timer.as_mut().poll(context).is_ready() {
             if self.expires_at.is_some_and(|expires_at| self.clock.now() >= expires_at) {
                 self.state = State::Ended;
-                break;
+            } else if !matches!(self.state, State::Ended) {
+                self.set_timer();
+                return Poll::Ready(Some(HEARTBEAT));
             }
-            self.set_timer();
-            heartbeat = Some(HEARTBEAT);
         }
         loop {
             match &mut self.state {
@@ -136,7 +135,7 @@ impl Subscription {
                 }
             }
         }
-        heartbeat.map_or(Poll::Pending, |heartbeat| Poll::Ready(Some(heartbeat)))
+        Poll::Pending
     }
 
     /// Takes a step of the replay; the bytes it gave.
