@@ -20,8 +20,27 @@ struct Original {
 }
 
 impl Original {
-    /// Two events of each of some names.
-    async fn with(names: usize, bytes: usize) -> Self {
+    /// Two events of each of some names, the latter when the server was killed.
+    async fn killed(names: usize, bytes: usize) -> Self {
+        let (mut server, first, events) = Self::filled(names, bytes).await;
+        server.kill();
+        Self::of(&server, first, events)
+    }
+
+    /// The same, but all of it was there already at the last opening, which wrote a snapshot of the log up to there.
+    async fn stopped(names: usize, bytes: usize) -> Self {
+        let (server, first, events) = Self::filled(names, bytes).await;
+        let server = stop(stop(server).await.restart().await).await;
+        Self::of(&server, first, events)
+    }
+
+    fn of(server: &TestServer, first: String, events: BTreeMap<String, Event>) -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        copy(&server.database(), &directory.path().join("db"));
+        Self { directory, first, events }
+    }
+
+    async fn filled(names: usize, bytes: usize) -> (TestServer, String, BTreeMap<String, Event>) {
         let mut server = TestServer::start().await;
         let alice = server.user("alice", "acme").await;
         let (mut first, mut events) = (None, BTreeMap::new());
@@ -36,13 +55,11 @@ impl Original {
                     events.insert(id.clone(), Event { name, id, data: format!("\"{data}\"") });
                 }
             }
-            // A second opening writes what the first had not: a snapshot of the log up to there.
-            server = stop(server).await.restart().await;
+            if round == 0 {
+                server = stop(server).await.restart().await;
+            }
         }
-        let server = stop(server).await;
-        let directory = Arc::new(tempfile::tempdir().unwrap());
-        copy(&server.database(), &directory.path().join("db"));
-        Self { directory, first: first.unwrap(), events }
+        (server, first.unwrap(), events)
     }
 }
 
@@ -85,7 +102,9 @@ enum Damage {
 
 fn damage(path: &Path, damage: Damage) {
     let mut content = fs::read(path).unwrap();
-    let length = content.len();
+    // sled fills a segment up; what is behind the last of its data is nothing to damage.
+    let filler = content.last().copied();
+    let length = content.iter().rposition(|byte| Some(*byte) != filler).map_or(content.len(), |last| last + 1);
     let at = |thousandths: usize, count: usize| {
         let from = (length * thousandths / 1000).min(length - count.min(length));
         from..(from + count).min(length)
@@ -224,28 +243,28 @@ async fn what_is_there(server: &TestServer, original: &Original) -> Result<(), S
 
 #[tokio::test]
 async fn damage_to_the_data_is_told_or_harmless() {
-    assert_eq!(faults(&Original::with(60, 2000).await, "db", ALL).await, [""; 0]);
+    assert_eq!(faults(&Original::killed(60, 2000).await, "db", ALL).await, [""; 0]);
 }
 
 #[tokio::test]
 async fn damage_to_the_configuration_is_told_or_harmless() {
-    assert_eq!(faults(&Original::with(60, 2000).await, "conf", ALL).await, [""; 0]);
+    assert_eq!(faults(&Original::killed(60, 2000).await, "conf", ALL).await, [""; 0]);
 }
 
 #[tokio::test]
 async fn damage_to_the_snapshot_is_told_or_harmless() {
-    assert_eq!(faults(&Original::with(60, 2000).await, "snap.", ALL).await, [""; 0]);
+    assert_eq!(faults(&Original::killed(60, 2000).await, "snap.", ALL).await, [""; 0]);
 }
 
 #[tokio::test]
 async fn damage_to_data_of_several_segments_is_told_at_the_start_or_when_it_is_read() {
     let damages = [100, 250, 400, 550, 700, 850].map(|at| Damage::Garbage(at, 300_000));
-    assert_eq!(faults(&Original::with(150, 90_000).await, "db", &damages).await, [""; 0]);
+    assert_eq!(faults(&Original::stopped(150, 90_000).await, "db", &damages).await, [""; 0]);
 }
 
 #[tokio::test]
 async fn a_database_whose_files_are_gone_is_not_taken_for_a_new_one() {
-    let original = Original::with(3, 10).await;
+    let original = Original::stopped(3, 10).await;
     for files in [&["db"][..], &["db", "conf"], &["db", "snap."], &["db", "conf", "snap."]] {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         copy(&original.directory.path().join("db"), &directory.path().join("db"));

@@ -189,6 +189,9 @@ async fn help_and_refusals_never_show_a_secret_of_the_environment() {
     }
     let help = run(with_flags(directory.path(), &["--help"])).await;
     assert_eq!(help.status, Some(0));
+    for default in ["8080", "443", "86400", "300", "certs/private_key.pem", "certs/chain.pem", "localhost"] {
+        assert!(help.stdout.contains(&format!("[default: {default}]")), "{default}");
+    }
     // Every flag of the contract, by its name.
     for flag in [
         "port",

@@ -168,3 +168,22 @@ async fn streams_over_tls_end_when_the_server_does() {
     assert_eq!(secure.server.ended().await.code(), Some(0));
     assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
 }
+
+#[tokio::test]
+async fn over_http_2_a_stream_that_nobody_reads_delays_none_of_the_others_on_its_connection() {
+    let secure = Secure::start().await;
+    let client = secure.client();
+    client.create_user("alice", "acme").await;
+    let alice = client.sign_in("alice").await;
+    let (mut stalled, mut lively) = (alice.stream().await, alice.stream().await);
+    assert_eq!(secure.server.connections(), 1);
+    // More than the window of a stream.
+    let mut ids = Vec::new();
+    for number in 0..200 {
+        ids.push(alice.insert(&format!("name{}", number % 3), json!("x".repeat(90_000))).await);
+        assert_eq!(lively.next().await.id, ids[number]);
+    }
+    for id in ids {
+        assert_eq!(stalled.next().await.id, id);
+    }
+}
