@@ -29,25 +29,26 @@ impl ResolvesServerCert for Files {
 }
 
 pub fn configure(key: &Path, chain: &Path) -> Result<(ServerConfig, Upkeep), TlsError> {
+    // Before they are read, so that a change in between is seen.
+    let seen = modified(key, chain);
     let files = Arc::new(Files {
         key: key.to_owned(),
         chain: chain.to_owned(),
         current: RwLock::new(Arc::new(load(key, chain)?)),
     });
     let config = server_config(files.clone())?;
-    Ok((config, Box::pin(files.follow())))
+    Ok((config, Box::pin(files.follow(seen))))
 }
 
 impl Files {
-    async fn follow(self: Arc<Self>) {
+    async fn follow(self: Arc<Self>, mut seen: Modified) {
         let mut hangup = signal(SignalKind::hangup()).ok();
-        let mut seen = self.modified();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 Some(()) = async { hangup.as_mut()?.recv().await } => {}
             }
-            let now = self.modified();
+            let now = modified(&self.key, &self.chain);
             if now == seen {
                 continue;
             }
@@ -62,10 +63,13 @@ impl Files {
             }
         }
     }
+}
 
-    fn modified(&self) -> [Option<SystemTime>; 2] {
-        [&self.key, &self.chain].map(|path| std::fs::metadata(path).and_then(|file| file.modified()).ok())
-    }
+/// When key and chain were last written.
+type Modified = [Option<SystemTime>; 2];
+
+fn modified(key: &Path, chain: &Path) -> Modified {
+    [key, chain].map(|path| std::fs::metadata(path).and_then(|file| file.modified()).ok())
 }
 
 fn load(key: &Path, chain: &Path) -> Result<CertifiedKey, TlsError> {

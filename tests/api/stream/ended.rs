@@ -233,26 +233,3 @@ async fn a_reader_that_stalls_finds_the_end_and_nothing_of_after_the_revocation_
     drop(stalled);
     server.keeps_only(before).await;
 }
-
-#[tokio::test]
-async fn a_reader_that_stalls_finds_the_end_when_it_reads_on_and_nothing_of_what_came_after() {
-    let server = TestServer::start().await;
-    let alice = server.user("alice", "acme").await;
-    let bob = server.user("bob", "acme").await;
-    let mut stalled = RawStream::open_with(&server, &alice, Some(4096)).await;
-    // More than the sockets' buffers take.
-    let mut before = Vec::new();
-    for _ in 0..120 {
-        before.push(bob.insert("before", json!("x".repeat(100_000))).await);
-    }
-    bring_about(Ending::Revocation, &alice.client).await;
-    for _ in 0..5 {
-        bob.insert("after", json!(1)).await;
-    }
-    let mut came = Vec::new();
-    while let Some(events) = stalled.events().await {
-        came.extend(events.into_iter().map(|event| event.id));
-    }
-    assert!(stalled.complete && came.len() < before.len(), "{} events", came.len());
-    assert_eq!(came, before[..came.len()]);
-}
