@@ -189,7 +189,12 @@ fn open_sled(path: &Path) -> Result<sled::Tree, OpenError> {
         // at once wait for each other for ever (spacejam/sled issue 1308).
         .flush_every_ms(Some(500));
     // On some damage sled panics instead of failing. On a thread of its own that is an outcome like another.
-    let opening = thread::Builder::new().name(OPENING_THREAD.to_owned()).spawn(move || config.open());
+    let opening = thread::Builder::new().name(OPENING_THREAD.to_owned()).spawn(move || {
+        let db = config.open()?;
+        // sled looks at old pages only when they are asked for: whatever is damaged is to be known now, not in a year.
+        db.iter().try_for_each(|row| row.map(drop))?;
+        Ok(db)
+    });
     let opened = opening.map_err(|error| OpenError::Directory(path.to_owned(), error))?.join();
     let damaged = |why: String| OpenError::Damaged(path.to_owned(), why);
     match opened {
