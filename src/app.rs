@@ -3,11 +3,13 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::clock::Clock;
 use crate::config::Origins;
 use crate::domain::{EventFilter, EventId, Position, Timestamp};
 use crate::error::Error;
-use crate::events::{Hub, Insert, NewEvent, Relay, Subscription, SubscriptionOptions};
+use crate::events::{Hub, Insert, NewEvent, Opening, Outlet, Relay};
 use crate::identity::{Identity, Principal};
 use crate::store::Store;
 use crate::writer::Writer;
@@ -47,7 +49,8 @@ impl std::ops::Deref for App {
 impl App {
     /// The services on this thread, which must be a worker's.
     pub fn on_worker(services: Services) -> Self {
-        Self { services, relay: Rc::new(Relay::start()) }
+        let relay = Relay::start(services.hub.clone(), services.clock.clone());
+        Self { services, relay: Rc::new(relay) }
     }
 
     /// Inserts an event for somebody: its id and the moment of its commit.
@@ -60,17 +63,17 @@ impl App {
         Ok((self.store.event_id(inserted.position), inserted.timestamp))
     }
 
-    /// Opens somebody's stream: after the event of this id, or from the latest of every name where there is none, or
-    /// where it is not one of ours.
+    /// What somebody's stream is to be: after the event of this id, or from the latest of every name where there is none,
+    /// or where it is not one of ours.
     ///
     /// # Errors
     /// [`Error::Unauthorized`] where the principal's rights ended meanwhile; [`Error::ShuttingDown`].
-    pub fn subscribe(
+    pub fn opening(
         &self,
         principal: &Principal,
         filter: EventFilter,
         last_event_id: Option<EventId>,
-    ) -> Result<Subscription, Error> {
+    ) -> Result<Opening, Error> {
         if self.hub.is_closed() {
             return Err(Error::ShuttingDown);
         }
@@ -80,14 +83,14 @@ impl App {
         let after = last_event_id
             .and_then(|id| self.store.position_of(id))
             // What somebody saw before they came to this tenant tells nothing of what they know of it.
-            .filter(|position| *position > principal.tenant_since)
+            .filter(|position| *position > principal.account.tenant_since)
             .unwrap_or(Position::START);
-        let options = SubscriptionOptions {
-            tenant: principal.standing.tenant.clone(),
-            filter,
-            after,
-            expires_at: principal.expires_at,
-        };
-        Ok(Subscription::new(&self.hub, &self.relay, self.clock.clone(), session, options))
+        let tenant = principal.standing.tenant.clone();
+        Ok(Opening { tenant, filter, after, expires_at: principal.expires_at, session })
+    }
+
+    /// Opens a stream on this worker. `first` is written before its events.
+    pub fn open(&self, opening: Opening, outlet: impl Outlet + 'static, first: Bytes) {
+        self.relay.open(opening, outlet, first);
     }
 }

@@ -1,13 +1,11 @@
 //! The only wiring: what is started, in which order, and how it ends.
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::net::{SocketAddr, TcpListener};
 
-use actix_web::HttpServer;
-use actix_web::dev::ServerHandle;
-use actix_web::rt::net::TcpStream;
+use actix_server::{Server as Listener, ServerHandle};
 use sd_notify::NotifyState;
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
@@ -19,20 +17,14 @@ use crate::events::Hub;
 use crate::identity::{Identity, PasswordPolicy, RootKey, Settings};
 use crate::store::{OpenError, Store};
 use crate::tls::{self, TlsError, Upkeep};
-use crate::transports::http::{self, Connection};
+use crate::transports::http;
 use crate::writer::{Failure, Writer};
 
 /// How many connections one worker takes; beyond, they wait in the backlog.
 const CONNECTIONS_PER_WORKER: usize = 100_000;
-const BACKLOG: u32 = 4096;
+const BACKLOG: i32 = 4096;
 /// How many threads of a worker may read from the disk at once, for streams that catch up.
 const BLOCKING_THREADS_PER_WORKER: usize = 16;
-/// How long the head of a request may take to arrive.
-const HEAD_WITHIN: Duration = Duration::from_secs(10);
-/// How long a TLS handshake may take.
-const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
-/// How long a connection may wait for its next request.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How many seconds the requests in flight get to finish when the server stops.
 const STOP_WITHIN_SECS: u64 = 3;
 
@@ -68,7 +60,7 @@ impl std::error::Error for StartError {}
 /// A server that listens.
 pub struct Server {
     address: SocketAddr,
-    http: actix_web::dev::Server,
+    http: Listener,
     services: Services,
     failure: Failure,
     background: Vec<JoinHandle<()>>,
@@ -153,7 +145,7 @@ impl Server {
 async fn stop(services: Services, handle: ServerHandle) {
     tracing::info!("stopping");
     // First, or the open streams would be waited for.
-    services.hub.close();
+    services.hub.close().await;
     handle.stop(true).await;
     services.writer.stop().await;
     tracing::info!("stopped");
@@ -163,40 +155,44 @@ fn listen(
     listen: &Listen,
     host: std::net::IpAddr,
     services: Services,
-) -> Result<(SocketAddr, &'static str, actix_web::dev::Server, Option<Upkeep>), StartError> {
-    let server = HttpServer::new(move || http::application(App::on_worker(services.clone())))
-        .on_connect(|io, extensions| {
-            // Plain connections are HTTP/1, whose streams end with them anyway.
-            if io.downcast_ref::<TcpStream>().is_none() {
-                extensions.insert(Connection::default());
-            }
-        })
+) -> Result<(SocketAddr, &'static str, Listener, Option<Upkeep>), StartError> {
+    let builder = Listener::build()
         .disable_signals()
-        .max_connections(CONNECTIONS_PER_WORKER)
-        .backlog(BACKLOG)
+        .max_concurrent_connections(CONNECTIONS_PER_WORKER)
         .worker_max_blocking_threads(BLOCKING_THREADS_PER_WORKER)
-        .client_request_timeout(HEAD_WITHIN)
-        .tls_handshake_timeout(HANDSHAKE_WITHIN)
-        .keep_alive(KEEP_ALIVE)
-        // A client that closed its side is gone; else its stream would stay until a write fails.
-        .h1_allow_half_closed(false)
-        .tcp_nodelay(true)
         .shutdown_timeout(STOP_WITHIN_SECS);
+    let stopping = builder.graceful_shutdown_signal();
     let (port, scheme) = match listen {
         Listen::Http(port) => (*port, "http"),
         Listen::Https(port, _) => (*port, "https"),
     };
     let wanted = SocketAddr::new(host, port);
     let cannot = |error| StartError::Listen(wanted, error);
-    let (server, upkeep) = match listen {
-        Listen::Http(_) => (server.bind(wanted).map_err(cannot)?, None),
+    // What a factory makes stays on its worker; what it makes it from may go anywhere.
+    let on_worker = move || App::on_worker(services.clone());
+    let listener = bind(wanted).map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
+    let (builder, upkeep) = match listen {
+        Listen::Http(_) => {
+            let service = move || http::plain(on_worker(), stopping.clone());
+            (builder.listen(scheme, listener, service).map_err(cannot)?, None)
+        }
         Listen::Https(_, certificate) => {
             let (tls, upkeep) = tls::configure(certificate).map_err(StartError::Tls)?;
-            (server.bind_rustls_0_23(wanted, tls).map_err(cannot)?, Some(upkeep))
+            let service = move || http::tls(on_worker(), stopping.clone(), tls.clone());
+            (builder.listen(scheme, listener, service).map_err(cannot)?, Some(upkeep))
         }
     };
-    let address = server.addrs().first().copied().unwrap_or(wanted);
-    Ok((address, scheme, server.run(), upkeep))
+    Ok((address, scheme, builder.run(), upkeep))
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of an earlier run that are not quite gone are no reason not to start.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 async fn asked_to_stop(signals: [std::io::Result<Signal>; 2]) {

@@ -1,18 +1,21 @@
+use std::sync::Arc;
+
 use super::{EventName, MAX_NAME_BYTES};
 use crate::error::Error;
 
 /// The most names or prefixes in one filter.
 const MAX_PATTERNS: usize = 1000;
 
-/// Which events a subscriber wants: all, or names and prefixes (`news,chat/*`).
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+/// Which events a subscriber wants: all, or names and prefixes (`news,chat/*`). Cheap to clone; equal where the same is
+/// wanted in another order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct EventFilter {
-    /// `None` lets everything through.
-    patterns: Option<Vec<Pattern>>,
+    /// `None` lets everything through. Sorted, each once.
+    patterns: Option<Arc<[Pattern]>>,
 }
 
 /// One entry of a filter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Pattern {
     /// This name and no other.
     Exact(EventName),
@@ -42,7 +45,9 @@ impl EventFilter {
             }
             patterns.push(pattern);
         }
-        Ok(Self { patterns: Some(patterns) })
+        patterns.sort_unstable();
+        patterns.dedup();
+        Ok(Self { patterns: Some(patterns.into()) })
     }
 
     /// Whether an event of this name passes.
@@ -71,6 +76,12 @@ mod tests {
         assert!(filter.matches("news") && filter.matches("chat/1") && filter.matches("chat/"));
         assert!(!filter.matches("newsroom") && !filter.matches("chat"));
         assert!(EventFilter::parse("a,*").unwrap().matches("anything"));
+    }
+
+    #[test]
+    fn the_same_wishes_in_another_order_are_the_same_filter() {
+        assert_eq!(EventFilter::parse("a,b/*,a").unwrap(), EventFilter::parse(" b/*, a").unwrap());
+        assert_ne!(EventFilter::parse("a").unwrap(), EventFilter::parse("a*").unwrap());
     }
 
     #[test]

@@ -20,4 +20,4 @@ pub use position::{DatabaseId, EventId, Position};
 pub use scope::Scope;
 pub use secret::{MAX_PASSWORD_BYTES, Password, PasswordHash, Secret};
 pub use time::Timestamp;
-pub use user::{Generation, MAX_USER_BYTES, ResetChallenge, Standing, User};
+pub use user::{Account, Generation, MAX_USER_BYTES, ResetChallenge, Standing, User};

@@ -8,6 +8,9 @@ impl Position {
     /// Before the first event: where a new subscriber stands.
     pub const START: Self = Self(0);
 
+    /// After every event.
+    pub const END: Self = Self(u64::MAX);
+
     /// The position with this number.
     pub const fn new(number: u64) -> Self {
         Self(number)

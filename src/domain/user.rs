@@ -55,19 +55,51 @@ impl User {
         self.two_factor == Some(true)
     }
 
-    /// The one rule of every door: whether somebody who was let in as this user still may be here.
-    pub fn upholds(&self, standing: &Standing) -> bool {
-        !self.revoked
-            && self.generation == standing.generation
-            && self.tenant == standing.tenant
-            && !(standing.by_password_alone && self.needs_code())
-    }
-
     /// Replaces the password. What stood on the old one dies: tokens, and an outstanding reset.
     pub fn set_password(&mut self, hash: PasswordHash, generation: Generation) {
         self.password_hash = hash;
         self.generation = generation;
         self.reset = None;
+    }
+}
+
+/// What is asked of a user at every door: the part that is small and no secret.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Whose events this user sees.
+    pub tenant: TenantName,
+    /// As in [`User`].
+    pub tenant_since: Position,
+    /// Tokens of another generation are dead.
+    pub generation: Generation,
+    /// None where they were never set.
+    pub scopes: Box<[Scope]>,
+    /// Whether signing in needs a code.
+    pub needs_code: bool,
+    /// Whether every door is closed to this user.
+    pub revoked: bool,
+}
+
+impl Account {
+    /// The one rule of every door: whether somebody who was let in as this user still may be here.
+    pub fn upholds(&self, standing: &Standing) -> bool {
+        !self.revoked
+            && self.generation == standing.generation
+            && self.tenant == standing.tenant
+            && !(standing.by_password_alone && self.needs_code)
+    }
+}
+
+impl From<&User> for Account {
+    fn from(user: &User) -> Self {
+        Self {
+            tenant: user.tenant.clone(),
+            tenant_since: user.tenant_since,
+            generation: user.generation,
+            scopes: user.scopes().into(),
+            needs_code: user.needs_code(),
+            revoked: user.revoked,
+        }
     }
 }
 

@@ -1,25 +1,25 @@
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
-
-use bytes::{Bytes, BytesMut};
-use slab::Slab;
 
 use super::frame::Frame;
 use super::relay::Mailbox;
-use crate::domain::{EventFilter, Position};
+use crate::domain::{Position, TenantName};
 
-/// How many bytes of frames a tenant's channel keeps for those who are a little behind. Whoever is further behind reads
-/// from the store.
+/// How many bytes of frames a tenant's channel keeps at most, for those who are a little behind. Whoever is further
+/// behind reads from the store.
 const RECENT_BYTES: usize = 256 << 10;
-/// How much is joined into one write at most.
-pub const JOINED_BYTES: usize = 64 << 10;
+/// How many bytes all channels together keep. The more of it is used, the less a channel may keep.
+const ALL_RECENT_BYTES: usize = 64 << 20;
+/// What a channel may keep even then.
+const MIN_RECENT_BYTES: usize = 1 << 10;
 
-/// The listeners of one tenant, and the newest frames for them. It exists while somebody listens.
+/// The newest frames of one tenant, and the workers that listen for them. It exists while somebody listens.
 pub struct Channel {
     recent: Mutex<Recent>,
     listeners: Mutex<Vec<Arc<Listener>>>,
+    /// How much is kept by all channels.
+    kept_by_all: Arc<AtomicUsize>,
 }
 
 /// The newest frames of a tenant: all of those after `start`.
@@ -27,53 +27,63 @@ struct Recent {
     start: Position,
     frames: VecDeque<Frame>,
     bytes: usize,
-    /// The last join that was made, for the next subscriber who stands where that one stood and wants all.
-    joined: Option<(Position, Position, Bytes)>,
+    /// Whether the listeners have yet to be told.
+    untold: bool,
 }
 
-/// What a subscriber at a position finds.
+/// What is found after a position.
 pub enum Found {
     /// Nothing new.
     Nothing,
-    /// Frames, joined, and the position after them. None of them may be wanted.
-    Frames(Option<Bytes>, Position),
+    /// Those frames that were wanted, of about as many bytes as were asked for, and the position after them.
+    Frames(Vec<Frame>, Position),
     /// The position is too old for here.
     Behind,
 }
 
-/// Those who listen to one channel on one worker.
+/// A worker that listens to a channel.
 pub struct Listener {
-    pub mailbox: Arc<Mailbox>,
+    /// Whose events.
+    pub tenant: TenantName,
+    mailbox: Arc<Mailbox>,
     /// Whether the mailbox knows already.
     queued: AtomicBool,
-    waiting: Mutex<Slab<Option<Waker>>>,
 }
 
 impl Channel {
     /// A channel for what comes after a position.
-    pub fn new(start: Position) -> Self {
-        let recent = Recent { start, frames: VecDeque::new(), bytes: 0, joined: None };
-        Self { recent: Mutex::new(recent), listeners: Mutex::new(Vec::new()) }
+    pub fn new(start: Position, kept_by_all: Arc<AtomicUsize>) -> Self {
+        let recent = Recent { start, frames: VecDeque::new(), bytes: 0, untold: false };
+        Self { recent: Mutex::new(recent), listeners: Mutex::new(Vec::new()), kept_by_all }
     }
 
-    /// Adds a frame; they come in order.
-    pub fn push(&self, frame: Frame) {
+    /// Adds a frame; they come in order. Whether it is the first since the listeners were told.
+    pub fn push(&self, frame: Frame) -> bool {
         let mut recent = lock(&self.recent);
         // The channel is younger than this event: whoever made it reads it from the store.
         if frame.position <= recent.start {
-            return;
+            return false;
         }
+        let before = recent.bytes;
         recent.bytes += frame.bytes.len();
         recent.frames.push_back(frame);
-        while recent.bytes > RECENT_BYTES {
+        let of_all = self.kept_by_all.load(Ordering::Relaxed);
+        let allowed = (ALL_RECENT_BYTES.saturating_sub(of_all) / 8).clamp(MIN_RECENT_BYTES, RECENT_BYTES);
+        // The newest always stays: the workers have yet to fetch it.
+        while recent.bytes > allowed && recent.frames.len() > 1 {
             let Some(old) = recent.frames.pop_front() else { break };
             recent.bytes -= old.bytes.len();
             recent.start = old.position;
         }
+        let after = recent.bytes;
+        // Wraps where less is kept than before, as it should.
+        self.kept_by_all.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+        !std::mem::replace(&mut recent.untold, true)
     }
 
-    /// Tells every worker that has listeners here.
+    /// Tells every worker that listens.
     pub fn notify(&self) {
+        lock(&self.recent).untold = false;
         for listener in lock(&self.listeners).iter() {
             if !listener.queued.swap(true, Ordering::AcqRel) {
                 listener.mailbox.post(Arc::clone(listener));
@@ -81,96 +91,59 @@ impl Channel {
         }
     }
 
-    /// What there is after a position, for a filter.
-    pub fn after(&self, position: Position, filter: &EventFilter) -> Found {
-        let mut recent = lock(&self.recent);
-        if position < recent.start {
-            return Found::Behind;
-        }
-        let first = recent.frames.partition_point(|frame| frame.position <= position);
-        let Some(newest) = recent.frames.get(first) else { return Found::Nothing };
-        // The usual case, at low load: one frame, which everybody shares as it is.
-        if first + 1 == recent.frames.len() {
-            return Found::Frames(filter.matches(newest.name.as_str()).then(|| newest.bytes.clone()), newest.position);
-        }
-        let wants_all = filter.patterns().is_none();
-        if wants_all
-            && let Some((from, until, bytes)) = &recent.joined
-            && *from == position
-            // One that was cut at the limit is as good as it was; one that was not may have grown.
-            && (bytes.len() >= JOINED_BYTES || recent.frames.back().is_some_and(|last| last.position == *until))
-        {
-            return Found::Frames(Some(bytes.clone()), *until);
-        }
-        let (mut joined, mut until) = (BytesMut::new(), position);
-        for frame in recent.frames.range(first..) {
-            if filter.matches(frame.name.as_str()) {
-                joined.extend_from_slice(&frame.bytes);
-            }
-            until = frame.position;
-            if joined.len() >= JOINED_BYTES {
-                break;
-            }
-        }
-        let joined = joined.freeze();
-        if wants_all {
-            recent.joined = Some((position, until, joined.clone()));
-        }
-        Found::Frames((!joined.is_empty()).then_some(joined), until)
+    /// The position of the newest frame.
+    pub fn end(&self) -> Position {
+        let recent = lock(&self.recent);
+        recent.frames.back().map_or(recent.start, |frame| frame.position)
     }
 
-    /// The listener of a worker, made where there is none.
-    pub fn listener(&self, mailbox: &Arc<Mailbox>) -> Arc<Listener> {
-        let mut listeners = lock(&self.listeners);
-        if let Some(listener) = listeners.iter().find(|listener| Arc::ptr_eq(&listener.mailbox, mailbox)) {
-            return Arc::clone(listener);
+    /// What there is after one position, up to another, of what is wanted.
+    pub fn between(&self, after: Position, until: Position, bytes: usize, wanted: impl Fn(&Frame) -> bool) -> Found {
+        let recent = lock(&self.recent);
+        if after < recent.start {
+            return Found::Behind;
         }
-        let listener = Arc::new(Listener {
-            mailbox: Arc::clone(mailbox),
-            queued: AtomicBool::new(false),
-            waiting: Mutex::new(Slab::new()),
-        });
-        listeners.push(Arc::clone(&listener));
+        let first = recent.frames.partition_point(|frame| frame.position <= after);
+        let (mut frames, mut size, mut last) = (Vec::new(), 0, after);
+        for frame in recent.frames.range(first..).take_while(|frame| frame.position <= until) {
+            if size >= bytes {
+                break;
+            }
+            last = frame.position;
+            if wanted(frame) {
+                size += frame.bytes.len();
+                frames.push(frame.clone());
+            }
+        }
+        if last == after { Found::Nothing } else { Found::Frames(frames, last) }
+    }
+
+    /// Adds a worker that listens.
+    pub fn join(&self, tenant: TenantName, mailbox: &Arc<Mailbox>) -> Arc<Listener> {
+        let listener = Listener { tenant, mailbox: Arc::clone(mailbox), queued: AtomicBool::new(false) };
+        let listener = Arc::new(listener);
+        lock(&self.listeners).push(Arc::clone(&listener));
         listener
     }
 
-    /// Forgets the listeners whom nobody waits at; whether none is left.
-    pub fn prune(&self) -> bool {
+    /// Forgets a worker that listens; whether none is left.
+    pub fn leave(&self, listener: &Arc<Listener>) -> bool {
         let mut listeners = lock(&self.listeners);
-        listeners.retain(|listener| !lock(&listener.waiting).is_empty());
+        listeners.retain(|other| !Arc::ptr_eq(other, listener));
         listeners.is_empty()
     }
 }
 
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.kept_by_all.fetch_sub(lock(&self.recent).bytes, Ordering::Relaxed);
+    }
+}
+
 impl Listener {
-    /// Takes a place to be woken at.
-    pub fn join(&self) -> usize {
-        lock(&self.waiting).insert(None)
-    }
-
-    /// Gives the place back.
-    pub fn leave(&self, place: usize) {
-        lock(&self.waiting).remove(place);
-    }
-
-    /// Has a place woken by this waker when something comes.
-    pub fn wait(&self, place: usize, waker: &Waker) {
-        if let Some(slot) = lock(&self.waiting).get_mut(place) {
-            match slot {
-                Some(known) => known.clone_from(waker),
-                None => *slot = Some(waker.clone()),
-            }
-        }
-    }
-
-    /// Wakes everybody here. What comes from now on is told anew.
-    pub fn wake(&self) {
+    /// The worker is about to look: what comes from now on is told anew.
+    pub fn heard(&self) {
         self.queued.store(false, Ordering::Release);
-        for (_, waker) in lock(&self.waiting).iter() {
-            if let Some(waker) = waker {
-                waker.wake_by_ref();
-            }
-        }
     }
 }
 

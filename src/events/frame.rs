@@ -20,14 +20,16 @@ impl Frame {
     /// colon: `broker-client` 0.0.8 would keep it as part of the value.
     pub fn encode(event: &Event, id: EventId) -> Self {
         let mut bytes = BytesMut::new();
-        write_frame(&mut bytes, event, id);
+        write_frame(&mut bytes, event.name.as_str(), event.data.as_str(), id);
         Self { position: event.position, name: event.name.clone(), bytes: bytes.freeze() }
     }
 }
 
+/// How much is joined into one write at most, but for one event more.
+pub const JOINED_BYTES: usize = 64 << 10;
+
 /// Appends an event's frame to a buffer.
-pub fn write_frame(buffer: &mut BytesMut, event: &Event, id: EventId) {
-    let (name, data) = (event.name.as_str(), event.data.as_str());
+pub fn write_frame(buffer: &mut BytesMut, name: &str, data: &str, id: EventId) {
     buffer.reserve(name.len() + data.len() + 48);
     buffer.put_slice(b"event:");
     buffer.put_slice(name.as_bytes());

@@ -1,12 +1,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-
-use tokio_util::sync::CancellationToken;
 
 use super::channel::{Channel, Listener, lock};
 use super::frame::Frame;
-use super::relay::Relay;
+use super::relay::Mailbox;
+use super::session::Session;
 use crate::domain::{TenantName, Username};
 use crate::store::Store;
 use crate::writer::Committed;
@@ -15,27 +15,21 @@ use crate::writer::Committed;
 #[derive(Clone)]
 pub struct Hub(Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     store: Store,
     channels: Mutex<HashMap<TenantName, Arc<Channel>>>,
-    sessions: Mutex<HashMap<Username, Weak<Session>>>,
-    closing: CancellationToken,
+    kept_by_channels: Arc<AtomicUsize>,
+    pub(super) sessions: Mutex<HashMap<Username, Weak<Session>>>,
+    /// Of every worker.
+    mailboxes: Mutex<Vec<Arc<Mailbox>>>,
+    closed: AtomicBool,
 }
 
-/// The open streams of one user, which end together.
-pub struct Session {
-    username: Username,
-    ended: CancellationToken,
-    hub: Weak<Inner>,
-}
-
-/// A place in a tenant's channel, given back when dropped.
+/// A worker's place in a tenant's channel, given back when dropped.
 pub(super) struct Seat {
     hub: Hub,
-    tenant: TenantName,
     pub(super) channel: Arc<Channel>,
-    pub(super) listener: Arc<Listener>,
-    pub(super) place: usize,
+    listener: Arc<Listener>,
 }
 
 impl Hub {
@@ -44,14 +38,17 @@ impl Hub {
         Self(Arc::new(Inner {
             store,
             channels: Mutex::default(),
+            kept_by_channels: Arc::default(),
             sessions: Mutex::default(),
-            closing: CancellationToken::new(),
+            mailboxes: Mutex::default(),
+            closed: AtomicBool::new(false),
         }))
     }
 
     /// Takes what became durable to everybody who listens. Called by the writer, in order.
     pub fn publish(&self, committed: Committed) {
-        // Before anybody can see the events: whoever lost the right to them in this batch gets none of them.
+        // Before anybody can see the events: whoever lost the right to them in this batch gets none of them. A worker looks
+        // for ended sessions after it has fetched events and before it writes them.
         for username in &committed.ended {
             self.end_streams_of(username);
         }
@@ -62,8 +59,7 @@ impl Hub {
             let channels = lock(&self.0.channels);
             for event in &events {
                 let Some(channel) = channels.get(&event.tenant) else { continue };
-                channel.push(Frame::encode(event, self.0.store.event_id(event.position)));
-                if !filled.iter().any(|other| Arc::ptr_eq(other, channel)) {
+                if channel.push(Frame::encode(event, self.0.store.event_id(event.position))) {
                     filled.push(Arc::clone(channel));
                 }
             }
@@ -78,11 +74,7 @@ impl Hub {
         if let Some(session) = sessions.get(username).and_then(Weak::upgrade) {
             return session;
         }
-        let session = Arc::new(Session {
-            username: username.clone(),
-            ended: self.0.closing.child_token(),
-            hub: Arc::downgrade(&self.0),
-        });
+        let session = Arc::new(Session::new(username.clone(), Arc::downgrade(&self.0)));
         sessions.insert(username.clone(), Arc::downgrade(&session));
         session
     }
@@ -91,62 +83,60 @@ impl Hub {
         // Out of the map first: who comes from now on gets a session of their own.
         let session = lock(&self.0.sessions).remove(username).and_then(|session| session.upgrade());
         if let Some(session) = session {
-            session.ended.cancel();
+            session.end();
+            lock(&self.0.mailboxes).iter().for_each(|mailbox| mailbox.post_end(&session));
         }
     }
 
-    /// Ends every stream, for good.
-    pub fn close(&self) {
-        self.0.closing.cancel();
+    /// Ends every stream, for good. Returns when each worker has said goodbye on all of its own.
+    pub async fn close(&self) {
+        self.0.closed.store(true, Ordering::Release);
+        let closings: Vec<_> = lock(&self.0.mailboxes).iter().map(|mailbox| mailbox.post_closing()).collect();
+        for closing in closings {
+            // A worker that has ended has no streams.
+            let _ = closing.await;
+        }
     }
 
     /// Whether the hub was closed.
     pub fn is_closed(&self) -> bool {
-        self.0.closing.is_cancelled()
+        self.0.closed.load(Ordering::Acquire)
     }
 
     pub(super) fn store(&self) -> &Store {
         &self.0.store
     }
 
-    pub(super) fn seat(&self, tenant: TenantName, relay: &Relay) -> Seat {
+    pub(super) fn add_worker(&self, mailbox: &Arc<Mailbox>) {
+        lock(&self.0.mailboxes).push(Arc::clone(mailbox));
+    }
+
+    pub(super) fn remove_worker(&self, mailbox: &Arc<Mailbox>) {
+        lock(&self.0.mailboxes).retain(|other| !Arc::ptr_eq(other, mailbox));
+    }
+
+    pub(super) fn seat(&self, tenant: &TenantName, mailbox: &Arc<Mailbox>) -> Seat {
         let mut channels = lock(&self.0.channels);
         let channel = match channels.entry(tenant.clone()) {
             Entry::Occupied(entry) => Arc::clone(entry.get()),
             // What is on disk by now is read from there; the channel takes what comes after.
-            Entry::Vacant(entry) => Arc::clone(entry.insert(Arc::new(Channel::new(self.0.store.head())))),
+            Entry::Vacant(entry) => {
+                let channel = Channel::new(self.0.store.head(), Arc::clone(&self.0.kept_by_channels));
+                Arc::clone(entry.insert(Arc::new(channel)))
+            }
         };
-        let listener = channel.listener(relay.mailbox());
-        let place = listener.join();
-        Seat { hub: self.clone(), tenant, channel, listener, place }
-    }
-}
-
-impl Session {
-    /// Cancelled when the streams must end.
-    pub(super) fn ended(&self) -> &CancellationToken {
-        &self.ended
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        let Some(hub) = self.hub.upgrade() else { return };
-        let mut sessions = lock(&hub.sessions);
-        // Another may have taken the name's place since.
-        if sessions.get(&self.username).is_some_and(|session| session.strong_count() == 0) {
-            sessions.remove(&self.username);
-        }
+        let listener = channel.join(tenant.clone(), mailbox);
+        Seat { hub: self.clone(), channel, listener }
     }
 }
 
 impl Seat {
-    pub(super) fn hub(&self) -> &Hub {
-        &self.hub
+    pub(super) fn tenant(&self) -> &TenantName {
+        &self.listener.tenant
     }
 
-    pub(super) fn tenant(&self) -> &TenantName {
-        &self.tenant
+    pub(super) fn store(&self) -> &Store {
+        self.hub.store()
     }
 }
 
@@ -154,9 +144,8 @@ impl Drop for Seat {
     fn drop(&mut self) {
         // Under the same lock that places are taken under, so that nobody joins a channel as it goes.
         let mut channels = lock(&self.hub.0.channels);
-        self.listener.leave(self.place);
-        if self.channel.prune() {
-            channels.remove(&self.tenant);
+        if self.channel.leave(&self.listener) {
+            channels.remove(&self.listener.tenant);
         }
     }
 }

@@ -1,58 +1,221 @@
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::Notify;
+use bytes::Bytes;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+use tokio::task::coop::unconstrained;
 
 use super::channel::{Listener, lock};
+use super::hub::Hub;
+use super::outlet::Outlet;
+use super::room::Room;
+use super::session::Session;
+use super::subscription::{Opening, Subscription};
+use super::wheel::{TICK, Wheel};
+use crate::clock::Clock;
+use crate::domain::TenantName;
 
-/// Where a worker is told which of its channels have something new.
+/// Where a worker is told what concerns its subscriptions.
 #[derive(Default)]
 pub struct Mailbox {
-    listeners: Mutex<Vec<Arc<Listener>>>,
+    post: Mutex<Post>,
     filled: Notify,
 }
 
+#[derive(Default)]
+struct Post {
+    /// Channels with something new. Each at most once, so this stays as short as the list of channels.
+    filled: Vec<Arc<Listener>>,
+    ended: Vec<Arc<Session>>,
+    closing: Option<oneshot::Sender<()>>,
+}
+
 impl Mailbox {
-    /// Tells the worker. A listener is told at most once until it has been woken, so this stays as short as the list of
-    /// channels.
+    /// There is something new in a channel.
     pub fn post(&self, listener: Arc<Listener>) {
-        lock(&self.listeners).push(listener);
+        lock(&self.post).filled.push(listener);
         self.filled.notify_one();
+    }
+
+    /// A session has ended.
+    pub fn post_end(&self, session: &Arc<Session>) {
+        lock(&self.post).ended.push(Arc::clone(session));
+        self.filled.notify_one();
+    }
+
+    /// Everything ends. What comes back resolves when the worker has said so on its streams.
+    pub fn post_closing(&self) -> oneshot::Receiver<()> {
+        let (done, closing) = oneshot::channel();
+        lock(&self.post).closing = Some(done);
+        self.filled.notify_one();
+        closing
     }
 }
 
-/// One worker's end of the hub: a publish wakes one task a worker, and that task wakes the subscribers of its own thread.
-/// To wake each of them from the writer's thread would cost more than to send to them.
+/// One worker's end of the hub, and the home of its subscriptions. A publish wakes one task a worker, and that task writes
+/// to the connections of its own thread, without a lock. To wake each of them would cost more than to write to them.
 pub struct Relay {
+    local: Rc<Local>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+/// The subscriptions of one worker.
+pub struct Local {
+    hub: Hub,
+    clock: Clock,
     mailbox: Arc<Mailbox>,
-    task: tokio::task::JoinHandle<()>,
+    rooms: RefCell<HashMap<TenantName, Weak<Room>>>,
+    /// By the address of the session that they belong to, which each of them keeps where it is.
+    by_session: RefCell<HashMap<usize, Vec<Weak<Subscription>>>>,
+    wheel: Wheel,
 }
 
 impl Relay {
-    /// Starts the task on this thread, whose subscribers it will serve.
+    /// Starts it on this thread, whose subscriptions it will serve.
     ///
     /// # Panics
     /// Outside a `LocalSet`, which an actix worker is.
-    pub fn start() -> Self {
+    pub fn start(hub: Hub, clock: Clock) -> Self {
         let mailbox = Arc::new(Mailbox::default());
-        let own = Arc::clone(&mailbox);
-        let task = tokio::task::spawn_local(async move {
-            loop {
-                own.filled.notified().await;
-                for listener in std::mem::take(&mut *lock(&own.listeners)) {
-                    listener.wake();
-                }
-            }
+        hub.add_worker(&mailbox);
+        let local = Rc::new(Local {
+            hub,
+            clock,
+            mailbox,
+            rooms: RefCell::default(),
+            by_session: RefCell::default(),
+            wheel: Wheel::new(),
         });
-        Self { mailbox, task }
+        // They yield by themselves. tokio's own budget would have a connection with TLS look as if it could not be written to.
+        let tasks = [
+            tokio::task::spawn_local(unconstrained(Rc::clone(&local).relay())),
+            tokio::task::spawn_local(unconstrained(Rc::clone(&local).keep_time())),
+        ];
+        Self { local, tasks }
     }
 
-    pub(super) fn mailbox(&self) -> &Arc<Mailbox> {
-        &self.mailbox
+    /// Opens a stream. `first` is written before anything else.
+    pub fn open(&self, opening: Opening, outlet: impl Outlet + 'static, first: Bytes) {
+        let local = &self.local;
+        let session = Arc::as_ptr(&opening.session).addr();
+        let subscription = Subscription::start(local, opening, outlet, first);
+        let mut by_session = local.by_session.borrow_mut();
+        let of_session = by_session.entry(session).or_default();
+        // In passing, so that who comes and goes leaves no heap behind.
+        if of_session.len() == of_session.capacity() {
+            of_session.retain(|subscription| subscription.strong_count() > 0);
+        }
+        of_session.push(Rc::downgrade(&subscription));
+        drop(by_session);
+        // The session may have ended, or the server closed, before it was in the list.
+        if subscription.is_over() || local.hub.is_closed() {
+            subscription.end();
+        }
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.task.abort();
+        self.local.hub.remove_worker(&self.local.mailbox);
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Local {
+    /// Does what the mailbox says, for ever.
+    async fn relay(self: Rc<Self>) {
+        loop {
+            self.mailbox.filled.notified().await;
+            loop {
+                self.end_sessions();
+                let filled = std::mem::take(&mut lock(&self.mailbox.post).filled);
+                if filled.is_empty() {
+                    break;
+                }
+                for listener in filled {
+                    listener.heard();
+                    let room = self.rooms.borrow().get(&listener.tenant).and_then(Weak::upgrade);
+                    if let Some(room) = room {
+                        room.catch_up(&self).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the streams of sessions that have ended since the last look.
+    pub fn end_sessions(&self) {
+        let (ended, closing) = {
+            let mut post = lock(&self.mailbox.post);
+            if post.ended.is_empty() && post.closing.is_none() {
+                return;
+            }
+            (std::mem::take(&mut post.ended), post.closing.take())
+        };
+        let end = |subscriptions: Vec<Weak<Subscription>>| {
+            subscriptions.iter().filter_map(Weak::upgrade).for_each(|subscription| subscription.end());
+        };
+        for session in ended {
+            let subscriptions = self.by_session.borrow_mut().remove(&Arc::as_ptr(&session).addr());
+            end(subscriptions.unwrap_or_default());
+        }
+        if let Some(done) = closing {
+            let all = std::mem::take(&mut *self.by_session.borrow_mut());
+            all.into_values().for_each(end);
+            let _ = done.send(());
+        }
+    }
+
+    /// Sends heartbeats, and ends what has expired.
+    async fn keep_time(self: Rc<Self>) {
+        let mut ticks = tokio::time::interval(TICK);
+        loop {
+            ticks.tick().await;
+            for (number, due) in self.wheel.turn().iter().enumerate() {
+                if let Some(subscription) = due.upgrade()
+                    && let Some(again) = subscription.beat(self.clock.now())
+                {
+                    self.wheel.arm(&subscription, again);
+                }
+                if number % 256 == 255 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+
+    pub fn wheel(&self) -> &Wheel {
+        &self.wheel
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// A tenant's room, made where there is none.
+    pub fn room(self: &Rc<Self>, tenant: &TenantName) -> Rc<Room> {
+        if let Some(room) = self.rooms.borrow().get(tenant).and_then(Weak::upgrade) {
+            return room;
+        }
+        let seat = self.hub.seat(tenant, &self.mailbox);
+        let room = Rc::new(Room::new(seat, Rc::downgrade(self)));
+        self.rooms.borrow_mut().insert(tenant.clone(), Rc::downgrade(&room));
+        room
+    }
+
+    pub fn forget_room(&self, tenant: &TenantName) {
+        self.rooms.borrow_mut().remove(tenant);
+    }
+
+    /// Forgets a session of which nothing is open here any more.
+    pub fn forget_session(&self, session: &Arc<Session>) {
+        let address = Arc::as_ptr(session).addr();
+        let mut by_session = self.by_session.borrow_mut();
+        if by_session.get(&address).is_some_and(|all| all.iter().all(|one| one.strong_count() == 0)) {
+            by_session.remove(&address);
+        }
     }
 }

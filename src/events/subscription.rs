@@ -1,22 +1,23 @@
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::channel::{Found, JOINED_BYTES};
-use super::frame::write_frame;
-use super::hub::{Hub, Seat, Session};
-use super::relay::Relay;
-use crate::clock::Clock;
+use super::channel::Found;
+use super::frame::JOINED_BYTES;
+use super::outlet::{Outlet, Written};
+use super::reading::{Step, read_bytes};
+use super::relay::Local;
+use super::room::Class;
+use super::session::Session;
 use crate::domain::{EventFilter, Position, TenantName, Timestamp};
-use crate::error::Error;
-use crate::store::{Replay, Store};
+use crate::store::Replay;
 
 /// What keeps a quiet stream alive: a comment without a blank line after it, since `broker-client` 0.0.8 would take
 /// `:\n\n` for an event.
@@ -24,25 +25,33 @@ pub const HEARTBEAT: Bytes = Bytes::from_static(b":\n");
 /// How often it is sent; the contract allows 15 s.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(12);
 
-/// One listener: a position in the order of all events, and how it gets on from there.
+/// One subscriber: a position in the order of all events, and the way there is to write to them.
 ///
 /// New, it stands before the first event; reconnecting, at its `Last-Event-ID`; having read too slowly, at what it was
-/// last given. All three replay what changed since, from the store, and go on live. It keeps no queue: whoever does not
-/// read costs nothing but the position.
-pub struct Subscription {
-    seat: Seat,
-    filter: EventFilter,
-    position: Position,
-    state: State,
-    ended: Pin<Box<WaitForCancellationFutureOwned>>,
-    timer: Pin<Box<Sleep>>,
-    clock: Clock,
-    expires_at: Option<Timestamp>,
+/// last given. From each it catches up by the same path, and is then *live*: in the list of those who are given the
+/// next event as it comes. It keeps no queue: whoever does not read costs the position, and the rest of what was being
+/// written when they stopped.
+pub struct Subscription<O: ?Sized = dyn Outlet> {
+    class: Rc<Class>,
     session: Arc<Session>,
+    expires_at: Option<Timestamp>,
+    local: Weak<Local>,
+    /// Up to here everything has been given, but for what is in `rest`.
+    position: Cell<Position>,
+    /// Where in the list of its class it is, while it is live.
+    pub(super) place: Cell<Option<u32>>,
+    /// What could not be written yet.
+    rest: RefCell<Bytes>,
+    /// Whether the outlet takes nothing before it is ready again.
+    blocked: Cell<bool>,
+    ended: Cell<bool>,
+    /// Of the task that catches up and waits for the end.
+    waker: RefCell<Option<Waker>>,
+    outlet: O,
 }
 
-/// What somebody subscribes to.
-pub struct SubscriptionOptions {
+/// What somebody subscribes to, and by what right.
+pub struct Opening {
     /// Whose events.
     pub tenant: TenantName,
     /// Which of them.
@@ -51,138 +60,261 @@ pub struct SubscriptionOptions {
     pub after: Position,
     /// Until when; `None` is for ever.
     pub expires_at: Option<Timestamp>,
-}
-
-enum State {
-    /// Reading what was missed, on a thread that may block.
-    Replaying(JoinHandle<Step>),
-    /// Nothing was missed: the channel has all that comes.
-    Live,
-    Ended,
-}
-
-/// One step of a replay, and the replay for the next.
-struct Step {
-    replay: Replay,
-    until: Position,
-    /// `None` at the end of the replay.
-    bytes: Result<Option<Bytes>, Error>,
+    /// It ends with this.
+    pub session: Arc<Session>,
 }
 
 impl Subscription {
-    /// Begins as the options say. Ends with the session.
-    pub fn new(hub: &Hub, relay: &Relay, clock: Clock, session: Arc<Session>, options: SubscriptionOptions) -> Self {
-        let SubscriptionOptions { tenant, filter, after, expires_at } = options;
-        // The seat before the replay: what comes after the replay's end comes to the seat.
-        let seat = hub.seat(tenant.clone(), relay);
-        let state = replay(hub.store(), tenant, filter.clone(), after);
-        let timer = Box::pin(sleep_until(Instant::now()));
-        let ended = Box::pin(session.ended().clone().cancelled_owned());
-        let mut subscription = Self { seat, filter, position: after, state, ended, timer, clock, expires_at, session };
-        subscription.set_timer();
+    /// Begins as the opening says, after the bytes in `first`.
+    pub(super) fn start(
+        local: &Rc<Local>,
+        opening: Opening,
+        outlet: impl Outlet + 'static,
+        first: Bytes,
+    ) -> Rc<Subscription> {
+        let Opening { tenant, filter, after, expires_at, session } = opening;
+        let room = local.room(&tenant);
+        let class = room.class(filter, outlet.framing());
+        let until = room.position();
+        let subscription: Rc<Subscription> = Rc::new(Subscription {
+            class,
+            session,
+            expires_at,
+            local: Rc::downgrade(local),
+            position: Cell::new(after),
+            place: Cell::new(None),
+            rest: RefCell::new(first),
+            blocked: Cell::new(false),
+            ended: Cell::new(false),
+            waker: RefCell::new(None),
+            outlet,
+        });
+        local.wheel().arm(&subscription, subscription.next_beat(local.clock().now()));
+        let state = if after == Position::START && until > after {
+            let replay = Replay::new(tenant, subscription.class.filter.clone(), after, until);
+            State::Behind(Box::new(replay))
+        } else {
+            State::Near
+        };
+        tokio::task::spawn_local(CatchUp { subscription: Rc::clone(&subscription), state });
         subscription
     }
 
-    /// The next bytes to send: one or more whole frames, or a heartbeat. `None` when the stream is over.
-    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let next = self.poll_bytes(context);
-        // Looked at last: sessions end before the events of their batch can be seen, so whoever has seen one sees this.
-        if self.session.ended().is_cancelled() {
-            self.state = State::Ended;
-            return Poll::Ready(None);
+    /// Gives what is new between two positions to one who is live.
+    pub(super) fn give(&self, bytes: &Bytes, from: Position, until: Position) {
+        let position = self.position.get();
+        // It came while this was being given to the others, or comes from a worker that was ahead of this one.
+        if position >= until {
+            return;
         }
-        next
+        if position > from {
+            return self.fall_behind();
+        }
+        match self.write(bytes) {
+            Written::All => self.position.set(until),
+            // Nothing of it was taken, so nothing need be kept of it.
+            Written::Part(0) => self.fall_behind(),
+            Written::Part(_) => {
+                self.position.set(until);
+                self.fall_behind();
+            }
+            Written::Gone => {}
+        }
     }
 
-    fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if self.ended.as_mut().poll(context).is_ready() {
-            self.state = State::Ended;
-        }
-        // Before the events: a stream on which there is always something to send must end in time too.
-        if self.timer.as_mut().poll(context).is_ready() {
-            if self.expires_at.is_some_and(|expires_at| self.clock.now() >= expires_at) {
-                self.state = State::Ended;
-            } else if !matches!(self.state, State::Ended) {
-                self.set_timer();
-                return Poll::Ready(Some(HEARTBEAT));
+    /// Writes, and keeps the rest of what was begun.
+    fn write(&self, bytes: &Bytes) -> Written {
+        let written = self.outlet.write(bytes);
+        match written {
+            Written::All => {}
+            Written::Part(taken) => {
+                self.blocked.set(true);
+                if taken > 0 {
+                    *self.rest.borrow_mut() = bytes.slice(taken..);
+                }
             }
+            Written::Gone => self.end(),
+        }
+        written
+    }
+
+    /// From now on it catches up by itself.
+    fn fall_behind(&self) {
+        self.class.remove_live(self);
+        self.wake();
+    }
+
+    /// Its time has come: a heartbeat, or the end. When it comes again.
+    pub(super) fn beat(&self, now: Timestamp) -> Option<Duration> {
+        if self.ended.get() {
+            return None;
+        }
+        if self.expires_at.is_some_and(|expires_at| now >= expires_at) {
+            self.end();
+            return None;
+        }
+        // One that catches up is being written to anyway, or would not take it.
+        if self.place.get().is_some() {
+            let heartbeat = self.class.framing.join(&[HEARTBEAT]);
+            if let Written::Part(_) = self.write(&heartbeat) {
+                self.fall_behind();
+            }
+        }
+        Some(self.next_beat(now))
+    }
+
+    /// To the next heartbeat or the end of its time, whichever is sooner.
+    fn next_beat(&self, now: Timestamp) -> Duration {
+        self.expires_at.map_or(HEARTBEAT_EVERY, |expires_at| expires_at.since(now).min(HEARTBEAT_EVERY))
+    }
+
+    /// Nothing is written any more, but that it is over where that can be said.
+    pub(super) fn end(&self) {
+        if self.ended.replace(true) {
+            return;
+        }
+        self.class.remove_live(self);
+        // Where a frame was cut in the middle, only closing the connection says it.
+        if self.rest.borrow().is_empty() {
+            self.outlet.finish();
+        }
+        self.wake();
+    }
+
+    /// Whether nothing may be written any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended.get() || self.session.is_ended()
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn keep(&self, waker: &Waker) {
+        let mut kept = self.waker.borrow_mut();
+        match &mut *kept {
+            Some(kept) => kept.clone_from(waker),
+            None => *kept = Some(waker.clone()),
+        }
+    }
+}
+
+impl<O: ?Sized> Drop for Subscription<O> {
+    fn drop(&mut self) {
+        if let Some(local) = self.local.upgrade() {
+            local.forget_session(&self.session);
+        }
+    }
+}
+
+/// The task of one subscription: catches up whenever it is not live, and notices when the other side has gone.
+struct CatchUp {
+    subscription: Rc<Subscription>,
+    state: State,
+}
+
+enum State {
+    /// What it is missing is in the channel, or there is nothing.
+    Near,
+    /// What it is missing must be read from the store.
+    Behind(Box<Replay>),
+    /// It is being read.
+    Reading(JoinHandle<Step<Bytes>>),
+}
+
+impl Future for CatchUp {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let subscription = Rc::clone(&self.subscription);
+        subscription.keep(context.waker());
+        if subscription.outlet.poll_gone(context).is_ready() {
+            subscription.end();
         }
         loop {
-            match &mut self.state {
-                State::Ended => return Poll::Ready(None),
-                State::Replaying(step) => {
-                    let Poll::Ready(step) = Pin::new(step).poll(context) else { break };
-                    if let Some(bytes) = self.stepped(step.map_err(|error| error.to_string())) {
-                        return Poll::Ready(Some(bytes));
+            // Looked at after whatever was read and before it is written: sessions end before the events of their batch can
+            // be seen.
+            if subscription.is_over() {
+                subscription.end();
+                return Poll::Ready(());
+            }
+            if subscription.place.get().is_some() {
+                return Poll::Pending;
+            }
+            if subscription.blocked.get() {
+                ready!(subscription.outlet.poll_ready(context));
+                subscription.blocked.set(false);
+            }
+            let rest = std::mem::take(&mut *subscription.rest.borrow_mut());
+            if !rest.is_empty() {
+                if subscription.write(&rest) == Written::Part(0) {
+                    *subscription.rest.borrow_mut() = rest;
+                }
+                continue;
+            }
+            ready!(self.advance(&subscription, context));
+        }
+    }
+}
+
+impl CatchUp {
+    /// Fetches what is to be written next, or goes live.
+    fn advance(&mut self, subscription: &Rc<Subscription>, context: &mut Context<'_>) -> Poll<()> {
+        let class = &subscription.class;
+        let room = &class.room;
+        match std::mem::replace(&mut self.state, State::Near) {
+            State::Near => {
+                let (after, until) = (subscription.position.get(), room.position());
+                if after >= until {
+                    class.add_live(subscription);
+                    return Poll::Ready(());
+                }
+                let wanted = |frame: &super::Frame| class.filter.matches(frame.name.as_str());
+                match room.seat.channel.between(after, until, JOINED_BYTES, wanted) {
+                    Found::Nothing => subscription.position.set(until),
+                    Found::Frames(frames, until) => {
+                        subscription.position.set(until);
+                        if !frames.is_empty() {
+                            let frames: Vec<Bytes> = frames.into_iter().map(|frame| frame.bytes).collect();
+                            *subscription.rest.borrow_mut() = class.framing.join(&frames);
+                        }
+                    }
+                    Found::Behind => {
+                        let replay = Replay::new(room.seat.tenant().clone(), class.filter.clone(), after, until);
+                        self.state = State::Behind(Box::new(replay));
                     }
                 }
-                State::Live => {
-                    // First the waker, then the look: what comes between the two wakes.
-                    self.seat.listener.wait(self.seat.place, context.waker());
-                    match self.seat.channel.after(self.position, &self.filter) {
-                        Found::Nothing => break,
-                        Found::Frames(bytes, position) => {
-                            self.position = position;
-                            if let Some(bytes) = bytes {
-                                return Poll::Ready(Some(bytes));
-                            }
+            }
+            State::Behind(replay) => {
+                self.state = State::Reading(read_bytes(room.seat.store().clone(), *replay, class.framing));
+            }
+            State::Reading(mut reading) => {
+                let Poll::Ready(step) = Pin::new(&mut reading).poll(context) else {
+                    self.state = State::Reading(reading);
+                    return Poll::Pending;
+                };
+                let failed = match step {
+                    Ok(Step { replay, read: Ok(bytes), more }) => {
+                        subscription.position.set(replay.position());
+                        *subscription.rest.borrow_mut() = bytes;
+                        if more {
+                            self.state = State::Behind(Box::new(replay));
                         }
-                        Found::Behind => {
-                            let (store, tenant) = (self.seat.hub().store(), self.seat.tenant().clone());
-                            self.state = replay(store, tenant, self.filter.clone(), self.position);
-                        }
+                        return Poll::Ready(());
                     }
-                }
+                    Ok(Step { read: Err(error), .. }) => error.to_string(),
+                    Err(error) => error.to_string(),
+                };
+                tracing::error!(
+                    tenant = %room.seat.tenant(),
+                    error = failed,
+                    "a stream ends because its events cannot be read"
+                );
+                subscription.end();
             }
         }
-        Poll::Pending
+        Poll::Ready(())
     }
-
-    /// Takes a step of the replay; the bytes it gave.
-    fn stepped(&mut self, step: Result<Step, String>) -> Option<Bytes> {
-        let failed = match step {
-            Ok(Step { replay, until, bytes: Ok(Some(bytes)) }) => {
-                let store = self.seat.hub().store().clone();
-                self.state = State::Replaying(spawn_step(store, replay, until));
-                return (!bytes.is_empty()).then_some(bytes);
-            }
-            Ok(Step { until, bytes: Ok(None), .. }) => {
-                self.position = until;
-                self.state = State::Live;
-                return None;
-            }
-            Ok(Step { bytes: Err(error), .. }) => error.to_string(),
-            Err(error) => error,
-        };
-        tracing::error!(tenant = %self.seat.tenant(), error = failed, "a stream ends because its events cannot be read");
-        self.state = State::Ended;
-        None
-    }
-
-    /// To the next heartbeat or the end of the stream's time, whichever is sooner.
-    fn set_timer(&mut self) {
-        let left = self.expires_at.map(|expires_at| expires_at.since(self.clock.now()));
-        let wait = left.map_or(HEARTBEAT_EVERY, |left| left.min(HEARTBEAT_EVERY));
-        self.timer.as_mut().reset(Instant::now() + wait);
-    }
-}
-
-/// Begins to read what changed after a position, up to what is on disk now.
-fn replay(store: &Store, tenant: TenantName, filter: EventFilter, after: Position) -> State {
-    let until = store.head();
-    State::Replaying(spawn_step(store.clone(), Replay::new(tenant, filter, after, until), until))
-}
-
-fn spawn_step(store: Store, mut replay: Replay, until: Position) -> JoinHandle<Step> {
-    tokio::task::spawn_blocking(move || {
-        let events = replay.next(&store, JOINED_BYTES);
-        let bytes = events.map(|events| {
-            events.map(|events| {
-                let mut bytes = BytesMut::new();
-                events.iter().for_each(|event| write_frame(&mut bytes, event, store.event_id(event.position)));
-                bytes.freeze()
-            })
-        });
-        Step { replay, until, bytes }
-    })
 }

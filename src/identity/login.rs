@@ -8,7 +8,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 
 use super::{Identity, Principal, Verified, totp};
-use crate::domain::{Password, PasswordHash, User, Username};
+use crate::domain::{Account, Password, PasswordHash, User, Username};
 use crate::error::Error;
 use crate::writer::{Batch, Change};
 
@@ -98,18 +98,20 @@ impl Identity {
     /// [`Error::Unauthorized`] for what is expired, revoked, wrong, or Basic where the user has two-factor on, since it
     /// cannot carry the code; [`Error::TooManyAttempts`]; [`Error::Overloaded`].
     pub async fn principal(&self, authorization: Authorization, from: Option<IpAddr>) -> Result<Principal, Error> {
-        let (user, expires_at) = match authorization {
+        match authorization {
             Authorization::Bearer(token) => {
                 let claimed = self.0.tokens.read(&token, self.0.clock.now())?;
-                let user = self.0.store.user(&claimed.username)?.ok_or(Error::Unauthorized)?;
-                if user.generation != claimed.generation {
+                let account = self.0.store.account(&claimed.username)?.ok_or(Error::Unauthorized)?;
+                if account.generation != claimed.generation {
                     return Err(Error::Unauthorized);
                 }
-                (user, Some(claimed.expires_at))
+                Principal::new(claimed.username.clone(), account, Some(claimed.expires_at))
             }
-            Authorization::Basic(username, password) => (self.basic(&username, password, from).await?, None),
-        };
-        Principal::new(&user, expires_at)
+            Authorization::Basic(username, password) => {
+                let user = self.basic(&username, password, from).await?;
+                Principal::new(username, Arc::new(Account::from(&user)), None)
+            }
+        }
     }
 
     /// Whether a principal would still be let in: for who keeps the door open longer than one request.
@@ -117,8 +119,8 @@ impl Identity {
     /// # Errors
     /// [`Error::Unauthorized`].
     pub fn recheck(&self, principal: &Principal) -> Result<(), Error> {
-        let user = self.0.store.user(&principal.username)?.ok_or(Error::Unauthorized)?;
-        if user.upholds(&principal.standing) { Ok(()) } else { Err(Error::Unauthorized) }
+        let account = self.0.store.account(&principal.username)?.ok_or(Error::Unauthorized)?;
+        if account.upholds(&principal.standing) { Ok(()) } else { Err(Error::Unauthorized) }
     }
 
     /// What a service may know of somebody, in a form that it can check without asking again.
@@ -127,7 +129,7 @@ impl Identity {
     /// [`Error::Internal`].
     pub fn verify(&self, principal: &Principal) -> Result<Verified, Error> {
         let expiry = principal.expires_at.unwrap_or_else(|| self.0.clock.now() + self.0.jwt_expiry);
-        self.0.root.mint(&principal.username, &principal.scopes, expiry.as_secs())
+        self.0.root.mint(&principal.username, &principal.account.scopes, expiry.as_secs())
     }
 
     /// The user of this name and password.

@@ -19,7 +19,7 @@ use std::time::Duration;
 use moka::future::Cache;
 
 use crate::clock::Clock;
-use crate::domain::{Position, Scope, Secret, Standing, Timestamp, User, Username};
+use crate::domain::{Account, Secret, Standing, Timestamp, Username};
 use crate::error::Error;
 use crate::store::Store;
 use crate::writer::Writer;
@@ -44,10 +44,8 @@ const BASIC_REMEMBERED_COUNT: u64 = 10_000;
 pub struct Principal {
     /// Who.
     pub username: Username,
-    /// The last position before they came to their tenant.
-    pub tenant_since: Position,
-    /// Their rights, as they are now.
-    pub scopes: Vec<Scope>,
+    /// Their account, as it is now.
+    pub account: Arc<Account>,
     /// When the proof expires; `None` where it was a password.
     pub expires_at: Option<Timestamp>,
     /// What all of this rests on: the writer looks at it again.
@@ -55,22 +53,16 @@ pub struct Principal {
 }
 
 impl Principal {
-    fn new(user: &User, expires_at: Option<Timestamp>) -> Result<Self, Error> {
+    fn new(username: Username, account: Arc<Account>, expires_at: Option<Timestamp>) -> Result<Self, Error> {
         let standing = Standing {
-            generation: user.generation,
-            tenant: user.tenant.clone(),
+            generation: account.generation,
+            tenant: account.tenant.clone(),
             by_password_alone: expires_at.is_none(),
         };
-        if !user.upholds(&standing) {
+        if !account.upholds(&standing) {
             return Err(Error::Unauthorized);
         }
-        Ok(Self {
-            username: user.username.clone(),
-            tenant_since: user.tenant_since,
-            scopes: user.scopes().to_vec(),
-            expires_at,
-            standing,
-        })
+        Ok(Self { username, account, expires_at, standing })
     }
 }
 

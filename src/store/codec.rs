@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::transaction::Progress;
 use crate::domain::{
-    Email, Event, EventName, Generation, PasswordHash, Payload, Position, ResetChallenge, Scope, Secret, TenantName,
-    Timestamp, User, Username,
+    Email, Event, Generation, PasswordHash, Payload, Position, ResetChallenge, Scope, Secret, TenantName, Timestamp,
+    User, Username,
 };
 
 type Decoded<T> = Result<T, &'static str>;
@@ -48,41 +48,21 @@ pub fn encode_event(event: &Event) -> Vec<u8> {
     value
 }
 
-/// The parts of a stored event, without copying them.
+/// The parts of a stored event that a subscriber gets, without copying them.
 pub struct EventParts<'a> {
-    timestamp: Timestamp,
-    username: &'a str,
     pub name: &'a str,
-    data: &'a str,
+    pub data: &'a str,
 }
 
 pub fn event_parts(value: &[u8]) -> Decoded<EventParts<'_>> {
     const SHORT: &str = "an event is cut short";
-    let (timestamp, rest) = value.split_first_chunk::<8>().ok_or(SHORT)?;
+    let (_timestamp, rest) = value.split_first_chunk::<8>().ok_or(SHORT)?;
     let (username_len, rest) = rest.split_first_chunk::<2>().ok_or(SHORT)?;
     let (name_len, rest) = rest.split_first_chunk::<2>().ok_or(SHORT)?;
-    let (username, rest) = rest.split_at_checked(u16::from_be_bytes(*username_len).into()).ok_or(SHORT)?;
+    let (_username, rest) = rest.split_at_checked(u16::from_be_bytes(*username_len).into()).ok_or(SHORT)?;
     let (name, data) = rest.split_at_checked(u16::from_be_bytes(*name_len).into()).ok_or(SHORT)?;
     let text = |bytes| std::str::from_utf8(bytes).map_err(|_| "an event is not UTF-8");
-    Ok(EventParts {
-        timestamp: Timestamp::from_millis(u64::from_be_bytes(*timestamp)),
-        username: text(username)?,
-        name: text(name)?,
-        data: text(data)?,
-    })
-}
-
-impl EventParts<'_> {
-    pub fn into_event(self, tenant: &TenantName, position: Position) -> Decoded<Event> {
-        Ok(Event {
-            position,
-            tenant: tenant.clone(),
-            name: EventName::parse(self.name).map_err(|_| "an event's name is not one")?,
-            username: Username::parse(self.username).map_err(|_| "an event's username is not one")?,
-            timestamp: self.timestamp,
-            data: Payload::from_stored(self.data),
-        })
-    }
+    Ok(EventParts { name: text(name)?, data: text(data)? })
 }
 
 /// A user as it is kept. A field that is added later must have a default.

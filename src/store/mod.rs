@@ -2,8 +2,10 @@
 //!
 //! One tree holds everything, so that one batch is one atomic change. `keys` is its layout, `codec` its values, `open`,
 //! `disk` and `witness` the recipe that makes sled safe, `transaction` the one way to write, `replay` the way to read
-//! events.
+//! events, `account_cache` what is remembered of
+//! users.
 
+mod account_cache;
 mod codec;
 mod disk;
 mod keys;
@@ -16,12 +18,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::domain::{DatabaseId, EventId, Position, User, Username};
+use crate::domain::{Account, DatabaseId, EventId, Position, User, Username};
 use crate::error::Error;
 
 pub use open::{OPENING_THREAD, OpenError};
-pub use replay::Replay;
+pub use replay::{Replay, StoredEvent};
 pub use transaction::{Committer, Durable, Transaction};
+
+use account_cache::AccountCache;
 
 /// How many events of a tenant are kept in exact order beyond the latest of each name.
 pub const RETAINED_EVENTS: usize = 10_000;
@@ -36,6 +40,7 @@ pub struct Store {
     head: Arc<AtomicU64>,
     database: DatabaseId,
     path: Arc<PathBuf>,
+    accounts: Arc<AccountCache>,
 }
 
 impl Store {
@@ -75,6 +80,14 @@ impl Store {
         let key = keys::user(username);
         let Some(value) = self.get(&key)? else { return Ok(None) };
         codec::decode_user(&value).map(Some).map_err(|why| damaged(&key, why))
+    }
+
+    /// What is asked of the user of this name at every door, usually from memory.
+    ///
+    /// # Errors
+    /// As [`Store::user`].
+    pub fn account(&self, username: &Username) -> Result<Option<Arc<Account>>, Error> {
+        self.accounts.get_or_read(username, || Ok(self.user(username)?.as_ref().map(Account::from)))
     }
 
     /// Every user, by name.

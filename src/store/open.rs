@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread;
 
+use super::account_cache::AccountCache;
 use super::disk::{DataFile, Reserve, sync_directory};
 use super::transaction::{Committer, Progress};
 use super::witness::Witness;
@@ -140,8 +141,13 @@ pub fn open(path: &Path) -> Result<(Store, Committer), OpenError> {
         None => return Err(damaged("its format is missing")),
     };
 
-    let store =
-        Store { tree, head: Arc::new(AtomicU64::new(progress.head.get())), database, path: Arc::new(path.to_owned()) };
+    let store = Store {
+        tree,
+        head: Arc::new(AtomicU64::new(progress.head.get())),
+        database,
+        path: Arc::new(path.to_owned()),
+        accounts: Arc::new(AccountCache::new()),
+    };
     let committer = Committer::new(store.clone(), data_file, witness, progress.commits, lock);
     Ok((store, committer))
 }

@@ -1,13 +1,16 @@
 //! Reading events: what changed since a position, up to another, in order.
 
 use super::{Store, codec, damaged, failed, keys};
-use crate::domain::{Event, EventFilter, Pattern, Position, TenantName};
+use crate::domain::{EventFilter, Pattern, Position, TenantName};
 use crate::error::Error;
 
 /// How many events one step may pass over that the filter does not want, so that a step is always short.
 const MAX_PASSED_OVER: usize = 4096;
+/// How many positions a reading may hold, of eight bytes each. What wants more reads all events and picks.
+const MAX_FEW: usize = 16_384;
 
-/// A reading under way. It holds positions, never events, so a slow reader costs eight bytes an event at most.
+/// A reading under way, in the order of positions, so that whoever is cut off resumes where they were. What it holds does
+/// not grow with what there is to read, so a slow reader costs next to nothing.
 pub struct Replay {
     tenant: TenantName,
     filter: EventFilter,
@@ -18,13 +21,26 @@ pub struct Replay {
     source: Source,
 }
 
+/// Where the events come from.
 enum Source {
     /// Not yet chosen.
     Unopened,
     /// Every event since `after` is still there.
     Tail,
-    /// The latest of each name that changed since `after`: these positions, the last one first.
-    Latest(Vec<Position>),
+    /// The latest of each name that changed since `after`: those events that have not been superseded.
+    Latest,
+    /// The same for a filter that wants few: these positions, the last one first.
+    Few(Vec<Position>),
+}
+
+/// An event as it is read, without copying it.
+pub struct StoredEvent<'a> {
+    /// Its place in the order.
+    pub position: Position,
+    /// What it is called.
+    pub name: &'a str,
+    /// What was inserted, as JSON.
+    pub data: &'a str,
 }
 
 impl Replay {
@@ -33,21 +49,30 @@ impl Replay {
         Self { tenant, filter, after, until, source: Source::Unopened }
     }
 
-    /// The next events, of about `bytes` together, or `None` at the end. Blocks on the disk.
+    /// Everything up to here has been given.
+    pub fn position(&self) -> Position {
+        self.after
+    }
+
+    /// Gives the next events, of about `bytes` together; whether there are more. Blocks on the disk.
     ///
     /// # Errors
     /// [`Error::Storage`] where the database fails or an event is damaged.
-    pub fn next(&mut self, store: &Store, bytes: usize) -> Result<Option<Vec<Event>>, Error> {
+    pub fn next(&mut self, store: &Store, bytes: usize, mut each: impl FnMut(StoredEvent<'_>)) -> Result<bool, Error> {
         if matches!(self.source, Source::Unopened) {
             self.source = self.open(store)?;
         }
-        if self.after >= self.until {
-            return Ok(None);
+        if self.after < self.until {
+            match std::mem::replace(&mut self.source, Source::Tail) {
+                Source::Few(positions) => self.next_few(store, positions, bytes, &mut each)?,
+                source => {
+                    let only_latest = matches!(source, Source::Latest);
+                    self.source = source;
+                    self.next_scanned(store, only_latest, bytes, &mut each)?;
+                }
+            }
         }
-        match std::mem::replace(&mut self.source, Source::Tail) {
-            Source::Latest(positions) => self.next_latest(store, positions, bytes),
-            Source::Tail | Source::Unopened => self.next_tail(store, bytes),
-        }
+        Ok(self.after < self.until)
     }
 
     /// A new subscriber gets the latest of each name. One that was here before gets every event it missed where all of
@@ -56,38 +81,53 @@ impl Replay {
         if self.after > Position::START && self.after >= store.floor(&self.tenant)? {
             return Ok(Source::Tail);
         }
-        let mut positions = store.latest_positions(&self.tenant, &self.filter)?;
-        positions.retain(|position| (self.after..=self.until).contains(position) && *position != self.after);
+        let Some(mut positions) = store.latest_positions(&self.tenant, &self.filter)? else {
+            return Ok(Source::Latest);
+        };
+        positions.retain(|position| *position > self.after && *position <= self.until);
         positions.sort_unstable_by(|a, b| b.cmp(a));
         // Two patterns may want the same name.
         positions.dedup();
-        Ok(Source::Latest(positions))
+        Ok(Source::Few(positions))
     }
 
-    fn next_latest(
+    fn next_few(
         &mut self,
         store: &Store,
         mut positions: Vec<Position>,
         bytes: usize,
-    ) -> Result<Option<Vec<Event>>, Error> {
-        let (mut events, mut size) = (Vec::new(), 0);
+        each: &mut impl FnMut(StoredEvent<'_>),
+    ) -> Result<(), Error> {
+        let mut size = 0;
         while size < bytes {
             let Some(position) = positions.pop() else { break };
+            self.after = position;
             let key = keys::event(&self.tenant, position);
             // Gone: it was superseded since, by one that is after `until` and will come live.
             let Some(value) = store.get(&key)? else { continue };
             size += value.len();
             let parts = codec::event_parts(&value).map_err(|why| damaged(&key, why))?;
-            events.push(parts.into_event(&self.tenant, position).map_err(|why| damaged(&key, why))?);
+            each(StoredEvent { position, name: parts.name, data: parts.data });
         }
-        self.after = if positions.is_empty() { self.until } else { self.after };
-        self.source = Source::Latest(positions);
-        Ok(Some(events))
+        if positions.is_empty() {
+            self.after = self.until;
+        }
+        self.source = Source::Few(positions);
+        Ok(())
     }
 
-    fn next_tail(&mut self, store: &Store, bytes: usize) -> Result<Option<Vec<Event>>, Error> {
+    /// Reads the events themselves, in order. Up to the floor each is the latest of its name; after it a superseded one is
+    /// passed over where only the latest are wanted.
+    fn next_scanned(
+        &mut self,
+        store: &Store,
+        only_latest: bool,
+        bytes: usize,
+        each: &mut impl FnMut(StoredEvent<'_>),
+    ) -> Result<(), Error> {
         let from = self.after;
-        let (mut events, mut size, mut passed_over) = (Vec::new(), 0, 0);
+        let floor = store.floor(&self.tenant)?;
+        let (mut size, mut passed_over) = (0, 0);
         let first = keys::event(&self.tenant, from.next());
         let mut at_end = true;
         for row in store.tree.range(first.clone()..keys::event(&self.tenant, self.until.next())) {
@@ -99,9 +139,11 @@ impl Replay {
             let position = keys::position(&key).ok_or_else(|| damaged(&key, "an event's key is cut short"))?;
             let parts = codec::event_parts(&value).map_err(|why| damaged(&key, why))?;
             self.after = position;
-            if self.filter.matches(parts.name) {
+            let wanted = self.filter.matches(parts.name)
+                && (!only_latest || position <= floor || store.latest(&self.tenant, parts.name)? == Some(position));
+            if wanted {
                 size += value.len();
-                events.push(parts.into_event(&self.tenant, position).map_err(|why| damaged(&key, why))?);
+                each(StoredEvent { position, name: parts.name, data: parts.data });
             } else {
                 passed_over += 1;
             }
@@ -110,13 +152,11 @@ impl Replay {
             self.after = self.until;
         }
         // A scan is no snapshot: where the floor rose past its beginning meanwhile, some may have gone before they were
-        // read. Then this reader has fallen behind what is kept, and gets what changed instead.
-        if store.floor(&self.tenant)? > from {
-            self.after = from;
-            self.source = self.open(store)?;
-            return Ok(Some(Vec::new()));
+        // read. What is left of them, the latest of each name, comes from here on.
+        if !only_latest && store.floor(&self.tenant)? > from {
+            self.source = Source::Latest;
         }
-        Ok(Some(events))
+        Ok(())
     }
 }
 
@@ -130,35 +170,33 @@ impl Store {
         }
     }
 
-    /// The positions of the latest events that a filter wants, in no order. Costs what is wanted, not what is there.
-    fn latest_positions(&self, tenant: &TenantName, filter: &EventFilter) -> Result<Vec<Position>, Error> {
-        let read = |key: &[u8], value: &[u8]| codec::decode_position(value).map_err(|why| damaged(key, why));
+    /// The position of the latest event of a name.
+    fn latest(&self, tenant: &TenantName, name: &str) -> Result<Option<Position>, Error> {
+        let key = keys::name(tenant, name);
+        let Some(value) = self.get(&key)? else { return Ok(None) };
+        codec::decode_position(&value).map(Some).map_err(|why| damaged(&key, why))
+    }
+
+    /// The positions of the latest events that a filter wants, in no order; `None` where they are all, or more than
+    /// [`MAX_FEW`]. Costs what is wanted, not what is there.
+    fn latest_positions(&self, tenant: &TenantName, filter: &EventFilter) -> Result<Option<Vec<Position>>, Error> {
+        let Some(patterns) = filter.patterns() else { return Ok(None) };
         let mut positions = Vec::new();
-        let mut scan = |prefix: &str| -> Result<(), Error> {
-            let prefix = keys::name(tenant, prefix);
-            for row in self.tree.scan_prefix(&prefix) {
-                let (key, value) = row.map_err(|error| failed(&prefix, &error))?;
-                positions.push(read(&key, &value)?);
-            }
-            Ok(())
-        };
-        let Some(patterns) = filter.patterns() else {
-            scan("")?;
-            return Ok(positions);
-        };
         for pattern in patterns {
-            if let Pattern::Prefix(prefix) = pattern {
-                scan(prefix)?;
-            }
-        }
-        for pattern in patterns {
-            if let Pattern::Exact(name) = pattern {
-                let key = keys::name(tenant, name.as_str());
-                if let Some(value) = self.get(&key)? {
-                    positions.push(read(&key, &value)?);
+            match pattern {
+                Pattern::Exact(name) => positions.extend(self.latest(tenant, name.as_str())?),
+                Pattern::Prefix(prefix) => {
+                    let prefix = keys::name(tenant, prefix);
+                    for row in self.tree.scan_prefix(&prefix) {
+                        let (key, value) = row.map_err(|error| failed(&prefix, &error))?;
+                        positions.push(codec::decode_position(&value).map_err(|why| damaged(&key, why))?);
+                        if positions.len() > MAX_FEW {
+                            return Ok(None);
+                        }
+                    }
                 }
             }
         }
-        Ok(positions)
+        Ok(Some(positions))
     }
 }

@@ -34,9 +34,7 @@ fn replay(store: &Store, tenant_name: &str, filter: &str, after: u64) -> Vec<(u6
     let filter = EventFilter::parse(filter).unwrap();
     let mut replay = Replay::new(tenant(tenant_name), filter, Position::new(after), store.head());
     let mut events = Vec::new();
-    while let Some(step) = replay.next(store, 100).unwrap() {
-        events.extend(step.into_iter().map(|event| (event.position.get(), event.name.to_string())));
-    }
+    while replay.next(store, 100, |event| events.push((event.position.get(), event.name.to_owned()))).unwrap() {}
     events
 }
 
@@ -164,7 +162,7 @@ fn a_damaged_value_is_an_error_that_names_its_key() {
     insert(&mut committer, "a", &["x"]);
     store.tree.insert(keys::event(&tenant("a"), Position::new(1)), b"short").unwrap();
     let mut reading = Replay::new(tenant("a"), EventFilter::ALL, Position::START, store.head());
-    let Err(Error::Storage(why)) = reading.next(&store, 100) else { panic!("it was read") };
+    let Err(Error::Storage(why)) = reading.next(&store, 100, |_| {}) else { panic!("it was read") };
     assert!(why.contains(r"e\x00\x01a\x00\x00\x00\x00\x00\x00\x00\x01"), "{why}");
 
     let username = Username::parse("zoe").unwrap();

@@ -8,7 +8,7 @@ use super::disk::DataFile;
 use super::witness::Witness;
 use super::{RETAINED_BYTES, RETAINED_EVENTS, Store, codec, damaged, failed, keys};
 use crate::domain::{
-    Event, EventName, MAX_USER_BYTES, Payload, Position, Standing, TenantName, Timestamp, User, Username,
+    Account, Event, EventName, MAX_USER_BYTES, Payload, Position, Standing, TenantName, Timestamp, User, Username,
 };
 use crate::error::Error;
 
@@ -98,8 +98,8 @@ pub struct Transaction<'a> {
     head: Position,
     /// What is to be written, `None` for what is to be removed.
     pending: HashMap<Vec<u8>, Option<Vec<u8>>>,
-    /// The users that were looked at, as they are after the changes so far.
-    users: HashMap<Username, Option<User>>,
+    /// The users that change, as they are after the changes so far.
+    users: HashMap<Username, (User, Account)>,
     bytes: usize,
     events: Vec<Event>,
 }
@@ -119,25 +119,22 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// [`Error::Storage`] where the database fails or the record is damaged.
-    pub fn user(&mut self, username: &Username) -> Result<Option<User>, Error> {
-        Ok(self.look_up(username)?.cloned())
+    pub fn user(&self, username: &Username) -> Result<Option<User>, Error> {
+        match self.users.get(username) {
+            Some((user, _)) => Ok(Some(user.clone())),
+            None => self.committer.store.user(username),
+        }
     }
 
     /// Whether there is such a user, who upholds what somebody's rights rest on.
     ///
     /// # Errors
     /// As [`Transaction::user`].
-    pub fn upholds(&mut self, username: &Username, standing: &Standing) -> Result<bool, Error> {
-        Ok(self.look_up(username)?.is_some_and(|user| user.upholds(standing)))
-    }
-
-    /// Reads each user once: many inserts of one transaction are often of one user.
-    fn look_up(&mut self, username: &Username) -> Result<Option<&User>, Error> {
-        if !self.users.contains_key(username) {
-            let user = self.committer.store.user(username)?;
-            self.users.insert(username.clone(), user);
+    pub fn upholds(&self, username: &Username, standing: &Standing) -> Result<bool, Error> {
+        match self.users.get(username) {
+            Some((_, account)) => Ok(account.upholds(standing)),
+            None => Ok(self.committer.store.account(username)?.is_some_and(|account| account.upholds(standing))),
         }
-        Ok(self.users.get(username).and_then(Option::as_ref))
     }
 
     /// Writes a user, new or changed.
@@ -150,7 +147,7 @@ impl Transaction<'_> {
             return Err(Error::UserTooLarge);
         }
         self.put(keys::user(&user.username), value);
-        self.users.insert(user.username.clone(), Some(user.clone()));
+        self.users.insert(user.username.clone(), (user.clone(), user.into()));
         Ok(())
     }
 
@@ -244,7 +241,7 @@ impl Transaction<'_> {
     /// [`Error::Storage`]. What is on disk is then unknown, and the server must stop: trying again after a failed sync
     /// may find it succeed without the data being there.
     pub fn commit(self) -> Result<Durable, Error> {
-        let Self { committer, pending, events, head, .. } = self;
+        let Self { committer, pending, events, head, users, .. } = self;
         let durable = Durable { events, head, store: committer.store.clone() };
         if pending.is_empty() {
             return Ok(durable);
@@ -263,6 +260,8 @@ impl Transaction<'_> {
         committer.store.tree.apply_batch(batch).map_err(failed)?;
         committer.store.tree.flush().map_err(failed)?;
         committer.data_file.sync()?;
+        // Before anybody is told.
+        users.keys().for_each(|username| committer.store.accounts.forget(username));
         committer.commits = progress.commits;
         committer.witness.note(progress.commits);
         Ok(durable)

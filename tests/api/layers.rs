@@ -24,6 +24,10 @@ const NEIGHBOURS: &[(&str, &str)] = &[("domain", "error"), ("error", "domain")];
 /// Which rooms may name a library.
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("actix_web", &["server", "transports", "tls", "main"]),
+    ("actix_http", &["transports"]),
+    ("actix_server", &["server", "transports"]),
+    ("actix_service", &["transports"]),
+    ("actix_tls", &["transports"]),
     ("sled", &["store"]),
     ("clap", &["config"]),
     ("argon2", &["identity"]),

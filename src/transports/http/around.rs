@@ -10,6 +10,7 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::Next;
 
 use super::reply;
+use super::sse::Detached;
 use crate::app::App;
 use crate::config::Origins;
 
@@ -50,6 +51,11 @@ pub async fn around<B: MessageBody + 'static>(
     if let Some(allowed) = allowed {
         response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
         response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+    }
+    // A stream that leaves with its connection takes the headers along, now that they are complete.
+    let detached = response.response_mut().extensions_mut().remove::<Detached>();
+    if let Some(detached) = detached {
+        detached.begin(response.headers());
     }
     // The path without its query, and no header: either may carry a secret.
     tracing::debug!(

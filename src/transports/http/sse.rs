@@ -1,39 +1,23 @@
 //! `/sse`: the event stream.
 
-use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::fmt::Write;
+use std::time::SystemTime;
 
-use actix_web::body::{BodySize, MessageBody};
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header::{self, HeaderMap, HttpDate};
 use actix_web::web::Query;
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, http::Version};
 use bytes::Bytes;
 use serde::Deserialize;
-use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
+use super::body::{self, Connection};
 use super::is_head;
 use super::reply::Reply;
+use super::socket::{PlainOutlet, Socket, Stream, TlsOutlet};
 use crate::app::App;
 use crate::domain::{EventFilter, EventId};
 use crate::error::Error;
-use crate::events::Subscription;
+use crate::events::Opening;
 use crate::identity::Principal;
-
-/// Tells a connection's streams when it has gone. actix drops a stream of HTTP/1 with its connection, but asks one of
-/// HTTP/2 only when it next has something to send.
-pub struct Connection {
-    gone: CancellationToken,
-    _guard: DropGuard,
-}
-
-impl Default for Connection {
-    fn default() -> Self {
-        let gone = CancellationToken::new();
-        Self { _guard: gone.clone().drop_guard(), gone }
-    }
-}
 
 #[derive(Deserialize)]
 struct Parameters {
@@ -52,35 +36,57 @@ pub async fn stream(app: App, principal: Principal, request: HttpRequest) -> Rep
     if is_head(&request) {
         return Ok(response.finish());
     }
-    let gone = request.conn_data::<Connection>().map(|connection| Box::pin(connection.gone.clone().cancelled_owned()));
-    let subscription = app.subscribe(&principal, filter, last_event_id(request.headers()))?;
-    Ok(response.body(EventStream { subscription, gone }))
+    let opening = app.opening(&principal, filter, last_event_id(request.headers()))?;
+    // Only HTTP/1.1 has chunks; HTTP/2 shares its connection with other requests.
+    let is_alone = request.version() == Version::HTTP_11;
+    let socket = request.conn_data::<Socket>().filter(|_| is_alone).and_then(Socket::take);
+    match socket {
+        Some(stream) => {
+            let mut response = response.force_close().finish();
+            response.extensions_mut().insert(Detached { app, opening, stream });
+            Ok(response)
+        }
+        None => {
+            let (outlet, body) = body::pair(request.conn_data::<Connection>());
+            app.open(opening, outlet, Bytes::new());
+            Ok(response.body(body))
+        }
+    }
 }
 
 fn last_event_id(headers: &HeaderMap) -> Option<EventId> {
     EventId::parse(headers.get("last-event-id")?.to_str().ok()?.trim())
 }
 
-/// A subscription as the body of an answer. Each chunk is one or more whole frames: `broker-client` 0.0.8 merges two
-/// events when the end of one falls across two reads.
-struct EventStream {
-    subscription: Subscription,
-    gone: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+/// A stream that has left actix with its connection, and waits for the head of its answer to be complete.
+pub struct Detached {
+    app: App,
+    opening: Opening,
+    stream: Stream,
 }
 
-impl MessageBody for EventStream {
-    type Error = Infallible;
-
-    fn size(&self) -> BodySize {
-        BodySize::Stream
-    }
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
-        if let Some(gone) = &mut self.gone
-            && gone.as_mut().poll(context).is_ready()
-        {
-            return Poll::Ready(None);
+impl Detached {
+    /// Writes the head, and then the events. What is left to actix of the answer goes nowhere.
+    pub fn begin(self, headers: &HeaderMap) {
+        let head = head(headers);
+        match self.stream {
+            Stream::Plain(stream) => self.app.open(self.opening, PlainOutlet::new(stream), head),
+            Stream::Tls(stream) => self.app.open(self.opening, TlsOutlet::new(stream), head),
         }
-        self.subscription.poll_next(context).map(|bytes| bytes.map(Ok))
     }
+}
+
+/// The head of the answer, as actix would write it.
+fn head(headers: &HeaderMap) -> Bytes {
+    let mut head = String::from("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n");
+    // Writing to a string cannot fail.
+    let _ = write!(head, "date: {}\r\n", HttpDate::from(SystemTime::now()));
+    for (name, value) in headers {
+        // All of ours are text.
+        if let Ok(value) = value.to_str() {
+            let _ = write!(head, "{name}: {value}\r\n");
+        }
+    }
+    head.push_str("\r\n");
+    Bytes::from(head)
 }

@@ -1,0 +1,103 @@
+//! The tool's end of a crowd.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command as Program, Stdio};
+use std::time::Duration;
+
+use super::{Command, Outcome, Pace, Reply, Spec};
+use crate::server::own_program;
+use crate::{Result, options};
+
+/// A crowd in its process, which ends when this is dropped.
+pub struct Crowd {
+    child: Child,
+    commands: ChildStdin,
+    replies: BufReader<ChildStdout>,
+}
+
+impl Crowd {
+    /// Starts it, and waits until all are subscribed.
+    pub fn gather(spec: &Spec) -> Result<Self> {
+        let mut crowd = Self::begin(spec)?;
+        crowd.gathered()?;
+        Ok(crowd)
+    }
+
+    /// Starts it, and does not wait.
+    pub fn begin(spec: &Spec) -> Result<Self> {
+        let mut child = Program::new(own_program()?)
+            .args([options::ROLE, options::CROWD])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cannot start a crowd: {error}"))?;
+        let (Some(commands), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err("a crowd has no pipes".to_owned());
+        };
+        let mut crowd = Self { child, commands, replies: BufReader::new(replies) };
+        crowd.say(spec)?;
+        Ok(crowd)
+    }
+
+    /// Waits until all are subscribed.
+    pub fn gathered(&mut self) -> Result<()> {
+        match self.reply()? {
+            Reply::Ready => Ok(()),
+            _ => Err("a crowd is out of step".to_owned()),
+        }
+    }
+
+    /// Lets it publish, and waits for what it came to.
+    pub fn run(&mut self, pace: Pace, during: Duration) -> Result<Outcome> {
+        self.ask(Command::Run(pace, during))?;
+        self.outcome()
+    }
+
+    /// Gives a command and does not wait.
+    pub fn ask(&mut self, command: Command) -> Result<()> {
+        self.say(&command)
+    }
+
+    /// Waits for what a command came to.
+    pub fn outcome(&mut self) -> Result<Outcome> {
+        match self.reply()? {
+            Reply::Done(outcome) => Ok(outcome),
+            _ => Err("a crowd is out of step".to_owned()),
+        }
+    }
+
+    /// Lets it look for what should not have arrived, and ends it.
+    pub fn finish(mut self) -> Result<()> {
+        self.say(&Command::Finish)?;
+        match self.reply()? {
+            Reply::Finished => Ok(()),
+            _ => Err("a crowd is out of step".to_owned()),
+        }
+    }
+
+    fn say(&mut self, what: &impl serde::Serialize) -> Result<()> {
+        let mut line = serde_json::to_vec(what).map_err(|error| error.to_string())?;
+        line.push(b'\n');
+        self.commands.write_all(&line).and_then(|()| self.commands.flush()).map_err(|error| format!("crowd: {error}"))
+    }
+
+    fn reply(&mut self) -> Result<Reply> {
+        let mut line = String::new();
+        self.replies.read_line(&mut line).map_err(|error| format!("crowd: {error}"))?;
+        if line.is_empty() {
+            return Err("a crowd ended without a word".to_owned());
+        }
+        match serde_json::from_str(&line).map_err(|error| format!("crowd: {error}"))? {
+            Reply::Failed(why) => Err(why),
+            reply => Ok(reply),
+        }
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        // Where it has ended already there is nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

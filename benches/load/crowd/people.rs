@@ -1,0 +1,277 @@
+//! The clients: one thread that waits for all of their sockets at once.
+
+mod hearing;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use memchr::memmem;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::fd::OwnedFd;
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
+use rustls::ClientConfig;
+
+use super::ledger::Ledger;
+use super::stream::{self, Stream};
+use super::{Outcome, Pace, Spec};
+use crate::statistics::Quantiles;
+use crate::targets::{Publication, Wire};
+use crate::{Result, message};
+
+/// How long is waited for what should not arrive.
+const SURPLUS_WITHIN: Duration = Duration::from_millis(200);
+const BUFFER: usize = 128 * 1024;
+const TIMER: u64 = u64::MAX;
+
+/// Subscribers and publishers.
+pub struct People {
+    spec: Spec,
+    wire: Box<dyn Wire>,
+    tls: Option<Arc<ClientConfig>>,
+    epoll: OwnedFd,
+    timer: OwnedFd,
+    events: Vec<epoll::Event>,
+    subscribers: Vec<Subscriber>,
+    publishers: Vec<Publisher>,
+    /// Publishers whose last publish was acknowledged. They take turns, so that no connection is idle for long enough to be
+    /// closed.
+    idle: VecDeque<usize>,
+    /// What those who are not yet subscribed have received.
+    greetings: HashMap<usize, Vec<u8>>,
+    ledger: Ledger,
+    finder: memmem::Finder<'static>,
+    buffer: Vec<u8>,
+    request: Vec<u8>,
+    begun: Instant,
+    /// When something last arrived that was waited for.
+    progress: Instant,
+    run: Run,
+}
+
+struct Subscriber {
+    stream: Stream,
+    /// The end of the last read, where a mark may have begun.
+    tail: [u8; message::MARK],
+    tail_length: usize,
+}
+
+struct Publisher {
+    stream: Stream,
+    received: Vec<u8>,
+}
+
+/// What is counted during a run.
+#[derive(Default)]
+struct Run {
+    published: u64,
+    acknowledged: u64,
+    deliveries: u64,
+    first_number: u32,
+    /// When each was due, from the first number on, in nanoseconds of the crowd's clock.
+    due: Vec<u64>,
+    latencies: Vec<u64>,
+}
+
+impl People {
+    /// Connects and subscribes all.
+    pub fn gather(spec: Spec) -> Result<Self> {
+        let wire = spec.language.wire()?;
+        let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(|error| error.to_string())?;
+        let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)
+            .map_err(|error| error.to_string())?;
+        epoll::add(&epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN).map_err(|error| error.to_string())?;
+        let first = spec.first_subscriber;
+        let readers = first..first + spec.audience.subscribers.saturating_sub(spec.stalled);
+        let ledger = Ledger::new(&spec.audience, readers, spec.first_number, spec.others_publish);
+        let tls = spec.root.as_deref().map(stream::tls).transpose()?;
+        let mut people = Self {
+            wire,
+            tls,
+            epoll,
+            timer,
+            events: Vec::with_capacity(1024),
+            subscribers: Vec::with_capacity(spec.audience.subscribers),
+            publishers: Vec::new(),
+            idle: VecDeque::new(),
+            greetings: HashMap::new(),
+            ledger,
+            finder: memmem::Finder::new(message::MARKER),
+            buffer: vec![0; message::MARK + BUFFER],
+            request: Vec::new(),
+            begun: Instant::now(),
+            progress: Instant::now(),
+            run: Run::default(),
+            spec,
+        };
+        people.subscribe()?;
+        Ok(people)
+    }
+
+    fn subscribe(&mut self) -> Result<()> {
+        for subscriber in 0..self.spec.audience.subscribers {
+            while self.greetings.len() >= self.spec.at_once {
+                self.turn()?;
+            }
+            let is_stalled = self.is_stalled(subscriber);
+            let mut stream = Stream::connect(self.spec.source, self.spec.address, is_stalled, self.tls.as_ref())?;
+            self.watch(&stream, subscriber)?;
+            self.request.clear();
+            self.wire.subscribe(self.spec.first_subscriber + subscriber, &mut self.request);
+            stream.send(&self.request).map_err(|error| format!("subscriber {subscriber}: {error}"))?;
+            self.subscribers.push(Subscriber { stream, tail: [0; message::MARK], tail_length: 0 });
+            self.greetings.insert(subscriber, Vec::new());
+        }
+        while !self.greetings.is_empty() {
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    /// Connects as many publishers as a run needs: twice those in flight, since an event may have reached everybody before
+    /// its publisher is answered. They leave after the run, lest the server close what is idle.
+    fn employ(&mut self, pace: Pace) -> Result<()> {
+        let wanted = match pace {
+            Pace::InFlight(most) => self.spec.audience.publishers.min(2 * most),
+            Pace::PerSecond(_) => self.spec.audience.publishers,
+        };
+        for publisher in 0..wanted {
+            let mut stream = Stream::connect(self.spec.source, self.spec.address, false, self.tls.as_ref())?;
+            self.watch(&stream, self.subscribers.len() + publisher)?;
+            self.request.clear();
+            self.wire.open(publisher, &mut self.request);
+            if self.request.is_empty() {
+                self.idle.push_back(publisher);
+            } else {
+                stream.send(&self.request).map_err(|error| format!("publisher {publisher}: {error}"))?;
+            }
+            self.publishers.push(Publisher { stream, received: Vec::new() });
+        }
+        while self.idle.len() < wanted {
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    fn watch(&self, stream: &Stream, index: usize) -> Result<()> {
+        epoll::add(&self.epoll, stream.socket(), EventData::new_u64(index as u64), EventFlags::IN)
+            .map_err(|error| error.to_string())
+    }
+
+    fn is_stalled(&self, subscriber: usize) -> bool {
+        subscriber >= self.spec.audience.subscribers - self.spec.stalled
+    }
+
+    /// See [`super::Command::Run`].
+    pub fn run(&mut self, pace: Pace, during: Duration) -> Result<Outcome> {
+        self.employ(pace)?;
+        self.run = Run { first_number: self.ledger.next_number(), ..Run::default() };
+        self.progress = Instant::now();
+        let completed_before = self.ledger.completed;
+        let begun = self.now();
+        let until = begun + nanos(during);
+        loop {
+            let completed = if self.spec.audience.subscribers > self.spec.stalled {
+                self.ledger.completed - completed_before
+            } else {
+                self.run.acknowledged
+            };
+            let over = match pace {
+                Pace::InFlight(most) => {
+                    let over = self.now() >= until;
+                    while !over && self.run.published - completed < most as u64 && self.publish(None)? {}
+                    over
+                }
+                Pace::PerSecond(rate) => self.publish_due(begun, until, rate)?,
+            };
+            if over && completed == self.run.published && self.run.acknowledged == self.run.published {
+                break;
+            }
+            self.turn()?;
+        }
+        let outcome = self.outcome(begun);
+        self.publishers.clear();
+        self.idle.clear();
+        Ok(outcome)
+    }
+
+    /// Publishes what is due by now, sets the timer for what is next: whether there is no next.
+    fn publish_due(&mut self, begun: u64, until: u64, rate: u32) -> Result<bool> {
+        loop {
+            let due = begun + self.run.published * 1_000_000_000 / u64::from(rate);
+            if due >= until {
+                return Ok(true);
+            }
+            let now = self.now();
+            if due > now {
+                let wait = Timespec { tv_sec: 0, tv_nsec: i64::try_from(due - now).unwrap_or(i64::MAX) };
+                let once = Itimerspec { it_interval: Timespec::default(), it_value: wait };
+                rustix::time::timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)
+                    .map_err(|error| error.to_string())?;
+                return Ok(false);
+            }
+            // Where nobody is free to, it goes out late, and the latency shows it.
+            if !self.publish(Some(due))? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Publishes the next one, which was due at a moment or now: whether somebody was free to.
+    fn publish(&mut self, due: Option<u64>) -> Result<bool> {
+        let Some(publisher) = self.idle.pop_front() else { return Ok(false) };
+        let number = self.ledger.next_number();
+        let room = number as usize % self.spec.audience.rooms;
+        self.request.clear();
+        self.wire.publish(Publication { publisher, room, number }, &mut self.request);
+        self.ledger.published(room);
+        self.run.published += 1;
+        // Where each follows on the one before, there is no moment that the server could be late by.
+        self.run.due.extend(due);
+        let sent = self.publishers[publisher].stream.send(&self.request);
+        sent.map(|()| true).map_err(|error| format!("publisher {publisher}: {error}"))
+    }
+
+    /// See [`super::Command::Through`].
+    pub fn wait_through(&mut self, number: u32) -> Result<Outcome> {
+        self.run = Run::default();
+        self.progress = Instant::now();
+        let begun = self.now();
+        while !self.ledger.all_heard(number + 1 - self.spec.first_number) {
+            self.turn()?;
+        }
+        Ok(self.outcome(begun))
+    }
+
+    /// See [`super::Command::Finish`].
+    pub fn finish(&mut self) -> Result<()> {
+        let heard = self.run.deliveries;
+        let until = Instant::now() + SURPLUS_WITHIN;
+        while Instant::now() < until {
+            self.turn_within(Duration::from_millis(20))?;
+        }
+        // Of what was published by others, more may have come.
+        if self.run.deliveries == heard || self.spec.others_publish {
+            Ok(())
+        } else {
+            Err(format!("{} events arrived that nobody published", self.run.deliveries - heard))
+        }
+    }
+
+    fn outcome(&mut self, begun: u64) -> Outcome {
+        Outcome {
+            published: self.run.published,
+            deliveries: self.run.deliveries,
+            elapsed: Duration::from_nanos(self.now() - begun),
+            latency: Quantiles::of(&mut self.run.latencies),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        nanos(self.begun.elapsed())
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,157 @@
+//! What the clients do with what arrives.
+
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll;
+use rustix::time::Timespec;
+
+use super::{People, TIMER, nanos};
+use crate::http::Http;
+use crate::targets::Greeting;
+use crate::{Result, message};
+
+impl People {
+    /// Waits until something happens, and deals with all that has.
+    pub(super) fn turn(&mut self) -> Result<()> {
+        let at_most = if self.spec.spins && !self.publishers.is_empty() { Duration::ZERO } else { self.spec.patience };
+        let before = (self.run.deliveries, self.run.acknowledged, self.greetings.len());
+        self.turn_within(at_most)?;
+        if before != (self.run.deliveries, self.run.acknowledged, self.greetings.len()) {
+            self.progress = Instant::now();
+        } else if self.progress.elapsed() > self.spec.patience {
+            return Err(format!("nothing arrived for {:?}: {}", self.spec.patience, self.ledger.missing()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn turn_within(&mut self, at_most: Duration) -> Result<()> {
+        let mut events = std::mem::take(&mut self.events);
+        events.clear();
+        let timeout = Timespec::try_from(at_most).map_err(|error| error.to_string())?;
+        epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout))
+            .map_err(|error| error.to_string())?;
+        for event in &events {
+            let data = event.data.u64();
+            match usize::try_from(data) {
+                _ if data == TIMER => {
+                    // Only so that it is no longer ready.
+                    let _ = rustix::io::read(&self.timer, &mut [0; 8]);
+                }
+                Ok(index) if index < self.subscribers.len() => {
+                    self.hear(index).map_err(|why| format!("subscriber {index}: {why}"))?;
+                }
+                Ok(index) => {
+                    let publisher = index - self.subscribers.len();
+                    self.acknowledge(publisher).map_err(|why| format!("publisher {publisher}: {why}"))?;
+                }
+                Err(_) => {}
+            }
+        }
+        self.events = events;
+        Ok(())
+    }
+
+    /// Reads what a subscriber got.
+    fn hear(&mut self, index: usize) -> Result<()> {
+        loop {
+            let subscriber = &mut self.subscribers[index];
+            // What was left of the last read comes right before what is read now.
+            let begin = message::MARK - subscriber.tail_length;
+            let length = match subscriber.stream.receive(&mut self.buffer[message::MARK..]) {
+                Ok(0) => return Err("the server ended the stream".to_owned()),
+                Ok(length) => length,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error.to_string()),
+            };
+            let end = message::MARK + length;
+            if !self.greetings.is_empty() && self.greetings.contains_key(&index) {
+                self.greet(index, end)?;
+            } else {
+                self.buffer[begin..message::MARK].copy_from_slice(&subscriber.tail[..subscriber.tail_length]);
+                self.scan(index, begin, end)?;
+            }
+            if !self.subscribers[index].stream.must_be_emptied() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Looks for marks in a part of the buffer, and keeps its end where one may have begun.
+    fn scan(&mut self, index: usize, begin: usize, end: usize) -> Result<()> {
+        let mut at = begin;
+        while let Some(found) = self.finder.find(&self.buffer[at..end]) {
+            let digits = at + found + message::MARKER.len();
+            if digits + message::DIGITS > end {
+                at += found;
+                break;
+            }
+            at = digits + message::DIGITS;
+            let number = message::number(&self.buffer[digits..at]).ok_or("a mark without a number")?;
+            if self.ledger.received(index, number)? {
+                self.run.deliveries += 1;
+                let nth = number.wrapping_sub(self.run.first_number) as usize;
+                if let Some(due) = self.run.due.get(nth) {
+                    self.run.latencies.push(nanos(self.begun.elapsed()).saturating_sub(*due));
+                }
+            }
+        }
+        // Shorter than a mark, so that none is seen twice.
+        let rest = &self.buffer[at.max(end.saturating_sub(message::MARK - 1)).min(end)..end];
+        let subscriber = &mut self.subscribers[index];
+        subscriber.tail[..rest.len()].copy_from_slice(rest);
+        subscriber.tail_length = rest.len();
+        Ok(())
+    }
+
+    /// Takes what was read as part of the greeting.
+    fn greet(&mut self, index: usize, end: usize) -> Result<()> {
+        let received = self.greetings.entry(index).or_default();
+        received.extend_from_slice(&self.buffer[message::MARK..end]);
+        let ready = match self.wire.greeted(self.spec.first_subscriber + index, received)? {
+            Greeting::Incomplete => return Ok(()),
+            Greeting::Reply(words) => {
+                received.clear();
+                return self.subscribers[index].stream.send(&words).map_err(|error| error.to_string());
+            }
+            Greeting::Aside(request) => {
+                Http::connect(self.spec.address)?.ask(&request)?;
+                received.len()
+            }
+            Greeting::Ready(length) => length,
+        };
+        let rest = self.greetings.remove(&index).unwrap_or_default().split_off(ready);
+        if self.is_stalled(index) {
+            return epoll::delete(&self.epoll, self.subscribers[index].stream.socket())
+                .map_err(|error| error.to_string());
+        }
+        let end = message::MARK + rest.len();
+        if self.buffer.len() < end {
+            self.buffer.resize(end, 0);
+        }
+        self.buffer[message::MARK..end].copy_from_slice(&rest);
+        self.scan(index, message::MARK, end)
+    }
+
+    /// Reads what a publisher was answered.
+    fn acknowledge(&mut self, publisher: usize) -> Result<()> {
+        loop {
+            let one = &mut self.publishers[publisher];
+            let length = match one.stream.receive(&mut self.buffer) {
+                Ok(0) => return Err("the server closed the connection".to_owned()),
+                Ok(length) => length,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error.to_string()),
+            };
+            one.received.extend_from_slice(&self.buffer[..length]);
+            if let Some(length) = self.wire.acknowledged(&one.received)? {
+                one.received.drain(..length);
+                self.run.acknowledged += 1;
+                self.idle.push_back(publisher);
+            }
+            if !one.stream.must_be_emptied() {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The load tool: measures Broker beside the limits of the machine that it runs on, and prints one table.
+//!
+//! `cargo bench --bench load` runs every scenario, `cargo bench --bench load -- fanout inserts` these two. A figure that
+//! depends on the machine is worth little by itself, so each is taken in alternating rounds with its reference in the
+//! same run, and what is judged is the ratio of the two medians.
+//!
+//! The clients check while they measure that every event reached every subscriber exactly once and in the same order: a
+//! fast server that loses an event fails here.
+
+mod actix_parse;
+mod crowd;
+mod disk;
+mod http;
+mod lab;
+mod message;
+mod options;
+mod process;
+mod raw;
+mod scenarios;
+mod seed;
+mod server;
+mod statistics;
+mod table;
+mod targets;
+
+use std::process::ExitCode;
+
+use lab::Lab;
+use options::{Options, Role};
+
+/// What can go wrong: a sentence for the one who reads the output.
+pub type Result<T> = std::result::Result<T, String>;
+
+fn main() -> ExitCode {
+    let ended = match Options::read() {
+        Ok((Role::Tool, options)) => measure(options),
+        Ok((Role::Crowd, _)) => crowd::serve().map(|()| true),
+        Ok((Role::Raw(port, fault), _)) => raw::serve(port, fault).map(|()| true),
+        Ok((Role::ActixParse(port), _)) => actix_parse::serve(port).map(|()| true),
+        Err(why) => Err(why),
+    };
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs what was asked for: whether every scenario ran to its end. A goal that is missed is a line in the table and no
+/// failure, since it may be the machine's; a lost event is one.
+fn measure(options: Options) -> Result<bool> {
+    let wanted = scenarios::chosen(&options.scenarios)?;
+    let descriptors = process::raise_descriptor_limit();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    eprintln!("{cores} cores, {descriptors} descriptors a process");
+    if options.peers && targets::peers().is_empty() {
+        eprintln!("no peers are known to this build");
+    }
+    let mut lab = Lab::new(options)?;
+    let mut all_ran = true;
+    for (name, scenario) in wanted {
+        eprintln!("== {name}");
+        if let Err(why) = scenario(&mut lab) {
+            eprintln!("== {name} FAILED: {why}");
+            lab.table.failed(name, &why);
+            all_ran = false;
+        }
+    }
+    print!("{}", lab.table);
+    Ok(all_ran)
+}

@@ -1,0 +1,90 @@
+//! As many live subscriptions as this machine lets one process open, then three servers side by side, and each
+//! subscriber gets every event.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use crate::Result;
+use crate::crowd::{Audience, Command, Crowd, Pace, Spec};
+use crate::lab::Lab;
+use crate::process;
+use crate::statistics::{bytes, number};
+use crate::table::Row;
+use crate::targets::{Running, Target, broker::Broker};
+
+/// What is wanted in one process where the system allows it.
+const MOST: usize = 50_000;
+/// Descriptors that a server needs beside its connections.
+const SPARE: u64 = 1_000;
+const SERVERS: usize = 3;
+/// How many clients share an address of this machine: it has some 28,000 ports to one server.
+const PER_CROWD: usize = 10_000;
+const EVENTS_PER_SECOND: u32 = 5;
+const DURING: Duration = Duration::from_secs(2);
+
+/// See the head of this file.
+pub fn run(lab: &mut Lab) -> Result<()> {
+    let limit = process::raise_descriptor_limit();
+    let one = MOST.min(usize::try_from(limit.saturating_sub(SPARE)).unwrap_or(MOST));
+    hold(lab, 1, one)?;
+    if one < MOST {
+        hold(lab, SERVERS, (MOST / SERVERS + 1).min(one))?;
+    }
+    Ok(())
+}
+
+/// Holds so many connections in each of so many servers at once.
+fn hold(lab: &mut Lab, servers: usize, each: usize) -> Result<()> {
+    let audience = Audience::of_one_room(each, 1);
+    let begun = Instant::now();
+    let running: Vec<_> = (0..servers).map(|_| Broker.start(lab, &audience, None)).collect::<Result<_>>()?;
+    let before = resident(&running)?;
+    let mut crowds = Vec::new();
+    for (server, running) in (0_u8..).zip(&running) {
+        for (part, first) in (0_u8..).zip((0..each).step_by(PER_CROWD)) {
+            let subscribers = PER_CROWD.min(each - first);
+            // One of them publishes.
+            let part_audience = Audience::of_one_room(subscribers, usize::from(part == 0));
+            crowds.push(Crowd::gather(&Spec {
+                source: Ipv4Addr::new(127, 0, server, 1 + part),
+                first_subscriber: first,
+                others_publish: part > 0,
+                ..Spec::new(&running.language, running.server.address, &part_audience)
+            })?);
+        }
+    }
+    let gathered = begun.elapsed();
+    let parts = crowds.len() / servers;
+    let after = resident(&running)?;
+    let during = lab.time(DURING);
+    let mut published = Vec::new();
+    for publisher in crowds.iter_mut().step_by(parts) {
+        published.push(publisher.run(Pace::PerSecond(EVENTS_PER_SECOND), during)?.published);
+    }
+    for (index, crowd) in crowds.iter_mut().enumerate().filter(|(index, _)| index % parts != 0) {
+        let last = u32::try_from(published[index / parts]).unwrap_or(u32::MAX).saturating_sub(1);
+        crowd.ask(Command::Through(last))?;
+        crowd.outcome()?;
+    }
+    for crowd in crowds {
+        crowd.finish()?;
+    }
+    let events = published.iter().max().copied().unwrap_or_default();
+    let (each, all) = (each as u64, (servers * each) as u64);
+    lab.table.add(
+        Row::new(
+            format!("live subscriptions in {servers} process(es), {events} events to each"),
+            format!(
+                "{all}; {} resident for each; all there after {:.1} s",
+                bytes((after - before) / number(all)),
+                gathered.as_secs_f64()
+            ),
+        )
+        .goal(format!("{all} ({each} in a process), none lost"), true),
+    );
+    Ok(())
+}
+
+fn resident(running: &[Running]) -> Result<f64> {
+    running.iter().map(|running| running.server.process().resident().map(number)).sum()
+}

@@ -1,0 +1,114 @@
+//! What an idle, signed-in connection keeps resident in the server, plain and over TLS.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+
+use crate::Result;
+use crate::crowd::{Audience, Crowd, Pace, Spec};
+use crate::lab::Lab;
+use crate::process::Process;
+use crate::server::{Server, free_port};
+use crate::statistics::{bytes, number};
+use crate::table::Row;
+use crate::targets::{Language, broker};
+
+const CONNECTIONS: usize = 10_000;
+/// Clients that come and go before, so that what a server takes once is not counted.
+const WARM_UP: usize = 64;
+const PLAIN_GOAL: f64 = 1.5 * 1024.0;
+const TLS_GOAL: f64 = 12.0 * 1024.0;
+/// How often, and how long between, until the memory no longer changes.
+const SETTLING: (usize, Duration) = (20, Duration::from_millis(500));
+
+/// See the head of this file.
+pub fn run(lab: &mut Lab) -> Result<()> {
+    let plain = measure(lab, None)?;
+    add(lab, "plain", plain, PLAIN_GOAL);
+    let authority = Authority::new(lab.directory()?.keep().as_path())?;
+    let tls = measure(lab, Some(&authority))?;
+    add(lab, "TLS 1.3, HTTP/1.1", tls, TLS_GOAL);
+    Ok(())
+}
+
+fn add(lab: &mut Lab, how: &str, each: f64, goal: f64) {
+    lab.table.add(
+        Row::new(format!("resident per idle connection of {CONNECTIONS}, {how}"), bytes(each))
+            .goal(format!("<= {}", bytes(goal)), each <= goal),
+    );
+}
+
+fn measure(lab: &Lab, authority: Option<&Authority>) -> Result<f64> {
+    let audience = Audience::of_one_room(CONNECTIONS, 0);
+    let database = lab.directory()?;
+    let people = broker::people(database.path(), &audience)?;
+    let server = match authority {
+        None => broker::start(lab, database.path(), None, &[])?,
+        Some(authority) => {
+            let port = free_port()?;
+            let mut flags = authority.flags.clone();
+            flags.push(format!("--https_port={port}"));
+            let arguments = broker::arguments(database.path(), 0, &flags);
+            Server::start(lab.broker.as_os_str(), &arguments, port, None, Duration::from_secs(10))?
+        }
+    };
+    let language = Language::new(broker::WIRE, &people)?;
+    let spec = |subscribers| Spec {
+        root: authority.map(|authority| authority.root.clone()),
+        ..Spec::new(&language, server.address, &Audience::of_one_room(subscribers, 1))
+    };
+    drop(Crowd::gather(&spec(WARM_UP))?);
+    let before = settled(server.process())?;
+    let mut crowd = Crowd::gather(&spec(CONNECTIONS))?;
+    let after = settled(server.process())?;
+    // They are really there.
+    crowd.run(Pace::PerSecond(10), Duration::from_millis(300))?;
+    crowd.finish()?;
+    Ok((number(after) - number(before)) / number(CONNECTIONS as u64))
+}
+
+/// How much is resident once that no longer changes.
+fn settled(process: Process) -> Result<u64> {
+    let mut resident = process.resident()?;
+    for _ in 0..SETTLING.0 {
+        std::thread::sleep(SETTLING.1);
+        let before = std::mem::replace(&mut resident, process.resident()?);
+        if before == resident {
+            break;
+        }
+    }
+    Ok(resident)
+}
+
+/// A certificate of the tool's own, and the root that clients are to trust.
+struct Authority {
+    root: String,
+    flags: Vec<String>,
+}
+
+impl Authority {
+    fn new(directory: &Path) -> Result<Self> {
+        Self::issue(directory).map_err(|error| format!("a certificate: {error}"))
+    }
+
+    fn issue(directory: &Path) -> std::result::Result<Self, Box<dyn std::error::Error>> {
+        let root_key = KeyPair::generate()?;
+        let mut params = CertificateParams::new([])?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let root = params.self_signed(&root_key)?;
+        let key = KeyPair::generate()?;
+        let leaf = CertificateParams::new(["localhost".to_owned()])?.signed_by(&key, &root, &root_key)?;
+        let (chain_path, key_path) = (directory.join("chain.pem"), directory.join("key.pem"));
+        fs::write(&chain_path, leaf.pem())?;
+        fs::write(&key_path, key.serialize_pem())?;
+        let flags = vec![
+            "--secure".to_owned(),
+            "--auto_cert=false".to_owned(),
+            format!("--cert_path={}", chain_path.display()),
+            format!("--key_path={}", key_path.display()),
+        ];
+        Ok(Self { root: root.pem(), flags })
+    }
+}

@@ -1,0 +1,57 @@
+//! Many small groups: 5,000 durable inserts a second, each for 10 of 15,000, at a rate that does not wait for the server.
+
+use std::time::Duration;
+
+use super::fanout::watched;
+use crate::Result;
+use crate::crowd::{Audience, Crowd, Pace, Rooms, Spec};
+use crate::lab::Lab;
+use crate::statistics::{nanos, number};
+use crate::table::Row;
+use crate::targets::{Target, broker::Broker};
+
+const SUBSCRIBERS: usize = 15_000;
+const ROOMS: usize = 1_500;
+const PUBLISHERS: usize = 64;
+const INSERTS_PER_SECOND: u32 = 5_000;
+const DURING: Duration = Duration::from_secs(10);
+const P50_GOAL: u64 = 1_000_000;
+const P99_GOAL: u64 = 10_000_000;
+const CORES_GOAL: f64 = 0.5;
+
+/// See the head of this file.
+pub fn run(lab: &mut Lab) -> Result<()> {
+    for (by, what) in
+        [(Rooms::Tenants, "each in a tenant of 10"), (Rooms::Names, "one tenant, each asking for one name")]
+    {
+        let audience = Audience { subscribers: SUBSCRIBERS, rooms: ROOMS, by, publishers: PUBLISHERS };
+        let running = Broker.start(lab, &audience, None)?;
+        let mut crowd = Crowd::gather(&Spec::new(&running.language, running.server.address, &audience))?;
+        // Tokens are verified once, and caches are filled.
+        crowd.run(Pace::PerSecond(INSERTS_PER_SECOND), Duration::from_millis(500))?;
+        let during = lab.time(DURING);
+        let (outcome, cpu) =
+            watched(running.server.process(), || crowd.run(Pace::PerSecond(INSERTS_PER_SECOND), during))?;
+        crowd.finish()?;
+        let cores = number(cpu) / 1e9 / outcome.elapsed.as_secs_f64();
+        let latency = outcome.latency;
+        let what = format!("{INSERTS_PER_SECOND} inserts/s to 10 of {SUBSCRIBERS}, {what}");
+        lab.table.add(
+            Row::new(
+                format!("{what}: to the subscriber, p50 / p99 / max of {}", latency.count),
+                format!(
+                    "{} / {} / {}",
+                    nanos(number(latency.p50)),
+                    nanos(number(latency.p99)),
+                    nanos(number(latency.max))
+                ),
+            )
+            .goal("< 1 ms / < 10 ms, none lost", latency.p50 < P50_GOAL && latency.p99 < P99_GOAL),
+        );
+        lab.table.add(
+            Row::new(format!("{what}: cores"), format!("{cores:.2}"))
+                .goal(format!("< {CORES_GOAL}"), cores < CORES_GOAL),
+        );
+    }
+    Ok(())
+}

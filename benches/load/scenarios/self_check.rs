@@ -1,0 +1,40 @@
+//! Whether the tool itself would notice: servers that lose, repeat or swap one event for one subscriber.
+
+use std::time::Duration;
+
+use crate::crowd::{Audience, Crowd, Pace, Spec};
+use crate::lab::Lab;
+use crate::raw::Fault;
+use crate::table::Row;
+use crate::targets::Language;
+use crate::targets::raw::{self, RawWire, WIRE};
+use crate::{Result, options};
+
+const SUBSCRIBERS: usize = 50;
+/// At a rate, so that whoever misses an event gets the next one and is found out by it.
+const EVENTS_PER_SECOND: u32 = 1_000;
+const PUBLISHERS: usize = 8;
+const PATIENCE: Duration = Duration::from_secs(2);
+const DURING: Duration = Duration::from_millis(500);
+
+/// See the head of this file.
+pub fn run(lab: &mut Lab) -> Result<()> {
+    let audience = Audience::of_one_room(SUBSCRIBERS, PUBLISHERS);
+    let roles = Fault::ALL.map(|(name, _)| format!("{}{name}", options::RAW_WITH));
+    for (role, is_sound) in std::iter::once((options::RAW.to_owned(), true)).chain(roles.map(|role| (role, false))) {
+        let server = raw::start(&role, None)?;
+        let mut crowd = Crowd::gather(&Spec {
+            patience: PATIENCE,
+            ..Spec::new(&Language::new(WIRE, &RawWire)?, server.address, &audience)
+        })?;
+        let ended = crowd.run(Pace::PerSecond(EVENTS_PER_SECOND), DURING).and_then(|_| crowd.finish());
+        match (is_sound, ended) {
+            (true, Err(why)) => return Err(format!("a sound server was found at fault: {why}")),
+            (false, Ok(())) => return Err(format!("nobody noticed a server {role}")),
+            (false, Err(why)) => eprintln!("a server {role} was found out: {why}"),
+            (true, Ok(())) => {}
+        }
+    }
+    lab.table.add(Row::new("a lost, a repeated, a swapped event", "each was noticed").goal("noticed", true));
+    Ok(())
+}

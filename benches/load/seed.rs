@@ -1,0 +1,143 @@
+//! Databases made without the server: ten thousand passwords would take minutes to hash, and nobody signs in with them.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use broker::domain::{
+    EventName, Generation, PasswordHash, Payload, Position, Secret, TenantName, Timestamp, User, Username,
+};
+use broker::error::Error;
+use broker::identity::Tokens;
+use broker::store::{Committer, Store, Transaction};
+use uuid::Uuid;
+
+use crate::Result;
+
+/// The secret that the servers under test sign with.
+pub const JWT_SECRET: &str = "the secret of a measured server";
+/// The admin token of the servers under test.
+pub const ADMIN_TOKEN: &str = "the admin of a measured server";
+
+/// How long a token is good for: longer than any run.
+const TOKEN_LIFE: Duration = Duration::from_secs(86_400);
+/// How many changes go into a commit, where they do not fill it before.
+const MAX_BATCH: usize = 4096;
+
+/// A database that is being made.
+pub struct Seed {
+    store: Store,
+    committer: Committer,
+    tokens: Tokens,
+    waiting: Vec<Change>,
+}
+
+enum Change {
+    User(Box<User>),
+    Event { tenant: TenantName, username: Username, name: EventName, data: Payload },
+}
+
+impl Seed {
+    /// Opens or makes the database in a directory.
+    pub fn open(directory: &Path) -> Result<Self> {
+        let (store, committer) = Store::open(directory).map_err(|error| error.to_string())?;
+        Ok(Self { store, committer, tokens: Tokens::new(&Secret::new(JWT_SECRET)), waiting: Vec::new() })
+    }
+
+    /// Adds a user, who cannot sign in by password: their token.
+    pub fn user(&mut self, name: &str, tenant: &str) -> Result<String> {
+        let user = user(name, tenant)?;
+        let token = self.token_of(&user)?;
+        self.add(Change::User(Box::new(user)))?;
+        Ok(token)
+    }
+
+    fn token_of(&self, user: &User) -> Result<String> {
+        self.tokens.issue(user, now(), now() + TOKEN_LIFE).map_err(told)
+    }
+
+    /// Adds an event with data that is valid JSON.
+    pub fn event(&mut self, tenant: &str, username: &str, name: &str, data: &str) -> Result<()> {
+        let event = Change::Event {
+            tenant: TenantName::parse(tenant).map_err(told)?,
+            username: Username::parse(username).map_err(told)?,
+            name: EventName::parse(name).map_err(told)?,
+            data: Payload::from_valid_json(data).map_err(|why| format!("{why:?}"))?,
+        };
+        self.add(event)
+    }
+
+    /// The id of the event that was the nth of all.
+    pub fn id(&self, nth: u64) -> String {
+        self.store.event_id(Position::new(nth)).to_string()
+    }
+
+    /// Writes what is still waiting and closes the database.
+    pub fn close(mut self) -> Result<()> {
+        self.commit()
+    }
+
+    fn add(&mut self, change: Change) -> Result<()> {
+        self.waiting.push(change);
+        if self.waiting.len() >= MAX_BATCH { self.commit() } else { Ok(()) }
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        let mut waiting = self.waiting.drain(..).peekable();
+        while waiting.peek().is_some() {
+            let mut transaction = self.committer.begin(now()).map_err(told)?;
+            while !transaction.is_full()
+                && let Some(change) = waiting.next()
+            {
+                change.write(&mut transaction).map_err(told)?;
+            }
+            transaction.commit().map_err(told)?.reveal();
+        }
+        Ok(())
+    }
+}
+
+impl Change {
+    fn write(self, transaction: &mut Transaction<'_>) -> std::result::Result<(), Error> {
+        match self {
+            Self::User(user) => transaction.put_user(&user),
+            Self::Event { tenant, username, name, data } => {
+                transaction.insert_event(tenant, username, name, data).map(|_| ())
+            }
+        }
+    }
+}
+
+/// The token of a user that an earlier seed made: all of a seeded user follows from the name.
+pub fn token(name: &str, tenant: &str) -> Result<String> {
+    let tokens = Tokens::new(&Secret::new(JWT_SECRET));
+    tokens.issue(&user(name, tenant)?, now(), now() + TOKEN_LIFE).map_err(told)
+}
+
+fn user(name: &str, tenant: &str) -> Result<User> {
+    Ok(User {
+        id: Uuid::new_v4(),
+        username: Username::parse(name).map_err(told)?,
+        tenant: TenantName::parse(tenant).map_err(told)?,
+        tenant_since: Position::START,
+        // As long as a real one, and the hash of nothing.
+        password_hash: PasswordHash::new(format!("$argon2id$v=19$m=19456,t=2,p=1${:A<22}${:A<43}", "", "")),
+        generation: Generation(1),
+        email: None,
+        scopes: None,
+        data: None,
+        two_factor: None,
+        revoked: false,
+        totp_secret: Secret::new([7; 20]),
+        totp_spent_step: None,
+        reset: None,
+    })
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_secs(since.as_secs())
+}
+
+fn told(error: Error) -> String {
+    error.to_string()
+}

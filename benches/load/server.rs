@@ -1,0 +1,92 @@
+//! A server under test: started, waited for, watched, stopped.
+
+use std::ffi::OsStr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::Result;
+use crate::process::Process;
+
+/// A process that listens. It is killed when this is dropped.
+pub struct Server {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Server {
+    /// Starts a program that is to listen on a port of this machine, on one core alone where one is given, and waits until
+    /// it accepts connections.
+    pub fn start(
+        program: &OsStr,
+        arguments: &[String],
+        port: u16,
+        core: Option<usize>,
+        within: Duration,
+    ) -> Result<Self> {
+        let mut server = Self::spawn(program, arguments, port, core)?;
+        let started = Instant::now();
+        while TcpStream::connect(server.address).is_err() {
+            if let Some(status) = server.child.try_wait().map_err(|error| error.to_string())? {
+                return Err(format!("{} ended at once: {status}", program.display()));
+            }
+            if started.elapsed() > within {
+                return Err(format!("{} did not listen within {within:?}", program.display()));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(server)
+    }
+
+    /// Starts a program and does not wait.
+    pub fn spawn(program: &OsStr, arguments: &[String], port: u16, core: Option<usize>) -> Result<Self> {
+        let mut command = match core {
+            // `taskset` becomes the program, so that the process is the same.
+            Some(core) => {
+                let mut command = Command::new("taskset");
+                command.args(["-c", &core.to_string()]).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        // Only what it says of itself when something is wrong is of interest.
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.spawn().map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+        Ok(Self { child, address: (Ipv4Addr::LOCALHOST, port).into() })
+    }
+
+    /// The process, to be watched.
+    pub fn process(&self) -> Process {
+        Process(self.child.id())
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn stop(mut self) -> Result<()> {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            kill_process(pid, Signal::TERM).map_err(|error| error.to_string())?;
+        }
+        self.child.wait().map(|_| ()).map_err(|error| error.to_string())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Where it has ended already there is nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that nobody listens on.
+pub fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string())?;
+    Ok(listener.local_addr().map_err(|error| error.to_string())?.port())
+}
+
+/// This program itself, for a role of its own.
+pub fn own_program() -> Result<std::path::PathBuf> {
+    std::env::current_exe().map_err(|error| error.to_string())
+}

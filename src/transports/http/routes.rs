@@ -1,0 +1,62 @@
+//! Every route there is.
+
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::{App as ActixApp, HttpRequest, HttpResponse, Resource, Route, http::header, web};
+
+use super::{around, events, reply, session, sse, users};
+use crate::app::App;
+use crate::error::Error;
+
+/// The application of one worker: every route there is.
+pub fn application(
+    app: App,
+) -> ActixApp<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl actix_web::body::MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    ActixApp::new()
+        .app_data(app)
+        .wrap(actix_web::middleware::from_fn(around::around))
+        .service(get("/", web::get().to(alive), web::head().to(alive)))
+        .service(get("/sse", web::get().to(sse::stream), web::head().to(sse::stream)))
+        .service(get("/verify", web::get().to(session::verify), web::head().to(session::verify)))
+        .service(post("/insert", web::post().to(events::insert)))
+        .service(post("/login", web::post().to(session::login)))
+        .service(post("/password_reset", web::post().to(session::password_reset)))
+        .service(post("/create_user", web::post().to(users::create_user)))
+        .service(post("/update_user", web::post().to(users::update_user)))
+        .service(post("/revoke_user", web::post().to(users::revoke_user)))
+        .service(post("/unrevoke_user", web::post().to(users::unrevoke_user)))
+        .service(post("/list_users", web::post().to(users::list_users)))
+        .service(post("/get_user", web::post().to(users::get_user)))
+        .service(post("/create_qr", web::post().to(users::create_qr)))
+        .service(post("/create_totp", web::post().to(users::create_totp)))
+        .default_service(web::to(|| async { reply::refusal(&Error::NotFound) }))
+}
+
+fn get(path: &str, get: Route, head: Route) -> Resource {
+    web::resource(path)
+        .route(get)
+        .route(head)
+        .default_service(web::to(|_: HttpRequest| wrong_method("GET, HEAD, OPTIONS")))
+}
+
+fn post(path: &str, post: Route) -> Resource {
+    web::resource(path).route(post).default_service(web::to(|_: HttpRequest| wrong_method("POST, OPTIONS")))
+}
+
+async fn wrong_method(allowed: &'static str) -> HttpResponse {
+    let mut response = reply::refusal(&Error::MethodNotAllowed);
+    response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
+    response
+}
+
+/// `GET /`: the server is there.
+async fn alive() -> HttpResponse {
+    reply::empty()
+}

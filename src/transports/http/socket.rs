@@ -1,0 +1,232 @@
+//! Connections that leave actix: a stream of HTTP/1.1 is taken out after the request's head, so that it costs a socket and
+//! a position instead of the buffers of a whole HTTP connection, and is written to directly.
+
+use std::cell::{Cell, RefCell};
+use std::io::{ErrorKind, IoSlice, Result};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use actix_tls::accept::rustls_0_23::TlsStream;
+use actix_web::rt::net::TcpStream;
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::events::{Framing, Outlet, Written};
+
+/// How much a client may send on a stream, where nothing is expected of it.
+const MAX_UNASKED_BYTES: usize = 64 << 10;
+/// How much unsent data the system may hold for a stream whose client does not read: the rest of the stream is only a
+/// position.
+const MAX_UNSENT_BYTES: u32 = 128 << 10;
+
+/// What ends a body of chunks (RFC 9112, section 7.1).
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// A connection as actix has it, until it is taken away. What is left then is at its end to whoever reads, and swallows
+/// what is written.
+#[derive(Clone)]
+pub struct Socket(Rc<RefCell<Option<Stream>>>);
+
+/// The connection itself.
+pub enum Stream {
+    /// Without TLS.
+    Plain(TcpStream),
+    /// With TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Socket {
+    /// A connection that was accepted.
+    pub fn new(stream: Stream) -> Self {
+        Self(Rc::new(RefCell::new(Some(stream))))
+    }
+
+    /// Takes the connection away from actix, where it has not gone yet.
+    pub fn take(&self) -> Option<Stream> {
+        self.0.borrow_mut().take()
+    }
+
+    fn poll<T>(
+        &self,
+        taken: T,
+        poll: impl FnOnce(Pin<&mut (dyn Duplex + Unpin)>) -> Poll<Result<T>>,
+    ) -> Poll<Result<T>> {
+        match &mut *self.0.borrow_mut() {
+            Some(Stream::Plain(stream)) => poll(Pin::new(stream)),
+            Some(Stream::Tls(stream)) => poll(Pin::new(&mut **stream)),
+            None => Poll::Ready(Ok(taken)),
+        }
+    }
+}
+
+trait Duplex: AsyncRead + AsyncWrite {}
+impl<T: AsyncRead + AsyncWrite> Duplex for T {}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        self.poll((), |stream| stream.poll_read(context, buffer))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        self.poll(bytes.len(), |stream| stream.poll_write(context, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        let length = parts.iter().map(|part| part.len()).sum();
+        self.poll(length, |stream| stream.poll_write_vectored(context, parts))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        self.poll((), |stream| stream.poll_flush(context))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        self.poll((), |stream| stream.poll_shutdown(context))
+    }
+}
+
+/// Bounds what the system holds for a stream.
+fn bound(socket: &TcpStream) {
+    // Where it is not supported more is held.
+    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(MAX_UNSENT_BYTES);
+}
+
+/// Counts what a client sends on its stream, where nothing is expected of it.
+#[derive(Default)]
+struct Unasked(Cell<usize>);
+
+impl Unasked {
+    /// Whether the client has gone, or sends without end.
+    fn is_gone_by(&self, read: Result<usize>) -> bool {
+        match read {
+            Ok(0) => true,
+            Ok(bytes) => {
+                self.0.set(self.0.get() + bytes);
+                self.0.get() > MAX_UNASKED_BYTES
+            }
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        }
+    }
+}
+
+/// A connection without TLS that has left actix, written to in chunks of HTTP/1.1.
+pub struct PlainOutlet {
+    stream: TcpStream,
+    unasked: Unasked,
+}
+
+impl PlainOutlet {
+    pub fn new(stream: TcpStream) -> Self {
+        bound(&stream);
+        Self { stream, unasked: Unasked::default() }
+    }
+}
+
+impl Outlet for PlainOutlet {
+    fn framing(&self) -> Framing {
+        Framing::Chunked
+    }
+
+    fn write(&self, bytes: &Bytes) -> Written {
+        match self.stream.try_write(bytes) {
+            Ok(taken) if taken == bytes.len() => Written::All,
+            Ok(taken) => Written::Part(taken),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Written::Part(0),
+            Err(_) => Written::Gone,
+        }
+    }
+
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        // An error shows at the next write.
+        self.stream.poll_write_ready(context).map(drop)
+    }
+
+    fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if let Err(_gone) = ready!(self.stream.poll_read_ready(context)) {
+                return Poll::Ready(());
+            }
+            if self.unasked.is_gone_by(self.stream.try_read(&mut [0; 1024])) {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    fn finish(&self) {
+        let _ = self.stream.try_write(LAST_CHUNK);
+    }
+}
+
+/// A connection with TLS that has left actix, written to in chunks of HTTP/1.1.
+pub struct TlsOutlet {
+    stream: RefCell<Box<TlsStream<TcpStream>>>,
+    unasked: Unasked,
+}
+
+impl TlsOutlet {
+    pub fn new(stream: Box<TlsStream<TcpStream>>) -> Self {
+        bound(stream.get_ref().0);
+        Self { stream: RefCell::new(stream), unasked: Unasked::default() }
+    }
+}
+
+impl Outlet for TlsOutlet {
+    fn framing(&self) -> Framing {
+        Framing::Chunked
+    }
+
+    fn write(&self, bytes: &Bytes) -> Written {
+        let mut stream = self.stream.borrow_mut();
+        // Whoever is told that it takes no more asks with a waker of their own.
+        let context = &mut Context::from_waker(Waker::noop());
+        let mut taken = 0;
+        while taken < bytes.len() {
+            match Pin::new(&mut **stream).poll_write(context, &bytes[taken..]) {
+                Poll::Ready(Ok(0) | Err(_)) => return Written::Gone,
+                Poll::Ready(Ok(more)) => taken += more,
+                Poll::Pending => return Written::Part(taken),
+            }
+        }
+        match Pin::new(&mut **stream).poll_flush(context) {
+            Poll::Ready(Ok(())) => Written::All,
+            Poll::Ready(Err(_)) => Written::Gone,
+            // Encrypted, but not sent.
+            Poll::Pending => Written::Part(taken),
+        }
+    }
+
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut **self.stream.borrow_mut()).poll_flush(context).map(drop)
+    }
+
+    fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut stream = self.stream.borrow_mut();
+        loop {
+            let mut bytes = [0; 1024];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let read = ready!(Pin::new(&mut **stream).poll_read(context, &mut buffer));
+            if self.unasked.is_gone_by(read.map(|()| buffer.filled().len())) {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    fn finish(&self) {
+        let mut stream = self.stream.borrow_mut();
+        let context = &mut Context::from_waker(Waker::noop());
+        let _ = Pin::new(&mut **stream).poll_write(context, LAST_CHUNK);
+        // Says so in TLS too (RFC 8446, section 6.1).
+        let _ = Pin::new(&mut **stream).poll_shutdown(context);
+    }
+}
