@@ -33,16 +33,18 @@ pub struct Services {
 
 /// The services as one worker has them: a cheap clone that stays on its thread.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Rc<OnWorker>);
+
+struct OnWorker {
     services: Services,
-    relay: Rc<Relay>,
+    relay: Relay,
 }
 
 impl std::ops::Deref for App {
     type Target = Services;
 
     fn deref(&self) -> &Services {
-        &self.services
+        &self.0.services
     }
 }
 
@@ -50,7 +52,7 @@ impl App {
     /// The services on this thread, which must be a worker's.
     pub fn on_worker(services: Services) -> Self {
         let relay = Relay::start(services.hub.clone(), services.clock.clone());
-        Self { services, relay: Rc::new(relay) }
+        Self(Rc::new(OnWorker { services, relay }))
     }
 
     /// Inserts an event for somebody: its id and the moment of its commit.
@@ -91,6 +93,6 @@ impl App {
 
     /// Opens a stream on this worker. `first` is written before its events.
     pub fn open(&self, opening: Opening, outlet: impl Outlet + 'static, first: Bytes) {
-        self.relay.open(opening, outlet, first);
+        self.0.relay.open(opening, outlet, first);
     }
 }

@@ -8,6 +8,8 @@ use clap::{ArgAction, Parser, ValueEnum};
 
 use crate::domain::Secret;
 
+/// How long the journal grows where nothing else is asked for, in bytes.
+const JOURNAL_BYTES: u64 = 64 << 20;
 const DEFAULT_ADMIN_TOKEN: &str = "letmein";
 const DEFAULT_JWT_SECRET: &str = "secret";
 /// What a secret must have at least before it may guard anything but this machine.
@@ -56,6 +58,10 @@ struct Flags {
     /// Directory of the database.
     #[arg(long, env = "BROKER_DB", default_value = "db")]
     db: PathBuf,
+    /// Bytes of the journal after which it is moved into the database; half as many are kept in memory meanwhile, at most
+    /// twice.
+    #[arg(long, env = "BROKER_JOURNAL_BYTES", default_value_t = JOURNAL_BYTES, value_parser = clap::value_parser!(u64).range(65_536..=4_294_967_296))]
+    journal_bytes: u64,
     /// Domain name of the certificate.
     #[arg(long, env = "BROKER_DOMAIN", default_value = "localhost")]
     domain: String,
@@ -114,6 +120,8 @@ pub struct Config {
     pub admin_token: Secret,
     /// The directory of the database.
     pub db: PathBuf,
+    /// How long the journal grows, in bytes, before it is moved into the database.
+    pub journal_bytes: u64,
     /// Whether weak passwords are refused.
     pub password_checker: bool,
     /// How long a reset code lasts.
@@ -242,6 +250,7 @@ impl TryFrom<Flags> for Config {
             admin_token,
             db: flags.db,
             password_checker: flags.password_checker,
+            journal_bytes: flags.journal_bytes,
             totp_duration: Duration::from_secs(flags.totp_duration),
             ntp_servers: list(&flags.ntp_servers),
             log_format: flags.log_format,

@@ -24,7 +24,7 @@ use crate::writer::{Failure, Writer};
 const CONNECTIONS_PER_WORKER: usize = 100_000;
 const BACKLOG: i32 = 4096;
 /// How many threads of a worker may read from the disk at once, for streams that catch up.
-const BLOCKING_THREADS_PER_WORKER: usize = 16;
+const BLOCKING_THREADS_PER_WORKER: usize = 4;
 /// How many seconds the requests in flight get to finish when the server stops.
 const STOP_WITHIN_SECS: u64 = 3;
 
@@ -81,7 +81,7 @@ impl Server {
         if config.weak_secrets {
             tracing::warn!("admin_token or jwt_secret is the default or short: only this machine is served");
         }
-        let (store, committer) = Store::open(&config.db).map_err(StartError::Store)?;
+        let (store, committer) = Store::open(&config.db, config.journal_bytes).map_err(StartError::Store)?;
         let clock = Clock::from_local();
         let hub = Hub::new(store.clone());
         let publisher = hub.clone();

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,6 +20,14 @@ use crate::store::{Committer, Durable, Transaction};
 const QUEUE: usize = 4096;
 /// How many changes share one commit at most.
 const MAX_BATCH: usize = 1024;
+/// From how many on the last commit had its changes from a crowd, for whose return the next one waits.
+const CROWD: usize = 4;
+/// How long it waits after the last change that came.
+const CROWD_GAP: Duration = Duration::from_micros(30);
+/// How long it waits in all.
+const CROWD_WITHIN: Duration = Duration::from_micros(200);
+/// After so long without a change the crowd has gone.
+const CROWD_GONE: Duration = Duration::from_millis(20);
 
 /// A wish to change something: data, and the rule that decides it.
 pub trait Change: Send + 'static {
@@ -191,22 +200,43 @@ fn run(
     mut requests: mpsc::Receiver<Box<dyn Request>>,
     mut publish: impl FnMut(Committed),
 ) -> Result<(), Error> {
+    let (mut last_size, mut last_end) = (0, Instant::now());
     while let Some(first) = requests.blocking_recv() {
         let mut answers = Vec::new();
         let transaction = match committer.begin(clock.now()) {
             Ok(transaction) => transaction,
-            Err(error) => {
+            Err(Error::StorageFull) => {
                 // Nothing was begun, so nothing is lost; the next may find room again.
-                first.refuse(error);
+                first.refuse(Error::StorageFull);
                 continue;
+            }
+            Err(error) => {
+                first.refuse(error.clone());
+                return Err(error);
             }
         };
         let mut batch = Batch { transaction, ended: BTreeSet::new(), is_last: false };
         answers.push(first.decide(&mut batch));
+        let began = Instant::now();
+        let crowd = if began - last_end > CROWD_GONE { 0 } else { last_size };
+        let mut last_came = began;
         while answers.len() < MAX_BATCH && !batch.is_full() && !batch.is_last {
-            let Ok(request) = requests.try_recv() else { break };
-            answers.push(request.decide(&mut batch));
+            if let Ok(request) = requests.try_recv() {
+                answers.push(request.decide(&mut batch));
+                continue;
+            }
+            // Whoever was answered together comes again together: to wait for them a moment makes one commit of two. Who is
+            // alone waits for nobody.
+            let now = Instant::now();
+            if crowd < CROWD || answers.len() >= crowd || now - began > CROWD_WITHIN || now - last_came > CROWD_GAP {
+                break;
+            }
+            thread::yield_now();
+            if !requests.is_empty() {
+                last_came = Instant::now();
+            }
         }
+        last_size = answers.len();
         let Batch { transaction, ended, is_last } = batch;
         match transaction.commit() {
             Ok(durable) => {
@@ -215,6 +245,7 @@ fn run(
                 if is_last {
                     return Ok(());
                 }
+                last_end = Instant::now();
             }
             Err(error) => {
                 // What is on disk is unknown now: whoever waits is told so, and the server must start anew from it.

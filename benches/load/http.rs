@@ -23,7 +23,12 @@ impl Http {
         let fail = |error| format!("connecting to {address}: {error}");
         let stream = TcpStream::connect(address).map_err(fail)?;
         stream.set_nodelay(true).map_err(fail)?;
-        stream.set_read_timeout(Some(PATIENCE)).map_err(fail)?;
+        Self::over(stream)
+    }
+
+    /// Over a connection that there is.
+    pub fn over(stream: TcpStream) -> Result<Self> {
+        stream.set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
         Ok(Self { stream, received: Vec::new() })
     }
 

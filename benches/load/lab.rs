@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use crate::Result;
 use crate::options::Options;
 use crate::table::Table;
+use crate::targets::Target;
 
 /// The core of the server, where a scenario pins.
 pub const SERVER_CORE: usize = 0;
@@ -20,6 +21,8 @@ pub struct Lab {
     pub options: Options,
     /// The binary under test.
     pub broker: PathBuf,
+    /// The other servers that are measured beside it.
+    pub peers: Vec<Box<dyn Target>>,
     /// What comes out.
     pub table: Table,
     scratch: TempDir,
@@ -34,7 +37,7 @@ impl Lab {
         }
         // Not the system's directory for temporary files: where that is in memory, a flush costs nothing.
         let scratch = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).map_err(|error| error.to_string())?;
-        Ok(Self { options, broker, table: Table::default(), scratch })
+        Ok(Self { options, broker, peers: Vec::new(), table: Table::default(), scratch })
     }
 
     /// A directory of this run that is gone after it.

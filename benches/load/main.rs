@@ -56,10 +56,10 @@ fn measure(options: Options) -> Result<bool> {
     let descriptors = process::raise_descriptor_limit();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     eprintln!("{cores} cores, {descriptors} descriptors a process");
-    if options.peers && targets::peers().is_empty() {
-        eprintln!("no peers are known to this build");
-    }
     let mut lab = Lab::new(options)?;
+    if lab.options.peers {
+        lab.peers = targets::installed(&mut lab.table)?;
+    }
     let mut all_ran = true;
     for (name, scenario) in wanted {
         eprintln!("== {name}");

@@ -20,6 +20,11 @@ pub fn write_payload(number: u32, out: &mut Vec<u8>) {
     let _ = write!(out, r#"{{"pad":"{PADDING}","mark":"seq={number:010};"}}"#);
 }
 
+/// Appends the same in one member, for servers that want to know beforehand which members there are.
+pub fn write_record(number: u32, out: &mut Vec<u8>) {
+    let _ = write!(out, r#"{{"pad":"{PADDING}seq={number:010};"}}"#);
+}
+
 /// An HTTP request without a body; each of the headers ends with a line break.
 pub fn get(path: &str, headers: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n").into_bytes()

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use rustix::thread::CpuSet;
 
 use crate::Result;
@@ -12,30 +12,63 @@ use crate::Result;
 pub struct Process(pub u32);
 
 impl Process {
-    /// How long it has been on a core so far, all its threads together, in nanoseconds.
-    pub fn cpu(self) -> Result<CpuTime> {
+    /// What it and its workers have used so far, all their threads together.
+    fn so_far(self) -> Result<SoFar> {
+        let (mut threads, mut ticks) = (Vec::new(), 0);
+        for process in std::iter::once(self).chain(self.workers()?) {
+            process.add_threads(&mut threads)?;
+            ticks += process.ticks()?;
+        }
+        threads.sort_unstable_by_key(|thread| thread.0);
+        Ok(SoFar { threads, ticks })
+    }
+
+    fn add_threads(self, threads: &mut Vec<(u32, Usage)>) -> Result<()> {
         let path = format!("/proc/{}/task", self.0);
-        let mut threads = Vec::new();
         for thread in fs::read_dir(&path).map_err(|error| format!("{path}: {error}"))? {
             let thread = thread.map_err(|error| format!("{path}: {error}"))?;
             // A thread may end while the list is read.
             let Ok(text) = fs::read_to_string(thread.path().join("schedstat")) else { continue };
-            let nanos = text.split(' ').next().and_then(|field| field.parse().ok());
+            let mut fields = text.split(' ').map_while(|field| field.parse().ok());
+            let (Some(cpu), Some(waited)) = (fields.next(), fields.next()) else {
+                return Err(format!("cannot read {text:?}"));
+            };
             let id = thread.file_name().to_string_lossy().parse().unwrap_or(0);
-            threads.push((id, nanos.ok_or_else(|| format!("cannot read {text:?}"))?));
+            threads.push((id, Usage { cpu, waited }));
         }
-        threads.sort_unstable();
-        Ok(CpuTime { threads, ticks: self.ticks()? })
+        Ok(())
     }
 
-    /// The same, counted by the kernel in hundredths of a second, threads that have ended included.
+    /// The processes that it started: what nginx does is done by them.
+    pub fn workers(self) -> Result<Vec<Self>> {
+        // Not every kernel has a list of a process's children, but each process knows who started it.
+        let all = fs::read_dir("/proc").map_err(|error| format!("/proc: {error}"))?;
+        let all = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok().map(Self));
+        // One that has ended meanwhile is none.
+        let is_ours = |process: &Self| process.stat(1).is_ok_and(|parent| parent == u64::from(self.0));
+        Ok(all.filter(is_ours).collect())
+    }
+
+    /// Sends it a signal.
+    pub fn signal(self, signal: Signal) -> Result<()> {
+        let id = i32::try_from(self.0).ok().and_then(Pid::from_raw).ok_or("no process has this id")?;
+        kill_process(id, signal).map_err(|error| error.to_string())
+    }
+
+    /// How long it has been on a core so far, as the kernel counts in hundredths of a second, threads that have ended
+    /// included.
     fn ticks(self) -> Result<u64> {
+        // As a user, and in the kernel.
+        Ok(self.stat(11)? + self.stat(12)?)
+    }
+
+    /// A number that the kernel knows of it, counted from what follows the name: the second field, in parentheses, which
+    /// may hold anything.
+    fn stat(self, at: usize) -> Result<u64> {
         let path = format!("/proc/{}/stat", self.0);
         let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-        // The second field is a name in parentheses, which may hold anything; utime and stime are the 14th and 15th.
-        let fields: Vec<_> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let field = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
-        field(11).zip(field(12)).map(|(user, system)| user + system).ok_or_else(|| format!("cannot read {path}"))
+        let field = text.rsplit(')').next().and_then(|fields| fields.split_whitespace().nth(at));
+        field.and_then(|field| field.parse().ok()).ok_or_else(|| format!("cannot read {path}"))
     }
 
     /// How much memory of its own it has resident, in bytes.
@@ -49,24 +82,41 @@ impl Process {
     }
 }
 
-/// See [`Process::cpu`].
-pub struct CpuTime {
-    threads: Vec<(u32, u64)>,
+/// What a process used between two moments, in nanoseconds.
+#[derive(Clone, Copy, Default)]
+pub struct Usage {
+    /// On a core.
+    pub cpu: u64,
+    /// Ready to run, while others had the core.
+    pub waited: u64,
+}
+
+/// See [`Process::so_far`].
+struct SoFar {
+    threads: Vec<(u32, Usage)>,
     ticks: u64,
 }
 
-impl CpuTime {
-    /// Nanoseconds between an earlier moment and this one.
-    pub fn since(&self, earlier: &Self) -> u64 {
-        let alive = |id: u32| self.threads.binary_search_by_key(&id, |thread| thread.0).is_ok();
-        if earlier.threads.iter().all(|thread| alive(thread.0)) {
-            let sum = |time: &Self| time.threads.iter().map(|thread| thread.1).sum::<u64>();
-            sum(self) - sum(earlier)
+impl SoFar {
+    fn since(&self, earlier: &Self) -> Usage {
+        let sum = |time: &Self, of: fn(&Usage) -> u64| time.threads.iter().map(|thread| of(&thread.1)).sum::<u64>();
+        let between = |of| sum(self, of).saturating_sub(sum(earlier, of));
+        let (cpu, waited) = (between(|usage| usage.cpu), between(|usage| usage.waited));
+        let is_alive = |id: u32| self.threads.binary_search_by_key(&id, |thread| thread.0).is_ok();
+        if earlier.threads.iter().all(|thread| is_alive(thread.0)) {
+            Usage { cpu, waited }
         } else {
             // What a thread had used is gone with it; only the coarse counter still knows.
-            (self.ticks - earlier.ticks) * 10_000_000
+            Usage { cpu: self.ticks.saturating_sub(earlier.ticks) * 10_000_000, waited }
         }
     }
+}
+
+/// What something came to, and what a process used meanwhile.
+pub fn watched<T>(process: Process, run: impl FnOnce() -> Result<T>) -> Result<(T, Usage)> {
+    let before = process.so_far()?;
+    let outcome = run()?;
+    Ok((outcome, process.so_far()?.since(&before)))
 }
 
 /// Keeps the calling thread, and those it starts, on one core.

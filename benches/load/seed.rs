@@ -13,6 +13,9 @@ use uuid::Uuid;
 
 use crate::Result;
 
+/// The journal of a server that was asked for nothing else.
+const JOURNAL_BYTES: u64 = 64 << 20;
+
 /// The secret that the servers under test sign with.
 pub const JWT_SECRET: &str = "the secret of a measured server";
 /// The admin token of the servers under test.
@@ -39,7 +42,7 @@ enum Change {
 impl Seed {
     /// Opens or makes the database in a directory.
     pub fn open(directory: &Path) -> Result<Self> {
-        let (store, committer) = Store::open(directory).map_err(|error| error.to_string())?;
+        let (store, committer) = Store::open(directory, JOURNAL_BYTES).map_err(|error| error.to_string())?;
         Ok(Self { store, committer, tokens: Tokens::new(&Secret::new(JWT_SECRET)), waiting: Vec::new() })
     }
 

@@ -5,12 +5,15 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use crate::Result;
 use crate::process::Process;
 
-/// A process that listens. It is killed when this is dropped.
+/// How long one with workers may take to end them.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// A process that listens. It and its workers are killed when this is dropped.
 pub struct Server {
     child: Child,
     /// Where it listens.
@@ -65,18 +68,30 @@ impl Server {
 
     /// Asks it to end, and waits until it has.
     pub fn stop(mut self) -> Result<()> {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            kill_process(pid, Signal::TERM).map_err(|error| error.to_string())?;
-        }
+        self.process().signal(Signal::TERM)?;
         self.child.wait().map(|_| ()).map_err(|error| error.to_string())
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        let workers = self.process().workers().unwrap_or_default();
+        if !workers.is_empty() && self.process().signal(Signal::TERM).is_ok() {
+            // It knows best how to end them. Where it does not, they are killed after it, lest it start others.
+            let begun = Instant::now();
+            while begun.elapsed() < END_WITHIN && self.child.try_wait().is_ok_and(|status| status.is_none()) {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+                return;
+            }
+        }
         // Where it has ended already there is nothing to do.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        for worker in workers {
+            let _ = worker.signal(Signal::KILL);
+        }
     }
 }
 

@@ -3,18 +3,19 @@
 #
 #     start.sh <durable-streams|nchan|mosquitto|pocketbase> <port> <data directory> [cpu list]
 #
-# The data directory should be new and empty. The cpu list is that of taskset; a server runs as many workers as there are
+# With nothing but the name it prints which version is installed. The data directory should be new and empty. The cpu list is that of taskset; a server runs as many workers as there are
 # cores in it. PEERS_DIR says where install.sh installed, if not in target/peers. The server takes the place of this shell,
 # so the process that was started is the server: end it with SIGTERM (nginx has workers that survive a SIGKILL of their
 # master). It is ready when its port takes connections. Ends with 3 if the peer is not installed, with 2 for wrong use.
 set -euo pipefail
 
-[ $# -ge 3 ] || { echo "usage: $0 <durable-streams|nchan|mosquitto|pocketbase> <port> <data directory> [cpu list]" >&2; exit 2; }
-peer=$1 port=$2 cpus=${4:-}
+[ $# = 1 ] || [ $# -ge 3 ] || { echo "usage: $0 <durable-streams|nchan|mosquitto|pocketbase> <port> <data directory> [cpu list]" >&2; exit 2; }
+peer=$1 port=${2:-} cpus=${4:-}
 here=$(cd "$(dirname "$0")" && pwd)
 dir=${PEERS_DIR:-$here/../../target/peers}
 [ -e "$dir/$peer/VERSION" ] || { echo "$peer is not installed in $dir: see install.sh" >&2; exit 3; }
 dir=$(cd "$dir/$peer" && pwd)
+[ $# -gt 1 ] || { cat "$dir/VERSION"; exit; }
 mkdir -p "$3"
 data=$(cd "$3" && pwd)
 

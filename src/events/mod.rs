@@ -22,3 +22,6 @@ pub use outlet::{Framing, Outlet, Written};
 pub use relay::Relay;
 pub use session::Session;
 pub use subscription::{HEARTBEAT, HEARTBEAT_EVERY, Opening, Subscription};
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio::task::coop::unconstrained;
 
@@ -17,6 +17,9 @@ use super::subscription::{Opening, Subscription};
 use super::wheel::{TICK, Wheel};
 use crate::clock::Clock;
 use crate::domain::TenantName;
+
+/// How many subscriptions of a worker catch up at the same time.
+const CATCHING_UP: usize = 8;
 
 /// Where a worker is told what concerns its subscriptions.
 #[derive(Default)]
@@ -71,6 +74,7 @@ pub struct Local {
     /// By the address of the session that they belong to, which each of them keeps where it is.
     by_session: RefCell<HashMap<usize, Vec<Weak<Subscription>>>>,
     wheel: Wheel,
+    turns: Arc<Semaphore>,
 }
 
 impl Relay {
@@ -88,6 +92,7 @@ impl Relay {
             rooms: RefCell::default(),
             by_session: RefCell::default(),
             wheel: Wheel::new(),
+            turns: Arc::new(Semaphore::new(CATCHING_UP)),
         });
         // They yield by themselves. tokio's own budget would have a connection with TLS look as if it could not be written to.
         let tasks = [
@@ -189,6 +194,11 @@ impl Local {
 
     pub fn wheel(&self) -> &Wheel {
         &self.wheel
+    }
+
+    /// The turns of those who catch up.
+    pub fn turns(&self) -> &Arc<Semaphore> {
+        &self.turns
     }
 
     pub fn clock(&self) -> &Clock {

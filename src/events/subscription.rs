@@ -7,7 +7,9 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
+use tokio_util::sync::PollSemaphore;
 
 use super::channel::Found;
 use super::frame::JOINED_BYTES;
@@ -96,7 +98,8 @@ impl Subscription {
         } else {
             State::Near
         };
-        tokio::task::spawn_local(CatchUp { subscription: Rc::clone(&subscription), state });
+        let subscriber = Rc::clone(&subscription);
+        tokio::task::spawn_local(CatchUp { subscription: subscriber, state, queue: None, turn: None });
         subscription
     }
 
@@ -213,6 +216,11 @@ impl<O: ?Sized> Drop for Subscription<O> {
 struct CatchUp {
     subscription: Rc<Subscription>,
     state: State,
+    /// The queue for a turn, while it stands in it.
+    queue: Option<PollSemaphore>,
+    /// The right to catch up, which only so many have at a time: when a thousand come back at once, those who are live must
+    /// not wait until all of them are served.
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 enum State {
@@ -241,10 +249,15 @@ impl Future for CatchUp {
                 return Poll::Ready(());
             }
             if subscription.place.get().is_some() {
+                (self.queue, self.turn) = (None, None);
                 return Poll::Pending;
             }
             if subscription.blocked.get() {
-                ready!(subscription.outlet.poll_ready(context));
+                if subscription.outlet.poll_ready(context).is_pending() {
+                    // It is for the reader now, who may take for ever.
+                    self.turn = None;
+                    return Poll::Pending;
+                }
                 subscription.blocked.set(false);
             }
             let rest = std::mem::take(&mut *subscription.rest.borrow_mut());
@@ -252,14 +265,32 @@ impl Future for CatchUp {
                 if subscription.write(&rest) == Written::Part(0) {
                     *subscription.rest.borrow_mut() = rest;
                 }
+                if self.turn.is_some() {
+                    // Others on this thread have something to write too.
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 continue;
             }
+            ready!(self.poll_turn(&subscription, context));
             ready!(self.advance(&subscription, context));
         }
     }
 }
 
 impl CatchUp {
+    /// Waits for a turn, where there is something to catch up with.
+    fn poll_turn(&mut self, subscription: &Subscription, context: &mut Context<'_>) -> Poll<()> {
+        let is_near = matches!(self.state, State::Near);
+        if self.turn.is_some() || (is_near && subscription.position.get() >= subscription.class.room.position()) {
+            return Poll::Ready(());
+        }
+        let Some(local) = subscription.local.upgrade() else { return Poll::Ready(()) };
+        let queue = self.queue.get_or_insert_with(|| PollSemaphore::new(Arc::clone(local.turns())));
+        self.turn = ready!(queue.poll_acquire(context));
+        Poll::Ready(())
+    }
+
     /// Fetches what is to be written next, or goes live.
     fn advance(&mut self, subscription: &Rc<Subscription>, context: &mut Context<'_>) -> Poll<()> {
         let class = &subscription.class;

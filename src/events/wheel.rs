@@ -21,9 +21,10 @@ impl Wheel {
         Self { slots: RefCell::new([const { Vec::new() }; SLOTS]), hand: Cell::new(0) }
     }
 
-    /// Has a subscription come up after a time, at most [`TICK`] late; at once only with the next tick.
+    /// Has a subscription come up after a time, never before and at most two [`TICK`]s later.
     pub fn arm(&self, subscription: &Rc<Subscription>, after: Duration) {
-        let ticks = after.as_millis().div_ceil(TICK.as_millis()).clamp(1, SLOTS as u128 - 1) as usize;
+        // The first tick may come at any moment: it does not count.
+        let ticks = (after.as_millis().div_ceil(TICK.as_millis()) + 1).min(SLOTS as u128 - 1) as usize;
         let slot = (self.hand.get() + ticks) % SLOTS;
         self.slots.borrow_mut()[slot].push(Rc::downgrade(subscription));
     }

@@ -92,26 +92,32 @@ impl Identity {
         self.0.tokens.issue(&user, now, now + self.0.jwt_expiry)
     }
 
-    /// Lets somebody in by an `Authorization` header: the one check that every door has.
+    /// Lets somebody in by a JWT.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] for what is expired, revoked, wrong, or Basic where the user has two-factor on, since it
-    /// cannot carry the code; [`Error::TooManyAttempts`]; [`Error::Overloaded`].
-    pub async fn principal(&self, authorization: Authorization, from: Option<IpAddr>) -> Result<Principal, Error> {
-        match authorization {
-            Authorization::Bearer(token) => {
-                let claimed = self.0.tokens.read(&token, self.0.clock.now())?;
-                let account = self.0.store.account(&claimed.username)?.ok_or(Error::Unauthorized)?;
-                if account.generation != claimed.generation {
-                    return Err(Error::Unauthorized);
-                }
-                Principal::new(claimed.username.clone(), account, Some(claimed.expires_at))
-            }
-            Authorization::Basic(username, password) => {
-                let user = self.basic(&username, password, from).await?;
-                Principal::new(username, Arc::new(Account::from(&user)), None)
-            }
+    /// [`Error::Unauthorized`] for what is expired, revoked or wrong.
+    pub fn bearer(&self, token: &str) -> Result<Principal, Error> {
+        let claimed = self.0.tokens.read(token, self.0.clock.now())?;
+        let account = self.0.store.account(&claimed.username)?.ok_or(Error::Unauthorized)?;
+        if account.generation != claimed.generation {
+            return Err(Error::Unauthorized);
         }
+        Principal::new(claimed.username.clone(), account, Some(claimed.expires_at))
+    }
+
+    /// Lets somebody in by a name and a password.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] for what is wrong or revoked, and where the user has two-factor on, since it cannot carry
+    /// the code; [`Error::TooManyAttempts`]; [`Error::Overloaded`].
+    pub async fn basic(
+        &self,
+        username: Username,
+        password: Password,
+        from: Option<IpAddr>,
+    ) -> Result<Principal, Error> {
+        let user = self.user_of_basic(&username, password, from).await?;
+        Principal::new(username, Arc::new(Account::from(&user)), None)
     }
 
     /// Whether a principal would still be let in: for who keeps the door open longer than one request.
@@ -157,7 +163,12 @@ impl Identity {
 
     /// The user of a Basic header. The same credentials are not hashed again for a while, and those that come side by side
     /// are hashed once.
-    async fn basic(&self, username: &Username, password: Password, from: Option<IpAddr>) -> Result<User, Error> {
+    async fn user_of_basic(
+        &self,
+        username: &Username,
+        password: Password,
+        from: Option<IpAddr>,
+    ) -> Result<User, Error> {
         // With the hash in it, so that a new password makes the old one's fingerprint worthless. Somebody unknown goes the
         // same way, without one: another way would count guesses otherwise, and tell who is known.
         let known = self.0.store.user(username)?;

@@ -179,7 +179,7 @@ impl Identity {
     /// # Errors
     /// [`Error::Storage`].
     pub fn list_users(&self, _: &Admin) -> Result<Vec<Box<RawValue>>, Error> {
-        self.0.store.users().map(|user| view(&user?)).collect()
+        self.0.store.users()?.iter().map(view).collect()
     }
 
     /// A picture of a user's secret for an authenticator app: PNG, base64.

@@ -1,16 +1,21 @@
 //! The embedded database: the only place that names sled.
 //!
-//! One tree holds everything, so that one batch is one atomic change. `keys` is its layout, `codec` its values, `open`,
-//! `disk` and `witness` the recipe that makes sled safe, `transaction` the one way to write, `replay` the way to read
-//! events, `account_cache` what is remembered of
-//! users.
+//! A commit goes to the end of the `journal`, which makes it durable, and to the `overlay` in memory; now and then a
+//! `checkpoint` moves both into sled, where one tree holds everything. Whoever reads finds the overlay first (`scan`).
+//! `keys` is the layout, `codec` the values; `open`, `disk` and `witness` are the recipe that makes sled safe;
+//! `transaction` is the one way to write, `replay` the way to read events, `account_cache` what is remembered of users.
 
 mod account_cache;
+mod checkpoint;
 mod codec;
 mod disk;
+mod inspection;
+mod journal;
 mod keys;
 mod open;
+mod overlay;
 mod replay;
+mod scan;
 mod transaction;
 mod witness;
 
@@ -26,6 +31,7 @@ pub use replay::{Replay, StoredEvent};
 pub use transaction::{Committer, Durable, Transaction};
 
 use account_cache::AccountCache;
+use overlay::Overlay;
 
 /// How many events of a tenant are kept in exact order beyond the latest of each name.
 pub const RETAINED_EVENTS: usize = 10_000;
@@ -36,6 +42,7 @@ pub const RETAINED_BYTES: usize = 64 << 20;
 #[derive(Clone)]
 pub struct Store {
     tree: sled::Tree,
+    overlay: Arc<Overlay>,
     /// The last position that is on disk. Nothing after it may be shown: a crash could take it back.
     head: Arc<AtomicU64>,
     database: DatabaseId,
@@ -45,11 +52,12 @@ pub struct Store {
 
 impl Store {
     /// Opens the database in a directory, which is made where there is none, and gives the reader's and the writer's end.
+    /// A checkpoint begins whenever the journal has `journal_bytes`, or the overlay half as many.
     ///
     /// # Errors
     /// [`OpenError`], whose sentence says what is wrong and what to do.
-    pub fn open(path: &Path) -> Result<(Self, Committer), OpenError> {
-        open::open(path)
+    pub fn open(path: &Path, journal_bytes: u64) -> Result<(Self, Committer), OpenError> {
+        open::open(path, journal_bytes)
     }
 
     /// Where the database is.
@@ -94,11 +102,13 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::user`], for each.
-    pub fn users(&self) -> impl Iterator<Item = Result<User, Error>> {
-        self.tree.scan_prefix(keys::USERS).map(|row| {
-            let (key, value) = row.map_err(|error| failed(keys::USERS, &error))?;
-            codec::decode_user(&value).map_err(|why| damaged(&key, why))
-        })
+    pub fn users(&self) -> Result<Vec<User>, Error> {
+        let mut users = Vec::new();
+        self.scan_prefix(keys::USERS, &mut |key, value| {
+            users.push(codec::decode_user(value).map_err(|why| damaged(key, why))?);
+            Ok(true)
+        })?;
+        Ok(users)
     }
 
     /// A value that the whole server has one of.
@@ -109,8 +119,12 @@ impl Store {
         Ok(self.get(&keys::setting(name))?.map(|value| value.to_vec()))
     }
 
-    fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, Error> {
-        self.tree.get(key).map_err(|error| failed(key, &error))
+    fn get(&self, key: &[u8]) -> Result<Option<Arc<[u8]>>, Error> {
+        if let Some(known) = self.overlay.get(key) {
+            return Ok(known);
+        }
+        let value = self.tree.get(key).map_err(|error| failed(key, &error))?;
+        Ok(value.map(|value| Arc::from(&*value)))
     }
 }
 

@@ -9,14 +9,18 @@ use std::sync::atomic::AtomicU64;
 use std::thread;
 
 use super::account_cache::AccountCache;
+use super::checkpoint::Checkpointer;
 use super::disk::{DataFile, Reserve, sync_directory};
-use super::transaction::{Committer, Progress};
+use super::inspection::Inspection;
+use super::journal::Journal;
+use super::overlay::{Overlay, Write};
+use super::transaction::{Committer, Progress, Tools};
 use super::witness::Witness;
-use super::{Store, codec, keys};
+use super::{Store, codec, inspection, journal, keys};
 use crate::domain::DatabaseId;
 
 /// The version of the layout that this program writes, and the newest that it reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// The thread that sled opens the database on. A panic there is a damaged database, which [`OpenError`] tells better than
 /// a panic's message: a program's panic hook may leave it out.
 pub const OPENING_THREAD: &str = "store-opening";
@@ -83,7 +87,7 @@ impl std::fmt::Display for OpenError {
 
 impl std::error::Error for OpenError {}
 
-pub fn open(path: &Path) -> Result<(Store, Committer), OpenError> {
+pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError> {
     let directory = |error: io::Error| match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::Full(path.to_owned()),
         _ => OpenError::Directory(path.to_owned(), error),
@@ -103,7 +107,7 @@ pub fn open(path: &Path) -> Result<(Store, Committer), OpenError> {
     let reserve = Reserve::of(path);
     reserve.release().map_err(directory)?;
 
-    let tree = open_sled(path)?;
+    let (tree, unread) = open_sled(path)?;
     let witness = Witness::open(path).map_err(directory)?;
     let mut data_file = DataFile::open(path).map_err(directory)?;
     // A full disk is no reason not to serve what is there: the writer asks again.
@@ -116,19 +120,33 @@ pub fn open(path: &Path) -> Result<(Store, Committer), OpenError> {
     let setting = |name| tree.get(keys::setting(name)).map_err(|error| damaged(&error.to_string()));
     let number = |bytes: &[u8]| bytes.try_into().map(u32::from_be_bytes).ok();
 
-    let progress = match setting(Progress::SETTING)? {
+    let format = match setting(FORMAT_SETTING)? {
+        Some(bytes) => Some(number(&bytes).ok_or_else(|| damaged("its format is no number"))?),
+        None => None,
+    };
+    if let Some(newer) = format.filter(|format| *format > FORMAT) {
+        return Err(OpenError::TooNew(path.to_owned(), newer));
+    }
+    let checkpoint = match setting(Progress::SETTING)? {
         Some(bytes) => codec::decode_progress(&bytes).map_err(damaged)?,
         None => Progress::default(),
     };
+    let overlay = Arc::new(Overlay::default());
+    let recovered = journal::recover(path, checkpoint, |key, value| {
+        let write = value.map_or(Write::Remove, |value| Write::Put(value.into()));
+        overlay.apply([(key.to_vec(), write)], checkpoint);
+    });
+    let recovered = recovered.map_err(directory)?;
+    let progress = recovered.progress;
+    overlay.apply([], progress);
     let made = witness.last_commit().map_err(directory)?;
     if made > progress.commits {
         return Err(OpenError::Lost(path.to_owned(), progress.commits, made));
     }
-    let database = match setting(FORMAT_SETTING)? {
-        Some(bytes) => {
-            let format = number(&bytes).ok_or_else(|| damaged("its format is no number"))?;
-            if format > FORMAT {
-                return Err(OpenError::TooNew(path.to_owned(), format));
+    let database = match format {
+        Some(format) => {
+            if format < FORMAT {
+                set(&tree, &data_file, &[(FORMAT_SETTING, FORMAT)]).map_err(|why| damaged(&why))?;
             }
             let bytes = setting(DATABASE_SETTING)?.ok_or_else(|| damaged("its identity is missing"))?;
             let kept = DatabaseId::new(number(&bytes).ok_or_else(|| damaged("its identity is no number"))?);
@@ -137,31 +155,43 @@ pub fn open(path: &Path) -> Result<(Store, Committer), OpenError> {
             if made == 0 { new_identity(&tree, &data_file).map_err(|why| damaged(&why))? } else { kept }
         }
         // Not one key: a new database. Keys but no format: the key is lost, and who knows what else.
+        None if tree.is_empty() && made > 0 => return Err(damaged("its data is gone, but for the journal")),
         None if tree.is_empty() => new_identity(&tree, &data_file).map_err(|why| damaged(&why))?,
         None => return Err(damaged("its format is missing")),
     };
 
     let store = Store {
-        tree,
+        tree: tree.clone(),
+        overlay: Arc::clone(&overlay),
         head: Arc::new(AtomicU64::new(progress.head.get())),
         database,
         path: Arc::new(path.to_owned()),
         accounts: Arc::new(AccountCache::new()),
     };
-    let committer = Committer::new(store.clone(), data_file, witness, progress.commits, lock);
+    let journal = Journal::open(path, &recovered).map_err(directory)?;
+    let inspection = Inspection::start(tree.clone(), unread).map_err(directory)?;
+    let checkpointer = Checkpointer::start(tree, data_file, overlay, path.to_owned()).map_err(directory)?;
+    let tools = Tools { journal, journal_bytes, checkpointer, inspection, witness, lock };
+    let committer = Committer::new(store.clone(), progress.commits, tools);
     Ok((store, committer))
 }
 
 /// Writes the format, and an identity that no other database has.
 fn new_identity(tree: &sled::Tree, data_file: &DataFile) -> Result<DatabaseId, String> {
     let database = DatabaseId::new(u32::from_be_bytes(crate::random::bytes()));
+    set(tree, data_file, &[(FORMAT_SETTING, FORMAT), (DATABASE_SETTING, database.get())])?;
+    Ok(database)
+}
+
+/// Writes settings of the store itself, which are not in the journal.
+fn set(tree: &sled::Tree, data_file: &DataFile, settings: &[(&str, u32)]) -> Result<(), String> {
     let mut batch = sled::Batch::default();
-    batch.insert(keys::setting(FORMAT_SETTING), &FORMAT.to_be_bytes());
-    batch.insert(keys::setting(DATABASE_SETTING), &database.get().to_be_bytes());
+    for (name, number) in settings {
+        batch.insert(keys::setting(name), &number.to_be_bytes());
+    }
     tree.apply_batch(batch).map_err(|error| error.to_string())?;
     tree.flush().map_err(|error| error.to_string())?;
-    data_file.sync().map_err(|error| error.to_string())?;
-    Ok(database)
+    data_file.sync().map_err(|error| error.to_string())
 }
 
 /// Removes what an earlier opening left when it was killed.
@@ -186,7 +216,8 @@ fn remove_unfinished(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn open_sled(path: &Path) -> Result<sled::Tree, OpenError> {
+/// The tree, and from which key on it has yet to be read through.
+fn open_sled(path: &Path) -> Result<(sled::Tree, Option<Vec<u8>>), OpenError> {
     let config = sled::Config::new()
         .path(path)
         .segment_size(SEGMENT_BYTES as usize)
@@ -197,15 +228,14 @@ fn open_sled(path: &Path) -> Result<sled::Tree, OpenError> {
     // On some damage sled panics instead of failing. On a thread of its own that is an outcome like another.
     let opening = thread::Builder::new().name(OPENING_THREAD.to_owned()).spawn(move || {
         let db = config.open()?;
-        // sled looks at old pages only when they are asked for: whatever is damaged is to be known now, not in a year.
-        db.iter().try_for_each(|row| row.map(drop))?;
-        Ok(db)
+        let unread = inspection::before_serving(&db)?;
+        Ok((db, unread))
     });
     let opened = opening.map_err(|error| OpenError::Directory(path.to_owned(), error))?.join();
     let damaged = |why: String| OpenError::Damaged(path.to_owned(), why);
     match opened {
         // The one tree that sled makes by itself.
-        Ok(Ok(db)) => Ok((*db).clone()),
+        Ok(Ok((db, unread))) => Ok(((*db).clone(), unread)),
         // Our own lock was free: it is some other program, or an older Broker.
         Ok(Err(sled::Error::Io(error))) if error.to_string().contains("could not acquire lock") => {
             Err(OpenError::InUse(path.to_owned()))

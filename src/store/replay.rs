@@ -1,13 +1,14 @@
 //! Reading events: what changed since a position, up to another, in order.
 
-use super::{Store, codec, damaged, failed, keys};
+use super::{Store, codec, damaged, keys};
 use crate::domain::{EventFilter, Pattern, Position, TenantName};
 use crate::error::Error;
 
 /// How many events one step may pass over that the filter does not want, so that a step is always short.
 const MAX_PASSED_OVER: usize = 4096;
-/// How many positions a reading may hold, of eight bytes each. What wants more reads all events and picks.
-const MAX_FEW: usize = 16_384;
+/// How many positions a reading may hold, of eight bytes each. What wants more reads all events and picks, which costs the
+/// length of the tail.
+const MAX_FEW: usize = 2048;
 
 /// A reading under way, in the order of positions, so that whoever is cut off resumes where they were. What it holds does
 /// not grow with what there is to read, so a slow reader costs next to nothing.
@@ -127,17 +128,16 @@ impl Replay {
     ) -> Result<(), Error> {
         let from = self.after;
         let floor = store.floor(&self.tenant)?;
-        let (mut size, mut passed_over) = (0, 0);
         let first = keys::event(&self.tenant, from.next());
-        let mut at_end = true;
-        for row in store.tree.range(first.clone()..keys::event(&self.tenant, self.until.next())) {
+        let end = keys::event(&self.tenant, self.until.next());
+        let (mut size, mut passed_over, mut at_end) = (0, 0, true);
+        store.scan(&first, &end, &mut |key, value| {
             if size >= bytes || passed_over >= MAX_PASSED_OVER {
                 at_end = false;
-                break;
+                return Ok(false);
             }
-            let (key, value) = row.map_err(|error| failed(&first, &error))?;
-            let position = keys::position(&key).ok_or_else(|| damaged(&key, "an event's key is cut short"))?;
-            let parts = codec::event_parts(&value).map_err(|why| damaged(&key, why))?;
+            let position = keys::position(key).ok_or_else(|| damaged(key, "an event's key is cut short"))?;
+            let parts = codec::event_parts(value).map_err(|why| damaged(key, why))?;
             self.after = position;
             let wanted = self.filter.matches(parts.name)
                 && (!only_latest || position <= floor || store.latest(&self.tenant, parts.name)? == Some(position));
@@ -147,7 +147,8 @@ impl Replay {
             } else {
                 passed_over += 1;
             }
-        }
+            Ok(true)
+        })?;
         if at_end {
             self.after = self.until;
         }
@@ -177,24 +178,24 @@ impl Store {
         codec::decode_position(&value).map(Some).map_err(|why| damaged(&key, why))
     }
 
-    /// The positions of the latest events that a filter wants, in no order; `None` where they are all, or more than
-    /// [`MAX_FEW`]. Costs what is wanted, not what is there.
+    /// The positions of the latest events that a filter wants, in no order; `None` where they are more
+    /// than [`MAX_FEW`]. Costs what is wanted, not what is there.
     fn latest_positions(&self, tenant: &TenantName, filter: &EventFilter) -> Result<Option<Vec<Position>>, Error> {
-        let Some(patterns) = filter.patterns() else { return Ok(None) };
+        let all = [Pattern::Prefix(String::new())];
+        let patterns = filter.patterns().unwrap_or(&all);
         let mut positions = Vec::new();
         for pattern in patterns {
             match pattern {
                 Pattern::Exact(name) => positions.extend(self.latest(tenant, name.as_str())?),
                 Pattern::Prefix(prefix) => {
-                    let prefix = keys::name(tenant, prefix);
-                    for row in self.tree.scan_prefix(&prefix) {
-                        let (key, value) = row.map_err(|error| failed(&prefix, &error))?;
-                        positions.push(codec::decode_position(&value).map_err(|why| damaged(&key, why))?);
-                        if positions.len() > MAX_FEW {
-                            return Ok(None);
-                        }
-                    }
+                    self.scan_prefix(&keys::name(tenant, prefix), &mut |key, value| {
+                        positions.push(codec::decode_position(value).map_err(|why| damaged(key, why))?);
+                        Ok(positions.len() <= MAX_FEW)
+                    })?;
                 }
+            }
+            if positions.len() > MAX_FEW {
+                return Ok(None);
             }
         }
         Ok(Some(positions))

@@ -19,10 +19,23 @@ fn insert(committer: &mut Committer, tenant_name: &str, names: &[&str]) -> Vec<E
     transaction.commit().unwrap().reveal()
 }
 
-/// Opens what was open in this process a moment ago: sled's own threads may hold on to it for another.
+/// So small a journal that nearly every commit begins a checkpoint.
+const SMALL: u64 = 1000;
+/// One that none begins.
+const LARGE: u64 = 64 << 20;
+
+fn open(path: &Path) -> Result<(Store, Committer), OpenError> {
+    reopen_with(path, SMALL)
+}
+
 fn reopen(path: &Path) -> Result<(Store, Committer), OpenError> {
+    reopen_with(path, SMALL)
+}
+
+/// Opens what may have been open in this process a moment ago: sled's own threads may hold on to it for another.
+fn reopen_with(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError> {
     loop {
-        match Store::open(path) {
+        match Store::open(path, journal_bytes) {
             Err(OpenError::InUse(_)) => std::thread::yield_now(),
             other => return other,
         }
@@ -38,6 +51,22 @@ fn replay(store: &Store, tenant_name: &str, filter: &str, after: u64) -> Vec<(u6
     events
 }
 
+fn count(store: &Store, prefix: &[u8]) -> usize {
+    let mut rows = 0;
+    store
+        .scan_prefix(prefix, &mut |_, _| {
+            rows += 1;
+            Ok(true)
+        })
+        .unwrap();
+    rows
+}
+
+/// Writes past the committer.
+fn smuggle(store: &Store, key: Vec<u8>, value: &'static [u8]) {
+    store.overlay.apply([(key, overlay::Write::Put(value.into()))], transaction::Progress::default());
+}
+
 fn numbers(events: &[(u64, String)]) -> Vec<u64> {
     events.iter().map(|(number, _)| *number).collect()
 }
@@ -45,7 +74,7 @@ fn numbers(events: &[(u64, String)]) -> Vec<u64> {
 #[test]
 fn a_new_subscriber_gets_the_latest_of_each_name_and_one_who_was_here_gets_all_that_was_missed() {
     let directory = tempfile::tempdir().unwrap();
-    let (store, mut committer) = Store::open(directory.path()).unwrap();
+    let (store, mut committer) = open(directory.path()).unwrap();
     insert(&mut committer, "a", &["x", "y", "x"]);
     insert(&mut committer, "b", &["x"]);
     insert(&mut committer, "a", &["x", "z"]);
@@ -60,7 +89,7 @@ fn a_new_subscriber_gets_the_latest_of_each_name_and_one_who_was_here_gets_all_t
 #[test]
 fn beyond_what_is_kept_the_names_that_changed_are_given_and_the_tail_stays_exact() {
     let directory = tempfile::tempdir().unwrap();
-    let (store, mut committer) = Store::open(directory.path()).unwrap();
+    let (store, mut committer) = open(directory.path()).unwrap();
     // One name that never changes again, one that changed early, and a flood of another.
     insert(&mut committer, "a", &["old", "once"]);
     let flood = vec!["flood"; 500];
@@ -76,7 +105,7 @@ fn beyond_what_is_kept_the_names_that_changed_are_given_and_the_tail_stays_exact
     let kept = head - RETAINED_EVENTS as u64;
     assert_eq!(numbers(&replay(&store, "a", "*", kept)), (kept + 1..=head).collect::<Vec<_>>());
     // What is superseded and beyond the tail is gone from the disk too.
-    let rows = store.tree.scan_prefix(b"e").count();
+    let rows = count(&store, b"e");
     assert!(rows <= RETAINED_EVENTS + 600, "{rows} events are kept");
 
     // The same after opening anew, where the tail is counted again.
@@ -84,18 +113,18 @@ fn beyond_what_is_kept_the_names_that_changed_are_given_and_the_tail_stays_exact
     let (store, mut committer) = reopen(directory.path()).unwrap();
     insert(&mut committer, "a", &flood);
     assert_eq!(replay(&store, "a", "old,once", 0), [(1, "old".into()), (head, "once".into())]);
-    assert!(store.tree.scan_prefix(b"e").count() <= RETAINED_EVENTS + 600);
+    assert!(count(&store, b"e") <= RETAINED_EVENTS + 600);
 }
 
 #[test]
 fn what_is_not_yet_on_disk_is_shown_to_nobody() {
     let directory = tempfile::tempdir().unwrap();
-    let (store, mut committer) = Store::open(directory.path()).unwrap();
+    let (store, mut committer) = open(directory.path()).unwrap();
     insert(&mut committer, "a", &["x", "z"]);
     // As between a batch's application and its sync.
     let late = keys::event(&tenant("a"), Position::new(3));
-    let value = store.tree.get(keys::event(&tenant("a"), Position::new(1))).unwrap().unwrap();
-    store.tree.insert(late, value).unwrap();
+    let value = store.get(&keys::event(&tenant("a"), Position::new(1))).unwrap().unwrap();
+    store.tree.insert(late, &*value).unwrap();
     store.tree.insert(keys::name(&tenant("a"), "y"), &3_u64.to_be_bytes()).unwrap();
     assert_eq!(numbers(&replay(&store, "a", "*", 0)), [1, 2]);
     assert_eq!(numbers(&replay(&store, "a", "*", 1)), [2]);
@@ -105,12 +134,12 @@ fn what_is_not_yet_on_disk_is_shown_to_nobody() {
 #[test]
 fn an_id_of_another_database_or_of_the_future_is_not_a_position_here() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (store, mut committer) = Store::open(one.path()).unwrap();
+    let (store, mut committer) = open(one.path()).unwrap();
     insert(&mut committer, "a", &["x"]);
     let id = store.event_id(Position::new(1));
     assert_eq!(store.position_of(id), Some(Position::new(1)));
     assert_eq!(store.position_of(store.event_id(Position::new(2))), None);
-    let (other, mut committer) = Store::open(two.path()).unwrap();
+    let (other, mut committer) = open(two.path()).unwrap();
     insert(&mut committer, "a", &["x"]);
     if other.database != store.database {
         assert_eq!(other.position_of(id), None);
@@ -120,22 +149,22 @@ fn an_id_of_another_database_or_of_the_future_is_not_a_position_here() {
 #[test]
 fn a_newer_format_is_refused_and_the_database_left_as_it_is() {
     let directory = tempfile::tempdir().unwrap();
-    let (store, committer) = Store::open(directory.path()).unwrap();
-    store.tree.insert(keys::setting("format"), &2_u32.to_be_bytes()).unwrap();
+    let (store, committer) = open(directory.path()).unwrap();
+    store.tree.insert(keys::setting("format"), &3_u32.to_be_bytes()).unwrap();
     store.tree.flush().unwrap();
     drop((store, committer));
     for _ in 0..2 {
         let refused = reopen(directory.path()).err().unwrap();
-        assert!(matches!(refused, OpenError::TooNew(_, 2)), "{refused}");
-        assert!(refused.to_string().contains("format 2"), "{refused}");
+        assert!(matches!(refused, OpenError::TooNew(_, 3)), "{refused}");
+        assert!(refused.to_string().contains("format 3"), "{refused}");
     }
 }
 
 #[test]
 fn a_database_that_is_open_is_not_opened_again() {
     let directory = tempfile::tempdir().unwrap();
-    let first = Store::open(directory.path()).unwrap();
-    assert!(matches!(Store::open(directory.path()).err(), Some(OpenError::InUse(_))));
+    let first = open(directory.path()).unwrap();
+    assert!(matches!(Store::open(directory.path(), SMALL).err(), Some(OpenError::InUse(_))));
     drop(first);
     reopen(directory.path()).unwrap();
 }
@@ -143,7 +172,7 @@ fn a_database_that_is_open_is_not_opened_again() {
 #[test]
 fn what_a_killed_opening_left_does_not_stop_the_next() {
     let directory = tempfile::tempdir().unwrap();
-    let (store, mut committer) = Store::open(directory.path()).unwrap();
+    let (store, mut committer) = open(directory.path()).unwrap();
     insert(&mut committer, "a", &["x"]);
     drop((store, committer));
     std::fs::write(directory.path().join("snap.000000000000ABCD.generating"), b"half").unwrap();
@@ -152,21 +181,21 @@ fn what_a_killed_opening_left_does_not_stop_the_next() {
 
     let fresh = tempfile::tempdir().unwrap();
     std::fs::write(fresh.path().join("conf"), b"segment_size: 16777216\nuse_comp").unwrap();
-    Store::open(fresh.path()).unwrap();
+    open(fresh.path()).unwrap();
 }
 
 #[test]
 fn a_damaged_value_is_an_error_that_names_its_key() {
     let directory = tempfile::tempdir().unwrap();
-    let (store, mut committer) = Store::open(directory.path()).unwrap();
+    let (store, mut committer) = open(directory.path()).unwrap();
     insert(&mut committer, "a", &["x"]);
-    store.tree.insert(keys::event(&tenant("a"), Position::new(1)), b"short").unwrap();
+    smuggle(&store, keys::event(&tenant("a"), Position::new(1)), b"short");
     let mut reading = Replay::new(tenant("a"), EventFilter::ALL, Position::START, store.head());
     let Err(Error::Storage(why)) = reading.next(&store, 100, |_| {}) else { panic!("it was read") };
     assert!(why.contains(r"e\x00\x01a\x00\x00\x00\x00\x00\x00\x00\x01"), "{why}");
 
     let username = Username::parse("zoe").unwrap();
-    store.tree.insert(keys::user(&username), b"{}").unwrap();
+    smuggle(&store, keys::user(&username), b"{}");
     let Err(Error::Storage(why)) = store.user(&username) else { panic!("it was read") };
     assert!(why.contains("uzoe"), "{why}");
 }
@@ -183,7 +212,7 @@ proptest! {
         const TENANTS: [&str; 3] = ["a", "a_b", "b"];
         const NAMES: [&str; 4] = ["c", "b_c", "chat/1", "chat/2"];
         let directory = tempfile::tempdir().unwrap();
-        let (store, mut committer) = Store::open(directory.path()).unwrap();
+        let (store, mut committer) = open(directory.path()).unwrap();
         let mut model = Vec::new();
         for batch in batches {
             for (t, n) in batch {
@@ -211,40 +240,82 @@ proptest! {
 
 #[test]
 fn a_database_that_lost_commits_is_refused_each_time_until_the_witness_is_removed() {
-    let directory = tempfile::tempdir().unwrap();
-    let (store, mut committer) = Store::open(directory.path()).unwrap();
-    for _ in 0..20 {
-        insert(&mut committer, "a", &["x", "y"]);
+    for (journal_bytes, file) in [(LARGE, "journal.0000000000000001"), (SMALL, "db")] {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, mut committer) = reopen_with(directory.path(), journal_bytes).unwrap();
+        for _ in 0..20 {
+            insert(&mut committer, "a", &["x", "y"]);
+        }
+        let before = store.database;
+        drop((store, committer));
+        let data = directory.path().join(file);
+        let mut bytes = std::fs::read(&data).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0xff;
+        std::fs::write(&data, bytes).unwrap();
+        for _ in 0..2 {
+            let refused = reopen(directory.path()).err().unwrap();
+            assert!(matches!(refused, OpenError::Lost(_, held, 20) if held < 20), "{refused}");
+        }
+        std::fs::remove_file(directory.path().join("committed")).unwrap();
+        let (store, mut committer) = reopen(directory.path()).unwrap();
+        assert!(store.head().get() < 40);
+        // Positions are given again, but not ids.
+        assert!(store.database != before);
+        insert(&mut committer, "a", &["x"]);
+        let anew = store.database;
+        drop((store, committer));
+        assert_eq!(reopen(directory.path()).unwrap().0.database, anew);
     }
-    let before = store.database;
-    drop((store, committer));
-    let data = directory.path().join("db");
-    let mut bytes = std::fs::read(&data).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0xff;
-    std::fs::write(&data, bytes).unwrap();
-    for _ in 0..2 {
-        let refused = reopen(directory.path()).err().unwrap();
-        assert!(matches!(refused, OpenError::Lost(_, held, 20) if held < 20), "{refused}");
-    }
-    std::fs::remove_file(directory.path().join("committed")).unwrap();
-    let (store, mut committer) = reopen(directory.path()).unwrap();
-    assert!(store.head().get() < 40);
-    // Positions are given again, but not ids.
-    assert!(store.database != before);
-    insert(&mut committer, "a", &["x"]);
-    let anew = store.database;
-    drop((store, committer));
-    assert_eq!(reopen(directory.path()).unwrap().0.database, anew);
 }
 
 #[test]
 fn a_database_whose_data_is_gone_is_not_taken_for_a_new_one() {
-    let directory = tempfile::tempdir().unwrap();
-    let (store, mut committer) = Store::open(directory.path()).unwrap();
-    insert(&mut committer, "a", &["x"]);
-    drop((store, committer));
-    std::fs::write(directory.path().join("db"), b"").unwrap();
-    let refused = reopen(directory.path()).err().unwrap();
-    assert!(matches!(refused, OpenError::Lost(_, 0, 1)), "{refused}");
+    for gone in [&["db"][..], &["journal.0000000000000001"], &["db", "journal.0000000000000001"]] {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, mut committer) = open(directory.path()).unwrap();
+        for _ in 0..50 {
+            insert(&mut committer, "a", &["x"]);
+        }
+        drop((store, committer));
+        for file in gone {
+            // A checkpoint may have removed it already.
+            let _ = std::fs::write(directory.path().join(file), b"");
+        }
+        match reopen(directory.path()) {
+            Err(OpenError::Lost(_, held, 50)) => assert!(held < 50),
+            Err(OpenError::Damaged(..)) => assert!(gone.contains(&"db")),
+            Err(other) => panic!("{gone:?}: {other}"),
+            Ok((store, _)) => assert!(gone == ["journal.0000000000000001"] && store.head().get() == 50, "{gone:?}"),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    /// Whatever is in the journal, in sled, or half way between: it is one database, and the same after opening anew.
+    #[test]
+    fn a_database_that_is_opened_anew_has_every_commit_wherever_its_checkpoints_were(
+        commits in prop::collection::vec(prop::collection::vec(0..9_usize, 1..9), 1..40),
+        journal_bytes in 200..4000_u64,
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, mut committer) = reopen_with(directory.path(), journal_bytes).unwrap();
+        let mut model: Vec<(u64, String)> = Vec::new();
+        let names: Vec<String> = (0..9).map(|number| format!("name{number}")).collect();
+        for commit in commits {
+            let wanted: Vec<_> = commit.iter().map(|name| names[*name].as_str()).collect();
+            let events = insert(&mut committer, "a", &wanted);
+            model.extend(events.iter().map(|event| (event.position.get(), event.name.to_string())));
+        }
+        let mut seen = BTreeSet::new();
+        let mut latest: Vec<_> = model.iter().rev().filter(|(_, name)| seen.insert(name.clone())).cloned().collect();
+        latest.reverse();
+        prop_assert_eq!(&replay(&store, "a", "*", 0), &latest);
+        drop((store, committer));
+        let (store, _committer) = reopen_with(directory.path(), LARGE).unwrap();
+        prop_assert_eq!(replay(&store, "a", "*", 0), latest);
+        prop_assert_eq!(replay(&store, "a", "*", 1), &model[1..]);
+    }
 }

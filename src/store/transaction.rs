@@ -2,11 +2,15 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::disk::DataFile;
+use super::checkpoint::Checkpointer;
+use super::inspection::Inspection;
+use super::journal::Journal;
+use super::overlay::Write;
 use super::witness::Witness;
-use super::{RETAINED_BYTES, RETAINED_EVENTS, Store, codec, damaged, failed, keys};
+use super::{RETAINED_BYTES, RETAINED_EVENTS, Store, codec, damaged, keys};
 use crate::domain::{
     Account, Event, EventName, MAX_USER_BYTES, Payload, Position, Standing, TenantName, Timestamp, User, Username,
 };
@@ -20,7 +24,11 @@ const TAIL_SLACK: usize = 64;
 /// The writer's end of the store. There is one, and it does not clone: two writers would be two orders.
 pub struct Committer {
     store: Store,
-    data_file: DataFile,
+    journal: Journal,
+    /// How long the journal grows before a checkpoint.
+    journal_bytes: u64,
+    checkpointer: Checkpointer,
+    inspection: Inspection,
     witness: Witness,
     /// How many commits there have been.
     commits: u64,
@@ -67,17 +75,42 @@ struct Tail {
     bytes: usize,
 }
 
+/// What a [`Committer`] works with.
+pub(super) struct Tools {
+    pub journal: Journal,
+    pub journal_bytes: u64,
+    pub checkpointer: Checkpointer,
+    pub inspection: Inspection,
+    pub witness: Witness,
+    pub lock: File,
+}
+
 impl Committer {
-    pub(super) fn new(store: Store, data_file: DataFile, witness: Witness, commits: u64, lock: File) -> Self {
-        Self { store, data_file, witness, commits, tails: HashMap::new(), _lock: lock }
+    pub(super) fn new(store: Store, commits: u64, tools: Tools) -> Self {
+        let Tools { journal, journal_bytes, checkpointer, inspection, witness, lock } = tools;
+        let tails = HashMap::new();
+        Self { store, journal, journal_bytes, checkpointer, inspection, witness, commits, tails, _lock: lock }
     }
 
     /// Starts a transaction at a moment, which every event in it gets as its timestamp.
     ///
     /// # Errors
-    /// [`Error::StorageFull`] where the disk has no room for another commit.
+    /// [`Error::StorageFull`] where the disk has no room for another commit; [`Error::Storage`] where the database failed.
     pub fn begin(&mut self, now: Timestamp) -> Result<Transaction<'_>, Error> {
-        self.data_file.reserve()?;
+        self.checkpointer.failure()?;
+        self.inspection.outcome()?;
+        if self.journal.bytes() >= self.journal_bytes
+            || self.store.overlay.active_bytes() as u64 >= self.journal_bytes / 2
+        {
+            self.checkpoint()?;
+        }
+        if let Err(Error::StorageFull) = self.journal.reserve() {
+            // What is in the journal may take less room in sled, where names that changed often are there once.
+            if self.journal.bytes() > MAX_COMMIT_BYTES as u64 && !self.store.overlay.is_frozen() {
+                self.checkpoint()?;
+            }
+            self.journal.reserve()?;
+        }
         let head = self.store.head();
         Ok(Transaction {
             committer: self,
@@ -89,6 +122,16 @@ impl Committer {
             events: Vec::new(),
         })
     }
+
+    /// Begins a checkpoint, once the one before is made: so at most two tables are ever in memory.
+    fn checkpoint(&mut self) -> Result<(), Error> {
+        if self.store.overlay.is_frozen() {
+            self.checkpointer.wait()?;
+        }
+        let journal = self.journal.rotate()?;
+        self.checkpointer.begin(self.store.overlay.freeze(), journal);
+        Ok(())
+    }
 }
 
 /// Changes that are decided one after another, each seeing those before it, and that reach the disk together or not at all.
@@ -96,8 +139,8 @@ pub struct Transaction<'a> {
     committer: &'a mut Committer,
     now: Timestamp,
     head: Position,
-    /// What is to be written, `None` for what is to be removed.
-    pending: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    /// What is to be written.
+    pending: HashMap<Vec<u8>, Write>,
     /// The users that change, as they are after the changes so far.
     users: HashMap<Username, (User, Account)>,
     bytes: usize,
@@ -181,7 +224,7 @@ impl Transaction<'_> {
         tail.events += 1;
         tail.bytes += value.len();
         self.put(name_key, codec::encode_position(event.position).to_vec());
-        self.put(keys::event(&tenant, event.position), value);
+        self.write(keys::event(&tenant, event.position), Write::PutNew(value.into()));
         if tail.events > RETAINED_EVENTS + TAIL_SLACK || tail.bytes > RETAINED_BYTES {
             self.shorten(&tenant, &mut tail)?;
         }
@@ -194,22 +237,23 @@ impl Transaction<'_> {
     /// Raises the floor of a tenant until its tail is within its bounds: superseded events go, latest ones stay.
     fn shorten(&mut self, tenant: &TenantName, tail: &mut Tail) -> Result<(), Error> {
         let from = keys::event(tenant, tail.floor.next());
-        let until = keys::event(tenant, self.store().head().next());
         // Only what is on disk is looked at: a transaction is far shorter than a tail.
-        for row in self.store().tree.range(from.clone()..until) {
+        let until = keys::event(tenant, self.committer.store.head().next());
+        let store = self.committer.store.clone();
+        store.scan(&from, &until, &mut |key, value| {
             if tail.events <= RETAINED_EVENTS && tail.bytes <= RETAINED_BYTES {
-                break;
+                return Ok(false);
             }
-            let (key, value) = row.map_err(|error| failed(&from, &error))?;
-            let position = keys::position(&key).ok_or_else(|| damaged(&key, "an event's key is cut short"))?;
-            let name = codec::event_parts(&value).map_err(|why| damaged(&key, why))?.name;
+            let position = keys::position(key).ok_or_else(|| damaged(key, "an event's key is cut short"))?;
+            let name = codec::event_parts(value).map_err(|why| damaged(key, why))?.name;
             if self.position_at(&keys::name(tenant, name))? != Some(position) {
                 self.remove(key.to_vec());
             }
             tail.floor = position;
             tail.events -= 1;
             tail.bytes -= value.len();
-        }
+            Ok(true)
+        })?;
         self.put(keys::floor(tenant), codec::encode_position(tail.floor).to_vec());
         Ok(())
     }
@@ -219,14 +263,14 @@ impl Transaction<'_> {
         if let Some(tail) = self.committer.tails.get(tenant) {
             return Ok(*tail);
         }
-        let floor = self.store().floor(tenant)?;
+        let floor = self.committer.store.floor(tenant)?;
         let mut tail = Tail { floor, events: 0, bytes: 0 };
-        let first = keys::event(tenant, floor.next());
-        for row in self.store().tree.range(first.clone()..keys::event(tenant, Position::new(u64::MAX))) {
-            let (_, value) = row.map_err(|error| failed(&first, &error))?;
+        let (first, end) = (keys::event(tenant, floor.next()), keys::event(tenant, Position::END));
+        self.committer.store.scan(&first, &end, &mut |_, value| {
             tail.events += 1;
             tail.bytes += value.len();
-        }
+            Ok(true)
+        })?;
         Ok(tail)
     }
 
@@ -235,7 +279,7 @@ impl Transaction<'_> {
         self.head
     }
 
-    /// Writes everything, and makes it durable with one flush and one sync.
+    /// Writes everything, and makes it durable with one write and one sync.
     ///
     /// # Errors
     /// [`Error::Storage`]. What is on disk is then unknown, and the server must stop: trying again after a failed sync
@@ -246,29 +290,15 @@ impl Transaction<'_> {
         if pending.is_empty() {
             return Ok(durable);
         }
-        let mut batch = sled::Batch::default();
-        for (key, value) in pending {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        // In the same batch as the events, so that a position is never given twice (sled's `generate_id` is not).
+        // With the events, so that a position is never given twice (sled's `generate_id` is not).
         let progress = Progress { head, commits: committer.commits + 1 };
-        batch.insert(keys::setting(Progress::SETTING), &codec::encode_progress(progress));
-        let failed = |error: sled::Error| Error::Storage(format!("writing: {error}"));
-        committer.store.tree.apply_batch(batch).map_err(failed)?;
-        committer.store.tree.flush().map_err(failed)?;
-        committer.data_file.sync()?;
+        committer.journal.append(progress, pending.iter())?;
         // Before anybody is told.
         users.keys().for_each(|username| committer.store.accounts.forget(username));
+        committer.store.overlay.apply(pending, progress);
         committer.commits = progress.commits;
         committer.witness.note(progress.commits);
         Ok(durable)
-    }
-
-    fn store(&self) -> Store {
-        self.committer.store.clone()
     }
 
     fn position_at(&self, key: &[u8]) -> Result<Option<Position>, Error> {
@@ -276,20 +306,23 @@ impl Transaction<'_> {
         codec::decode_position(&value).map(Some).map_err(|why| damaged(key, why))
     }
 
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    fn get(&self, key: &[u8]) -> Result<Option<Arc<[u8]>>, Error> {
         match self.pending.get(key) {
-            Some(value) => Ok(value.clone()),
-            None => Ok(self.committer.store.get(key)?.map(|value| value.to_vec())),
+            Some(write) => Ok(write.value().cloned()),
+            None => self.committer.store.get(key),
         }
     }
 
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        self.bytes += key.len() + value.len();
-        self.pending.insert(key, Some(value));
+        self.write(key, Write::Put(value.into()));
     }
 
     fn remove(&mut self, key: Vec<u8>) {
-        self.bytes += key.len();
-        self.pending.insert(key, None);
+        self.write(key, Write::Remove);
+    }
+
+    fn write(&mut self, key: Vec<u8>, write: Write) {
+        self.bytes += key.len() + write.value().map_or(0, |value| value.len());
+        self.pending.insert(key, write);
     }
 }

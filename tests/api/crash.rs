@@ -28,7 +28,8 @@ async fn everything_acknowledged_survives_kills_at_random_moments() {
     let promised = Arc::new(Mutex::new(Promised::default()));
     // A subscriber that outlives the server: it resumes after what it last saw, over and over.
     let seen = Arc::new(Mutex::new(Vec::<Event>::new()));
-    let mut server = TestServer::start().await;
+    // So short a journal that kills meet checkpoints too.
+    let mut server = TestServer::start_with(&["--journal_bytes=65536"]).await;
     server.client().create_user("reader", "acme").await;
     server.client().create_user("writer", "acme").await;
 

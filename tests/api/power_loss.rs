@@ -18,7 +18,7 @@ async fn after_a_loss_of_power_everything_acknowledged_is_there() {
 
     for round in 1..=ROUNDS {
         let db = format!("--db={}", disk.path().join("db").display());
-        let mut server = TestServer::start_with(&[&db]).await;
+        let mut server = TestServer::start_with(&[&db, "--journal_bytes=65536"]).await;
 
         // What the round before left must all be there, and ids must go on from it.
         let admin = server.client();

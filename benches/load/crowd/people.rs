@@ -15,6 +15,7 @@ use rustls::ClientConfig;
 use super::ledger::Ledger;
 use super::stream::{self, Stream};
 use super::{Outcome, Pace, Spec};
+use crate::http::Http;
 use crate::statistics::Quantiles;
 use crate::targets::{Publication, Wire};
 use crate::{Result, message};
@@ -39,6 +40,8 @@ pub struct People {
     idle: VecDeque<usize>,
     /// What those who are not yet subscribed have received.
     greetings: HashMap<usize, Vec<u8>>,
+    /// Where what is to be said beside the streams is said, while they are made: one connection, in turn.
+    beside: Option<Http>,
     ledger: Ledger,
     finder: memmem::Finder<'static>,
     buffer: Vec<u8>,
@@ -83,7 +86,7 @@ impl People {
         epoll::add(&epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN).map_err(|error| error.to_string())?;
         let first = spec.first_subscriber;
         let readers = first..first + spec.audience.subscribers.saturating_sub(spec.stalled);
-        let ledger = Ledger::new(&spec.audience, readers, spec.first_number, spec.others_publish);
+        let ledger = Ledger::new(&spec.audience, readers, spec.first_number, spec.others_publish, wire.keeps_order());
         let tls = spec.root.as_deref().map(stream::tls).transpose()?;
         let mut people = Self {
             wire,
@@ -95,6 +98,7 @@ impl People {
             publishers: Vec::new(),
             idle: VecDeque::new(),
             greetings: HashMap::new(),
+            beside: None,
             ledger,
             finder: memmem::Finder::new(message::MARKER),
             buffer: vec![0; message::MARK + BUFFER],
@@ -125,6 +129,7 @@ impl People {
         while !self.greetings.is_empty() {
             self.turn()?;
         }
+        self.beside = None;
         Ok(())
     }
 

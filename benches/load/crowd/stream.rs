@@ -31,21 +31,8 @@ impl Stream {
         small_buffer: bool,
         tls: Option<&Arc<ClientConfig>>,
     ) -> Result<Self> {
-        let connect = || -> io::Result<TcpStream> {
-            let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
-            if small_buffer {
-                sockopt::set_socket_recv_buffer_size(&socket, SMALL_BUFFER)?;
-            }
-            // Closed without lingering in TIME_WAIT: the next round needs the ports.
-            sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
-            rustix::net::bind(&socket, &SocketAddrV4::new(source, 0))?;
-            rustix::net::connect(&socket, &address)?;
-            let stream = TcpStream::from(socket);
-            stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
-            Ok(stream)
-        };
-        let stream = connect().map_err(|error| format!("connecting from {source} to {address}: {error}"))?;
+        let stream = connect(source, address, small_buffer)?;
+        stream.set_nonblocking(true).map_err(|error| error.to_string())?;
         let Some(config) = tls else { return Ok(Self::Plain(stream)) };
         let name = ServerName::try_from("localhost").map_err(|error| error.to_string())?;
         let connection = ClientConnection::new(Arc::clone(config), name).map_err(|error| error.to_string())?;
@@ -94,6 +81,24 @@ impl Stream {
             flush(socket, connection)?;
         }
     }
+}
+
+/// Connects a socket that blocks.
+pub fn connect(source: Ipv4Addr, address: SocketAddr, small_buffer: bool) -> Result<TcpStream> {
+    let connect = || -> io::Result<TcpStream> {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        if small_buffer {
+            sockopt::set_socket_recv_buffer_size(&socket, SMALL_BUFFER)?;
+        }
+        // Closed without lingering in TIME_WAIT: the next round needs the ports.
+        sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
+        rustix::net::bind(&socket, &SocketAddrV4::new(source, 0))?;
+        rustix::net::connect(&socket, &address)?;
+        let stream = TcpStream::from(socket);
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    };
+    connect().map_err(|error| format!("connecting from {source} to {address}: {error}"))
 }
 
 fn flush(socket: &mut TcpStream, connection: &mut ClientConnection) -> io::Result<()> {

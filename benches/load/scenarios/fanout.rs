@@ -6,104 +6,68 @@
 
 use std::time::Duration;
 
+use super::side::{Score, Side, compete};
 use crate::Result;
-use crate::crowd::{Audience, Crowd, Outcome, Pace, Spec};
-use crate::lab::{CLIENT_CORE, Lab, SERVER_CORE};
-use crate::process::Process;
-use crate::server::Server;
-use crate::statistics::{Rounds, count, nanos, number};
+use crate::crowd::Audience;
+use crate::lab::Lab;
+use crate::statistics::{count, nanos};
 use crate::table::Row;
-use crate::targets::{self, Target, broker::Broker, raw::Raw};
+use crate::targets::{Target, broker::Broker, raw::Raw};
 
 const ROUND: Duration = Duration::from_secs(2);
 const SIZES: [usize; 2] = [1_000, 10_000];
-/// Publishes in flight.
-const FLIGHTS: [usize; 2] = [1, 16];
+/// Publishes in flight, and how many deliveries there must be, in those of the raw server.
+const FLIGHTS: [(usize, f64); 2] = [(1, 0.8), (16, 0.9)];
 /// What a delivery may cost, in those of the raw server, with one publish in flight.
 const COST_GOAL: f64 = 1.25;
-/// How many deliveries there must be, in those of the raw server, for each of [`FLIGHTS`].
-const RATE_GOALS: [f64; 2] = [0.8, 0.9];
-
-/// A target with its clients.
-struct Side {
-    name: &'static str,
-    server: Server,
-    crowd: Crowd,
-    cost: Vec<f64>,
-    rate: Vec<f64>,
-}
+/// How many deliveries there must be, in those of another durable server: Broker has to be ahead.
+const PEER_GOAL: f64 = 1.0;
 
 /// See the head of this file.
 pub fn run(lab: &mut Lab) -> Result<()> {
     for size in SIZES {
-        let audience = Audience::of_one_room(size, 2 * FLIGHTS[1]);
-        let mut wanted: Vec<Box<dyn Target>> = vec![Box::new(Broker), Box::new(Raw)];
-        if lab.options.peers {
-            wanted.extend(targets::peers());
-        }
-        let start = |target: Box<dyn Target>| Side::start(lab, target.as_ref(), &audience);
+        // An event may have reached everybody before its publisher is answered.
+        let audience = Audience::of_one_room(size, 2 * FLIGHTS[1].0);
+        let mut wanted: Vec<&dyn Target> = vec![&Raw, &Broker];
+        wanted.extend(lab.peers.iter().map(|peer| &**peer));
+        let start = |target| Side::start(lab, target, &audience);
         let mut sides: Vec<_> = wanted.into_iter().map(start).collect::<Result<_>>()?;
-        for (flight, rate_goal) in FLIGHTS.into_iter().zip(RATE_GOALS) {
-            // The first round fills caches and lets the clock speed settle.
-            for round in 0..=lab.rounds() {
-                for side in &mut sides {
-                    side.round(flight, lab.time(ROUND), round > 0)?;
-                }
-            }
-            report(lab, &mut sides, size, flight, rate_goal);
+        for (in_flight, rate_goal) in FLIGHTS {
+            let scores = compete(lab, &mut sides, in_flight, ROUND)?;
+            report(lab, &scores, &format!("{size} subscribers, {in_flight} in flight"), in_flight, rate_goal);
         }
-        for side in sides {
-            side.crowd.finish().map_err(|why| format!("{}: {why}", side.name))?;
-        }
+        sides.into_iter().try_for_each(Side::finish)?;
     }
     Ok(())
 }
 
-impl Side {
-    fn start(lab: &Lab, target: &dyn Target, audience: &Audience) -> Result<Self> {
-        let running = target.start(lab, audience, Some(SERVER_CORE))?;
-        let spec = Spec::new(&running.language, running.server.address, audience).pinned(CLIENT_CORE);
-        let crowd = Crowd::gather(&spec).map_err(|why| format!("{}: {why}", target.name()))?;
-        Ok(Self { name: target.name(), server: running.server, crowd, cost: Vec::new(), rate: Vec::new() })
-    }
-
-    fn round(&mut self, flight: usize, during: Duration, counts: bool) -> Result<()> {
-        let (outcome, cpu) = watched(self.server.process(), || self.crowd.run(Pace::InFlight(flight), during))
-            .map_err(|why| format!("{}: {why}", self.name))?;
-        if counts {
-            self.cost.push(number(cpu) / number(outcome.deliveries));
-            self.rate.push(number(outcome.deliveries) / outcome.elapsed.as_secs_f64());
-        }
-        Ok(())
-    }
-}
-
-/// What a run came to, and how many nanoseconds of CPU a process used for it.
-pub fn watched(process: Process, run: impl FnOnce() -> Result<Outcome>) -> Result<(Outcome, u64)> {
-    let before = process.cpu()?;
-    let outcome = run()?;
-    Ok((outcome, process.cpu()?.since(&before)))
-}
-
-fn report(lab: &mut Lab, sides: &mut [Side], size: usize, flight: usize, rate_goal: f64) {
-    let sides: Vec<_> = sides
-        .iter_mut()
-        .map(|side| {
-            (side.name, Rounds::new(std::mem::take(&mut side.cost)), Rounds::new(std::mem::take(&mut side.rate)))
-        })
-        .collect();
-    let Some((_, raw_cost, raw_rate)) = sides.iter().find(|(name, ..)| *name == Raw.name()) else { return };
-    for (name, cost, rate) in sides.iter().filter(|(name, ..)| *name != Raw.name()) {
-        let is_broker = *name == Broker.name();
-        let to = format!("{name}, {} subscribers, {flight} in flight", count(number(size as u64)));
-        let ratio = cost.median() / raw_cost.median();
-        let row = Row::new(format!("{to}: server CPU per delivery"), cost.show(nanos))
-            .beside(format!("raw epoll {}", raw_cost.show(nanos)), ratio);
-        let goal = is_broker && flight == 1;
-        lab.table.add(if goal { row.goal(format!("<= {COST_GOAL} x"), ratio <= COST_GOAL) } else { row });
-        let ratio = rate.median() / raw_rate.median();
-        let row = Row::new(format!("{to}: deliveries/s"), rate.show(count))
-            .beside(format!("raw epoll {}", raw_rate.show(count)), ratio);
+fn report(lab: &mut Lab, scores: &[Score], what: &str, in_flight: usize, rate_goal: f64) {
+    let Some((raw, others)) = scores.split_first() else { return };
+    for score in others {
+        let is_broker = score.name == Broker.name();
+        let what = format!("{}, {what}", score.name);
+        let ratio = score.cost.median() / raw.cost.median();
+        let row = Row::new(format!("{what}: server CPU per delivery"), score.cost.show(nanos))
+            .beside(format!("{} {}", raw.name, raw.cost.show(nanos)), ratio);
+        let has_goal = is_broker && in_flight == 1;
+        lab.table.add(if has_goal { row.goal(format!("<= {COST_GOAL} x"), ratio <= COST_GOAL) } else { row });
+        let ratio = score.rate.median() / raw.rate.median();
+        let row = Row::new(format!("{what}: deliveries/s"), score.rate.show(count))
+            .beside(format!("{} {}", raw.name, raw.rate.show(count)), ratio);
         lab.table.add(if is_broker { row.goal(format!(">= {rate_goal} x"), ratio >= rate_goal) } else { row });
+    }
+    report_durable(lab, others, what);
+    lab.table.add(raw.disturbance(what));
+}
+
+/// Broker beside those that keep what they pass on, as it does.
+fn report_durable(lab: &mut Lab, scores: &[Score], what: &str) {
+    let Some(broker) = scores.iter().find(|score| score.name == Broker.name()) else { return };
+    let durable: Vec<_> = lab.peers.iter().filter(|peer| peer.is_durable()).map(|peer| peer.name()).collect();
+    for peer in scores.iter().filter(|score| durable.contains(&score.name)) {
+        let ratio = broker.rate.median() / peer.rate.median();
+        let row = Row::new(format!("{}, {what}: deliveries/s", broker.name), broker.rate.show(count))
+            .beside(format!("{} {}", peer.name, peer.rate.show(count)), ratio);
+        lab.table.add(row.goal(format!("> {PEER_GOAL} x"), ratio > PEER_GOAL));
     }
 }

@@ -7,6 +7,7 @@ use memchr::memmem;
 use super::million::{self, FEW, MANY, NAMED, PER_TENANT, PLAIN};
 use crate::http::Http;
 use crate::lab::Lab;
+use crate::process::watched;
 use crate::seed::{self, Seed};
 use crate::server::Server;
 use crate::statistics::{Quantiles, Rounds, bytes, nanos, number};
@@ -52,10 +53,11 @@ type Costs = (Vec<f64>, Vec<f64>);
 pub fn run(lab: &mut Lab) -> Result<()> {
     let few = lab.directory()?;
     let mut seed = Seed::open(few.path())?;
-    for user in 0..FEW {
+    for user in (0..FEW).chain(PER_TENANT..PER_TENANT + FEW) {
         seed.user(&format!("user{user}"), &million::tenant_of(user))?;
     }
     million::add_names(&mut seed, NAMED, "user0", FEW)?;
+    million::add_names(&mut seed, PLAIN, "user100", FEW)?;
     seed.close()?;
     let many = million::database(lab)?;
     let mut many = Side::new(broker::start(lab, &many, None, &[])?, MANY, MANY)?;
@@ -115,11 +117,11 @@ impl Side {
 
     fn round(&mut self, operation: Operation, times: u32, costs: &mut Costs) -> Result<()> {
         let requests = (0..times).map(|_| self.request(operation)).collect::<Result<Vec<_>>>()?;
-        let before = self.server.process().cpu()?;
-        let mut took = requests.iter().map(|request| self.perform(operation, request)).collect::<Result<Vec<_>>>()?;
-        let cpu = self.server.process().cpu()?.since(&before);
+        let process = self.server.process();
+        let perform = || requests.iter().map(|request| self.perform(operation, request)).collect::<Result<Vec<_>>>();
+        let (mut took, usage) = watched(process, perform)?;
         costs.0.push(number(Quantiles::of(&mut took).p50));
-        costs.1.push(number(cpu) / f64::from(times));
+        costs.1.push(number(usage.cpu) / f64::from(times));
         Ok(())
     }
 
@@ -139,9 +141,8 @@ impl Side {
                 request = message::get("/verify", &authorization(user)?);
             }
             Operation::Connect => {
-                // Somebody of a tenant that has as few names on either side.
-                let user = if self.users > PER_TENANT { PER_TENANT + self.draw(PER_TENANT) } else { self.draw(FEW) };
-                debug_assert!(self.users <= PER_TENANT || million::tenant_of(user) == PLAIN);
+                // Of a tenant that is the same on either side, and of which nothing was inserted since.
+                let user = PER_TENANT + self.draw(FEW);
                 request = message::get("/sse", &authorization(user)?);
             }
             Operation::Login => {

@@ -15,7 +15,7 @@ pub const MANY: u32 = 1_000_000;
 pub const PER_TENANT: u32 = 100;
 /// The tenant of all those names.
 pub const NAMED: &str = "tenant0";
-/// A tenant that has as few names as the small database.
+/// A tenant that has few names here too, and is the same in the small database.
 pub const PLAIN: &str = "tenant1";
 /// How many that is.
 pub const FEW: u32 = 10;

@@ -11,6 +11,7 @@ mod reconnect;
 mod replay;
 mod rooms;
 mod self_check;
+mod side;
 mod size;
 mod stalled;
 mod start;

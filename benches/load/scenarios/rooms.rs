@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::fanout::watched;
 use crate::Result;
 use crate::crowd::{Audience, Crowd, Pace, Rooms, Spec};
 use crate::lab::Lab;
+use crate::process::watched;
 use crate::statistics::{nanos, number};
 use crate::table::Row;
 use crate::targets::{Target, broker::Broker};
@@ -30,10 +30,10 @@ pub fn run(lab: &mut Lab) -> Result<()> {
         // Tokens are verified once, and caches are filled.
         crowd.run(Pace::PerSecond(INSERTS_PER_SECOND), Duration::from_millis(500))?;
         let during = lab.time(DURING);
-        let (outcome, cpu) =
+        let (outcome, usage) =
             watched(running.server.process(), || crowd.run(Pace::PerSecond(INSERTS_PER_SECOND), during))?;
         crowd.finish()?;
-        let cores = number(cpu) / 1e9 / outcome.elapsed.as_secs_f64();
+        let cores = number(usage.cpu) / 1e9 / outcome.elapsed.as_secs_f64();
         let latency = outcome.latency;
         let what = format!("{INSERTS_PER_SECOND} inserts/s to 10 of {SUBSCRIBERS}, {what}");
         lab.table.add(

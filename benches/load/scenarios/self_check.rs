@@ -1,4 +1,5 @@
-//! Whether the tool itself would notice: servers that lose, repeat or swap one event for one subscriber.
+//! Whether the tool itself would notice: servers that lose, repeat or swap one event for one subscriber. Of those that keep
+//! no order it has to put up with the last.
 
 use std::time::Duration;
 
@@ -21,18 +22,22 @@ const DURING: Duration = Duration::from_millis(500);
 pub fn run(lab: &mut Lab) -> Result<()> {
     let audience = Audience::of_one_room(SUBSCRIBERS, PUBLISHERS);
     let roles = Fault::ALL.map(|(name, _)| format!("{}{name}", options::RAW_WITH));
-    for (role, is_sound) in std::iter::once((options::RAW.to_owned(), true)).chain(roles.map(|role| (role, false))) {
-        let server = raw::start(&role, None)?;
-        let mut crowd = Crowd::gather(&Spec {
-            patience: PATIENCE,
-            ..Spec::new(&Language::new(WIRE, &RawWire)?, server.address, &audience)
-        })?;
-        let ended = crowd.run(Pace::PerSecond(EVENTS_PER_SECOND), DURING).and_then(|_| crowd.finish());
-        match (is_sound, ended) {
-            (true, Err(why)) => return Err(format!("a sound server was found at fault: {why}")),
-            (false, Ok(())) => return Err(format!("nobody noticed a server {role}")),
-            (false, Err(why)) => eprintln!("a server {role} was found out: {why}"),
-            (true, Ok(())) => {}
+    let faults = Fault::ALL.into_iter().zip(roles).map(|((_, fault), role)| (role, Some(fault)));
+    for (role, fault) in std::iter::once((options::RAW.to_owned(), None)).chain(faults) {
+        for keeps_order in [true, false] {
+            let is_sound = fault.is_none_or(|fault| !keeps_order && matches!(fault, Fault::Swaps));
+            let server = raw::start(&role, None)?;
+            let mut crowd = Crowd::gather(&Spec {
+                patience: PATIENCE,
+                ..Spec::new(&Language::new(WIRE, &RawWire { keeps_order })?, server.address, &audience)
+            })?;
+            let ended = crowd.run(Pace::PerSecond(EVENTS_PER_SECOND), DURING).and_then(|_| crowd.finish());
+            match (is_sound, ended) {
+                (true, Err(why)) => return Err(format!("a sound server {role} was found at fault: {why}")),
+                (false, Ok(())) => return Err(format!("nobody noticed a server {role}")),
+                (false, Err(why)) => eprintln!("a server {role} was found out: {why}"),
+                (true, Ok(())) => {}
+            }
         }
     }
     lab.table.add(Row::new("a lost, a repeated, a swapped event", "each was noticed").goal("noticed", true));

@@ -5,6 +5,11 @@
 //! own, so a wire travels as its name and a JSON text and is made anew there.
 
 pub mod broker;
+mod durable_streams;
+mod mosquitto;
+mod nchan;
+mod peer;
+mod pocketbase;
 pub mod raw;
 
 use serde::Serialize;
@@ -14,6 +19,7 @@ use crate::Result;
 use crate::crowd::Audience;
 use crate::lab::Lab;
 use crate::server::Server;
+use crate::table::{Row, Table};
 
 /// A server that can be started.
 pub trait Target {
@@ -25,8 +31,13 @@ pub trait Target {
         false
     }
 
+    /// Whether a subscriber stays connected for as long as it likes. Where not, all subscribe anew before each round.
+    fn streams_last(&self) -> bool {
+        true
+    }
+
     /// Starts it for an audience, ready for its clients, on one core alone where one is given. The process that is started
-    /// has to be the server itself, in one process: its CPU is what is measured.
+    /// has to be the server itself: its CPU, and that of the processes that it has started, is what is measured.
     fn start(&self, lab: &Lab, audience: &Audience, core: Option<usize>) -> Result<Running>;
 }
 
@@ -57,6 +68,10 @@ impl Language {
         match self.name.as_str() {
             broker::WIRE => Ok(Box::new(self.parameters::<broker::BrokerWire>()?)),
             raw::WIRE => Ok(Box::new(self.parameters::<raw::RawWire>()?)),
+            durable_streams::WIRE => Ok(Box::new(self.parameters::<durable_streams::DurableStreamsWire>()?)),
+            nchan::WIRE => Ok(Box::new(self.parameters::<nchan::NchanWire>()?)),
+            mosquitto::WIRE => Ok(Box::new(self.parameters::<mosquitto::MosquittoWire>()?)),
+            pocketbase::WIRE => Ok(Box::new(self.parameters::<pocketbase::PocketBaseWire>()?)),
             other => Err(format!("there is no wire {other}")),
         }
     }
@@ -68,7 +83,26 @@ impl Language {
 
 /// The servers beside Broker that `--peers` adds to the fan-out, and to the inserts where they are durable.
 pub fn peers() -> Vec<Box<dyn Target>> {
-    Vec::new()
+    vec![
+        Box::new(durable_streams::DurableStreams),
+        Box::new(nchan::Nchan),
+        Box::new(mosquitto::Mosquitto),
+        Box::new(pocketbase::PocketBase),
+    ]
+}
+
+/// Those of them that are installed. The table says which version of each that is: a figure is of little use without.
+pub fn installed(table: &mut Table) -> Result<Vec<Box<dyn Target>>> {
+    let mut installed = peers();
+    let mut versions = installed.iter().map(|peer| peer::version(peer.name())).collect::<Result<Vec<_>>>()?.into_iter();
+    installed.retain(|peer| {
+        let version = versions.next().flatten();
+        let is_there = version.is_some();
+        let version = version.unwrap_or_else(|| "not installed, so left out: see benches/peers/README.md".to_owned());
+        table.add(Row::new(format!("peer: {}", peer.name()), version));
+        is_there
+    });
+    Ok(installed)
 }
 
 /// What clients of a server say. The payload is [`crate::message`]'s and must reach the subscriber as it is, or inside a
@@ -95,6 +129,11 @@ pub trait Wire {
     /// # Errors
     /// Where the server refused it.
     fn acknowledged(&self, received: &[u8]) -> Result<Option<usize>>;
+
+    /// Whether all receive events that are under way together in the same order.
+    fn keeps_order(&self) -> bool {
+        true
+    }
 }
 
 /// See [`Wire::greeted`].
@@ -102,10 +141,8 @@ pub enum Greeting {
     /// More must arrive.
     Incomplete,
     /// This is to be sent on the same connection, and what was received is done with.
-    #[expect(dead_code, reason = "for wires that want a second word, such as MQTT over WebSocket")]
     Reply(Vec<u8>),
-    /// This is to be sent on a connection of its own, and once that was acknowledged the subscriber is subscribed.
-    #[expect(dead_code, reason = "for wires that subscribe by a request beside the stream, such as PocketBase's")]
+    /// This is to be sent on another connection, and once that was acknowledged the subscriber is subscribed.
     Aside(Vec<u8>),
     /// The subscriber is subscribed; so many bytes were the greeting, and what follows is events.
     Ready(usize),

@@ -22,7 +22,10 @@ impl Target for Raw {
     }
 
     fn start(&self, _: &Lab, _: &Audience, core: Option<usize>) -> Result<Running> {
-        Ok(Running { server: start(options::RAW, core)?, language: Language::new(WIRE, &RawWire)? })
+        Ok(Running {
+            server: start(options::RAW, core)?,
+            language: Language::new(WIRE, &RawWire { keeps_order: true })?,
+        })
     }
 }
 
@@ -35,7 +38,10 @@ pub fn start(role: &str, core: Option<usize>) -> Result<Server> {
 
 /// What its clients say: what Broker's say, without a token.
 #[derive(Serialize, Deserialize)]
-pub struct RawWire;
+pub struct RawWire {
+    /// What it says of the server: it does, but the tool itself is tested without that too.
+    pub keeps_order: bool,
+}
 
 impl Wire for RawWire {
     fn subscribe(&self, _: usize, out: &mut Vec<u8>) {
@@ -54,5 +60,9 @@ impl Wire for RawWire {
 
     fn acknowledged(&self, received: &[u8]) -> Result<Option<usize>> {
         http::answer_length(received)
+    }
+
+    fn keeps_order(&self) -> bool {
+        self.keeps_order
     }
 }

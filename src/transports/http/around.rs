@@ -1,13 +1,15 @@
 //! What goes around every request: cross-origin rules, and a line in the log.
 
+use std::future::{Future, ready};
 use std::time::Instant;
 
 use actix_web::Error as ActixError;
 use actix_web::body::{EitherBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::middleware::Next;
+use futures_util::TryFutureExt;
+use futures_util::future::Either;
 
 use super::reply;
 use super::sse::Detached;
@@ -22,50 +24,69 @@ const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("retry-after");
 const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 
 /// Answers preflights, lets the others through, says who may read the answer, and logs.
-pub async fn around<B: MessageBody + 'static>(
+pub fn around<S, B>(
     request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B>>, ActixError> {
-    let started = Instant::now();
-    let (method, path) = (request.method().clone(), request.path().to_owned());
+    service: &S,
+) -> impl Future<Output = Result<ServiceResponse<EitherBody<B>>, ActixError>> + use<S, B>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = ActixError>,
+    B: MessageBody,
+{
+    let log = tracing::enabled!(tracing::Level::DEBUG).then(|| Log::of(&request));
     let origin = request.headers().get(header::ORIGIN).cloned();
     let origins = request.app_data::<App>().map(|app| app.origins.clone());
-    let allowed = origins.as_deref().and_then(|origins| allow(origins, origin.as_ref()));
-
-    let mut response = if method == Method::OPTIONS {
-        let mut response = request.into_response(reply::empty()).map_into_right_body();
-        if allowed.is_some() {
-            let headers = response.headers_mut();
-            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
-            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
-            headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
-        }
-        response
+    let answering = if request.method() == Method::OPTIONS {
+        Either::Left(ready(Ok(request.into_response(reply::empty()).map_into_right_body())))
     } else {
-        next.call(request).await?.map_into_left_body()
+        Either::Right(service.call(request).map_ok(ServiceResponse::map_into_left_body))
     };
-    if matches!(origins.as_deref(), Some(Origins::Only(_))) {
-        // The answer to one origin must not be served to another by a cache in between.
-        response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
+    async move {
+        let mut response = answering.await?;
+        let allowed = origins.as_deref().and_then(|origins| allow(origins, origin.as_ref()));
+        let headers = response.headers_mut();
+        if matches!(origins.as_deref(), Some(Origins::Only(_))) {
+            // The answer to one origin must not be served to another by a cache in between.
+            headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        }
+        if let Some(allowed) = allowed {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+            if *response.request().method() == Method::OPTIONS {
+                let headers = response.headers_mut();
+                headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
+                headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
+                headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+            }
+        }
+        // A stream that leaves with its connection takes the headers along, now that they are complete.
+        let detached = response.response_mut().extensions_mut().remove::<Detached>();
+        if let Some(detached) = detached {
+            detached.begin(response.headers());
+        }
+        if let Some(log) = log {
+            log.write(response.status().as_u16());
+        }
+        Ok(response)
     }
-    if let Some(allowed) = allowed {
-        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-        response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+}
+
+/// What is logged of a request.
+struct Log {
+    started: Instant,
+    method: Method,
+    /// Without its query, and no header is logged: either may carry a secret.
+    path: String,
+}
+
+impl Log {
+    fn of(request: &ServiceRequest) -> Self {
+        Self { started: Instant::now(), method: request.method().clone(), path: request.path().to_owned() }
     }
-    // A stream that leaves with its connection takes the headers along, now that they are complete.
-    let detached = response.response_mut().extensions_mut().remove::<Detached>();
-    if let Some(detached) = detached {
-        detached.begin(response.headers());
+
+    fn write(self, status: u16) {
+        let Self { started, method, path } = self;
+        tracing::debug!(%method, path, status, micros = started.elapsed().as_micros() as u64, "request");
     }
-    // The path without its query, and no header: either may carry a secret.
-    tracing::debug!(
-        %method,
-        path,
-        status = response.status().as_u16(),
-        micros = started.elapsed().as_micros() as u64,
-        "request"
-    );
-    Ok(response)
 }
 
 /// The `access-control-allow-origin` of an answer, where the request has an origin that may read it.

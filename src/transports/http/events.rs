@@ -1,7 +1,6 @@
 //! `/insert`.
 
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::extract::Json;
@@ -20,6 +19,13 @@ pub struct InsertBody {
     data: Box<RawValue>,
 }
 
+/// What an insert is answered.
+#[derive(Serialize)]
+struct Inserted {
+    id: String,
+    timestamp: u64,
+}
+
 impl InsertBody {
     fn parse(self) -> Result<NewEvent, Error> {
         let name = EventName::parse(&self.event)?;
@@ -30,5 +36,5 @@ impl InsertBody {
 
 pub async fn insert(app: App, principal: Principal, Json(body): Json<InsertBody>) -> Reply {
     let (id, timestamp) = app.insert(principal, body.parse()?).await?;
-    reply::json(&json!({ "id": id.to_string(), "timestamp": timestamp.as_millis() }))
+    reply::json(&Inserted { id: id.to_string(), timestamp: timestamp.as_millis() })
 }

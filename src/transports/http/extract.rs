@@ -10,6 +10,7 @@ use actix_web::http::header;
 use actix_web::{FromRequest, HttpRequest};
 use bytes::BytesMut;
 use futures_util::StreamExt;
+use futures_util::future::Either;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
@@ -52,17 +53,20 @@ impl FromRequest for Peer {
 
 impl FromRequest for Principal {
     type Error = Error;
-    type Future = Extracted<Self>;
+    /// A token needs no waiting, a password does.
+    type Future = Either<Ready<Result<Self, Error>>, Extracted<Self>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let app = request.app_data::<App>().cloned();
-        let header = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes().to_vec());
-        let from = request.peer_addr().map(|address| address.ip());
-        Box::pin(async move {
-            let app = app.ok_or_else(no_services)?;
-            let authorization = Authorization::parse(&header.ok_or(Error::Unauthorized)?)?;
-            app.identity.principal(authorization, from).await
-        })
+        let Some(app) = request.app_data::<App>() else { return Either::Left(ready(Err(no_services()))) };
+        let header = request.headers().get(header::AUTHORIZATION).ok_or(Error::Unauthorized);
+        match header.and_then(|header| Authorization::parse(header.as_bytes())) {
+            Err(error) => Either::Left(ready(Err(error))),
+            Ok(Authorization::Bearer(token)) => Either::Left(ready(app.identity.bearer(&token))),
+            Ok(Authorization::Basic(username, password)) => {
+                let (app, from) = (app.clone(), request.peer_addr().map(|address| address.ip()));
+                Either::Right(Box::pin(async move { app.identity.basic(username, password, from).await }))
+            }
+        }
     }
 }
 
@@ -114,18 +118,18 @@ impl<T: AdminBody> FromRequest for ByAdmin<T> {
 }
 
 /// Takes the whole body as text.
-fn body(request: &HttpRequest, payload: &mut Payload) -> Extracted<String> {
+fn body(request: &HttpRequest, payload: &mut Payload) -> impl Future<Output = Result<String, Error>> + use<> {
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let payload = payload.take();
-    Box::pin(async move {
+    async move {
         // Refused before it is read, where it can be known.
         if length.is_some_and(|length| length > MAX_BODY_BYTES) {
             return Err(Error::BodyTooLarge);
         }
         let body = tokio::time::timeout(BODY_WITHIN, read(payload)).await.map_err(|_| Error::RequestTimeout)??;
         String::from_utf8(body.into()).map_err(|_| Error::BodyInvalid("it is not UTF-8".to_owned()))
-    })
+    }
 }
 
 fn parse<T: DeserializeOwned>(body: &str) -> Result<T, Error> {

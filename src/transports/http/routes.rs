@@ -21,7 +21,7 @@ pub fn application(
 > {
     ActixApp::new()
         .app_data(app)
-        .wrap(actix_web::middleware::from_fn(around::around))
+        .wrap_fn(around::around)
         .service(get("/", web::get().to(alive), web::head().to(alive)))
         .service(get("/sse", web::get().to(sse::stream), web::head().to(sse::stream)))
         .service(get("/verify", web::get().to(session::verify), web::head().to(session::verify)))

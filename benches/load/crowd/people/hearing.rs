@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::event::epoll;
 use rustix::time::Timespec;
 
-use super::{People, TIMER, nanos};
+use super::{People, TIMER, nanos, stream};
 use crate::http::Http;
 use crate::targets::Greeting;
 use crate::{Result, message};
@@ -115,8 +115,14 @@ impl People {
                 return self.subscribers[index].stream.send(&words).map_err(|error| error.to_string());
             }
             Greeting::Aside(request) => {
-                Http::connect(self.spec.address)?.ask(&request)?;
-                received.len()
+                let length = received.len();
+                let beside = match &mut self.beside {
+                    Some(beside) => beside,
+                    // From where the stream comes from: PocketBase asks for that.
+                    none => none.insert(Http::over(stream::connect(self.spec.source, self.spec.address, false)?)?),
+                };
+                beside.ask(&request)?;
+                length
             }
             Greeting::Ready(length) => length,
         };

@@ -1,0 +1,78 @@
+//! durable-streams: logs that are appended to and read over HTTP. The nearest to what Broker does with an event: an append
+//! is on disk before it is answered and before anybody reads it.
+
+use memchr::memmem;
+use serde::{Deserialize, Serialize};
+
+use super::peer::{self, JSON};
+use super::{Greeting, Language, Publication, Running, Target, Wire};
+use crate::crowd::Audience;
+use crate::http::Http;
+use crate::lab::Lab;
+use crate::{Result, http, message};
+
+/// The name of its wire.
+pub const WIRE: &str = "durable-streams";
+
+/// The peer of both the fan-out and the inserts.
+pub struct DurableStreams;
+
+impl Target for DurableStreams {
+    fn name(&self) -> &'static str {
+        "durable-streams"
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+
+    fn streams_last(&self) -> bool {
+        // It ends each after a minute, and that cannot be set.
+        false
+    }
+
+    fn start(&self, lab: &Lab, audience: &Audience, core: Option<usize>) -> Result<Running> {
+        let server = peer::start(self.name(), lab, core)?;
+        // Appends to one stream take turns. Where nobody listens nothing keeps publishers from having one each, as events
+        // of different names have nothing to do with each other at Broker.
+        let streams = if audience.subscribers == 0 { audience.publishers } else { 1 };
+        let mut http = Http::connect(server.address)?;
+        for stream in 0..streams {
+            let head = format!("PUT /bench-{stream} HTTP/1.1\r\nhost: localhost\r\n{JSON}content-length: 0\r\n\r\n");
+            http.ask(head.as_bytes())?;
+        }
+        Ok(Running { server, language: Language::new(WIRE, &DurableStreamsWire { streams })? })
+    }
+}
+
+/// What its clients say.
+#[derive(Serialize, Deserialize)]
+pub struct DurableStreamsWire {
+    /// How many streams there are; all listen to the first.
+    streams: usize,
+}
+
+impl Wire for DurableStreamsWire {
+    fn subscribe(&self, _: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(&message::get("/bench-0?offset=now&live=sse", "accept: text/event-stream\r\n"));
+    }
+
+    fn greeted(&self, _: usize, received: &[u8]) -> Result<Greeting> {
+        let Some(head) = http::head_length(received)? else { return Ok(Greeting::Incomplete) };
+        // The first event says from where on it is read; what is appended before that may not be sent. It is a chunk of its
+        // own.
+        let end = b"\n\n\r\n";
+        let found = memmem::find(&received[head..], end);
+        Ok(found.map_or(Greeting::Incomplete, |at| Greeting::Ready(head + at + end.len())))
+    }
+
+    fn publish(&self, Publication { publisher, number, .. }: Publication, out: &mut Vec<u8>) {
+        let mut body = Vec::with_capacity(256);
+        message::write_payload(number, &mut body);
+        message::write_post(&format!("/bench-{}", publisher % self.streams), JSON, &body, out);
+    }
+
+    fn acknowledged(&self, received: &[u8]) -> Result<Option<usize>> {
+        http::answer_length(received)
+    }
+}

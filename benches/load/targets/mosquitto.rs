@@ -1,0 +1,124 @@
+//! mosquitto: a broker of MQTT 3.1.1, in memory. Another transport, with less framing than HTTP has.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Greeting, Language, Publication, Running, Target, Wire, peer};
+use crate::crowd::Audience;
+use crate::lab::Lab;
+use crate::{Result, message};
+
+/// The name of its wire.
+pub const WIRE: &str = "mosquitto";
+const TOPIC: &str = "news";
+/// The first bytes of packets, with the flags that they have here.
+const CONNECT: u8 = 0x10;
+/// See [`CONNECT`].
+const CONNACK: u8 = 0x20;
+/// See [`CONNECT`]. At QoS 1, which is acknowledged.
+const PUBLISH: u8 = 0x32;
+/// See [`CONNECT`].
+const PUBACK: u8 = 0x40;
+/// See [`CONNECT`].
+const SUBSCRIBE: u8 = 0x82;
+/// See [`CONNECT`].
+const SUBACK: u8 = 0x90;
+
+/// The peer that does not speak HTTP.
+pub struct Mosquitto;
+
+impl Target for Mosquitto {
+    fn name(&self) -> &'static str {
+        "mosquitto"
+    }
+
+    fn start(&self, lab: &Lab, _: &Audience, core: Option<usize>) -> Result<Running> {
+        Ok(Running { server: peer::start(self.name(), lab, core)?, language: Language::new(WIRE, &MosquittoWire)? })
+    }
+}
+
+/// What its clients say.
+#[derive(Serialize, Deserialize)]
+pub struct MosquittoWire;
+
+impl Wire for MosquittoWire {
+    fn subscribe(&self, subscriber: usize, out: &mut Vec<u8>) {
+        write_connect(&format!("s{subscriber}"), out);
+    }
+
+    fn greeted(&self, _: usize, received: &[u8]) -> Result<Greeting> {
+        let Some((kind, body)) = packet(received) else { return Ok(Greeting::Incomplete) };
+        match (kind, body) {
+            (CONNACK, [_, 0]) => {
+                let mut subscribe = vec![0, 1];
+                write_text(TOPIC, &mut subscribe);
+                // QoS 0.
+                subscribe.push(0);
+                let mut words = Vec::new();
+                write_packet(SUBSCRIBE, &subscribe, &mut words);
+                Ok(Greeting::Reply(words))
+            }
+            (SUBACK, [0, 1, 0]) => Ok(Greeting::Ready(2 + body.len())),
+            _ => Err(refused(received)),
+        }
+    }
+
+    fn open(&self, publisher: usize, out: &mut Vec<u8>) {
+        write_connect(&format!("p{publisher}"), out);
+    }
+
+    fn publish(&self, publication: Publication, out: &mut Vec<u8>) {
+        let mut body = Vec::with_capacity(256);
+        write_text(TOPIC, &mut body);
+        // Any but 0: a publisher has one publish under way.
+        body.extend_from_slice(&[0, 1]);
+        message::write_payload(publication.number, &mut body);
+        write_packet(PUBLISH, &body, out);
+    }
+
+    fn acknowledged(&self, received: &[u8]) -> Result<Option<usize>> {
+        let Some((kind, body)) = packet(received) else { return Ok(None) };
+        match (kind, body) {
+            (CONNACK, [_, 0]) | (PUBACK, [0, 1]) => Ok(Some(2 + body.len())),
+            _ => Err(refused(received)),
+        }
+    }
+}
+
+/// The packet at the beginning: its first byte, and what follows its length; `None` while it is not all there. Those that
+/// are waited for are so short that the length is one byte.
+fn packet(received: &[u8]) -> Option<(u8, &[u8])> {
+    let [kind, length, rest @ ..] = received else { return None };
+    Some((*kind, rest.get(..usize::from(*length))?))
+}
+
+/// Appends a packet. Its length is in sevens of bits, the lowest first, each marked but the last.
+fn write_packet(kind: u8, body: &[u8], out: &mut Vec<u8>) {
+    out.push(kind);
+    let mut left = body.len();
+    while left > 0x7f {
+        out.push((left & 0x7f) as u8 | 0x80);
+        left >>= 7;
+    }
+    out.push(left as u8);
+    out.extend_from_slice(body);
+}
+
+/// Appends a text, which is short, with its length before it.
+fn write_text(text: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[0, text.len() as u8]);
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Appends what a connection begins with. Each needs a name of its own, or the server closes the one that had it.
+fn write_connect(client: &str, out: &mut Vec<u8>) {
+    let mut body = Vec::new();
+    write_text("MQTT", &mut body);
+    // Version 3.1.1; nothing is remembered of earlier connections; no pings are wanted.
+    body.extend_from_slice(&[4, 2, 0, 0]);
+    write_text(client, &mut body);
+    write_packet(CONNECT, &body, out);
+}
+
+fn refused(received: &[u8]) -> String {
+    format!("the server answered {received:02x?}")
+}

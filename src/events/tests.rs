@@ -1,0 +1,219 @@
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use tokio::task::LocalSet;
+
+use super::*;
+use crate::clock::Clock;
+use crate::domain::{EventFilter, EventName, Payload, Position, TenantName, Timestamp, Username};
+use crate::store::{Committer, Store};
+use crate::writer::Committed;
+
+/// A connection that takes so many bytes and then no more, until it is given room.
+#[derive(Default)]
+struct Line {
+    room: Cell<usize>,
+    taken: RefCell<Vec<u8>>,
+    finished: Cell<bool>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Line {
+    fn give_room(&self, bytes: usize) {
+        self.room.set(self.room.get().saturating_add(bytes));
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// The positions of what came whole, in order.
+    fn positions(&self) -> Vec<u64> {
+        let text = String::from_utf8(self.taken.borrow().clone()).unwrap();
+        let whole = text.rfind("\n\n").map_or("", |end| &text[..end]);
+        let ids = whole.split("\n\n").filter_map(|frame| frame.split_once("\nid:"));
+        ids.map(|(_, rest)| rest[..16].parse().unwrap()).collect()
+    }
+}
+
+struct LineOutlet(Rc<Line>, Framing);
+
+impl Outlet for LineOutlet {
+    fn framing(&self) -> Framing {
+        self.1
+    }
+
+    fn write(&self, bytes: &Bytes) -> Written {
+        assert!(!self.0.finished.get(), "it was written to after its end");
+        let taken = bytes.len().min(self.0.room.get());
+        self.0.room.set(self.0.room.get() - taken);
+        self.0.taken.borrow_mut().extend_from_slice(&bytes[..taken]);
+        if taken == bytes.len() { Written::All } else { Written::Part(taken) }
+    }
+
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.0.room.get() > 0 {
+            return Poll::Ready(());
+        }
+        self.0.waker.set(Some(context.waker().clone()));
+        Poll::Pending
+    }
+
+    fn poll_gone(&self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+
+    fn finish(&self) {
+        self.0.finished.set(true);
+    }
+}
+
+/// A hub with two workers, on one thread.
+struct House {
+    committer: Committer,
+    hub: Hub,
+    workers: [Relay; 2],
+    _directory: tempfile::TempDir,
+}
+
+impl House {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, committer) = Store::open(directory.path(), 1 << 20).unwrap();
+        let hub = Hub::new(store);
+        let workers = [(); 2].map(|()| Relay::start(hub.clone(), Clock::from_local()));
+        Self { committer, hub, workers, _directory: directory }
+    }
+
+    fn insert(&mut self, names: &[&str], ended: &[&str]) {
+        let mut transaction = self.committer.begin(Timestamp::from_millis(1)).unwrap();
+        for name in names {
+            let tenant = TenantName::parse("t").unwrap();
+            let (name, user) = (EventName::parse(name).unwrap(), Username::parse("u").unwrap());
+            let data = Payload::from_valid_json(&format!("\"{}\"", "x".repeat(300))).unwrap();
+            transaction.insert_event(tenant, user, name, data).unwrap();
+        }
+        let durable = transaction.commit().unwrap();
+        let ended: BTreeSet<_> = ended.iter().map(|name| Username::parse(name).unwrap()).collect();
+        self.hub.publish(Committed { durable, ended });
+    }
+
+    fn open(&self, worker: usize, username: &str, filter: &str, after: u64, room: usize) -> Rc<Line> {
+        let line = Rc::new(Line::default());
+        line.room.set(room);
+        let opening = Opening {
+            tenant: TenantName::parse("t").unwrap(),
+            filter: EventFilter::parse(filter).unwrap(),
+            after: Position::new(after),
+            expires_at: None,
+            session: self.hub.session(&Username::parse(username).unwrap()),
+        };
+        self.workers[worker].open(opening, LineOutlet(Rc::clone(&line), Framing::Bare), Bytes::new());
+        line
+    }
+}
+
+/// Lets everything on this thread come to rest, and the threads that read.
+async fn settle(done: impl Fn() -> bool) {
+    for _ in 0..2000 {
+        tokio::task::yield_now().await;
+        if done() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_micros(200)).await;
+    }
+    assert!(done(), "it did not come to that");
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, test);
+}
+
+#[test]
+fn who_comes_from_a_worker_that_was_ahead_gets_nothing_twice() {
+    run(async {
+        let mut house = House::new();
+        house.insert(&["a"], &[]);
+        // The worker has a room, and has yet to hear of the next two events.
+        let present = house.open(0, "bob", "*", 1, usize::MAX);
+        house.insert(&["b"], &[]);
+        house.insert(&["c"], &[]);
+        let ahead = house.open(0, "alice", "*", 2, usize::MAX);
+        settle(|| present.positions() == [2, 3] && ahead.positions() == [3]).await;
+    });
+}
+
+#[test]
+fn who_loses_the_right_gets_nothing_of_the_same_commit_and_is_told_the_end() {
+    run(async {
+        let mut house = House::new();
+        let (alice, bob) = (house.open(0, "alice", "*", 0, usize::MAX), house.open(1, "bob", "*", 0, usize::MAX));
+        house.insert(&["a"], &[]);
+        settle(|| alice.positions() == [1] && bob.positions() == [1]).await;
+        house.insert(&["b"], &["alice"]);
+        settle(|| bob.positions() == [1, 2] && alice.finished.get()).await;
+        assert_eq!(alice.positions(), [1]);
+        house.hub.close().await;
+        assert!(bob.finished.get());
+    });
+}
+
+#[test]
+fn a_filter_gets_what_it_wants_once_however_often_it_says_so() {
+    run(async {
+        let mut house = House::new();
+        let lines = ["a", "a,a*,ab*", "ab*,b", "*"].map(|filter| house.open(0, "u", filter, 0, usize::MAX));
+        for name in ["a", "ab", "abc", "b", "c"] {
+            house.insert(&[name], &[]);
+        }
+        let expected = [vec![1], vec![1, 2, 3], vec![2, 3, 4], vec![1, 2, 3, 4, 5]];
+        settle(|| lines.iter().zip(&expected).all(|(line, expected)| line.positions() == *expected)).await;
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Whoever reads slowly, stops, and comes back on another worker: every event after the first, once and in order.
+    #[test]
+    fn every_subscriber_gets_every_event_once_in_order_however_it_reads(
+        steps in prop::collection::vec((0..6_usize, 1..8_usize, 0..3000_usize), 1..60),
+    ) {
+        run(async {
+            let mut house = House::new();
+            house.insert(&["start"], &[]);
+            let mut lines = [0, 1, 0].map(|worker| house.open(worker, "u", "*", 1, 2000));
+            let mut seen: [Vec<u64>; 3] = Default::default();
+            let mut head = 1;
+            for (step, count, room) in steps {
+                match step {
+                    0..=2 => {
+                        house.insert(&["a", "b", "c", "d", "e", "f", "g"][..count.min(7)], &[]);
+                        head += count.min(7) as u64;
+                    }
+                    3 | 4 => lines[count % 3].give_room(room),
+                    _ => {
+                        // Comes back after what came whole, on the other worker.
+                        let who = count % 3;
+                        seen[who].extend(lines[who].positions());
+                        let after = seen[who].last().copied().unwrap_or(1);
+                        lines[who] = house.open(room % 2, "u", "*", after, room);
+                    }
+                }
+                if room % 3 == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            lines.iter().for_each(|line| line.give_room(usize::MAX / 2));
+            for (line, mut seen) in lines.iter().zip(seen) {
+                settle(|| line.positions().last().or(seen.last()).is_none_or(|last| *last == head)).await;
+                seen.extend(line.positions());
+                assert!(seen.into_iter().eq(2..=head));
+            }
+        });
+    }
+}

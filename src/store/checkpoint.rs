@@ -1,0 +1,193 @@
+//! Checkpoints: what the journal holds is moved into sled, in the background, and the journal begins anew.
+//!
+//! Nothing is lost wherever one is cut off: until the last step, what sled holds of it is hidden by the journal, which
+//! holds every one of its keys.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::disk::DataFile;
+use super::overlay::{Overlay, Table};
+use super::transaction::Progress;
+use super::{codec, journal, keys};
+use crate::error::Error;
+
+/// How many rows sled is given at once, and how many bytes of them: meanwhile nobody reads from it.
+const ROWS_AT_ONCE: usize = 256;
+const BYTES_AT_ONCE: usize = 256 << 10;
+/// How much sled is given between two flushes; the room on the disk is enough for so much.
+const BYTES_A_FLUSH: usize = 2 << 20;
+/// How long a checkpoint waits before it asks again for room on the disk.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+
+/// The thread that does it, for as long as this lives.
+pub struct Checkpointer {
+    work: Option<mpsc::Sender<Work>>,
+    done: mpsc::Receiver<Result<(), Error>>,
+    flags: Arc<Flags>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What both sides look at.
+#[derive(Default)]
+struct Flags {
+    stopping: AtomicBool,
+    /// The disk has no room for the checkpoint that is under way.
+    short_of_room: AtomicBool,
+}
+
+/// A table that is to go into sled, and the number of the last journal file that holds of it.
+struct Work {
+    table: Arc<Table>,
+    journal: u64,
+}
+
+/// What the thread works with.
+struct Mover {
+    tree: sled::Tree,
+    data_file: DataFile,
+    overlay: Arc<Overlay>,
+    path: PathBuf,
+    flags: Arc<Flags>,
+}
+
+impl Checkpointer {
+    /// Starts the thread.
+    pub fn start(tree: sled::Tree, data_file: DataFile, overlay: Arc<Overlay>, path: PathBuf) -> std::io::Result<Self> {
+        let (work, todo) = mpsc::channel::<Work>();
+        let (say_done, done) = mpsc::channel();
+        let flags = Arc::new(Flags::default());
+        let mut mover = Mover { tree, data_file, overlay, path, flags: Arc::clone(&flags) };
+        let thread = thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
+            for Work { table, journal } in todo {
+                let moved = mover.make(&table, journal);
+                if moved.is_err() || mover.is_stopping() {
+                    let _ = say_done.send(moved);
+                    return;
+                }
+                drop(table);
+                mover.overlay.thaw();
+                let _ = say_done.send(Ok(()));
+            }
+        })?;
+        Ok(Self { work: Some(work), done, flags, thread: Some(thread) })
+    }
+
+    /// Begins a checkpoint. There is one at a time.
+    pub fn begin(&self, table: Arc<Table>, journal: u64) {
+        // Where the thread has ended, `failure` tells why.
+        let _ = self.work.as_ref().map(|work| work.send(Work { table, journal }));
+    }
+
+    /// Why checkpoints cannot be made any more.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn failure(&self) -> Result<(), Error> {
+        self.done.try_iter().collect()
+    }
+
+    /// Waits until the checkpoint that is under way is made, but not for room on the disk.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`], [`Error::Storage`].
+    pub fn wait(&self) -> Result<(), Error> {
+        loop {
+            return match self.done.recv_timeout(ASK_AGAIN) {
+                Ok(done) => done,
+                Err(RecvTimeoutError::Timeout) if self.flags.short_of_room.load(Ordering::Acquire) => {
+                    Err(Error::StorageFull)
+                }
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => Err(Error::Storage("checkpoints have ended".to_owned())),
+            };
+        }
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.flags.stopping.store(true, Ordering::Release);
+        self.work = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there was told as a failure.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Mover {
+    fn is_stopping(&self) -> bool {
+        self.flags.stopping.load(Ordering::Acquire)
+    }
+
+    /// Moves a table. Where it stops half way, because the server does, nothing is lost.
+    fn make(&mut self, table: &Table, journal: u64) -> Result<(), Error> {
+        let mut rows = table.rows().peekable();
+        while rows.peek().is_some() {
+            self.wait_for_room()?;
+            let mut given = 0;
+            while given < BYTES_A_FLUSH && rows.peek().is_some() {
+                if self.is_stopping() {
+                    return Ok(());
+                }
+                let (mut batch, mut bytes) = (sled::Batch::default(), 0);
+                for (key, write) in rows.by_ref().take(ROWS_AT_ONCE) {
+                    bytes += key.len();
+                    match write.value() {
+                        Some(value) => {
+                            bytes += value.len();
+                            batch.insert(key.as_slice(), &**value);
+                        }
+                        None => batch.remove(key.as_slice()),
+                    }
+                    if bytes >= BYTES_AT_ONCE {
+                        break;
+                    }
+                }
+                self.tree.apply_batch(batch).map_err(failed)?;
+                given += bytes;
+            }
+            self.tree.flush().map_err(failed)?;
+        }
+        self.wait_for_room()?;
+        if self.is_stopping() {
+            return Ok(());
+        }
+        self.data_file.sync()?;
+        // All of it is there, so from now on it counts.
+        let progress = codec::encode_progress(table.progress());
+        self.tree.insert(keys::setting(Progress::SETTING), &progress).map_err(failed)?;
+        self.tree.flush().map_err(failed)?;
+        self.data_file.sync()?;
+        journal::remove_through(&self.path, journal)
+            .map_err(|error| Error::Storage(format!("the journal cannot be shortened: {error}")))
+    }
+
+    /// sled is asked for nothing before there is room for it: after a write that finds the disk full it refuses all further
+    /// work.
+    fn wait_for_room(&mut self) -> Result<(), Error> {
+        loop {
+            match self.data_file.reserve() {
+                Err(Error::StorageFull) if !self.is_stopping() => {
+                    self.flags.short_of_room.store(true, Ordering::Release);
+                    thread::sleep(ASK_AGAIN);
+                }
+                // Who stops asks sled for nothing.
+                Err(Error::StorageFull) => return Ok(()),
+                other => {
+                    self.flags.short_of_room.store(false, Ordering::Release);
+                    return other;
+                }
+            }
+        }
+    }
+}
+
+fn failed(error: sled::Error) -> Error {
+    Error::Storage(format!("a checkpoint: {error}"))
+}

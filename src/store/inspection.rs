@@ -1,0 +1,89 @@
+//! Reading the whole database once after it was opened: sled looks at old pages only when they are asked for, and whatever is
+//! damaged is to be known now, not in a year.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::open::OPENING_THREAD;
+use crate::error::Error;
+
+/// How much of a start may go into reading. What is left then is read while the server serves.
+const BEFORE_SERVING: Duration = Duration::from_secs(1);
+/// How many rows are read before others get their turn.
+const ROWS_AT_ONCE: usize = 500;
+/// The turn of the others.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Reads rows from a key on, until the end or until a moment; from where to go on.
+fn read(tree: &sled::Tree, from: Vec<u8>, rows: usize, until: Option<Instant>) -> Result<Option<Vec<u8>>, sled::Error> {
+    for (number, row) in tree.range(from..).enumerate() {
+        let (key, _) = row?;
+        if number >= rows || (number % 64 == 0 && until.is_some_and(|until| Instant::now() >= until)) {
+            return Ok(Some(key.to_vec()));
+        }
+    }
+    Ok(None)
+}
+
+/// Reads what can be read before the server serves; from where to go on.
+///
+/// # Errors
+/// What sled says of damage, where it does not panic.
+pub fn before_serving(tree: &sled::Tree) -> Result<Option<Vec<u8>>, sled::Error> {
+    read(tree, Vec::new(), usize::MAX, Some(Instant::now() + BEFORE_SERVING))
+}
+
+/// The reading of the rest, in the background.
+pub struct Inspection {
+    damage: Arc<OnceLock<String>>,
+    stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Inspection {
+    /// Goes on from a key, if there is more to read.
+    pub fn start(tree: sled::Tree, from: Option<Vec<u8>>) -> std::io::Result<Self> {
+        let (damage, stopping) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
+        let mut inspection = Self { damage: Arc::clone(&damage), stopping: Arc::clone(&stopping), thread: None };
+        let Some(from) = from else { return Ok(inspection) };
+        let thread = thread::Builder::new().name(OPENING_THREAD.to_owned()).spawn(move || {
+            let reading = || {
+                let mut next = Some(from);
+                while let Some(from) = next.take().filter(|_| !stopping.load(Ordering::Acquire)) {
+                    next = read(&tree, from, ROWS_AT_ONCE, None).map_err(|error| error.to_string())?;
+                    thread::sleep(PAUSE);
+                }
+                Ok(())
+            };
+            // On some damage sled panics instead of failing.
+            let contradiction = |_| Err("its files contradict each other".to_owned());
+            if let Err(why) = catch_unwind(AssertUnwindSafe(reading)).unwrap_or_else(contradiction) {
+                let _ = damage.set(why);
+            }
+        })?;
+        inspection.thread = Some(thread);
+        Ok(inspection)
+    }
+
+    /// Whether what was read so far is sound.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn outcome(&self) -> Result<(), Error> {
+        let damaged =
+            |why| Error::Storage(format!("the database is damaged ({why}); put it aside and restore a backup"));
+        self.damage.get().map_or(Ok(()), |why| Err(damaged(why)))
+    }
+}
+
+impl Drop for Inspection {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What has been committed and is not in sled yet: it lies over sled, so that whoever reads finds it first.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::transaction::Progress;
+
+/// What a row costs in memory beside its bytes, about.
+const ROW_BYTES: usize = 120;
+/// How many rows of a scan are looked at before the writer may go on.
+const ROWS_AT_ONCE: usize = 256;
+
+/// A change of one key.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// The key gets this value.
+    Put(Arc<[u8]>),
+    /// The same, for a key that never was before. Removed again it leaves nothing behind.
+    PutNew(Arc<[u8]>),
+    /// The key goes.
+    Remove,
+}
+
+impl Write {
+    /// The value that the key has from now on.
+    pub fn value(&self) -> Option<&Arc<[u8]>> {
+        match self {
+            Self::Put(value) | Self::PutNew(value) => Some(value),
+            Self::Remove => None,
+        }
+    }
+}
+
+/// A key, and its value if it has not been removed.
+pub type Row = (Vec<u8>, Option<Arc<[u8]>>);
+
+/// Two tables: one that takes what is committed, and one that a checkpoint is moving into sled.
+#[derive(Default)]
+pub struct Overlay(RwLock<Tables>);
+
+#[derive(Default)]
+struct Tables {
+    active: Table,
+    frozen: Option<Arc<Table>>,
+}
+
+/// Rows by key.
+#[derive(Default)]
+pub struct Table {
+    rows: BTreeMap<Vec<u8>, Write>,
+    bytes: usize,
+    /// Up to here it holds everything that is not in sled.
+    progress: Progress,
+}
+
+impl Table {
+    /// Every row, by key.
+    pub fn rows(&self) -> impl Iterator<Item = (&Vec<u8>, &Write)> {
+        self.rows.iter()
+    }
+
+    /// Up to here it holds everything that is not in sled.
+    pub fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    fn apply(&mut self, key: Vec<u8>, write: Write) {
+        let bytes = |key: &[u8], write: &Write| ROW_BYTES + key.len() + write.value().map_or(0, |value| value.len());
+        if matches!(write, Write::Remove)
+            && matches!(self.rows.get(&key), Some(Write::PutNew(_)))
+            && let Some(old) = self.rows.remove(&key)
+        {
+            self.bytes -= bytes(&key, &old);
+            return;
+        }
+        let (length, added) = (key.len(), bytes(&key, &write));
+        let old = self.rows.insert(key, write);
+        self.bytes += added;
+        self.bytes -= old.map_or(0, |old| ROW_BYTES + length + old.value().map_or(0, |value| value.len()));
+    }
+}
+
+impl Overlay {
+    /// Takes what was committed.
+    pub fn apply(&self, writes: impl IntoIterator<Item = (Vec<u8>, Write)>, progress: Progress) {
+        let mut tables = self.write();
+        for (key, write) in writes {
+            tables.active.apply(key, write);
+        }
+        tables.active.progress = progress;
+    }
+
+    /// What is known of a key here: `Some(None)` where it has been removed.
+    pub fn get(&self, key: &[u8]) -> Option<Option<Arc<[u8]>>> {
+        let tables = self.read();
+        let row = tables.active.rows.get(key).or_else(|| tables.frozen.as_ref()?.rows.get(key))?;
+        Some(row.value().cloned())
+    }
+
+    /// The next rows of a range, and the bound up to which that is all of them.
+    pub fn next_rows(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> (Vec<Row>, Option<Vec<u8>>) {
+        let tables = self.read();
+        let mut active = tables.active.rows.range::<[u8], _>((from, to)).peekable();
+        let frozen = tables.frozen.as_ref().map(|frozen| frozen.rows.range::<[u8], _>((from, to)));
+        let mut frozen = frozen.into_iter().flatten().peekable();
+        let mut rows: Vec<Row> = Vec::new();
+        while rows.len() < ROWS_AT_ONCE {
+            let from_active = match (active.peek(), frozen.peek()) {
+                (Some((newer, _)), Some((older, _))) if newer == older => {
+                    frozen.next();
+                    true
+                }
+                (Some((newer, _)), Some((older, _))) => newer < older,
+                (Some(_), None) => true,
+                (None, Some(_)) => false,
+                (None, None) => return (rows, None),
+            };
+            let row = if from_active { active.next() } else { frozen.next() };
+            rows.extend(row.map(|(key, write)| (key.clone(), write.value().cloned())));
+        }
+        let last = rows.last().map(|(key, _)| key.clone());
+        (rows, last)
+    }
+
+    /// How much memory the table takes that is being filled.
+    pub fn active_bytes(&self) -> usize {
+        self.read().active.bytes
+    }
+
+    /// Whether a checkpoint is under way.
+    pub fn is_frozen(&self) -> bool {
+        self.read().frozen.is_some()
+    }
+
+    /// Sets the filled table aside for a checkpoint.
+    pub fn freeze(&self) -> Arc<Table> {
+        let mut tables = self.write();
+        let progress = tables.active.progress;
+        let full = std::mem::replace(&mut tables.active, Table { progress, ..Table::default() });
+        let frozen = Arc::new(full);
+        tables.frozen = Some(Arc::clone(&frozen));
+        frozen
+    }
+
+    /// Forgets the table that a checkpoint has moved.
+    pub fn thaw(&self) {
+        let moved = self.write().frozen.take();
+        // A large table takes a while to be dropped, for which nobody need wait.
+        drop(moved);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Tables> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Tables> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(value: &'static str) -> Write {
+        Write::Put(value.as_bytes().into())
+    }
+
+    fn apply(overlay: &Overlay, writes: Vec<(&str, Write)>) {
+        let writes = writes.into_iter().map(|(key, write)| (key.as_bytes().to_vec(), write));
+        overlay.apply(writes, Progress::default());
+    }
+
+    #[test]
+    fn the_newer_table_is_found_before_the_one_that_is_being_moved_and_a_removed_key_is_known_as_such() {
+        let overlay = Overlay::default();
+        apply(&overlay, vec![("a", put("1")), ("b", put("1")), ("d", put("1"))]);
+        overlay.freeze();
+        apply(&overlay, vec![("b", put("2")), ("c", put("2")), ("d", Write::Remove)]);
+        assert_eq!(overlay.get(b"a"), Some(Some(b"1"[..].into())));
+        assert_eq!(overlay.get(b"b"), Some(Some(b"2"[..].into())));
+        assert_eq!(overlay.get(b"d"), Some(None));
+        assert_eq!(overlay.get(b"e"), None);
+        let (rows, last) = overlay.next_rows(Bound::Included(b"a".as_slice()), Bound::Excluded(b"z".as_slice()));
+        let rows: Vec<_> = rows.iter().map(|(key, value)| (&key[..], value.as_deref())).collect();
+        assert_eq!(rows, [(&b"a"[..], Some(&b"1"[..])), (b"b", Some(b"2")), (b"c", Some(b"2")), (b"d", None),]);
+        assert_eq!(last, None);
+        overlay.thaw();
+        assert_eq!(overlay.get(b"a"), None);
+        assert_eq!(overlay.get(b"d"), Some(None), "sled has it still");
+    }
+
+    #[test]
+    fn what_is_new_and_goes_again_leaves_nothing_behind_not_even_its_bytes() {
+        let overlay = Overlay::default();
+        apply(&overlay, vec![("n", Write::PutNew(b"new"[..].into())), ("n", Write::Remove)]);
+        assert_eq!((overlay.get(b"n"), overlay.active_bytes()), (None, 0));
+        apply(&overlay, vec![("o", put("old")), ("o", Write::Remove)]);
+        assert_eq!(overlay.get(b"o"), Some(None));
+        apply(&overlay, vec![("n", Write::PutNew(b"new"[..].into()))]);
+        overlay.freeze();
+        apply(&overlay, vec![("n", Write::Remove)]);
+        assert_eq!(overlay.get(b"n"), Some(None), "the checkpoint is moving it");
+    }
+
+    #[test]
+    fn a_long_range_is_given_in_parts() {
+        let overlay = Overlay::default();
+        let writes = (0..1000_u16).map(|number| (number.to_be_bytes().to_vec(), put("x")));
+        overlay.apply(writes, Progress::default());
+        let (mut from, mut seen) = (Bound::Unbounded, Vec::new());
+        loop {
+            let start = from.as_ref().map(|key: &Vec<u8>| key.as_slice());
+            let (rows, last) = overlay.next_rows(start, Bound::Unbounded);
+            seen.extend(rows.into_iter().map(|(key, _)| key));
+            let Some(last) = last else { break };
+            from = Bound::Excluded(last);
+        }
+        assert!(seen.into_iter().eq((0..1000_u16).map(|number| number.to_be_bytes().to_vec())));
+    }
+}
