@@ -20,14 +20,16 @@ use crate::store::{Committer, Durable, Transaction};
 const QUEUE: usize = 4096;
 /// How many changes share one commit at most.
 const MAX_BATCH: usize = 1024;
-/// From how many on the last commit had its changes from a crowd, for whose return the next one waits.
-const CROWD: usize = 4;
+/// From how many changes on the last commit was that of a crowd, for whose return the next one waits a moment.
+const CROWD: usize = 8;
+/// A commit of so many is large enough: while it is synced the others come.
+const LARGE: usize = 16;
 /// How long it waits after the last change that came.
 const CROWD_GAP: Duration = Duration::from_micros(30);
 /// How long it waits in all.
 const CROWD_WITHIN: Duration = Duration::from_micros(200);
 /// After so long without a change the crowd has gone.
-const CROWD_GONE: Duration = Duration::from_millis(20);
+const CROWD_GONE: Duration = Duration::from_secs(1);
 
 /// A wish to change something: data, and the rule that decides it.
 pub trait Change: Send + 'static {
@@ -218,7 +220,7 @@ fn run(
         let mut batch = Batch { transaction, ended: BTreeSet::new(), is_last: false };
         answers.push(first.decide(&mut batch));
         let began = Instant::now();
-        let crowd = if began - last_end > CROWD_GONE { 0 } else { last_size };
+        let crowd = if began - last_end > CROWD_GONE { 0 } else { last_size.min(LARGE) };
         let mut last_came = began;
         while answers.len() < MAX_BATCH && !batch.is_full() && !batch.is_last {
             if let Ok(request) = requests.try_recv() {

@@ -1,6 +1,7 @@
 //! What a process uses: CPU and memory, read from the kernel.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use rustix::thread::CpuSet;
@@ -117,6 +118,27 @@ pub fn watched<T>(process: Process, run: impl FnOnce() -> Result<T>) -> Result<(
     let before = process.so_far()?;
     let outcome = run()?;
     Ok((outcome, process.so_far()?.since(&before)))
+}
+
+/// Waits until a process has next to nothing to do any more: what it does after its start is not to be counted as what is
+/// asked of it.
+pub fn until_idle(process: Process) -> Result<()> {
+    const LOOK: Duration = Duration::from_millis(500);
+    let started = Instant::now();
+    loop {
+        let pause = || {
+            std::thread::sleep(LOOK);
+            Ok(())
+        };
+        let ((), usage) = watched(process, pause)?;
+        // A hundredth of the time.
+        if u128::from(usage.cpu) < LOOK.as_nanos() / 100 {
+            return Ok(());
+        }
+        if started.elapsed() > Duration::from_secs(60) {
+            return Err("a server that nobody asks for anything does not come to rest".to_owned());
+        }
+    }
 }
 
 /// Keeps the calling thread, and those it starts, on one core.

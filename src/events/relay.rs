@@ -2,6 +2,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, oneshot};
@@ -20,6 +21,13 @@ use crate::domain::TenantName;
 
 /// How many subscriptions of a worker catch up at the same time.
 const CATCHING_UP: usize = 8;
+
+/// What part of the time that the last round of writes took the next one waits, from its end on, for more to write at once:
+/// a publish that came alone while a thousand were written to would else go out alone again, and the others after it.
+const GATHER_PART: u32 = 10;
+/// How long it waits at most. A round that was shorter than ten times the least that is worth it waits not at all.
+const GATHER: Duration = Duration::from_millis(2);
+const GATHER_FROM: Duration = Duration::from_micros(100);
 
 /// Where a worker is told what concerns its subscriptions.
 #[derive(Default)]
@@ -132,14 +140,20 @@ impl Drop for Relay {
 impl Local {
     /// Does what the mailbox says, for ever.
     async fn relay(self: Rc<Self>) {
+        let mut gathered_at = Instant::now();
         loop {
             self.mailbox.filled.notified().await;
             loop {
                 self.end_sessions();
-                let filled = std::mem::take(&mut lock(&self.mailbox.post).filled);
-                if filled.is_empty() {
+                if lock(&self.mailbox.post).filled.is_empty() {
                     break;
                 }
+                while Instant::now() < gathered_at {
+                    tokio::task::yield_now().await;
+                    std::thread::yield_now();
+                }
+                let filled = std::mem::take(&mut lock(&self.mailbox.post).filled);
+                let began = Instant::now();
                 for listener in filled {
                     listener.heard();
                     let room = self.rooms.borrow().get(&listener.tenant).and_then(Weak::upgrade);
@@ -147,6 +161,9 @@ impl Local {
                         room.catch_up(&self).await;
                     }
                 }
+                let ended = Instant::now();
+                let gather = ((ended - began) / GATHER_PART).min(GATHER);
+                gathered_at = ended + if gather < GATHER_FROM { Duration::ZERO } else { gather };
             }
         }
     }

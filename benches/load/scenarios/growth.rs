@@ -7,7 +7,7 @@ use memchr::memmem;
 use super::million::{self, FEW, MANY, NAMED, PER_TENANT, PLAIN};
 use crate::http::Http;
 use crate::lab::Lab;
-use crate::process::watched;
+use crate::process::{until_idle, watched};
 use crate::seed::{self, Seed};
 use crate::server::Server;
 use crate::statistics::{Quantiles, Rounds, bytes, nanos, number};
@@ -60,8 +60,10 @@ pub fn run(lab: &mut Lab) -> Result<()> {
     million::add_names(&mut seed, PLAIN, "user100", FEW)?;
     seed.close()?;
     let many = million::database(lab)?;
-    let mut many = Side::new(broker::start(lab, &many, None, &[])?, MANY, MANY)?;
-    let mut few = Side::new(broker::start(lab, few.path(), None, &[])?, FEW, FEW)?;
+    let (many, few) = (broker::start(lab, &many, None, &[])?, broker::start(lab, few.path(), None, &[])?);
+    // The large one is read through after its start.
+    [&many, &few].into_iter().try_for_each(|server| until_idle(server.process()))?;
+    let (mut many, mut few) = (Side::new(many, MANY, MANY)?, Side::new(few, FEW, FEW)?);
 
     for (what, operation, times) in OPERATIONS {
         let (mut of_many, mut of_few) = (Costs::default(), Costs::default());

@@ -16,8 +16,8 @@ use crate::table::Row;
 use crate::targets::{Language, broker};
 
 const CONNECTIONS: usize = 10_000;
-/// Clients that come and go before, so that what a server takes once is not counted.
-const WARM_UP: usize = 64;
+/// Clients that are there before, so that what a server takes once, and has not yet given back, is not counted.
+const WARM_UP: usize = 9_000;
 const PLAIN_GOAL: f64 = 1.5 * 1024.0;
 const TLS_GOAL: f64 = 12.0 * 1024.0;
 /// How often, and how long between, until the memory no longer changes.
@@ -59,7 +59,7 @@ fn measure(lab: &Lab, authority: Option<&Authority>) -> Result<f64> {
         root: authority.map(|authority| authority.root.clone()),
         ..Spec::new(&language, server.address, &Audience::of_one_room(subscribers, 1))
     };
-    drop(Crowd::gather(&spec(WARM_UP))?);
+    let _first = Crowd::gather(&spec(WARM_UP))?;
     let before = settled(server.process())?;
     let mut crowd = Crowd::gather(&spec(CONNECTIONS))?;
     let after = settled(server.process())?;
