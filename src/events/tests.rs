@@ -138,11 +138,13 @@ fn who_comes_from_a_worker_that_was_ahead_gets_nothing_twice() {
     run(async {
         let mut house = House::new();
         house.insert(&["a"], &[]);
-        // The worker has a room, and has yet to hear of the next two events.
         let present = house.open(0, "bob", "*", 1, usize::MAX);
-        house.insert(&["b"], &[]);
-        house.insert(&["c"], &[]);
+        // It saw the second event on another worker, and is live here before this one has heard of it.
         let ahead = house.open(0, "alice", "*", 2, usize::MAX);
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        house.insert(&["b", "c"], &[]);
         settle(|| present.positions() == [2, 3] && ahead.positions() == [3]).await;
     });
 }
@@ -159,6 +161,26 @@ fn who_loses_the_right_gets_nothing_of_the_same_commit_and_is_told_the_end() {
         assert_eq!(alice.positions(), [1]);
         house.hub.close().await;
         assert!(bob.finished.get());
+    });
+}
+
+#[test]
+fn who_loses_the_right_while_many_are_written_to_gets_nothing_of_that_commit_either() {
+    run(async {
+        let mut house = House::new();
+        // The first is written to last.
+        let alice = house.open(0, "alice", "*", 0, usize::MAX);
+        let others: Vec<_> = (0..600).map(|_| house.open(0, "bob", "*", 0, usize::MAX)).collect();
+        house.insert(&["a"], &[]);
+        settle(|| others.iter().chain([&alice]).all(|line| line.positions() == [1])).await;
+        house.insert(&["b"], &[]);
+        while others.iter().all(|line| line.positions() == [1]) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(alice.positions(), [1], "the worker is in the middle of it");
+        house.insert(&["c"], &["alice"]);
+        settle(|| others.iter().all(|line| line.positions() == [1, 2, 3])).await;
+        assert_eq!(alice.positions(), [1, 2]);
     });
 }
 
