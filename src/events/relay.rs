@@ -25,8 +25,9 @@ const CATCHING_UP: usize = 8;
 /// What part of the time that the last round of writes took the next one waits, from its end on, for more to write at once:
 /// a publish that came alone while a thousand were written to would else go out alone again, and the others after it.
 const GATHER_PART: u32 = 10;
-/// How long it waits at most. A round that was shorter than ten times the least that is worth it waits not at all.
+/// How long it waits at most.
 const GATHER: Duration = Duration::from_millis(2);
+/// What is shorter is not waited for.
 const GATHER_FROM: Duration = Duration::from_micros(100);
 
 /// Where a worker is told what concerns its subscriptions.

@@ -23,11 +23,11 @@ impl DataFile {
         Ok(Self { file, length: None })
     }
 
-    /// Sets room aside on the disk for what the next commit can write.
+    /// Sets room aside on the disk for what a checkpoint writes between two flushes.
     ///
     /// Closes this fault: after one write that finds the disk full, sled refuses all further work until it is opened
     /// anew, and the change it was writing is half done. So the disk is asked for the room first. One segment beyond the
-    /// end of the file is always allocated; a commit ([`super::transaction::MAX_COMMIT_BYTES`]) never needs more.
+    /// end of the file is always allocated; what is given to sled between two flushes ([`super::checkpoint`]) never needs more.
     ///
     /// # Errors
     /// [`Error::StorageFull`] where there is no room; nothing was changed and a later call may succeed.

@@ -222,7 +222,7 @@ fn open_sled(path: &Path) -> Result<(sled::Tree, Option<Vec<u8>>), OpenError> {
         .path(path)
         .segment_size(SEGMENT_BYTES as usize)
         .cache_capacity(CACHE_BYTES)
-        // Its own flusher, for what it moves about by itself. Ours is the committer; `flush_async` is never used: eight
+        // Its own flusher, for what it moves about by itself. Ours is the checkpoint; `flush_async` is never used: eight
         // at once wait for each other for ever (spacejam/sled issue 1308).
         .flush_every_ms(Some(500));
     // On some damage sled panics instead of failing. On a thread of its own that is an outcome like another.

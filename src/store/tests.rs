@@ -25,15 +25,11 @@ const SMALL: u64 = 1000;
 const LARGE: u64 = 64 << 20;
 
 fn open(path: &Path) -> Result<(Store, Committer), OpenError> {
-    reopen_with(path, SMALL)
-}
-
-fn reopen(path: &Path) -> Result<(Store, Committer), OpenError> {
-    reopen_with(path, SMALL)
+    open_with(path, SMALL)
 }
 
 /// Opens what may have been open in this process a moment ago: sled's own threads may hold on to it for another.
-fn reopen_with(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError> {
+fn open_with(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError> {
     loop {
         match Store::open(path, journal_bytes) {
             Err(OpenError::InUse(_)) => std::thread::yield_now(),
@@ -110,7 +106,7 @@ fn beyond_what_is_kept_the_names_that_changed_are_given_and_the_tail_stays_exact
 
     // The same after opening anew, where the tail is counted again.
     drop((store, committer));
-    let (store, mut committer) = reopen(directory.path()).unwrap();
+    let (store, mut committer) = open(directory.path()).unwrap();
     insert(&mut committer, "a", &flood);
     assert_eq!(replay(&store, "a", "old,once", 0), [(1, "old".into()), (head, "once".into())]);
     assert!(count(&store, b"e") <= RETAINED_EVENTS + 600);
@@ -154,7 +150,7 @@ fn a_newer_format_is_refused_and_the_database_left_as_it_is() {
     store.tree.flush().unwrap();
     drop((store, committer));
     for _ in 0..2 {
-        let refused = reopen(directory.path()).err().unwrap();
+        let refused = open(directory.path()).err().unwrap();
         assert!(matches!(refused, OpenError::TooNew(_, 3)), "{refused}");
         assert!(refused.to_string().contains("format 3"), "{refused}");
     }
@@ -166,7 +162,7 @@ fn a_database_that_is_open_is_not_opened_again() {
     let first = open(directory.path()).unwrap();
     assert!(matches!(Store::open(directory.path(), SMALL).err(), Some(OpenError::InUse(_))));
     drop(first);
-    reopen(directory.path()).unwrap();
+    open(directory.path()).unwrap();
 }
 
 #[test]
@@ -176,7 +172,7 @@ fn what_a_killed_opening_left_does_not_stop_the_next() {
     insert(&mut committer, "a", &["x"]);
     drop((store, committer));
     std::fs::write(directory.path().join("snap.000000000000ABCD.generating"), b"half").unwrap();
-    let (store, _committer) = reopen(directory.path()).unwrap();
+    let (store, _committer) = open(directory.path()).unwrap();
     assert_eq!(numbers(&replay(&store, "a", "*", 0)), [1]);
 
     let fresh = tempfile::tempdir().unwrap();
@@ -242,7 +238,7 @@ proptest! {
 fn a_database_that_lost_commits_is_refused_each_time_until_the_witness_is_removed() {
     for (journal_bytes, file) in [(LARGE, "journal.0000000000000001"), (SMALL, "db")] {
         let directory = tempfile::tempdir().unwrap();
-        let (store, mut committer) = reopen_with(directory.path(), journal_bytes).unwrap();
+        let (store, mut committer) = open_with(directory.path(), journal_bytes).unwrap();
         for _ in 0..20 {
             insert(&mut committer, "a", &["x", "y"]);
         }
@@ -254,18 +250,18 @@ fn a_database_that_lost_commits_is_refused_each_time_until_the_witness_is_remove
         bytes[middle] ^= 0xff;
         std::fs::write(&data, bytes).unwrap();
         for _ in 0..2 {
-            let refused = reopen(directory.path()).err().unwrap();
+            let refused = open(directory.path()).err().unwrap();
             assert!(matches!(refused, OpenError::Lost(_, held, 20) if held < 20), "{refused}");
         }
         std::fs::remove_file(directory.path().join("committed")).unwrap();
-        let (store, mut committer) = reopen(directory.path()).unwrap();
+        let (store, mut committer) = open(directory.path()).unwrap();
         assert!(store.head().get() < 40);
         // Positions are given again, but not ids.
         assert!(store.database != before);
         insert(&mut committer, "a", &["x"]);
         let anew = store.database;
         drop((store, committer));
-        assert_eq!(reopen(directory.path()).unwrap().0.database, anew);
+        assert_eq!(open(directory.path()).unwrap().0.database, anew);
     }
 }
 
@@ -282,7 +278,7 @@ fn a_database_whose_data_is_gone_is_not_taken_for_a_new_one() {
             // A checkpoint may have removed it already.
             let _ = std::fs::write(directory.path().join(file), b"");
         }
-        match reopen(directory.path()) {
+        match open(directory.path()) {
             Err(OpenError::Lost(_, held, 50)) => assert!(held < 50),
             Err(OpenError::Damaged(..)) => assert!(gone.contains(&"db")),
             Err(other) => panic!("{gone:?}: {other}"),
@@ -301,7 +297,7 @@ proptest! {
         journal_bytes in 200..4000_u64,
     ) {
         let directory = tempfile::tempdir().unwrap();
-        let (store, mut committer) = reopen_with(directory.path(), journal_bytes).unwrap();
+        let (store, mut committer) = open_with(directory.path(), journal_bytes).unwrap();
         let mut model: Vec<(u64, String)> = Vec::new();
         let names: Vec<String> = (0..9).map(|number| format!("name{number}")).collect();
         for commit in commits {
@@ -314,7 +310,7 @@ proptest! {
         latest.reverse();
         prop_assert_eq!(&replay(&store, "a", "*", 0), &latest);
         drop((store, committer));
-        let (store, _committer) = reopen_with(directory.path(), LARGE).unwrap();
+        let (store, _committer) = open_with(directory.path(), LARGE).unwrap();
         prop_assert_eq!(replay(&store, "a", "*", 0), latest);
         prop_assert_eq!(replay(&store, "a", "*", 1), &model[1..]);
     }

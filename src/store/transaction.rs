@@ -104,12 +104,15 @@ impl Committer {
         {
             self.checkpoint()?;
         }
-        if let Err(Error::StorageFull) = self.journal.reserve() {
+        match self.journal.reserve() {
             // What is in the journal may take less room in sled, where names that changed often are there once.
-            if self.journal.bytes() > MAX_COMMIT_BYTES as u64 && !self.store.overlay.is_frozen() {
+            Err(Error::StorageFull)
+                if self.journal.bytes() > MAX_COMMIT_BYTES as u64 && !self.store.overlay.is_frozen() =>
+            {
                 self.checkpoint()?;
+                self.journal.reserve()?;
             }
-            self.journal.reserve()?;
+            reserved => reserved?,
         }
         let head = self.store.head();
         Ok(Transaction {
