@@ -40,7 +40,8 @@ impl Original {
     }
 
     async fn filled(names: usize, bytes: usize) -> (TestServer, String, BTreeMap<String, Event>) {
-        let mut server = TestServer::start().await;
+        // So short a journal that most of it is in the database, and the newest in the journal.
+        let mut server = TestServer::start_with(&["--journal_bytes=65536"]).await;
         let alice = server.user("alice", "acme").await;
         let (mut first, mut events) = (None, BTreeMap::new());
         for round in 0..2 {
@@ -228,6 +229,11 @@ async fn what_is_there(server: &TestServer, original: &Original) -> Result<(), S
 #[tokio::test]
 async fn damage_to_the_data_is_told_or_harmless() {
     assert_eq!(faults(&Original::killed(60, 2000).await, "db", ALL).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn damage_to_the_journal_is_told_or_harmless() {
+    assert_eq!(faults(&Original::killed(60, 2000).await, "journal.", ALL).await, [""; 0]);
 }
 
 #[tokio::test]
