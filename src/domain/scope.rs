@@ -31,13 +31,13 @@ impl Scope {
     ///
     /// # Errors
     /// [`Error::ScopesInvalid`] where one is not a scope, or there are more than 1,000.
-    pub fn parse_all(texts: &[String]) -> Result<Vec<Self>, Error> {
+    pub fn parse_all(texts: &[impl AsRef<str>]) -> Result<Vec<Self>, Error> {
         if texts.len() > MAX_SCOPES {
             return Err(Error::ScopesInvalid);
         }
         let mut scopes = Vec::with_capacity(texts.len());
         for text in texts {
-            let scope = Self::parse(text)?;
+            let scope = Self::parse(text.as_ref())?;
             if !scopes.contains(&scope) {
                 scopes.push(scope);
             }

@@ -64,7 +64,7 @@ impl User {
 }
 
 /// What is asked of a user at every door: the part that is small and no secret.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// Whose events this user sees.
     pub tenant: TenantName,

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::frame::Frame;
+use super::latest::Latest;
 use super::relay::Mailbox;
 use crate::domain::{Position, TenantName};
 
@@ -13,13 +14,26 @@ const RECENT_BYTES: usize = 256 << 10;
 const ALL_RECENT_BYTES: usize = 64 << 20;
 /// What a channel may keep even then.
 const MIN_RECENT_BYTES: usize = 1 << 10;
+/// How much the latest frames of a tenant may take in memory; where they are more, new subscribers read them from the store.
+const LATEST_BYTES: usize = 16 << 20;
+/// How much those of all tenants may take.
+const ALL_LATEST_BYTES: usize = 64 << 20;
 
-/// The newest frames of one tenant, and the workers that listen for them. It exists while somebody listens.
+/// What one tenant's events are in memory, and the workers that listen for them. It exists while somebody listens, and a
+/// while longer.
 pub struct Channel {
     recent: Mutex<Recent>,
+    /// Held by whoever reads the latest frames from the store: one is enough.
+    filling: Mutex<()>,
     listeners: Mutex<Vec<Arc<Listener>>>,
-    /// How much is kept by all channels.
-    kept_by_all: Arc<AtomicUsize>,
+    used: Arc<Used>,
+}
+
+/// How many bytes all channels together have in memory.
+#[derive(Default)]
+pub struct Used {
+    recent: AtomicUsize,
+    latest: AtomicUsize,
 }
 
 /// The newest frames of a tenant: all of those after `start`.
@@ -29,6 +43,19 @@ struct Recent {
     bytes: usize,
     /// Whether the listeners have yet to be told.
     untold: bool,
+    latest: Filled,
+}
+
+/// Whether the latest frame of every name is in memory.
+enum Filled {
+    /// Nobody has asked for it yet.
+    Not,
+    /// What came since somebody began to read it, and what they have read.
+    Partly(Latest),
+    /// All of it.
+    Wholly(Latest),
+    /// It would take too much.
+    Never,
 }
 
 /// What is found after a position.
@@ -52,9 +79,9 @@ pub struct Listener {
 
 impl Channel {
     /// A channel for what comes after a position.
-    pub fn new(start: Position, kept_by_all: Arc<AtomicUsize>) -> Self {
-        let recent = Recent { start, frames: VecDeque::new(), bytes: 0, untold: false };
-        Self { recent: Mutex::new(recent), listeners: Mutex::new(Vec::new()), kept_by_all }
+    pub fn new(start: Position, used: Arc<Used>) -> Self {
+        let recent = Recent { start, frames: VecDeque::new(), bytes: 0, untold: false, latest: Filled::Not };
+        Self { recent: Mutex::new(recent), filling: Mutex::default(), listeners: Mutex::default(), used }
     }
 
     /// Adds a frame; they come in order. Whether it is the first since the listeners were told.
@@ -64,10 +91,11 @@ impl Channel {
         if frame.position <= recent.start {
             return false;
         }
+        self.take_latest(&mut recent, &frame);
         let before = recent.bytes;
         recent.bytes += frame.bytes.len();
         recent.frames.push_back(frame);
-        let of_all = self.kept_by_all.load(Ordering::Relaxed);
+        let of_all = self.used.recent.load(Ordering::Relaxed);
         let allowed = (ALL_RECENT_BYTES.saturating_sub(of_all) / 8).clamp(MIN_RECENT_BYTES, RECENT_BYTES);
         // The newest always stays: the workers have yet to fetch it.
         while recent.bytes > allowed && recent.frames.len() > 1 {
@@ -77,8 +105,71 @@ impl Channel {
         }
         let after = recent.bytes;
         // Wraps where less is kept than before, as it should.
-        self.kept_by_all.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+        self.used.recent.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
         !std::mem::replace(&mut recent.untold, true)
+    }
+
+    fn take_latest(&self, recent: &mut Recent, frame: &Frame) {
+        let (Filled::Partly(latest) | Filled::Wholly(latest)) = &mut recent.latest else { return };
+        let before = latest.bytes();
+        latest.take(frame.clone());
+        let after = latest.bytes();
+        let of_all =
+            self.used.latest.fetch_add(after.wrapping_sub(before), Ordering::Relaxed).wrapping_add(after) - before;
+        if after > LATEST_BYTES || of_all > ALL_LATEST_BYTES {
+            self.used.latest.fetch_sub(after, Ordering::Relaxed);
+            recent.latest = Filled::Never;
+        }
+    }
+
+    /// Has the latest frame of every name in memory from now on, if it is not too much. `read` gives those up to a position,
+    /// and blocks on the disk; where another thread is at it already, it is waited for.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn fill<E>(&self, read: impl FnOnce(Position, &mut dyn FnMut(Frame)) -> Result<(), E>) -> Result<(), E> {
+        let _one = lock(&self.filling);
+        let until = {
+            let mut recent = lock(&self.recent);
+            if !matches!(recent.latest, Filled::Not) {
+                return Ok(());
+            }
+            // From here on what is published is taken as it comes.
+            recent.latest = Filled::Partly(Latest::default());
+            recent.end()
+        };
+        let outcome = read(until, &mut |frame| self.take_latest(&mut lock(&self.recent), &frame));
+        let mut recent = lock(&self.recent);
+        recent.latest = match (std::mem::replace(&mut recent.latest, Filled::Never), &outcome) {
+            (Filled::Partly(latest), Ok(())) => Filled::Wholly(latest),
+            (Filled::Partly(latest), Err(_)) => {
+                self.used.latest.fetch_sub(latest.bytes(), Ordering::Relaxed);
+                Filled::Not
+            }
+            (other, _) => other,
+        };
+        outcome
+    }
+
+    /// The latest frames after one position, up to another, of about so many bytes; `None` where they are not in memory.
+    pub fn latest<T>(
+        &self,
+        after: Position,
+        until: Position,
+        bytes: usize,
+        join: impl FnOnce(&[&Frame]) -> T,
+    ) -> Option<(T, Position)> {
+        let recent = lock(&self.recent);
+        let Filled::Wholly(latest) = &recent.latest else { return None };
+        let mut size = 0;
+        let within = |frame: &&Frame| {
+            let go_on = size < bytes;
+            size += frame.bytes.len();
+            go_on
+        };
+        let frames: Vec<&Frame> = latest.between(after, until).take_while(within).collect();
+        let last = frames.last().map_or(until, |frame| frame.position);
+        Some((join(&frames), last))
     }
 
     /// Tells every worker that listens.
@@ -93,8 +184,7 @@ impl Channel {
 
     /// The position of the newest frame.
     pub fn end(&self) -> Position {
-        let recent = lock(&self.recent);
-        recent.frames.back().map_or(recent.start, |frame| frame.position)
+        lock(&self.recent).end()
     }
 
     /// What there is after one position, up to another, of what is wanted.
@@ -134,9 +224,19 @@ impl Channel {
     }
 }
 
+impl Recent {
+    fn end(&self) -> Position {
+        self.frames.back().map_or(self.start, |frame| frame.position)
+    }
+}
+
 impl Drop for Channel {
     fn drop(&mut self) {
-        self.kept_by_all.fetch_sub(lock(&self.recent).bytes, Ordering::Relaxed);
+        let recent = lock(&self.recent);
+        self.used.recent.fetch_sub(recent.bytes, Ordering::Relaxed);
+        if let Filled::Partly(latest) | Filled::Wholly(latest) = &recent.latest {
+            self.used.latest.fetch_sub(latest.bytes(), Ordering::Relaxed);
+        }
     }
 }
 

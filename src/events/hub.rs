@@ -1,9 +1,9 @@
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use super::channel::{Channel, Listener, lock};
+use super::channel::{Channel, Listener, Used, lock};
 use super::frame::Frame;
 use super::relay::Mailbox;
 use super::session::Session;
@@ -11,18 +11,30 @@ use crate::domain::{TenantName, Username};
 use crate::store::Store;
 use crate::writer::Committed;
 
+/// How many channels without a listener are kept, those that were left last: whoever comes back, or comes alone, is then
+/// served from memory too.
+const KEPT_UNHEARD: usize = 64;
+
 /// Who listens: a cheap clone.
 #[derive(Clone)]
 pub struct Hub(Arc<Inner>);
 
 pub(super) struct Inner {
     store: Store,
-    channels: Mutex<HashMap<TenantName, Arc<Channel>>>,
-    kept_by_channels: Arc<AtomicUsize>,
+    channels: Mutex<Channels>,
+    used_by_channels: Arc<Used>,
     pub(super) sessions: Mutex<HashMap<Username, Weak<Session>>>,
     /// Of every worker.
     mailboxes: Mutex<Vec<Arc<Mailbox>>>,
     closed: AtomicBool,
+}
+
+/// The channels of those tenants that somebody listens to, and of some that somebody listened to a while ago.
+#[derive(Default)]
+struct Channels {
+    of_tenant: HashMap<TenantName, Arc<Channel>>,
+    /// Those without a listener; the one that was left last stands last.
+    unheard: VecDeque<TenantName>,
 }
 
 /// A worker's place in a tenant's channel, given back when dropped.
@@ -38,7 +50,7 @@ impl Hub {
         Self(Arc::new(Inner {
             store,
             channels: Mutex::default(),
-            kept_by_channels: Arc::default(),
+            used_by_channels: Arc::default(),
             sessions: Mutex::default(),
             mailboxes: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -58,7 +70,7 @@ impl Hub {
             // Held throughout: whoever joins meanwhile either is there for all of these or reads them from the store.
             let channels = lock(&self.0.channels);
             for event in &events {
-                let Some(channel) = channels.get(&event.tenant) else { continue };
+                let Some(channel) = channels.of_tenant.get(&event.tenant) else { continue };
                 if channel.push(Frame::encode(event, self.0.store.event_id(event.position))) {
                     filled.push(Arc::clone(channel));
                 }
@@ -117,11 +129,12 @@ impl Hub {
 
     pub(super) fn seat(&self, tenant: &TenantName, mailbox: &Arc<Mailbox>) -> Seat {
         let mut channels = lock(&self.0.channels);
-        let channel = match channels.entry(tenant.clone()) {
+        channels.unheard.retain(|unheard| unheard != tenant);
+        let channel = match channels.of_tenant.entry(tenant.clone()) {
             Entry::Occupied(entry) => Arc::clone(entry.get()),
             // What is on disk by now is read from there; the channel takes what comes after.
             Entry::Vacant(entry) => {
-                let channel = Channel::new(self.0.store.head(), Arc::clone(&self.0.kept_by_channels));
+                let channel = Channel::new(self.0.store.head(), Arc::clone(&self.0.used_by_channels));
                 Arc::clone(entry.insert(Arc::new(channel)))
             }
         };
@@ -144,8 +157,14 @@ impl Drop for Seat {
     fn drop(&mut self) {
         // Under the same lock that places are taken under, so that nobody joins a channel as it goes.
         let mut channels = lock(&self.hub.0.channels);
-        if self.channel.leave(&self.listener) {
-            channels.remove(&self.listener.tenant);
+        if !self.channel.leave(&self.listener) {
+            return;
+        }
+        channels.unheard.push_back(self.listener.tenant.clone());
+        if channels.unheard.len() > KEPT_UNHEARD
+            && let Some(oldest) = channels.unheard.pop_front()
+        {
+            channels.of_tenant.remove(&oldest);
         }
     }
 }

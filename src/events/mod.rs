@@ -7,6 +7,7 @@ mod channel;
 mod frame;
 mod hub;
 mod insert;
+mod latest;
 mod outlet;
 mod reading;
 mod relay;

@@ -1,13 +1,16 @@
 //! Reading from the store what a subscription, or a whole room, has missed: one step at a time, on a thread that may block.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::channel::Channel;
 use super::frame::{Frame, JOINED_BYTES, write_frame};
 use super::outlet::Framing;
-use crate::domain::EventName;
+use crate::domain::{EventFilter, EventName, Position, TenantName};
 use crate::error::Error;
-use crate::store::{Replay, Store};
+use crate::store::{Replay, Store, StoredEvent};
 
 /// One step, and the reading to go on with.
 pub struct Step<T> {
@@ -33,16 +36,28 @@ pub fn read_bytes(store: Store, mut replay: Replay, framing: Framing) -> JoinHan
 pub fn read_frames(store: Store, mut replay: Replay) -> JoinHandle<Step<Vec<Frame>>> {
     spawn_blocking(move || {
         let mut frames = Vec::new();
-        let more = replay.next(&store, JOINED_BYTES, |event| {
-            let mut bytes = BytesMut::new();
-            write_frame(&mut bytes, event.name, event.data, store.event_id(event.position));
-            // A name was one when it was stored.
-            if let Ok(name) = EventName::parse(event.name) {
-                frames.push(Frame { position: event.position, name, bytes: bytes.freeze() });
-            }
-        });
+        let more = replay.next(&store, JOINED_BYTES, |event| frames.extend(frame(&store, &event)));
         step(replay, more, frames)
     })
+}
+
+/// Has the latest event of every name in a channel's memory, where it is not there yet.
+pub fn fill(store: Store, tenant: TenantName, channel: Arc<Channel>) -> JoinHandle<Result<(), Error>> {
+    spawn_blocking(move || {
+        channel.fill(|until, take| {
+            let mut replay = Replay::new(tenant, EventFilter::ALL, Position::START, until);
+            while replay.next(&store, JOINED_BYTES, |event| frame(&store, &event).into_iter().for_each(&mut *take))? {}
+            Ok(())
+        })
+    })
+}
+
+/// An event of the store as it goes over the wire. A name was one when it was stored.
+fn frame(store: &Store, event: &StoredEvent<'_>) -> Option<Frame> {
+    let name = EventName::parse(event.name).ok()?;
+    let mut bytes = BytesMut::new();
+    write_frame(&mut bytes, event.name, event.data, store.event_id(event.position));
+    Some(Frame { position: event.position, name, bytes: bytes.freeze() })
 }
 
 fn step<T>(replay: Replay, more: Result<bool, Error>, read: T) -> Step<T> {

@@ -12,13 +12,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::PollSemaphore;
 
 use super::channel::Found;
-use super::frame::JOINED_BYTES;
+use super::frame::{Frame, JOINED_BYTES};
 use super::outlet::{Outlet, Written};
-use super::reading::{Step, read_bytes};
+use super::reading::{Step, fill, read_bytes};
 use super::relay::Local;
-use super::room::Class;
+use super::room::{Class, Room};
 use super::session::Session;
 use crate::domain::{EventFilter, Position, TenantName, Timestamp};
+use crate::error::Error;
 use crate::store::Replay;
 
 /// What keeps a quiet stream alive: a comment without a blank line after it, since `broker-client` 0.0.8 would take
@@ -92,12 +93,7 @@ impl Subscription {
             outlet,
         });
         local.wheel().arm(&subscription, subscription.next_beat(local.clock().now()));
-        let state = if after == Position::START && until > after {
-            let replay = Replay::new(tenant, subscription.class.filter.clone(), after, until);
-            State::Behind(Box::new(replay))
-        } else {
-            State::Near
-        };
+        let state = if after == Position::START && until > after { State::New(until) } else { State::Near };
         let subscriber = Rc::clone(&subscription);
         tokio::task::spawn_local(CatchUp { subscription: subscriber, state, queue: None, turn: None });
         subscription
@@ -224,12 +220,23 @@ struct CatchUp {
 }
 
 enum State {
+    /// It gets the latest of each name up to a position.
+    New(Position),
+    /// The same, once they have been read into the channel's memory.
+    Filling(JoinHandle<Result<(), Error>>, Position),
     /// What it is missing is in the channel, or there is nothing.
     Near,
     /// What it is missing must be read from the store.
     Behind(Box<Replay>),
     /// It is being read.
     Reading(JoinHandle<Step<Bytes>>),
+}
+
+impl State {
+    fn behind(room: &Room, class: &Class, after: Position, until: Position) -> Self {
+        let replay = Replay::new(room.seat.tenant().clone(), class.filter.clone(), after, until);
+        Self::Behind(Box::new(replay))
+    }
 }
 
 impl Future for CatchUp {
@@ -291,18 +298,53 @@ impl CatchUp {
         Poll::Ready(())
     }
 
+    /// Takes the next of the latest events from memory; whether they are there.
+    fn give_latest(&mut self, subscription: &Subscription, until: Position) -> bool {
+        let class = &subscription.class;
+        let after = subscription.position.get();
+        let join = |frames: &[&Frame]| if frames.is_empty() { Bytes::new() } else { class.framing.copy(frames) };
+        let Some((bytes, position)) = class.room.seat.channel.latest(after, until, JOINED_BYTES, join) else {
+            return false;
+        };
+        subscription.position.set(position);
+        *subscription.rest.borrow_mut() = bytes;
+        if position < until {
+            self.state = State::New(until);
+        }
+        true
+    }
+
     /// Fetches what is to be written next, or goes live.
     fn advance(&mut self, subscription: &Rc<Subscription>, context: &mut Context<'_>) -> Poll<()> {
         let class = &subscription.class;
         let room = &class.room;
         match std::mem::replace(&mut self.state, State::Near) {
+            State::New(until) => {
+                // Who wants a few of them is served from the store, which finds those without looking at the others.
+                if class.filter.patterns().is_some() {
+                    self.state = State::behind(room, class, subscription.position.get(), until);
+                } else if !self.give_latest(subscription, until) {
+                    let (store, tenant) = (room.seat.store().clone(), room.seat.tenant().clone());
+                    self.state = State::Filling(fill(store, tenant, Arc::clone(&room.seat.channel)), until);
+                }
+            }
+            State::Filling(mut filling, until) => {
+                if Pin::new(&mut filling).poll(context).is_pending() {
+                    self.state = State::Filling(filling, until);
+                    return Poll::Pending;
+                }
+                // Where there are too many, or they cannot be read: this finds out why.
+                if !self.give_latest(subscription, until) {
+                    self.state = State::behind(room, class, subscription.position.get(), until);
+                }
+            }
             State::Near => {
                 let (after, until) = (subscription.position.get(), room.position());
                 if after >= until {
                     class.add_live(subscription);
                     return Poll::Ready(());
                 }
-                let wanted = |frame: &super::Frame| class.filter.matches(frame.name.as_str());
+                let wanted = |frame: &Frame| class.filter.matches(frame.name.as_str());
                 match room.seat.channel.between(after, until, JOINED_BYTES, wanted) {
                     Found::Nothing => subscription.position.set(until),
                     Found::Frames(frames, until) => {
@@ -312,10 +354,7 @@ impl CatchUp {
                             *subscription.rest.borrow_mut() = class.framing.join(&frames);
                         }
                     }
-                    Found::Behind => {
-                        let replay = Replay::new(room.seat.tenant().clone(), class.filter.clone(), after, until);
-                        self.state = State::Behind(Box::new(replay));
-                    }
+                    Found::Behind => self.state = State::behind(room, class, after, until),
                 }
             }
             State::Behind(replay) => {

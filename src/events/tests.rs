@@ -197,6 +197,25 @@ fn a_filter_gets_what_it_wants_once_however_often_it_says_so() {
     });
 }
 
+#[test]
+fn who_is_new_gets_the_latest_of_each_name_in_order_also_where_they_are_in_memory_already() {
+    run(async {
+        let mut house = House::new();
+        house.insert(&["a", "b", "c", "a"], &[]);
+        let first = house.open(0, "u", "*", 0, usize::MAX);
+        settle(|| first.positions() == [2, 3, 4]).await;
+        // Nobody reads the store for what comes from here on.
+        house.insert(&["b", "d"], &[]);
+        settle(|| first.positions() == [2, 3, 4, 5, 6]).await;
+        let (second, slow) = (house.open(1, "u", "*", 0, usize::MAX), house.open(1, "u", "*", 0, 100));
+        settle(|| second.positions() == [3, 4, 5, 6]).await;
+        house.insert(&["c"], &[]);
+        slow.give_room(usize::MAX / 2);
+        settle(|| slow.positions().last() == Some(&7) && second.positions().last() == Some(&7)).await;
+        assert!([[3, 4, 5, 6, 7].as_slice(), &[4, 5, 6, 7]].contains(&slow.positions().as_slice()));
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::transaction::Progress;
 use crate::domain::{
-    Email, Event, Generation, PasswordHash, Payload, Position, ResetChallenge, Scope, Secret, TenantName, Timestamp,
-    User, Username,
+    Account, Email, Event, Generation, PasswordHash, Payload, Position, ResetChallenge, Scope, Secret, TenantName,
+    Timestamp, User, Username,
 };
 
 type Decoded<T> = Result<T, &'static str>;
@@ -141,4 +141,58 @@ pub fn decode_user(value: &[u8]) -> Decoded<User> {
             tries_left: reset.tries_left,
         }),
     })
+}
+
+/// The part of a user that is asked for at every door. The rest is passed over.
+#[derive(Deserialize)]
+struct StoredAccount {
+    tenant_name: String,
+    tenant_since: u64,
+    generation: u64,
+    scopes: Option<Vec<String>>,
+    two_factor: Option<bool>,
+    revoked: bool,
+}
+
+pub fn decode_account(value: &[u8]) -> Decoded<Account> {
+    let stored: StoredAccount = serde_json::from_slice(value).map_err(|_| "a user is not the JSON that was written")?;
+    let scopes = Scope::parse_all(&stored.scopes.unwrap_or_default()).map_err(|_| "a scope is not one")?;
+    Ok(Account {
+        tenant: TenantName::parse(&stored.tenant_name).map_err(|_| "a tenant's name is not one")?,
+        tenant_since: Position::new(stored.tenant_since),
+        generation: Generation(stored.generation),
+        scopes: scopes.into(),
+        needs_code: stored.two_factor == Some(true),
+        revoked: stored.revoked,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_read_as_it_would_be_made_of_the_whole_user() {
+        let scopes = ["news:get", "chat/*:post"].map(|scope| Scope::parse(scope).unwrap());
+        let user = User {
+            id: Uuid::from_u128(7),
+            username: Username::parse("zoë \"z\"").unwrap(),
+            tenant: TenantName::parse("a/\"b\"").unwrap(),
+            tenant_since: Position::new(9),
+            password_hash: PasswordHash::new("$hash".to_owned()),
+            generation: Generation(u64::MAX),
+            email: Some(Email::from_stored("zoe@example.org".to_owned())),
+            scopes: Some(scopes.to_vec()),
+            data: Some(Payload::from_stored("{\"scopes\":[1],\"revoked\":false}")),
+            two_factor: Some(true),
+            revoked: true,
+            totp_secret: Secret::new("secret"),
+            totp_spent_step: Some(3),
+            reset: None,
+        };
+        let account = |user: &User| decode_account(&encode_user(user)).unwrap();
+        assert_eq!(account(&user), Account::from(&user));
+        let plain = User { scopes: None, two_factor: None, revoked: false, data: None, ..user };
+        assert_eq!(account(&plain), Account::from(&plain));
+    }
 }

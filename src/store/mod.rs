@@ -95,7 +95,11 @@ impl Store {
     /// # Errors
     /// As [`Store::user`].
     pub fn account(&self, username: &Username) -> Result<Option<Arc<Account>>, Error> {
-        self.accounts.get_or_read(username, || Ok(self.user(username)?.as_ref().map(Account::from)))
+        self.accounts.get_or_read(username, || {
+            let key = keys::user(username);
+            let Some(value) = self.get(&key)? else { return Ok(None) };
+            codec::decode_account(&value).map(Some).map_err(|why| damaged(&key, why))
+        })
     }
 
     /// Every user, by name.
