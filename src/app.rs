@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clock::Clock;
-use crate::config::Origins;
-use crate::domain::{EventFilter, EventId, Position, Timestamp};
+use crate::config::{Limits, Origins};
+use crate::domain::{EventFilter, EventId, Position};
 use crate::error::Error;
-use crate::events::{Hub, Insert, NewEvent, Opening, Outlet, Relay};
+use crate::events::{Condition, Hub, IdempotencyKey, Insert, Inserted, NewEvent, Opening, Outlet, Rates, Relay};
 use crate::identity::{Identity, Principal};
 use crate::store::Store;
 use crate::writer::Writer;
@@ -27,6 +27,10 @@ pub struct Services {
     pub store: Store,
     /// The time.
     pub clock: Clock,
+    /// What may be inserted.
+    pub limits: Limits,
+    /// How often.
+    pub rates: Arc<Rates>,
     /// Who may call from a browser.
     pub origins: Arc<Origins>,
 }
@@ -55,21 +59,30 @@ impl App {
         Self(Rc::new(OnWorker { services, relay }))
     }
 
-    /// Inserts an event for somebody: its id and the moment of its commit.
+    /// Inserts events for somebody, all of them or none.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] where the principal's rights ended meanwhile; those of [`Writer::submit`].
-    pub async fn insert(&self, principal: Principal, event: NewEvent) -> Result<(EventId, Timestamp), Error> {
+    /// [`Error::Unauthorized`] where the principal's rights ended meanwhile; [`Error::InsertRateExceeded`]; those of
+    /// [`Insert`] and of [`Writer::submit`].
+    pub async fn insert(
+        &self,
+        principal: Principal,
+        events: Vec<NewEvent>,
+        is_array: bool,
+        condition: Condition,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Inserted, Error> {
         let Principal { username, standing, .. } = principal;
-        let inserted = self.writer.submit(Insert { username, standing, event }).await?;
-        Ok((self.store.event_id(inserted.position), inserted.timestamp))
+        self.rates.take(&username, &standing.tenant, events.len())?;
+        let max_names = self.limits.names;
+        self.writer.submit(Insert { username, standing, events, is_array, condition, key, max_names }).await
     }
 
     /// What somebody's stream is to be: after the event of this id, or from the latest of every name where there is none,
     /// or where it is not one of ours.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] where the principal's rights ended meanwhile; [`Error::ShuttingDown`].
+    /// [`Error::Unauthorized`] where the principal's rights ended meanwhile; [`Error::ShuttingDown`]; [`Error::Storage`].
     pub fn opening(
         &self,
         principal: &Principal,
@@ -88,7 +101,8 @@ impl App {
             .filter(|position| *position > principal.account.tenant_since)
             .unwrap_or(Position::START);
         let tenant = principal.standing.tenant.clone();
-        Ok(Opening { tenant, filter, after, expires_at: principal.expires_at, session })
+        let is_kept = after >= self.store.floor(&tenant)?;
+        Ok(Opening { tenant, filter, after, is_kept, expires_at: principal.expires_at, session })
     }
 
     /// Opens a stream on this worker. `first` is written before its events.

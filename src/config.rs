@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Parser, ValueEnum};
 
-use crate::domain::Secret;
+use crate::domain::{MAX_EVENT_BYTES, Secret};
 
 /// How long the journal grows where nothing else is asked for, in bytes.
 const JOURNAL_BYTES: u64 = 64 << 20;
@@ -62,6 +62,24 @@ struct Flags {
     /// twice.
     #[arg(long, env = "BROKER_JOURNAL_BYTES", default_value_t = JOURNAL_BYTES, value_parser = clap::value_parser!(u64).range(65_536..=4_294_967_296))]
     journal_bytes: u64,
+    /// Bytes that an event may have, name and data together.
+    #[arg(long, env = "BROKER_MAX_EVENT_BYTES", default_value_t = MAX_EVENT_BYTES as u64, value_parser = clap::value_parser!(u64).range(1..=MAX_EVENT_BYTES as u64))]
+    max_event_bytes: u64,
+    /// Event names that a tenant may have.
+    #[arg(long, env = "BROKER_MAX_NAMES", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    max_names: u64,
+    /// Events that a user may insert in a second; 0 is no limit.
+    #[arg(long, env = "BROKER_INSERT_RATE", default_value_t = 0)]
+    insert_rate: u32,
+    /// Events that all users of a tenant together may insert in a second; 0 is no limit.
+    #[arg(long, env = "BROKER_TENANT_INSERT_RATE", default_value_t = 0)]
+    tenant_insert_rate: u32,
+    /// Seconds for which every insert is kept in exact order; 0 keeps the latest of each name only.
+    #[arg(long, env = "BROKER_RETAIN_FOR", default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(..=3_153_600_000))]
+    retain_for: u64,
+    /// Inserts of each tenant that are kept in exact order; 0 keeps the latest of each name only.
+    #[arg(long, env = "BROKER_RETAIN_EVENTS", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
+    retain_events: u64,
     /// Domain name of the certificate.
     #[arg(long, env = "BROKER_DOMAIN", default_value = "localhost")]
     domain: String,
@@ -122,6 +140,12 @@ pub struct Config {
     pub db: PathBuf,
     /// How long the journal grows, in bytes, before it is moved into the database.
     pub journal_bytes: u64,
+    /// What may be inserted.
+    pub limits: Limits,
+    /// How long inserts are kept.
+    pub retain_for: Duration,
+    /// How many of each tenant.
+    pub retain_events: usize,
     /// Whether weak passwords are refused.
     pub password_checker: bool,
     /// How long a reset code lasts.
@@ -134,6 +158,19 @@ pub struct Config {
     pub log: String,
     /// Whether a secret is the published default, or too short to be one.
     pub weak_secrets: bool,
+}
+
+/// What may be inserted.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How large an event may be, name and data together, in bytes.
+    pub event_bytes: usize,
+    /// How many event names a tenant may have.
+    pub names: u64,
+    /// How many events a user may insert in a second; 0 is no limit.
+    pub user_rate: u32,
+    /// The same for all users of a tenant together.
+    pub tenant_rate: u32,
 }
 
 /// How the server is reached.
@@ -251,6 +288,14 @@ impl TryFrom<Flags> for Config {
             db: flags.db,
             password_checker: flags.password_checker,
             journal_bytes: flags.journal_bytes,
+            limits: Limits {
+                event_bytes: flags.max_event_bytes as usize,
+                names: flags.max_names,
+                user_rate: flags.insert_rate,
+                tenant_rate: flags.tenant_insert_rate,
+            },
+            retain_for: Duration::from_secs(flags.retain_for),
+            retain_events: flags.retain_events as usize,
             totp_duration: Duration::from_secs(flags.totp_duration),
             ntp_servers: list(&flags.ntp_servers),
             log_format: flags.log_format,

@@ -2,10 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::domain::{MAX_DEPTH, MAX_EVENT_BYTES, MAX_NAME_BYTES, MAX_PASSWORD_BYTES, MAX_USER_BYTES};
-
-/// The largest request body, in bytes. An event may come with white space and escapes that are not counted as its size.
-pub const MAX_BODY_BYTES: usize = 512 * 1024;
+use crate::domain::{Event, MAX_DEPTH, MAX_EXPIRES_IN, MAX_NAME_BYTES, MAX_PASSWORD_BYTES, MAX_USER_BYTES};
 
 /// Why a request is refused or could not be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +15,26 @@ pub enum Error {
     FilterInvalid,
     /// Not a name that an event may have.
     EventNameInvalid,
+    /// A name under which only the server says something.
+    EventNameReserved,
+    /// There is no event of that name.
+    EventUnknown,
+    /// Not a time after which an event may expire.
+    ExpiryInvalid,
+    /// Not an id of this database.
+    IdUnknown,
+    /// `if-match` or `if-none-match` cannot be read, or not here.
+    PreconditionInvalid,
+    /// The condition does not hold: this is the latest event of the name.
+    PreconditionFailed(Option<Box<Event>>),
+    /// Not an idempotency key.
+    IdempotencyKeyInvalid,
+    /// The idempotency key was used for something else.
+    IdempotencyKeyReused,
+    /// The tenant has as many names as it may have.
+    TooManyNames(u64),
+    /// More was inserted than may be; wait so many seconds.
+    InsertRateExceeded(u64),
     /// `data` is nested too deep.
     DataTooDeep,
     /// Not a name that a user may have.
@@ -50,10 +67,10 @@ pub enum Error {
     MethodNotAllowed,
     /// The body did not arrive in time.
     RequestTimeout,
-    /// The body is too large.
-    BodyTooLarge,
-    /// The event is too large.
-    EventTooLarge,
+    /// The body is larger than so many bytes.
+    BodyTooLarge(usize),
+    /// The event is larger than so many bytes.
+    EventTooLarge(usize),
     /// The user's record is too large.
     UserTooLarge,
     /// Wait so many seconds.
@@ -91,6 +108,34 @@ impl Error {
                 )
                 .into(),
             ),
+            Self::EventNameReserved => {
+                (400, "event_name_reserved", text("names that begin with $ are the server's own"))
+            }
+            Self::EventUnknown => (404, "event_unknown", text("there is no event of this name")),
+            Self::ExpiryInvalid => {
+                (400, "expires_in_invalid", format!("expires_in must be 1 to {MAX_EXPIRES_IN} seconds").into())
+            }
+            Self::IdUnknown => (400, "id_unknown", text("this is no id of this database")),
+            Self::PreconditionInvalid => (
+                400,
+                "precondition_invalid",
+                text("if-match takes one id, if-none-match takes *; not both, and not with several events"),
+            ),
+            Self::PreconditionFailed(_) => {
+                (412, "precondition_failed", text("the latest event of this name is another"))
+            }
+            Self::IdempotencyKeyInvalid => {
+                (400, "idempotency_key_invalid", text("idempotency-key must be 1 to 255 visible characters of ASCII"))
+            }
+            Self::IdempotencyKeyReused => {
+                (422, "idempotency_key_reused", text("this idempotency-key was used for something else"))
+            }
+            Self::TooManyNames(names) => {
+                (409, "too_many_names", format!("a tenant may have {names} event names").into())
+            }
+            Self::InsertRateExceeded(_) => {
+                (429, "insert_rate_exceeded", text("too many inserts, wait before the next"))
+            }
             Self::DataTooDeep => {
                 (400, "data_too_deep", format!("data is nested deeper than {MAX_DEPTH} levels").into())
             }
@@ -122,11 +167,11 @@ impl Error {
             Self::NotFound => (404, "not_found", text("there is nothing at this path")),
             Self::MethodNotAllowed => (405, "method_not_allowed", text("this path does not take that method")),
             Self::RequestTimeout => (408, "request_timeout", text("the body did not arrive in time")),
-            Self::BodyTooLarge => {
-                (413, "body_too_large", format!("the body is larger than {} KiB", MAX_BODY_BYTES / 1024).into())
+            Self::BodyTooLarge(bytes) => {
+                (413, "body_too_large", format!("the body is larger than {} KiB", bytes / 1024).into())
             }
-            Self::EventTooLarge => {
-                (413, "event_too_large", format!("the event is larger than {} KiB", MAX_EVENT_BYTES / 1024).into())
+            Self::EventTooLarge(bytes) => {
+                (413, "event_too_large", format!("the event is larger than {bytes} bytes").into())
             }
             Self::UserTooLarge => {
                 (413, "user_too_large", format!("the user is larger than {} KiB", MAX_USER_BYTES / 1024).into())
@@ -158,7 +203,7 @@ impl Error {
     /// After how many seconds another try is worth making, where one is.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::TooManyAttempts(seconds) => Some(*seconds),
+            Self::TooManyAttempts(seconds) | Self::InsertRateExceeded(seconds) => Some(*seconds),
             Self::Overloaded | Self::ShuttingDown => Some(1),
             Self::StorageFull => Some(10),
             _ => None,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 
 use actix_server::{Server as Listener, ServerHandle};
 use sd_notify::NotifyState;
@@ -13,7 +14,7 @@ use crate::app::{App, Services};
 use crate::clock::Clock;
 use crate::config::{Config, Listen};
 use crate::error::Error;
-use crate::events::Hub;
+use crate::events::{Hub, Rates, Retention, keep_up};
 use crate::identity::{Identity, PasswordPolicy, RootKey, Settings};
 use crate::store::{OpenError, Store};
 use crate::tls::{self, TlsError, Upkeep};
@@ -97,11 +98,16 @@ impl Server {
         };
         let identity =
             Identity::new(store.clone(), writer.clone(), clock.clone(), root, settings).map_err(StartError::Threads)?;
-        let services = Services { identity, writer, hub, store, clock: clock.clone(), origins: config.origins.into() };
+        let retention = Retention { age: config.retain_for, events: config.retain_events };
+        let upkeep = keep_up(store.clone(), writer.clone(), clock.clone(), retention);
+        let rates = Arc::new(Rates::new(config.limits.user_rate, config.limits.tenant_rate));
+        let (limits, origins) = (config.limits, config.origins.into());
+        let services = Services { identity, writer, hub, store, clock: clock.clone(), limits, rates, origins };
 
-        let (address, scheme, http, upkeep) = listen(&config.listen, config.host, services.clone())?;
-        let mut background = vec![tokio::task::spawn_local(clock.follow(config.ntp_servers))];
-        background.extend(upkeep.map(tokio::task::spawn_local));
+        let (address, scheme, http, certificate) = listen(&config.listen, config.host, services.clone())?;
+        let mut background =
+            vec![tokio::task::spawn_local(clock.follow(config.ntp_servers)), tokio::task::spawn_local(upkeep)];
+        background.extend(certificate.map(tokio::task::spawn_local));
         tracing::info!(
             url = format!("{scheme}://{address}"),
             database = %services.store.path().display(),

@@ -1,9 +1,12 @@
 use super::{EventName, Payload, Position, TenantName, Timestamp, Username};
 
-/// The largest event, name and data together, in bytes of UTF-8 without white space between tokens.
+/// The largest event that can be allowed, name and data together, in bytes of UTF-8 without white space between tokens.
 ///
 /// With its key and header it stays below 128 KiB, above which sled keeps values in files that it never syncs.
 pub const MAX_EVENT_BYTES: usize = 100 * 1024;
+
+/// The longest time after which an event may expire, in seconds: a year.
+pub const MAX_EXPIRES_IN: u64 = 365 * 24 * 60 * 60;
 
 /// An event that was committed: it is on disk and has its place in the order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct Event {
     pub username: Username,
     /// When it was committed.
     pub timestamp: Timestamp,
-    /// What was inserted.
+    /// What was inserted; `null` for a removal.
     pub data: Payload,
+    /// Whether it says that its name is no more.
+    pub is_removal: bool,
 }

@@ -23,6 +23,16 @@ pub enum Pattern {
     Prefix(String),
 }
 
+impl Pattern {
+    /// Whether a name is one of those.
+    pub fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Exact(exact) => exact.as_str() == name,
+            Self::Prefix(prefix) => name.starts_with(prefix),
+        }
+    }
+}
+
 impl EventFilter {
     /// Lets everything through.
     pub const ALL: Self = Self { patterns: None };
@@ -52,12 +62,7 @@ impl EventFilter {
 
     /// Whether an event of this name passes.
     pub fn matches(&self, name: &str) -> bool {
-        self.patterns.as_ref().is_none_or(|patterns| {
-            patterns.iter().any(|pattern| match pattern {
-                Pattern::Exact(exact) => exact.as_str() == name,
-                Pattern::Prefix(prefix) => name.starts_with(prefix),
-            })
-        })
+        self.patterns.as_ref().is_none_or(|patterns| patterns.iter().any(|pattern| pattern.matches(name)))
     }
 
     /// The entries, or `None` where everything passes.

@@ -12,7 +12,7 @@ mod time;
 mod user;
 
 pub use email::Email;
-pub use event::{Event, MAX_EVENT_BYTES};
+pub use event::{Event, MAX_EVENT_BYTES, MAX_EXPIRES_IN};
 pub use filter::{EventFilter, Pattern};
 pub use name::{EventName, MAX_NAME_BYTES, TenantName, Username};
 pub use payload::{MAX_DEPTH, Payload, PayloadError};

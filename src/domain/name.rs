@@ -82,6 +82,13 @@ impl EventName {
     }
 }
 
+impl EventName {
+    /// Whether only the server itself says something under this name.
+    pub fn is_reserved(&self) -> bool {
+        self.0.starts_with('$')
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

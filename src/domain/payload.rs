@@ -64,6 +64,11 @@ impl Payload {
         Self(json.into())
     }
 
+    /// `null`.
+    pub fn null() -> Self {
+        Self("null".into())
+    }
+
     /// The value, on one line.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -141,7 +141,10 @@ impl Channel {
         let outcome = read(until, &mut |frame| self.take_latest(&mut lock(&self.recent), &frame));
         let mut recent = lock(&self.recent);
         recent.latest = match (std::mem::replace(&mut recent.latest, Filled::Never), &outcome) {
-            (Filled::Partly(latest), Ok(())) => Filled::Wholly(latest),
+            (Filled::Partly(mut latest), Ok(())) => {
+                latest.settle();
+                Filled::Wholly(latest)
+            }
             (Filled::Partly(latest), Err(_)) => {
                 self.used.latest.fetch_sub(latest.bytes(), Ordering::Relaxed);
                 Filled::Not

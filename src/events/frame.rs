@@ -13,6 +13,8 @@ pub struct Frame {
     pub name: EventName,
     /// `event:<name>\nid:<id>\ndata:<json>\n\n`.
     pub bytes: Bytes,
+    /// Whether it says that the name is no more.
+    pub is_removal: bool,
 }
 
 impl Frame {
@@ -21,7 +23,8 @@ impl Frame {
     pub fn encode(event: &Event, id: EventId) -> Self {
         let mut bytes = BytesMut::new();
         write_frame(&mut bytes, event.name.as_str(), event.data.as_str(), id);
-        Self { position: event.position, name: event.name.clone(), bytes: bytes.freeze() }
+        let (position, name, is_removal) = (event.position, event.name.clone(), event.is_removal);
+        Self { position, name, bytes: bytes.freeze(), is_removal }
     }
 }
 
@@ -87,6 +90,7 @@ mod tests {
             username: Username::parse("u").unwrap(),
             timestamp: Timestamp::from_millis(0),
             data: Payload::from_valid_json(data).unwrap(),
+            is_removal: false,
         };
         let id = EventId { position: event.position, database: DatabaseId::new(42) };
         String::from_utf8(Frame::encode(&event, id).bytes.to_vec()).unwrap()

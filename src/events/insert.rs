@@ -1,43 +1,114 @@
-use crate::domain::{EventName, MAX_EVENT_BYTES, Payload, Position, Standing, Timestamp, Username};
+use std::collections::HashSet;
+
+use aws_lc_rs::digest;
+
+use crate::domain::{Event, EventName, MAX_EXPIRES_IN, Payload, Position, Standing, Timestamp, Username};
 use crate::error::Error;
 use crate::writer::{Batch, Change};
 
-/// A name and data that may be inserted together.
+/// How many events one request may insert.
+pub const MAX_EVENTS_AT_ONCE: usize = 1000;
+/// The longest idempotency key, in bytes.
+const MAX_KEY_BYTES: usize = 255;
+
+/// Something to be said under a name: an insert, or that the name is no more.
 #[derive(Debug)]
 pub struct NewEvent {
     name: EventName,
-    data: Payload,
+    /// `None` removes the name.
+    data: Option<Payload>,
+    /// In milliseconds.
+    expires_in: Option<u64>,
 }
 
 impl NewEvent {
+    /// Data under a name, for ever or for some seconds.
+    ///
     /// # Errors
-    /// [`Error::EventTooLarge`] where name and data together have more than [`MAX_EVENT_BYTES`].
-    pub fn new(name: EventName, data: Payload) -> Result<Self, Error> {
-        if name.as_str().len() + data.as_str().len() > MAX_EVENT_BYTES {
-            return Err(Error::EventTooLarge);
+    /// [`Error::EventNameReserved`]; [`Error::EventTooLarge`] where name and data together have more than `max_bytes`;
+    /// [`Error::ExpiryInvalid`] for less than a second, or more than [`MAX_EXPIRES_IN`].
+    pub fn new(name: EventName, data: Payload, expires_in: Option<u64>, max_bytes: usize) -> Result<Self, Error> {
+        if name.is_reserved() {
+            return Err(Error::EventNameReserved);
         }
-        Ok(Self { name, data })
+        if name.as_str().len() + data.as_str().len() > max_bytes {
+            return Err(Error::EventTooLarge(max_bytes));
+        }
+        if expires_in.is_some_and(|seconds| !(1..=MAX_EXPIRES_IN).contains(&seconds)) {
+            return Err(Error::ExpiryInvalid);
+        }
+        Ok(Self { name, data: Some(data), expires_in: expires_in.map(|seconds| seconds * 1000) })
+    }
+
+    /// The end of a name.
+    ///
+    /// # Errors
+    /// [`Error::EventNameReserved`].
+    pub fn removal(name: EventName) -> Result<Self, Error> {
+        if name.is_reserved() {
+            return Err(Error::EventNameReserved);
+        }
+        Ok(Self { name, data: None, expires_in: None })
     }
 }
 
-/// Adds an event to its user's tenant, where it becomes the latest of its name.
+/// What must be so for an insert to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing.
+    None,
+    /// There is no event of the name (`if-none-match: *`).
+    IsNew,
+    /// The latest of the name is at this position (`if-match`); `None` is one that is not of this database.
+    IsAt(Option<Position>),
+}
+
+/// What makes the second of two equal requests a repetition (the `idempotency-key` header).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    /// # Errors
+    /// [`Error::IdempotencyKeyInvalid`] for anything but 1 to 255 visible characters of ASCII.
+    pub fn parse(header: &[u8]) -> Result<Self, Error> {
+        let is_visible = header.iter().all(u8::is_ascii_graphic);
+        match std::str::from_utf8(header) {
+            Ok(text) if is_visible && (1..=MAX_KEY_BYTES).contains(&text.len()) => Ok(Self(text.to_owned())),
+            _ => Err(Error::IdempotencyKeyInvalid),
+        }
+    }
+}
+
+/// Adds events to their user's tenant, in order and all of them or none. Each becomes the latest of its name.
 #[derive(Debug)]
 pub struct Insert {
-    /// Who inserts it.
+    /// Who inserts them.
     pub username: Username,
     /// What their right to do so rests on.
     pub standing: Standing,
-    /// What is inserted.
-    pub event: NewEvent,
+    /// What is inserted; at least one.
+    pub events: Vec<NewEvent>,
+    /// Whether they came as an array: that is another request than one alone.
+    pub is_array: bool,
+    /// What must be so of the first one's name.
+    pub condition: Condition,
+    /// By what a repetition is known.
+    pub key: Option<IdempotencyKey>,
+    /// How many names the tenant may have.
+    pub max_names: u64,
 }
 
-/// Where and when an event was committed.
-#[derive(Clone, Copy, Debug)]
+/// Where and when events were committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inserted {
-    /// Its place in the order.
-    pub position: Position,
+    /// The place in the order of the first; the others follow it.
+    pub first: Position,
+    /// How many they are.
+    pub count: u64,
     /// When.
     pub timestamp: Timestamp,
+    /// Whether that was an earlier request with the same idempotency key.
+    pub is_replayed: bool,
 }
 
 impl Change for Insert {
@@ -48,8 +119,84 @@ impl Change for Insert {
         if !batch.upholds(&self.username, &self.standing)? {
             return Err(Error::Unauthorized);
         }
-        let NewEvent { name, data } = self.event;
-        let event = batch.insert_event(self.standing.tenant, self.username, name, data)?;
-        Ok(Inserted { position: event.position, timestamp: event.timestamp })
+        let fingerprint = self.key.as_ref().map(|_| self.fingerprint());
+        if let (Some(IdempotencyKey(key)), Some(fingerprint)) = (&self.key, fingerprint)
+            && let Some(answered) = batch.answered(&self.username, key)?
+        {
+            if answered.fingerprint != fingerprint {
+                return Err(Error::IdempotencyKeyReused);
+            }
+            let (first, count, timestamp) = (answered.first, answered.count, answered.timestamp);
+            return Ok(Inserted { first, count, timestamp, is_replayed: true });
+        }
+        self.check(batch)?;
+        let Self { username, standing, events, key, .. } = self;
+        let (first, count, timestamp) = (batch.head().next(), events.len() as u64, batch.now());
+        for NewEvent { name, data, expires_in } in events {
+            let (tenant, username) = (standing.tenant.clone(), username.clone());
+            let Some(data) = data else {
+                batch.remove_event(tenant, username, name)?;
+                continue;
+            };
+            let event = batch.insert_event(tenant, username, name, data)?;
+            if let Some(millis) = expires_in {
+                batch.expire(&event, Timestamp::from_millis(timestamp.as_millis() + millis));
+            }
+        }
+        if let (Some(IdempotencyKey(key)), Some(fingerprint)) = (&key, fingerprint) {
+            batch.remember_answer(&username, key, fingerprint, first, count);
+        }
+        Ok(Inserted { first, count, timestamp, is_replayed: false })
+    }
+}
+
+impl Insert {
+    /// Everything that could refuse it, before anything of it is written.
+    fn check(&self, batch: &Batch<'_>) -> Result<(), Error> {
+        let tenant = &self.standing.tenant;
+        let mut new = HashSet::new();
+        for (number, NewEvent { name, data, .. }) in self.events.iter().enumerate() {
+            let latest = batch.latest(tenant, name)?;
+            if data.is_none() && latest.is_none() {
+                return Err(Error::EventUnknown);
+            }
+            let holds = number > 0
+                || match self.condition {
+                    Condition::None => true,
+                    Condition::IsNew => latest.is_none(),
+                    Condition::IsAt(position) => latest.is_some() && latest == position,
+                };
+            if !holds {
+                let current = latest.map(|latest| batch.event(tenant, latest)).transpose()?.flatten();
+                return Err(Error::PreconditionFailed(current.map(Box::<Event>::new)));
+            }
+            if latest.is_none() {
+                new.insert(name);
+            }
+        }
+        if !new.is_empty() && batch.names(tenant)? + new.len() as u64 > self.max_names {
+            return Err(Error::TooManyNames(self.max_names));
+        }
+        Ok(())
+    }
+
+    /// What tells one request from another: SHA-256 of all that it asks for.
+    fn fingerprint(&self) -> [u8; 32] {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(format!("{:?} {}", self.condition, self.is_array).as_bytes());
+        for NewEvent { name, data, expires_in } in &self.events {
+            let data = data.as_ref().map(Payload::as_str);
+            // Each with its length, so that no two requests run together to the same bytes.
+            for part in [Some(name.as_str()), data] {
+                let length = part.map_or(u64::MAX, |part| part.len() as u64);
+                context.update(&length.to_be_bytes());
+                context.update(part.unwrap_or_default().as_bytes());
+            }
+            context.update(&expires_in.unwrap_or_default().to_be_bytes());
+        }
+        let mut fingerprint = [0; 32];
+        // SHA-256 is 32 bytes.
+        fingerprint.copy_from_slice(context.finish().as_ref());
+        fingerprint
     }
 }

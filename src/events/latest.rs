@@ -13,11 +13,13 @@ pub struct Latest {
     frames: BTreeMap<Position, Frame>,
     positions: HashMap<EventName, Position>,
     bytes: usize,
+    /// Whether everything is there, so that nothing older can come.
+    is_settled: bool,
 }
 
 impl Latest {
-    /// Takes a frame in place of the one that its name had. One that is older than that changes nothing: it was read while
-    /// the other came.
+    /// Takes a frame in place of the one that its name had; a removal leaves none. One that is older than that changes
+    /// nothing: it was read while the other came.
     pub fn take(&mut self, frame: Frame) {
         if let Some(known) = self.positions.get_mut(&frame.name) {
             if *known >= frame.position {
@@ -29,8 +31,20 @@ impl Latest {
         } else {
             self.positions.insert(frame.name.clone(), frame.position);
         }
-        self.bytes += cost(&frame);
-        self.frames.insert(frame.position, frame);
+        // Of a removal only the position stays, lest something older be taken for new.
+        if !frame.is_removal {
+            self.bytes += cost(&frame);
+            self.frames.insert(frame.position, frame);
+        } else if self.is_settled {
+            self.positions.remove(&frame.name);
+        }
+    }
+
+    /// Nothing older comes any more: removals may be forgotten.
+    pub fn settle(&mut self) {
+        self.is_settled = true;
+        let frames = &self.frames;
+        self.positions.retain(|_, position| frames.contains_key(position));
     }
 
     /// The frames after one position, up to another, in order.
@@ -57,7 +71,8 @@ mod tests {
 
     fn frame(position: u64, name: &str) -> Frame {
         let name = EventName::parse(name).unwrap();
-        Frame { position: Position::new(position), name, bytes: Bytes::from_static(b"frame") }
+        let bytes = Bytes::from_static(b"frame");
+        Frame { position: Position::new(position), name, bytes, is_removal: false }
     }
 
     fn positions(latest: &Latest, after: u64, until: u64) -> Vec<u64> {
@@ -74,5 +89,20 @@ mod tests {
         assert_eq!(positions(&latest, 2, 6), [5, 6]);
         assert!(positions(&latest, 6, 2).is_empty());
         assert_eq!(latest.bytes(), latest.between(Position::START, Position::new(9)).map(cost).sum::<usize>());
+    }
+
+    #[test]
+    fn a_removed_name_is_gone_also_where_something_older_of_it_comes_later() {
+        let mut latest = Latest::default();
+        latest.take(frame(1, "a"));
+        latest.take(Frame { is_removal: true, ..frame(4, "a") });
+        latest.take(frame(2, "a"));
+        assert!(positions(&latest, 0, 9).is_empty());
+        latest.settle();
+        assert!(latest.positions.is_empty() && latest.bytes() == 0);
+        latest.take(frame(5, "a"));
+        assert_eq!(positions(&latest, 0, 9), [5]);
+        latest.take(Frame { is_removal: true, ..frame(6, "a") });
+        assert!(latest.positions.is_empty() && latest.bytes() == 0);
     }
 }

@@ -9,20 +9,24 @@ mod hub;
 mod insert;
 mod latest;
 mod outlet;
+mod rate;
 mod reading;
 mod relay;
 mod room;
 mod session;
 mod subscription;
+mod upkeep;
 mod wheel;
 
 pub use frame::Frame;
 pub use hub::Hub;
-pub use insert::{Insert, Inserted, NewEvent};
+pub use insert::{Condition, IdempotencyKey, Insert, Inserted, MAX_EVENTS_AT_ONCE, NewEvent};
 pub use outlet::{Framing, Outlet, Written};
+pub use rate::Rates;
 pub use relay::Relay;
 pub use session::Session;
 pub use subscription::{HEARTBEAT, HEARTBEAT_EVERY, Opening, Subscription};
+pub use upkeep::{Retention, keep_up};
 
 #[cfg(test)]
 mod tests;

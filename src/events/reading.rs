@@ -57,7 +57,7 @@ fn frame(store: &Store, event: &StoredEvent<'_>) -> Option<Frame> {
     let name = EventName::parse(event.name).ok()?;
     let mut bytes = BytesMut::new();
     write_frame(&mut bytes, event.name, event.data, store.event_id(event.position));
-    Some(Frame { position: event.position, name, bytes: bytes.freeze() })
+    Some(Frame { position: event.position, name, bytes: bytes.freeze(), is_removal: event.is_removal })
 }
 
 fn step<T>(replay: Replay, more: Result<bool, Error>, read: T) -> Step<T> {

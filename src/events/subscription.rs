@@ -61,6 +61,8 @@ pub struct Opening {
     pub filter: EventFilter,
     /// After which position.
     pub after: Position,
+    /// Whether everything after that is still kept; where not, the latest of what changed since is given.
+    pub is_kept: bool,
     /// Until when; `None` is for ever.
     pub expires_at: Option<Timestamp>,
     /// It ends with this.
@@ -75,7 +77,7 @@ impl Subscription {
         outlet: impl Outlet + 'static,
         first: Bytes,
     ) -> Rc<Subscription> {
-        let Opening { tenant, filter, after, expires_at, session } = opening;
+        let Opening { tenant, filter, after, is_kept, expires_at, session } = opening;
         let room = local.room(&tenant);
         let class = room.class(filter, outlet.framing());
         let until = room.position();
@@ -93,7 +95,15 @@ impl Subscription {
             outlet,
         });
         local.wheel().arm(&subscription, subscription.next_beat(local.clock().now()));
-        let state = if after == Position::START && until > after { State::New(until) } else { State::Near };
+        let state = if after >= until {
+            State::Near
+        } else if after == Position::START {
+            State::New(until)
+        } else if is_kept {
+            State::Near
+        } else {
+            State::behind(&subscription.class.room, &subscription.class, after, until)
+        };
         let subscriber = Rc::clone(&subscription);
         tokio::task::spawn_local(CatchUp { subscription: subscriber, state, queue: None, turn: None });
         subscription

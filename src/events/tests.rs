@@ -108,6 +108,7 @@ impl House {
             tenant: TenantName::parse("t").unwrap(),
             filter: EventFilter::parse(filter).unwrap(),
             after: Position::new(after),
+            is_kept: true,
             expires_at: None,
             session: self.hub.session(&Username::parse(username).unwrap()),
         };

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::transaction::Progress;
 use crate::domain::{
-    Account, Email, Event, Generation, PasswordHash, Payload, Position, ResetChallenge, Scope, Secret, TenantName,
-    Timestamp, User, Username,
+    Account, Email, Event, EventName, Generation, PasswordHash, Payload, Position, ResetChallenge, Scope, Secret,
+    TenantName, Timestamp, User, Username,
 };
 
 type Decoded<T> = Result<T, &'static str>;
@@ -23,6 +23,42 @@ pub fn decode_position(value: &[u8]) -> Decoded<Position> {
     Ok(Position::new(u64::from_be_bytes(bytes)))
 }
 
+/// The latest event of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Latest {
+    pub position: Position,
+    /// The name was removed then.
+    pub is_removal: bool,
+}
+
+/// A position, and one byte more for a removal.
+pub fn encode_latest(latest: Latest) -> Vec<u8> {
+    let mut value = latest.position.get().to_be_bytes().to_vec();
+    if latest.is_removal {
+        value.push(1);
+    }
+    value
+}
+
+pub fn decode_latest(value: &[u8]) -> Decoded<Latest> {
+    let (position, rest) = value.split_first_chunk::<8>().ok_or("a position has 8 bytes")?;
+    let position = Position::new(u64::from_be_bytes(*position));
+    match rest {
+        [] => Ok(Latest { position, is_removal: false }),
+        [1] => Ok(Latest { position, is_removal: true }),
+        _ => Err("a position is followed by what is no mark of a removal"),
+    }
+}
+
+/// A number of names.
+pub fn encode_count(count: u64) -> Vec<u8> {
+    count.to_be_bytes().to_vec()
+}
+
+pub fn decode_count(value: &[u8]) -> Decoded<u64> {
+    value.try_into().map(u64::from_be_bytes).map_err(|_| "a number has 8 bytes")
+}
+
 pub fn encode_progress(progress: Progress) -> [u8; 16] {
     let number = u128::from(progress.head.get()) << 64 | u128::from(progress.commits);
     number.to_be_bytes()
@@ -34,35 +70,122 @@ pub fn decode_progress(value: &[u8]) -> Decoded<Progress> {
     Ok(Progress { head: Position::new((number >> 64) as u64), commits: number as u64 })
 }
 
-/// Timestamp (8 bytes), length of the username (2), length of the name (2), username, name, data.
-pub fn encode_event(event: &Event) -> Vec<u8> {
+/// In the length of the username: the position of the previous event of the name follows (format 3).
+const HAS_PREVIOUS: u16 = 1 << 15;
+/// In the length of the name: the event is a removal.
+const IS_REMOVAL: u16 = 1 << 15;
+
+/// Timestamp (8 bytes), length of the username (2), length of the name (2), position of the previous event of that name,
+/// where there was one (8), username, name, data.
+pub fn encode_event(event: &Event, previous: Option<Position>) -> Vec<u8> {
     let (username, name, data) = (event.username.as_str(), event.name.as_str(), event.data.as_str());
-    let mut value = Vec::with_capacity(12 + username.len() + name.len() + data.len());
+    let mut value = Vec::with_capacity(20 + username.len() + name.len() + data.len());
     value.extend_from_slice(&event.timestamp.as_millis().to_be_bytes());
-    // Both names have at most 256 bytes.
-    value.extend_from_slice(&(username.len() as u16).to_be_bytes());
-    value.extend_from_slice(&(name.len() as u16).to_be_bytes());
+    // Both names have at most 256 bytes, which leaves the first bit free.
+    let has_previous = if previous.is_some() { HAS_PREVIOUS } else { 0 };
+    let is_removal = if event.is_removal { IS_REMOVAL } else { 0 };
+    value.extend_from_slice(&(username.len() as u16 | has_previous).to_be_bytes());
+    value.extend_from_slice(&(name.len() as u16 | is_removal).to_be_bytes());
+    value.extend(previous.into_iter().flat_map(encode_position));
     value.extend_from_slice(username.as_bytes());
     value.extend_from_slice(name.as_bytes());
     value.extend_from_slice(data.as_bytes());
     value
 }
 
-/// The parts of a stored event that a subscriber gets, without copying them.
+/// The parts of a stored event, without copying them.
 pub struct EventParts<'a> {
+    pub timestamp: Timestamp,
+    /// Where the event of this name before it stood.
+    pub previous: Option<Position>,
+    /// In UTF-8; looked at only by who wants it.
+    pub username: &'a [u8],
     pub name: &'a str,
     pub data: &'a str,
+    pub is_removal: bool,
+}
+
+impl EventParts<'_> {
+    /// Who inserted it.
+    pub fn username(&self) -> Decoded<Username> {
+        let text = std::str::from_utf8(self.username).map_err(|_| "an event is not UTF-8")?;
+        Username::parse(text).map_err(|_| "an event's username is not one")
+    }
 }
 
 pub fn event_parts(value: &[u8]) -> Decoded<EventParts<'_>> {
     const SHORT: &str = "an event is cut short";
-    let (_timestamp, rest) = value.split_first_chunk::<8>().ok_or(SHORT)?;
+    let (timestamp, rest) = value.split_first_chunk::<8>().ok_or(SHORT)?;
     let (username_len, rest) = rest.split_first_chunk::<2>().ok_or(SHORT)?;
-    let (name_len, rest) = rest.split_first_chunk::<2>().ok_or(SHORT)?;
-    let (_username, rest) = rest.split_at_checked(u16::from_be_bytes(*username_len).into()).ok_or(SHORT)?;
-    let (name, data) = rest.split_at_checked(u16::from_be_bytes(*name_len).into()).ok_or(SHORT)?;
+    let (name_len, mut rest) = rest.split_first_chunk::<2>().ok_or(SHORT)?;
+    let (username_len, name_len) = (u16::from_be_bytes(*username_len), u16::from_be_bytes(*name_len));
+    let mut previous = None;
+    if username_len & HAS_PREVIOUS != 0 {
+        let (position, after) = rest.split_first_chunk::<8>().ok_or(SHORT)?;
+        previous = Some(Position::new(u64::from_be_bytes(*position)));
+        rest = after;
+    }
+    let (username, rest) = rest.split_at_checked((username_len & !HAS_PREVIOUS).into()).ok_or(SHORT)?;
+    let (name, data) = rest.split_at_checked((name_len & !IS_REMOVAL).into()).ok_or(SHORT)?;
     let text = |bytes| std::str::from_utf8(bytes).map_err(|_| "an event is not UTF-8");
-    Ok(EventParts { name: text(name)?, data: text(data)? })
+    Ok(EventParts {
+        timestamp: Timestamp::from_millis(u64::from_be_bytes(*timestamp)),
+        previous,
+        username,
+        name: text(name)?,
+        data: text(data)?,
+        is_removal: name_len & IS_REMOVAL != 0,
+    })
+}
+
+/// Who inserted what expires: length of the username (2 bytes), username, name.
+pub fn encode_expiry(username: &Username, name: &EventName) -> Vec<u8> {
+    let (username, name) = (username.as_str().as_bytes(), name.as_str().as_bytes());
+    [&(username.len() as u16).to_be_bytes(), username, name].concat()
+}
+
+pub fn decode_expiry(value: &[u8]) -> Decoded<(Username, EventName)> {
+    const WRONG: &str = "an expiry is not what was written";
+    let (length, rest) = value.split_first_chunk::<2>().ok_or(WRONG)?;
+    let (username, name) = rest.split_at_checked(u16::from_be_bytes(*length).into()).ok_or(WRONG)?;
+    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| WRONG);
+    let username = Username::parse(text(username)?).map_err(|_| WRONG)?;
+    Ok((username, EventName::parse(text(name)?).map_err(|_| WRONG)?))
+}
+
+/// What an insert with an idempotency key came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// From then on it is forgotten.
+    pub until: Timestamp,
+    /// Of what was asked.
+    pub fingerprint: [u8; 32],
+    /// The position of the first event; the others follow it.
+    pub first: Position,
+    /// How many they are.
+    pub count: u64,
+    /// When.
+    pub timestamp: Timestamp,
+}
+
+pub fn encode_answered(answered: &Answered) -> Vec<u8> {
+    let numbers = [answered.until.as_millis(), answered.first.get(), answered.count, answered.timestamp.as_millis()];
+    [&answered.fingerprint[..], numbers.map(u64::to_be_bytes).as_flattened()].concat()
+}
+
+pub fn decode_answered(value: &[u8]) -> Decoded<Answered> {
+    const WRONG: &str = "an answer is not what was written";
+    let (fingerprint, rest) = value.split_first_chunk::<32>().ok_or(WRONG)?;
+    let (numbers, []) = rest.as_chunks::<8>() else { return Err(WRONG) };
+    let [until, first, count, timestamp] = numbers else { return Err(WRONG) };
+    let number = |bytes: &[u8; 8]| u64::from_be_bytes(*bytes);
+    Ok(Answered {
+        until: Timestamp::from_millis(number(until)),
+        fingerprint: *fingerprint,
+        first: Position::new(number(first)),
+        count: number(count),
+        timestamp: Timestamp::from_millis(number(timestamp)),
+    })
 }
 
 /// A user as it is kept. A field that is added later must have a default.

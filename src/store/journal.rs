@@ -20,8 +20,9 @@ use crate::error::Error;
 
 /// What a journal's file begins with: its format.
 const MAGIC: &[u8; 8] = b"brokerj1";
-/// How much room on the disk is set aside at once. A commit is at most twice [`MAX_COMMIT_BYTES`].
-const ROOM_BYTES: u64 = 4 * MAX_COMMIT_BYTES as u64;
+/// How much room on the disk is set aside at once. A commit is at most half of it: [`MAX_COMMIT_BYTES`], and the one change more
+/// that it may go beyond by, which with its keys is less than 4 MiB (2 MiB of a request, and a thousand times two keys).
+const ROOM_BYTES: u64 = 2 * (MAX_COMMIT_BYTES as u64 + (4 << 20));
 /// The length of a record's head: length of the body (4 bytes), CRC-32 of all that follows (4), number of the commit (8),
 /// position of the last event (8). All numbers are little-endian.
 const HEAD_BYTES: usize = 24;

@@ -5,11 +5,16 @@
 //! |---|---|
 //! | `s` name | a setting of the whole server |
 //! | `u` username | a user |
-//! | `n` tenant, event name | the position of the latest event of that name |
+//! | `n` tenant, event name | the position of the latest event of that name, and whether that is a removal |
 //! | `e` tenant, position | an event |
 //! | `f` tenant | the floor: up to this position only the latest of each name is kept |
+//! | `g` tenant | up to this position removals have been forgotten |
+//! | `c` tenant | how many names there are that have not been removed |
+//! | `x` moment, tenant, position | an event that expires then: who inserted it, and its name |
+//! | `i` username, idempotency key | what an insert with that key was, and its answer |
+//! | `j` moment, username, idempotency key | that this answer may be forgotten then |
 
-use crate::domain::{Position, TenantName, Username};
+use crate::domain::{Position, TenantName, Timestamp, Username};
 
 /// The prefix of all users.
 pub const USERS: &[u8] = b"u";
@@ -24,13 +29,23 @@ pub fn user(username: &Username) -> Vec<u8> {
 
 /// The prefix of everything of one kind that belongs to one tenant.
 fn of_tenant(kind: u8, tenant: &TenantName, room: usize) -> Vec<u8> {
-    let tenant = tenant.as_str().as_bytes();
-    let mut key = Vec::with_capacity(3 + tenant.len() + room);
+    let mut key = Vec::with_capacity(3 + tenant.as_str().len() + room);
     key.push(kind);
-    // A name has at most 256 bytes, which two bytes can count.
-    key.extend_from_slice(&(tenant.len() as u16).to_be_bytes());
-    key.extend_from_slice(tenant);
+    put_name(&mut key, tenant.as_str());
     key
+}
+
+/// A name, preceded by its length: it has at most 256 bytes, which two bytes can count.
+fn put_name(key: &mut Vec<u8>, name: &str) {
+    key.extend_from_slice(&(name.len() as u16).to_be_bytes());
+    key.extend_from_slice(name.as_bytes());
+}
+
+/// The name that some bytes begin with, and what follows it.
+fn take_name(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<2>()?;
+    let (name, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
+    Some((std::str::from_utf8(name).ok()?, rest))
 }
 
 /// The index entry of an event name; with a part of a name, the prefix of all names that begin so.
@@ -38,6 +53,22 @@ pub fn name(tenant: &TenantName, name: &str) -> Vec<u8> {
     let mut key = of_tenant(b'n', tenant, name.len());
     key.extend_from_slice(name.as_bytes());
     key
+}
+
+/// The event name in an index entry of a tenant.
+pub fn name_of<'a>(tenant: &TenantName, name_key: &'a [u8]) -> Option<&'a str> {
+    std::str::from_utf8(name_key.get(3 + tenant.as_str().len()..)?).ok()
+}
+
+/// Where the keys that begin so have ended.
+pub fn end_of(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    // Every key begins with a letter, so there is always a byte that can be raised.
+    while end.pop_if(|last| *last == u8::MAX).is_some() {}
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    end
 }
 
 /// An event. Positions are big-endian, so that keys sort in commit order.
@@ -53,8 +84,75 @@ pub fn position(event_key: &[u8]) -> Option<Position> {
     Some(Position::new(u64::from_be_bytes(*tail)))
 }
 
+/// The range in which the tenants who have events, and who come after one, have theirs.
+pub fn events_of_tenants_after(tenant: Option<&TenantName>) -> (Vec<u8>, Vec<u8>) {
+    (tenant.map_or_else(|| b"e".to_vec(), |tenant| event(tenant, Position::END)), b"f".to_vec())
+}
+
+/// Whose event it is.
+pub fn tenant_of_event(event_key: &[u8]) -> Option<TenantName> {
+    TenantName::parse(take_name(event_key.get(1..)?)?.0).ok()
+}
+
 pub fn floor(tenant: &TenantName) -> Vec<u8> {
     of_tenant(b'f', tenant, 0)
+}
+
+pub fn forgotten(tenant: &TenantName) -> Vec<u8> {
+    of_tenant(b'g', tenant, 0)
+}
+
+pub fn names(tenant: &TenantName) -> Vec<u8> {
+    of_tenant(b'c', tenant, 0)
+}
+
+fn due(kind: u8, at: Timestamp) -> Vec<u8> {
+    let mut key = vec![kind];
+    key.extend_from_slice(&at.as_millis().to_be_bytes());
+    key
+}
+
+/// The range of the expiries that are due at a moment.
+pub fn expiries_until(now: Timestamp) -> (Vec<u8>, Vec<u8>) {
+    (b"x".to_vec(), due(b'x', Timestamp::from_millis(now.as_millis() + 1)))
+}
+
+pub fn expiry(at: Timestamp, tenant: &TenantName, position: Position) -> Vec<u8> {
+    let mut key = due(b'x', at);
+    put_name(&mut key, tenant.as_str());
+    key.extend_from_slice(&position.get().to_be_bytes());
+    key
+}
+
+/// What an expiry's key says beside the moment.
+pub fn of_expiry(key: &[u8]) -> Option<(TenantName, Position)> {
+    let (tenant, rest) = take_name(key.get(9..)?)?;
+    Some((TenantName::parse(tenant).ok()?, Position::new(u64::from_be_bytes(rest.try_into().ok()?))))
+}
+
+pub fn answer(username: &Username, idempotency_key: &str) -> Vec<u8> {
+    let mut key = vec![b'i'];
+    put_name(&mut key, username.as_str());
+    key.extend_from_slice(idempotency_key.as_bytes());
+    key
+}
+
+/// That an answer may be forgotten at a moment.
+pub fn answer_due(at: Timestamp, answer: &[u8]) -> Vec<u8> {
+    let mut key = due(b'j', at);
+    key.extend_from_slice(&answer[1..]);
+    key
+}
+
+/// The range of the answers that may be forgotten at a moment.
+pub fn answers_until(now: Timestamp) -> (Vec<u8>, Vec<u8>) {
+    (b"j".to_vec(), due(b'j', Timestamp::from_millis(now.as_millis() + 1)))
+}
+
+/// The moment and the key of the answer that may be forgotten then.
+pub fn of_answer_due(key: &[u8]) -> Option<(Timestamp, Vec<u8>)> {
+    let (at, rest) = key.get(1..)?.split_first_chunk::<8>()?;
+    Some((Timestamp::from_millis(u64::from_be_bytes(*at)), [b"i", rest].concat()))
 }
 
 #[cfg(test)]

@@ -9,9 +9,12 @@ mod account_cache;
 mod checkpoint;
 mod codec;
 mod disk;
+mod events;
+mod history;
 mod inspection;
 mod journal;
 mod keys;
+mod latest_events;
 mod open;
 mod overlay;
 mod replay;
@@ -26,17 +29,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::domain::{Account, DatabaseId, EventId, Position, User, Username};
 use crate::error::Error;
 
+pub use codec::Answered;
+pub use events::{Activity, Shortened};
+pub use history::HistoryQuery;
+pub use latest_events::LatestEvents;
 pub use open::{OPENING_THREAD, OpenError};
 pub use replay::{Replay, StoredEvent};
 pub use transaction::{Committer, Durable, Transaction};
 
 use account_cache::AccountCache;
 use overlay::Overlay;
-
-/// How many events of a tenant are kept in exact order beyond the latest of each name.
-pub const RETAINED_EVENTS: usize = 10_000;
-/// How many bytes of them.
-pub const RETAINED_BYTES: usize = 64 << 20;
 
 /// The database, for reading: a cheap clone. Reads never wait for the writer.
 #[derive(Clone)]
@@ -48,6 +50,7 @@ pub struct Store {
     database: DatabaseId,
     path: Arc<PathBuf>,
     accounts: Arc<AccountCache>,
+    activity: Arc<Activity>,
 }
 
 impl Store {
@@ -78,6 +81,11 @@ impl Store {
     /// The position in an id, where it is of this database and not from after its end.
     pub fn position_of(&self, id: EventId) -> Option<Position> {
         (id.database == self.database && id.position <= self.head()).then_some(id.position)
+    }
+
+    /// Where events were inserted of late.
+    pub fn activity(&self) -> &Activity {
+        &self.activity
     }
 
     /// The user of this name.

@@ -20,7 +20,7 @@ use super::{Store, codec, inspection, journal, keys};
 use crate::domain::DatabaseId;
 
 /// The version of the layout that this program writes, and the newest that it reads.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// The thread that sled opens the database on. A panic there is a damaged database, which [`OpenError`] tells better than
 /// a panic's message: a program's panic hook may leave it out.
 pub const OPENING_THREAD: &str = "store-opening";
@@ -167,6 +167,7 @@ pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenE
         database,
         path: Arc::new(path.to_owned()),
         accounts: Arc::new(AccountCache::new()),
+        activity: Arc::default(),
     };
     let journal = Journal::open(path, &recovered).map_err(directory)?;
     let inspection = Inspection::start(tree.clone(), unread).map_err(directory)?;

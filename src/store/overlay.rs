@@ -8,8 +8,8 @@ use super::transaction::Progress;
 
 /// What a row costs in memory beside its bytes, about.
 const ROW_BYTES: usize = 120;
-/// How many rows of a scan are looked at before the writer may go on.
-const ROWS_AT_ONCE: usize = 256;
+/// How many rows of a scan are taken at once, at most: meanwhile the writer waits.
+pub const ROWS_AT_ONCE: usize = 256;
 
 /// A change of one key.
 #[derive(Clone, Debug)]
@@ -98,14 +98,14 @@ impl Overlay {
         Some(row.value().cloned())
     }
 
-    /// The next rows of a range, and the bound up to which that is all of them.
-    pub fn next_rows(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> (Vec<Row>, Option<Vec<u8>>) {
+    /// The next rows of a range, so many, and the bound up to which that is all of them.
+    pub fn next_rows(&self, from: Bound<&[u8]>, to: Bound<&[u8]>, count: usize) -> (Vec<Row>, Option<Vec<u8>>) {
         let tables = self.read();
         let mut active = tables.active.rows.range::<[u8], _>((from, to)).peekable();
         let frozen = tables.frozen.as_ref().map(|frozen| frozen.rows.range::<[u8], _>((from, to)));
         let mut frozen = frozen.into_iter().flatten().peekable();
         let mut rows: Vec<Row> = Vec::new();
-        while rows.len() < ROWS_AT_ONCE {
+        while rows.len() < count {
             let from_active = match (active.peek(), frozen.peek()) {
                 (Some((newer, _)), Some((older, _))) if newer == older => {
                     frozen.next();
@@ -182,7 +182,8 @@ mod tests {
         assert_eq!(overlay.get(b"b"), Some(Some(b"2"[..].into())));
         assert_eq!(overlay.get(b"d"), Some(None));
         assert_eq!(overlay.get(b"e"), None);
-        let (rows, last) = overlay.next_rows(Bound::Included(b"a".as_slice()), Bound::Excluded(b"z".as_slice()));
+        let (from, to) = (Bound::Included(b"a".as_slice()), Bound::Excluded(b"z".as_slice()));
+        let (rows, last) = overlay.next_rows(from, to, ROWS_AT_ONCE);
         let rows: Vec<_> = rows.iter().map(|(key, value)| (&key[..], value.as_deref())).collect();
         assert_eq!(rows, [(&b"a"[..], Some(&b"1"[..])), (b"b", Some(b"2")), (b"c", Some(b"2")), (b"d", None),]);
         assert_eq!(last, None);
@@ -212,7 +213,7 @@ mod tests {
         let (mut from, mut seen) = (Bound::Unbounded, Vec::new());
         loop {
             let start = from.as_ref().map(|key: &Vec<u8>| key.as_slice());
-            let (rows, last) = overlay.next_rows(start, Bound::Unbounded);
+            let (rows, last) = overlay.next_rows(start, Bound::Unbounded, ROWS_AT_ONCE);
             seen.extend(rows.into_iter().map(|(key, _)| key));
             let Some(last) = last else { break };
             from = Bound::Excluded(last);

@@ -1,7 +1,8 @@
 //! Reading events: what changed since a position, up to another, in order.
 
+use super::codec::{EventParts, Latest};
 use super::{Store, codec, damaged, keys};
-use crate::domain::{EventFilter, Pattern, Position, TenantName};
+use crate::domain::{EventFilter, Pattern, Position, TenantName, Timestamp};
 use crate::error::Error;
 
 /// How many events one step may pass over that the filter does not want, so that a step is always short.
@@ -19,6 +20,8 @@ pub struct Replay {
     after: Position,
     /// Nothing after this is given: it was not yet on disk when the reading began.
     until: Position,
+    /// Who is new wants to know what there is, not what there is no more.
+    is_new: bool,
     source: Source,
 }
 
@@ -40,14 +43,20 @@ pub struct StoredEvent<'a> {
     pub position: Position,
     /// What it is called.
     pub name: &'a str,
-    /// What was inserted, as JSON.
+    /// What was inserted, as JSON; `null` for a removal.
     pub data: &'a str,
+    /// Whether it says that the name is no more.
+    pub is_removal: bool,
+    /// When.
+    pub timestamp: Timestamp,
+    /// Who inserted it, in UTF-8.
+    pub username: &'a [u8],
 }
 
 impl Replay {
     /// What changed for a tenant after one position, up to another.
     pub fn new(tenant: TenantName, filter: EventFilter, after: Position, until: Position) -> Self {
-        Self { tenant, filter, after, until, source: Source::Unopened }
+        Self { tenant, filter, after, until, is_new: after == Position::START, source: Source::Unopened }
     }
 
     /// Everything up to here has been given.
@@ -108,7 +117,9 @@ impl Replay {
             let Some(value) = store.get(&key)? else { continue };
             size += value.len();
             let parts = codec::event_parts(&value).map_err(|why| damaged(&key, why))?;
-            each(StoredEvent { position, name: parts.name, data: parts.data });
+            if !(self.is_new && parts.is_removal) {
+                each(stored(position, &parts));
+            }
         }
         if positions.is_empty() {
             self.after = self.until;
@@ -140,10 +151,11 @@ impl Replay {
             let parts = codec::event_parts(value).map_err(|why| damaged(key, why))?;
             self.after = position;
             let wanted = self.filter.matches(parts.name)
-                && (!only_latest || position <= floor || store.latest(&self.tenant, parts.name)? == Some(position));
+                && !(self.is_new && parts.is_removal)
+                && (!only_latest || position <= floor || store.is_latest(&self.tenant, parts.name, position)?);
             if wanted {
                 size += value.len();
-                each(StoredEvent { position, name: parts.name, data: parts.data });
+                each(stored(position, &parts));
             } else {
                 passed_over += 1;
             }
@@ -161,9 +173,17 @@ impl Replay {
     }
 }
 
+pub(super) fn stored<'a>(position: Position, parts: &EventParts<'a>) -> StoredEvent<'a> {
+    let EventParts { timestamp, username, name, data, is_removal, .. } = *parts;
+    StoredEvent { position, name, data, is_removal, timestamp, username }
+}
+
 impl Store {
     /// Up to here only the latest event of each name is kept.
-    pub(super) fn floor(&self, tenant: &TenantName) -> Result<Position, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where the database fails.
+    pub fn floor(&self, tenant: &TenantName) -> Result<Position, Error> {
         let key = keys::floor(tenant);
         match self.get(&key)? {
             Some(value) => codec::decode_position(&value).map_err(|why| damaged(&key, why)),
@@ -171,11 +191,15 @@ impl Store {
         }
     }
 
-    /// The position of the latest event of a name.
-    fn latest(&self, tenant: &TenantName, name: &str) -> Result<Option<Position>, Error> {
+    /// The latest event of a name.
+    pub(super) fn latest(&self, tenant: &TenantName, name: &str) -> Result<Option<Latest>, Error> {
         let key = keys::name(tenant, name);
         let Some(value) = self.get(&key)? else { return Ok(None) };
-        codec::decode_position(&value).map(Some).map_err(|why| damaged(&key, why))
+        codec::decode_latest(&value).map(Some).map_err(|why| damaged(&key, why))
+    }
+
+    fn is_latest(&self, tenant: &TenantName, name: &str, position: Position) -> Result<bool, Error> {
+        Ok(self.latest(tenant, name)?.is_some_and(|latest| latest.position == position))
     }
 
     /// The positions of the latest events that a filter wants, in no order; `None` where they are more
@@ -186,10 +210,12 @@ impl Store {
         let mut positions = Vec::new();
         for pattern in patterns {
             match pattern {
-                Pattern::Exact(name) => positions.extend(self.latest(tenant, name.as_str())?),
+                Pattern::Exact(name) => {
+                    positions.extend(self.latest(tenant, name.as_str())?.map(|latest| latest.position));
+                }
                 Pattern::Prefix(prefix) => {
                     self.scan_prefix(&keys::name(tenant, prefix), &mut |key, value| {
-                        positions.push(codec::decode_position(value).map_err(|why| damaged(key, why))?);
+                        positions.push(codec::decode_latest(value).map_err(|why| damaged(key, why))?.position);
                         Ok(positions.len() <= MAX_FEW)
                     })?;
                 }

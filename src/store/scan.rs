@@ -3,8 +3,12 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::{Store, failed};
+use super::overlay::ROWS_AT_ONCE;
+use super::{Store, failed, keys};
 use crate::error::Error;
+
+/// How many rows are taken from the overlay first; then twice as many, and so on. Many want only one.
+const ROWS_AT_FIRST: usize = 8;
 
 /// Takes a row, and tells whether to go on.
 pub type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<bool, Error> + 'a;
@@ -12,13 +16,7 @@ pub type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<bool, Error> + 'a;
 impl Store {
     /// Gives the rows whose keys begin so.
     pub(super) fn scan_prefix(&self, prefix: &[u8], each: &mut Each<'_>) -> Result<(), Error> {
-        let mut end = prefix.to_vec();
-        // Every key begins with a letter, so there is always a byte that can be raised.
-        while end.pop_if(|last| *last == u8::MAX).is_some() {}
-        if let Some(last) = end.last_mut() {
-            *last += 1;
-        }
-        self.scan(prefix, &end, each)
+        self.scan(prefix, &keys::end_of(prefix), each)
     }
 
     /// Gives the rows from one key up to, but not with, another. It is no snapshot: what changes meanwhile may be given as
@@ -26,9 +24,11 @@ impl Store {
     pub(super) fn scan(&self, from: &[u8], to: &[u8], each: &mut Each<'_>) -> Result<(), Error> {
         let mut from = Bound::Included(from.to_vec());
         let to = Bound::Excluded(to.to_vec());
+        let mut count = ROWS_AT_FIRST;
         loop {
             // First the overlay: what a checkpoint moves after this look is found twice, and counts as it was found first.
-            let (over, last) = self.overlay.next_rows(as_slice(&from), as_slice(&to));
+            let (over, last) = self.overlay.next_rows(as_slice(&from), as_slice(&to), count);
+            count = (count * 2).min(ROWS_AT_ONCE);
             let until = last.clone().map_or_else(|| to.clone(), Bound::Included);
             let mut over = over.into_iter().peekable();
             for row in self.tree.range((from.clone(), until)) {

@@ -7,6 +7,7 @@ mod clients;
 mod contract;
 mod crash;
 mod disk_full;
+mod events;
 mod identity;
 mod layers;
 mod ntp;

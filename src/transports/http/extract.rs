@@ -14,12 +14,17 @@ use futures_util::future::Either;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
+use serde_json::value::RawValue;
 
 use crate::app::App;
 use crate::domain::Secret;
-use crate::error::{Error, MAX_BODY_BYTES};
+use crate::error::Error;
 use crate::identity::{Admin, Authorization, Principal};
 
+/// The largest body, in bytes. An event may come with white space and escapes that are not counted as its size.
+const MAX_BODY_BYTES: usize = 512 << 10;
+/// The largest body that may hold several events.
+const MAX_ARRAY_BYTES: usize = 2 << 20;
 /// How long a body may take to arrive; actix itself limits only the head.
 const BODY_WITHIN: Duration = Duration::from_secs(15);
 
@@ -78,8 +83,29 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     type Future = Extracted<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let body = body(request, payload);
+        let body = body(request, payload, MAX_BODY_BYTES);
         Box::pin(async move { parse(&body.await?).map(Self) })
+    }
+}
+
+/// The same, of one or of several in an array.
+pub struct OneOrMore<T> {
+    pub values: Vec<T>,
+    pub is_array: bool,
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for OneOrMore<T> {
+    type Error = Error;
+    type Future = Extracted<Self>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let body = body(request, payload, MAX_ARRAY_BYTES);
+        Box::pin(async move {
+            let body = body.await?;
+            let is_array = body.trim_ascii_start().starts_with('[');
+            let values = if is_array { parse_all(&body)? } else { vec![parse(&body)?] };
+            Ok(Self { values, is_array })
+        })
     }
 }
 
@@ -103,7 +129,7 @@ impl<T: AdminBody> FromRequest for ByAdmin<T> {
         }
         let app = request.app_data::<App>().cloned();
         let from = request.peer_addr().map(|address| address.ip());
-        let body = body(request, payload);
+        let body = body(request, payload, MAX_BODY_BYTES);
         Box::pin(async move {
             let app = app.ok_or_else(no_services)?;
             let body = body.await?;
@@ -118,16 +144,21 @@ impl<T: AdminBody> FromRequest for ByAdmin<T> {
 }
 
 /// Takes the whole body as text.
-fn body(request: &HttpRequest, payload: &mut Payload) -> impl Future<Output = Result<String, Error>> + use<> {
+fn body(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    max_bytes: usize,
+) -> impl Future<Output = Result<String, Error>> + use<> {
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let payload = payload.take();
     async move {
         // Refused before it is read, where it can be known.
-        if length.is_some_and(|length| length > MAX_BODY_BYTES) {
-            return Err(Error::BodyTooLarge);
+        if length.is_some_and(|length| length > max_bytes) {
+            return Err(Error::BodyTooLarge(max_bytes));
         }
-        let body = tokio::time::timeout(BODY_WITHIN, read(payload)).await.map_err(|_| Error::RequestTimeout)??;
+        let body =
+            tokio::time::timeout(BODY_WITHIN, read(payload, max_bytes)).await.map_err(|_| Error::RequestTimeout)??;
         String::from_utf8(body.into()).map_err(|_| Error::BodyInvalid("it is not UTF-8".to_owned()))
     }
 }
@@ -140,12 +171,17 @@ fn parse<T: DeserializeOwned>(body: &str) -> Result<T, Error> {
     serde_json::from_str(body).map_err(|error| Error::BodyInvalid(explain(&error)))
 }
 
-async fn read(mut payload: Payload) -> Result<BytesMut, Error> {
+fn parse_all<T: DeserializeOwned>(body: &str) -> Result<Vec<T>, Error> {
+    let bodies: Vec<&RawValue> = serde_json::from_str(body).map_err(|error| Error::BodyInvalid(explain(&error)))?;
+    bodies.into_iter().map(|body| parse(body.get())).collect()
+}
+
+async fn read(mut payload: Payload, max_bytes: usize) -> Result<BytesMut, Error> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| Error::BodyInvalid("it was cut off".to_owned()))?;
-        if body.len() + chunk.len() > MAX_BODY_BYTES {
-            return Err(Error::BodyTooLarge);
+        if body.len() + chunk.len() > max_bytes {
+            return Err(Error::BodyTooLarge(max_bytes));
         }
         body.extend_from_slice(&chunk);
     }

@@ -4,6 +4,7 @@ mod around;
 mod body;
 mod events;
 mod extract;
+mod listing;
 mod reply;
 mod routes;
 mod service;

@@ -3,6 +3,8 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentType};
 use actix_web::{HttpResponse, ResponseError};
+use bytes::Bytes;
+use futures_util::Stream;
 use serde::Serialize;
 
 use crate::error::Error;
@@ -21,14 +23,30 @@ pub fn json(value: &impl Serialize) -> Reply {
     Ok(HttpResponse::Ok().insert_header(ContentType::json()).body(body))
 }
 
+/// Done, and this to say, as it is read.
+pub fn json_stream(stream: impl Stream<Item = Result<Bytes, Error>> + 'static) -> HttpResponse {
+    HttpResponse::Ok().insert_header(ContentType::json()).streaming(stream)
+}
+
 #[derive(Serialize)]
-struct Refusal<'a> {
+struct Refusal<'a, T> {
     error: &'a str,
     code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current: Option<T>,
 }
 
 /// A refusal: `{"error": "<sentence>", "code": "<snake_case>"}`.
 pub fn refusal(error: &Error) -> HttpResponse {
+    refuse(error, None::<()>)
+}
+
+/// A refusal, with what there is instead beside it as `current`; `null` where there is nothing.
+pub fn refusal_with_current(error: &Error, current: Option<&impl Serialize>) -> HttpResponse {
+    refuse(error, Some(current))
+}
+
+fn refuse(error: &Error, current: Option<impl Serialize>) -> HttpResponse {
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status);
     response.insert_header(ContentType::json());
@@ -39,8 +57,8 @@ pub fn refusal(error: &Error) -> HttpResponse {
         // RFC 9110, section 11.6.1. Not Basic, at which browsers open a window of their own.
         response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
     }
-    let body = serde_json::to_vec(&Refusal { error: &error.sentence(), code: error.code() });
-    // Two strings always serialize.
+    let body = serde_json::to_vec(&Refusal { error: &error.sentence(), code: error.code(), current });
+    // Strings and an event always serialize.
     response.body(body.unwrap_or_default())
 }
 

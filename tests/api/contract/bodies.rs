@@ -168,7 +168,7 @@ async fn a_body_that_announces_itself_as_too_large_is_413() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     for (path, _) in bodies() {
-        post(&alice, path, " ".repeat(1 << 20)).await.refused(413, "body_too_large");
+        post(&alice, path, " ".repeat(3 << 20)).await.refused(413, "body_too_large");
     }
     for megabytes in [4, 32] {
         post(&alice, "/login", vec![b' '; megabytes << 20]).await.refused(413, "body_too_large");
@@ -180,7 +180,7 @@ async fn a_body_that_turns_out_to_be_too_large_is_413() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     for (path, _) in bodies() {
-        for chunks in [16, 512] {
+        for chunks in [48, 512] {
             let chunks = (0..chunks).map(|_| Ok::<_, std::io::Error>(vec![b' '; 64 << 10]));
             let body = Body::wrap_stream(futures_util::stream::iter(chunks));
             let request = alice.client.http.post(format!("{}{path}", alice.client.url)).body(body);

@@ -186,6 +186,11 @@ impl User {
         ]
     }
 
+    /// Asks for a path.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.client.request(Method::GET, path, &[("authorization", &self.authorization)], None).await
+    }
+
     pub async fn verify(&self) -> Answer {
         self.client.request(Method::GET, "/verify", &[("authorization", &self.authorization)], None).await
     }
