@@ -7,9 +7,11 @@ use bytes::Bytes;
 
 use crate::clock::Clock;
 use crate::config::{Limits, Origins};
-use crate::domain::{EventFilter, EventId, Position};
+use crate::domain::{Authorize, EventFilter, EventId, Position, TenantName, View};
 use crate::error::Error;
-use crate::events::{Condition, Hub, IdempotencyKey, Insert, Inserted, NewEvent, Opening, Outlet, Rates, Relay};
+use crate::events::{
+    Condition, Hub, IdempotencyKey, Insert, Inserted, NewEvent, Opening, Outlet, Rates, Relay, Reset, Start, StreamId,
+};
 use crate::identity::{Identity, Principal};
 use crate::store::Store;
 use crate::writer::Writer;
@@ -27,6 +29,8 @@ pub struct Services {
     pub store: Store,
     /// The time.
     pub clock: Clock,
+    /// What decides who sees and inserts what.
+    pub authorize: Authorize,
     /// What may be inserted.
     pub limits: Limits,
     /// How often.
@@ -42,6 +46,29 @@ pub struct App(Rc<OnWorker>);
 struct OnWorker {
     services: Services,
     relay: Relay,
+}
+
+/// What somebody asks of a stream.
+pub struct Wish {
+    /// Which events.
+    pub filter: EventFilter,
+    /// Whether it begins with the latest of every name.
+    pub snapshot: bool,
+    /// Whether it says how it stands.
+    pub marks: bool,
+    /// What was seen last.
+    pub seen: Seen,
+}
+
+/// The last event that a client saw.
+#[derive(Clone, Copy, Debug)]
+pub enum Seen {
+    /// It says nothing of one.
+    Nothing,
+    /// One whose id no Broker can have written.
+    Unknown,
+    /// This one.
+    Id(EventId),
 }
 
 impl std::ops::Deref for App {
@@ -74,35 +101,56 @@ impl App {
     ) -> Result<Inserted, Error> {
         let Principal { username, standing, .. } = principal;
         self.rates.take(&username, &standing.tenant, events.len())?;
-        let max_names = self.limits.names;
-        self.writer.submit(Insert { username, standing, events, is_array, condition, key, max_names }).await
+        let (authorize, max_names) = (self.authorize, self.limits.names);
+        self.writer.submit(Insert { username, standing, events, is_array, condition, key, authorize, max_names }).await
     }
 
-    /// What somebody's stream is to be: after the event of this id, or from the latest of every name where there is none,
-    /// or where it is not one of ours.
+    /// What somebody gets of what they want.
+    pub fn view(&self, principal: &Principal, filter: EventFilter) -> View {
+        let (rights, own) = self.authorize.to_see(&principal.username, &principal.account.scopes);
+        View { filter, rights, own }
+    }
+
+    /// What somebody's stream is to be.
     ///
     /// # Errors
     /// [`Error::Unauthorized`] where the principal's rights ended meanwhile; [`Error::ShuttingDown`]; [`Error::Storage`].
-    pub fn opening(
-        &self,
-        principal: &Principal,
-        filter: EventFilter,
-        last_event_id: Option<EventId>,
-    ) -> Result<Opening, Error> {
+    pub fn opening(&self, principal: &Principal, wish: Wish) -> Result<Opening, Error> {
         if self.hub.is_closed() {
             return Err(Error::ShuttingDown);
         }
-        // First the session, then the check: a change of the user after the check ends the session.
+        // First the session, then the check: a change of the user after the check ends the session, or changes it.
         let session = self.hub.session(&principal.username);
-        self.identity.recheck(principal)?;
-        let after = last_event_id
-            .and_then(|id| self.store.position_of(id))
-            // What somebody saw before they came to this tenant tells nothing of what they know of it.
-            .filter(|position| *position > principal.account.tenant_since)
-            .unwrap_or(Position::START);
-        let tenant = principal.standing.tenant.clone();
-        let is_kept = after >= self.store.floor(&tenant)?;
-        Ok(Opening { tenant, filter, after, is_kept, expires_at: principal.expires_at, session })
+        let changes = session.changes();
+        let account = self.identity.recheck(principal)?;
+        let (rights, own) = self.authorize.to_see(&principal.username, &account.scopes);
+        let tenant = account.tenant.clone();
+        let start = self.start(&tenant, account.tenant_since, &wish)?;
+        let Wish { filter, marks, .. } = wish;
+        let (id, view, expires_at) = (StreamId::random(), View { filter, rights, own }, principal.expires_at);
+        Ok(Opening { id, tenant, view, start, marks, expires_at, session, changes })
+    }
+
+    /// From where on a stream is given events.
+    fn start(&self, tenant: &TenantName, tenant_since: Position, wish: &Wish) -> Result<Start, Error> {
+        let reset = |reason| if wish.snapshot { Start::Reset(reason) } else { Start::Now(Some(reason)) };
+        let after = match wish.seen {
+            Seen::Nothing => return Ok(if wish.snapshot { Start::Latest } else { Start::Now(None) }),
+            Seen::Unknown => None,
+            Seen::Id(id) => self.store.position_of(id),
+        };
+        let Some(after) = after else { return Ok(reset(Reset::UnknownId)) };
+        // The head of a database without events, and what somebody saw before they came to this tenant, tell nothing of what
+        // they know of it.
+        if after <= tenant_since {
+            return Ok(if tenant_since == Position::START { Start::Latest } else { reset(Reset::OtherTenant) });
+        }
+        if after >= self.store.floor(tenant)? {
+            return Ok(Start::After(after));
+        }
+        // Who asks for marks drops what they have, and gets everything; others get what changed, if all of that can be told.
+        let all_told = after >= self.store.forgotten(tenant)?;
+        Ok(if wish.marks || !all_told { reset(Reset::NotKept) } else { Start::ChangedAfter(after) })
     }
 
     /// Opens a stream on this worker. `first` is written before its events.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Parser, ValueEnum};
 
-use crate::domain::{MAX_EVENT_BYTES, Secret};
+use crate::domain::{Authorize, MAX_EVENT_BYTES, Scope, Secret};
 
 /// How long the journal grows where nothing else is asked for, in bytes.
 const JOURNAL_BYTES: u64 = 64 << 20;
@@ -62,6 +62,15 @@ struct Flags {
     /// twice.
     #[arg(long, env = "BROKER_JOURNAL_BYTES", default_value_t = JOURNAL_BYTES, value_parser = clap::value_parser!(u64).range(65_536..=4_294_967_296))]
     journal_bytes: u64,
+    /// Who may see and insert what: open is everybody in a tenant, scopes is by pattern:get and pattern:post.
+    #[arg(long, env = "BROKER_AUTHORIZE", value_enum, default_value_t = AuthorizeFlag::Open)]
+    authorize: AuthorizeFlag,
+    /// Scopes of a user who is created without any, with commas between.
+    #[arg(long, env = "BROKER_DEFAULT_SCOPES", default_value = "")]
+    default_scopes: String,
+    /// Streams that a user may have open; one more ends the oldest. 0 is no limit.
+    #[arg(long, env = "BROKER_STREAMS_PER_USER", default_value_t = 0)]
+    streams_per_user: u32,
     /// Bytes that an event may have, name and data together.
     #[arg(long, env = "BROKER_MAX_EVENT_BYTES", default_value_t = MAX_EVENT_BYTES as u64, value_parser = clap::value_parser!(u64).range(1..=MAX_EVENT_BYTES as u64))]
     max_event_bytes: u64,
@@ -112,6 +121,15 @@ struct Flags {
     log: String,
 }
 
+/// What decides who sees and inserts what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum AuthorizeFlag {
+    /// Everybody all of their tenant's events.
+    Open,
+    /// Scopes.
+    Scopes,
+}
+
 /// The form of a line in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -140,6 +158,10 @@ pub struct Config {
     pub db: PathBuf,
     /// How long the journal grows, in bytes, before it is moved into the database.
     pub journal_bytes: u64,
+    /// What decides who sees and inserts what.
+    pub authorize: Authorize,
+    /// The scopes of a user who is created without any; `None` is none at all.
+    pub default_scopes: Option<Vec<Scope>>,
     /// What may be inserted.
     pub limits: Limits,
     /// How long inserts are kept.
@@ -171,6 +193,8 @@ pub struct Limits {
     pub user_rate: u32,
     /// The same for all users of a tenant together.
     pub tenant_rate: u32,
+    /// How many streams a user may have open; 0 is no limit.
+    pub streams: u32,
 }
 
 /// How the server is reached.
@@ -288,11 +312,17 @@ impl TryFrom<Flags> for Config {
             db: flags.db,
             password_checker: flags.password_checker,
             journal_bytes: flags.journal_bytes,
+            authorize: match flags.authorize {
+                AuthorizeFlag::Open => Authorize::Open,
+                AuthorizeFlag::Scopes => Authorize::Scopes,
+            },
+            default_scopes: default_scopes(&flags.default_scopes)?,
             limits: Limits {
                 event_bytes: flags.max_event_bytes as usize,
                 names: flags.max_names,
                 user_rate: flags.insert_rate,
                 tenant_rate: flags.tenant_insert_rate,
+                streams: flags.streams_per_user,
             },
             retain_for: Duration::from_secs(flags.retain_for),
             retain_events: flags.retain_events as usize,
@@ -322,6 +352,12 @@ fn secret(name: &str, value: String, default: &str, file: Option<&Path>) -> Resu
 
 fn list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+fn default_scopes(text: &str) -> Result<Option<Vec<Scope>>, String> {
+    let scopes = Scope::parse_all(&list(text))
+        .map_err(|_| format!("default_scopes {text:?} are not scopes like news:get, with commas between"))?;
+    Ok((!scopes.is_empty()).then_some(scopes))
 }
 
 fn origins(text: &str) -> Result<Origins, String> {

@@ -69,6 +69,10 @@ pub enum Error {
     RequestTimeout,
     /// The body is larger than so many bytes.
     BodyTooLarge(usize),
+    /// That takes a right which the user does not have: this scope.
+    MissingScope(String),
+    /// No stream of this user's.
+    StreamUnknown,
     /// The event is larger than so many bytes.
     EventTooLarge(usize),
     /// The user's record is too large.
@@ -164,6 +168,8 @@ impl Error {
             Self::AdminTokenRefused => (400, "admin_token_incorrect", text("admin_token is incorrect")),
             Self::AdminTokenIncorrect => (401, "admin_token_incorrect", text("admin_token is incorrect")),
             Self::Unauthorized => (401, "unauthorized", text("the credentials are missing or not valid")),
+            Self::MissingScope(scope) => (403, "missing_scope", format!("this takes the scope {scope}").into()),
+            Self::StreamUnknown => (404, "stream_unknown", text("you have no open stream with this id")),
             Self::NotFound => (404, "not_found", text("there is nothing at this path")),
             Self::MethodNotAllowed => (405, "method_not_allowed", text("this path does not take that method")),
             Self::RequestTimeout => (408, "request_timeout", text("the body did not arrive in time")),

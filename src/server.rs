@@ -14,7 +14,7 @@ use crate::app::{App, Services};
 use crate::clock::Clock;
 use crate::config::{Config, Listen};
 use crate::error::Error;
-use crate::events::{Hub, Rates, Retention, keep_up};
+use crate::events::{Hub, Rates, Retention, Rules, keep_up};
 use crate::identity::{Identity, PasswordPolicy, RootKey, Settings};
 use crate::store::{OpenError, Store};
 use crate::tls::{self, TlsError, Upkeep};
@@ -84,7 +84,14 @@ impl Server {
         }
         let (store, committer) = Store::open(&config.db, config.journal_bytes).map_err(StartError::Store)?;
         let clock = Clock::from_local();
-        let hub = Hub::new(store.clone());
+        let rules = Rules {
+            authorize: config.authorize,
+            streams_per_user: match config.limits.streams {
+                0 => usize::MAX,
+                streams => streams as usize,
+            },
+        };
+        let hub = Hub::new(store.clone(), rules);
         let publisher = hub.clone();
         let (writer, failure) = Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed))
             .map_err(StartError::Threads)?;
@@ -95,14 +102,16 @@ impl Server {
             jwt_expiry: config.jwt_expiry,
             reset_expiry: config.totp_duration,
             policy: if config.password_checker { PasswordPolicy::Strong } else { PasswordPolicy::Any },
+            default_scopes: config.default_scopes,
         };
         let identity =
             Identity::new(store.clone(), writer.clone(), clock.clone(), root, settings).map_err(StartError::Threads)?;
         let retention = Retention { age: config.retain_for, events: config.retain_events };
         let upkeep = keep_up(store.clone(), writer.clone(), clock.clone(), retention);
         let rates = Arc::new(Rates::new(config.limits.user_rate, config.limits.tenant_rate));
-        let (limits, origins) = (config.limits, config.origins.into());
-        let services = Services { identity, writer, hub, store, clock: clock.clone(), limits, rates, origins };
+        let (authorize, limits, origins) = (config.authorize, config.limits, config.origins.into());
+        let services =
+            Services { identity, writer, hub, store, clock: clock.clone(), authorize, limits, rates, origins };
 
         let (address, scheme, http, certificate) = listen(&config.listen, config.host, services.clone())?;
         let mut background =

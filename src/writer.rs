@@ -48,6 +48,7 @@ pub trait Change: Send + 'static {
 pub struct Batch<'a> {
     transaction: Transaction<'a>,
     ended: BTreeSet<Username>,
+    changed: BTreeSet<Username>,
     is_last: bool,
 }
 
@@ -55,6 +56,11 @@ impl Batch<'_> {
     /// Ends the open streams of a user once this batch is durable.
     pub fn end_streams_of(&mut self, username: &Username) {
         self.ended.insert(username.clone());
+    }
+
+    /// Has the open streams of a user look at what they may see once this batch is durable.
+    pub fn change_rights_of(&mut self, username: &Username) {
+        self.changed.insert(username.clone());
     }
 }
 
@@ -78,6 +84,8 @@ pub struct Committed {
     pub durable: Durable,
     /// The users whose open streams must end.
     pub ended: BTreeSet<Username>,
+    /// The users who may see something else than before.
+    pub changed: BTreeSet<Username>,
 }
 
 /// Tells the outcome of a change to the one who asked, or the error that befell the whole batch.
@@ -217,7 +225,7 @@ fn run(
                 return Err(error);
             }
         };
-        let mut batch = Batch { transaction, ended: BTreeSet::new(), is_last: false };
+        let mut batch = Batch { transaction, ended: BTreeSet::new(), changed: BTreeSet::new(), is_last: false };
         answers.push(first.decide(&mut batch));
         let began = Instant::now();
         let crowd = if began - last_end > CROWD_GONE { 0 } else { last_size.min(LARGE) };
@@ -239,10 +247,10 @@ fn run(
             }
         }
         last_size = answers.len();
-        let Batch { transaction, ended, is_last } = batch;
+        let Batch { transaction, ended, changed, is_last } = batch;
         match transaction.commit() {
             Ok(durable) => {
-                publish(Committed { durable, ended });
+                publish(Committed { durable, ended, changed });
                 answers.into_iter().for_each(|answer| answer(Ok(())));
                 if is_last {
                     return Ok(());

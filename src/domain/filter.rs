@@ -6,12 +6,14 @@ use crate::error::Error;
 /// The most names or prefixes in one filter.
 const MAX_PATTERNS: usize = 1000;
 
-/// Which events a subscriber wants: all, or names and prefixes (`news,chat/*`). Cheap to clone; equal where the same is
-/// wanted in another order.
+/// Which events a subscriber wants: all, or names and prefixes (`news,chat/*`), but not some of them. Cheap to clone; equal
+/// where the same is wanted in another order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct EventFilter {
     /// `None` lets everything through. Sorted, each once.
     patterns: Option<Arc<[Pattern]>>,
+    /// What is left out all the same; `None` is nothing.
+    except: Option<Arc<[Pattern]>>,
 }
 
 /// One entry of a filter.
@@ -24,6 +26,14 @@ pub enum Pattern {
 }
 
 impl Pattern {
+    /// Reads a name, or a prefix ended by `*`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.strip_suffix('*') {
+            Some(prefix) => (prefix.len() <= MAX_NAME_BYTES).then(|| Self::Prefix(prefix.to_owned())),
+            None => EventName::parse(text).ok().map(Self::Exact),
+        }
+    }
+
     /// Whether a name is one of those.
     pub fn matches(&self, name: &str) -> bool {
         match self {
@@ -33,39 +43,60 @@ impl Pattern {
     }
 }
 
+/// Reads `news,chat/*`: names, or prefixes ended by `*`, with commas between. White space around one is dropped.
+fn parse_patterns(text: &str) -> Result<Arc<[Pattern]>, Error> {
+    let mut patterns = Vec::new();
+    for part in text.split(',').map(str::trim) {
+        let pattern = Pattern::parse(part).ok_or(Error::FilterInvalid)?;
+        if patterns.len() == MAX_PATTERNS {
+            return Err(Error::FilterInvalid);
+        }
+        patterns.push(pattern);
+    }
+    Ok(sorted(patterns))
+}
+
+/// In order and each once, so that the same is equal.
+pub(super) fn sorted(mut patterns: Vec<Pattern>) -> Arc<[Pattern]> {
+    patterns.sort_unstable();
+    patterns.dedup();
+    patterns.into()
+}
+
+pub(super) fn any(patterns: &[Pattern], name: &str) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(name))
+}
+
 impl EventFilter {
     /// Lets everything through.
-    pub const ALL: Self = Self { patterns: None };
+    pub const ALL: Self = Self { patterns: None, except: None };
 
     /// Reads `news,chat/*`: names, or prefixes ended by `*`, with commas between. White space around one is dropped.
     ///
     /// # Errors
     /// [`Error::FilterInvalid`] for an empty list or entry, something that cannot be an event's name, or too many.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let mut patterns = Vec::new();
-        for part in text.split(',').map(str::trim) {
-            let pattern = match part.strip_suffix('*') {
-                Some("") => return Ok(Self::ALL),
-                Some(prefix) if prefix.len() <= MAX_NAME_BYTES => Pattern::Prefix(prefix.to_owned()),
-                Some(_) => return Err(Error::FilterInvalid),
-                None => Pattern::Exact(EventName::parse(part).map_err(|_| Error::FilterInvalid)?),
-            };
-            if patterns.len() == MAX_PATTERNS {
-                return Err(Error::FilterInvalid);
-            }
-            patterns.push(pattern);
-        }
-        patterns.sort_unstable();
-        patterns.dedup();
-        Ok(Self { patterns: Some(patterns.into()) })
+        let patterns = parse_patterns(text)?;
+        // A star alone wants all, whatever stands beside it.
+        let is_all = patterns.contains(&Pattern::Prefix(String::new()));
+        Ok(Self { patterns: (!is_all).then_some(patterns), except: None })
+    }
+
+    /// The same without what another list names.
+    ///
+    /// # Errors
+    /// As [`EventFilter::parse`].
+    pub fn except(self, text: &str) -> Result<Self, Error> {
+        Ok(Self { except: Some(parse_patterns(text)?), ..self })
     }
 
     /// Whether an event of this name passes.
     pub fn matches(&self, name: &str) -> bool {
-        self.patterns.as_ref().is_none_or(|patterns| patterns.iter().any(|pattern| pattern.matches(name)))
+        self.patterns.as_deref().is_none_or(|patterns| any(patterns, name))
+            && !self.except.as_deref().is_some_and(|except| any(except, name))
     }
 
-    /// The entries, or `None` where everything passes.
+    /// The entries of what is wanted, or `None` where that is everything.
     pub fn patterns(&self) -> Option<&[Pattern]> {
         self.patterns.as_deref()
     }
@@ -87,6 +118,15 @@ mod tests {
     fn the_same_wishes_in_another_order_are_the_same_filter() {
         assert_eq!(EventFilter::parse("a,b/*,a").unwrap(), EventFilter::parse(" b/*, a").unwrap());
         assert_ne!(EventFilter::parse("a").unwrap(), EventFilter::parse("a*").unwrap());
+    }
+
+    #[test]
+    fn what_is_left_out_is_left_out_of_what_is_wanted() {
+        let filter = EventFilter::parse("news,chat/*").unwrap().except("chat/1, secret*").unwrap();
+        assert!(filter.matches("news") && filter.matches("chat/2"));
+        assert!(!filter.matches("chat/1") && !filter.matches("other"));
+        assert!(!EventFilter::ALL.except("a*").unwrap().matches("ab"));
+        assert_ne!(filter, EventFilter::parse("news,chat/*").unwrap());
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod scope;
 mod secret;
 mod time;
 mod user;
+mod view;
 
 pub use email::Email;
 pub use event::{Event, MAX_EVENT_BYTES, MAX_EXPIRES_IN};
@@ -21,3 +22,4 @@ pub use scope::Scope;
 pub use secret::{MAX_PASSWORD_BYTES, Password, PasswordHash, Secret};
 pub use time::Timestamp;
 pub use user::{Account, Generation, MAX_USER_BYTES, ResetChallenge, Standing, User};
+pub use view::{Authorize, Own, Rights, View, inbox_owner};

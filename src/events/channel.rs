@@ -19,6 +19,9 @@ const LATEST_BYTES: usize = 16 << 20;
 /// How much those of all tenants may take.
 const ALL_LATEST_BYTES: usize = 64 << 20;
 
+/// How many of the latest frames are looked at in a row: meanwhile the writer waits.
+const MAX_LOOKED_AT: usize = 4096;
+
 /// What one tenant's events are in memory, and the workers that listen for them. It exists while somebody listens, and a
 /// while longer.
 pub struct Channel {
@@ -154,24 +157,29 @@ impl Channel {
         outcome
     }
 
-    /// The latest frames after one position, up to another, of about so many bytes; `None` where they are not in memory.
+    /// The latest frames after one position, up to another, that are wanted, of about so many bytes; `None` where they are not
+    /// in memory.
     pub fn latest<T>(
         &self,
         after: Position,
         until: Position,
         bytes: usize,
+        wanted: impl Fn(&Frame) -> bool,
         join: impl FnOnce(&[&Frame]) -> T,
     ) -> Option<(T, Position)> {
         let recent = lock(&self.recent);
         let Filled::Wholly(latest) = &recent.latest else { return None };
-        let mut size = 0;
-        let within = |frame: &&Frame| {
-            let go_on = size < bytes;
-            size += frame.bytes.len();
-            go_on
-        };
-        let frames: Vec<&Frame> = latest.between(after, until).take_while(within).collect();
-        let last = frames.last().map_or(until, |frame| frame.position);
+        let (mut frames, mut size, mut last) = (Vec::new(), 0, until);
+        for (number, frame) in latest.between(after, until).enumerate() {
+            if wanted(frame) {
+                size += frame.bytes.len();
+                frames.push(frame);
+            }
+            if size >= bytes || number >= MAX_LOOKED_AT {
+                last = frame.position;
+                break;
+            }
+        }
         Some((join(&frames), last))
     }
 

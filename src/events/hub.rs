@@ -3,11 +3,14 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
+use tokio::sync::oneshot;
+
 use super::channel::{Channel, Listener, Used, lock};
 use super::frame::Frame;
-use super::relay::Mailbox;
-use super::session::Session;
-use crate::domain::{TenantName, Username};
+use super::relay::{Mailbox, Order};
+use super::session::{Session, StreamId};
+use crate::domain::{Authorize, EventFilter, TenantName, Username};
+use crate::error::Error;
 use crate::store::Store;
 use crate::writer::Committed;
 
@@ -21,12 +24,22 @@ pub struct Hub(Arc<Inner>);
 
 pub(super) struct Inner {
     store: Store,
+    rules: Rules,
     channels: Mutex<Channels>,
     used_by_channels: Arc<Used>,
     pub(super) sessions: Mutex<HashMap<Username, Weak<Session>>>,
     /// Of every worker.
     mailboxes: Mutex<Vec<Arc<Mailbox>>>,
     closed: AtomicBool,
+}
+
+/// What streams are given and allowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// What decides who sees what.
+    pub authorize: Authorize,
+    /// How many streams a user may have open; one more ends the oldest.
+    pub streams_per_user: usize,
 }
 
 /// The channels of those tenants that somebody listens to, and of some that somebody listened to a while ago.
@@ -46,9 +59,10 @@ pub(super) struct Seat {
 
 impl Hub {
     /// A hub over a store, with nobody listening.
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: Store, rules: Rules) -> Self {
         Self(Arc::new(Inner {
             store,
+            rules,
             channels: Mutex::default(),
             used_by_channels: Arc::default(),
             sessions: Mutex::default(),
@@ -63,6 +77,9 @@ impl Hub {
         // for ended sessions after it has fetched events and before it writes them.
         for username in &committed.ended {
             self.end_streams_of(username);
+        }
+        for username in &committed.changed {
+            self.change_rights_of(username);
         }
         let events = committed.durable.reveal();
         let mut filled: Vec<Arc<Channel>> = Vec::new();
@@ -98,6 +115,38 @@ impl Hub {
             session.end();
             lock(&self.0.mailboxes).iter().for_each(|mailbox| mailbox.post_end(&session));
         }
+    }
+
+    fn change_rights_of(&self, username: &Username) {
+        if self.0.rules.authorize == Authorize::Open {
+            return;
+        }
+        if let Some(session) = self.session_of(username) {
+            session.change();
+            lock(&self.0.mailboxes).iter().for_each(|mailbox| mailbox.post_change(&session));
+        }
+    }
+
+    /// The session of a user who has a stream.
+    pub(super) fn session_of(&self, username: &Username) -> Option<Arc<Session>> {
+        lock(&self.0.sessions).get(username).and_then(Weak::upgrade)
+    }
+
+    /// Has somebody's stream want something else from now on. Returns when it does.
+    ///
+    /// # Errors
+    /// [`Error::StreamUnknown`] where they have no such stream.
+    pub async fn change_filter(&self, username: &Username, id: StreamId, filter: EventFilter) -> Result<(), Error> {
+        let session = self.session_of(username).ok_or(Error::StreamUnknown)?;
+        let worker = session.worker_of(id).ok_or(Error::StreamUnknown)?;
+        let (done, changed) = oneshot::channel();
+        worker.post_order(&session, id, Order::Filter(filter, done));
+        // A stream that has ended meanwhile answers nothing.
+        changed.await.map_err(|_| Error::StreamUnknown)
+    }
+
+    pub(super) fn rules(&self) -> Rules {
+        self.0.rules
     }
 
     /// Ends every stream, for good. Returns when each worker has said goodbye on all of its own.

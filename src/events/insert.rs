@@ -2,7 +2,9 @@ use std::collections::HashSet;
 
 use aws_lc_rs::digest;
 
-use crate::domain::{Event, EventName, MAX_EXPIRES_IN, Payload, Position, Standing, Timestamp, Username};
+use crate::domain::{
+    Account, Authorize, Event, EventName, MAX_EXPIRES_IN, Payload, Position, Standing, Timestamp, Username,
+};
 use crate::error::Error;
 use crate::writer::{Batch, Change};
 
@@ -94,6 +96,8 @@ pub struct Insert {
     pub condition: Condition,
     /// By what a repetition is known.
     pub key: Option<IdempotencyKey>,
+    /// What decides who may insert what.
+    pub authorize: Authorize,
     /// How many names the tenant may have.
     pub max_names: u64,
 }
@@ -116,8 +120,11 @@ impl Change for Insert {
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<Inserted, Error> {
         // Once more, here: a revocation that was answered is before every insert that is decided after it.
-        if !batch.upholds(&self.username, &self.standing)? {
-            return Err(Error::Unauthorized);
+        let account = batch.account(&self.username, &self.standing)?;
+        for NewEvent { name, .. } in &self.events {
+            if !self.authorize.may_insert(&self.username, &account.scopes, name) {
+                return Err(Error::MissingScope(Authorize::scope_to_insert(name)));
+            }
         }
         let fingerprint = self.key.as_ref().map(|_| self.fingerprint());
         if let (Some(IdempotencyKey(key)), Some(fingerprint)) = (&self.key, fingerprint)
@@ -129,7 +136,7 @@ impl Change for Insert {
             let (first, count, timestamp) = (answered.first, answered.count, answered.timestamp);
             return Ok(Inserted { first, count, timestamp, is_replayed: true });
         }
-        self.check(batch)?;
+        self.check(batch, &account)?;
         let Self { username, standing, events, key, .. } = self;
         let (first, count, timestamp) = (batch.head().next(), events.len() as u64, batch.now());
         for NewEvent { name, data, expires_in } in events {
@@ -152,7 +159,7 @@ impl Change for Insert {
 
 impl Insert {
     /// Everything that could refuse it, before anything of it is written.
-    fn check(&self, batch: &Batch<'_>) -> Result<(), Error> {
+    fn check(&self, batch: &Batch<'_>, account: &Account) -> Result<(), Error> {
         let tenant = &self.standing.tenant;
         let mut new = HashSet::new();
         for (number, NewEvent { name, data, .. }) in self.events.iter().enumerate() {
@@ -167,6 +174,10 @@ impl Insert {
                     Condition::IsAt(position) => latest.is_some() && latest == position,
                 };
             if !holds {
+                // Who may insert what they may not see is not shown it here.
+                let (rights, own) = self.authorize.to_see(&self.username, &account.scopes);
+                let is_seen = rights.allow(name.as_str()) || own.allows(name.as_str());
+                let latest = latest.filter(|_| is_seen);
                 let current = latest.map(|latest| batch.event(tenant, latest)).transpose()?.flatten();
                 return Err(Error::PreconditionFailed(current.map(Box::<Event>::new)));
             }

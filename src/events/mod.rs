@@ -8,6 +8,7 @@ mod frame;
 mod hub;
 mod insert;
 mod latest;
+mod mark;
 mod outlet;
 mod rate;
 mod reading;
@@ -19,13 +20,14 @@ mod upkeep;
 mod wheel;
 
 pub use frame::Frame;
-pub use hub::Hub;
+pub use hub::{Hub, Rules};
 pub use insert::{Condition, IdempotencyKey, Insert, Inserted, MAX_EVENTS_AT_ONCE, NewEvent};
+pub use mark::Reset;
 pub use outlet::{Framing, Outlet, Written};
 pub use rate::Rates;
 pub use relay::Relay;
-pub use session::Session;
-pub use subscription::{HEARTBEAT, HEARTBEAT_EVERY, Opening, Subscription};
+pub use session::{Session, StreamId};
+pub use subscription::{HEARTBEAT, HEARTBEAT_EVERY, Opening, Start, Subscription};
 pub use upkeep::{Retention, keep_up};
 
 #[cfg(test)]

@@ -7,10 +7,11 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::channel::Channel;
 use super::frame::{Frame, JOINED_BYTES, write_frame};
+use super::mark;
 use super::outlet::Framing;
-use crate::domain::{EventFilter, EventName, Position, TenantName};
+use crate::domain::{EventId, EventName, Position, TenantName};
 use crate::error::Error;
-use crate::store::{Replay, Store, StoredEvent};
+use crate::store::{Replay, Store, StoredEvent, Wanted};
 
 /// One step, and the reading to go on with.
 pub struct Step<T> {
@@ -32,6 +33,16 @@ pub fn read_bytes(store: Store, mut replay: Replay, framing: Framing) -> JoinHan
     })
 }
 
+/// The names of the next events, as marks that they may no longer be seen.
+pub fn read_left(store: Store, mut replay: Replay, framing: Framing, id: EventId) -> JoinHandle<Step<Bytes>> {
+    spawn_blocking(move || {
+        let mut marks = Vec::new();
+        let more = replay.next(&store, JOINED_BYTES, |event| marks.push(mark::left(event.name, id)));
+        let bytes = if marks.is_empty() { Bytes::new() } else { framing.join(&marks) };
+        step(replay, more, bytes)
+    })
+}
+
 /// The next events as they come from a channel.
 pub fn read_frames(store: Store, mut replay: Replay) -> JoinHandle<Step<Vec<Frame>>> {
     spawn_blocking(move || {
@@ -45,7 +56,7 @@ pub fn read_frames(store: Store, mut replay: Replay) -> JoinHandle<Step<Vec<Fram
 pub fn fill(store: Store, tenant: TenantName, channel: Arc<Channel>) -> JoinHandle<Result<(), Error>> {
     spawn_blocking(move || {
         channel.fill(|until, take| {
-            let mut replay = Replay::new(tenant, EventFilter::ALL, Position::START, until);
+            let mut replay = Replay::new(tenant, Wanted::All, Position::START, until);
             while replay.next(&store, JOINED_BYTES, |event| frame(&store, &event).into_iter().for_each(&mut *take))? {}
             Ok(())
         })

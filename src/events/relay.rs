@@ -13,11 +13,11 @@ use super::channel::{Listener, lock};
 use super::hub::Hub;
 use super::outlet::Outlet;
 use super::room::Room;
-use super::session::Session;
+use super::session::{Session, StreamId};
 use super::subscription::{Opening, Subscription};
 use super::wheel::{TICK, Wheel};
 use crate::clock::Clock;
-use crate::domain::TenantName;
+use crate::domain::{EventFilter, TenantName, Username};
 
 /// How many subscriptions of a worker catch up at the same time.
 const CATCHING_UP: usize = 8;
@@ -42,7 +42,18 @@ struct Post {
     /// Channels with something new. Each at most once, so this stays as short as the list of channels.
     filled: Vec<Arc<Listener>>,
     ended: Vec<Arc<Session>>,
+    /// Whose users may see something else than before.
+    changed: Vec<Arc<Session>>,
+    orders: Vec<(Arc<Session>, StreamId, Order)>,
     closing: Option<oneshot::Sender<()>>,
+}
+
+/// What a stream is told by its user's other requests.
+pub enum Order {
+    /// Want something else from now on, and say when it does.
+    Filter(EventFilter, oneshot::Sender<()>),
+    /// End.
+    End,
 }
 
 impl Mailbox {
@@ -55,6 +66,18 @@ impl Mailbox {
     /// A session has ended.
     pub fn post_end(&self, session: &Arc<Session>) {
         lock(&self.post).ended.push(Arc::clone(session));
+        self.filled.notify_one();
+    }
+
+    /// What a session's user may see has changed.
+    pub fn post_change(&self, session: &Arc<Session>) {
+        lock(&self.post).changed.push(Arc::clone(session));
+        self.filled.notify_one();
+    }
+
+    /// Tells a stream of a session something.
+    pub fn post_order(&self, session: &Arc<Session>, stream: StreamId, order: Order) {
+        lock(&self.post).orders.push((Arc::clone(session), stream, order));
         self.filled.notify_one();
     }
 
@@ -114,19 +137,26 @@ impl Relay {
     /// Opens a stream. `first` is written before anything else.
     pub fn open(&self, opening: Opening, outlet: impl Outlet + 'static, first: Bytes) {
         let local = &self.local;
-        let session = Arc::as_ptr(&opening.session).addr();
+        let session = Arc::clone(&opening.session);
+        let (id, changes) = (opening.id, opening.changes);
         let subscription = Subscription::start(local, opening, outlet, first);
         let mut by_session = local.by_session.borrow_mut();
-        let of_session = by_session.entry(session).or_default();
+        let of_session = by_session.entry(Arc::as_ptr(&session).addr()).or_default();
         // In passing, so that who comes and goes leaves no heap behind.
         if of_session.len() == of_session.capacity() {
             of_session.retain(|subscription| subscription.strong_count() > 0);
         }
         of_session.push(Rc::downgrade(&subscription));
         drop(by_session);
-        // The session may have ended, or the server closed, before it was in the list.
+        let at_most = local.hub.rules().streams_per_user;
+        for (oldest, worker) in session.add(id, &local.mailbox, at_most) {
+            worker.post_order(&session, oldest, Order::End);
+        }
+        // The session may have ended, or the server closed, before it was in the list; and the rights may have changed.
         if subscription.is_over() || local.hub.is_closed() {
             subscription.end();
+        } else if session.changes() != changes {
+            local.change_rights(&session);
         }
     }
 }
@@ -169,14 +199,16 @@ impl Local {
         }
     }
 
-    /// Ends the streams of sessions that have ended since the last look.
-    pub fn end_sessions(&self) {
-        let (ended, closing) = {
+    /// Ends the streams of sessions that have ended since the last look, has those look at their rights whose rights have
+    /// changed, and does what streams were told.
+    pub fn end_sessions(self: &Rc<Self>) {
+        let (ended, changed, orders, closing) = {
             let mut post = lock(&self.mailbox.post);
-            if post.ended.is_empty() && post.closing.is_none() {
+            if post.ended.is_empty() && post.changed.is_empty() && post.orders.is_empty() && post.closing.is_none() {
                 return;
             }
-            (std::mem::take(&mut post.ended), post.closing.take())
+            let Post { ended, changed, orders, closing, .. } = &mut *post;
+            (std::mem::take(ended), std::mem::take(changed), std::mem::take(orders), closing.take())
         };
         let end = |subscriptions: Vec<Weak<Subscription>>| {
             subscriptions.iter().filter_map(Weak::upgrade).for_each(|subscription| subscription.end());
@@ -185,11 +217,53 @@ impl Local {
             let subscriptions = self.by_session.borrow_mut().remove(&Arc::as_ptr(&session).addr());
             end(subscriptions.unwrap_or_default());
         }
+        changed.iter().for_each(|session| self.change_rights(session));
+        for (session, id, order) in orders {
+            let of_session = self.subscriptions_of_session(&session);
+            let Some(subscription) = of_session.into_iter().find(|subscription| subscription.id == id) else {
+                continue;
+            };
+            match order {
+                Order::Filter(filter, done) => {
+                    subscription.change_filter(filter);
+                    // Who asked may have gone.
+                    let _ = done.send(());
+                }
+                Order::End => subscription.end(),
+            }
+        }
         if let Some(done) = closing {
             let all = std::mem::take(&mut *self.by_session.borrow_mut());
             all.into_values().for_each(end);
             let _ = done.send(());
         }
+    }
+
+    /// Gives the streams of a session the rights that its user has now.
+    fn change_rights(self: &Rc<Self>, session: &Arc<Session>) {
+        let account = self.hub.store().account(&session.username);
+        for subscription in self.subscriptions_of_session(session) {
+            match &account {
+                Ok(Some(account)) => {
+                    let (rights, own) = self.hub.rules().authorize.to_see(&session.username, &account.scopes);
+                    subscription.change_rights(rights, own);
+                }
+                // Without knowing them nothing more may be given.
+                _ => subscription.end(),
+            }
+        }
+    }
+
+    fn subscriptions_of_session(&self, session: &Arc<Session>) -> Vec<Rc<Subscription>> {
+        let by_session = self.by_session.borrow();
+        let of_session = by_session.get(&Arc::as_ptr(session).addr());
+        of_session.into_iter().flatten().filter_map(Weak::upgrade).collect()
+    }
+
+    /// The subscriptions of a user, by name.
+    pub fn subscriptions_of(&self, username: &str) -> Vec<Rc<Subscription>> {
+        let session = Username::parse(username).ok().and_then(|username| self.hub.session_of(&username));
+        session.map_or_else(Vec::new, |session| self.subscriptions_of_session(&session))
     }
 
     /// Sends heartbeats, and ends what has expired.

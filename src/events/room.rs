@@ -11,8 +11,8 @@ use super::outlet::Framing;
 use super::reading::{Step, read_frames};
 use super::relay::Local;
 use super::subscription::Subscription;
-use crate::domain::{EventFilter, Pattern, Position};
-use crate::store::Replay;
+use crate::domain::{EventFilter, Pattern, Position, Rights, inbox_owner};
+use crate::store::{Replay, Wanted};
 
 /// How many connections are written to before others on the same thread get their turn: about half a millisecond.
 const WRITES_IN_A_ROW: usize = 256;
@@ -23,14 +23,22 @@ pub struct Room {
     pub(super) seat: Seat,
     /// Up to here everybody who waits has been given everything.
     position: Cell<Position>,
-    index: RefCell<Index>,
+    classes: RefCell<HashMap<ClassKey, Weak<Class>>>,
+    /// The classes by which event names they want.
+    index: RefCell<Index<Class>>,
+    /// The subscriptions of those who may see something that others may not, by the names of that.
+    own: RefCell<Index<Subscription>>,
     local: Weak<Local>,
 }
 
-/// Subscriptions that get the same bytes: they want the same events in the same framing.
+type ClassKey = (EventFilter, Rights, Framing);
+
+/// Subscriptions that get the same bytes: they want the same events, may see the same, and have the same framing. What one of
+/// them alone may see it gets by itself.
 pub struct Class {
     pub(super) room: Rc<Room>,
     pub(super) filter: EventFilter,
+    pub(super) rights: Rights,
     pub(super) framing: Framing,
     /// Those who have been given everything so far.
     live: RefCell<Vec<Rc<Subscription>>>,
@@ -38,13 +46,11 @@ pub struct Class {
     frames: RefCell<Vec<Bytes>>,
 }
 
-/// The classes of a room, by which event names they want.
-#[derive(Default)]
-struct Index {
-    classes: HashMap<(EventFilter, Framing), Weak<Class>>,
-    of_all: Vec<Weak<Class>>,
-    of_name: HashMap<String, Vec<Weak<Class>>>,
-    of_prefix: HashMap<String, Vec<Weak<Class>>>,
+/// Those who want events, by the names that they want. It may name some who do not want one after all.
+pub struct Index<T: ?Sized> {
+    of_all: Vec<Weak<T>>,
+    of_name: HashMap<String, Vec<Weak<T>>>,
+    of_prefix: HashMap<String, Vec<Weak<T>>>,
     /// How many prefixes of each length there are: only those need be looked up.
     prefix_lengths: BTreeMap<usize, usize>,
 }
@@ -53,7 +59,8 @@ impl Room {
     pub fn new(seat: Seat, local: Weak<Local>) -> Self {
         // Taken after the seat: what comes later is told.
         let position = Cell::new(seat.channel.end());
-        Self { seat, position, index: RefCell::default(), local }
+        let (index, own) = (RefCell::new(Index::new()), RefCell::new(Index::new()));
+        Self { seat, position, classes: RefCell::default(), index, own, local }
     }
 
     /// Up to here everybody who waits has been given everything.
@@ -61,27 +68,37 @@ impl Room {
         self.position.get()
     }
 
-    /// Those who want the same.
-    pub fn class(self: &Rc<Self>, filter: EventFilter, framing: Framing) -> Rc<Class> {
-        let mut index = self.index.borrow_mut();
-        let key = (filter.clone(), framing);
-        if let Some(class) = index.classes.get(&key).and_then(Weak::upgrade) {
+    /// Those who get the same.
+    pub fn class(self: &Rc<Self>, filter: EventFilter, rights: Rights, framing: Framing) -> Rc<Class> {
+        let key = (filter.clone(), rights.clone(), framing);
+        if let Some(class) = self.classes.borrow().get(&key).and_then(Weak::upgrade) {
             return class;
         }
         let class = Rc::new(Class {
             room: Rc::clone(self),
             filter,
+            rights,
             framing,
             live: RefCell::default(),
             frames: RefCell::default(),
         });
-        index.classes.insert(key, Rc::downgrade(&class));
-        index.add(&class);
+        self.classes.borrow_mut().insert(key, Rc::downgrade(&class));
+        self.index.borrow_mut().add(class.patterns(), &Rc::downgrade(&class));
         class
     }
 
+    /// Remembers, or forgets, a subscription for what its user alone may see, beside the inbox.
+    pub fn note_own(&self, patterns: &[Pattern], subscription: &Weak<Subscription>, is_there: bool) {
+        let mut own = self.own.borrow_mut();
+        if is_there {
+            own.add(Some(patterns), subscription);
+        } else {
+            own.remove(Some(patterns), subscription);
+        }
+    }
+
     /// Gives what is new to everybody who waits for it.
-    pub async fn catch_up(&self, local: &Local) {
+    pub async fn catch_up(&self, local: &Rc<Local>) {
         loop {
             match self.seat.channel.between(self.position(), Position::END, JOINED_BYTES, |_| true) {
                 Found::Nothing => return,
@@ -93,9 +110,9 @@ impl Room {
     }
 
     /// Reads what the channel has no more, once for everybody.
-    async fn read_from_store(&self, local: &Local) {
+    async fn read_from_store(&self, local: &Rc<Local>) {
         let until = self.seat.store().head();
-        let mut replay = Replay::new(self.seat.tenant().clone(), EventFilter::ALL, self.position(), until);
+        let mut replay = Replay::new(self.seat.tenant().clone(), Wanted::All, self.position(), until);
         loop {
             let failed = match read_frames(self.seat.store().clone(), replay).await {
                 Ok(Step { replay: next, read: Ok(frames), more }) => {
@@ -122,17 +139,33 @@ impl Room {
         }
     }
 
-    async fn give(&self, local: &Local, frames: &[Frame], until: Position) {
+    async fn give(&self, local: &Rc<Local>, frames: &[Frame], until: Position) {
         // Now that the events are here: sessions that ended before them have been told by now.
         local.end_sessions();
         let from = self.position.replace(until);
+        // Before the others are written to: these are not among them then.
+        frames.iter().for_each(|frame| self.give_own(local, frame));
         for class in self.sort(frames) {
             class.serve(from, until).await;
         }
     }
 
+    /// Has those who alone may see a frame fetch it, and what else is new, by themselves.
+    fn give_own(&self, local: &Rc<Local>, frame: &Frame) {
+        let name = frame.name.as_str();
+        let fetch = |subscription: Rc<Subscription>| {
+            if subscription.is_live_in(self) && !subscription.class().wants(name) && subscription.view().matches(name) {
+                subscription.fall_behind();
+            }
+        };
+        match inbox_owner(name) {
+            Some(owner) => local.subscriptions_of(owner).into_iter().for_each(fetch),
+            None => self.own.borrow().wanting(name).for_each(fetch),
+        }
+    }
+
     fn classes(&self) -> Vec<Rc<Class>> {
-        self.index.borrow().classes.values().filter_map(Weak::upgrade).collect()
+        self.classes.borrow().values().filter_map(Weak::upgrade).collect()
     }
 
     /// Hands frames to the classes that want them; those classes.
@@ -140,18 +173,18 @@ impl Room {
         let mut wanting = Vec::new();
         let index = self.index.borrow();
         for frame in frames {
-            index.each_wanting(frame.name.as_str(), &mut |class| {
+            for class in index.wanting(frame.name.as_str()) {
                 let mut of_class = class.frames.borrow_mut();
                 // Two patterns of one filter may both want it.
                 let is_same = |last: &Bytes| last.as_ptr() == frame.bytes.as_ptr();
-                if of_class.last().is_some_and(is_same) {
-                    return;
+                if of_class.last().is_some_and(is_same) || !class.wants(frame.name.as_str()) {
+                    continue;
                 }
                 if of_class.is_empty() {
                     wanting.push(Rc::clone(&class));
                 }
                 of_class.push(frame.bytes.clone());
-            });
+            }
         }
         wanting
     }
@@ -166,6 +199,19 @@ impl Drop for Room {
 }
 
 impl Class {
+    /// Whether events of a name are given to all of them.
+    pub fn wants(&self, name: &str) -> bool {
+        self.rights.allow(name) && self.filter.matches(name)
+    }
+
+    /// Patterns outside of which it wants nothing.
+    fn patterns(&self) -> Option<&[Pattern]> {
+        self.filter.patterns().or(match &self.rights {
+            Rights::All => None,
+            Rights::Of(patterns) => Some(patterns),
+        })
+    }
+
     /// Adds a subscription that has been given everything up to the room's position, or a little more.
     pub fn add_live(&self, subscription: &Rc<Subscription>) {
         let mut live = self.live.borrow_mut();
@@ -215,51 +261,54 @@ impl Class {
 
 impl Drop for Class {
     fn drop(&mut self) {
-        self.room.index.borrow_mut().remove(&self.filter, self.framing);
+        let key = (self.filter.clone(), self.rights.clone(), self.framing);
+        self.room.classes.borrow_mut().remove(&key);
+        self.room.index.borrow_mut().remove(self.patterns(), &Weak::new());
     }
 }
 
-impl Index {
-    fn add(&mut self, class: &Rc<Class>) {
-        let Some(patterns) = class.filter.patterns() else {
-            return self.of_all.push(Rc::downgrade(class));
-        };
+impl<T: ?Sized> Index<T> {
+    fn new() -> Self {
+        let (of_name, of_prefix) = (HashMap::new(), HashMap::new());
+        Self { of_all: Vec::new(), of_name, of_prefix, prefix_lengths: BTreeMap::new() }
+    }
+
+    /// Adds one who wants what the patterns name, or everything.
+    fn add(&mut self, patterns: Option<&[Pattern]>, one: &Weak<T>) {
+        let Some(patterns) = patterns else { return self.of_all.push(one.clone()) };
         for pattern in patterns {
-            let classes = match pattern {
+            let wanting = match pattern {
                 Pattern::Exact(name) => self.of_name.entry(name.as_str().to_owned()).or_default(),
                 Pattern::Prefix(prefix) => {
-                    let classes = self.of_prefix.entry(prefix.clone()).or_default();
-                    if classes.is_empty() {
+                    let wanting = self.of_prefix.entry(prefix.clone()).or_default();
+                    if wanting.is_empty() {
                         *self.prefix_lengths.entry(prefix.len()).or_default() += 1;
                     }
-                    classes
+                    wanting
                 }
             };
-            classes.push(Rc::downgrade(class));
+            wanting.push(one.clone());
         }
     }
 
-    /// Forgets a class that is no more.
-    fn remove(&mut self, filter: &EventFilter, framing: Framing) {
-        let is_there = |class: &Weak<Class>| class.strong_count() > 0;
-        self.classes.remove(&(filter.clone(), framing));
-        let Some(patterns) = filter.patterns() else {
-            return self.of_all.retain(is_there);
-        };
+    /// Forgets one who was added with these patterns, and whoever else of them is no more.
+    fn remove(&mut self, patterns: Option<&[Pattern]>, one: &Weak<T>) {
+        let stays = |other: &Weak<T>| other.strong_count() > 0 && !Weak::ptr_eq(other, one);
+        let Some(patterns) = patterns else { return self.of_all.retain(stays) };
         for pattern in patterns {
             match pattern {
                 Pattern::Exact(name) => {
-                    if let Some(classes) = self.of_name.get_mut(name.as_str()) {
-                        classes.retain(is_there);
-                        if classes.is_empty() {
+                    if let Some(wanting) = self.of_name.get_mut(name.as_str()) {
+                        wanting.retain(stays);
+                        if wanting.is_empty() {
                             self.of_name.remove(name.as_str());
                         }
                     }
                 }
                 Pattern::Prefix(prefix) => {
-                    let Some(classes) = self.of_prefix.get_mut(prefix) else { continue };
-                    classes.retain(is_there);
-                    if classes.is_empty() {
+                    let Some(wanting) = self.of_prefix.get_mut(prefix) else { continue };
+                    wanting.retain(stays);
+                    if wanting.is_empty() {
                         self.of_prefix.remove(prefix);
                         self.forget_length(prefix.len());
                     }
@@ -277,18 +326,12 @@ impl Index {
         }
     }
 
-    fn each_wanting(&self, name: &str, each: &mut impl FnMut(Rc<Class>)) {
-        let mut offer = |classes: &[Weak<Class>]| classes.iter().filter_map(Weak::upgrade).for_each(&mut *each);
-        offer(&self.of_all);
-        if let Some(classes) = self.of_name.get(name) {
-            offer(classes);
-        }
-        for length in self.prefix_lengths.keys() {
-            // A prefix is whole characters, so one that ends inside a character is none.
-            let Some(prefix) = name.get(..*length) else { continue };
-            if let Some(classes) = self.of_prefix.get(prefix) {
-                offer(classes);
-            }
-        }
+    /// Those who may want a name.
+    fn wanting(&self, name: &str) -> impl Iterator<Item = Rc<T>> {
+        let of_name = self.of_name.get(name).into_iter().flatten();
+        // A prefix is whole characters, so one that ends inside a character is none.
+        let prefixes = self.prefix_lengths.keys().filter_map(move |length| name.get(..*length));
+        let of_prefix = prefixes.filter_map(|prefix| self.of_prefix.get(prefix)).flatten();
+        self.of_all.iter().chain(of_name).chain(of_prefix).filter_map(Weak::upgrade)
     }
 }

@@ -1,4 +1,5 @@
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -13,14 +14,15 @@ use tokio_util::sync::PollSemaphore;
 
 use super::channel::Found;
 use super::frame::{Frame, JOINED_BYTES};
-use super::outlet::{Outlet, Written};
-use super::reading::{Step, fill, read_bytes};
+use super::mark::{self, Reset};
+use super::outlet::{Framing, Outlet, Written};
+use super::reading::{Step, fill, read_bytes, read_left};
 use super::relay::Local;
 use super::room::{Class, Room};
-use super::session::Session;
-use crate::domain::{EventFilter, Position, TenantName, Timestamp};
+use super::session::{Session, StreamId};
+use crate::domain::{EventFilter, Own, Position, Rights, TenantName, Timestamp, View};
 use crate::error::Error;
-use crate::store::Replay;
+use crate::store::{Replay, Wanted};
 
 /// What keeps a quiet stream alive: a comment without a blank line after it, since `broker-client` 0.0.8 would take
 /// `:\n\n` for an event.
@@ -35,7 +37,11 @@ pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(12);
 /// next event as it comes. It keeps no queue: whoever does not read costs the position, and the rest of what was being
 /// written when they stopped.
 pub struct Subscription<O: ?Sized = dyn Outlet> {
-    class: Rc<Class>,
+    /// What its user calls it by.
+    pub(super) id: StreamId,
+    class: RefCell<Rc<Class>>,
+    /// What its user alone may see.
+    own: RefCell<Own>,
     session: Arc<Session>,
     expires_at: Option<Timestamp>,
     local: Weak<Local>,
@@ -48,6 +54,14 @@ pub struct Subscription<O: ?Sized = dyn Outlet> {
     /// Whether the outlet takes nothing before it is ready again.
     blocked: Cell<bool>,
     ended: Cell<bool>,
+    /// Whether marks are wanted.
+    marks: bool,
+    /// Whether it has yet to be said that it is in sync.
+    unsynced: Cell<bool>,
+    /// What is to be given before it goes on, since it changed what it wants or may see.
+    asides: RefCell<VecDeque<Aside>>,
+    /// How often that was.
+    turns: Cell<u32>,
     /// Of the task that catches up and waits for the end.
     waker: RefCell<Option<Waker>>,
     outlet: O,
@@ -55,18 +69,44 @@ pub struct Subscription<O: ?Sized = dyn Outlet> {
 
 /// What somebody subscribes to, and by what right.
 pub struct Opening {
+    /// What they call the stream by.
+    pub id: StreamId,
     /// Whose events.
     pub tenant: TenantName,
     /// Which of them.
-    pub filter: EventFilter,
-    /// After which position.
-    pub after: Position,
-    /// Whether everything after that is still kept; where not, the latest of what changed since is given.
-    pub is_kept: bool,
+    pub view: View,
+    /// From where on.
+    pub start: Start,
+    /// Whether marks are wanted.
+    pub marks: bool,
     /// Until when; `None` is for ever.
     pub expires_at: Option<Timestamp>,
     /// It ends with this.
     pub session: Arc<Session>,
+    /// What [`Session::changes`] was before the rights in the view were looked at.
+    pub changes: u64,
+}
+
+/// From where on a stream is given events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// First the latest of every name.
+    Latest,
+    /// First everything after a position, which is still kept.
+    After(Position),
+    /// First the latest of those names that changed after a position: not everything is still kept.
+    ChangedAfter(Position),
+    /// First the latest of every name, and for a reason not what was missed.
+    Reset(Reset),
+    /// What comes now; where something was missed, with the reason why it is not given.
+    Now(Option<Reset>),
+}
+
+/// What is given to a subscription beside what is new, when it wants or may see something else than before.
+struct Aside {
+    replay: Replay,
+    /// Whether it is told that it has lost these names, instead of being given their events.
+    is_left: bool,
 }
 
 impl Subscription {
@@ -77,36 +117,130 @@ impl Subscription {
         outlet: impl Outlet + 'static,
         first: Bytes,
     ) -> Rc<Subscription> {
-        let Opening { tenant, filter, after, is_kept, expires_at, session } = opening;
+        let Opening { id, tenant, view, start, marks, expires_at, session, changes: _ } = opening;
         let room = local.room(&tenant);
-        let class = room.class(filter, outlet.framing());
+        let View { filter, rights, own } = view;
+        let class = room.class(filter, rights, outlet.framing());
         let until = room.position();
+        let (position, reset) = match start {
+            Start::Latest => (Position::START, None),
+            Start::After(position) | Start::ChangedAfter(position) => (position, None),
+            Start::Reset(reason) => (Position::START, Some(reason)),
+            Start::Now(reason) => (until, reason),
+        };
+        let mut first = vec![first];
+        if let Some(reason) = reset.filter(|_| marks) {
+            let id = room.seat.store().event_id(until);
+            first.push(class.framing.join(&[mark::reset(reason, id)]));
+        }
         let subscription: Rc<Subscription> = Rc::new(Subscription {
-            class,
+            id,
+            class: RefCell::new(Rc::clone(&class)),
+            own: RefCell::new(own),
             session,
             expires_at,
             local: Rc::downgrade(local),
-            position: Cell::new(after),
+            position: Cell::new(position),
             place: Cell::new(None),
-            rest: RefCell::new(first),
+            rest: RefCell::new(Framing::Bare.join(&first)),
             blocked: Cell::new(false),
             ended: Cell::new(false),
+            marks,
+            unsynced: Cell::new(marks),
+            asides: RefCell::default(),
+            turns: Cell::new(0),
             waker: RefCell::new(None),
             outlet,
         });
+        subscription.note_own(true);
         local.wheel().arm(&subscription, subscription.next_beat(local.clock().now()));
-        let state = if after >= until {
+        let state = if position >= until {
             State::Near
-        } else if after == Position::START {
+        } else if position == Position::START {
             State::New(until)
-        } else if is_kept {
-            State::Near
+        } else if let Start::ChangedAfter(_) = start {
+            subscription.behind(position, until)
         } else {
-            State::behind(&subscription.class.room, &subscription.class, after, until)
+            State::Near
         };
         let subscriber = Rc::clone(&subscription);
-        tokio::task::spawn_local(CatchUp { subscription: subscriber, state, queue: None, turn: None });
+        let catch_up = CatchUp { subscription: subscriber, state, aside: None, turns: 0, queue: None, turn: None };
+        tokio::task::spawn_local(catch_up);
         subscription
+    }
+
+    /// Those who get the same.
+    pub(super) fn class(&self) -> Rc<Class> {
+        Rc::clone(&self.class.borrow())
+    }
+
+    /// What it gets.
+    pub(super) fn view(&self) -> View {
+        let class = self.class.borrow();
+        View { filter: class.filter.clone(), rights: class.rights.clone(), own: self.own.borrow().clone() }
+    }
+
+    /// Whether it waits for what is new in a room.
+    pub(super) fn is_live_in(&self, room: &Room) -> bool {
+        self.place.get().is_some() && std::ptr::eq(Rc::as_ptr(&self.class.borrow().room), room)
+    }
+
+    /// The reading of what it gets between two positions.
+    fn behind(&self, after: Position, until: Position) -> State {
+        let wanted = Wanted::Of(Box::new(self.view()));
+        State::Behind(Box::new(Replay::new(self.class().room.seat.tenant().clone(), wanted, after, until)), until)
+    }
+
+    /// Wants something else from now on; what is new to it is given.
+    pub(super) fn change_filter(self: &Rc<Self>, filter: EventFilter) {
+        let View { rights, own, .. } = self.view();
+        self.turn_to(View { filter, rights, own });
+    }
+
+    /// May see something else from now on. What is new to it is given, and what it may no longer see it is told.
+    pub(super) fn change_rights(self: &Rc<Self>, rights: Rights, own: Own) {
+        let filter = self.class().filter.clone();
+        self.turn_to(View { filter, rights, own });
+    }
+
+    fn turn_to(self: &Rc<Self>, view: View) {
+        let before = self.view();
+        if before == view || self.is_over() {
+            return;
+        }
+        self.fall_behind();
+        let room = Rc::clone(&self.class().room);
+        let tenant = room.seat.tenant().clone();
+        self.note_own(false);
+        let class = room.class(view.filter.clone(), view.rights.clone(), self.class().framing);
+        *self.class.borrow_mut() = class;
+        *self.own.borrow_mut() = view.own.clone();
+        self.note_own(true);
+        self.turns.set(self.turns.get().wrapping_add(1));
+        let mut asides = self.asides.borrow_mut();
+        // What was still to be given of the last change is now part of this one.
+        let is_settled = asides.iter().all(|aside| aside.is_left);
+        asides.retain(|aside| aside.is_left);
+        let (new, old) = (Box::new(view.clone()), Box::new(before.clone()));
+        if self.marks && (before.rights != view.rights || before.own != view.own) {
+            let replay =
+                Replay::new(tenant.clone(), Wanted::New(old.clone(), new.clone()), Position::START, room.position());
+            asides.push_back(Aside { replay, is_left: true });
+        }
+        let wanted = if is_settled { Wanted::New(new, old) } else { Wanted::Of(new) };
+        let replay = Replay::new(tenant, wanted, Position::START, self.position.get());
+        asides.push_back(Aside { replay, is_left: false });
+        self.unsynced.set(self.marks);
+        drop(asides);
+        self.wake();
+    }
+
+    /// Has the room know, or forget, what its user alone may see.
+    fn note_own(self: &Rc<Self>, is_there: bool) {
+        let own = self.own.borrow();
+        if !own.patterns.is_empty() {
+            self.class().room.note_own(&own.patterns, &Rc::downgrade(self), is_there);
+        }
     }
 
     /// Gives what is new between two positions to one who is live.
@@ -148,8 +282,8 @@ impl Subscription {
     }
 
     /// From now on it catches up by itself.
-    fn fall_behind(&self) {
-        self.class.remove_live(self);
+    pub(super) fn fall_behind(&self) {
+        self.class().remove_live(self);
         self.wake();
     }
 
@@ -164,7 +298,7 @@ impl Subscription {
         }
         // One that catches up is being written to anyway, or would not take it.
         if self.place.get().is_some() {
-            let heartbeat = self.class.framing.join(&[HEARTBEAT]);
+            let heartbeat = self.class().framing.join(&[HEARTBEAT]);
             if let Written::Part(_) = self.write(&heartbeat) {
                 self.fall_behind();
             }
@@ -182,7 +316,7 @@ impl Subscription {
         if self.ended.replace(true) {
             return;
         }
-        self.class.remove_live(self);
+        self.class().remove_live(self);
         // Where a frame was cut in the middle, only closing the connection says it.
         if self.rest.borrow().is_empty() {
             self.outlet.finish();
@@ -212,6 +346,7 @@ impl Subscription {
 
 impl<O: ?Sized> Drop for Subscription<O> {
     fn drop(&mut self) {
+        self.session.remove(self.id);
         if let Some(local) = self.local.upgrade() {
             local.forget_session(&self.session);
         }
@@ -222,6 +357,10 @@ impl<O: ?Sized> Drop for Subscription<O> {
 struct CatchUp {
     subscription: Rc<Subscription>,
     state: State,
+    /// What is being read of the first aside.
+    aside: Option<JoinHandle<Step<Bytes>>>,
+    /// How often the subscription had changed what it wants or may see at the last look.
+    turns: u32,
     /// The queue for a turn, while it stands in it.
     queue: Option<PollSemaphore>,
     /// The right to catch up, which only so many have at a time: when a thousand come back at once, those who are live must
@@ -236,17 +375,10 @@ enum State {
     Filling(JoinHandle<Result<(), Error>>, Position),
     /// What it is missing is in the channel, or there is nothing.
     Near,
-    /// What it is missing must be read from the store.
-    Behind(Box<Replay>),
+    /// What it is missing, up to a position, must be read from the store.
+    Behind(Box<Replay>, Position),
     /// It is being read.
-    Reading(JoinHandle<Step<Bytes>>),
-}
-
-impl State {
-    fn behind(room: &Room, class: &Class, after: Position, until: Position) -> Self {
-        let replay = Replay::new(room.seat.tenant().clone(), class.filter.clone(), after, until);
-        Self::Behind(Box::new(replay))
-    }
+    Reading(JoinHandle<Step<Bytes>>, Position),
 }
 
 impl Future for CatchUp {
@@ -289,8 +421,13 @@ impl Future for CatchUp {
                 }
                 continue;
             }
+            self.look_around(&subscription);
             ready!(self.poll_turn(&subscription, context));
-            ready!(self.advance(&subscription, context));
+            if subscription.asides.borrow().is_empty() {
+                ready!(self.advance(&subscription, context));
+            } else {
+                ready!(self.advance_aside(&subscription, context));
+            }
         }
     }
 }
@@ -298,8 +435,8 @@ impl Future for CatchUp {
 impl CatchUp {
     /// Waits for a turn, where there is something to catch up with.
     fn poll_turn(&mut self, subscription: &Subscription, context: &mut Context<'_>) -> Poll<()> {
-        let is_near = matches!(self.state, State::Near);
-        if self.turn.is_some() || (is_near && subscription.position.get() >= subscription.class.room.position()) {
+        let is_near = matches!(self.state, State::Near) && subscription.asides.borrow().is_empty();
+        if self.turn.is_some() || (is_near && subscription.position.get() >= subscription.class().room.position()) {
             return Poll::Ready(());
         }
         let Some(local) = subscription.local.upgrade() else { return Poll::Ready(()) };
@@ -308,12 +445,67 @@ impl CatchUp {
         Poll::Ready(())
     }
 
+    /// Forgets what was being read for who the subscription was before it changed what it wants or may see.
+    fn look_around(&mut self, subscription: &Rc<Subscription>) {
+        if self.turns == subscription.turns.get() {
+            return;
+        }
+        self.turns = subscription.turns.get();
+        self.aside = None;
+        self.state = match std::mem::replace(&mut self.state, State::Near) {
+            State::Behind(_, until) | State::Reading(_, until) => {
+                subscription.behind(subscription.position.get(), until)
+            }
+            // These look at it each time.
+            other => other,
+        };
+    }
+
+    /// Gives the next of what is to be given beside what is new.
+    fn advance_aside(&mut self, subscription: &Rc<Subscription>, context: &mut Context<'_>) -> Poll<()> {
+        let class = subscription.class();
+        let store = class.room.seat.store();
+        if self.aside.is_none() {
+            let Some(Aside { replay, is_left }) = subscription.asides.borrow_mut().pop_front() else {
+                return Poll::Ready(());
+            };
+            // It stands at the head until it is read to its end.
+            let rest = Replay::new(class.room.seat.tenant().clone(), Wanted::All, Position::START, Position::START);
+            subscription.asides.borrow_mut().push_front(Aside { replay: rest, is_left });
+            let id = store.event_id(subscription.position.get());
+            self.aside = Some(if is_left {
+                read_left(store.clone(), replay, class.framing, id)
+            } else {
+                read_bytes(store.clone(), replay, class.framing)
+            });
+        }
+        let Some(reading) = &mut self.aside else { return Poll::Ready(()) };
+        let step = ready!(Pin::new(reading).poll(context));
+        self.aside = None;
+        let failed = match step {
+            Ok(Step { replay, read: Ok(bytes), more }) => {
+                *subscription.rest.borrow_mut() = bytes;
+                let mut asides = subscription.asides.borrow_mut();
+                let is_left = asides.pop_front().is_some_and(|aside| aside.is_left);
+                if more {
+                    asides.push_front(Aside { replay, is_left });
+                }
+                return Poll::Ready(());
+            }
+            Ok(Step { read: Err(error), .. }) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        unreadable(subscription, &failed);
+        Poll::Ready(())
+    }
+
     /// Takes the next of the latest events from memory; whether they are there.
     fn give_latest(&mut self, subscription: &Subscription, until: Position) -> bool {
-        let class = &subscription.class;
-        let after = subscription.position.get();
+        let class = subscription.class();
+        let (after, view) = (subscription.position.get(), subscription.view());
+        let wanted = |frame: &Frame| view.matches(frame.name.as_str());
         let join = |frames: &[&Frame]| if frames.is_empty() { Bytes::new() } else { class.framing.copy(frames) };
-        let Some((bytes, position)) = class.room.seat.channel.latest(after, until, JOINED_BYTES, join) else {
+        let Some((bytes, position)) = class.room.seat.channel.latest(after, until, JOINED_BYTES, wanted, join) else {
             return false;
         };
         subscription.position.set(position);
@@ -326,13 +518,13 @@ impl CatchUp {
 
     /// Fetches what is to be written next, or goes live.
     fn advance(&mut self, subscription: &Rc<Subscription>, context: &mut Context<'_>) -> Poll<()> {
-        let class = &subscription.class;
+        let class = subscription.class();
         let room = &class.room;
         match std::mem::replace(&mut self.state, State::Near) {
             State::New(until) => {
                 // Who wants a few of them is served from the store, which finds those without looking at the others.
-                if class.filter.patterns().is_some() {
-                    self.state = State::behind(room, class, subscription.position.get(), until);
+                if subscription.view().candidates().is_some() {
+                    self.state = subscription.behind(subscription.position.get(), until);
                 } else if !self.give_latest(subscription, until) {
                     let (store, tenant) = (room.seat.store().clone(), room.seat.tenant().clone());
                     self.state = State::Filling(fill(store, tenant, Arc::clone(&room.seat.channel)), until);
@@ -345,16 +537,22 @@ impl CatchUp {
                 }
                 // Where there are too many, or they cannot be read: this finds out why.
                 if !self.give_latest(subscription, until) {
-                    self.state = State::behind(room, class, subscription.position.get(), until);
+                    self.state = subscription.behind(subscription.position.get(), until);
                 }
             }
             State::Near => {
                 let (after, until) = (subscription.position.get(), room.position());
                 if after >= until {
-                    class.add_live(subscription);
+                    if subscription.unsynced.replace(false) {
+                        let synced = mark::synced(room.seat.store().event_id(after));
+                        *subscription.rest.borrow_mut() = class.framing.join(&[synced]);
+                    } else {
+                        class.add_live(subscription);
+                    }
                     return Poll::Ready(());
                 }
-                let wanted = |frame: &Frame| class.filter.matches(frame.name.as_str());
+                let view = subscription.view();
+                let wanted = |frame: &Frame| view.matches(frame.name.as_str());
                 match room.seat.channel.between(after, until, JOINED_BYTES, wanted) {
                     Found::Nothing => subscription.position.set(until),
                     Found::Frames(frames, until) => {
@@ -364,37 +562,48 @@ impl CatchUp {
                             *subscription.rest.borrow_mut() = class.framing.join(&frames);
                         }
                     }
-                    Found::Behind => self.state = State::behind(room, class, after, until),
+                    Found::Behind => self.state = subscription.behind(after, until),
                 }
             }
-            State::Behind(replay) => {
-                self.state = State::Reading(read_bytes(room.seat.store().clone(), *replay, class.framing));
+            State::Behind(replay, until) => {
+                self.state = State::Reading(read_bytes(room.seat.store().clone(), *replay, class.framing), until);
             }
-            State::Reading(mut reading) => {
+            State::Reading(mut reading, until) => {
                 let Poll::Ready(step) = Pin::new(&mut reading).poll(context) else {
-                    self.state = State::Reading(reading);
+                    self.state = State::Reading(reading, until);
                     return Poll::Pending;
                 };
                 let failed = match step {
+                    Ok(Step { replay, .. }) if subscription.marks && replay.has_gap() => {
+                        // Who asks for marks is told, and given everything, since what was removed cannot be told.
+                        let reset = mark::reset(Reset::NotKept, room.seat.store().event_id(until));
+                        *subscription.rest.borrow_mut() = class.framing.join(&[reset]);
+                        subscription.position.set(Position::START);
+                        subscription.unsynced.set(true);
+                        self.state = State::New(until);
+                        return Poll::Ready(());
+                    }
                     Ok(Step { replay, read: Ok(bytes), more }) => {
                         subscription.position.set(replay.position());
                         *subscription.rest.borrow_mut() = bytes;
                         if more {
-                            self.state = State::Behind(Box::new(replay));
+                            self.state = State::Behind(Box::new(replay), until);
                         }
                         return Poll::Ready(());
                     }
                     Ok(Step { read: Err(error), .. }) => error.to_string(),
                     Err(error) => error.to_string(),
                 };
-                tracing::error!(
-                    tenant = %room.seat.tenant(),
-                    error = failed,
-                    "a stream ends because its events cannot be read"
-                );
-                subscription.end();
+                unreadable(subscription, &failed);
             }
         }
         Poll::Ready(())
     }
+}
+
+fn unreadable(subscription: &Subscription, error: &str) {
+    let class = subscription.class();
+    let tenant = class.room.seat.tenant();
+    tracing::error!(%tenant, error, "a stream ends because its events cannot be read");
+    subscription.end();
 }

@@ -9,7 +9,7 @@ use tokio::task::LocalSet;
 
 use super::*;
 use crate::clock::Clock;
-use crate::domain::{EventFilter, EventName, Payload, Position, TenantName, Timestamp, Username};
+use crate::domain::{Authorize, EventFilter, EventName, Payload, Position, TenantName, Timestamp, Username, View};
 use crate::store::{Committer, Store};
 use crate::writer::Committed;
 
@@ -83,7 +83,7 @@ impl House {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (store, committer) = Store::open(directory.path(), 1 << 20).unwrap();
-        let hub = Hub::new(store);
+        let hub = Hub::new(store, Rules { authorize: Authorize::Open, streams_per_user: usize::MAX });
         let workers = [(); 2].map(|()| Relay::start(hub.clone(), Clock::from_local()));
         Self { committer, hub, workers, _directory: directory }
     }
@@ -98,19 +98,24 @@ impl House {
         }
         let durable = transaction.commit().unwrap();
         let ended: BTreeSet<_> = ended.iter().map(|name| Username::parse(name).unwrap()).collect();
-        self.hub.publish(Committed { durable, ended });
+        self.hub.publish(Committed { durable, ended, changed: BTreeSet::new() });
     }
 
     fn open(&self, worker: usize, username: &str, filter: &str, after: u64, room: usize) -> Rc<Line> {
         let line = Rc::new(Line::default());
         line.room.set(room);
+        let username = Username::parse(username).unwrap();
+        let (rights, own) = Authorize::Open.to_see(&username, &[]);
+        let session = self.hub.session(&username);
         let opening = Opening {
+            id: StreamId::random(),
             tenant: TenantName::parse("t").unwrap(),
-            filter: EventFilter::parse(filter).unwrap(),
-            after: Position::new(after),
-            is_kept: true,
+            view: View { filter: EventFilter::parse(filter).unwrap(), rights, own },
+            start: if after == 0 { Start::Latest } else { Start::After(Position::new(after)) },
+            marks: false,
             expires_at: None,
-            session: self.hub.session(&Username::parse(username).unwrap()),
+            changes: session.changes(),
+            session,
         };
         self.workers[worker].open(opening, LineOutlet(Rc::clone(&line), Framing::Bare), Bytes::new());
         line

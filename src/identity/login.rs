@@ -120,13 +120,13 @@ impl Identity {
         Principal::new(username, Arc::new(Account::from(&user)), None)
     }
 
-    /// Whether a principal would still be let in: for who keeps the door open longer than one request.
+    /// The account of a principal who would still be let in: for who keeps the door open longer than one request.
     ///
     /// # Errors
     /// [`Error::Unauthorized`].
-    pub fn recheck(&self, principal: &Principal) -> Result<(), Error> {
+    pub fn recheck(&self, principal: &Principal) -> Result<Arc<Account>, Error> {
         let account = self.0.store.account(&principal.username)?.ok_or(Error::Unauthorized)?;
-        if account.upholds(&principal.standing) { Ok(()) } else { Err(Error::Unauthorized) }
+        if account.upholds(&principal.standing) { Ok(account) } else { Err(Error::Unauthorized) }
     }
 
     /// What a service may know of somebody, in a form that it can check without asking again.

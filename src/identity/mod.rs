@@ -19,7 +19,7 @@ use std::time::Duration;
 use moka::future::Cache;
 
 use crate::clock::Clock;
-use crate::domain::{Account, Secret, Standing, Timestamp, Username};
+use crate::domain::{Account, Scope, Secret, Standing, Timestamp, Username};
 use crate::error::Error;
 use crate::store::Store;
 use crate::writer::Writer;
@@ -78,6 +78,8 @@ pub struct Settings {
     pub reset_expiry: Duration,
     /// Which passwords are refused.
     pub policy: PasswordPolicy,
+    /// The scopes of a user who is made without any; `None` is none at all.
+    pub default_scopes: Option<Vec<Scope>>,
 }
 
 /// The services of identity: a cheap clone.
@@ -96,6 +98,7 @@ struct Inner {
     reset_expiry: Duration,
     jwt_expiry: Duration,
     policy: PasswordPolicy,
+    default_scopes: Option<Vec<Scope>>,
     /// Fingerprints of Basic credentials that were right a moment ago.
     basic: Cache<[u8; 32], ()>,
     /// Without it a fingerprint in a memory dump could be guessed at.
@@ -108,7 +111,7 @@ impl Identity {
     /// # Errors
     /// Where the operating system gives no threads for hashing.
     pub fn new(store: Store, writer: Writer, clock: Clock, root: RootKey, settings: Settings) -> std::io::Result<Self> {
-        let Settings { admin_token, jwt_secret, jwt_expiry, reset_expiry, policy } = settings;
+        let Settings { admin_token, jwt_secret, jwt_expiry, reset_expiry, policy, default_scopes } = settings;
         Ok(Self(Arc::new(Inner {
             store,
             writer,
@@ -121,6 +124,7 @@ impl Identity {
             reset_expiry,
             jwt_expiry,
             policy,
+            default_scopes,
             basic: Cache::builder().max_capacity(BASIC_REMEMBERED_COUNT).time_to_live(BASIC_REMEMBERED).build(),
             basic_key: aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &crate::random::bytes::<32>()),
         })))

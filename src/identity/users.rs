@@ -101,7 +101,7 @@ impl Identity {
         }
         let tenant = TenantName::parse(&new.tenant_name)?;
         let password = self.new_password(new.password, &username, email.as_ref())?;
-        let scopes = new.scopes.as_deref().map(Scope::parse_all).transpose()?;
+        let scopes = new.scopes.as_deref().map(Scope::parse_all).transpose()?.or_else(|| self.0.default_scopes.clone());
         let data = new.data.as_deref().map(payload).transpose()?;
         let user = User {
             id: Uuid::new_v4(),
@@ -256,11 +256,15 @@ impl Change for UpdateUser {
         }
         user.email = self.email.unwrap_or(user.email);
         user.data = self.data.unwrap_or(user.data);
+        let scopes = user.scopes().to_vec();
         user.scopes = self.scopes.unwrap_or(user.scopes);
+        let changes_rights = scopes != user.scopes();
         user.two_factor = self.two_factor.or(user.two_factor);
         batch.put_user(&user)?;
         if ends_streams {
             batch.end_streams_of(&user.username);
+        } else if changes_rights {
+            batch.change_rights_of(&user.username);
         }
         Ok(())
     }

@@ -1,13 +1,14 @@
 use super::{Store, StoredEvent, codec, damaged, keys, replay};
-use crate::domain::{EventFilter, Pattern, TenantName};
+use crate::domain::{Pattern, TenantName, View};
 use crate::error::Error;
 
 /// How many names are looked at in one step at most.
 const NAMES_A_STEP: usize = 1024;
 
-/// A reading of the latest event of each name that a filter wants, each name once, as it is when it is come to.
+/// A reading of the latest event of each name that somebody gets, each name once, as it is when it is come to.
 pub struct LatestEvents {
     tenant: TenantName,
+    view: View,
     /// One after another; a name that an earlier one wants too has been given.
     patterns: Vec<Pattern>,
     /// Which of them is being read.
@@ -17,11 +18,10 @@ pub struct LatestEvents {
 }
 
 impl LatestEvents {
-    /// Of a tenant, what a filter wants.
-    pub fn new(tenant: TenantName, filter: EventFilter) -> Self {
-        let all = || vec![Pattern::Prefix(String::new())];
-        let patterns = filter.patterns().map_or_else(all, <[Pattern]>::to_vec);
-        Self { tenant, patterns, at: 0, after: None }
+    /// Of a tenant, what somebody gets.
+    pub fn new(tenant: TenantName, view: View) -> Self {
+        let patterns = view.candidates().unwrap_or_else(|| vec![Pattern::Prefix(String::new())]);
+        Self { tenant, view, patterns, at: 0, after: None }
     }
 
     /// Gives the next events, of about `bytes` together; whether there may be more. Blocks on the disk.
@@ -40,7 +40,7 @@ impl LatestEvents {
             for key in names {
                 let name = keys::name_of(&self.tenant, &key).ok_or_else(|| damaged(&key, "a name is cut short"))?;
                 let is_given = self.patterns[..self.at].iter().any(|earlier| earlier.matches(name));
-                if !is_given {
+                if !is_given && self.view.matches(name) {
                     size += self.give(store, name, &mut each)?;
                 }
                 self.after = Some(key);

@@ -34,7 +34,7 @@ pub use events::{Activity, Shortened};
 pub use history::HistoryQuery;
 pub use latest_events::LatestEvents;
 pub use open::{OPENING_THREAD, OpenError};
-pub use replay::{Replay, StoredEvent};
+pub use replay::{Replay, StoredEvent, Wanted};
 pub use transaction::{Committer, Durable, Transaction};
 
 use account_cache::AccountCache;

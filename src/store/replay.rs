@@ -2,7 +2,7 @@
 
 use super::codec::{EventParts, Latest};
 use super::{Store, codec, damaged, keys};
-use crate::domain::{EventFilter, Pattern, Position, TenantName, Timestamp};
+use crate::domain::{Pattern, Position, TenantName, Timestamp, View};
 use crate::error::Error;
 
 /// How many events one step may pass over that the filter does not want, so that a step is always short.
@@ -15,7 +15,7 @@ const MAX_FEW: usize = 2048;
 /// not grow with what there is to read, so a slow reader costs next to nothing.
 pub struct Replay {
     tenant: TenantName,
-    filter: EventFilter,
+    wanted: Wanted,
     /// Everything up to here has been given.
     after: Position,
     /// Nothing after this is given: it was not yet on disk when the reading began.
@@ -23,6 +23,34 @@ pub struct Replay {
     /// Who is new wants to know what there is, not what there is no more.
     is_new: bool,
     source: Source,
+}
+
+/// Which events are read.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// All of the tenant's, for those who pick from them.
+    All,
+    /// What somebody gets.
+    Of(Box<View>),
+    /// What somebody gets who got the second before.
+    New(Box<View>, Box<View>),
+}
+
+impl Wanted {
+    fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(view) => view.matches(name),
+            Self::New(view, before) => view.matches(name) && !before.matches(name),
+        }
+    }
+
+    fn candidates(&self) -> Option<Vec<Pattern>> {
+        match self {
+            Self::All => None,
+            Self::Of(view) | Self::New(view, _) => view.candidates(),
+        }
+    }
 }
 
 /// Where the events come from.
@@ -55,8 +83,13 @@ pub struct StoredEvent<'a> {
 
 impl Replay {
     /// What changed for a tenant after one position, up to another.
-    pub fn new(tenant: TenantName, filter: EventFilter, after: Position, until: Position) -> Self {
-        Self { tenant, filter, after, until, is_new: after == Position::START, source: Source::Unopened }
+    pub fn new(tenant: TenantName, wanted: Wanted, after: Position, until: Position) -> Self {
+        Self { tenant, wanted, after, until, is_new: after == Position::START, source: Source::Unopened }
+    }
+
+    /// Whether events were missed that are not given, because only the latest of each name is kept of that time.
+    pub fn has_gap(&self) -> bool {
+        !self.is_new && matches!(self.source, Source::Latest | Source::Few(_))
     }
 
     /// Everything up to here has been given.
@@ -91,7 +124,7 @@ impl Replay {
         if self.after > Position::START && self.after >= store.floor(&self.tenant)? {
             return Ok(Source::Tail);
         }
-        let Some(mut positions) = store.latest_positions(&self.tenant, &self.filter)? else {
+        let Some(mut positions) = store.latest_positions(&self.tenant, &self.wanted)? else {
             return Ok(Source::Latest);
         };
         positions.retain(|position| *position > self.after && *position <= self.until);
@@ -150,7 +183,7 @@ impl Replay {
             let position = keys::position(key).ok_or_else(|| damaged(key, "an event's key is cut short"))?;
             let parts = codec::event_parts(value).map_err(|why| damaged(key, why))?;
             self.after = position;
-            let wanted = self.filter.matches(parts.name)
+            let wanted = self.wanted.matches(parts.name)
                 && !(self.is_new && parts.is_removal)
                 && (!only_latest || position <= floor || store.is_latest(&self.tenant, parts.name, position)?);
             if wanted {
@@ -191,6 +224,18 @@ impl Store {
         }
     }
 
+    /// Up to here removals of a tenant have been forgotten.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where the database fails.
+    pub fn forgotten(&self, tenant: &TenantName) -> Result<Position, Error> {
+        let key = keys::forgotten(tenant);
+        match self.get(&key)? {
+            Some(value) => codec::decode_position(&value).map_err(|why| damaged(&key, why)),
+            None => Ok(Position::START),
+        }
+    }
+
     /// The latest event of a name.
     pub(super) fn latest(&self, tenant: &TenantName, name: &str) -> Result<Option<Latest>, Error> {
         let key = keys::name(tenant, name);
@@ -202,25 +247,30 @@ impl Store {
         Ok(self.latest(tenant, name)?.is_some_and(|latest| latest.position == position))
     }
 
-    /// The positions of the latest events that a filter wants, in no order; `None` where they are more
-    /// than [`MAX_FEW`]. Costs what is wanted, not what is there.
-    fn latest_positions(&self, tenant: &TenantName, filter: &EventFilter) -> Result<Option<Vec<Position>>, Error> {
-        let all = [Pattern::Prefix(String::new())];
-        let patterns = filter.patterns().unwrap_or(&all);
+    /// The positions of the latest events that are wanted, in no order; `None` where they are more than [`MAX_FEW`]. Costs what
+    /// is wanted, not what is there.
+    fn latest_positions(&self, tenant: &TenantName, wanted: &Wanted) -> Result<Option<Vec<Position>>, Error> {
+        let patterns = wanted.candidates().unwrap_or_else(|| vec![Pattern::Prefix(String::new())]);
         let mut positions = Vec::new();
+        let mut looked_at = 0;
         for pattern in patterns {
             match pattern {
                 Pattern::Exact(name) => {
-                    positions.extend(self.latest(tenant, name.as_str())?.map(|latest| latest.position));
+                    let latest = self.latest(tenant, name.as_str())?.filter(|_| wanted.matches(name.as_str()));
+                    positions.extend(latest.map(|latest| latest.position));
                 }
                 Pattern::Prefix(prefix) => {
-                    self.scan_prefix(&keys::name(tenant, prefix), &mut |key, value| {
-                        positions.push(codec::decode_latest(value).map_err(|why| damaged(key, why))?.position);
-                        Ok(positions.len() <= MAX_FEW)
+                    self.scan_prefix(&keys::name(tenant, &prefix), &mut |key, value| {
+                        let name = keys::name_of(tenant, key).ok_or_else(|| damaged(key, "a name is cut short"))?;
+                        looked_at += 1;
+                        if wanted.matches(name) {
+                            positions.push(codec::decode_latest(value).map_err(|why| damaged(key, why))?.position);
+                        }
+                        Ok(looked_at <= MAX_FEW)
                     })?;
                 }
             }
-            if positions.len() > MAX_FEW {
+            if looked_at > MAX_FEW || positions.len() > MAX_FEW {
                 return Ok(None);
             }
         }

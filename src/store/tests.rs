@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{Event, EventFilter, EventName, Payload, TenantName, Timestamp};
+use crate::domain::{Authorize, Event, EventFilter, EventName, Payload, TenantName, Timestamp, View};
 
 fn tenant(name: &str) -> TenantName {
     TenantName::parse(name).unwrap()
@@ -52,10 +52,15 @@ fn open_with(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), Open
     }
 }
 
+/// What somebody wants who may see everything.
+fn wanted(filter: &str) -> Wanted {
+    let (rights, own) = Authorize::Open.to_see(&Username::parse("u").unwrap(), &[]);
+    Wanted::Of(Box::new(View { filter: EventFilter::parse(filter).unwrap(), rights, own }))
+}
+
 /// All that a subscriber after a position gets, in steps of a few bytes.
 fn replay(store: &Store, tenant_name: &str, filter: &str, after: u64) -> Vec<(u64, String)> {
-    let filter = EventFilter::parse(filter).unwrap();
-    let mut replay = Replay::new(tenant(tenant_name), filter, Position::new(after), store.head());
+    let mut replay = Replay::new(tenant(tenant_name), wanted(filter), Position::new(after), store.head());
     let mut events = Vec::new();
     while replay.next(store, 100, |event| events.push((event.position.get(), event.name.to_owned()))).unwrap() {}
     events
@@ -204,7 +209,7 @@ fn a_damaged_value_is_an_error_that_names_its_key() {
     let (store, mut committer) = open(directory.path()).unwrap();
     insert(&mut committer, "a", &["x"]);
     smuggle(&store, keys::event(&tenant("a"), Position::new(1)), b"short");
-    let mut reading = Replay::new(tenant("a"), EventFilter::ALL, Position::START, store.head());
+    let mut reading = Replay::new(tenant("a"), Wanted::All, Position::START, store.head());
     let Err(Error::Storage(why)) = reading.next(&store, 100, |_| {}) else { panic!("it was read") };
     assert!(why.contains(r"e\x00\x01a\x00\x00\x00\x00\x00\x00\x00\x01"), "{why}");
 

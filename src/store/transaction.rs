@@ -134,7 +134,7 @@ pub struct Transaction<'a> {
     /// What is to be written.
     pending: HashMap<Vec<u8>, Write>,
     /// The users that change, as they are after the changes so far.
-    users: HashMap<Username, (User, Account)>,
+    users: HashMap<Username, (User, Arc<Account>)>,
     bytes: usize,
     pub(super) events: Vec<Event>,
 }
@@ -161,15 +161,16 @@ impl Transaction<'_> {
         }
     }
 
-    /// Whether there is such a user, who upholds what somebody's rights rest on.
+    /// The account of a user who upholds what somebody's rights rest on.
     ///
     /// # Errors
-    /// As [`Transaction::user`].
-    pub fn upholds(&self, username: &Username, standing: &Standing) -> Result<bool, Error> {
-        match self.users.get(username) {
-            Some((_, account)) => Ok(account.upholds(standing)),
-            None => Ok(self.committer.store.account(username)?.is_some_and(|account| account.upholds(standing))),
-        }
+    /// [`Error::Unauthorized`] where there is no such user, or not any more; those of [`Transaction::user`].
+    pub fn account(&self, username: &Username, standing: &Standing) -> Result<Arc<Account>, Error> {
+        let account = match self.users.get(username) {
+            Some((_, account)) => Some(Arc::clone(account)),
+            None => self.committer.store.account(username)?,
+        };
+        account.filter(|account| account.upholds(standing)).ok_or(Error::Unauthorized)
     }
 
     /// Writes a user, new or changed.
@@ -182,7 +183,7 @@ impl Transaction<'_> {
             return Err(Error::UserTooLarge);
         }
         self.put(keys::user(&user.username), value);
-        self.users.insert(user.username.clone(), (user.clone(), user.into()));
+        self.users.insert(user.username.clone(), (user.clone(), Arc::new(user.into())));
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use crate::config::Origins;
 const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, OPTIONS");
 const ALLOWED_HEADERS: HeaderValue =
     HeaderValue::from_static("authorization, content-type, last-event-id, idempotency-key, if-match, if-none-match");
-const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("retry-after, idempotency-replayed");
+const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("retry-after, idempotency-replayed, broker-stream");
 /// Seconds for which a browser need not ask again.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 

@@ -10,10 +10,11 @@ use super::extract::{Json, OneOrMore};
 use super::is_head;
 use super::listing::listing;
 use super::reply::{self, Reply};
+use super::sse;
 use crate::app::App;
 use crate::domain::{EventFilter, EventId, EventName, Payload, PayloadError, Position};
 use crate::error::Error;
-use crate::events::{Condition, IdempotencyKey, Inserted, MAX_EVENTS_AT_ONCE, NewEvent};
+use crate::events::{Condition, IdempotencyKey, Inserted, MAX_EVENTS_AT_ONCE, NewEvent, StreamId};
 use crate::identity::Principal;
 use crate::store::{HistoryQuery, LatestEvents, Store, StoredEvent};
 
@@ -159,21 +160,38 @@ fn condition(app: &App, headers: &HeaderMap) -> Result<Condition, Error> {
     }
 }
 
+/// Names a stream, and what it is to want from now on.
+#[derive(Deserialize)]
+pub struct SubscriptionBody {
+    stream: String,
+    events: Option<String>,
+    except: Option<String>,
+}
+
+/// `POST /subscription`: another filter for an open stream.
+pub async fn subscription(app: App, principal: Principal, Json(body): Json<SubscriptionBody>) -> Reply {
+    let filter = sse::filter(body.events.as_deref(), body.except.as_deref())?;
+    let stream = StreamId::parse(&body.stream).ok_or(Error::StreamUnknown)?;
+    app.hub.change_filter(&principal.username, stream, filter).await?;
+    Ok(reply::empty())
+}
+
 #[derive(Deserialize)]
 struct LatestParameters {
     events: Option<String>,
+    except: Option<String>,
 }
 
 /// `GET /events`: the latest of each name.
 pub async fn latest(app: App, principal: Principal, request: HttpRequest) -> Reply {
-    let Query(LatestParameters { events }) =
+    let Query(LatestParameters { events, except }) =
         Query::from_query(request.query_string()).map_err(|_| Error::QueryInvalid)?;
-    let filter = events.map_or(Ok(EventFilter::ALL), |events| EventFilter::parse(&events))?;
+    let filter = sse::filter(events.as_deref(), except.as_deref())?;
     if is_head(&request) {
         return Ok(reply::empty());
     }
     let tenant = principal.standing.tenant.clone();
-    Ok(reply::json_stream(listing(app.store.clone(), LatestEvents::new(tenant, filter))))
+    Ok(reply::json_stream(listing(app.store.clone(), LatestEvents::new(tenant, app.view(&principal, filter)))))
 }
 
 #[derive(Deserialize)]
@@ -206,9 +224,10 @@ pub async fn history(app: App, principal: Principal, request: HttpRequest) -> Re
     if !(1..=MAX_HISTORY_LIMIT).contains(&limit) {
         return Err(Error::QueryInvalid);
     }
+    let name = EventName::parse(&event)?;
     let query = HistoryQuery {
         tenant: principal.standing.tenant.clone(),
-        name: EventName::parse(&event)?,
+        name,
         after: position(&app.store, after)?.unwrap_or(Position::START),
         before: position(&app.store, before)?.unwrap_or(Position::END),
         limit,
@@ -216,6 +235,10 @@ pub async fn history(app: App, principal: Principal, request: HttpRequest) -> Re
     };
     if is_head(&request) {
         return Ok(reply::empty());
+    }
+    // What may not be seen is not told from what is not there.
+    if !app.view(&principal, EventFilter::ALL).allows(query.name.as_str()) {
+        return reply::json(&Page { events: Vec::new(), next: None });
     }
     let store = app.store.clone();
     // It may read a good part of what is kept: not on a thread that streams run on.

@@ -33,6 +33,8 @@ struct Refusal<'a, T> {
     error: &'a str,
     code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     current: Option<T>,
 }
 
@@ -57,7 +59,8 @@ fn refuse(error: &Error, current: Option<impl Serialize>) -> HttpResponse {
         // RFC 9110, section 11.6.1. Not Basic, at which browsers open a window of their own.
         response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
     }
-    let body = serde_json::to_vec(&Refusal { error: &error.sentence(), code: error.code(), current });
+    let scope = if let Error::MissingScope(scope) = error { Some(scope.as_str()) } else { None };
+    let body = serde_json::to_vec(&Refusal { error: &error.sentence(), code: error.code(), scope, current });
     // Strings and an event always serialize.
     response.body(body.unwrap_or_default())
 }

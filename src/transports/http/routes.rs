@@ -28,6 +28,7 @@ pub fn application(
         .service(get("/events", web::get().to(events::latest), web::head().to(events::latest)))
         .service(get("/history", web::get().to(events::history), web::head().to(events::history)))
         .service(post("/insert", web::post().to(events::insert)))
+        .service(post("/subscription", web::post().to(events::subscription)))
         .service(post("/remove", web::post().to(events::remove)))
         .service(post("/login", web::post().to(session::login)))
         .service(post("/password_reset", web::post().to(session::password_reset)))

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::SystemTime;
 
-use actix_web::http::header::{self, HeaderMap, HttpDate};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HttpDate};
 use actix_web::web::Query;
 use actix_web::{HttpRequest, HttpResponse, http::Version};
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use super::body::{self, Connection};
 use super::is_head;
 use super::reply::Reply;
 use super::socket::{PlainOutlet, Socket, Stream, TlsOutlet};
-use crate::app::App;
+use crate::app::{App, Seen, Wish};
 use crate::domain::{EventFilter, EventId};
 use crate::error::Error;
 use crate::events::Opening;
@@ -22,11 +22,24 @@ use crate::identity::Principal;
 #[derive(Deserialize)]
 struct Parameters {
     events: Option<String>,
+    except: Option<String>,
+    snapshot: Option<bool>,
+    marks: Option<bool>,
+}
+
+/// Names the stream to its user's other requests.
+pub const STREAM_HEADER: HeaderName = HeaderName::from_static("broker-stream");
+
+/// What is wanted: all, or what is named, but not what is excepted.
+pub fn filter(events: Option<&str>, except: Option<&str>) -> Result<EventFilter, Error> {
+    let filter = events.map_or(Ok(EventFilter::ALL), EventFilter::parse)?;
+    except.map_or(Ok(filter.clone()), |except| filter.except(except))
 }
 
 pub async fn stream(app: App, principal: Principal, request: HttpRequest) -> Reply {
-    let Query(Parameters { events }) = Query::from_query(request.query_string()).map_err(|_| Error::QueryInvalid)?;
-    let filter = events.map_or(Ok(EventFilter::ALL), |events| EventFilter::parse(&events))?;
+    let Query(Parameters { events, except, snapshot, marks }) =
+        Query::from_query(request.query_string()).map_err(|_| Error::QueryInvalid)?;
+    let filter = filter(events.as_deref(), except.as_deref())?;
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
@@ -36,7 +49,10 @@ pub async fn stream(app: App, principal: Principal, request: HttpRequest) -> Rep
     if is_head(&request) {
         return Ok(response.finish());
     }
-    let opening = app.opening(&principal, filter, last_event_id(request.headers()))?;
+    let (snapshot, marks) = (snapshot.unwrap_or(true), marks.unwrap_or(false));
+    let seen = seen(request.headers());
+    let opening = app.opening(&principal, Wish { filter, snapshot, marks, seen })?;
+    response.insert_header((STREAM_HEADER, opening.id.to_string()));
     // Only HTTP/1.1 has chunks; HTTP/2 shares its connection with other requests.
     let is_alone = request.version() == Version::HTTP_11;
     let socket = request.conn_data::<Socket>().filter(|_| is_alone).and_then(Socket::take);
@@ -54,8 +70,13 @@ pub async fn stream(app: App, principal: Principal, request: HttpRequest) -> Rep
     }
 }
 
-fn last_event_id(headers: &HeaderMap) -> Option<EventId> {
-    EventId::parse(headers.get("last-event-id")?.to_str().ok()?.trim())
+/// What the client says that it saw last.
+fn seen(headers: &HeaderMap) -> Seen {
+    let id = headers.get("last-event-id").map(|id| id.as_bytes().trim_ascii()).unwrap_or_default();
+    if id.is_empty() {
+        return Seen::Nothing;
+    }
+    std::str::from_utf8(id).ok().and_then(EventId::parse).map_or(Seen::Unknown, Seen::Id)
 }
 
 /// A stream that has left actix with its connection, and waits for the head of its answer to be complete.

@@ -1,0 +1,197 @@
+use std::sync::Arc;
+
+use super::filter::{any, sorted};
+use super::{EventFilter, EventName, Pattern, Scope, Username};
+
+/// What stands for the user's own name in a scope.
+const OWN_NAME: &str = "{username}";
+/// The operation of the scopes that let somebody see events.
+const GET: &str = "get";
+/// The operation of the scopes that let somebody insert and remove them.
+const POST: &str = "post";
+
+/// What decides who sees and inserts which events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authorize {
+    /// Everybody all of their tenant's, but for inboxes.
+    Open,
+    /// Scopes: `pattern:get` to see, `pattern:post` to insert and remove.
+    Scopes,
+}
+
+/// Which events may be seen, by many alike. Inboxes are never among them: a name `@bob/…` is for bob alone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Rights {
+    /// All of them.
+    All,
+    /// Those that one of these names. Sorted, each once.
+    Of(Arc<[Pattern]>),
+}
+
+/// What one user may see that others may not: their inbox, and what scopes with `{username}` in them name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Own {
+    /// Who.
+    pub username: Username,
+    /// Beside the inbox; usually none.
+    pub patterns: Arc<[Pattern]>,
+}
+
+/// What a reader gets: what they want, of what they may see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// What they want.
+    pub filter: EventFilter,
+    /// What they may see as others do.
+    pub rights: Rights,
+    /// What they alone may see.
+    pub own: Own,
+}
+
+/// Whose inbox a name belongs to: that of whoever stands between the `@` and the first `/`.
+pub fn inbox_owner(name: &str) -> Option<&str> {
+    name.strip_prefix('@')?.split_once('/').map(|(owner, _)| owner)
+}
+
+/// The patterns of the scopes for one operation: those that are the same for everybody, and the user's own.
+fn patterns(scopes: &[Scope], operation: &str, username: &Username) -> (Vec<Pattern>, Vec<Pattern>) {
+    let (mut shared, mut own) = (Vec::new(), Vec::new());
+    for (resource, _) in scopes.iter().map(Scope::parts).filter(|(_, of)| *of == operation) {
+        if resource.contains(OWN_NAME) {
+            own.extend(Pattern::parse(&resource.replace(OWN_NAME, username.as_str())));
+        } else {
+            // What can be no event's name matches none.
+            shared.extend(Pattern::parse(resource));
+        }
+    }
+    (shared, own)
+}
+
+impl Authorize {
+    /// What somebody with these scopes may see.
+    pub fn to_see(self, username: &Username, scopes: &[Scope]) -> (Rights, Own) {
+        let username = username.clone();
+        if self == Self::Open {
+            return (Rights::All, Own { username, patterns: Arc::default() });
+        }
+        let (shared, own) = patterns(scopes, GET, &username);
+        let is_all = shared.contains(&Pattern::Prefix(String::new()));
+        let rights = if is_all { Rights::All } else { Rights::Of(sorted(shared)) };
+        (rights, Own { username, patterns: sorted(own) })
+    }
+
+    /// Whether somebody with these scopes may insert and remove events of a name.
+    pub fn may_insert(self, username: &Username, scopes: &[Scope], name: &EventName) -> bool {
+        if self == Self::Open {
+            return true;
+        }
+        let (shared, own) = patterns(scopes, POST, username);
+        any(&shared, name.as_str()) || any(&own, name.as_str())
+    }
+
+    /// The scope that is missing where somebody may not insert an event of a name.
+    pub fn scope_to_insert(name: &EventName) -> String {
+        format!("{name}:{POST}")
+    }
+}
+
+impl Rights {
+    /// Whether events of a name may be seen by everybody with these rights.
+    pub fn allow(&self, name: &str) -> bool {
+        inbox_owner(name).is_none()
+            && match self {
+                Self::All => true,
+                Self::Of(patterns) => any(patterns, name),
+            }
+    }
+}
+
+impl Own {
+    /// Whether events of a name may be seen by this user, whatever others may.
+    pub fn allows(&self, name: &str) -> bool {
+        match inbox_owner(name) {
+            Some(owner) => owner == self.username.as_str(),
+            None => any(&self.patterns, name),
+        }
+    }
+}
+
+impl View {
+    /// Whether events of a name may be seen.
+    pub fn allows(&self, name: &str) -> bool {
+        self.rights.allow(name) || self.own.allows(name)
+    }
+
+    /// Whether events of a name are given.
+    pub fn matches(&self, name: &str) -> bool {
+        self.filter.matches(name) && self.allows(name)
+    }
+
+    /// Patterns outside of which nothing is given; `None` where that would be no narrowing.
+    pub fn candidates(&self) -> Option<Vec<Pattern>> {
+        if let Some(patterns) = self.filter.patterns() {
+            return Some(patterns.to_vec());
+        }
+        let Rights::Of(shared) = &self.rights else { return None };
+        let inbox = Pattern::Prefix(format!("@{}/", self.own.username));
+        Some(shared.iter().chain(self.own.patterns.iter()).cloned().chain([inbox]).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(authorize: Authorize, scopes: &[&str], filter: &str) -> View {
+        let scopes: Vec<_> = scopes.iter().map(|scope| Scope::parse(scope).unwrap()).collect();
+        let (rights, own) = authorize.to_see(&Username::parse("bob").unwrap(), &scopes);
+        View { filter: EventFilter::parse(filter).unwrap(), rights, own }
+    }
+
+    #[test]
+    fn without_scopes_all_is_seen_but_the_inboxes_of_others() {
+        let view = view(Authorize::Open, &[], "*");
+        for name in ["news", "@bob/x", "@bob/", "@home", "a@alice/b"] {
+            assert!(view.matches(name), "{name}");
+        }
+        for name in ["@alice/x", "@bobby/x", "@/x", "@bo/b/x"] {
+            assert!(!view.matches(name), "{name}");
+        }
+        assert_eq!(view.candidates(), None);
+    }
+
+    #[test]
+    fn scopes_open_what_they_name_and_never_an_inbox() {
+        let view =
+            view(Authorize::Scopes, &["news:get", "chat/*:get", "u/{username}/*:get", "all:post", "@*:get"], "*");
+        for name in ["news", "chat/1", "u/bob/a", "@bob/x", "@home"] {
+            assert!(view.matches(name), "{name}");
+        }
+        for name in ["new", "all", "u/alice/a", "u/{username}/a", "@alice/x"] {
+            assert!(!view.matches(name), "{name}");
+        }
+        let candidates = view.candidates().unwrap();
+        assert!(["news", "chat/1", "u/bob/a", "@bob/x"].iter().all(|name| any(&candidates, name)));
+    }
+
+    #[test]
+    fn the_same_scopes_in_another_order_are_the_same_rights() {
+        let one = view(Authorize::Scopes, &["a:get", "b*:get", "x:post"], "*");
+        assert_eq!(one.rights, view(Authorize::Scopes, &["b*:get", "a:get", "a:get"], "*").rights);
+        assert_eq!(view(Authorize::Scopes, &["*:get", "a:get"], "*").rights, Rights::All);
+    }
+
+    #[test]
+    fn to_insert_takes_a_scope_that_says_post() {
+        let bob = Username::parse("bob").unwrap();
+        let scopes = ["news:get", "chat/*:post", "u/{username}:post", "@alice/*:post"];
+        let scopes = scopes.map(|scope| Scope::parse(scope).unwrap());
+        let may = |authorize: Authorize, name| authorize.may_insert(&bob, &scopes, &EventName::parse(name).unwrap());
+        for name in ["chat/1", "u/bob", "@alice/x"] {
+            assert!(may(Authorize::Scopes, name), "{name}");
+        }
+        for name in ["news", "u/alice", "@bob/x"] {
+            assert!(!may(Authorize::Scopes, name) && may(Authorize::Open, name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Marks: what a stream says about itself, to who asks for it. Their names begin with `$`, which no event's name does. Each
+//! has the id of the position that the stream is at, so that who resumes after one misses nothing.
+
+use bytes::{Bytes, BytesMut};
+use serde_json::{Value, json};
+
+use super::frame::write_frame;
+use crate::domain::EventId;
+
+/// Why what a stream goes on with is not what came after the last event that its reader saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reset {
+    /// The last event's id is not of this database, or from after its end: it was restored, or is another.
+    UnknownId,
+    /// The last event is of before its reader came to this tenant.
+    OtherTenant,
+    /// What came after it is no longer kept.
+    NotKept,
+}
+
+fn mark(name: &str, id: EventId, data: &Value) -> Bytes {
+    let mut bytes = BytesMut::new();
+    write_frame(&mut bytes, name, &data.to_string(), id);
+    bytes.freeze()
+}
+
+/// Everything up to here has been given: what comes now is new.
+pub fn synced(id: EventId) -> Bytes {
+    mark("$synced", id, &json!({ "id": id.to_string() }))
+}
+
+/// The latest event of every name follows, in place of what was missed.
+pub fn reset(reason: Reset, id: EventId) -> Bytes {
+    let reason = match reason {
+        Reset::UnknownId => "unknown_id",
+        Reset::OtherTenant => "other_tenant",
+        Reset::NotKept => "not_kept",
+    };
+    mark("$reset", id, &json!({ "reason": reason }))
+}
+
+/// The events of a name may no longer be seen.
+pub fn left(name: &str, id: EventId) -> Bytes {
+    mark("$left", id, &json!({ "event": name }))
+}
