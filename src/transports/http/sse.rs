@@ -13,18 +13,18 @@ use super::body::{self, Connection};
 use super::is_head;
 use super::reply::Reply;
 use super::socket::{PlainOutlet, Socket, Stream, TlsOutlet};
+use super::ticket::Listener;
 use crate::app::App;
 use crate::domain::{EventFilter, EventId};
 use crate::error::Error;
 use crate::events::Opening;
-use crate::identity::Principal;
 
 #[derive(Deserialize)]
 struct Parameters {
     events: Option<String>,
 }
 
-pub async fn stream(app: App, principal: Principal, request: HttpRequest) -> Reply {
+pub async fn stream(app: App, Listener { principal, cookie }: Listener, request: HttpRequest) -> Reply {
     let Query(Parameters { events }) = Query::from_query(request.query_string()).map_err(|_| Error::QueryInvalid)?;
     let filter = events.map_or(Ok(EventFilter::ALL), |events| EventFilter::parse(&events))?;
     let mut response = HttpResponse::Ok();
@@ -33,6 +33,9 @@ pub async fn stream(app: App, principal: Principal, request: HttpRequest) -> Rep
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         // nginx, and what speaks its dialect, would keep events back until its buffer is full.
         .insert_header(("x-accel-buffering", "no"));
+    if let Some(cookie) = cookie {
+        response.insert_header((header::SET_COOKIE, cookie));
+    }
     if is_head(&request) {
         return Ok(response.finish());
     }
