@@ -8,7 +8,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 
 use super::{Identity, Principal, Verified, totp};
-use crate::domain::{Account, Password, PasswordHash, User, Username};
+use crate::domain::{Account, Generation, Password, PasswordHash, Timestamp, User, Username};
 use crate::error::Error;
 use crate::writer::{Batch, Change};
 
@@ -98,11 +98,22 @@ impl Identity {
     /// [`Error::Unauthorized`] for what is expired, revoked or wrong.
     pub fn bearer(&self, token: &str) -> Result<Principal, Error> {
         let claimed = self.0.tokens.read(token, self.0.clock.now())?;
-        let account = self.0.store.account(&claimed.username)?.ok_or(Error::Unauthorized)?;
-        if account.generation != claimed.generation {
+        self.of_generation(claimed.username.clone(), claimed.generation, claimed.expires_at, false)
+    }
+
+    /// Lets in whoever has proved to be this user, where the user is still of the generation that the proof is of.
+    pub(super) fn of_generation(
+        &self,
+        username: Username,
+        generation: Generation,
+        expires_at: Timestamp,
+        by_password_alone: bool,
+    ) -> Result<Principal, Error> {
+        let account = self.0.store.account(&username)?.ok_or(Error::Unauthorized)?;
+        if account.generation != generation {
             return Err(Error::Unauthorized);
         }
-        Principal::new(claimed.username.clone(), account, Some(claimed.expires_at))
+        Principal::new(username, account, Some(expires_at), by_password_alone)
     }
 
     /// Lets somebody in by a name and a password.
@@ -117,7 +128,7 @@ impl Identity {
         from: Option<IpAddr>,
     ) -> Result<Principal, Error> {
         let user = self.user_of_basic(&username, password, from).await?;
-        Principal::new(username, Arc::new(Account::from(&user)), None)
+        Principal::new(username, Arc::new(Account::from(&user)), None, true)
     }
 
     /// The account of a principal who would still be let in: for who keeps the door open longer than one request.

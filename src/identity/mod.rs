@@ -1,4 +1,4 @@
-//! Who somebody is: accounts, sign-in, tokens, second factors, password resets.
+//! Who somebody is: accounts, sign-in, tokens, tickets, second factors, password resets.
 //!
 //! [`Identity`] is the one door. Whoever comes through it is a [`Principal`]; what it changes goes through the writer.
 
@@ -8,6 +8,7 @@ mod password;
 mod policy;
 mod reset;
 mod throttle;
+mod ticket;
 mod token;
 mod totp;
 mod users;
@@ -29,10 +30,12 @@ pub use login::{Authorization, Credentials};
 pub use password::PasswordPool;
 pub use policy::PasswordPolicy;
 pub use reset::NewPassword;
+pub use ticket::{Pass, TICKET_LASTS};
 pub use token::Tokens;
 pub use users::{NewUser, UserPatch};
 
 use throttle::Throttle;
+use ticket::Tickets;
 
 /// How long Basic credentials that were right need not be hashed again.
 const BASIC_REMEMBERED: Duration = Duration::from_secs(60);
@@ -46,19 +49,20 @@ pub struct Principal {
     pub username: Username,
     /// Their account, as it is now.
     pub account: Arc<Account>,
-    /// When the proof expires; `None` where it was a password.
+    /// When the proof expires; `None` where it was the password itself.
     pub expires_at: Option<Timestamp>,
     /// What all of this rests on: the writer looks at it again.
     pub standing: Standing,
 }
 
 impl Principal {
-    fn new(username: Username, account: Arc<Account>, expires_at: Option<Timestamp>) -> Result<Self, Error> {
-        let standing = Standing {
-            generation: account.generation,
-            tenant: account.tenant.clone(),
-            by_password_alone: expires_at.is_none(),
-        };
+    fn new(
+        username: Username,
+        account: Arc<Account>,
+        expires_at: Option<Timestamp>,
+        by_password_alone: bool,
+    ) -> Result<Self, Error> {
+        let standing = Standing { generation: account.generation, tenant: account.tenant.clone(), by_password_alone };
         if !account.upholds(&standing) {
             return Err(Error::Unauthorized);
         }
@@ -92,6 +96,7 @@ struct Inner {
     clock: Clock,
     passwords: PasswordPool,
     tokens: Tokens,
+    tickets: Tickets,
     root: RootKey,
     throttle: Throttle,
     admin_token: Secret,
@@ -118,6 +123,7 @@ impl Identity {
             clock,
             passwords: PasswordPool::start()?,
             tokens: Tokens::new(&jwt_secret),
+            tickets: Tickets::new(),
             root,
             throttle: Throttle::new(),
             admin_token,

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use quick_cache::sync::Cache;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{Generation, Secret, Timestamp, User, Username};
@@ -12,7 +13,8 @@ const ISSUER: &str = "Broker";
 /// How many tokens that were found right are remembered, of about 200 bytes each.
 const REMEMBERED: usize = 16_384;
 
-/// Issues and reads JWTs (RFC 7519), signed by HMAC-SHA-256.
+/// Issues and reads JWTs (RFC 7519), signed by HMAC-SHA-256. Each kind has an issuer of its own, so that none is ever taken
+/// for another.
 pub struct Tokens {
     signing: EncodingKey,
     verifying: DecodingKey,
@@ -48,17 +50,10 @@ pub struct Claimed {
 impl Tokens {
     /// Signs and verifies with a secret.
     pub fn new(secret: &Secret) -> Self {
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.set_issuer(&[ISSUER]);
-        validation.set_required_spec_claims(&["iss", "sub", "exp"]);
-        // Judged by our own clock, without leeway, in `read`.
-        validation.validate_exp = false;
-        // `aud` carries scopes here, not an audience.
-        validation.validate_aud = false;
         Self {
             signing: EncodingKey::from_secret(secret.expose()),
             verifying: DecodingKey::from_secret(secret.expose()),
-            validation,
+            validation: issued_by(ISSUER),
             remembered: Cache::new(REMEMBERED),
         }
     }
@@ -75,10 +70,28 @@ impl Tokens {
             aud: (!scopes.is_empty()).then(|| scopes.join(",")),
             iat: now.as_secs(),
             exp: expires_at.as_secs(),
-            generation: format!("{:016x}", user.generation.0),
+            generation: to_hex(user.generation),
         };
-        jsonwebtoken::encode(&Header::default(), &claims, &self.signing)
+        self.sign(&claims)
+    }
+
+    /// Signs what a JWT is to say.
+    ///
+    /// # Errors
+    /// As [`Tokens::issue`].
+    pub(super) fn sign(&self, claims: &impl Serialize) -> Result<String, Error> {
+        jsonwebtoken::encode(&Header::default(), claims, &self.signing)
             .map_err(|error| Error::Internal(error.to_string()))
+    }
+
+    /// What a JWT says, where its signature is right and its issuer is the one of `validation`. Its time is for the caller
+    /// to judge.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`].
+    pub(super) fn open<C: DeserializeOwned>(&self, token: &str, validation: &Validation) -> Result<C, Error> {
+        let opened = jsonwebtoken::decode(token, &self.verifying, validation).map_err(|_| Error::Unauthorized)?;
+        Ok(opened.claims)
     }
 
     /// Reads a token.
@@ -101,16 +114,33 @@ impl Tokens {
     }
 
     fn verify(&self, token: &str) -> Result<Claimed, Error> {
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.verifying, &self.validation)
-            .map_err(|_| Error::Unauthorized)?
-            .claims;
-        let generation = u64::from_str_radix(&claims.generation, 16).map_err(|_| Error::Unauthorized)?;
+        let claims: Claims = self.open(token, &self.validation)?;
         Ok(Claimed {
             username: Username::parse(&claims.sub).map_err(|_| Error::Unauthorized)?,
-            generation: Generation(generation),
+            generation: from_hex(&claims.generation)?,
             expires_at: Timestamp::from_secs(claims.exp),
         })
     }
+}
+
+/// What is asked of a JWT of this issuer.
+pub(super) fn issued_by(issuer: &str) -> Validation {
+    let mut validation = Validation::new(Algorithm::HS256);
+    validation.set_issuer(&[issuer]);
+    validation.set_required_spec_claims(&["iss", "sub", "exp"]);
+    // Judged by our own clock, without leeway, by who reads it.
+    validation.validate_exp = false;
+    // `aud` carries scopes here, not an audience.
+    validation.validate_aud = false;
+    validation
+}
+
+pub(super) fn to_hex(generation: Generation) -> String {
+    format!("{:016x}", generation.0)
+}
+
+pub(super) fn from_hex(generation: &str) -> Result<Generation, Error> {
+    u64::from_str_radix(generation, 16).map(Generation).map_err(|_| Error::Unauthorized)
 }
 
 fn fingerprint(token: &str) -> [u8; 32] {

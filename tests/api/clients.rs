@@ -1,4 +1,5 @@
-//! The unmodified broker-client 0.0.8 from npm, in Node and in headless Chromium: the programs are in `tests/clients`.
+//! The unmodified broker-client 0.0.8 from npm, in Node and in headless Chromium, and Chromium's own `EventSource`: the
+//! programs are in `tests/clients`.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -13,7 +14,7 @@ use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, mpsc};
 
-use crate::support::{TestServer, User, password_of, within};
+use crate::support::{TestServer, User, free_port, password_of, within};
 
 #[tokio::test]
 async fn broker_client_in_node_gets_the_latest_event_of_each_name_and_then_every_insert() {
@@ -175,6 +176,42 @@ async fn chromium_keeps_a_page_of_another_origin_from_signing_in() {
     program.finish().await;
 }
 
+#[tokio::test]
+async fn chromiums_own_event_source_gets_every_event_once_and_in_order_through_a_kill_and_a_stop() {
+    let (port, page) = (free_port(), free_port());
+    let flags = [format!("--port={port}"), format!("--origin=http://127.0.0.1:{page}")];
+    let mut server = TestServer::start_with(&flags.each_ref().map(String::as_str)).await;
+    let mut bob = server.user("bob", "acme").await;
+    let mut sent = vec![insert_number(&bob, 0).await];
+    let mut program = Program::sign_in(Host::EventSource { page }, &server, &server.url, &["news"]).await;
+    assert_eq!(program.next().await, Report::Opened);
+    let mut seen = vec![program.message().await];
+    for signal in ["KILL", "TERM"] {
+        for _ in 0..5 {
+            sent.push(insert_number(&bob, sent.len()).await);
+            seen.push(program.message().await);
+        }
+        server.signal(signal);
+        server.ended().await;
+        assert_eq!(program.next().await, Report::Reconnecting);
+        server = server.restart().await;
+        bob = server.client().with_authorization(&bob.authorization);
+        // The browser waits for some seconds before it comes back.
+        for _ in 0..5 {
+            sent.push(insert_number(&bob, sent.len()).await);
+        }
+        program.opened_again().await;
+        while seen.len() < sent.len() {
+            seen.push(program.message().await);
+        }
+        assert_same(&seen, &sent);
+    }
+    // Whoever is shut out is not let in again, and the browser gives up.
+    server.client().admin("/revoke_user", json!({ "username": "alice" })).await.ok();
+    assert_eq!([program.next().await, program.next().await], [Report::Reconnecting, Report::Closed]);
+    program.finish().await;
+}
+
 /// Event names, and data as it must arrive but for the form of its non-ASCII characters.
 fn samples() -> [(&'static str, &'static str); 11] {
     [
@@ -198,6 +235,12 @@ async fn insert_exactly(user: &User, event: &str, data: &str) -> String {
     answer.json()["id"].as_str().unwrap().to_owned()
 }
 
+/// Inserts a number, always by the same name.
+async fn insert_number(user: &User, number: usize) -> Seen {
+    let data = number.to_string();
+    Seen { name: "news".to_owned(), id: insert_exactly(user, "news", &data).await, data }
+}
+
 /// The same names and ids, and data that means the same and, where it is written in ASCII, is written the same.
 #[track_caller]
 fn assert_same(seen: &[Seen], sent: &[Seen]) {
@@ -217,6 +260,10 @@ fn assert_same(seen: &[Seen], sent: &[Seen]) {
 enum Host {
     Node,
     Chromium,
+    /// Chromium's own client, in a page on this port.
+    EventSource {
+        page: u16,
+    },
 }
 
 /// What a program tells.
@@ -236,6 +283,10 @@ enum Report {
         status: u16,
         id: String,
     },
+    /// The stream is open, the first time or again.
+    Opened,
+    /// It has ended, or could not be opened, and the browser will try again.
+    Reconnecting,
     /// The stream has ended.
     Closed,
     Failed {
@@ -283,10 +334,13 @@ impl Program {
         );
         let scratch = tempfile::tempdir().unwrap();
         let mut command = Command::new("node");
-        command.arg(match host {
-            Host::Node => "node.mjs",
-            Host::Chromium => "browser.mjs",
-        });
+        match host {
+            Host::Node => command.arg("node.mjs"),
+            Host::Chromium => command.arg("browser.mjs"),
+            Host::EventSource { page } => {
+                command.args(["browser.mjs", "event-source.mjs"]).env("PAGE_PORT", page.to_string())
+            }
+        };
         if let Some(screenshots) = std::env::var_os("SCREENSHOTS") {
             let test = std::thread::current().name().unwrap_or_default().replace("::", "-");
             command.env("SCREENSHOT", PathBuf::from(screenshots).join(format!("chromium-{test}.png")));
@@ -332,6 +386,17 @@ impl Program {
             match self.next().await {
                 Report::Message(seen) => return seen,
                 Report::Read | Report::Listener(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Awaits that the browser has come back, after as many tries as that takes.
+    async fn opened_again(&mut self) {
+        loop {
+            match self.next().await {
+                Report::Opened => return,
+                Report::Reconnecting => {}
                 other => panic!("{other:?}"),
             }
         }

@@ -17,4 +17,5 @@ mod smoke;
 mod start;
 mod stream;
 mod systemd;
+mod tickets;
 mod tls;

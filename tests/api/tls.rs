@@ -1,6 +1,7 @@
 //! HTTPS with a certificate from files.
 
 mod files;
+mod tickets;
 mod versions;
 
 use std::sync::Arc;

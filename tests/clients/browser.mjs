@@ -1,7 +1,8 @@
 // A user's program in a page in headless Chromium. The page has an origin of its own, so that the browser asks the server
 // whether the page may do what it does.
 //
-// CHROMIUM names the browser, SCREENSHOT a file for a picture of the page at the end.
+// The argument is the program, user.mjs where there is none. PAGE_PORT is the port that the page is served on, any free one
+// where it is not set. CHROMIUM names the browser, SCREENSHOT a file for a picture of the page at the end.
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -51,11 +52,11 @@ if (!executablePath) {
   process.exit(1);
 }
 
-const script = await bundle('browser');
+const script = await bundle('browser', process.argv[2]);
 const site = createServer((request, response) => {
   const [type, body] = request.url === '/user.js' ? ['text/javascript', script] : ['text/html', PAGE];
   response.setHeader('content-type', type).end(body);
-}).listen(0, '127.0.0.1');
+}).listen(Number(process.env.PAGE_PORT ?? 0), '127.0.0.1');
 await once(site, 'listening');
 
 const browser = await chromium.launch({

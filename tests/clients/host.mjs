@@ -4,10 +4,10 @@ import { fileURLToPath } from 'node:url';
 import { createInterface } from 'node:readline';
 import { build } from 'esbuild';
 
-/** user.mjs and the client in one module. */
-export async function bundle(platform) {
+/** A user's program and the client that it uses in one module. */
+export async function bundle(platform, program = 'user.mjs') {
   const { outputFiles } = await build({
-    entryPoints: [fileURLToPath(new URL('user.mjs', import.meta.url))],
+    entryPoints: [fileURLToPath(new URL(program, import.meta.url))],
     bundle: true,
     format: 'esm',
     platform,

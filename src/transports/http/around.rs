@@ -20,6 +20,7 @@ const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, OPTION
 const ALLOWED_HEADERS: HeaderValue =
     HeaderValue::from_static("authorization, content-type, last-event-id, idempotency-key, if-match, if-none-match");
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("retry-after, idempotency-replayed, broker-stream");
+const TRUE: HeaderValue = HeaderValue::from_static("true");
 /// Seconds for which a browser need not ask again.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 
@@ -49,6 +50,11 @@ where
             headers.append(header::VARY, HeaderValue::from_static("Origin"));
         }
         if let Some(allowed) = allowed {
+            if matches!(origins.as_deref(), Some(Origins::Only(_))) {
+                // A page of a known origin may send the cookie that its stream was given. To everybody, as with `*`,
+                // browsers do not permit it.
+                headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
+            }
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
             if *response.request().method() == Method::OPTIONS {

@@ -40,7 +40,7 @@ impl FromRequest for App {
     }
 }
 
-fn no_services() -> Error {
+pub fn no_services() -> Error {
     Error::Internal("a worker has no services".to_owned())
 }
 

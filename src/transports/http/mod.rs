@@ -11,6 +11,7 @@ mod service;
 mod session;
 mod socket;
 mod sse;
+mod ticket;
 mod users;
 
 use actix_web::HttpRequest;

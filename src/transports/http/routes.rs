@@ -3,7 +3,7 @@
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::{App as ActixApp, HttpRequest, HttpResponse, Resource, Route, http::header, web};
 
-use super::{around, events, reply, session, sse, users};
+use super::{around, events, reply, session, sse, ticket, users};
 use crate::app::App;
 use crate::error::Error;
 
@@ -24,6 +24,7 @@ pub fn application(
         .wrap_fn(around::around)
         .service(get("/", web::get().to(alive), web::head().to(alive)))
         .service(get("/sse", web::get().to(sse::stream), web::head().to(sse::stream)))
+        .service(post("/sse_ticket", web::post().to(ticket::issue)))
         .service(get("/verify", web::get().to(session::verify), web::head().to(session::verify)))
         .service(get("/events", web::get().to(events::latest), web::head().to(events::latest)))
         .service(get("/history", web::get().to(events::history), web::head().to(events::history)))

@@ -47,6 +47,11 @@ impl Socket {
         self.0.borrow_mut().take()
     }
 
+    /// Whether nobody on the way can read along. False once it has been taken away.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(*self.0.borrow(), Some(Stream::Tls(_)))
+    }
+
     fn poll<T>(
         &self,
         taken: T,

@@ -13,11 +13,11 @@ use super::body::{self, Connection};
 use super::is_head;
 use super::reply::Reply;
 use super::socket::{PlainOutlet, Socket, Stream, TlsOutlet};
+use super::ticket::Listener;
 use crate::app::{App, Seen, Wish};
 use crate::domain::{EventFilter, EventId};
 use crate::error::Error;
 use crate::events::Opening;
-use crate::identity::Principal;
 
 #[derive(Deserialize)]
 struct Parameters {
@@ -36,7 +36,7 @@ pub fn filter(events: Option<&str>, except: Option<&str>) -> Result<EventFilter,
     except.map_or(Ok(filter.clone()), |except| filter.except(except))
 }
 
-pub async fn stream(app: App, principal: Principal, request: HttpRequest) -> Reply {
+pub async fn stream(app: App, Listener { principal, cookie }: Listener, request: HttpRequest) -> Reply {
     let Query(Parameters { events, except, snapshot, marks }) =
         Query::from_query(request.query_string()).map_err(|_| Error::QueryInvalid)?;
     let filter = filter(events.as_deref(), except.as_deref())?;
@@ -46,6 +46,9 @@ pub async fn stream(app: App, principal: Principal, request: HttpRequest) -> Rep
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         // nginx, and what speaks its dialect, would keep events back until its buffer is full.
         .insert_header(("x-accel-buffering", "no"));
+    if let Some(cookie) = cookie {
+        response.insert_header((header::SET_COOKIE, cookie));
+    }
     if is_head(&request) {
         return Ok(response.finish());
     }

@@ -10,6 +10,11 @@ fn allowed(answer: &Answer) -> Option<&str> {
     answer.header("access-control-allow-origin")
 }
 
+/// Whether a page may send cookies, and read what they are answered with.
+fn credentials(answer: &Answer) -> Option<&str> {
+    answer.header("access-control-allow-credentials")
+}
+
 /// Asks whether a page from an origin may post JSON.
 async fn preflight(server: &TestServer, path: &str, origin: &str) -> Answer {
     let headers = [
@@ -26,6 +31,7 @@ async fn every_origin_is_allowed_by_default() {
     for origin in [HERE, THERE, "null"] {
         let answer = server.client().request(Method::GET, "/", &[("origin", origin)], None).await.ok();
         assert_eq!(allowed(&answer), Some("*"), "{origin}");
+        assert_eq!(credentials(&answer), None, "{origin}");
     }
 }
 
@@ -34,7 +40,8 @@ async fn an_origin_of_the_list_is_named_and_another_is_not() {
     let server = TestServer::start_with(&["--origin=https://app.example, http://localhost:3000"]).await;
     let of = async |origin: &str| server.client().request(Method::GET, "/", &[("origin", origin)], None).await.ok();
     for origin in [HERE, THERE] {
-        assert_eq!(allowed(&of(origin).await), Some(origin));
+        let answer = of(origin).await;
+        assert_eq!((allowed(&answer), credentials(&answer)), (Some(origin), Some("true")));
     }
     for origin in [
         "https://evil.example",
@@ -47,7 +54,8 @@ async fn an_origin_of_the_list_is_named_and_another_is_not() {
         "*",
         "",
     ] {
-        assert_eq!(allowed(&of(origin).await), None, "{origin}");
+        let answer = of(origin).await;
+        assert_eq!((allowed(&answer), credentials(&answer)), (None, None), "{origin}");
     }
 }
 
@@ -85,7 +93,7 @@ async fn a_preflight_is_200_with_what_may_be_sent() {
 async fn a_preflight_from_elsewhere_allows_nothing() {
     let server = TestServer::start_with(&["--origin", HERE]).await;
     let answer = preflight(&server, "/insert", "https://evil.example").await;
-    for name in ["origin", "methods", "headers"] {
+    for name in ["origin", "methods", "headers", "credentials"] {
         assert_eq!(answer.header(&format!("access-control-allow-{name}")), None, "{answer:?}");
     }
 }
@@ -125,10 +133,15 @@ async fn a_throttled_page_may_read_how_long_to_wait() {
 
 #[tokio::test]
 async fn a_stream_tells_who_may_read_it() {
-    let server = TestServer::start().await;
-    let alice = server.user("alice", "acme").await;
-    let request = alice.client.http.get(format!("{}/sse", server.url)).header("origin", HERE);
-    let response = request.header("authorization", &alice.authorization).send().await.unwrap();
-    assert_eq!(response.status(), 200);
-    assert_eq!(response.headers()["access-control-allow-origin"], "*");
+    for (flag, origin, credentials) in [("--origin=*", "*", None), ("--origin=https://app.example", HERE, Some("true"))]
+    {
+        let server = TestServer::start_with(&[flag]).await;
+        let alice = server.user("alice", "acme").await;
+        let request = alice.client.http.get(format!("{}/sse", server.url)).header("origin", HERE);
+        let response = request.header("authorization", &alice.authorization).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["access-control-allow-origin"], origin);
+        let told = response.headers().get("access-control-allow-credentials").map(|told| told.to_str().unwrap());
+        assert_eq!(told, credentials);
+    }
 }

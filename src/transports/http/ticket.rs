@@ -1,0 +1,88 @@
+//! `/sse_ticket`, and streams that are opened by what it gives: for browsers' own `EventSource`, which cannot send a header.
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::web::Query;
+use actix_web::{FromRequest, HttpRequest};
+use futures_util::TryFutureExt;
+use futures_util::future::{Either, MapOk};
+use serde::{Deserialize, Serialize};
+
+use super::extract::no_services;
+use super::reply::{self, Reply};
+use super::socket::Socket;
+use crate::app::App;
+use crate::error::Error;
+use crate::identity::{Pass, Principal, TICKET_LASTS};
+
+/// The name of the cookie that a pass is kept in.
+const COOKIE: &str = "broker_sse";
+
+/// What is answered to who asks for a ticket.
+#[derive(Serialize)]
+struct Issued {
+    ticket: String,
+    expires_in: u64,
+}
+
+pub async fn issue(app: App, principal: Principal) -> Reply {
+    reply::json(&Issued { ticket: app.identity.ticket(&principal)?, expires_in: TICKET_LASTS.as_secs() })
+}
+
+/// Who opens a stream: by the header, as everywhere, or where there is none by a ticket in the query.
+pub struct Listener {
+    pub principal: Principal,
+    /// Goes into the answer, so that the browser may come back with the same ticket.
+    pub cookie: Option<String>,
+}
+
+impl Listener {
+    fn by_header(principal: Principal) -> Self {
+        Self { principal, cookie: None }
+    }
+
+    fn by_ticket(request: &HttpRequest) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        struct Parameters {
+            ticket: String,
+        }
+        let app = request.app_data::<App>().ok_or_else(no_services)?;
+        let Query(Parameters { ticket }) =
+            Query::from_query(request.query_string()).map_err(|_| Error::Unauthorized)?;
+        let (principal, pass) = app.identity.by_ticket(&ticket, passes(request.headers()))?;
+        let is_encrypted = request.conn_data::<Socket>().is_some_and(Socket::is_encrypted);
+        Ok(Self { principal, cookie: pass.map(|pass| cookie(&pass, is_encrypted)) })
+    }
+}
+
+impl FromRequest for Listener {
+    type Error = Error;
+    type Future = Either<MapOk<<Principal as FromRequest>::Future, fn(Principal) -> Self>, Ready<Result<Self, Error>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        if request.headers().contains_key(header::AUTHORIZATION) {
+            return Either::Left(Principal::from_request(request, payload).map_ok(Self::by_header));
+        }
+        Either::Right(ready(Self::by_ticket(request)))
+    }
+}
+
+/// A `set-cookie` (RFC 6265, section 4.1). No script may read it, and it goes nowhere but to the stream, from pages of
+/// this site alone.
+fn cookie(pass: &Pass, is_encrypted: bool) -> String {
+    let seconds = pass.lasts.as_secs();
+    let secure = if is_encrypted { "; Secure" } else { "" };
+    format!("{COOKIE}={}; HttpOnly; SameSite=Strict; Path=/sse; Max-Age={seconds}{secure}", pass.token)
+}
+
+/// The passes that a browser sends. There may be several, of other ports of this host; and HTTP/2 may send each cookie in
+/// a header of its own (RFC 9113, section 8.2.3).
+fn passes(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let cookies = headers.get_all(header::COOKIE).filter_map(|cookies| cookies.to_str().ok());
+    cookies.flat_map(|cookies| cookies.split(';')).filter_map(|cookie| {
+        let (name, value) = cookie.trim().split_once('=')?;
+        (name == COOKIE).then_some(value)
+    })
+}
