@@ -6,6 +6,8 @@
 //! one sync, and nobody ever sees what a crash could take back.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,8 @@ use crate::store::{Committer, Durable, Transaction};
 
 /// How many changes may wait. More are refused, so that memory is bounded and an answer is never long in coming.
 const QUEUE: usize = 4096;
+/// How many bytes they may hold together.
+const QUEUE_BYTES: usize = 64 << 20;
 /// How many changes share one commit at most.
 const MAX_BATCH: usize = 1024;
 /// From how many changes on the last commit was that of a crowd, for whose return the next one waits a moment.
@@ -35,6 +39,11 @@ const CROWD_GONE: Duration = Duration::from_secs(1);
 pub trait Change: Send + 'static {
     /// What the one who asked is told.
     type Outcome: Send + 'static;
+
+    /// How many bytes it holds while it waits, where that is worth counting.
+    fn bytes(&self) -> usize {
+        0
+    }
 
     /// Decides against the current state, and writes what follows from it. A change that is refused must have written
     /// nothing: what an `Err` leaves in the batch is committed with the others.
@@ -94,7 +103,29 @@ type Answer = Box<dyn FnOnce(Result<(), Error>) + Send>;
 /// A change and who waits for its outcome.
 struct Pending<C: Change> {
     change: C,
+    waiting: Waiting,
     reply: oneshot::Sender<Result<C::Outcome, Error>>,
+}
+
+/// The bytes of a change that waits, counted for as long as it does.
+struct Waiting {
+    bytes: usize,
+    of_all: Arc<AtomicUsize>,
+}
+
+impl Waiting {
+    /// Where there is room for them.
+    fn count(bytes: usize, of_all: &Arc<AtomicUsize>) -> Result<Self, Error> {
+        let waiting = Self { bytes, of_all: Arc::clone(of_all) };
+        let before = of_all.fetch_add(bytes, Ordering::Relaxed);
+        if before + bytes > QUEUE_BYTES { Err(Error::Overloaded) } else { Ok(waiting) }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.of_all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// A [`Pending`] whose type only the one who asked still knows.
@@ -105,7 +136,8 @@ trait Request: Send {
 
 impl<C: Change> Request for Pending<C> {
     fn decide(self: Box<Self>, batch: &mut Batch<'_>) -> Answer {
-        let Self { change, reply } = *self;
+        let Self { change, waiting, reply } = *self;
+        drop(waiting);
         let decided = change.decide(batch);
         // A caller who has gone meanwhile wants no answer; the change stands.
         Box::new(move |committed| drop(reply.send(committed.and(decided))))
@@ -120,6 +152,7 @@ impl<C: Change> Request for Pending<C> {
 #[derive(Clone)]
 pub struct Writer {
     queue: mpsc::Sender<Box<dyn Request>>,
+    waiting_bytes: Arc<AtomicUsize>,
 }
 
 /// Tells when the writer had to give up.
@@ -142,7 +175,7 @@ impl Writer {
                 let _ = failed.send(error);
             }
         })?;
-        Ok((Self { queue }, Failure(Some(failure))))
+        Ok((Self { queue, waiting_bytes: Arc::default() }, Failure(Some(failure))))
     }
 
     /// Has a change decided, and waits until what it wrote is durable.
@@ -152,7 +185,8 @@ impl Writer {
     /// [`Error::ShuttingDown`] where the writer has ended.
     pub async fn submit<C: Change>(&self, change: C) -> Result<C::Outcome, Error> {
         let (reply, outcome) = oneshot::channel();
-        self.queue.try_send(Box::new(Pending { change, reply })).map_err(|error| match error {
+        let waiting = Waiting::count(change.bytes(), &self.waiting_bytes)?;
+        self.queue.try_send(Box::new(Pending { change, waiting, reply })).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Error::Overloaded,
             mpsc::error::TrySendError::Closed(_) => Error::ShuttingDown,
         })?;

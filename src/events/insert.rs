@@ -42,6 +42,10 @@ impl NewEvent {
         Ok(Self { name, data: Some(data), expires_in: expires_in.map(|seconds| seconds * 1000) })
     }
 
+    fn bytes(&self) -> usize {
+        self.name.as_str().len() + self.data.as_ref().map_or(0, |data| data.as_str().len())
+    }
+
     /// The end of a name.
     ///
     /// # Errors
@@ -117,6 +121,10 @@ pub struct Inserted {
 
 impl Change for Insert {
     type Outcome = Inserted;
+
+    fn bytes(&self) -> usize {
+        self.events.iter().map(NewEvent::bytes).sum()
+    }
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<Inserted, Error> {
         // Once more, here: a revocation that was answered is before every insert that is decided after it.
@@ -194,7 +202,8 @@ impl Insert {
     /// What tells one request from another: SHA-256 of all that it asks for.
     fn fingerprint(&self) -> [u8; 32] {
         let mut context = digest::Context::new(&digest::SHA256);
-        context.update(format!("{:?} {}", self.condition, self.is_array).as_bytes());
+        let tenant = self.standing.tenant.as_str();
+        context.update(format!("{tenant:?} {:?} {}", self.condition, self.is_array).as_bytes());
         for NewEvent { name, data, expires_in } in &self.events {
             let data = data.as_ref().map(Payload::as_str);
             // Each with its length, so that no two requests run together to the same bytes.

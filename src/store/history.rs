@@ -1,11 +1,16 @@
 //! Reading what is kept of one name, and which tenants there are.
 
+use std::sync::Arc;
+
 use super::{Store, StoredEvent, codec, damaged, keys, replay};
 use crate::domain::{EventName, Position, TenantName, Timestamp};
 use crate::error::Error;
 
 /// How many bytes of events are given at once, but for one event more; then there is more, whatever the limit.
 const MAX_BYTES: usize = 4 << 20;
+/// How many events are looked at for one answer, and how many bytes of them: who asks for what is rare gets it in parts.
+const MAX_LOOKED_AT: usize = 20_000;
+const MAX_LOOKED_AT_BYTES: usize = 64 << 20;
 
 /// Which of the kept events of a name are wanted.
 #[derive(Clone, Debug)]
@@ -24,61 +29,120 @@ pub struct HistoryQuery {
     pub oldest_first: bool,
 }
 
+/// Where an event stands, and its value.
+type Found = (Position, Arc<[u8]>);
+
+/// How much is left to be given and to be looked at for one answer.
+struct Budget {
+    events: usize,
+    bytes: usize,
+    looks: usize,
+    looked_at_bytes: usize,
+}
+
+impl Budget {
+    fn new(events: usize) -> Self {
+        Self { events, bytes: MAX_BYTES, looks: MAX_LOOKED_AT, looked_at_bytes: MAX_LOOKED_AT_BYTES }
+    }
+
+    /// Whether nothing is left for one more.
+    fn is_spent(&self, is_wanted: bool) -> bool {
+        let is_full = is_wanted && (self.events == 0 || self.bytes == 0);
+        is_full || self.looks == 0 || self.looked_at_bytes == 0
+    }
+
+    fn spend(&mut self, is_wanted: bool, bytes: usize) {
+        self.looks -= 1;
+        self.looked_at_bytes = self.looked_at_bytes.saturating_sub(bytes);
+        if is_wanted {
+            self.events -= 1;
+            self.bytes = self.bytes.saturating_sub(bytes);
+        }
+    }
+}
+
 impl Store {
-    /// Gives the kept events of a name, in the order that is asked for; whether there may be more. Blocks on the disk.
+    /// Gives the kept events of a name, in the order that is asked for; from which position on there may be more. Blocks on the
+    /// disk.
     ///
     /// # Errors
     /// [`Error::Storage`] where the database fails or an event is damaged.
-    pub fn history(&self, query: &HistoryQuery, each: impl FnMut(StoredEvent<'_>)) -> Result<bool, Error> {
+    pub fn history(&self, query: &HistoryQuery, each: impl FnMut(StoredEvent<'_>)) -> Result<Option<Position>, Error> {
         if query.oldest_first { self.oldest_first(query, each) } else { self.newest_first(query, each) }
     }
 
     /// Each event knows where the one before it stood.
-    fn newest_first(&self, query: &HistoryQuery, mut each: impl FnMut(StoredEvent<'_>)) -> Result<bool, Error> {
+    fn newest_first(
+        &self,
+        query: &HistoryQuery,
+        mut each: impl FnMut(StoredEvent<'_>),
+    ) -> Result<Option<Position>, Error> {
         let head = self.head();
-        let latest = self.latest(&query.tenant, query.name.as_str())?;
-        let mut next = latest.map(|latest| latest.position);
-        let (mut given, mut bytes) = (0, 0);
-        while let Some(position) = next.filter(|position| *position > query.after) {
+        let mut budget = Budget::new(query.limit);
+        let mut last = None;
+        let Some((mut position, mut value)) = self.latest_event(&query.tenant, query.name.as_str())? else {
+            return Ok(None);
+        };
+        while position > query.after {
             let key = keys::event(&query.tenant, position);
-            // No longer kept, and so is nothing before it.
-            let Some(value) = self.get(&key)? else { return Ok(false) };
             let parts = codec::event_parts(&value).map_err(|why| damaged(&key, why))?;
-            if position < query.before && position <= head {
-                if given == query.limit || bytes >= MAX_BYTES {
-                    return Ok(true);
-                }
-                each(replay::stored(position, &parts));
-                given += 1;
-                bytes += value.len();
+            let is_wanted = position < query.before && position <= head;
+            if budget.is_spent(is_wanted) {
+                return Ok(last);
             }
-            next = parts.previous;
+            if is_wanted {
+                each(replay::stored(position, &parts));
+            }
+            budget.spend(is_wanted, value.len());
+            last = Some(position);
+            let Some(previous) = parts.previous else { return Ok(None) };
+            // No longer kept, and so is nothing before it.
+            let Some(before) = self.get(&keys::event(&query.tenant, previous))? else { return Ok(None) };
+            (position, value) = (previous, before);
         }
-        Ok(false)
+        Ok(None)
+    }
+
+    /// The latest event of a name, be it a removal. One that is gone when it is read had been superseded: then there is
+    /// another.
+    fn latest_event(&self, tenant: &TenantName, name: &str) -> Result<Option<Found>, Error> {
+        while let Some(latest) = self.latest(tenant, name)? {
+            if let Some(value) = self.get(&keys::event(tenant, latest.position))? {
+                return Ok(Some((latest.position, value)));
+            }
+        }
+        Ok(None)
     }
 
     /// Looks through everything that is kept of the tenant from there on: of one name there is no list.
-    fn oldest_first(&self, query: &HistoryQuery, mut each: impl FnMut(StoredEvent<'_>)) -> Result<bool, Error> {
+    fn oldest_first(
+        &self,
+        query: &HistoryQuery,
+        mut each: impl FnMut(StoredEvent<'_>),
+    ) -> Result<Option<Position>, Error> {
         let first = keys::event(&query.tenant, query.after.next());
         let end = keys::event(&query.tenant, query.before.min(self.head().next()));
-        let (mut given, mut bytes, mut is_more) = (0, 0, false);
+        let mut budget = Budget::new(query.limit);
+        let (mut last, mut is_more) = (None, false);
         if first >= end {
-            return Ok(false);
+            return Ok(None);
         }
         self.scan(&first, &end, &mut |key, value| {
             let parts = codec::event_parts(value).map_err(|why| damaged(key, why))?;
-            if parts.name == query.name.as_str() {
-                is_more = given == query.limit || bytes >= MAX_BYTES;
-                if !is_more {
-                    let position = keys::position(key).ok_or_else(|| damaged(key, "an event's key is cut short"))?;
-                    each(replay::stored(position, &parts));
-                    given += 1;
-                    bytes += value.len();
-                }
+            let position = keys::position(key).ok_or_else(|| damaged(key, "an event's key is cut short"))?;
+            let is_wanted = parts.name == query.name.as_str();
+            if budget.is_spent(is_wanted) {
+                is_more = true;
+                return Ok(false);
             }
-            Ok(!is_more)
+            if is_wanted {
+                each(replay::stored(position, &parts));
+            }
+            budget.spend(is_wanted, value.len());
+            last = Some(position);
+            Ok(true)
         })?;
-        Ok(is_more)
+        Ok(last.filter(|_| is_more))
     }
 
     /// The first tenant with events that comes after one.

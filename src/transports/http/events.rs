@@ -97,6 +97,10 @@ pub async fn insert(app: App, principal: Principal, request: HttpRequest, bodies
 
 pub async fn remove(app: App, principal: Principal, request: HttpRequest, Json(body): Json<RemoveBody>) -> Reply {
     let (condition, key) = (condition(&app, request.headers())?, idempotency_key(request.headers())?);
+    if condition == Condition::IsNew {
+        // What is not there cannot be removed.
+        return Err(Error::PreconditionInvalid);
+    }
     let removal = NewEvent::removal(EventName::parse(&body.event)?)?;
     let inserted = insert_or_refuse(&app, principal, vec![removal], false, condition, key).await?;
     inserted.map_or_else(Ok, |inserted| answer(&app, inserted, false))
@@ -253,13 +257,12 @@ fn position(store: &Store, id: Option<String>) -> Result<Option<Position>, Error
 }
 
 fn page(store: &Store, query: &HistoryQuery) -> Result<Page, Error> {
-    let (mut events, mut last) = (Vec::new(), None);
-    let is_more = store.history(query, |event| {
-        last = Some(event.position);
+    let mut events = Vec::new();
+    let next = store.history(query, |event| {
         events.push(EventView::of(store, &event).and_then(|view| {
             serde_json::value::to_raw_value(&view).map_err(|error| Error::Internal(error.to_string()))
         }));
     })?;
-    let next = last.filter(|_| is_more).map(|position| store.event_id(position).to_string());
+    let next = next.map(|position| store.event_id(position).to_string());
     Ok(Page { events: events.into_iter().collect::<Result<_, _>>()?, next })
 }
