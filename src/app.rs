@@ -10,7 +10,8 @@ use crate::config::{Limits, Origins};
 use crate::domain::{Authorize, EventFilter, EventId, Position, TenantName, View};
 use crate::error::Error;
 use crate::events::{
-    Condition, Hub, IdempotencyKey, Insert, Inserted, NewEvent, Opening, Outlet, Rates, Relay, Reset, Start, StreamId,
+    Condition, Hub, IdempotencyKey, Insert, Inserted, NewEvent, Opening, Outlet, Rates, Relay, RemoveOf, Reset, Start,
+    StreamId,
 };
 use crate::identity::{Identity, Principal};
 use crate::store::Store;
@@ -48,6 +49,16 @@ struct OnWorker {
     relay: Relay,
 }
 
+/// What an insert depends on.
+pub struct Terms {
+    /// What must be so.
+    pub condition: Condition,
+    /// By what a repetition is known.
+    pub key: Option<IdempotencyKey>,
+    /// With which stream that goes which is to last while it is connected.
+    pub stream: Option<StreamId>,
+}
+
 /// What somebody asks of a stream.
 pub struct Wish {
     /// Which events.
@@ -58,6 +69,10 @@ pub struct Wish {
     pub marks: bool,
     /// What was seen last.
     pub seen: Seen,
+    /// Whether it is told who is there.
+    pub presence: bool,
+    /// The stream that it is to go on for, where that ended a moment ago.
+    pub stream: Option<StreamId>,
 }
 
 /// The last event that a client saw.
@@ -96,13 +111,23 @@ impl App {
         principal: Principal,
         events: Vec<NewEvent>,
         is_array: bool,
-        condition: Condition,
-        key: Option<IdempotencyKey>,
+        terms: Terms,
     ) -> Result<Inserted, Error> {
+        let Terms { condition, key, stream } = terms;
+        if stream.is_some_and(|stream| !self.hub.has_stream(&principal.username, stream)) {
+            return Err(Error::StreamUnknown);
+        }
         let Principal { username, standing, .. } = principal;
         self.rates.take(&username, &standing.tenant, events.len())?;
         let (authorize, max_names) = (self.authorize, self.limits.names);
-        self.writer.submit(Insert { username, standing, events, is_array, condition, key, authorize, max_names }).await
+        let owner = username.clone();
+        let insert = Insert { username, standing, events, is_array, condition, key, stream, authorize, max_names };
+        let inserted = self.writer.submit(insert).await?;
+        // The stream may have gone for good while this waited: nobody would remove it then.
+        if let Some(stream) = stream.filter(|stream| !self.hub.has_stream(&owner, *stream)) {
+            self.writer.submit(RemoveOf(vec![stream])).await?;
+        }
+        Ok(inserted)
     }
 
     /// What somebody gets of what they want.
@@ -126,9 +151,10 @@ impl App {
         let (rights, own) = self.authorize.to_see(&principal.username, &account.scopes);
         let tenant = account.tenant.clone();
         let start = self.start(&tenant, account.tenant_since, &wish)?;
-        let Wish { filter, marks, .. } = wish;
-        let (id, view, expires_at) = (StreamId::random(), View { filter, rights, own }, principal.expires_at);
-        Ok(Opening { id, tenant, view, start, marks, expires_at, session, changes })
+        let Wish { filter, marks, presence, stream, .. } = wish;
+        let (view, expires_at) = (View { filter, rights, own }, principal.expires_at);
+        let arrival = self.hub.arrive(&tenant, &principal.username, stream, self.clock.now());
+        Ok(Opening { arrival, tenant, view, start, marks, presence, expires_at, session, changes })
     }
 
     /// From where on a stream is given events.

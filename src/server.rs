@@ -107,7 +107,7 @@ impl Server {
         let identity =
             Identity::new(store.clone(), writer.clone(), clock.clone(), root, settings).map_err(StartError::Threads)?;
         let retention = Retention { age: config.retain_for, events: config.retain_events };
-        let upkeep = keep_up(store.clone(), writer.clone(), clock.clone(), retention);
+        let upkeep = keep_up(hub.clone(), writer.clone(), clock.clone(), retention);
         let rates = Arc::new(Rates::new(config.limits.user_rate, config.limits.tenant_rate));
         let (authorize, limits, origins) = (config.authorize, config.limits, config.origins.into());
         let services =

@@ -2,14 +2,16 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::channel::{Channel, Listener, Used, lock};
 use super::frame::Frame;
+use super::presence::{Gone, Person, Presence};
 use super::relay::{Mailbox, Order};
 use super::session::{Session, StreamId};
-use crate::domain::{Authorize, EventFilter, TenantName, Username};
+use crate::domain::{Authorize, EventFilter, TenantName, Timestamp, Username};
 use crate::error::Error;
 use crate::store::Store;
 use crate::writer::Committed;
@@ -30,6 +32,7 @@ pub(super) struct Inner {
     pub(super) sessions: Mutex<HashMap<Username, Weak<Session>>>,
     /// Of every worker.
     mailboxes: Mutex<Vec<Arc<Mailbox>>>,
+    presence: Mutex<Presence>,
     closed: AtomicBool,
 }
 
@@ -50,6 +53,21 @@ struct Channels {
     unheard: VecDeque<TenantName>,
 }
 
+/// Somebody's being there by one stream, which ends when this is dropped.
+pub struct Arrival {
+    hub: Hub,
+    tenant: TenantName,
+    username: Username,
+    /// What they call the stream by.
+    pub id: StreamId,
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        lock(&self.hub.0.presence).leave(&self.tenant, &self.username, self.id, Instant::now());
+    }
+}
+
 /// A worker's place in a tenant's channel, given back when dropped.
 pub(super) struct Seat {
     hub: Hub,
@@ -67,6 +85,7 @@ impl Hub {
             used_by_channels: Arc::default(),
             sessions: Mutex::default(),
             mailboxes: Mutex::default(),
+            presence: Mutex::default(),
             closed: AtomicBool::new(false),
         }))
     }
@@ -143,6 +162,57 @@ impl Hub {
         worker.post_order(&session, id, Order::Filter(filter, done));
         // A stream that has ended meanwhile answers nothing.
         changed.await.map_err(|_| Error::StreamUnknown)
+    }
+
+    /// Whether a stream is this user's, and open or ended but a moment ago.
+    pub fn has_stream(&self, username: &Username, id: StreamId) -> bool {
+        let is_open = self.session_of(username).is_some_and(|session| session.worker_of(id).is_some());
+        is_open || lock(&self.0.presence).is_orphan(username, id)
+    }
+
+    /// Who of a tenant is there, by name.
+    pub fn people(&self, tenant: &TenantName) -> Vec<Person> {
+        lock(&self.0.presence).people(tenant)
+    }
+
+    /// Somebody opens a stream: they are there from now on. It goes on for one of theirs that ended a moment ago: for the one
+    /// that is named, or the last.
+    pub fn arrive(&self, tenant: &TenantName, username: &Username, named: Option<StreamId>, now: Timestamp) -> Arrival {
+        let (id, is_news) = lock(&self.0.presence).arrive(tenant, username, named, now);
+        if is_news {
+            self.tell_presence(tenant, username);
+        }
+        Arrival { hub: self.clone(), tenant: tenant.clone(), username: username.clone(), id }
+    }
+
+    /// A stream of before the start is to be taken for one that ends now.
+    pub(super) fn orphan(&self, tenant: &TenantName, username: &Username, id: StreamId) {
+        lock(&self.0.presence).orphan(tenant, username, id, Instant::now());
+    }
+
+    /// Tells of those who have gone for good; the streams whose grace is over.
+    pub(super) fn take_gone(&self) -> Vec<StreamId> {
+        let Gone { streams, people } = lock(&self.0.presence).take_gone(Instant::now());
+        for (tenant, username) in people {
+            self.tell_presence(&tenant, &username);
+        }
+        streams
+    }
+
+    fn tell_presence(&self, tenant: &TenantName, username: &Username) {
+        lock(&self.0.mailboxes).iter().for_each(|mailbox| mailbox.post_presence(tenant, username));
+    }
+
+    pub(super) fn watch(&self, tenant: &TenantName) -> Vec<Username> {
+        lock(&self.0.presence).watch(tenant)
+    }
+
+    pub(super) fn unwatch(&self, tenant: &TenantName) {
+        lock(&self.0.presence).unwatch(tenant);
+    }
+
+    pub(super) fn person(&self, tenant: &TenantName, username: &Username) -> Option<Person> {
+        lock(&self.0.presence).person(tenant, username)
     }
 
     pub(super) fn rules(&self) -> Rules {

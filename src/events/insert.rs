@@ -2,6 +2,7 @@ use std::collections::HashSet;
 
 use aws_lc_rs::digest;
 
+use super::session::StreamId;
 use crate::domain::{
     Account, Authorize, Event, EventName, MAX_EXPIRES_IN, Payload, Position, Standing, Timestamp, Username,
 };
@@ -21,6 +22,17 @@ pub struct NewEvent {
     data: Option<Payload>,
     /// In milliseconds.
     expires_in: Option<u64>,
+    /// Whether it goes when its user's stream does.
+    while_connected: bool,
+}
+
+/// How long an event is there, where nothing else comes under its name.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lasts {
+    /// For so many seconds; `None` is for ever.
+    pub expires_in: Option<u64>,
+    /// While its user's stream is connected.
+    pub while_connected: bool,
 }
 
 impl NewEvent {
@@ -29,7 +41,8 @@ impl NewEvent {
     /// # Errors
     /// [`Error::EventNameReserved`]; [`Error::EventTooLarge`] where name and data together have more than `max_bytes`;
     /// [`Error::ExpiryInvalid`] for less than a second, or more than [`MAX_EXPIRES_IN`].
-    pub fn new(name: EventName, data: Payload, expires_in: Option<u64>, max_bytes: usize) -> Result<Self, Error> {
+    pub fn new(name: EventName, data: Payload, lasts: Lasts, max_bytes: usize) -> Result<Self, Error> {
+        let Lasts { expires_in, while_connected } = lasts;
         if name.is_reserved() {
             return Err(Error::EventNameReserved);
         }
@@ -39,7 +52,8 @@ impl NewEvent {
         if expires_in.is_some_and(|seconds| !(1..=MAX_EXPIRES_IN).contains(&seconds)) {
             return Err(Error::ExpiryInvalid);
         }
-        Ok(Self { name, data: Some(data), expires_in: expires_in.map(|seconds| seconds * 1000) })
+        let expires_in = expires_in.map(|seconds| seconds * 1000);
+        Ok(Self { name, data: Some(data), expires_in, while_connected })
     }
 
     fn bytes(&self) -> usize {
@@ -54,7 +68,7 @@ impl NewEvent {
         if name.is_reserved() {
             return Err(Error::EventNameReserved);
         }
-        Ok(Self { name, data: None, expires_in: None })
+        Ok(Self { name, data: None, expires_in: None, while_connected: false })
     }
 }
 
@@ -100,6 +114,8 @@ pub struct Insert {
     pub condition: Condition,
     /// By what a repetition is known.
     pub key: Option<IdempotencyKey>,
+    /// With which stream those go that last while it is connected.
+    pub stream: Option<StreamId>,
     /// What decides who may insert what.
     pub authorize: Authorize,
     /// How many names the tenant may have.
@@ -145,9 +161,9 @@ impl Change for Insert {
             return Ok(Inserted { first, count, timestamp, is_replayed: true });
         }
         self.check(batch, &account)?;
-        let Self { username, standing, events, key, .. } = self;
+        let Self { username, standing, events, key, stream, .. } = self;
         let (first, count, timestamp) = (batch.head().next(), events.len() as u64, batch.now());
-        for NewEvent { name, data, expires_in } in events {
+        for NewEvent { name, data, expires_in, while_connected } in events {
             let (tenant, username) = (standing.tenant.clone(), username.clone());
             let Some(data) = data else {
                 batch.remove_event(tenant, username, name)?;
@@ -156,6 +172,9 @@ impl Change for Insert {
             let event = batch.insert_event(tenant, username, name, data)?;
             if let Some(millis) = expires_in {
                 batch.expire(&event, Timestamp::from_millis(timestamp.as_millis() + millis));
+            }
+            if let Some(stream) = stream.filter(|_| while_connected) {
+                batch.bind(&event, stream.get());
             }
         }
         if let (Some(IdempotencyKey(key)), Some(fingerprint)) = (&key, fingerprint) {
@@ -204,7 +223,7 @@ impl Insert {
         let mut context = digest::Context::new(&digest::SHA256);
         let tenant = self.standing.tenant.as_str();
         context.update(format!("{tenant:?} {:?} {}", self.condition, self.is_array).as_bytes());
-        for NewEvent { name, data, expires_in } in &self.events {
+        for NewEvent { name, data, expires_in, while_connected } in &self.events {
             let data = data.as_ref().map(Payload::as_str);
             // Each with its length, so that no two requests run together to the same bytes.
             for part in [Some(name.as_str()), data] {
@@ -213,10 +232,23 @@ impl Insert {
                 context.update(part.unwrap_or_default().as_bytes());
             }
             context.update(&expires_in.unwrap_or_default().to_be_bytes());
+            context.update(&[u8::from(*while_connected)]);
         }
         let mut fingerprint = [0; 32];
         // SHA-256 is 32 bytes.
         fingerprint.copy_from_slice(context.finish().as_ref());
         fingerprint
+    }
+}
+
+/// Removes what was to last while streams were connected that are gone for good.
+#[derive(Debug)]
+pub struct RemoveOf(pub Vec<StreamId>);
+
+impl Change for RemoveOf {
+    type Outcome = ();
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        self.0.into_iter().try_for_each(|stream| batch.remove_bound(stream.get()))
     }
 }

@@ -5,7 +5,8 @@ use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 
 use super::frame::write_frame;
-use crate::domain::EventId;
+use super::presence::Person;
+use crate::domain::{EventId, Username};
 
 /// Why what a stream goes on with is not what came after the last event that its reader saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,15 @@ pub fn reset(reason: Reset, id: EventId) -> Bytes {
         Reset::NotKept => "not_kept",
     };
     mark("$reset", id, &json!({ "reason": reason }))
+}
+
+/// How it stands with somebody.
+pub fn presence(username: &Username, person: Option<&Person>, id: EventId) -> Bytes {
+    let data = person.map_or_else(
+        || json!({ "online": false }),
+        |person| json!({ "online": true, "since": person.since, "streams": person.streams }),
+    );
+    mark(&format!("$presence/{username}"), id, &data)
 }
 
 /// The events of a name may no longer be seen.

@@ -45,6 +45,8 @@ struct Post {
     /// Whose users may see something else than before.
     changed: Vec<Arc<Session>>,
     orders: Vec<(Arc<Session>, StreamId, Order)>,
+    /// Who has come or gone.
+    presence: Vec<(TenantName, Username)>,
     closing: Option<oneshot::Sender<()>>,
 }
 
@@ -78,6 +80,12 @@ impl Mailbox {
     /// Tells a stream of a session something.
     pub fn post_order(&self, session: &Arc<Session>, stream: StreamId, order: Order) {
         lock(&self.post).orders.push((Arc::clone(session), stream, order));
+        self.filled.notify_one();
+    }
+
+    /// Somebody has come or gone.
+    pub fn post_presence(&self, tenant: &TenantName, username: &Username) {
+        lock(&self.post).presence.push((tenant.clone(), username.clone()));
         self.filled.notify_one();
     }
 
@@ -138,7 +146,7 @@ impl Relay {
     pub fn open(&self, opening: Opening, outlet: impl Outlet + 'static, first: Bytes) {
         let local = &self.local;
         let session = Arc::clone(&opening.session);
-        let (id, changes) = (opening.id, opening.changes);
+        let (id, changes) = (opening.arrival.id, opening.changes);
         let subscription = Subscription::start(local, opening, outlet, first);
         let mut by_session = local.by_session.borrow_mut();
         let of_session = by_session.entry(Arc::as_ptr(&session).addr()).or_default();
@@ -202,13 +210,11 @@ impl Local {
     /// Ends the streams of sessions that have ended since the last look, has those look at their rights whose rights have
     /// changed, and does what streams were told.
     pub fn end_sessions(self: &Rc<Self>) {
-        let (ended, changed, orders, closing) = {
+        let Post { ended, changed, orders, presence, closing, .. } = {
             let mut post = lock(&self.mailbox.post);
-            if post.ended.is_empty() && post.changed.is_empty() && post.orders.is_empty() && post.closing.is_none() {
-                return;
-            }
-            let Post { ended, changed, orders, closing, .. } = &mut *post;
-            (std::mem::take(ended), std::mem::take(changed), std::mem::take(orders), closing.take())
+            // Not what channels have: whoever asks for this is about to look there.
+            let filled = std::mem::take(&mut post.filled);
+            std::mem::replace(&mut *post, Post { filled, ..Post::default() })
         };
         let end = |subscriptions: Vec<Weak<Subscription>>| {
             subscriptions.iter().filter_map(Weak::upgrade).for_each(|subscription| subscription.end());
@@ -220,7 +226,7 @@ impl Local {
         changed.iter().for_each(|session| self.change_rights(session));
         for (session, id, order) in orders {
             let of_session = self.subscriptions_of_session(&session);
-            let Some(subscription) = of_session.into_iter().find(|subscription| subscription.id == id) else {
+            let Some(subscription) = of_session.into_iter().find(|subscription| subscription.arrival.id == id) else {
                 continue;
             };
             match order {
@@ -230,6 +236,12 @@ impl Local {
                     let _ = done.send(());
                 }
                 Order::End => subscription.end(),
+            }
+        }
+        for (tenant, username) in presence {
+            let room = self.rooms.borrow().get(&tenant).and_then(Weak::upgrade);
+            if let Some(room) = room {
+                room.tell_presence(&username);
             }
         }
         if let Some(done) = closing {
@@ -291,6 +303,10 @@ impl Local {
     /// The turns of those who catch up.
     pub fn turns(&self) -> &Arc<Semaphore> {
         &self.turns
+    }
+
+    pub fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     pub fn clock(&self) -> &Clock {

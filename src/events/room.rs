@@ -11,7 +11,7 @@ use super::outlet::Framing;
 use super::reading::{Step, read_frames};
 use super::relay::Local;
 use super::subscription::Subscription;
-use crate::domain::{EventFilter, Pattern, Position, Rights, inbox_owner};
+use crate::domain::{EventFilter, Pattern, Position, Rights, Username, inbox_owner};
 use crate::store::{Replay, Wanted};
 
 /// How many connections are written to before others on the same thread get their turn: about half a millisecond.
@@ -28,6 +28,8 @@ pub struct Room {
     index: RefCell<Index<Class>>,
     /// The subscriptions of those who may see something that others may not, by the names of that.
     own: RefCell<Index<Subscription>>,
+    /// The subscriptions that are told who is there.
+    watchers: RefCell<Vec<Weak<Subscription>>>,
     local: Weak<Local>,
 }
 
@@ -60,7 +62,7 @@ impl Room {
         // Taken after the seat: what comes later is told.
         let position = Cell::new(seat.channel.end());
         let (index, own) = (RefCell::new(Index::new()), RefCell::new(Index::new()));
-        Self { seat, position, classes: RefCell::default(), index, own, local }
+        Self { seat, position, classes: RefCell::default(), index, own, watchers: RefCell::default(), local }
     }
 
     /// Up to here everybody who waits has been given everything.
@@ -95,6 +97,22 @@ impl Room {
         } else {
             own.remove(Some(patterns), subscription);
         }
+    }
+
+    /// Adds a subscription that is told who is there.
+    pub fn add_watcher(&self, subscription: &Rc<Subscription>) {
+        let mut watchers = self.watchers.borrow_mut();
+        // In passing, so that who comes and goes leaves nothing behind.
+        if watchers.len() == watchers.capacity() {
+            watchers.retain(|watcher| watcher.strong_count() > 0);
+        }
+        watchers.push(Rc::downgrade(subscription));
+    }
+
+    /// Has those who want to know tell how it stands with somebody.
+    pub fn tell_presence(&self, username: &Username) {
+        let watchers: Vec<_> = self.watchers.borrow().iter().filter_map(Weak::upgrade).collect();
+        watchers.iter().for_each(|watcher| watcher.note_presence(username));
     }
 
     /// Gives what is new to everybody who waits for it.

@@ -17,6 +17,16 @@ impl StreamId {
         Self(u64::from_be_bytes(crate::random::bytes()))
     }
 
+    /// One that was kept as a number.
+    pub fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// As a number.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+
     /// Reads what its `Display` wrote.
     pub fn parse(text: &str) -> Option<Self> {
         let is_hexadecimal = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -1,5 +1,5 @@
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -14,19 +14,22 @@ use tokio_util::sync::PollSemaphore;
 
 use super::channel::Found;
 use super::frame::{Frame, JOINED_BYTES};
+use super::hub::Arrival;
 use super::mark::{self, Reset};
 use super::outlet::{Framing, Outlet, Written};
 use super::reading::{Step, fill, read_bytes, read_left};
 use super::relay::Local;
 use super::room::{Class, Room};
-use super::session::{Session, StreamId};
-use crate::domain::{EventFilter, Own, Position, Rights, TenantName, Timestamp, View};
+use super::session::Session;
+use crate::domain::{EventFilter, Own, Position, Rights, TenantName, Timestamp, Username, View};
 use crate::error::Error;
 use crate::store::{Replay, Wanted};
 
 /// What keeps a quiet stream alive: a comment without a blank line after it, since `broker-client` 0.0.8 would take
 /// `:\n\n` for an event.
 pub const HEARTBEAT: Bytes = Bytes::from_static(b":\n");
+/// Of how many people it is told at once.
+const PRESENCE_AT_ONCE: usize = 256;
 /// How often it is sent; the contract allows 15 s.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(12);
 
@@ -37,8 +40,8 @@ pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(12);
 /// next event as it comes. It keeps no queue: whoever does not read costs the position, and the rest of what was being
 /// written when they stopped.
 pub struct Subscription<O: ?Sized = dyn Outlet> {
-    /// What its user calls it by.
-    pub(super) id: StreamId,
+    /// Its user's being there by it, and what they call it by.
+    pub(super) arrival: Arrival,
     class: RefCell<Rc<Class>>,
     /// What its user alone may see.
     own: RefCell<Own>,
@@ -62,6 +65,9 @@ pub struct Subscription<O: ?Sized = dyn Outlet> {
     asides: RefCell<VecDeque<Aside>>,
     /// How often that was.
     turns: Cell<u32>,
+    /// Of whom it has yet to be told whether they are there; `None` where that is not wanted. It is looked at when it is
+    /// written, so a reader who is slow costs no more than the names.
+    presence: Option<Box<RefCell<BTreeSet<Username>>>>,
     /// Of the task that catches up and waits for the end.
     waker: RefCell<Option<Waker>>,
     outlet: O,
@@ -69,8 +75,8 @@ pub struct Subscription<O: ?Sized = dyn Outlet> {
 
 /// What somebody subscribes to, and by what right.
 pub struct Opening {
-    /// What they call the stream by.
-    pub id: StreamId,
+    /// Their being there by it, and what they call it by.
+    pub arrival: Arrival,
     /// Whose events.
     pub tenant: TenantName,
     /// Which of them.
@@ -79,6 +85,8 @@ pub struct Opening {
     pub start: Start,
     /// Whether marks are wanted.
     pub marks: bool,
+    /// Whether it is to be told who is there.
+    pub presence: bool,
     /// Until when; `None` is for ever.
     pub expires_at: Option<Timestamp>,
     /// It ends with this.
@@ -117,7 +125,7 @@ impl Subscription {
         outlet: impl Outlet + 'static,
         first: Bytes,
     ) -> Rc<Subscription> {
-        let Opening { id, tenant, view, start, marks, expires_at, session, changes: _ } = opening;
+        let Opening { arrival, tenant, view, start, marks, presence, expires_at, session, changes: _ } = opening;
         let room = local.room(&tenant);
         let View { filter, rights, own } = view;
         let class = room.class(filter, rights, outlet.framing());
@@ -134,7 +142,7 @@ impl Subscription {
             first.push(class.framing.join(&[mark::reset(reason, id)]));
         }
         let subscription: Rc<Subscription> = Rc::new(Subscription {
-            id,
+            arrival,
             class: RefCell::new(Rc::clone(&class)),
             own: RefCell::new(own),
             session,
@@ -149,9 +157,13 @@ impl Subscription {
             unsynced: Cell::new(marks),
             asides: RefCell::default(),
             turns: Cell::new(0),
+            presence: presence.then(|| Box::new(RefCell::new(local.hub().watch(&tenant).into_iter().collect()))),
             waker: RefCell::new(None),
             outlet,
         });
+        if presence {
+            room.add_watcher(&subscription);
+        }
         subscription.note_own(true);
         local.wheel().arm(&subscription, subscription.next_beat(local.clock().now()));
         let state = if position >= until {
@@ -167,6 +179,14 @@ impl Subscription {
         let catch_up = CatchUp { subscription: subscriber, state, aside: None, turns: 0, queue: None, turn: None };
         tokio::task::spawn_local(catch_up);
         subscription
+    }
+
+    /// It is to tell how it stands with somebody.
+    pub(super) fn note_presence(&self, username: &Username) {
+        if let Some(presence) = &self.presence {
+            presence.borrow_mut().insert(username.clone());
+            self.fall_behind();
+        }
     }
 
     /// Those who get the same.
@@ -346,9 +366,12 @@ impl Subscription {
 
 impl<O: ?Sized> Drop for Subscription<O> {
     fn drop(&mut self) {
-        self.session.remove(self.id);
+        self.session.remove(self.arrival.id);
         if let Some(local) = self.local.upgrade() {
             local.forget_session(&self.session);
+            if self.presence.is_some() {
+                local.hub().unwatch(self.class.borrow().room.seat.tenant());
+            }
         }
     }
 }
@@ -423,6 +446,9 @@ impl Future for CatchUp {
             }
             self.look_around(&subscription);
             ready!(self.poll_turn(&subscription, context));
+            if self.tell_presence(&subscription) {
+                continue;
+            }
             if subscription.asides.borrow().is_empty() {
                 ready!(self.advance(&subscription, context));
             } else {
@@ -435,7 +461,8 @@ impl Future for CatchUp {
 impl CatchUp {
     /// Waits for a turn, where there is something to catch up with.
     fn poll_turn(&mut self, subscription: &Subscription, context: &mut Context<'_>) -> Poll<()> {
-        let is_near = matches!(self.state, State::Near) && subscription.asides.borrow().is_empty();
+        let is_told = subscription.presence.as_ref().is_none_or(|presence| presence.borrow().is_empty());
+        let is_near = matches!(self.state, State::Near) && subscription.asides.borrow().is_empty() && is_told;
         if self.turn.is_some() || (is_near && subscription.position.get() >= subscription.class().room.position()) {
             return Poll::Ready(());
         }
@@ -459,6 +486,26 @@ impl CatchUp {
             // These look at it each time.
             other => other,
         };
+    }
+
+    /// Tells of some of those who have come or gone, as it is now; whether there was somebody.
+    fn tell_presence(&self, subscription: &Subscription) -> bool {
+        let Some(local) = subscription.local.upgrade() else { return false };
+        let Some(presence) = &subscription.presence else { return false };
+        let class = subscription.class();
+        let (tenant, store) = (class.room.seat.tenant(), class.room.seat.store());
+        let id = store.event_id(subscription.position.get());
+        let mut marks = Vec::new();
+        while marks.len() < PRESENCE_AT_ONCE
+            && let Some(username) = presence.borrow_mut().pop_first()
+        {
+            marks.push(mark::presence(&username, local.hub().person(tenant, &username).as_ref(), id));
+        }
+        if marks.is_empty() {
+            return false;
+        }
+        *subscription.rest.borrow_mut() = class.framing.join(&marks);
+        true
     }
 
     /// Gives the next of what is to be given beside what is new.

@@ -107,12 +107,14 @@ impl House {
         let username = Username::parse(username).unwrap();
         let (rights, own) = Authorize::Open.to_see(&username, &[]);
         let session = self.hub.session(&username);
+        let tenant = TenantName::parse("t").unwrap();
         let opening = Opening {
-            id: StreamId::random(),
-            tenant: TenantName::parse("t").unwrap(),
+            arrival: self.hub.arrive(&tenant, &username, None, Timestamp::from_millis(1)),
+            tenant,
             view: View { filter: EventFilter::parse(filter).unwrap(), rights, own },
             start: if after == 0 { Start::Latest } else { Start::After(Position::new(after)) },
             marks: false,
+            presence: false,
             expires_at: None,
             changes: session.changes(),
             session,

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::task::spawn_blocking;
 
+use super::hub::Hub;
+use super::insert::RemoveOf;
+use super::session::StreamId;
 use crate::clock::Clock;
 use crate::domain::{Position, TenantName, Timestamp};
 use crate::error::Error;
@@ -41,9 +44,11 @@ impl Retention {
 }
 
 /// Does what is due, for as long as the server lives.
-pub async fn keep_up(store: Store, writer: Writer, clock: Clock, retention: Retention) {
+pub async fn keep_up(hub: Hub, writer: Writer, clock: Clock, retention: Retention) {
     let mut upkeep = Upkeep {
-        store,
+        store: hub.store().clone(),
+        hub,
+        gone: Vec::new(),
         writer,
         clock,
         retention,
@@ -52,11 +57,19 @@ pub async fn keep_up(store: Store, writer: Writer, clock: Clock, retention: Rete
         all_seen: false,
         pause_until: None,
     };
+    if let Err(error) = upkeep.orphan_all().await {
+        tracing::error!(%error, "what was to last while somebody was connected cannot be found");
+    }
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        for done in [upkeep.remove_due().await, upkeep.shorten_active().await, upkeep.shorten_old().await] {
+        for done in [
+            upkeep.remove_gone().await,
+            upkeep.remove_due().await,
+            upkeep.shorten_active().await,
+            upkeep.shorten_old().await,
+        ] {
             match done {
                 Ok(()) => {}
                 // Tried again soon.
@@ -70,6 +83,7 @@ pub async fn keep_up(store: Store, writer: Writer, clock: Clock, retention: Rete
 
 struct Upkeep {
     store: Store,
+    hub: Hub,
     writer: Writer,
     clock: Clock,
     retention: Retention,
@@ -77,6 +91,8 @@ struct Upkeep {
     tails: HashMap<TenantName, Tail>,
     /// After which tenant the search for old events goes on.
     next: Option<TenantName>,
+    /// Streams that have gone for good, with which something may yet have to go.
+    gone: Vec<StreamId>,
     /// Whether every tenant has been looked at since the start: before it, more may have been kept than now.
     all_seen: bool,
     pause_until: Option<Instant>,
@@ -97,6 +113,27 @@ impl Upkeep {
     ) -> Result<T, Error> {
         let store = self.store.clone();
         spawn_blocking(move || read(&store)).await.map_err(|error| Error::Internal(error.to_string()))?
+    }
+
+    /// Takes those whose grace is over for gone, and removes what was to last while they were connected.
+    async fn remove_gone(&mut self) -> Result<(), Error> {
+        self.gone.extend(self.hub.take_gone());
+        while let Some(stream) = self.gone.last().copied() {
+            if self.read(move |store| store.has_bound(stream.get())).await? {
+                self.writer.submit(RemoveOf(vec![stream])).await?;
+            }
+            // Not before it is done: what fails now is tried again.
+            self.gone.pop();
+        }
+        Ok(())
+    }
+
+    /// The streams of before the start are as good as ended now.
+    async fn orphan_all(&self) -> Result<(), Error> {
+        for (stream, tenant, username) in self.read(Store::bound_streams).await? {
+            self.hub.orphan(&tenant, &username, StreamId::new(stream));
+        }
+        Ok(())
     }
 
     async fn remove_due(&self) -> Result<(), Error> {

@@ -237,14 +237,37 @@ impl Transaction<'_> {
         let (from, until) = keys::expiries_until(self.now());
         let (expired, is_more) = self.rows(&from, &until, at_most)?;
         for (key, value) in expired {
-            let (tenant, position) = keys::of_expiry(&key).ok_or_else(|| damaged(&key, "an expiry's key is none"))?;
-            let (username, name) = codec::decode_expiry(&value).map_err(|why| damaged(&key, why))?;
-            if self.latest(&tenant, &name)? == Some(position) {
-                self.remove_event(tenant, username, name)?;
-            }
-            self.remove(key);
+            self.remove_passing(key, &value)?;
         }
         Ok(is_more)
+    }
+
+    /// Has an event removed when a stream has gone, if it is still the latest of its name then.
+    pub fn bind(&mut self, event: &Event, stream: u64) {
+        let key = keys::bound(stream, &event.tenant, event.position);
+        self.put(key, codec::encode_expiry(&event.username, &event.name));
+    }
+
+    /// Removes what was to go with a stream.
+    ///
+    /// # Errors
+    /// As [`Transaction::insert_event`].
+    pub fn remove_bound(&mut self, stream: u64) -> Result<(), Error> {
+        let prefix = keys::bound_to(stream);
+        let (bound, _) = self.rows(&prefix, &keys::end_of(&prefix), usize::MAX)?;
+        bound.into_iter().try_for_each(|(key, value)| self.remove_passing(key, &value))
+    }
+
+    /// Removes an event whose time has come, and the key that says so.
+    fn remove_passing(&mut self, key: Vec<u8>, value: &[u8]) -> Result<(), Error> {
+        let (tenant, position) =
+            keys::of_passing(&key).ok_or_else(|| damaged(&key, "its tenant or position is none"))?;
+        let (username, name) = codec::decode_expiry(value).map_err(|why| damaged(&key, why))?;
+        if self.latest(&tenant, &name)? == Some(position) {
+            self.remove_event(tenant, username, name)?;
+        }
+        self.remove(key);
+        Ok(())
     }
 
     /// The first rows of a range, as they are on disk, and whether there are more.

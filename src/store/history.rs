@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Store, StoredEvent, codec, damaged, keys, replay};
-use crate::domain::{EventName, Position, TenantName, Timestamp};
+use crate::domain::{EventName, Position, TenantName, Timestamp, Username};
 use crate::error::Error;
 
 /// How many bytes of events are given at once, but for one event more; then there is more, whatever the limit.
@@ -186,6 +186,37 @@ impl Store {
             Ok(false)
         })?;
         Ok(is_before)
+    }
+
+    /// The streams that something goes with, whose they are, and in which tenant.
+    ///
+    /// # Errors
+    /// As [`Store::history`].
+    pub fn bound_streams(&self) -> Result<Vec<(u64, TenantName, Username)>, Error> {
+        let mut streams: Vec<(u64, TenantName, Username)> = Vec::new();
+        self.scan_prefix(keys::BOUND, &mut |key, value| {
+            let parts = keys::stream_of_bound(key).zip(keys::of_passing(key));
+            let (stream, (tenant, _)) = parts.ok_or_else(|| damaged(key, "its stream or tenant is none"))?;
+            let (username, _) = codec::decode_expiry(value).map_err(|why| damaged(key, why))?;
+            if streams.last().is_none_or(|(last, ..)| *last != stream) {
+                streams.push((stream, tenant, username));
+            }
+            Ok(true)
+        })?;
+        Ok(streams)
+    }
+
+    /// Whether something goes with a stream.
+    ///
+    /// # Errors
+    /// As [`Store::history`].
+    pub fn has_bound(&self, stream: u64) -> Result<bool, Error> {
+        let mut has = false;
+        self.scan_prefix(&keys::bound_to(stream), &mut |_, _| {
+            has = true;
+            Ok(false)
+        })?;
+        Ok(has)
     }
 
     /// Whether something has expired, or an answer may be forgotten, by a moment.

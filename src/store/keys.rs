@@ -11,6 +11,7 @@
 //! | `g` tenant | up to this position removals have been forgotten |
 //! | `c` tenant | how many names there are that have not been removed |
 //! | `x` moment, tenant, position | an event that expires then: who inserted it, and its name |
+//! | `w` stream, tenant, position | an event that goes when that stream does: who inserted it, and its name |
 //! | `i` username, idempotency key | what an insert with that key was, and its answer |
 //! | `j` moment, username, idempotency key | that this answer may be forgotten then |
 
@@ -124,10 +125,30 @@ pub fn expiry(at: Timestamp, tenant: &TenantName, position: Position) -> Vec<u8>
     key
 }
 
-/// What an expiry's key says beside the moment.
-pub fn of_expiry(key: &[u8]) -> Option<(TenantName, Position)> {
+/// What the key of an expiry says beside the moment, and that of what goes with a stream beside the stream.
+pub fn of_passing(key: &[u8]) -> Option<(TenantName, Position)> {
     let (tenant, rest) = take_name(key.get(9..)?)?;
     Some((TenantName::parse(tenant).ok()?, Position::new(u64::from_be_bytes(rest.try_into().ok()?))))
+}
+
+/// The prefix of what goes when a stream does.
+pub fn bound_to(stream: u64) -> Vec<u8> {
+    [&b"w"[..], &stream.to_be_bytes()].concat()
+}
+
+/// The prefix of what goes when some stream does.
+pub const BOUND: &[u8] = b"w";
+
+pub fn bound(stream: u64, tenant: &TenantName, position: Position) -> Vec<u8> {
+    let mut key = bound_to(stream);
+    put_name(&mut key, tenant.as_str());
+    key.extend_from_slice(&position.get().to_be_bytes());
+    key
+}
+
+/// The stream in the key of what goes with it.
+pub fn stream_of_bound(key: &[u8]) -> Option<u64> {
+    key.get(1..)?.first_chunk::<8>().map(|stream| u64::from_be_bytes(*stream))
 }
 
 pub fn answer(username: &Username, idempotency_key: &str) -> Vec<u8> {

@@ -17,8 +17,9 @@ use crate::app::App;
 use crate::config::Origins;
 
 const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, OPTIONS");
-const ALLOWED_HEADERS: HeaderValue =
-    HeaderValue::from_static("authorization, content-type, last-event-id, idempotency-key, if-match, if-none-match");
+const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
+    "authorization, content-type, last-event-id, idempotency-key, if-match, if-none-match, broker-stream",
+);
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("retry-after, idempotency-replayed, broker-stream");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
 /// Seconds for which a browser need not ask again.

@@ -11,10 +11,10 @@ use super::is_head;
 use super::listing::listing;
 use super::reply::{self, Reply};
 use super::sse;
-use crate::app::App;
+use crate::app::{App, Terms};
 use crate::domain::{EventFilter, EventId, EventName, Payload, PayloadError, Position};
 use crate::error::Error;
-use crate::events::{Condition, IdempotencyKey, Inserted, MAX_EVENTS_AT_ONCE, NewEvent, StreamId};
+use crate::events::{Condition, IdempotencyKey, Inserted, Lasts, MAX_EVENTS_AT_ONCE, NewEvent, StreamId};
 use crate::identity::Principal;
 use crate::store::{HistoryQuery, LatestEvents, Store, StoredEvent};
 
@@ -30,13 +30,15 @@ pub struct InsertBody {
     /// Raw, so that not a digit or key of it changes.
     data: Box<RawValue>,
     expires_in: Option<u64>,
+    while_connected: Option<bool>,
 }
 
 impl InsertBody {
     fn parse(self, max_bytes: usize) -> Result<NewEvent, Error> {
         let name = EventName::parse(&self.event)?;
         let data = Payload::from_valid_json(self.data.get()).map_err(|PayloadError::TooDeep| Error::DataTooDeep)?;
-        NewEvent::new(name, data, self.expires_in, max_bytes)
+        let lasts = Lasts { expires_in: self.expires_in, while_connected: self.while_connected.unwrap_or(false) };
+        NewEvent::new(name, data, lasts, max_bytes)
     }
 }
 
@@ -89,9 +91,11 @@ pub async fn insert(app: App, principal: Principal, request: HttpRequest, bodies
     if is_array && condition != Condition::None {
         return Err(Error::PreconditionInvalid);
     }
+    let while_connected = values.iter().any(|body| body.while_connected == Some(true));
+    let stream = while_connected.then(|| sse::stream_id(request.headers()).ok_or(Error::StreamUnknown)).transpose()?;
     let max_bytes = app.limits.event_bytes;
     let events = values.into_iter().map(|body| body.parse(max_bytes)).collect::<Result<_, _>>()?;
-    let inserted = insert_or_refuse(&app, principal, events, is_array, condition, key).await?;
+    let inserted = insert_or_refuse(&app, principal, events, is_array, Terms { condition, key, stream }).await?;
     inserted.map_or_else(Ok, |inserted| answer(&app, inserted, is_array))
 }
 
@@ -102,7 +106,8 @@ pub async fn remove(app: App, principal: Principal, request: HttpRequest, Json(b
         return Err(Error::PreconditionInvalid);
     }
     let removal = NewEvent::removal(EventName::parse(&body.event)?)?;
-    let inserted = insert_or_refuse(&app, principal, vec![removal], false, condition, key).await?;
+    let inserted =
+        insert_or_refuse(&app, principal, vec![removal], false, Terms { condition, key, stream: None }).await?;
     inserted.map_or_else(Ok, |inserted| answer(&app, inserted, false))
 }
 
@@ -112,10 +117,9 @@ async fn insert_or_refuse(
     principal: Principal,
     events: Vec<NewEvent>,
     is_array: bool,
-    condition: Condition,
-    key: Option<IdempotencyKey>,
+    terms: Terms,
 ) -> Result<Result<Inserted, HttpResponse>, Error> {
-    match app.insert(principal, events, is_array, condition, key).await {
+    match app.insert(principal, events, is_array, terms).await {
         Err(ref error @ Error::PreconditionFailed(ref current)) => {
             let current = current.as_deref().map(|event| {
                 let (name, data) = (event.name.as_str(), event.data.as_str());
@@ -178,6 +182,11 @@ pub async fn subscription(app: App, principal: Principal, Json(body): Json<Subsc
     let stream = StreamId::parse(&body.stream).ok_or(Error::StreamUnknown)?;
     app.hub.change_filter(&principal.username, stream, filter).await?;
     Ok(reply::empty())
+}
+
+/// `GET /presence`: who is there.
+pub async fn presence(app: App, principal: Principal) -> Reply {
+    reply::json(&app.hub.people(&principal.standing.tenant))
 }
 
 #[derive(Deserialize)]

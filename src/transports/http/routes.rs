@@ -28,6 +28,7 @@ pub fn application(
         .service(get("/verify", web::get().to(session::verify), web::head().to(session::verify)))
         .service(get("/events", web::get().to(events::latest), web::head().to(events::latest)))
         .service(get("/history", web::get().to(events::history), web::head().to(events::history)))
+        .service(get("/presence", web::get().to(events::presence), web::head().to(events::presence)))
         .service(post("/insert", web::post().to(events::insert)))
         .service(post("/subscription", web::post().to(events::subscription)))
         .service(post("/remove", web::post().to(events::remove)))

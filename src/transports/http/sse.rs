@@ -17,7 +17,7 @@ use super::ticket::Listener;
 use crate::app::{App, Seen, Wish};
 use crate::domain::{EventFilter, EventId};
 use crate::error::Error;
-use crate::events::Opening;
+use crate::events::{Opening, StreamId};
 
 #[derive(Deserialize)]
 struct Parameters {
@@ -25,10 +25,17 @@ struct Parameters {
     except: Option<String>,
     snapshot: Option<bool>,
     marks: Option<bool>,
+    presence: Option<bool>,
+    stream: Option<String>,
 }
 
 /// Names the stream to its user's other requests.
 pub const STREAM_HEADER: HeaderName = HeaderName::from_static("broker-stream");
+
+/// The stream that a request names.
+pub fn stream_id(headers: &HeaderMap) -> Option<StreamId> {
+    StreamId::parse(headers.get(STREAM_HEADER)?.to_str().ok()?.trim())
+}
 
 /// What is wanted: all, or what is named, but not what is excepted.
 pub fn filter(events: Option<&str>, except: Option<&str>) -> Result<EventFilter, Error> {
@@ -37,7 +44,7 @@ pub fn filter(events: Option<&str>, except: Option<&str>) -> Result<EventFilter,
 }
 
 pub async fn stream(app: App, Listener { principal, cookie }: Listener, request: HttpRequest) -> Reply {
-    let Query(Parameters { events, except, snapshot, marks }) =
+    let Query(Parameters { events, except, snapshot, marks, presence, stream }) =
         Query::from_query(request.query_string()).map_err(|_| Error::QueryInvalid)?;
     let filter = filter(events.as_deref(), except.as_deref())?;
     let mut response = HttpResponse::Ok();
@@ -53,9 +60,10 @@ pub async fn stream(app: App, Listener { principal, cookie }: Listener, request:
         return Ok(response.finish());
     }
     let (snapshot, marks) = (snapshot.unwrap_or(true), marks.unwrap_or(false));
-    let seen = seen(request.headers());
-    let opening = app.opening(&principal, Wish { filter, snapshot, marks, seen })?;
-    response.insert_header((STREAM_HEADER, opening.id.to_string()));
+    let (seen, presence) = (seen(request.headers()), presence.unwrap_or(false));
+    let stream = stream_id(request.headers()).or_else(|| StreamId::parse(&stream?));
+    let opening = app.opening(&principal, Wish { filter, snapshot, marks, seen, presence, stream })?;
+    response.insert_header((STREAM_HEADER, opening.arrival.id.to_string()));
     // Only HTTP/1.1 has chunks; HTTP/2 shares its connection with other requests.
     let is_alone = request.version() == Version::HTTP_11;
     let socket = request.conn_data::<Socket>().filter(|_| is_alone).and_then(Socket::take);

@@ -79,7 +79,9 @@ async fn a_preflight_is_200_with_what_may_be_sent() {
             assert_eq!(answer.header("access-control-allow-methods"), Some("GET, POST, OPTIONS"), "{path}");
             assert_eq!(
                 answer.header("access-control-allow-headers"),
-                Some("authorization, content-type, last-event-id, idempotency-key, if-match, if-none-match"),
+                Some(
+                    "authorization, content-type, last-event-id, idempotency-key, if-match, if-none-match, broker-stream"
+                ),
                 "{path}"
             );
             assert_eq!(answer.header("access-control-max-age"), Some("86400"), "{path}");

@@ -1,0 +1,213 @@
+//! Who is there: the users of each tenant who have a stream open, or had one a moment ago.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::session::StreamId;
+use crate::domain::{TenantName, Timestamp, Username};
+
+/// How long somebody may be away to reconnect, before they have gone and what was to last while they were connected goes.
+pub const GRACE: Duration = Duration::from_secs(5);
+
+/// Somebody who is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Person {
+    /// Who.
+    pub username: String,
+    /// Since when, in Unix milliseconds.
+    pub since: u64,
+    /// How many streams they have open; none within the grace.
+    pub streams: usize,
+}
+
+/// Who is there, and which streams have ended so lately that they may be taken over.
+#[derive(Default)]
+pub struct Presence {
+    tenants: HashMap<TenantName, Tenant>,
+    /// The streams that have ended within the grace.
+    orphans: HashMap<Username, Vec<Orphan>>,
+    /// When somebody's oldest orphan is to be looked at, in that order.
+    due: VecDeque<(Instant, Username)>,
+}
+
+#[derive(Default)]
+struct Tenant {
+    people: BTreeMap<Username, Here>,
+    /// How many streams want to know.
+    watchers: usize,
+}
+
+struct Here {
+    since: Timestamp,
+    streams: usize,
+}
+
+struct Orphan {
+    id: StreamId,
+    tenant: TenantName,
+    until: Instant,
+}
+
+/// Who has gone for good, and their streams.
+#[derive(Default)]
+pub struct Gone {
+    /// Streams whose grace is over.
+    pub streams: Vec<StreamId>,
+    /// Those who have none left, where somebody wants to know.
+    pub people: Vec<(TenantName, Username)>,
+}
+
+impl Presence {
+    /// Somebody opens a stream: what it is called by, and whether they were not there before and somebody wants to know. It goes
+    /// on for a stream of theirs that ended a moment ago: for the one that is named, or the last.
+    pub fn arrive(
+        &mut self,
+        tenant: &TenantName,
+        username: &Username,
+        named: Option<StreamId>,
+        now: Timestamp,
+    ) -> (StreamId, bool) {
+        let id = self.adopt(tenant, username, named).unwrap_or_else(StreamId::random);
+        let tenant = self.tenants.entry(tenant.clone()).or_default();
+        let is_watched = tenant.watchers > 0;
+        match tenant.people.get_mut(username) {
+            Some(here) => {
+                here.streams += 1;
+                (id, false)
+            }
+            None => {
+                tenant.people.insert(username.clone(), Here { since: now, streams: 1 });
+                (id, is_watched)
+            }
+        }
+    }
+
+    fn adopt(&mut self, tenant: &TenantName, username: &Username, named: Option<StreamId>) -> Option<StreamId> {
+        let orphans = self.orphans.get_mut(username)?;
+        let of_here = |orphan: &Orphan| orphan.tenant == *tenant;
+        let named = named.and_then(|id| orphans.iter().position(|orphan| orphan.id == id && of_here(orphan)));
+        let at = named.or_else(|| orphans.iter().rposition(of_here))?;
+        let orphan = orphans.remove(at);
+        if orphans.is_empty() {
+            self.orphans.remove(username);
+        }
+        Some(orphan.id)
+    }
+
+    /// A stream ends.
+    pub fn leave(&mut self, tenant: &TenantName, username: &Username, id: StreamId, now: Instant) {
+        if let Some(here) = self.tenants.get_mut(tenant).and_then(|tenant| tenant.people.get_mut(username)) {
+            here.streams = here.streams.saturating_sub(1);
+        }
+        self.orphan(tenant, username, id, now);
+    }
+
+    /// A stream has ended that is not known here, because it was of before a restart.
+    pub fn orphan(&mut self, tenant: &TenantName, username: &Username, id: StreamId, now: Instant) {
+        let until = now + GRACE;
+        self.orphans.entry(username.clone()).or_default().push(Orphan { id, tenant: tenant.clone(), until });
+        self.due.push_back((until, username.clone()));
+    }
+
+    /// Whether a stream ended so lately that it may be taken over.
+    pub fn is_orphan(&self, username: &Username, id: StreamId) -> bool {
+        self.orphans.get(username).is_some_and(|orphans| orphans.iter().any(|orphan| orphan.id == id))
+    }
+
+    /// Those whose grace is over.
+    pub fn take_gone(&mut self, now: Instant) -> Gone {
+        let mut gone = Gone::default();
+        while let Some((_, username)) = self.due.pop_front_if(|(until, _)| *until <= now) {
+            let Entry::Occupied(mut orphans) = self.orphans.entry(username.clone()) else { continue };
+            let over: Vec<_> = orphans.get_mut().extract_if(.., |orphan| orphan.until <= now).collect();
+            let left: Vec<_> = orphans.get().iter().map(|orphan| orphan.tenant.clone()).collect();
+            if orphans.get().is_empty() {
+                orphans.remove();
+            }
+            for Orphan { id, tenant, .. } in over {
+                gone.streams.push(id);
+                // Another stream of theirs may end later, or has been opened.
+                if !left.contains(&tenant) && self.forget(&tenant, &username) {
+                    gone.people.push((tenant, username.clone()));
+                }
+            }
+        }
+        gone
+    }
+
+    /// Forgets somebody without a stream; whether somebody wants to know.
+    fn forget(&mut self, tenant: &TenantName, username: &Username) -> bool {
+        let Entry::Occupied(mut of_tenant) = self.tenants.entry(tenant.clone()) else { return false };
+        if of_tenant.get().people.get(username).is_none_or(|here| here.streams > 0) {
+            return false;
+        }
+        of_tenant.get_mut().people.remove(username);
+        let is_watched = of_tenant.get().watchers > 0;
+        if of_tenant.get().people.is_empty() && !is_watched {
+            of_tenant.remove();
+        }
+        is_watched
+    }
+
+    /// One more stream wants to know of a tenant's people; who is there.
+    pub fn watch(&mut self, tenant: &TenantName) -> Vec<Username> {
+        let tenant = self.tenants.entry(tenant.clone()).or_default();
+        tenant.watchers += 1;
+        tenant.people.keys().cloned().collect()
+    }
+
+    /// One stream less wants to know.
+    pub fn unwatch(&mut self, tenant: &TenantName) {
+        let Entry::Occupied(mut of_tenant) = self.tenants.entry(tenant.clone()) else { return };
+        of_tenant.get_mut().watchers -= 1;
+        if of_tenant.get().people.is_empty() && of_tenant.get().watchers == 0 {
+            of_tenant.remove();
+        }
+    }
+
+    /// Who of a tenant is there, by name.
+    pub fn people(&self, tenant: &TenantName) -> Vec<Person> {
+        let people = self.tenants.get(tenant).map(|tenant| &tenant.people);
+        people.into_iter().flatten().map(|(username, here)| person(username, here)).collect()
+    }
+
+    /// Somebody, if they are there.
+    pub fn person(&self, tenant: &TenantName, username: &Username) -> Option<Person> {
+        self.tenants.get(tenant)?.people.get(username).map(|here| person(username, here))
+    }
+}
+
+fn person(username: &Username, here: &Here) -> Person {
+    Person { username: username.to_string(), since: here.since.as_millis(), streams: here.streams }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_back_within_the_grace_was_never_gone_and_keeps_the_stream() {
+        let (mut presence, now) = (Presence::default(), Instant::now());
+        let (acme, bob) = (TenantName::parse("acme").unwrap(), Username::parse("bob").unwrap());
+        presence.watch(&acme);
+        let (first, is_new) = presence.arrive(&acme, &bob, None, Timestamp::from_millis(1));
+        let (second, is_new_again) = presence.arrive(&acme, &bob, None, Timestamp::from_millis(2));
+        assert!(is_new && !is_new_again && first != second);
+        presence.leave(&acme, &bob, first, now);
+        presence.leave(&acme, &bob, second, now + Duration::from_secs(1));
+        assert_eq!(presence.people(&acme)[0].streams, 0);
+        assert_eq!(presence.arrive(&acme, &bob, Some(first), Timestamp::from_millis(3)), (first, false));
+        let gone = presence.take_gone(now + Duration::from_secs(7));
+        assert_eq!((gone.streams, gone.people.len()), (vec![second], 0));
+        assert_eq!(presence.people(&acme)[0].since, 1);
+        presence.leave(&acme, &bob, first, now + Duration::from_secs(7));
+        assert!(presence.take_gone(now + Duration::from_secs(11)).streams.is_empty());
+        let gone = presence.take_gone(now + Duration::from_secs(12));
+        assert_eq!((gone.streams, gone.people), (vec![first], vec![(acme.clone(), bob)]));
+        presence.unwatch(&acme);
+        assert!(presence.tenants.is_empty() && presence.orphans.is_empty() && presence.due.is_empty());
+    }
+}
