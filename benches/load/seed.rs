@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use broker::domain::{
-    EventName, Generation, PasswordHash, Payload, Position, Secret, TenantName, Timestamp, User, Username,
+    EventName, Generation, PasswordHash, Payload, Position, Scope, Secret, TenantName, Timestamp, User, Username,
 };
 use broker::error::Error;
 use broker::identity::Tokens;
@@ -48,7 +48,13 @@ impl Seed {
 
     /// Adds a user, who cannot sign in by password: their token.
     pub fn user(&mut self, name: &str, tenant: &str) -> Result<String> {
-        let user = user(name, tenant)?;
+        self.user_with(name, tenant, &[])
+    }
+
+    /// The same, with scopes.
+    pub fn user_with(&mut self, name: &str, tenant: &str, scopes: &[String]) -> Result<String> {
+        let scopes = (!scopes.is_empty()).then(|| Scope::parse_all(scopes)).transpose().map_err(told)?;
+        let user = User { scopes, ..user(name, tenant)? };
         let token = self.token_of(&user)?;
         self.add(Change::User(Box::new(user)))?;
         Ok(token)

@@ -10,6 +10,7 @@ mod million;
 mod reconnect;
 mod replay;
 mod rooms;
+mod scopes;
 mod self_check;
 mod side;
 mod size;
@@ -23,9 +24,10 @@ use crate::lab::Lab;
 pub type Scenario = fn(&mut Lab) -> Result<()>;
 
 /// All of them, in the order in which they run.
-const SCENARIOS: [(&str, Scenario); 13] = [
+const SCENARIOS: [(&str, Scenario); 14] = [
     ("self_check", self_check::run),
     ("fanout", fanout::run),
+    ("scopes", scopes::run),
     ("inserts", inserts::run),
     ("memory", memory::run),
     ("connections", connections::run),

@@ -34,6 +34,31 @@ impl Target for Broker {
     }
 }
 
+/// The same where scopes decide who sees what, with so many sets of them among the users. All of them see what is published.
+pub struct Scoped {
+    /// What it is called in the table.
+    pub name: &'static str,
+    /// How many sets.
+    pub sets: usize,
+}
+
+impl Target for Scoped {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn start(&self, lab: &Lab, audience: &Audience, core: Option<usize>) -> Result<Running> {
+        let directory = lab.directory()?.keep();
+        let scopes = |user: usize| {
+            let own = format!("set{}/*:get", user % self.sets);
+            vec!["name*:get".to_owned(), "name*:post".to_owned(), own]
+        };
+        let people = people_with(&directory, audience, scopes)?;
+        let server = start(lab, &directory, core, &["--authorize=scopes".to_owned()])?;
+        Ok(Running { server, language: Language::new(WIRE, &people)? })
+    }
+}
+
 /// Starts the binary on a database, with flags beside those that every scenario wants.
 pub fn start(lab: &Lab, database: &Path, core: Option<usize>, flags: &[String]) -> Result<Server> {
     let port = free_port()?;
@@ -58,6 +83,10 @@ pub fn arguments(database: &Path, port: u16, flags: &[String]) -> Vec<String> {
 
 /// Makes the users of an audience in a new database. Each subscriber is a user of their own.
 pub fn people(database: &Path, audience: &Audience) -> Result<BrokerWire> {
+    people_with(database, audience, |_| Vec::new())
+}
+
+fn people_with(database: &Path, audience: &Audience, scopes: impl Fn(usize) -> Vec<String>) -> Result<BrokerWire> {
     let mut seed = Seed::open(database)?;
     let tenant = |user: usize| match audience.by {
         Rooms::Tenants => format!("room{}", audience.room_of(user)),
@@ -65,7 +94,9 @@ pub fn people(database: &Path, audience: &Audience) -> Result<BrokerWire> {
     };
     // Whoever only publishes is a user too.
     let users = audience.subscribers.max(audience.publishers);
-    let tokens = (0..users).map(|user| seed.user(&format!("user{user}"), &tenant(user))).collect::<Result<_>>()?;
+    let tokens = (0..users)
+        .map(|user| seed.user_with(&format!("user{user}"), &tenant(user), &scopes(user)))
+        .collect::<Result<_>>()?;
     seed.close()?;
     Ok(BrokerWire { tokens, audience: audience.clone(), names: 1, last_event_id: None })
 }
