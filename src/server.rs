@@ -92,6 +92,7 @@ impl Server {
             },
         };
         let hub = Hub::new(store.clone(), rules);
+        hub.recall_streams().map_err(StartError::Core)?;
         let publisher = hub.clone();
         let (writer, failure) = Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed))
             .map_err(StartError::Threads)?;

@@ -185,9 +185,16 @@ impl Hub {
         Arrival { hub: self.clone(), tenant: tenant.clone(), username: username.clone(), id }
     }
 
-    /// A stream of before the start is to be taken for one that ends now.
-    pub(super) fn orphan(&self, tenant: &TenantName, username: &Username, id: StreamId) {
-        lock(&self.0.presence).orphan(tenant, username, id, Instant::now());
+    /// Takes the streams of before the start for such as end now: who comes back goes on with them. Before anybody can come.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where the database fails.
+    pub fn recall_streams(&self) -> Result<(), Error> {
+        let mut presence = lock(&self.0.presence);
+        for (stream, tenant, username) in self.0.store.bound_streams()? {
+            presence.orphan(&tenant, &username, StreamId::new(stream), Instant::now());
+        }
+        Ok(())
     }
 
     /// Tells of those who have gone for good; the streams whose grace is over.

@@ -252,13 +252,14 @@ impl Local {
     }
 
     /// Gives the streams of a session the rights that its user has now.
-    fn change_rights(self: &Rc<Self>, session: &Arc<Session>) {
+    pub fn change_rights(self: &Rc<Self>, session: &Arc<Session>) {
+        let changes = session.changes();
         let account = self.hub.store().account(&session.username);
         for subscription in self.subscriptions_of_session(session) {
             match &account {
                 Ok(Some(account)) => {
                     let (rights, own) = self.hub.rules().authorize.to_see(&session.username, &account.scopes);
-                    subscription.change_rights(rights, own);
+                    subscription.change_rights(rights, own, changes);
                 }
                 // Without knowing them nothing more may be given.
                 _ => subscription.end(),

@@ -46,6 +46,8 @@ pub struct Subscription<O: ?Sized = dyn Outlet> {
     /// What its user alone may see.
     own: RefCell<Own>,
     session: Arc<Session>,
+    /// What [`Session::changes`] was when it got its rights.
+    changes: Cell<u64>,
     expires_at: Option<Timestamp>,
     local: Weak<Local>,
     /// Up to here everything has been given, but for what is in `rest`.
@@ -125,7 +127,7 @@ impl Subscription {
         outlet: impl Outlet + 'static,
         first: Bytes,
     ) -> Rc<Subscription> {
-        let Opening { arrival, tenant, view, start, marks, presence, expires_at, session, changes: _ } = opening;
+        let Opening { arrival, tenant, view, start, marks, presence, expires_at, session, changes } = opening;
         let room = local.room(&tenant);
         let View { filter, rights, own } = view;
         let class = room.class(filter, rights, outlet.framing());
@@ -146,6 +148,7 @@ impl Subscription {
             class: RefCell::new(Rc::clone(&class)),
             own: RefCell::new(own),
             session,
+            changes: Cell::new(changes),
             expires_at,
             local: Rc::downgrade(local),
             position: Cell::new(position),
@@ -217,8 +220,22 @@ impl Subscription {
         self.turn_to(View { filter, rights, own });
     }
 
+    /// Whether it still may see what it could when it got its rights. Asked after events were fetched and before they count
+    /// as given: a change of rights is noted before the events of its commit can be fetched. Where it may not, it has its new
+    /// rights when this returns.
+    fn is_current(&self) -> bool {
+        if self.session.changes() == self.changes.get() {
+            return true;
+        }
+        if let Some(local) = self.local.upgrade() {
+            local.change_rights(&self.session);
+        }
+        false
+    }
+
     /// May see something else from now on. What is new to it is given, and what it may no longer see it is told.
-    pub(super) fn change_rights(self: &Rc<Self>, rights: Rights, own: Own) {
+    pub(super) fn change_rights(self: &Rc<Self>, rights: Rights, own: Own, changes: u64) {
+        self.changes.set(changes);
         let filter = self.class().filter.clone();
         self.turn_to(View { filter, rights, own });
     }
@@ -380,8 +397,8 @@ impl<O: ?Sized> Drop for Subscription<O> {
 struct CatchUp {
     subscription: Rc<Subscription>,
     state: State,
-    /// What is being read of the first aside.
-    aside: Option<JoinHandle<Step<Bytes>>>,
+    /// What is being read of the first aside, and whether that is of lost names.
+    aside: Option<(JoinHandle<Step<Bytes>>, bool)>,
     /// How often the subscription had changed what it wants or may see at the last look.
     turns: u32,
     /// The queue for a turn, while it stands in it.
@@ -478,7 +495,8 @@ impl CatchUp {
             return;
         }
         self.turns = subscription.turns.get();
-        self.aside = None;
+        // What was lost is told all the same.
+        self.aside.take_if(|(_, is_left)| !*is_left);
         self.state = match std::mem::replace(&mut self.state, State::Near) {
             State::Behind(_, until) | State::Reading(_, until) => {
                 subscription.behind(subscription.position.get(), until)
@@ -520,15 +538,21 @@ impl CatchUp {
             let rest = Replay::new(class.room.seat.tenant().clone(), Wanted::All, Position::START, Position::START);
             subscription.asides.borrow_mut().push_front(Aside { replay: rest, is_left });
             let id = store.event_id(subscription.position.get());
-            self.aside = Some(if is_left {
+            let reading = if is_left {
                 read_left(store.clone(), replay, class.framing, id)
             } else {
                 read_bytes(store.clone(), replay, class.framing)
-            });
+            };
+            self.aside = Some((reading, is_left));
         }
-        let Some(reading) = &mut self.aside else { return Poll::Ready(()) };
+        let Some((reading, _)) = &mut self.aside else { return Poll::Ready(()) };
         let step = ready!(Pin::new(reading).poll(context));
-        self.aside = None;
+        let Some((_, is_left)) = self.aside.take() else { return Poll::Ready(()) };
+        if !is_left && !subscription.is_current() {
+            // Now there is another in its place.
+            self.turns = subscription.turns.get();
+            return Poll::Ready(());
+        }
         let failed = match step {
             Ok(Step { replay, read: Ok(bytes), more }) => {
                 *subscription.rest.borrow_mut() = bytes;
@@ -555,6 +579,10 @@ impl CatchUp {
         let Some((bytes, position)) = class.room.seat.channel.latest(after, until, JOINED_BYTES, wanted, join) else {
             return false;
         };
+        if !subscription.is_current() {
+            self.state = State::New(until);
+            return true;
+        }
         subscription.position.set(position);
         *subscription.rest.borrow_mut() = bytes;
         if position < until {
@@ -600,7 +628,11 @@ impl CatchUp {
                 }
                 let view = subscription.view();
                 let wanted = |frame: &Frame| view.matches(frame.name.as_str());
-                match room.seat.channel.between(after, until, JOINED_BYTES, wanted) {
+                let found = room.seat.channel.between(after, until, JOINED_BYTES, wanted);
+                if !subscription.is_current() {
+                    return Poll::Ready(());
+                }
+                match found {
                     Found::Nothing => subscription.position.set(until),
                     Found::Frames(frames, until) => {
                         subscription.position.set(until);
@@ -620,6 +652,10 @@ impl CatchUp {
                     self.state = State::Reading(reading, until);
                     return Poll::Pending;
                 };
+                if !subscription.is_current() {
+                    self.state = subscription.behind(subscription.position.get(), until);
+                    return Poll::Ready(());
+                }
                 let failed = match step {
                     Ok(Step { replay, .. }) if subscription.marks && replay.has_gap() => {
                         // Who asks for marks is told, and given everything, since what was removed cannot be told.

@@ -57,9 +57,6 @@ pub async fn keep_up(hub: Hub, writer: Writer, clock: Clock, retention: Retentio
         all_seen: false,
         pause_until: None,
     };
-    if let Err(error) = upkeep.orphan_all().await {
-        tracing::error!(%error, "what was to last while somebody was connected cannot be found");
-    }
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -124,14 +121,6 @@ impl Upkeep {
             }
             // Not before it is done: what fails now is tried again.
             self.gone.pop();
-        }
-        Ok(())
-    }
-
-    /// The streams of before the start are as good as ended now.
-    async fn orphan_all(&self) -> Result<(), Error> {
-        for (stream, tenant, username) in self.read(Store::bound_streams).await? {
-            self.hub.orphan(&tenant, &username, StreamId::new(stream));
         }
         Ok(())
     }

@@ -29,13 +29,17 @@ pub struct Latest {
     pub position: Position,
     /// The name was removed then.
     pub is_removal: bool,
+    /// When it expires, where it does.
+    pub expires_at: Option<Timestamp>,
 }
 
-/// A position, and one byte more for a removal.
+/// A position, and one byte more for a removal, or eight more for the moment at which it expires.
 pub fn encode_latest(latest: Latest) -> Vec<u8> {
     let mut value = latest.position.get().to_be_bytes().to_vec();
     if latest.is_removal {
         value.push(1);
+    } else if let Some(expires_at) = latest.expires_at {
+        value.extend_from_slice(&expires_at.as_millis().to_be_bytes());
     }
     value
 }
@@ -44,9 +48,13 @@ pub fn decode_latest(value: &[u8]) -> Decoded<Latest> {
     let (position, rest) = value.split_first_chunk::<8>().ok_or("a position has 8 bytes")?;
     let position = Position::new(u64::from_be_bytes(*position));
     match rest {
-        [] => Ok(Latest { position, is_removal: false }),
-        [1] => Ok(Latest { position, is_removal: true }),
-        _ => Err("a position is followed by what is no mark of a removal"),
+        [] => Ok(Latest { position, is_removal: false, expires_at: None }),
+        [1] => Ok(Latest { position, is_removal: true, expires_at: None }),
+        moment => {
+            let millis = moment.try_into().map(u64::from_be_bytes);
+            let millis = millis.map_err(|_| "a position is followed by neither the mark of a removal nor a moment")?;
+            Ok(Latest { position, is_removal: false, expires_at: Some(Timestamp::from_millis(millis)) })
+        }
     }
 }
 
@@ -151,6 +159,18 @@ pub fn decode_expiry(value: &[u8]) -> Decoded<(Username, EventName)> {
     let text = |bytes| std::str::from_utf8(bytes).map_err(|_| WRONG);
     let username = Username::parse(text(username)?).map_err(|_| WRONG)?;
     Ok((username, EventName::parse(text(name)?).map_err(|_| WRONG)?))
+}
+
+/// Where what goes with a stream stands (8 bytes), and who inserted it.
+pub fn encode_bound(position: Position, username: &Username) -> Vec<u8> {
+    [&encode_position(position)[..], username.as_str().as_bytes()].concat()
+}
+
+pub fn decode_bound(value: &[u8]) -> Decoded<(Position, Username)> {
+    const WRONG: &str = "what goes with a stream is not what was written";
+    let (position, username) = value.split_first_chunk::<8>().ok_or(WRONG)?;
+    let username = std::str::from_utf8(username).map_err(|_| WRONG)?;
+    Ok((Position::new(u64::from_be_bytes(*position)), Username::parse(username).map_err(|_| WRONG)?))
 }
 
 /// What an insert with an idempotency key came to.

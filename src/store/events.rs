@@ -90,6 +90,9 @@ impl Transaction<'_> {
             self.put(keys::names(&tenant), codec::encode_count(names));
         }
         let floor = self.floor(&tenant)?;
+        if let Some((previous, at)) = previous.and_then(|previous| Some((previous.position, previous.expires_at?))) {
+            self.remove(keys::expiry(at, &tenant, previous));
+        }
         // Below the floor only the latest is kept, and this one no longer is.
         if let Some(previous) = previous.filter(|previous| previous.position <= floor) {
             self.remove(keys::event(&tenant, previous.position));
@@ -99,7 +102,7 @@ impl Transaction<'_> {
         let timestamp = self.now();
         let event = Event { position, tenant, name, username, timestamp, data, is_removal };
         let value = codec::encode_event(&event, previous.map(|previous| previous.position));
-        self.put(name_key, codec::encode_latest(Latest { position, is_removal }));
+        self.put(name_key, codec::encode_latest(Latest { position, is_removal, expires_at: None }));
         self.write(keys::event(&event.tenant, position), Write::PutNew(value.into()));
         self.head = position;
         self.events.push(event.clone());
@@ -227,6 +230,9 @@ impl Transaction<'_> {
     pub fn expire(&mut self, event: &Event, at: Timestamp) {
         let key = keys::expiry(at, &event.tenant, event.position);
         self.put(key, codec::encode_expiry(&event.username, &event.name));
+        // So that whoever comes in its place can forget it.
+        let latest = Latest { position: event.position, is_removal: false, expires_at: Some(at) };
+        self.put(keys::name(&event.tenant, event.name.as_str()), codec::encode_latest(latest));
     }
 
     /// Removes what has expired by now, but no more than a number; whether there is more.
@@ -237,15 +243,20 @@ impl Transaction<'_> {
         let (from, until) = keys::expiries_until(self.now());
         let (expired, is_more) = self.rows(&from, &until, at_most)?;
         for (key, value) in expired {
-            self.remove_passing(key, &value)?;
+            let (tenant, position) = keys::of_expiry(&key).ok_or_else(|| damaged(&key, "an expiry's key is none"))?;
+            let (username, name) = codec::decode_expiry(&value).map_err(|why| damaged(&key, why))?;
+            if self.latest(&tenant, &name)? == Some(position) {
+                self.remove_event(tenant, username, name)?;
+            }
+            self.remove(key);
         }
         Ok(is_more)
     }
 
     /// Has an event removed when a stream has gone, if it is still the latest of its name then.
     pub fn bind(&mut self, event: &Event, stream: u64) {
-        let key = keys::bound(stream, &event.tenant, event.position);
-        self.put(key, codec::encode_expiry(&event.username, &event.name));
+        let key = keys::bound(stream, &event.tenant, &event.name);
+        self.put(key, codec::encode_bound(event.position, &event.username));
     }
 
     /// Removes what was to go with a stream.
@@ -255,18 +266,14 @@ impl Transaction<'_> {
     pub fn remove_bound(&mut self, stream: u64) -> Result<(), Error> {
         let prefix = keys::bound_to(stream);
         let (bound, _) = self.rows(&prefix, &keys::end_of(&prefix), usize::MAX)?;
-        bound.into_iter().try_for_each(|(key, value)| self.remove_passing(key, &value))
-    }
-
-    /// Removes an event whose time has come, and the key that says so.
-    fn remove_passing(&mut self, key: Vec<u8>, value: &[u8]) -> Result<(), Error> {
-        let (tenant, position) =
-            keys::of_passing(&key).ok_or_else(|| damaged(&key, "its tenant or position is none"))?;
-        let (username, name) = codec::decode_expiry(value).map_err(|why| damaged(&key, why))?;
-        if self.latest(&tenant, &name)? == Some(position) {
-            self.remove_event(tenant, username, name)?;
+        for (key, value) in bound {
+            let (_, tenant, name) = keys::of_bound(&key).ok_or_else(|| damaged(&key, "a stream's key is none"))?;
+            let (position, username) = codec::decode_bound(&value).map_err(|why| damaged(&key, why))?;
+            if self.latest(&tenant, &name)? == Some(position) {
+                self.remove_event(tenant, username, name)?;
+            }
+            self.remove(key);
         }
-        self.remove(key);
         Ok(())
     }
 

@@ -195,9 +195,8 @@ impl Store {
     pub fn bound_streams(&self) -> Result<Vec<(u64, TenantName, Username)>, Error> {
         let mut streams: Vec<(u64, TenantName, Username)> = Vec::new();
         self.scan_prefix(keys::BOUND, &mut |key, value| {
-            let parts = keys::stream_of_bound(key).zip(keys::of_passing(key));
-            let (stream, (tenant, _)) = parts.ok_or_else(|| damaged(key, "its stream or tenant is none"))?;
-            let (username, _) = codec::decode_expiry(value).map_err(|why| damaged(key, why))?;
+            let (stream, tenant, _) = keys::of_bound(key).ok_or_else(|| damaged(key, "a stream's key is none"))?;
+            let (_, username) = codec::decode_bound(value).map_err(|why| damaged(key, why))?;
             if streams.last().is_none_or(|(last, ..)| *last != stream) {
                 streams.push((stream, tenant, username));
             }

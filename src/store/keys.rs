@@ -11,11 +11,11 @@
 //! | `g` tenant | up to this position removals have been forgotten |
 //! | `c` tenant | how many names there are that have not been removed |
 //! | `x` moment, tenant, position | an event that expires then: who inserted it, and its name |
-//! | `w` stream, tenant, position | an event that goes when that stream does: who inserted it, and its name |
+//! | `w` stream, tenant, event name | the position of an event that goes when that stream does, and who inserted it |
 //! | `i` username, idempotency key | what an insert with that key was, and its answer |
 //! | `j` moment, username, idempotency key | that this answer may be forgotten then |
 
-use crate::domain::{Position, TenantName, Timestamp, Username};
+use crate::domain::{EventName, Position, TenantName, Timestamp, Username};
 
 /// The prefix of all users.
 pub const USERS: &[u8] = b"u";
@@ -125,8 +125,8 @@ pub fn expiry(at: Timestamp, tenant: &TenantName, position: Position) -> Vec<u8>
     key
 }
 
-/// What the key of an expiry says beside the moment, and that of what goes with a stream beside the stream.
-pub fn of_passing(key: &[u8]) -> Option<(TenantName, Position)> {
+/// What an expiry's key says beside the moment.
+pub fn of_expiry(key: &[u8]) -> Option<(TenantName, Position)> {
     let (tenant, rest) = take_name(key.get(9..)?)?;
     Some((TenantName::parse(tenant).ok()?, Position::new(u64::from_be_bytes(rest.try_into().ok()?))))
 }
@@ -139,16 +139,19 @@ pub fn bound_to(stream: u64) -> Vec<u8> {
 /// The prefix of what goes when some stream does.
 pub const BOUND: &[u8] = b"w";
 
-pub fn bound(stream: u64, tenant: &TenantName, position: Position) -> Vec<u8> {
+pub fn bound(stream: u64, tenant: &TenantName, name: &EventName) -> Vec<u8> {
     let mut key = bound_to(stream);
     put_name(&mut key, tenant.as_str());
-    key.extend_from_slice(&position.get().to_be_bytes());
+    key.extend_from_slice(name.as_str().as_bytes());
     key
 }
 
-/// The stream in the key of what goes with it.
-pub fn stream_of_bound(key: &[u8]) -> Option<u64> {
-    key.get(1..)?.first_chunk::<8>().map(|stream| u64::from_be_bytes(*stream))
+/// What the key of what goes with a stream says.
+pub fn of_bound(key: &[u8]) -> Option<(u64, TenantName, EventName)> {
+    let (stream, rest) = key.get(1..)?.split_first_chunk::<8>()?;
+    let (tenant, name) = take_name(rest)?;
+    let name = EventName::parse(std::str::from_utf8(name).ok()?).ok()?;
+    Some((u64::from_be_bytes(*stream), TenantName::parse(tenant).ok()?, name))
 }
 
 pub fn answer(username: &Username, idempotency_key: &str) -> Vec<u8> {
@@ -179,7 +182,6 @@ pub fn of_answer_due(key: &[u8]) -> Option<(Timestamp, Vec<u8>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::EventName;
     use proptest::prelude::*;
 
     fn tenant() -> impl Strategy<Value = TenantName> {
