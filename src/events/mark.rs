@@ -1,5 +1,6 @@
 //! Marks: what a stream says about itself, to who asks for it. Their names begin with `$`, which no event's name does. Each
-//! has the id of the position that the stream is at, so that who resumes after one misses nothing.
+//! has the id of a position up to which everything was given, so that who resumes after one misses nothing: where something is
+//! still to follow that is of before, that is the beginning.
 
 use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};

@@ -160,6 +160,9 @@ impl Relay {
         for (oldest, worker) in session.add(id, &local.mailbox, at_most) {
             worker.post_order(&session, oldest, Order::End);
         }
+        // At once, so that whoever is ended before the task comes round has had an answer; and not before it is known by the
+        // id that is in it.
+        subscription.write_rest();
         // The session may have ended, or the server closed, before it was in the list; and the rights may have changed.
         if subscription.is_over() || local.hub.is_closed() {
             subscription.end();

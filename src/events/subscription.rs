@@ -140,7 +140,8 @@ impl Subscription {
         };
         let mut first = vec![first];
         if let Some(reason) = reset.filter(|_| marks) {
-            let id = room.seat.store().event_id(until);
+            // Who gets no further than this and comes back is to be given it all again.
+            let id = room.seat.store().event_id(position);
             first.push(class.framing.join(&[mark::reset(reason, id)]));
         }
         let subscription: Rc<Subscription> = Rc::new(Subscription {
@@ -260,8 +261,9 @@ impl Subscription {
         asides.retain(|aside| aside.is_left);
         let (new, old) = (Box::new(view.clone()), Box::new(before.clone()));
         if self.marks && (before.rights != view.rights || before.own != view.own) {
-            let replay =
-                Replay::new(tenant.clone(), Wanted::New(old.clone(), new.clone()), Position::START, room.position());
+            // Up to the end, and removed ones too: what comes under a lost name is not given any more.
+            let lost = Wanted::New(old.clone(), new.clone());
+            let replay = Replay::new(tenant.clone(), lost, Position::START, Position::END).with_removals();
             asides.push_back(Aside { replay, is_left: true });
         }
         let wanted = if is_settled { Wanted::New(new, old) } else { Wanted::Of(new) };
@@ -316,6 +318,18 @@ impl Subscription {
             Written::Gone => self.end(),
         }
         written
+    }
+
+    /// Writes what could not be written before; whether there was something.
+    pub(super) fn write_rest(&self) -> bool {
+        let rest = std::mem::take(&mut *self.rest.borrow_mut());
+        if rest.is_empty() {
+            return false;
+        }
+        if self.write(&rest) == Written::Part(0) {
+            *self.rest.borrow_mut() = rest;
+        }
+        true
     }
 
     /// From now on it catches up by itself.
@@ -449,11 +463,7 @@ impl Future for CatchUp {
                 }
                 subscription.blocked.set(false);
             }
-            let rest = std::mem::take(&mut *subscription.rest.borrow_mut());
-            if !rest.is_empty() {
-                if subscription.write(&rest) == Written::Part(0) {
-                    *subscription.rest.borrow_mut() = rest;
-                }
+            if subscription.write_rest() {
                 if self.turn.is_some() {
                     // Others on this thread have something to write too.
                     context.waker().wake_by_ref();
@@ -537,9 +547,9 @@ impl CatchUp {
             // It stands at the head until it is read to its end.
             let rest = Replay::new(class.room.seat.tenant().clone(), Wanted::All, Position::START, Position::START);
             subscription.asides.borrow_mut().push_front(Aside { replay: rest, is_left });
-            let id = store.event_id(subscription.position.get());
             let reading = if is_left {
-                read_left(store.clone(), replay, class.framing, id)
+                // Who gets no further than this and comes back is to be given what was to follow, and so everything.
+                read_left(store.clone(), replay, class.framing, store.event_id(Position::START))
             } else {
                 read_bytes(store.clone(), replay, class.framing)
             };
@@ -659,7 +669,7 @@ impl CatchUp {
                 let failed = match step {
                     Ok(Step { replay, .. }) if subscription.marks && replay.has_gap() => {
                         // Who asks for marks is told, and given everything, since what was removed cannot be told.
-                        let reset = mark::reset(Reset::NotKept, room.seat.store().event_id(until));
+                        let reset = mark::reset(Reset::NotKept, room.seat.store().event_id(Position::START));
                         *subscription.rest.borrow_mut() = class.framing.join(&[reset]);
                         subscription.position.set(Position::START);
                         subscription.unsynced.set(true);

@@ -87,6 +87,11 @@ impl Replay {
         Self { tenant, wanted, after, until, is_new: after == Position::START, source: Source::Unopened }
     }
 
+    /// The same with removals, for who wants to know what there was.
+    pub fn with_removals(self) -> Self {
+        Self { is_new: false, ..self }
+    }
+
     /// Whether events were missed that are not given, because only the latest of each name is kept of that time.
     pub fn has_gap(&self) -> bool {
         !self.is_new && matches!(self.source, Source::Latest | Source::Few(_))

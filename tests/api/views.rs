@@ -1,0 +1,198 @@
+//! Who sees what: filters and their changes, marks, scopes, inboxes, and how many streams a user has.
+
+mod filters;
+mod flood;
+mod inbox;
+mod marks;
+mod scopes;
+mod streams;
+mod subscription;
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::stream::raw::RawStream;
+use crate::support::{Answer, Client, Event, Stream, TestServer, User, within};
+
+/// Posts JSON as a user.
+async fn post(user: &User, path: &str, body: &Value) -> Answer {
+    let headers = [("authorization", user.authorization.as_str())];
+    user.client.request(Method::POST, path, &headers, Some(body.to_string().into())).await
+}
+
+/// Asks for another filter of a stream.
+async fn subscribe(user: &User, stream: &str, mut filter: Value) -> Answer {
+    filter["stream"] = json!(stream);
+    post(user, "/subscription", &filter).await
+}
+
+/// Gives a stream another filter.
+async fn change(user: &User, stream: &str, filter: Value) {
+    assert_eq!(subscribe(user, stream, filter).await.ok().body, "");
+}
+
+/// Awaits that a stream of which the connection was closed is no more.
+async fn until_gone(user: &User, stream: &str) {
+    within("the end of the stream", async {
+        while subscribe(user, stream, json!({})).await.status != 404 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+/// What the server calls a stream.
+#[track_caller]
+fn stream_id(stream: &Stream) -> String {
+    let ids: Vec<_> = stream.headers.get_all("broker-stream").iter().collect();
+    let [id] = ids[..] else { panic!("not one id: {:?}", stream.headers) };
+    checked(id.to_str().unwrap())
+}
+
+#[track_caller]
+fn raw_stream_id(stream: &RawStream) -> String {
+    let headers = stream.head.lines().filter_map(|line| line.split_once(": "));
+    let ids: Vec<_> =
+        headers.filter(|(name, _)| name.eq_ignore_ascii_case("broker-stream")).map(|(_, id)| id).collect();
+    let [id] = ids[..] else { panic!("not one id: {}", stream.head) };
+    checked(id)
+}
+
+#[track_caller]
+fn checked(id: &str) -> String {
+    assert!(id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id:?}");
+    id.to_owned()
+}
+
+/// What comes on a stream up to now. Somebody inserts a mark for that, which it must let through.
+async fn so_far(stream: &mut Stream, by: &User) -> Vec<Event> {
+    up_to(stream, by, "mark").await
+}
+
+/// The same with a mark of another name.
+async fn up_to(stream: &mut Stream, by: &User, mark: &str) -> Vec<Event> {
+    let id = by.insert(mark, json!(null)).await;
+    let mut events = Vec::new();
+    loop {
+        let event = stream.next().await;
+        // An earlier one is of no interest.
+        if event.name != mark {
+            events.push(event);
+        } else if event.id == id {
+            return events;
+        }
+    }
+}
+
+/// What comes to somebody who opens a stream, up to now.
+async fn coming(user: &User, path: &str, last_event_id: Option<&str>, by: &User) -> Vec<Event> {
+    so_far(&mut user.stream_of(path, last_event_id).await, by).await
+}
+
+/// Reads a bare stream until an event has come.
+async fn read_to(stream: &mut RawStream, id: &str) -> Vec<Event> {
+    let mut events = Vec::new();
+    loop {
+        let came = stream.events().await.expect("the stream goes on");
+        let is_there = came.iter().any(|event| event.id == id);
+        events.extend(came);
+        if is_there {
+            return events;
+        }
+    }
+}
+
+/// The names of events, in their order.
+fn names(events: &[Event]) -> Vec<&str> {
+    events.iter().map(|event| event.name.as_str()).collect()
+}
+
+/// Ids and names of events, in their order.
+fn pairs<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<(String, String)> {
+    events.into_iter().map(|event| (event.id.clone(), event.name.clone())).collect()
+}
+
+/// Inserts an event of each of these names, and gives their ids and names in order.
+async fn insert_names(user: &User, names: &[String], data: &str) -> Vec<(String, String)> {
+    let mut inserted = Vec::new();
+    for names in names.chunks(100) {
+        let array = Value::Array(names.iter().map(|name| json!({ "event": name, "data": data })).collect());
+        let given = user.insert_raw(array.to_string()).await.ok().json();
+        let ids = given.as_array().unwrap().iter().map(|each| text(&each["id"]));
+        inserted.extend(ids.zip(names.iter().cloned()));
+    }
+    inserted
+}
+
+/// Inserts more than the sockets' buffers take, of `big/0` to `big/9` in turn; ids and names in order.
+async fn insert_big(user: &User) -> Vec<(String, String)> {
+    let mut inserted = Vec::new();
+    for number in 0..120 {
+        let name = format!("big/{}", number % 10);
+        inserted.push((user.insert(&name, json!("x".repeat(100_000))).await, name));
+    }
+    inserted
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+}
+
+/// The names that `/events` tells, by id and without the marks.
+async fn listed(user: &User, query: &str) -> Vec<String> {
+    let events = user.get(&format!("/events?{query}")).await.ok().json();
+    let mut listed: Vec<_> =
+        events.as_array().unwrap().iter().map(|event| (text(&event["id"]), text(&event["event"]))).collect();
+    listed.sort();
+    listed.into_iter().map(|(_, name)| name).filter(|name| name != "mark").collect()
+}
+
+/// The ids that `/history` tells of a name, the newest first.
+async fn kept(user: &User, event: &str) -> Vec<String> {
+    let page = user.get(&format!("/history?event={event}&limit=1000")).await.ok().json();
+    assert_eq!(page["next"], json!(null), "{page}");
+    page["events"].as_array().unwrap().iter().map(|event| text(&event["id"])).collect()
+}
+
+/// Makes a user of the tenant `acme` with these scopes, and signs in.
+async fn user_with(server: &TestServer, username: &str, scopes: &[&str]) -> User {
+    let client = server.client();
+    client.create_user_with(username, "acme", json!({ "scopes": scopes })).await.ok();
+    client.sign_in(username).await
+}
+
+async fn set_scopes(client: &Client, username: &str, scopes: &[&str]) {
+    client.admin("/update_user", json!({ "username": username, "scopes": scopes })).await.ok();
+}
+
+/// That it is refused for want of this scope.
+#[track_caller]
+fn missing(answer: &Answer, scope: &str) {
+    assert_eq!((answer.status, answer.header("content-type")), (403, Some("application/json")), "{answer:?}");
+    let body = answer.json();
+    assert_eq!((&body["code"], &body["scope"]), (&json!("missing_scope"), &json!(scope)), "{answer:?}");
+    let sentence = body["error"].as_str().unwrap_or_default();
+    assert!(!sentence.is_empty() && body.as_object().unwrap().len() == 3, "{answer:?}");
+}
+
+/// The `current` of a refusal because there is an event of the name already.
+async fn current_of(user: &User, event: &str) -> Value {
+    let headers = [("authorization", user.authorization.as_str()), ("if-none-match", "*")];
+    let body = json!({ "event": event, "data": "late" }).to_string();
+    let answer = user.client.request(Method::POST, "/insert", &headers, Some(body.into())).await;
+    assert_eq!((answer.status, answer.code().as_str()), (412, "precondition_failed"), "{answer:?}");
+    answer.json().get("current").cloned().unwrap_or_else(|| panic!("no current: {answer:?}"))
+}
+
+/// An id of the same place in another database.
+fn foreign(id: &str) -> String {
+    let (position, database) = id.split_at(16);
+    format!("{position}{:06}", (database.parse::<u32>().unwrap() + 1) % 1_000_000)
+}
+
+/// An event for a subscriber.
+fn frame(name: &str, id: &str, data: &str) -> Event {
+    Event { name: name.to_owned(), id: id.to_owned(), data: data.to_owned() }
+}

@@ -1,0 +1,149 @@
+//! What a stream is asked for: `except=`, `snapshot=`, and the header that names it.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::{coming, foreign, frame, listed, names, raw_stream_id, so_far, stream_id};
+use crate::stream::raw::RawStream;
+use crate::support::TestServer;
+
+#[tokio::test]
+async fn except_leaves_out_names_and_prefixes_at_first_live_and_where_events_are_read() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let all = ["news", "newsroom", "chat", "chat/1", "chat/2", "secret", "a,b", "ünï"];
+    let cases: [(&str, &[&str]); 9] = [
+        ("except=chat/*", &["news", "newsroom", "chat", "secret", "a,b", "ünï"]),
+        ("except=news", &["newsroom", "chat", "chat/1", "chat/2", "secret", "a,b", "ünï"]),
+        ("except=news*,secret,nothing,chat/1,news", &["chat", "chat/2", "a,b", "ünï"]),
+        ("except=%20news%20,%C3%BCn*", &["newsroom", "chat", "chat/1", "chat/2", "secret", "a,b"]),
+        ("except=Chat*,chat/,chat/*/x", &all),
+        ("events=chat*,mark&except=chat/1", &["chat", "chat/2"]),
+        ("except=chat/1&events=mark,chat*", &["chat", "chat/2"]),
+        ("events=news,chat/1,mark&except=n*", &["chat/1"]),
+        ("events=*&except=chat*,secret", &["news", "newsroom", "a,b", "ünï"]),
+    ];
+    for name in all {
+        alice.insert(name, json!("old")).await;
+    }
+    for (query, expected) in cases {
+        assert_eq!(listed(&alice, query).await, expected, "{query}");
+        let mut stream = alice.stream_of(&format!("/sse?{query}"), None).await;
+        assert_eq!(names(&so_far(&mut stream, &alice).await), expected, "{query}");
+        for name in all {
+            alice.insert(name, json!("new")).await;
+        }
+        assert_eq!(names(&so_far(&mut stream, &alice).await), expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn except_leaves_out_of_what_was_missed() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let mut inserted = Vec::new();
+    for (number, name) in ["news", "chat/1", "chat/2"].into_iter().cycle().take(12).enumerate() {
+        inserted.push(frame(name, &alice.insert(name, json!(number)).await, &number.to_string()));
+    }
+    // The last id may be of a name that is left out.
+    for seen in [0, 1, 5] {
+        let came = coming(&alice, "/sse?except=chat/1", Some(&inserted[seen].id), &alice).await;
+        let expected: Vec<_> = inserted[seen + 1..].iter().filter(|event| event.name != "chat/1").cloned().collect();
+        assert_eq!(came, expected, "after {seen}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_without_a_snapshot_begins_with_the_next_insert() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    for name in ["news", "other"] {
+        alice.insert(name, json!("old")).await;
+    }
+    let mut all = alice.stream_of("/sse?snapshot=false", None).await;
+    let mut filtered = alice.stream_of("/sse?events=news&snapshot=false", None).await;
+    let other = alice.insert("other", json!(1)).await;
+    let news = alice.insert("news", json!(2)).await;
+    assert_eq!(all.take(2).await, [frame("other", &other, "1"), frame("news", &news, "2")]);
+    assert_eq!(filtered.next().await, frame("news", &news, "2"));
+    // Where there is nothing at all it is a stream as well.
+    let bob = server.user("bob", "empty").await;
+    let mut stream = bob.stream_of("/sse?snapshot=false", None).await;
+    let id = bob.insert("news", json!(1)).await;
+    assert_eq!(stream.next().await.id, id);
+}
+
+#[tokio::test]
+async fn who_resumes_without_a_snapshot_gets_what_was_missed() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let mut inserted = Vec::new();
+    for (number, name) in ["news", "chat"].into_iter().cycle().take(10).enumerate() {
+        inserted.push(frame(name, &alice.insert(name, json!(number)).await, &number.to_string()));
+    }
+    for seen in [0, 4, 9] {
+        let came = coming(&alice, "/sse?snapshot=false", Some(&inserted[seen].id), &alice).await;
+        assert_eq!(came, inserted[seen + 1..], "after {seen}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_snapshot_an_id_that_is_none_of_this_database_gives_only_what_is_new() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let id = alice.insert("news", json!(1)).await;
+    for unknown in ["abc", "1", "null", &foreign(&id), &format!("{id}0")] {
+        assert_eq!(coming(&alice, "/sse?snapshot=false", Some(unknown), &alice).await, [], "{unknown}");
+    }
+}
+
+#[tokio::test]
+async fn to_ask_for_a_snapshot_and_for_no_marks_is_to_ask_for_nothing() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let id = alice.insert("news", json!(1)).await;
+    for path in ["/sse", "/sse?snapshot=true", "/sse?marks=false", "/sse?marks=false&snapshot=true&x=1"] {
+        assert_eq!(coming(&alice, path, None, &alice).await, [frame("news", &id, "1")], "{path}");
+    }
+}
+
+#[tokio::test]
+async fn bad_values_are_400() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    for name in ["snapshot", "marks"] {
+        for bad in ["", "1", "0", "yes", "no", "True", "FALSE", "null", "true%20", "truefalse"] {
+            alice.get(&format!("/sse?{name}={bad}")).await.refused(400, "query_invalid");
+        }
+    }
+    let long = format!("{}*", "x".repeat(257));
+    for path in ["/sse", "/events"] {
+        for bad in ["", ",", "a,,b", "a,", "a%0Ab", "data:x", "event:", long.as_str()] {
+            alice.get(&format!("{path}?except={bad}")).await.refused(400, "filter_invalid");
+            alice.get(&format!("{path}?events=a&except={bad}")).await.refused(400, "filter_invalid");
+            alice.get(&format!("{path}?events={bad}&except=a")).await.refused(400, "filter_invalid");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_stream_has_an_id_of_its_own() {
+    let server = TestServer::start().await;
+    let mut ids = BTreeSet::new();
+    // One that has ended lends its id to the next: here all stay open.
+    let (mut streams, mut raws) = (Vec::new(), Vec::new());
+    for username in ["alice", "bob"] {
+        let user = server.user(username, "acme").await;
+        let id = user.insert("news", json!(1)).await;
+        for path in ["/sse", "/sse?events=news", "/sse?marks=true", "/sse?snapshot=false"] {
+            let pair = [user.stream_of(path, None).await, user.stream_of(path, Some(&id)).await];
+            ids.extend(pair.iter().map(stream_id));
+            streams.extend(pair);
+        }
+        let raw = [RawStream::open(&server, &user).await, RawStream::open(&server, &user).await];
+        ids.extend(raw.iter().map(raw_stream_id));
+        raws.extend(raw);
+    }
+    assert_eq!((ids.len(), streams.len() + raws.len()), (20, 20));
+}
