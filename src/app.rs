@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::clock::Clock;
 use crate::config::{Limits, Origins};
-use crate::domain::{Authorize, EventFilter, EventId, Position, TenantName, View};
+use crate::domain::{Account, Authorize, EventFilter, EventId, Position, View};
 use crate::error::Error;
 use crate::events::{
     Condition, Hub, IdempotencyKey, Insert, Inserted, NewEvent, Opening, Outlet, Rates, Relay, RemoveOf, Reset, Start,
@@ -114,14 +114,15 @@ impl App {
         terms: Terms,
     ) -> Result<Inserted, Error> {
         let Terms { condition, key, stream } = terms;
-        if stream.is_some_and(|stream| !self.hub.has_stream(&principal.username, stream)) {
-            return Err(Error::StreamUnknown);
-        }
         let Principal { username, standing, .. } = principal;
         self.rates.take(&username, &standing.tenant, events.len())?;
         let (authorize, max_names) = (self.authorize, self.limits.names);
         let owner = username.clone();
-        let insert = Insert { username, standing, events, is_array, condition, key, stream, authorize, max_names };
+        // A repetition is answered also where the stream has gone since: the writer looks at this after it.
+        let bound = stream
+            .map(|stream| if self.hub.has_stream(&owner, stream) { Ok(stream) } else { Err(Error::StreamUnknown) });
+        let insert =
+            Insert { username, standing, events, is_array, condition, key, stream: bound, authorize, max_names };
         let inserted = self.writer.submit(insert).await?;
         // The stream may have gone for good while this waited: nobody would remove it then.
         if let Some(stream) = stream.filter(|stream| !self.hub.has_stream(&owner, *stream)) {
@@ -150,7 +151,7 @@ impl App {
         let account = self.identity.recheck(principal)?;
         let (rights, own) = self.authorize.to_see(&principal.username, &account.scopes);
         let tenant = account.tenant.clone();
-        let start = self.start(&tenant, account.tenant_since, &wish)?;
+        let start = self.start(&account, &wish)?;
         let Wish { filter, marks, presence, stream, .. } = wish;
         let (view, expires_at) = (View { filter, rights, own }, principal.expires_at);
         let arrival = self.hub.arrive(&tenant, &principal.username, stream, self.clock.now());
@@ -158,7 +159,8 @@ impl App {
     }
 
     /// From where on a stream is given events.
-    fn start(&self, tenant: &TenantName, tenant_since: Position, wish: &Wish) -> Result<Start, Error> {
+    fn start(&self, account: &Account, wish: &Wish) -> Result<Start, Error> {
+        let Account { tenant, tenant_since, scopes_since, .. } = account;
         let reset = |reason| if wish.snapshot { Start::Reset(reason) } else { Start::Now(Some(reason)) };
         let after = match wish.seen {
             Seen::Nothing => return Ok(if wish.snapshot { Start::Latest } else { Start::Now(None) }),
@@ -168,8 +170,12 @@ impl App {
         let Some(after) = after else { return Ok(reset(Reset::UnknownId)) };
         // The head of a database without events, and what somebody saw before they came to this tenant, tell nothing of what
         // they know of it.
-        if after <= tenant_since {
-            return Ok(if tenant_since == Position::START { Start::Latest } else { reset(Reset::OtherTenant) });
+        if after <= *tenant_since {
+            return Ok(if *tenant_since == Position::START { Start::Latest } else { reset(Reset::OtherTenant) });
+        }
+        // Whose scopes changed meanwhile may see older events now, and has some that they may no longer see.
+        if self.authorize == Authorize::Scopes && after <= *scopes_since {
+            return Ok(reset(Reset::OtherScopes));
         }
         if after >= self.store.floor(tenant)? {
             return Ok(Start::After(after));

@@ -128,6 +128,7 @@ fn user(name: &str, tenant: &str) -> Result<User> {
         username: Username::parse(name).map_err(told)?,
         tenant: TenantName::parse(tenant).map_err(told)?,
         tenant_since: Position::START,
+        scopes_since: Position::START,
         // As long as a real one, and the hash of nothing.
         password_hash: PasswordHash::new(format!("$argon2id$v=19$m=19456,t=2,p=1${:A<22}${:A<43}", "", "")),
         generation: Generation(1),

@@ -22,6 +22,8 @@ pub struct User {
     pub tenant: TenantName,
     /// The last position before this user came to the tenant. What they saw up to there was another tenant's.
     pub tenant_since: Position,
+    /// The head when the scopes last changed: what was seen before tells nothing of what may be seen now.
+    pub scopes_since: Position,
     /// Argon2id, as a PHC string.
     pub password_hash: PasswordHash,
     /// Tokens of another generation are dead.
@@ -70,6 +72,8 @@ pub struct Account {
     pub tenant: TenantName,
     /// As in [`User`].
     pub tenant_since: Position,
+    /// As in [`User`].
+    pub scopes_since: Position,
     /// Tokens of another generation are dead.
     pub generation: Generation,
     /// None where they were never set.
@@ -95,6 +99,7 @@ impl From<&User> for Account {
         Self {
             tenant: user.tenant.clone(),
             tenant_since: user.tenant_since,
+            scopes_since: user.scopes_since,
             generation: user.generation,
             scopes: user.scopes().into(),
             needs_code: user.needs_code(),

@@ -57,12 +57,18 @@ pub fn inbox_owner(name: &str) -> Option<&str> {
 fn patterns(scopes: &[Scope], operation: &str, username: &Username) -> (Vec<Pattern>, Vec<Pattern>) {
     let (mut shared, mut own) = (Vec::new(), Vec::new());
     for (resource, _) in scopes.iter().map(Scope::parts).filter(|(_, of)| *of == operation) {
-        if resource.contains(OWN_NAME) {
-            own.extend(Pattern::parse(&resource.replace(OWN_NAME, username.as_str())));
-        } else {
-            // What can be no event's name matches none.
-            shared.extend(Pattern::parse(resource));
+        // What can be no event's name matches none.
+        let Some(pattern) = Pattern::parse(resource) else { continue };
+        if !resource.contains(OWN_NAME) {
+            shared.push(pattern);
+            continue;
         }
+        // Into the pattern as it was read: a name that ends with a star stands for itself.
+        let with_name = |text: &str| text.replace(OWN_NAME, username.as_str());
+        own.extend(match pattern {
+            Pattern::Prefix(prefix) => Some(Pattern::Prefix(with_name(&prefix))),
+            Pattern::Exact(name) => EventName::parse(&with_name(name.as_str())).ok().map(Pattern::Exact),
+        });
     }
     (shared, own)
 }
@@ -179,6 +185,17 @@ mod tests {
         let one = view(Authorize::Scopes, &["a:get", "b*:get", "x:post"], "*");
         assert_eq!(one.rights, view(Authorize::Scopes, &["b*:get", "a:get", "a:get"], "*").rights);
         assert_eq!(view(Authorize::Scopes, &["*:get", "a:get"], "*").rights, Rights::All);
+    }
+
+    #[test]
+    fn a_name_in_a_scope_stands_for_itself_whatever_is_in_it() {
+        let star = Username::parse("*").unwrap();
+        let scopes = ["{username}:get", "user/{username}:get"].map(|scope| Scope::parse(scope).unwrap());
+        let (rights, own) = Authorize::Scopes.to_see(&star, &scopes);
+        assert!(own.allows("*") && own.allows("user/*"));
+        for name in ["news", "user/alice", "**"] {
+            assert!(!own.allows(name) && !rights.allow(name), "{name}");
+        }
     }
 
     #[test]

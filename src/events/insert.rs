@@ -114,8 +114,8 @@ pub struct Insert {
     pub condition: Condition,
     /// By what a repetition is known.
     pub key: Option<IdempotencyKey>,
-    /// With which stream those go that last while it is connected.
-    pub stream: Option<StreamId>,
+    /// With which stream those go that last while it is connected, if there is still such a stream.
+    pub stream: Option<Result<StreamId, Error>>,
     /// What decides who may insert what.
     pub authorize: Authorize,
     /// How many names the tenant may have.
@@ -161,7 +161,8 @@ impl Change for Insert {
             return Ok(Inserted { first, count, timestamp, is_replayed: true });
         }
         self.check(batch, &account)?;
-        let Self { username, standing, events, key, stream, .. } = self;
+        let stream = self.stream.clone().transpose()?;
+        let Self { username, standing, events, key, .. } = self;
         let (first, count, timestamp) = (batch.head().next(), events.len() as u64, batch.now());
         for NewEvent { name, data, expires_in, while_connected } in events {
             let (tenant, username) = (standing.tenant.clone(), username.clone());

@@ -16,6 +16,8 @@ pub enum Reset {
     UnknownId,
     /// The last event is of before its reader came to this tenant.
     OtherTenant,
+    /// The last event is of before its reader's scopes changed.
+    OtherScopes,
     /// What came after it is no longer kept.
     NotKept,
 }
@@ -36,6 +38,7 @@ pub fn reset(reason: Reset, id: EventId) -> Bytes {
     let reason = match reason {
         Reset::UnknownId => "unknown_id",
         Reset::OtherTenant => "other_tenant",
+        Reset::OtherScopes => "other_scopes",
         Reset::NotKept => "not_kept",
     };
     mark("$reset", id, &json!({ "reason": reason }))

@@ -108,6 +108,7 @@ impl Identity {
             username,
             tenant,
             tenant_since: Position::START,
+            scopes_since: Position::START,
             password_hash: self.0.passwords.hash(password).await?,
             generation: new_generation(),
             email,
@@ -259,6 +260,9 @@ impl Change for UpdateUser {
         let scopes = user.scopes().to_vec();
         user.scopes = self.scopes.unwrap_or(user.scopes);
         let changes_rights = scopes != user.scopes();
+        if changes_rights {
+            user.scopes_since = batch.head();
+        }
         user.two_factor = self.two_factor.or(user.two_factor);
         batch.put_user(&user)?;
         if ends_streams {

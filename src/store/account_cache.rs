@@ -53,6 +53,7 @@ mod tests {
         Account {
             tenant: TenantName::parse("t").unwrap(),
             tenant_since: Position::START,
+            scopes_since: Position::START,
             generation: Generation(generation),
             scopes: Box::new([]),
             needs_code: false,

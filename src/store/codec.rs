@@ -215,6 +215,8 @@ struct StoredUser {
     username: String,
     tenant_name: String,
     tenant_since: u64,
+    #[serde(default)]
+    scopes_since: u64,
     password_hash: String,
     generation: u64,
     email: Option<String>,
@@ -242,6 +244,7 @@ pub fn encode_user(user: &User) -> Vec<u8> {
         username: user.username.to_string(),
         tenant_name: user.tenant.to_string(),
         tenant_since: user.tenant_since.get(),
+        scopes_since: user.scopes_since.get(),
         password_hash: user.password_hash.expose().to_owned(),
         generation: user.generation.0,
         email: user.email.as_ref().map(|email| email.as_str().to_owned()),
@@ -268,6 +271,7 @@ pub fn decode_user(value: &[u8]) -> Decoded<User> {
         username: Username::parse(&stored.username).map_err(|_| "a username is not one")?,
         tenant: TenantName::parse(&stored.tenant_name).map_err(|_| "a tenant's name is not one")?,
         tenant_since: Position::new(stored.tenant_since),
+        scopes_since: Position::new(stored.scopes_since),
         password_hash: PasswordHash::new(stored.password_hash),
         generation: Generation(stored.generation),
         // The list of throw-away providers grows; an address that was good when it was given stays.
@@ -291,6 +295,8 @@ pub fn decode_user(value: &[u8]) -> Decoded<User> {
 struct StoredAccount {
     tenant_name: String,
     tenant_since: u64,
+    #[serde(default)]
+    scopes_since: u64,
     generation: u64,
     scopes: Option<Vec<String>>,
     two_factor: Option<bool>,
@@ -303,6 +309,7 @@ pub fn decode_account(value: &[u8]) -> Decoded<Account> {
     Ok(Account {
         tenant: TenantName::parse(&stored.tenant_name).map_err(|_| "a tenant's name is not one")?,
         tenant_since: Position::new(stored.tenant_since),
+        scopes_since: Position::new(stored.scopes_since),
         generation: Generation(stored.generation),
         scopes: scopes.into(),
         needs_code: stored.two_factor == Some(true),
@@ -322,6 +329,7 @@ mod tests {
             username: Username::parse("zoë \"z\"").unwrap(),
             tenant: TenantName::parse("a/\"b\"").unwrap(),
             tenant_since: Position::new(9),
+            scopes_since: Position::new(11),
             password_hash: PasswordHash::new("$hash".to_owned()),
             generation: Generation(u64::MAX),
             email: Some(Email::from_stored("zoe@example.org".to_owned())),
