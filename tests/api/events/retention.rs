@@ -254,3 +254,29 @@ async fn a_key_is_remembered_for_longer_than_its_event() {
     assert_eq!((second.header("idempotency-replayed"), &second.body), (Some("true"), &first.body));
     assert_eq!(kept(&alice, 1).await, [newer]);
 }
+
+/// How much a directory takes on the disk, in MiB.
+fn megabytes(directory: &Path) -> u64 {
+    let output = Command::new("du").arg("-sm").arg(directory).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_long_day_takes_no_more_of_the_disk_than_its_first_hour() {
+    const ROUNDS: usize = 12;
+    let server = TestServer::start_with(&["--retain_events=50", "--journal_bytes=4194304", "--log=info"]).await;
+    let alice = server.user("alice", "acme").await;
+    let text = "x".repeat(60_000);
+    let mut taken = Vec::new();
+    // A round is 30 MB, of which 3 are kept.
+    for _ in 0..ROUNDS {
+        for number in 0..25 {
+            let array = (0..20).map(|each| one(&format!("name{}", (number + each) % 7), text.as_str())).collect();
+            insert(&alice, Value::Array(array)).await.ok();
+        }
+        taken.push(megabytes(&server.database()));
+    }
+    let (early, late) = (taken[..ROUNDS / 3].iter().max().unwrap(), taken[ROUNDS / 3..].iter().max().unwrap());
+    assert!(*late < early + 96, "{taken:?} MiB after each of {ROUNDS} rounds of 30 MB");
+}
