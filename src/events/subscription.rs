@@ -558,9 +558,8 @@ impl CatchUp {
         let Some((reading, _)) = &mut self.aside else { return Poll::Ready(()) };
         let step = ready!(Pin::new(reading).poll(context));
         let Some((_, is_left)) = self.aside.take() else { return Poll::Ready(()) };
-        if !is_left && !subscription.is_current() {
-            // Now there is another in its place.
-            self.turns = subscription.turns.get();
+        // Where other rights turn it to something else, that takes the place of this.
+        if !is_left && !subscription.is_current() && self.turns != subscription.turns.get() {
             return Poll::Ready(());
         }
         let failed = match step {
