@@ -24,6 +24,9 @@ const TENANTS_AT_ONCE: usize = 256;
 /// How much longer than such a look the pause after it is: a twentieth of a core is enough.
 const PAUSE: u32 = 19;
 
+/// How long there is at most between two looks at everybody.
+const MAX_BETWEEN_LOOKS: Duration = Duration::from_secs(600);
+
 /// How long events are kept in exact order; beyond, the latest of each name is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
@@ -34,6 +37,12 @@ pub struct Retention {
 }
 
 impl Retention {
+    /// How long after all tenants have been looked at for events that are too old they are looked at again: such events are
+    /// there for a hundredth of their time too long at most, and a server with a million tenants has little to do.
+    fn between_looks(self) -> Duration {
+        (self.age / 100).min(MAX_BETWEEN_LOOKS)
+    }
+
     /// Before which moment an event is too old.
     fn before(self, now: Timestamp) -> Timestamp {
         let age = u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX);
@@ -172,7 +181,8 @@ impl Upkeep {
             }
             self.shorten(&tenant).await?;
         }
-        self.pause_until = Some(Instant::now() + began.elapsed() * PAUSE);
+        let pause = if self.next.is_some() { began.elapsed() * PAUSE } else { self.retention.between_looks() };
+        self.pause_until = Some(Instant::now() + pause);
         Ok(())
     }
 
