@@ -9,6 +9,7 @@ mod hub;
 mod insert;
 mod latest;
 mod mark;
+mod opening;
 mod outlet;
 mod presence;
 mod rate;
@@ -24,12 +25,13 @@ pub use frame::Frame;
 pub use hub::{Arrival, Hub, Rules};
 pub use insert::{Condition, IdempotencyKey, Insert, Inserted, Lasts, MAX_EVENTS_AT_ONCE, NewEvent, RemoveOf};
 pub use mark::Reset;
+pub use opening::{Opening, Start};
 pub use outlet::{Framing, Outlet, Written};
 pub use presence::{GRACE, Person};
 pub use rate::Rates;
 pub use relay::Relay;
 pub use session::{Session, StreamId};
-pub use subscription::{HEARTBEAT, HEARTBEAT_EVERY, Opening, Start, Subscription};
+pub use subscription::{HEARTBEAT, HEARTBEAT_EVERY, Subscription};
 pub use upkeep::{Retention, keep_up};
 
 #[cfg(test)]

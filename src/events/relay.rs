@@ -11,10 +11,11 @@ use tokio::task::coop::unconstrained;
 
 use super::channel::{Listener, lock};
 use super::hub::Hub;
+use super::opening::Opening;
 use super::outlet::Outlet;
 use super::room::Room;
 use super::session::{Session, StreamId};
-use super::subscription::{Opening, Subscription};
+use super::subscription::Subscription;
 use super::wheel::{TICK, Wheel};
 use crate::clock::Clock;
 use crate::domain::{EventFilter, TenantName, Username};

@@ -1,0 +1,43 @@
+use std::sync::Arc;
+
+use super::hub::Arrival;
+use super::mark::Reset;
+use super::session::Session;
+use crate::domain::{Position, TenantName, Timestamp, View};
+
+/// What somebody subscribes to, and by what right.
+pub struct Opening {
+    /// Their being there by it, and what they call it by.
+    pub arrival: Arrival,
+    /// Whose events.
+    pub tenant: TenantName,
+    /// Which of them.
+    pub view: View,
+    /// From where on.
+    pub start: Start,
+    /// Whether marks are wanted.
+    pub marks: bool,
+    /// Whether it is to be told who is there.
+    pub presence: bool,
+    /// Until when; `None` is for ever.
+    pub expires_at: Option<Timestamp>,
+    /// It ends with this.
+    pub session: Arc<Session>,
+    /// What [`Session::changes`] was before the rights in the view were looked at.
+    pub changes: u64,
+}
+
+/// From where on a stream is given events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// First the latest of every name.
+    Latest,
+    /// First everything after a position, which is still kept.
+    After(Position),
+    /// First the latest of those names that changed after a position: not everything is still kept.
+    ChangedAfter(Position),
+    /// First the latest of every name, and for a reason not what was missed.
+    Reset(Reset),
+    /// What comes now; where something was missed, with the reason why it is not given.
+    Now(Option<Reset>),
+}

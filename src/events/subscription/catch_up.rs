@@ -1,0 +1,344 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
+use tokio_util::sync::PollSemaphore;
+
+use super::{Aside, Subscription};
+use crate::domain::Position;
+use crate::error::Error;
+use crate::events::channel::Found;
+use crate::events::frame::{Frame, JOINED_BYTES};
+use crate::events::mark::{self, Reset};
+use crate::events::reading::{Step, fill, read_bytes, read_left};
+use crate::store::{Replay, Wanted};
+
+/// Of how many people it is told at once.
+const PRESENCE_AT_ONCE: usize = 256;
+
+/// The task of one subscription: catches up whenever it is not live, and notices when the other side has gone.
+pub(super) struct CatchUp {
+    subscription: Rc<Subscription>,
+    state: State,
+    /// The aside that is being read, and whether that is of lost names.
+    aside: Option<(JoinHandle<Step<Bytes>>, bool)>,
+    /// How often the subscription had changed what it wants or may see at the last look.
+    turns: u32,
+    /// The queue for a turn, while it stands in it.
+    queue: Option<PollSemaphore>,
+    /// The right to catch up, which only so many have at a time: when a thousand come back at once, those who are live must
+    /// not wait until all of them are served.
+    turn: Option<OwnedSemaphorePermit>,
+}
+
+pub(super) enum State {
+    /// It gets the latest of each name up to a position.
+    New(Position),
+    /// The same, once they have been read into the channel's memory.
+    Filling(JoinHandle<Result<(), Error>>, Position),
+    /// What it is missing is in the channel, or there is nothing.
+    Near,
+    /// What it is missing, up to a position, must be read from the store.
+    Behind(Box<Replay>, Position),
+    /// It is being read.
+    Reading(JoinHandle<Step<Bytes>>, Position),
+}
+
+impl State {
+    /// How one begins that stands at its position, of what there is up to another: `is_only_changed` where not everything
+    /// after its position is kept.
+    pub(super) fn first(subscription: &Subscription, is_only_changed: bool, until: Position) -> Self {
+        let position = subscription.position.get();
+        if position >= until {
+            Self::Near
+        } else if position == Position::START {
+            Self::New(until)
+        } else if is_only_changed {
+            Self::behind(subscription, until)
+        } else {
+            Self::Near
+        }
+    }
+
+    /// The reading of what is missing up to a position.
+    fn behind(subscription: &Subscription, until: Position) -> Self {
+        let tenant = subscription.class().room.seat.tenant().clone();
+        let wanted = Wanted::Of(Box::new(subscription.view()));
+        Self::Behind(Box::new(Replay::new(tenant, wanted, subscription.position.get(), until)), until)
+    }
+}
+
+impl Future for CatchUp {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let subscription = Rc::clone(&self.subscription);
+        subscription.keep(context.waker());
+        if subscription.outlet.poll_gone(context).is_ready() {
+            subscription.end();
+        }
+        loop {
+            // Looked at after whatever was read and before it is written: sessions end before the events of their batch can
+            // be seen.
+            if subscription.is_over() {
+                subscription.end();
+                return Poll::Ready(());
+            }
+            if subscription.place.get().is_some() {
+                (self.queue, self.turn) = (None, None);
+                return Poll::Pending;
+            }
+            if subscription.blocked.get() {
+                if subscription.outlet.poll_ready(context).is_pending() {
+                    // It is for the reader now, who may take for ever.
+                    self.turn = None;
+                    return Poll::Pending;
+                }
+                subscription.blocked.set(false);
+            }
+            if subscription.write_rest() {
+                if self.turn.is_some() {
+                    // Others on this thread have something to write too.
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                continue;
+            }
+            self.look_around(&subscription);
+            ready!(self.poll_turn(&subscription, context));
+            if self.tell_presence(&subscription) {
+                continue;
+            }
+            if self.has_aside(&subscription) {
+                ready!(self.advance_aside(&subscription, context));
+            } else {
+                ready!(self.advance(&subscription, context));
+            }
+        }
+    }
+}
+
+impl CatchUp {
+    pub(super) fn new(subscription: Rc<Subscription>, state: State) -> Self {
+        Self { subscription, state, aside: None, turns: 0, queue: None, turn: None }
+    }
+
+    /// Whether there is something to be given beside what is new.
+    fn has_aside(&self, subscription: &Subscription) -> bool {
+        self.aside.is_some() || !subscription.asides.borrow().is_empty()
+    }
+
+    /// Waits for a turn, where there is something to catch up with.
+    fn poll_turn(&mut self, subscription: &Subscription, context: &mut Context<'_>) -> Poll<()> {
+        let is_told = subscription.presence.as_ref().is_none_or(|presence| presence.borrow().is_empty());
+        let is_near = matches!(self.state, State::Near) && !self.has_aside(subscription) && is_told;
+        if self.turn.is_some() || (is_near && subscription.position.get() >= subscription.class().room.position()) {
+            return Poll::Ready(());
+        }
+        let Some(local) = subscription.local.upgrade() else { return Poll::Ready(()) };
+        let queue = self.queue.get_or_insert_with(|| PollSemaphore::new(Arc::clone(local.turns())));
+        self.turn = ready!(queue.poll_acquire(context));
+        Poll::Ready(())
+    }
+
+    /// Forgets what was being read for who the subscription was before it changed what it wants or may see.
+    fn look_around(&mut self, subscription: &Rc<Subscription>) {
+        if self.turns == subscription.turns.get() {
+            return;
+        }
+        self.turns = subscription.turns.get();
+        // What was lost is told all the same.
+        self.aside.take_if(|(_, is_left)| !*is_left);
+        self.state = match std::mem::replace(&mut self.state, State::Near) {
+            State::Behind(_, until) | State::Reading(_, until) => State::behind(subscription, until),
+            // These look at it each time.
+            other => other,
+        };
+    }
+
+    /// Tells of some of those who have come or gone, as it is now; whether there was somebody.
+    fn tell_presence(&self, subscription: &Subscription) -> bool {
+        let Some(local) = subscription.local.upgrade() else { return false };
+        let Some(presence) = &subscription.presence else { return false };
+        let class = subscription.class();
+        let (tenant, store) = (class.room.seat.tenant(), class.room.seat.store());
+        let id = store.event_id(subscription.position.get());
+        let mut marks = Vec::new();
+        while marks.len() < PRESENCE_AT_ONCE
+            && let Some(username) = presence.borrow_mut().pop_first()
+        {
+            marks.push(mark::presence(&username, local.hub().person(tenant, &username).as_ref(), id));
+        }
+        if marks.is_empty() {
+            return false;
+        }
+        *subscription.rest.borrow_mut() = class.framing.join(&marks);
+        true
+    }
+
+    /// Gives the next of what is to be given beside what is new.
+    fn advance_aside(&mut self, subscription: &Rc<Subscription>, context: &mut Context<'_>) -> Poll<()> {
+        let class = subscription.class();
+        let store = class.room.seat.store();
+        if self.aside.is_none() {
+            let Some(Aside { replay, is_left }) = subscription.asides.borrow_mut().pop_front() else {
+                return Poll::Ready(());
+            };
+            let reading = if is_left {
+                // Who gets no further than this and comes back is to be given what was to follow, and so everything.
+                read_left(store.clone(), replay, class.framing, store.event_id(Position::START))
+            } else {
+                read_bytes(store.clone(), replay, class.framing)
+            };
+            self.aside = Some((reading, is_left));
+        }
+        let Some((reading, _)) = &mut self.aside else { return Poll::Ready(()) };
+        let step = ready!(Pin::new(reading).poll(context));
+        let Some((_, is_left)) = self.aside.take() else { return Poll::Ready(()) };
+        // Where other rights turn it to something else, that takes the place of this.
+        if !is_left && !subscription.is_current() && self.turns != subscription.turns.get() {
+            return Poll::Ready(());
+        }
+        let failed = match step {
+            Ok(Step { replay, read: Ok(bytes), more }) => {
+                *subscription.rest.borrow_mut() = bytes;
+                if more {
+                    subscription.asides.borrow_mut().push_front(Aside { replay, is_left });
+                }
+                if !self.has_aside(subscription) {
+                    subscription.turning.set(false);
+                }
+                return Poll::Ready(());
+            }
+            Ok(Step { read: Err(error), .. }) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        unreadable(subscription, &failed);
+        Poll::Ready(())
+    }
+
+    /// Takes the next of the latest events from memory; whether they are there.
+    fn give_latest(&mut self, subscription: &Subscription, until: Position) -> bool {
+        let class = subscription.class();
+        let (after, view) = (subscription.position.get(), subscription.view());
+        let wanted = |frame: &Frame| view.matches(frame.name.as_str());
+        let join = |frames: &[&Frame]| if frames.is_empty() { Bytes::new() } else { class.framing.copy(frames) };
+        let Some((bytes, position)) = class.room.seat.channel.latest(after, until, JOINED_BYTES, wanted, join) else {
+            return false;
+        };
+        if !subscription.is_current() {
+            self.state = State::New(until);
+            return true;
+        }
+        subscription.position.set(position);
+        *subscription.rest.borrow_mut() = bytes;
+        if position < until {
+            self.state = State::New(until);
+        }
+        true
+    }
+
+    /// Fetches what is to be written next, or goes live.
+    fn advance(&mut self, subscription: &Rc<Subscription>, context: &mut Context<'_>) -> Poll<()> {
+        let class = subscription.class();
+        let room = &class.room;
+        match std::mem::replace(&mut self.state, State::Near) {
+            State::New(until) => {
+                // Who wants a few of them is served from the store, which finds those without looking at the others.
+                if subscription.view().candidates().is_some() {
+                    self.state = State::behind(subscription, until);
+                } else if !self.give_latest(subscription, until) {
+                    let (store, tenant) = (room.seat.store().clone(), room.seat.tenant().clone());
+                    self.state = State::Filling(fill(store, tenant, Arc::clone(&room.seat.channel)), until);
+                }
+            }
+            State::Filling(mut filling, until) => {
+                if Pin::new(&mut filling).poll(context).is_pending() {
+                    self.state = State::Filling(filling, until);
+                    return Poll::Pending;
+                }
+                // Where there are too many, or they cannot be read: this finds out why.
+                if !self.give_latest(subscription, until) {
+                    self.state = State::behind(subscription, until);
+                }
+            }
+            State::Near => {
+                let (after, until) = (subscription.position.get(), room.position());
+                if after >= until {
+                    if subscription.unsynced.replace(false) {
+                        let synced = mark::synced(room.seat.store().event_id(after));
+                        *subscription.rest.borrow_mut() = class.framing.join(&[synced]);
+                    } else {
+                        class.add_live(subscription);
+                    }
+                    return Poll::Ready(());
+                }
+                let view = subscription.view();
+                let wanted = |frame: &Frame| view.matches(frame.name.as_str());
+                let found = room.seat.channel.between(after, until, JOINED_BYTES, wanted);
+                if !subscription.is_current() {
+                    return Poll::Ready(());
+                }
+                match found {
+                    Found::Nothing => subscription.position.set(until),
+                    Found::Frames(frames, until) => {
+                        subscription.position.set(until);
+                        if !frames.is_empty() {
+                            let frames: Vec<Bytes> = frames.into_iter().map(|frame| frame.bytes).collect();
+                            *subscription.rest.borrow_mut() = class.framing.join(&frames);
+                        }
+                    }
+                    Found::Behind => self.state = State::behind(subscription, until),
+                }
+            }
+            State::Behind(replay, until) => {
+                self.state = State::Reading(read_bytes(room.seat.store().clone(), *replay, class.framing), until);
+            }
+            State::Reading(mut reading, until) => {
+                let Poll::Ready(step) = Pin::new(&mut reading).poll(context) else {
+                    self.state = State::Reading(reading, until);
+                    return Poll::Pending;
+                };
+                if !subscription.is_current() {
+                    self.state = State::behind(subscription, until);
+                    return Poll::Ready(());
+                }
+                let failed = match step {
+                    Ok(Step { replay, .. }) if subscription.marks && replay.has_gap() => {
+                        // Who asks for marks is told, and given everything, since what was removed cannot be told.
+                        let reset = mark::reset(Reset::NotKept, room.seat.store().event_id(Position::START));
+                        *subscription.rest.borrow_mut() = class.framing.join(&[reset]);
+                        subscription.position.set(Position::START);
+                        subscription.unsynced.set(true);
+                        self.state = State::New(until);
+                        return Poll::Ready(());
+                    }
+                    Ok(Step { replay, read: Ok(bytes), more }) => {
+                        subscription.position.set(replay.position());
+                        *subscription.rest.borrow_mut() = bytes;
+                        if more {
+                            self.state = State::Behind(Box::new(replay), until);
+                        }
+                        return Poll::Ready(());
+                    }
+                    Ok(Step { read: Err(error), .. }) => error.to_string(),
+                    Err(error) => error.to_string(),
+                };
+                unreadable(subscription, &failed);
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+fn unreadable(subscription: &Subscription, error: &str) {
+    let class = subscription.class();
+    let tenant = class.room.seat.tenant();
+    tracing::error!(%tenant, error, "a stream ends because its events cannot be read");
+    subscription.end();
+}
