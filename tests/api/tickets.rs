@@ -430,13 +430,7 @@ async fn after_a_restart_the_browser_comes_back_by_itself_to_exactly_what_it_mis
     }
     let seen = page.stream.take(2).await;
     for kill in [true, false] {
-        if kill {
-            server.kill();
-        } else {
-            server.signal("TERM");
-            assert!(server.ended().await.success());
-        }
-        server = server.restart().await;
+        server = server.end_and_restart(kill).await;
         let alice = server.client().with_authorization(&alice.authorization);
         let missed = [alice.insert("news", json!("missed")).await, alice.insert("chat", json!("missed")).await];
         page.resume(&alice.client, &seen[1].id).await;

@@ -317,13 +317,7 @@ async fn keys_outlive_a_kill_and_a_restart_and_what_was_written_in_between() {
         alice.insert(&format!("filler/{number}"), json!("x".repeat(10_000))).await;
     }
     for kill in [true, false] {
-        if kill {
-            server.kill();
-        } else {
-            server.signal("TERM");
-            assert!(server.ended().await.success());
-        }
-        server = server.restart().await;
+        server = server.end_and_restart(kill).await;
         alice = again(&server, &alice);
         check(&alice).await;
     }

@@ -72,13 +72,7 @@ async fn a_reader_resumes_over_a_restart_and_over_a_kill() {
     let mut alice = server.user("alice", "acme").await;
     let mut events = insert_some(&alice, 10).await;
     for kill in [true, false] {
-        if kill {
-            server.kill();
-        } else {
-            server.signal("TERM");
-            assert!(server.ended().await.success());
-        }
-        server = server.restart().await;
+        server = server.end_and_restart(kill).await;
         // The token is as good as before.
         alice = server.client().with_authorization(&alice.authorization);
         events.extend(insert_some(&alice, 10).await);

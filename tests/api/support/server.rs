@@ -106,6 +106,17 @@ impl TestServer {
         Self::launch(recipe, directory).await.unwrap_or_else(|log| panic!("the server did not start again: {log}"))
     }
 
+    /// Ends it, as `kill -9` does or as systemd does, and starts it anew on the same database.
+    pub async fn end_and_restart(mut self, kill: bool) -> Self {
+        if kill {
+            self.kill();
+        } else {
+            self.signal("TERM");
+            assert!(self.ended().await.success());
+        }
+        self.restart().await
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

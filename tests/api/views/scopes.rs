@@ -451,13 +451,7 @@ async fn scopes_hold_over_a_restart_and_a_kill() {
     let seen = root.insert("mark", json!(null)).await;
     set_scopes(&root.client, "alice", &["news:get", "news:post", "mark:get"]).await;
     for kill in [true, false] {
-        if kill {
-            server.kill();
-        } else {
-            server.signal("TERM");
-            assert!(server.ended().await.success());
-        }
-        server = server.restart().await;
+        server = server.end_and_restart(kill).await;
         let [root, alice] = [&root, &alice].map(|user| server.client().with_authorization(&user.authorization));
         assert_eq!(names(&coming(&alice, "/sse", None, &root).await), ["news"]);
         missing(&alice.try_insert("secret", json!(2)).await, "secret:post");
