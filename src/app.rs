@@ -126,7 +126,7 @@ impl App {
         let inserted = self.writer.submit(insert).await?;
         // The stream may have gone for good while this waited: nobody would remove it then.
         if let Some(stream) = stream.filter(|stream| !self.hub.has_stream(&owner, *stream)) {
-            self.writer.submit(RemoveOf(vec![stream])).await?;
+            self.writer.submit(RemoveOf { stream, tenant: None }).await?;
         }
         Ok(inserted)
     }

@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::channel::{Channel, Listener, Used, lock};
 use super::frame::Frame;
+use super::insert::RemoveOf;
 use super::presence::{Gone, Person, Presence};
 use super::relay::{Mailbox, Order};
 use super::session::{Session, StreamId};
@@ -56,15 +58,27 @@ struct Channels {
 /// Somebody's being there by one stream, which ends when this is dropped.
 pub struct Arrival {
     hub: Hub,
-    tenant: TenantName,
+    tenant: RefCell<TenantName>,
     username: Username,
     /// What they call the stream by.
     pub id: StreamId,
 }
 
+impl Arrival {
+    /// They are there in another tenant from now on, by the same stream.
+    pub(super) fn move_to(&self, tenant: &TenantName, now: Timestamp) {
+        let before = self.tenant.replace(tenant.clone());
+        let mut presence = lock(&self.hub.0.presence);
+        if presence.move_to(&before, tenant, &self.username, self.id, (now, Instant::now())) {
+            self.hub.tell_presence(tenant, &self.username);
+        }
+    }
+}
+
 impl Drop for Arrival {
     fn drop(&mut self) {
-        lock(&self.hub.0.presence).leave(&self.tenant, &self.username, self.id, Instant::now());
+        let tenant = self.tenant.get_mut();
+        lock(&self.hub.0.presence).leave(tenant, &self.username, self.id, Instant::now());
     }
 }
 
@@ -137,9 +151,6 @@ impl Hub {
     }
 
     fn change_rights_of(&self, username: &Username) {
-        if self.0.rules.authorize == Authorize::Open {
-            return;
-        }
         if let Some(session) = self.session_of(username) {
             session.change();
             lock(&self.0.mailboxes).iter().for_each(|mailbox| mailbox.post_change(&session));
@@ -178,11 +189,13 @@ impl Hub {
     /// Somebody opens a stream: they are there from now on. It goes on for one of theirs that ended a moment ago: for the one
     /// that is named, or the last.
     pub fn arrive(&self, tenant: &TenantName, username: &Username, named: Option<StreamId>, now: Timestamp) -> Arrival {
-        let (id, is_news) = lock(&self.0.presence).arrive(tenant, username, named, now);
+        let mut presence = lock(&self.0.presence);
+        let (id, is_news) = presence.arrive(tenant, username, named, now);
         if is_news {
             self.tell_presence(tenant, username);
         }
-        Arrival { hub: self.clone(), tenant: tenant.clone(), username: username.clone(), id }
+        drop(presence);
+        Arrival { hub: self.clone(), tenant: RefCell::new(tenant.clone()), username: username.clone(), id }
     }
 
     /// Takes the streams of before the start for such as end now: who comes back goes on with them. Before anybody can come.
@@ -192,20 +205,24 @@ impl Hub {
     pub fn recall_streams(&self) -> Result<(), Error> {
         let mut presence = lock(&self.0.presence);
         for (stream, tenant, username) in self.0.store.bound_streams()? {
-            presence.orphan(&tenant, &username, StreamId::new(stream), Instant::now());
+            // They may have come to another tenant since, with the stream.
+            let is_there = self.0.store.account(&username)?.is_some_and(|account| account.tenant == tenant);
+            presence.orphan(&tenant, &username, StreamId::new(stream), is_there, Instant::now());
         }
         Ok(())
     }
 
-    /// Tells of those who have gone for good; the streams whose grace is over.
-    pub(super) fn take_gone(&self) -> Vec<StreamId> {
-        let Gone { streams, people } = lock(&self.0.presence).take_gone(Instant::now());
+    /// Tells of those who have gone for good; what is to go with the streams whose grace is over.
+    pub(super) fn take_gone(&self) -> Vec<RemoveOf> {
+        let mut presence = lock(&self.0.presence);
+        let Gone { streams, people } = presence.take_gone(Instant::now());
         for (tenant, username) in people {
             self.tell_presence(&tenant, &username);
         }
         streams
     }
 
+    /// Called while who is there is locked: whoever looks there and then into a mailbox knows of everybody.
     fn tell_presence(&self, tenant: &TenantName, username: &Username) {
         lock(&self.0.mailboxes).iter().for_each(|mailbox| mailbox.post_presence(tenant, username));
     }
@@ -214,8 +231,8 @@ impl Hub {
         lock(&self.0.presence).watch(tenant)
     }
 
-    pub(super) fn unwatch(&self, tenant: &TenantName) {
-        lock(&self.0.presence).unwatch(tenant);
+    pub(super) fn unwatch(&self, tenant: &TenantName) -> Vec<Username> {
+        lock(&self.0.presence).unwatch(tenant)
     }
 
     pub(super) fn person(&self, tenant: &TenantName, username: &Username) -> Option<Person> {

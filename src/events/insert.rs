@@ -4,7 +4,7 @@ use aws_lc_rs::digest;
 
 use super::session::StreamId;
 use crate::domain::{
-    Account, Authorize, Event, EventName, MAX_EXPIRES_IN, Payload, Position, Standing, Timestamp, Username,
+    Account, Authorize, Event, EventName, MAX_EXPIRES_IN, Payload, Position, Standing, TenantName, Timestamp, Username,
 };
 use crate::error::Error;
 use crate::writer::{Batch, Change};
@@ -242,14 +242,19 @@ impl Insert {
     }
 }
 
-/// Removes what was to last while streams were connected that are gone for good.
-#[derive(Debug)]
-pub struct RemoveOf(pub Vec<StreamId>);
+/// Removes what was to last while a stream was connected that is gone for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoveOf {
+    /// The stream.
+    pub stream: StreamId,
+    /// Only what is of this tenant, where the stream's user has gone to another one with it.
+    pub tenant: Option<TenantName>,
+}
 
 impl Change for RemoveOf {
     type Outcome = ();
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        self.0.into_iter().try_for_each(|stream| batch.remove_bound(stream.get()))
+        batch.remove_bound(self.stream.get(), self.tenant.as_ref())
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::insert::RemoveOf;
 use super::session::StreamId;
 use crate::domain::{TenantName, Timestamp, Username};
 
@@ -45,17 +46,20 @@ struct Here {
     streams: usize,
 }
 
+/// A stream that has ended in a tenant.
 struct Orphan {
     id: StreamId,
     tenant: TenantName,
     until: Instant,
+    /// Whether it has ended, so that another may go on for it; else its user has gone to another tenant with it.
+    is_free: bool,
 }
 
 /// Who has gone for good, and their streams.
 #[derive(Default)]
 pub struct Gone {
-    /// Streams whose grace is over.
-    pub streams: Vec<StreamId>,
+    /// What goes with the streams whose grace is over.
+    pub streams: Vec<RemoveOf>,
     /// Those who have none left, where somebody wants to know.
     pub people: Vec<(TenantName, Username)>,
 }
@@ -71,26 +75,51 @@ impl Presence {
         now: Timestamp,
     ) -> (StreamId, bool) {
         let id = self.adopt(tenant, username, named).unwrap_or_else(StreamId::random);
+        (id, self.enter(tenant, username, now))
+    }
+
+    /// One more stream of somebody; whether they were not there before and somebody wants to know.
+    fn enter(&mut self, tenant: &TenantName, username: &Username, now: Timestamp) -> bool {
         let tenant = self.tenants.entry(tenant.clone()).or_default();
         let is_watched = tenant.watchers > 0;
         match tenant.people.get_mut(username) {
             Some(here) => {
                 here.streams += 1;
-                (id, false)
+                false
             }
             None => {
                 tenant.people.insert(username.clone(), Here { since: now, streams: 1 });
-                (id, is_watched)
+                is_watched
             }
         }
     }
 
+    /// Somebody goes to another tenant with a stream; whether they were not there before and somebody wants to know.
+    pub fn move_to(
+        &mut self,
+        from: &TenantName,
+        to: &TenantName,
+        username: &Username,
+        id: StreamId,
+        now: (Timestamp, Instant),
+    ) -> bool {
+        self.forsake(from, username);
+        self.orphan(from, username, id, false, now.1);
+        // Where they come back with it within the grace, it was never gone.
+        self.take_orphan(username, |orphan| orphan.id == id && orphan.tenant == *to);
+        self.enter(to, username, now.0)
+    }
+
     fn adopt(&mut self, tenant: &TenantName, username: &Username, named: Option<StreamId>) -> Option<StreamId> {
+        let of_here = |orphan: &Orphan| orphan.is_free && orphan.tenant == *tenant;
+        let named = named.and_then(|id| self.take_orphan(username, |orphan| orphan.id == id && of_here(orphan)));
+        named.or_else(|| self.take_orphan(username, of_here))
+    }
+
+    /// Takes out the last orphan of somebody for which this holds.
+    fn take_orphan(&mut self, username: &Username, is_it: impl FnMut(&Orphan) -> bool) -> Option<StreamId> {
         let orphans = self.orphans.get_mut(username)?;
-        let of_here = |orphan: &Orphan| orphan.tenant == *tenant;
-        let named = named.and_then(|id| orphans.iter().position(|orphan| orphan.id == id && of_here(orphan)));
-        let at = named.or_else(|| orphans.iter().rposition(of_here))?;
-        let orphan = orphans.remove(at);
+        let orphan = orphans.remove(orphans.iter().rposition(is_it)?);
         if orphans.is_empty() {
             self.orphans.remove(username);
         }
@@ -99,22 +128,29 @@ impl Presence {
 
     /// A stream ends.
     pub fn leave(&mut self, tenant: &TenantName, username: &Username, id: StreamId, now: Instant) {
+        self.forsake(tenant, username);
+        self.orphan(tenant, username, id, true, now);
+    }
+
+    /// One stream less of somebody.
+    fn forsake(&mut self, tenant: &TenantName, username: &Username) {
         if let Some(here) = self.tenants.get_mut(tenant).and_then(|tenant| tenant.people.get_mut(username)) {
             here.streams = here.streams.saturating_sub(1);
         }
-        self.orphan(tenant, username, id, now);
     }
 
-    /// A stream has ended that is not known here, because it was of before a restart.
-    pub fn orphan(&mut self, tenant: &TenantName, username: &Username, id: StreamId, now: Instant) {
+    /// A stream is in a tenant no more; `is_free` where another may go on for it.
+    pub fn orphan(&mut self, tenant: &TenantName, username: &Username, id: StreamId, is_free: bool, now: Instant) {
         let until = now + GRACE;
-        self.orphans.entry(username.clone()).or_default().push(Orphan { id, tenant: tenant.clone(), until });
+        let orphan = Orphan { id, tenant: tenant.clone(), until, is_free };
+        self.orphans.entry(username.clone()).or_default().push(orphan);
         self.due.push_back((until, username.clone()));
     }
 
     /// Whether a stream ended so lately that it may be taken over.
     pub fn is_orphan(&self, username: &Username, id: StreamId) -> bool {
-        self.orphans.get(username).is_some_and(|orphans| orphans.iter().any(|orphan| orphan.id == id))
+        let is_it = |orphan: &Orphan| orphan.is_free && orphan.id == id;
+        self.orphans.get(username).is_some_and(|orphans| orphans.iter().any(is_it))
     }
 
     /// Those whose grace is over.
@@ -127,8 +163,9 @@ impl Presence {
             if orphans.get().is_empty() {
                 orphans.remove();
             }
-            for Orphan { id, tenant, .. } in over {
-                gone.streams.push(id);
+            for Orphan { id, tenant, is_free, .. } in over {
+                // What was inserted for it in another tenant, after it had ended here, goes with it too.
+                gone.streams.push(RemoveOf { stream: id, tenant: (!is_free).then(|| tenant.clone()) });
                 // Another stream of theirs may end later, or has been opened.
                 if !left.contains(&tenant) && self.forget(&tenant, &username) {
                     gone.people.push((tenant, username.clone()));
@@ -159,13 +196,15 @@ impl Presence {
         tenant.people.keys().cloned().collect()
     }
 
-    /// One stream less wants to know.
-    pub fn unwatch(&mut self, tenant: &TenantName) {
-        let Entry::Occupied(mut of_tenant) = self.tenants.entry(tenant.clone()) else { return };
+    /// One stream less wants to know; who is there.
+    pub fn unwatch(&mut self, tenant: &TenantName) -> Vec<Username> {
+        let Entry::Occupied(mut of_tenant) = self.tenants.entry(tenant.clone()) else { return Vec::new() };
         of_tenant.get_mut().watchers -= 1;
-        if of_tenant.get().people.is_empty() && of_tenant.get().watchers == 0 {
+        let people = of_tenant.get().people.keys().cloned().collect::<Vec<_>>();
+        if people.is_empty() && of_tenant.get().watchers == 0 {
             of_tenant.remove();
         }
+        people
     }
 
     /// Who of a tenant is there, by name.
@@ -188,6 +227,10 @@ fn person(username: &Username, here: &Here) -> Person {
 mod tests {
     use super::*;
 
+    fn with_all(stream: StreamId) -> RemoveOf {
+        RemoveOf { stream, tenant: None }
+    }
+
     #[test]
     fn who_comes_back_within_the_grace_was_never_gone_and_keeps_the_stream() {
         let (mut presence, now) = (Presence::default(), Instant::now());
@@ -201,13 +244,44 @@ mod tests {
         assert_eq!(presence.people(&acme)[0].streams, 0);
         assert_eq!(presence.arrive(&acme, &bob, Some(first), Timestamp::from_millis(3)), (first, false));
         let gone = presence.take_gone(now + Duration::from_secs(7));
-        assert_eq!((gone.streams, gone.people.len()), (vec![second], 0));
+        assert_eq!((gone.streams, gone.people.len()), (vec![with_all(second)], 0));
         assert_eq!(presence.people(&acme)[0].since, 1);
         presence.leave(&acme, &bob, first, now + Duration::from_secs(7));
         assert!(presence.take_gone(now + Duration::from_secs(11)).streams.is_empty());
         let gone = presence.take_gone(now + Duration::from_secs(12));
-        assert_eq!((gone.streams, gone.people), (vec![first], vec![(acme.clone(), bob)]));
+        assert_eq!((gone.streams, gone.people), (vec![with_all(first)], vec![(acme.clone(), bob)]));
         presence.unwatch(&acme);
         assert!(presence.tenants.is_empty() && presence.orphans.is_empty() && presence.due.is_empty());
+    }
+    #[test]
+    fn who_goes_to_another_tenant_with_a_stream_leaves_nothing_behind_and_may_come_back_with_it() {
+        let (mut presence, now) = (Presence::default(), Instant::now());
+        let [acme, other] = ["acme", "other"].map(|name| TenantName::parse(name).unwrap());
+        let bob = Username::parse("bob").unwrap();
+        let later = |seconds| (Timestamp::from_millis(7), now + Duration::from_secs(seconds));
+        presence.watch(&acme);
+        presence.watch(&other);
+        let (stream, _) = presence.arrive(&acme, &bob, None, Timestamp::from_millis(1));
+        assert!(presence.move_to(&acme, &other, &bob, stream, later(0)));
+        assert_eq!(presence.people(&acme)[0].streams, 0);
+        assert_eq!((presence.people(&other)[0].streams, presence.people(&other)[0].since), (1, 7));
+        // It is open: no other may go on for it, there or here.
+        assert!(!presence.is_orphan(&bob, stream));
+        assert_ne!(presence.arrive(&acme, &bob, Some(stream), Timestamp::from_millis(2)).0, stream);
+
+        // Back within the grace, and away again for good.
+        assert!(!presence.move_to(&other, &acme, &bob, stream, later(1)));
+        assert_eq!(presence.people(&acme)[0].streams, 2);
+        let gone = presence.take_gone(now + Duration::from_secs(6));
+        let of_other = RemoveOf { stream, tenant: Some(other.clone()) };
+        assert_eq!((gone.streams, gone.people), (vec![of_other], vec![(other.clone(), bob.clone())]));
+        presence.move_to(&acme, &other, &bob, stream, later(7));
+        presence.leave(&other, &bob, stream, now + Duration::from_secs(8));
+        let of_acme = RemoveOf { stream, tenant: Some(acme.clone()) };
+        let gone = presence.take_gone(now + Duration::from_secs(12));
+        assert_eq!((gone.streams, gone.people), (vec![of_acme], vec![]));
+        assert!(presence.is_orphan(&bob, stream));
+        let gone = presence.take_gone(now + Duration::from_secs(13));
+        assert_eq!((gone.streams, gone.people), (vec![with_all(stream)], vec![(other, bob)]));
     }
 }

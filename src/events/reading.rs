@@ -11,11 +11,14 @@ use super::mark;
 use super::outlet::Framing;
 use crate::domain::{EventId, EventName, Position, TenantName};
 use crate::error::Error;
-use crate::store::{Replay, Store, StoredEvent, Wanted};
+use crate::store::{Names, Replay, Store, StoredEvent, Wanted};
+
+/// How many lost names are told at once.
+const LEFT_AT_ONCE: usize = 1024;
 
 /// One step, and the reading to go on with.
-pub struct Step<T> {
-    pub replay: Replay,
+pub struct Step<T, R = Replay> {
+    pub reading: R,
     pub read: Result<T, Error>,
     /// Whether there is more.
     pub more: bool,
@@ -33,13 +36,34 @@ pub fn read_bytes(store: Store, mut replay: Replay, framing: Framing) -> JoinHan
     })
 }
 
-/// The names of the next events, as marks that they may no longer be seen.
-pub fn read_left(store: Store, mut replay: Replay, framing: Framing, id: EventId) -> JoinHandle<Step<Bytes>> {
+/// What somebody may no longer see who knows everything up to a position.
+pub struct Lost {
+    /// The names of what they could see.
+    pub names: Names,
+    /// What came later they were never given, not even its name.
+    pub known_to: Position,
+}
+
+/// The next of the names that somebody has lost, as marks; `None` where not all of what they know can be told any more.
+pub fn read_lost(store: Store, mut lost: Lost, framing: Framing, id: EventId) -> JoinHandle<Step<Option<Bytes>, Lost>> {
     spawn_blocking(move || {
-        let mut marks = Vec::new();
-        let more = replay.next(&store, JOINED_BYTES, |event| marks.push(mark::left(event.name, id)));
+        let Lost { names, known_to } = &mut lost;
+        let (tenant, mut marks, mut is_untold) = (names.tenant().clone(), Vec::new(), false);
+        let more = names.next(&store, |name| {
+            match store.was_used(&tenant, name, *known_to)? {
+                Some(true) => marks.push(mark::left(name, id)),
+                Some(false) => {}
+                None => is_untold = true,
+            }
+            Ok(is_untold || marks.len() >= LEFT_AT_ONCE)
+        });
+        // A name that was removed may have been forgotten since.
+        let more = more.and_then(|more| {
+            is_untold |= !more && store.floor(&tenant)? > *known_to;
+            Ok(more && !is_untold)
+        });
         let bytes = if marks.is_empty() { Bytes::new() } else { framing.join(&marks) };
-        step(replay, more, bytes)
+        step(lost, more, (!is_untold).then_some(bytes))
     })
 }
 
@@ -71,9 +95,9 @@ fn frame(store: &Store, event: &StoredEvent<'_>) -> Option<Frame> {
     Some(Frame { position: event.position, name, bytes: bytes.freeze(), is_removal: event.is_removal })
 }
 
-fn step<T>(replay: Replay, more: Result<bool, Error>, read: T) -> Step<T> {
+fn step<T, R>(reading: R, more: Result<bool, Error>, read: T) -> Step<T, R> {
     match more {
-        Ok(more) => Step { replay, read: Ok(read), more },
-        Err(error) => Step { replay, read: Err(error), more: false },
+        Ok(more) => Step { reading, read: Ok(read), more },
+        Err(error) => Step { reading, read: Err(error), more: false },
     }
 }

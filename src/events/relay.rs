@@ -90,6 +90,12 @@ impl Mailbox {
         self.filled.notify_one();
     }
 
+    /// Of whom of a tenant it has yet to be told whether they are there.
+    pub fn untold(&self, tenant: &TenantName) -> Vec<Username> {
+        let of_tenant = |(of, username): &(TenantName, Username)| (of == tenant).then(|| username.clone());
+        lock(&self.post).presence.iter().filter_map(of_tenant).collect()
+    }
+
     /// Everything ends. What comes back resolves when the worker has said so on its streams.
     pub fn post_closing(&self) -> oneshot::Receiver<()> {
         let (done, closing) = oneshot::channel();
@@ -151,6 +157,10 @@ impl Relay {
         let subscription = Subscription::start(local, opening, outlet, first);
         let mut by_session = local.by_session.borrow_mut();
         let of_session = by_session.entry(Arc::as_ptr(&session).addr()).or_default();
+        if of_session.is_empty() {
+            // Nearly everybody has one.
+            of_session.reserve_exact(1);
+        }
         // In passing, so that who comes and goes leaves no heap behind.
         if of_session.len() == of_session.capacity() {
             of_session.retain(|subscription| subscription.strong_count() > 0);
@@ -212,7 +222,7 @@ impl Local {
     }
 
     /// Ends the streams of sessions that have ended since the last look, has those look at their rights whose rights have
-    /// changed, and does what streams were told.
+    /// changed, does what streams were told, and tells of those who came or went.
     pub fn end_sessions(self: &Rc<Self>) {
         let Post { ended, changed, orders, presence, closing, .. } = {
             let mut post = lock(&self.mailbox.post);
@@ -227,6 +237,13 @@ impl Local {
             let subscriptions = self.by_session.borrow_mut().remove(&Arc::as_ptr(&session).addr());
             end(subscriptions.unwrap_or_default());
         }
+        for (tenant, username) in presence {
+            let room = self.rooms.borrow().get(&tenant).and_then(Weak::upgrade);
+            if let Some(room) = room {
+                room.tell_presence(&username);
+            }
+        }
+        // After that: who is moved to another tenant is no more told who has gone from this one.
         changed.iter().for_each(|session| self.change_rights(session));
         for (session, id, order) in orders {
             let of_session = self.subscriptions_of_session(&session);
@@ -242,12 +259,6 @@ impl Local {
                 Order::End => subscription.end(),
             }
         }
-        for (tenant, username) in presence {
-            let room = self.rooms.borrow().get(&tenant).and_then(Weak::upgrade);
-            if let Some(room) = room {
-                room.tell_presence(&username);
-            }
-        }
         if let Some(done) = closing {
             let all = std::mem::take(&mut *self.by_session.borrow_mut());
             all.into_values().for_each(end);
@@ -255,15 +266,15 @@ impl Local {
         }
     }
 
-    /// Gives the streams of a session the rights that its user has now.
+    /// Gives the streams of a session the tenant and the rights that its user has now.
     pub fn change_rights(self: &Rc<Self>, session: &Arc<Session>) {
         let changes = session.changes();
         let account = self.hub.store().account(&session.username);
         for subscription in self.subscriptions_of_session(session) {
             match &account {
                 Ok(Some(account)) => {
-                    let (rights, own) = self.hub.rules().authorize.to_see(&session.username, &account.scopes);
-                    subscription.change_rights(rights, own, changes);
+                    let seen = self.hub.rules().authorize.to_see(&session.username, &account.scopes);
+                    subscription.change_rights(self, account, seen, changes);
                 }
                 // Without knowing them nothing more may be given.
                 _ => subscription.end(),
@@ -308,6 +319,10 @@ impl Local {
     /// The turns of those who catch up.
     pub fn turns(&self) -> &Arc<Semaphore> {
         &self.turns
+    }
+
+    pub fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
     }
 
     pub fn hub(&self) -> &Hub {

@@ -21,8 +21,10 @@ const WRITES_IN_A_ROW: usize = 256;
 /// while there is one.
 pub struct Room {
     pub(super) seat: Seat,
-    /// Up to here everybody who waits has been given everything.
+    /// Up to here everybody who waits has been given everything, or is about to be.
     position: Cell<Position>,
+    /// Up to here they have been given it.
+    given: Cell<Position>,
     classes: RefCell<HashMap<ClassKey, Weak<Class>>>,
     /// The classes by which event names they want.
     index: RefCell<Index<Class>>,
@@ -60,14 +62,20 @@ pub struct Index<T: ?Sized> {
 impl Room {
     pub fn new(seat: Seat, local: Weak<Local>) -> Self {
         // Taken after the seat: what comes later is told.
-        let position = Cell::new(seat.channel.end());
+        let end = seat.channel.end();
+        let (position, given) = (Cell::new(end), Cell::new(end));
         let (index, own) = (RefCell::new(Index::new()), RefCell::new(Index::new()));
-        Self { seat, position, classes: RefCell::default(), index, own, watchers: RefCell::default(), local }
+        Self { seat, position, given, classes: RefCell::default(), index, own, watchers: RefCell::default(), local }
+    }
+
+    /// Up to here everybody who waits has been given everything, or is about to be.
+    pub fn position(&self) -> Position {
+        self.position.get()
     }
 
     /// Up to here everybody who waits has been given everything.
-    pub fn position(&self) -> Position {
-        self.position.get()
+    pub fn given(&self) -> Position {
+        self.given.get()
     }
 
     /// Those who get the same.
@@ -109,6 +117,11 @@ impl Room {
         watchers.push(Rc::downgrade(subscription));
     }
 
+    /// Forgets one.
+    pub fn remove_watcher(&self, subscription: &Rc<Subscription>) {
+        self.watchers.borrow_mut().retain(|watcher| !Weak::ptr_eq(watcher, &Rc::downgrade(subscription)));
+    }
+
     /// Has those who want to know tell how it stands with somebody.
     pub fn tell_presence(&self, username: &Username) {
         let watchers: Vec<_> = self.watchers.borrow().iter().filter_map(Weak::upgrade).collect();
@@ -133,7 +146,7 @@ impl Room {
         let mut replay = Replay::new(self.seat.tenant().clone(), Wanted::All, self.position(), until);
         loop {
             let failed = match read_frames(self.seat.store().clone(), replay).await {
-                Ok(Step { replay: next, read: Ok(frames), more }) => {
+                Ok(Step { reading: next, read: Ok(frames), more }) => {
                     self.give(local, &frames, next.position()).await;
                     if !more {
                         return;
@@ -166,6 +179,7 @@ impl Room {
         for class in self.sort(frames) {
             class.serve(from, until).await;
         }
+        self.given.set(until);
     }
 
     /// Has those who alone may see a frame fetch it, and what else is new, by themselves.

@@ -78,6 +78,10 @@ impl Session {
     /// Adds a stream; those that are too many then, the oldest ones.
     pub(super) fn add(&self, id: StreamId, mailbox: &Arc<Mailbox>, at_most: usize) -> Vec<(StreamId, Arc<Mailbox>)> {
         let mut streams = lock(&self.streams);
+        if streams.is_empty() {
+            // Nearly everybody has one.
+            streams.reserve_exact(1);
+        }
         streams.push((id, Arc::clone(mailbox)));
         let too_many = streams.len().saturating_sub(at_most);
         streams.drain(..too_many).collect()

@@ -13,11 +13,12 @@ use super::hub::Arrival;
 use super::mark;
 use super::opening::{Opening, Start};
 use super::outlet::{Framing, Outlet, Written};
+use super::reading::Lost;
 use super::relay::Local;
 use super::room::{Class, Room};
 use super::session::Session;
-use crate::domain::{EventFilter, Own, Position, Rights, Timestamp, Username, View};
-use crate::store::{Replay, Wanted};
+use crate::domain::{Account, EventFilter, Own, Pattern, Position, Rights, Timestamp, Username, View};
+use crate::store::{Names, Replay, Wanted};
 use catch_up::{CatchUp, State};
 
 /// What keeps a quiet stream alive: a comment without a blank line after it, since `broker-client` 0.0.8 would take
@@ -36,8 +37,8 @@ pub struct Subscription<O: ?Sized = dyn Outlet> {
     /// Its user's being there by it, and what they call it by.
     pub(super) arrival: Arrival,
     class: RefCell<Rc<Class>>,
-    /// What its user alone may see.
-    own: RefCell<Own>,
+    /// What its user alone may see, beside the inbox.
+    own: RefCell<Arc<[Pattern]>>,
     session: Arc<Session>,
     /// What [`Session::changes`] was when it got its rights.
     changes: Cell<u64>,
@@ -71,10 +72,11 @@ pub struct Subscription<O: ?Sized = dyn Outlet> {
 }
 
 /// What is given to a subscription beside what is new, when it wants or may see something else than before.
-struct Aside {
-    replay: Replay,
-    /// Whether it is told that it has lost these names, instead of being given their events.
-    is_left: bool,
+enum Aside {
+    /// It is told what it has lost.
+    Lost(Lost),
+    /// It is given the latest of what is new to it.
+    New(Replay),
 }
 
 impl Subscription {
@@ -105,7 +107,7 @@ impl Subscription {
         let subscription: Rc<Subscription> = Rc::new(Subscription {
             arrival,
             class: RefCell::new(Rc::clone(&class)),
-            own: RefCell::new(own),
+            own: RefCell::new(own.patterns),
             session,
             changes: Cell::new(changes),
             expires_at,
@@ -150,7 +152,8 @@ impl Subscription {
     /// What it gets.
     pub(super) fn view(&self) -> View {
         let class = self.class.borrow();
-        View { filter: class.filter.clone(), rights: class.rights.clone(), own: self.own.borrow().clone() }
+        let own = Own { username: self.session.username.clone(), patterns: Arc::clone(&self.own.borrow()) };
+        View { filter: class.filter.clone(), rights: class.rights.clone(), own }
     }
 
     /// Whether it waits for what is new in a room.
@@ -161,7 +164,8 @@ impl Subscription {
     /// Wants something else from now on; what is new to it is given.
     pub(super) fn change_filter(self: &Rc<Self>, filter: EventFilter) {
         let View { rights, own, .. } = self.view();
-        self.turn_to(View { filter, rights, own });
+        let room = Rc::clone(&self.class().room);
+        self.turn_to(&room, Position::START, View { filter, rights, own });
     }
 
     /// Whether it still may see what it could when it got its rights. Asked after events were fetched and before they count
@@ -177,51 +181,79 @@ impl Subscription {
         false
     }
 
-    /// May see something else from now on. What is new to it is given, and what it may no longer see it is told.
-    pub(super) fn change_rights(self: &Rc<Self>, rights: Rights, own: Own, changes: u64) {
+    /// May see something else from now on, perhaps of another tenant. What is new to it is given, and what it may no longer see
+    /// it is told.
+    pub(super) fn change_rights(
+        self: &Rc<Self>,
+        local: &Rc<Local>,
+        account: &Account,
+        (rights, own): (Rights, Own),
+        changes: u64,
+    ) {
         self.changes.set(changes);
-        let filter = self.class().filter.clone();
-        self.turn_to(View { filter, rights, own });
+        let (room, filter) = (local.room(&account.tenant), self.class().filter.clone());
+        self.turn_to(&room, account.tenant_since, View { filter, rights, own });
     }
 
-    fn turn_to(self: &Rc<Self>, view: View) {
-        let before = self.view();
-        if before == view || self.is_over() {
+    /// Goes on with what a view shows of a room's tenant: where that is another one, with the latest events up to where its
+    /// user came there, and everything that came after. The order is one for all tenants.
+    fn turn_to(self: &Rc<Self>, room: &Rc<Room>, since: Position, view: View) {
+        let (before, room_before) = (self.view(), Rc::clone(&self.class().room));
+        let is_moved = !Rc::ptr_eq(&room_before, room);
+        if (before == view && !is_moved) || self.is_over() {
             return;
         }
         self.fall_behind();
-        let room = Rc::clone(&self.class().room);
-        let tenant = room.seat.tenant().clone();
         self.note_own(false);
         let class = room.class(view.filter.clone(), view.rights.clone(), self.class().framing);
-        *self.class.borrow_mut() = class;
-        *self.own.borrow_mut() = view.own.clone();
+        self.class.replace(class);
+        self.own.replace(Arc::clone(&view.own.patterns));
         self.note_own(true);
         self.turns.set(self.turns.get().wrapping_add(1));
         let mut asides = self.asides.borrow_mut();
         // What was still to be given of the last change is now part of this one.
         let is_settled = !self.turning.replace(true);
-        asides.retain(|aside| aside.is_left);
-        let (new, old) = (Box::new(view.clone()), Box::new(before.clone()));
-        if self.marks && (before.rights != view.rights || before.own != view.own) {
-            // Up to the end, and removed ones too: what comes under a lost name is not given any more.
-            let lost = Wanted::New(old.clone(), new.clone());
-            let replay = Replay::new(tenant.clone(), lost, Position::START, Position::END).with_removals();
-            asides.push_back(Aside { replay, is_left: true });
+        asides.retain(|aside| matches!(aside, Aside::Lost(_)));
+        let (known_to, new, old) = (self.position.get(), Box::new(view.clone()), Box::new(before.clone()));
+        let may_lose = is_moved || before.rights != view.rights || before.own != view.own;
+        if self.marks && may_lose && known_to > Position::START {
+            let lost = if is_moved { Wanted::Of(old.clone()) } else { Wanted::New(old.clone(), new.clone()) };
+            let names = Names::new(room_before.seat.tenant().clone(), lost);
+            asides.push_back(Aside::Lost(Lost { names, known_to }));
         }
-        let wanted = if is_settled { Wanted::New(new, old) } else { Wanted::Of(new) };
-        let replay = Replay::new(tenant, wanted, Position::START, self.position.get());
-        asides.push_back(Aside { replay, is_left: false });
+        if is_moved {
+            self.position.set(known_to.max(since));
+        }
+        let wanted = if is_settled && !is_moved { Wanted::New(new, old) } else { Wanted::Of(new) };
+        let (tenant, until) = (room.seat.tenant().clone(), self.position.get());
+        asides.push_back(Aside::New(Replay::new(tenant, wanted, Position::START, until)));
         self.unsynced.set(self.marks);
         drop(asides);
+        if is_moved {
+            self.move_presence(&room_before, room);
+        }
         self.wake();
+    }
+
+    /// Its user is there in another room's tenant from now on, and it is told who is there instead of who was.
+    fn move_presence(self: &Rc<Self>, before: &Room, room: &Room) {
+        let Some(local) = self.local.upgrade() else { return };
+        let (hub, tenant_before, tenant) = (local.hub(), before.seat.tenant(), room.seat.tenant());
+        self.arrival.move_to(tenant, local.clock().now());
+        let Some(presence) = &self.presence else { return };
+        before.remove_watcher(self);
+        room.add_watcher(self);
+        let (were_there, are_there) = (hub.unwatch(tenant_before), hub.watch(tenant));
+        // Who has gone just now is in neither.
+        let untold = local.mailbox().untold(tenant_before);
+        presence.borrow_mut().extend([were_there, are_there, untold].into_iter().flatten());
     }
 
     /// Has the room know, or forget, what its user alone may see.
     fn note_own(self: &Rc<Self>, is_there: bool) {
         let own = self.own.borrow();
-        if !own.patterns.is_empty() {
-            self.class().room.note_own(&own.patterns, &Rc::downgrade(self), is_there);
+        if !own.is_empty() {
+            self.class().room.note_own(&own, &Rc::downgrade(self), is_there);
         }
     }
 
@@ -277,7 +309,12 @@ impl Subscription {
 
     /// From now on it catches up by itself.
     pub(super) fn fall_behind(&self) {
-        self.class().remove_live(self);
+        let class = self.class();
+        if self.place.get().is_some() {
+            // It may have waited long for what it wants: nothing of what others got meanwhile is missing to it.
+            self.position.set(self.position.get().max(class.room.given()));
+        }
+        class.remove_live(self);
         self.wake();
     }
 

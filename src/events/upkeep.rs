@@ -8,7 +8,6 @@ use tokio::task::spawn_blocking;
 
 use super::hub::Hub;
 use super::insert::RemoveOf;
-use super::session::StreamId;
 use crate::clock::Clock;
 use crate::domain::{Position, TenantName, Timestamp};
 use crate::error::Error;
@@ -97,8 +96,8 @@ struct Upkeep {
     tails: HashMap<TenantName, Tail>,
     /// After which tenant the search for old events goes on.
     next: Option<TenantName>,
-    /// Streams that have gone for good, with which something may yet have to go.
-    gone: Vec<StreamId>,
+    /// What may yet have to go, with streams that have gone for good.
+    gone: Vec<RemoveOf>,
     /// Whether every tenant has been looked at since the start: before it, more may have been kept than now.
     all_seen: bool,
     pause_until: Option<Instant>,
@@ -124,9 +123,10 @@ impl Upkeep {
     /// Takes those whose grace is over for gone, and removes what was to last while they were connected.
     async fn remove_gone(&mut self) -> Result<(), Error> {
         self.gone.extend(self.hub.take_gone());
-        while let Some(stream) = self.gone.last().copied() {
-            if self.read(move |store| store.has_bound(stream.get())).await? {
-                self.writer.submit(RemoveOf(vec![stream])).await?;
+        while let Some(removal) = self.gone.last().cloned() {
+            let stream = removal.stream.get();
+            if self.read(move |store| store.has_bound(stream)).await? {
+                self.writer.submit(removal).await?;
             }
             // Not before it is done: what fails now is tried again.
             self.gone.pop();

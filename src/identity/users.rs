@@ -123,7 +123,8 @@ impl Identity {
         self.0.writer.submit(CreateUser(user)).await
     }
 
-    /// Changes a user. Their streams end where a change is to what the streams stand on.
+    /// Changes a user. Their streams end where a change is to what the streams stand on, and go on with another tenant or
+    /// other scopes.
     ///
     /// # Errors
     /// [`Error::UserUnknown`], and those of [`Identity::create_user`] but for the username's.
@@ -244,30 +245,30 @@ impl Change for UpdateUser {
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         let mut user = batch.user(&self.username)?.ok_or(Error::UserUnknown)?;
-        // Streams stand on a tenant, on a password, and on there being no second factor that was never asked for.
-        let ends_streams = self.password_hash.is_some()
-            || self.tenant.as_ref().is_some_and(|tenant| *tenant != user.tenant)
-            || (self.two_factor == Some(true) && user.two_factor != Some(true));
+        // Streams stand on a password, and on there being no second factor that was never asked for.
+        let ends_streams =
+            self.password_hash.is_some() || (self.two_factor == Some(true) && user.two_factor != Some(true));
+        let (tenant_before, scopes_before) = (user.tenant.clone(), user.scopes().to_vec());
         if let Some(hash) = self.password_hash {
             user.set_password(hash, self.generation);
         }
-        if let Some(tenant) = self.tenant.filter(|tenant| *tenant != user.tenant) {
-            user.tenant = tenant;
+        user.tenant = self.tenant.unwrap_or(user.tenant);
+        let is_moved = user.tenant != tenant_before;
+        if is_moved {
             user.tenant_since = batch.head();
         }
         user.email = self.email.unwrap_or(user.email);
         user.data = self.data.unwrap_or(user.data);
-        let scopes = user.scopes().to_vec();
         user.scopes = self.scopes.unwrap_or(user.scopes);
-        let changes_rights = scopes != user.scopes();
-        if changes_rights {
+        let has_other_scopes = user.scopes() != scopes_before;
+        if has_other_scopes {
             user.scopes_since = batch.head();
         }
         user.two_factor = self.two_factor.or(user.two_factor);
         batch.put_user(&user)?;
         if ends_streams {
             batch.end_streams_of(&user.username);
-        } else if changes_rights {
+        } else if is_moved || has_other_scopes {
             batch.change_rights_of(&user.username);
         }
         Ok(())

@@ -259,15 +259,18 @@ impl Transaction<'_> {
         self.put(key, codec::encode_bound(event.position, &event.username));
     }
 
-    /// Removes what was to go with a stream.
+    /// Removes what was to go with a stream, in one tenant where one is given.
     ///
     /// # Errors
     /// As [`Transaction::insert_event`].
-    pub fn remove_bound(&mut self, stream: u64) -> Result<(), Error> {
+    pub fn remove_bound(&mut self, stream: u64, of: Option<&TenantName>) -> Result<(), Error> {
         let prefix = keys::bound_to(stream);
         let (bound, _) = self.rows(&prefix, &keys::end_of(&prefix), usize::MAX)?;
         for (key, value) in bound {
             let (_, tenant, name) = keys::of_bound(&key).ok_or_else(|| damaged(&key, "a stream's key is none"))?;
+            if of.is_some_and(|of| *of != tenant) {
+                continue;
+            }
             let (position, username) = codec::decode_bound(&value).map_err(|why| damaged(&key, why))?;
             if self.latest(&tenant, &name)? == Some(position) {
                 self.remove_event(tenant, username, name)?;

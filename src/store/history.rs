@@ -114,6 +114,20 @@ impl Store {
         Ok(None)
     }
 
+    /// Whether a name had been used by a position; `None` where that is no longer known. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As [`Store::history`].
+    pub fn was_used(&self, tenant: &TenantName, name: &str, by: Position) -> Result<Option<bool>, Error> {
+        let mut position = self.latest(tenant, name)?.map(|latest| latest.position);
+        while let Some(later) = position.filter(|position| *position > by) {
+            let key = keys::event(tenant, later);
+            let Some(value) = self.get(&key)? else { return Ok(None) };
+            position = codec::event_parts(&value).map_err(|why| damaged(&key, why))?.previous;
+        }
+        Ok(Some(position.is_some()))
+    }
+
     /// Looks through everything that is kept of the tenant from there on: of one name there is no list.
     fn oldest_first(
         &self,
@@ -197,7 +211,8 @@ impl Store {
         self.scan_prefix(keys::BOUND, &mut |key, value| {
             let (stream, tenant, _) = keys::of_bound(key).ok_or_else(|| damaged(key, "a stream's key is none"))?;
             let (_, username) = codec::decode_bound(value).map_err(|why| damaged(key, why))?;
-            if streams.last().is_none_or(|(last, ..)| *last != stream) {
+            // What goes with one may be of two tenants, where its user went from one to the other.
+            if streams.last().is_none_or(|(last, of, _)| (*last, of) != (stream, &tenant)) {
                 streams.push((stream, tenant, username));
             }
             Ok(true)

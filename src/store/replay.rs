@@ -37,7 +37,7 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    fn matches(&self, name: &str) -> bool {
+    pub(super) fn matches(&self, name: &str) -> bool {
         match self {
             Self::All => true,
             Self::Of(view) => view.matches(name),
@@ -45,7 +45,7 @@ impl Wanted {
         }
     }
 
-    fn candidates(&self) -> Option<Vec<Pattern>> {
+    pub(super) fn candidates(&self) -> Option<Vec<Pattern>> {
         match self {
             Self::All => None,
             Self::Of(view) | Self::New(view, _) => view.candidates(),
@@ -85,11 +85,6 @@ impl Replay {
     /// What changed for a tenant after one position, up to another.
     pub fn new(tenant: TenantName, wanted: Wanted, after: Position, until: Position) -> Self {
         Self { tenant, wanted, after, until, is_new: after == Position::START, source: Source::Unopened }
-    }
-
-    /// The same with removals, for who wants to know what there was.
-    pub fn with_removals(self) -> Self {
-        Self { is_new: false, ..self }
     }
 
     /// Whether events were missed that are not given, because only the latest of each name is kept of that time.

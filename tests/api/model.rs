@@ -1,5 +1,6 @@
-//! Whatever happens to events, to who may see them and to the connections they are seen on: each subscriber comes to
-//! know exactly what it may see, and nothing else is ever written to it. The server is compared with a model in memory.
+//! Whatever happens to events, to the rights and the tenant of those who see them, and to the connections they are seen
+//! on: each subscriber comes to know exactly what it may see, and nothing else is ever written to it. The server is
+//! compared with a model in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -13,9 +14,9 @@ use tokio::task::JoinHandle;
 use crate::support::{Answer, Client, Event, Stream, TestServer, User, within};
 
 const TENANTS: [&str; 2] = ["acme", "globex"];
-/// Of each tenant one who sees and inserts everything, and whose rights stay.
+/// Of each tenant one who sees and inserts everything, and who stays there with these rights.
 const CLERKS: [&str; 2] = ["clerk", "scribe"];
-/// Whose rights change, and the tenant of each.
+/// Whose rights and tenants change, and the tenant that each is of at first.
 const USERS: [(&str, usize); 5] = [("alice", 0), ("bob", 0), ("carol", 0), ("dave", 0), ("mallory", 1)];
 /// Whose the streams are. Two of one user differ in what they want.
 const SUBSCRIBERS: [usize; 7] = [0, 0, 1, 2, 3, 4, 4];
@@ -67,6 +68,9 @@ enum Step {
     Remove { user: usize, name: usize },
     /// Somebody gets other rights, and at the same time an event may be inserted.
     Rescope { user: usize, scopes: usize, meanwhile: Option<usize> },
+    /// Somebody is moved to the other tenant, perhaps with other rights, and at the same time an event may be inserted
+    /// in the one that they leave.
+    Move { user: usize, scopes: Option<usize>, meanwhile: Option<usize> },
     /// A stream wants something else.
     Refilter { subscriber: usize, filter: usize },
     /// A stream is cut off by its reader.
@@ -90,8 +94,10 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(user, names)| Step::Insert { user, names }),
         2 => (users.clone(), names.clone()).prop_map(|(user, name)| Step::Expire { user, name }),
         4 => (users.clone(), names.clone()).prop_map(|(user, name)| Step::Remove { user, name }),
-        5 => (users, 0..SCOPES.len(), prop::option::of(names.clone()))
+        5 => (users.clone(), 0..SCOPES.len(), prop::option::of(names.clone()))
             .prop_map(|(user, scopes, meanwhile)| Step::Rescope { user, scopes, meanwhile }),
+        3 => (users, prop::option::of(0..SCOPES.len()), prop::option::of(names.clone()))
+            .prop_map(|(user, scopes, meanwhile)| Step::Move { user, scopes, meanwhile }),
         4 => (subscribers.clone(), 0..FILTERS.len())
             .prop_map(|(subscriber, filter)| Step::Refilter { subscriber, filter }),
         4 => subscribers.clone().prop_map(|subscriber| Step::Disconnect { subscriber }),
@@ -189,6 +195,11 @@ impl Tenant {
         }
     }
 
+    /// Whether there was an event of this name before the end of a time.
+    fn has_had(&self, name: &str, period: &Period) -> bool {
+        self.committed.iter().any(|(id, (committed, _))| committed == name && period.reaches(id))
+    }
+
     /// What does not hang on whether something has expired by now.
     fn certain(&self, mut latest: Latest) -> Latest {
         latest.retain(|name, _| !self.expiring.contains(name));
@@ -196,12 +207,42 @@ impl Tenant {
     }
 }
 
+/// Which tenant somebody is of, and what they have of [`SCOPES`]. One request may change both, and then nobody ever has
+/// the one of before with the other of after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Standing {
+    tenant: usize,
+    scopes: usize,
+}
+
+/// How long somebody stood so.
+#[derive(Debug)]
+struct Period {
+    standing: Standing,
+    /// Once its end was answered: the last id that was known then. Whatever has a higher one was inserted later.
+    until: Option<String>,
+}
+
+impl Period {
+    fn new(standing: Standing) -> Self {
+        Self { standing, until: None }
+    }
+
+    /// Whether an event may have been inserted before the end. It need not have been after the beginning, since what
+    /// was inserted before is given too.
+    fn reaches(&self, id: &str) -> bool {
+        self.until.as_deref().is_none_or(|until| id <= until)
+    }
+}
+
 /// What happened on a stream, in order.
 enum Entry {
-    /// A connection was opened: the rights and the filter it has.
-    Opened(usize, usize),
-    /// Other rights were about to be given.
-    Rescoped(usize),
+    /// A connection was opened: how its user stands, and the filter it has.
+    Opened(Standing, usize),
+    /// Other rights were about to be given, or another tenant.
+    Changed(Standing),
+    /// That was answered, when this was the last id that was known.
+    Answered(String),
     /// Another filter was about to be asked for.
     Refiltered(usize),
     Frame(Event),
@@ -252,7 +293,6 @@ struct Connection {
 struct Subscriber {
     user: usize,
     username: &'static str,
-    tenant: usize,
     filter: usize,
     connection: Option<Connection>,
     paused: watch::Sender<bool>,
@@ -261,8 +301,8 @@ struct Subscriber {
     /// What it knows.
     view: Latest,
     last_id: Option<String>,
-    /// The rights that what is on its way may have been sent under: the last are those of now.
-    rights: Vec<usize>,
+    /// How its user stood when what is on its way may have been sent: the last is how they stand now.
+    periods: Vec<Period>,
     /// The same of filters.
     filters: Vec<usize>,
     /// What comes next has a higher id than this, once it is in sync and as long as nothing changes.
@@ -270,24 +310,23 @@ struct Subscriber {
     /// Something changed on this connection: what is given because of it may be old.
     is_turning: bool,
     /// Something changed since it was last compared. What it is then given beside the new events is lost with the
-    /// connection, and `Last-Event-ID` does not say so: it has to begin anew.
+    /// connection, and `Last-Event-ID` does not say so: it has to begin anew. Not where the tenant changed: it comes
+    /// back with what it has, and is told to drop that.
     must_begin_anew: bool,
 }
 
 impl Subscriber {
     fn new(number: usize, user: usize) -> Self {
-        let (username, tenant) = USERS[user];
         Self {
             user,
-            username,
-            tenant,
+            username: USERS[user].0,
             filter: number % FILTERS.len(),
             connection: None,
             paused: watch::Sender::new(false),
             wire: Arc::default(),
             view: Latest::new(),
             last_id: None,
-            rights: Vec::new(),
+            periods: Vec::new(),
             filters: Vec::new(),
             after: None,
             is_turning: false,
@@ -318,13 +357,21 @@ impl Subscriber {
         let entries = std::mem::take(&mut *self.wire.log.lock().unwrap());
         for entry in entries {
             match entry {
-                Entry::Opened(rights, filter) => {
-                    (self.rights, self.filters) = (vec![rights], vec![filter]);
+                Entry::Opened(standing, filter) => {
+                    (self.periods, self.filters) = (vec![Period::new(standing)], vec![filter]);
                     (self.after, self.is_turning) = (None, false);
                 }
-                Entry::Rescoped(rights) => {
-                    self.rights.push(rights);
+                // What it knows of the old tenant stays until it is told that it has left it.
+                Entry::Changed(standing) => {
+                    self.periods.push(Period::new(standing));
                     self.is_turning = true;
+                }
+                Entry::Answered(last) => {
+                    if let Some((_, over)) = self.periods.split_last_mut() {
+                        for period in over.iter_mut().filter(|period| period.until.is_none()) {
+                            period.until = Some(last.clone());
+                        }
+                    }
                 }
                 Entry::Refiltered(filter) => {
                     self.filters.push(filter);
@@ -355,7 +402,10 @@ impl Subscriber {
             "$left" => {
                 let left = event.json()["event"].as_str().unwrap().to_owned();
                 assert!(self.is_turning, "{who} lost {left}, though nothing changed");
-                assert!(self.might_see(&left), "{who} was told of {left}");
+                // Not even the name of what was new after its user had lost it.
+                let might_know =
+                    self.seeing(&left).any(|period| tenants[period.standing.tenant].has_had(&left, period));
+                assert!(might_know, "{who}, with {:?}, was told of {left}", self.periods);
                 self.view.remove(&left);
             }
             name => {
@@ -372,27 +422,32 @@ impl Subscriber {
         }
     }
 
-    /// Whether a name could be seen at some time since it was last compared.
-    fn might_see(&self, name: &str) -> bool {
-        self.rights.iter().any(|rights| sees(*rights, self.username, name))
+    /// When a name could be seen since it was last compared.
+    fn seeing(&self, name: &str) -> impl Iterator<Item = &Period> {
+        self.periods.iter().filter(move |period| sees(period.standing.scopes, self.username, name))
     }
 
     /// That an event may be there.
     fn check(&mut self, event: &Event, tenants: &[Tenant; 2]) {
         let (who, name) = (self.username, event.name.as_str());
-        assert!(self.might_see(name), "{who}, with {:?}, was given {event:?}", self.rights);
         let wanted = self.filters.iter().any(|filter| wants(*filter, name));
         assert!(wanted, "{who}, who wants {:?}, was given {event:?}", self.filters);
-        let is_of_other = tenants[1 - self.tenant].committed.contains_key(&event.id);
-        assert!(!is_of_other, "{who} was given {event:?} of another tenant");
-        let tenant = &tenants[self.tenant];
-        match tenant.committed.get(&event.id) {
-            Some((committed, data)) => {
+        // No two events have one id, whatever tenant they are of.
+        match tenants.iter().position(|tenant| tenant.committed.contains_key(&event.id)) {
+            Some(of) => {
+                let (committed, data) = &tenants[of].committed[&event.id];
                 assert_eq!((name, event.data.as_str()), (committed.as_str(), data.as_str()), "{who}: {event:?}");
+                // Not of a tenant that its user was not of, or had left before it was inserted.
+                let might_see =
+                    self.seeing(name).any(|period| period.standing.tenant == of && period.reaches(&event.id));
+                assert!(might_see, "{who}, with {:?}, was given {event:?} of {}", self.periods, TENANTS[of]);
             }
             None => {
-                let has_expired = event.data == "null" && tenant.may_expire.contains(name);
-                assert!(has_expired, "{who} was given {event:?}, which nobody inserted");
+                // Nobody knows of these whether they came before an answer.
+                let mut seeing = self.seeing(name);
+                let has_expired = event.data == "null"
+                    && seeing.any(|period| tenants[period.standing.tenant].may_expire.contains(name));
+                assert!(has_expired, "{who}, with {:?}, was given {event:?}, which nobody inserted", self.periods);
             }
         }
         if !self.is_turning
@@ -403,9 +458,9 @@ impl Subscriber {
         }
     }
 
-    /// It was found to know what it should, with these rights: from here on nothing of before is on its way.
-    fn settle(&mut self, rights: usize) {
-        (self.rights, self.filters) = (vec![rights], vec![self.filter]);
+    /// It was found to know what it should, as its user stands now: from here on nothing of before is on its way.
+    fn settle(&mut self, standing: Standing) {
+        (self.periods, self.filters) = (vec![Period::new(standing)], vec![self.filter]);
         self.after.clone_from(&self.last_id);
         self.is_turning = false;
         self.must_begin_anew = false;
@@ -417,8 +472,8 @@ struct House {
     /// Only while it is started again there is none.
     server: Option<TestServer>,
     client: Client,
-    /// What each user signs in by, and the rights that they have.
-    users: Vec<(String, usize)>,
+    /// What each user signs in by, and how they stand.
+    users: Vec<(String, Standing)>,
     clerks: Vec<String>,
     tenants: [Tenant; 2],
     subscribers: Vec<Subscriber>,
@@ -434,9 +489,9 @@ impl House {
         let client = server.client();
         let (mut users, mut clerks) = (Vec::new(), Vec::new());
         for (number, (username, tenant)) in USERS.into_iter().enumerate() {
-            let rights = number % 4;
-            client.create_user_with(username, TENANTS[tenant], json!({ "scopes": SCOPES[rights] })).await.ok();
-            users.push((client.sign_in(username).await.authorization, rights));
+            let scopes = number % 4;
+            client.create_user_with(username, TENANTS[tenant], json!({ "scopes": SCOPES[scopes] })).await.ok();
+            users.push((client.sign_in(username).await.authorization, Standing { tenant, scopes }));
         }
         for (username, tenant) in CLERKS.into_iter().zip(TENANTS) {
             client.create_user_with(username, tenant, json!({ "scopes": ["*:get", "*:post"] })).await.ok();
@@ -470,7 +525,15 @@ impl House {
             Step::Insert { user, names } => self.insert(user, &names).await,
             Step::Expire { user, name } => self.expire(user, NAMES[name]).await,
             Step::Remove { user, name } => self.remove(user, NAMES[name]).await,
-            Step::Rescope { user, scopes, meanwhile } => self.rescope(user, scopes, meanwhile).await,
+            Step::Rescope { user, scopes, meanwhile } => {
+                let standing = self.users[user].1;
+                self.change(user, Standing { scopes, ..standing }, meanwhile).await;
+            }
+            Step::Move { user, scopes, meanwhile } => {
+                let standing = self.users[user].1;
+                let scopes = scopes.unwrap_or(standing.scopes);
+                self.change(user, Standing { tenant: 1 - standing.tenant, scopes }, meanwhile).await;
+            }
             Step::Refilter { subscriber, filter } => self.refilter(subscriber, filter).await,
             Step::Disconnect { subscriber } => self.subscribers[subscriber].leave(true).await,
             Step::Resume { subscriber } => self.connect(subscriber).await,
@@ -487,11 +550,11 @@ impl House {
     }
 
     async fn insert(&mut self, user: usize, names: &[usize]) {
-        let ((username, tenant), rights) = (USERS[user], self.users[user].1);
+        let (username, Standing { tenant, scopes }) = (USERS[user].0, self.users[user].1);
         let events: Vec<_> = names.iter().map(|name| (NAMES[*name], self.data(tenant))).collect();
         let body: Vec<_> = events.iter().map(|(name, data)| json!({ "event": name, "data": data })).collect();
         let answer = self.user(user).insert_raw(json!(body).to_string()).await;
-        if !events.iter().all(|(name, _)| has_scope(rights, "post", username, name)) {
+        if !events.iter().all(|(name, _)| has_scope(scopes, "post", username, name)) {
             return missing_scope(&answer);
         }
         let receipts = answer.ok().json();
@@ -503,11 +566,11 @@ impl House {
     }
 
     async fn expire(&mut self, user: usize, name: &str) {
-        let ((username, tenant), rights) = (USERS[user], self.users[user].1);
+        let (username, Standing { tenant, scopes }) = (USERS[user].0, self.users[user].1);
         let data = self.data(tenant);
         let body = json!({ "event": name, "data": data, "expires_in": 1 });
         let answer = self.user(user).insert_raw(body.to_string()).await;
-        if !has_scope(rights, "post", username, name) {
+        if !has_scope(scopes, "post", username, name) {
             return missing_scope(&answer);
         }
         let receipt = answer.ok().json();
@@ -518,12 +581,12 @@ impl House {
     }
 
     async fn remove(&mut self, user: usize, name: &str) {
-        let ((username, tenant), rights) = (USERS[user], self.users[user].1);
+        let (username, Standing { tenant, scopes }) = (USERS[user].0, self.users[user].1);
         let user = self.user(user);
         let headers = [("authorization", user.authorization.as_str())];
         let body = json!({ "event": name }).to_string().into_bytes();
         let answer = user.client.request(reqwest::Method::POST, "/remove", &headers, Some(body)).await;
-        if !has_scope(rights, "post", username, name) {
+        if !has_scope(scopes, "post", username, name) {
             // Whether there is such a name or not may be looked at first.
             assert!([403, 404].contains(&answer.status), "{answer:?}");
             return;
@@ -542,21 +605,30 @@ impl House {
         }
     }
 
-    async fn rescope(&mut self, user: usize, rights: usize, meanwhile: Option<usize>) {
-        if self.users[user].1 == rights {
+    /// Has somebody stand otherwise, by one request.
+    async fn change(&mut self, user: usize, standing: Standing, meanwhile: Option<usize>) {
+        let (username, before) = (USERS[user].0, self.users[user].1);
+        if before == standing {
             return;
         }
-        let (username, tenant) = USERS[user];
+        let is_moved = before.tenant != standing.tenant;
         for subscriber in self.subscribers.iter_mut().filter(|subscriber| subscriber.user == user) {
-            subscriber.must_begin_anew = true;
+            subscriber.must_begin_anew |= !is_moved;
             // Before the change, since what it opens may come sooner than the answer.
             if subscriber.connection.is_some() {
-                subscriber.wire.note(Entry::Rescoped(rights));
+                subscriber.wire.note(Entry::Changed(standing));
             }
         }
-        let event = meanwhile.map(|name| (NAMES[name], self.data(tenant)));
-        let clerk = self.clerk(tenant);
-        let change = self.client.admin("/update_user", json!({ "username": username, "scopes": SCOPES[rights] }));
+        let mut body = json!({ "username": username });
+        if is_moved {
+            body["tenant_name"] = json!(TENANTS[standing.tenant]);
+        }
+        if before.scopes != standing.scopes {
+            body["scopes"] = json!(SCOPES[standing.scopes]);
+        }
+        let event = meanwhile.map(|name| (NAMES[name], self.data(before.tenant)));
+        let clerk = self.clerk(before.tenant);
+        let change = self.client.admin("/update_user", body);
         let insert = async {
             match &event {
                 Some((name, data)) => Some(clerk.insert(name, data.clone()).await),
@@ -565,10 +637,23 @@ impl House {
         };
         let (changed, inserted) = tokio::join!(change, insert);
         changed.ok();
-        self.users[user].1 = rights;
+        self.users[user].1 = standing;
         if let Some((id, (name, data))) = inserted.zip(event) {
-            self.tenants[tenant].commit(&id, name, &data.to_string());
+            self.tenants[before.tenant].commit(&id, name, &data.to_string());
         }
+        // With that one among what is known: nobody can tell which of the two was first.
+        let last = self.last_id();
+        for subscriber in self.subscribers.iter().filter(|subscriber| subscriber.user == user) {
+            if subscriber.connection.is_some() {
+                subscriber.wire.note(Entry::Answered(last.clone()));
+            }
+        }
+    }
+
+    /// The highest id that was given out, but for those that nobody was told. Before the first it is less than any.
+    fn last_id(&self) -> String {
+        let of_each = self.tenants.iter().filter_map(|tenant| tenant.committed.keys().next_back());
+        of_each.max().cloned().unwrap_or_default()
     }
 
     async fn refilter(&mut self, number: usize, filter: usize) {
@@ -674,20 +759,21 @@ impl House {
             self.tenants[tenant].commit(&barrier, &name, &data.to_string());
             for number in 0..SUBSCRIBERS.len() {
                 let subscriber = &self.subscribers[number];
-                if subscriber.tenant != tenant || !subscriber.is_reading() {
+                let standing = self.users[subscriber.user].1;
+                if standing.tenant != tenant || !subscriber.is_reading() {
                     continue;
                 }
                 let (user, filter, who) = (subscriber.user, subscriber.filter, subscriber.username);
                 within("what was inserted last", subscriber.wire.comes(&barrier)).await;
                 let listed = self.listed(user, &query(filter)).await;
-                let (tenant, rights) = (&self.tenants[tenant], self.users[user].1);
+                let tenant = &self.tenants[tenant];
                 let subscriber = &mut self.subscribers[number];
                 subscriber.look(&self.tenants);
                 let mut expected = tenant.certain(tenant.latest.clone());
-                expected.retain(|name, _| sees(rights, who, name) && wants(filter, name));
+                expected.retain(|name, _| sees(standing.scopes, who, name) && wants(filter, name));
                 assert_eq!(tenant.certain(listed), expected, "/events of {who}");
                 assert_eq!(tenant.certain(subscriber.view.clone()), expected, "the stream {number} of {who}");
-                subscriber.settle(rights);
+                subscriber.settle(standing);
             }
         }
     }
@@ -698,8 +784,8 @@ impl House {
             self.subscribers[number].paused.send_replace(false);
             self.connect(number).await;
         }
-        for (user, (_, tenant)) in USERS.iter().enumerate() {
-            let expiring = &self.tenants[*tenant].expiring;
+        for (user, (_, standing)) in self.users.iter().enumerate() {
+            let expiring = &self.tenants[standing.tenant].expiring;
             within("what expires to be gone", async {
                 while self.listed(user, "").await.keys().any(|name| expiring.contains(name)) {
                     tokio::time::sleep(Duration::from_millis(25)).await;

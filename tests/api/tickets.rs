@@ -396,9 +396,12 @@ async fn who_was_moved_to_another_tenant_comes_back_to_all_of_that_one() {
     alice.insert("news", json!(1)).await;
     let last = page.stream.next().await.id;
     update(&alice.client, "alice", json!({ "tenant_name": "after" })).await;
-    assert_eq!(page.stream.rest().await, []);
+    // The page's stream goes on there.
+    assert_eq!(page.stream.next().await.id, older);
+    // And when its connection breaks, the browser comes back as it would have before.
     page.resume(&alice.client, &last).await;
     assert_eq!(page.stream.next().await.id, older);
+    assert_eq!(page.comes_back().await, 200);
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
-//! Who sees what: filters and their changes, marks, scopes, inboxes, and how many streams a user has.
+//! Who sees what: filters and their changes, marks, scopes, inboxes, moves to another tenant, and how many streams a user
+//! has.
 
 mod filters;
 mod flood;
 mod inbox;
 mod marks;
+mod moves;
 mod scopes;
 mod streams;
 mod subscription;
@@ -165,6 +167,11 @@ async fn user_with(server: &TestServer, username: &str, scopes: &[&str]) -> User
 
 async fn set_scopes(client: &Client, username: &str, scopes: &[&str]) {
     client.admin("/update_user", json!({ "username": username, "scopes": scopes })).await.ok();
+}
+
+/// Moves somebody to another tenant.
+async fn move_to(client: &Client, username: &str, tenant: &str) {
+    client.admin("/update_user", json!({ "username": username, "tenant_name": tenant })).await.ok();
 }
 
 /// That it is refused for want of this scope.

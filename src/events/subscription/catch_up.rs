@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::events::channel::Found;
 use crate::events::frame::{Frame, JOINED_BYTES};
 use crate::events::mark::{self, Reset};
-use crate::events::reading::{Step, fill, read_bytes, read_left};
+use crate::events::reading::{Lost, Step, fill, read_bytes, read_lost};
 use crate::store::{Replay, Wanted};
 
 /// Of how many people it is told at once.
@@ -25,8 +25,8 @@ const PRESENCE_AT_ONCE: usize = 256;
 pub(super) struct CatchUp {
     subscription: Rc<Subscription>,
     state: State,
-    /// The aside that is being read, and whether that is of lost names.
-    aside: Option<(JoinHandle<Step<Bytes>>, bool)>,
+    /// The aside that is being read.
+    aside: Option<ReadingAside>,
     /// How often the subscription had changed what it wants or may see at the last look.
     turns: u32,
     /// The queue for a turn, while it stands in it.
@@ -34,6 +34,11 @@ pub(super) struct CatchUp {
     /// The right to catch up, which only so many have at a time: when a thousand come back at once, those who are live must
     /// not wait until all of them are served.
     turn: Option<OwnedSemaphorePermit>,
+}
+
+enum ReadingAside {
+    Lost(JoinHandle<Step<Option<Bytes>, Lost>>),
+    New(JoinHandle<Step<Bytes>>),
 }
 
 pub(super) enum State {
@@ -153,8 +158,14 @@ impl CatchUp {
         }
         self.turns = subscription.turns.get();
         // What was lost is told all the same.
-        self.aside.take_if(|(_, is_left)| !*is_left);
+        self.aside.take_if(|aside| matches!(aside, ReadingAside::New(_)));
         self.state = match std::mem::replace(&mut self.state, State::Near) {
+            // It went to another tenant, and is past that.
+            State::New(until) | State::Filling(_, until) | State::Behind(_, until) | State::Reading(_, until)
+                if until <= subscription.position.get() =>
+            {
+                State::Near
+            }
             State::Behind(_, until) | State::Reading(_, until) => State::behind(subscription, until),
             // These look at it each time.
             other => other,
@@ -186,40 +197,68 @@ impl CatchUp {
         let class = subscription.class();
         let store = class.room.seat.store();
         if self.aside.is_none() {
-            let Some(Aside { replay, is_left }) = subscription.asides.borrow_mut().pop_front() else {
-                return Poll::Ready(());
-            };
-            let reading = if is_left {
+            let aside = subscription.asides.borrow_mut().pop_front();
+            self.aside = aside.map(|aside| match aside {
                 // Who gets no further than this and comes back is to be given what was to follow, and so everything.
-                read_left(store.clone(), replay, class.framing, store.event_id(Position::START))
-            } else {
-                read_bytes(store.clone(), replay, class.framing)
-            };
-            self.aside = Some((reading, is_left));
+                Aside::Lost(lost) => {
+                    let id = store.event_id(Position::START);
+                    ReadingAside::Lost(read_lost(store.clone(), lost, class.framing, id))
+                }
+                Aside::New(replay) => ReadingAside::New(read_bytes(store.clone(), replay, class.framing)),
+            });
         }
-        let Some((reading, _)) = &mut self.aside else { return Poll::Ready(()) };
-        let step = ready!(Pin::new(reading).poll(context));
-        let Some((_, is_left)) = self.aside.take() else { return Poll::Ready(()) };
-        // Where other rights turn it to something else, that takes the place of this.
-        if !is_left && !subscription.is_current() && self.turns != subscription.turns.get() {
-            return Poll::Ready(());
-        }
-        let failed = match step {
-            Ok(Step { replay, read: Ok(bytes), more }) => {
+        let read = match &mut self.aside {
+            None => return Poll::Ready(()),
+            Some(ReadingAside::Lost(reading)) => match ready!(Pin::new(reading).poll(context)) {
+                Ok(Step { reading, read: Ok(Some(bytes)), more }) => Ok((bytes, more.then_some(Aside::Lost(reading)))),
+                Ok(Step { read: Ok(None), .. }) => {
+                    self.aside = None;
+                    self.state = Self::reset(subscription);
+                    return Poll::Ready(());
+                }
+                Ok(Step { read: Err(error), .. }) => Err(error.to_string()),
+                Err(error) => Err(error.to_string()),
+            },
+            Some(ReadingAside::New(reading)) => {
+                let step = ready!(Pin::new(reading).poll(context));
+                // Where other rights turn it to something else, that takes the place of this.
+                if !subscription.is_current() && self.turns != subscription.turns.get() {
+                    self.aside = None;
+                    return Poll::Ready(());
+                }
+                match step {
+                    Ok(Step { reading, read: Ok(bytes), more }) => Ok((bytes, more.then_some(Aside::New(reading)))),
+                    Ok(Step { read: Err(error), .. }) => Err(error.to_string()),
+                    Err(error) => Err(error.to_string()),
+                }
+            }
+        };
+        self.aside = None;
+        match read {
+            Ok((bytes, rest)) => {
                 *subscription.rest.borrow_mut() = bytes;
-                if more {
-                    subscription.asides.borrow_mut().push_front(Aside { replay, is_left });
+                if let Some(rest) = rest {
+                    subscription.asides.borrow_mut().push_front(rest);
                 }
                 if !self.has_aside(subscription) {
                     subscription.turning.set(false);
                 }
-                return Poll::Ready(());
             }
-            Ok(Step { read: Err(error), .. }) => error.to_string(),
-            Err(error) => error.to_string(),
-        };
-        unreadable(subscription, &failed);
+            Err(error) => unreadable(subscription, &error),
+        }
         Poll::Ready(())
+    }
+
+    /// Has it drop what it has, and get everything: what it missed cannot be told, since what was removed is no longer known.
+    fn reset(subscription: &Subscription) -> State {
+        let class = subscription.class();
+        let reset = mark::reset(Reset::NotKept, class.room.seat.store().event_id(Position::START));
+        *subscription.rest.borrow_mut() = class.framing.join(&[reset]);
+        subscription.asides.borrow_mut().clear();
+        subscription.turning.set(false);
+        subscription.position.set(Position::START);
+        subscription.unsynced.set(true);
+        State::New(class.room.position())
     }
 
     /// Takes the next of the latest events from memory; whether they are there.
@@ -309,20 +348,16 @@ impl CatchUp {
                     return Poll::Ready(());
                 }
                 let failed = match step {
-                    Ok(Step { replay, .. }) if subscription.marks && replay.has_gap() => {
-                        // Who asks for marks is told, and given everything, since what was removed cannot be told.
-                        let reset = mark::reset(Reset::NotKept, room.seat.store().event_id(Position::START));
-                        *subscription.rest.borrow_mut() = class.framing.join(&[reset]);
-                        subscription.position.set(Position::START);
-                        subscription.unsynced.set(true);
-                        self.state = State::New(until);
+                    // Who asks for marks is told, and given everything.
+                    Ok(Step { reading, .. }) if subscription.marks && reading.has_gap() => {
+                        self.state = Self::reset(subscription);
                         return Poll::Ready(());
                     }
-                    Ok(Step { replay, read: Ok(bytes), more }) => {
-                        subscription.position.set(replay.position());
+                    Ok(Step { reading, read: Ok(bytes), more }) => {
+                        subscription.position.set(reading.position());
                         *subscription.rest.borrow_mut() = bytes;
                         if more {
-                            self.state = State::Behind(Box::new(replay), until);
+                            self.state = State::Behind(Box::new(reading), until);
                         }
                         return Poll::Ready(());
                     }

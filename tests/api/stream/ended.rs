@@ -52,7 +52,6 @@ enum Ending {
     Revocation,
     NewPassword,
     Reset,
-    OtherTenant,
     SecondFactor,
 }
 
@@ -65,7 +64,6 @@ async fn bring_about(ending: Ending, client: &Client) {
     match ending {
         Ending::Revocation => drop(client.admin("/revoke_user", json!({ "username": "alice" })).await.ok()),
         Ending::NewPassword => update(json!({ "password": "pw-secret-new" })).await,
-        Ending::OtherTenant => update(json!({ "tenant_name": "elsewhere" })).await,
         Ending::SecondFactor => update(json!({ "two_factor": true })).await,
         Ending::Reset => {
             let code = client.admin("/create_totp", json!({ "username": "alice" })).await.ok().json()["totp"].clone();
@@ -105,8 +103,7 @@ async fn ends_all_streams_of_the_user(ending: Ending) {
 async fn restored(server: &TestServer) -> User {
     let client = server.client();
     client.admin("/unrevoke_user", json!({ "username": "alice" })).await.ok();
-    let before =
-        json!({ "username": "alice", "password": password_of("alice"), "tenant_name": "acme", "two_factor": false });
+    let before = json!({ "username": "alice", "password": password_of("alice"), "two_factor": false });
     client.admin("/update_user", before).await.ok();
     client.sign_in("alice").await
 }
@@ -127,17 +124,12 @@ async fn a_password_reset_ends_all_streams_of_the_user_and_nobody_elses() {
 }
 
 #[tokio::test]
-async fn another_tenant_ends_all_streams_of_the_user_and_nobody_elses() {
-    ends_all_streams_of_the_user(Ending::OtherTenant).await;
-}
-
-#[tokio::test]
 async fn turning_the_second_factor_on_ends_all_streams_of_the_user_and_nobody_elses() {
     ends_all_streams_of_the_user(Ending::SecondFactor).await;
 }
 
 #[tokio::test]
-async fn a_change_that_takes_no_rights_away_ends_no_stream() {
+async fn a_change_that_has_nothing_to_do_with_signing_in_ends_no_stream() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let mut streams = streams_of(&alice).await;
@@ -145,6 +137,7 @@ async fn a_change_that_takes_no_rights_away_ends_no_stream() {
         json!({ "email": "alice@example.com" }),
         json!({ "data": [1] }),
         json!({ "scopes": ["news:get"] }),
+        json!({ "tenant_name": "elsewhere" }),
         json!({ "tenant_name": "acme" }),
         json!({ "two_factor": false }),
     ] {

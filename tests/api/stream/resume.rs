@@ -177,9 +177,9 @@ async fn a_reader_who_was_moved_to_another_tenant_gets_all_of_the_new_one_on_res
     alice.insert("news", json!(1)).await;
     let last = stream.next().await.id;
     let newer = bob.insert("newer", json!(1)).await;
+    drop(stream);
     server.client().admin("/update_user", json!({ "username": "alice", "tenant_name": "after" })).await.ok();
-    stream.rest().await;
-    // As an EventSource does when its stream ended: the last id was of the tenant that she has left.
+    // As an EventSource does when its connection broke: the last id was of the tenant that she has left.
     let came = alice.stream_of("/sse", Some(&last)).await.next().await;
     assert_eq!(came.id, older, "{came:?} came first, and {newer} is the newer one");
 }

@@ -82,6 +82,16 @@ async fn all_of_it_works(client: Client, version: Version) {
         assert_eq!(of_bob.next().await.id, id);
     }
     bob.verify().await.ok();
+    // They go on in another tenant when their user is moved there.
+    client.create_user("mallory", "other").await;
+    let mallory = client.sign_in("mallory").await;
+    let there = mallory.insert("there", json!(1)).await;
+    client.admin("/update_user", json!({ "username": "alice", "tenant_name": "other" })).await.ok();
+    bob.insert("hidden", json!(1)).await;
+    let live = mallory.insert("live", json!(1)).await;
+    for stream in &mut streams {
+        assert_eq!([stream.next().await.id, stream.next().await.id], [there.clone(), live.clone()]);
+    }
     // Alone those of the user end, though others may share their connection.
     client.admin("/revoke_user", json!({ "username": "alice" })).await.ok();
     let since = Instant::now();

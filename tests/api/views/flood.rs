@@ -10,7 +10,7 @@ use super::{pairs, so_far};
 use crate::support::{Event, Stream, User, within};
 
 /// What is inserted in turn. A stream gets `both/` always, and of the others one side at a time.
-const NAMES: [&str; 6] = ["both/0", "left/0", "right/0", "both/1", "left/1", "right/1"];
+pub(super) const NAMES: [&str; 6] = ["both/0", "left/0", "right/0", "both/1", "left/1", "right/1"];
 /// The sides that a stream is turned to, again and again. It begins with the other.
 const SIDES: [&str; 2] = ["right/", "left/"];
 const COUNT: usize = 500;
@@ -20,13 +20,13 @@ fn wants(side: &str, name: &str) -> bool {
 }
 
 /// Inserts all the while, one after the other.
-struct Flood {
+pub(super) struct Flood {
     done: watch::Receiver<usize>,
     task: JoinHandle<Vec<(String, String)>>,
 }
 
 impl Flood {
-    fn start(user: &User) -> Self {
+    pub(super) fn start(user: &User) -> Self {
         let (progress, done) = watch::channel(0);
         let user = user.clone();
         let task = tokio::spawn(async move {
@@ -41,14 +41,14 @@ impl Flood {
     }
 
     /// Awaits so many more, or the last.
-    async fn more(&mut self, count: usize) {
+    pub(super) async fn more(&mut self, count: usize) {
         let target = (*self.done.borrow() + count).min(COUNT);
         let reached = within("inserts", self.done.wait_for(|done| *done >= target)).await;
         assert!(reached.is_ok(), "the inserts have failed");
     }
 
     /// What was inserted, in order.
-    async fn end(self) -> Vec<(String, String)> {
+    pub(super) async fn end(self) -> Vec<(String, String)> {
         within("the last insert", self.task).await.unwrap()
     }
 }

@@ -4,8 +4,8 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{
-    change, coming, current_of, frame, kept, listed, missing, names, pairs, post, set_scopes, so_far, stream_id, up_to,
-    user_with,
+    change, coming, current_of, frame, kept, listed, missing, move_to, names, pairs, post, set_scopes, so_far,
+    stream_id, up_to, user_with,
 };
 use crate::support::{Event, TestServer, User};
 
@@ -175,9 +175,10 @@ async fn bob_of_another_tenant_sees_nothing_of_it_before_he_comes_over() {
         assert_eq!(coming(&bob, "/sse", Some(&before), &bob).await, [], "{mode}");
         assert_eq!(listed(&bob, "x=1").await, ["@bob/own"], "{mode}");
         assert_eq!(kept(&bob, "@bob/x").await, [""; 0], "{mode}");
-        alice.client.admin("/update_user", json!({ "username": "bob", "tenant_name": "acme" })).await.ok();
-        stream.rest().await;
-        assert_eq!(coming(&bob, "/sse", None, &alice).await, [frame("@bob/x", &theirs, "1")], "{mode}");
+        move_to(&alice.client, "bob", "acme").await;
+        let theirs = [frame("@bob/x", &theirs, "1")];
+        assert_eq!(so_far(&mut stream, &alice).await, theirs, "{mode}");
+        assert_eq!(coming(&bob, "/sse", None, &alice).await, theirs, "{mode}");
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{
-    change, coming, foreign, frame, insert_names, kept, names, pairs, post, set_scopes, so_far, stream_id, user_with,
+    change, coming, foreign, frame, insert_names, kept, move_to, names, pairs, post, set_scopes, so_far, stream_id,
+    user_with,
 };
 use crate::support::{Event, Stream, TestServer, User, within};
 
@@ -23,13 +24,13 @@ fn assert_synced(event: &Event) {
 }
 
 #[track_caller]
-fn assert_reset(event: &Event, reason: &str) {
+pub(super) fn assert_reset(event: &Event, reason: &str) {
     assert_eq!((event.name.as_str(), event.json()), ("$reset", json!({ "reason": reason })));
     assert_id(event);
 }
 
 /// What comes before the next `$synced`, and its id.
-async fn to_sync(stream: &mut Stream) -> (Vec<Event>, String) {
+pub(super) async fn to_sync(stream: &mut Stream) -> (Vec<Event>, String) {
     let mut events = Vec::new();
     loop {
         let event = stream.next().await;
@@ -42,7 +43,7 @@ async fn to_sync(stream: &mut Stream) -> (Vec<Event>, String) {
 }
 
 /// Opens a stream with marks.
-async fn marked(user: &User, query: &str, last_event_id: Option<&str>) -> Stream {
+pub(super) async fn marked(user: &User, query: &str, last_event_id: Option<&str>) -> Stream {
     user.stream_of(&format!("/sse?marks=true{query}"), last_event_id).await
 }
 
@@ -200,7 +201,7 @@ async fn an_id_that_is_none_of_this_database_is_a_reset_and_gives_everything() {
 }
 
 /// Removes a name; the id of that.
-async fn removal(user: &User, event: &str) -> String {
+pub(super) async fn removal(user: &User, event: &str) -> String {
     let answer = post(user, "/remove", &json!({ "event": event })).await.ok();
     answer.json()["id"].as_str().unwrap().to_owned()
 }
@@ -216,8 +217,8 @@ async fn who_came_to_another_tenant_is_reset_and_gets_everything_of_it() {
     alice.insert("news", json!(1)).await;
     let last = stream.next().await.id;
     bob.insert("newer", json!(1)).await;
-    server.client().admin("/update_user", json!({ "username": "alice", "tenant_name": "after" })).await.ok();
-    stream.rest().await;
+    drop(stream);
+    move_to(&server.client(), "alice", "after").await;
     bob.insert("newest", json!(1)).await;
     let mut stream = marked(&alice, "", Some(&last)).await;
     assert_reset(&stream.next().await, "other_tenant");
@@ -227,6 +228,23 @@ async fn who_came_to_another_tenant_is_reset_and_gets_everything_of_it() {
     let live = bob.insert("live", json!(1)).await;
     assert_eq!(stream.next().await.id, live);
     assert_eq!(missed(&alice, "", &synced).await, [frame("live", &live, "1")]);
+}
+
+/// Awaits that of these names no more than so many events are kept.
+pub(super) async fn until_few_are_kept(user: &User, names: &[String], at_most: usize) {
+    within("old events to go", async {
+        loop {
+            let mut left = 0;
+            for name in names {
+                left += kept(user, name).await.len();
+            }
+            if left <= at_most {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -239,19 +257,7 @@ async fn who_missed_more_than_is_kept_is_reset_and_gets_everything() {
     removal(&alice, "gone").await;
     let all: Vec<_> = (0..300).map(|number| format!("name{}", number % 4)).collect();
     let inserted = insert_names(&alice, &all, "x").await;
-    within("old events to go", async {
-        loop {
-            let mut left = 0;
-            for name in &all[..4] {
-                left += kept(&alice, name).await.len();
-            }
-            if left <= 25 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-    })
-    .await;
+    until_few_are_kept(&alice, &all[..4], 25).await;
     // Who missed less hears of nothing.
     let mut stream = marked(&alice, "", Some(&inserted[290].0)).await;
     let (events, _) = to_sync(&mut stream).await;
@@ -397,4 +403,21 @@ async fn who_reads_no_further_than_a_reset_still_gets_everything() {
     let (events, _) = to_sync(&mut marked(&alice, "", Some(&reset.id)).await).await;
     let events: Vec<_> = names(&events).into_iter().filter(|name| *name != "$reset").collect();
     assert_eq!(events, ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn who_waited_long_for_what_they_want_has_missed_nothing() {
+    let server = TestServer::start_with(&["--retain_events=20"]).await;
+    let alice = server.user("alice", "acme").await;
+    let mut stream = marked(&alice, "&events=quiet,mark", None).await;
+    let id = stream_id(&stream);
+    to_sync(&mut stream).await;
+    // More than is kept, in memory or on the disk, and none of it wanted.
+    let all: Vec<_> = (0..40).map(|number| format!("name{}", number % 4)).collect();
+    insert_names(&alice, &all, &"x".repeat(20_000)).await;
+    until_few_are_kept(&alice, &all[..4], 25).await;
+    change(&alice, &id, json!({ "events": "quiet,mark,name0" })).await;
+    let (events, _) = to_sync(&mut stream).await;
+    assert_eq!(names(&events), ["name0"]);
+    assert_eq!(so_far(&mut stream, &alice).await, []);
 }

@@ -9,7 +9,7 @@ use super::{
     change, frame, insert_big, names, pairs, post, raw_stream_id, read_to, so_far, stream_id, subscribe, until_gone,
 };
 use crate::stream::raw::RawStream;
-use crate::support::TestServer;
+use crate::support::{TestServer, password_of};
 
 #[tokio::test]
 async fn what_is_new_is_replayed_once_and_the_old_goes() {
@@ -164,8 +164,10 @@ async fn an_id_that_is_not_of_an_open_stream_is_404() {
     until_gone(&alice, &closed_id).await;
     subscribe(&alice, &closed_id, json!({})).await.refused(404, "stream_unknown");
     // One that the server has ended.
-    alice.client.admin("/update_user", json!({ "username": "alice", "tenant_name": "other" })).await.ok();
+    let again = json!({ "username": "alice", "password": password_of("alice") });
+    alice.client.admin("/update_user", again).await.ok();
     stream.rest().await;
+    let alice = alice.client.sign_in("alice").await;
     subscribe(&alice, &id, json!({})).await.refused(404, "stream_unknown");
 }
 
