@@ -282,19 +282,21 @@ async fn large_events_take_no_more_of_the_disk_later_than_at_first() {
 }
 
 #[tokio::test]
-async fn a_day_of_five_inserts_a_second_takes_no_more_of_the_disk_than_its_first_hours() {
+async fn a_day_of_inserts_takes_no_more_of_the_disk_than_its_first_hours() {
     const HOURS: usize = 24;
-    const ARRAYS: usize = 18;
+    const ARRAYS: usize = 9;
     const EACH: usize = 1000;
-    let server = TestServer::start_with(&["--retain_events=5000", "--journal_bytes=4194304", "--log=info"]).await;
+    // Two and a half a second for a day, as fast as they go.
+    let server = TestServer::start_with(&["--retain_events=2500", "--journal_bytes=1048576", "--log=info"]).await;
     let users = [server.user("alice", "acme").await, server.user("bob", "globex").await];
+    let text = "x".repeat(500);
     let mut taken = Vec::new();
     for hour in 0..HOURS {
         for array in 0..ARRAYS {
             let number = hour * ARRAYS + array;
             // Some names change all the time, some are new and go again: by themselves, or removed.
             let mut events: Vec<_> = (0..EACH - 20)
-                .map(|each| one(&format!("name{}", each % 300), json!({ "number": number, "text": "some text" })))
+                .map(|each| one(&format!("name{}", each % 300), json!({ "number": number, "text": text })))
                 .collect();
             events.extend((0..20).map(
                 |each| json!({ "event": format!("short/{number}/{each}"), "data": number, "expires_in": 1 + each % 5 }),
@@ -307,9 +309,8 @@ async fn a_day_of_five_inserts_a_second_takes_no_more_of_the_disk_than_its_first
         }
         taken.push(megabytes(&server.database()));
     }
-    let (early, late) = (taken[..HOURS / 4].iter().max().unwrap(), taken[HOURS / 4..].iter().max().unwrap());
-    eprintln!("{taken:?}");
-    assert!(*late <= early + 16, "{taken:?} MiB after each hour");
+    let (early, late) = (taken[..HOURS / 3].iter().max().unwrap(), taken[HOURS / 3..].iter().max().unwrap());
+    assert!(*late <= early + 24, "{taken:?} MiB after each hour");
     for user in &users {
         until("what was short to be gone", async || {
             let left = latest(user, "/events").await;
