@@ -21,4 +21,5 @@ mod stream;
 mod systemd;
 mod tickets;
 mod tls;
+mod upgrade;
 mod views;
