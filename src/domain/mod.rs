@@ -17,7 +17,7 @@ pub use event::{Event, MAX_EVENT_BYTES, MAX_EXPIRES_IN};
 pub use filter::{EventFilter, Pattern};
 pub use name::{EventName, MAX_NAME_BYTES, TenantName, Username};
 pub use payload::{MAX_DEPTH, Payload, PayloadError};
-pub use position::{DatabaseId, EventId, Position};
+pub use position::{Epoch, EventId, Position};
 pub use scope::Scope;
 pub use secret::{MAX_PASSWORD_BYTES, Password, PasswordHash, Secret};
 pub use time::Timestamp;

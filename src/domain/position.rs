@@ -27,11 +27,12 @@ impl Position {
     }
 }
 
-/// Six digits drawn when a database is made, so that an id of another database is not taken for one of this.
+/// Six digits drawn whenever a server starts on a database: an id of another database, or of events that a restored copy lacks,
+/// is then not taken for one of this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DatabaseId(u32);
+pub struct Epoch(u32);
 
-impl DatabaseId {
+impl Epoch {
     const MODULUS: u32 = 1_000_000;
 
     /// Reduces any number to six digits.
@@ -45,15 +46,15 @@ impl DatabaseId {
     }
 }
 
-/// What a subscriber sees in `id:` and sends back in `Last-Event-ID`: 16 digits of position and 6 of database.
+/// What a subscriber sees in `id:` and sends back in `Last-Event-ID`: 16 digits of position and 6 of epoch.
 ///
 /// Fixed width, so that ids increase as text just as they do as numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventId {
     /// Where the event stands.
     pub position: Position,
-    /// Whose event it is.
-    pub database: DatabaseId,
+    /// In which the position was given.
+    pub epoch: Epoch,
 }
 
 impl EventId {
@@ -65,17 +66,14 @@ impl EventId {
         if text.len() != Self::DIGITS || !text.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
-        let (position, database) = text.split_at(Self::POSITION_DIGITS);
-        Some(Self {
-            position: Position::new(position.parse().ok()?),
-            database: DatabaseId::new(database.parse().ok()?),
-        })
+        let (position, epoch) = text.split_at(Self::POSITION_DIGITS);
+        Some(Self { position: Position::new(position.parse().ok()?), epoch: Epoch::new(epoch.parse().ok()?) })
     }
 }
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016}{:06}", self.position.get(), self.database.get())
+        write!(f, "{:016}{:06}", self.position.get(), self.epoch.get())
     }
 }
 
@@ -85,13 +83,13 @@ mod tests {
 
     #[test]
     fn an_id_reads_back_as_it_was_written_and_grows_as_text_too() {
-        let database = DatabaseId::new(42);
+        let epoch = Epoch::new(42);
         let ids: Vec<_> = [1, 9, 10, 999_999, 1_000_000_000]
-            .map(|n| EventId { position: Position::new(n), database }.to_string())
+            .map(|n| EventId { position: Position::new(n), epoch }.to_string())
             .into();
         assert!(ids.is_sorted());
         assert_eq!(EventId::parse(&ids[2]).unwrap().position, Position::new(10));
-        assert_eq!(EventId::parse(&ids[2]).unwrap().database, database);
+        assert_eq!(EventId::parse(&ids[2]).unwrap().epoch, epoch);
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn write_ascii(buffer: &mut BytesMut, mut text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{DatabaseId, Payload, TenantName, Timestamp, Username};
+    use crate::domain::{Epoch, Payload, TenantName, Timestamp, Username};
 
     fn frame(name: &str, data: &str) -> String {
         let event = Event {
@@ -92,7 +92,7 @@ mod tests {
             data: Payload::from_valid_json(data).unwrap(),
             is_removal: false,
         };
-        let id = EventId { position: event.position, database: DatabaseId::new(42) };
+        let id = EventId { position: event.position, epoch: Epoch::new(42) };
         String::from_utf8(Frame::encode(&event, id).bytes.to_vec()).unwrap()
     }
 

@@ -4,6 +4,7 @@
 //! | key | value |
 //! |---|---|
 //! | `s` name | a setting of the whole server |
+//! | `d` position | the epoch that begins there |
 //! | `u` username | a user |
 //! | `n` tenant, event name | the position of the latest event of that name, and whether that is a removal |
 //! | `e` tenant, position | an event |
@@ -26,6 +27,18 @@ pub fn setting(name: &str) -> Vec<u8> {
 
 pub fn user(username: &Username) -> Vec<u8> {
     [USERS, username.as_str().as_bytes()].concat()
+}
+
+/// The prefix of all epochs.
+pub const EPOCHS: &[u8] = b"d";
+
+pub fn epoch(first: Position) -> Vec<u8> {
+    [EPOCHS, &first.get().to_be_bytes()].concat()
+}
+
+/// The first position of an epoch.
+pub fn of_epoch(key: &[u8]) -> Option<Position> {
+    Some(Position::new(u64::from_be_bytes(key.get(1..)?.try_into().ok()?)))
 }
 
 /// The prefix of everything of one kind that belongs to one tenant.

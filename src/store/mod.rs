@@ -3,12 +3,15 @@
 //! A commit goes to the end of the `journal`, which makes it durable, and to the `overlay` in memory; now and then a
 //! `checkpoint` moves both into sled, where one tree holds everything. Whoever reads finds the overlay first (`scan`).
 //! `keys` is the layout, `codec` the values; `open`, `disk` and `witness` are the recipe that makes sled safe;
-//! `transaction` is the one way to write, `replay` the way to read events, `account_cache` what is remembered of users.
+//! `transaction` is the one way to write, `events` what is written of events; `replay`, `latest_events`, `names` and `history`
+//! are the ways to read them, `epochs` tells their ids from those that another course of things gave out; `account_cache` is
+//! what is remembered of users.
 
 mod account_cache;
 mod checkpoint;
 mod codec;
 mod disk;
+mod epochs;
 mod events;
 mod history;
 mod inspection;
@@ -27,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::domain::{Account, DatabaseId, EventId, Position, User, Username};
+use crate::domain::{Account, EventId, Position, User, Username};
 use crate::error::Error;
 
 pub use codec::Answered;
@@ -40,6 +43,7 @@ pub use replay::{Replay, StoredEvent, Wanted};
 pub use transaction::{Committer, Durable, Transaction};
 
 use account_cache::AccountCache;
+use epochs::Epochs;
 use overlay::Overlay;
 
 /// The database, for reading: a cheap clone. Reads never wait for the writer.
@@ -49,7 +53,7 @@ pub struct Store {
     overlay: Arc<Overlay>,
     /// The last position that is on disk. Nothing after it may be shown: a crash could take it back.
     head: Arc<AtomicU64>,
-    database: DatabaseId,
+    epochs: Epochs,
     path: Arc<PathBuf>,
     accounts: Arc<AccountCache>,
     activity: Arc<Activity>,
@@ -77,12 +81,12 @@ impl Store {
 
     /// The id that subscribers see for the event at a position.
     pub fn event_id(&self, position: Position) -> EventId {
-        EventId { position, database: self.database }
+        EventId { position, epoch: self.epochs.of(position) }
     }
 
-    /// The position in an id, where it is of this database and not from after its end.
+    /// The position in an id, where it is of this database, as it went on, and not from after its end.
     pub fn position_of(&self, id: EventId) -> Option<Position> {
-        (id.database == self.database && id.position <= self.head()).then_some(id.position)
+        (id.position <= self.head() && id.epoch == self.epochs.of(id.position)).then_some(id.position)
     }
 
     /// Where events were inserted of late.

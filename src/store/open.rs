@@ -11,22 +11,22 @@ use std::thread;
 use super::account_cache::AccountCache;
 use super::checkpoint::Checkpointer;
 use super::disk::{DataFile, Reserve, sync_directory};
+use super::epochs::Epochs;
 use super::inspection::Inspection;
 use super::journal::Journal;
 use super::overlay::{Overlay, Write};
 use super::transaction::{Committer, Progress, Tools};
 use super::witness::Witness;
 use super::{Store, codec, inspection, journal, keys};
-use crate::domain::DatabaseId;
+use crate::domain::Position;
 
 /// The version of the layout that this program writes, and the newest that it reads.
 const FORMAT: u32 = 3;
 /// The thread that sled opens the database on. A panic there is a damaged database, which [`OpenError`] tells better than
 /// a panic's message: a program's panic hook may leave it out.
 pub const OPENING_THREAD: &str = "store-opening";
-/// The names of the settings that the store itself keeps.
+/// The name of the setting that it is kept by.
 const FORMAT_SETTING: &str = "format";
-const DATABASE_SETTING: &str = "database";
 
 /// sled's unit of allocation. A value over half a quarter of a segment goes to a file of its own that sled never
 /// syncs, so the segments are as large as sled allows (16 MiB), which keeps every value that we allow inside.
@@ -143,32 +143,28 @@ pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenE
     if made > progress.commits {
         return Err(OpenError::Lost(path.to_owned(), progress.commits, made));
     }
-    let database = match format {
-        Some(format) => {
-            if format < FORMAT {
-                set(&tree, &data_file, &[(FORMAT_SETTING, FORMAT)]).map_err(|why| damaged(&why))?;
-            }
-            let bytes = setting(DATABASE_SETTING)?.ok_or_else(|| damaged("its identity is missing"))?;
-            let kept = DatabaseId::new(number(&bytes).ok_or_else(|| damaged("its identity is no number"))?);
-            // The witness was removed: from here on positions are given that somebody may have seen before. (Or nothing
-            // was ever committed, and nobody has seen any.)
-            if made == 0 { new_identity(&tree, &data_file).map_err(|why| damaged(&why))? } else { kept }
-        }
+    match format {
+        Some(FORMAT) => {}
         // Not one key: a new database. Keys but no format: the key is lost, and who knows what else.
         None if tree.is_empty() && made > 0 => return Err(damaged("its data is gone, but for the journal")),
-        None if tree.is_empty() => new_identity(&tree, &data_file).map_err(|why| damaged(&why))?,
-        None => return Err(damaged("its format is missing")),
-    };
+        None if !tree.is_empty() => return Err(damaged("its format is missing")),
+        Some(_) | None => set_format(&tree, &data_file).map_err(|why| damaged(&why))?,
+    }
 
-    let store = Store {
+    let mut store = Store {
         tree: tree.clone(),
         overlay: Arc::clone(&overlay),
         head: Arc::new(AtomicU64::new(progress.head.get())),
-        database,
+        epochs: Epochs::after(progress.head, Vec::new()),
         path: Arc::new(path.to_owned()),
         accounts: Arc::new(AccountCache::new()),
         activity: Arc::default(),
     };
+    let epochs = Epochs::kept(&store).map_err(|error| damaged(&error.to_string()))?;
+    if epochs.is_empty() && progress.head > Position::START {
+        return Err(damaged("its identity is missing"));
+    }
+    store.epochs = Epochs::after(progress.head, epochs);
     let journal = Journal::open(path, &recovered).map_err(directory)?;
     let inspection = Inspection::start(tree.clone(), unread).map_err(directory)?;
     let checkpointer = Checkpointer::start(tree, data_file, overlay, path.to_owned()).map_err(directory)?;
@@ -177,20 +173,9 @@ pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenE
     Ok((store, committer))
 }
 
-/// Writes the format, and an identity that no other database has.
-fn new_identity(tree: &sled::Tree, data_file: &DataFile) -> Result<DatabaseId, String> {
-    let database = DatabaseId::new(u32::from_be_bytes(crate::random::bytes()));
-    set(tree, data_file, &[(FORMAT_SETTING, FORMAT), (DATABASE_SETTING, database.get())])?;
-    Ok(database)
-}
-
-/// Writes settings of the store itself, which are not in the journal.
-fn set(tree: &sled::Tree, data_file: &DataFile, settings: &[(&str, u32)]) -> Result<(), String> {
-    let mut batch = sled::Batch::default();
-    for (name, number) in settings {
-        batch.insert(keys::setting(name), &number.to_be_bytes());
-    }
-    tree.apply_batch(batch).map_err(|error| error.to_string())?;
+/// Writes the format, which is not in the journal.
+fn set_format(tree: &sled::Tree, data_file: &DataFile) -> Result<(), String> {
+    tree.insert(keys::setting(FORMAT_SETTING), &FORMAT.to_be_bytes()).map_err(|error| error.to_string())?;
     tree.flush().map_err(|error| error.to_string())?;
     data_file.sync().map_err(|error| error.to_string())
 }

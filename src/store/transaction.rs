@@ -28,6 +28,8 @@ pub struct Committer {
     witness: Witness,
     /// How many commits there have been.
     commits: u64,
+    /// Whether the epoch of this start is on disk, as it is with its first event.
+    is_epoch_kept: bool,
     /// The floors of those tenants that inserted something since the start.
     pub(super) floors: HashMap<TenantName, Position>,
     /// Held for as long as the database is open.
@@ -78,7 +80,19 @@ impl Committer {
     pub(super) fn new(store: Store, commits: u64, tools: Tools) -> Self {
         let Tools { journal, journal_bytes, checkpointer, inspection, witness, lock } = tools;
         let floors = HashMap::new();
-        Self { store, journal, journal_bytes, checkpointer, inspection, witness, commits, floors, _lock: lock }
+        let is_epoch_kept = false;
+        Self {
+            store,
+            journal,
+            journal_bytes,
+            checkpointer,
+            inspection,
+            witness,
+            commits,
+            is_epoch_kept,
+            floors,
+            _lock: lock,
+        }
     }
 
     /// Starts a transaction at a moment, which every event in it gets as its timestamp.
@@ -202,7 +216,11 @@ impl Transaction<'_> {
     /// # Errors
     /// [`Error::Storage`]. What is on disk is then unknown, and the server must stop: trying again after a failed sync
     /// may find it succeed without the data being there.
-    pub fn commit(self) -> Result<Durable, Error> {
+    pub fn commit(mut self) -> Result<Durable, Error> {
+        if !self.events.is_empty() && !self.committer.is_epoch_kept {
+            let (first, epoch) = self.committer.store.epochs.current();
+            self.put(keys::epoch(first), epoch.get().to_be_bytes().to_vec());
+        }
         let Self { committer, pending, events, head, users, .. } = self;
         let durable = Durable { events, head, store: committer.store.clone() };
         if pending.is_empty() {
@@ -216,6 +234,7 @@ impl Transaction<'_> {
         committer.store.overlay.apply(pending, progress);
         committer.store.activity.add(&durable.events);
         committer.commits = progress.commits;
+        committer.is_epoch_kept |= !durable.events.is_empty();
         committer.witness.note(progress.commits);
         Ok(durable)
     }

@@ -11,8 +11,8 @@ use std::path::Path;
 /// A small file, `committed`, that holds the number of the last commit. It is written after the commit is on disk, and
 /// synced only once: it may say too little after a loss of power, but never too much.
 ///
-/// An operator who would rather go on with what is left than restore a backup removes it, and so does one who has
-/// restored a backup: the database then takes a new identity, since positions will be given again that clients have seen.
+/// An operator who would rather go on with what is left than restore a backup removes it. Positions that clients have seen are
+/// given again then, and their ids told apart by the epoch, as after a restore.
 pub struct Witness {
     file: File,
     synced: bool,

@@ -65,6 +65,18 @@ async fn more_names_than_max_names_are_409_and_those_that_are_there_go_on() {
 }
 
 #[tokio::test]
+async fn the_new_names_of_an_array_count_together_and_each_once() {
+    let server = TestServer::start_with(&["--max_names=3"]).await;
+    let alice = server.user("alice", "acme").await;
+    alice.insert("a", json!(1)).await;
+    let array = |names: &[&str]| Value::Array(names.iter().map(|name| one(name, 2)).collect());
+    insert(&alice, array(&["b", "a", "c", "d"])).await.refused(409, "too_many_names");
+    assert_eq!(names(&latest(&alice, "/events").await), ["a"]);
+    insert(&alice, array(&["b", "a", "b", "c", "c"])).await.ok();
+    assert_eq!(names(&latest(&alice, "/events").await), ["a", "b", "c"]);
+}
+
+#[tokio::test]
 async fn a_name_that_expires_makes_room() {
     let server = TestServer::start_with(&["--max_names=2"]).await;
     let alice = server.user("alice", "acme").await;

@@ -1,5 +1,6 @@
 //! `marks=true`: what a stream says about itself.
 
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
@@ -180,7 +181,7 @@ async fn an_id_that_is_none_of_this_database_is_a_reset_and_gives_everything() {
     let last = removal(&alice, "gone").await;
     let another = TestServer::start().await;
     let elsewhere = another.user("alice", "acme").await.insert("a", json!(1)).await;
-    // Of before a restore: it was given once, and will be again.
+    // Not given yet.
     let later = format!("{:022}", last.parse::<u128>().unwrap() + 1_000_000_000);
     for id in ["abc", "1", "-1", "null", "\u{fc}", &elsewhere, &foreign(&last), &later, &format!("{last}0"), &last[1..]]
     {
@@ -198,6 +199,37 @@ async fn an_id_that_is_none_of_this_database_is_a_reset_and_gives_everything() {
         assert_synced(&new.next().await);
         assert_eq!(so_far(&mut new, &alice).await, [], "{id}");
     }
+}
+
+#[tokio::test]
+async fn an_id_of_what_was_inserted_after_a_copy_that_was_restored_is_a_reset() {
+    let mut server = TestServer::start().await;
+    let common = server.user("alice", "acme").await.insert("a", json!(1)).await;
+    server.signal("TERM");
+    assert!(server.ended().await.success());
+    let (database, copy) = (server.database(), server.database().with_extension("copy"));
+    let copied = Command::new("cp").arg("-r").arg(&database).arg(&copy).status().unwrap();
+    assert!(copied.success());
+
+    let mut server = server.restart().await;
+    let lost = insert_names(&server.client().sign_in("alice").await, &["a".into(), "b".into()], "lost").await;
+    server.kill();
+    std::fs::remove_dir_all(&database).unwrap();
+    std::fs::rename(&copy, &database).unwrap();
+
+    let server = server.restart().await;
+    let alice = server.client().sign_in("alice").await;
+    // As many as were lost, and more: each place in the order is taken again.
+    let inserted = insert_names(&alice, &["c".into(), "d".into(), "c".into()], "anew").await;
+    for (id, _) in lost {
+        let mut stream = marked(&alice, "", Some(&id)).await;
+        assert_reset(&stream.next().await, "unknown_id");
+        assert_eq!(names(&to_sync(&mut stream).await.0), ["a", "d", "c"]);
+        alice.get(&format!("/history?event=a&after={id}")).await.refused(400, "id_unknown");
+    }
+    // What is older than the copy is known, and so is what came since.
+    assert_eq!(pairs(&missed(&alice, "", &common).await), inserted);
+    assert_eq!(pairs(&missed(&alice, "", &inserted[0].0).await), inserted[1..]);
 }
 
 /// Removes a name; the id of that.

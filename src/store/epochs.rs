@@ -1,0 +1,81 @@
+//! Which start of the server gave out which ids.
+
+use std::sync::Arc;
+
+use super::{Store, damaged, keys};
+use crate::domain::{Epoch, Position};
+use crate::error::Error;
+
+/// A database that was made before there were epochs has six digits in this setting.
+const DATABASE_SETTING: &str = "database";
+
+/// The epochs of a database, each from its first position on.
+///
+/// Positions are given again where an older copy of the database has taken its place. What was given by the server that wrote on
+/// then has another epoch than the same position has here: so its ids are no ids of this database.
+#[derive(Clone)]
+pub struct Epochs(Arc<[(Position, Epoch)]>);
+
+impl Epochs {
+    /// Those that are on disk, in order.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where one is damaged.
+    pub fn kept(store: &Store) -> Result<Vec<(Position, Epoch)>, Error> {
+        let mut kept = Vec::new();
+        let mut add = |first: Option<Position>, key: &[u8], value: &[u8]| {
+            let first = first.ok_or_else(|| damaged(key, "an epoch's key is none"))?;
+            let number = value.try_into().map_err(|_| damaged(key, "an epoch is no number"))?;
+            kept.push((first, Epoch::new(u32::from_be_bytes(number))));
+            Ok(true)
+        };
+        let database = keys::setting(DATABASE_SETTING);
+        if let Some(value) = store.get(&database)? {
+            add(Some(Position::START), &database, &value)?;
+        }
+        store.scan_prefix(keys::EPOCHS, &mut |key, value| add(keys::of_epoch(key), key, value))?;
+        Ok(kept)
+    }
+
+    /// Those that are on disk, in order, and a new one for what comes after a position.
+    pub fn after(head: Position, mut kept: Vec<(Position, Epoch)>) -> Self {
+        let first = if kept.is_empty() { Position::START } else { head.next() };
+        kept.push((first, Epoch::new(u32::from_be_bytes(crate::random::bytes()))));
+        Self(kept.into())
+    }
+
+    /// That of this start, and its first position.
+    pub fn current(&self) -> (Position, Epoch) {
+        // There is always one.
+        self.0.last().copied().unwrap_or((Position::START, Epoch::new(0)))
+    }
+
+    /// That in which a position was given.
+    pub fn of(&self, position: Position) -> Epoch {
+        let (first, current) = self.current();
+        if position >= first {
+            return current;
+        }
+        let later = self.0.partition_point(|(first, _)| *first <= position);
+        self.0[..later].last().map_or(current, |(_, epoch)| *epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_position_is_of_the_epoch_that_began_last_before_it() {
+        let kept = [(0, 7), (4, 8), (5, 9)].map(|(first, epoch)| (Position::new(first), Epoch::new(epoch)));
+        let epochs = Epochs::after(Position::new(9), kept.into());
+        let (first, current) = epochs.current();
+        assert_eq!(first, Position::new(10));
+        for (position, epoch) in [(0, 7), (3, 7), (4, 8), (5, 9), (9, 9)] {
+            assert_eq!(epochs.of(Position::new(position)), Epoch::new(epoch), "{position}");
+        }
+        assert_eq!((epochs.of(Position::new(10)), epochs.of(Position::END)), (current, current));
+        let new = Epochs::after(Position::START, Vec::new());
+        assert_eq!(new.current(), (Position::START, new.of(Position::START)));
+    }
+}
