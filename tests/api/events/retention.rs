@@ -111,6 +111,25 @@ async fn who_resumes_within_what_is_kept_gets_every_event_and_who_resumes_before
 }
 
 #[tokio::test]
+async fn who_missed_a_removal_that_is_no_longer_kept_gets_the_latest_of_every_name() {
+    let server = TestServer::start_with(&["--retain_events=20"]).await;
+    let alice = server.user("alice", "acme").await;
+    let still = alice.insert("still", json!(1)).await;
+    alice.insert("gone", json!(1)).await;
+    let seen = alice.insert("seen", json!(1)).await;
+    let inserted = insert_many(&alice, 100, 4).await;
+    shrunk(&alice, 4, 25).await;
+    // All that changed can be told.
+    assert_eq!(pairs(coming(&alice, "/sse", Some(&seen)).await), inserted[96..]);
+    remove(&alice, "gone").await.ok();
+    let inserted = insert_many(&alice, 100, 4).await;
+    shrunk(&alice, 4, 25).await;
+    let mut expected = vec![(still, "still".to_owned()), (seen.clone(), "seen".to_owned())];
+    expected.extend_from_slice(&inserted[96..]);
+    assert_eq!(pairs(coming(&alice, "/sse", Some(&seen)).await), expected);
+}
+
+#[tokio::test]
 async fn what_is_too_old_goes_and_the_latest_stays() {
     let server = TestServer::start_with(&["--retain_for=1"]).await;
     let alice = server.user("alice", "acme").await;
