@@ -23,13 +23,18 @@ impl RawStream {
 
     /// Opens one whose receive buffer is this small, in bytes.
     pub async fn open_with(server: &TestServer, user: &User, receive_buffer: Option<u32>) -> Self {
+        Self::open_at(server, user, "/sse", receive_buffer).await
+    }
+
+    /// Opens one by this path.
+    pub async fn open_at(server: &TestServer, user: &User, path: &str, receive_buffer: Option<u32>) -> Self {
         let address: SocketAddr = server.url.strip_prefix("http://").unwrap().parse().unwrap();
         let socket = TcpSocket::new_v4().unwrap();
         if let Some(bytes) = receive_buffer {
             socket.set_recv_buffer_size(bytes).unwrap();
         }
         let mut socket = within("a connection", socket.connect(address)).await.unwrap();
-        let request = format!("GET /sse HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\n\r\n", user.authorization);
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\n\r\n", user.authorization);
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut stream = Self { socket, received: BytesMut::new(), head: String::new(), complete: false };
         stream.head = stream.through(b"\r\n\r\n").await.expect("an answer has a head");

@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{
-    change, coming, foreign, frame, insert_names, kept, move_to, names, pairs, post, set_scopes, so_far, stream_id,
-    user_with,
+    change, coming, foreign, frame, insert_big, insert_names, kept, move_to, names, pairs, post, read_to, set_scopes,
+    so_far, stream_id, user_with,
 };
+use crate::stream::raw::RawStream;
 use crate::support::{Event, Stream, TestServer, User, within};
 
 type Names = &'static [&'static str];
@@ -452,4 +453,54 @@ async fn who_waited_long_for_what_they_want_has_missed_nothing() {
     let (events, _) = to_sync(&mut stream).await;
     assert_eq!(names(&events), ["name0"]);
     assert_eq!(so_far(&mut stream, &alice).await, []);
+}
+
+/// What is known at the end by who reads a stream with marks that was left unread, and what came since it was last reset. It must
+/// have been, because not all was kept.
+async fn read_after_reset(stalled: &mut RawStream, until: &str) -> Vec<Event> {
+    let mut came = read_to(stalled, until).await;
+    let reset = came.iter().rposition(|event| event.name == "$reset").expect("a reset");
+    let rest = came.split_off(reset);
+    assert_reset(&rest[0], "not_kept");
+    assert!(came.iter().all(|event| event.name != "$left"), "it was reset instead");
+    rest.into_iter().skip(1).filter(|event| event.name != "$synced").collect()
+}
+
+#[tokio::test]
+async fn who_reads_too_slowly_for_what_is_kept_is_reset_and_gets_everything() {
+    let server = TestServer::start_with(&["--retain_events=20"]).await;
+    let alice = server.user("alice", "acme").await;
+    let still = alice.insert("still", json!(1)).await;
+    alice.insert("gone", json!(1)).await;
+    let mut stalled = RawStream::open_at(&server, &alice, "/sse?marks=true", Some(4096)).await;
+    insert_big(&alice).await;
+    removal(&alice, "gone").await;
+    let all: Vec<_> = (0..100).map(|number| format!("big/{}", number % 10)).collect();
+    let inserted = insert_names(&alice, &all, "small").await;
+    until_few_are_kept(&alice, &all[..10], 25).await;
+    let mut expected = vec![(still, "still".to_owned())];
+    expected.extend_from_slice(&inserted[90..]);
+    let came = read_after_reset(&mut stalled, &inserted[99].0).await;
+    assert_eq!(pairs(&came), expected);
+}
+
+#[tokio::test]
+async fn who_reads_too_slowly_to_be_told_what_they_have_lost_is_reset() {
+    let server = TestServer::start_with(&["--authorize=scopes", "--retain_events=20"]).await;
+    let root = user_with(&server, "root", &["*:get", "*:post"]).await;
+    let alice = user_with(&server, "alice", &["*:get"]).await;
+    for name in ["lost", "gone", "still"] {
+        root.insert(name, json!(1)).await;
+    }
+    let mut stalled = RawStream::open_at(&server, &alice, "/sse?marks=true", Some(4096)).await;
+    insert_big(&root).await;
+    set_scopes(&server.client(), "alice", &["still:get", "big/*:get"]).await;
+    // Of one of the lost names it is soon not known any more that it was there.
+    removal(&root, "gone").await;
+    let all: Vec<_> = (0..100).map(|number| format!("big/{}", number % 10)).collect();
+    let inserted = insert_names(&root, &all, "small").await;
+    until_few_are_kept(&root, &all[..10], 25).await;
+    let came = read_after_reset(&mut stalled, &inserted[99].0).await;
+    assert_eq!(names(&came)[0], "still");
+    assert_eq!(pairs(&came[1..]), inserted[90..]);
 }
