@@ -2,10 +2,10 @@
 
 use futures_util::future::join_all;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Receipt, after_kill, coming, frame, history, insert, latest, names, read, remove, send, until};
-use crate::support::{Answer, TestServer, User};
+use super::{Receipt, after_kill, coming, frame, history, insert, latest, names, one, read, remove, send, until};
+use crate::support::{Answer, Event, TestServer, User};
 
 async fn remove_raw(user: &User, body: &str) -> Answer {
     send(user, Method::POST, "/remove", &[], Some(body.to_owned())).await
@@ -37,12 +37,32 @@ async fn a_removed_name_is_not_in_what_is_read_nor_in_a_new_stream() {
     for name in ["news", "newsroom", "new", "news/1"] {
         alice.insert(name, json!(1)).await;
     }
+    // From here on the latest of each name are in memory.
+    assert_eq!(coming(&alice, "/sse", None).await.len(), 4);
     remove(&alice, "news").await.ok();
-    assert_eq!(names(&latest(&alice, "/events").await), ["newsroom", "new", "news/1"]);
+    assert_eq!(names(&latest(&alice, "/events").await), ["newsroom", "new", "news/1", "mark"]);
     assert_eq!(latest(&alice, "/events?events=news").await, []);
-    let came = coming(&alice, "/sse", None).await;
-    let came: Vec<_> = came.iter().map(|event| event.name.as_str()).collect();
-    assert_eq!(came, ["newsroom", "new", "news/1"]);
+    for path in ["/sse", "/sse?events=new*,mark"] {
+        let came = coming(&alice, path, None).await;
+        let came: Vec<_> = came.iter().map(|event| event.name.as_str()).collect();
+        assert_eq!(came, ["newsroom", "new", "news/1"], "{path}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_great_many_names_those_that_were_removed_are_not_in_a_new_stream() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    for first in (0..4000).step_by(1000) {
+        let array = (first..first + 1000).map(|number| one(&format!("name{number}"), number)).collect();
+        insert(&alice, Value::Array(array)).await.ok();
+    }
+    for name in ["name0", "name1999", "name3999"] {
+        remove(&alice, name).await.ok();
+    }
+    let came = coming(&alice, "/sse?events=name*,mark", None).await;
+    let expected = (0..4000).filter(|number| ![0, 1999, 3999].contains(number));
+    assert_eq!(came.iter().map(Event::json).collect::<Vec<_>>(), expected.map(Value::from).collect::<Vec<_>>());
 }
 
 #[tokio::test]
