@@ -443,6 +443,25 @@ async fn a_reader_that_stalls_has_its_new_rights_when_it_reads_again() {
 }
 
 #[tokio::test]
+async fn what_was_gained_and_lost_again_before_it_was_read_never_comes() {
+    let (server, root) = start().await;
+    let alice = user_with(&server, "alice", &["big/*:get", "mark:get"]).await;
+    let mut stalled = RawStream::open_with(&server, &alice, Some(4096)).await;
+    root.insert("secret", json!("old")).await;
+    root.insert("other", json!("old")).await;
+    insert_big(&root).await;
+    for scopes in
+        [&["secret:get", "mark:get"][..], &["other:get", "secret:get", "mark:get"], &["other:get", "mark:get"]]
+    {
+        set_scopes(&root.client, "alice", scopes).await;
+    }
+    let mark = root.insert("mark", json!(null)).await;
+    let mut came = read_to(&mut stalled, &mark).await;
+    came.retain(|event| !event.name.starts_with("big/"));
+    assert_eq!(names(&came), ["other", "mark"]);
+}
+
+#[tokio::test]
 async fn scopes_hold_over_a_restart_and_a_kill() {
     let (mut server, root) = start().await;
     let alice = user_with(&server, "alice", &["secret:get", "secret:post", "mark:get"]).await;
