@@ -114,8 +114,8 @@ impl App {
         terms: Terms,
     ) -> Result<Inserted, Error> {
         let Terms { condition, key, stream } = terms;
-        let Principal { username, standing, .. } = principal;
-        self.rates.take(&username, &standing.tenant, events.len())?;
+        let Principal { username, account, standing, .. } = principal;
+        self.rates.take(&username, &account.tenant, events.len())?;
         let (authorize, max_names) = (self.authorize, self.limits.names);
         let owner = username.clone();
         // A repetition is answered also where the stream has gone since: the writer looks at this after it.

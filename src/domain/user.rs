@@ -87,10 +87,7 @@ pub struct Account {
 impl Account {
     /// The one rule of every door: whether somebody who was let in as this user still may be here.
     pub fn upholds(&self, standing: &Standing) -> bool {
-        !self.revoked
-            && self.generation == standing.generation
-            && self.tenant == standing.tenant
-            && !(standing.by_password_alone && self.needs_code)
+        !self.revoked && self.generation == standing.generation && !(standing.by_password_alone && self.needs_code)
     }
 }
 
@@ -113,8 +110,6 @@ impl From<&User> for Account {
 pub struct Standing {
     /// The user's generation when they were let in.
     pub generation: Generation,
-    /// The user's tenant then.
-    pub tenant: TenantName,
     /// Whether a password alone let them in, without a place for a second factor.
     pub by_password_alone: bool,
 }

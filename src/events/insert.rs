@@ -99,7 +99,7 @@ impl IdempotencyKey {
     }
 }
 
-/// Adds events to their user's tenant, in order and all of them or none. Each becomes the latest of its name.
+/// Adds events to the tenant that their user has by then, in order and all of them or none. Each becomes the latest of its name.
 #[derive(Debug)]
 pub struct Insert {
     /// Who inserts them.
@@ -162,10 +162,10 @@ impl Change for Insert {
         }
         self.check(batch, &account)?;
         let stream = self.stream.clone().transpose()?;
-        let Self { username, standing, events, key, .. } = self;
+        let Self { username, events, key, .. } = self;
         let (first, count, timestamp) = (batch.head().next(), events.len() as u64, batch.now());
         for NewEvent { name, data, expires_in, while_connected } in events {
-            let (tenant, username) = (standing.tenant.clone(), username.clone());
+            let (tenant, username) = (account.tenant.clone(), username.clone());
             let Some(data) = data else {
                 batch.remove_event(tenant, username, name)?;
                 continue;
@@ -188,7 +188,7 @@ impl Change for Insert {
 impl Insert {
     /// Everything that could refuse it, before anything of it is written.
     fn check(&self, batch: &Batch<'_>, account: &Account) -> Result<(), Error> {
-        let tenant = &self.standing.tenant;
+        let tenant = &account.tenant;
         let mut new = HashSet::new();
         for (number, NewEvent { name, data, .. }) in self.events.iter().enumerate() {
             let latest = batch.latest(tenant, name)?;
@@ -222,8 +222,7 @@ impl Insert {
     /// What tells one request from another: SHA-256 of all that it asks for.
     fn fingerprint(&self) -> [u8; 32] {
         let mut context = digest::Context::new(&digest::SHA256);
-        let tenant = self.standing.tenant.as_str();
-        context.update(format!("{tenant:?} {:?} {}", self.condition, self.is_array).as_bytes());
+        context.update(format!("{:?} {}", self.condition, self.is_array).as_bytes());
         for NewEvent { name, data, expires_in, while_connected } in &self.events {
             let data = data.as_ref().map(Payload::as_str);
             // Each with its length, so that no two requests run together to the same bytes.

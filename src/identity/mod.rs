@@ -62,7 +62,7 @@ impl Principal {
         expires_at: Option<Timestamp>,
         by_password_alone: bool,
     ) -> Result<Self, Error> {
-        let standing = Standing { generation: account.generation, tenant: account.tenant.clone(), by_password_alone };
+        let standing = Standing { generation: account.generation, by_password_alone };
         if !account.upholds(&standing) {
             return Err(Error::Unauthorized);
         }

@@ -186,7 +186,7 @@ pub async fn subscription(app: App, principal: Principal, Json(body): Json<Subsc
 
 /// `GET /presence`: who is there.
 pub async fn presence(app: App, principal: Principal) -> Reply {
-    reply::json(&app.hub.people(&principal.standing.tenant))
+    reply::json(&app.hub.people(&principal.account.tenant))
 }
 
 #[derive(Deserialize)]
@@ -203,7 +203,7 @@ pub async fn latest(app: App, principal: Principal, request: HttpRequest) -> Rep
     if is_head(&request) {
         return Ok(reply::empty());
     }
-    let tenant = principal.standing.tenant.clone();
+    let tenant = principal.account.tenant.clone();
     Ok(reply::json_stream(listing(app.store.clone(), LatestEvents::new(tenant, app.view(&principal, filter)))))
 }
 
@@ -239,7 +239,7 @@ pub async fn history(app: App, principal: Principal, request: HttpRequest) -> Re
     }
     let name = EventName::parse(&event)?;
     let query = HistoryQuery {
-        tenant: principal.standing.tenant.clone(),
+        tenant: principal.account.tenant.clone(),
         name,
         after: position(&app.store, after)?.unwrap_or(Position::START),
         before: position(&app.store, before)?.unwrap_or(Position::END),

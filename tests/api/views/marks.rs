@@ -442,6 +442,7 @@ async fn who_reads_no_further_than_a_reset_still_gets_everything() {
 async fn who_waited_long_for_what_they_want_has_missed_nothing() {
     let server = TestServer::start_with(&["--retain_events=20"]).await;
     let alice = server.user("alice", "acme").await;
+    alice.insert("quiet", json!(1)).await;
     let mut stream = marked(&alice, "&events=quiet,mark", None).await;
     let id = stream_id(&stream);
     to_sync(&mut stream).await;

@@ -5,12 +5,13 @@ mod presence;
 
 use std::collections::{BTreeMap, HashMap};
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::marks::{assert_reset, marked, removal, to_sync, until_few_are_kept};
 use super::{
-    change, coming, frame, insert_big, insert_names, move_to, names, pairs, raw_stream_id, read_to, set_scopes, so_far,
-    stream_id, subscribe, text,
+    change, coming, frame, insert_big, insert_names, kept, move_to, names, pairs, raw_stream_id, read_to, set_scopes,
+    so_far, stream_id, subscribe, text,
 };
 use crate::stream::raw::RawStream;
 use crate::support::{Event, Stream, TestServer, User, password_of};
@@ -351,6 +352,34 @@ async fn a_stream_that_is_opened_during_the_move_is_of_the_new_tenant() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_inserted_during_the_move_is_in_one_tenant_or_the_other() {
+    let (server, alice, clerks) = start(&[]).await;
+    let client = server.client();
+    for round in 0..40_usize {
+        let name = format!("of/{round}");
+        let (id, ()) = tokio::join!(alice.insert(&name, json!(1)), move_to(&client, "alice", TENANTS[(round + 1) % 2]));
+        let mut found = kept(&clerks[0], &name).await;
+        found.extend(kept(&clerks[1], &name).await);
+        assert_eq!(found, [id], "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_tried_again_after_the_move_is_not_inserted_twice() {
+    let (server, alice, [_, mallory]) = start(&[]).await;
+    let insert = async || {
+        let headers = [("authorization", alice.authorization.as_str()), ("idempotency-key", "k")];
+        let body = json!({ "event": "news", "data": 1 }).to_string().into_bytes();
+        alice.client.request(Method::POST, "/insert", &headers, Some(body)).await.ok()
+    };
+    let first = insert().await;
+    move_to(&server.client(), "alice", "other").await;
+    let second = insert().await;
+    assert_eq!((second.header("idempotency-replayed"), &second.body), (Some("true"), &first.body));
+    assert_eq!(kept(&mallory, "news").await, [""; 0]);
+}
+
 #[tokio::test]
 async fn a_reader_that_stalls_finds_nothing_of_after_the_move() {
     let (server, alice, [bob, mallory]) = start(&[]).await;
@@ -369,6 +398,31 @@ async fn a_reader_that_stalls_finds_nothing_of_after_the_move() {
     assert!(begun.len() < big.len() && big.starts_with(begun), "{} of {}", begun.len(), big.len());
     let expected = [(small, "small/0".to_owned()), (live, "small/1".to_owned()), (mark, "mark".to_owned())];
     assert_eq!(new, expected);
+}
+
+#[tokio::test]
+async fn a_reader_that_stalls_is_told_to_drop_what_they_knew_and_no_name_that_was_new_after_the_move() {
+    let (server, alice, [bob, mallory]) = start(&[]).await;
+    insert_names(&bob, &owned(&["a", "b", "removed"]), "x").await;
+    let mut stalled = RawStream::open_at(&server, &alice, "/sse?marks=true", Some(4096)).await;
+    let big: Vec<_> = (0..150).map(|number| format!("large/{number}")).collect();
+    for names in big.chunks(20) {
+        insert_names(&bob, names, &"x".repeat(60_000)).await;
+    }
+    move_to(&server.client(), "alice", "other").await;
+    for name in ["secret", "b"] {
+        bob.insert(name, json!("new")).await;
+    }
+    removal(&bob, "removed").await;
+    let mark = mallory.insert("mark", json!(null)).await;
+    let came = read_to(&mut stalled, &mark).await;
+    let lost: Vec<_> =
+        came.iter().filter(|event| event.name == "$left").map(|event| text(&event.json()["event"])).collect();
+    let (large, lost): (Vec<_>, Vec<_>) = lost.into_iter().partition(|name| name.starts_with("large/"));
+    assert_eq!(lost, ["a", "b", "removed"]);
+    // Of what was inserted before the move and had not come yet nothing is told either.
+    let given = came.iter().filter(|event| event.name.starts_with("large/")).count();
+    assert_eq!(large.len(), given);
 }
 
 #[tokio::test]
