@@ -67,9 +67,13 @@ async fn a_watcher_who_is_moved_is_told_who_is_there_and_no_more_of_who_was() {
     let (server, alice, [bob, mallory]) = start(&[]).await;
     let (carol, dave) = (server.user("carol", "acme").await, server.user("dave", "acme").await);
     let erin = server.user("erin", "other").await;
-    let (_of_bob, of_carol) = (bob.stream_of(QUIET, None).await, carol.stream_of(QUIET, None).await);
-    let of_mallory = mallory.stream_of(QUIET, None).await;
-    there(&bob, &[("bob", 1), ("carol", 1)]).await;
+    // Others go on to be told, on each thread of the server.
+    let mut of_bob = Vec::new();
+    for _ in 0..6 {
+        of_bob.push(bob.stream_of(WATCHING, None).await);
+    }
+    let (of_carol, of_mallory) = (carol.stream_of(QUIET, None).await, mallory.stream_of(QUIET, None).await);
+    there(&bob, &[("bob", 6), ("carol", 1)]).await;
     let mut watching = alice.stream_of(WATCHING, None).await;
     beginning(&mut watching, 3, 0).await;
 
@@ -89,7 +93,7 @@ async fn a_watcher_who_is_moved_is_told_who_is_there_and_no_more_of_who_was() {
     // One comes to the tenant that she has left, and one goes from there, both of which is nothing to her.
     let _of_dave = dave.stream_of(QUIET, None).await;
     drop(of_carol);
-    there(&bob, &[("bob", 1), ("dave", 1)]).await;
+    there(&bob, &[("bob", 6), ("dave", 1)]).await;
     let _of_erin = erin.stream_of(QUIET, None).await;
     let people = there(&mallory, &[("alice", 1), ("erin", 1), ("mallory", 1)]).await;
     assert_eq!(told(&mut watching).await, people[1].online());
@@ -191,4 +195,20 @@ async fn after_a_kill_within_the_grace_what_is_bound_in_the_new_tenant_waits_for
     past_the_grace(&mallory).await;
     assert_eq!(left(&mallory, "desk/*").await, ["desk/alice", "desk/carol"]);
     bind(&alice, &ids[0], &["desk/again"]).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_ended_before_the_move_is_not_taken_over_after_it() {
+    let (_server, alice, [bob, mallory]) = start(&[]).await;
+    let (stream, id) = open(&alice, QUIET, None).await;
+    bind(&alice, &id, &["seat/alice"]).await;
+    let began = time(&bob).await;
+    drop(stream);
+    there(&bob, &[("alice", 0)]).await;
+    move_to(&alice.client, "alice", "other").await;
+    let (_stream, new_id) = open(&alice, QUIET, Some(&id)).await;
+    assert_ne!(new_id, id);
+    let of_acme = removal(&bob, "seat/alice").await;
+    assert!(of_acme.timestamp <= began + GRACE + LATE, "{of_acme:?}, began at {began}");
+    there(&mallory, &[("alice", 1)]).await;
 }
