@@ -464,6 +464,7 @@ async fn a_move_in_the_middle_of_a_snapshot_ends_that_and_gives_all_of_the_new_t
     there.extend(insert_names(&mallory, &all[500..1000], &data).await);
     let mut stalled = RawStream::open_with(&server, &alice, Some(4096)).await;
     let mut came = stalled.events().await.unwrap();
+    there.extend(insert_names(&mallory, &all[1000..1100], &data).await);
     move_to(&server.client(), "alice", "other").await;
     bob.insert("name0", json!("hidden")).await;
     let mark = mallory.insert("mark", json!(null)).await;
