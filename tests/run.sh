@@ -69,4 +69,7 @@ if ! cmp --silent tests/clients/package-lock.json $modules/installed.json; then
   cp tests/clients/package-lock.json $modules/installed.json
 fi
 
+# Most of them wait for most of their time: for a server, for a reader, for somebody to have been gone for five seconds.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
+
 cargo test --locked "$@"

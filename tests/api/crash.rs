@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Client, Event, TestServer, User, command, within};
+use crate::support::{ADMIN_TOKEN, Client, Event, TestServer, User, command, eventually, within};
 
 const ROUNDS: u64 = 60;
 const WRITERS: u64 = 6;
@@ -55,8 +55,10 @@ async fn everything_acknowledged_survives_kills_at_random_moments() {
             .collect();
         let admin = tokio::spawn(change_users(server.client(), round, Arc::clone(&promised)));
 
-        // From nothing to some hundred answers; what counts is that no two rounds are alike.
-        tokio::time::sleep(Duration::from_millis(1 + (round * 37) % 150)).await;
+        // After none to some dozens of answers, and a moment; what counts is that no two rounds are alike.
+        let enough = answers(&promised) + round * 37 % 50;
+        eventually("answers", || answers(&promised) >= enough).await;
+        tokio::time::sleep(Duration::from_millis(round * 7 % 30)).await;
         server.kill();
         stop.store(true, Ordering::Relaxed);
         for task in writers.into_iter().chain([admin]) {
@@ -88,6 +90,11 @@ async fn everything_acknowledged_survives_kills_at_random_moments() {
         assert_eq!(by_id.get(id), Some(&name), "the resumed stream missed an acknowledged event");
     }
     assert!(promised.events.len() > 500 && promised.users.len() > 10, "there was next to nothing to lose");
+}
+
+/// How many inserts were acknowledged so far.
+fn answers(promised: &Mutex<Promised>) -> u64 {
+    promised.lock().unwrap().events.len() as u64
 }
 
 /// Everything promised is there, and what comes now has a higher id than all before.
