@@ -14,7 +14,12 @@ const DATABASE_SETTING: &str = "database";
 /// Positions are given again where an older copy of the database has taken its place. What was given by the server that wrote on
 /// then has another epoch than the same position has here: so its ids are no ids of this database.
 #[derive(Clone)]
-pub struct Epochs(Arc<[(Position, Epoch)]>);
+pub struct Epochs {
+    /// Those of earlier starts, in order.
+    earlier: Arc<[(Position, Epoch)]>,
+    /// That of this start, and its first position.
+    current: (Position, Epoch),
+}
 
 impl Epochs {
     /// Those that are on disk, in order.
@@ -38,26 +43,26 @@ impl Epochs {
     }
 
     /// Those that are on disk, in order, and a new one for what comes after a position.
-    pub fn after(head: Position, mut kept: Vec<(Position, Epoch)>) -> Self {
+    pub fn after(head: Position, kept: Vec<(Position, Epoch)>) -> Self {
         let first = if kept.is_empty() { Position::START } else { head.next() };
-        kept.push((first, Epoch::new(u32::from_be_bytes(crate::random::bytes()))));
-        Self(kept.into())
+        let current = (first, Epoch::new(u32::from_be_bytes(crate::random::bytes())));
+        Self { earlier: kept.into(), current }
     }
 
     /// That of this start, and its first position.
     pub fn current(&self) -> (Position, Epoch) {
-        // There is always one.
-        self.0.last().copied().unwrap_or((Position::START, Epoch::new(0)))
+        self.current
     }
 
     /// That in which a position was given.
     pub fn of(&self, position: Position) -> Epoch {
-        let (first, current) = self.current();
+        let (first, current) = self.current;
         if position >= first {
             return current;
         }
-        let later = self.0.partition_point(|(first, _)| *first <= position);
-        self.0[..later].last().map_or(current, |(_, epoch)| *epoch)
+        let later = self.earlier.partition_point(|(first, _)| *first <= position);
+        // The first of them begins at the start, so there is one.
+        self.earlier[..later].last().map_or(current, |(_, epoch)| *epoch)
     }
 }
 
