@@ -124,3 +124,27 @@ pub struct ResetChallenge {
     /// How many wrong guesses are left before it is worth nothing.
     pub tries_left: u8,
 }
+
+#[cfg(test)]
+impl User {
+    /// Some user, for tests that change what matters to them.
+    pub fn example() -> Self {
+        Self {
+            id: Uuid::from_u128(7),
+            username: Username::parse("zoe").unwrap(),
+            tenant: TenantName::parse("acme").unwrap(),
+            tenant_since: Position::START,
+            scopes_since: Position::START,
+            password_hash: PasswordHash::new("$hash".to_owned()),
+            generation: Generation(1),
+            email: None,
+            scopes: None,
+            data: None,
+            two_factor: None,
+            revoked: false,
+            totp_secret: Secret::new("12345678901234567890"),
+            totp_spent_step: None,
+            reset: None,
+        }
+    }
+}

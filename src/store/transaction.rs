@@ -229,9 +229,9 @@ impl Transaction<'_> {
         // With the events, so that a position is never given twice (sled's `generate_id` is not).
         let progress = Progress { head, commits: committer.commits + 1 };
         committer.journal.append(progress, pending.iter())?;
-        // Before anybody is told.
-        users.keys().for_each(|username| committer.store.accounts.forget(username));
         committer.store.overlay.apply(pending, progress);
+        // After the new ones can be read, or somebody busy would be remembered as they were; and before anybody is told.
+        users.keys().for_each(|username| committer.store.accounts.forget(username));
         committer.store.activity.add(&durable.events);
         committer.commits = progress.commits;
         committer.is_epoch_kept |= !durable.events.is_empty();

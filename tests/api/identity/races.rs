@@ -1,10 +1,12 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{by_password, reset, reset_code, revoke, unrevoke, update};
-use crate::support::{TestServer, password_of, within};
+use crate::support::{TestServer, User, password_of, within};
 
 #[tokio::test]
 async fn of_many_who_want_one_name_exactly_one_gets_it() {
@@ -141,4 +143,52 @@ async fn an_insert_whose_body_comes_after_the_revocation_is_refused() {
     within("an answer", connection.read_to_string(&mut answer)).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
     assert!(!bob.everything().await.contains_key("late"));
+}
+
+/// Asks for something cheap as fast as it is answered, many times in one packet, until told to stop.
+async fn keep_busy(user: &User, stop: &AtomicBool) {
+    let mut connection = TcpStream::connect(user.client.url.strip_prefix("http://").unwrap()).await.unwrap();
+    let request = format!("HEAD /events HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\n\r\n", user.authorization);
+    let requests = request.repeat(100);
+    let mut answers = vec![0; 64 << 10];
+    while !stop.load(Ordering::Relaxed) {
+        connection.write_all(requests.as_bytes()).await.unwrap();
+        let mut ends = 0;
+        let mut last = [0; 3];
+        while ends < 100 {
+            let length = within("answers", connection.read(&mut answers)).await.unwrap();
+            assert!(length > 0, "the connection was closed");
+            for byte in &answers[..length] {
+                ends += usize::from(last == *b"\r\n\r" && *byte == b'\n');
+                last = [last[1], last[2], *byte];
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_user_who_is_busy_is_changed_and_revoked_all_the_same() {
+    let server = TestServer::start_with(&["--log=info"]).await;
+    let mut users = Vec::new();
+    for n in 0..4 {
+        users.push(server.user(&format!("user{n}"), "acme").await);
+    }
+    let (admin, stop) = (server.client(), AtomicBool::new(false));
+    let busy = join_all(users.iter().flat_map(|user| [user; 2]).map(|user| keep_busy(user, &stop)));
+    let changes = async {
+        for round in 0..100 {
+            let scope = format!("news:get{round}");
+            let change = async |(n, user): (usize, &User)| {
+                update(&admin, &format!("user{n}"), json!({ "scopes": [scope] })).await;
+                assert_eq!(user.verify().await.ok().json()["scopes"], json!([scope]), "round {round}");
+            };
+            join_all(users.iter().enumerate().map(change)).await;
+        }
+        for (n, user) in users.iter().enumerate() {
+            revoke(&admin, &format!("user{n}")).await;
+            assert_eq!(user.doors().await, [401; 3], "user{n} stayed in");
+        }
+        stop.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(busy, changes);
 }
