@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clock::Clock;
-use crate::config::{Limits, Origins};
+use crate::config::{Callers, Limits};
 use crate::domain::{Account, Authorize, EventFilter, EventId, Position, View};
 use crate::error::Error;
 use crate::events::{
@@ -36,8 +36,8 @@ pub struct Services {
     pub limits: Limits,
     /// How often.
     pub rates: Arc<Rates>,
-    /// Who may call from a browser.
-    pub origins: Arc<Origins>,
+    /// Who may call.
+    pub callers: Arc<Callers>,
 }
 
 /// The services as one worker has them: a cheap clone that stays on its thread.

@@ -146,8 +146,8 @@ pub struct Config {
     pub host: IpAddr,
     /// How to listen.
     pub listen: Listen,
-    /// Who may call from a browser.
-    pub origins: Origins,
+    /// Who may call.
+    pub callers: Callers,
     /// How long a sign-in lasts.
     pub jwt_expiry: Duration,
     /// Signs JWTs.
@@ -178,8 +178,6 @@ pub struct Config {
     pub log_format: LogFormat,
     /// What is logged.
     pub log: String,
-    /// Whether a secret is the published default, or too short to be one.
-    pub weak_secrets: bool,
 }
 
 /// What may be inserted.
@@ -227,6 +225,16 @@ pub enum Certificate {
         /// Where account and certificates are kept.
         cache: PathBuf,
     },
+}
+
+/// Who may call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Callers {
+    /// From a browser.
+    pub origins: Origins,
+    /// Whether only this machine is served, since a secret is the published default, or too short to be one: only requests
+    /// that name a host of it, from no page or from one of it.
+    pub only_this_machine: bool,
 }
 
 /// Who may call from a browser.
@@ -305,7 +313,7 @@ impl TryFrom<Flags> for Config {
         Ok(Self {
             host,
             listen,
-            origins: origins(&flags.origin)?,
+            callers: Callers { origins: origins(&flags.origin)?, only_this_machine: weak_secrets },
             jwt_expiry: Duration::from_secs(flags.jwt_expiry),
             jwt_secret,
             admin_token,
@@ -330,7 +338,6 @@ impl TryFrom<Flags> for Config {
             ntp_servers: list(&flags.ntp_servers),
             log_format: flags.log_format,
             log: flags.log,
-            weak_secrets,
         })
     }
 }

@@ -69,6 +69,10 @@ pub enum Error {
     RequestTimeout,
     /// The body is larger than so many bytes.
     BodyTooLarge(usize),
+    /// The host that the request names is not of this machine, which alone is served with a weak secret.
+    HostNotAllowed,
+    /// The page that the request comes from may not make it.
+    OriginNotAllowed,
     /// That takes a right which the user does not have: this scope.
     MissingScope(String),
     /// No stream of this user's.
@@ -168,6 +172,14 @@ impl Error {
             Self::AdminTokenRefused => (400, "admin_token_incorrect", text("admin_token is incorrect")),
             Self::AdminTokenIncorrect => (401, "admin_token_incorrect", text("admin_token is incorrect")),
             Self::Unauthorized => (401, "unauthorized", text("the credentials are missing or not valid")),
+            Self::HostNotAllowed => (
+                403,
+                "host_not_allowed",
+                text("with a default or short secret only localhost and loopback addresses are served"),
+            ),
+            Self::OriginNotAllowed => {
+                (403, "origin_not_allowed", text("pages of this origin may not call: see the flag origin, and that no secret is weak"))
+            }
             Self::MissingScope(scope) => (403, "missing_scope", format!("this takes the scope {scope}").into()),
             Self::StreamUnknown => (404, "stream_unknown", text("you have no open stream with this id")),
             Self::NotFound => (404, "not_found", text("there is nothing at this path")),

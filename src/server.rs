@@ -79,7 +79,7 @@ impl Server {
         // there are none to read it must not end the server, as it does a program that has no handler.
         let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
         let _ = signal(SignalKind::hangup());
-        if config.weak_secrets {
+        if config.callers.only_this_machine {
             tracing::warn!("admin_token or jwt_secret is the default or short: only this machine is served");
         }
         let (store, committer) = Store::open(&config.db, config.journal_bytes).map_err(StartError::Store)?;
@@ -110,9 +110,9 @@ impl Server {
         let retention = Retention { age: config.retain_for, events: config.retain_events };
         let upkeep = keep_up(hub.clone(), writer.clone(), clock.clone(), retention);
         let rates = Arc::new(Rates::new(config.limits.user_rate, config.limits.tenant_rate));
-        let (authorize, limits, origins) = (config.authorize, config.limits, config.origins.into());
+        let (authorize, limits, callers) = (config.authorize, config.limits, config.callers.into());
         let services =
-            Services { identity, writer, hub, store, clock: clock.clone(), authorize, limits, rates, origins };
+            Services { identity, writer, hub, store, clock: clock.clone(), authorize, limits, rates, callers };
 
         let (address, scheme, http, certificate) = listen(&config.listen, config.host, services.clone())?;
         let mut background =

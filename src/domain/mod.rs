@@ -3,6 +3,7 @@
 mod email;
 mod event;
 mod filter;
+mod host;
 mod name;
 mod payload;
 mod position;
@@ -15,6 +16,7 @@ mod view;
 pub use email::Email;
 pub use event::{Event, MAX_EVENT_BYTES, MAX_EXPIRES_IN};
 pub use filter::{EventFilter, Pattern};
+pub use host::is_this_machine;
 pub use name::{EventName, MAX_NAME_BYTES, TenantName, Username};
 pub use payload::{MAX_DEPTH, Payload, PayloadError};
 pub use position::{Epoch, EventId, Position};

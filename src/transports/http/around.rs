@@ -11,8 +11,9 @@ use actix_web::http::header::{self, HeaderValue};
 use futures_util::TryFutureExt;
 use futures_util::future::Either;
 
-use super::reply;
+use super::extract::no_services;
 use super::sse::Detached;
+use super::{callers, reply};
 use crate::app::App;
 use crate::config::Origins;
 
@@ -36,22 +37,28 @@ where
 {
     let log = tracing::enabled!(tracing::Level::DEBUG).then(|| Log::of(&request));
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let origins = request.app_data::<App>().map(|app| app.origins.clone());
-    let answering = if request.method() == Method::OPTIONS {
-        Either::Left(ready(Ok(request.into_response(reply::empty()).map_into_right_body())))
+    let callers = request.app_data::<App>().map(|app| app.callers.clone());
+    // Before anything else of the request is looked at. A worker without services serves nobody.
+    let checked = callers.as_deref().ok_or_else(no_services).and_then(|callers| callers::check(callers, &request));
+    let refused = checked.as_ref().err().map(reply::refusal);
+    let is_preflight = request.method() == Method::OPTIONS;
+    let at_once = refused.or_else(|| is_preflight.then(reply::empty));
+    let answering = if let Some(answer) = at_once {
+        Either::Left(ready(Ok(request.into_response(answer).map_into_right_body())))
     } else {
         Either::Right(service.call(request).map_ok(ServiceResponse::map_into_left_body))
     };
     async move {
         let mut response = answering.await?;
-        let allowed = origins.as_deref().and_then(|origins| allow(origins, origin.as_ref()));
+        let callers = callers.as_deref();
+        let allowed = callers.and_then(|callers| callers::allowed_origin(callers, origin.as_ref()));
         let headers = response.headers_mut();
-        if matches!(origins.as_deref(), Some(Origins::Only(_))) {
+        if callers.is_some_and(callers::depends_on_origin) {
             // The answer to one origin must not be served to another by a cache in between.
             headers.append(header::VARY, HeaderValue::from_static("Origin"));
         }
         if let Some(allowed) = allowed {
-            if matches!(origins.as_deref(), Some(Origins::Only(_))) {
+            if callers.is_some_and(|callers| matches!(callers.origins, Origins::Only(_))) {
                 // A page of a known origin may send the cookie that its stream was given. To everybody, as with `*`,
                 // browsers do not permit it.
                 headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
@@ -93,16 +100,5 @@ impl Log {
     fn write(self, status: u16) {
         let Self { started, method, path } = self;
         tracing::debug!(%method, path, status, micros = started.elapsed().as_micros() as u64, "request");
-    }
-}
-
-/// The `access-control-allow-origin` of an answer, where the request has an origin that may read it.
-fn allow(origins: &Origins, origin: Option<&HeaderValue>) -> Option<HeaderValue> {
-    let origin = origin?;
-    match origins {
-        Origins::Any => Some(HeaderValue::from_static("*")),
-        Origins::Only(only) => {
-            only.iter().any(|one| one.as_bytes().eq_ignore_ascii_case(origin.as_bytes())).then(|| origin.clone())
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod around;
 mod body;
+mod callers;
 mod events;
 mod extract;
 mod listing;

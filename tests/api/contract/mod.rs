@@ -4,6 +4,7 @@
 mod admin;
 mod authorization;
 mod bodies;
+mod callers;
 mod cors;
 mod create_user;
 mod http;
