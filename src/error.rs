@@ -81,6 +81,8 @@ pub enum Error {
     EventTooLarge(usize),
     /// The user's record is too large.
     UserTooLarge,
+    /// It would write more than one commit has room for.
+    ChangeTooLarge,
     /// Wait so many seconds.
     TooManyAttempts(u64),
     /// A queue is full.
@@ -195,6 +197,11 @@ impl Error {
                 (413, "user_too_large", format!("the user is larger than {} KiB", MAX_USER_BYTES / 1024).into())
             }
             Self::TooManyAttempts(_) => (429, "too_many_attempts", text("too many attempts, wait before the next")),
+            Self::ChangeTooLarge => (
+                413,
+                "change_too_large",
+                text("this would write more at once than Broker can commit, nothing was changed"),
+            ),
             Self::Overloaded => (503, "overloaded", text("the server has more to do than it can, try again")),
             Self::StorageFull => (503, "storage_full", text("the server's disk is full, nothing was changed")),
             Self::ShuttingDown => (503, "shutting_down", text("the server is going down, try again")),

@@ -45,31 +45,74 @@ pub trait Change: Send + 'static {
         0
     }
 
-    /// Decides against the current state, and writes what follows from it. A change that is refused must have written
-    /// nothing: what an `Err` leaves in the batch is committed with the others.
+    /// Decides against the current state, and writes what follows from it. What it wrote before an `Err` is taken back: a change
+    /// happens as a whole or not at all.
     ///
     /// # Errors
-    /// Whatever rule the change breaks.
+    /// Whatever rule the change breaks. [`Error::Storage`] and [`Error::Internal`] are no refusal: the writer gives up.
     fn decide(self, batch: &mut Batch<'_>) -> Result<Self::Outcome, Error>;
 }
 
 /// What a [`Change`] decides against and writes to.
 pub struct Batch<'a> {
     transaction: Transaction<'a>,
-    ended: BTreeSet<Username>,
-    changed: BTreeSet<Username>,
+    /// In the order in which they were told; the first of them, so many, by changes that stand.
+    ended: Vec<Username>,
+    changed: Vec<Username>,
+    kept: (usize, usize),
     is_last: bool,
+    /// Why nothing that was decided can be relied on any more.
+    failure: Option<Error>,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
+    fn new(transaction: Transaction<'a>) -> Self {
+        Self { transaction, ended: Vec::new(), changed: Vec::new(), kept: (0, 0), is_last: false, failure: None }
+    }
+
     /// Ends the open streams of a user once this batch is durable.
     pub fn end_streams_of(&mut self, username: &Username) {
-        self.ended.insert(username.clone());
+        self.ended.push(username.clone());
     }
 
     /// Has the open streams of a user look at what they may see once this batch is durable.
     pub fn change_rights_of(&mut self, username: &Username) {
-        self.changed.insert(username.clone());
+        self.changed.push(username.clone());
+    }
+
+    /// Has a change decided, which then stands as a whole, or has left nothing.
+    fn decide<C: Change>(&mut self, change: C) -> Result<C::Outcome, Error> {
+        let decided = change.decide(self).and_then(|outcome| self.transaction.keep().map(|()| outcome));
+        match &decided {
+            Ok(_) => self.kept = (self.ended.len(), self.changed.len()),
+            Err(error) => {
+                self.transaction.undo();
+                self.ended.truncate(self.kept.0);
+                self.changed.truncate(self.kept.1);
+                // Where the database cannot be read, the changes before may have been decided against what is not so.
+                if matches!(error, Error::Storage(_) | Error::Internal(_)) {
+                    self.failure = Some(error.clone());
+                }
+            }
+        }
+        decided
+    }
+
+    /// Whether another change may be decided in it.
+    fn is_open(&self) -> bool {
+        !self.transaction.is_full() && !self.is_last && self.failure.is_none()
+    }
+
+    /// Makes everything durable that stands.
+    fn commit(self) -> Result<Committed, Error> {
+        let Self { transaction, ended, changed, failure, .. } = self;
+        match failure {
+            Some(error) => Err(error),
+            None => {
+                let (ended, changed) = (ended.into_iter().collect(), changed.into_iter().collect());
+                transaction.commit().map(|durable| Committed { durable, ended, changed })
+            }
+        }
     }
 }
 
@@ -138,7 +181,7 @@ impl<C: Change> Request for Pending<C> {
     fn decide(self: Box<Self>, batch: &mut Batch<'_>) -> Answer {
         let Self { change, waiting, reply } = *self;
         drop(waiting);
-        let decided = change.decide(batch);
+        let decided = batch.decide(change);
         // A caller who has gone meanwhile wants no answer; the change stands.
         Box::new(move |committed| drop(reply.send(committed.and(decided))))
     }
@@ -259,12 +302,12 @@ fn run(
                 return Err(error);
             }
         };
-        let mut batch = Batch { transaction, ended: BTreeSet::new(), changed: BTreeSet::new(), is_last: false };
+        let mut batch = Batch::new(transaction);
         answers.push(first.decide(&mut batch));
         let began = Instant::now();
         let crowd = if began - last_end > CROWD_GONE { 0 } else { last_size.min(LARGE) };
         let mut last_came = began;
-        while answers.len() < MAX_BATCH && !batch.is_full() && !batch.is_last {
+        while answers.len() < MAX_BATCH && batch.is_open() {
             if let Ok(request) = requests.try_recv() {
                 answers.push(request.decide(&mut batch));
                 continue;
@@ -281,10 +324,10 @@ fn run(
             }
         }
         last_size = answers.len();
-        let Batch { transaction, ended, changed, is_last } = batch;
-        match transaction.commit() {
-            Ok(durable) => {
-                publish(Committed { durable, ended, changed });
+        let is_last = batch.is_last;
+        match batch.commit() {
+            Ok(committed) => {
+                publish(committed);
                 answers.into_iter().for_each(|answer| answer(Ok(())));
                 if is_last {
                     return Ok(());
@@ -300,3 +343,6 @@ fn run(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

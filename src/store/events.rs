@@ -218,7 +218,7 @@ impl Transaction<'_> {
         })?;
         if by > 0 {
             self.put(keys::floor(tenant), codec::encode_position(floor).to_vec());
-            self.committer.floors.insert(tenant.clone(), floor);
+            self.raise_floor(tenant, floor);
         }
         if let Some(forgotten) = forgotten {
             self.put(keys::forgotten(tenant), codec::encode_position(forgotten).to_vec());

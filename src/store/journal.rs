@@ -14,18 +14,20 @@ use rustix::io::Errno;
 
 use super::disk::sync_directory;
 use super::overlay::Write;
-use super::transaction::{MAX_COMMIT_BYTES, Progress};
+use super::room::MAX_RECORD_BYTES;
+use super::transaction::Progress;
 use crate::domain::Position;
 use crate::error::Error;
 
 /// What a journal's file begins with: its format.
 const MAGIC: &[u8; 8] = b"brokerj1";
-/// How much room on the disk is set aside at once. A commit is at most half of it: [`MAX_COMMIT_BYTES`], and the one change more
-/// that it may go beyond by, which with its keys is less than 4 MiB (2 MiB of a request, and a thousand times two keys).
-const ROOM_BYTES: u64 = 2 * (MAX_COMMIT_BYTES as u64 + (4 << 20));
+/// How much room on the disk is set aside at once: for the largest record, and for many small ones, which then ask for none.
+const ROOM_BYTES: u64 = MAX_RECORD_BYTES as u64 + (2 << 20);
 /// The length of a record's head: length of the body (4 bytes), CRC-32 of all that follows (4), number of the commit (8),
 /// position of the last event (8). All numbers are little-endian.
-const HEAD_BYTES: usize = 24;
+pub const HEAD_BYTES: usize = 24;
+/// The length of a row's head in the body: the lengths of the key (2 bytes) and of the value (4).
+pub const ROW_HEAD_BYTES: usize = 6;
 /// In place of a value's length: the key is removed.
 const REMOVED: u32 = u32::MAX;
 
@@ -166,7 +168,7 @@ impl Journal {
     /// # Errors
     /// [`Error::StorageFull`]; nothing was changed and a later call may succeed.
     pub fn reserve(&mut self) -> Result<(), Error> {
-        if self.end + ROOM_BYTES / 2 <= self.allocated {
+        if self.end + MAX_RECORD_BYTES as u64 <= self.allocated {
             return Ok(());
         }
         match fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.end, ROOM_BYTES) {
@@ -199,6 +201,13 @@ impl Journal {
             record.extend_from_slice(&value.map_or(REMOVED, |value| value.len() as u32).to_le_bytes());
             record.extend_from_slice(key);
             record.extend_from_slice(value.map_or(&[], |value| value));
+        }
+        // Half a record on a full disk could not be taken back. The transaction has seen to it that this never happens.
+        if self.end + record.len() as u64 > self.allocated {
+            return Err(Error::Storage(format!(
+                "a commit of {} bytes is more than was set aside for it",
+                record.len()
+            )));
         }
         let length = (record.len() - HEAD_BYTES) as u32;
         record[8..16].copy_from_slice(&progress.commits.to_le_bytes());
@@ -317,6 +326,20 @@ mod tests {
             commit(&mut journal, commits + 1);
             assert_eq!(recovered(directory.path(), 0).0.progress.commits, commits + 1);
         }
+    }
+
+    #[test]
+    fn a_record_for_which_no_room_was_set_aside_is_not_begun() {
+        let directory = filled();
+        let mut journal = Journal::open(directory.path(), &recovered(directory.path(), 0).0).unwrap();
+        journal.reserve().unwrap();
+        let before = std::fs::read(path_of(directory.path(), 2)).unwrap();
+        let large = Write::Put(vec![7; ROOM_BYTES as usize].into());
+        assert!(matches!(
+            journal.append(progress(6), [(&b"key".to_vec(), &large)].into_iter()),
+            Err(Error::Storage(_))
+        ));
+        assert_eq!(std::fs::read(path_of(directory.path(), 2)).unwrap(), before);
     }
 
     #[test]

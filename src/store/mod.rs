@@ -22,6 +22,7 @@ mod names;
 mod open;
 mod overlay;
 mod replay;
+mod room;
 mod scan;
 mod transaction;
 mod witness;
@@ -40,6 +41,7 @@ pub use latest_events::LatestEvents;
 pub use names::Names;
 pub use open::{OPENING_THREAD, OpenError};
 pub use replay::{Replay, StoredEvent, Wanted};
+pub use room::{MAX_CHANGE_BYTES, of_insert as bytes_of_insert};
 pub use transaction::{Committer, Durable, Transaction};
 
 use account_cache::AccountCache;

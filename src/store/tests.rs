@@ -385,3 +385,29 @@ proptest! {
         prop_assert_eq!(replay(&store, "a", "*", 1), &model[1..]);
     }
 }
+
+#[test]
+fn the_largest_insert_writes_no_more_than_is_reckoned_and_may_be_written_at_once() {
+    const EVENTS: usize = 1000;
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
+    let tenant = "t".repeat(256);
+    let user = Username::parse(&"u".repeat(256)).unwrap();
+    let data = format!("\"{}\"", "x".repeat(1840));
+    // The second takes the place of the first, below the floor.
+    for _ in 0..2 {
+        let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
+        for number in 0..EVENTS {
+            let name = EventName::parse(&format!("{number:0256}")).unwrap();
+            let data = Payload::from_valid_json(&data).unwrap();
+            let event = transaction.insert_event(self::tenant(&tenant), user.clone(), name, data).unwrap();
+            transaction.expire(&event, Timestamp::from_millis(9));
+            transaction.bind(&event, 7);
+        }
+        transaction.remember_answer(&user, &"k".repeat(255), [7; 32], Position::new(1), EVENTS as u64);
+        let (written, reckoned) = (transaction.written(), bytes_of_insert(EVENTS, EVENTS * data.len()));
+        assert!(written <= reckoned && reckoned <= MAX_CHANGE_BYTES, "{written} of {reckoned}");
+        drop(transaction.commit().unwrap().reveal());
+        shorten(&store, &mut committer, &tenant, 0);
+    }
+}

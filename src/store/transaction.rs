@@ -7,15 +7,13 @@ use std::sync::atomic::Ordering;
 
 use super::checkpoint::Checkpointer;
 use super::inspection::Inspection;
-use super::journal::Journal;
+use super::journal::{Journal, ROW_HEAD_BYTES};
 use super::overlay::Write;
+use super::room::{MAX_CHANGE_BYTES, MAX_COMMIT_BYTES};
 use super::witness::Witness;
 use super::{Store, codec, keys};
 use crate::domain::{Account, Event, MAX_USER_BYTES, Position, Standing, TenantName, Timestamp, User, Username};
 use crate::error::Error;
-
-/// How much one commit may write; the room for it has been set aside on the disk before.
-pub const MAX_COMMIT_BYTES: usize = 2 << 20;
 
 /// The writer's end of the store. There is one, and it does not clone: two writers would be two orders.
 pub struct Committer {
@@ -126,6 +124,7 @@ impl Committer {
             users: HashMap::new(),
             bytes: 0,
             events: Vec::new(),
+            undo: Undo { head, ..Undo::default() },
         })
     }
 
@@ -149,8 +148,26 @@ pub struct Transaction<'a> {
     pending: HashMap<Vec<u8>, Write>,
     /// The users that change, as they are after the changes so far.
     users: HashMap<Username, (User, Arc<Account>)>,
+    /// The size of that in the journal.
     bytes: usize,
     pub(super) events: Vec<Event>,
+    undo: Undo,
+}
+
+/// What was under some keys, or that nothing was.
+type Before<K, V> = Vec<(K, Option<V>)>;
+
+/// How everything was before the change that is being decided: what was there in place of what it wrote, the last first.
+#[derive(Default)]
+struct Undo {
+    writes: Before<Vec<u8>, Write>,
+    users: Before<Username, (User, Arc<Account>)>,
+    floors: Before<TenantName, Position>,
+    head: Position,
+    events: usize,
+    bytes: usize,
+    /// How much the change has written. What is written a second time counts twice: it is a bound.
+    written: usize,
 }
 
 impl Transaction<'_> {
@@ -159,9 +176,50 @@ impl Transaction<'_> {
         self.now
     }
 
-    /// Whether nothing more should be added, lest the room set aside for it be too little.
+    /// Whether no further change may be decided: there is room for one of [`MAX_CHANGE_BYTES`] only up to here.
     pub fn is_full(&self) -> bool {
         self.bytes >= MAX_COMMIT_BYTES
+    }
+
+    /// How much the change that is being decided has written, in bytes of the journal. It may be [`MAX_CHANGE_BYTES`].
+    pub fn written(&self) -> usize {
+        self.undo.written
+    }
+
+    /// Lets the change stand that was decided: what is written from now on is the next one's.
+    ///
+    /// # Errors
+    /// [`Error::ChangeTooLarge`]; the change must be undone then.
+    pub fn keep(&mut self) -> Result<(), Error> {
+        if self.undo.written > MAX_CHANGE_BYTES {
+            return Err(Error::ChangeTooLarge);
+        }
+        let Undo { writes, users, floors, .. } = &mut self.undo;
+        writes.clear();
+        users.clear();
+        floors.clear();
+        self.undo.head = self.head;
+        self.undo.events = self.events.len();
+        self.undo.bytes = self.bytes;
+        self.undo.written = 0;
+        Ok(())
+    }
+
+    /// Takes back everything since [`Transaction::keep`], as if the change had never been looked at.
+    pub fn undo(&mut self) {
+        while let Some((key, before)) = self.undo.writes.pop() {
+            put_back(&mut self.pending, key, before);
+        }
+        while let Some((username, before)) = self.undo.users.pop() {
+            put_back(&mut self.users, username, before);
+        }
+        while let Some((tenant, before)) = self.undo.floors.pop() {
+            put_back(&mut self.committer.floors, tenant, before);
+        }
+        self.head = self.undo.head;
+        self.events.truncate(self.undo.events);
+        self.bytes = self.undo.bytes;
+        self.undo.written = 0;
     }
 
     /// The user of this name, with every change that was decided before.
@@ -197,7 +255,8 @@ impl Transaction<'_> {
             return Err(Error::UserTooLarge);
         }
         self.put(keys::user(&user.username), value);
-        self.users.insert(user.username.clone(), (user.clone(), Arc::new(user.into())));
+        let before = self.users.insert(user.username.clone(), (user.clone(), Arc::new(user.into())));
+        self.undo.users.push((user.username.clone(), before));
         Ok(())
     }
 
@@ -214,9 +273,11 @@ impl Transaction<'_> {
     /// Writes everything, and makes it durable with one write and one sync.
     ///
     /// # Errors
+    /// [`Error::ChangeTooLarge`] where the last change was neither kept nor undone, and cannot be kept.
     /// [`Error::Storage`]. What is on disk is then unknown, and the server must stop: trying again after a failed sync
     /// may find it succeed without the data being there.
     pub fn commit(mut self) -> Result<Durable, Error> {
+        self.keep()?;
         if !self.events.is_empty() && !self.committer.is_epoch_kept {
             let (first, epoch) = self.committer.store.epochs.current();
             self.put(keys::epoch(first), epoch.get().to_be_bytes().to_vec());
@@ -255,7 +316,28 @@ impl Transaction<'_> {
     }
 
     pub(super) fn write(&mut self, key: Vec<u8>, write: Write) {
-        self.bytes += key.len() + write.value().map_or(0, |value| value.len());
-        self.pending.insert(key, write);
+        let row = |write: &Write| ROW_HEAD_BYTES + key.len() + write.value().map_or(0, |value| value.len());
+        let bytes = row(&write);
+        self.undo.written += bytes;
+        // It will be refused, so it need not be remembered: memory is bounded too.
+        if self.undo.written > MAX_CHANGE_BYTES {
+            return;
+        }
+        let before = self.pending.insert(key.clone(), write);
+        self.bytes += bytes;
+        self.bytes -= before.as_ref().map_or(0, row);
+        self.undo.writes.push((key, before));
+    }
+
+    pub(super) fn raise_floor(&mut self, tenant: &TenantName, floor: Position) {
+        let before = self.committer.floors.insert(tenant.clone(), floor);
+        self.undo.floors.push((tenant.clone(), before));
+    }
+}
+
+fn put_back<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V>, key: K, before: Option<V>) {
+    match before {
+        Some(before) => drop(map.insert(key, before)),
+        None => drop(map.remove(&key)),
     }
 }

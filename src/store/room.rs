@@ -1,0 +1,51 @@
+//! How much may be written at once. The room for it is set aside on the disk before anything is decided, so that a full disk is
+//! found while nothing has happened yet; and what would need more than that is refused, whatever it is.
+
+use super::journal::{HEAD_BYTES, ROW_HEAD_BYTES};
+use crate::domain::{MAX_NAME_BYTES, MAX_USER_BYTES};
+
+/// From here on no further change joins a commit. All sizes are those of the rows in the journal.
+pub const MAX_COMMIT_BYTES: usize = 2 << 20;
+
+/// How much one change may write, in bytes of the journal. A change that would write more is refused with
+/// [`crate::error::Error::ChangeTooLarge`], so work that has no bound of its own must be done in steps.
+pub const MAX_CHANGE_BYTES: usize = 8 << 20;
+
+/// The row with the epoch of a start, which goes with the first event after it.
+const EPOCH_ROW_BYTES: usize = ROW_HEAD_BYTES + 9 + 4;
+
+/// The largest record of a commit: the last change joins just before the commit is full.
+pub const MAX_RECORD_BYTES: usize = HEAD_BYTES + MAX_COMMIT_BYTES + MAX_CHANGE_BYTES + EPOCH_ROW_BYTES;
+
+/// A name in a key or a value, and its length.
+const NAME_BYTES: usize = 2 + MAX_NAME_BYTES;
+
+/// What one event writes at most beside its data: the largest keys and values of `keys` and `codec`.
+const EVENT_ROWS_BYTES: usize = {
+    // The entry of its name, which is written again where the event expires, and the number of names.
+    let name = 2 * (ROW_HEAD_BYTES + 1 + NAME_BYTES + MAX_NAME_BYTES + 16) + ROW_HEAD_BYTES + 1 + NAME_BYTES + 8;
+    // The event itself, and the removal of the one before it.
+    let key = ROW_HEAD_BYTES + 1 + NAME_BYTES + 8;
+    let event = key + 8 + 8 + 2 * NAME_BYTES + key;
+    // Its expiry, and the removal of the one before it.
+    let key = ROW_HEAD_BYTES + 1 + 8 + NAME_BYTES + 8;
+    let expiry = key + 2 * NAME_BYTES + key;
+    // What it is bound to.
+    let bound = ROW_HEAD_BYTES + 1 + 8 + NAME_BYTES + MAX_NAME_BYTES + 8 + MAX_NAME_BYTES;
+    name + event + expiry + bound
+};
+
+/// What a request with events writes at most beside them: the answer to its idempotency key, by key and by moment.
+const REQUEST_ROWS_BYTES: usize = {
+    let answer = ROW_HEAD_BYTES + 1 + NAME_BYTES + MAX_NAME_BYTES + 32 + 4 * 8;
+    let due = ROW_HEAD_BYTES + 1 + 8 + NAME_BYTES + MAX_NAME_BYTES;
+    answer + due
+};
+
+/// What an insert of so many events with so much data writes at most. Who takes inserts in proves with this that the largest fits.
+pub const fn of_insert(events: usize, data: usize) -> usize {
+    events * EVENT_ROWS_BYTES + data + REQUEST_ROWS_BYTES
+}
+
+// A user is never refused for want of room.
+const _: () = assert!(ROW_HEAD_BYTES + 1 + MAX_NAME_BYTES + MAX_USER_BYTES <= MAX_CHANGE_BYTES);

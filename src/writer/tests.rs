@@ -1,0 +1,131 @@
+use std::path::Path;
+use std::sync::mpsc as std_mpsc;
+
+use super::*;
+use crate::domain::{EventName, Payload, TenantName};
+use crate::store::{MAX_CHANGE_BYTES, Store};
+
+/// A writer of a database, and what it published: who was ended, and how many events there were.
+struct Running {
+    store: Store,
+    writer: Writer,
+    failure: Failure,
+    published: std_mpsc::Receiver<(Vec<String>, usize)>,
+}
+
+fn start(path: &Path) -> Running {
+    let (store, committer) = Store::open(path, 64 << 20).unwrap();
+    let (publish, published) = std_mpsc::channel();
+    let (writer, failure) = Writer::start(committer, Clock::from_local(), move |committed| {
+        let ended = committed.ended.iter().map(ToString::to_string).collect();
+        let _ = publish.send((ended, committed.durable.reveal().len()));
+    })
+    .unwrap();
+    Running { store, writer, failure, published }
+}
+
+/// Writes something of every kind under a name, so many bytes, and ends like this.
+struct Try {
+    name: &'static str,
+    bytes: usize,
+    end: Result<(), Error>,
+}
+
+impl Change for Try {
+    type Outcome = ();
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        let user = Username::parse(self.name).unwrap();
+        let (tenant, name) = (TenantName::parse("t").unwrap(), EventName::parse(self.name).unwrap());
+        batch.insert_event(tenant, user.clone(), name, Payload::null())?;
+        batch.end_streams_of(&user);
+        for part in 0..self.bytes / 1000 {
+            batch.put_setting(&format!("{}{part}", self.name), vec![7; 1000]);
+        }
+        batch.put_setting("last", self.name.as_bytes().to_vec());
+        self.end
+    }
+}
+
+/// Keeps the writer busy with a batch until it is let go, so that whoever comes meanwhile is in the same one.
+struct Hold(std_mpsc::Receiver<()>);
+
+impl Change for Hold {
+    type Outcome = ();
+
+    fn decide(self, _: &mut Batch<'_>) -> Result<(), Error> {
+        let _ = self.0.recv();
+        Ok(())
+    }
+}
+
+/// Has these decided in one batch; what each was answered.
+async fn together(running: &Running, changes: Vec<Try>) -> Vec<Result<(), Error>> {
+    let (go, wait) = std_mpsc::channel();
+    let (hold, outcomes) = tokio::join!(running.writer.submit(Hold(wait)), async {
+        // All are in the queue once each has been asked for the first time.
+        let all = futures_util::future::join_all(changes.into_iter().map(|change| running.writer.submit(change)));
+        let let_go = async { drop(go) };
+        tokio::join!(all, let_go).0
+    });
+    assert_eq!(hold.is_ok(), outcomes.iter().all(|outcome| !matches!(outcome, Err(Error::Storage(_)))));
+    outcomes
+}
+
+fn change(name: &'static str, end: Result<(), Error>) -> Try {
+    Try { name, bytes: 0, end }
+}
+
+#[tokio::test]
+async fn a_refused_change_leaves_nothing_of_what_it_had_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(directory.path());
+    let changes = vec![change("a", Ok(())), change("b", Err(Error::EventUnknown)), change("c", Ok(()))];
+    assert_eq!(together(&running, changes).await, [Ok(()), Err(Error::EventUnknown), Ok(())]);
+    assert_eq!(running.published.recv().unwrap(), (vec!["a".to_owned(), "c".to_owned()], 2));
+    assert_eq!(running.store.head().get(), 2);
+    // What the last one wrote is there, and a refused one after it puts that back.
+    let changes = vec![change("d", Ok(())), change("e", Err(Error::EventUnknown))];
+    assert_eq!(together(&running, changes).await, [Ok(()), Err(Error::EventUnknown)]);
+    assert_eq!(running.store.setting("last").unwrap().unwrap(), b"d");
+    assert_eq!(running.store.head().get(), 3);
+}
+
+#[tokio::test]
+async fn a_change_that_would_write_more_than_was_set_aside_is_refused_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(directory.path());
+    let large = Try { name: "b", bytes: MAX_CHANGE_BYTES, end: Ok(()) };
+    let outcomes = together(&running, vec![change("a", Ok(())), large, change("c", Ok(()))]).await;
+    assert_eq!(outcomes, [Ok(()), Err(Error::ChangeTooLarge), Ok(())]);
+    assert_eq!(running.published.recv().unwrap(), (vec!["a".to_owned(), "c".to_owned()], 2));
+    assert_eq!(running.store.setting("b0").unwrap(), None);
+    assert_eq!(running.store.setting("last").unwrap().unwrap(), b"c");
+}
+
+#[tokio::test]
+async fn the_largest_changes_fit_into_the_room_of_one_commit_however_they_meet() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(directory.path());
+    // Just below where no further change joins, and then the largest.
+    let changes = [(2 << 20) - (100 << 10), MAX_CHANGE_BYTES - (900 << 10), MAX_CHANGE_BYTES - (900 << 10)]
+        .map(|bytes| Try { name: "a", bytes, end: Ok(()) });
+    assert_eq!(together(&running, changes.into()).await, [Ok(()), Ok(()), Ok(())]);
+    assert_eq!(running.store.head().get(), 3);
+}
+
+#[tokio::test]
+async fn after_a_failed_reading_nothing_of_the_batch_is_committed_and_the_writer_gives_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut running = start(directory.path());
+    together(&running, vec![change("a", Ok(()))]).await;
+    let failed = || Error::Storage("unreadable".to_owned());
+    let changes = vec![change("b", Ok(())), change("c", Err(failed())), change("d", Ok(()))];
+    let outcomes = together(&running, changes).await;
+    assert_eq!(outcomes[..2], [Err(failed()), Err(failed())]);
+    assert!(outcomes[2].is_err());
+    assert_eq!(running.failure.reason().await, failed());
+    assert_eq!(running.published.iter().count(), 1);
+    assert_eq!(running.store.setting("last").unwrap().unwrap(), b"a");
+    assert_eq!(running.store.head().get(), 1);
+}
