@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::disk::DataFile;
 use super::overlay::{Overlay, Table};
 use super::transaction::Progress;
+use super::witness::CheckpointMark;
 use super::{codec, journal, keys};
 use crate::error::Error;
 
@@ -28,6 +29,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(200);
 pub struct Checkpointer {
     work: Option<mpsc::Sender<Work>>,
     done: mpsc::Receiver<Result<(), Error>>,
+    overlay: Arc<Overlay>,
     flags: Arc<Flags>,
     thread: Option<JoinHandle<()>>,
 }
@@ -49,19 +51,25 @@ struct Work {
 /// What the thread works with.
 struct Mover {
     tree: sled::Tree,
-    data_file: DataFile,
+    files: Files,
     overlay: Arc<Overlay>,
     path: PathBuf,
     flags: Arc<Flags>,
 }
 
+/// The files beside sled's own work.
+pub struct Files {
+    pub data: DataFile,
+    pub mark: CheckpointMark,
+}
+
 impl Checkpointer {
     /// Starts the thread.
-    pub fn start(tree: sled::Tree, data_file: DataFile, overlay: Arc<Overlay>, path: PathBuf) -> std::io::Result<Self> {
+    pub fn start(tree: sled::Tree, files: Files, overlay: Arc<Overlay>, path: PathBuf) -> std::io::Result<Self> {
         let (work, todo) = mpsc::channel::<Work>();
         let (say_done, done) = mpsc::channel();
         let flags = Arc::new(Flags::default());
-        let mut mover = Mover { tree, data_file, overlay, path, flags: Arc::clone(&flags) };
+        let mut mover = Mover { tree, files, overlay: Arc::clone(&overlay), path, flags: Arc::clone(&flags) };
         let thread = thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
             for Work { table, journal } in todo {
                 let moved = mover.make(&table, journal);
@@ -74,7 +82,7 @@ impl Checkpointer {
                 let _ = say_done.send(Ok(()));
             }
         })?;
-        Ok(Self { work: Some(work), done, flags, thread: Some(thread) })
+        Ok(Self { work: Some(work), done, overlay, flags, thread: Some(thread) })
     }
 
     /// Begins a checkpoint. There is one at a time.
@@ -88,25 +96,38 @@ impl Checkpointer {
     /// # Errors
     /// [`Error::Storage`].
     pub fn failure(&self) -> Result<(), Error> {
-        self.done.try_iter().collect()
+        loop {
+            match self.done.try_recv() {
+                Ok(done) => done?,
+                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Disconnected) => return Err(ended()),
+            }
+        }
     }
 
-    /// Waits until the checkpoint that is under way is made, but not for room on the disk.
+    /// Waits until no checkpoint is under way, but not for room on the disk.
     ///
     /// # Errors
     /// [`Error::StorageFull`], [`Error::Storage`].
     pub fn wait(&self) -> Result<(), Error> {
-        loop {
-            return match self.done.recv_timeout(ASK_AGAIN) {
-                Ok(done) => done,
+        // Not until it is told that one is made, which may have been the one before.
+        while self.overlay.is_frozen() {
+            match self.done.recv_timeout(ASK_AGAIN) {
+                Ok(done) => done?,
                 Err(RecvTimeoutError::Timeout) if self.flags.short_of_room.load(Ordering::Acquire) => {
-                    Err(Error::StorageFull)
+                    return Err(Error::StorageFull);
                 }
-                Err(RecvTimeoutError::Timeout) => continue,
-                Err(RecvTimeoutError::Disconnected) => Err(Error::Storage("checkpoints have ended".to_owned())),
-            };
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(ended()),
+            }
         }
+        Ok(())
     }
+}
+
+/// The thread is no more, without a word why: it panicked.
+fn ended() -> Error {
+    Error::Storage("checkpoints have ended".to_owned())
 }
 
 impl Drop for Checkpointer {
@@ -128,8 +149,12 @@ impl Mover {
     /// Moves a table. Where it stops half way, because the server does, nothing is lost.
     fn make(&mut self, table: &Table, journal: u64) -> Result<(), Error> {
         let mut rows = table.rows().peekable();
+        if rows.peek().is_some() {
+            let last = table.progress().commits;
+            self.wait_for_room(|files| files.mark.begin(last))?;
+        }
         while rows.peek().is_some() {
-            self.wait_for_room()?;
+            self.wait_for_room(|files| files.data.reserve())?;
             let mut given = 0;
             while given < BYTES_A_FLUSH && rows.peek().is_some() {
                 if self.is_stopping() {
@@ -154,25 +179,25 @@ impl Mover {
             }
             self.tree.flush().map_err(failed)?;
         }
-        self.wait_for_room()?;
+        self.wait_for_room(|files| files.data.reserve())?;
         if self.is_stopping() {
             return Ok(());
         }
-        self.data_file.sync()?;
+        self.files.data.sync()?;
         // All of it is there, so from now on it counts.
         let progress = codec::encode_progress(table.progress());
         self.tree.insert(keys::setting(Progress::SETTING), &progress).map_err(failed)?;
         self.tree.flush().map_err(failed)?;
-        self.data_file.sync()?;
+        self.files.data.sync()?;
         journal::remove_through(&self.path, journal)
             .map_err(|error| Error::Storage(format!("the journal cannot be shortened: {error}")))
     }
 
-    /// sled is asked for nothing before there is room for it: after a write that finds the disk full it refuses all further
+    /// Asks until there is room. sled is given nothing before that: after a write that finds the disk full it refuses all further
     /// work.
-    fn wait_for_room(&mut self) -> Result<(), Error> {
+    fn wait_for_room(&mut self, ask: impl Fn(&mut Files) -> Result<(), Error>) -> Result<(), Error> {
         loop {
-            match self.data_file.reserve() {
+            match ask(&mut self.files) {
                 Err(Error::StorageFull) if !self.is_stopping() => {
                     self.flags.short_of_room.store(true, Ordering::Release);
                     thread::sleep(ASK_AGAIN);
@@ -190,4 +215,37 @@ impl Mover {
 
 fn failed(error: sled::Error) -> Error {
     Error::Storage(format!("a checkpoint: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without a thread: what that would say is said here.
+    fn unmanned() -> (Checkpointer, mpsc::Sender<Result<(), Error>>) {
+        let (say_done, done) = mpsc::channel();
+        let overlay = Arc::new(Overlay::default());
+        (Checkpointer { work: None, done, overlay, flags: Arc::default(), thread: None }, say_done)
+    }
+
+    #[test]
+    fn who_waits_for_a_checkpoint_is_not_told_of_the_one_before_it() {
+        let (checkpointer, say_done) = unmanned();
+        checkpointer.overlay.freeze();
+        // Of the first, which was thawed before it said so.
+        say_done.send(Ok(())).unwrap();
+        drop(say_done);
+        assert_eq!(checkpointer.wait(), Err(ended()));
+        checkpointer.overlay.thaw();
+        assert_eq!(checkpointer.wait(), Ok(()));
+    }
+
+    #[test]
+    fn a_thread_that_panicked_is_noticed_before_the_next_checkpoint() {
+        let (checkpointer, say_done) = unmanned();
+        say_done.send(Ok(())).unwrap();
+        assert_eq!(checkpointer.failure(), Ok(()));
+        drop(say_done);
+        assert_eq!(checkpointer.failure(), Err(ended()));
+    }
 }

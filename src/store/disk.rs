@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use super::open::SEGMENT_BYTES;
 use crate::error::Error;
@@ -39,15 +39,9 @@ impl DataFile {
         self.length = None;
         // The whole range is asked for, not just its end: sled leaves holes where it rolls to a new segment.
         let wanted = length.next_multiple_of(SEGMENT_BYTES) + SEGMENT_BYTES;
-        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, wanted) {
-            // A file system without allocation (NFS, some FUSE) gives no such promise; a full disk then stops the server.
-            Ok(()) | Err(Errno::OPNOTSUPP) => {
-                self.length = Some(length);
-                Ok(())
-            }
-            Err(Errno::NOSPC | Errno::DQUOT) => Err(Error::StorageFull),
-            Err(errno) => Err(failed(errno.into())),
-        }
+        set_aside(&self.file, 0, wanted)?;
+        self.length = Some(length);
+        Ok(())
     }
 
     /// Waits until all that was written to the file is on the disk.
@@ -84,8 +78,32 @@ impl Reserve {
     /// Takes room for a snapshot of twice the size that the last one had.
     pub fn take(&self, last_snapshot_bytes: u64) -> io::Result<()> {
         let bytes = Self::MIN_BYTES.max(last_snapshot_bytes * 2);
-        Ok(fallocate(File::create(&self.0)?, FallocateFlags::empty(), 0, bytes)?)
+        let file = File::create(&self.0)?;
+        Ok(retry_on_intr(|| fallocate(&file, FallocateFlags::empty(), 0, bytes))?)
     }
+}
+
+/// Sets room aside for a range of a file, without making the file longer.
+///
+/// # Errors
+/// [`Error::StorageFull`] where there is no room; nothing was changed and a later call may succeed.
+pub fn set_aside(file: &File, from: u64, bytes: u64) -> Result<(), Error> {
+    outcome_of(|| fallocate(file, FallocateFlags::KEEP_SIZE, from, bytes))
+}
+
+fn outcome_of(allocate: impl FnMut() -> rustix::io::Result<()>) -> Result<(), Error> {
+    // A signal interrupts it, which is no failure: on a slow disk it takes long enough for that.
+    match retry_on_intr(allocate) {
+        // A file system without allocation (NFS, some FUSE) gives no such promise; a full disk then stops the server.
+        Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
+        Err(Errno::NOSPC | Errno::DQUOT) => Err(Error::StorageFull),
+        Err(errno) => Err(failed(errno.into())),
+    }
+}
+
+/// Whether it failed only for want of room.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn failed(error: io::Error) -> Error {
@@ -95,4 +113,19 @@ fn failed(error: io::Error) -> Error {
 /// Makes names in a directory durable.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupted_allocation_is_tried_again_and_a_full_disk_is_told_from_a_failure() {
+        let mut answers = [Ok(()), Err(Errno::INTR), Err(Errno::INTR)].to_vec();
+        assert_eq!(outcome_of(|| answers.pop().unwrap()), Ok(()));
+        assert!(answers.is_empty());
+        assert_eq!(outcome_of(|| Err(Errno::NOSPC)), Err(Error::StorageFull));
+        assert_eq!(outcome_of(|| Err(Errno::OPNOTSUPP)), Ok(()));
+        assert!(matches!(outcome_of(|| Err(Errno::IO)), Err(Error::Storage(_))));
+    }
 }

@@ -6,13 +6,11 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, fallocate};
-use rustix::io::Errno;
-
-use super::disk::sync_directory;
+use super::disk::{is_full, set_aside, sync_directory};
 use super::overlay::Write;
 use super::room::MAX_RECORD_BYTES;
 use super::transaction::Progress;
@@ -46,8 +44,8 @@ pub struct Journal {
 pub struct Recovered {
     /// How far it goes.
     pub progress: Progress,
-    /// The file that holds its end, and where in that file; `None` where there is no file.
-    end: Option<(u64, u64)>,
+    /// The file that holds its end, and where in that file its last record is; `None` where there is no file.
+    last: Option<(u64, Range<u64>)>,
     /// Later files, of which nothing can be read.
     beyond: Vec<u64>,
 }
@@ -75,7 +73,7 @@ pub fn recover(
     checkpoint: Progress,
     mut each: impl FnMut(&[u8], Option<&[u8]>),
 ) -> io::Result<Recovered> {
-    let mut recovered = Recovered { progress: checkpoint, end: None, beyond: Vec::new() };
+    let mut recovered = Recovered { progress: checkpoint, last: None, beyond: Vec::new() };
     let mut is_whole = true;
     for number in numbers(directory)? {
         let bytes = if is_whole { fs::read(path_of(directory, number))? } else { Vec::new() };
@@ -85,7 +83,7 @@ pub fn recover(
             recovered.beyond.push(number);
             continue;
         };
-        let mut end = MAGIC.len();
+        let mut last = MAGIC.len()..MAGIC.len();
         while let Some((progress, body, after)) = next_record(rest) {
             let expected = recovered.progress.commits + 1;
             if progress.commits > expected {
@@ -96,10 +94,10 @@ pub fn recover(
                 recovered.progress = progress;
             }
             rest = after;
-            end = bytes.len() - rest.len();
+            last = last.end..bytes.len() - rest.len();
         }
         is_whole = rest.is_empty();
-        recovered.end = Some((number, end as u64));
+        recovered.last = Some((number, last.start as u64..last.end as u64));
     }
     Ok(recovered)
 }
@@ -142,15 +140,21 @@ impl Journal {
         for number in &recovered.beyond {
             fs::remove_file(path_of(directory, *number))?;
         }
-        match recovered.end {
-            Some((number, end)) => {
-                let file = File::options().read(true).write(true).open(path_of(directory, number))?;
-                file.set_len(end)?;
-                file.sync_all()?;
-                Ok(Self { directory: directory.to_owned(), number, file, end, allocated: end, record: Vec::new() })
-            }
-            None => Self::create(directory, 1),
-        }
+        // Before anything follows: a removed file that came back after a loss of power would be taken for what follows.
+        sync_directory(directory)?;
+        let Some((number, last)) = &recovered.last else { return Self::create(directory, 1) };
+        let (number, end) = (*number, last.end);
+        let file = File::options().read(true).write(true).open(path_of(directory, number))?;
+        file.set_len(end)?;
+        // What was written before a sync that failed may be in memory only, and count as synced: the system tells of the
+        // failure once. It is the last record, or the file's beginning, since nothing was written after that. Written
+        // again, it is synced again.
+        let mut record = vec![0; (last.end - last.start) as usize];
+        file.read_exact_at(&mut record, last.start)?;
+        file.write_all_at(&record, last.start)?;
+        file.write_all_at(MAGIC, 0)?;
+        file.sync_all()?;
+        Ok(Self { directory: directory.to_owned(), number, file, end, allocated: end, record: Vec::new() })
     }
 
     fn create(directory: &Path, number: u64) -> io::Result<Self> {
@@ -171,15 +175,9 @@ impl Journal {
         if self.end + MAX_RECORD_BYTES as u64 <= self.allocated {
             return Ok(());
         }
-        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.end, ROOM_BYTES) {
-            // A file system without allocation (NFS, some FUSE) gives no such promise; a full disk then stops the server.
-            Ok(()) | Err(Errno::OPNOTSUPP) => {
-                self.allocated = self.end + ROOM_BYTES;
-                Ok(())
-            }
-            Err(Errno::NOSPC | Errno::DQUOT) => Err(Error::StorageFull),
-            Err(errno) => Err(failed(errno.into())),
-        }
+        set_aside(&self.file, self.end, ROOM_BYTES)?;
+        self.allocated = self.end + ROOM_BYTES;
+        Ok(())
     }
 
     /// Writes a commit, and waits until it is on the disk.
@@ -232,9 +230,9 @@ impl Journal {
     /// [`Error::StorageFull`], [`Error::Storage`]; the journal then goes on in the old file.
     pub fn rotate(&mut self) -> Result<u64, Error> {
         let old = self.number;
-        *self = Self::create(&self.directory, old + 1).map_err(|error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::StorageFull,
-            _ => failed(error),
+        *self = Self::create(&self.directory, old + 1).map_err(|error| match error {
+            error if is_full(&error) => Error::StorageFull,
+            error => failed(error),
         })?;
         Ok(old)
     }

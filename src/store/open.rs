@@ -9,14 +9,14 @@ use std::sync::atomic::AtomicU64;
 use std::thread;
 
 use super::account_cache::AccountCache;
-use super::checkpoint::Checkpointer;
-use super::disk::{DataFile, Reserve, sync_directory};
+use super::checkpoint::{Checkpointer, Files};
+use super::disk::{DataFile, Reserve, is_full, sync_directory};
 use super::epochs::Epochs;
 use super::inspection::Inspection;
 use super::journal::Journal;
 use super::overlay::{Overlay, Write};
 use super::transaction::{Committer, Progress, Tools};
-use super::witness::Witness;
+use super::witness::{CheckpointMark, Witness};
 use super::{Store, codec, inspection, journal, keys};
 use crate::domain::Position;
 
@@ -47,6 +47,8 @@ pub enum OpenError {
     Damaged(PathBuf, String),
     /// Committed changes are missing from it: so many are there, so many were made.
     Lost(PathBuf, u64, u64),
+    /// A checkpoint was begun up to the second of these commits, and what can be read ends at the first: so there may be half of it.
+    HalfMade(PathBuf, u64, u64),
     /// A newer Broker wrote it.
     TooNew(PathBuf, u32),
     /// The disk is full.
@@ -75,6 +77,13 @@ impl std::fmt::Display for OpenError {
                  restore a backup, or remove {0}/committed to go on with what is left",
                 path.display()
             ),
+            Self::HalfMade(path, held, begun) => write!(
+                f,
+                "the database in {} is damaged: commits {} to {begun} were being moved and cannot be read any more, so what is \
+                 left contradicts itself; put it aside and restore a backup",
+                path.display(),
+                held + 1
+            ),
             Self::TooNew(path, format) => write!(
                 f,
                 "the database in {} has format {format}, this program knows formats up to {FORMAT}; use a newer Broker",
@@ -88,9 +97,9 @@ impl std::fmt::Display for OpenError {
 impl std::error::Error for OpenError {}
 
 pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError> {
-    let directory = |error: io::Error| match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::Full(path.to_owned()),
-        _ => OpenError::Directory(path.to_owned(), error),
+    let directory = |error: io::Error| match error {
+        error if is_full(&error) => OpenError::Full(path.to_owned()),
+        error => OpenError::Directory(path.to_owned(), error),
     };
     // Hashes, keys and everybody's data: for the server's own user alone.
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(directory)?;
@@ -109,9 +118,10 @@ pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenE
 
     let (tree, unread) = open_sled(path)?;
     let witness = Witness::open(path).map_err(directory)?;
-    let mut data_file = DataFile::open(path).map_err(directory)?;
+    let mark = CheckpointMark::open(path).map_err(directory)?;
+    let mut data = DataFile::open(path).map_err(directory)?;
     // A full disk is no reason not to serve what is there: the writer asks again.
-    let _ = data_file.reserve();
+    let _ = data.reserve();
     let _ = reserve.take(snapshot_bytes(path).map_err(directory)?);
     // sled syncs none of the names that it makes: without this a loss of power can take whole files.
     sync_names(path).map_err(directory)?;
@@ -139,6 +149,11 @@ pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenE
     let recovered = recovered.map_err(directory)?;
     let progress = recovered.progress;
     overlay.apply([], progress);
+    let begun =
+        mark.begun().map_err(directory)?.ok_or_else(|| damaged("its file checkpoint is not what was written"))?;
+    if begun > progress.commits {
+        return Err(OpenError::HalfMade(path.to_owned(), progress.commits, begun));
+    }
     let made = witness.last_commit().map_err(directory)?;
     if made > progress.commits {
         return Err(OpenError::Lost(path.to_owned(), progress.commits, made));
@@ -148,7 +163,7 @@ pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenE
         // Not one key: a new database. Keys but no format: the key is lost, and who knows what else.
         None if tree.is_empty() && made > 0 => return Err(damaged("its data is gone, but for the journal")),
         None if !tree.is_empty() => return Err(damaged("its format is missing")),
-        Some(_) | None => set_format(&tree, &data_file).map_err(|why| damaged(&why))?,
+        Some(_) | None => set_format(&tree, &data).map_err(|why| damaged(&why))?,
     }
 
     let mut store = Store {
@@ -167,7 +182,7 @@ pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenE
     store.epochs = Epochs::after(progress.head, epochs);
     let journal = Journal::open(path, &recovered).map_err(directory)?;
     let inspection = Inspection::start(tree.clone(), unread).map_err(directory)?;
-    let checkpointer = Checkpointer::start(tree, data_file, overlay, path.to_owned()).map_err(directory)?;
+    let checkpointer = Checkpointer::start(tree, Files { data, mark }, overlay, path.to_owned()).map_err(directory)?;
     let tools = Tools { journal, journal_bytes, checkpointer, inspection, witness, lock };
     let committer = Committer::new(store.clone(), progress.commits, tools);
     Ok((store, committer))
@@ -227,7 +242,7 @@ fn open_sled(path: &Path) -> Result<(sled::Tree, Option<Vec<u8>>), OpenError> {
             Err(OpenError::InUse(path.to_owned()))
         }
         Ok(Err(sled::Error::Io(error))) => Err(match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::Full(path.to_owned()),
+            _ if is_full(&error) => OpenError::Full(path.to_owned()),
             io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => damaged(error.to_string()),
             _ => OpenError::Directory(path.to_owned(), error),
         }),

@@ -134,8 +134,12 @@ impl Overlay {
     }
 
     /// Sets the filled table aside for a checkpoint.
+    ///
+    /// # Panics
+    /// While another is being moved: nobody would find what is in that any more.
     pub fn freeze(&self) -> Arc<Table> {
         let mut tables = self.write();
+        assert!(tables.frozen.is_none(), "a checkpoint begins before the last one is finished");
         let progress = tables.active.progress;
         let full = std::mem::replace(&mut tables.active, Table { progress, ..Table::default() });
         let frozen = Arc::new(full);
@@ -203,6 +207,14 @@ mod tests {
         overlay.freeze();
         apply(&overlay, vec![("n", Write::Remove)]);
         assert_eq!(overlay.get(b"n"), Some(None), "the checkpoint is moving it");
+    }
+
+    #[test]
+    #[should_panic(expected = "a checkpoint begins before the last one is finished")]
+    fn a_table_that_is_being_moved_is_never_replaced() {
+        let overlay = Overlay::default();
+        overlay.freeze();
+        overlay.freeze();
     }
 
     #[test]

@@ -130,9 +130,7 @@ impl Committer {
 
     /// Begins a checkpoint, once the one before is made: so at most two tables are ever in memory.
     fn checkpoint(&mut self) -> Result<(), Error> {
-        if self.store.overlay.is_frozen() {
-            self.checkpointer.wait()?;
-        }
+        self.checkpointer.wait()?;
         let journal = self.journal.rotate()?;
         self.checkpointer.begin(self.store.overlay.freeze(), journal);
         Ok(())

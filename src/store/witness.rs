@@ -1,4 +1,4 @@
-//! A witness beside the database of how much was committed to it.
+//! What the database cannot tell about itself after damage, kept beside it in small files with the number of a commit each.
 //!
 //! Closes this fault: where sled finds a damaged or shortened log it takes the damage for the end, and opens without all
 //! that came after, an empty database even, as if nothing were missing.
@@ -8,41 +8,92 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// A small file, `committed`, that holds the number of the last commit. It is written after the commit is on disk, and
-/// synced only once: it may say too little after a loss of power, but never too much.
+use super::disk::is_full;
+use crate::error::Error;
+
+/// A file with the number of a commit: twenty digits and a line break, which one write replaces whole.
+struct NumberFile(File);
+
+impl NumberFile {
+    /// Opens it, or makes an empty one.
+    fn open(path: &Path) -> io::Result<Self> {
+        File::options().create(true).truncate(false).read(true).write(true).open(path).map(Self)
+    }
+
+    /// The number; `Some(None)` where there is something else, and `None` where the file is new.
+    fn read(&self) -> io::Result<Option<Option<u64>>> {
+        let mut text = [0; 20];
+        match self.0.read_exact_at(&mut text, 0) {
+            Ok(()) => Ok(Some(std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()))),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write(&self, number: u64) -> io::Result<()> {
+        self.0.write_all_at(format!("{number:020}\n").as_bytes(), 0)
+    }
+}
+
+/// A witness of how much was committed: the file `committed` holds the number of the last commit. It is written after the commit
+/// is on disk, and synced only once: it may say too little after a loss of power, but never too much.
 ///
 /// An operator who would rather go on with what is left than restore a backup removes it. Positions that clients have seen are
 /// given again then, and their ids told apart by the epoch, as after a restore.
 pub struct Witness {
-    file: File,
+    file: NumberFile,
     synced: bool,
 }
 
 impl Witness {
     /// Opens it, or makes one that has seen nothing.
     pub fn open(database: &Path) -> io::Result<Self> {
-        let path = database.join("committed");
-        let file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
-        Ok(Self { file, synced: false })
+        Ok(Self { file: NumberFile::open(&database.join("committed"))?, synced: false })
     }
 
     /// The number of the last commit that it knows of; none where it is new or cannot be read.
     pub fn last_commit(&self) -> io::Result<u64> {
-        let mut text = [0; 20];
-        match self.file.read_exact_at(&mut text, 0) {
-            Ok(()) => Ok(std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()).unwrap_or(0)),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
-            Err(error) => Err(error),
-        }
+        Ok(self.file.read()?.flatten().unwrap_or(0))
     }
 
     /// Notes a commit that is on disk.
     pub fn note(&mut self, commit: u64) {
         // Where it fails the witness says too little, which is allowed. The first time it is synced, so that a witness
         // that has seen nothing is a removed one.
-        let noted = self.file.write_all_at(format!("{commit:020}\n").as_bytes(), 0);
+        let noted = self.file.write(commit);
         if noted.is_ok() && !self.synced {
-            self.synced = self.file.sync_data().is_ok();
+            self.synced = self.file.0.sync_data().is_ok();
         }
+    }
+}
+
+/// How far sled may have come: the file `checkpoint` holds the number of the last commit of the checkpoint that was begun last. It
+/// is on disk before sled is given the first row.
+///
+/// Closes this fault: until a checkpoint is finished, what sled holds of it is hidden by the journal. Where the journal is damaged
+/// before that commit, sled may hold half of what belongs together: names without their events, and counts that are wrong. Such a
+/// database is not opened, whatever the operator would accept to lose.
+pub struct CheckpointMark(NumberFile);
+
+impl CheckpointMark {
+    /// Opens it, or makes one of a database without checkpoints, or from before there was this file.
+    pub fn open(database: &Path) -> io::Result<Self> {
+        NumberFile::open(&database.join("checkpoint")).map(Self)
+    }
+
+    /// Up to which commit a checkpoint was begun; `None` where that cannot be read.
+    pub fn begun(&self) -> io::Result<Option<u64>> {
+        Ok(self.0.read()?.unwrap_or(Some(0)))
+    }
+
+    /// Notes that a checkpoint up to a commit begins, and waits until that is on disk.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`], where a later call may succeed; [`Error::Storage`].
+    pub fn begin(&self, commit: u64) -> Result<(), Error> {
+        self.0.write(commit).and_then(|()| self.0.0.sync_all()).map_err(|error| match error {
+            error if is_full(&error) => Error::StorageFull,
+            error => Error::Storage(format!("the file checkpoint: {error}")),
+        })
     }
 }
