@@ -1,5 +1,7 @@
 //! What the handlers of every transport share.
 
+mod reader;
+
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,6 +18,8 @@ use crate::events::{
 use crate::identity::{Identity, Principal};
 use crate::store::Store;
 use crate::writer::Writer;
+
+pub use reader::{Reader, Sight};
 
 /// The services of the whole server: a cheap clone that may go to any thread.
 #[derive(Clone)]
@@ -131,10 +135,9 @@ impl App {
         Ok(inserted)
     }
 
-    /// What somebody gets of what they want.
-    pub fn view(&self, principal: &Principal, filter: EventFilter) -> View {
-        let (rights, own) = self.authorize.to_see(&principal.username, &principal.account.scopes);
-        View { filter, rights, own }
+    /// Reads what is kept for somebody.
+    pub fn reader(&self, principal: Principal, filter: EventFilter) -> Reader {
+        Reader::new(self.identity.clone(), self.store.clone(), self.authorize, principal, filter)
     }
 
     /// What somebody's stream is to be.

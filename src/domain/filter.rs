@@ -41,6 +41,14 @@ impl Pattern {
             Self::Prefix(prefix) => name.starts_with(prefix),
         }
     }
+
+    /// What names begin with that it matches, and whether they end there.
+    fn rank(&self) -> (&str, bool) {
+        match self {
+            Self::Prefix(prefix) => (prefix, false),
+            Self::Exact(name) => (name.as_str(), true),
+        }
+    }
 }
 
 /// Reads `news,chat/*`: names, or prefixes ended by `*`, with commas between. White space around one is dropped.
@@ -61,6 +69,17 @@ pub(super) fn sorted(mut patterns: Vec<Pattern>) -> Arc<[Pattern]> {
     patterns.sort_unstable();
     patterns.dedup();
     patterns.into()
+}
+
+/// The same names, but each in one pattern only: in the order of the names, and apart from each other.
+pub fn disjoint(mut patterns: Vec<Pattern>) -> Vec<Pattern> {
+    // What begins alike stands together, and the shortest prefix of it first.
+    patterns.sort_unstable_by(|one, other| one.rank().cmp(&other.rank()));
+    patterns.dedup_by(|next, kept| match kept {
+        Pattern::Prefix(prefix) => next.rank().0.starts_with(prefix.as_str()),
+        Pattern::Exact(_) => next == kept,
+    });
+    patterns
 }
 
 pub(super) fn any(patterns: &[Pattern], name: &str) -> bool {
@@ -127,6 +146,20 @@ mod tests {
         assert!(!filter.matches("chat/1") && !filter.matches("other"));
         assert!(!EventFilter::ALL.except("a*").unwrap().matches("ab"));
         assert_ne!(filter, EventFilter::parse("news,chat/*").unwrap());
+    }
+
+    #[test]
+    fn patterns_that_overlap_become_such_as_are_apart_and_match_the_same() {
+        let patterns = |text: &str| -> Vec<_> { text.split(',').map(|part| Pattern::parse(part).unwrap()).collect() };
+        for (given, expected) in [
+            ("b,a,b", "a,b"),
+            ("chat/1,chat/*,chat/1*,chatter,chat*", "chat*"),
+            ("a/b,a,a/*,a/b/*,b", "a,a/*,b"),
+            ("z,*,a", "*"),
+            ("a*,ab,b*,ba*,a", "a*,b*"),
+        ] {
+            assert_eq!(disjoint(patterns(given)), patterns(expected), "{given}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod view;
 
 pub use email::Email;
 pub use event::{Event, MAX_EVENT_BYTES, MAX_EXPIRES_IN};
-pub use filter::{EventFilter, Pattern};
+pub use filter::{EventFilter, Pattern, disjoint};
 pub use host::is_this_machine;
 pub use name::{EventName, MAX_NAME_BYTES, TenantName, Username};
 pub use payload::{MAX_DEPTH, Payload, PayloadError};

@@ -131,11 +131,14 @@ impl Identity {
         Principal::new(username, Arc::new(Account::from(&user)), None, true)
     }
 
-    /// The account of a principal who would still be let in: for who keeps the door open longer than one request.
+    /// The account of a principal who would still be let in: for who keeps the door open, or waits in it.
     ///
     /// # Errors
     /// [`Error::Unauthorized`].
     pub fn recheck(&self, principal: &Principal) -> Result<Arc<Account>, Error> {
+        if principal.expires_at.is_some_and(|expires_at| expires_at <= self.0.clock.now()) {
+            return Err(Error::Unauthorized);
+        }
         let account = self.0.store.account(&principal.username)?.ok_or(Error::Unauthorized)?;
         if account.upholds(&principal.standing) { Ok(account) } else { Err(Error::Unauthorized) }
     }

@@ -1,7 +1,6 @@
 //! Reading what is kept of one name, and which tenants there are.
 
-use std::sync::Arc;
-
+use super::chain::Link;
 use super::{Store, StoredEvent, codec, damaged, keys, replay};
 use crate::domain::{EventName, Position, TenantName, Timestamp, Username};
 use crate::error::Error;
@@ -11,6 +10,12 @@ const MAX_BYTES: usize = 4 << 20;
 /// How many events are looked at for one answer, and how many bytes of them: who asks for what is rare gets it in parts.
 const MAX_LOOKED_AT: usize = 20_000;
 const MAX_LOOKED_AT_BYTES: usize = 64 << 20;
+/// How many newer events of a name are walked over to find one before an event of another name.
+const MAX_WALKED: usize = 64;
+/// How many positions are looked through at once for the newest event before one: first these, and then twice as many, but never
+/// more than those.
+const MIN_WINDOW: u64 = 64;
+const MAX_WINDOW: u64 = 1024;
 
 /// Which of the kept events of a name are wanted.
 #[derive(Clone, Debug)]
@@ -29,20 +34,31 @@ pub struct HistoryQuery {
     pub oldest_first: bool,
 }
 
-/// Where an event stands, and its value.
-type Found = (Position, Arc<[u8]>);
-
 /// How much is left to be given and to be looked at for one answer.
-struct Budget {
+pub(super) struct Budget {
     events: usize,
     bytes: usize,
     looks: usize,
     looked_at_bytes: usize,
 }
 
+/// Where the search for an event before a position came to.
+enum Search {
+    /// The newest of those there are.
+    Found(Link),
+    /// None is kept.
+    Nothing,
+    /// None from here on, and it was enough for one answer.
+    SoFar(Position),
+}
+
 impl Budget {
-    fn new(events: usize) -> Self {
-        Self { events, bytes: MAX_BYTES, looks: MAX_LOOKED_AT, looked_at_bytes: MAX_LOOKED_AT_BYTES }
+    pub(super) fn new(events: usize) -> Self {
+        Self::of(events, MAX_LOOKED_AT)
+    }
+
+    pub(super) fn of(events: usize, looks: usize) -> Self {
+        Self { events, bytes: MAX_BYTES, looks, looked_at_bytes: MAX_LOOKED_AT_BYTES }
     }
 
     /// Whether nothing is left for one more.
@@ -52,7 +68,7 @@ impl Budget {
     }
 
     fn spend(&mut self, is_wanted: bool, bytes: usize) {
-        self.looks -= 1;
+        self.looks = self.looks.saturating_sub(1);
         self.looked_at_bytes = self.looked_at_bytes.saturating_sub(bytes);
         if is_wanted {
             self.events -= 1;
@@ -62,56 +78,100 @@ impl Budget {
 }
 
 impl Store {
-    /// Gives the kept events of a name, in the order that is asked for; from which position on there may be more. Blocks on the
-    /// disk.
+    /// Gives the kept events of a name, in the order that is asked for; from which position on there may be more. That is
+    /// always further on than where this began, also where nothing was given. Blocks on the disk.
     ///
     /// # Errors
-    /// [`Error::Storage`] where the database fails or an event is damaged.
-    pub fn history(&self, query: &HistoryQuery, each: impl FnMut(StoredEvent<'_>)) -> Result<Option<Position>, Error> {
-        if query.oldest_first { self.oldest_first(query, each) } else { self.newest_first(query, each) }
+    /// [`Error::Storage`] where the database fails or an event is damaged; those of `each`.
+    pub fn history(
+        &self,
+        query: &HistoryQuery,
+        each: impl FnMut(StoredEvent<'_>) -> Result<(), Error>,
+    ) -> Result<Option<Position>, Error> {
+        self.history_within(query, Budget::new(query.limit), each)
     }
 
-    /// Each event knows where the one before it stood.
+    pub(super) fn history_within(
+        &self,
+        query: &HistoryQuery,
+        budget: Budget,
+        each: impl FnMut(StoredEvent<'_>) -> Result<(), Error>,
+    ) -> Result<Option<Position>, Error> {
+        if query.oldest_first { self.oldest_first(query, budget, each) } else { self.newest_first(query, budget, each) }
+    }
+
+    /// Begins at the newest that is wanted, and follows the chain from there: what is not given is not walked.
     fn newest_first(
         &self,
         query: &HistoryQuery,
-        mut each: impl FnMut(StoredEvent<'_>),
+        mut budget: Budget,
+        mut each: impl FnMut(StoredEvent<'_>) -> Result<(), Error>,
     ) -> Result<Option<Position>, Error> {
-        let head = self.head();
-        let mut budget = Budget::new(query.limit);
-        let mut last = None;
-        let Some((mut position, mut value)) = self.latest_event(&query.tenant, query.name.as_str())? else {
-            return Ok(None);
+        let HistoryQuery { tenant, name, after, .. } = query;
+        let mut next = match self.newest_before(query, &mut budget)? {
+            Search::Found(link) => Some(link),
+            Search::Nothing => None,
+            Search::SoFar(position) => return Ok(Some(position)),
         };
-        while position > query.after {
-            let key = keys::event(&query.tenant, position);
-            let parts = codec::event_parts(&value).map_err(|why| damaged(&key, why))?;
-            let is_wanted = position < query.before && position <= head;
-            if budget.is_spent(is_wanted) {
+        let mut last = None;
+        while let Some(link) = next.filter(|link| link.position > *after) {
+            // The first is given whatever it took to find it.
+            if last.is_some() && budget.is_spent(true) {
                 return Ok(last);
             }
-            if is_wanted {
-                each(replay::stored(position, &parts));
-            }
-            budget.spend(is_wanted, value.len());
-            last = Some(position);
-            let Some(previous) = parts.previous else { return Ok(None) };
-            // No longer kept, and so is nothing before it.
-            let Some(before) = self.get(&keys::event(&query.tenant, previous))? else { return Ok(None) };
-            (position, value) = (previous, before);
+            each(link.event(tenant)?)?;
+            budget.spend(true, link.bytes());
+            last = Some(link.position);
+            next = self.event_before(tenant, name.as_str(), &link)?;
         }
         Ok(None)
     }
 
-    /// The latest event of a name, be it a removal. One that is gone when it is read had been superseded: then there is
-    /// another.
-    fn latest_event(&self, tenant: &TenantName, name: &str) -> Result<Option<Found>, Error> {
-        while let Some(latest) = self.latest(tenant, name)? {
-            if let Some(value) = self.get(&keys::event(tenant, latest.position))? {
-                return Ok(Some((latest.position, value)));
+    /// The newest event before the position that is asked for.
+    fn newest_before(&self, query: &HistoryQuery, budget: &mut Budget) -> Result<Search, Error> {
+        let HistoryQuery { tenant, name, after, before, .. } = query;
+        let found = |link: Option<Link>| Ok(link.map_or(Search::Nothing, Search::Found));
+        // What one page ended with is of this name, so the next begins with what that one knows of.
+        if let Some(link) = self.event_of(tenant, name.as_str(), *before)? {
+            return found(self.event_before(tenant, name.as_str(), &link)?);
+        }
+        // It may be an event of any name. Of this one there may have been few since then, or none.
+        let mut link = self.latest_event(tenant, name.as_str())?;
+        for _ in 0..budget.looks.min(MAX_WALKED) {
+            match link {
+                Some(later) if later.position >= *before => {
+                    link = self.event_before(tenant, name.as_str(), &later)?;
+                }
+                link => return found(link),
             }
         }
-        Ok(None)
+        // Or many: then there was one not long before it, too. What is below the floor is superseded, and gone.
+        let lowest = self.floor(tenant)?.max(*after).next();
+        let (mut end, mut width) = (*before, MIN_WINDOW);
+        while end > lowest {
+            let start = lowest.max(Position::new(end.get().saturating_sub(width)));
+            let mut newest = None;
+            self.scan(&keys::event(tenant, start), &keys::event(tenant, end), &mut |key, value| {
+                let parts = codec::event_parts(value).map_err(|why| damaged(key, why))?;
+                if parts.name == name.as_str() {
+                    newest = keys::position(key);
+                }
+                budget.spend(false, value.len());
+                Ok(true)
+            })?;
+            if let Some(newest) = newest {
+                // Where it has gone meanwhile, so has everything before it.
+                return found(self.event_of(tenant, name.as_str(), newest)?);
+            }
+            end = start;
+            // Where the tenant has nothing, looking costs something too.
+            budget.spend(false, 0);
+            if budget.is_spent(false) && end > lowest {
+                return Ok(Search::SoFar(end));
+            }
+            width = (width * 2).min(MAX_WINDOW);
+        }
+        Ok(Search::Nothing)
     }
 
     /// Whether a name had been used by a position; `None` where that is no longer known. Blocks on the disk.
@@ -121,9 +181,8 @@ impl Store {
     pub fn was_used(&self, tenant: &TenantName, name: &str, by: Position) -> Result<Option<bool>, Error> {
         let mut position = self.latest(tenant, name)?.map(|latest| latest.position);
         while let Some(later) = position.filter(|position| *position > by) {
-            let key = keys::event(tenant, later);
-            let Some(value) = self.get(&key)? else { return Ok(None) };
-            position = codec::event_parts(&value).map_err(|why| damaged(&key, why))?.previous;
+            let Some(link) = self.event_of(tenant, name, later)? else { return Ok(None) };
+            position = link.previous;
         }
         Ok(Some(position.is_some()))
     }
@@ -132,11 +191,11 @@ impl Store {
     fn oldest_first(
         &self,
         query: &HistoryQuery,
-        mut each: impl FnMut(StoredEvent<'_>),
+        mut budget: Budget,
+        mut each: impl FnMut(StoredEvent<'_>) -> Result<(), Error>,
     ) -> Result<Option<Position>, Error> {
         let first = keys::event(&query.tenant, query.after.next());
         let end = keys::event(&query.tenant, query.before.min(self.head().next()));
-        let mut budget = Budget::new(query.limit);
         let (mut last, mut is_more) = (None, false);
         if first >= end {
             return Ok(None);
@@ -150,7 +209,7 @@ impl Store {
                 return Ok(false);
             }
             if is_wanted {
-                each(replay::stored(position, &parts));
+                each(replay::stored(position, &parts))?;
             }
             budget.spend(is_wanted, value.len());
             last = Some(position);

@@ -85,6 +85,11 @@ pub fn end_of(prefix: &[u8]) -> Vec<u8> {
     end
 }
 
+/// The first key that may come after another.
+pub fn after(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
+}
+
 /// An event. Positions are big-endian, so that keys sort in commit order.
 pub fn event(tenant: &TenantName, position: Position) -> Vec<u8> {
     let mut key = of_tenant(b'e', tenant, 8);

@@ -3,11 +3,12 @@
 //! A commit goes to the end of the `journal`, which makes it durable, and to the `overlay` in memory; now and then a
 //! `checkpoint` moves both into sled, where one tree holds everything. Whoever reads finds the overlay first (`scan`).
 //! `keys` is the layout, `codec` the values; `open`, `disk` and `witness` are the recipe that makes sled safe;
-//! `transaction` is the one way to write, `events` what is written of events; `replay`, `latest_events`, `names` and `history`
-//! are the ways to read them, `epochs` tells their ids from those that another course of things gave out; `account_cache` is
+//! `transaction` is the one way to write, `events` what is written of events; `replay`, `latest_events`, `names`, `history` and
+//! `chain` are the ways to read them, `epochs` tells their ids from those that another course of things gave out; `account_cache` is
 //! what is remembered of users.
 
 mod account_cache;
+mod chain;
 mod checkpoint;
 mod codec;
 mod disk;

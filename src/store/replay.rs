@@ -2,7 +2,7 @@
 
 use super::codec::{EventParts, Latest};
 use super::{Store, codec, damaged, keys};
-use crate::domain::{Pattern, Position, TenantName, Timestamp, View};
+use crate::domain::{Pattern, Position, TenantName, Timestamp, View, disjoint};
 use crate::error::Error;
 
 /// How many events one step may pass over that the filter does not want, so that a step is always short.
@@ -45,11 +45,13 @@ impl Wanted {
         }
     }
 
-    pub(super) fn candidates(&self) -> Option<Vec<Pattern>> {
-        match self {
+    /// Patterns outside of which nothing is wanted: in the order of the names, and apart from each other.
+    pub(super) fn patterns(&self) -> Vec<Pattern> {
+        let candidates = match self {
             Self::All => None,
             Self::Of(view) | Self::New(view, _) => view.candidates(),
-        }
+        };
+        disjoint(candidates.unwrap_or_else(|| vec![Pattern::Prefix(String::new())]))
     }
 }
 
@@ -129,8 +131,6 @@ impl Replay {
         };
         positions.retain(|position| *position > self.after && *position <= self.until);
         positions.sort_unstable_by(|a, b| b.cmp(a));
-        // Two patterns may want the same name.
-        positions.dedup();
         Ok(Source::Few(positions))
     }
 
@@ -250,10 +250,9 @@ impl Store {
     /// The positions of the latest events that are wanted, in no order; `None` where they are more than [`MAX_FEW`]. Costs what
     /// is wanted, not what is there.
     fn latest_positions(&self, tenant: &TenantName, wanted: &Wanted) -> Result<Option<Vec<Position>>, Error> {
-        let patterns = wanted.candidates().unwrap_or_else(|| vec![Pattern::Prefix(String::new())]);
         let mut positions = Vec::new();
         let mut looked_at = 0;
-        for pattern in patterns {
+        for pattern in wanted.patterns() {
             match pattern {
                 Pattern::Exact(name) => {
                     let latest = self.latest(tenant, name.as_str())?.filter(|_| wanted.matches(name.as_str()));

@@ -1,4 +1,5 @@
 mod damage;
+mod reading;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -5,6 +5,8 @@ mod batch;
 mod expiry;
 mod idempotency;
 mod limits;
+mod listing;
+mod long_history;
 mod preconditions;
 mod reads;
 mod removal;

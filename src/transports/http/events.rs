@@ -1,22 +1,22 @@
 //! What is written and read without a stream: `/insert`, `/remove`, `/events`, `/history`.
 
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
-use actix_web::web::{Query, block};
+use actix_web::web::Query;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::extract::{Json, OneOrMore};
 use super::is_head;
-use super::listing::listing;
+use super::listing::Listing;
 use super::reply::{self, Reply};
 use super::sse;
-use crate::app::{App, Terms};
+use crate::app::{App, Sight, Terms};
 use crate::domain::{EventFilter, EventId, EventName, Payload, PayloadError, Position};
 use crate::error::Error;
 use crate::events::{Condition, IdempotencyKey, Inserted, Lasts, MAX_EVENTS_AT_ONCE, NewEvent, StreamId};
 use crate::identity::Principal;
-use crate::store::{HistoryQuery, LatestEvents, Store, StoredEvent};
+use crate::store::{HistoryQuery, Store, StoredEvent};
 
 /// How many events `/history` gives where nothing is said.
 const HISTORY_LIMIT: usize = 100;
@@ -203,8 +203,12 @@ pub async fn latest(app: App, principal: Principal, request: HttpRequest) -> Rep
     if is_head(&request) {
         return Ok(reply::empty());
     }
-    let tenant = principal.account.tenant.clone();
-    Ok(reply::json_stream(listing(app.store.clone(), LatestEvents::new(tenant, app.view(&principal, filter)))))
+    let reader = app.reader(principal, filter);
+    let (sight, (first, rest)) = reader.read(Listing::begin).await?;
+    Ok(match rest {
+        None => reply::json_text(first),
+        Some(rest) => reply::json_stream(first, rest.stream(reader, sight)),
+    })
 }
 
 #[derive(Deserialize)]
@@ -238,24 +242,21 @@ pub async fn history(app: App, principal: Principal, request: HttpRequest) -> Re
         return Err(Error::QueryInvalid);
     }
     let name = EventName::parse(&event)?;
-    let query = HistoryQuery {
-        tenant: principal.account.tenant.clone(),
-        name,
-        after: position(&app.store, after)?.unwrap_or(Position::START),
-        before: position(&app.store, before)?.unwrap_or(Position::END),
-        limit,
-        oldest_first: order == Some(Order::Oldest),
-    };
+    let after = position(&app.store, after)?.unwrap_or(Position::START);
+    let before = position(&app.store, before)?.unwrap_or(Position::END);
+    let oldest_first = order == Some(Order::Oldest);
     if is_head(&request) {
         return Ok(reply::empty());
     }
-    // What may not be seen is not told from what is not there.
-    if !app.view(&principal, EventFilter::ALL).allows(query.name.as_str()) {
-        return reply::json(&Page { events: Vec::new(), next: None });
-    }
-    let store = app.store.clone();
-    // It may read a good part of what is kept: not on a thread that streams run on.
-    let page = block(move || page(&store, &query)).await.map_err(|error| Error::Internal(error.to_string()))??;
+    let page = move |store: &Store, Sight { tenant, view }: &Sight| {
+        // What may not be seen is not told from what is not there.
+        if !view.allows(name.as_str()) {
+            return Ok(Page { events: Vec::new(), next: None });
+        }
+        let (tenant, name) = (tenant.clone(), name.clone());
+        page(store, &HistoryQuery { tenant, name, after, before, limit, oldest_first })
+    };
+    let (_, page) = app.reader(principal, EventFilter::ALL).read(page).await?;
     reply::json(&page)
 }
 
@@ -268,10 +269,9 @@ fn position(store: &Store, id: Option<String>) -> Result<Option<Position>, Error
 fn page(store: &Store, query: &HistoryQuery) -> Result<Page, Error> {
     let mut events = Vec::new();
     let next = store.history(query, |event| {
-        events.push(EventView::of(store, &event).and_then(|view| {
-            serde_json::value::to_raw_value(&view).map_err(|error| Error::Internal(error.to_string()))
-        }));
+        let view = EventView::of(store, &event)?;
+        events.push(serde_json::value::to_raw_value(&view).map_err(|error| Error::Internal(error.to_string()))?);
+        Ok(())
     })?;
-    let next = next.map(|position| store.event_id(position).to_string());
-    Ok(Page { events: events.into_iter().collect::<Result<_, _>>()?, next })
+    Ok(Page { events, next: next.map(|position| store.event_id(position).to_string()) })
 }

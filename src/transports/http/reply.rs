@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentType};
 use actix_web::{HttpResponse, ResponseError};
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::stream::{self, Stream, StreamExt};
 use serde::Serialize;
 
 use crate::error::Error;
@@ -20,12 +20,18 @@ pub fn empty() -> HttpResponse {
 /// Done, and this to say.
 pub fn json(value: &impl Serialize) -> Reply {
     let body = serde_json::to_vec(value).map_err(|error| Error::Internal(error.to_string()))?;
-    Ok(HttpResponse::Ok().insert_header(ContentType::json()).body(body))
+    Ok(json_text(body.into()))
 }
 
-/// Done, and this to say, as it is read.
-pub fn json_stream(stream: impl Stream<Item = Result<Bytes, Error>> + 'static) -> HttpResponse {
-    HttpResponse::Ok().insert_header(ContentType::json()).streaming(stream)
+/// Done, and this JSON to say.
+pub fn json_text(text: Bytes) -> HttpResponse {
+    HttpResponse::Ok().insert_header(ContentType::json()).body(text)
+}
+
+/// Done, and this JSON to say: its beginning, and the rest as it is read.
+pub fn json_stream(first: Bytes, rest: impl Stream<Item = Result<Bytes, Error>> + 'static) -> HttpResponse {
+    let whole = stream::iter([Ok(first)]).chain(rest);
+    HttpResponse::Ok().insert_header(ContentType::json()).streaming(whole)
 }
 
 #[derive(Serialize)]

@@ -185,7 +185,7 @@ async fn reading_takes_credentials_get_and_head() {
     }
 }
 
-fn basic(username: &str) -> String {
+pub(super) fn basic(username: &str) -> String {
     use base64::Engine;
     let credentials = format!("{username}:{}", crate::support::password_of(username));
     format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(credentials))

@@ -1,0 +1,89 @@
+use std::sync::Arc;
+
+use crate::domain::{Authorize, EventFilter, TenantName, View};
+use crate::error::Error;
+use crate::identity::{Identity, Principal};
+use crate::store::Store;
+
+/// How often something is read anew because its reader's rights changed meanwhile.
+const TRIES: usize = 10;
+
+/// Somebody who reads what is kept. What is read for them is given out only after it was looked, once more, whether they may
+/// see it: a read waits for a thread and for the disk, and meanwhile they may have been revoked, lost a scope, gone to another
+/// tenant, or their token may have expired.
+///
+/// A change of rights can be seen before the events of its commit can, so whoever was shut out by then gets none of those that
+/// came after.
+#[derive(Clone)]
+pub struct Reader {
+    identity: Identity,
+    store: Store,
+    authorize: Authorize,
+    principal: Principal,
+    filter: EventFilter,
+}
+
+/// What somebody is let see at a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// Of whose events.
+    pub tenant: TenantName,
+    /// What of them.
+    pub view: View,
+}
+
+impl Reader {
+    /// Somebody who wants to read what the filter says.
+    pub(super) fn new(
+        identity: Identity,
+        store: Store,
+        authorize: Authorize,
+        principal: Principal,
+        filter: EventFilter,
+    ) -> Self {
+        Self { identity, store, authorize, principal, filter }
+    }
+
+    /// What a request of theirs would be let see that came now.
+    fn sight(&self) -> Result<Sight, Error> {
+        let account = self.identity.recheck(&self.principal)?;
+        let (rights, own) = self.authorize.to_see(&self.principal.username, &account.scopes);
+        Ok(Sight { tenant: account.tenant.clone(), view: View { filter: self.filter.clone(), rights, own } })
+    }
+
+    /// Reads something on a thread that may block, and again where they may see something else by then; under which sight that
+    /// was.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] where their rights ended; [`Error::Overloaded`] where those change all the time; those of `read`.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl Fn(&Store, &Sight) -> Result<T, Error> + Send + Sync + 'static,
+    ) -> Result<(Sight, T), Error> {
+        let read = Arc::new(read);
+        for _ in 0..TRIES {
+            let sight = self.sight()?;
+            let (read, by) = (Arc::clone(&read), sight.clone());
+            if let Some(found) = self.read_on(&sight, move |store| read(store, &by)).await? {
+                return Ok((sight, found));
+            }
+        }
+        Err(Error::Overloaded)
+    }
+
+    /// Reads more of what was begun under a sight; `None` where they may see something else by now.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] where their rights ended; those of `read`.
+    pub async fn read_on<T: Send + 'static>(
+        &self,
+        sight: &Sight,
+        read: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
+    ) -> Result<Option<T>, Error> {
+        let store = self.store.clone();
+        // Not on a thread that streams run on.
+        let found = tokio::task::spawn_blocking(move || read(&store)).await;
+        let found = found.map_err(|error| Error::Internal(error.to_string()))??;
+        Ok((self.sight()? == *sight).then_some(found))
+    }
+}
