@@ -171,13 +171,15 @@ impl App {
             Seen::Id(id) => self.store.position_of(id),
         };
         let Some(after) = after else { return Ok(reset(Reset::UnknownId)) };
-        // The head of a database without events, and what somebody saw before they came to this tenant, tell nothing of what
-        // they know of it.
-        if after <= *tenant_since {
-            return Ok(if *tenant_since == Position::START { Start::Latest } else { reset(Reset::OtherTenant) });
+        // The very beginning is a position like others: of before a change, where there was one. It is the id of marks that come
+        // before what they announce, so whoever has it may know much.
+        let is_from_before = |since: Position| since > Position::START && after <= since;
+        // What somebody saw before they came to this tenant tells nothing of what they know of it.
+        if is_from_before(*tenant_since) {
+            return Ok(reset(Reset::OtherTenant));
         }
         // Whose scopes changed meanwhile may see older events now, and has some that they may no longer see.
-        if self.authorize == Authorize::Scopes && after <= *scopes_since {
+        if self.authorize == Authorize::Scopes && is_from_before(*scopes_since) {
             return Ok(reset(Reset::OtherScopes));
         }
         if after >= self.store.floor(tenant)? {

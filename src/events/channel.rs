@@ -55,8 +55,9 @@ enum Filled {
     Not,
     /// What came since somebody began to read it, and what they have read.
     Partly(Latest),
-    /// All of it.
-    Wholly(Latest),
+    /// All of it, once the channel has come to this position: until then a name may be missing that was overwritten as it was
+    /// read.
+    Wholly(Latest, Position),
     /// It would take too much.
     Never,
 }
@@ -113,7 +114,7 @@ impl Channel {
     }
 
     fn take_latest(&self, recent: &mut Recent, frame: &Frame) {
-        let (Filled::Partly(latest) | Filled::Wholly(latest)) = &mut recent.latest else { return };
+        let (Filled::Partly(latest) | Filled::Wholly(latest, _)) = &mut recent.latest else { return };
         let before = latest.bytes();
         latest.take(frame.clone());
         let after = latest.bytes();
@@ -126,11 +127,12 @@ impl Channel {
     }
 
     /// Has the latest frame of every name in memory from now on, if it is not too much. `read` gives those up to a position,
-    /// and blocks on the disk; where another thread is at it already, it is waited for.
+    /// and returns up to where it may have left one out; it blocks on the disk. Where another thread is at it already, it is
+    /// waited for.
     ///
     /// # Errors
     /// Those of `read`.
-    pub fn fill<E>(&self, read: impl FnOnce(Position, &mut dyn FnMut(Frame)) -> Result<(), E>) -> Result<(), E> {
+    pub fn fill<E>(&self, read: impl FnOnce(Position, &mut dyn FnMut(Frame)) -> Result<Position, E>) -> Result<(), E> {
         let _one = lock(&self.filling);
         let until = {
             let mut recent = lock(&self.recent);
@@ -144,9 +146,9 @@ impl Channel {
         let outcome = read(until, &mut |frame| self.take_latest(&mut lock(&self.recent), &frame));
         let mut recent = lock(&self.recent);
         recent.latest = match (std::mem::replace(&mut recent.latest, Filled::Never), &outcome) {
-            (Filled::Partly(mut latest), Ok(())) => {
+            (Filled::Partly(mut latest), Ok(left_out)) => {
                 latest.settle();
-                Filled::Wholly(latest)
+                Filled::Wholly(latest, *left_out)
             }
             (Filled::Partly(latest), Err(_)) => {
                 self.used.latest.fetch_sub(latest.bytes(), Ordering::Relaxed);
@@ -154,11 +156,11 @@ impl Channel {
             }
             (other, _) => other,
         };
-        outcome
+        outcome.map(drop)
     }
 
-    /// The latest frames after one position, up to another, that are wanted, of about so many bytes; `None` where they are not
-    /// in memory.
+    /// The latest frames after one position, up to another, that are wanted, of about so many bytes, the position after them, and
+    /// up to where a name may have been left out since it was overwritten; `None` where they are not in memory.
     pub fn latest<T>(
         &self,
         after: Position,
@@ -166,9 +168,9 @@ impl Channel {
         bytes: usize,
         wanted: impl Fn(&Frame) -> bool,
         join: impl FnOnce(&[&Frame]) -> T,
-    ) -> Option<(T, Position)> {
+    ) -> Option<(T, Position, Position)> {
         let recent = lock(&self.recent);
-        let Filled::Wholly(latest) = &recent.latest else { return None };
+        let Filled::Wholly(latest, left_out) = &recent.latest else { return None };
         let (mut frames, mut size, mut last) = (Vec::new(), 0, until);
         for (number, frame) in latest.between(after, until).enumerate() {
             if wanted(frame) {
@@ -180,7 +182,7 @@ impl Channel {
                 break;
             }
         }
-        Some((join(&frames), last))
+        Some((join(&frames), last, recent.end().max(*left_out)))
     }
 
     /// Tells every worker that listens.
@@ -245,7 +247,7 @@ impl Drop for Channel {
     fn drop(&mut self) {
         let recent = lock(&self.recent);
         self.used.recent.fetch_sub(recent.bytes, Ordering::Relaxed);
-        if let Filled::Partly(latest) | Filled::Wholly(latest) = &recent.latest {
+        if let Filled::Partly(latest) | Filled::Wholly(latest, _) = &recent.latest {
             self.used.latest.fetch_sub(latest.bytes(), Ordering::Relaxed);
         }
     }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::channel::{Channel, Listener, Used, lock};
 use super::frame::Frame;
+use super::gate::Gate;
 use super::insert::RemoveOf;
 use super::presence::{Gone, Person, Presence};
 use super::relay::{Mailbox, Order};
@@ -36,6 +37,10 @@ pub(super) struct Inner {
     mailboxes: Mutex<Vec<Arc<Mailbox>>>,
     presence: Mutex<Presence>,
     closed: AtomicBool,
+    /// Where the writer has revealed events that are in no channel yet.
+    before_push: Gate,
+    /// Where a thread has read a step of what a stream, or a room, has missed.
+    after_step: Gate,
 }
 
 /// What streams are given and allowed.
@@ -101,6 +106,8 @@ impl Hub {
             mailboxes: Mutex::default(),
             presence: Mutex::default(),
             closed: AtomicBool::new(false),
+            before_push: Gate::default(),
+            after_step: Gate::default(),
         }))
     }
 
@@ -115,6 +122,7 @@ impl Hub {
             self.change_rights_of(username);
         }
         let events = committed.durable.reveal();
+        self.0.before_push.pass();
         let mut filled: Vec<Arc<Channel>> = Vec::new();
         {
             // Held throughout: whoever joins meanwhile either is there for all of these or reads them from the store.
@@ -168,17 +176,17 @@ impl Hub {
     /// [`Error::StreamUnknown`] where they have no such stream.
     pub async fn change_filter(&self, username: &Username, id: StreamId, filter: EventFilter) -> Result<(), Error> {
         let session = self.session_of(username).ok_or(Error::StreamUnknown)?;
-        let worker = session.worker_of(id).ok_or(Error::StreamUnknown)?;
+        let (stream, worker) = session.stream(id).ok_or(Error::StreamUnknown)?;
         let (done, changed) = oneshot::channel();
-        worker.post_order(&session, id, Order::Filter(filter, done));
+        worker.post_order(&session, stream, Order::Filter(filter, done));
         // A stream that has ended meanwhile answers nothing.
         changed.await.map_err(|_| Error::StreamUnknown)
     }
 
-    /// Whether a stream is this user's, and open or ended but a moment ago.
+    /// Whether a stream is this user's, and open, about to be, or ended but a moment ago. Once it is not, it never will be
+    /// again.
     pub fn has_stream(&self, username: &Username, id: StreamId) -> bool {
-        let is_open = self.session_of(username).is_some_and(|session| session.worker_of(id).is_some());
-        is_open || lock(&self.0.presence).is_orphan(username, id)
+        lock(&self.0.presence).has_stream(username, id)
     }
 
     /// Who of a tenant is there, by name.
@@ -262,6 +270,15 @@ impl Hub {
         &self.0.store
     }
 
+    pub(super) fn after_step(&self) -> &Gate {
+        &self.0.after_step
+    }
+
+    #[cfg(test)]
+    pub(super) fn before_push(&self) -> &Gate {
+        &self.0.before_push
+    }
+
     pub(super) fn add_worker(&self, mailbox: &Arc<Mailbox>) {
         lock(&self.0.mailboxes).push(Arc::clone(mailbox));
     }
@@ -293,6 +310,10 @@ impl Seat {
 
     pub(super) fn store(&self) -> &Store {
         self.hub.store()
+    }
+
+    pub(super) fn hub(&self) -> &Hub {
+        &self.hub
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod channel;
 mod frame;
+mod gate;
 mod hub;
 mod insert;
 mod latest;

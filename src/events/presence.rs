@@ -28,6 +28,9 @@ pub struct Person {
 #[derive(Default)]
 pub struct Presence {
     tenants: HashMap<TenantName, Tenant>,
+    /// The streams that are open, or about to be. A stream leaves these and is among those below, or the other way round, under
+    /// one lock: whoever looks finds it.
+    open: HashMap<Username, Vec<StreamId>>,
     /// The streams that have ended within the grace.
     orphans: HashMap<Username, Vec<Orphan>>,
     /// When somebody's oldest orphan is to be looked at, in that order.
@@ -75,6 +78,12 @@ impl Presence {
         now: Timestamp,
     ) -> (StreamId, bool) {
         let id = self.adopt(tenant, username, named).unwrap_or_else(StreamId::random);
+        let open = self.open.entry(username.clone()).or_default();
+        if open.is_empty() {
+            // Nearly everybody has one.
+            open.reserve_exact(1);
+        }
+        open.push(id);
         (id, self.enter(tenant, username, now))
     }
 
@@ -129,6 +138,12 @@ impl Presence {
     /// A stream ends.
     pub fn leave(&mut self, tenant: &TenantName, username: &Username, id: StreamId, now: Instant) {
         self.forsake(tenant, username);
+        if let Entry::Occupied(mut open) = self.open.entry(username.clone()) {
+            open.get_mut().retain(|other| *other != id);
+            if open.get().is_empty() {
+                open.remove();
+            }
+        }
         self.orphan(tenant, username, id, true, now);
     }
 
@@ -147,10 +162,11 @@ impl Presence {
         self.due.push_back((until, username.clone()));
     }
 
-    /// Whether a stream ended so lately that it may be taken over.
-    pub fn is_orphan(&self, username: &Username, id: StreamId) -> bool {
+    /// Whether somebody has a stream: it is open, about to be, or ended so lately that it may be taken over.
+    pub fn has_stream(&self, username: &Username, id: StreamId) -> bool {
         let is_it = |orphan: &Orphan| orphan.is_free && orphan.id == id;
-        self.orphans.get(username).is_some_and(|orphans| orphans.iter().any(is_it))
+        self.open.get(username).is_some_and(|open| open.contains(&id))
+            || self.orphans.get(username).is_some_and(|orphans| orphans.iter().any(is_it))
     }
 
     /// Those whose grace is over.
@@ -251,7 +267,12 @@ mod tests {
         let gone = presence.take_gone(now + Duration::from_secs(12));
         assert_eq!((gone.streams, gone.people), (vec![with_all(first)], vec![(acme.clone(), bob)]));
         presence.unwatch(&acme);
-        assert!(presence.tenants.is_empty() && presence.orphans.is_empty() && presence.due.is_empty());
+        assert!(
+            presence.tenants.is_empty()
+                && presence.open.is_empty()
+                && presence.orphans.is_empty()
+                && presence.due.is_empty()
+        );
     }
     #[test]
     fn who_goes_to_another_tenant_with_a_stream_leaves_nothing_behind_and_may_come_back_with_it() {
@@ -266,7 +287,7 @@ mod tests {
         assert_eq!(presence.people(&acme)[0].streams, 0);
         assert_eq!((presence.people(&other)[0].streams, presence.people(&other)[0].since), (1, 7));
         // It is open: no other may go on for it, there or here.
-        assert!(!presence.is_orphan(&bob, stream));
+        assert!(presence.has_stream(&bob, stream));
         assert_ne!(presence.arrive(&acme, &bob, Some(stream), Timestamp::from_millis(2)).0, stream);
 
         // Back within the grace, and away again for good.
@@ -280,8 +301,9 @@ mod tests {
         let of_acme = RemoveOf { stream, tenant: Some(acme.clone()) };
         let gone = presence.take_gone(now + Duration::from_secs(12));
         assert_eq!((gone.streams, gone.people), (vec![of_acme], vec![]));
-        assert!(presence.is_orphan(&bob, stream));
+        assert!(presence.has_stream(&bob, stream));
         let gone = presence.take_gone(now + Duration::from_secs(13));
+        assert!(!presence.has_stream(&bob, stream));
         assert_eq!((gone.streams, gone.people), (vec![with_all(stream)], vec![(other, bob)]));
     }
 }

@@ -1,17 +1,16 @@
 //! Reading from the store what a subscription, or a whole room, has missed: one step at a time, on a thread that may block.
 
-use std::sync::Arc;
-
 use bytes::{Bytes, BytesMut};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::channel::Channel;
 use super::frame::{Frame, JOINED_BYTES, write_frame};
+use super::hub::Seat;
 use super::mark;
 use super::outlet::Framing;
 use crate::domain::{EventId, EventName, Position, TenantName};
 use crate::error::Error;
-use crate::store::{Names, Replay, Store, StoredEvent, Wanted};
+use crate::store::{Missing, Names, Replay, Store, StoredEvent, Wanted};
 
 /// How many lost names are told at once.
 const LEFT_AT_ONCE: usize = 1024;
@@ -24,16 +23,37 @@ pub struct Step<T, R = Replay> {
     pub more: bool,
 }
 
-/// The next events as they are written to a subscription.
-pub fn read_bytes(store: Store, mut replay: Replay, framing: Framing) -> JoinHandle<Step<Bytes>> {
+/// The next events as they are written to a subscription, and up to where a snapshot, once it is read, may have left a name
+/// out.
+pub fn read_bytes(seat: &Seat, mut replay: Replay, framing: Framing) -> JoinHandle<Step<(Bytes, Position)>> {
+    let (hub, store, channel) = (seat.hub().clone(), seat.store().clone(), seat.channel.clone());
     spawn_blocking(move || {
         let mut bytes = BytesMut::new();
         let more = replay.next(&store, JOINED_BYTES, |event| {
             write_frame(&mut bytes, event.name, event.data, store.event_id(event.position));
         });
-        let wrap = |bytes: BytesMut| if bytes.is_empty() { Bytes::new() } else { framing.join(&[bytes.freeze()]) };
-        step(replay, more, wrap(bytes))
+        hub.after_step().pass();
+        let is_snapshot = replay.missing() == Missing::Snapshot;
+        let mut left_out = Position::START;
+        let more = more.and_then(|more| {
+            if is_snapshot && !more {
+                left_out = left_out_up_to(&store, &channel, replay.tenant())?;
+            }
+            Ok(more)
+        });
+        let bytes = if bytes.is_empty() { Bytes::new() } else { framing.join(&[bytes.freeze()]) };
+        step(replay, more, (bytes, left_out))
     })
+}
+
+/// Up to where a snapshot may have left out names that were there all along, since they were overwritten as it was read. What
+/// overwrites them is on its way, and comes to whoever waits for this position.
+///
+/// A commit can be met with in the store before it is revealed, and in the channel only after that. One at most is on this way;
+/// what was published meanwhile may be gone from the store again, but the channel has come to it then.
+fn left_out_up_to(store: &Store, channel: &Channel, tenant: &TenantName) -> Result<Position, Error> {
+    let newest = store.newest_after(tenant, channel.end())?;
+    Ok(newest.max(channel.end()))
 }
 
 /// What somebody may no longer see who knows everything up to a position.
@@ -45,7 +65,8 @@ pub struct Lost {
 }
 
 /// The next of the names that somebody has lost, as marks; `None` where not all of what they know can be told any more.
-pub fn read_lost(store: Store, mut lost: Lost, framing: Framing, id: EventId) -> JoinHandle<Step<Option<Bytes>, Lost>> {
+pub fn read_lost(seat: &Seat, mut lost: Lost, framing: Framing, id: EventId) -> JoinHandle<Step<Option<Bytes>, Lost>> {
+    let store = seat.store().clone();
     spawn_blocking(move || {
         let Lost { names, known_to } = &mut lost;
         let (tenant, mut marks, mut is_untold) = (names.tenant().clone(), Vec::new(), false);
@@ -68,21 +89,24 @@ pub fn read_lost(store: Store, mut lost: Lost, framing: Framing, id: EventId) ->
 }
 
 /// The next events as they come from a channel.
-pub fn read_frames(store: Store, mut replay: Replay) -> JoinHandle<Step<Vec<Frame>>> {
+pub fn read_frames(seat: &Seat, mut replay: Replay) -> JoinHandle<Step<Vec<Frame>>> {
+    let (hub, store) = (seat.hub().clone(), seat.store().clone());
     spawn_blocking(move || {
         let mut frames = Vec::new();
         let more = replay.next(&store, JOINED_BYTES, |event| frames.extend(frame(&store, &event)));
+        hub.after_step().pass();
         step(replay, more, frames)
     })
 }
 
 /// Has the latest event of every name in a channel's memory, where it is not there yet.
-pub fn fill(store: Store, tenant: TenantName, channel: Arc<Channel>) -> JoinHandle<Result<(), Error>> {
+pub fn fill(seat: &Seat) -> JoinHandle<Result<(), Error>> {
+    let (store, tenant, channel) = (seat.store().clone(), seat.tenant().clone(), seat.channel.clone());
     spawn_blocking(move || {
         channel.fill(|until, take| {
-            let mut replay = Replay::new(tenant, Wanted::All, Position::START, until);
+            let mut replay = Replay::snapshot(tenant, Wanted::All, Position::START, until);
             while replay.next(&store, JOINED_BYTES, |event| frame(&store, &event).into_iter().for_each(&mut *take))? {}
-            Ok(())
+            left_out_up_to(&store, &channel, replay.tenant())
         })
     })
 }

@@ -10,11 +10,12 @@ use tokio::task::JoinHandle;
 use tokio::task::coop::unconstrained;
 
 use super::channel::{Listener, lock};
+use super::gate::Gate;
 use super::hub::Hub;
 use super::opening::Opening;
 use super::outlet::Outlet;
 use super::room::Room;
-use super::session::{Session, StreamId};
+use super::session::{Serial, Session};
 use super::subscription::Subscription;
 use super::wheel::{TICK, Wheel};
 use crate::clock::Clock;
@@ -36,6 +37,8 @@ const GATHER_FROM: Duration = Duration::from_micros(100);
 pub struct Mailbox {
     post: Mutex<Post>,
     filled: Notify,
+    /// Where the worker is about to look into channels.
+    pub(super) before_dispatch: Gate,
 }
 
 #[derive(Default)]
@@ -45,7 +48,7 @@ struct Post {
     ended: Vec<Arc<Session>>,
     /// Whose users may see something else than before.
     changed: Vec<Arc<Session>>,
-    orders: Vec<(Arc<Session>, StreamId, Order)>,
+    orders: Vec<(Arc<Session>, Serial, Order)>,
     /// Who has come or gone.
     presence: Vec<(TenantName, Username)>,
     closing: Option<oneshot::Sender<()>>,
@@ -79,7 +82,7 @@ impl Mailbox {
     }
 
     /// Tells a stream of a session something.
-    pub fn post_order(&self, session: &Arc<Session>, stream: StreamId, order: Order) {
+    pub fn post_order(&self, session: &Arc<Session>, stream: Serial, order: Order) {
         lock(&self.post).orders.push((Arc::clone(session), stream, order));
         self.filled.notify_one();
     }
@@ -108,8 +111,8 @@ impl Mailbox {
 /// One worker's end of the hub, and the home of its subscriptions. A publish wakes one task a worker, and that task writes
 /// to the connections of its own thread, without a lock. To wake each of them would cost more than to write to them.
 pub struct Relay {
-    local: Rc<Local>,
-    tasks: [JoinHandle<()>; 2],
+    pub(super) local: Rc<Local>,
+    pub(super) tasks: [JoinHandle<()>; 2],
 }
 
 /// The subscriptions of one worker.
@@ -168,7 +171,7 @@ impl Relay {
         of_session.push(Rc::downgrade(&subscription));
         drop(by_session);
         let at_most = local.hub.rules().streams_per_user;
-        for (oldest, worker) in session.add(id, &local.mailbox, at_most) {
+        for (oldest, worker) in session.add(id, subscription.serial, &local.mailbox, at_most) {
             worker.post_order(&session, oldest, Order::End);
         }
         // At once, so that whoever is ended before the task comes round has had an answer; and not before it is known by the
@@ -200,6 +203,10 @@ impl Local {
                 self.end_sessions();
                 if lock(&self.mailbox.post).filled.is_empty() {
                     break;
+                }
+                while self.mailbox.before_dispatch.is_closed() {
+                    self.end_sessions();
+                    tokio::task::yield_now().await;
                 }
                 while Instant::now() < gathered_at {
                     tokio::task::yield_now().await;
@@ -245,9 +252,9 @@ impl Local {
         }
         // After that: who is moved to another tenant is no more told who has gone from this one.
         changed.iter().for_each(|session| self.change_rights(session));
-        for (session, id, order) in orders {
+        for (session, serial, order) in orders {
             let of_session = self.subscriptions_of_session(&session);
-            let Some(subscription) = of_session.into_iter().find(|subscription| subscription.arrival.id == id) else {
+            let Some(subscription) = of_session.into_iter().find(|subscription| subscription.serial == serial) else {
                 continue;
             };
             match order {

@@ -32,6 +32,8 @@ pub struct Room {
     own: RefCell<Index<Subscription>>,
     /// The subscriptions that are told who is there.
     watchers: RefCell<Vec<Weak<Subscription>>>,
+    /// Those live ones of which it has yet to be said that they are in sync, since something of their snapshot is on its way.
+    unsynced: RefCell<Vec<Weak<Subscription>>>,
     local: Weak<Local>,
 }
 
@@ -65,7 +67,8 @@ impl Room {
         let end = seat.channel.end();
         let (position, given) = (Cell::new(end), Cell::new(end));
         let (index, own) = (RefCell::new(Index::new()), RefCell::new(Index::new()));
-        Self { seat, position, given, classes: RefCell::default(), index, own, watchers: RefCell::default(), local }
+        let (classes, watchers, unsynced) = (RefCell::default(), RefCell::default(), RefCell::default());
+        Self { seat, position, given, classes, index, own, watchers, unsynced, local }
     }
 
     /// Up to here everybody who waits has been given everything, or is about to be.
@@ -122,6 +125,18 @@ impl Room {
         self.watchers.borrow_mut().retain(|watcher| !Weak::ptr_eq(watcher, &Rc::downgrade(subscription)));
     }
 
+    /// Adds a live subscription that is to say that it is in sync once the room has come to where it waits for.
+    pub fn add_unsynced(&self, subscription: &Rc<Subscription>) {
+        self.unsynced.borrow_mut().push(Rc::downgrade(subscription));
+    }
+
+    /// Has those say so who waited for what has been given now.
+    fn tell_synced(&self) {
+        let came_to = |one: &Weak<Subscription>| one.upgrade().is_none_or(|one| one.left_out() <= self.given());
+        let synced: Vec<_> = self.unsynced.borrow_mut().extract_if(.., |one| came_to(one)).collect();
+        synced.iter().filter_map(Weak::upgrade).for_each(|subscription| subscription.fall_behind());
+    }
+
     /// Has those who want to know tell how it stands with somebody.
     pub fn tell_presence(&self, username: &Username) {
         let watchers: Vec<_> = self.watchers.borrow().iter().filter_map(Weak::upgrade).collect();
@@ -140,13 +155,17 @@ impl Room {
         }
     }
 
-    /// Reads what the channel has no more, once for everybody.
+    /// Reads what the channel has no more, once for everybody: up to the channel's end, and not to that of the store, which is
+    /// further on while what was revealed is on its way into the channel. Whoever stands in between would miss it.
     async fn read_from_store(&self, local: &Rc<Local>) {
-        let until = self.seat.store().head();
-        let mut replay = Replay::new(self.seat.tenant().clone(), Wanted::All, self.position(), until);
+        let until = self.seat.channel.end();
+        let mut replay = Replay::events(self.seat.tenant().clone(), Wanted::All, self.position(), until);
         loop {
-            let failed = match read_frames(self.seat.store().clone(), replay).await {
+            let failed = match read_frames(&self.seat, replay).await {
                 Ok(Step { reading: next, read: Ok(frames), more }) => {
+                    if next.has_gap() {
+                        self.leave_behind();
+                    }
                     self.give(local, &frames, next.position()).await;
                     if !more {
                         return;
@@ -170,6 +189,15 @@ impl Room {
         }
     }
 
+    /// Of what comes next only the latest of each name is left: who asks for marks is to be told so. They find out by themselves,
+    /// from where they stand. To the others what is left can be given together.
+    fn leave_behind(&self) {
+        for class in self.classes() {
+            let live = class.live.borrow().clone();
+            live.iter().filter(|subscription| subscription.wants_marks()).for_each(|marked| marked.fall_behind());
+        }
+    }
+
     async fn give(&self, local: &Rc<Local>, frames: &[Frame], until: Position) {
         // Now that the events are here: sessions that ended before them have been told by now.
         local.end_sessions();
@@ -180,6 +208,7 @@ impl Room {
             class.serve(from, until).await;
         }
         self.given.set(until);
+        self.tell_synced();
     }
 
     /// Has those who alone may see a frame fetch it, and what else is new, by themselves.

@@ -40,14 +40,33 @@ impl fmt::Display for StreamId {
     }
 }
 
+/// Which of all streams of this process one is. What it is called by passes on to the stream that goes on for it; this does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Serial(u64);
+
+impl Serial {
+    /// That of a new stream.
+    pub fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// An open stream of a user.
+struct Open {
+    id: StreamId,
+    serial: Serial,
+    worker: Arc<Mailbox>,
+}
+
 /// The open streams of one user, which end together.
 pub struct Session {
     pub(super) username: Username,
     ended: AtomicBool,
     /// How often what the user may see has changed.
     changes: AtomicU64,
-    /// Which streams there are, the oldest first, and the worker of each.
-    streams: Mutex<Vec<(StreamId, Arc<Mailbox>)>>,
+    /// Which streams there are, the oldest first.
+    streams: Mutex<Vec<Open>>,
     hub: Weak<Inner>,
 }
 
@@ -75,25 +94,45 @@ impl Session {
         self.changes.fetch_add(1, Ordering::Release);
     }
 
-    /// Adds a stream; those that are too many then, the oldest ones.
-    pub(super) fn add(&self, id: StreamId, mailbox: &Arc<Mailbox>, at_most: usize) -> Vec<(StreamId, Arc<Mailbox>)> {
+    /// Adds a stream; those that are too many then, the oldest ones, each with its worker.
+    pub(super) fn add(
+        &self,
+        id: StreamId,
+        serial: Serial,
+        worker: &Arc<Mailbox>,
+        at_most: usize,
+    ) -> Vec<(Serial, Arc<Mailbox>)> {
         let mut streams = lock(&self.streams);
         if streams.is_empty() {
             // Nearly everybody has one.
             streams.reserve_exact(1);
         }
-        streams.push((id, Arc::clone(mailbox)));
+        streams.push(Open { id, serial, worker: Arc::clone(worker) });
         let too_many = streams.len().saturating_sub(at_most);
-        streams.drain(..too_many).collect()
+        streams.drain(..too_many).map(|oldest| (oldest.serial, oldest.worker)).collect()
     }
 
-    pub(super) fn remove(&self, id: StreamId) {
-        lock(&self.streams).retain(|(other, _)| *other != id);
+    pub(super) fn remove(&self, serial: Serial) {
+        lock(&self.streams).retain(|other| other.serial != serial);
     }
 
-    /// The worker of a stream.
-    pub(super) fn worker_of(&self, id: StreamId) -> Option<Arc<Mailbox>> {
-        lock(&self.streams).iter().find(|(other, _)| *other == id).map(|(_, mailbox)| Arc::clone(mailbox))
+    #[cfg(test)]
+    pub(super) fn only(&self) -> StreamId {
+        let streams = lock(&self.streams);
+        assert_eq!(streams.len(), 1);
+        streams[0].id
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        lock(&self.streams).is_empty()
+    }
+
+    /// The stream that is called by this now, and its worker.
+    pub(super) fn stream(&self, id: StreamId) -> Option<(Serial, Arc<Mailbox>)> {
+        let streams = lock(&self.streams);
+        let open = streams.iter().find(|open| open.id == id)?;
+        Some((open.serial, Arc::clone(&open.worker)))
     }
 }
 

@@ -16,7 +16,7 @@ use super::outlet::{Framing, Outlet, Written};
 use super::reading::Lost;
 use super::relay::Local;
 use super::room::{Class, Room};
-use super::session::Session;
+use super::session::{Serial, Session};
 use crate::domain::{Account, EventFilter, Own, Pattern, Position, Rights, Timestamp, Username, View};
 use crate::store::{Names, Replay, Wanted};
 use catch_up::{CatchUp, State};
@@ -36,6 +36,8 @@ pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(12);
 pub struct Subscription<O: ?Sized = dyn Outlet> {
     /// Its user's being there by it, and what they call it by.
     pub(super) arrival: Arrival,
+    /// What its orders name it by.
+    pub(super) serial: Serial,
     class: RefCell<Rc<Class>>,
     /// What its user alone may see, beside the inbox.
     own: RefCell<Arc<[Pattern]>>,
@@ -57,6 +59,8 @@ pub struct Subscription<O: ?Sized = dyn Outlet> {
     marks: bool,
     /// Whether it has yet to be said that it is in sync.
     unsynced: Cell<bool>,
+    /// Up to here names may come that were there all along, and that its snapshot had to leave out.
+    left_out: Cell<Position>,
     /// What is to be given before it goes on, since it changed what it wants or may see.
     asides: RefCell<VecDeque<Aside>>,
     /// Whether not all of that has been given yet.
@@ -106,6 +110,7 @@ impl Subscription {
         }
         let subscription: Rc<Subscription> = Rc::new(Subscription {
             arrival,
+            serial: Serial::next(),
             class: RefCell::new(Rc::clone(&class)),
             own: RefCell::new(own.patterns),
             session,
@@ -119,6 +124,7 @@ impl Subscription {
             ended: Cell::new(false),
             marks,
             unsynced: Cell::new(marks),
+            left_out: Cell::new(Position::START),
             asides: RefCell::default(),
             turning: Cell::new(false),
             turns: Cell::new(0),
@@ -131,9 +137,19 @@ impl Subscription {
         }
         subscription.note_own(true);
         local.wheel().arm(&subscription, subscription.next_beat(local.clock().now()));
-        let state = State::first(&subscription, matches!(start, Start::ChangedAfter(_)), until);
+        let state = State::first(&subscription, start, until);
         tokio::task::spawn_local(CatchUp::new(Rc::clone(&subscription), state));
         subscription
+    }
+
+    /// Whether it says how it stands.
+    pub(super) fn wants_marks(&self) -> bool {
+        self.marks
+    }
+
+    /// Up to here names may come that were there all along.
+    pub(super) fn left_out(&self) -> Position {
+        self.left_out.get()
     }
 
     /// It is to tell how it stands with somebody.
@@ -223,10 +239,12 @@ impl Subscription {
         }
         if is_moved {
             self.position.set(known_to.max(since));
+            // What it waited for was of the other tenant.
+            self.left_out.set(Position::START);
         }
         let wanted = if is_settled && !is_moved { Wanted::New(new, old) } else { Wanted::Of(new) };
         let (tenant, until) = (room.seat.tenant().clone(), self.position.get());
-        asides.push_back(Aside::New(Replay::new(tenant, wanted, Position::START, until)));
+        asides.push_back(Aside::New(Replay::snapshot(tenant, wanted, Position::START, until)));
         self.unsynced.set(self.marks);
         drop(asides);
         if is_moved {
@@ -377,7 +395,7 @@ impl Subscription {
 
 impl<O: ?Sized> Drop for Subscription<O> {
     fn drop(&mut self) {
-        self.session.remove(self.arrival.id);
+        self.session.remove(self.serial);
         if let Some(local) = self.local.upgrade() {
             local.forget_session(&self.session);
             if self.presence.is_some() {

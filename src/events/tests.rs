@@ -1,7 +1,10 @@
+mod handover;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -19,7 +22,18 @@ struct Line {
     room: Cell<usize>,
     taken: RefCell<Vec<u8>>,
     finished: Cell<bool>,
+    /// Whether the other side has gone.
+    gone: Cell<bool>,
     waker: Cell<Option<Waker>>,
+}
+
+/// What came on a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Came {
+    name: String,
+    position: u64,
+    /// Whether it says that the name is no more.
+    is_removal: bool,
 }
 
 impl Line {
@@ -30,12 +44,33 @@ impl Line {
         }
     }
 
-    /// The positions of what came whole, in order.
-    fn positions(&self) -> Vec<u64> {
+    fn go(&self) {
+        self.gone.set(true);
+        self.give_room(0);
+    }
+
+    /// What came whole, in order.
+    fn came(&self) -> Vec<Came> {
         let text = String::from_utf8(self.taken.borrow().clone()).unwrap();
         let whole = text.rfind("\n\n").map_or("", |end| &text[..end]);
-        let ids = whole.split("\n\n").filter_map(|frame| frame.split_once("\nid:"));
-        ids.map(|(_, rest)| rest[..16].parse().unwrap()).collect()
+        let frames = whole.split("\n\n").map(|frame| frame.trim_start_matches(":\n"));
+        let frames = frames.filter_map(|frame| frame.strip_prefix("event:")?.split_once("\nid:"));
+        let came = |(name, rest): (&str, &str)| Came {
+            name: name.to_owned(),
+            position: rest[..16].parse().unwrap(),
+            is_removal: rest.ends_with("data:null"),
+        };
+        frames.map(came).collect()
+    }
+
+    /// The positions of what came whole, in order.
+    fn positions(&self) -> Vec<u64> {
+        self.came().iter().map(|came| came.position).collect()
+    }
+
+    /// The names of what came whole, in order.
+    fn names(&self) -> Vec<String> {
+        self.came().into_iter().map(|came| came.name).collect()
     }
 }
 
@@ -62,7 +97,11 @@ impl Outlet for LineOutlet {
         Poll::Pending
     }
 
-    fn poll_gone(&self, _: &mut Context<'_>) -> Poll<()> {
+    fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.0.gone.get() {
+            return Poll::Ready(());
+        }
+        self.0.waker.set(Some(context.waker().clone()));
         Poll::Pending
     }
 
@@ -89,36 +128,86 @@ impl House {
     }
 
     fn insert(&mut self, names: &[&str], ended: &[&str]) {
+        let mut committed = self.commit(names);
+        committed.ended = ended.iter().map(|name| Username::parse(name).unwrap()).collect();
+        self.hub.publish(committed);
+    }
+
+    /// Has events on disk that nobody has been told of yet. A name with a minus before it is removed.
+    fn commit(&mut self, names: &[&str]) -> Committed {
         let mut transaction = self.committer.begin(Timestamp::from_millis(1)).unwrap();
         for name in names {
-            let tenant = TenantName::parse("t").unwrap();
-            let (name, user) = (EventName::parse(name).unwrap(), Username::parse("u").unwrap());
+            let (tenant, user) = (TenantName::parse("t").unwrap(), Username::parse("u").unwrap());
+            if let Some(name) = name.strip_prefix('-') {
+                transaction.remove_event(tenant, user, EventName::parse(name).unwrap()).unwrap();
+                continue;
+            }
             let data = Payload::from_valid_json(&format!("\"{}\"", "x".repeat(300))).unwrap();
-            transaction.insert_event(tenant, user, name, data).unwrap();
+            transaction.insert_event(tenant, user, EventName::parse(name).unwrap(), data).unwrap();
         }
         let durable = transaction.commit().unwrap();
-        let ended: BTreeSet<_> = ended.iter().map(|name| Username::parse(name).unwrap()).collect();
-        self.hub.publish(Committed { durable, ended, changed: BTreeSet::new() });
+        Committed { durable, ended: BTreeSet::new(), changed: BTreeSet::new() }
+    }
+
+    /// Publishes, on a thread that is the writer's as it were, which can be held.
+    fn publish(&self, committed: Committed) -> JoinHandle<()> {
+        let hub = self.hub.clone();
+        std::thread::spawn(move || hub.publish(committed))
+    }
+
+    /// Raises the floor to the head: only the latest of each name is kept.
+    fn shorten(&mut self) {
+        loop {
+            let mut transaction = self.committer.begin(Timestamp::from_millis(2)).unwrap();
+            let (tenant, before) = (TenantName::parse("t").unwrap(), Timestamp::from_millis(2));
+            let shortened = transaction.shorten(&tenant, 0, before, 64).unwrap();
+            self.hub.publish(Committed {
+                durable: transaction.commit().unwrap(),
+                ended: BTreeSet::new(),
+                changed: BTreeSet::new(),
+            });
+            if shortened.is_done {
+                return;
+            }
+        }
     }
 
     fn open(&self, worker: usize, username: &str, filter: &str, after: u64, room: usize) -> Rc<Line> {
+        let start = if after == 0 { Start::Latest } else { Start::After(Position::new(after)) };
+        self.open_with(worker, username, filter, room, |opening| opening.start = start)
+    }
+
+    /// Opens a stream with the latest of every name and marks.
+    fn open_marked(&self, worker: usize, filter: &str, room: usize) -> Rc<Line> {
+        self.open_with(worker, "u", filter, room, |opening| opening.marks = true)
+    }
+
+    fn open_with(
+        &self,
+        worker: usize,
+        username: &str,
+        filter: &str,
+        room: usize,
+        change: impl FnOnce(&mut Opening),
+    ) -> Rc<Line> {
         let line = Rc::new(Line::default());
         line.room.set(room);
         let username = Username::parse(username).unwrap();
         let (rights, own) = Authorize::Open.to_see(&username, &[]);
         let session = self.hub.session(&username);
         let tenant = TenantName::parse("t").unwrap();
-        let opening = Opening {
+        let mut opening = Opening {
             arrival: self.hub.arrive(&tenant, &username, None, Timestamp::from_millis(1)),
             tenant,
             view: View { filter: EventFilter::parse(filter).unwrap(), rights, own },
-            start: if after == 0 { Start::Latest } else { Start::After(Position::new(after)) },
+            start: Start::Latest,
             marks: false,
             presence: false,
             expires_at: None,
             changes: session.changes(),
             session,
         };
+        change(&mut opening);
         self.workers[worker].open(opening, LineOutlet(Rc::clone(&line), Framing::Bare), Bytes::new());
         line
     }
@@ -134,6 +223,14 @@ async fn settle(done: impl Fn() -> bool) {
         tokio::time::sleep(std::time::Duration::from_micros(200)).await;
     }
     assert!(done(), "it did not come to that");
+}
+
+/// Lets everything on this thread come to rest that is not held.
+async fn rest() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
 }
 
 fn run(test: impl Future<Output = ()>) {

@@ -41,7 +41,7 @@ pub use history::HistoryQuery;
 pub use latest_events::LatestEvents;
 pub use names::Names;
 pub use open::{OPENING_THREAD, OpenError};
-pub use replay::{Replay, StoredEvent, Wanted};
+pub use replay::{Missing, Replay, StoredEvent, Wanted};
 pub use room::{MAX_CHANGE_BYTES, of_insert as bytes_of_insert};
 pub use transaction::{Committer, Durable, Transaction};
 

@@ -20,8 +20,7 @@ pub struct Replay {
     after: Position,
     /// Nothing after this is given: it was not yet on disk when the reading began.
     until: Position,
-    /// Who is new wants to know what there is, not what there is no more.
-    is_new: bool,
+    missing: Missing,
     source: Source,
 }
 
@@ -55,6 +54,15 @@ impl Wanted {
     }
 }
 
+/// What somebody needs to be given who reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// They are new: the latest event of every name. They want to know what there is, not what there is no more.
+    Snapshot,
+    /// They were here before, perhaps when there was nothing yet: everything that came since.
+    Events,
+}
+
 /// Where the events come from.
 enum Source {
     /// Not yet chosen.
@@ -84,14 +92,30 @@ pub struct StoredEvent<'a> {
 }
 
 impl Replay {
-    /// What changed for a tenant after one position, up to another.
-    pub fn new(tenant: TenantName, wanted: Wanted, after: Position, until: Position) -> Self {
-        Self { tenant, wanted, after, until, is_new: after == Position::START, source: Source::Unopened }
+    /// The latest events of a tenant as they are read, up to a position, for somebody who is new and has those up to another
+    /// already. A name that has a later event than that by then is left out.
+    pub fn snapshot(tenant: TenantName, wanted: Wanted, after: Position, until: Position) -> Self {
+        Self { tenant, wanted, after, until, missing: Missing::Snapshot, source: Source::Unopened }
+    }
+
+    /// What changed for a tenant after one position, up to another, for somebody who was given everything before.
+    pub fn events(tenant: TenantName, wanted: Wanted, after: Position, until: Position) -> Self {
+        Self { tenant, wanted, after, until, missing: Missing::Events, source: Source::Unopened }
+    }
+
+    /// Whose events these are.
+    pub fn tenant(&self) -> &TenantName {
+        &self.tenant
+    }
+
+    /// What the reader needs to be given.
+    pub fn missing(&self) -> Missing {
+        self.missing
     }
 
     /// Whether events were missed that are not given, because only the latest of each name is kept of that time.
     pub fn has_gap(&self) -> bool {
-        !self.is_new && matches!(self.source, Source::Latest | Source::Few(_))
+        self.missing == Missing::Events && matches!(self.source, Source::Latest | Source::Few(_))
     }
 
     /// Everything up to here has been given.
@@ -123,7 +147,7 @@ impl Replay {
     /// A new subscriber gets the latest of each name. One that was here before gets every event it missed where all of
     /// them are still kept, and the names that changed where not.
     fn open(&self, store: &Store) -> Result<Source, Error> {
-        if self.after > Position::START && self.after >= store.floor(&self.tenant)? {
+        if self.missing == Missing::Events && self.after >= store.floor(&self.tenant)? {
             return Ok(Source::Tail);
         }
         let Some(mut positions) = store.latest_positions(&self.tenant, &self.wanted)? else {
@@ -150,7 +174,7 @@ impl Replay {
             let Some(value) = store.get(&key)? else { continue };
             size += value.len();
             let parts = codec::event_parts(&value).map_err(|why| damaged(&key, why))?;
-            if !(self.is_new && parts.is_removal) {
+            if !(self.missing == Missing::Snapshot && parts.is_removal) {
                 each(stored(position, &parts));
             }
         }
@@ -184,7 +208,7 @@ impl Replay {
             let parts = codec::event_parts(value).map_err(|why| damaged(key, why))?;
             self.after = position;
             let wanted = self.wanted.matches(parts.name)
-                && !(self.is_new && parts.is_removal)
+                && !(self.missing == Missing::Snapshot && parts.is_removal)
                 && (!only_latest || position <= floor || store.is_latest(&self.tenant, parts.name, position)?);
             if wanted {
                 size += value.len();
@@ -212,6 +236,20 @@ pub(super) fn stored<'a>(position: Position, parts: &EventParts<'a>) -> StoredEv
 }
 
 impl Store {
+    /// The position of a tenant's newest event after another one; that one where there is none. It counts what is not revealed
+    /// yet: whoever reads meanwhile may have met with its traces, though not with itself.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where the database fails.
+    pub fn newest_after(&self, tenant: &TenantName, position: Position) -> Result<Position, Error> {
+        let mut newest = position;
+        self.scan(&keys::event(tenant, position.next()), &keys::event(tenant, Position::END), &mut |key, _| {
+            newest = keys::position(key).ok_or_else(|| damaged(key, "an event's key is cut short"))?;
+            Ok(true)
+        })?;
+        Ok(newest)
+    }
+
     /// Up to here only the latest event of each name is kept.
     ///
     /// # Errors

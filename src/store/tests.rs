@@ -63,7 +63,11 @@ fn wanted(filter: &str) -> Wanted {
 
 /// All that a subscriber after a position gets, in steps of a few bytes.
 fn replay(store: &Store, tenant_name: &str, filter: &str, after: u64) -> Vec<(u64, String)> {
-    let mut replay = Replay::new(tenant(tenant_name), wanted(filter), Position::new(after), store.head());
+    let (tenant, wanted, after) = (tenant(tenant_name), wanted(filter), Position::new(after));
+    let mut replay = match after {
+        Position::START => Replay::snapshot(tenant, wanted, after, store.head()),
+        _ => Replay::events(tenant, wanted, after, store.head()),
+    };
     let mut events = Vec::new();
     while replay.next(store, 100, |event| events.push((event.position.get(), event.name.to_owned()))).unwrap() {}
     events
@@ -259,7 +263,7 @@ fn a_damaged_value_is_an_error_that_names_its_key() {
     let (store, mut committer) = open(directory.path()).unwrap();
     insert(&mut committer, "a", &["x"]);
     smuggle(&store, keys::event(&tenant("a"), Position::new(1)), b"short");
-    let mut reading = Replay::new(tenant("a"), Wanted::All, Position::START, store.head());
+    let mut reading = Replay::snapshot(tenant("a"), Wanted::All, Position::START, store.head());
     let Err(Error::Storage(why)) = reading.next(&store, 100, |_| {}) else { panic!("it was read") };
     assert!(why.contains(r"e\x00\x01a\x00\x00\x00\x00\x00\x00\x00\x01"), "{why}");
 

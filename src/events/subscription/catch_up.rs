@@ -15,8 +15,9 @@ use crate::error::Error;
 use crate::events::channel::Found;
 use crate::events::frame::{Frame, JOINED_BYTES};
 use crate::events::mark::{self, Reset};
+use crate::events::opening::Start;
 use crate::events::reading::{Lost, Step, fill, read_bytes, read_lost};
-use crate::store::{Replay, Wanted};
+use crate::store::{Missing, Replay, Wanted};
 
 /// Of how many people it is told at once.
 const PRESENCE_AT_ONCE: usize = 256;
@@ -38,7 +39,7 @@ pub(super) struct CatchUp {
 
 enum ReadingAside {
     Lost(JoinHandle<Step<Option<Bytes>, Lost>>),
-    New(JoinHandle<Step<Bytes>>),
+    New(JoinHandle<Step<(Bytes, Position)>>),
 }
 
 pub(super) enum State {
@@ -51,30 +52,32 @@ pub(super) enum State {
     /// What it is missing, up to a position, must be read from the store.
     Behind(Box<Replay>, Position),
     /// It is being read.
-    Reading(JoinHandle<Step<Bytes>>, Position),
+    Reading(JoinHandle<Step<(Bytes, Position)>>, Missing, Position),
 }
 
 impl State {
-    /// How one begins that stands at its position, of what there is up to another: `is_only_changed` where not everything
-    /// after its position is kept.
-    pub(super) fn first(subscription: &Subscription, is_only_changed: bool, until: Position) -> Self {
-        let position = subscription.position.get();
-        if position >= until {
-            Self::Near
-        } else if position == Position::START {
-            Self::New(until)
-        } else if is_only_changed {
-            Self::behind(subscription, until)
-        } else {
-            Self::Near
+    /// How one begins, of what there is up to a position. It is new by what it asked for, not by standing at the very beginning:
+    /// there it may also have been told that there is nothing.
+    pub(super) fn first(subscription: &Subscription, start: Start, until: Position) -> Self {
+        if subscription.position.get() >= until {
+            return Self::Near;
+        }
+        match start {
+            Start::Latest | Start::Reset(_) => Self::New(until),
+            Start::ChangedAfter(_) => Self::behind(subscription, Missing::Events, until),
+            Start::After(_) | Start::Now(_) => Self::Near,
         }
     }
 
     /// The reading of what is missing up to a position.
-    fn behind(subscription: &Subscription, until: Position) -> Self {
+    fn behind(subscription: &Subscription, missing: Missing, until: Position) -> Self {
         let tenant = subscription.class().room.seat.tenant().clone();
-        let wanted = Wanted::Of(Box::new(subscription.view()));
-        Self::Behind(Box::new(Replay::new(tenant, wanted, subscription.position.get(), until)), until)
+        let (wanted, after) = (Wanted::Of(Box::new(subscription.view())), subscription.position.get());
+        let replay = match missing {
+            Missing::Snapshot => Replay::snapshot(tenant, wanted, after, until),
+            Missing::Events => Replay::events(tenant, wanted, after, until),
+        };
+        Self::Behind(Box::new(replay), until)
     }
 }
 
@@ -161,12 +164,13 @@ impl CatchUp {
         self.aside.take_if(|aside| matches!(aside, ReadingAside::New(_)));
         self.state = match std::mem::replace(&mut self.state, State::Near) {
             // It went to another tenant, and is past that.
-            State::New(until) | State::Filling(_, until) | State::Behind(_, until) | State::Reading(_, until)
+            State::New(until) | State::Filling(_, until) | State::Behind(_, until) | State::Reading(_, _, until)
                 if until <= subscription.position.get() =>
             {
                 State::Near
             }
-            State::Behind(_, until) | State::Reading(_, until) => State::behind(subscription, until),
+            State::Behind(replay, until) => State::behind(subscription, replay.missing(), until),
+            State::Reading(_, missing, until) => State::behind(subscription, missing, until),
             // These look at it each time.
             other => other,
         };
@@ -178,7 +182,9 @@ impl CatchUp {
         let Some(presence) = &subscription.presence else { return false };
         let class = subscription.class();
         let (tenant, store) = (class.room.seat.tenant(), class.room.seat.store());
-        let id = store.event_id(subscription.position.get());
+        // Who gets no further than this and comes back is to be given what of before was still to follow.
+        let given_to = if subscription.turning.get() { Position::START } else { subscription.position.get() };
+        let id = store.event_id(given_to);
         let mut marks = Vec::new();
         while marks.len() < PRESENCE_AT_ONCE
             && let Some(username) = presence.borrow_mut().pop_first()
@@ -202,9 +208,9 @@ impl CatchUp {
                 // Who gets no further than this and comes back is to be given what was to follow, and so everything.
                 Aside::Lost(lost) => {
                     let id = store.event_id(Position::START);
-                    ReadingAside::Lost(read_lost(store.clone(), lost, class.framing, id))
+                    ReadingAside::Lost(read_lost(&class.room.seat, lost, class.framing, id))
                 }
-                Aside::New(replay) => ReadingAside::New(read_bytes(store.clone(), replay, class.framing)),
+                Aside::New(replay) => ReadingAside::New(read_bytes(&class.room.seat, replay, class.framing)),
             });
         }
         let read = match &mut self.aside {
@@ -227,7 +233,10 @@ impl CatchUp {
                     return Poll::Ready(());
                 }
                 match step {
-                    Ok(Step { reading, read: Ok(bytes), more }) => Ok((bytes, more.then_some(Aside::New(reading)))),
+                    Ok(Step { reading, read: Ok((bytes, left_out)), more }) => {
+                        note_left_out(subscription, left_out);
+                        Ok((bytes, more.then_some(Aside::New(reading))))
+                    }
                     Ok(Step { read: Err(error), .. }) => Err(error.to_string()),
                     Err(error) => Err(error.to_string()),
                 }
@@ -267,13 +276,13 @@ impl CatchUp {
         let (after, view) = (subscription.position.get(), subscription.view());
         let wanted = |frame: &Frame| view.matches(frame.name.as_str());
         let join = |frames: &[&Frame]| if frames.is_empty() { Bytes::new() } else { class.framing.copy(frames) };
-        let Some((bytes, position)) = class.room.seat.channel.latest(after, until, JOINED_BYTES, wanted, join) else {
-            return false;
-        };
+        let found = class.room.seat.channel.latest(after, until, JOINED_BYTES, wanted, join);
+        let Some((bytes, position, left_out)) = found else { return false };
         if !subscription.is_current() {
             self.state = State::New(until);
             return true;
         }
+        note_left_out(subscription, left_out);
         subscription.position.set(position);
         *subscription.rest.borrow_mut() = bytes;
         if position < until {
@@ -290,10 +299,9 @@ impl CatchUp {
             State::New(until) => {
                 // Who wants a few of them is served from the store, which finds those without looking at the others.
                 if subscription.view().candidates().is_some() {
-                    self.state = State::behind(subscription, until);
+                    self.state = State::behind(subscription, Missing::Snapshot, until);
                 } else if !self.give_latest(subscription, until) {
-                    let (store, tenant) = (room.seat.store().clone(), room.seat.tenant().clone());
-                    self.state = State::Filling(fill(store, tenant, Arc::clone(&room.seat.channel)), until);
+                    self.state = State::Filling(fill(&room.seat), until);
                 }
             }
             State::Filling(mut filling, until) => {
@@ -303,16 +311,21 @@ impl CatchUp {
                 }
                 // Where there are too many, or they cannot be read: this finds out why.
                 if !self.give_latest(subscription, until) {
-                    self.state = State::behind(subscription, until);
+                    self.state = State::behind(subscription, Missing::Snapshot, until);
                 }
             }
             State::Near => {
                 let (after, until) = (subscription.position.get(), room.position());
                 if after >= until {
-                    if subscription.unsynced.replace(false) {
+                    let is_unsynced = subscription.unsynced.get();
+                    if is_unsynced && after >= subscription.left_out.get() {
+                        subscription.unsynced.set(false);
                         let synced = mark::synced(room.seat.store().event_id(after));
                         *subscription.rest.borrow_mut() = class.framing.join(&[synced]);
                     } else {
+                        if is_unsynced {
+                            room.add_unsynced(subscription);
+                        }
                         class.add_live(subscription);
                     }
                     return Poll::Ready(());
@@ -332,19 +345,20 @@ impl CatchUp {
                             *subscription.rest.borrow_mut() = class.framing.join(&frames);
                         }
                     }
-                    Found::Behind => self.state = State::behind(subscription, until),
+                    Found::Behind => self.state = State::behind(subscription, Missing::Events, until),
                 }
             }
             State::Behind(replay, until) => {
-                self.state = State::Reading(read_bytes(room.seat.store().clone(), *replay, class.framing), until);
+                let missing = replay.missing();
+                self.state = State::Reading(read_bytes(&room.seat, *replay, class.framing), missing, until);
             }
-            State::Reading(mut reading, until) => {
+            State::Reading(mut reading, missing, until) => {
                 let Poll::Ready(step) = Pin::new(&mut reading).poll(context) else {
-                    self.state = State::Reading(reading, until);
+                    self.state = State::Reading(reading, missing, until);
                     return Poll::Pending;
                 };
                 if !subscription.is_current() {
-                    self.state = State::behind(subscription, until);
+                    self.state = State::behind(subscription, missing, until);
                     return Poll::Ready(());
                 }
                 let failed = match step {
@@ -353,7 +367,8 @@ impl CatchUp {
                         self.state = Self::reset(subscription);
                         return Poll::Ready(());
                     }
-                    Ok(Step { reading, read: Ok(bytes), more }) => {
+                    Ok(Step { reading, read: Ok((bytes, left_out)), more }) => {
+                        note_left_out(subscription, left_out);
                         subscription.position.set(reading.position());
                         *subscription.rest.borrow_mut() = bytes;
                         if more {
@@ -369,6 +384,11 @@ impl CatchUp {
         }
         Poll::Ready(())
     }
+}
+
+/// What a snapshot left out is on its way up to there.
+fn note_left_out(subscription: &Subscription, left_out: Position) {
+    subscription.left_out.set(subscription.left_out.get().max(left_out));
 }
 
 fn unreadable(subscription: &Subscription, error: &str) {

@@ -1,0 +1,329 @@
+//! The hand-overs from one who has an event to the next, each held at the point where it could be lost, told twice, or said too
+//! early.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::error::Error;
+
+/// More than a channel keeps.
+const FLOOD: usize = 900;
+
+/// What a client knows that takes events as they come, by name, and what it knew whenever it was told that it was in sync.
+fn knows(line: &Line) -> (BTreeMap<String, u64>, Vec<BTreeMap<String, u64>>) {
+    let (mut known, mut synced) = (BTreeMap::new(), Vec::new());
+    for Came { name, position, is_removal } in line.came() {
+        match &*name {
+            "$synced" => synced.push(known.clone()),
+            "$reset" => known.clear(),
+            _ if is_removal => drop(known.remove(&name)),
+            _ => drop(known.insert(name, position)),
+        }
+    }
+    (known, synced)
+}
+
+fn is_synced(line: &Line) -> bool {
+    line.names().iter().any(|name| name == "$synced")
+}
+
+fn gate(house: &House, worker: usize) -> &super::gate::Gate {
+    &house.workers[worker].local.mailbox().before_dispatch
+}
+
+/// Publishes as far as to where events are revealed and in no channel.
+async fn reveal(house: &mut House, names: &[&str]) -> JoinHandle<()> {
+    house.hub.before_push().close();
+    let committed = house.commit(names);
+    let publishing = house.publish(committed);
+    settle(|| house.hub.before_push().waiting() == 1).await;
+    publishing
+}
+
+#[test]
+fn what_is_revealed_and_in_no_channel_yet_is_given_once_it_is() {
+    run(async {
+        let mut house = House::new();
+        house.insert(&["a"], &[]);
+        let live = house.open(0, "u", "*", 1, usize::MAX);
+        rest().await;
+        gate(&house, 0).close();
+        house.insert(&["b"; FLOOD], &[]);
+        let publishing = reveal(&mut house, &["late"]).await;
+        gate(&house, 0).open();
+        settle(|| live.positions().len() >= FLOOD).await;
+        // It has everything but what is not in the channel yet.
+        let resumed = house.open(0, "u", "*", FLOOD as u64 + 1, usize::MAX);
+        rest().await;
+        house.hub.before_push().open();
+        publishing.join().unwrap();
+        let last = FLOOD as u64 + 2;
+        settle(|| resumed.positions() == [last] && live.positions().into_iter().eq(2..=last)).await;
+    });
+}
+
+#[test]
+fn who_is_live_while_the_floor_overtakes_the_worker_is_reset_if_marks_are_wanted() {
+    run(async {
+        let mut house = House::new();
+        house.insert(&["a", "gone"], &[]);
+        let (marked, plain) = (house.open_marked(0, "*", usize::MAX), house.open(0, "u", "*", 0, usize::MAX));
+        settle(|| is_synced(&marked) && plain.positions() == [1, 2]).await;
+        gate(&house, 0).close();
+        house.insert(&["-gone"], &[]);
+        house.insert(&["b"; FLOOD], &[]);
+        house.shorten();
+        gate(&house, 0).open();
+        let last = FLOOD as u64 + 3;
+        settle(|| plain.positions().last() == Some(&last) && knows(&marked).1.len() == 2).await;
+        let expected = BTreeMap::from([("a".to_owned(), 1), ("b".to_owned(), last)]);
+        assert_eq!(
+            knows(&marked),
+            (expected.clone(), vec![[("a".to_owned(), 1), ("gone".to_owned(), 2)].into(), expected])
+        );
+        house.insert(&["c"], &[]);
+        settle(|| marked.positions().last() == Some(&(last + 1)) && plain.positions().last() == Some(&(last + 1)))
+            .await;
+    });
+}
+
+#[test]
+fn who_is_live_while_the_floor_rises_between_two_steps_of_the_workers_reading_is_reset_too() {
+    run(async {
+        let mut house = House::new();
+        house.insert(&["a", "gone"], &[]);
+        let marked = house.open_marked(0, "*", usize::MAX);
+        settle(|| is_synced(&marked)).await;
+        gate(&house, 0).close();
+        house.insert(&["b"; FLOOD], &[]);
+        house.insert(&["-gone"], &[]);
+        house.insert(&["b"; FLOOD], &[]);
+        house.hub.after_step().close();
+        gate(&house, 0).open();
+        settle(|| house.hub.after_step().waiting() == 1).await;
+        house.shorten();
+        house.hub.after_step().open();
+        settle(|| knows(&marked).0.keys().eq(["a", "b"]) && knows(&marked).1.len() == 2).await;
+    });
+}
+
+/// Whether in sync is said only when a name that was always there has come. Of a commit that overwrites it the stream's worker
+/// has not heard.
+fn synced_with_what_was_always_there(filter: &'static str, of_disk: bool) {
+    run(async {
+        let mut house = House::new();
+        house.insert(&["a", "b", "c"], &[]);
+        if of_disk {
+            // Only the latest of each name is kept: what is overwritten is gone at once.
+            house.shorten();
+        }
+        let committed = house.commit(&["a", "d"]);
+        let line = house.open_marked(0, filter, usize::MAX);
+        settle(|| line.names().contains(&"b".to_owned())).await;
+        rest().await;
+        house.publish(committed).join().unwrap();
+        settle(|| is_synced(&line)).await;
+        assert!(knows(&line).1[0].contains_key("a"), "{:?}", line.came());
+        house.insert(&["a"], &[]);
+        settle(|| line.positions().last() == Some(&6)).await;
+        assert_eq!(line.names().iter().filter(|name| *name == "$synced").count(), 1);
+    });
+}
+
+#[test]
+fn in_sync_is_said_after_a_name_that_was_overwritten_as_the_snapshot_was_read_into_memory() {
+    synced_with_what_was_always_there("*", false);
+    synced_with_what_was_always_there("*", true);
+}
+
+#[test]
+fn in_sync_is_said_after_a_name_that_was_overwritten_as_the_snapshot_was_read_for_one() {
+    synced_with_what_was_always_there("a,b", false);
+    synced_with_what_was_always_there("a,b", true);
+}
+
+#[test]
+fn in_sync_is_said_after_a_name_that_was_overwritten_in_memory_before_the_worker_heard_of_it() {
+    run(async {
+        let mut house = House::new();
+        house.insert(&["a", "b"], &[]);
+        let first = house.open_marked(0, "*", usize::MAX);
+        settle(|| is_synced(&first)).await;
+        gate(&house, 0).close();
+        house.insert(&["a"], &[]);
+        let second = house.open_marked(0, "*", usize::MAX);
+        settle(|| second.positions() == [2]).await;
+        rest().await;
+        gate(&house, 0).open();
+        settle(|| is_synced(&second)).await;
+        assert!(knows(&second).1[0].keys().eq(["a", "b"]), "{:?}", second.came());
+    });
+}
+
+#[test]
+fn in_sync_is_said_again_after_a_name_that_was_overwritten_as_what_is_new_to_a_stream_was_read() {
+    run(async {
+        let mut house = House::new();
+        house.insert(&["a", "b"], &[]);
+        let line = house.open_marked(0, "b", usize::MAX);
+        settle(|| is_synced(&line)).await;
+        let committed = house.commit(&["a"]);
+        turn(&house, &line, "*").await;
+        rest().await;
+        house.publish(committed).join().unwrap();
+        settle(|| knows(&line).1.len() == 2).await;
+        assert!(knows(&line).1[1].keys().eq(["a", "b"]), "{:?}", line.came());
+    });
+}
+
+/// Has the only stream of u want something else.
+async fn turn(house: &House, line: &Line, filter: &str) {
+    let _ = line;
+    let username = Username::parse("u").unwrap();
+    let id = house.hub.session_of(&username).unwrap().only();
+    house.hub.change_filter(&username, id, EventFilter::parse(filter).unwrap()).await.unwrap();
+}
+
+#[test]
+fn who_changes_the_filter_in_the_middle_of_the_first_snapshot_is_still_new() {
+    for (filter, other) in [("*", "n*"), ("n*", "n*,m"), ("n*", "*")] {
+        run(async {
+            let mut house = House::new();
+            let names: Vec<_> = (0..300).map(|number| format!("n{number}")).collect();
+            let names: Vec<_> = names.iter().map(String::as_str).collect();
+            house.insert(&names, &[]);
+            house.insert(&["gone", "m"], &[]);
+            house.insert(&names, &[]);
+            house.insert(&["-gone"], &[]);
+            house.insert(&names[..150], &[]);
+            let line = house.open_marked(0, filter, 3000);
+            settle(|| line.positions().len() > 3).await;
+            turn(&house, &line, other).await;
+            line.give_room(usize::MAX / 2);
+            settle(|| is_synced(&line)).await;
+            let mut came = line.names();
+            assert!(!came.contains(&"$reset".to_owned()) && !line.came().iter().any(|came| came.is_removal));
+            came.sort_unstable();
+            let before = came.len();
+            came.dedup();
+            assert_eq!(came.len(), before, "each once");
+            assert!(before > 300);
+
+            // The same below the floor.
+            house.shorten();
+            let line = house.open_with(0, "below", filter, 3000, |opening| opening.marks = true);
+            settle(|| line.positions().len() > 3).await;
+            let username = Username::parse("below").unwrap();
+            let id = house.hub.session_of(&username).unwrap().only();
+            house.hub.change_filter(&username, id, EventFilter::parse(other).unwrap()).await.unwrap();
+            line.give_room(usize::MAX / 2);
+            settle(|| is_synced(&line)).await;
+            assert_eq!(line.came().len(), before, "{filter} {other}");
+            assert!(!line.names().contains(&"$reset".to_owned()));
+        });
+    }
+}
+
+#[test]
+fn who_is_live_on_an_empty_database_is_not_new_when_it_falls_behind() {
+    run(async {
+        let mut house = House::new();
+        let (fast, slow) = (house.open(0, "u", "*", 0, usize::MAX), house.open(0, "u", "*", 0, usize::MAX));
+        rest().await;
+        slow.room.set(0);
+        gate(&house, 0).close();
+        house.insert(&["a", "b", "a", "-b"], &[]);
+        house.insert(&["a"; FLOOD], &[]);
+        gate(&house, 0).open();
+        settle(|| fast.positions().into_iter().eq(1..=FLOOD as u64 + 4)).await;
+        slow.give_room(usize::MAX / 2);
+        settle(|| slow.positions().into_iter().eq(1..=FLOOD as u64 + 4)).await;
+    });
+}
+
+#[test]
+fn who_resumes_at_the_very_beginning_gets_everything_that_came_since() {
+    run(async {
+        let mut house = House::new();
+        house.insert(&["a", "b", "a", "-b"], &[]);
+        let start = Start::After(Position::START);
+        let line = house.open_with(0, "u", "*", usize::MAX, |opening| opening.start = start);
+        settle(|| line.positions() == [1, 2, 3, 4]).await;
+    });
+}
+
+#[test]
+fn a_mark_of_who_is_there_has_no_id_past_what_is_still_to_be_given() {
+    run(async {
+        let mut house = House::new();
+        house.insert(&["a", "b"], &[]);
+        let line = house.open_with(0, "u", "b", usize::MAX, |opening| {
+            opening.marks = true;
+            opening.presence = true;
+        });
+        settle(|| is_synced(&line)).await;
+        let before = line.came().len();
+        house.hub.after_step().close();
+        turn(&house, &line, "*").await;
+        settle(|| house.hub.after_step().waiting() == 1).await;
+        let _other = house.open(1, "other", "*", 2, usize::MAX);
+        rest().await;
+        house.hub.after_step().open();
+        settle(|| line.names().contains(&"$presence/other".to_owned()) && knows(&line).1.len() == 2).await;
+        let came = line.came().split_off(before);
+        let backfilled = came.iter().position(|came| came.name == "a").unwrap();
+        for came in &came[..backfilled] {
+            assert_eq!(came.position, 0, "{came:?} is before what is new to it");
+        }
+    });
+}
+
+#[test]
+fn a_stream_is_there_while_another_goes_on_for_it() {
+    run(async {
+        let house = House::new();
+        let username = Username::parse("u").unwrap();
+        let line = house.open(0, "u", "*", 0, usize::MAX);
+        let id = house.hub.session_of(&username).unwrap().only();
+        assert!(house.hub.has_stream(&username, id));
+        line.go();
+        settle(|| house.hub.session_of(&username).is_none()).await;
+        assert!(house.hub.has_stream(&username, id), "it may be taken over");
+        let arrival =
+            house.hub.arrive(&TenantName::parse("t").unwrap(), &username, Some(id), Timestamp::from_millis(1));
+        assert_eq!(arrival.id, id);
+        assert!(house.hub.has_stream(&username, id), "it has been taken over, and is about to be opened");
+        drop(arrival);
+        assert!(house.hub.has_stream(&username, id));
+        assert!(!house.hub.has_stream(&Username::parse("other").unwrap(), id));
+        assert!(!house.hub.has_stream(&username, StreamId::random()));
+    });
+}
+
+#[test]
+fn what_a_stream_is_told_does_not_reach_the_one_that_goes_on_for_it() {
+    run(async {
+        let mut house = House::new();
+        let username = Username::parse("u").unwrap();
+        let line = house.open(0, "u", "a", 0, usize::MAX);
+        let id = house.hub.session_of(&username).unwrap().only();
+        rest().await;
+        // The worker does not come to it before the stream has ended.
+        house.workers[0].tasks[0].abort();
+        rest().await;
+        let filter = EventFilter::parse("b").unwrap();
+        let mut told = Box::pin(house.hub.change_filter(&username, id, filter));
+        let context = &mut Context::from_waker(Waker::noop());
+        assert!(told.as_mut().poll(context).is_pending());
+        line.go();
+        settle(|| house.hub.session_of(&username).is_none_or(|session| session.is_empty())).await;
+        let next = house.open(0, "u", "a", 0, usize::MAX);
+        assert_eq!(house.hub.session_of(&username).unwrap().only(), id, "it goes on for it");
+        house.workers[0].local.end_sessions();
+        assert!(matches!(told.await, Err(Error::StreamUnknown)));
+        house.insert(&["a", "b"], &[]);
+        house.workers[0].local.room(&TenantName::parse("t").unwrap()).catch_up(&house.workers[0].local).await;
+        settle(|| !next.names().is_empty()).await;
+        assert_eq!(next.names(), ["a"]);
+    });
+}
