@@ -179,9 +179,11 @@ impl Error {
                 "host_not_allowed",
                 text("with a default or short secret only localhost and loopback addresses are served"),
             ),
-            Self::OriginNotAllowed => {
-                (403, "origin_not_allowed", text("pages of this origin may not call: see the flag origin, and that no secret is weak"))
-            }
+            Self::OriginNotAllowed => (
+                403,
+                "origin_not_allowed",
+                text("pages of this origin may not call: see the flag origin, and that no secret is weak"),
+            ),
             Self::MissingScope(scope) => (403, "missing_scope", format!("this takes the scope {scope}").into()),
             Self::StreamUnknown => (404, "stream_unknown", text("you have no open stream with this id")),
             Self::NotFound => (404, "not_found", text("there is nothing at this path")),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::flood::{check_changes, check_changes_in_a_row};
+use super::marks::{assert_reset, marked, to_sync};
 use super::{
     coming, current_of, frame, insert_big, insert_names, kept, listed, missing, names, pairs, post, read_to,
     set_scopes, so_far, user_with,
@@ -339,6 +340,24 @@ async fn what_is_gained_comes_and_what_is_lost_stops_and_the_stream_goes_on() {
     }
     // Nobody else's.
     assert_eq!(names(&so_far(&mut of_bob, &root).await), ["a"; 7]);
+}
+
+#[tokio::test]
+async fn who_comes_back_with_the_id_of_what_was_lost_is_reset() {
+    let (server, root) = start().await;
+    let alice = user_with(&server, "alice", &["a:get", "b:get"]).await;
+    insert_names(&root, &["a", "b", "c"].map(str::to_owned), "x").await;
+    let mut stream = marked(&alice, "", None).await;
+    assert_eq!(names(&to_sync(&mut stream).await.0), ["a", "b"]);
+    set_scopes(&server.client(), "alice", &["c:get"]).await;
+    let lost = stream.next().await;
+    assert_eq!((lost.name.as_str(), lost.json()), ("$left", json!({ "event": "a" })));
+    drop(stream);
+    // She has heard nothing of b.
+    let mut stream = marked(&alice, "", Some(&lost.id)).await;
+    let (came, _) = to_sync(&mut stream).await;
+    assert_reset(&came[0], "other_scopes");
+    assert_eq!(names(&came[1..]), ["c"]);
 }
 
 #[tokio::test]
