@@ -14,7 +14,7 @@ use super::insert::RemoveOf;
 use super::presence::{Gone, Person, Presence};
 use super::relay::{Mailbox, Order};
 use super::session::{Session, StreamId};
-use crate::domain::{Authorize, EventFilter, TenantName, Timestamp, Username};
+use crate::domain::{Authorize, Event, EventFilter, TenantName, Timestamp, Username};
 use crate::error::Error;
 use crate::store::Store;
 use crate::writer::Committed;
@@ -123,14 +123,22 @@ impl Hub {
         }
         let events = committed.durable.reveal();
         self.0.before_push.pass();
+        // For the channels that there are by now: one that is made later begins after these events.
+        let heard: Vec<_> = {
+            let channels = lock(&self.0.channels);
+            let channel = |event: &Event| channels.of_tenant.get(&event.tenant).map(Arc::clone);
+            events.iter().filter_map(|event| Some((event, channel(event)?))).collect()
+        };
+        // With nothing locked: who opens a stream does not wait for it.
+        let encode = |event: &Event| Frame::encode(event, self.0.store.event_id(event.position));
+        let frames: Vec<_> = heard.into_iter().map(|(event, channel)| (channel, encode(event))).collect();
         let mut filled: Vec<Arc<Channel>> = Vec::new();
         {
-            // Held throughout: whoever joins meanwhile either is there for all of these or reads them from the store.
-            let channels = lock(&self.0.channels);
-            for event in &events {
-                let Some(channel) = channels.of_tenant.get(&event.tenant) else { continue };
-                if channel.push(Frame::encode(event, self.0.store.event_id(event.position))) {
-                    filled.push(Arc::clone(channel));
+            // Held throughout: whoever joins meanwhile is there for all of these or has none of them yet.
+            let _all = lock(&self.0.channels);
+            for (channel, frame) in frames {
+                if channel.push(frame) {
+                    filled.push(channel);
                 }
             }
         }
