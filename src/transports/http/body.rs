@@ -11,7 +11,8 @@ use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
-use crate::events::{Framing, Outlet, Written};
+use super::resets::Cancelled;
+use crate::events::{Framing, HEARTBEAT, Outlet, Written};
 
 /// Tells a connection's streams when it has gone. actix drops a stream of HTTP/1 with its connection, but asks one of
 /// HTTP/2 only when it next has something to send.
@@ -49,10 +50,10 @@ impl Slot {
 }
 
 /// The two ends of a slot.
-pub fn pair(connection: Option<&Connection>) -> (SlotOutlet, SlotBody) {
+pub fn pair(connection: Option<&Connection>, cancelled: Option<Cancelled>) -> (SlotOutlet, SlotBody) {
     let slot = Rc::new(Slot::default());
     let gone = connection.map(|connection| RefCell::new(Box::pin(connection.gone.clone().cancelled_owned())));
-    (SlotOutlet { slot: Rc::clone(&slot), gone }, SlotBody(slot))
+    (SlotOutlet { slot: Rc::clone(&slot), gone }, SlotBody { slot, cancelled })
 }
 
 /// Where a subscription writes.
@@ -112,7 +113,11 @@ impl Drop for SlotOutlet {
 
 /// The body of the answer. Each chunk is one or more whole frames: `broker-client` 0.0.8 merges two events when the end of
 /// one falls across two reads.
-pub struct SlotBody(Rc<Slot>);
+pub struct SlotBody {
+    slot: Rc<Slot>,
+    /// Of a stream of HTTP/2.
+    cancelled: Option<Cancelled>,
+}
 
 impl MessageBody for SlotBody {
     type Error = Infallible;
@@ -121,8 +126,12 @@ impl MessageBody for SlotBody {
         BodySize::Stream
     }
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
-        let slot = &self.0;
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        if self.cancelled.as_mut().is_some_and(|cancelled| cancelled.poll(context)) {
+            // It never gets there: actix finds that the stream is cancelled when it is about to send it, and drops this.
+            return Poll::Ready(Some(Ok(HEARTBEAT)));
+        }
+        let slot = &self.slot;
         // Nothing more for whoever lost the right to it, even where it was written already.
         if slot.finished.get() {
             return Poll::Ready(None);
@@ -138,7 +147,7 @@ impl MessageBody for SlotBody {
 
 impl Drop for SlotBody {
     fn drop(&mut self) {
-        self.0.dropped.set(true);
-        Slot::wake(&self.0.outlet);
+        self.slot.dropped.set(true);
+        Slot::wake(&self.slot.outlet);
     }
 }

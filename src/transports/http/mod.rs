@@ -7,6 +7,7 @@ mod events;
 mod extract;
 mod listing;
 mod reply;
+mod resets;
 mod routes;
 mod service;
 mod session;

@@ -63,8 +63,12 @@ pub fn tls(
             let (tcp, session) = stream.get_ref();
             let from = ready(tcp);
             let is_http2 = session.alpn_protocol() == Some(b"h2");
-            let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
-            Ok((Socket::new(Stream::Tls(Box::new(stream))), protocol, from))
+            let stream = Stream::Tls(Box::new(stream));
+            Ok(if is_http2 {
+                (Socket::of_http2(stream), Protocol::Http2, from)
+            } else {
+                (Socket::new(stream), Protocol::Http1, from)
+            })
         }))
         .and_then(http(app, stopping).map_err(TlsError::Service))
 }

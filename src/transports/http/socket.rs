@@ -12,6 +12,7 @@ use actix_web::rt::net::TcpStream;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::resets::Resets;
 use crate::events::{Framing, Outlet, Written};
 
 /// How much a client may send on a stream, where nothing is expected of it.
@@ -26,7 +27,11 @@ const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// A connection as actix has it, until it is taken away. What is left then is at its end to whoever reads, and swallows
 /// what is written.
 #[derive(Clone)]
-pub struct Socket(Rc<RefCell<Option<Stream>>>);
+pub struct Socket {
+    stream: Rc<RefCell<Option<Stream>>>,
+    /// Where it speaks HTTP/2.
+    resets: Option<Rc<Resets>>,
+}
 
 /// The connection itself.
 pub enum Stream {
@@ -39,17 +44,27 @@ pub enum Stream {
 impl Socket {
     /// A connection that was accepted.
     pub fn new(stream: Stream) -> Self {
-        Self(Rc::new(RefCell::new(Some(stream))))
+        Self { stream: Rc::new(RefCell::new(Some(stream))), resets: None }
+    }
+
+    /// One on which HTTP/2 is spoken.
+    pub fn of_http2(stream: Stream) -> Self {
+        Self { resets: Some(Rc::default()), ..Self::new(stream) }
+    }
+
+    /// Tells which streams of HTTP/2 are cancelled, where that is spoken.
+    pub fn resets(&self) -> Option<&Resets> {
+        self.resets.as_deref()
     }
 
     /// Takes the connection away from actix, where it has not gone yet.
     pub fn take(&self) -> Option<Stream> {
-        self.0.borrow_mut().take()
+        self.stream.borrow_mut().take()
     }
 
     /// Whether nobody on the way can read along. False once it has been taken away.
     pub fn is_encrypted(&self) -> bool {
-        matches!(*self.0.borrow(), Some(Stream::Tls(_)))
+        matches!(*self.stream.borrow(), Some(Stream::Tls(_)))
     }
 
     fn poll<T>(
@@ -57,7 +72,7 @@ impl Socket {
         taken: T,
         poll: impl FnOnce(Pin<&mut (dyn Duplex + Unpin)>) -> Poll<Result<T>>,
     ) -> Poll<Result<T>> {
-        match &mut *self.0.borrow_mut() {
+        match &mut *self.stream.borrow_mut() {
             Some(Stream::Plain(stream)) => poll(Pin::new(stream)),
             Some(Stream::Tls(stream)) => poll(Pin::new(&mut **stream)),
             None => Poll::Ready(Ok(taken)),
@@ -70,7 +85,12 @@ impl<T: AsyncRead + AsyncWrite> Duplex for T {}
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
-        self.poll((), |stream| stream.poll_read(context, buffer))
+        let before = buffer.filled().len();
+        let read = self.poll((), |stream| stream.poll_read(context, buffer));
+        if let Some(resets) = &self.resets {
+            resets.look_at(&buffer.filled()[before..]);
+        }
+        read
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::SystemTime;
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HttpDate};
-use actix_web::web::Query;
+use actix_web::web::{Payload, Query};
 use actix_web::{HttpRequest, HttpResponse, http::Version};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -43,7 +43,12 @@ pub fn filter(events: Option<&str>, except: Option<&str>) -> Result<EventFilter,
     except.map_or(Ok(filter.clone()), |except| filter.except(except))
 }
 
-pub async fn stream(app: App, Listener { principal, cookie }: Listener, request: HttpRequest) -> Reply {
+pub async fn stream(
+    app: App,
+    Listener { principal, cookie }: Listener,
+    request: HttpRequest,
+    payload: Payload,
+) -> Reply {
     let Query(Parameters { events, except, snapshot, marks, presence, stream }) =
         Query::from_query(request.query_string()).map_err(|_| Error::QueryInvalid)?;
     let filter = filter(events.as_deref(), except.as_deref())?;
@@ -74,7 +79,9 @@ pub async fn stream(app: App, Listener { principal, cookie }: Listener, request:
             Ok(response)
         }
         None => {
-            let (outlet, body) = body::pair(request.conn_data::<Connection>());
+            let resets = request.conn_data::<Socket>().and_then(Socket::resets);
+            let cancelled = resets.map(|resets| resets.watch(payload.into_inner()));
+            let (outlet, body) = body::pair(request.conn_data::<Connection>(), cancelled);
             app.open(opening, outlet, Bytes::new());
             Ok(response.body(body))
         }

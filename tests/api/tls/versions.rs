@@ -166,6 +166,36 @@ async fn a_closed_connection_is_forgotten_at_once_with_all_of_its_streams() {
 }
 
 #[tokio::test]
+async fn a_cancelled_stream_of_http_2_is_gone_at_once_and_the_others_of_its_connection_go_on() {
+    let secure = Secure::start().await;
+    let client = secure.client();
+    client.create_user("alice", "acme").await;
+    let alice = client.sign_in("alice").await;
+    let mut streams = Vec::new();
+    for _ in 0..5 {
+        streams.push(alice.stream().await);
+    }
+    let streams_open = async || {
+        let here = alice.get("/presence").await.ok().json();
+        here[0]["streams"].as_u64().unwrap_or_else(|| panic!("{here}"))
+    };
+    assert_eq!(streams_open().await, 5);
+    let since = Instant::now();
+    for left in [3, 1] {
+        // Each pair has asked for nothing and has nothing to be sent.
+        streams.truncate(left);
+        while streams_open().await != left as u64 {
+            // The next heartbeat would tell, too, but that is much later.
+            assert!(since.elapsed() < Duration::from_secs(4));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    let id = alice.insert("news", json!(1)).await;
+    assert_eq!(streams[0].next().await.id, id);
+    assert_eq!(secure.server.connections(), 1);
+}
+
+#[tokio::test]
 async fn streams_over_tls_end_when_the_server_does() {
     let mut secure = Secure::start().await;
     secure.client().create_user("alice", "acme").await;
