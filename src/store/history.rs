@@ -187,23 +187,33 @@ impl Store {
         Ok(Some(position.is_some()))
     }
 
-    /// Looks through everything that is kept of the tenant from there on: of one name there is no list.
+    /// Looks through what is kept of the tenant, from there on and up to the latest of the name: of one name there is no list.
     fn oldest_first(
         &self,
         query: &HistoryQuery,
         mut budget: Budget,
         mut each: impl FnMut(StoredEvent<'_>) -> Result<(), Error>,
     ) -> Result<Option<Position>, Error> {
-        let first = keys::event(&query.tenant, query.after.next());
-        let end = keys::event(&query.tenant, query.before.min(self.head().next()));
-        let (mut last, mut is_more) = (None, false);
+        let HistoryQuery { tenant, name, after, before, .. } = query;
+        let floor = self.floor(tenant)?;
+        let Some(latest) = self.latest_event(tenant, name.as_str())? else { return Ok(None) };
+        // Up to the floor only the latest of each name is kept: this is all there is, or all there is comes after the floor.
+        if latest.position <= floor {
+            if (after.next()..*before).contains(&latest.position) {
+                each(latest.event(tenant)?)?;
+            }
+            return Ok(None);
+        }
+        let (first, end) = (floor.max(*after).next(), latest.position.next().min(*before));
         if first >= end {
             return Ok(None);
         }
+        let (first, end) = (keys::event(tenant, first), keys::event(tenant, end));
+        let (mut last, mut is_more) = (None, false);
         self.scan(&first, &end, &mut |key, value| {
             let parts = codec::event_parts(value).map_err(|why| damaged(key, why))?;
             let position = keys::position(key).ok_or_else(|| damaged(key, "an event's key is cut short"))?;
-            let is_wanted = parts.name == query.name.as_str();
+            let is_wanted = parts.name == name.as_str();
             if budget.is_spent(is_wanted) {
                 is_more = true;
                 return Ok(false);

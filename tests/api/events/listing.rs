@@ -185,9 +185,11 @@ async fn what_is_read_for_somebody_whose_rights_changed_meanwhile_is_what_a_new_
     let client = server.client();
     client.create_user_with("bob", "acme", json!({ "scopes": ["*:post", "*:get"] })).await.ok();
     let bob = client.sign_in("bob").await;
-    for _ in 0..20 {
+    insert(&bob, one("rare", 1)).await.ok();
+    for _ in 0..19 {
         insert(&bob, (0..1000).map(|number| one("filler", number)).collect::<Value>()).await.ok();
     }
+    insert(&bob, one("rare", 2)).await.ok();
     let changes = [
         ("scopes", "/update_user", json!({ "scopes": ["other:get"] }), 200),
         ("tenant", "/update_user", json!({ "tenant_name": "other" }), 200),

@@ -75,3 +75,22 @@ async fn before_may_be_an_id_of_another_name() {
     }
     assert_eq!(pages(&alice, "event=rare", "before", Some(&last)).await, [old]);
 }
+
+#[tokio::test]
+async fn oldest_first_a_name_that_does_not_change_costs_nothing_of_what_came_since() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let old = alice.insert("rare", json!(1)).await;
+    fill(&alice, &["news"], EVENTS).await;
+    // In one page, though more events came since than are looked at for one; and a name that never was is known as such.
+    for (query, expected) in [("event=rare", &[old.as_str()][..]), ("event=none", &[])] {
+        let page = history(&alice, &format!("{query}&order=oldest")).await;
+        assert_eq!(
+            (page.ids(), page.next),
+            (expected.iter().map(ToString::to_string).collect::<Vec<_>>(), None),
+            "{query}"
+        );
+        let page = history(&alice, &format!("{query}&order=oldest&after={old}")).await;
+        assert_eq!((page.ids(), page.next), (Vec::<String>::new(), None), "{query}");
+    }
+}
