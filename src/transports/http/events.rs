@@ -180,6 +180,8 @@ pub struct SubscriptionBody {
 pub async fn subscription(app: App, principal: Principal, Json(body): Json<SubscriptionBody>) -> Reply {
     let filter = sse::filter(body.events.as_deref(), body.except.as_deref())?;
     let stream = StreamId::parse(&body.stream).ok_or(Error::StreamUnknown)?;
+    // The body took its time, and the user may have been shut out meanwhile, and have come back in by another sign-in.
+    app.identity.recheck(&principal)?;
     app.hub.change_filter(&principal.username, stream, filter).await?;
     Ok(reply::empty())
 }

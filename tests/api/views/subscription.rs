@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::flood::{check_changes, check_changes_in_a_row};
 use super::{
     change, frame, insert_big, names, pairs, post, raw_stream_id, read_to, so_far, stream_id, subscribe, until_gone,
 };
 use crate::stream::raw::RawStream;
-use crate::support::{TestServer, password_of};
+use crate::support::{TestServer, password_of, within};
 
 #[tokio::test]
 async fn what_is_new_is_replayed_once_and_the_old_goes() {
@@ -258,4 +260,34 @@ async fn a_reader_that_stalls_over_several_changes_ends_with_the_view_of_the_las
         events.into_iter().map(|(id, name)| (name, id)).collect()
     };
     assert_eq!(view(came), view(inserted));
+}
+
+#[tokio::test]
+async fn a_sign_in_that_ended_while_its_request_came_changes_no_stream_of_a_later_one() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let mut connection = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).await.unwrap();
+    let (id_length, before) = (16, r#"{"events":"none","stream":""#);
+    let head = format!(
+        "POST /subscription HTTP/1.1\r\nhost: localhost\r\nauthorization: {}\r\nexpect: 100-continue\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n",
+        alice.authorization,
+        before.len() + id_length + 2
+    );
+    connection.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 1024];
+    // The server has the head, and let it in.
+    let length = within("the server to ask for the body", connection.read(&mut answer)).await.unwrap();
+    assert!(answer[..length].starts_with(b"HTTP/1.1 100 "));
+    for path in ["/revoke_user", "/unrevoke_user"] {
+        server.client().admin(path, json!({ "username": "alice" })).await.ok();
+    }
+    let alice = server.client().sign_in("alice").await;
+    let mut stream = alice.stream_of("/sse", None).await;
+    connection.write_all(format!("{before}{}\"}}", stream_id(&stream)).as_bytes()).await.unwrap();
+    answer.clear();
+    within("the answer", connection.read_to_end(&mut answer)).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 401 "), "{}", String::from_utf8_lossy(&answer));
+    let id = alice.insert("news", json!(1)).await;
+    assert_eq!(stream.next().await, frame("news", &id, "1"));
 }
