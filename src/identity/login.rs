@@ -230,7 +230,8 @@ impl Change for SpendStep {
             return Err(Error::Unauthorized);
         }
         user.totp_spent_step = Some(self.step);
-        batch.put_user(&user)
+        batch.put_user(&user);
+        Ok(())
     }
 }
 
@@ -245,14 +246,12 @@ impl Change for Rehash {
     type Outcome = ();
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        match batch.user(&self.username)? {
-            Some(mut user) if user.password_hash == self.from => {
-                user.password_hash = self.to;
-                batch.put_user(&user)
-            }
-            // It was changed meanwhile, and is strong then.
-            _ => Ok(()),
+        // Where it was changed meanwhile it is strong.
+        if let Some(mut user) = batch.user(&self.username)?.filter(|user| user.password_hash == self.from) {
+            user.password_hash = self.to;
+            batch.put_user(&user);
         }
+        Ok(())
     }
 }
 

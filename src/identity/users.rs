@@ -225,7 +225,7 @@ impl Change for CreateUser {
         if batch.user(&self.0.username)?.is_some() {
             return Err(Error::UsernameTaken);
         }
-        batch.put_user(&self.0)
+        batch.put_user_as_given(&self.0, None)
     }
 }
 
@@ -244,28 +244,28 @@ impl Change for UpdateUser {
     type Outcome = ();
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        let mut user = batch.user(&self.username)?.ok_or(Error::UserUnknown)?;
+        let before = batch.user(&self.username)?.ok_or(Error::UserUnknown)?;
+        let mut user = before.clone();
         // Streams stand on a password, and on there being no second factor that was never asked for.
         let ends_streams =
             self.password_hash.is_some() || (self.two_factor == Some(true) && user.two_factor != Some(true));
-        let (tenant_before, scopes_before) = (user.tenant.clone(), user.scopes().to_vec());
         if let Some(hash) = self.password_hash {
             user.set_password(hash, self.generation);
         }
         user.tenant = self.tenant.unwrap_or(user.tenant);
-        let is_moved = user.tenant != tenant_before;
+        let is_moved = user.tenant != before.tenant;
         if is_moved {
             user.tenant_since = batch.head();
         }
         user.email = self.email.unwrap_or(user.email);
         user.data = self.data.unwrap_or(user.data);
         user.scopes = self.scopes.unwrap_or(user.scopes);
-        let has_other_scopes = user.scopes() != scopes_before;
+        let has_other_scopes = user.scopes() != before.scopes();
         if has_other_scopes {
             user.scopes_since = batch.head();
         }
         user.two_factor = self.two_factor.or(user.two_factor);
-        batch.put_user(&user)?;
+        batch.put_user_as_given(&user, Some(&before))?;
         if ends_streams {
             batch.end_streams_of(&user.username);
         } else if is_moved || has_other_scopes {
@@ -291,7 +291,7 @@ impl Change for SetRevoked {
             user.generation = self.generation;
             user.reset = None;
         }
-        batch.put_user(&user)?;
+        batch.put_user(&user);
         if self.revoked {
             batch.end_streams_of(&user.username);
         }

@@ -121,7 +121,7 @@ mod tests {
         let mut change = |generation: u64| {
             let user = User { username: zoe.clone(), generation: Generation(generation), ..User::example() };
             let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
-            transaction.put_user(&user).unwrap();
+            transaction.put_user(&user);
             drop(transaction.commit().unwrap().reveal());
         };
         change(1);

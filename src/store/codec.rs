@@ -264,6 +264,31 @@ pub fn encode_user(user: &User) -> Vec<u8> {
     serde_json::to_vec(&stored).unwrap_or_default()
 }
 
+/// How long the hash of a password may come to be; today's are 97 bytes.
+const MAX_HASH_BYTES: usize = 128;
+
+/// How large a user can become unless an admin gives them more: with all that the server writes as long as it can be.
+pub fn user_bytes_at_most(user: &User) -> usize {
+    let hash_bytes = user.password_hash.expose().len().max(MAX_HASH_BYTES);
+    let largest = User {
+        tenant_since: Position::new(u64::MAX),
+        scopes_since: Position::new(u64::MAX),
+        password_hash: PasswordHash::new("x".repeat(hash_bytes)),
+        generation: Generation(u64::MAX),
+        // The longer word, here and for the next: neither switch may fail for want of a byte.
+        revoked: false,
+        two_factor: Some(false),
+        totp_spent_step: Some(u64::MAX),
+        reset: Some(ResetChallenge {
+            code: Secret::new("000000"),
+            expires_at: Timestamp::from_millis(u64::MAX),
+            tries_left: u8::MAX,
+        }),
+        ..user.clone()
+    };
+    encode_user(&largest).len()
+}
+
 pub fn decode_user(value: &[u8]) -> Decoded<User> {
     let stored: StoredUser = serde_json::from_slice(value).map_err(|_| "a user is not the JSON that was written")?;
     Ok(User {
@@ -325,25 +350,43 @@ mod tests {
     fn an_account_is_read_as_it_would_be_made_of_the_whole_user() {
         let scopes = ["news:get", "chat/*:post"].map(|scope| Scope::parse(scope).unwrap());
         let user = User {
-            id: Uuid::from_u128(7),
             username: Username::parse("zoë \"z\"").unwrap(),
             tenant: TenantName::parse("a/\"b\"").unwrap(),
             tenant_since: Position::new(9),
             scopes_since: Position::new(11),
-            password_hash: PasswordHash::new("$hash".to_owned()),
             generation: Generation(u64::MAX),
             email: Some(Email::from_stored("zoe@example.org".to_owned())),
             scopes: Some(scopes.to_vec()),
             data: Some(Payload::from_stored("{\"scopes\":[1],\"revoked\":false}")),
             two_factor: Some(true),
             revoked: true,
-            totp_secret: Secret::new("secret"),
             totp_spent_step: Some(3),
-            reset: None,
+            ..User::example()
         };
         let account = |user: &User| decode_account(&encode_user(user)).unwrap();
         assert_eq!(account(&user), Account::from(&user));
         let plain = User { scopes: None, two_factor: None, revoked: false, data: None, ..user };
         assert_eq!(account(&plain), Account::from(&plain));
+    }
+
+    #[test]
+    fn nothing_that_the_server_writes_of_a_user_makes_them_larger_than_was_reckoned() {
+        let user = User { revoked: true, ..User::example() };
+        let at_most = user_bytes_at_most(&user);
+        let code =
+            ResetChallenge { code: Secret::new("123456"), expires_at: Timestamp::from_secs(1 << 40), tries_left: 5 };
+        let written = User {
+            tenant_since: Position::new(1 << 60),
+            scopes_since: Position::new(1 << 60),
+            password_hash: PasswordHash::new(format!("$argon2id$v=19$m=19456,t=2,p=1${}", "x".repeat(66))),
+            generation: Generation(u64::MAX),
+            revoked: false,
+            totp_spent_step: Some(1 << 60),
+            reset: Some(code),
+            ..user
+        };
+        let bytes = encode_user(&written).len();
+        assert!(bytes <= at_most && at_most < bytes + 100, "{bytes} of {at_most}");
+        assert_eq!(user_bytes_at_most(&written), at_most, "what is the admin's has not changed");
     }
 }

@@ -243,18 +243,25 @@ impl Transaction<'_> {
         account.filter(|account| account.upholds(standing)).ok_or(Error::Unauthorized)
     }
 
-    /// Writes a user, new or changed.
+    /// Writes a user with what the server itself has changed of them. Never refused: nobody may be so large that they cannot
+    /// be revoked.
+    pub fn put_user(&mut self, user: &User) {
+        self.put(keys::user(&user.username), codec::encode_user(user));
+        let before = self.users.insert(user.username.clone(), (user.clone(), Arc::new(user.into())));
+        self.undo.users.push((user.username.clone(), before));
+    }
+
+    /// Writes a user as an admin has made them, or changed them from what they were before. They must leave room for all that
+    /// the server may write of them later; who lacks it already may be changed, but not grow.
     ///
     /// # Errors
     /// [`Error::UserTooLarge`]; nothing is written then.
-    pub fn put_user(&mut self, user: &User) -> Result<(), Error> {
-        let value = codec::encode_user(user);
-        if value.len() > MAX_USER_BYTES {
+    pub fn put_user_as_given(&mut self, user: &User, before: Option<&User>) -> Result<(), Error> {
+        let bytes = codec::user_bytes_at_most(user);
+        if bytes > MAX_USER_BYTES && before.is_none_or(|before| bytes > codec::user_bytes_at_most(before)) {
             return Err(Error::UserTooLarge);
         }
-        self.put(keys::user(&user.username), value);
-        let before = self.users.insert(user.username.clone(), (user.clone(), Arc::new(user.into())));
-        self.undo.users.push((user.username.clone(), before));
+        self.put_user(user);
         Ok(())
     }
 
@@ -337,5 +344,28 @@ fn put_back<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V>, key: K, before:
     match before {
         Some(before) => drop(map.insert(key, before)),
         None => drop(map.remove(&key)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Generation, Payload};
+
+    #[test]
+    fn who_is_too_large_already_can_be_changed_and_shrink_but_not_grow() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_store, mut committer) = Store::open(directory.path(), 64 << 20).unwrap();
+        let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
+        let of = |bytes: usize| User { data: Some(Payload::from_stored(&"1".repeat(bytes))), ..User::example() };
+        let before = of(MAX_USER_BYTES);
+        transaction.put_user(&before);
+        assert!(transaction.user(&before.username).unwrap().is_some());
+        let mut put = |user: &User| transaction.put_user_as_given(user, Some(&before));
+        assert_eq!(put(&User { generation: Generation(u64::MAX), revoked: true, ..before.clone() }), Ok(()));
+        assert_eq!(put(&User { two_factor: Some(false), ..before.clone() }), Ok(()));
+        assert_eq!(put(&of(MAX_USER_BYTES - 1)), Ok(()));
+        assert_eq!(put(&of(MAX_USER_BYTES + 1)), Err(Error::UserTooLarge));
+        assert_eq!(transaction.put_user_as_given(&before, None), Err(Error::UserTooLarge));
     }
 }

@@ -3,7 +3,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
-use super::{revoke, unrevoke, update};
+use super::{Authenticator, login_with_code, other_than, reset, reset_code, revoke, step, unrevoke, update};
 use crate::support::{JWT_SECRET, TestServer, User, password_of, within};
 
 /// A JWT made by somebody who has a secret.
@@ -258,4 +258,33 @@ async fn after_a_move_to_another_tenant_nothing_of_the_old_one_is_seen() {
         seen.remove("mark");
         assert!(seen.values().map(|event| &event.id).eq([&id]), "{seen:?}");
     }
+}
+
+#[tokio::test]
+async fn a_user_as_large_as_may_be_is_revoked_signs_in_and_resets_every_time() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    // The largest that is taken, to the byte: a user's record ends with what the server writes.
+    let (mut fits, mut too_large) = (90 << 10, 100 << 10);
+    while fits + 1 < too_large {
+        let size = usize::midpoint(fits, too_large);
+        let data = json!({ "data": "x".repeat(size), "two_factor": true });
+        let answer = client.create_user_with(&format!("u{size:06}"), "acme", data).await;
+        match answer.status {
+            200 => fits = size,
+            _ => too_large = size,
+        }
+    }
+    let username = &format!("u{fits:06}");
+    let app = Authenticator::scan(&client, username, "Acme").await;
+    for _ in 0..50 {
+        revoke(&client, username).await;
+        unrevoke(&client, username).await;
+    }
+    login_with_code(&client, username, &app.code(step())).await.ok();
+    let code = reset_code(&client, username).await;
+    reset(&client, username, &password_of("new"), &other_than(&code)).await.refused(401, "unauthorized");
+    reset(&client, username, &password_of("new"), &code).await.ok();
+    update(&client, username, json!({ "two_factor": false, "password": password_of("newer") })).await;
+    client.login(username, &password_of("newer")).await.ok();
 }
