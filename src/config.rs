@@ -104,7 +104,10 @@ struct Flags {
     /// File with the token of the admin endpoints.
     #[arg(long, env = "BROKER_ADMIN_TOKEN_FILE")]
     admin_token_file: Option<PathBuf>,
-    /// Refuse passwords that zxcvbn scores below 3.
+    /// Characters that a new password must have.
+    #[arg(long, env = "BROKER_PASSWORD_MIN", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
+    password_min: u8,
+    /// Refuse new passwords that are common, or that zxcvbn scores below 3.
     #[arg(long, env = "BROKER_PASSWORD_CHECKER", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     password_checker: bool,
     /// Seconds that a password reset code lasts.
@@ -168,6 +171,8 @@ pub struct Config {
     pub retain_for: Duration,
     /// How many of each tenant.
     pub retain_events: usize,
+    /// How many characters a new password must have.
+    pub password_min: usize,
     /// Whether weak passwords are refused.
     pub password_checker: bool,
     /// How long a reset code lasts.
@@ -318,6 +323,7 @@ impl TryFrom<Flags> for Config {
             jwt_secret,
             admin_token,
             db: flags.db,
+            password_min: flags.password_min.into(),
             password_checker: flags.password_checker,
             journal_bytes: flags.journal_bytes,
             authorize: match flags.authorize {

@@ -43,6 +43,8 @@ pub enum Error {
     TenantNameInvalid,
     /// Empty or too long.
     PasswordInvalid,
+    /// It has fewer characters than so many.
+    PasswordTooShort(usize),
     /// Malformed, or of a throw-away provider.
     EmailInvalid,
     /// Somebody has it.
@@ -161,6 +163,9 @@ impl Error {
             ),
             Self::PasswordInvalid => {
                 (400, "password_invalid", format!("password must be 1 to {MAX_PASSWORD_BYTES} bytes").into())
+            }
+            Self::PasswordTooShort(chars) => {
+                (400, "password_too_short", format!("password must be at least {chars} characters").into())
             }
             Self::EmailInvalid => (400, "email_invalid", text("email is invalid")),
             Self::UsernameTaken => (400, "username_taken", text("username already taken")),

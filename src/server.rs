@@ -102,7 +102,7 @@ impl Server {
             jwt_secret: config.jwt_secret,
             jwt_expiry: config.jwt_expiry,
             reset_expiry: config.totp_duration,
-            policy: if config.password_checker { PasswordPolicy::Strong } else { PasswordPolicy::Any },
+            policy: PasswordPolicy { min_chars: config.password_min, is_strict: config.password_checker },
             default_scopes: config.default_scopes,
         };
         let identity =

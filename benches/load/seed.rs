@@ -108,7 +108,10 @@ impl Seed {
 impl Change {
     fn write(self, transaction: &mut Transaction<'_>) -> std::result::Result<(), Error> {
         match self {
-            Self::User(user) => transaction.put_user(&user),
+            Self::User(user) => {
+                transaction.put_user(&user);
+                Ok(())
+            }
             Self::Event { tenant, username, name, data } => {
                 transaction.insert_event(tenant, username, name, data).map(|_| ())
             }

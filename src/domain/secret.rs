@@ -1,5 +1,7 @@
+use std::borrow::Cow;
 use std::fmt;
 
+use icu_normalizer::ComposingNormalizerBorrowed;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
@@ -34,25 +36,43 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A password as a person typed it: 1 to 1024 bytes.
+/// A password: 1 to 1024 bytes as a person typed it.
+///
+/// Keyboards differ in how they write an `é`, as one character or as two, and the same person must get in with both: what is
+/// hashed is the form NFC (RFC 8265, section 4.2.2). Passwords from before that were hashed as typed.
 #[derive(Clone, Debug)]
-pub struct Password(Secret);
+pub struct Password {
+    nfc: Secret,
+    /// Where that is something else.
+    typed: Option<Secret>,
+}
 
 impl Password {
     /// # Errors
     /// [`Error::PasswordInvalid`] for an empty or too long one.
     pub fn parse(text: String) -> Result<Self, Error> {
-        let text = Secret::new(text);
-        if (1..=MAX_PASSWORD_BYTES).contains(&text.expose().len()) {
-            Ok(Self(text))
-        } else {
-            Err(Error::PasswordInvalid)
+        if !(1..=MAX_PASSWORD_BYTES).contains(&text.len()) {
+            return Err(Error::PasswordInvalid);
         }
+        let nfc = match ComposingNormalizerBorrowed::new_nfc().normalize(&text) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(nfc) => Some(Secret::new(nfc)),
+        };
+        let typed = Secret::new(text);
+        Ok(match nfc {
+            None => Self { nfc: typed, typed: None },
+            Some(nfc) => Self { nfc, typed: Some(typed) },
+        })
     }
 
     /// The bytes, for the hash.
     pub fn expose(&self) -> &[u8] {
-        self.0.expose()
+        self.nfc.expose()
+    }
+
+    /// The bytes as they were typed, where those are others: for a hash from before there was the form NFC.
+    pub fn expose_typed(&self) -> Option<&[u8]> {
+        self.typed.as_ref().map(Secret::expose)
     }
 }
 
@@ -88,5 +108,13 @@ mod tests {
         let hash = PasswordHash::new("$argon2id$x".into());
         let printed = format!("{password:?} {hash:?}");
         assert!(!printed.contains("hunter2") && !printed.contains("argon2id"), "{printed}");
+    }
+
+    #[test]
+    fn a_password_is_the_same_however_a_keyboard_writes_its_accents() {
+        let (composed, decomposed) = ("jos\u{e9} 1", "jose\u{301} 1");
+        let [one, other] = [composed, decomposed].map(|text| Password::parse(text.to_owned()).unwrap());
+        assert_eq!((one.expose(), one.expose_typed()), (composed.as_bytes(), None));
+        assert_eq!((other.expose(), other.expose_typed()), (composed.as_bytes(), Some(decomposed.as_bytes())));
     }
 }

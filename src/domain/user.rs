@@ -3,7 +3,7 @@ use uuid::Uuid;
 use super::{Email, PasswordHash, Payload, Position, Scope, Secret, TenantName, Timestamp, Username};
 
 /// The largest user that an admin can make, in bytes: all that is kept of it together, and room for all that the server may
-/// write of it later. Users from before that room was asked for can be larger by as much, some 300 bytes.
+/// write of it later. Users from before that room was asked for can be larger by as much, some 200 bytes.
 pub const MAX_USER_BYTES: usize = 100 * 1024;
 
 /// Drawn anew whenever every earlier token of a user must die: a token carries the generation that it was issued in.

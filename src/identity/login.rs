@@ -7,6 +7,8 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 
+use super::password::Verdict;
+use super::throttle::Attempt;
 use super::{Identity, Principal, Verified, totp};
 use crate::domain::{Account, Generation, Password, PasswordHash, Timestamp, User, Username};
 use crate::error::Error;
@@ -76,19 +78,22 @@ impl Identity {
         let username = Username::parse(&username).map_err(|_| Error::Unauthorized)?;
         let password = Password::parse(password).map_err(|_| Error::Unauthorized)?;
         let attempt = self.0.throttle.account(&username, from).await?;
-        let signed_in = self.sign_in(&username, password, code).await;
-        attempt.came_to(&signed_in);
-        signed_in
-    }
-
-    async fn sign_in(&self, username: &Username, password: Password, code: Option<String>) -> Result<String, Error> {
-        let user = self.authenticate(username, password).await?;
-        let now = self.0.clock.now();
-        if user.needs_code() {
-            let code = code.ok_or(Error::Unauthorized)?;
-            let step = totp::matching_step(&user.totp_secret, &code, now).ok_or(Error::Unauthorized)?;
-            self.0.writer.submit(SpendStep { username: username.clone(), step }).await?;
+        let clock = self.0.clock.clone();
+        // Beside the password, so that a wrong code takes as long as a wrong password, and counts as surely.
+        let step_of_code = move |user: &User| {
+            if !user.needs_code() {
+                return Ok(None);
+            }
+            let step = code.and_then(|code| totp::matching_step(&user.totp_secret, &code, clock.now()));
+            step.ok_or(Error::Unauthorized).map(Some)
+        };
+        let Proven { user, also: step, outdated, attempt } =
+            self.prove(&username, password, attempt, step_of_code).await?;
+        if let Some(step) = step {
+            self.0.writer.submit(SpendStep { username, step, attempt }).await?;
         }
+        self.renew(&user.username, outdated).await;
+        let now = self.0.clock.now();
         self.0.tokens.issue(&user, now, now + self.0.jwt_expiry)
     }
 
@@ -152,27 +157,43 @@ impl Identity {
         self.0.root.mint(&principal.username, &principal.account.scopes, expiry.as_secs())
     }
 
-    /// The user of this name and password.
-    async fn authenticate(&self, username: &Username, password: Password) -> Result<User, Error> {
+    /// Checks a guess at a user's password, and at what is `also` asked of them. A wrong one counts, whoever it was that was
+    /// wrong: a user whom nobody knows, or who is revoked, is one whose every password is wrong.
+    async fn prove<T: Send + 'static>(
+        &self,
+        username: &Username,
+        password: Password,
+        attempt: Attempt,
+        also: impl FnOnce(&User) -> Result<T, Error> + Send + 'static,
+    ) -> Result<Proven<T>, Error> {
         let user = self.0.store.user(username)?;
         let kept = user.as_ref().map(|user| user.password_hash.clone());
-        let verdict = self.0.passwords.verify(password, kept.clone()).await?;
-        if !verdict.matches {
-            return Err(Error::Unauthorized);
-        }
-        if let (Some(from), Some(to)) = (kept, verdict.rehashed) {
-            let username = username.clone();
-            if let Err(error) = self.0.writer.submit(Rehash { username, from, to }).await {
-                tracing::warn!(%error, "a weak password hash stays until the next sign-in");
-            }
-        }
+        let judge = move |verdict: Verdict| {
+            let user = user.filter(|user| verdict.matches && !user.revoked).ok_or(Error::Unauthorized)?;
+            Ok((also(&user)?, user, verdict.is_outdated))
+        };
+        let ((also, before, is_outdated), attempt) =
+            self.0.passwords.check(password.clone(), kept, attempt, judge).await?;
         // As it is now: the hash took its time, and a revocation must not be overtaken by it.
-        let before = user.ok_or(Error::Unauthorized)?;
         let user = self.0.store.user(username)?.ok_or(Error::Unauthorized)?;
         if user.revoked || user.generation != before.generation {
             return Err(Error::Unauthorized);
         }
-        Ok(user)
+        let outdated = is_outdated.then_some((before.password_hash, password));
+        Ok(Proven { user, also, outdated, attempt })
+    }
+
+    /// Replaces an outdated hash, once its user has been let in: sooner, and the time that it takes would tell a right password
+    /// from a wrong one.
+    async fn renew(&self, username: &Username, outdated: Option<(PasswordHash, Password)>) {
+        let Some((from, password)) = outdated else { return };
+        let renewed = async {
+            let to = self.0.passwords.hash_again(password).await?;
+            self.0.writer.submit(Rehash { username: username.clone(), from, to }).await
+        };
+        if let Err(error) = renewed.await {
+            tracing::warn!(%error, "an outdated password hash stays until the next sign-in");
+        }
     }
 
     /// The user of a Basic header. The same credentials are not hashed again for a while, and those that come side by side
@@ -183,28 +204,34 @@ impl Identity {
         password: Password,
         from: Option<IpAddr>,
     ) -> Result<User, Error> {
-        // With the hash in it, so that a new password makes the old one's fingerprint worthless. Somebody unknown goes the
-        // same way, without one: another way would count guesses otherwise, and tell who is known.
+        // Somebody unknown goes the same way: another would count guesses otherwise, and tell who is known.
         let known = self.0.store.user(username)?;
-        let fingerprint = self.fingerprint(username, &password, known.as_ref().map(|user| &user.password_hash));
-        let right = async { self.guess(username, password, from).await.map(drop) };
+        let fingerprint = self.fingerprint(username, &password, known.as_ref());
+        let right = self.guess(username, password, from);
         self.0.basic.try_get_with(fingerprint, right).await.map_err(|error: Arc<Error>| (*error).clone())?;
         // As it is now, for the hash took its time; but not with another password.
         let user = self.0.store.user(username)?;
         user.filter(|user| known.is_some_and(|known| known.generation == user.generation)).ok_or(Error::Unauthorized)
     }
 
-    async fn guess(&self, username: &Username, password: Password, from: Option<IpAddr>) -> Result<User, Error> {
+    async fn guess(&self, username: &Username, password: Password, from: Option<IpAddr>) -> Result<(), Error> {
         let attempt = self.0.throttle.account(username, from).await?;
-        let user = self.authenticate(username, password).await;
-        attempt.came_to(&user);
-        user
+        // It cannot carry the code. Who tries all the same is not told whether the password at least was right: not by the
+        // answer, nor its time, nor by whether the guess counts or is remembered.
+        let needs_no_code = |user: &User| if user.needs_code() { Err(Error::Unauthorized) } else { Ok(()) };
+        let Proven { outdated, .. } = self.prove(username, password, attempt, needs_no_code).await?;
+        self.renew(username, outdated).await;
+        Ok(())
     }
 
-    fn fingerprint(&self, username: &Username, password: &Password, kept: Option<&PasswordHash>) -> [u8; 32] {
+    /// What credentials are remembered by. Those of a user who has a new password, was revoked, or has two-factor on since are
+    /// others, which have never been right.
+    fn fingerprint(&self, username: &Username, password: &Password, known: Option<&User>) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.0.basic_key);
-        let kept = kept.map_or("", PasswordHash::expose);
-        for part in [username.as_str().as_bytes(), password.expose(), kept.as_bytes()] {
+        let hash = known.map_or("", |user| user.password_hash.expose()).as_bytes();
+        let generation = known.map_or(0, |user| user.generation.0).to_be_bytes();
+        let typed = password.expose_typed().unwrap_or(password.expose());
+        for part in [username.as_str().as_bytes(), typed, hash, &generation] {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
         }
@@ -215,27 +242,40 @@ impl Identity {
     }
 }
 
+/// What a right guess has shown.
+struct Proven<T> {
+    /// As they are now.
+    user: User,
+    /// What else was asked of them.
+    also: T,
+    /// Their hash and the password that it is of, where it should be made anew.
+    outdated: Option<(PasswordHash, Password)>,
+    /// For what is yet to be checked.
+    attempt: Attempt,
+}
+
 /// Marks a sign-in code's time step as used, with all before it (RFC 6238, section 5.2: once and once only).
 struct SpendStep {
     username: Username,
     step: u64,
+    attempt: Attempt,
 }
 
 impl Change for SpendStep {
     type Outcome = ();
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        let mut user = batch.user(&self.username)?.ok_or(Error::Unauthorized)?;
-        if user.totp_spent_step.is_some_and(|spent| spent >= self.step) {
-            return Err(Error::Unauthorized);
-        }
+        let user = batch.user(&self.username)?;
+        let is_unspent = |user: &User| user.totp_spent_step.is_none_or(|spent| spent < self.step);
+        let unspent = user.filter(is_unspent).ok_or(Error::Unauthorized);
+        let (mut user, _) = self.attempt.settle(unspent)?;
         user.totp_spent_step = Some(self.step);
         batch.put_user(&user);
         Ok(())
     }
 }
 
-/// Replaces a hash by a stronger one of the same password.
+/// Replaces a hash by one of the same password by today's rules.
 struct Rehash {
     username: Username,
     from: PasswordHash,

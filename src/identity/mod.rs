@@ -144,8 +144,7 @@ impl Identity {
         let attempt = self.0.throttle.admin(from).await?;
         let right = self.0.admin_token.matches(token.expose());
         let admin = if right { Ok(Admin(())) } else { Err(Error::AdminTokenIncorrect) };
-        attempt.came_to(&admin);
-        admin
+        attempt.settle(admin).map(|(admin, _)| admin)
     }
 }
 

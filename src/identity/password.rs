@@ -5,13 +5,16 @@ use argon2::password_hash::phc;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use tokio::sync::oneshot;
 
+use super::policy::{Accepted, PasswordPolicy};
+use super::throttle::Attempt;
 use crate::domain::{Password, PasswordHash};
 use crate::error::Error;
 
 /// How many hashes may wait: some seconds' work. More are refused, so that a flood of sign-ins cannot pile up.
 const QUEUE: usize = 128;
 
-/// Argon2id on threads of its own: as many as there are cores, each with 19 MiB while it works, and a bounded queue.
+/// Argon2id, and what else takes long of passwords, on threads of its own: as many as there are cores, each with 19 MiB while
+/// it hashes, and a bounded queue.
 #[derive(Clone)]
 pub struct PasswordPool {
     queue: std::sync::mpsc::SyncSender<Job>,
@@ -22,12 +25,12 @@ pub struct PasswordPool {
 type Job = Box<dyn FnOnce() + Send>;
 
 /// What verifying a password found.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Whether it is the one.
     pub matches: bool,
-    /// Its hash by today's parameters, where the kept one is weaker.
-    pub rehashed: Option<PasswordHash>,
+    /// Whether it should be hashed anew: by today's parameters, and in the form NFC.
+    pub is_outdated: bool,
 }
 
 impl PasswordPool {
@@ -53,21 +56,49 @@ impl PasswordPool {
         Ok(Self { queue, dummy: Arc::new(dummy) })
     }
 
-    /// Hashes a password with a fresh salt.
+    /// Judges a new password of somebody of whom this is known.
+    ///
+    /// # Errors
+    /// Those of [`PasswordPolicy::check`]; [`Error::Overloaded`] where too many wait.
+    pub async fn judge(
+        &self,
+        policy: PasswordPolicy,
+        password: Password,
+        known: Vec<String>,
+    ) -> Result<Accepted, Error> {
+        self.run(move || policy.check(password, &known)).await?
+    }
+
+    /// Hashes a new password with a fresh salt.
     ///
     /// # Errors
     /// [`Error::Overloaded`] where too many wait.
-    pub async fn hash(&self, password: Password) -> Result<PasswordHash, Error> {
+    pub async fn hash(&self, password: Accepted) -> Result<PasswordHash, Error> {
+        self.hash_again(password.into_password()).await
+    }
+
+    /// Hashes a password that has just been found right, whatever would be asked of a new one.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] where too many wait.
+    pub async fn hash_again(&self, password: Password) -> Result<PasswordHash, Error> {
         self.run(move || hash(password.expose())).await?.map_err(Error::Internal)
     }
 
-    /// Verifies a password against a hash, or against none in the same time.
+    /// Checks a guess at a password against a hash, or against none in the same time. `judge` says, there and then, what the
+    /// guess comes to; and so the attempt is settled, whether or not anybody still waits for it.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] where too many wait.
-    pub async fn verify(&self, password: Password, kept: Option<PasswordHash>) -> Result<Verdict, Error> {
+    /// Those of `judge`; [`Error::Overloaded`] where too many wait.
+    pub async fn check<T: Send + 'static>(
+        &self,
+        password: Password,
+        kept: Option<PasswordHash>,
+        attempt: Attempt,
+        judge: impl FnOnce(Verdict) -> Result<T, Error> + Send + 'static,
+    ) -> Result<(T, Attempt), Error> {
         let dummy = Arc::clone(&self.dummy);
-        self.run(move || verify(password.expose(), kept.as_ref(), &dummy)).await
+        self.run(move || attempt.settle(judge(verify(&password, kept.as_ref(), &dummy)))).await?
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
@@ -93,13 +124,15 @@ fn hash(password: &[u8]) -> Result<PasswordHash, String> {
     Ok(PasswordHash::new(hash.to_string()))
 }
 
-fn verify(password: &[u8], kept: Option<&PasswordHash>, dummy: &PasswordHash) -> Verdict {
+fn verify(password: &Password, kept: Option<&PasswordHash>, dummy: &PasswordHash) -> Verdict {
     let parsed = phc::PasswordHash::new(kept.unwrap_or(dummy).expose());
-    let matches = parsed.as_ref().is_ok_and(|hash| hasher().verify_password(password, hash).is_ok());
-    let weaker = parsed.is_ok_and(|hash| is_weaker(&hash));
-    // A random dummy is never matched; the second condition does not rely on it.
+    let is_of = |text| parsed.as_ref().is_ok_and(|hash| hasher().verify_password(text, hash).is_ok());
+    // Both are always looked at, where there are two: else a right password would take half as long as a wrong one.
+    let is_as_typed = password.expose_typed().is_some_and(is_of);
+    let matches = is_of(password.expose()) | is_as_typed;
+    // A random dummy is never matched; this does not rely on it.
     let matches = matches && kept.is_some();
-    Verdict { matches, rehashed: if matches && weaker { self::hash(password).ok() } else { None } }
+    Verdict { matches, is_outdated: matches && (is_as_typed || parsed.is_ok_and(|hash| is_weaker(&hash))) }
 }
 
 fn is_weaker(hash: &phc::PasswordHash) -> bool {
@@ -111,24 +144,80 @@ fn is_weaker(hash: &phc::PasswordHash) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::throttle::Throttle;
     use super::*;
+    use crate::domain::Username;
+
+    fn password(text: &str) -> Password {
+        Password::parse(text.to_owned()).unwrap()
+    }
+
+    const RIGHT: Verdict = Verdict { matches: true, is_outdated: false };
+    const OUTDATED: Verdict = Verdict { matches: true, is_outdated: true };
+    const WRONG: Verdict = Verdict { matches: false, is_outdated: false };
 
     #[test]
     fn a_password_matches_its_own_hash_only() {
         let kept = hash(b"correct horse").unwrap();
         assert!(kept.expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
         let dummy = hash(b"dummy").unwrap();
-        assert_eq!(verify(b"correct horse", Some(&kept), &dummy), Verdict { matches: true, rehashed: None });
-        assert!(!verify(b"wrong", Some(&kept), &dummy).matches);
-        assert!(!verify(b"dummy", None, &dummy).matches, "nobody is not somebody");
+        assert_eq!(verify(&password("correct horse"), Some(&kept), &dummy), RIGHT);
+        assert_eq!(verify(&password("wrong"), Some(&kept), &dummy), WRONG);
+        assert_eq!(verify(&password("dummy"), None, &dummy), WRONG, "nobody is not somebody");
     }
 
     #[test]
-    fn a_weaker_hash_is_made_anew_once_the_password_is_known() {
+    fn a_weaker_hash_is_outdated_once_the_password_is_known() {
         let weak = Argon2::new(Algorithm::Argon2i, Version::V0x13, Params::new(4096, 3, 1, None).unwrap());
-        let hash: phc::PasswordHash = weak.hash_password(b"pw").unwrap();
-        let verdict = verify(b"pw", Some(&PasswordHash::new(hash.to_string())), &PasswordHash::new(String::new()));
-        assert!(verdict.matches);
-        assert!(verdict.rehashed.unwrap().expose().starts_with("$argon2id$"));
+        let kept: phc::PasswordHash = weak.hash_password(b"pw").unwrap();
+        let (kept, dummy) = (PasswordHash::new(kept.to_string()), PasswordHash::new(String::new()));
+        assert_eq!(verify(&password("pw"), Some(&kept), &dummy), OUTDATED);
+        assert_eq!(verify(&password("qw"), Some(&kept), &dummy), WRONG);
+    }
+
+    #[test]
+    fn a_hash_of_a_password_as_it_was_typed_matches_what_is_typed_so_again_and_is_outdated() {
+        let (composed, decomposed) = ("jos\u{e9}", "jose\u{301}");
+        let dummy = hash(b"dummy").unwrap();
+        let old = hash(decomposed.as_bytes()).unwrap();
+        assert_eq!(verify(&password(decomposed), Some(&old), &dummy), OUTDATED);
+        assert_eq!(verify(&password(composed), Some(&old), &dummy), WRONG, "as ever");
+        let new = hash(password(decomposed).expose()).unwrap();
+        assert_eq!(verify(&password(decomposed), Some(&new), &dummy), RIGHT);
+        assert_eq!(verify(&password(composed), Some(&new), &dummy), RIGHT);
+    }
+
+    #[tokio::test]
+    async fn a_guess_is_settled_where_it_is_checked_and_no_sooner() {
+        let (pool, throttle) = (PasswordPool::start().unwrap(), Throttle::new());
+        let zoe = Username::parse("zoe").unwrap();
+        let kept = hash(b"right").unwrap();
+        // Begins to check a guess, and gives it up once the job is in the queue.
+        let give_up = async |text: &str| {
+            let attempt = throttle.account(&zoe, None).await.unwrap();
+            let (checked, is_checked) = oneshot::channel();
+            let judge = move |verdict: Verdict| {
+                let _ = checked.send(());
+                if verdict.matches { Ok(()) } else { Err(Error::Unauthorized) }
+            };
+            let mut check = Box::pin(pool.check(password(text), Some(kept.clone()), attempt, judge));
+            tokio::select! {
+                biased;
+                _ = &mut check => {}
+                () = std::future::ready(()) => {}
+            }
+            (check, is_checked)
+        };
+        for _ in 0..30 {
+            let (check, is_checked) = give_up("right").await;
+            is_checked.await.unwrap();
+            drop(check);
+        }
+        for _ in 0..20 {
+            let (check, is_checked) = give_up("wrong").await;
+            is_checked.await.unwrap();
+            drop(check);
+        }
+        assert!(matches!(throttle.account(&zoe, None).await, Err(Error::TooManyAttempts(_))));
     }
 }

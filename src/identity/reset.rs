@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::throttle::Attempt;
 use super::users::{new_generation, unknown_is_unauthorized};
 use super::{Admin, Identity, totp};
 use crate::domain::{Generation, Password, PasswordHash, ResetChallenge, Secret, Username};
@@ -11,6 +12,10 @@ use crate::writer::{Batch, Change};
 
 /// How many wrong guesses a reset code bears: of a million codes, five are tried.
 const TRIES: u8 = 5;
+/// What is written for a guess at a code that there is not.
+const DECOY: &str = "decoy";
+/// As long as the record of an ordinary user.
+const DECOY_BYTES: usize = 480;
 
 /// A new password and the code that permits it, as somebody sends them.
 #[derive(Deserialize)]
@@ -21,7 +26,8 @@ pub struct NewPassword {
 }
 
 impl Identity {
-    /// Permits a user to set a new password: six digits, for the application to send to them.
+    /// Permits a user to set a new password: six digits, for the application to send to them. Those of a revoked user open
+    /// nothing, also later.
     ///
     /// # Errors
     /// [`Error::Unauthorized`] for an unknown user, as the contract has it; those of [`crate::writer::Writer::submit`].
@@ -36,25 +42,31 @@ impl Identity {
 
     /// Sets a new password, and ends everything that stood on the old one. The second factor stays.
     ///
+    /// The code is checked first, in the writer, which costs the same whoever asks: nobody without the code has a password
+    /// judged or hashed. It is spent only once the policy has let the password pass.
+    ///
     /// # Errors
-    /// [`Error::PasswordInvalid`] and [`Error::PasswordWeak`], and then the code is not spent; [`Error::Unauthorized`],
-    /// the same and after the same time for an unknown user, a revoked one, and a code that is wrong, spent or expired;
-    /// [`Error::TooManyAttempts`]; those of [`crate::writer::Writer::submit`].
+    /// [`Error::PasswordInvalid`]; [`Error::TooManyAttempts`]; [`Error::Unauthorized`], the same and after the same time for an
+    /// unknown user, a revoked one, and a code that is wrong, spent or expired; where the code is right, those of
+    /// [`super::PasswordPolicy::check`], and then it is not spent; those of [`crate::writer::Writer::submit`].
     pub async fn reset_password(&self, new: NewPassword, from: Option<IpAddr>) -> Result<(), Error> {
-        let username = Username::parse(&new.username).map_err(|_| Error::Unauthorized)?;
-        // Without the user's e-mail address: a policy that knew it would tell strangers about it.
-        let password = self.new_password(new.password, &username, None)?;
+        let NewPassword { username, password, totp: code } = new;
+        let username = Username::parse(&username).map_err(|_| Error::Unauthorized)?;
+        let password = Password::parse(password)?;
+        let code = Secret::new(code);
         let attempt = self.0.throttle.account(&username, from).await?;
-        let reset = self.spend_code(username, new.totp, password).await;
-        attempt.came_to(&reset);
-        reset
+        let (username_again, code_again) = (username.clone(), code.clone());
+        let attempt =
+            self.try_code(TryCode { username: username_again, code: code_again, attempt, then: None }).await?;
+        // Without the user's e-mail address: a policy that knew it would tell whoever has the code about it.
+        let password = self.new_password(password, &username, None).await?;
+        let then = Some((self.0.passwords.hash(password).await?, new_generation()));
+        // Once more, for it may have been spent or have expired meanwhile.
+        self.try_code(TryCode { username, code, attempt, then }).await.map(drop)
     }
 
-    async fn spend_code(&self, username: Username, code: String, password: Password) -> Result<(), Error> {
-        // Before the code is looked at, so that a wrong one takes as long as a right one.
-        let password_hash = self.0.passwords.hash(password).await?;
-        let change = ResetPassword { username, code, password_hash, generation: new_generation() };
-        if self.0.writer.submit(change).await? { Ok(()) } else { Err(Error::Unauthorized) }
+    async fn try_code(&self, code: TryCode) -> Result<Attempt, Error> {
+        self.0.writer.submit(code).await?.ok_or(Error::Unauthorized)
     }
 }
 
@@ -76,31 +88,46 @@ impl Change for BeginReset {
     }
 }
 
-struct ResetPassword {
+/// A guess at a reset code.
+struct TryCode {
     username: Username,
-    code: String,
-    password_hash: PasswordHash,
-    generation: Generation,
+    code: Secret,
+    attempt: Attempt,
+    /// The new password and generation that the code is spent for, where it is right. Else it is only looked at.
+    then: Option<(PasswordHash, Generation)>,
 }
 
-impl Change for ResetPassword {
-    /// Whether the code was right. A wrong one is written too: it has one try less.
-    type Outcome = bool;
+impl Change for TryCode {
+    /// The attempt, where the code was right.
+    type Outcome = Option<Attempt>;
 
-    fn decide(self, batch: &mut Batch<'_>) -> Result<bool, Error> {
-        let Some(mut user) = batch.user(&self.username)?.filter(|user| !user.revoked) else { return Ok(false) };
-        let Some(challenge) = user.reset.take().filter(|challenge| challenge.expires_at > batch.now()) else {
-            return Ok(false);
+    fn decide(self, batch: &mut Batch<'_>) -> Result<Option<Attempt>, Error> {
+        let Self { username, code, attempt, then } = self;
+        let now = batch.now();
+        let user = batch.user(&username)?;
+        let outstanding = user.and_then(|mut user| {
+            let challenge = user.reset.take().filter(|challenge| challenge.expires_at > now)?;
+            Some((user, challenge))
+        });
+        let Some((mut user, challenge)) = outstanding else {
+            // As much is written as for a wrong guess at a code: else the time that the disk takes would tell who has one.
+            batch.put_setting(DECOY, vec![0; DECOY_BYTES]);
+            attempt.was_wrong();
+            return Ok(None);
         };
-        if challenge.code.matches(self.code.as_bytes()) {
-            user.set_password(self.password_hash, self.generation);
-            batch.put_user(&user);
-            batch.end_streams_of(&user.username);
-            return Ok(true);
+        // A revoked user's code opens nothing, and guesses use it up as any other's.
+        if challenge.code.matches(code.expose()) && !user.revoked {
+            if let Some((hash, generation)) = then {
+                user.set_password(hash, generation);
+                batch.put_user(&user);
+                batch.end_streams_of(&user.username);
+            }
+            return Ok(Some(attempt));
         }
         let tries_left = challenge.tries_left.saturating_sub(1);
         user.reset = (tries_left > 0).then_some(ResetChallenge { tries_left, ..challenge });
         batch.put_user(&user);
-        Ok(false)
+        attempt.was_wrong();
+        Ok(None)
     }
 }

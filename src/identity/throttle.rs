@@ -55,9 +55,16 @@ struct State {
 /// What has been guessed lately.
 pub struct Throttle(Cache<Key, Arc<Bucket>>);
 
-/// A guess that has been counted. Dropped, it stays so.
+/// A guess that has been counted, until it has come to something: only what was found wrong stays counted.
+///
+/// It goes along to wherever the guess is checked, a hashing thread or the writer, and is settled there and then. So it makes no
+/// difference whether whoever made it still waits for the answer: a right guess is never held against its user, and no wrong
+/// one goes uncounted. Dropped unsettled, it was not checked, and told nobody anything.
 #[must_use]
-pub struct Attempt(Vec<Arc<Bucket>>);
+pub struct Attempt {
+    buckets: Vec<Arc<Bucket>>,
+    was_wrong: bool,
+}
 
 impl Throttle {
     pub fn new() -> Self {
@@ -70,16 +77,12 @@ impl Throttle {
     /// [`Error::TooManyAttempts`] where the account or the address has had too many, whether or not the account exists.
     pub async fn account(&self, username: &Username, from: Option<IpAddr>) -> Result<Attempt, Error> {
         let account = self.take(Key::Account(username.clone()), ACCOUNT).await?;
-        let Some(address) = from.and_then(network) else { return Ok(Attempt(vec![account])) };
-        let account = Attempt(vec![account]);
-        match self.take(Key::Address(address), ADDRESS).await {
-            Ok(address) => Ok(account.and(address)),
-            Err(error) => {
-                // Not a guess at the account after all.
-                account.forgive();
-                Err(error)
-            }
+        let mut attempt = Attempt::of(account);
+        if let Some(address) = from.and_then(network) {
+            // Where this refuses, it was not a guess at the account after all.
+            attempt.buckets.push(self.take(Key::Address(address), ADDRESS).await?);
         }
+        Ok(attempt)
     }
 
     /// Counts a guess at the admin token.
@@ -87,8 +90,10 @@ impl Throttle {
     /// # Errors
     /// [`Error::TooManyAttempts`].
     pub async fn admin(&self, from: Option<IpAddr>) -> Result<Attempt, Error> {
-        let Some(address) = from.and_then(network) else { return Ok(Attempt(Vec::new())) };
-        Ok(Attempt(vec![self.take(Key::Admin(address), ADMIN).await?]))
+        let Some(address) = from.and_then(network) else {
+            return Ok(Attempt { buckets: Vec::new(), was_wrong: false });
+        };
+        self.take(Key::Admin(address), ADMIN).await.map(Attempt::of)
     }
 
     async fn take(&self, key: Key, allowance: Allowance) -> Result<Arc<Bucket>, Error> {
@@ -136,29 +141,41 @@ impl Bucket {
 }
 
 impl Attempt {
-    fn and(mut self, bucket: Arc<Bucket>) -> Self {
-        self.0.push(bucket);
-        self
+    fn of(bucket: Arc<Bucket>) -> Self {
+        Self { buckets: vec![bucket], was_wrong: false }
     }
 
-    /// Settles it: what was right does not count, and neither does what failed for another reason than being wrong.
-    pub fn came_to<T>(self, outcome: &Result<T, Error>) {
-        if !matches!(outcome, Err(Error::Unauthorized | Error::AdminTokenIncorrect)) {
-            self.forgive();
-        }
+    /// It was wrong, and stays counted.
+    pub fn was_wrong(mut self) {
+        self.was_wrong = true;
     }
 
-    fn forgive(self) {
-        for bucket in &self.0 {
-            bucket.lock().left += 1.0;
+    /// Counts it where it was wrong, as against right or failed for another reason. What was right may have to be checked for
+    /// more: the attempt goes on with it.
+    ///
+    /// # Errors
+    /// That of the outcome.
+    pub fn settle<T>(self, outcome: Result<T, Error>) -> Result<(T, Self), Error> {
+        match outcome {
+            Ok(value) => Ok((value, self)),
+            Err(error) => {
+                if matches!(error, Error::Unauthorized | Error::AdminTokenIncorrect) {
+                    self.was_wrong();
+                }
+                Err(error)
+            }
         }
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        for bucket in &self.0 {
-            bucket.lock().under_way -= 1;
+        for bucket in &self.buckets {
+            {
+                let mut state = bucket.lock();
+                state.under_way -= 1;
+                state.left += if self.was_wrong { 0.0 } else { 1.0 };
+            }
             bucket.settled.notify_waiters();
         }
     }
@@ -182,15 +199,13 @@ mod tests {
         Username::parse(name).unwrap()
     }
 
-    const WRONG: Result<(), Error> = Err(Error::Unauthorized);
-
     /// Makes wrong guesses one after another; how many were refused.
     async fn refused(throttle: &Throttle, guesses: u16, who: impl Fn(u16) -> (Username, Option<IpAddr>)) -> u16 {
         let mut refused = 0;
         for guess in 0..guesses {
             let (username, from) = who(guess);
             match throttle.account(&username, from).await {
-                Ok(attempt) => attempt.came_to(&WRONG),
+                Ok(attempt) => attempt.was_wrong(),
                 Err(_) => refused += 1,
             }
         }
@@ -201,8 +216,10 @@ mod tests {
     async fn failures_are_counted_and_successes_are_not() {
         let throttle = Throttle::new();
         for _ in 0..1000 {
-            throttle.account(&user("good"), None).await.unwrap().came_to(&Ok(()));
-            throttle.account(&user("good"), None).await.unwrap().came_to::<()>(&Err(Error::Overloaded));
+            let attempt = throttle.account(&user("good"), None).await.unwrap();
+            assert!(attempt.settle(Ok(())).is_ok());
+            let attempt = throttle.account(&user("good"), None).await.unwrap();
+            assert!(attempt.settle::<()>(Err(Error::Overloaded)).is_err());
         }
         assert_eq!(refused(&throttle, 100, |_| (user("bad"), None)).await, 80);
         assert!(throttle.account(&user("good"), None).await.is_ok());
@@ -217,22 +234,34 @@ mod tests {
         }
         let next = tokio::spawn({
             let throttle = Arc::clone(&throttle);
-            async move { throttle.account(&user("x"), None).await.is_ok() }
+            async move { throttle.account(&user("x"), None).await.map(Attempt::was_wrong) }
         });
         // All but one were wrong: the one that waits has the room of the one that was right, and no other has any.
-        under_way.pop().unwrap().came_to(&Ok(()));
-        drop(under_way);
-        assert!(next.await.unwrap());
+        drop(under_way.pop().unwrap().settle(Ok(())));
+        under_way.into_iter().for_each(Attempt::was_wrong);
+        assert_eq!(next.await.unwrap(), Ok(()));
         assert!(throttle.account(&user("x"), None).await.is_err());
     }
 
     #[tokio::test]
-    async fn a_guess_that_is_given_up_stays_counted() {
+    async fn a_guess_that_is_given_up_before_it_is_checked_does_not_count() {
         let throttle = Throttle::new();
-        for _ in 0..20 {
-            drop(throttle.account(&user("x"), None).await.unwrap());
+        let from = Some(IpAddr::from([192, 0, 2, 1]));
+        for _ in 0..1000 {
+            drop(throttle.account(&user("x"), from).await.unwrap());
         }
-        assert!(throttle.account(&user("x"), None).await.is_err());
+        assert_eq!(refused(&throttle, 100, |_| (user("x"), from)).await, 80);
+    }
+
+    #[tokio::test]
+    async fn a_guess_that_its_address_may_not_make_does_not_count_for_the_account() {
+        let throttle = Throttle::new();
+        let from = Some(IpAddr::from([192, 0, 2, 1]));
+        assert!(refused(&throttle, 400, |n| (user(&format!("user{n}")), from)).await > 80);
+        for _ in 0..30 {
+            assert!(throttle.account(&user("x"), from).await.is_err());
+        }
+        assert!(throttle.account(&user("x"), None).await.is_ok());
     }
 
     #[tokio::test]
@@ -251,7 +280,7 @@ mod tests {
         let from = Some(IpAddr::from([127, 0, 0, 1]));
         assert_eq!(refused(&throttle, 2000, |n| (user(&format!("user{n}")), from)).await, 0);
         for _ in 0..2000 {
-            throttle.admin(from).await.unwrap().came_to(&WRONG);
+            throttle.admin(from).await.unwrap().was_wrong();
         }
     }
 
@@ -261,7 +290,7 @@ mod tests {
         let mut refused = 0;
         for _ in 0..200 {
             match throttle.admin(Some(IpAddr::from([192, 0, 2, 1]))).await {
-                Ok(attempt) => attempt.came_to::<()>(&Err(Error::AdminTokenIncorrect)),
+                Ok(attempt) => assert!(attempt.settle::<()>(Err(Error::AdminTokenIncorrect)).is_err()),
                 Err(_) => refused += 1,
             }
         }

@@ -2,6 +2,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::policy::Accepted;
 use super::{Admin, Identity, totp};
 use crate::domain::{
     Email, Generation, Password, PasswordHash, Payload, PayloadError, Position, Scope, TenantName, User, Username,
@@ -90,7 +91,7 @@ impl Identity {
     ///
     /// # Errors
     /// In this order: [`Error::EmailInvalid`], [`Error::UsernameInvalid`], [`Error::UsernameTaken`],
-    /// [`Error::TenantNameInvalid`], [`Error::PasswordInvalid`], [`Error::PasswordWeak`], [`Error::ScopesInvalid`],
+    /// [`Error::TenantNameInvalid`], [`Error::PasswordInvalid`], those of [`super::PasswordPolicy::check`], [`Error::ScopesInvalid`],
     /// [`Error::DataTooDeep`], [`Error::UserTooLarge`], and those of [`crate::writer::Writer::submit`].
     pub async fn create_user(&self, _: &Admin, new: NewUser) -> Result<(), Error> {
         let email = new.email.as_deref().map(Email::parse).transpose()?;
@@ -100,7 +101,7 @@ impl Identity {
             return Err(Error::UsernameTaken);
         }
         let tenant = TenantName::parse(&new.tenant_name)?;
-        let password = self.new_password(new.password, &username, email.as_ref())?;
+        let password = self.new_password(Password::parse(new.password)?, &username, email.as_ref()).await?;
         let scopes = new.scopes.as_deref().map(Scope::parse_all).transpose()?.or_else(|| self.0.default_scopes.clone());
         let data = new.data.as_deref().map(payload).transpose()?;
         let user = User {
@@ -132,17 +133,16 @@ impl Identity {
         let user = self.known_user(&patch.username)?;
         let email = patch.email.map(|email| email.as_deref().map(Email::parse).transpose()).transpose()?;
         let tenant = patch.tenant_name.as_deref().map(TenantName::parse).transpose()?;
-        let password_hash = match patch.password {
+        let password = match patch.password {
             None => None,
             Some(password) => {
                 let email = email.as_ref().unwrap_or(&user.email);
-                let password = self.new_password(password, &user.username, email.as_ref())?;
-                Some(password)
+                Some(self.new_password(Password::parse(password)?, &user.username, email.as_ref()).await?)
             }
         };
         let scopes = patch.scopes.map(|scopes| scopes.as_deref().map(Scope::parse_all).transpose()).transpose()?;
         let data = patch.data.map(|data| data.as_deref().map(payload).transpose()).transpose()?;
-        let password_hash = match password_hash {
+        let password_hash = match password {
             None => None,
             Some(password) => Some(self.0.passwords.hash(password).await?),
         };
@@ -198,17 +198,15 @@ impl Identity {
         self.0.store.user(&username)?.ok_or(Error::UserUnknown)
     }
 
-    /// Checks a password that somebody wants to have from now on.
-    pub(super) fn new_password(
+    /// Judges a password that somebody wants to have from now on, on a thread that may be busy for a while.
+    pub(super) async fn new_password(
         &self,
-        password: String,
+        password: Password,
         username: &Username,
         email: Option<&Email>,
-    ) -> Result<Password, Error> {
-        let password = Password::parse(password)?;
-        let known: Vec<_> = std::iter::once(username.as_str()).chain(email.map(Email::as_str)).collect();
-        self.0.policy.check(&password, &known)?;
-        Ok(password)
+    ) -> Result<Accepted, Error> {
+        let known = std::iter::once(username.as_str()).chain(email.map(Email::as_str)).map(str::to_owned).collect();
+        self.0.passwords.judge(self.0.policy, password, known).await
     }
 }
 
@@ -246,11 +244,14 @@ impl Change for UpdateUser {
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         let before = batch.user(&self.username)?.ok_or(Error::UserUnknown)?;
         let mut user = before.clone();
-        // Streams stand on a password, and on there being no second factor that was never asked for.
-        let ends_streams =
-            self.password_hash.is_some() || (self.two_factor == Some(true) && user.two_factor != Some(true));
+        // Whoever was let in before was asked for the old password, or for no code: neither is enough any more.
+        let is_asked_for_more = self.two_factor == Some(true) && !user.needs_code();
+        let ends_sign_ins = self.password_hash.is_some() || is_asked_for_more;
         if let Some(hash) = self.password_hash {
             user.set_password(hash, self.generation);
+        }
+        if ends_sign_ins {
+            user.generation = self.generation;
         }
         user.tenant = self.tenant.unwrap_or(user.tenant);
         let is_moved = user.tenant != before.tenant;
@@ -266,7 +267,7 @@ impl Change for UpdateUser {
         }
         user.two_factor = self.two_factor.or(user.two_factor);
         batch.put_user_as_given(&user, Some(&before))?;
-        if ends_streams {
+        if ends_sign_ins {
             batch.end_streams_of(&user.username);
         } else if is_moved || has_other_scopes {
             batch.change_rights_of(&user.username);
@@ -286,10 +287,13 @@ impl Change for SetRevoked {
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         let mut user = batch.user(&self.username)?.ok_or(Error::UserUnknown)?;
+        // Also one that was given out while the user was revoked: it was never to work.
+        if self.revoked || user.revoked {
+            user.reset = None;
+        }
         user.revoked = self.revoked;
         if self.revoked {
             user.generation = self.generation;
-            user.reset = None;
         }
         batch.put_user(&user);
         if self.revoked {

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::extract::{Json, OneOrMore};
+use super::extract::{ByUser, Json, OneOrMore};
 use super::is_head;
 use super::listing::Listing;
 use super::reply::{self, Reply};
@@ -82,7 +82,7 @@ impl<'a> EventView<'a> {
     }
 }
 
-pub async fn insert(app: App, principal: Principal, request: HttpRequest, bodies: OneOrMore<InsertBody>) -> Reply {
+pub async fn insert(app: App, request: HttpRequest, ByUser(principal, bodies): ByUser<OneOrMore<InsertBody>>) -> Reply {
     let OneOrMore { values, is_array } = bodies;
     if is_array && !(1..=MAX_EVENTS_AT_ONCE).contains(&values.len()) {
         return Err(Error::BodyInvalid(format!("an array must hold 1 to {MAX_EVENTS_AT_ONCE} inserts")));
@@ -99,7 +99,7 @@ pub async fn insert(app: App, principal: Principal, request: HttpRequest, bodies
     inserted.map_or_else(Ok, |inserted| answer(&app, inserted, is_array))
 }
 
-pub async fn remove(app: App, principal: Principal, request: HttpRequest, Json(body): Json<RemoveBody>) -> Reply {
+pub async fn remove(app: App, request: HttpRequest, ByUser(principal, Json(body)): ByUser<Json<RemoveBody>>) -> Reply {
     let (condition, key) = (condition(&app, request.headers())?, idempotency_key(request.headers())?);
     if condition == Condition::IsNew {
         // What is not there cannot be removed.
@@ -177,7 +177,7 @@ pub struct SubscriptionBody {
 }
 
 /// `POST /subscription`: another filter for an open stream.
-pub async fn subscription(app: App, principal: Principal, Json(body): Json<SubscriptionBody>) -> Reply {
+pub async fn subscription(app: App, ByUser(principal, Json(body)): ByUser<Json<SubscriptionBody>>) -> Reply {
     let filter = sse::filter(body.events.as_deref(), body.except.as_deref())?;
     let stream = StreamId::parse(&body.stream).ok_or(Error::StreamUnknown)?;
     // The body took its time, and the user may have been shut out meanwhile, and have come back in by another sign-in.

@@ -113,6 +113,25 @@ impl<T: DeserializeOwned + 'static> FromRequest for OneOrMore<T> {
     }
 }
 
+/// Who asks, and then what they send: nothing of a body is read for somebody who was not let in, and nothing about it is
+/// answered. Side by side, as actix runs extractors, a bad body would end the check of a password in its middle.
+pub struct ByUser<T>(pub Principal, pub T);
+
+impl<T: FromRequest<Error = Error> + 'static> FromRequest for ByUser<T> {
+    type Error = Error;
+    type Future = Extracted<Self>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let principal = Principal::from_request(request, payload);
+        // Takes the payload along, and reads nothing of it before it is polled.
+        let body = T::from_request(request, payload);
+        Box::pin(async move {
+            let principal = principal.await?;
+            Ok(Self(principal, body.await?))
+        })
+    }
+}
+
 /// What only an admin may send. The token stands in the body beside the other fields.
 pub trait AdminBody: DeserializeOwned + 'static {
     /// What a wrong token is answered with.

@@ -92,7 +92,7 @@ async fn data_of_a_user_comes_back_as_it_came() {
     let server = TestServer::start().await;
     let data = r#"{"z":1,"a":[123456789012345678901234567890,1.0,-0,1e400],"é":"\u00e9\/","z":null}"#;
     let body = format!(
-        r#"{{"admin_token":"{ADMIN_TOKEN}","username":"alice","password":"x","tenant_name":"acme","data":{data}}}"#
+        r#"{{"admin_token":"{ADMIN_TOKEN}","username":"alice","password":"password1","tenant_name":"acme","data":{data}}}"#
     );
     server.client().request(reqwest::Method::POST, "/create_user", &[], Some(body.into())).await.ok();
     let shown = server.client().admin("/get_user", json!({ "username": "alice" })).await.ok().body;

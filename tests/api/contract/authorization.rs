@@ -34,7 +34,7 @@ async fn the_case_of_the_scheme_does_not_matter() {
 
 #[tokio::test]
 async fn a_password_is_all_that_follows_the_first_colon() {
-    let server = TestServer::start().await;
+    let server = TestServer::start_with(&["--password_min=1"]).await;
     let client = server.client();
     for (username, password) in
         [("alice", "a:b:c"), ("bob", ":"), ("carol", "x:"), ("dan", "пароль:🔑"), ("eve", " x ")]

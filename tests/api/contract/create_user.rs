@@ -1,7 +1,10 @@
+use std::path::Path;
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::{bodies, user_object};
-use crate::support::{ADMIN_TOKEN, TestServer, password_of};
+use crate::support::{ADMIN_TOKEN, TestServer, command, password_of};
 
 const STRONG: &str = "pw-secret-quiet-Osprey-71-lantern";
 
@@ -54,17 +57,56 @@ async fn a_weak_password_is_refused_with_the_reason_where_there_is_one() {
     };
     assert!(of("password").await.starts_with("password is too weak because "));
     assert!(of("wintermelon").await.starts_with("password is too weak"), "it knows the username");
-    assert_eq!(of("q7#Vz").await, "password is too weak");
+    assert_eq!(of("q7#Vzk2!").await, "password is too weak");
 }
 
 #[tokio::test]
-async fn any_password_will_do_without_the_checker() {
+async fn any_password_of_eight_characters_will_do_without_the_checker() {
     let server = TestServer::start().await;
-    for (username, password) in [("a", "1"), ("b", "password"), ("c", " "), ("d", "пароль 🔑"), ("e", "pw:with:colons")]
+    for (username, password) in
+        [("a", "12345678"), ("b", "password1"), ("c", "        "), ("d", "пароль 🔑"), ("e", "pw:with:colons")]
     {
         server.client().create_user_with(username, "acme", json!({ "password": password })).await.ok();
         server.client().login(username, password).await.ok();
     }
+}
+
+#[tokio::test]
+async fn a_new_password_has_as_many_characters_as_password_min_says_wherever_it_comes_from() {
+    for (flag, min) in [(None, 8), (Some("--password_min=1"), 1), (Some("--password_min=64"), 64)] {
+        let server = TestServer::start_with(flag.as_slice()).await;
+        let client = server.client();
+        let long = "é".repeat(min);
+        client.create_user_with("alice", "acme", json!({ "password": long })).await.ok();
+        client.login("alice", &long).await.ok();
+        if min == 1 {
+            continue;
+        }
+        let short = "é".repeat(min - 1);
+        let create = client.create_user_with("bob", "acme", json!({ "password": short })).await;
+        let update = client.admin("/update_user", json!({ "username": "alice", "password": short })).await;
+        let code = client.admin("/create_totp", json!({ "username": "alice" })).await.ok().json()["totp"].clone();
+        let mut body = json!({ "username": "alice", "password": short, "totp": code });
+        let reset = client.post("/password_reset", &body).await;
+        for answer in [create, update, reset] {
+            let sentence = answer.refused(400, "password_too_short").error();
+            assert_eq!(sentence, format!("password must be at least {min} characters"));
+        }
+        body["password"] = json!(long);
+        client.post("/password_reset", &body).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn who_has_a_shorter_password_from_before_still_signs_in() {
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let with = |flag: &'static str| move |directory: &Path| command(&[flag.to_owned()], directory);
+    let mut server = TestServer::try_start(Arc::clone(&directory), with("--password_min=1")).await.unwrap();
+    server.client().create_user_with("alice", "acme", json!({ "password": "x" })).await.ok();
+    server.kill();
+    drop(server);
+    let server = TestServer::try_start(directory, with("--password_min=8")).await.unwrap();
+    server.client().login("alice", "x").await.ok();
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
 
-use super::{by_password, reset, reset_code, revoke, ticks, unrevoke, update};
+use super::{by_password, reset, reset_code, revoke, ticks, unrevoke, update, with_two_factor};
 use crate::support::{TestServer, User, password_of};
 
 /// Knocks at a door without the cost of what is behind it.
@@ -125,4 +125,79 @@ async fn a_remembered_password_still_serves_while_others_guess() {
     }
     assert_eq!(statuses[24], 429, "{statuses:?}");
     assert_eq!(alice.doors().await, [200; 3]);
+}
+
+/// Knocks so often that an account's allowance is used up, if each of them is a guess that was wrong.
+async fn knocks(user: &User) -> Vec<u16> {
+    let mut statuses = Vec::new();
+    for _ in 0..22 {
+        statuses.push(knock(user).await);
+    }
+    statuses
+}
+
+/// What somebody gets who makes a wrong guess again and again.
+fn guesses() -> Vec<u16> {
+    [&[401; 20][..], &[429; 2]].concat()
+}
+
+#[tokio::test]
+async fn with_two_factor_on_a_right_password_is_answered_and_counted_as_a_wrong_one() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    for username in ["alice", "bob"] {
+        with_two_factor(&client, username).await;
+    }
+    let cost = async |user: &User| {
+        let before = ticks(&server);
+        assert_eq!(knocks(user).await, guesses());
+        ticks(&server) - before
+    };
+    let right = cost(&by_password(&client, "alice", &password_of("alice"))).await;
+    let wrong = cost(&by_password(&client, "bob", "wrong")).await;
+    assert!(right * 2 > wrong && wrong * 2 > right, "right: {right} ticks, wrong: {wrong}");
+}
+
+#[tokio::test]
+async fn a_password_that_was_remembered_is_a_guess_like_any_once_its_user_has_two_factor_on_or_is_revoked() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (remembered(&server, "alice").await, remembered(&server, "bob").await);
+    update(&alice.client, "alice", json!({ "two_factor": true })).await;
+    assert_eq!(knocks(&alice).await, guesses());
+    revoke(&bob.client, "bob").await;
+    assert_eq!(knocks(&bob).await, guesses());
+}
+
+#[tokio::test]
+async fn a_right_password_is_no_wrong_guess_because_the_body_is_not_as_it_should_be() {
+    let server = TestServer::start().await;
+    for username in ["alice", "bob"] {
+        server.client().create_user(username, "acme").await;
+    }
+    for _ in 0..25 {
+        // Each time as if for the first time: on a connection, and with a password, that nothing is known of.
+        let alice = by_password(&server.client(), "alice", &password_of("alice"));
+        alice.insert_raw("{broken").await.refused(400, "body_invalid");
+    }
+    by_password(&server.client(), "alice", &password_of("alice")).insert("news", json!(1)).await;
+    let bob = by_password(&server.client(), "bob", "wrong");
+    for _ in 0..20 {
+        bob.insert_raw("{broken").await.refused(401, "unauthorized");
+    }
+    bob.insert_raw("{broken").await.refused(429, "too_many_attempts");
+}
+
+#[tokio::test]
+async fn a_password_is_the_same_however_its_accents_are_written() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let (composed, decomposed) = ("pw-secret-jos\u{e9}", "pw-secret-jose\u{301}");
+    for (username, password) in [("alice", composed), ("bob", decomposed)] {
+        client.create_user_with(username, "acme", json!({ "password": password })).await.ok();
+        for password in [composed, decomposed] {
+            client.login(username, password).await.ok();
+            by_password(&client, username, password).verify().await.ok();
+        }
+        client.login(username, "pw-secret-jose").await.refused(401, "unauthorized");
+    }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::{other_than, reset, reset_code, revoke, unrevoke, update};
+use super::{other_than, reset, reset_code, revoke, ticks, unrevoke, update};
 use crate::support::{TestServer, password_of};
 
 #[tokio::test]
@@ -257,4 +257,81 @@ async fn guesses_do_not_go_on_for_ever_however_many_codes_are_asked_for() {
     let code = reset_code(&client, "alice").await;
     let answer = reset(&client, "alice", &password_of("new"), &code).await.refused(429, "too_many_attempts");
     assert!(answer.header("retry-after").unwrap().parse::<u64>().unwrap() > 0);
+}
+
+#[tokio::test]
+async fn a_code_that_is_given_out_while_its_user_is_revoked_never_works() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    client.create_user("alice", "acme").await;
+    revoke(&client, "alice").await;
+    let during = reset_code(&client, "alice").await;
+    unrevoke(&client, "alice").await;
+    reset(&client, "alice", &password_of("new"), &during).await.refused(401, "unauthorized");
+    let after = reset_code(&client, "alice").await;
+    // To unrevoke somebody who is not revoked changes nothing.
+    unrevoke(&client, "alice").await;
+    reset(&client, "alice", &password_of("new"), &after).await.ok();
+}
+
+#[tokio::test]
+async fn nothing_is_said_of_the_password_to_who_has_not_the_code() {
+    let server = TestServer::start_with(&["--password_checker=true"]).await;
+    let (client, strong) = (server.client(), "pw-secret-quiet-Osprey-71-lantern");
+    client.create_user_with("alice", "acme", json!({ "password": strong })).await.ok();
+    let code = reset_code(&client, "alice").await;
+    for weak in ["short", "password1"] {
+        reset(&client, "alice", weak, &other_than(&code)).await.refused(401, "unauthorized");
+        reset(&client, "nobody", weak, &code).await.refused(401, "unauthorized");
+    }
+    reset(&client, "alice", "short", &code).await.refused(400, "password_too_short");
+    reset(&client, "alice", "password1", &code).await.refused(400, "password_weak");
+    for _ in 0..18 {
+        reset(&client, "alice", "password1", &other_than(&code)).await.refused(401, "unauthorized");
+    }
+    reset(&client, "alice", "password1", &code).await.refused(429, "too_many_attempts");
+}
+
+#[tokio::test]
+async fn a_wrong_code_has_no_password_judged_or_hashed() {
+    let server = TestServer::start_with(&["--password_checker=true"]).await;
+    let client = server.client();
+    // Such as zxcvbn takes long for.
+    let long = "aB3$".repeat(25);
+    let before = ticks(&server);
+    for n in 0..15 {
+        reset(&client, &format!("user{n}"), &long, "000000").await.refused(401, "unauthorized");
+    }
+    let guessed = ticks(&server) - before;
+    let before = ticks(&server);
+    for n in 0..15 {
+        client.login(&format!("user{n}"), &long).await.refused(401, "unauthorized");
+    }
+    let hashed = ticks(&server) - before;
+    assert!(guessed * 2 < hashed, "15 codes cost {guessed} ticks, 15 hashes {hashed}");
+}
+
+#[tokio::test]
+async fn as_much_is_written_to_the_disk_for_every_wrong_code_whether_there_is_a_right_one_or_not() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    for name in ["asked", "plain", "revoked"] {
+        client.create_user(name, "acme").await;
+    }
+    let code = reset_code(&client, "asked").await;
+    reset_code(&client, "revoked").await;
+    revoke(&client, "revoked").await;
+    let journal = || {
+        let files = std::fs::read_dir(server.database()).unwrap().map(|entry| entry.unwrap());
+        let journals = files.filter(|file| file.file_name().to_str().unwrap().starts_with("journal."));
+        journals.map(|file| file.metadata().unwrap().len()).sum::<u64>()
+    };
+    let mut written = Vec::new();
+    for name in ["asked", "plain", "revoked", "nobody"] {
+        let before = journal();
+        reset(&client, name, &password_of("new"), &other_than(&code)).await.refused(401, "unauthorized");
+        written.push(journal() - before);
+    }
+    assert!(written.iter().all(|bytes| bytes.abs_diff(written[0]) < 100), "{written:?}");
+    assert!(written[0] > 0);
 }

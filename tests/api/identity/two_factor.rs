@@ -1,4 +1,5 @@
 use futures_util::future::join_all;
+use reqwest::Method;
 use serde_json::json;
 
 use super::{
@@ -256,4 +257,39 @@ async fn guesses_of_a_code_do_not_go_on_for_ever() {
         }
     }
     login_with_code(&client, "alice", &app.code(step())).await.refused(429, "too_many_attempts");
+}
+
+#[tokio::test]
+async fn who_was_let_in_by_the_password_alone_is_let_in_no_more_once_two_factor_is_on() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let ticket = async || {
+        let headers = [("authorization", alice.authorization.as_str())];
+        let answer = alice.client.request(Method::POST, "/sse_ticket", &headers, None).await.ok();
+        answer.json()["ticket"].as_str().unwrap().to_owned()
+    };
+    let (fresh, used) = (ticket().await, ticket().await);
+    let by = async |ticket: &str, cookie: &str| {
+        let path = format!("/sse?ticket={ticket}");
+        alice.client.request(Method::HEAD, &path, &[("cookie", cookie)], None).await
+    };
+    let answer = by(&used, "").await.ok();
+    let pass = answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    by(&used, &pass).await.ok();
+    let mut stream = alice.stream().await;
+    let app = Authenticator::scan(&alice.client, "alice", "Acme").await;
+    update(&alice.client, "alice", json!({ "two_factor": true })).await;
+    assert_eq!(alice.doors().await, [401; 3]);
+    assert_eq!(by(&fresh, "").await.status, 401);
+    assert_eq!(by(&used, &pass).await.status, 401);
+    stream.rest().await;
+    assert_eq!(stream.heartbeats, 0, "it ended long before the next heartbeat");
+    let jwt = login_with_code(&alice.client, "alice", &app.code(step())).await.ok().json()["jwt"].clone();
+    let with_code = alice.client.with_authorization(&format!("Bearer {}", jwt.as_str().unwrap()));
+    // To switch it on once more changes nothing, and to switch it off asks for less.
+    for two_factor in [true, false] {
+        update(&alice.client, "alice", json!({ "two_factor": two_factor })).await;
+        assert_eq!(with_code.doors().await, [200; 3]);
+    }
+    assert_eq!(alice.doors().await, [401; 3], "what has ended stays so");
 }

@@ -116,7 +116,7 @@ async fn with_default_secrets_it_serves_this_machine_alone_and_says_so() {
     // 127.0.0.2 is loopback as well, and not what was bound.
     assert!(std::net::TcpStream::connect(format!("127.0.0.2:{port}")).is_err());
     assert!(server.log().contains("WARN") && server.log().contains("only this machine is served"), "{}", server.log());
-    let body = json!({ "username": "a", "password": "x", "tenant_name": "t", "admin_token": "letmein" });
+    let body = json!({ "username": "a", "password": "password1", "tenant_name": "t", "admin_token": "letmein" });
     server.client().post("/create_user", &body).await.ok();
 }
 
