@@ -11,13 +11,16 @@ use crate::error::Error;
 /// How many are remembered, of some 200 bytes each.
 const REMEMBERED: usize = 32_768;
 
+#[cfg(test)]
+type Hook = Box<dyn Fn(&Username) + Send + Sync>;
+
 /// A bounded cache that the writer keeps true: once a changed user can be read, and before anybody is told of the change,
 /// the writer forgets them here. Not sooner: somebody busy would at once be read and remembered again as they were before.
 pub struct AccountCache {
     accounts: Cache<Username, Arc<Account>>,
     /// Runs each time somebody has been forgotten, as the request of another thread may.
     #[cfg(test)]
-    pub after_forgetting: std::sync::OnceLock<Box<dyn Fn(&Username) + Send + Sync>>,
+    pub after_forgetting: std::sync::OnceLock<Hook>,
 }
 
 impl AccountCache {
