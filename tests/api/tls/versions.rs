@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::Secure;
-use crate::support::{Client, TestServer};
+use crate::support::{Client, TestServer, within};
 
 /// What `openssl s_client` says of a handshake with these settings.
 fn handshake(server: &TestServer, settings: &[&str]) -> String {
@@ -226,4 +226,33 @@ async fn over_http_2_a_stream_that_nobody_reads_delays_none_of_the_others_on_its
     for id in ids {
         assert_eq!(stalled.next().await.id, id);
     }
+}
+
+#[tokio::test]
+async fn over_http_2_a_list_whose_readers_rights_end_is_reset_and_not_ended() {
+    let secure = Secure::start().await;
+    let client = secure.client();
+    client.create_user("alice", "acme").await;
+    client.create_user("bob", "acme").await;
+    let bob = client.sign_in("bob").await;
+    let text = "x".repeat(50_000);
+    for number in 10..50 {
+        bob.insert(&format!("name{number}"), json!(text)).await;
+    }
+    // A connection of its own, on which little is sent before it is read.
+    let settings = reqwest::Client::builder();
+    let settings = settings.http2_initial_stream_window_size(65_535).http2_initial_connection_window_size(65_535);
+    let alice = secure.client_with(settings).sign_in("alice").await;
+    let request = alice.client.http.get(format!("{}/events", secure.server.url));
+    let request = request.header("authorization", &alice.authorization).send();
+    let mut answer = within("an answer", request).await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.version()), (200, Version::HTTP_2));
+    client.admin("/revoke_user", json!({ "username": "alice" })).await.ok();
+    bob.insert("name49", json!("what came later")).await;
+    let mut list = Vec::new();
+    // It is reset in the end, which is an error.
+    while let Ok(chunk) = within("a chunk", answer.chunk()).await {
+        list.extend_from_slice(&chunk.expect("it is not ended as if it were whole"));
+    }
+    assert!(list.len() < 40 * text.len() && !String::from_utf8_lossy(&list).contains("what came later"));
 }
