@@ -297,7 +297,17 @@ impl Change for Rehash {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use argon2::password_hash::phc;
+    use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
+
+    use super::super::{PasswordPolicy, RootKey, Settings};
     use super::*;
+    use crate::clock::Clock;
+    use crate::domain::Secret;
+    use crate::store::Store;
+    use crate::writer::Writer;
 
     fn parse(header: &str) -> Result<Authorization, Error> {
         Authorization::parse(header.as_bytes())
@@ -323,5 +333,53 @@ mod tests {
         for header in ["", "Bearer", "Basic", "Basic ", "Basic !!!", "Basic dQ==", "Digest x", "Basic /w=="] {
             assert_eq!(parse(header).err(), Some(Error::Unauthorized), "{header:?}");
         }
+    }
+
+    /// As a Broker left it that hashed passwords as they were typed, and more weakly.
+    #[tokio::test]
+    async fn an_outdated_hash_is_replaced_once_its_user_is_let_in_and_not_before() {
+        let typed = "jose\u{301} 12345";
+        let weak = Argon2::new(Algorithm::Argon2i, Version::V0x13, Params::new(4096, 3, 1, None).unwrap());
+        let kept: phc::PasswordHash = weak.hash_password(typed.as_bytes()).unwrap();
+        let kept = PasswordHash::new(kept.to_string());
+        let directory = tempfile::tempdir().unwrap();
+        let (store, mut committer) = Store::open(directory.path(), 64 << 20).unwrap();
+        let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
+        for (name, two_factor) in [("zoe", false), ("max", true)] {
+            let username = Username::parse(name).unwrap();
+            let (password_hash, two_factor) = (kept.clone(), Some(two_factor));
+            transaction.put_user(&User { username, password_hash, two_factor, ..User::example() });
+        }
+        drop(transaction.commit().unwrap().reveal());
+        let clock = Clock::from_local();
+        let (writer, _failure) = Writer::start(committer, clock.clone(), |committed| {
+            committed.durable.reveal();
+        })
+        .unwrap();
+        let root = RootKey::load(&store, &writer).await.unwrap();
+        let settings = Settings {
+            admin_token: Secret::new("admin"),
+            jwt_secret: Secret::new("jwt"),
+            jwt_expiry: Duration::from_secs(60),
+            reset_expiry: Duration::from_secs(60),
+            policy: PasswordPolicy { min_chars: 64, is_strict: true },
+            default_scopes: None,
+        };
+        let identity = Identity::new(store.clone(), writer, clock, root, settings).unwrap();
+        let sign_in = async |name: &str, password: &str| {
+            let (username, password) = (name.to_owned(), password.to_owned());
+            identity.login(Credentials { username, password, totp: None }, None).await.map(drop)
+        };
+        let hash_of = |name| store.user(&Username::parse(name).unwrap()).unwrap().unwrap().password_hash;
+        let refused = Err(Error::Unauthorized);
+        assert_eq!(sign_in("zoe", "jos\u{e9} 12345").await, refused, "another than was hashed");
+        assert_eq!(sign_in("zoe", "wrong").await, refused);
+        assert_eq!(sign_in("max", typed).await, refused, "without the code");
+        let by_basic = identity.basic(Username::parse("max").unwrap(), Password::parse(typed.into()).unwrap(), None);
+        assert_eq!(by_basic.await.map(drop), refused);
+        assert!(hash_of("zoe") == kept && hash_of("max") == kept);
+        assert_eq!(sign_in("zoe", typed).await, Ok(()), "whatever is asked of new ones");
+        assert!(hash_of("zoe").expose().starts_with("$argon2id$"));
+        assert_eq!(sign_in("zoe", "jos\u{e9} 12345").await, Ok(()));
     }
 }

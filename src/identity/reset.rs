@@ -55,18 +55,23 @@ impl Identity {
         let password = Password::parse(password)?;
         let code = Secret::new(code);
         let attempt = self.0.throttle.account(&username, from).await?;
-        let (username_again, code_again) = (username.clone(), code.clone());
-        let attempt =
-            self.try_code(TryCode { username: username_again, code: code_again, attempt, then: None }).await?;
+        let attempt = self.try_code(&username, &code, attempt, None).await?;
         // Without the user's e-mail address: a policy that knew it would tell whoever has the code about it.
         let password = self.new_password(password, &username, None).await?;
-        let then = Some((self.0.passwords.hash(password).await?, new_generation()));
+        let then = (self.0.passwords.hash(password).await?, new_generation());
         // Once more, for it may have been spent or have expired meanwhile.
-        self.try_code(TryCode { username, code, attempt, then }).await.map(drop)
+        self.try_code(&username, &code, attempt, Some(then)).await.map(drop)
     }
 
-    async fn try_code(&self, code: TryCode) -> Result<Attempt, Error> {
-        self.0.writer.submit(code).await?.ok_or(Error::Unauthorized)
+    async fn try_code(
+        &self,
+        username: &Username,
+        code: &Secret,
+        attempt: Attempt,
+        then: Option<(PasswordHash, Generation)>,
+    ) -> Result<Attempt, Error> {
+        let guess = TryCode { username: username.clone(), code: code.clone(), attempt, then };
+        self.0.writer.submit(guess).await?.ok_or(Error::Unauthorized)
     }
 }
 

@@ -58,6 +58,9 @@ async fn a_weak_password_is_refused_with_the_reason_where_there_is_one() {
     assert!(of("password").await.starts_with("password is too weak because "));
     assert!(of("wintermelon").await.starts_with("password is too weak"), "it knows the username");
     assert_eq!(of("q7#Vzk2!").await, "password is too weak");
+    // Long, and random to look at: but many people have it.
+    let common = of("1Q2w3e4r5t6y7u8i9o").await;
+    assert_eq!(common, "password is too weak because This is a very common password.");
 }
 
 #[tokio::test]

@@ -293,3 +293,16 @@ async fn who_was_let_in_by_the_password_alone_is_let_in_no_more_once_two_factor_
     }
     assert_eq!(alice.doors().await, [401; 3], "what has ended stays so");
 }
+
+#[tokio::test]
+async fn a_code_that_was_used_is_a_wrong_guess() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let app = with_two_factor(&client, "alice").await;
+    let code = app.code(step() + 1);
+    login_with_code(&client, "alice", &code).await.ok();
+    for _ in 0..20 {
+        login_with_code(&client, "alice", &code).await.refused(401, "unauthorized");
+    }
+    login_with_code(&client, "alice", &code).await.refused(429, "too_many_attempts");
+}
