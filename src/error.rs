@@ -49,6 +49,12 @@ pub enum Error {
     EmailInvalid,
     /// Somebody has it.
     UsernameTaken,
+    /// Somebody has one that it may be taken for.
+    UsernameLookalike,
+    /// There is a tenant whose name it may be taken for.
+    TenantNameLookalike,
+    /// The inbox is nobody's of the tenant.
+    InboxUnknown,
     /// Nobody has it (admin endpoints only: elsewhere this would tell who has an account).
     UserUnknown,
     /// The password policy refuses, where it can with a reason.
@@ -154,12 +160,20 @@ impl Error {
             Self::UsernameInvalid => (
                 400,
                 "username_invalid",
-                format!("username must be 1 to {MAX_NAME_BYTES} bytes without control characters or a colon").into(),
+                format!(
+                    "username must be 1 to {MAX_NAME_BYTES} bytes in Unicode's form NFC, without a colon, a slash, control \
+                     and invisible characters, and blanks at its ends"
+                )
+                .into(),
             ),
             Self::TenantNameInvalid => (
                 400,
                 "tenant_name_invalid",
-                format!("tenant_name must be 1 to {MAX_NAME_BYTES} bytes without control characters").into(),
+                format!(
+                    "tenant_name must be 1 to {MAX_NAME_BYTES} bytes in Unicode's form NFC, without control and invisible \
+                     characters, and blanks at its ends"
+                )
+                .into(),
             ),
             Self::PasswordInvalid => {
                 (400, "password_invalid", format!("password must be 1 to {MAX_PASSWORD_BYTES} bytes").into())
@@ -169,6 +183,12 @@ impl Error {
             }
             Self::EmailInvalid => (400, "email_invalid", text("email is invalid")),
             Self::UsernameTaken => (400, "username_taken", text("username already taken")),
+            Self::UsernameLookalike => {
+                (400, "username_lookalike", text("username looks like one that is taken already"))
+            }
+            Self::TenantNameLookalike => {
+                (400, "tenant_name_lookalike", text("tenant_name looks like that of another tenant"))
+            }
             Self::UserUnknown => (400, "user_unknown", text("there is no user of this name")),
             Self::PasswordWeak(None) => (400, "password_weak", text("password is too weak")),
             Self::PasswordWeak(Some(why)) => {
@@ -190,6 +210,9 @@ impl Error {
                 text("pages of this origin may not call: see the flag origin, and that no secret is weak"),
             ),
             Self::MissingScope(scope) => (403, "missing_scope", format!("this takes the scope {scope}").into()),
+            Self::InboxUnknown => {
+                (404, "inbox_unknown", text("there is no user in your tenant to whom this inbox could belong"))
+            }
             Self::StreamUnknown => (404, "stream_unknown", text("you have no open stream with this id")),
             Self::NotFound => (404, "not_found", text("there is nothing at this path")),
             Self::MethodNotAllowed => (405, "method_not_allowed", text("this path does not take that method")),

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Listen};
 use crate::error::Error;
 use crate::events::{Hub, Rates, Retention, Rules, keep_up};
-use crate::identity::{Identity, PasswordPolicy, RootKey, Settings};
+use crate::identity::{Identity, PasswordPolicy, RootKey, Settings, note_names, note_names_when_there_is_room};
 use crate::store::{OpenError, Store};
 use crate::tls::{self, TlsError, Upkeep};
 use crate::transports::http;
@@ -96,6 +96,11 @@ impl Server {
         let publisher = hub.clone();
         let (writer, failure) = Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed))
             .map_err(StartError::Threads)?;
+        // A full disk is no reason not to serve what is there.
+        let is_noted = match note_names(&store, &writer).await {
+            Err(Error::StorageFull) => false,
+            noted => noted.map(|()| true).map_err(StartError::Core)?,
+        };
         let root = RootKey::load(&store, &writer).await.map_err(StartError::Core)?;
         let settings = Settings {
             admin_token: config.admin_token,
@@ -117,6 +122,10 @@ impl Server {
         let (address, scheme, http, certificate) = listen(&config.listen, config.host, services.clone())?;
         let mut background =
             vec![tokio::task::spawn_local(clock.follow(config.ntp_servers)), tokio::task::spawn_local(upkeep)];
+        if !is_noted {
+            let noting = note_names_when_there_is_room(services.store.clone(), services.writer.clone());
+            background.push(tokio::task::spawn_local(noting));
+        }
         background.extend(certificate.map(tokio::task::spawn_local));
         tracing::info!(
             url = format!("{scheme}://{address}"),

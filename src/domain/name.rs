@@ -37,7 +37,8 @@ macro_rules! name {
 
 name! {
     /// Who signs in: 1 to 256 bytes without control characters and without a colon, which HTTP Basic cannot carry in a
-    /// user-id (RFC 7617, section 2). Unique in the whole database, compared byte by byte.
+    /// user-id (RFC 7617, section 2). Unique in the whole database, compared byte by byte. What a new user may be called is
+    /// less: [`super::NewUsername`].
     Username
 }
 
@@ -56,6 +57,11 @@ impl Username {
     /// [`Error::UsernameInvalid`] where the rules above are broken.
     pub fn parse(text: &str) -> Result<Self, Error> {
         if is_plain(text) && !text.contains(':') { Ok(Self(text.into())) } else { Err(Error::UsernameInvalid) }
+    }
+
+    /// Whether it is one segment of a path: users of earlier versions may have a `/` in their names.
+    pub fn is_one_segment(&self) -> bool {
+        !self.0.contains('/')
     }
 }
 

@@ -63,6 +63,11 @@ fn patterns(scopes: &[Scope], operation: &str, username: &Username) -> (Vec<Patt
             shared.push(pattern);
             continue;
         }
+        // It stands for one segment of a path. A user `alice/theme`, as earlier versions let in, would get by `user/{username}`
+        // what is alice's.
+        if !username.is_one_segment() {
+            continue;
+        }
         // Into the pattern as it was read: a name that ends with a star stands for itself.
         let with_name = |text: &str| text.replace(OWN_NAME, username.as_str());
         own.extend(match pattern {
@@ -195,6 +200,24 @@ mod tests {
         assert!(own.allows("*") && own.allows("user/*"));
         for name in ["news", "user/alice", "**"] {
             assert!(!own.allows(name) && !rights.allow(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_several_segments_stands_for_nothing_in_a_scope() {
+        let odd = Username::parse("alice/theme").unwrap();
+        let scopes = ["user/{username}", "user/{username}/*", "{username}*", "news"];
+        for operation in ["get", "post"] {
+            let scopes = scopes.map(|resource| Scope::parse(&format!("{resource}:{operation}")).unwrap());
+            let (rights, own) = Authorize::Scopes.to_see(&odd, &scopes);
+            for name in ["user/alice/theme", "user/alice/theme/x", "alice/theme", "alice/themes"] {
+                let name = EventName::parse(name).unwrap();
+                assert!(!rights.allow(name.as_str()) && !own.allows(name.as_str()), "{name}");
+                assert!(!Authorize::Scopes.may_insert(&odd, &scopes, &name), "{name}");
+            }
+            let news = EventName::parse("news").unwrap();
+            assert_eq!(rights.allow("news"), operation == "get");
+            assert_eq!(Authorize::Scopes.may_insert(&odd, &scopes, &news), operation == "post");
         }
     }
 

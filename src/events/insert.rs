@@ -5,6 +5,7 @@ use aws_lc_rs::digest;
 use super::session::StreamId;
 use crate::domain::{
     Account, Authorize, Event, EventName, MAX_EXPIRES_IN, Payload, Position, Standing, TenantName, Timestamp, Username,
+    inbox_owner,
 };
 use crate::error::Error;
 use crate::writer::{Batch, Change};
@@ -211,6 +212,14 @@ impl Insert {
             }
             if latest.is_none() {
                 new.insert(name);
+            }
+            // What nobody would ever see is told to who sends it: the inbox of `@Bob/x` is not bob's. A user of another tenant is
+            // as unknown as nobody, or this would tell who has an account. What is there already can be removed.
+            if data.is_some()
+                && let Some(owner) = inbox_owner(name.as_str())
+                && !batch.is_in_tenant(owner, tenant)?
+            {
+                return Err(Error::InboxUnknown);
             }
         }
         if !new.is_empty() && batch.names(tenant)? + new.len() as u64 > self.max_names {

@@ -4,6 +4,7 @@
 
 mod biscuit;
 mod login;
+mod names;
 mod password;
 mod policy;
 mod reset;
@@ -27,6 +28,7 @@ use crate::writer::Writer;
 
 pub use biscuit::{RootKey, Verified};
 pub use login::{Authorization, Credentials};
+pub use names::{note_names, note_names_when_there_is_room};
 pub use password::PasswordPool;
 pub use policy::PasswordPolicy;
 pub use reset::NewPassword;

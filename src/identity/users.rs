@@ -5,7 +5,8 @@ use uuid::Uuid;
 use super::policy::Accepted;
 use super::{Admin, Identity, totp};
 use crate::domain::{
-    Email, Generation, Password, PasswordHash, Payload, PayloadError, Position, Scope, TenantName, User, Username,
+    Email, Generation, NewUsername, Password, PasswordHash, Payload, PayloadError, Position, Scope, TenantName, User,
+    Username,
 };
 use crate::error::Error;
 use crate::writer::{Batch, Change};
@@ -91,16 +92,16 @@ impl Identity {
     ///
     /// # Errors
     /// In this order: [`Error::EmailInvalid`], [`Error::UsernameInvalid`], [`Error::UsernameTaken`],
-    /// [`Error::TenantNameInvalid`], [`Error::PasswordInvalid`], those of [`super::PasswordPolicy::check`], [`Error::ScopesInvalid`],
+    /// [`Error::UsernameLookalike`], [`Error::TenantNameInvalid`], [`Error::TenantNameLookalike`], [`Error::PasswordInvalid`], those of [`super::PasswordPolicy::check`], [`Error::ScopesInvalid`],
     /// [`Error::DataTooDeep`], [`Error::UserTooLarge`], and those of [`crate::writer::Writer::submit`].
     pub async fn create_user(&self, _: &Admin, new: NewUser) -> Result<(), Error> {
         let email = new.email.as_deref().map(Email::parse).transpose()?;
-        let username = Username::parse(&new.username)?;
+        let name = NewUsername::parse(&new.username)?;
+        let username = name.get().clone();
         // For the order of the answers, and to spare the hash; the writer decides.
-        if self.0.store.user(&username)?.is_some() {
-            return Err(Error::UsernameTaken);
-        }
+        self.0.store.check_username(&name)?;
         let tenant = TenantName::parse(&new.tenant_name)?;
+        self.0.store.check_tenant(&tenant)?;
         let password = self.new_password(Password::parse(new.password)?, &username, email.as_ref()).await?;
         let scopes = new.scopes.as_deref().map(Scope::parse_all).transpose()?.or_else(|| self.0.default_scopes.clone());
         let data = new.data.as_deref().map(payload).transpose()?;
@@ -121,7 +122,7 @@ impl Identity {
             totp_spent_step: None,
             reset: None,
         };
-        self.0.writer.submit(CreateUser(user)).await
+        self.0.writer.submit(CreateUser { name, user }).await
     }
 
     /// Changes a user. Their streams end where a change is to what the streams stand on, and go on with another tenant or
@@ -133,6 +134,7 @@ impl Identity {
         let user = self.known_user(&patch.username)?;
         let email = patch.email.map(|email| email.as_deref().map(Email::parse).transpose()).transpose()?;
         let tenant = patch.tenant_name.as_deref().map(TenantName::parse).transpose()?;
+        tenant.as_ref().map_or(Ok(()), |tenant| self.0.store.check_tenant(tenant))?;
         let password = match patch.password {
             None => None,
             Some(password) => {
@@ -214,16 +216,21 @@ pub(super) fn unknown_is_unauthorized(error: Error) -> Error {
     if error == Error::UserUnknown { Error::Unauthorized } else { error }
 }
 
-struct CreateUser(User);
+struct CreateUser {
+    name: NewUsername,
+    user: User,
+}
 
 impl Change for CreateUser {
     type Outcome = ();
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        if batch.user(&self.0.username)?.is_some() {
-            return Err(Error::UsernameTaken);
-        }
-        batch.put_user_as_given(&self.0, None)
+        let username = batch.free_username(&self.name)?;
+        let tenant = batch.free_tenant(&self.user.tenant)?;
+        batch.put_user_as_given(&self.user, None)?;
+        batch.claim(username);
+        batch.claim(tenant);
+        Ok(())
     }
 }
 
@@ -253,6 +260,7 @@ impl Change for UpdateUser {
         if ends_sign_ins {
             user.generation = self.generation;
         }
+        let tenant = self.tenant.as_ref().map(|tenant| batch.free_tenant(tenant)).transpose()?;
         user.tenant = self.tenant.unwrap_or(user.tenant);
         let is_moved = user.tenant != before.tenant;
         if is_moved {
@@ -267,6 +275,9 @@ impl Change for UpdateUser {
         }
         user.two_factor = self.two_factor.or(user.two_factor);
         batch.put_user_as_given(&user, Some(&before))?;
+        if let Some(tenant) = tenant {
+            batch.claim(tenant);
+        }
         if ends_sign_ins {
             batch.end_streams_of(&user.username);
         } else if is_moved || has_other_scopes {

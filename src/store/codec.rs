@@ -23,6 +23,14 @@ pub fn decode_position(value: &[u8]) -> Decoded<Position> {
     Ok(Position::new(u64::from_be_bytes(bytes)))
 }
 
+pub fn encode_moment(moment: Timestamp) -> [u8; 8] {
+    moment.as_millis().to_be_bytes()
+}
+
+pub fn decode_moment(value: &[u8]) -> Decoded<Timestamp> {
+    value.try_into().map(u64::from_be_bytes).map(Timestamp::from_millis).map_err(|_| "a moment has 8 bytes")
+}
+
 /// The latest event of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Latest {

@@ -6,6 +6,8 @@
 //! | `s` name | a setting of the whole server |
 //! | `d` position | the epoch that begins there |
 //! | `u` username | a user |
+//! | `l` version, kind, SHA-256 of a skeleton | the first name of that kind, a username or a tenant's, that has this skeleton |
+//! | `t` tenant | that some user has or had this tenant |
 //! | `n` tenant, event name | the position of the latest event of that name, and whether that is a removal |
 //! | `e` tenant, position | an event |
 //! | `f` tenant | the floor: up to this position only the latest of each name is kept |
@@ -16,7 +18,9 @@
 //! | `i` username, idempotency key | what an insert with that key was, and its answer |
 //! | `j` moment, username, idempotency key | that this answer may be forgotten then |
 
-use crate::domain::{EventName, Position, TenantName, Timestamp, Username};
+use aws_lc_rs::digest;
+
+use crate::domain::{EventName, Position, SKELETON_VERSION, Skeleton, TenantName, Timestamp, Username};
 
 /// The prefix of all users.
 pub const USERS: &[u8] = b"u";
@@ -27,6 +31,32 @@ pub fn setting(name: &str) -> Vec<u8> {
 
 pub fn user(username: &Username) -> Vec<u8> {
     [USERS, username.as_str().as_bytes()].concat()
+}
+
+/// Who has a user's key.
+pub fn of_user(key: &[u8]) -> Option<Username> {
+    Username::parse(std::str::from_utf8(key.get(1..)?).ok()?).ok()
+}
+
+/// What has a name that must not look like another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameKind {
+    User,
+    Tenant,
+}
+
+/// Where a skeleton is taken. It may be ten times as long as the name; its hash is not.
+pub fn skeleton(kind: NameKind, skeleton: &Skeleton) -> Vec<u8> {
+    let kind = match kind {
+        NameKind::User => b'u',
+        NameKind::Tenant => b't',
+    };
+    let hash = digest::digest(&digest::SHA256, skeleton.as_str().as_bytes());
+    [&[b'l', SKELETON_VERSION, kind], hash.as_ref()].concat()
+}
+
+pub fn tenant(tenant: &TenantName) -> Vec<u8> {
+    of_tenant(b't', tenant, 0)
 }
 
 /// The prefix of all epochs.

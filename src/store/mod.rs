@@ -5,7 +5,7 @@
 //! `keys` is the layout, `codec` the values; `open`, `disk` and `witness` are the recipe that makes sled safe;
 //! `transaction` is the one way to write, `events` what is written of events; `replay`, `latest_events`, `names`, `history` and
 //! `chain` are the ways to read them, `epochs` tells their ids from those that another course of things gave out; `account_cache` is
-//! what is remembered of users.
+//! what is remembered of users, `lookalikes` which names are taken.
 
 mod account_cache;
 mod chain;
@@ -19,6 +19,7 @@ mod inspection;
 mod journal;
 mod keys;
 mod latest_events;
+mod lookalikes;
 mod names;
 mod open;
 mod overlay;
@@ -32,13 +33,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::domain::{Account, EventId, Position, User, Username};
+use crate::domain::{Account, EventId, Position, Timestamp, User, Username};
 use crate::error::Error;
 
 pub use codec::Answered;
 pub use events::{Activity, Shortened};
 pub use history::HistoryQuery;
 pub use latest_events::LatestEvents;
+pub use lookalikes::NamesNoted;
 pub use names::Names;
 pub use open::{OPENING_THREAD, OpenError};
 pub use replay::{Missing, Replay, StoredEvent, Wanted};
@@ -48,6 +50,9 @@ pub use transaction::{Committer, Durable, Transaction};
 use account_cache::AccountCache;
 use epochs::Epochs;
 use overlay::Overlay;
+
+/// The name of the setting with the time of the newest commit, to within a minute.
+const TIME_SETTING: &str = "time";
 
 /// The database, for reading: a cheap clone. Reads never wait for the writer.
 #[derive(Clone)]
@@ -138,6 +143,16 @@ impl Store {
     /// [`Error::Storage`] where the database fails.
     pub fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.get(&keys::setting(name))?.map(|value| value.to_vec()))
+    }
+
+    /// When the newest commit was made, to within a minute; `None` where there is none, or an earlier version made it.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where the database fails.
+    pub fn newest_timestamp(&self) -> Result<Option<Timestamp>, Error> {
+        let key = keys::setting(TIME_SETTING);
+        let Some(value) = self.get(&key)? else { return Ok(None) };
+        codec::decode_moment(&value).map(Some).map_err(|why| damaged(&key, why))
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Arc<[u8]>>, Error> {

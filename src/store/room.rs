@@ -1,6 +1,7 @@
 //! How much may be written at once. The room for it is set aside on the disk before anything is decided, so that a full disk is
 //! found while nothing has happened yet; and what would need more than that is refused, whatever it is.
 
+use super::TIME_SETTING;
 use super::journal::{HEAD_BYTES, ROW_HEAD_BYTES};
 use crate::domain::{MAX_NAME_BYTES, MAX_USER_BYTES};
 
@@ -14,8 +15,11 @@ pub const MAX_CHANGE_BYTES: usize = 8 << 20;
 /// The row with the epoch of a start, which goes with the first event after it.
 const EPOCH_ROW_BYTES: usize = ROW_HEAD_BYTES + 9 + 4;
 
+/// The row with the time of a commit.
+const TIME_ROW_BYTES: usize = ROW_HEAD_BYTES + 1 + TIME_SETTING.len() + 8;
+
 /// The largest record of a commit: the last change joins just before the commit is full.
-pub const MAX_RECORD_BYTES: usize = HEAD_BYTES + MAX_COMMIT_BYTES + MAX_CHANGE_BYTES + EPOCH_ROW_BYTES;
+pub const MAX_RECORD_BYTES: usize = HEAD_BYTES + MAX_COMMIT_BYTES + MAX_CHANGE_BYTES + EPOCH_ROW_BYTES + TIME_ROW_BYTES;
 
 /// A name in a key or a value, and its length.
 const NAME_BYTES: usize = 2 + MAX_NAME_BYTES;
@@ -47,5 +51,8 @@ pub const fn of_insert(events: usize, data: usize) -> usize {
     events * EVENT_ROWS_BYTES + data + REQUEST_ROWS_BYTES
 }
 
+/// What the names of a new user and a new tenant write: three skeletons of each, and the tenant itself.
+pub const NAMES_ROWS_BYTES: usize = 6 * (ROW_HEAD_BYTES + 3 + 32 + MAX_NAME_BYTES) + ROW_HEAD_BYTES + 1 + NAME_BYTES;
+
 // A user is never refused for want of room.
-const _: () = assert!(ROW_HEAD_BYTES + 1 + MAX_NAME_BYTES + MAX_USER_BYTES <= MAX_CHANGE_BYTES);
+const _: () = assert!(ROW_HEAD_BYTES + 1 + MAX_NAME_BYTES + MAX_USER_BYTES + NAMES_ROWS_BYTES <= MAX_CHANGE_BYTES);

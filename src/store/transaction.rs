@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::checkpoint::Checkpointer;
 use super::inspection::Inspection;
@@ -11,9 +12,12 @@ use super::journal::{Journal, ROW_HEAD_BYTES};
 use super::overlay::Write;
 use super::room::{MAX_CHANGE_BYTES, MAX_COMMIT_BYTES};
 use super::witness::Witness;
-use super::{Store, codec, keys};
+use super::{Store, TIME_SETTING, codec, keys};
 use crate::domain::{Account, Event, MAX_USER_BYTES, Position, Standing, TenantName, Timestamp, User, Username};
 use crate::error::Error;
+
+/// How near the time on disk is to that of the newest commit.
+const TIME_WITHIN: Duration = Duration::from_secs(60);
 
 /// The writer's end of the store. There is one, and it does not clone: two writers would be two orders.
 pub struct Committer {
@@ -28,6 +32,8 @@ pub struct Committer {
     commits: u64,
     /// Whether the epoch of this start is on disk, as it is with its first event.
     is_epoch_kept: bool,
+    /// The time that is on disk, once something was committed since the start.
+    time_kept: Option<Timestamp>,
     /// The floors of those tenants that inserted something since the start.
     pub(super) floors: HashMap<TenantName, Position>,
     /// Held for as long as the database is open.
@@ -88,6 +94,7 @@ impl Committer {
             witness,
             commits,
             is_epoch_kept,
+            time_kept: None,
             floors,
             _lock: lock,
         }
@@ -243,6 +250,19 @@ impl Transaction<'_> {
         account.filter(|account| account.upholds(standing)).ok_or(Error::Unauthorized)
     }
 
+    /// Whether a user of this name is of a tenant.
+    ///
+    /// # Errors
+    /// Those of [`Transaction::user`].
+    pub fn is_in_tenant(&self, username: &str, tenant: &TenantName) -> Result<bool, Error> {
+        let Ok(username) = Username::parse(username) else { return Ok(false) };
+        let account = match self.users.get(&username) {
+            Some((_, account)) => Some(Arc::clone(account)),
+            None => self.committer.store.account(&username)?,
+        };
+        Ok(account.is_some_and(|account| account.tenant == *tenant))
+    }
+
     /// Writes a user with what the server itself has changed of them. Never refused: nobody may be so large that they cannot
     /// be revoked.
     pub fn put_user(&mut self, user: &User) {
@@ -287,6 +307,9 @@ impl Transaction<'_> {
             let (first, epoch) = self.committer.store.epochs.current();
             self.put(keys::epoch(first), epoch.get().to_be_bytes().to_vec());
         }
+        if !self.pending.is_empty() {
+            self.keep_time();
+        }
         let Self { committer, pending, events, head, users, .. } = self;
         let durable = Durable { events, head, store: committer.store.clone() };
         if pending.is_empty() {
@@ -303,6 +326,15 @@ impl Transaction<'_> {
         committer.is_epoch_kept |= !durable.events.is_empty();
         committer.witness.note(progress.commits);
         Ok(durable)
+    }
+
+    /// Notes the time of this commit, which the clock is measured by at the next start: not with each, but to within a minute.
+    fn keep_time(&mut self) {
+        let is_near = |kept: Timestamp| kept.max(self.now).since(kept.min(self.now)) < TIME_WITHIN;
+        if !self.committer.time_kept.is_some_and(is_near) {
+            self.put(keys::setting(TIME_SETTING), codec::encode_moment(self.now).to_vec());
+            self.committer.time_kept = Some(self.now);
+        }
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Arc<[u8]>>, Error> {

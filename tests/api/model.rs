@@ -557,12 +557,24 @@ impl House {
         if !events.iter().all(|(name, _)| has_scope(scopes, "post", username, name)) {
             return missing_scope(&answer);
         }
+        if !events.iter().all(|(name, _)| self.has_reader(tenant, name)) {
+            return drop(answer.refused(404, "inbox_unknown"));
+        }
         let receipts = answer.ok().json();
         let receipts = receipts.as_array().unwrap();
         assert_eq!(receipts.len(), events.len());
         for (receipt, (name, data)) in receipts.iter().zip(events) {
             self.tenants[tenant].commit(receipt["id"].as_str().unwrap(), name, &data.to_string());
         }
+    }
+
+    /// Whether a name is no inbox, or that of somebody in a tenant.
+    fn has_reader(&self, tenant: usize, name: &str) -> bool {
+        let owner = name.strip_prefix('@').and_then(|rest| rest.split_once('/')).map(|(owner, _)| owner);
+        owner.is_none_or(|owner| {
+            let users = USERS.iter().zip(&self.users).map(|((username, _), user)| (*username, user.1.tenant));
+            users.chain(CLERKS.into_iter().zip([0, 1])).any(|(username, of)| username == owner && of == tenant)
+        })
     }
 
     async fn expire(&mut self, user: usize, name: &str) {
@@ -572,6 +584,9 @@ impl House {
         let answer = self.user(user).insert_raw(body.to_string()).await;
         if !has_scope(scopes, "post", username, name) {
             return missing_scope(&answer);
+        }
+        if !self.has_reader(tenant, name) {
+            return drop(answer.refused(404, "inbox_unknown"));
         }
         let receipt = answer.ok().json();
         let tenant = &mut self.tenants[tenant];
@@ -631,13 +646,27 @@ impl House {
         let change = self.client.admin("/update_user", body);
         let insert = async {
             match &event {
-                Some((name, data)) => Some(clerk.insert(name, data.clone()).await),
+                Some((name, data)) => Some(clerk.try_insert(name, data.clone()).await),
                 None => None,
             }
         };
         let (changed, inserted) = tokio::join!(change, insert);
         changed.ok();
+        // The inbox of who is moved is there before and not after.
+        let could_be_read = event.as_ref().is_none_or(|(name, _)| self.has_reader(before.tenant, name));
         self.users[user].1 = standing;
+        let can_be_read = event.as_ref().is_none_or(|(name, _)| self.has_reader(before.tenant, name));
+        let inserted = match inserted {
+            Some(answer) if answer.status == 404 && !can_be_read => {
+                answer.refused(404, "inbox_unknown");
+                None
+            }
+            Some(answer) => {
+                assert!(could_be_read, "{answer:?}");
+                Some(answer.ok().json()["id"].as_str().unwrap().to_owned())
+            }
+            None => None,
+        };
         if let Some((id, (name, data))) = inserted.zip(event) {
             self.tenants[before.tenant].commit(&id, name, &data.to_string());
         }

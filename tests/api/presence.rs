@@ -639,25 +639,25 @@ async fn a_watcher_is_told_first_of_everybody_who_is_there() {
     let bob = server.user("bob", "acme").await;
     let carol = server.user("carol", "acme").await;
     let erin = server.user("erin", "acme").await;
-    let zoe = server.user("Zo\u{eb}/1 x", "acme").await;
+    let zoe = server.user("Zo\u{eb}+1 x", "acme").await;
     let mallory = server.user("mallory", "other").await;
     let events = [alice.insert("a", json!(1)).await, alice.insert("b", json!(2)).await];
     let _of_others = [bob.stream().await, bob.stream().await, mallory.stream().await];
     let of_zoe = zoe.stream().await;
-    there(&alice, &[("Zo\u{eb}/1 x", 1), ("bob", 2)]).await;
+    there(&alice, &[("Zo\u{eb}+1 x", 1), ("bob", 2)]).await;
     drop(of_zoe);
-    there(&alice, &[("Zo\u{eb}/1 x", 0), ("bob", 2)]).await;
+    there(&alice, &[("Zo\u{eb}+1 x", 0), ("bob", 2)]).await;
 
     let mut watching = carol.stream_of("/sse?presence=true", None).await;
     let (said, came) = beginning(&mut watching, 3, 2).await;
     // She as well, and who is away for a moment.
-    let people = there(&alice, &[("Zo\u{eb}/1 x", 0), ("bob", 2), ("carol", 1)]).await;
+    let people = there(&alice, &[("Zo\u{eb}+1 x", 0), ("bob", 2), ("carol", 1)]).await;
     assert_eq!(said, online(&people));
     assert_eq!([&came[0].id, &came[1].id], [&events[0], &events[1]]);
 
     let mut also_watching = erin.stream_of("/sse?presence=true&snapshot=false", None).await;
     let (said, _) = beginning(&mut also_watching, 4, 0).await;
-    let people = there(&alice, &[("Zo\u{eb}/1 x", 0), ("bob", 2), ("carol", 1), ("erin", 1)]).await;
+    let people = there(&alice, &[("Zo\u{eb}+1 x", 0), ("bob", 2), ("carol", 1), ("erin", 1)]).await;
     assert_eq!(said, online(&people));
     assert_eq!(told(&mut watching).await, people[3].online());
     // Nobody twice.

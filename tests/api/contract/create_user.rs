@@ -113,18 +113,6 @@ async fn who_has_a_shorter_password_from_before_still_signs_in() {
 }
 
 #[tokio::test]
-async fn names_differ_by_their_bytes() {
-    let server = TestServer::start().await;
-    // The last two look alike: e with an accent as one character and as two.
-    for name in ["alice", "Alice", "alice ", "\u{e9}", "e\u{301}"] {
-        server.client().create_user(name, "acme").await;
-    }
-    for name in ["alice", "Alice", "alice "] {
-        assert_eq!(server.client().sign_in(name).await.verify().await.ok().json()["username"], name);
-    }
-}
-
-#[tokio::test]
 async fn an_e_mail_address_that_is_malformed_or_disposable_is_refused() {
     let server = TestServer::start().await;
     let create = async |email: &str| server.client().create_user_with("alice", "acme", json!({ "email": email })).await;
@@ -161,7 +149,7 @@ async fn names_and_passwords_that_cannot_be_used_are_refused() {
         server.client().create_user_with("alice", "acme", more).await
     };
     let long = "x".repeat(257);
-    for bad in ["", "a\nb", "a\u{0}b", "a:b", &long] {
+    for bad in ["", "a\nb", "a\u{0}b", "a:b", "a/b", &long] {
         create("username", bad).await.refused(400, "username_invalid");
     }
     for bad in ["", "a\nb", "a\u{0}b", &long] {

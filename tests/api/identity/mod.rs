@@ -1,6 +1,7 @@
 //! Sign-in, second factors, resets and tokens, as an attacker would try them.
 
 mod basic;
+mod names;
 mod passwords;
 mod races;
 mod reset;

@@ -64,7 +64,7 @@ async fn the_events_of_another_tenant_never_come_neither_at_first_nor_live_nor_o
     let ours = server.user("alice", "acme").await;
     // Names that a careless key, prefix or comparison would take for ours.
     let mut theirs = Vec::new();
-    for (number, tenant) in ["acm", "acme_", "acme/", "Acme", "acme\u{301}", "acme x"].into_iter().enumerate() {
+    for (number, tenant) in ["acm", "acme_", "acme/", "acmé", "acme x"].into_iter().enumerate() {
         theirs.push(server.user(&format!("other{number}"), tenant).await);
     }
     let first = ours.insert("news", json!("ours")).await;

@@ -3,12 +3,14 @@
 mod authority;
 mod client;
 mod disk;
+mod earlier;
 mod server;
 mod stream;
 
 pub use authority::Authority;
 pub use client::{Answer, Client, User};
 pub use disk::LoopDisk;
+pub use earlier::earlier_password;
 pub use server::{ADMIN_TOKEN, JWT_SECRET, TestServer, bare_command, command};
 pub use stream::{Event, Stream};
 

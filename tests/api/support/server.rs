@@ -117,6 +117,14 @@ impl TestServer {
         self.restart().await
     }
 
+    /// Ends it as systemd does, and starts another command on the same database.
+    pub async fn end_and_restart_with(mut self, recipe: impl Fn(&Path) -> Command + Send + Sync + 'static) -> Self {
+        self.signal("TERM");
+        assert!(self.ended().await.success());
+        self.recipe = Arc::new(recipe);
+        self.restart().await
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -1,0 +1,169 @@
+use std::collections::BTreeSet;
+
+use icu_casemap::CaseMapper;
+use icu_normalizer::ComposingNormalizerBorrowed;
+use icu_properties::CodePointSetData;
+use icu_properties::props::DefaultIgnorableCodePoint;
+
+use super::{TenantName, Username};
+use crate::error::Error;
+
+/// Raised whenever [`Skeleton`]s are made in another way, by other rules or by newer tables of Unicode: what is kept of
+/// them is then made anew.
+pub const SKELETON_VERSION: u8 = 1;
+
+/// A username that may be given to a new user. Users of earlier versions may have names that are none.
+///
+/// Beside the rules of [`Username`]: as [`NewTenantName`], and without `/`, which separates the owner of an inbox, and the
+/// segments of a name in a scope with `{username}`, from what follows.
+#[derive(Clone, Debug)]
+pub struct NewUsername(Username);
+
+/// A name that may be given to a new tenant. Those of earlier versions may have names that are none.
+///
+/// Beside the rules of [`TenantName`]: in NFC, and without what nobody sees: default-ignorable characters (zero-width ones
+/// and the controls of bidirectional text among them), line separators, and blanks at either end.
+#[derive(Clone, Debug)]
+pub struct NewTenantName(TenantName);
+
+impl NewUsername {
+    /// # Errors
+    /// [`Error::UsernameInvalid`] if the rules above are broken.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let username = Username::parse(text)?;
+        if is_plainly_seen(text) && username.is_one_segment() {
+            Ok(Self(username))
+        } else {
+            Err(Error::UsernameInvalid)
+        }
+    }
+
+    /// The username.
+    pub fn get(&self) -> &Username {
+        &self.0
+    }
+}
+
+impl NewTenantName {
+    /// # Errors
+    /// [`Error::TenantNameInvalid`] if the rules above are broken.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        if is_plainly_seen(text) { TenantName::parse(text).map(Self) } else { Err(Error::TenantNameInvalid) }
+    }
+
+    /// The tenant's name.
+    pub fn get(&self) -> &TenantName {
+        &self.0
+    }
+}
+
+/// Whether what is read is what is there.
+fn is_plainly_seen(text: &str) -> bool {
+    let is_ignorable = |c| CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c);
+    let is_line_break = |c| matches!(c, '\u{2028}' | '\u{2029}');
+    // A braille cell without dots looks like a blank, and is none to Unicode.
+    let is_blank = |c: char| c.is_whitespace() || c == '\u{2800}';
+    !text.starts_with(is_blank)
+        && !text.ends_with(is_blank)
+        && !text.chars().any(|c| is_ignorable(c) || is_line_break(c))
+        && ComposingNormalizerBorrowed::new_nfc().is_normalized(text)
+}
+
+/// What is left of a name once everything is taken away that a reader may overlook: of two names with a skeleton in common one
+/// may be taken for the other.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Skeleton(String);
+
+impl Skeleton {
+    /// The skeletons of a name, one to three: as it is written (UTS 39, section 4), with its case folded, and with the case
+    /// folded of what it looks like. So `Ian` may be taken for `ian` and for `lan`, but those two not for each other.
+    pub fn all_of(name: &str) -> BTreeSet<Self> {
+        let skeleton = |text: &str| unicode_security::skeleton(text).collect::<String>();
+        let fold = |text: &str| CaseMapper::new().fold_string(text).into_owned();
+        let as_written = skeleton(name);
+        [skeleton(&fold(name)), skeleton(&fold(&as_written)), as_written].map(Self).into()
+    }
+
+    /// As text, which is no name of anybody.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look_alike(one: &str, other: &str) -> bool {
+        !Skeleton::all_of(one).is_disjoint(&Skeleton::all_of(other))
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_in_no_new_name() {
+        for bad in [
+            "bo\u{200b}b",
+            "bob\u{200d}",
+            "\u{feff}bob",
+            "b\u{ad}ob",
+            "bob\u{202e}",
+            "\u{2066}bob",
+            "bob\u{200e}",
+            "bob\u{e0041}",
+            "bob\u{fe0f}",
+            "\u{3164}",
+            " bob",
+            "bob\u{a0}",
+            "\u{3000}bob",
+            " ",
+            "\u{2800}",
+            "a\u{2028}b",
+            "a\u{2029}b",
+            "jose\u{301}",
+            "\u{212b}",
+        ] {
+            assert!(NewUsername::parse(bad).is_err() && NewTenantName::parse(bad).is_err(), "{bad:?}");
+            assert!(Username::parse(bad).is_ok(), "users of earlier versions keep their names: {bad:?}");
+        }
+        for good in ["bob", "Bob Smith", "josé", "日本", "Ünïcödé", "o'neil", "علی", "*", "a@b.example", "👍"]
+        {
+            assert!(NewUsername::parse(good).is_ok() && NewTenantName::parse(good).is_ok(), "{good:?}");
+        }
+        assert!(NewUsername::parse("alice/theme").is_err() && NewTenantName::parse("acme/emea").is_ok());
+        assert!(NewUsername::parse("a:b").is_err() && NewUsername::parse("").is_err());
+    }
+
+    #[test]
+    fn names_that_may_be_taken_for_each_other_have_a_skeleton_in_common() {
+        for (one, other) in [
+            ("alice", "ａlice"),
+            ("alice", "Alice"),
+            ("alice", "ALICE"),
+            ("alice", "аlice"),
+            ("alice", "ΑLICE"),
+            ("alice", "aIice"),
+            ("bob", "bo\u{200b}b"),
+            ("bob", "𝐁ob"),
+            ("josé", "jose\u{301}"),
+            ("straße", "STRASSE"),
+            ("Ian", "ian"),
+            ("Ian", "lan"),
+            ("modern", "modem"),
+            ("paypal", "раураl"),
+            ("a b", "a\u{a0}b"),
+            ("user10", "userlO"),
+        ] {
+            assert!(look_alike(one, other), "{one:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_differ_to_a_reader_do_not() {
+        for (one, other) in [("ian", "lan"), ("alice", "alicia"), ("jose", "josé"), ("user1", "user2"), ("anna", "ana")]
+        {
+            assert!(!look_alike(one, other), "{one:?} {other:?}");
+        }
+        let many = (0..2000).flat_map(|number| Skeleton::all_of(&format!("user{number}"))).count();
+        let different: BTreeSet<_> = (0..2000).flat_map(|number| Skeleton::all_of(&format!("user{number}"))).collect();
+        assert_eq!(many, different.len(), "none of these is taken for another");
+    }
+}
