@@ -2,6 +2,9 @@
 //!
 //! [`Clock::now`] is a computation: a monotonic clock plus an offset. The servers are asked in the background; a request
 //! never waits for one. Until the first answer, and without servers, it is what the local clock says.
+//!
+//! A wrong time does lasting harm: what expires by it is gone. So a time that is more than a day from both the newest one in the
+//! database and that of the local clock is not taken, however many servers agree on it, unless somebody has said so.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sntpc::{NtpContext, NtpTimestampGenerator};
 use sntpc_net_tokio::UdpSocketWrapper;
 use tokio::net::UdpSocket;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::domain::Timestamp;
@@ -27,6 +31,9 @@ const AGREEMENT: Duration = Duration::from_secs(1);
 /// A disciplined clock that is ahead by up to this is slowed down until it is right; by more, it is set back.
 const SLEWED: Duration = Duration::from_secs(60);
 
+/// How far a time may be from what is known here before it takes somebody's word.
+const STEP: Duration = Duration::from_secs(24 * 3600);
+
 /// The time: a cheap clone.
 #[derive(Clone)]
 pub struct Clock(Arc<Inner>);
@@ -35,6 +42,12 @@ struct Inner {
     started: Instant,
     /// `None` until a server has been believed.
     line: RwLock<Option<Line>>,
+    /// The newest time in the database at the start. As it was then: one that follows the clock could be led away from the
+    /// truth by steps of a day.
+    newest: Option<i64>,
+    accepts_steps: bool,
+    /// Whether the servers have been asked, or need not be.
+    settled: watch::Sender<bool>,
 }
 
 /// The clock as a function of the time since the start, all in microseconds since the Unix epoch or the start.
@@ -55,9 +68,35 @@ impl Line {
 }
 
 impl Clock {
-    /// A clock that says what the local one says, until a server is believed.
-    pub fn from_local() -> Self {
-        Self(Arc::new(Inner { started: Instant::now(), line: RwLock::new(None) }))
+    /// A clock that says what the local one says, until a server is believed. `newest` is the newest time in the database. A
+    /// server is believed that is a day from it and from the local clock where `accepts_steps`.
+    pub fn from_local(newest: Option<Timestamp>, accepts_steps: bool) -> Self {
+        let newest = newest.map(|newest| i64::try_from(newest.as_millis()).unwrap_or(i64::MAX).saturating_mul(1000));
+        let is_near = newest.is_none_or(|newest| newest.abs_diff(local()) <= micros(STEP).unsigned_abs());
+        if let Some(newest) = newest.filter(|newest| *newest > local() && !is_near) {
+            let days = days(newest - local());
+            tracing::warn!(days, "the local clock is earlier than the newest change in the database by so many days");
+        }
+        let (settled, _) = watch::channel(is_near);
+        Self(Arc::new(Inner { started: Instant::now(), line: RwLock::new(None), newest, accepts_steps, settled }))
+    }
+
+    /// Waits until the time is as good as it can be known. At once where the local clock is within a day of the newest time in
+    /// the database; else until the servers have been asked once, since what expires by a local clock that is wrong is gone.
+    pub async fn settled(&self) {
+        // The sender is in `self`, so that it is there.
+        let _ = self.0.settled.subscribe().wait_for(|settled| *settled).await;
+    }
+
+    /// Whether a time is too far from all that is known here.
+    fn is_step(&self, time: i64) -> bool {
+        let step = micros(STEP);
+        let is_near_local = time.abs_diff(local()) <= step.unsigned_abs();
+        let is_near_newest = |newest: i64| {
+            let latest = newest.saturating_add(self.elapsed()).saturating_add(step);
+            (newest.saturating_sub(step)..=latest).contains(&time)
+        };
+        !is_near_local && !self.0.newest.is_some_and(is_near_newest)
     }
 
     /// The time now. Once a server has been believed it is never earlier than what was said before, but for a clock that
@@ -91,48 +130,72 @@ impl Clock {
     pub async fn follow(self, servers: Vec<String>) {
         if servers.is_empty() {
             tracing::warn!("no NTP server is set: the local clock is trusted");
+            self.0.settled.send_replace(true);
             return;
         }
         tracing::warn!(servers = servers.join(","), "the local clock is trusted until an NTP server has answered");
-        let (mut first, mut doubted) = (0, Vec::new());
+        if self.0.accepts_steps {
+            tracing::warn!(
+                "accept_clock_step is set: the NTP servers are believed however far off; leave it out next time"
+            );
+        }
+        let (mut first, mut learned) = (0, Learned::default());
         loop {
-            let believed = self.ask_round(&servers, first, &mut doubted).await;
+            let believed = self.ask_round(&servers, first, &mut learned).await;
+            self.0.settled.send_replace(true);
             // Another one begins next time, so that none is asked more than its share.
             first = (first + 1) % servers.len();
             sleep(if believed { POLL_EVERY } else { RETRY_AFTER }).await;
         }
     }
 
-    /// Asks one server after the other until an answer can be believed. `doubted` are corrections that were not.
-    async fn ask_round(&self, servers: &[String], first: usize, doubted: &mut Vec<i64>) -> bool {
+    /// Asks one server after the other until an answer can be believed.
+    async fn ask_round(&self, servers: &[String], first: usize, learned: &mut Learned) -> bool {
         if servers.len() > 1 {
             // Only another server confirms, and it is asked in the same round. One that stands alone has nobody but
             // itself: it is believed when it says the same again a minute later, as after a machine slept.
-            doubted.clear();
+            learned.doubted.clear();
         }
         for server in servers.iter().cycle().skip(first).take(servers.len()) {
             match self.ask(server).await {
                 Ok(correction) => {
                     let seconds = correction as f64 / 1e6;
                     let first_word_of_the_only_one = servers.len() == 1 && self.line().is_none();
-                    if first_word_of_the_only_one || is_believed(doubted, correction) {
-                        if is_plausible(correction) {
-                            tracing::debug!(server, seconds, "the clock is corrected");
-                        } else {
-                            tracing::warn!(server, seconds, "the clock was wrong and is set");
-                        }
-                        doubted.clear();
-                        self.correct(correction);
-                        return true;
+                    if !first_word_of_the_only_one && !is_believed(&learned.doubted, correction) {
+                        tracing::warn!(server, seconds, "this NTP server's time is too far off to be believed alone");
+                        learned.doubt(correction, servers.len());
+                        continue;
                     }
-                    tracing::warn!(server, seconds, "this NTP server's time is too far off to be believed alone");
-                    doubted.push(correction);
+                    if !self.0.accepts_steps && self.is_step(self.micros_now().saturating_add(correction)) {
+                        self.refuse_step(server, correction, learned);
+                        learned.doubt(correction, servers.len());
+                        continue;
+                    }
+                    if is_plausible(correction) {
+                        tracing::debug!(server, seconds, "the clock is corrected");
+                    } else {
+                        tracing::warn!(server, seconds, "the clock was wrong and is set");
+                    }
+                    learned.doubted.clear();
+                    self.correct(correction);
+                    return true;
                 }
                 Err(why) => tracing::info!(server, why, "this NTP server gave no time"),
             }
         }
-        doubted.truncate(servers.len());
         false
+    }
+
+    /// Says once what would have to be done.
+    fn refuse_step(&self, server: &str, correction: i64, learned: &mut Learned) {
+        let days = days(correction);
+        let what = "the NTP servers would move the clock by so many days, away from the local clock and the newest change in \
+                    the database: it stays. If they are right, restart once with --accept_clock_step";
+        if std::mem::replace(&mut learned.has_warned, true) {
+            tracing::debug!(server, days, "{what}");
+        } else {
+            tracing::warn!(server, days, "{what}");
+        }
     }
 
     /// One SNTP exchange (RFC 4330): by how many microseconds this clock must be moved.
@@ -151,9 +214,33 @@ impl Clock {
     }
 }
 
+/// What was learned from the servers so far that is worth knowing in the next round.
+#[derive(Default)]
+struct Learned {
+    /// Corrections that were not believed, the newest last.
+    doubted: Vec<i64>,
+    /// Whether somebody was told that a step was not made: it may be asked for every minute.
+    has_warned: bool,
+}
+
+impl Learned {
+    /// As many as may confirm the next answer, and of those the newest: what was true before a pause of the machine is not true
+    /// after it.
+    fn doubt(&mut self, correction: i64, servers: usize) {
+        self.doubted.push(correction);
+        let too_many = self.doubted.len().saturating_sub(servers);
+        self.doubted.drain(..too_many);
+    }
+}
+
 /// What the machine's own clock says.
 fn local() -> i64 {
     micros(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+/// In days, for the log.
+fn days(micros: i64) -> f64 {
+    (micros as f64 / 8.64e9).round() / 10.0
 }
 
 fn is_plausible(correction: i64) -> bool {
@@ -225,7 +312,7 @@ mod tests {
 
     #[test]
     fn the_first_answer_sets_the_clock_either_way_and_later_small_ones_do_not_step_back() {
-        let clock = Clock::from_local();
+        let clock = Clock::from_local(None, false);
         let before = clock.micros_now();
         clock.correct(-HOUR);
         assert!(clock.micros_now() < before - HOUR + 1_000_000);
@@ -234,5 +321,86 @@ mod tests {
         assert!(clock.micros_now() >= before);
         clock.correct(HOUR);
         assert!(clock.micros_now() >= before + HOUR - 10_000_000);
+    }
+
+    const DAY: i64 = 24 * HOUR;
+
+    /// An NTP server whose clock is off by what is in it, in seconds.
+    async fn ntp_server(off_by: Arc<std::sync::atomic::AtomicI64>) -> String {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut question = [0; 128];
+            loop {
+                let (_, from) = socket.recv_from(&mut question).await.unwrap();
+                let seconds = local() / 1_000_000 + off_by.load(std::sync::atomic::Ordering::SeqCst) + 2_208_988_800;
+                let time = [(seconds as u32).to_be_bytes(), [0; 4]].concat();
+                let mut answer = [0; 48];
+                (answer[0], answer[1]) = ((question[0] & 0b0011_1000) | 4, 1);
+                answer[16..24].copy_from_slice(&time);
+                answer[24..32].copy_from_slice(&question[40..48]);
+                answer[32..40].copy_from_slice(&time);
+                answer[40..48].copy_from_slice(&time);
+                socket.send_to(&answer, from).await.unwrap();
+            }
+        });
+        address.to_string()
+    }
+
+    #[tokio::test]
+    async fn two_pauses_of_the_machine_leave_the_clock_right_again() {
+        // Of one server, with whose answers the clock falls behind by a pause.
+        let off_by = Arc::new(std::sync::atomic::AtomicI64::new(0));
+        let servers = [ntp_server(Arc::clone(&off_by)).await];
+        let (clock, mut learned) = (Clock::from_local(None, false), Learned::default());
+        assert!(clock.ask_round(&servers, 0, &mut learned).await);
+        for pauses in [3600, 7200] {
+            off_by.store(pauses, std::sync::atomic::Ordering::SeqCst);
+            assert!(!clock.ask_round(&servers, 0, &mut learned).await, "it is not believed at once");
+        }
+        assert!(clock.ask_round(&servers, 0, &mut learned).await, "it said the same twice");
+        assert!((clock.micros_now() - local() - 2 * HOUR).abs() < 2_000_000);
+    }
+
+    #[test]
+    fn a_time_is_a_step_if_it_is_a_day_from_all_that_is_known() {
+        let now = local();
+        let stored = |micros: i64| Some(Timestamp::from_millis((micros / 1000) as u64));
+        // Nothing is in the database.
+        let clock = Clock::from_local(None, false);
+        for near in [0, 23 * HOUR, -23 * HOUR] {
+            assert!(!clock.is_step(now + near), "{near}");
+        }
+        for far in [400 * DAY, -400 * DAY, 25 * HOUR, -25 * HOUR] {
+            assert!(clock.is_step(now + far), "{far}");
+        }
+        // The local clock begins at nought: what is near the newest change is right.
+        let clock = Clock::from_local(stored(now + 400 * DAY), false);
+        for near in [0, 23 * HOUR, -23 * HOUR] {
+            assert!(!clock.is_step(now + 400 * DAY + near), "{near}");
+        }
+        for far in [200 * DAY, 402 * DAY, 398 * DAY, -2 * DAY] {
+            assert!(clock.is_step(now + far), "{far}");
+        }
+        // It was off for long, and the local clock is right.
+        let clock = Clock::from_local(stored(now - 400 * DAY), false);
+        assert!(!clock.is_step(now + HOUR) && clock.is_step(now - 200 * DAY));
+    }
+
+    #[tokio::test]
+    async fn the_time_is_settled_at_once_where_nothing_contradicts_it_and_else_once_the_servers_were_asked() {
+        let day_ago = |days: i64| Some(Timestamp::from_millis(((local() - days * DAY) / 1000) as u64));
+        for newest in [None, day_ago(0), day_ago(-1).map(|day| Timestamp::from_millis(day.as_millis() - 60_000))] {
+            Clock::from_local(newest, false).settled().await;
+        }
+        let clock = Clock::from_local(day_ago(2), false);
+        let waiting = tokio::spawn({
+            let clock = clock.clone();
+            async move { clock.settled().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        clock.follow(Vec::new()).await;
+        waiting.await.unwrap();
     }
 }

@@ -116,6 +116,10 @@ struct Flags {
     /// NTP servers, host or host:port with commas between; empty trusts the local clock.
     #[arg(long, env = "BROKER_NTP_SERVERS", default_value = "time.cloudflare.com,time.google.com,pool.ntp.org")]
     ntp_servers: String,
+    /// Believe the NTP servers also where they move the clock by more than a day from the local clock and the newest change in the
+    /// database. For one start.
+    #[arg(long, env = "BROKER_ACCEPT_CLOCK_STEP", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    accept_clock_step: bool,
     /// Form of the log.
     #[arg(long, env = "BROKER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -179,6 +183,8 @@ pub struct Config {
     pub totp_duration: Duration,
     /// Whose time is believed; nobody's but the local clock's where empty.
     pub ntp_servers: Vec<String>,
+    /// Whether it is believed however far it is from what is known here.
+    pub accept_clock_step: bool,
     /// The form of the log.
     pub log_format: LogFormat,
     /// What is logged.
@@ -342,6 +348,7 @@ impl TryFrom<Flags> for Config {
             retain_events: flags.retain_events as usize,
             totp_duration: Duration::from_secs(flags.totp_duration),
             ntp_servers: list(&flags.ntp_servers),
+            accept_clock_step: flags.accept_clock_step,
             log_format: flags.log_format,
             log: flags.log,
         })

@@ -83,7 +83,8 @@ impl Server {
             tracing::warn!("admin_token or jwt_secret is the default or short: only this machine is served");
         }
         let (store, committer) = Store::open(&config.db, config.journal_bytes).map_err(StartError::Store)?;
-        let clock = Clock::from_local();
+        let newest = store.newest_timestamp().map_err(StartError::Core)?;
+        let clock = Clock::from_local(newest, config.accept_clock_step);
         let rules = Rules {
             authorize: config.authorize,
             streams_per_user: match config.limits.streams {
@@ -114,6 +115,12 @@ impl Server {
             Identity::new(store.clone(), writer.clone(), clock.clone(), root, settings).map_err(StartError::Threads)?;
         let retention = Retention { age: config.retain_for, events: config.retain_events };
         let upkeep = keep_up(hub.clone(), writer.clone(), clock.clone(), retention);
+        let settled = clock.clone();
+        // What expires by a wrong clock is gone.
+        let upkeep = async move {
+            settled.settled().await;
+            upkeep.await;
+        };
         let rates = Arc::new(Rates::new(config.limits.user_rate, config.limits.tenant_rate));
         let (authorize, limits, callers) = (config.authorize, config.limits, config.callers.into());
         let services =

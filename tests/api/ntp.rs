@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-use crate::support::{TestServer, User, eventually, within};
+use crate::support::{TestServer, User, command, eventually, within};
 
 const HOUR: i64 = 3600;
 /// How far a timestamp may be off: what a request takes on a busy machine.
@@ -107,9 +107,20 @@ fn answer(question: &[u8], off_by: i64, manner: Manner) -> [u8; 48] {
     answer
 }
 
-async fn start(servers: &[&NtpServer]) -> TestServer {
+/// The flag that has servers asked.
+fn asking(servers: &[&NtpServer]) -> String {
     let addresses: Vec<_> = servers.iter().map(|server| server.address.to_string()).collect();
-    TestServer::start_with(&[&format!("--ntp_servers={}", addresses.join(","))]).await
+    format!("--ntp_servers={}", addresses.join(","))
+}
+
+async fn start(servers: &[&NtpServer]) -> TestServer {
+    TestServer::start_with(&[&asking(servers)]).await
+}
+
+/// Stops a server and starts another one on its database.
+async fn start_again(server: TestServer, flags: &[&str]) -> TestServer {
+    let flags: Vec<_> = flags.iter().map(ToString::to_string).collect();
+    server.end_and_restart_with(move |directory| command(&flags, directory)).await
 }
 
 /// By how many seconds the server's clock differs from this machine's.
@@ -132,9 +143,13 @@ async fn follows(user: &User, seconds: i64) {
 /// A user whose token lasts whatever the clock does.
 async fn user(server: &TestServer) -> User {
     server.client().create_user("alice", "acme").await;
+    server.client().with_authorization(&basic())
+}
+
+fn basic() -> String {
     let credentials =
         base64::prelude::BASE64_STANDARD.encode(format!("alice:{}", crate::support::password_of("alice")));
-    server.client().with_authorization(&format!("Basic {credentials}"))
+    format!("Basic {credentials}")
 }
 
 async fn says(server: &TestServer, what: &str) {
@@ -143,7 +158,7 @@ async fn says(server: &TestServer, what: &str) {
 
 #[tokio::test]
 async fn the_clock_follows_the_one_server_that_is_trusted_ahead_and_behind() {
-    for seconds in [HOUR, -HOUR, 400 * 24 * HOUR] {
+    for seconds in [HOUR, -HOUR, 20 * HOUR] {
         let ntp = NtpServer::start(seconds).await;
         let server = start(&[&ntp]).await;
         let alice = user(&server).await;
@@ -249,4 +264,73 @@ async fn without_servers_the_local_clock_serves_with_one_warning() {
     let warnings: Vec<_> = log.lines().filter(|line| line.contains(r#""level":"WARN""#)).collect();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("no NTP server is set: the local clock is trusted"), "{warnings:?}");
+}
+
+const DAY: i64 = 24 * HOUR;
+const STAYS: &str = "restart once with --accept_clock_step";
+
+#[tokio::test]
+async fn a_step_of_more_than_a_day_is_not_made_however_many_agree_on_it() {
+    let fifty_years = -50 * 365 * DAY;
+    for (seconds, servers) in [(400 * DAY, 2), (-400 * DAY, 3), (fifty_years, 1), (400 * DAY, 1)] {
+        let mut ntp = Vec::new();
+        for _ in 0..servers {
+            ntp.push(NtpServer::start(seconds).await);
+        }
+        let server = start(&ntp.iter().collect::<Vec<_>>()).await;
+        let alice = user(&server).await;
+        says(&server, STAYS).await;
+        assert!(off_by(&alice).await.abs() <= TOLERANCE);
+        let log = server.log();
+        let is_warned = |line: &&str| line.contains(STAYS) && line.contains(r#""level":"WARN""#);
+        assert_eq!(log.lines().filter(is_warned).count(), 1, "it is said once at a level that is seen: {log}");
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_right_is_believed_though_two_agree_on_a_step() {
+    let lying = [NtpServer::start(400 * DAY).await, NtpServer::start(400 * DAY).await];
+    let right = NtpServer::start(-1).await;
+    let server = start(&[&lying[0], &lying[1], &right]).await;
+    says(&server, "the clock is corrected").await;
+    assert!(off_by(&user(&server).await).await.abs() <= TOLERANCE);
+}
+
+#[tokio::test]
+async fn with_the_flag_the_step_is_made_and_at_the_next_start_it_is_none() {
+    let ntp = [NtpServer::start(400 * DAY).await, NtpServer::start(400 * DAY).await];
+    let flag = asking(&[&ntp[0], &ntp[1]]);
+    let server = start(&[&ntp[0], &ntp[1]]).await;
+    let kept = json!({ "event": "kept", "data": 1, "expires_in": 30 * 24 * 3600 });
+    user(&server).await.insert_raw(kept.to_string()).await.ok();
+    says(&server, STAYS).await;
+    let server = start_again(server, &[&flag, "--accept_clock_step"]).await;
+    let alice = server.client().with_authorization(&basic());
+    follows(&alice, 400 * DAY).await;
+    assert!(server.log().contains("accept_clock_step is set"), "{}", server.log());
+    // It is what everything goes by now, and the newest time in the database says so.
+    let server = start_again(server, &[&flag]).await;
+    follows(&server.client().with_authorization(&basic()), 400 * DAY).await;
+    assert!(!server.log().contains(STAYS), "{}", server.log());
+    // The true time is a step then.
+    let right = NtpServer::start(0).await;
+    let server = start_again(server, &[&asking(&[&right])]).await;
+    says(&server, "the local clock is earlier than the newest change in the database").await;
+}
+
+#[tokio::test]
+async fn after_a_pause_of_years_nothing_expires_before_the_servers_were_asked() {
+    // The local clock is of today; the database, and the server, of 400 days ago.
+    let ntp = [NtpServer::start(-400 * DAY).await, NtpServer::start(-400 * DAY).await];
+    let flag = asking(&[&ntp[0], &ntp[1]]);
+    let server = TestServer::start_with(&[&flag, "--accept_clock_step"]).await;
+    let alice = user(&server).await;
+    follows(&alice, -400 * DAY).await;
+    let kept = json!({ "event": "kept", "data": 1, "expires_in": 30 * 24 * 3600 });
+    alice.insert_raw(kept.to_string()).await.ok();
+    let server = start_again(server, &[&flag]).await;
+    let alice = server.client().with_authorization(&basic());
+    follows(&alice, -400 * DAY).await;
+    let latest = alice.get("/events").await.ok().json();
+    assert!(latest.as_array().unwrap().iter().any(|event| event["event"] == "kept"), "{latest}");
 }

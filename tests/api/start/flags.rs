@@ -211,6 +211,7 @@ async fn help_and_refusals_never_show_a_secret_of_the_environment() {
         "totp_duration",
         "journal_bytes",
         "ntp_servers",
+        "accept_clock_step",
         "acme_directory",
         "acme_ca",
         "https_port",
