@@ -68,9 +68,14 @@ impl Line {
 }
 
 impl Clock {
+    /// A clock that says what the local one says, until a server is believed.
+    pub fn from_local() -> Self {
+        Self::measured_by(None, false)
+    }
+
     /// A clock that says what the local one says, until a server is believed. `newest` is the newest time in the database. A
     /// server is believed that is a day from it and from the local clock where `accepts_steps`.
-    pub fn from_local(newest: Option<Timestamp>, accepts_steps: bool) -> Self {
+    pub fn measured_by(newest: Option<Timestamp>, accepts_steps: bool) -> Self {
         let newest = newest.map(|newest| i64::try_from(newest.as_millis()).unwrap_or(i64::MAX).saturating_mul(1000));
         let is_near = newest.is_none_or(|newest| newest.abs_diff(local()) <= micros(STEP).unsigned_abs());
         if let Some(newest) = newest.filter(|newest| *newest > local() && !is_near) {
@@ -312,7 +317,7 @@ mod tests {
 
     #[test]
     fn the_first_answer_sets_the_clock_either_way_and_later_small_ones_do_not_step_back() {
-        let clock = Clock::from_local(None, false);
+        let clock = Clock::from_local();
         let before = clock.micros_now();
         clock.correct(-HOUR);
         assert!(clock.micros_now() < before - HOUR + 1_000_000);
@@ -352,7 +357,7 @@ mod tests {
         // Of one server, with whose answers the clock falls behind by a pause.
         let off_by = Arc::new(std::sync::atomic::AtomicI64::new(0));
         let servers = [ntp_server(Arc::clone(&off_by)).await];
-        let (clock, mut learned) = (Clock::from_local(None, false), Learned::default());
+        let (clock, mut learned) = (Clock::from_local(), Learned::default());
         assert!(clock.ask_round(&servers, 0, &mut learned).await);
         for pauses in [3600, 7200] {
             off_by.store(pauses, std::sync::atomic::Ordering::SeqCst);
@@ -367,7 +372,7 @@ mod tests {
         let now = local();
         let stored = |micros: i64| Some(Timestamp::from_millis((micros / 1000) as u64));
         // Nothing is in the database.
-        let clock = Clock::from_local(None, false);
+        let clock = Clock::from_local();
         for near in [0, 23 * HOUR, -23 * HOUR] {
             assert!(!clock.is_step(now + near), "{near}");
         }
@@ -375,7 +380,7 @@ mod tests {
             assert!(clock.is_step(now + far), "{far}");
         }
         // The local clock begins at nought: what is near the newest change is right.
-        let clock = Clock::from_local(stored(now + 400 * DAY), false);
+        let clock = Clock::measured_by(stored(now + 400 * DAY), false);
         for near in [0, 23 * HOUR, -23 * HOUR] {
             assert!(!clock.is_step(now + 400 * DAY + near), "{near}");
         }
@@ -383,7 +388,7 @@ mod tests {
             assert!(clock.is_step(now + far), "{far}");
         }
         // It was off for long, and the local clock is right.
-        let clock = Clock::from_local(stored(now - 400 * DAY), false);
+        let clock = Clock::measured_by(stored(now - 400 * DAY), false);
         assert!(!clock.is_step(now + HOUR) && clock.is_step(now - 200 * DAY));
     }
 
@@ -391,9 +396,9 @@ mod tests {
     async fn the_time_is_settled_at_once_where_nothing_contradicts_it_and_else_once_the_servers_were_asked() {
         let day_ago = |days: i64| Some(Timestamp::from_millis(((local() - days * DAY) / 1000) as u64));
         for newest in [None, day_ago(0), day_ago(-1).map(|day| Timestamp::from_millis(day.as_millis() - 60_000))] {
-            Clock::from_local(newest, false).settled().await;
+            Clock::measured_by(newest, false).settled().await;
         }
-        let clock = Clock::from_local(day_ago(2), false);
+        let clock = Clock::measured_by(day_ago(2), false);
         let waiting = tokio::spawn({
             let clock = clock.clone();
             async move { clock.settled().await }

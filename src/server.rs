@@ -84,7 +84,7 @@ impl Server {
         }
         let (store, committer) = Store::open(&config.db, config.journal_bytes).map_err(StartError::Store)?;
         let newest = store.newest_timestamp().map_err(StartError::Core)?;
-        let clock = Clock::from_local(newest, config.accept_clock_step);
+        let clock = Clock::measured_by(newest, config.accept_clock_step);
         let rules = Rules {
             authorize: config.authorize,
             streams_per_user: match config.limits.streams {

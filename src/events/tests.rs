@@ -123,7 +123,7 @@ impl House {
         let directory = tempfile::tempdir().unwrap();
         let (store, committer) = Store::open(directory.path(), 1 << 20).unwrap();
         let hub = Hub::new(store, Rules { authorize: Authorize::Open, streams_per_user: usize::MAX });
-        let workers = [(); 2].map(|()| Relay::start(hub.clone(), Clock::from_local(None, false)));
+        let workers = [(); 2].map(|()| Relay::start(hub.clone(), Clock::from_local()));
         Self { committer, hub, workers, _directory: directory }
     }
 
