@@ -13,7 +13,7 @@ use super::hub::Arrival;
 use super::mark;
 use super::opening::{Opening, Start};
 use super::outlet::{Framing, Outlet, Written};
-use super::reading::Lost;
+use super::reading::{Lost, left_out_up_to};
 use super::relay::Local;
 use super::room::{Class, Room};
 use super::session::{Serial, Session};
@@ -137,6 +137,13 @@ impl Subscription {
         }
         subscription.note_own(true);
         local.wheel().arm(&subscription, subscription.next_beat(local.clock().now()));
+        if marks && !matches!(start, Start::Latest | Start::Reset(_)) {
+            // It may come back in the middle of a snapshot, and that left something out.
+            match left_out_up_to(room.seat.store(), &room.seat.channel, room.seat.tenant()) {
+                Ok(left_out) => subscription.left_out.set(left_out),
+                Err(error) => subscription.end_unreadable(&error.to_string()),
+            }
+        }
         let state = State::first(&subscription, start, until);
         tokio::task::spawn_local(CatchUp::new(Rc::clone(&subscription), state));
         subscription
@@ -371,6 +378,14 @@ impl Subscription {
             self.outlet.finish();
         }
         self.wake();
+    }
+
+    /// Its events cannot be read.
+    fn end_unreadable(&self, error: &str) {
+        let class = self.class();
+        let tenant = class.room.seat.tenant();
+        tracing::error!(%tenant, error, "a stream ends because its events cannot be read");
+        self.end();
     }
 
     /// Whether nothing may be written any more.

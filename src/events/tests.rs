@@ -1,4 +1,5 @@
 mod handover;
+mod model;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -32,8 +33,14 @@ struct Line {
 struct Came {
     name: String,
     position: u64,
+    data: String,
+}
+
+impl Came {
     /// Whether it says that the name is no more.
-    is_removal: bool,
+    fn is_removal(&self) -> bool {
+        self.data == "null"
+    }
 }
 
 impl Line {
@@ -51,16 +58,23 @@ impl Line {
 
     /// What came whole, in order.
     fn came(&self) -> Vec<Came> {
-        let text = String::from_utf8(self.taken.borrow().clone()).unwrap();
-        let whole = text.rfind("\n\n").map_or("", |end| &text[..end]);
-        let frames = whole.split("\n\n").map(|frame| frame.trim_start_matches(":\n"));
-        let frames = frames.filter_map(|frame| frame.strip_prefix("event:")?.split_once("\nid:"));
-        let came = |(name, rest): (&str, &str)| Came {
-            name: name.to_owned(),
-            position: rest[..16].parse().unwrap(),
-            is_removal: rest.ends_with("data:null"),
-        };
-        frames.map(came).collect()
+        let (mut came, mut from) = (Vec::new(), 0);
+        while let (Some(next), end) = self.next_from(from) {
+            came.push(next);
+            from = end;
+        }
+        came
+    }
+
+    /// The next that came whole after so many bytes, and how many there are up to its end.
+    fn next_from(&self, from: usize) -> (Option<Came>, usize) {
+        let taken = self.taken.borrow();
+        let Some(length) = taken[from..].windows(2).position(|end| end == b"\n\n") else { return (None, from) };
+        let frame = std::str::from_utf8(&taken[from..from + length]).unwrap().trim_start_matches(":\n");
+        let (name, rest) = frame.strip_prefix("event:").unwrap().split_once("\nid:").unwrap();
+        let (id, data) = rest.split_once("\ndata:").unwrap();
+        let came = Came { name: name.to_owned(), position: id[..16].parse().unwrap(), data: data.to_owned() };
+        (Some(came), from + length + 2)
     }
 
     /// The positions of what came whole, in order.
@@ -120,9 +134,13 @@ struct House {
 
 impl House {
     fn new() -> Self {
+        Self::with(Authorize::Open)
+    }
+
+    fn with(authorize: Authorize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (store, committer) = Store::open(directory.path(), 1 << 20).unwrap();
-        let hub = Hub::new(store, Rules { authorize: Authorize::Open, streams_per_user: usize::MAX });
+        let hub = Hub::new(store, Rules { authorize, streams_per_user: usize::MAX });
         let workers = [(); 2].map(|()| Relay::start(hub.clone(), Clock::from_local()));
         Self { committer, hub, workers, _directory: directory }
     }
@@ -157,19 +175,17 @@ impl House {
 
     /// Raises the floor to the head: only the latest of each name is kept.
     fn shorten(&mut self) {
-        loop {
-            let mut transaction = self.committer.begin(Timestamp::from_millis(2)).unwrap();
-            let (tenant, before) = (TenantName::parse("t").unwrap(), Timestamp::from_millis(2));
-            let shortened = transaction.shorten(&tenant, 0, before, 64).unwrap();
-            self.hub.publish(Committed {
-                durable: transaction.commit().unwrap(),
-                ended: BTreeSet::new(),
-                changed: BTreeSet::new(),
-            });
-            if shortened.is_done {
-                return;
-            }
-        }
+        while !self.shorten_by("t", usize::MAX) {}
+    }
+
+    /// Raises the floor of a tenant over some events; whether it is at the head.
+    fn shorten_by(&mut self, tenant: &str, surplus: usize) -> bool {
+        let mut transaction = self.committer.begin(Timestamp::from_millis(2)).unwrap();
+        let tenant = TenantName::parse(tenant).unwrap();
+        let shortened = transaction.shorten(&tenant, surplus, Timestamp::from_millis(0), 64).unwrap();
+        let durable = transaction.commit().unwrap();
+        self.hub.publish(Committed { durable, ended: BTreeSet::new(), changed: BTreeSet::new() });
+        shortened.is_done
     }
 
     fn open(&self, worker: usize, username: &str, filter: &str, after: u64, room: usize) -> Rc<Line> {

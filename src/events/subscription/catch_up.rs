@@ -253,7 +253,7 @@ impl CatchUp {
                     subscription.turning.set(false);
                 }
             }
-            Err(error) => unreadable(subscription, &error),
+            Err(error) => subscription.end_unreadable(&error),
         }
         Poll::Ready(())
     }
@@ -379,7 +379,7 @@ impl CatchUp {
                     Ok(Step { read: Err(error), .. }) => error.to_string(),
                     Err(error) => error.to_string(),
                 };
-                unreadable(subscription, &failed);
+                subscription.end_unreadable(&failed);
             }
         }
         Poll::Ready(())
@@ -389,11 +389,4 @@ impl CatchUp {
 /// What a snapshot left out is on its way up to there.
 fn note_left_out(subscription: &Subscription, left_out: Position) {
     subscription.left_out.set(subscription.left_out.get().max(left_out));
-}
-
-fn unreadable(subscription: &Subscription, error: &str) {
-    let class = subscription.class();
-    let tenant = class.room.seat.tenant();
-    tracing::error!(%tenant, error, "a stream ends because its events cannot be read");
-    subscription.end();
 }

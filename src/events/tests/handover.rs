@@ -12,7 +12,9 @@ const FLOOD: usize = 900;
 /// What a client knows that takes events as they come, by name, and what it knew whenever it was told that it was in sync.
 fn knows(line: &Line) -> (BTreeMap<String, u64>, Vec<BTreeMap<String, u64>>) {
     let (mut known, mut synced) = (BTreeMap::new(), Vec::new());
-    for Came { name, position, is_removal } in line.came() {
+    for came in line.came() {
+        let is_removal = came.is_removal();
+        let Came { name, position, .. } = came;
         match &*name {
             "$synced" => synced.push(known.clone()),
             "$reset" => known.clear(),
@@ -176,6 +178,26 @@ fn in_sync_is_said_again_after_a_name_that_was_overwritten_as_what_is_new_to_a_s
     });
 }
 
+#[test]
+fn in_sync_is_said_to_who_comes_back_in_the_middle_of_a_snapshot_after_what_that_left_out() {
+    run(async {
+        let mut house = House::new();
+        house.insert(&["a", "b", "c"], &[]);
+        let committed = house.commit(&["a"]);
+        // As far as into c.
+        let line = house.open_marked(0, "*", 500);
+        settle(|| line.names() == ["b"]).await;
+        line.go();
+        let start = Start::After(Position::new(2));
+        let again = house.open_with(1, "u", "*", usize::MAX, |opening| (opening.start, opening.marks) = (start, true));
+        settle(|| again.names() == ["c"]).await;
+        rest().await;
+        house.publish(committed).join().unwrap();
+        settle(|| is_synced(&again)).await;
+        assert_eq!(again.names(), ["c", "a", "$synced"]);
+    });
+}
+
 /// Has the only stream of u want something else.
 async fn turn(house: &House, line: &Line, filter: &str) {
     let _ = line;
@@ -202,7 +224,7 @@ fn who_changes_the_filter_in_the_middle_of_the_first_snapshot_is_still_new() {
             line.give_room(usize::MAX / 2);
             settle(|| is_synced(&line)).await;
             let mut came = line.names();
-            assert!(!came.contains(&"$reset".to_owned()) && !line.came().iter().any(|came| came.is_removal));
+            assert!(!came.contains(&"$reset".to_owned()) && !line.came().iter().any(Came::is_removal));
             came.sort_unstable();
             let before = came.len();
             came.dedup();

@@ -1,0 +1,465 @@
+//! Everything at once, held at any point: clients that keep a state by what they are told, of which the filter, the scopes and
+//! the tenant change, that stall, leave and come back, while others insert and remove and the floor rises.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::*;
+use crate::domain::{Generation, PasswordHash, Scope, Secret, User};
+use crate::store::Transaction;
+
+const TENANTS: [&str; 2] = ["t", "other"];
+/// Names that are always there, and such as come and go.
+const NAMES: [&str; 8] = ["a0", "a1", "a2", "a3", "v0", "v1", "v2", "v3"];
+const ANCHORS: usize = 4;
+const USERNAMES: [&str; 3] = ["one", "two", "three"];
+const FILTERS: [&str; 5] = ["*", "a*", "v*", "a0,v1", "a1,v*"];
+const SCOPES: [&[&str]; 4] = [&["*:get"], &["a*:get"], &["a0:get", "v*:get"], &["a1:get", "v0:get", "v1:get"]];
+
+/// The events of a tenant by name, as they are.
+type State = BTreeMap<String, u64>;
+
+struct World {
+    house: House,
+    users: Vec<User>,
+    clients: Vec<Client>,
+    truth: [State; 2],
+    /// What is on disk and not revealed.
+    durable: Option<Committed>,
+    publishing: Option<JoinHandle<()>>,
+}
+
+/// A change that is being decided.
+struct Writing<'a, 'b> {
+    transaction: &'a mut Transaction<'b>,
+    truth: &'a mut [State; 2],
+}
+
+impl Writing<'_, '_> {
+    fn insert(&mut self, tenant: usize, name: usize, size: usize) {
+        let (of, user) = (TenantName::parse(TENANTS[tenant]).unwrap(), Username::parse("clerk").unwrap());
+        let data = Payload::from_valid_json(&format!("\"{}\"", "x".repeat(size))).unwrap();
+        let event = self.transaction.insert_event(of, user, EventName::parse(NAMES[name]).unwrap(), data).unwrap();
+        self.truth[tenant].insert(NAMES[name].to_owned(), event.position.get());
+    }
+
+    /// Removes a name that comes and goes, where it is there.
+    fn remove(&mut self, tenant: usize, name: usize) {
+        if name >= ANCHORS && self.truth[tenant].remove(NAMES[name]).is_some() {
+            let (of, user) = (TenantName::parse(TENANTS[tenant]).unwrap(), Username::parse("clerk").unwrap());
+            self.transaction.remove_event(of, user, EventName::parse(NAMES[name]).unwrap()).unwrap();
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // Where a check failed: what is held would be waited for.
+        self.open_gates();
+    }
+}
+
+/// What a client keeps, over all of its streams.
+struct Client {
+    username: Username,
+    filter: EventFilter,
+    known: State,
+    /// The last id that it saw.
+    last: Option<u64>,
+    /// Whether it must begin anew, since what is new to it by another filter has not all come.
+    is_anew: bool,
+    stream: Option<Open>,
+}
+
+/// A stream of a client.
+struct Open {
+    line: Rc<Line>,
+    id: StreamId,
+    /// How much of what came has been looked at, in bytes.
+    seen: usize,
+    /// The head when it was opened, where it was new then.
+    new_at: Option<u64>,
+    /// Whether it turned to another view.
+    turned: bool,
+    /// What came last since the last reset, but for marks.
+    last: u64,
+    /// What was asked of it, and whether it is done.
+    order: Option<(EventFilter, Rc<Cell<bool>>)>,
+    /// What came since.
+    since: BTreeSet<String>,
+}
+
+impl World {
+    fn new() -> Self {
+        let house = House::with(Authorize::Scopes);
+        let user = |username: &&str| User {
+            id: Uuid::nil(),
+            username: Username::parse(username).unwrap(),
+            tenant: TenantName::parse(TENANTS[0]).unwrap(),
+            tenant_since: Position::START,
+            scopes_since: Position::START,
+            password_hash: PasswordHash::new(String::new()),
+            generation: Generation(0),
+            email: None,
+            scopes: Some(scopes(0)),
+            data: None,
+            two_factor: None,
+            revoked: false,
+            totp_secret: Secret::new(*b"secret"),
+            totp_spent_step: None,
+            reset: None,
+        };
+        let users: Vec<_> = USERNAMES.iter().map(user).collect();
+        let client = |user: &User| Client {
+            username: user.username.clone(),
+            filter: EventFilter::ALL,
+            known: State::new(),
+            last: None,
+            is_anew: false,
+            stream: None,
+        };
+        let clients = users.iter().map(client).collect();
+        let mut world = Self { house, users, clients, truth: Default::default(), durable: None, publishing: None };
+        for tenant in 0..2 {
+            world.commit(|writing| (0..ANCHORS).for_each(|name| writing.insert(tenant, name, 1)));
+            world.publish();
+        }
+        for user in 0..USERNAMES.len() {
+            world.change_user(user, |_| {});
+            world.publish();
+        }
+        world
+    }
+
+    /// Has a change on disk that nobody knows of, where there is none yet.
+    fn commit(&mut self, change: impl FnOnce(&mut Writing<'_, '_>)) -> bool {
+        self.reap();
+        if self.durable.is_some() || self.publishing.is_some() {
+            return false;
+        }
+        let mut transaction = self.house.committer.begin(Timestamp::from_millis(1)).unwrap();
+        change(&mut Writing { transaction: &mut transaction, truth: &mut self.truth });
+        let durable = transaction.commit().unwrap();
+        self.durable = Some(Committed { durable, ended: BTreeSet::new(), changed: BTreeSet::new() });
+        true
+    }
+
+    /// Looks whether what was being published is.
+    fn reap(&mut self) {
+        if let Some(done) = self.publishing.take_if(|publishing| publishing.is_finished()) {
+            done.join().unwrap();
+        }
+    }
+
+    fn change_user(&mut self, number: usize, change: impl FnOnce(&mut User)) {
+        let mut user = self.users[number].clone();
+        change(&mut user);
+        let before = &self.users[number];
+        let (is_moved, has_others) = (user.tenant != before.tenant, user.scopes != before.scopes);
+        let is_done = self.commit(|Writing { transaction, .. }| {
+            if is_moved {
+                user.tenant_since = transaction.head();
+            }
+            if has_others {
+                user.scopes_since = transaction.head();
+            }
+            transaction.put_user(&user).unwrap();
+        });
+        if !is_done {
+            return;
+        }
+        self.clients[number].stream.iter_mut().for_each(|stream| stream.turned = true);
+        self.durable.iter_mut().for_each(|durable| durable.changed.extend([user.username.clone()]));
+        self.users[number] = user;
+    }
+
+    fn publish(&mut self) {
+        if let Some(committed) = self.durable.take() {
+            self.publishing = Some(self.house.publish(committed));
+            if !self.house.hub.before_push().is_closed() {
+                self.publishing.take().unwrap().join().unwrap();
+            }
+        }
+    }
+
+    /// Opens a stream for a client that has none, as `/sse` does.
+    fn open(&mut self, client: usize, worker: usize, room: usize) {
+        let (house, client) = (&self.house, &mut self.clients[client]);
+        if client.stream.is_some() {
+            return;
+        }
+        if std::mem::take(&mut client.is_anew) {
+            (client.last, client.known) = (None, State::new());
+        }
+        let (store, session) = (house.hub.store(), house.hub.session(&client.username));
+        let (changes, head) = (session.changes(), store.head());
+        let account = store.account(&client.username).unwrap().unwrap();
+        let is_before = |after: u64, since: Position| since > Position::START && Position::new(after) <= since;
+        let start = match client.last {
+            None => Start::Latest,
+            Some(after) if is_before(after, account.tenant_since) => Start::Reset(Reset::OtherTenant),
+            Some(after) if is_before(after, account.scopes_since) => Start::Reset(Reset::OtherScopes),
+            Some(after) if Position::new(after) < store.floor(&account.tenant).unwrap() => Start::Reset(Reset::NotKept),
+            Some(after) => Start::After(Position::new(after)),
+        };
+        let (rights, own) = Authorize::Scopes.to_see(&client.username, &account.scopes);
+        let line = Rc::new(Line::default());
+        line.room.set(room);
+        let opening = Opening {
+            arrival: house.hub.arrive(&account.tenant, &client.username, None, Timestamp::from_millis(1)),
+            tenant: account.tenant.clone(),
+            view: View { filter: client.filter.clone(), rights, own },
+            start,
+            marks: true,
+            presence: false,
+            expires_at: None,
+            session,
+            changes,
+        };
+        let id = opening.arrival.id;
+        house.workers[worker].open(opening, LineOutlet(Rc::clone(&line), Framing::Bare), Bytes::new());
+        let new_at = matches!(start, Start::Latest | Start::Reset(_)).then(|| head.get());
+        // A change of rights that is on disk counts for it once it is published.
+        let turned = self.durable.as_ref().is_some_and(|durable| durable.changed.contains(&client.username))
+            || self.publishing.is_some();
+        client.stream = Some(Open { line, id, seen: 0, new_at, turned, last: 0, order: None, since: BTreeSet::new() });
+    }
+
+    fn change_filter(&mut self, client: usize, filter: &str) {
+        let client = &mut self.clients[client];
+        let Some(stream) = client.stream.as_mut().filter(|stream| stream.order.is_none()) else { return };
+        let filter = EventFilter::parse(filter).unwrap();
+        let (hub, username, id, wanted) = (self.house.hub.clone(), client.username.clone(), stream.id, filter.clone());
+        let is_done = Rc::new(Cell::new(false));
+        stream.order = Some((filter, Rc::clone(&is_done)));
+        stream.since.clear();
+        client.is_anew = true;
+        tokio::task::spawn_local(async move { is_done.set(hub.change_filter(&username, id, wanted).await.is_ok()) });
+        stream.turned = true;
+    }
+
+    /// What a client gets, of what is there.
+    fn expected(&self, client: usize) -> State {
+        let (user, filter) = (&self.users[client], &self.clients[client].filter);
+        let (rights, own) = Authorize::Scopes.to_see(&user.username, user.scopes());
+        let view = View { filter: filter.clone(), rights, own };
+        let tenant = usize::from(user.tenant.as_str() == TENANTS[1]);
+        self.truth[tenant].clone().into_iter().filter(|(name, _)| view.matches(name)).collect()
+    }
+
+    /// Has every client look at what has come.
+    fn look(&mut self) {
+        for client in 0..self.clients.len() {
+            let expected = self.expected(client);
+            self.clients[client].look(&expected);
+        }
+    }
+
+    async fn step(&mut self, step: Step) {
+        let Step { what, who, which, size } = step;
+        match what {
+            0..=5 => {
+                self.commit(|writing| {
+                    for number in 0..=which % 4 {
+                        let name = (who + which * number) % NAMES.len();
+                        let big = if size % 5 == 0 { 40_000 } else { 300 };
+                        match size % 3 {
+                            0 => writing.remove(who % 2, name),
+                            _ => writing.insert(who % 2, name, big),
+                        }
+                    }
+                });
+            }
+            // More than a channel keeps.
+            6 => {
+                self.commit(|writing| {
+                    (0..8).for_each(|number| writing.insert(who % 2, (which + number) % NAMES.len(), 50_000));
+                });
+            }
+            7..=11 => self.publish(),
+            12 => self.house.hub.before_push().close(),
+            13 | 14 => self.house.hub.before_push().open(),
+            15 => self.gate(who).close(),
+            16 | 17 => self.gate(who).open(),
+            18 => self.house.hub.after_step().close(),
+            19 | 20 => self.house.hub.after_step().open(),
+            21..=24 => self.open(who, which % 2, size * 30),
+            25..=28 => self.clients[who].stream.iter().for_each(|stream| stream.line.give_room(size * 30)),
+            29 => self.clients[who].leave(),
+            30 | 31 => self.change_filter(who, FILTERS[which % FILTERS.len()]),
+            32 => self.change_user(who, |user| user.scopes = Some(scopes(which % SCOPES.len()))),
+            33 => self.change_user(who, |user| user.tenant = TenantName::parse(TENANTS[which % 2]).unwrap()),
+            34 | 35 if self.is_at_rest() => {
+                self.house.shorten_by(TENANTS[who % 2], size % 40);
+            }
+            _ => rest_a_little(which).await,
+        }
+        if size % 4 == 0 {
+            rest_a_little(1).await;
+        }
+        self.look();
+    }
+
+    /// Whether the writer could do something else.
+    fn is_at_rest(&mut self) -> bool {
+        self.reap();
+        self.durable.is_none() && self.publishing.is_none() && !self.house.hub.before_push().is_closed()
+    }
+
+    fn open_gates(&self) {
+        self.house.hub.before_push().open();
+        self.house.hub.after_step().open();
+        (0..2).for_each(|worker| self.gate(worker).open());
+    }
+
+    fn gate(&self, worker: usize) -> &super::gate::Gate {
+        &self.house.workers[worker % 2].local.mailbox().before_dispatch
+    }
+
+    /// Has everything come to its end: every client knows how it is.
+    async fn end(mut self) {
+        self.open_gates();
+        if let Some(publishing) = self.publishing.take() {
+            publishing.join().unwrap();
+        }
+        self.publish();
+        for client in 0..self.clients.len() {
+            self.open(client, 0, 0);
+            self.clients[client].stream.iter().for_each(|stream| stream.line.give_room(usize::MAX / 2));
+        }
+        for _ in 0..400 {
+            self.look();
+            if (0..self.clients.len()).all(|client| self.clients[client].known_now() == self.expected(client)) {
+                return;
+            }
+            rest_a_little(1).await;
+        }
+        for client in 0..self.clients.len() {
+            let came = self.clients[client].stream.as_ref().map(|stream| stream.line.came());
+            let came: Vec<_> = came.iter().flatten().map(|came| (&came.name, came.position)).collect();
+            assert_eq!(self.clients[client].known_now(), self.expected(client), "client {client}: {came:?}");
+        }
+    }
+}
+
+impl Client {
+    /// Looks at what has come; `expected` is what is there for it now.
+    fn look(&mut self, expected: &State) {
+        let Some(mut stream) = self.stream.take() else { return };
+        let done = stream.order.take_if(|(_, is_done)| is_done.get());
+        self.take(&mut stream, expected);
+        if let Some((filter, _)) = done {
+            // What is new to it comes, or has come by now; of what it wants no more it hears nothing.
+            let before = std::mem::replace(&mut self.filter, filter);
+            let is_known = |name: &str| before.matches(name) || stream.since.contains(name);
+            self.known.retain(|name, _| self.filter.matches(name) && is_known(name));
+            self.is_anew = true;
+        }
+        self.stream = Some(stream);
+    }
+
+    /// Takes what has come.
+    fn take(&mut self, stream: &mut Open, expected: &State) {
+        while let (Some(came), end) = stream.line.next_from(stream.seen) {
+            stream.seen = end;
+            stream.since.insert(came.name.clone());
+            self.last = Some(came.position);
+            match came.name.as_str() {
+                "$synced" => {
+                    self.is_anew &= stream.order.is_some();
+                    if !stream.turned {
+                        for name in expected.keys().filter(|name| name.starts_with('a')) {
+                            assert!(self.known.contains_key(name), "in sync without {name}");
+                        }
+                    }
+                }
+                "$reset" => {
+                    self.known.clear();
+                    stream.last = 0;
+                }
+                "$left" => {
+                    let left: serde_json::Value = serde_json::from_str(&came.data).unwrap();
+                    self.known.remove(left["event"].as_str().unwrap());
+                }
+                name => {
+                    assert!(stream.turned || came.position > stream.last, "{name} again, or late");
+                    stream.last = came.position;
+                    if came.is_removal() {
+                        let is_old = stream.new_at.is_some_and(|new_at| came.position <= new_at);
+                        assert!(!is_old, "told to who is new that {name} is no more");
+                        self.known.remove(name);
+                    } else {
+                        self.known.insert(name.to_owned(), came.position);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What it knows of what it wants.
+    fn known_now(&self) -> State {
+        self.known.clone().into_iter().filter(|(name, _)| self.filter.matches(name)).collect()
+    }
+
+    fn leave(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            stream.line.go();
+            if let Some((filter, _)) = stream.order {
+                // It may be done, or not.
+                (self.filter, self.is_anew) = (filter, true);
+            }
+        }
+    }
+}
+
+fn scopes(number: usize) -> Vec<Scope> {
+    SCOPES[number].iter().map(|scope| Scope::parse(scope).unwrap()).collect()
+}
+
+async fn rest_a_little(times: usize) {
+    for _ in 0..=times {
+        tokio::task::yield_now().await;
+        tokio::time::sleep(std::time::Duration::from_micros(100)).await;
+    }
+}
+
+impl std::fmt::Debug for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}.{}", self.what, self.who, self.which, self.size)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Step {
+    what: usize,
+    who: usize,
+    which: usize,
+    size: usize,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    (0..40_usize, 0..3_usize, 0..8_usize, 0..400_usize).prop_map(|(what, who, which, size)| Step {
+        what,
+        who,
+        which,
+        size,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_client_knows_in_the_end_how_it_is_wherever_the_others_were_held(
+        steps in prop::collection::vec(step(), 1..150),
+    ) {
+        run(async {
+            let mut world = World::new();
+            for step in steps {
+                world.step(step).await;
+            }
+            world.end().await;
+        });
+    }
+}
