@@ -164,7 +164,7 @@ impl World {
             if has_others {
                 user.scopes_since = transaction.head();
             }
-            transaction.put_user(&user).unwrap();
+            transaction.put_user(&user);
         });
         if !is_done {
             return;
