@@ -120,17 +120,16 @@ impl App {
         let Terms { condition, key, stream } = terms;
         let Principal { username, account, standing, .. } = principal;
         self.rates.take(&username, &account.tenant, events.len())?;
-        let (authorize, max_names) = (self.authorize, self.limits.names);
+        let (authorize, quotas) = (self.authorize, self.limits.quotas);
         let owner = username.clone();
         // A repetition is answered also where the stream has gone since: the writer looks at this after it.
         let bound = stream
             .map(|stream| if self.hub.has_stream(&owner, stream) { Ok(stream) } else { Err(Error::StreamUnknown) });
-        let insert =
-            Insert { username, standing, events, is_array, condition, key, stream: bound, authorize, max_names };
+        let insert = Insert { username, standing, events, is_array, condition, key, stream: bound, authorize, quotas };
         let inserted = self.writer.submit(insert).await?;
         // The stream may have gone for good while this waited: nobody would remove it then.
         if let Some(stream) = stream.filter(|stream| !self.hub.has_stream(&owner, *stream)) {
-            self.writer.submit(RemoveOf { stream, tenant: None }).await?;
+            self.hub.forget(RemoveOf { stream, tenant: None });
         }
         Ok(inserted)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Parser, ValueEnum};
 
-use crate::domain::{Authorize, MAX_EVENT_BYTES, Scope, Secret};
+use crate::domain::{Authorize, MAX_EVENT_BYTES, Quotas, Scope, Secret};
 
 /// How long the journal grows where nothing else is asked for, in bytes.
 const JOURNAL_BYTES: u64 = 64 << 20;
@@ -77,6 +77,12 @@ struct Flags {
     /// Event names that a tenant may have.
     #[arg(long, env = "BROKER_MAX_NAMES", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
     max_names: u64,
+    /// Events of a user that may last while their streams are connected.
+    #[arg(long, env = "BROKER_MAX_WHILE_CONNECTED", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    max_while_connected: u64,
+    /// Idempotency keys that are remembered of a user, the newest.
+    #[arg(long, env = "BROKER_MAX_IDEMPOTENCY_KEYS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    max_idempotency_keys: u64,
     /// Events that a user may insert in a second; 0 is no limit.
     #[arg(long, env = "BROKER_INSERT_RATE", default_value_t = 0)]
     insert_rate: u32,
@@ -196,8 +202,8 @@ pub struct Config {
 pub struct Limits {
     /// How large an event may be, name and data together, in bytes.
     pub event_bytes: usize,
-    /// How many event names a tenant may have.
-    pub names: u64,
+    /// How much inserts may leave behind.
+    pub quotas: Quotas,
     /// How many events a user may insert in a second; 0 is no limit.
     pub user_rate: u32,
     /// The same for all users of a tenant together.
@@ -339,7 +345,11 @@ impl TryFrom<Flags> for Config {
             default_scopes: default_scopes(&flags.default_scopes)?,
             limits: Limits {
                 event_bytes: flags.max_event_bytes as usize,
-                names: flags.max_names,
+                quotas: Quotas {
+                    names: flags.max_names,
+                    bound: flags.max_while_connected,
+                    keys: flags.max_idempotency_keys,
+                },
                 user_rate: flags.insert_rate,
                 tenant_rate: flags.tenant_insert_rate,
                 streams: flags.streams_per_user,

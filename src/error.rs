@@ -33,6 +33,10 @@ pub enum Error {
     IdempotencyKeyReused,
     /// The tenant has as many names as it may have.
     TooManyNames(u64),
+    /// The user has as many events that last while their streams are connected as they may have.
+    TooManyBound(u64),
+    /// The idempotency key was used in another tenant, where its user was then.
+    TenantChanged,
     /// More was inserted than may be; wait so many seconds.
     InsertRateExceeded(u64),
     /// `data` is nested too deep.
@@ -150,6 +154,14 @@ impl Error {
             }
             Self::TooManyNames(names) => {
                 (409, "too_many_names", format!("a tenant may have {names} event names").into())
+            }
+            Self::TooManyBound(events) => (
+                409,
+                "too_many_while_connected",
+                format!("a user may have {events} events that last while they are connected").into(),
+            ),
+            Self::TenantChanged => {
+                (409, "tenant_changed", text("this idempotency-key was used in another tenant, where you were then"))
             }
             Self::InsertRateExceeded(_) => {
                 (429, "insert_rate_exceeded", text("too many inserts, wait before the next"))

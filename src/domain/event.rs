@@ -26,3 +26,14 @@ pub struct Event {
     /// Whether it says that its name is no more.
     pub is_removal: bool,
 }
+
+/// How much there may be of what inserts leave behind.
+#[derive(Clone, Copy, Debug)]
+pub struct Quotas {
+    /// Names of a tenant.
+    pub names: u64,
+    /// Events of a user that last while their streams are connected.
+    pub bound: u64,
+    /// Idempotency keys of a user that are remembered.
+    pub keys: u64,
+}

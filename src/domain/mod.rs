@@ -15,7 +15,7 @@ mod user;
 mod view;
 
 pub use email::Email;
-pub use event::{Event, MAX_EVENT_BYTES, MAX_EXPIRES_IN};
+pub use event::{Event, MAX_EVENT_BYTES, MAX_EXPIRES_IN, Quotas};
 pub use filter::{EventFilter, Pattern, disjoint};
 pub use host::is_this_machine;
 pub use name::{EventName, MAX_NAME_BYTES, TenantName, Username};

@@ -36,6 +36,8 @@ pub(super) struct Inner {
     /// Of every worker.
     mailboxes: Mutex<Vec<Arc<Mailbox>>>,
     presence: Mutex<Presence>,
+    /// Streams that have gone for good.
+    gone: Mutex<Vec<RemoveOf>>,
     closed: AtomicBool,
     /// Where the writer has revealed events that are in no channel yet.
     before_push: Gate,
@@ -105,6 +107,7 @@ impl Hub {
             sessions: Mutex::default(),
             mailboxes: Mutex::default(),
             presence: Mutex::default(),
+            gone: Mutex::default(),
             closed: AtomicBool::new(false),
             before_push: Gate::default(),
             after_step: Gate::default(),
@@ -225,7 +228,16 @@ impl Hub {
             let is_there = self.0.store.account(&username)?.is_some_and(|account| account.tenant == tenant);
             presence.orphan(&tenant, &username, StreamId::new(stream), is_there, Instant::now());
         }
+        // Those that had gone for good by then had lost a part of what goes with them.
+        for (stream, tenant) in self.0.store.ended_streams()? {
+            self.forget(RemoveOf { stream: StreamId::new(stream), tenant });
+        }
         Ok(())
+    }
+
+    /// Has what goes with a stream removed, soon: the stream has gone for good.
+    pub fn forget(&self, gone: RemoveOf) {
+        lock(&self.0.gone).push(gone);
     }
 
     /// Tells of those who have gone for good; what is to go with the streams whose grace is over.
@@ -235,7 +247,9 @@ impl Hub {
         for (tenant, username) in people {
             self.tell_presence(&tenant, &username);
         }
-        streams
+        let mut gone = std::mem::take(&mut *lock(&self.0.gone));
+        gone.extend(streams);
+        gone
     }
 
     /// Called while who is there is locked: whoever looks there and then into a mailbox knows of everybody.

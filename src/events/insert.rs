@@ -1,13 +1,15 @@
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use aws_lc_rs::digest;
 
 use super::session::StreamId;
 use crate::domain::{
-    Account, Authorize, Event, EventName, MAX_EXPIRES_IN, Payload, Position, Standing, TenantName, Timestamp, Username,
-    inbox_owner,
+    Account, Authorize, Event, EventName, MAX_EXPIRES_IN, Payload, Position, Quotas, Standing, TenantName, Timestamp,
+    Username, inbox_owner,
 };
 use crate::error::Error;
+use crate::store::NewAnswer;
 use crate::writer::{Batch, Change};
 
 /// How many events one request may insert.
@@ -119,8 +121,8 @@ pub struct Insert {
     pub stream: Option<Result<StreamId, Error>>,
     /// What decides who may insert what.
     pub authorize: Authorize,
-    /// How many names the tenant may have.
-    pub max_names: u64,
+    /// How much there may be.
+    pub quotas: Quotas,
 }
 
 /// Where and when events were committed.
@@ -158,12 +160,21 @@ impl Change for Insert {
             if answered.fingerprint != fingerprint {
                 return Err(Error::IdempotencyKeyReused);
             }
+            // What it inserted is not in the tenant where its user is now. Of an answer that does not tell where that was, its
+            // position does.
+            let is_here = match &answered.place {
+                Some((_, tenant)) => *tenant == account.tenant,
+                None => answered.first > account.tenant_since,
+            };
+            if !is_here {
+                return Err(Error::TenantChanged);
+            }
             let (first, count, timestamp) = (answered.first, answered.count, answered.timestamp);
             return Ok(Inserted { first, count, timestamp, is_replayed: true });
         }
         self.check(batch, &account)?;
         let stream = self.stream.clone().transpose()?;
-        let Self { username, events, key, .. } = self;
+        let Self { username, events, key, quotas, .. } = self;
         let (first, count, timestamp) = (batch.head().next(), events.len() as u64, batch.now());
         for NewEvent { name, data, expires_in, while_connected } in events {
             let (tenant, username) = (account.tenant.clone(), username.clone());
@@ -173,14 +184,16 @@ impl Change for Insert {
             };
             let event = batch.insert_event(tenant, username, name, data)?;
             if let Some(millis) = expires_in {
-                batch.expire(&event, Timestamp::from_millis(timestamp.as_millis() + millis));
+                batch.expire(&event, Timestamp::from_millis(timestamp.as_millis() + millis))?;
             }
             if let Some(stream) = stream.filter(|_| while_connected) {
-                batch.bind(&event, stream.get());
+                batch.bind(&event, stream.get())?;
             }
         }
         if let (Some(IdempotencyKey(key)), Some(fingerprint)) = (&key, fingerprint) {
-            batch.remember_answer(&username, key, fingerprint, first, count);
+            let tenant = &account.tenant;
+            let new = NewAnswer { username: &username, tenant, idempotency_key: key, fingerprint, first, count };
+            batch.remember_answer(new, quotas.keys)?;
         }
         Ok(Inserted { first, count, timestamp, is_replayed: false })
     }
@@ -188,10 +201,10 @@ impl Change for Insert {
 
 impl Insert {
     /// Everything that could refuse it, before anything of it is written.
-    fn check(&self, batch: &Batch<'_>, account: &Account) -> Result<(), Error> {
+    fn check(&self, batch: &mut Batch<'_>, account: &Account) -> Result<(), Error> {
         let tenant = &account.tenant;
-        let mut new = HashSet::new();
-        for (number, NewEvent { name, data, .. }) in self.events.iter().enumerate() {
+        let (mut new, mut bound) = (HashSet::new(), HashSet::new());
+        for (number, NewEvent { name, data, while_connected, .. }) in self.events.iter().enumerate() {
             let latest = batch.latest(tenant, name)?;
             if data.is_none() && latest.is_none() {
                 return Err(Error::EventUnknown);
@@ -221,17 +234,32 @@ impl Insert {
             {
                 return Err(Error::InboxUnknown);
             }
+            if *while_connected && batch.bound_by(tenant, name)?.as_ref() != Some(&self.username) {
+                bound.insert(name);
+            }
         }
-        if !new.is_empty() && batch.names(tenant)? + new.len() as u64 > self.max_names {
-            return Err(Error::TooManyNames(self.max_names));
+        let Quotas { names, bound: at_most, .. } = self.quotas;
+        if !new.is_empty() && batch.names(tenant)? + new.len() as u64 > names {
+            return Err(Error::TooManyNames(names));
+        }
+        if !bound.is_empty() && batch.bound_of(&self.username)? + bound.len() as u64 > at_most {
+            return Err(Error::TooManyBound(at_most));
         }
         Ok(())
     }
 
-    /// What tells one request from another: SHA-256 of all that it asks for.
+    /// What tells one request from another: SHA-256 of all that it asks for. It is kept for a day, over restarts and new releases, so
+    /// that what is hashed must stay as it is: another encoding would be another version of answers (`store/codec.rs`).
     fn fingerprint(&self) -> [u8; 32] {
         let mut context = digest::Context::new(&digest::SHA256);
-        context.update(format!("{:?} {}", self.condition, self.is_array).as_bytes());
+        let condition = match self.condition {
+            Condition::None => Cow::Borrowed("None"),
+            Condition::IsNew => "IsNew".into(),
+            Condition::IsAt(None) => "IsAt(None)".into(),
+            Condition::IsAt(Some(position)) => format!("IsAt(Some(Position({})))", position.get()).into(),
+        };
+        context.update(condition.as_bytes());
+        context.update(if self.is_array { b" true" } else { b" false" });
         for NewEvent { name, data, expires_in, while_connected } in &self.events {
             let data = data.as_ref().map(Payload::as_str);
             // Each with its length, so that no two requests run together to the same bytes.
@@ -250,7 +278,7 @@ impl Insert {
     }
 }
 
-/// Removes what was to last while a stream was connected that is gone for good.
+/// That what was to last while a stream was connected is to be removed: the stream is gone for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoveOf {
     /// The stream.
@@ -259,10 +287,50 @@ pub struct RemoveOf {
     pub tenant: Option<TenantName>,
 }
 
-impl Change for RemoveOf {
-    type Outcome = ();
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Generation;
 
-    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        batch.remove_bound(self.stream.get(), self.tenant.as_ref())
+    fn fingerprint(events: Vec<NewEvent>, is_array: bool, condition: Condition) -> String {
+        let insert = Insert {
+            username: Username::parse("u").unwrap(),
+            standing: Standing { generation: Generation(1), by_password_alone: false },
+            events,
+            is_array,
+            condition,
+            key: None,
+            stream: None,
+            authorize: Authorize::Open,
+            quotas: Quotas { names: 1, bound: 1, keys: 1 },
+        };
+        insert.fingerprint().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn fingerprints_are_those_that_are_on_disk() {
+        let event = |lasts| {
+            let (name, data) = (EventName::parse("news").unwrap(), Payload::from_valid_json("[1]").unwrap());
+            NewEvent::new(name, data, lasts, 1000).unwrap()
+        };
+        let plain = || event(Lasts::default());
+        let removal = NewEvent::removal(EventName::parse("news").unwrap()).unwrap();
+        let lasting = event(Lasts { expires_in: Some(7), while_connected: true });
+        let of = [
+            fingerprint(vec![plain()], false, Condition::None),
+            fingerprint(vec![plain()], false, Condition::IsNew),
+            fingerprint(vec![removal], false, Condition::IsAt(Some(Position::new(7)))),
+            fingerprint(vec![plain()], false, Condition::IsAt(None)),
+            fingerprint(vec![plain(), lasting], true, Condition::None),
+        ];
+        // Made by the release that began to keep them.
+        let expected = [
+            "20ae4c3cf8166b4427e35092e1e8ff9f62fa13205b9c74ee5fee3d8b848f2a40",
+            "27e7631edc09309839d84c6262a9875289041272007d3d48fd083c92633e04b7",
+            "cfc19fcaa0fd45a8b7274822d7b2df1e6d27e5de0efb1559746045776acf41c4",
+            "dde0a4096fe52cd40a21ebff2c4738316c0367506401d8d1fcca129e81a784a4",
+            "2628ddf15f8db8a05bf10aa114da33381ff3e864f92e039a839fd0b801770c10",
+        ];
+        assert_eq!(of, expected);
     }
 }

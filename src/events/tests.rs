@@ -14,7 +14,7 @@ use tokio::task::LocalSet;
 use super::*;
 use crate::clock::Clock;
 use crate::domain::{Authorize, EventFilter, EventName, Payload, Position, TenantName, Timestamp, Username, View};
-use crate::store::{Committer, Store};
+use crate::store::{Committer, Store, TooMuch};
 use crate::writer::Committed;
 
 /// A connection that takes so many bytes and then no more, until it is given room.
@@ -180,12 +180,15 @@ impl House {
 
     /// Raises the floor of a tenant over some events; whether it is at the head.
     fn shorten_by(&mut self, tenant: &str, surplus: usize) -> bool {
-        let mut transaction = self.committer.begin(Timestamp::from_millis(2)).unwrap();
         let tenant = TenantName::parse(tenant).unwrap();
-        let shortened = transaction.shorten(&tenant, surplus, Timestamp::from_millis(0), 64).unwrap();
+        let (before, now) = (Timestamp::from_millis(0), Timestamp::from_millis(2));
+        let oldest = self.hub.store().oldest(&tenant, TooMuch { surplus, before, now, at_most: 64 }).unwrap();
+        let is_all = oldest.is_all;
+        let mut transaction = self.committer.begin(now).unwrap();
+        transaction.shorten(oldest).unwrap();
         let durable = transaction.commit().unwrap();
         self.hub.publish(Committed { durable, ended: BTreeSet::new(), changed: BTreeSet::new() });
-        shortened.is_done
+        is_all
     }
 
     fn open(&self, worker: usize, username: &str, filter: &str, after: u64, room: usize) -> Rc<Line> {

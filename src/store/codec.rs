@@ -39,34 +39,51 @@ pub struct Latest {
     pub is_removal: bool,
     /// When it expires, where it does.
     pub expires_at: Option<Timestamp>,
+    /// With which stream it goes, where it does; those that were written before this was written down lack it.
+    pub stream: Option<u64>,
 }
 
-/// A position, and one byte more for a removal, or eight more for the moment at which it expires.
+impl Latest {
+    /// One that stays.
+    pub fn at(position: Position) -> Self {
+        Self { position, is_removal: false, expires_at: None, stream: None }
+    }
+}
+
+/// The moment of what does not expire, where something follows it.
+const NEVER: u64 = u64::MAX;
+
+/// A position, and one byte more for a removal, or eight more for the moment at which it expires and yet eight more for the stream
+/// that it goes with.
 pub fn encode_latest(latest: Latest) -> Vec<u8> {
     let mut value = latest.position.get().to_be_bytes().to_vec();
     if latest.is_removal {
         value.push(1);
-    } else if let Some(expires_at) = latest.expires_at {
-        value.extend_from_slice(&expires_at.as_millis().to_be_bytes());
+    } else if latest.expires_at.is_some() || latest.stream.is_some() {
+        let moment = latest.expires_at.map_or(NEVER, Timestamp::as_millis);
+        value.extend_from_slice(&moment.to_be_bytes());
+        value.extend(latest.stream.into_iter().flat_map(u64::to_be_bytes));
     }
     value
 }
 
 pub fn decode_latest(value: &[u8]) -> Decoded<Latest> {
     let (position, rest) = value.split_first_chunk::<8>().ok_or("a position has 8 bytes")?;
-    let position = Position::new(u64::from_be_bytes(*position));
-    match rest {
-        [] => Ok(Latest { position, is_removal: false, expires_at: None }),
-        [1] => Ok(Latest { position, is_removal: true, expires_at: None }),
-        moment => {
-            let millis = moment.try_into().map(u64::from_be_bytes);
-            let millis = millis.map_err(|_| "a position is followed by neither the mark of a removal nor a moment")?;
-            Ok(Latest { position, is_removal: false, expires_at: Some(Timestamp::from_millis(millis)) })
-        }
+    let latest = Latest::at(Position::new(u64::from_be_bytes(*position)));
+    if rest == [1] {
+        return Ok(Latest { is_removal: true, ..latest });
     }
+    let (moment, stream) = match rest.as_chunks::<8>() {
+        ([], []) => (NEVER, None),
+        ([moment], []) => (u64::from_be_bytes(*moment), None),
+        ([moment, stream], []) => (u64::from_be_bytes(*moment), Some(u64::from_be_bytes(*stream))),
+        _ => return Err("a position is followed by neither the mark of a removal nor a moment"),
+    };
+    let expires_at = (moment != NEVER).then(|| Timestamp::from_millis(moment));
+    Ok(Latest { expires_at, stream, ..latest })
 }
 
-/// A number of names.
+/// A number of names, or of other things.
 pub fn encode_count(count: u64) -> Vec<u8> {
     count.to_be_bytes().to_vec()
 }
@@ -181,8 +198,18 @@ pub fn decode_bound(value: &[u8]) -> Decoded<(Position, Username)> {
     Ok((Position::new(u64::from_be_bytes(*position)), Username::parse(username).map_err(|_| WRONG)?))
 }
 
+/// Which of a user's idempotency keys is the oldest that may be remembered (8 bytes), and how many they have used.
+pub fn encode_turns(oldest: u64, used: u64) -> Vec<u8> {
+    [oldest, used].map(u64::to_be_bytes).concat()
+}
+
+pub fn decode_turns(value: &[u8]) -> Decoded<(u64, u64)> {
+    let ([oldest, used], []) = value.as_chunks::<8>() else { return Err("turns have 16 bytes") };
+    Ok((u64::from_be_bytes(*oldest), u64::from_be_bytes(*used)))
+}
+
 /// What an insert with an idempotency key came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
     /// From then on it is forgotten.
     pub until: Timestamp,
@@ -194,25 +221,49 @@ pub struct Answered {
     pub count: u64,
     /// When.
     pub timestamp: Timestamp,
+    /// Which of its user's it is, and in which tenant that was. Those of before this was written down lack it.
+    pub place: Option<(u64, TenantName)>,
 }
+
+/// What an answer begins with, and its fingerprint is made by (`events::Insert`). One of before there were versions, which is
+/// made in the same way, has [`UNVERSIONED_ANSWER_BYTES`] and no such byte.
+const ANSWER_VERSION: u8 = 1;
+/// A fingerprint and four numbers.
+const UNVERSIONED_ANSWER_BYTES: usize = 64;
 
 pub fn encode_answered(answered: &Answered) -> Vec<u8> {
     let numbers = [answered.until.as_millis(), answered.first.get(), answered.count, answered.timestamp.as_millis()];
-    [&answered.fingerprint[..], numbers.map(u64::to_be_bytes).as_flattened()].concat()
+    let mut value = [&answered.fingerprint[..], numbers.map(u64::to_be_bytes).as_flattened()].concat();
+    if let Some((number, tenant)) = &answered.place {
+        value.insert(0, ANSWER_VERSION);
+        value.extend_from_slice(&number.to_be_bytes());
+        value.extend_from_slice(tenant.as_str().as_bytes());
+    }
+    value
 }
 
 pub fn decode_answered(value: &[u8]) -> Decoded<Answered> {
     const WRONG: &str = "an answer is not what was written";
+    let is_versioned = value.len() != UNVERSIONED_ANSWER_BYTES;
+    let value = if is_versioned { value.strip_prefix(&[ANSWER_VERSION]).ok_or(WRONG)? } else { value };
     let (fingerprint, rest) = value.split_first_chunk::<32>().ok_or(WRONG)?;
-    let (numbers, []) = rest.as_chunks::<8>() else { return Err(WRONG) };
-    let [until, first, count, timestamp] = numbers else { return Err(WRONG) };
+    let (numbers, rest) = rest.split_first_chunk::<32>().ok_or(WRONG)?;
+    let ([until, first, count, timestamp], []) = numbers.as_chunks::<8>() else { return Err(WRONG) };
     let number = |bytes: &[u8; 8]| u64::from_be_bytes(*bytes);
+    let place = if is_versioned {
+        let (of_user, tenant) = rest.split_first_chunk::<8>().ok_or(WRONG)?;
+        let tenant = std::str::from_utf8(tenant).map_err(|_| WRONG)?;
+        Some((number(of_user), TenantName::parse(tenant).map_err(|_| WRONG)?))
+    } else {
+        None
+    };
     Ok(Answered {
         until: Timestamp::from_millis(number(until)),
         fingerprint: *fingerprint,
         first: Position::new(number(first)),
         count: number(count),
         timestamp: Timestamp::from_millis(number(timestamp)),
+        place,
     })
 }
 
@@ -353,6 +404,37 @@ pub fn decode_account(value: &[u8]) -> Decoded<Account> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_latest_of_a_name_and_an_answer_are_read_as_they_were_written_before_too() {
+        let moment = Timestamp::from_millis(7);
+        let plain = Latest::at(Position::new(3));
+        for latest in [
+            plain,
+            Latest { is_removal: true, ..plain },
+            Latest { expires_at: Some(moment), ..plain },
+            Latest { stream: Some(u64::MAX), ..plain },
+            Latest { expires_at: Some(moment), stream: Some(9), ..plain },
+        ] {
+            assert_eq!(decode_latest(&encode_latest(latest)), Ok(latest));
+        }
+        let before = [3_u64.to_be_bytes(), 7_u64.to_be_bytes()];
+        assert_eq!(decode_latest(before.as_flattened()), Ok(Latest { expires_at: Some(moment), ..plain }));
+        assert!(decode_latest(&[0; 15]).is_err() && decode_latest(&[0; 32]).is_err());
+
+        let numbers = [1_u64, 2, 3, 4].map(u64::to_be_bytes);
+        let before = [&[5; 32][..], numbers.as_flattened()].concat();
+        let answered = decode_answered(&before).unwrap();
+        assert_eq!((answered.fingerprint, answered.first, &answered.place), ([5; 32], Position::new(2), &None));
+        assert_eq!(encode_answered(&answered), before);
+        // Also where its first byte is that of a version, or its tenant's name has a single byte.
+        let tenant = TenantName::parse("t").unwrap();
+        for fingerprint in [[5; 32], [1; 32]] {
+            let answered = Answered { fingerprint, place: Some((6, tenant.clone())), ..answered.clone() };
+            assert_eq!(decode_answered(&encode_answered(&answered)), Ok(answered));
+        }
+        assert!(decode_answered(&before[1..]).is_err());
+    }
 
     #[test]
     fn an_account_is_read_as_it_would_be_made_of_the_whole_user() {

@@ -1,21 +1,40 @@
-//! What is written of events: inserts and removals, what expires, what is kept, and the answers to be given again.
+//! What is written of events: inserts and removals, what expires, and what goes with a stream.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::codec::{Answered, Latest};
+use super::codec::Latest;
 use super::overlay::Write;
 use super::transaction::Transaction;
 use super::{codec, damaged, keys};
 use crate::domain::{Event, EventName, Payload, Position, TenantName, Timestamp, Username};
 use crate::error::Error;
 
-/// For how long an insert may be tried again with the same idempotency key, in milliseconds: a day.
-const ANSWERS_KEPT_MILLIS: u64 = 24 * 60 * 60 * 1000;
+/// Of how many tenants something is remembered; beyond, all of it is forgotten, and read again where it is asked for.
+const TENANTS_REMEMBERED: usize = 16_384;
 
-/// Where events were inserted since somebody last asked.
+/// Where events were inserted since somebody last asked, and from when on something of what was written is due.
 #[derive(Default)]
-pub struct Activity(Mutex<HashMap<TenantName, Vec<Position>>>);
+pub struct Activity {
+    positions: Mutex<HashMap<TenantName, Vec<Position>>>,
+    due: Mutex<Due>,
+}
+
+/// The earliest moments at which something is due.
+#[derive(Clone, Copy)]
+pub struct Due {
+    /// An event that expires.
+    pub expiry: Timestamp,
+    /// An answer that may be forgotten.
+    pub answer: Timestamp,
+}
+
+impl Default for Due {
+    /// Nothing ever is.
+    fn default() -> Self {
+        Self { expiry: Timestamp::from_millis(u64::MAX), answer: Timestamp::from_millis(u64::MAX) }
+    }
+}
 
 impl Activity {
     /// Notes events. Before anybody can see them, so that who asks for the head afterwards misses none up to there.
@@ -23,7 +42,7 @@ impl Activity {
         if events.is_empty() {
             return;
         }
-        let mut of_tenants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of_tenants = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
         for event in events {
             match of_tenants.get_mut(&event.tenant) {
                 Some(positions) => positions.push(event.position),
@@ -34,20 +53,28 @@ impl Activity {
 
     /// The positions of what was inserted since this was last asked.
     pub fn take(&self) -> HashMap<TenantName, Vec<Position>> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.positions.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes when something is due, once it can be found.
+    pub(super) fn add_due(&self, due: Due) {
+        let mut known = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        known.expiry = known.expiry.min(due.expiry);
+        known.answer = known.answer.min(due.answer);
+    }
+
+    /// The earliest moments of what was written since this was last asked.
+    pub fn take_due(&self) -> Due {
+        std::mem::take(&mut *self.due.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// A key and its value.
-type Row = (Vec<u8>, Vec<u8>);
-
-/// What became of a tail that was to be shortened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shortened {
-    /// By how many events.
-    pub by: usize,
-    /// Whether nothing more is to be done for now.
-    pub is_done: bool,
+/// Remembers something of a tenant, in memory that does not grow with their number.
+fn remember<T>(of_tenants: &mut HashMap<TenantName, T>, tenant: &TenantName, value: T) {
+    if of_tenants.len() >= TENANTS_REMEMBERED {
+        of_tenants.clear();
+    }
+    of_tenants.insert(tenant.clone(), value);
 }
 
 impl Transaction<'_> {
@@ -90,6 +117,9 @@ impl Transaction<'_> {
             self.put(keys::names(&tenant), codec::encode_count(names));
         }
         let floor = self.floor(&tenant)?;
+        if let Some(stream) = previous.and_then(|previous| previous.stream) {
+            self.unbind(&tenant, &name, stream)?;
+        }
         if let Some((previous, at)) = previous.and_then(|previous| Some((previous.position, previous.expires_at?))) {
             self.remove(keys::expiry(at, &tenant, previous));
         }
@@ -102,7 +132,7 @@ impl Transaction<'_> {
         let timestamp = self.now();
         let event = Event { position, tenant, name, username, timestamp, data, is_removal };
         let value = codec::encode_event(&event, previous.map(|previous| previous.position));
-        self.put(name_key, codec::encode_latest(Latest { position, is_removal, expires_at: None }));
+        self.put(name_key, codec::encode_latest(Latest { is_removal, ..Latest::at(position) }));
         self.write(keys::event(&event.tenant, position), Write::PutNew(value.into()));
         self.head = position;
         self.events.push(event.clone());
@@ -118,7 +148,7 @@ impl Transaction<'_> {
         Ok(latest.filter(|latest| !latest.is_removal).map(|latest| latest.position))
     }
 
-    fn latest_at(&self, name_key: &[u8]) -> Result<Option<Latest>, Error> {
+    pub(super) fn latest_at(&self, name_key: &[u8]) -> Result<Option<Latest>, Error> {
         let Some(value) = self.get(name_key)? else { return Ok(None) };
         codec::decode_latest(&value).map(Some).map_err(|why| damaged(name_key, why))
     }
@@ -145,15 +175,19 @@ impl Transaction<'_> {
         decode().map(Some).map_err(|why| damaged(&key, why))
     }
 
-    /// How many names a tenant has. Counted where it never was, in a database of an older format; carried along from then
-    /// on.
+    /// How many names a tenant has. Where that was never written down, in a database of an older format, they are counted once; it
+    /// is written down, and carried along, with the first name that comes or goes.
     ///
     /// # Errors
     /// As [`Transaction::insert_event`].
-    pub fn names(&self, tenant: &TenantName) -> Result<u64, Error> {
+    pub fn names(&mut self, tenant: &TenantName) -> Result<u64, Error> {
         let key = keys::names(tenant);
         if let Some(value) = self.get(&key)? {
             return codec::decode_count(&value).map_err(|why| damaged(&key, why));
+        }
+        // No name has come or gone since.
+        if let Some(names) = self.committer.counted.get(tenant) {
+            return Ok(*names);
         }
         let mut names = 0;
         self.committer.store.scan_prefix(&keys::name(tenant, ""), &mut |key, value| {
@@ -161,182 +195,92 @@ impl Transaction<'_> {
             names += u64::from(!latest.is_removal);
             Ok(true)
         })?;
+        remember(&mut self.committer.counted, tenant, names);
         Ok(names)
     }
 
-    fn floor(&mut self, tenant: &TenantName) -> Result<Position, Error> {
+    pub(super) fn floor(&mut self, tenant: &TenantName) -> Result<Position, Error> {
         if let Some(floor) = self.committer.floors.get(tenant) {
             return Ok(*floor);
         }
-        let floor = self.committer.store.floor(tenant)?;
-        self.committer.floors.insert(tenant.clone(), floor);
+        let key = keys::floor(tenant);
+        let floor = match self.get(&key)? {
+            Some(value) => codec::decode_position(&value).map_err(|why| damaged(&key, why))?,
+            None => Position::START,
+        };
+        remember(&mut self.committer.floors, tenant, floor);
         Ok(floor)
     }
 
-    /// Raises the floor of a tenant over its oldest events: over so many, over those from before a moment, and in all over no
-    /// more than a number. Superseded ones go, and removals; what is the latest of its name stays.
+    /// Has an event, which was inserted in this transaction, removed at a moment, if it is still the latest of its name then.
     ///
     /// # Errors
     /// As [`Transaction::insert_event`].
-    pub fn shorten(
-        &mut self,
-        tenant: &TenantName,
-        surplus: usize,
-        before: Timestamp,
-        at_most: usize,
-    ) -> Result<Shortened, Error> {
-        let mut floor = self.floor(tenant)?;
-        let from = keys::event(tenant, floor.next());
-        // Only what is on disk is looked at: what comes in the same batch is not old.
-        let until = keys::event(tenant, self.committer.store.head().next());
-        let store = self.committer.store.clone();
-        let (mut by, mut is_done, mut forgotten) = (0, true, None);
-        store.scan(&from, &until, &mut |key, value| {
-            let parts = codec::event_parts(value).map_err(|why| damaged(key, why))?;
-            if by >= surplus && parts.timestamp >= before {
-                return Ok(false);
-            }
-            if by >= at_most {
-                is_done = false;
-                return Ok(false);
-            }
-            let position = keys::position(key).ok_or_else(|| damaged(key, "an event's key is cut short"))?;
-            let name_key = keys::name(tenant, parts.name);
-            let is_latest = self.latest_at(&name_key)?.is_some_and(|latest| latest.position == position);
-            if !is_latest || parts.is_removal {
-                self.remove(key.to_vec());
-            }
-            if parts.is_removal {
-                if is_latest {
-                    self.remove(name_key);
-                }
-                forgotten = Some(position);
-            }
-            floor = position;
-            by += 1;
-            Ok(true)
-        })?;
-        if by > 0 {
-            self.put(keys::floor(tenant), codec::encode_position(floor).to_vec());
-            self.raise_floor(tenant, floor);
-        }
-        if let Some(forgotten) = forgotten {
-            self.put(keys::forgotten(tenant), codec::encode_position(forgotten).to_vec());
-        }
-        Ok(Shortened { by, is_done })
-    }
-
-    /// Has an event removed at a moment, if it is still the latest of its name then.
-    pub fn expire(&mut self, event: &Event, at: Timestamp) {
+    pub fn expire(&mut self, event: &Event, at: Timestamp) -> Result<(), Error> {
         let key = keys::expiry(at, &event.tenant, event.position);
-        self.put(key, codec::encode_expiry(&event.username, &event.name));
+        // No other event has its position.
+        self.write(key, Write::PutNew(codec::encode_expiry(&event.username, &event.name).into()));
+        self.due.expiry = self.due.expiry.min(at);
         // So that whoever comes in its place can forget it.
-        let latest = Latest { position: event.position, is_removal: false, expires_at: Some(at) };
-        self.put(keys::name(&event.tenant, event.name.as_str()), codec::encode_latest(latest));
+        self.amend_latest(event, |latest| Latest { expires_at: Some(at), ..latest })
     }
 
-    /// Removes what has expired by now, but no more than a number; whether there is more.
+    /// Has an event, which was inserted in this transaction, removed when a stream has gone, if it is still the latest of its
+    /// name then.
     ///
     /// # Errors
     /// As [`Transaction::insert_event`].
-    pub fn remove_expired(&mut self, at_most: usize) -> Result<bool, Error> {
-        let (from, until) = keys::expiries_until(self.now());
-        let (expired, is_more) = self.rows(&from, &until, at_most)?;
-        for (key, value) in expired {
-            let (tenant, position) = keys::of_expiry(&key).ok_or_else(|| damaged(&key, "an expiry's key is none"))?;
-            let (username, name) = codec::decode_expiry(&value).map_err(|why| damaged(&key, why))?;
-            if self.latest(&tenant, &name)? == Some(position) {
-                self.remove_event(tenant, username, name)?;
-            }
-            self.remove(key);
-        }
-        Ok(is_more)
-    }
-
-    /// Has an event removed when a stream has gone, if it is still the latest of its name then.
-    pub fn bind(&mut self, event: &Event, stream: u64) {
+    pub fn bind(&mut self, event: &Event, stream: u64) -> Result<(), Error> {
+        let count = self.bound_of(&event.username)? + 1;
+        self.put(keys::bound_of(&event.username), codec::encode_count(count));
         let key = keys::bound(stream, &event.tenant, &event.name);
         self.put(key, codec::encode_bound(event.position, &event.username));
+        self.amend_latest(event, |latest| Latest { stream: Some(stream), ..latest })
     }
 
-    /// Removes what was to go with a stream, in one tenant where one is given.
-    ///
-    /// # Errors
-    /// As [`Transaction::insert_event`].
-    pub fn remove_bound(&mut self, stream: u64, of: Option<&TenantName>) -> Result<(), Error> {
-        let prefix = keys::bound_to(stream);
-        let (bound, _) = self.rows(&prefix, &keys::end_of(&prefix), usize::MAX)?;
-        for (key, value) in bound {
-            let (_, tenant, name) = keys::of_bound(&key).ok_or_else(|| damaged(&key, "a stream's key is none"))?;
-            if of.is_some_and(|of| *of != tenant) {
-                continue;
-            }
-            let (position, username) = codec::decode_bound(&value).map_err(|why| damaged(&key, why))?;
-            if self.latest(&tenant, &name)? == Some(position) {
-                self.remove_event(tenant, username, name)?;
+    fn amend_latest(&mut self, event: &Event, amend: impl FnOnce(Latest) -> Latest) -> Result<(), Error> {
+        let key = keys::name(&event.tenant, event.name.as_str());
+        if let Some(latest) = self.latest_at(&key)?.filter(|latest| latest.position == event.position) {
+            self.put(key, codec::encode_latest(amend(latest)));
+        }
+        Ok(())
+    }
+
+    /// Forgets that the latest event of a name goes with a stream: another comes in its place.
+    fn unbind(&mut self, tenant: &TenantName, name: &EventName, stream: u64) -> Result<(), Error> {
+        let key = keys::bound(stream, tenant, name);
+        if let Some(value) = self.get(&key)? {
+            let (_, username) = codec::decode_bound(&value).map_err(|why| damaged(&key, why))?;
+            let count = keys::bound_of(&username);
+            match self.bound_of(&username)?.saturating_sub(1) {
+                0 => self.remove(count),
+                left => self.put(count, codec::encode_count(left)),
             }
             self.remove(key);
         }
         Ok(())
     }
 
-    /// The first rows of a range, as they are on disk, and whether there are more.
-    fn rows(&self, from: &[u8], until: &[u8], at_most: usize) -> Result<(Vec<Row>, bool), Error> {
-        let (mut rows, mut is_more) = (Vec::new(), false);
-        self.committer.store.scan(from, until, &mut |key, value| {
-            is_more = rows.len() == at_most;
-            if !is_more {
-                rows.push((key.to_vec(), value.to_vec()));
-            }
-            Ok(!is_more)
-        })?;
-        Ok((rows, is_more))
-    }
-
-    /// What an insert of this user with this idempotency key came to, within a day.
+    /// How many events go with streams of a user's.
     ///
     /// # Errors
     /// As [`Transaction::insert_event`].
-    pub fn answered(&self, username: &Username, idempotency_key: &str) -> Result<Option<Answered>, Error> {
-        let key = keys::answer(username, idempotency_key);
+    pub fn bound_of(&self, username: &Username) -> Result<u64, Error> {
+        let key = keys::bound_of(username);
+        let Some(value) = self.get(&key)? else { return Ok(0) };
+        codec::decode_count(&value).map_err(|why| damaged(&key, why))
+    }
+
+    /// Whose stream the latest event of a name goes with, where it goes with one.
+    ///
+    /// # Errors
+    /// As [`Transaction::insert_event`].
+    pub fn bound_by(&self, tenant: &TenantName, name: &EventName) -> Result<Option<Username>, Error> {
+        let latest = self.latest_at(&keys::name(tenant, name.as_str()))?;
+        let Some(stream) = latest.and_then(|latest| latest.stream) else { return Ok(None) };
+        let key = keys::bound(stream, tenant, name);
         let Some(value) = self.get(&key)? else { return Ok(None) };
-        let answered = codec::decode_answered(&value).map_err(|why| damaged(&key, why))?;
-        Ok(Some(answered).filter(|answered| answered.until > self.now()))
-    }
-
-    /// Remembers for a day what an insert came to.
-    pub fn remember_answer(
-        &mut self,
-        username: &Username,
-        idempotency_key: &str,
-        fingerprint: [u8; 32],
-        first: Position,
-        count: u64,
-    ) {
-        let timestamp = self.now();
-        let until = Timestamp::from_millis(timestamp.as_millis() + ANSWERS_KEPT_MILLIS);
-        let key = keys::answer(username, idempotency_key);
-        self.put(keys::answer_due(until, &key), Vec::new());
-        self.put(key, codec::encode_answered(&Answered { until, fingerprint, first, count, timestamp }));
-    }
-
-    /// Forgets answers that are too old, but no more than a number; whether there are more.
-    ///
-    /// # Errors
-    /// As [`Transaction::insert_event`].
-    pub fn forget_answers(&mut self, at_most: usize) -> Result<bool, Error> {
-        let (from, until) = keys::answers_until(self.now());
-        let (due, is_more) = self.rows(&from, &until, at_most)?;
-        for (key, _) in due {
-            let (at, answer) = keys::of_answer_due(&key).ok_or_else(|| damaged(&key, "an answer's moment is none"))?;
-            // The same key may have been used again since.
-            if let Some(value) = self.get(&answer)?
-                && codec::decode_answered(&value).map_err(|why| damaged(&answer, why))?.until <= at
-            {
-                self.remove(answer);
-            }
-            self.remove(key);
-        }
-        Ok(is_more)
+        let (_, username) = codec::decode_bound(&value).map_err(|why| damaged(&key, why))?;
+        Ok(Some(username))
     }
 }

@@ -1,8 +1,8 @@
-//! Reading what is kept of one name, and which tenants there are.
+//! Reading what is kept of one name.
 
 use super::chain::Link;
 use super::{Store, StoredEvent, codec, damaged, keys, replay};
-use crate::domain::{EventName, Position, TenantName, Timestamp, Username};
+use crate::domain::{EventName, Position, TenantName};
 use crate::error::Error;
 
 /// How many bytes of events are given at once, but for one event more; then there is more, whatever the limit.
@@ -226,94 +226,5 @@ impl Store {
             Ok(true)
         })?;
         Ok(last.filter(|_| is_more))
-    }
-
-    /// The first tenant with events that comes after one.
-    ///
-    /// # Errors
-    /// As [`Store::history`].
-    pub fn next_tenant(&self, after: Option<&TenantName>) -> Result<Option<TenantName>, Error> {
-        let (from, until) = keys::events_of_tenants_after(after);
-        let mut tenant = None;
-        self.scan(&from, &until, &mut |key, _| {
-            tenant = Some(keys::tenant_of_event(key).ok_or_else(|| damaged(key, "an event's tenant is none"))?);
-            Ok(false)
-        })?;
-        Ok(tenant)
-    }
-
-    /// How many events of a tenant are kept in exact order, up to the head.
-    ///
-    /// # Errors
-    /// As [`Store::history`].
-    pub fn tail_length(&self, tenant: &TenantName) -> Result<(usize, Position), Error> {
-        let head = self.head();
-        let (first, end) = (keys::event(tenant, self.floor(tenant)?.next()), keys::event(tenant, head.next()));
-        let mut length = 0;
-        self.scan(&first, &end, &mut |_, _| {
-            length += 1;
-            Ok(true)
-        })?;
-        Ok((length, head))
-    }
-
-    /// Whether the oldest event that is kept in exact order is from before a moment.
-    ///
-    /// # Errors
-    /// As [`Store::history`].
-    pub fn has_events_from_before(&self, tenant: &TenantName, moment: Timestamp) -> Result<bool, Error> {
-        let first = keys::event(tenant, self.floor(tenant)?.next());
-        let mut is_before = false;
-        self.scan(&first, &keys::event(tenant, Position::END), &mut |key, value| {
-            is_before = codec::event_parts(value).map_err(|why| damaged(key, why))?.timestamp < moment;
-            Ok(false)
-        })?;
-        Ok(is_before)
-    }
-
-    /// The streams that something goes with, whose they are, and in which tenant.
-    ///
-    /// # Errors
-    /// As [`Store::history`].
-    pub fn bound_streams(&self) -> Result<Vec<(u64, TenantName, Username)>, Error> {
-        let mut streams: Vec<(u64, TenantName, Username)> = Vec::new();
-        self.scan_prefix(keys::BOUND, &mut |key, value| {
-            let (stream, tenant, _) = keys::of_bound(key).ok_or_else(|| damaged(key, "a stream's key is none"))?;
-            let (_, username) = codec::decode_bound(value).map_err(|why| damaged(key, why))?;
-            // What goes with one may be of two tenants, where its user went from one to the other.
-            if streams.last().is_none_or(|(last, of, _)| (*last, of) != (stream, &tenant)) {
-                streams.push((stream, tenant, username));
-            }
-            Ok(true)
-        })?;
-        Ok(streams)
-    }
-
-    /// Whether something goes with a stream.
-    ///
-    /// # Errors
-    /// As [`Store::history`].
-    pub fn has_bound(&self, stream: u64) -> Result<bool, Error> {
-        let mut has = false;
-        self.scan_prefix(&keys::bound_to(stream), &mut |_, _| {
-            has = true;
-            Ok(false)
-        })?;
-        Ok(has)
-    }
-
-    /// Whether something has expired, or an answer may be forgotten, by a moment.
-    ///
-    /// # Errors
-    /// As [`Store::history`].
-    pub fn has_due(&self, now: Timestamp) -> Result<bool, Error> {
-        let mut is_due = false;
-        for (from, until) in [keys::expiries_until(now), keys::answers_until(now)] {
-            self.scan(&from, &until, &mut |_, _| {
-                is_due = true;
-                Ok(false)
-            })?;
-        }
-        Ok(is_due)
     }
 }

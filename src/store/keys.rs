@@ -15,8 +15,12 @@
 //! | `c` tenant | how many names there are that have not been removed |
 //! | `x` moment, tenant, position | an event that expires then: who inserted it, and its name |
 //! | `w` stream, tenant, event name | the position of an event that goes when that stream does, and who inserted it |
+//! | `b` username | how many events of this user's go with a stream |
+//! | `v` stream, tenant or nothing | that what goes with the stream, in that tenant or in all, is being removed |
 //! | `i` username, idempotency key | what an insert with that key was, and its answer |
 //! | `j` moment, username, idempotency key | that this answer may be forgotten then |
+//! | `k` username, number | the idempotency key that was this user's so many-th |
+//! | `q` username | how many idempotency keys this user has used |
 
 use aws_lc_rs::digest;
 
@@ -155,19 +159,20 @@ pub fn names(tenant: &TenantName) -> Vec<u8> {
     of_tenant(b'c', tenant, 0)
 }
 
-fn due(kind: u8, at: Timestamp) -> Vec<u8> {
+/// The first byte of the keys of what expires.
+pub const EXPIRY: u8 = b'x';
+/// The first byte of the keys of answers that may be forgotten.
+pub const ANSWER_DUE: u8 = b'j';
+
+/// Where the keys of one kind begin that are due at a moment.
+pub fn due(kind: u8, at: Timestamp) -> Vec<u8> {
     let mut key = vec![kind];
     key.extend_from_slice(&at.as_millis().to_be_bytes());
     key
 }
 
-/// The range of the expiries that are due at a moment.
-pub fn expiries_until(now: Timestamp) -> (Vec<u8>, Vec<u8>) {
-    (b"x".to_vec(), due(b'x', Timestamp::from_millis(now.as_millis() + 1)))
-}
-
 pub fn expiry(at: Timestamp, tenant: &TenantName, position: Position) -> Vec<u8> {
-    let mut key = due(b'x', at);
+    let mut key = due(EXPIRY, at);
     put_name(&mut key, tenant.as_str());
     key.extend_from_slice(&position.get().to_be_bytes());
     key
@@ -179,19 +184,46 @@ pub fn of_expiry(key: &[u8]) -> Option<(TenantName, Position)> {
     Some((TenantName::parse(tenant).ok()?, Position::new(u64::from_be_bytes(rest.try_into().ok()?))))
 }
 
-/// The prefix of what goes when a stream does.
-pub fn bound_to(stream: u64) -> Vec<u8> {
-    [&b"w"[..], &stream.to_be_bytes()].concat()
+/// The prefix of what goes when a stream does, in one tenant where one is given.
+pub fn bound_to(stream: u64, tenant: Option<&TenantName>) -> Vec<u8> {
+    of_stream(b'w', stream, tenant)
 }
 
 /// The prefix of what goes when some stream does.
 pub const BOUND: &[u8] = b"w";
 
 pub fn bound(stream: u64, tenant: &TenantName, name: &EventName) -> Vec<u8> {
-    let mut key = bound_to(stream);
-    put_name(&mut key, tenant.as_str());
+    let mut key = bound_to(stream, Some(tenant));
     key.extend_from_slice(name.as_str().as_bytes());
     key
+}
+
+fn of_stream(kind: u8, stream: u64, tenant: Option<&TenantName>) -> Vec<u8> {
+    let mut key = vec![kind];
+    key.extend_from_slice(&stream.to_be_bytes());
+    if let Some(tenant) = tenant {
+        put_name(&mut key, tenant.as_str());
+    }
+    key
+}
+
+/// The prefix of the streams whose events are being removed.
+pub const ENDED: &[u8] = b"v";
+
+pub fn ended(stream: u64, tenant: Option<&TenantName>) -> Vec<u8> {
+    of_stream(b'v', stream, tenant)
+}
+
+/// Which stream, and in which tenant alone, where it is one.
+pub fn of_ended(key: &[u8]) -> Option<(u64, Option<TenantName>)> {
+    let (stream, rest) = key.get(1..)?.split_first_chunk::<8>()?;
+    let tenant = if rest.is_empty() { None } else { Some(TenantName::parse(take_name(rest)?.0).ok()?) };
+    Some((u64::from_be_bytes(*stream), tenant))
+}
+
+/// How many events of a user's go with a stream.
+pub fn bound_of(username: &Username) -> Vec<u8> {
+    [b"b", username.as_str().as_bytes()].concat()
 }
 
 /// What the key of what goes with a stream says.
@@ -211,20 +243,33 @@ pub fn answer(username: &Username, idempotency_key: &str) -> Vec<u8> {
 
 /// That an answer may be forgotten at a moment.
 pub fn answer_due(at: Timestamp, answer: &[u8]) -> Vec<u8> {
-    let mut key = due(b'j', at);
+    let mut key = due(ANSWER_DUE, at);
     key.extend_from_slice(&answer[1..]);
     key
-}
-
-/// The range of the answers that may be forgotten at a moment.
-pub fn answers_until(now: Timestamp) -> (Vec<u8>, Vec<u8>) {
-    (b"j".to_vec(), due(b'j', Timestamp::from_millis(now.as_millis() + 1)))
 }
 
 /// The moment and the key of the answer that may be forgotten then.
 pub fn of_answer_due(key: &[u8]) -> Option<(Timestamp, Vec<u8>)> {
     let (at, rest) = key.get(1..)?.split_first_chunk::<8>()?;
     Some((Timestamp::from_millis(u64::from_be_bytes(*at)), [b"i", rest].concat()))
+}
+
+/// The idempotency key that was a user's so many-th.
+pub fn answer_in_turn(username: &Username, number: u64) -> Vec<u8> {
+    let mut key = vec![b'k'];
+    put_name(&mut key, username.as_str());
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// Whose answer it is.
+pub fn user_of_answer(answer_key: &[u8]) -> Option<Username> {
+    Username::parse(take_name(answer_key.get(1..)?)?.0).ok()
+}
+
+/// How many idempotency keys a user has used.
+pub fn answers_of(username: &Username) -> Vec<u8> {
+    [b"q", username.as_str().as_bytes()].concat()
 }
 
 #[cfg(test)]

@@ -3,15 +3,18 @@
 //! A commit goes to the end of the `journal`, which makes it durable, and to the `overlay` in memory; now and then a
 //! `checkpoint` moves both into sled, where one tree holds everything. Whoever reads finds the overlay first (`scan`).
 //! `keys` is the layout, `codec` the values; `open`, `disk` and `witness` are the recipe that makes sled safe;
-//! `transaction` is the one way to write, `events` what is written of events; `replay`, `latest_events`, `names`, `history` and
-//! `chain` are the ways to read them, `epochs` tells their ids from those that another course of things gave out; `account_cache` is
-//! what is remembered of users, `lookalikes` which names are taken.
+//! `transaction` is the one way to write, `events` what is written of events, `answers` what is remembered of inserts with a key;
+//! `tail` and `due` find what is to go, and take it away; `replay`, `latest_events`, `names`, `history` and `chain` are the ways to
+//! read them, `epochs` tells their ids from those that another course of things gave out; `account_cache` is what is remembered of
+//! users, `lookalikes` which names are taken.
 
 mod account_cache;
+mod answers;
 mod chain;
 mod checkpoint;
 mod codec;
 mod disk;
+mod due;
 mod epochs;
 mod events;
 mod history;
@@ -26,6 +29,7 @@ mod overlay;
 mod replay;
 mod room;
 mod scan;
+mod tail;
 mod transaction;
 mod witness;
 
@@ -36,8 +40,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::domain::{Account, EventId, Position, Timestamp, User, Username};
 use crate::error::Error;
 
+pub use answers::NewAnswer;
 pub use codec::Answered;
-pub use events::{Activity, Shortened};
+pub use due::{Found, Search};
+pub use events::{Activity, Due};
 pub use history::HistoryQuery;
 pub use latest_events::LatestEvents;
 pub use lookalikes::NamesNoted;
@@ -45,6 +51,7 @@ pub use names::Names;
 pub use open::{OPENING_THREAD, OpenError};
 pub use replay::{Missing, Replay, StoredEvent, Wanted};
 pub use room::{MAX_CHANGE_BYTES, of_insert as bytes_of_insert};
+pub use tail::{Oldest, TooMuch};
 pub use transaction::{Committer, Durable, Transaction};
 
 use account_cache::AccountCache;

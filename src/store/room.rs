@@ -2,6 +2,8 @@
 //! found while nothing has happened yet; and what would need more than that is refused, whatever it is.
 
 use super::TIME_SETTING;
+use super::answers::FORGOTTEN_AT_ONCE;
+use super::due::STEP_BYTES;
 use super::journal::{HEAD_BYTES, ROW_HEAD_BYTES};
 use crate::domain::{MAX_NAME_BYTES, MAX_USER_BYTES};
 
@@ -26,24 +28,30 @@ const NAME_BYTES: usize = 2 + MAX_NAME_BYTES;
 
 /// What one event writes at most beside its data: the largest keys and values of `keys` and `codec`.
 const EVENT_ROWS_BYTES: usize = {
-    // The entry of its name, which is written again where the event expires, and the number of names.
-    let name = 2 * (ROW_HEAD_BYTES + 1 + NAME_BYTES + MAX_NAME_BYTES + 16) + ROW_HEAD_BYTES + 1 + NAME_BYTES + 8;
+    // The entry of its name, which is written again where the event expires, and where it goes with a stream, and the number of
+    // names.
+    let name = 3 * (ROW_HEAD_BYTES + 1 + NAME_BYTES + MAX_NAME_BYTES + 24) + ROW_HEAD_BYTES + 1 + NAME_BYTES + 8;
     // The event itself, and the removal of the one before it.
     let key = ROW_HEAD_BYTES + 1 + NAME_BYTES + 8;
     let event = key + 8 + 8 + 2 * NAME_BYTES + key;
     // Its expiry, and the removal of the one before it.
     let key = ROW_HEAD_BYTES + 1 + 8 + NAME_BYTES + 8;
     let expiry = key + 2 * NAME_BYTES + key;
-    // What it is bound to.
-    let bound = ROW_HEAD_BYTES + 1 + 8 + NAME_BYTES + MAX_NAME_BYTES + 8 + MAX_NAME_BYTES;
+    // What it is bound to, the removal of what the one before it was bound to, and how much is bound of both their users.
+    let key = ROW_HEAD_BYTES + 1 + 8 + NAME_BYTES + MAX_NAME_BYTES;
+    let bound = key + 8 + MAX_NAME_BYTES + key + 2 * (ROW_HEAD_BYTES + 1 + MAX_NAME_BYTES + 8);
     name + event + expiry + bound
 };
 
-/// What a request with events writes at most beside them: the answer to its idempotency key, by key and by moment.
+/// What a request with events writes at most beside them: the answer to its idempotency key, by key, by moment and in turn, how many
+/// there were, and the removal of some older ones.
 const REQUEST_ROWS_BYTES: usize = {
-    let answer = ROW_HEAD_BYTES + 1 + NAME_BYTES + MAX_NAME_BYTES + 32 + 4 * 8;
+    let answer = ROW_HEAD_BYTES + 1 + NAME_BYTES + MAX_NAME_BYTES;
     let due = ROW_HEAD_BYTES + 1 + 8 + NAME_BYTES + MAX_NAME_BYTES;
-    answer + due
+    let in_turn = ROW_HEAD_BYTES + 1 + NAME_BYTES + 8;
+    let values = 1 + 32 + 5 * 8 + MAX_NAME_BYTES + MAX_NAME_BYTES;
+    let turns = ROW_HEAD_BYTES + 1 + MAX_NAME_BYTES + 16;
+    (1 + FORGOTTEN_AT_ONCE) * (answer + due + in_turn) + values + turns
 };
 
 /// What an insert of so many events with so much data writes at most. Who takes inserts in proves with this that the largest fits.
@@ -54,5 +62,7 @@ pub const fn of_insert(events: usize, data: usize) -> usize {
 /// What the names of a new user and a new tenant write: three skeletons of each, and the tenant itself.
 pub const NAMES_ROWS_BYTES: usize = 6 * (ROW_HEAD_BYTES + 3 + 32 + MAX_NAME_BYTES) + ROW_HEAD_BYTES + 1 + NAME_BYTES;
 
+// Nor is what is done in the background.
+const _: () = assert!(2 * STEP_BYTES <= MAX_CHANGE_BYTES);
 // A user is never refused for want of room.
 const _: () = assert!(ROW_HEAD_BYTES + 1 + MAX_NAME_BYTES + MAX_USER_BYTES + NAMES_ROWS_BYTES <= MAX_CHANGE_BYTES);

@@ -24,13 +24,22 @@ fn insert(committer: &mut Committer, tenant_name: &str, names: &[&str]) -> Vec<E
 
 /// Shortens a tenant's tail to so many events, as is done in the background.
 fn shorten(store: &Store, committer: &mut Committer, tenant_name: &str, keep: usize) {
+    let length = store.tail_length(&tenant(tenant_name)).unwrap().0;
+    let moment = Timestamp::from_millis(1);
+    let too_much = TooMuch { surplus: length.saturating_sub(keep), before: moment, now: moment, at_most: 64 };
+    shorten_by(store, committer, tenant_name, too_much);
+}
+
+fn shorten_by(store: &Store, committer: &mut Committer, tenant_name: &str, mut too_much: TooMuch) {
     loop {
-        let length = store.tail_length(&tenant(tenant_name)).unwrap().0;
+        let oldest = store.oldest(&tenant(tenant_name), too_much).unwrap();
+        let is_all = oldest.is_all;
         let mut transaction = committer.begin(Timestamp::from_millis(2)).unwrap();
-        let surplus = length.saturating_sub(keep);
-        let shortened = transaction.shorten(&tenant(tenant_name), surplus, Timestamp::from_millis(1), 64).unwrap();
+        let by = transaction.shorten(oldest).unwrap();
+        assert!(by <= too_much.at_most);
+        too_much.surplus = too_much.surplus.saturating_sub(by);
         drop(transaction.commit().unwrap().reveal());
-        if shortened.is_done {
+        if is_all {
             return;
         }
     }
@@ -368,13 +377,244 @@ fn the_largest_insert_writes_no_more_than_is_reckoned_and_may_be_written_at_once
             let name = EventName::parse(&format!("{number:0256}")).unwrap();
             let data = Payload::from_valid_json(&data).unwrap();
             let event = transaction.insert_event(self::tenant(&tenant), user.clone(), name, data).unwrap();
-            transaction.expire(&event, Timestamp::from_millis(9));
-            transaction.bind(&event, 7);
+            transaction.expire(&event, Timestamp::from_millis(9)).unwrap();
+            transaction.bind(&event, 7).unwrap();
         }
-        transaction.remember_answer(&user, &"k".repeat(255), [7; 32], Position::new(1), EVENTS as u64);
+        let (idempotency_key, first, count) = ("k".repeat(255), Position::new(1), EVENTS as u64);
+        let (of, fingerprint) = (self::tenant(&tenant), [7; 32]);
+        let new =
+            NewAnswer { username: &user, tenant: &of, idempotency_key: &idempotency_key, fingerprint, first, count };
+        transaction.remember_answer(new, 1).unwrap();
         let (written, reckoned) = (transaction.written(), bytes_of_insert(EVENTS, EVENTS * data.len()));
         assert!(written <= reckoned && reckoned <= MAX_CHANGE_BYTES, "{written} of {reckoned}");
         drop(transaction.commit().unwrap().reveal());
         shorten(&store, &mut committer, &tenant, 0);
     }
+}
+
+/// Inserts an event at a moment, of which it may be said what becomes of it.
+fn insert_at(committer: &mut Committer, millis: u64, name: &str, then: impl FnOnce(&mut Transaction<'_>, &Event)) {
+    let mut transaction = committer.begin(Timestamp::from_millis(millis)).unwrap();
+    let (name, user) = (EventName::parse(name).unwrap(), Username::parse("u").unwrap());
+    let data = Payload::from_valid_json("1").unwrap();
+    let event = transaction.insert_event(tenant("a"), user, name, data).unwrap();
+    then(&mut transaction, &event);
+    drop(transaction.commit().unwrap().reveal());
+}
+
+#[test]
+fn what_is_bound_to_a_stream_is_forgotten_with_its_event() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
+    let bind = |transaction: &mut Transaction<'_>, event: &Event| transaction.bind(event, 7).unwrap();
+    for _ in 0..3 {
+        for name in ["superseded", "removed", "kept", "elsewhere"] {
+            insert_at(&mut committer, 1, name, bind);
+        }
+    }
+    insert_at(&mut committer, 1, "superseded", |_, _| {});
+    insert_at(&mut committer, 1, "elsewhere", |transaction, event| transaction.bind(event, 8).unwrap());
+    let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
+    let (name, user) = (EventName::parse("removed").unwrap(), Username::parse("u").unwrap());
+    transaction.remove_event(tenant("a"), user, name).unwrap();
+    drop(transaction.commit().unwrap().reveal());
+    assert_eq!([7, 8].map(|stream| count(&store, &keys::bound_to(stream, None))), [1, 1]);
+    let user = Username::parse("u").unwrap();
+    assert_eq!(committer.begin(Timestamp::from_millis(1)).unwrap().bound_of(&user), Ok(2));
+}
+
+#[test]
+fn a_tenant_whose_names_were_never_counted_is_counted_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
+    insert(&mut committer, "a", &["x", "y", "z"]);
+    // As an older format left it.
+    store.overlay.apply([(keys::names(&tenant("a")), overlay::Write::Remove)], transaction::Progress::default());
+    committer.counted.clear();
+    let mut names = |is_refused: bool| {
+        let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
+        let names = transaction.names(&tenant("a")).unwrap();
+        if !is_refused {
+            let (name, user) = (EventName::parse("new").unwrap(), Username::parse("u").unwrap());
+            let data = Payload::from_valid_json("1").unwrap();
+            transaction.insert_event(tenant("a"), user, name, data).unwrap();
+        }
+        drop(transaction.commit().unwrap().reveal());
+        names
+    };
+    assert_eq!(names(true), 3);
+    // Who looked at all of them again would find this.
+    smuggle(&store, keys::name(&tenant("a"), "smuggled"), &[0, 0, 0, 0, 0, 0, 0, 1]);
+    assert_eq!([names(true), names(false), names(true)], [3, 3, 4]);
+}
+
+#[test]
+fn what_was_inserted_by_a_clock_that_was_ahead_does_not_keep_what_came_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
+    let ahead = 400 * 24 * 60 * 60 * 1000;
+    for (millis, count) in [(10, 3), (ahead, 20), (20, 30), (1000, 5)] {
+        for _ in 0..count {
+            insert_at(&mut committer, millis, "x", |_, _| {});
+        }
+    }
+    let [now, before] = [1000, 500].map(Timestamp::from_millis);
+    shorten_by(&store, &mut committer, "a", TooMuch { surplus: 0, before, now, at_most: 4 });
+    assert_eq!(count(&store, b"e"), 5);
+    // What came after it is not old yet, so nobody knows whether it is.
+    for (millis, count) in [(ahead, 3), (1000, 1)] {
+        for _ in 0..count {
+            insert_at(&mut committer, millis, "x", |_, _| {});
+        }
+    }
+    let [now, before] = [2000, 1000].map(Timestamp::from_millis);
+    shorten_by(&store, &mut committer, "a", TooMuch { surplus: 0, before, now, at_most: 4 });
+    assert_eq!(count(&store, b"e"), 9);
+}
+
+/// What a search finds in one step, which is not taken away.
+fn found(store: &Store, search: &Search, now: u64) -> Found {
+    store.find(search, Timestamp::from_millis(now), 64).unwrap()
+}
+
+/// How many rows a search would look at, those that have been removed among them.
+fn looks(store: &Store, search: &Search, now: u64) -> usize {
+    let (from, until) = search.range(Timestamp::from_millis(now));
+    let (from, until) = (std::ops::Bound::Included(&from[..]), std::ops::Bound::Excluded(&until[..]));
+    store.overlay.next_rows(from, until, usize::MAX).0.len()
+}
+
+#[test]
+fn a_search_for_what_has_expired_does_not_look_again_at_what_is_gone() {
+    const COUNT: usize = 500;
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
+    for number in 0..COUNT {
+        insert_at(&mut committer, 1, &format!("name{number}"), |transaction, event| {
+            transaction.expire(event, Timestamp::from_millis(number as u64)).unwrap();
+        });
+    }
+    // As after a checkpoint: what is removed from now on leaves a mark.
+    store.overlay.freeze();
+    let mut search = Search::for_expired();
+    let mut removed = 0;
+    loop {
+        let Found { keys, is_more, rest } = found(&store, &search, 1000);
+        let mut transaction = committer.begin(Timestamp::from_millis(1000)).unwrap();
+        removed += transaction.remove_expired(keys).unwrap();
+        drop(transaction.commit().unwrap().reveal());
+        search = rest;
+        assert_eq!(looks(&store, &search, 1000), COUNT - removed);
+        if !is_more {
+            break;
+        }
+    }
+    assert_eq!((removed, looks(&store, &Search::for_expired(), 1000)), (COUNT, COUNT));
+    assert!(found(&store, &search, 2000).keys.is_empty());
+
+    // By a clock that was set back.
+    insert_at(&mut committer, 1, "early", |transaction, event| {
+        transaction.expire(event, Timestamp::from_millis(300)).unwrap();
+    });
+    assert!(found(&store, &search, 2000).keys.is_empty());
+    search.go_back(store.activity().take_due().expiry);
+    assert_eq!(found(&store, &search, 2000).keys.len(), 1);
+}
+
+#[test]
+fn of_very_many_idempotency_keys_the_newest_are_remembered_and_nothing_is_left_of_the_others() {
+    const ROWS: [&[u8]; 3] = [b"i", b"j", b"k"];
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
+    let mut remember = |user: &str, number: u64, at_most: u64| {
+        let mut transaction = committer.begin(Timestamp::from_millis(number)).unwrap();
+        let (username, tenant) = (Username::parse(user).unwrap(), tenant("a"));
+        let (idempotency_key, first) = (format!("k{number}"), Position::new(number));
+        let new = NewAnswer {
+            username: &username,
+            tenant: &tenant,
+            idempotency_key: &idempotency_key,
+            fingerprint: [7; 32],
+            first,
+            count: 1,
+        };
+        transaction.remember_answer(new, at_most).unwrap();
+        let known = |number| transaction.answered(&username, &format!("k{number}")).unwrap().is_some();
+        let known: Vec<_> = (1..=number).filter(|number| known(*number)).collect();
+        drop(transaction.commit().unwrap().reveal());
+        known
+    };
+    let rows = |store: &Store| ROWS.map(|prefix| count(store, prefix));
+    for number in 1..=50 {
+        let known = remember("u", number, 10);
+        assert_eq!(known, (number.saturating_sub(9).max(1)..=number).collect::<Vec<_>>());
+    }
+    assert_eq!(remember("other", 1, 10), [1], "each user has their own");
+    assert_eq!(rows(&store), [11; 3]);
+    // Used again: it is the newest.
+    remember("u", 45, 10);
+    for number in 51..=59 {
+        remember("u", number, 10);
+    }
+    assert_eq!(remember("u", 59, 10).first(), Some(&51));
+    // Where fewer are kept than before, what is too many goes too.
+    for number in 60..70 {
+        remember("u", number, 3);
+    }
+    assert_eq!(remember("u", 70, 3), [68, 69, 70]);
+    assert_eq!(rows(&store), [4; 3]);
+
+    // And after their day nothing is left.
+    let late = 2 * 24 * 60 * 60 * 1000;
+    let Found { keys, .. } = found(&store, &Search::for_old_answers(), late);
+    let mut transaction = committer.begin(Timestamp::from_millis(late)).unwrap();
+    transaction.forget_answers(keys).unwrap();
+    drop(transaction.commit().unwrap().reveal());
+    assert_eq!(rows(&store), [0; 3]);
+}
+
+#[test]
+fn what_is_remembered_of_tenants_does_not_grow_with_their_number() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_store, mut committer) = open_with(directory.path(), LARGE).unwrap();
+    for first in (0..20_000).step_by(1000) {
+        let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
+        for number in first..first + 1000 {
+            let (name, user) = (EventName::parse("x").unwrap(), Username::parse("u").unwrap());
+            let data = Payload::from_valid_json("1").unwrap();
+            transaction.insert_event(tenant(&format!("t{number}")), user, name, data).unwrap();
+        }
+        drop(transaction.commit().unwrap().reveal());
+    }
+    assert!(committer.floors.len() <= 16_384 && committer.counted.len() <= 16_384);
+}
+
+#[test]
+fn the_end_of_a_stream_goes_in_steps_and_is_known_after_a_restart_until_it_is_done() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
+    for number in 0..200 {
+        insert_at(&mut committer, 1, &format!("name{number}"), |transaction, event| {
+            transaction.bind(event, 7).unwrap();
+        });
+    }
+    insert_at(&mut committer, 1, "of another", |transaction, event| transaction.bind(event, 8).unwrap());
+    let streams =
+        |store: &Store| -> Vec<_> { store.bound_streams().unwrap().into_iter().map(|(stream, ..)| stream).collect() };
+    assert_eq!(streams(&store), [7, 8]);
+    let (mut search, mut removed) = (Search::for_bound(7, None), Vec::new());
+    loop {
+        let Found { keys, is_more, rest } = found(&store, &search, 1);
+        let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
+        removed.push(transaction.remove_bound(7, None, keys, !is_more).unwrap());
+        drop(transaction.commit().unwrap().reveal());
+        search = rest;
+        assert_eq!((streams(&store), store.ended_streams().unwrap().len()), (vec![8], usize::from(is_more)));
+        if !is_more {
+            break;
+        }
+    }
+    assert_eq!(removed, [64, 64, 64, 8]);
+    let user = Username::parse("u").unwrap();
+    assert_eq!(committer.begin(Timestamp::from_millis(1)).unwrap().bound_of(&user), Ok(1));
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::checkpoint::Checkpointer;
+use super::events::Due;
 use super::inspection::Inspection;
 use super::journal::{Journal, ROW_HEAD_BYTES};
 use super::overlay::Write;
@@ -34,8 +35,10 @@ pub struct Committer {
     is_epoch_kept: bool,
     /// The time that is on disk, once something was committed since the start.
     time_kept: Option<Timestamp>,
-    /// The floors of those tenants that inserted something since the start.
+    /// The floors of tenants that inserted something of late.
     pub(super) floors: HashMap<TenantName, Position>,
+    /// How many names those tenants have for which that is not written down.
+    pub(super) counted: HashMap<TenantName, u64>,
     /// Held for as long as the database is open.
     _lock: File,
 }
@@ -83,7 +86,7 @@ pub(super) struct Tools {
 impl Committer {
     pub(super) fn new(store: Store, commits: u64, tools: Tools) -> Self {
         let Tools { journal, journal_bytes, checkpointer, inspection, witness, lock } = tools;
-        let floors = HashMap::new();
+        let (floors, counted) = (HashMap::new(), HashMap::new());
         let is_epoch_kept = false;
         Self {
             store,
@@ -96,6 +99,7 @@ impl Committer {
             is_epoch_kept,
             time_kept: None,
             floors,
+            counted,
             _lock: lock,
         }
     }
@@ -132,6 +136,7 @@ impl Committer {
             bytes: 0,
             events: Vec::new(),
             undo: Undo { head, ..Undo::default() },
+            due: Due::default(),
         })
     }
 
@@ -156,6 +161,8 @@ pub struct Transaction<'a> {
     /// The size of that in the journal.
     bytes: usize,
     pub(super) events: Vec<Event>,
+    /// When something of it is due.
+    pub(super) due: Due,
     undo: Undo,
 }
 
@@ -310,7 +317,7 @@ impl Transaction<'_> {
         if !self.pending.is_empty() {
             self.keep_time();
         }
-        let Self { committer, pending, events, head, users, .. } = self;
+        let Self { committer, pending, events, head, users, due, .. } = self;
         let durable = Durable { events, head, store: committer.store.clone() };
         if pending.is_empty() {
             return Ok(durable);
@@ -322,6 +329,7 @@ impl Transaction<'_> {
         // After the new ones can be read, or somebody busy would be remembered as they were; and before anybody is told.
         users.keys().for_each(|username| committer.store.accounts.forget(username));
         committer.store.activity.add(&durable.events);
+        committer.store.activity.add_due(due);
         committer.commits = progress.commits;
         committer.is_epoch_kept |= !durable.events.is_empty();
         committer.witness.note(progress.commits);

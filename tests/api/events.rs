@@ -7,6 +7,7 @@ mod idempotency;
 mod limits;
 mod listing;
 mod long_history;
+mod maintenance;
 mod preconditions;
 mod reads;
 mod removal;

@@ -138,6 +138,53 @@ async fn a_key_belongs_to_the_user_and_not_to_the_sign_in() {
 }
 
 #[tokio::test]
+async fn a_key_from_another_tenant_is_refused_and_good_again_back_there() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let first = keyed(&alice, "k", one("news", 1)).await;
+    let move_to = async |tenant: &str| {
+        let client = server.client();
+        client.admin("/update_user", json!({ "username": "alice", "tenant_name": tenant })).await.ok();
+    };
+    move_to("other").await;
+    for _ in 0..2 {
+        keyed(&alice, "k", one("news", 1)).await.refused(409, "tenant_changed");
+    }
+    keyed(&alice, "k", one("news", 2)).await.refused(422, "idempotency_key_reused");
+    assert_eq!(latest(&alice, "/events").await, []);
+    let there = keyed(&alice, "k2", one("news", 1)).await;
+    assert_replay(&there, &keyed(&alice, "k2", one("news", 1)).await);
+    move_to("acme").await;
+    assert_replay(&first, &keyed(&alice, "k", one("news", 1)).await);
+    keyed(&alice, "k2", one("news", 1)).await.refused(409, "tenant_changed");
+    assert_eq!(history(&alice, "event=news").await.events.len(), 1);
+}
+
+#[tokio::test]
+async fn of_more_keys_than_max_idempotency_keys_the_oldest_is_forgotten_first() {
+    let server = TestServer::start_with(&["--max_idempotency_keys=3"]).await;
+    let (alice, bob) = (server.user("alice", "acme").await, server.user("bob", "acme").await);
+    let of_bob = keyed(&bob, "0", one("bob", 0)).await;
+    let mut firsts = Vec::new();
+    for number in 0..5 {
+        firsts.push(keyed(&alice, &number.to_string(), one("news", number)).await);
+    }
+    for number in [4, 2, 3] {
+        assert_replay(&firsts[number], &keyed(&alice, &number.to_string(), one("news", number)).await);
+    }
+    // Not by who asks again, and not by another user.
+    assert_replay(&of_bob, &keyed(&bob, "0", one("bob", 0)).await);
+    let (_server, alice) = after_kill(server, &alice).await;
+    assert_replay(&firsts[2], &keyed(&alice, "2", one("news", 2)).await);
+    // A forgotten one may be used for anything, and is the newest then.
+    let anew = keyed(&alice, "1", one("news", "anew")).await;
+    assert!(!is_replay(&anew));
+    assert_replay(&anew, &keyed(&alice, "1", one("news", "anew")).await);
+    assert!(!is_replay(&keyed(&alice, "2", one("news", 2)).await));
+    assert_eq!(history(&alice, "event=news").await.events.len(), 7);
+}
+
+#[tokio::test]
 async fn a_refused_insert_does_not_use_its_key_up() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;

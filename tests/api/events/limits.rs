@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
+use super::maintenance::open;
 use super::{after_kill, history, insert, insert_with, latest, names, one, remove, until};
 use crate::support::{Answer, TestServer, command};
 
@@ -306,4 +307,38 @@ async fn limits_come_from_the_environment_too() {
     })
     .await;
     assert_eq!(left, [newest]);
+}
+
+#[tokio::test]
+async fn more_events_while_connected_than_max_while_connected_are_409_and_what_is_gone_does_not_count() {
+    let server = TestServer::start_with(&["--max_while_connected=3"]).await;
+    let (alice, bob) = (server.user("alice", "acme").await, server.user("bob", "acme").await);
+    let (_stream, id) = open(&alice).await;
+    let (_other, of_bob) = open(&bob).await;
+    let bound = |name: &str| json!({ "event": name, "data": 1, "while_connected": true });
+    let bind = async |name: &str| insert_with(&alice, &[("broker-stream", &id)], bound(name)).await;
+    for name in ["a", "b", "c", "a", "c"] {
+        bind(name).await.ok();
+    }
+    bind("d").await.refused(409, "too_many_while_connected");
+    // Other events, and other users, are not affected.
+    alice.insert("free", json!(1)).await;
+    insert_with(&bob, &[("broker-stream", &of_bob)], bound("e")).await.ok();
+    let array = json!([bound("a"), bound("d")]);
+    insert_with(&alice, &[("broker-stream", &id)], array).await.refused(409, "too_many_while_connected");
+    assert_eq!(names(&latest(&bob, "/events?events=a,b,c,d").await), ["b", "a", "c"]);
+
+    // What was removed, superseded, or taken over by another makes room.
+    remove(&alice, "a").await.ok();
+    bind("d").await.ok();
+    bob.insert("b", json!("of bob")).await;
+    bind("f").await.ok();
+    insert_with(&bob, &[("broker-stream", &of_bob)], bound("c")).await.ok();
+    bind("g").await.ok();
+    bind("h").await.refused(409, "too_many_while_connected");
+    for number in 0..50 {
+        let name = format!("short/{number}");
+        remove(&alice, if number == 0 { "g".to_owned() } else { format!("short/{}", number - 1) }.as_str()).await.ok();
+        bind(&name).await.ok();
+    }
 }

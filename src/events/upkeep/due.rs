@@ -1,0 +1,146 @@
+use std::collections::VecDeque;
+
+use super::{Desk, Round, step};
+use crate::domain::Position;
+use crate::error::Error;
+use crate::events::hub::Hub;
+use crate::events::insert::RemoveOf;
+use crate::store::{Found, Search, Store};
+use crate::writer::{Batch, Change};
+
+/// What goes by itself: what has expired, what was to last while a stream was connected that has gone, and answers that nobody will
+/// ask for again.
+pub struct Due {
+    hub: Hub,
+    desk: Desk,
+    expired: Search,
+    answers: Search,
+    /// The streams that have gone for good, and how far what goes with each has been removed.
+    gone: VecDeque<(RemoveOf, Search)>,
+    /// The head when the last round began, and how many events that round made itself.
+    before: (Position, usize),
+}
+
+impl Due {
+    pub fn new(hub: Hub, desk: Desk) -> Self {
+        let before = (desk.store.head(), 0);
+        let (expired, answers) = (Search::for_expired(), Search::for_old_answers());
+        Self { hub, desk, expired, answers, gone: VecDeque::new(), before }
+    }
+
+    /// One step of each kind.
+    pub async fn round(&mut self) -> Result<Round, Error> {
+        let at_most = self.step();
+        // None waits for another that fails.
+        let (expired, gone) = (self.remove_expired(at_most).await, self.remove_gone(at_most).await);
+        let answers = self.forget_answers(at_most).await;
+        Ok(if expired? | gone? | answers? { Round::Goes } else { Round::Done })
+    }
+
+    /// How many events this round may remove of a kind, by what others have inserted since the last.
+    fn step(&mut self) -> usize {
+        let head = self.desk.store.head();
+        let (before, own) = std::mem::replace(&mut self.before, (head, 0));
+        let came = usize::try_from(head.get().saturating_sub(before.get())).unwrap_or(usize::MAX);
+        step(came.saturating_sub(own))
+    }
+
+    /// Removes what has expired; whether there is more.
+    async fn remove_expired(&mut self, at_most: usize) -> Result<bool, Error> {
+        let due = self.desk.store.activity().take_due();
+        self.expired.go_back(due.expiry);
+        self.answers.go_back(due.answer);
+        let found = self.find(&self.expired, at_most).await?;
+        if !found.keys.is_empty() {
+            self.before.1 += self.desk.writer.submit(RemoveExpired(found.keys)).await?;
+        }
+        // Not before it is done: what fails now is tried again.
+        self.expired = found.rest;
+        Ok(found.is_more)
+    }
+
+    /// Forgets answers; whether there are more.
+    async fn forget_answers(&mut self, at_most: usize) -> Result<bool, Error> {
+        let found = self.find(&self.answers, at_most).await?;
+        if !found.keys.is_empty() {
+            self.desk.writer.submit(ForgetAnswers(found.keys)).await?;
+        }
+        self.answers = found.rest;
+        Ok(found.is_more)
+    }
+
+    /// Takes those whose grace is over for gone, and removes what was to last while they were connected; whether there is more.
+    async fn remove_gone(&mut self, at_most: usize) -> Result<bool, Error> {
+        self.gone.extend(self.hub.take_gone().into_iter().map(|gone| {
+            let search = Search::for_bound(gone.stream.get(), gone.tenant.clone());
+            (gone, search)
+        }));
+        let mut left = at_most;
+        while let Some((of, search)) = self.gone.front() {
+            let (of, search, now) = (of.clone(), search.clone(), self.desk.clock.now());
+            let (stream, tenant) = (of.stream.get(), of.tenant.clone());
+            let read =
+                move |store: &Store| Ok((store.find(&search, now, left)?, store.has_ended(stream, tenant.as_ref())?));
+            let (Found { keys, is_more, rest }, is_marked) = self.desk.read(read).await?;
+            left = left.saturating_sub(keys.len());
+            let is_last = !is_more;
+            // Nothing goes with most streams.
+            if !keys.is_empty() || is_marked {
+                self.before.1 += self.desk.writer.submit(RemoveBound { of, keys, is_last }).await?;
+            }
+            // One that much goes with does not keep the others waiting.
+            if let Some((of, _)) = self.gone.pop_front()
+                && is_more
+            {
+                self.gone.push_back((of, rest));
+            }
+            if left == 0 || is_more {
+                return Ok(!self.gone.is_empty());
+            }
+        }
+        Ok(false)
+    }
+
+    async fn find(&self, search: &Search, at_most: usize) -> Result<Found, Error> {
+        let (search, now) = (search.clone(), self.desk.clock.now());
+        self.desk.read(move |store| store.find(&search, now, at_most)).await
+    }
+}
+
+/// Removes what has expired; how many events that makes.
+struct RemoveExpired(Vec<Vec<u8>>);
+
+impl Change for RemoveExpired {
+    type Outcome = usize;
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<usize, Error> {
+        batch.remove_expired(self.0)
+    }
+}
+
+/// Forgets answers that nobody will ask for again.
+struct ForgetAnswers(Vec<Vec<u8>>);
+
+impl Change for ForgetAnswers {
+    type Outcome = ();
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        batch.forget_answers(self.0)
+    }
+}
+
+/// Removes some of what was to last while a stream was connected that is gone for good; how many events that makes.
+struct RemoveBound {
+    of: RemoveOf,
+    keys: Vec<Vec<u8>>,
+    /// Whether that is all.
+    is_last: bool,
+}
+
+impl Change for RemoveBound {
+    type Outcome = usize;
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<usize, Error> {
+        batch.remove_bound(self.of.stream.get(), self.of.tenant.as_ref(), self.keys, self.is_last)
+    }
+}

@@ -1,0 +1,257 @@
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use super::{Desk, Round, step};
+use crate::domain::{Position, TenantName, Timestamp};
+use crate::error::Error;
+use crate::store::{Oldest, Store, TooMuch};
+use crate::writer::{Batch, Change};
+
+/// How many tenants are looked at in a row for events that are too old.
+const TENANTS_AT_ONCE: usize = 256;
+/// How much longer than such a look the pause after it is: a twentieth of a core is enough.
+const PAUSE: u32 = 19;
+/// How long there is at most between two looks at everybody.
+const MAX_BETWEEN_LOOKS: Duration = Duration::from_secs(600);
+/// Of how many tenants it is remembered how long their tails are. Beyond, the shorter half is forgotten: such a tail is soon
+/// counted again.
+const TAILS_REMEMBERED: usize = 65_536;
+/// How many tails are counted in one round, so that those that are too long do not wait for it.
+const COUNTED_A_ROUND: usize = 16;
+
+/// How long events are kept in exact order; beyond, the latest of each name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// For so long.
+    pub age: Duration,
+    /// So many of each tenant.
+    pub events: usize,
+}
+
+impl Retention {
+    /// How long after all tenants have been looked at for events that are too old they are looked at again: such events are
+    /// there for a hundredth of their time too long at most, and a server with a million tenants has little to do.
+    fn between_looks(self) -> Duration {
+        (self.age / 100).min(MAX_BETWEEN_LOOKS)
+    }
+
+    /// Before which moment an event is too old.
+    fn before(self, now: Timestamp) -> Timestamp {
+        let age = u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX);
+        // With no age at all everything is too old, also what was inserted in this millisecond.
+        let age = if age == 0 { return Timestamp::from_millis(now.as_millis() + 1) } else { age };
+        Timestamp::from_millis(now.as_millis().saturating_sub(age))
+    }
+}
+
+/// The tails of all tenants, and what of them is too much.
+pub struct Tails {
+    desk: Desk,
+    retention: Retention,
+    /// Of those that inserted something of late.
+    known: HashMap<TenantName, Tail>,
+    /// Those that inserted something and are to be counted.
+    uncounted: BTreeSet<TenantName>,
+    /// Those that may have too much.
+    long: BTreeSet<TenantName>,
+    /// After which tenant the search for old events goes on.
+    next: Option<TenantName>,
+    /// Whether every tenant has been looked at since the start: before it, more may have been kept than now.
+    all_seen: bool,
+    pause_until: Option<Instant>,
+}
+
+/// How many events of a tenant are kept in exact order.
+#[derive(Clone, Copy)]
+struct Tail {
+    events: usize,
+    /// Up to here they were counted from the disk.
+    counted_to: Position,
+    /// How many have come since some were removed.
+    came: usize,
+}
+
+impl Tails {
+    pub fn new(desk: Desk, retention: Retention) -> Self {
+        Self {
+            desk,
+            retention,
+            known: HashMap::new(),
+            uncounted: BTreeSet::new(),
+            long: BTreeSet::new(),
+            next: None,
+            all_seen: false,
+            pause_until: None,
+        }
+    }
+
+    /// One step for each tenant that has too much, and a look at some more.
+    pub async fn round(&mut self) -> Result<Round, Error> {
+        self.note_what_came();
+        let counted = self.count_some().await;
+        // None waits for another that fails.
+        let looked = self.look_at_some().await;
+        let mut shortened = Ok(());
+        for tenant in self.long.clone() {
+            match self.shorten(&tenant).await {
+                Ok(true) => {
+                    self.long.remove(&tenant);
+                }
+                Ok(false) => {}
+                Err(error) => shortened = Err(error),
+            }
+        }
+        shortened.and(counted).and(looked)?;
+        Ok(if self.long.is_empty() && self.uncounted.is_empty() { Round::Done } else { Round::Goes })
+    }
+
+    fn note_what_came(&mut self) {
+        for (tenant, positions) in self.desk.store.activity().take() {
+            let Some(tail) = self.known.get_mut(&tenant) else {
+                self.uncounted.insert(tenant);
+                continue;
+            };
+            // Those up to there have been counted already.
+            let came = positions.iter().filter(|position| **position > tail.counted_to).count();
+            tail.events += came;
+            tail.came += came;
+            if tail.events > self.retention.events {
+                self.long.insert(tenant);
+            }
+        }
+    }
+
+    /// Counts the tails of some that inserted something and are not known.
+    async fn count_some(&mut self) -> Result<(), Error> {
+        for _ in 0..COUNTED_A_ROUND {
+            let Some(tenant) = self.uncounted.first().cloned() else { break };
+            let of = tenant.clone();
+            let (events, counted_to) = self.desk.read(move |store| store.tail_length(&of)).await?;
+            self.learn(tenant, Tail { events, counted_to, came: 0 });
+        }
+        Ok(())
+    }
+
+    fn learn(&mut self, tenant: TenantName, tail: Tail) {
+        if self.known.len() >= TAILS_REMEMBERED {
+            let forgotten = forget_shorter_half(&mut self.known);
+            let long = forgotten.into_iter().filter(|(_, tail)| tail.events > self.retention.events);
+            self.uncounted.extend(long.map(|(tenant, _)| tenant));
+        }
+        self.uncounted.remove(&tenant);
+        if tail.events > self.retention.events {
+            self.long.insert(tenant.clone());
+        }
+        self.known.insert(tenant, tail);
+    }
+
+    /// Looks at some more tenants for events that are too old.
+    async fn look_at_some(&mut self) -> Result<(), Error> {
+        if self.pause_until.is_some_and(|until| Instant::now() < until) {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let (after, now) = (self.next.clone(), self.desk.clock.now());
+        let old = TooMuch { surplus: 0, before: self.retention.before(now), now, at_most: 1 };
+        let at_most = (!self.all_seen).then_some(self.retention.events);
+        let (too_much, last) = self.desk.read(move |store| tenants_with_too_much(store, after, old, at_most)).await?;
+        self.all_seen |= last.is_none();
+        self.next = last;
+        for (tenant, tail) in too_much {
+            match tail {
+                // What came since it was noted is counted in both.
+                Some(tail) if !self.known.contains_key(&tenant) => self.learn(tenant, tail),
+                _ => drop(self.long.insert(tenant)),
+            }
+        }
+        let pause = if self.next.is_some() { began.elapsed() * PAUSE } else { self.retention.between_looks() };
+        self.pause_until = Some(Instant::now() + pause);
+        Ok(())
+    }
+
+    /// Shortens a tail by one step; whether that is all.
+    async fn shorten(&mut self, tenant: &TenantName) -> Result<bool, Error> {
+        let tail = self.known.get(tenant);
+        let surplus = tail.map_or(0, |tail| tail.events.saturating_sub(self.retention.events));
+        let now = self.desk.clock.now();
+        let at_most = step(tail.map_or(0, |tail| tail.came));
+        let too_much = TooMuch { surplus, before: self.retention.before(now), now, at_most };
+        let of = tenant.clone();
+        let oldest = self.desk.read(move |store| store.oldest(&of, too_much)).await?;
+        let is_all = oldest.is_all;
+        if !oldest.is_empty() {
+            let by = self.desk.writer.submit(Shorten(oldest)).await?;
+            if let Some(tail) = self.known.get_mut(tenant) {
+                tail.events = tail.events.saturating_sub(by);
+                tail.came = 0;
+            }
+        }
+        Ok(is_all)
+    }
+}
+
+/// Keeps the longer half; what was forgotten.
+fn forget_shorter_half(known: &mut HashMap<TenantName, Tail>) -> HashMap<TenantName, Tail> {
+    let mut lengths: Vec<_> = known.values().map(|tail| tail.events).collect();
+    if lengths.is_empty() {
+        return HashMap::new();
+    }
+    let middle = lengths.len() / 2;
+    let (_, median, _) = lengths.select_nth_unstable(middle);
+    known.extract_if(|_, tail| tail.events <= *median).collect()
+}
+
+/// A tenant that has too much, and how long its tail is where it was counted.
+type Found = (TenantName, Option<Tail>);
+
+/// The next tenants that have old events, or more than a number where one is given; and after which tenant the search goes on,
+/// `None` at the end.
+fn tenants_with_too_much(
+    store: &Store,
+    mut after: Option<TenantName>,
+    old: TooMuch,
+    at_most: Option<usize>,
+) -> Result<(Vec<Found>, Option<TenantName>), Error> {
+    let mut too_much = Vec::new();
+    for _ in 0..TENANTS_AT_ONCE {
+        let Some(tenant) = store.next_tenant(after.as_ref())? else { return Ok((too_much, None)) };
+        let counted = at_most.map(|at_most| Ok((store.tail_length(&tenant)?, at_most))).transpose()?;
+        match counted {
+            Some(((events, counted_to), at_most)) if events > at_most => {
+                too_much.push((tenant.clone(), Some(Tail { events, counted_to, came: 0 })));
+            }
+            _ if !store.oldest(&tenant, old)?.is_empty() => too_much.push((tenant.clone(), None)),
+            _ => {}
+        }
+        after = Some(tenant);
+    }
+    Ok((too_much, after))
+}
+
+/// Raises the floor of a tenant over its oldest events; over how many.
+struct Shorten(Oldest);
+
+impl Change for Shorten {
+    type Outcome = usize;
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<usize, Error> {
+        batch.shorten(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_very_many_tails_the_shorter_half_is_forgotten() {
+        let tail = |events| Tail { events, counted_to: Position::START, came: 0 };
+        let name = |number: usize| TenantName::parse(&format!("t{number}")).unwrap();
+        let mut known: HashMap<_, _> = (0..1001).map(|number| (name(number), tail(number))).collect();
+        assert_eq!(forget_shorter_half(&mut known).len(), 501);
+        assert!(known.len() == 500 && known.values().all(|tail| tail.events > 500));
+        // Also where all are alike.
+        let mut known: HashMap<_, _> = (0..10).map(|number| (name(number), tail(3))).collect();
+        assert_eq!((forget_shorter_half(&mut known).len(), known.len()), (10, 0));
+    }
+}

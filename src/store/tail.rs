@@ -1,0 +1,193 @@
+//! The tail: a tenant's newest events, which are kept in exact order. How long it is, what of it is too much, and how that goes.
+
+use super::due::STEP_BYTES;
+use super::transaction::Transaction;
+use super::{Store, codec, damaged, keys};
+use crate::domain::{Position, TenantName, Timestamp};
+use crate::error::Error;
+
+/// What of a tail is too much.
+#[derive(Clone, Copy, Debug)]
+pub struct TooMuch {
+    /// So many of the oldest events.
+    pub surplus: usize,
+    /// Those from before this moment.
+    pub before: Timestamp,
+    /// What the clock says: what claims to be later than that was inserted by one that was ahead.
+    pub now: Timestamp,
+    /// But no more at once than this.
+    pub at_most: usize,
+}
+
+/// The oldest events of a tail, which are to go.
+#[derive(Debug)]
+pub struct Oldest {
+    tenant: TenantName,
+    /// Where the tail begins.
+    floor: Position,
+    events: Vec<Old>,
+    /// Whether that is all that is to go for now.
+    pub is_all: bool,
+}
+
+#[derive(Debug)]
+struct Old {
+    position: Position,
+    key: Vec<u8>,
+    /// Of its name, where it was the latest; what has been superseded once is so for ever.
+    name_key: Option<Vec<u8>>,
+    is_removal: bool,
+}
+
+impl Oldest {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+}
+
+impl Store {
+    /// The first tenant with events that comes after one.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where the database fails.
+    pub fn next_tenant(&self, after: Option<&TenantName>) -> Result<Option<TenantName>, Error> {
+        let (from, until) = keys::events_of_tenants_after(after);
+        let mut tenant = None;
+        self.scan(&from, &until, &mut |key, _| {
+            tenant = Some(keys::tenant_of_event(key).ok_or_else(|| damaged(key, "an event's tenant is none"))?);
+            Ok(false)
+        })?;
+        Ok(tenant)
+    }
+
+    /// How many events of a tenant are kept in exact order, up to the head.
+    ///
+    /// # Errors
+    /// As [`Store::next_tenant`].
+    pub fn tail_length(&self, tenant: &TenantName) -> Result<(usize, Position), Error> {
+        let head = self.head();
+        let (first, end) = (keys::event(tenant, self.floor(tenant)?.next()), keys::event(tenant, head.next()));
+        let mut length = 0;
+        self.scan(&first, &end, &mut |_, _| {
+            length += 1;
+            Ok(true)
+        })?;
+        Ok((length, head))
+    }
+
+    /// The oldest events of a tenant's tail that are too much. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As [`Store::next_tenant`].
+    pub fn oldest(&self, tenant: &TenantName, too_much: TooMuch) -> Result<Oldest, Error> {
+        let TooMuch { surplus, before, now, at_most } = too_much;
+        let (floor, head) = (self.floor(tenant)?, self.head());
+        let mut oldest = Oldest { tenant: tenant.clone(), floor, events: Vec::new(), is_all: true };
+        let (mut bytes, mut old_until) = (0, Position::START);
+        self.scan(&keys::event(tenant, floor.next()), &keys::event(tenant, head.next()), &mut |key, value| {
+            let parts = codec::event_parts(value).map_err(|why| damaged(key, why))?;
+            let position = keys::position(key).ok_or_else(|| damaged(key, "an event's key is cut short"))?;
+            if oldest.events.len() >= surplus && parts.timestamp >= before {
+                // What came before an event that is too old is so too, whatever it says of itself.
+                if parts.timestamp > now && position > old_until {
+                    let dated = self.first_dated(tenant, position, head, now)?.filter(|(_, at)| *at < before);
+                    old_until = dated.map_or(Position::START, |(position, _)| position);
+                }
+                if position > old_until {
+                    return Ok(false);
+                }
+            }
+            oldest.is_all = oldest.events.len() < at_most && bytes < STEP_BYTES;
+            if !oldest.is_all {
+                return Ok(false);
+            }
+            let is_latest = self.latest(tenant, parts.name)?.is_some_and(|latest| latest.position == position);
+            let name_key = is_latest.then(|| keys::name(tenant, parts.name));
+            bytes += key.len() + name_key.as_ref().map_or(0, Vec::len);
+            oldest.events.push(Old { position, key: key.to_vec(), name_key, is_removal: parts.is_removal });
+            Ok(true)
+        })?;
+        Ok(oldest)
+    }
+
+    /// The first event after one of a clock that was ahead that is not of such a clock, if it is followed by none that is: found by
+    /// halving, so that it takes a moment however many they are.
+    fn first_dated(
+        &self,
+        tenant: &TenantName,
+        ahead: Position,
+        head: Position,
+        now: Timestamp,
+    ) -> Result<Option<(Position, Timestamp)>, Error> {
+        let (mut ahead, mut until, mut found) = (ahead.get(), head.get() + 1, None);
+        while until - ahead > 1 {
+            let middle = ahead + (until - ahead) / 2;
+            match self.event_from(tenant, Position::new(middle), Position::new(until))? {
+                Some((position, timestamp)) if timestamp > now => ahead = position.get(),
+                dated => {
+                    until = middle;
+                    found = dated.or(found);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The first event of a tenant from one position up to, but not with, another, and when it was.
+    fn event_from(
+        &self,
+        tenant: &TenantName,
+        from: Position,
+        until: Position,
+    ) -> Result<Option<(Position, Timestamp)>, Error> {
+        let mut found = None;
+        self.scan(&keys::event(tenant, from), &keys::event(tenant, until), &mut |key, value| {
+            let parts = codec::event_parts(value).map_err(|why| damaged(key, why))?;
+            let position = keys::position(key).ok_or_else(|| damaged(key, "an event's key is cut short"))?;
+            found = Some((position, parts.timestamp));
+            Ok(false)
+        })?;
+        Ok(found)
+    }
+}
+
+impl Transaction<'_> {
+    /// Raises the floor of a tenant over its oldest events; over how many. Superseded ones go, and removals; what is the latest of
+    /// its name stays.
+    ///
+    /// # Errors
+    /// As [`Transaction::insert_event`].
+    pub fn shorten(&mut self, oldest: Oldest) -> Result<usize, Error> {
+        let Oldest { tenant, floor, events, .. } = oldest;
+        let Some(last) = events.last().map(|event| event.position) else { return Ok(0) };
+        // They are no longer the oldest where it was raised meanwhile.
+        if self.floor(&tenant)? != floor {
+            return Ok(0);
+        }
+        let (by, mut forgotten) = (events.len(), None);
+        for Old { position, key, name_key, is_removal } in events {
+            let name_key = match name_key {
+                Some(name_key) if self.latest_at(&name_key)?.is_some_and(|latest| latest.position == position) => {
+                    Some(name_key)
+                }
+                _ => None,
+            };
+            if name_key.is_none() || is_removal {
+                self.remove(key);
+            }
+            if is_removal {
+                if let Some(name_key) = name_key {
+                    self.remove(name_key);
+                }
+                forgotten = Some(position);
+            }
+        }
+        self.put(keys::floor(&tenant), codec::encode_position(last).to_vec());
+        self.raise_floor(&tenant, last);
+        if let Some(forgotten) = forgotten {
+            self.put(keys::forgotten(&tenant), codec::encode_position(forgotten).to_vec());
+        }
+        Ok(by)
+    }
+}
