@@ -78,7 +78,7 @@ struct Open {
     id: StreamId,
     /// How much of what came has been looked at, in bytes.
     seen: usize,
-    /// The head when it was opened, where it was new then.
+    /// How far its worker was when it was opened, where it was new then.
     new_at: Option<u64>,
     /// Whether it turned to another view.
     turned: bool,
@@ -193,7 +193,7 @@ impl World {
             (client.last, client.known) = (None, State::new());
         }
         let (store, session) = (house.hub.store(), house.hub.session(&client.username));
-        let (changes, head) = (session.changes(), store.head());
+        let changes = session.changes();
         let account = store.account(&client.username).unwrap().unwrap();
         let is_before = |after: u64, since: Position| since > Position::START && Position::new(after) <= since;
         let start = match client.last {
@@ -219,7 +219,8 @@ impl World {
         };
         let id = opening.arrival.id;
         house.workers[worker].open(opening, LineOutlet(Rc::clone(&line), Framing::Bare), Bytes::new());
-        let new_at = matches!(start, Start::Latest | Start::Reset(_)).then(|| head.get());
+        let room = house.workers[worker].local.room(&account.tenant);
+        let new_at = matches!(start, Start::Latest | Start::Reset(_)).then(|| room.position().get());
         // A change of rights that is on disk counts for it once it is published.
         let turned = self.durable.as_ref().is_some_and(|durable| durable.changed.contains(&client.username))
             || self.publishing.is_some();
@@ -328,7 +329,7 @@ impl World {
             self.open(client, 0, 0);
             self.clients[client].stream.iter().for_each(|stream| stream.line.give_room(usize::MAX / 2));
         }
-        for _ in 0..400 {
+        for _ in 0..3000 {
             self.look();
             if (0..self.clients.len()).all(|client| self.clients[client].known_now() == self.expected(client)) {
                 return;
