@@ -34,6 +34,9 @@ struct Flags {
     /// Seconds that a sign-in lasts.
     #[arg(long, env = "BROKER_JWT_EXPIRY", default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(1..=3_153_600_000))]
     jwt_expiry: u64,
+    /// Audience (`aud`) of JWTs; their scopes are in `scope` then [default: none, and `aud` has the scopes].
+    #[arg(long, env = "BROKER_JWT_AUDIENCE", value_parser = audience)]
+    jwt_audience: Option<String>,
     /// Secret that signs JWTs. Better in a file or the environment than here, where every user of the machine sees it.
     #[arg(long, env = "BROKER_JWT_SECRET", hide_env_values = true, default_value = DEFAULT_JWT_SECRET)]
     jwt_secret: String,
@@ -165,6 +168,8 @@ pub struct Config {
     pub jwt_expiry: Duration,
     /// Signs JWTs.
     pub jwt_secret: Secret,
+    /// Whom they are for; `None` has the scopes in that place.
+    pub jwt_audience: Option<String>,
     /// Opens the admin endpoints.
     pub admin_token: Secret,
     /// The directory of the database.
@@ -333,6 +338,7 @@ impl TryFrom<Flags> for Config {
             callers: Callers { origins: origins(&flags.origin)?, only_this_machine: weak_secrets },
             jwt_expiry: Duration::from_secs(flags.jwt_expiry),
             jwt_secret,
+            jwt_audience: flags.jwt_audience,
             admin_token,
             db: flags.db,
             password_min: flags.password_min.into(),
@@ -378,6 +384,13 @@ fn secret(name: &str, value: String, default: &str, file: Option<&Path>) -> Resu
         }
     };
     if secret.is_empty() { Err(format!("{name} is empty")) } else { Ok(Secret::new(secret)) }
+}
+
+/// Whom JWTs are for: a name or a URL (RFC 7519, section 4.1.3), short enough to be in each.
+fn audience(text: &str) -> Result<String, String> {
+    const MAX_BYTES: usize = 256;
+    let is_plain = !text.trim().is_empty() && text.len() <= MAX_BYTES && !text.chars().any(char::is_control);
+    if is_plain { Ok(text.to_owned()) } else { Err(format!("an audience has 1 to {MAX_BYTES} bytes")) }
 }
 
 fn list(text: &str) -> Vec<String> {

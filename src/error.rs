@@ -65,6 +65,8 @@ pub enum Error {
     PasswordWeak(Option<String>),
     /// Not `resource:operation`.
     ScopesInvalid,
+    /// They would make a token of the user longer than so many bytes.
+    ScopesTooLarge(usize),
     /// Issuer and username do not fit into a QR code.
     QrTooLarge,
     /// `create_user` answers a wrong admin token with 400, as Broker 15 did.
@@ -207,6 +209,11 @@ impl Error {
                 (400, "password_weak", format!("password is too weak because {why}").into())
             }
             Self::ScopesInvalid => (400, "scopes_invalid", text("scopes are invalid")),
+            Self::ScopesTooLarge(bytes) => (
+                400,
+                "scopes_too_large",
+                format!("with these scopes a token would be longer than {bytes} bytes").into(),
+            ),
             Self::QrTooLarge => (400, "qr_too_large", text("issuer and username are too long for a QR code")),
             Self::AdminTokenRefused => (400, "admin_token_incorrect", text("admin_token is incorrect")),
             Self::AdminTokenIncorrect => (401, "admin_token_incorrect", text("admin_token is incorrect")),

@@ -106,6 +106,7 @@ impl Server {
         let settings = Settings {
             admin_token: config.admin_token,
             jwt_secret: config.jwt_secret,
+            jwt_audience: config.jwt_audience,
             jwt_expiry: config.jwt_expiry,
             reset_expiry: config.totp_duration,
             policy: PasswordPolicy { min_chars: config.password_min, is_strict: config.password_checker },

@@ -7,7 +7,7 @@ use broker::domain::{
     EventName, Generation, PasswordHash, Payload, Position, Scope, Secret, TenantName, Timestamp, User, Username,
 };
 use broker::error::Error;
-use broker::identity::Tokens;
+use broker::identity::{TokenForm, Tokens};
 use broker::store::{Committer, Store, Transaction};
 use uuid::Uuid;
 
@@ -43,7 +43,12 @@ impl Seed {
     /// Opens or makes the database in a directory.
     pub fn open(directory: &Path) -> Result<Self> {
         let (store, committer) = Store::open(directory, JOURNAL_BYTES).map_err(|error| error.to_string())?;
-        Ok(Self { store, committer, tokens: Tokens::new(&Secret::new(JWT_SECRET)), waiting: Vec::new() })
+        Ok(Self {
+            store,
+            committer,
+            tokens: Tokens::new(&Secret::new(JWT_SECRET), TokenForm::new(None)),
+            waiting: Vec::new(),
+        })
     }
 
     /// Adds a user, who cannot sign in by password: their token.
@@ -121,7 +126,7 @@ impl Change {
 
 /// The token of a user that an earlier seed made: all of a seeded user follows from the name.
 pub fn token(name: &str, tenant: &str) -> Result<String> {
-    let tokens = Tokens::new(&Secret::new(JWT_SECRET));
+    let tokens = Tokens::new(&Secret::new(JWT_SECRET), TokenForm::new(None));
     tokens.issue(&user(name, tenant)?, now(), now() + TOKEN_LIFE).map_err(told)
 }
 

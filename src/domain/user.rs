@@ -69,6 +69,8 @@ impl User {
 /// What is asked of a user at every door: the part that is small and no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
+    /// As in [`User`].
+    pub id: Uuid,
     /// Whose events this user sees.
     pub tenant: TenantName,
     /// As in [`User`].
@@ -95,6 +97,7 @@ impl Account {
 impl From<&User> for Account {
     fn from(user: &User) -> Self {
         Self {
+            id: user.id,
             tenant: user.tenant.clone(),
             tenant_since: user.tenant_since,
             scopes_since: user.scopes_since,

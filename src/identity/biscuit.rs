@@ -1,8 +1,12 @@
-use biscuit_auth::builder::{fact, string};
+use std::time::{Duration, UNIX_EPOCH};
+
+use biscuit_auth::builder::{date, fact, string};
+use biscuit_auth::macros::check;
 use biscuit_auth::{Algorithm, Biscuit, KeyPair, PrivateKey};
 use serde::Serialize;
+use uuid::Uuid;
 
-use crate::domain::{Scope, Username};
+use crate::domain::{Account, Timestamp, Username};
 use crate::error::Error;
 use crate::store::Store;
 use crate::writer::{Batch, Change, Writer};
@@ -16,6 +20,10 @@ pub struct RootKey(KeyPair);
 /// What a service gets to know of somebody.
 #[derive(Debug, Serialize)]
 pub struct Verified {
+    /// The user's own, which never changes.
+    pub id: Uuid,
+    /// Whose events they see.
+    pub tenant_name: String,
     /// When the proof expires, in seconds since the Unix epoch.
     pub expiry: u64,
     /// The public key: 32 bytes of Ed25519.
@@ -55,18 +63,30 @@ impl RootKey {
         Ok(Self(pair))
     }
 
-    /// A biscuit with one authority fact `right(resource, operation)` a scope.
+    /// A biscuit with these authority facts: `user`, `tenant` and `expiry`, and `right(resource, operation)` for each scope. It
+    /// checks that the `time` that a service gives is before its expiry: without one, or later, it permits nothing.
     ///
     /// # Errors
     /// [`Error::Internal`], where the library cannot build it.
-    pub fn mint(&self, username: &Username, scopes: &[Scope], expiry: u64) -> Result<Verified, Error> {
-        let mut builder = Biscuit::builder();
+    pub fn mint(&self, username: &Username, account: &Account, expires_at: Timestamp) -> Result<Verified, Error> {
+        let Account { id, tenant, scopes, .. } = account;
+        let expiry = expires_at.as_secs();
+        let until = UNIX_EPOCH.checked_add(Duration::from_secs(expiry));
+        let until = until.ok_or_else(|| Error::Internal("a token lasts longer than there are times".to_owned()))?;
+        // Terms, never text that is parsed: a name or a scope cannot say anything else than itself.
+        let mut builder = Biscuit::builder()
+            .fact(fact("user", &[string(username.as_str())]))
+            .and_then(|builder| builder.fact(fact("tenant", &[string(tenant.as_str())])))
+            .and_then(|builder| builder.fact(fact("expiry", &[date(&until)])))
+            .and_then(|builder| builder.check(check!("check if time($time), $time < {until}", until = until)))
+            .map_err(failed)?;
         for scope in scopes {
             let (resource, operation) = scope.parts();
-            // Terms, never text that is parsed: a scope cannot say anything else than itself.
             builder = builder.fact(fact("right", &[string(resource), string(operation)])).map_err(failed)?;
         }
         Ok(Verified {
+            id: *id,
+            tenant_name: tenant.to_string(),
             expiry,
             key: self.0.public().to_bytes(),
             scopes: scopes.iter().map(ToString::to_string).collect(),

@@ -154,7 +154,7 @@ impl Identity {
     /// [`Error::Internal`].
     pub fn verify(&self, principal: &Principal) -> Result<Verified, Error> {
         let expiry = principal.expires_at.unwrap_or_else(|| self.0.clock.now() + self.0.jwt_expiry);
-        self.0.root.mint(&principal.username, &principal.account.scopes, expiry.as_secs())
+        self.0.root.mint(&principal.username, &principal.account, expiry)
     }
 
     /// Checks a guess at a user's password, and at what is `also` asked of them. A wrong one counts, whoever it was that was
@@ -360,6 +360,7 @@ mod tests {
         let settings = Settings {
             admin_token: Secret::new("admin"),
             jwt_secret: Secret::new("jwt"),
+            jwt_audience: None,
             jwt_expiry: Duration::from_secs(60),
             reset_expiry: Duration::from_secs(60),
             policy: PasswordPolicy { min_chars: 64, is_strict: true },

@@ -33,7 +33,7 @@ pub use password::PasswordPool;
 pub use policy::PasswordPolicy;
 pub use reset::NewPassword;
 pub use ticket::{Pass, TICKET_LASTS};
-pub use token::Tokens;
+pub use token::{TokenForm, Tokens};
 pub use users::{NewUser, UserPatch};
 
 use throttle::Throttle;
@@ -78,6 +78,8 @@ pub struct Settings {
     pub admin_token: Secret,
     /// Signs JWTs.
     pub jwt_secret: Secret,
+    /// Whom they are for; `None` has the scopes in that place.
+    pub jwt_audience: Option<String>,
     /// How long a sign-in lasts.
     pub jwt_expiry: Duration,
     /// How long a reset code lasts.
@@ -118,13 +120,14 @@ impl Identity {
     /// # Errors
     /// Where the operating system gives no threads for hashing.
     pub fn new(store: Store, writer: Writer, clock: Clock, root: RootKey, settings: Settings) -> std::io::Result<Self> {
-        let Settings { admin_token, jwt_secret, jwt_expiry, reset_expiry, policy, default_scopes } = settings;
+        let Settings { admin_token, jwt_secret, jwt_audience, jwt_expiry, reset_expiry, policy, default_scopes } =
+            settings;
         Ok(Self(Arc::new(Inner {
             store,
             writer,
             clock,
             passwords: PasswordPool::start()?,
-            tokens: Tokens::new(&jwt_secret),
+            tokens: Tokens::new(&jwt_secret, TokenForm::new(jwt_audience)),
             tickets: Tickets::new(),
             root,
             throttle: Throttle::new(),

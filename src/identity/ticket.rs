@@ -229,6 +229,7 @@ impl Identity {
 mod tests {
     use super::*;
     use crate::domain::Secret;
+    use crate::identity::TokenForm;
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_500);
     const HOUR: Duration = Duration::from_secs(3600);
@@ -238,7 +239,7 @@ mod tests {
     }
 
     fn tokens() -> Tokens {
-        Tokens::new(&Secret::new("a secret of these tests"))
+        Tokens::new(&Secret::new("a secret of these tests"), TokenForm::new(None))
     }
 
     fn right() -> Right {

@@ -5,17 +5,24 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use quick_cache::sync::Cache;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use crate::domain::{Generation, Secret, Timestamp, User, Username};
+use crate::domain::{Generation, Scope, Secret, TenantName, Timestamp, User, Username};
 use crate::error::Error;
 
 const ISSUER: &str = "Broker";
+/// How long a token may be, in bytes. Servers and proxies commonly take 8 KiB for a header's line, some for the whole head of a
+/// request: a quarter of that is left for all else.
+pub const MAX_TOKEN_BYTES: usize = (8 << 10) - (2 << 10) - "authorization: Bearer \r\n".len();
+/// The length of an HMAC-SHA-256.
+const SIGNATURE_BYTES: usize = 32;
 /// How many tokens that were found right are remembered, of about 200 bytes each.
 const REMEMBERED: usize = 16_384;
 
 /// Issues and reads JWTs (RFC 7519), signed by HMAC-SHA-256. Each kind has an issuer of its own, so that none is ever taken
 /// for another.
 pub struct Tokens {
+    form: TokenForm,
     signing: EncodingKey,
     verifying: DecodingKey,
     validation: Validation,
@@ -24,18 +31,117 @@ pub struct Tokens {
     remembered: Cache<[u8; 32], Arc<Claimed>>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Claims {
-    iss: String,
-    sub: String,
-    /// The scopes when it was issued, joined by commas; left out where there are none. Not trusted when read.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+/// What a token is made to say of its user, beside who it is.
+#[derive(Clone)]
+pub struct TokenForm {
+    /// What stands in `aud`; `None` has the scopes there, as Broker 15 did.
+    audience: Option<Arc<str>>,
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    /// Without an audience of its own: the scopes when it was issued, joined by commas; left out where there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     aud: Option<String>,
+    /// With one: the scopes, joined by spaces (RFC 8693, section 4.2); left out where there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
     iat: u64,
     exp: u64,
+    tenant_name: &'a str,
+    id: Uuid,
     /// The user's generation, in hexadecimal: a number of 64 bits would not survive JavaScript.
     #[serde(rename = "gen")]
     generation: String,
+}
+
+/// What is read of a token: the rest, its scopes above all, is as it was when it was issued, and for others to look at.
+#[derive(Deserialize)]
+struct Read {
+    sub: String,
+    exp: u64,
+    nbf: Option<u64>,
+    #[serde(rename = "gen")]
+    generation: String,
+}
+
+/// What a token says of somebody.
+pub struct Subject<'a> {
+    pub username: &'a Username,
+    pub tenant: &'a TenantName,
+    pub scopes: &'a [Scope],
+    pub id: Uuid,
+    pub generation: Generation,
+}
+
+impl<'a> From<&'a User> for Subject<'a> {
+    fn from(user: &'a User) -> Self {
+        let User { username, tenant, id, generation, .. } = user;
+        Self { username, tenant, scopes: user.scopes(), id: *id, generation: *generation }
+    }
+}
+
+impl TokenForm {
+    /// With an audience, or with the scopes in its place.
+    pub fn new(audience: Option<String>) -> Self {
+        Self { audience: audience.map(Arc::from) }
+    }
+
+    fn claims<'a>(&self, subject: &Subject<'a>, issued_at: u64, expires_at: u64) -> Claims<'a> {
+        let joined = |scopes: &mut dyn Iterator<Item = &Scope>, by: &str| {
+            let scopes: Vec<_> = scopes.map(Scope::as_str).collect();
+            (!scopes.is_empty()).then(|| scopes.join(by))
+        };
+        let mut scopes = subject.scopes.iter();
+        let (aud, scope) = match &self.audience {
+            None => (joined(&mut scopes, ","), None),
+            // A scope with a blank in it would be read as two, of which the user has neither.
+            Some(audience) => {
+                let mut scopes = scopes.filter(|scope| !scope.as_str().contains(char::is_whitespace));
+                (Some(audience.to_string()), joined(&mut scopes, " "))
+            }
+        };
+        Claims {
+            iss: ISSUER,
+            sub: subject.username.as_str(),
+            aud,
+            scope,
+            iat: issued_at,
+            exp: expires_at,
+            tenant_name: subject.tenant.as_str(),
+            id: subject.id,
+            generation: to_hex(subject.generation),
+        }
+    }
+
+    /// How long a token of somebody gets at most, in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Internal`], which cannot happen with what is said here.
+    fn bytes_at_most(&self, subject: &Subject<'_>) -> Result<usize, Error> {
+        let internal = |error: serde_json::Error| Error::Internal(error.to_string());
+        let header = serde_json::to_vec(&Header::default()).map_err(internal)?;
+        let claims = serde_json::to_vec(&self.claims(subject, u64::MAX, u64::MAX)).map_err(internal)?;
+        let base64 = |bytes: usize| (bytes * 4).div_ceil(3);
+        Ok(base64(header.len()) + 1 + base64(claims.len()) + 1 + base64(SIGNATURE_BYTES))
+    }
+
+    /// Whether a token of somebody can be sent. Whose tokens are too long from before may be changed, but not to longer ones.
+    ///
+    /// # Errors
+    /// [`Error::ScopesTooLarge`].
+    pub fn check(&self, subject: &Subject<'_>, before: Option<&Subject<'_>>) -> Result<(), Error> {
+        let bytes = self.bytes_at_most(subject)?;
+        if bytes <= MAX_TOKEN_BYTES {
+            return Ok(());
+        }
+        match before {
+            Some(before) if bytes <= self.bytes_at_most(before)? => Ok(()),
+            _ => Err(Error::ScopesTooLarge(MAX_TOKEN_BYTES)),
+        }
+    }
 }
 
 /// What a token says, once its signature was found right and its time not over. Whether the user is still of that
@@ -44,13 +150,22 @@ struct Claims {
 pub struct Claimed {
     pub username: Username,
     pub generation: Generation,
+    /// It counts from then on.
+    pub not_before: Timestamp,
     pub expires_at: Timestamp,
+}
+
+impl Claimed {
+    fn holds_at(&self, now: Timestamp) -> bool {
+        self.not_before <= now && now < self.expires_at
+    }
 }
 
 impl Tokens {
     /// Signs and verifies with a secret.
-    pub fn new(secret: &Secret) -> Self {
+    pub fn new(secret: &Secret, form: TokenForm) -> Self {
         Self {
+            form,
             signing: EncodingKey::from_secret(secret.expose()),
             verifying: DecodingKey::from_secret(secret.expose()),
             validation: issued_by(ISSUER),
@@ -63,16 +178,13 @@ impl Tokens {
     /// # Errors
     /// [`Error::Internal`], which cannot happen with a key of this kind.
     pub fn issue(&self, user: &User, now: Timestamp, expires_at: Timestamp) -> Result<String, Error> {
-        let scopes: Vec<_> = user.scopes().iter().map(|scope| scope.as_str()).collect();
-        let claims = Claims {
-            iss: ISSUER.to_owned(),
-            sub: user.username.to_string(),
-            aud: (!scopes.is_empty()).then(|| scopes.join(",")),
-            iat: now.as_secs(),
-            exp: expires_at.as_secs(),
-            generation: to_hex(user.generation),
-        };
+        let claims = self.form.claims(&user.into(), now.as_secs(), expires_at.as_secs());
         self.sign(&claims)
+    }
+
+    /// What tokens are made to say.
+    pub fn form(&self) -> &TokenForm {
+        &self.form
     }
 
     /// Signs what a JWT is to say.
@@ -91,7 +203,8 @@ impl Tokens {
     /// [`Error::Unauthorized`].
     pub(super) fn open<C: DeserializeOwned>(&self, token: &str, validation: &Validation) -> Result<C, Error> {
         let opened = jsonwebtoken::decode(token, &self.verifying, validation).map_err(|_| Error::Unauthorized)?;
-        Ok(opened.claims)
+        // What must be understood to take the token for what it is (RFC 7515, section 4.1.11): nothing of that is known here.
+        if opened.header.crit.is_some() { Err(Error::Unauthorized) } else { Ok(opened.claims) }
     }
 
     /// Reads a token.
@@ -104,21 +217,22 @@ impl Tokens {
             Some(claimed) => claimed,
             None => {
                 let claimed = Arc::new(self.verify(token)?);
-                if claimed.expires_at > now {
+                if claimed.holds_at(now) {
                     self.remembered.insert(fingerprint, Arc::clone(&claimed));
                 }
                 claimed
             }
         };
-        if claimed.expires_at > now { Ok(claimed) } else { Err(Error::Unauthorized) }
+        if claimed.holds_at(now) { Ok(claimed) } else { Err(Error::Unauthorized) }
     }
 
     fn verify(&self, token: &str) -> Result<Claimed, Error> {
-        let claims: Claims = self.open(token, &self.validation)?;
+        let Read { sub, exp, nbf, generation } = self.open(token, &self.validation)?;
         Ok(Claimed {
-            username: Username::parse(&claims.sub).map_err(|_| Error::Unauthorized)?,
-            generation: from_hex(&claims.generation)?,
-            expires_at: Timestamp::from_secs(claims.exp),
+            username: Username::parse(&sub).map_err(|_| Error::Unauthorized)?,
+            generation: from_hex(&generation)?,
+            not_before: Timestamp::from_secs(nbf.unwrap_or_default()),
+            expires_at: Timestamp::from_secs(exp),
         })
     }
 }
@@ -130,7 +244,8 @@ pub(super) fn issued_by(issuer: &str) -> Validation {
     validation.set_required_spec_claims(&["iss", "sub", "exp"]);
     // Judged by our own clock, without leeway, by who reads it.
     validation.validate_exp = false;
-    // `aud` carries scopes here, not an audience.
+    // It is for the services that `aud` names, if it names any and not scopes; Broker itself goes by the issuer and the
+    // generation, so that a token holds over a change of `jwt_audience`.
     validation.validate_aud = false;
     validation
 }
@@ -148,4 +263,52 @@ fn fingerprint(token: &str) -> [u8; 32] {
     // SHA-256 is 32 bytes.
     fingerprint.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
     fingerprint
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(username: &str, tenant: &str, scopes: &[String]) -> User {
+        User {
+            username: Username::parse(username).unwrap(),
+            tenant: TenantName::parse(tenant).unwrap(),
+            scopes: Some(Scope::parse_all(scopes).unwrap()),
+            ..User::example()
+        }
+    }
+
+    #[test]
+    fn a_token_is_as_long_as_was_reckoned_or_shorter_by_the_digits_of_its_times() {
+        let scopes: Vec<_> = (0..100).map(|number| format!("\"q\"{number}:ü ö")).collect();
+        let now = Timestamp::from_secs(1_700_000_000);
+        for audience in [None, Some("https://api.example".to_owned())] {
+            let tokens = Tokens::new(&Secret::new("secret"), TokenForm::new(audience));
+            for count in [0, 1, 100] {
+                let user = user("zoë\"", "a\\b", &scopes[..count]);
+                let token = tokens.issue(&user, now, now).unwrap();
+                let at_most = tokens.form().bytes_at_most(&Subject::from(&user)).unwrap();
+                // Two numbers of ten digits instead of twenty.
+                assert!(token.len() <= at_most && at_most - token.len() < 32, "{} of {at_most}", token.len());
+            }
+        }
+    }
+
+    #[test]
+    fn whose_token_is_too_long_already_may_be_given_no_longer_one() {
+        let form = TokenForm::new(None);
+        let many: Vec<_> = (0..950).map(|number| format!("news/{number:010}:get")).collect();
+        let of = |count: usize| user("alice", "acme", &many[..count]);
+        let check = |now: usize, before: Option<usize>| {
+            let before = before.map(of);
+            form.check(&Subject::from(&of(now)), before.as_ref().map(Subject::from).as_ref())
+        };
+        let refused = Err(Error::ScopesTooLarge(MAX_TOKEN_BYTES));
+        assert_eq!(check(100, None), Ok(()));
+        assert_eq!(
+            (check(950, None), check(950, Some(100)), check(950, Some(949))),
+            (refused.clone(), refused.clone(), refused)
+        );
+        assert_eq!((check(950, Some(950)), check(949, Some(950)), check(100, Some(950))), (Ok(()), Ok(()), Ok(())));
+    }
 }

@@ -3,6 +3,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::policy::Accepted;
+use super::token::{Subject, TokenForm};
 use super::{Admin, Identity, totp};
 use crate::domain::{
     Email, Generation, NewUsername, Password, PasswordHash, Payload, PayloadError, Position, Scope, TenantName, User,
@@ -93,7 +94,7 @@ impl Identity {
     /// # Errors
     /// In this order: [`Error::EmailInvalid`], [`Error::UsernameInvalid`], [`Error::UsernameTaken`],
     /// [`Error::UsernameLookalike`], [`Error::TenantNameInvalid`], [`Error::TenantNameLookalike`], [`Error::PasswordInvalid`], those of [`super::PasswordPolicy::check`], [`Error::ScopesInvalid`],
-    /// [`Error::DataTooDeep`], [`Error::UserTooLarge`], and those of [`crate::writer::Writer::submit`].
+    /// [`Error::ScopesTooLarge`], [`Error::DataTooDeep`], [`Error::UserTooLarge`], and those of [`crate::writer::Writer::submit`].
     pub async fn create_user(&self, _: &Admin, new: NewUser) -> Result<(), Error> {
         let email = new.email.as_deref().map(Email::parse).transpose()?;
         let name = NewUsername::parse(&new.username)?;
@@ -104,15 +105,20 @@ impl Identity {
         self.0.store.check_tenant(&tenant)?;
         let password = self.new_password(Password::parse(new.password)?, &username, email.as_ref()).await?;
         let scopes = new.scopes.as_deref().map(Scope::parse_all).transpose()?.or_else(|| self.0.default_scopes.clone());
+        let id = Uuid::new_v4();
+        let form = self.0.tokens.form().clone();
+        // To spare the hash; the writer decides.
+        let (generation, granted) = (new_generation(), scopes.as_deref().unwrap_or_default());
+        form.check(&Subject { username: &username, tenant: &tenant, scopes: granted, id, generation }, None)?;
         let data = new.data.as_deref().map(payload).transpose()?;
         let user = User {
-            id: Uuid::new_v4(),
+            id,
             username,
             tenant,
             tenant_since: Position::START,
             scopes_since: Position::START,
             password_hash: self.0.passwords.hash(password).await?,
-            generation: new_generation(),
+            generation,
             email,
             scopes,
             data,
@@ -122,7 +128,7 @@ impl Identity {
             totp_spent_step: None,
             reset: None,
         };
-        self.0.writer.submit(CreateUser { name, user }).await
+        self.0.writer.submit(CreateUser { name, user, form }).await
     }
 
     /// Changes a user. Their streams end where a change is to what the streams stand on, and go on with another tenant or
@@ -157,6 +163,7 @@ impl Identity {
             scopes,
             two_factor: patch.two_factor,
             generation: new_generation(),
+            form: self.0.tokens.form().clone(),
         };
         self.0.writer.submit(change).await
     }
@@ -219,6 +226,7 @@ pub(super) fn unknown_is_unauthorized(error: Error) -> Error {
 struct CreateUser {
     name: NewUsername,
     user: User,
+    form: TokenForm,
 }
 
 impl Change for CreateUser {
@@ -227,6 +235,7 @@ impl Change for CreateUser {
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         let username = batch.free_username(&self.name)?;
         let tenant = batch.free_tenant(&self.user.tenant)?;
+        self.form.check(&Subject::from(&self.user), None)?;
         batch.put_user_as_given(&self.user, None)?;
         batch.claim(username);
         batch.claim(tenant);
@@ -243,6 +252,7 @@ struct UpdateUser {
     scopes: Option<Option<Vec<Scope>>>,
     two_factor: Option<bool>,
     generation: Generation,
+    form: TokenForm,
 }
 
 impl Change for UpdateUser {
@@ -274,6 +284,7 @@ impl Change for UpdateUser {
             user.scopes_since = batch.head();
         }
         user.two_factor = self.two_factor.or(user.two_factor);
+        self.form.check(&Subject::from(&user), Some(&Subject::from(&before)))?;
         batch.put_user_as_given(&user, Some(&before))?;
         if let Some(tenant) = tenant {
             batch.claim(tenant);

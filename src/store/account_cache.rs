@@ -70,6 +70,7 @@ mod tests {
 
     fn account(generation: u64) -> Account {
         Account {
+            id: uuid::Uuid::nil(),
             tenant: TenantName::parse("t").unwrap(),
             tenant_since: Position::START,
             scopes_since: Position::START,

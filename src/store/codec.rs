@@ -377,6 +377,7 @@ pub fn decode_user(value: &[u8]) -> Decoded<User> {
 /// The part of a user that is asked for at every door. The rest is passed over.
 #[derive(Deserialize)]
 struct StoredAccount {
+    id: Uuid,
     tenant_name: String,
     tenant_since: u64,
     #[serde(default)]
@@ -391,6 +392,7 @@ pub fn decode_account(value: &[u8]) -> Decoded<Account> {
     let stored: StoredAccount = serde_json::from_slice(value).map_err(|_| "a user is not the JSON that was written")?;
     let scopes = Scope::parse_all(&stored.scopes.unwrap_or_default()).map_err(|_| "a scope is not one")?;
     Ok(Account {
+        id: stored.id,
         tenant: TenantName::parse(&stored.tenant_name).map_err(|_| "a tenant's name is not one")?,
         tenant_since: Position::new(stored.tenant_since),
         scopes_since: Position::new(stored.scopes_since),

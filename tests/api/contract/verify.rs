@@ -1,8 +1,8 @@
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use biscuit_auth::builder::{AuthorizerBuilder, Fact, Policy, fact, string};
+use biscuit_auth::builder::{AuthorizerBuilder, Fact, Policy, date, fact, string};
 use biscuit_auth::macros::policy;
 use biscuit_auth::{Algorithm, AuthorizerLimits, Biscuit, KeyPair, PublicKey};
 use serde_json::{Value, json};
@@ -22,8 +22,17 @@ fn biscuit(verified: &Value) -> Biscuit {
 
 /// Whether a service that asks for a right lets this biscuit in.
 fn permits(biscuit: &Biscuit, resource: &str, operation: &str) -> bool {
+    permits_at(biscuit, Some(SystemTime::now()), resource, operation)
+}
+
+/// The same at a time that the service gives, if it gives one.
+fn permits_at(biscuit: &Biscuit, time: Option<SystemTime>, resource: &str, operation: &str) -> bool {
     let policy: Policy = policy!("allow if right({resource}, {operation})", resource = resource, operation = operation);
-    let mut authorizer = AuthorizerBuilder::new().policy(policy).unwrap().build(biscuit).unwrap();
+    let mut builder = AuthorizerBuilder::new().policy(policy).unwrap();
+    if let Some(time) = time {
+        builder = builder.fact(fact("time", &[date(&time)])).unwrap();
+    }
+    let mut authorizer = builder.build(biscuit).unwrap();
     // The default allows a millisecond, which a busy machine may take to wake up.
     let limits = AuthorizerLimits { max_time: Duration::from_secs(30), ..AuthorizerLimits::default() };
     authorizer.authorize_with_limits(limits).is_ok()
@@ -43,7 +52,10 @@ async fn verify_tells_expiry_key_scopes_token_and_username() {
     let verified = alice.verify().await.ok().json();
     let mut keys: Vec<_> = verified.as_object().unwrap().keys().collect();
     keys.sort();
-    assert_eq!(keys, ["expiry", "key", "scopes", "token", "username"]);
+    assert_eq!(keys, ["expiry", "id", "key", "scopes", "tenant_name", "token", "username"]);
+    assert_eq!(verified["tenant_name"], "acme");
+    let shown = server.client().admin("/get_user", json!({ "username": "alice" })).await.ok().json();
+    assert_eq!(verified["id"], shown["id"]);
     assert_eq!(verified["username"], "alice");
     assert_eq!(verified["scopes"], json!(["news:get", "chat:post"]));
     assert_eq!(bytes(&verified["key"]).len(), 32);
@@ -72,7 +84,7 @@ async fn without_scopes_the_list_is_empty_and_the_rest_the_same() {
     for user in [never, none] {
         let verified = user.verify().await.ok().json();
         assert_eq!(verified["scopes"], json!([]));
-        assert_eq!(verified.as_object().unwrap().len(), 5);
+        assert_eq!(verified.as_object().unwrap().len(), 7);
         assert!(!permits(&biscuit(&verified), "news", "get"));
     }
 }
@@ -98,6 +110,29 @@ fn rights(biscuit: &Biscuit) -> Vec<(String, String)> {
     let limits = AuthorizerLimits { max_time: Duration::from_secs(30), ..AuthorizerLimits::default() };
     let mut authorizer = AuthorizerBuilder::new().build(biscuit).unwrap();
     authorizer.query_all_with_limits("data($r, $o) <- right($r, $o)", limits).unwrap()
+}
+
+#[tokio::test]
+async fn the_biscuit_says_whose_it_is_and_permits_nothing_after_its_end() {
+    let server = TestServer::start_with(&["--jwt_expiry=5000"]).await;
+    // Text that is none of datalog's.
+    let tenant = r#"ac"me"); allow if true"#;
+    let more = json!({ "scopes": ["news:get"] });
+    server.client().create_user_with("o'neil \"x\"", tenant, more).await.ok();
+    let verified = server.client().sign_in("o'neil \"x\"").await.verify().await.ok().json();
+    assert_eq!(verified["tenant_name"], tenant);
+    let biscuit = biscuit(&verified);
+    let expiry = UNIX_EPOCH + Duration::from_secs(verified["expiry"].as_u64().unwrap());
+    let second = Duration::from_secs(1);
+    assert!(permits_at(&biscuit, Some(expiry - second), "news", "get"));
+    for late in [Some(expiry), Some(expiry + second), None] {
+        assert!(!permits_at(&biscuit, late, "news", "get"), "{late:?}");
+    }
+    let limits = AuthorizerLimits { max_time: Duration::from_secs(30), ..AuthorizerLimits::default() };
+    let mut authorizer = AuthorizerBuilder::new().build(&biscuit).unwrap();
+    let rule = "data($user, $tenant, $expiry) <- user($user), tenant($tenant), expiry($expiry)";
+    let facts: Vec<(String, String, SystemTime)> = authorizer.query_all_with_limits(rule, limits).unwrap();
+    assert_eq!(facts, [("o'neil \"x\"".to_owned(), tenant.to_owned(), expiry)]);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 use super::{Authenticator, login_with_code, other_than, reset, reset_code, revoke, step, unrevoke, update};
-use crate::support::{JWT_SECRET, TestServer, User, password_of, within};
+use crate::support::{JWT_SECRET, TestServer, User, command, password_of, within};
 
 /// A JWT made by somebody who has a secret.
 fn forge(claims: &Value, algorithm: Algorithm, secret: &str) -> String {
@@ -287,4 +287,92 @@ async fn a_user_as_large_as_may_be_is_revoked_signs_in_and_resets_every_time() {
     reset(&client, username, &password_of("new"), &code).await.ok();
     update(&client, username, json!({ "two_factor": false, "password": password_of("newer") })).await;
     client.login(username, &password_of("newer")).await.ok();
+}
+
+#[tokio::test]
+async fn a_token_counts_from_its_nbf_on_and_not_where_it_has_a_crit() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let iat = claims(&alice)["iat"].as_u64().unwrap();
+    for (nbf, expected) in [(json!(iat - 1), 200), (json!(iat + 3600), 401), (json!("soon"), 401)] {
+        let mut claims = claims(&alice);
+        claims["nbf"] = nbf;
+        let jwt = forge(&claims, Algorithm::HS256, JWT_SECRET);
+        // Twice, since what is right is remembered.
+        for _ in 0..2 {
+            assert_eq!(doors(&alice, &jwt).await, [expected; 3], "{claims}");
+        }
+    }
+    for crit in [vec!["b64".to_owned()], vec!["exp".to_owned()], Vec::new()] {
+        let header = Header { crit: Some(crit), ..Header::new(Algorithm::HS256) };
+        let key = EncodingKey::from_secret(JWT_SECRET.as_bytes());
+        let jwt = jsonwebtoken::encode(&header, &claims(&alice), &key).unwrap();
+        assert_eq!(doors(&alice, &jwt).await, [401; 3], "{header:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_tells_tenant_and_id_and_the_scopes_in_aud() {
+    let server = TestServer::start().await;
+    let more = json!({ "scopes": ["news:get", "a b:c"] });
+    server.client().create_user_with("alice", "acme", more).await.ok();
+    let shown = server.client().admin("/get_user", json!({ "username": "alice" })).await.ok().json();
+    let said = claims(&server.client().sign_in("alice").await);
+    assert_eq!((&said["tenant_name"], &said["id"]), (&json!("acme"), &shown["id"]));
+    assert_eq!((&said["aud"], &said["scope"]), (&json!("news:get,a b:c"), &Value::Null));
+}
+
+#[tokio::test]
+async fn with_an_audience_the_scopes_are_in_scope_and_earlier_tokens_hold() {
+    let server = TestServer::start().await;
+    let more = json!({ "scopes": ["news:get", "a b:c", "chat:post"] });
+    server.client().create_user_with("alice", "acme", more).await.ok();
+    server.client().create_user("bob", "acme").await;
+    let before = server.client().sign_in("alice").await;
+    let server = server
+        .end_and_restart_with(|directory| command(&["--jwt_audience=https://api.example".to_owned()], directory))
+        .await;
+    let (alice, bob) = (server.client().sign_in("alice").await, server.client().sign_in("bob").await);
+    let (of_alice, of_bob) = (claims(&alice), claims(&bob));
+    assert_eq!(of_alice["aud"], "https://api.example");
+    // What has a blank in it would be read as two others.
+    assert_eq!(of_alice["scope"], "news:get chat:post");
+    assert_eq!((&of_bob["aud"], &of_bob["scope"]), (&json!("https://api.example"), &Value::Null));
+    // As a service would that uses a library as it comes.
+    let mut validation = jsonwebtoken::Validation::new(Algorithm::HS256);
+    validation.set_audience(&["https://api.example"]);
+    let key = jsonwebtoken::DecodingKey::from_secret(JWT_SECRET.as_bytes());
+    jsonwebtoken::decode::<Value>(alice.jwt(), &key, &validation).unwrap();
+    assert_eq!(alice.verify().await.ok().json()["scopes"], json!(["news:get", "a b:c", "chat:post"]));
+    assert_eq!(doors(&alice, before.jwt()).await, [200; 3]);
+}
+
+#[tokio::test]
+async fn scopes_that_would_make_a_token_too_long_for_a_header_are_refused() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let scopes = |count: usize| -> Vec<_> { (0..count).map(|number| format!("news/{number:090}:get")).collect() };
+    let create =
+        async |count: usize| client.create_user_with("alice", "acme", json!({ "scopes": scopes(count) })).await;
+    create(950).await.refused(400, "scopes_too_large");
+    create(10).await.ok();
+    // What was let in can be sent by whatever takes lines of 8 KiB.
+    let most = {
+        let update = async |count: usize| {
+            client.admin("/update_user", json!({ "username": "alice", "scopes": scopes(count) })).await
+        };
+        let mut most = 10;
+        while update(most + 1).await.status == 200 {
+            most += 1;
+        }
+        update(most + 1).await.refused(400, "scopes_too_large");
+        update(950).await.refused(400, "scopes_too_large");
+        most
+    };
+    let alice = client.sign_in("alice").await;
+    let line = format!("authorization: {}\r\n", alice.authorization);
+    assert!(line.len() < (8 << 10) && line.len() > (5 << 10), "{most} scopes make {} bytes", line.len());
+    assert_eq!(alice.doors().await, [200; 3]);
+    let shown = client.admin("/get_user", json!({ "username": "alice" })).await.ok().json();
+    assert_eq!(shown["scopes"].as_array().unwrap().len(), most);
 }

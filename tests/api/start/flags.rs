@@ -222,6 +222,7 @@ async fn help_and_refusals_never_show_a_secret_of_the_environment() {
         "log_format",
         "admin_token_file",
         "jwt_secret_file",
+        "jwt_audience",
     ] {
         assert!(help.stdout.contains(&format!("--{flag} ")) || help.stdout.contains(&format!("--{flag}[")), "{flag}");
         assert!(help.stdout.contains(&format!("BROKER_{}", flag.to_uppercase())), "{flag}");
