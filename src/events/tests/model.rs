@@ -264,7 +264,7 @@ impl World {
                 self.commit(|writing| {
                     for number in 0..=which % 4 {
                         let name = (who + which * number) % NAMES.len();
-                        let big = if size % 5 == 0 { 40_000 } else { 300 };
+                        let big = if size % 4 == 0 { 90_000 } else { 300 };
                         match size % 3 {
                             0 => writing.remove(who % 2, name),
                             _ => writing.insert(who % 2, name, big),
@@ -275,24 +275,25 @@ impl World {
             // More than a channel keeps.
             6 => {
                 self.commit(|writing| {
-                    (0..8).for_each(|number| writing.insert(who % 2, (which + number) % NAMES.len(), 50_000));
+                    (0..4).for_each(|number| writing.insert(who % 2, (which + number) % NAMES.len(), 90_000));
                 });
             }
             7..=11 => self.publish(),
             12 => self.house.hub.before_push().close(),
             13 | 14 => self.house.hub.before_push().open(),
-            15 => self.gate(who).close(),
-            16 | 17 => self.gate(who).open(),
+            15 | 16 => self.gate(who).close(),
+            17 => self.gate(who).open(),
             18 => self.house.hub.after_step().close(),
             19 | 20 => self.house.hub.after_step().open(),
-            21..=24 => self.open(who, which % 2, size * 30),
-            25..=28 => self.clients[who].stream.iter().for_each(|stream| stream.line.give_room(size * 30)),
+            21..=24 => self.open(who, which % 2, size * size * 2),
+            25..=28 => self.clients[who].stream.iter().for_each(|stream| stream.line.give_room(size * size * 2)),
             29 => self.clients[who].leave(),
             30 | 31 => self.change_filter(who, FILTERS[which % FILTERS.len()]),
             32 => self.change_user(who, |user| user.scopes = Some(scopes(which % SCOPES.len()))),
             33 => self.change_user(who, |user| user.tenant = TenantName::parse(TENANTS[which % 2]).unwrap()),
             34 | 35 if self.is_at_rest() => {
-                self.house.shorten_by(TENANTS[who % 2], size % 40);
+                let surplus = if size % 2 == 0 { usize::MAX } else { size % 40 };
+                self.house.shorten_by(TENANTS[who % 2], surplus);
             }
             _ => rest_a_little(which).await,
         }
