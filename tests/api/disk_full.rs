@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::support::{LoopDisk, TestServer};
+use crate::support::{LoopDisk, TestServer, within};
 
 /// Takes all the room that there is.
 fn fill(directory: &Path) {
@@ -120,4 +120,46 @@ async fn a_disk_that_fills_while_many_insert_loses_nothing_that_was_acknowledged
         assert_eq!(held.get(name).map(|event| &event.id), Some(id), "{name}");
     }
     drop(server);
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_on_a_full_disk_leaves_the_server_running_and_what_went_with_it_goes_once_there_is_room() {
+    const COUNT: usize = 10_000;
+    let home = tempfile::tempdir().unwrap();
+    let Some(disk) = LoopDisk::create(home.path(), "ending", 128) else { return };
+    let db = format!("--db={}", disk.path().join("db").display());
+    let server = TestServer::start_with(&[&db]).await;
+    let alice = server.user("alice", "acme").await;
+    let stream = alice.stream().await;
+    let id = stream.headers["broker-stream"].to_str().unwrap().to_owned();
+    let headers = [("authorization", alice.authorization.as_str()), ("broker-stream", id.as_str())];
+    for first in (0..COUNT).step_by(1000) {
+        let bound = |number: usize| json!({ "event": format!("b{number:0200}"), "data": 1, "while_connected": true });
+        let array: Vec<_> = (first..first + 1000).map(bound).collect();
+        let body = Some(json!(array).to_string().into_bytes());
+        alice.client.request(reqwest::Method::POST, "/insert", &headers, body).await.ok();
+    }
+    fill(disk.path());
+    drop(stream);
+
+    // There is room for a part of it at most. Killed and started again, with the rest still to be done, it goes on serving too.
+    let mut server = server;
+    for is_killed in [false, true] {
+        if is_killed {
+            server.kill();
+            server = server.restart().await;
+        }
+        // Nothing announces that the grace is over and the disk still full.
+        tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+        server.client().with_authorization(&alice.authorization).verify().await.ok();
+    }
+    std::fs::remove_file(disk.path().join("filler")).unwrap();
+    let alice = server.client().with_authorization(&alice.authorization);
+    within("what went with the stream to go", async {
+        while alice.get("/events?events=b*").await.ok().json() != json!([]) {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    alice.insert("other", json!(1)).await;
 }
