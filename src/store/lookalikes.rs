@@ -193,3 +193,58 @@ impl Transaction<'_> {
         Ok(noted)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Timestamp, User};
+
+    fn name(text: &str) -> NewUsername {
+        NewUsername::parse(text).unwrap()
+    }
+
+    #[test]
+    fn of_two_that_look_alike_in_one_commit_the_second_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_, mut committer) = Store::open(directory.path(), 1 << 20).unwrap();
+        let mut transaction = committer.begin(Timestamp::from_secs(1)).unwrap();
+        let refused = transaction.free_username(&name("zoe")).err();
+        assert_eq!(refused, Some(Error::Overloaded), "not before all are noted");
+        assert!(transaction.note_names().unwrap().is_complete());
+        for (one, other) in [("zoe", "Zoe"), ("paypal", "раураl")] {
+            let claim = transaction.free_username(&name(one)).unwrap();
+            transaction.claim(claim);
+            assert_eq!(transaction.free_username(&name(other)).err(), Some(Error::UsernameLookalike));
+            let (one, other) = (TenantName::parse(one).unwrap(), TenantName::parse(other).unwrap());
+            let claim = transaction.free_tenant(&one).unwrap();
+            transaction.claim(claim);
+            assert_eq!(transaction.free_tenant(&other).err(), Some(Error::TenantNameLookalike));
+            assert!(transaction.free_tenant(&one).unwrap().0.is_empty(), "it is there");
+        }
+    }
+
+    #[test]
+    fn users_of_before_are_noted_step_by_step_and_what_cannot_be_read_is_passed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_, mut committer) = Store::open(directory.path(), 1 << 20).unwrap();
+        let mut transaction = committer.begin(Timestamp::from_secs(1)).unwrap();
+        for number in 0..USERS_AT_ONCE + 1 {
+            transaction
+                .put_user(&User { username: Username::parse(&format!("a/{number:04}")).unwrap(), ..User::example() });
+        }
+        transaction.put(b"ubroken".to_vec(), b"{".to_vec());
+        let _ = transaction.commit().unwrap().reveal();
+        let mut transaction = committer.begin(Timestamp::from_secs(2)).unwrap();
+        assert!(!transaction.note_names().unwrap().is_complete());
+        let _ = transaction.commit().unwrap().reveal();
+        let mut transaction = committer.begin(Timestamp::from_secs(3)).unwrap();
+        let noted = transaction.note_names().unwrap();
+        assert!(noted.is_complete());
+        assert_eq!((noted.with_slash, noted.example.as_deref()), (USERS_AT_ONCE as u64 + 1, Some("a/0000")));
+        assert_eq!(transaction.free_username(&name("Broken")).err(), Some(Error::UsernameLookalike));
+        assert_eq!(
+            transaction.free_tenant(&TenantName::parse("ACME").unwrap()).err(),
+            Some(Error::TenantNameLookalike)
+        );
+    }
+}
