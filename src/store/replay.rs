@@ -22,6 +22,8 @@ pub struct Replay {
     until: Position,
     missing: Missing,
     source: Source,
+    /// Whether nothing that is wanted has changed, though not everything is kept.
+    is_unchanged: bool,
 }
 
 /// Which events are read.
@@ -95,12 +97,12 @@ impl Replay {
     /// The latest events of a tenant as they are read, up to a position, for somebody who is new and has those up to another
     /// already. A name that has a later event than that by then is left out.
     pub fn snapshot(tenant: TenantName, wanted: Wanted, after: Position, until: Position) -> Self {
-        Self { tenant, wanted, after, until, missing: Missing::Snapshot, source: Source::Unopened }
+        Self { tenant, wanted, after, until, missing: Missing::Snapshot, source: Source::Unopened, is_unchanged: false }
     }
 
     /// What changed for a tenant after one position, up to another, for somebody who was given everything before.
     pub fn events(tenant: TenantName, wanted: Wanted, after: Position, until: Position) -> Self {
-        Self { tenant, wanted, after, until, missing: Missing::Events, source: Source::Unopened }
+        Self { tenant, wanted, after, until, missing: Missing::Events, source: Source::Unopened, is_unchanged: false }
     }
 
     /// Whose events these are.
@@ -115,7 +117,7 @@ impl Replay {
 
     /// Whether events were missed that are not given, because only the latest of each name is kept of that time.
     pub fn has_gap(&self) -> bool {
-        self.missing == Missing::Events && matches!(self.source, Source::Latest | Source::Few(_))
+        self.missing == Missing::Events && matches!(self.source, Source::Latest | Source::Few(_)) && !self.is_unchanged
     }
 
     /// Everything up to here has been given.
@@ -146,14 +148,17 @@ impl Replay {
 
     /// A new subscriber gets the latest of each name. One that was here before gets every event it missed where all of
     /// them are still kept, and the names that changed where not.
-    fn open(&self, store: &Store) -> Result<Source, Error> {
+    fn open(&mut self, store: &Store) -> Result<Source, Error> {
         if self.missing == Missing::Events && self.after >= store.floor(&self.tenant)? {
             return Ok(Source::Tail);
         }
         let Some(mut positions) = store.latest_positions(&self.tenant, &self.wanted)? else {
             return Ok(Source::Latest);
         };
-        positions.retain(|position| *position > self.after && *position <= self.until);
+        positions.retain(|position| *position > self.after);
+        // Looked at after the names: a removal among them that is forgotten meanwhile counts.
+        self.is_unchanged = positions.is_empty() && store.forgotten(&self.tenant)? <= self.after;
+        positions.retain(|position| *position <= self.until);
         positions.sort_unstable_by(|a, b| b.cmp(a));
         Ok(Source::Few(positions))
     }

@@ -90,6 +90,28 @@ fn who_is_live_while_the_floor_overtakes_the_worker_is_reset_if_marks_are_wanted
 }
 
 #[test]
+fn who_wants_nothing_of_what_the_floor_overtakes_is_not_reset_unless_a_removal_has_been_forgotten() {
+    run(async {
+        let mut house = House::new();
+        house.insert(&["quiet", "gone"], &[]);
+        let marked = house.open_marked(0, "quiet", usize::MAX);
+        settle(|| is_synced(&marked)).await;
+        for (removed, resets) in [(&[][..], 0), (&["-gone"], 1)] {
+            gate(&house, 0).close();
+            house.insert(removed, &[]);
+            house.insert(&["b"; FLOOD], &[]);
+            house.shorten();
+            gate(&house, 0).open();
+            rest().await;
+            house.insert(&["quiet"], &[]);
+            let last = house.hub.store().head().get();
+            settle(|| marked.positions().last() == Some(&last)).await;
+            assert_eq!(marked.names().iter().filter(|name| *name == "$reset").count(), resets);
+        }
+    });
+}
+
+#[test]
 fn who_is_live_while_the_floor_rises_between_two_steps_of_the_workers_reading_is_reset_too() {
     run(async {
         let mut house = House::new();
