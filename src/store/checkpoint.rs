@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::disk::DataFile;
 use super::overlay::{Overlay, Table};
+use super::touched::Touched;
 use super::transaction::Progress;
 use super::witness::CheckpointMark;
 use super::{codec, journal, keys};
@@ -20,8 +21,11 @@ use crate::error::Error;
 /// How many rows sled is given at once, and how many bytes of them: meanwhile nobody reads from it.
 const ROWS_AT_ONCE: usize = 256;
 const BYTES_AT_ONCE: usize = 256 << 10;
-/// How much sled is given between two flushes; the room on the disk is enough for so much.
+/// How much sled is given between two flushes.
 const BYTES_A_FLUSH: usize = 2 << 20;
+/// How much it may write of that where there is not much room on the disk, and how many rows it is given then at most.
+const BYTES_WRITTEN_A_FLUSH: usize = 8 << 20;
+const ROWS_A_FLUSH: usize = 64;
 /// How long a checkpoint waits before it asks again for room on the disk.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -154,32 +158,38 @@ impl Mover {
             self.wait_for_room(|files| files.mark.begin(last))?;
         }
         while rows.peek().is_some() {
-            self.wait_for_room(|files| files.data.reserve())?;
-            let mut given = 0;
-            while given < BYTES_A_FLUSH && rows.peek().is_some() {
-                if self.is_stopping() {
-                    return Ok(());
-                }
+            let mut touched = (!self.files.data.is_roomy()).then(|| Touched::new(&self.tree));
+            let (mut given, mut left) = (0, touched.as_ref().map_or(usize::MAX, |_| ROWS_A_FLUSH));
+            let mut is_enough = false;
+            while !is_enough && rows.peek().is_some() {
                 let (mut batch, mut bytes) = (sled::Batch::default(), 0);
-                for (key, write) in rows.by_ref().take(ROWS_AT_ONCE) {
-                    bytes += key.len();
+                for (key, write) in rows.by_ref().take(ROWS_AT_ONCE.min(left)) {
+                    let value_bytes = write.value().map_or(0, |value| value.len());
+                    bytes += key.len() + value_bytes;
+                    left -= 1;
                     match write.value() {
-                        Some(value) => {
-                            bytes += value.len();
-                            batch.insert(key.as_slice(), &**value);
-                        }
+                        Some(value) => batch.insert(key.as_slice(), &**value),
                         None => batch.remove(key.as_slice()),
                     }
-                    if bytes >= BYTES_AT_ONCE {
+                    if let Some(touched) = &mut touched {
+                        touched.add(key, value_bytes).map_err(failed)?;
+                        is_enough = touched.bytes() >= BYTES_WRITTEN_A_FLUSH;
+                    }
+                    if is_enough || bytes >= BYTES_AT_ONCE {
                         break;
                     }
                 }
-                self.tree.apply_batch(batch).map_err(failed)?;
                 given += bytes;
+                is_enough |= given >= BYTES_A_FLUSH || left == 0;
+                self.wait_for_room(|files| files.data.reserve(touched.as_ref().map_or(0, Touched::bytes)))?;
+                if self.is_stopping() {
+                    return Ok(());
+                }
+                self.tree.apply_batch(batch).map_err(failed)?;
             }
             self.tree.flush().map_err(failed)?;
         }
-        self.wait_for_room(|files| files.data.reserve())?;
+        self.wait_for_room(|files| files.data.reserve(0))?;
         if self.is_stopping() {
             return Ok(());
         }

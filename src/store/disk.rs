@@ -4,43 +4,57 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::open::SEGMENT_BYTES;
 use crate::error::Error;
 
+/// From how much free space on, beside four times what there is already, sled is not watched: so much is not written at once.
+const ROOMY_BYTES: u64 = 1 << 30;
+
 /// An own descriptor of sled's data file.
 pub struct DataFile {
     file: File,
-    /// The file's length when room was last set aside.
-    length: Option<u64>,
+    /// The file's length when room was last set aside, and up to where it was.
+    reserved: Option<(u64, u64)>,
 }
 
 impl DataFile {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::options().read(true).write(true).open(path.join("db"))?;
-        Ok(Self { file, length: None })
+        Ok(Self { file, reserved: None })
     }
 
-    /// Sets room aside on the disk for what a checkpoint writes between two flushes.
+    /// Whether there is so much room that it need not be reckoned how much sled writes.
+    pub fn is_roomy(&self) -> bool {
+        let roomy = || {
+            let disk = fstatvfs(&self.file)?;
+            let length = self.file.metadata()?.len();
+            io::Result::Ok(disk.f_bavail.saturating_mul(disk.f_frsize) >= ROOMY_BYTES + 4 * length)
+        };
+        roomy().unwrap_or(false)
+    }
+
+    /// Sets room aside on the disk for so many bytes, which a checkpoint has sled write between two flushes.
     ///
     /// Closes this fault: after one write that finds the disk full, sled refuses all further work until it is opened
     /// anew, and the change it was writing is half done. So the disk is asked for the room first. One segment beyond the
-    /// end of the file is always allocated; what is given to sled between two flushes ([`super::checkpoint`]) never needs more.
+    /// end of the file is always allocated, for what sled writes besides: it moves pages, and leaves the rest of a segment empty
+    /// into which the next page does not fit.
     ///
     /// # Errors
     /// [`Error::StorageFull`] where there is no room; nothing was changed and a later call may succeed.
-    pub fn reserve(&mut self) -> Result<(), Error> {
+    pub fn reserve(&mut self, bytes: usize) -> Result<(), Error> {
         let length = self.file.metadata().map_err(failed)?.len();
-        if self.length == Some(length) {
+        let wanted = (length + bytes as u64).next_multiple_of(SEGMENT_BYTES) + SEGMENT_BYTES;
+        if self.reserved.is_some_and(|(at, end)| at == length && end >= wanted) {
             return Ok(());
         }
-        self.length = None;
+        self.reserved = None;
         // The whole range is asked for, not just its end: sled leaves holes where it rolls to a new segment.
-        let wanted = length.next_multiple_of(SEGMENT_BYTES) + SEGMENT_BYTES;
         set_aside(&self.file, 0, wanted)?;
-        self.length = Some(length);
+        self.reserved = Some((length, wanted));
         Ok(())
     }
 
@@ -62,6 +76,8 @@ pub struct Reserve(PathBuf);
 impl Reserve {
     /// What a snapshot of a small database takes at most.
     const MIN_BYTES: u64 = 1 << 20;
+    /// The least that is worth taking.
+    const BLOCK_BYTES: u64 = 4096;
 
     pub fn of(database: &Path) -> Self {
         Self(database.join("reserve"))
@@ -75,12 +91,34 @@ impl Reserve {
         }
     }
 
-    /// Takes room for a snapshot of twice the size that the last one had.
+    /// Takes room for a snapshot of twice the size that the last one had; on a full disk for as much of it as there is.
     pub fn take(&self, last_snapshot_bytes: u64) -> io::Result<()> {
-        let bytes = Self::MIN_BYTES.max(last_snapshot_bytes * 2);
         let file = File::create(&self.0)?;
-        Ok(retry_on_intr(|| fallocate(&file, FallocateFlags::empty(), 0, bytes))?)
+        let mut bytes = Self::MIN_BYTES.max(last_snapshot_bytes * 2);
+        loop {
+            match retry_on_intr(|| fallocate(&file, FallocateFlags::empty(), 0, bytes)) {
+                Err(Errno::NOSPC | Errno::DQUOT) if bytes > Self::BLOCK_BYTES => bytes /= 2,
+                taken => return Ok(taken?),
+            }
+        }
     }
+}
+
+/// Gives back what was set aside beyond the end of files: sled's data, and the journal. Where a server was stopped on a full disk,
+/// that may be all the room that there is for the next one to start.
+pub fn give_back(database: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(database)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == "db" || name.as_encoded_bytes().starts_with(b"journal.") {
+            let file = File::options().write(true).open(entry.path())?;
+            // Whoever has it open without our own lock may be writing: an older Broker, whose lock this is.
+            if file.try_lock().is_ok() {
+                file.set_len(file.metadata()?.len())?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Sets room aside for a range of a file, without making the file longer.

@@ -30,6 +30,7 @@ mod replay;
 mod room;
 mod scan;
 mod tail;
+mod touched;
 mod transaction;
 mod witness;
 

@@ -10,7 +10,7 @@ use std::thread;
 
 use super::account_cache::AccountCache;
 use super::checkpoint::{Checkpointer, Files};
-use super::disk::{DataFile, Reserve, is_full, sync_directory};
+use super::disk::{DataFile, Reserve, give_back, is_full, sync_directory};
 use super::epochs::Epochs;
 use super::inspection::Inspection;
 use super::journal::Journal;
@@ -115,14 +115,16 @@ pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenE
     remove_unfinished(path).map_err(directory)?;
     let reserve = Reserve::of(path);
     reserve.release().map_err(directory)?;
+    // A directory in place of a file is told of by who needs the file.
+    let _ = give_back(path);
 
     let (tree, unread) = open_sled(path)?;
     let witness = Witness::open(path).map_err(directory)?;
     let mark = CheckpointMark::open(path).map_err(directory)?;
     let mut data = DataFile::open(path).map_err(directory)?;
-    // A full disk is no reason not to serve what is there: the writer asks again.
-    let _ = data.reserve();
+    // A full disk is no reason not to serve what is there: the writer asks again. What the next start needs comes first.
     let _ = reserve.take(snapshot_bytes(path).map_err(directory)?);
+    let has_room = data.reserve(0).is_ok();
     // sled syncs none of the names that it makes: without this a loss of power can take whole files.
     sync_names(path).map_err(directory)?;
 
@@ -163,6 +165,7 @@ pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenE
         // Not one key: a new database. Keys but no format: the key is lost, and who knows what else.
         None if tree.is_empty() && made > 0 => return Err(damaged("its data is gone, but for the journal")),
         None if !tree.is_empty() => return Err(damaged("its format is missing")),
+        Some(_) | None if !has_room => return Err(OpenError::Full(path.to_owned())),
         Some(_) | None => set_format(&tree, &data).map_err(|why| damaged(&why))?,
     }
 
@@ -223,9 +226,10 @@ fn open_sled(path: &Path) -> Result<(sled::Tree, Option<Vec<u8>>), OpenError> {
         .path(path)
         .segment_size(SEGMENT_BYTES as usize)
         .cache_capacity(CACHE_BYTES)
-        // Its own flusher, for what it moves about by itself. Ours is the checkpoint; `flush_async` is never used: eight
-        // at once wait for each other for ever (spacejam/sled issue 1308).
-        .flush_every_ms(Some(500));
+        // No flusher of its own: that moves pages whenever it likes, for which no room was set aside. Ours is the checkpoint, with
+        // which sled moves as many as are written. `flush_async` is never used: eight at once wait for each other for
+        // ever (spacejam/sled issue 1308).
+        .flush_every_ms(None);
     // On some damage sled panics instead of failing. On a thread of its own that is an outcome like another.
     let opening = thread::Builder::new().name(OPENING_THREAD.to_owned()).spawn(move || {
         let db = config.open()?;

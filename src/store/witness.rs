@@ -6,9 +6,9 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::disk::is_full;
+use super::disk::{is_full, sync_directory};
 use crate::error::Error;
 
 /// A file with the number of a commit: twenty digits and a line break, which one write replaces whole.
@@ -67,33 +67,58 @@ impl Witness {
     }
 }
 
+/// The name of the file.
+const MARK: &str = "checkpoint";
+
 /// How far sled may have come: the file `checkpoint` holds the number of the last commit of the checkpoint that was begun last. It
 /// is on disk before sled is given the first row.
 ///
 /// Closes this fault: until a checkpoint is finished, what sled holds of it is hidden by the journal. Where the journal is damaged
 /// before that commit, sled may hold half of what belongs together: names without their events, and counts that are wrong. Such a
 /// database is not opened, whatever the operator would accept to lose.
-pub struct CheckpointMark(NumberFile);
+pub struct CheckpointMark {
+    database: PathBuf,
+    file: Option<NumberFile>,
+}
 
 impl CheckpointMark {
-    /// Opens it, or makes one of a database without checkpoints, or from before there was this file.
+    /// That of a database. Where there was no checkpoint yet, or none since there is this file, there is none: on a full disk one
+    /// could not be made.
     pub fn open(database: &Path) -> io::Result<Self> {
-        NumberFile::open(&database.join("checkpoint")).map(Self)
+        let file = match File::options().read(true).write(true).open(database.join(MARK)) {
+            Ok(file) => Some(NumberFile(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { database: database.to_owned(), file })
     }
 
     /// Up to which commit a checkpoint was begun; `None` where that cannot be read.
     pub fn begun(&self) -> io::Result<Option<u64>> {
-        Ok(self.0.read()?.unwrap_or(Some(0)))
+        Ok(self.file.as_ref().map(NumberFile::read).transpose()?.flatten().unwrap_or(Some(0)))
     }
 
     /// Notes that a checkpoint up to a commit begins, and waits until that is on disk.
     ///
     /// # Errors
     /// [`Error::StorageFull`], where a later call may succeed; [`Error::Storage`].
-    pub fn begin(&self, commit: u64) -> Result<(), Error> {
-        self.0.write(commit).and_then(|()| self.0.0.sync_all()).map_err(|error| match error {
+    pub fn begin(&mut self, commit: u64) -> Result<(), Error> {
+        self.write(commit).map_err(|error| match error {
             error if is_full(&error) => Error::StorageFull,
-            error => Error::Storage(format!("the file checkpoint: {error}")),
+            error => Error::Storage(format!("the file {MARK}: {error}")),
         })
+    }
+
+    fn write(&mut self, commit: u64) -> io::Result<()> {
+        if let Some(file) = &self.file {
+            file.write(commit)?;
+            return file.0.sync_all();
+        }
+        let file = NumberFile::open(&self.database.join(MARK))?;
+        file.write(commit)?;
+        file.0.sync_all()?;
+        sync_directory(&self.database)?;
+        self.file = Some(file);
+        Ok(())
     }
 }

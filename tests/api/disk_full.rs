@@ -3,11 +3,21 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{LoopDisk, TestServer, within};
+use crate::support::{LoopDisk, TestServer, User, within};
+
+/// Takes all the room that there is but so many bytes.
+fn fill_but(directory: &Path, bytes: u64) {
+    fill(directory);
+    let filler = File::options().write(true).open(directory.join("filler")).unwrap();
+    filler.set_len(filler.metadata().unwrap().len() - bytes).unwrap();
+    filler.sync_all().unwrap();
+}
 
 /// Takes all the room that there is.
 fn fill(directory: &Path) {
@@ -162,4 +172,65 @@ async fn a_stream_that_ends_on_a_full_disk_leaves_the_server_running_and_what_we
     })
     .await;
     alice.insert("other", json!(1)).await;
+}
+
+#[tokio::test]
+async fn large_values_that_small_ones_replace_on_a_nearly_full_disk_stop_neither_the_server_nor_its_next_start() {
+    const NAMES: usize = 2000;
+    let home = tempfile::tempdir().unwrap();
+    let Some(disk) = LoopDisk::create(home.path(), "rewritten", 700) else { return };
+    let db = format!("--db={}", disk.path().join("db").display());
+    // Only the latest of each name is kept, so that the large ones go when the small ones come.
+    let mut server = TestServer::start_with(&[&db, "--retain_events=0", "--journal_bytes=800000"]).await;
+    let alice = server.user("alice", "acme").await;
+    for first in (0..NAMES).step_by(20) {
+        insert_all(&alice, first..first + 20, json!("x".repeat(90_000))).await;
+    }
+    // Until a checkpoint has moved the last of the large ones.
+    for number in 0..5 {
+        insert_all(&alice, NAMES..NAMES + 1000, json!(number)).await;
+    }
+    // There is room for the journal and for a beginning, but not for all that is written anew where the large ones are replaced.
+    fill_but(disk.path(), 40 << 20);
+    // Each refusal waits a moment for the checkpoint that is short of room: a few are enough.
+    let mut refused = 0;
+    for first in (0..12 * NAMES).step_by(50).map(|first| first % NAMES) {
+        let answer = alice.insert_raw(all(first..first + 50, &json!(first))).await;
+        assert!(answer.status == 200 || answer.code() == "storage_full", "{answer:?}");
+        refused += usize::from(answer.status != 200);
+        if refused == 20 {
+            break;
+        }
+    }
+
+    server.kill();
+    let mut server = server.restart().await;
+    let alice = server.client().sign_in("alice").await;
+    alice.stream().await.take(NAMES + 1000).await;
+    std::fs::remove_file(disk.path().join("filler")).unwrap();
+    for first in (0..NAMES).step_by(1000) {
+        within("room again", insert_all(&alice, first..first + 1000, json!(-1))).await;
+    }
+    server.kill();
+    let server = server.restart().await;
+    let held = server.client().sign_in("alice").await.everything().await;
+    assert!((0..NAMES).all(|number| held[&format!("name{number}")].data == "-1"));
+}
+
+/// A request that inserts the same under many names.
+fn all(numbers: Range<usize>, data: &Value) -> String {
+    let events: Vec<_> = numbers.map(|number| json!({"event": format!("name{number}"), "data": data})).collect();
+    json!(events).to_string()
+}
+
+/// Inserts it, once the server has noticed that there is room.
+async fn insert_all(user: &User, numbers: Range<usize>, data: Value) {
+    loop {
+        let answer = user.insert_raw(all(numbers.clone(), &data)).await;
+        match answer.status {
+            200 => return,
+            503 => tokio::time::sleep(Duration::from_millis(50)).await,
+            _ => panic!("{answer:?}"),
+        }
+    }
 }

@@ -1,0 +1,107 @@
+//! How much sled writes of some rows.
+
+use std::collections::VecDeque;
+use std::ops::Bound;
+
+/// How many rows share one of sled's pages at most: one of more is split before it is written to.
+const ROWS_A_PAGE: usize = 17;
+/// How many rows are looked up at once.
+const ROWS_AHEAD: usize = 2 * ROWS_A_PAGE;
+/// A page is written anew once it has had ten changes, and where it is split or merged with the next: so rarely more often than
+/// this while some rows of it are given, each of which is changed once.
+const TIMES: usize = 2;
+/// What a row takes beside its bytes.
+const ROW_BYTES: usize = 64;
+
+/// Counts the bytes of those pages that rows touch, which are given by key. sled does not tell where one page ends and the next
+/// begins, so all that could be on the page of a row is counted: seventeen rows before and after it, each once. This is a small row
+/// among large ones: what it costs is not its own size.
+pub struct Touched {
+    tree: sled::Tree,
+    /// The rows after the one that was given last, of which the first are counted, and the last is where to look on.
+    ahead: VecDeque<(sled::IVec, usize)>,
+    counted: usize,
+    last: Option<sled::IVec>,
+    bytes: usize,
+}
+
+impl Touched {
+    pub fn new(tree: &sled::Tree) -> Self {
+        Self { tree: tree.clone(), ahead: VecDeque::new(), counted: 0, last: None, bytes: 0 }
+    }
+
+    /// How much is written at most of what was added.
+    pub fn bytes(&self) -> usize {
+        self.bytes * TIMES
+    }
+
+    /// Adds a row, whose key is after that of the row before.
+    pub fn add(&mut self, key: &[u8], value_bytes: usize) -> Result<(), sled::Error> {
+        self.bytes += ROW_BYTES + key.len() + value_bytes;
+        while self.ahead.pop_front_if(|(next, _)| &next[..] <= key).is_some() {
+            self.counted = self.counted.saturating_sub(1);
+        }
+        if self.last.as_ref().is_none_or(|last| &last[..] < key) {
+            // What is before the last one has been counted, or is too far away.
+            let from = self.last.clone().map_or(Bound::Unbounded, Bound::Excluded);
+            for row in self.tree.range::<sled::IVec, _>((from, Bound::Included(key.into()))).rev().take(ROWS_A_PAGE) {
+                self.bytes += size(&row?);
+            }
+            self.last = Some(key.into());
+        }
+        if self.ahead.len() < ROWS_A_PAGE {
+            let from = self.last.clone().map_or(Bound::Unbounded, Bound::Excluded);
+            for row in self.tree.range::<sled::IVec, _>((from, Bound::Unbounded)).take(ROWS_AHEAD - self.ahead.len()) {
+                let row = row?;
+                self.ahead.push_back((row.0.clone(), size(&row)));
+            }
+            self.last = self.ahead.back().map(|(key, _)| key.clone()).or(self.last.take());
+        }
+        while let Some((_, bytes)) = self.ahead.get(self.counted).filter(|_| self.counted < ROWS_A_PAGE) {
+            self.bytes += bytes;
+            self.counted += 1;
+        }
+        Ok(())
+    }
+}
+
+fn size((key, value): &(sled::IVec, sled::IVec)) -> usize {
+    ROW_BYTES + key.len() + value.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hundred rows that count a thousand bytes each.
+    fn tree() -> sled::Tree {
+        let db = sled::Config::new().temporary(true).open().unwrap();
+        for number in 0..100 {
+            db.insert(format!("row{number:03}"), vec![7; 1000 - ROW_BYTES - 6]).unwrap();
+        }
+        (*db).clone()
+    }
+
+    /// How many large rows are counted for some keys.
+    fn counted(keys: impl IntoIterator<Item = String>) -> usize {
+        let mut touched = Touched::new(&tree());
+        keys.into_iter().for_each(|key| touched.add(key.as_bytes(), 1).unwrap());
+        touched.bytes() / TIMES / 1000
+    }
+
+    #[test]
+    fn of_a_small_row_among_large_ones_all_that_may_share_its_page_is_counted() {
+        assert_eq!(counted(["row050".to_owned()]), 17 + 17);
+        assert_eq!(counted(["row050x".to_owned()]), 17 + 17);
+        assert_eq!(counted(["row".to_owned()]), 17);
+        assert_eq!(counted(["row002".to_owned(), "row098".to_owned()]), 3 + 17 + 17 + 1);
+    }
+
+    #[test]
+    fn what_several_rows_share_is_counted_once() {
+        assert_eq!(counted((0..100).map(|number| format!("row{number:03}"))), 100 + 100 * (ROW_BYTES + 7) / 1000);
+        assert_eq!(counted((50..53).map(|number| format!("row{number:03}"))), 17 + 19);
+        // New rows, one after another.
+        assert_eq!(counted((0..9).map(|number| format!("row050x{number}"))), 17 + 17);
+    }
+}
