@@ -105,6 +105,8 @@ pub enum Error {
     StorageFull,
     /// The database failed; the words are for the log only.
     Storage(String),
+    /// A value in the database is not what was written; the words, which name its key, are for the log only. The database goes on.
+    Damaged(String),
     /// The server is going down.
     ShuttingDown,
     /// A fault of ours; the words are for the log only.
@@ -255,6 +257,9 @@ impl Error {
             Self::StorageFull => (503, "storage_full", text("the server's disk is full, nothing was changed")),
             Self::ShuttingDown => (503, "shutting_down", text("the server is going down, try again")),
             Self::Storage(_) => (500, "storage_failed", text("the server's database failed")),
+            Self::Damaged(_) => {
+                (500, "value_damaged", text("a value in the server's database is damaged, nothing was changed"))
+            }
             Self::Internal(_) => (500, "internal", text("the server made a mistake")),
         }
     }
@@ -290,7 +295,7 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.sentence())?;
         match self {
-            Self::Storage(why) | Self::Internal(why) => write!(f, ": {why}"),
+            Self::Storage(why) | Self::Damaged(why) | Self::Internal(why) => write!(f, ": {why}"),
             _ => Ok(()),
         }
     }

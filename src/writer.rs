@@ -49,7 +49,8 @@ pub trait Change: Send + 'static {
     /// happens as a whole or not at all.
     ///
     /// # Errors
-    /// Whatever rule the change breaks. [`Error::Storage`] and [`Error::Internal`] are no refusal: the writer gives up.
+    /// Whatever rule the change breaks; [`Error::Damaged`], which is a refusal like others: the rest of the database is as it was.
+    /// [`Error::Storage`] and [`Error::Internal`] are none: the writer gives up.
     fn decide(self, batch: &mut Batch<'_>) -> Result<Self::Outcome, Error>;
 }
 

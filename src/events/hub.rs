@@ -225,7 +225,8 @@ impl Hub {
         let mut presence = lock(&self.0.presence);
         for (stream, tenant, username) in self.0.store.bound_streams()? {
             // They may have come to another tenant since, with the stream.
-            let is_there = self.0.store.account(&username)?.is_some_and(|account| account.tenant == tenant);
+            let account = self.0.store.unless_damaged(self.0.store.account(&username))?.flatten();
+            let is_there = account.is_some_and(|account| account.tenant == tenant);
             presence.orphan(&tenant, &username, StreamId::new(stream), is_there, Instant::now());
         }
         // Those that had gone for good by then had lost a part of what goes with them.

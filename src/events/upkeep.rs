@@ -20,7 +20,7 @@ use super::hub::Hub;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::store::Store;
-use crate::writer::Writer;
+use crate::writer::{Change, Writer};
 
 pub use self::retention::Retention;
 
@@ -74,6 +74,27 @@ impl Desk {
         let store = self.store.clone();
         spawn_blocking(move || read(&store)).await.map_err(|error| Error::Internal(error.to_string()))?
     }
+
+    /// Has the writer do something with some rows: what the changes came to. It is done once with all of them; where one of them
+    /// needs a value that is damaged, with parts of them, until that one alone is left over.
+    async fn with_each<C: Change>(
+        &self,
+        rows: Vec<Vec<u8>>,
+        change: impl Fn(Vec<Vec<u8>>) -> C,
+    ) -> Result<Vec<C::Outcome>, Error> {
+        let (mut parts, mut outcomes) = (vec![rows], Vec::new());
+        while let Some(mut rows) = parts.pop() {
+            let done = self.writer.submit(change(rows.clone())).await;
+            let is_damaged = matches!(done, Err(Error::Damaged(_)));
+            if is_damaged && rows.len() > 1 {
+                let rest = rows.split_off(rows.len() / 2);
+                parts.extend([rest, rows]);
+            } else {
+                outcomes.extend(self.store.unless_damaged(done)?);
+            }
+        }
+        Ok(outcomes)
+    }
 }
 
 /// When the next round is.
@@ -101,3 +122,6 @@ impl Pace {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,7 +63,7 @@ const HIDDEN: &str = "***";
 
 fn view(user: &User) -> Result<Box<RawValue>, Error> {
     let unreadable =
-        |error: serde_json::Error| Error::Storage(format!("the data of user {} is damaged: {error}", user.username));
+        |error: serde_json::Error| Error::Damaged(format!("the data of user {} is damaged: {error}", user.username));
     let data = user.data.as_ref().map(|data| serde_json::from_str(data.as_str())).transpose().map_err(unreadable)?;
     let view = UserView {
         id: user.id,

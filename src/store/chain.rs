@@ -30,7 +30,7 @@ impl Link {
     /// The event itself.
     ///
     /// # Errors
-    /// [`Error::Storage`] where it is damaged.
+    /// [`Error::Damaged`].
     pub fn event(&self, tenant: &TenantName) -> Result<StoredEvent<'_>, Error> {
         let parts = codec::event_parts(&self.value).map_err(|why| damaged(&keys::event(tenant, self.position), why))?;
         Ok(replay::stored(self.position, &parts))

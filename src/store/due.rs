@@ -126,10 +126,8 @@ impl Store {
         loop {
             let mut next = None;
             self.scan(&from, &end, &mut |key, value| {
-                let (stream, tenant, _) = keys::of_bound(key).ok_or_else(|| damaged(key, "a stream's key is none"))?;
-                let (_, username) = codec::decode_bound(value).map_err(|why| damaged(key, why))?;
-                next = Some((stream, tenant, username));
-                Ok(false)
+                next = self.unless_damaged(bound_stream(key, value))?;
+                Ok(next.is_none())
             })?;
             let Some((stream, tenant, username)) = next else { return Ok(streams) };
             // What goes with one may be of two tenants, where its user went from one to the other.
@@ -155,11 +153,19 @@ impl Store {
     pub fn ended_streams(&self) -> Result<Vec<(u64, Option<TenantName>)>, Error> {
         let mut streams = Vec::new();
         self.scan_prefix(keys::ENDED, &mut |key, _| {
-            streams.push(keys::of_ended(key).ok_or_else(|| damaged(key, "a stream's key is none"))?);
+            let ended = keys::of_ended(key).ok_or_else(|| damaged(key, "a stream's key is none"));
+            streams.extend(self.unless_damaged(ended)?);
             Ok(true)
         })?;
         Ok(streams)
     }
+}
+
+/// The stream that something goes with, its tenant, and whose it is.
+fn bound_stream(key: &[u8], value: &[u8]) -> Result<(u64, TenantName, Username), Error> {
+    let (stream, tenant, _) = keys::of_bound(key).ok_or_else(|| damaged(key, "a stream's key is none"))?;
+    let (_, username) = codec::decode_bound(value).map_err(|why| damaged(key, why))?;
+    Ok((stream, tenant, username))
 }
 
 impl Transaction<'_> {

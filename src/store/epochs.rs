@@ -25,7 +25,7 @@ impl Epochs {
     /// Those that are on disk, in order.
     ///
     /// # Errors
-    /// [`Error::Storage`] where one is damaged.
+    /// [`Error::Storage`] where the database fails; [`Error::Damaged`].
     pub fn kept(store: &Store) -> Result<Vec<(Position, Epoch)>, Error> {
         let mut kept = Vec::new();
         let mut add = |first: Option<Position>, key: &[u8], value: &[u8]| {

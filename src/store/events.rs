@@ -81,7 +81,7 @@ impl Transaction<'_> {
     /// Gives an event the next position and makes it the latest of its name.
     ///
     /// # Errors
-    /// [`Error::Storage`] where the database fails.
+    /// [`Error::Storage`] where the database fails; [`Error::Damaged`].
     pub fn insert_event(
         &mut self,
         tenant: TenantName,

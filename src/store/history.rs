@@ -82,7 +82,7 @@ impl Store {
     /// always further on than where this began, also where nothing was given. Blocks on the disk.
     ///
     /// # Errors
-    /// [`Error::Storage`] where the database fails or an event is damaged; those of `each`.
+    /// [`Error::Storage`] where the database fails; [`Error::Damaged`]; those of `each`.
     pub fn history(
         &self,
         query: &HistoryQuery,

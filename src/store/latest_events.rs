@@ -18,7 +18,7 @@ impl LatestEvents {
     /// same. Blocks on the disk.
     ///
     /// # Errors
-    /// [`Error::Storage`] where the database fails or an event is damaged; those of `each`.
+    /// [`Error::Storage`] where the database fails; [`Error::Damaged`]; those of `each`.
     pub fn next(
         &mut self,
         store: &Store,

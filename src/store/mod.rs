@@ -6,13 +6,14 @@
 //! `transaction` is the one way to write, `events` what is written of events, `answers` what is remembered of inserts with a key;
 //! `tail` and `due` find what is to go, and take it away; `replay`, `latest_events`, `names`, `history` and `chain` are the ways to
 //! read them, `epochs` tells their ids from those that another course of things gave out; `account_cache` is what is remembered of
-//! users, `lookalikes` which names are taken.
+//! users, `lookalikes` which names are taken, `damage` what becomes of a value that cannot be read.
 
 mod account_cache;
 mod answers;
 mod chain;
 mod checkpoint;
 mod codec;
+mod damage;
 mod disk;
 mod due;
 mod epochs;
@@ -56,6 +57,7 @@ pub use tail::{Oldest, TooMuch};
 pub use transaction::{Committer, Durable, Transaction};
 
 use account_cache::AccountCache;
+use damage::{Told, damaged};
 use epochs::Epochs;
 use overlay::Overlay;
 
@@ -73,6 +75,7 @@ pub struct Store {
     path: Arc<PathBuf>,
     accounts: Arc<AccountCache>,
     activity: Arc<Activity>,
+    told: Arc<Told>,
 }
 
 impl Store {
@@ -113,7 +116,7 @@ impl Store {
     /// The user of this name.
     ///
     /// # Errors
-    /// [`Error::Storage`] where the database fails or the user's record is damaged.
+    /// [`Error::Storage`] where the database fails; [`Error::Damaged`].
     pub fn user(&self, username: &Username) -> Result<Option<User>, Error> {
         let key = keys::user(username);
         let Some(value) = self.get(&key)? else { return Ok(None) };
@@ -175,11 +178,6 @@ impl Store {
 /// What sled says of a failure at a key, or at the first of several, for the log.
 fn failed(key: &[u8], error: &sled::Error) -> Error {
     Error::Storage(format!("reading key {}: {error}", key.escape_ascii()))
-}
-
-/// A value that cannot be read; the key is named, so that an operator can find what was lost.
-fn damaged(key: &[u8], why: &str) -> Error {
-    Error::Storage(format!("the value at key {} is damaged: {why}", key.escape_ascii()))
 }
 
 #[cfg(test)]

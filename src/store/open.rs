@@ -177,6 +177,7 @@ pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenE
         path: Arc::new(path.to_owned()),
         accounts: Arc::new(AccountCache::new()),
         activity: Arc::default(),
+        told: Arc::default(),
     };
     let epochs = Epochs::kept(&store).map_err(|error| damaged(&error.to_string()))?;
     if epochs.is_empty() && progress.head > Position::START {

@@ -128,7 +128,7 @@ impl Replay {
     /// Gives the next events, of about `bytes` together; whether there are more. Blocks on the disk.
     ///
     /// # Errors
-    /// [`Error::Storage`] where the database fails or an event is damaged.
+    /// [`Error::Storage`] where the database fails; [`Error::Damaged`].
     pub fn next(&mut self, store: &Store, bytes: usize, mut each: impl FnMut(StoredEvent<'_>)) -> Result<bool, Error> {
         if matches!(self.source, Source::Unopened) {
             self.source = self.open(store)?;

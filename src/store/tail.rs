@@ -33,7 +33,8 @@ pub struct Oldest {
 #[derive(Debug)]
 struct Old {
     position: Position,
-    key: Vec<u8>,
+    /// Its own. One that is damaged has none, and stays: it may be the latest of its name.
+    key: Option<Vec<u8>>,
     /// Of its name, where it was the latest; what has been superseded once is so for ever.
     name_key: Option<Vec<u8>>,
     is_removal: bool,
@@ -55,8 +56,9 @@ impl Store {
         let (from, until) = keys::events_of_tenants_after(after);
         let mut tenant = None;
         self.scan(&from, &until, &mut |key, _| {
-            tenant = Some(keys::tenant_of_event(key).ok_or_else(|| damaged(key, "an event's tenant is none"))?);
-            Ok(false)
+            let of_event = keys::tenant_of_event(key).ok_or_else(|| damaged(key, "an event's tenant is none"));
+            tenant = self.unless_damaged(of_event)?;
+            Ok(tenant.is_none())
         })?;
         Ok(tenant)
     }
@@ -86,11 +88,13 @@ impl Store {
         let mut oldest = Oldest { tenant: tenant.clone(), floor, events: Vec::new(), is_all: true };
         let (mut bytes, mut old_until) = (0, Position::START);
         self.scan(&keys::event(tenant, floor.next()), &keys::event(tenant, head.next()), &mut |key, value| {
-            let parts = codec::event_parts(value).map_err(|why| damaged(key, why))?;
             let position = keys::position(key).ok_or_else(|| damaged(key, "an event's key is cut short"))?;
-            if oldest.events.len() >= surplus && parts.timestamp >= before {
+            let parts = self.unless_damaged(codec::event_parts(value).map_err(|why| damaged(key, why)))?;
+            // One that is damaged goes with what is before it, or nothing that comes after it ever would.
+            let timestamp = parts.as_ref().map_or(Timestamp::from_millis(0), |parts| parts.timestamp);
+            if oldest.events.len() >= surplus && timestamp >= before {
                 // What came before an event that is too old is so too, whatever it says of itself.
-                if parts.timestamp > now && position > old_until {
+                if timestamp > now && position > old_until {
                     let dated = self.first_dated(tenant, position, head, now)?.filter(|(_, at)| *at < before);
                     old_until = dated.map_or(Position::START, |(position, _)| position);
                 }
@@ -102,13 +106,26 @@ impl Store {
             if !oldest.is_all {
                 return Ok(false);
             }
-            let is_latest = self.latest(tenant, parts.name)?.is_some_and(|latest| latest.position == position);
-            let name_key = is_latest.then(|| keys::name(tenant, parts.name));
-            bytes += key.len() + name_key.as_ref().map_or(0, Vec::len);
-            oldest.events.push(Old { position, key: key.to_vec(), name_key, is_removal: parts.is_removal });
+            let old = parts.map(|parts| self.old_event(tenant, position, key, &parts));
+            let old = old.map_or(Ok(None), |old| self.unless_damaged(old))?;
+            let old = old.unwrap_or(Old { position, key: None, name_key: None, is_removal: false });
+            bytes += key.len() + old.name_key.as_ref().map_or(0, Vec::len);
+            oldest.events.push(old);
             Ok(true)
         })?;
         Ok(oldest)
+    }
+
+    fn old_event(
+        &self,
+        tenant: &TenantName,
+        position: Position,
+        key: &[u8],
+        parts: &codec::EventParts<'_>,
+    ) -> Result<Old, Error> {
+        let is_latest = self.latest(tenant, parts.name)?.is_some_and(|latest| latest.position == position);
+        let name_key = is_latest.then(|| keys::name(tenant, parts.name));
+        Ok(Old { position, key: Some(key.to_vec()), name_key, is_removal: parts.is_removal })
     }
 
     /// The first event after one of a clock that was ahead that is not of such a clock, if it is followed by none that is: found by
@@ -143,10 +160,10 @@ impl Store {
     ) -> Result<Option<(Position, Timestamp)>, Error> {
         let mut found = None;
         self.scan(&keys::event(tenant, from), &keys::event(tenant, until), &mut |key, value| {
-            let parts = codec::event_parts(value).map_err(|why| damaged(key, why))?;
             let position = keys::position(key).ok_or_else(|| damaged(key, "an event's key is cut short"))?;
-            found = Some((position, parts.timestamp));
-            Ok(false)
+            let parts = codec::event_parts(value).map_err(|why| damaged(key, why));
+            found = self.unless_damaged(parts)?.map(|parts| (position, parts.timestamp));
+            Ok(found.is_none())
         })?;
         Ok(found)
     }
@@ -173,7 +190,7 @@ impl Transaction<'_> {
                 }
                 _ => None,
             };
-            if name_key.is_none() || is_removal {
+            if let Some(key) = key.filter(|_| name_key.is_none() || is_removal) {
                 self.remove(key);
             }
             if is_removal {

@@ -94,10 +94,6 @@ fn count(store: &Store, prefix: &[u8]) -> usize {
 }
 
 /// Writes past the committer.
-fn smuggle(store: &Store, key: Vec<u8>, value: &'static [u8]) {
-    store.overlay.apply([(key, overlay::Write::Put(value.into()))], transaction::Progress::default());
-}
-
 fn numbers(events: &[(u64, String)]) -> Vec<u64> {
     events.iter().map(|(number, _)| *number).collect()
 }
@@ -271,14 +267,14 @@ fn a_damaged_value_is_an_error_that_names_its_key() {
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open(directory.path()).unwrap();
     insert(&mut committer, "a", &["x"]);
-    smuggle(&store, keys::event(&tenant("a"), Position::new(1)), b"short");
+    store.smuggle(keys::event(&tenant("a"), Position::new(1)), b"short");
     let mut reading = Replay::snapshot(tenant("a"), Wanted::All, Position::START, store.head());
-    let Err(Error::Storage(why)) = reading.next(&store, 100, |_| {}) else { panic!("it was read") };
+    let Err(Error::Damaged(why)) = reading.next(&store, 100, |_| {}) else { panic!("it was read") };
     assert!(why.contains(r"e\x00\x01a\x00\x00\x00\x00\x00\x00\x00\x01"), "{why}");
 
     let username = Username::parse("zoe").unwrap();
-    smuggle(&store, keys::user(&username), b"{}");
-    let Err(Error::Storage(why)) = store.user(&username) else { panic!("it was read") };
+    store.smuggle(keys::user(&username), b"{}");
+    let Err(Error::Damaged(why)) = store.user(&username) else { panic!("it was read") };
     assert!(why.contains("uzoe"), "{why}");
 }
 
@@ -329,7 +325,7 @@ fn a_range_that_ends_before_it_begins_is_empty() {
         store.scan(from, to, &mut |key, _| panic!("{key:?} is in it")).unwrap();
     }
     // As it is where the floor is beyond the end.
-    smuggle(&store, keys::floor(&tenant("a")), &[0, 0, 0, 0, 0, 0, 0, 9]);
+    store.smuggle(keys::floor(&tenant("a")), &[0, 0, 0, 0, 0, 0, 0, 9]);
     assert_eq!(store.tail_length(&tenant("a")).unwrap().0, 0);
 }
 
@@ -444,7 +440,7 @@ fn a_tenant_whose_names_were_never_counted_is_counted_once() {
     };
     assert_eq!(names(true), 3);
     // Who looked at all of them again would find this.
-    smuggle(&store, keys::name(&tenant("a"), "smuggled"), &[0, 0, 0, 0, 0, 0, 0, 1]);
+    store.smuggle(keys::name(&tenant("a"), "smuggled"), &[0, 0, 0, 0, 0, 0, 0, 1]);
     assert_eq!([names(true), names(false), names(true)], [3, 3, 4]);
 }
 

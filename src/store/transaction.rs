@@ -237,7 +237,7 @@ impl Transaction<'_> {
     /// The user of this name, with every change that was decided before.
     ///
     /// # Errors
-    /// [`Error::Storage`] where the database fails or the record is damaged.
+    /// [`Error::Storage`] where the database fails; [`Error::Damaged`].
     pub fn user(&self, username: &Username) -> Result<Option<User>, Error> {
         match self.users.get(username) {
             Some((user, _)) => Ok(Some(user.clone())),

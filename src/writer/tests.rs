@@ -129,3 +129,34 @@ async fn after_a_failed_reading_nothing_of_the_batch_is_committed_and_the_writer
     assert_eq!(running.store.setting("last").unwrap().unwrap(), b"a");
     assert_eq!(running.store.head().get(), 1);
 }
+
+/// Reads a user, after it has written something.
+struct Look(Username);
+
+impl Change for Look {
+    type Outcome = ();
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        batch.put_setting("last", b"looked".to_vec());
+        batch.user(&self.0).map(drop)
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_needs_a_damaged_value_is_refused_alone_however_often_it_comes() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut running = start(directory.path());
+    together(&running, vec![change("a", Ok(()))]).await;
+    running.store.smuggle(b"uzoe".to_vec(), b"{}");
+    for name in ["b", "c"] {
+        let refused = running.writer.submit(Look(Username::parse("zoe").unwrap())).await;
+        assert!(matches!(&refused, Err(Error::Damaged(why)) if why.contains("uzoe")), "{refused:?}");
+        assert_eq!(running.store.setting("last").unwrap().unwrap(), b"a");
+        let damaged = || Error::Damaged("a value".to_owned());
+        let changes = vec![change(name, Ok(())), change("d", Err(damaged())), change("a", Ok(()))];
+        assert_eq!(together(&running, changes).await, [Ok(()), Err(damaged()), Ok(())]);
+    }
+    assert_eq!(running.store.head().get(), 5);
+    let reason = tokio::time::timeout(Duration::ZERO, running.failure.reason()).await;
+    assert!(reason.is_err(), "the writer gave up: {reason:?}");
+}

@@ -52,7 +52,7 @@ impl Due {
         self.answers.go_back(due.answer);
         let found = self.find(&self.expired, at_most).await?;
         if !found.keys.is_empty() {
-            self.before.1 += self.desk.writer.submit(RemoveExpired(found.keys)).await?;
+            self.before.1 += self.desk.with_each(found.keys, RemoveExpired).await?.iter().sum::<usize>();
         }
         // Not before it is done: what fails now is tried again.
         self.expired = found.rest;
@@ -63,7 +63,7 @@ impl Due {
     async fn forget_answers(&mut self, at_most: usize) -> Result<bool, Error> {
         let found = self.find(&self.answers, at_most).await?;
         if !found.keys.is_empty() {
-            self.desk.writer.submit(ForgetAnswers(found.keys)).await?;
+            self.desk.with_each(found.keys, ForgetAnswers).await?;
         }
         self.answers = found.rest;
         Ok(found.is_more)
@@ -86,7 +86,12 @@ impl Due {
             let is_last = !is_more;
             // Nothing goes with most streams.
             if !keys.is_empty() || is_marked {
-                self.before.1 += self.desk.writer.submit(RemoveBound { of, keys, is_last }).await?;
+                let last = keys.last().cloned();
+                let remove = |keys: Vec<_>| {
+                    let is_last = is_last && keys.last() == last.as_ref();
+                    RemoveBound { of: of.clone(), keys, is_last }
+                };
+                self.before.1 += self.desk.with_each(keys, remove).await?.iter().sum::<usize>();
             }
             // One that much goes with does not keep the others waiting.
             if let Some((of, _)) = self.gone.pop_front()

@@ -93,7 +93,9 @@ impl Tails {
         let looked = self.look_at_some().await;
         let mut shortened = Ok(());
         for tenant in self.long.clone() {
-            match self.shorten(&tenant).await {
+            let step = self.shorten(&tenant).await;
+            // A tail of which the floor, say, is damaged stays as it is.
+            match self.desk.store.unless_damaged(step).map(|is_all| is_all.unwrap_or(true)) {
                 Ok(true) => {
                     self.long.remove(&tenant);
                 }
@@ -126,7 +128,9 @@ impl Tails {
         for _ in 0..COUNTED_A_ROUND {
             let Some(tenant) = self.uncounted.first().cloned() else { break };
             let of = tenant.clone();
-            let (events, counted_to) = self.desk.read(move |store| store.tail_length(&of)).await?;
+            let counted = self.desk.read(move |store| store.unless_damaged(store.tail_length(&of))).await?;
+            // Nothing can be inserted where that is damaged.
+            let (events, counted_to) = counted.unwrap_or((0, Position::END));
             self.learn(tenant, Tail { events, counted_to, came: 0 });
         }
         Ok(())
@@ -215,17 +219,26 @@ fn tenants_with_too_much(
     let mut too_much = Vec::new();
     for _ in 0..TENANTS_AT_ONCE {
         let Some(tenant) = store.next_tenant(after.as_ref())? else { return Ok((too_much, None)) };
-        let counted = at_most.map(|at_most| Ok((store.tail_length(&tenant)?, at_most))).transpose()?;
-        match counted {
-            Some(((events, counted_to), at_most)) if events > at_most => {
-                too_much.push((tenant.clone(), Some(Tail { events, counted_to, came: 0 })));
-            }
-            _ if !store.oldest(&tenant, old)?.is_empty() => too_much.push((tenant.clone(), None)),
-            _ => {}
-        }
+        too_much.extend(store.unless_damaged(has_too_much(store, &tenant, old, at_most))?.flatten());
         after = Some(tenant);
     }
     Ok((too_much, after))
+}
+
+fn has_too_much(
+    store: &Store,
+    tenant: &TenantName,
+    old: TooMuch,
+    at_most: Option<usize>,
+) -> Result<Option<Found>, Error> {
+    let counted = at_most.map(|at_most| Ok((store.tail_length(tenant)?, at_most))).transpose()?;
+    Ok(match counted {
+        Some(((events, counted_to), at_most)) if events > at_most => {
+            Some((tenant.clone(), Some(Tail { events, counted_to, came: 0 })))
+        }
+        _ if !store.oldest(tenant, old)?.is_empty() => Some((tenant.clone(), None)),
+        _ => None,
+    })
 }
 
 /// Raises the floor of a tenant over its oldest events; over how many.

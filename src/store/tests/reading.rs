@@ -169,7 +169,7 @@ fn a_name_whose_event_is_missing_is_damage_and_no_endless_reading() {
         [(keys::event(&tenant("a"), Position::new(1)), overlay::Write::Remove)],
         transaction::Progress::default(),
     );
-    let missing = |result: Result<(), Error>| matches!(result, Err(Error::Storage(why)) if why.contains("is missing"));
+    let missing = |result: Result<(), Error>| matches!(result, Err(Error::Damaged(why)) if why.contains("is missing"));
     let mut latest = LatestEvents::new(tenant("a"), view("*", None));
     assert!(missing(latest.next(&store, 1, |_| Ok(())).map(drop)));
     assert!(missing(store.history(&query("gone", 9, false), |_| Ok(())).map(drop)));
@@ -186,7 +186,7 @@ fn an_event_that_says_it_comes_before_itself_is_damage_and_no_endless_history() 
     // The position of the one before it stands after a timestamp and two lengths.
     value[12..20].copy_from_slice(&3_u64.to_be_bytes());
     store.overlay.apply([(key, overlay::Write::Put(value.into()))], transaction::Progress::default());
-    let damaged = |result: Result<(), Error>| matches!(result, Err(Error::Storage(why)) if why.contains("comes after"));
+    let damaged = |result: Result<(), Error>| matches!(result, Err(Error::Damaged(why)) if why.contains("comes after"));
     assert!(damaged(store.history(&query("x", 9, false), |_| Ok(())).map(drop)));
     let name = EventName::parse("x").unwrap();
     assert!(damaged(store.was_used(&tenant("a"), name.as_str(), Position::START).map(drop)));

@@ -69,9 +69,9 @@ impl<'a> EventView<'a> {
     /// What the store gives, as it is returned.
     ///
     /// # Errors
-    /// [`Error::Storage`] where it is damaged.
+    /// [`Error::Damaged`].
     pub fn of(store: &Store, event: &StoredEvent<'a>) -> Result<Self, Error> {
-        let damaged = || Error::Storage(format!("the event at position {} is damaged", event.position.get()));
+        let damaged = || Error::Damaged(format!("the event at position {} is damaged", event.position.get()));
         Ok(Self {
             event: event.name,
             data: serde_json::from_str(event.data).map_err(|_| damaged())?,

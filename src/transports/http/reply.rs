@@ -78,7 +78,7 @@ impl ResponseError for Error {
 
     fn error_response(&self) -> HttpResponse {
         // The one place where a fault of the server is logged; what the client is told has no details.
-        if matches!(self, Self::Storage(_) | Self::Internal(_)) {
+        if matches!(self, Self::Storage(_) | Self::Damaged(_) | Self::Internal(_)) {
             tracing::error!(error = %self, "a request failed");
         }
         refusal(self)

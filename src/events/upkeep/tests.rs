@@ -1,0 +1,113 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::*;
+use crate::domain::{Authorize, EventName, Payload, Position, TenantName, Timestamp, Username};
+use crate::events::hub::Rules;
+use crate::events::insert::RemoveOf;
+use crate::events::session::StreamId;
+use crate::store::{Committer, NewAnswer, Search};
+
+const STREAM: u64 = 7;
+
+/// A database, in which what is to go by itself is kept up once it has been filled.
+struct Filled {
+    store: Store,
+    committer: Committer,
+}
+
+impl Filled {
+    fn new(path: &Path) -> Self {
+        let (store, committer) = Store::open(path, 64 << 20).unwrap();
+        Self { store, committer }
+    }
+
+    /// Inserts in 1970, for a moment and for as long as the stream is connected; and remembers that for a day.
+    fn insert(&mut self, tenant: &str, names: &[&str]) {
+        let (tenant, user) = (TenantName::parse(tenant).unwrap(), Username::parse("u").unwrap());
+        let mut transaction = self.committer.begin(Timestamp::from_millis(1)).unwrap();
+        for name in names {
+            let name_parsed = EventName::parse(name).unwrap();
+            let event = transaction.insert_event(tenant.clone(), user.clone(), name_parsed, Payload::null()).unwrap();
+            match name.chars().next() {
+                Some('x') => transaction.expire(&event, Timestamp::from_millis(2)).unwrap(),
+                Some('w') => transaction.bind(&event, STREAM).unwrap(),
+                _ => {}
+            }
+            let (username, idempotency_key, first, count) = (&user, *name, event.position, 1);
+            let (tenant, fingerprint) = (&tenant, [0; 32]);
+            let new = NewAnswer { username, tenant, idempotency_key, fingerprint, first, count };
+            transaction.remember_answer(new, 100).unwrap();
+        }
+        drop(transaction.commit().unwrap().reveal());
+    }
+
+    fn searches() -> [Search; 3] {
+        [Search::for_expired(), Search::for_bound(STREAM, None), Search::for_old_answers()]
+    }
+}
+
+/// The keys that a search finds.
+fn found(store: &Store, search: &Search) -> Vec<Vec<u8>> {
+    store.find(search, Clock::from_local().now(), usize::MAX).unwrap().keys
+}
+
+/// The key of an event.
+fn event(tenant: u8, position: u64) -> Vec<u8> {
+    [&[b'e', 0, 1, tenant][..], &position.to_be_bytes()].concat()
+}
+
+#[tokio::test]
+async fn what_is_damaged_keeps_nothing_else_from_going() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut filled = Filled::new(directory.path());
+    for tenant in ["a", "b", "c"] {
+        filled.insert(tenant, &["x1", "x2", "x3", "w1", "w2", "w3", "old", "old", "old"]);
+    }
+    let Filled { store, committer } = filled;
+    // The second row of each kind, the floor of the first tenant, and an event of the second's that was superseded.
+    let damaged: Vec<_> = Filled::searches().iter().map(|search| found(&store, search)[1].clone()).collect();
+    for row in &damaged {
+        // An answer stands under the key that its moment is of.
+        let row = if row[0] == b'j' { [b"i", &row[9..]].concat() } else { row.clone() };
+        store.smuggle(row, b"?");
+    }
+    store.smuggle(b"f\0\x01a".to_vec(), b"?");
+    store.smuggle(event(b'b', 16), b"?");
+
+    let hub = Hub::new(store.clone(), Rules { authorize: Authorize::Open, streams_per_user: 1 });
+    hub.recall_streams().unwrap();
+    hub.forget(RemoveOf { stream: StreamId::new(STREAM), tenant: None });
+    let (publisher, clock) = (hub.clone(), Clock::from_local());
+    let (writer, _failure) =
+        Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed)).unwrap();
+    let retention = Retention { age: Duration::from_secs(3600), events: 1000 };
+    let upkeep = tokio::spawn(keep_up(hub, writer.clone(), clock, retention));
+
+    let is_done = || {
+        // Nothing can be removed from the first tenant, whose floor is damaged.
+        let left = |search: &Search| -> BTreeSet<Vec<u8>> { found(&store, search).into_iter().collect() };
+        let [expired, bound, answers] = Filled::searches().map(|search| left(&search));
+        let of_others = |rows: &BTreeSet<Vec<u8>>, tenant: &[u8]| {
+            rows.iter().filter(|row| !row.windows(3).any(|part| part == tenant)).count()
+        };
+        let floors = ["b", "c"].map(|tenant| store.floor(&TenantName::parse(tenant).unwrap()).unwrap());
+        of_others(&expired, b"\0\x01a") == 0
+            && of_others(&bound, b"\0\x01a") == 0
+            && answers.len() == 1
+            && floors >= [Position::new(18), Position::new(27)]
+    };
+    let within = tokio::time::timeout(Duration::from_secs(30), async {
+        while !is_done() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    within.await.expect("what is not damaged has gone");
+    writer.ping().await.unwrap();
+    upkeep.abort();
+    let told = store.damage_told();
+    for row in damaged.iter().take(2).chain([&b"f\0\x01a".to_vec(), &event(b'b', 16)]) {
+        let key = row.escape_ascii().to_string();
+        assert!(told.iter().any(|why| why.contains(&key)), "{key} in {told:?}");
+    }
+}
