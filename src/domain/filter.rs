@@ -82,6 +82,12 @@ pub fn disjoint(mut patterns: Vec<Pattern>) -> Vec<Pattern> {
     patterns
 }
 
+/// Whether a name matches one of many patterns that are [`disjoint`]: only the last one that begins before it can.
+pub(super) fn is_among(patterns: &[Pattern], name: &str) -> bool {
+    let after = patterns.partition_point(|pattern| pattern.rank().0 <= name);
+    after.checked_sub(1).is_some_and(|last| patterns[last].matches(name))
+}
+
 pub(super) fn any(patterns: &[Pattern], name: &str) -> bool {
     patterns.iter().any(|pattern| pattern.matches(name))
 }
@@ -158,8 +164,13 @@ mod tests {
             ("z,*,a", "*"),
             ("a*,ab,b*,ba*,a", "a*,b*"),
         ] {
-            assert_eq!(disjoint(patterns(given)), patterns(expected), "{given}");
+            let apart = disjoint(patterns(given));
+            assert_eq!(apart, patterns(expected), "{given}");
+            for name in ["a", "a/", "a/b", "ab", "b", "ba", "c", "chat", "chat/1", "chatter", "z", "zz", "0"] {
+                assert_eq!(is_among(&apart, name), any(&patterns(given), name), "{name} in {given}");
+            }
         }
+        assert!(!is_among(&[], "a"));
     }
 
     #[test]

@@ -26,4 +26,4 @@ pub use scope::Scope;
 pub use secret::{MAX_PASSWORD_BYTES, Password, PasswordHash, Secret};
 pub use time::Timestamp;
 pub use user::{Account, Generation, MAX_USER_BYTES, ResetChallenge, Standing, User};
-pub use view::{Authorize, Own, Rights, View, inbox_owner};
+pub use view::{Authorize, MayInsert, Own, Rights, View, inbox_owner};

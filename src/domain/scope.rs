@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -35,14 +36,17 @@ impl Scope {
         if texts.len() > MAX_SCOPES {
             return Err(Error::ScopesInvalid);
         }
-        let mut scopes = Vec::with_capacity(texts.len());
-        for text in texts {
-            let scope = Self::parse(text.as_ref())?;
-            if !scopes.contains(&scope) {
-                scopes.push(scope);
-            }
-        }
-        Ok(scopes)
+        let mut known = HashSet::with_capacity(texts.len());
+        let new = texts.iter().map(AsRef::as_ref).filter(|text| known.insert(*text));
+        new.map(Self::parse).collect()
+    }
+
+    /// Parses a list as it is kept.
+    ///
+    /// # Errors
+    /// [`Error::ScopesInvalid`] where one is not a scope.
+    pub fn all_from_stored(texts: &[impl AsRef<str>]) -> Result<Vec<Self>, Error> {
+        texts.iter().map(AsRef::as_ref).map(Self::parse).collect()
     }
 
     /// The scope as it was written.
@@ -73,5 +77,15 @@ mod tests {
         for bad in ["", ":", "news", "news:", ":get", "a:b:c", "a:b,c", "a:\n"] {
             assert!(Scope::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_stands_in_a_list_twice_is_taken_once_and_in_its_first_place() {
+        let list =
+            |texts: &[&str]| Scope::parse_all(texts).map(|all| all.iter().map(Scope::to_string).collect::<Vec<_>>());
+        assert_eq!(list(&["b:get", "a:get", "b:get", "c:get", "a:get"]).unwrap(), ["b:get", "a:get", "c:get"]);
+        assert!(list(&["a:get", "a"]).is_err() && list(&["a:get"; 1001]).is_err());
+        let kept = Scope::all_from_stored(&["a:get", "a:get"]).unwrap();
+        assert_eq!(kept.len(), 2, "it is as it was written");
     }
 }

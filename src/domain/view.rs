@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::filter::{any, sorted};
+use super::filter::{any, disjoint, is_among, sorted};
 use super::{EventFilter, EventName, Pattern, Scope, Username};
 
 /// What stands for the user's own name in a scope.
@@ -36,6 +36,10 @@ pub struct Own {
     /// Beside the inbox; usually none.
     pub patterns: Arc<[Pattern]>,
 }
+
+/// Which events somebody may insert and remove.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MayInsert(Option<Vec<Pattern>>);
 
 /// What a reader gets: what they want, of what they may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,18 +95,26 @@ impl Authorize {
         (rights, Own { username, patterns: sorted(own) })
     }
 
-    /// Whether somebody with these scopes may insert and remove events of a name.
-    pub fn may_insert(self, username: &Username, scopes: &[Scope], name: &EventName) -> bool {
+    /// What somebody with these scopes may insert and remove.
+    pub fn to_insert(self, username: &Username, scopes: &[Scope]) -> MayInsert {
         if self == Self::Open {
-            return true;
+            return MayInsert(None);
         }
-        let (shared, own) = patterns(scopes, POST, username);
-        any(&shared, name.as_str()) || any(&own, name.as_str())
+        let (mut patterns, own) = patterns(scopes, POST, username);
+        patterns.extend(own);
+        MayInsert(Some(disjoint(patterns)))
     }
 
     /// The scope that is missing where somebody may not insert an event of a name.
     pub fn scope_to_insert(name: &EventName) -> String {
         format!("{name}:{POST}")
+    }
+}
+
+impl MayInsert {
+    /// Whether events of a name are among them.
+    pub fn allows(&self, name: &EventName) -> bool {
+        self.0.as_deref().is_none_or(|patterns| is_among(patterns, name.as_str()))
     }
 }
 
@@ -213,11 +225,11 @@ mod tests {
             for name in ["user/alice/theme", "user/alice/theme/x", "alice/theme", "alice/themes"] {
                 let name = EventName::parse(name).unwrap();
                 assert!(!rights.allow(name.as_str()) && !own.allows(name.as_str()), "{name}");
-                assert!(!Authorize::Scopes.may_insert(&odd, &scopes, &name), "{name}");
+                assert!(!Authorize::Scopes.to_insert(&odd, &scopes).allows(&name), "{name}");
             }
             let news = EventName::parse("news").unwrap();
             assert_eq!(rights.allow("news"), operation == "get");
-            assert_eq!(Authorize::Scopes.may_insert(&odd, &scopes, &news), operation == "post");
+            assert_eq!(Authorize::Scopes.to_insert(&odd, &scopes).allows(&news), operation == "post");
         }
     }
 
@@ -226,7 +238,8 @@ mod tests {
         let bob = Username::parse("bob").unwrap();
         let scopes = ["news:get", "chat/*:post", "u/{username}:post", "@alice/*:post"];
         let scopes = scopes.map(|scope| Scope::parse(scope).unwrap());
-        let may = |authorize: Authorize, name| authorize.may_insert(&bob, &scopes, &EventName::parse(name).unwrap());
+        let may =
+            |authorize: Authorize, name| authorize.to_insert(&bob, &scopes).allows(&EventName::parse(name).unwrap());
         for name in ["chat/1", "u/bob", "@alice/x"] {
             assert!(may(Authorize::Scopes, name), "{name}");
         }

@@ -148,10 +148,9 @@ impl Change for Insert {
     fn decide(self, batch: &mut Batch<'_>) -> Result<Inserted, Error> {
         // Once more, here: a revocation that was answered is before every insert that is decided after it.
         let account = batch.account(&self.username, &self.standing)?;
-        for NewEvent { name, .. } in &self.events {
-            if !self.authorize.may_insert(&self.username, &account.scopes, name) {
-                return Err(Error::MissingScope(Authorize::scope_to_insert(name)));
-            }
+        let may_insert = self.authorize.to_insert(&self.username, &account.scopes);
+        if let Some(NewEvent { name, .. }) = self.events.iter().find(|event| !may_insert.allows(&event.name)) {
+            return Err(Error::MissingScope(Authorize::scope_to_insert(name)));
         }
         let fingerprint = self.key.as_ref().map(|_| self.fingerprint());
         if let (Some(IdempotencyKey(key)), Some(fingerprint)) = (&self.key, fingerprint)

@@ -360,7 +360,11 @@ pub fn decode_user(value: &[u8]) -> Decoded<User> {
         generation: Generation(stored.generation),
         // The list of throw-away providers grows; an address that was good when it was given stays.
         email: stored.email.map(Email::from_stored),
-        scopes: stored.scopes.map(|scopes| Scope::parse_all(&scopes)).transpose().map_err(|_| "a scope is not one")?,
+        scopes: stored
+            .scopes
+            .map(|scopes| Scope::all_from_stored(&scopes))
+            .transpose()
+            .map_err(|_| "a scope is not one")?,
         data: stored.data.as_deref().map(Payload::from_stored),
         two_factor: stored.two_factor,
         revoked: stored.revoked,
@@ -390,7 +394,7 @@ struct StoredAccount {
 
 pub fn decode_account(value: &[u8]) -> Decoded<Account> {
     let stored: StoredAccount = serde_json::from_slice(value).map_err(|_| "a user is not the JSON that was written")?;
-    let scopes = Scope::parse_all(&stored.scopes.unwrap_or_default()).map_err(|_| "a scope is not one")?;
+    let scopes = Scope::all_from_stored(&stored.scopes.unwrap_or_default()).map_err(|_| "a scope is not one")?;
     Ok(Account {
         id: stored.id,
         tenant: TenantName::parse(&stored.tenant_name).map_err(|_| "a tenant's name is not one")?,
