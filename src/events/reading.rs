@@ -14,6 +14,9 @@ use crate::store::{Missing, Names, Replay, Store, StoredEvent, Wanted};
 
 /// How many lost names are told at once.
 const LEFT_AT_ONCE: usize = 1024;
+/// How many events are looked at in one step to find out which names somebody knows: half of them at most for the names before
+/// the last one.
+const LOOKS_A_STEP: usize = 8192;
 
 /// One step, and the reading to go on with.
 pub struct Step<T, R = Replay> {
@@ -73,13 +76,14 @@ pub fn read_lost(seat: &Seat, mut lost: Lost, framing: Framing, id: EventId) -> 
     spawn_blocking(move || {
         let Lost { names, known_to } = &mut lost;
         let (tenant, mut marks, mut is_untold) = (names.tenant().clone(), Vec::new(), false);
+        let mut looks = LOOKS_A_STEP;
         let more = names.next(&store, |name| {
-            match store.was_used(&tenant, name, *known_to)? {
+            match store.was_used(&tenant, name, *known_to, &mut looks)? {
                 Some(true) => marks.push(mark::left(name, id)),
                 Some(false) => {}
                 None => is_untold = true,
             }
-            Ok(is_untold || marks.len() >= LEFT_AT_ONCE)
+            Ok(is_untold || marks.len() >= LEFT_AT_ONCE || looks < LOOKS_A_STEP / 2)
         });
         // A name that was removed may have been forgotten since.
         let more = more.and_then(|more| {

@@ -174,13 +174,24 @@ impl Store {
         Ok(Search::Nothing)
     }
 
-    /// Whether a name had been used by a position; `None` where that is no longer known. Blocks on the disk.
+    /// Whether a name had been used by a position; `None` where that is no longer known, or where it takes more looks than are
+    /// left: one for each time that the name has changed since. Blocks on the disk.
     ///
     /// # Errors
     /// As [`Store::history`].
-    pub fn was_used(&self, tenant: &TenantName, name: &str, by: Position) -> Result<Option<bool>, Error> {
+    pub fn was_used(
+        &self,
+        tenant: &TenantName,
+        name: &str,
+        by: Position,
+        looks: &mut usize,
+    ) -> Result<Option<bool>, Error> {
         let mut position = self.latest(tenant, name)?.map(|latest| latest.position);
         while let Some(later) = position.filter(|position| *position > by) {
+            if *looks == 0 {
+                return Ok(None);
+            }
+            *looks -= 1;
             let Some(link) = self.event_of(tenant, name, later)? else { return Ok(None) };
             position = link.previous;
         }

@@ -189,7 +189,23 @@ fn an_event_that_says_it_comes_before_itself_is_damage_and_no_endless_history() 
     let damaged = |result: Result<(), Error>| matches!(result, Err(Error::Damaged(why)) if why.contains("comes after"));
     assert!(damaged(store.history(&query("x", 9, false), |_| Ok(())).map(drop)));
     let name = EventName::parse("x").unwrap();
-    assert!(damaged(store.was_used(&tenant("a"), name.as_str(), Position::START).map(drop)));
+    assert!(damaged(store.was_used(&tenant("a"), name.as_str(), Position::START, &mut 9).map(drop)));
+}
+
+#[test]
+fn whether_a_name_was_used_is_looked_for_no_longer_than_is_allowed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
+    insert(&mut committer, "a", &["x"; 10]);
+    let was_used = |by: u64, mut looks: usize| {
+        let was_used = store.was_used(&tenant("a"), "x", Position::new(by), &mut looks).unwrap();
+        (was_used, looks)
+    };
+    assert_eq!(was_used(1, 20), (Some(true), 11));
+    assert_eq!(was_used(1, 9), (Some(true), 0));
+    assert_eq!(was_used(1, 8), (None, 0));
+    assert_eq!(was_used(0, 20), (Some(false), 10));
+    assert_eq!(was_used(10, 0), (Some(true), 0));
 }
 
 /// Reads a history page by page, from where the query says.
