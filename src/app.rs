@@ -147,6 +147,8 @@ impl App {
         if self.hub.is_closed() {
             return Err(Error::ShuttingDown);
         }
+        // What was there by then may have been seen by these rights; of what comes later nothing is told to who loses them first.
+        let head = self.store.head();
         // First the session, then the check: a change of the user after the check ends the session, or changes it.
         let session = self.hub.session(&principal.username);
         let changes = session.changes();
@@ -157,7 +159,7 @@ impl App {
         let Wish { filter, marks, presence, stream, .. } = wish;
         let (view, expires_at) = (View { filter, rights, own }, principal.expires_at);
         let arrival = self.hub.arrive(&tenant, &principal.username, stream, self.clock.now());
-        Ok(Opening { arrival, tenant, view, start, marks, presence, expires_at, session, changes })
+        Ok(Opening { arrival, tenant, view, start, head, marks, presence, expires_at, session, changes })
     }
 
     /// From where on a stream is given events.

@@ -1,3 +1,4 @@
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::{EventName, MAX_NAME_BYTES};
@@ -10,14 +11,19 @@ const MAX_PATTERNS: usize = 1000;
 /// where the same is wanted in another order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct EventFilter {
-    /// `None` lets everything through. Sorted, each once.
-    patterns: Option<Arc<[Pattern]>>,
+    /// `None` lets everything through.
+    patterns: Option<Patterns>,
     /// What is left out all the same; `None` is nothing.
-    except: Option<Arc<[Pattern]>>,
+    except: Option<Patterns>,
 }
 
+/// Names and prefixes, apart from each other and in the order of the names: to look whether a name is among them costs a few
+/// comparisons, however many they are. Cheap to clone; equal where the same is named in another order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Patterns(Arc<[Pattern]>);
+
 /// One entry of a filter.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Pattern {
     /// This name and no other.
     Exact(EventName),
@@ -52,7 +58,7 @@ impl Pattern {
 }
 
 /// Reads `news,chat/*`: names, or prefixes ended by `*`, with commas between. White space around one is dropped.
-fn parse_patterns(text: &str) -> Result<Arc<[Pattern]>, Error> {
+fn parse_patterns(text: &str) -> Result<Patterns, Error> {
     let mut patterns = Vec::new();
     for part in text.split(',').map(str::trim) {
         let pattern = Pattern::parse(part).ok_or(Error::FilterInvalid)?;
@@ -61,14 +67,7 @@ fn parse_patterns(text: &str) -> Result<Arc<[Pattern]>, Error> {
         }
         patterns.push(pattern);
     }
-    Ok(sorted(patterns))
-}
-
-/// In order and each once, so that the same is equal.
-pub(super) fn sorted(mut patterns: Vec<Pattern>) -> Arc<[Pattern]> {
-    patterns.sort_unstable();
-    patterns.dedup();
-    patterns.into()
+    Ok(Patterns::new(patterns))
 }
 
 /// The same names, but each in one pattern only: in the order of the names, and apart from each other.
@@ -82,14 +81,26 @@ pub fn disjoint(mut patterns: Vec<Pattern>) -> Vec<Pattern> {
     patterns
 }
 
-/// Whether a name matches one of many patterns that are [`disjoint`]: only the last one that begins before it can.
-pub(super) fn is_among(patterns: &[Pattern], name: &str) -> bool {
-    let after = patterns.partition_point(|pattern| pattern.rank().0 <= name);
-    after.checked_sub(1).is_some_and(|last| patterns[last].matches(name))
+impl Patterns {
+    /// Those, in whichever order they come.
+    pub fn new(patterns: Vec<Pattern>) -> Self {
+        Self(disjoint(patterns).into())
+    }
+
+    /// Whether a name is among them.
+    pub fn matches(&self, name: &str) -> bool {
+        // Whatever would stand between a name and the prefix that it is among begins with that prefix, too, and so is in it.
+        let next = self.0.partition_point(|pattern| pattern.rank().0 <= name);
+        next.checked_sub(1).is_some_and(|last| self.0[last].matches(name))
+    }
 }
 
-pub(super) fn any(patterns: &[Pattern], name: &str) -> bool {
-    patterns.iter().any(|pattern| pattern.matches(name))
+impl Deref for Patterns {
+    type Target = [Pattern];
+
+    fn deref(&self) -> &[Pattern] {
+        &self.0
+    }
 }
 
 impl EventFilter {
@@ -117,8 +128,8 @@ impl EventFilter {
 
     /// Whether an event of this name passes.
     pub fn matches(&self, name: &str) -> bool {
-        self.patterns.as_deref().is_none_or(|patterns| any(patterns, name))
-            && !self.except.as_deref().is_some_and(|except| any(except, name))
+        self.patterns.as_ref().is_none_or(|patterns| patterns.matches(name))
+            && !self.except.as_ref().is_some_and(|except| except.matches(name))
     }
 
     /// The entries of what is wanted, or `None` where that is everything.
@@ -130,6 +141,11 @@ impl EventFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    fn is_named(patterns: &[Pattern], name: &str) -> bool {
+        patterns.iter().any(|pattern| pattern.matches(name))
+    }
 
     #[test]
     fn a_filter_is_names_and_prefixes() {
@@ -167,16 +183,31 @@ mod tests {
             let apart = disjoint(patterns(given));
             assert_eq!(apart, patterns(expected), "{given}");
             for name in ["a", "a/", "a/b", "ab", "b", "ba", "c", "chat", "chat/1", "chatter", "z", "zz", "0"] {
-                assert_eq!(is_among(&apart, name), any(&patterns(given), name), "{name} in {given}");
+                assert_eq!(
+                    Patterns::new(apart.clone()).matches(name),
+                    is_named(&patterns(given), name),
+                    "{name} in {given}"
+                );
             }
         }
-        assert!(!is_among(&[], "a"));
+        assert!(!Patterns::default().matches("a"));
     }
 
     #[test]
     fn what_could_match_nothing_is_refused() {
         for bad in ["", ",", "a,,b", "a\nb", "data:x"] {
             assert!(EventFilter::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_is_among_patterns_where_one_of_them_names_it(
+            patterns in prop::collection::vec("[ab/]{0,4}[*]?", 1..12),
+            name in "[ab/]{1,6}",
+        ) {
+            let patterns: Vec<_> = patterns.iter().filter_map(|pattern| Pattern::parse(pattern)).collect();
+            prop_assert_eq!(Patterns::new(patterns.clone()).matches(&name), is_named(&patterns, &name));
         }
     }
 }

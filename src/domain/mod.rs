@@ -16,7 +16,7 @@ mod view;
 
 pub use email::Email;
 pub use event::{Event, MAX_EVENT_BYTES, MAX_EXPIRES_IN, Quotas};
-pub use filter::{EventFilter, Pattern, disjoint};
+pub use filter::{EventFilter, Pattern, Patterns, disjoint};
 pub use host::is_this_machine;
 pub use name::{EventName, MAX_NAME_BYTES, TenantName, Username};
 pub use new_name::{NewTenantName, NewUsername, SKELETON_VERSION, Skeleton};

@@ -1,7 +1,4 @@
-use std::sync::Arc;
-
-use super::filter::{any, disjoint, is_among, sorted};
-use super::{EventFilter, EventName, Pattern, Scope, Username};
+use super::{EventFilter, EventName, Pattern, Patterns, Scope, Username};
 
 /// What stands for the user's own name in a scope.
 const OWN_NAME: &str = "{username}";
@@ -24,8 +21,8 @@ pub enum Authorize {
 pub enum Rights {
     /// All of them.
     All,
-    /// Those that one of these names. Sorted, each once.
-    Of(Arc<[Pattern]>),
+    /// Those that one of these names.
+    Of(Patterns),
 }
 
 /// What one user may see that others may not: their inbox, and what scopes with `{username}` in them name.
@@ -34,12 +31,12 @@ pub struct Own {
     /// Who.
     pub username: Username,
     /// Beside the inbox; usually none.
-    pub patterns: Arc<[Pattern]>,
+    pub patterns: Patterns,
 }
 
 /// Which events somebody may insert and remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MayInsert(Option<Vec<Pattern>>);
+pub struct MayInsert(Option<Patterns>);
 
 /// What a reader gets: what they want, of what they may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,12 +84,12 @@ impl Authorize {
     pub fn to_see(self, username: &Username, scopes: &[Scope]) -> (Rights, Own) {
         let username = username.clone();
         if self == Self::Open {
-            return (Rights::All, Own { username, patterns: Arc::default() });
+            return (Rights::All, Own { username, patterns: Patterns::default() });
         }
         let (shared, own) = patterns(scopes, GET, &username);
         let is_all = shared.contains(&Pattern::Prefix(String::new()));
-        let rights = if is_all { Rights::All } else { Rights::Of(sorted(shared)) };
-        (rights, Own { username, patterns: sorted(own) })
+        let rights = if is_all { Rights::All } else { Rights::Of(Patterns::new(shared)) };
+        (rights, Own { username, patterns: Patterns::new(own) })
     }
 
     /// What somebody with these scopes may insert and remove.
@@ -102,7 +99,7 @@ impl Authorize {
         }
         let (mut patterns, own) = patterns(scopes, POST, username);
         patterns.extend(own);
-        MayInsert(Some(disjoint(patterns)))
+        MayInsert(Some(Patterns::new(patterns)))
     }
 
     /// The scope that is missing where somebody may not insert an event of a name.
@@ -114,7 +111,7 @@ impl Authorize {
 impl MayInsert {
     /// Whether events of a name are among them.
     pub fn allows(&self, name: &EventName) -> bool {
-        self.0.as_deref().is_none_or(|patterns| is_among(patterns, name.as_str()))
+        self.0.as_ref().is_none_or(|patterns| patterns.matches(name.as_str()))
     }
 }
 
@@ -124,7 +121,7 @@ impl Rights {
         inbox_owner(name).is_none()
             && match self {
                 Self::All => true,
-                Self::Of(patterns) => any(patterns, name),
+                Self::Of(patterns) => patterns.matches(name),
             }
     }
 }
@@ -134,7 +131,7 @@ impl Own {
     pub fn allows(&self, name: &str) -> bool {
         match inbox_owner(name) {
             Some(owner) => owner == self.username.as_str(),
-            None => any(&self.patterns, name),
+            None => self.patterns.matches(name),
         }
     }
 }
@@ -194,7 +191,9 @@ mod tests {
             assert!(!view.matches(name), "{name}");
         }
         let candidates = view.candidates().unwrap();
-        assert!(["news", "chat/1", "u/bob/a", "@bob/x"].iter().all(|name| any(&candidates, name)));
+        assert!(
+            ["news", "chat/1", "u/bob/a", "@bob/x"].iter().all(|name| Patterns::new(candidates.clone()).matches(name))
+        );
     }
 
     #[test]

@@ -19,8 +19,9 @@ const LATEST_BYTES: usize = 16 << 20;
 /// How much those of all tenants may take.
 const ALL_LATEST_BYTES: usize = 64 << 20;
 
-/// How many of the latest frames are looked at in a row: meanwhile the writer waits.
-const MAX_LOOKED_AT: usize = 4096;
+/// How many of the latest frames are looked at in a row: meanwhile the writer waits. A look costs a few comparisons, however
+/// much somebody leaves out, so this is what it costs to copy what is given.
+const MAX_LOOKED_AT: usize = 1024;
 
 /// What one tenant's events are in memory, and the workers that listen for them. It exists while somebody listens, and a
 /// while longer.
@@ -66,7 +67,7 @@ enum Filled {
 pub enum Found {
     /// Nothing new.
     Nothing,
-    /// Those frames that were wanted, of about as many bytes as were asked for, and the position after them.
+    /// Frames of about as many bytes as were asked for, and the position after them.
     Frames(Vec<Frame>, Position),
     /// The position is too old for here.
     Behind,
@@ -189,9 +190,7 @@ impl Channel {
     pub fn notify(&self) {
         lock(&self.recent).untold = false;
         for listener in lock(&self.listeners).iter() {
-            if !listener.queued.swap(true, Ordering::AcqRel) {
-                listener.mailbox.post(Arc::clone(listener));
-            }
+            listener.tell();
         }
     }
 
@@ -200,8 +199,9 @@ impl Channel {
         lock(&self.recent).end()
     }
 
-    /// What there is after one position, up to another, of what is wanted.
-    pub fn between(&self, after: Position, until: Position, bytes: usize, wanted: impl Fn(&Frame) -> bool) -> Found {
+    /// What there is after one position, up to another, for whoever wants it: that is for the caller to look at, since the writer
+    /// waits for this.
+    pub fn between(&self, after: Position, until: Position, bytes: usize) -> Found {
         let recent = lock(&self.recent);
         if after < recent.start {
             return Found::Behind;
@@ -213,10 +213,8 @@ impl Channel {
                 break;
             }
             last = frame.position;
-            if wanted(frame) {
-                size += frame.bytes.len();
-                frames.push(frame.clone());
-            }
+            size += frame.bytes.len();
+            frames.push(frame.clone());
         }
         if last == after { Found::Nothing } else { Found::Frames(frames, last) }
     }
@@ -254,6 +252,13 @@ impl Drop for Channel {
 }
 
 impl Listener {
+    /// Has the worker look, where it is not about to.
+    pub fn tell(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.mailbox.post(Arc::clone(self));
+        }
+    }
+
     /// The worker is about to look: what comes from now on is told anew.
     pub fn heard(&self) {
         self.queued.store(false, Ordering::Release);

@@ -1,6 +1,7 @@
 use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
+use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
@@ -11,9 +12,10 @@ use super::channel::{Channel, Listener, Used, lock};
 use super::frame::Frame;
 use super::gate::Gate;
 use super::insert::RemoveOf;
-use super::presence::{Gone, Person, Presence};
+use super::presence::{Gone, PEOPLE_AT_ONCE, Person, Presence};
 use super::relay::{Mailbox, Order};
-use super::session::{Session, StreamId};
+use super::session::{Serial, Serials, Session, StreamId};
+use super::untold::Untold;
 use crate::domain::{Authorize, Event, EventFilter, TenantName, Timestamp, Username};
 use crate::error::Error;
 use crate::store::Store;
@@ -33,6 +35,7 @@ pub(super) struct Inner {
     channels: Mutex<Channels>,
     used_by_channels: Arc<Used>,
     pub(super) sessions: Mutex<HashMap<Username, Weak<Session>>>,
+    serials: Serials,
     /// Of every worker.
     mailboxes: Mutex<Vec<Arc<Mailbox>>>,
     presence: Mutex<Presence>,
@@ -105,6 +108,7 @@ impl Hub {
             channels: Mutex::default(),
             used_by_channels: Arc::default(),
             sessions: Mutex::default(),
+            serials: Serials::default(),
             mailboxes: Mutex::default(),
             presence: Mutex::default(),
             gone: Mutex::default(),
@@ -176,6 +180,11 @@ impl Hub {
         }
     }
 
+    /// What a new stream is told apart by.
+    pub(super) fn next_serial(&self) -> Serial {
+        self.0.serials.next()
+    }
+
     /// The session of a user who has a stream.
     pub(super) fn session_of(&self, username: &Username) -> Option<Arc<Session>> {
         lock(&self.0.sessions).get(username).and_then(Weak::upgrade)
@@ -200,9 +209,19 @@ impl Hub {
         lock(&self.0.presence).has_stream(username, id)
     }
 
-    /// Who of a tenant is there, by name.
+    /// Who of a tenant is there, by name. Whoever comes or goes meanwhile is in it or not.
     pub fn people(&self, tenant: &TenantName) -> Vec<Person> {
-        lock(&self.0.presence).people(tenant)
+        let mut people: Vec<Person> = Vec::new();
+        loop {
+            let from = people.last().map_or(Bound::Unbounded, |last| Bound::Excluded(&last.username));
+            // Not all of them under the lock, which everybody who comes or goes waits for.
+            let next = lock(&self.0.presence).people(tenant, from, PEOPLE_AT_ONCE);
+            let is_last = next.len() < PEOPLE_AT_ONCE;
+            people.extend(next);
+            if is_last {
+                return people;
+            }
+        }
     }
 
     /// Somebody opens a stream: they are there from now on. It goes on for one of theirs that ended a moment ago: for the one
@@ -258,16 +277,16 @@ impl Hub {
         lock(&self.0.mailboxes).iter().for_each(|mailbox| mailbox.post_presence(tenant, username));
     }
 
-    pub(super) fn watch(&self, tenant: &TenantName) -> Vec<Username> {
-        lock(&self.0.presence).watch(tenant)
+    pub(super) fn watch(&self, tenant: &TenantName) {
+        lock(&self.0.presence).watch(tenant);
     }
 
-    pub(super) fn unwatch(&self, tenant: &TenantName) -> Vec<Username> {
-        lock(&self.0.presence).unwatch(tenant)
+    pub(super) fn unwatch(&self, tenant: &TenantName) {
+        lock(&self.0.presence).unwatch(tenant);
     }
 
-    pub(super) fn person(&self, tenant: &TenantName, username: &Username) -> Option<Person> {
-        lock(&self.0.presence).person(tenant, username)
+    pub(super) fn told(&self, tenant: &TenantName, untold: &mut Untold) -> Vec<(Username, Option<Person>)> {
+        untold.tell(&lock(&self.0.presence), tenant)
     }
 
     pub(super) fn rules(&self) -> Rules {

@@ -15,6 +15,8 @@ pub struct Opening {
     pub view: View,
     /// From where on.
     pub start: Start,
+    /// Up to here everything had been revealed before the rights in the view were looked at.
+    pub head: Position,
     /// Whether marks are wanted.
     pub marks: bool,
     /// Whether it is to be told who is there.

@@ -2,9 +2,10 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::insert::RemoveOf;
 use super::session::StreamId;
@@ -13,15 +14,23 @@ use crate::domain::{TenantName, Timestamp, Username};
 /// How long somebody may be away to reconnect, before they have gone and what was to last while they were connected goes.
 pub const GRACE: Duration = Duration::from_secs(5);
 
+/// How many people are looked at in a row: meanwhile nobody can come or go, in any tenant.
+pub const PEOPLE_AT_ONCE: usize = 256;
+
 /// Somebody who is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Person {
     /// Who.
-    pub username: String,
+    #[serde(serialize_with = "as_text")]
+    pub username: Username,
     /// Since when, in Unix milliseconds.
     pub since: u64,
     /// How many streams they have open; none within the grace.
     pub streams: usize,
+}
+
+fn as_text<S: Serializer>(username: &Username, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(username.as_str())
 }
 
 /// Who is there, and which streams have ended so lately that they may be taken over.
@@ -205,28 +214,25 @@ impl Presence {
         is_watched
     }
 
-    /// One more stream wants to know of a tenant's people; who is there.
-    pub fn watch(&mut self, tenant: &TenantName) -> Vec<Username> {
-        let tenant = self.tenants.entry(tenant.clone()).or_default();
-        tenant.watchers += 1;
-        tenant.people.keys().cloned().collect()
+    /// One more stream wants to know of a tenant's people.
+    pub fn watch(&mut self, tenant: &TenantName) {
+        self.tenants.entry(tenant.clone()).or_default().watchers += 1;
     }
 
-    /// One stream less wants to know; who is there.
-    pub fn unwatch(&mut self, tenant: &TenantName) -> Vec<Username> {
-        let Entry::Occupied(mut of_tenant) = self.tenants.entry(tenant.clone()) else { return Vec::new() };
+    /// One stream less wants to know.
+    pub fn unwatch(&mut self, tenant: &TenantName) {
+        let Entry::Occupied(mut of_tenant) = self.tenants.entry(tenant.clone()) else { return };
         of_tenant.get_mut().watchers -= 1;
-        let people = of_tenant.get().people.keys().cloned().collect::<Vec<_>>();
-        if people.is_empty() && of_tenant.get().watchers == 0 {
+        if of_tenant.get().people.is_empty() && of_tenant.get().watchers == 0 {
             of_tenant.remove();
         }
-        people
     }
 
-    /// Who of a tenant is there, by name.
-    pub fn people(&self, tenant: &TenantName) -> Vec<Person> {
+    /// Those of a tenant who are there, by name, from there on: so many at most.
+    pub fn people(&self, tenant: &TenantName, from: Bound<&Username>, at_most: usize) -> Vec<Person> {
         let people = self.tenants.get(tenant).map(|tenant| &tenant.people);
-        people.into_iter().flatten().map(|(username, here)| person(username, here)).collect()
+        let rest = people.into_iter().flat_map(|people| people.range::<Username, _>((from, Bound::Unbounded)));
+        rest.take(at_most).map(|(username, here)| person(username, here)).collect()
     }
 
     /// Somebody, if they are there.
@@ -236,7 +242,7 @@ impl Presence {
 }
 
 fn person(username: &Username, here: &Here) -> Person {
-    Person { username: username.to_string(), since: here.since.as_millis(), streams: here.streams }
+    Person { username: username.clone(), since: here.since.as_millis(), streams: here.streams }
 }
 
 #[cfg(test)]
@@ -245,6 +251,10 @@ mod tests {
 
     fn with_all(stream: StreamId) -> RemoveOf {
         RemoveOf { stream, tenant: None }
+    }
+
+    fn first_of(presence: &Presence, tenant: &TenantName) -> Person {
+        presence.people(tenant, Bound::Unbounded, 1).remove(0)
     }
 
     #[test]
@@ -257,11 +267,11 @@ mod tests {
         assert!(is_new && !is_new_again && first != second);
         presence.leave(&acme, &bob, first, now);
         presence.leave(&acme, &bob, second, now + Duration::from_secs(1));
-        assert_eq!(presence.people(&acme)[0].streams, 0);
+        assert_eq!(first_of(&presence, &acme).streams, 0);
         assert_eq!(presence.arrive(&acme, &bob, Some(first), Timestamp::from_millis(3)), (first, false));
         let gone = presence.take_gone(now + Duration::from_secs(7));
         assert_eq!((gone.streams, gone.people.len()), (vec![with_all(second)], 0));
-        assert_eq!(presence.people(&acme)[0].since, 1);
+        assert_eq!(first_of(&presence, &acme).since, 1);
         presence.leave(&acme, &bob, first, now + Duration::from_secs(7));
         assert!(presence.take_gone(now + Duration::from_secs(11)).streams.is_empty());
         let gone = presence.take_gone(now + Duration::from_secs(12));
@@ -284,15 +294,15 @@ mod tests {
         presence.watch(&other);
         let (stream, _) = presence.arrive(&acme, &bob, None, Timestamp::from_millis(1));
         assert!(presence.move_to(&acme, &other, &bob, stream, later(0)));
-        assert_eq!(presence.people(&acme)[0].streams, 0);
-        assert_eq!((presence.people(&other)[0].streams, presence.people(&other)[0].since), (1, 7));
+        assert_eq!(first_of(&presence, &acme).streams, 0);
+        assert_eq!((first_of(&presence, &other).streams, first_of(&presence, &other).since), (1, 7));
         // It is open: no other may go on for it, there or here.
         assert!(presence.has_stream(&bob, stream));
         assert_ne!(presence.arrive(&acme, &bob, Some(stream), Timestamp::from_millis(2)).0, stream);
 
         // Back within the grace, and away again for good.
         assert!(!presence.move_to(&other, &acme, &bob, stream, later(1)));
-        assert_eq!(presence.people(&acme)[0].streams, 2);
+        assert_eq!(first_of(&presence, &acme).streams, 2);
         let gone = presence.take_gone(now + Duration::from_secs(6));
         let of_other = RemoveOf { stream, tenant: Some(other.clone()) };
         assert_eq!((gone.streams, gone.people), (vec![of_other], vec![(other.clone(), bob.clone())]));

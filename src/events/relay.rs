@@ -213,17 +213,25 @@ impl Local {
                     std::thread::yield_now();
                 }
                 let filled = std::mem::take(&mut lock(&self.mailbox.post).filled);
-                let began = Instant::now();
+                let (began, mut is_more) = (Instant::now(), false);
                 for listener in filled {
                     listener.heard();
                     let room = self.rooms.borrow().get(&listener.tenant).and_then(Weak::upgrade);
-                    if let Some(room) = room {
-                        room.catch_up(&self).await;
+                    if let Some(room) = room
+                        && room.catch_up(&self).await
+                    {
+                        // After the other tenants.
+                        listener.tell();
+                        is_more = true;
                     }
+                }
+                if is_more {
+                    tokio::task::yield_now().await;
                 }
                 let ended = Instant::now();
                 let gather = ((ended - began) / GATHER_PART).min(GATHER);
-                gathered_at = ended + if gather < GATHER_FROM { Duration::ZERO } else { gather };
+                // Where there is more already, it need not be waited for.
+                gathered_at = ended + if is_more || gather < GATHER_FROM { Duration::ZERO } else { gather };
             }
         }
     }

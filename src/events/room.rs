@@ -106,8 +106,19 @@ impl Room {
         if is_there {
             own.add(Some(patterns), subscription);
         } else {
-            own.remove(Some(patterns), subscription);
+            own.remove(Some(patterns), Some(subscription));
         }
+    }
+
+    /// Forgets those of a subscription that is no more.
+    pub fn forget_own(&self, patterns: &[Pattern]) {
+        self.own.borrow_mut().remove(Some(patterns), None);
+    }
+
+    #[cfg(test)]
+    pub fn has_own(&self) -> bool {
+        let own = self.own.borrow();
+        !(own.of_name.is_empty() && own.of_prefix.is_empty() && own.prefix_lengths.is_empty())
     }
 
     /// Adds a subscription that is told who is there.
@@ -143,49 +154,41 @@ impl Room {
         watchers.iter().for_each(|watcher| watcher.note_presence(username));
     }
 
-    /// Gives what is new to everybody who waits for it.
-    pub async fn catch_up(&self, local: &Rc<Local>) {
-        loop {
-            match self.seat.channel.between(self.position(), Position::END, JOINED_BYTES, |_| true) {
-                Found::Nothing => return,
-                Found::Frames(frames, until) => self.give(local, &frames, until).await,
-                // More came than the channel keeps, before this worker had the time for it.
-                Found::Behind => self.read_from_store(local).await,
-            }
+    /// Gives some of what is new to everybody who waits for it; whether there is more. A part at a time, since the other tenants
+    /// of this worker wait, too, and a busy one may never come to its end.
+    pub async fn catch_up(&self, local: &Rc<Local>) -> bool {
+        match self.seat.channel.between(self.position(), Position::END, JOINED_BYTES) {
+            Found::Nothing => return false,
+            Found::Frames(frames, until) => self.give(local, &frames, until).await,
+            // More came than the channel keeps, before this worker had the time for it.
+            Found::Behind => self.read_from_store(local).await,
         }
+        self.position() < self.seat.channel.end()
     }
 
-    /// Reads what the channel has no more, once for everybody: up to the channel's end, and not to that of the store, which is
-    /// further on while what was revealed is on its way into the channel. Whoever stands in between would miss it.
+    /// Reads the next of what the channel has no more, once for everybody: up to the channel's end, and not to that of the store,
+    /// which is further on while what was revealed is on its way into the channel. Whoever stands in between would miss it.
     async fn read_from_store(&self, local: &Rc<Local>) {
         let until = self.seat.channel.end();
-        let mut replay = Replay::events(self.seat.tenant().clone(), Wanted::All, self.position(), until);
-        loop {
-            let failed = match read_frames(&self.seat, replay).await {
-                Ok(Step { reading: next, read: Ok(frames), more }) => {
-                    if next.has_gap() {
-                        self.leave_behind();
-                    }
-                    self.give(local, &frames, next.position()).await;
-                    if !more {
-                        return;
-                    }
-                    replay = next;
-                    continue;
+        let replay = Replay::events(self.seat.tenant().clone(), Wanted::All, self.position(), until);
+        let failed = match read_frames(&self.seat, replay).await {
+            Ok(Step { reading, read: Ok(frames), .. }) => {
+                if reading.has_gap() {
+                    self.leave_behind();
                 }
-                Ok(Step { read: Err(error), .. }) => error.to_string(),
-                Err(error) => error.to_string(),
-            };
-            tracing::error!(
-                tenant = %self.seat.tenant(),
-                error = failed,
-                "the streams of a tenant end because its events cannot be read"
-            );
-            self.position.set(until);
-            for class in self.classes() {
-                class.end();
+                return self.give(local, &frames, reading.position()).await;
             }
-            return;
+            Ok(Step { read: Err(error), .. }) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(
+            tenant = %self.seat.tenant(),
+            error = failed,
+            "the streams of a tenant end because its events cannot be read"
+        );
+        self.position.set(until);
+        for class in self.classes() {
+            class.end();
         }
     }
 
@@ -221,7 +224,11 @@ impl Room {
         };
         match inbox_owner(name) {
             Some(owner) => local.subscriptions_of(owner).into_iter().for_each(fetch),
-            None => self.own.borrow().wanting(name).for_each(fetch),
+            None => {
+                // Nothing may be borrowed while one of them ends.
+                let wanting: Vec<_> = self.own.borrow().wanting(name).collect();
+                wanting.into_iter().for_each(fetch);
+            }
         }
     }
 
@@ -324,7 +331,7 @@ impl Drop for Class {
     fn drop(&mut self) {
         let key = (self.filter.clone(), self.rights.clone(), self.framing);
         self.room.classes.borrow_mut().remove(&key);
-        self.room.index.borrow_mut().remove(self.patterns(), &Weak::new());
+        self.room.index.borrow_mut().remove(self.patterns(), None);
     }
 }
 
@@ -353,8 +360,9 @@ impl<T: ?Sized> Index<T> {
     }
 
     /// Forgets one who was added with these patterns, and whoever else of them is no more.
-    fn remove(&mut self, patterns: Option<&[Pattern]>, one: &Weak<T>) {
-        let stays = |other: &Weak<T>| other.strong_count() > 0 && !Weak::ptr_eq(other, one);
+    fn remove(&mut self, patterns: Option<&[Pattern]>, one: Option<&Weak<T>>) {
+        let is_it = |other: &Weak<T>| one.is_some_and(|one| Weak::ptr_eq(other, one));
+        let stays = |other: &Weak<T>| other.strong_count() > 0 && !is_it(other);
         let Some(patterns) = patterns else { return self.of_all.retain(stays) };
         for pattern in patterns {
             match pattern {

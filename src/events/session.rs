@@ -40,15 +40,18 @@ impl fmt::Display for StreamId {
     }
 }
 
-/// Which of all streams of this process one is. What it is called by passes on to the stream that goes on for it; this does not.
+/// Which of all streams of a hub one is. What it is called by passes on to the stream that goes on for it; this does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Serial(u64);
 
-impl Serial {
+/// What numbers the streams.
+#[derive(Default)]
+pub struct Serials(AtomicU64);
+
+impl Serials {
     /// That of a new stream.
-    pub fn next() -> Self {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        Self(LAST.fetch_add(1, Ordering::Relaxed))
+    pub fn next(&self) -> Serial {
+        Serial(self.0.fetch_add(1, Ordering::Relaxed))
     }
 }
 

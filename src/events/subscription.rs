@@ -1,7 +1,8 @@
 mod catch_up;
+mod turning;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Waker;
@@ -13,13 +14,14 @@ use super::hub::Arrival;
 use super::mark;
 use super::opening::{Opening, Start};
 use super::outlet::{Framing, Outlet, Written};
-use super::reading::{Lost, left_out_up_to};
+use super::reading::left_out_up_to;
 use super::relay::Local;
 use super::room::{Class, Room};
 use super::session::{Serial, Session};
-use crate::domain::{Account, EventFilter, Own, Pattern, Position, Rights, Timestamp, Username, View};
-use crate::store::{Names, Replay, Wanted};
+use super::untold::Untold;
+use crate::domain::{Own, Patterns, Position, Timestamp, Username, View};
 use catch_up::{CatchUp, State};
+use turning::Aside;
 
 /// What keeps a quiet stream alive: a comment without a blank line after it, since `broker-client` 0.0.8 would take
 /// `:\n\n` for an event.
@@ -40,7 +42,7 @@ pub struct Subscription<O: ?Sized = dyn Outlet> {
     pub(super) serial: Serial,
     class: RefCell<Rc<Class>>,
     /// What its user alone may see, beside the inbox.
-    own: RefCell<Arc<[Pattern]>>,
+    own: RefCell<Patterns>,
     session: Arc<Session>,
     /// What [`Session::changes`] was when it got its rights.
     changes: Cell<u64>,
@@ -48,6 +50,9 @@ pub struct Subscription<O: ?Sized = dyn Outlet> {
     local: Weak<Local>,
     /// Up to here everything has been given, but for what is in `rest`.
     position: Cell<Position>,
+    /// Up to here its reader may know names though they were not given since: it came back with the id of a mark that stands
+    /// before what it announces.
+    known_to: Cell<Position>,
     /// Where in the list of its class it is, while it is live.
     pub(super) place: Cell<Option<u32>>,
     /// What could not be written yet.
@@ -67,20 +72,11 @@ pub struct Subscription<O: ?Sized = dyn Outlet> {
     turning: Cell<bool>,
     /// How often it changed so.
     turns: Cell<u32>,
-    /// Of whom it has yet to be told whether they are there; `None` where that is not wanted. It is looked at when it is
-    /// written, so a reader who is slow costs no more than the names.
-    presence: Option<Box<RefCell<BTreeSet<Username>>>>,
+    /// Of whom it has yet to be told whether they are there; `None` where that is not wanted.
+    presence: Option<Box<RefCell<Untold>>>,
     /// Of the task that catches up and waits for the end.
     waker: RefCell<Option<Waker>>,
     outlet: O,
-}
-
-/// What is given to a subscription beside what is new, when it wants or may see something else than before.
-enum Aside {
-    /// It is told what it has lost.
-    Lost(Lost),
-    /// It is given the latest of what is new to it.
-    New(Replay),
 }
 
 impl Subscription {
@@ -91,7 +87,7 @@ impl Subscription {
         outlet: impl Outlet + 'static,
         first: Bytes,
     ) -> Rc<Subscription> {
-        let Opening { arrival, tenant, view, start, marks, presence, expires_at, session, changes } = opening;
+        let Opening { arrival, tenant, view, start, head, marks, presence, expires_at, session, changes } = opening;
         let room = local.room(&tenant);
         let View { filter, rights, own } = view;
         let class = room.class(filter, rights, outlet.framing());
@@ -102,6 +98,10 @@ impl Subscription {
             Start::Reset(reason) => (Position::START, Some(reason)),
             Start::Now(reason) => (until, reason),
         };
+        let known_to = match start {
+            Start::After(Position::START) => head,
+            _ => Position::START,
+        };
         let mut first = vec![first];
         if let Some(reason) = reset.filter(|_| marks) {
             // Who gets no further than this and comes back is to be given it all again.
@@ -110,7 +110,7 @@ impl Subscription {
         }
         let subscription: Rc<Subscription> = Rc::new(Subscription {
             arrival,
-            serial: Serial::next(),
+            serial: local.hub().next_serial(),
             class: RefCell::new(Rc::clone(&class)),
             own: RefCell::new(own.patterns),
             session,
@@ -118,6 +118,7 @@ impl Subscription {
             expires_at,
             local: Rc::downgrade(local),
             position: Cell::new(position),
+            known_to: Cell::new(known_to),
             place: Cell::new(None),
             rest: RefCell::new(Framing::Bare.join(&first)),
             blocked: Cell::new(false),
@@ -128,11 +129,13 @@ impl Subscription {
             asides: RefCell::default(),
             turning: Cell::new(false),
             turns: Cell::new(0),
-            presence: presence.then(|| Box::new(RefCell::new(local.hub().watch(&tenant).into_iter().collect()))),
+            presence: presence.then(|| Box::new(RefCell::new(Untold::all()))),
             waker: RefCell::new(None),
             outlet,
         });
         if presence {
+            // Nobody is looked at before that: who goes from now on is told of.
+            local.hub().watch(&tenant);
             room.add_watcher(&subscription);
         }
         subscription.note_own(true);
@@ -162,7 +165,7 @@ impl Subscription {
     /// It is to tell how it stands with somebody.
     pub(super) fn note_presence(&self, username: &Username) {
         if let Some(presence) = &self.presence {
-            presence.borrow_mut().insert(username.clone());
+            presence.borrow_mut().note(username);
             self.fall_behind();
         }
     }
@@ -175,103 +178,13 @@ impl Subscription {
     /// What it gets.
     pub(super) fn view(&self) -> View {
         let class = self.class.borrow();
-        let own = Own { username: self.session.username.clone(), patterns: Arc::clone(&self.own.borrow()) };
+        let own = Own { username: self.session.username.clone(), patterns: self.own.borrow().clone() };
         View { filter: class.filter.clone(), rights: class.rights.clone(), own }
     }
 
     /// Whether it waits for what is new in a room.
     pub(super) fn is_live_in(&self, room: &Room) -> bool {
         self.place.get().is_some() && std::ptr::eq(Rc::as_ptr(&self.class.borrow().room), room)
-    }
-
-    /// Wants something else from now on; what is new to it is given.
-    pub(super) fn change_filter(self: &Rc<Self>, filter: EventFilter) {
-        let View { rights, own, .. } = self.view();
-        let room = Rc::clone(&self.class().room);
-        self.turn_to(&room, Position::START, View { filter, rights, own });
-    }
-
-    /// Whether it still may see what it could when it got its rights. Asked after events were fetched and before they count
-    /// as given: a change of rights is noted before the events of its commit can be fetched. Where it may not, it has its new
-    /// rights when this returns.
-    fn is_current(&self) -> bool {
-        if self.session.changes() == self.changes.get() {
-            return true;
-        }
-        if let Some(local) = self.local.upgrade() {
-            local.change_rights(&self.session);
-        }
-        false
-    }
-
-    /// May see something else from now on, perhaps of another tenant. What is new to it is given, and what it may no longer see
-    /// it is told.
-    pub(super) fn change_rights(
-        self: &Rc<Self>,
-        local: &Rc<Local>,
-        account: &Account,
-        (rights, own): (Rights, Own),
-        changes: u64,
-    ) {
-        self.changes.set(changes);
-        let (room, filter) = (local.room(&account.tenant), self.class().filter.clone());
-        self.turn_to(&room, account.tenant_since, View { filter, rights, own });
-    }
-
-    /// Goes on with what a view shows of a room's tenant: where that is another one, with the latest events up to where its
-    /// user came there, and everything that came after. The order is one for all tenants.
-    fn turn_to(self: &Rc<Self>, room: &Rc<Room>, since: Position, view: View) {
-        let (before, room_before) = (self.view(), Rc::clone(&self.class().room));
-        let is_moved = !Rc::ptr_eq(&room_before, room);
-        if (before == view && !is_moved) || self.is_over() {
-            return;
-        }
-        self.fall_behind();
-        self.note_own(false);
-        let class = room.class(view.filter.clone(), view.rights.clone(), self.class().framing);
-        self.class.replace(class);
-        self.own.replace(Arc::clone(&view.own.patterns));
-        self.note_own(true);
-        self.turns.set(self.turns.get().wrapping_add(1));
-        let mut asides = self.asides.borrow_mut();
-        // What was still to be given of the last change is now part of this one.
-        let is_settled = !self.turning.replace(true);
-        asides.retain(|aside| matches!(aside, Aside::Lost(_)));
-        let (known_to, new, old) = (self.position.get(), Box::new(view.clone()), Box::new(before.clone()));
-        let may_lose = is_moved || before.rights != view.rights || before.own != view.own;
-        if self.marks && may_lose && known_to > Position::START {
-            let lost = if is_moved { Wanted::Of(old.clone()) } else { Wanted::New(old.clone(), new.clone()) };
-            let names = Names::new(room_before.seat.tenant().clone(), lost);
-            asides.push_back(Aside::Lost(Lost { names, known_to }));
-        }
-        if is_moved {
-            self.position.set(known_to.max(since));
-            // What it waited for was of the other tenant.
-            self.left_out.set(Position::START);
-        }
-        let wanted = if is_settled && !is_moved { Wanted::New(new, old) } else { Wanted::Of(new) };
-        let (tenant, until) = (room.seat.tenant().clone(), self.position.get());
-        asides.push_back(Aside::New(Replay::snapshot(tenant, wanted, Position::START, until)));
-        self.unsynced.set(self.marks);
-        drop(asides);
-        if is_moved {
-            self.move_presence(&room_before, room);
-        }
-        self.wake();
-    }
-
-    /// Its user is there in another room's tenant from now on, and it is told who is there instead of who was.
-    fn move_presence(self: &Rc<Self>, before: &Room, room: &Room) {
-        let Some(local) = self.local.upgrade() else { return };
-        let (hub, tenant_before, tenant) = (local.hub(), before.seat.tenant(), room.seat.tenant());
-        self.arrival.move_to(tenant, local.clock().now());
-        let Some(presence) = &self.presence else { return };
-        before.remove_watcher(self);
-        room.add_watcher(self);
-        let (were_there, are_there) = (hub.unwatch(tenant_before), hub.watch(tenant));
-        // Who has gone just now is in neither.
-        let untold = local.mailbox().untold(tenant_before);
-        presence.borrow_mut().extend([were_there, are_there, untold].into_iter().flatten());
     }
 
     /// Has the room know, or forget, what its user alone may see.
@@ -411,6 +324,10 @@ impl Subscription {
 impl<O: ?Sized> Drop for Subscription<O> {
     fn drop(&mut self) {
         self.session.remove(self.serial);
+        let own = self.own.get_mut();
+        if !own.is_empty() {
+            self.class.get_mut().room.forget_own(own);
+        }
         if let Some(local) = self.local.upgrade() {
             local.forget_session(&self.session);
             if self.presence.is_some() {

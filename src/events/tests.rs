@@ -1,3 +1,4 @@
+mod bounds;
 mod handover;
 mod model;
 
@@ -10,10 +11,14 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use proptest::prelude::*;
 use tokio::task::LocalSet;
+use uuid::Uuid;
 
 use super::*;
 use crate::clock::Clock;
-use crate::domain::{Authorize, EventFilter, EventName, Payload, Position, TenantName, Timestamp, Username, View};
+use crate::domain::{
+    Authorize, EventFilter, EventName, Generation, PasswordHash, Payload, Position, Scope, Secret, TenantName,
+    Timestamp, User, Username, View,
+};
 use crate::store::{Committer, Store, TooMuch};
 use crate::writer::Committed;
 
@@ -220,6 +225,7 @@ impl House {
             tenant,
             view: View { filter: EventFilter::parse(filter).unwrap(), rights, own },
             start: Start::Latest,
+            head: self.hub.store().head(),
             marks: false,
             presence: false,
             expires_at: None,
@@ -229,6 +235,27 @@ impl House {
         change(&mut opening);
         self.workers[worker].open(opening, LineOutlet(Rc::clone(&line), Framing::Bare), Bytes::new());
         line
+    }
+}
+
+/// A user of the tenant t.
+fn user(username: &str, scopes: &[&str]) -> User {
+    User {
+        id: Uuid::nil(),
+        username: Username::parse(username).unwrap(),
+        tenant: TenantName::parse("t").unwrap(),
+        tenant_since: Position::START,
+        scopes_since: Position::START,
+        password_hash: PasswordHash::new(String::new()),
+        generation: Generation(0),
+        email: None,
+        scopes: Some(scopes.iter().map(|scope| Scope::parse(scope).unwrap()).collect()),
+        data: None,
+        two_factor: None,
+        revoked: false,
+        totp_secret: Secret::new(*b"secret"),
+        totp_spent_step: None,
+        reset: None,
     }
 }
 

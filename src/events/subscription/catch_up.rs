@@ -19,9 +19,6 @@ use crate::events::opening::Start;
 use crate::events::reading::{Lost, Step, fill, read_bytes, read_lost};
 use crate::store::{Missing, Replay, Wanted};
 
-/// Of how many people it is told at once.
-const PRESENCE_AT_ONCE: usize = 256;
-
 /// The task of one subscription: catches up whenever it is not live, and notices when the other side has gone.
 pub(super) struct CatchUp {
     subscription: Rc<Subscription>,
@@ -127,6 +124,11 @@ impl Future for CatchUp {
             } else {
                 ready!(self.advance(&subscription, context));
             }
+            if subscription.rest.borrow().is_empty() && subscription.place.get().is_none() {
+                // It may have looked at much of which it wants nothing, and others on this thread have something to do too.
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
     }
 }
@@ -179,22 +181,20 @@ impl CatchUp {
     /// Tells of some of those who have come or gone, as it is now; whether there was somebody.
     fn tell_presence(&self, subscription: &Subscription) -> bool {
         let Some(local) = subscription.local.upgrade() else { return false };
-        let Some(presence) = &subscription.presence else { return false };
+        let Some(presence) = subscription.presence.as_ref().filter(|presence| !presence.borrow().is_empty()) else {
+            return false;
+        };
         let class = subscription.class();
         let (tenant, store) = (class.room.seat.tenant(), class.room.seat.store());
         // Who gets no further than this and comes back is to be given what of before was still to follow.
         let given_to = if subscription.turning.get() { Position::START } else { subscription.position.get() };
         let id = store.event_id(given_to);
-        let mut marks = Vec::new();
-        while marks.len() < PRESENCE_AT_ONCE
-            && let Some(username) = presence.borrow_mut().pop_first()
-        {
-            marks.push(mark::presence(&username, local.hub().person(tenant, &username).as_ref(), id));
+        let told = local.hub().told(tenant, &mut presence.borrow_mut());
+        let marks = told.iter().map(|(username, person)| mark::presence(username, person.as_ref(), id));
+        let marks: Vec<_> = marks.collect();
+        if !marks.is_empty() {
+            *subscription.rest.borrow_mut() = class.framing.join(&marks);
         }
-        if marks.is_empty() {
-            return false;
-        }
-        *subscription.rest.borrow_mut() = class.framing.join(&marks);
         true
     }
 
@@ -204,7 +204,12 @@ impl CatchUp {
         let store = class.room.seat.store();
         if self.aside.is_none() {
             let aside = subscription.asides.borrow_mut().pop_front();
-            self.aside = aside.map(|aside| match aside {
+            let Some(aside) = aside else { return Poll::Ready(()) };
+            self.aside = Some(match aside {
+                Aside::Reset(reason) => {
+                    self.state = Self::reset(subscription, reason);
+                    return Poll::Ready(());
+                }
                 // Who gets no further than this and comes back is to be given what was to follow, and so everything.
                 Aside::Lost(lost) => {
                     let id = store.event_id(Position::START);
@@ -219,7 +224,7 @@ impl CatchUp {
                 Ok(Step { reading, read: Ok(Some(bytes)), more }) => Ok((bytes, more.then_some(Aside::Lost(reading)))),
                 Ok(Step { read: Ok(None), .. }) => {
                     self.aside = None;
-                    self.state = Self::reset(subscription);
+                    self.state = Self::reset(subscription, Reset::NotKept);
                     return Poll::Ready(());
                 }
                 Ok(Step { read: Err(error), .. }) => Err(error.to_string()),
@@ -258,14 +263,15 @@ impl CatchUp {
         Poll::Ready(())
     }
 
-    /// Has it drop what it has, and get everything: what it missed cannot be told, since what was removed is no longer known.
-    fn reset(subscription: &Subscription) -> State {
+    /// Has it drop what it has, and get everything: what it missed, or has lost, cannot be told.
+    fn reset(subscription: &Subscription, reason: Reset) -> State {
         let class = subscription.class();
-        let reset = mark::reset(Reset::NotKept, class.room.seat.store().event_id(Position::START));
+        let reset = mark::reset(reason, class.room.seat.store().event_id(Position::START));
         *subscription.rest.borrow_mut() = class.framing.join(&[reset]);
         subscription.asides.borrow_mut().clear();
         subscription.turning.set(false);
         subscription.position.set(Position::START);
+        subscription.known_to.set(Position::START);
         subscription.unsynced.set(true);
         State::New(class.room.position())
     }
@@ -330,9 +336,7 @@ impl CatchUp {
                     }
                     return Poll::Ready(());
                 }
-                let view = subscription.view();
-                let wanted = |frame: &Frame| view.matches(frame.name.as_str());
-                let found = room.seat.channel.between(after, until, JOINED_BYTES, wanted);
+                let found = room.seat.channel.between(after, until, JOINED_BYTES);
                 if !subscription.is_current() {
                     return Poll::Ready(());
                 }
@@ -340,8 +344,10 @@ impl CatchUp {
                     Found::Nothing => subscription.position.set(until),
                     Found::Frames(frames, until) => {
                         subscription.position.set(until);
+                        let view = subscription.view();
+                        let wanted = frames.into_iter().filter(|frame| view.matches(frame.name.as_str()));
+                        let frames: Vec<Bytes> = wanted.map(|frame| frame.bytes).collect();
                         if !frames.is_empty() {
-                            let frames: Vec<Bytes> = frames.into_iter().map(|frame| frame.bytes).collect();
                             *subscription.rest.borrow_mut() = class.framing.join(&frames);
                         }
                     }
@@ -364,7 +370,7 @@ impl CatchUp {
                 let failed = match step {
                     // Who asks for marks is told, and given everything.
                     Ok(Step { reading, .. }) if subscription.marks && reading.has_gap() => {
-                        self.state = Self::reset(subscription);
+                        self.state = Self::reset(subscription, Reset::NotKept);
                         return Poll::Ready(());
                     }
                     Ok(Step { reading, read: Ok((bytes, left_out)), more }) => {

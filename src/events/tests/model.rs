@@ -3,10 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use uuid::Uuid;
-
 use super::*;
-use crate::domain::{Generation, PasswordHash, Scope, Secret, User};
 use crate::store::Transaction;
 
 const TENANTS: [&str; 2] = ["t", "other"];
@@ -93,24 +90,7 @@ struct Open {
 impl World {
     fn new() -> Self {
         let house = House::with(Authorize::Scopes);
-        let user = |username: &&str| User {
-            id: Uuid::nil(),
-            username: Username::parse(username).unwrap(),
-            tenant: TenantName::parse(TENANTS[0]).unwrap(),
-            tenant_since: Position::START,
-            scopes_since: Position::START,
-            password_hash: PasswordHash::new(String::new()),
-            generation: Generation(0),
-            email: None,
-            scopes: Some(scopes(0)),
-            data: None,
-            two_factor: None,
-            revoked: false,
-            totp_secret: Secret::new(*b"secret"),
-            totp_spent_step: None,
-            reset: None,
-        };
-        let users: Vec<_> = USERNAMES.iter().map(user).collect();
+        let users: Vec<_> = USERNAMES.iter().map(|username| user(username, SCOPES[0])).collect();
         let client = |user: &User| Client {
             username: user.username.clone(),
             filter: EventFilter::ALL,
@@ -193,7 +173,7 @@ impl World {
             (client.last, client.known) = (None, State::new());
         }
         let (store, session) = (house.hub.store(), house.hub.session(&client.username));
-        let changes = session.changes();
+        let (head, changes) = (store.head(), session.changes());
         let account = store.account(&client.username).unwrap().unwrap();
         let is_before = |after: u64, since: Position| since > Position::START && Position::new(after) <= since;
         let start = match client.last {
@@ -211,6 +191,7 @@ impl World {
             tenant: account.tenant.clone(),
             view: View { filter: client.filter.clone(), rights, own },
             start,
+            head,
             marks: true,
             presence: false,
             expires_at: None,

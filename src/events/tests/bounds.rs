@@ -1,0 +1,206 @@
+//! What one stream, one client or one tenant costs the others.
+
+use super::*;
+
+fn tenant(name: &str) -> TenantName {
+    TenantName::parse(name).unwrap()
+}
+
+#[test]
+fn who_may_see_what_others_may_not_leaves_nothing_behind() {
+    run(async {
+        let mut house = House::with(Authorize::Scopes);
+        let scopes = ["news", "user/{username}", "user/{username}/*"];
+        let scopes = scopes.map(|resource| Scope::parse(&format!("{resource}:get")).unwrap());
+        let open = |house: &House, username: &str| {
+            house.open_with(0, username, "*", usize::MAX, |opening| {
+                (opening.view.rights, opening.view.own) =
+                    Authorize::Scopes.to_see(&Username::parse(username).unwrap(), &scopes);
+            })
+        };
+        // The room stays for as long as this one is there.
+        let _other = house.open(0, "other", "*", 0, usize::MAX);
+        let [alice, bob] = ["alice", "bob"].map(|username| open(&house, username));
+        house.insert(&["user/alice", "user/bob/1", "news"], &[]);
+        settle(|| alice.positions() == [1, 3] && bob.positions() == [2, 3]).await;
+        let room = house.workers[0].local.room(&tenant("t"));
+        assert!(room.has_own());
+        alice.go();
+        settle(|| house.hub.session_of(&Username::parse("alice").unwrap()).is_none()).await;
+        house.insert(&["user/bob/2"], &["bob"]);
+        settle(|| house.hub.session_of(&Username::parse("bob").unwrap()).is_none()).await;
+        assert!(!room.has_own());
+    });
+}
+
+/// Gives a user other scopes; what is committed with that is published.
+fn rescope(house: &mut House, username: &str, scopes: &[&str]) {
+    let mut user = user(username, scopes);
+    let mut transaction = house.committer.begin(Timestamp::from_millis(1)).unwrap();
+    user.scopes_since = transaction.head();
+    transaction.put_user(&user);
+    let durable = transaction.commit().unwrap();
+    house.hub.publish(Committed { durable, ended: BTreeSet::new(), changed: BTreeSet::from([user.username]) });
+}
+
+fn view(username: &str, scopes: &[&str]) -> View {
+    let scopes: Vec<_> = scopes.iter().map(|scope| Scope::parse(scope).unwrap()).collect();
+    let (rights, own) = Authorize::Scopes.to_see(&Username::parse(username).unwrap(), &scopes);
+    View { filter: EventFilter::ALL, rights, own }
+}
+
+/// The names that a stream was told as lost.
+fn left(line: &Line) -> Vec<String> {
+    let left = line.came().into_iter().filter(|came| came.name == "$left");
+    left.map(|came| {
+        serde_json::from_str::<serde_json::Value>(&came.data).unwrap()["event"].as_str().unwrap().to_owned()
+    })
+    .collect()
+}
+
+#[test]
+fn who_comes_back_with_the_id_of_a_mark_and_other_rights_is_told_what_is_lost() {
+    run(async {
+        let mut house = House::with(Authorize::Scopes);
+        house.insert(&["a", "b"], &[]);
+        rescope(&mut house, "u", &["*:get"]);
+        let session = house.hub.session(&Username::parse("u").unwrap());
+        let (head, changes) = (house.hub.store().head(), session.changes());
+        rescope(&mut house, "u", &["a:get"]);
+        // Its name was never seen by these rights.
+        house.insert(&["later"], &[]);
+        let line = house.open_with(0, "u", "*", usize::MAX, |opening| {
+            (opening.view, opening.head, opening.changes) = (view("u", &["*:get"]), head, changes);
+            (opening.start, opening.marks) = (Start::After(Position::START), true);
+        });
+        settle(|| line.names().contains(&"$synced".to_owned())).await;
+        assert_eq!(left(&line), ["b"]);
+        assert!(line.names().contains(&"a".to_owned()));
+    });
+}
+
+#[test]
+fn whose_rights_change_again_and_again_while_nothing_is_read_is_reset_in_place_of_a_list_that_grows() {
+    run(async {
+        let mut house = House::with(Authorize::Scopes);
+        house.insert(&["a", "b", "c"], &[]);
+        rescope(&mut house, "u", &["*:get"]);
+        let line = house.open_with(0, "u", "*", usize::MAX, |opening| {
+            (opening.view, opening.marks) = (view("u", &["*:get"]), true);
+        });
+        settle(|| line.names().contains(&"$synced".to_owned())).await;
+        let before = line.came().len();
+        line.room.set(0);
+        for scope in ["a:get", "b:get", "c:get", "a:get", "b:get", "c:get"] {
+            rescope(&mut house, "u", &[scope]);
+            rest().await;
+        }
+        line.give_room(usize::MAX / 2);
+        settle(|| line.came()[before..].iter().any(|came| came.name == "$synced")).await;
+        let came = line.came().split_off(before);
+        let resets: Vec<_> = came.iter().filter(|came| came.name == "$reset").map(|came| came.data.as_str()).collect();
+        assert_eq!(resets, [r#"{"reason":"other_scopes"}"#]);
+        let since: Vec<_> = came.iter().skip_while(|came| came.name != "$reset").map(|came| &came.name).collect();
+        assert_eq!(since, ["$reset", "c", "$synced"]);
+    });
+}
+
+#[test]
+fn who_is_left_without_a_worker_ends_when_the_rights_change() {
+    run(async {
+        let mut house = House::with(Authorize::Scopes);
+        house.insert(&["a"; 2000], &[]);
+        let line = house.open_with(0, "u", "*", 1000, |opening| opening.start = Start::After(Position::new(1)));
+        rest().await;
+        assert!(!line.positions().is_empty());
+        let House { mut committer, hub, workers, _directory } = house;
+        drop(workers);
+        rest().await;
+        let durable = committer.begin(Timestamp::from_millis(1)).unwrap().commit().unwrap();
+        let changed = BTreeSet::from([Username::parse("u").unwrap()]);
+        hub.publish(Committed { durable, ended: BTreeSet::new(), changed });
+        line.give_room(usize::MAX / 2);
+        settle(|| line.finished.get()).await;
+        assert!(line.positions().len() < 1999);
+    });
+}
+
+/// Notes whose line is written to.
+struct Noting(LineOutlet, &'static str, Rc<RefCell<Vec<&'static str>>>);
+
+impl Outlet for Noting {
+    fn framing(&self) -> Framing {
+        self.0.framing()
+    }
+
+    fn write(&self, bytes: &Bytes) -> Written {
+        self.2.borrow_mut().push(self.1);
+        self.0.write(bytes)
+    }
+
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_ready(context)
+    }
+
+    fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_gone(context)
+    }
+
+    fn finish(&self) {
+        self.0.finish();
+    }
+}
+
+/// Whether a tenant is given its event while a worker has more of another to give than it can at once.
+fn is_served_beside_a_busy_tenant(flood: usize) {
+    run(async {
+        let mut house = House::new();
+        house.insert(&["a"], &[]);
+        let noted = Rc::new(RefCell::new(Vec::new()));
+        let open = |name: &'static str| {
+            let (line, tenant, username) = (Rc::new(Line::default()), tenant(name), Username::parse("u").unwrap());
+            line.room.set(usize::MAX);
+            let (session, (rights, own)) = (house.hub.session(&username), Authorize::Open.to_see(&username, &[]));
+            let opening = Opening {
+                arrival: house.hub.arrive(&tenant, &username, None, Timestamp::from_millis(1)),
+                tenant,
+                view: View { filter: EventFilter::ALL, rights, own },
+                start: Start::Now(None),
+                head: house.hub.store().head(),
+                marks: false,
+                presence: false,
+                expires_at: None,
+                changes: session.changes(),
+                session,
+            };
+            let outlet = Noting(LineOutlet(Rc::clone(&line), Framing::Bare), name, Rc::clone(&noted));
+            house.workers[0].open(opening, outlet, Bytes::new());
+            line
+        };
+        let (busy, quiet) = (open("t"), open("quiet"));
+        rest().await;
+        let gate = &house.workers[0].local.mailbox().before_dispatch;
+        gate.close();
+        let mut transaction = house.committer.begin(Timestamp::from_millis(1)).unwrap();
+        for name in ["t"].repeat(flood).into_iter().chain(["quiet"]) {
+            let (user, event) = (Username::parse("u").unwrap(), EventName::parse("a").unwrap());
+            let data = Payload::from_valid_json(&format!("\"{}\"", "x".repeat(300))).unwrap();
+            transaction.insert_event(tenant(name), user, event, data).unwrap();
+        }
+        let durable = transaction.commit().unwrap();
+        house.hub.publish(Committed { durable, ended: BTreeSet::new(), changed: BTreeSet::new() });
+        noted.borrow_mut().clear();
+        gate.open();
+        settle(|| busy.positions().len() == flood && quiet.positions().len() == 1).await;
+        let noted = noted.borrow();
+        assert_eq!(noted.iter().position(|name| *name == "quiet"), Some(1), "{noted:?}");
+        assert!(noted.len() > 3);
+    });
+}
+
+#[test]
+fn a_tenant_is_served_while_a_worker_has_much_of_another_to_give() {
+    // What is in the channel, and what must be read from the store.
+    is_served_beside_a_busy_tenant(600);
+    is_served_beside_a_busy_tenant(1500);
+}

@@ -1,0 +1,127 @@
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
+use super::presence::{PEOPLE_AT_ONCE, Person, Presence};
+use crate::domain::{TenantName, Username};
+
+/// Of whom a stream has yet to tell how it stands with them. It is looked at when it is written, so a reader who is slow costs no
+/// more than the names of those who have come or gone meanwhile.
+pub struct Untold {
+    /// Those of whom it is told whether they are there or not.
+    names: BTreeSet<Username>,
+    /// Who comes after this in the list of those who are there has yet to be told, too.
+    rest: Option<Bound<Username>>,
+}
+
+impl Untold {
+    /// Everybody who is there.
+    pub fn all() -> Self {
+        Self { names: BTreeSet::new(), rest: Some(Bound::Unbounded) }
+    }
+
+    /// Whether there is nobody.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.rest.is_none()
+    }
+
+    /// Somebody has come or gone.
+    pub fn note(&mut self, username: &Username) {
+        if !self.is_ahead(username) {
+            self.names.insert(username.clone());
+        }
+    }
+
+    /// Whether somebody, if they are there, will be come to.
+    fn is_ahead(&self, username: &Username) -> bool {
+        match &self.rest {
+            None => false,
+            Some(Bound::Unbounded) => true,
+            Some(Bound::Included(next)) => username >= next,
+            Some(Bound::Excluded(last)) => username > last,
+        }
+    }
+
+    /// It is to tell of another tenant: of everybody who is there, and that those who were in the one before are not. `gone` are
+    /// those who left that just now.
+    pub fn go_on(&mut self, before: impl IntoIterator<Item = Username>, gone: impl IntoIterator<Item = Username>) {
+        let told = before.into_iter().filter(|username| !self.is_ahead(username));
+        let told: Vec<_> = told.collect();
+        self.names.extend(told);
+        self.names.extend(gone);
+        self.rest = Some(Bound::Unbounded);
+    }
+
+    /// How it stands with the next of them.
+    pub fn tell(&mut self, presence: &Presence, tenant: &TenantName) -> Vec<(Username, Option<Person>)> {
+        let mut told = Vec::new();
+        for _ in 0..PEOPLE_AT_ONCE {
+            let Some(username) = self.names.pop_first() else { break };
+            let person = presence.person(tenant, &username);
+            if person.is_none() || !self.is_ahead(&username) {
+                told.push((username, person));
+            }
+        }
+        let room = PEOPLE_AT_ONCE - told.len();
+        if let Some(from) = self.rest.as_ref().filter(|_| self.names.is_empty() && room > 0) {
+            let people = presence.people(tenant, from.as_ref(), room);
+            let last = people.last().filter(|_| people.len() == room);
+            self.rest = last.map(|last| Bound::Excluded(last.username.clone()));
+            told.extend(people.into_iter().map(|person| (person.username.clone(), Some(person))));
+        }
+        told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::domain::Timestamp;
+
+    #[test]
+    fn a_stream_is_told_of_everybody_once_however_many_they_are_and_ends_up_with_how_it_is() {
+        let mut presence = Presence::default();
+        let [acme, other] = ["acme", "other"].map(|name| TenantName::parse(name).unwrap());
+        let user = |number: usize| Username::parse(&format!("{number:04}")).unwrap();
+        presence.watch(&acme);
+        let mut come = |tenant: &TenantName, number: usize| {
+            presence.arrive(tenant, &user(number), None, Timestamp::from_millis(1));
+        };
+        (0..2 * PEOPLE_AT_ONCE).for_each(|number| come(&acme, 2 * number));
+        [1, 2, 5000].into_iter().for_each(|number| come(&other, number));
+        let mut untold = Untold::all();
+        let mut known = BTreeMap::new();
+        let mut tell = |presence: &Presence, tenant: &TenantName, untold: &mut Untold| {
+            let told = untold.tell(presence, tenant);
+            assert!(told.len() <= PEOPLE_AT_ONCE);
+            let names: Vec<_> = told.iter().map(|(username, _)| username.as_str().to_owned()).collect();
+            known.extend(told.into_iter().map(|(username, person)| (username, person.is_some())));
+            (names, known.clone())
+        };
+        assert_eq!(tell(&presence, &acme, &mut untold).0.len(), PEOPLE_AT_ONCE);
+        // Of whom was told, and of whom will be: only the first need be kept.
+        presence.arrive(&acme, &user(3), None, Timestamp::from_millis(1));
+        presence.arrive(&acme, &user(9999), None, Timestamp::from_millis(1));
+        [3, 9999].into_iter().for_each(|number| untold.note(&user(number)));
+        assert_eq!(untold.names.len(), 1);
+        let (names, _) = tell(&presence, &acme, &mut untold);
+        assert_eq!((names[0].as_str(), names.len()), ("0003", PEOPLE_AT_ONCE));
+        let (names, known) = tell(&presence, &acme, &mut untold);
+        assert_eq!(names, ["1022", "9999"]);
+        assert!(untold.is_empty() && known.len() == 2 * PEOPLE_AT_ONCE + 2 && known.values().all(|is_there| *is_there));
+        // It goes to another tenant, in which one of those is too.
+        let before = presence.people(&acme, Bound::Unbounded, usize::MAX).into_iter().map(|person| person.username);
+        untold.go_on(before, []);
+        let mut times = BTreeMap::<_, usize>::new();
+        while !untold.is_empty() {
+            for name in tell(&presence, &other, &mut untold).0 {
+                *times.entry(name).or_default() += 1;
+            }
+        }
+        assert!(times.len() == 2 * PEOPLE_AT_ONCE + 4 && times.values().all(|times| *times == 1));
+        let (_, known) = tell(&presence, &other, &mut untold);
+        let there: Vec<_> = known.iter().filter(|(_, is_there)| **is_there).map(|(name, _)| name.as_str()).collect();
+        assert_eq!(there, ["0001", "0002", "5000"]);
+    }
+}
