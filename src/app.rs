@@ -12,8 +12,7 @@ use crate::config::{Callers, Limits};
 use crate::domain::{Account, Authorize, EventFilter, EventId, Position, View};
 use crate::error::Error;
 use crate::events::{
-    Condition, Hub, IdempotencyKey, Insert, Inserted, NewEvent, Opening, Outlet, Rates, Relay, RemoveOf, Reset, Start,
-    StreamId,
+    Condition, Hub, IdempotencyKey, Insert, Inserted, NewEvent, Opening, Outlet, Rates, Relay, Reset, Start, StreamId,
 };
 use crate::identity::{Identity, Principal};
 use crate::store::Store;
@@ -121,17 +120,9 @@ impl App {
         let Principal { username, account, standing, .. } = principal;
         self.rates.take(&username, &account.tenant, events.len())?;
         let (authorize, quotas) = (self.authorize, self.limits.quotas);
-        let owner = username.clone();
-        // A repetition is answered also where the stream has gone since: the writer looks at this after it.
-        let bound = stream
-            .map(|stream| if self.hub.has_stream(&owner, stream) { Ok(stream) } else { Err(Error::StreamUnknown) });
-        let insert = Insert { username, standing, events, is_array, condition, key, stream: bound, authorize, quotas };
-        let inserted = self.writer.submit(insert).await?;
-        // The stream may have gone for good while this waited: nobody would remove it then.
-        if let Some(stream) = stream.filter(|stream| !self.hub.has_stream(&owner, *stream)) {
-            self.hub.forget(RemoveOf { stream, tenant: None });
-        }
-        Ok(inserted)
+        let stream = stream.map(|stream| (stream, self.hub.clone()));
+        let insert = Insert { username, standing, events, is_array, condition, key, stream, authorize, quotas };
+        self.writer.submit(insert).await
     }
 
     /// Reads what is kept for somebody.

@@ -83,7 +83,7 @@ impl Server {
             tracing::warn!("admin_token or jwt_secret is the default or short: only this machine is served");
         }
         let (store, committer) = Store::open(&config.db, config.journal_bytes).map_err(StartError::Store)?;
-        let newest = store.newest_timestamp().map_err(StartError::Core)?;
+        let newest = store.unless_damaged(store.newest_timestamp()).map_err(StartError::Core)?.flatten();
         let clock = Clock::measured_by(newest, config.accept_clock_step);
         let rules = Rules {
             authorize: config.authorize,

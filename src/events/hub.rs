@@ -256,7 +256,7 @@ impl Hub {
     }
 
     /// Has what goes with a stream removed, soon: the stream has gone for good.
-    pub fn forget(&self, gone: RemoveOf) {
+    pub(super) fn forget(&self, gone: RemoveOf) {
         lock(&self.0.gone).push(gone);
     }
 

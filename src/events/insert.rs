@@ -3,6 +3,7 @@ use std::collections::HashSet;
 
 use aws_lc_rs::digest;
 
+use super::hub::Hub;
 use super::session::StreamId;
 use crate::domain::{
     Account, Authorize, Event, EventName, MAX_EXPIRES_IN, Payload, Position, Quotas, Standing, TenantName, Timestamp,
@@ -103,7 +104,6 @@ impl IdempotencyKey {
 }
 
 /// Adds events to the tenant that their user has by then, in order and all of them or none. Each becomes the latest of its name.
-#[derive(Debug)]
 pub struct Insert {
     /// Who inserts them.
     pub username: Username,
@@ -117,8 +117,8 @@ pub struct Insert {
     pub condition: Condition,
     /// By what a repetition is known.
     pub key: Option<IdempotencyKey>,
-    /// With which stream those go that last while it is connected, if there is still such a stream.
-    pub stream: Option<Result<StreamId, Error>>,
+    /// With which stream those go that last while it is connected, and where it is told whether there is still such a stream.
+    pub stream: Option<(StreamId, Hub)>,
     /// What decides who may insert what.
     pub authorize: Authorize,
     /// How much there may be.
@@ -172,7 +172,12 @@ impl Change for Insert {
             return Ok(Inserted { first, count, timestamp, is_replayed: true });
         }
         self.check(batch, &account)?;
-        let stream = self.stream.clone().transpose()?;
+        // Here, and after a repetition is answered: what is bound before the stream has gone for good is found by who removes it
+        // (`upkeep/due.rs`), and after that nothing is bound to it.
+        if self.stream.as_ref().is_some_and(|(stream, hub)| !hub.has_stream(&self.username, *stream)) {
+            return Err(Error::StreamUnknown);
+        }
+        let stream = self.stream.as_ref().map(|(stream, _)| *stream);
         let Self { username, events, key, quotas, .. } = self;
         let (first, count, timestamp) = (batch.head().next(), events.len() as u64, batch.now());
         for NewEvent { name, data, expires_in, while_connected } in events {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::room::{MAX_CHANGE_BYTES, NAMES_ROWS_BYTES};
-use super::{Store, Transaction, codec, damaged, keys};
+use super::{Store, Transaction, codec, keys};
 use crate::domain::{NewTenantName, NewUsername, SKELETON_VERSION, Skeleton, TenantName, Username};
 use crate::error::Error;
 
@@ -60,7 +60,8 @@ fn rows(kind: keys::NameKind, name: &str) -> impl Iterator<Item = (Vec<u8>, Vec<
 fn names_noted(get: &Get<'_>) -> Result<NamesNoted, Error> {
     let key = keys::setting(SETTING);
     let Some(kept) = get(&key)? else { return Ok(NamesNoted::default()) };
-    serde_json::from_slice(&kept).map_err(|_| damaged(&key, "it is not what was written"))
+    // What cannot be read is made anew, by going through all users again.
+    Ok(serde_json::from_slice(&kept).unwrap_or_default())
 }
 
 fn free_username(get: &Get<'_>, username: &NewUsername) -> Result<Claim, Error> {

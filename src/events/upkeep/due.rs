@@ -15,7 +15,9 @@ pub struct Due {
     desk: Desk,
     expired: Search,
     answers: Search,
-    /// The streams that have gone for good, and how far what goes with each has been removed.
+    /// The streams that have gone for good, to which something that has been decided may be bound that is not yet committed.
+    going: Vec<RemoveOf>,
+    /// Those to which nothing more comes, and how far what goes with each has been removed.
     gone: VecDeque<(RemoveOf, Search)>,
     /// The head when the last round began, and how many events that round made itself.
     before: (Position, usize),
@@ -25,7 +27,7 @@ impl Due {
     pub fn new(hub: Hub, desk: Desk) -> Self {
         let before = (desk.store.head(), 0);
         let (expired, answers) = (Search::for_expired(), Search::for_old_answers());
-        Self { hub, desk, expired, answers, gone: VecDeque::new(), before }
+        Self { hub, desk, expired, answers, going: Vec::new(), gone: VecDeque::new(), before }
     }
 
     /// One step of each kind.
@@ -71,7 +73,11 @@ impl Due {
 
     /// Takes those whose grace is over for gone, and removes what was to last while they were connected; whether there is more.
     async fn remove_gone(&mut self, at_most: usize) -> Result<bool, Error> {
-        self.gone.extend(self.hub.take_gone().into_iter().map(|gone| {
+        self.going.extend(self.hub.take_gone());
+        if !self.going.is_empty() {
+            self.desk.writer.submit(AfterAll).await?;
+        }
+        self.gone.extend(self.going.drain(..).map(|gone| {
             let search = Search::for_bound(gone.stream.get(), gone.tenant.clone());
             (gone, search)
         }));
@@ -109,6 +115,17 @@ impl Due {
     async fn find(&self, search: &Search, at_most: usize) -> Result<Found, Error> {
         let (search, now) = (search.clone(), self.desk.clock.now());
         self.desk.read(move |store| store.find(&search, now, at_most)).await
+    }
+}
+
+/// Nothing, once all that was decided before is committed.
+struct AfterAll;
+
+impl Change for AfterAll {
+    type Outcome = ();
+
+    fn decide(self, _: &mut Batch<'_>) -> Result<(), Error> {
+        Ok(())
     }
 }
 

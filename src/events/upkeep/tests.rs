@@ -1,12 +1,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::mpsc;
 
 use super::*;
-use crate::domain::{Authorize, EventName, Payload, Position, TenantName, Timestamp, Username};
+use crate::domain::{Authorize, EventName, Payload, Position, Quotas, Standing, TenantName, Timestamp, User, Username};
 use crate::events::hub::Rules;
-use crate::events::insert::RemoveOf;
+use crate::events::insert::{Condition, Insert, Lasts, NewEvent, RemoveOf};
 use crate::events::session::StreamId;
 use crate::store::{Committer, NewAnswer, Search};
+use crate::writer::Batch;
 
 const STREAM: u64 = 7;
 
@@ -65,8 +67,8 @@ async fn what_is_damaged_keeps_nothing_else_from_going() {
         filled.insert(tenant, &["x1", "x2", "x3", "w1", "w2", "w3", "old", "old", "old"]);
     }
     let Filled { store, committer } = filled;
-    // The second row of each kind, the floor of the first tenant, and an event of the second's that was superseded.
-    let damaged: Vec<_> = Filled::searches().iter().map(|search| found(&store, search)[1].clone()).collect();
+    // The first row of each kind, whoever inserted them, the floor of the first tenant, and an event of the second's that was superseded.
+    let damaged: Vec<_> = Filled::searches().iter().map(|search| found(&store, search)[0].clone()).collect();
     for row in &damaged {
         // An answer stands under the key that its moment is of.
         let row = if row[0] == b'j' { [b"i", &row[9..]].concat() } else { row.clone() };
@@ -74,6 +76,7 @@ async fn what_is_damaged_keeps_nothing_else_from_going() {
     }
     store.smuggle(b"f\0\x01a".to_vec(), b"?");
     store.smuggle(event(b'b', 16), b"?");
+    store.smuggle(b"uu".to_vec(), b"?");
 
     let hub = Hub::new(store.clone(), Rules { authorize: Authorize::Open, streams_per_user: 1 });
     hub.recall_streams().unwrap();
@@ -110,4 +113,94 @@ async fn what_is_damaged_keeps_nothing_else_from_going() {
         let key = row.escape_ascii().to_string();
         assert!(told.iter().any(|why| why.contains(&key)), "{key} in {told:?}");
     }
+}
+
+/// Keeps the writer busy from when it says so until it is let go.
+struct Hold(mpsc::Sender<()>, mpsc::Receiver<()>);
+
+impl Hold {
+    /// What it says, and what lets it go when it is dropped.
+    fn new() -> (Self, mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let (says, said) = mpsc::channel();
+        let (go, wait) = mpsc::channel();
+        (Self(says, wait), said, go)
+    }
+}
+
+impl Change for Hold {
+    type Outcome = ();
+
+    fn decide(self, _: &mut Batch<'_>) -> Result<(), Error> {
+        let _ = self.0.send(());
+        let _ = self.1.recv();
+        Ok(())
+    }
+}
+
+fn while_connected(user: &User, stream: StreamId, hub: &Hub) -> Insert {
+    let lasts = Lasts { expires_in: None, while_connected: true };
+    let event = NewEvent::new(EventName::parse("here").unwrap(), Payload::null(), lasts, 1000).unwrap();
+    Insert {
+        username: user.username.clone(),
+        standing: Standing { generation: user.generation, by_password_alone: false },
+        events: vec![event],
+        is_array: false,
+        condition: Condition::None,
+        key: None,
+        stream: Some((stream, hub.clone())),
+        authorize: Authorize::Open,
+        quotas: Quotas { names: 10, bound: 10, keys: 10 },
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_bound_as_its_stream_goes_for_good_goes_with_it_though_nobody_waits_for_the_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let Filled { store, mut committer } = Filled::new(directory.path());
+    let user = User::example();
+    let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
+    transaction.put_user(&user);
+    drop(transaction.commit().unwrap().reveal());
+    let hub = Hub::new(store.clone(), Rules { authorize: Authorize::Open, streams_per_user: 1 });
+    let (publisher, clock) = (hub.clone(), Clock::from_local());
+    let (writer, _failure) =
+        Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed)).unwrap();
+    let retention = Retention { age: Duration::from_secs(3600), events: 1000 };
+    let upkeep = tokio::spawn(keep_up(hub.clone(), writer.clone(), clock, retention));
+    let arrival = hub.arrive(&user.tenant, &user.username, None, Timestamp::from_millis(1));
+    let stream = arrival.id;
+
+    // It is decided, and not committed for as long as the one behind it is held.
+    let ((before, begun, go_on), (behind, decided, commit)) = (Hold::new(), Hold::new());
+    let holder = writer.clone();
+    let before = tokio::spawn(async move { holder.submit(before).await });
+    begun.recv().unwrap();
+    {
+        let mut insert = Box::pin(writer.submit(while_connected(&user, stream, &hub)));
+        let mut behind = Box::pin(writer.submit(behind));
+        assert!(futures_util::poll!(insert.as_mut()).is_pending() && futures_util::poll!(behind.as_mut()).is_pending());
+    }
+    drop(go_on);
+    decided.recv().unwrap();
+    drop(arrival);
+    while hub.has_stream(&user.username, stream) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Time enough to look, find nothing, and never look again.
+    tokio::time::sleep(EVERY * 2).await;
+    assert_eq!(store.head().get(), 0);
+    drop(commit);
+    before.await.unwrap().unwrap();
+    let gone = tokio::time::timeout(Duration::from_secs(10), async {
+        while store.head().get() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    gone.await.expect("it was inserted and removed");
+    assert!(found(&store, &Search::for_bound(stream.get(), None)).is_empty());
+
+    // And from then on nothing is bound to it.
+    let late = writer.submit(while_connected(&user, stream, &hub)).await;
+    assert_eq!(late, Err(Error::StreamUnknown));
+    upkeep.abort();
 }
