@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::channel::lock;
 use crate::domain::{TenantName, Username};
@@ -13,17 +13,13 @@ const PRUNE_FROM: usize = 1024;
 /// How many events a user, and a tenant, may insert in a second: a bucket that fills at that rate and holds as much as comes in
 /// a second.
 pub struct Rates {
-    of_user: Buckets<Username>,
-    of_tenant: Buckets<TenantName>,
+    of_user: Mutex<Buckets<Username>>,
+    of_tenant: Mutex<Buckets<TenantName>>,
 }
 
 struct Buckets<K> {
     /// Events a second; 0 is no limit.
     rate: u32,
-    state: Mutex<State<K>>,
-}
-
-struct State<K> {
     /// When each is full again; who is not here has a full one.
     full_at: HashMap<K, Instant>,
     prune_at: usize,
@@ -32,78 +28,112 @@ struct State<K> {
 impl Rates {
     /// Limits in events a second; 0 is none.
     pub fn new(of_user: u32, of_tenant: u32) -> Self {
-        Self { of_user: Buckets::new(of_user), of_tenant: Buckets::new(of_tenant) }
+        Self { of_user: Mutex::new(Buckets::new(of_user)), of_tenant: Mutex::new(Buckets::new(of_tenant)) }
     }
 
-    /// Takes so many events from both allowances.
+    /// Takes so many events from both allowances, or from neither: who is refused because of others pays nothing for it.
     ///
     /// # Errors
     /// [`Error::InsertRateExceeded`].
     pub fn take(&self, username: &Username, tenant: &TenantName, events: usize) -> Result<(), Error> {
+        // Always in this order.
+        let (mut of_user, mut of_tenant) = (lock(&self.of_user), lock(&self.of_tenant));
         let now = Instant::now();
-        self.of_user.take(username, events, now)?;
-        self.of_tenant.take(tenant, events, now)
+        let (user, tenant) = (of_user.look(username, events, now)?, of_tenant.look(tenant, events, now)?);
+        of_user.take(user, now);
+        of_tenant.take(tenant, now);
+        Ok(())
     }
 }
 
+/// A bucket, and when it is full again once what is asked for is taken from it; none without a limit.
+type Taking<'a, K> = Option<(&'a K, Instant)>;
+
 impl<K: Clone + Eq + Hash> Buckets<K> {
     fn new(rate: u32) -> Self {
-        Self { rate, state: Mutex::new(State { full_at: HashMap::new(), prune_at: PRUNE_FROM }) }
+        Self { rate, full_at: HashMap::new(), prune_at: PRUNE_FROM }
     }
 
-    /// What is more than a bucket holds needs a full one, and is owed.
-    fn take(&self, key: &K, events: usize, now: Instant) -> Result<(), Error> {
+    /// Whether so many events may be taken. What is more than a bucket holds needs a full one, and is owed.
+    fn look<'a>(&self, key: &'a K, events: usize, now: Instant) -> Result<Taking<'a, K>, Error> {
         if self.rate == 0 {
-            return Ok(());
+            return Ok(None);
         }
-        let seconds = |events: usize| events as f64 / f64::from(self.rate);
-        let mut state = lock(&self.state);
-        let State { full_at, prune_at } = &mut *state;
-        if full_at.len() >= *prune_at {
-            full_at.retain(|_, at| *at > now);
-            *prune_at = (full_at.len() * 2).max(PRUNE_FROM);
-        }
-        let missing = full_at.get(key).map_or(0.0, |at| at.saturating_duration_since(now).as_secs_f64());
-        let wait = missing - (1.0 - seconds(events)).max(0.0);
+        let seconds = events as f64 / f64::from(self.rate);
+        let missing = self.full_at.get(key).map_or(0.0, |at| at.saturating_duration_since(now).as_secs_f64());
+        let wait = missing - (1.0 - seconds).max(0.0);
         if wait > 0.0 {
             return Err(Error::InsertRateExceeded((wait.ceil() as u64).max(1)));
         }
-        full_at.insert(key.clone(), now + std::time::Duration::from_secs_f64(missing + seconds(events)));
-        Ok(())
+        Ok(Some((key, now + Duration::from_secs_f64(missing + seconds))))
+    }
+
+    fn take(&mut self, taking: Taking<'_, K>, now: Instant) {
+        let Some((key, full_at)) = taking else { return };
+        if self.full_at.len() >= self.prune_at {
+            self.full_at.retain(|_, at| *at > now);
+            self.prune_at = (self.full_at.len() * 2).max(PRUNE_FROM);
+        }
+        self.full_at.insert(key.clone(), full_at);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+
+    fn take(buckets: &mut Buckets<&str>, key: &str, events: usize, now: Instant) -> Result<(), Error> {
+        let key = if key == "a" { &"a" } else { &"b" };
+        let taking = buckets.look(key, events, now)?;
+        buckets.take(taking, now);
+        Ok(())
+    }
 
     #[test]
     fn a_bucket_holds_a_second_and_fills_at_its_rate() {
-        let (buckets, now) = (Buckets::new(10), Instant::now());
+        let (mut buckets, now) = (Buckets::new(10), Instant::now());
         for _ in 0..10 {
-            buckets.take(&"a", 1, now).unwrap();
+            take(&mut buckets, "a", 1, now).unwrap();
         }
-        assert_eq!(buckets.take(&"a", 1, now), Err(Error::InsertRateExceeded(1)));
-        buckets.take(&"b", 10, now).unwrap();
+        assert_eq!(take(&mut buckets, "a", 1, now), Err(Error::InsertRateExceeded(1)));
+        take(&mut buckets, "b", 10, now).unwrap();
         let later = now + Duration::from_millis(101);
-        buckets.take(&"a", 1, later).unwrap();
-        assert!(buckets.take(&"a", 1, later).is_err());
+        take(&mut buckets, "a", 1, later).unwrap();
+        assert!(take(&mut buckets, "a", 1, later).is_err());
     }
 
     #[test]
     fn more_than_a_bucket_holds_needs_a_full_one_and_is_owed() {
-        let (buckets, now) = (Buckets::new(10), Instant::now());
-        buckets.take(&"a", 35, now).unwrap();
-        assert_eq!(buckets.take(&"a", 1, now), Err(Error::InsertRateExceeded(3)));
-        assert!(buckets.take(&"a", 1, now + Duration::from_millis(2550)).is_err());
-        buckets.take(&"a", 1, now + Duration::from_millis(2650)).unwrap();
+        let (mut buckets, now) = (Buckets::new(10), Instant::now());
+        take(&mut buckets, "a", 35, now).unwrap();
+        assert_eq!(take(&mut buckets, "a", 1, now), Err(Error::InsertRateExceeded(3)));
+        assert!(take(&mut buckets, "a", 1, now + Duration::from_millis(2550)).is_err());
+        take(&mut buckets, "a", 1, now + Duration::from_millis(2650)).unwrap();
     }
 
     #[test]
     fn without_a_limit_nobody_is_counted() {
-        let buckets = Buckets::new(0);
-        buckets.take(&"a", usize::MAX, Instant::now()).unwrap();
-        assert!(lock(&buckets.state).full_at.is_empty());
+        let mut buckets = Buckets::new(0);
+        take(&mut buckets, "a", usize::MAX, Instant::now()).unwrap();
+        assert!(buckets.full_at.is_empty());
+    }
+
+    #[test]
+    fn who_is_refused_for_what_others_of_the_tenant_inserted_keeps_their_own_allowance() {
+        let rates = Rates::new(10, 20);
+        let [alice, bob] = ["alice", "bob"].map(|name| Username::parse(name).unwrap());
+        let [acme, other] = ["acme", "other"].map(|name| TenantName::parse(name).unwrap());
+        // More than a second's, which is owed.
+        rates.take(&alice, &acme, 10_000).unwrap();
+        for _ in 0..50 {
+            assert!(rates.take(&bob, &acme, 1).is_err());
+        }
+        assert_eq!(rates.take(&bob, &other, 10), Ok(()));
+        // Nor the tenant's, where it is the user's own that is used up.
+        let third = TenantName::parse("third").unwrap();
+        for _ in 0..50 {
+            assert!(rates.take(&alice, &third, 1).is_err());
+        }
+        assert_eq!(rates.take(&Username::parse("carol").unwrap(), &third, 10), Ok(()));
     }
 }
