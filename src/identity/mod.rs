@@ -32,7 +32,7 @@ pub use names::{note_names, note_names_when_there_is_room};
 pub use password::PasswordPool;
 pub use policy::PasswordPolicy;
 pub use reset::NewPassword;
-pub use ticket::{Pass, TICKET_LASTS};
+pub use ticket::{Pass, TICKET_LASTS, TicketUse};
 pub use token::{TokenForm, Tokens};
 pub use users::{NewUser, UserPatch};
 

@@ -40,6 +40,15 @@ pub(super) struct Tickets {
     waiting: Mutex<Waiting>,
 }
 
+/// What somebody shows a ticket for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TicketUse {
+    /// To open a stream, which uses it.
+    Open,
+    /// To see what would be answered.
+    Look,
+}
+
 /// What a ticket and a pass are good for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Right {
@@ -119,14 +128,17 @@ impl Tickets {
         tokens.sign(&right.claims(TICKET_ISSUER, now, ends_at, Some(number)))
     }
 
-    /// Reads a ticket. One that is fresh is used by that.
-    fn spend(&self, tokens: &Tokens, ticket: &str, now: Timestamp) -> Result<Ticket, Error> {
+    /// Reads a ticket. One that is fresh is used by that, unless it is only looked at.
+    fn read(&self, tokens: &Tokens, ticket: &str, now: Timestamp, to: TicketUse) -> Result<Ticket, Error> {
         let claims: Claims = tokens.open(ticket, &self.ticket)?;
         let ends_at = Timestamp::from_secs(claims.exp);
         let number = claims.jti.as_deref().and_then(|number| u128::from_str_radix(number, 16).ok());
         let number = number.ok_or(Error::Unauthorized)?;
         let right = Right::try_from(claims)?;
-        let was_waiting = self.waiting(|waiting| waiting.remove((ends_at, number)));
+        let was_waiting = self.waiting(|waiting| match to {
+            TicketUse::Open => waiting.remove((ends_at, number)),
+            TicketUse::Look => waiting.tickets.contains_key(&(ends_at, number)),
+        });
         let is_fresh = was_waiting && ends_at > now && right.expires_at > now;
         Ok(if is_fresh { Ticket::Fresh(right) } else { Ticket::Spent(right.username) })
     }
@@ -199,7 +211,7 @@ impl Identity {
         self.0.tickets.issue(&self.0.tokens, &right, now)
     }
 
-    /// Lets somebody in by a ticket: by one that is fresh, and then with a pass to come back by, or by one that was fresh
+    /// Lets somebody in by a ticket: by one that is fresh, and then, if it is used, with a pass to come back by, or by one that was fresh
     /// once and a pass of the same user.
     ///
     /// # Errors
@@ -208,9 +220,11 @@ impl Identity {
         &self,
         ticket: &str,
         passes: impl IntoIterator<Item = &'a str>,
+        to: TicketUse,
     ) -> Result<(Principal, Option<Pass>), Error> {
         let (tickets, tokens, now) = (&self.0.tickets, &self.0.tokens, self.0.clock.now());
-        let (right, pass) = match tickets.spend(tokens, ticket, now)? {
+        let (right, pass) = match tickets.read(tokens, ticket, now, to)? {
+            Ticket::Fresh(right) if to == TicketUse::Look => (right, None),
             Ticket::Fresh(right) => {
                 let pass = tickets.issue_pass(tokens, &right, now)?;
                 (right, Some(pass))
@@ -259,8 +273,8 @@ mod tests {
     fn a_ticket_is_fresh_once() {
         let (tickets, tokens) = (Tickets::new(), tokens());
         let ticket = tickets.issue(&tokens, &right(), NOW).unwrap();
-        assert_eq!(tickets.spend(&tokens, &ticket, NOW), Ok(Ticket::Fresh(right())));
-        assert_eq!(tickets.spend(&tokens, &ticket, NOW), spent());
+        assert_eq!(tickets.read(&tokens, &ticket, NOW, TicketUse::Open), Ok(Ticket::Fresh(right())));
+        assert_eq!(tickets.read(&tokens, &ticket, NOW, TicketUse::Open), spent());
     }
 
     #[test]
@@ -268,7 +282,7 @@ mod tests {
         let (tickets, tokens) = (Tickets::new(), tokens());
         for (seconds, is_fresh) in [(0, true), (29, true), (30, false), (31, false), (3600, false)] {
             let ticket = tickets.issue(&tokens, &right(), NOW).unwrap();
-            let found = tickets.spend(&tokens, &ticket, NOW + Duration::from_secs(seconds)).unwrap();
+            let found = tickets.read(&tokens, &ticket, NOW + Duration::from_secs(seconds), TicketUse::Open).unwrap();
             assert_eq!(found == Ticket::Fresh(right()), is_fresh, "{seconds}");
         }
     }
@@ -277,15 +291,15 @@ mod tests {
     fn a_ticket_that_is_tried_too_late_stays_spent_when_the_clock_is_set_back() {
         let (tickets, tokens) = (Tickets::new(), tokens());
         let ticket = tickets.issue(&tokens, &right(), NOW).unwrap();
-        assert_eq!(tickets.spend(&tokens, &ticket, NOW + HOUR), spent());
-        assert_eq!(tickets.spend(&tokens, &ticket, NOW), spent());
+        assert_eq!(tickets.read(&tokens, &ticket, NOW + HOUR, TicketUse::Open), spent());
+        assert_eq!(tickets.read(&tokens, &ticket, NOW, TicketUse::Open), spent());
     }
 
     #[test]
     fn a_ticket_is_never_fresh_after_a_restart() {
         let tokens = tokens();
         let ticket = Tickets::new().issue(&tokens, &right(), NOW).unwrap();
-        assert_eq!(Tickets::new().spend(&tokens, &ticket, NOW), spent());
+        assert_eq!(Tickets::new().read(&tokens, &ticket, NOW, TicketUse::Open), spent());
     }
 
     #[test]
@@ -293,7 +307,7 @@ mod tests {
         let (tickets, tokens) = (Tickets::new(), tokens());
         let right = Right { expires_at: NOW + Duration::from_millis(1500), ..right() };
         let ticket = tickets.issue(&tokens, &right, NOW).unwrap();
-        assert_eq!(tickets.spend(&tokens, &ticket, NOW + Duration::from_secs(2)), spent());
+        assert_eq!(tickets.read(&tokens, &ticket, NOW + Duration::from_secs(2), TicketUse::Open), spent());
     }
 
     #[test]
@@ -322,7 +336,7 @@ mod tests {
             assert_eq!(tokens.read(other, NOW).err(), Some(Error::Unauthorized));
         }
         for other in [&pass, &token, &of_nobody] {
-            assert_eq!(tickets.spend(&tokens, other, NOW), Err(Error::Unauthorized));
+            assert_eq!(tickets.read(&tokens, other, NOW, TicketUse::Open), Err(Error::Unauthorized));
         }
         for other in [&ticket, &token, &of_nobody] {
             assert_eq!(tickets.read_pass(&tokens, other, NOW), Err(Error::Unauthorized));

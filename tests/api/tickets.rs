@@ -137,6 +137,27 @@ async fn a_stream_by_a_ticket_takes_the_other_parameters_too() {
 }
 
 #[tokio::test]
+async fn a_request_that_opens_no_stream_does_not_use_its_ticket() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let path = format!("/sse?ticket={}", ticket_of(&alice).await);
+    for wrong in ["events=a&events=b", "events=,", "except=data:", "snapshot=perhaps"] {
+        let status = ask(&alice.client, &format!("{path}&{wrong}"), &[]).await.status();
+        assert_eq!(status, 400, "{wrong}");
+    }
+    let head = alice.client.http.head(format!("{}{path}", alice.client.url));
+    let head = within("an answer", head.send()).await.unwrap();
+    assert_eq!(head.status(), 200);
+    assert!(!head.headers().contains_key("set-cookie"), "there is nothing to come back to");
+
+    let stream = Stream::open(ask(&alice.client, &path, &[]).await).await;
+    assert!(stream.headers.contains_key("set-cookie"));
+    assert_eq!(ask(&alice.client, &path, &[]).await.status(), 401, "now it is used");
+    let head = alice.client.http.head(format!("{}{path}", alice.client.url));
+    assert_eq!(within("an answer", head.send()).await.unwrap().status(), 401);
+}
+
+#[tokio::test]
 async fn who_has_signed_in_gets_a_ticket_whatever_the_body_and_nobody_else_does() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;

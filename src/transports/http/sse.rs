@@ -29,6 +29,21 @@ struct Parameters {
     stream: Option<String>,
 }
 
+/// What the query of a request asks for.
+pub struct Wanted {
+    filter: EventFilter,
+    parameters: Parameters,
+}
+
+impl Wanted {
+    pub fn of(request: &HttpRequest) -> Result<Self, Error> {
+        let Query(parameters) =
+            Query::<Parameters>::from_query(request.query_string()).map_err(|_| Error::QueryInvalid)?;
+        let filter = filter(parameters.events.as_deref(), parameters.except.as_deref())?;
+        Ok(Self { filter, parameters })
+    }
+}
+
 /// Names the stream to its user's other requests.
 pub const STREAM_HEADER: HeaderName = HeaderName::from_static("broker-stream");
 
@@ -49,9 +64,7 @@ pub async fn stream(
     request: HttpRequest,
     payload: Payload,
 ) -> Reply {
-    let Query(Parameters { events, except, snapshot, marks, presence, stream }) =
-        Query::from_query(request.query_string()).map_err(|_| Error::QueryInvalid)?;
-    let filter = filter(events.as_deref(), except.as_deref())?;
+    let Wanted { filter, parameters: Parameters { snapshot, marks, presence, stream, .. } } = Wanted::of(&request)?;
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))

@@ -11,11 +11,13 @@ use futures_util::future::{Either, MapOk};
 use serde::{Deserialize, Serialize};
 
 use super::extract::no_services;
+use super::is_head;
 use super::reply::{self, Reply};
 use super::socket::Socket;
+use super::sse;
 use crate::app::App;
 use crate::error::Error;
-use crate::identity::{Pass, Principal, TICKET_LASTS};
+use crate::identity::{Pass, Principal, TICKET_LASTS, TicketUse};
 
 /// The name of the cookie that a pass is kept in.
 const COOKIE: &str = "broker_sse";
@@ -51,7 +53,13 @@ impl Listener {
         let app = request.app_data::<App>().ok_or_else(no_services)?;
         let Query(Parameters { ticket }) =
             Query::from_query(request.query_string()).map_err(|_| Error::Unauthorized)?;
-        let (principal, pass) = app.identity.by_ticket(&ticket, passes(request.headers()))?;
+        // What is refused whoever asks is refused before: a ticket is good once, and the page that sent it could not come back.
+        sse::Wanted::of(request)?;
+        if app.hub.is_closed() {
+            return Err(Error::ShuttingDown);
+        }
+        let to = if is_head(request) { TicketUse::Look } else { TicketUse::Open };
+        let (principal, pass) = app.identity.by_ticket(&ticket, passes(request.headers()), to)?;
         let is_encrypted = request.conn_data::<Socket>().is_some_and(Socket::is_encrypted);
         Ok(Self { principal, cookie: pass.map(|pass| cookie(&pass, is_encrypted)) })
     }
