@@ -12,7 +12,7 @@ use crate::writer::{Batch, Change};
 
 /// How many wrong guesses a reset code bears: of a million codes, five are tried.
 const TRIES: u8 = 5;
-/// What is written for a guess at a code that there is not.
+/// What is written for a guess at a code of nobody's.
 const DECOY: &str = "decoy";
 /// As long as the record of an ordinary user.
 const DECOY_BYTES: usize = 480;
@@ -109,14 +109,14 @@ impl Change for TryCode {
     fn decide(self, batch: &mut Batch<'_>) -> Result<Option<Attempt>, Error> {
         let Self { username, code, attempt, then } = self;
         let now = batch.now();
-        let user = batch.user(&username)?;
-        let outstanding = user.and_then(|mut user| {
-            let challenge = user.reset.take().filter(|challenge| challenge.expires_at > now)?;
-            Some((user, challenge))
-        });
-        let Some((mut user, challenge)) = outstanding else {
-            // As much is written as for a wrong guess at a code: else the time that the disk takes would tell who has one.
+        // As much is written whether there is a code or not, a user or not: else the time that the disk takes would tell.
+        let Some(mut user) = batch.user(&username)? else {
             batch.put_setting(DECOY, vec![0; DECOY_BYTES]);
+            attempt.was_wrong();
+            return Ok(None);
+        };
+        let Some(challenge) = user.reset.take().filter(|challenge| challenge.expires_at > now) else {
+            batch.put_user(&user);
             attempt.was_wrong();
             return Ok(None);
         };
@@ -134,5 +134,65 @@ impl Change for TryCode {
         batch.put_user(&user);
         attempt.was_wrong();
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::throttle::Throttle;
+    use super::*;
+    use crate::clock::Clock;
+    use crate::domain::{Payload, Timestamp, User};
+    use crate::store::Store;
+    use crate::writer::Writer;
+
+    /// How many bytes a guess writes.
+    struct Weigh(TryCode);
+
+    impl Change for Weigh {
+        type Outcome = usize;
+
+        fn decide(self, batch: &mut Batch<'_>) -> Result<usize, Error> {
+            assert!(self.0.decide(batch)?.is_none(), "the code was right");
+            Ok(batch.written())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_guess_writes_as_much_whether_its_user_has_a_code_or_not_however_large_they_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, mut committer) = Store::open(directory.path(), 64 << 20).unwrap();
+        let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
+        let code = |expires_at| ResetChallenge { code: Secret::new("123456"), expires_at, tries_left: TRIES };
+        let (past, future) = (Timestamp::from_millis(1), Timestamp::from_secs(1 << 40));
+        for (size, bytes) in [("small", 10), ("large", 90_000)] {
+            for (name, reset) in [("with", Some(code(future))), ("late", Some(code(past))), ("none", None)] {
+                let username = Username::parse(&format!("{name}_{size}")).unwrap();
+                let data = Some(Payload::from_stored(&"1".repeat(bytes)));
+                transaction.put_user(&User { username, data, reset, ..User::example() });
+            }
+        }
+        drop(transaction.commit().unwrap().reveal());
+        let (writer, _failure) = Writer::start(committer, Clock::from_local(), |committed| {
+            committed.durable.reveal();
+        })
+        .unwrap();
+        let throttle = Throttle::new();
+        let weigh = async |name: &str| {
+            let username = Username::parse(name).unwrap();
+            let attempt = throttle.account(&username, None).await.unwrap();
+            let guess = TryCode { username, code: Secret::new("000000"), attempt, then: None };
+            writer.submit(Weigh(guess)).await.unwrap()
+        };
+        for size in ["small", "large"] {
+            let with = weigh(&format!("with_{size}")).await;
+            for name in ["late", "none"] {
+                let without = weigh(&format!("{name}_{size}")).await;
+                assert!(with.abs_diff(without) < 128, "{size}: {with} bytes with a code, {without} for {name}");
+            }
+        }
+        assert!(weigh("nobody").await.abs_diff(weigh("none_small").await) < 200);
+        let kept = store.user(&Username::parse("with_small").unwrap()).unwrap().unwrap();
+        assert_eq!(kept.reset.map(|challenge| challenge.tries_left), Some(TRIES - 1));
     }
 }
