@@ -166,7 +166,7 @@ impl Identity {
         attempt: Attempt,
         also: impl FnOnce(&User) -> Result<T, Error> + Send + 'static,
     ) -> Result<Proven<T>, Error> {
-        let user = self.0.store.user(username)?;
+        let (user, attempt) = attempt.settle(self.0.store.user(username))?;
         let kept = user.as_ref().map(|user| user.password_hash.clone());
         let judge = move |verdict: Verdict| {
             let user = user.filter(|user| verdict.matches && !user.revoked).ok_or(Error::Unauthorized)?;

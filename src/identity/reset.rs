@@ -110,7 +110,8 @@ impl Change for TryCode {
         let Self { username, code, attempt, then } = self;
         let now = batch.now();
         // As much is written whether there is a code or not, a user or not: else the time that the disk takes would tell.
-        let Some(mut user) = batch.user(&username)? else {
+        let (user, attempt) = attempt.settle(batch.user(&username))?;
+        let Some(mut user) = user else {
             batch.put_setting(DECOY, vec![0; DECOY_BYTES]);
             attempt.was_wrong();
             return Ok(None);

@@ -150,7 +150,8 @@ impl Attempt {
         self.was_wrong = true;
     }
 
-    /// Counts it where it was wrong, as against right or failed for another reason. What was right may have to be checked for
+    /// Counts it where it was wrong, as against right or failed for another reason; and where its user cannot be read, which the
+    /// answer tells. What was right may have to be checked for
     /// more: the attempt goes on with it.
     ///
     /// # Errors
@@ -159,7 +160,7 @@ impl Attempt {
         match outcome {
             Ok(value) => Ok((value, self)),
             Err(error) => {
-                if matches!(error, Error::Unauthorized | Error::AdminTokenIncorrect) {
+                if matches!(error, Error::Unauthorized | Error::AdminTokenIncorrect | Error::Damaged(_)) {
                     self.was_wrong();
                 }
                 Err(error)

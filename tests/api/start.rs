@@ -5,6 +5,7 @@ mod database;
 mod flags;
 mod log;
 mod stop;
+mod values;
 
 use std::process::{Command, Output, Stdio};
 
