@@ -262,14 +262,20 @@ impl Hub {
 
     /// Tells of those who have gone for good; what is to go with the streams whose grace is over.
     pub(super) fn take_gone(&self) -> Vec<RemoveOf> {
-        let mut presence = lock(&self.0.presence);
-        let Gone { streams, people } = presence.take_gone(Instant::now());
-        for (tenant, username) in people {
-            self.tell_presence(&tenant, &username);
-        }
         let mut gone = std::mem::take(&mut *lock(&self.0.gone));
-        gone.extend(streams);
-        gone
+        loop {
+            let mut presence = lock(&self.0.presence);
+            let Gone { streams, people, is_more } = presence.take_gone(Instant::now());
+            for (tenant, username) in people {
+                self.tell_presence(&tenant, &username);
+            }
+            // Those who have left all at once may come back all at once, too, and wait for this.
+            drop(presence);
+            gone.extend(streams);
+            if !is_more {
+                return gone;
+            }
+        }
     }
 
     /// Called while who is there is locked: whoever looks there and then into a mailbox knows of everybody.

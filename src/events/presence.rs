@@ -74,6 +74,8 @@ pub struct Gone {
     pub streams: Vec<RemoveOf>,
     /// Those who have none left, where somebody wants to know.
     pub people: Vec<(TenantName, Username)>,
+    /// Whether there are more.
+    pub is_more: bool,
 }
 
 impl Presence {
@@ -178,10 +180,11 @@ impl Presence {
             || self.orphans.get(username).is_some_and(|orphans| orphans.iter().any(is_it))
     }
 
-    /// Those whose grace is over.
+    /// Those whose grace is over, some of them at a time.
     pub fn take_gone(&mut self, now: Instant) -> Gone {
         let mut gone = Gone::default();
-        while let Some((_, username)) = self.due.pop_front_if(|(until, _)| *until <= now) {
+        for _ in 0..PEOPLE_AT_ONCE {
+            let Some((_, username)) = self.due.pop_front_if(|(until, _)| *until <= now) else { break };
             let Entry::Occupied(mut orphans) = self.orphans.entry(username.clone()) else { continue };
             let over: Vec<_> = orphans.get_mut().extract_if(.., |orphan| orphan.until <= now).collect();
             let left: Vec<_> = orphans.get().iter().map(|orphan| orphan.tenant.clone()).collect();
@@ -197,6 +200,7 @@ impl Presence {
                 }
             }
         }
+        gone.is_more = self.due.front().is_some_and(|(until, _)| *until <= now);
         gone
     }
 
@@ -315,5 +319,21 @@ mod tests {
         let gone = presence.take_gone(now + Duration::from_secs(13));
         assert!(!presence.has_stream(&bob, stream));
         assert_eq!((gone.streams, gone.people), (vec![with_all(stream)], vec![(other, bob)]));
+    }
+
+    #[test]
+    fn those_who_leave_all_at_once_have_gone_in_parts() {
+        let (mut presence, now) = (Presence::default(), Instant::now());
+        let acme = TenantName::parse("acme").unwrap();
+        presence.watch(&acme);
+        for number in 0..=2 * PEOPLE_AT_ONCE {
+            let username = Username::parse(&number.to_string()).unwrap();
+            let (stream, _) = presence.arrive(&acme, &username, None, Timestamp::from_millis(1));
+            presence.leave(&acme, &username, stream, now);
+        }
+        for (count, is_more) in [(PEOPLE_AT_ONCE, true), (PEOPLE_AT_ONCE, true), (1, false)] {
+            let gone = presence.take_gone(now + GRACE);
+            assert_eq!((gone.streams.len(), gone.people.len(), gone.is_more), (count, count, is_more));
+        }
     }
 }
