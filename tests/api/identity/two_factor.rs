@@ -7,6 +7,7 @@ use super::{
     with_two_factor,
 };
 use crate::support::{TestServer, password_of};
+use crate::tickets::{ask, set_cookie};
 
 #[tokio::test]
 async fn the_qr_code_holds_a_percent_encoded_otpauth_url() {
@@ -273,8 +274,11 @@ async fn who_was_let_in_by_the_password_alone_is_let_in_no_more_once_two_factor_
         let path = format!("/sse?ticket={ticket}");
         alice.client.request(Method::HEAD, &path, &[("cookie", cookie)], None).await
     };
-    let answer = by(&used, "").await.ok();
-    let pass = answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let opened = ask(&alice.client, &format!("/sse?ticket={used}"), &[]).await;
+    let pass = set_cookie(opened.headers()).split(';').next().unwrap().to_owned();
+    drop(opened);
+    by(&fresh, "").await.ok();
+    assert_eq!(by(&used, "").await.status, 401);
     by(&used, &pass).await.ok();
     let mut stream = alice.stream().await;
     let app = Authenticator::scan(&alice.client, "alice", "Acme").await;
