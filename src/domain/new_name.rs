@@ -2,15 +2,15 @@ use std::collections::BTreeSet;
 
 use icu_casemap::CaseMapper;
 use icu_normalizer::ComposingNormalizerBorrowed;
-use icu_properties::CodePointSetData;
-use icu_properties::props::DefaultIgnorableCodePoint;
+use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, SoftDotted};
+use icu_properties::{CodePointMapData, CodePointSetData};
 
 use super::{TenantName, Username};
 use crate::error::Error;
 
 /// Raised whenever [`Skeleton`]s are made in another way, by other rules or by newer tables of Unicode: what is kept of
 /// them is then made anew.
-pub const SKELETON_VERSION: u8 = 1;
+pub const SKELETON_VERSION: u8 = 2;
 
 /// A username that may be given to a new user. Users of earlier versions may have names that are none.
 ///
@@ -22,7 +22,8 @@ pub struct NewUsername(Username);
 /// A name that may be given to a new tenant. Those of earlier versions may have names that are none.
 ///
 /// Beside the rules of [`TenantName`]: in NFC, and without what nobody sees: default-ignorable characters (zero-width ones
-/// and the controls of bidirectional text among them), line separators, and blanks at either end.
+/// and the controls of bidirectional text among them), those that format others, are private or not yet assigned, line
+/// separators, a dot above a letter that has one already, blanks at either end, and two blanks in a row.
 #[derive(Clone, Debug)]
 pub struct NewTenantName(TenantName);
 
@@ -59,14 +60,45 @@ impl NewTenantName {
 
 /// Whether what is read is what is there.
 fn is_plainly_seen(text: &str) -> bool {
-    let is_ignorable = |c| CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c);
-    let is_line_break = |c| matches!(c, '\u{2028}' | '\u{2029}');
-    // A braille cell without dots looks like a blank, and is none to Unicode.
-    let is_blank = |c: char| c.is_whitespace() || c == '\u{2800}';
-    !text.starts_with(is_blank)
-        && !text.ends_with(is_blank)
-        && !text.chars().any(|c| is_ignorable(c) || is_line_break(c))
+    // A braille cell without dots, a note without a head and two hieroglyphs look like blanks, and are none to Unicode.
+    let is_blank = |c: char| c.is_whitespace() || matches!(c, '\u{2800}' | '\u{1d159}' | '\u{13441}' | '\u{13442}');
+    let mut before = ' ';
+    text.chars().all(|c| {
+        let before = std::mem::replace(&mut before, c);
+        // The first is as one that follows a blank.
+        !is_unseen(c) && !(is_blank(c) && is_blank(before)) && !(c == DOT_ABOVE && is_soft_dotted(before))
+    }) && !text.ends_with(is_blank)
         && ComposingNormalizerBorrowed::new_nfc().is_normalized(text)
+}
+
+/// Over an `i` or a `j` it takes the place of their own dot.
+const DOT_ABOVE: char = '\u{307}';
+
+fn is_soft_dotted(c: char) -> bool {
+    CodePointSetData::new::<SoftDotted>().contains(c)
+}
+
+/// A text as it is seen: folding gives the `i` of a Turkish capital a second dot, for one.
+fn without_second_dots(text: &str) -> String {
+    let mut before = ' ';
+    let is_seen = |c: &char| {
+        let before = std::mem::replace(&mut before, *c);
+        *c != DOT_ABOVE || !is_soft_dotted(before)
+    };
+    text.chars().filter(is_seen).collect()
+}
+
+fn is_unseen(c: char) -> bool {
+    CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+        || matches!(
+            CodePointMapData::<GeneralCategory>::new().get(c),
+            GeneralCategory::Control
+                | GeneralCategory::Format
+                | GeneralCategory::PrivateUse
+                | GeneralCategory::Unassigned
+                | GeneralCategory::LineSeparator
+                | GeneralCategory::ParagraphSeparator
+        )
 }
 
 /// What is left of a name once everything is taken away that a reader may overlook: of two names with a skeleton in common one
@@ -75,13 +107,17 @@ fn is_plainly_seen(text: &str) -> bool {
 pub struct Skeleton(String);
 
 impl Skeleton {
-    /// The skeletons of a name, one to three: as it is written (UTS 39, section 4), with its case folded, and with the case
-    /// folded of what it looks like. So `Ian` may be taken for `ian` and for `lan`, but those two not for each other.
+    /// The skeletons of a name, one to four: as it is written (UTS 39, section 4), with its case folded, and with the case folded
+    /// of what it looks like, where a capital I looks like an l or is an i. So `Ian` may be taken for `ian` and for `lan`, but
+    /// those two not for each other.
     pub fn all_of(name: &str) -> BTreeSet<Self> {
         let skeleton = |text: &str| unicode_security::skeleton(text).collect::<String>();
         let fold = |text: &str| CaseMapper::new().fold_string(text).into_owned();
+        let folded = |text: &str| skeleton(&without_second_dots(&fold(text)));
         let as_written = skeleton(name);
-        [skeleton(&fold(name)), skeleton(&fold(&as_written)), as_written].map(Self).into()
+        // Cyrillic М beside a Latin I: the one is an m only once it is taken for an M, and the other then would be an l.
+        let capitals = name.split('I').map(skeleton).collect::<Vec<_>>().join("i");
+        [folded(name), folded(&as_written), folded(&capitals), as_written].map(Self).into()
     }
 
     /// As text, which is no name of anybody.
@@ -120,6 +156,14 @@ mod tests {
             "a\u{2029}b",
             "jose\u{301}",
             "\u{212b}",
+            "ali\u{307}ce",
+            "Jane  Doe",
+            "alice\u{fff9}",
+            "alice\u{1d159}",
+            "alice\u{13441}",
+            "alice\u{fffe}",
+            "alice\u{378}",
+            "alice\u{e000}",
         ] {
             assert!(NewUsername::parse(bad).is_err() && NewTenantName::parse(bad).is_err(), "{bad:?}");
             assert!(Username::parse(bad).is_ok(), "users of earlier versions keep their names: {bad:?}");
@@ -151,6 +195,11 @@ mod tests {
             ("paypal", "раураl"),
             ("a b", "a\u{a0}b"),
             ("user10", "userlO"),
+            ("mike", "\u{41c}IKE"),
+            ("bill", "\u{412}ILL"),
+            ("Nick", "\u{39d}ICK"),
+            ("alice", "al\u{130}ce"),
+            ("jill", "j\u{307}ill"),
         ] {
             assert!(look_alike(one, other), "{one:?} {other:?}");
         }

@@ -59,8 +59,8 @@ pub const fn of_insert(events: usize, data: usize) -> usize {
     events * EVENT_ROWS_BYTES + data + REQUEST_ROWS_BYTES
 }
 
-/// What the names of a new user and a new tenant write: three skeletons of each, and the tenant itself.
-pub const NAMES_ROWS_BYTES: usize = 6 * (ROW_HEAD_BYTES + 3 + 32 + MAX_NAME_BYTES) + ROW_HEAD_BYTES + 1 + NAME_BYTES;
+/// What the names of a new user and a new tenant write: four skeletons of each, and the tenant itself.
+pub const NAMES_ROWS_BYTES: usize = 8 * (ROW_HEAD_BYTES + 3 + 32 + MAX_NAME_BYTES) + ROW_HEAD_BYTES + 1 + NAME_BYTES;
 
 // Nor is what is done in the background.
 const _: () = assert!(2 * STEP_BYTES <= MAX_CHANGE_BYTES);
