@@ -66,7 +66,7 @@ fn is_plainly_seen(text: &str) -> bool {
     text.chars().all(|c| {
         let before = std::mem::replace(&mut before, c);
         // The first is as one that follows a blank.
-        !is_unseen(c) && !(is_blank(c) && is_blank(before)) && !(c == DOT_ABOVE && is_soft_dotted(before))
+        !(is_unseen(c) || is_blank(c) && is_blank(before) || c == DOT_ABOVE && is_soft_dotted(before))
     }) && !text.ends_with(is_blank)
         && ComposingNormalizerBorrowed::new_nfc().is_normalized(text)
 }
