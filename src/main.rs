@@ -38,10 +38,14 @@ fn main() -> ExitCode {
 }
 
 fn start_log(config: &Config) -> Result<(), String> {
-    // A level alone is meant for Broker. Whatever is set, the database says nothing below a warning: at its lowest level
-    // it prints what it stores.
-    let wanted =
-        if config.log.contains(['=', ',']) { config.log.clone() } else { format!("warn,broker={}", config.log) };
+    // A level alone is meant for Broker. Of actix's HTTP/2 only errors are of use then: it warns of each stream that a
+    // client has closed. Whatever is set, the database says nothing below a warning: at its lowest level it prints what
+    // it stores.
+    let wanted = if config.log.contains(['=', ',']) {
+        config.log.clone()
+    } else {
+        format!("warn,actix_http::h2=error,broker={}", config.log)
+    };
     let filter =
         EnvFilter::try_new(format!("{wanted},sled=warn")).map_err(|error| format!("log {:?}: {error}", config.log))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

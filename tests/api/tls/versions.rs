@@ -145,7 +145,7 @@ impl Cable {
 }
 
 #[tokio::test]
-async fn a_closed_connection_is_forgotten_at_once_with_all_of_its_streams() {
+async fn a_closed_connection_is_forgotten_at_once_with_all_of_its_streams_and_without_a_warning() {
     let secure = Secure::start().await;
     secure.client().create_user("alice", "acme").await;
     for version in ["HTTP/1.1", "HTTP/2"] {
@@ -163,6 +163,9 @@ async fn a_closed_connection_is_forgotten_at_once_with_all_of_its_streams() {
         cable.cut();
         secure.server.keeps_only(0).await;
     }
+    // Clients go all day long.
+    let log = secure.server.log();
+    assert!(!log.contains("actix_http"), "{log}");
 }
 
 #[tokio::test]
