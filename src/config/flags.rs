@@ -23,16 +23,16 @@ pub struct Flags {
     /// Port for HTTPS, with --secure.
     #[arg(long, env = "BROKER_HTTPS_PORT", default_value_t = 443)]
     pub https_port: u16,
-    /// Address to listen on [default: 127.0.0.1 with default secrets, else 0.0.0.0].
+    /// Address to listen on [default: 127.0.0.1 with default or short secrets, else 0.0.0.0].
     #[arg(long, env = "BROKER_HOST")]
     pub host: Option<IpAddr>,
     /// Origins that browsers may call from, with commas between, or *.
     #[arg(long, env = "BROKER_ORIGIN", default_value = "*")]
     pub origin: String,
-    /// Seconds that a sign-in lasts.
+    /// Seconds that a sign-in lasts, from 1 to 3153600000 (100 years).
     #[arg(long, env = "BROKER_JWT_EXPIRY", default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(1..=3_153_600_000))]
     pub jwt_expiry: u64,
-    /// Audience (`aud`) of JWTs; their scopes are in `scope` then [default: none, and `aud` has the scopes].
+    /// Audience (`aud`) of JWTs, 1 to 256 bytes; their scopes are in `scope` then [default: none, and `aud` has the scopes].
     #[arg(long, env = "BROKER_JWT_AUDIENCE", value_parser = audience)]
     pub jwt_audience: Option<String>,
     /// Secret that signs JWTs. Better in a file or the environment than here, where every user of the machine sees it.
@@ -59,8 +59,7 @@ pub struct Flags {
     /// Directory of the database.
     #[arg(long, env = "BROKER_DB", default_value = "db")]
     pub db: PathBuf,
-    /// Bytes of the journal after which it is moved into the database; half as many are kept in memory meanwhile, at most
-    /// twice.
+    /// Bytes of the journal after which it is moved into the database. Until then its changes are kept in memory, too.
     #[arg(long, env = "BROKER_JOURNAL_BYTES", default_value_t = JOURNAL_BYTES, value_parser = clap::value_parser!(u64).range(65_536..=4_294_967_296))]
     pub journal_bytes: u64,
     /// Who may see and insert what: open is everybody in a tenant, scopes is by pattern:get and pattern:post.
