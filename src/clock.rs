@@ -7,6 +7,7 @@
 //! database and that of the local clock is not taken, however many servers agree on it, unless somebody has said so.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -46,6 +47,8 @@ struct Inner {
     /// truth by steps of a day.
     newest: Option<i64>,
     accepts_steps: bool,
+    /// Whether there is nobody to be asked.
+    is_alone: AtomicBool,
     /// Whether the servers have been asked, or need not be.
     settled: watch::Sender<bool>,
 }
@@ -83,7 +86,8 @@ impl Clock {
             tracing::warn!(days, "the local clock is earlier than the newest change in the database by so many days");
         }
         let (settled, _) = watch::channel(is_near);
-        Self(Arc::new(Inner { started: Instant::now(), line: RwLock::new(None), newest, accepts_steps, settled }))
+        let (started, line, is_alone) = (Instant::now(), RwLock::new(None), AtomicBool::new(false));
+        Self(Arc::new(Inner { started, line, newest, accepts_steps, is_alone, settled }))
     }
 
     /// Waits until the time is as good as it can be known. At once where the local clock is within a day of the newest time in
@@ -93,15 +97,24 @@ impl Clock {
         let _ = self.0.settled.subscribe().wait_for(|settled| *settled).await;
     }
 
+    /// Whether the time may be what the clock is measured by at the next start. Not where it is only the local clock's, far from the
+    /// newest time in the database: written down there, a wrong one would look right from then on, and the servers' right one wrong.
+    pub fn is_vouched_for(&self) -> bool {
+        let is_near_newest = || self.0.newest.is_none_or(|newest| self.is_near(newest, self.micros_now()));
+        self.line().is_some() || self.0.is_alone.load(Ordering::Relaxed) || is_near_newest()
+    }
+
     /// Whether a time is too far from all that is known here.
     fn is_step(&self, time: i64) -> bool {
+        let is_near_local = time.abs_diff(local()) <= micros(STEP).unsigned_abs();
+        !is_near_local && !self.0.newest.is_some_and(|newest| self.is_near(newest, time))
+    }
+
+    /// Whether it may be a time, by the newest one in the database.
+    fn is_near(&self, newest: i64, time: i64) -> bool {
         let step = micros(STEP);
-        let is_near_local = time.abs_diff(local()) <= step.unsigned_abs();
-        let is_near_newest = |newest: i64| {
-            let latest = newest.saturating_add(self.elapsed()).saturating_add(step);
-            (newest.saturating_sub(step)..=latest).contains(&time)
-        };
-        !is_near_local && !self.0.newest.is_some_and(is_near_newest)
+        let latest = newest.saturating_add(self.elapsed()).saturating_add(step);
+        (newest.saturating_sub(step)..=latest).contains(&time)
     }
 
     /// The time now. Once a server has been believed it is never earlier than what was said before, but for a clock that
@@ -135,6 +148,10 @@ impl Clock {
     pub async fn follow(self, servers: Vec<String>) {
         if servers.is_empty() {
             tracing::warn!("no NTP server is set: the local clock is trusted");
+            if self.0.accepts_steps {
+                tracing::warn!("accept_clock_step does nothing without an NTP server; leave it out next time");
+            }
+            self.0.is_alone.store(true, Ordering::Relaxed);
             self.0.settled.send_replace(true);
             return;
         }
@@ -390,6 +407,25 @@ mod tests {
         // It was off for long, and the local clock is right.
         let clock = Clock::measured_by(stored(now - 400 * DAY), false);
         assert!(!clock.is_step(now + HOUR) && clock.is_step(now - 200 * DAY));
+    }
+
+    #[tokio::test]
+    async fn a_local_clock_that_is_far_from_the_newest_change_is_not_what_the_next_start_goes_by_unless_it_is_all_there_is()
+     {
+        let stored = |days: i64| Some(Timestamp::from_millis(((local() + days * DAY) / 1000) as u64));
+        assert!(Clock::from_local().is_vouched_for() && Clock::measured_by(stored(0), false).is_vouched_for());
+        for days in [400, -400] {
+            let clock = Clock::measured_by(stored(days), false);
+            assert!(!clock.is_vouched_for(), "{days}");
+            // Also once nobody has answered.
+            clock.0.settled.send_replace(true);
+            assert!(!clock.is_vouched_for(), "{days}");
+            clock.correct(days * DAY);
+            assert!(clock.is_vouched_for(), "{days}");
+            let alone = Clock::measured_by(stored(days), false);
+            alone.clone().follow(Vec::new()).await;
+            assert!(alone.is_vouched_for(), "{days}");
+        }
     }
 
     #[tokio::test]

@@ -304,6 +304,9 @@ fn run(
             }
         };
         let mut batch = Batch::new(transaction);
+        if clock.is_vouched_for() {
+            batch.note_time();
+        }
         answers.push(first.decide(&mut batch));
         let began = Instant::now();
         let crowd = if began - last_end > CROWD_GONE { 0 } else { last_size.min(LARGE) };

@@ -156,7 +156,7 @@ impl Store {
         Ok(self.get(&keys::setting(name))?.map(|value| value.to_vec()))
     }
 
-    /// When the newest commit was made, to within a minute; `None` where there is none, or an earlier version made it.
+    /// When the newest commit was made that noted its time, to within a minute; `None` where there is none, as of earlier versions.
     ///
     /// # Errors
     /// [`Error::Storage`] where the database fails.

@@ -135,6 +135,7 @@ impl Committer {
             users: HashMap::new(),
             bytes: 0,
             events: Vec::new(),
+            notes_time: false,
             undo: Undo { head, ..Undo::default() },
             due: Due::default(),
         })
@@ -163,6 +164,7 @@ pub struct Transaction<'a> {
     pub(super) events: Vec<Event>,
     /// When something of it is due.
     pub(super) due: Due,
+    notes_time: bool,
     undo: Undo,
 }
 
@@ -186,6 +188,12 @@ impl Transaction<'_> {
     /// The moment of this transaction.
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// Has the moment of this transaction noted, if it writes anything: the clock is measured by it at the next start. Only for one
+    /// that may be ([`crate::clock::Clock::is_vouched_for`]).
+    pub fn note_time(&mut self) {
+        self.notes_time = true;
     }
 
     /// Whether no further change may be decided: there is room for one of [`MAX_CHANGE_BYTES`] only up to here.
@@ -314,7 +322,7 @@ impl Transaction<'_> {
             let (first, epoch) = self.committer.store.epochs.current();
             self.put(keys::epoch(first), epoch.get().to_be_bytes().to_vec());
         }
-        if !self.pending.is_empty() {
+        if !self.pending.is_empty() && self.notes_time {
             self.keep_time();
         }
         let Self { committer, pending, events, head, users, due, .. } = self;
@@ -336,7 +344,7 @@ impl Transaction<'_> {
         Ok(durable)
     }
 
-    /// Notes the time of this commit, which the clock is measured by at the next start: not with each, but to within a minute.
+    /// Writes down the time of this commit: not with each, but to within a minute.
     fn keep_time(&mut self) {
         let is_near = |kept: Timestamp| kept.max(self.now).since(kept.min(self.now)) < TIME_WITHIN;
         if !self.committer.time_kept.is_some_and(is_near) {

@@ -334,3 +334,23 @@ async fn after_a_pause_of_years_nothing_expires_before_the_servers_were_asked() 
     let latest = alice.get("/events").await.ok().json();
     assert!(latest.as_array().unwrap().iter().any(|event| event["event"] == "kept"), "{latest}");
 }
+
+#[tokio::test]
+async fn what_is_inserted_before_a_server_answers_does_not_make_a_wrong_local_clock_right() {
+    // The local clock is of today, which is 400 days ahead.
+    let ntp = [NtpServer::start(-400 * DAY).await, NtpServer::start(-400 * DAY).await];
+    let flag = asking(&[&ntp[0], &ntp[1]]);
+    let server = TestServer::start_with(&[&flag, "--accept_clock_step"]).await;
+    follows(&user(&server).await, -400 * DAY).await;
+    // Nobody can be asked: the local clock is gone by, for want of a better one.
+    let silent = NtpServer::with(0, Manner::Silent).await;
+    let server = start_again(server, &[&asking(&[&silent])]).await;
+    let alice = server.client().with_authorization(&basic());
+    assert!(off_by(&alice).await.abs() <= TOLERANCE);
+    says(&server, "this NTP server gave no time").await;
+    assert!(off_by(&alice).await.abs() <= TOLERANCE);
+    // Who says the right time is believed all the same.
+    let server = start_again(server, &[&flag]).await;
+    follows(&server.client().with_authorization(&basic()), -400 * DAY).await;
+    assert!(!server.log().contains(STAYS), "{}", server.log());
+}
