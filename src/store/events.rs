@@ -37,7 +37,7 @@ impl Default for Due {
 }
 
 impl Activity {
-    /// Notes events. Before anybody can see them, so that who asks for the head afterwards misses none up to there.
+    /// Notes events. Once they can be counted, and before anybody can see them: so who has heard of one counts it.
     pub(super) fn add(&self, events: &[Event]) {
         if events.is_empty() {
             return;

@@ -63,19 +63,20 @@ impl Store {
         Ok(tenant)
     }
 
-    /// How many events of a tenant are kept in exact order, up to the head.
+    /// How many events of a tenant are kept in exact order, and up to which position they were counted: also those that have been
+    /// noted as [activity](Store::activity), and are not revealed.
     ///
     /// # Errors
     /// As [`Store::next_tenant`].
     pub fn tail_length(&self, tenant: &TenantName) -> Result<(usize, Position), Error> {
-        let head = self.head();
-        let (first, end) = (keys::event(tenant, self.floor(tenant)?.next()), keys::event(tenant, head.next()));
-        let mut length = 0;
-        self.scan(&first, &end, &mut |_, _| {
+        let (mut length, mut counted_to) = (0, self.head());
+        let (first, end) = (keys::event(tenant, self.floor(tenant)?.next()), keys::event(tenant, Position::END));
+        self.scan(&first, &end, &mut |key, _| {
             length += 1;
+            counted_to = counted_to.max(keys::position(key).unwrap_or(counted_to));
             Ok(true)
         })?;
-        Ok((length, head))
+        Ok((length, counted_to))
     }
 
     /// The oldest events of a tenant's tail that are too much. Blocks on the disk.

@@ -614,3 +614,19 @@ fn the_end_of_a_stream_goes_in_steps_and_is_known_after_a_restart_until_it_is_do
     let user = Username::parse("u").unwrap();
     assert_eq!(committer.begin(Timestamp::from_millis(1)).unwrap().bound_of(&user), Ok(1));
 }
+
+#[test]
+fn what_was_noted_as_activity_is_counted_though_nobody_sees_it_yet() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = Store::open(directory.path(), 1 << 20).unwrap();
+    let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
+    let (user, name) = (Username::parse("u").unwrap(), EventName::parse("x").unwrap());
+    for _ in 0..3 {
+        transaction.insert_event(tenant("a"), user.clone(), name.clone(), Payload::null()).unwrap();
+    }
+    let durable = transaction.commit().unwrap();
+    let heard = store.activity().take().remove(&tenant("a")).unwrap();
+    assert_eq!((heard.len(), store.head().get()), (3, 0));
+    assert_eq!(store.tail_length(&tenant("a")).unwrap(), (3, heard[2]));
+    drop(durable.reveal());
+}

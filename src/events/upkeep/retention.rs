@@ -1,4 +1,5 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use super::{Desk, Round, step};
@@ -9,6 +10,10 @@ use crate::writer::{Batch, Change};
 
 /// How many tenants are looked at in a row for events that are too old.
 const TENANTS_AT_ONCE: usize = 256;
+/// After how long a look ends where the tails are that long, and goes on with the next round: what is too much waits meanwhile.
+const LOOK_WITHIN: Duration = Duration::from_millis(50);
+/// After how long of shortening tails the next round begins, in which it is seen what has come meanwhile.
+const SHORTEN_WITHIN: Duration = Duration::from_millis(200);
 /// How much longer than such a look the pause after it is: a twentieth of a core is enough.
 const PAUSE: u32 = 19;
 /// How long there is at most between two looks at everybody.
@@ -16,7 +21,7 @@ const MAX_BETWEEN_LOOKS: Duration = Duration::from_secs(600);
 /// Of how many tenants it is remembered how long their tails are. Beyond, the shorter half is forgotten: such a tail is soon
 /// counted again.
 const TAILS_REMEMBERED: usize = 65_536;
-/// How many tails are counted in one round, so that those that are too long do not wait for it.
+/// How many tails are counted in one round at most, so that those that are too long do not wait for it.
 const COUNTED_A_ROUND: usize = 16;
 
 /// How long events are kept in exact order; beyond, the latest of each name is.
@@ -51,9 +56,11 @@ pub struct Tails {
     /// Of those that inserted something of late.
     known: HashMap<TenantName, Tail>,
     /// Those that inserted something and are to be counted.
-    uncounted: BTreeSet<TenantName>,
+    uncounted: Waiting,
     /// Those that may have too much.
     long: BTreeSet<TenantName>,
+    /// The one of those whose turn was last.
+    last: Option<TenantName>,
     /// After which tenant the search for old events goes on.
     next: Option<TenantName>,
     /// Whether every tenant has been looked at since the start: before it, more may have been kept than now.
@@ -77,22 +84,26 @@ impl Tails {
             desk,
             retention,
             known: HashMap::new(),
-            uncounted: BTreeSet::new(),
+            uncounted: Waiting::default(),
             long: BTreeSet::new(),
+            last: None,
             next: None,
             all_seen: false,
             pause_until: None,
         }
     }
 
-    /// One step for each tenant that has too much, and a look at some more.
+    /// One step for each tenant that has too much, or for those whose turn it is, and a look at some more.
     pub async fn round(&mut self) -> Result<Round, Error> {
         self.note_what_came();
         let counted = self.count_some().await;
         // None waits for another that fails.
         let looked = self.look_at_some().await;
-        let mut shortened = Ok(());
-        for tenant in self.long.clone() {
+        let (mut shortened, began) = (Ok(()), Instant::now());
+        for tenant in in_turn(&self.long, self.last.as_ref()) {
+            if began.elapsed() > SHORTEN_WITHIN {
+                break;
+            }
             let step = self.shorten(&tenant).await;
             // A tail of which the floor, say, is damaged stays as it is.
             match self.desk.store.unless_damaged(step).map(|is_all| is_all.unwrap_or(true)) {
@@ -102,6 +113,7 @@ impl Tails {
                 Ok(false) => {}
                 Err(error) => shortened = Err(error),
             }
+            self.last = Some(tenant);
         }
         shortened.and(counted).and(looked)?;
         Ok(if self.long.is_empty() && self.uncounted.is_empty() { Round::Done } else { Round::Goes })
@@ -110,7 +122,8 @@ impl Tails {
     fn note_what_came(&mut self) {
         for (tenant, positions) in self.desk.store.activity().take() {
             let Some(tail) = self.known.get_mut(&tenant) else {
-                self.uncounted.insert(tenant);
+                // Its positions are on the disk by now, from where it is counted; with the next look, where too many wait.
+                self.all_seen &= self.uncounted.push(tenant);
                 continue;
             };
             // Those up to there have been counted already.
@@ -125,8 +138,12 @@ impl Tails {
 
     /// Counts the tails of some that inserted something and are not known.
     async fn count_some(&mut self) -> Result<(), Error> {
-        for _ in 0..COUNTED_A_ROUND {
-            let Some(tenant) = self.uncounted.first().cloned() else { break };
+        let began = Instant::now();
+        for number in 0..COUNTED_A_ROUND {
+            if number > 0 && began.elapsed() > LOOK_WITHIN {
+                break;
+            }
+            let Some(tenant) = self.uncounted.first() else { break };
             let of = tenant.clone();
             let counted = self.desk.read(move |store| store.unless_damaged(store.tail_length(&of))).await?;
             // Nothing can be inserted where that is damaged.
@@ -140,7 +157,9 @@ impl Tails {
         if self.known.len() >= TAILS_REMEMBERED {
             let forgotten = forget_shorter_half(&mut self.known);
             let long = forgotten.into_iter().filter(|(_, tail)| tail.events > self.retention.events);
-            self.uncounted.extend(long.map(|(tenant, _)| tenant));
+            for (tenant, _) in long {
+                self.all_seen &= self.uncounted.push(tenant);
+            }
         }
         self.uncounted.remove(&tenant);
         if tail.events > self.retention.events {
@@ -151,14 +170,16 @@ impl Tails {
 
     /// Looks at some more tenants for events that are too old.
     async fn look_at_some(&mut self) -> Result<(), Error> {
-        if self.pause_until.is_some_and(|until| Instant::now() < until) {
+        let is_busy = self.long.len() >= TAILS_REMEMBERED;
+        if is_busy || self.pause_until.is_some_and(|until| Instant::now() < until) {
             return Ok(());
         }
         let began = Instant::now();
         let (after, now) = (self.next.clone(), self.desk.clock.now());
         let old = TooMuch { surplus: 0, before: self.retention.before(now), now, at_most: 1 };
         let at_most = (!self.all_seen).then_some(self.retention.events);
-        let (too_much, last) = self.desk.read(move |store| tenants_with_too_much(store, after, old, at_most)).await?;
+        let look = move |store: &Store| tenants_with_too_much(store, after, old, at_most, LOOK_WITHIN);
+        let (too_much, last) = self.desk.read(look).await?;
         self.all_seen |= last.is_none();
         self.next = last;
         for (tenant, tail) in too_much {
@@ -194,6 +215,49 @@ impl Tails {
     }
 }
 
+/// Tenants that wait to have their tails counted, each once: who came first is first.
+#[derive(Default)]
+struct Waiting {
+    names: HashSet<TenantName>,
+    /// Those, and some that wait no longer.
+    queue: VecDeque<TenantName>,
+}
+
+impl Waiting {
+    /// Has one wait; whether there was room for it.
+    fn push(&mut self, tenant: TenantName) -> bool {
+        if self.names.contains(&tenant) {
+            return true;
+        }
+        let has_room = self.queue.len() < TAILS_REMEMBERED;
+        if has_room {
+            self.names.insert(tenant.clone());
+            self.queue.push_back(tenant);
+        }
+        has_room
+    }
+
+    fn first(&mut self) -> Option<TenantName> {
+        while self.queue.pop_front_if(|tenant| !self.names.contains(tenant)).is_some() {}
+        self.queue.front().cloned()
+    }
+
+    fn remove(&mut self, tenant: &TenantName) {
+        self.names.remove(tenant);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+}
+
+/// All of them, beginning after the one whose turn was last.
+fn in_turn(tenants: &BTreeSet<TenantName>, last: Option<&TenantName>) -> Vec<TenantName> {
+    let Some(last) = last else { return tenants.iter().cloned().collect() };
+    let after = tenants.range((Bound::Excluded(last), Bound::Unbounded));
+    after.chain(tenants.range(..=last)).cloned().collect()
+}
+
 /// Keeps the longer half; what was forgotten.
 fn forget_shorter_half(known: &mut HashMap<TenantName, Tail>) -> HashMap<TenantName, Tail> {
     let mut lengths: Vec<_> = known.values().map(|tail| tail.events).collect();
@@ -209,15 +273,19 @@ fn forget_shorter_half(known: &mut HashMap<TenantName, Tail>) -> HashMap<TenantN
 type Found = (TenantName, Option<Tail>);
 
 /// The next tenants that have old events, or more than a number where one is given; and after which tenant the search goes on,
-/// `None` at the end.
+/// `None` at the end. After a while it is broken off, but not before the first.
 fn tenants_with_too_much(
     store: &Store,
     mut after: Option<TenantName>,
     old: TooMuch,
     at_most: Option<usize>,
+    within: Duration,
 ) -> Result<(Vec<Found>, Option<TenantName>), Error> {
-    let mut too_much = Vec::new();
-    for _ in 0..TENANTS_AT_ONCE {
+    let (mut too_much, began) = (Vec::new(), Instant::now());
+    for number in 0..TENANTS_AT_ONCE {
+        if number > 0 && began.elapsed() > within {
+            break;
+        }
         let Some(tenant) = store.next_tenant(after.as_ref())? else { return Ok((too_much, None)) };
         too_much.extend(store.unless_damaged(has_too_much(store, &tenant, old, at_most))?.flatten());
         after = Some(tenant);
@@ -255,6 +323,53 @@ impl Change for Shorten {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{EventName, Payload, Username};
+
+    #[test]
+    fn a_look_at_tails_that_take_long_ends_and_goes_on_with_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, mut committer) = Store::open(directory.path(), 1 << 20).unwrap();
+        let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
+        let (user, event) = (Username::parse("u").unwrap(), EventName::parse("x").unwrap());
+        let tenants: Vec<_> = (0..3).map(|number| TenantName::parse(&format!("t{number}")).unwrap()).collect();
+        for tenant in &tenants {
+            transaction.insert_event(tenant.clone(), user.clone(), event.clone(), Payload::null()).unwrap();
+        }
+        drop(transaction.commit().unwrap().reveal());
+        let (before, now) = (Timestamp::from_millis(1), Timestamp::from_millis(1));
+        let old = TooMuch { surplus: 0, before, now, at_most: 1 };
+        let look = |after, within| tenants_with_too_much(&store, after, old, Some(0), within).unwrap();
+        let (found, mut next) = look(None, Duration::from_secs(3600));
+        assert_eq!((found.len(), &next), (3, &None));
+        for tenant in &tenants {
+            let found;
+            (found, next) = look(next, Duration::ZERO);
+            assert_eq!((found.len(), &found[0].0, next.as_ref()), (1, tenant, Some(tenant)));
+        }
+    }
+
+    #[test]
+    fn who_waits_to_be_counted_is_counted_in_turn_and_no_more_wait_than_can_be_remembered() {
+        let name = |name: &str| TenantName::parse(name).unwrap();
+        let mut waiting = Waiting::default();
+        for tenant in ["z", "m", "a", "z"] {
+            assert!(waiting.push(name(tenant)));
+        }
+        for tenant in ["z", "m", "a"] {
+            assert_eq!(waiting.first(), Some(name(tenant)));
+            waiting.remove(&name(tenant));
+        }
+        assert!(waiting.first().is_none() && waiting.is_empty());
+        for number in 0..TAILS_REMEMBERED {
+            assert!(waiting.push(name(&number.to_string())));
+        }
+        assert!(!waiting.push(name("z")) && waiting.push(name("0")));
+        // Nor does any of those that have too much wait for the others for ever.
+        let long = ["a", "b", "c"].map(name).into_iter().collect();
+        assert_eq!(in_turn(&long, None), ["a", "b", "c"].map(name));
+        assert_eq!(in_turn(&long, Some(&name("b"))), ["c", "a", "b"].map(name));
+        assert_eq!(in_turn(&long, Some(&name("bb"))), ["c", "a", "b"].map(name));
+    }
 
     #[test]
     fn of_very_many_tails_the_shorter_half_is_forgotten() {
