@@ -12,7 +12,8 @@ use crate::config::{Callers, Limits};
 use crate::domain::{Account, Authorize, EventFilter, EventId, Position, View};
 use crate::error::Error;
 use crate::events::{
-    Condition, Hub, IdempotencyKey, Insert, Inserted, NewEvent, Opening, Outlet, Rates, Relay, Reset, Start, StreamId,
+    Condition, GoesOnFor, Hub, IdempotencyKey, Insert, Inserted, NewEvent, Opening, Outlet, Rates, Relay, Reset, Start,
+    StreamId,
 };
 use crate::identity::{Identity, Principal};
 use crate::store::Store;
@@ -75,7 +76,7 @@ pub struct Wish {
     /// Whether it is told who is there.
     pub presence: bool,
     /// The stream that it is to go on for, where that ended a moment ago.
-    pub stream: Option<StreamId>,
+    pub goes_on: GoesOnFor,
 }
 
 /// The last event that a client saw.
@@ -147,9 +148,9 @@ impl App {
         let (rights, own) = self.authorize.to_see(&principal.username, &account.scopes);
         let tenant = account.tenant.clone();
         let start = self.start(&account, &wish)?;
-        let Wish { filter, marks, presence, stream, .. } = wish;
+        let Wish { filter, marks, presence, goes_on, .. } = wish;
         let (view, expires_at) = (View { filter, rights, own }, principal.expires_at);
-        let arrival = self.hub.arrive(&tenant, &principal.username, stream, self.clock.now());
+        let arrival = self.hub.arrive(&tenant, &principal.username, goes_on, self.clock.now());
         Ok(Opening { arrival, tenant, view, start, head, marks, presence, expires_at, session, changes })
     }
 

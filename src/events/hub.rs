@@ -12,7 +12,7 @@ use super::channel::{Channel, Listener, Used, lock};
 use super::frame::Frame;
 use super::gate::Gate;
 use super::insert::RemoveOf;
-use super::presence::{Gone, PEOPLE_AT_ONCE, Person, Presence};
+use super::presence::{GoesOnFor, Gone, PEOPLE_AT_ONCE, Person, Presence};
 use super::relay::{Mailbox, Order};
 use super::session::{Serial, Serials, Session, StreamId};
 use super::untold::Untold;
@@ -78,8 +78,10 @@ impl Arrival {
     /// They are there in another tenant from now on, by the same stream.
     pub(super) fn move_to(&self, tenant: &TenantName, now: Timestamp) {
         let before = self.tenant.replace(tenant.clone());
+        // They are of the other tenant by now: nothing that comes after it is bound in the one before, unless they come back.
+        let head = self.hub.0.store.head();
         let mut presence = lock(&self.hub.0.presence);
-        if presence.move_to(&before, tenant, &self.username, self.id, (now, Instant::now())) {
+        if presence.move_to(&before, tenant, &self.username, self.id, (now, Instant::now(), head)) {
             self.hub.tell_presence(tenant, &self.username);
         }
     }
@@ -224,11 +226,11 @@ impl Hub {
         }
     }
 
-    /// Somebody opens a stream: they are there from now on. It goes on for one of theirs that ended a moment ago: for the one
-    /// that is named, or the last.
-    pub fn arrive(&self, tenant: &TenantName, username: &Username, named: Option<StreamId>, now: Timestamp) -> Arrival {
+    /// Somebody opens a stream: they are there from now on. It goes on for one of theirs that ended a moment ago, where there is the
+    /// one that is asked for.
+    pub fn arrive(&self, tenant: &TenantName, username: &Username, goes_on: GoesOnFor, now: Timestamp) -> Arrival {
         let mut presence = lock(&self.0.presence);
-        let (id, is_news) = presence.arrive(tenant, username, named, now);
+        let (id, is_news) = presence.arrive(tenant, username, goes_on, now);
         if is_news {
             self.tell_presence(tenant, username);
         }
@@ -246,11 +248,13 @@ impl Hub {
             // They may have come to another tenant since, with the stream.
             let account = self.0.store.unless_damaged(self.0.store.account(&username))?.flatten();
             let is_there = account.is_some_and(|account| account.tenant == tenant);
-            presence.orphan(&tenant, &username, StreamId::new(stream), is_there, Instant::now());
+            let moved_at = (!is_there).then(|| self.0.store.head());
+            presence.orphan(&tenant, &username, StreamId::new(stream), moved_at, Instant::now());
         }
         // Those that had gone for good by then had lost a part of what goes with them.
         for (stream, tenant) in self.0.store.ended_streams()? {
-            self.forget(RemoveOf { stream: StreamId::new(stream), tenant });
+            let only = tenant.map(|tenant| (tenant, self.0.store.head()));
+            self.forget(RemoveOf { stream: StreamId::new(stream), only });
         }
         Ok(())
     }

@@ -287,8 +287,9 @@ impl Insert {
 pub struct RemoveOf {
     /// The stream.
     pub stream: StreamId,
-    /// Only what is of this tenant, where the stream's user has gone to another one with it.
-    pub tenant: Option<TenantName>,
+    /// Only what is of this tenant and was bound up to this position, where the stream's user has gone to another one with it then:
+    /// they may have come back.
+    pub only: Option<(TenantName, Position)>,
 }
 
 #[cfg(test)]

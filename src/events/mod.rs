@@ -29,7 +29,7 @@ pub use insert::{Condition, IdempotencyKey, Insert, Inserted, Lasts, MAX_EVENTS_
 pub use mark::Reset;
 pub use opening::{Opening, Start};
 pub use outlet::{Framing, Outlet, Written};
-pub use presence::{GRACE, Person};
+pub use presence::{GRACE, GoesOnFor, Person};
 pub use rate::Rates;
 pub use relay::Relay;
 pub use session::{Session, StreamId};

@@ -9,13 +9,24 @@ use serde::{Serialize, Serializer};
 
 use super::insert::RemoveOf;
 use super::session::StreamId;
-use crate::domain::{TenantName, Timestamp, Username};
+use crate::domain::{Position, TenantName, Timestamp, Username};
 
 /// How long somebody may be away to reconnect, before they have gone and what was to last while they were connected goes.
 pub const GRACE: Duration = Duration::from_secs(5);
 
 /// How many people are looked at in a row: meanwhile nobody can come or go, in any tenant.
 pub const PEOPLE_AT_ONCE: usize = 256;
+
+/// Which stream of its user, of those that ended a moment ago, a new one goes on for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GoesOnFor {
+    /// The one that ended last.
+    Last,
+    /// This one or, where it is not among them, none: the last may be another page's.
+    This(StreamId),
+    /// None: what was named is no stream.
+    None,
+}
 
 /// Somebody who is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -63,8 +74,9 @@ struct Orphan {
     id: StreamId,
     tenant: TenantName,
     until: Instant,
-    /// Whether it has ended, so that another may go on for it; else its user has gone to another tenant with it.
-    is_free: bool,
+    /// Where its user has gone to another tenant with it: the last position by then. What is bound to it here later was bound by
+    /// who has come back. `None` where it has ended, so that another may go on for it.
+    moved_at: Option<Position>,
 }
 
 /// Who has gone for good, and their streams.
@@ -80,15 +92,15 @@ pub struct Gone {
 
 impl Presence {
     /// Somebody opens a stream: what it is called by, and whether they were not there before and somebody wants to know. It goes
-    /// on for a stream of theirs that ended a moment ago: for the one that is named, or the last.
+    /// on for a stream of theirs that ended a moment ago, where there is the one that is asked for.
     pub fn arrive(
         &mut self,
         tenant: &TenantName,
         username: &Username,
-        named: Option<StreamId>,
+        goes_on: GoesOnFor,
         now: Timestamp,
     ) -> (StreamId, bool) {
-        let id = self.adopt(tenant, username, named).unwrap_or_else(StreamId::random);
+        let id = self.adopt(tenant, username, goes_on).unwrap_or_else(StreamId::random);
         let open = self.open.entry(username.clone()).or_default();
         if open.is_empty() {
             // Nearly everybody has one.
@@ -114,26 +126,29 @@ impl Presence {
         }
     }
 
-    /// Somebody goes to another tenant with a stream; whether they were not there before and somebody wants to know.
+    /// Somebody goes to another tenant with a stream, at a position; whether they were not there before and somebody wants to know.
     pub fn move_to(
         &mut self,
         from: &TenantName,
         to: &TenantName,
         username: &Username,
         id: StreamId,
-        now: (Timestamp, Instant),
+        now: (Timestamp, Instant, Position),
     ) -> bool {
         self.forsake(from, username);
-        self.orphan(from, username, id, false, now.1);
+        self.orphan(from, username, id, Some(now.2), now.1);
         // Where they come back with it within the grace, it was never gone.
         self.take_orphan(username, |orphan| orphan.id == id && orphan.tenant == *to);
         self.enter(to, username, now.0)
     }
 
-    fn adopt(&mut self, tenant: &TenantName, username: &Username, named: Option<StreamId>) -> Option<StreamId> {
-        let of_here = |orphan: &Orphan| orphan.is_free && orphan.tenant == *tenant;
-        let named = named.and_then(|id| self.take_orphan(username, |orphan| orphan.id == id && of_here(orphan)));
-        named.or_else(|| self.take_orphan(username, of_here))
+    fn adopt(&mut self, tenant: &TenantName, username: &Username, goes_on: GoesOnFor) -> Option<StreamId> {
+        let of_here = |orphan: &Orphan| orphan.moved_at.is_none() && orphan.tenant == *tenant;
+        match goes_on {
+            GoesOnFor::Last => self.take_orphan(username, of_here),
+            GoesOnFor::This(id) => self.take_orphan(username, |orphan| orphan.id == id && of_here(orphan)),
+            GoesOnFor::None => None,
+        }
     }
 
     /// Takes out the last orphan of somebody for which this holds.
@@ -155,7 +170,7 @@ impl Presence {
                 open.remove();
             }
         }
-        self.orphan(tenant, username, id, true, now);
+        self.orphan(tenant, username, id, None, now);
     }
 
     /// One stream less of somebody.
@@ -165,17 +180,24 @@ impl Presence {
         }
     }
 
-    /// A stream is in a tenant no more; `is_free` where another may go on for it.
-    pub fn orphan(&mut self, tenant: &TenantName, username: &Username, id: StreamId, is_free: bool, now: Instant) {
+    /// A stream is in a tenant no more; `moved_at` where its user has gone to another one with it, else another may go on for it.
+    pub fn orphan(
+        &mut self,
+        tenant: &TenantName,
+        username: &Username,
+        id: StreamId,
+        moved_at: Option<Position>,
+        now: Instant,
+    ) {
         let until = now + GRACE;
-        let orphan = Orphan { id, tenant: tenant.clone(), until, is_free };
+        let orphan = Orphan { id, tenant: tenant.clone(), until, moved_at };
         self.orphans.entry(username.clone()).or_default().push(orphan);
         self.due.push_back((until, username.clone()));
     }
 
     /// Whether somebody has a stream: it is open, about to be, or ended so lately that it may be taken over.
     pub fn has_stream(&self, username: &Username, id: StreamId) -> bool {
-        let is_it = |orphan: &Orphan| orphan.is_free && orphan.id == id;
+        let is_it = |orphan: &Orphan| orphan.moved_at.is_none() && orphan.id == id;
         self.open.get(username).is_some_and(|open| open.contains(&id))
             || self.orphans.get(username).is_some_and(|orphans| orphans.iter().any(is_it))
     }
@@ -191,9 +213,9 @@ impl Presence {
             if orphans.get().is_empty() {
                 orphans.remove();
             }
-            for Orphan { id, tenant, is_free, .. } in over {
+            for Orphan { id, tenant, moved_at, .. } in over {
                 // What was inserted for it in another tenant, after it had ended here, goes with it too.
-                gone.streams.push(RemoveOf { stream: id, tenant: (!is_free).then(|| tenant.clone()) });
+                gone.streams.push(RemoveOf { stream: id, only: moved_at.map(|until| (tenant.clone(), until)) });
                 // Another stream of theirs may end later, or has been opened.
                 if !left.contains(&tenant) && self.forget(&tenant, &username) {
                     gone.people.push((tenant, username.clone()));
@@ -254,7 +276,7 @@ mod tests {
     use super::*;
 
     fn with_all(stream: StreamId) -> RemoveOf {
-        RemoveOf { stream, tenant: None }
+        RemoveOf { stream, only: None }
     }
 
     fn first_of(presence: &Presence, tenant: &TenantName) -> Person {
@@ -266,13 +288,13 @@ mod tests {
         let (mut presence, now) = (Presence::default(), Instant::now());
         let (acme, bob) = (TenantName::parse("acme").unwrap(), Username::parse("bob").unwrap());
         presence.watch(&acme);
-        let (first, is_new) = presence.arrive(&acme, &bob, None, Timestamp::from_millis(1));
-        let (second, is_new_again) = presence.arrive(&acme, &bob, None, Timestamp::from_millis(2));
+        let (first, is_new) = presence.arrive(&acme, &bob, GoesOnFor::Last, Timestamp::from_millis(1));
+        let (second, is_new_again) = presence.arrive(&acme, &bob, GoesOnFor::Last, Timestamp::from_millis(2));
         assert!(is_new && !is_new_again && first != second);
         presence.leave(&acme, &bob, first, now);
         presence.leave(&acme, &bob, second, now + Duration::from_secs(1));
         assert_eq!(first_of(&presence, &acme).streams, 0);
-        assert_eq!(presence.arrive(&acme, &bob, Some(first), Timestamp::from_millis(3)), (first, false));
+        assert_eq!(presence.arrive(&acme, &bob, GoesOnFor::This(first), Timestamp::from_millis(3)), (first, false));
         let gone = presence.take_gone(now + Duration::from_secs(7));
         assert_eq!((gone.streams, gone.people.len()), (vec![with_all(second)], 0));
         assert_eq!(first_of(&presence, &acme).since, 1);
@@ -293,26 +315,27 @@ mod tests {
         let (mut presence, now) = (Presence::default(), Instant::now());
         let [acme, other] = ["acme", "other"].map(|name| TenantName::parse(name).unwrap());
         let bob = Username::parse("bob").unwrap();
-        let later = |seconds| (Timestamp::from_millis(7), now + Duration::from_secs(seconds));
+        // The position is that of the second.
+        let later = |seconds| (Timestamp::from_millis(7), now + Duration::from_secs(seconds), Position::new(seconds));
         presence.watch(&acme);
         presence.watch(&other);
-        let (stream, _) = presence.arrive(&acme, &bob, None, Timestamp::from_millis(1));
+        let (stream, _) = presence.arrive(&acme, &bob, GoesOnFor::Last, Timestamp::from_millis(1));
         assert!(presence.move_to(&acme, &other, &bob, stream, later(0)));
         assert_eq!(first_of(&presence, &acme).streams, 0);
         assert_eq!((first_of(&presence, &other).streams, first_of(&presence, &other).since), (1, 7));
         // It is open: no other may go on for it, there or here.
         assert!(presence.has_stream(&bob, stream));
-        assert_ne!(presence.arrive(&acme, &bob, Some(stream), Timestamp::from_millis(2)).0, stream);
+        assert_ne!(presence.arrive(&acme, &bob, GoesOnFor::This(stream), Timestamp::from_millis(2)).0, stream);
 
         // Back within the grace, and away again for good.
         assert!(!presence.move_to(&other, &acme, &bob, stream, later(1)));
         assert_eq!(first_of(&presence, &acme).streams, 2);
         let gone = presence.take_gone(now + Duration::from_secs(6));
-        let of_other = RemoveOf { stream, tenant: Some(other.clone()) };
+        let of_other = RemoveOf { stream, only: Some((other.clone(), Position::new(1))) };
         assert_eq!((gone.streams, gone.people), (vec![of_other], vec![(other.clone(), bob.clone())]));
         presence.move_to(&acme, &other, &bob, stream, later(7));
         presence.leave(&other, &bob, stream, now + Duration::from_secs(8));
-        let of_acme = RemoveOf { stream, tenant: Some(acme.clone()) };
+        let of_acme = RemoveOf { stream, only: Some((acme.clone(), Position::new(7))) };
         let gone = presence.take_gone(now + Duration::from_secs(12));
         assert_eq!((gone.streams, gone.people), (vec![of_acme], vec![]));
         assert!(presence.has_stream(&bob, stream));
@@ -322,13 +345,27 @@ mod tests {
     }
 
     #[test]
+    fn who_names_a_stream_that_cannot_be_gone_on_for_gets_a_new_one_and_not_another_pages() {
+        let (mut presence, now) = (Presence::default(), Instant::now());
+        let (acme, bob) = (TenantName::parse("acme").unwrap(), Username::parse("bob").unwrap());
+        let arrive =
+            |presence: &mut Presence, goes_on| presence.arrive(&acme, &bob, goes_on, Timestamp::from_millis(1)).0;
+        let [ended, open] = [GoesOnFor::Last; 2].map(|goes_on| arrive(&mut presence, goes_on));
+        presence.leave(&acme, &bob, ended, now);
+        for goes_on in [GoesOnFor::None, GoesOnFor::This(StreamId::random()), GoesOnFor::This(open)] {
+            assert!(![ended, open].contains(&arrive(&mut presence, goes_on)), "{goes_on:?}");
+        }
+        assert_eq!(arrive(&mut presence, GoesOnFor::Last), ended);
+    }
+
+    #[test]
     fn those_who_leave_all_at_once_have_gone_in_parts() {
         let (mut presence, now) = (Presence::default(), Instant::now());
         let acme = TenantName::parse("acme").unwrap();
         presence.watch(&acme);
         for number in 0..=2 * PEOPLE_AT_ONCE {
             let username = Username::parse(&number.to_string()).unwrap();
-            let (stream, _) = presence.arrive(&acme, &username, None, Timestamp::from_millis(1));
+            let (stream, _) = presence.arrive(&acme, &username, GoesOnFor::Last, Timestamp::from_millis(1));
             presence.leave(&acme, &username, stream, now);
         }
         for (count, is_more) in [(PEOPLE_AT_ONCE, true), (PEOPLE_AT_ONCE, true), (1, false)] {

@@ -221,7 +221,7 @@ impl House {
         let session = self.hub.session(&username);
         let tenant = TenantName::parse("t").unwrap();
         let mut opening = Opening {
-            arrival: self.hub.arrive(&tenant, &username, None, Timestamp::from_millis(1)),
+            arrival: self.hub.arrive(&tenant, &username, GoesOnFor::Last, Timestamp::from_millis(1)),
             tenant,
             view: View { filter: EventFilter::parse(filter).unwrap(), rights, own },
             start: Start::Latest,

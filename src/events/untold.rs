@@ -78,6 +78,7 @@ mod tests {
 
     use super::*;
     use crate::domain::Timestamp;
+    use crate::events::presence::GoesOnFor;
 
     #[test]
     fn a_stream_is_told_of_everybody_once_however_many_they_are_and_ends_up_with_how_it_is() {
@@ -86,7 +87,7 @@ mod tests {
         let user = |number: usize| Username::parse(&format!("{number:04}")).unwrap();
         presence.watch(&acme);
         let mut come = |tenant: &TenantName, number: usize| {
-            presence.arrive(tenant, &user(number), None, Timestamp::from_millis(1));
+            presence.arrive(tenant, &user(number), GoesOnFor::Last, Timestamp::from_millis(1));
         };
         (0..2 * PEOPLE_AT_ONCE).for_each(|number| come(&acme, 2 * number));
         [1, 2, 5000].into_iter().for_each(|number| come(&other, number));
@@ -101,8 +102,8 @@ mod tests {
         };
         assert_eq!(tell(&presence, &acme, &mut untold).0.len(), PEOPLE_AT_ONCE);
         // Of whom was told, and of whom will be: only the first need be kept.
-        presence.arrive(&acme, &user(3), None, Timestamp::from_millis(1));
-        presence.arrive(&acme, &user(9999), None, Timestamp::from_millis(1));
+        presence.arrive(&acme, &user(3), GoesOnFor::Last, Timestamp::from_millis(1));
+        presence.arrive(&acme, &user(9999), GoesOnFor::Last, Timestamp::from_millis(1));
         [3, 9999].into_iter().for_each(|number| untold.note(&user(number)));
         assert_eq!(untold.names.len(), 1);
         let (names, _) = tell(&presence, &acme, &mut untold);

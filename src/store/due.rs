@@ -5,7 +5,7 @@
 
 use super::transaction::Transaction;
 use super::{Store, codec, damaged, keys};
-use crate::domain::{TenantName, Timestamp, Username};
+use crate::domain::{Position, TenantName, Timestamp, Username};
 use crate::error::Error;
 
 /// How many bytes of keys and values one step of what is done in the background is made of; and by as much as one event more. It writes
@@ -189,7 +189,7 @@ impl Transaction<'_> {
         Ok(events)
     }
 
-    /// Removes what goes with a stream that has gone, in one tenant where one is given, by what [`Store::find`] found; how many
+    /// Removes what goes with a stream that has gone, in one tenant and up to a position where these are given, by what [`Store::find`] found; how many
     /// events that makes. Until the last of it is gone it is written down that the stream has: nobody takes it over after a restart.
     ///
     /// # Errors
@@ -197,7 +197,7 @@ impl Transaction<'_> {
     pub fn remove_bound(
         &mut self,
         stream: u64,
-        tenant: Option<&TenantName>,
+        only: Option<(&TenantName, Position)>,
         bound: Vec<Vec<u8>>,
         is_last: bool,
     ) -> Result<usize, Error> {
@@ -207,13 +207,16 @@ impl Transaction<'_> {
             let Some(value) = self.get(&key)? else { continue };
             let (_, tenant, name) = keys::of_bound(&key).ok_or_else(|| damaged(&key, "a stream's key is none"))?;
             let (position, username) = codec::decode_bound(&value).map_err(|why| damaged(&key, why))?;
+            if only.is_some_and(|(_, until)| position > until) {
+                continue;
+            }
             if self.latest(&tenant, &name)? == Some(position) {
                 self.remove_event(tenant, username, name)?;
                 events += 1;
             }
             self.remove(key);
         }
-        let ended = keys::ended(stream, tenant);
+        let ended = keys::ended(stream, only.map(|(tenant, _)| tenant));
         match (self.get(&ended)?.is_some(), is_last) {
             (true, true) => self.remove(ended),
             (false, false) => self.put(ended, Vec::new()),

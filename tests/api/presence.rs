@@ -308,14 +308,34 @@ async fn nobody_takes_over_what_is_open_or_another_users() {
             streams.push(stream);
         }
     }
-    // What names no stream does no harm.
-    for (path, named) in [("/sse", Some("x")), ("/sse?stream=x", None), ("/sse?stream=", Some(""))] {
-        streams.push(open(&others[0], path, named).await.0);
-    }
     let (_stream, id) = open(&alice, "/sse", None).await;
     assert_eq!(id, ended, "it was still hers to take over");
     let (_another, id) = open(&alice, "/sse", Some(&ended)).await;
     assert_ne!(id, ended);
+}
+
+#[tokio::test]
+async fn who_names_a_stream_that_is_none_gets_a_new_one_and_not_that_of_another_page() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let (page, ended) = open(&alice, "/sse", None).await;
+    let (_other_page, is_open) = open(&alice, "/sse", None).await;
+    drop(page);
+    there(&alice, &[("alice", 1)]).await;
+    let never = "0123456789abcdef";
+    let mut streams = Vec::new();
+    for named in [never, is_open.as_str(), "", "x", &ended[1..], &format!("{ended}0")] {
+        let by_query = format!("/sse?stream={named}");
+        for (path, named) in [("/sse", Some(named)), (by_query.as_str(), None)] {
+            let (stream, id) = open(&alice, path, named).await;
+            assert!(![&ended, &is_open].contains(&&id), "{path} {named:?}");
+            streams.push(stream);
+        }
+    }
+    // The header is what counts where both are there.
+    streams.push(open(&alice, &format!("/sse?stream={ended}"), Some(never)).await.0);
+    let (_stream, id) = open(&alice, "/sse", None).await;
+    assert_eq!(id, ended, "it was still there for who names none");
 }
 
 #[tokio::test]

@@ -162,7 +162,7 @@ fn is_served_beside_a_busy_tenant(flood: usize) {
             line.room.set(usize::MAX);
             let (session, (rights, own)) = (house.hub.session(&username), Authorize::Open.to_see(&username, &[]));
             let opening = Opening {
-                arrival: house.hub.arrive(&tenant, &username, None, Timestamp::from_millis(1)),
+                arrival: house.hub.arrive(&tenant, &username, GoesOnFor::Last, Timestamp::from_millis(1)),
                 tenant,
                 view: View { filter: EventFilter::ALL, rights, own },
                 start: Start::Now(None),

@@ -333,8 +333,12 @@ fn a_stream_is_there_while_another_goes_on_for_it() {
         line.go();
         settle(|| house.hub.session_of(&username).is_none()).await;
         assert!(house.hub.has_stream(&username, id), "it may be taken over");
-        let arrival =
-            house.hub.arrive(&TenantName::parse("t").unwrap(), &username, Some(id), Timestamp::from_millis(1));
+        let arrival = house.hub.arrive(
+            &TenantName::parse("t").unwrap(),
+            &username,
+            GoesOnFor::This(id),
+            Timestamp::from_millis(1),
+        );
         assert_eq!(arrival.id, id);
         assert!(house.hub.has_stream(&username, id), "it has been taken over, and is about to be opened");
         drop(arrival);

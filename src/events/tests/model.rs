@@ -187,7 +187,7 @@ impl World {
         let line = Rc::new(Line::default());
         line.room.set(room);
         let opening = Opening {
-            arrival: house.hub.arrive(&account.tenant, &client.username, None, Timestamp::from_millis(1)),
+            arrival: house.hub.arrive(&account.tenant, &client.username, GoesOnFor::Last, Timestamp::from_millis(1)),
             tenant: account.tenant.clone(),
             view: View { filter: client.filter.clone(), rights, own },
             start,

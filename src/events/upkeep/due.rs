@@ -8,6 +8,9 @@ use crate::events::insert::RemoveOf;
 use crate::store::{Found, Search, Store};
 use crate::writer::{Batch, Change};
 
+/// How many streams that have gone are looked at in one round: nothing goes with most of them, but what has expired waits meanwhile.
+const STREAMS_A_ROUND: usize = 64;
+
 /// What goes by itself: what has expired, what was to last while a stream was connected that has gone, and answers that nobody will
 /// ask for again.
 pub struct Due {
@@ -78,13 +81,14 @@ impl Due {
             self.desk.writer.submit(AfterAll).await?;
         }
         self.gone.extend(self.going.drain(..).map(|gone| {
-            let search = Search::for_bound(gone.stream.get(), gone.tenant.clone());
+            let search = Search::for_bound(gone.stream.get(), gone.only.as_ref().map(|(tenant, _)| tenant.clone()));
             (gone, search)
         }));
         let mut left = at_most;
-        while let Some((of, search)) = self.gone.front() {
+        for _ in 0..STREAMS_A_ROUND {
+            let Some((of, search)) = self.gone.front() else { break };
             let (of, search, now) = (of.clone(), search.clone(), self.desk.clock.now());
-            let (stream, tenant) = (of.stream.get(), of.tenant.clone());
+            let (stream, tenant) = (of.stream.get(), of.only.as_ref().map(|(tenant, _)| tenant.clone()));
             let read =
                 move |store: &Store| Ok((store.find(&search, now, left)?, store.has_ended(stream, tenant.as_ref())?));
             let (Found { keys, is_more, rest }, is_marked) = self.desk.read(read).await?;
@@ -106,10 +110,10 @@ impl Due {
                 self.gone.push_back((of, rest));
             }
             if left == 0 || is_more {
-                return Ok(!self.gone.is_empty());
+                break;
             }
         }
-        Ok(false)
+        Ok(!self.gone.is_empty())
     }
 
     async fn find(&self, search: &Search, at_most: usize) -> Result<Found, Error> {
@@ -163,6 +167,7 @@ impl Change for RemoveBound {
     type Outcome = usize;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<usize, Error> {
-        batch.remove_bound(self.of.stream.get(), self.of.tenant.as_ref(), self.keys, self.is_last)
+        let only = self.of.only.as_ref().map(|(tenant, until)| (tenant, *until));
+        batch.remove_bound(self.of.stream.get(), only, self.keys, self.is_last)
     }
 }

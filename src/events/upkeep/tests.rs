@@ -6,6 +6,7 @@ use super::*;
 use crate::domain::{Authorize, EventName, Payload, Position, Quotas, Standing, TenantName, Timestamp, User, Username};
 use crate::events::hub::Rules;
 use crate::events::insert::{Condition, Insert, Lasts, NewEvent, RemoveOf};
+use crate::events::presence::GoesOnFor;
 use crate::events::session::StreamId;
 use crate::store::{Committer, NewAnswer, Search};
 use crate::writer::Batch;
@@ -80,7 +81,7 @@ async fn what_is_damaged_keeps_nothing_else_from_going() {
 
     let hub = Hub::new(store.clone(), Rules { authorize: Authorize::Open, streams_per_user: 1 });
     hub.recall_streams().unwrap();
-    hub.forget(RemoveOf { stream: StreamId::new(STREAM), tenant: None });
+    hub.forget(RemoveOf { stream: StreamId::new(STREAM), only: None });
     let (publisher, clock) = (hub.clone(), Clock::from_local());
     let (writer, _failure) =
         Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed)).unwrap();
@@ -167,7 +168,7 @@ async fn what_is_bound_as_its_stream_goes_for_good_goes_with_it_though_nobody_wa
         Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed)).unwrap();
     let retention = Retention { age: Duration::from_secs(3600), events: 1000 };
     let upkeep = tokio::spawn(keep_up(hub.clone(), writer.clone(), clock, retention));
-    let arrival = hub.arrive(&user.tenant, &user.username, None, Timestamp::from_millis(1));
+    let arrival = hub.arrive(&user.tenant, &user.username, GoesOnFor::Last, Timestamp::from_millis(1));
     let stream = arrival.id;
 
     // It is decided, and not committed for as long as the one behind it is held.
@@ -203,4 +204,48 @@ async fn what_is_bound_as_its_stream_goes_for_good_goes_with_it_though_nobody_wa
     let late = writer.submit(while_connected(&user, stream, &hub)).await;
     assert_eq!(late, Err(Error::StreamUnknown));
     upkeep.abort();
+}
+
+#[tokio::test]
+async fn what_was_bound_anew_by_who_has_come_back_to_a_tenant_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut filled = Filled::new(directory.path());
+    filled.insert("a", &["w1", "w2"]);
+    let moved_at = filled.store.head();
+    filled.insert("a", &["w2", "w3"]);
+    let Filled { store, committer } = filled;
+    let hub = Hub::new(store.clone(), Rules { authorize: Authorize::Open, streams_per_user: 1 });
+    let (publisher, clock) = (hub.clone(), Clock::from_local());
+    let (writer, _failure) =
+        Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed)).unwrap();
+    let mut due = Due::new(hub.clone(), Desk { store: store.clone(), writer, clock });
+    let only = Some((TenantName::parse("a").unwrap(), moved_at));
+    hub.forget(RemoveOf { stream: StreamId::new(STREAM), only });
+    while let Round::Goes = due.round().await.unwrap() {}
+    let left = found(&store, &Search::for_bound(STREAM, None));
+    let names: Vec<_> = left.iter().map(|key| key.rsplit(|byte| *byte == b'w').next().unwrap()).collect();
+    assert_eq!((store.head().get(), names), (5, vec![&b"2"[..], b"3"]), "{left:?}");
+    // Unless the stream itself goes.
+    hub.forget(RemoveOf { stream: StreamId::new(STREAM), only: None });
+    while let Round::Goes = due.round().await.unwrap() {}
+    assert_eq!(found(&store, &Search::for_bound(STREAM, None)).len(), 0);
+}
+
+#[tokio::test]
+async fn of_very_many_streams_that_go_all_at_once_each_round_looks_at_some() {
+    let directory = tempfile::tempdir().unwrap();
+    let Filled { store, committer } = Filled::new(directory.path());
+    let hub = Hub::new(store.clone(), Rules { authorize: Authorize::Open, streams_per_user: 1 });
+    let (publisher, clock) = (hub.clone(), Clock::from_local());
+    let (writer, _failure) =
+        Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed)).unwrap();
+    let mut due = Due::new(hub.clone(), Desk { store, writer, clock });
+    for stream in 0..1000 {
+        hub.forget(RemoveOf { stream: StreamId::new(stream), only: None });
+    }
+    let mut rounds = 1;
+    while let Round::Goes = due.round().await.unwrap() {
+        rounds += 1;
+    }
+    assert!((10..=20).contains(&rounds), "{rounds}");
 }

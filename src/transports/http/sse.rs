@@ -17,7 +17,7 @@ use super::ticket::Listener;
 use crate::app::{App, Seen, Wish};
 use crate::domain::{EventFilter, EventId};
 use crate::error::Error;
-use crate::events::{Opening, StreamId};
+use crate::events::{GoesOnFor, Opening, StreamId};
 
 #[derive(Deserialize)]
 struct Parameters {
@@ -52,6 +52,16 @@ pub fn stream_id(headers: &HeaderMap) -> Option<StreamId> {
     StreamId::parse(headers.get(STREAM_HEADER)?.to_str().ok()?.trim())
 }
 
+/// The stream that a new one is to go on for: the one that is named in the header, or else in the URL.
+fn goes_on_for(headers: &HeaderMap, in_url: Option<&str>) -> GoesOnFor {
+    let named = match in_url {
+        _ if headers.contains_key(STREAM_HEADER) => stream_id(headers),
+        Some(in_url) => StreamId::parse(in_url),
+        None => return GoesOnFor::Last,
+    };
+    named.map_or(GoesOnFor::None, GoesOnFor::This)
+}
+
 /// What is wanted: all, or what is named, but not what is excepted.
 pub fn filter(events: Option<&str>, except: Option<&str>) -> Result<EventFilter, Error> {
     let filter = events.map_or(Ok(EventFilter::ALL), EventFilter::parse)?;
@@ -79,8 +89,8 @@ pub async fn stream(
     }
     let (snapshot, marks) = (snapshot.unwrap_or(true), marks.unwrap_or(false));
     let (seen, presence) = (seen(request.headers()), presence.unwrap_or(false));
-    let stream = stream_id(request.headers()).or_else(|| StreamId::parse(&stream?));
-    let opening = app.opening(&principal, Wish { filter, snapshot, marks, seen, presence, stream })?;
+    let goes_on = goes_on_for(request.headers(), stream.as_deref());
+    let opening = app.opening(&principal, Wish { filter, snapshot, marks, seen, presence, goes_on })?;
     response.insert_header((STREAM_HEADER, opening.arrival.id.to_string()));
     // Only HTTP/1.1 has chunks; HTTP/2 shares its connection with other requests.
     let is_alone = request.version() == Version::HTTP_11;
