@@ -59,8 +59,16 @@ pub fn skeleton(kind: NameKind, skeleton: &Skeleton) -> Vec<u8> {
     [&[b'l', SKELETON_VERSION, kind], hash.as_ref()].concat()
 }
 
+/// The prefix of all tenants.
+pub const TENANTS: &[u8] = b"t";
+
 pub fn tenant(tenant: &TenantName) -> Vec<u8> {
     of_tenant(b't', tenant, 0)
+}
+
+/// Which tenant has a key of [`TENANTS`].
+pub fn of_tenant_key(key: &[u8]) -> Option<TenantName> {
+    TenantName::parse(take_name(key.get(1..)?)?.0).ok()
 }
 
 /// The prefix of all epochs.

@@ -12,23 +12,43 @@ use super::{Store, Transaction, codec, keys};
 use crate::domain::{NewTenantName, NewUsername, SKELETON_VERSION, Skeleton, TenantName, Username};
 use crate::error::Error;
 
-/// Where it is kept how far the users have been gone through.
+/// Where it is kept how far the names have been gone through.
 const SETTING: &str = "names";
-/// How many users are gone through at a time.
-const USERS_AT_ONCE: usize = 256;
+/// How many names are gone through at a time: users with their tenants, or tenants.
+const NAMES_AT_ONCE: usize = 256;
 // Twice, for what is kept of how far this has come.
-const _: () = assert!(2 * USERS_AT_ONCE * NAMES_ROWS_BYTES <= MAX_CHANGE_BYTES);
+const _: () = assert!(2 * NAMES_AT_ONCE * NAMES_ROWS_BYTES <= MAX_CHANGE_BYTES);
 
 /// A name that is free, and the rows that take it.
 #[must_use]
 pub struct Claim(Vec<(Vec<u8>, Vec<u8>)>);
 
-/// How far the users have been gone through whose names earlier versions did not note.
+/// What is gone through next, after which of its names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Next {
+    /// The users, and the tenants that they have.
+    Users(Option<String>),
+    /// The tenants that somebody was of before, and inserted into.
+    TenantsWithEvents(Option<String>),
+    /// Those that were noted in another way.
+    Tenants(Option<String>),
+    Nothing,
+}
+
+impl Default for Next {
+    fn default() -> Self {
+        Self::Users(None)
+    }
+}
+
+/// A username, or a tenant, or both.
+type Named = (Option<Username>, Option<TenantName>);
+
+/// How far the names have been gone through that earlier versions did not note.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct NamesNoted {
     version: u8,
-    /// The last one; `None` where that is all.
-    after: Option<String>,
+    next: Next,
     /// How many have a `/` in their names. There will be no others.
     pub with_slash: u64,
     /// One of them.
@@ -36,9 +56,9 @@ pub struct NamesNoted {
 }
 
 impl NamesNoted {
-    /// Whether every user has been gone through.
+    /// Whether all have been gone through.
     pub fn is_complete(&self) -> bool {
-        self.version == SKELETON_VERSION && self.after.is_none()
+        self.version == SKELETON_VERSION && self.next == Next::Nothing
     }
 }
 
@@ -105,7 +125,7 @@ impl Store {
         free_tenant(&|key| self.get(key), tenant).map(drop)
     }
 
-    /// How far the users of earlier versions have been gone through.
+    /// How far the names of earlier versions have been gone through.
     ///
     /// # Errors
     /// [`Error::Storage`].
@@ -118,7 +138,7 @@ impl Transaction<'_> {
     /// Looks whether a new user may have a name.
     ///
     /// # Errors
-    /// [`Error::UsernameTaken`], [`Error::UsernameLookalike`]; [`Error::Overloaded`] until all users of earlier versions have been
+    /// [`Error::UsernameTaken`], [`Error::UsernameLookalike`]; [`Error::Overloaded`] until all names of earlier versions have been
     /// gone through; [`Error::Storage`].
     pub fn free_username(&self, username: &NewUsername) -> Result<Claim, Error> {
         self.all_are_noted()?;
@@ -128,7 +148,7 @@ impl Transaction<'_> {
     /// Looks whether a user may come to a tenant: one that there is, whatever its name, or a new one.
     ///
     /// # Errors
-    /// For a new one, [`Error::TenantNameInvalid`] and [`Error::TenantNameLookalike`]; [`Error::Overloaded`] until all users of
+    /// For a new one, [`Error::TenantNameInvalid`] and [`Error::TenantNameLookalike`]; [`Error::Overloaded`] until all names of
     /// earlier versions have been gone through; [`Error::Storage`].
     pub fn free_tenant(&self, tenant: &TenantName) -> Result<Claim, Error> {
         self.all_are_noted()?;
@@ -144,7 +164,7 @@ impl Transaction<'_> {
         rows.into_iter().for_each(|(key, value)| self.put(key, value));
     }
 
-    /// Goes through some more of the users whose names earlier versions did not note. Of names that look alike already, all stay.
+    /// Goes through some more of the names that earlier versions did not note. Of names that look alike already, all stay.
     ///
     /// # Errors
     /// [`Error::Storage`]; nothing is written then.
@@ -155,37 +175,25 @@ impl Transaction<'_> {
             return Ok(noted);
         }
         noted.version = SKELETON_VERSION;
-        // What comes right after the last one's key.
-        let from =
-            noted.after.as_ref().map_or(keys::USERS.to_vec(), |after| [keys::USERS, after.as_bytes(), &[0]].concat());
-        let mut users: Vec<(Username, Option<TenantName>)> = Vec::new();
-        self.committer.store.scan(&from, &keys::end_of(keys::USERS), &mut |key, value| {
-            // What cannot be read is an error for who asks for it, and is passed over here.
-            let Some(username) = keys::of_user(key) else { return Ok(true) };
-            let tenant = codec::decode_account(value).ok().map(|account| account.tenant);
-            users.push((username, tenant));
-            Ok(users.len() < USERS_AT_ONCE)
-        })?;
-        noted.after = users.last().filter(|_| users.len() == USERS_AT_ONCE).map(|(last, _)| last.to_string());
         // All is read before anything is written.
         let mut new = BTreeMap::new();
-        let mut note = |rows: &mut dyn Iterator<Item = (Vec<u8>, Vec<u8>)>| {
-            for (key, value) in rows {
-                if !new.contains_key(&key) && self.get(&key)?.is_none() {
-                    new.insert(key, value);
+        let mut left = NAMES_AT_ONCE;
+        while left > 0 && noted.next != Next::Nothing {
+            let (names, next) = self.names_from(std::mem::take(&mut noted.next), left)?;
+            left -= names.len();
+            noted.next = next;
+            for (username, tenant) in names {
+                if let Some(username) = username {
+                    if !username.is_one_segment() {
+                        noted.with_slash += 1;
+                        noted.example.get_or_insert_with(|| username.to_string());
+                    }
+                    self.note(&mut new, &mut rows(keys::NameKind::User, username.as_str()))?;
                 }
-            }
-            Ok::<_, Error>(())
-        };
-        for (username, tenant) in users {
-            if !username.is_one_segment() {
-                noted.with_slash += 1;
-                noted.example.get_or_insert_with(|| username.to_string());
-            }
-            note(&mut rows(keys::NameKind::User, username.as_str()))?;
-            if let Some(tenant) = tenant {
-                let itself = (keys::tenant(&tenant), Vec::new());
-                note(&mut rows(keys::NameKind::Tenant, tenant.as_str()).chain([itself]))?;
+                if let Some(tenant) = tenant {
+                    let itself = (keys::tenant(&tenant), Vec::new());
+                    self.note(&mut new, &mut rows(keys::NameKind::Tenant, tenant.as_str()).chain([itself]))?;
+                }
             }
         }
         let kept = serde_json::to_vec(&noted).map_err(|error| Error::Internal(error.to_string()))?;
@@ -193,12 +201,72 @@ impl Transaction<'_> {
         self.put_setting(SETTING, kept);
         Ok(noted)
     }
+
+    /// Adds those rows that are not there.
+    fn note(
+        &self,
+        new: &mut BTreeMap<Vec<u8>, Vec<u8>>,
+        rows: &mut dyn Iterator<Item = (Vec<u8>, Vec<u8>)>,
+    ) -> Result<(), Error> {
+        for (key, value) in rows {
+            if !new.contains_key(&key) && self.get(&key)?.is_none() {
+                new.insert(key, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Some of the names that are next, so many at most, and what is next after them.
+    fn names_from(&self, next: Next, at_most: usize) -> Result<(Vec<Named>, Next), Error> {
+        let store = &self.committer.store;
+        let mut names: Vec<Named> = Vec::new();
+        let tenant = |after: Option<String>| after.and_then(|after| TenantName::parse(&after).ok());
+        match next {
+            Next::Users(after) => {
+                // What comes right after the last one's key.
+                let from = after.map_or(keys::USERS.to_vec(), |after| [keys::USERS, after.as_bytes(), &[0]].concat());
+                store.scan(&from, &keys::end_of(keys::USERS), &mut |key, value| {
+                    // What cannot be read is an error for who asks for it, and is passed over here.
+                    let Some(username) = keys::of_user(key) else { return Ok(true) };
+                    let tenant = codec::decode_account(value).ok().map(|account| account.tenant);
+                    names.push((Some(username), tenant));
+                    Ok(names.len() < at_most)
+                })?;
+                let last = names.last().and_then(|(username, _)| username.as_ref().map(ToString::to_string));
+                let next = if names.len() < at_most { Next::TenantsWithEvents(None) } else { Next::Users(last) };
+                Ok((names, next))
+            }
+            Next::TenantsWithEvents(after) => {
+                let mut after = tenant(after);
+                while names.len() < at_most {
+                    let Some(tenant) = store.next_tenant(after.as_ref())? else {
+                        return Ok((names, Next::Tenants(None)));
+                    };
+                    names.push((None, Some(tenant.clone())));
+                    after = Some(tenant);
+                }
+                Ok((names, Next::TenantsWithEvents(after.map(|after| after.to_string()))))
+            }
+            Next::Tenants(after) => {
+                let from = tenant(after).map_or(keys::TENANTS.to_vec(), |after| keys::after(&keys::tenant(&after)));
+                store.scan(&from, &keys::end_of(keys::TENANTS), &mut |key, _| {
+                    let Some(tenant) = keys::of_tenant_key(key) else { return Ok(true) };
+                    names.push((None, Some(tenant)));
+                    Ok(names.len() < at_most)
+                })?;
+                let last = names.last().and_then(|(_, tenant)| tenant.as_ref().map(ToString::to_string));
+                let next = if names.len() < at_most { Next::Nothing } else { Next::Tenants(last) };
+                Ok((names, next))
+            }
+            Next::Nothing => Ok((names, Next::Nothing)),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Timestamp, User};
+    use crate::domain::{EventName, Payload, Timestamp, User};
 
     fn name(text: &str) -> NewUsername {
         NewUsername::parse(text).unwrap()
@@ -225,11 +293,55 @@ mod tests {
     }
 
     #[test]
+    fn a_tenant_that_nobody_is_of_any_more_is_known_by_what_was_inserted_into_it_or_noted_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_, mut committer) = Store::open(directory.path(), 1 << 20).unwrap();
+        let tenant = |name: &str| TenantName::parse(name).unwrap();
+        let mut transaction = committer.begin(Timestamp::from_secs(1)).unwrap();
+        // As earlier versions let it be called.
+        let (user, event) = (Username::parse("zoe").unwrap(), EventName::parse("x").unwrap());
+        let _ = transaction.insert_event(tenant("jose\u{301}"), user, event, Payload::null()).unwrap();
+        transaction.put(keys::tenant(&tenant("initech")), Vec::new());
+        let _ = transaction.commit().unwrap().reveal();
+        let mut transaction = committer.begin(Timestamp::from_secs(2)).unwrap();
+        assert!(transaction.note_names().unwrap().is_complete());
+        for (there, lookalike) in [("jose\u{301}", "Jos\u{e9}"), ("initech", "Initech")] {
+            assert!(transaction.free_tenant(&tenant(there)).is_ok(), "{there}");
+            let refused = transaction.free_tenant(&tenant(lookalike)).err();
+            assert_eq!(refused, Some(Error::TenantNameLookalike), "{lookalike}");
+        }
+    }
+
+    #[test]
+    fn names_are_gone_through_in_steps_whatever_they_are_of() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_, mut committer) = Store::open(directory.path(), 1 << 20).unwrap();
+        let mut transaction = committer.begin(Timestamp::from_secs(1)).unwrap();
+        let (user, event) = (Username::parse("zoe").unwrap(), EventName::parse("x").unwrap());
+        for number in 0..NAMES_AT_ONCE {
+            let tenant = TenantName::parse(&format!("tenant {number}")).unwrap();
+            let _ = transaction.insert_event(tenant, user.clone(), event.clone(), Payload::null()).unwrap();
+        }
+        let _ = transaction.commit().unwrap().reveal();
+        // Those with events, and then once more as those that have been noted.
+        for is_complete in [false, false, true] {
+            let mut transaction = committer.begin(Timestamp::from_secs(2)).unwrap();
+            assert_eq!(transaction.note_names().unwrap().is_complete(), is_complete);
+            let _ = transaction.commit().unwrap().reveal();
+        }
+        let transaction = committer.begin(Timestamp::from_secs(3)).unwrap();
+        for number in 0..NAMES_AT_ONCE {
+            let lookalike = TenantName::parse(&format!("TENANT {number}")).unwrap();
+            assert_eq!(transaction.free_tenant(&lookalike).err(), Some(Error::TenantNameLookalike));
+        }
+    }
+
+    #[test]
     fn users_of_before_are_noted_step_by_step_and_what_cannot_be_read_is_passed_over() {
         let directory = tempfile::tempdir().unwrap();
         let (_, mut committer) = Store::open(directory.path(), 1 << 20).unwrap();
         let mut transaction = committer.begin(Timestamp::from_secs(1)).unwrap();
-        for number in 0..USERS_AT_ONCE + 1 {
+        for number in 0..NAMES_AT_ONCE + 1 {
             transaction
                 .put_user(&User { username: Username::parse(&format!("a/{number:04}")).unwrap(), ..User::example() });
         }
@@ -241,7 +353,7 @@ mod tests {
         let mut transaction = committer.begin(Timestamp::from_secs(3)).unwrap();
         let noted = transaction.note_names().unwrap();
         assert!(noted.is_complete());
-        assert_eq!((noted.with_slash, noted.example.as_deref()), (USERS_AT_ONCE as u64 + 1, Some("a/0000")));
+        assert_eq!((noted.with_slash, noted.example.as_deref()), (NAMES_AT_ONCE as u64 + 1, Some("a/0000")));
         assert_eq!(transaction.free_username(&name("Broken")).err(), Some(Error::UsernameLookalike));
         assert_eq!(
             transaction.free_tenant(&TenantName::parse("ACME").unwrap()).err(),
