@@ -124,7 +124,8 @@ pub fn give_back(database: &Path) -> io::Result<()> {
 /// Sets room aside for a range of a file, without making the file longer.
 ///
 /// # Errors
-/// [`Error::StorageFull`] where there is no room; nothing was changed and a later call may succeed.
+/// [`Error::StorageFull`] where there is no room: what the file says has not changed, and a later call may succeed. Some file systems
+/// (ext4, XFS) keep for it what they could find.
 pub fn set_aside(file: &File, from: u64, bytes: u64) -> Result<(), Error> {
     outcome_of(|| fallocate(file, FallocateFlags::KEEP_SIZE, from, bytes))
 }

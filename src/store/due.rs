@@ -100,7 +100,8 @@ impl Store {
                 found.rest.from = Some(key.to_vec());
                 return Ok(false);
             }
-            // A removal is an event: up to six rows with the tenant in their keys, and three with the name.
+            // A removal is an event: up to seven rows with the tenant in their keys, and three with the name. What this falls short of
+            // has room, since a step is half of what a change may be.
             bytes += 100 + 6 * (key.len() + value.len());
             found.keys.push(key.to_vec());
             Ok(true)
