@@ -15,6 +15,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let config = Config::from_env();
+    if let Err(why) = Server::check(&config) {
+        eprintln!("error: {why}");
+        return ExitCode::from(2);
+    }
     // Hashes, keys, certificates: whatever is written is for the server's own user. sled and the ACME cache would leave
     // their files readable to everybody.
     umask(rustix::fs::Mode::from_raw_mode(0o077));

@@ -15,7 +15,9 @@ use crate::clock::Clock;
 use crate::config::{Config, Listen};
 use crate::error::Error;
 use crate::events::{Hub, Rates, Retention, Rules, keep_up};
-use crate::identity::{Identity, PasswordPolicy, RootKey, Settings, note_names, note_names_when_there_is_room};
+use crate::identity::{
+    Identity, PasswordPolicy, RootKey, Settings, TokenForm, note_names, note_names_when_there_is_room,
+};
 use crate::store::{OpenError, Store};
 use crate::tls::{self, TlsError, Upkeep};
 use crate::transports::http;
@@ -70,6 +72,16 @@ pub struct Server {
 }
 
 impl Server {
+    /// Looks whether the settings go together, before anything is begun.
+    ///
+    /// # Errors
+    /// A sentence that says what to change.
+    pub fn check(config: &Config) -> Result<(), String> {
+        let form = TokenForm::new(config.jwt_audience.clone());
+        let scopes = config.default_scopes.as_deref().unwrap_or_default();
+        form.check_scopes(scopes).map_err(|error| format!("default_scopes are too many for any user: {error}"))
+    }
+
     /// Opens the database, starts the writer, and listens.
     ///
     /// # Errors

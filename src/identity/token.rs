@@ -128,6 +128,16 @@ impl TokenForm {
         Ok(base64(header.len()) + 1 + base64(claims.len()) + 1 + base64(SIGNATURE_BYTES))
     }
 
+    /// Whether scopes leave room for anybody in a token.
+    ///
+    /// # Errors
+    /// [`Error::ScopesTooLarge`].
+    pub fn check_scopes(&self, scopes: &[Scope]) -> Result<(), Error> {
+        let (username, tenant) = (Username::parse("u")?, TenantName::parse("t")?);
+        let (id, generation) = (Uuid::nil(), Generation(0));
+        self.check(&Subject { username: &username, tenant: &tenant, scopes, id, generation }, None)
+    }
+
     /// Whether a token of somebody can be sent. Whose tokens are too long from before may be changed, but not to longer ones.
     ///
     /// # Errors

@@ -266,6 +266,12 @@ async fn without_servers_the_local_clock_serves_with_one_warning() {
     assert!(warnings[0].contains("no NTP server is set: the local clock is trusted"), "{warnings:?}");
 }
 
+#[tokio::test]
+async fn without_servers_a_step_cannot_be_accepted_and_the_log_says_so() {
+    let server = TestServer::start_with(&["--ntp_servers=", "--accept_clock_step"]).await;
+    says(&server, "accept_clock_step does nothing without an NTP server").await;
+}
+
 const DAY: i64 = 24 * HOUR;
 const STAYS: &str = "restart once with --accept_clock_step";
 

@@ -52,6 +52,16 @@ async fn an_unknown_flag_or_a_bad_value_is_status_2_with_a_message_that_names_it
 }
 
 #[tokio::test]
+async fn default_scopes_with_which_nobody_could_have_a_token_are_told_at_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let scopes: Vec<_> = (0..950).map(|number| format!("news/{number:010}:get")).collect();
+    let flag = format!("--default_scopes={}", scopes.join(","));
+    let outcome = run(with_flags(directory.path(), &[&flag])).await;
+    outcome.assert_refused(2, &["default_scopes", "a token would be longer than"]);
+    assert_eq!(directory.path().read_dir().unwrap().count(), 0);
+}
+
+#[tokio::test]
 async fn a_bad_value_from_the_environment_is_status_2_with_a_message_that_names_it() {
     let directory = tempfile::tempdir().unwrap();
     for (name, value) in [("PORT", "x"), ("SECURE", "maybe"), ("JWT_EXPIRY", "0"), ("LOG_FORMAT", "xml")] {
