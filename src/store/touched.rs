@@ -38,17 +38,25 @@ impl Touched {
     /// Adds a row, whose key is after that of the row before.
     pub fn add(&mut self, key: &[u8], value_bytes: usize) -> Result<(), sled::Error> {
         self.bytes += ROW_BYTES + key.len() + value_bytes;
-        while self.ahead.pop_front_if(|(next, _)| &next[..] <= key).is_some() {
-            self.counted = self.counted.saturating_sub(1);
+        // Those up to the key that were not counted for one before it.
+        let mut passed = VecDeque::new();
+        while let Some((_, bytes)) = self.ahead.pop_front_if(|(next, _)| &next[..] <= key) {
+            match self.counted.checked_sub(1) {
+                Some(left) => self.counted = left,
+                None => passed.push_front(bytes),
+            }
         }
+        let mut before = 0;
         if self.last.as_ref().is_none_or(|last| &last[..] < key) {
-            // What is before the last one has been counted, or is too far away.
+            // What is up to the last one has been passed.
             let from = self.last.clone().map_or(Bound::Unbounded, Bound::Excluded);
             for row in self.tree.range::<sled::IVec, _>((from, Bound::Included(key.into()))).rev().take(ROWS_A_PAGE) {
                 self.bytes += size(&row?);
+                before += 1;
             }
             self.last = Some(key.into());
         }
+        self.bytes += passed.iter().take(ROWS_A_PAGE - before).sum::<usize>();
         if self.ahead.len() < ROWS_A_PAGE {
             let from = self.last.clone().map_or(Bound::Unbounded, Bound::Excluded);
             for row in self.tree.range::<sled::IVec, _>((from, Bound::Unbounded)).take(ROWS_AHEAD - self.ahead.len()) {
@@ -95,6 +103,21 @@ mod tests {
         assert_eq!(counted(["row050x".to_owned()]), 17 + 17);
         assert_eq!(counted(["row".to_owned()]), 17);
         assert_eq!(counted(["row002".to_owned(), "row098".to_owned()]), 3 + 17 + 17 + 1);
+    }
+
+    #[test]
+    fn of_rows_that_are_near_each_other_all_between_them_that_may_share_their_pages_is_counted() {
+        for distance in 1..60 {
+            let (first, second) = (20, 20 + distance);
+            let expected = (0..100_u32).filter(|&row| {
+                let is_near = |key: u32| row + 17 > key && row <= key + 17;
+                is_near(first) || is_near(second)
+            });
+            let keys = [format!("row{first:03}"), format!("row{second:03}")];
+            assert_eq!(counted(keys), expected.count(), "{distance} rows away");
+        }
+        // Three of them.
+        assert_eq!(counted(["row010".to_owned(), "row040".to_owned(), "row070".to_owned()]), 88);
     }
 
     #[test]
