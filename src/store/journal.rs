@@ -229,11 +229,21 @@ impl Journal {
     /// # Errors
     /// [`Error::StorageFull`], [`Error::Storage`]; the journal then goes on in the old file.
     pub fn rotate(&mut self) -> Result<u64, Error> {
-        let old = self.number;
-        *self = Self::create(&self.directory, old + 1).map_err(|error| match error {
-            error if is_full(&error) => Error::StorageFull,
-            error => failed(error),
-        })?;
+        let (old, next) = (self.number, self.number + 1);
+        // What was set aside for its next record may be all the room that there is for a checkpoint.
+        self.file.set_len(self.end).map_err(failed)?;
+        self.allocated = self.end;
+        match Self::create(&self.directory, next) {
+            Ok(created) => *self = created,
+            Err(error) => {
+                // It would be taken for the journal's end, while that is still in the old file.
+                match fs::remove_file(path_of(&self.directory, next)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+                    _ if is_full(&error) => return Err(Error::StorageFull),
+                    _ => return Err(failed(error)),
+                }
+            }
+        }
         Ok(old)
     }
 }
@@ -252,6 +262,8 @@ fn failed(error: io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     type Rows = Vec<(String, Option<String>)>;
@@ -338,6 +350,38 @@ mod tests {
             Err(Error::Storage(_))
         ));
         assert_eq!(std::fs::read(path_of(directory.path(), 2)).unwrap(), before);
+    }
+
+    #[test]
+    fn a_new_file_for_which_there_is_no_room_leaves_nothing_behind_and_the_old_one_goes_on() {
+        let directory = filled();
+        let mut journal = Journal::open(directory.path(), &recovered(directory.path(), 0).0).unwrap();
+        commit(&mut journal, 6);
+        // What is opened is there, but nothing can be written to it.
+        let next = path_of(directory.path(), 3);
+        std::os::unix::fs::symlink("/dev/full", &next).unwrap();
+        assert_eq!(journal.rotate(), Err(Error::StorageFull));
+        assert!(next.symlink_metadata().is_err(), "the file is still there");
+        commit(&mut journal, 7);
+        assert_eq!(recovered(directory.path(), 0).0.progress.commits, 7);
+        assert_eq!(journal.rotate(), Ok(2));
+    }
+
+    #[test]
+    fn what_was_set_aside_for_a_file_is_given_back_before_the_next_one_begins() {
+        let directory = filled();
+        let mut journal = Journal::open(directory.path(), &recovered(directory.path(), 0).0).unwrap();
+        commit(&mut journal, 6);
+        let next = path_of(directory.path(), 3);
+        for has_room in [false, true] {
+            if !has_room {
+                std::os::unix::fs::symlink("/dev/full", &next).unwrap();
+            }
+            journal.reserve().unwrap();
+            assert_eq!(journal.rotate().is_ok(), has_room);
+            let old = fs::metadata(path_of(directory.path(), 2)).unwrap();
+            assert!(old.blocks() * 512 < MAX_RECORD_BYTES as u64, "{} bytes are taken", old.blocks() * 512);
+        }
     }
 
     #[test]
