@@ -20,10 +20,12 @@ impl NumberFile {
         File::options().create(true).truncate(false).read(true).write(true).open(path).map(Self)
     }
 
-    /// The number; `Some(None)` where there is something else, and `None` where the file is new.
+    /// The number; `Some(None)` where there is something else, and `None` where the file is new. One of zeros is new too: after a
+    /// loss of power some file systems know the length of what was not yet synced, but not the bytes.
     fn read(&self) -> io::Result<Option<Option<u64>>> {
         let mut text = [0; 20];
         match self.0.read_exact_at(&mut text, 0) {
+            Ok(()) if text == [0; 20] => Ok(None),
             Ok(()) => Ok(Some(std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()))),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
             Err(error) => Err(error),
@@ -120,5 +122,24 @@ impl CheckpointMark {
         sync_directory(&self.database)?;
         self.file = Some(file);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_not_on_disk_yet_when_the_power_went_is_one_that_was_not_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let begun = || CheckpointMark::open(directory.path()).unwrap().begun().unwrap();
+        for unfinished in [b"".as_slice(), &[0; 21]] {
+            std::fs::write(directory.path().join(MARK), unfinished).unwrap();
+            assert_eq!(begun(), Some(0), "{} bytes", unfinished.len());
+            CheckpointMark::open(directory.path()).unwrap().begin(7).unwrap();
+            assert_eq!(begun(), Some(7));
+        }
+        std::fs::write(directory.path().join(MARK), "seven and twenty, or so\n").unwrap();
+        assert_eq!(begun(), None);
     }
 }
