@@ -294,8 +294,13 @@ fn run(
         let transaction = match committer.begin(clock.now()) {
             Ok(transaction) => transaction,
             Err(Error::StorageFull) => {
-                // Nothing was begun, so nothing is lost; the next may find room again.
+                // Nothing was begun, so nothing is lost; who comes next may find room again. All who wait are told at once: the
+                // disk is not asked for each of them, while the others wait for it.
                 first.refuse(Error::StorageFull);
+                for _ in 0..requests.len() {
+                    let Ok(request) = requests.try_recv() else { break };
+                    request.refuse(Error::StorageFull);
+                }
                 continue;
             }
             Err(error) => {

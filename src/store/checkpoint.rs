@@ -116,11 +116,13 @@ impl Checkpointer {
     pub fn wait(&self) -> Result<(), Error> {
         // Not until it is told that one is made, which may have been the one before.
         while self.overlay.is_frozen() {
+            self.failure()?;
+            // Before it waits: on a full disk each change that comes would make all others wait.
+            if self.flags.short_of_room.load(Ordering::Acquire) {
+                return Err(Error::StorageFull);
+            }
             match self.done.recv_timeout(ASK_AGAIN) {
                 Ok(done) => done?,
-                Err(RecvTimeoutError::Timeout) if self.flags.short_of_room.load(Ordering::Acquire) => {
-                    return Err(Error::StorageFull);
-                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(ended()),
             }
@@ -229,6 +231,8 @@ fn failed(error: sled::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     /// Without a thread: what that would say is said here.
@@ -248,6 +252,22 @@ mod tests {
         assert_eq!(checkpointer.wait(), Err(ended()));
         checkpointer.overlay.thaw();
         assert_eq!(checkpointer.wait(), Ok(()));
+    }
+
+    #[test]
+    fn while_the_disk_is_full_nobody_waits_for_a_checkpoint() {
+        let (checkpointer, say_done) = unmanned();
+        checkpointer.overlay.freeze();
+        checkpointer.flags.short_of_room.store(true, Ordering::Release);
+        say_done.send(Ok(())).unwrap();
+        let began = Instant::now();
+        for _ in 0..50 {
+            assert_eq!(checkpointer.wait(), Err(Error::StorageFull));
+        }
+        assert!(began.elapsed() < 25 * ASK_AGAIN, "they waited {:?}", began.elapsed());
+        // But where it has ended, that is told.
+        drop(say_done);
+        assert_eq!(checkpointer.wait(), Err(ended()));
     }
 
     #[test]

@@ -190,9 +190,21 @@ async fn large_values_that_small_ones_replace_on_a_nearly_full_disk_stop_neither
     for number in 0..5 {
         insert_all(&alice, NAMES..NAMES + 1000, json!(number)).await;
     }
-    // There is room for the journal and for a beginning, but not for all that is written anew where the large ones are replaced.
+    // There is room for the journal, but not for the first of them. Then comes a crowd: nobody in it waits for the checkpoint that is
+    // short of room, and the others for them.
+    fill_but(disk.path(), 14 << 20);
+    let mut tries = (0..4 * NAMES).step_by(50).map(|first| first % NAMES);
+    let mut is_refused = false;
+    while !is_refused {
+        let first = tries.next().expect("there is no room for all that");
+        is_refused = alice.insert_raw(all(first..first + 50, &json!(first))).await.status != 200;
+    }
+    let crowd = (0..1000).map(|number| alice.insert_raw(all(number..number + 1, &json!(0))));
+    let answers = within("a thousand to be answered", futures_util::future::join_all(crowd)).await;
+    assert!(answers.iter().all(|answer| answer.status == 200 || answer.code() == "storage_full"));
+    // There is room for a beginning, but not for all that is written anew where the large ones are replaced.
     fill_but(disk.path(), 40 << 20);
-    // Each refusal waits a moment for the checkpoint that is short of room: a few are enough.
+    // A few refusals are enough.
     let mut refused = 0;
     for first in (0..12 * NAMES).step_by(50).map(|first| first % NAMES) {
         let answer = alice.insert_raw(all(first..first + 50, &json!(first))).await;
