@@ -23,9 +23,6 @@ const ROWS_AT_ONCE: usize = 256;
 const BYTES_AT_ONCE: usize = 256 << 10;
 /// How much sled is given between two flushes.
 const BYTES_A_FLUSH: usize = 2 << 20;
-/// How much it may write of that where there is not much room on the disk, and how many rows it is given then at most.
-const BYTES_WRITTEN_A_FLUSH: usize = 8 << 20;
-const ROWS_A_FLUSH: usize = 64;
 /// How long a checkpoint waits before it asks again for room on the disk.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -77,6 +74,9 @@ impl Checkpointer {
         let thread = thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
             for Work { table, journal } in todo {
                 let moved = mover.make(&table, journal);
+                if moved.is_err() {
+                    mover.files.data.distrust();
+                }
                 if moved.is_err() || mover.is_stopping() {
                     let _ = say_done.send(moved);
                     return;
@@ -159,30 +159,30 @@ impl Mover {
             let last = table.progress().commits;
             self.wait_for_room(|files| files.mark.begin(last))?;
         }
+        let is_granted = self.files.data.is_roomy() && self.files.data.is_granted();
         while rows.peek().is_some() {
-            let mut touched = (!self.files.data.is_roomy()).then(|| Touched::new(&self.tree));
-            let (mut given, mut left) = (0, touched.as_ref().map_or(usize::MAX, |_| ROWS_A_FLUSH));
-            let mut is_enough = false;
+            let is_roomy = is_granted && self.files.data.is_roomy();
+            let mut touched = (!is_roomy).then(|| Touched::new(&self.tree));
+            let (mut given, mut is_enough) = (0, false);
             while !is_enough && rows.peek().is_some() {
                 let (mut batch, mut bytes) = (sled::Batch::default(), 0);
-                for (key, write) in rows.by_ref().take(ROWS_AT_ONCE.min(left)) {
+                for (key, write) in rows.by_ref().take(ROWS_AT_ONCE) {
                     let value_bytes = write.value().map_or(0, |value| value.len());
                     bytes += key.len() + value_bytes;
-                    left -= 1;
                     match write.value() {
                         Some(value) => batch.insert(key.as_slice(), &**value),
                         None => batch.remove(key.as_slice()),
                     }
                     if let Some(touched) = &mut touched {
                         touched.add(key, value_bytes).map_err(failed)?;
-                        is_enough = touched.bytes() >= BYTES_WRITTEN_A_FLUSH;
+                        is_enough = touched.is_enough();
                     }
                     if is_enough || bytes >= BYTES_AT_ONCE {
                         break;
                     }
                 }
                 given += bytes;
-                is_enough |= given >= BYTES_A_FLUSH || left == 0;
+                is_enough |= given >= BYTES_A_FLUSH;
                 self.wait_for_room(|files| files.data.reserve(touched.as_ref().map_or(0, Touched::bytes)))?;
                 if self.is_stopping() {
                     return Ok(());

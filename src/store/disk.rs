@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
+use rustix::fs::{Advice, FallocateFlags, Mode, OFlags, fadvise, fallocate, fstatvfs, openat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::open::SEGMENT_BYTES;
@@ -13,9 +13,13 @@ use crate::error::Error;
 /// From how much free space on, beside four times what there is already, sled is not watched: so much is not written at once.
 const ROOMY_BYTES: u64 = 1 << 30;
 
+/// How much is asked for then. More would hurt where it is memory that is given (tmpfs).
+const GRANTED_BYTES: u64 = 4 * SEGMENT_BYTES;
+
 /// An own descriptor of sled's data file.
 pub struct DataFile {
     file: File,
+    directory: File,
     /// The file's length when room was last set aside, and up to where it was.
     reserved: Option<(u64, u64)>,
 }
@@ -23,7 +27,7 @@ pub struct DataFile {
 impl DataFile {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::options().read(true).write(true).open(path.join("db"))?;
-        Ok(Self { file, reserved: None })
+        Ok(Self { file, directory: File::open(path)?, reserved: None })
     }
 
     /// Whether there is so much room that it need not be reckoned how much sled writes.
@@ -36,6 +40,18 @@ impl DataFile {
         roomy().unwrap_or(false)
     }
 
+    /// Whether room is granted as well as there: a user's quota may end before the disk does, and tells nobody. To be asked once in
+    /// a checkpoint: for a moment the room is taken.
+    pub fn is_granted(&self) -> bool {
+        // A file without a name, which goes with its descriptor, whatever happens.
+        match openat(&self.directory, ".", OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
+        {
+            Ok(file) => set_aside(&File::from(file), 0, GRANTED_BYTES).is_ok(),
+            // A file system without such files.
+            Err(errno) => !matches!(errno, Errno::NOSPC | Errno::DQUOT),
+        }
+    }
+
     /// Sets room aside on the disk for so many bytes, which a checkpoint has sled write between two flushes.
     ///
     /// Closes this fault: after one write that finds the disk full, sled refuses all further work until it is opened
@@ -44,7 +60,7 @@ impl DataFile {
     /// into which the next page does not fit.
     ///
     /// # Errors
-    /// [`Error::StorageFull`] where there is no room; nothing was changed and a later call may succeed.
+    /// [`Error::StorageFull`] where there is no room. What there was of it may be taken, and a later call may succeed.
     pub fn reserve(&mut self, bytes: usize) -> Result<(), Error> {
         let length = self.file.metadata().map_err(failed)?.len();
         let wanted = (length + bytes as u64).next_multiple_of(SEGMENT_BYTES) + SEGMENT_BYTES;
@@ -63,7 +79,12 @@ impl DataFile {
     /// Closes this fault: sled's `flush` is `sync_file_range` on Linux, which neither flushes the disk's cache nor writes
     /// the file's own metadata (spacejam/sled issue 1452); a loss of power took every acknowledged write.
     pub fn sync(&self) -> Result<(), Error> {
-        self.file.sync_data().map_err(failed)
+        synced(&self.file, self.file.sync_data()).map_err(failed)
+    }
+
+    /// Has the next start read what is on the disk, after something of sled's failed that may have been a sync.
+    pub fn distrust(&self) {
+        forget_pages(&self.file);
     }
 }
 
@@ -119,6 +140,19 @@ pub fn give_back(database: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What a sync of a file said; where it failed, what the system has of the file in memory goes.
+///
+/// Closes this fault: after a failed sync what was to be written counts as written, though it is in memory only, and the next sync
+/// succeeds. A server that starts anew would believe what it reads there, and remove the journal that has it.
+pub fn synced(file: &File, outcome: io::Result<()>) -> io::Result<()> {
+    outcome.inspect_err(|_| forget_pages(file))
+}
+
+fn forget_pages(file: &File) {
+    // It is a wish. Where it is not granted the failure has still been told, and the server ends.
+    let _ = fadvise(file, 0, None, Advice::DontNeed);
 }
 
 /// Sets room aside for a range of a file, without making the file longer.

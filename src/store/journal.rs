@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::disk::{is_full, set_aside, sync_directory};
+use super::disk::{is_full, set_aside, sync_directory, synced};
 use super::overlay::Write;
 use super::room::MAX_RECORD_BYTES;
 use super::transaction::Progress;
@@ -153,7 +153,7 @@ impl Journal {
         file.read_exact_at(&mut record, last.start)?;
         file.write_all_at(&record, last.start)?;
         file.write_all_at(MAGIC, 0)?;
-        file.sync_all()?;
+        synced(&file, file.sync_all())?;
         Ok(Self { directory: directory.to_owned(), number, file, end, allocated: end, record: Vec::new() })
     }
 
@@ -170,7 +170,7 @@ impl Journal {
     /// Sets room aside on the disk for the next record, so that a full disk is found before anything is written.
     ///
     /// # Errors
-    /// [`Error::StorageFull`]; nothing was changed and a later call may succeed.
+    /// [`Error::StorageFull`]; nothing was written and a later call may succeed.
     pub fn reserve(&mut self) -> Result<(), Error> {
         if self.end + MAX_RECORD_BYTES as u64 <= self.allocated {
             return Ok(());
@@ -214,7 +214,7 @@ impl Journal {
         record[0..4].copy_from_slice(&length.to_le_bytes());
         record[4..8].copy_from_slice(&crc.to_le_bytes());
         self.file.write_all_at(record, self.end).map_err(failed)?;
-        self.file.sync_data().map_err(failed)?;
+        synced(&self.file, self.file.sync_data()).map_err(failed)?;
         self.end += record.len() as u64;
         Ok(())
     }

@@ -10,7 +10,7 @@ use std::thread;
 
 use super::account_cache::AccountCache;
 use super::checkpoint::{Checkpointer, Files};
-use super::disk::{DataFile, Reserve, give_back, is_full, sync_directory};
+use super::disk::{DataFile, Reserve, give_back, is_full, sync_directory, synced};
 use super::epochs::Epochs;
 use super::inspection::Inspection;
 use super::journal::Journal;
@@ -275,7 +275,8 @@ fn sync_names(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         if entry.file_type()?.is_file() {
-            File::open(entry.path())?.sync_all()?;
+            let file = File::open(entry.path())?;
+            synced(&file, file.sync_all())?;
         }
     }
     sync_directory(&path.join("blobs"))?;

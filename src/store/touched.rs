@@ -10,6 +10,14 @@ const ROWS_AHEAD: usize = 2 * ROWS_A_PAGE;
 /// A page is written anew once it has had ten changes, and where it is split or merged with the next: so rarely more often than
 /// this while some rows of it are given, each of which is changed once.
 const TIMES: usize = 2;
+/// The row itself is written as a change too, and where it is new the pages that its like fill are written anew and split as they
+/// grow: so often again.
+const OWN_TIMES: usize = 3;
+/// How much sled may write between two flushes where there is not much room on the disk.
+const BYTES_A_FLUSH: usize = 8 << 20;
+/// How many rows may be on the pages that it writes then: those of 64 rows that are far from each other. With each page that it
+/// writes anew sled moves another, of which nobody knows how large it is, and it writes one of its index now and then.
+const ROWS_A_FLUSH: usize = 64 * (1 + ROWS_AHEAD);
 /// What a row takes beside its bytes.
 const ROW_BYTES: usize = 64;
 
@@ -22,12 +30,13 @@ pub struct Touched {
     ahead: VecDeque<(sled::IVec, usize)>,
     counted: usize,
     last: Option<sled::IVec>,
+    rows: usize,
     bytes: usize,
 }
 
 impl Touched {
     pub fn new(tree: &sled::Tree) -> Self {
-        Self { tree: tree.clone(), ahead: VecDeque::new(), counted: 0, last: None, bytes: 0 }
+        Self { tree: tree.clone(), ahead: VecDeque::new(), counted: 0, last: None, rows: 0, bytes: 0 }
     }
 
     /// How much is written at most of what was added.
@@ -35,9 +44,19 @@ impl Touched {
         self.bytes * TIMES
     }
 
+    /// Whether no more should be added before the next flush.
+    pub fn is_enough(&self) -> bool {
+        self.bytes() >= BYTES_A_FLUSH || self.rows >= ROWS_A_FLUSH
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.rows += 1;
+        self.bytes += bytes;
+    }
+
     /// Adds a row, whose key is after that of the row before.
     pub fn add(&mut self, key: &[u8], value_bytes: usize) -> Result<(), sled::Error> {
-        self.bytes += ROW_BYTES + key.len() + value_bytes;
+        self.count(OWN_TIMES * (ROW_BYTES + key.len() + value_bytes));
         // Those up to the key that were not counted for one before it.
         let mut passed = VecDeque::new();
         while let Some((_, bytes)) = self.ahead.pop_front_if(|(next, _)| &next[..] <= key) {
@@ -51,12 +70,12 @@ impl Touched {
             // What is up to the last one has been passed.
             let from = self.last.clone().map_or(Bound::Unbounded, Bound::Excluded);
             for row in self.tree.range::<sled::IVec, _>((from, Bound::Included(key.into()))).rev().take(ROWS_A_PAGE) {
-                self.bytes += size(&row?);
+                self.count(size(&row?));
                 before += 1;
             }
             self.last = Some(key.into());
         }
-        self.bytes += passed.iter().take(ROWS_A_PAGE - before).sum::<usize>();
+        passed.iter().take(ROWS_A_PAGE - before).for_each(|bytes| self.count(*bytes));
         if self.ahead.len() < ROWS_A_PAGE {
             let from = self.last.clone().map_or(Bound::Unbounded, Bound::Excluded);
             for row in self.tree.range::<sled::IVec, _>((from, Bound::Unbounded)).take(ROWS_AHEAD - self.ahead.len()) {
@@ -65,8 +84,8 @@ impl Touched {
             }
             self.last = self.ahead.back().map(|(key, _)| key.clone()).or(self.last.take());
         }
-        while let Some((_, bytes)) = self.ahead.get(self.counted).filter(|_| self.counted < ROWS_A_PAGE) {
-            self.bytes += bytes;
+        while let Some(&(_, bytes)) = self.ahead.get(self.counted).filter(|_| self.counted < ROWS_A_PAGE) {
+            self.count(bytes);
             self.counted += 1;
         }
         Ok(())
@@ -120,11 +139,38 @@ mod tests {
         assert_eq!(counted(["row010".to_owned(), "row040".to_owned(), "row070".to_owned()]), 88);
     }
 
+    /// How many such rows are given between two flushes.
+    fn given(tree: &sled::Tree, keys: impl IntoIterator<Item = String>, value_bytes: usize) -> usize {
+        let mut touched = Touched::new(tree);
+        let is_taken = |key: &String| {
+            let is_enough = touched.is_enough();
+            touched.add(key.as_bytes(), value_bytes).unwrap();
+            !is_enough
+        };
+        keys.into_iter().take_while(is_taken).count()
+    }
+
+    #[test]
+    fn rows_that_share_their_pages_go_together_and_those_far_from_each_other_in_small_steps() {
+        let db = sled::Config::new().temporary(true).open().unwrap();
+        let small = |number: usize| (format!("row{number:06}").into_bytes(), vec![7; 100]);
+        (0..10_000).map(small).for_each(|(key, value)| drop(db.insert(key, value).unwrap()));
+        // As they were, and new ones after one another: each with all that is between them.
+        assert!(given(&db, (0..9000).map(|number| format!("row{number:06}")), 100) > 1000);
+        assert!(given(&db, (0..9000).map(|number| format!("row000500/{number:06}")), 100) > 1000);
+        assert_eq!(given(&db, (0..99).map(|number| format!("row{:06}", 100 + 100 * number)), 100), 64);
+        // Large ones are soon enough.
+        assert!((2..20).contains(&given(&db, (0..9000).map(|number| format!("row{number:06}")), 100_000)));
+    }
+
     #[test]
     fn what_several_rows_share_is_counted_once() {
-        assert_eq!(counted((0..100).map(|number| format!("row{number:03}"))), 100 + 100 * (ROW_BYTES + 7) / 1000);
+        assert_eq!(
+            counted((0..100).map(|number| format!("row{number:03}"))),
+            100 + 100 * OWN_TIMES * (ROW_BYTES + 7) / 1000
+        );
         assert_eq!(counted((50..53).map(|number| format!("row{number:03}"))), 17 + 19);
         // New rows, one after another.
-        assert_eq!(counted((0..9).map(|number| format!("row050x{number}"))), 17 + 17);
+        assert_eq!(counted((0..4).map(|number| format!("row050x{number}"))), 17 + 17);
     }
 }

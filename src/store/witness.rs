@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::disk::{is_full, sync_directory};
+use super::disk::{is_full, sync_directory, synced};
 use crate::error::Error;
 
 /// A file with the number of a commit: twenty digits and a line break, which one write replaces whole.
@@ -114,11 +114,11 @@ impl CheckpointMark {
     fn write(&mut self, commit: u64) -> io::Result<()> {
         if let Some(file) = &self.file {
             file.write(commit)?;
-            return file.0.sync_all();
+            return synced(&file.0, file.0.sync_all());
         }
         let file = NumberFile::open(&self.database.join(MARK))?;
         file.write(commit)?;
-        file.0.sync_all()?;
+        synced(&file.0, file.0.sync_all())?;
         sync_directory(&self.database)?;
         self.file = Some(file);
         Ok(())
