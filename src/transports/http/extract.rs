@@ -60,7 +60,7 @@ impl FromRequest for Peer {
     }
 }
 
-/// For handlers without a body; with one they take [`ByUser`].
+/// For handlers without a body; with one they take `ByUser`.
 impl FromRequest for Principal {
     type Error = Error;
     /// A token needs no waiting, a password does.
