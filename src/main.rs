@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use broker::config::{Config, LogFormat};
 use broker::server::Server;
 use broker::store::OPENING_THREAD;
+use broker::transports::http::LOG_FILTER;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use tracing_subscriber::EnvFilter;
 
@@ -42,13 +43,12 @@ fn main() -> ExitCode {
 }
 
 fn start_log(config: &Config) -> Result<(), String> {
-    // A level alone is meant for Broker. Of actix's HTTP/2 only errors are of use then: it warns of each stream that a
-    // client has closed. Whatever is set, the database says nothing below a warning: at its lowest level it prints what
-    // it stores.
+    // A level alone is meant for Broker. Whatever is set, the database says nothing below a warning: at its lowest level it
+    // prints what it stores.
     let wanted = if config.log.contains(['=', ',']) {
         config.log.clone()
     } else {
-        format!("warn,actix_http::h2=error,broker={}", config.log)
+        format!("warn,{LOG_FILTER},broker={}", config.log)
     };
     let filter =
         EnvFilter::try_new(format!("{wanted},sled=warn")).map_err(|error| format!("log {:?}: {error}", config.log))?;

@@ -21,6 +21,10 @@ use actix_web::http::Method;
 
 pub use service::{plain, tls};
 
+/// What of the library is worth a line in the log where nobody says so: of HTTP/2 only errors, since it warns of each stream
+/// that a client has closed.
+pub const LOG_FILTER: &str = "actix_http::h2=error";
+
 /// Whether only the head of the answer is wanted.
 fn is_head(request: &HttpRequest) -> bool {
     request.method() == Method::HEAD
