@@ -196,7 +196,7 @@ impl Drop for Relay {
 impl Local {
     /// Does what the mailbox says, for ever.
     async fn relay(self: Rc<Self>) {
-        let mut gathered_at = Instant::now();
+        let (mut gathered_at, mut began_at) = (Instant::now(), None);
         loop {
             self.mailbox.filled.notified().await;
             loop {
@@ -213,7 +213,8 @@ impl Local {
                     std::thread::yield_now();
                 }
                 let filled = std::mem::take(&mut lock(&self.mailbox.post).filled);
-                let (began, mut is_more) = (Instant::now(), false);
+                let mut is_more = false;
+                let began = *began_at.get_or_insert_with(Instant::now);
                 for listener in filled {
                     listener.heard();
                     let room = self.rooms.borrow().get(&listener.tenant).and_then(Weak::upgrade);
@@ -226,12 +227,15 @@ impl Local {
                     }
                 }
                 if is_more {
+                    // What there is already need not be waited for.
                     tokio::task::yield_now().await;
+                    continue;
                 }
+                // From when everybody had been given everything on: the longer this took, the more will come at once.
+                began_at = None;
                 let ended = Instant::now();
                 let gather = ((ended - began) / GATHER_PART).min(GATHER);
-                // Where there is more already, it need not be waited for.
-                gathered_at = ended + if is_more || gather < GATHER_FROM { Duration::ZERO } else { gather };
+                gathered_at = ended + if gather < GATHER_FROM { Duration::ZERO } else { gather };
             }
         }
     }
