@@ -202,6 +202,7 @@ impl Local {
             loop {
                 self.end_sessions();
                 if lock(&self.mailbox.post).filled.is_empty() {
+                    began_at = None;
                     break;
                 }
                 while self.mailbox.before_dispatch.is_closed() {
