@@ -172,11 +172,6 @@ impl Change for Insert {
             return Ok(Inserted { first, count, timestamp, is_replayed: true });
         }
         self.check(batch, &account)?;
-        // Here, and after a repetition is answered: what is bound before the stream has gone for good is found by who removes it
-        // (`upkeep/due.rs`), and after that nothing is bound to it.
-        if self.stream.as_ref().is_some_and(|(stream, hub)| !hub.has_stream(&self.username, *stream)) {
-            return Err(Error::StreamUnknown);
-        }
         let stream = self.stream.as_ref().map(|(stream, _)| *stream);
         let Self { username, events, key, quotas, .. } = self;
         let (first, count, timestamp) = (batch.head().next(), events.len() as u64, batch.now());
@@ -248,6 +243,11 @@ impl Insert {
         }
         if !bound.is_empty() && batch.bound_of(&self.username)? + bound.len() as u64 > at_most {
             return Err(Error::TooManyBound(at_most));
+        }
+        // In the writer: what is bound before the stream has gone for good is found by who removes it (`upkeep/due.rs`), and
+        // after that nothing is bound to it.
+        if self.stream.as_ref().is_some_and(|(stream, hub)| !hub.has_stream(&self.username, *stream)) {
+            return Err(Error::StreamUnknown);
         }
         Ok(())
     }

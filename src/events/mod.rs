@@ -25,7 +25,7 @@ mod wheel;
 
 pub use frame::Frame;
 pub use hub::{Arrival, Hub, Rules};
-pub use insert::{Condition, IdempotencyKey, Insert, Inserted, Lasts, MAX_EVENTS_AT_ONCE, NewEvent, RemoveOf};
+pub use insert::{Condition, IdempotencyKey, Insert, Inserted, Lasts, MAX_EVENTS_AT_ONCE, NewEvent};
 pub use mark::Reset;
 pub use opening::{Opening, Start};
 pub use outlet::{Framing, Outlet, Written};

@@ -82,9 +82,8 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
 mod tests {
     use super::*;
 
-    fn take(buckets: &mut Buckets<&str>, key: &str, events: usize, now: Instant) -> Result<(), Error> {
-        let key = if key == "a" { &"a" } else { &"b" };
-        let taking = buckets.look(key, events, now)?;
+    fn take<'a>(buckets: &mut Buckets<&'a str>, key: &'a str, events: usize, now: Instant) -> Result<(), Error> {
+        let taking = buckets.look(&key, events, now)?;
         buckets.take(taking, now);
         Ok(())
     }

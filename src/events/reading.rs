@@ -52,8 +52,9 @@ pub fn read_bytes(seat: &Seat, mut replay: Replay, framing: Framing) -> JoinHand
 /// Up to where a snapshot may have left out names that were there all along, since they were overwritten as it was read. What
 /// overwrites them is on its way, and comes to whoever waits for this position.
 ///
-/// The same holds for whoever comes back in the middle of a snapshot. A commit can be met with in the store before it is revealed, and in the channel only after that. One at most is on this way;
-/// what was published meanwhile may be gone from the store again, but the channel has come to it then.
+/// The same holds for whoever comes back in the middle of a snapshot. A commit can be met with in the store before it is
+/// revealed, and in the channel only after that. One at most is on this way; what was published meanwhile may be gone from the
+/// store again, but the channel has come to it then.
 ///
 /// # Errors
 /// [`Error::Storage`] where the database fails.

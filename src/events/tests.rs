@@ -11,13 +11,11 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use proptest::prelude::*;
 use tokio::task::LocalSet;
-use uuid::Uuid;
 
 use super::*;
 use crate::clock::Clock;
 use crate::domain::{
-    Authorize, EventFilter, EventName, Generation, PasswordHash, Payload, Position, Scope, Secret, TenantName,
-    Timestamp, User, Username, View,
+    Authorize, EventFilter, EventName, Payload, Position, Scope, TenantName, Timestamp, User, Username, View,
 };
 use crate::store::{Committer, Store, TooMuch};
 use crate::writer::Committed;
@@ -241,21 +239,10 @@ impl House {
 /// A user of the tenant t.
 fn user(username: &str, scopes: &[&str]) -> User {
     User {
-        id: Uuid::nil(),
         username: Username::parse(username).unwrap(),
         tenant: TenantName::parse("t").unwrap(),
-        tenant_since: Position::START,
-        scopes_since: Position::START,
-        password_hash: PasswordHash::new(String::new()),
-        generation: Generation(0),
-        email: None,
         scopes: Some(scopes.iter().map(|scope| Scope::parse(scope).unwrap()).collect()),
-        data: None,
-        two_factor: None,
-        revoked: false,
-        totp_secret: Secret::new(*b"secret"),
-        totp_spent_step: None,
-        reset: None,
+        ..User::example()
     }
 }
 

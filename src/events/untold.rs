@@ -44,8 +44,7 @@ impl Untold {
     /// It is to tell of another tenant: of everybody who is there, and that those who were in the one before are not. `gone` are
     /// those who left that just now.
     pub fn go_on(&mut self, before: impl IntoIterator<Item = Username>, gone: impl IntoIterator<Item = Username>) {
-        let told = before.into_iter().filter(|username| !self.is_ahead(username));
-        let told: Vec<_> = told.collect();
+        let told: Vec<_> = before.into_iter().filter(|username| !self.is_ahead(username)).collect();
         self.names.extend(told);
         self.names.extend(gone);
         self.rest = Some(Bound::Unbounded);

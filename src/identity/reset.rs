@@ -111,28 +111,24 @@ impl Change for TryCode {
         let now = batch.now();
         // As much is written whether there is a code or not, a user or not: else the time that the disk takes would tell.
         let (user, attempt) = attempt.settle(batch.user(&username))?;
-        let Some(mut user) = user else {
-            batch.put_setting(DECOY, vec![0; DECOY_BYTES]);
-            attempt.was_wrong();
-            return Ok(None);
-        };
-        let Some(challenge) = user.reset.take().filter(|challenge| challenge.expires_at > now) else {
-            batch.put_user(&user);
-            attempt.was_wrong();
-            return Ok(None);
-        };
-        // A revoked user's code opens nothing, and guesses use it up as any other's.
-        if challenge.code.matches(code.expose()) && !user.revoked {
-            if let Some((hash, generation)) = then {
-                user.set_password(hash, generation);
-                batch.put_user(&user);
-                batch.end_streams_of(&user.username);
+        if let Some(mut user) = user {
+            if let Some(challenge) = user.reset.take().filter(|challenge| challenge.expires_at > now) {
+                // A revoked user's code opens nothing, and guesses use it up as any other's.
+                if challenge.code.matches(code.expose()) && !user.revoked {
+                    if let Some((hash, generation)) = then {
+                        user.set_password(hash, generation);
+                        batch.put_user(&user);
+                        batch.end_streams_of(&user.username);
+                    }
+                    return Ok(Some(attempt));
+                }
+                let tries_left = challenge.tries_left.saturating_sub(1);
+                user.reset = (tries_left > 0).then_some(ResetChallenge { tries_left, ..challenge });
             }
-            return Ok(Some(attempt));
+            batch.put_user(&user);
+        } else {
+            batch.put_setting(DECOY, vec![0; DECOY_BYTES]);
         }
-        let tries_left = challenge.tries_left.saturating_sub(1);
-        user.reset = (tries_left > 0).then_some(ResetChallenge { tries_left, ..challenge });
-        batch.put_user(&user);
         attempt.was_wrong();
         Ok(None)
     }
@@ -173,6 +169,8 @@ mod tests {
                 transaction.put_user(&User { username, data, reset, ..User::example() });
             }
         }
+        let username = Username::parse("revoked").unwrap();
+        transaction.put_user(&User { username, revoked: true, reset: Some(code(future)), ..User::example() });
         drop(transaction.commit().unwrap().reveal());
         let (writer, _failure) = Writer::start(committer, Clock::from_local(), |committed| {
             committed.durable.reveal();
@@ -195,5 +193,10 @@ mod tests {
         assert!(weigh("nobody").await.abs_diff(weigh("none_small").await) < 200);
         let kept = store.user(&Username::parse("with_small").unwrap()).unwrap().unwrap();
         assert_eq!(kept.reset.map(|challenge| challenge.tries_left), Some(TRIES - 1));
+        for _ in 0..TRIES {
+            weigh("revoked").await;
+        }
+        let kept = store.user(&Username::parse("revoked").unwrap()).unwrap().unwrap();
+        assert!(kept.reset.is_none(), "wrong guesses use the code of a revoked user up");
     }
 }

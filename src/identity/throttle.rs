@@ -77,7 +77,7 @@ impl Throttle {
     /// [`Error::TooManyAttempts`] where the account or the address has had too many, whether or not the account exists.
     pub async fn account(&self, username: &Username, from: Option<IpAddr>) -> Result<Attempt, Error> {
         let account = self.take(Key::Account(username.clone()), ACCOUNT).await?;
-        let mut attempt = Attempt::of(account);
+        let mut attempt = Attempt::of(vec![account]);
         if let Some(address) = from.and_then(network) {
             // Where this refuses, it was not a guess at the account after all.
             attempt.buckets.push(self.take(Key::Address(address), ADDRESS).await?);
@@ -91,9 +91,9 @@ impl Throttle {
     /// [`Error::TooManyAttempts`].
     pub async fn admin(&self, from: Option<IpAddr>) -> Result<Attempt, Error> {
         let Some(address) = from.and_then(network) else {
-            return Ok(Attempt { buckets: Vec::new(), was_wrong: false });
+            return Ok(Attempt::of(Vec::new()));
         };
-        self.take(Key::Admin(address), ADMIN).await.map(Attempt::of)
+        Ok(Attempt::of(vec![self.take(Key::Admin(address), ADMIN).await?]))
     }
 
     async fn take(&self, key: Key, allowance: Allowance) -> Result<Arc<Bucket>, Error> {
@@ -141,8 +141,8 @@ impl Bucket {
 }
 
 impl Attempt {
-    fn of(bucket: Arc<Bucket>) -> Self {
-        Self { buckets: vec![bucket], was_wrong: false }
+    fn of(buckets: Vec<Arc<Bucket>>) -> Self {
+        Self { buckets, was_wrong: false }
     }
 
     /// It was wrong, and stays counted.
@@ -150,9 +150,8 @@ impl Attempt {
         self.was_wrong = true;
     }
 
-    /// Counts it where it was wrong, as against right or failed for another reason; and where its user cannot be read, which the
-    /// answer tells. What was right may have to be checked for
-    /// more: the attempt goes on with it.
+    /// Counts it where it was wrong, as against right or failed for another reason; and where its user cannot be read, which
+    /// the answer tells. What was right may have to be checked for more: the attempt goes on with it.
     ///
     /// # Errors
     /// That of the outcome.

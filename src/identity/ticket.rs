@@ -211,8 +211,8 @@ impl Identity {
         self.0.tickets.issue(&self.0.tokens, &right, now)
     }
 
-    /// Lets somebody in by a ticket: by one that is fresh, and then, if it is used, with a pass to come back by, or by one that was fresh
-    /// once and a pass of the same user.
+    /// Lets somebody in by a ticket: by one that is fresh, and then, if it is used, with a pass to come back by, or by one
+    /// that was fresh once and a pass of the same user.
     ///
     /// # Errors
     /// [`Error::Unauthorized`] for what is expired, revoked or wrong.

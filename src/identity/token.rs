@@ -90,17 +90,14 @@ impl TokenForm {
     }
 
     fn claims<'a>(&self, subject: &Subject<'a>, issued_at: u64, expires_at: u64) -> Claims<'a> {
-        let joined = |scopes: &mut dyn Iterator<Item = &Scope>, by: &str| {
-            let scopes: Vec<_> = scopes.map(Scope::as_str).collect();
-            (!scopes.is_empty()).then(|| scopes.join(by))
-        };
-        let mut scopes = subject.scopes.iter();
+        let joined = |scopes: Vec<&str>, by: &str| (!scopes.is_empty()).then(|| scopes.join(by));
+        let scopes = subject.scopes.iter().map(Scope::as_str);
         let (aud, scope) = match &self.audience {
-            None => (joined(&mut scopes, ","), None),
+            None => (joined(scopes.collect(), ","), None),
             // A scope with a blank in it would be read as two, of which the user has neither.
             Some(audience) => {
-                let mut scopes = scopes.filter(|scope| !scope.as_str().contains(char::is_whitespace));
-                (Some(audience.to_string()), joined(&mut scopes, " "))
+                let scopes = scopes.filter(|scope| !scope.contains(char::is_whitespace));
+                (Some(audience.to_string()), joined(scopes.collect(), " "))
             }
         };
         Claims {

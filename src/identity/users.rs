@@ -93,8 +93,10 @@ impl Identity {
     ///
     /// # Errors
     /// In this order: [`Error::EmailInvalid`], [`Error::UsernameInvalid`], [`Error::UsernameTaken`],
-    /// [`Error::UsernameLookalike`], [`Error::TenantNameInvalid`], [`Error::TenantNameLookalike`], [`Error::PasswordInvalid`], those of [`super::PasswordPolicy::check`], [`Error::ScopesInvalid`],
-    /// [`Error::ScopesTooLarge`], [`Error::DataTooDeep`], [`Error::UserTooLarge`], and those of [`crate::writer::Writer::submit`].
+    /// [`Error::UsernameLookalike`], [`Error::TenantNameInvalid`], [`Error::TenantNameLookalike`],
+    /// [`Error::PasswordInvalid`], those of [`super::PasswordPolicy::check`], [`Error::ScopesInvalid`],
+    /// [`Error::ScopesTooLarge`], [`Error::DataTooDeep`], [`Error::UserTooLarge`], and those of
+    /// [`crate::writer::Writer::submit`].
     pub async fn create_user(&self, _: &Admin, new: NewUser) -> Result<(), Error> {
         let email = new.email.as_deref().map(Email::parse).transpose()?;
         let name = NewUsername::parse(&new.username)?;
@@ -188,7 +190,7 @@ impl Identity {
     /// Every user, by name, as [`Identity::get_user`] shows one. Reads the whole table.
     ///
     /// # Errors
-    /// [`Error::Storage`].
+    /// [`Error::Damaged`] where one of them cannot be read; [`Error::Storage`].
     pub fn list_users(&self, _: &Admin) -> Result<Vec<Box<RawValue>>, Error> {
         self.0.store.users()?.iter().map(view).collect()
     }
@@ -267,7 +269,7 @@ impl Change for UpdateUser {
         if let Some(hash) = self.password_hash {
             user.set_password(hash, self.generation);
         }
-        if ends_sign_ins {
+        if is_asked_for_more {
             user.generation = self.generation;
         }
         let tenant = self.tenant.as_ref().map(|tenant| batch.free_tenant(tenant)).transpose()?;

@@ -48,7 +48,7 @@ impl DataFile {
         {
             Ok(file) => set_aside(&File::from(file), 0, GRANTED_BYTES).is_ok(),
             // A file system without such files.
-            Err(errno) => !matches!(errno, Errno::NOSPC | Errno::DQUOT),
+            Err(errno) => !is_full(&errno.into()),
         }
     }
 
@@ -118,7 +118,7 @@ impl Reserve {
         let mut bytes = Self::MIN_BYTES.max(last_snapshot_bytes * 2);
         loop {
             match retry_on_intr(|| fallocate(&file, FallocateFlags::empty(), 0, bytes)) {
-                Err(Errno::NOSPC | Errno::DQUOT) if bytes > Self::BLOCK_BYTES => bytes /= 2,
+                Err(errno) if bytes > Self::BLOCK_BYTES && is_full(&errno.into()) => bytes /= 2,
                 taken => return Ok(taken?),
             }
         }
@@ -169,7 +169,7 @@ fn outcome_of(allocate: impl FnMut() -> rustix::io::Result<()>) -> Result<(), Er
     match retry_on_intr(allocate) {
         // A file system without allocation (NFS, some FUSE) gives no such promise; a full disk then stops the server.
         Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
-        Err(Errno::NOSPC | Errno::DQUOT) => Err(Error::StorageFull),
+        Err(errno) if is_full(&errno.into()) => Err(Error::StorageFull),
         Err(errno) => Err(failed(errno.into())),
     }
 }

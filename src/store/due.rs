@@ -205,9 +205,8 @@ impl Transaction<'_> {
         let mut events = 0;
         for key in bound {
             // Another event may have come in its place since.
-            let Some(value) = self.get(&key)? else { continue };
+            let Some((position, username)) = self.bound_at(&key)? else { continue };
             let (_, tenant, name) = keys::of_bound(&key).ok_or_else(|| damaged(&key, "a stream's key is none"))?;
-            let (position, username) = codec::decode_bound(&value).map_err(|why| damaged(&key, why))?;
             if only.is_some_and(|(_, until)| position > until) {
                 continue;
             }

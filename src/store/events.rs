@@ -203,6 +203,7 @@ impl Transaction<'_> {
         if let Some(floor) = self.committer.floors.get(tenant) {
             return Ok(*floor);
         }
+        // Not the store's: it may have been raised in this transaction, and forgotten since.
         let key = keys::floor(tenant);
         let floor = match self.get(&key)? {
             Some(value) => codec::decode_position(&value).map_err(|why| damaged(&key, why))?,
@@ -249,8 +250,7 @@ impl Transaction<'_> {
     /// Forgets that the latest event of a name goes with a stream: another comes in its place.
     fn unbind(&mut self, tenant: &TenantName, name: &EventName, stream: u64) -> Result<(), Error> {
         let key = keys::bound(stream, tenant, name);
-        if let Some(value) = self.get(&key)? {
-            let (_, username) = codec::decode_bound(&value).map_err(|why| damaged(&key, why))?;
+        if let Some((_, username)) = self.bound_at(&key)? {
             let count = keys::bound_of(&username);
             match self.bound_of(&username)?.saturating_sub(1) {
                 0 => self.remove(count),
@@ -278,9 +278,12 @@ impl Transaction<'_> {
     pub fn bound_by(&self, tenant: &TenantName, name: &EventName) -> Result<Option<Username>, Error> {
         let latest = self.latest_at(&keys::name(tenant, name.as_str()))?;
         let Some(stream) = latest.and_then(|latest| latest.stream) else { return Ok(None) };
-        let key = keys::bound(stream, tenant, name);
-        let Some(value) = self.get(&key)? else { return Ok(None) };
-        let (_, username) = codec::decode_bound(&value).map_err(|why| damaged(&key, why))?;
-        Ok(Some(username))
+        Ok(self.bound_at(&keys::bound(stream, tenant, name))?.map(|(_, username)| username))
+    }
+
+    /// What is kept under the key of what goes with a stream: the event's position, and whose stream it is.
+    pub(super) fn bound_at(&self, key: &[u8]) -> Result<Option<(Position, Username)>, Error> {
+        let Some(value) = self.get(key)? else { return Ok(None) };
+        codec::decode_bound(&value).map(Some).map_err(|why| damaged(key, why))
     }
 }

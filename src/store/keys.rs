@@ -8,7 +8,7 @@
 //! | `u` username | a user |
 //! | `l` version, kind, SHA-256 of a skeleton | the first name of that kind, a username or a tenant's, that has this skeleton |
 //! | `t` tenant | that some user has or had this tenant |
-//! | `n` tenant, event name | the position of the latest event of that name, and whether that is a removal |
+//! | `n` tenant, event name | the position of the latest event of that name, whether that is a removal, when it expires, and with which stream it goes |
 //! | `e` tenant, position | an event |
 //! | `f` tenant | the floor: up to this position only the latest of each name is kept |
 //! | `g` tenant | up to this position removals have been forgotten |
@@ -20,7 +20,7 @@
 //! | `i` username, idempotency key | what an insert with that key was, and its answer |
 //! | `j` moment, username, idempotency key | that this answer may be forgotten then |
 //! | `k` username, number | the idempotency key that was this user's so many-th |
-//! | `q` username | how many idempotency keys this user has used |
+//! | `q` username | which of this user's idempotency keys is the oldest that may be remembered, and how many they have used |
 
 use aws_lc_rs::digest;
 
@@ -275,7 +275,7 @@ pub fn user_of_answer(answer_key: &[u8]) -> Option<Username> {
     Username::parse(take_name(answer_key.get(1..)?)?.0).ok()
 }
 
-/// How many idempotency keys a user has used.
+/// Which of a user's idempotency keys may be remembered: `codec::encode_turns`.
 pub fn answers_of(username: &Username) -> Vec<u8> {
     [b"q", username.as_str().as_bytes()].concat()
 }

@@ -224,7 +224,8 @@ impl Transaction<'_> {
         match next {
             Next::Users(after) => {
                 // What comes right after the last one's key.
-                let from = after.map_or(keys::USERS.to_vec(), |after| [keys::USERS, after.as_bytes(), &[0]].concat());
+                let from =
+                    after.map_or(keys::USERS.to_vec(), |after| keys::after(&[keys::USERS, after.as_bytes()].concat()));
                 store.scan(&from, &keys::end_of(keys::USERS), &mut |key, value| {
                     // What cannot be read is an error for who asks for it, and is passed over here.
                     let Some(username) = keys::of_user(key) else { return Ok(true) };

@@ -6,7 +6,7 @@
 //! `inspection` reads it through before and while it serves; `room` is how much a commit may need of the disk, `touched` how much sled
 //! writes of some rows; `transaction` is the one way to write, `events` what is written of events, `answers` what is remembered of inserts with a key;
 //! `tail` and `due` find what is to go, and take it away; `replay`, `latest_events`, `names`, `history` and `chain` are the ways to
-//! read them, `epochs` tells their ids from those that another course of things gave out; `account_cache` is what is remembered of
+//! read events, `epochs` tells their ids from those that another course of things gave out; `account_cache` is what is remembered of
 //! users, `lookalikes` which names are taken, `damage` what becomes of a value that cannot be read.
 
 mod account_cache;

@@ -630,3 +630,26 @@ fn what_was_noted_as_activity_is_counted_though_nobody_sees_it_yet() {
     assert_eq!(store.tail_length(&tenant("a")).unwrap(), (3, heard[2]));
     drop(durable.reveal());
 }
+
+#[test]
+fn a_step_of_what_goes_is_bounded_in_bytes_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
+    let long = tenant(&"t".repeat(256));
+    for first in (0..3000).step_by(1000) {
+        let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
+        for number in first..first + 1000 {
+            let (name, user) = (EventName::parse(&format!("{number:0256}")).unwrap(), Username::parse("u").unwrap());
+            let data = Payload::from_valid_json("1").unwrap();
+            let event = transaction.insert_event(long.clone(), user, name, data).unwrap();
+            transaction.expire(&event, Timestamp::from_millis(2)).unwrap();
+        }
+        drop(transaction.commit().unwrap().reveal());
+    }
+    let found = store.find(&Search::for_expired(), Timestamp::from_millis(9), usize::MAX).unwrap();
+    assert!(found.is_more && !found.keys.is_empty() && found.keys.len() < 3000, "{}", found.keys.len());
+    let now = Timestamp::from_millis(1);
+    let too_much = TooMuch { surplus: usize::MAX, before: now, now, at_most: usize::MAX };
+    let oldest = store.oldest(&long, too_much).unwrap();
+    assert!(!oldest.is_all && !oldest.is_empty());
+}

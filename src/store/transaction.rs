@@ -159,7 +159,7 @@ pub struct Transaction<'a> {
     pending: HashMap<Vec<u8>, Write>,
     /// The users that change, as they are after the changes so far.
     users: HashMap<Username, (User, Arc<Account>)>,
-    /// The size of that in the journal.
+    /// The size of what is to be written, in the journal.
     bytes: usize,
     pub(super) events: Vec<Event>,
     /// When something of it is due.
@@ -258,11 +258,7 @@ impl Transaction<'_> {
     /// # Errors
     /// [`Error::Unauthorized`] where there is no such user, or not any more; those of [`Transaction::user`].
     pub fn account(&self, username: &Username, standing: &Standing) -> Result<Arc<Account>, Error> {
-        let account = match self.users.get(username) {
-            Some((_, account)) => Some(Arc::clone(account)),
-            None => self.committer.store.account(username)?,
-        };
-        account.filter(|account| account.upholds(standing)).ok_or(Error::Unauthorized)
+        self.account_of(username)?.filter(|account| account.upholds(standing)).ok_or(Error::Unauthorized)
     }
 
     /// Whether a user of this name is of a tenant.
@@ -271,11 +267,14 @@ impl Transaction<'_> {
     /// Those of [`Transaction::user`].
     pub fn is_in_tenant(&self, username: &str, tenant: &TenantName) -> Result<bool, Error> {
         let Ok(username) = Username::parse(username) else { return Ok(false) };
-        let account = match self.users.get(&username) {
-            Some((_, account)) => Some(Arc::clone(account)),
-            None => self.committer.store.account(&username)?,
-        };
-        Ok(account.is_some_and(|account| account.tenant == *tenant))
+        Ok(self.account_of(&username)?.is_some_and(|account| account.tenant == *tenant))
+    }
+
+    fn account_of(&self, username: &Username) -> Result<Option<Arc<Account>>, Error> {
+        match self.users.get(username) {
+            Some((_, account)) => Ok(Some(Arc::clone(account))),
+            None => self.committer.store.account(username),
+        }
     }
 
     /// Writes a user with what the server itself has changed of them. Never refused: nobody may be so large that they cannot
@@ -396,24 +395,4 @@ fn put_back<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V>, key: K, before:
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{Generation, Payload};
-
-    #[test]
-    fn who_is_too_large_already_can_be_changed_and_shrink_but_not_grow() {
-        let directory = tempfile::tempdir().unwrap();
-        let (_store, mut committer) = Store::open(directory.path(), 64 << 20).unwrap();
-        let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
-        let of = |bytes: usize| User { data: Some(Payload::from_stored(&"1".repeat(bytes))), ..User::example() };
-        let before = of(MAX_USER_BYTES);
-        transaction.put_user(&before);
-        assert!(transaction.user(&before.username).unwrap().is_some());
-        let mut put = |user: &User| transaction.put_user_as_given(user, Some(&before));
-        assert_eq!(put(&User { generation: Generation(u64::MAX), revoked: true, ..before.clone() }), Ok(()));
-        assert_eq!(put(&User { two_factor: Some(false), ..before.clone() }), Ok(()));
-        assert_eq!(put(&of(MAX_USER_BYTES - 1)), Ok(()));
-        assert_eq!(put(&of(MAX_USER_BYTES + 1)), Err(Error::UserTooLarge));
-        assert_eq!(transaction.put_user_as_given(&before, None), Err(Error::UserTooLarge));
-    }
-}
+mod tests;

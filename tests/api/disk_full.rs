@@ -160,14 +160,14 @@ async fn a_stream_that_ends_on_a_full_disk_leaves_the_server_running_and_what_we
             server = server.restart().await;
         }
         // Nothing announces that the grace is over and the disk still full.
-        tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+        tokio::time::sleep(Duration::from_secs(7)).await;
         server.client().with_authorization(&alice.authorization).verify().await.ok();
     }
     std::fs::remove_file(disk.path().join("filler")).unwrap();
     let alice = server.client().with_authorization(&alice.authorization);
     within("what went with the stream to go", async {
         while alice.get("/events?events=b*").await.ok().json() != json!([]) {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     })
     .await;
@@ -214,6 +214,7 @@ async fn large_values_that_small_ones_replace_on_a_nearly_full_disk_stop_neither
             break;
         }
     }
+    assert!(refused > 0, "there was room for all that");
 
     server.kill();
     let mut server = server.restart().await;

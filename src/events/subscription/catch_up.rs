@@ -178,7 +178,7 @@ impl CatchUp {
         };
     }
 
-    /// Tells of some of those who have come or gone, as it is now; whether there was somebody.
+    /// Tells of some of those who have come or gone, as it is now; whether there was somebody to look at.
     fn tell_presence(&self, subscription: &Subscription) -> bool {
         let Some(local) = subscription.local.upgrade() else { return false };
         let Some(presence) = subscription.presence.as_ref().filter(|presence| !presence.borrow().is_empty()) else {

@@ -192,7 +192,7 @@ fn in_sync_is_said_again_after_a_name_that_was_overwritten_as_what_is_new_to_a_s
         let line = house.open_marked(0, "b", usize::MAX);
         settle(|| is_synced(&line)).await;
         let committed = house.commit(&["a"]);
-        turn(&house, &line, "*").await;
+        turn(&house, "u", "*").await;
         rest().await;
         house.publish(committed).join().unwrap();
         settle(|| knows(&line).1.len() == 2).await;
@@ -220,10 +220,9 @@ fn in_sync_is_said_to_who_comes_back_in_the_middle_of_a_snapshot_after_what_that
     });
 }
 
-/// Has the only stream of u want something else.
-async fn turn(house: &House, line: &Line, filter: &str) {
-    let _ = line;
-    let username = Username::parse("u").unwrap();
+/// Has the only stream of a user want something else.
+async fn turn(house: &House, username: &str, filter: &str) {
+    let username = Username::parse(username).unwrap();
     let id = house.hub.session_of(&username).unwrap().only();
     house.hub.change_filter(&username, id, EventFilter::parse(filter).unwrap()).await.unwrap();
 }
@@ -242,7 +241,7 @@ fn who_changes_the_filter_in_the_middle_of_the_first_snapshot_is_still_new() {
             house.insert(&names[..150], &[]);
             let line = house.open_marked(0, filter, 3000);
             settle(|| line.positions().len() > 3).await;
-            turn(&house, &line, other).await;
+            turn(&house, "u", other).await;
             line.give_room(usize::MAX / 2);
             settle(|| is_synced(&line)).await;
             let mut came = line.names();
@@ -257,9 +256,7 @@ fn who_changes_the_filter_in_the_middle_of_the_first_snapshot_is_still_new() {
             house.shorten();
             let line = house.open_with(0, "below", filter, 3000, |opening| opening.marks = true);
             settle(|| line.positions().len() > 3).await;
-            let username = Username::parse("below").unwrap();
-            let id = house.hub.session_of(&username).unwrap().only();
-            house.hub.change_filter(&username, id, EventFilter::parse(other).unwrap()).await.unwrap();
+            turn(&house, "below", other).await;
             line.give_room(usize::MAX / 2);
             settle(|| is_synced(&line)).await;
             assert_eq!(line.came().len(), before, "{filter} {other}");
@@ -308,7 +305,7 @@ fn a_mark_of_who_is_there_has_no_id_past_what_is_still_to_be_given() {
         settle(|| is_synced(&line)).await;
         let before = line.came().len();
         house.hub.after_step().close();
-        turn(&house, &line, "*").await;
+        turn(&house, "u", "*").await;
         settle(|| house.hub.after_step().waiting() == 1).await;
         let _other = house.open(1, "other", "*", 2, usize::MAX);
         rest().await;

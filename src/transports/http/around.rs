@@ -15,7 +15,6 @@ use super::extract::no_services;
 use super::sse::Detached;
 use super::{callers, reply};
 use crate::app::App;
-use crate::config::Origins;
 
 const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, OPTIONS");
 const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
@@ -58,7 +57,7 @@ where
             headers.append(header::VARY, HeaderValue::from_static("Origin"));
         }
         if let Some(allowed) = allowed {
-            if callers.is_some_and(|callers| matches!(callers.origins, Origins::Only(_))) {
+            if callers.is_some_and(callers::has_list) {
                 // A page of a known origin may send the cookie that its stream was given. To everybody, as with `*`,
                 // browsers do not permit it.
                 headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);

@@ -24,8 +24,7 @@ pub fn check(callers: &Callers, request: &ServiceRequest) -> Result<(), Error> {
     // A preflight changes nothing, and is told in its own way what it may not. A plain GET is not answered so that another
     // origin could read it.
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let is_list = matches!(callers.origins, Origins::Only(_));
-    let is_looked_at = callers.only_this_machine || (is_list && changes);
+    let is_looked_at = callers.only_this_machine || (has_list(callers) && changes);
     let mut origins = request.headers().get_all(header::ORIGIN);
     // Programs other than browsers send none.
     if is_looked_at && !origins.all(|origin| may_call(callers, origin)) { Err(Error::OriginNotAllowed) } else { Ok(()) }
@@ -40,9 +39,14 @@ pub fn allowed_origin(callers: &Callers, origin: Option<&HeaderValue>) -> Option
     })
 }
 
+/// Whether only pages of some origins may call.
+pub fn has_list(callers: &Callers) -> bool {
+    matches!(callers.origins, Origins::Only(_))
+}
+
 /// Whether the answer to a request depends on its origin.
 pub fn depends_on_origin(callers: &Callers) -> bool {
-    callers.only_this_machine || matches!(callers.origins, Origins::Only(_))
+    callers.only_this_machine || has_list(callers)
 }
 
 fn may_call(callers: &Callers, origin: &HeaderValue) -> bool {

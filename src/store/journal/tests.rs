@@ -1,0 +1,134 @@
+use std::os::unix::fs::MetadataExt;
+
+use super::*;
+
+type Rows = Vec<(String, Option<String>)>;
+
+fn progress(commits: u64) -> Progress {
+    Progress { head: Position::new(commits * 10), commits }
+}
+
+fn commit(journal: &mut Journal, number: u64) {
+    journal.reserve().unwrap();
+    let writes = [
+        (format!("key{number}").into_bytes(), Write::Put(format!("value{number}").as_bytes().into())),
+        (b"gone".to_vec(), Write::Remove),
+    ];
+    journal.append(progress(number), writes.iter().map(|(key, write)| (key, write))).unwrap();
+}
+
+fn recovered(directory: &Path, checkpoint: u64) -> (Recovered, Rows) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let mut rows = Vec::new();
+    let each = |key: &[u8], value: Option<&[u8]>| rows.push((text(key), value.map(text)));
+    (recover(directory, progress(checkpoint), each).unwrap(), rows)
+}
+
+/// A journal of five commits in two files.
+fn filled() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(directory.path(), &recovered(directory.path(), 0).0).unwrap();
+    (1..=3).for_each(|number| commit(&mut journal, number));
+    assert_eq!(journal.rotate().unwrap(), 1);
+    (4..=5).for_each(|number| commit(&mut journal, number));
+    directory
+}
+
+#[test]
+fn every_commit_after_the_checkpoint_is_found_again_in_order() {
+    let directory = filled();
+    for checkpoint in 0..=5 {
+        let (found, rows) = recovered(directory.path(), checkpoint);
+        assert_eq!((found.progress.commits, found.progress.head.get()), (5, 50));
+        let expected: Rows = (checkpoint + 1..=5)
+            .flat_map(|number| [(format!("key{number}"), Some(format!("value{number}"))), ("gone".to_owned(), None)])
+            .collect();
+        assert_eq!(rows, expected);
+    }
+    let (found, _) = recovered(directory.path(), 0);
+    let mut journal = Journal::open(directory.path(), &found).unwrap();
+    commit(&mut journal, 6);
+    assert_eq!(recovered(directory.path(), 0).0.progress.commits, 6);
+    remove_through(directory.path(), 1).unwrap();
+    assert_eq!(recovered(directory.path(), 3).0.progress.commits, 6);
+    // Without the checkpoint the rest fits nowhere.
+    assert_eq!(recovered(directory.path(), 0).0.progress.commits, 0);
+}
+
+#[test]
+fn a_journal_that_is_cut_off_anywhere_is_found_up_to_there_and_goes_on_from_there() {
+    let whole = filled();
+    let second = std::fs::read(path_of(whole.path(), 2)).unwrap();
+    for length in 0..second.len() {
+        let directory = filled();
+        std::fs::write(path_of(directory.path(), 2), &second[..length]).unwrap();
+        let (found, rows) = recovered(directory.path(), 0);
+        let commits = found.progress.commits;
+        assert!((3..5).contains(&commits), "{commits} commits in {length} bytes");
+        assert_eq!(rows.len() as u64, commits * 2);
+        let mut journal = Journal::open(directory.path(), &found).unwrap();
+        commit(&mut journal, commits + 1);
+        assert_eq!(recovered(directory.path(), 0).0.progress.commits, commits + 1);
+    }
+}
+
+#[test]
+fn a_record_for_which_no_room_was_set_aside_is_not_begun() {
+    let directory = filled();
+    let mut journal = Journal::open(directory.path(), &recovered(directory.path(), 0).0).unwrap();
+    journal.reserve().unwrap();
+    let before = std::fs::read(path_of(directory.path(), 2)).unwrap();
+    let large = Write::Put(vec![7; ROOM_BYTES as usize].into());
+    assert!(matches!(journal.append(progress(6), [(&b"key".to_vec(), &large)].into_iter()), Err(Error::Storage(_))));
+    assert_eq!(std::fs::read(path_of(directory.path(), 2)).unwrap(), before);
+}
+
+#[test]
+fn a_new_file_for_which_there_is_no_room_leaves_nothing_behind_and_the_old_one_goes_on() {
+    let directory = filled();
+    let mut journal = Journal::open(directory.path(), &recovered(directory.path(), 0).0).unwrap();
+    commit(&mut journal, 6);
+    // What is opened is there, but nothing can be written to it.
+    let next = path_of(directory.path(), 3);
+    std::os::unix::fs::symlink("/dev/full", &next).unwrap();
+    assert_eq!(journal.rotate(), Err(Error::StorageFull));
+    assert!(next.symlink_metadata().is_err(), "the file is still there");
+    commit(&mut journal, 7);
+    assert_eq!(recovered(directory.path(), 0).0.progress.commits, 7);
+    assert_eq!(journal.rotate(), Ok(2));
+}
+
+#[test]
+fn what_was_set_aside_for_a_file_is_given_back_before_the_next_one_begins() {
+    let directory = filled();
+    let mut journal = Journal::open(directory.path(), &recovered(directory.path(), 0).0).unwrap();
+    commit(&mut journal, 6);
+    let next = path_of(directory.path(), 3);
+    for has_room in [false, true] {
+        if !has_room {
+            std::os::unix::fs::symlink("/dev/full", &next).unwrap();
+        }
+        journal.reserve().unwrap();
+        assert_eq!(journal.rotate().is_ok(), has_room);
+        let old = fs::metadata(path_of(directory.path(), 2)).unwrap();
+        assert!(old.blocks() * 512 < MAX_RECORD_BYTES as u64, "{} bytes are taken", old.blocks() * 512);
+    }
+}
+
+#[test]
+fn a_bit_that_has_changed_anywhere_ends_the_journal_before_it() {
+    let whole = filled();
+    for file in [1, 2] {
+        let bytes = std::fs::read(path_of(whole.path(), file)).unwrap();
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1 << (at % 8);
+            std::fs::write(path_of(whole.path(), file), &changed).unwrap();
+            let (found, rows) = recovered(whole.path(), 0);
+            assert!(found.progress.commits < 5, "bit {at} of file {file}");
+            assert_eq!(rows.len() as u64, found.progress.commits * 2);
+        }
+        std::fs::write(path_of(whole.path(), file), &bytes).unwrap();
+    }
+    assert_eq!(recovered(whole.path(), 0).0.progress.commits, 5);
+}
