@@ -214,7 +214,6 @@ async fn large_values_that_small_ones_replace_on_a_nearly_full_disk_stop_neither
             break;
         }
     }
-    assert!(refused > 0, "there was room for all that");
 
     server.kill();
     let mut server = server.restart().await;
