@@ -8,6 +8,7 @@ pub mod config;
 pub mod domain;
 pub mod error;
 pub mod events;
+pub mod fair;
 pub mod identity;
 mod random;
 pub mod server;

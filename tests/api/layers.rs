@@ -9,6 +9,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("domain", 1),
     ("clock", 2),
     ("config", 2),
+    ("fair", 2),
     ("store", 3),
     ("writer", 4),
     ("events", 5),

@@ -1,0 +1,96 @@
+use std::future::Future;
+use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::thread;
+
+use tokio::sync::oneshot;
+
+use super::{Patience, Queue};
+use crate::error::Error;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Threads for work that takes long, or that waits for the disk, and a fair queue before them. A cheap clone; the threads end with
+/// the last one.
+pub struct Pool<G: Clone + Eq + Hash, L: Clone + Eq + Hash>(pub(super) Arc<Handle<G, L>>);
+
+/// The end of the queue where things are put in.
+pub(super) struct Handle<G: Clone + Eq + Hash, L: Clone + Eq + Hash>(pub(super) Arc<Queue<G, L, Job>>);
+
+/// Work that was given to a [`Pool`], and what comes of it. Who drops it has it left out when its turn comes.
+///
+/// # Errors
+/// [`Error::Overloaded`] where it was refused or displaced; [`Error::Internal`] where it panicked.
+#[must_use = "dropped, the work is not done"]
+pub struct Task<T>(oneshot::Receiver<thread::Result<T>>);
+
+impl<G: Clone + Eq + Hash, L: Clone + Eq + Hash> Clone for Pool<G, L> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<G: Clone + Eq + Hash, L: Clone + Eq + Hash> Drop for Handle<G, L> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl<G, L> Pool<G, L>
+where
+    G: Clone + Eq + Hash + Send + 'static,
+    L: Clone + Eq + Hash + Send + 'static,
+{
+    /// Starts so many threads, which are called by a name and a number, with a queue in which so many that are refusable may wait.
+    ///
+    /// # Errors
+    /// Where the operating system gives none.
+    pub fn start(name: &str, threads: usize, capacity: usize) -> std::io::Result<Self> {
+        // From here on, so that those that were started end where one cannot be.
+        let handle = Handle(Arc::new(Queue::<G, L, Job>::new(capacity)));
+        for number in 0..threads {
+            let queue = Arc::clone(&handle.0);
+            thread::Builder::new().name(format!("{name}-{number}")).spawn(move || {
+                while let Some(job) = queue.pop() {
+                    job();
+                }
+            })?;
+        }
+        Ok(Self(Arc::new(handle)))
+    }
+
+    /// Has a thread do something, in its turn.
+    pub fn submit<T: Send + 'static>(
+        &self,
+        group: G,
+        lane: L,
+        patience: Patience,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Task<T> {
+        let (reply, result) = oneshot::channel();
+        let job = Box::new(move || {
+            // Who asked has gone: so has the reason to work.
+            if !reply.is_closed() {
+                // The thread outlives a panic, which the hook has put into the log.
+                let _ = reply.send(catch_unwind(AssertUnwindSafe(work)));
+            }
+        });
+        // What is refused or displaced is dropped, and so whoever waits for it is told.
+        drop(self.0.0.push(group, lane, job, patience));
+        Task(result)
+    }
+}
+
+impl<T> Future for Task<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(match ready!(Pin::new(&mut self.0).poll(context)) {
+            Ok(done) => done.map_err(|_| Error::Internal("work on another thread panicked".to_owned())),
+            Err(_) => Err(Error::Overloaded),
+        })
+    }
+}
