@@ -10,7 +10,7 @@ use clap::{Parser, ValueEnum};
 
 use flags::{AuthorizeFlag, DEFAULT_ADMIN_TOKEN, DEFAULT_JWT_SECRET, Flags};
 
-use crate::domain::{Authorize, Quotas, Scope, Secret};
+use crate::domain::{Authorize, OriginPattern, Quotas, Scope, Secret};
 
 /// What a secret must have at least before it may guard anything but this machine.
 const MIN_SECRET_BYTES: usize = 16;
@@ -134,7 +134,7 @@ pub enum Origins {
     /// Everybody: `*`.
     Any,
     /// These, compared as the browser writes them.
-    Only(Vec<String>),
+    Only(Vec<OriginPattern>),
 }
 
 impl Config {
@@ -270,14 +270,8 @@ fn origins(text: &str) -> Result<Origins, String> {
     if origins.iter().any(|origin| origin == "*") {
         return Ok(Origins::Any);
     }
-    for origin in &origins {
-        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-        if host.is_none_or(|host| host.is_empty() || host.contains('/')) {
-            return Err(format!(
-                "origin {origin:?} is not like https://example.com (no path, no slash at the end), nor *"
-            ));
-        }
-    }
+    let parse = |origin: &String| OriginPattern::parse(origin).map_err(|why| format!("origin {origin:?} {why}"));
+    let origins = origins.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     if origins.is_empty() {
         Err("origin is empty; * allows every origin".to_owned())
     } else {

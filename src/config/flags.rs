@@ -26,7 +26,7 @@ pub struct Flags {
     /// Address to listen on [default: 127.0.0.1 with default or short secrets, else 0.0.0.0].
     #[arg(long, env = "BROKER_HOST")]
     pub host: Option<IpAddr>,
-    /// Origins that browsers may call from, with commas between, or *.
+    /// Origins that browsers may call from, with commas between, or *; https://*.example.com is any one label.
     #[arg(long, env = "BROKER_ORIGIN", default_value = "*")]
     pub origin: String,
     /// Seconds that a sign-in lasts, from 1 to 3153600000 (100 years).

@@ -31,7 +31,7 @@ fn is_port(text: &str) -> bool {
 }
 
 /// A part of a host's name, as browsers write it.
-fn is_label(label: &str) -> bool {
+pub(super) fn is_label(label: &str) -> bool {
     !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 

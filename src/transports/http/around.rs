@@ -7,23 +7,14 @@ use actix_web::Error as ActixError;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderValue};
 use futures_util::TryFutureExt;
 use futures_util::future::Either;
 
+use super::cors::Cors;
 use super::extract::no_services;
 use super::sse::Detached;
 use super::{callers, reply};
 use crate::app::App;
-
-const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, OPTIONS");
-const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
-    "authorization, content-type, last-event-id, idempotency-key, if-match, if-none-match, broker-stream",
-);
-const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("retry-after, idempotency-replayed, broker-stream");
-const TRUE: HeaderValue = HeaderValue::from_static("true");
-/// Seconds for which a browser need not ask again.
-const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 
 /// Answers preflights, lets the others through, says who may read the answer, and logs.
 pub fn around<S, B>(
@@ -35,7 +26,7 @@ where
     B: MessageBody,
 {
     let log = tracing::enabled!(tracing::Level::DEBUG).then(|| Log::of(&request));
-    let origin = request.headers().get(header::ORIGIN).cloned();
+    let cors = Cors::of(&request);
     let callers = request.app_data::<App>().map(|app| app.callers.clone());
     // Before anything else of the request is looked at. A worker without services serves nobody.
     let checked = callers.as_deref().ok_or_else(no_services).and_then(|callers| callers::check(callers, &request));
@@ -49,27 +40,8 @@ where
     };
     async move {
         let mut response = answering.await?;
-        let callers = callers.as_deref();
-        let allowed = callers.and_then(|callers| callers::allowed_origin(callers, origin.as_ref()));
-        let headers = response.headers_mut();
-        if callers.is_some_and(callers::depends_on_origin) {
-            // The answer to one origin must not be served to another by a cache in between.
-            headers.append(header::VARY, HeaderValue::from_static("Origin"));
-        }
-        if let Some(allowed) = allowed {
-            if callers.is_some_and(callers::has_list) {
-                // A page of a known origin may send the cookie that its stream was given. To everybody, as with `*`,
-                // browsers do not permit it.
-                headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
-            }
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
-            if *response.request().method() == Method::OPTIONS {
-                let headers = response.headers_mut();
-                headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
-                headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
-                headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
-            }
+        if let Some(callers) = callers {
+            cors.answer(&callers, response.headers_mut());
         }
         // A stream that leaves with its connection takes the headers along, now that they are complete.
         let detached = response.response_mut().extensions_mut().remove::<Detached>();

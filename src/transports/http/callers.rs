@@ -52,7 +52,7 @@ pub fn depends_on_origin(callers: &Callers) -> bool {
 fn may_call(callers: &Callers, origin: &HeaderValue) -> bool {
     let is_listed = match &callers.origins {
         Origins::Any => true,
-        Origins::Only(only) => only.iter().any(|one| one.as_bytes().eq_ignore_ascii_case(origin.as_bytes())),
+        Origins::Only(only) => only.iter().any(|one| one.matches(origin.as_bytes())),
     };
     is_listed && (!callers.only_this_machine || is_page_of_this_machine(origin))
 }

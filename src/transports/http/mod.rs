@@ -3,6 +3,7 @@
 mod around;
 mod body;
 mod callers;
+mod cors;
 mod events;
 mod extract;
 mod listing;

@@ -92,10 +92,68 @@ async fn a_preflight_is_200_with_what_may_be_sent() {
 }
 
 #[tokio::test]
+async fn a_page_may_send_whatever_other_headers_it_asks_for() {
+    const FIXED: &str =
+        "authorization, content-type, last-event-id, idempotency-key, if-match, if-none-match, broker-stream";
+    for flag in ["--origin=*", "--origin=https://app.example"] {
+        let server = TestServer::start_with(&[flag]).await;
+        let ask = async |names: &str| {
+            let headers = [
+                ("origin", HERE),
+                ("access-control-request-method", "POST"),
+                ("access-control-request-headers", names),
+                ("access-control-request-private-network", "true"),
+            ];
+            server.client().request(Method::OPTIONS, "/insert", &headers, None).await.ok()
+        };
+        let traced = ask("authorization,Baggage, sentry-trace,traceparent,x-requested-with").await;
+        let expected = format!("{FIXED}, baggage, sentry-trace, traceparent, x-requested-with");
+        assert_eq!(traced.header("access-control-allow-headers"), Some(expected.as_str()));
+        assert_eq!(traced.header("access-control-allow-private-network"), Some("true"));
+        let vary: Vec<_> = traced.headers.get_all("vary").iter().map(|vary| vary.to_str().unwrap()).collect();
+        assert!(vary.join(",").contains("Access-Control-Request-Headers"), "{vary:?}");
+        let odd = ask("x-a, a b, ,\"q\",é,x:y,*,x-a").await;
+        assert_eq!(odd.header("access-control-allow-headers"), Some(format!("{FIXED}, x-a, *").as_str()));
+        let many = (0..1000).map(|number| format!("x-{number}")).collect::<Vec<_>>().join(",");
+        let length = ask(&many).await.header("access-control-allow-headers").unwrap().len();
+        assert!((4000..4300).contains(&length), "{length}");
+    }
+}
+
+#[tokio::test]
+async fn a_star_in_the_list_is_one_label_of_the_host() {
+    let server = TestServer::start_with(&["--origin=https://*.app.example,http://localhost:3000"]).await;
+    let of = async |origin: &str| server.client().request(Method::GET, "/", &[("origin", origin)], None).await.ok();
+    for origin in ["https://a.app.example", "https://pr-17.app.example", THERE] {
+        let answer = of(origin).await;
+        assert_eq!((allowed(&answer), credentials(&answer)), (Some(origin), Some("true")));
+        assert!(answer.header("vary").is_some_and(|vary| vary.contains("Origin")), "{answer:?}");
+    }
+    for origin in [
+        HERE,
+        "https://*.app.example",
+        "https://.app.example",
+        "https://a.b.app.example",
+        "http://a.app.example",
+        "https://a.app.example:444",
+        "https://evil.example/.app.example",
+    ] {
+        let answer = of(origin).await;
+        assert_eq!((allowed(&answer), credentials(&answer)), (None, None), "{origin}");
+    }
+}
+
+#[tokio::test]
 async fn a_preflight_from_elsewhere_allows_nothing() {
     let server = TestServer::start_with(&["--origin", HERE]).await;
-    let answer = preflight(&server, "/insert", "https://evil.example").await;
-    for name in ["origin", "methods", "headers", "credentials"] {
+    let headers = [
+        ("origin", "https://evil.example"),
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "content-type,x-a"),
+        ("access-control-request-private-network", "true"),
+    ];
+    let answer = server.client().request(Method::OPTIONS, "/insert", &headers, None).await;
+    for name in ["origin", "methods", "headers", "credentials", "private-network"] {
         assert_eq!(answer.header(&format!("access-control-allow-{name}")), None, "{answer:?}");
     }
 }

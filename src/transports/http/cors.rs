@@ -1,0 +1,99 @@
+//! What a page of another origin may ask, and read of the answer: the CORS protocol of the Fetch standard.
+
+use actix_web::dev::ServiceRequest;
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use super::callers;
+use crate::config::Callers;
+
+const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, OPTIONS");
+const ALLOWED_HEADERS: &str =
+    "authorization, content-type, last-event-id, idempotency-key, if-match, if-none-match, broker-stream";
+const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("retry-after, idempotency-replayed, broker-stream");
+const TRUE: HeaderValue = HeaderValue::from_static("true");
+/// Seconds for which a browser need not ask again.
+const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
+/// What the answer to a preflight depends on, beside the origin.
+const ASKED: HeaderValue =
+    HeaderValue::from_static("Access-Control-Request-Headers, Access-Control-Request-Private-Network");
+/// How many bytes of header names a page may ask for. Those that have no room are not allowed.
+const MAX_ASKED_BYTES: usize = 4096;
+
+const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
+const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
+
+/// What a request says of the page that makes it.
+pub struct Cors {
+    origin: Option<HeaderValue>,
+    preflight: Option<Preflight>,
+}
+
+/// What a page is going to send, which its browser asks about first.
+struct Preflight {
+    /// For `access-control-allow-headers`.
+    headers: HeaderValue,
+    /// Whether the page is of the internet and Broker is not.
+    private_network: bool,
+}
+
+impl Cors {
+    pub fn of(request: &ServiceRequest) -> Self {
+        let headers = request.headers();
+        let preflight = (*request.method() == Method::OPTIONS).then(|| Preflight {
+            headers: allowed_headers(headers),
+            private_network: headers.contains_key(REQUEST_PRIVATE_NETWORK),
+        });
+        Self { origin: headers.get(header::ORIGIN).cloned(), preflight }
+    }
+
+    /// Says in an answer who may read it, and in that to a preflight what may be sent.
+    pub fn answer(self, callers: &Callers, answer: &mut HeaderMap) {
+        let Self { origin, preflight } = self;
+        if callers::depends_on_origin(callers) {
+            // The answer to one origin must not be served to another by a cache in between.
+            answer.append(header::VARY, HeaderValue::from_static("Origin"));
+        }
+        if preflight.is_some() {
+            answer.append(header::VARY, ASKED);
+        }
+        let Some(allowed) = callers::allowed_origin(callers, origin.as_ref()) else { return };
+        if callers::has_list(callers) {
+            // A page of a known origin may send the cookie that its stream was given. To everybody, as with `*`,
+            // browsers do not permit it.
+            answer.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
+        }
+        answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+        answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+        let Some(Preflight { headers, private_network }) = preflight else { return };
+        answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
+        answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, headers);
+        answer.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+        if private_network {
+            answer.insert(ALLOW_PRIVATE_NETWORK, TRUE);
+        }
+    }
+}
+
+/// Ours, and whatever else the page asks to send: tracing adds headers to every request, under names that nobody can list
+/// beforehand. Broker goes by none of them, so that they let a page do nothing more. A star would not allow `authorization`.
+fn allowed_headers(headers: &HeaderMap) -> HeaderValue {
+    let mut allowed = ALLOWED_HEADERS.to_owned();
+    let asked = headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS);
+    for name in asked.flat_map(|names| names.as_bytes().split(|byte| *byte == b',')).filter_map(token) {
+        let has_room = allowed.len() + name.len() <= ALLOWED_HEADERS.len() + MAX_ASKED_BYTES;
+        if has_room && !allowed.split(", ").any(|known| known == name) {
+            allowed.push_str(", ");
+            allowed.push_str(&name);
+        }
+    }
+    // Of tokens, commas and blanks a header can always be made.
+    HeaderValue::try_from(allowed).unwrap_or_else(|_| HeaderValue::from_static(ALLOWED_HEADERS))
+}
+
+/// A header's name, in lower case as browsers compare them, where it is one (RFC 9110, section 5.6.2).
+fn token(name: &[u8]) -> Option<String> {
+    let name = std::str::from_utf8(name.trim_ascii()).ok()?;
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    (!name.is_empty() && name.bytes().all(is_token)).then(|| name.to_ascii_lowercase())
+}
