@@ -140,12 +140,12 @@ pub enum Origins {
 impl Config {
     /// Reads the command line and the environment.
     ///
-    /// Prints help, version or a fault and ends the process where there is one: status 2 for a fault.
-    pub fn from_env() -> Self {
-        Self::try_from(Flags::parse()).unwrap_or_else(|why| {
-            eprintln!("error: {why}");
-            std::process::exit(2)
-        })
+    /// Prints help, version, or what is wrong with a flag by itself, and ends the process then: status 2 for a fault.
+    ///
+    /// # Errors
+    /// A sentence that says what to change.
+    pub fn from_env() -> Result<Self, String> {
+        Self::try_from(Flags::parse())
     }
 
     /// Reads a command line given as words, the program's name first.

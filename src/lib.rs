@@ -10,6 +10,7 @@ pub mod error;
 pub mod events;
 pub mod fair;
 pub mod identity;
+pub mod log;
 mod random;
 pub mod server;
 pub mod store;

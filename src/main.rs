@@ -1,48 +1,55 @@
 //! The program: flags, then a server until a signal.
 
-use std::io::IsTerminal;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use broker::config::{Config, LogFormat};
+use broker::config::Config;
+use broker::log::{self, Log};
 use broker::server::Server;
 use broker::store::OPENING_THREAD;
 use broker::transports::http::LOG_FILTER;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
-use tracing_subscriber::EnvFilter;
 
 /// Frees on one thread what was allocated on another at little cost, and gives back what a burst took.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Exit status of a command line that cannot be.
+const MISUSED: u8 = 2;
+
 fn main() -> ExitCode {
-    let config = Config::from_env();
-    if let Err(why) = Server::check(&config) {
-        eprintln!("error: {why}");
-        return ExitCode::from(2);
-    }
+    let started = Config::from_env().and_then(|config| {
+        Server::check(&config)?;
+        let log = start_log(&config)?;
+        Ok((config, log))
+    });
+    let (config, log) = match started {
+        Ok(started) => started,
+        Err(why) => {
+            log::say(&why);
+            return ExitCode::from(MISUSED);
+        }
+    };
     // Hashes, keys, certificates: whatever is written is for the server's own user. sled and the ACME cache would leave
     // their files readable to everybody.
     umask(rustix::fs::Mode::from_raw_mode(0o077));
     raise_descriptor_limit();
-    if let Err(why) = start_log(&config) {
-        eprintln!("error: {why}");
-        return ExitCode::from(2);
-    }
     log_panics();
-    let ended = actix_web::rt::System::new().block_on(async {
-        let server = Server::start(config).await.map_err(|error| error.to_string())?;
-        server.run().await.map_err(|error| error.to_string())
-    });
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("error: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    // A panic here is a failure like others: whoever starts the program anew goes by its status.
+    let ended = catch_unwind(AssertUnwindSafe(|| serve(config)));
+    let ended = ended.unwrap_or_else(|_| Err("the server panicked".to_owned()));
+    log.end(ended.as_ref().err().map(String::as_str));
+    if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn start_log(config: &Config) -> Result<(), String> {
+fn serve(config: Config) -> Result<(), String> {
+    actix_web::rt::System::new().block_on(async {
+        let server = Server::start(config).await.map_err(|error| error.to_string())?;
+        server.run().await.map_err(|error| error.to_string())
+    })
+}
+
+fn start_log(config: &Config) -> Result<Log, String> {
     // A level alone is meant for Broker. Whatever is set, the database says nothing below a warning: at its lowest level it
     // prints what it stores.
     let wanted = if config.log.contains(['=', ',']) {
@@ -50,14 +57,7 @@ fn start_log(config: &Config) -> Result<(), String> {
     } else {
         format!("warn,{LOG_FILTER},broker={}", config.log)
     };
-    let filter =
-        EnvFilter::try_new(format!("{wanted},sled=warn")).map_err(|error| format!("log {:?}: {error}", config.log))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match config.log_format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
-    Ok(())
+    Log::start(&format!("{wanted},sled=warn"), config.log_format).map_err(|why| format!("log {:?}: {why}", config.log))
 }
 
 /// A panic is a line in the log like any other.

@@ -10,6 +10,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("clock", 2),
     ("config", 2),
     ("fair", 2),
+    ("log", 3),
     ("store", 3),
     ("writer", 4),
     ("events", 5),
@@ -37,6 +38,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("sntpc", &["clock"]),
     ("rustls_acme", &["tls", "config"]),
     ("sd_notify", &["server"]),
+    ("tracing_subscriber", &["log"]),
+    ("tracing_appender", &["log"]),
 ];
 
 fn sources(directory: &Path) -> Vec<PathBuf> {
@@ -73,7 +76,8 @@ fn named_rooms(code: &str) -> Vec<String> {
     let mut rooms = Vec::new();
     for prefix in ["crate::", "broker::"] {
         for (at, _) in code.match_indices(prefix) {
-            if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+            // Neither the end of another name, nor a text: the log's targets look like that.
+            if code[..at].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '"')) {
                 continue;
             }
             let name: String =

@@ -5,6 +5,7 @@ mod database;
 mod flags;
 mod log;
 mod stop;
+mod unread_log;
 mod values;
 
 use std::process::{Command, Output, Stdio};

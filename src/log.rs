@@ -1,0 +1,168 @@
+//! The log: lines on standard error, which hold up nobody who writes them, and of no kind so many that they hide the others.
+//!
+//! A line goes into a queue, and one thread writes what is in it. If nobody reads the other end, the queue fills, and further
+//! lines are dropped and counted. A write that waits instead would stop the worker that logs, and with it everybody whose
+//! connection is on that worker: anybody can cause a line, by sending garbage to a port.
+
+mod limits;
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+use crate::config::LogFormat;
+
+use limits::{Limits, OF_THE_LOG};
+
+pub use limits::{ACCESS, ADMIN};
+
+/// How many lines wait to be written, before further ones are dropped.
+const QUEUE: usize = 4096;
+/// How often it is looked whether lines were dropped.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// After how many looks the limits begin anew: 10 seconds.
+const LOOKS_A_ROUND: u32 = 10;
+/// How long the end of the program waits for its last lines to be taken.
+const LAST_WORDS_WITHIN: Duration = Duration::from_secs(2);
+/// How long a write waits that finds no room, where the descriptor is one that does not wait by itself.
+const TRY_AGAIN: Duration = Duration::from_millis(10);
+
+/// The log of this program, until [`Log::end`].
+pub struct Log {
+    guard: WorkerGuard,
+    /// Ends the thread that looks; it gives back what it has not told.
+    looking: (mpsc::Sender<()>, thread::JoinHandle<Untold>),
+}
+
+impl Log {
+    /// Starts it. `wanted` is a filter as of `tracing_subscriber`, such as `warn,broker=info`.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the filter, or that there are no threads.
+    pub fn start(wanted: &str, format: LogFormat) -> Result<Self, String> {
+        let filter = EnvFilter::try_new(wanted).map_err(|error| error.to_string())?;
+        let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE).thread_name("log");
+        let (writer, guard) = builder.finish(Patient(io::stderr()));
+        let mut untold = Untold { dropped: writer.error_counter(), told: 0, limits: Limits::default() };
+        let lines = lines(format, writer);
+        let log = tracing_subscriber::registry().with(filter).with(untold.limits.clone()).with(lines);
+        log.try_init().map_err(|error| error.to_string())?;
+        let (stop, stopped) = mpsc::channel();
+        let look = move || {
+            for round in 1_u32.. {
+                if stopped.recv_timeout(LOOK_EVERY) != Err(RecvTimeoutError::Timeout) {
+                    break;
+                }
+                untold.tell_dropped();
+                if round % LOOKS_A_ROUND == 0 {
+                    untold.limits.begin_anew();
+                }
+            }
+            untold
+        };
+        let thread = thread::Builder::new().name("log counts".to_owned()).spawn(look);
+        let thread = thread.map_err(|error| format!("cannot start threads: {error}"))?;
+        Ok(Self { guard, looking: (stop, thread) })
+    }
+
+    /// Writes what is still to be written, and at last why the program ends. Returns after [`LAST_WORDS_WITHIN`] in any case:
+    /// a log that nobody reads keeps no program from ending.
+    pub fn end(self, why: Option<&str>) {
+        let Self { guard, looking: (stop, thread) } = self;
+        drop(stop);
+        if let Ok(mut untold) = thread.join() {
+            untold.limits.begin_anew();
+            untold.tell_dropped();
+        }
+        let why = why.map(str::to_owned);
+        within(move || {
+            drop(guard);
+            why.as_deref().map(print);
+        });
+    }
+}
+
+/// Says why the program ends, where there is no [`Log`] yet. It waits no longer for somebody to read it than [`Log::end`].
+pub fn say(why: &dyn Display) {
+    let why = why.to_string();
+    within(move || print(&why));
+}
+
+fn print(why: &str) {
+    // Where it cannot be written there is nobody to tell.
+    let _ = Patient(io::stderr()).write_all(format!("error: {why}\n").as_bytes());
+}
+
+/// Does something that may wait for ever, and waits only so long for it.
+fn within(act: impl FnOnce() + Send + 'static) {
+    let (done, wait) = mpsc::channel();
+    let act = move || {
+        act();
+        // Nobody may wait any more.
+        let _ = done.send(());
+    };
+    // Without a thread it is not done at all: a program that cannot end is worse.
+    if thread::Builder::new().name("last words".to_owned()).spawn(act).is_ok() {
+        let _ = wait.recv_timeout(LAST_WORDS_WITHIN);
+    }
+}
+
+/// What becomes of an event that is let through: a line.
+fn lines<S>(format: LogFormat, writer: NonBlocking) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    // Its own complaints would be written to standard error by whoever logs.
+    let layer = fmt::layer().log_internal_errors(false).with_writer(writer);
+    match format {
+        LogFormat::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    }
+}
+
+/// What there is to be told about lines that were not written.
+struct Untold {
+    dropped: ErrorCounter,
+    /// Of how many it was told that they were dropped.
+    told: usize,
+    limits: Limits,
+}
+
+impl Untold {
+    /// Tells how many lines were dropped since the start, when some were since it was last told.
+    fn tell_dropped(&mut self) {
+        let dropped = self.dropped.dropped_lines();
+        if dropped > self.told {
+            tracing::warn!(target: OF_THE_LOG, dropped, "so many lines were dropped since the start: nobody read the log");
+            // Where there is no room for it either, it is told at another look.
+            if self.dropped.dropped_lines() == dropped {
+                self.told = dropped;
+            }
+        }
+    }
+}
+
+/// Writes all of a line, also to a descriptor that does not wait: somebody who shares it may have made it so.
+struct Patient<W>(W);
+
+impl<W: Write> Write for Patient<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.0.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(TRY_AGAIN),
+                written => return written,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
