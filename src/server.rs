@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::thread;
 
 use actix_server::{Server as Listener, ServerHandle};
+use rustix::process::{Resource, getrlimit};
 use sd_notify::NotifyState;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,11 +23,17 @@ use crate::identity::{
 };
 use crate::store::{OpenError, Store};
 use crate::tls::{self, TlsError, Upkeep};
-use crate::transports::http;
+use crate::transports::http::{self, Connections, Handshakes};
 use crate::writer::{Failure, Writer};
 
-/// How many connections one worker takes; beyond, they wait in the backlog.
-const CONNECTIONS_PER_WORKER: usize = 100_000;
+/// How many descriptors are left for everything but connections, so that no number of those keeps the database from its files: what
+/// it has open, the journal's next file, certificates, time servers and names to look up.
+const RESERVED_DESCRIPTORS: usize = 64;
+/// And for each worker, which has a poll of its own.
+const RESERVED_PER_WORKER: usize = 8;
+/// The most workers that actix starts.
+const MAX_WORKERS: usize = 512;
+/// How many connections wait to be accepted.
 const BACKLOG: i32 = 4096;
 /// How many threads of a worker may read from the disk at once, for streams that catch up.
 const BLOCKING_THREADS_PER_WORKER: usize = 4;
@@ -201,9 +210,13 @@ fn listen(
     host: std::net::IpAddr,
     services: Services,
 ) -> Result<(SocketAddr, &'static str, Listener, Option<Upkeep>), StartError> {
+    let workers = thread::available_parallelism().map_or(2, NonZeroUsize::get).min(MAX_WORKERS);
+    let per_worker = connections_per_worker(getrlimit(Resource::Nofile).current, workers);
+    let connections = Connections::at_most(per_worker * workers);
     let builder = Listener::build()
         .disable_signals()
-        .max_concurrent_connections(CONNECTIONS_PER_WORKER)
+        .workers(workers)
+        .max_concurrent_connections(per_worker)
         .worker_max_blocking_threads(BLOCKING_THREADS_PER_WORKER)
         .shutdown_timeout(STOP_WITHIN_SECS);
     let stopping = builder.graceful_shutdown_signal();
@@ -219,16 +232,24 @@ fn listen(
     let address = listener.local_addr().map_err(cannot)?;
     let (builder, upkeep) = match listen {
         Listen::Http(_) => {
-            let service = move || http::plain(on_worker(), stopping.clone());
+            let service = move || http::plain(on_worker(), stopping.clone(), connections.clone());
             (builder.listen(scheme, listener, service).map_err(cannot)?, None)
         }
         Listen::Https(_, certificate) => {
             let (tls, upkeep) = tls::configure(certificate).map_err(StartError::Tls)?;
-            let service = move || http::tls(on_worker(), stopping.clone(), tls.clone());
+            let handshakes = Handshakes::new(tls, &connections);
+            let service = move || http::tls(on_worker(), stopping.clone(), connections.clone(), handshakes.clone());
             (builder.listen(scheme, listener, service).map_err(cannot)?, Some(upkeep))
         }
     };
     Ok((address, scheme, builder.run(), upkeep))
+}
+
+/// How many connections a worker may have, where the process may have so many descriptors.
+fn connections_per_worker(descriptors: Option<u64>, workers: usize) -> usize {
+    let descriptors = descriptors.map_or(usize::MAX / 2, |limit| usize::try_from(limit).unwrap_or(usize::MAX / 2));
+    let reserved = RESERVED_DESCRIPTORS + RESERVED_PER_WORKER * workers;
+    (descriptors.saturating_sub(reserved) / workers).max(1)
 }
 
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {

@@ -28,6 +28,7 @@ curl curl
 openssl openssl
 mkfs.ext4 e2fsprogs
 mount mount
+ip iproute2
 systemd-analyze systemd
 END
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use moka::future::Cache;
 use tokio::sync::Notify;
 
-use crate::domain::Username;
+use crate::domain::{Username, network_of};
 use crate::error::Error;
 
 /// Failures that an allowance lets through at once, and how long it takes to win one back.
@@ -181,14 +181,10 @@ impl Drop for Attempt {
     }
 }
 
-/// What an address counts as. Whoever has one IPv6 address has a whole network of 2^64. This machine's own tells nothing:
-/// behind it may be a proxy with everybody, and one who guesses must not be able to shut out all the others.
+/// What an address counts as. This machine's own tells nothing: behind it may be a proxy with everybody, and one who guesses must
+/// not be able to shut out all the others.
 fn network(address: IpAddr) -> Option<IpAddr> {
-    match address.to_canonical() {
-        address if address.is_loopback() => None,
-        IpAddr::V4(address) => Some(address.into()),
-        IpAddr::V6(address) => Some(std::net::Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into()),
-    }
+    (!address.to_canonical().is_loopback()).then(|| network_of(address))
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("actix_http", &["transports"]),
     ("actix_server", &["server", "transports"]),
     ("actix_service", &["transports"]),
-    ("actix_tls", &["transports"]),
+    ("tokio_rustls", &["transports"]),
     ("sled", &["store"]),
     ("clap", &["config"]),
     ("argon2", &["identity"]),

@@ -4,6 +4,7 @@ mod support;
 
 mod acme;
 mod clients;
+mod connections;
 mod contract;
 mod crash;
 mod disk_full;
@@ -15,6 +16,7 @@ mod ntp;
 mod power_loss;
 mod presence;
 mod race;
+mod silence;
 mod smoke;
 mod start;
 mod stream;

@@ -1,6 +1,7 @@
 //! HTTPS with a certificate from files.
 
 mod files;
+mod handshakes;
 mod tickets;
 mod versions;
 

@@ -1,11 +1,13 @@
 //! HTTP: JSON endpoints and the event stream, as Broker 15's clients know them.
 
+mod accept;
 mod around;
 mod body;
 mod callers;
 mod cors;
 mod events;
 mod extract;
+mod handshake;
 mod listing;
 mod reply;
 mod resets;
@@ -20,6 +22,8 @@ mod users;
 use actix_web::HttpRequest;
 use actix_web::http::Method;
 
+pub use accept::Connections;
+pub use handshake::Handshakes;
 pub use service::{plain, tls};
 
 /// What of the library is worth a line in the log where nobody says so: of HTTP/2 only errors, since it warns of each stream

@@ -1,7 +1,5 @@
 //! From a socket to the application: what is between accepting a connection and routing its requests.
 
-use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,21 +7,18 @@ use actix_http::error::DispatchError;
 use actix_http::{Extensions, HttpService, Protocol};
 use actix_server::GracefulShutdownSignal;
 use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
-use actix_tls::accept::TlsError;
-use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
 use actix_web::dev::AppConfig;
 use actix_web::rt::net::TcpStream;
-use rustls::ServerConfig;
 
+use super::accept::{Connections, Tcp, counted};
 use super::body::Connection;
+use super::handshake::Handshakes;
 use super::routes::application;
 use super::socket::{Socket, Stream};
 use crate::app::App;
 
 /// How long the head of a request may take to arrive.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
-/// How long a TLS handshake may take.
-const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// How long a connection may wait for its next request.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
@@ -37,46 +32,40 @@ type Accepted = (Socket, Protocol, Option<SocketAddr>);
 pub fn plain(
     app: App,
     stopping: GracefulShutdownSignal,
+    connections: Connections,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
-    fn_service(|stream: TcpStream| async move {
-        let from = ready(&stream);
-        Ok::<Accepted, DispatchError>((Socket::new(Stream::Plain(stream)), Protocol::Http1, from))
+    let served = fn_service(|tcp: Tcp| async move {
+        let from = tcp.peer_addr().ok();
+        Ok::<Accepted, DispatchError>((Socket::new(Stream::Plain(tcp)), Protocol::Http1, from))
     })
-    .and_then(http(app, stopping))
+    .and_then(http(app, stopping));
+    counted(served, connections)
 }
 
 /// Serves connections with TLS: HTTP/2 and HTTP/1, as the client wishes (RFC 7301).
 pub fn tls(
     app: App,
     stopping: GracefulShutdownSignal,
-    mut config: ServerConfig,
-) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = TlsError<io::Error, DispatchError>, InitError = ()>
-{
-    let ours = [b"h2".to_vec(), b"http/1.1".to_vec()];
-    // Those of the certificate's upkeep come after.
-    config.alpn_protocols.splice(..0, ours);
-    let mut acceptor = Acceptor::new(config);
-    acceptor.set_handshake_timeout(HANDSHAKE_WITHIN);
-    acceptor
-        .map_err(|error: TlsError<io::Error, Infallible>| error.into_service_error())
-        .and_then(fn_service(|stream: TlsStream<TcpStream>| async move {
+    connections: Connections,
+    handshakes: Handshakes,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
+    let served = fn_service(move |tcp: Tcp| {
+        let handshakes = handshakes.clone();
+        async move {
+            let stream = handshakes.shake(tcp).await?;
             let (tcp, session) = stream.get_ref();
-            let from = ready(tcp);
+            let from = tcp.peer_addr().ok();
             let is_http2 = session.alpn_protocol() == Some(b"h2");
             let stream = Stream::Tls(Box::new(stream));
-            Ok(if is_http2 {
+            Ok::<Accepted, DispatchError>(if is_http2 {
                 (Socket::of_http2(stream), Protocol::Http2, from)
             } else {
                 (Socket::new(stream), Protocol::Http1, from)
             })
-        }))
-        .and_then(http(app, stopping).map_err(TlsError::Service))
-}
-
-/// Small writes go out at once. From where the connection comes.
-fn ready(stream: &TcpStream) -> Option<SocketAddr> {
-    let _ = stream.set_nodelay(true);
-    stream.peer_addr().ok()
+        }
+    })
+    .and_then(http(app, stopping));
+    counted(served, connections)
 }
 
 fn http(

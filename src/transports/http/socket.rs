@@ -7,11 +7,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use actix_tls::accept::rustls_0_23::TlsStream;
-use actix_web::rt::net::TcpStream;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::server::TlsStream;
 
+use super::accept::Tcp;
 use super::resets::Resets;
 use crate::events::{Framing, Outlet, Written};
 
@@ -36,9 +36,9 @@ pub struct Socket {
 /// The connection itself.
 pub enum Stream {
     /// Without TLS.
-    Plain(TcpStream),
+    Plain(Tcp),
     /// With TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Tcp>>),
 }
 
 impl Socket {
@@ -122,9 +122,9 @@ impl AsyncWrite for Socket {
 }
 
 /// Bounds what the system holds for a stream.
-fn bound(socket: &TcpStream) {
+fn bound(socket: &Tcp) {
     // Where it is not supported more is held.
-    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(MAX_UNSENT_BYTES);
+    let _ = socket2::SockRef::from(&**socket).set_tcp_notsent_lowat(MAX_UNSENT_BYTES);
 }
 
 /// Counts what a client sends on its stream, where nothing is expected of it.
@@ -147,12 +147,12 @@ impl Unasked {
 
 /// A connection without TLS that has left actix, written to in chunks of HTTP/1.1.
 pub struct PlainOutlet {
-    stream: TcpStream,
+    stream: Tcp,
     unasked: Unasked,
 }
 
 impl PlainOutlet {
-    pub fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: Tcp) -> Self {
         bound(&stream);
         Self { stream, unasked: Unasked::default() }
     }
@@ -195,12 +195,12 @@ impl Outlet for PlainOutlet {
 
 /// A connection with TLS that has left actix, written to in chunks of HTTP/1.1.
 pub struct TlsOutlet {
-    stream: RefCell<Box<TlsStream<TcpStream>>>,
+    stream: RefCell<Box<TlsStream<Tcp>>>,
     unasked: Unasked,
 }
 
 impl TlsOutlet {
-    pub fn new(stream: Box<TlsStream<TcpStream>>) -> Self {
+    pub fn new(stream: Box<TlsStream<Tcp>>) -> Self {
         bound(stream.get_ref().0);
         Self { stream: RefCell::new(stream), unasked: Unasked::default() }
     }

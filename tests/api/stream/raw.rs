@@ -33,13 +33,28 @@ impl RawStream {
         if let Some(bytes) = receive_buffer {
             socket.set_recv_buffer_size(bytes).unwrap();
         }
-        let mut socket = within("a connection", socket.connect(address)).await.unwrap();
+        Self::of(within("a connection", socket.connect(address)).await.unwrap(), user, path).await
+    }
+
+    /// Opens one over a connection that was made elsewhere.
+    pub async fn over(connection: std::net::TcpStream, user: &User) -> Self {
+        connection.set_nonblocking(true).unwrap();
+        Self::of(TcpStream::from_std(connection).unwrap(), user, "/sse").await
+    }
+
+    async fn of(mut socket: TcpStream, user: &User, path: &str) -> Self {
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\n\r\n", user.authorization);
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut stream = Self { socket, received: BytesMut::new(), head: String::new(), complete: false };
         stream.head = stream.through(b"\r\n\r\n").await.expect("an answer has a head");
         assert!(stream.head.starts_with("HTTP/1.1 200 "), "{}", stream.head);
         stream
+    }
+
+    /// A header of the answer.
+    pub fn header(&self, name: &str) -> String {
+        let line = self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        line.unwrap_or_else(|| panic!("no {name} in {}", self.head)).to_owned()
     }
 
     /// The next chunk as it was sent; `None` at the end.

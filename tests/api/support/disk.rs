@@ -50,7 +50,8 @@ impl Drop for LoopDisk {
     }
 }
 
-fn run(command: &mut Command) -> Result<(), String> {
+/// Runs a program; what it complained of is the error.
+pub fn run(command: &mut Command) -> Result<(), String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{command:?}: {error}"))?;
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }

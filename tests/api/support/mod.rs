@@ -4,6 +4,7 @@ mod authority;
 mod client;
 mod disk;
 mod earlier;
+mod network;
 mod server;
 mod stream;
 
@@ -11,11 +12,14 @@ pub use authority::Authority;
 pub use client::{Answer, Client, User};
 pub use disk::LoopDisk;
 pub use earlier::earlier_password;
+pub use network::Network;
 pub use server::{ADMIN_TOKEN, JWT_SECRET, TestServer, bare_command, command};
 pub use stream::{Event, Stream};
 
 use std::future::Future;
 use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// How long anything may take before the test gives up. No test depends on it being short.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,4 +47,10 @@ pub fn free_port() -> u16 {
 /// A password that no log may ever show: the server's log is searched for the beginning of it.
 pub fn password_of(username: &str) -> String {
     format!("pw-secret-{username}")
+}
+
+/// As many descriptors as this process may have, for a test that connects often.
+pub fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
 }

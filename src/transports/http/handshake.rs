@@ -1,0 +1,152 @@
+//! The TLS handshake, and how many of them one network may have under way.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{Error, ErrorKind, Result};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::accept::{Connections, Tcp};
+use crate::domain::network_of;
+
+/// How long a handshake may take. A client on a bad line needs a few round trips; who says nothing is gone as soon.
+const WITHIN: Duration = Duration::from_secs(5);
+/// How many of one network may be under way at once: more than a proxy with everybody behind it has when all of them come back,
+/// since each takes a few milliseconds.
+const SHARE: usize = 1024;
+/// And never more than one in so many of all connections that there may be.
+const SHARE_OF_ALL: usize = 4;
+
+/// Shakes hands with whoever connects: a cheap clone, on all workers the same.
+///
+/// Closes this fault: where there is a number of handshakes that may be under way, whoever connects and says nothing keeps all others
+/// out. There is none here but that of all connections. Of one network's that are too many the oldest goes, so a newcomer always
+/// gets in, also from that network: those who mean it are done long before they are the oldest.
+#[derive(Clone)]
+pub struct Handshakes {
+    acceptor: TlsAcceptor,
+    under_way: UnderWay,
+}
+
+impl Handshakes {
+    /// With a certificate, where there may be so many connections.
+    pub fn new(mut config: ServerConfig, connections: &Connections) -> Self {
+        let ours = [b"h2".to_vec(), b"http/1.1".to_vec()];
+        // Those of the certificate's upkeep come after.
+        config.alpn_protocols.splice(..0, ours);
+        let share = (connections.most() / SHARE_OF_ALL).clamp(1, SHARE);
+        Self { acceptor: TlsAcceptor::from(Arc::new(config)), under_way: UnderWay::at_most(share) }
+    }
+
+    /// Shakes hands on a connection.
+    ///
+    /// # Errors
+    /// Whatever went wrong; the connection is closed.
+    pub async fn shake(&self, tcp: Tcp) -> Result<TlsStream<Tcp>> {
+        let mut place = self.under_way.begin(network_of(tcp.peer_addr()?.ip()));
+        tokio::select! {
+            biased;
+            done = tokio::time::timeout(WITHIN, self.acceptor.accept(tcp)) => done?,
+            _ = &mut place.displaced => Err(Error::new(ErrorKind::ConnectionAborted, "too many handshakes are under way")),
+        }
+    }
+}
+
+/// Those under way, by network.
+#[derive(Clone)]
+struct UnderWay {
+    share: usize,
+    table: Arc<Mutex<Table>>,
+}
+
+#[derive(Default)]
+struct Table {
+    next: u64,
+    /// By number, so the oldest first. To drop one's sender is to end it.
+    by_network: HashMap<IpAddr, BTreeMap<u64, oneshot::Sender<()>>>,
+}
+
+/// One that is under way, until it is dropped.
+struct Place {
+    under_way: UnderWay,
+    network: IpAddr,
+    number: u64,
+    /// Resolves once it must go, in whatever way.
+    displaced: oneshot::Receiver<()>,
+}
+
+impl UnderWay {
+    fn at_most(share: usize) -> Self {
+        Self { share, table: Arc::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins one. It may end another.
+    fn begin(&self, network: IpAddr) -> Place {
+        let (keep, displaced) = oneshot::channel();
+        let mut table = self.lock();
+        let number = table.next;
+        table.next += 1;
+        let of_network = table.by_network.entry(network).or_default();
+        of_network.insert(number, keep);
+        if of_network.len() > self.share {
+            of_network.pop_first();
+        }
+        drop(table);
+        Place { under_way: self.clone(), network, number, displaced }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut table = self.under_way.lock();
+        if let Some(of_network) = table.by_network.get_mut(&self.network) {
+            of_network.remove(&self.number);
+            if of_network.is_empty() {
+                table.by_network.remove(&self.network);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_displaced(place: &mut Place) -> bool {
+        place.displaced.try_recv() == Err(oneshot::error::TryRecvError::Closed)
+    }
+
+    #[test]
+    fn of_more_than_its_share_a_network_loses_the_oldest_and_another_network_none() {
+        let under_way = UnderWay::at_most(3);
+        let [here, there] = ["192.0.2.1", "192.0.2.2"].map(|address| address.parse().unwrap());
+        let mut other = under_way.begin(there);
+        let mut places: Vec<_> = (0..5).map(|_| under_way.begin(here)).collect();
+        let displaced: Vec<_> = places.iter_mut().map(is_displaced).collect();
+        assert_eq!(displaced, [true, true, false, false, false]);
+        // Who is done makes room.
+        drop(places.remove(4));
+        let mut next = under_way.begin(here);
+        assert!(!is_displaced(&mut places[2]) && !is_displaced(&mut next) && !is_displaced(&mut other));
+        drop(under_way.begin(here));
+        assert!(is_displaced(&mut places[2]) && !is_displaced(&mut places[3]));
+    }
+
+    #[test]
+    fn what_has_ended_in_any_way_leaves_nothing_behind() {
+        let under_way = UnderWay::at_most(2);
+        let places: Vec<_> = (0..100u8).map(|last| under_way.begin([192, 0, 2, last / 10].into())).collect();
+        assert_eq!(under_way.lock().by_network.len(), 10);
+        drop(places);
+        assert!(under_way.lock().by_network.is_empty());
+    }
+}

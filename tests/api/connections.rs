@@ -1,0 +1,78 @@
+//! More connections than there are descriptors.
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::support::{TestServer, command, eventually, raise_descriptor_limit};
+
+/// How many descriptors the server has.
+const DESCRIPTORS: usize = 256;
+/// How many connections are tried.
+const CONNECTIONS: usize = 400;
+
+const FULL: &str = "no more connections are accepted";
+const AGAIN: &str = "connections are accepted again";
+
+/// A server with few descriptors, whose journal begins a new file every 64 KiB.
+async fn start() -> TestServer {
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let started = TestServer::try_start(directory, |directory| {
+        let server = command(&["--journal_bytes=65536".to_owned()], directory);
+        let mut limited = Command::new("sh");
+        limited.args(["-c", &format!("ulimit -n {DESCRIPTORS} && exec \"$0\" \"$@\"")]);
+        limited.arg(server.get_program()).args(server.get_args()).current_dir(directory);
+        limited.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        limited
+    });
+    started.await.unwrap_or_else(|why| panic!("{why}"))
+}
+
+async fn with_more_connections_than_descriptors(is_stream: bool) {
+    raise_descriptor_limit();
+    let server = start().await;
+    let alice = server.user("alice", "acme").await;
+    alice.insert("first", json!(0)).await;
+    let address: SocketAddr = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut others = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut other = TcpStream::connect(address).await.unwrap();
+        if is_stream {
+            let request = format!("GET /sse HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\n\r\n", alice.authorization);
+            other.write_all(request.as_bytes()).await.unwrap();
+        }
+        others.push(other);
+    }
+    eventually("all connections to be taken", || server.log().contains(FULL)).await;
+    let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
+    assert!(open <= DESCRIPTORS - 16, "{open} descriptors are open");
+
+    // Over a connection that is there: the journal begins a new file many times, and each goes with a checkpoint.
+    for number in 0..100 {
+        alice.insert(&format!("n{number}"), json!("x".repeat(10_000))).await;
+    }
+    let first = server.database().join("journal.0000000000000001");
+    eventually("the first file of the journal to go", || !first.exists()).await;
+
+    // Who leaves makes room for who comes, as often as that happens.
+    drop(others);
+    let bob = server.user("bob", "acme").await;
+    bob.stream().await.take(101).await;
+    eventually("room", || server.log().contains(AGAIN)).await;
+    assert_eq!([FULL, AGAIN].map(|line| server.log().matches(line).count()), [1, 1], "a line each");
+    server.keeps_only(8).await;
+}
+
+#[tokio::test]
+async fn more_idle_connections_than_descriptors_neither_stop_the_database_nor_shut_the_door_for_good() {
+    with_more_connections_than_descriptors(false).await;
+}
+
+#[tokio::test]
+async fn streams_count_as_connections_also_where_they_have_left_the_http_server() {
+    with_more_connections_than_descriptors(true).await;
+}

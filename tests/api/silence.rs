@@ -1,0 +1,96 @@
+//! Peers that have gone without a word, or take nothing of what they are sent.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::presence::{bind, left};
+use crate::stream::raw::RawStream;
+use crate::support::{Network, TestServer, User, eventually};
+
+/// For how long a peer may acknowledge nothing.
+const SILENT_FOR: Duration = Duration::from_secs(30);
+/// The last byte may have been sent so long ago.
+const HEARTBEAT: Duration = Duration::from_secs(12);
+/// How much longer than it must something may take: a busy machine, and half a second between two looks.
+const LATE: Duration = Duration::from_secs(20);
+
+async fn who_is_there(user: &User) -> Vec<String> {
+    let list = user.get("/presence").await.ok().json();
+    list.as_array().unwrap().iter().map(|person| person["username"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Awaits something that may take longer than other things may.
+async fn until(what: &str, bound: Duration, mut is_so: impl AsyncFnMut() -> bool) -> Duration {
+    let since = Instant::now();
+    while !is_so().await {
+        assert!(since.elapsed() < bound, "{what} took more than {bound:?}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    since.elapsed()
+}
+
+#[tokio::test]
+async fn who_loses_the_network_is_gone_within_a_minute_and_so_is_what_lasts_while_they_are_connected() {
+    let Some(network) = Network::create() else { return };
+    let server = TestServer::start_with(&[&format!("--host={}", network.here)]).await;
+    let (alice, bob) = (server.user("alice", "acme").await, server.user("bob", "acme").await);
+    let address: SocketAddr = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut stream = RawStream::over(network.connect(address), &alice).await;
+    let id = stream.header("broker-stream");
+    bind(&alice, &id, &["cursor"]).await;
+    assert_eq!(stream.events().await.unwrap()[0].name, "cursor");
+    let _bob = bob.stream().await;
+    // One that asks nothing, and to which nothing is sent.
+    let idle = network.connect(address);
+    eventually("both streams", || server.connections() >= 4).await;
+    assert_eq!(who_is_there(&bob).await, ["alice", "bob"]);
+    let before = server.connections();
+
+    network.cut();
+    let gone_within = HEARTBEAT + SILENT_FOR + LATE;
+    let took = until("the end of a silent stream", gone_within, async || server.connections() + 2 <= before).await;
+    // Not sooner: who is back by then has lost nothing.
+    assert!(took > SILENT_FOR - Duration::from_secs(12), "it took only {took:?}");
+    until("the presence of who has gone", LATE, async || who_is_there(&bob).await == ["bob"]).await;
+    until("what lasts", LATE, async || left(&bob, "cursor").await.is_empty()).await;
+    drop((stream, idle));
+}
+
+#[tokio::test]
+async fn a_stream_that_takes_nothing_for_half_a_minute_ends_and_comes_back_and_one_that_takes_a_little_goes_on() {
+    const EVENTS: usize = 100;
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let mut ids = Vec::new();
+    let mut stuck = RawStream::open_with(&server, &alice, Some(4096)).await;
+    let mut slow = RawStream::open_with(&server, &alice, Some(4096)).await;
+    let before = server.connections();
+    for number in 0..EVENTS {
+        ids.push(alice.insert(&format!("big{number}"), json!("x".repeat(90_000))).await);
+    }
+    let mut read = 0;
+    until("the end of who does not read", SILENT_FOR + HEARTBEAT + LATE, async || {
+        // A little, and far from all of it.
+        read += slow.events().await.unwrap().len();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        server.connections() < before
+    })
+    .await;
+    assert!(read < EVENTS, "it was not slow at all");
+
+    // What the system had still comes, and then the end; the rest by the last id.
+    let mut seen = Vec::new();
+    while let Some(events) = stuck.events().await {
+        seen.extend(events.into_iter().map(|event| event.id));
+    }
+    assert!(seen.len() < EVENTS && !stuck.complete, "it was cut off, and not at its end");
+    let mut back = alice.stream_of("/sse", seen.last().map(String::as_str)).await;
+    seen.extend(back.take(EVENTS - seen.len()).await.into_iter().map(|event| event.id));
+    assert_eq!(seen, ids);
+    while read < EVENTS {
+        read += slow.events().await.expect("it goes on").len();
+    }
+    assert_eq!(read, EVENTS);
+}
