@@ -15,11 +15,11 @@ use crate::events::{
     Condition, GoesOnFor, Hub, IdempotencyKey, Insert, Inserted, NewEvent, Opening, Outlet, Rates, Relay, Reset, Start,
     StreamId,
 };
-use crate::identity::{Identity, Principal};
+use crate::identity::{Admin, Identity, Principal};
 use crate::store::Store;
 use crate::writer::Writer;
 
-pub use reader::{Reader, Sight};
+pub use reader::{AdminReader, Reader, Sight};
 
 /// The services of the whole server: a cheap clone that may go to any thread.
 #[derive(Clone)]
@@ -129,6 +129,11 @@ impl App {
     /// Reads what is kept for somebody.
     pub fn reader(&self, principal: Principal, filter: EventFilter) -> Reader {
         Reader::new(self.identity.clone(), self.store.clone(), self.authorize, principal, filter)
+    }
+
+    /// Reads what is kept for an admin.
+    pub fn admin_reader(&self, admin: &Admin) -> AdminReader {
+        AdminReader::new(admin, self.store.clone())
     }
 
     /// What somebody's stream is to be.

@@ -11,6 +11,13 @@ pub enum Error {
     BodyInvalid(String),
     /// The query string has a parameter that cannot be read.
     QueryInvalid,
+    /// A parameter that is not there, which is easily taken for one that is.
+    ParameterMeant {
+        /// What was sent.
+        given: &'static str,
+        /// What there is.
+        meant: &'static str,
+    },
     /// `events=` is not a list of names and prefixes.
     FilterInvalid,
     /// Not a name that an event may have.
@@ -120,6 +127,11 @@ impl Error {
         match self {
             Self::BodyInvalid(why) => (400, "body_invalid", format!("the body is not as expected: {why}").into()),
             Self::QueryInvalid => (400, "query_invalid", text("the query string is not as expected")),
+            Self::ParameterMeant { given, meant } => (
+                400,
+                "parameter_unknown",
+                format!("there is no {given}: {meant} takes names, or prefixes ended by *, with commas between").into(),
+            ),
             Self::FilterInvalid => (
                 400,
                 "filter_invalid",

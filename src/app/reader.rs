@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::domain::{Authorize, EventFilter, TenantName, View};
 use crate::error::Error;
-use crate::identity::{Identity, Principal};
+use crate::identity::{Admin, Identity, Principal};
 use crate::store::Store;
 
 /// How often something is read anew because its reader's rights changed meanwhile.
@@ -80,10 +80,39 @@ impl Reader {
         sight: &Sight,
         read: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
     ) -> Result<Option<T>, Error> {
-        let store = self.store.clone();
-        // Not on a thread that streams run on.
-        let found = tokio::task::spawn_blocking(move || read(&store)).await;
-        let found = found.map_err(|error| Error::Internal(error.to_string()))??;
+        let found = read_aside(&self.store, read).await?;
         Ok((self.sight()? == *sight).then_some(found))
     }
+}
+
+/// An admin who reads what is kept. Their right to it is the admin token, which is the same for as long as the server runs.
+pub struct AdminReader {
+    store: Store,
+}
+
+impl AdminReader {
+    pub(super) fn new(_: &Admin, store: Store) -> Self {
+        Self { store }
+    }
+
+    /// Reads something on a thread that may block.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        read_aside(&self.store, read).await
+    }
+}
+
+/// Reads something where it may block: not on a thread that streams run on.
+async fn read_aside<T: Send + 'static>(
+    store: &Store,
+    read: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let store = store.clone();
+    let found = tokio::task::spawn_blocking(move || read(&store)).await;
+    found.map_err(|error| Error::Internal(error.to_string()))?
 }

@@ -211,16 +211,22 @@ impl Hub {
         lock(&self.0.presence).has_stream(username, id)
     }
 
+    /// Some of those of a tenant who are there, by name and after one of them; whether there are more.
+    pub fn people_after(&self, tenant: &TenantName, after: Option<&Username>) -> (Vec<Person>, bool) {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        // Not all of them under the lock, which everybody who comes or goes waits for.
+        let people = lock(&self.0.presence).people(tenant, from, PEOPLE_AT_ONCE);
+        let is_more = people.len() == PEOPLE_AT_ONCE;
+        (people, is_more)
+    }
+
     /// Who of a tenant is there, by name. Whoever comes or goes meanwhile is in it or not.
-    pub fn people(&self, tenant: &TenantName) -> Vec<Person> {
+    pub(super) fn people(&self, tenant: &TenantName) -> Vec<Person> {
         let mut people: Vec<Person> = Vec::new();
         loop {
-            let from = people.last().map_or(Bound::Unbounded, |last| Bound::Excluded(&last.username));
-            // Not all of them under the lock, which everybody who comes or goes waits for.
-            let next = lock(&self.0.presence).people(tenant, from, PEOPLE_AT_ONCE);
-            let is_last = next.len() < PEOPLE_AT_ONCE;
+            let (next, is_more) = self.people_after(tenant, people.last().map(|last| &last.username));
             people.extend(next);
-            if is_last {
+            if !is_more {
                 return people;
             }
         }

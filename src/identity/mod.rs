@@ -12,6 +12,7 @@ mod throttle;
 mod ticket;
 mod token;
 mod totp;
+mod user_list;
 mod users;
 
 use std::net::IpAddr;
@@ -34,6 +35,7 @@ pub use policy::PasswordPolicy;
 pub use reset::NewPassword;
 pub use ticket::{Pass, TICKET_LASTS, TicketUse};
 pub use token::{TokenForm, Tokens};
+pub use user_list::{UserList, UserQuery};
 pub use users::{NewUser, UserPatch};
 
 use throttle::Throttle;

@@ -59,9 +59,9 @@ struct UserView<'a> {
     totp: &'static str,
 }
 
-const HIDDEN: &str = "***";
+pub(super) const HIDDEN: &str = "***";
 
-fn view(user: &User) -> Result<Box<RawValue>, Error> {
+pub(super) fn view(user: &User) -> Result<Box<RawValue>, Error> {
     let unreadable =
         |error: serde_json::Error| Error::Damaged(format!("the data of user {} is damaged: {error}", user.username));
     let data = user.data.as_ref().map(|data| serde_json::from_str(data.as_str())).transpose().map_err(unreadable)?;
@@ -185,14 +185,6 @@ impl Identity {
     /// [`Error::UserUnknown`], [`Error::Storage`].
     pub fn get_user(&self, _: &Admin, username: &str) -> Result<Box<RawValue>, Error> {
         view(&self.known_user(username)?)
-    }
-
-    /// Every user, by name, as [`Identity::get_user`] shows one. Reads the whole table.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`] where one of them cannot be read; [`Error::Storage`].
-    pub fn list_users(&self, _: &Admin) -> Result<Vec<Box<RawValue>>, Error> {
-        self.0.store.users()?.iter().map(view).collect()
     }
 
     /// A picture of a user's secret for an authenticator app: PNG, base64.

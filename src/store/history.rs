@@ -5,17 +5,21 @@ use super::{Store, StoredEvent, codec, damaged, keys, replay};
 use crate::domain::{EventName, Position, TenantName};
 use crate::error::Error;
 
-/// How many bytes of events are given at once, but for one event more; then there is more, whatever the limit.
+/// How many bytes of events are on one page, but for one event more; then there is another page, whatever the limit.
 const MAX_BYTES: usize = 4 << 20;
-/// How many events are looked at for one answer, and how many bytes of them: who asks for what is rare gets it in parts.
+/// How many events are looked at for one page, and how many bytes of them: who asks for what is rare gets it in parts.
 const MAX_LOOKED_AT: usize = 20_000;
 const MAX_LOOKED_AT_BYTES: usize = 64 << 20;
+/// The same for one step of a page: others wait for it.
+const STEP_LOOKS: usize = 1024;
+const STEP_LOOKED_AT_BYTES: usize = 1 << 20;
 /// How many newer events of a name are walked over to find one before an event of another name.
 const MAX_WALKED: usize = 64;
-/// How many positions are looked through at once for the newest event before one: first these, and then twice as many, but never
-/// more than those.
-const MIN_WINDOW: u64 = 64;
-const MAX_WINDOW: u64 = 1024;
+/// How many positions are looked through at once for the newest event before one: first these, then twice as many while they hold
+/// fewer bytes than those, but never more than the last.
+const MIN_WINDOW: u64 = 16;
+const WINDOW_BYTES: usize = 256 << 10;
+const MAX_WINDOW: u64 = 512;
 
 /// Which of the kept events of a name are wanted.
 #[derive(Clone, Debug)]
@@ -34,12 +38,19 @@ pub struct HistoryQuery {
     pub oldest_first: bool,
 }
 
-/// How much is left to be given and to be looked at for one answer.
-pub(super) struct Budget {
+/// How much is left to be given and to be looked at.
+#[derive(Clone, Copy)]
+struct Allowance {
     events: usize,
     bytes: usize,
     looks: usize,
     looked_at_bytes: usize,
+}
+
+/// How much is left of a page, and of the step that is being made of it.
+struct Budget {
+    page: Allowance,
+    step: Allowance,
 }
 
 /// Where the search for an event before a position came to.
@@ -52,15 +63,7 @@ enum Search {
     SoFar(Position),
 }
 
-impl Budget {
-    pub(super) fn new(events: usize) -> Self {
-        Self::of(events, MAX_LOOKED_AT)
-    }
-
-    pub(super) fn of(events: usize, looks: usize) -> Self {
-        Self { events, bytes: MAX_BYTES, looks, looked_at_bytes: MAX_LOOKED_AT_BYTES }
-    }
-
+impl Allowance {
     /// Whether nothing is left for one more.
     fn is_spent(&self, is_wanted: bool) -> bool {
         let is_full = is_wanted && (self.events == 0 || self.bytes == 0);
@@ -71,44 +74,97 @@ impl Budget {
         self.looks = self.looks.saturating_sub(1);
         self.looked_at_bytes = self.looked_at_bytes.saturating_sub(bytes);
         if is_wanted {
-            self.events -= 1;
+            self.events = self.events.saturating_sub(1);
             self.bytes = self.bytes.saturating_sub(bytes);
         }
     }
 }
 
-impl Store {
-    /// Gives the kept events of a name, in the order that is asked for; from which position on there may be more. That is
-    /// always further on than where this began, also where nothing was given. Blocks on the disk.
+impl Budget {
+    fn is_spent(&self, is_wanted: bool) -> bool {
+        self.page.is_spent(is_wanted) || self.step.is_spent(is_wanted)
+    }
+
+    fn spend(&mut self, is_wanted: bool, bytes: usize) {
+        self.page.spend(is_wanted, bytes);
+        self.step.spend(is_wanted, bytes);
+    }
+}
+
+/// A page of the kept events of a name, in the order that is asked for: it is read in steps, so that nobody's page is in memory
+/// and no step takes long.
+pub struct History {
+    /// What of it has not been read yet.
+    query: HistoryQuery,
+    left: Allowance,
+    /// Whether the last step was looking for an event, and found none yet.
+    is_searching: bool,
+}
+
+/// How far the reading of a page has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// There may be more on it.
+    GoesOn,
+    /// That was all of it. From this position on there may be another page; that is always further on than where this one began,
+    /// also if nothing was given.
+    Ends(Option<Position>),
+}
+
+impl History {
+    /// Begins a page.
+    pub fn new(query: HistoryQuery) -> Self {
+        Self::within(query, MAX_LOOKED_AT)
+    }
+
+    /// Begins one for which so many events are looked at.
+    pub(super) fn within(query: HistoryQuery, looks: usize) -> Self {
+        let left = Allowance { events: query.limit, bytes: MAX_BYTES, looks, looked_at_bytes: MAX_LOOKED_AT_BYTES };
+        Self { query, left, is_searching: false }
+    }
+
+    /// Gives the next events, of about `bytes` together. A step may give none, and is short all the same. Blocks on the disk.
     ///
     /// # Errors
-    /// [`Error::Storage`] where the database fails; [`Error::Damaged`]; those of `each`.
-    pub fn history(
-        &self,
-        query: &HistoryQuery,
+    /// [`Error::Storage`] if the database fails; [`Error::Damaged`]; those of `each`.
+    pub fn next(
+        &mut self,
+        store: &Store,
+        bytes: usize,
         each: impl FnMut(StoredEvent<'_>) -> Result<(), Error>,
-    ) -> Result<Option<Position>, Error> {
-        self.history_within(query, Budget::new(query.limit), each)
+    ) -> Result<Page, Error> {
+        let (looks, looked_at_bytes) = (STEP_LOOKS, STEP_LOOKED_AT_BYTES);
+        let step = Allowance { events: usize::MAX, bytes, looks, looked_at_bytes };
+        let mut budget = Budget { page: self.left, step };
+        let next = if self.query.oldest_first {
+            store.oldest_first(&self.query, &mut budget, each)?
+        } else {
+            store.newest_first(&self.query, &mut budget, &mut self.is_searching, each)?
+        };
+        self.left = budget.page;
+        let Some(next) = next else { return Ok(Page::Ends(None)) };
+        if self.left.is_spent(true) {
+            return Ok(Page::Ends(Some(next)));
+        }
+        let end = if self.query.oldest_first { &mut self.query.after } else { &mut self.query.before };
+        *end = next;
+        Ok(Page::GoesOn)
     }
+}
 
-    pub(super) fn history_within(
-        &self,
-        query: &HistoryQuery,
-        budget: Budget,
-        each: impl FnMut(StoredEvent<'_>) -> Result<(), Error>,
-    ) -> Result<Option<Position>, Error> {
-        if query.oldest_first { self.oldest_first(query, budget, each) } else { self.newest_first(query, budget, each) }
-    }
-
+impl Store {
     /// Begins at the newest that is wanted, and follows the chain from there: what is not given is not walked.
     fn newest_first(
         &self,
         query: &HistoryQuery,
-        mut budget: Budget,
+        budget: &mut Budget,
+        is_searching: &mut bool,
         mut each: impl FnMut(StoredEvent<'_>) -> Result<(), Error>,
     ) -> Result<Option<Position>, Error> {
         let HistoryQuery { tenant, name, after, .. } = query;
-        let mut next = match self.newest_before(query, &mut budget)? {
+        let found = self.newest_before(query, budget, *is_searching)?;
+        *is_searching = matches!(found, Search::SoFar(_));
+        let mut next = match found {
             Search::Found(link) => Some(link),
             Search::Nothing => None,
             Search::SoFar(position) => return Ok(Some(position)),
@@ -127,22 +183,27 @@ impl Store {
         Ok(None)
     }
 
-    /// The newest event before the position that is asked for.
-    fn newest_before(&self, query: &HistoryQuery, budget: &mut Budget) -> Result<Search, Error> {
+    /// The newest event before the position that is asked for. `is_searching` if an earlier step has come to that position in
+    /// search of one.
+    fn newest_before(&self, query: &HistoryQuery, budget: &mut Budget, is_searching: bool) -> Result<Search, Error> {
         let HistoryQuery { tenant, name, after, before, .. } = query;
         let found = |link: Option<Link>| Ok(link.map_or(Search::Nothing, Search::Found));
-        // What one page ended with is of this name, so the next begins with what that one knows of.
-        if let Some(link) = self.event_of(tenant, name.as_str(), *before)? {
-            return found(self.event_before(tenant, name.as_str(), &link)?);
-        }
-        // It may be an event of any name. Of this one there may have been few since then, or none.
-        let mut link = self.latest_event(tenant, name.as_str())?;
-        for _ in 0..budget.looks.min(MAX_WALKED) {
-            match link {
-                Some(later) if later.position >= *before => {
-                    link = self.event_before(tenant, name.as_str(), &later)?;
+        if !is_searching {
+            // What one page ended with is of this name, so the next begins with what that one knows of.
+            if let Some(link) = self.event_of(tenant, name.as_str(), *before)? {
+                return found(self.event_before(tenant, name.as_str(), &link)?);
+            }
+            // It may be an event of any name. Of this one there may have been few since then, or none.
+            let mut link = self.latest_event(tenant, name.as_str())?;
+            for _ in 0..budget.page.looks.min(MAX_WALKED) {
+                match link {
+                    Some(later) if later.position >= *before && !budget.is_spent(false) => {
+                        budget.spend(false, later.bytes());
+                        link = self.event_before(tenant, name.as_str(), &later)?;
+                    }
+                    Some(later) if later.position >= *before => break,
+                    link => return found(link),
                 }
-                link => return found(link),
             }
         }
         // Or many: then there was one not long before it, too. What is below the floor is superseded, and gone.
@@ -150,12 +211,13 @@ impl Store {
         let (mut end, mut width) = (*before, MIN_WINDOW);
         while end > lowest {
             let start = lowest.max(Position::new(end.get().saturating_sub(width)));
-            let mut newest = None;
+            let (mut newest, mut bytes) = (None, 0);
             self.scan(&keys::event(tenant, start), &keys::event(tenant, end), &mut |key, value| {
                 let parts = codec::event_parts(value).map_err(|why| damaged(key, why))?;
                 if parts.name == name.as_str() {
                     newest = keys::position(key);
                 }
+                bytes += value.len();
                 budget.spend(false, value.len());
                 Ok(true)
             })?;
@@ -169,7 +231,8 @@ impl Store {
             if budget.is_spent(false) && end > lowest {
                 return Ok(Search::SoFar(end));
             }
-            width = (width * 2).min(MAX_WINDOW);
+            // Looked through to its end each, so it is the smaller the larger the events are.
+            width = if bytes < WINDOW_BYTES { (width * 2).min(MAX_WINDOW) } else { (width / 2).max(1) };
         }
         Ok(Search::Nothing)
     }
@@ -178,7 +241,7 @@ impl Store {
     /// left: one for each time that the name has changed since. Blocks on the disk.
     ///
     /// # Errors
-    /// As [`Store::history`].
+    /// As [`History::next`].
     pub fn was_used(
         &self,
         tenant: &TenantName,
@@ -202,7 +265,7 @@ impl Store {
     fn oldest_first(
         &self,
         query: &HistoryQuery,
-        mut budget: Budget,
+        budget: &mut Budget,
         mut each: impl FnMut(StoredEvent<'_>) -> Result<(), Error>,
     ) -> Result<Option<Position>, Error> {
         let HistoryQuery { tenant, name, after, before, .. } = query;

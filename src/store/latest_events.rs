@@ -14,7 +14,12 @@ impl LatestEvents {
         Self(Names::new(tenant, Wanted::Of(Box::new(view))))
     }
 
-    /// Gives the next events, of about `bytes` together; whether there may be more. A step may give none, and is short all the
+    /// Leaves out all names up to this one, in the order of their bytes.
+    pub fn start_after(&mut self, name: &str) {
+        self.0.start_after(name);
+    }
+
+    /// Gives the next events, of about `bytes` together, until `each` says that it is enough; whether there may be more. A step may give none, and is short all the
     /// same. Blocks on the disk.
     ///
     /// # Errors
@@ -23,18 +28,18 @@ impl LatestEvents {
         &mut self,
         store: &Store,
         bytes: usize,
-        mut each: impl FnMut(StoredEvent<'_>) -> Result<(), Error>,
+        mut each: impl FnMut(StoredEvent<'_>) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
-        let (tenant, mut size) = (self.0.tenant().clone(), 0);
+        let (tenant, mut size, mut is_enough) = (self.0.tenant().clone(), 0, false);
         self.0.next(store, |name| {
             if let Some(latest) = store.latest_event(&tenant, name)? {
                 let event = latest.event(&tenant)?;
                 if !event.is_removal {
                     size += latest.bytes();
-                    each(event)?;
+                    is_enough = each(event)?;
                 }
             }
-            Ok(size >= bytes)
+            Ok(is_enough || size >= bytes)
         })
     }
 }

@@ -6,7 +6,7 @@
 //! `inspection` reads it through before and while it serves; `room` is how much a commit may need of the disk, `touched` how much sled
 //! writes of some rows; `transaction` is the one way to write, `events` what is written of events, `answers` what is remembered of inserts with a key;
 //! `tail` and `due` find what is to go, and take it away; `replay`, `latest_events`, `names`, `history` and `chain` are the ways to
-//! read events, `epochs` tells their ids from those that another course of things gave out; `account_cache` is what is remembered of
+//! read events, `users` that to read all users, `epochs` tells their ids from those that another course of things gave out; `account_cache` is what is remembered of
 //! users, `lookalikes` which names are taken, `damage` what becomes of a value that cannot be read.
 
 mod account_cache;
@@ -34,6 +34,7 @@ mod scan;
 mod tail;
 mod touched;
 mod transaction;
+mod users;
 mod witness;
 
 use std::path::{Path, PathBuf};
@@ -47,7 +48,7 @@ pub use answers::NewAnswer;
 pub use codec::Answered;
 pub use due::{Found, Search};
 pub use events::{Activity, Due};
-pub use history::HistoryQuery;
+pub use history::{History, HistoryQuery, Page};
 pub use latest_events::LatestEvents;
 pub use lookalikes::NamesNoted;
 pub use names::Names;
@@ -56,6 +57,7 @@ pub use replay::{Missing, Replay, StoredEvent, Wanted};
 pub use room::{MAX_CHANGE_BYTES, of_insert as bytes_of_insert};
 pub use tail::{Oldest, TooMuch};
 pub use transaction::{Committer, Durable, Transaction};
+pub use users::Users;
 
 use account_cache::AccountCache;
 use damage::{Told, damaged};
@@ -134,19 +136,6 @@ impl Store {
             let Some(value) = self.get(&key)? else { return Ok(None) };
             codec::decode_account(&value).map(Some).map_err(|why| damaged(&key, why))
         })
-    }
-
-    /// Every user, by name.
-    ///
-    /// # Errors
-    /// As [`Store::user`], for each.
-    pub fn users(&self) -> Result<Vec<User>, Error> {
-        let mut users = Vec::new();
-        self.scan_prefix(keys::USERS, &mut |key, value| {
-            users.push(codec::decode_user(value).map_err(|why| damaged(key, why))?);
-            Ok(true)
-        })?;
-        Ok(users)
     }
 
     /// A value that the whole server has one of.

@@ -34,6 +34,12 @@ impl Names {
         Self { tenant, wanted, unread }
     }
 
+    /// Leaves out all names up to this one, which need not be there.
+    pub fn start_after(&mut self, name: &str) {
+        let start = keys::after(&keys::name(&self.tenant, name));
+        self.unread.start_at(&start);
+    }
+
     /// Whose names they are.
     pub fn tenant(&self) -> &TenantName {
         &self.tenant
@@ -47,7 +53,7 @@ impl Names {
     pub fn next(&mut self, store: &Store, mut each: impl FnMut(&str) -> Result<bool, Error>) -> Result<bool, Error> {
         let Self { tenant, wanted, unread } = self;
         let mut looked_at = 0;
-        unread.read(store, |key| {
+        unread.read(store, |key, _| {
             let name = keys::name_of(tenant, key).ok_or_else(|| damaged(key, "a name is cut short"))?;
             looked_at += 1;
             let is_enough = wanted.matches(name) && each(name)?;
@@ -58,22 +64,36 @@ impl Names {
 
 /// What has not been read yet of some ranges of keys. Reading only ever takes from it: no key is come to twice, and every
 /// reading ends, whatever it is told.
-struct Unread(Vec<Range<Vec<u8>>>);
+pub struct Unread(Vec<Range<Vec<u8>>>);
 
 impl Unread {
     /// Ranges in the order of their keys, which do not overlap.
-    fn new(mut ranges: Vec<Range<Vec<u8>>>) -> Self {
+    pub fn new(mut ranges: Vec<Range<Vec<u8>>>) -> Self {
         // The next one stands last.
         ranges.reverse();
         Self(ranges)
     }
 
-    /// Gives the next keys, until `each` says not to go on; whether there is more.
-    fn read(&mut self, store: &Store, mut each: impl FnMut(&[u8]) -> Result<bool, Error>) -> Result<bool, Error> {
+    /// Takes away what comes before a key.
+    pub fn start_at(&mut self, key: &[u8]) {
+        for range in &mut self.0 {
+            if *range.start < *key {
+                range.start = key.to_vec();
+            }
+        }
+        self.0.retain(|range| range.start < range.end);
+    }
+
+    /// Gives the next rows, until `each` says not to go on; whether there is more.
+    pub fn read(
+        &mut self,
+        store: &Store,
+        mut each: impl FnMut(&[u8], &[u8]) -> Result<bool, Error>,
+    ) -> Result<bool, Error> {
         while let Some(Range { start, end }) = self.0.pop() {
             let mut rest = None;
-            store.scan(&start, &end, &mut |key, _| {
-                let go_on = each(key)?;
+            store.scan(&start, &end, &mut |key, value| {
+                let go_on = each(key, value)?;
                 rest = (!go_on).then(|| keys::after(key));
                 Ok(go_on)
             })?;

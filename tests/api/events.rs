@@ -13,6 +13,7 @@ mod reads;
 mod removal;
 mod reserved;
 mod retention;
+mod unread;
 
 use std::time::Duration;
 

@@ -33,6 +33,29 @@ fn who_may_see_what_others_may_not_leaves_nothing_behind() {
     });
 }
 
+#[test]
+fn who_is_there_is_listed_in_parts_each_once_and_by_name() {
+    run(async {
+        let house = House::with(Authorize::Open);
+        let names: Vec<_> = (0..600).map(|number| format!("user{number:03}")).collect();
+        let arrive = |name: &String| {
+            let username = Username::parse(name).unwrap();
+            house.hub.arrive(&tenant("t"), &username, GoesOnFor::None, Timestamp::from_millis(1))
+        };
+        let arrivals: Vec<_> = names.iter().map(arrive).collect();
+        let (mut listed, mut parts, mut is_more) = (Vec::new(), 0, true);
+        while is_more {
+            let after = listed.last().map(|name: &String| Username::parse(name).unwrap());
+            let part;
+            (part, is_more) = house.hub.people_after(&tenant("t"), after.as_ref());
+            listed.extend(part.into_iter().map(|person| person.username.to_string()));
+            parts += 1;
+        }
+        assert!(listed == names && parts == 3, "{parts}: {listed:?}");
+        drop(arrivals);
+    });
+}
+
 /// Gives a user other scopes; what is committed with that is published.
 fn rescope(house: &mut House, username: &str, scopes: &[&str]) {
     let mut user = user(username, scopes);

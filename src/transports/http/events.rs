@@ -3,25 +3,28 @@
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::web::Query;
 use actix_web::{HttpRequest, HttpResponse};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::extract::{ByUser, Json, OneOrMore};
 use super::is_head;
-use super::listing::Listing;
+use super::listing::{self, Form, Items, Rows, STEP_BYTES};
 use super::reply::{self, Reply};
 use super::sse;
 use crate::app::{App, Sight, Terms};
-use crate::domain::{EventFilter, EventId, EventName, Payload, PayloadError, Position};
+use crate::domain::{
+    EventFilter, EventId, EventName, MAX_NAME_BYTES, Payload, PayloadError, Position, TenantName, Username,
+};
 use crate::error::Error;
-use crate::events::{Condition, IdempotencyKey, Inserted, Lasts, MAX_EVENTS_AT_ONCE, NewEvent, StreamId};
+use crate::events::{Condition, Hub, IdempotencyKey, Inserted, Lasts, MAX_EVENTS_AT_ONCE, NewEvent, StreamId};
 use crate::identity::Principal;
-use crate::store::{HistoryQuery, Store, StoredEvent};
+use crate::store::{History, HistoryQuery, LatestEvents, Page, Store, StoredEvent};
 
 /// How many events `/history` gives where nothing is said.
 const HISTORY_LIMIT: usize = 100;
-/// How many it gives at most.
-const MAX_HISTORY_LIMIT: usize = 1000;
+/// How many events are on one page at most, there and of `/events`.
+const MAX_LIMIT: usize = 1000;
 
 /// What an insert carries.
 #[derive(Deserialize)]
@@ -174,10 +177,15 @@ pub struct SubscriptionBody {
     stream: String,
     events: Option<String>,
     except: Option<String>,
+    /// What `events` is often taken for.
+    event: Option<IgnoredAny>,
 }
 
 /// `POST /subscription`: another filter for an open stream.
 pub async fn subscription(app: App, ByUser(principal, Json(body)): ByUser<Json<SubscriptionBody>>) -> Reply {
+    if body.event.is_some() {
+        return Err(Error::ParameterMeant { given: "event", meant: "events" });
+    }
     let filter = sse::filter(body.events.as_deref(), body.except.as_deref())?;
     let stream = StreamId::parse(&body.stream).ok_or(Error::StreamUnknown)?;
     // The body took its time, and the user may have been shut out meanwhile, and have come back in by another sign-in.
@@ -188,29 +196,92 @@ pub async fn subscription(app: App, ByUser(principal, Json(body)): ByUser<Json<S
 
 /// `GET /presence`: who is there.
 pub async fn presence(app: App, principal: Principal) -> Reply {
-    reply::json(&app.hub.people(&principal.account.tenant))
+    let (reader, hub) = (app.reader(principal, EventFilter::ALL), app.hub.clone());
+    let people = move |sight: &Sight| People { hub: hub.clone(), tenant: sight.tenant.clone(), last: None };
+    listing::answer(reader, Form::Array, people).await
+}
+
+/// Those who are there. Whoever comes or goes meanwhile is among them or not.
+struct People {
+    hub: Hub,
+    tenant: TenantName,
+    last: Option<Username>,
+}
+
+impl Rows for People {
+    fn next(&mut self, _: &Store, items: &mut Items) -> Result<bool, Error> {
+        let (people, is_more) = self.hub.people_after(&self.tenant, self.last.as_ref());
+        people.iter().try_for_each(|person| items.push(person))?;
+        self.last = people.into_iter().last().map(|person| person.username);
+        Ok(is_more)
+    }
+
+    fn next_page(&self, _: &Store) -> Option<String> {
+        None
+    }
 }
 
 #[derive(Deserialize)]
 struct LatestParameters {
     events: Option<String>,
     except: Option<String>,
+    after: Option<String>,
+    limit: Option<usize>,
 }
 
 /// `GET /events`: the latest of each name.
 pub async fn latest(app: App, principal: Principal, request: HttpRequest) -> Reply {
-    let Query(LatestParameters { events, except }) =
-        Query::from_query(request.query_string()).map_err(|_| Error::QueryInvalid)?;
+    let LatestParameters { events, except, after, limit } = sse::parameters(&request)?;
     let filter = sse::filter(events.as_deref(), except.as_deref())?;
+    check_limit(limit)?;
+    // A name of before, which may be none by the rules of today, is where a page may have ended.
+    if after.as_ref().is_some_and(|name| !(1..=MAX_NAME_BYTES).contains(&name.len())) {
+        return Err(Error::QueryInvalid);
+    }
     if is_head(&request) {
         return Ok(reply::empty());
     }
-    let reader = app.reader(principal, filter);
-    let (sight, (first, rest)) = reader.read(Listing::begin).await?;
-    Ok(match rest {
-        None => reply::json_text(first),
-        Some(rest) => reply::json_stream(first, rest.stream(reader, sight)),
-    })
+    let rows = move |sight: &Sight| {
+        let mut events = LatestEvents::new(sight.tenant.clone(), sight.view.clone());
+        if let Some(after) = &after {
+            events.start_after(after);
+        }
+        Latest { events, left: limit, last: None, is_more: false }
+    };
+    listing::answer(app.reader(principal, filter), Form::with_limit(limit, "events"), rows).await
+}
+
+/// The latest events of many names, or so many of them.
+struct Latest {
+    events: LatestEvents,
+    /// How many may follow, if it is a page.
+    left: Option<usize>,
+    last: Option<String>,
+    /// Whether there is one more than that.
+    is_more: bool,
+}
+
+impl Rows for Latest {
+    fn next(&mut self, store: &Store, items: &mut Items) -> Result<bool, Error> {
+        let Self { events, left, last, is_more } = self;
+        let goes_on = events.next(store, STEP_BYTES, |event| {
+            if *left == Some(0) {
+                *is_more = true;
+                return Ok(true);
+            }
+            items.push(&EventView::of(store, &event)?)?;
+            if let Some(left) = left {
+                *left -= 1;
+                *last = Some(event.name.to_owned());
+            }
+            Ok(false)
+        })?;
+        Ok(goes_on && !self.is_more)
+    }
+
+    fn next_page(&self, _: &Store) -> Option<String> {
+        self.last.clone().filter(|_| self.is_more)
+    }
 }
 
 #[derive(Deserialize)]
@@ -229,20 +300,12 @@ enum Order {
     Oldest,
 }
 
-#[derive(Serialize)]
-struct Page {
-    events: Vec<Box<RawValue>>,
-    next: Option<String>,
-}
-
 /// `GET /history`: what is kept of one name.
 pub async fn history(app: App, principal: Principal, request: HttpRequest) -> Reply {
     let Query(HistoryParameters { event, after, before, limit, order }) =
         Query::from_query(request.query_string()).map_err(|_| Error::QueryInvalid)?;
+    check_limit(limit)?;
     let limit = limit.unwrap_or(HISTORY_LIMIT);
-    if !(1..=MAX_HISTORY_LIMIT).contains(&limit) {
-        return Err(Error::QueryInvalid);
-    }
     let name = EventName::parse(&event)?;
     let after = position(&app.store, after)?.unwrap_or(Position::START);
     let before = position(&app.store, before)?.unwrap_or(Position::END);
@@ -250,30 +313,48 @@ pub async fn history(app: App, principal: Principal, request: HttpRequest) -> Re
     if is_head(&request) {
         return Ok(reply::empty());
     }
-    let page = move |store: &Store, Sight { tenant, view }: &Sight| {
+    let page = move |sight: &Sight| {
+        let (tenant, name) = (sight.tenant.clone(), name.clone());
         // What may not be seen is not told from what is not there.
-        if !view.allows(name.as_str()) {
-            return Ok(Page { events: Vec::new(), next: None });
-        }
-        let (tenant, name) = (tenant.clone(), name.clone());
-        page(store, &HistoryQuery { tenant, name, after, before, limit, oldest_first })
+        let history = sight
+            .view
+            .allows(name.as_str())
+            .then(|| History::new(HistoryQuery { tenant, name, after, before, limit, oldest_first }));
+        Kept { history, next: None }
     };
-    let (_, page) = app.reader(principal, EventFilter::ALL).read(page).await?;
-    reply::json(&page)
+    listing::answer(app.reader(principal, EventFilter::ALL), Form::Page("events"), page).await
+}
+
+/// A page of what is kept of a name.
+struct Kept {
+    history: Option<History>,
+    next: Option<Position>,
+}
+
+impl Rows for Kept {
+    fn next(&mut self, store: &Store, items: &mut Items) -> Result<bool, Error> {
+        let Some(history) = &mut self.history else { return Ok(false) };
+        match history.next(store, STEP_BYTES, |event| items.push(&EventView::of(store, &event)?))? {
+            Page::GoesOn => Ok(true),
+            Page::Ends(next) => {
+                self.next = next;
+                Ok(false)
+            }
+        }
+    }
+
+    fn next_page(&self, store: &Store) -> Option<String> {
+        self.next.map(|position| store.event_id(position).to_string())
+    }
+}
+
+/// Whether a page may have so many items.
+fn check_limit(limit: Option<usize>) -> Result<(), Error> {
+    if limit.is_none_or(|limit| (1..=MAX_LIMIT).contains(&limit)) { Ok(()) } else { Err(Error::QueryInvalid) }
 }
 
 fn position(store: &Store, id: Option<String>) -> Result<Option<Position>, Error> {
     let Some(id) = id else { return Ok(None) };
     let id = EventId::parse(&id).ok_or(Error::QueryInvalid)?;
     store.position_of(id).ok_or(Error::IdUnknown).map(Some)
-}
-
-fn page(store: &Store, query: &HistoryQuery) -> Result<Page, Error> {
-    let mut events = Vec::new();
-    let next = store.history(query, |event| {
-        let view = EventView::of(store, &event)?;
-        events.push(serde_json::value::to_raw_value(&view).map_err(|error| Error::Internal(error.to_string()))?);
-        Ok(())
-    })?;
-    Ok(Page { events, next: next.map(|position| store.event_id(position).to_string()) })
 }

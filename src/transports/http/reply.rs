@@ -71,16 +71,20 @@ fn refuse(error: &Error, current: Option<impl Serialize>) -> HttpResponse {
     response.body(body.unwrap_or_default())
 }
 
+/// The one place where a fault of the server is logged; what the client is told has no details.
+pub fn log_fault(error: &Error) {
+    if matches!(error, Error::Storage(_) | Error::Damaged(_) | Error::Internal(_)) {
+        tracing::error!(%error, "a request failed");
+    }
+}
+
 impl ResponseError for Error {
     fn status_code(&self) -> StatusCode {
         StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     fn error_response(&self) -> HttpResponse {
-        // The one place where a fault of the server is logged; what the client is told has no details.
-        if matches!(self, Self::Storage(_) | Self::Damaged(_) | Self::Internal(_)) {
-            tracing::error!(error = %self, "a request failed");
-        }
+        log_fault(self);
         refusal(self)
     }
 }

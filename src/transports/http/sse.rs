@@ -8,6 +8,7 @@ use actix_web::web::{Payload, Query};
 use actix_web::{HttpRequest, HttpResponse, http::Version};
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::body::{self, Connection};
 use super::is_head;
@@ -37,8 +38,7 @@ pub struct Wanted {
 
 impl Wanted {
     pub fn of(request: &HttpRequest) -> Result<Self, Error> {
-        let Query(parameters) =
-            Query::<Parameters>::from_query(request.query_string()).map_err(|_| Error::QueryInvalid)?;
+        let parameters: Parameters = parameters(request)?;
         let filter = filter(parameters.events.as_deref(), parameters.except.as_deref())?;
         Ok(Self { filter, parameters })
     }
@@ -60,6 +60,22 @@ fn goes_on_for(headers: &HeaderMap, in_url: Option<&str>) -> GoesOnFor {
         None => return GoesOnFor::Last,
     };
     named.map_or(GoesOnFor::None, GoesOnFor::This)
+}
+
+/// The parameters of a request that takes `events` and `except`. Others are ignored, but for what these two are often taken for:
+/// whoever asks for a few events is not given all of them.
+pub fn parameters<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Error> {
+    let query = request.query_string();
+    let parse = |_| Error::QueryInvalid;
+    let Query(all) = Query::<Vec<(String, IgnoredAny)>>::from_query(query).map_err(parse)?;
+    for (given, beginning, meant) in
+        [("event", "event[", "events"), ("events[]", "events[", "events"), ("except[]", "except[", "except")]
+    {
+        if all.iter().any(|(name, _)| name == given || name.starts_with(beginning)) {
+            return Err(Error::ParameterMeant { given, meant });
+        }
+    }
+    Query::from_query(query).map(Query::into_inner).map_err(parse)
 }
 
 /// What is wanted: all, or what is named, but not what is excepted.

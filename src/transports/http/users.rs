@@ -4,14 +4,12 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::extract::{AdminBody, ByAdmin};
+use super::listing::{self, Form, Items, Rows};
 use super::reply::{self, Reply};
 use crate::app::App;
 use crate::error::Error;
-use crate::identity::{NewUser, UserPatch};
-
-/// Nothing but the token.
-#[derive(Deserialize)]
-pub struct Nothing {}
+use crate::identity::{NewUser, UserList, UserPatch, UserQuery};
+use crate::store::Store;
 
 /// Names a user.
 #[derive(Deserialize)]
@@ -30,7 +28,7 @@ impl AdminBody for NewUser {
     const WRONG_TOKEN: Error = Error::AdminTokenRefused;
 }
 impl AdminBody for UserPatch {}
-impl AdminBody for Nothing {}
+impl AdminBody for UserQuery {}
 impl AdminBody for OfUser {}
 impl AdminBody for QrOfUser {}
 
@@ -54,11 +52,23 @@ pub async fn unrevoke_user(app: App, ByAdmin(admin, of): ByAdmin<OfUser>) -> Rep
     Ok(reply::empty())
 }
 
-pub async fn list_users(app: App, ByAdmin(admin, Nothing {}): ByAdmin<Nothing>) -> Reply {
-    // It reads the whole table: not on a thread that streams run on.
-    let identity = app.identity.clone();
-    let users = actix_web::web::block(move || identity.list_users(&admin)).await;
-    reply::json(&users.map_err(|error| Error::Internal(error.to_string()))??)
+pub async fn list_users(app: App, ByAdmin(admin, query): ByAdmin<UserQuery>) -> Reply {
+    let users = app.identity.list_users(&admin, query)?;
+    let form = if users.is_page() { Form::Page("users") } else { Form::Array };
+    listing::answer_admin(app.admin_reader(&admin), form, users).await
+}
+
+impl Rows for UserList {
+    fn next(&mut self, store: &Store, items: &mut Items) -> Result<bool, Error> {
+        self.next(store, |user| {
+            items.push(&user)?;
+            Ok(items.are_enough())
+        })
+    }
+
+    fn next_page(&self, _: &Store) -> Option<String> {
+        self.next_page().map(ToString::to_string)
+    }
 }
 
 pub async fn get_user(app: App, ByAdmin(admin, of): ByAdmin<OfUser>) -> Reply {

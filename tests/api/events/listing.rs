@@ -8,16 +8,6 @@ use super::{Kept, get, insert, one};
 use crate::stream::raw::RawStream;
 use crate::support::{TestServer, User, password_of, within};
 
-/// Reads an answer in chunks to its end; whether it was ended or cut off.
-async fn rest(mut answer: RawStream) -> (String, bool) {
-    let mut text = String::new();
-    while let Some(chunk) = answer.chunk().await {
-        text.push_str(&chunk);
-        assert!(text.len() < 64 << 20, "it goes on for ever: {}…", &text[..200]);
-    }
-    (text, answer.complete)
-}
-
 /// The names that `/events` gives, in the order in which they come. A list without end is read for a while only.
 async fn listed(server: &TestServer, user: &User, query: &str) -> Vec<String> {
     let mut response = user.client.http.get(format!("{}/events?{query}", server.url));
@@ -90,7 +80,7 @@ async fn slowly(server: &TestServer, alice: &User, bob: &User, change: impl Asyn
     let answer = RawStream::open_at(server, alice, "/events", Some(4096)).await;
     change().await;
     insert(bob, one(&format!("name{:03}", NAMES - 1), LATE)).await.ok();
-    within("the rest", rest(answer)).await
+    within("the rest", answer.rest()).await
 }
 
 /// That an answer was not ended as if it were whole, and has nothing in it from after its reader's rights had changed.

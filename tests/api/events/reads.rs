@@ -4,8 +4,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Kept, Receipt, after_kill, bad_request, coming, foreign, get, history, insert, latest, names, one, read, remove,
-    send,
+    Kept, Page, Receipt, after_kill, bad_request, coming, foreign, get, history, insert, latest, names, one, read,
+    remove, send,
 };
 use crate::support::{TestServer, User};
 
@@ -72,7 +72,7 @@ async fn a_filter_narrows_events_to_names_and_prefixes() {
         ("events=%C3%BCn*", &["ünï"]),
         ("events=*", &all),
         ("events=nothing,no/*", &[]),
-        ("limit=1&x=%20", &all),
+        ("limi=1&x=%20", &all),
         ("x=1&events=news&order=up", &["news"]),
     ];
     for (query, expected) in cases {
@@ -82,6 +82,88 @@ async fn a_filter_narrows_events_to_names_and_prefixes() {
     for bad in ["", ",", "a,,b", "a,", "a%0Ab", "data:x", "event:", long.as_str()] {
         get(&alice, &format!("/events?events={bad}")).await.refused(400, "filter_invalid");
     }
+}
+
+/// The names on a page of `/events`, and what the next one is asked for with.
+async fn page_of_latest(user: &User, query: &str) -> (Vec<String>, Option<String>) {
+    let page: Page = read(get(user, &format!("/events?{query}")).await);
+    (page.events.into_iter().map(|event| event.event).collect(), page.next)
+}
+
+#[tokio::test]
+async fn with_a_limit_events_come_in_pages_by_name_each_once() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let mut all = vec!["a b&c=1", "big", "chat/1", "chat/2", "news", "zoo", "ünï"];
+    for name in &all {
+        alice.insert(name, json!(1)).await;
+    }
+    alice.insert("chat/0", json!(1)).await;
+    remove(&alice, "chat/0").await.ok();
+    for limit in [1, 2, 3, 6, 7, 8, 1000] {
+        let (mut seen, mut after) = (Vec::new(), String::new());
+        loop {
+            let (names, next) = page_of_latest(&alice, &format!("limit={limit}{after}")).await;
+            assert!(names.len() <= limit && seen.len() <= all.len(), "{limit}: {names:?}");
+            assert!(next.is_none() || next.as_ref() == names.last(), "next is the last of its page");
+            seen.extend(names);
+            let Some(next) = next else { break };
+            assert!(names_left(&all, &next), "{limit}: there is no more after {next}");
+            after = format!("&after={}", next.replace('&', "%26").replace(' ', "%20"));
+        }
+        assert_eq!(seen, all, "{limit}");
+    }
+    // Without a limit it is an array as ever, of what comes after.
+    assert_eq!(names(&latest(&alice, "/events?after=chat/2").await), ["news", "zoo", "ünï"]);
+    // What it begins after need not be there, and what is wanted is wanted on pages too.
+    assert_eq!(page_of_latest(&alice, "limit=2&after=c").await.0, ["chat/1", "chat/2"]);
+    assert_eq!(page_of_latest(&alice, "limit=9&after=chat/1&events=chat/*,news,a*").await.0, ["chat/2", "news"]);
+    assert_eq!(page_of_latest(&alice, "limit=1&events=zoo,zz*").await, (vec!["zoo".to_owned()], None));
+    assert_eq!(page_of_latest(&alice, "limit=1&after=zoo&events=zoo,zz*").await, (vec![], None));
+    assert_eq!(page_of_latest(&alice, "limit=5&events=none").await, (vec![], None));
+    // A name that is inserted between two pages is on the next one if it comes later, and repeats nothing.
+    let next = page_of_latest(&alice, "limit=3").await.1.unwrap();
+    for name in ["aa", "chat/11"] {
+        alice.insert(name, json!(1)).await;
+    }
+    all.insert(3, "chat/11");
+    assert_eq!(page_of_latest(&alice, &format!("limit=9&after={next}")).await.0, all[3..]);
+    for bad in
+        ["limit=0", "limit=1001", "limit=-1", "limit=x", "limit=", "after=", &format!("after={}", "x".repeat(257))]
+    {
+        get(&alice, &format!("/events?{bad}")).await.refused(400, "query_invalid");
+    }
+}
+
+/// Whether some names come after one.
+fn names_left(all: &[&str], after: &str) -> bool {
+    all.iter().any(|name| *name > after)
+}
+
+#[tokio::test]
+async fn what_events_and_except_are_often_taken_for_is_400_and_says_what_is_meant() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    alice.insert("news", json!(1)).await;
+    for path in ["/events", "/sse"] {
+        for (wrong, meant) in [
+            ("event=news", "there is no event: events takes"),
+            ("event[]=news", "there is no event: events takes"),
+            ("events[]=news&events[]=chat", "there is no events[]: events takes"),
+            ("events%5B%5D=news", "there is no events[]: events takes"),
+            ("events[0]=news", "there is no events[]: events takes"),
+            ("events=news&except[]=chat", "there is no except[]: except takes"),
+        ] {
+            let answer = get(&alice, &format!("{path}?{wrong}")).await.refused(400, "parameter_unknown");
+            assert!(answer.error().starts_with(meant), "{path}?{wrong}: {answer:?}");
+        }
+    }
+    // Whatever else there is on it.
+    assert_eq!(names(&latest(&alice, "/events?_=17&eventual=1&Event=2&events=news").await), ["news"]);
+    let stream = alice.stream().await;
+    let id = stream.headers["broker-stream"].to_str().unwrap();
+    let body = json!({ "stream": id, "event": "news" }).to_string();
+    send(&alice, Method::POST, "/subscription", &[], Some(body)).await.refused(400, "parameter_unknown");
 }
 
 #[tokio::test]

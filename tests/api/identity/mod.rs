@@ -1,6 +1,7 @@
 //! Sign-in, second factors, resets and tokens, as an attacker would try them.
 
 mod basic;
+mod listing;
 mod names;
 mod passwords;
 mod races;

@@ -45,6 +45,25 @@ async fn a_user_who_cannot_be_read_ends_no_server_whoever_asks_for_them() {
         alice.insert("news", json!(1)).await;
     }
     assert!(server.log().contains("the value at key uzoe is damaged"), "{}", server.log());
+    // The list of all goes on, and shows that there is one.
+    for fields in
+        [json!({}), json!({ "search": "zo" }), json!({ "tenant_name": "acme" }), json!({ "tenant_name": "x" })]
+    {
+        let listed = client.admin("/list_users", fields.clone()).await.ok().json();
+        let damaged = listed.as_array().unwrap().last().unwrap();
+        assert_eq!(
+            *damaged,
+            json!({
+                "id": null, "username": "zoe", "tenant_name": null, "email": null, "scopes": null, "data": null,
+                "two_factor": null, "revoked": null, "password": "***", "totp": "***", "damaged": true,
+            }),
+            "{fields}"
+        );
+    }
+    let listed = client.admin("/list_users", json!({})).await.ok().json();
+    assert!(listed[0]["username"] == "alice" && listed[0].get("damaged").is_none(), "{listed}");
+    let page = client.admin("/list_users", json!({ "limit": 1, "after": "alice" })).await.ok().json();
+    assert_eq!((&page["users"][0]["username"], &page["next"]), (&json!("zoe"), &json!(null)));
     // Such an answer tells something, and so it counts as a guess.
     let guess = json!({ "username": "zoe", "password": "a password" });
     let mut refused = 0;

@@ -28,22 +28,26 @@ impl RawStream {
 
     /// Opens one by this path.
     pub async fn open_at(server: &TestServer, user: &User, path: &str, receive_buffer: Option<u32>) -> Self {
+        Self::ask(server, &get(user, path), receive_buffer).await
+    }
+
+    /// Sends this request.
+    pub async fn ask(server: &TestServer, request: &str, receive_buffer: Option<u32>) -> Self {
         let address: SocketAddr = server.url.strip_prefix("http://").unwrap().parse().unwrap();
         let socket = TcpSocket::new_v4().unwrap();
         if let Some(bytes) = receive_buffer {
             socket.set_recv_buffer_size(bytes).unwrap();
         }
-        Self::of(within("a connection", socket.connect(address)).await.unwrap(), user, path).await
+        Self::of(within("a connection", socket.connect(address)).await.unwrap(), request).await
     }
 
     /// Opens one over a connection that was made elsewhere.
     pub async fn over(connection: std::net::TcpStream, user: &User) -> Self {
         connection.set_nonblocking(true).unwrap();
-        Self::of(TcpStream::from_std(connection).unwrap(), user, "/sse").await
+        Self::of(TcpStream::from_std(connection).unwrap(), &get(user, "/sse")).await
     }
 
-    async fn of(mut socket: TcpStream, user: &User, path: &str) -> Self {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\n\r\n", user.authorization);
+    async fn of(mut socket: TcpStream, request: &str) -> Self {
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut stream = Self { socket, received: BytesMut::new(), head: String::new(), complete: false };
         stream.head = stream.through(b"\r\n\r\n").await.expect("an answer has a head");
@@ -71,6 +75,16 @@ impl RawStream {
         assert_eq!(chunk.split_off(size)[..], *b"\r\n");
         self.complete = size == 0;
         (size > 0).then(|| String::from_utf8(chunk.into()).unwrap())
+    }
+
+    /// All chunks up to the end; whether it was ended, or cut off.
+    pub async fn rest(mut self) -> (String, bool) {
+        let mut text = String::new();
+        while let Some(chunk) = self.chunk().await {
+            text.push_str(&chunk);
+            assert!(text.len() < 64 << 20, "it goes on for ever: {}…", &text[..200]);
+        }
+        (text, self.complete)
     }
 
     /// The events of the next chunk that has any. Every chunk must be whole frames, or a heartbeat alone.
@@ -110,4 +124,9 @@ impl RawStream {
         // A connection that was reset is over too.
         within("bytes", self.socket.read_buf(&mut self.received)).await.unwrap_or(0) > 0
     }
+}
+
+/// A user's request for a path.
+fn get(user: &User, path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\n\r\n", user.authorization)
 }

@@ -15,13 +15,6 @@ use crate::support::{TestServer, User, command};
 const INSERTS: usize = 640;
 const BYTES: usize = 100_000;
 
-/// The most that the server has had in memory so far, in mebibytes.
-fn peak(server: &TestServer) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
-}
-
 /// The data of one insert.
 fn data(number: usize) -> String {
     format!("{number:06}{}", "x".repeat(BYTES))
@@ -59,7 +52,7 @@ async fn readers_that_stall_cost_little_memory_delay_nobody_and_catch_up_complet
     for _ in 0..3 {
         insert_64_megabytes(&bob).await;
     }
-    let before = peak(&server);
+    let before = server.peak_mebibytes();
     // Two that never read again, and miss more than is kept for them.
     let _stuck = [stalled(&server, &bob).await, stalled(&server, &bob).await];
     for _ in 0..4 {
@@ -89,7 +82,7 @@ async fn readers_that_stall_cost_little_memory_delay_nobody_and_catch_up_complet
     assert!(came.iter().map(|event| &event.id).eq(inserted.keys()));
 
     // A queue for each reader would have taken 640 MB by now, one for each tenant 320 MB.
-    let growth = peak(&server).saturating_sub(before);
+    let growth = server.peak_mebibytes().saturating_sub(before);
     assert!(growth < 230, "{before} MiB before, {growth} MiB more");
 
     for (stream, mut events) in stalled.iter_mut().zip(first) {

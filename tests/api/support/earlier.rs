@@ -1,6 +1,6 @@
 //! Databases as an earlier version left them, which let in names that no new user or tenant can have.
 
-use broker::domain::{NewUsername, TenantName, Timestamp, Username};
+use broker::domain::{TenantName, Timestamp, Username};
 use broker::store::Store;
 
 use super::{TestServer, password_of};
@@ -8,24 +8,30 @@ use super::{TestServer, password_of};
 impl TestServer {
     /// Stops, has an earlier version make these users, of tenants, and starts again. Their passwords are
     /// [`password_of`] `earlier`.
-    pub async fn with_earlier_users(mut self, users: &[(&str, &str)]) -> Self {
-        let model = NewUsername::parse("earlier").unwrap();
-        self.client().create_user(model.get().as_str(), "earlier").await;
+    pub async fn with_earlier_users(self, users: &[(&str, &str)]) -> Self {
+        self.client().create_user("earlier", "earlier").await;
+        self.with_users_like("earlier", users).await
+    }
+
+    /// Stops, makes these users, of tenants, who have all else in common with one that there is, and starts again.
+    pub async fn with_users_like(mut self, model: &str, users: &[(&str, &str)]) -> Self {
         self.signal("TERM");
         self.ended().await;
         {
             let (store, mut committer) = Store::open(&self.database(), 64 << 20).unwrap();
-            let mut transaction = committer.begin(Timestamp::from_millis(0)).unwrap();
-            let mut user = store.user(model.get()).unwrap().unwrap();
-            for (username, tenant) in users {
-                user.username = Username::parse(username).unwrap();
-                user.tenant = TenantName::parse(tenant).unwrap();
-                transaction.put_user(&user);
+            let mut user = store.user(&Username::parse(model).unwrap()).unwrap().unwrap();
+            for users in users.chunks(16) {
+                let mut transaction = committer.begin(Timestamp::from_millis(0)).unwrap();
+                for (username, tenant) in users {
+                    user.username = Username::parse(username).unwrap();
+                    user.tenant = TenantName::parse(tenant).unwrap();
+                    transaction.put_user(&user);
+                }
+                // It noted no names.
+                let none = br#"{"version":0,"after":null,"with_slash":0,"example":null}"#;
+                transaction.put_setting("names", none.to_vec());
+                let _ = transaction.commit().unwrap().reveal();
             }
-            // It noted no names.
-            let none = br#"{"version":0,"after":null,"with_slash":0,"example":null}"#;
-            transaction.put_setting("names", none.to_vec());
-            let _ = transaction.commit().unwrap().reveal();
         }
         self.restart().await
     }

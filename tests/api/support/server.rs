@@ -129,6 +129,18 @@ impl TestServer {
         self.child.id()
     }
 
+    /// Has what it had in memory so far count no more, and only what it has now.
+    pub fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").unwrap();
+    }
+
+    /// The most that it has had in memory so far, in mebibytes.
+    pub fn peak_mebibytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
+    }
+
     /// How many connections it has that it did not close yet.
     pub fn connections(&self) -> usize {
         let port: u16 = self.url.rsplit(':').next().unwrap().parse().unwrap();

@@ -1,0 +1,144 @@
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::users::{HIDDEN, view};
+use super::{Admin, Identity};
+use crate::domain::{Email, NamePrefix, TenantName, User, Username};
+use crate::error::Error;
+use crate::store::{Store, Users};
+
+/// How many users are on one page at most.
+const MAX_LIMIT: usize = 1000;
+
+/// Which users an admin asks for; all of them if nothing is said.
+#[derive(Deserialize)]
+pub struct UserQuery {
+    limit: Option<usize>,
+    after: Option<String>,
+    tenant_name: Option<String>,
+    search: Option<String>,
+}
+
+/// A list of users by name, which is read in steps.
+pub struct UserList {
+    users: Users,
+    tenant: Option<TenantName>,
+    search: Option<NamePrefix>,
+    /// How many may follow, if it is a page.
+    left: Option<usize>,
+    last: Option<Username>,
+    /// Whether there is one more than that.
+    is_more: bool,
+}
+
+/// A user who cannot be read, with all the keys that others have.
+#[derive(Serialize)]
+struct DamagedView<'a> {
+    id: (),
+    username: &'a str,
+    tenant_name: (),
+    email: (),
+    scopes: (),
+    data: (),
+    two_factor: (),
+    revoked: (),
+    password: &'static str,
+    totp: &'static str,
+    damaged: bool,
+}
+
+fn view_of_damaged(username: &Username) -> Result<Box<RawValue>, Error> {
+    let view = DamagedView {
+        id: (),
+        username: username.as_str(),
+        tenant_name: (),
+        email: (),
+        scopes: (),
+        data: (),
+        two_factor: (),
+        revoked: (),
+        password: HIDDEN,
+        totp: HIDDEN,
+        damaged: true,
+    };
+    serde_json::value::to_raw_value(&view).map_err(|error| Error::Internal(error.to_string()))
+}
+
+impl Identity {
+    /// The users that an admin asks for, by name, each as [`Identity::get_user`] shows one. One who cannot be read is listed too,
+    /// with nothing but the name.
+    ///
+    /// # Errors
+    /// [`Error::BodyInvalid`], [`Error::TenantNameInvalid`].
+    pub fn list_users(&self, _: &Admin, query: UserQuery) -> Result<UserList, Error> {
+        let UserQuery { limit, after, tenant_name, search } = query;
+        if limit.is_some_and(|limit| !(1..=MAX_LIMIT).contains(&limit)) {
+            return Err(Error::BodyInvalid(format!("limit must be 1 to {MAX_LIMIT}")));
+        }
+        let after = after.as_deref().map(Username::parse).transpose();
+        let after = after.map_err(|_| Error::BodyInvalid("after must be a username".to_owned()))?;
+        let tenant = tenant_name.as_deref().map(TenantName::parse).transpose()?;
+        let search = search.as_deref().map(NamePrefix::new);
+        let users = Users::new(after.as_ref());
+        Ok(UserList { users, tenant, search, left: limit, last: None, is_more: false })
+    }
+}
+
+impl UserList {
+    /// Whether it is one page, and not all that is asked for.
+    pub fn is_page(&self) -> bool {
+        self.left.is_some()
+    }
+
+    /// The last user of the page, once it has ended, if there are more.
+    pub fn next_page(&self) -> Option<&Username> {
+        self.last.as_ref().filter(|_| self.is_more)
+    }
+
+    /// Gives the next users, until `each` says that it is enough; whether there may be more in this list. A step may give none,
+    /// and is short all the same. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Storage`]; those of `each`.
+    pub fn next(
+        &mut self,
+        store: &Store,
+        mut each: impl FnMut(&RawValue) -> Result<bool, Error>,
+    ) -> Result<bool, Error> {
+        let Self { users, tenant, search, left, last, is_more } = self;
+        let goes_on = users.next(store, |username, user| {
+            if !is_wanted(tenant.as_ref(), search.as_ref(), &username, user.as_ref()) {
+                return Ok(false);
+            }
+            if *left == Some(0) {
+                *is_more = true;
+                return Ok(true);
+            }
+            // What an application keeps of a user may be damaged though all else is not.
+            let shown = store.unless_damaged(user.as_ref().map(view).transpose())?.flatten();
+            let is_enough = each(&shown.map_or_else(|| view_of_damaged(&username), Ok)?)?;
+            if let Some(left) = left {
+                *left -= 1;
+                *last = Some(username);
+            }
+            Ok(is_enough)
+        })?;
+        Ok(goes_on && !self.is_more)
+    }
+}
+
+/// Whether a user is asked for. Nobody knows the tenant of one who cannot be read, so none is asked of them: an admin who looks
+/// through tenants would never see that there is damage.
+fn is_wanted(
+    tenant: Option<&TenantName>,
+    search: Option<&NamePrefix>,
+    username: &Username,
+    user: Option<&User>,
+) -> bool {
+    let is_of_tenant = tenant.is_none_or(|tenant| user.is_none_or(|user| user.tenant == *tenant));
+    let is_found = search.is_none_or(|search| {
+        let email = user.and_then(|user| user.email.as_ref()).map(Email::as_str);
+        search.begins(username.as_str()) || email.is_some_and(|email| search.begins(email))
+    });
+    is_of_tenant && is_found
+}
