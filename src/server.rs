@@ -3,8 +3,10 @@
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use actix_server::{Server as Listener, ServerHandle};
 use rustix::process::{Resource, getrlimit};
@@ -39,6 +41,9 @@ const BACKLOG: i32 = 4096;
 const BLOCKING_THREADS_PER_WORKER: usize = 4;
 /// How many seconds the requests in flight get to finish when the server stops.
 const STOP_WITHIN_SECS: u64 = 3;
+
+/// How long the writer gets to end after its last commit: a checkpoint that is under way is cut off.
+const WRITER_ENDS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why the server does not start.
 #[derive(Debug)]
@@ -191,12 +196,19 @@ impl Server {
         };
         notify(NotifyState::Stopping);
         background.iter().for_each(JoinHandle::abort);
-        stop(services, handle).await;
-        ended
+        stop(&services, handle).await;
+        // Its end of the store goes before ours.
+        let _ = tokio::time::timeout(WRITER_ENDS_WITHIN, failure.ended()).await;
+        ended.and(close(services))
     }
 }
 
-async fn stop(services: Services, handle: ServerHandle) {
+/// Gives the database up. Where the last of what it wrote cannot be synced sled panics; nothing that was promised rests on it.
+fn close(services: Services) -> Result<(), Error> {
+    catch_unwind(AssertUnwindSafe(|| drop(services))).map_err(|_| Error::Storage("it cannot be closed".to_owned()))
+}
+
+async fn stop(services: &Services, handle: ServerHandle) {
     tracing::info!("stopping");
     // First, or the open streams would be waited for.
     services.hub.close().await;

@@ -272,13 +272,20 @@ impl Writer {
 }
 
 impl Failure {
+    /// Returns once the thread has ended, whether it failed or not, and has given up its end of the store.
+    pub async fn ended(self) {
+        if let Some(failure) = self.0 {
+            let _ = failure.await;
+        }
+    }
+
     /// Resolves with the reason when the writer had to give up; never otherwise.
     pub async fn reason(&mut self) -> Error {
-        if let Some(failure) = self.0.take() {
-            // Without a reason: it panicked.
-            return failure.await.unwrap_or_else(|_| Error::Internal("the writer panicked".to_owned()));
-        }
-        std::future::pending().await
+        let Some(failure) = &mut self.0 else { return std::future::pending().await };
+        let reason = failure.await;
+        self.0 = None;
+        // Without a reason: it panicked.
+        reason.unwrap_or_else(|_| Error::Internal("the writer panicked".to_owned()))
     }
 }
 

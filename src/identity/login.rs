@@ -7,6 +7,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 
+use super::audit::{Door, Visit};
 use super::password::Verdict;
 use super::throttle::Attempt;
 use super::{Identity, Principal, Verified, totp};
@@ -74,6 +75,11 @@ impl Identity {
     /// code and a revoked user; [`Error::TooManyAttempts`]; [`Error::Overloaded`]; and, where a code was given, those of
     /// [`crate::writer::Writer::submit`].
     pub async fn login(&self, credentials: Credentials, from: Option<IpAddr>) -> Result<String, Error> {
+        let visit = Visit::at(Door::SignIn, Username::parse(&credentials.username).ok(), from);
+        visit.ends(self.sign_in(credentials, from).await)
+    }
+
+    async fn sign_in(&self, credentials: Credentials, from: Option<IpAddr>) -> Result<String, Error> {
         let Credentials { username, password, totp: code } = credentials;
         let username = Username::parse(&username).map_err(|_| Error::Unauthorized)?;
         let password = Password::parse(password).map_err(|_| Error::Unauthorized)?;
@@ -207,7 +213,10 @@ impl Identity {
         // Somebody unknown goes the same way: another would count guesses otherwise, and tell who is known.
         let known = self.0.store.user(username)?;
         let fingerprint = self.fingerprint(username, &password, known.as_ref());
-        let right = self.guess(username, password, from);
+        let right = async {
+            let visit = Visit::at(Door::Basic, Some(username.clone()), from);
+            visit.ends(self.guess(username, password, from).await)
+        };
         self.0.basic.try_get_with(fingerprint, right).await.map_err(|error: Arc<Error>| (*error).clone())?;
         // As it is now, for the hash took its time; but not with another password.
         let user = self.0.store.user(username)?;

@@ -2,6 +2,7 @@
 //!
 //! [`Identity`] is the one door. Whoever comes through it is a [`Principal`]; what it changes goes through the writer.
 
+mod audit;
 mod biscuit;
 mod login;
 mod names;
@@ -38,6 +39,7 @@ pub use token::{TokenForm, Tokens};
 pub use user_list::{UserList, UserQuery};
 pub use users::{NewUser, UserPatch};
 
+use audit::{Door, Visit, admin_did};
 use throttle::Throttle;
 use ticket::Tickets;
 
@@ -148,13 +150,27 @@ impl Identity {
     /// # Errors
     /// [`Error::AdminTokenIncorrect`], or [`Error::TooManyAttempts`] after too many of those from one address.
     pub async fn admin(&self, token: &Secret, from: Option<IpAddr>) -> Result<Admin, Error> {
-        let attempt = self.0.throttle.admin(from).await?;
-        let right = self.0.admin_token.matches(token.expose());
-        let admin = if right { Ok(Admin(())) } else { Err(Error::AdminTokenIncorrect) };
-        attempt.settle(admin).map(|(admin, _)| admin)
+        let visit = Visit::at(Door::Admin, None, from);
+        let guess = async {
+            let attempt = self.0.throttle.admin(from).await?;
+            let right = self.0.admin_token.matches(token.expose());
+            let admin = if right { Ok(Admin { from }) } else { Err(Error::AdminTokenIncorrect) };
+            attempt.settle(admin).map(|(admin, _)| admin)
+        };
+        visit.ends(guess.await)
     }
 }
 
 /// Proof that the admin token was right: to be asked for as an argument by what only admins may do.
 #[derive(Debug)]
-pub struct Admin(());
+pub struct Admin {
+    /// From where it came, for the log.
+    from: Option<IpAddr>,
+}
+
+impl Admin {
+    /// What they did to a user is a line in the log.
+    fn did(&self, act: &'static str, user: &Username) {
+        admin_did(act, user, self.from);
+    }
+}

@@ -42,11 +42,13 @@ pub async fn note_names(store: &Store, writer: &Writer) -> Result<(), Error> {
 
 /// The same for as long as there is no room to write.
 pub async fn note_names_when_there_is_room(store: Store, writer: Writer) {
+    tracing::warn!("the disk is full: until there is room to note names nobody can be given a new one");
     loop {
         tokio::time::sleep(TRY_AGAIN).await;
         match note_names(&store, &writer).await {
-            Ok(()) => return,
-            Err(error) => tracing::warn!(%error, "until names are noted nobody can be given a new one"),
+            Ok(()) | Err(Error::ShuttingDown) => return,
+            Err(Error::StorageFull | Error::Overloaded) => {}
+            Err(error) => tracing::error!(%error, "names cannot be noted: nobody can be given a new one"),
         }
     }
 }

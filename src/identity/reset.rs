@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::audit::{Door, Visit};
 use super::throttle::Attempt;
 use super::users::{new_generation, unknown_is_unauthorized};
 use super::{Admin, Identity, totp};
@@ -31,12 +32,13 @@ impl Identity {
     ///
     /// # Errors
     /// [`Error::Unauthorized`] for an unknown user, as the contract has it; those of [`crate::writer::Writer::submit`].
-    pub async fn create_totp(&self, _: &Admin, username: &str) -> Result<String, Error> {
+    pub async fn create_totp(&self, admin: &Admin, username: &str) -> Result<String, Error> {
         let username = Username::parse(username).map_err(|_| Error::Unauthorized)?;
         let code = totp::reset_code();
         let shown = String::from_utf8_lossy(code.expose()).into_owned();
-        let change = BeginReset { username, code, expiry: self.0.reset_expiry };
+        let change = BeginReset { username: username.clone(), code, expiry: self.0.reset_expiry };
         self.0.writer.submit(change).await.map_err(unknown_is_unauthorized)?;
+        admin.did("reset code made", &username);
         Ok(shown)
     }
 
@@ -50,6 +52,11 @@ impl Identity {
     /// unknown user, a revoked one, and a code that is wrong, spent or expired; where the code is right, those of
     /// [`super::PasswordPolicy::check`], and then it is not spent; those of [`crate::writer::Writer::submit`].
     pub async fn reset_password(&self, new: NewPassword, from: Option<IpAddr>) -> Result<(), Error> {
+        let visit = Visit::at(Door::Reset, Username::parse(&new.username).ok(), from);
+        visit.ends(self.set_new_password(new, from).await)
+    }
+
+    async fn set_new_password(&self, new: NewPassword, from: Option<IpAddr>) -> Result<(), Error> {
         let NewPassword { username, password, totp: code } = new;
         let username = Username::parse(&username).map_err(|_| Error::Unauthorized)?;
         let password = Password::parse(password)?;

@@ -97,7 +97,7 @@ impl Identity {
     /// [`Error::PasswordInvalid`], those of [`super::PasswordPolicy::check`], [`Error::ScopesInvalid`],
     /// [`Error::ScopesTooLarge`], [`Error::DataTooDeep`], [`Error::UserTooLarge`], and those of
     /// [`crate::writer::Writer::submit`].
-    pub async fn create_user(&self, _: &Admin, new: NewUser) -> Result<(), Error> {
+    pub async fn create_user(&self, admin: &Admin, new: NewUser) -> Result<(), Error> {
         let email = new.email.as_deref().map(Email::parse).transpose()?;
         let name = NewUsername::parse(&new.username)?;
         let username = name.get().clone();
@@ -130,7 +130,10 @@ impl Identity {
             totp_spent_step: None,
             reset: None,
         };
-        self.0.writer.submit(CreateUser { name, user, form }).await
+        let username = user.username.clone();
+        self.0.writer.submit(CreateUser { name, user, form }).await?;
+        admin.did("user created", &username);
+        Ok(())
     }
 
     /// Changes a user. Their streams end where a change is to what the streams stand on, and go on with another tenant or
@@ -138,7 +141,7 @@ impl Identity {
     ///
     /// # Errors
     /// [`Error::UserUnknown`], and those of [`Identity::create_user`] but for the username's.
-    pub async fn update_user(&self, _: &Admin, patch: UserPatch) -> Result<(), Error> {
+    pub async fn update_user(&self, admin: &Admin, patch: UserPatch) -> Result<(), Error> {
         let user = self.known_user(&patch.username)?;
         let email = patch.email.map(|email| email.as_deref().map(Email::parse).transpose()).transpose()?;
         let tenant = patch.tenant_name.as_deref().map(TenantName::parse).transpose()?;
@@ -157,7 +160,7 @@ impl Identity {
             Some(password) => Some(self.0.passwords.hash(password).await?),
         };
         let change = UpdateUser {
-            username: user.username,
+            username: user.username.clone(),
             tenant,
             password_hash,
             email,
@@ -167,16 +170,21 @@ impl Identity {
             generation: new_generation(),
             form: self.0.tokens.form().clone(),
         };
-        self.0.writer.submit(change).await
+        self.0.writer.submit(change).await?;
+        admin.did("user updated", &user.username);
+        Ok(())
     }
 
     /// Shuts every door to a user and ends their streams, or opens them again. Tokens from before stay dead.
     ///
     /// # Errors
     /// [`Error::UserUnknown`], and those of [`crate::writer::Writer::submit`].
-    pub async fn set_revoked(&self, _: &Admin, username: &str, revoked: bool) -> Result<(), Error> {
+    pub async fn set_revoked(&self, admin: &Admin, username: &str, revoked: bool) -> Result<(), Error> {
         let username = Username::parse(username).map_err(|_| Error::UserUnknown)?;
-        self.0.writer.submit(SetRevoked { username, revoked, generation: new_generation() }).await
+        let change = SetRevoked { username: username.clone(), revoked, generation: new_generation() };
+        self.0.writer.submit(change).await?;
+        admin.did(if revoked { "user revoked" } else { "user unrevoked" }, &username);
+        Ok(())
     }
 
     /// A user, as JSON without secrets.
@@ -191,9 +199,11 @@ impl Identity {
     ///
     /// # Errors
     /// [`Error::Unauthorized`] for an unknown user, as the contract has it; [`Error::QrTooLarge`].
-    pub fn create_qr(&self, _: &Admin, issuer: &str, username: &str) -> Result<String, Error> {
+    pub fn create_qr(&self, admin: &Admin, issuer: &str, username: &str) -> Result<String, Error> {
         let user = self.known_user(username).map_err(unknown_is_unauthorized)?;
-        totp::qr(issuer, &user.username, &user.totp_secret)
+        let qr = totp::qr(issuer, &user.username, &user.totp_secret)?;
+        admin.did("QR code made", &user.username);
+        Ok(qr)
     }
 
     fn known_user(&self, username: &str) -> Result<User, Error> {

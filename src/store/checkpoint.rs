@@ -10,7 +10,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::disk::DataFile;
+use super::disk::{DataFile, Finder, FullDisk};
 use super::overlay::{Overlay, Table};
 use super::touched::Touched;
 use super::transaction::Progress;
@@ -39,8 +39,8 @@ pub struct Checkpointer {
 #[derive(Default)]
 struct Flags {
     stopping: AtomicBool,
-    /// The disk has no room for the checkpoint that is under way.
-    short_of_room: AtomicBool,
+    /// For the checkpoint that is under way, or for the next commit.
+    full_disk: FullDisk,
 }
 
 /// A table that is to go into sled, and the number of the last journal file that holds of it.
@@ -89,6 +89,11 @@ impl Checkpointer {
         Ok(Self { work: Some(work), done, overlay, flags, thread: Some(thread) })
     }
 
+    /// Notes whether the disk has room for the next commit.
+    pub fn note_room(&self, room: &Result<(), Error>) {
+        self.flags.full_disk.note(Finder::Commit, matches!(room, Err(Error::StorageFull)));
+    }
+
     /// Begins a checkpoint. There is one at a time.
     pub fn begin(&self, table: Arc<Table>, journal: u64) {
         // Where the thread has ended, `failure` tells why.
@@ -118,7 +123,7 @@ impl Checkpointer {
         while self.overlay.is_frozen() {
             self.failure()?;
             // Before it waits: on a full disk each change that comes would make all others wait.
-            if self.flags.short_of_room.load(Ordering::Acquire) {
+            if self.flags.full_disk.is_found_by(Finder::Checkpoint) {
                 return Err(Error::StorageFull);
             }
             match self.done.recv_timeout(ASK_AGAIN) {
@@ -211,13 +216,13 @@ impl Mover {
         loop {
             match ask(&mut self.files) {
                 Err(Error::StorageFull) if !self.is_stopping() => {
-                    self.flags.short_of_room.store(true, Ordering::Release);
+                    self.flags.full_disk.note(Finder::Checkpoint, true);
                     thread::sleep(ASK_AGAIN);
                 }
                 // Who stops asks sled for nothing.
                 Err(Error::StorageFull) => return Ok(()),
                 other => {
-                    self.flags.short_of_room.store(false, Ordering::Release);
+                    self.flags.full_disk.note(Finder::Checkpoint, false);
                     return other;
                 }
             }
@@ -258,7 +263,7 @@ mod tests {
     fn while_the_disk_is_full_nobody_waits_for_a_checkpoint() {
         let (checkpointer, say_done) = unmanned();
         checkpointer.overlay.freeze();
-        checkpointer.flags.short_of_room.store(true, Ordering::Release);
+        checkpointer.flags.full_disk.note(Finder::Checkpoint, true);
         say_done.send(Ok(())).unwrap();
         let began = Instant::now();
         for _ in 0..50 {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use rustix::fs::{Advice, FallocateFlags, Mode, OFlags, fadvise, fallocate, fstatvfs, openat};
 use rustix::io::{Errno, retry_on_intr};
@@ -15,6 +16,42 @@ const ROOMY_BYTES: u64 = 1 << 30;
 
 /// How much is asked for then. More would hurt where it is memory that is given (tmpfs).
 const GRANTED_BYTES: u64 = 4 * SEGMENT_BYTES;
+
+/// Who finds out that the disk is full.
+#[derive(Clone, Copy)]
+pub enum Finder {
+    /// The writer, before a commit.
+    Commit = 1,
+    /// A checkpoint, in the background.
+    Checkpoint = 2,
+}
+
+/// Whether the disk is full. The log tells when that begins and when it ends, once, however many requests are refused meanwhile.
+#[derive(Default)]
+pub struct FullDisk(AtomicU8);
+
+impl FullDisk {
+    /// Notes what somebody found.
+    pub fn note(&self, finder: Finder, is_full: bool) {
+        // With each commit, and nearly always nothing new.
+        if self.is_found_by(finder) == is_full {
+            return;
+        }
+        let bit = finder as u8;
+        let before =
+            if is_full { self.0.fetch_or(bit, Ordering::AcqRel) } else { self.0.fetch_and(!bit, Ordering::AcqRel) };
+        if is_full && before == 0 {
+            tracing::error!("the disk is full: changes that find no room are refused");
+        } else if !is_full && before == bit {
+            tracing::info!("the disk has room again");
+        }
+    }
+
+    /// Whether this one has found it full, and no room since.
+    pub fn is_found_by(&self, finder: Finder) -> bool {
+        self.0.load(Ordering::Acquire) & finder as u8 != 0
+    }
+}
 
 /// An own descriptor of sled's data file.
 pub struct DataFile {

@@ -111,21 +111,9 @@ impl Committer {
     pub fn begin(&mut self, now: Timestamp) -> Result<Transaction<'_>, Error> {
         self.checkpointer.failure()?;
         self.inspection.outcome()?;
-        if self.journal.bytes() >= self.journal_bytes
-            || self.store.overlay.active_bytes() as u64 >= self.journal_bytes / 2
-        {
-            self.checkpoint()?;
-        }
-        match self.journal.reserve() {
-            // What is in the journal may take less room in sled, where names that changed often are there once.
-            Err(Error::StorageFull)
-                if self.journal.bytes() > MAX_COMMIT_BYTES as u64 && !self.store.overlay.is_frozen() =>
-            {
-                self.checkpoint()?;
-                self.journal.reserve()?;
-            }
-            reserved => reserved?,
-        }
+        let room = self.make_room();
+        self.checkpointer.note_room(&room);
+        room?;
         let head = self.store.head();
         Ok(Transaction {
             committer: self,
@@ -139,6 +127,25 @@ impl Committer {
             undo: Undo { head, ..Undo::default() },
             due: Due::default(),
         })
+    }
+
+    /// Sees to it that the next commit has room in the journal.
+    fn make_room(&mut self) -> Result<(), Error> {
+        if self.journal.bytes() >= self.journal_bytes
+            || self.store.overlay.active_bytes() as u64 >= self.journal_bytes / 2
+        {
+            self.checkpoint()?;
+        }
+        match self.journal.reserve() {
+            // What is in the journal may take less room in sled, where names that changed often are there once.
+            Err(Error::StorageFull)
+                if self.journal.bytes() > MAX_COMMIT_BYTES as u64 && !self.store.overlay.is_frozen() =>
+            {
+                self.checkpoint()?;
+                self.journal.reserve()
+            }
+            reserved => reserved,
+        }
     }
 
     /// Begins a checkpoint, once the one before is made: so at most two tables are ever in memory.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{LoopDisk, TestServer, User, within};
+use crate::support::{LoopDisk, TestServer, User, eventually, within};
 
 /// Takes all the room that there is but so many bytes.
 fn fill_but(directory: &Path, bytes: u64) {
@@ -28,6 +28,12 @@ fn fill(directory: &Path) {
     }
     // What only now finds no room is what this is about.
     let _ = filler.sync_all();
+}
+
+/// How often the log says that the disk is full, and that it is not any more.
+fn told(server: &TestServer) -> (usize, usize) {
+    let log = server.log();
+    (log.matches("the disk is full").count(), log.matches("the disk has room again").count())
 }
 
 #[tokio::test]
@@ -62,8 +68,11 @@ async fn a_full_disk_refuses_inserts_while_reads_and_streams_go_on_until_there_i
         assert_eq!(&stream.next().await.id, id);
     }
     assert_eq!(bob.stream_of("/sse?events=before", None).await.next().await.id, acknowledged[0]);
-    let refused = server.client().create_user_with("carol", "acme", json!({})).await;
-    assert_eq!((refused.status, refused.code().as_str()), (503, "storage_full"));
+    for _ in 0..3 {
+        let refused = server.client().create_user_with("carol", "acme", json!({})).await;
+        assert_eq!((refused.status, refused.code().as_str()), (503, "storage_full"));
+    }
+    assert_eq!(told(&server), (1, 0), "{}", server.log());
 
     // Killed and started again, it serves what there is, and still refuses what it has no room for.
     let mut server = server;
@@ -79,6 +88,8 @@ async fn a_full_disk_refuses_inserts_while_reads_and_streams_go_on_until_there_i
     std::fs::remove_file(disk.path().join("filler")).unwrap();
     acknowledged.push(alice.insert("after", json!(2)).await);
     assert_eq!(&stream.next().await.id, acknowledged.last().unwrap());
+    eventually("the line that says so", || told(&server).1 == 1).await;
+    assert_eq!(told(&server), (1, 1), "{}", server.log());
 
     let mut server = server;
     server.kill();

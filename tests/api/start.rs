@@ -2,6 +2,7 @@
 
 mod damage;
 mod database;
+mod failure;
 mod flags;
 mod log;
 mod stop;

@@ -1,5 +1,6 @@
 //! Sign-in, second factors, resets and tokens, as an attacker would try them.
 
+mod audit;
 mod basic;
 mod listing;
 mod names;

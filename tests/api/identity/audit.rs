@@ -1,0 +1,113 @@
+//! What the log says of who came to a door, and of what admins did.
+
+use serde_json::{Value, json};
+
+use super::{by_password, reset};
+use crate::support::{TestServer, eventually, password_of};
+
+/// The lines of a target, each as its field, the user and the outcome.
+fn lines(server: &TestServer, target: &str) -> Vec<Value> {
+    let lines = server.log();
+    let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["target"] == target).collect()
+}
+
+/// `door`, `user` and `outcome` of those who came, in order.
+fn visits(server: &TestServer) -> Vec<[String; 3]> {
+    let visits = lines(server, "broker::access");
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    visits.iter().map(|line| ["door", "user", "outcome"].map(|field| text(&line[field]))).collect()
+}
+
+#[tokio::test]
+async fn who_was_let_in_and_who_was_not_is_a_line_with_user_address_and_outcome() {
+    let server = TestServer::start_with(&["--log=info"]).await;
+    let client = server.client();
+    client.create_user("alice", "acme").await;
+    client
+        .post("/list_users", &json!({ "admin_token": "pw-secret-guess" }))
+        .await
+        .refused(401, "admin_token_incorrect");
+    client.login("alice", "pw-secret-wrong").await.refused(401, "unauthorized");
+    client.login("nobody", "pw-secret-wrong").await.refused(401, "unauthorized");
+    client.login("not a name:\n{\"level\":\"FORGED\"}", "pw-secret-wrong").await.refused(401, "unauthorized");
+    by_password(&client, "alice", "pw-secret-wrong").verify().await.refused(401, "unauthorized");
+    reset(&client, "alice", &password_of("new"), "000000").await.refused(401, "unauthorized");
+    client.sign_in("alice").await;
+    let code = client.admin("/create_totp", json!({ "username": "alice" })).await.ok().json()["totp"].clone();
+    reset(&client, "alice", &password_of("alice"), code.as_str().unwrap()).await.ok();
+    client.admin("/revoke_user", json!({ "username": "alice" })).await.ok();
+    client.login("alice", &password_of("alice")).await.refused(401, "unauthorized");
+    let expected = [
+        ["admin token", "-", "admin_token_incorrect"],
+        ["sign-in", "alice", "unauthorized"],
+        ["sign-in", "nobody", "unauthorized"],
+        ["sign-in", "-", "unauthorized"],
+        ["basic", "alice", "unauthorized"],
+        ["password reset", "alice", "unauthorized"],
+        ["sign-in", "alice", "ok"],
+        ["password reset", "alice", "ok"],
+        ["sign-in", "alice", "unauthorized"],
+    ];
+    eventually("the last of them", || visits(&server).len() >= expected.len()).await;
+    assert_eq!(visits(&server), expected.map(|line| line.map(str::to_owned)));
+    for line in lines(&server, "broker::access") {
+        assert!(line["level"] == "INFO" && line["address"] == "127.0.0.1", "{line}");
+    }
+    assert!(!server.log().contains("FORGED"));
+}
+
+#[tokio::test]
+async fn what_an_admin_did_is_a_line_with_whom_it_was_done_to() {
+    let server = TestServer::start_with(&["--log=info"]).await;
+    let client = server.client();
+    client.create_user("alice", "acme").await;
+    let of_alice = || json!({ "username": "alice" });
+    client.admin("/update_user", json!({ "username": "alice", "password": password_of("new") })).await.ok();
+    client.admin("/revoke_user", of_alice()).await.ok();
+    client.admin("/unrevoke_user", of_alice()).await.ok();
+    client.admin("/create_totp", of_alice()).await.ok();
+    client.admin("/create_qr", json!({ "username": "alice", "issuer": "acme" })).await.ok();
+    client.admin("/revoke_user", json!({ "username": "nobody" })).await.refused(400, "user_unknown");
+    // All of them, however many come at once.
+    for number in 0..30 {
+        client.create_user(&format!("user{number}"), "acme").await;
+    }
+    let done = || lines(&server, "broker::admin");
+    eventually("the last of them", || done().len() >= 36).await;
+    let acts: Vec<_> = done().iter().take(7).map(|line| line["message"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(
+        acts,
+        [
+            "user created",
+            "user updated",
+            "user revoked",
+            "user unrevoked",
+            "reset code made",
+            "QR code made",
+            "user created"
+        ]
+    );
+    assert!(done().iter().take(6).all(|line| line["user"] == "alice" && line["address"] == "127.0.0.1"));
+    assert_eq!(done().len(), 36);
+}
+
+#[tokio::test]
+async fn guesses_in_a_flood_are_a_few_lines_and_that_they_are_throttled_is_one_of_them() {
+    let server = TestServer::start_with(&["--log=info"]).await;
+    let client = server.client();
+    for number in 0..300 {
+        client.post("/list_users", &json!({ "admin_token": "pw-secret-guess" })).await;
+        if number < 25 {
+            client.login("alice", "pw-secret-wrong").await;
+        }
+    }
+    // A line that is there in any case comes after any of these.
+    client.create_user("last", "acme").await;
+    eventually("the last line", || !lines(&server, "broker::admin").is_empty()).await;
+    let visits = visits(&server);
+    let count = |door: &str, outcome: &str| visits.iter().filter(|line| line[0] == door && line[2] == outcome).count();
+    assert!((1..=20).contains(&count("sign-in", "unauthorized")));
+    assert!(count("sign-in", "too_many_attempts") >= 1);
+    assert!((10..100).contains(&count("admin token", "admin_token_incorrect")), "ten in ten seconds");
+}
