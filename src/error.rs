@@ -141,7 +141,7 @@ impl Error {
                 400,
                 "event_name_invalid",
                 format!(
-                    "event must be 1 to {MAX_NAME_BYTES} bytes without control characters, line breaks, \
+                    "event must be 1 to {MAX_NAME_BYTES} bytes without blanks at its ends, control characters, line breaks, \
                      \"data:\", \"event:\", \"id:\" or \"retry:\""
                 )
                 .into(),

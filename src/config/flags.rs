@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, ValueEnum};
 
 use super::LogFormat;
-use crate::domain::MAX_EVENT_BYTES;
+use crate::domain::{MAX_EVENT_BYTES, is_blank};
 
 /// How long the journal grows where nothing else is asked for, in bytes.
 const JOURNAL_BYTES: u64 = 64 << 20;
@@ -146,6 +146,11 @@ pub enum AuthorizeFlag {
 /// Whom JWTs are for: a name or a URL (RFC 7519, section 4.1.3), short enough to be in each.
 fn audience(text: &str) -> Result<String, String> {
     const MAX_BYTES: usize = 256;
-    let is_plain = !text.trim().is_empty() && text.len() <= MAX_BYTES && !text.chars().any(char::is_control);
-    if is_plain { Ok(text.to_owned()) } else { Err(format!("an audience has 1 to {MAX_BYTES} bytes")) }
+    let is_trimmed = !text.starts_with(is_blank) && !text.ends_with(is_blank);
+    let is_plain = !text.is_empty() && is_trimmed && text.len() <= MAX_BYTES && !text.chars().any(char::is_control);
+    if is_plain {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("an audience has 1 to {MAX_BYTES} bytes, no blanks at its ends"))
+    }
 }

@@ -21,6 +21,7 @@ pub use email::Email;
 pub use event::{Event, MAX_EVENT_BYTES, MAX_EXPIRES_IN, Quotas};
 pub use filter::{EventFilter, Pattern, Patterns, disjoint};
 pub use host::is_this_machine;
+pub(crate) use name::is_blank;
 pub use name::{EventName, MAX_NAME_BYTES, TenantName, Username};
 pub use name_prefix::NamePrefix;
 pub use network::network_of;

@@ -9,6 +9,12 @@ pub const MAX_NAME_BYTES: usize = 256;
 /// What would end or split a field of an SSE frame for `broker-client` 0.0.8, which cuts a frame at the first of these.
 const FIELD_PREFIXES: [&str; 4] = ["data:", "event:", "id:", "retry:"];
 
+/// What some reader of a stream, or of a list, drops at the ends of a name: white space to Unicode, and what JavaScript's `trim` and
+/// earlier versions of it and of other languages take for some.
+pub(crate) fn is_blank(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{feff}' | '\u{180e}' | '\u{200b}')
+}
+
 fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_NAME_BYTES && !text.chars().any(char::is_control)
 }
@@ -48,7 +54,8 @@ name! {
 }
 
 name! {
-    /// What an event is called: 1 to 256 bytes without control characters, line breaks, or the start of an SSE field.
+    /// What an event is called: 1 to 256 bytes without control characters, line breaks, or the start of an SSE field. Earlier
+    /// versions let in names with blanks at their ends, which no new event has: [`EventName::is_trimmed`].
     EventName
 }
 
@@ -89,6 +96,13 @@ impl EventName {
 }
 
 impl EventName {
+    /// Whether no client can take it for another name. The standard drops a space after the colon of a field, and many clients drop
+    /// all white space around its value: `" $reset"` would be a mark to them, and `" @bob/x"`, which everybody may insert and
+    /// see, would come out of an inbox.
+    pub fn is_trimmed(&self) -> bool {
+        !self.0.starts_with(is_blank) && !self.0.ends_with(is_blank)
+    }
+
     /// Whether only the server itself says something under this name.
     pub fn is_reserved(&self) -> bool {
         self.0.starts_with('$')
@@ -107,6 +121,22 @@ mod tests {
         }
         for good in ["news", "chat/room 1", "a:b", "Ünïcödé", "data", "id", "$odd_but-fine"] {
             assert!(EventName::parse(good).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_client_may_drop_at_the_ends_of_a_name_is_known() {
+        // White space and line ends by ECMA-262, sections 12.2 and 12.3, and by Unicode.
+        let blanks = "\u{9}\u{a}\u{b}\u{c}\u{d} \u{85}\u{a0}\u{1680}\u{180e}\u{2000}\u{2001}\u{2002}\u{2003}\u{2004}\u{2005}\u{2006}\
+                      \u{2007}\u{2008}\u{2009}\u{200a}\u{200b}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}\u{feff}";
+        for blank in blanks.chars() {
+            assert!(is_blank(blank), "{blank:?}");
+            for name in [format!("{blank}a"), format!("a{blank}"), blank.to_string()] {
+                assert!(!EventName::parse(&name).is_ok_and(|name| name.is_trimmed()), "{name:?}");
+            }
+        }
+        for name in ["a", "a b", "a\u{a0}b", "chat/❤\u{fe0f}", "_", "\u{200d}a"] {
+            assert!(EventName::parse(name).unwrap().is_trimmed(), "{name:?}");
         }
     }
 

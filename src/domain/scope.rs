@@ -2,6 +2,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
+use super::is_blank;
 use crate::error::Error;
 
 /// The longest scope, in bytes.
@@ -28,17 +29,24 @@ impl Scope {
         }
     }
 
-    /// Parses a list, in order, without what stands in it twice.
+    /// Parses a list as it is given, in order, without what stands in it twice.
     ///
     /// # Errors
-    /// [`Error::ScopesInvalid`] where one is not a scope, or there are more than 1,000.
+    /// [`Error::ScopesInvalid`] where one is not a scope, or has blanks at an end of either part, or there are more than 1,000.
     pub fn parse_all(texts: &[impl AsRef<str>]) -> Result<Vec<Self>, Error> {
         if texts.len() > MAX_SCOPES {
             return Err(Error::ScopesInvalid);
         }
         let mut known = HashSet::with_capacity(texts.len());
         let new = texts.iter().map(AsRef::as_ref).filter(|text| known.insert(*text));
-        new.map(Self::parse).collect()
+        new.map(|text| Self::parse(text)?.trimmed()).collect()
+    }
+
+    /// Itself, where nobody who drops blanks can take it for another. Earlier versions let those in.
+    fn trimmed(self) -> Result<Self, Error> {
+        let (resource, operation) = self.parts();
+        let has_blanks = |part: &str| part.starts_with(is_blank) || part.ends_with(is_blank);
+        if has_blanks(resource) || has_blanks(operation) { Err(Error::ScopesInvalid) } else { Ok(self) }
     }
 
     /// Parses a list as it is kept.
@@ -77,6 +85,14 @@ mod tests {
         for bad in ["", ":", "news", "news:", ":get", "a:b:c", "a:b,c", "a:\n"] {
             assert!(Scope::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_scope_with_blanks_at_an_end_is_only_kept() {
+        for bad in [" a:get", "a :get", "a: get", "a:get\u{a0}", "\u{feff}a:get"] {
+            assert!(Scope::parse_all(&[bad]).is_err() && Scope::all_from_stored(&[bad]).is_ok(), "{bad:?}");
+        }
+        assert!(Scope::parse_all(&["chat room/*:get"]).is_ok());
     }
 
     #[test]

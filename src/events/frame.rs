@@ -2,7 +2,7 @@ use std::io::Write;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::domain::{Event, EventId, EventName, Position};
+use crate::domain::{Event, EventId, EventName, Position, is_blank};
 
 /// An event as it goes over the wire of a stream, encoded once and shared by everybody who gets it.
 #[derive(Clone, Debug)]
@@ -41,11 +41,24 @@ pub const JOINED_BYTES: usize = 64 << 10;
 pub fn write_frame(buffer: &mut BytesMut, name: &str, data: &str, id: EventId) {
     buffer.reserve(name.len() + data.len() + 48);
     buffer.put_slice(b"event:");
-    buffer.put_slice(name.as_bytes());
+    write_name(buffer, name);
     // Writing to memory cannot fail.
     let _ = write!(buffer.writer(), "\nid:{id}\ndata:");
     write_data(buffer, data);
     buffer.put_slice(b"\n\n");
+}
+
+/// Writes a name so that every client reads the same. Earlier versions let in blanks at the ends of names, and of those of users who
+/// are in marks: a client that drops them would take an event of one name for one of another, such as a mark of the server's. Each is
+/// written as a character that stands for one that cannot be shown.
+fn write_name(buffer: &mut BytesMut, name: &str) {
+    const INSTEAD: &str = "\u{fffd}";
+    let from_start = name.trim_start_matches(is_blank);
+    let trimmed = from_start.trim_end_matches(is_blank);
+    let (before, after) = (&name[..name.len() - from_start.len()], &from_start[trimmed.len()..]);
+    before.chars().for_each(|_| buffer.put_slice(INSTEAD.as_bytes()));
+    buffer.put_slice(trimmed.as_bytes());
+    after.chars().for_each(|_| buffer.put_slice(INSTEAD.as_bytes()));
 }
 
 /// What `broker-client` 0.0.8 takes for the start of a field wherever it stands. The other three fields begin before the
@@ -102,6 +115,18 @@ mod tests {
             frame("news", r#"{ "b": 1, "a": [ 2 ] }"#),
             "event:news\nid:0000000000000007000042\ndata:{\"b\":1,\"a\":[2]}\n\n"
         );
+    }
+
+    #[test]
+    fn a_name_of_an_earlier_version_cannot_be_taken_for_another() {
+        for (name, sent) in [
+            (" $reset", "\u{fffd}$reset"),
+            ("\u{feff} @bob/x \u{3000}", "\u{fffd}\u{fffd}@bob/x\u{fffd}\u{fffd}"),
+            (" ", "\u{fffd}"),
+            ("a b", "a b"),
+        ] {
+            assert!(frame(name, "1").starts_with(&format!("event:{sent}\nid:")), "{name:?}");
+        }
     }
 
     #[test]

@@ -43,10 +43,14 @@ impl NewEvent {
     /// Data under a name, for ever or for some seconds.
     ///
     /// # Errors
-    /// [`Error::EventNameReserved`]; [`Error::EventTooLarge`] where name and data together have more than `max_bytes`;
+    /// [`Error::EventNameInvalid`] for a name that a client may take for another; [`Error::EventNameReserved`];
+    /// [`Error::EventTooLarge`] where name and data together have more than `max_bytes`;
     /// [`Error::ExpiryInvalid`] for less than a second, or more than [`MAX_EXPIRES_IN`].
     pub fn new(name: EventName, data: Payload, lasts: Lasts, max_bytes: usize) -> Result<Self, Error> {
         let Lasts { expires_in, while_connected } = lasts;
+        if !name.is_trimmed() {
+            return Err(Error::EventNameInvalid);
+        }
         if name.is_reserved() {
             return Err(Error::EventNameReserved);
         }
@@ -64,7 +68,7 @@ impl NewEvent {
         self.name.as_str().len() + self.data.as_ref().map_or(0, |data| data.as_str().len())
     }
 
-    /// The end of a name.
+    /// The end of a name, which may be one that only earlier versions let in.
     ///
     /// # Errors
     /// [`Error::EventNameReserved`].

@@ -24,7 +24,7 @@ use catch_up::{CatchUp, State};
 use turning::Aside;
 
 /// What keeps a quiet stream alive: a comment without a blank line after it, since `broker-client` 0.0.8 would take
-/// `:\n\n` for an event.
+/// `:\n\n` for an event. A stream begins with one, too.
 pub const HEARTBEAT: Bytes = Bytes::from_static(b":\n");
 /// How often it is sent; the contract allows 15 s.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(12);
@@ -102,12 +102,14 @@ impl Subscription {
             Start::After(Position::START) => head,
             _ => Position::START,
         };
-        let mut first = vec![first];
-        if let Some(reason) = reset.filter(|_| marks) {
+        let begins = match reset.filter(|_| marks) {
             // Who gets no further than this and comes back is to be given it all again.
-            let id = room.seat.store().event_id(position);
-            first.push(class.framing.join(&[mark::reset(reason, id)]));
-        }
+            Some(reason) => mark::reset(reason, room.seat.store().event_id(position)),
+            // A proxy that compresses, and clients that wait for it, pass on the head of an answer only with its first byte, and
+            // the first event may be long in coming.
+            None => HEARTBEAT,
+        };
+        let first = [first, class.framing.join(&[begins])];
         let subscription: Rc<Subscription> = Rc::new(Subscription {
             arrival,
             serial: local.hub().next_serial(),

@@ -2,6 +2,7 @@
 //! retention and limits.
 
 mod batch;
+mod blanks;
 mod expiry;
 mod idempotency;
 mod limits;

@@ -3,6 +3,7 @@
 mod closed;
 mod ended;
 mod frame;
+mod opening;
 pub mod raw;
 mod resume;
 mod slow;

@@ -239,7 +239,7 @@ pub async fn latest(app: App, principal: Principal, request: HttpRequest) -> Rep
         return Err(Error::QueryInvalid);
     }
     if is_head(&request) {
-        return Ok(reply::empty());
+        return Ok(reply::head_alone());
     }
     let rows = move |sight: &Sight| {
         let mut events = LatestEvents::new(sight.tenant.clone(), sight.view.clone());
@@ -311,7 +311,7 @@ pub async fn history(app: App, principal: Principal, request: HttpRequest) -> Re
     let before = position(&app.store, before)?.unwrap_or(Position::END);
     let oldest_first = order == Some(Order::Oldest);
     if is_head(&request) {
-        return Ok(reply::empty());
+        return Ok(reply::head_alone());
     }
     let page = move |sight: &Sight| {
         let (tenant, name) = (sight.tenant.clone(), name.clone());

@@ -1,5 +1,6 @@
 //! How answers look.
 
+use actix_web::body;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentType};
 use actix_web::{HttpResponse, ResponseError};
@@ -15,6 +16,11 @@ pub type Reply = Result<HttpResponse, Error>;
 /// Done, and nothing to say.
 pub fn empty() -> HttpResponse {
     HttpResponse::Ok().insert_header(ContentType::json()).finish()
+}
+
+/// The head of what `GET` answers with JSON, and no word of its length, which only making that would tell (RFC 9110, section 8.6).
+pub fn head_alone() -> HttpResponse {
+    HttpResponse::Ok().insert_header(ContentType::json()).body(body::None::new())
 }
 
 /// Done, and this to say.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::SystemTime;
 
-use actix_web::http::header::{self, HeaderMap, HeaderName, HttpDate};
+use actix_web::http::header::{self, CacheControl, CacheDirective, HeaderMap, HeaderName, HttpDate};
 use actix_web::web::{Payload, Query};
 use actix_web::{HttpRequest, HttpResponse, http::Version};
 use bytes::Bytes;
@@ -28,6 +28,8 @@ struct Parameters {
     marks: Option<bool>,
     presence: Option<bool>,
     stream: Option<String>,
+    #[serde(rename = "lastEventId")]
+    last_event_id: Option<String>,
 }
 
 /// What the query of a request asks for.
@@ -90,21 +92,24 @@ pub async fn stream(
     request: HttpRequest,
     payload: Payload,
 ) -> Reply {
-    let Wanted { filter, parameters: Parameters { snapshot, marks, presence, stream, .. } } = Wanted::of(&request)?;
+    let Wanted { filter, parameters } = Wanted::of(&request)?;
+    let Parameters { snapshot, marks, presence, stream, last_event_id, .. } = parameters;
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        // What compresses on the way, such as a development server, would keep events back until it has enough of them.
+        .insert_header(CacheControl(vec![CacheDirective::NoCache, CacheDirective::NoTransform]))
         // nginx, and what speaks its dialect, would keep events back until its buffer is full.
         .insert_header(("x-accel-buffering", "no"));
     if let Some(cookie) = cookie {
         response.insert_header((header::SET_COOKIE, cookie));
     }
     if is_head(&request) {
-        return Ok(response.finish());
+        return Ok(response.body(actix_web::body::None::new()));
     }
     let (snapshot, marks) = (snapshot.unwrap_or(true), marks.unwrap_or(false));
-    let (seen, presence) = (seen(request.headers()), presence.unwrap_or(false));
+    let seen = seen(request.headers(), last_event_id.as_deref().unwrap_or_default());
+    let presence = presence.unwrap_or(false);
     let goes_on = goes_on_for(request.headers(), stream.as_deref());
     let opening = app.opening(&principal, Wish { filter, snapshot, marks, seen, presence, goes_on })?;
     response.insert_header((STREAM_HEADER, opening.arrival.id.to_string()));
@@ -127,9 +132,11 @@ pub async fn stream(
     }
 }
 
-/// What the client says that it saw last.
-fn seen(headers: &HeaderMap) -> Seen {
-    let id = headers.get("last-event-id").map(|id| id.as_bytes().trim_ascii()).unwrap_or_default();
+/// What the client says that it saw last: in the header, which browsers send as they reconnect, or else in the URL, as a page says
+/// it that makes a new `EventSource`.
+fn seen(headers: &HeaderMap, in_url: &str) -> Seen {
+    let in_header = headers.get("last-event-id").map(|id| id.as_bytes().trim_ascii()).unwrap_or_default();
+    let id = if in_header.is_empty() { in_url.trim().as_bytes() } else { in_header };
     if id.is_empty() {
         return Seen::Nothing;
     }

@@ -24,7 +24,7 @@ async fn a_name_that_begins_with_a_dollar_sign_is_reserved() {
 async fn a_dollar_sign_elsewhere_in_a_name_is_as_good_as_any() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
-    let free = ["a$", "price/$", " $x", "\u{ff04}x"];
+    let free = ["a$", "price/$", "\u{ff04}x"];
     for name in free {
         alice.insert(name, json!(1)).await;
     }

@@ -33,6 +33,7 @@ async fn a_connection_that_is_closed_half_or_reset_is_forgotten_at_once() {
     let before = server.connections();
     let mut half = RawStream::open(&server, &alice).await;
     let reset = RawStream::open(&server, &alice).await;
+    assert_eq!(half.chunk().await.as_deref(), Some(":\n"));
     assert!(server.connections() >= before + 2);
     half.close_half().await;
     reset.reset();

@@ -14,7 +14,7 @@ async fn the_head_is_of_an_event_stream_that_nobody_on_the_way_may_keep() {
     let alice = server.user("alice", "acme").await;
     let headers = alice.stream().await.headers;
     assert_eq!(headers["content-type"], "text/event-stream");
-    assert_eq!(headers["cache-control"], "no-cache");
+    assert_eq!(headers["cache-control"], "no-cache, no-transform");
     assert_eq!(headers["x-accel-buffering"], "no");
     assert!(!headers.contains_key("content-length"));
     assert!(!headers.contains_key("content-encoding"));
@@ -30,7 +30,7 @@ async fn head_answers_as_get_does_without_a_body() {
     };
     let answer = head(&alice.authorization).await.ok();
     assert_eq!(answer.header("content-type"), Some("text/event-stream"));
-    assert_eq!(answer.header("cache-control"), Some("no-cache"));
+    assert_eq!(answer.header("cache-control"), Some("no-cache, no-transform"));
     assert_eq!(answer.header("x-accel-buffering"), Some("no"));
     assert_eq!(answer.body, "");
     assert_eq!(head("Bearer x").await.status, 401);
@@ -44,6 +44,7 @@ async fn a_frame_is_sent_byte_for_byte_and_in_one_chunk_in_the_snapshot_and_live
     let data = "{\"b\":1,\"a\":[\"Gr\\u00fc\\u00dfe \\ud83d\\ude00\",12345678901234567890123.50]}";
     let mut expected = Vec::new();
     let mut live = RawStream::open(&server, &alice).await;
+    assert_eq!(live.chunk().await.as_deref(), Some(":\n"));
     for _ in 0..2 {
         let answer = alice.insert_raw(body).await.ok().json();
         let id = answer["id"].as_str().unwrap();
@@ -51,6 +52,7 @@ async fn a_frame_is_sent_byte_for_byte_and_in_one_chunk_in_the_snapshot_and_live
         assert_eq!(live.chunk().await.as_ref(), expected.last());
     }
     let mut snapshot = RawStream::open(&server, &alice).await;
+    assert_eq!(snapshot.chunk().await.as_deref(), Some(":\n"));
     assert_eq!(snapshot.chunk().await.as_ref(), expected.last());
     assert!(live.head.to_lowercase().contains("\r\ntransfer-encoding: chunked\r\n"), "{}", live.head);
 }
@@ -96,6 +98,7 @@ async fn a_quiet_stream_gets_a_comment_line_alone_within_15_seconds_even_while_o
     let bob = server.user("bob", "elsewhere").await;
     let mut quiet = RawStream::open(&server, &bob).await;
     let mut filtered = alice.stream_of("/sse?events=never", None).await;
+    assert_eq!(quiet.chunk().await.as_deref(), Some(":\n"), "it begins with one");
     let since = Instant::now();
     let busy = tokio::spawn(async move {
         loop {

@@ -1,6 +1,8 @@
 //! Databases as an earlier version left them, which let in names that no new user or tenant can have.
 
-use broker::domain::{TenantName, Timestamp, Username};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use broker::domain::{EventName, Payload, TenantName, Timestamp, Username};
 use broker::store::Store;
 
 use super::{TestServer, password_of};
@@ -32,6 +34,26 @@ impl TestServer {
                 transaction.put_setting("names", none.to_vec());
                 let _ = transaction.commit().unwrap().reveal();
             }
+        }
+        self.restart().await
+    }
+}
+
+impl TestServer {
+    /// Stops, has an earlier version insert events with data `1` for a user of a tenant, and starts again.
+    pub async fn with_earlier_events(mut self, username: &str, tenant: &str, events: &[&str]) -> Self {
+        self.signal("TERM");
+        self.ended().await;
+        {
+            let (_store, mut committer) = Store::open(&self.database(), 64 << 20).unwrap();
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+            let mut transaction = committer.begin(Timestamp::from_millis(now.as_millis() as u64)).unwrap();
+            let (username, tenant) = (Username::parse(username).unwrap(), TenantName::parse(tenant).unwrap());
+            for event in events {
+                let (name, data) = (EventName::parse(event).unwrap(), Payload::from_valid_json("1").unwrap());
+                transaction.insert_event(tenant.clone(), username.clone(), name, data).unwrap();
+            }
+            let _ = transaction.commit().unwrap().reveal();
         }
         self.restart().await
     }

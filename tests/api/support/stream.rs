@@ -33,7 +33,9 @@ pub struct Stream {
     chunks: BoxStream<'static, reqwest::Result<bytes::Bytes>>,
     /// What has come and was not yet read.
     pending: String,
+    /// Without the one that a stream begins with.
     pub heartbeats: usize,
+    has_begun: bool,
     cut_off_allowed: bool,
 }
 
@@ -46,6 +48,7 @@ impl Stream {
             chunks: response.bytes_stream().boxed(),
             pending: String::new(),
             heartbeats: 0,
+            has_begun: false,
             cut_off_allowed: false,
         }
     }
@@ -95,6 +98,7 @@ impl Stream {
             self.strip_heartbeats();
             if let Some((frame, rest)) = self.pending.split_once("\n\n") {
                 let event = Event::parse(frame);
+                self.has_begun = true;
                 self.pending = rest.to_owned();
                 return Some(event);
             }
@@ -108,7 +112,7 @@ impl Stream {
     fn strip_heartbeats(&mut self) {
         while let Some(rest) = self.pending.strip_prefix(":\n") {
             self.pending = rest.to_owned();
-            self.heartbeats += 1;
+            self.heartbeats += usize::from(std::mem::replace(&mut self.has_begun, true));
         }
     }
 
