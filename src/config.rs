@@ -10,7 +10,7 @@ use clap::{Parser, ValueEnum};
 
 use flags::{AuthorizeFlag, DEFAULT_ADMIN_TOKEN, DEFAULT_JWT_SECRET, Flags};
 
-use crate::domain::{Authorize, OriginPattern, Quotas, Scope, Secret};
+use crate::domain::{Authorize, OriginPattern, Quotas, Scope, Secret, TrustedProxies};
 
 /// What a secret must have at least before it may guard anything but this machine.
 const MIN_SECRET_BYTES: usize = 16;
@@ -33,6 +33,8 @@ pub struct Config {
     pub listen: Listen,
     /// Who may call.
     pub callers: Callers,
+    /// Who is believed about where a request comes from.
+    pub trusted_proxies: TrustedProxies,
     /// How long a sign-in lasts.
     pub jwt_expiry: Duration,
     /// Signs JWTs.
@@ -205,6 +207,8 @@ impl TryFrom<Flags> for Config {
             host,
             listen,
             callers: Callers { origins: origins(&flags.origin)?, only_this_machine: weak_secrets },
+            trusted_proxies: TrustedProxies::parse(list(&flags.trusted_proxies).iter().map(String::as_str))
+                .map_err(|why| format!("trusted_proxies: {why}"))?,
             jwt_expiry: Duration::from_secs(flags.jwt_expiry),
             jwt_secret,
             jwt_audience: flags.jwt_audience,

@@ -149,9 +149,19 @@ impl Server {
             upkeep.await;
         };
         let rates = Arc::new(Rates::new(config.limits.user_rate, config.limits.tenant_rate));
-        let (authorize, limits, callers) = (config.authorize, config.limits, config.callers.into());
-        let services =
-            Services { identity, writer, hub, store, clock: clock.clone(), authorize, limits, rates, callers };
+        let (authorize, limits) = (config.authorize, config.limits);
+        let services = Services {
+            identity,
+            writer,
+            hub,
+            store,
+            clock: clock.clone(),
+            authorize,
+            limits,
+            rates,
+            callers: config.callers.into(),
+            trusted_proxies: config.trusted_proxies.into(),
+        };
 
         let (address, scheme, http, certificate) = listen(&config.listen, config.host, services.clone())?;
         let mut background =

@@ -29,6 +29,10 @@ pub struct Flags {
     /// Origins that browsers may call from, with commas between, or *; https://*.example.com is any one label.
     #[arg(long, env = "BROKER_ORIGIN", default_value = "*")]
     pub origin: String,
+    /// Reverse proxies that are believed about a client's address, by x-forwarded-for or forwarded: addresses and networks such
+    /// as 127.0.0.1 or 10.0.0.0/8, with commas between.
+    #[arg(long, env = "BROKER_TRUSTED_PROXIES", default_value = "")]
+    pub trusted_proxies: String,
     /// Seconds that a sign-in lasts, from 1 to 3153600000 (100 years).
     #[arg(long, env = "BROKER_JWT_EXPIRY", default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(1..=3_153_600_000))]
     pub jwt_expiry: u64,

@@ -3,9 +3,7 @@
 //! Anybody can cause such a line, so there are limits ([`crate::log::ACCESS`]), and what is in it is bounded: a name that nobody can
 //! have is not written at all.
 
-use std::net::IpAddr;
-
-use crate::domain::Username;
+use crate::domain::{ClientAddress, Username};
 use crate::error::Error;
 use crate::log;
 
@@ -29,13 +27,13 @@ pub enum Door {
 pub struct Visit {
     door: Door,
     user: Option<Username>,
-    from: Option<IpAddr>,
+    from: ClientAddress,
     is_told: bool,
 }
 
 impl Visit {
     /// Somebody comes. `user` is whom they say they are, where that is a name at all.
-    pub fn at(door: Door, user: Option<Username>, from: Option<IpAddr>) -> Self {
+    pub fn at(door: Door, user: Option<Username>, from: ClientAddress) -> Self {
         Self { door, user, from, is_told: false }
     }
 
@@ -59,9 +57,8 @@ impl Visit {
             Door::Admin => "admin token",
         };
         let user = self.user.as_ref().map(Username::as_str);
-        let address = self.from.map(tracing::field::display);
         let what = if outcome == "ok" { "let in" } else { "not let in" };
-        tracing::info!(target: log::ACCESS, door, user, address, outcome, "{what}");
+        tracing::info!(target: log::ACCESS, door, user, address = %self.from, outcome, "{what}");
     }
 }
 
@@ -74,6 +71,6 @@ impl Drop for Visit {
 }
 
 /// Says what an admin has done to a user: `act`, such as `user revoked`.
-pub fn admin_did(act: &'static str, user: &Username, from: Option<IpAddr>) {
-    tracing::info!(target: log::ADMIN, user = user.as_str(), address = from.map(tracing::field::display), "{act}");
+pub fn admin_did(act: &'static str, user: &Username, from: ClientAddress) {
+    tracing::info!(target: log::ADMIN, user = user.as_str(), address = %from, "{act}");
 }

@@ -1,4 +1,3 @@
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
@@ -8,10 +7,10 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 
 use super::audit::{Door, Visit};
-use super::password::Verdict;
+use super::password::{Share, Verdict};
 use super::throttle::Attempt;
 use super::{Identity, Principal, Verified, totp};
-use crate::domain::{Account, Generation, Password, PasswordHash, Timestamp, User, Username};
+use crate::domain::{Account, ClientAddress, Generation, Password, PasswordHash, Timestamp, User, Username};
 use crate::error::Error;
 use crate::writer::{Batch, Change};
 
@@ -74,12 +73,12 @@ impl Identity {
     /// [`Error::Unauthorized`], the same and after the same time for an unknown user, a wrong password, a wrong or spent
     /// code and a revoked user; [`Error::TooManyAttempts`]; [`Error::Overloaded`]; and, where a code was given, those of
     /// [`crate::writer::Writer::submit`].
-    pub async fn login(&self, credentials: Credentials, from: Option<IpAddr>) -> Result<String, Error> {
+    pub async fn login(&self, credentials: Credentials, from: ClientAddress) -> Result<String, Error> {
         let visit = Visit::at(Door::SignIn, Username::parse(&credentials.username).ok(), from);
         visit.ends(self.sign_in(credentials, from).await)
     }
 
-    async fn sign_in(&self, credentials: Credentials, from: Option<IpAddr>) -> Result<String, Error> {
+    async fn sign_in(&self, credentials: Credentials, from: ClientAddress) -> Result<String, Error> {
         let Credentials { username, password, totp: code } = credentials;
         let username = Username::parse(&username).map_err(|_| Error::Unauthorized)?;
         let password = Password::parse(password).map_err(|_| Error::Unauthorized)?;
@@ -94,11 +93,11 @@ impl Identity {
             step.ok_or(Error::Unauthorized).map(Some)
         };
         let Proven { user, also: step, outdated, attempt } =
-            self.prove(&username, password, attempt, step_of_code).await?;
+            self.prove(&username, password, from, attempt, step_of_code).await?;
         if let Some(step) = step {
             self.0.writer.submit(SpendStep { username, step, attempt }).await?;
         }
-        self.renew(&user.username, outdated).await;
+        self.renew(&user.username, outdated, from).await;
         let now = self.0.clock.now();
         self.0.tokens.issue(&user, now, now + self.0.jwt_expiry)
     }
@@ -132,12 +131,7 @@ impl Identity {
     /// # Errors
     /// [`Error::Unauthorized`] for what is wrong or revoked, and where the user has two-factor on, since it cannot carry
     /// the code; [`Error::TooManyAttempts`]; [`Error::Overloaded`].
-    pub async fn basic(
-        &self,
-        username: Username,
-        password: Password,
-        from: Option<IpAddr>,
-    ) -> Result<Principal, Error> {
+    pub async fn basic(&self, username: Username, password: Password, from: ClientAddress) -> Result<Principal, Error> {
         let user = self.user_of_basic(&username, password, from).await?;
         Principal::new(username, Arc::new(Account::from(&user)), None, true)
     }
@@ -169,6 +163,7 @@ impl Identity {
         &self,
         username: &Username,
         password: Password,
+        from: ClientAddress,
         attempt: Attempt,
         also: impl FnOnce(&User) -> Result<T, Error> + Send + 'static,
     ) -> Result<Proven<T>, Error> {
@@ -178,8 +173,9 @@ impl Identity {
             let user = user.filter(|user| verdict.matches && !user.revoked).ok_or(Error::Unauthorized)?;
             Ok((also(&user)?, user, verdict.is_outdated))
         };
+        let share = Share::of_account(from, username);
         let ((also, before, is_outdated), attempt) =
-            self.0.passwords.check(password.clone(), kept, attempt, judge).await?;
+            self.0.passwords.check(share, password.clone(), kept, attempt, judge).await?;
         // As it is now: the hash took its time, and a revocation must not be overtaken by it.
         let user = self.0.store.user(username)?.ok_or(Error::Unauthorized)?;
         if user.revoked || user.generation != before.generation {
@@ -191,11 +187,11 @@ impl Identity {
 
     /// Replaces an outdated hash, once its user has been let in: sooner, and the time that it takes would tell a right password
     /// from a wrong one.
-    async fn renew(&self, username: &Username, outdated: Option<(PasswordHash, Password)>) {
-        let Some((from, password)) = outdated else { return };
+    async fn renew(&self, username: &Username, outdated: Option<(PasswordHash, Password)>, from: ClientAddress) {
+        let Some((kept, password)) = outdated else { return };
         let renewed = async {
-            let to = self.0.passwords.hash_again(password).await?;
-            self.0.writer.submit(Rehash { username: username.clone(), from, to }).await
+            let to = self.0.passwords.hash_again(Share::of_account(from, username), password).await?;
+            self.0.writer.submit(Rehash { username: username.clone(), from: kept, to }).await
         };
         if let Err(error) = renewed.await {
             tracing::warn!(%error, "an outdated password hash stays until the next sign-in");
@@ -204,12 +200,7 @@ impl Identity {
 
     /// The user of a Basic header. The same credentials are not hashed again for a while, and those that come side by side
     /// are hashed once.
-    async fn user_of_basic(
-        &self,
-        username: &Username,
-        password: Password,
-        from: Option<IpAddr>,
-    ) -> Result<User, Error> {
+    async fn user_of_basic(&self, username: &Username, password: Password, from: ClientAddress) -> Result<User, Error> {
         // Somebody unknown goes the same way: another would count guesses otherwise, and tell who is known.
         let known = self.0.store.user(username)?;
         let fingerprint = self.fingerprint(username, &password, known.as_ref());
@@ -223,13 +214,13 @@ impl Identity {
         user.filter(|user| known.is_some_and(|known| known.generation == user.generation)).ok_or(Error::Unauthorized)
     }
 
-    async fn guess(&self, username: &Username, password: Password, from: Option<IpAddr>) -> Result<(), Error> {
+    async fn guess(&self, username: &Username, password: Password, from: ClientAddress) -> Result<(), Error> {
         let attempt = self.0.throttle.account(username, from).await?;
         // It cannot carry the code. Who tries all the same is not told whether the password at least was right: not by the
         // answer, nor its time, nor by whether the guess counts or is remembered.
         let needs_no_code = |user: &User| if user.needs_code() { Err(Error::Unauthorized) } else { Ok(()) };
-        let Proven { outdated, .. } = self.prove(username, password, attempt, needs_no_code).await?;
-        self.renew(username, outdated).await;
+        let Proven { outdated, .. } = self.prove(username, password, from, attempt, needs_no_code).await?;
+        self.renew(username, outdated, from).await;
         Ok(())
     }
 
@@ -322,6 +313,10 @@ mod tests {
         Authorization::parse(header.as_bytes())
     }
 
+    fn local() -> ClientAddress {
+        ClientAddress::of([127, 0, 0, 1].into())
+    }
+
     #[test]
     fn the_scheme_is_read_in_any_case() {
         for header in ["Bearer abc", "bearer abc", "BEARER  abc"] {
@@ -378,14 +373,14 @@ mod tests {
         let identity = Identity::new(store.clone(), writer, clock, root, settings).unwrap();
         let sign_in = async |name: &str, password: &str| {
             let (username, password) = (name.to_owned(), password.to_owned());
-            identity.login(Credentials { username, password, totp: None }, None).await.map(drop)
+            identity.login(Credentials { username, password, totp: None }, local()).await.map(drop)
         };
         let hash_of = |name| store.user(&Username::parse(name).unwrap()).unwrap().unwrap().password_hash;
         let refused = Err(Error::Unauthorized);
         assert_eq!(sign_in("zoe", "jos\u{e9} 12345").await, refused, "another than was hashed");
         assert_eq!(sign_in("zoe", "wrong").await, refused);
         assert_eq!(sign_in("max", typed).await, refused, "without the code");
-        let by_basic = identity.basic(Username::parse("max").unwrap(), Password::parse(typed.into()).unwrap(), None);
+        let by_basic = identity.basic(Username::parse("max").unwrap(), Password::parse(typed.into()).unwrap(), local());
         assert_eq!(by_basic.await.map(drop), refused);
         assert!(hash_of("zoe") == kept && hash_of("max") == kept);
         assert_eq!(sign_in("zoe", typed).await, Ok(()), "whatever is asked of new ones");

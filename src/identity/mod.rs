@@ -16,14 +16,13 @@ mod totp;
 mod user_list;
 mod users;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
 
 use crate::clock::Clock;
-use crate::domain::{Account, Scope, Secret, Standing, Timestamp, Username};
+use crate::domain::{Account, ClientAddress, Scope, Secret, Standing, Timestamp, Username};
 use crate::error::Error;
 use crate::store::Store;
 use crate::writer::Writer;
@@ -149,7 +148,7 @@ impl Identity {
     ///
     /// # Errors
     /// [`Error::AdminTokenIncorrect`], or [`Error::TooManyAttempts`] after too many of those from one address.
-    pub async fn admin(&self, token: &Secret, from: Option<IpAddr>) -> Result<Admin, Error> {
+    pub async fn admin(&self, token: &Secret, from: ClientAddress) -> Result<Admin, Error> {
         let visit = Visit::at(Door::Admin, None, from);
         let guess = async {
             let attempt = self.0.throttle.admin(from).await?;
@@ -161,11 +160,11 @@ impl Identity {
     }
 }
 
-/// Proof that the admin token was right: to be asked for as an argument by what only admins may do.
+/// Proof that the admin token was right, and where it came from: to be asked for as an argument by what only admins may do.
 #[derive(Debug)]
 pub struct Admin {
     /// From where it came, for the log.
-    from: Option<IpAddr>,
+    from: ClientAddress,
 }
 
 impl Admin {

@@ -1,28 +1,57 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 
 use argon2::password_hash::phc;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
-use tokio::sync::oneshot;
 
 use super::policy::{Accepted, PasswordPolicy};
 use super::throttle::Attempt;
-use crate::domain::{Password, PasswordHash};
+use crate::domain::{ClientAddress, Network, Password, PasswordHash, Username};
 use crate::error::Error;
+use crate::fair::{Patience, Pool, Task};
 
 /// How many hashes may wait: some seconds' work. More are refused, so that a flood of sign-ins cannot pile up.
 const QUEUE: usize = 128;
 
 /// Argon2id, and what else takes long of passwords, on threads of its own: as many as there are cores, each with 19 MiB while
-/// it hashes, and a bounded queue.
+/// it hashes, and a bounded queue that is shared fairly by where the requests come from and, of each place, by account.
 #[derive(Clone)]
 pub struct PasswordPool {
-    queue: std::sync::mpsc::SyncSender<Job>,
+    pool: Pool<Network, Lane>,
     /// Verified against where there is no user, so that both answers take the same time.
     dummy: Arc<PasswordHash>,
 }
 
-type Job = Box<dyn FnOnce() + Send>;
+/// Whose share of the hashing threads some work takes.
+#[derive(Clone, Debug)]
+pub struct Share {
+    site: Network,
+    lane: Lane,
+}
+
+/// What shares the turns of one site. Guesses at an account that come from one network do not wait behind those from another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Lane {
+    network: Network,
+    /// The account that is tried; `None` is what an admin has done.
+    account: Option<Username>,
+}
+
+impl Share {
+    /// That of somebody who comes from an address and says to have this account.
+    pub fn of_account(from: ClientAddress, username: &Username) -> Self {
+        Self::of(from, Some(username.clone()))
+    }
+
+    /// That of an admin.
+    pub fn of_admin(from: ClientAddress) -> Self {
+        Self::of(from, None)
+    }
+
+    fn of(from: ClientAddress, account: Option<Username>) -> Self {
+        Self { site: from.site(), lane: Lane { network: from.network(), account } }
+    }
+}
 
 /// What verifying a password found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,21 +68,10 @@ impl PasswordPool {
     /// # Errors
     /// Where the operating system gives none.
     pub fn start() -> std::io::Result<Self> {
-        let (queue, jobs) = std::sync::mpsc::sync_channel::<Job>(QUEUE);
-        let jobs = Arc::new(Mutex::new(jobs));
-        for number in 0..thread::available_parallelism().map_or(2, usize::from) {
-            let jobs = Arc::clone(&jobs);
-            thread::Builder::new().name(format!("argon2-{number}")).spawn(move || {
-                loop {
-                    let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    // The last handle is gone: so is this thread.
-                    let Ok(job) = job else { return };
-                    job();
-                }
-            })?;
-        }
+        let threads = thread::available_parallelism().map_or(2, usize::from);
+        let pool = Pool::start("argon2", threads, QUEUE)?;
         let dummy = hash(&crate::random::bytes::<16>()).map_err(std::io::Error::other)?;
-        Ok(Self { queue, dummy: Arc::new(dummy) })
+        Ok(Self { pool, dummy: Arc::new(dummy) })
     }
 
     /// Judges a new password of somebody of whom this is known.
@@ -62,27 +80,28 @@ impl PasswordPool {
     /// Those of [`PasswordPolicy::check`]; [`Error::Overloaded`] where too many wait.
     pub async fn judge(
         &self,
+        share: Share,
         policy: PasswordPolicy,
         password: Password,
         known: Vec<String>,
     ) -> Result<Accepted, Error> {
-        self.run(move || policy.check(password, &known)).await?
+        self.run(share, move || policy.check(password, &known)).await?
     }
 
     /// Hashes a new password with a fresh salt.
     ///
     /// # Errors
     /// [`Error::Overloaded`] where too many wait.
-    pub async fn hash(&self, password: Accepted) -> Result<PasswordHash, Error> {
-        self.hash_again(password.into_password()).await
+    pub async fn hash(&self, share: Share, password: Accepted) -> Result<PasswordHash, Error> {
+        self.hash_again(share, password.into_password()).await
     }
 
     /// Hashes a password that has just been found right, whatever would be asked of a new one.
     ///
     /// # Errors
     /// [`Error::Overloaded`] where too many wait.
-    pub async fn hash_again(&self, password: Password) -> Result<PasswordHash, Error> {
-        self.run(move || hash(password.expose())).await?.map_err(Error::Internal)
+    pub async fn hash_again(&self, share: Share, password: Password) -> Result<PasswordHash, Error> {
+        self.run(share, move || hash(password.expose())).await?.map_err(Error::Internal)
     }
 
     /// Checks a guess at a password against a hash, or against none in the same time. `judge` says, there and then, what the
@@ -92,25 +111,18 @@ impl PasswordPool {
     /// Those of `judge`; [`Error::Overloaded`] where too many wait.
     pub async fn check<T: Send + 'static>(
         &self,
+        share: Share,
         password: Password,
         kept: Option<PasswordHash>,
         attempt: Attempt,
         judge: impl FnOnce(Verdict) -> Result<T, Error> + Send + 'static,
     ) -> Result<(T, Attempt), Error> {
         let dummy = Arc::clone(&self.dummy);
-        self.run(move || attempt.settle(judge(verify(&password, kept.as_ref(), &dummy)))).await?
+        self.run(share, move || attempt.settle(judge(verify(&password, kept.as_ref(), &dummy)))).await?
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-        let (reply, result) = oneshot::channel();
-        let job = Box::new(move || {
-            // Who asked has gone: so has the reason to work.
-            if !reply.is_closed() {
-                let _ = reply.send(work());
-            }
-        });
-        self.queue.try_send(job).map_err(|_| Error::Overloaded)?;
-        result.await.map_err(|_| Error::Internal("a hashing thread ended".to_owned()))
+    fn run<T: Send + 'static>(&self, share: Share, work: impl FnOnce() -> T + Send + 'static) -> Task<T> {
+        self.pool.submit(share.site, share.lane, Patience::Refusable, work)
     }
 }
 
@@ -144,9 +156,10 @@ fn is_weaker(hash: &phc::PasswordHash) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot;
+
     use super::super::throttle::Throttle;
     use super::*;
-    use crate::domain::Username;
 
     fn password(text: &str) -> Password {
         Password::parse(text.to_owned()).unwrap()
@@ -190,17 +203,18 @@ mod tests {
     #[tokio::test]
     async fn a_guess_is_settled_where_it_is_checked_and_no_sooner() {
         let (pool, throttle) = (PasswordPool::start().unwrap(), Throttle::new());
-        let zoe = Username::parse("zoe").unwrap();
+        let (zoe, from) = (Username::parse("zoe").unwrap(), ClientAddress::of([127, 0, 0, 1].into()));
         let kept = hash(b"right").unwrap();
         // Begins to check a guess, and gives it up once the job is in the queue.
         let give_up = async |text: &str| {
-            let attempt = throttle.account(&zoe, None).await.unwrap();
+            let attempt = throttle.account(&zoe, from).await.unwrap();
             let (checked, is_checked) = oneshot::channel();
             let judge = move |verdict: Verdict| {
                 let _ = checked.send(());
                 if verdict.matches { Ok(()) } else { Err(Error::Unauthorized) }
             };
-            let mut check = Box::pin(pool.check(password(text), Some(kept.clone()), attempt, judge));
+            let mut check =
+                Box::pin(pool.check(Share::of_account(from, &zoe), password(text), Some(kept.clone()), attempt, judge));
             tokio::select! {
                 biased;
                 _ = &mut check => {}
@@ -218,6 +232,6 @@ mod tests {
             is_checked.await.unwrap();
             drop(check);
         }
-        assert!(matches!(throttle.account(&zoe, None).await, Err(Error::TooManyAttempts(_))));
+        assert!(matches!(throttle.account(&zoe, from).await, Err(Error::TooManyAttempts(_))));
     }
 }

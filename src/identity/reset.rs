@@ -1,13 +1,13 @@
-use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::audit::{Door, Visit};
+use super::password::Share;
 use super::throttle::Attempt;
 use super::users::{new_generation, unknown_is_unauthorized};
 use super::{Admin, Identity, totp};
-use crate::domain::{Generation, Password, PasswordHash, ResetChallenge, Secret, Username};
+use crate::domain::{ClientAddress, Generation, Password, PasswordHash, ResetChallenge, Secret, Username};
 use crate::error::Error;
 use crate::writer::{Batch, Change};
 
@@ -51,21 +51,22 @@ impl Identity {
     /// [`Error::PasswordInvalid`]; [`Error::TooManyAttempts`]; [`Error::Unauthorized`], the same and after the same time for an
     /// unknown user, a revoked one, and a code that is wrong, spent or expired; where the code is right, those of
     /// [`super::PasswordPolicy::check`], and then it is not spent; those of [`crate::writer::Writer::submit`].
-    pub async fn reset_password(&self, new: NewPassword, from: Option<IpAddr>) -> Result<(), Error> {
+    pub async fn reset_password(&self, new: NewPassword, from: ClientAddress) -> Result<(), Error> {
         let visit = Visit::at(Door::Reset, Username::parse(&new.username).ok(), from);
         visit.ends(self.set_new_password(new, from).await)
     }
 
-    async fn set_new_password(&self, new: NewPassword, from: Option<IpAddr>) -> Result<(), Error> {
+    async fn set_new_password(&self, new: NewPassword, from: ClientAddress) -> Result<(), Error> {
         let NewPassword { username, password, totp: code } = new;
         let username = Username::parse(&username).map_err(|_| Error::Unauthorized)?;
         let password = Password::parse(password)?;
         let code = Secret::new(code);
+        let share = || Share::of_account(from, &username);
         let attempt = self.0.throttle.account(&username, from).await?;
         let attempt = self.try_code(&username, &code, attempt, None).await?;
         // Without the user's e-mail address: a policy that knew it would tell whoever has the code about it.
-        let password = self.new_password(password, &username, None).await?;
-        let then = (self.0.passwords.hash(password).await?, new_generation());
+        let password = self.new_password(share(), password, &username, None).await?;
+        let then = (self.0.passwords.hash(share(), password).await?, new_generation());
         // Once more, for it may have been spent or have expired meanwhile.
         self.try_code(&username, &code, attempt, Some(then)).await.map(drop)
     }
@@ -186,7 +187,7 @@ mod tests {
         let throttle = Throttle::new();
         let weigh = async |name: &str| {
             let username = Username::parse(name).unwrap();
-            let attempt = throttle.account(&username, None).await.unwrap();
+            let attempt = throttle.account(&username, ClientAddress::of([127, 0, 0, 1].into())).await.unwrap();
             let guess = TryCode { username, code: Secret::new("000000"), attempt, then: None };
             writer.submit(Weigh(guess)).await.unwrap()
         };

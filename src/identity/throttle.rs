@@ -1,59 +1,35 @@
 //! How many wrong guesses are answered. Only those that fail count, and each is counted before it is checked, so that
 //! guesses made side by side cannot slip through together.
 
-use std::net::IpAddr;
-use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+mod table;
 
-use moka::future::Cache;
-use tokio::sync::Notify;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::domain::{Username, network_of};
+use table::{Allowance, Held, Table};
+
+use crate::domain::{ClientAddress, Username};
 use crate::error::Error;
 
-/// Failures that an allowance lets through at once, and how long it takes to win one back.
-#[derive(Clone, Copy)]
-struct Allowance {
-    burst: f64,
-    refill: Duration,
-}
-
 /// Guesses at one account's password, code or reset code, from anywhere.
-const ACCOUNT: Allowance = Allowance { burst: 20.0, refill: Duration::from_secs(30) };
+const ACCOUNT: Allowance = Allowance { burst: 20, refill: Duration::from_secs(30) };
 /// Guesses from one address, at any accounts. Many people may share one, so this is wide.
-const ADDRESS: Allowance = Allowance { burst: 300.0, refill: Duration::from_millis(200) };
+const ADDRESS: Allowance = Allowance { burst: 300, refill: Duration::from_millis(200) };
 /// Guesses at the admin token from one address.
-const ADMIN: Allowance = Allowance { burst: 100.0, refill: Duration::from_secs(1) };
+const ADMIN: Allowance = Allowance { burst: 100, refill: Duration::from_secs(1) };
 
-/// How many accounts and addresses are remembered; the least used are forgotten first.
-const REMEMBERED: u64 = 100_000;
-/// After this long without a guess every allowance is whole again.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(900);
+/// Some 25 MiB where all are in use. 262,144 accounts have an allowance of their own, and more share 524,288: a guess at a new
+/// name counts for 30 s, so that it takes 26,000 such guesses a second to use those up.
+const SETS_OF_ACCOUNTS: usize = 16_384;
+/// Some 1.5 MiB each where all are in use. A guess counts for a second at most.
+const SETS_OF_ADDRESSES: usize = 1024;
 
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum Key {
-    Account(Username),
-    Address(IpAddr),
-    Admin(IpAddr),
+/// What has been guessed lately, in tables of their own, so that guesses at names that nobody has take no room of addresses.
+pub struct Throttle {
+    accounts: Arc<Table>,
+    addresses: Arc<Table>,
+    admins: Arc<Table>,
 }
-
-/// What is left of one allowance.
-struct Bucket {
-    state: Mutex<State>,
-    /// Told when a guess under way has come to something.
-    settled: Notify,
-}
-
-struct State {
-    left: f64,
-    at: Instant,
-    /// Guesses that are counted, and may yet turn out to be right.
-    under_way: usize,
-}
-
-/// What has been guessed lately.
-pub struct Throttle(Cache<Key, Arc<Bucket>>);
 
 /// A guess that has been counted, until it has come to something: only what was found wrong stays counted.
 ///
@@ -62,92 +38,53 @@ pub struct Throttle(Cache<Key, Arc<Bucket>>);
 /// one goes uncounted. Dropped unsettled, it was not checked, and told nobody anything.
 #[must_use]
 pub struct Attempt {
-    buckets: Vec<Arc<Bucket>>,
-    was_wrong: bool,
+    by_address: Option<Held>,
+    at_account: Option<Held>,
 }
 
 impl Throttle {
     pub fn new() -> Self {
-        Self(Cache::builder().max_capacity(REMEMBERED).time_to_idle(FORGOTTEN_AFTER).build())
+        Self {
+            accounts: Table::new(ACCOUNT, SETS_OF_ACCOUNTS),
+            addresses: Table::new(ADDRESS, SETS_OF_ADDRESSES),
+            admins: Table::new(ADMIN, SETS_OF_ADDRESSES),
+        }
     }
 
     /// Counts a guess at an account.
     ///
     /// # Errors
-    /// [`Error::TooManyAttempts`] where the account or the address has had too many, whether or not the account exists.
-    pub async fn account(&self, username: &Username, from: Option<IpAddr>) -> Result<Attempt, Error> {
-        let account = self.take(Key::Account(username.clone()), ACCOUNT).await?;
-        let mut attempt = Attempt::of(vec![account]);
-        if let Some(address) = from.and_then(network) {
-            // Where this refuses, it was not a guess at the account after all.
-            attempt.buckets.push(self.take(Key::Address(address), ADDRESS).await?);
-        }
-        Ok(attempt)
+    /// [`Error::TooManyAttempts`] where the account or the address has had too many, whether or not the account exists;
+    /// [`Error::Overloaded`] where too many wait for others to come to something.
+    pub async fn account(&self, username: &Username, from: ClientAddress) -> Result<Attempt, Error> {
+        // First, so that an address that has had too many takes nothing of any account. Where the account refuses, it was no
+        // guess, and is given back.
+        let by_address = count(&self.addresses, from).await?;
+        let at_account = Some(self.accounts.take(username).await?);
+        Ok(Attempt { by_address, at_account })
     }
 
     /// Counts a guess at the admin token.
     ///
     /// # Errors
-    /// [`Error::TooManyAttempts`].
-    pub async fn admin(&self, from: Option<IpAddr>) -> Result<Attempt, Error> {
-        let Some(address) = from.and_then(network) else {
-            return Ok(Attempt::of(Vec::new()));
-        };
-        Ok(Attempt::of(vec![self.take(Key::Admin(address), ADMIN).await?]))
-    }
-
-    async fn take(&self, key: Key, allowance: Allowance) -> Result<Arc<Bucket>, Error> {
-        let bucket = self.0.get_with(key, async { Arc::new(Bucket::full(allowance)) }).await;
-        loop {
-            let mut settled = pin!(bucket.settled.notified());
-            // Before the look, so that nothing that settles after it is missed.
-            settled.as_mut().enable();
-            if bucket.try_take(allowance)? {
-                return Ok(Arc::clone(&bucket));
-            }
-            // Used up, but by guesses that may be right: somebody who opens many connections at once is not an attacker.
-            settled.await;
-        }
+    /// As [`Throttle::account`].
+    pub async fn admin(&self, from: ClientAddress) -> Result<Attempt, Error> {
+        Ok(Attempt { by_address: count(&self.admins, from).await?, at_account: None })
     }
 }
 
-impl Bucket {
-    fn full(allowance: Allowance) -> Self {
-        let state = State { left: allowance.burst, at: Instant::now(), under_way: 0 };
-        Self { state: Mutex::new(state), settled: Notify::new() }
-    }
-
-    /// Counts a guess where there is room for it; `false` where there may be some once others have settled.
-    fn try_take(&self, allowance: Allowance) -> Result<bool, Error> {
-        let mut state = self.lock();
-        let won_back = state.at.elapsed().as_secs_f64() / allowance.refill.as_secs_f64();
-        state.left = (state.left + won_back).min(allowance.burst);
-        state.at = Instant::now();
-        if state.left >= 1.0 {
-            state.left -= 1.0;
-            state.under_way += 1;
-            return Ok(true);
-        }
-        if state.under_way > 0 {
-            return Ok(false);
-        }
-        let wait = (1.0 - state.left) * allowance.refill.as_secs_f64();
-        Err(Error::TooManyAttempts(wait.ceil().max(1.0) as u64))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+/// Counts a guess by its address, where that tells anything.
+async fn count(addresses: &Arc<Table>, from: ClientAddress) -> Result<Option<Held>, Error> {
+    match from.counts_as() {
+        None => Ok(None),
+        Some(network) => addresses.take(network).await.map(Some),
     }
 }
 
 impl Attempt {
-    fn of(buckets: Vec<Arc<Bucket>>) -> Self {
-        Self { buckets, was_wrong: false }
-    }
-
     /// It was wrong, and stays counted.
-    pub fn was_wrong(mut self) {
-        self.was_wrong = true;
+    pub fn was_wrong(self) {
+        self.by_address.into_iter().chain(self.at_account).for_each(Held::was_wrong);
     }
 
     /// Counts it where it was wrong, as against right or failed for another reason; and where its user cannot be read, which
@@ -168,35 +105,25 @@ impl Attempt {
     }
 }
 
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        for bucket in &self.buckets {
-            {
-                let mut state = bucket.lock();
-                state.under_way -= 1;
-                state.left += if self.was_wrong { 0.0 } else { 1.0 };
-            }
-            bucket.settled.notify_waiters();
-        }
-    }
-}
-
-/// What an address counts as. This machine's own tells nothing: behind it may be a proxy with everybody, and one who guesses must
-/// not be able to shut out all the others.
-fn network(address: IpAddr) -> Option<IpAddr> {
-    (!address.to_canonical().is_loopback()).then(|| network_of(address))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
+
+    /// Not an address that anything is counted by.
+    const LOCAL: [u8; 4] = [127, 0, 0, 1];
+
+    fn at(ip: impl Into<IpAddr>) -> ClientAddress {
+        ClientAddress::of(ip.into())
+    }
 
     fn user(name: &str) -> Username {
         Username::parse(name).unwrap()
     }
 
     /// Makes wrong guesses one after another; how many were refused.
-    async fn refused(throttle: &Throttle, guesses: u16, who: impl Fn(u16) -> (Username, Option<IpAddr>)) -> u16 {
+    async fn refused(throttle: &Throttle, guesses: u16, who: impl Fn(u16) -> (Username, ClientAddress)) -> u16 {
         let mut refused = 0;
         for guess in 0..guesses {
             let (username, from) = who(guess);
@@ -212,13 +139,13 @@ mod tests {
     async fn failures_are_counted_and_successes_are_not() {
         let throttle = Throttle::new();
         for _ in 0..1000 {
-            let attempt = throttle.account(&user("good"), None).await.unwrap();
+            let attempt = throttle.account(&user("good"), at(LOCAL)).await.unwrap();
             assert!(attempt.settle(Ok(())).is_ok());
-            let attempt = throttle.account(&user("good"), None).await.unwrap();
+            let attempt = throttle.account(&user("good"), at(LOCAL)).await.unwrap();
             assert!(attempt.settle::<()>(Err(Error::Overloaded)).is_err());
         }
-        assert_eq!(refused(&throttle, 100, |_| (user("bad"), None)).await, 80);
-        assert!(throttle.account(&user("good"), None).await.is_ok());
+        assert_eq!(refused(&throttle, 100, |_| (user("bad"), at(LOCAL))).await, 80);
+        assert!(throttle.account(&user("good"), at(LOCAL)).await.is_ok());
     }
 
     #[tokio::test]
@@ -226,23 +153,23 @@ mod tests {
         let throttle = Arc::new(Throttle::new());
         let mut under_way = Vec::new();
         for _ in 0..20 {
-            under_way.push(throttle.account(&user("x"), None).await.unwrap());
+            under_way.push(throttle.account(&user("x"), at(LOCAL)).await.unwrap());
         }
         let next = tokio::spawn({
             let throttle = Arc::clone(&throttle);
-            async move { throttle.account(&user("x"), None).await.map(Attempt::was_wrong) }
+            async move { throttle.account(&user("x"), at(LOCAL)).await.map(Attempt::was_wrong) }
         });
         // All but one were wrong: the one that waits has the room of the one that was right, and no other has any.
         drop(under_way.pop().unwrap().settle(Ok(())));
         under_way.into_iter().for_each(Attempt::was_wrong);
         assert_eq!(next.await.unwrap(), Ok(()));
-        assert!(throttle.account(&user("x"), None).await.is_err());
+        assert!(throttle.account(&user("x"), at(LOCAL)).await.is_err());
     }
 
     #[tokio::test]
     async fn a_guess_that_is_given_up_before_it_is_checked_does_not_count() {
         let throttle = Throttle::new();
-        let from = Some(IpAddr::from([192, 0, 2, 1]));
+        let from = at([192, 0, 2, 1]);
         for _ in 0..1000 {
             drop(throttle.account(&user("x"), from).await.unwrap());
         }
@@ -252,20 +179,18 @@ mod tests {
     #[tokio::test]
     async fn a_guess_that_its_address_may_not_make_does_not_count_for_the_account() {
         let throttle = Throttle::new();
-        let from = Some(IpAddr::from([192, 0, 2, 1]));
+        let from = at([192, 0, 2, 1]);
         assert!(refused(&throttle, 400, |n| (user(&format!("user{n}")), from)).await > 80);
         for _ in 0..30 {
             assert!(throttle.account(&user("x"), from).await.is_err());
         }
-        assert!(throttle.account(&user("x"), None).await.is_ok());
+        assert!(throttle.account(&user("x"), at(LOCAL)).await.is_ok());
     }
 
     #[tokio::test]
     async fn one_address_cannot_try_every_account_and_one_ipv6_network_is_one_address() {
         let throttle = Throttle::new();
-        let refused = refused(&throttle, 400, |n| {
-            (user(&format!("user{n}")), Some(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n])))
-        });
+        let refused = refused(&throttle, 400, |n| (user(&format!("user{n}")), at([0x2001, 0xdb8, 0, 0, 0, 0, 0, n])));
         let refused = refused.await;
         assert!(refused > 80, "{refused}");
     }
@@ -273,7 +198,7 @@ mod tests {
     #[tokio::test]
     async fn behind_a_proxy_on_this_machine_one_who_guesses_does_not_shut_out_the_others() {
         let throttle = Throttle::new();
-        let from = Some(IpAddr::from([127, 0, 0, 1]));
+        let from = at(LOCAL);
         assert_eq!(refused(&throttle, 2000, |n| (user(&format!("user{n}")), from)).await, 0);
         for _ in 0..2000 {
             throttle.admin(from).await.unwrap().was_wrong();
@@ -285,20 +210,43 @@ mod tests {
         let throttle = Throttle::new();
         let mut refused = 0;
         for _ in 0..200 {
-            match throttle.admin(Some(IpAddr::from([192, 0, 2, 1]))).await {
+            match throttle.admin(at([192, 0, 2, 1])).await {
                 Ok(attempt) => assert!(attempt.settle::<()>(Err(Error::AdminTokenIncorrect)).is_err()),
                 Err(_) => refused += 1,
             }
         }
         assert!((95..=100).contains(&refused), "{refused}");
-        assert!(throttle.admin(Some(IpAddr::from([192, 0, 2, 2]))).await.is_ok());
+        assert!(throttle.admin(at([192, 0, 2, 2])).await.is_ok());
     }
 
     #[tokio::test]
     async fn the_refusal_tells_how_long_to_wait() {
         let throttle = Throttle::new();
-        refused(&throttle, 20, |_| (user("x"), None)).await;
-        let refused = throttle.account(&user("x"), None).await.err();
+        refused(&throttle, 20, |_| (user("x"), at(LOCAL))).await;
+        let refused = throttle.account(&user("x"), at(LOCAL)).await.err();
         assert!(matches!(refused, Some(Error::TooManyAttempts(1..=30))), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn made_up_names_give_nobody_fresh_guesses_at_an_account() {
+        let throttle = Throttle::new();
+        refused(&throttle, 20, |_| (user("zoe"), at(LOCAL))).await;
+        for name in 0..110_000 {
+            throttle.account(&user(&format!("user{name}")), at(LOCAL)).await.unwrap().was_wrong();
+        }
+        assert_eq!(refused(&throttle, 20, |_| (user("zoe"), at(LOCAL))).await, 20);
+        // And those who are not guessed at sign in as ever.
+        for name in 0..1000 {
+            assert!(throttle.account(&user(&format!("honest{name}")), at(LOCAL)).await.is_ok());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_has_had_too_many_takes_no_room_of_accounts_nor_of_the_admin_token() {
+        let throttle = Throttle::new();
+        let from = at([192, 0, 2, 1]);
+        assert!(refused(&throttle, 1000, |n| (user(&format!("user{n}")), from)).await > 600);
+        assert!(throttle.admin(from).await.is_ok());
+        assert!(throttle.account(&user("zoe"), at([192, 0, 2, 2])).await.is_ok());
     }
 }

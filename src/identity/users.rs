@@ -2,6 +2,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::password::Share;
 use super::policy::Accepted;
 use super::token::{Subject, TokenForm};
 use super::{Admin, Identity, totp};
@@ -98,6 +99,7 @@ impl Identity {
     /// [`Error::ScopesTooLarge`], [`Error::DataTooDeep`], [`Error::UserTooLarge`], and those of
     /// [`crate::writer::Writer::submit`].
     pub async fn create_user(&self, admin: &Admin, new: NewUser) -> Result<(), Error> {
+        let share = || Share::of_admin(admin.from);
         let email = new.email.as_deref().map(Email::parse).transpose()?;
         let name = NewUsername::parse(&new.username)?;
         let username = name.get().clone();
@@ -105,7 +107,7 @@ impl Identity {
         self.0.store.check_username(&name)?;
         let tenant = TenantName::parse(&new.tenant_name)?;
         self.0.store.check_tenant(&tenant)?;
-        let password = self.new_password(Password::parse(new.password)?, &username, email.as_ref()).await?;
+        let password = self.new_password(share(), Password::parse(new.password)?, &username, email.as_ref()).await?;
         let scopes = new.scopes.as_deref().map(Scope::parse_all).transpose()?.or_else(|| self.0.default_scopes.clone());
         let id = Uuid::new_v4();
         let form = self.0.tokens.form().clone();
@@ -119,7 +121,7 @@ impl Identity {
             tenant,
             tenant_since: Position::START,
             scopes_since: Position::START,
-            password_hash: self.0.passwords.hash(password).await?,
+            password_hash: self.0.passwords.hash(share(), password).await?,
             generation,
             email,
             scopes,
@@ -142,6 +144,7 @@ impl Identity {
     /// # Errors
     /// [`Error::UserUnknown`], and those of [`Identity::create_user`] but for the username's.
     pub async fn update_user(&self, admin: &Admin, patch: UserPatch) -> Result<(), Error> {
+        let share = || Share::of_admin(admin.from);
         let user = self.known_user(&patch.username)?;
         let email = patch.email.map(|email| email.as_deref().map(Email::parse).transpose()).transpose()?;
         let tenant = patch.tenant_name.as_deref().map(TenantName::parse).transpose()?;
@@ -150,14 +153,14 @@ impl Identity {
             None => None,
             Some(password) => {
                 let email = email.as_ref().unwrap_or(&user.email);
-                Some(self.new_password(Password::parse(password)?, &user.username, email.as_ref()).await?)
+                Some(self.new_password(share(), Password::parse(password)?, &user.username, email.as_ref()).await?)
             }
         };
         let scopes = patch.scopes.map(|scopes| scopes.as_deref().map(Scope::parse_all).transpose()).transpose()?;
         let data = patch.data.map(|data| data.as_deref().map(payload).transpose()).transpose()?;
         let password_hash = match password {
             None => None,
-            Some(password) => Some(self.0.passwords.hash(password).await?),
+            Some(password) => Some(self.0.passwords.hash(share(), password).await?),
         };
         let change = UpdateUser {
             username: user.username.clone(),
@@ -214,12 +217,13 @@ impl Identity {
     /// Judges a password that somebody wants to have from now on, on a thread that may be busy for a while.
     pub(super) async fn new_password(
         &self,
+        share: Share,
         password: Password,
         username: &Username,
         email: Option<&Email>,
     ) -> Result<Accepted, Error> {
         let known = std::iter::once(username.as_str()).chain(email.map(Email::as_str)).map(str::to_owned).collect();
-        self.0.passwords.judge(self.0.policy, password, known).await
+        self.0.passwords.judge(share, self.0.policy, password, known).await
     }
 }
 

@@ -3,10 +3,11 @@
 use std::future::{Future, Ready, ready};
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Once;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{FromRequest, HttpRequest};
 use bytes::BytesMut;
 use futures_util::StreamExt;
@@ -17,7 +18,7 @@ use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use crate::app::App;
-use crate::domain::Secret;
+use crate::domain::{ClientAddress, Secret};
 use crate::error::Error;
 use crate::events::MAX_EVENTS_AT_ONCE;
 use crate::identity::{Admin, Authorization, Principal};
@@ -48,15 +49,42 @@ pub fn no_services() -> Error {
     Error::Internal("a worker has no services".to_owned())
 }
 
-/// The address that a request comes from.
-pub struct Peer(pub Option<IpAddr>);
+/// The address that a request comes from: the only place that looks at the connection's, and at what a proxy says of it.
+pub struct Peer(pub ClientAddress);
+
+impl Peer {
+    /// # Errors
+    /// [`Error::Internal`] where the worker has no services.
+    pub fn of(request: &HttpRequest) -> Result<ClientAddress, Error> {
+        let app = request.app_data::<App>().ok_or_else(no_services)?;
+        let peer = request.peer_addr().map(|peer| peer.ip());
+        let values = |name| request.headers().get_all(name).map(HeaderValue::as_bytes);
+        let (x_forwarded_for, forwarded) = (values(header::X_FORWARDED_FOR), values(header::FORWARDED));
+        if app.trusted_proxies.is_empty() && x_forwarded_for.len() + forwarded.len() > 0 {
+            warn_of_proxy(peer);
+        }
+        Ok(app.trusted_proxies.client(peer, x_forwarded_for, forwarded))
+    }
+}
+
+/// Says once that a proxy on this machine has everybody come from one address.
+fn warn_of_proxy(peer: Option<IpAddr>) {
+    static WARNED: Once = Once::new();
+    if let Some(peer) = peer.filter(|peer| peer.to_canonical().is_loopback()) {
+        WARNED.call_once(|| {
+            tracing::warn!(
+                "requests come through a proxy on this machine: set trusted_proxies={peer}, or all its clients count as one"
+            );
+        });
+    }
+}
 
 impl FromRequest for Peer {
     type Error = Error;
     type Future = Ready<Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Ok(Self(request.peer_addr().map(|address| address.ip()))))
+        ready(Self::of(request).map(Self))
     }
 }
 
@@ -73,8 +101,8 @@ impl FromRequest for Principal {
             Err(error) => Either::Left(ready(Err(error))),
             Ok(Authorization::Bearer(token)) => Either::Left(ready(app.identity.bearer(&token))),
             Ok(Authorization::Basic(username, password)) => {
-                let (app, from) = (app.clone(), request.peer_addr().map(|address| address.ip()));
-                Either::Right(Box::pin(async move { app.identity.basic(username, password, from).await }))
+                let (app, from) = (app.clone(), Peer::of(request));
+                Either::Right(Box::pin(async move { app.identity.basic(username, password, from?).await }))
             }
         }
     }
@@ -152,13 +180,13 @@ impl<T: AdminBody> FromRequest for ByAdmin<T> {
             admin_token: String,
         }
         let app = request.app_data::<App>().cloned();
-        let from = request.peer_addr().map(|address| address.ip());
+        let from = Peer::of(request);
         let body = body(request, payload, MAX_BODY_BYTES);
         Box::pin(async move {
             let app = app.ok_or_else(no_services)?;
             let body = body.await?;
             let token = Secret::new(parse::<Token>(&body)?.admin_token);
-            let admin = app.identity.admin(&token, from).await.map_err(|error| match error {
+            let admin = app.identity.admin(&token, from?).await.map_err(|error| match error {
                 Error::AdminTokenIncorrect => T::WRONG_TOKEN,
                 other => other,
             })?;

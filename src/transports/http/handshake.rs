@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Error, ErrorKind, Result};
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::accept::{Connections, Tcp};
-use crate::domain::network_of;
+use crate::domain::Network;
 
 /// How long a handshake may take. A client on a bad line needs a few round trips; who says nothing is gone as soon.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -48,7 +47,7 @@ impl Handshakes {
     /// # Errors
     /// Whatever went wrong; the connection is closed.
     pub async fn shake(&self, tcp: Tcp) -> Result<TlsStream<Tcp>> {
-        let mut place = self.under_way.begin(network_of(tcp.peer_addr()?.ip()));
+        let mut place = self.under_way.begin(Network::of(tcp.peer_addr()?.ip()));
         tokio::select! {
             biased;
             done = tokio::time::timeout(WITHIN, self.acceptor.accept(tcp)) => done?,
@@ -68,13 +67,13 @@ struct UnderWay {
 struct Table {
     next: u64,
     /// By number, so the oldest first. To drop one's sender is to end it.
-    by_network: HashMap<IpAddr, BTreeMap<u64, oneshot::Sender<()>>>,
+    by_network: HashMap<Network, BTreeMap<u64, oneshot::Sender<()>>>,
 }
 
 /// One that is under way, until it is dropped.
 struct Place {
     under_way: UnderWay,
-    network: IpAddr,
+    network: Network,
     number: u64,
     /// Resolves once it must go, in whatever way.
     displaced: oneshot::Receiver<()>,
@@ -90,7 +89,7 @@ impl UnderWay {
     }
 
     /// Begins one. It may end another.
-    fn begin(&self, network: IpAddr) -> Place {
+    fn begin(&self, network: Network) -> Place {
         let (keep, displaced) = oneshot::channel();
         let mut table = self.lock();
         let number = table.next;
@@ -128,7 +127,7 @@ mod tests {
     #[test]
     fn of_more_than_its_share_a_network_loses_the_oldest_and_another_network_none() {
         let under_way = UnderWay::at_most(3);
-        let [here, there] = ["192.0.2.1", "192.0.2.2"].map(|address| address.parse().unwrap());
+        let [here, there] = ["192.0.2.1", "192.0.2.2"].map(|address| Network::of(address.parse().unwrap()));
         let mut other = under_way.begin(there);
         let mut places: Vec<_> = (0..5).map(|_| under_way.begin(here)).collect();
         let displaced: Vec<_> = places.iter_mut().map(is_displaced).collect();
@@ -144,7 +143,8 @@ mod tests {
     #[test]
     fn what_has_ended_in_any_way_leaves_nothing_behind() {
         let under_way = UnderWay::at_most(2);
-        let places: Vec<_> = (0..100u8).map(|last| under_way.begin([192, 0, 2, last / 10].into())).collect();
+        let places: Vec<_> =
+            (0..100u8).map(|last| under_way.begin(Network::of([192, 0, 2, last / 10].into()))).collect();
         assert_eq!(under_way.lock().by_network.len(), 10);
         drop(places);
         assert!(under_way.lock().by_network.is_empty());

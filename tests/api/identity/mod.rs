@@ -5,6 +5,7 @@ mod basic;
 mod listing;
 mod names;
 mod passwords;
+mod proxies;
 mod races;
 mod reset;
 mod throttle;

@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -190,6 +191,46 @@ async fn more_sign_ins_than_can_be_hashed_are_503_and_the_rest_is_served() {
     assert!(turned_away.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
     // While the others still wait for their turn.
     assert_eq!(alice.doors().await, [200; 3]);
+}
+
+/// Somebody who comes from an address of this machine.
+fn from(server: &TestServer, ip: [u8; 4]) -> Client {
+    Client::with(reqwest::Client::builder().local_address(IpAddr::from(ip)), &server.url)
+}
+
+#[tokio::test]
+async fn guesses_at_many_names_from_one_address_keep_nobody_out_who_comes_from_another() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    client.create_user("alice", "acme").await;
+    let elsewhere = from(&server, [127, 0, 0, 2]);
+    let sign_ins = async {
+        // The flood has filled the queue.
+        within("the flood to be turned away", async { while guess(&elsewhere, "nobody").await.status != 503 {} }).await;
+        for _ in 0..10 {
+            client.sign_in("alice").await;
+        }
+        // An admin, too.
+        client.create_user("bob", "acme").await;
+    };
+    tokio::select! {
+        () = flood(&elsewhere) => unreachable!(),
+        () = sign_ins => {}
+    }
+}
+
+#[tokio::test]
+async fn a_crowd_that_signs_in_to_one_account_waits_in_part_and_is_turned_away_for_the_rest() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    client.create_user("alice", "acme").await;
+    let answers = join_all((0..300).map(|_| client.login("alice", "pw-secret-alice"))).await;
+    let let_in = answers.iter().filter(|answer| answer.status == 200).count();
+    assert!((50..300).contains(&let_in), "{let_in}");
+    for answer in answers.into_iter().filter(|answer| answer.status != 200) {
+        answer.refused(503, "overloaded");
+    }
+    client.sign_in("alice").await;
 }
 
 #[tokio::test]
