@@ -105,6 +105,32 @@ impl<G: Clone + Eq + Hash, L: Clone + Eq + Hash, T> Queue<G, L, T> {
     }
 }
 
+/// Lanes of which each is served in turn, for one thread. One without anything in it takes no memory.
+pub struct Lanes<K, T>(Turns<K, Lane<T>>);
+
+impl<K, T> Default for Lanes<K, T> {
+    fn default() -> Self {
+        Self(Turns::default())
+    }
+}
+
+impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
+    /// Adds an item to a lane: at its end, or, if it is not to be refused, behind others of these.
+    pub fn push(&mut self, lane: K, item: T, patience: Patience) {
+        self.0.push((lane, ()), item, patience);
+    }
+
+    /// Takes the next item.
+    pub fn pop(&mut self) -> Option<T> {
+        self.0.pop()
+    }
+
+    /// Whether there is another lane than this one.
+    pub fn has_other(&self, lane: &K) -> bool {
+        self.0.by_key.len() > usize::from(self.0.by_key.contains_key(lane))
+    }
+}
+
 /// What a lane is, and what is made of lanes.
 trait Level: Default {
     /// Where in it something belongs.

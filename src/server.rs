@@ -37,8 +37,6 @@ const RESERVED_PER_WORKER: usize = 8;
 const MAX_WORKERS: usize = 512;
 /// How many connections wait to be accepted.
 const BACKLOG: i32 = 4096;
-/// How many threads of a worker may read from the disk at once, for streams that catch up.
-const BLOCKING_THREADS_PER_WORKER: usize = 4;
 /// How many seconds the requests in flight get to finish when the server stops.
 const STOP_WITHIN_SECS: u64 = 3;
 
@@ -239,7 +237,6 @@ fn listen(
         .disable_signals()
         .workers(workers)
         .max_concurrent_connections(per_worker)
-        .worker_max_blocking_threads(BLOCKING_THREADS_PER_WORKER)
         .shutdown_timeout(STOP_WITHIN_SECS);
     let stopping = builder.graceful_shutdown_signal();
     let (port, scheme) = match listen {

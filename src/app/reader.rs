@@ -3,7 +3,7 @@ use std::sync::Arc;
 use crate::domain::{Authorize, EventFilter, TenantName, View};
 use crate::error::Error;
 use crate::identity::{Admin, Identity, Principal};
-use crate::store::Store;
+use crate::store::{Lane, Store};
 
 /// How often something is read anew because its reader's rights changed meanwhile.
 const TRIES: usize = 10;
@@ -64,7 +64,8 @@ impl Reader {
         for _ in 0..TRIES {
             let sight = self.sight()?;
             let (read, by) = (Arc::clone(&read), sight.clone());
-            if let Some(found) = self.read_on(&sight, move |store| read(store, &by)).await? {
+            let found = self.store.read(&self.lane(&sight), move |store| read(store, &by)).await?;
+            if self.sight()? == sight {
                 return Ok((sight, found));
             }
         }
@@ -80,8 +81,12 @@ impl Reader {
         sight: &Sight,
         read: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
     ) -> Result<Option<T>, Error> {
-        let found = read_aside(&self.store, read).await?;
+        let found = self.store.read_on(&self.lane(sight), read).await??;
         Ok((self.sight()? == *sight).then_some(found))
+    }
+
+    fn lane(&self, sight: &Sight) -> Lane {
+        Lane::of_user(&sight.tenant, &self.principal.username)
     }
 }
 
@@ -103,16 +108,6 @@ impl AdminReader {
         &self,
         read: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        read_aside(&self.store, read).await
+        self.store.read_on(&Lane::ADMIN, read).await?
     }
-}
-
-/// Reads something where it may block: not on a thread that streams run on.
-async fn read_aside<T: Send + 'static>(
-    store: &Store,
-    read: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    let store = store.clone();
-    let found = tokio::task::spawn_blocking(move || read(&store)).await;
-    found.map_err(|error| Error::Internal(error.to_string()))?
 }

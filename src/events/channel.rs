@@ -2,6 +2,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
+
 use super::frame::Frame;
 use super::latest::Latest;
 use super::relay::Mailbox;
@@ -27,8 +30,8 @@ const MAX_LOOKED_AT: usize = 1024;
 /// while longer.
 pub struct Channel {
     recent: Mutex<Recent>,
-    /// Held by whoever reads the latest frames from the store: one is enough.
-    filling: Mutex<()>,
+    /// For those who wait until the latest frames have been read from the store: once is enough.
+    settled: Arc<Notify>,
     listeners: Mutex<Vec<Arc<Listener>>>,
     used: Arc<Used>,
 }
@@ -63,6 +66,22 @@ enum Filled {
     Never,
 }
 
+/// What comes of asking for the latest frame of every name to be in memory.
+pub enum Fill {
+    /// Who asks is to read them.
+    Begun(Filling),
+    /// Somebody reads them.
+    UnderWay,
+    /// They are there, or would take too much.
+    Settled,
+}
+
+/// The reading of the latest frame of every name. Dropped before its end, it leaves nothing behind.
+pub struct Filling {
+    channel: Arc<Channel>,
+    until: Position,
+}
+
 /// What is found after a position.
 pub enum Found {
     /// Nothing new.
@@ -86,7 +105,7 @@ impl Channel {
     /// A channel for what comes after a position.
     pub fn new(start: Position, used: Arc<Used>) -> Self {
         let recent = Recent { start, frames: VecDeque::new(), bytes: 0, untold: false, latest: Filled::Not };
-        Self { recent: Mutex::new(recent), filling: Mutex::default(), listeners: Mutex::default(), used }
+        Self { recent: Mutex::new(recent), settled: Arc::default(), listeners: Mutex::default(), used }
     }
 
     /// Adds a frame; they come in order. Whether it is the first since the listeners were told.
@@ -127,37 +146,22 @@ impl Channel {
         }
     }
 
-    /// Has the latest frame of every name in memory from now on, if it is not too much. `read` gives those up to a position,
-    /// and returns up to where it may have left one out; it blocks on the disk. Where another thread is at it already, it is
-    /// waited for.
-    ///
-    /// # Errors
-    /// Those of `read`.
-    pub fn fill<E>(&self, read: impl FnOnce(Position, &mut dyn FnMut(Frame)) -> Result<Position, E>) -> Result<(), E> {
-        let _one = lock(&self.filling);
-        let until = {
-            let mut recent = lock(&self.recent);
-            if !matches!(recent.latest, Filled::Not) {
-                return Ok(());
-            }
-            // From here on what is published is taken as it comes.
-            recent.latest = Filled::Partly(Latest::default());
-            recent.end()
-        };
-        let outcome = read(until, &mut |frame| self.take_latest(&mut lock(&self.recent), &frame));
-        let mut recent = lock(&self.recent);
-        recent.latest = match (std::mem::replace(&mut recent.latest, Filled::Never), &outcome) {
-            (Filled::Partly(mut latest), Ok(left_out)) => {
-                latest.settle();
-                Filled::Wholly(latest, *left_out)
-            }
-            (Filled::Partly(latest), Err(_)) => {
-                self.used.latest.fetch_sub(latest.bytes(), Ordering::Relaxed);
-                Filled::Not
-            }
-            (other, _) => other,
-        };
-        outcome.map(drop)
+    /// Has the latest frame of every name in memory from now on, where that has not been settled yet.
+    pub fn begin_filling(channel: &Arc<Self>) -> Fill {
+        let mut recent = lock(&channel.recent);
+        match recent.latest {
+            Filled::Not => {}
+            Filled::Partly(_) => return Fill::UnderWay,
+            Filled::Wholly(..) | Filled::Never => return Fill::Settled,
+        }
+        // From here on what is published is taken as it comes.
+        recent.latest = Filled::Partly(Latest::default());
+        Fill::Begun(Filling { channel: Arc::clone(channel), until: recent.end() })
+    }
+
+    /// Resolves when a reading that is under way by now has ended.
+    pub fn settled(&self) -> OwnedNotified {
+        Arc::clone(&self.settled).notified_owned()
     }
 
     /// The latest frames after one position, up to another, that are wanted, of about so many bytes, the position after them, and
@@ -232,6 +236,49 @@ impl Channel {
         let mut listeners = lock(&self.listeners);
         listeners.retain(|other| !Arc::ptr_eq(other, listener));
         listeners.is_empty()
+    }
+}
+
+impl Filling {
+    /// Up to where they are to be read; what comes later is taken as it comes.
+    pub fn until(&self) -> Position {
+        self.until
+    }
+
+    /// Whose they are.
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Takes one that was read; whether others are wanted, or they have become too much.
+    pub fn take(&self, frame: &Frame) -> bool {
+        let mut recent = lock(&self.channel.recent);
+        self.channel.take_latest(&mut recent, frame);
+        matches!(recent.latest, Filled::Partly(_))
+    }
+
+    /// All of them have been read; up to there one may have been left out.
+    pub fn finish(self, left_out: Position) {
+        let mut recent = lock(&self.channel.recent);
+        recent.latest = match std::mem::replace(&mut recent.latest, Filled::Never) {
+            Filled::Partly(mut latest) => {
+                latest.settle();
+                Filled::Wholly(latest, left_out)
+            }
+            other => other,
+        };
+    }
+}
+
+impl Drop for Filling {
+    fn drop(&mut self) {
+        let mut recent = lock(&self.channel.recent);
+        if let Filled::Partly(latest) = &recent.latest {
+            self.channel.used.latest.fetch_sub(latest.bytes(), Ordering::Relaxed);
+            recent.latest = Filled::Not;
+        }
+        drop(recent);
+        self.channel.settled.notify_waiters();
     }
 }
 

@@ -19,6 +19,7 @@ mod relay;
 mod room;
 mod session;
 mod subscription;
+mod turns;
 mod untold;
 mod upkeep;
 mod wheel;

@@ -1,16 +1,19 @@
 //! Reading from the store what a subscription, or a whole room, has missed: one step at a time, on a thread that may block.
 
-use bytes::{Bytes, BytesMut};
-use tokio::task::{JoinHandle, spawn_blocking};
+use std::pin::Pin;
 
-use super::channel::Channel;
+use bytes::{Bytes, BytesMut};
+use tokio::sync::futures::OwnedNotified;
+
+use super::channel::{Channel, Fill, Filling};
 use super::frame::{Frame, JOINED_BYTES, write_frame};
 use super::hub::Seat;
 use super::mark;
 use super::outlet::Framing;
-use crate::domain::{EventId, EventName, Position, TenantName};
+use crate::domain::{EventId, EventName, Position, TenantName, Username};
 use crate::error::Error;
-use crate::store::{Missing, Names, Replay, Store, StoredEvent, Wanted};
+use crate::fair::Task;
+use crate::store::{Lane, Missing, Names, Replay, Store, StoredEvent, Wanted};
 
 /// How many lost names are told at once.
 const LEFT_AT_ONCE: usize = 1024;
@@ -28,11 +31,16 @@ pub struct Step<T, R = Replay> {
 
 /// The next events as they are written to a subscription, and up to where a snapshot, once it is read, may have left a name
 /// out.
-pub fn read_bytes(seat: &Seat, mut replay: Replay, framing: Framing) -> JoinHandle<Step<(Bytes, Position)>> {
-    let (hub, store, channel) = (seat.hub().clone(), seat.store().clone(), seat.channel.clone());
-    spawn_blocking(move || {
+pub fn read_bytes(
+    seat: &Seat,
+    reader: &Username,
+    mut replay: Replay,
+    framing: Framing,
+) -> Task<Step<(Bytes, Position)>> {
+    let (hub, channel) = (seat.hub().clone(), seat.channel.clone());
+    seat.store().read_on(&Lane::of_user(seat.tenant(), reader), move |store| {
         let mut bytes = BytesMut::new();
-        let more = replay.next(&store, JOINED_BYTES, |event| {
+        let more = replay.next(store, JOINED_BYTES, |event| {
             write_frame(&mut bytes, event.name, event.data, store.event_id(event.position));
         });
         hub.after_step().pass();
@@ -40,7 +48,7 @@ pub fn read_bytes(seat: &Seat, mut replay: Replay, framing: Framing) -> JoinHand
         let mut left_out = Position::START;
         let more = more.and_then(|more| {
             if is_snapshot && !more {
-                left_out = left_out_up_to(&store, &channel, replay.tenant())?;
+                left_out = left_out_up_to(store, &channel, replay.tenant())?;
             }
             Ok(more)
         });
@@ -72,13 +80,18 @@ pub struct Lost {
 }
 
 /// The next of the names that somebody has lost, as marks; `None` where not all of what they know can be told any more.
-pub fn read_lost(seat: &Seat, mut lost: Lost, framing: Framing, id: EventId) -> JoinHandle<Step<Option<Bytes>, Lost>> {
-    let store = seat.store().clone();
-    spawn_blocking(move || {
+pub fn read_lost(
+    seat: &Seat,
+    reader: &Username,
+    mut lost: Lost,
+    framing: Framing,
+    id: EventId,
+) -> Task<Step<Option<Bytes>, Lost>> {
+    seat.store().read_on(&Lane::of_user(seat.tenant(), reader), move |store| {
         let Lost { names, known_to } = &mut lost;
         let (tenant, mut marks, mut is_untold) = (names.tenant().clone(), Vec::new(), false);
         let mut looks = LOOKS_A_STEP;
-        let more = names.next(&store, |name| {
+        let more = names.next(store, |name| {
             match store.was_used(&tenant, name, *known_to, &mut looks)? {
                 Some(true) => marks.push(mark::left(name, id)),
                 Some(false) => {}
@@ -97,26 +110,59 @@ pub fn read_lost(seat: &Seat, mut lost: Lost, framing: Framing, id: EventId) -> 
 }
 
 /// The next events as they come from a channel.
-pub fn read_frames(seat: &Seat, mut replay: Replay) -> JoinHandle<Step<Vec<Frame>>> {
-    let (hub, store) = (seat.hub().clone(), seat.store().clone());
-    spawn_blocking(move || {
+pub fn read_frames(seat: &Seat, mut replay: Replay) -> Task<Step<Vec<Frame>>> {
+    let hub = seat.hub().clone();
+    seat.store().read_on(&Lane::of_tenant(seat.tenant()), move |store| {
         let mut frames = Vec::new();
-        let more = replay.next(&store, JOINED_BYTES, |event| frames.extend(frame(&store, &event)));
+        let more = replay.next(store, JOINED_BYTES, |event| frames.extend(frame(store, &event)));
         hub.after_step().pass();
         step(replay, more, frames)
     })
 }
 
-/// Has the latest event of every name in a channel's memory, where it is not there yet.
-pub fn fill(seat: &Seat) -> JoinHandle<Result<(), Error>> {
-    let (store, tenant, channel) = (seat.store().clone(), seat.tenant().clone(), seat.channel.clone());
-    spawn_blocking(move || {
-        channel.fill(|until, take| {
-            let mut replay = Replay::snapshot(tenant, Wanted::All, Position::START, until);
-            while replay.next(&store, JOINED_BYTES, |event| frame(&store, &event).into_iter().for_each(&mut *take))? {}
-            left_out_up_to(&store, &channel, replay.tenant())
-        })
-    })
+/// Resolves once it is settled whether the latest event of every name is in a channel's memory.
+pub type Settled = Pin<Box<OwnedNotified>>;
+
+/// Has the latest event of every name in a channel's memory, if it is not too much; `None` where that is settled already. Who
+/// comes meanwhile waits for the same reading.
+pub fn fill(seat: &Seat) -> Option<Settled> {
+    // Before the look, or what is settled in between would never be told.
+    let settled = Box::pin(seat.channel.settled());
+    match Channel::begin_filling(&seat.channel) {
+        Fill::Settled => return None,
+        Fill::UnderWay => {}
+        Fill::Begun(filling) => {
+            let replay = Replay::snapshot(seat.tenant().clone(), Wanted::All, Position::START, filling.until());
+            // Of its own, since others wait for it too: whoever was first may go.
+            tokio::task::spawn_local(fill_up(seat.store().clone(), filling, replay));
+        }
+    }
+    Some(settled)
+}
+
+async fn fill_up(store: Store, filling: Filling, replay: Replay) {
+    let (lane, mut next) = (Lane::of_tenant(replay.tenant()), Some((filling, replay)));
+    while let Some((filling, replay)) = next {
+        // Where it cannot be read: whoever waits finds out why.
+        next = store.read_on(&lane, move |store| fill_more(store, filling, replay)).await.ok().flatten();
+    }
+}
+
+/// Reads the next of what is filled in; what to go on with.
+fn fill_more(store: &Store, filling: Filling, mut replay: Replay) -> Option<(Filling, Replay)> {
+    let mut is_wanted = true;
+    let take =
+        |event: StoredEvent<'_>| frame(store, &event).into_iter().for_each(|one| is_wanted &= filling.take(&one));
+    let is_more = replay.next(store, JOINED_BYTES, take).ok()?;
+    if !is_wanted {
+        return None;
+    }
+    if is_more {
+        return Some((filling, replay));
+    }
+    let left_out = left_out_up_to(store, filling.channel(), replay.tenant()).ok()?;
+    filling.finish(left_out);
+    None
 }
 
 /// An event of the store as it goes over the wire. A name was one when it was stored.

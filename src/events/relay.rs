@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::task::coop::unconstrained;
 
@@ -17,6 +17,7 @@ use super::outlet::Outlet;
 use super::room::Room;
 use super::session::{Serial, Session};
 use super::subscription::Subscription;
+use super::turns::Turns;
 use super::wheel::{TICK, Wheel};
 use crate::clock::Clock;
 use crate::domain::{EventFilter, TenantName, Username};
@@ -124,7 +125,7 @@ pub struct Local {
     /// By the address of the session that they belong to, which each of them keeps where it is.
     by_session: RefCell<HashMap<usize, Vec<Weak<Subscription>>>>,
     wheel: Wheel,
-    turns: Arc<Semaphore>,
+    turns: Rc<Turns>,
 }
 
 impl Relay {
@@ -142,7 +143,7 @@ impl Relay {
             rooms: RefCell::default(),
             by_session: RefCell::default(),
             wheel: Wheel::new(),
-            turns: Arc::new(Semaphore::new(CATCHING_UP)),
+            turns: Turns::new(CATCHING_UP),
         });
         // They yield by themselves. tokio's own budget would have a connection with TLS look as if it could not be written to.
         let tasks = [
@@ -337,7 +338,7 @@ impl Local {
     }
 
     /// The turns of those who catch up.
-    pub fn turns(&self) -> &Arc<Semaphore> {
+    pub fn turns(&self) -> &Rc<Turns> {
         &self.turns
     }
 

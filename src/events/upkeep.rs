@@ -11,7 +11,6 @@ mod retention;
 
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use self::due::Due;
@@ -19,7 +18,7 @@ use self::retention::Tails;
 use super::hub::Hub;
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::store::Store;
+use crate::store::{Lane, Store};
 use crate::writer::{Change, Writer};
 
 pub use self::retention::Retention;
@@ -71,8 +70,7 @@ impl Desk {
         &self,
         read: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let store = self.store.clone();
-        spawn_blocking(move || read(&store)).await.map_err(|error| Error::Internal(error.to_string()))?
+        self.store.read_on(&Lane::UPKEEP, read).await?
     }
 
     /// Has the writer do something with some rows: what the changes came to. It is done once with all of them; where one of them

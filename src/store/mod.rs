@@ -6,7 +6,7 @@
 //! `inspection` reads it through before and while it serves; `room` is how much a commit may need of the disk, `touched` how much sled
 //! writes of some rows; `transaction` is the one way to write, `events` what is written of events, `answers` what is remembered of inserts with a key;
 //! `tail` and `due` find what is to go, and take it away; `replay`, `latest_events`, `names`, `history` and `chain` are the ways to
-//! read events, `users` that to read all users, `epochs` tells their ids from those that another course of things gave out; `account_cache` is what is remembered of
+//! read events, `readers` the threads that do so for who must not wait, `users` that to read all users, `epochs` tells their ids from those that another course of things gave out; `account_cache` is what is remembered of
 //! users, `lookalikes` which names are taken, `damage` what becomes of a value that cannot be read.
 
 mod account_cache;
@@ -28,6 +28,7 @@ mod lookalikes;
 mod names;
 mod open;
 mod overlay;
+mod readers;
 mod replay;
 mod room;
 mod scan;
@@ -53,6 +54,7 @@ pub use latest_events::LatestEvents;
 pub use lookalikes::NamesNoted;
 pub use names::Names;
 pub use open::{OPENING_THREAD, OpenError};
+pub use readers::Lane;
 pub use replay::{Missing, Replay, StoredEvent, Wanted};
 pub use room::{MAX_CHANGE_BYTES, of_insert as bytes_of_insert};
 pub use tail::{Oldest, TooMuch};
@@ -63,6 +65,7 @@ use account_cache::AccountCache;
 use damage::{Told, damaged};
 use epochs::Epochs;
 use overlay::Overlay;
+use readers::Readers;
 
 /// The name of the setting with the time of the newest commit, to within a minute.
 const TIME_SETTING: &str = "time";
@@ -79,6 +82,7 @@ pub struct Store {
     accounts: Arc<AccountCache>,
     activity: Arc<Activity>,
     told: Arc<Told>,
+    readers: Readers,
 }
 
 impl Store {

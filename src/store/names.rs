@@ -6,7 +6,7 @@ use crate::domain::{Pattern, TenantName};
 use crate::error::Error;
 
 /// How many names are looked at in one step at most, so that a step is always short.
-const NAMES_A_STEP: usize = 1024;
+const NAMES_A_STEP: usize = 256;
 
 /// A reading of those names of a tenant that are wanted, each once and in the order of their bytes; removed ones too, while it
 /// is known that they were there.

@@ -15,6 +15,7 @@ use super::epochs::Epochs;
 use super::inspection::Inspection;
 use super::journal::Journal;
 use super::overlay::{Overlay, Write};
+use super::readers::Readers;
 use super::transaction::{Committer, Progress, Tools};
 use super::witness::{CheckpointMark, Witness};
 use super::{Store, codec, inspection, journal, keys};
@@ -178,6 +179,7 @@ pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenE
         accounts: Arc::new(AccountCache::new()),
         activity: Arc::default(),
         told: Arc::default(),
+        readers: Readers::start().map_err(directory)?,
     };
     let epochs = Epochs::kept(&store).map_err(|error| damaged(&error.to_string()))?;
     if epochs.is_empty() && progress.head > Position::START {

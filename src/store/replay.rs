@@ -6,7 +6,9 @@ use crate::domain::{Pattern, Position, TenantName, Timestamp, View, disjoint};
 use crate::error::Error;
 
 /// How many events one step may pass over that the filter does not want, so that a step is always short.
-const MAX_PASSED_OVER: usize = 4096;
+const MAX_PASSED_OVER: usize = 1024;
+/// How many names may be looked at before the first event is read in the same step.
+const MAX_LOOKED_AT_FIRST: usize = 256;
 /// How many positions a reading may hold, of eight bytes each. What wants more reads all events and picks, which costs the
 /// length of the tail.
 const MAX_FEW: usize = 2048;
@@ -131,7 +133,11 @@ impl Replay {
     /// [`Error::Storage`] where the database fails; [`Error::Damaged`].
     pub fn next(&mut self, store: &Store, bytes: usize, mut each: impl FnMut(StoredEvent<'_>)) -> Result<bool, Error> {
         if matches!(self.source, Source::Unopened) {
-            self.source = self.open(store)?;
+            let looked_at;
+            (self.source, looked_at) = self.open(store)?;
+            if looked_at > MAX_LOOKED_AT_FIRST {
+                return Ok(self.after < self.until);
+            }
         }
         if self.after < self.until {
             match std::mem::replace(&mut self.source, Source::Tail) {
@@ -147,20 +153,19 @@ impl Replay {
     }
 
     /// A new subscriber gets the latest of each name. One that was here before gets every event it missed where all of
-    /// them are still kept, and the names that changed where not.
-    fn open(&mut self, store: &Store) -> Result<Source, Error> {
+    /// them are still kept, and the names that changed where not. How many names were looked at to find out.
+    fn open(&mut self, store: &Store) -> Result<(Source, usize), Error> {
         if self.missing == Missing::Events && self.after >= store.floor(&self.tenant)? {
-            return Ok(Source::Tail);
+            return Ok((Source::Tail, 0));
         }
-        let Some(mut positions) = store.latest_positions(&self.tenant, &self.wanted)? else {
-            return Ok(Source::Latest);
-        };
+        let (found, looked_at) = store.latest_positions(&self.tenant, &self.wanted)?;
+        let Some(mut positions) = found else { return Ok((Source::Latest, looked_at)) };
         positions.retain(|position| *position > self.after);
         // Looked at after the names: a removal among them that is forgotten meanwhile counts.
         self.is_unchanged = positions.is_empty() && store.forgotten(&self.tenant)? <= self.after;
         positions.retain(|position| *position <= self.until);
         positions.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(Source::Few(positions))
+        Ok((Source::Few(positions), looked_at))
     }
 
     fn next_few(
@@ -170,9 +175,10 @@ impl Replay {
         bytes: usize,
         each: &mut impl FnMut(StoredEvent<'_>),
     ) -> Result<(), Error> {
-        let mut size = 0;
-        while size < bytes {
+        let (mut size, mut looked_at) = (0, 0);
+        while size < bytes && looked_at < MAX_PASSED_OVER {
             let Some(position) = positions.pop() else { break };
+            looked_at += 1;
             self.after = position;
             let key = keys::event(&self.tenant, position);
             // Gone: it was superseded since, by one that is after `until` and will come live.
@@ -291,13 +297,14 @@ impl Store {
     }
 
     /// The positions of the latest events that are wanted, in no order; `None` where they are more than [`MAX_FEW`]. Costs what
-    /// is wanted, not what is there.
-    fn latest_positions(&self, tenant: &TenantName, wanted: &Wanted) -> Result<Option<Vec<Position>>, Error> {
+    /// is wanted, not what is there: how many names were looked at.
+    fn latest_positions(&self, tenant: &TenantName, wanted: &Wanted) -> Result<(Option<Vec<Position>>, usize), Error> {
         let mut positions = Vec::new();
         let mut looked_at = 0;
         for pattern in wanted.patterns() {
             match pattern {
                 Pattern::Exact(name) => {
+                    looked_at += 1;
                     let latest = self.latest(tenant, name.as_str())?.filter(|_| wanted.matches(name.as_str()));
                     positions.extend(latest.map(|latest| latest.position));
                 }
@@ -313,9 +320,9 @@ impl Store {
                 }
             }
             if looked_at > MAX_FEW || positions.len() > MAX_FEW {
-                return Ok(None);
+                return Ok((None, looked_at));
             }
         }
-        Ok(Some(positions))
+        Ok((Some(positions), looked_at))
     }
 }

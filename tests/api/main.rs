@@ -9,6 +9,7 @@ mod contract;
 mod crash;
 mod disk_full;
 mod events;
+mod fairness;
 mod identity;
 mod layers;
 mod model;

@@ -1,22 +1,19 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::JoinHandle;
-use tokio_util::sync::PollSemaphore;
 
 use super::{Aside, Subscription};
 use crate::domain::Position;
-use crate::error::Error;
 use crate::events::channel::Found;
 use crate::events::frame::{Frame, JOINED_BYTES};
 use crate::events::mark::{self, Reset};
 use crate::events::opening::Start;
-use crate::events::reading::{Lost, Step, fill, read_bytes, read_lost};
+use crate::events::reading::{Lost, Settled, Step, fill, read_bytes, read_lost};
+use crate::events::turns::{Turn, Waiting};
+use crate::fair::Task;
 use crate::store::{Missing, Replay, Wanted};
 
 /// The task of one subscription: catches up whenever it is not live, and notices when the other side has gone.
@@ -27,29 +24,28 @@ pub(super) struct CatchUp {
     aside: Option<ReadingAside>,
     /// How often the subscription had changed what it wants or may see at the last look.
     turns: u32,
-    /// The queue for a turn, while it stands in it.
-    queue: Option<PollSemaphore>,
-    /// The right to catch up, which only so many have at a time: when a thousand come back at once, those who are live must
-    /// not wait until all of them are served.
-    turn: Option<OwnedSemaphorePermit>,
+    /// Its place in the queue for a turn, while it stands in it.
+    queue: Option<Waiting>,
+    /// The right to catch up.
+    turn: Option<Turn>,
 }
 
 enum ReadingAside {
-    Lost(JoinHandle<Step<Option<Bytes>, Lost>>),
-    New(JoinHandle<Step<(Bytes, Position)>>),
+    Lost(Task<Step<Option<Bytes>, Lost>>),
+    New(Task<Step<(Bytes, Position)>>),
 }
 
 pub(super) enum State {
     /// It gets the latest of each name up to a position.
     New(Position),
     /// The same, once they have been read into the channel's memory.
-    Filling(JoinHandle<Result<(), Error>>, Position),
+    Filling(Settled, Position),
     /// What it is missing is in the channel, or there is nothing.
     Near,
     /// What it is missing, up to a position, must be read from the store.
     Behind(Box<Replay>, Position),
     /// It is being read.
-    Reading(JoinHandle<Step<(Bytes, Position)>>, Missing, Position),
+    Reading(Task<Step<(Bytes, Position)>>, Missing, Position),
 }
 
 impl State {
@@ -101,7 +97,7 @@ impl Future for CatchUp {
             if subscription.blocked.get() {
                 if subscription.outlet.poll_ready(context).is_pending() {
                     // It is for the reader now, who may take for ever.
-                    self.turn = None;
+                    (self.queue, self.turn) = (None, None);
                     return Poll::Pending;
                 }
                 subscription.blocked.set(false);
@@ -124,6 +120,7 @@ impl Future for CatchUp {
             } else {
                 ready!(self.advance(&subscription, context));
             }
+            self.hand_on(&subscription);
             if subscription.rest.borrow().is_empty() && subscription.place.get().is_none() {
                 // It may have looked at much of which it wants nothing, and others on this thread have something to do too.
                 context.waker().wake_by_ref();
@@ -151,9 +148,35 @@ impl CatchUp {
             return Poll::Ready(());
         }
         let Some(local) = subscription.local.upgrade() else { return Poll::Ready(()) };
-        let queue = self.queue.get_or_insert_with(|| PollSemaphore::new(Arc::clone(local.turns())));
-        self.turn = ready!(queue.poll_acquire(context));
+        let waiting = match self.queue.take() {
+            Some(waiting) => Err(waiting),
+            None => local.turns().take(subscription.class().room.seat.tenant(), false),
+        };
+        match waiting {
+            Ok(turn) => self.turn = Some(turn),
+            Err(mut waiting) => match Pin::new(&mut waiting).poll(context) {
+                Poll::Ready(turn) => self.turn = Some(turn),
+                Poll::Pending => {
+                    self.queue = Some(waiting);
+                    return Poll::Pending;
+                }
+            },
+        }
         Poll::Ready(())
+    }
+
+    /// Lets another tenant have the turn where one waits: each step is one, however many more are to come.
+    fn hand_on(&mut self, subscription: &Subscription) {
+        let (Some(local), class) = (subscription.local.upgrade(), subscription.class()) else { return };
+        let tenant = class.room.seat.tenant();
+        if self.turn.is_some() && local.turns().others_wait(tenant) {
+            // In this order, or it would get its own turn again.
+            self.turn = None;
+            match local.turns().take(tenant, true) {
+                Ok(turn) => self.turn = Some(turn),
+                Err(waiting) => self.queue = Some(waiting),
+            }
+        }
     }
 
     /// Forgets what was being read for who the subscription was before it changed what it wants or may see.
@@ -205,6 +228,7 @@ impl CatchUp {
         if self.aside.is_none() {
             let aside = subscription.asides.borrow_mut().pop_front();
             let Some(aside) = aside else { return Poll::Ready(()) };
+            let reader = &subscription.session.username;
             self.aside = Some(match aside {
                 Aside::Reset(reason) => {
                     self.state = Self::reset(subscription, reason);
@@ -213,9 +237,9 @@ impl CatchUp {
                 // Who gets no further than this and comes back is to be given what was to follow, and so everything.
                 Aside::Lost(lost) => {
                     let id = store.event_id(Position::START);
-                    ReadingAside::Lost(read_lost(&class.room.seat, lost, class.framing, id))
+                    ReadingAside::Lost(read_lost(&class.room.seat, reader, lost, class.framing, id))
                 }
-                Aside::New(replay) => ReadingAside::New(read_bytes(&class.room.seat, replay, class.framing)),
+                Aside::New(replay) => ReadingAside::New(read_bytes(&class.room.seat, reader, replay, class.framing)),
             });
         }
         let read = match &mut self.aside {
@@ -307,11 +331,16 @@ impl CatchUp {
                 if subscription.view().candidates().is_some() {
                     self.state = State::behind(subscription, Missing::Snapshot, until);
                 } else if !self.give_latest(subscription, until) {
-                    self.state = State::Filling(fill(&room.seat), until);
+                    self.state = match fill(&room.seat) {
+                        Some(settled) => State::Filling(settled, until),
+                        // They were being filled in when it looked, or are too many.
+                        None if self.give_latest(subscription, until) => return Poll::Ready(()),
+                        None => State::behind(subscription, Missing::Snapshot, until),
+                    };
                 }
             }
             State::Filling(mut filling, until) => {
-                if Pin::new(&mut filling).poll(context).is_pending() {
+                if filling.as_mut().poll(context).is_pending() {
                     self.state = State::Filling(filling, until);
                     return Poll::Pending;
                 }
@@ -356,7 +385,8 @@ impl CatchUp {
             }
             State::Behind(replay, until) => {
                 let missing = replay.missing();
-                self.state = State::Reading(read_bytes(&room.seat, *replay, class.framing), missing, until);
+                let reading = read_bytes(&room.seat, &subscription.session.username, *replay, class.framing);
+                self.state = State::Reading(reading, missing, until);
             }
             State::Reading(mut reading, missing, until) => {
                 let Poll::Ready(step) = Pin::new(&mut reading).poll(context) else {
