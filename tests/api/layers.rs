@@ -30,6 +30,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("actix_server", &["server", "transports"]),
     ("actix_service", &["transports"]),
     ("tokio_rustls", &["transports"]),
+    ("h2", &["transports"]),
     ("sled", &["store"]),
     ("clap", &["config"]),
     ("argon2", &["identity"]),

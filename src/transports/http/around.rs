@@ -3,16 +3,16 @@
 use std::future::{Future, ready};
 use std::time::Instant;
 
+use actix_http::ConnectionType;
 use actix_web::Error as ActixError;
-use actix_web::body::{EitherBody, MessageBody};
+use actix_web::body::{BodySize, EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
+use actix_web::http::{Method, Version};
 use futures_util::TryFutureExt;
 use futures_util::future::Either;
 
 use super::cors::Cors;
 use super::extract::no_services;
-use super::sse::Detached;
 use super::{callers, reply};
 use crate::app::App;
 
@@ -23,7 +23,7 @@ pub fn around<S, B>(
 ) -> impl Future<Output = Result<ServiceResponse<EitherBody<B>>, ActixError>> + use<S, B>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = ActixError>,
-    B: MessageBody,
+    B: MessageBody + 'static,
 {
     let log = tracing::enabled!(tracing::Level::DEBUG).then(|| Log::of(&request));
     let cors = Cors::of(&request);
@@ -43,10 +43,11 @@ where
         if let Some(callers) = callers {
             cors.answer(&callers, response.headers_mut());
         }
-        // A stream that leaves with its connection takes the headers along, now that they are complete.
-        let detached = response.response_mut().extensions_mut().remove::<Detached>();
-        if let Some(detached) = detached {
-            detached.begin(response.headers());
+        if response.request().version() == Version::HTTP_10 && response.response().body().size() == BodySize::Stream {
+            // It has no chunks (RFC 9112, section 7.1): such a body ends with the connection.
+            let head = response.response_mut().head_mut();
+            head.no_chunking(true);
+            head.set_connection_type(ConnectionType::Close);
         }
         if let Some(log) = log {
             log.write(response.status().as_u16());

@@ -1,30 +1,44 @@
-//! Streams that stay with actix: those of HTTP/2, whose connection has other work, and of HTTP/1.0, which has no chunks.
+//! Bodies of event streams. With HTTP/1.1 the connection leaves actix; with HTTP/2, where it has other work, and with HTTP/1.0,
+//! which has no chunks, the stream stays an answer like others.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
-use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
-use super::resets::Cancelled;
-use crate::events::{Framing, HEARTBEAT, Outlet, Written};
+use super::socket::{Socket, TakeOver};
+use crate::events::{Framing, Outlet, Written};
 
-/// Tells a connection's streams when it has gone. actix drops a stream of HTTP/1 with its connection, but asks one of
-/// HTTP/2 only when it next has something to send.
-pub struct Connection {
-    gone: CancellationToken,
-    _guard: DropGuard,
+/// The body of an answer that ends where its connection leaves.
+pub struct LeavingBody {
+    socket: Socket,
+    to: Option<TakeOver>,
 }
 
-impl Default for Connection {
-    fn default() -> Self {
-        let gone = CancellationToken::new();
-        Self { _guard: gone.clone().drop_guard(), gone }
+impl LeavingBody {
+    /// What comes after the head of the answer is up to the one to whom the connection goes.
+    pub fn new(socket: &Socket, to: TakeOver) -> Self {
+        Self { socket: socket.clone(), to: Some(to) }
+    }
+}
+
+impl MessageBody for LeavingBody {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        // It is asked for once the head is written. Whoever flushes that is woken when it has left.
+        if let Some(to) = self.to.take() {
+            self.socket.leave(to);
+        }
+        if self.socket.has_left() { Poll::Ready(None) } else { Poll::Pending }
     }
 }
 
@@ -50,16 +64,14 @@ impl Slot {
 }
 
 /// The two ends of a slot.
-pub fn pair(connection: Option<&Connection>, cancelled: Option<Cancelled>) -> (SlotOutlet, SlotBody) {
+pub fn pair() -> (SlotOutlet, SlotBody) {
     let slot = Rc::new(Slot::default());
-    let gone = connection.map(|connection| RefCell::new(Box::pin(connection.gone.clone().cancelled_owned())));
-    (SlotOutlet { slot: Rc::clone(&slot), gone }, SlotBody { slot, cancelled })
+    (SlotOutlet { slot: Rc::clone(&slot) }, SlotBody { slot })
 }
 
 /// Where a subscription writes.
 pub struct SlotOutlet {
     slot: Rc<Slot>,
-    gone: Option<RefCell<Pin<Box<WaitForCancellationFutureOwned>>>>,
 }
 
 impl Outlet for SlotOutlet {
@@ -93,10 +105,7 @@ impl Outlet for SlotOutlet {
             return Poll::Ready(());
         }
         self.slot.outlet.set(Some(context.waker().clone()));
-        match &self.gone {
-            Some(gone) => gone.borrow_mut().as_mut().poll(context),
-            None => Poll::Pending,
-        }
+        Poll::Pending
     }
 
     fn finish(&self) {
@@ -115,8 +124,6 @@ impl Drop for SlotOutlet {
 /// one falls across two reads.
 pub struct SlotBody {
     slot: Rc<Slot>,
-    /// Of a stream of HTTP/2.
-    cancelled: Option<Cancelled>,
 }
 
 impl MessageBody for SlotBody {
@@ -126,11 +133,7 @@ impl MessageBody for SlotBody {
         BodySize::Stream
     }
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
-        if self.cancelled.as_mut().is_some_and(|cancelled| cancelled.poll(context)) {
-            // It never gets there: actix finds that the stream is cancelled when it is about to send it, and drops this.
-            return Poll::Ready(Some(Ok(HEARTBEAT)));
-        }
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
         let slot = &self.slot;
         // Nothing more for whoever lost the right to it, even where it was written already.
         if slot.finished.get() {

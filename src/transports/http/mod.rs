@@ -7,10 +7,10 @@ mod callers;
 mod cors;
 mod events;
 mod extract;
+mod h2;
 mod handshake;
 mod listing;
 mod reply;
-mod resets;
 mod routes;
 mod service;
 mod session;
@@ -20,15 +20,22 @@ mod ticket;
 mod users;
 
 use actix_web::HttpRequest;
-use actix_web::http::Method;
+use actix_web::http::{Method, Version};
+
+use socket::Socket;
 
 pub use accept::Connections;
 pub use handshake::Handshakes;
 pub use service::{plain, tls};
 
-/// What of the library is worth a line in the log where nobody says so: of HTTP/2 only errors, since it warns of each stream
-/// that a client has closed.
-pub const LOG_FILTER: &str = "actix_http::h2=error";
+/// What of the library is worth a line in the log where nobody says so: nothing of a connection, since it calls an error
+/// what a client sent that is no HTTP, and an answer that was cut off because its reader lost the right to it.
+pub const LOG_FILTER: &str = "actix_http=off";
+
+/// Whether nobody on the way can read along. HTTP/2 is only spoken with TLS.
+fn is_encrypted(request: &HttpRequest) -> bool {
+    request.version() == Version::HTTP_2 || request.conn_data::<Socket>().is_some_and(Socket::is_encrypted)
+}
 
 /// Whether only the head of the answer is wanted.
 fn is_head(request: &HttpRequest) -> bool {

@@ -1,32 +1,41 @@
 //! From a socket to the application: what is between accepting a connection and routing its requests.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
-use actix_http::{Extensions, HttpService, Protocol};
+use actix_http::{Extensions, HttpService};
 use actix_server::GracefulShutdownSignal;
-use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_service::{
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config,
+};
 use actix_web::dev::AppConfig;
 use actix_web::rt::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use super::accept::{Connections, Tcp, counted};
-use super::body::Connection;
+use super::h2;
 use super::handshake::Handshakes;
 use super::routes::application;
 use super::socket::{Socket, Stream};
 use crate::app::App;
 
 /// How long the head of a request may take to arrive.
-const HEAD_WITHIN: Duration = Duration::from_secs(10);
+pub const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// How many bytes it may have.
+pub const MAX_HEADER_BYTES: usize = 32 << 10;
 /// How long a connection may wait for its next request.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
+pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// How long a client that was refused may go on sending before it must have read the answer.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// An accepted connection, what is spoken on it, and from where it comes.
-type Accepted = (Socket, Protocol, Option<SocketAddr>);
+/// An accepted connection by what is spoken on it, and from where it comes.
+enum Accepted {
+    Http1(Socket, Option<SocketAddr>),
+    Http2(Box<TlsStream<Tcp>>, Option<SocketAddr>),
+}
 
 /// Serves connections without TLS: HTTP/1.
 pub fn plain(
@@ -36,7 +45,7 @@ pub fn plain(
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
     let served = fn_service(|tcp: Tcp| async move {
         let from = tcp.peer_addr().ok();
-        Ok::<Accepted, DispatchError>((Socket::new(Stream::Plain(tcp)), Protocol::Http1, from))
+        Ok::<Accepted, DispatchError>(Accepted::Http1(Socket::new(Stream::Plain(tcp)), from))
     })
     .and_then(http(app, stopping));
     counted(served, connections)
@@ -56,11 +65,11 @@ pub fn tls(
             let (tcp, session) = stream.get_ref();
             let from = tcp.peer_addr().ok();
             let is_http2 = session.alpn_protocol() == Some(b"h2");
-            let stream = Stream::Tls(Box::new(stream));
+            let stream = Box::new(stream);
             Ok::<Accepted, DispatchError>(if is_http2 {
-                (Socket::of_http2(stream), Protocol::Http2, from)
+                Accepted::Http2(stream, from)
             } else {
-                (Socket::new(stream), Protocol::Http1, from)
+                Accepted::Http1(Socket::new(Stream::Tls(stream)), from)
             })
         }
     })
@@ -72,8 +81,12 @@ fn http(
     app: App,
     stopping: GracefulShutdownSignal,
 ) -> impl ServiceFactory<Accepted, Config = (), Response = (), Error = DispatchError, InitError = ()> {
-    let application = application(app).into_factory().map_err(|error: actix_web::Error| error.error_response());
-    HttpService::build()
+    let application = move || {
+        let application = application(app.clone()).into_factory();
+        map_config(application.map_err(|error: actix_web::Error| error.error_response()), |()| AppConfig::default())
+    };
+    let stops = stopping.clone();
+    let http1 = HttpService::build()
         .graceful_shutdown_signal(move || {
             let stopping = stopping.clone();
             async move { stopping.notified().await }
@@ -85,7 +98,26 @@ fn http(
         .h1_allow_half_closed(false)
         .on_connect_ext(|socket: &Socket, extensions: &mut Extensions| {
             extensions.insert(socket.clone());
-            extensions.insert(Connection::default());
         })
-        .finish(map_config(application, |()| AppConfig::default()))
+        .h1(application());
+    let http1 = Rc::new(http1);
+    fn_factory(move || {
+        let (http1, http2, stopping) = (Rc::clone(&http1), application(), stops.clone());
+        async move {
+            let http1 = Rc::new(http1.new_service(()).await?);
+            let http2 = Rc::new(http2.new_service(()).await?);
+            Ok(fn_service(move |accepted: Accepted| {
+                let (http1, http2, stopping) = (Rc::clone(&http1), Rc::clone(&http2), stopping.clone());
+                async move {
+                    match accepted {
+                        Accepted::Http1(socket, from) => http1.call((socket, from)).await,
+                        Accepted::Http2(stream, from) => {
+                            h2::serve(stream, from, http2, stopping.notified()).await;
+                            Ok(())
+                        }
+                    }
+                }
+            }))
+        }
+    })
 }

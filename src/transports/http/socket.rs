@@ -12,7 +12,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use super::accept::Tcp;
-use super::resets::Resets;
 use crate::events::{Framing, Outlet, Written};
 
 /// How much a client may send on a stream, where nothing is expected of it.
@@ -24,14 +23,19 @@ const MAX_UNSENT_BYTES: u32 = 128 << 10;
 /// What ends a body of chunks (RFC 9112, section 7.1).
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// A connection as actix has it, until it is taken away. What is left then is at its end to whoever reads, and swallows
-/// what is written.
+/// A connection as actix has it, until it leaves. What is left then is at its end to whoever reads, and swallows what is
+/// written.
 #[derive(Clone)]
-pub struct Socket {
-    stream: Rc<RefCell<Option<Stream>>>,
-    /// Where it speaks HTTP/2.
-    resets: Option<Rc<Resets>>,
+pub struct Socket(Rc<Shared>);
+
+struct Shared {
+    stream: RefCell<Option<Stream>>,
+    /// Who is to have it once all is sent that was written before.
+    leaves_to: Cell<Option<TakeOver>>,
 }
+
+/// What goes on with a connection that has left.
+pub type TakeOver = Box<dyn FnOnce(Stream)>;
 
 /// The connection itself.
 pub enum Stream {
@@ -44,38 +48,34 @@ pub enum Stream {
 impl Socket {
     /// A connection that was accepted.
     pub fn new(stream: Stream) -> Self {
-        Self { stream: Rc::new(RefCell::new(Some(stream))), resets: None }
+        Self(Rc::new(Shared { stream: RefCell::new(Some(stream)), leaves_to: Cell::default() }))
     }
 
-    /// One on which HTTP/2 is spoken.
-    pub fn of_http2(stream: Stream) -> Self {
-        Self { resets: Some(Rc::default()), ..Self::new(stream) }
+    /// Takes the connection away from actix as soon as all that it has written so far is sent: the answers to what was asked
+    /// before, and the head of this one. Whoever flushes is woken then.
+    pub fn leave(&self, to: TakeOver) {
+        self.0.leaves_to.set(Some(to));
     }
 
-    /// Tells which streams of HTTP/2 are cancelled, where that is spoken.
-    pub fn resets(&self) -> Option<&Resets> {
-        self.resets.as_deref()
+    /// Whether it has left.
+    pub fn has_left(&self) -> bool {
+        self.0.stream.borrow().is_none()
     }
 
-    /// Takes the connection away from actix, where it has not gone yet.
-    pub fn take(&self) -> Option<Stream> {
-        self.stream.borrow_mut().take()
-    }
-
-    /// Whether nobody on the way can read along. False once it has been taken away.
+    /// Whether nobody on the way can read along. False once it has left.
     pub fn is_encrypted(&self) -> bool {
-        matches!(*self.stream.borrow(), Some(Stream::Tls(_)))
+        matches!(*self.0.stream.borrow(), Some(Stream::Tls(_)))
     }
 
     fn poll<T>(
         &self,
-        taken: T,
+        left: T,
         poll: impl FnOnce(Pin<&mut (dyn Duplex + Unpin)>) -> Poll<Result<T>>,
     ) -> Poll<Result<T>> {
-        match &mut *self.stream.borrow_mut() {
+        match &mut *self.0.stream.borrow_mut() {
             Some(Stream::Plain(stream)) => poll(Pin::new(stream)),
             Some(Stream::Tls(stream)) => poll(Pin::new(&mut **stream)),
-            None => Poll::Ready(Ok(taken)),
+            None => Poll::Ready(Ok(left)),
         }
     }
 }
@@ -85,12 +85,7 @@ impl<T: AsyncRead + AsyncWrite> Duplex for T {}
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
-        let before = buffer.filled().len();
-        let read = self.poll((), |stream| stream.poll_read(context, buffer));
-        if let Some(resets) = &self.resets {
-            resets.look_at(&buffer.filled()[before..]);
-        }
-        read
+        self.poll((), |stream| stream.poll_read(context, buffer))
     }
 }
 
@@ -113,7 +108,16 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        self.poll((), |stream| stream.poll_flush(context))
+        ready!(self.poll((), |stream| stream.poll_flush(context)))?;
+        // actix flushes when it has nothing more to write.
+        if let Some(take_over) = self.0.leaves_to.take() {
+            let stream = self.0.stream.take();
+            if let Some(stream) = stream {
+                take_over(stream);
+                context.waker().wake_by_ref();
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {

@@ -1,16 +1,13 @@
 //! `/sse`: the event stream.
 
-use std::fmt::Write;
-use std::time::SystemTime;
-
-use actix_web::http::header::{self, CacheControl, CacheDirective, HeaderMap, HeaderName, HttpDate};
-use actix_web::web::{Payload, Query};
+use actix_web::http::header::{self, CacheControl, CacheDirective, HeaderMap, HeaderName};
+use actix_web::web::Query;
 use actix_web::{HttpRequest, HttpResponse, http::Version};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::body::{self, Connection};
+use super::body::{self, LeavingBody};
 use super::is_head;
 use super::reply::Reply;
 use super::socket::{PlainOutlet, Socket, Stream, TlsOutlet};
@@ -18,7 +15,7 @@ use super::ticket::Listener;
 use crate::app::{App, Seen, Wish};
 use crate::domain::{EventFilter, EventId};
 use crate::error::Error;
-use crate::events::{GoesOnFor, Opening, StreamId};
+use crate::events::{GoesOnFor, StreamId};
 
 #[derive(Deserialize)]
 struct Parameters {
@@ -86,12 +83,7 @@ pub fn filter(events: Option<&str>, except: Option<&str>) -> Result<EventFilter,
     except.map_or(Ok(filter.clone()), |except| filter.except(except))
 }
 
-pub async fn stream(
-    app: App,
-    Listener { principal, cookie }: Listener,
-    request: HttpRequest,
-    payload: Payload,
-) -> Reply {
+pub async fn stream(app: App, Listener { principal, cookie }: Listener, request: HttpRequest) -> Reply {
     let Wanted { filter, parameters } = Wanted::of(&request)?;
     let Parameters { snapshot, marks, presence, stream, last_event_id, .. } = parameters;
     let mut response = HttpResponse::Ok();
@@ -115,17 +107,16 @@ pub async fn stream(
     response.insert_header((STREAM_HEADER, opening.arrival.id.to_string()));
     // Only HTTP/1.1 has chunks; HTTP/2 shares its connection with other requests.
     let is_alone = request.version() == Version::HTTP_11;
-    let socket = request.conn_data::<Socket>().filter(|_| is_alone).and_then(Socket::take);
-    match socket {
-        Some(stream) => {
-            let mut response = response.force_close().finish();
-            response.extensions_mut().insert(Detached { app, opening, stream });
-            Ok(response)
+    match request.conn_data::<Socket>().filter(|_| is_alone) {
+        Some(socket) => {
+            let leaves_to = Box::new(move |stream| match stream {
+                Stream::Plain(stream) => app.open(opening, PlainOutlet::new(stream), Bytes::new()),
+                Stream::Tls(stream) => app.open(opening, TlsOutlet::new(stream), Bytes::new()),
+            });
+            Ok(response.force_close().body(LeavingBody::new(socket, leaves_to)))
         }
         None => {
-            let resets = request.conn_data::<Socket>().and_then(Socket::resets);
-            let cancelled = resets.map(|resets| resets.watch(payload.into_inner()));
-            let (outlet, body) = body::pair(request.conn_data::<Connection>(), cancelled);
+            let (outlet, body) = body::pair();
             app.open(opening, outlet, Bytes::new());
             Ok(response.body(body))
         }
@@ -141,37 +132,4 @@ fn seen(headers: &HeaderMap, in_url: &str) -> Seen {
         return Seen::Nothing;
     }
     std::str::from_utf8(id).ok().and_then(EventId::parse).map_or(Seen::Unknown, Seen::Id)
-}
-
-/// A stream that has left actix with its connection, and waits for the head of its answer to be complete.
-pub struct Detached {
-    app: App,
-    opening: Opening,
-    stream: Stream,
-}
-
-impl Detached {
-    /// Writes the head, and then the events. What is left to actix of the answer goes nowhere.
-    pub fn begin(self, headers: &HeaderMap) {
-        let head = head(headers);
-        match self.stream {
-            Stream::Plain(stream) => self.app.open(self.opening, PlainOutlet::new(stream), head),
-            Stream::Tls(stream) => self.app.open(self.opening, TlsOutlet::new(stream), head),
-        }
-    }
-}
-
-/// The head of the answer, as actix would write it.
-fn head(headers: &HeaderMap) -> Bytes {
-    let mut head = String::from("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n");
-    // Writing to a string cannot fail.
-    let _ = write!(head, "date: {}\r\n", HttpDate::from(SystemTime::now()));
-    for (name, value) in headers {
-        // All of ours are text.
-        if let Ok(value) = value.to_str() {
-            let _ = write!(head, "{name}: {value}\r\n");
-        }
-    }
-    head.push_str("\r\n");
-    Bytes::from(head)
 }

@@ -11,10 +11,9 @@ use futures_util::future::{Either, MapOk};
 use serde::{Deserialize, Serialize};
 
 use super::extract::no_services;
-use super::is_head;
 use super::reply::{self, Reply};
-use super::socket::Socket;
 use super::sse;
+use super::{is_encrypted, is_head};
 use crate::app::App;
 use crate::error::Error;
 use crate::identity::{Pass, Principal, TICKET_LASTS, TicketUse};
@@ -60,8 +59,7 @@ impl Listener {
         }
         let to = if is_head(request) { TicketUse::Look } else { TicketUse::Open };
         let (principal, pass) = app.identity.by_ticket(&ticket, passes(request.headers()), to)?;
-        let is_encrypted = request.conn_data::<Socket>().is_some_and(Socket::is_encrypted);
-        Ok(Self { principal, cookie: pass.map(|pass| cookie(&pass, is_encrypted)) })
+        Ok(Self { principal, cookie: pass.map(|pass| cookie(&pass, is_encrypted(request))) })
     }
 }
 

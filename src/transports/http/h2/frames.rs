@@ -1,0 +1,259 @@
+//! What `h2` does not tell of a connection: which frames come. It keeps what has come of a list of headers for as long as the
+//! rest takes, and of each empty piece of a body a note that no window bounds.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io::{IoSlice, Result};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// What a client says first (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The length of what is before the payload of each frame: how long that is in three bytes, the frame's type, flags, and the
+/// stream (RFC 9113, section 4.1).
+const HEADER: usize = 9;
+/// The types of frames that have parts of a body, and the first and the further parts of a list of headers.
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
+/// Flags of such frames.
+const END_STREAM: u8 = 0x1;
+const END_HEADERS: u8 = 0x4;
+const PADDED: u8 = 0x8;
+/// A padded frame that is no longer may hold nothing else.
+const MAX_PADDING: usize = 256;
+/// How many empty pieces of bodies there may be on a connection; they serve no purpose.
+const MAX_EMPTY: u32 = 1_000;
+
+/// What has come on a connection.
+#[derive(Default)]
+pub struct Frames {
+    reader: RefCell<Reader>,
+    /// Since when a list of headers has been unfinished.
+    unfinished: Cell<Option<Instant>>,
+    empty: Cell<u32>,
+}
+
+impl Frames {
+    /// Reads along.
+    pub fn watch<T>(self: &Rc<Self>, stream: T) -> Watched<T> {
+        Watched { stream, frames: Rc::clone(self) }
+    }
+
+    /// Becomes ready when a list of headers has not been finished `within` this time, or bodies came in too many empty pieces.
+    /// Must be polled after each read.
+    pub async fn abused(&self, within: Duration) {
+        let mut timer: Option<(Instant, Pin<Box<Sleep>>)> = None;
+        poll_fn(|context| {
+            if self.empty.get() > MAX_EMPTY {
+                return Poll::Ready(());
+            }
+            let Some(since) = self.unfinished.get() else { return Poll::Pending };
+            let timer = match &mut timer {
+                Some((of, timer)) if *of == since => timer,
+                other => &mut other.insert((since, Box::pin(sleep_until(since + within)))).1,
+            };
+            timer.as_mut().poll(context)
+        })
+        .await;
+    }
+
+    fn look_at(&self, bytes: &[u8]) {
+        let mut reader = self.reader.borrow_mut();
+        reader.read(bytes);
+        if !reader.is_in_headers {
+            self.unfinished.set(None);
+        } else if reader.has_begun || self.unfinished.get().is_none() {
+            self.unfinished.set(Some(Instant::now()));
+        }
+        self.empty.set(self.empty.get().saturating_add(std::mem::take(&mut reader.empty)));
+    }
+}
+
+/// Where in the frames of a connection somebody is who reads along.
+struct Reader {
+    /// How much is passed over before the next header.
+    skip: usize,
+    header: [u8; HEADER],
+    /// How much of it has come.
+    have: usize,
+    /// Whether a list of headers has begun and not ended.
+    is_in_headers: bool,
+    /// Whether it began in what was read last.
+    has_begun: bool,
+    /// Empty pieces of bodies.
+    empty: u32,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        let (header, have) = ([0; HEADER], 0);
+        Self { skip: PREFACE.len(), header, have, is_in_headers: false, has_begun: false, empty: 0 }
+    }
+}
+
+impl Reader {
+    fn read(&mut self, mut bytes: &[u8]) {
+        self.has_begun = false;
+        while !bytes.is_empty() {
+            let passed = self.skip.min(bytes.len());
+            (self.skip, bytes) = (self.skip - passed, &bytes[passed..]);
+            if passed > 0 && self.skip == 0 {
+                self.end();
+            }
+            if self.skip > 0 {
+                break;
+            }
+            let taken = (HEADER - self.have).min(bytes.len());
+            self.header[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
+            (self.have, bytes) = (self.have + taken, &bytes[taken..]);
+            if self.have == HEADER {
+                self.have = 0;
+                self.begin();
+            }
+        }
+    }
+
+    /// The header of a frame has come.
+    fn begin(&mut self) {
+        let [high, middle, low, kind, flags, ..] = self.header;
+        self.skip = u32::from_be_bytes([0, high, middle, low]) as usize;
+        let is_empty = self.skip == 0 || flags & PADDED != 0 && self.skip <= MAX_PADDING;
+        if kind == DATA && is_empty && flags & END_STREAM == 0 {
+            self.empty += 1;
+        }
+        if kind == HEADERS {
+            (self.is_in_headers, self.has_begun) = (true, true);
+        }
+        if self.skip == 0 {
+            self.end();
+        }
+    }
+
+    /// All of a frame has come.
+    fn end(&mut self) {
+        let [_, _, _, kind, flags, ..] = self.header;
+        if (kind == HEADERS || kind == CONTINUATION) && flags & END_HEADERS != 0 {
+            self.is_in_headers = false;
+        }
+    }
+}
+
+/// A connection whose frames are looked at as they are read.
+pub struct Watched<T> {
+    stream: T,
+    frames: Rc<Frames>,
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.frames.look_at(&buffer.filled()[before..]);
+        read
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let length = payload.len() as u32;
+        [&length.to_be_bytes()[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
+    }
+
+    #[test]
+    fn a_list_of_headers_is_unfinished_from_its_first_frame_to_the_end_of_its_last_however_they_come() {
+        let quiet = [PREFACE, &frame(4, 0, &[]), &frame(DATA, 0, &[HEADERS; 70_000])].concat();
+        let list = [
+            frame(HEADERS, END_STREAM, &[CONTINUATION; 700]),
+            frame(CONTINUATION, 0, &[]),
+            frame(CONTINUATION, END_HEADERS, &[0; 20]),
+        ]
+        .concat();
+        let all =
+            [&quiet[..], &list, &frame(6, END_HEADERS, &[1; 8]), &frame(HEADERS, END_HEADERS, &[]), &list].concat();
+        let within = [quiet.len() + HEADER..quiet.len() + list.len(), all.len() - list.len() + HEADER..all.len()];
+        for size in [1, 3, 9, 13, 1000, 70_000, usize::MAX] {
+            let (mut reader, mut read) = (Reader::default(), 0);
+            for part in all.chunks(size) {
+                reader.read(part);
+                read += part.len();
+                assert_eq!(
+                    reader.is_in_headers,
+                    within.iter().any(|list| list.contains(&read)),
+                    "{size}, up to {read}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_of_bodies_that_hold_nothing_are_counted() {
+        let all = [
+            PREFACE,
+            &frame(DATA, 0, &[]),
+            &frame(DATA, END_STREAM, &[]),
+            &frame(DATA, 0, b"x"),
+            &frame(DATA, PADDED, &[0]),
+            &frame(HEADERS, END_HEADERS, &[]),
+            &frame(DATA, PADDED, &[0; 1000]),
+            &frame(DATA, 0, &[]),
+        ]
+        .concat();
+        let mut reader = Reader::default();
+        reader.read(&all);
+        assert_eq!(reader.empty, 3);
+    }
+
+    #[tokio::test]
+    async fn a_list_of_headers_that_is_not_finished_in_time_is_told_and_one_that_is_is_not() {
+        const WITHIN: Duration = Duration::from_millis(100);
+        let frames = Frames::default();
+        let mut abused = std::pin::pin!(frames.abused(WITHIN));
+        frames.look_at(&[PREFACE, &frame(HEADERS, 0, b"x")].concat());
+        assert!(futures_util::poll!(abused.as_mut()).is_pending());
+        frames.look_at(&frame(CONTINUATION, END_HEADERS, b"x"));
+        assert!(tokio::time::timeout(2 * WITHIN, abused.as_mut()).await.is_err());
+        // One ends, and the next begins at once.
+        frames.look_at(&frame(HEADERS, 0, b"x"));
+        tokio::time::sleep(2 * WITHIN).await;
+        frames.look_at(&[frame(CONTINUATION, END_HEADERS, b"x"), frame(HEADERS, 0, b"x")].concat());
+        let since = Instant::now();
+        frames.look_at(&frame(CONTINUATION, 0, b"x"));
+        abused.await;
+        assert!(since.elapsed() >= WITHIN);
+    }
+}
