@@ -4,6 +4,7 @@ mod closed;
 mod ended;
 mod frame;
 mod opening;
+pub mod pipelined;
 pub mod raw;
 mod resume;
 mod slow;

@@ -2,12 +2,19 @@
 
 mod files;
 mod handshakes;
+mod http2;
 mod tickets;
 mod versions;
 
 use std::sync::Arc;
 
-use crate::support::{Authority, Client, TestServer, command};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::support::{Authority, Client, TestServer, command, within};
 
 /// A server with a certificate for `localhost` and `127.0.0.1` in its own directory.
 struct Secure {
@@ -29,6 +36,22 @@ impl Secure {
     /// Somebody who takes the version of HTTP that is offered first.
     fn client(&self) -> Client {
         self.client_with(reqwest::Client::builder())
+    }
+
+    /// A bare connection on which this is spoken.
+    async fn connect(&self, protocol: &str) -> TlsStream<TcpStream> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.authority.root().as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config =
+            rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        let address = self.server.url.strip_prefix("https://").unwrap();
+        let socket = within("a connection", TcpStream::connect(address)).await.unwrap();
+        let connecting =
+            TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), socket);
+        within("a handshake", connecting).await.unwrap()
     }
 
     fn client_with(&self, settings: reqwest::ClientBuilder) -> Client {

@@ -13,6 +13,7 @@ use futures_util::future::Either;
 
 use super::cors::Cors;
 use super::extract::no_services;
+use super::socket::Socket;
 use super::{callers, reply};
 use crate::app::App;
 
@@ -32,7 +33,10 @@ where
     let checked = callers.as_deref().ok_or_else(no_services).and_then(|callers| callers::check(callers, &request));
     let refused = checked.as_ref().err().map(reply::refusal);
     let is_preflight = request.method() == Method::OPTIONS;
-    let at_once = refused.or_else(|| is_preflight.then(reply::empty));
+    // What was sent after the request for a stream, whose answer says that it is the last, is not carried out: nobody would hear
+    // how that went.
+    let is_too_late = request.conn_data::<Socket>().is_some_and(Socket::has_left);
+    let at_once = refused.or_else(|| (is_preflight || is_too_late).then(reply::empty));
     let answering = if let Some(answer) = at_once {
         Either::Left(ready(Ok(request.into_response(answer).map_into_right_body())))
     } else {

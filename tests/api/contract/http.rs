@@ -1,5 +1,7 @@
 use reqwest::Method;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::{bodies, exchange};
 use crate::support::{Answer, TestServer, password_of, within};
@@ -173,4 +175,38 @@ async fn a_client_that_asks_before_it_sends_its_body_is_told_to_go_on() {
     let answer = within("an answer", exchange(&server, request.as_bytes())).await;
     assert!(answer.starts_with("HTTP/1.1 100"), "{answer}");
     assert!(answer.contains("HTTP/1.1 401"), "{answer}");
+}
+
+#[tokio::test]
+async fn over_http_1_0_a_body_without_a_length_has_no_chunks_and_ends_with_the_connection() {
+    let server = TestServer::start().await;
+    for (name, tenant, more) in [("alice", "acme", ""), ("bob", "other", "connection: keep-alive\r\n")] {
+        let user = server.user(name, tenant).await;
+        for number in 0..10 {
+            user.insert(&format!("large{number}"), json!("x".repeat(90_000))).await;
+        }
+        let id = user.insert("news", json!({ "a": 1 })).await;
+        let get = async |path: &str| {
+            let authorization = &user.authorization;
+            let request = format!("GET {path} HTTP/1.0\r\n{more}authorization: {authorization}\r\n\r\n");
+            let answer = exchange(&server, request.as_bytes()).await;
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with("HTTP/1.0 200 OK"), "{head}");
+            assert!(!head.contains("transfer-encoding") && !head.contains("keep-alive"), "{head}");
+            body.to_owned()
+        };
+        let events: serde_json::Value = serde_json::from_str(&get("/events").await).unwrap();
+        assert!(events.as_array().unwrap().iter().any(|event| event["id"] == id));
+        let request = format!("GET /sse?events=news HTTP/1.0\r\n{more}authorization: {}\r\n\r\n", user.authorization);
+        let mut socket = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).await.unwrap();
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut came = Vec::new();
+        while !came.ends_with(b"\n\n") {
+            assert!(within("bytes", socket.read_buf(&mut came)).await.unwrap() > 0);
+        }
+        let stream = String::from_utf8(came).unwrap();
+        let (head, body) = stream.split_once("\r\n\r\n").unwrap();
+        assert!(!head.contains("transfer-encoding") && !head.contains("keep-alive"), "{head}");
+        assert_eq!(body.trim_start_matches(":\n"), format!("event:news\nid:{id}\ndata:{{\"a\":1}}\n\n"));
+    }
 }

@@ -1,0 +1,246 @@
+//! What a client may take up over HTTP/2.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::client::{Builder, SendRequest};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinHandle;
+
+use super::Secure;
+use crate::stream::pipelined::what_is_asked_before_a_stream_is_answered;
+use crate::support::{TestServer, User, eventually, within};
+
+/// What a client says first, and settings that change nothing.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = payload.len() as u32;
+    [&length.to_be_bytes()[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A connection of HTTP/2, and what drives it.
+struct Connection {
+    requests: SendRequest<Bytes>,
+    driver: JoinHandle<Result<(), h2::Error>>,
+    max_streams: usize,
+}
+
+async fn connect(secure: &Secure, settings: &Builder) -> Connection {
+    let handshake = settings.handshake(secure.connect("h2").await);
+    let (requests, mut connection) = within("a handshake", handshake).await.unwrap();
+    // The server's settings have come with its first answer.
+    let mut requests: SendRequest<Bytes> = requests;
+    let (answer, _) = requests.send_request(get("/", &[]), true).unwrap();
+    tokio::select! {
+        answer = within("an answer", answer) => drop(answer.unwrap()),
+        ended = &mut connection => panic!("it ended: {ended:?}"),
+    }
+    let max_streams = connection.max_concurrent_send_streams();
+    Connection { requests, driver: tokio::spawn(connection), max_streams }
+}
+
+fn get(path: &str, headers: &[(&str, &str)]) -> http::Request<()> {
+    let mut request = http::Request::get(format!("https://localhost{path}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(()).unwrap()
+}
+
+fn memory(server: &TestServer) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
+}
+
+#[tokio::test]
+async fn a_connection_has_at_most_128_requests_under_way_and_each_at_most_32_kib_of_headers() {
+    let secure = Secure::start().await;
+    let mut connection = connect(&secure, &Builder::new()).await;
+    assert_eq!(connection.max_streams, 128);
+    for (bytes, status) in [(1_000, 200), (31_000, 200), (33_000, 431), (60_000, 431)] {
+        let request = get("/", &[("x-large", &"x".repeat(bytes))]);
+        let (answer, _) = connection.requests.send_request(request, true).unwrap();
+        assert_eq!(within("an answer", answer).await.unwrap().status().as_u16(), status, "{bytes}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_headers_that_is_not_finished_ends_its_connection_within_ten_seconds() {
+    let secure = Secure::start().await;
+    // One waits with the list, one in the middle of a frame of it, and one sends a little now and then.
+    let begun = [PREFACE, &frame(1, 0, 1, &[0x82])].concat();
+    let cut = [PREFACE, &frame(1, 4, 1, &[0x82; 100])[..50]].concat();
+    let ends = [(begun.clone(), false), (cut, false), (begun, true)].map(|(bytes, goes_on)| {
+        let secure = &secure;
+        async move {
+            let (mut read, mut write) = tokio::io::split(secure.connect("h2").await);
+            write.write_all(&bytes).await.unwrap();
+            let since = Instant::now();
+            let sending = async {
+                loop {
+                    tokio::time::sleep(Duration::from_secs(3)).await;
+                    if !goes_on || write.write_all(&frame(9, 0, 1, &[0x84])).await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                }
+            };
+            let mut came = Vec::new();
+            tokio::select! {
+                _ = within("the end", read.read_to_end(&mut came)) => {}
+                () = sending => {}
+            }
+            assert!(since.elapsed() > Duration::from_secs(8), "{:?}", since.elapsed());
+        }
+    });
+    futures_util::future::join_all(ends).await;
+}
+
+#[tokio::test]
+async fn endless_lists_of_headers_take_neither_memory_nor_time() {
+    let secure = Secure::start().await;
+    let before = memory(&secure.server);
+    // A literal field that is not indexed, with a name and a value of 100 bytes each.
+    let field = [&[0x00, 100][..], &[b'a'; 100], &[100], &[b'b'; 100]].concat();
+    let fields = field.repeat(80);
+    let mut open = Vec::new();
+    for _ in 0..30 {
+        let mut connection = secure.connect("h2").await;
+        let mut bytes = [PREFACE, &frame(1, 0, 1, &[0x82, 0x84, 0x87])].concat();
+        for _ in 0..100 {
+            bytes.extend(frame(9, 0, 1, &fields));
+        }
+        // It is closed at some point on the way.
+        let _ = within("bytes to be taken", connection.write_all(&bytes)).await;
+        open.push(connection);
+    }
+    secure.client().get("/").await.ok();
+    let growth = memory(&secure.server).saturating_sub(before);
+    assert!(growth < 60, "{growth} MiB");
+    for mut connection in open {
+        // With a farewell, or without.
+        let _ = within("the end", connection.read_to_end(&mut Vec::new())).await;
+    }
+}
+
+async fn large_events(alice: &User) {
+    for number in 0..40 {
+        alice.insert(&format!("large{number}"), json!("x".repeat(90_000))).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_whose_answers_are_not_read_for_half_a_minute_is_closed_and_costs_little_until_then() {
+    let secure = Secure::start().await;
+    let client = secure.client();
+    client.create_user("alice", "acme").await;
+    let alice = client.sign_in("alice").await;
+    large_events(&alice).await;
+    let mut settings = Builder::new();
+    settings.initial_window_size(0);
+    let mut connection = connect(&secure, &settings).await;
+    let before = memory(&secure.server);
+    let mut answers = Vec::new();
+    for number in 0..100 {
+        let path = ["/events", "/sse"][number % 2];
+        let request = get(path, &[("authorization", &alice.authorization)]);
+        let (answer, _) = connection.requests.send_request(request, true).unwrap();
+        // The head needs no window.
+        answers.push(within("an answer", answer).await.unwrap().into_body());
+    }
+    let since = Instant::now();
+    // They would be 360 MB.
+    let growth = memory(&secure.server).saturating_sub(before);
+    assert!(growth < 100, "{growth} MiB");
+    let ended = within("the end of the connection", connection.driver).await.unwrap();
+    assert!((20..55).contains(&since.elapsed().as_secs()), "{:?}: {ended:?}", since.elapsed());
+    for mut body in answers {
+        assert!(!matches!(body.data().await, Some(Ok(_))));
+    }
+    // Whoever has gone is there for a moment more.
+    within("the streams to be gone", async {
+        while alice.get("/presence").await.ok().json() != json!([]) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    assert!(!secure.server.log().contains("\"level\":\"ERROR\""));
+}
+
+#[tokio::test]
+async fn requests_that_are_cancelled_again_and_again_end_their_connection() {
+    let secure = Secure::start().await;
+    let mut connection = secure.connect("h2").await;
+    let mut bytes = PREFACE.to_vec();
+    for stream in 0..20_000_u32 {
+        // GET / of https, and nothing of it any more.
+        bytes.extend(frame(1, 5, 2 * stream + 1, &[0x82, 0x84, 0x87, 0x41, 1, b'x']));
+        bytes.extend(frame(3, 0, 2 * stream + 1, &8_u32.to_be_bytes()));
+    }
+    let _ = within("bytes to be taken", connection.write_all(&bytes)).await;
+    let _ = within("the end", connection.read_to_end(&mut Vec::new())).await;
+    secure.client().get("/").await.ok();
+}
+
+#[tokio::test]
+async fn empty_pieces_of_a_body_without_end_end_their_connection() {
+    let secure = Secure::start().await;
+    let mut connection = secure.connect("h2").await;
+    // POST /login of https.
+    let head = [&[0x83, 0x87, 0x04, 6][..], b"/login", &[0x41, 1, b'x']].concat();
+    let mut bytes = [PREFACE, &frame(1, 4, 1, &head)].concat();
+    for _ in 0..5_000 {
+        bytes.extend(frame(0, 0, 1, &[]));
+        bytes.extend(frame(0, 8, 1, &[3, 0, 0, 0]));
+    }
+    let _ = within("bytes to be taken", connection.write_all(&bytes)).await;
+    let since = Instant::now();
+    let _ = within("the end", connection.read_to_end(&mut Vec::new())).await;
+    // Long before the body's time is over.
+    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn a_cancelled_answer_leaves_no_error_in_the_log() {
+    let secure = Secure::start().await;
+    let client = secure.client();
+    client.create_user("alice", "acme").await;
+    let alice = client.sign_in("alice").await;
+    large_events(&alice).await;
+    let mut connection = connect(&secure, &Builder::new()).await;
+    for _ in 0..20 {
+        let request = get("/events", &[("authorization", &alice.authorization)]);
+        let (answer, mut sending) = connection.requests.send_request(request, true).unwrap();
+        let mut body = within("an answer", answer).await.unwrap().into_body();
+        assert!(body.data().await.unwrap().is_ok());
+        sending.send_reset(h2::Reason::CANCEL);
+    }
+    drop(connection.requests);
+    secure.client().get("/").await.ok();
+    drop(connection.driver);
+    let log = secure.server.log();
+    assert!(!log.contains("\"level\":\"ERROR\"") && !log.contains("actix_http"), "{log}");
+}
+
+#[tokio::test]
+async fn the_server_says_goodbye_on_connections_that_are_idle_and_need_not_wait_for_them() {
+    let mut secure = Secure::start().await;
+    let connection = connect(&secure, &Builder::new()).await;
+    let since = Instant::now();
+    secure.server.signal("TERM");
+    // It may have been closed before this side has said goodbye, too.
+    let _ = within("the end of the connection", connection.driver).await.unwrap();
+    assert_eq!(secure.server.ended().await.code(), Some(0));
+    assert!(since.elapsed() < Duration::from_secs(30), "{:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn over_tls_what_is_asked_before_a_stream_is_answered_before_it_whole_and_in_order() {
+    let secure = Secure::start().await;
+    secure.client().create_user("alice", "acme").await;
+    let alice = secure.client().sign_in("alice").await;
+    what_is_asked_before_a_stream_is_answered(secure.connect("http/1.1").await, &alice).await;
+    eventually("the connection to be forgotten", || secure.server.connections() <= 2).await;
+}
