@@ -1,14 +1,20 @@
 //! Flags and environment, read and checked once.
 
 mod flags;
+mod values;
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
-use flags::{AuthorizeFlag, DEFAULT_ADMIN_TOKEN, DEFAULT_JWT_SECRET, Flags};
+use flags::{
+    AuthorizeFlag, DEFAULT_ACME_DIRECTORY, DEFAULT_ADMIN_TOKEN, DEFAULT_CERT_PATH, DEFAULT_DOMAIN, DEFAULT_JWT_SECRET,
+    DEFAULT_KEY_PATH, Flags,
+};
+
+use values::{default_scopes, list, ntp_servers, origins, secret, to_certify};
 
 use crate::domain::{Authorize, OriginPattern, Quotas, Scope, Secret, TrustedProxies};
 
@@ -67,6 +73,8 @@ pub struct Config {
     pub ntp_servers: Vec<String>,
     /// Whether it is believed however far it is from what is known here.
     pub accept_clock_step: bool,
+    /// Flags that are set and do nothing beside the others.
+    pub idle: Vec<&'static str>,
     /// The form of the log.
     pub log_format: LogFormat,
     /// What is logged.
@@ -163,6 +171,7 @@ impl TryFrom<Flags> for Config {
     type Error = String;
 
     fn try_from(flags: Flags) -> Result<Self, String> {
+        let idle = idle(&flags);
         let admin_token =
             secret("admin_token", flags.admin_token, DEFAULT_ADMIN_TOKEN, flags.admin_token_file.as_deref())?;
         let jwt_secret = secret("jwt_secret", flags.jwt_secret, DEFAULT_JWT_SECRET, flags.jwt_secret_file.as_deref())?;
@@ -195,7 +204,7 @@ impl TryFrom<Flags> for Config {
             (true, true) => Listen::Https(
                 flags.https_port,
                 Certificate::Acme {
-                    domain: flags.domain,
+                    domain: to_certify(&flags.domain, &flags.acme_directory)?,
                     directory: flags.acme_directory,
                     ca: flags.acme_ca,
                     cache: flags.certs,
@@ -207,7 +216,7 @@ impl TryFrom<Flags> for Config {
             host,
             listen,
             callers: Callers { origins: origins(&flags.origin)?, only_this_machine: weak_secrets },
-            trusted_proxies: TrustedProxies::parse(list(&flags.trusted_proxies).iter().map(String::as_str))
+            trusted_proxies: TrustedProxies::parse(list(&flags.trusted_proxies))
                 .map_err(|why| format!("trusted_proxies: {why}"))?,
             jwt_expiry: Duration::from_secs(flags.jwt_expiry),
             jwt_secret,
@@ -236,51 +245,30 @@ impl TryFrom<Flags> for Config {
             retain_for: Duration::from_secs(flags.retain_for),
             retain_events: flags.retain_events as usize,
             totp_duration: Duration::from_secs(flags.totp_duration),
-            ntp_servers: list(&flags.ntp_servers),
+            ntp_servers: ntp_servers(&flags.ntp_servers)?,
             accept_clock_step: flags.accept_clock_step,
+            idle,
             log_format: flags.log_format,
             log: flags.log,
         })
     }
 }
 
-/// A secret from its file or its flag, not from both.
-fn secret(name: &str, value: String, default: &str, file: Option<&Path>) -> Result<Secret, String> {
-    let secret = match file {
-        None => value,
-        Some(_) if value != default => return Err(format!("set {name} or {name}_file, not both")),
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| format!("cannot read {name}_file {}: {error}", path.display()))?;
-            // Editors and `echo` end a file with a line break that is no part of the secret.
-            text.trim_end_matches(['\r', '\n']).to_owned()
-        }
-    };
-    if secret.is_empty() { Err(format!("{name} is empty")) } else { Ok(Secret::new(secret)) }
-}
-
-fn list(text: &str) -> Vec<String> {
-    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
-}
-
-fn default_scopes(text: &str) -> Result<Option<Vec<Scope>>, String> {
-    let scopes = Scope::parse_all(&list(text))
-        .map_err(|_| format!("default_scopes {text:?} are not scopes like news:get, with commas between"))?;
-    Ok((!scopes.is_empty()).then_some(scopes))
-}
-
-fn origins(text: &str) -> Result<Origins, String> {
-    let origins = list(text);
-    if origins.iter().any(|origin| origin == "*") {
-        return Ok(Origins::Any);
-    }
-    let parse = |origin: &String| OriginPattern::parse(origin).map_err(|why| format!("origin {origin:?} {why}"));
-    let origins = origins.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-    if origins.is_empty() {
-        Err("origin is empty; * allows every origin".to_owned())
-    } else {
-        Ok(Origins::Only(origins))
-    }
+/// Flags that are set to something else than their default, and are not looked at.
+fn idle(flags: &Flags) -> Vec<&'static str> {
+    let Flags { secure, auto_cert, .. } = *flags;
+    let of_files = [
+        ("key_path", flags.key_path.as_os_str() != DEFAULT_KEY_PATH),
+        ("cert_path", flags.cert_path.as_os_str() != DEFAULT_CERT_PATH),
+    ];
+    let of_acme = [
+        ("domain", flags.domain != DEFAULT_DOMAIN),
+        ("acme_directory", flags.acme_directory != DEFAULT_ACME_DIRECTORY),
+        ("acme_ca", flags.acme_ca.is_some()),
+    ];
+    let of_files = of_files.into_iter().filter(|_| !(secure && !auto_cert));
+    let of_acme = of_acme.into_iter().filter(|_| !(secure && auto_cert));
+    of_files.chain(of_acme).filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect()
 }
 
 #[cfg(test)]

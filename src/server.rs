@@ -106,6 +106,10 @@ impl Server {
         if config.callers.only_this_machine {
             tracing::warn!("admin_token or jwt_secret is the default or short: only this machine is served");
         }
+        if !config.idle.is_empty() {
+            let flags = config.idle.join(", ");
+            tracing::warn!(flags, "these do nothing as secure and auto_cert are: see HTTPS in the README");
+        }
         let (store, committer) = Store::open(&config.db, config.journal_bytes).map_err(StartError::Store)?;
         let newest = store.unless_damaged(store.newest_timestamp()).map_err(StartError::Core)?.flatten();
         let clock = Clock::measured_by(newest, config.accept_clock_step);

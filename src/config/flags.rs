@@ -12,6 +12,10 @@ use crate::domain::{MAX_EVENT_BYTES, is_blank};
 const JOURNAL_BYTES: u64 = 64 << 20;
 pub const DEFAULT_ADMIN_TOKEN: &str = "letmein";
 pub const DEFAULT_JWT_SECRET: &str = "secret";
+pub const DEFAULT_KEY_PATH: &str = "certs/private_key.pem";
+pub const DEFAULT_CERT_PATH: &str = "certs/chain.pem";
+pub const DEFAULT_DOMAIN: &str = "localhost";
+pub const DEFAULT_ACME_DIRECTORY: &str = rustls_acme::acme::LETS_ENCRYPT_PRODUCTION_DIRECTORY;
 
 /// A real-time backend in one binary: accounts, sign-in and live shared data over Server-Sent Events.
 #[derive(Parser)]
@@ -52,10 +56,10 @@ pub struct Flags {
     #[arg(long, env = "BROKER_AUTO_CERT", default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub auto_cert: bool,
     /// With --auto_cert=false: the private key, PEM.
-    #[arg(long, env = "BROKER_KEY_PATH", default_value = "certs/private_key.pem")]
+    #[arg(long, env = "BROKER_KEY_PATH", default_value = DEFAULT_KEY_PATH)]
     pub key_path: PathBuf,
     /// With --auto_cert=false: the certificate chain, PEM.
-    #[arg(long, env = "BROKER_CERT_PATH", default_value = "certs/chain.pem")]
+    #[arg(long, env = "BROKER_CERT_PATH", default_value = DEFAULT_CERT_PATH)]
     pub cert_path: PathBuf,
     /// Directory where ACME keeps its account and certificates.
     #[arg(long, env = "BROKER_CERTS", default_value = "certs")]
@@ -100,10 +104,10 @@ pub struct Flags {
     #[arg(long, env = "BROKER_RETAIN_EVENTS", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
     pub retain_events: u64,
     /// Domain name of the certificate.
-    #[arg(long, env = "BROKER_DOMAIN", default_value = "localhost")]
+    #[arg(long, env = "BROKER_DOMAIN", default_value = DEFAULT_DOMAIN)]
     pub domain: String,
     /// ACME directory URL [default: Let's Encrypt].
-    #[arg(long, env = "BROKER_ACME_DIRECTORY", default_value = rustls_acme::acme::LETS_ENCRYPT_PRODUCTION_DIRECTORY)]
+    #[arg(long, env = "BROKER_ACME_DIRECTORY", default_value = DEFAULT_ACME_DIRECTORY)]
     pub acme_directory: String,
     /// PEM file with the root certificate of the ACME server itself, where it is not a public one.
     #[arg(long, env = "BROKER_ACME_CA")]

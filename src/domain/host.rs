@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether a host is the machine that the request came from: `localhost`, a name below it, or a loopback address, each with
 /// any port. Browsers resolve `localhost` by themselves (RFC 6761, section 6.3), so that no name server can make another
@@ -30,6 +30,46 @@ fn is_port(text: &str) -> bool {
     text.is_empty() || text.strip_prefix(':').is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
+/// Whether it is a host's name, or an address of IPv4 in the form that browsers write: they read whatever ends in a number as one.
+pub(super) fn is_name_or_ipv4(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x") || last.starts_with("0X");
+    host.len() <= MAX_HOST_BYTES && host.split('.').all(is_label) && (!is_number || host.parse::<Ipv4Addr>().is_ok())
+}
+
+/// A host and the port after it, if there is one, as `example.com:123`, `[::1]:123` or `::1`.
+pub fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Some((text, None));
+    }
+    let (host, rest) = match text.strip_prefix('[') {
+        Some(after) => after.split_once(']').filter(|(host, _)| host.parse::<Ipv6Addr>().is_ok())?,
+        None => {
+            let (host, rest) = text.split_at(text.find(':').unwrap_or(text.len()));
+            let name = host.strip_suffix('.').unwrap_or(host);
+            (is_name_or_ipv4(name).then_some(host)?, rest)
+        }
+    };
+    match rest.strip_prefix(':') {
+        None if rest.is_empty() => Some((host, None)),
+        None => None,
+        // `parse` would take a sign as well.
+        Some(port) if !port.bytes().all(|byte| byte.is_ascii_digit()) => None,
+        Some(port) => port.parse().ok().filter(|port| *port > 0).map(|port| (host, Some(port))),
+    }
+}
+
+/// Whether it is a name that a certificate can be for (RFC 5280, section 4.2.1.6, and RFC 1123, section 2.1): letters, digits, and
+/// hyphens within, no address.
+pub fn is_domain_name(name: &str) -> bool {
+    let is_plain =
+        |label: &str| label.len() <= 63 && !label.contains('_') && !label.starts_with('-') && !label.ends_with('-');
+    is_name_or_ipv4(name) && name.parse::<Ipv4Addr>().is_err() && name.split('.').all(is_plain)
+}
+
+/// The longest name that can be resolved (RFC 1035, section 3.1), as it is written.
+const MAX_HOST_BYTES: usize = 253;
+
 /// A part of a host's name, as browsers write it.
 pub(super) fn is_label(label: &str) -> bool {
     !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
@@ -38,6 +78,72 @@ pub(super) fn is_label(label: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_and_its_port_are_read_as_a_whole_or_not_at_all() {
+        for (text, host, port) in [
+            ("time.example.com", "time.example.com", None),
+            ("time.example.com.:123", "time.example.com.", Some(123)),
+            ("192.0.2.1:1", "192.0.2.1", Some(1)),
+            ("[2001:db8::1]:123", "2001:db8::1", Some(123)),
+            ("[::1]", "::1", None),
+            ("2001:db8::1", "2001:db8::1", None),
+        ] {
+            assert_eq!(host_and_port(text), Some((host, port)), "{text}");
+        }
+        for text in [
+            "",
+            ":",
+            ":123",
+            "a:",
+            "a:0",
+            "a:+1",
+            "a:65536",
+            "a b",
+            "a/b",
+            "ntp://a",
+            "u@a",
+            "a..b",
+            "[::1",
+            "[::1]x",
+            "[a]",
+            "1.2.3",
+            "300.1.1.1",
+            "0x7f.1",
+            "é",
+            "a:1:2",
+        ] {
+            assert_eq!(host_and_port(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_for_a_name_and_nothing_else() {
+        for name in ["localhost", "app.example.com", "XN--mnchen-3ya.example", "a-b.c1"] {
+            assert!(is_domain_name(name), "{name}");
+        }
+        let long = "a".repeat(64);
+        for name in [
+            "",
+            ".",
+            "example.com.",
+            "*.example.com",
+            "https://example.com",
+            "example.com:443",
+            "a b",
+            "192.0.2.1",
+            "[::1]",
+            "::1",
+            "a_b.example.com",
+            "-a.com",
+            "a-.com",
+            "a..b",
+            "münchen.example",
+            &long,
+        ] {
+            assert!(!is_domain_name(name), "{name}");
+        }
+    }
 
     #[test]
     fn localhost_and_loopback_addresses_are_this_machine_with_any_port() {

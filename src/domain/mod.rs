@@ -23,7 +23,7 @@ pub use address::ClientAddress;
 pub use email::Email;
 pub use event::{Event, MAX_EVENT_BYTES, MAX_EXPIRES_IN, Quotas};
 pub use filter::{EventFilter, Pattern, Patterns, disjoint};
-pub use host::is_this_machine;
+pub use host::{host_and_port, is_domain_name, is_this_machine};
 pub(crate) use name::is_blank;
 pub use name::{EventName, MAX_NAME_BYTES, TenantName, Username};
 pub use name_prefix::NamePrefix;

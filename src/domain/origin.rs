@@ -1,6 +1,6 @@
 use std::net::Ipv6Addr;
 
-use super::host::is_label;
+use super::host::{is_label, is_name_or_ipv4};
 
 /// An origin, or many, that pages may call from, as browsers write it (RFC 6454, section 6.2): the scheme, the host, and the port
 /// if it is not the scheme's own. `https://*.example.com` is every host that is one label below `example.com`.
@@ -79,7 +79,7 @@ fn is_host(host: &str) -> bool {
         Some(address) => address.strip_suffix(']').is_some_and(|address| {
             address.parse::<Ipv6Addr>().is_ok_and(|parsed| parsed.to_string().eq_ignore_ascii_case(address))
         }),
-        None => host.len() <= 253 && host.split('.').all(is_label),
+        None => is_name_or_ipv4(host),
     }
 }
 
@@ -165,6 +165,9 @@ mod tests {
             "https://example.com:+1",
             "https://example.com:65536",
             "https://example.com:x",
+            "http://127.1",
+            "http://0x7f.0.0.1",
+            "http://192.168.0.300",
             "https://[::1",
             "https://::1",
             "https://[0:0::1]",

@@ -5,13 +5,15 @@ use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
+
+use crate::domain::Network;
 
 /// The target of lines about who was let in and who was not. They have an `address`, by which they are limited too.
 pub const ACCESS: &str = "broker::access";
@@ -44,7 +46,7 @@ struct Kind {
     level: Level,
     lines: u32,
     /// Of each address that a line was about.
-    by_address: HashMap<IpAddr, u32>,
+    by_address: HashMap<Network, u32>,
     left_out: u64,
     /// The first that was left out, in short.
     like: String,
@@ -118,7 +120,7 @@ impl<S: Subscriber> Layer<S> for Limits {
 #[derive(Default)]
 struct Traits {
     kind: DefaultHasher,
-    address: Option<IpAddr>,
+    address: Option<Network>,
     like: String,
 }
 
@@ -141,18 +143,11 @@ fn is_looked_at(field: &Field) -> bool {
     matches!(field.name(), "address" | "message") || TELLING.contains(&field.name())
 }
 
-/// What an address counts as: whoever has one of IPv6 has a whole network of 2^64.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => std::net::Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        address => address,
-    }
-}
-
 impl Traits {
     fn record(&mut self, name: &str, text: &str) {
         if name == "address" {
-            self.address = text.parse().ok().map(network);
+            // Those that are not known are one.
+            self.address = Some(Network::of(text.parse().unwrap_or(Ipv4Addr::UNSPECIFIED.into())));
             return;
         }
         if name != "message" {

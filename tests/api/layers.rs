@@ -120,3 +120,16 @@ fn each_library_is_named_only_where_it_belongs() {
         }
     }
 }
+
+#[test]
+fn no_test_leaves_itself_out_but_by_the_one_way_that_can_be_forbidden() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Where something else is asked of the environment: the way itself, what a server must not be given, and where pictures go.
+    let asks = ["tests/api/support/left_out.rs", "tests/api/support/server.rs", "tests/api/clients.rs"];
+    for source in sources(&root.join("tests")).into_iter().chain(sources(&root.join("src"))) {
+        let (code, name) = (code(&source), source.strip_prefix(root).unwrap().to_str().unwrap());
+        for (sign, may) in [(concat!("env", "::var"), &asks[..]), (concat!("#[", "ignore"), &[])] {
+            assert!(!code.contains(sign) || may.contains(&name), "{name} must not have {sign}");
+        }
+    }
+}

@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::{by_password, login_with, reset, with_two_factor};
-use crate::support::{Answer, Client, TestServer, password_of, within};
+use crate::support::{Answer, Client, TestServer, cannot_run, password_of, within};
 
 /// How many failures an account may have at once.
 const FAILURES: usize = 20;
@@ -142,8 +142,7 @@ async fn guesses_at_the_admin_token_from_elsewhere_are_throttled() {
     // The address by which others know this machine: nothing is sent to find it out.
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
     let Ok(address) = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()) else {
-        eprintln!("this machine has no address but its own, so nobody comes from elsewhere");
-        return;
+        return cannot_run("this machine has no address but its own, so nobody comes from elsewhere");
     };
     let server = TestServer::start_with(&["--host=0.0.0.0"]).await;
     let port = server.url.rsplit_once(':').unwrap().1;

@@ -49,6 +49,8 @@ async fn an_unknown_flag_or_a_bad_value_is_status_2_with_a_message_that_names_it
         (&["--trusted_proxies=proxy.example.com"], "trusted_proxies"),
         (&["--trusted_proxies=127.0.0.1,10.0.0.1/8"], "write 10.0.0.0/8"),
         (&["--trusted_proxies=0.0.0.0/0"], "trusted_proxies"),
+        (&["--ntp_servers=ntp://time.example.com"], "ntp_servers"),
+        (&["--ntp_servers=a,b c"], "ntp_servers"),
         (&["--log_format=xml"], "--log_format"),
         (&["--log=broker=loud"], "log"),
         (&["--db="], "--db"),
@@ -199,6 +201,62 @@ async fn a_secret_comes_from_a_file_but_not_from_two_places_nor_from_nowhere() {
         command(&[format!("--admin_token_file={token}")], directory)
     });
     server.await.unwrap().client().create_user("alice", "acme").await;
+}
+
+/// A file that is no secret, and what is said of it.
+const NO_SECRETS: [(&[u8], &str); 8] = [
+    (b"\xef\xbb\xbf0123456789abcdef\n", "byte-order mark"),
+    (b"\xff\xfe0\x001\x002\x003\x00", "UTF-16"),
+    (b"\xfe\xff\x000\x001\x002\x003", "UTF-16"),
+    (b"0\x001\x002\x003\x00", "cannot be seen"),
+    (b"0123456789abcdef\x1b[0m", "cannot be seen"),
+    (b"0123456789abcdef\xff", "not UTF-8"),
+    (b" \r\n\r\n", "is empty"),
+    (&[b'x'; 70_000], "larger than 64 KiB"),
+];
+
+#[tokio::test]
+async fn what_nobody_would_take_for_the_secret_that_it_looks_like_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("secret");
+    for (content, said) in NO_SECRETS {
+        std::fs::write(&path, content).unwrap();
+        for name in ["admin_token", "jwt_secret"] {
+            let flag = format!("--{name}_file={}", path.display());
+            run(with_flags(directory.path(), &[&flag])).await.assert_refused(2, &[name, said]);
+        }
+    }
+    let flag = format!("--admin_token_file={}", directory.path().display());
+    run(with_flags(directory.path(), &[&flag])).await.assert_refused(2, &["admin_token_file", "directory"]);
+    for name in ["BROKER_ADMIN_TOKEN", "BROKER_JWT_SECRET"] {
+        let mut command = bare_command(directory.path());
+        command.env(name, "\u{feff}0123456789abcdef");
+        run(command).await.assert_refused(2, &[&name[7..].to_lowercase(), "byte-order mark"]);
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_no_authority_can_give_is_refused_and_flags_that_do_nothing_are_told() {
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let secrets = ["--admin_token=0123456789abcdef", "--jwt_secret=0123456789abcdef"];
+    for (flag, said) in [
+        ("--port=0", "set domain"),
+        ("--domain=https://example.com", "domain"),
+        ("--domain=example.com:443", "domain"),
+        ("--domain=*.example.com", "domain"),
+        ("--domain=192.0.2.1", "domain"),
+        ("--acme_directory=http://127.0.0.1/dir", "acme_directory"),
+        ("--acme_directory=127.0.0.1/dir", "acme_directory"),
+        ("--acme_directory=https://", "acme_directory"),
+    ] {
+        let flags = [secrets[0], secrets[1], "--secure", "--https_port=0", flag];
+        run(with_flags(directory.path(), &flags)).await.assert_refused(2, &[said]);
+    }
+    let server = TestServer::try_start(directory, |directory| {
+        command(&["--cert_path=chain.pem".to_owned(), "--domain=example.com".to_owned()], directory)
+    });
+    let log = server.await.unwrap().log();
+    assert!(log.contains("do nothing") && log.contains("cert_path, domain"), "{log}");
 }
 
 #[tokio::test]
