@@ -2,7 +2,7 @@
 //! *pass*, which the browser keeps as a cookie, and with which the same URL is good again when it reconnects by itself.
 //! Neither is worth more, or lasts longer, than the proof that it was got by.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,9 +19,10 @@ pub const TICKET_LASTS: Duration = Duration::from_secs(30);
 
 const TICKET_ISSUER: &str = "Broker ticket";
 const PASS_ISSUER: &str = "Broker pass";
-/// How many tickets may wait to be used, of about 100 bytes each.
+/// How many tickets may wait to be used, of about 200 bytes each. When there are so many, the user who has most of them loses the
+/// oldest to one who has fewer, so that no few users can take the room of all others.
 const WAITING: usize = 65_536;
-/// How many of them one user may have, so that nobody can take the room of all others.
+/// How many of them one user may have, also while there is room.
 const WAITING_OF_ONE: usize = 4_096;
 
 /// Lets the browser that opened a stream by a ticket come back with that ticket. It prints nothing of itself.
@@ -161,11 +162,13 @@ impl Tickets {
 /// When a ticket ends, and its number.
 type Key = (Timestamp, u128);
 
-/// The tickets that may still be used, those that end first before the others, and how many each user has of them.
+/// The tickets that may still be used, those that end first before the others.
 #[derive(Default)]
 struct Waiting {
     tickets: BTreeMap<Key, Username>,
-    of_one: HashMap<Username, usize>,
+    of_one: HashMap<Username, BTreeSet<Key>>,
+    /// Everybody who has some, and how many, with who has most at the end.
+    ranks: BTreeSet<(usize, Username)>,
 }
 
 impl Waiting {
@@ -175,23 +178,45 @@ impl Waiting {
         {
             self.remove(first);
         }
-        let of_this_one = self.of_one.get(username).copied().unwrap_or(0);
-        if self.tickets.len() >= WAITING || of_this_one >= WAITING_OF_ONE {
+        let own = self.of_one.get(username).map_or(0, BTreeSet::len);
+        if own >= WAITING_OF_ONE {
             return Err(Error::Overloaded);
         }
+        if self.tickets.len() >= WAITING {
+            let displaced = self.oldest_of_most(own + 1).ok_or(Error::Overloaded)?;
+            self.remove(displaced);
+        }
         self.tickets.insert(ticket, username.clone());
-        self.of_one.insert(username.clone(), of_this_one + 1);
+        self.of_one.entry(username.clone()).or_default().insert(ticket);
+        self.rank(username, own, own + 1);
         Ok(())
+    }
+
+    /// The oldest ticket of the user who has most, where those are more than so many.
+    fn oldest_of_most(&self, than: usize) -> Option<Key> {
+        let (_, most) = self.ranks.last().filter(|(most, _)| *most > than)?;
+        self.of_one.get(most)?.first().copied()
     }
 
     /// Whether it was there.
     fn remove(&mut self, ticket: Key) -> bool {
         let Some(username) = self.tickets.remove(&ticket) else { return false };
-        match self.of_one.get_mut(&username) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => drop(self.of_one.remove(&username)),
+        if let Some(own) = self.of_one.get_mut(&username) {
+            own.remove(&ticket);
+            let left = own.len();
+            if left == 0 {
+                self.of_one.remove(&username);
+            }
+            self.rank(&username, left + 1, left);
         }
         true
+    }
+
+    fn rank(&mut self, username: &Username, before: usize, now: usize) {
+        self.ranks.remove(&(before, username.clone()));
+        if now > 0 {
+            self.ranks.insert((now, username.clone()));
+        }
     }
 }
 
@@ -356,19 +381,43 @@ mod tests {
         assert_eq!(waiting.add((ends_at, 5), &alice, NOW), Ok(()));
         assert_eq!(waiting.add((ends_at, 6), &alice, NOW), Err(Error::Overloaded));
         assert_eq!(waiting.add((ends_at + HOUR, 7), &alice, ends_at), Ok(()));
-        assert_eq!((waiting.tickets.len(), waiting.of_one.len()), (1, 1));
+        assert_eq!((waiting.tickets.len(), waiting.of_one.len(), waiting.ranks.len()), (1, 1, 1));
     }
 
     #[test]
-    fn tickets_that_wait_are_bounded() {
+    fn tickets_that_wait_are_bounded_and_those_with_the_most_lose_their_oldest_to_those_with_few() {
+        let mut waiting = Waiting::default();
+        let ends_at = |number: usize| NOW + TICKET_LASTS + Duration::from_millis(number as u64);
+        for number in 0..WAITING {
+            let username = user(&format!("user{}", number / WAITING_OF_ONE));
+            waiting.add((ends_at(number), number as u128), &username, NOW).unwrap();
+        }
+        let (alice, bob) = (user("alice"), user("bob"));
+        for number in 0..100 {
+            assert_eq!(waiting.add((NOW + TICKET_LASTS, number + u128::MAX / 2), &alice, NOW), Ok(()), "{number}");
+        }
+        assert_eq!(waiting.tickets.len(), WAITING);
+        assert_eq!(waiting.of_one[&alice].len(), 100);
+        // Those of each of the others were taken in turn, the oldest first.
+        for number in 0..16 {
+            let left = &waiting.of_one[&user(&format!("user{number}"))];
+            assert!((WAITING_OF_ONE - 7..=WAITING_OF_ONE - 6).contains(&left.len()), "{}", left.len());
+            let first = number * WAITING_OF_ONE + (WAITING_OF_ONE - left.len());
+            assert_eq!(left.first(), Some(&(ends_at(first), first as u128)));
+        }
+        assert!(waiting.remove((NOW + TICKET_LASTS, u128::MAX / 2)));
+        assert_eq!(waiting.add((NOW + TICKET_LASTS, 17), &bob, NOW), Ok(()));
+        assert_eq!(waiting.of_one[&alice].len(), 99, "there was room");
+    }
+
+    #[test]
+    fn nobody_loses_a_ticket_to_one_who_has_as_many() {
         let mut waiting = Waiting::default();
         for number in 0..WAITING {
-            let username = user(&format!("user{}", number % 100));
-            waiting.add((NOW + TICKET_LASTS, number as u128), &username, NOW).unwrap();
+            waiting.add((NOW + TICKET_LASTS, number as u128), &user(&format!("user{number}")), NOW).unwrap();
         }
-        let one_more = (NOW + TICKET_LASTS, u128::MAX);
-        assert_eq!(waiting.add(one_more, &user("alice"), NOW), Err(Error::Overloaded));
-        assert!(waiting.remove((NOW + TICKET_LASTS, 17)));
-        assert_eq!(waiting.add(one_more, &user("alice"), NOW), Ok(()));
+        assert_eq!(waiting.add((NOW + TICKET_LASTS, u128::MAX), &user("alice"), NOW), Err(Error::Overloaded));
+        assert_eq!(waiting.add((NOW + TICKET_LASTS, u128::MAX), &user("user1"), NOW), Err(Error::Overloaded));
+        assert_eq!(waiting.tickets.len(), WAITING);
     }
 }
