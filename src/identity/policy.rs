@@ -7,7 +7,9 @@ use crate::error::Error;
 /// zxcvbn's scores go from 0 to 4; below this a password can be guessed online or from a leaked hash.
 const MIN_SCORE: zxcvbn::Score = zxcvbn::Score::Three;
 /// zxcvbn takes longer than linear time; what stands after this many characters cannot make a password weaker.
-const MAX_JUDGED_CHARS: usize = 100;
+const MAX_JUDGED_CHARS: usize = 64;
+/// How much work may be judged at once, as [`work`] reckons it: about as long as a hash takes.
+const MAX_WORK: f64 = 400_000.0;
 
 /// The 10,000 most common passwords, the most common first, in lower case: the first lines of `common-passwords.txt.gz` in
 /// Django 5.2.19, but for those whose text is damaged. Its licence, BSD-3-Clause, is in `common_passwords.license`. zxcvbn has a
@@ -51,12 +53,48 @@ impl PasswordPolicy {
     }
 }
 
+/// How long zxcvbn takes, in about a 20th of a microsecond. It looks up all that begins and ends anywhere, once for every
+/// combination of letters that the digits and symbols in it may stand for: with each different one there may be half as many more.
+fn work(chars: usize, different: u32) -> f64 {
+    let chars = chars as f64;
+    chars * chars * 1.5_f64.powf(f64::from(different))
+}
+
+/// A text in parts of which each can be judged in a moment. It is one part if it has no more than 11 different digits and
+/// symbols, and no part but the last has fewer than 17 characters.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (mut end, mut digits_and_symbols) = (rest.len(), 0_u128);
+        for (before, (at, char)) in rest.char_indices().enumerate() {
+            if char.is_ascii_digit() || char.is_ascii_punctuation() {
+                digits_and_symbols |= 1 << u32::from(char);
+            }
+            if work(before + 1, digits_and_symbols.count_ones()) > MAX_WORK {
+                end = at;
+                break;
+            }
+        }
+        let part;
+        (part, rest) = rest.split_at(end);
+        (!part.is_empty()).then_some(part)
+    })
+}
+
 fn judge(text: &str, known: &[String]) -> Result<(), Error> {
-    let start: String = text.chars().take(MAX_JUDGED_CHARS).collect();
     let known: Vec<_> = known.iter().map(String::as_str).collect();
-    let judged = zxcvbn::zxcvbn(&start, &known);
-    if judged.score() < MIN_SCORE {
-        let warning = judged.feedback().and_then(|feedback| feedback.warning());
+    let start = text.char_indices().nth(MAX_JUDGED_CHARS).map_or(text, |(end, _)| &text[..end]);
+    let (mut is_good, mut warning) = (false, None);
+    // It is at least as hard to guess as any part of it.
+    for part in parts(start) {
+        let judged = zxcvbn::zxcvbn(part, &known);
+        if judged.score() >= MIN_SCORE {
+            is_good = true;
+            break;
+        }
+        warning = warning.or_else(|| judged.feedback().and_then(|feedback| feedback.warning()));
+    }
+    if !is_good {
         return Err(Error::PasswordWeak(warning.map(|warning| warning.to_string())));
     }
     if COMMON.contains(text.to_lowercase().as_str()) {
@@ -99,6 +137,66 @@ mod tests {
         }
         assert_eq!(check(policy, "1q2w3e4r5t6y7u8i9o Kestrel"), Ok(()));
         assert_eq!(check(PasswordPolicy { is_strict: false, ..policy }, "123456"), Ok(()));
+    }
+
+    const LEET: &str = "4@8({[<3691!|70$5+%2";
+
+    #[test]
+    fn an_ordinary_password_is_judged_as_a_whole_and_every_other_in_parts_that_are_long_enough() {
+        let ordinary = "Tr0ub4dor&3 correct-horse_battery staple 2026! Kestrel on a rock";
+        assert_eq!(parts(ordinary).collect::<Vec<_>>(), [ordinary]);
+        assert_eq!(parts("").count(), 0);
+        let symbols = "\u{1f510}".repeat(64);
+        assert_eq!(parts(&symbols).collect::<Vec<_>>(), [symbols.as_str()]);
+        let all: String = ('!'..='~').collect();
+        for text in [LEET.repeat(3) + "4@8(", all.clone(), all.chars().rev().collect()] {
+            let parts: Vec<_> = parts(&text).collect();
+            assert_eq!(parts.concat(), text);
+            assert!(parts.iter().rev().skip(1).all(|part| part.len() >= 17), "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn of_a_long_password_one_good_part_is_enough_but_only_among_the_first_characters() {
+        let policy = PasswordPolicy { min_chars: 8, is_strict: true };
+        assert_eq!(check(policy, "1234567890!@#$%^&*()kestrel over the cold river"), Ok(()));
+        assert!(check(policy, &("1234567890!@#$%^&*()".to_owned() + &"a".repeat(44) + LEET)).is_err());
+        assert!(check(policy, &("a".repeat(64) + LEET)).is_err());
+        assert_eq!(check(policy, LEET), Ok(()));
+    }
+
+    /// The processor time of this thread, which others on the machine do not make longer.
+    fn cpu_time() -> std::time::Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        std::time::Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    }
+
+    #[test]
+    fn no_password_takes_long_to_judge() {
+        let policy = PasswordPolicy { min_chars: 8, is_strict: true };
+        let words = "theassistoneallhereatetoseatheat".repeat(3);
+        let interleaved: String = LEET.chars().zip("aeiostrlnh".chars().cycle()).flat_map(|(a, b)| [a, b]).collect();
+        let known = [LEET.repeat(12), "4".repeat(250)];
+        // Whatever is made once for all.
+        policy.check(Password::parse("12345678".to_owned()).unwrap(), &[]).unwrap_err();
+        for text in [
+            LEET.repeat(5),
+            ('!'..='~').collect(),
+            "1234567890!@#$%^&*()".repeat(4),
+            LEET.to_owned() + &"4".repeat(80),
+            LEET.to_owned() + &"$0".repeat(40),
+            LEET.to_owned() + &words,
+            words[..40].to_owned() + LEET + &words,
+            interleaved.repeat(3),
+            "a".repeat(1024),
+            "ab".repeat(512),
+            "1/1/91".repeat(100),
+        ] {
+            let before = cpu_time();
+            let _ = policy.check(Password::parse(text.clone()).unwrap(), &known);
+            let taken = cpu_time() - before;
+            assert!(taken.as_millis() < 200, "{taken:?} for {text}");
+        }
     }
 
     /// They are copied.

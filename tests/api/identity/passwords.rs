@@ -3,7 +3,7 @@ use std::path::Path;
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::{by_password, login_with_code, revoke, step, ticks, with_two_factor};
+use super::{by_password, login_with_code, reset, reset_code, revoke, step, ticks, with_two_factor};
 use crate::support::{TestServer, password_of};
 
 /// Everything in the files of a directory.
@@ -146,4 +146,27 @@ async fn two_users_with_the_same_password_have_different_hashes() {
     let mut salts: Vec<_> = hashes.iter().map(|hash| &hash[..22]).collect();
     salts.dedup();
     assert_eq!((hashes.len(), salts.len()), (2, 2));
+}
+
+#[tokio::test]
+async fn a_hundred_characters_of_leet_are_judged_in_a_moment_and_for_nobody_without_a_code() {
+    let server = TestServer::start_with(&["--password_checker"]).await;
+    let client = server.client();
+    client.create_user("alice", "acme").await;
+    let leet = "4@8({[<3691!|70$5+%2".to_owned() + &"4".repeat(80);
+    let cost = async |known_code: bool| {
+        let before = ticks(&server);
+        for _ in 0..5 {
+            if known_code {
+                let code = reset_code(&client, "alice").await;
+                reset(&client, "alice", &leet, &code).await.ok();
+            } else {
+                reset(&client, "alice", &leet, "nonsense").await.refused(401, "unauthorized");
+            }
+        }
+        ticks(&server) - before
+    };
+    let (judged, not_judged) = (cost(true).await, cost(false).await);
+    assert!(judged < 200, "{judged} ticks");
+    assert!(not_judged < 20, "{not_judged} ticks");
 }
