@@ -14,7 +14,7 @@ use flags::{
     DEFAULT_KEY_PATH, Flags,
 };
 
-use values::{default_scopes, list, ntp_servers, origins, secret, to_certify};
+use values::{check_path, default_scopes, list, ntp_servers, origins, secret, to_certify};
 
 use crate::domain::{Authorize, OriginPattern, Quotas, Scope, Secret, TrustedProxies};
 
@@ -172,6 +172,17 @@ impl TryFrom<Flags> for Config {
 
     fn try_from(flags: Flags) -> Result<Self, String> {
         let idle = idle(&flags);
+        for (name, path) in [
+            ("db", Some(&flags.db)),
+            ("certs", Some(&flags.certs)),
+            ("key_path", Some(&flags.key_path)),
+            ("cert_path", Some(&flags.cert_path)),
+            ("acme_ca", flags.acme_ca.as_ref()),
+            ("admin_token_file", flags.admin_token_file.as_ref()),
+            ("jwt_secret_file", flags.jwt_secret_file.as_ref()),
+        ] {
+            path.map_or(Ok(()), |path| check_path(name, path))?;
+        }
         let admin_token =
             secret("admin_token", flags.admin_token, DEFAULT_ADMIN_TOKEN, flags.admin_token_file.as_deref())?;
         let jwt_secret = secret("jwt_secret", flags.jwt_secret, DEFAULT_JWT_SECRET, flags.jwt_secret_file.as_deref())?;

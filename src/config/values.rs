@@ -16,6 +16,10 @@ const MAX_SECRET_FILE_BYTES: u64 = 64 << 10;
 /// A secret from its file or its flag, not from both.
 pub fn secret(name: &str, value: String, default: &str, file: Option<&Path>) -> Result<Secret, String> {
     let secret = match file {
+        // As a file with variables has it whose lines end as on Windows.
+        None if value.ends_with(['\r', '\n']) => {
+            return Err(format!("{name} ends with a line break, which is no part of it"));
+        }
         None => value,
         Some(_) if value != default => return Err(format!("set {name} or {name}_file, not both")),
         Some(path) => {
@@ -38,6 +42,15 @@ pub fn secret(name: &str, value: String, default: &str, file: Option<&Path>) -> 
     } else {
         Ok(Secret::new(secret))
     }
+}
+
+/// A path as it would be made by hand. A file with variables whose lines end as on Windows gives others, and so makes a new database
+/// beside the one that there is.
+pub fn check_path(name: &str, path: &Path) -> Result<(), String> {
+    if path.as_os_str().as_encoded_bytes().iter().any(u8::is_ascii_control) {
+        return Err(format!("{name} {path:?} has a line break or another control character in it"));
+    }
+    Ok(())
 }
 
 fn secret_of_file(path: &Path) -> Result<String, String> {

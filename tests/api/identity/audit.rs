@@ -1,6 +1,8 @@
 //! What the log says of who came to a door, and of what admins did.
 
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use super::{by_password, reset};
 use crate::support::{TestServer, eventually, password_of};
@@ -55,6 +57,28 @@ async fn who_was_let_in_and_who_was_not_is_a_line_with_user_address_and_outcome(
         assert!(line["level"] == "INFO" && line["address"] == "127.0.0.1", "{line}");
     }
     assert!(!server.log().contains("FORGED"));
+}
+
+#[tokio::test]
+async fn who_hangs_up_before_the_answer_has_left_a_line_too() {
+    let server = TestServer::start_with(&["--log=info"]).await;
+    let is_gone = || visits(&server).iter().any(|line| line[2] == "gone");
+    for number in 0..1000 {
+        let mut connection = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).await.unwrap();
+        let body = json!({ "username": format!("user{number}"), "password": "pw-secret-guess" }).to_string();
+        let head = format!("POST /login HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+        connection.write_all((head + &body).as_bytes()).await.unwrap();
+        connection.set_zero_linger().unwrap();
+        drop(connection);
+        // Meanwhile the server has come round to it, on whichever of its threads it is.
+        for _ in 0..3 {
+            server.client().get("/").await;
+        }
+        if is_gone() {
+            return;
+        }
+    }
+    panic!("nobody is gone: {}", server.log());
 }
 
 #[tokio::test]
