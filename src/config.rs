@@ -277,8 +277,8 @@ fn idle(flags: &Flags) -> Vec<&'static str> {
         ("acme_directory", flags.acme_directory != DEFAULT_ACME_DIRECTORY),
         ("acme_ca", flags.acme_ca.is_some()),
     ];
-    let of_files = of_files.into_iter().filter(|_| !(secure && !auto_cert));
-    let of_acme = of_acme.into_iter().filter(|_| !(secure && auto_cert));
+    let of_files = of_files.into_iter().filter(|_| !secure || auto_cert);
+    let of_acme = of_acme.into_iter().filter(|_| !secure || !auto_cert);
     of_files.chain(of_acme).filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect()
 }
 

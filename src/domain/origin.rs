@@ -47,11 +47,10 @@ impl OriginPattern {
         }
         match port.map(str::parse::<u16>) {
             None => {}
-            Some(Ok(number)) if Some(number.to_string().as_str()) == port && number > 0 => {
-                if number == own_port {
-                    return Err("has the port that its scheme stands for: browsers leave it out");
-                }
+            Some(Ok(number)) if number == own_port => {
+                return Err("has the port that its scheme stands for: browsers leave it out");
             }
+            Some(Ok(number)) if Some(number.to_string().as_str()) == port && number > 0 => {}
             Some(_) => return Err("has no port between 1 and 65535 after its colon"),
         }
         Ok(Self { scheme, any_label, rest: rest.to_ascii_lowercase() })
