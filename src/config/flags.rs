@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, ValueEnum};
 
 use super::LogFormat;
-use crate::domain::{MAX_EVENT_BYTES, is_blank};
+use crate::domain::{DEFAULT_EVENT_BYTES, MAX_EVENT_BYTES, is_blank};
 
 /// How long the journal grows where nothing else is asked for, in bytes.
 const JOURNAL_BYTES: u64 = 64 << 20;
@@ -80,7 +80,7 @@ pub struct Flags {
     #[arg(long, env = "BROKER_STREAMS_PER_USER", default_value_t = 0)]
     pub streams_per_user: u32,
     /// Bytes that an event may have, name and data together.
-    #[arg(long, env = "BROKER_MAX_EVENT_BYTES", default_value_t = MAX_EVENT_BYTES as u64, value_parser = clap::value_parser!(u64).range(1..=MAX_EVENT_BYTES as u64))]
+    #[arg(long, env = "BROKER_MAX_EVENT_BYTES", default_value_t = DEFAULT_EVENT_BYTES as u64, value_parser = clap::value_parser!(u64).range(1..=MAX_EVENT_BYTES as u64))]
     pub max_event_bytes: u64,
     /// Event names that a tenant may have.
     #[arg(long, env = "BROKER_MAX_NAMES", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]

@@ -1,9 +1,9 @@
 use super::{EventName, Payload, Position, TenantName, Timestamp, Username};
 
 /// The largest event that can be allowed, name and data together, in bytes of UTF-8 without white space between tokens.
-///
-/// With its key and header it stays below 128 KiB, above which sled keeps values in files that it never syncs.
-pub const MAX_EVENT_BYTES: usize = 100 * 1024;
+pub const MAX_EVENT_BYTES: usize = 1 << 20;
+/// The largest that is allowed where nothing is said.
+pub const DEFAULT_EVENT_BYTES: usize = 100 << 10;
 
 /// The longest time after which an event may expire, in seconds: a year.
 pub const MAX_EXPIRES_IN: u64 = 365 * 24 * 60 * 60;

@@ -121,8 +121,10 @@ impl Channel {
         recent.frames.push_back(frame);
         let of_all = self.used.recent.load(Ordering::Relaxed);
         let allowed = (ALL_RECENT_BYTES.saturating_sub(of_all) / 8).clamp(MIN_RECENT_BYTES, RECENT_BYTES);
-        // The newest always stays: the workers have yet to fetch it.
-        while recent.bytes > allowed && recent.frames.len() > 1 {
+        // The newest stays: the workers have yet to fetch it. But not a large one where there are too many of them; then the workers
+        // read it from the store.
+        let is_too_much = |bytes: usize| bytes > RECENT_BYTES && of_all + bytes > ALL_RECENT_BYTES;
+        while recent.bytes > allowed && (recent.frames.len() > 1 || is_too_much(recent.bytes)) {
             let Some(old) = recent.frames.pop_front() else { break };
             recent.bytes -= old.bytes.len();
             recent.start = old.position;
@@ -315,4 +317,40 @@ impl Listener {
 /// Locks; a panic elsewhere left nothing half done that these hold.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::EventName;
+
+    /// A frame of so many bytes at a position.
+    fn frame(position: u64, bytes: usize) -> Frame {
+        let name = EventName::parse(&format!("name{position}")).unwrap();
+        Frame { position: Position::new(position), name, bytes: vec![b'x'; bytes].into(), is_removal: false }
+    }
+
+    #[test]
+    fn large_frames_are_kept_for_the_workers_only_while_those_of_all_tenants_are_not_too_much() {
+        const LARGE: usize = 1 << 20;
+        let used = Arc::new(Used::default());
+        let channels: Vec<_> = (0..100).map(|_| Channel::new(Position::START, Arc::clone(&used))).collect();
+        for channel in &channels {
+            channel.push(frame(1, LARGE));
+            assert_eq!(channel.end(), Position::new(1), "it is told whether it is kept or not");
+        }
+        assert!(used.recent.load(Ordering::Relaxed) <= ALL_RECENT_BYTES);
+        let found = |channel: &Channel| channel.between(Position::START, Position::END, 1);
+        let kept = channels.iter().filter(|channel| matches!(found(channel), Found::Frames(..))).count();
+        assert_eq!(kept, ALL_RECENT_BYTES / LARGE);
+        // The others read it from the store, and what comes after it is there again.
+        let last = channels.last().unwrap();
+        assert!(matches!(found(last), Found::Behind));
+        last.push(frame(2, 100));
+        assert!(
+            matches!(last.between(Position::new(1), Position::END, 1), Found::Frames(frames, _) if frames.len() == 1)
+        );
+        drop(channels);
+        assert_eq!(used.recent.load(Ordering::Relaxed), 0);
+    }
 }

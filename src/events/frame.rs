@@ -82,8 +82,12 @@ fn write_ascii(buffer: &mut BytesMut, mut text: &str) {
         let (ascii, rest) = text.split_at(at);
         buffer.put_slice(ascii.as_bytes());
         let mut chars = rest.chars();
-        for unit in chars.next().into_iter().flat_map(|char| char.encode_utf16(&mut [0; 2]).to_vec()) {
-            let _ = write!(buffer.writer(), "\\u{unit:04x}");
+        if let Some(char) = chars.next() {
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                // By hand: a large event may have hundreds of thousands of them.
+                let digit = |shift: u32| b"0123456789abcdef"[usize::from(*unit >> shift & 0xf)];
+                buffer.put_slice(&[b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]);
+            }
         }
         text = chars.as_str();
     }

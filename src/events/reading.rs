@@ -41,7 +41,7 @@ pub fn read_bytes(
     seat.store().read_on(&Lane::of_user(seat.tenant(), reader), move |store| {
         let mut bytes = BytesMut::new();
         let more = replay.next(store, JOINED_BYTES, |event| {
-            write_frame(&mut bytes, event.name, event.data, store.event_id(event.position));
+            write_frame(&mut bytes, event.name, &event.data, store.event_id(event.position));
         });
         hub.after_step().pass();
         let is_snapshot = replay.missing() == Missing::Snapshot;
@@ -169,7 +169,7 @@ fn fill_more(store: &Store, filling: Filling, mut replay: Replay) -> Option<(Fil
 fn frame(store: &Store, event: &StoredEvent<'_>) -> Option<Frame> {
     let name = EventName::parse(event.name).ok()?;
     let mut bytes = BytesMut::new();
-    write_frame(&mut bytes, event.name, event.data, store.event_id(event.position));
+    write_frame(&mut bytes, event.name, &event.data, store.event_id(event.position));
     Some(Frame { position: event.position, name, bytes: bytes.freeze(), is_removal: event.is_removal })
 }
 

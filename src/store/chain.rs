@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::{Store, StoredEvent, codec, damaged, keys, replay};
+use super::{Store, StoredEvent, codec, damaged, keys};
 use crate::domain::{Position, TenantName};
 use crate::error::Error;
 
@@ -18,22 +18,25 @@ pub struct Link {
     pub position: Position,
     /// Where the event of this name before it stood; before this one, always.
     pub previous: Option<Position>,
+    /// How large it is, with its chunks.
+    pub bytes: usize,
     value: Arc<[u8]>,
 }
 
 impl Link {
-    /// How large it is, in bytes.
-    pub fn bytes(&self) -> usize {
+    /// How large the row is that was read to find it.
+    pub fn row_bytes(&self) -> usize {
         self.value.len()
     }
 
-    /// The event itself.
+    /// The event itself, whole; `None` where it has gone since it was found.
     ///
     /// # Errors
-    /// [`Error::Damaged`].
-    pub fn event(&self, tenant: &TenantName) -> Result<StoredEvent<'_>, Error> {
-        let parts = codec::event_parts(&self.value).map_err(|why| damaged(&keys::event(tenant, self.position), why))?;
-        Ok(replay::stored(self.position, &parts))
+    /// [`Error::Storage`] where the database fails; [`Error::Damaged`].
+    pub fn event(&self, store: &Store, tenant: &TenantName) -> Result<Option<StoredEvent<'_>>, Error> {
+        let key = keys::event(tenant, self.position);
+        let parts = codec::event_parts(&self.value).map_err(|why| damaged(&key, why))?;
+        store.whole(&key, self.position, &parts)
     }
 }
 
@@ -46,12 +49,12 @@ impl Store {
         if parts.name != name {
             return Ok(None);
         }
-        let previous = parts.previous;
+        let (previous, bytes) = (parts.previous, parts.bytes);
         // Or whoever follows the chain would never come to its end.
         if previous.is_some_and(|previous| previous >= at) {
             return Err(damaged(&key, "the event before it comes after it"));
         }
-        Ok(Some(Link { position: at, previous, value }))
+        Ok(Some(Link { position: at, previous, bytes, value }))
     }
 
     /// The event of a name before one of them, if it is kept.

@@ -6,10 +6,11 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::chunks;
 use super::transaction::Progress;
 use crate::domain::{
-    Account, Email, Event, EventName, Generation, PasswordHash, Payload, Position, ResetChallenge, Scope, Secret,
-    TenantName, Timestamp, User, Username,
+    Account, Email, Event, EventName, Generation, MAX_EVENT_BYTES, PasswordHash, Payload, Position, ResetChallenge,
+    Scope, Secret, TenantName, Timestamp, User, Username,
 };
 
 type Decoded<T> = Result<T, &'static str>;
@@ -41,28 +42,36 @@ pub struct Latest {
     pub expires_at: Option<Timestamp>,
     /// With which stream it goes, where it does; those that were written before this was written down lack it.
     pub stream: Option<u64>,
+    /// In how many chunks its data stands; none where that stands in its row. Known here, it need not be looked up by whoever
+    /// takes it away.
+    pub chunks: u8,
 }
 
 impl Latest {
     /// One that stays.
     pub fn at(position: Position) -> Self {
-        Self { position, is_removal: false, expires_at: None, stream: None }
+        Self { position, is_removal: false, expires_at: None, stream: None, chunks: 0 }
     }
 }
 
 /// The moment of what does not expire, where something follows it.
 const NEVER: u64 = u64::MAX;
 
-/// A position, and one byte more for a removal, or eight more for the moment at which it expires and yet eight more for the stream
-/// that it goes with.
+/// A position, and one byte more, of 1, for a removal, or eight more for the moment at which it expires and yet eight more for the
+/// stream that it goes with; and then the number of its chunks, where it has some. There are never less than two.
 pub fn encode_latest(latest: Latest) -> Vec<u8> {
     let mut value = latest.position.get().to_be_bytes().to_vec();
     if latest.is_removal {
         value.push(1);
-    } else if latest.expires_at.is_some() || latest.stream.is_some() {
+        return value;
+    }
+    if latest.expires_at.is_some() || latest.stream.is_some() {
         let moment = latest.expires_at.map_or(NEVER, Timestamp::as_millis);
         value.extend_from_slice(&moment.to_be_bytes());
         value.extend(latest.stream.into_iter().flat_map(u64::to_be_bytes));
+    }
+    if latest.chunks > 0 {
+        value.push(latest.chunks);
     }
     value
 }
@@ -73,14 +82,21 @@ pub fn decode_latest(value: &[u8]) -> Decoded<Latest> {
     if rest == [1] {
         return Ok(Latest { is_removal: true, ..latest });
     }
-    let (moment, stream) = match rest.as_chunks::<8>() {
-        ([], []) => (NEVER, None),
-        ([moment], []) => (u64::from_be_bytes(*moment), None),
-        ([moment, stream], []) => (u64::from_be_bytes(*moment), Some(u64::from_be_bytes(*stream))),
-        _ => return Err("a position is followed by neither the mark of a removal nor a moment"),
+    const WRONG: &str = "a position is followed by neither the mark of a removal nor a moment";
+    let (numbers, last) = rest.as_chunks::<8>();
+    let (moment, stream) = match numbers {
+        [] => (NEVER, None),
+        [moment] => (u64::from_be_bytes(*moment), None),
+        [moment, stream] => (u64::from_be_bytes(*moment), Some(u64::from_be_bytes(*stream))),
+        _ => return Err(WRONG),
+    };
+    let chunks = match last {
+        [] => 0,
+        [chunks] if *chunks > 1 => *chunks,
+        _ => return Err(WRONG),
     };
     let expires_at = (moment != NEVER).then(|| Timestamp::from_millis(moment));
-    Ok(Latest { expires_at, stream, ..latest })
+    Ok(Latest { expires_at, stream, chunks, ..latest })
 }
 
 /// A number of names, or of other things.
@@ -107,23 +123,40 @@ pub fn decode_progress(value: &[u8]) -> Decoded<Progress> {
 const HAS_PREVIOUS: u16 = 1 << 15;
 /// In the length of the name: the event is a removal.
 const IS_REMOVAL: u16 = 1 << 15;
+/// In the length of the name: the data stands in chunks (format 3).
+const IN_CHUNKS: u16 = 1 << 14;
 
 /// Timestamp (8 bytes), length of the username (2), length of the name (2), position of the previous event of that name,
-/// where there was one (8), username, name, data.
+/// where there was one (8), username, name, data; in place of data that stands in chunks, its length (4).
 pub fn encode_event(event: &Event, previous: Option<Position>) -> Vec<u8> {
     let (username, name, data) = (event.username.as_str(), event.name.as_str(), event.data.as_str());
-    let mut value = Vec::with_capacity(20 + username.len() + name.len() + data.len());
+    let data_bytes = if chunks::count(data.len()) > 0 { 4 } else { data.len() };
+    let mut value = Vec::with_capacity(20 + username.len() + name.len() + data_bytes);
     value.extend_from_slice(&event.timestamp.as_millis().to_be_bytes());
-    // Both names have at most 256 bytes, which leaves the first bit free.
+    // Both names have at most 256 bytes, which leaves the first bits free.
     let has_previous = if previous.is_some() { HAS_PREVIOUS } else { 0 };
     let is_removal = if event.is_removal { IS_REMOVAL } else { 0 };
+    let in_chunks = if chunks::count(data.len()) > 0 { IN_CHUNKS } else { 0 };
     value.extend_from_slice(&(username.len() as u16 | has_previous).to_be_bytes());
-    value.extend_from_slice(&(name.len() as u16 | is_removal).to_be_bytes());
+    value.extend_from_slice(&(name.len() as u16 | is_removal | in_chunks).to_be_bytes());
     value.extend(previous.into_iter().flat_map(encode_position));
     value.extend_from_slice(username.as_bytes());
     value.extend_from_slice(name.as_bytes());
-    value.extend_from_slice(data.as_bytes());
+    if in_chunks == 0 {
+        value.extend_from_slice(data.as_bytes());
+    } else {
+        value.extend_from_slice(&(data.len() as u32).to_be_bytes());
+    }
     value
+}
+
+/// Where the data of an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoredData<'a> {
+    /// In its row.
+    Inline(&'a str),
+    /// In chunks of its own, which have so many bytes together.
+    InChunks(usize),
 }
 
 /// The parts of a stored event, without copying them.
@@ -134,11 +167,22 @@ pub struct EventParts<'a> {
     /// In UTF-8; looked at only by who wants it.
     pub username: &'a [u8],
     pub name: &'a str,
-    pub data: &'a str,
+    /// To be had whole by [`super::Store::data`].
+    pub data: StoredData<'a>,
     pub is_removal: bool,
+    /// How large it is as it is stored, with its chunks.
+    pub bytes: usize,
 }
 
 impl EventParts<'_> {
+    /// In how many chunks its data stands.
+    pub fn chunks(&self) -> u8 {
+        match self.data {
+            StoredData::Inline(_) => 0,
+            StoredData::InChunks(bytes) => chunks::count(bytes),
+        }
+    }
+
     /// Who inserted it.
     pub fn username(&self) -> Decoded<Username> {
         let text = std::str::from_utf8(self.username).map_err(|_| "an event is not UTF-8")?;
@@ -159,15 +203,25 @@ pub fn event_parts(value: &[u8]) -> Decoded<EventParts<'_>> {
         rest = after;
     }
     let (username, rest) = rest.split_at_checked((username_len & !HAS_PREVIOUS).into()).ok_or(SHORT)?;
-    let (name, data) = rest.split_at_checked((name_len & !IS_REMOVAL).into()).ok_or(SHORT)?;
+    let (name, data) = rest.split_at_checked((name_len & !(IS_REMOVAL | IN_CHUNKS)).into()).ok_or(SHORT)?;
     let text = |bytes| std::str::from_utf8(bytes).map_err(|_| "an event is not UTF-8");
+    let (data, bytes) = if name_len & IN_CHUNKS == 0 {
+        (StoredData::Inline(text(data)?), value.len())
+    } else {
+        let bytes = data.try_into().map(u32::from_be_bytes).map_err(|_| SHORT)? as usize;
+        if chunks::count(bytes) == 0 || bytes > MAX_EVENT_BYTES {
+            return Err("an event's data has no such length");
+        }
+        (StoredData::InChunks(bytes), value.len() + bytes)
+    };
     Ok(EventParts {
         timestamp: Timestamp::from_millis(u64::from_be_bytes(*timestamp)),
         previous,
         username,
         name: text(name)?,
-        data: text(data)?,
+        data,
         is_removal: name_len & IS_REMOVAL != 0,
+        bytes,
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::codec::Latest;
 use super::overlay::Write;
 use super::transaction::Transaction;
-use super::{codec, damaged, keys};
+use super::{chunks, codec, damaged, keys};
 use crate::domain::{Event, EventName, Payload, Position, TenantName, Timestamp, Username};
 use crate::error::Error;
 
@@ -125,15 +125,15 @@ impl Transaction<'_> {
         }
         // Below the floor only the latest is kept, and this one no longer is.
         if let Some(previous) = previous.filter(|previous| previous.position <= floor) {
-            self.remove(keys::event(&tenant, previous.position));
+            self.take_event_away(&tenant, previous.position, previous.chunks);
         }
 
         let position = self.head.next();
         let timestamp = self.now();
         let event = Event { position, tenant, name, username, timestamp, data, is_removal };
-        let value = codec::encode_event(&event, previous.map(|previous| previous.position));
-        self.put(name_key, codec::encode_latest(Latest { is_removal, ..Latest::at(position) }));
-        self.write(keys::event(&event.tenant, position), Write::PutNew(value.into()));
+        let chunks = chunks::count(event.data.as_str().len());
+        self.put(name_key, codec::encode_latest(Latest { is_removal, chunks, ..Latest::at(position) }));
+        self.put_event(&event, previous.map(|previous| previous.position));
         self.head = position;
         self.events.push(event.clone());
         Ok(event)
@@ -157,18 +157,20 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// As [`Transaction::insert_event`].
-    pub fn event(&self, tenant: &TenantName, position: Position) -> Result<Option<Event>, Error> {
+    pub fn event(&mut self, tenant: &TenantName, position: Position) -> Result<Option<Event>, Error> {
         let key = keys::event(tenant, position);
         let Some(value) = self.get(&key)? else { return Ok(None) };
+        let parts = codec::event_parts(&value).map_err(|why| damaged(&key, why))?;
+        let Some(data) = self.data(&key, position, &parts)? else { return Ok(None) };
+        self.shown += parts.bytes;
         let decode = || {
-            let parts = codec::event_parts(&value)?;
             Ok(Event {
                 position,
                 tenant: tenant.clone(),
                 name: EventName::parse(parts.name).map_err(|_| "an event's name is not one")?,
                 username: parts.username()?,
                 timestamp: parts.timestamp,
-                data: Payload::from_stored(parts.data),
+                data: Payload::from_stored(&data),
                 is_removal: parts.is_removal,
             })
         };

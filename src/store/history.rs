@@ -1,7 +1,7 @@
 //! Reading what is kept of one name.
 
 use super::chain::Link;
-use super::{Store, StoredEvent, codec, damaged, keys, replay};
+use super::{Store, StoredEvent, codec, damaged, keys};
 use crate::domain::{EventName, Position, TenantName};
 use crate::error::Error;
 
@@ -175,8 +175,12 @@ impl Store {
             if last.is_some() && budget.is_spent(true) {
                 return Ok(last);
             }
-            each(link.event(tenant)?)?;
-            budget.spend(true, link.bytes());
+            let Some(event) = link.event(self, tenant)? else {
+                // It has gone since, and what came before it too. Where it was the newest, another has come in its place.
+                return if last.is_some() { Ok(None) } else { self.newest_first(query, budget, is_searching, each) };
+            };
+            each(event)?;
+            budget.spend(true, link.bytes);
             last = Some(link.position);
             next = self.event_before(tenant, name.as_str(), &link)?;
         }
@@ -198,7 +202,7 @@ impl Store {
             for _ in 0..budget.page.looks.min(MAX_WALKED) {
                 match link {
                     Some(later) if later.position >= *before && !budget.is_spent(false) => {
-                        budget.spend(false, later.bytes());
+                        budget.spend(false, later.row_bytes());
                         link = self.event_before(tenant, name.as_str(), &later)?;
                     }
                     Some(later) if later.position >= *before => break,
@@ -269,21 +273,28 @@ impl Store {
         mut each: impl FnMut(StoredEvent<'_>) -> Result<(), Error>,
     ) -> Result<Option<Position>, Error> {
         let HistoryQuery { tenant, name, after, before, .. } = query;
-        let floor = self.floor(tenant)?;
-        let Some(latest) = self.latest_event(tenant, name.as_str())? else { return Ok(None) };
-        // Up to the floor only the latest of each name is kept: this is all there is, or all there is comes after the floor.
-        if latest.position <= floor {
-            if (after.next()..*before).contains(&latest.position) {
-                each(latest.event(tenant)?)?;
+        let (floor, latest) = loop {
+            let floor = self.floor(tenant)?;
+            let Some(latest) = self.latest_event(tenant, name.as_str())? else { return Ok(None) };
+            if latest.position > floor {
+                break (floor, latest);
             }
-            return Ok(None);
-        }
+            // Up to the floor only the latest of each name is kept: this is all there is, or all there is comes after the floor.
+            if !(after.next()..*before).contains(&latest.position) {
+                return Ok(None);
+            }
+            // Where it has gone since, another has come in its place.
+            if let Some(event) = latest.event(self, tenant)? {
+                each(event)?;
+                return Ok(None);
+            }
+        };
         let (first, end) = (floor.max(*after).next(), latest.position.next().min(*before));
         if first >= end {
             return Ok(None);
         }
         let (first, end) = (keys::event(tenant, first), keys::event(tenant, end));
-        let (mut last, mut is_more) = (None, false);
+        let (mut last, mut last_given, mut is_more) = (None, None, false);
         self.scan(&first, &end, &mut |key, value| {
             let parts = codec::event_parts(value).map_err(|why| damaged(key, why))?;
             let position = keys::position(key).ok_or_else(|| damaged(key, "an event's key is cut short"))?;
@@ -292,13 +303,20 @@ impl Store {
                 is_more = true;
                 return Ok(false);
             }
-            if is_wanted {
-                each(replay::stored(position, &parts))?;
-            }
-            budget.spend(is_wanted, value.len());
+            let event = if is_wanted { self.whole(key, position, &parts)? } else { None };
+            budget.spend(event.is_some(), if event.is_some() { parts.bytes } else { value.len() });
             last = Some(position);
+            if let Some(event) = event {
+                last_given = last;
+                each(event)?;
+            }
             Ok(true)
         })?;
-        Ok(last.filter(|_| is_more))
+        // Where the latest has gone since, another has come in its place.
+        let is_gone = !is_more && latest.position < *before && last_given != Some(latest.position);
+        match last {
+            None if is_gone => self.oldest_first(query, budget, each),
+            last => Ok(last.filter(|_| is_more || is_gone)),
+        }
     }
 }

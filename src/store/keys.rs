@@ -10,6 +10,7 @@
 //! | `t` tenant | that some user has or had this tenant |
 //! | `n` tenant, event name | the position of the latest event of that name, whether that is a removal, when it expires, and with which stream it goes |
 //! | `e` tenant, position | an event |
+//! | `p` position, number | a chunk of the data of the event at that position, where that is too large for its row |
 //! | `f` tenant | the floor: up to this position only the latest of each name is kept |
 //! | `g` tenant | up to this position removals have been forgotten |
 //! | `c` tenant | how many names there are that have not been removed |
@@ -138,6 +139,18 @@ pub fn event(tenant: &TenantName, position: Position) -> Vec<u8> {
     key.extend_from_slice(&position.get().to_be_bytes());
     key
 }
+
+/// A chunk of the data of the event at a position: no other event, of whatever tenant, has or will have that.
+pub fn chunk(position: Position, number: u8) -> Vec<u8> {
+    let mut key = Vec::with_capacity(CHUNK_KEY_BYTES);
+    key.push(b'p');
+    key.extend_from_slice(&position.get().to_be_bytes());
+    key.push(number);
+    key
+}
+
+/// How long the key of a chunk is.
+pub const CHUNK_KEY_BYTES: usize = 1 + 8 + 1;
 
 /// The position that an event's key ends with.
 pub fn position(event_key: &[u8]) -> Option<Position> {

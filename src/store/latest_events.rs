@@ -32,12 +32,14 @@ impl LatestEvents {
     ) -> Result<bool, Error> {
         let (tenant, mut size, mut is_enough) = (self.0.tenant().clone(), 0, false);
         self.0.next(store, |name| {
-            if let Some(latest) = store.latest_event(&tenant, name)? {
-                let event = latest.event(&tenant)?;
+            while let Some(latest) = store.latest_event(&tenant, name)? {
+                // Gone since: another has come in its place.
+                let Some(event) = latest.event(store, &tenant)? else { continue };
                 if !event.is_removal {
-                    size += latest.bytes();
+                    size += latest.bytes;
                     is_enough = each(event)?;
                 }
+                break;
             }
             Ok(is_enough || size >= bytes)
         })

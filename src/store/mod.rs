@@ -4,7 +4,7 @@
 //! `checkpoint` moves both into sled, where one tree holds everything. Whoever reads finds the overlay first (`scan`).
 //! `keys` is the layout, `codec` the values; `open`, `disk` and `witness` are the recipe that makes sled safe;
 //! `inspection` reads it through before and while it serves; `room` is how much a commit may need of the disk, `touched` how much sled
-//! writes of some rows; `transaction` is the one way to write, `events` what is written of events, `answers` what is remembered of inserts with a key;
+//! writes of some rows; `transaction` is the one way to write, `events` what is written of events, `chunks` how large data is, `answers` what is remembered of inserts with a key;
 //! `tail` and `due` find what is to go, and take it away; `replay`, `latest_events`, `names`, `history` and `chain` are the ways to
 //! read events, `readers` the threads that do so for who must not wait, `users` that to read all users, `epochs` tells their ids from those that another course of things gave out; `account_cache` is what is remembered of
 //! users, `lookalikes` which names are taken, `damage` what becomes of a value that cannot be read.
@@ -13,6 +13,7 @@ mod account_cache;
 mod answers;
 mod chain;
 mod checkpoint;
+mod chunks;
 mod codec;
 mod damage;
 mod disk;

@@ -1,5 +1,7 @@
 //! Reading events: what changed since a position, up to another, in order.
 
+use std::borrow::Cow;
+
 use super::codec::{EventParts, Latest};
 use super::{Store, codec, damaged, keys};
 use crate::domain::{Pattern, Position, TenantName, Timestamp, View, disjoint};
@@ -85,8 +87,8 @@ pub struct StoredEvent<'a> {
     pub position: Position,
     /// What it is called.
     pub name: &'a str,
-    /// What was inserted, as JSON; `null` for a removal.
-    pub data: &'a str,
+    /// What was inserted, whole and as JSON; `null` for a removal.
+    pub data: Cow<'a, str>,
     /// Whether it says that the name is no more.
     pub is_removal: bool,
     /// When.
@@ -183,10 +185,12 @@ impl Replay {
             let key = keys::event(&self.tenant, position);
             // Gone: it was superseded since, by one that is after `until` and will come live.
             let Some(value) = store.get(&key)? else { continue };
-            size += value.len();
             let parts = codec::event_parts(&value).map_err(|why| damaged(&key, why))?;
-            if !(self.missing == Missing::Snapshot && parts.is_removal) {
-                each(stored(position, &parts));
+            size += parts.bytes;
+            if !(self.missing == Missing::Snapshot && parts.is_removal)
+                && let Some(event) = store.whole(&key, position, &parts)?
+            {
+                each(event);
             }
         }
         if positions.is_empty() {
@@ -221,11 +225,12 @@ impl Replay {
             let wanted = self.wanted.matches(parts.name)
                 && !(self.missing == Missing::Snapshot && parts.is_removal)
                 && (!only_latest || position <= floor || store.is_latest(&self.tenant, parts.name, position)?);
-            if wanted {
-                size += value.len();
-                each(stored(position, &parts));
-            } else {
-                passed_over += 1;
+            match if wanted { store.whole(key, position, &parts)? } else { None } {
+                Some(event) => {
+                    size += parts.bytes;
+                    each(event);
+                }
+                None => passed_over += 1,
             }
             Ok(true)
         })?;
@@ -241,12 +246,19 @@ impl Replay {
     }
 }
 
-pub(super) fn stored<'a>(position: Position, parts: &EventParts<'a>) -> StoredEvent<'a> {
-    let EventParts { timestamp, username, name, data, is_removal, .. } = *parts;
-    StoredEvent { position, name, data, is_removal, timestamp, username }
-}
-
 impl Store {
+    /// An event of which the row was read, with this key; `None` where it has gone since.
+    pub(super) fn whole<'a>(
+        &self,
+        key: &[u8],
+        position: Position,
+        parts: &EventParts<'a>,
+    ) -> Result<Option<StoredEvent<'a>>, Error> {
+        let EventParts { timestamp, username, name, is_removal, .. } = *parts;
+        let data = self.data(key, position, parts)?;
+        Ok(data.map(|data| StoredEvent { position, name, data, is_removal, timestamp, username }))
+    }
+
     /// The position of a tenant's newest event after another one; that one where there is none. It counts what is not revealed
     /// yet: whoever reads meanwhile may have met with its traces, though not with itself.
     ///

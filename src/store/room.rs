@@ -3,8 +3,10 @@
 
 use super::TIME_SETTING;
 use super::answers::FORGOTTEN_AT_ONCE;
+use super::chunks::{CHUNK_BYTES, MAX_CHUNKS, MAX_INLINE_BYTES};
 use super::due::STEP_BYTES;
 use super::journal::{HEAD_BYTES, ROW_HEAD_BYTES};
+use super::keys::CHUNK_KEY_BYTES;
 use crate::domain::{MAX_NAME_BYTES, MAX_USER_BYTES};
 
 /// From here on no further change joins a commit. All sizes are those of the rows in the journal.
@@ -26,14 +28,23 @@ pub const MAX_RECORD_BYTES: usize = HEAD_BYTES + MAX_COMMIT_BYTES + MAX_CHANGE_B
 /// A name in a key or a value, and its length.
 const NAME_BYTES: usize = 2 + MAX_NAME_BYTES;
 
+/// What a chunk of an event's data writes beside that, and the removal of one.
+const CHUNK_ROW_BYTES: usize = ROW_HEAD_BYTES + CHUNK_KEY_BYTES;
+
+/// What the data of events writes at most: with the heads of its chunks, and the length of each that is in chunks.
+const fn of_data(bytes: usize) -> usize {
+    // The smallest that is written in chunks has more than `MAX_INLINE_BYTES`, and of its chunks only the last is not full.
+    bytes + (bytes / MAX_INLINE_BYTES) * (CHUNK_ROW_BYTES + 4) + (bytes / CHUNK_BYTES) * CHUNK_ROW_BYTES
+}
+
 /// What one event writes at most beside its data: the largest keys and values of `keys` and `codec`.
 const EVENT_ROWS_BYTES: usize = {
     // The entry of its name, which is written again where the event expires, and where it goes with a stream, and the number of
     // names.
-    let name = 3 * (ROW_HEAD_BYTES + 1 + NAME_BYTES + MAX_NAME_BYTES + 24) + ROW_HEAD_BYTES + 1 + NAME_BYTES + 8;
-    // The event itself, and the removal of the one before it.
+    let name = 3 * (ROW_HEAD_BYTES + 1 + NAME_BYTES + MAX_NAME_BYTES + 25) + ROW_HEAD_BYTES + 1 + NAME_BYTES + 8;
+    // The event itself, and the removal of the one before it with its chunks.
     let key = ROW_HEAD_BYTES + 1 + NAME_BYTES + 8;
-    let event = key + 8 + 8 + 2 * NAME_BYTES + key;
+    let event = key + 8 + 8 + 2 * NAME_BYTES + key + MAX_CHUNKS * CHUNK_ROW_BYTES;
     // Its expiry, and the removal of the one before it.
     let key = ROW_HEAD_BYTES + 1 + 8 + NAME_BYTES + 8;
     let expiry = key + 2 * NAME_BYTES + key;
@@ -56,7 +67,7 @@ const REQUEST_ROWS_BYTES: usize = {
 
 /// What an insert of so many events with so much data writes at most. Who takes inserts in proves with this that the largest fits.
 pub const fn of_insert(events: usize, data: usize) -> usize {
-    events * EVENT_ROWS_BYTES + data + REQUEST_ROWS_BYTES
+    events * EVENT_ROWS_BYTES + of_data(data) + REQUEST_ROWS_BYTES
 }
 
 /// What the names of a new user and a new tenant write: four skeletons of each, and the tenant itself.

@@ -1,6 +1,7 @@
 //! The tail: a tenant's newest events, which are kept in exact order. How long it is, what of it is too much, and how that goes.
 
 use super::due::STEP_BYTES;
+use super::journal::ROW_HEAD_BYTES;
 use super::transaction::Transaction;
 use super::{Store, codec, damaged, keys};
 use crate::domain::{Position, TenantName, Timestamp};
@@ -33,8 +34,8 @@ pub struct Oldest {
 #[derive(Debug)]
 struct Old {
     position: Position,
-    /// Its own. One that is damaged has none, and stays: it may be the latest of its name.
-    key: Option<Vec<u8>>,
+    /// How many chunks go with it. One that is damaged has no such number, and stays: it may be the latest of its name.
+    chunks: Option<u8>,
     /// Of its name, where it was the latest; what has been superseded once is so for ever.
     name_key: Option<Vec<u8>>,
     is_removal: bool,
@@ -107,26 +108,22 @@ impl Store {
             if !oldest.is_all {
                 return Ok(false);
             }
-            let old = parts.map(|parts| self.old_event(tenant, position, key, &parts));
+            let old = parts.map(|parts| self.old_event(tenant, position, &parts));
             let old = old.map_or(Ok(None), |old| self.unless_damaged(old))?;
-            let old = old.unwrap_or(Old { position, key: None, name_key: None, is_removal: false });
+            let old = old.unwrap_or(Old { position, chunks: None, name_key: None, is_removal: false });
+            let chunks = usize::from(old.chunks.unwrap_or(0));
             bytes += key.len() + old.name_key.as_ref().map_or(0, Vec::len);
+            bytes += chunks * (ROW_HEAD_BYTES + keys::CHUNK_KEY_BYTES);
             oldest.events.push(old);
             Ok(true)
         })?;
         Ok(oldest)
     }
 
-    fn old_event(
-        &self,
-        tenant: &TenantName,
-        position: Position,
-        key: &[u8],
-        parts: &codec::EventParts<'_>,
-    ) -> Result<Old, Error> {
+    fn old_event(&self, tenant: &TenantName, position: Position, parts: &codec::EventParts<'_>) -> Result<Old, Error> {
         let is_latest = self.latest(tenant, parts.name)?.is_some_and(|latest| latest.position == position);
         let name_key = is_latest.then(|| keys::name(tenant, parts.name));
-        Ok(Old { position, key: Some(key.to_vec()), name_key, is_removal: parts.is_removal })
+        Ok(Old { position, chunks: Some(parts.chunks()), name_key, is_removal: parts.is_removal })
     }
 
     /// The first event after one of a clock that was ahead that is not of such a clock, if it is followed by none that is: found by
@@ -184,15 +181,15 @@ impl Transaction<'_> {
             return Ok(0);
         }
         let (by, mut forgotten) = (events.len(), None);
-        for Old { position, key, name_key, is_removal } in events {
+        for Old { position, chunks, name_key, is_removal } in events {
             let name_key = match name_key {
                 Some(name_key) if self.latest_at(&name_key)?.is_some_and(|latest| latest.position == position) => {
                     Some(name_key)
                 }
                 _ => None,
             };
-            if let Some(key) = key.filter(|_| name_key.is_none() || is_removal) {
-                self.remove(key);
+            if let Some(chunks) = chunks.filter(|_| name_key.is_none() || is_removal) {
+                self.take_event_away(&tenant, position, chunks);
             }
             if is_removal {
                 if let Some(name_key) = name_key {

@@ -1,4 +1,5 @@
 mod damage;
+mod large;
 mod reading;
 
 use std::collections::{BTreeMap, BTreeSet};

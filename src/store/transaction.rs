@@ -122,6 +122,7 @@ impl Committer {
             pending: HashMap::new(),
             users: HashMap::new(),
             bytes: 0,
+            shown: 0,
             events: Vec::new(),
             notes_time: false,
             undo: Undo { head, ..Undo::default() },
@@ -168,6 +169,8 @@ pub struct Transaction<'a> {
     users: HashMap<Username, (User, Arc<Account>)>,
     /// The size of what is to be written, in the journal.
     bytes: usize,
+    /// The size of the events that were read for those who are refused: they are in memory until all are answered.
+    pub(super) shown: usize,
     pub(super) events: Vec<Event>,
     /// When something of it is due.
     pub(super) due: Due,
@@ -203,9 +206,10 @@ impl Transaction<'_> {
         self.notes_time = true;
     }
 
-    /// Whether no further change may be decided: there is room for one of [`MAX_CHANGE_BYTES`] only up to here.
+    /// Whether no further change may be decided: there is room for one of [`MAX_CHANGE_BYTES`] only up to here, and what those are
+    /// shown who are refused is bounded in the same way.
     pub fn is_full(&self) -> bool {
-        self.bytes >= MAX_COMMIT_BYTES
+        self.bytes + self.shown >= MAX_COMMIT_BYTES
     }
 
     /// How much the change that is being decided has written, in bytes of the journal. It may be [`MAX_CHANGE_BYTES`].

@@ -132,6 +132,38 @@ async fn one_frame_in_several_reads(host: Host) {
 }
 
 #[tokio::test]
+async fn broker_client_in_node_takes_events_of_a_mebibyte() {
+    events_of_a_mebibyte(Host::Node).await;
+}
+
+#[tokio::test]
+async fn broker_client_in_chromium_takes_events_of_a_mebibyte() {
+    events_of_a_mebibyte(Host::Chromium).await;
+}
+
+async fn events_of_a_mebibyte(host: Host) {
+    let server = TestServer::start_with(&["--max_event_bytes=1048576"]).await;
+    let bob = server.user("bob", "acme").await;
+    let large = ['x', '日'].map(|letter| json!(letter.to_string().repeat((1_048_000 - 2) / letter.len_utf8())));
+    let insert = async |data: &Value| {
+        let id = bob.insert("large", data.clone()).await;
+        Seen { name: "large".into(), id, data: data.to_string() }
+    };
+    let first = insert(&large[0]).await;
+    let mut program = Program::sign_in(host, &server, &server.url, &[]).await;
+    assert!(program.message().await == first, "the latest event is another");
+    for data in &large {
+        let sent = insert(data).await;
+        let seen = program.message().await;
+        assert!(seen.id == sent.id && seen.json() == sent.json(), "{} is another", seen.id);
+    }
+    // What is small comes as before.
+    let sent = insert_number(&bob, 7).await;
+    assert_same(&[program.message().await], &[sent]);
+    program.finish().await;
+}
+
+#[tokio::test]
 async fn a_heartbeat_is_no_event_to_broker_client_in_node_and_spoils_none() {
     a_heartbeat_is_no_event_and_spoils_none(Host::Node).await;
 }

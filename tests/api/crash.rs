@@ -29,7 +29,7 @@ async fn everything_acknowledged_survives_kills_at_random_moments() {
     // A subscriber that outlives the server: it resumes after what it last saw, over and over.
     let seen = Arc::new(Mutex::new(Vec::<Event>::new()));
     // So short a journal that kills meet checkpoints too.
-    let mut server = TestServer::start_with(&["--journal_bytes=65536"]).await;
+    let mut server = TestServer::start_with(&["--journal_bytes=65536", "--max_event_bytes=1048576"]).await;
     server.client().create_user("reader", "acme").await;
     server.client().create_user("writer", "acme").await;
 
@@ -107,6 +107,10 @@ async fn check(server: &TestServer, promised: &Mutex<Promised>, round: u64) {
         for (name, id) in &promised.events {
             let held = held.get(name).unwrap_or_else(|| panic!("round {round}: {name} ({id}) is lost"));
             assert_eq!(&held.id, id, "{name}");
+            if let Some((_, number)) = name.rsplit_once('/') {
+                let data = "x".repeat(size_of(number.parse().unwrap()));
+                assert!(held.data == format!("\"{data}\""), "{name} is not whole");
+            }
         }
         let highest = std::mem::replace(&mut promised.highest, next.clone());
         promised.events.insert(format!("check{round}"), next.clone());
@@ -126,12 +130,19 @@ async fn check(server: &TestServer, promised: &Mutex<Promised>, round: u64) {
     }
 }
 
+/// How large a writer's so many-th event is: mostly small; now and then as large as a row can be, or so large that it takes several.
+fn size_of(number: u64) -> usize {
+    match number % 46 {
+        22 => 90_000,
+        45 => 250_000,
+        _ => 150,
+    }
+}
+
 async fn write(user: User, round: u64, writer: u64, promised: Arc<Mutex<Promised>>, stop: Arc<AtomicBool>) {
     for number in 0_u64.. {
         let name = format!("{round}/{writer}/{number}");
-        // Mostly small; now and then near the limit.
-        let size = if number % 23 == 22 { 90_000 } else { 150 };
-        let body = json!({ "event": name, "data": "x".repeat(size) });
+        let body = json!({ "event": name, "data": "x".repeat(size_of(number)) });
         let Some(answer) = send(&user.client, "/insert", &user.authorization, &body).await else { return };
         let id = answer["id"].as_str().unwrap().to_owned();
         let mut promised = promised.lock().unwrap();

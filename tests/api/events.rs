@@ -5,6 +5,7 @@ mod batch;
 mod blanks;
 mod expiry;
 mod idempotency;
+mod large;
 mod limits;
 mod listing;
 mod long_history;

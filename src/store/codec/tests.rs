@@ -10,12 +10,17 @@ fn the_latest_of_a_name_and_an_answer_are_read_as_they_were_written_before_too()
         Latest { expires_at: Some(moment), ..plain },
         Latest { stream: Some(u64::MAX), ..plain },
         Latest { expires_at: Some(moment), stream: Some(9), ..plain },
+        Latest { chunks: 2, ..plain },
+        Latest { chunks: 16, expires_at: Some(moment), ..plain },
+        Latest { chunks: 16, expires_at: Some(moment), stream: Some(9), ..plain },
     ] {
         assert_eq!(decode_latest(&encode_latest(latest)), Ok(latest));
     }
     let before = [3_u64.to_be_bytes(), 7_u64.to_be_bytes()];
     assert_eq!(decode_latest(before.as_flattened()), Ok(Latest { expires_at: Some(moment), ..plain }));
     assert!(decode_latest(&[0; 15]).is_err() && decode_latest(&[0; 32]).is_err());
+    // No event has one chunk, and none.
+    assert!(decode_latest(&[0; 9]).is_err() && decode_latest(&[1; 17]).is_err());
 
     let numbers = [1_u64, 2, 3, 4].map(u64::to_be_bytes);
     let before = [&[5; 32][..], numbers.as_flattened()].concat();
@@ -72,4 +77,38 @@ fn nothing_that_the_server_writes_of_a_user_makes_them_larger_than_was_reckoned(
     let bytes = encode_user(&written).len();
     assert!(bytes <= at_most && at_most < bytes + 100, "{bytes} of {at_most}");
     assert_eq!(user_bytes_at_most(&written), at_most, "what is the admin's has not changed");
+}
+
+#[test]
+fn an_event_that_is_not_large_is_written_as_it_always_was_and_a_large_one_leaves_its_data_out() {
+    let event = |data: String| Event {
+        position: Position::new(9),
+        tenant: TenantName::parse("t").unwrap(),
+        name: EventName::parse("news").unwrap(),
+        username: Username::parse("zoë").unwrap(),
+        timestamp: Timestamp::from_millis(7),
+        data: Payload::from_valid_json(&data).unwrap(),
+        is_removal: false,
+    };
+    let head = [&7_u64.to_be_bytes()[..], &[0x80, 4, 0, 4], &3_u64.to_be_bytes(), "zoënews".as_bytes()].concat();
+    let of = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
+    for data in ["1".to_owned(), of(chunks::MAX_INLINE_BYTES)] {
+        let row = encode_event(&event(data.clone()), Some(Position::new(3)));
+        assert_eq!(row, [&head, data.as_bytes()].concat());
+        let parts = event_parts(&row).unwrap();
+        assert_eq!((parts.data, parts.chunks(), parts.bytes), (StoredData::Inline(&data), 0, row.len()));
+    }
+    for (bytes, chunks) in [(chunks::MAX_INLINE_BYTES + 1, 2), (MAX_EVENT_BYTES, 16)] {
+        let row = encode_event(&event(of(bytes)), Some(Position::new(3)));
+        assert_eq!(row.len(), head.len() + 4);
+        let parts = event_parts(&row).unwrap();
+        assert_eq!((parts.data, parts.chunks()), (StoredData::InChunks(bytes), chunks));
+        assert_eq!((parts.name, parts.previous, parts.bytes), ("news", Some(Position::new(3)), row.len() + bytes));
+        // One that would have more, or none at all, was not written.
+        for length in [0, chunks::MAX_INLINE_BYTES as u32, MAX_EVENT_BYTES as u32 + 1, u32::MAX] {
+            let row = [&row[..head.len()], &length.to_be_bytes()].concat();
+            assert!(event_parts(&row).is_err());
+        }
+        assert!(event_parts(&row[..row.len() - 1]).is_err());
+    }
 }

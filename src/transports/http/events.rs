@@ -73,11 +73,11 @@ impl<'a> EventView<'a> {
     ///
     /// # Errors
     /// [`Error::Damaged`].
-    pub fn of(store: &Store, event: &StoredEvent<'a>) -> Result<Self, Error> {
+    pub fn of(store: &Store, event: &'a StoredEvent<'_>) -> Result<Self, Error> {
         let damaged = || Error::Damaged(format!("the event at position {} is damaged", event.position.get()));
         Ok(Self {
             event: event.name,
-            data: serde_json::from_str(event.data).map_err(|_| damaged())?,
+            data: serde_json::from_str(&event.data).map_err(|_| damaged())?,
             id: store.event_id(event.position).to_string(),
             timestamp: event.timestamp.as_millis(),
             username: std::str::from_utf8(event.username).map_err(|_| damaged())?,
@@ -125,12 +125,12 @@ async fn insert_or_refuse(
     match app.insert(principal, events, is_array, terms).await {
         Err(ref error @ Error::PreconditionFailed(ref current)) => {
             let current = current.as_deref().map(|event| {
-                let (name, data) = (event.name.as_str(), event.data.as_str());
+                let (name, data) = (event.name.as_str(), event.data.as_str().into());
                 let (username, timestamp) = (event.username.as_str().as_bytes(), event.timestamp);
                 let (position, is_removal) = (event.position, event.is_removal);
                 StoredEvent { position, name, data, is_removal, timestamp, username }
             });
-            let current = current.map(|event| EventView::of(&app.store, &event)).transpose()?;
+            let current = current.as_ref().map(|event| EventView::of(&app.store, event)).transpose()?;
             Ok(Err(reply::refusal_with_current(error, current.as_ref())))
         }
         other => other.map(Ok),

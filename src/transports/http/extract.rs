@@ -18,7 +18,7 @@ use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use crate::app::App;
-use crate::domain::{ClientAddress, Secret};
+use crate::domain::{ClientAddress, MAX_EVENT_BYTES, Secret};
 use crate::error::Error;
 use crate::events::MAX_EVENTS_AT_ONCE;
 use crate::identity::{Admin, Authorization, Principal};
@@ -26,8 +26,9 @@ use crate::store;
 
 /// The largest body, in bytes. An event may come with white space and escapes that are not counted as its size.
 const MAX_BODY_BYTES: usize = 512 << 10;
-/// The largest body that may hold several events.
+/// The largest body that may hold several events, or the largest one with as much white space again.
 const MAX_ARRAY_BYTES: usize = 2 << 20;
+const _: () = assert!(MAX_ARRAY_BYTES >= 2 * MAX_EVENT_BYTES);
 // What is taken in can be committed, whatever the names and however long the events last: the data is a part of the body.
 const _: () = assert!(store::bytes_of_insert(MAX_EVENTS_AT_ONCE, MAX_ARRAY_BYTES) <= store::MAX_CHANGE_BYTES);
 /// How long a body may take to arrive; actix itself limits only the head.

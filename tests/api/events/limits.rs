@@ -238,7 +238,7 @@ async fn a_limit_that_is_none_is_status_2_with_a_message_that_names_it() {
     let directory = Arc::new(tempfile::tempdir().unwrap());
     for flag in [
         "--max_event_bytes=0",
-        "--max_event_bytes=102401",
+        "--max_event_bytes=1048577",
         "--max_event_bytes=-1",
         "--max_event_bytes=100k",
         "--max_names=-1",
