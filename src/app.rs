@@ -129,8 +129,12 @@ impl App {
     }
 
     /// Reads what is kept for somebody.
-    pub fn reader(&self, principal: Principal, filter: EventFilter) -> Reader {
-        Reader::new(self.identity.clone(), self.store.clone(), self.authorize, principal, filter)
+    ///
+    /// # Errors
+    /// Those of [`Hub::keep_filter`].
+    pub fn reader(&self, principal: Principal, filter: EventFilter) -> Result<Reader, Error> {
+        let filter = self.hub.keep_filter(&principal.username, filter)?;
+        Ok(Reader::new(self.identity.clone(), self.store.clone(), self.authorize, principal, filter))
     }
 
     /// Reads what is kept for an admin.
@@ -141,7 +145,8 @@ impl App {
     /// What somebody's stream is to be.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] where the principal's rights ended meanwhile; [`Error::ShuttingDown`]; [`Error::Storage`].
+    /// [`Error::Unauthorized`] where the principal's rights ended meanwhile; [`Error::ShuttingDown`]; [`Error::Storage`]; those of
+    /// [`Hub::keep_filter`].
     pub fn opening(&self, principal: &Principal, wish: Wish) -> Result<Opening, Error> {
         if self.hub.is_closed() {
             return Err(Error::ShuttingDown);
@@ -156,6 +161,7 @@ impl App {
         let tenant = account.tenant.clone();
         let start = self.start(&account, &wish)?;
         let Wish { filter, marks, presence, goes_on, .. } = wish;
+        let filter = self.hub.keep_filter(&principal.username, filter)?;
         let (view, expires_at) = (View { filter, rights, own }, principal.expires_at);
         let arrival = self.hub.arrive(&tenant, &principal.username, goes_on, self.clock.now());
         Ok(Opening { arrival, tenant, view, start, head, marks, presence, expires_at, session, changes })

@@ -38,6 +38,8 @@ pub enum Error {
     IdempotencyKeyInvalid,
     /// The idempotency key was used for something else.
     IdempotencyKeyReused,
+    /// The different filters of the user take more than so many bytes.
+    TooManyFilters(usize),
     /// The tenant has as many names as it may have.
     TooManyNames(u64),
     /// The user has as many events that last while their streams are connected as they may have.
@@ -259,6 +261,11 @@ impl Error {
             Self::UserTooLarge => {
                 (413, "user_too_large", format!("the user is larger than {} KiB", MAX_USER_BYTES / 1024).into())
             }
+            Self::TooManyFilters(bytes) => (
+                429,
+                "too_many_filters",
+                format!("your different filters take more than {} KiB: close streams, or use the same filter", bytes / 1024).into(),
+            ),
             Self::TooManyAttempts(_) => (429, "too_many_attempts", text("too many attempts, wait before the next")),
             Self::ChangeTooLarge => (
                 413,
@@ -296,7 +303,7 @@ impl Error {
         match self {
             Self::TooManyAttempts(seconds) | Self::InsertRateExceeded(seconds) => Some(*seconds),
             Self::Overloaded | Self::ShuttingDown => Some(1),
-            Self::StorageFull => Some(10),
+            Self::StorageFull | Self::TooManyFilters(_) => Some(10),
             _ => None,
         }
     }

@@ -1,3 +1,5 @@
+use std::any::Any;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -6,15 +8,22 @@ use crate::error::Error;
 
 /// The most names or prefixes in one filter.
 const MAX_PATTERNS: usize = 1000;
+/// What a name or prefix in use takes beside its own bytes, with its place among what is looked through for each event.
+const BYTES_OF_PATTERN: usize = 128;
+
+/// What goes along with every copy of a filter, and by its end tells that the last one has gone.
+pub type Holder = Arc<dyn Any + Send + Sync>;
 
 /// Which events a subscriber wants: all, or names and prefixes (`news,chat/*`), but not some of them. Cheap to clone; equal
 /// where the same is wanted in another order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct EventFilter {
     /// `None` lets everything through.
     patterns: Option<Patterns>,
     /// What is left out all the same; `None` is nothing.
     except: Option<Patterns>,
+    /// Not a part of what it is.
+    holder: Option<Holder>,
 }
 
 /// Names and prefixes, apart from each other and in the order of the names: to look whether a name is among them costs a few
@@ -28,14 +37,14 @@ pub enum Pattern {
     /// This name and no other.
     Exact(EventName),
     /// Every name that begins so.
-    Prefix(String),
+    Prefix(Arc<str>),
 }
 
 impl Pattern {
     /// Reads a name, or a prefix ended by `*`.
     pub fn parse(text: &str) -> Option<Self> {
         match text.strip_suffix('*') {
-            Some(prefix) => (prefix.len() <= MAX_NAME_BYTES).then(|| Self::Prefix(prefix.to_owned())),
+            Some(prefix) => (prefix.len() <= MAX_NAME_BYTES).then(|| Self::Prefix(prefix.into())),
             None => EventName::parse(text).ok().map(Self::Exact),
         }
     }
@@ -44,7 +53,7 @@ impl Pattern {
     pub fn matches(&self, name: &str) -> bool {
         match self {
             Self::Exact(exact) => exact.as_str() == name,
-            Self::Prefix(prefix) => name.starts_with(prefix),
+            Self::Prefix(prefix) => name.starts_with(&**prefix),
         }
     }
 
@@ -75,7 +84,7 @@ pub fn disjoint(mut patterns: Vec<Pattern>) -> Vec<Pattern> {
     // What begins alike stands together, and the shortest prefix of it first.
     patterns.sort_unstable_by(|one, other| one.rank().cmp(&other.rank()));
     patterns.dedup_by(|next, kept| match kept {
-        Pattern::Prefix(prefix) => next.rank().0.starts_with(prefix.as_str()),
+        Pattern::Prefix(prefix) => next.rank().0.starts_with(&**prefix),
         Pattern::Exact(_) => next == kept,
     });
     patterns
@@ -103,9 +112,23 @@ impl Deref for Patterns {
     }
 }
 
+impl PartialEq for EventFilter {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.patterns, &self.except) == (&other.patterns, &other.except)
+    }
+}
+
+impl Eq for EventFilter {}
+
+impl Hash for EventFilter {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.patterns, &self.except).hash(state);
+    }
+}
+
 impl EventFilter {
     /// Lets everything through.
-    pub const ALL: Self = Self { patterns: None, except: None };
+    pub const ALL: Self = Self { patterns: None, except: None, holder: None };
 
     /// Reads `news,chat/*`: names, or prefixes ended by `*`, with commas between. White space around one is dropped.
     ///
@@ -114,8 +137,8 @@ impl EventFilter {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let patterns = parse_patterns(text)?;
         // A star alone wants all, whatever stands beside it.
-        let is_all = patterns.contains(&Pattern::Prefix(String::new()));
-        Ok(Self { patterns: (!is_all).then_some(patterns), except: None })
+        let is_all = patterns.contains(&Pattern::Prefix("".into()));
+        Ok(Self { patterns: (!is_all).then_some(patterns), ..Self::ALL })
     }
 
     /// The same without what another list names.
@@ -130,6 +153,27 @@ impl EventFilter {
     pub fn matches(&self, name: &str) -> bool {
         self.patterns.as_ref().is_none_or(|patterns| patterns.matches(name))
             && !self.except.as_ref().is_some_and(|except| except.matches(name))
+    }
+
+    /// What it takes in memory while it is in use, in bytes.
+    pub fn bytes(&self) -> usize {
+        let patterns = self.patterns.iter().chain(&self.except).flat_map(|patterns| patterns.iter());
+        patterns.map(|pattern| pattern.rank().0.len() + BYTES_OF_PATTERN).sum()
+    }
+
+    /// The same, for which somebody else is told when the last copy of it goes.
+    pub fn held_by(self, holder: Holder) -> Self {
+        Self { holder: Some(holder), ..self }
+    }
+
+    /// Who is told of that.
+    pub fn holder(&self) -> Option<Holder> {
+        self.holder.clone()
+    }
+
+    /// The same, of which nobody is told.
+    pub fn unheld(self) -> Self {
+        Self { holder: None, ..self }
     }
 
     /// The entries of what is wanted, or `None` where that is everything.

@@ -22,7 +22,7 @@ mod view;
 pub use address::ClientAddress;
 pub use email::Email;
 pub use event::{DEFAULT_EVENT_BYTES, Event, MAX_EVENT_BYTES, MAX_EXPIRES_IN, Quotas};
-pub use filter::{EventFilter, Pattern, Patterns, disjoint};
+pub use filter::{EventFilter, Holder, Pattern, Patterns, disjoint};
 pub use host::{host_and_port, is_domain_name, is_this_machine};
 pub(crate) use name::is_blank;
 pub use name::{EventName, MAX_NAME_BYTES, TenantName, Username};

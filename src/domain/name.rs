@@ -59,6 +59,13 @@ name! {
     EventName
 }
 
+/// So that a table by names can be asked for what is only text yet.
+impl std::borrow::Borrow<str> for EventName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Username {
     /// # Errors
     /// [`Error::UsernameInvalid`] where the rules above are broken.

@@ -72,7 +72,7 @@ fn patterns(scopes: &[Scope], operation: &str, username: &Username) -> (Vec<Patt
         // Into the pattern as it was read: a name that ends with a star stands for itself.
         let with_name = |text: &str| text.replace(OWN_NAME, username.as_str());
         own.extend(match pattern {
-            Pattern::Prefix(prefix) => Some(Pattern::Prefix(with_name(&prefix))),
+            Pattern::Prefix(prefix) => Some(Pattern::Prefix(with_name(&prefix).into())),
             Pattern::Exact(name) => EventName::parse(&with_name(name.as_str())).ok().map(Pattern::Exact),
         });
     }
@@ -87,7 +87,7 @@ impl Authorize {
             return (Rights::All, Own { username, patterns: Patterns::default() });
         }
         let (shared, own) = patterns(scopes, GET, &username);
-        let is_all = shared.contains(&Pattern::Prefix(String::new()));
+        let is_all = shared.contains(&Pattern::Prefix("".into()));
         let rights = if is_all { Rights::All } else { Rights::Of(Patterns::new(shared)) };
         (rights, Own { username, patterns: Patterns::new(own) })
     }
@@ -153,7 +153,7 @@ impl View {
             return Some(patterns.to_vec());
         }
         let Rights::Of(shared) = &self.rights else { return None };
-        let inbox = Pattern::Prefix(format!("@{}/", self.own.username));
+        let inbox = Pattern::Prefix(format!("@{}/", self.own.username).into());
         Some(shared.iter().chain(self.own.patterns.iter()).cloned().chain([inbox]).collect())
     }
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::channel::{Channel, Listener, Used, lock};
+use super::filters::Filters;
 use super::frame::Frame;
 use super::gate::Gate;
 use super::insert::RemoveOf;
@@ -34,6 +35,7 @@ pub(super) struct Inner {
     rules: Rules,
     channels: Mutex<Channels>,
     used_by_channels: Arc<Used>,
+    filters: Arc<Filters>,
     pub(super) sessions: Mutex<HashMap<Username, Weak<Session>>>,
     serials: Serials,
     /// Of every worker.
@@ -109,6 +111,7 @@ impl Hub {
             rules,
             channels: Mutex::default(),
             used_by_channels: Arc::default(),
+            filters: Arc::default(),
             sessions: Mutex::default(),
             serials: Serials::default(),
             mailboxes: Mutex::default(),
@@ -195,14 +198,23 @@ impl Hub {
     /// Has somebody's stream want something else from now on. Returns when it does.
     ///
     /// # Errors
-    /// [`Error::StreamUnknown`] where they have no such stream.
+    /// [`Error::StreamUnknown`] where they have no such stream; those of [`Hub::keep_filter`].
     pub async fn change_filter(&self, username: &Username, id: StreamId, filter: EventFilter) -> Result<(), Error> {
         let session = self.session_of(username).ok_or(Error::StreamUnknown)?;
         let (stream, worker) = session.stream(id).ok_or(Error::StreamUnknown)?;
+        let filter = self.keep_filter(username, filter)?;
         let (done, changed) = oneshot::channel();
         worker.post_order(&session, stream, Order::Filter(filter, done));
         // A stream that has ended meanwhile answers nothing.
         changed.await.map_err(|_| Error::StreamUnknown)
+    }
+
+    /// A filter as somebody is to have it for longer than a moment: it counts for them until its last copy goes.
+    ///
+    /// # Errors
+    /// [`Error::TooManyFilters`] if their different filters take too much; [`Error::Overloaded`] if those of all do.
+    pub fn keep_filter(&self, username: &Username, filter: EventFilter) -> Result<EventFilter, Error> {
+        self.0.filters.keep(username, filter)
     }
 
     /// Whether a stream is this user's, and open, about to be, or ended but a moment ago. Once it is not, it never will be

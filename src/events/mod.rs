@@ -4,6 +4,7 @@
 //! [`Subscription`] is one listener, which is nothing but a position in the order of all events.
 
 mod channel;
+mod filters;
 mod frame;
 mod gate;
 mod hub;
@@ -22,6 +23,7 @@ mod subscription;
 mod turns;
 mod untold;
 mod upkeep;
+mod weak_list;
 mod wheel;
 
 pub use frame::Frame;

@@ -1,5 +1,6 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use super::room::Room;
 use super::session::{Serial, Session};
 use super::subscription::Subscription;
 use super::turns::Turns;
+use super::weak_list::WeakList;
 use super::wheel::{TICK, Wheel};
 use crate::clock::Clock;
 use crate::domain::{EventFilter, TenantName, Username};
@@ -123,7 +125,7 @@ pub struct Local {
     mailbox: Arc<Mailbox>,
     rooms: RefCell<HashMap<TenantName, Weak<Room>>>,
     /// By the address of the session that they belong to, which each of them keeps where it is.
-    by_session: RefCell<HashMap<usize, Vec<Weak<Subscription>>>>,
+    by_session: RefCell<HashMap<usize, WeakList<Subscription>>>,
     wheel: Wheel,
     turns: Rc<Turns>,
 }
@@ -159,18 +161,8 @@ impl Relay {
         let session = Arc::clone(&opening.session);
         let (id, changes) = (opening.arrival.id, opening.changes);
         let subscription = Subscription::start(local, opening, outlet, first);
-        let mut by_session = local.by_session.borrow_mut();
-        let of_session = by_session.entry(Arc::as_ptr(&session).addr()).or_default();
-        if of_session.is_empty() {
-            // Nearly everybody has one.
-            of_session.reserve_exact(1);
-        }
-        // In passing, so that who comes and goes leaves no heap behind.
-        if of_session.len() == of_session.capacity() {
-            of_session.retain(|subscription| subscription.strong_count() > 0);
-        }
-        of_session.push(Rc::downgrade(&subscription));
-        drop(by_session);
+        let address = Arc::as_ptr(&session).addr();
+        local.by_session.borrow_mut().entry(address).or_default().push(Rc::downgrade(&subscription));
         let at_most = local.hub.rules().streams_per_user;
         for (oldest, worker) in session.add(id, subscription.serial, &local.mailbox, at_most) {
             worker.post_order(&session, oldest, Order::End);
@@ -251,9 +243,7 @@ impl Local {
             let filled = std::mem::take(&mut post.filled);
             std::mem::replace(&mut *post, Post { filled, ..Post::default() })
         };
-        let end = |subscriptions: Vec<Weak<Subscription>>| {
-            subscriptions.iter().filter_map(Weak::upgrade).for_each(|subscription| subscription.end());
-        };
+        let end = |subscriptions: WeakList<Subscription>| subscriptions.iter().for_each(|one| one.end());
         for session in ended {
             let subscriptions = self.by_session.borrow_mut().remove(&Arc::as_ptr(&session).addr());
             end(subscriptions.unwrap_or_default());
@@ -306,7 +296,7 @@ impl Local {
     fn subscriptions_of_session(&self, session: &Arc<Session>) -> Vec<Rc<Subscription>> {
         let by_session = self.by_session.borrow();
         let of_session = by_session.get(&Arc::as_ptr(session).addr());
-        of_session.into_iter().flatten().filter_map(Weak::upgrade).collect()
+        of_session.into_iter().flat_map(WeakList::iter).collect()
     }
 
     /// The subscriptions of a user, by name.
@@ -369,12 +359,18 @@ impl Local {
         self.rooms.borrow_mut().remove(tenant);
     }
 
-    /// Forgets a session of which nothing is open here any more.
-    pub fn forget_session(&self, session: &Arc<Session>) {
-        let address = Arc::as_ptr(session).addr();
+    #[cfg(test)]
+    pub fn sessions(&self) -> usize {
+        self.by_session.borrow().len()
+    }
+
+    /// A stream of a session is no more.
+    pub fn note_gone(&self, session: &Arc<Session>) {
         let mut by_session = self.by_session.borrow_mut();
-        if by_session.get(&address).is_some_and(|all| all.iter().all(|one| one.strong_count() == 0)) {
-            by_session.remove(&address);
+        let Entry::Occupied(mut of_session) = by_session.entry(Arc::as_ptr(session).addr()) else { return };
+        of_session.get_mut().note_gone();
+        if of_session.get().is_empty() {
+            of_session.remove();
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -11,7 +12,8 @@ use super::outlet::Framing;
 use super::reading::{Step, read_frames};
 use super::relay::Local;
 use super::subscription::Subscription;
-use crate::domain::{EventFilter, Pattern, Position, Rights, Username, inbox_owner};
+use super::weak_list::WeakList;
+use crate::domain::{EventFilter, EventName, Pattern, Position, Rights, Username, inbox_owner};
 use crate::store::{Replay, Wanted};
 
 /// How many connections are written to before others on the same thread get their turn: about half a millisecond.
@@ -31,7 +33,7 @@ pub struct Room {
     /// The subscriptions of those who may see something that others may not, by the names of that.
     own: RefCell<Index<Subscription>>,
     /// The subscriptions that are told who is there.
-    watchers: RefCell<Vec<Weak<Subscription>>>,
+    watchers: RefCell<WeakList<Subscription>>,
     /// Those live ones of which it has yet to be said that they are in sync, since something of their snapshot is on its way.
     unsynced: RefCell<Vec<Weak<Subscription>>>,
     local: Weak<Local>,
@@ -54,9 +56,9 @@ pub struct Class {
 
 /// Those who want events, by the names that they want. It may name some who do not want one after all.
 pub struct Index<T: ?Sized> {
-    of_all: Vec<Weak<T>>,
-    of_name: HashMap<String, Vec<Weak<T>>>,
-    of_prefix: HashMap<String, Vec<Weak<T>>>,
+    of_all: WeakList<T>,
+    of_name: HashMap<EventName, WeakList<T>>,
+    of_prefix: HashMap<Arc<str>, WeakList<T>>,
     /// How many prefixes of each length there are: only those need be looked up.
     prefix_lengths: BTreeMap<usize, usize>,
 }
@@ -83,6 +85,8 @@ impl Room {
 
     /// Those who get the same.
     pub fn class(self: &Rc<Self>, filter: EventFilter, rights: Rights, framing: Framing) -> Rc<Class> {
+        // Those who have it come and go, each with what it counts for them.
+        let filter = filter.unheld();
         let key = (filter.clone(), rights.clone(), framing);
         if let Some(class) = self.classes.borrow().get(&key).and_then(Weak::upgrade) {
             return class;
@@ -123,17 +127,24 @@ impl Room {
 
     /// Adds a subscription that is told who is there.
     pub fn add_watcher(&self, subscription: &Rc<Subscription>) {
-        let mut watchers = self.watchers.borrow_mut();
-        // In passing, so that who comes and goes leaves nothing behind.
-        if watchers.len() == watchers.capacity() {
-            watchers.retain(|watcher| watcher.strong_count() > 0);
-        }
-        watchers.push(Rc::downgrade(subscription));
+        self.watchers.borrow_mut().push(Rc::downgrade(subscription));
     }
 
     /// Forgets one.
     pub fn remove_watcher(&self, subscription: &Rc<Subscription>) {
-        self.watchers.borrow_mut().retain(|watcher| !Weak::ptr_eq(watcher, &Rc::downgrade(subscription)));
+        self.watchers.borrow_mut().remove(&Rc::downgrade(subscription));
+    }
+
+    /// One is no more.
+    pub fn forget_watcher(&self) {
+        self.watchers.borrow_mut().note_gone();
+    }
+
+    /// How much there is of classes, of what they and single subscriptions are found by, and of watchers.
+    #[cfg(test)]
+    pub fn sizes(&self) -> [usize; 4] {
+        let of_index = self.index.borrow().len();
+        [self.classes.borrow().len(), of_index, self.own.borrow().len(), self.watchers.borrow().len()]
     }
 
     /// Adds a live subscription that is to say that it is in sync once the room has come to where it waits for.
@@ -150,7 +161,7 @@ impl Room {
 
     /// Has those who want to know tell how it stands with somebody.
     pub fn tell_presence(&self, username: &Username) {
-        let watchers: Vec<_> = self.watchers.borrow().iter().filter_map(Weak::upgrade).collect();
+        let watchers: Vec<_> = self.watchers.borrow().iter().collect();
         watchers.iter().for_each(|watcher| watcher.note_presence(username));
     }
 
@@ -338,7 +349,13 @@ impl Drop for Class {
 impl<T: ?Sized> Index<T> {
     fn new() -> Self {
         let (of_name, of_prefix) = (HashMap::new(), HashMap::new());
-        Self { of_all: Vec::new(), of_name, of_prefix, prefix_lengths: BTreeMap::new() }
+        Self { of_all: WeakList::default(), of_name, of_prefix, prefix_lengths: BTreeMap::new() }
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        let lists = self.of_name.values().chain(self.of_prefix.values()).chain([&self.of_all]);
+        lists.map(WeakList::len).sum::<usize>() + self.prefix_lengths.len()
     }
 
     /// Adds one who wants what the patterns name, or everything.
@@ -346,9 +363,9 @@ impl<T: ?Sized> Index<T> {
         let Some(patterns) = patterns else { return self.of_all.push(one.clone()) };
         for pattern in patterns {
             let wanting = match pattern {
-                Pattern::Exact(name) => self.of_name.entry(name.as_str().to_owned()).or_default(),
+                Pattern::Exact(name) => self.of_name.entry(name.clone()).or_default(),
                 Pattern::Prefix(prefix) => {
-                    let wanting = self.of_prefix.entry(prefix.clone()).or_default();
+                    let wanting = self.of_prefix.entry(Arc::clone(prefix)).or_default();
                     if wanting.is_empty() {
                         *self.prefix_lengths.entry(prefix.len()).or_default() += 1;
                     }
@@ -359,24 +376,25 @@ impl<T: ?Sized> Index<T> {
         }
     }
 
-    /// Forgets one who was added with these patterns, and whoever else of them is no more.
+    /// Forgets one who was added with these patterns and is still there, or one who is no more.
     fn remove(&mut self, patterns: Option<&[Pattern]>, one: Option<&Weak<T>>) {
-        let is_it = |other: &Weak<T>| one.is_some_and(|one| Weak::ptr_eq(other, one));
-        let stays = |other: &Weak<T>| other.strong_count() > 0 && !is_it(other);
-        let Some(patterns) = patterns else { return self.of_all.retain(stays) };
+        let forget = |wanting: &mut WeakList<T>| match one {
+            Some(one) => wanting.remove(one),
+            None => wanting.note_gone(),
+        };
+        let Some(patterns) = patterns else { return forget(&mut self.of_all) };
         for pattern in patterns {
             match pattern {
                 Pattern::Exact(name) => {
-                    if let Some(wanting) = self.of_name.get_mut(name.as_str()) {
-                        wanting.retain(stays);
-                        if wanting.is_empty() {
-                            self.of_name.remove(name.as_str());
-                        }
+                    let Some(wanting) = self.of_name.get_mut(name) else { continue };
+                    forget(wanting);
+                    if wanting.is_empty() {
+                        self.of_name.remove(name);
                     }
                 }
                 Pattern::Prefix(prefix) => {
                     let Some(wanting) = self.of_prefix.get_mut(prefix) else { continue };
-                    wanting.retain(stays);
+                    forget(wanting);
                     if wanting.is_empty() {
                         self.of_prefix.remove(prefix);
                         self.forget_length(prefix.len());
@@ -397,10 +415,10 @@ impl<T: ?Sized> Index<T> {
 
     /// Those who may want a name.
     fn wanting(&self, name: &str) -> impl Iterator<Item = Rc<T>> {
-        let of_name = self.of_name.get(name).into_iter().flatten();
+        let of_name = self.of_name.get(name).into_iter().flat_map(WeakList::iter);
         // A prefix is whole characters, so one that ends inside a character is none.
         let prefixes = self.prefix_lengths.keys().filter_map(move |length| name.get(..*length));
-        let of_prefix = prefixes.filter_map(|prefix| self.of_prefix.get(prefix)).flatten();
-        self.of_all.iter().chain(of_name).chain(of_prefix).filter_map(Weak::upgrade)
+        let of_prefix = prefixes.filter_map(|prefix| self.of_prefix.get(prefix)).flat_map(WeakList::iter);
+        self.of_all.iter().chain(of_name).chain(of_prefix)
     }
 }

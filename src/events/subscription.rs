@@ -19,7 +19,7 @@ use super::relay::Local;
 use super::room::{Class, Room};
 use super::session::{Serial, Session};
 use super::untold::Untold;
-use crate::domain::{Own, Patterns, Position, Timestamp, Username, View};
+use crate::domain::{Holder, Own, Patterns, Position, Timestamp, Username, View};
 use catch_up::{CatchUp, State};
 use turning::Aside;
 
@@ -43,6 +43,8 @@ pub struct Subscription<O: ?Sized = dyn Outlet> {
     class: RefCell<Rc<Class>>,
     /// What its user alone may see, beside the inbox.
     own: RefCell<Patterns>,
+    /// What counts its filter for its user: that of its class is others' too.
+    filter_holder: RefCell<Option<Holder>>,
     session: Arc<Session>,
     /// What [`Session::changes`] was when it got its rights.
     changes: Cell<u64>,
@@ -90,6 +92,7 @@ impl Subscription {
         let Opening { arrival, tenant, view, start, head, marks, presence, expires_at, session, changes } = opening;
         let room = local.room(&tenant);
         let View { filter, rights, own } = view;
+        let filter_holder = RefCell::new(filter.holder());
         let class = room.class(filter, rights, outlet.framing());
         let until = room.position();
         let (position, reset) = match start {
@@ -115,6 +118,7 @@ impl Subscription {
             serial: local.hub().next_serial(),
             class: RefCell::new(Rc::clone(&class)),
             own: RefCell::new(own.patterns),
+            filter_holder,
             session,
             changes: Cell::new(changes),
             expires_at,
@@ -181,7 +185,12 @@ impl Subscription {
     pub(super) fn view(&self) -> View {
         let class = self.class.borrow();
         let own = Own { username: self.session.username.clone(), patterns: self.own.borrow().clone() };
-        View { filter: class.filter.clone(), rights: class.rights.clone(), own }
+        let filter = class.filter.clone();
+        let filter = match &*self.filter_holder.borrow() {
+            Some(holder) => filter.held_by(Arc::clone(holder)),
+            None => filter,
+        };
+        View { filter, rights: class.rights.clone(), own }
     }
 
     /// Whether it waits for what is new in a room.
@@ -331,9 +340,11 @@ impl<O: ?Sized> Drop for Subscription<O> {
             self.class.get_mut().room.forget_own(own);
         }
         if let Some(local) = self.local.upgrade() {
-            local.forget_session(&self.session);
+            local.note_gone(&self.session);
             if self.presence.is_some() {
-                local.hub().unwatch(self.class.borrow().room.seat.tenant());
+                let room = &self.class.get_mut().room;
+                room.forget_watcher();
+                local.hub().unwatch(room.seat.tenant());
             }
         }
     }

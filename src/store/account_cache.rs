@@ -3,13 +3,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use quick_cache::Weighter;
 use quick_cache::sync::{Cache, GuardResult};
 
-use crate::domain::{Account, Username};
+use crate::domain::{Account, Scope, Username};
 use crate::error::Error;
 
-/// How many are remembered, of some 200 bytes each.
+/// How many bytes of them are remembered. Most take some 300; one with many scopes takes as much as hundreds of those.
+const REMEMBERED_BYTES: u64 = 16 << 20;
+/// How many that is, of most.
 const REMEMBERED: usize = 32_768;
+/// What a text takes beside its own bytes.
+const BYTES_OF_TEXT: usize = 32;
+
+/// Weighs accounts by what they take in memory.
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<Username, Arc<Account>> for Bytes {
+    fn weight(&self, username: &Username, account: &Arc<Account>) -> u64 {
+        let scopes = account.scopes.iter().map(|scope| size_of::<Scope>() + BYTES_OF_TEXT + scope.as_str().len());
+        let texts = username.as_str().len() + account.tenant.as_str().len() + 2 * BYTES_OF_TEXT;
+        (size_of::<Account>() + texts + scopes.sum::<usize>()) as u64
+    }
+}
 
 #[cfg(test)]
 type Hook = Box<dyn Fn(&Username) + Send + Sync>;
@@ -17,7 +34,7 @@ type Hook = Box<dyn Fn(&Username) + Send + Sync>;
 /// A bounded cache that the writer keeps true: once a changed user can be read, and before anybody is told of the change,
 /// the writer forgets them here. Not sooner: somebody busy would at once be read and remembered again as they were before.
 pub struct AccountCache {
-    accounts: Cache<Username, Arc<Account>>,
+    accounts: Cache<Username, Arc<Account>, Bytes>,
     /// Runs each time somebody has been forgotten, as the request of another thread may.
     #[cfg(test)]
     pub after_forgetting: std::sync::OnceLock<Hook>,
@@ -26,7 +43,7 @@ pub struct AccountCache {
 impl AccountCache {
     pub fn new() -> Self {
         Self {
-            accounts: Cache::new(REMEMBERED),
+            accounts: Cache::with_weighter(REMEMBERED, REMEMBERED_BYTES, Bytes),
             #[cfg(test)]
             after_forgetting: std::sync::OnceLock::new(),
         }
@@ -114,6 +131,25 @@ mod tests {
         });
         assert_eq!(read, Some(1));
         assert_eq!(generation(&cache, || Ok(Some(account(2)))), Some(2));
+    }
+
+    #[test]
+    fn accounts_with_many_scopes_are_remembered_by_what_they_take() {
+        let cache = AccountCache::new();
+        let scope = Scope::parse(&format!("{}:get", "x".repeat(250))).unwrap();
+        let large = |number: u64| Account { scopes: vec![scope.clone(); 1000].into(), ..account(number) };
+        let name = |number: u64| Username::parse(&number.to_string()).unwrap();
+        for number in 0..200 {
+            cache.get_or_read(&name(number), || Ok(Some(large(number)))).unwrap();
+        }
+        assert!(cache.accounts.weight() <= REMEMBERED_BYTES);
+        // Some 300 KiB each.
+        assert!((1..60).contains(&cache.accounts.len()), "{}", cache.accounts.len());
+        let cache = AccountCache::new();
+        for number in 0..30_000 {
+            cache.get_or_read(&name(number), || Ok(Some(account(number)))).unwrap();
+        }
+        assert!(cache.accounts.len() > 25_000, "{}", cache.accounts.len());
     }
 
     /// A user who is busy asks at every moment, and so also at the worst: the moment at which the writer forgets them.

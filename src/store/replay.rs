@@ -56,7 +56,7 @@ impl Wanted {
             Self::All => None,
             Self::Of(view) | Self::New(view, _) => view.candidates(),
         };
-        disjoint(candidates.unwrap_or_else(|| vec![Pattern::Prefix(String::new())]))
+        disjoint(candidates.unwrap_or_else(|| vec![Pattern::Prefix("".into())]))
     }
 }
 

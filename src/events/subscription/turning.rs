@@ -56,7 +56,7 @@ impl Subscription {
         changes: u64,
     ) {
         self.changes.set(changes);
-        let (room, filter) = (local.room(&account.tenant), self.class().filter.clone());
+        let (room, filter) = (local.room(&account.tenant), self.view().filter);
         self.turn_to(&room, account.tenant_since, View { filter, rights, own });
     }
 
@@ -73,6 +73,7 @@ impl Subscription {
         let class = room.class(view.filter.clone(), view.rights.clone(), self.class().framing);
         self.class.replace(class);
         self.own.replace(view.own.patterns.clone());
+        self.filter_holder.replace(view.filter.holder());
         self.note_own(true);
         self.turns.set(self.turns.get().wrapping_add(1));
         let mut asides = self.asides.borrow_mut();

@@ -34,6 +34,41 @@ fn who_may_see_what_others_may_not_leaves_nothing_behind() {
 }
 
 #[test]
+fn streams_that_close_leave_nothing_in_their_room_and_many_may_close_at_once() {
+    run(async {
+        let mut house = House::with(Authorize::Scopes);
+        // The room stays for as long as this one is there.
+        let _other = house.open(0, "other", "*", 0, usize::MAX);
+        let (room, local) = (house.workers[0].local.room(&tenant("t")), Rc::clone(&house.workers[0].local));
+        let empty = (room.sizes(), local.sessions());
+        let scopes = ["news", "own/*", "user/{username}", "user/{username}/*"];
+        let scopes = scopes.map(|resource| Scope::parse(&format!("{resource}:get")).unwrap());
+        for _ in 0..3 {
+            let open = |number: usize| {
+                let username = format!("user{}", number % 40);
+                house.open_with(0, &username, &format!("news,own/{number}"), usize::MAX, |opening| {
+                    opening.presence = true;
+                    (opening.view.rights, opening.view.own) =
+                        Authorize::Scopes.to_see(&opening.session.username, &scopes);
+                })
+            };
+            let lines: Vec<_> = (0..400).map(open).collect();
+            let [classes, indexed, own, watchers] = room.sizes();
+            assert!(classes > 400 && indexed > 800 && own > 800 && watchers == 400 && local.sessions() == 41);
+            // One by one, and then the rest together: what is left behind is less than what is there.
+            let (some, rest) = lines.split_at(300);
+            for (gone, line) in some.iter().enumerate() {
+                line.go();
+                settle(|| room.sizes()[3] <= 2 * (400 - gone)).await;
+            }
+            rest.iter().for_each(|line| line.go());
+            settle(|| (room.sizes(), local.sessions()) == empty).await;
+        }
+        house.insert(&["news", "user/user1"], &[]);
+    });
+}
+
+#[test]
 fn who_is_there_is_listed_in_parts_each_once_and_by_name() {
     run(async {
         let house = House::with(Authorize::Open);

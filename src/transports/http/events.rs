@@ -196,7 +196,7 @@ pub async fn subscription(app: App, ByUser(principal, Json(body)): ByUser<Json<S
 
 /// `GET /presence`: who is there.
 pub async fn presence(app: App, principal: Principal) -> Reply {
-    let (reader, hub) = (app.reader(principal, EventFilter::ALL), app.hub.clone());
+    let (reader, hub) = (app.reader(principal, EventFilter::ALL)?, app.hub.clone());
     let people = move |sight: &Sight| People { hub: hub.clone(), tenant: sight.tenant.clone(), last: None };
     listing::answer(reader, Form::Array, people).await
 }
@@ -248,7 +248,7 @@ pub async fn latest(app: App, principal: Principal, request: HttpRequest) -> Rep
         }
         Latest { events, left: limit, last: None, is_more: false }
     };
-    listing::answer(app.reader(principal, filter), Form::with_limit(limit, "events"), rows).await
+    listing::answer(app.reader(principal, filter)?, Form::with_limit(limit, "events"), rows).await
 }
 
 /// The latest events of many names, or so many of them.
@@ -322,7 +322,7 @@ pub async fn history(app: App, principal: Principal, request: HttpRequest) -> Re
             .then(|| History::new(HistoryQuery { tenant, name, after, before, limit, oldest_first }));
         Kept { history, next: None }
     };
-    listing::answer(app.reader(principal, EventFilter::ALL), Form::Page("events"), page).await
+    listing::answer(app.reader(principal, EventFilter::ALL)?, Form::Page("events"), page).await
 }
 
 /// A page of what is kept of a name.

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{coming, foreign, frame, listed, names, raw_stream_id, so_far, stream_id};
 use crate::stream::raw::RawStream;
-use crate::support::TestServer;
+use crate::support::{TestServer, User, within};
 
 #[tokio::test]
 async fn except_leaves_out_names_and_prefixes_at_first_live_and_where_events_are_read() {
@@ -146,4 +146,46 @@ async fn every_stream_has_an_id_of_its_own() {
         raws.extend(raw);
     }
     assert_eq!((ids.len(), streams.len() + raws.len()), (20, 20));
+}
+
+/// A filter of 900 long names, among them one that is asked for.
+fn large(number: usize, name: &str) -> String {
+    let names: Vec<_> = (0..900).map(|other| format!("{number:03}{other:04}{}", "x".repeat(243))).collect();
+    format!("{},{name}", names.join(","))
+}
+
+#[tokio::test]
+async fn large_filters_count_for_their_user_each_once_until_the_last_stream_with_it_ends() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.user("alice", "acme").await, server.user("bob", "acme").await);
+    let change = async |user: &User, stream: &str, filter: String| {
+        let body = json!({ "stream": stream, "events": filter }).to_string();
+        let headers = [("authorization", user.authorization.as_str())];
+        user.client.request(reqwest::Method::POST, "/subscription", &headers, Some(body.into_bytes())).await
+    };
+    let mut streams = Vec::new();
+    for _ in 0..5 {
+        let stream = RawStream::open_at(&server, &alice, "/sse?events=none", None).await;
+        streams.push((raw_stream_id(&stream), stream));
+    }
+    for (number, (stream, _)) in streams.iter().enumerate().take(3) {
+        change(&alice, stream, large(number, "news")).await.ok();
+    }
+    // Of another one there is no room, but of the same, and for others.
+    let refused = change(&alice, &streams[3].0, large(3, "news")).await.refused(429, "too_many_filters");
+    assert_eq!(refused.header("retry-after"), Some("10"));
+    change(&alice, &streams[3].0, large(0, "news")).await.ok();
+    change(&alice, &streams[4].0, "small,ones".to_owned()).await.ok();
+    let stream = RawStream::open_at(&server, &bob, "/sse?events=none", None).await;
+    change(&bob, &raw_stream_id(&stream), large(3, "news")).await.ok();
+    // Whoever had the first turns to another, and then the other one who had it: what was kept of it is given back.
+    change(&alice, &streams[0].0, "news".to_owned()).await.ok();
+    change(&alice, &streams[4].0, large(3, "news")).await.refused(429, "too_many_filters");
+    change(&alice, &streams[3].0, "news".to_owned()).await.ok();
+    within("room for another", async {
+        while change(&alice, &streams[4].0, large(3, "news")).await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
