@@ -103,6 +103,8 @@ impl Server {
         // there are none to read it must not end the server, as it does a program that has no handler.
         let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
         let _ = signal(SignalKind::hangup());
+        // A limit on the size of files is to fail a write, which is told, not to end the process without a word.
+        let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
         if config.callers.only_this_machine {
             tracing::warn!("admin_token or jwt_secret is the default or short: only this machine is served");
         }

@@ -28,6 +28,7 @@ curl curl
 openssl openssl
 mkfs.ext4 e2fsprogs
 mount mount
+prlimit util-linux
 ip iproute2
 systemd-analyze systemd
 END

@@ -67,6 +67,25 @@ async fn a_disk_that_fails_ends_the_server_with_status_1_and_the_reason() {
 }
 
 #[tokio::test]
+async fn a_file_that_may_not_grow_ends_the_server_with_status_1_and_the_reason() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let process = format!("--pid={}", server.pid());
+    assert!(Command::new("prlimit").args([&process, "--fsize=65536"]).status().unwrap().success());
+    let mut answers = 0;
+    loop {
+        let answer = alice.try_insert("news", json!("x".repeat(20_000))).await;
+        if answer.status != 200 {
+            answer.refused(500, "storage_failed");
+            break;
+        }
+        answers += 1;
+        assert!(answers < 10, "there is no limit");
+    }
+    ends_with_a_reason(server, "File too large").await;
+}
+
+#[tokio::test]
 async fn a_disk_that_fails_when_the_database_is_closed_is_status_1_too() {
     let server = on_a_failing_disk().await;
     server.client().create_user("alice", "acme").await;
