@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use super::codec::EventParts;
 use super::{Store, StoredEvent, codec, damaged, keys};
 use crate::domain::{Position, TenantName};
 use crate::error::Error;
@@ -40,20 +41,27 @@ impl Link {
     }
 }
 
+/// What the row of an event says.
+pub(super) fn event_row<'a>(key: &[u8], value: &'a [u8]) -> Result<(Position, EventParts<'a>), Error> {
+    let position = keys::position(key).ok_or_else(|| damaged(key, "an event's key is cut short"))?;
+    let parts = codec::event_parts(value).map_err(|why| damaged(key, why))?;
+    // Or whoever follows the chain would never come to its end.
+    if parts.previous.is_some_and(|previous| previous >= position) {
+        return Err(damaged(key, "the event before it comes after it"));
+    }
+    Ok((position, parts))
+}
+
 impl Store {
     /// The event at a position, if it is kept and of this name.
     pub(super) fn event_of(&self, tenant: &TenantName, name: &str, at: Position) -> Result<Option<Link>, Error> {
         let key = keys::event(tenant, at);
         let Some(value) = self.get(&key)? else { return Ok(None) };
-        let parts = codec::event_parts(&value).map_err(|why| damaged(&key, why))?;
+        let (_, parts) = event_row(&key, &value)?;
         if parts.name != name {
             return Ok(None);
         }
         let (previous, bytes) = (parts.previous, parts.bytes);
-        // Or whoever follows the chain would never come to its end.
-        if previous.is_some_and(|previous| previous >= at) {
-            return Err(damaged(&key, "the event before it comes after it"));
-        }
         Ok(Some(Link { position: at, previous, bytes, value }))
     }
 

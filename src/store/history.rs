@@ -1,7 +1,7 @@
 //! Reading what is kept of one name.
 
 use super::chain::Link;
-use super::{Store, StoredEvent, codec, damaged, keys};
+use super::{Store, StoredEvent, chain, keys};
 use crate::domain::{EventName, Position, TenantName};
 use crate::error::Error;
 
@@ -123,10 +123,11 @@ impl History {
         Self { query, left, is_searching: false }
     }
 
-    /// Gives the next events, of about `bytes` together. A step may give none, and is short all the same. Blocks on the disk.
+    /// Gives the next events, of about `bytes` together. A step may give none, and is short all the same. What cannot be read is
+    /// left out, and the log names it. Blocks on the disk.
     ///
     /// # Errors
-    /// [`Error::Storage`] if the database fails; [`Error::Damaged`]; those of `each`.
+    /// [`Error::Storage`] if the database fails; those of `each`.
     pub fn next(
         &mut self,
         store: &Store,
@@ -175,14 +176,21 @@ impl Store {
             if last.is_some() && budget.is_spent(true) {
                 return Ok(last);
             }
-            let Some(event) = link.event(self, tenant)? else {
+            match self.unless_damaged(link.event(self, tenant))? {
+                Some(Some(event)) => each(event)?,
                 // It has gone since, and what came before it too. Where it was the newest, another has come in its place.
-                return if last.is_some() { Ok(None) } else { self.newest_first(query, budget, is_searching, each) };
-            };
-            each(event)?;
+                Some(None) if last.is_some() => return Ok(None),
+                Some(None) => return self.newest_first(query, budget, is_searching, each),
+                None => {}
+            }
             budget.spend(true, link.bytes);
             last = Some(link.position);
-            next = self.event_before(tenant, name.as_str(), &link)?;
+            let Some(before) = self.unless_damaged(self.event_before(tenant, name.as_str(), &link))? else {
+                // The chain is broken there. What comes before it must be looked for.
+                *is_searching = true;
+                return Ok(last);
+            };
+            next = before;
         }
         Ok(None)
     }
@@ -192,34 +200,20 @@ impl Store {
     fn newest_before(&self, query: &HistoryQuery, budget: &mut Budget, is_searching: bool) -> Result<Search, Error> {
         let HistoryQuery { tenant, name, after, before, .. } = query;
         let found = |link: Option<Link>| Ok(link.map_or(Search::Nothing, Search::Found));
-        if !is_searching {
-            // What one page ended with is of this name, so the next begins with what that one knows of.
-            if let Some(link) = self.event_of(tenant, name.as_str(), *before)? {
-                return found(self.event_before(tenant, name.as_str(), &link)?);
-            }
-            // It may be an event of any name. Of this one there may have been few since then, or none.
-            let mut link = self.latest_event(tenant, name.as_str())?;
-            for _ in 0..budget.page.looks.min(MAX_WALKED) {
-                match link {
-                    Some(later) if later.position >= *before && !budget.is_spent(false) => {
-                        budget.spend(false, later.row_bytes());
-                        link = self.event_before(tenant, name.as_str(), &later)?;
-                    }
-                    Some(later) if later.position >= *before => break,
-                    link => return found(link),
-                }
-            }
+        // Where the chain is broken, too, there is nothing but to look for it.
+        if !is_searching && let Some(Some(found)) = self.unless_damaged(self.by_chain(query, budget))? {
+            return Ok(found);
         }
         // Or many: then there was one not long before it, too. What is below the floor is superseded, and gone.
         let lowest = self.floor(tenant)?.max(*after).next();
-        let (mut end, mut width) = (*before, MIN_WINDOW);
+        let (mut end, mut width) = (self.head().next().min(*before), MIN_WINDOW);
         while end > lowest {
             let start = lowest.max(Position::new(end.get().saturating_sub(width)));
             let (mut newest, mut bytes) = (None, 0);
             self.scan(&keys::event(tenant, start), &keys::event(tenant, end), &mut |key, value| {
-                let parts = codec::event_parts(value).map_err(|why| damaged(key, why))?;
-                if parts.name == name.as_str() {
-                    newest = keys::position(key);
+                let row = self.unless_damaged(chain::event_row(key, value))?;
+                if let Some((position, _)) = row.filter(|(_, parts)| parts.name == name.as_str()) {
+                    newest = Some(position);
                 }
                 bytes += value.len();
                 budget.spend(false, value.len());
@@ -241,6 +235,29 @@ impl Store {
         Ok(Search::Nothing)
     }
 
+    /// The same, as far as it can be told without looking through other events.
+    fn by_chain(&self, query: &HistoryQuery, budget: &mut Budget) -> Result<Option<Search>, Error> {
+        let HistoryQuery { tenant, name, before, .. } = query;
+        let found = |link: Option<Link>| Ok(Some(link.map_or(Search::Nothing, Search::Found)));
+        // What one page ended with is of this name, so the next begins with what that one knows of.
+        if let Some(link) = self.event_of(tenant, name.as_str(), *before)? {
+            return found(self.event_before(tenant, name.as_str(), &link)?);
+        }
+        // It may be an event of any name. Of this one there may have been few since then, or none.
+        let mut link = self.latest_event(tenant, name.as_str())?;
+        for _ in 0..budget.page.looks.min(MAX_WALKED) {
+            match link {
+                Some(later) if later.position >= *before && !budget.is_spent(false) => {
+                    budget.spend(false, later.row_bytes());
+                    link = self.event_before(tenant, name.as_str(), &later)?;
+                }
+                Some(later) if later.position >= *before => break,
+                link => return found(link),
+            }
+        }
+        Ok(None)
+    }
+
     /// Whether a name had been used by a position; `None` where that is no longer known, or where it takes more looks than are
     /// left: one for each time that the name has changed since. Blocks on the disk.
     ///
@@ -259,7 +276,9 @@ impl Store {
                 return Ok(None);
             }
             *looks -= 1;
-            let Some(link) = self.event_of(tenant, name, later)? else { return Ok(None) };
+            // Nor can it be told where an event of the name cannot be read.
+            let link = self.unless_damaged(self.event_of(tenant, name, later))?.flatten();
+            let Some(link) = link else { return Ok(None) };
             position = link.previous;
         }
         Ok(Some(position.is_some()))
@@ -275,45 +294,55 @@ impl Store {
         let HistoryQuery { tenant, name, after, before, .. } = query;
         let (floor, latest) = loop {
             let floor = self.floor(tenant)?;
-            let Some(latest) = self.latest_event(tenant, name.as_str())? else { return Ok(None) };
+            let Some(latest) = self.unless_damaged(self.latest_event(tenant, name.as_str()))? else {
+                // Nobody knows where it is: up to the end it may be anywhere.
+                break (floor, None);
+            };
+            let Some(latest) = latest else { return Ok(None) };
             if latest.position > floor {
-                break (floor, latest);
+                break (floor, Some(latest.position));
             }
             // Up to the floor only the latest of each name is kept: this is all there is, or all there is comes after the floor.
             if !(after.next()..*before).contains(&latest.position) {
                 return Ok(None);
             }
             // Where it has gone since, another has come in its place.
-            if let Some(event) = latest.event(self, tenant)? {
-                each(event)?;
-                return Ok(None);
+            match self.unless_damaged(latest.event(self, tenant))? {
+                Some(Some(event)) => return each(event).map(|()| None),
+                Some(None) => {}
+                None => return Ok(None),
             }
         };
-        let (first, end) = (floor.max(*after).next(), latest.position.next().min(*before));
+        let (first, end) = (floor.max(*after).next(), latest.unwrap_or_else(|| self.head()).next().min(*before));
         if first >= end {
             return Ok(None);
         }
         let (first, end) = (keys::event(tenant, first), keys::event(tenant, end));
-        let (mut last, mut last_given, mut is_more) = (None, None, false);
+        let (mut last, mut last_met, mut is_more) = (None, None, false);
         self.scan(&first, &end, &mut |key, value| {
-            let parts = codec::event_parts(value).map_err(|why| damaged(key, why))?;
-            let position = keys::position(key).ok_or_else(|| damaged(key, "an event's key is cut short"))?;
+            let Some((position, parts)) = self.unless_damaged(chain::event_row(key, value))? else {
+                budget.spend(false, value.len());
+                return Ok(true);
+            };
             let is_wanted = parts.name == name.as_str();
             if budget.is_spent(is_wanted) {
                 is_more = true;
                 return Ok(false);
             }
-            let event = if is_wanted { self.whole(key, position, &parts)? } else { None };
-            budget.spend(event.is_some(), if event.is_some() { parts.bytes } else { value.len() });
+            let read = if is_wanted { self.unless_damaged(self.whole(key, position, &parts))? } else { None };
+            last_met = Some(position).filter(|_| is_wanted && !matches!(read, Some(None))).or(last_met);
             last = Some(position);
-            if let Some(event) = event {
-                last_given = last;
-                each(event)?;
+            match read.flatten() {
+                Some(event) => {
+                    budget.spend(true, parts.bytes);
+                    each(event)?;
+                }
+                None => budget.spend(false, value.len()),
             }
             Ok(true)
         })?;
         // Where the latest has gone since, another has come in its place.
-        let is_gone = !is_more && latest.position < *before && last_given != Some(latest.position);
+        let is_gone = !is_more && latest.is_some_and(|latest| latest < *before && last_met != Some(latest));
         match last {
             None if is_gone => self.oldest_first(query, budget, each),
             last => Ok(last.filter(|_| is_more || is_gone)),

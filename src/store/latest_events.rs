@@ -19,11 +19,11 @@ impl LatestEvents {
         self.0.start_after(name);
     }
 
-    /// Gives the next events, of about `bytes` together, until `each` says that it is enough; whether there may be more. A step may give none, and is short all the
-    /// same. Blocks on the disk.
+    /// Gives the next events, of about `bytes` together, until `each` says that it is enough; whether there may be more. A step may
+    /// give none, and is short all the same. What cannot be read is left out, and the log names it. Blocks on the disk.
     ///
     /// # Errors
-    /// [`Error::Storage`] where the database fails; [`Error::Damaged`]; those of `each`.
+    /// [`Error::Storage`] where the database fails; those of `each`.
     pub fn next(
         &mut self,
         store: &Store,
@@ -32,9 +32,10 @@ impl LatestEvents {
     ) -> Result<bool, Error> {
         let (tenant, mut size, mut is_enough) = (self.0.tenant().clone(), 0, false);
         self.0.next(store, |name| {
-            while let Some(latest) = store.latest_event(&tenant, name)? {
+            while let Some(latest) = store.unless_damaged(store.latest_event(&tenant, name))?.flatten() {
+                let Some(event) = store.unless_damaged(latest.event(store, &tenant))? else { break };
                 // Gone since: another has come in its place.
-                let Some(event) = latest.event(store, &tenant)? else { continue };
+                let Some(event) = event else { continue };
                 if !event.is_removal {
                     size += latest.bytes;
                     is_enough = each(event)?;

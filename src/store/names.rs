@@ -54,9 +54,10 @@ impl Names {
         let Self { tenant, wanted, unread } = self;
         let mut looked_at = 0;
         unread.read(store, |key, _| {
-            let name = keys::name_of(tenant, key).ok_or_else(|| damaged(key, "a name is cut short"))?;
+            let name = keys::name_of(tenant, key).ok_or_else(|| damaged(key, "a name is cut short"));
             looked_at += 1;
-            let is_enough = wanted.matches(name) && each(name)?;
+            let name = store.unless_damaged(name)?.filter(|name| wanted.matches(name));
+            let is_enough = name.map_or(Ok(false), &mut each)?;
             Ok(!is_enough && looked_at < NAMES_A_STEP)
         })
     }

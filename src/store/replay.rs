@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::codec::{EventParts, Latest};
-use super::{Store, codec, damaged, keys};
+use super::{Store, chain, codec, damaged, keys};
 use crate::domain::{Pattern, Position, TenantName, Timestamp, View, disjoint};
 use crate::error::Error;
 
@@ -28,6 +28,8 @@ pub struct Replay {
     source: Source,
     /// Whether nothing that is wanted has changed, though not everything is kept.
     is_unchanged: bool,
+    /// Whether something was left out because it cannot be read.
+    is_damaged: bool,
 }
 
 /// Which events are read.
@@ -101,12 +103,30 @@ impl Replay {
     /// The latest events of a tenant as they are read, up to a position, for somebody who is new and has those up to another
     /// already. A name that has a later event than that by then is left out.
     pub fn snapshot(tenant: TenantName, wanted: Wanted, after: Position, until: Position) -> Self {
-        Self { tenant, wanted, after, until, missing: Missing::Snapshot, source: Source::Unopened, is_unchanged: false }
+        Self {
+            tenant,
+            wanted,
+            after,
+            until,
+            missing: Missing::Snapshot,
+            source: Source::Unopened,
+            is_unchanged: false,
+            is_damaged: false,
+        }
     }
 
     /// What changed for a tenant after one position, up to another, for somebody who was given everything before.
     pub fn events(tenant: TenantName, wanted: Wanted, after: Position, until: Position) -> Self {
-        Self { tenant, wanted, after, until, missing: Missing::Events, source: Source::Unopened, is_unchanged: false }
+        Self {
+            tenant,
+            wanted,
+            after,
+            until,
+            missing: Missing::Events,
+            source: Source::Unopened,
+            is_unchanged: false,
+            is_damaged: false,
+        }
     }
 
     /// Whose events these are.
@@ -119,9 +139,11 @@ impl Replay {
         self.missing
     }
 
-    /// Whether events were missed that are not given, because only the latest of each name is kept of that time.
+    /// Whether events were missed that are not given, because only the latest of each name is kept of that time, or because one of
+    /// them cannot be read.
     pub fn has_gap(&self) -> bool {
-        self.missing == Missing::Events && matches!(self.source, Source::Latest | Source::Few(_)) && !self.is_unchanged
+        let is_shortened = matches!(self.source, Source::Latest | Source::Few(_)) && !self.is_unchanged;
+        self.missing == Missing::Events && (is_shortened || self.is_damaged)
     }
 
     /// Everything up to here has been given.
@@ -129,10 +151,11 @@ impl Replay {
         self.after
     }
 
-    /// Gives the next events, of about `bytes` together; whether there are more. Blocks on the disk.
+    /// Gives the next events, of about `bytes` together; whether there are more. What cannot be read is left out, or nobody of a tenant
+    /// would have a stream any more, and the log names it. Blocks on the disk.
     ///
     /// # Errors
-    /// [`Error::Storage`] where the database fails; [`Error::Damaged`].
+    /// [`Error::Storage`] where the database fails; [`Error::Damaged`] if not even that can be told.
     pub fn next(&mut self, store: &Store, bytes: usize, mut each: impl FnMut(StoredEvent<'_>)) -> Result<bool, Error> {
         if matches!(self.source, Source::Unopened) {
             let looked_at;
@@ -160,7 +183,9 @@ impl Replay {
         if self.missing == Missing::Events && self.after >= store.floor(&self.tenant)? {
             return Ok((Source::Tail, 0));
         }
-        let (found, looked_at) = store.latest_positions(&self.tenant, &self.wanted)?;
+        let read = store.unless_damaged(store.latest_positions(&self.tenant, &self.wanted))?;
+        // Whoever reads the events themselves finds out which of them are the latest, but for what cannot be read.
+        let (found, looked_at) = read.unwrap_or((None, MAX_FEW));
         let Some(mut positions) = found else { return Ok((Source::Latest, looked_at)) };
         positions.retain(|position| *position > self.after);
         // Looked at after the names: a removal among them that is forgotten meanwhile counts.
@@ -185,12 +210,17 @@ impl Replay {
             let key = keys::event(&self.tenant, position);
             // Gone: it was superseded since, by one that is after `until` and will come live.
             let Some(value) = store.get(&key)? else { continue };
-            let parts = codec::event_parts(&value).map_err(|why| damaged(&key, why))?;
-            size += parts.bytes;
-            if !(self.missing == Missing::Snapshot && parts.is_removal)
-                && let Some(event) = store.whole(&key, position, &parts)?
-            {
-                each(event);
+            let read = chain::event_row(&key, &value).and_then(|(_, parts)| {
+                let is_given = !(self.missing == Missing::Snapshot && parts.is_removal);
+                let event = if is_given { store.whole(&key, position, &parts)? } else { None };
+                Ok((parts.bytes, event))
+            });
+            match store.unless_damaged(read)? {
+                Some((bytes, event)) => {
+                    size += bytes;
+                    event.into_iter().for_each(&mut *each);
+                }
+                None => self.is_damaged = true,
             }
         }
         if positions.is_empty() {
@@ -219,15 +249,20 @@ impl Replay {
                 at_end = false;
                 return Ok(false);
             }
-            let position = keys::position(key).ok_or_else(|| damaged(key, "an event's key is cut short"))?;
-            let parts = codec::event_parts(value).map_err(|why| damaged(key, why))?;
-            self.after = position;
-            let wanted = self.wanted.matches(parts.name)
-                && !(self.missing == Missing::Snapshot && parts.is_removal)
-                && (!only_latest || position <= floor || store.is_latest(&self.tenant, parts.name, position)?);
-            match if wanted { store.whole(key, position, &parts)? } else { None } {
-                Some(event) => {
-                    size += parts.bytes;
+            let read = chain::event_row(key, value).and_then(|(position, parts)| {
+                let wanted = self.wanted.matches(parts.name)
+                    && !(self.missing == Missing::Snapshot && parts.is_removal)
+                    && (!only_latest || position <= floor || store.is_latest(&self.tenant, parts.name, position)?);
+                let event = if wanted { store.whole(key, position, &parts)? } else { None };
+                Ok(event.map(|event| (parts.bytes, event)))
+            });
+            // Where it cannot be read it may have been wanted.
+            let read = store.unless_damaged(read)?;
+            self.is_damaged |= read.is_none();
+            self.after = keys::position(key).unwrap_or(self.after);
+            match read.flatten() {
+                Some((bytes, event)) => {
+                    size += bytes;
                     each(event);
                 }
                 None => passed_over += 1,

@@ -269,7 +269,8 @@ impl Rows for Latest {
                 *is_more = true;
                 return Ok(true);
             }
-            items.push(&EventView::of(store, &event)?)?;
+            let Some(view) = store.unless_damaged(EventView::of(store, &event))? else { return Ok(false) };
+            items.push(&view)?;
             if let Some(left) = left {
                 *left -= 1;
                 *last = Some(event.name.to_owned());
@@ -334,7 +335,11 @@ struct Kept {
 impl Rows for Kept {
     fn next(&mut self, store: &Store, items: &mut Items) -> Result<bool, Error> {
         let Some(history) = &mut self.history else { return Ok(false) };
-        match history.next(store, STEP_BYTES, |event| items.push(&EventView::of(store, &event)?))? {
+        let page = history.next(store, STEP_BYTES, |event| {
+            let view = store.unless_damaged(EventView::of(store, &event))?;
+            view.map_or(Ok(()), |view| items.push(&view))
+        });
+        match page? {
             Page::GoesOn => Ok(true),
             Page::Ends(next) => {
                 self.next = next;

@@ -80,3 +80,45 @@ async fn a_user_who_cannot_be_read_ends_no_server_whoever_asks_for_them() {
     let server = ended(server).await.restart().await;
     server.client().with_authorization(&alice.authorization).insert("news", json!(2)).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_cannot_be_read_keeps_nobody_of_its_tenant_from_what_else_there_is() {
+    let server = TestServer::start_with(&["--journal_bytes=65536"]).await;
+    let alice = server.user("alice", "acme").await;
+    let before = alice.insert("bad", json!(0)).await;
+    let bad = alice.insert("bad", json!(1)).await;
+    let good = alice.insert("good", json!(2)).await;
+    // So much that all of them have left the journal.
+    for number in 0..12 {
+        alice.insert("news", json!("x".repeat(20_000 + number))).await;
+    }
+    let server = ended(server).await;
+    let position: u64 = bad[..16].parse().unwrap();
+    let key = [b"e\x00\x04acme", &position.to_be_bytes()[..]].concat();
+    replace(&server.database(), &key, b"?");
+    let server = server.restart().await;
+    let alice = server.client().with_authorization(&alice.authorization);
+    let names = |list: &serde_json::Value| -> Vec<String> {
+        list.as_array().unwrap().iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&alice.get("/events").await.ok().json()), ["good", "news"]);
+    for order in ["newest", "oldest"] {
+        let page = alice.get(&format!("/history?event=bad&order={order}")).await.ok().json();
+        assert!(page["events"][0]["id"] == before && page["events"].as_array().unwrap().len() == 1, "{page}");
+        let page = alice.get(&format!("/history?event=good&order={order}")).await.ok().json();
+        assert_eq!(page["events"][0]["id"], good, "{order}");
+    }
+    // New streams, and such as come back, go on; who asks for marks is told that not everything is kept.
+    assert_eq!(alice.stream().await.next().await.id, good);
+    assert_eq!(alice.stream_of("/sse", Some(&before)).await.next().await.id, good);
+    let mut marked = alice.stream_of("/sse?marks=true", Some(&before)).await;
+    let reset = marked.next().await;
+    assert_eq!((reset.name.as_str(), reset.data.as_str()), ("$reset", r#"{"reason":"not_kept"}"#));
+    assert_eq!(marked.next().await.id, good);
+    // The name is good again with the next event.
+    let mended = alice.insert("bad", json!(3)).await;
+    let page = alice.get("/history?event=bad&limit=1").await.ok().json();
+    assert_eq!((&page["events"][0]["id"], &page["next"]), (&json!(mended), &json!(mended)));
+    let told = server.log().matches("e\\\\x00\\\\x04acme").count();
+    assert!(told == 1, "it is told {told} times: {}", server.log());
+}
