@@ -72,7 +72,7 @@ impl Log {
         Ok(Self { guard, looking: (stop, thread) })
     }
 
-    /// Writes what is still to be written, and at last why the program ends. Returns after [`LAST_WORDS_WITHIN`] in any case:
+    /// Writes what is still to be written, and at last why the program ends. Returns after 2 seconds in any case:
     /// a log that nobody reads keeps no program from ending.
     pub fn end(self, why: Option<&str>) {
         let Self { guard, looking: (stop, thread) } = self;
