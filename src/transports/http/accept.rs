@@ -26,7 +26,7 @@ const ASKED_AFTER: Duration = Duration::from_secs(20);
 const ASKED_EVERY: Duration = Duration::from_secs(10);
 
 /// How many connections there are, of how many that the limit of open files allows. It only tells: no more than those are accepted,
-/// since each counts with actix until it is closed ([`counted`]).
+/// since each counts with actix until it is closed (`counted`).
 #[derive(Clone)]
 pub struct Connections(Arc<Count>);
 
