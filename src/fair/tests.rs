@@ -100,7 +100,8 @@ proptest! {
         let queue = Queue::new(capacity);
         let mut waiting: HashMap<(u8, u8), Vec<usize>> = HashMap::new();
         // How often other groups, and other lanes of the group, were served since a lane began to wait or was served.
-        let mut served: HashMap<(u8, u8), (HashMap<u8, usize>, HashMap<u8, usize>)> = HashMap::new();
+        type Counts = HashMap<u8, usize>;
+        let mut served: HashMap<(u8, u8), (Counts, Counts)> = HashMap::new();
         for (number, (is_push, group, lane)) in steps.into_iter().enumerate() {
             let count = |waiting: &HashMap<(u8, u8), Vec<usize>>| waiting.values().map(Vec::len).sum::<usize>();
             if is_push {
