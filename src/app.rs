@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::clock::Clock;
 use crate::config::{Callers, Limits};
-use crate::domain::{Account, Authorize, EventFilter, EventId, Position, TrustedProxies, View};
+use crate::domain::{Account, Authorize, BasePath, EventFilter, EventId, Position, TrustedProxies, View};
 use crate::error::Error;
 use crate::events::{
     Condition, GoesOnFor, Hub, IdempotencyKey, Insert, Inserted, NewEvent, Opening, Outlet, Rates, Relay, Reset, Start,
@@ -44,6 +44,8 @@ pub struct Services {
     pub callers: Arc<Callers>,
     /// Who is believed about where a request comes from.
     pub trusted_proxies: Arc<TrustedProxies>,
+    /// The path below which browsers see it.
+    pub base_path: BasePath,
 }
 
 /// The services as one worker has them: a cheap clone that stays on its thread.

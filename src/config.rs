@@ -16,7 +16,7 @@ use flags::{
 
 use values::{check_path, default_scopes, list, ntp_servers, origins, secret, to_certify};
 
-use crate::domain::{Authorize, OriginPattern, Quotas, Scope, Secret, TrustedProxies};
+use crate::domain::{Authorize, BasePath, OriginPattern, Quotas, Scope, Secret, TrustedProxies};
 
 /// What a secret must have at least before it may guard anything but this machine.
 const MIN_SECRET_BYTES: usize = 16;
@@ -41,6 +41,8 @@ pub struct Config {
     pub callers: Callers,
     /// Who is believed about where a request comes from.
     pub trusted_proxies: TrustedProxies,
+    /// The path below which browsers see it.
+    pub base_path: BasePath,
     /// How long a sign-in lasts.
     pub jwt_expiry: Duration,
     /// Signs JWTs.
@@ -229,6 +231,7 @@ impl TryFrom<Flags> for Config {
             callers: Callers { origins: origins(&flags.origin)?, only_this_machine: weak_secrets },
             trusted_proxies: TrustedProxies::parse(list(&flags.trusted_proxies))
                 .map_err(|why| format!("trusted_proxies: {why}"))?,
+            base_path: flags.base_path,
             jwt_expiry: Duration::from_secs(flags.jwt_expiry),
             jwt_secret,
             jwt_audience: flags.jwt_audience,

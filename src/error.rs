@@ -58,8 +58,10 @@ pub enum Error {
     PasswordInvalid,
     /// It has fewer characters than so many.
     PasswordTooShort(usize),
-    /// Malformed, or of a throw-away provider.
+    /// Malformed.
     EmailInvalid,
+    /// Of a throw-away provider.
+    EmailDisposable,
     /// Somebody has it.
     UsernameTaken,
     /// Somebody has one that it may be taken for.
@@ -76,6 +78,8 @@ pub enum Error {
     ScopesInvalid,
     /// They would make a token of the user longer than so many bytes.
     ScopesTooLarge(usize),
+    /// Not an issuer that authenticator apps can show.
+    IssuerInvalid,
     /// Issuer and username do not fit into a QR code.
     QrTooLarge,
     /// `create_user` answers a wrong admin token with 400, as Broker 15 did.
@@ -212,6 +216,8 @@ impl Error {
                 (400, "password_too_short", format!("password must be at least {chars} characters").into())
             }
             Self::EmailInvalid => (400, "email_invalid", text("email is invalid")),
+            // The sentence is the one that clients of Broker 15 may know.
+            Self::EmailDisposable => (400, "email_disposable", text("email is invalid")),
             Self::UsernameTaken => (400, "username_taken", text("username already taken")),
             Self::UsernameLookalike => {
                 (400, "username_lookalike", text("username looks like one that is taken already"))
@@ -230,6 +236,9 @@ impl Error {
                 "scopes_too_large",
                 format!("with these scopes a token would be longer than {bytes} bytes").into(),
             ),
+            Self::IssuerInvalid => {
+                (400, "issuer_invalid", text("issuer must not be empty, nor have a colon or control characters"))
+            }
             Self::QrTooLarge => (400, "qr_too_large", text("issuer and username are too long for a QR code")),
             Self::AdminTokenRefused => (400, "admin_token_incorrect", text("admin_token is incorrect")),
             Self::AdminTokenIncorrect => (401, "admin_token_incorrect", text("admin_token is incorrect")),

@@ -165,6 +165,7 @@ impl Server {
             rates,
             callers: config.callers.into(),
             trusted_proxies: config.trusted_proxies.into(),
+            base_path: config.base_path,
         };
 
         let (address, scheme, http, certificate) = listen(&config.listen, config.host, services.clone())?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, ValueEnum};
 
 use super::LogFormat;
-use crate::domain::{DEFAULT_EVENT_BYTES, MAX_EVENT_BYTES, is_blank};
+use crate::domain::{BasePath, DEFAULT_EVENT_BYTES, MAX_EVENT_BYTES, is_blank};
 
 /// How long the journal grows where nothing else is asked for, in bytes.
 const JOURNAL_BYTES: u64 = 64 << 20;
@@ -37,6 +37,9 @@ pub struct Flags {
     /// as 127.0.0.1 or 10.0.0.0/8, with commas between.
     #[arg(long, env = "BROKER_TRUSTED_PROXIES", default_value = "")]
     pub trusted_proxies: String,
+    /// Path below which browsers see Broker behind a proxy, such as /api/.
+    #[arg(long, env = "BROKER_BASE_PATH", default_value = "/", value_parser = BasePath::parse)]
+    pub base_path: BasePath,
     /// Seconds that a sign-in lasts, from 1 to 3153600000 (100 years).
     #[arg(long, env = "BROKER_JWT_EXPIRY", default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(1..=3_153_600_000))]
     pub jwt_expiry: u64,

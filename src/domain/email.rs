@@ -1,17 +1,65 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use idna::AsciiDenyList;
+
+use super::is_blank;
+use super::new_name::is_unseen;
 use crate::error::Error;
 
-/// An e-mail address that is well formed and not of a throw-away provider (the `mailchecker` list).
+/// The longest address, in bytes (RFC 5321, section 4.5.3.1.3: a path has at most 256 octets, two of them its brackets).
+const MAX_BYTES: usize = 254;
+/// The longest part before the `@`, in bytes (section 4.5.3.1.1).
+const MAX_LOCAL_BYTES: usize = 64;
+
+/// Those who forward to an address that they do not tell, for as long as its owner wants. What they give out is as good as an address
+/// of one's own, though the `mailchecker` list has many of them. Names below them count, too.
+const RELAYS: [&str; 21] = [
+    "8alias.com",
+    "8shield.net",
+    "addy.io",
+    "aleeas.com",
+    "anonaddy.com",
+    "anonaddy.me",
+    "dralias.com",
+    "duck.com",
+    "mozmail.com",
+    "passfwd.com",
+    "passinbox.com",
+    "passmail.com",
+    "passmail.net",
+    "privaterelay.appleid.com",
+    "relay.firefox.com",
+    "silomails.com",
+    "simplelogin.co",
+    "simplelogin.com",
+    "simplelogin.fr",
+    "slmail.me",
+    "slmails.com",
+];
+
+/// An e-mail address that is well formed and not of a throw-away provider (the `mailchecker` list), international ones (RFC 6531)
+/// among them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Email(Arc<str>);
 
 impl Email {
     /// # Errors
-    /// [`Error::EmailInvalid`].
+    /// [`Error::EmailInvalid`]; [`Error::EmailDisposable`].
     pub fn parse(text: &str) -> Result<Self, Error> {
-        // RFC 5321, section 4.5.3.1.3: a path has at most 256 octets, two of them its brackets.
-        if text.len() <= 254 && mailchecker::is_valid(text) { Ok(Self(text.into())) } else { Err(Error::EmailInvalid) }
+        let (local, domain) = text.rsplit_once('@').ok_or(Error::EmailInvalid)?;
+        if text.len() > MAX_BYTES || local.len() > MAX_LOCAL_BYTES {
+            return Err(Error::EmailInvalid);
+        }
+        let (local, domain) = (ascii_like(local)?, ascii_domain(domain)?);
+        // What is asked of each is asked of the form that goes by DNS, and that lists of providers are in.
+        if !fast_chemail::is_valid_email(&format!("{local}@{domain}")) {
+            return Err(Error::EmailInvalid);
+        }
+        if !is_relay(&domain) && !mailchecker::is_valid(&format!("x@{domain}")) {
+            return Err(Error::EmailDisposable);
+        }
+        Ok(Self(text.into()))
     }
 
     /// Takes an address that [`Email::parse`] accepted earlier and the store kept.
@@ -22,5 +70,103 @@ impl Email {
     /// The address as it was given.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// A part before the `@` with a letter in place of each character beyond ASCII: they may stand where letters may (RFC 6532,
+/// section 3.2), where they can be seen.
+fn ascii_like(local: &str) -> Result<Cow<'_, str>, Error> {
+    if local.is_ascii() {
+        return Ok(Cow::Borrowed(local));
+    }
+    if local.contains(|c: char| !c.is_ascii() && (is_unseen(c) || is_blank(c))) {
+        return Err(Error::EmailInvalid);
+    }
+    Ok(local.chars().map(|c| if c.is_ascii() { c } else { 'x' }).collect())
+}
+
+/// A domain as it goes by DNS (UTS 46), in lower case.
+fn ascii_domain(domain: &str) -> Result<String, Error> {
+    if domain.is_ascii() {
+        return Ok(domain.to_ascii_lowercase());
+    }
+    let ascii = idna::domain_to_ascii_cow(domain.as_bytes(), AsciiDenyList::STD3);
+    ascii.map(Cow::into_owned).map_err(|_| Error::EmailInvalid)
+}
+
+fn is_relay(domain: &str) -> bool {
+    RELAYS.iter().any(|relay| {
+        let below = domain.strip_suffix(relay);
+        below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(text: &str) -> Option<&'static str> {
+        Email::parse(text).err().map(|error| error.code())
+    }
+
+    #[test]
+    fn international_addresses_are_taken_as_they_are_given() {
+        for good in [
+            "alice@example.com",
+            "user@münchen.de",
+            "user@MÜNCHEN.de",
+            "用户@例子.中国",
+            "jörg.müller+x@example.com",
+            "Dörte@Sörensen.example.com",
+            "θσερ@εχαμπλε.ψομ",
+            "संपर्क@डाटामेल.भारत",
+            "user@xn--mnchen-3ya.de",
+        ] {
+            assert_eq!(Email::parse(good).map(|email| email.as_str().to_owned()), Ok(good.to_owned()), "{good}");
+        }
+        let long = format!("{}@example.com", "é".repeat(33));
+        for bad in [
+            "",
+            "@",
+            "münchen.de",
+            "é@",
+            "@münchen.de",
+            "a é@example.com",
+            "é\u{a0}@example.com",
+            "é\u{200b}@example.com",
+            "é\u{202e}@example.com",
+            "é..é@example.com",
+            ".é@example.com",
+            "é@example..com",
+            "é@exam ple.com",
+            "user@mün chen.de",
+            "user@münchen_.de",
+            "user@münchen.de\n",
+            "user@münchen",
+            "user@a@münchen.de",
+            "user@é\u{ad}.de\u{0}",
+            "user@\u{378}.de",
+            &long,
+        ] {
+            assert_eq!(code(bad), Some("email_invalid"), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn throw_away_addresses_are_known_in_every_form_and_relays_are_none() {
+        for bad in [
+            "a@mailinator.com",
+            "é@MAILINATOR.com",
+            "a@ｍａｉｌｉｎａｔｏｒ.com",
+            "a@x.mailinator.com",
+            "a@mailinator。com",
+        ] {
+            assert_eq!(code(bad), Some("email_disposable"), "{bad}");
+        }
+        for relay in RELAYS {
+            assert_eq!(code(&format!("a@{relay}")), None, "{relay}");
+            assert_eq!(code(&format!("a@x.{}", relay.to_uppercase())), None, "{relay}");
+        }
+        assert!(!is_relay("notduck.com") && !is_relay("duck.com.evil.example"));
     }
 }

@@ -1,6 +1,7 @@
 //! Parsed values without I/O. A value of one of these types has been checked: the core takes nothing else.
 
 mod address;
+mod base_path;
 mod email;
 mod event;
 mod filter;
@@ -20,6 +21,7 @@ mod user;
 mod view;
 
 pub use address::ClientAddress;
+pub use base_path::BasePath;
 pub use email::Email;
 pub use event::{DEFAULT_EVENT_BYTES, Event, MAX_EVENT_BYTES, MAX_EXPIRES_IN, Quotas};
 pub use filter::{EventFilter, Holder, Pattern, Patterns, disjoint};

@@ -88,7 +88,7 @@ fn without_second_dots(text: &str) -> String {
     text.chars().filter(is_seen).collect()
 }
 
-fn is_unseen(c: char) -> bool {
+pub(super) fn is_unseen(c: char) -> bool {
     CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
         || matches!(
             CodePointMapData::<GeneralCategory>::new().get(c),

@@ -80,6 +80,7 @@ impl Identity {
 
     async fn sign_in(&self, credentials: Credentials, from: ClientAddress) -> Result<String, Error> {
         let Credentials { username, password, totp: code } = credentials;
+        let code = code.map(totp::without_blanks);
         let username = Username::parse(&username).map_err(|_| Error::Unauthorized)?;
         let password = Password::parse(password).map_err(|_| Error::Unauthorized)?;
         let attempt = self.0.throttle.account(&username, from).await?;

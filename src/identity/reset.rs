@@ -60,7 +60,7 @@ impl Identity {
         let NewPassword { username, password, totp: code } = new;
         let username = Username::parse(&username).map_err(|_| Error::Unauthorized)?;
         let password = Password::parse(password)?;
-        let code = Secret::new(code);
+        let code = Secret::new(totp::without_blanks(code));
         let share = || Share::of_account(from, &username);
         let attempt = self.0.throttle.account(&username, from).await?;
         let attempt = self.try_code(&username, &code, attempt, None).await?;

@@ -8,7 +8,7 @@ use image::{ImageFormat, Luma};
 use qrcode::QrCode;
 use totp_rs::{Builder, Totp};
 
-use crate::domain::{Secret, Timestamp, Username};
+use crate::domain::{Secret, Timestamp, Username, is_blank};
 use crate::error::Error;
 
 /// RFC 4226, section 4: 160 bits are recommended.
@@ -24,6 +24,12 @@ fn totp(secret: &Secret) -> Totp {
     Builder::new().with_secret(secret.expose().to_vec()).build_noncompliant()
 }
 
+/// A code as it is shown: apps write it as `123 456`, with blanks of any kind, and people type what they see.
+pub fn without_blanks(mut code: String) -> String {
+    code.retain(|c| !is_blank(c) && c != '-');
+    code
+}
+
 /// The time step whose code this is, where it is one of now.
 pub fn matching_step(secret: &Secret, code: &str, now: Timestamp) -> Option<u64> {
     let is_code = code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit());
@@ -35,13 +41,26 @@ pub fn reset_code() -> Secret {
     Secret::new(totp(&new_secret()).generate(0).to_string())
 }
 
+/// Who issues codes, as an authenticator app shows it.
+pub struct Issuer<'a>(&'a str);
+
+impl<'a> Issuer<'a> {
+    /// # Errors
+    /// [`Error::IssuerInvalid`] where the key URI format has no place for it: apps show nothing of what is empty, and take a colon for
+    /// the end of it.
+    pub fn parse(text: &'a str) -> Result<Self, Error> {
+        let is_invalid = text.trim_matches(is_blank).is_empty() || text.contains(|c: char| c == ':' || c.is_control());
+        if is_invalid { Err(Error::IssuerInvalid) } else { Ok(Self(text)) }
+    }
+}
+
 /// What an authenticator app scans: a PNG, base64.
 ///
 /// # Errors
 /// [`Error::QrTooLarge`] where issuer and username do not fit.
-pub fn qr(issuer: &str, username: &Username, secret: &Secret) -> Result<String, Error> {
+pub fn qr(issuer: &Issuer<'_>, username: &Username, secret: &Secret) -> Result<String, Error> {
     let internal = |error: &dyn std::fmt::Display| Error::Internal(error.to_string());
-    let url = otpauth_url(issuer, username, secret);
+    let url = otpauth_url(issuer.0, username, secret);
     let code = QrCode::new(url.as_bytes()).map_err(|_| Error::QrTooLarge)?;
     let picture = code.render::<Luma<u8>>().min_dimensions(256, 256).build();
     let mut png = Cursor::new(Vec::new());
@@ -102,18 +121,18 @@ mod tests {
     #[test]
     fn the_url_is_percent_encoded() {
         let username = Username::parse("zoë@x y").unwrap();
-        let url = otpauth_url("A & B: c", &username, &Secret::new("12345678901234567890"));
+        let url = otpauth_url("A & B/ c", &username, &Secret::new("12345678901234567890"));
         assert_eq!(
             url,
-            "otpauth://totp/A%20%26%20B%3A%20c:zo%C3%AB%40x%20y?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\
-             &issuer=A%20%26%20B%3A%20c"
+            "otpauth://totp/A%20%26%20B%2F%20c:zo%C3%AB%40x%20y?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\
+             &issuer=A%20%26%20B%2F%20c"
         );
     }
 
     #[test]
     fn what_does_not_fit_a_qr_code_is_an_error() {
         let username = Username::parse("u").unwrap();
-        assert_eq!(qr(&"x".repeat(3000), &username, &new_secret()), Err(Error::QrTooLarge));
+        assert_eq!(qr(&Issuer(&"x".repeat(3000)), &username, &new_secret()), Err(Error::QrTooLarge));
     }
 
     #[test]

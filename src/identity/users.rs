@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::password::Share;
 use super::policy::Accepted;
 use super::token::{Subject, TokenForm};
+use super::totp::Issuer;
 use super::{Admin, Identity, totp};
 use crate::domain::{
     Email, Generation, NewUsername, Password, PasswordHash, Payload, PayloadError, Position, Scope, TenantName, User,
@@ -93,7 +94,7 @@ impl Identity {
     /// Makes a user.
     ///
     /// # Errors
-    /// In this order: [`Error::EmailInvalid`], [`Error::UsernameInvalid`], [`Error::UsernameTaken`],
+    /// In this order: [`Error::EmailInvalid`] or [`Error::EmailDisposable`], [`Error::UsernameInvalid`], [`Error::UsernameTaken`],
     /// [`Error::UsernameLookalike`], [`Error::TenantNameInvalid`], [`Error::TenantNameLookalike`],
     /// [`Error::PasswordInvalid`], those of [`super::PasswordPolicy::check`], [`Error::ScopesInvalid`],
     /// [`Error::ScopesTooLarge`], [`Error::DataTooDeep`], [`Error::UserTooLarge`], and those of
@@ -201,10 +202,10 @@ impl Identity {
     /// A picture of a user's secret for an authenticator app: PNG, base64.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] for an unknown user, as the contract has it; [`Error::QrTooLarge`].
+    /// [`Error::Unauthorized`] for an unknown user, as the contract has it; [`Error::IssuerInvalid`]; [`Error::QrTooLarge`].
     pub fn create_qr(&self, admin: &Admin, issuer: &str, username: &str) -> Result<String, Error> {
         let user = self.known_user(username).map_err(unknown_is_unauthorized)?;
-        let qr = totp::qr(issuer, &user.username, &user.totp_secret)?;
+        let qr = totp::qr(&Issuer::parse(issuer)?, &user.username, &user.totp_secret)?;
         admin.did("QR code made", &user.username);
         Ok(qr)
     }

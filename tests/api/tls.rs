@@ -2,6 +2,7 @@
 
 mod files;
 mod handshakes;
+mod headers;
 mod http2;
 mod tickets;
 mod versions;

@@ -1,23 +1,29 @@
-//! What goes around every request: cross-origin rules, and a line in the log.
+//! What goes around every request: who may call, what every answer says, one for a handler that panics, and a line in the log.
 
 use std::future::{Future, ready};
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix_http::ConnectionType;
 use actix_web::Error as ActixError;
 use actix_web::body::{BodySize, EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
-use actix_web::http::{Method, Version};
+use actix_web::error::InternalError;
+use actix_web::http::header::HeaderMap;
+use actix_web::http::{Method, StatusCode, Version};
 use futures_util::TryFutureExt;
 use futures_util::future::Either;
 
 use super::cors::Cors;
 use super::extract::no_services;
+use super::protection::Protection;
 use super::socket::Socket;
 use super::{callers, reply};
 use crate::app::App;
+use crate::config::Callers;
+use crate::error::Error;
 
-/// Answers preflights, lets the others through, says who may read the answer, and logs.
+/// Answers preflights, lets the others through, and finishes the answer.
 pub fn around<S, B>(
     request: ServiceRequest,
     service: &S,
@@ -26,9 +32,8 @@ where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = ActixError>,
     B: MessageBody + 'static,
 {
-    let log = tracing::enabled!(tracing::Level::DEBUG).then(|| Log::of(&request));
-    let cors = Cors::of(&request);
     let callers = request.app_data::<App>().map(|app| app.callers.clone());
+    let finish = Finish::of(&request, callers.clone());
     // Before anything else of the request is looked at. A worker without services serves nobody.
     let checked = callers.as_deref().ok_or_else(no_services).and_then(|callers| callers::check(callers, &request));
     let refused = checked.as_ref().err().map(reply::refusal);
@@ -42,21 +47,59 @@ where
     } else {
         Either::Right(service.call(request).map_ok(ServiceResponse::map_into_left_body))
     };
-    async move {
-        let mut response = answering.await?;
+    finish.after(answering)
+}
+
+/// What is done with every answer.
+struct Finish {
+    log: Option<Log>,
+    cors: Cors,
+    protection: Protection,
+    callers: Option<Arc<Callers>>,
+}
+
+impl Finish {
+    fn of(request: &ServiceRequest, callers: Option<Arc<Callers>>) -> Self {
+        let log = tracing::enabled!(tracing::Level::DEBUG).then(|| Log::of(request));
+        Self { log, cors: Cors::of(request), protection: Protection::of(request), callers }
+    }
+
+    async fn after<B: MessageBody>(
+        self,
+        answering: impl Future<Output = Result<ServiceResponse<B>, ActixError>>,
+    ) -> Result<ServiceResponse<B>, ActixError> {
+        match answering.await {
+            Ok(mut response) => {
+                self.complete(response.status(), response.headers_mut());
+                if response.request().version() == Version::HTTP_10
+                    && response.response().body().size() == BodySize::Stream
+                {
+                    // It has no chunks (RFC 9112, section 7.1): such a body ends with the connection.
+                    let head = response.response_mut().head_mut();
+                    head.no_chunking(true);
+                    head.set_connection_type(ConnectionType::Close);
+                }
+                Ok(response)
+            }
+            // A handler panicked, as the log says, or one would have answered. The request went with it; what is left is an answer
+            // like others, which a page may read.
+            Err(_) => {
+                let mut response = reply::refusal(&Error::Internal(String::new()));
+                self.complete(response.status(), response.headers_mut());
+                Err(InternalError::from_response("a handler panicked", response).into())
+            }
+        }
+    }
+
+    fn complete(self, status: StatusCode, headers: &mut HeaderMap) {
+        let Self { log, cors, protection, callers } = self;
         if let Some(callers) = callers {
-            cors.answer(&callers, response.headers_mut());
+            cors.answer(&callers, headers);
         }
-        if response.request().version() == Version::HTTP_10 && response.response().body().size() == BodySize::Stream {
-            // It has no chunks (RFC 9112, section 7.1): such a body ends with the connection.
-            let head = response.response_mut().head_mut();
-            head.no_chunking(true);
-            head.set_connection_type(ConnectionType::Close);
-        }
+        protection.answer(headers);
         if let Some(log) = log {
-            log.write(response.status().as_u16());
+            log.write(status.as_u16());
         }
-        Ok(response)
     }
 }
 
@@ -76,5 +119,81 @@ impl Log {
     fn write(self, status: u16) {
         let Self { started, method, path } = self;
         tracing::debug!(%method, path, status, micros = started.elapsed().as_micros() as u64, "request");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+    use std::time::Duration;
+
+    use actix_web::{App as ActixApp, HttpServer, web};
+    use actix_web_lab::middleware::CatchPanic;
+
+    use super::*;
+    use crate::config::Origins;
+
+    /// The head and the body of the next answer on a connection.
+    fn answer(connection: &mut TcpStream) -> (String, String) {
+        let mut bytes = Vec::new();
+        let (mut length, mut head) = (usize::MAX, String::new());
+        while bytes.len() < length {
+            let mut byte = [0];
+            connection.read_exact(&mut byte).unwrap();
+            bytes.extend(byte);
+            if head.is_empty() && bytes.ends_with(b"\r\n\r\n") {
+                head = String::from_utf8(std::mem::take(&mut bytes)).unwrap().to_ascii_lowercase();
+                let after = head.split_once("content-length: ").unwrap().1;
+                length = after.lines().next().unwrap().parse().unwrap();
+            }
+        }
+        (head, String::from_utf8(bytes).unwrap())
+    }
+
+    fn ask(address: SocketAddr) {
+        let mut connection = TcpStream::connect(address).unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        for _ in 0..3 {
+            connection.write_all(b"GET /panic HTTP/1.1\r\nhost: x\r\norigin: https://a.example\r\n\r\n").unwrap();
+            let (head, body) = answer(&mut connection);
+            assert!(head.starts_with("http/1.1 500 "), "{head}");
+            for line in ["access-control-allow-origin: *", "cache-control: no-store", "content-type: application/json"]
+            {
+                assert!(head.contains(line), "{head}");
+            }
+            assert_eq!(body, r#"{"error":"the server made a mistake","code":"internal"}"#);
+            connection.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+            assert_eq!(answer(&mut connection).1, "fine");
+        }
+    }
+
+    #[test]
+    fn a_handler_that_panics_is_an_answer_like_others_and_connection_and_worker_go_on() {
+        async fn panics() -> &'static str {
+            let nothing: Option<&str> = None;
+            nothing.expect("a handler panics")
+        }
+        actix_web::rt::System::new().block_on(async {
+            let application = || {
+                ActixApp::new()
+                    .wrap(CatchPanic::default())
+                    .wrap_fn(|request, service| {
+                        let callers = Callers { origins: Origins::Any, only_this_machine: false };
+                        let finish = Finish::of(&request, Some(Arc::new(callers)));
+                        finish.after(service.call(request))
+                    })
+                    .route("/panic", web::get().to(panics))
+                    .route("/", web::get().to(|| async { "fine" }))
+            };
+            let server = HttpServer::new(application).workers(1).bind("127.0.0.1:0").unwrap();
+            let address = server.addrs()[0];
+            let server = server.disable_signals().run();
+            let handle = server.handle();
+            let running = actix_web::rt::spawn(server);
+            web::block(move || ask(address)).await.unwrap();
+            handle.stop(false).await;
+            running.await.unwrap().unwrap();
+        });
     }
 }

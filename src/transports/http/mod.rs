@@ -10,6 +10,7 @@ mod extract;
 mod h2;
 mod handshake;
 mod listing;
+mod protection;
 mod reply;
 mod routes;
 mod service;

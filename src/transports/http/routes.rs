@@ -3,6 +3,8 @@
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::{App as ActixApp, HttpRequest, HttpResponse, Resource, Route, http::header, web};
 
+use actix_web_lab::middleware::CatchPanic;
+
 use super::{around, events, reply, session, sse, ticket, users};
 use crate::app::App;
 use crate::error::Error;
@@ -19,9 +21,25 @@ pub fn application(
         InitError = (),
     >,
 > {
+    let base = app.base_path.clone();
     ActixApp::new()
         .app_data(app)
+        // The innermost: whatever a handler does is an answer.
+        .wrap(CatchPanic::default())
         .wrap_fn(around::around)
+        .configure(routes)
+        // A proxy may take the prefix away, or leave it there.
+        .configure(|config| match base.prefix() {
+            "" => {}
+            prefix => {
+                config.service(web::scope(prefix).configure(routes));
+            }
+        })
+        .default_service(web::to(|| async { reply::refusal(&Error::NotFound) }))
+}
+
+fn routes(config: &mut web::ServiceConfig) {
+    config
         .service(get("/", web::get().to(alive), web::head().to(alive)))
         .service(get("/sse", web::get().to(sse::stream), web::head().to(sse::stream)))
         .service(post("/sse_ticket", web::post().to(ticket::issue)))
@@ -41,8 +59,7 @@ pub fn application(
         .service(post("/list_users", web::post().to(users::list_users)))
         .service(post("/get_user", web::post().to(users::get_user)))
         .service(post("/create_qr", web::post().to(users::create_qr)))
-        .service(post("/create_totp", web::post().to(users::create_totp)))
-        .default_service(web::to(|| async { reply::refusal(&Error::NotFound) }))
+        .service(post("/create_totp", web::post().to(users::create_totp)));
 }
 
 fn get(path: &str, get: Route, head: Route) -> Resource {

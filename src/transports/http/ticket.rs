@@ -15,11 +15,14 @@ use super::reply::{self, Reply};
 use super::sse;
 use super::{is_encrypted, is_head};
 use crate::app::App;
+use crate::domain::BasePath;
 use crate::error::Error;
 use crate::identity::{Pass, Principal, TICKET_LASTS, TicketUse};
 
 /// The name of the cookie that a pass is kept in.
 const COOKIE: &str = "broker_sse";
+/// Its name over TLS: browsers take one of this name from nobody who speaks without. (`__Host-` would have it sent to every path.)
+const SECURE_COOKIE: &str = "__Secure-broker_sse";
 
 /// What is answered to who asks for a ticket.
 #[derive(Serialize)]
@@ -59,7 +62,8 @@ impl Listener {
         }
         let to = if is_head(request) { TicketUse::Look } else { TicketUse::Open };
         let (principal, pass) = app.identity.by_ticket(&ticket, passes(request.headers()), to)?;
-        Ok(Self { principal, cookie: pass.map(|pass| cookie(&pass, is_encrypted(request))) })
+        let cookie = pass.map(|pass| cookie(&pass, &app.base_path, is_encrypted(request)));
+        Ok(Self { principal, cookie })
     }
 }
 
@@ -77,18 +81,19 @@ impl FromRequest for Listener {
 
 /// A `set-cookie` (RFC 6265, section 4.1). No script may read it, and it goes nowhere but to the stream, from pages of
 /// this site alone.
-fn cookie(pass: &Pass, is_encrypted: bool) -> String {
+fn cookie(pass: &Pass, base_path: &BasePath, is_encrypted: bool) -> String {
     let seconds = pass.lasts.as_secs();
-    let secure = if is_encrypted { "; Secure" } else { "" };
-    format!("{COOKIE}={}; HttpOnly; SameSite=Strict; Path=/sse; Max-Age={seconds}{secure}", pass.token)
+    let (name, secure) = if is_encrypted { (SECURE_COOKIE, "; Secure") } else { (COOKIE, "") };
+    format!("{name}={}; HttpOnly; SameSite=Strict; Path={base_path}sse; Max-Age={seconds}{secure}", pass.token)
 }
 
 /// The passes that a browser sends. There may be several, of other ports of this host; and HTTP/2 may send each cookie in
-/// a header of its own (RFC 9113, section 8.2.3).
+/// a header of its own (RFC 9113, section 8.2.3). Over TLS there may be one from before it was there, or from a version that
+/// did not name it otherwise: whoever could slip one in has a pass of somebody, and still no ticket of theirs.
 fn passes(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let cookies = headers.get_all(header::COOKIE).filter_map(|cookies| cookies.to_str().ok());
     cookies.flat_map(|cookies| cookies.split(';')).filter_map(|cookie| {
         let (name, value) = cookie.trim().split_once('=')?;
-        (name == COOKIE).then_some(value)
+        (name == COOKIE || name == SECURE_COOKIE).then_some(value)
     })
 }

@@ -193,6 +193,19 @@ async fn create_qr_and_create_totp_for_an_unknown_user_are_401() {
 }
 
 #[tokio::test]
+async fn an_issuer_that_authenticator_apps_cannot_show_is_400() {
+    let server = TestServer::start().await;
+    server.client().create_user("alice", "acme").await;
+    let create = async |issuer: &str| {
+        server.client().admin("/create_qr", json!({ "username": "alice", "issuer": issuer })).await
+    };
+    for bad in ["", " ", "\u{3000}", "Acme: Sales", ":", "Acme\n", "A\u{0}cme"] {
+        create(bad).await.refused(400, "issuer_invalid");
+    }
+    create("Äcme & Söhne, Inc.").await.ok();
+}
+
+#[tokio::test]
 async fn an_issuer_that_fits_no_qr_code_is_400() {
     let server = TestServer::start().await;
     server.client().create_user("alice", "acme").await;

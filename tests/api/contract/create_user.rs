@@ -116,12 +116,29 @@ async fn who_has_a_shorter_password_from_before_still_signs_in() {
 async fn an_e_mail_address_that_is_malformed_or_disposable_is_refused() {
     let server = TestServer::start().await;
     let create = async |email: &str| server.client().create_user_with("alice", "acme", json!({ "email": email })).await;
-    for bad in ["", "alice", "alice@", "@example.com", "a b@example.com", "alice@mailinator.com", "alice@example.com\n"]
-    {
+    for bad in ["", "alice", "alice@", "@example.com", "a b@example.com", "alice@example.com\n"] {
         let answer = create(bad).await.refused(400, "email_invalid");
         assert_eq!(answer.error(), "email is invalid", "{bad:?}");
     }
+    for bad in ["alice@mailinator.com", "alice@x.mailinator.com", "älice@ｍailinator.com"] {
+        let answer = create(bad).await.refused(400, "email_disposable");
+        assert_eq!(answer.error(), "email is invalid", "{bad:?}");
+    }
     create("alice.b+c@mail.example.com").await.ok();
+    for (name, relay) in [("bob", "bob@duck.com"), ("carol", "x.y@mozmail.com"), ("dave", "dave@simplelogin.com")] {
+        server.client().create_user_with(name, "acme", json!({ "email": relay })).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn an_international_e_mail_address_is_taken_as_it_is_given() {
+    let server = TestServer::start().await;
+    for (name, email) in [("alice", "user@münchen.de"), ("bob", "用户@例子.中国"), ("carol", "user@xn--mnchen-3ya.de")]
+    {
+        server.client().create_user_with(name, "acme", json!({ "email": email })).await.ok();
+        let user = server.client().admin("/get_user", json!({ "username": name })).await.ok().json();
+        assert_eq!(user["email"], email);
+    }
 }
 
 #[tokio::test]

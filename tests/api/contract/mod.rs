@@ -3,10 +3,12 @@
 
 mod admin;
 mod authorization;
+mod base_path;
 mod bodies;
 mod callers;
 mod cors;
 mod create_user;
+mod headers;
 mod http;
 mod insert;
 mod login;

@@ -118,7 +118,7 @@ async fn the_checks_are_those_of_create_user_in_the_same_order() {
         "email": "alice@mailinator.com", "password": "password", "scopes": ["no scope"], "data": "new",
         "tenant_name": "new", "two_factor": true,
     });
-    let email = update(&client, patch.clone()).await.refused(400, "email_invalid");
+    let email = update(&client, patch.clone()).await.refused(400, "email_disposable");
     assert_eq!(email.error(), "email is invalid");
     patch["email"] = json!("b@example.com");
     let password = update(&client, patch.clone()).await.refused(400, "password_weak");

@@ -177,7 +177,7 @@ async fn a_scope_is_text_in_the_biscuit_and_never_datalog() {
         ("$0", "$1"),
         ("a\\", "b\\\""),
         ("日本", "😀"),
-        (" ", " "),
+        ("a b", "c d"),
     ];
     let scopes: Vec<_> = odd.iter().map(|(resource, operation)| format!("{resource}:{operation}")).collect();
     let alice = user_with_scopes(&server, "alice", json!(scopes)).await;

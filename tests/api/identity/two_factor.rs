@@ -14,11 +14,11 @@ async fn the_qr_code_holds_a_percent_encoded_otpauth_url() {
     let server = TestServer::start().await;
     let client = server.client();
     client.create_user("zoë@x y", "acme").await;
-    let url = Authenticator::scan(&client, "zoë@x y", "A & B: c/d?").await.url;
+    let url = Authenticator::scan(&client, "zoë@x y", "A & B; c/d?").await.url;
     let (label, query) = url.split_once('?').unwrap();
-    assert_eq!(label, "otpauth://totp/A%20%26%20B%3A%20c%2Fd%3F:zo%C3%AB%40x%20y");
+    assert_eq!(label, "otpauth://totp/A%20%26%20B%3B%20c%2Fd%3F:zo%C3%AB%40x%20y");
     let parameters: Vec<_> = query.split('&').collect();
-    assert_eq!(parameters[1], "issuer=A%20%26%20B%3A%20c%2Fd%3F");
+    assert_eq!(parameters[1], "issuer=A%20%26%20B%3B%20c%2Fd%3F");
     let secret = parameters[0].strip_prefix("secret=").unwrap();
     assert_eq!(secret.len(), 32, "160 bits");
     assert!(secret.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'2'..=b'7')), "base 32 without padding");
@@ -59,14 +59,30 @@ async fn what_is_not_six_digits_is_no_code() {
     let app = with_two_factor(&client, "alice").await;
     let code = app.code(step());
     let wide: String = code.bytes().map(|digit| char::from_u32(u32::from(digit) - 0x30 + 0xff10).unwrap()).collect();
-    for bad in
-        ["", &code[..5], &format!("{code}0"), &format!(" {code}"), &format!("{code}\n"), &wide, "12345a", "-12345"]
-    {
+    for bad in ["", &code[..5], &format!("{code}0"), &format!("{code}."), &wide, "12345a", "-12345"] {
         login_with_code(&client, "alice", bad).await.refused(401, "unauthorized");
     }
     let number = json!({ "username": "alice", "password": password_of("alice"), "totp": 123_456 });
     client.post("/login", &number).await.refused(400, "body_invalid");
     login_with_code(&client, "alice", &code).await.ok();
+}
+
+#[tokio::test]
+async fn blanks_and_hyphens_in_a_code_are_not_looked_at() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    for (name, blank) in
+        [("alice", " "), ("bob", "\u{a0}"), ("carol", "-"), ("dave", "\u{202f}"), ("erin", "\n"), ("frank", "\u{feff}")]
+    {
+        let app = with_two_factor(&client, name).await;
+        let code = app.code(step());
+        let shown = format!("{blank}{}{blank}{}{blank}", &code[..3], &code[3..]);
+        login_with_code(&client, name, &shown).await.ok();
+        login_with_code(&client, name, &code).await.refused(401, "unauthorized");
+        let code = reset_code(&client, name).await;
+        let shown = format!("{}{blank}{}", &code[..3], &code[3..]);
+        reset(&client, name, &password_of("new"), &shown).await.ok();
+    }
 }
 
 #[tokio::test]

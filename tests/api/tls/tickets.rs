@@ -21,6 +21,7 @@ async fn comes_back(client: Client, version: Version) {
     let opened = ask(&client, &path, &[]).await;
     assert_eq!((opened.status().as_u16(), opened.version()), (200, version));
     let (cookie, attributes) = set_cookie(opened.headers()).split_once("; ").unwrap();
+    assert!(cookie.starts_with("__Secure-broker_sse="), "{cookie}");
     let (before, after) = attributes.split_once("Max-Age=").unwrap();
     assert_eq!(before, "HttpOnly; SameSite=Strict; Path=/sse; ");
     assert_eq!(after.trim_start_matches(|c: char| c.is_ascii_digit()), "; Secure", "{version:?}");
@@ -28,4 +29,7 @@ async fn comes_back(client: Client, version: Version) {
     // HTTP/2 may send each cookie in a header of its own.
     let back = ask(&client, &path, &[("cookie", "a=b"), ("cookie", cookie)]).await;
     assert_eq!((back.status().as_u16(), back.version()), (200, version));
+    // As a page has it whose stream was opened before the cookie was called so.
+    let former = cookie.strip_prefix("__Secure-").unwrap();
+    assert_eq!(ask(&client, &path, &[("cookie", former)]).await.status(), 200);
 }
