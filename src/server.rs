@@ -113,7 +113,12 @@ impl Server {
             tracing::warn!(flags, "these do nothing as secure and auto_cert are: see HTTPS in the README");
         }
         let (store, committer) = Store::open(&config.db, config.journal_bytes).map_err(StartError::Store)?;
-        let newest = store.unless_damaged(store.newest_timestamp()).map_err(StartError::Core)?.flatten();
+        let db = config.db.clone();
+        let core = |error| match error {
+            Error::StorageFull => StartError::Store(OpenError::Full(db.clone())),
+            other => StartError::Core(other),
+        };
+        let newest = store.unless_damaged(store.newest_timestamp()).map_err(&core)?.flatten();
         let clock = Clock::measured_by(newest, config.accept_clock_step);
         let rules = Rules {
             authorize: config.authorize,
@@ -123,16 +128,16 @@ impl Server {
             },
         };
         let hub = Hub::new(store.clone(), rules);
-        hub.recall_streams().map_err(StartError::Core)?;
+        hub.recall_streams().map_err(&core)?;
         let publisher = hub.clone();
         let (writer, failure) = Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed))
             .map_err(StartError::Threads)?;
         // A full disk is no reason not to serve what is there.
         let is_noted = match note_names(&store, &writer).await {
             Err(Error::StorageFull) => false,
-            noted => noted.map(|()| true).map_err(StartError::Core)?,
+            noted => noted.map(|()| true).map_err(&core)?,
         };
-        let root = RootKey::load(&store, &writer).await.map_err(StartError::Core)?;
+        let root = RootKey::load(&store, &writer).await.map_err(&core)?;
         let settings = Settings {
             admin_token: config.admin_token,
             jwt_secret: config.jwt_secret,

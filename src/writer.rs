@@ -300,13 +300,13 @@ fn run(
         let mut answers = Vec::new();
         let transaction = match committer.begin(clock.now()) {
             Ok(transaction) => transaction,
-            Err(Error::StorageFull) => {
+            Err(refused @ (Error::StorageFull | Error::Overloaded)) => {
                 // Nothing was begun, so nothing is lost; who comes next may find room again. All who wait are told at once: the
                 // disk is not asked for each of them, while the others wait for it.
-                first.refuse(Error::StorageFull);
+                first.refuse(refused.clone());
                 for _ in 0..requests.len() {
                     let Ok(request) = requests.try_recv() else { break };
-                    request.refuse(Error::StorageFull);
+                    request.refuse(refused.clone());
                 }
                 continue;
             }

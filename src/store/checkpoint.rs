@@ -6,11 +6,11 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::disk::{DataFile, Finder, FullDisk};
+use super::disk::{DataFile, Finder, FullDisk, passes, refusal};
 use super::overlay::{Overlay, Table};
 use super::touched::Touched;
 use super::transaction::Progress;
@@ -23,7 +23,7 @@ const ROWS_AT_ONCE: usize = 256;
 const BYTES_AT_ONCE: usize = 256 << 10;
 /// How much sled is given between two flushes.
 const BYTES_A_FLUSH: usize = 2 << 20;
-/// How long a checkpoint waits before it asks again for room on the disk.
+/// How long a checkpoint waits before it asks again for what it lacks: room on the disk, a descriptor, memory.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// The thread that does it, for as long as this lives.
@@ -39,14 +39,27 @@ pub struct Checkpointer {
 #[derive(Default)]
 struct Flags {
     stopping: AtomicBool,
+    /// What refused the checkpoint that is under way what it needs, for as long as it waits for that.
+    refused: Mutex<Option<Error>>,
     /// For the checkpoint that is under way, or for the next commit.
     full_disk: FullDisk,
 }
 
-/// A table that is to go into sled, and the number of the last journal file that holds of it.
+impl Flags {
+    fn refused(&self) -> Option<Error> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_refused(&self, by: Option<Error>) {
+        self.full_disk.note(Finder::Checkpoint, by == Some(Error::StorageFull));
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = by;
+    }
+}
+
+/// A table that is to go into sled, and the numbers of the journal's files that hold it, and nothing else.
 struct Work {
     table: Arc<Table>,
-    journal: u64,
+    journal: Vec<u64>,
 }
 
 /// What the thread works with.
@@ -73,7 +86,7 @@ impl Checkpointer {
         let mut mover = Mover { tree, files, overlay: Arc::clone(&overlay), path, flags: Arc::clone(&flags) };
         let thread = thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
             for Work { table, journal } in todo {
-                let moved = mover.make(&table, journal);
+                let moved = mover.make(&table, &journal);
                 if moved.is_err() {
                     mover.files.data.distrust();
                 }
@@ -95,7 +108,7 @@ impl Checkpointer {
     }
 
     /// Begins a checkpoint. There is one at a time.
-    pub fn begin(&self, table: Arc<Table>, journal: u64) {
+    pub fn begin(&self, table: Arc<Table>, journal: Vec<u64>) {
         // Where the thread has ended, `failure` tells why.
         let _ = self.work.as_ref().map(|work| work.send(Work { table, journal }));
     }
@@ -114,17 +127,17 @@ impl Checkpointer {
         }
     }
 
-    /// Waits until no checkpoint is under way, but not for room on the disk.
+    /// Waits until no checkpoint is under way, but not for what that itself waits for.
     ///
     /// # Errors
-    /// [`Error::StorageFull`], [`Error::Storage`].
+    /// [`Error::StorageFull`] and [`Error::Overloaded`], which pass; [`Error::Storage`].
     pub fn wait(&self) -> Result<(), Error> {
         // Not until it is told that one is made, which may have been the one before.
         while self.overlay.is_frozen() {
             self.failure()?;
             // Before it waits: on a full disk each change that comes would make all others wait.
-            if self.flags.full_disk.is_found_by(Finder::Checkpoint) {
-                return Err(Error::StorageFull);
+            if let Some(refused) = self.flags.refused() {
+                return Err(refused);
             }
             match self.done.recv_timeout(ASK_AGAIN) {
                 Ok(done) => done?,
@@ -158,11 +171,11 @@ impl Mover {
     }
 
     /// Moves a table. Where it stops half way, because the server does, nothing is lost.
-    fn make(&mut self, table: &Table, journal: u64) -> Result<(), Error> {
+    fn make(&mut self, table: &Table, journal: &[u64]) -> Result<(), Error> {
         let mut rows = table.rows().peekable();
         if rows.peek().is_some() {
             let last = table.progress().commits;
-            self.wait_for_room(|files| files.mark.begin(last))?;
+            self.insist(|files| files.mark.begin(last))?;
         }
         let is_granted = self.files.data.is_roomy() && self.files.data.is_granted();
         while rows.peek().is_some() {
@@ -188,7 +201,7 @@ impl Mover {
                 }
                 given += bytes;
                 is_enough |= given >= BYTES_A_FLUSH;
-                self.wait_for_room(|files| files.data.reserve(touched.as_ref().map_or(0, Touched::bytes)))?;
+                self.insist(|files| files.data.reserve(touched.as_ref().map_or(0, Touched::bytes)))?;
                 if self.is_stopping() {
                     return Ok(());
                 }
@@ -196,7 +209,7 @@ impl Mover {
             }
             self.tree.flush().map_err(failed)?;
         }
-        self.wait_for_room(|files| files.data.reserve(0))?;
+        self.insist(|files| files.data.reserve(0))?;
         if self.is_stopping() {
             return Ok(());
         }
@@ -206,23 +219,27 @@ impl Mover {
         self.tree.insert(keys::setting(Progress::SETTING), &progress).map_err(failed)?;
         self.tree.flush().map_err(failed)?;
         self.files.data.sync()?;
-        journal::remove_through(&self.path, journal)
-            .map_err(|error| Error::Storage(format!("the journal cannot be shortened: {error}")))
+        let path = self.path.clone();
+        self.insist(|_| {
+            journal::remove(&path, journal).map_err(|error| refusal(error, "the journal cannot be shortened"))
+        })
     }
 
-    /// Asks until there is room. sled is given nothing before that: after a write that finds the disk full it refuses all further
-    /// work.
-    fn wait_for_room(&mut self, ask: impl Fn(&mut Files) -> Result<(), Error>) -> Result<(), Error> {
+    /// Asks until it is not refused any more for want of something that comes back. sled is given nothing before that: after a write
+    /// that finds the disk full it refuses all further work.
+    fn insist(&mut self, ask: impl Fn(&mut Files) -> Result<(), Error>) -> Result<(), Error> {
         loop {
             match ask(&mut self.files) {
-                Err(Error::StorageFull) if !self.is_stopping() => {
-                    self.flags.full_disk.note(Finder::Checkpoint, true);
+                Err(refused) if passes(&refused) => {
+                    // Who stops asks sled for nothing.
+                    if self.is_stopping() {
+                        return Ok(());
+                    }
+                    self.flags.set_refused(Some(refused));
                     thread::sleep(ASK_AGAIN);
                 }
-                // Who stops asks sled for nothing.
-                Err(Error::StorageFull) => return Ok(()),
                 other => {
-                    self.flags.full_disk.note(Finder::Checkpoint, false);
+                    self.flags.set_refused(None);
                     return other;
                 }
             }
@@ -260,14 +277,16 @@ mod tests {
     }
 
     #[test]
-    fn while_the_disk_is_full_nobody_waits_for_a_checkpoint() {
+    fn while_something_is_lacking_nobody_waits_for_a_checkpoint() {
         let (checkpointer, say_done) = unmanned();
         checkpointer.overlay.freeze();
-        checkpointer.flags.full_disk.note(Finder::Checkpoint, true);
         say_done.send(Ok(())).unwrap();
         let began = Instant::now();
-        for _ in 0..50 {
-            assert_eq!(checkpointer.wait(), Err(Error::StorageFull));
+        for lacking in [Error::StorageFull, Error::Overloaded] {
+            checkpointer.flags.set_refused(Some(lacking.clone()));
+            for _ in 0..50 {
+                assert_eq!(checkpointer.wait(), Err(lacking.clone()));
+            }
         }
         assert!(began.elapsed() < 25 * ASK_AGAIN, "they waited {:?}", began.elapsed());
         // But where it has ended, that is told.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use rustix::fs::{Advice, FallocateFlags, Mode, OFlags, fadvise, fallocate, fstatvfs, openat};
@@ -48,23 +49,44 @@ impl FullDisk {
     }
 
     /// Whether this one has found it full, and no room since.
-    pub fn is_found_by(&self, finder: Finder) -> bool {
+    fn is_found_by(&self, finder: Finder) -> bool {
         self.0.load(Ordering::Acquire) & finder as u8 != 0
+    }
+}
+
+/// The database's directory, held open: so that to make names in it durable needs no descriptor when there may be none.
+pub struct Directory {
+    path: PathBuf,
+    handle: File,
+}
+
+impl Directory {
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), handle: File::open(path)? })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the names in it durable.
+    pub fn sync(&self) -> io::Result<()> {
+        self.handle.sync_all()
     }
 }
 
 /// An own descriptor of sled's data file.
 pub struct DataFile {
     file: File,
-    directory: File,
+    directory: Arc<Directory>,
     /// The file's length when room was last set aside, and up to where it was.
     reserved: Option<(u64, u64)>,
 }
 
 impl DataFile {
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::options().read(true).write(true).open(path.join("db"))?;
-        Ok(Self { file, directory: File::open(path)?, reserved: None })
+    pub fn open(directory: Arc<Directory>) -> io::Result<Self> {
+        let file = File::options().read(true).write(true).open(directory.path().join("db"))?;
+        Ok(Self { file, directory, reserved: None })
     }
 
     /// Whether there is so much room that it need not be reckoned how much sled writes.
@@ -81,11 +103,11 @@ impl DataFile {
     /// a checkpoint: for a moment the room is taken.
     pub fn is_granted(&self) -> bool {
         // A file without a name, which goes with its descriptor, whatever happens.
-        match openat(&self.directory, ".", OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
-        {
+        let (flags, mode) = (OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
+        match openat(&self.directory.handle, ".", flags, mode) {
             Ok(file) => set_aside(&File::from(file), 0, GRANTED_BYTES).is_ok(),
-            // A file system without such files.
-            Err(errno) => !is_full(&errno.into()),
+            // A file system, or a system, without such files. Whatever else it is, it is no grant.
+            Err(errno) => matches!(errno, Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL),
         }
     }
 
@@ -195,8 +217,8 @@ fn forget_pages(file: &File) {
 /// Sets room aside for a range of a file, without making the file longer.
 ///
 /// # Errors
-/// [`Error::StorageFull`] where there is no room: what the file says has not changed, and a later call may succeed. Some file systems
-/// (ext4, XFS) keep for it what they could find.
+/// Those of [`refusal`]: what the file says has not changed, and a later call may succeed. Some file systems (ext4, XFS) keep for it
+/// what they could find where there is no room.
 pub fn set_aside(file: &File, from: u64, bytes: u64) -> Result<(), Error> {
     outcome_of(|| fallocate(file, FallocateFlags::KEEP_SIZE, from, bytes))
 }
@@ -206,8 +228,7 @@ fn outcome_of(allocate: impl FnMut() -> rustix::io::Result<()>) -> Result<(), Er
     match retry_on_intr(allocate) {
         // A file system without allocation (NFS, some FUSE) gives no such promise; a full disk then stops the server.
         Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
-        Err(errno) if is_full(&errno.into()) => Err(Error::StorageFull),
-        Err(errno) => Err(failed(errno.into())),
+        Err(errno) => Err(refusal(errno.into(), "setting room aside")),
     }
 }
 
@@ -216,13 +237,28 @@ pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-fn failed(error: io::Error) -> Error {
-    Error::Storage(error.to_string())
+/// What it means that something could not be begun, so that nothing has changed: [`Error::StorageFull`] and [`Error::Overloaded`],
+/// after which a later call may succeed, where only room, descriptors or memory were lacking, which others give back; else
+/// [`Error::Storage`].
+///
+/// Not for a write or a sync of what counts: where that fails, what is on the disk is unknown, whatever was lacking.
+///
+/// Closes this fault: a journal that could not begin its next file because all descriptors were taken ended the server.
+pub fn refusal(error: io::Error, what: &str) -> Error {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        _ if is_full(&error) => Error::StorageFull,
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN | Errno::INTR) => Error::Overloaded,
+        _ => Error::Storage(format!("{what}: {error}")),
+    }
 }
 
-/// Makes names in a directory durable.
-pub fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+/// Whether it is a refusal after which a later call may succeed.
+pub fn passes(error: &Error) -> bool {
+    matches!(error, Error::StorageFull | Error::Overloaded)
+}
+
+fn failed(error: io::Error) -> Error {
+    Error::Storage(error.to_string())
 }
 
 #[cfg(test)]
@@ -236,6 +272,9 @@ mod tests {
         assert!(answers.is_empty());
         assert_eq!(outcome_of(|| Err(Errno::NOSPC)), Err(Error::StorageFull));
         assert_eq!(outcome_of(|| Err(Errno::OPNOTSUPP)), Ok(()));
+        for lacking in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+            assert_eq!(outcome_of(|| Err(lacking)), Err(Error::Overloaded));
+        }
         assert!(matches!(outcome_of(|| Err(Errno::IO)), Err(Error::Storage(_))));
     }
 }

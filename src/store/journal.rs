@@ -9,8 +9,9 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::disk::{is_full, set_aside, sync_directory, synced};
+use super::disk::{Directory, refusal, set_aside, synced};
 use super::overlay::Write;
 use super::room::MAX_RECORD_BYTES;
 use super::transaction::Progress;
@@ -31,9 +32,14 @@ const REMOVED: u32 = u32::MAX;
 
 /// The writer's end of the journal.
 pub struct Journal {
-    directory: PathBuf,
+    directory: Arc<Directory>,
+    /// The numbers of the files before this one that no checkpoint was given.
+    older: Vec<u64>,
     number: u64,
     file: File,
+    /// The file after this one, with its beginning on the disk: so to begin it needs nothing that may be lacking then. `None` where
+    /// it could not be made yet.
+    next: Option<File>,
     end: u64,
     /// Up to here there is room on the disk.
     allocated: u64,
@@ -44,9 +50,13 @@ pub struct Journal {
 pub struct Recovered {
     /// How far it goes.
     pub progress: Progress,
-    /// The file that holds its end, and where in that file its last record is; `None` where there is no file.
+    /// The last file with a record in it, and where in that file its last record is.
     last: Option<(u64, Range<u64>)>,
-    /// Later files, of which nothing can be read.
+    /// The files before that one.
+    older: Vec<u64>,
+    /// The one after it, which was begun or made ahead.
+    empty: Option<u64>,
+    /// Later files, of which nothing can be read, or in which nothing is.
     beyond: Vec<u64>,
 }
 
@@ -73,8 +83,11 @@ pub fn recover(
     checkpoint: Progress,
     mut each: impl FnMut(&[u8], Option<&[u8]>),
 ) -> io::Result<Recovered> {
-    let mut recovered = Recovered { progress: checkpoint, last: None, beyond: Vec::new() };
+    let mut recovered =
+        Recovered { progress: checkpoint, last: None, older: Vec::new(), empty: None, beyond: Vec::new() };
     let mut is_whole = true;
+    // Those after the last with a record in it.
+    let mut empty = Vec::new();
     for number in numbers(directory)? {
         let bytes = if is_whole { fs::read(path_of(directory, number))? } else { Vec::new() };
         // One without a beginning was being made when the disk was full, or the system died.
@@ -97,8 +110,17 @@ pub fn recover(
             last = last.end..bytes.len() - rest.len();
         }
         is_whole = rest.is_empty();
+        if last.is_empty() {
+            empty.push(number);
+            continue;
+        }
+        recovered.older.extend(recovered.last.take().map(|(number, _)| number));
+        recovered.older.append(&mut empty);
         recovered.last = Some((number, last.start as u64..last.end as u64));
     }
+    let mut empty = empty.into_iter();
+    recovered.empty = empty.next();
+    recovered.beyond.extend(empty);
     Ok(recovered)
 }
 
@@ -136,41 +158,45 @@ fn read_body(mut body: &[u8], each: &mut impl FnMut(&[u8], Option<&[u8]>)) {
 
 impl Journal {
     /// Goes on where a journal ends, and forgets what cannot be read.
-    pub fn open(directory: &Path, recovered: &Recovered) -> io::Result<Self> {
-        for number in &recovered.beyond {
-            fs::remove_file(path_of(directory, *number))?;
-        }
+    pub fn open(directory: Arc<Directory>, recovered: &Recovered) -> io::Result<Self> {
+        remove(directory.path(), &recovered.beyond)?;
         // Before anything follows: a removed file that came back after a loss of power would be taken for what follows.
-        sync_directory(directory)?;
-        let Some((number, last)) = &recovered.last else { return Self::create(directory, 1) };
-        let (number, end) = (*number, last.end);
-        let file = File::options().read(true).write(true).open(path_of(directory, number))?;
-        file.set_len(end)?;
+        directory.sync()?;
+        let beginning = MAGIC.len() as u64;
+        let empty = recovered.empty.map(|number| (number, beginning..beginning));
+        let (mut older, mut current) = (recovered.older.clone(), None::<(u64, File, u64)>);
+        for (number, last) in recovered.last.iter().cloned().chain(empty) {
+            older.extend(current.take().map(|(number, ..)| number));
+            current = Some((number, Self::reopen(&directory, number, &last)?, last.end));
+        }
+        let (number, file, end) = match current {
+            Some(current) => current,
+            None => (1, make(&directory, 1)?, beginning),
+        };
+        // Where it cannot be made now it is made when it is needed.
+        let next = make(&directory, number + 1).ok();
+        Ok(Self { directory, older, number, file, next, end, allocated: end, record: Vec::new() })
+    }
+
+    /// Opens a file that goes on after its last record.
+    fn reopen(directory: &Directory, number: u64, last: &Range<u64>) -> io::Result<File> {
+        let file = File::options().read(true).write(true).open(path_of(directory.path(), number))?;
+        file.set_len(last.end)?;
         // What was written before a sync that failed may be in memory only, and count as synced: the system tells of the
-        // failure once. It is the last record, or the file's beginning, since nothing was written after that. Written
+        // failure once. It is the last record, or a file's beginning, since nothing was written after that. Written
         // again, it is synced again.
         let mut record = vec![0; (last.end - last.start) as usize];
         file.read_exact_at(&mut record, last.start)?;
         file.write_all_at(&record, last.start)?;
         file.write_all_at(MAGIC, 0)?;
         synced(&file, file.sync_all())?;
-        Ok(Self { directory: directory.to_owned(), number, file, end, allocated: end, record: Vec::new() })
-    }
-
-    fn create(directory: &Path, number: u64) -> io::Result<Self> {
-        let path = path_of(directory, number);
-        let file = File::options().create(true).truncate(true).read(true).write(true).open(path)?;
-        file.write_all_at(MAGIC, 0)?;
-        file.sync_all()?;
-        sync_directory(directory)?;
-        let end = MAGIC.len() as u64;
-        Ok(Self { directory: directory.to_owned(), number, file, end, allocated: end, record: Vec::new() })
+        Ok(file)
     }
 
     /// Sets room aside on the disk for the next record, so that a full disk is found before anything is written.
     ///
     /// # Errors
-    /// [`Error::StorageFull`]; nothing was written and a later call may succeed.
+    /// [`Error::StorageFull`], [`Error::Overloaded`]; nothing was written and a later call may succeed.
     pub fn reserve(&mut self) -> Result<(), Error> {
         if self.end + MAX_RECORD_BYTES as u64 <= self.allocated {
             return Ok(());
@@ -224,34 +250,58 @@ impl Journal {
         self.end
     }
 
-    /// Begins a new file; the number of the one before, which a checkpoint may remove with all before it.
+    fn make_ahead(&self, files: u64) -> Result<File, Error> {
+        make(&self.directory, self.number + files).map_err(|error| refusal(error, "the journal"))
+    }
+
+    /// Goes on in a new file; the numbers of those before, which a checkpoint may remove with what it moves.
     ///
     /// # Errors
-    /// [`Error::StorageFull`], [`Error::Storage`]; the journal then goes on in the old file.
-    pub fn rotate(&mut self) -> Result<u64, Error> {
-        let (old, next) = (self.number, self.number + 1);
+    /// [`Error::StorageFull`] and [`Error::Overloaded`], where the journal goes on in the old file, and a later call may succeed;
+    /// [`Error::Storage`].
+    pub fn rotate(&mut self) -> Result<Vec<u64>, Error> {
         // What was set aside for its next record may be all the room that there is for a checkpoint.
-        self.file.set_len(self.end).map_err(failed)?;
+        self.file.set_len(self.end).map_err(|error| refusal(error, "the journal"))?;
         self.allocated = self.end;
-        match Self::create(&self.directory, next) {
-            Ok(created) => *self = created,
-            Err(error) => {
-                // It would be taken for the journal's end, while that is still in the old file.
-                match fs::remove_file(path_of(&self.directory, next)) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-                    _ if is_full(&error) => return Err(Error::StorageFull),
-                    _ => return Err(failed(error)),
-                }
-            }
+        if self.next.is_none() {
+            self.next = Some(self.make_ahead(1)?);
         }
-        Ok(old)
+        let after = match self.make_ahead(2) {
+            Ok(file) => Some(file),
+            // It can wait.
+            Err(Error::Overloaded) => None,
+            // On a full disk a checkpoint would only take the room that is left for the journal.
+            Err(error) => return Err(error),
+        };
+        if let Some(next) = std::mem::replace(&mut self.next, after) {
+            self.file = next;
+            self.older.push(self.number);
+            self.number += 1;
+            (self.end, self.allocated) = (MAGIC.len() as u64, MAGIC.len() as u64);
+        }
+        Ok(std::mem::take(&mut self.older))
     }
 }
 
-/// Removes the files up to a number: all that they hold is in sled.
-pub fn remove_through(directory: &Path, number: u64) -> io::Result<()> {
-    for old in numbers(directory)?.into_iter().take_while(|old| *old <= number) {
-        fs::remove_file(path_of(directory, old))?;
+/// Makes a file that a journal may go on in, with its beginning on the disk.
+fn make(directory: &Directory, number: u64) -> io::Result<File> {
+    let path = path_of(directory.path(), number);
+    let file = File::options().create(true).truncate(true).read(true).write(true).open(&path)?;
+    let begun = file.write_all_at(MAGIC, 0).and_then(|()| file.sync_all()).and_then(|()| directory.sync());
+    if begun.is_err() {
+        // Nothing was in it, and where it stays it counts for nothing.
+        let _ = fs::remove_file(path);
+    }
+    begun.map(|()| file)
+}
+
+/// Removes files: all that they hold is in sled, or nothing is. Needs no descriptor.
+pub fn remove(directory: &Path, files: &[u64]) -> io::Result<()> {
+    for number in files {
+        match fs::remove_file(path_of(directory, *number)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::thread;
 
 use super::account_cache::AccountCache;
 use super::checkpoint::{Checkpointer, Files};
-use super::disk::{DataFile, Reserve, give_back, is_full, sync_directory, synced};
+use super::disk::{DataFile, Directory, Reserve, give_back, is_full, synced};
 use super::epochs::Epochs;
 use super::inspection::Inspection;
 use super::journal::Journal;
@@ -121,8 +121,9 @@ pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenE
 
     let (tree, unread) = open_sled(path)?;
     let witness = Witness::open(path).map_err(directory)?;
-    let mark = CheckpointMark::open(path).map_err(directory)?;
-    let mut data = DataFile::open(path).map_err(directory)?;
+    let held = Arc::new(Directory::open(path).map_err(directory)?);
+    let mark = CheckpointMark::open(Arc::clone(&held)).map_err(directory)?;
+    let mut data = DataFile::open(Arc::clone(&held)).map_err(directory)?;
     // A full disk is no reason not to serve what is there: the writer asks again. What the next start needs comes first.
     let _ = reserve.take(snapshot_bytes(path).map_err(directory)?);
     let has_room = data.reserve(0).is_ok();
@@ -186,7 +187,7 @@ pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenE
         return Err(damaged("its identity is missing"));
     }
     store.epochs = Epochs::after(progress.head, epochs);
-    let journal = Journal::open(path, &recovered).map_err(directory)?;
+    let journal = Journal::open(held, &recovered).map_err(directory)?;
     let inspection = Inspection::start(tree.clone(), unread).map_err(directory)?;
     let checkpointer = Checkpointer::start(tree, Files { data, mark }, overlay, path.to_owned()).map_err(directory)?;
     let tools = Tools { journal, journal_bytes, checkpointer, inspection, witness, lock };
@@ -281,6 +282,7 @@ fn sync_names(path: &Path) -> io::Result<()> {
             synced(&file, file.sync_all())?;
         }
     }
+    let sync_directory = |path: &Path| Directory::open(path)?.sync();
     sync_directory(&path.join("blobs"))?;
     sync_directory(path)?;
     match path.canonicalize()?.parent() {

@@ -107,7 +107,8 @@ impl Committer {
     /// Starts a transaction at a moment, which every event in it gets as its timestamp.
     ///
     /// # Errors
-    /// [`Error::StorageFull`] where the disk has no room for another commit; [`Error::Storage`] where the database failed.
+    /// [`Error::StorageFull`] where the disk has no room for another commit; [`Error::Overloaded`] where something else is lacking
+    /// that comes back; [`Error::Storage`] where the database failed.
     pub fn begin(&mut self, now: Timestamp) -> Result<Transaction<'_>, Error> {
         self.checkpointer.failure()?;
         self.inspection.outcome()?;

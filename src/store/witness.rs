@@ -6,9 +6,10 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
-use super::disk::{is_full, sync_directory, synced};
+use super::disk::{Directory, is_full, refusal, synced};
 use crate::error::Error;
 
 /// A file with the number of a commit: twenty digits and a line break, which one write replaces whole.
@@ -79,20 +80,21 @@ const MARK: &str = "checkpoint";
 /// before that commit, sled may hold half of what belongs together: names without their events, and counts that are wrong. Such a
 /// database is not opened, whatever the operator would accept to lose.
 pub struct CheckpointMark {
-    database: PathBuf,
+    directory: Arc<Directory>,
+    /// None where there was no room for it.
     file: Option<NumberFile>,
 }
 
 impl CheckpointMark {
-    /// That of a database. Where there was no checkpoint yet, or none since there is this file, there is none: on a full disk one
-    /// could not be made.
-    pub fn open(database: &Path) -> io::Result<Self> {
-        let file = match File::options().read(true).write(true).open(database.join(MARK)) {
-            Ok(file) => Some(NumberFile(file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+    /// That of a database. It is made here, so that the first checkpoint needs no descriptor; but on a full disk only then. Its name
+    /// is durable once the directory is synced.
+    pub fn open(directory: Arc<Directory>) -> io::Result<Self> {
+        let file = match NumberFile::open(&directory.path().join(MARK)) {
+            Ok(file) => Some(file),
+            Err(error) if is_full(&error) => None,
             Err(error) => return Err(error),
         };
-        Ok(Self { database: database.to_owned(), file })
+        Ok(Self { directory, file })
     }
 
     /// Up to which commit a checkpoint was begun; `None` where that cannot be read.
@@ -103,25 +105,24 @@ impl CheckpointMark {
     /// Notes that a checkpoint up to a commit begins, and waits until that is on disk.
     ///
     /// # Errors
-    /// [`Error::StorageFull`], where a later call may succeed; [`Error::Storage`].
+    /// [`Error::StorageFull`], [`Error::Overloaded`], where a later call may succeed; [`Error::Storage`].
     pub fn begin(&mut self, commit: u64) -> Result<(), Error> {
-        self.write(commit).map_err(|error| match error {
+        let failed = |error: io::Error| match error {
             error if is_full(&error) => Error::StorageFull,
             error => Error::Storage(format!("the file {MARK}: {error}")),
-        })
-    }
-
-    fn write(&mut self, commit: u64) -> io::Result<()> {
-        if let Some(file) = &self.file {
-            file.write(commit)?;
-            return synced(&file.0, file.0.sync_all());
-        }
-        let file = NumberFile::open(&self.database.join(MARK))?;
-        file.write(commit)?;
-        synced(&file.0, file.0.sync_all())?;
-        sync_directory(&self.database)?;
+        };
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => {
+                let made = NumberFile::open(&self.directory.path().join(MARK));
+                let file = made.map_err(|error| refusal(error, MARK))?;
+                self.directory.sync().map_err(failed)?;
+                file
+            }
+        };
+        let written = file.write(commit).and_then(|()| synced(&file.0, file.0.sync_all()));
         self.file = Some(file);
-        Ok(())
+        written.map_err(failed)
     }
 }
 
@@ -132,11 +133,12 @@ mod tests {
     #[test]
     fn a_file_that_was_not_on_disk_yet_when_the_power_went_is_one_that_was_not_made() {
         let directory = tempfile::tempdir().unwrap();
-        let begun = || CheckpointMark::open(directory.path()).unwrap().begun().unwrap();
+        let mark = || CheckpointMark::open(Arc::new(Directory::open(directory.path()).unwrap())).unwrap();
+        let begun = || mark().begun().unwrap();
         for unfinished in [b"".as_slice(), &[0; 21]] {
             std::fs::write(directory.path().join(MARK), unfinished).unwrap();
             assert_eq!(begun(), Some(0), "{} bytes", unfinished.len());
-            CheckpointMark::open(directory.path()).unwrap().begin(7).unwrap();
+            mark().begin(7).unwrap();
             assert_eq!(begun(), Some(7));
         }
         std::fs::write(directory.path().join(MARK), "seven and twenty, or so\n").unwrap();

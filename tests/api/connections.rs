@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -75,4 +76,46 @@ async fn more_idle_connections_than_descriptors_neither_stop_the_database_nor_sh
 #[tokio::test]
 async fn streams_count_as_connections_also_where_they_have_left_the_http_server() {
     with_more_connections_than_descriptors(true).await;
+}
+
+#[tokio::test]
+async fn without_a_descriptor_for_the_journal_inserts_wait_for_one_and_the_server_goes_on() {
+    let server = start().await;
+    let alice = server.user("alice", "acme").await;
+    let mut stream = alice.stream().await;
+    let pid = Pid::from_raw(server.pid() as i32);
+    let mut inserted = Vec::new();
+    let mut insert = async || {
+        let name = format!("n{}", inserted.len());
+        let answer = alice.try_insert(&name, json!("x".repeat(10_000))).await;
+        if answer.status == 200 {
+            inserted.push(name);
+        }
+        answer
+    };
+    for _ in 0..3 {
+        // The connection for it is there, beside that of the stream.
+        insert().await.ok();
+        // From now on nothing can be opened, though what is open stays so.
+        prlimit(pid, Resource::Nofile, limit(3)).unwrap();
+        // The file that was made ahead is begun, and then there is none.
+        let refusal = loop {
+            let answer = insert().await;
+            if answer.status != 200 {
+                break answer;
+            }
+        };
+        refusal.refused(503, "overloaded");
+        prlimit(pid, Resource::Nofile, limit(DESCRIPTORS as u64)).unwrap();
+        insert().await.ok();
+    }
+    let held: Vec<_> = stream.take(inserted.len()).await.into_iter().map(|event| event.name).collect();
+    assert_eq!(held, inserted);
+    let server = server.end_and_restart(true).await;
+    let bob = server.client().sign_in("alice").await;
+    assert_eq!(bob.everything().await.len(), inserted.len());
+}
+
+fn limit(descriptors: u64) -> Rlimit {
+    Rlimit { current: Some(descriptors), maximum: Some(DESCRIPTORS as u64) }
 }

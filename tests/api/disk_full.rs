@@ -5,11 +5,12 @@ use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{LoopDisk, TestServer, User, eventually, within};
+use crate::support::{LoopDisk, TestServer, User, command, eventually, within};
 
 /// Takes all the room that there is but so many bytes.
 fn fill_but(directory: &Path, bytes: u64) {
@@ -238,6 +239,24 @@ async fn large_values_that_small_ones_replace_on_a_nearly_full_disk_stop_neither
     let server = server.restart().await;
     let held = server.client().sign_in("alice").await.everything().await;
     assert!((0..NAMES).all(|number| held[&format!("name{number}")].data == "-1"));
+}
+
+#[tokio::test]
+async fn a_disk_that_is_too_small_for_a_new_database_is_told_of_with_its_directory() {
+    let home = Arc::new(tempfile::tempdir().unwrap());
+    let mut refusals = 0;
+    for mebibytes in (32..64).step_by(2) {
+        let Some(disk) = LoopDisk::create(home.path(), "tiny", mebibytes) else { return };
+        let path = disk.path().join("db").display().to_string();
+        let db = format!("--db={path}");
+        let started = TestServer::try_start(Arc::clone(&home), move |home| command(&[db.clone()], home)).await;
+        let Err(why) = started else { break };
+        assert!(why.starts_with("exit status: 1: ") && !why.contains("panicked"), "{why}");
+        let said = format!("error: there is no room on the disk of the database directory {path}");
+        assert!(why.contains(&said), "on a disk of {mebibytes} MiB: {why}");
+        refusals += 1;
+    }
+    assert!((4..16).contains(&refusals), "{refusals} sizes were refused");
 }
 
 /// A request that inserts the same under many names.

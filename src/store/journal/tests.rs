@@ -24,12 +24,24 @@ fn recovered(directory: &Path, checkpoint: u64) -> (Recovered, Rows) {
     (recover(directory, progress(checkpoint), each).unwrap(), rows)
 }
 
+fn opened(directory: &Path, recovered: &Recovered) -> Journal {
+    Journal::open(Arc::new(Directory::open(directory).unwrap()), recovered).unwrap()
+}
+
+/// Leaves no room for a file that a journal makes: what is opened is there, but nothing can be written to it.
+fn without_room(journal: &Journal, ahead: u64) -> PathBuf {
+    let path = path_of(journal.directory.path(), journal.number + ahead);
+    let _ = fs::remove_file(&path);
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    path
+}
+
 /// A journal of five commits in two files.
 fn filled() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
-    let mut journal = Journal::open(directory.path(), &recovered(directory.path(), 0).0).unwrap();
+    let mut journal = opened(directory.path(), &recovered(directory.path(), 0).0);
     (1..=3).for_each(|number| commit(&mut journal, number));
-    assert_eq!(journal.rotate().unwrap(), 1);
+    assert_eq!(journal.rotate(), Ok(vec![1]));
     (4..=5).for_each(|number| commit(&mut journal, number));
     directory
 }
@@ -46,10 +58,10 @@ fn every_commit_after_the_checkpoint_is_found_again_in_order() {
         assert_eq!(rows, expected);
     }
     let (found, _) = recovered(directory.path(), 0);
-    let mut journal = Journal::open(directory.path(), &found).unwrap();
+    let mut journal = opened(directory.path(), &found);
     commit(&mut journal, 6);
     assert_eq!(recovered(directory.path(), 0).0.progress.commits, 6);
-    remove_through(directory.path(), 1).unwrap();
+    remove(directory.path(), &[1]).unwrap();
     assert_eq!(recovered(directory.path(), 3).0.progress.commits, 6);
     // Without the checkpoint the rest fits nowhere.
     assert_eq!(recovered(directory.path(), 0).0.progress.commits, 0);
@@ -66,7 +78,7 @@ fn a_journal_that_is_cut_off_anywhere_is_found_up_to_there_and_goes_on_from_ther
         let commits = found.progress.commits;
         assert!((3..5).contains(&commits), "{commits} commits in {length} bytes");
         assert_eq!(rows.len() as u64, commits * 2);
-        let mut journal = Journal::open(directory.path(), &found).unwrap();
+        let mut journal = opened(directory.path(), &found);
         commit(&mut journal, commits + 1);
         assert_eq!(recovered(directory.path(), 0).0.progress.commits, commits + 1);
     }
@@ -75,44 +87,89 @@ fn a_journal_that_is_cut_off_anywhere_is_found_up_to_there_and_goes_on_from_ther
 #[test]
 fn a_record_for_which_no_room_was_set_aside_is_not_begun() {
     let directory = filled();
-    let mut journal = Journal::open(directory.path(), &recovered(directory.path(), 0).0).unwrap();
+    let mut journal = opened(directory.path(), &recovered(directory.path(), 0).0);
     journal.reserve().unwrap();
-    let before = std::fs::read(path_of(directory.path(), 2)).unwrap();
+    let current = path_of(directory.path(), journal.number);
+    let before = std::fs::read(&current).unwrap();
     let large = Write::Put(vec![7; ROOM_BYTES as usize].into());
     assert!(matches!(journal.append(progress(6), [(&b"key".to_vec(), &large)].into_iter()), Err(Error::Storage(_))));
-    assert_eq!(std::fs::read(path_of(directory.path(), 2)).unwrap(), before);
+    assert_eq!(std::fs::read(current).unwrap(), before);
 }
 
 #[test]
 fn a_new_file_for_which_there_is_no_room_leaves_nothing_behind_and_the_old_one_goes_on() {
     let directory = filled();
-    let mut journal = Journal::open(directory.path(), &recovered(directory.path(), 0).0).unwrap();
+    let mut journal = opened(directory.path(), &recovered(directory.path(), 0).0);
     commit(&mut journal, 6);
-    // What is opened is there, but nothing can be written to it.
-    let next = path_of(directory.path(), 3);
-    std::os::unix::fs::symlink("/dev/full", &next).unwrap();
-    assert_eq!(journal.rotate(), Err(Error::StorageFull));
-    assert!(next.symlink_metadata().is_err(), "the file is still there");
-    commit(&mut journal, 7);
-    assert_eq!(recovered(directory.path(), 0).0.progress.commits, 7);
-    assert_eq!(journal.rotate(), Ok(2));
+    // The one after the one that was made ahead, and where that could not be made, that one.
+    for (commits, ahead) in [(7, 2), (8, 1)] {
+        if ahead == 1 {
+            journal.next = None;
+        }
+        let path = without_room(&journal, ahead);
+        assert_eq!(journal.rotate(), Err(Error::StorageFull));
+        assert!(path.symlink_metadata().is_err(), "the file is still there");
+        commit(&mut journal, commits);
+        assert_eq!(recovered(directory.path(), 0).0.progress.commits, commits);
+    }
+    assert_eq!(journal.rotate(), Ok(vec![1, 2, 3]));
 }
 
 #[test]
 fn what_was_set_aside_for_a_file_is_given_back_before_the_next_one_begins() {
     let directory = filled();
-    let mut journal = Journal::open(directory.path(), &recovered(directory.path(), 0).0).unwrap();
+    let mut journal = opened(directory.path(), &recovered(directory.path(), 0).0);
     commit(&mut journal, 6);
-    let next = path_of(directory.path(), 3);
     for has_room in [false, true] {
         if !has_room {
-            std::os::unix::fs::symlink("/dev/full", &next).unwrap();
+            without_room(&journal, 2);
         }
         journal.reserve().unwrap();
+        let old = path_of(directory.path(), journal.number);
         assert_eq!(journal.rotate().is_ok(), has_room);
-        let old = fs::metadata(path_of(directory.path(), 2)).unwrap();
+        let old = fs::metadata(old).unwrap();
         assert!(old.blocks() * 512 < MAX_RECORD_BYTES as u64, "{} bytes are taken", old.blocks() * 512);
     }
+}
+
+#[test]
+fn a_file_that_was_made_ahead_hides_neither_the_last_record_nor_what_follows_it() {
+    let directory = filled();
+    // After a kill the third is there, and the last record is in the second: that is what is written and synced again.
+    let (found, _) = recovered(directory.path(), 0);
+    let (last, range) = found.last.clone().unwrap();
+    assert_eq!((last, &found.older[..], found.empty, &found.beyond[..]), (2, &[1][..], Some(3), &[][..]));
+    assert!(range.start > MAGIC.len() as u64);
+    let mut journal = opened(directory.path(), &found);
+    assert_eq!(journal.rotate(), Ok(vec![1, 2, 3]));
+    // Begun and not written to, with others ahead.
+    let (found, _) = recovered(directory.path(), 0);
+    assert_eq!((found.last.as_ref().unwrap().0, found.empty, &found.beyond[..]), (2, Some(3), &[4, 5][..]));
+    let mut journal = opened(directory.path(), &found);
+    commit(&mut journal, 6);
+    assert_eq!(recovered(directory.path(), 0).0.progress.commits, 6);
+    assert_eq!(journal.rotate(), Ok(vec![1, 2, 3]));
+    commit(&mut journal, 7);
+    assert_eq!(recovered(directory.path(), 0).0.progress.commits, 7);
+
+    // What was not written to its end is not in the way of what comes after it.
+    let half = fs::metadata(path_of(directory.path(), 4)).unwrap().len() + 10;
+    File::options().write(true).open(path_of(directory.path(), 4)).unwrap().set_len(half).unwrap();
+    let mut journal = opened(directory.path(), &recovered(directory.path(), 0).0);
+    commit(&mut journal, 8);
+    assert_eq!(recovered(directory.path(), 0).0.progress.commits, 8);
+}
+
+#[test]
+fn a_journal_without_a_record_goes_on_in_its_first_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut journal = opened(directory.path(), &recovered(directory.path(), 0).0);
+    assert_eq!(journal.rotate(), Ok(vec![1]));
+    let (found, _) = recovered(directory.path(), 0);
+    assert_eq!((found.last.clone(), found.empty, &found.beyond[..]), (None, Some(1), &[2, 3][..]));
+    let mut journal = opened(directory.path(), &found);
+    commit(&mut journal, 1);
+    assert_eq!(recovered(directory.path(), 0).0.progress.commits, 1);
 }
 
 #[test]
