@@ -64,8 +64,11 @@ async fn with_more_connections_than_descriptors(is_stream: bool) {
     let bob = server.user("bob", "acme").await;
     bob.stream().await.take(101).await;
     eventually("room", || server.log().contains(AGAIN)).await;
-    assert_eq!([FULL, AGAIN].map(|line| server.log().matches(line).count()), [1, 1], "a line each");
     server.keeps_only(8).await;
+    // One that begins it and one that ends it, and not one for each connection; again where those that had waited, and have gone too,
+    // take all places for a moment.
+    let lines = [FULL, AGAIN].map(|line| server.log().matches(line).count());
+    assert!(lines[0] == lines[1] && lines[0] <= CONNECTIONS / 20, "{lines:?}");
 }
 
 #[tokio::test]
