@@ -1,17 +1,20 @@
 //! How values are written. A user is JSON, which an operator can read in a dump; an event, of which there are thousands
 //! a second, is a header of lengths and then its text.
 
+mod event;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::chunks;
 use super::transaction::Progress;
 use crate::domain::{
-    Account, Email, Event, EventName, Generation, MAX_EVENT_BYTES, PasswordHash, Payload, Position, ResetChallenge,
-    Scope, Secret, TenantName, Timestamp, User, Username,
+    Account, Email, EventName, Generation, PasswordHash, Payload, Position, ResetChallenge, Scope, Secret, TenantName,
+    Timestamp, User, Username,
 };
+
+pub use event::{EventParts, StoredData, encode_event, event_parts};
 
 type Decoded<T> = Result<T, &'static str>;
 
@@ -117,112 +120,6 @@ pub fn decode_progress(value: &[u8]) -> Decoded<Progress> {
     let bytes = value.try_into().map_err(|_| "progress has 16 bytes")?;
     let number = u128::from_be_bytes(bytes);
     Ok(Progress { head: Position::new((number >> 64) as u64), commits: number as u64 })
-}
-
-/// In the length of the username: the position of the previous event of the name follows (format 3).
-const HAS_PREVIOUS: u16 = 1 << 15;
-/// In the length of the name: the event is a removal.
-const IS_REMOVAL: u16 = 1 << 15;
-/// In the length of the name: the data stands in chunks (format 3).
-const IN_CHUNKS: u16 = 1 << 14;
-
-/// Timestamp (8 bytes), length of the username (2), length of the name (2), position of the previous event of that name,
-/// where there was one (8), username, name, data; in place of data that stands in chunks, its length (4).
-pub fn encode_event(event: &Event, previous: Option<Position>) -> Vec<u8> {
-    let (username, name, data) = (event.username.as_str(), event.name.as_str(), event.data.as_str());
-    let data_bytes = if chunks::count(data.len()) > 0 { 4 } else { data.len() };
-    let mut value = Vec::with_capacity(20 + username.len() + name.len() + data_bytes);
-    value.extend_from_slice(&event.timestamp.as_millis().to_be_bytes());
-    // Both names have at most 256 bytes, which leaves the first bits free.
-    let has_previous = if previous.is_some() { HAS_PREVIOUS } else { 0 };
-    let is_removal = if event.is_removal { IS_REMOVAL } else { 0 };
-    let in_chunks = if chunks::count(data.len()) > 0 { IN_CHUNKS } else { 0 };
-    value.extend_from_slice(&(username.len() as u16 | has_previous).to_be_bytes());
-    value.extend_from_slice(&(name.len() as u16 | is_removal | in_chunks).to_be_bytes());
-    value.extend(previous.into_iter().flat_map(encode_position));
-    value.extend_from_slice(username.as_bytes());
-    value.extend_from_slice(name.as_bytes());
-    if in_chunks == 0 {
-        value.extend_from_slice(data.as_bytes());
-    } else {
-        value.extend_from_slice(&(data.len() as u32).to_be_bytes());
-    }
-    value
-}
-
-/// Where the data of an event is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoredData<'a> {
-    /// In its row.
-    Inline(&'a str),
-    /// In chunks of its own, which have so many bytes together.
-    InChunks(usize),
-}
-
-/// The parts of a stored event, without copying them.
-pub struct EventParts<'a> {
-    pub timestamp: Timestamp,
-    /// Where the event of this name before it stood.
-    pub previous: Option<Position>,
-    /// In UTF-8; looked at only by who wants it.
-    pub username: &'a [u8],
-    pub name: &'a str,
-    /// To be had whole by [`super::Store::data`].
-    pub data: StoredData<'a>,
-    pub is_removal: bool,
-    /// How large it is as it is stored, with its chunks.
-    pub bytes: usize,
-}
-
-impl EventParts<'_> {
-    /// In how many chunks its data stands.
-    pub fn chunks(&self) -> u8 {
-        match self.data {
-            StoredData::Inline(_) => 0,
-            StoredData::InChunks(bytes) => chunks::count(bytes),
-        }
-    }
-
-    /// Who inserted it.
-    pub fn username(&self) -> Decoded<Username> {
-        let text = std::str::from_utf8(self.username).map_err(|_| "an event is not UTF-8")?;
-        Username::parse(text).map_err(|_| "an event's username is not one")
-    }
-}
-
-pub fn event_parts(value: &[u8]) -> Decoded<EventParts<'_>> {
-    const SHORT: &str = "an event is cut short";
-    let (timestamp, rest) = value.split_first_chunk::<8>().ok_or(SHORT)?;
-    let (username_len, rest) = rest.split_first_chunk::<2>().ok_or(SHORT)?;
-    let (name_len, mut rest) = rest.split_first_chunk::<2>().ok_or(SHORT)?;
-    let (username_len, name_len) = (u16::from_be_bytes(*username_len), u16::from_be_bytes(*name_len));
-    let mut previous = None;
-    if username_len & HAS_PREVIOUS != 0 {
-        let (position, after) = rest.split_first_chunk::<8>().ok_or(SHORT)?;
-        previous = Some(Position::new(u64::from_be_bytes(*position)));
-        rest = after;
-    }
-    let (username, rest) = rest.split_at_checked((username_len & !HAS_PREVIOUS).into()).ok_or(SHORT)?;
-    let (name, data) = rest.split_at_checked((name_len & !(IS_REMOVAL | IN_CHUNKS)).into()).ok_or(SHORT)?;
-    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| "an event is not UTF-8");
-    let (data, bytes) = if name_len & IN_CHUNKS == 0 {
-        (StoredData::Inline(text(data)?), value.len())
-    } else {
-        let bytes = data.try_into().map(u32::from_be_bytes).map_err(|_| SHORT)? as usize;
-        if chunks::count(bytes) == 0 || bytes > MAX_EVENT_BYTES {
-            return Err("an event's data has no such length");
-        }
-        (StoredData::InChunks(bytes), value.len() + bytes)
-    };
-    Ok(EventParts {
-        timestamp: Timestamp::from_millis(u64::from_be_bytes(*timestamp)),
-        previous,
-        username,
-        name: text(name)?,
-        data,
-        is_removal: name_len & IS_REMOVAL != 0,
-        bytes,
-    })
 }
 
 /// Who inserted what expires: length of the username (2 bytes), username, name.

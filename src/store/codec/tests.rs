@@ -1,4 +1,6 @@
 use super::*;
+use crate::domain::{Event, MAX_EVENT_BYTES};
+use crate::store::chunks;
 
 #[test]
 fn the_latest_of_a_name_and_an_answer_are_read_as_they_were_written_before_too() {
