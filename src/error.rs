@@ -92,7 +92,9 @@ pub enum Error {
     NotFound,
     /// The path exists, the method does not.
     MethodNotAllowed,
-    /// The body did not arrive in time.
+    /// The head of the request is larger than so many bytes.
+    HeadTooLarge(usize),
+    /// The request did not arrive in time.
     RequestTimeout,
     /// The body is larger than so many bytes.
     BodyTooLarge(usize),
@@ -260,7 +262,10 @@ impl Error {
             Self::StreamUnknown => (404, "stream_unknown", text("you have no open stream with this id")),
             Self::NotFound => (404, "not_found", text("there is nothing at this path")),
             Self::MethodNotAllowed => (405, "method_not_allowed", text("this path does not take that method")),
-            Self::RequestTimeout => (408, "request_timeout", text("the body did not arrive in time")),
+            Self::RequestTimeout => (408, "request_timeout", text("the request did not arrive in time")),
+            Self::HeadTooLarge(bytes) => {
+                (431, "head_too_large", format!("the head of the request is larger than {} KiB", bytes / 1024).into())
+            }
             Self::BodyTooLarge(bytes) => {
                 (413, "body_too_large", format!("the body is larger than {} KiB", bytes / 1024).into())
             }

@@ -25,7 +25,7 @@ use crate::identity::{
 };
 use crate::store::{OpenError, Store};
 use crate::tls::{self, TlsError, Upkeep};
-use crate::transports::http::{self, Connections, Handshakes};
+use crate::transports::http::{self, Bodies, Connections, Handshakes};
 use crate::writer::{Failure, Writer};
 
 /// How many descriptors are left for everything but connections, so that no number of those keeps the database from its files: what
@@ -245,6 +245,7 @@ fn listen(
     let workers = thread::available_parallelism().map_or(2, NonZeroUsize::get).min(MAX_WORKERS);
     let per_worker = connections_per_worker(getrlimit(Resource::Nofile).current, workers);
     let connections = Connections::at_most(per_worker * workers);
+    let bodies = Bodies::default();
     let builder = Listener::build()
         .disable_signals()
         .workers(workers)
@@ -263,13 +264,15 @@ fn listen(
     let address = listener.local_addr().map_err(cannot)?;
     let (builder, upkeep) = match listen {
         Listen::Http(_) => {
-            let service = move || http::plain(on_worker(), stopping.clone(), connections.clone());
+            let service = move || http::plain(on_worker(), stopping.clone(), connections.clone(), bodies.clone());
             (builder.listen(scheme, listener, service).map_err(cannot)?, None)
         }
         Listen::Https(_, certificate) => {
             let (tls, upkeep) = tls::configure(certificate).map_err(StartError::Tls)?;
             let handshakes = Handshakes::new(tls, &connections);
-            let service = move || http::tls(on_worker(), stopping.clone(), connections.clone(), handshakes.clone());
+            let service = move || {
+                http::tls(on_worker(), stopping.clone(), connections.clone(), bodies.clone(), handshakes.clone())
+            };
             (builder.listen(scheme, listener, service).map_err(cannot)?, Some(upkeep))
         }
     };

@@ -18,7 +18,7 @@ use super::cors::Cors;
 use super::extract::no_services;
 use super::protection::Protection;
 use super::socket::Socket;
-use super::{callers, reply};
+use super::{bodies, callers, reply};
 use crate::app::App;
 use crate::config::Callers;
 use crate::error::Error;
@@ -40,7 +40,10 @@ where
     let is_preflight = request.method() == Method::OPTIONS;
     // What was sent after the request for a stream, whose answer says that it is the last, is not carried out: nobody would hear
     // how that went.
-    let is_too_late = request.conn_data::<Socket>().is_some_and(Socket::has_left);
+    let is_too_late = finish.socket.as_ref().is_some_and(Socket::has_left);
+    if let Some(socket) = &finish.socket {
+        socket.heads().request(bodies::has_body(request.headers()));
+    }
     let at_once = refused.or_else(|| (is_preflight || is_too_late).then(reply::empty));
     let answering = if let Some(answer) = at_once {
         Either::Left(ready(Ok(request.into_response(answer).map_into_right_body())))
@@ -56,12 +59,15 @@ struct Finish {
     cors: Cors,
     protection: Protection,
     callers: Option<Arc<Callers>>,
+    /// Where it came on, with HTTP/1.
+    socket: Option<Socket>,
 }
 
 impl Finish {
     fn of(request: &ServiceRequest, callers: Option<Arc<Callers>>) -> Self {
         let log = tracing::enabled!(tracing::Level::DEBUG).then(|| Log::of(request));
-        Self { log, cors: Cors::of(request), protection: Protection::of(request), callers }
+        let socket = request.conn_data::<Socket>().cloned();
+        Self { log, cors: Cors::of(request), protection: Protection::of(request), callers, socket }
     }
 
     async fn after<B: MessageBody>(
@@ -70,10 +76,9 @@ impl Finish {
     ) -> Result<ServiceResponse<B>, ActixError> {
         match answering.await {
             Ok(mut response) => {
-                self.complete(response.status(), response.headers_mut());
-                if response.request().version() == Version::HTTP_10
-                    && response.response().body().size() == BodySize::Stream
-                {
+                let size = response.response().body().size();
+                self.complete(response.status(), response.headers_mut(), size);
+                if response.request().version() == Version::HTTP_10 && size == BodySize::Stream {
                     // It has no chunks (RFC 9112, section 7.1): such a body ends with the connection.
                     let head = response.response_mut().head_mut();
                     head.no_chunking(true);
@@ -85,14 +90,18 @@ impl Finish {
             // like others, which a page may read.
             Err(_) => {
                 let mut response = reply::refusal(&Error::Internal(String::new()));
-                self.complete(response.status(), response.headers_mut());
+                let size = response.body().size();
+                self.complete(response.status(), response.headers_mut(), size);
                 Err(InternalError::from_response("a handler panicked", response).into())
             }
         }
     }
 
-    fn complete(self, status: StatusCode, headers: &mut HeaderMap) {
-        let Self { log, cors, protection, callers } = self;
+    fn complete(self, status: StatusCode, headers: &mut HeaderMap, size: BodySize) {
+        let Self { log, cors, protection, callers, socket } = self;
+        if let Some(socket) = socket {
+            socket.heads().answered(size);
+        }
         if let Some(callers) = callers {
             cors.answer(&callers, headers);
         }

@@ -4,19 +4,17 @@ use std::future::{Future, Ready, ready};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Once;
-use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{FromRequest, HttpRequest};
-use bytes::BytesMut;
-use futures_util::StreamExt;
 use futures_util::future::Either;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
+use super::bodies::{Sender, Unread};
 use crate::app::App;
 use crate::domain::{ClientAddress, MAX_EVENT_BYTES, Secret};
 use crate::error::Error;
@@ -31,8 +29,9 @@ const MAX_ARRAY_BYTES: usize = 2 << 20;
 const _: () = assert!(MAX_ARRAY_BYTES >= 2 * MAX_EVENT_BYTES);
 // What is taken in can be committed, whatever the names and however long the events last: the data is a part of the body.
 const _: () = assert!(store::bytes_of_insert(MAX_EVENTS_AT_ONCE, MAX_ARRAY_BYTES) <= store::MAX_CHANGE_BYTES);
-/// How long a body may take to arrive; actix itself limits only the head.
-const BODY_WITHIN: Duration = Duration::from_secs(15);
+/// The largest body of somebody who has not signed in, in bytes: a sign-in with the longest of names and passwords, all of it
+/// escaped, is less.
+const MAX_SIGN_IN_BYTES: usize = 8 << 10;
 
 type Extracted<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
 
@@ -109,16 +108,38 @@ impl FromRequest for Principal {
     }
 }
 
-/// A body of JSON, whatever its content type says.
+/// What a body may be read as.
+pub trait FromBody: Sized {
+    /// How large it may be, in bytes.
+    const MAX_BYTES: usize;
+
+    /// # Errors
+    /// [`Error::BodyInvalid`].
+    fn from_body(body: &str) -> Result<Self, Error>;
+}
+
+/// A body of JSON, whatever its content type says. As an argument of its own it is from somebody who has not signed in, and as
+/// small as what they have to say.
 pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned> FromBody for Json<T> {
+    const MAX_BYTES: usize = MAX_BODY_BYTES;
+
+    fn from_body(body: &str) -> Result<Self, Error> {
+        parse(body).map(Self)
+    }
+}
 
 impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     type Error = Error;
     type Future = Extracted<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let body = body(request, payload, MAX_BODY_BYTES);
-        Box::pin(async move { parse(&body.await?).map(Self) })
+        let (from, body) = (Peer::of(request), Unread::of(request, payload));
+        Box::pin(async move {
+            let body = body.read(Sender::Stranger(from?.counts_as()), MAX_SIGN_IN_BYTES).await?;
+            Self::from_body(&body)
+        })
     }
 }
 
@@ -128,18 +149,13 @@ pub struct OneOrMore<T> {
     pub is_array: bool,
 }
 
-impl<T: DeserializeOwned + 'static> FromRequest for OneOrMore<T> {
-    type Error = Error;
-    type Future = Extracted<Self>;
+impl<T: DeserializeOwned> FromBody for OneOrMore<T> {
+    const MAX_BYTES: usize = MAX_ARRAY_BYTES;
 
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let body = body(request, payload, MAX_ARRAY_BYTES);
-        Box::pin(async move {
-            let body = body.await?;
-            let is_array = body.trim_ascii_start().starts_with('[');
-            let values = if is_array { parse_all(&body)? } else { vec![parse(&body)?] };
-            Ok(Self { values, is_array })
-        })
+    fn from_body(body: &str) -> Result<Self, Error> {
+        let is_array = body.trim_ascii_start().starts_with('[');
+        let values = if is_array { parse_all(body)? } else { vec![parse(body)?] };
+        Ok(Self { values, is_array })
     }
 }
 
@@ -147,17 +163,17 @@ impl<T: DeserializeOwned + 'static> FromRequest for OneOrMore<T> {
 /// answered. Side by side, as actix runs extractors, a bad body would end the check of a password in its middle.
 pub struct ByUser<T>(pub Principal, pub T);
 
-impl<T: FromRequest<Error = Error> + 'static> FromRequest for ByUser<T> {
+impl<T: FromBody> FromRequest for ByUser<T> {
     type Error = Error;
     type Future = Extracted<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let principal = Principal::from_request(request, payload);
-        // Takes the payload along, and reads nothing of it before it is polled.
-        let body = T::from_request(request, payload);
+        let body = Unread::of(request, payload);
         Box::pin(async move {
             let principal = principal.await?;
-            Ok(Self(principal, body.await?))
+            let body = body.read(Sender::User(principal.username.clone()), T::MAX_BYTES).await?;
+            Ok(Self(principal, T::from_body(&body)?))
         })
     }
 }
@@ -181,38 +197,19 @@ impl<T: AdminBody> FromRequest for ByAdmin<T> {
             admin_token: String,
         }
         let app = request.app_data::<App>().cloned();
-        let from = Peer::of(request);
-        let body = body(request, payload, MAX_BODY_BYTES);
+        let (from, body) = (Peer::of(request), Unread::of(request, payload));
         Box::pin(async move {
-            let app = app.ok_or_else(no_services)?;
-            let body = body.await?;
+            let (app, from) = (app.ok_or_else(no_services)?, from?);
+            let mut body = body.read(Sender::Stranger(from.counts_as()), MAX_BODY_BYTES).await?;
+            // The token may have to wait for its turn.
+            body.hold()?;
             let token = Secret::new(parse::<Token>(&body)?.admin_token);
-            let admin = app.identity.admin(&token, from?).await.map_err(|error| match error {
+            let admin = app.identity.admin(&token, from).await.map_err(|error| match error {
                 Error::AdminTokenIncorrect => T::WRONG_TOKEN,
                 other => other,
             })?;
             Ok(Self(admin, parse(&body)?))
         })
-    }
-}
-
-/// Takes the whole body as text.
-fn body(
-    request: &HttpRequest,
-    payload: &mut Payload,
-    max_bytes: usize,
-) -> impl Future<Output = Result<String, Error>> + use<> {
-    let length = request.headers().get(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    let payload = payload.take();
-    async move {
-        // Refused before it is read, where it can be known.
-        if length.is_some_and(|length| length > max_bytes) {
-            return Err(Error::BodyTooLarge(max_bytes));
-        }
-        let body =
-            tokio::time::timeout(BODY_WITHIN, read(payload, max_bytes)).await.map_err(|_| Error::RequestTimeout)??;
-        String::from_utf8(body.into()).map_err(|_| Error::BodyInvalid("it is not UTF-8".to_owned()))
     }
 }
 
@@ -227,18 +224,6 @@ fn parse<T: DeserializeOwned>(body: &str) -> Result<T, Error> {
 fn parse_all<T: DeserializeOwned>(body: &str) -> Result<Vec<T>, Error> {
     let bodies: Vec<&RawValue> = serde_json::from_str(body).map_err(|error| Error::BodyInvalid(explain(&error)))?;
     bodies.into_iter().map(|body| parse(body.get())).collect()
-}
-
-async fn read(mut payload: Payload, max_bytes: usize) -> Result<BytesMut, Error> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| Error::BodyInvalid("it was cut off".to_owned()))?;
-        if body.len() + chunk.len() > max_bytes {
-            return Err(Error::BodyTooLarge(max_bytes));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 /// What is wrong with a body, without quoting from it: it may hold a password.

@@ -2,6 +2,7 @@
 
 mod accept;
 mod around;
+mod bodies;
 mod body;
 mod callers;
 mod cors;
@@ -9,6 +10,7 @@ mod events;
 mod extract;
 mod h2;
 mod handshake;
+mod heads;
 mod listing;
 mod protection;
 mod reply;
@@ -26,6 +28,7 @@ use actix_web::http::{Method, Version};
 use socket::Socket;
 
 pub use accept::Connections;
+pub use bodies::Bodies;
 pub use handshake::Handshakes;
 pub use service::{plain, tls};
 

@@ -1,12 +1,15 @@
 //! How answers look.
 
 use actix_web::body;
+use std::time::SystemTime;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentType};
 use actix_web::{HttpResponse, ResponseError};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::error::Error;
 
@@ -58,6 +61,19 @@ pub fn refusal(error: &Error) -> HttpResponse {
 /// A refusal, with what there is instead beside it as `current`; `null` where there is nothing.
 pub fn refusal_with_current(error: &Error, current: Option<&impl Serialize>) -> HttpResponse {
     refuse(error, Some(current))
+}
+
+/// A refusal as it stands on a connection of HTTP/1 of which nothing more comes: for a request that never got to where others are
+/// answered.
+pub fn bare_refusal(error: &Error) -> Vec<u8> {
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = json!({ "error": error.sentence(), "code": error.code() }).to_string();
+    let (date, length) = (header::HttpDate::from(SystemTime::now()), body.len());
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\ndate: {date}\r\n\r\n\
+         {body}"
+    )
+    .into_bytes()
 }
 
 fn refuse(error: &Error, current: Option<impl Serialize>) -> HttpResponse {

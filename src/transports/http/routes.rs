@@ -5,6 +5,7 @@ use actix_web::{App as ActixApp, HttpRequest, HttpResponse, Resource, Route, htt
 
 use actix_web_lab::middleware::CatchPanic;
 
+use super::bodies::Bodies;
 use super::{around, events, reply, session, sse, ticket, users};
 use crate::app::App;
 use crate::error::Error;
@@ -12,6 +13,7 @@ use crate::error::Error;
 /// The application of one worker: every route there is.
 pub fn application(
     app: App,
+    bodies: Bodies,
 ) -> ActixApp<
     impl ServiceFactory<
         ServiceRequest,
@@ -24,6 +26,7 @@ pub fn application(
     let base = app.base_path.clone();
     ActixApp::new()
         .app_data(app)
+        .app_data(bodies)
         // The innermost: whatever a handler does is an answer.
         .wrap(CatchPanic::default())
         .wrap_fn(around::around)

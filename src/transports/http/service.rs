@@ -15,6 +15,7 @@ use actix_web::rt::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::accept::{Connections, Tcp, counted};
+use super::bodies::Bodies;
 use super::h2;
 use super::handshake::Handshakes;
 use super::routes::application;
@@ -29,7 +30,7 @@ pub const MAX_HEADER_BYTES: usize = 32 << 10;
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// How long a client that was refused may go on sending before it must have read the answer.
-const LINGER: Duration = Duration::from_secs(1);
+pub const LINGER: Duration = Duration::from_secs(1);
 
 /// An accepted connection by what is spoken on it, and from where it comes.
 enum Accepted {
@@ -42,12 +43,13 @@ pub fn plain(
     app: App,
     stopping: GracefulShutdownSignal,
     connections: Connections,
+    bodies: Bodies,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
     let served = fn_service(|tcp: Tcp| async move {
         let from = tcp.peer_addr().ok();
         Ok::<Accepted, DispatchError>(Accepted::Http1(Socket::new(Stream::Plain(tcp)), from))
     })
-    .and_then(http(app, stopping));
+    .and_then(http(app, bodies, stopping));
     counted(served, connections)
 }
 
@@ -56,6 +58,7 @@ pub fn tls(
     app: App,
     stopping: GracefulShutdownSignal,
     connections: Connections,
+    bodies: Bodies,
     handshakes: Handshakes,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
     let served = fn_service(move |tcp: Tcp| {
@@ -73,16 +76,17 @@ pub fn tls(
             })
         }
     })
-    .and_then(http(app, stopping));
+    .and_then(http(app, bodies, stopping));
     counted(served, connections)
 }
 
 fn http(
     app: App,
+    bodies: Bodies,
     stopping: GracefulShutdownSignal,
 ) -> impl ServiceFactory<Accepted, Config = (), Response = (), Error = DispatchError, InitError = ()> {
     let application = move || {
-        let application = application(app.clone()).into_factory();
+        let application = application(app.clone(), bodies.clone()).into_factory();
         map_config(application.map_err(|error: actix_web::Error| error.error_response()), |()| AppConfig::default())
     };
     let stops = stopping.clone();
@@ -92,7 +96,8 @@ fn http(
             async move { stopping.notified().await }
         })
         .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(HEAD_WITHIN)
+        // That is looked at by `Heads`, for each request.
+        .client_request_timeout(Duration::ZERO)
         .client_disconnect_timeout(LINGER)
         // A client that closed its side is gone; else its stream would stay until a write fails.
         .h1_allow_half_closed(false)
@@ -110,9 +115,20 @@ fn http(
                 let (http1, http2, stopping) = (Rc::clone(&http1), Rc::clone(&http2), stopping.clone());
                 async move {
                     match accepted {
-                        Accepted::Http1(socket, from) => http1.call((socket, from)).await,
+                        Accepted::Http1(socket, from) => {
+                            let seen = socket.clone();
+                            tokio::select! {
+                                biased;
+                                served = http1.call((socket, from)) => served,
+                                error = seen.heads().refused() => {
+                                    seen.refuse(&error).await;
+                                    Ok(())
+                                }
+                            }
+                        }
                         Accepted::Http2(stream, from) => {
-                            h2::serve(stream, from, http2, stopping.notified()).await;
+                            // In a box of its own, or every connection would have room for it.
+                            Box::pin(h2::serve(stream, from, http2, stopping.notified())).await;
                             Ok(())
                         }
                     }

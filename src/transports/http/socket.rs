@@ -8,10 +8,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use super::accept::Tcp;
+use super::heads::{Heads, Taken};
+use super::reply;
+use super::service::LINGER;
+use crate::error::Error;
 use crate::events::{Framing, Outlet, Written};
 
 /// How much a client may send on a stream, where nothing is expected of it.
@@ -32,6 +37,9 @@ struct Shared {
     stream: RefCell<Option<Stream>>,
     /// Who is to have it once all is sent that was written before.
     leaves_to: Cell<Option<TakeOver>>,
+    /// Whether something was written and not all of it has been sent.
+    is_unsent: Cell<bool>,
+    heads: Heads,
 }
 
 /// What goes on with a connection that has left.
@@ -48,7 +56,32 @@ pub enum Stream {
 impl Socket {
     /// A connection that was accepted.
     pub fn new(stream: Stream) -> Self {
-        Self(Rc::new(Shared { stream: RefCell::new(Some(stream)), leaves_to: Cell::default() }))
+        Self(Rc::new(Shared {
+            stream: RefCell::new(Some(stream)),
+            leaves_to: Cell::default(),
+            is_unsent: Cell::new(false),
+            heads: Heads::default(),
+        }))
+    }
+
+    /// How far its requests have come.
+    pub fn heads(&self) -> &Heads {
+        &self.0.heads
+    }
+
+    /// Refuses the request whose head does not come, and ends the connection.
+    pub async fn refuse(&self, error: &Error) {
+        let stream = self.0.stream.take();
+        // Within another answer nothing can be said.
+        if self.0.is_unsent.get() {
+            return;
+        }
+        // What cannot be said is left unsaid.
+        let _ = match stream {
+            Some(Stream::Plain(mut stream)) => timeout(LINGER, refuse(&mut stream, error)).await,
+            Some(Stream::Tls(mut stream)) => timeout(LINGER, refuse(&mut *stream, error)).await,
+            None => return,
+        };
     }
 
     /// Takes the connection away from actix as soon as all that it has written so far is sent: the answers to what was asked
@@ -80,17 +113,43 @@ impl Socket {
     }
 }
 
+/// Says why, and lets the other side read it: to close while there is something unread would take the answer back.
+async fn refuse(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), error: &Error) -> Result<()> {
+    stream.write_all(&reply::bare_refusal(error)).await?;
+    stream.shutdown().await?;
+    while stream.read(&mut [0; 4096]).await? > 0 {}
+    Ok(())
+}
+
 trait Duplex: AsyncRead + AsyncWrite {}
 impl<T: AsyncRead + AsyncWrite> Duplex for T {}
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
-        self.poll((), |stream| stream.poll_read(context, buffer))
+        let heads = &self.0.heads;
+        if heads.give(buffer) {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            let before = buffer.filled().len();
+            ready!(self.poll((), |stream| stream.poll_read(context, buffer)))?;
+            if !heads.is_next() || buffer.filled().len() == before {
+                return Poll::Ready(Ok(()));
+            }
+            match heads.take(buffer, before) {
+                Taken::On => return Poll::Ready(Ok(())),
+                Taken::Kept => heads.keep(context.waker()),
+                // Whoever oversees the connection looks at that next.
+                Taken::TooLarge => return Poll::Pending,
+            }
+        }
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        self.0.is_unsent.set(true);
+        self.0.heads.wrote();
         self.poll(bytes.len(), |stream| stream.poll_write(context, bytes))
     }
 
@@ -99,6 +158,8 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
+        self.0.is_unsent.set(true);
+        self.0.heads.wrote();
         let length = parts.iter().map(|part| part.len()).sum();
         self.poll(length, |stream| stream.poll_write_vectored(context, parts))
     }
@@ -110,6 +171,7 @@ impl AsyncWrite for Socket {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         ready!(self.poll((), |stream| stream.poll_flush(context)))?;
         // actix flushes when it has nothing more to write.
+        self.0.is_unsent.set(false);
         if let Some(take_over) = self.0.leaves_to.take() {
             let stream = self.0.stream.take();
             if let Some(stream) = stream {

@@ -144,8 +144,10 @@ async fn text_that_is_not_utf_8_is_400() {
 async fn unknown_fields_are_ignored_whatever_is_in_them() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
-    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     for (path, body) in bodies() {
+        // Who has not signed in may send 8 KiB.
+        let depth = if ["/login", "/password_reset"].contains(&path) { 3_000 } else { 10_000 };
+        let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         let body = body.to_string();
         let body = format!(r#"{{"unknown":{{"username":7}},"":null,"deep":{deep},{}"#, &body[1..]);
         let answer = post(&alice, path, body).await;

@@ -9,11 +9,13 @@ mod callers;
 mod cors;
 mod create_user;
 mod headers;
+mod heads;
 mod http;
 mod insert;
 mod login;
 mod update_user;
 mod verify;
+mod withheld;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
