@@ -31,7 +31,7 @@ struct Parameters {
 
 /// What the query of a request asks for.
 pub struct Wanted {
-    filter: EventFilter,
+    pub filter: EventFilter,
     parameters: Parameters,
 }
 
@@ -83,7 +83,7 @@ pub fn filter(events: Option<&str>, except: Option<&str>) -> Result<EventFilter,
     except.map_or(Ok(filter.clone()), |except| filter.except(except))
 }
 
-pub async fn stream(app: App, Listener { principal, cookie }: Listener, request: HttpRequest) -> Reply {
+pub async fn stream(app: App, Listener { principal, cookie, kept: _kept }: Listener, request: HttpRequest) -> Reply {
     let Wanted { filter, parameters } = Wanted::of(&request)?;
     let Parameters { snapshot, marks, presence, stream, last_event_id, .. } = parameters;
     let mut response = HttpResponse::Ok();

@@ -15,7 +15,7 @@ use super::reply::{self, Reply};
 use super::sse;
 use super::{is_encrypted, is_head};
 use crate::app::App;
-use crate::domain::BasePath;
+use crate::domain::{BasePath, EventFilter};
 use crate::error::Error;
 use crate::identity::{Pass, Principal, TICKET_LASTS, TicketUse};
 
@@ -40,11 +40,13 @@ pub struct Listener {
     pub principal: Principal,
     /// Goes into the answer, so that the browser may come back with the same ticket.
     pub cookie: Option<String>,
+    /// The room for the filter of who came by a ticket, which was there before the ticket was used.
+    pub kept: Option<EventFilter>,
 }
 
 impl Listener {
     fn by_header(principal: Principal) -> Self {
-        Self { principal, cookie: None }
+        Self { principal, cookie: None, kept: None }
     }
 
     fn by_ticket(request: &HttpRequest) -> Result<Self, Error> {
@@ -56,14 +58,16 @@ impl Listener {
         let Query(Parameters { ticket }) =
             Query::from_query(request.query_string()).map_err(|_| Error::Unauthorized)?;
         // What is refused whoever asks is refused before: a ticket is good once, and the page that sent it could not come back.
-        sse::Wanted::of(request)?;
+        let wanted = sse::Wanted::of(request)?;
         if app.hub.is_closed() {
             return Err(Error::ShuttingDown);
         }
+        let (principal, _) = app.identity.by_ticket(&ticket, passes(request.headers()), TicketUse::Look)?;
+        let kept = app.hub.keep_filter(&principal.username, wanted.filter)?;
         let to = if is_head(request) { TicketUse::Look } else { TicketUse::Open };
         let (principal, pass) = app.identity.by_ticket(&ticket, passes(request.headers()), to)?;
         let cookie = pass.map(|pass| cookie(&pass, &app.base_path, is_encrypted(request)));
-        Ok(Self { principal, cookie })
+        Ok(Self { principal, cookie, kept: Some(kept) })
     }
 }
 

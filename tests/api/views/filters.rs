@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{coming, foreign, frame, listed, names, raw_stream_id, so_far, stream_id};
 use crate::stream::raw::RawStream;
-use crate::support::{TestServer, User, within};
+use crate::support::{Stream, TestServer, User, within};
 
 #[tokio::test]
 async fn except_leaves_out_names_and_prefixes_at_first_live_and_where_events_are_read() {
@@ -188,4 +188,40 @@ async fn large_filters_count_for_their_user_each_once_until_the_last_stream_with
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_ticket_is_not_used_by_a_stream_for_whose_filter_there_is_no_room() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let mut streams = Vec::new();
+    for number in 0..3 {
+        let stream = alice.stream_of("/sse?events=none", None).await;
+        let body = json!({ "stream": stream_id(&stream), "events": large(number, "news") }).to_string();
+        let headers = [("authorization", alice.authorization.as_str())];
+        alice.client.request(reqwest::Method::POST, "/subscription", &headers, Some(body.into_bytes())).await.ok();
+        streams.push(stream);
+    }
+    // What is left is taken by smaller ones, which fit into a URL.
+    let query = |number: usize| {
+        let names: Vec<_> = (0..24).map(|other| format!("{number:03}{other:04}{}", "y".repeat(243))).collect();
+        format!("events={}", names.join(","))
+    };
+    let mut number = 0;
+    loop {
+        assert!(number < 200, "nobody counts");
+        let request = alice.client.http.get(format!("{}/sse?{}", server.url, query(number)));
+        let answer = within("an answer", request.header("authorization", &alice.authorization).send()).await.unwrap();
+        if answer.status() == 429 {
+            break;
+        }
+        streams.push(Stream::open(answer).await);
+        number += 1;
+    }
+    let ticket = crate::tickets::ticket_of(&alice).await;
+    let path = format!("/sse?ticket={ticket}");
+    let refused = crate::tickets::ask(&alice.client, &format!("{path}&{}", query(number)), &[]).await;
+    assert_eq!(refused.status(), 429);
+    assert_eq!(crate::tickets::ask(&alice.client, &format!("{path}&events=news"), &[]).await.status(), 200);
+    assert_eq!(crate::tickets::ask(&alice.client, &format!("{path}&events=news"), &[]).await.status(), 401);
 }
