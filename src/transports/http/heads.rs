@@ -213,7 +213,7 @@ fn place_of_length(head: &[u8]) -> Option<usize> {
         let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
         [&b"content-length"[..], b"transfer-encoding"].iter().any(|length| name.eq_ignore_ascii_case(length))
     };
-    let last = lines.clone().last()?.len();
+    let last = lines.clone().next_back()?.len();
     (!lines.any(tells)).then_some(head.len() - last)
 }
 
