@@ -249,7 +249,7 @@ async fn a_disk_that_is_too_small_for_a_new_database_is_told_of_with_its_directo
         let Some(disk) = LoopDisk::create(home.path(), "tiny", mebibytes) else { return };
         let path = disk.path().join("db").display().to_string();
         let db = format!("--db={path}");
-        let started = TestServer::try_start(Arc::clone(&home), move |home| command(&[db.clone()], home)).await;
+        let started = TestServer::try_start(Arc::clone(&home), move |home| command(std::slice::from_ref(&db), home)).await;
         let Err(why) = started else { break };
         assert!(why.starts_with("exit status: 1: ") && !why.contains("panicked"), "{why}");
         let said = format!("error: there is no room on the disk of the database directory {path}");
