@@ -94,7 +94,7 @@ async fn who_owns_an_inbox_stands_between_the_at_sign_and_the_first_slash() {
             "@",
             "x@bob/y",
             "/@bob/x",
-            " @bob/x",
+            "x @bob/y",
         ];
         for name in all {
             users[0].insert(name, json!(1)).await;
