@@ -63,10 +63,10 @@ impl Slot {
     }
 }
 
-/// The two ends of a slot.
-pub fn pair() -> (SlotOutlet, SlotBody) {
+/// The two ends of a slot, for a stream on this connection of HTTP/1, if it is one.
+pub fn pair(socket: Option<Socket>) -> (SlotOutlet, SlotBody) {
     let slot = Rc::new(Slot::default());
-    (SlotOutlet { slot: Rc::clone(&slot) }, SlotBody { slot })
+    (SlotOutlet { slot: Rc::clone(&slot) }, SlotBody { slot, socket })
 }
 
 /// Where a subscription writes.
@@ -124,6 +124,7 @@ impl Drop for SlotOutlet {
 /// one falls across two reads.
 pub struct SlotBody {
     slot: Rc<Slot>,
+    socket: Option<Socket>,
 }
 
 impl MessageBody for SlotBody {
@@ -135,8 +136,9 @@ impl MessageBody for SlotBody {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
         let slot = &self.slot;
-        // Nothing more for whoever lost the right to it, even where it was written already.
-        if slot.finished.get() {
+        // Nothing more for whoever lost the right to it, even where it was written already; nor for whoever has closed their side, who
+        // would be taken for present until a write fails.
+        if slot.finished.get() || self.socket.as_ref().is_some_and(Socket::has_ended) {
             return Poll::Ready(None);
         }
         if let Some(chunk) = slot.chunk.take() {

@@ -36,9 +36,11 @@ const STREAM_WINDOW: u32 = 128 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
 /// How much of one answer is kept for a client that does not read it. The rest of it is not made before.
 const MAX_UNSENT_BYTES: usize = 32 << 10;
-/// How many requests may be cancelled before they were even looked at (CVE-2023-44487), and how many may be so wrong that
-/// they are cancelled here (CVE-2025-8671), until the connection is closed.
+/// How many requests may be cancelled before they were even looked at (CVE-2023-44487), until the connection is closed.
 const MAX_RESETS: usize = 64;
+/// How many may be so wrong, in the whole life of a connection, that they are cancelled here (CVE-2025-8671). What still comes of a
+/// body that was refused can count as one, and a proxy has many users on a connection: so there are as many as in the library.
+const MAX_LOCAL_RESETS: usize = 1024;
 
 /// How long nothing of an answer may be taken by its client before it is given up.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
@@ -52,7 +54,7 @@ fn settings() -> Builder {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(MAX_UNSENT_BYTES)
         .max_pending_accept_reset_streams(MAX_RESETS)
-        .max_local_error_reset_streams(Some(MAX_RESETS));
+        .max_local_error_reset_streams(Some(MAX_LOCAL_RESETS));
     settings
 }
 

@@ -99,8 +99,9 @@ fn http(
         // That is looked at by `Heads`, for each request.
         .client_request_timeout(Duration::ZERO)
         .client_disconnect_timeout(LINGER)
-        // A client that closed its side is gone; else its stream would stay until a write fails.
-        .h1_allow_half_closed(false)
+        // Whoever closes their side has asked all that they want to (RFC 9112, section 9.6), and is answered: their request is carried
+        // out. Only a stream ends then, which sees to that itself.
+        .h1_allow_half_closed(true)
         .on_connect_ext(|socket: &Socket, extensions: &mut Extensions| {
             extensions.insert(socket.clone());
         })

@@ -39,6 +39,8 @@ struct Shared {
     leaves_to: Cell<Option<TakeOver>>,
     /// Whether something was written and not all of it has been sent.
     is_unsent: Cell<bool>,
+    /// Whether nothing more comes from the client.
+    is_ended: Cell<bool>,
     heads: Heads,
 }
 
@@ -60,6 +62,7 @@ impl Socket {
             stream: RefCell::new(Some(stream)),
             leaves_to: Cell::default(),
             is_unsent: Cell::new(false),
+            is_ended: Cell::new(false),
             heads: Heads::default(),
         }))
     }
@@ -93,6 +96,11 @@ impl Socket {
     /// Whether it has left.
     pub fn has_left(&self) -> bool {
         self.0.stream.borrow().is_none()
+    }
+
+    /// Whether its client has closed it, or at least their side of it. Whoever serves it is woken when they do.
+    pub fn has_ended(&self) -> bool {
+        self.0.is_ended.get()
     }
 
     /// Whether nobody on the way can read along. False once it has left.
@@ -133,6 +141,9 @@ impl AsyncRead for Socket {
         loop {
             let before = buffer.filled().len();
             ready!(self.poll((), |stream| stream.poll_read(context, buffer)))?;
+            if buffer.filled().len() == before {
+                self.0.is_ended.set(true);
+            }
             if !heads.is_next() || buffer.filled().len() == before {
                 return Poll::Ready(Ok(()));
             }

@@ -107,16 +107,16 @@ pub async fn stream(app: App, Listener { principal, cookie, kept: _kept }: Liste
     response.insert_header((STREAM_HEADER, opening.arrival.id.to_string()));
     // Only HTTP/1.1 has chunks; HTTP/2 shares its connection with other requests.
     let is_alone = request.version() == Version::HTTP_11;
-    match request.conn_data::<Socket>().filter(|_| is_alone) {
-        Some(socket) => {
+    match request.conn_data::<Socket>() {
+        Some(socket) if is_alone => {
             let leaves_to = Box::new(move |stream| match stream {
                 Stream::Plain(stream) => app.open(opening, PlainOutlet::new(stream), Bytes::new()),
                 Stream::Tls(stream) => app.open(opening, TlsOutlet::new(stream), Bytes::new()),
             });
             Ok(response.force_close().body(LeavingBody::new(socket, leaves_to)))
         }
-        None => {
-            let (outlet, body) = body::pair();
+        socket => {
+            let (outlet, body) = body::pair(socket.cloned());
             app.open(opening, outlet, Bytes::new());
             Ok(response.body(body))
         }

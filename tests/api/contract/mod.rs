@@ -8,6 +8,7 @@ mod bodies;
 mod callers;
 mod cors;
 mod create_user;
+pub mod half_closed;
 mod headers;
 mod heads;
 mod http;

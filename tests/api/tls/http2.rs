@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 
 use super::Secure;
+use crate::contract::half_closed;
 use crate::stream::pipelined::what_is_asked_before_a_stream_is_answered;
 use crate::support::{TestServer, User, eventually, within};
 
@@ -243,4 +244,48 @@ async fn over_tls_what_is_asked_before_a_stream_is_answered_before_it_whole_and_
     let alice = secure.client().sign_in("alice").await;
     what_is_asked_before_a_stream_is_answered(secure.connect("http/1.1").await, &alice).await;
     eventually("the connection to be forgotten", || secure.server.connections() <= 2).await;
+}
+
+#[tokio::test]
+async fn over_tls_whoever_closes_their_side_is_answered_and_a_stream_of_theirs_ends() {
+    let secure = Secure::start().await;
+    secure.client().create_user("alice", "acme").await;
+    let alice = secure.client().sign_in("alice").await;
+    let connect = async || secure.connect("http/1.1").await;
+    half_closed::what_is_asked_is_answered(&connect, &alice).await;
+    half_closed::a_stream_ends(&connect, &alice).await;
+}
+
+#[tokio::test]
+async fn requests_that_are_so_wrong_that_the_server_cancels_them_end_their_connection_only_where_they_are_very_many() {
+    let secure = Secure::start().await;
+    // POST /login of https, whose body is longer than it says.
+    let head = [&[0x83, 0x87, 0x04, 6][..], b"/login", &[0x41, 1, b'x'], &[0x0f, 0x0d, 1, b'1']].concat();
+    for (wrong, ends) in [(500, false), (5_000, true)] {
+        let (mut read, mut write) = tokio::io::split(secure.connect("h2").await);
+        write.write_all(PREFACE).await.unwrap();
+        let mut bytes = [0; 16 << 10];
+        let mut is_over = false;
+        for number in 0..wrong {
+            let stream = 2 * number + 1;
+            let request = [frame(1, 4, stream, &head), frame(0, 1, stream, b"{}")].concat();
+            if write.write_all(&request).await.is_err() || write.flush().await.is_err() {
+                is_over = true;
+                break;
+            }
+        }
+        // What is asked then is answered, or nothing is.
+        let ping = frame(6, 0, 0, b"12345678");
+        let _ = write.write_all(&ping).await;
+        let _ = write.flush().await;
+        let pong = frame(6, 1, 0, b"12345678");
+        let mut came = Vec::new();
+        while !is_over && !came.windows(pong.len()).any(|window| window == pong) {
+            match within("bytes", read.read(&mut bytes)).await {
+                Ok(0) | Err(_) => is_over = true,
+                Ok(count) => came.extend_from_slice(&bytes[..count]),
+            }
+        }
+        assert_eq!(is_over, ends, "{wrong}");
+    }
 }
