@@ -12,8 +12,8 @@ use crate::config::{Callers, Limits};
 use crate::domain::{Account, Authorize, BasePath, EventFilter, EventId, Position, TrustedProxies, View};
 use crate::error::Error;
 use crate::events::{
-    Condition, GoesOnFor, Hub, IdempotencyKey, Insert, Inserted, NewEvent, Opening, Outlet, Rates, Relay, Reset, Start,
-    StreamId,
+    CatchUp, Condition, GoesOnFor, Hub, IdempotencyKey, Insert, Inserted, NewEvent, Opening, Outlet, Rates, Relay,
+    Reset, Start, StreamId,
 };
 use crate::identity::{Admin, Identity, Principal};
 use crate::store::Store;
@@ -198,8 +198,8 @@ impl App {
         Ok(if wish.marks || !all_told { reset(Reset::NotKept) } else { Start::ChangedAfter(after) })
     }
 
-    /// Opens a stream on this worker. `first` is written before its events.
-    pub fn open(&self, opening: Opening, outlet: impl Outlet + 'static, first: Bytes) {
-        self.0.relay.open(opening, outlet, first);
+    /// Opens a stream on this worker. `first` is written before its events. It goes on as long as what comes back is run.
+    pub fn open(&self, opening: Opening, outlet: impl Outlet + 'static, first: Bytes) -> CatchUp {
+        self.0.relay.open(opening, outlet, first)
     }
 }

@@ -36,7 +36,7 @@ pub use presence::{GRACE, GoesOnFor, Person};
 pub use rate::Rates;
 pub use relay::Relay;
 pub use session::{Session, StreamId};
-pub use subscription::{HEARTBEAT, HEARTBEAT_EVERY, Subscription};
+pub use subscription::{CatchUp, HEARTBEAT, HEARTBEAT_EVERY, Subscription};
 pub use upkeep::{Retention, keep_up};
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::opening::Opening;
 use super::outlet::Outlet;
 use super::room::Room;
 use super::session::{Serial, Session};
-use super::subscription::Subscription;
+use super::subscription::{CatchUp, Subscription};
 use super::turns::Turns;
 use super::weak_list::WeakList;
 use super::wheel::{TICK, Wheel};
@@ -155,12 +155,12 @@ impl Relay {
         Self { local, tasks }
     }
 
-    /// Opens a stream. `first` is written before anything else.
-    pub fn open(&self, opening: Opening, outlet: impl Outlet + 'static, first: Bytes) {
+    /// Opens a stream. `first` is written before anything else. It goes on as long as what comes back is run.
+    pub fn open(&self, opening: Opening, outlet: impl Outlet + 'static, first: Bytes) -> CatchUp {
         let local = &self.local;
         let session = Arc::clone(&opening.session);
         let (id, changes) = (opening.arrival.id, opening.changes);
-        let subscription = Subscription::start(local, opening, outlet, first);
+        let (subscription, task) = Subscription::start(local, opening, outlet, first);
         let address = Arc::as_ptr(&session).addr();
         local.by_session.borrow_mut().entry(address).or_default().push(Rc::downgrade(&subscription));
         let at_most = local.hub.rules().streams_per_user;
@@ -176,6 +176,7 @@ impl Relay {
         } else if session.changes() != changes {
             local.change_rights(&session);
         }
+        task
     }
 }
 

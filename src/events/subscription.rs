@@ -20,7 +20,8 @@ use super::room::{Class, Room};
 use super::session::{Serial, Session};
 use super::untold::Untold;
 use crate::domain::{Holder, Own, Patterns, Position, Timestamp, Username, View};
-use catch_up::{CatchUp, State};
+pub use catch_up::CatchUp;
+use catch_up::State;
 use turning::Aside;
 
 /// What keeps a quiet stream alive: a comment without a blank line after it, since `broker-client` 0.0.8 would take
@@ -44,7 +45,7 @@ pub struct Subscription<O: ?Sized = dyn Outlet> {
     /// What its user alone may see, beside the inbox.
     own: RefCell<Patterns>,
     /// What counts its filter for its user: that of its class is others' too.
-    filter_holder: RefCell<Option<Holder>>,
+    filter_holder: Cell<Option<Holder>>,
     session: Arc<Session>,
     /// What [`Session::changes`] was when it got its rights.
     changes: Cell<u64>,
@@ -77,22 +78,22 @@ pub struct Subscription<O: ?Sized = dyn Outlet> {
     /// Of whom it has yet to be told whether they are there; `None` where that is not wanted.
     presence: Option<Box<RefCell<Untold>>>,
     /// Of the task that catches up and waits for the end.
-    waker: RefCell<Option<Waker>>,
+    waker: Cell<Option<Waker>>,
     outlet: O,
 }
 
 impl Subscription {
-    /// Begins as the opening says, after the bytes in `first`.
+    /// Begins as the opening says, after the bytes in `first`, and goes on as long as its task is run.
     pub(super) fn start(
         local: &Rc<Local>,
         opening: Opening,
         outlet: impl Outlet + 'static,
         first: Bytes,
-    ) -> Rc<Subscription> {
+    ) -> (Rc<Subscription>, CatchUp) {
         let Opening { arrival, tenant, view, start, head, marks, presence, expires_at, session, changes } = opening;
         let room = local.room(&tenant);
         let View { filter, rights, own } = view;
-        let filter_holder = RefCell::new(filter.holder());
+        let filter_holder = Cell::new(filter.holder());
         let class = room.class(filter, rights, outlet.framing());
         let until = room.position();
         let (position, reset) = match start {
@@ -136,7 +137,7 @@ impl Subscription {
             turning: Cell::new(false),
             turns: Cell::new(0),
             presence: presence.then(|| Box::new(RefCell::new(Untold::all()))),
-            waker: RefCell::new(None),
+            waker: Cell::new(None),
             outlet,
         });
         if presence {
@@ -154,8 +155,8 @@ impl Subscription {
             }
         }
         let state = State::first(&subscription, start, until);
-        tokio::task::spawn_local(CatchUp::new(Rc::clone(&subscription), state));
-        subscription
+        let task = CatchUp::new(Rc::clone(&subscription), state);
+        (subscription, task)
     }
 
     /// Whether it says how it stands.
@@ -186,8 +187,10 @@ impl Subscription {
         let class = self.class.borrow();
         let own = Own { username: self.session.username.clone(), patterns: self.own.borrow().clone() };
         let filter = class.filter.clone();
-        let filter = match &*self.filter_holder.borrow() {
-            Some(holder) => filter.held_by(Arc::clone(holder)),
+        let holder = self.filter_holder.take();
+        self.filter_holder.set(holder.clone());
+        let filter = match holder {
+            Some(holder) => filter.held_by(holder),
             None => filter,
         };
         View { filter, rights: class.rights.clone(), own }
@@ -318,17 +321,16 @@ impl Subscription {
     }
 
     fn wake(&self) {
-        if let Some(waker) = &*self.waker.borrow() {
+        // It is the same one at the next time.
+        if let Some(waker) = self.waker.take() {
             waker.wake_by_ref();
+            self.waker.set(Some(waker));
         }
     }
 
     fn keep(&self, waker: &Waker) {
-        let mut kept = self.waker.borrow_mut();
-        match &mut *kept {
-            Some(kept) => kept.clone_from(waker),
-            None => *kept = Some(waker.clone()),
-        }
+        let kept = self.waker.take().filter(|kept| kept.will_wake(waker));
+        self.waker.set(Some(kept.unwrap_or_else(|| waker.clone())));
     }
 }
 

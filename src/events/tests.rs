@@ -231,7 +231,8 @@ impl House {
             session,
         };
         change(&mut opening);
-        self.workers[worker].open(opening, LineOutlet(Rc::clone(&line), Framing::Bare), Bytes::new());
+        let outlet = LineOutlet(Rc::clone(&line), Framing::Bare);
+        tokio::task::spawn_local(self.workers[worker].open(opening, outlet, Bytes::new()));
         line
     }
 }

@@ -17,7 +17,8 @@ use crate::fair::Task;
 use crate::store::{Missing, Replay, Wanted};
 
 /// The task of one subscription: catches up whenever it is not live, and notices when the other side has gone.
-pub(super) struct CatchUp {
+#[must_use = "the stream ends where it is not run"]
+pub struct CatchUp {
     subscription: Rc<Subscription>,
     state: State,
     /// The aside that is being read.
@@ -127,6 +128,13 @@ impl Future for CatchUp {
                 return Poll::Pending;
             }
         }
+    }
+}
+
+impl Drop for CatchUp {
+    fn drop(&mut self) {
+        // However it ends: nobody else would notice that its reader has gone.
+        self.subscription.end();
     }
 }
 

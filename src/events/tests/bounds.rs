@@ -232,7 +232,7 @@ fn is_served_beside_a_busy_tenant(flood: usize) {
                 session,
             };
             let outlet = Noting(LineOutlet(Rc::clone(&line), Framing::Bare), name, Rc::clone(&noted));
-            house.workers[0].open(opening, outlet, Bytes::new());
+            tokio::task::spawn_local(house.workers[0].open(opening, outlet, Bytes::new()));
             line
         };
         let (busy, quiet) = (open("t"), open("quiet"));

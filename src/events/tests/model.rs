@@ -199,7 +199,8 @@ impl World {
             changes,
         };
         let id = opening.arrival.id;
-        house.workers[worker].open(opening, LineOutlet(Rc::clone(&line), Framing::Bare), Bytes::new());
+        let outlet = LineOutlet(Rc::clone(&line), Framing::Bare);
+        tokio::task::spawn_local(house.workers[worker].open(opening, outlet, Bytes::new()));
         let room = house.workers[worker].local.room(&account.tenant);
         let new_at = matches!(start, Start::Latest | Start::Reset(_)).then(|| room.position().get());
         // A change of rights that is on disk counts for it once it is published.

@@ -1,11 +1,14 @@
 //! Connections from their acceptance to their end: how many there are, and what ends one whose peer has gone without a word.
 
+use std::cell::Cell;
+use std::future::Future;
 use std::io::{IoSlice, Result};
 use std::ops::Deref;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
@@ -13,7 +16,6 @@ use actix_service::{Service, ServiceFactory, apply_fn_factory};
 use actix_web::rt::net::TcpStream;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::oneshot;
 
 /// How long a peer may acknowledge nothing of what was sent to it, or have no room for more of it, before its connection ends.
 ///
@@ -74,24 +76,31 @@ pub struct Tcp {
     _place: Place,
 }
 
-struct Place {
+struct Place(Rc<Shared>);
+
+/// What a connection shares with its task, which waits for its end.
+struct Shared {
     connections: Connections,
-    /// Its being dropped is what is waited for.
-    _closed: oneshot::Sender<()>,
+    is_closed: Cell<bool>,
+    task: Cell<Option<Waker>>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.connections.remove();
+        self.0.connections.remove();
+        self.0.is_closed.set(true);
+        if let Some(task) = self.0.task.take() {
+            task.wake();
+        }
     }
 }
 
 impl Tcp {
-    fn new(stream: TcpStream, connections: Connections) -> (Self, oneshot::Receiver<()>) {
+    fn new(stream: TcpStream, connections: Connections) -> (Self, Rc<Shared>) {
         set_up(&stream);
         connections.add();
-        let (closed, is_closed) = oneshot::channel();
-        (Self { stream, _place: Place { connections, _closed: closed } }, is_closed)
+        let shared = Rc::new(Shared { connections, is_closed: Cell::new(false), task: Cell::default() });
+        (Self { stream, _place: Place(Rc::clone(&shared)) }, shared)
     }
 }
 
@@ -112,19 +121,57 @@ pub fn counted<S>(
     connections: Connections,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()>
 where
-    S: ServiceFactory<Tcp, Config = (), Response = (), Error = DispatchError, InitError = ()>,
+    S: ServiceFactory<Tcp, Config = (), Response = Option<GoesOn>, Error = DispatchError, InitError = ()>,
 {
     apply_fn_factory(service, move |stream: TcpStream, service: &S::Service| {
-        let (tcp, is_closed) = Tcp::new(stream, connections.clone());
-        // In a box of its own, of which nothing is left once a stream has taken its connection away.
-        let served = Box::pin(service.call(tcp));
-        async move {
-            let served = served.await;
-            // It is never told anything but that.
-            let _ = is_closed.await;
-            served
-        }
+        let (tcp, shared) = Tcp::new(stream, connections.clone());
+        Counted { stage: Stage::Served(Box::pin(service.call(tcp))), shared }
     })
+}
+
+/// What goes on with a connection that has left actix: it runs in the same task, so that there is one for each connection.
+pub type GoesOn = Pin<Box<dyn Future<Output = ()>>>;
+
+/// The task of a connection, until that is closed. What it does is in a box, of which nothing is left once it goes on with something
+/// else, as streams do: actix has room for two of this in each task for as long as the task is there.
+struct Counted<F> {
+    stage: Stage<F>,
+    shared: Rc<Shared>,
+}
+
+enum Stage<F> {
+    /// actix has it.
+    Served(Pin<Box<F>>),
+    /// It has left.
+    Left(GoesOn),
+    /// Whoever still has it is to close it.
+    Ending,
+}
+
+impl<F: Future<Output = std::result::Result<Option<GoesOn>, DispatchError>>> Future for Counted<F> {
+    type Output = std::result::Result<(), DispatchError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { stage, shared } = &mut *self;
+        loop {
+            *stage = match stage {
+                // What went wrong has nobody to be told to.
+                Stage::Served(served) => match ready!(served.as_mut().poll(context)) {
+                    Ok(Some(goes_on)) => Stage::Left(goes_on),
+                    Ok(None) | Err(_) => Stage::Ending,
+                },
+                Stage::Left(goes_on) => {
+                    ready!(goes_on.as_mut().poll(context));
+                    Stage::Ending
+                }
+                Stage::Ending if shared.is_closed.get() => return Poll::Ready(Ok(())),
+                Stage::Ending => {
+                    shared.task.set(Some(context.waker().clone()));
+                    return Poll::Pending;
+                }
+            };
+        }
+    }
 }
 
 impl Deref for Tcp {
@@ -164,5 +211,52 @@ impl AsyncWrite for Tcp {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+    use std::mem::size_of;
+
+    use super::super::socket::PlainOutlet;
+    use super::*;
+    use crate::events::{CatchUp, Subscription};
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (there, here) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        (there.unwrap(), here.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn the_task_of_a_connection_waits_for_its_end_whatever_has_it() {
+        let connections = Connections::at_most(9);
+        for is_stream in [true, false] {
+            let (_there, here) = pair().await;
+            let (tcp, shared) = Tcp::new(here, connections.clone());
+            let goes_on = is_stream.then(|| Box::pin(ready(())) as GoesOn);
+            let stage = Stage::Served(Box::pin(ready(Ok(goes_on))));
+            let local = tokio::task::LocalSet::new();
+            let task = local.spawn_local(Counted { stage, shared });
+            // What went on with it has ended, but somebody still has it.
+            local.run_until(tokio::task::yield_now()).await;
+            assert!(!task.is_finished());
+            assert_eq!(connections.0.open.load(Ordering::Relaxed), 1);
+            drop(tcp);
+            let ended = local.run_until(tokio::time::timeout(Duration::from_secs(60), task)).await;
+            ended.unwrap().unwrap().unwrap();
+            assert_eq!(connections.0.open.load(Ordering::Relaxed), 0);
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_stream_that_waits_is_small() {
+        // That is there twice, with four words of actix's own and twelve of tokio's, in a multiple of 128 bytes.
+        assert!(size_of::<Counted<()>>() <= 32, "{}", size_of::<Counted<()>>());
+        assert!(size_of::<CatchUp>() <= 96, "{}", size_of::<CatchUp>());
+        // With two counts: the next larger piece that the allocator has is of 448 bytes.
+        let subscription = size_of::<Subscription<PlainOutlet>>() + 2 * size_of::<usize>();
+        assert!(subscription <= 384, "{subscription}");
     }
 }

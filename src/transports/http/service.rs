@@ -14,7 +14,7 @@ use actix_web::dev::AppConfig;
 use actix_web::rt::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::accept::{Connections, Tcp, counted};
+use super::accept::{Connections, GoesOn, Tcp, counted};
 use super::bodies::Bodies;
 use super::h2;
 use super::handshake::Handshakes;
@@ -84,7 +84,7 @@ fn http(
     app: App,
     bodies: Bodies,
     stopping: GracefulShutdownSignal,
-) -> impl ServiceFactory<Accepted, Config = (), Response = (), Error = DispatchError, InitError = ()> {
+) -> impl ServiceFactory<Accepted, Config = (), Response = Option<GoesOn>, Error = DispatchError, InitError = ()> {
     let application = move || {
         let application = application(app.clone(), bodies.clone()).into_factory();
         map_config(application.map_err(|error: actix_web::Error| error.error_response()), |()| AppConfig::default())
@@ -120,17 +120,18 @@ fn http(
                             let seen = socket.clone();
                             tokio::select! {
                                 biased;
-                                served = http1.call((socket, from)) => served,
-                                error = seen.heads().refused() => {
-                                    seen.refuse(&error).await;
-                                    Ok(())
-                                }
+                                // A stream goes on whatever became of the rest.
+                                _ = http1.call((socket, from)) => {}
+                                // Of actix nothing is left then.
+                                () = seen.left() => {}
+                                error = seen.heads().refused() => seen.refuse(&error).await,
                             }
+                            Ok(seen.goes_on())
                         }
                         Accepted::Http2(stream, from) => {
                             // In a box of its own, or every connection would have room for it.
                             Box::pin(h2::serve(stream, from, http2, stopping.notified())).await;
-                            Ok(())
+                            Ok(None)
                         }
                     }
                 }

@@ -2,6 +2,7 @@
 //! a position instead of the buffers of a whole HTTP connection, and is written to directly.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
-use super::accept::Tcp;
+use super::accept::{GoesOn, Tcp};
 use super::heads::{Heads, Taken};
 use super::reply;
 use super::service::LINGER;
@@ -37,6 +38,8 @@ struct Shared {
     stream: RefCell<Option<Stream>>,
     /// Who is to have it once all is sent that was written before.
     leaves_to: Cell<Option<TakeOver>>,
+    /// What goes on with it, once it has left.
+    goes_on: Cell<Option<GoesOn>>,
     /// Whether something was written and not all of it has been sent.
     is_unsent: Cell<bool>,
     /// Whether nothing more comes from the client.
@@ -44,8 +47,8 @@ struct Shared {
     heads: Heads,
 }
 
-/// What goes on with a connection that has left.
-pub type TakeOver = Box<dyn FnOnce(Stream)>;
+/// What makes of a connection that leaves what goes on with it.
+pub type TakeOver = Box<dyn FnOnce(Stream) -> GoesOn>;
 
 /// The connection itself.
 pub enum Stream {
@@ -61,6 +64,7 @@ impl Socket {
         Self(Rc::new(Shared {
             stream: RefCell::new(Some(stream)),
             leaves_to: Cell::default(),
+            goes_on: Cell::default(),
             is_unsent: Cell::new(false),
             is_ended: Cell::new(false),
             heads: Heads::default(),
@@ -101,6 +105,16 @@ impl Socket {
     /// Whether its client has closed it, or at least their side of it. Whoever serves it is woken when they do.
     pub fn has_ended(&self) -> bool {
         self.0.is_ended.get()
+    }
+
+    /// Becomes ready when it has left. Must be polled after each flush.
+    pub async fn left(&self) {
+        poll_fn(|_| if self.has_left() { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    /// What goes on with it, if it has left: for whoever asks first.
+    pub fn goes_on(&self) -> Option<GoesOn> {
+        self.0.goes_on.take()
     }
 
     /// Whether nobody on the way can read along. False once it has left.
@@ -186,7 +200,7 @@ impl AsyncWrite for Socket {
         if let Some(take_over) = self.0.leaves_to.take() {
             let stream = self.0.stream.take();
             if let Some(stream) = stream {
-                take_over(stream);
+                self.0.goes_on.set(Some(take_over(stream)));
                 context.waker().wake_by_ref();
             }
         }

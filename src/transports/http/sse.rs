@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
+use super::accept::GoesOn;
 use super::body::{self, LeavingBody};
 use super::is_head;
 use super::reply::Reply;
@@ -109,15 +110,17 @@ pub async fn stream(app: App, Listener { principal, cookie, kept: _kept }: Liste
     let is_alone = request.version() == Version::HTTP_11;
     match request.conn_data::<Socket>() {
         Some(socket) if is_alone => {
-            let leaves_to = Box::new(move |stream| match stream {
-                Stream::Plain(stream) => app.open(opening, PlainOutlet::new(stream), Bytes::new()),
-                Stream::Tls(stream) => app.open(opening, TlsOutlet::new(stream), Bytes::new()),
+            let leaves_to = Box::new(move |stream| -> GoesOn {
+                Box::pin(match stream {
+                    Stream::Plain(stream) => app.open(opening, PlainOutlet::new(stream), Bytes::new()),
+                    Stream::Tls(stream) => app.open(opening, TlsOutlet::new(stream), Bytes::new()),
+                })
             });
             Ok(response.force_close().body(LeavingBody::new(socket, leaves_to)))
         }
         socket => {
             let (outlet, body) = body::pair(socket.cloned());
-            app.open(opening, outlet, Bytes::new());
+            tokio::task::spawn_local(app.open(opening, outlet, Bytes::new()));
             Ok(response.body(body))
         }
     }
