@@ -65,6 +65,22 @@ impl Store {
         Ok(Some(Link { position: at, previous, bytes, value }))
     }
 
+    /// Where the event of a name stood before the one at a position, and how large the row of that one is; `None` where that one is
+    /// not kept, or not of this name. Nothing of it is copied.
+    pub(super) fn previous_of(
+        &self,
+        tenant: &TenantName,
+        name: &str,
+        at: Position,
+    ) -> Result<Option<(Option<Position>, usize)>, Error> {
+        let key = keys::event(tenant, at);
+        let previous = self.look(&key, |value| {
+            let (_, parts) = event_row(&key, value)?;
+            Ok((parts.name == name).then_some((parts.previous, value.len())))
+        })?;
+        Ok(previous.transpose()?.flatten())
+    }
+
     /// The event of a name before one of them, if it is kept.
     pub(super) fn event_before(&self, tenant: &TenantName, name: &str, link: &Link) -> Result<Option<Link>, Error> {
         link.previous.map_or(Ok(None), |previous| self.event_of(tenant, name, previous))

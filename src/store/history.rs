@@ -13,6 +13,8 @@ const MAX_LOOKED_AT_BYTES: usize = 64 << 20;
 /// The same for one step of a page: others wait for it.
 const STEP_LOOKS: usize = 1024;
 const STEP_LOOKED_AT_BYTES: usize = 1 << 20;
+/// How large an event may be for one look, where only its place is asked for; what is larger takes more of them.
+const BYTES_A_LOOK: usize = 4 << 10;
 /// How many newer events of a name are walked over to find one before an event of another name.
 const MAX_WALKED: usize = 64;
 /// How many positions are looked through at once for the newest event before one: first these, then twice as many while they hold
@@ -209,7 +211,7 @@ impl Store {
         let (mut end, mut width) = (self.head().next().min(*before), MIN_WINDOW);
         while end > lowest {
             let start = lowest.max(Position::new(end.get().saturating_sub(width)));
-            let (mut newest, mut bytes) = (None, 0);
+            let (mut newest, mut bytes, mut is_too_much) = (None, 0, false);
             self.scan(&keys::event(tenant, start), &keys::event(tenant, end), &mut |key, value| {
                 let row = self.unless_damaged(chain::event_row(key, value))?;
                 if let Some((position, _)) = row.filter(|(_, parts)| parts.name == name.as_str()) {
@@ -217,8 +219,15 @@ impl Store {
                 }
                 bytes += value.len();
                 budget.spend(false, value.len());
-                Ok(true)
+                // The narrowest is looked through whatever is in it: or the search would come to no end.
+                is_too_much = bytes >= STEP_LOOKED_AT_BYTES && width > MIN_WINDOW;
+                Ok(!is_too_much)
             })?;
+            if is_too_much {
+                // What was not come to is the newer part. It was small events that made the window so wide.
+                width = MIN_WINDOW;
+                continue;
+            }
             if let Some(newest) = newest {
                 // Where it has gone meanwhile, so has everything before it.
                 return found(self.event_of(tenant, name.as_str(), newest)?);
@@ -229,7 +238,7 @@ impl Store {
             if budget.is_spent(false) && end > lowest {
                 return Ok(Search::SoFar(end));
             }
-            // Looked through to its end each, so it is the smaller the larger the events are.
+            // It is the smaller the larger the events are.
             width = if bytes < WINDOW_BYTES { (width * 2).min(MAX_WINDOW) } else { (width / 2).max(1) };
         }
         Ok(Search::Nothing)
@@ -259,7 +268,7 @@ impl Store {
     }
 
     /// Whether a name had been used by a position; `None` where that is no longer known, or where it takes more looks than are
-    /// left: one for each time that the name has changed since. Blocks on the disk.
+    /// left: one for each time that the name has changed since, and some more where that was large. Blocks on the disk.
     ///
     /// # Errors
     /// As [`History::next`].
@@ -277,9 +286,10 @@ impl Store {
             }
             *looks -= 1;
             // Nor can it be told where an event of the name cannot be read.
-            let link = self.unless_damaged(self.event_of(tenant, name, later))?.flatten();
-            let Some(link) = link else { return Ok(None) };
-            position = link.previous;
+            let link = self.unless_damaged(self.previous_of(tenant, name, later))?.flatten();
+            let Some((previous, bytes)) = link else { return Ok(None) };
+            *looks = looks.saturating_sub(bytes / BYTES_A_LOOK);
+            position = previous;
         }
         Ok(Some(position.is_some()))
     }
@@ -320,15 +330,19 @@ impl Store {
         let (first, end) = (keys::event(tenant, first), keys::event(tenant, end));
         let (mut last, mut last_met, mut is_more) = (None, None, false);
         self.scan(&first, &end, &mut |key, value| {
-            let Some((position, parts)) = self.unless_damaged(chain::event_row(key, value))? else {
-                budget.spend(false, value.len());
-                return Ok(true);
-            };
-            let is_wanted = parts.name == name.as_str();
+            let row = self.unless_damaged(chain::event_row(key, value))?;
+            let is_wanted = row.as_ref().is_some_and(|(_, parts)| parts.name == name.as_str());
+            // Also before one that cannot be read, or a run of those would be walked without an end.
             if budget.is_spent(is_wanted) {
                 is_more = true;
                 return Ok(false);
             }
+            let Some((position, parts)) = row else {
+                // Its key tells where it stands, so that the next step, or page, goes on behind it.
+                last = keys::position(key).or(last);
+                budget.spend(false, value.len());
+                return Ok(true);
+            };
             let read = if is_wanted { self.unless_damaged(self.whole(key, position, &parts))? } else { None };
             last_met = Some(position).filter(|_| is_wanted && !matches!(read, Some(None))).or(last_met);
             last = Some(position);
@@ -347,5 +361,90 @@ impl Store {
             None if is_gone => self.oldest_first(query, budget, each),
             last => Ok(last.filter(|_| is_more || is_gone)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Payload, Timestamp, Username};
+
+    fn tenant() -> TenantName {
+        TenantName::parse("a").unwrap()
+    }
+
+    /// A database in which so many events of some names and sizes follow each other.
+    fn filled(events: &[(&str, usize, usize)]) -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, mut committer) = Store::open(directory.path(), 1 << 30).unwrap();
+        for (name, count, bytes) in events {
+            for done in (0..*count).step_by(100) {
+                let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
+                for _ in done..(done + 100).min(*count) {
+                    let (user, name) = (Username::parse("u").unwrap(), EventName::parse(name).unwrap());
+                    let data = Payload::from_valid_json(&format!("\"{}\"", "x".repeat(*bytes))).unwrap();
+                    transaction.insert_event(tenant(), user, name, data).unwrap();
+                    transaction.keep().unwrap();
+                }
+                drop(transaction.commit().unwrap().reveal());
+            }
+        }
+        (directory, store)
+    }
+
+    fn query(oldest_first: bool, before: Position) -> HistoryQuery {
+        let name = EventName::parse("x").unwrap();
+        HistoryQuery { tenant: tenant(), name, after: Position::START, before, limit: 2000, oldest_first }
+    }
+
+    #[test]
+    fn a_search_that_comes_from_small_events_to_large_ones_stays_short() {
+        let (_directory, store) = filled(&[("x", 1, 1), ("large", 200, 50_000), ("small", 600, 1), ("x", 70, 1)]);
+        let mut history = History::new(query(false, Position::new(801)));
+        let (mut found, mut steps) = (Vec::new(), 0);
+        loop {
+            let before = history.left.looked_at_bytes;
+            let page = history.next(&store, 1 << 20, |event| {
+                found.push(event.position.get());
+                Ok(())
+            });
+            let looked_at = before - history.left.looked_at_bytes;
+            assert!(looked_at < 3 * STEP_LOOKED_AT_BYTES, "{looked_at} bytes in a step");
+            steps += 1;
+            if page == Ok(Page::Ends(None)) {
+                break;
+            }
+            assert!(steps < 100, "it comes to no end");
+        }
+        assert_eq!(found, [1]);
+    }
+
+    #[test]
+    fn events_that_cannot_be_read_end_no_page_and_take_no_long_step() {
+        let (_directory, store) = filled(&[("x", 3000, 1)]);
+        for number in 1..=2500 {
+            store.smuggle(super::keys::event(&tenant(), Position::new(number)), b"?");
+        }
+        let mut history = History::within(query(true, Position::END), 2000);
+        let (mut found, mut ends) = (Vec::new(), Vec::new());
+        for step in 0.. {
+            let before = history.left.looks;
+            let page = history.next(&store, 1 << 20, |event| {
+                found.push(event.position.get());
+                Ok(())
+            });
+            assert!(before - history.left.looks <= STEP_LOOKS);
+            match page.unwrap() {
+                Page::GoesOn => {}
+                Page::Ends(Some(next)) => {
+                    ends.push(next.get());
+                    history = History::within(HistoryQuery { after: next, ..query(true, Position::END) }, 2000);
+                }
+                Page::Ends(None) => break,
+            }
+            assert!(step < 10, "it comes to no end");
+        }
+        assert!(found.iter().copied().eq(2501..=3000), "{} are found", found.len());
+        assert_eq!(ends, [2000]);
     }
 }

@@ -58,7 +58,7 @@ pub use open::{OPENING_THREAD, OpenError};
 pub use readers::Lane;
 pub use replay::{Missing, Replay, StoredEvent, Wanted};
 pub use room::{MAX_CHANGE_BYTES, of_insert as bytes_of_insert};
-pub use tail::{Oldest, TooMuch};
+pub use tail::{Oldest, TailCount, TooMuch};
 pub use transaction::{Committer, Durable, Transaction};
 pub use users::Users;
 
@@ -165,8 +165,20 @@ impl Store {
         if let Some(known) = self.overlay.get(key) {
             return Ok(known);
         }
+        self.look_in_sled(key, |value| Arc::from(value))
+    }
+
+    /// What something makes of a value, without a copy of it.
+    fn look<T>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, Error> {
+        match self.overlay.get(key) {
+            Some(known) => Ok(known.map(|value| read(&value))),
+            None => self.look_in_sled(key, read),
+        }
+    }
+
+    fn look_in_sled<T>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, Error> {
         let value = self.tree.get(key).map_err(|error| failed(key, &error))?;
-        Ok(value.map(|value| Arc::from(&*value)))
+        Ok(value.map(|value| read(&value)))
     }
 }
 

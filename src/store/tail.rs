@@ -7,6 +7,9 @@ use super::{Store, codec, damaged, keys};
 use crate::domain::{Position, TenantName, Timestamp};
 use crate::error::Error;
 
+/// How many events of a tail are counted in one step, or so many bytes of them as one is made of.
+const COUNTED_A_STEP: usize = 4096;
+
 /// What of a tail is too much.
 #[derive(Clone, Copy, Debug)]
 pub struct TooMuch {
@@ -41,6 +44,57 @@ struct Old {
     is_removal: bool,
 }
 
+/// A tail that is being counted, in steps: it may be of any length.
+pub struct TailCount {
+    tenant: TenantName,
+    /// Where the tail begins, and where the next step does.
+    floor: Position,
+    next: Position,
+    length: usize,
+    /// The head when it began, or the last position that was met with.
+    counted_to: Position,
+}
+
+impl TailCount {
+    /// Begins.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where the database fails; [`Error::Damaged`].
+    pub fn new(store: &Store, tenant: TenantName) -> Result<Self, Error> {
+        let floor = store.floor(&tenant)?;
+        Ok(Self { tenant, floor, next: floor.next(), length: 0, counted_to: store.head() })
+    }
+
+    /// Takes a step: once it is counted, how many events of the tenant are kept in exact order, and up to which position they were
+    /// counted: also those that have been noted as [activity](Store::activity), and are not revealed. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As [`TailCount::new`].
+    pub fn step(&mut self, store: &Store) -> Result<Option<(usize, Position)>, Error> {
+        // What it has counted may have gone since.
+        if store.floor(&self.tenant)? != self.floor {
+            *self = Self::new(store, self.tenant.clone())?;
+        }
+        let (mut rows, mut bytes, mut is_all) = (0, 0, true);
+        let (first, end) = (keys::event(&self.tenant, self.next), keys::event(&self.tenant, Position::END));
+        store.scan(&first, &end, &mut |key, value| {
+            is_all = rows < COUNTED_A_STEP && bytes < STEP_BYTES;
+            if !is_all {
+                return Ok(false);
+            }
+            rows += 1;
+            bytes += value.len();
+            if let Some(position) = keys::position(key) {
+                self.next = position.next();
+                self.counted_to = self.counted_to.max(position);
+            }
+            Ok(true)
+        })?;
+        self.length += rows;
+        Ok(is_all.then_some((self.length, self.counted_to)))
+    }
+}
+
 impl Oldest {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
@@ -62,22 +116,6 @@ impl Store {
             Ok(tenant.is_none())
         })?;
         Ok(tenant)
-    }
-
-    /// How many events of a tenant are kept in exact order, and up to which position they were counted: also those that have been
-    /// noted as [activity](Store::activity), and are not revealed.
-    ///
-    /// # Errors
-    /// As [`Store::next_tenant`].
-    pub fn tail_length(&self, tenant: &TenantName) -> Result<(usize, Position), Error> {
-        let (mut length, mut counted_to) = (0, self.head());
-        let (first, end) = (keys::event(tenant, self.floor(tenant)?.next()), keys::event(tenant, Position::END));
-        self.scan(&first, &end, &mut |key, _| {
-            length += 1;
-            counted_to = counted_to.max(keys::position(key).unwrap_or(counted_to));
-            Ok(true)
-        })?;
-        Ok((length, counted_to))
     }
 
     /// The oldest events of a tenant's tail that are too much. Blocks on the disk.

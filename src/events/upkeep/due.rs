@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 
 use super::{Desk, Round, step};
-use crate::domain::Position;
+use crate::domain::{Position, Timestamp};
 use crate::error::Error;
 use crate::events::hub::Hub;
 use crate::events::insert::RemoveOf;
@@ -84,25 +84,20 @@ impl Due {
             let search = Search::for_bound(gone.stream.get(), gone.only.as_ref().map(|(tenant, _)| tenant.clone()));
             (gone, search)
         }));
-        let mut left = at_most;
-        for _ in 0..STREAMS_A_ROUND {
-            let Some((of, search)) = self.gone.front() else { break };
-            let (of, search, now) = (of.clone(), search.clone(), self.desk.clock.now());
-            let (stream, tenant) = (of.stream.get(), of.only.as_ref().map(|(tenant, _)| tenant.clone()));
-            let read =
-                move |store: &Store| Ok((store.find(&search, now, left)?, store.has_ended(stream, tenant.as_ref())?));
-            let (Found { keys, is_more, rest }, is_marked) = self.desk.read(read).await?;
+        let (mut left, mut looks) = (at_most, STREAMS_A_ROUND);
+        while looks > 0 && !self.gone.is_empty() {
+            let (streams, now) = (self.gone.iter().take(looks).cloned().collect::<Vec<_>>(), self.desk.clock.now());
+            let (passed, found) = self.desk.read(move |store| first_with_something(store, streams, now, left)).await?;
+            self.gone.drain(..passed);
+            looks = looks.saturating_sub(passed + 1);
+            let Some((of, Found { keys, is_more, rest })) = found else { continue };
             left = left.saturating_sub(keys.len());
-            let is_last = !is_more;
-            // Nothing goes with most streams.
-            if !keys.is_empty() || is_marked {
-                let last = keys.last().cloned();
-                let remove = |keys: Vec<_>| {
-                    let is_last = is_last && keys.last() == last.as_ref();
-                    RemoveBound { of: of.clone(), keys, is_last }
-                };
-                self.before.1 += self.desk.with_each(keys, remove).await?.iter().sum::<usize>();
-            }
+            let (last, is_last) = (keys.last().cloned(), !is_more);
+            let remove = |keys: Vec<_>| {
+                let is_last = is_last && keys.last() == last.as_ref();
+                RemoveBound { of: of.clone(), keys, is_last }
+            };
+            self.before.1 += self.desk.with_each(keys, remove).await?.iter().sum::<usize>();
             // One that much goes with does not keep the others waiting.
             if let Some((of, _)) = self.gone.pop_front()
                 && is_more
@@ -120,6 +115,25 @@ impl Due {
         let (search, now) = (search.clone(), self.desk.clock.now());
         self.desk.read(move |store| store.find(&search, now, at_most)).await
     }
+}
+
+/// With how many streams nothing goes before the first with which something does, and what that is. Nothing goes with most streams: so
+/// thousands that end together are looked at in one turn of the readers, not in one each.
+fn first_with_something(
+    store: &Store,
+    streams: Vec<(RemoveOf, Search)>,
+    now: Timestamp,
+    at_most: usize,
+) -> Result<(usize, Option<(RemoveOf, Found)>), Error> {
+    let count = streams.len();
+    for (passed, (of, search)) in streams.into_iter().enumerate() {
+        let found = store.find(&search, now, at_most)?;
+        let tenant = of.only.as_ref().map(|(tenant, _)| tenant);
+        if !found.keys.is_empty() || store.has_ended(of.stream.get(), tenant)? {
+            return Ok((passed, Some((of, found))));
+        }
+    }
+    Ok((count, None))
 }
 
 /// Nothing, once all that was decided before is committed.

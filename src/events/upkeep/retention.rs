@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Desk, Round, step};
 use crate::domain::{Position, TenantName, Timestamp};
 use crate::error::Error;
-use crate::store::{Oldest, Store, TooMuch};
+use crate::store::{Oldest, Store, TailCount, TooMuch};
 use crate::writer::{Batch, Change};
 
 /// How many tenants are looked at in a row for events that are too old.
@@ -57,6 +57,8 @@ pub struct Tails {
     known: HashMap<TenantName, Tail>,
     /// Those that inserted something and are to be counted.
     uncounted: Waiting,
+    /// The first of those, as far as it has been counted.
+    counting: Option<TailCount>,
     /// Those that may have too much.
     long: BTreeSet<TenantName>,
     /// The one of those whose turn was last.
@@ -85,6 +87,7 @@ impl Tails {
             retention,
             known: HashMap::new(),
             uncounted: Waiting::default(),
+            counting: None,
             long: BTreeSet::new(),
             last: None,
             next: None,
@@ -136,7 +139,7 @@ impl Tails {
         }
     }
 
-    /// Counts the tails of some that inserted something and are not known.
+    /// Counts the tails of some that inserted something and are not known, in steps: the longest takes many rounds.
     async fn count_some(&mut self) -> Result<(), Error> {
         let began = Instant::now();
         for number in 0..COUNTED_A_ROUND {
@@ -144,11 +147,14 @@ impl Tails {
                 break;
             }
             let Some(tenant) = self.uncounted.first() else { break };
-            let of = tenant.clone();
-            let counted = self.desk.read(move |store| store.unless_damaged(store.tail_length(&of))).await?;
-            // Nothing can be inserted where that is damaged.
-            let (events, counted_to) = counted.unwrap_or((0, Position::END));
-            self.learn(tenant, Tail { events, counted_to, came: 0 });
+            let (of, counting) = (tenant.clone(), self.counting.take());
+            let read = move |store: &Store| store.unless_damaged(count_on(store, of, counting));
+            match self.desk.read(read).await? {
+                Some(Counted::SoFar(counting)) => self.counting = Some(counting),
+                Some(Counted::All(tail)) => self.learn(tenant, tail),
+                // Nothing can be inserted where that is damaged.
+                None => self.learn(tenant, Tail { events: 0, counted_to: Position::END, came: 0 }),
+            }
         }
         Ok(())
     }
@@ -184,8 +190,11 @@ impl Tails {
         self.next = last;
         for (tenant, tail) in too_much {
             match tail {
+                Length::TooLong(tail) if !self.known.contains_key(&tenant) => self.learn(tenant, tail),
+                Length::NotCounted if !self.known.contains_key(&tenant) => {
+                    self.all_seen &= self.uncounted.push(tenant);
+                }
                 // What came since it was noted is counted in both.
-                Some(tail) if !self.known.contains_key(&tenant) => self.learn(tenant, tail),
                 _ => drop(self.long.insert(tenant)),
             }
         }
@@ -269,8 +278,33 @@ fn forget_shorter_half(known: &mut HashMap<TenantName, Tail>) -> HashMap<TenantN
     known.extract_if(|_, tail| tail.events <= *median).collect()
 }
 
-/// A tenant that has too much, and how long its tail is where it was counted.
-type Found = (TenantName, Option<Tail>);
+/// How far a tail has been counted.
+enum Counted {
+    SoFar(TailCount),
+    All(Tail),
+}
+
+/// Counts the next of a tail, which begins unless it was begun.
+fn count_on(store: &Store, tenant: TenantName, begun: Option<TailCount>) -> Result<Counted, Error> {
+    let mut counting = begun.map_or_else(|| TailCount::new(store, tenant), Ok)?;
+    Ok(match counting.step(store)? {
+        Some((events, counted_to)) => Counted::All(Tail { events, counted_to, came: 0 }),
+        None => Counted::SoFar(counting),
+    })
+}
+
+/// A tenant that has too much, or may have.
+type Found = (TenantName, Length);
+
+/// How long its tail is.
+enum Length {
+    /// So long, which is too long.
+    TooLong(Tail),
+    /// It has events that are too old.
+    TooOld,
+    /// Too long to be counted in passing.
+    NotCounted,
+}
 
 /// The next tenants that have old events, or more than a number where one is given; and after which tenant the search goes on,
 /// `None` at the end. After a while it is broken off, but not before the first.
@@ -287,7 +321,8 @@ fn tenants_with_too_much(
             break;
         }
         let Some(tenant) = store.next_tenant(after.as_ref())? else { return Ok((too_much, None)) };
-        too_much.extend(store.unless_damaged(has_too_much(store, &tenant, old, at_most))?.flatten());
+        let found = store.unless_damaged(has_too_much(store, &tenant, old, at_most))?;
+        too_much.extend(found.into_iter().flatten().map(|length| (tenant.clone(), length)));
         after = Some(tenant);
     }
     Ok((too_much, after))
@@ -298,15 +333,19 @@ fn has_too_much(
     tenant: &TenantName,
     old: TooMuch,
     at_most: Option<usize>,
-) -> Result<Option<Found>, Error> {
-    let counted = at_most.map(|at_most| Ok((store.tail_length(tenant)?, at_most))).transpose()?;
-    Ok(match counted {
-        Some(((events, counted_to), at_most)) if events > at_most => {
-            Some((tenant.clone(), Some(Tail { events, counted_to, came: 0 })))
+) -> Result<Vec<Length>, Error> {
+    let mut found = Vec::new();
+    if let Some(at_most) = at_most {
+        match count_on(store, tenant.clone(), None)? {
+            Counted::All(tail) if tail.events > at_most => return Ok(vec![Length::TooLong(tail)]),
+            Counted::All(_) => {}
+            Counted::SoFar(_) => found.push(Length::NotCounted),
         }
-        _ if !store.oldest(tenant, old)?.is_empty() => Some((tenant.clone(), None)),
-        _ => None,
-    })
+    }
+    if !store.oldest(tenant, old)?.is_empty() {
+        found.push(Length::TooOld);
+    }
+    Ok(found)
 }
 
 /// Raises the floor of a tenant over its oldest events; over how many.
