@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -39,20 +39,57 @@ pub struct Checkpointer {
 #[derive(Default)]
 struct Flags {
     stopping: AtomicBool,
-    /// What refused the checkpoint that is under way what it needs, for as long as it waits for that.
-    refused: Mutex<Option<Error>>,
+    asking: Mutex<Asking>,
+    /// When any of that changes.
+    changed: Condvar,
     /// For the checkpoint that is under way, or for the next commit.
     full_disk: FullDisk,
 }
 
+/// A checkpoint that asks for what it lacks.
+#[derive(Default)]
+struct Asking {
+    /// What refused it to the one that is under way, for as long as it waits.
+    refused: Option<Error>,
+    /// How often that was answered.
+    answers: u64,
+    /// Whether it should ask again at once.
+    is_urgent: bool,
+}
+
 impl Flags {
+    fn asking(&self) -> MutexGuard<'_, Asking> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn refused(&self) -> Option<Error> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.asking().refused.clone()
     }
 
     fn set_refused(&self, by: Option<Error>) {
-        self.full_disk.note(Finder::Checkpoint, by == Some(Error::StorageFull));
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = by;
+        self.full_disk.note(Finder::Checkpoint, by.as_ref().map_or(Ok(()), Err));
+        let mut asking = self.asking();
+        asking.refused = by;
+        asking.answers += 1;
+        self.changed.notify_all();
+    }
+
+    /// Waits until it is time to ask again.
+    fn wait_to_ask(&self) {
+        let waiting = |asking: &mut Asking| !asking.is_urgent && !self.stopping.load(Ordering::Acquire);
+        let waited = self.changed.wait_timeout_while(self.asking(), ASK_AGAIN, waiting);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_urgent = false;
+    }
+
+    /// Has a checkpoint that is refused something ask again now; whether that is refused too, and by what.
+    fn ask_again(&self) -> Option<Error> {
+        let mut asking = self.asking();
+        let before = asking.answers;
+        asking.is_urgent = true;
+        self.changed.notify_all();
+        let waiting = |asking: &mut Asking| asking.refused.is_some() && asking.answers == before;
+        let waited = self.changed.wait_timeout_while(asking, ASK_AGAIN, waiting);
+        waited.unwrap_or_else(PoisonError::into_inner).0.refused.clone()
     }
 }
 
@@ -104,7 +141,21 @@ impl Checkpointer {
 
     /// Notes whether the disk has room for the next commit.
     pub fn note_room(&self, room: &Result<(), Error>) {
-        self.flags.full_disk.note(Finder::Commit, matches!(room, Err(Error::StorageFull)));
+        self.flags.full_disk.note(Finder::Commit, room.as_ref().map(|()| ()));
+    }
+
+    /// Whether one is under way for which the disk has no room.
+    pub fn is_short_of_room(&self) -> bool {
+        // With each commit, and seldom so.
+        self.flags.full_disk.is_found_by(Finder::Checkpoint) && self.flags.refused() == Some(Error::StorageFull)
+    }
+
+    /// Has the one that is under way ask at once for what it lacks, which somebody may just have given back.
+    ///
+    /// # Errors
+    /// What it lacks still: [`Error::StorageFull`] and [`Error::Overloaded`].
+    pub fn ask_again(&self) -> Result<(), Error> {
+        self.flags.ask_again().map_or(Ok(()), Err)
     }
 
     /// Begins a checkpoint. There is one at a time.
@@ -156,7 +207,12 @@ fn ended() -> Error {
 
 impl Drop for Checkpointer {
     fn drop(&mut self) {
-        self.flags.stopping.store(true, Ordering::Release);
+        {
+            // Under the lock, or one that is about to wait would not be told.
+            let _asking = self.flags.asking();
+            self.flags.stopping.store(true, Ordering::Release);
+            self.flags.changed.notify_all();
+        }
         self.work = None;
         if let Some(thread) = self.thread.take() {
             // A panic there was told as a failure.
@@ -236,7 +292,7 @@ impl Mover {
                         return Ok(());
                     }
                     self.flags.set_refused(Some(refused));
-                    thread::sleep(ASK_AGAIN);
+                    self.flags.wait_to_ask();
                 }
                 other => {
                     self.flags.set_refused(None);

@@ -32,8 +32,13 @@ pub enum Finder {
 pub struct FullDisk(AtomicU8);
 
 impl FullDisk {
-    /// Notes what somebody found.
-    pub fn note(&self, finder: Finder, is_full: bool) {
+    /// Notes what came of asking for room. Where something else was lacking, that tells nothing about it.
+    pub fn note(&self, finder: Finder, found: Result<(), &Error>) {
+        let is_full = match found {
+            Ok(()) => false,
+            Err(Error::StorageFull) => true,
+            Err(_) => return,
+        };
         // With each commit, and nearly always nothing new.
         if self.is_found_by(finder) == is_full {
             return;
@@ -49,7 +54,7 @@ impl FullDisk {
     }
 
     /// Whether this one has found it full, and no room since.
-    fn is_found_by(&self, finder: Finder) -> bool {
+    pub fn is_found_by(&self, finder: Finder) -> bool {
         self.0.load(Ordering::Acquire) & finder as u8 != 0
     }
 }
@@ -264,6 +269,23 @@ fn failed(error: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn want_of_something_else_tells_nothing_about_room() {
+        let disk = FullDisk::default();
+        let steps = [
+            (Err(&Error::Overloaded), false),
+            (Err(&Error::StorageFull), true),
+            (Err(&Error::Overloaded), true),
+            (Ok(()), false),
+            (Err(&Error::Overloaded), false),
+        ];
+        for (found, is_full) in steps {
+            disk.note(Finder::Commit, found);
+            assert_eq!(disk.is_found_by(Finder::Commit), is_full, "{found:?}");
+            assert!(!disk.is_found_by(Finder::Checkpoint));
+        }
+    }
 
     #[test]
     fn an_interrupted_allocation_is_tried_again_and_a_full_disk_is_told_from_a_failure() {

@@ -33,8 +33,9 @@ const REMOVED: u32 = u32::MAX;
 /// The writer's end of the journal.
 pub struct Journal {
     directory: Arc<Directory>,
-    /// The numbers of the files before this one that no checkpoint was given.
+    /// The numbers of the files before this one that no checkpoint was given, and how long they are together.
     older: Vec<u64>,
+    older_bytes: u64,
     number: u64,
     file: File,
     /// The file after this one, with its beginning on the disk: so to begin it needs nothing that may be lacking then. `None` where
@@ -52,8 +53,9 @@ pub struct Recovered {
     pub progress: Progress,
     /// The last file with a record in it, and where in that file its last record is.
     last: Option<(u64, Range<u64>)>,
-    /// The files before that one.
+    /// The files before that one, and how long they are together.
     older: Vec<u64>,
+    older_bytes: u64,
     /// The one after it, which was begun or made ahead.
     empty: Option<u64>,
     /// Later files, of which nothing can be read, or in which nothing is.
@@ -83,8 +85,14 @@ pub fn recover(
     checkpoint: Progress,
     mut each: impl FnMut(&[u8], Option<&[u8]>),
 ) -> io::Result<Recovered> {
-    let mut recovered =
-        Recovered { progress: checkpoint, last: None, older: Vec::new(), empty: None, beyond: Vec::new() };
+    let mut recovered = Recovered {
+        progress: checkpoint,
+        last: None,
+        older: Vec::new(),
+        older_bytes: 0,
+        empty: None,
+        beyond: Vec::new(),
+    };
     let mut is_whole = true;
     // Those after the last with a record in it.
     let mut empty = Vec::new();
@@ -114,7 +122,10 @@ pub fn recover(
             empty.push(number);
             continue;
         }
-        recovered.older.extend(recovered.last.take().map(|(number, _)| number));
+        if let Some((before, record)) = recovered.last.take() {
+            recovered.older.push(before);
+            recovered.older_bytes += record.end;
+        }
         recovered.older.append(&mut empty);
         recovered.last = Some((number, last.start as u64..last.end as u64));
     }
@@ -164,9 +175,13 @@ impl Journal {
         directory.sync()?;
         let beginning = MAGIC.len() as u64;
         let empty = recovered.empty.map(|number| (number, beginning..beginning));
-        let (mut older, mut current) = (recovered.older.clone(), None::<(u64, File, u64)>);
+        let (mut older, mut older_bytes) = (recovered.older.clone(), recovered.older_bytes);
+        let mut current = None::<(u64, File, u64)>;
         for (number, last) in recovered.last.iter().cloned().chain(empty) {
-            older.extend(current.take().map(|(number, ..)| number));
+            if let Some((before, _, end)) = current.take() {
+                older.push(before);
+                older_bytes += end;
+            }
             current = Some((number, Self::reopen(&directory, number, &last)?, last.end));
         }
         let (number, file, end) = match current {
@@ -175,7 +190,7 @@ impl Journal {
         };
         // Where it cannot be made now it is made when it is needed.
         let next = make(&directory, number + 1).ok();
-        Ok(Self { directory, older, number, file, next, end, allocated: end, record: Vec::new() })
+        Ok(Self { directory, older, older_bytes, number, file, next, end, allocated: end, record: Vec::new() })
     }
 
     /// Opens a file that goes on after its last record.
@@ -193,17 +208,37 @@ impl Journal {
         Ok(file)
     }
 
+    /// Whether the next record has room on the disk.
+    pub fn has_room(&self) -> bool {
+        self.end + MAX_RECORD_BYTES as u64 <= self.allocated
+    }
+
     /// Sets room aside on the disk for the next record, so that a full disk is found before anything is written.
+    ///
+    /// Closes this fault: what there is of it where it is too little is kept by some file systems, and was missing for the
+    /// checkpoint that would have made room, so that each waited for the other.
     ///
     /// # Errors
     /// [`Error::StorageFull`], [`Error::Overloaded`]; nothing was written and a later call may succeed.
     pub fn reserve(&mut self) -> Result<(), Error> {
-        if self.end + MAX_RECORD_BYTES as u64 <= self.allocated {
+        if self.has_room() {
             return Ok(());
         }
-        set_aside(&self.file, self.end, ROOM_BYTES)?;
+        if let Err(refused) = set_aside(&self.file, self.end, ROOM_BYTES) {
+            self.give_back()?;
+            return Err(refused);
+        }
         self.allocated = self.end + ROOM_BYTES;
         Ok(())
+    }
+
+    /// Gives back what was set aside: it may be all the room that there is for a checkpoint.
+    ///
+    /// # Errors
+    /// As [`Journal::reserve`].
+    pub fn give_back(&mut self) -> Result<(), Error> {
+        self.allocated = self.end;
+        self.file.set_len(self.end).map_err(|error| refusal(error, "the journal"))
     }
 
     /// Writes a commit, and waits until it is on the disk.
@@ -245,8 +280,14 @@ impl Journal {
         Ok(())
     }
 
-    /// How long the file is that is being written.
+    /// How long all files together are that would go with a checkpoint: also those from before the start. Each start goes on in a new
+    /// one, and they would add up without end.
     pub fn bytes(&self) -> u64 {
+        self.older_bytes + self.end
+    }
+
+    /// How long the file is that is being written.
+    pub fn bytes_of_file(&self) -> u64 {
         self.end
     }
 
@@ -260,9 +301,7 @@ impl Journal {
     /// [`Error::StorageFull`] and [`Error::Overloaded`], where the journal goes on in the old file, and a later call may succeed;
     /// [`Error::Storage`].
     pub fn rotate(&mut self) -> Result<Vec<u64>, Error> {
-        // What was set aside for its next record may be all the room that there is for a checkpoint.
-        self.file.set_len(self.end).map_err(|error| refusal(error, "the journal"))?;
-        self.allocated = self.end;
+        self.give_back()?;
         if self.next.is_none() {
             self.next = Some(self.make_ahead(1)?);
         }
@@ -279,6 +318,7 @@ impl Journal {
             self.number += 1;
             (self.end, self.allocated) = (MAGIC.len() as u64, MAGIC.len() as u64);
         }
+        self.older_bytes = 0;
         Ok(std::mem::take(&mut self.older))
     }
 }

@@ -132,22 +132,33 @@ impl Committer {
     }
 
     /// Sees to it that the next commit has room in the journal.
+    ///
+    /// Closes this fault: on a small disk the journal took the room that the checkpoint lacked, after which no commit had room either,
+    /// whatever was given back by others. So a checkpoint comes first, also with what was set aside for the next commit.
     fn make_room(&mut self) -> Result<(), Error> {
+        if self.checkpointer.is_short_of_room() {
+            self.journal.give_back()?;
+            self.checkpointer.ask_again()?;
+        }
         if self.journal.bytes() >= self.journal_bytes
             || self.store.overlay.active_bytes() as u64 >= self.journal_bytes / 2
         {
             self.checkpoint()?;
         }
         match self.journal.reserve() {
-            // What is in the journal may take less room in sled, where names that changed often are there once.
-            Err(Error::StorageFull)
-                if self.journal.bytes() > MAX_COMMIT_BYTES as u64 && !self.store.overlay.is_frozen() =>
-            {
+            // What is in the journal may take less room in sled, where names that changed often are there once. And what is free on
+            // the disk may not be ours.
+            Err(Error::StorageFull) if self.is_checkpoint_worth_it() => {
                 self.checkpoint()?;
                 self.journal.reserve()
             }
             reserved => reserved,
         }
+    }
+
+    /// Whether one can be begun that gives back something worth it.
+    fn is_checkpoint_worth_it(&self) -> bool {
+        self.journal.bytes_of_file() > MAX_COMMIT_BYTES as u64 && !self.store.overlay.is_frozen()
     }
 
     /// Begins a checkpoint, once the one before is made: so at most two tables are ever in memory.

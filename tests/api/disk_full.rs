@@ -249,7 +249,8 @@ async fn a_disk_that_is_too_small_for_a_new_database_is_told_of_with_its_directo
         let Some(disk) = LoopDisk::create(home.path(), "tiny", mebibytes) else { return };
         let path = disk.path().join("db").display().to_string();
         let db = format!("--db={path}");
-        let started = TestServer::try_start(Arc::clone(&home), move |home| command(std::slice::from_ref(&db), home)).await;
+        let started =
+            TestServer::try_start(Arc::clone(&home), move |home| command(std::slice::from_ref(&db), home)).await;
         let Err(why) = started else { break };
         assert!(why.starts_with("exit status: 1: ") && !why.contains("panicked"), "{why}");
         let said = format!("error: there is no room on the disk of the database directory {path}");
@@ -257,6 +258,33 @@ async fn a_disk_that_is_too_small_for_a_new_database_is_told_of_with_its_directo
         refusals += 1;
     }
     assert!((4..16).contains(&refusals), "{refusals} sizes were refused");
+}
+
+#[tokio::test]
+async fn what_a_checkpoint_lacks_is_not_taken_by_the_journal_and_inserts_go_on_once_there_is_room() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(disk) = LoopDisk::create(home.path(), "shared", 96) else { return };
+    let db = format!("--db={}", disk.path().join("db").display());
+    // Many versions of a few names: much in the journal, of which little is kept.
+    let server = TestServer::start_with(&[&db, "--retain_events=0"]).await;
+    let alice = server.user("alice", "acme").await;
+    let data = json!("x".repeat(90_000));
+    let insert = async |number: usize| alice.try_insert(&format!("name{}", number % 7), data.clone()).await;
+    // The journal takes what there is, and then somebody else takes the rest.
+    for number in 0..600 {
+        if insert(number).await.status != 200 {
+            break;
+        }
+    }
+    fill(disk.path());
+    let mut tries = 0..200;
+    while insert(0).await.status == 200 {
+        assert!(tries.next().is_some(), "a full disk takes everything");
+    }
+    std::fs::remove_file(disk.path().join("filler")).unwrap();
+    for _ in 0..20 {
+        within("room again", insert_all(&alice, 0..7, data.clone())).await;
+    }
 }
 
 /// A request that inserts the same under many names.

@@ -161,6 +161,36 @@ fn a_file_that_was_made_ahead_hides_neither_the_last_record_nor_what_follows_it(
 }
 
 #[test]
+fn what_is_kept_for_the_next_checkpoint_is_counted_across_restarts() {
+    let directory = filled();
+    for commits in 6..20 {
+        let mut journal = opened(directory.path(), &recovered(directory.path(), 0).0);
+        commit(&mut journal, commits);
+        let lengths = numbers(directory.path()).unwrap().into_iter();
+        let lengths = lengths.map(|number| fs::metadata(path_of(directory.path(), number)).unwrap().len());
+        // The one that was made ahead is not begun.
+        assert_eq!(journal.bytes(), lengths.sum::<u64>() - MAGIC.len() as u64);
+    }
+    let mut journal = opened(directory.path(), &recovered(directory.path(), 0).0);
+    assert!(journal.bytes() > 19 * HEAD_BYTES as u64);
+    journal.rotate().unwrap();
+    assert_eq!(journal.bytes(), MAGIC.len() as u64);
+}
+
+#[test]
+fn what_was_given_back_takes_no_room_and_is_asked_for_again() {
+    let directory = filled();
+    let mut journal = opened(directory.path(), &recovered(directory.path(), 0).0);
+    commit(&mut journal, 6);
+    journal.give_back().unwrap();
+    assert!(!journal.has_room());
+    let taken = fs::metadata(path_of(directory.path(), journal.number)).unwrap().blocks() * 512;
+    assert!(taken < MAX_RECORD_BYTES as u64, "{taken} bytes are taken");
+    commit(&mut journal, 7);
+    assert_eq!(recovered(directory.path(), 0).0.progress.commits, 7);
+}
+
+#[test]
 fn a_journal_without_a_record_goes_on_in_its_first_file() {
     let directory = tempfile::tempdir().unwrap();
     let mut journal = opened(directory.path(), &recovered(directory.path(), 0).0);
