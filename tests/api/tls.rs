@@ -4,6 +4,7 @@ mod files;
 mod handshakes;
 mod headers;
 mod http2;
+mod http2_refused;
 mod tickets;
 mod versions;
 
@@ -25,10 +26,15 @@ struct Secure {
 
 impl Secure {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(flags: &[&str]) -> Self {
+        let flags: Vec<String> = FLAGS.iter().chain(flags).map(|flag| (*flag).to_owned()).collect();
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let authority = Authority::new();
         authority.issue(directory.path());
-        let server = TestServer::try_start(directory, |directory| command(&FLAGS.map(str::to_owned), directory)).await;
+        let server = TestServer::try_start(directory, move |directory| command(&flags, directory)).await;
         let server = server.unwrap_or_else(|why| panic!("{why}"));
         assert!(server.url.starts_with("https://127.0.0.1:"), "{}", server.url);
         Self { server, authority }

@@ -22,13 +22,13 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A connection of HTTP/2, and what drives it.
-struct Connection {
-    requests: SendRequest<Bytes>,
-    driver: JoinHandle<Result<(), h2::Error>>,
+pub struct Connection {
+    pub requests: SendRequest<Bytes>,
+    pub driver: JoinHandle<Result<(), h2::Error>>,
     max_streams: usize,
 }
 
-async fn connect(secure: &Secure, settings: &Builder) -> Connection {
+pub async fn connect(secure: &Secure, settings: &Builder) -> Connection {
     let handshake = settings.handshake(secure.connect("h2").await);
     let (requests, mut connection) = within("a handshake", handshake).await.unwrap();
     // The server's settings have come with its first answer.
@@ -50,7 +50,7 @@ fn get(path: &str, headers: &[(&str, &str)]) -> http::Request<()> {
     request.body(()).unwrap()
 }
 
-fn memory(server: &TestServer) -> usize {
+pub fn memory(server: &TestServer) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024

@@ -1,11 +1,12 @@
 //! One request of HTTP/2 and its answer.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use actix_http::body::{BodySize, BoxBody, MessageBody};
 use actix_http::error::PayloadError;
@@ -13,13 +14,19 @@ use actix_http::{Payload, Request, Response, ResponseHead, StatusCode, Version};
 use actix_service::Service;
 use actix_web::http::header::{self, HeaderName, HttpDate, TryIntoHeaderValue};
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::Method;
 use tokio::time::timeout;
 
 use super::STALLED_AFTER;
+
+/// How much of a request's body is thrown away after its answer, at most. No body that is taken has more than 2 MiB; who sends
+/// one that is a few times as long can still read why it was refused.
+const MAX_DRAINED_BYTES: usize = 8 << 20;
+/// How long that may take.
+const DRAINED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,45 +60,65 @@ where
     B: MessageBody,
 {
     let is_head = request.method() == Method::HEAD;
-    let handled = service.call(for_application(request, from));
+    let (request, body) = for_application(request, from);
+    let handled = service.call(request);
     let handled = tokio::select! {
         biased;
         _ = poll_fn(|context| respond.poll_reset(context)) => return Outcome::Over,
         handled = handled => handled,
     };
-    match handled {
+    let outcome = match handled {
         Ok(response) => send(response.into(), respond, is_head).await,
         Err(error) => send(error.into(), respond, is_head).await,
+    };
+    if let (Outcome::Over, Some(body)) = (outcome, body) {
+        let _ = timeout(DRAINED_WITHIN, body.drain()).await;
     }
+    outcome
 }
 
-/// The request as the application takes it.
-fn for_application(request: http::Request<RecvStream>, from: Option<SocketAddr>) -> Request {
+/// The request as the application takes it, and its body, if there is one.
+fn for_application(request: http::Request<RecvStream>, from: Option<SocketAddr>) -> (Request, Option<Body>) {
     let (parts, body) = request.into_parts();
-    let body =
-        if body.is_end_stream() { Payload::None } else { Payload::Stream { payload: Box::pin(Body(body)) as _ } };
-    let mut request = Request::with_payload(body);
+    let body = (!body.is_end_stream()).then(|| Body(Rc::new(RefCell::new(body))));
+    let payload = body.clone().map_or(Payload::None, |body| Payload::Stream { payload: Box::pin(body) as _ });
+    let mut request = Request::with_payload(payload);
     let head = request.head_mut();
     head.uri = parts.uri;
     head.method = parts.method;
     head.version = parts.version;
     head.headers = parts.headers.into();
     head.peer_addr = from;
-    request
+    (request, body)
 }
 
-/// The body of a request. Its client may send more as it is read.
-struct Body(RecvStream);
+/// The body of a request. Its client may send more as it is read. The application has it, and may drop it unread; the answer keeps
+/// it to the end, since `h2` resets a stream whose body nobody has any more, and many clients take that for no answer at all.
+#[derive(Clone)]
+struct Body(Rc<RefCell<RecvStream>>);
+
+impl Body {
+    /// Throws away what has come and still comes, until the client has sent all. A client that goes on beyond the bound is told
+    /// by a reset without error that no more is needed, as the stream is dropped (RFC 9113, section 8.1).
+    async fn drain(mut self) {
+        let mut left = MAX_DRAINED_BYTES;
+        while let Some(Ok(chunk)) = self.next().await {
+            let Some(less) = left.checked_sub(chunk.len()) else { return };
+            left = less;
+        }
+    }
+}
 
 impl Stream for Body {
     type Item = Result<Bytes, PayloadError>;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let chunk = ready!(self.0.poll_data(context));
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut body = self.0.borrow_mut();
+        let chunk = ready!(body.poll_data(context));
         Poll::Ready(chunk.map(|chunk| {
             let chunk = chunk.map_err(|_| PayloadError::Incomplete(None))?;
             // A stream that has just been cancelled says so at the next chunk.
-            let _ = self.0.flow_control().release_capacity(chunk.len());
+            let _ = body.flow_control().release_capacity(chunk.len());
             Ok(chunk)
         }))
     }
