@@ -137,7 +137,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (from, body) = (Peer::of(request), Unread::of(request, payload));
         Box::pin(async move {
-            let body = body.read(Sender::Stranger(from?.counts_as()), MAX_SIGN_IN_BYTES).await?;
+            let body = body.read(Sender::stranger(from?), MAX_SIGN_IN_BYTES).await?;
             Self::from_body(&body)
         })
     }
@@ -172,7 +172,7 @@ impl<T: FromBody> FromRequest for ByUser<T> {
         let body = Unread::of(request, payload);
         Box::pin(async move {
             let principal = principal.await?;
-            let body = body.read(Sender::User(principal.username.clone()), T::MAX_BYTES).await?;
+            let body = body.read(Sender::user(&principal), T::MAX_BYTES).await?;
             Ok(Self(principal, T::from_body(&body)?))
         })
     }
@@ -200,11 +200,10 @@ impl<T: AdminBody> FromRequest for ByAdmin<T> {
         let (from, body) = (Peer::of(request), Unread::of(request, payload));
         Box::pin(async move {
             let (app, from) = (app.ok_or_else(no_services)?, from?);
-            let mut body = body.read(Sender::Stranger(from.counts_as()), MAX_BODY_BYTES).await?;
-            // The token may have to wait for its turn.
-            body.hold()?;
+            let mut body = body.read(Sender::stranger(from), MAX_BODY_BYTES).await?;
             let token = Secret::new(parse::<Token>(&body)?.admin_token);
-            let admin = app.identity.admin(&token, from).await.map_err(|error| match error {
+            // The token may have to wait for its turn.
+            let admin = body.during(app.identity.admin(&token, from)).await.map_err(|error| match error {
                 Error::AdminTokenIncorrect => T::WRONG_TOKEN,
                 other => other,
             })?;
