@@ -33,10 +33,10 @@ where
     B: MessageBody + 'static,
 {
     let callers = request.app_data::<App>().map(|app| app.callers.clone());
-    let finish = Finish::of(&request, callers.clone());
     // Before anything else of the request is looked at. A worker without services serves nobody.
     let checked = callers.as_deref().ok_or_else(no_services).and_then(|callers| callers::check(callers, &request));
     let refused = checked.as_ref().err().map(reply::refusal);
+    let finish = Finish::of(&request, callers, refused.is_some());
     let is_preflight = request.method() == Method::OPTIONS;
     // What was sent after the request for a stream, whose answer says that it is the last, is not carried out: nobody would hear
     // how that went.
@@ -64,10 +64,11 @@ struct Finish {
 }
 
 impl Finish {
-    fn of(request: &ServiceRequest, callers: Option<Arc<Callers>>) -> Self {
+    fn of(request: &ServiceRequest, callers: Option<Arc<Callers>>, is_refused: bool) -> Self {
         let log = tracing::enabled!(tracing::Level::DEBUG).then(|| Log::of(request));
         let socket = request.conn_data::<Socket>().cloned();
-        Self { log, cors: Cors::of(request), protection: Protection::of(request), callers, socket }
+        let (cors, protection) = (Cors::of(request, is_refused), Protection::of(request));
+        Self { log, cors, protection, callers, socket }
     }
 
     async fn after<B: MessageBody>(
@@ -188,7 +189,7 @@ mod tests {
                     .wrap(CatchPanic::default())
                     .wrap_fn(|request, service| {
                         let callers = Callers { origins: Origins::Any, only_this_machine: false };
-                        let finish = Finish::of(&request, Some(Arc::new(callers)));
+                        let finish = Finish::of(&request, Some(Arc::new(callers)), false);
                         finish.after(service.call(request))
                     })
                     .route("/panic", web::get().to(panics))

@@ -1,5 +1,7 @@
 //! What a page of another origin may ask, and read of the answer: the CORS protocol of the Fetch standard.
 
+use std::collections::HashSet;
+
 use actix_web::dev::ServiceRequest;
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -19,6 +21,8 @@ const ASKED: HeaderValue =
     HeaderValue::from_static("Access-Control-Request-Headers, Access-Control-Request-Private-Network");
 /// How many bytes of header names a page may ask for. Those that have no room are not allowed.
 const MAX_ASKED_BYTES: usize = 4096;
+/// How many names are looked at, those that are there twice or are none among them. Later ones are not allowed.
+const MAX_ASKED: usize = 1024;
 
 const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
 const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
@@ -31,17 +35,19 @@ pub struct Cors {
 
 /// What a page is going to send, which its browser asks about first.
 struct Preflight {
-    /// For `access-control-allow-headers`.
-    headers: HeaderValue,
+    /// Its `access-control-request-headers`.
+    asked: Vec<HeaderValue>,
     /// Whether the page is of the internet and Broker is not.
     private_network: bool,
 }
 
 impl Cors {
-    pub fn of(request: &ServiceRequest) -> Self {
+    /// `is_refused` is whether the request may not be made at all.
+    pub fn of(request: &ServiceRequest, is_refused: bool) -> Self {
         let headers = request.headers();
-        let preflight = (*request.method() == Method::OPTIONS).then(|| Preflight {
-            headers: allowed_headers(headers),
+        let is_preflight = *request.method() == Method::OPTIONS && !is_refused;
+        let preflight = is_preflight.then(|| Preflight {
+            asked: headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned().collect(),
             private_network: headers.contains_key(REQUEST_PRIVATE_NETWORK),
         });
         Self { origin: headers.get(header::ORIGIN).cloned(), preflight }
@@ -65,9 +71,9 @@ impl Cors {
         }
         answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
         answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
-        let Some(Preflight { headers, private_network }) = preflight else { return };
+        let Some(Preflight { asked, private_network }) = preflight else { return };
         answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
-        answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, headers);
+        answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed_headers(&asked));
         answer.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
         if private_network {
             answer.insert(ALLOW_PRIVATE_NETWORK, TRUE);
@@ -77,14 +83,16 @@ impl Cors {
 
 /// Ours, and whatever else the page asks to send: tracing adds headers to every request, under names that nobody can list
 /// beforehand. Broker goes by none of them, so that they let a page do nothing more. A star would not allow `authorization`.
-fn allowed_headers(headers: &HeaderMap) -> HeaderValue {
+fn allowed_headers(asked: &[HeaderValue]) -> HeaderValue {
     let mut allowed = ALLOWED_HEADERS.to_owned();
-    let asked = headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS);
-    for name in asked.flat_map(|names| names.as_bytes().split(|byte| *byte == b',')).filter_map(token) {
+    let mut known: HashSet<_> = ALLOWED_HEADERS.split(", ").map(str::to_owned).collect();
+    let names = asked.iter().flat_map(|names| names.as_bytes().split(|byte| *byte == b','));
+    for name in names.take(MAX_ASKED).filter_map(token) {
         let has_room = allowed.len() + name.len() <= ALLOWED_HEADERS.len() + MAX_ASKED_BYTES;
-        if has_room && !allowed.split(", ").any(|known| known == name) {
+        if has_room && !known.contains(&name) {
             allowed.push_str(", ");
             allowed.push_str(&name);
+            known.insert(name);
         }
     }
     // Of tokens, commas and blanks a header can always be made.
