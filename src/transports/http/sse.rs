@@ -30,20 +30,6 @@ struct Parameters {
     last_event_id: Option<String>,
 }
 
-/// What the query of a request asks for.
-pub struct Wanted {
-    pub filter: EventFilter,
-    parameters: Parameters,
-}
-
-impl Wanted {
-    pub fn of(request: &HttpRequest) -> Result<Self, Error> {
-        let parameters: Parameters = parameters(request)?;
-        let filter = filter(parameters.events.as_deref(), parameters.except.as_deref())?;
-        Ok(Self { filter, parameters })
-    }
-}
-
 /// Names the stream to its user's other requests.
 pub const STREAM_HEADER: HeaderName = HeaderName::from_static("broker-stream");
 
@@ -84,9 +70,9 @@ pub fn filter(events: Option<&str>, except: Option<&str>) -> Result<EventFilter,
     except.map_or(Ok(filter.clone()), |except| filter.except(except))
 }
 
-pub async fn stream(app: App, Listener { principal, cookie, kept: _kept }: Listener, request: HttpRequest) -> Reply {
-    let Wanted { filter, parameters } = Wanted::of(&request)?;
-    let Parameters { snapshot, marks, presence, stream, last_event_id, .. } = parameters;
+pub async fn stream(app: App, Listener { principal, ticket }: Listener, request: HttpRequest) -> Reply {
+    let Parameters { events, except, snapshot, marks, presence, stream, last_event_id } = parameters(&request)?;
+    let filter = filter(events.as_deref(), except.as_deref())?;
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
@@ -94,9 +80,6 @@ pub async fn stream(app: App, Listener { principal, cookie, kept: _kept }: Liste
         .insert_header(CacheControl(vec![CacheDirective::NoCache, CacheDirective::NoTransform]))
         // nginx, and what speaks its dialect, would keep events back until its buffer is full.
         .insert_header(("x-accel-buffering", "no"));
-    if let Some(cookie) = cookie {
-        response.insert_header((header::SET_COOKIE, cookie));
-    }
     if is_head(&request) {
         return Ok(response.body(actix_web::body::None::new()));
     }
@@ -106,6 +89,10 @@ pub async fn stream(app: App, Listener { principal, cookie, kept: _kept }: Liste
     let goes_on = goes_on_for(request.headers(), stream.as_deref());
     let opening = app.opening(&principal, Wish { filter, snapshot, marks, seen, presence, goes_on })?;
     response.insert_header((STREAM_HEADER, opening.arrival.id.to_string()));
+    // Last of all that may refuse it.
+    if let Some(cookie) = ticket.map(|ticket| ticket.spend(&app, &request)).transpose()?.flatten() {
+        response.insert_header((header::SET_COOKIE, cookie));
+    }
     // Only HTTP/1.1 has chunks; HTTP/2 shares its connection with other requests.
     let is_alone = request.version() == Version::HTTP_11;
     match request.conn_data::<Socket>() {

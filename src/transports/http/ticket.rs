@@ -11,11 +11,10 @@ use futures_util::future::{Either, MapOk};
 use serde::{Deserialize, Serialize};
 
 use super::extract::no_services;
+use super::is_encrypted;
 use super::reply::{self, Reply};
-use super::sse;
-use super::{is_encrypted, is_head};
 use crate::app::App;
-use crate::domain::{BasePath, EventFilter};
+use crate::domain::BasePath;
 use crate::error::Error;
 use crate::identity::{Pass, Principal, TICKET_LASTS, TicketUse};
 
@@ -38,15 +37,16 @@ pub async fn issue(app: App, principal: Principal) -> Reply {
 /// Who opens a stream: by the header, as everywhere, or where there is none by a ticket in the query.
 pub struct Listener {
     pub principal: Principal,
-    /// Goes into the answer, so that the browser may come back with the same ticket.
-    pub cookie: Option<String>,
-    /// The room for the filter of who came by a ticket, which was there before the ticket was used.
-    pub kept: Option<EventFilter>,
+    /// What it was that they came by.
+    pub ticket: Option<Ticket>,
 }
+
+/// A ticket that was looked at, and is used by the stream that it opens: a page whose request was refused may come with it again.
+pub struct Ticket(String);
 
 impl Listener {
     fn by_header(principal: Principal) -> Self {
-        Self { principal, cookie: None, kept: None }
+        Self { principal, ticket: None }
     }
 
     fn by_ticket(request: &HttpRequest) -> Result<Self, Error> {
@@ -57,17 +57,20 @@ impl Listener {
         let app = request.app_data::<App>().ok_or_else(no_services)?;
         let Query(Parameters { ticket }) =
             Query::from_query(request.query_string()).map_err(|_| Error::Unauthorized)?;
-        // What is refused whoever asks is refused before: a ticket is good once, and the page that sent it could not come back.
-        let wanted = sse::Wanted::of(request)?;
-        if app.hub.is_closed() {
-            return Err(Error::ShuttingDown);
-        }
         let (principal, _) = app.identity.by_ticket(&ticket, passes(request.headers()), TicketUse::Look)?;
-        let kept = app.hub.keep_filter(&principal.username, wanted.filter)?;
-        let to = if is_head(request) { TicketUse::Look } else { TicketUse::Open };
-        let (principal, pass) = app.identity.by_ticket(&ticket, passes(request.headers()), to)?;
-        let cookie = pass.map(|pass| cookie(&pass, &app.base_path, is_encrypted(request)));
-        Ok(Self { principal, cookie, kept: Some(kept) })
+        Ok(Self { principal, ticket: Some(Ticket(ticket)) })
+    }
+}
+
+impl Ticket {
+    /// Uses it: of all who come with it at the same time one is let in. What it gives goes into the answer as a `set-cookie`, so
+    /// that the browser may come back with the same ticket.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] if it was used meanwhile.
+    pub fn spend(self, app: &App, request: &HttpRequest) -> Result<Option<String>, Error> {
+        let (_, pass) = app.identity.by_ticket(&self.0, passes(request.headers()), TicketUse::Open)?;
+        Ok(pass.map(|pass| cookie(&pass, &app.base_path, is_encrypted(request))))
     }
 }
 

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::support::TestServer;
+use crate::support::{TestServer, User, command, within};
+use crate::tickets::{ask, ticket_of};
 
 /// As the server opens it (`src/store/open.rs`).
 const SEGMENT_BYTES: usize = 16 << 20;
@@ -121,4 +122,36 @@ async fn an_event_that_cannot_be_read_keeps_nobody_of_its_tenant_from_what_else_
     assert_eq!((&page["events"][0]["id"], &page["next"]), (&json!(mended), &json!(mended)));
     let told = server.log().matches("e\\\\x00\\\\x04acme").count();
     assert!(told == 1, "it is told {told} times: {}", server.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_fails_by_a_damaged_value_does_not_use_its_ticket() {
+    let bulk = async |alice: &User| {
+        for number in 0..12 {
+            alice.insert("news", json!("x".repeat(20_000 + number))).await;
+        }
+    };
+    let server = TestServer::start_with(&["--retain_events=1"]).await;
+    let alice = server.user("alice", "acme").await;
+    bulk(&alice).await;
+    within("only one to be kept", async {
+        while alice.get("/history?event=news").await.ok().json()["events"].as_array().unwrap().len() > 1 {}
+    })
+    .await;
+    // Now nothing is taken away any more, and what says how much was leaves the journal.
+    let flags = ["--journal_bytes=65536".to_owned(), "--retain_events=1000".to_owned()];
+    let server = server.end_and_restart_with(move |directory| command(&flags, directory)).await;
+    bulk(&server.client().with_authorization(&alice.authorization)).await;
+    let server = ended(server).await;
+    replace(&server.database(), b"f\0\x04acme", b"");
+    let server = server.restart().await;
+    let alice = server.client().with_authorization(&alice.authorization);
+    let path = format!("/sse?ticket={}", ticket_of(&alice).await);
+    let id = alice.get("/events").await.ok().json()[0]["id"].as_str().unwrap().to_owned();
+    for _ in 0..2 {
+        assert_eq!(ask(&alice.client, &path, &[("last-event-id", &id)]).await.status(), 500, "{}", server.log());
+    }
+    // It does not depend on that.
+    assert_eq!(ask(&alice.client, &path, &[]).await.status(), 200);
+    assert_eq!(ask(&alice.client, &path, &[]).await.status(), 401);
 }
