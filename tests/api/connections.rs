@@ -1,7 +1,6 @@
 //! More connections than there are descriptors.
 
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
@@ -9,7 +8,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::support::{TestServer, command, eventually, raise_descriptor_limit};
+use crate::support::{TestServer, command, eventually, raise_descriptor_limit, with_descriptors};
 
 /// How many descriptors the server has.
 const DESCRIPTORS: usize = 256;
@@ -23,12 +22,7 @@ const AGAIN: &str = "connections are accepted again";
 async fn start() -> TestServer {
     let directory = Arc::new(tempfile::tempdir().unwrap());
     let started = TestServer::try_start(directory, |directory| {
-        let server = command(&["--journal_bytes=65536".to_owned()], directory);
-        let mut limited = Command::new("sh");
-        limited.args(["-c", &format!("ulimit -n {DESCRIPTORS} && exec \"$0\" \"$@\"")]);
-        limited.arg(server.get_program()).args(server.get_args()).current_dir(directory);
-        limited.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        limited
+        with_descriptors(DESCRIPTORS, &command(&["--journal_bytes=65536".to_owned()], directory), directory)
     });
     started.await.unwrap_or_else(|why| panic!("{why}"))
 }

@@ -8,6 +8,8 @@ mod http2_refused;
 mod tickets;
 mod versions;
 
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
@@ -31,10 +33,14 @@ impl Secure {
 
     async fn start_with(flags: &[&str]) -> Self {
         let flags: Vec<String> = FLAGS.iter().chain(flags).map(|flag| (*flag).to_owned()).collect();
+        Self::start_as(move |directory| command(&flags, directory)).await
+    }
+
+    async fn start_as(recipe: impl Fn(&Path) -> Command + Send + Sync + 'static) -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let authority = Authority::new();
         authority.issue(directory.path());
-        let server = TestServer::try_start(directory, move |directory| command(&flags, directory)).await;
+        let server = TestServer::try_start(directory, recipe).await;
         let server = server.unwrap_or_else(|why| panic!("{why}"));
         assert!(server.url.starts_with("https://127.0.0.1:"), "{}", server.url);
         Self { server, authority }

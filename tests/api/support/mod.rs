@@ -15,7 +15,7 @@ pub use disk::LoopDisk;
 pub use earlier::earlier_password;
 pub use left_out::cannot_run;
 pub use network::Network;
-pub use server::{ADMIN_TOKEN, JWT_SECRET, TestServer, bare_command, command};
+pub use server::{ADMIN_TOKEN, JWT_SECRET, TestServer, bare_command, command, with_descriptors};
 pub use stream::{Event, Stream};
 
 use std::future::Future;

@@ -220,6 +220,15 @@ pub fn bare_command(directory: &Path) -> Command {
     command
 }
 
+/// The same command line for a server that may have so many descriptors.
+pub fn with_descriptors(descriptors: usize, server: &Command, directory: &Path) -> Command {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")]);
+    limited.arg(server.get_program()).args(server.get_args()).current_dir(directory);
+    limited.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    limited
+}
+
 /// The command line of a server on a database in this directory.
 pub fn command(flags: &[String], directory: &Path) -> Command {
     let mut command = bare_command(directory);
