@@ -1,4 +1,4 @@
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::host::{is_label, is_name_or_ipv4};
 
@@ -35,7 +35,8 @@ impl OriginPattern {
         let port_at = rest.rfind(':').filter(|at| !rest[*at..].contains(']'));
         let (host, port) = port_at.map_or((rest, None), |at| (&rest[..at], Some(&rest[at + 1..])));
         let name = if any_label { &host[1..] } else { host };
-        if !is_host(name) {
+        // Below an address there is nothing.
+        if !is_host(name) || any_label && name.parse::<Ipv4Addr>().is_ok() {
             return Err(
                 "has no host that a browser would send: letters, digits and hyphens between dots, where * may be \
                         the whole first label; international names begin with xn--",
@@ -74,11 +75,18 @@ impl OriginPattern {
 
 fn is_host(host: &str) -> bool {
     match host.strip_prefix('[') {
-        // As browsers write it (RFC 5952), which is how the standard library does.
         Some(address) => address.strip_suffix(']').is_some_and(|address| {
-            address.parse::<Ipv6Addr>().is_ok_and(|parsed| parsed.to_string().eq_ignore_ascii_case(address))
+            address.parse::<Ipv6Addr>().is_ok_and(|parsed| as_browsers_write(parsed).eq_ignore_ascii_case(address))
         }),
         None => is_name_or_ipv4(host),
+    }
+}
+
+/// As the standard library does (RFC 5952), but without the dots of an address of IPv4 in it (URL Standard, section 3.5).
+fn as_browsers_write(address: Ipv6Addr) -> String {
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0xffff, high, low] => format!("::ffff:{high:x}:{low:x}"),
+        _ => address.to_string(),
     }
 }
 
@@ -96,6 +104,8 @@ mod tests {
             "https://app.example.com",
             "http://localhost:5173",
             "https://[::1]:8443",
+            "https://[::ffff:102:304]",
+            "https://[::ffff:0:0]",
             "http://192.168.0.1",
             "http://a_b",
         ] {
@@ -170,6 +180,9 @@ mod tests {
             "https://[::1",
             "https://::1",
             "https://[0:0::1]",
+            "https://[::ffff:1.2.3.4]",
+            "https://*.1.2.3.4",
+            "https://*.[::1]",
             "https://*",
             "https://*.",
             "https://*.com",
