@@ -10,7 +10,7 @@ mod pool;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ pub use pool::{Pool, Task};
 pub enum Patience {
     /// It is counted, and may be.
     Refusable,
-    /// It may not: whoever adds such things must not have more than a few at a time.
+    /// It may not, and is as many as there are who have one at a time: who goes takes it out.
     Unbounded,
 }
 
@@ -37,6 +37,8 @@ pub struct Queue<G, L, T> {
 
 struct State<G, L, T> {
     groups: Turns<G, Turns<L, Lane<T>>>,
+    /// How many have been added, by which each is known.
+    added: u64,
     /// How many threads wait for something to come: waking none costs nothing.
     idle: usize,
     is_closed: bool,
@@ -45,15 +47,16 @@ struct State<G, L, T> {
 impl<G: Clone + Eq + Hash, L: Clone + Eq + Hash, T> Queue<G, L, T> {
     /// One in which so many that are refusable may wait.
     pub fn new(capacity: usize) -> Self {
-        let state = State { groups: Turns::default(), idle: 0, is_closed: false };
+        let state = State { groups: Turns::default(), added: 0, idle: 0, is_closed: false };
         Self { state: Mutex::new(state), filled: Condvar::new(), capacity }
     }
 
-    /// Adds an item to a lane of a group. What had to make room for it is given back, for its owner to be told.
+    /// Adds an item to a lane of a group: the number that it is known by there, and what had to make room for it, for its owner to be
+    /// told.
     ///
     /// # Errors
     /// The item itself, where too much waits or the queue is closed.
-    pub fn push(&self, group: G, lane: L, item: T, patience: Patience) -> Result<Option<T>, T> {
+    pub fn push(&self, group: G, lane: L, item: T, patience: Patience) -> Result<(u64, Option<T>), T> {
         let mut state = self.lock();
         if state.is_closed {
             return Err(item);
@@ -66,11 +69,19 @@ impl<G: Clone + Eq + Hash, L: Clone + Eq + Hash, T> Queue<G, L, T> {
                 return Err(item);
             }
         }
-        state.groups.push(path, item, patience);
+        state.added += 1;
+        let number = state.added;
+        state.groups.push(path, number, item, patience);
         if state.idle > 0 {
             self.filled.notify_one();
         }
-        Ok(displaced)
+        Ok((number, displaced))
+    }
+
+    /// Takes out an item that is wanted no more, if it still waits.
+    pub fn remove(&self, group: &G, lane: &L, number: u64) -> Option<T> {
+        let path = (group.clone(), (lane.clone(), ()));
+        self.lock().groups.remove(&path, number)
     }
 
     /// Waits for the next item; `None` once the queue is closed.
@@ -106,28 +117,39 @@ impl<G: Clone + Eq + Hash, L: Clone + Eq + Hash, T> Queue<G, L, T> {
 }
 
 /// Lanes of which each is served in turn, for one thread. One without anything in it takes no memory.
-pub struct Lanes<K, T>(Turns<K, Lane<T>>);
+pub struct Lanes<K, T> {
+    lanes: Turns<K, Lane<T>>,
+    added: u64,
+}
 
 impl<K, T> Default for Lanes<K, T> {
     fn default() -> Self {
-        Self(Turns::default())
+        Self { lanes: Turns::default(), added: 0 }
     }
 }
 
 impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
-    /// Adds an item to a lane: at its end, or, if it is not to be refused, behind others of these.
-    pub fn push(&mut self, lane: K, item: T, patience: Patience) {
-        self.0.push((lane, ()), item, patience);
+    /// Adds an item at the end of a lane: the number that it is known by there.
+    pub fn push(&mut self, lane: K, item: T) -> u64 {
+        self.added += 1;
+        self.lanes.push((lane, ()), self.added, item, Patience::Refusable);
+        self.added
     }
 
     /// Takes the next item.
     pub fn pop(&mut self) -> Option<T> {
-        self.0.pop()
+        self.lanes.pop()
     }
 
-    /// Whether there is another lane than this one.
-    pub fn has_other(&self, lane: &K) -> bool {
-        self.0.by_key.len() > usize::from(self.0.by_key.contains_key(lane))
+    /// Takes out an item, if it still waits.
+    pub fn remove(&mut self, lane: &K, number: u64) -> Option<T> {
+        self.lanes.remove(&(lane.clone(), ()), number)
+    }
+
+    /// Whether nothing waits.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
     }
 }
 
@@ -139,8 +161,10 @@ trait Level: Default {
     /// How many refusable items there are.
     fn length(&self) -> usize;
     fn is_empty(&self) -> bool;
-    fn push(&mut self, path: Self::Path, item: Self::Item, patience: Patience);
+    /// Numbers grow, and each is used once.
+    fn push(&mut self, path: Self::Path, number: u64, item: Self::Item, patience: Patience);
     fn pop(&mut self) -> Option<Self::Item>;
+    fn remove(&mut self, path: &Self::Path, number: u64) -> Option<Self::Item>;
     /// Takes the last refusable item of what is longest.
     fn pop_longest(&mut self) -> Option<Self::Item>;
     /// Takes one where there are at least two more than where a newcomer belongs: so it never puts the other into the place that
@@ -148,15 +172,17 @@ trait Level: Default {
     fn make_room(&mut self, path: &Self::Path) -> Option<Self::Item>;
 }
 
-/// One lane: first come, first served, and first of all what cannot be refused.
+/// One lane: first come, first served, and in turn what can be refused and what cannot, so that neither keeps the other waiting
+/// for ever.
 struct Lane<T> {
-    unbounded: VecDeque<T>,
-    refusable: VecDeque<T>,
+    unbounded: BTreeMap<u64, T>,
+    refusable: BTreeMap<u64, T>,
+    was_unbounded: bool,
 }
 
 impl<T> Default for Lane<T> {
     fn default() -> Self {
-        Self { unbounded: VecDeque::new(), refusable: VecDeque::new() }
+        Self { unbounded: BTreeMap::new(), refusable: BTreeMap::new(), was_unbounded: false }
     }
 }
 
@@ -172,19 +198,26 @@ impl<T> Level for Lane<T> {
         self.unbounded.is_empty() && self.refusable.is_empty()
     }
 
-    fn push(&mut self, (): (), item: T, patience: Patience) {
+    fn push(&mut self, (): (), number: u64, item: T, patience: Patience) {
         match patience {
-            Patience::Refusable => self.refusable.push_back(item),
-            Patience::Unbounded => self.unbounded.push_back(item),
-        }
+            Patience::Refusable => self.refusable.insert(number, item),
+            Patience::Unbounded => self.unbounded.insert(number, item),
+        };
     }
 
     fn pop(&mut self) -> Option<T> {
-        self.unbounded.pop_front().or_else(|| self.refusable.pop_front())
+        let is_unbounded = if self.was_unbounded { self.refusable.is_empty() } else { !self.unbounded.is_empty() };
+        self.was_unbounded = is_unbounded;
+        let items = if is_unbounded { &mut self.unbounded } else { &mut self.refusable };
+        items.pop_first().map(|(_, item)| item)
+    }
+
+    fn remove(&mut self, (): &(), number: u64) -> Option<T> {
+        self.refusable.remove(&number).or_else(|| self.unbounded.remove(&number))
     }
 
     fn pop_longest(&mut self) -> Option<T> {
-        self.refusable.pop_back()
+        self.refusable.pop_last().map(|(_, item)| item)
     }
 
     fn make_room(&mut self, (): &()) -> Option<T> {
@@ -194,15 +227,37 @@ impl<T> Level for Lane<T> {
 
 /// Several of them, served in turn. None of them is empty.
 struct Turns<K, Q> {
-    by_key: HashMap<K, Q>,
+    /// Each with its place in the order.
+    by_key: HashMap<K, (u64, Q)>,
     /// Each key once, the next one first.
-    order: VecDeque<K>,
+    order: BTreeMap<u64, K>,
+    /// The place after the last.
+    end: u64,
     length: usize,
 }
 
 impl<K, Q> Default for Turns<K, Q> {
     fn default() -> Self {
-        Self { by_key: HashMap::new(), order: VecDeque::new(), length: 0 }
+        Self { by_key: HashMap::new(), order: BTreeMap::new(), end: 0, length: 0 }
+    }
+}
+
+impl<K: Clone + Eq + Hash, Q: Level> Turns<K, Q> {
+    /// Takes something out of one of them, which is forgotten where nothing is left in it.
+    fn take(&mut self, key: &K, take: impl FnOnce(&mut Q) -> Option<Q::Item>) -> Option<Q::Item> {
+        let (place, one) = self.by_key.get_mut(key)?;
+        let before = one.length();
+        let item = take(one);
+        self.length -= before - one.length();
+        if one.is_empty() {
+            self.order.remove(place);
+            self.by_key.remove(key);
+        }
+        item
+    }
+
+    fn length_of(&self, key: &K) -> usize {
+        self.by_key.get(key).map_or(0, |(_, one)| one.length())
     }
 }
 
@@ -218,52 +273,43 @@ impl<K: Clone + Eq + Hash, Q: Level> Level for Turns<K, Q> {
         self.by_key.is_empty()
     }
 
-    fn push(&mut self, (key, path): Self::Path, item: Q::Item, patience: Patience) {
-        let one = self.by_key.entry(key).or_insert_with_key(|key| {
-            self.order.push_back(key.clone());
-            Q::default()
+    fn push(&mut self, (key, path): Self::Path, number: u64, item: Q::Item, patience: Patience) {
+        let (_, one) = self.by_key.entry(key).or_insert_with_key(|key| {
+            self.end += 1;
+            self.order.insert(self.end, key.clone());
+            (self.end, Q::default())
         });
         let before = one.length();
-        one.push(path, item, patience);
+        one.push(path, number, item, patience);
         self.length += one.length() - before;
     }
 
     fn pop(&mut self) -> Option<Q::Item> {
-        let key = self.order.pop_front()?;
-        let one = self.by_key.get_mut(&key)?;
-        let before = one.length();
-        let item = one.pop();
-        self.length -= before - one.length();
-        if one.is_empty() {
-            self.by_key.remove(&key);
-        } else {
-            self.order.push_back(key);
+        let (_, key) = self.order.pop_first()?;
+        let item = self.take(&key, Q::pop);
+        if let Some((place, _)) = self.by_key.get_mut(&key) {
+            self.end += 1;
+            *place = self.end;
+            self.order.insert(self.end, key);
         }
         item
     }
 
+    fn remove(&mut self, (key, path): &Self::Path, number: u64) -> Option<Q::Item> {
+        self.take(key, |one| one.remove(path, number))
+    }
+
     fn pop_longest(&mut self) -> Option<Q::Item> {
         // Of several, that which would be served last.
-        let length = |key: &&K| self.by_key.get(*key).map_or(0, Level::length);
-        let key = self.order.iter().max_by_key(length)?.clone();
-        let one = self.by_key.get_mut(&key)?;
-        let item = one.pop_longest()?;
-        self.length -= 1;
-        if one.is_empty() {
-            self.by_key.remove(&key);
-            self.order.retain(|other| *other != key);
-        }
-        Some(item)
+        let key = self.order.values().max_by_key(|key| self.length_of(key))?.clone();
+        self.take(&key, Q::pop_longest)
     }
 
     fn make_room(&mut self, (key, path): &Self::Path) -> Option<Q::Item> {
-        let own = self.by_key.get(key).map_or(0, Level::length);
-        let longest = self.by_key.values().map(Level::length).max()?;
-        if own + 1 < longest {
+        let longest = self.by_key.values().map(|(_, one)| one.length()).max()?;
+        if self.length_of(key) + 1 < longest {
             return self.pop_longest();
         }
-        let item = self.by_key.get_mut(key)?.make_room(path)?;
-        self.length -= 1;
-        Some(item)
+        self.take(key, |one| one.make_room(path))
     }
 }

@@ -86,7 +86,7 @@ impl Reader {
     }
 
     fn lane(&self, sight: &Sight) -> Lane {
-        Lane::of_user(&sight.tenant, &self.principal.username)
+        Lane::of_request(&sight.tenant, &self.principal.username)
     }
 }
 
@@ -103,11 +103,54 @@ impl AdminReader {
     /// Reads something on a thread that may block.
     ///
     /// # Errors
-    /// Those of `read`.
+    /// [`Error::Overloaded`] where too much waits; those of `read`.
     pub async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        self.store.read(&Lane::ADMIN, read).await
+    }
+
+    /// Reads more of what was begun.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub async fn read_on<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         self.store.read_on(&Lane::ADMIN, read).await?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_admin_who_asks_for_too_much_is_refused_and_what_was_begun_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, _committer) = Store::open(directory.path(), 1 << 20).unwrap();
+        let reader = AdminReader { store };
+        let held = reader.store.hold_readers();
+        let mut waiting = Vec::new();
+        let refused = loop {
+            let mut read = Box::pin(reader.read(|_| Ok(())));
+            match read.as_mut().now_or_never() {
+                Some(refused) => break refused,
+                None => waiting.push(read),
+            }
+            assert!(waiting.len() < 100_000, "nothing is ever refused");
+        };
+        assert_eq!(refused, Err(Error::Overloaded));
+        let mut begun = Box::pin(reader.read_on(|_| Ok(())));
+        assert_eq!(begun.as_mut().now_or_never(), None);
+        drop(held);
+        assert_eq!(begun.await, Ok(()));
+        // Who goes takes nobody's place.
+        drop(waiting);
+        assert_eq!(reader.read(|_| Ok(())).await, Ok(()));
     }
 }

@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
@@ -19,11 +20,11 @@ const ALL_RECENT_BYTES: usize = 64 << 20;
 const MIN_RECENT_BYTES: usize = 1 << 10;
 /// How much the latest frames of a tenant may take in memory; where they are more, new subscribers read them from the store.
 const LATEST_BYTES: usize = 16 << 20;
-/// How much those of all tenants may take.
+/// How much those of all tenants may take, of which none has more than it leaves to the others.
 const ALL_LATEST_BYTES: usize = 64 << 20;
 
 /// How many of the latest frames are looked at in a row: meanwhile the writer waits. A look costs a few comparisons, however
-/// much somebody leaves out, so this is what it costs to copy what is given.
+/// much somebody leaves out.
 const MAX_LOOKED_AT: usize = 1024;
 
 /// What one tenant's events are in memory, and the workers that listen for them. It exists while somebody listens, and a
@@ -142,7 +143,7 @@ impl Channel {
         let after = latest.bytes();
         let of_all =
             self.used.latest.fetch_add(after.wrapping_sub(before), Ordering::Relaxed).wrapping_add(after) - before;
-        if after > LATEST_BYTES || of_all > ALL_LATEST_BYTES {
+        if after > LATEST_BYTES.min(ALL_LATEST_BYTES.saturating_sub(of_all)) {
             self.used.latest.fetch_sub(after, Ordering::Relaxed);
             recent.latest = Filled::Never;
         }
@@ -167,29 +168,29 @@ impl Channel {
     }
 
     /// The latest frames after one position, up to another, that are wanted, of about so many bytes, the position after them, and
-    /// up to where a name may have been left out since it was overwritten; `None` where they are not in memory.
-    pub fn latest<T>(
+    /// up to where a name may have been left out since it was overwritten; `None` where they are not in memory. To join them is for
+    /// the caller, since the writer waits for this.
+    pub fn latest(
         &self,
         after: Position,
         until: Position,
         bytes: usize,
         wanted: impl Fn(&Frame) -> bool,
-        join: impl FnOnce(&[&Frame]) -> T,
-    ) -> Option<(T, Position, Position)> {
+    ) -> Option<(Vec<Bytes>, Position, Position)> {
         let recent = lock(&self.recent);
         let Filled::Wholly(latest, left_out) = &recent.latest else { return None };
         let (mut frames, mut size, mut last) = (Vec::new(), 0, until);
         for (number, frame) in latest.between(after, until).enumerate() {
             if wanted(frame) {
                 size += frame.bytes.len();
-                frames.push(frame);
+                frames.push(frame.bytes.clone());
             }
             if size >= bytes || number >= MAX_LOOKED_AT {
                 last = frame.position;
                 break;
             }
         }
-        Some((join(&frames), last, recent.end().max(*left_out)))
+        Some((frames, last, recent.end().max(*left_out)))
     }
 
     /// Tells every worker that listens.
@@ -324,6 +325,9 @@ mod tests {
     use super::*;
     use crate::domain::EventName;
 
+    /// What a frame costs beside its bytes and its name.
+    const FRAME_COSTS: usize = 200;
+
     /// A frame of so many bytes at a position.
     fn frame(position: u64, bytes: usize) -> Frame {
         let name = EventName::parse(&format!("name{position}")).unwrap();
@@ -352,5 +356,35 @@ mod tests {
         );
         drop(channels);
         assert_eq!(used.recent.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn the_latest_of_a_small_tenant_stay_in_memory_however_much_large_ones_take() {
+        let used = Arc::new(Used::default());
+        let filled = |frames: &mut dyn Iterator<Item = Frame>| {
+            let channel = Arc::new(Channel::new(Position::START, Arc::clone(&used)));
+            let Fill::Begun(filling) = Channel::begin_filling(&channel) else { panic!("somebody fills it") };
+            for frame in frames {
+                filling.take(&frame);
+            }
+            filling.finish(Position::START);
+            channel
+        };
+        let is_there = |channel: &Channel| matches!(lock(&channel.recent).latest, Filled::Wholly(..));
+        // Each as much as one may take, to the byte: the names are of five to six bytes.
+        let large: Vec<_> = (0..4)
+            .map(|_| {
+                filled(
+                    &mut (1..=16)
+                        .map(|number| frame(number, (1 << 20) - FRAME_COSTS - if number < 10 { 5 } else { 6 })),
+                )
+            })
+            .collect();
+        assert!(large.iter().filter(|channel| is_there(channel)).count() >= 3);
+        let small = filled(&mut [frame(1, 100)].into_iter());
+        small.push(frame(2, 100));
+        assert!(is_there(&small));
+        drop((large, small));
+        assert_eq!(used.latest.load(Ordering::Relaxed), 0);
     }
 }

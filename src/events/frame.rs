@@ -28,12 +28,6 @@ impl Frame {
     }
 }
 
-impl AsRef<[u8]> for Frame {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
 /// How much is joined into one write at most, but for one event more.
 pub const JOINED_BYTES: usize = 64 << 10;
 

@@ -385,6 +385,11 @@ impl Seat {
     pub(super) fn hub(&self) -> &Hub {
         &self.hub
     }
+
+    /// Has the worker look into the channel, where it is not about to.
+    pub(super) fn tell(&self) {
+        self.listener.tell();
+    }
 }
 
 impl Drop for Seat {

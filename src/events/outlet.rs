@@ -43,21 +43,16 @@ pub enum Framing {
 impl Framing {
     /// Joins what is written at once.
     pub fn join(self, frames: &[Bytes]) -> Bytes {
-        match (self, frames) {
-            (Self::Bare, [one]) => one.clone(),
-            _ => self.copy(frames),
+        if let (Self::Bare, [one]) = (self, frames) {
+            return one.clone();
         }
-    }
-
-    /// The same, of what is only lent.
-    pub fn copy(self, frames: &[impl AsRef<[u8]>]) -> Bytes {
-        let length: usize = frames.iter().map(|frame| frame.as_ref().len()).sum();
+        let length: usize = frames.iter().map(Bytes::len).sum();
         let mut joined = BytesMut::with_capacity(length + 20);
         if self == Self::Chunked {
             put_hexadecimal(&mut joined, length);
             joined.put_slice(b"\r\n");
         }
-        frames.iter().for_each(|frame| joined.put_slice(frame.as_ref()));
+        frames.iter().for_each(|frame| joined.put_slice(frame));
         if self == Self::Chunked {
             joined.put_slice(b"\r\n");
         }

@@ -7,7 +7,7 @@ use tokio::sync::futures::OwnedNotified;
 
 use super::channel::{Channel, Fill, Filling};
 use super::frame::{Frame, JOINED_BYTES, write_frame};
-use super::hub::Seat;
+use super::hub::{Hub, Seat};
 use super::mark;
 use super::outlet::Framing;
 use crate::domain::{EventId, EventName, Position, TenantName, Username};
@@ -38,7 +38,7 @@ pub fn read_bytes(
     framing: Framing,
 ) -> Task<Step<(Bytes, Position)>> {
     let (hub, channel) = (seat.hub().clone(), seat.channel.clone());
-    seat.store().read_on(&Lane::of_user(seat.tenant(), reader), move |store| {
+    seat.store().read_on(&Lane::of_stream(seat.tenant(), reader), move |store| {
         let mut bytes = BytesMut::new();
         let more = replay.next(store, JOINED_BYTES, |event| {
             write_frame(&mut bytes, event.name, &event.data, store.event_id(event.position));
@@ -87,7 +87,7 @@ pub fn read_lost(
     framing: Framing,
     id: EventId,
 ) -> Task<Step<Option<Bytes>, Lost>> {
-    seat.store().read_on(&Lane::of_user(seat.tenant(), reader), move |store| {
+    seat.store().read_on(&Lane::of_stream(seat.tenant(), reader), move |store| {
         let Lost { names, known_to } = &mut lost;
         let (tenant, mut marks, mut is_untold) = (names.tenant().clone(), Vec::new(), false);
         let mut looks = LOOKS_A_STEP;
@@ -112,7 +112,7 @@ pub fn read_lost(
 /// The next events as they come from a channel.
 pub fn read_frames(seat: &Seat, mut replay: Replay) -> Task<Step<Vec<Frame>>> {
     let hub = seat.hub().clone();
-    seat.store().read_on(&Lane::of_tenant(seat.tenant()), move |store| {
+    seat.store().read_on(&Lane::of_room(seat.tenant()), move |store| {
         let mut frames = Vec::new();
         let more = replay.next(store, JOINED_BYTES, |event| frames.extend(frame(store, &event)));
         hub.after_step().pass();
@@ -134,26 +134,29 @@ pub fn fill(seat: &Seat) -> Option<Settled> {
         Fill::Begun(filling) => {
             let replay = Replay::snapshot(seat.tenant().clone(), Wanted::All, Position::START, filling.until());
             // Of its own, since others wait for it too: whoever was first may go.
-            tokio::task::spawn_local(fill_up(seat.store().clone(), filling, replay));
+            tokio::task::spawn_local(fill_up(seat.hub().clone(), filling, replay));
         }
     }
     Some(settled)
 }
 
-async fn fill_up(store: Store, filling: Filling, replay: Replay) {
-    let (lane, mut next) = (Lane::of_tenant(replay.tenant()), Some((filling, replay)));
+async fn fill_up(hub: Hub, filling: Filling, replay: Replay) {
+    let (lane, mut next) = (Lane::of_room(replay.tenant()), Some((filling, replay)));
     while let Some((filling, replay)) = next {
+        let after = hub.clone();
+        let fill_more = move |store: &Store| fill_more(store, &after, filling, replay);
         // Where it cannot be read: whoever waits finds out why.
-        next = store.read_on(&lane, move |store| fill_more(store, filling, replay)).await.ok().flatten();
+        next = hub.store().read_on(&lane, fill_more).await.ok().flatten();
     }
 }
 
 /// Reads the next of what is filled in; what to go on with.
-fn fill_more(store: &Store, filling: Filling, mut replay: Replay) -> Option<(Filling, Replay)> {
+fn fill_more(store: &Store, hub: &Hub, filling: Filling, mut replay: Replay) -> Option<(Filling, Replay)> {
     let mut is_wanted = true;
     let take =
         |event: StoredEvent<'_>| frame(store, &event).into_iter().for_each(|one| is_wanted &= filling.take(&one));
     let is_more = replay.next(store, JOINED_BYTES, take).ok()?;
+    hub.after_step().pass();
     if !is_wanted {
         return None;
     }

@@ -24,7 +24,7 @@ use super::wheel::{TICK, Wheel};
 use crate::clock::Clock;
 use crate::domain::{EventFilter, TenantName, Username};
 
-/// How many subscriptions of a worker catch up at the same time.
+/// How many subscriptions of a worker that catch up take a step before those who are live are given what is new.
 const CATCHING_UP: usize = 8;
 
 /// What part of the time that the last round of writes took the next one waits, from its end on, for more to write at once:
@@ -127,7 +127,7 @@ pub struct Local {
     /// By the address of the session that they belong to, which each of them keeps where it is.
     by_session: RefCell<HashMap<usize, WeakList<Subscription>>>,
     wheel: Wheel,
-    turns: Rc<Turns>,
+    turns: Rc<Turns<TenantName>>,
 }
 
 impl Relay {
@@ -328,8 +328,8 @@ impl Local {
         &self.wheel
     }
 
-    /// The turns of those who catch up.
-    pub fn turns(&self) -> &Rc<Turns> {
+    /// The turns of those who catch up, for one step on this thread. So nobody waits with one for anything.
+    pub fn turns(&self) -> &Rc<Turns<TenantName>> {
         &self.turns
     }
 

@@ -4,6 +4,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::task::JoinHandle;
 
 use super::channel::Found;
 use super::frame::{Frame, JOINED_BYTES};
@@ -12,12 +13,18 @@ use super::outlet::Framing;
 use super::reading::{Step, read_frames};
 use super::relay::Local;
 use super::subscription::Subscription;
+use super::turns::Turns;
 use super::weak_list::WeakList;
 use crate::domain::{EventFilter, EventName, Pattern, Position, Rights, Username, inbox_owner};
+use crate::error::Error;
 use crate::store::{Replay, Wanted};
 
 /// How many connections are written to before others on the same thread get their turn: about half a millisecond.
 const WRITES_IN_A_ROW: usize = 256;
+
+/// How many subscriptions of a tenant on a worker have something read for them at the same time: enough for all threads that read
+/// while others of them take what was read, and what is in memory of that is bounded.
+const READING: usize = 4;
 
 /// What one worker has of a tenant: those of its subscriptions that wait for the next event, by what they want. It exists
 /// while there is one.
@@ -36,7 +43,20 @@ pub struct Room {
     watchers: RefCell<WeakList<Subscription>>,
     /// Those live ones of which it has yet to be said that they are in sync, since something of their snapshot is on its way.
     unsynced: RefCell<Vec<Weak<Subscription>>>,
+    /// The turns of those who have something read for them, by user.
+    pub(super) readings: Rc<Turns<Username>>,
+    /// What those who wait for the next event have missed, since more came than the channel keeps.
+    missed: RefCell<Missed>,
     local: Weak<Local>,
+}
+
+/// What all of a room have missed.
+enum Missed {
+    Nothing,
+    /// Somebody reads the next of it.
+    UnderWay(JoinHandle<()>),
+    /// It has been read, of what there is up to a position.
+    Read(Box<Result<Step<Vec<Frame>>, Error>>, Position),
 }
 
 type ClassKey = (EventFilter, Rights, Framing);
@@ -70,7 +90,8 @@ impl Room {
         let (position, given) = (Cell::new(end), Cell::new(end));
         let (index, own) = (RefCell::new(Index::new()), RefCell::new(Index::new()));
         let (classes, watchers, unsynced) = (RefCell::default(), RefCell::default(), RefCell::default());
-        Self { seat, position, given, classes, index, own, watchers, unsynced, local }
+        let (readings, missed) = (Turns::new(READING), RefCell::new(Missed::Nothing));
+        Self { seat, position, given, classes, index, own, watchers, unsynced, readings, missed, local }
     }
 
     /// Up to here everybody who waits has been given everything, or is about to be.
@@ -167,22 +188,45 @@ impl Room {
 
     /// Gives some of what is new to everybody who waits for it; whether there is more. A part at a time, since the other tenants
     /// of this worker wait, too, and a busy one may never come to its end.
-    pub async fn catch_up(&self, local: &Rc<Local>) -> bool {
-        match self.seat.channel.between(self.position(), Position::END, JOINED_BYTES) {
-            Found::Nothing => return false,
-            Found::Frames(frames, until) => self.give(local, &frames, until).await,
-            // More came than the channel keeps, before this worker had the time for it.
-            Found::Behind => self.read_from_store(local).await,
+    pub async fn catch_up(self: &Rc<Self>, local: &Rc<Local>) -> bool {
+        match self.missed.replace(Missed::Nothing) {
+            Missed::Nothing => match self.seat.channel.between(self.position(), Position::END, JOINED_BYTES) {
+                Found::Nothing => return false,
+                Found::Frames(frames, until) => self.give(local, &frames, until).await,
+                // More came than the channel keeps, before this worker had the time for it.
+                Found::Behind => {
+                    self.read_missed();
+                    return false;
+                }
+            },
+            Missed::UnderWay(reading) => {
+                self.missed.replace(Missed::UnderWay(reading));
+                return false;
+            }
+            Missed::Read(read, until) => self.give_missed(local, *read, until).await,
         }
         self.position() < self.seat.channel.end()
     }
 
-    /// Reads the next of what the channel has no more, once for everybody: up to the channel's end, and not to that of the store,
-    /// which is further on while what was revealed is on its way into the channel. Whoever stands in between would miss it.
-    async fn read_from_store(&self, local: &Rc<Local>) {
+    /// Has the next read of what the channel has no more, once for everybody: up to the channel's end, and not to that of the store,
+    /// which is further on while what was revealed is on its way into the channel. Whoever stands in between would miss it. The
+    /// worker is told when it is there, and serves the other tenants until then.
+    fn read_missed(self: &Rc<Self>) {
         let until = self.seat.channel.end();
         let replay = Replay::events(self.seat.tenant().clone(), Wanted::All, self.position(), until);
-        let failed = match read_frames(&self.seat, replay).await {
+        let (reading, room) = (read_frames(&self.seat, replay), Rc::downgrade(self));
+        let reading = tokio::task::spawn_local(async move {
+            let read = reading.await;
+            if let Some(room) = room.upgrade() {
+                room.missed.replace(Missed::Read(Box::new(read), until));
+                room.seat.tell();
+            }
+        });
+        self.missed.replace(Missed::UnderWay(reading));
+    }
+
+    async fn give_missed(&self, local: &Rc<Local>, read: Result<Step<Vec<Frame>>, Error>, until: Position) {
+        let failed = match read {
             Ok(Step { reading, read: Ok(frames), .. }) => {
                 if reading.has_gap() {
                     self.leave_behind();
@@ -271,6 +315,9 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
+        if let Missed::UnderWay(reading) = self.missed.get_mut() {
+            reading.abort();
+        }
         if let Some(local) = self.local.upgrade() {
             local.forget_room(self.seat.tenant());
         }

@@ -177,6 +177,11 @@ impl Subscription {
         }
     }
 
+    /// Whether it has yet to tell how it stands with somebody.
+    fn has_untold(&self) -> bool {
+        self.presence.as_ref().is_some_and(|presence| !presence.borrow().is_empty())
+    }
+
     /// Those who get the same.
     pub(super) fn class(&self) -> Rc<Class> {
         Rc::clone(&self.class.borrow())

@@ -1,6 +1,7 @@
 mod bounds;
 mod handover;
 mod model;
+mod turns;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -214,6 +215,14 @@ impl House {
     ) -> Rc<Line> {
         let line = Rc::new(Line::default());
         line.room.set(room);
+        let opening = self.opening(username, filter, change);
+        let outlet = LineOutlet(Rc::clone(&line), Framing::Bare);
+        tokio::task::spawn_local(self.workers[worker].open(opening, outlet, Bytes::new()));
+        line
+    }
+
+    /// What a stream begins with: the latest of every name in the tenant t, but for what is changed.
+    fn opening(&self, username: &str, filter: &str, change: impl FnOnce(&mut Opening)) -> Opening {
         let username = Username::parse(username).unwrap();
         let (rights, own) = Authorize::Open.to_see(&username, &[]);
         let session = self.hub.session(&username);
@@ -231,10 +240,12 @@ impl House {
             session,
         };
         change(&mut opening);
-        let outlet = LineOutlet(Rc::clone(&line), Framing::Bare);
-        tokio::task::spawn_local(self.workers[worker].open(opening, outlet, Bytes::new()));
-        line
+        opening
     }
+}
+
+fn tenant(name: &str) -> TenantName {
+    TenantName::parse(name).unwrap()
 }
 
 /// A user of the tenant t.

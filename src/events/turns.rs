@@ -1,109 +1,99 @@
-//! The right to catch up, which only so many subscriptions of a worker have at a time: when a thousand come back at once, those
-//! who are live must not wait until all of them are served, nor those of another tenant.
+//! The right to do something that only so many may do at a time: of those who wait for it each kind has it in turn.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::hash::Hash;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use crate::domain::TenantName;
-use crate::fair::{Lanes, Patience};
+use crate::fair::Lanes;
 
-/// The turns of a worker. Tenants get them in turn.
-pub struct Turns {
+/// So many turns, and lanes `K` of those who wait for one.
+pub struct Turns<K: Clone + Eq + Hash> {
     free: Cell<usize>,
-    waiting: RefCell<Lanes<TenantName, Rc<Place>>>,
+    waiting: RefCell<Lanes<K, Rc<Place>>>,
 }
 
 /// The right itself, given back when dropped.
-pub struct Turn(Rc<Turns>);
+pub struct Turn<K: Clone + Eq + Hash>(Rc<Turns<K>>);
 
 /// A place in the queue, given up when dropped.
-pub struct Waiting {
-    turns: Rc<Turns>,
+pub struct Waiting<K: Clone + Eq + Hash> {
+    turns: Rc<Turns<K>>,
+    lane: K,
+    number: u64,
     place: Rc<Place>,
 }
 
+#[derive(Default)]
 struct Place {
-    state: Cell<State>,
+    /// Whether the turn is given to it, and has not been taken yet.
+    is_called: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Waits,
-    /// The turn is given to it, and has not been taken yet.
-    Called,
-    /// Nobody stands here any more.
-    Left,
-}
-
-impl Turns {
+impl<K: Clone + Eq + Hash> Turns<K> {
     /// So many of them.
     pub fn new(count: usize) -> Rc<Self> {
         Rc::new(Self { free: Cell::new(count), waiting: RefCell::default() })
     }
 
-    /// Takes a turn, or a place in the queue for one. Who goes on with something has the first place of their tenant.
-    pub fn take(self: &Rc<Self>, tenant: &TenantName, goes_on: bool) -> Result<Turn, Waiting> {
+    /// Takes a turn, or a place in the queue for one.
+    pub fn take(self: &Rc<Self>, lane: &K) -> Result<Turn<K>, Waiting<K>> {
         // Where there are some free nobody waits.
         if let Some(left) = self.free.get().checked_sub(1) {
             self.free.set(left);
             return Ok(Turn(Rc::clone(self)));
         }
-        let place = Rc::new(Place { state: Cell::new(State::Waits), waker: RefCell::new(None) });
-        let patience = if goes_on { Patience::Unbounded } else { Patience::Refusable };
-        self.waiting.borrow_mut().push(tenant.clone(), Rc::clone(&place), patience);
-        Err(Waiting { turns: Rc::clone(self), place })
+        let place = Rc::<Place>::default();
+        let number = self.waiting.borrow_mut().push(lane.clone(), Rc::clone(&place));
+        Err(Waiting { turns: Rc::clone(self), lane: lane.clone(), number, place })
     }
 
-    /// Whether somebody of another tenant may wait.
-    pub fn others_wait(&self, tenant: &TenantName) -> bool {
-        self.waiting.borrow().has_other(tenant)
+    /// Takes a turn once there is one.
+    pub async fn wait(self: &Rc<Self>, lane: &K) -> Turn<K> {
+        match self.take(lane) {
+            Ok(turn) => turn,
+            Err(waiting) => waiting.await,
+        }
     }
 
     /// Gives a turn to who is next.
     fn pass_on(&self) {
-        loop {
-            let Some(next) = self.waiting.borrow_mut().pop() else {
-                self.free.set(self.free.get() + 1);
-                return;
-            };
-            if next.state.get() == State::Waits {
-                next.state.set(State::Called);
-                if let Some(waker) = next.waker.take() {
-                    waker.wake();
-                }
-                return;
-            }
+        let next = self.waiting.borrow_mut().pop();
+        let Some(next) = next else { return self.free.set(self.free.get() + 1) };
+        next.is_called.set(true);
+        if let Some(waker) = next.waker.take() {
+            waker.wake();
         }
     }
 }
 
-impl Drop for Turn {
+impl<K: Clone + Eq + Hash> Drop for Turn<K> {
     fn drop(&mut self) {
         self.0.pass_on();
     }
 }
 
-impl Future for Waiting {
-    type Output = Turn;
+impl<K: Clone + Eq + Hash> Future for Waiting<K> {
+    type Output = Turn<K>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Turn> {
-        if self.place.state.get() != State::Called {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Turn<K>> {
+        if !self.place.is_called.take() {
             *self.place.waker.borrow_mut() = Some(context.waker().clone());
             return Poll::Pending;
         }
-        self.place.state.set(State::Left);
         Poll::Ready(Turn(Rc::clone(&self.turns)))
     }
 }
 
-impl Drop for Waiting {
+impl<K: Clone + Eq + Hash> Drop for Waiting<K> {
     fn drop(&mut self) {
-        if self.place.state.replace(State::Left) == State::Called {
+        if self.place.is_called.get() {
             self.turns.pass_on();
+        } else {
+            self.turns.waiting.borrow_mut().remove(&self.lane, self.number);
         }
     }
 }
@@ -112,42 +102,46 @@ impl Drop for Waiting {
 mod tests {
     use super::*;
 
-    fn is_called(waiting: &Waiting) -> bool {
-        waiting.place.state.get() == State::Called
+    fn is_called(waiting: &Waiting<&str>) -> bool {
+        waiting.place.is_called.get()
     }
 
-    #[test]
-    fn one_of_another_tenant_waits_for_one_turn_of_a_crowd() {
-        let turns = Turns::new(1);
-        let [acme, other] = ["acme", "other"].map(|name| TenantName::parse(name).unwrap());
-        let mut held = turns.take(&acme, false).ok();
-        assert!(held.is_some() && !turns.others_wait(&acme));
-        let crowd: Vec<_> = (0..100).map(|_| turns.take(&acme, false).err().unwrap()).collect();
-        let alone = turns.take(&other, false).err().unwrap();
-        assert!(turns.others_wait(&acme));
-        drop(held.take());
-        assert!(is_called(&crowd[0]) && !is_called(&alone));
-        // It has had a step, and goes on after the others, but before its own.
-        drop(crowd);
-        assert!(is_called(&alone));
-        let crowd = [false, true].map(|goes_on| turns.take(&acme, goes_on).err().unwrap());
-        drop(alone);
-        assert!(is_called(&crowd[1]) && !is_called(&crowd[0]));
+    fn wait(turns: &Rc<Turns<&'static str>>, lane: &'static str) -> Waiting<&'static str> {
+        turns.take(&lane).err().unwrap()
     }
 
     #[tokio::test]
-    async fn a_turn_that_is_given_to_who_has_left_goes_to_the_next_and_none_is_lost() {
+    async fn whoever_waits_has_a_turn_after_one_of_each_other_kind_and_before_who_has_had_one() {
         let turns = Turns::new(1);
-        let acme = TenantName::parse("acme").unwrap();
-        let held = turns.take(&acme, false).ok();
-        let [first, second, third] = [(); 3].map(|()| turns.take(&acme, false).err().unwrap());
+        let held = turns.take(&"acme").ok();
+        let mut crowd: Vec<_> = (0..3).map(|_| wait(&turns, "acme")).collect();
+        let alone = wait(&turns, "other");
+        drop(held);
+        assert!(is_called(&crowd[0]) && !is_called(&alone));
+        drop(crowd.remove(0).await);
+        // It had a step, and goes on after the others.
+        crowd.push(wait(&turns, "acme"));
+        assert!(is_called(&alone));
+        drop(alone);
+        for waiting in crowd {
+            assert!(is_called(&waiting));
+            drop(waiting.await);
+        }
+        assert_eq!(turns.free.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_is_given_to_who_has_left_goes_to_the_next_and_nothing_is_left_of_who_leaves() {
+        let turns = Turns::new(1);
+        let held = turns.take(&"acme").ok();
+        let [first, second, third] = [(); 3].map(|()| wait(&turns, "acme"));
+        (0..1000).for_each(|_| drop(wait(&turns, "acme")));
         drop(second);
         drop(held);
         assert!(is_called(&first));
         drop(first);
-        assert!(is_called(&third));
+        assert!(is_called(&third) && turns.waiting.borrow().is_empty());
         drop(third.await);
         assert_eq!(turns.free.get(), 1);
-        assert!(!turns.others_wait(&TenantName::parse("other").unwrap()));
     }
 }

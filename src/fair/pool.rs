@@ -20,12 +20,16 @@ pub struct Pool<G: Clone + Eq + Hash, L: Clone + Eq + Hash>(pub(super) Arc<Handl
 /// The end of the queue where things are put in.
 pub(super) struct Handle<G: Clone + Eq + Hash, L: Clone + Eq + Hash>(pub(super) Arc<Queue<G, L, Job>>);
 
-/// Work that was given to a [`Pool`], and what comes of it. Who drops it has it left out when its turn comes.
+/// Work that was given to a [`Pool`], and what comes of it. Who drops it takes it out of the queue.
 ///
 /// # Errors
 /// [`Error::Overloaded`] where it was refused or displaced; [`Error::Internal`] where it panicked.
 #[must_use = "dropped, the work is not done"]
-pub struct Task<T>(oneshot::Receiver<thread::Result<T>>);
+pub struct Task<T> {
+    result: oneshot::Receiver<thread::Result<T>>,
+    /// `None` once it is done, and where it was refused.
+    leave: Option<Box<dyn FnOnce() + Send>>,
+}
 
 impl<G: Clone + Eq + Hash, L: Clone + Eq + Hash> Clone for Pool<G, L> {
     fn clone(&self) -> Self {
@@ -79,8 +83,13 @@ where
             }
         });
         // What is refused or displaced is dropped, and so whoever waits for it is told.
-        drop(self.0.0.push(group, lane, job, patience));
-        Task(result)
+        let pushed = self.0.0.push(group.clone(), lane.clone(), job, patience).ok();
+        let queue = &self.0.0;
+        let leave = pushed.map(|(number, _)| {
+            let queue = Arc::clone(queue);
+            Box::new(move || drop(queue.remove(&group, &lane, number))) as Box<dyn FnOnce() + Send>
+        });
+        Task { result, leave }
     }
 }
 
@@ -88,9 +97,19 @@ impl<T> Future for Task<T> {
     type Output = Result<T, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(match ready!(Pin::new(&mut self.0).poll(context)) {
+        let result = ready!(Pin::new(&mut self.result).poll(context));
+        self.leave = None;
+        Poll::Ready(match result {
             Ok(done) => done.map_err(|_| Error::Internal("work on another thread panicked".to_owned())),
             Err(_) => Err(Error::Overloaded),
         })
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        if let Some(leave) = self.leave.take() {
+            leave();
+        }
     }
 }

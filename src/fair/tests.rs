@@ -11,7 +11,7 @@ use crate::error::Error;
 type Named = (u8, u8, usize);
 
 fn push(queue: &Queue<u8, u8, Named>, item: Named) -> Result<Option<Named>, Named> {
-    queue.push(item.0, item.1, item, Patience::Refusable)
+    queue.push(item.0, item.1, item, Patience::Refusable).map(|(_, displaced)| displaced)
 }
 
 fn is_forgotten<T>(queue: &Queue<u8, u8, T>) -> bool {
@@ -61,18 +61,56 @@ fn nobody_is_displaced_by_one_who_has_as_much() {
 }
 
 #[test]
-fn what_cannot_be_refused_is_neither_counted_nor_displaced_and_goes_first_in_its_lane() {
+fn what_cannot_be_refused_is_neither_counted_nor_displaced_and_takes_turns_with_what_can_be() {
     let queue = Queue::new(3);
     for number in 0..3 {
         push(&queue, (1, 0, number)).unwrap();
     }
     for number in 3..9 {
-        assert_eq!(queue.push(1, 0, (1, 0, number), Patience::Unbounded), Ok(None));
+        assert!(matches!(queue.push(1, 0, (1, 0, number), Patience::Unbounded), Ok((_, None))));
     }
     assert_eq!(push(&queue, (2, 0, 9)), Ok(Some((1, 0, 2))));
     assert_eq!(push(&queue, (3, 0, 10)), Ok(Some((1, 0, 1))));
     let order: Vec<_> = (0..9).map(|_| queue.pop().unwrap().2).collect();
-    assert_eq!(order, [3, 9, 10, 4, 5, 6, 7, 8, 0]);
+    assert_eq!(order, [3, 9, 10, 0, 4, 5, 6, 7, 8]);
+}
+
+#[test]
+fn one_user_with_reads_that_never_end_still_has_new_ones_served() {
+    let queue = Queue::new(3);
+    let add = |number, patience| assert!(queue.push(1, 0, (1, 0, number), patience).is_ok());
+    (0..3).for_each(|number| add(number, Patience::Refusable));
+    (3..5).for_each(|number| add(number, Patience::Unbounded));
+    let mut served = Vec::new();
+    for _ in 0..6 {
+        let (_, _, number): Named = queue.pop().unwrap();
+        served.push(number);
+        if number >= 3 {
+            add(number, Patience::Unbounded);
+        }
+    }
+    assert_eq!(served, [3, 0, 4, 1, 3, 2]);
+}
+
+#[test]
+fn what_is_taken_out_leaves_nothing_behind_and_what_was_served_takes_nothing_else_out() {
+    let queue = Queue::<u8, u8, Named>::new(10);
+    let add = |item: Named, patience| queue.push(item.0, item.1, item, patience).unwrap().0;
+    let first = add((1, 0, 0), Patience::Refusable);
+    assert_eq!(queue.pop(), Some((1, 0, 0)));
+    let numbers = [0, 1, 2, 3].map(|number| {
+        let patience = if number < 2 { Patience::Refusable } else { Patience::Unbounded };
+        add((1, 0, number), patience)
+    });
+    let other = add((1, 1, 4), Patience::Unbounded);
+    assert_eq!(queue.remove(&1, &0, first), None);
+    assert_eq!(queue.remove(&1, &1, numbers[0]), None);
+    assert_eq!(queue.remove(&1, &0, numbers[3]), Some((1, 0, 3)));
+    assert_eq!(queue.remove(&1, &0, numbers[0]), Some((1, 0, 0)));
+    assert_eq!(queue.remove(&1, &1, other), Some((1, 1, 4)));
+    assert_eq!(queue.lock().groups.length(), 1);
+    assert_eq!([queue.pop(), queue.pop()], [Some((1, 0, 2)), Some((1, 0, 1))]);
+    assert!(is_forgotten(&queue));
 }
 
 #[test]
@@ -185,6 +223,28 @@ async fn what_is_refused_displaced_or_no_longer_wanted_is_not_done() {
     go.send(()).unwrap();
     held.await.unwrap();
     assert_eq!(third.await, Ok(0), "the first was not wanted any more");
+}
+
+#[tokio::test]
+async fn who_goes_takes_what_they_asked_for_out_of_the_queue() {
+    let pool = Pool::<u8, u8>::start("test", 1, 2).unwrap();
+    let ((go, hold), (started, begun)) = (channel::<()>(), channel());
+    let held = pool.submit(0, 0, Patience::Refusable, move || {
+        started.send(()).unwrap();
+        hold.recv().unwrap();
+    });
+    begun.recv().unwrap();
+    let had = Arc::new(());
+    for _ in 0..1000 {
+        for patience in [Patience::Unbounded, Patience::Refusable] {
+            let had = Arc::clone(&had);
+            drop(pool.submit(1, 1, patience, move || had));
+        }
+    }
+    assert_eq!(Arc::strong_count(&had), 1);
+    assert!(is_forgotten(&pool.0.0));
+    go.send(()).unwrap();
+    held.await.unwrap();
 }
 
 #[tokio::test]

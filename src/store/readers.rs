@@ -15,7 +15,9 @@ const MIN_THREADS: usize = 4;
 /// somebody of the tenant that has most in the queue.
 const MAX_WAITING: usize = 8192;
 
-/// For whom something is read. Tenants are served in turn, and so are the users of each.
+/// For whom something is read. Tenants are served in turn, each with its requests, its streams and what its streams have in common;
+/// of the first two, its users in turn. So however much somebody asks for, a step waits for two or three of each other tenant, and a
+/// request or a worker for none of those who catch up.
 #[derive(Clone, Debug)]
 pub struct Lane {
     whose: Whose,
@@ -28,7 +30,9 @@ enum Whose {
     /// What is done unasked.
     Upkeep,
     Admin,
-    Tenant(TenantName),
+    Requests(TenantName),
+    Streams(TenantName),
+    Room(TenantName),
 }
 
 impl Lane {
@@ -37,14 +41,19 @@ impl Lane {
     /// For the admin.
     pub const ADMIN: Self = Self { whose: Whose::Admin, user: None };
 
-    /// For several of a tenant.
-    pub fn of_tenant(tenant: &TenantName) -> Self {
-        Self { whose: Whose::Tenant(tenant.clone()), user: None }
+    /// For a request of a user of a tenant.
+    pub fn of_request(tenant: &TenantName, username: &Username) -> Self {
+        Self { whose: Whose::Requests(tenant.clone()), user: Some(username.clone()) }
     }
 
-    /// For one user of a tenant.
-    pub fn of_user(tenant: &TenantName, username: &Username) -> Self {
-        Self { whose: Whose::Tenant(tenant.clone()), user: Some(username.clone()) }
+    /// For a stream of a user of a tenant.
+    pub fn of_stream(tenant: &TenantName, username: &Username) -> Self {
+        Self { whose: Whose::Streams(tenant.clone()), user: Some(username.clone()) }
+    }
+
+    /// For all streams of a tenant together.
+    pub fn of_room(tenant: &TenantName) -> Self {
+        Self { whose: Whose::Room(tenant.clone()), user: None }
     }
 }
 
@@ -54,9 +63,13 @@ pub(super) struct Readers(Pool<Whose, Option<Username>>);
 
 impl Readers {
     pub(super) fn start() -> std::io::Result<Self> {
-        let threads = thread::available_parallelism().map_or(1, usize::from) * THREADS_PER_CORE;
-        Pool::start("reader", threads.max(MIN_THREADS), MAX_WAITING).map(Self)
+        Pool::start("reader", threads(), MAX_WAITING).map(Self)
     }
+}
+
+fn threads() -> usize {
+    let threads = thread::available_parallelism().map_or(1, usize::from) * THREADS_PER_CORE;
+    threads.max(MIN_THREADS)
 }
 
 impl Store {
@@ -73,8 +86,8 @@ impl Store {
         self.submit(lane, Patience::Refusable, read).await?
     }
 
-    /// Takes a step of a reading that has begun, or that belongs to a stream: it is never refused. There must not be more than one
-    /// at a time of each.
+    /// Takes a step of a reading that has begun, or that belongs to a stream: it is never refused. Each has one at a time, and one that
+    /// is dropped is in the queue no more.
     pub fn read_on<T: Send + 'static>(&self, lane: &Lane, read: impl FnOnce(&Self) -> T + Send + 'static) -> Task<T> {
         self.submit(lane, Patience::Unbounded, read)
     }
@@ -87,5 +100,53 @@ impl Store {
     ) -> Task<T> {
         let (Lane { whose, user }, store) = (lane.clone(), self.clone());
         self.readers.0.submit(whose, user, patience, move || read(&store))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    impl Store {
+        /// Holds each of the threads until what comes back for it is dropped.
+        pub(crate) fn hold_readers(&self) -> Vec<(Sender<()>, Task<()>)> {
+            let (started, begun) = channel();
+            let hold = |_| {
+                let (started, (go, hold)) = (started.clone(), channel::<()>());
+                let task = self.read_on(&Lane::UPKEEP, move |_| {
+                    started.send(()).unwrap();
+                    let _ = hold.recv();
+                });
+                begun.recv().unwrap();
+                (go, task)
+            };
+            (0..threads()).map(hold).collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn neither_a_request_nor_a_worker_waits_for_the_many_of_its_tenant_who_catch_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, _committer) = Store::open(directory.path(), 1 << 20).unwrap();
+        let [acme, other] = ["acme", "other"].map(|name| TenantName::parse(name).unwrap());
+        let user = |number: usize| Username::parse(&format!("user{number}")).unwrap();
+        let mut held = store.hold_readers();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let add = |lane: Lane, what: &'static str| {
+            let order = Arc::clone(&order);
+            store.read_on(&lane, move |_| order.lock().unwrap().push(what))
+        };
+        let mut tasks: Vec<_> = (0..100).map(|number| add(Lane::of_stream(&acme, &user(number)), "crowd")).collect();
+        tasks.push(add(Lane::of_room(&acme), "room"));
+        tasks.push(add(Lane::of_request(&acme, &user(0)), "request"));
+        tasks.push(add(Lane::of_stream(&other, &user(0)), "other"));
+        held.pop();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(order.lock().unwrap()[..5], ["crowd", "room", "request", "other", "crowd"]);
     }
 }

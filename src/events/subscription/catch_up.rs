@@ -6,17 +6,22 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 
 use super::{Aside, Subscription};
-use crate::domain::Position;
+use crate::domain::{Position, TenantName, Username};
+use crate::error::Error;
 use crate::events::channel::Found;
 use crate::events::frame::{Frame, JOINED_BYTES};
 use crate::events::mark::{self, Reset};
 use crate::events::opening::Start;
 use crate::events::reading::{Lost, Settled, Step, fill, read_bytes, read_lost};
+use crate::events::room::Class;
 use crate::events::turns::{Turn, Waiting};
 use crate::fair::Task;
 use crate::store::{Missing, Replay, Wanted};
 
 /// The task of one subscription: catches up whenever it is not live, and notices when the other side has gone.
+///
+/// A step on this thread is taken in a turn of its tenant's, which is given back in the same poll. A step that others take, those who
+/// read or who fill a channel's memory, is waited for without one.
 #[must_use = "the stream ends where it is not run"]
 pub struct CatchUp {
     subscription: Rc<Subscription>,
@@ -26,14 +31,15 @@ pub struct CatchUp {
     /// How often the subscription had changed what it wants or may see at the last look.
     turns: u32,
     /// Its place in the queue for a turn, while it stands in it.
-    queue: Option<Waiting>,
-    /// The right to catch up.
-    turn: Option<Turn>,
+    queue: Option<Waiting<TenantName>>,
 }
 
+/// A step that somebody else takes. Dropped, it is not taken.
+type Reading<T, R = Replay> = Pin<Box<dyn Future<Output = Result<Step<T, R>, Error>>>>;
+
 enum ReadingAside {
-    Lost(Task<Step<Option<Bytes>, Lost>>),
-    New(Task<Step<(Bytes, Position)>>),
+    Lost(Reading<Option<Bytes>, Lost>),
+    New(Reading<(Bytes, Position)>),
 }
 
 pub(super) enum State {
@@ -41,12 +47,14 @@ pub(super) enum State {
     New(Position),
     /// The same, once they have been read into the channel's memory.
     Filling(Settled, Position),
+    /// The same, where that has been tried.
+    Filled(Position),
     /// What it is missing is in the channel, or there is nothing.
     Near,
     /// What it is missing, up to a position, must be read from the store.
     Behind(Box<Replay>, Position),
     /// It is being read.
-    Reading(Task<Step<(Bytes, Position)>>, Missing, Position),
+    Reading(Reading<(Bytes, Position)>, Missing, Position),
 }
 
 impl State {
@@ -92,36 +100,24 @@ impl Future for CatchUp {
                 return Poll::Ready(());
             }
             if subscription.place.get().is_some() {
-                (self.queue, self.turn) = (None, None);
+                self.queue = None;
                 return Poll::Pending;
             }
             if subscription.blocked.get() {
                 if subscription.outlet.poll_ready(context).is_pending() {
                     // It is for the reader now, who may take for ever.
-                    (self.queue, self.turn) = (None, None);
+                    self.queue = None;
                     return Poll::Pending;
                 }
                 subscription.blocked.set(false);
             }
             if subscription.write_rest() {
-                if self.turn.is_some() {
-                    // Others on this thread have something to write too.
-                    context.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                continue;
+                // Others on this thread have something to write too.
+                context.waker().wake_by_ref();
+                return Poll::Pending;
             }
             self.look_around(&subscription);
-            ready!(self.poll_turn(&subscription, context));
-            if self.tell_presence(&subscription) {
-                continue;
-            }
-            if self.has_aside(&subscription) {
-                ready!(self.advance_aside(&subscription, context));
-            } else {
-                ready!(self.advance(&subscription, context));
-            }
-            self.hand_on(&subscription);
+            ready!(self.step(&subscription, context));
             if subscription.rest.borrow().is_empty() && subscription.place.get().is_none() {
                 // It may have looked at much of which it wants nothing, and others on this thread have something to do too.
                 context.waker().wake_by_ref();
@@ -140,7 +136,7 @@ impl Drop for CatchUp {
 
 impl CatchUp {
     pub(super) fn new(subscription: Rc<Subscription>, state: State) -> Self {
-        Self { subscription, state, aside: None, turns: 0, queue: None, turn: None }
+        Self { subscription, state, aside: None, turns: 0, queue: None }
     }
 
     /// Whether there is something to be given beside what is new.
@@ -148,43 +144,62 @@ impl CatchUp {
         self.aside.is_some() || !subscription.asides.borrow().is_empty()
     }
 
-    /// Waits for a turn, where there is something to catch up with.
-    fn poll_turn(&mut self, subscription: &Subscription, context: &mut Context<'_>) -> Poll<()> {
-        let is_told = subscription.presence.as_ref().is_none_or(|presence| presence.borrow().is_empty());
-        let is_near = matches!(self.state, State::Near) && !self.has_aside(subscription) && is_told;
-        if self.turn.is_some() || (is_near && subscription.position.get() >= subscription.class().room.position()) {
-            return Poll::Ready(());
-        }
-        let Some(local) = subscription.local.upgrade() else { return Poll::Ready(()) };
-        let waiting = match self.queue.take() {
-            Some(waiting) => Err(waiting),
-            None => local.turns().take(subscription.class().room.seat.tenant(), false),
-        };
-        match waiting {
-            Ok(turn) => self.turn = Some(turn),
-            Err(mut waiting) => match Pin::new(&mut waiting).poll(context) {
-                Poll::Ready(turn) => self.turn = Some(turn),
-                Poll::Pending => {
-                    self.queue = Some(waiting);
-                    return Poll::Pending;
-                }
-            },
-        }
-        Poll::Ready(())
+    /// Whether something is being read for it. That comes first: until it has been taken, others of the tenant wait.
+    fn is_reading(&self) -> bool {
+        self.aside.is_some() || matches!(self.state, State::Reading(..))
     }
 
-    /// Lets another tenant have the turn where one waits: each step is one, however many more are to come.
-    fn hand_on(&mut self, subscription: &Subscription) {
-        let (Some(local), class) = (subscription.local.upgrade(), subscription.class()) else { return };
-        let tenant = class.room.seat.tenant();
-        if self.turn.is_some() && local.turns().others_wait(tenant) {
-            // In this order, or it would get its own turn again.
-            self.turn = None;
-            match local.turns().take(tenant, true) {
-                Ok(turn) => self.turn = Some(turn),
-                Err(waiting) => self.queue = Some(waiting),
-            }
+    /// Whether the next step is one of this thread.
+    fn is_here(&self, subscription: &Subscription) -> bool {
+        if self.is_reading() {
+            return false;
         }
+        if subscription.has_untold() {
+            return true;
+        }
+        if self.has_aside(subscription) {
+            return false;
+        }
+        match self.state {
+            State::New(_) | State::Filled(_) => true,
+            State::Near => subscription.position.get() < subscription.class().room.position(),
+            State::Filling(..) | State::Behind(..) | State::Reading(..) => false,
+        }
+    }
+
+    /// Takes the next step.
+    fn step(&mut self, subscription: &Rc<Subscription>, context: &mut Context<'_>) -> Poll<()> {
+        // Given back when this returns, whatever comes of it.
+        let _turn = if self.is_here(subscription) {
+            ready!(self.poll_turn(subscription, context))
+        } else {
+            self.queue = None;
+            None
+        };
+        if !self.is_reading() && Self::tell_presence(subscription) {
+            return Poll::Ready(());
+        }
+        if self.has_aside(subscription) {
+            return self.advance_aside(subscription, context);
+        }
+        self.advance(subscription, context)
+    }
+
+    /// Waits for a turn; `None` where the worker has ended.
+    fn poll_turn(&mut self, subscription: &Subscription, context: &mut Context<'_>) -> Poll<Option<Turn<TenantName>>> {
+        let Some(local) = subscription.local.upgrade() else { return Poll::Ready(None) };
+        let mut waiting = match self.queue.take() {
+            Some(waiting) => waiting,
+            None => match local.turns().take(subscription.class().room.seat.tenant()) {
+                Ok(turn) => return Poll::Ready(Some(turn)),
+                Err(waiting) => waiting,
+            },
+        };
+        let turn = Pin::new(&mut waiting).poll(context);
+        if turn.is_pending() {
+            self.queue = Some(waiting);
+        }
+        turn.map(Some)
     }
 
     /// Forgets what was being read for who the subscription was before it changed what it wants or may see.
@@ -197,7 +212,11 @@ impl CatchUp {
         self.aside.take_if(|aside| matches!(aside, ReadingAside::New(_)));
         self.state = match std::mem::replace(&mut self.state, State::Near) {
             // It went to another tenant, and is past that.
-            State::New(until) | State::Filling(_, until) | State::Behind(_, until) | State::Reading(_, _, until)
+            State::New(until)
+            | State::Filling(_, until)
+            | State::Filled(until)
+            | State::Behind(_, until)
+            | State::Reading(_, _, until)
                 if until <= subscription.position.get() =>
             {
                 State::Near
@@ -210,7 +229,7 @@ impl CatchUp {
     }
 
     /// Tells of some of those who have come or gone, as it is now; whether there was somebody to look at.
-    fn tell_presence(&self, subscription: &Subscription) -> bool {
+    fn tell_presence(subscription: &Subscription) -> bool {
         let Some(local) = subscription.local.upgrade() else { return false };
         let Some(presence) = subscription.presence.as_ref().filter(|presence| !presence.borrow().is_empty()) else {
             return false;
@@ -229,6 +248,23 @@ impl CatchUp {
         true
     }
 
+    /// Has something read for it, in a turn of its user's that it has until it takes what was read.
+    fn in_turn<T: 'static, R: 'static>(
+        subscription: &Subscription,
+        read: impl FnOnce(&Class, &Username) -> Task<Step<T, R>> + 'static,
+    ) -> Reading<T, R> {
+        let (class, reader) = (subscription.class(), subscription.session.username.clone());
+        Box::pin(async move {
+            let _turn = class.room.readings.wait(&reader).await;
+            read(&class, &reader).await
+        })
+    }
+
+    /// The same, of what it has missed.
+    fn read(subscription: &Subscription, replay: Replay) -> Reading<(Bytes, Position)> {
+        Self::in_turn(subscription, move |class, reader| read_bytes(&class.room.seat, reader, replay, class.framing))
+    }
+
     /// Gives the next of what is to be given beside what is new.
     fn advance_aside(&mut self, subscription: &Rc<Subscription>, context: &mut Context<'_>) -> Poll<()> {
         let class = subscription.class();
@@ -236,7 +272,6 @@ impl CatchUp {
         if self.aside.is_none() {
             let aside = subscription.asides.borrow_mut().pop_front();
             let Some(aside) = aside else { return Poll::Ready(()) };
-            let reader = &subscription.session.username;
             self.aside = Some(match aside {
                 Aside::Reset(reason) => {
                     self.state = Self::reset(subscription, reason);
@@ -245,14 +280,16 @@ impl CatchUp {
                 // Who gets no further than this and comes back is to be given what was to follow, and so everything.
                 Aside::Lost(lost) => {
                     let id = store.event_id(Position::START);
-                    ReadingAside::Lost(read_lost(&class.room.seat, reader, lost, class.framing, id))
+                    ReadingAside::Lost(Self::in_turn(subscription, move |class, reader| {
+                        read_lost(&class.room.seat, reader, lost, class.framing, id)
+                    }))
                 }
-                Aside::New(replay) => ReadingAside::New(read_bytes(&class.room.seat, reader, replay, class.framing)),
+                Aside::New(replay) => ReadingAside::New(Self::read(subscription, replay)),
             });
         }
         let read = match &mut self.aside {
             None => return Poll::Ready(()),
-            Some(ReadingAside::Lost(reading)) => match ready!(Pin::new(reading).poll(context)) {
+            Some(ReadingAside::Lost(reading)) => match ready!(reading.as_mut().poll(context)) {
                 Ok(Step { reading, read: Ok(Some(bytes)), more }) => Ok((bytes, more.then_some(Aside::Lost(reading)))),
                 Ok(Step { read: Ok(None), .. }) => {
                     self.aside = None;
@@ -263,7 +300,7 @@ impl CatchUp {
                 Err(error) => Err(error.to_string()),
             },
             Some(ReadingAside::New(reading)) => {
-                let step = ready!(Pin::new(reading).poll(context));
+                let step = ready!(reading.as_mut().poll(context));
                 // Where other rights turn it to something else, that takes the place of this.
                 if !subscription.is_current() && self.turns != subscription.turns.get() {
                     self.aside = None;
@@ -313,16 +350,17 @@ impl CatchUp {
         let class = subscription.class();
         let (after, view) = (subscription.position.get(), subscription.view());
         let wanted = |frame: &Frame| view.matches(frame.name.as_str());
-        let join = |frames: &[&Frame]| if frames.is_empty() { Bytes::new() } else { class.framing.copy(frames) };
-        let found = class.room.seat.channel.latest(after, until, JOINED_BYTES, wanted, join);
-        let Some((bytes, position, left_out)) = found else { return false };
+        let found = class.room.seat.channel.latest(after, until, JOINED_BYTES, wanted);
+        let Some((frames, position, left_out)) = found else { return false };
         if !subscription.is_current() {
             self.state = State::New(until);
             return true;
         }
         note_left_out(subscription, left_out);
         subscription.position.set(position);
-        *subscription.rest.borrow_mut() = bytes;
+        if !frames.is_empty() {
+            *subscription.rest.borrow_mut() = class.framing.join(&frames);
+        }
         if position < until {
             self.state = State::New(until);
         }
@@ -342,16 +380,21 @@ impl CatchUp {
                     self.state = match fill(&room.seat) {
                         Some(settled) => State::Filling(settled, until),
                         // They were being filled in when it looked, or are too many.
-                        None if self.give_latest(subscription, until) => return Poll::Ready(()),
-                        None => State::behind(subscription, Missing::Snapshot, until),
+                        None => State::Filled(until),
                     };
                 }
             }
             State::Filling(mut filling, until) => {
-                if filling.as_mut().poll(context).is_pending() {
-                    self.state = State::Filling(filling, until);
+                self.state = if filling.as_mut().poll(context).is_pending() {
+                    State::Filling(filling, until)
+                } else {
+                    State::Filled(until)
+                };
+                if matches!(self.state, State::Filling(..)) {
                     return Poll::Pending;
                 }
+            }
+            State::Filled(until) => {
                 // Where there are too many, or they cannot be read: this finds out why.
                 if !self.give_latest(subscription, until) {
                     self.state = State::behind(subscription, Missing::Snapshot, until);
@@ -393,11 +436,11 @@ impl CatchUp {
             }
             State::Behind(replay, until) => {
                 let missing = replay.missing();
-                let reading = read_bytes(&room.seat, &subscription.session.username, *replay, class.framing);
-                self.state = State::Reading(reading, missing, until);
+                self.state = State::Reading(Self::read(subscription, *replay), missing, until);
+                return self.advance(subscription, context);
             }
             State::Reading(mut reading, missing, until) => {
-                let Poll::Ready(step) = Pin::new(&mut reading).poll(context) else {
+                let Poll::Ready(step) = reading.as_mut().poll(context) else {
                     self.state = State::Reading(reading, missing, until);
                     return Poll::Pending;
                 };

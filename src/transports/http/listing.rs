@@ -149,6 +149,6 @@ pub async fn answer<R: Rows>(reader: Reader, form: Form, rows: impl Fn(&Sight) -
 pub async fn answer_admin<R: Rows>(reader: AdminReader, form: Form, rows: R) -> Reply {
     let first = reader.read(move |store| Listing::begin(rows, form, store)).await?;
     Listing::answer(first, async move |listing: Listing<R>| {
-        reader.read(move |store| listing.step(store, Vec::new())).await
+        reader.read_on(move |store| listing.step(store, Vec::new())).await
     })
 }
