@@ -135,7 +135,7 @@ impl App {
     /// # Errors
     /// Those of [`Hub::keep_filter`].
     pub fn reader(&self, principal: Principal, filter: EventFilter) -> Result<Reader, Error> {
-        let filter = self.hub.keep_filter(&principal.username, filter)?;
+        let filter = self.hub.keep_filter(&principal.account.tenant, &principal.username, filter)?;
         Ok(Reader::new(self.identity.clone(), self.store.clone(), self.authorize, principal, filter))
     }
 
@@ -163,7 +163,7 @@ impl App {
         let tenant = account.tenant.clone();
         let start = self.start(&account, &wish)?;
         let Wish { filter, marks, presence, goes_on, .. } = wish;
-        let filter = self.hub.keep_filter(&principal.username, filter)?;
+        let filter = self.hub.keep_filter(&tenant, &principal.username, filter)?;
         let (view, expires_at) = (View { filter, rights, own }, principal.expires_at);
         let arrival = self.hub.arrive(&tenant, &principal.username, goes_on, self.clock.now());
         Ok(Opening { arrival, tenant, view, start, head, marks, presence, expires_at, session, changes })

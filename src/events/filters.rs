@@ -1,17 +1,17 @@
-//! The large filters that are in use: each is in memory once, and counts for each user who has it.
+//! The large filters that are in use: each is in memory once for each tenant, and counts for each user who has it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use super::channel::lock;
-use crate::domain::{EventFilter, Username};
+use crate::domain::{EventFilter, TenantName, Username};
 use crate::error::Error;
 
 /// What takes no more than this is not looked at: it is as large as what else a stream takes.
 const SMALL_BYTES: usize = 1 << 10;
 /// How many bytes the different filters of a user may take together. The largest that there can be are less.
 const BYTES_OF_USER: usize = 1 << 20;
-/// How many bytes all different filters may take together.
+/// How many bytes the different filters of all tenants may take together, of which none has more than it leaves to the others.
 const BYTES_OF_ALL: usize = 256 << 20;
 
 /// What is in use. A filter is given back with the last copy of it, wherever that is.
@@ -20,6 +20,12 @@ pub struct Filters(Mutex<State>);
 
 #[derive(Default)]
 struct State {
+    of_tenant: HashMap<TenantName, OfTenant>,
+    bytes: usize,
+}
+
+#[derive(Default)]
+struct OfTenant {
     /// How many users have each.
     shared: HashMap<EventFilter, usize>,
     bytes: usize,
@@ -32,47 +38,56 @@ struct OfUser {
     bytes: usize,
 }
 
-/// A user's having a filter, which goes along with every copy of it.
+/// A user's having a filter, which goes along with every copy of it. It stays with the tenant that they had it in.
 struct Held {
     filters: Arc<Filters>,
+    tenant: TenantName,
     username: Username,
     filter: EventFilter,
     bytes: usize,
 }
 
 impl Filters {
-    /// The same filter, as it is in memory already where somebody has it, and counted for a user for as long as there is a copy.
+    /// The same filter, as it is in memory already where somebody of the tenant has it, and counted for a user for as long as there is
+    /// a copy.
     ///
     /// # Errors
-    /// [`Error::TooManyFilters`] if those of the user take too much; [`Error::Overloaded`] if those of all do.
-    pub fn keep(self: &Arc<Self>, username: &Username, filter: EventFilter) -> Result<EventFilter, Error> {
+    /// [`Error::TooManyFilters`] if those of the user take too much; [`Error::Overloaded`] if those of the tenant do.
+    pub fn keep(
+        self: &Arc<Self>,
+        tenant: &TenantName,
+        username: &Username,
+        filter: EventFilter,
+    ) -> Result<EventFilter, Error> {
         let bytes = filter.bytes();
         if bytes <= SMALL_BYTES {
             return Ok(filter);
         }
         let mut state = lock(&self.0);
-        let State { shared, bytes: of_all, of_user } = &mut *state;
-        let known = of_user.get(username).and_then(|of_user| of_user.held.get(&filter)?.upgrade());
-        if let Some(held) = known {
+        let State { of_tenant, bytes: of_all } = &mut *state;
+        let ours = of_tenant.get(tenant);
+        let own = ours.and_then(|ours| ours.of_user.get(username));
+        if let Some(held) = own.and_then(|own| own.held.get(&filter)?.upgrade()) {
             return Ok(held.filter.clone().held_by(held));
         }
-        if of_user.get(username).map_or(0, |of_user| of_user.bytes) + bytes > BYTES_OF_USER {
+        if own.map_or(0, |own| own.bytes) + bytes > BYTES_OF_USER {
             return Err(Error::TooManyFilters(BYTES_OF_USER));
         }
-        let in_memory = shared.get_key_value(&filter).map(|(filter, _)| filter.clone());
-        if in_memory.is_none() {
-            if *of_all + bytes > BYTES_OF_ALL {
-                return Err(Error::Overloaded);
-            }
-            *of_all += bytes;
+        let in_memory = ours.and_then(|ours| ours.shared.get_key_value(&filter)).map(|(filter, _)| filter.clone());
+        let added = if in_memory.is_some() { 0 } else { bytes };
+        if added > 0 && ours.map_or(0, |ours| ours.bytes) + added > BYTES_OF_ALL.saturating_sub(*of_all + added) {
+            return Err(Error::Overloaded);
         }
         let filter = in_memory.unwrap_or(filter);
-        *shared.entry(filter.clone()).or_default() += 1;
-        let of_user = of_user.entry(username.clone()).or_default();
-        of_user.bytes += bytes;
-        let (filters, username) = (Arc::clone(self), username.clone());
-        let held = Arc::new(Held { filters, username, filter: filter.clone(), bytes });
-        of_user.held.insert(filter.clone(), Arc::downgrade(&held));
+        *of_all += added;
+        let ours = of_tenant.entry(tenant.clone()).or_default();
+        ours.bytes += added;
+        *ours.shared.entry(filter.clone()).or_default() += 1;
+        let own = ours.of_user.entry(username.clone()).or_default();
+        own.bytes += bytes;
+        let (filters, tenant, username) = (Arc::clone(self), tenant.clone(), username.clone());
+        let held = Arc::new(Held { filters, tenant, username, filter: filter.clone(), bytes });
+        own.held.insert(filter.clone(), Arc::downgrade(&held));
         Ok(filter.held_by(held))
     }
 }
@@ -80,21 +95,27 @@ impl Filters {
 impl Drop for Held {
     fn drop(&mut self) {
         let mut state = lock(&self.filters.0);
-        if let Some(users) = state.shared.get_mut(&self.filter) {
+        let State { of_tenant, bytes: of_all } = &mut *state;
+        let Some(ours) = of_tenant.get_mut(&self.tenant) else { return };
+        if let Some(users) = ours.shared.get_mut(&self.filter) {
             *users -= 1;
             if *users == 0 {
-                state.shared.remove(&self.filter);
-                state.bytes -= self.bytes;
+                ours.shared.remove(&self.filter);
+                ours.bytes -= self.bytes;
+                *of_all -= self.bytes;
             }
         }
-        let Some(of_user) = state.of_user.get_mut(&self.username) else { return };
-        of_user.bytes -= self.bytes;
+        let Some(own) = ours.of_user.get_mut(&self.username) else { return };
+        own.bytes -= self.bytes;
         // The user may have come with it again since the last copy went.
-        if of_user.held.get(&self.filter).is_some_and(|held| held.strong_count() == 0) {
-            of_user.held.remove(&self.filter);
+        if own.held.get(&self.filter).is_some_and(|held| held.strong_count() == 0) {
+            own.held.remove(&self.filter);
         }
-        if of_user.held.is_empty() {
-            state.of_user.remove(&self.username);
+        if own.held.is_empty() {
+            ours.of_user.remove(&self.username);
+        }
+        if ours.of_user.is_empty() {
+            of_tenant.remove(&self.tenant);
         }
     }
 }
@@ -109,33 +130,41 @@ mod tests {
         EventFilter::parse(&names.join(",")).unwrap()
     }
 
-    fn user(name: &str) -> Username {
-        Username::parse(name).unwrap()
+    /// Has somebody of a tenant keep a filter.
+    fn keep(filters: &Arc<Filters>, tenant: &str, username: &str, filter: EventFilter) -> Result<EventFilter, Error> {
+        filters.keep(&TenantName::parse(tenant).unwrap(), &Username::parse(username).unwrap(), filter)
     }
 
     #[test]
     fn a_filter_is_in_memory_once_and_counts_once_for_each_user_until_its_last_copy_goes() {
         let filters = Arc::new(Filters::default());
-        let (alice, bob) = (user("alice"), user("bob"));
-        let first = filters.keep(&alice, filter(1, 900)).unwrap();
+        let first = keep(&filters, "acme", "alice", filter(1, 900)).unwrap();
         let bytes = first.bytes();
         // As many copies, by whoever, take no more.
-        let mut copies: Vec<_> = (0..100).map(|_| filters.keep(&alice, filter(1, 900)).unwrap()).collect();
-        let of_bob = filters.keep(&bob, filter(1, 900)).unwrap();
+        let mut copies: Vec<_> = (0..100).map(|_| keep(&filters, "acme", "alice", filter(1, 900)).unwrap()).collect();
+        let of_bob = keep(&filters, "acme", "bob", filter(1, 900)).unwrap();
         let names = |filter: &EventFilter| filter.patterns().unwrap().as_ptr();
         assert!(copies.iter().chain([&of_bob]).all(|copy| names(copy) == names(&first)));
         assert_eq!(lock(&filters.0).bytes, bytes);
-        let more: Vec<_> = (2..4).map_while(|number| filters.keep(&alice, filter(number, 900)).ok()).collect();
-        assert_eq!(filters.keep(&alice, filter(9, 900)), Err(Error::TooManyFilters(BYTES_OF_USER)));
+        let more: Vec<_> =
+            (2..4).map_while(|number| keep(&filters, "acme", "alice", filter(number, 900)).ok()).collect();
+        assert_eq!(keep(&filters, "acme", "alice", filter(9, 900)), Err(Error::TooManyFilters(BYTES_OF_USER)));
         // What is small always may be, what others have is not counted, and a copy is as good as the first.
-        filters.keep(&alice, EventFilter::parse("a,b*").unwrap()).unwrap();
-        filters.keep(&bob, filter(9, 900)).unwrap();
+        keep(&filters, "acme", "alice", EventFilter::parse("a,b*").unwrap()).unwrap();
+        keep(&filters, "acme", "bob", filter(9, 900)).unwrap();
         copies.truncate(1);
         drop(first);
-        assert_eq!(lock(&filters.0).of_user[&alice].bytes, bytes * (1 + more.len()));
+        let of_alice = |filters: &Filters| {
+            lock(&filters.0)
+                .of_tenant
+                .values()
+                .map(|ours| ours.of_user[&Username::parse("alice").unwrap()].bytes)
+                .sum::<usize>()
+        };
+        assert_eq!(of_alice(&filters), bytes * (1 + more.len()));
         drop((more, of_bob, copies));
         let state = lock(&filters.0);
-        assert!(state.shared.is_empty() && state.of_user.is_empty() && state.bytes == 0);
+        assert!(state.of_tenant.is_empty() && state.bytes == 0);
     }
 
     #[test]
@@ -146,20 +175,32 @@ mod tests {
     }
 
     #[test]
-    fn all_filters_together_are_bounded() {
+    fn all_filters_together_are_bounded_and_no_tenant_has_more_than_it_leaves_to_the_others() {
         let filters = Arc::new(Filters::default());
-        let mut kept = Vec::new();
-        let refused = loop {
-            let number = kept.len();
-            match filters.keep(&user(&number.to_string()), filter(number, 1000)) {
-                Ok(filter) => kept.push(filter),
-                Err(refused) => break refused,
+        let fill = |tenant: &str| {
+            let mut kept = Vec::new();
+            loop {
+                let number = kept.len();
+                match keep(&filters, tenant, &number.to_string(), filter(number, 1000)) {
+                    Ok(filter) => kept.push(filter),
+                    Err(refused) => {
+                        assert_eq!(refused, Error::Overloaded);
+                        return kept;
+                    }
+                }
             }
         };
-        assert_eq!(refused, Error::Overloaded);
-        // Which others have may be had.
-        filters.keep(&user("other"), filter(0, 1000)).unwrap();
-        kept.pop();
-        filters.keep(&user("other"), filter(999, 1000)).unwrap();
+        let mut large = fill("large");
+        let second = fill("second");
+        assert!(large.len() > second.len() && second.len() > large.len() / 3);
+        assert!(lock(&filters.0).bytes <= BYTES_OF_ALL);
+        // However much two have taken, there is something for a third, and what others of the tenant have may be had.
+        keep(&filters, "third", "other", filter(0, 1000)).unwrap();
+        keep(&filters, "large", "other", filter(0, 1000)).unwrap();
+        large.clear();
+        keep(&filters, "second", "other", filter(999, 1000)).unwrap();
+        drop(second);
+        assert_eq!(lock(&filters.0).bytes, 0);
+        assert!(lock(&filters.0).of_tenant.is_empty());
     }
 }

@@ -199,22 +199,33 @@ impl Hub {
     ///
     /// # Errors
     /// [`Error::StreamUnknown`] where they have no such stream; those of [`Hub::keep_filter`].
-    pub async fn change_filter(&self, username: &Username, id: StreamId, filter: EventFilter) -> Result<(), Error> {
+    pub async fn change_filter(
+        &self,
+        tenant: &TenantName,
+        username: &Username,
+        id: StreamId,
+        filter: EventFilter,
+    ) -> Result<(), Error> {
         let session = self.session_of(username).ok_or(Error::StreamUnknown)?;
         let (stream, worker) = session.stream(id).ok_or(Error::StreamUnknown)?;
-        let filter = self.keep_filter(username, filter)?;
+        let filter = self.keep_filter(tenant, username, filter)?;
         let (done, changed) = oneshot::channel();
         worker.post_order(&session, stream, Order::Filter(filter, done));
         // A stream that has ended meanwhile answers nothing.
         changed.await.map_err(|_| Error::StreamUnknown)
     }
 
-    /// A filter as somebody is to have it for longer than a moment: it counts for them until its last copy goes.
+    /// A filter as somebody of a tenant is to have it for longer than a moment: it counts for them until its last copy goes.
     ///
     /// # Errors
-    /// [`Error::TooManyFilters`] if their different filters take too much; [`Error::Overloaded`] if those of all do.
-    pub fn keep_filter(&self, username: &Username, filter: EventFilter) -> Result<EventFilter, Error> {
-        self.0.filters.keep(username, filter)
+    /// [`Error::TooManyFilters`] if their different filters take too much; [`Error::Overloaded`] if those of their tenant do.
+    pub fn keep_filter(
+        &self,
+        tenant: &TenantName,
+        username: &Username,
+        filter: EventFilter,
+    ) -> Result<EventFilter, Error> {
+        self.0.filters.keep(tenant, username, filter)
     }
 
     /// Whether a stream is this user's, and open, about to be, or ended but a moment ago. Once it is not, it never will be

@@ -224,7 +224,7 @@ fn in_sync_is_said_to_who_comes_back_in_the_middle_of_a_snapshot_after_what_that
 async fn turn(house: &House, username: &str, filter: &str) {
     let username = Username::parse(username).unwrap();
     let id = house.hub.session_of(&username).unwrap().only();
-    house.hub.change_filter(&username, id, EventFilter::parse(filter).unwrap()).await.unwrap();
+    house.hub.change_filter(&tenant("t"), &username, id, EventFilter::parse(filter).unwrap()).await.unwrap();
 }
 
 #[test]
@@ -357,7 +357,8 @@ fn what_a_stream_is_told_does_not_reach_the_one_that_goes_on_for_it() {
         house.workers[0].tasks[0].abort();
         rest().await;
         let filter = EventFilter::parse("b").unwrap();
-        let mut told = Box::pin(house.hub.change_filter(&username, id, filter));
+        let t = tenant("t");
+        let mut told = Box::pin(house.hub.change_filter(&t, &username, id, filter));
         let context = &mut Context::from_waker(Waker::noop());
         assert!(told.as_mut().poll(context).is_pending());
         line.go();

@@ -218,7 +218,9 @@ impl World {
         stream.order = Some((filter, Rc::clone(&is_done)));
         stream.since.clear();
         client.is_anew = true;
-        tokio::task::spawn_local(async move { is_done.set(hub.change_filter(&username, id, wanted).await.is_ok()) });
+        tokio::task::spawn_local(async move {
+            is_done.set(hub.change_filter(&tenant("t"), &username, id, wanted).await.is_ok())
+        });
         stream.turned = true;
     }
 

@@ -190,7 +190,7 @@ pub async fn subscription(app: App, ByUser(principal, Json(body)): ByUser<Json<S
     let stream = StreamId::parse(&body.stream).ok_or(Error::StreamUnknown)?;
     // The body took its time, and the user may have been shut out meanwhile, and have come back in by another sign-in.
     app.identity.recheck(&principal)?;
-    app.hub.change_filter(&principal.username, stream, filter).await?;
+    app.hub.change_filter(&principal.account.tenant, &principal.username, stream, filter).await?;
     Ok(reply::empty())
 }
 
