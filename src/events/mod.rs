@@ -8,6 +8,7 @@ mod filters;
 mod frame;
 mod gate;
 mod hub;
+mod index;
 mod insert;
 mod latest;
 mod mark;

@@ -1,7 +1,6 @@
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
@@ -9,13 +8,14 @@ use tokio::task::JoinHandle;
 use super::channel::Found;
 use super::frame::{Frame, JOINED_BYTES};
 use super::hub::Seat;
+use super::index::Index;
 use super::outlet::Framing;
 use super::reading::{Step, read_frames};
 use super::relay::Local;
 use super::subscription::Subscription;
 use super::turns::Turns;
 use super::weak_list::WeakList;
-use crate::domain::{EventFilter, EventName, Pattern, Position, Rights, Username, inbox_owner};
+use crate::domain::{EventFilter, Pattern, Position, Rights, Username, inbox_owner};
 use crate::error::Error;
 use crate::store::{Replay, Wanted};
 
@@ -72,15 +72,6 @@ pub struct Class {
     live: RefCell<Vec<Rc<Subscription>>>,
     /// What is about to be written to them.
     frames: RefCell<Vec<Bytes>>,
-}
-
-/// Those who want events, by the names that they want. It may name some who do not want one after all.
-pub struct Index<T: ?Sized> {
-    of_all: WeakList<T>,
-    of_name: HashMap<EventName, WeakList<T>>,
-    of_prefix: HashMap<Arc<str>, WeakList<T>>,
-    /// How many prefixes of each length there are: only those need be looked up.
-    prefix_lengths: BTreeMap<usize, usize>,
 }
 
 impl Room {
@@ -142,8 +133,7 @@ impl Room {
 
     #[cfg(test)]
     pub fn has_own(&self) -> bool {
-        let own = self.own.borrow();
-        !(own.of_name.is_empty() && own.of_prefix.is_empty() && own.prefix_lengths.is_empty())
+        self.own.borrow().len() > 0
     }
 
     /// Adds a subscription that is told who is there.
@@ -390,82 +380,5 @@ impl Drop for Class {
         let key = (self.filter.clone(), self.rights.clone(), self.framing);
         self.room.classes.borrow_mut().remove(&key);
         self.room.index.borrow_mut().remove(self.patterns(), None);
-    }
-}
-
-impl<T: ?Sized> Index<T> {
-    fn new() -> Self {
-        let (of_name, of_prefix) = (HashMap::new(), HashMap::new());
-        Self { of_all: WeakList::default(), of_name, of_prefix, prefix_lengths: BTreeMap::new() }
-    }
-
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        let lists = self.of_name.values().chain(self.of_prefix.values()).chain([&self.of_all]);
-        lists.map(WeakList::len).sum::<usize>() + self.prefix_lengths.len()
-    }
-
-    /// Adds one who wants what the patterns name, or everything.
-    fn add(&mut self, patterns: Option<&[Pattern]>, one: &Weak<T>) {
-        let Some(patterns) = patterns else { return self.of_all.push(one.clone()) };
-        for pattern in patterns {
-            let wanting = match pattern {
-                Pattern::Exact(name) => self.of_name.entry(name.clone()).or_default(),
-                Pattern::Prefix(prefix) => {
-                    let wanting = self.of_prefix.entry(Arc::clone(prefix)).or_default();
-                    if wanting.is_empty() {
-                        *self.prefix_lengths.entry(prefix.len()).or_default() += 1;
-                    }
-                    wanting
-                }
-            };
-            wanting.push(one.clone());
-        }
-    }
-
-    /// Forgets one who was added with these patterns and is still there, or one who is no more.
-    fn remove(&mut self, patterns: Option<&[Pattern]>, one: Option<&Weak<T>>) {
-        let forget = |wanting: &mut WeakList<T>| match one {
-            Some(one) => wanting.remove(one),
-            None => wanting.note_gone(),
-        };
-        let Some(patterns) = patterns else { return forget(&mut self.of_all) };
-        for pattern in patterns {
-            match pattern {
-                Pattern::Exact(name) => {
-                    let Some(wanting) = self.of_name.get_mut(name) else { continue };
-                    forget(wanting);
-                    if wanting.is_empty() {
-                        self.of_name.remove(name);
-                    }
-                }
-                Pattern::Prefix(prefix) => {
-                    let Some(wanting) = self.of_prefix.get_mut(prefix) else { continue };
-                    forget(wanting);
-                    if wanting.is_empty() {
-                        self.of_prefix.remove(prefix);
-                        self.forget_length(prefix.len());
-                    }
-                }
-            }
-        }
-    }
-
-    fn forget_length(&mut self, length: usize) {
-        if let Some(prefixes) = self.prefix_lengths.get_mut(&length) {
-            *prefixes -= 1;
-            if *prefixes == 0 {
-                self.prefix_lengths.remove(&length);
-            }
-        }
-    }
-
-    /// Those who may want a name.
-    fn wanting(&self, name: &str) -> impl Iterator<Item = Rc<T>> {
-        let of_name = self.of_name.get(name).into_iter().flat_map(WeakList::iter);
-        // A prefix is whole characters, so one that ends inside a character is none.
-        let prefixes = self.prefix_lengths.keys().filter_map(move |length| name.get(..*length));
-        let of_prefix = prefixes.filter_map(|prefix| self.of_prefix.get(prefix)).flat_map(WeakList::iter);
-        self.of_all.iter().chain(of_name).chain(of_prefix)
     }
 }

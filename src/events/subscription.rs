@@ -1,4 +1,5 @@
 mod catch_up;
+mod state;
 mod turning;
 
 use std::cell::{Cell, RefCell};
@@ -21,7 +22,7 @@ use super::session::{Serial, Session};
 use super::untold::Untold;
 use crate::domain::{Holder, Own, Patterns, Position, Timestamp, Username, View};
 pub use catch_up::CatchUp;
-use catch_up::State;
+use state::State;
 use turning::Aside;
 
 /// What keeps a quiet stream alive: a comment without a blank line after it, since `broker-client` 0.0.8 would take

@@ -5,18 +5,15 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
+use super::state::{Reading, State, in_turn, read};
 use super::{Aside, Subscription};
-use crate::domain::{Position, TenantName, Username};
-use crate::error::Error;
+use crate::domain::{Position, TenantName};
 use crate::events::channel::Found;
 use crate::events::frame::{Frame, JOINED_BYTES};
 use crate::events::mark::{self, Reset};
-use crate::events::opening::Start;
-use crate::events::reading::{Lost, Settled, Step, fill, read_bytes, read_lost};
-use crate::events::room::Class;
+use crate::events::reading::{Lost, Step, fill, read_lost};
 use crate::events::turns::{Turn, Waiting};
-use crate::fair::Task;
-use crate::store::{Missing, Replay, Wanted};
+use crate::store::Missing;
 
 /// The task of one subscription: catches up whenever it is not live, and notices when the other side has gone.
 ///
@@ -34,53 +31,9 @@ pub struct CatchUp {
     queue: Option<Waiting<TenantName>>,
 }
 
-/// A step that somebody else takes. Dropped, it is not taken.
-type Reading<T, R = Replay> = Pin<Box<dyn Future<Output = Result<Step<T, R>, Error>>>>;
-
 enum ReadingAside {
     Lost(Reading<Option<Bytes>, Lost>),
     New(Reading<(Bytes, Position)>),
-}
-
-pub(super) enum State {
-    /// It gets the latest of each name up to a position.
-    New(Position),
-    /// The same, once they have been read into the channel's memory.
-    Filling(Settled, Position),
-    /// The same, where that has been tried.
-    Filled(Position),
-    /// What it is missing is in the channel, or there is nothing.
-    Near,
-    /// What it is missing, up to a position, must be read from the store.
-    Behind(Box<Replay>, Position),
-    /// It is being read.
-    Reading(Reading<(Bytes, Position)>, Missing, Position),
-}
-
-impl State {
-    /// How one begins, of what there is up to a position. It is new by what it asked for, not by standing at the very beginning:
-    /// there it may also have been told that there is nothing.
-    pub(super) fn first(subscription: &Subscription, start: Start, until: Position) -> Self {
-        if subscription.position.get() >= until {
-            return Self::Near;
-        }
-        match start {
-            Start::Latest | Start::Reset(_) => Self::New(until),
-            Start::ChangedAfter(_) => Self::behind(subscription, Missing::Events, until),
-            Start::After(_) | Start::Now(_) => Self::Near,
-        }
-    }
-
-    /// The reading of what is missing up to a position.
-    fn behind(subscription: &Subscription, missing: Missing, until: Position) -> Self {
-        let tenant = subscription.class().room.seat.tenant().clone();
-        let (wanted, after) = (Wanted::Of(Box::new(subscription.view())), subscription.position.get());
-        let replay = match missing {
-            Missing::Snapshot => Replay::snapshot(tenant, wanted, after, until),
-            Missing::Events => Replay::events(tenant, wanted, after, until),
-        };
-        Self::Behind(Box::new(replay), until)
-    }
 }
 
 impl Future for CatchUp {
@@ -248,23 +201,6 @@ impl CatchUp {
         true
     }
 
-    /// Has something read for it, in a turn of its user's that it has until it takes what was read.
-    fn in_turn<T: 'static, R: 'static>(
-        subscription: &Subscription,
-        read: impl FnOnce(&Class, &Username) -> Task<Step<T, R>> + 'static,
-    ) -> Reading<T, R> {
-        let (class, reader) = (subscription.class(), subscription.session.username.clone());
-        Box::pin(async move {
-            let _turn = class.room.readings.wait(&reader).await;
-            read(&class, &reader).await
-        })
-    }
-
-    /// The same, of what it has missed.
-    fn read(subscription: &Subscription, replay: Replay) -> Reading<(Bytes, Position)> {
-        Self::in_turn(subscription, move |class, reader| read_bytes(&class.room.seat, reader, replay, class.framing))
-    }
-
     /// Gives the next of what is to be given beside what is new.
     fn advance_aside(&mut self, subscription: &Rc<Subscription>, context: &mut Context<'_>) -> Poll<()> {
         let class = subscription.class();
@@ -280,11 +216,11 @@ impl CatchUp {
                 // Who gets no further than this and comes back is to be given what was to follow, and so everything.
                 Aside::Lost(lost) => {
                     let id = store.event_id(Position::START);
-                    ReadingAside::Lost(Self::in_turn(subscription, move |class, reader| {
+                    ReadingAside::Lost(in_turn(subscription, move |class, reader| {
                         read_lost(&class.room.seat, reader, lost, class.framing, id)
                     }))
                 }
-                Aside::New(replay) => ReadingAside::New(Self::read(subscription, replay)),
+                Aside::New(replay) => ReadingAside::New(read(subscription, replay)),
             });
         }
         let read = match &mut self.aside {
@@ -436,7 +372,7 @@ impl CatchUp {
             }
             State::Behind(replay, until) => {
                 let missing = replay.missing();
-                self.state = State::Reading(Self::read(subscription, *replay), missing, until);
+                self.state = State::Reading(read(subscription, *replay), missing, until);
                 return self.advance(subscription, context);
             }
             State::Reading(mut reading, missing, until) => {
