@@ -53,6 +53,17 @@ impl Cors {
         Self { origin: headers.get(header::ORIGIN).cloned(), preflight }
     }
 
+    /// Of a request of HTTP/1 of whose head no more than this has come.
+    pub fn of_part(head: &[u8]) -> Self {
+        let mut lines = head.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+        let origin = lines.find_map(|line| {
+            let (name, value) = line.split_at(line.iter().position(|byte| *byte == b':')?);
+            let value = HeaderValue::from_bytes(value[1..].trim_ascii()).ok()?;
+            name.eq_ignore_ascii_case(b"origin").then_some(value)
+        });
+        Self { origin, preflight: None }
+    }
+
     /// Says in an answer who may read it, and in that to a preflight what may be sent.
     pub fn answer(self, callers: &Callers, answer: &mut HeaderMap) {
         let Self { origin, preflight } = self;

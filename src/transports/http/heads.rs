@@ -10,6 +10,8 @@ use actix_http::body::BodySize;
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::cors::Cors;
+use super::offers;
 use super::service::{HEAD_WITHIN, KEEP_ALIVE, MAX_HEADER_BYTES};
 use crate::error::Error;
 
@@ -93,6 +95,7 @@ impl Heads {
                 && end <= MAX_HEADER_BYTES
                 && place_of_length(&read[..end]).is_none()
             {
+                offers::ignore(&mut buffer.filled_mut()[before..before + end]);
                 self.is_next.set(false);
                 return Taken::On;
             }
@@ -102,6 +105,7 @@ impl Heads {
         buffer.set_filled(before);
         match end_of_head(&come[from..]).map(|end| from + end) {
             Some(end) if end <= MAX_HEADER_BYTES => {
+                offers::ignore(&mut come[..end]);
                 if let Some(place) = place_of_length(&come[..end]) {
                     come.splice(place..place, *b"content-length: 0\r\n");
                 }
@@ -122,6 +126,11 @@ impl Heads {
     /// Notes who is to be woken if what is kept is to be given on after all.
     pub fn keep(&self, waker: &Waker) {
         self.waker.set(Some(waker.clone()));
+    }
+
+    /// What the beginning of a head that does not come, or is too large, says of the page that it comes from.
+    pub fn cors(&self) -> Cors {
+        Cors::of_part(&self.come.borrow())
     }
 
     /// A request has come.

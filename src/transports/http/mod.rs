@@ -12,6 +12,7 @@ mod h2;
 mod handshake;
 mod heads;
 mod listing;
+mod offers;
 mod protection;
 mod reply;
 mod routes;

@@ -16,7 +16,8 @@ const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 /// For how long a browser that has seen a host over HTTPS never asks it without: a year.
 const ONLY_HTTPS_FOR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// What an answer is to say beside what a handler does.
+/// What an answer is to say beside what a handler does. By itself it is for a request whose host is not known.
+#[derive(Default)]
 pub struct Protection {
     only_https: bool,
 }

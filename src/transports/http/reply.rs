@@ -4,7 +4,7 @@ use actix_web::body;
 use std::time::SystemTime;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, ContentType};
+use actix_web::http::header::{self, ContentType, HeaderMap};
 use actix_web::{HttpResponse, ResponseError};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
@@ -63,17 +63,21 @@ pub fn refusal_with_current(error: &Error, current: Option<&impl Serialize>) -> 
     refuse(error, Some(current))
 }
 
-/// A refusal as it stands on a connection of HTTP/1 of which nothing more comes: for a request that never got to where others are
-/// answered.
-pub fn bare_refusal(error: &Error) -> Vec<u8> {
+/// A refusal as it stands on a connection of HTTP/1 of which nothing more comes, with these headers besides: for a request that never
+/// got to where others are answered.
+pub fn bare_refusal(error: &Error, headers: &HeaderMap) -> Vec<u8> {
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = json!({ "error": error.sentence(), "code": error.code() }).to_string();
     let (date, length) = (header::HttpDate::from(SystemTime::now()), body.len());
-    format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\ndate: {date}\r\n\r\n\
-         {body}"
+    let mut answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\ndate: {date}\r\n"
     )
-    .into_bytes()
+    .into_bytes();
+    for (name, value) in headers {
+        answer.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    answer.extend([b"\r\n", body.as_bytes()].concat());
+    answer
 }
 
 fn refuse(error: &Error, current: Option<impl Serialize>) -> HttpResponse {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
@@ -85,6 +86,7 @@ fn http(
     bodies: Bodies,
     stopping: GracefulShutdownSignal,
 ) -> impl ServiceFactory<Accepted, Config = (), Response = Option<GoesOn>, Error = DispatchError, InitError = ()> {
+    let callers = Arc::clone(&app.callers);
     let application = move || {
         let application = application(app.clone(), bodies.clone()).into_factory();
         map_config(application.map_err(|error: actix_web::Error| error.error_response()), |()| AppConfig::default())
@@ -109,11 +111,13 @@ fn http(
     let http1 = Rc::new(http1);
     fn_factory(move || {
         let (http1, http2, stopping) = (Rc::clone(&http1), application(), stops.clone());
+        let callers = Arc::clone(&callers);
         async move {
             let http1 = Rc::new(http1.new_service(()).await?);
             let http2 = Rc::new(http2.new_service(()).await?);
             Ok(fn_service(move |accepted: Accepted| {
                 let (http1, http2, stopping) = (Rc::clone(&http1), Rc::clone(&http2), stopping.clone());
+                let callers = Arc::clone(&callers);
                 async move {
                     match accepted {
                         Accepted::Http1(socket, from) => {
@@ -124,7 +128,7 @@ fn http(
                                 _ = http1.call((socket, from)) => {}
                                 // Of actix nothing is left then.
                                 () = seen.left() => {}
-                                error = seen.heads().refused() => seen.refuse(&error).await,
+                                error = seen.heads().refused() => seen.refuse(&error, &callers).await,
                             }
                             Ok(seen.goes_on())
                         }

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
+use actix_web::http::header::HeaderMap;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
@@ -15,8 +16,10 @@ use tokio_rustls::server::TlsStream;
 
 use super::accept::{GoesOn, Tcp};
 use super::heads::{Heads, Taken};
+use super::protection::Protection;
 use super::reply;
 use super::service::LINGER;
+use crate::config::Callers;
 use crate::error::Error;
 use crate::events::{Framing, Outlet, Written};
 
@@ -77,7 +80,11 @@ impl Socket {
     }
 
     /// Refuses the request whose head does not come, and ends the connection.
-    pub async fn refuse(&self, error: &Error) {
+    pub async fn refuse(&self, error: &Error, callers: &Callers) {
+        let mut headers = HeaderMap::new();
+        self.0.heads.cors().answer(callers, &mut headers);
+        Protection::default().answer(&mut headers);
+        let refusal = reply::bare_refusal(error, &headers);
         let stream = self.0.stream.take();
         // Within another answer nothing can be said.
         if self.0.is_unsent.get() {
@@ -85,8 +92,8 @@ impl Socket {
         }
         // What cannot be said is left unsaid.
         let _ = match stream {
-            Some(Stream::Plain(mut stream)) => timeout(LINGER, refuse(&mut stream, error)).await,
-            Some(Stream::Tls(mut stream)) => timeout(LINGER, refuse(&mut *stream, error)).await,
+            Some(Stream::Plain(mut stream)) => timeout(LINGER, refuse(&mut stream, &refusal)).await,
+            Some(Stream::Tls(mut stream)) => timeout(LINGER, refuse(&mut *stream, &refusal)).await,
             None => return,
         };
     }
@@ -136,8 +143,8 @@ impl Socket {
 }
 
 /// Says why, and lets the other side read it: to close while there is something unread would take the answer back.
-async fn refuse(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), error: &Error) -> Result<()> {
-    stream.write_all(&reply::bare_refusal(error)).await?;
+async fn refuse(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), refusal: &[u8]) -> Result<()> {
+    stream.write_all(refusal).await?;
     stream.shutdown().await?;
     while stream.read(&mut [0; 4096]).await? > 0 {}
     Ok(())

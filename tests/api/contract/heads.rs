@@ -10,6 +10,7 @@ use super::exchange;
 use crate::support::{TestServer, within};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+const ORIGIN: &str = "http://localhost:3000";
 const EMPTY_POST: &str = "POST /login HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}";
 
 /// A refusal that is the last answer on its connection.
@@ -19,6 +20,10 @@ fn refused(answers: &str, status: &str, code: &str) {
     let (head, body) = last.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{answers}");
     assert!(head.contains("connection: close") && head.contains("content-type: application/json"), "{head}");
+    // A page may read it too.
+    for line in ["access-control-allow-origin: *", "cache-control: no-store", "x-content-type-options: nosniff"] {
+        assert_eq!(head.matches(line).count(), 1, "{head}");
+    }
     let body: Value = serde_json::from_str(body).unwrap();
     assert_eq!(body["code"], code);
 }
@@ -26,8 +31,9 @@ fn refused(answers: &str, status: &str, code: &str) {
 #[tokio::test]
 async fn a_head_of_more_than_32_kib_is_431_wherever_it_is_on_its_connection() {
     let server = TestServer::start().await;
-    let head =
-        |bytes: usize| format!("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-large: {}", "x".repeat(bytes));
+    let head = |bytes: usize| {
+        format!("GET / HTTP/1.1\r\nhost: x\r\nOrigin: {ORIGIN}\r\nconnection: close\r\nx-large: {}", "x".repeat(bytes))
+    };
     for before in ["", GET, EMPTY_POST] {
         let answers = exchange(&server, format!("{before}{}\r\n\r\n", head(31_000)).as_bytes()).await;
         assert!(answers.rsplit("HTTP/1.1 ").next().unwrap().starts_with("200"), "{answers}");
@@ -59,7 +65,7 @@ async fn a_head_that_is_not_whole_within_ten_seconds_is_408_also_if_it_is_not_th
             assert!(within("an answer", connection.read(&mut [0; 2000])).await.unwrap() > 0);
         }
         let (mut read, mut write) = connection.into_split();
-        write.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n").await.unwrap();
+        write.write_all(format!("GET / HTTP/1.1\r\nhost: x\r\norigin: {ORIGIN}\r\n").as_bytes()).await.unwrap();
         let since = Instant::now();
         let sending = async {
             loop {

@@ -210,3 +210,39 @@ async fn over_http_1_0_a_body_without_a_length_has_no_chunks_and_ends_with_the_c
         assert_eq!(body.trim_start_matches(":\n"), format!("event:news\nid:{id}\ndata:{{\"a\":1}}\n\n"));
     }
 }
+
+#[tokio::test]
+async fn an_offer_to_speak_something_else_is_ignored_and_the_connection_and_the_body_are_as_without_it() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let mut socket = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).await.unwrap();
+    let body = r#"{"event":"news","data":1}"#;
+    for offer in [
+        "",
+        "connection: upgrade\r\n",
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEA\r\n",
+        "connection: keep-alive, Upgrade\r\nupgrade: h2c\r\n",
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nsec-websocket-version: 13\r\n",
+        "upgrade: websocket\r\n",
+        "",
+    ] {
+        let (authorization, length) = (&alice.authorization, body.len());
+        let head = format!(
+            "POST /insert HTTP/1.1\r\nhost: x\r\n{offer}authorization: {authorization}\r\ncontent-length: {length}\r\n\r\n"
+        );
+        // In parts too.
+        for cut in [head.len(), head.len() - 20, 30] {
+            let request = format!("{head}{body}");
+            let (one, other) = request.split_at(cut);
+            socket.write_all(one.as_bytes()).await.unwrap();
+            socket.write_all(other.as_bytes()).await.unwrap();
+            let mut came = Vec::new();
+            while !came.ends_with(b"}") {
+                assert!(within("bytes", socket.read_buf(&mut came)).await.unwrap() > 0, "{offer}");
+            }
+            let answer = String::from_utf8(came).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("{\"id\":"), "{answer}");
+            assert!(!answer.contains("connection: "), "{answer}");
+        }
+    }
+}
