@@ -141,7 +141,7 @@ impl Checkpointer {
 
     /// Notes whether the disk has room for the next commit.
     pub fn note_room(&self, room: &Result<(), Error>) {
-        self.flags.full_disk.note(Finder::Commit, room.as_ref().map(|()| ()));
+        self.flags.full_disk.note(Finder::Commit, room.as_ref().copied());
     }
 
     /// Whether one is under way for which the disk has no room.
