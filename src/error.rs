@@ -93,7 +93,12 @@ pub enum Error {
     /// The path exists, the method does not.
     MethodNotAllowed,
     /// The head of the request is larger than so many bytes.
-    HeadTooLarge(usize),
+    HeadTooLarge {
+        /// How many bytes it may have.
+        bytes: usize,
+        /// How many headers.
+        headers: usize,
+    },
     /// The request did not arrive in time.
     RequestTimeout,
     /// The body is larger than so many bytes.
@@ -263,8 +268,10 @@ impl Error {
             Self::NotFound => (404, "not_found", text("there is nothing at this path")),
             Self::MethodNotAllowed => (405, "method_not_allowed", text("this path does not take that method")),
             Self::RequestTimeout => (408, "request_timeout", text("the request did not arrive in time")),
-            Self::HeadTooLarge(bytes) => {
-                (431, "head_too_large", format!("the head of the request is larger than {} KiB", bytes / 1024).into())
+            Self::HeadTooLarge { bytes, headers } => {
+                let kib = bytes / 1024;
+                let why = format!("the head of the request is larger than {kib} KiB, or has more than {headers} headers");
+                (431, "head_too_large", why.into())
             }
             Self::BodyTooLarge(bytes) => {
                 (413, "body_too_large", format!("the body is larger than {} KiB", bytes / 1024).into())

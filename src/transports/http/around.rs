@@ -1,7 +1,9 @@
 //! What goes around every request: who may call, what every answer says, one for a handler that panics, and a line in the log.
 
 use std::future::{Future, ready};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use actix_http::ConnectionType;
@@ -11,14 +13,16 @@ use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::HeaderMap;
 use actix_web::http::{Method, StatusCode, Version};
+use bytes::Bytes;
 use futures_util::TryFutureExt;
 use futures_util::future::Either;
+use pin_project_lite::pin_project;
 
 use super::cors::Cors;
 use super::extract::no_services;
 use super::protection::Protection;
 use super::socket::Socket;
-use super::{bodies, callers, reply};
+use super::{callers, reply};
 use crate::app::App;
 use crate::config::Callers;
 use crate::error::Error;
@@ -27,7 +31,7 @@ use crate::error::Error;
 pub fn around<S, B>(
     request: ServiceRequest,
     service: &S,
-) -> impl Future<Output = Result<ServiceResponse<EitherBody<B>>, ActixError>> + use<S, B>
+) -> impl Future<Output = Result<ServiceResponse<Answer<EitherBody<B>>>, ActixError>> + use<S, B>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = ActixError>,
     B: MessageBody + 'static,
@@ -38,13 +42,10 @@ where
     let refused = checked.as_ref().err().map(reply::refusal);
     let finish = Finish::of(&request, callers, refused.is_some());
     let is_preflight = request.method() == Method::OPTIONS;
-    // What was sent after the request for a stream, whose answer says that it is the last, is not carried out: nobody would hear
-    // how that went.
-    let is_too_late = finish.socket.as_ref().is_some_and(Socket::has_left);
     if let Some(socket) = &finish.socket {
-        socket.heads().request(bodies::has_body(request.headers()));
+        socket.heads().request();
     }
-    let at_once = refused.or_else(|| (is_preflight || is_too_late).then(reply::empty));
+    let at_once = refused.or_else(|| is_preflight.then(reply::empty));
     let answering = if let Some(answer) = at_once {
         Either::Left(ready(Ok(request.into_response(answer).map_into_right_body())))
     } else {
@@ -74,35 +75,33 @@ impl Finish {
     async fn after<B: MessageBody>(
         self,
         answering: impl Future<Output = Result<ServiceResponse<B>, ActixError>>,
-    ) -> Result<ServiceResponse<B>, ActixError> {
+    ) -> Result<ServiceResponse<Answer<B>>, ActixError> {
+        let end = self.socket.clone().map(End);
         match answering.await {
             Ok(mut response) => {
                 let size = response.response().body().size();
-                self.complete(response.status(), response.headers_mut(), size);
+                self.complete(response.status(), response.headers_mut());
                 if response.request().version() == Version::HTTP_10 && size == BodySize::Stream {
                     // It has no chunks (RFC 9112, section 7.1): such a body ends with the connection.
                     let head = response.response_mut().head_mut();
                     head.no_chunking(true);
                     head.set_connection_type(ConnectionType::Close);
                 }
-                Ok(response)
+                Ok(response.map_body(|_, body| Answer { body, end }))
             }
             // A handler panicked, as the log says, or one would have answered. The request went with it; what is left is an answer
             // like others, which a page may read.
             Err(_) => {
                 let mut response = reply::refusal(&Error::Internal(String::new()));
-                let size = response.body().size();
-                self.complete(response.status(), response.headers_mut(), size);
+                self.complete(response.status(), response.headers_mut());
+                let response = response.map_body(|_, body| Answer { body, end }).map_into_boxed_body();
                 Err(InternalError::from_response("a handler panicked", response).into())
             }
         }
     }
 
-    fn complete(self, status: StatusCode, headers: &mut HeaderMap, size: BodySize) {
-        let Self { log, cors, protection, callers, socket } = self;
-        if let Some(socket) = socket {
-            socket.heads().answered(size);
-        }
+    fn complete(self, status: StatusCode, headers: &mut HeaderMap) {
+        let Self { log, cors, protection, callers, .. } = self;
         if let Some(callers) = callers {
             cors.answer(&callers, headers);
         }
@@ -110,6 +109,36 @@ impl Finish {
         if let Some(log) = log {
             log.write(status.as_u16());
         }
+    }
+}
+
+pin_project! {
+    /// The body of an answer. Its connection is told when all of it is made, or it is given up.
+    pub struct Answer<B> {
+        #[pin]
+        body: B,
+        end: Option<End>,
+    }
+}
+
+/// What tells the connection, with HTTP/1, as it is dropped.
+struct End(Socket);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.heads().answered();
+    }
+}
+
+impl<B: MessageBody> MessageBody for Answer<B> {
+    type Error = B::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, B::Error>>> {
+        self.project().body.poll_next(context)
     }
 }
 

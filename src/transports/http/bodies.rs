@@ -12,11 +12,10 @@ use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header;
 use futures_util::StreamExt;
 
 use super::extract::no_services;
-use super::socket::Socket;
 use crate::error::Error;
 
 use shares::Held;
@@ -24,19 +23,11 @@ pub use shares::{Bodies, Sender};
 
 /// How long a body may take to arrive; actix itself limits only the head.
 const BODY_WITHIN: Duration = Duration::from_secs(15);
-/// Whether a request of HTTP/1 has a body (RFC 9112, section 6.3).
-pub fn has_body(headers: &HeaderMap) -> bool {
-    let length = headers.get(header::CONTENT_LENGTH);
-    headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
-}
-
 /// A body of which nothing has been read.
 pub struct Unread {
     payload: Payload,
     length: Option<usize>,
     bodies: Option<Bodies>,
-    /// Where it comes on, with HTTP/1.
-    socket: Option<Socket>,
 }
 
 /// A whole body.
@@ -50,8 +41,7 @@ impl Unread {
     pub fn of(request: &HttpRequest, payload: &mut Payload) -> Self {
         let length = request.headers().get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        let (bodies, socket) = (request.app_data::<Bodies>().cloned(), request.conn_data::<Socket>().cloned());
-        Self { payload: payload.take(), length, bodies, socket }
+        Self { payload: payload.take(), length, bodies: request.app_data::<Bodies>().cloned() }
     }
 
     /// Reads all of it, as text.
@@ -60,16 +50,13 @@ impl Unread {
     /// [`Error::BodyTooLarge`] for more than `max_bytes`, before anything is read where it can be known; [`Error::Overloaded`] if
     /// there is too much that has not arrived yet; [`Error::RequestTimeout`]; [`Error::BodyInvalid`].
     pub async fn read(self, sender: Sender, max_bytes: usize) -> Result<Body, Error> {
-        let Self { payload, length, bodies, socket } = self;
+        let Self { payload, length, bodies } = self;
         let mut held = bodies.ok_or_else(no_services)?.hold(sender);
         if length.is_some_and(|length| length > max_bytes) {
             return Err(Error::BodyTooLarge(max_bytes));
         }
         let reading = read(payload, max_bytes, &mut held);
         let body = tokio::time::timeout(BODY_WITHIN, reading).await.map_err(|_| Error::RequestTimeout)??;
-        if let Some(socket) = socket {
-            socket.heads().body_ended();
-        }
         let text = String::from_utf8(body).map_err(|_| Error::BodyInvalid("it is not UTF-8".to_owned()))?;
         Ok(Body { text, held })
     }
@@ -140,7 +127,7 @@ mod tests {
             receive.recv().await.map(|chunk: bytes::Bytes| (Ok(chunk), receive))
         });
         let payload = Payload::Stream { payload: Box::pin(payload) as _ };
-        let unread = Unread { payload, length: None, bodies: Some(bodies.clone()), socket: None };
+        let unread = Unread { payload, length: None, bodies: Some(bodies.clone()) };
         let mut reading = Box::pin(unread.read(alice.clone(), 600 << 10));
         assert!(futures_util::poll!(reading.as_mut()).is_pending());
         for chunk in 1..=10 {

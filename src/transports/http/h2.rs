@@ -6,6 +6,7 @@
 
 mod answer;
 mod frames;
+mod heads;
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use tokio::time::{sleep, timeout};
 use super::service::{HEAD_WITHIN, KEEP_ALIVE, MAX_HEADER_BYTES};
 use answer::{Outcome, answer};
 use frames::Frames;
+use heads::Heads;
 
 /// How many requests a client may have under way on one connection.
 const MAX_STREAMS: u32 = 128;
@@ -75,6 +77,7 @@ pub async fn serve<S, B>(
     let handshake = settings().handshake::<_, Bytes>(frames.watch(stream));
     let Ok(Ok(mut connection)) = timeout(HEAD_WITHIN, handshake).await else { return };
     let pings = connection.ping_pong();
+    let heads = Heads::default();
     let mut answers = FuturesUnordered::new();
     let mut stopping = pin!(stopping);
     let mut is_stopping = false;
@@ -85,7 +88,9 @@ pub async fn serve<S, B>(
             // What has come is looked at before it is asked whether something has not come in time, or too much.
             biased;
             accepted = connection.accept() => match accepted {
-                Some(Ok((request, respond))) => answers.push(answer(Rc::clone(&service), request, respond, from)),
+                Some(Ok((request, respond))) => {
+                    answers.push(answer(Rc::clone(&service), request, respond, from, heads.clone()));
+                }
                 Some(Err(error)) => {
                     tracing::debug!(%error, "a connection of HTTP/2 ends");
                     return;

@@ -22,11 +22,16 @@ use super::handshake::Handshakes;
 use super::routes::application;
 use super::socket::{Socket, Stream};
 use crate::app::App;
+use crate::error::Error;
 
 /// How long the head of a request may take to arrive.
 pub const HEAD_WITHIN: Duration = Duration::from_secs(10);
 /// How many bytes it may have.
 pub const MAX_HEADER_BYTES: usize = 32 << 10;
+/// How many headers it may have: so many actix reads.
+pub const MAX_HEADERS: usize = 96;
+/// Why it is refused that has more of either.
+pub const HEAD_TOO_LARGE: Error = Error::HeadTooLarge { bytes: MAX_HEADER_BYTES, headers: MAX_HEADERS };
 /// How long a connection may wait for its next request.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use super::accept::{GoesOn, Tcp};
-use super::heads::{Heads, Taken};
+use super::heads::Heads;
 use super::protection::Protection;
 use super::reply;
 use super::service::LINGER;
@@ -43,8 +43,6 @@ struct Shared {
     leaves_to: Cell<Option<TakeOver>>,
     /// What goes on with it, once it has left.
     goes_on: Cell<Option<GoesOn>>,
-    /// Whether something was written and not all of it has been sent.
-    is_unsent: Cell<bool>,
     /// Whether nothing more comes from the client.
     is_ended: Cell<bool>,
     heads: Heads,
@@ -68,7 +66,6 @@ impl Socket {
             stream: RefCell::new(Some(stream)),
             leaves_to: Cell::default(),
             goes_on: Cell::default(),
-            is_unsent: Cell::new(false),
             is_ended: Cell::new(false),
             heads: Heads::default(),
         }))
@@ -87,7 +84,7 @@ impl Socket {
         let refusal = reply::bare_refusal(error, &headers);
         let stream = self.0.stream.take();
         // Within another answer nothing can be said.
-        if self.0.is_unsent.get() {
+        if !self.0.heads.is_between() {
             return;
         }
         // What cannot be said is left unsaid.
@@ -156,32 +153,29 @@ impl<T: AsyncRead + AsyncWrite> Duplex for T {}
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let heads = &self.0.heads;
-        if heads.give(buffer) {
+        if self.has_left() || heads.give(buffer) {
             return Poll::Ready(Ok(()));
         }
-        loop {
+        // Whoever flushes the answer on which it waits wakes the reader.
+        while heads.has_room() {
             let before = buffer.filled().len();
             ready!(self.poll((), |stream| stream.poll_read(context, buffer)))?;
             if buffer.filled().len() == before {
                 self.0.is_ended.set(true);
+                // What has come is answered before the end is told.
+                return if heads.has_more() { Poll::Pending } else { Poll::Ready(Ok(())) };
             }
-            if !heads.is_next() || buffer.filled().len() == before {
+            if heads.take(buffer, before) {
                 return Poll::Ready(Ok(()));
             }
-            match heads.take(buffer, before) {
-                Taken::On => return Poll::Ready(Ok(())),
-                Taken::Kept => heads.keep(context.waker()),
-                // Whoever oversees the connection looks at that next.
-                Taken::TooLarge => return Poll::Pending,
-            }
         }
+        // If it is too much, whoever oversees the connection looks at that next.
+        Poll::Pending
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        self.0.is_unsent.set(true);
-        self.0.heads.wrote();
         self.poll(bytes.len(), |stream| stream.poll_write(context, bytes))
     }
 
@@ -190,8 +184,6 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        self.0.is_unsent.set(true);
-        self.0.heads.wrote();
         let length = parts.iter().map(|part| part.len()).sum();
         self.poll(length, |stream| stream.poll_write_vectored(context, parts))
     }
@@ -203,7 +195,9 @@ impl AsyncWrite for Socket {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         ready!(self.poll((), |stream| stream.poll_flush(context)))?;
         // actix flushes when it has nothing more to write.
-        self.0.is_unsent.set(false);
+        if self.0.heads.flushed() {
+            context.waker().wake_by_ref();
+        }
         if let Some(take_over) = self.0.leaves_to.take() {
             let stream = self.0.stream.take();
             if let Some(stream) = stream {

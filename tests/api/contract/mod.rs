@@ -16,6 +16,7 @@ mod insert;
 mod login;
 mod update_user;
 mod verify;
+mod waiting;
 mod withheld;
 
 use std::time::{SystemTime, UNIX_EPOCH};

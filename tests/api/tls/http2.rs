@@ -68,6 +68,52 @@ async fn a_connection_has_at_most_128_requests_under_way_and_each_at_most_32_kib
     }
 }
 
+/// A request to sign in that has a body, and so many headers with values of so many bytes.
+fn post(fields: usize, bytes: usize) -> http::Request<()> {
+    let mut request = http::Request::post("https://localhost/login");
+    for field in 0..fields {
+        request = request.header(format!("x{field}"), format!("{field:b>bytes$}"));
+    }
+    request.body(()).unwrap()
+}
+
+#[tokio::test]
+async fn a_request_has_at_most_96_headers() {
+    let secure = Secure::start().await;
+    let mut connection = connect(&secure, &Builder::new()).await;
+    for (fields, status) in [(96, 400), (97, 431), (800, 431)] {
+        let (answer, mut body) = connection.requests.send_request(post(fields, 3), false).unwrap();
+        let _ = body.send_data(Bytes::from_static(b"{}"), true);
+        assert_eq!(within("an answer", answer).await.unwrap().status().as_u16(), status, "{fields}");
+    }
+}
+
+#[tokio::test]
+async fn heads_whose_bodies_are_withheld_take_little_memory() {
+    let secure = Secure::start().await;
+    let before = memory(&secure.server);
+    let mut open = Vec::new();
+    for (fields, bytes) in [(800, 0), (800, 0), (96, 0), (96, 0), (90, 300), (90, 300)] {
+        let mut connection = connect(&secure, &Builder::new()).await;
+        let mut asked = Vec::new();
+        for _ in 1..connection.max_streams {
+            let mut requests = within("room", connection.requests.clone().ready()).await.unwrap();
+            asked.push(requests.send_request(post(fields, bytes), false).unwrap());
+        }
+        // It is answered after all of these have been looked at.
+        let (answer, _) = connection.requests.send_request(get("/", &[]), true).unwrap();
+        within("an answer", answer).await.unwrap();
+        if fields > 96 {
+            for (answer, _) in &mut asked {
+                assert_eq!(within("an answer", answer).await.unwrap().status().as_u16(), 431);
+            }
+        }
+        open.push((connection, asked));
+    }
+    let growth = memory(&secure.server).saturating_sub(before);
+    assert!(growth < 60, "{growth} MiB");
+}
+
 #[tokio::test]
 async fn a_list_of_headers_that_is_not_finished_ends_its_connection_within_ten_seconds() {
     let secure = Secure::start().await;

@@ -21,6 +21,8 @@ use http::Method;
 use tokio::time::timeout;
 
 use super::STALLED_AFTER;
+use super::heads::Heads;
+use crate::transports::http::reply;
 
 /// How much of a request's body is thrown away after its answer, at most. No body that is taken has more than 2 MiB; who sends
 /// one that is a few times as long can still read why it was refused.
@@ -52,6 +54,7 @@ pub async fn answer<S, B>(
     request: http::Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     from: Option<SocketAddr>,
+    heads: Heads,
 ) -> Outcome
 where
     S: Service<Request>,
@@ -60,16 +63,29 @@ where
     B: MessageBody,
 {
     let is_head = request.method() == Method::HEAD;
-    let (request, body) = for_application(request, from);
-    let handled = service.call(request);
-    let handled = tokio::select! {
-        biased;
-        _ = poll_fn(|context| respond.poll_reset(context)) => return Outcome::Over,
-        handled = handled => handled,
-    };
-    let outcome = match handled {
-        Ok(response) => send(response.into(), respond, is_head).await,
-        Err(error) => send(error.into(), respond, is_head).await,
+    let (body, outcome) = match heads.hold(request.headers(), request.uri()) {
+        // Of what is refused the body alone is kept.
+        Err(error) => {
+            let body = Body::of(request.into_body());
+            (body, send::<BoxBody>(reply::refusal(&error).into(), respond, is_head).await)
+        }
+        Ok(held) => {
+            let (request, body) = for_application(request, from);
+            let handled = service.call(request);
+            let handled = tokio::select! {
+                biased;
+                _ = poll_fn(|context| respond.poll_reset(context)) => return Outcome::Over,
+                handled = handled => handled,
+            };
+            // The request goes with what is made of its answer here.
+            let handled = handled.map(Into::into).map_err(Into::into);
+            drop(held);
+            let outcome = match handled {
+                Ok(response) => send::<B>(response, respond, is_head).await,
+                Err(error) => send::<BoxBody>(error, respond, is_head).await,
+            };
+            (body, outcome)
+        }
     };
     if let (Outcome::Over, Some(body)) = (outcome, body) {
         let _ = timeout(DRAINED_WITHIN, body.drain()).await;
@@ -80,7 +96,7 @@ where
 /// The request as the application takes it, and its body, if there is one.
 fn for_application(request: http::Request<RecvStream>, from: Option<SocketAddr>) -> (Request, Option<Body>) {
     let (parts, body) = request.into_parts();
-    let body = (!body.is_end_stream()).then(|| Body(Rc::new(RefCell::new(body))));
+    let body = Body::of(body);
     let payload = body.clone().map_or(Payload::None, |body| Payload::Stream { payload: Box::pin(body) as _ });
     let mut request = Request::with_payload(payload);
     let head = request.head_mut();
@@ -98,6 +114,11 @@ fn for_application(request: http::Request<RecvStream>, from: Option<SocketAddr>)
 struct Body(Rc<RefCell<RecvStream>>);
 
 impl Body {
+    /// What comes on a stream, if something does.
+    fn of(stream: RecvStream) -> Option<Self> {
+        (!stream.is_end_stream()).then(|| Self(Rc::new(RefCell::new(stream))))
+    }
+
     /// Throws away what has come and still comes, until the client has sent all. A client that goes on beyond the bound is told
     /// by a reset without error that no more is needed, as the stream is dropped (RFC 9113, section 8.1).
     async fn drain(mut self) {

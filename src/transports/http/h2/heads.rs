@@ -1,0 +1,95 @@
+//! How much memory the heads of requests may take that are under way on a connection of HTTP/2.
+//!
+//! Closes this fault: a list of headers is bounded by its bytes, but a header of one letter and no value takes a hundred times as much
+//! once it is in a table; and there may be as many requests as the client begins and does not end, each with such a list, before
+//! anybody has signed in.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use http::{HeaderMap, Uri};
+
+use crate::error::Error;
+use crate::transports::http::service::{HEAD_TOO_LARGE, MAX_HEADERS};
+
+/// What all heads of a connection may take, in bytes. Browsers send some 2 KiB and 25 headers with each of 128 requests at most.
+const MOST: usize = 2 << 20;
+/// What a header takes besides its name and its value, a good deal rounded up.
+const PER_HEADER: usize = 256;
+
+/// What the heads of a connection take: a cheap clone.
+#[derive(Clone, Default)]
+pub struct Heads(Rc<Cell<usize>>);
+
+/// What one of them takes, until it is dropped.
+#[derive(Debug)]
+pub struct Held {
+    of: Heads,
+    bytes: usize,
+}
+
+impl std::fmt::Debug for Heads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.get().fmt(f)
+    }
+}
+
+impl Heads {
+    /// Counts a head, for as long as it is kept.
+    ///
+    /// # Errors
+    /// [`Error::HeadTooLarge`]; [`Error::Overloaded`] while there are so many others that there is no room for it.
+    pub fn hold(&self, headers: &HeaderMap, uri: &Uri) -> Result<Held, Error> {
+        if headers.len() > MAX_HEADERS {
+            return Err(HEAD_TOO_LARGE);
+        }
+        let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+        let bytes =
+            headers.iter().map(|(name, value)| PER_HEADER + name.as_str().len() + value.len()).sum::<usize>() + path;
+        let all = self.0.get() + bytes;
+        if all > MOST {
+            return Err(Error::Overloaded);
+        }
+        self.0.set(all);
+        Ok(Held { of: self.clone(), bytes })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.of.0.set(self.of.0.get() - self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use http::header::HeaderName;
+
+    use super::*;
+
+    fn headers(count: usize, bytes: usize) -> HeaderMap {
+        let value = HeaderValue::from_bytes(&vec![b'x'; bytes]).unwrap();
+        (0..count).map(|number| (HeaderName::try_from(format!("x{number:02}")).unwrap(), value.clone())).collect()
+    }
+
+    #[test]
+    fn a_head_has_at_most_96_headers_and_all_of_a_connection_a_bounded_size_which_is_given_back() {
+        let (heads, uri) = (Heads::default(), Uri::from_static("/login"));
+        assert_eq!(heads.hold(&headers(97, 0), &uri).err(), Some(HEAD_TOO_LARGE));
+        for _ in 0..3 {
+            let mut held = Vec::new();
+            let refused = loop {
+                match heads.hold(&headers(96, 300), &uri) {
+                    Ok(one) => held.push(one),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!((refused, held.len()), (Error::Overloaded, MOST / (96 * (PER_HEADER + 303) + 6)));
+        }
+        // As many requests as there may be, as browsers send them.
+        let held: Vec<_> = (0..128).map(|_| heads.hold(&headers(30, 200), &uri).unwrap()).collect();
+        drop(held);
+        assert_eq!(heads.0.get(), 0);
+    }
+}
