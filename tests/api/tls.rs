@@ -4,6 +4,7 @@ mod files;
 mod handshakes;
 mod headers;
 mod http2;
+mod http2_bodies;
 mod http2_refused;
 mod tickets;
 mod versions;

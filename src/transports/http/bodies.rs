@@ -10,9 +10,9 @@ use std::ops::Deref;
 use std::task::Poll;
 use std::time::Duration;
 
-use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::http::header;
+use actix_web::{HttpMessage, HttpRequest};
 use futures_util::StreamExt;
 
 use super::extract::no_services;
@@ -23,10 +23,16 @@ pub use shares::{Bodies, Sender};
 
 /// How long a body may take to arrive; actix itself limits only the head.
 const BODY_WITHIN: Duration = Duration::from_secs(15);
+
+/// What is counted of the head of a request while its body is waited for, in bytes. Where it is not given that is nothing.
+#[derive(Clone, Copy, Default)]
+pub struct HeadBytes(pub usize);
+
 /// A body of which nothing has been read.
 pub struct Unread {
     payload: Payload,
     length: Option<usize>,
+    head: HeadBytes,
     bodies: Option<Bodies>,
 }
 
@@ -41,7 +47,8 @@ impl Unread {
     pub fn of(request: &HttpRequest, payload: &mut Payload) -> Self {
         let length = request.headers().get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        Self { payload: payload.take(), length, bodies: request.app_data::<Bodies>().cloned() }
+        let head = request.extensions().get().copied().unwrap_or_default();
+        Self { payload: payload.take(), length, head, bodies: request.app_data::<Bodies>().cloned() }
     }
 
     /// Reads all of it, as text.
@@ -50,26 +57,31 @@ impl Unread {
     /// [`Error::BodyTooLarge`] for more than `max_bytes`, before anything is read where it can be known; [`Error::Overloaded`] if
     /// there is too much that has not arrived yet; [`Error::RequestTimeout`]; [`Error::BodyInvalid`].
     pub async fn read(self, sender: Sender, max_bytes: usize) -> Result<Body, Error> {
-        let Self { payload, length, bodies } = self;
+        let Self { payload, length, head, bodies } = self;
         let mut held = bodies.ok_or_else(no_services)?.hold(sender);
         if length.is_some_and(|length| length > max_bytes) {
             return Err(Error::BodyTooLarge(max_bytes));
         }
-        let reading = read(payload, max_bytes, &mut held);
+        let reading = read(payload, max_bytes, head, &mut held);
         let body = tokio::time::timeout(BODY_WITHIN, reading).await.map_err(|_| Error::RequestTimeout)??;
         let text = String::from_utf8(body).map_err(|_| Error::BodyInvalid("it is not UTF-8".to_owned()))?;
         Ok(Body { text, held })
     }
 }
 
-async fn read(mut payload: Payload, max_bytes: usize, held: &mut Held) -> Result<Vec<u8>, Error> {
+async fn read(
+    mut payload: Payload,
+    max_bytes: usize,
+    HeadBytes(head): HeadBytes,
+    held: &mut Held,
+) -> Result<Vec<u8>, Error> {
     let mut body = Vec::new();
     loop {
         let next = poll_fn(|context| match payload.poll_next_unpin(context) {
             Poll::Ready(next) => Poll::Ready(Ok(next)),
             // Only what is waited for counts: what is here already is read in one go, and is gone again before anybody else's is.
             Poll::Pending => {
-                let held = held.hold(body.capacity()).map(|()| held.poll_displaced(context));
+                let held = held.hold(head + body.capacity()).map(|()| held.poll_displaced(context));
                 match held {
                     Ok(Poll::Pending) => Poll::Pending,
                     Ok(Poll::Ready(())) => Poll::Ready(Err(Error::Overloaded)),
@@ -118,7 +130,7 @@ mod tests {
     use crate::domain::{TenantName, Username};
 
     #[tokio::test]
-    async fn a_body_that_is_waited_for_counts_what_it_takes_and_is_given_back_however_it_ends() {
+    async fn a_body_that_is_waited_for_counts_what_it_and_its_head_take_and_is_given_back_however_it_ends() {
         let bodies = Bodies::of(256 << 10, 256 << 10);
         let alice = Sender::User(TenantName::parse("acme").unwrap(), Username::parse("alice").unwrap());
         let held = || bodies.held(&alice);
@@ -127,14 +139,20 @@ mod tests {
             receive.recv().await.map(|chunk: bytes::Bytes| (Ok(chunk), receive))
         });
         let payload = Payload::Stream { payload: Box::pin(payload) as _ };
-        let unread = Unread { payload, length: None, bodies: Some(bodies.clone()) };
+        let head = 5 << 10;
+        let unread = Unread { payload, length: None, head: HeadBytes(head), bodies: Some(bodies.clone()) };
         let mut reading = Box::pin(unread.read(alice.clone(), 600 << 10));
         assert!(futures_util::poll!(reading.as_mut()).is_pending());
+        assert_eq!(held(), head - UNCOUNTED);
         for chunk in 1..=10 {
             send.send(vec![b'x'; 10 << 10].into()).unwrap();
             assert!(futures_util::poll!(reading.as_mut()).is_pending());
             let received = chunk * (10 << 10);
-            assert!((received - UNCOUNTED..=2 * received).contains(&held()), "{received} received, {} held", held());
+            assert!(
+                (head + received - UNCOUNTED..=head + 2 * received).contains(&held()),
+                "{received} received, {} held",
+                held()
+            );
         }
         // More than there is.
         send.send(vec![b'x'; 200 << 10].into()).unwrap();

@@ -1,7 +1,7 @@
 //! Bodies of event streams. With HTTP/1.1 the connection leaves actix; with HTTP/2, where it has other work, and with HTTP/1.0,
 //! which has no chunks, the stream stays an answer like others.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -42,16 +42,17 @@ impl MessageBody for LeavingBody {
     }
 }
 
-/// What is on its way from a subscription to the body of its answer: one chunk at most.
+/// What is on its way from a subscription to the body of its answer: one chunk at most, and none before the body is asked for one.
+/// Whoever does not read has only a position in the stream.
 #[derive(Default)]
 struct Slot {
-    chunk: RefCell<Option<Bytes>>,
+    chunk: Cell<Option<Bytes>>,
     finished: Cell<bool>,
     /// The body is no more.
     dropped: Cell<bool>,
-    /// Who waits for a chunk.
+    /// Who asks for a chunk.
     body: Cell<Option<Waker>>,
-    /// Who waits for the chunk to be taken, and for the body to go.
+    /// Who waits for a chunk to be asked for, and for the body to go.
     outlet: Cell<Option<Waker>>,
 }
 
@@ -60,6 +61,13 @@ impl Slot {
         if let Some(waker) = waker.take() {
             waker.wake();
         }
+    }
+
+    fn is_asked(&self) -> bool {
+        let waker = self.body.take();
+        let is_asked = waker.is_some();
+        self.body.set(waker);
+        is_asked
     }
 }
 
@@ -83,17 +91,14 @@ impl Outlet for SlotOutlet {
         if self.slot.dropped.get() {
             return Written::Gone;
         }
-        let mut chunk = self.slot.chunk.borrow_mut();
-        if chunk.is_some() {
-            return Written::Part(0);
-        }
-        *chunk = Some(bytes.clone());
-        Slot::wake(&self.slot.body);
+        let Some(body) = self.slot.body.take() else { return Written::Part(0) };
+        self.slot.chunk.set(Some(bytes.clone()));
+        body.wake();
         Written::All
     }
 
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
-        if self.slot.chunk.borrow().is_none() || self.slot.dropped.get() {
+        if self.slot.is_asked() || self.slot.dropped.get() {
             return Poll::Ready(());
         }
         self.slot.outlet.set(Some(context.waker().clone()));
@@ -142,10 +147,11 @@ impl MessageBody for SlotBody {
             return Poll::Ready(None);
         }
         if let Some(chunk) = slot.chunk.take() {
-            Slot::wake(&slot.outlet);
             return Poll::Ready(Some(Ok(chunk)));
         }
-        slot.body.set(Some(context.waker().clone()));
+        if slot.body.replace(Some(context.waker().clone())).is_none() {
+            Slot::wake(&slot.outlet);
+        }
         Poll::Pending
     }
 }
@@ -154,5 +160,32 @@ impl Drop for SlotBody {
     fn drop(&mut self) {
         self.slot.dropped.set(true);
         Slot::wake(&self.slot.outlet);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn a_chunk_is_taken_only_while_the_body_is_asked_for_one() {
+        let (outlet, body) = pair(None);
+        let mut body = pin!(body);
+        let context = &mut Context::from_waker(Waker::noop());
+        let chunk = Bytes::from_static(b"x");
+        for _ in 0..3 {
+            assert_eq!(outlet.write(&chunk), Written::Part(0));
+            let mut ready = pin!(std::future::poll_fn(|context| outlet.poll_ready(context)));
+            assert!(ready.as_mut().now_or_never().is_none());
+            assert!(body.as_mut().poll_next(context).is_pending());
+            assert!(ready.now_or_never().is_some());
+            assert_eq!(outlet.write(&chunk), Written::All);
+            assert_eq!(outlet.write(&chunk), Written::Part(0));
+            assert!(body.as_mut().poll_next(context).is_ready());
+        }
     }
 }

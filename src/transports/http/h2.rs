@@ -7,7 +7,10 @@
 mod answer;
 mod frames;
 mod heads;
+#[cfg(test)]
+mod tests;
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -21,11 +24,11 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use h2::server::Builder;
-use h2::{Ping, PingPong};
+use h2::{Ping, PingPong, Reason};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::service::{HEAD_WITHIN, KEEP_ALIVE, MAX_HEADER_BYTES};
+use super::service::{HEAD_WITHIN, KEEP_ALIVE, LINGER, MAX_HEADER_BYTES};
 use answer::{Outcome, answer};
 use frames::Frames;
 use heads::Heads;
@@ -44,8 +47,32 @@ const MAX_RESETS: usize = 64;
 /// body that was refused can count as one, and a proxy has many users on a connection: so there are as many as in the library.
 const MAX_LOCAL_RESETS: usize = 1024;
 
-/// How long nothing of an answer may be taken by its client before it is given up.
-const STALLED_AFTER: Duration = Duration::from_secs(30);
+/// How long a client may take its time.
+#[derive(Clone, Copy)]
+pub struct Times {
+    /// Without a request under way, until the connection ends.
+    pub idle: Duration,
+    /// For a piece of an answer, beside a second for each [`answer::PACE`] bytes of it that are taken, until the answer is given up.
+    pub stalled: Duration,
+    /// Without taking anything of an answer, where those of its connection have much in hand.
+    pub crowded: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self { idle: KEEP_ALIVE, stalled: Duration::from_secs(30), crowded: Duration::from_secs(2) }
+    }
+}
+
+/// What the requests of a connection have in common.
+struct Shared {
+    from: Option<SocketAddr>,
+    times: Times,
+    frames: Rc<Frames>,
+    heads: Heads,
+    /// How much of answers was made and not sent, in bytes.
+    in_hand: Cell<usize>,
+}
 
 fn settings() -> Builder {
     let mut settings = Builder::new();
@@ -67,6 +94,7 @@ pub async fn serve<S, B>(
     from: Option<SocketAddr>,
     service: Rc<S>,
     stopping: impl Future<Output = ()>,
+    times: Times,
 ) where
     S: Service<Request>,
     S::Error: Into<Response<BoxBody>>,
@@ -77,10 +105,12 @@ pub async fn serve<S, B>(
     let handshake = settings().handshake::<_, Bytes>(frames.watch(stream));
     let Ok(Ok(mut connection)) = timeout(HEAD_WITHIN, handshake).await else { return };
     let pings = connection.ping_pong();
-    let heads = Heads::default();
+    let (heads, in_hand) = (Heads::default(), Cell::new(0));
+    let shared = Rc::new(Shared { from, times, frames: Rc::clone(&frames), heads, in_hand });
     let mut answers = FuturesUnordered::new();
     let mut stopping = pin!(stopping);
-    let mut is_stopping = false;
+    let mut is_ending = false;
+    let mut idle = pin!(sleep(times.idle));
     let mut silent = pin!(silent(pings));
     let mut abused = pin!(frames.abused(HEAD_WITHIN));
     loop {
@@ -89,7 +119,7 @@ pub async fn serve<S, B>(
             biased;
             accepted = connection.accept() => match accepted {
                 Some(Ok((request, respond))) => {
-                    answers.push(answer(Rc::clone(&service), request, respond, from, heads.clone()));
+                    answers.push(answer(Rc::clone(&service), Rc::clone(&shared), request, respond));
                 }
                 Some(Err(error)) => {
                     tracing::debug!(%error, "a connection of HTTP/2 ends");
@@ -102,13 +132,31 @@ pub async fn serve<S, B>(
                 if outcome == Outcome::Stalled && answers.is_empty() {
                     return;
                 }
+                if answers.is_empty() {
+                    frames.none_waits();
+                    idle.as_mut().reset(Instant::now() + times.idle);
+                }
             }
-            () = &mut stopping, if !is_stopping => {
-                is_stopping = true;
+            () = &mut stopping, if !is_ending => {
+                is_ending = true;
                 connection.graceful_shutdown();
             }
+            () = &mut idle, if answers.is_empty() => {
+                // That was said, and there is still an answer to it to come.
+                if is_ending {
+                    return;
+                }
+                is_ending = true;
+                connection.graceful_shutdown();
+                idle.as_mut().reset(Instant::now() + LINGER);
+            }
             () = &mut silent => return,
-            () = &mut abused => return,
+            () = &mut abused => {
+                connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                // Who does not take that either has not been told.
+                let _ = timeout(LINGER, poll_fn(|context| connection.poll_closed(context))).await;
+                return;
+            }
         }
     }
 }

@@ -139,7 +139,7 @@ fn http(
                         }
                         Accepted::Http2(stream, from) => {
                             // In a box of its own, or every connection would have room for it.
-                            Box::pin(h2::serve(stream, from, http2, stopping.notified())).await;
+                            Box::pin(h2::serve(stream, from, http2, stopping.notified(), h2::Times::default())).await;
                             Ok(None)
                         }
                     }

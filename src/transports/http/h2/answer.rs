@@ -2,15 +2,14 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, SystemTime};
 
 use actix_http::body::{BodySize, BoxBody, MessageBody};
 use actix_http::error::PayloadError;
-use actix_http::{Payload, Request, Response, ResponseHead, StatusCode, Version};
+use actix_http::{HttpMessage, Payload, Request, Response, ResponseHead, StatusCode, Version};
 use actix_service::Service;
 use actix_web::http::header::{self, HeaderName, HttpDate, TryIntoHeaderValue};
 use bytes::Bytes;
@@ -18,11 +17,19 @@ use futures_util::{Stream, StreamExt};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::Method;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::STALLED_AFTER;
-use super::heads::Heads;
+use super::Shared;
+use super::frames::Frames;
+use crate::transports::http::bodies::HeadBytes;
+use crate::transports::http::listing::STEP_BYTES;
 use crate::transports::http::reply;
+
+/// How many bytes of an answer a client must take in a second, at the least.
+pub const PACE: u32 = 1 << 10;
+
+/// How much the answers of one connection may have in hand, in bytes, until those that wait for their client must not do so for long.
+const MAX_IN_HAND: usize = 1 << 20;
 
 /// How much of a request's body is thrown away after its answer, at most. No body that is taken has more than 2 MiB; who sends
 /// one that is a few times as long can still read why it was refused.
@@ -51,10 +58,9 @@ const OF_HTTP_1: [HeaderName; 5] = [
 /// Has a request answered. All of it is dropped as soon as its client cancels it.
 pub async fn answer<S, B>(
     service: Rc<S>,
+    shared: Rc<Shared>,
     request: http::Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-    from: Option<SocketAddr>,
-    heads: Heads,
 ) -> Outcome
 where
     S: Service<Request>,
@@ -63,14 +69,15 @@ where
     B: MessageBody,
 {
     let is_head = request.method() == Method::HEAD;
-    let (body, outcome) = match heads.hold(request.headers(), request.uri()) {
+    let (body, outcome) = match shared.heads.hold(request.headers(), request.uri()) {
         // Of what is refused the body alone is kept.
         Err(error) => {
-            let body = Body::of(request.into_body());
-            (body, send::<BoxBody>(reply::refusal(&error).into(), respond, is_head).await)
+            let body = Body::of(request.into_body(), &shared);
+            (body, send::<BoxBody>(reply::refusal(&error).into(), respond, is_head, &shared).await)
         }
         Ok(held) => {
-            let (request, body) = for_application(request, from);
+            let (request, body) = for_application(request, &shared);
+            request.extensions_mut().insert(HeadBytes(held.counted()));
             let handled = service.call(request);
             let handled = tokio::select! {
                 biased;
@@ -81,8 +88,8 @@ where
             let handled = handled.map(Into::into).map_err(Into::into);
             drop(held);
             let outcome = match handled {
-                Ok(response) => send::<B>(response, respond, is_head).await,
-                Err(error) => send::<BoxBody>(error, respond, is_head).await,
+                Ok(response) => send::<B>(response, respond, is_head, &shared).await,
+                Err(error) => send::<BoxBody>(error, respond, is_head, &shared).await,
             };
             (body, outcome)
         }
@@ -94,9 +101,9 @@ where
 }
 
 /// The request as the application takes it, and its body, if there is one.
-fn for_application(request: http::Request<RecvStream>, from: Option<SocketAddr>) -> (Request, Option<Body>) {
+fn for_application(request: http::Request<RecvStream>, shared: &Shared) -> (Request, Option<Body>) {
     let (parts, body) = request.into_parts();
-    let body = Body::of(body);
+    let body = Body::of(body, shared);
     let payload = body.clone().map_or(Payload::None, |body| Payload::Stream { payload: Box::pin(body) as _ });
     let mut request = Request::with_payload(payload);
     let head = request.head_mut();
@@ -104,19 +111,23 @@ fn for_application(request: http::Request<RecvStream>, from: Option<SocketAddr>)
     head.method = parts.method;
     head.version = parts.version;
     head.headers = parts.headers.into();
-    head.peer_addr = from;
+    head.peer_addr = shared.from;
     (request, body)
 }
 
 /// The body of a request. Its client may send more as it is read. The application has it, and may drop it unread; the answer keeps
 /// it to the end, since `h2` resets a stream whose body nobody has any more, and many clients take that for no answer at all.
 #[derive(Clone)]
-struct Body(Rc<RefCell<RecvStream>>);
+struct Body {
+    body: Rc<RefCell<RecvStream>>,
+    frames: Rc<Frames>,
+}
 
 impl Body {
     /// What comes on a stream, if something does.
-    fn of(stream: RecvStream) -> Option<Self> {
-        (!stream.is_end_stream()).then(|| Self(Rc::new(RefCell::new(stream))))
+    fn of(stream: RecvStream, shared: &Shared) -> Option<Self> {
+        (!stream.is_end_stream())
+            .then(|| Self { body: Rc::new(RefCell::new(stream)), frames: Rc::clone(&shared.frames) })
     }
 
     /// Throws away what has come and still comes, until the client has sent all. A client that goes on beyond the bound is told
@@ -134,78 +145,164 @@ impl Stream for Body {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut body = self.0.borrow_mut();
+        let mut body = self.body.borrow_mut();
         let chunk = ready!(body.poll_data(context));
         Poll::Ready(chunk.map(|chunk| {
             let chunk = chunk.map_err(|_| PayloadError::Incomplete(None))?;
             // A stream that has just been cancelled says so at the next chunk.
             let _ = body.flow_control().release_capacity(chunk.len());
+            self.frames.read(chunk.len());
             Ok(chunk)
         }))
     }
 }
 
-async fn send<B: MessageBody>(response: Response<B>, mut respond: SendResponse<Bytes>, is_head: bool) -> Outcome {
+impl Drop for Body {
+    fn drop(&mut self) {
+        if Rc::strong_count(&self.body) > 1 {
+            return;
+        }
+        // What has come and nobody reads is not kept, so it no longer counts.
+        let context = &mut Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some(Ok(_))) = Pin::new(&mut *self).poll_next(context) {}
+    }
+}
+
+async fn send<B: MessageBody>(
+    response: Response<B>,
+    mut respond: SendResponse<Bytes>,
+    is_head: bool,
+    shared: &Shared,
+) -> Outcome {
     let (response, body) = response.into_parts();
-    let (head, has_body) = head(response.head(), body.size());
+    let size = body.size();
+    let (head, has_body) = head(response.head(), size);
     let is_over = is_head || !has_body;
     // What fails from here on fails because the client, or the connection, has gone.
     let Ok(mut stream) = respond.send_response(head, is_over) else { return Outcome::Over };
     if is_over {
         return Outcome::Over;
     }
+    let mut unsent = if let BodySize::Sized(length) = size { length } else { u64::MAX };
     let mut body = pin!(body);
-    loop {
+    // A list has read its first step.
+    let mut in_hand = InHand::new(shared, unsent.min(STEP_BYTES as u64) as usize);
+    while unsent > 0 {
+        // Nothing is made for whoever would not take it.
+        match in_hand.room(&mut stream, 1, Instant::now() + shared.times.stalled).await {
+            Room::Some => {}
+            other => return other.ends(&mut stream),
+        }
         let chunk = tokio::select! {
             biased;
             _ = poll_fn(|context| stream.poll_reset(context)) => return Outcome::Over,
             chunk = poll_fn(|context| body.as_mut().poll_next(context)) => chunk,
         };
         match chunk {
-            Some(Ok(chunk)) => match send_chunk(&mut stream, chunk).await {
-                Sent::All => {}
-                Sent::Gone => return Outcome::Over,
-                Sent::Stalled => {
-                    stream.send_reset(Reason::CANCEL);
-                    return Outcome::Stalled;
+            Some(Ok(chunk)) => {
+                unsent = unsent.saturating_sub(chunk.len() as u64);
+                in_hand.set(chunk.len());
+                let sent = in_hand.send(&mut stream, chunk).await;
+                in_hand.set(0);
+                match sent {
+                    Room::Some => {}
+                    other => return other.ends(&mut stream),
                 }
-            },
+            }
             Some(Err(_)) => {
                 // What has come of it must not be taken for the whole.
                 stream.send_reset(Reason::INTERNAL_ERROR);
                 return Outcome::Over;
             }
-            None => {
-                let _ = stream.send_data(Bytes::new(), true);
-                return Outcome::Over;
-            }
+            None => break,
         }
     }
+    let _ = stream.send_data(Bytes::new(), true);
+    Outcome::Over
 }
 
-enum Sent {
-    All,
+/// What there is for an answer with its client.
+enum Room {
+    Some,
+    /// There is no client any more.
     Gone,
+    /// Nothing is taken in time.
     Stalled,
 }
 
-/// Sends a chunk as the client takes it.
-async fn send_chunk(stream: &mut SendStream<Bytes>, mut chunk: Bytes) -> Sent {
-    while !chunk.is_empty() {
-        stream.reserve_capacity(chunk.len());
-        if stream.capacity() == 0 {
-            match timeout(STALLED_AFTER, poll_fn(|context| stream.poll_capacity(context))).await {
-                Ok(Some(Ok(_))) => {}
-                Ok(Some(Err(_)) | None) => return Sent::Gone,
-                Err(_) => return Sent::Stalled,
+impl Room {
+    fn ends(self, stream: &mut SendStream<Bytes>) -> Outcome {
+        if !matches!(self, Self::Stalled) {
+            return Outcome::Over;
+        }
+        stream.send_reset(Reason::CANCEL);
+        Outcome::Stalled
+    }
+}
+
+/// What an answer has in hand, which counts for its connection until it is dropped.
+struct InHand<'a> {
+    shared: &'a Shared,
+    bytes: usize,
+}
+
+impl<'a> InHand<'a> {
+    fn new(shared: &'a Shared, bytes: usize) -> Self {
+        let mut new = Self { shared, bytes: 0 };
+        new.set(bytes);
+        new
+    }
+
+    fn set(&mut self, bytes: usize) {
+        let all = &self.shared.in_hand;
+        all.set(all.get() - self.bytes + bytes);
+        self.bytes = bytes;
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.bytes > 0 && self.shared.in_hand.get() > MAX_IN_HAND
+    }
+
+    /// Waits until a client takes some of so many bytes.
+    async fn room(&self, stream: &mut SendStream<Bytes>, bytes: usize, until: Instant) -> Room {
+        stream.reserve_capacity(bytes);
+        if stream.capacity() > 0 {
+            return Room::Some;
+        }
+        loop {
+            let now = Instant::now();
+            let next = until.min(now + self.shared.times.crowded);
+            match timeout_at(next, poll_fn(|context| stream.poll_capacity(context))).await {
+                Ok(Some(Ok(_))) => return Room::Some,
+                Ok(Some(Err(_)) | None) => return Room::Gone,
+                Err(_) if next == until || self.is_crowded() => return Room::Stalled,
+                Err(_) => {}
             }
         }
-        let piece = chunk.split_to(stream.capacity().min(chunk.len()));
-        if !piece.is_empty() && stream.send_data(piece, false).is_err() {
-            return Sent::Gone;
-        }
     }
-    Sent::All
+
+    /// Sends a chunk as the client takes it, which must get on: a byte now and then would have the rest kept for as long as one likes.
+    async fn send(&self, stream: &mut SendStream<Bytes>, mut chunk: Bytes) -> Room {
+        let mut until = Instant::now() + self.shared.times.stalled;
+        while !chunk.is_empty() {
+            match self.room(stream, chunk.len(), until).await {
+                Room::Some => {}
+                other => return other,
+            }
+            let piece = chunk.split_to(stream.capacity().min(chunk.len()));
+            until += Duration::from_secs(1).mul_f64(piece.len() as f64 / f64::from(PACE));
+            if !piece.is_empty() && stream.send_data(piece, false).is_err() {
+                return Room::Gone;
+            }
+        }
+        Room::Some
+    }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        self.set(0);
+    }
 }
 
 /// The head of an answer, and whether a body follows.

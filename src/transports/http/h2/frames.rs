@@ -1,5 +1,6 @@
 //! What `h2` does not tell of a connection: which frames come. It keeps what has come of a list of headers for as long as the
-//! rest takes, and of each empty piece of a body a note that no window bounds.
+//! rest takes, and of each piece of a body that is not read yet a note, which takes a hundred times what the smallest pieces
+//! take of the windows, and which no window bounds where a piece is empty.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -25,10 +26,12 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
-/// A padded frame that is no longer may hold nothing else.
-const MAX_PADDING: usize = 256;
-/// How many empty pieces of bodies there may be on a connection; they serve no purpose.
-const MAX_EMPTY: u32 = 1_000;
+/// A piece of a body that is smaller is small, and a padded frame that is no longer may hold nothing. Of larger ones the windows let
+/// few enough wait.
+pub const SMALL: usize = 256;
+/// How many small pieces of bodies may wait on a connection. The last piece of each body is not counted: it has no second. Nor is an
+/// empty one taken back once it is read: those serve no purpose.
+const MAX_SMALL: u32 = 1_000;
 
 /// What has come on a connection.
 #[derive(Default)]
@@ -36,7 +39,8 @@ pub struct Frames {
     reader: RefCell<Reader>,
     /// Since when a list of headers has been unfinished.
     unfinished: Cell<Option<Instant>>,
-    empty: Cell<u32>,
+    /// Small pieces of bodies that have come and were not read.
+    small: Cell<u32>,
 }
 
 impl Frames {
@@ -45,12 +49,24 @@ impl Frames {
         Watched { stream, frames: Rc::clone(self) }
     }
 
-    /// Becomes ready when a list of headers has not been finished `within` this time, or bodies came in too many empty pieces.
-    /// Must be polled after each read.
+    /// A piece of a body of so many bytes was read, or its body is no longer wanted.
+    pub fn read(&self, bytes: usize) {
+        if (1..SMALL).contains(&bytes) {
+            self.small.set(self.small.get().saturating_sub(1));
+        }
+    }
+
+    /// No body waits any more, also none of whose pieces came when nobody read them.
+    pub fn none_waits(&self) {
+        self.small.set(0);
+    }
+
+    /// Becomes ready when a list of headers has not been finished `within` this time, or too many small pieces of bodies wait. Must be
+    /// polled after each read.
     pub async fn abused(&self, within: Duration) {
         let mut timer: Option<(Instant, Pin<Box<Sleep>>)> = None;
         poll_fn(|context| {
-            if self.empty.get() > MAX_EMPTY {
+            if self.small.get() > MAX_SMALL {
                 return Poll::Ready(());
             }
             let Some(since) = self.unfinished.get() else { return Poll::Pending };
@@ -71,7 +87,7 @@ impl Frames {
         } else if reader.has_begun || self.unfinished.get().is_none() {
             self.unfinished.set(Some(Instant::now()));
         }
-        self.empty.set(self.empty.get().saturating_add(std::mem::take(&mut reader.empty)));
+        self.small.set(self.small.get().saturating_add(std::mem::take(&mut reader.small)));
     }
 }
 
@@ -86,14 +102,14 @@ struct Reader {
     is_in_headers: bool,
     /// Whether it began in what was read last.
     has_begun: bool,
-    /// Empty pieces of bodies.
-    empty: u32,
+    /// Small pieces of bodies, but for those that are a body's last.
+    small: u32,
 }
 
 impl Default for Reader {
     fn default() -> Self {
         let (header, have) = ([0; HEADER], 0);
-        Self { skip: PREFACE.len(), header, have, is_in_headers: false, has_begun: false, empty: 0 }
+        Self { skip: PREFACE.len(), header, have, is_in_headers: false, has_begun: false, small: 0 }
     }
 }
 
@@ -123,9 +139,9 @@ impl Reader {
     fn begin(&mut self) {
         let [high, middle, low, kind, flags, ..] = self.header;
         self.skip = u32::from_be_bytes([0, high, middle, low]) as usize;
-        let is_empty = self.skip == 0 || flags & PADDED != 0 && self.skip <= MAX_PADDING;
-        if kind == DATA && is_empty && flags & END_STREAM == 0 {
-            self.empty += 1;
+        let is_small = self.skip < SMALL || flags & PADDED != 0 && self.skip <= SMALL;
+        if kind == DATA && is_small && flags & END_STREAM == 0 {
+            self.small += 1;
         }
         if kind == HEADERS {
             (self.is_in_headers, self.has_begun) = (true, true);
@@ -221,21 +237,29 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_bodies_that_hold_nothing_are_counted() {
+    fn small_pieces_of_bodies_are_counted_until_they_are_read_and_empty_ones_for_good() {
         let all = [
             PREFACE,
             &frame(DATA, 0, &[]),
             &frame(DATA, END_STREAM, &[]),
             &frame(DATA, 0, b"x"),
+            &frame(DATA, END_STREAM, b"x"),
             &frame(DATA, PADDED, &[0]),
             &frame(HEADERS, END_HEADERS, &[]),
             &frame(DATA, PADDED, &[0; 1000]),
-            &frame(DATA, 0, &[]),
+            &frame(DATA, 0, &[0; SMALL]),
+            &frame(DATA, 0, &[0; SMALL - 1]),
         ]
         .concat();
-        let mut reader = Reader::default();
-        reader.read(&all);
-        assert_eq!(reader.empty, 3);
+        let frames = Frames::default();
+        frames.look_at(&all);
+        assert_eq!(frames.small.get(), 4);
+        for (bytes, left) in [(0, 4), (1, 3), (SMALL, 3), (SMALL - 1, 2)] {
+            frames.read(bytes);
+            assert_eq!(frames.small.get(), left, "{bytes}");
+        }
+        frames.none_waits();
+        assert_eq!(frames.small.get(), 0);
     }
 
     #[tokio::test]

@@ -14,6 +14,8 @@ use crate::transports::http::service::{HEAD_TOO_LARGE, MAX_HEADERS};
 
 /// What all heads of a connection may take, in bytes. Browsers send some 2 KiB and 25 headers with each of 128 requests at most.
 const MOST: usize = 2 << 20;
+/// How much of that counts for nobody: the heads of the requests that somebody has under way who is not many.
+const UNCOUNTED: usize = 64 << 10;
 /// What a header takes besides its name and its value, a good deal rounded up.
 const PER_HEADER: usize = 256;
 
@@ -26,6 +28,7 @@ pub struct Heads(Rc<Cell<usize>>);
 pub struct Held {
     of: Heads,
     bytes: usize,
+    counted: usize,
 }
 
 impl std::fmt::Debug for Heads {
@@ -51,7 +54,14 @@ impl Heads {
             return Err(Error::Overloaded);
         }
         self.0.set(all);
-        Ok(Held { of: self.clone(), bytes })
+        Ok(Held { of: self.clone(), bytes, counted: all.saturating_sub(UNCOUNTED).min(bytes) })
+    }
+}
+
+impl Held {
+    /// How much of it counts for whoever its body is read for, in bytes.
+    pub fn counted(&self) -> usize {
+        self.counted
     }
 }
 
@@ -90,6 +100,18 @@ mod tests {
         // As many requests as there may be, as browsers send them.
         let held: Vec<_> = (0..128).map(|_| heads.hold(&headers(30, 200), &uri).unwrap()).collect();
         drop(held);
+        assert_eq!(heads.0.get(), 0);
+    }
+
+    #[test]
+    fn a_few_heads_of_a_connection_count_for_nobody_and_what_they_take_is_given_back() {
+        let (heads, fields, uri) = (Heads::default(), headers(90, 1), Uri::from_static("/login"));
+        for _ in 0..3 {
+            let held: Vec<_> = (0..5).map(|_| heads.hold(&fields, &uri).unwrap()).collect();
+            let counted: Vec<_> = held.iter().map(Held::counted).collect();
+            let each = held[0].bytes;
+            assert_eq!(counted, [0, 0, 3 * each - UNCOUNTED, each, each]);
+        }
         assert_eq!(heads.0.get(), 0);
     }
 }
