@@ -27,8 +27,8 @@ pub struct CatchUp {
     aside: Option<ReadingAside>,
     /// How often the subscription had changed what it wants or may see at the last look.
     turns: u32,
-    /// Its place in the queue for a turn, while it stands in it.
-    queue: Option<Waiting<TenantName>>,
+    /// Its place in the queue for a turn, while it stands in it: in a box, since there is one of these for each stream.
+    queue: Option<Box<Waiting<TenantName>>>,
 }
 
 enum ReadingAside {
@@ -145,10 +145,10 @@ impl CatchUp {
             Some(waiting) => waiting,
             None => match local.turns().take(subscription.class().room.seat.tenant()) {
                 Ok(turn) => return Poll::Ready(Some(turn)),
-                Err(waiting) => waiting,
+                Err(waiting) => Box::new(waiting),
             },
         };
-        let turn = Pin::new(&mut waiting).poll(context);
+        let turn = Pin::new(&mut *waiting).poll(context);
         if turn.is_pending() {
             self.queue = Some(waiting);
         }

@@ -133,7 +133,8 @@ fn http(
                                 _ = http1.call((socket, from)) => {}
                                 // Of actix nothing is left then.
                                 () = seen.left() => {}
-                                error = seen.heads().refused() => seen.refuse(&error, &callers).await,
+                                // In a box of its own, or every connection would have room for what it reads into.
+                                error = seen.heads().refused() => Box::pin(seen.refuse(&error, &callers)).await,
                             }
                             Ok(seen.goes_on())
                         }
