@@ -34,7 +34,7 @@ impl MessageBody for LeavingBody {
     }
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
-        // It is asked for once the head is written. Whoever flushes that is woken when it has left.
+        // It is asked for once actix has the head ready, and before that is written. Whoever flushes is woken when it has left.
         if let Some(to) = self.to.take() {
             self.socket.leave(to);
         }

@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::io::{ErrorKind, IoSlice, Result};
+use std::io::{ErrorKind, Result};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -40,7 +40,7 @@ pub struct Socket(Rc<Shared>);
 struct Shared {
     stream: RefCell<Option<Stream>>,
     /// Who is to have it once all is sent that was written before.
-    leaves_to: Cell<Option<TakeOver>>,
+    leaves_to: RefCell<Option<Leaving>>,
     /// What goes on with it, once it has left.
     goes_on: Cell<Option<GoesOn>>,
     /// Whether nothing more comes from the client.
@@ -48,8 +48,15 @@ struct Shared {
     heads: Heads,
 }
 
-/// What makes of a connection that leaves what goes on with it.
-pub type TakeOver = Box<dyn FnOnce(Stream) -> GoesOn>;
+/// A connection that leaves at the next flush.
+struct Leaving {
+    to: TakeOver,
+    /// The head of the answer with which it leaves: the client must not have it before what it says is so.
+    head: Vec<u8>,
+}
+
+/// What makes of a connection that leaves what goes on with it, which first writes these bytes.
+pub type TakeOver = Box<dyn FnOnce(Stream, Bytes) -> GoesOn>;
 
 /// The connection itself.
 pub enum Stream {
@@ -64,7 +71,7 @@ impl Socket {
     pub fn new(stream: Stream) -> Self {
         Self(Rc::new(Shared {
             stream: RefCell::new(Some(stream)),
-            leaves_to: Cell::default(),
+            leaves_to: RefCell::default(),
             goes_on: Cell::default(),
             is_ended: Cell::new(false),
             heads: Heads::default(),
@@ -95,10 +102,10 @@ impl Socket {
         };
     }
 
-    /// Takes the connection away from actix as soon as all that it has written so far is sent: the answers to what was asked
-    /// before, and the head of this one. Whoever flushes is woken then.
+    /// Takes the connection away from actix as soon as it has written what it has so far. The answers to what was asked before are
+    /// sent then; what it writes from now on, the head of this one, goes along. Whoever flushes is woken.
     pub fn leave(&self, to: TakeOver) {
-        self.0.leaves_to.set(Some(to));
+        *self.0.leaves_to.borrow_mut() = Some(Leaving { to, head: Vec::new() });
     }
 
     /// Whether it has left.
@@ -176,20 +183,11 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        if let Some(leaving) = &mut *self.0.leaves_to.borrow_mut() {
+            leaving.head.extend_from_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
         self.poll(bytes.len(), |stream| stream.poll_write(context, bytes))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[IoSlice<'_>],
-    ) -> Poll<Result<usize>> {
-        let length = parts.iter().map(|part| part.len()).sum();
-        self.poll(length, |stream| stream.poll_write_vectored(context, parts))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
@@ -198,10 +196,11 @@ impl AsyncWrite for Socket {
         if self.0.heads.flushed() {
             context.waker().wake_by_ref();
         }
-        if let Some(take_over) = self.0.leaves_to.take() {
+        let leaving = self.0.leaves_to.take();
+        if let Some(Leaving { to, head }) = leaving {
             let stream = self.0.stream.take();
             if let Some(stream) = stream {
-                self.0.goes_on.set(Some(take_over(stream)));
+                self.0.goes_on.set(Some(to(stream, head.into())));
                 context.waker().wake_by_ref();
             }
         }

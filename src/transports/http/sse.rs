@@ -97,10 +97,10 @@ pub async fn stream(app: App, Listener { principal, ticket }: Listener, request:
     let is_alone = request.version() == Version::HTTP_11;
     match request.conn_data::<Socket>() {
         Some(socket) if is_alone => {
-            let leaves_to = Box::new(move |stream| -> GoesOn {
+            let leaves_to = Box::new(move |stream, head| -> GoesOn {
                 Box::pin(match stream {
-                    Stream::Plain(stream) => app.open(opening, PlainOutlet::new(stream), Bytes::new()),
-                    Stream::Tls(stream) => app.open(opening, TlsOutlet::new(stream), Bytes::new()),
+                    Stream::Plain(stream) => app.open(opening, PlainOutlet::new(stream), head),
+                    Stream::Tls(stream) => app.open(opening, TlsOutlet::new(stream), head),
                 })
             });
             Ok(response.force_close().body(LeavingBody::new(socket, leaves_to)))
