@@ -1,12 +1,13 @@
 //! Where a request of HTTP/1 ends: its head, and its body (RFC 9112, sections 6 and 7.1). actix reads the same bytes by itself, and
 //! refuses whatever can be understood in two ways; here it is only told how many of them are the request's.
 
+use memchr::memchr_iter;
+
 use crate::transports::http::service::MAX_HEADERS;
 
 /// Behind the empty line that ends a head, where there is one.
 pub fn end_of_head(bytes: &[u8]) -> Option<usize> {
-    let lines = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
-    lines.map(|(at, _)| at + 1).find_map(|next| match bytes.get(next..)? {
+    memchr_iter(b'\n', bytes).map(|at| at + 1).find_map(|next| match bytes.get(next..)? {
         [b'\n', ..] => Some(next + 1),
         [b'\r', b'\n', ..] => Some(next + 2),
         _ => None,
@@ -40,7 +41,12 @@ pub enum Framing {
 impl Framing {
     /// What a whole head says.
     pub fn of(head: &[u8]) -> Self {
-        let mut lines = head.split_inclusive(|byte| *byte == b'\n');
+        let mut begin = 0;
+        let mut lines = memchr_iter(b'\n', head).map(|at| {
+            let line = &head[begin..=at];
+            begin = at + 1;
+            line
+        });
         let first = lines.next().unwrap_or_default().trim_ascii_end();
         let mut length = None;
         let mut last = 0;
