@@ -12,14 +12,14 @@ use crate::config::{Callers, Limits};
 use crate::domain::{Account, Authorize, BasePath, EventFilter, EventId, Position, TrustedProxies, View};
 use crate::error::Error;
 use crate::events::{
-    CatchUp, Condition, GoesOnFor, Hub, IdempotencyKey, Insert, Inserted, NewEvent, Opening, Outlet, Rates, Relay,
-    Reset, Start, StreamId,
+    CatchUp, Condition, GoesOnFor, Hub, IdempotencyKey, Insert, Inserted, NewEvent, Rates, Reset, Sink, Start,
+    StreamId, SubscribeRequest, WorkerHandle,
 };
 use crate::identity::{Admin, Identity, Principal};
 use crate::store::Store;
 use crate::writer::Writer;
 
-pub use reader::{AdminReader, Reader, Sight};
+pub use reader::{AdminReader, ReadScope, Reader};
 
 /// The services of the whole server: a cheap clone that may go to any thread.
 #[derive(Clone)]
@@ -54,11 +54,11 @@ pub struct App(Rc<OnWorker>);
 
 struct OnWorker {
     services: Services,
-    relay: Relay,
+    worker: WorkerHandle,
 }
 
 /// What an insert depends on.
-pub struct Terms {
+pub struct InsertOptions {
     /// What must be so.
     pub condition: Condition,
     /// By what a repetition is known.
@@ -68,7 +68,7 @@ pub struct Terms {
 }
 
 /// What somebody asks of a stream.
-pub struct Wish {
+pub struct StreamOptions {
     /// Which events.
     pub filter: EventFilter,
     /// Whether it begins with the latest of every name.
@@ -76,7 +76,7 @@ pub struct Wish {
     /// Whether it says how it stands.
     pub marks: bool,
     /// What was seen last.
-    pub seen: Seen,
+    pub seen: LastSeen,
     /// Whether it is told who is there.
     pub presence: bool,
     /// The stream that it is to go on for, where that ended a moment ago.
@@ -85,7 +85,7 @@ pub struct Wish {
 
 /// The last event that a client saw.
 #[derive(Clone, Copy, Debug)]
-pub enum Seen {
+pub enum LastSeen {
     /// It says nothing of one.
     Nothing,
     /// One whose id no Broker can have written.
@@ -105,8 +105,8 @@ impl std::ops::Deref for App {
 impl App {
     /// The services on this thread, which must be a worker's.
     pub fn on_worker(services: Services) -> Self {
-        let relay = Relay::start(services.hub.clone(), services.clock.clone());
-        Self(Rc::new(OnWorker { services, relay }))
+        let worker = WorkerHandle::start(services.hub.clone(), services.clock.clone());
+        Self(Rc::new(OnWorker { services, worker }))
     }
 
     /// Inserts events for somebody, all of them or none.
@@ -119,14 +119,14 @@ impl App {
         principal: Principal,
         events: Vec<NewEvent>,
         is_array: bool,
-        terms: Terms,
+        options: InsertOptions,
     ) -> Result<Inserted, Error> {
-        let Terms { condition, key, stream } = terms;
-        let Principal { username, account, standing, .. } = principal;
+        let InsertOptions { condition, key, stream } = options;
+        let Principal { username, account, auth_context, .. } = principal;
         self.rates.take(&username, &account.tenant, events.len())?;
         let (authorize, quotas) = (self.authorize, self.limits.quotas);
         let stream = stream.map(|stream| (stream, self.hub.clone()));
-        let insert = Insert { username, standing, events, is_array, condition, key, stream, authorize, quotas };
+        let insert = Insert { username, auth_context, events, is_array, condition, key, stream, authorize, quotas };
         self.writer.submit(insert).await
     }
 
@@ -149,34 +149,45 @@ impl App {
     /// # Errors
     /// [`Error::Unauthorized`] where the principal's rights ended meanwhile; [`Error::ShuttingDown`]; [`Error::Storage`]; those of
     /// [`Hub::keep_filter`].
-    pub fn opening(&self, principal: &Principal, wish: Wish) -> Result<Opening, Error> {
+    pub fn subscribe_request(&self, principal: &Principal, options: StreamOptions) -> Result<SubscribeRequest, Error> {
         if self.hub.is_closed() {
             return Err(Error::ShuttingDown);
         }
         // What was there by then may have been seen by these rights; of what comes later nothing is told to who loses them first.
         let head = self.store.head();
         // First the session, then the check: a change of the user after the check ends the session, or changes it.
-        let session = self.hub.session(&principal.username);
-        let changes = session.changes();
+        let user_streams = self.hub.user_streams(&principal.username);
+        let changes = user_streams.changes();
         let account = self.identity.recheck(principal)?;
         let (rights, own) = self.authorize.to_see(&principal.username, &account.scopes);
         let tenant = account.tenant.clone();
-        let start = self.start(&account, &wish)?;
-        let Wish { filter, marks, presence, goes_on, .. } = wish;
+        let start = self.start(&account, &options)?;
+        let StreamOptions { filter, marks, presence, goes_on, .. } = options;
         let filter = self.hub.keep_filter(&tenant, &principal.username, filter)?;
         let (view, expires_at) = (View { filter, rights, own }, principal.expires_at);
-        let arrival = self.hub.arrive(&tenant, &principal.username, goes_on, self.clock.now());
-        Ok(Opening { arrival, tenant, view, start, head, marks, presence, expires_at, session, changes })
+        let presence_guard = self.hub.arrive(&tenant, &principal.username, goes_on, self.clock.now());
+        Ok(SubscribeRequest {
+            presence_guard,
+            tenant,
+            view,
+            start,
+            head,
+            marks,
+            presence,
+            expires_at,
+            user_streams,
+            changes,
+        })
     }
 
     /// From where on a stream is given events.
-    fn start(&self, account: &Account, wish: &Wish) -> Result<Start, Error> {
+    fn start(&self, account: &Account, options: &StreamOptions) -> Result<Start, Error> {
         let Account { tenant, tenant_since, scopes_since, .. } = account;
-        let reset = |reason| if wish.snapshot { Start::Reset(reason) } else { Start::Now(Some(reason)) };
-        let after = match wish.seen {
-            Seen::Nothing => return Ok(if wish.snapshot { Start::Latest } else { Start::Now(None) }),
-            Seen::Unknown => None,
-            Seen::Id(id) => self.store.position_of(id),
+        let reset = |reason| if options.snapshot { Start::Reset(reason) } else { Start::Now(Some(reason)) };
+        let after = match options.seen {
+            LastSeen::Nothing => return Ok(if options.snapshot { Start::Snapshot } else { Start::Now(None) }),
+            LastSeen::Unknown => None,
+            LastSeen::Id(id) => self.store.position_of(id),
         };
         let Some(after) = after else { return Ok(reset(Reset::UnknownId)) };
         // The very beginning is a position like others: of before a change, where there was one. It is the id of marks that come
@@ -195,11 +206,11 @@ impl App {
         }
         // Who asks for marks drops what they have, and gets everything; others get what changed, if all of that can be told.
         let all_told = after >= self.store.forgotten(tenant)?;
-        Ok(if wish.marks || !all_told { reset(Reset::NotKept) } else { Start::ChangedAfter(after) })
+        Ok(if options.marks || !all_told { reset(Reset::NotKept) } else { Start::ChangedAfter(after) })
     }
 
     /// Opens a stream on this worker. `first` is written before its events. It goes on as long as what comes back is run.
-    pub fn open(&self, opening: Opening, outlet: impl Outlet + 'static, first: Bytes) -> CatchUp {
-        self.0.relay.open(opening, outlet, first)
+    pub fn open(&self, opening: SubscribeRequest, outlet: impl Sink + 'static, first: Bytes) -> CatchUp {
+        self.0.worker.open(opening, outlet, first)
     }
 }

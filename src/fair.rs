@@ -36,7 +36,7 @@ pub struct Queue<G, L, T> {
 }
 
 struct State<G, L, T> {
-    groups: Turns<G, Turns<L, Lane<T>>>,
+    groups: RoundRobin<G, RoundRobin<L, Lane<T>>>,
     /// How many have been added, by which each is known.
     added: u64,
     /// How many threads wait for something to come: waking none costs nothing.
@@ -47,7 +47,7 @@ struct State<G, L, T> {
 impl<G: Clone + Eq + Hash, L: Clone + Eq + Hash, T> Queue<G, L, T> {
     /// One in which so many that are refusable may wait.
     pub fn new(capacity: usize) -> Self {
-        let state = State { groups: Turns::default(), added: 0, idle: 0, is_closed: false };
+        let state = State { groups: RoundRobin::default(), added: 0, idle: 0, is_closed: false };
         Self { state: Mutex::new(state), filled: Condvar::new(), capacity }
     }
 
@@ -118,13 +118,13 @@ impl<G: Clone + Eq + Hash, L: Clone + Eq + Hash, T> Queue<G, L, T> {
 
 /// Lanes of which each is served in turn, for one thread. One without anything in it takes no memory.
 pub struct Lanes<K, T> {
-    lanes: Turns<K, Lane<T>>,
+    lanes: RoundRobin<K, Lane<T>>,
     added: u64,
 }
 
 impl<K, T> Default for Lanes<K, T> {
     fn default() -> Self {
-        Self { lanes: Turns::default(), added: 0 }
+        Self { lanes: RoundRobin::default(), added: 0 }
     }
 }
 
@@ -226,7 +226,7 @@ impl<T> Level for Lane<T> {
 }
 
 /// Several of them, served in turn. None of them is empty.
-struct Turns<K, Q> {
+struct RoundRobin<K, Q> {
     /// Each with its place in the order.
     by_key: HashMap<K, (u64, Q)>,
     /// Each key once, the next one first.
@@ -236,13 +236,13 @@ struct Turns<K, Q> {
     length: usize,
 }
 
-impl<K, Q> Default for Turns<K, Q> {
+impl<K, Q> Default for RoundRobin<K, Q> {
     fn default() -> Self {
         Self { by_key: HashMap::new(), order: BTreeMap::new(), end: 0, length: 0 }
     }
 }
 
-impl<K: Clone + Eq + Hash, Q: Level> Turns<K, Q> {
+impl<K: Clone + Eq + Hash, Q: Level> RoundRobin<K, Q> {
     /// Takes something out of one of them, which is forgotten where nothing is left in it.
     fn take(&mut self, key: &K, take: impl FnOnce(&mut Q) -> Option<Q::Item>) -> Option<Q::Item> {
         let (place, one) = self.by_key.get_mut(key)?;
@@ -261,7 +261,7 @@ impl<K: Clone + Eq + Hash, Q: Level> Turns<K, Q> {
     }
 }
 
-impl<K: Clone + Eq + Hash, Q: Level> Level for Turns<K, Q> {
+impl<K: Clone + Eq + Hash, Q: Level> Level for RoundRobin<K, Q> {
     type Path = (K, Q::Path);
     type Item = Q::Item;
 

@@ -38,7 +38,7 @@ const TRY_AGAIN: Duration = Duration::from_millis(10);
 pub struct Log {
     guard: WorkerGuard,
     /// Ends the thread that looks; it gives back what it has not told.
-    looking: (mpsc::Sender<()>, thread::JoinHandle<Untold>),
+    looking: (mpsc::Sender<()>, thread::JoinHandle<Unreported>),
 }
 
 impl Log {
@@ -50,9 +50,9 @@ impl Log {
         let filter = EnvFilter::try_new(wanted).map_err(|error| error.to_string())?;
         let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE).thread_name("log");
         let (writer, guard) = builder.finish(Patient(io::stderr()));
-        let mut untold = Untold { dropped: writer.error_counter(), told: 0, limits: Limits::default() };
+        let mut unreported = Unreported { dropped: writer.error_counter(), told: 0, limits: Limits::default() };
         let lines = lines(format, writer);
-        let log = tracing_subscriber::registry().with(filter).with(untold.limits.clone()).with(lines);
+        let log = tracing_subscriber::registry().with(filter).with(unreported.limits.clone()).with(lines);
         log.try_init().map_err(|error| error.to_string())?;
         let (stop, stopped) = mpsc::channel();
         let look = move || {
@@ -60,12 +60,12 @@ impl Log {
                 if stopped.recv_timeout(LOOK_EVERY) != Err(RecvTimeoutError::Timeout) {
                     break;
                 }
-                untold.tell_dropped();
+                unreported.tell_dropped();
                 if round % LOOKS_A_ROUND == 0 {
-                    untold.limits.begin_anew();
+                    unreported.limits.begin_anew();
                 }
             }
-            untold
+            unreported
         };
         let thread = thread::Builder::new().name("log counts".to_owned()).spawn(look);
         let thread = thread.map_err(|error| format!("cannot start threads: {error}"))?;
@@ -77,9 +77,9 @@ impl Log {
     pub fn end(self, why: Option<&str>) {
         let Self { guard, looking: (stop, thread) } = self;
         drop(stop);
-        if let Ok(mut untold) = thread.join() {
-            untold.limits.begin_anew();
-            untold.tell_dropped();
+        if let Ok(mut unreported) = thread.join() {
+            unreported.limits.begin_anew();
+            unreported.tell_dropped();
         }
         let why = why.map(str::to_owned);
         within(move || {
@@ -128,14 +128,14 @@ where
 }
 
 /// What there is to be told about lines that were not written.
-struct Untold {
+struct Unreported {
     dropped: ErrorCounter,
     /// Of how many it was told that they were dropped.
     told: usize,
     limits: Limits,
 }
 
-impl Untold {
+impl Unreported {
     /// Tells how many lines were dropped since the start, when some were since it was last told.
     fn tell_dropped(&mut self) {
         let dropped = self.dropped.dropped_lines();

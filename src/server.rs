@@ -24,7 +24,7 @@ use crate::identity::{
     Identity, PasswordPolicy, RootKey, Settings, TokenForm, note_names, note_names_when_there_is_room,
 };
 use crate::store::{OpenError, Store};
-use crate::tls::{self, TlsError, Upkeep};
+use crate::tls::{self, Maintenance, TlsError};
 use crate::transports::http::{self, Bodies, Connections, Handshakes};
 use crate::writer::{Failure, Writer};
 
@@ -150,12 +150,12 @@ impl Server {
         let identity =
             Identity::new(store.clone(), writer.clone(), clock.clone(), root, settings).map_err(StartError::Threads)?;
         let retention = Retention { age: config.retain_for, events: config.retain_events };
-        let upkeep = keep_up(hub.clone(), writer.clone(), clock.clone(), retention);
+        let maintenance = keep_up(hub.clone(), writer.clone(), clock.clone(), retention);
         let settled = clock.clone();
         // What expires by a wrong clock is gone.
-        let upkeep = async move {
+        let maintenance = async move {
             settled.settled().await;
-            upkeep.await;
+            maintenance.await;
         };
         let rates = Arc::new(Rates::new(config.limits.user_rate, config.limits.tenant_rate));
         let (authorize, limits) = (config.authorize, config.limits);
@@ -175,7 +175,7 @@ impl Server {
 
         let (address, scheme, http, certificate) = listen(&config.listen, config.host, services.clone())?;
         let mut background =
-            vec![tokio::task::spawn_local(clock.follow(config.ntp_servers)), tokio::task::spawn_local(upkeep)];
+            vec![tokio::task::spawn_local(clock.follow(config.ntp_servers)), tokio::task::spawn_local(maintenance)];
         if !is_noted {
             let noting = note_names_when_there_is_room(services.store.clone(), services.writer.clone());
             background.push(tokio::task::spawn_local(noting));
@@ -241,7 +241,7 @@ fn listen(
     listen: &Listen,
     host: std::net::IpAddr,
     services: Services,
-) -> Result<(SocketAddr, &'static str, Listener, Option<Upkeep>), StartError> {
+) -> Result<(SocketAddr, &'static str, Listener, Option<Maintenance>), StartError> {
     let workers = thread::available_parallelism().map_or(2, NonZeroUsize::get).min(MAX_WORKERS);
     let per_worker = connections_per_worker(getrlimit(Resource::Nofile).current, workers);
     let connections = Connections::at_most(per_worker * workers);
@@ -262,21 +262,21 @@ fn listen(
     let on_worker = move || App::on_worker(services.clone());
     let listener = bind(wanted).map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
-    let (builder, upkeep) = match listen {
+    let (builder, maintenance) = match listen {
         Listen::Http(_) => {
             let service = move || http::plain(on_worker(), stopping.clone(), connections.clone(), bodies.clone());
             (builder.listen(scheme, listener, service).map_err(cannot)?, None)
         }
         Listen::Https(_, certificate) => {
-            let (tls, upkeep) = tls::configure(certificate).map_err(StartError::Tls)?;
+            let (tls, maintenance) = tls::configure(certificate).map_err(StartError::Tls)?;
             let handshakes = Handshakes::new(tls, &connections);
             let service = move || {
                 http::tls(on_worker(), stopping.clone(), connections.clone(), bodies.clone(), handshakes.clone())
             };
-            (builder.listen(scheme, listener, service).map_err(cannot)?, Some(upkeep))
+            (builder.listen(scheme, listener, service).map_err(cannot)?, Some(maintenance))
         }
     };
-    Ok((address, scheme, builder.run(), upkeep))
+    Ok((address, scheme, builder.run(), maintenance))
 }
 
 /// How many connections a worker may have, where the process may have so many descriptors.

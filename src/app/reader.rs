@@ -25,7 +25,7 @@ pub struct Reader {
 
 /// What somebody is let see at a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sight {
+pub struct ReadScope {
     /// Of whose events.
     pub tenant: TenantName,
     /// What of them.
@@ -45,10 +45,10 @@ impl Reader {
     }
 
     /// What a request of theirs would be let see that came now.
-    fn sight(&self) -> Result<Sight, Error> {
+    fn scope(&self) -> Result<ReadScope, Error> {
         let account = self.identity.recheck(&self.principal)?;
         let (rights, own) = self.authorize.to_see(&self.principal.username, &account.scopes);
-        Ok(Sight { tenant: account.tenant.clone(), view: View { filter: self.filter.clone(), rights, own } })
+        Ok(ReadScope { tenant: account.tenant.clone(), view: View { filter: self.filter.clone(), rights, own } })
     }
 
     /// Reads something on a thread that may block, and again where they may see something else by then; under which sight that
@@ -58,15 +58,15 @@ impl Reader {
     /// [`Error::Unauthorized`] where their rights ended; [`Error::Overloaded`] where those change all the time; those of `read`.
     pub async fn read<T: Send + 'static>(
         &self,
-        read: impl Fn(&Store, &Sight) -> Result<T, Error> + Send + Sync + 'static,
-    ) -> Result<(Sight, T), Error> {
+        read: impl Fn(&Store, &ReadScope) -> Result<T, Error> + Send + Sync + 'static,
+    ) -> Result<(ReadScope, T), Error> {
         let read = Arc::new(read);
         for _ in 0..TRIES {
-            let sight = self.sight()?;
-            let (read, by) = (Arc::clone(&read), sight.clone());
-            let found = self.store.read(&self.lane(&sight), move |store| read(store, &by)).await?;
-            if self.sight()? == sight {
-                return Ok((sight, found));
+            let scope = self.scope()?;
+            let (read, by) = (Arc::clone(&read), scope.clone());
+            let found = self.store.read(&self.lane(&scope), move |store| read(store, &by)).await?;
+            if self.scope()? == scope {
+                return Ok((scope, found));
             }
         }
         Err(Error::Overloaded)
@@ -78,15 +78,15 @@ impl Reader {
     /// [`Error::Unauthorized`] where their rights ended; those of `read`.
     pub async fn read_on<T: Send + 'static>(
         &self,
-        sight: &Sight,
+        scope: &ReadScope,
         read: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
     ) -> Result<Option<T>, Error> {
-        let found = self.store.read_on(&self.lane(sight), read).await??;
-        Ok((self.sight()? == *sight).then_some(found))
+        let found = self.store.read_on(&self.lane(scope), read).await??;
+        Ok((self.scope()? == *scope).then_some(found))
     }
 
-    fn lane(&self, sight: &Sight) -> Lane {
-        Lane::of_request(&sight.tenant, &self.principal.username)
+    fn lane(&self, scope: &ReadScope) -> Lane {
+        Lane::of_request(&scope.tenant, &self.principal.username)
     }
 }
 

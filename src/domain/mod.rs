@@ -38,5 +38,5 @@ pub use proxies::TrustedProxies;
 pub use scope::Scope;
 pub use secret::{MAX_PASSWORD_BYTES, Password, PasswordHash, Secret};
 pub use time::Timestamp;
-pub use user::{Account, Generation, MAX_USER_BYTES, ResetChallenge, Standing, User};
+pub use user::{Account, AuthContext, Generation, MAX_USER_BYTES, ResetChallenge, User};
 pub use view::{Authorize, MayInsert, Own, Rights, View, inbox_owner};

@@ -89,8 +89,10 @@ pub struct Account {
 
 impl Account {
     /// The one rule of every door: whether somebody who was let in as this user still may be here.
-    pub fn upholds(&self, standing: &Standing) -> bool {
-        !self.revoked && self.generation == standing.generation && !(standing.by_password_alone && self.needs_code)
+    pub fn upholds(&self, auth_context: &AuthContext) -> bool {
+        !self.revoked
+            && self.generation == auth_context.generation
+            && !(auth_context.by_password_alone && self.needs_code)
     }
 }
 
@@ -111,7 +113,7 @@ impl From<&User> for Account {
 
 /// What the rights of somebody who was let in rest on. They end when the user no longer upholds it.
 #[derive(Clone, Debug)]
-pub struct Standing {
+pub struct AuthContext {
     /// The user's generation when they were let in.
     pub generation: Generation,
     /// Whether a password alone let them in, without a place for a second factor.

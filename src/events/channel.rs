@@ -7,8 +7,8 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
 use super::frame::Frame;
-use super::latest::Latest;
-use super::relay::Mailbox;
+use super::latest::LatestFrames;
+use super::worker::Mailbox;
 use crate::domain::{Position, TenantName};
 
 /// How many bytes of frames a tenant's channel keeps at most, for those who are a little behind. Whoever is further
@@ -33,7 +33,7 @@ pub struct Channel {
     recent: Mutex<Recent>,
     /// For those who wait until the latest frames have been read from the store: once is enough.
     settled: Arc<Notify>,
-    listeners: Mutex<Vec<Arc<Listener>>>,
+    notifiers: Mutex<Vec<Arc<WorkerNotifier>>>,
     used: Arc<Used>,
 }
 
@@ -50,7 +50,7 @@ struct Recent {
     frames: VecDeque<Frame>,
     bytes: usize,
     /// Whether the listeners have yet to be told.
-    untold: bool,
+    pending: bool,
     latest: Filled,
 }
 
@@ -59,10 +59,10 @@ enum Filled {
     /// Nobody has asked for it yet.
     Not,
     /// What came since somebody began to read it, and what they have read.
-    Partly(Latest),
+    Partly(LatestFrames),
     /// All of it, once the channel has come to this position: until then a name may be missing that was overwritten as it was
     /// read.
-    Wholly(Latest, Position),
+    Wholly(LatestFrames, Position),
     /// It would take too much.
     Never,
 }
@@ -94,7 +94,7 @@ pub enum Found {
 }
 
 /// A worker that listens to a channel.
-pub struct Listener {
+pub struct WorkerNotifier {
     /// Whose events.
     pub tenant: TenantName,
     mailbox: Arc<Mailbox>,
@@ -105,8 +105,8 @@ pub struct Listener {
 impl Channel {
     /// A channel for what comes after a position.
     pub fn new(start: Position, used: Arc<Used>) -> Self {
-        let recent = Recent { start, frames: VecDeque::new(), bytes: 0, untold: false, latest: Filled::Not };
-        Self { recent: Mutex::new(recent), settled: Arc::default(), listeners: Mutex::default(), used }
+        let recent = Recent { start, frames: VecDeque::new(), bytes: 0, pending: false, latest: Filled::Not };
+        Self { recent: Mutex::new(recent), settled: Arc::default(), notifiers: Mutex::default(), used }
     }
 
     /// Adds a frame; they come in order. Whether it is the first since the listeners were told.
@@ -133,7 +133,7 @@ impl Channel {
         let after = recent.bytes;
         // Wraps where less is kept than before, as it should.
         self.used.recent.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
-        !std::mem::replace(&mut recent.untold, true)
+        !std::mem::replace(&mut recent.pending, true)
     }
 
     fn take_latest(&self, recent: &mut Recent, frame: &Frame) {
@@ -158,7 +158,7 @@ impl Channel {
             Filled::Wholly(..) | Filled::Never => return Fill::Settled,
         }
         // From here on what is published is taken as it comes.
-        recent.latest = Filled::Partly(Latest::default());
+        recent.latest = Filled::Partly(LatestFrames::default());
         Fill::Begun(Filling { channel: Arc::clone(channel), until: recent.end() })
     }
 
@@ -195,9 +195,9 @@ impl Channel {
 
     /// Tells every worker that listens.
     pub fn notify(&self) {
-        lock(&self.recent).untold = false;
-        for listener in lock(&self.listeners).iter() {
-            listener.tell();
+        lock(&self.recent).pending = false;
+        for notifier in lock(&self.notifiers).iter() {
+            notifier.tell();
         }
     }
 
@@ -227,18 +227,18 @@ impl Channel {
     }
 
     /// Adds a worker that listens.
-    pub fn join(&self, tenant: TenantName, mailbox: &Arc<Mailbox>) -> Arc<Listener> {
-        let listener = Listener { tenant, mailbox: Arc::clone(mailbox), queued: AtomicBool::new(false) };
-        let listener = Arc::new(listener);
-        lock(&self.listeners).push(Arc::clone(&listener));
-        listener
+    pub fn join(&self, tenant: TenantName, mailbox: &Arc<Mailbox>) -> Arc<WorkerNotifier> {
+        let notifier = WorkerNotifier { tenant, mailbox: Arc::clone(mailbox), queued: AtomicBool::new(false) };
+        let notifier = Arc::new(notifier);
+        lock(&self.notifiers).push(Arc::clone(&notifier));
+        notifier
     }
 
     /// Forgets a worker that listens; whether none is left.
-    pub fn leave(&self, listener: &Arc<Listener>) -> bool {
-        let mut listeners = lock(&self.listeners);
-        listeners.retain(|other| !Arc::ptr_eq(other, listener));
-        listeners.is_empty()
+    pub fn leave(&self, notifier: &Arc<WorkerNotifier>) -> bool {
+        let mut notifiers = lock(&self.notifiers);
+        notifiers.retain(|other| !Arc::ptr_eq(other, notifier));
+        notifiers.is_empty()
     }
 }
 
@@ -301,7 +301,7 @@ impl Drop for Channel {
     }
 }
 
-impl Listener {
+impl WorkerNotifier {
     /// Has the worker look, where it is not about to.
     pub fn tell(self: &Arc<Self>) {
         if !self.queued.swap(true, Ordering::AcqRel) {

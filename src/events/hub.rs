@@ -8,15 +8,15 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::channel::{Channel, Listener, Used, lock};
+use super::channel::{Channel, Used, WorkerNotifier, lock};
 use super::filters::Filters;
 use super::frame::Frame;
 use super::gate::Gate;
 use super::insert::RemoveOf;
+use super::pending_presence::PendingPresence;
 use super::presence::{GoesOnFor, Gone, PEOPLE_AT_ONCE, Person, Presence};
-use super::relay::{Mailbox, Order};
-use super::session::{Serial, Serials, Session, StreamId};
-use super::untold::Untold;
+use super::user_streams::{Serial, Serials, StreamId, UserStreams};
+use super::worker::{Command, Mailbox};
 use crate::domain::{Authorize, Event, EventFilter, TenantName, Timestamp, Username};
 use crate::error::Error;
 use crate::store::Store;
@@ -36,7 +36,7 @@ pub(super) struct Inner {
     channels: Mutex<Channels>,
     used_by_channels: Arc<Used>,
     filters: Arc<Filters>,
-    pub(super) sessions: Mutex<HashMap<Username, Weak<Session>>>,
+    pub(super) user_streams: Mutex<HashMap<Username, Weak<UserStreams>>>,
     serials: Serials,
     /// Of every worker.
     mailboxes: Mutex<Vec<Arc<Mailbox>>>,
@@ -68,7 +68,7 @@ struct Channels {
 }
 
 /// Somebody's being there by one stream, which ends when this is dropped.
-pub struct Arrival {
+pub struct PresenceGuard {
     hub: Hub,
     tenant: RefCell<TenantName>,
     username: Username,
@@ -76,7 +76,7 @@ pub struct Arrival {
     pub id: StreamId,
 }
 
-impl Arrival {
+impl PresenceGuard {
     /// They are there in another tenant from now on, by the same stream.
     pub(super) fn move_to(&self, tenant: &TenantName, now: Timestamp) {
         let before = self.tenant.replace(tenant.clone());
@@ -89,7 +89,7 @@ impl Arrival {
     }
 }
 
-impl Drop for Arrival {
+impl Drop for PresenceGuard {
     fn drop(&mut self) {
         let tenant = self.tenant.get_mut();
         lock(&self.hub.0.presence).leave(tenant, &self.username, self.id, Instant::now());
@@ -97,10 +97,10 @@ impl Drop for Arrival {
 }
 
 /// A worker's place in a tenant's channel, given back when dropped.
-pub(super) struct Seat {
+pub(super) struct ChannelGuard {
     hub: Hub,
     pub(super) channel: Arc<Channel>,
-    listener: Arc<Listener>,
+    notifier: Arc<WorkerNotifier>,
 }
 
 impl Hub {
@@ -112,7 +112,7 @@ impl Hub {
             channels: Mutex::default(),
             used_by_channels: Arc::default(),
             filters: Arc::default(),
-            sessions: Mutex::default(),
+            user_streams: Mutex::default(),
             serials: Serials::default(),
             mailboxes: Mutex::default(),
             presence: Mutex::default(),
@@ -159,29 +159,29 @@ impl Hub {
 
     /// The session of a user, shared by all of their streams. Whoever opens a stream takes it *before* the last check of
     /// the user's rights, so that no change falls between the two.
-    pub fn session(&self, username: &Username) -> Arc<Session> {
-        let mut sessions = lock(&self.0.sessions);
-        if let Some(session) = sessions.get(username).and_then(Weak::upgrade) {
-            return session;
+    pub fn user_streams(&self, username: &Username) -> Arc<UserStreams> {
+        let mut of_users = lock(&self.0.user_streams);
+        if let Some(user_streams) = of_users.get(username).and_then(Weak::upgrade) {
+            return user_streams;
         }
-        let session = Arc::new(Session::new(username.clone(), Arc::downgrade(&self.0)));
-        sessions.insert(username.clone(), Arc::downgrade(&session));
-        session
+        let user_streams = Arc::new(UserStreams::new(username.clone(), Arc::downgrade(&self.0)));
+        of_users.insert(username.clone(), Arc::downgrade(&user_streams));
+        user_streams
     }
 
     fn end_streams_of(&self, username: &Username) {
         // Out of the map first: who comes from now on gets a session of their own.
-        let session = lock(&self.0.sessions).remove(username).and_then(|session| session.upgrade());
-        if let Some(session) = session {
-            session.end();
-            lock(&self.0.mailboxes).iter().for_each(|mailbox| mailbox.post_end(&session));
+        let user_streams = lock(&self.0.user_streams).remove(username).and_then(|user_streams| user_streams.upgrade());
+        if let Some(user_streams) = user_streams {
+            user_streams.end();
+            lock(&self.0.mailboxes).iter().for_each(|mailbox| mailbox.post_end(&user_streams));
         }
     }
 
     fn change_rights_of(&self, username: &Username) {
-        if let Some(session) = self.session_of(username) {
-            session.change();
-            lock(&self.0.mailboxes).iter().for_each(|mailbox| mailbox.post_change(&session));
+        if let Some(user_streams) = self.user_streams_of(username) {
+            user_streams.change();
+            lock(&self.0.mailboxes).iter().for_each(|mailbox| mailbox.post_change(&user_streams));
         }
     }
 
@@ -191,8 +191,8 @@ impl Hub {
     }
 
     /// The session of a user who has a stream.
-    pub(super) fn session_of(&self, username: &Username) -> Option<Arc<Session>> {
-        lock(&self.0.sessions).get(username).and_then(Weak::upgrade)
+    pub(super) fn user_streams_of(&self, username: &Username) -> Option<Arc<UserStreams>> {
+        lock(&self.0.user_streams).get(username).and_then(Weak::upgrade)
     }
 
     /// Has somebody's stream want something else from now on. Returns when it does.
@@ -206,11 +206,11 @@ impl Hub {
         id: StreamId,
         filter: EventFilter,
     ) -> Result<(), Error> {
-        let session = self.session_of(username).ok_or(Error::StreamUnknown)?;
-        let (stream, worker) = session.stream(id).ok_or(Error::StreamUnknown)?;
+        let user_streams = self.user_streams_of(username).ok_or(Error::StreamUnknown)?;
+        let (stream, mailbox) = user_streams.stream(id).ok_or(Error::StreamUnknown)?;
         let filter = self.keep_filter(tenant, username, filter)?;
         let (done, changed) = oneshot::channel();
-        worker.post_order(&session, stream, Order::Filter(filter, done));
+        mailbox.post_command(&user_streams, stream, Command::Filter(filter, done));
         // A stream that has ended meanwhile answers nothing.
         changed.await.map_err(|_| Error::StreamUnknown)
     }
@@ -257,14 +257,20 @@ impl Hub {
 
     /// Somebody opens a stream: they are there from now on. It goes on for one of theirs that ended a moment ago, where there is the
     /// one that is asked for.
-    pub fn arrive(&self, tenant: &TenantName, username: &Username, goes_on: GoesOnFor, now: Timestamp) -> Arrival {
+    pub fn arrive(
+        &self,
+        tenant: &TenantName,
+        username: &Username,
+        goes_on: GoesOnFor,
+        now: Timestamp,
+    ) -> PresenceGuard {
         let mut presence = lock(&self.0.presence);
         let (id, is_news) = presence.arrive(tenant, username, goes_on, now);
         if is_news {
             self.tell_presence(tenant, username);
         }
         drop(presence);
-        Arrival { hub: self.clone(), tenant: RefCell::new(tenant.clone()), username: username.clone(), id }
+        PresenceGuard { hub: self.clone(), tenant: RefCell::new(tenant.clone()), username: username.clone(), id }
     }
 
     /// Takes the streams of before the start for such as end now: who comes back goes on with them. Before anybody can come.
@@ -324,8 +330,8 @@ impl Hub {
         lock(&self.0.presence).unwatch(tenant);
     }
 
-    pub(super) fn told(&self, tenant: &TenantName, untold: &mut Untold) -> Vec<(Username, Option<Person>)> {
-        untold.tell(&lock(&self.0.presence), tenant)
+    pub(super) fn told(&self, tenant: &TenantName, pending: &mut PendingPresence) -> Vec<(Username, Option<Person>)> {
+        pending.tell(&lock(&self.0.presence), tenant)
     }
 
     pub(super) fn rules(&self) -> Rules {
@@ -368,7 +374,7 @@ impl Hub {
         lock(&self.0.mailboxes).retain(|other| !Arc::ptr_eq(other, mailbox));
     }
 
-    pub(super) fn seat(&self, tenant: &TenantName, mailbox: &Arc<Mailbox>) -> Seat {
+    pub(super) fn guard(&self, tenant: &TenantName, mailbox: &Arc<Mailbox>) -> ChannelGuard {
         let mut channels = lock(&self.0.channels);
         channels.unheard.retain(|unheard| unheard != tenant);
         let channel = match channels.of_tenant.entry(tenant.clone()) {
@@ -379,14 +385,14 @@ impl Hub {
                 Arc::clone(entry.insert(Arc::new(channel)))
             }
         };
-        let listener = channel.join(tenant.clone(), mailbox);
-        Seat { hub: self.clone(), channel, listener }
+        let notifier = channel.join(tenant.clone(), mailbox);
+        ChannelGuard { hub: self.clone(), channel, notifier }
     }
 }
 
-impl Seat {
+impl ChannelGuard {
     pub(super) fn tenant(&self) -> &TenantName {
-        &self.listener.tenant
+        &self.notifier.tenant
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -399,18 +405,18 @@ impl Seat {
 
     /// Has the worker look into the channel, where it is not about to.
     pub(super) fn tell(&self) {
-        self.listener.tell();
+        self.notifier.tell();
     }
 }
 
-impl Drop for Seat {
+impl Drop for ChannelGuard {
     fn drop(&mut self) {
         // Under the same lock that places are taken under, so that nobody joins a channel as it goes.
         let mut channels = lock(&self.hub.0.channels);
-        if !self.channel.leave(&self.listener) {
+        if !self.channel.leave(&self.notifier) {
             return;
         }
-        channels.unheard.push_back(self.listener.tenant.clone());
+        channels.unheard.push_back(self.notifier.tenant.clone());
         if channels.unheard.len() > KEPT_UNHEARD
             && let Some(oldest) = channels.unheard.pop_front()
         {

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use aws_lc_rs::digest;
 
 use super::hub::Hub;
-use super::session::StreamId;
+use super::user_streams::StreamId;
 use crate::domain::{
-    Account, Authorize, Event, EventName, MAX_EXPIRES_IN, Payload, Position, Quotas, Standing, TenantName, Timestamp,
-    Username, inbox_owner,
+    Account, AuthContext, Authorize, Event, EventName, MAX_EXPIRES_IN, Payload, Position, Quotas, TenantName,
+    Timestamp, Username, inbox_owner,
 };
 use crate::error::Error;
 use crate::store::NewAnswer;
@@ -32,7 +32,7 @@ pub struct NewEvent {
 
 /// How long an event is there, where nothing else comes under its name.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Lasts {
+pub struct Lifetime {
     /// For so many seconds; `None` is for ever.
     pub expires_in: Option<u64>,
     /// While its user's stream is connected.
@@ -46,8 +46,8 @@ impl NewEvent {
     /// [`Error::EventNameInvalid`] for a name that a client may take for another; [`Error::EventNameReserved`];
     /// [`Error::EventTooLarge`] where name and data together have more than `max_bytes`;
     /// [`Error::ExpiryInvalid`] for less than a second, or more than [`MAX_EXPIRES_IN`].
-    pub fn new(name: EventName, data: Payload, lasts: Lasts, max_bytes: usize) -> Result<Self, Error> {
-        let Lasts { expires_in, while_connected } = lasts;
+    pub fn new(name: EventName, data: Payload, lifetime: Lifetime, max_bytes: usize) -> Result<Self, Error> {
+        let Lifetime { expires_in, while_connected } = lifetime;
         if !name.is_trimmed() {
             return Err(Error::EventNameInvalid);
         }
@@ -112,7 +112,7 @@ pub struct Insert {
     /// Who inserts them.
     pub username: Username,
     /// What their right to do so rests on.
-    pub standing: Standing,
+    pub auth_context: AuthContext,
     /// What is inserted; at least one.
     pub events: Vec<NewEvent>,
     /// Whether they came as an array: that is another request than one alone.
@@ -151,7 +151,7 @@ impl Change for Insert {
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<Inserted, Error> {
         // Once more, here: a revocation that was answered is before every insert that is decided after it.
-        let account = batch.account(&self.username, &self.standing)?;
+        let account = batch.account(&self.username, &self.auth_context)?;
         let may_insert = self.authorize.to_insert(&self.username, &account.scopes);
         if let Some(NewEvent { name, .. }) = self.events.iter().find(|event| !may_insert.allows(&event.name)) {
             return Err(Error::MissingScope(Authorize::scope_to_insert(name)));
@@ -304,7 +304,7 @@ mod tests {
     fn fingerprint(events: Vec<NewEvent>, is_array: bool, condition: Condition) -> String {
         let insert = Insert {
             username: Username::parse("u").unwrap(),
-            standing: Standing { generation: Generation(1), by_password_alone: false },
+            auth_context: AuthContext { generation: Generation(1), by_password_alone: false },
             events,
             is_array,
             condition,
@@ -318,13 +318,13 @@ mod tests {
 
     #[test]
     fn fingerprints_are_those_that_are_on_disk() {
-        let event = |lasts| {
+        let event = |lifetime| {
             let (name, data) = (EventName::parse("news").unwrap(), Payload::from_valid_json("[1]").unwrap());
-            NewEvent::new(name, data, lasts, 1000).unwrap()
+            NewEvent::new(name, data, lifetime, 1000).unwrap()
         };
-        let plain = || event(Lasts::default());
+        let plain = || event(Lifetime::default());
         let removal = NewEvent::removal(EventName::parse("news").unwrap()).unwrap();
-        let lasting = event(Lasts { expires_in: Some(7), while_connected: true });
+        let lasting = event(Lifetime { expires_in: Some(7), while_connected: true });
         let of = [
             fingerprint(vec![plain()], false, Condition::None),
             fingerprint(vec![plain()], false, Condition::IsNew),

@@ -9,7 +9,7 @@ const FRAME_BYTES: usize = 200;
 /// The latest frame of every name of one tenant, in the order of positions: what a new subscriber gets, without asking the
 /// store. Read from the store once and kept up by every publish from then on.
 #[derive(Default)]
-pub struct Latest {
+pub struct LatestFrames {
     frames: BTreeMap<Position, Frame>,
     positions: HashMap<EventName, Position>,
     bytes: usize,
@@ -17,7 +17,7 @@ pub struct Latest {
     is_settled: bool,
 }
 
-impl Latest {
+impl LatestFrames {
     /// Takes a frame in place of the one that its name had; a removal leaves none. One that is older than that changes
     /// nothing: it was read while the other came.
     pub fn take(&mut self, frame: Frame) {
@@ -75,13 +75,13 @@ mod tests {
         Frame { position: Position::new(position), name, bytes, is_removal: false }
     }
 
-    fn positions(latest: &Latest, after: u64, until: u64) -> Vec<u64> {
+    fn positions(latest: &LatestFrames, after: u64, until: u64) -> Vec<u64> {
         latest.between(Position::new(after), Position::new(until)).map(|frame| frame.position.get()).collect()
     }
 
     #[test]
     fn each_name_is_there_once_as_it_was_last_in_whatever_order_it_came() {
-        let mut latest = Latest::default();
+        let mut latest = LatestFrames::default();
         for (position, name) in [(5, "a"), (1, "b"), (3, "a"), (2, "c"), (7, "b"), (6, "d")] {
             latest.take(frame(position, name));
         }
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_removed_name_is_gone_also_where_something_older_of_it_comes_later() {
-        let mut latest = Latest::default();
+        let mut latest = LatestFrames::default();
         latest.take(frame(1, "a"));
         latest.take(Frame { is_removal: true, ..frame(4, "a") });
         latest.take(frame(2, "a"));

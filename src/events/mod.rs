@@ -4,6 +4,7 @@
 //! [`Subscription`] is one listener, which is nothing but a position in the order of all events.
 
 mod channel;
+mod control;
 mod filters;
 mod frame;
 mod gate;
@@ -11,34 +12,33 @@ mod hub;
 mod index;
 mod insert;
 mod latest;
-mod mark;
-mod opening;
-mod outlet;
+mod maintenance;
+mod pending_presence;
+mod permits;
 mod presence;
 mod rate;
 mod reading;
-mod relay;
-mod room;
-mod session;
+mod sink;
+mod subscribe_request;
 mod subscription;
-mod turns;
-mod untold;
-mod upkeep;
+mod tenant_subscriptions;
+mod user_streams;
 mod weak_list;
 mod wheel;
+mod worker;
 
+pub use control::Reset;
 pub use frame::Frame;
-pub use hub::{Arrival, Hub, Rules};
-pub use insert::{Condition, IdempotencyKey, Insert, Inserted, Lasts, MAX_EVENTS_AT_ONCE, NewEvent};
-pub use mark::Reset;
-pub use opening::{Opening, Start};
-pub use outlet::{Framing, Outlet, Written};
+pub use hub::{Hub, PresenceGuard, Rules};
+pub use insert::{Condition, IdempotencyKey, Insert, Inserted, Lifetime, MAX_EVENTS_AT_ONCE, NewEvent};
+pub use maintenance::{Retention, keep_up};
 pub use presence::{GRACE, GoesOnFor, Person};
 pub use rate::Rates;
-pub use relay::Relay;
-pub use session::{Session, StreamId};
+pub use sink::{Framing, Sink, Written};
+pub use subscribe_request::{Start, SubscribeRequest};
 pub use subscription::{CatchUp, HEARTBEAT, HEARTBEAT_EVERY, Subscription};
-pub use upkeep::{Retention, keep_up};
+pub use user_streams::{StreamId, UserStreams};
+pub use worker::WorkerHandle;
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::{Serialize, Serializer};
 
 use super::insert::RemoveOf;
-use super::session::StreamId;
+use super::user_streams::StreamId;
 use crate::domain::{Position, TenantName, Timestamp, Username};
 
 /// How long somebody may be away to reconnect, before they have gone and what was to last while they were connected goes.

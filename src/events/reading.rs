@@ -6,10 +6,10 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::futures::OwnedNotified;
 
 use super::channel::{Channel, Fill, Filling};
+use super::control;
 use super::frame::{Frame, JOINED_BYTES, write_frame};
-use super::hub::{Hub, Seat};
-use super::mark;
-use super::outlet::Framing;
+use super::hub::{ChannelGuard, Hub};
+use super::sink::Framing;
 use crate::domain::{EventId, EventName, Position, TenantName, Username};
 use crate::error::Error;
 use crate::fair::Task;
@@ -32,13 +32,13 @@ pub struct Step<T, R = Replay> {
 /// The next events as they are written to a subscription, and up to where a snapshot, once it is read, may have left a name
 /// out.
 pub fn read_bytes(
-    seat: &Seat,
+    guard: &ChannelGuard,
     reader: &Username,
     mut replay: Replay,
     framing: Framing,
 ) -> Task<Step<(Bytes, Position)>> {
-    let (hub, channel) = (seat.hub().clone(), seat.channel.clone());
-    seat.store().read_on(&Lane::of_stream(seat.tenant(), reader), move |store| {
+    let (hub, channel) = (guard.hub().clone(), guard.channel.clone());
+    guard.store().read_on(&Lane::of_stream(guard.tenant(), reader), move |store| {
         let mut bytes = BytesMut::new();
         let more = replay.next(store, JOINED_BYTES, |event| {
             write_frame(&mut bytes, event.name, &event.data, store.event_id(event.position));
@@ -81,19 +81,19 @@ pub struct Lost {
 
 /// The next of the names that somebody has lost, as marks; `None` where not all of what they know can be told any more.
 pub fn read_lost(
-    seat: &Seat,
+    guard: &ChannelGuard,
     reader: &Username,
     mut lost: Lost,
     framing: Framing,
     id: EventId,
 ) -> Task<Step<Option<Bytes>, Lost>> {
-    seat.store().read_on(&Lane::of_stream(seat.tenant(), reader), move |store| {
+    guard.store().read_on(&Lane::of_stream(guard.tenant(), reader), move |store| {
         let Lost { names, known_to } = &mut lost;
         let (tenant, mut marks, mut is_untold) = (names.tenant().clone(), Vec::new(), false);
         let mut looks = LOOKS_A_STEP;
         let more = names.next(store, |name| {
             match store.was_used(&tenant, name, *known_to, &mut looks)? {
-                Some(true) => marks.push(mark::left(name, id)),
+                Some(true) => marks.push(control::left(name, id)),
                 Some(false) => {}
                 None => is_untold = true,
             }
@@ -110,9 +110,9 @@ pub fn read_lost(
 }
 
 /// The next events as they come from a channel.
-pub fn read_frames(seat: &Seat, mut replay: Replay) -> Task<Step<Vec<Frame>>> {
-    let hub = seat.hub().clone();
-    seat.store().read_on(&Lane::of_room(seat.tenant()), move |store| {
+pub fn read_frames(guard: &ChannelGuard, mut replay: Replay) -> Task<Step<Vec<Frame>>> {
+    let hub = guard.hub().clone();
+    guard.store().read_on(&Lane::of_room(guard.tenant()), move |store| {
         let mut frames = Vec::new();
         let more = replay.next(store, JOINED_BYTES, |event| frames.extend(frame(store, &event)));
         hub.after_step().pass();
@@ -125,16 +125,16 @@ pub type Settled = Pin<Box<OwnedNotified>>;
 
 /// Has the latest event of every name in a channel's memory, if it is not too much; `None` where that is settled already. Who
 /// comes meanwhile waits for the same reading.
-pub fn fill(seat: &Seat) -> Option<Settled> {
+pub fn fill(guard: &ChannelGuard) -> Option<Settled> {
     // Before the look, or what is settled in between would never be told.
-    let settled = Box::pin(seat.channel.settled());
-    match Channel::begin_filling(&seat.channel) {
+    let settled = Box::pin(guard.channel.settled());
+    match Channel::begin_filling(&guard.channel) {
         Fill::Settled => return None,
         Fill::UnderWay => {}
         Fill::Begun(filling) => {
-            let replay = Replay::snapshot(seat.tenant().clone(), Wanted::All, Position::START, filling.until());
+            let replay = Replay::snapshot(guard.tenant().clone(), Wanted::All, Position::START, filling.until());
             // Of its own, since others wait for it too: whoever was first may go.
-            tokio::task::spawn_local(fill_up(seat.hub().clone(), filling, replay));
+            tokio::task::spawn_local(fill_up(guard.hub().clone(), filling, replay));
         }
     }
     Some(settled)

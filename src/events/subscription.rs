@@ -1,6 +1,6 @@
 mod catch_up;
 mod state;
-mod turning;
+mod view_switch;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,19 +11,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::hub::Arrival;
-use super::mark;
-use super::opening::{Opening, Start};
-use super::outlet::{Framing, Outlet, Written};
+use super::control;
+use super::hub::PresenceGuard;
+use super::pending_presence::PendingPresence;
 use super::reading::left_out_up_to;
-use super::relay::Local;
-use super::room::{Class, Room};
-use super::session::{Serial, Session};
-use super::untold::Untold;
+use super::sink::{Framing, Sink, Written};
+use super::subscribe_request::{Start, SubscribeRequest};
+use super::tenant_subscriptions::{SubscriptionGroup, TenantSubscriptions};
+use super::user_streams::{Serial, UserStreams};
+use super::worker::Worker;
 use crate::domain::{Holder, Own, Patterns, Position, Timestamp, Username, View};
 pub use catch_up::CatchUp;
 use state::State;
-use turning::Aside;
+use view_switch::Backfill;
 
 /// What keeps a quiet stream alive: a comment without a blank line after it, since `broker-client` 0.0.8 would take
 /// `:\n\n` for an event. A stream begins with one, too.
@@ -37,21 +37,21 @@ pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(12);
 /// last given. From each it catches up by the same path, and is then *live*: in the list of those who are given the
 /// next event as it comes. It keeps no queue: whoever does not read costs the position, and the rest of what was being
 /// written when they stopped.
-pub struct Subscription<O: ?Sized = dyn Outlet> {
+pub struct Subscription<O: ?Sized = dyn Sink> {
     /// Its user's being there by it, and what they call it by.
-    pub(super) arrival: Arrival,
+    pub(super) presence_guard: PresenceGuard,
     /// What its orders name it by.
     pub(super) serial: Serial,
-    class: RefCell<Rc<Class>>,
+    group: RefCell<Rc<SubscriptionGroup>>,
     /// What its user alone may see, beside the inbox.
     own: RefCell<Patterns>,
     /// What counts its filter for its user: that of its class is others' too.
     filter_holder: Cell<Option<Holder>>,
-    session: Arc<Session>,
-    /// What [`Session::changes`] was when it got its rights.
+    user_streams: Arc<UserStreams>,
+    /// What [`UserStreams::changes`] was when it got its rights.
     changes: Cell<u64>,
     expires_at: Option<Timestamp>,
-    local: Weak<Local>,
+    worker: Weak<Worker>,
     /// Up to here everything has been given, but for what is in `rest`.
     position: Cell<Position>,
     /// Up to here its reader may know names though they were not given since: it came back with the id of a mark that stands
@@ -71,34 +71,45 @@ pub struct Subscription<O: ?Sized = dyn Outlet> {
     /// Up to here names may come that were there all along, and that its snapshot had to leave out.
     left_out: Cell<Position>,
     /// What is to be given before it goes on, since it changed what it wants or may see.
-    asides: RefCell<VecDeque<Aside>>,
+    backfills: RefCell<VecDeque<Backfill>>,
     /// Whether not all of that has been given yet.
-    turning: Cell<bool>,
+    is_switching: Cell<bool>,
     /// How often it changed so.
-    turns: Cell<u32>,
+    view_version: Cell<u32>,
     /// Of whom it has yet to be told whether they are there; `None` where that is not wanted.
-    presence: Option<Box<RefCell<Untold>>>,
+    presence: Option<Box<RefCell<PendingPresence>>>,
     /// Of the task that catches up and waits for the end.
     waker: Cell<Option<Waker>>,
-    outlet: O,
+    sink: O,
 }
 
 impl Subscription {
     /// Begins as the opening says, after the bytes in `first`, and goes on as long as its task is run.
     pub(super) fn start(
-        local: &Rc<Local>,
-        opening: Opening,
-        outlet: impl Outlet + 'static,
+        worker: &Rc<Worker>,
+        request: SubscribeRequest,
+        sink: impl Sink + 'static,
         first: Bytes,
     ) -> (Rc<Subscription>, CatchUp) {
-        let Opening { arrival, tenant, view, start, head, marks, presence, expires_at, session, changes } = opening;
-        let room = local.room(&tenant);
+        let SubscribeRequest {
+            presence_guard,
+            tenant,
+            view,
+            start,
+            head,
+            marks,
+            presence,
+            expires_at,
+            user_streams,
+            changes,
+        } = request;
+        let subscriptions = worker.subscriptions(&tenant);
         let View { filter, rights, own } = view;
         let filter_holder = Cell::new(filter.holder());
-        let class = room.class(filter, rights, outlet.framing());
-        let until = room.position();
+        let group = subscriptions.group(filter, rights, sink.framing());
+        let until = subscriptions.position();
         let (position, reset) = match start {
-            Start::Latest => (Position::START, None),
+            Start::Snapshot => (Position::START, None),
             Start::After(position) | Start::ChangedAfter(position) => (position, None),
             Start::Reset(reason) => (Position::START, Some(reason)),
             Start::Now(reason) => (until, reason),
@@ -109,22 +120,22 @@ impl Subscription {
         };
         let begins = match reset.filter(|_| marks) {
             // Who gets no further than this and comes back is to be given it all again.
-            Some(reason) => mark::reset(reason, room.seat.store().event_id(position)),
+            Some(reason) => control::reset(reason, subscriptions.guard.store().event_id(position)),
             // A proxy that compresses, and clients that wait for it, pass on the head of an answer only with its first byte, and
             // the first event may be long in coming.
             None => HEARTBEAT,
         };
-        let first = [first, class.framing.join(&[begins])];
+        let first = [first, group.framing.join(&[begins])];
         let subscription: Rc<Subscription> = Rc::new(Subscription {
-            arrival,
-            serial: local.hub().next_serial(),
-            class: RefCell::new(Rc::clone(&class)),
+            presence_guard,
+            serial: worker.hub().next_serial(),
+            group: RefCell::new(Rc::clone(&group)),
             own: RefCell::new(own.patterns),
             filter_holder,
-            session,
+            user_streams,
             changes: Cell::new(changes),
             expires_at,
-            local: Rc::downgrade(local),
+            worker: Rc::downgrade(worker),
             position: Cell::new(position),
             known_to: Cell::new(known_to),
             place: Cell::new(None),
@@ -134,23 +145,27 @@ impl Subscription {
             marks,
             unsynced: Cell::new(marks),
             left_out: Cell::new(Position::START),
-            asides: RefCell::default(),
-            turning: Cell::new(false),
-            turns: Cell::new(0),
-            presence: presence.then(|| Box::new(RefCell::new(Untold::all()))),
+            backfills: RefCell::default(),
+            is_switching: Cell::new(false),
+            view_version: Cell::new(0),
+            presence: presence.then(|| Box::new(RefCell::new(PendingPresence::all()))),
             waker: Cell::new(None),
-            outlet,
+            sink,
         });
         if presence {
             // Nobody is looked at before that: who goes from now on is told of.
-            local.hub().watch(&tenant);
-            room.add_watcher(&subscription);
+            worker.hub().watch(&tenant);
+            subscriptions.add_watcher(&subscription);
         }
         subscription.note_own(true);
-        local.wheel().arm(&subscription, subscription.next_beat(local.clock().now()));
-        if marks && !matches!(start, Start::Latest | Start::Reset(_)) {
+        worker.wheel().arm(&subscription, subscription.next_beat(worker.clock().now()));
+        if marks && !matches!(start, Start::Snapshot | Start::Reset(_)) {
             // It may come back in the middle of a snapshot, and that left something out.
-            match left_out_up_to(room.seat.store(), &room.seat.channel, room.seat.tenant()) {
+            match left_out_up_to(
+                subscriptions.guard.store(),
+                &subscriptions.guard.channel,
+                subscriptions.guard.tenant(),
+            ) {
                 Ok(left_out) => subscription.left_out.set(left_out),
                 Err(error) => subscription.end_unreadable(&error.to_string()),
             }
@@ -179,39 +194,39 @@ impl Subscription {
     }
 
     /// Whether it has yet to tell how it stands with somebody.
-    fn has_untold(&self) -> bool {
+    fn has_pending_presence(&self) -> bool {
         self.presence.as_ref().is_some_and(|presence| !presence.borrow().is_empty())
     }
 
     /// Those who get the same.
-    pub(super) fn class(&self) -> Rc<Class> {
-        Rc::clone(&self.class.borrow())
+    pub(super) fn group(&self) -> Rc<SubscriptionGroup> {
+        Rc::clone(&self.group.borrow())
     }
 
     /// What it gets.
     pub(super) fn view(&self) -> View {
-        let class = self.class.borrow();
-        let own = Own { username: self.session.username.clone(), patterns: self.own.borrow().clone() };
-        let filter = class.filter.clone();
+        let group = self.group.borrow();
+        let own = Own { username: self.user_streams.username.clone(), patterns: self.own.borrow().clone() };
+        let filter = group.filter.clone();
         let holder = self.filter_holder.take();
         self.filter_holder.set(holder.clone());
         let filter = match holder {
             Some(holder) => filter.held_by(holder),
             None => filter,
         };
-        View { filter, rights: class.rights.clone(), own }
+        View { filter, rights: group.rights.clone(), own }
     }
 
     /// Whether it waits for what is new in a room.
-    pub(super) fn is_live_in(&self, room: &Room) -> bool {
-        self.place.get().is_some() && std::ptr::eq(Rc::as_ptr(&self.class.borrow().room), room)
+    pub(super) fn is_live_in(&self, subscriptions: &TenantSubscriptions) -> bool {
+        self.place.get().is_some() && std::ptr::eq(Rc::as_ptr(&self.group.borrow().subscriptions), subscriptions)
     }
 
     /// Has the room know, or forget, what its user alone may see.
     fn note_own(self: &Rc<Self>, is_there: bool) {
         let own = self.own.borrow();
         if !own.is_empty() {
-            self.class().room.note_own(&own, &Rc::downgrade(self), is_there);
+            self.group().subscriptions.note_own(&own, &Rc::downgrade(self), is_there);
         }
     }
 
@@ -239,7 +254,7 @@ impl Subscription {
 
     /// Writes, and keeps the rest of what was begun.
     fn write(&self, bytes: &Bytes) -> Written {
-        let written = self.outlet.write(bytes);
+        let written = self.sink.write(bytes);
         match written {
             Written::All => {}
             Written::Part(taken) => {
@@ -267,12 +282,12 @@ impl Subscription {
 
     /// From now on it catches up by itself.
     pub(super) fn fall_behind(&self) {
-        let class = self.class();
+        let group = self.group();
         if self.place.get().is_some() {
             // It may have waited long for what it wants: nothing of what others got meanwhile is missing to it.
-            self.position.set(self.position.get().max(class.room.given()));
+            self.position.set(self.position.get().max(group.subscriptions.given()));
         }
-        class.remove_live(self);
+        group.remove_live(self);
         self.wake();
     }
 
@@ -287,7 +302,7 @@ impl Subscription {
         }
         // One that catches up is being written to anyway, or would not take it.
         if self.place.get().is_some() {
-            let heartbeat = self.class().framing.join(&[HEARTBEAT]);
+            let heartbeat = self.group().framing.join(&[HEARTBEAT]);
             if let Written::Part(_) = self.write(&heartbeat) {
                 self.fall_behind();
             }
@@ -305,25 +320,25 @@ impl Subscription {
         if self.ended.replace(true) {
             return;
         }
-        self.class().remove_live(self);
+        self.group().remove_live(self);
         // Where a frame was cut in the middle, only closing the connection says it.
         if self.rest.borrow().is_empty() {
-            self.outlet.finish();
+            self.sink.finish();
         }
         self.wake();
     }
 
     /// Its events cannot be read.
     fn end_unreadable(&self, error: &str) {
-        let class = self.class();
-        let tenant = class.room.seat.tenant();
+        let group = self.group();
+        let tenant = group.subscriptions.guard.tenant();
         tracing::error!(%tenant, error, "a stream ends because its events cannot be read");
         self.end();
     }
 
     /// Whether nothing may be written any more.
     pub(super) fn is_over(&self) -> bool {
-        self.ended.get() || self.session.is_ended()
+        self.ended.get() || self.user_streams.is_ended()
     }
 
     fn wake(&self) {
@@ -342,17 +357,17 @@ impl Subscription {
 
 impl<O: ?Sized> Drop for Subscription<O> {
     fn drop(&mut self) {
-        self.session.remove(self.serial);
+        self.user_streams.remove(self.serial);
         let own = self.own.get_mut();
         if !own.is_empty() {
-            self.class.get_mut().room.forget_own(own);
+            self.group.get_mut().subscriptions.forget_own(own);
         }
-        if let Some(local) = self.local.upgrade() {
-            local.note_gone(&self.session);
+        if let Some(worker) = self.worker.upgrade() {
+            worker.note_gone(&self.user_streams);
             if self.presence.is_some() {
-                let room = &self.class.get_mut().room;
-                room.forget_watcher();
-                local.hub().unwatch(room.seat.tenant());
+                let subscriptions = &self.group.get_mut().subscriptions;
+                subscriptions.forget_watcher();
+                worker.hub().unwatch(subscriptions.guard.tenant());
             }
         }
     }

@@ -1,7 +1,7 @@
 mod bounds;
 mod handover;
 mod model;
-mod turns;
+mod permits;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -94,7 +94,7 @@ impl Line {
 
 struct LineOutlet(Rc<Line>, Framing);
 
-impl Outlet for LineOutlet {
+impl Sink for LineOutlet {
     fn framing(&self) -> Framing {
         self.1
     }
@@ -132,7 +132,7 @@ impl Outlet for LineOutlet {
 struct House {
     committer: Committer,
     hub: Hub,
-    workers: [Relay; 2],
+    workers: [WorkerHandle; 2],
     _directory: tempfile::TempDir,
 }
 
@@ -145,7 +145,7 @@ impl House {
         let directory = tempfile::tempdir().unwrap();
         let (store, committer) = Store::open(directory.path(), 1 << 20).unwrap();
         let hub = Hub::new(store, Rules { authorize, streams_per_user: usize::MAX });
-        let workers = [(); 2].map(|()| Relay::start(hub.clone(), Clock::from_local()));
+        let workers = [(); 2].map(|()| WorkerHandle::start(hub.clone(), Clock::from_local()));
         Self { committer, hub, workers, _directory: directory }
     }
 
@@ -196,13 +196,13 @@ impl House {
     }
 
     fn open(&self, worker: usize, username: &str, filter: &str, after: u64, room: usize) -> Rc<Line> {
-        let start = if after == 0 { Start::Latest } else { Start::After(Position::new(after)) };
-        self.open_with(worker, username, filter, room, |opening| opening.start = start)
+        let start = if after == 0 { Start::Snapshot } else { Start::After(Position::new(after)) };
+        self.open_with(worker, username, filter, room, |request| request.start = start)
     }
 
     /// Opens a stream with the latest of every name and marks.
     fn open_marked(&self, worker: usize, filter: &str, room: usize) -> Rc<Line> {
-        self.open_with(worker, "u", filter, room, |opening| opening.marks = true)
+        self.open_with(worker, "u", filter, room, |request| request.marks = true)
     }
 
     fn open_with(
@@ -211,36 +211,36 @@ impl House {
         username: &str,
         filter: &str,
         room: usize,
-        change: impl FnOnce(&mut Opening),
+        change: impl FnOnce(&mut SubscribeRequest),
     ) -> Rc<Line> {
         let line = Rc::new(Line::default());
         line.room.set(room);
-        let opening = self.opening(username, filter, change);
-        let outlet = LineOutlet(Rc::clone(&line), Framing::Bare);
-        tokio::task::spawn_local(self.workers[worker].open(opening, outlet, Bytes::new()));
+        let request = self.request(username, filter, change);
+        let sink = LineOutlet(Rc::clone(&line), Framing::Bare);
+        tokio::task::spawn_local(self.workers[worker].open(request, sink, Bytes::new()));
         line
     }
 
     /// What a stream begins with: the latest of every name in the tenant t, but for what is changed.
-    fn opening(&self, username: &str, filter: &str, change: impl FnOnce(&mut Opening)) -> Opening {
+    fn request(&self, username: &str, filter: &str, change: impl FnOnce(&mut SubscribeRequest)) -> SubscribeRequest {
         let username = Username::parse(username).unwrap();
         let (rights, own) = Authorize::Open.to_see(&username, &[]);
-        let session = self.hub.session(&username);
+        let session = self.hub.user_streams(&username);
         let tenant = TenantName::parse("t").unwrap();
-        let mut opening = Opening {
-            arrival: self.hub.arrive(&tenant, &username, GoesOnFor::Last, Timestamp::from_millis(1)),
+        let mut request = SubscribeRequest {
+            presence_guard: self.hub.arrive(&tenant, &username, GoesOnFor::Last, Timestamp::from_millis(1)),
             tenant,
             view: View { filter: EventFilter::parse(filter).unwrap(), rights, own },
-            start: Start::Latest,
+            start: Start::Snapshot,
             head: self.hub.store().head(),
             marks: false,
             presence: false,
             expires_at: None,
             changes: session.changes(),
-            session,
+            user_streams: session,
         };
-        change(&mut opening);
-        opening
+        change(&mut request);
+        request
     }
 }
 

@@ -30,7 +30,7 @@ impl Wheel {
     }
 
     /// A tick has gone by: what is due now.
-    pub fn turn(&self) -> Vec<Weak<Subscription>> {
+    pub fn permit(&self) -> Vec<Weak<Subscription>> {
         let hand = (self.hand.get() + 1) % SLOTS;
         self.hand.set(hand);
         std::mem::take(&mut self.slots.borrow_mut()[hand])

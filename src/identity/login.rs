@@ -146,7 +146,7 @@ impl Identity {
             return Err(Error::Unauthorized);
         }
         let account = self.0.store.account(&principal.username)?.ok_or(Error::Unauthorized)?;
-        if account.upholds(&principal.standing) { Ok(account) } else { Err(Error::Unauthorized) }
+        if account.upholds(&principal.auth_context) { Ok(account) } else { Err(Error::Unauthorized) }
     }
 
     /// What a service may know of somebody, in a form that it can check without asking again.

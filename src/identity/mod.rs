@@ -22,7 +22,7 @@ use std::time::Duration;
 use moka::future::Cache;
 
 use crate::clock::Clock;
-use crate::domain::{Account, ClientAddress, Scope, Secret, Standing, Timestamp, Username};
+use crate::domain::{Account, AuthContext, ClientAddress, Scope, Secret, Timestamp, Username};
 use crate::error::Error;
 use crate::store::Store;
 use crate::writer::Writer;
@@ -57,7 +57,7 @@ pub struct Principal {
     /// When the proof expires; `None` where it was the password itself.
     pub expires_at: Option<Timestamp>,
     /// What all of this rests on: the writer looks at it again.
-    pub standing: Standing,
+    pub auth_context: AuthContext,
 }
 
 impl Principal {
@@ -67,11 +67,11 @@ impl Principal {
         expires_at: Option<Timestamp>,
         by_password_alone: bool,
     ) -> Result<Self, Error> {
-        let standing = Standing { generation: account.generation, by_password_alone };
-        if !account.upholds(&standing) {
+        let auth_context = AuthContext { generation: account.generation, by_password_alone };
+        if !account.upholds(&auth_context) {
             return Err(Error::Unauthorized);
         }
-        Ok(Self { username, account, expires_at, standing })
+        Ok(Self { username, account, expires_at, auth_context })
     }
 }
 

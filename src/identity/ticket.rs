@@ -236,9 +236,9 @@ impl Identity {
         let now = self.0.clock.now();
         let right = Right {
             username: principal.username.clone(),
-            generation: principal.standing.generation,
+            generation: principal.auth_context.generation,
             expires_at: principal.expires_at.unwrap_or_else(|| now + self.0.jwt_expiry),
-            by_password_alone: principal.standing.by_password_alone,
+            by_password_alone: principal.auth_context.by_password_alone,
         };
         self.0.tickets.issue(&self.0.tokens, &right, now)
     }

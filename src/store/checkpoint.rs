@@ -10,11 +10,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::commit_watermark::CheckpointMark;
 use super::disk::{DataFile, Finder, FullDisk, passes, refusal};
 use super::overlay::{Overlay, Table};
 use super::touched::Touched;
 use super::transaction::Progress;
-use super::witness::CheckpointMark;
 use super::{codec, journal, keys};
 use crate::error::Error;
 

@@ -37,7 +37,7 @@ pub fn decode_moment(value: &[u8]) -> Decoded<Timestamp> {
 
 /// The latest event of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Latest {
+pub struct LatestRow {
     pub position: Position,
     /// The name was removed then.
     pub is_removal: bool,
@@ -50,7 +50,7 @@ pub struct Latest {
     pub chunks: u8,
 }
 
-impl Latest {
+impl LatestRow {
     /// One that stays.
     pub fn at(position: Position) -> Self {
         Self { position, is_removal: false, expires_at: None, stream: None, chunks: 0 }
@@ -62,7 +62,7 @@ const NEVER: u64 = u64::MAX;
 
 /// A position, and one byte more, of 1, for a removal, or eight more for the moment at which it expires and yet eight more for the
 /// stream that it goes with; and then the number of its chunks, where it has some. There are never less than two.
-pub fn encode_latest(latest: Latest) -> Vec<u8> {
+pub fn encode_latest(latest: LatestRow) -> Vec<u8> {
     let mut value = latest.position.get().to_be_bytes().to_vec();
     if latest.is_removal {
         value.push(1);
@@ -79,11 +79,11 @@ pub fn encode_latest(latest: Latest) -> Vec<u8> {
     value
 }
 
-pub fn decode_latest(value: &[u8]) -> Decoded<Latest> {
+pub fn decode_latest(value: &[u8]) -> Decoded<LatestRow> {
     let (position, rest) = value.split_first_chunk::<8>().ok_or("a position has 8 bytes")?;
-    let latest = Latest::at(Position::new(u64::from_be_bytes(*position)));
+    let latest = LatestRow::at(Position::new(u64::from_be_bytes(*position)));
     if rest == [1] {
-        return Ok(Latest { is_removal: true, ..latest });
+        return Ok(LatestRow { is_removal: true, ..latest });
     }
     const WRONG: &str = "a position is followed by neither the mark of a removal nor a moment";
     let (numbers, last) = rest.as_chunks::<8>();
@@ -99,7 +99,7 @@ pub fn decode_latest(value: &[u8]) -> Decoded<Latest> {
         _ => return Err(WRONG),
     };
     let expires_at = (moment != NEVER).then(|| Timestamp::from_millis(moment));
-    Ok(Latest { expires_at, stream, chunks, ..latest })
+    Ok(LatestRow { expires_at, stream, chunks, ..latest })
 }
 
 /// A number of names, or of other things.

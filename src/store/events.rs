@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::codec::Latest;
+use super::codec::LatestRow;
 use super::overlay::Write;
 use super::transaction::Transaction;
 use super::{chunks, codec, damaged, keys};
@@ -132,7 +132,7 @@ impl Transaction<'_> {
         let timestamp = self.now();
         let event = Event { position, tenant, name, username, timestamp, data, is_removal };
         let chunks = chunks::count(event.data.as_str().len());
-        self.put(name_key, codec::encode_latest(Latest { is_removal, chunks, ..Latest::at(position) }));
+        self.put(name_key, codec::encode_latest(LatestRow { is_removal, chunks, ..LatestRow::at(position) }));
         self.put_event(&event, previous.map(|previous| previous.position));
         self.head = position;
         self.events.push(event.clone());
@@ -148,7 +148,7 @@ impl Transaction<'_> {
         Ok(latest.filter(|latest| !latest.is_removal).map(|latest| latest.position))
     }
 
-    pub(super) fn latest_at(&self, name_key: &[u8]) -> Result<Option<Latest>, Error> {
+    pub(super) fn latest_at(&self, name_key: &[u8]) -> Result<Option<LatestRow>, Error> {
         let Some(value) = self.get(name_key)? else { return Ok(None) };
         codec::decode_latest(&value).map(Some).map_err(|why| damaged(name_key, why))
     }
@@ -225,7 +225,7 @@ impl Transaction<'_> {
         self.write(key, Write::PutNew(codec::encode_expiry(&event.username, &event.name).into()));
         self.due.expiry = self.due.expiry.min(at);
         // So that whoever comes in its place can forget it.
-        self.amend_latest(event, |latest| Latest { expires_at: Some(at), ..latest })
+        self.amend_latest(event, |latest| LatestRow { expires_at: Some(at), ..latest })
     }
 
     /// Has an event, which was inserted in this transaction, removed when a stream has gone, if it is still the latest of its
@@ -238,10 +238,10 @@ impl Transaction<'_> {
         self.put(keys::bound_of(&event.username), codec::encode_count(count));
         let key = keys::bound(stream, &event.tenant, &event.name);
         self.put(key, codec::encode_bound(event.position, &event.username));
-        self.amend_latest(event, |latest| Latest { stream: Some(stream), ..latest })
+        self.amend_latest(event, |latest| LatestRow { stream: Some(stream), ..latest })
     }
 
-    fn amend_latest(&mut self, event: &Event, amend: impl FnOnce(Latest) -> Latest) -> Result<(), Error> {
+    fn amend_latest(&mut self, event: &Event, amend: impl FnOnce(LatestRow) -> LatestRow) -> Result<(), Error> {
         let key = keys::name(&event.tenant, event.name.as_str());
         if let Some(latest) = self.latest_at(&key)?.filter(|latest| latest.position == event.position) {
             self.put(key, codec::encode_latest(amend(latest)));

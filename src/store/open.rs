@@ -10,15 +10,15 @@ use std::thread;
 
 use super::account_cache::AccountCache;
 use super::checkpoint::{Checkpointer, Files};
+use super::commit_watermark::{CheckpointMark, CommitWatermark};
 use super::disk::{DataFile, Directory, Reserve, give_back, is_full, synced};
 use super::epochs::Epochs;
-use super::inspection::Inspection;
+use super::integrity_scan::IntegrityScan;
 use super::journal::Journal;
 use super::overlay::{Overlay, Write};
 use super::readers::Readers;
 use super::transaction::{Committer, Progress, Tools};
-use super::witness::{CheckpointMark, Witness};
-use super::{Store, codec, inspection, journal, keys};
+use super::{Store, codec, integrity_scan, journal, keys};
 use crate::domain::Position;
 
 /// The version of the layout that this program writes, and the newest that it reads.
@@ -120,7 +120,7 @@ pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenE
     let _ = give_back(path);
 
     let (tree, unread) = open_sled(path)?;
-    let witness = Witness::open(path).map_err(directory)?;
+    let commit_watermark = CommitWatermark::open(path).map_err(directory)?;
     let held = Arc::new(Directory::open(path).map_err(directory)?);
     let mark = CheckpointMark::open(Arc::clone(&held)).map_err(directory)?;
     let mut data = DataFile::open(Arc::clone(&held)).map_err(directory)?;
@@ -158,7 +158,7 @@ pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenE
     if begun > progress.commits {
         return Err(OpenError::HalfMade(path.to_owned(), progress.commits, begun));
     }
-    let made = witness.last_commit().map_err(directory)?;
+    let made = commit_watermark.last_commit().map_err(directory)?;
     if made > progress.commits {
         return Err(OpenError::Lost(path.to_owned(), progress.commits, made));
     }
@@ -188,9 +188,9 @@ pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenE
     }
     store.epochs = Epochs::after(progress.head, epochs);
     let journal = Journal::open(held, &recovered).map_err(directory)?;
-    let inspection = Inspection::start(tree.clone(), unread).map_err(directory)?;
+    let integrity_scan = IntegrityScan::start(tree.clone(), unread).map_err(directory)?;
     let checkpointer = Checkpointer::start(tree, Files { data, mark }, overlay, path.to_owned()).map_err(directory)?;
-    let tools = Tools { journal, journal_bytes, checkpointer, inspection, witness, lock };
+    let tools = Tools { journal, journal_bytes, checkpointer, integrity_scan, commit_watermark, lock };
     let committer = Committer::new(store.clone(), progress.commits, tools);
     Ok((store, committer))
 }
@@ -237,7 +237,7 @@ fn open_sled(path: &Path) -> Result<(sled::Tree, Option<Vec<u8>>), OpenError> {
     // On some damage sled panics instead of failing. On a thread of its own that is an outcome like another.
     let opening = thread::Builder::new().name(OPENING_THREAD.to_owned()).spawn(move || {
         let db = config.open()?;
-        let unread = inspection::before_serving(&db)?;
+        let unread = integrity_scan::before_serving(&db)?;
         Ok((db, unread))
     });
     let opened = opening.map_err(|error| OpenError::Directory(path.to_owned(), error))?.join();

@@ -28,7 +28,7 @@ pub struct Lane {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Whose {
     /// What is done unasked.
-    Upkeep,
+    Maintenance,
     Admin,
     Requests(TenantName),
     Streams(TenantName),
@@ -37,7 +37,7 @@ enum Whose {
 
 impl Lane {
     /// For what is done unasked.
-    pub const UPKEEP: Self = Self { whose: Whose::Upkeep, user: None };
+    pub const MAINTENANCE: Self = Self { whose: Whose::Maintenance, user: None };
     /// For the admin.
     pub const ADMIN: Self = Self { whose: Whose::Admin, user: None };
 
@@ -116,7 +116,7 @@ mod tests {
             let (started, begun) = channel();
             let hold = |_| {
                 let (started, (go, hold)) = (started.clone(), channel::<()>());
-                let task = self.read_on(&Lane::UPKEEP, move |_| {
+                let task = self.read_on(&Lane::MAINTENANCE, move |_| {
                     started.send(()).unwrap();
                     let _ = hold.recv();
                 });

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::codec::{EventParts, Latest};
+use super::codec::{EventParts, LatestRow};
 use super::{Store, chain, codec, damaged, keys};
 use crate::domain::{Pattern, Position, TenantName, Timestamp, View, disjoint};
 use crate::error::Error;
@@ -78,7 +78,7 @@ enum Source {
     /// Every event since `after` is still there.
     Tail,
     /// The latest of each name that changed since `after`: those events that have not been superseded.
-    Latest,
+    Snapshot,
     /// The same for a filter that wants few: these positions, the last one first.
     Few(Vec<Position>),
 }
@@ -142,7 +142,7 @@ impl Replay {
     /// Whether events were missed that are not given, because only the latest of each name is kept of that time, or because one of
     /// them cannot be read.
     pub fn has_gap(&self) -> bool {
-        let is_shortened = matches!(self.source, Source::Latest | Source::Few(_)) && !self.is_unchanged;
+        let is_shortened = matches!(self.source, Source::Snapshot | Source::Few(_)) && !self.is_unchanged;
         self.missing == Missing::Events && (is_shortened || self.is_damaged)
     }
 
@@ -168,7 +168,7 @@ impl Replay {
             match std::mem::replace(&mut self.source, Source::Tail) {
                 Source::Few(positions) => self.next_few(store, positions, bytes, &mut each)?,
                 source => {
-                    let only_latest = matches!(source, Source::Latest);
+                    let only_latest = matches!(source, Source::Snapshot);
                     self.source = source;
                     self.next_scanned(store, only_latest, bytes, &mut each)?;
                 }
@@ -186,7 +186,7 @@ impl Replay {
         let read = store.unless_damaged(store.latest_positions(&self.tenant, &self.wanted))?;
         // Whoever reads the events themselves finds out which of them are the latest, but for what cannot be read.
         let (found, looked_at) = read.unwrap_or((None, MAX_FEW));
-        let Some(mut positions) = found else { return Ok((Source::Latest, looked_at)) };
+        let Some(mut positions) = found else { return Ok((Source::Snapshot, looked_at)) };
         positions.retain(|position| *position > self.after);
         // Looked at after the names: a removal among them that is forgotten meanwhile counts.
         self.is_unchanged = positions.is_empty() && store.forgotten(&self.tenant)? <= self.after;
@@ -275,7 +275,7 @@ impl Replay {
         // A scan is no snapshot: where the floor rose past its beginning meanwhile, some may have gone before they were
         // read. What is left of them, the latest of each name, comes from here on.
         if !only_latest && store.floor(&self.tenant)? > from {
-            self.source = Source::Latest;
+            self.source = Source::Snapshot;
         }
         Ok(())
     }
@@ -333,7 +333,7 @@ impl Store {
     }
 
     /// The latest event of a name.
-    pub(super) fn latest(&self, tenant: &TenantName, name: &str) -> Result<Option<Latest>, Error> {
+    pub(super) fn latest(&self, tenant: &TenantName, name: &str) -> Result<Option<LatestRow>, Error> {
         let key = keys::name(tenant, name);
         let Some(value) = self.get(&key)? else { return Ok(None) };
         codec::decode_latest(&value).map(Some).map_err(|why| damaged(&key, why))

@@ -7,14 +7,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::checkpoint::Checkpointer;
+use super::commit_watermark::CommitWatermark;
 use super::events::Due;
-use super::inspection::Inspection;
+use super::integrity_scan::IntegrityScan;
 use super::journal::{Journal, ROW_HEAD_BYTES};
 use super::overlay::Write;
 use super::room::{MAX_CHANGE_BYTES, MAX_COMMIT_BYTES};
-use super::witness::Witness;
 use super::{Store, TIME_SETTING, codec, keys};
-use crate::domain::{Account, Event, MAX_USER_BYTES, Position, Standing, TenantName, Timestamp, User, Username};
+use crate::domain::{Account, AuthContext, Event, MAX_USER_BYTES, Position, TenantName, Timestamp, User, Username};
 use crate::error::Error;
 
 /// How near the time on disk is to that of the newest commit.
@@ -27,8 +27,8 @@ pub struct Committer {
     /// How long the journal grows before a checkpoint.
     journal_bytes: u64,
     checkpointer: Checkpointer,
-    inspection: Inspection,
-    witness: Witness,
+    integrity_scan: IntegrityScan,
+    commit_watermark: CommitWatermark,
     /// How many commits there have been.
     commits: u64,
     /// Whether the epoch of this start is on disk, as it is with its first event.
@@ -78,14 +78,14 @@ pub(super) struct Tools {
     pub journal: Journal,
     pub journal_bytes: u64,
     pub checkpointer: Checkpointer,
-    pub inspection: Inspection,
-    pub witness: Witness,
+    pub integrity_scan: IntegrityScan,
+    pub commit_watermark: CommitWatermark,
     pub lock: File,
 }
 
 impl Committer {
     pub(super) fn new(store: Store, commits: u64, tools: Tools) -> Self {
-        let Tools { journal, journal_bytes, checkpointer, inspection, witness, lock } = tools;
+        let Tools { journal, journal_bytes, checkpointer, integrity_scan, commit_watermark, lock } = tools;
         let (floors, counted) = (HashMap::new(), HashMap::new());
         let is_epoch_kept = false;
         Self {
@@ -93,8 +93,8 @@ impl Committer {
             journal,
             journal_bytes,
             checkpointer,
-            inspection,
-            witness,
+            integrity_scan,
+            commit_watermark,
             commits,
             is_epoch_kept,
             time_kept: None,
@@ -111,7 +111,7 @@ impl Committer {
     /// that comes back; [`Error::Storage`] where the database failed.
     pub fn begin(&mut self, now: Timestamp) -> Result<Transaction<'_>, Error> {
         self.checkpointer.failure()?;
-        self.inspection.outcome()?;
+        self.integrity_scan.outcome()?;
         let room = self.make_room();
         self.checkpointer.note_room(&room);
         room?;
@@ -280,8 +280,8 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// [`Error::Unauthorized`] where there is no such user, or not any more; those of [`Transaction::user`].
-    pub fn account(&self, username: &Username, standing: &Standing) -> Result<Arc<Account>, Error> {
-        self.account_of(username)?.filter(|account| account.upholds(standing)).ok_or(Error::Unauthorized)
+    pub fn account(&self, username: &Username, auth_context: &AuthContext) -> Result<Arc<Account>, Error> {
+        self.account_of(username)?.filter(|account| account.upholds(auth_context)).ok_or(Error::Unauthorized)
     }
 
     /// Whether a user of this name is of a tenant.
@@ -362,7 +362,7 @@ impl Transaction<'_> {
         committer.store.activity.add_due(due);
         committer.commits = progress.commits;
         committer.is_epoch_kept |= !durable.events.is_empty();
-        committer.witness.note(progress.commits);
+        committer.commit_watermark.note(progress.commits);
         Ok(durable)
     }
 

@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_acme::AcmeConfig;
 use rustls_acme::caches::DirCache;
 
-use super::{TlsError, Upkeep, provider, server_config};
+use super::{Maintenance, TlsError, provider, server_config};
 
 /// RFC 8737: the protocol name by which the authority asks for the challenge's certificate.
 const ACME_TLS: &[u8] = b"acme-tls/1";
@@ -19,7 +19,7 @@ pub fn configure(
     directory: &str,
     ca: Option<&Path>,
     cache: &Path,
-) -> Result<(ServerConfig, Upkeep), TlsError> {
+) -> Result<(ServerConfig, Maintenance), TlsError> {
     let bad = |path: &Path, why: &dyn std::fmt::Display| TlsError::File(path.to_owned(), why.to_string());
     // It will hold private keys.
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(cache).map_err(|error| bad(cache, &error))?;
@@ -50,7 +50,7 @@ pub fn configure(
     config.alpn_protocols.push(ACME_TLS.to_vec());
 
     // The state orders, renews at two thirds of a certificate's life, and tries again later where that fails.
-    let upkeep = async move {
+    let maintenance = async move {
         while let Some(event) = state.next().await {
             match event {
                 Ok(event) => tracing::info!(?event, "certificate"),
@@ -58,5 +58,5 @@ pub fn configure(
             }
         }
     };
-    Ok((config, Box::pin(upkeep)))
+    Ok((config, Box::pin(maintenance)))
 }

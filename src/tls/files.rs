@@ -9,7 +9,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{TlsError, Upkeep, provider, server_config};
+use super::{Maintenance, TlsError, provider, server_config};
 
 /// How often the files are looked at, so that a renewed certificate is served without a restart. SIGHUP looks at once.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -28,7 +28,7 @@ impl ResolvesServerCert for Files {
     }
 }
 
-pub fn configure(key: &Path, chain: &Path) -> Result<(ServerConfig, Upkeep), TlsError> {
+pub fn configure(key: &Path, chain: &Path) -> Result<(ServerConfig, Maintenance), TlsError> {
     // Before they are read, so that a change in between is seen.
     let seen = modified(key, chain);
     let files = Arc::new(Files {

@@ -36,13 +36,13 @@ impl fmt::Display for TlsError {
 impl std::error::Error for TlsError {}
 
 /// What keeps the certificate fresh for as long as the server runs.
-pub type Upkeep = Pin<Box<dyn Future<Output = ()>>>;
+pub type Maintenance = Pin<Box<dyn Future<Output = ()>>>;
 
 /// The server's side of TLS, and what must be run beside it.
 ///
 /// # Errors
 /// [`TlsError`].
-pub fn configure(certificate: &Certificate) -> Result<(ServerConfig, Upkeep), TlsError> {
+pub fn configure(certificate: &Certificate) -> Result<(ServerConfig, Maintenance), TlsError> {
     match certificate {
         Certificate::Files { key, chain } => files::configure(key, chain),
         Certificate::Acme { domain, directory, ca, cache } => acme::configure(domain, directory, ca.as_deref(), cache),

@@ -5,14 +5,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use super::state::{Reading, State, in_turn, read};
-use super::{Aside, Subscription};
+use super::state::{Reading, State, read, with_permit};
+use super::{Backfill, Subscription};
 use crate::domain::{Position, TenantName};
 use crate::events::channel::Found;
+use crate::events::control::{self, Reset};
 use crate::events::frame::{Frame, JOINED_BYTES};
-use crate::events::mark::{self, Reset};
+use crate::events::permits::{Permit, Waiting};
 use crate::events::reading::{Lost, Step, fill, read_lost};
-use crate::events::turns::{Turn, Waiting};
 use crate::store::Missing;
 
 /// The task of one subscription: catches up whenever it is not live, and notices when the other side has gone.
@@ -24,14 +24,14 @@ pub struct CatchUp {
     subscription: Rc<Subscription>,
     state: State,
     /// The aside that is being read.
-    aside: Option<ReadingAside>,
+    backfill: Option<ReadingBackfill>,
     /// How often the subscription had changed what it wants or may see at the last look.
-    turns: u32,
+    view_version: u32,
     /// Its place in the queue for a turn, while it stands in it: in a box, since there is one of these for each stream.
     queue: Option<Box<Waiting<TenantName>>>,
 }
 
-enum ReadingAside {
+enum ReadingBackfill {
     Lost(Reading<Option<Bytes>, Lost>),
     New(Reading<(Bytes, Position)>),
 }
@@ -42,7 +42,7 @@ impl Future for CatchUp {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let subscription = Rc::clone(&self.subscription);
         subscription.keep(context.waker());
-        if subscription.outlet.poll_gone(context).is_ready() {
+        if subscription.sink.poll_gone(context).is_ready() {
             subscription.end();
         }
         loop {
@@ -57,7 +57,7 @@ impl Future for CatchUp {
                 return Poll::Pending;
             }
             if subscription.blocked.get() {
-                if subscription.outlet.poll_ready(context).is_pending() {
+                if subscription.sink.poll_ready(context).is_pending() {
                     // It is for the reader now, who may take for ever.
                     self.queue = None;
                     return Poll::Pending;
@@ -89,17 +89,17 @@ impl Drop for CatchUp {
 
 impl CatchUp {
     pub(super) fn new(subscription: Rc<Subscription>, state: State) -> Self {
-        Self { subscription, state, aside: None, turns: 0, queue: None }
+        Self { subscription, state, backfill: None, view_version: 0, queue: None }
     }
 
     /// Whether there is something to be given beside what is new.
-    fn has_aside(&self, subscription: &Subscription) -> bool {
-        self.aside.is_some() || !subscription.asides.borrow().is_empty()
+    fn has_backfill(&self, subscription: &Subscription) -> bool {
+        self.backfill.is_some() || !subscription.backfills.borrow().is_empty()
     }
 
     /// Whether something is being read for it. That comes first: until it has been taken, others of the tenant wait.
     fn is_reading(&self) -> bool {
-        self.aside.is_some() || matches!(self.state, State::Reading(..))
+        self.backfill.is_some() || matches!(self.state, State::Reading(..))
     }
 
     /// Whether the next step is one of this thread.
@@ -107,15 +107,15 @@ impl CatchUp {
         if self.is_reading() {
             return false;
         }
-        if subscription.has_untold() {
+        if subscription.has_pending_presence() {
             return true;
         }
-        if self.has_aside(subscription) {
+        if self.has_backfill(subscription) {
             return false;
         }
         match self.state {
             State::New(_) | State::Filled(_) => true,
-            State::Near => subscription.position.get() < subscription.class().room.position(),
+            State::Near => subscription.position.get() < subscription.group().subscriptions.position(),
             State::Filling(..) | State::Behind(..) | State::Reading(..) => false,
         }
     }
@@ -124,7 +124,7 @@ impl CatchUp {
     fn step(&mut self, subscription: &Rc<Subscription>, context: &mut Context<'_>) -> Poll<()> {
         // Given back when this returns, whatever comes of it.
         let _turn = if self.is_here(subscription) {
-            ready!(self.poll_turn(subscription, context))
+            ready!(self.poll_permit(subscription, context))
         } else {
             self.queue = None;
             None
@@ -132,37 +132,41 @@ impl CatchUp {
         if !self.is_reading() && Self::tell_presence(subscription) {
             return Poll::Ready(());
         }
-        if self.has_aside(subscription) {
-            return self.advance_aside(subscription, context);
+        if self.has_backfill(subscription) {
+            return self.advance_backfill(subscription, context);
         }
         self.advance(subscription, context)
     }
 
     /// Waits for a turn; `None` where the worker has ended.
-    fn poll_turn(&mut self, subscription: &Subscription, context: &mut Context<'_>) -> Poll<Option<Turn<TenantName>>> {
-        let Some(local) = subscription.local.upgrade() else { return Poll::Ready(None) };
+    fn poll_permit(
+        &mut self,
+        subscription: &Subscription,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Permit<TenantName>>> {
+        let Some(worker) = subscription.worker.upgrade() else { return Poll::Ready(None) };
         let mut waiting = match self.queue.take() {
             Some(waiting) => waiting,
-            None => match local.turns().take(subscription.class().room.seat.tenant()) {
-                Ok(turn) => return Poll::Ready(Some(turn)),
+            None => match worker.permits().take(subscription.group().subscriptions.guard.tenant()) {
+                Ok(permit) => return Poll::Ready(Some(permit)),
                 Err(waiting) => Box::new(waiting),
             },
         };
-        let turn = Pin::new(&mut *waiting).poll(context);
-        if turn.is_pending() {
+        let permit = Pin::new(&mut *waiting).poll(context);
+        if permit.is_pending() {
             self.queue = Some(waiting);
         }
-        turn.map(Some)
+        permit.map(Some)
     }
 
     /// Forgets what was being read for who the subscription was before it changed what it wants or may see.
     fn look_around(&mut self, subscription: &Rc<Subscription>) {
-        if self.turns == subscription.turns.get() {
+        if self.view_version == subscription.view_version.get() {
             return;
         }
-        self.turns = subscription.turns.get();
+        self.view_version = subscription.view_version.get();
         // What was lost is told all the same.
-        self.aside.take_if(|aside| matches!(aside, ReadingAside::New(_)));
+        self.backfill.take_if(|backfill| matches!(backfill, ReadingBackfill::New(_)));
         self.state = match std::mem::replace(&mut self.state, State::Near) {
             // It went to another tenant, and is past that.
             State::New(until)
@@ -183,84 +187,86 @@ impl CatchUp {
 
     /// Tells of some of those who have come or gone, as it is now; whether there was somebody to look at.
     fn tell_presence(subscription: &Subscription) -> bool {
-        let Some(local) = subscription.local.upgrade() else { return false };
+        let Some(worker) = subscription.worker.upgrade() else { return false };
         let Some(presence) = subscription.presence.as_ref().filter(|presence| !presence.borrow().is_empty()) else {
             return false;
         };
-        let class = subscription.class();
-        let (tenant, store) = (class.room.seat.tenant(), class.room.seat.store());
+        let group = subscription.group();
+        let (tenant, store) = (group.subscriptions.guard.tenant(), group.subscriptions.guard.store());
         // Who gets no further than this and comes back is to be given what of before was still to follow.
-        let given_to = if subscription.turning.get() { Position::START } else { subscription.position.get() };
+        let given_to = if subscription.is_switching.get() { Position::START } else { subscription.position.get() };
         let id = store.event_id(given_to);
-        let told = local.hub().told(tenant, &mut presence.borrow_mut());
-        let marks = told.iter().map(|(username, person)| mark::presence(username, person.as_ref(), id));
+        let told = worker.hub().told(tenant, &mut presence.borrow_mut());
+        let marks = told.iter().map(|(username, person)| control::presence(username, person.as_ref(), id));
         let marks: Vec<_> = marks.collect();
         if !marks.is_empty() {
-            *subscription.rest.borrow_mut() = class.framing.join(&marks);
+            *subscription.rest.borrow_mut() = group.framing.join(&marks);
         }
         true
     }
 
     /// Gives the next of what is to be given beside what is new.
-    fn advance_aside(&mut self, subscription: &Rc<Subscription>, context: &mut Context<'_>) -> Poll<()> {
-        let class = subscription.class();
-        let store = class.room.seat.store();
-        if self.aside.is_none() {
-            let aside = subscription.asides.borrow_mut().pop_front();
-            let Some(aside) = aside else { return Poll::Ready(()) };
-            self.aside = Some(match aside {
-                Aside::Reset(reason) => {
+    fn advance_backfill(&mut self, subscription: &Rc<Subscription>, context: &mut Context<'_>) -> Poll<()> {
+        let group = subscription.group();
+        let store = group.subscriptions.guard.store();
+        if self.backfill.is_none() {
+            let backfill = subscription.backfills.borrow_mut().pop_front();
+            let Some(backfill) = backfill else { return Poll::Ready(()) };
+            self.backfill = Some(match backfill {
+                Backfill::Reset(reason) => {
                     self.state = Self::reset(subscription, reason);
                     return Poll::Ready(());
                 }
                 // Who gets no further than this and comes back is to be given what was to follow, and so everything.
-                Aside::Lost(lost) => {
+                Backfill::Lost(lost) => {
                     let id = store.event_id(Position::START);
-                    ReadingAside::Lost(in_turn(subscription, move |class, reader| {
-                        read_lost(&class.room.seat, reader, lost, class.framing, id)
+                    ReadingBackfill::Lost(with_permit(subscription, move |group, reader| {
+                        read_lost(&group.subscriptions.guard, reader, lost, group.framing, id)
                     }))
                 }
-                Aside::New(replay) => ReadingAside::New(read(subscription, replay)),
+                Backfill::New(replay) => ReadingBackfill::New(read(subscription, replay)),
             });
         }
-        let read = match &mut self.aside {
+        let read = match &mut self.backfill {
             None => return Poll::Ready(()),
-            Some(ReadingAside::Lost(reading)) => match ready!(reading.as_mut().poll(context)) {
-                Ok(Step { reading, read: Ok(Some(bytes)), more }) => Ok((bytes, more.then_some(Aside::Lost(reading)))),
+            Some(ReadingBackfill::Lost(reading)) => match ready!(reading.as_mut().poll(context)) {
+                Ok(Step { reading, read: Ok(Some(bytes)), more }) => {
+                    Ok((bytes, more.then_some(Backfill::Lost(reading))))
+                }
                 Ok(Step { read: Ok(None), .. }) => {
-                    self.aside = None;
+                    self.backfill = None;
                     self.state = Self::reset(subscription, Reset::NotKept);
                     return Poll::Ready(());
                 }
                 Ok(Step { read: Err(error), .. }) => Err(error.to_string()),
                 Err(error) => Err(error.to_string()),
             },
-            Some(ReadingAside::New(reading)) => {
+            Some(ReadingBackfill::New(reading)) => {
                 let step = ready!(reading.as_mut().poll(context));
                 // Where other rights turn it to something else, that takes the place of this.
-                if !subscription.is_current() && self.turns != subscription.turns.get() {
-                    self.aside = None;
+                if !subscription.is_current() && self.view_version != subscription.view_version.get() {
+                    self.backfill = None;
                     return Poll::Ready(());
                 }
                 match step {
                     Ok(Step { reading, read: Ok((bytes, left_out)), more }) => {
                         note_left_out(subscription, left_out);
-                        Ok((bytes, more.then_some(Aside::New(reading))))
+                        Ok((bytes, more.then_some(Backfill::New(reading))))
                     }
                     Ok(Step { read: Err(error), .. }) => Err(error.to_string()),
                     Err(error) => Err(error.to_string()),
                 }
             }
         };
-        self.aside = None;
+        self.backfill = None;
         match read {
             Ok((bytes, rest)) => {
                 *subscription.rest.borrow_mut() = bytes;
                 if let Some(rest) = rest {
-                    subscription.asides.borrow_mut().push_front(rest);
+                    subscription.backfills.borrow_mut().push_front(rest);
                 }
-                if !self.has_aside(subscription) {
-                    subscription.turning.set(false);
+                if !self.has_backfill(subscription) {
+                    subscription.is_switching.set(false);
                 }
             }
             Err(error) => subscription.end_unreadable(&error),
@@ -270,23 +276,23 @@ impl CatchUp {
 
     /// Has it drop what it has, and get everything: what it missed, or has lost, cannot be told.
     fn reset(subscription: &Subscription, reason: Reset) -> State {
-        let class = subscription.class();
-        let reset = mark::reset(reason, class.room.seat.store().event_id(Position::START));
-        *subscription.rest.borrow_mut() = class.framing.join(&[reset]);
-        subscription.asides.borrow_mut().clear();
-        subscription.turning.set(false);
+        let group = subscription.group();
+        let reset = control::reset(reason, group.subscriptions.guard.store().event_id(Position::START));
+        *subscription.rest.borrow_mut() = group.framing.join(&[reset]);
+        subscription.backfills.borrow_mut().clear();
+        subscription.is_switching.set(false);
         subscription.position.set(Position::START);
         subscription.known_to.set(Position::START);
         subscription.unsynced.set(true);
-        State::New(class.room.position())
+        State::New(group.subscriptions.position())
     }
 
     /// Takes the next of the latest events from memory; whether they are there.
     fn give_latest(&mut self, subscription: &Subscription, until: Position) -> bool {
-        let class = subscription.class();
+        let group = subscription.group();
         let (after, view) = (subscription.position.get(), subscription.view());
         let wanted = |frame: &Frame| view.matches(frame.name.as_str());
-        let found = class.room.seat.channel.latest(after, until, JOINED_BYTES, wanted);
+        let found = group.subscriptions.guard.channel.latest(after, until, JOINED_BYTES, wanted);
         let Some((frames, position, left_out)) = found else { return false };
         if !subscription.is_current() {
             self.state = State::New(until);
@@ -295,7 +301,7 @@ impl CatchUp {
         note_left_out(subscription, left_out);
         subscription.position.set(position);
         if !frames.is_empty() {
-            *subscription.rest.borrow_mut() = class.framing.join(&frames);
+            *subscription.rest.borrow_mut() = group.framing.join(&frames);
         }
         if position < until {
             self.state = State::New(until);
@@ -305,15 +311,15 @@ impl CatchUp {
 
     /// Fetches what is to be written next, or goes live.
     fn advance(&mut self, subscription: &Rc<Subscription>, context: &mut Context<'_>) -> Poll<()> {
-        let class = subscription.class();
-        let room = &class.room;
+        let group = subscription.group();
+        let subscriptions = &group.subscriptions;
         match std::mem::replace(&mut self.state, State::Near) {
             State::New(until) => {
                 // Who wants a few of them is served from the store, which finds those without looking at the others.
                 if subscription.view().candidates().is_some() {
                     self.state = State::behind(subscription, Missing::Snapshot, until);
                 } else if !self.give_latest(subscription, until) {
-                    self.state = match fill(&room.seat) {
+                    self.state = match fill(&subscriptions.guard) {
                         Some(settled) => State::Filling(settled, until),
                         // They were being filled in when it looked, or are too many.
                         None => State::Filled(until),
@@ -337,22 +343,22 @@ impl CatchUp {
                 }
             }
             State::Near => {
-                let (after, until) = (subscription.position.get(), room.position());
+                let (after, until) = (subscription.position.get(), subscriptions.position());
                 if after >= until {
                     let is_unsynced = subscription.unsynced.get();
                     if is_unsynced && after >= subscription.left_out.get() {
                         subscription.unsynced.set(false);
-                        let synced = mark::synced(room.seat.store().event_id(after));
-                        *subscription.rest.borrow_mut() = class.framing.join(&[synced]);
+                        let synced = control::synced(subscriptions.guard.store().event_id(after));
+                        *subscription.rest.borrow_mut() = group.framing.join(&[synced]);
                     } else {
                         if is_unsynced {
-                            room.add_unsynced(subscription);
+                            subscriptions.add_unsynced(subscription);
                         }
-                        class.add_live(subscription);
+                        group.add_live(subscription);
                     }
                     return Poll::Ready(());
                 }
-                let found = room.seat.channel.between(after, until, JOINED_BYTES);
+                let found = subscriptions.guard.channel.between(after, until, JOINED_BYTES);
                 if !subscription.is_current() {
                     return Poll::Ready(());
                 }
@@ -364,7 +370,7 @@ impl CatchUp {
                         let wanted = frames.into_iter().filter(|frame| view.matches(frame.name.as_str()));
                         let frames: Vec<Bytes> = wanted.map(|frame| frame.bytes).collect();
                         if !frames.is_empty() {
-                            *subscription.rest.borrow_mut() = class.framing.join(&frames);
+                            *subscription.rest.borrow_mut() = group.framing.join(&frames);
                         }
                     }
                     Found::Behind => self.state = State::behind(subscription, Missing::Events, until),

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use super::Subscription;
 use crate::domain::{Position, Username};
 use crate::error::Error;
-use crate::events::opening::Start;
 use crate::events::reading::{Settled, Step, read_bytes};
-use crate::events::room::Class;
+use crate::events::subscribe_request::Start;
+use crate::events::tenant_subscriptions::SubscriptionGroup;
 use crate::fair::Task;
 use crate::store::{Missing, Replay, Wanted};
 
@@ -39,7 +39,7 @@ impl State {
             return Self::Near;
         }
         match start {
-            Start::Latest | Start::Reset(_) => Self::New(until),
+            Start::Snapshot | Start::Reset(_) => Self::New(until),
             Start::ChangedAfter(_) => Self::behind(subscription, Missing::Events, until),
             Start::After(_) | Start::Now(_) => Self::Near,
         }
@@ -47,7 +47,7 @@ impl State {
 
     /// The reading of what is missing up to a position.
     pub(super) fn behind(subscription: &Subscription, missing: Missing, until: Position) -> Self {
-        let tenant = subscription.class().room.seat.tenant().clone();
+        let tenant = subscription.group().subscriptions.guard.tenant().clone();
         let (wanted, after) = (Wanted::Of(Box::new(subscription.view())), subscription.position.get());
         let replay = match missing {
             Missing::Snapshot => Replay::snapshot(tenant, wanted, after, until),
@@ -58,18 +58,20 @@ impl State {
 }
 
 /// Has something read for it, in a turn of its user's that it has until it takes what was read.
-pub(super) fn in_turn<T: 'static, R: 'static>(
+pub(super) fn with_permit<T: 'static, R: 'static>(
     subscription: &Subscription,
-    read: impl FnOnce(&Class, &Username) -> Task<Step<T, R>> + 'static,
+    read: impl FnOnce(&SubscriptionGroup, &Username) -> Task<Step<T, R>> + 'static,
 ) -> Reading<T, R> {
-    let (class, reader) = (subscription.class(), subscription.session.username.clone());
+    let (group, reader) = (subscription.group(), subscription.user_streams.username.clone());
     Box::pin(async move {
-        let _turn = class.room.readings.wait(&reader).await;
-        read(&class, &reader).await
+        let _turn = group.subscriptions.readings.wait(&reader).await;
+        read(&group, &reader).await
     })
 }
 
 /// The same, of what it has missed.
 pub(super) fn read(subscription: &Subscription, replay: Replay) -> Reading<(Bytes, Position)> {
-    in_turn(subscription, move |class, reader| read_bytes(&class.room.seat, reader, replay, class.framing))
+    with_permit(subscription, move |group, reader| {
+        read_bytes(&group.subscriptions.guard, reader, replay, group.framing)
+    })
 }

@@ -1,6 +1,6 @@
 //! What one stream, one client or one tenant costs the others.
 
-use super::turns::Noting;
+use super::permits::Noting;
 use super::*;
 
 #[test]
@@ -10,8 +10,8 @@ fn who_may_see_what_others_may_not_leaves_nothing_behind() {
         let scopes = ["news", "user/{username}", "user/{username}/*"];
         let scopes = scopes.map(|resource| Scope::parse(&format!("{resource}:get")).unwrap());
         let open = |house: &House, username: &str| {
-            house.open_with(0, username, "*", usize::MAX, |opening| {
-                (opening.view.rights, opening.view.own) =
+            house.open_with(0, username, "*", usize::MAX, |request| {
+                (request.view.rights, request.view.own) =
                     Authorize::Scopes.to_see(&Username::parse(username).unwrap(), &scopes);
             })
         };
@@ -20,12 +20,12 @@ fn who_may_see_what_others_may_not_leaves_nothing_behind() {
         let [alice, bob] = ["alice", "bob"].map(|username| open(&house, username));
         house.insert(&["user/alice", "user/bob/1", "news"], &[]);
         settle(|| alice.positions() == [1, 3] && bob.positions() == [2, 3]).await;
-        let room = house.workers[0].local.room(&tenant("t"));
+        let room = house.workers[0].worker.subscriptions(&tenant("t"));
         assert!(room.has_own());
         alice.go();
-        settle(|| house.hub.session_of(&Username::parse("alice").unwrap()).is_none()).await;
+        settle(|| house.hub.user_streams_of(&Username::parse("alice").unwrap()).is_none()).await;
         house.insert(&["user/bob/2"], &["bob"]);
-        settle(|| house.hub.session_of(&Username::parse("bob").unwrap()).is_none()).await;
+        settle(|| house.hub.user_streams_of(&Username::parse("bob").unwrap()).is_none()).await;
         assert!(!room.has_own());
     });
 }
@@ -36,22 +36,22 @@ fn streams_that_close_leave_nothing_in_their_room_and_many_may_close_at_once() {
         let mut house = House::with(Authorize::Scopes);
         // The room stays for as long as this one is there.
         let _other = house.open(0, "other", "*", 0, usize::MAX);
-        let (room, local) = (house.workers[0].local.room(&tenant("t")), Rc::clone(&house.workers[0].local));
-        let empty = (room.sizes(), local.sessions());
+        let (room, worker) = (house.workers[0].worker.subscriptions(&tenant("t")), Rc::clone(&house.workers[0].worker));
+        let empty = (room.sizes(), worker.user_streams());
         let scopes = ["news", "own/*", "user/{username}", "user/{username}/*"];
         let scopes = scopes.map(|resource| Scope::parse(&format!("{resource}:get")).unwrap());
         for _ in 0..3 {
             let open = |number: usize| {
                 let username = format!("user{}", number % 40);
-                house.open_with(0, &username, &format!("news,own/{number}"), usize::MAX, |opening| {
-                    opening.presence = true;
-                    (opening.view.rights, opening.view.own) =
-                        Authorize::Scopes.to_see(&opening.session.username, &scopes);
+                house.open_with(0, &username, &format!("news,own/{number}"), usize::MAX, |request| {
+                    request.presence = true;
+                    (request.view.rights, request.view.own) =
+                        Authorize::Scopes.to_see(&request.user_streams.username, &scopes);
                 })
             };
             let lines: Vec<_> = (0..400).map(open).collect();
             let [classes, indexed, own, watchers] = room.sizes();
-            assert!(classes > 400 && indexed > 800 && own > 800 && watchers == 400 && local.sessions() == 41);
+            assert!(classes > 400 && indexed > 800 && own > 800 && watchers == 400 && worker.user_streams() == 41);
             // One by one, and then the rest together: what is left behind is less than what is there.
             let (some, rest) = lines.split_at(300);
             for (gone, line) in some.iter().enumerate() {
@@ -59,7 +59,7 @@ fn streams_that_close_leave_nothing_in_their_room_and_many_may_close_at_once() {
                 settle(|| room.sizes()[3] <= 2 * (400 - gone)).await;
             }
             rest.iter().for_each(|line| line.go());
-            settle(|| (room.sizes(), local.sessions()) == empty).await;
+            settle(|| (room.sizes(), worker.user_streams()) == empty).await;
         }
         house.insert(&["news", "user/user1"], &[]);
     });
@@ -119,14 +119,14 @@ fn who_comes_back_with_the_id_of_a_mark_and_other_rights_is_told_what_is_lost() 
         let mut house = House::with(Authorize::Scopes);
         house.insert(&["a", "b"], &[]);
         rescope(&mut house, "u", &["*:get"]);
-        let session = house.hub.session(&Username::parse("u").unwrap());
+        let session = house.hub.user_streams(&Username::parse("u").unwrap());
         let (head, changes) = (house.hub.store().head(), session.changes());
         rescope(&mut house, "u", &["a:get"]);
         // Its name was never seen by these rights.
         house.insert(&["later"], &[]);
-        let line = house.open_with(0, "u", "*", usize::MAX, |opening| {
-            (opening.view, opening.head, opening.changes) = (view("u", &["*:get"]), head, changes);
-            (opening.start, opening.marks) = (Start::After(Position::START), true);
+        let line = house.open_with(0, "u", "*", usize::MAX, |request| {
+            (request.view, request.head, request.changes) = (view("u", &["*:get"]), head, changes);
+            (request.start, request.marks) = (Start::After(Position::START), true);
         });
         settle(|| line.names().contains(&"$synced".to_owned())).await;
         assert_eq!(left(&line), ["b"]);
@@ -140,8 +140,8 @@ fn whose_rights_change_again_and_again_while_nothing_is_read_is_reset_in_place_o
         let mut house = House::with(Authorize::Scopes);
         house.insert(&["a", "b", "c"], &[]);
         rescope(&mut house, "u", &["*:get"]);
-        let line = house.open_with(0, "u", "*", usize::MAX, |opening| {
-            (opening.view, opening.marks) = (view("u", &["*:get"]), true);
+        let line = house.open_with(0, "u", "*", usize::MAX, |request| {
+            (request.view, request.marks) = (view("u", &["*:get"]), true);
         });
         settle(|| line.names().contains(&"$synced".to_owned())).await;
         let before = line.came().len();
@@ -165,7 +165,7 @@ fn who_is_left_without_a_worker_ends_when_the_rights_change() {
     run(async {
         let mut house = House::with(Authorize::Scopes);
         house.insert(&["a"; 2000], &[]);
-        let line = house.open_with(0, "u", "*", 1000, |opening| opening.start = Start::After(Position::new(1)));
+        let line = house.open_with(0, "u", "*", 1000, |request| request.start = Start::After(Position::new(1)));
         rest().await;
         assert!(!line.positions().is_empty());
         let House { mut committer, hub, workers, _directory } = house;
@@ -189,17 +189,18 @@ fn is_served_beside_a_busy_tenant(flood: usize) {
         let open = |name: &'static str| {
             let (line, tenant, username) = (Rc::new(Line::default()), tenant(name), Username::parse("u").unwrap());
             line.room.set(usize::MAX);
-            let opening = house.opening("u", "*", |opening| {
-                opening.arrival = house.hub.arrive(&tenant, &username, GoesOnFor::Last, Timestamp::from_millis(1));
-                (opening.tenant, opening.start) = (tenant, Start::Now(None));
+            let request = house.request("u", "*", |request| {
+                request.presence_guard =
+                    house.hub.arrive(&tenant, &username, GoesOnFor::Last, Timestamp::from_millis(1));
+                (request.tenant, request.start) = (tenant, Start::Now(None));
             });
-            let outlet = Noting(LineOutlet(Rc::clone(&line), Framing::Bare), name, Rc::clone(&noted));
-            tokio::task::spawn_local(house.workers[0].open(opening, outlet, Bytes::new()));
+            let sink = Noting(LineOutlet(Rc::clone(&line), Framing::Bare), name, Rc::clone(&noted));
+            tokio::task::spawn_local(house.workers[0].open(request, sink, Bytes::new()));
             line
         };
         let (busy, quiet) = (open("t"), open("quiet"));
         rest().await;
-        let gate = &house.workers[0].local.mailbox().before_dispatch;
+        let gate = &house.workers[0].worker.mailbox().before_dispatch;
         gate.close();
         let mut transaction = house.committer.begin(Timestamp::from_millis(1)).unwrap();
         for name in ["t"].repeat(flood).into_iter().chain(["quiet"]) {

@@ -30,7 +30,7 @@ fn is_synced(line: &Line) -> bool {
 }
 
 fn gate(house: &House, worker: usize) -> &super::gate::Gate {
-    &house.workers[worker].local.mailbox().before_dispatch
+    &house.workers[worker].worker.mailbox().before_dispatch
 }
 
 /// Publishes as far as to where events are revealed and in no channel.
@@ -211,7 +211,7 @@ fn in_sync_is_said_to_who_comes_back_in_the_middle_of_a_snapshot_after_what_that
         settle(|| line.names() == ["b"]).await;
         line.go();
         let start = Start::After(Position::new(2));
-        let again = house.open_with(1, "u", "*", usize::MAX, |opening| (opening.start, opening.marks) = (start, true));
+        let again = house.open_with(1, "u", "*", usize::MAX, |request| (request.start, request.marks) = (start, true));
         settle(|| again.names() == ["c"]).await;
         rest().await;
         house.publish(committed).join().unwrap();
@@ -223,7 +223,7 @@ fn in_sync_is_said_to_who_comes_back_in_the_middle_of_a_snapshot_after_what_that
 /// Has the only stream of a user want something else.
 async fn turn(house: &House, username: &str, filter: &str) {
     let username = Username::parse(username).unwrap();
-    let id = house.hub.session_of(&username).unwrap().only();
+    let id = house.hub.user_streams_of(&username).unwrap().only();
     house.hub.change_filter(&tenant("t"), &username, id, EventFilter::parse(filter).unwrap()).await.unwrap();
 }
 
@@ -254,7 +254,7 @@ fn who_changes_the_filter_in_the_middle_of_the_first_snapshot_is_still_new() {
 
             // The same below the floor.
             house.shorten();
-            let line = house.open_with(0, "below", filter, 3000, |opening| opening.marks = true);
+            let line = house.open_with(0, "below", filter, 3000, |request| request.marks = true);
             settle(|| line.positions().len() > 3).await;
             turn(&house, "below", other).await;
             line.give_room(usize::MAX / 2);
@@ -288,7 +288,7 @@ fn who_resumes_at_the_very_beginning_gets_everything_that_came_since() {
         let mut house = House::new();
         house.insert(&["a", "b", "a", "-b"], &[]);
         let start = Start::After(Position::START);
-        let line = house.open_with(0, "u", "*", usize::MAX, |opening| opening.start = start);
+        let line = house.open_with(0, "u", "*", usize::MAX, |request| request.start = start);
         settle(|| line.positions() == [1, 2, 3, 4]).await;
     });
 }
@@ -298,9 +298,9 @@ fn a_mark_of_who_is_there_has_no_id_past_what_is_still_to_be_given() {
     run(async {
         let mut house = House::new();
         house.insert(&["a", "b"], &[]);
-        let line = house.open_with(0, "u", "b", usize::MAX, |opening| {
-            opening.marks = true;
-            opening.presence = true;
+        let line = house.open_with(0, "u", "b", usize::MAX, |request| {
+            request.marks = true;
+            request.presence = true;
         });
         settle(|| is_synced(&line)).await;
         let before = line.came().len();
@@ -325,20 +325,20 @@ fn a_stream_is_there_while_another_goes_on_for_it() {
         let house = House::new();
         let username = Username::parse("u").unwrap();
         let line = house.open(0, "u", "*", 0, usize::MAX);
-        let id = house.hub.session_of(&username).unwrap().only();
+        let id = house.hub.user_streams_of(&username).unwrap().only();
         assert!(house.hub.has_stream(&username, id));
         line.go();
-        settle(|| house.hub.session_of(&username).is_none()).await;
+        settle(|| house.hub.user_streams_of(&username).is_none()).await;
         assert!(house.hub.has_stream(&username, id), "it may be taken over");
-        let arrival = house.hub.arrive(
+        let presence_guard = house.hub.arrive(
             &TenantName::parse("t").unwrap(),
             &username,
             GoesOnFor::This(id),
             Timestamp::from_millis(1),
         );
-        assert_eq!(arrival.id, id);
+        assert_eq!(presence_guard.id, id);
         assert!(house.hub.has_stream(&username, id), "it has been taken over, and is about to be opened");
-        drop(arrival);
+        drop(presence_guard);
         assert!(house.hub.has_stream(&username, id));
         assert!(!house.hub.has_stream(&Username::parse("other").unwrap(), id));
         assert!(!house.hub.has_stream(&username, StreamId::random()));
@@ -351,7 +351,7 @@ fn what_a_stream_is_told_does_not_reach_the_one_that_goes_on_for_it() {
         let mut house = House::new();
         let username = Username::parse("u").unwrap();
         let line = house.open(0, "u", "a", 0, usize::MAX);
-        let id = house.hub.session_of(&username).unwrap().only();
+        let id = house.hub.user_streams_of(&username).unwrap().only();
         rest().await;
         // The worker does not come to it before the stream has ended.
         house.workers[0].tasks[0].abort();
@@ -362,13 +362,17 @@ fn what_a_stream_is_told_does_not_reach_the_one_that_goes_on_for_it() {
         let context = &mut Context::from_waker(Waker::noop());
         assert!(told.as_mut().poll(context).is_pending());
         line.go();
-        settle(|| house.hub.session_of(&username).is_none_or(|session| session.is_empty())).await;
+        settle(|| house.hub.user_streams_of(&username).is_none_or(|session| session.is_empty())).await;
         let next = house.open(0, "u", "a", 0, usize::MAX);
-        assert_eq!(house.hub.session_of(&username).unwrap().only(), id, "it goes on for it");
-        house.workers[0].local.end_sessions();
+        assert_eq!(house.hub.user_streams_of(&username).unwrap().only(), id, "it goes on for it");
+        house.workers[0].worker.drain_mailbox();
         assert!(matches!(told.await, Err(Error::StreamUnknown)));
         house.insert(&["a", "b"], &[]);
-        house.workers[0].local.room(&TenantName::parse("t").unwrap()).catch_up(&house.workers[0].local).await;
+        house.workers[0]
+            .worker
+            .subscriptions(&TenantName::parse("t").unwrap())
+            .catch_up(&house.workers[0].worker)
+            .await;
         settle(|| !next.names().is_empty()).await;
         assert_eq!(next.names(), ["a"]);
     });

@@ -172,12 +172,12 @@ impl World {
         if std::mem::take(&mut client.is_anew) {
             (client.last, client.known) = (None, State::new());
         }
-        let (store, session) = (house.hub.store(), house.hub.session(&client.username));
+        let (store, session) = (house.hub.store(), house.hub.user_streams(&client.username));
         let (head, changes) = (store.head(), session.changes());
         let account = store.account(&client.username).unwrap().unwrap();
         let is_before = |after: u64, since: Position| since > Position::START && Position::new(after) <= since;
         let start = match client.last {
-            None => Start::Latest,
+            None => Start::Snapshot,
             Some(after) if is_before(after, account.tenant_since) => Start::Reset(Reset::OtherTenant),
             Some(after) if is_before(after, account.scopes_since) => Start::Reset(Reset::OtherScopes),
             Some(after) if Position::new(after) < store.floor(&account.tenant).unwrap() => Start::Reset(Reset::NotKept),
@@ -186,8 +186,13 @@ impl World {
         let (rights, own) = Authorize::Scopes.to_see(&client.username, &account.scopes);
         let line = Rc::new(Line::default());
         line.room.set(room);
-        let opening = Opening {
-            arrival: house.hub.arrive(&account.tenant, &client.username, GoesOnFor::Last, Timestamp::from_millis(1)),
+        let request = SubscribeRequest {
+            presence_guard: house.hub.arrive(
+                &account.tenant,
+                &client.username,
+                GoesOnFor::Last,
+                Timestamp::from_millis(1),
+            ),
             tenant: account.tenant.clone(),
             view: View { filter: client.filter.clone(), rights, own },
             start,
@@ -195,14 +200,14 @@ impl World {
             marks: true,
             presence: false,
             expires_at: None,
-            session,
+            user_streams: session,
             changes,
         };
-        let id = opening.arrival.id;
-        let outlet = LineOutlet(Rc::clone(&line), Framing::Bare);
-        tokio::task::spawn_local(house.workers[worker].open(opening, outlet, Bytes::new()));
-        let room = house.workers[worker].local.room(&account.tenant);
-        let new_at = matches!(start, Start::Latest | Start::Reset(_)).then(|| room.position().get());
+        let id = request.presence_guard.id;
+        let sink = LineOutlet(Rc::clone(&line), Framing::Bare);
+        tokio::task::spawn_local(house.workers[worker].open(request, sink, Bytes::new()));
+        let room = house.workers[worker].worker.subscriptions(&account.tenant);
+        let new_at = matches!(start, Start::Snapshot | Start::Reset(_)).then(|| room.position().get());
         // A change of rights that is on disk counts for it once it is published.
         let turned = self.durable.as_ref().is_some_and(|durable| durable.changed.contains(&client.username))
             || self.publishing.is_some();
@@ -300,7 +305,7 @@ impl World {
     }
 
     fn gate(&self, worker: usize) -> &super::gate::Gate {
-        &self.house.workers[worker % 2].local.mailbox().before_dispatch
+        &self.house.workers[worker % 2].worker.mailbox().before_dispatch
     }
 
     /// Has everything come to its end: every client knows how it is.

@@ -5,21 +5,21 @@ use crate::store::chunks;
 #[test]
 fn the_latest_of_a_name_and_an_answer_are_read_as_they_were_written_before_too() {
     let moment = Timestamp::from_millis(7);
-    let plain = Latest::at(Position::new(3));
+    let plain = LatestRow::at(Position::new(3));
     for latest in [
         plain,
-        Latest { is_removal: true, ..plain },
-        Latest { expires_at: Some(moment), ..plain },
-        Latest { stream: Some(u64::MAX), ..plain },
-        Latest { expires_at: Some(moment), stream: Some(9), ..plain },
-        Latest { chunks: 2, ..plain },
-        Latest { chunks: 16, expires_at: Some(moment), ..plain },
-        Latest { chunks: 16, expires_at: Some(moment), stream: Some(9), ..plain },
+        LatestRow { is_removal: true, ..plain },
+        LatestRow { expires_at: Some(moment), ..plain },
+        LatestRow { stream: Some(u64::MAX), ..plain },
+        LatestRow { expires_at: Some(moment), stream: Some(9), ..plain },
+        LatestRow { chunks: 2, ..plain },
+        LatestRow { chunks: 16, expires_at: Some(moment), ..plain },
+        LatestRow { chunks: 16, expires_at: Some(moment), stream: Some(9), ..plain },
     ] {
         assert_eq!(decode_latest(&encode_latest(latest)), Ok(latest));
     }
     let before = [3_u64.to_be_bytes(), 7_u64.to_be_bytes()];
-    assert_eq!(decode_latest(before.as_flattened()), Ok(Latest { expires_at: Some(moment), ..plain }));
+    assert_eq!(decode_latest(before.as_flattened()), Ok(LatestRow { expires_at: Some(moment), ..plain }));
     assert!(decode_latest(&[0; 15]).is_err() && decode_latest(&[0; 32]).is_err());
     // No event has one chunk, and none.
     assert!(decode_latest(&[0; 9]).is_err() && decode_latest(&[1; 17]).is_err());

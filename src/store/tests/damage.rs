@@ -68,7 +68,7 @@ fn a_database_that_is_damaged_while_a_checkpoint_is_made_is_refused_for_good_and
             insert(&mut committer, "a", &["x", "y"]);
         }
         // A checkpoint that the server's end cuts off after a few rows.
-        witness::CheckpointMark::open(Arc::new(disk::Directory::open(directory.path()).unwrap()))
+        commit_watermark::CheckpointMark::open(Arc::new(disk::Directory::open(directory.path()).unwrap()))
             .unwrap()
             .begin(20)
             .unwrap();

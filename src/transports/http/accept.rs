@@ -225,7 +225,7 @@ mod tests {
     use std::future::ready;
     use std::mem::size_of;
 
-    use super::super::socket::PlainOutlet;
+    use super::super::socket::PlainSink;
     use super::*;
     use crate::events::{CatchUp, Subscription};
 
@@ -264,7 +264,7 @@ mod tests {
         assert!(size_of::<Counted<()>>() <= 32, "{}", size_of::<Counted<()>>());
         assert!(size_of::<CatchUp>() <= 96, "{}", size_of::<CatchUp>());
         // With two counts: the next larger piece that the allocator has is of 448 bytes.
-        let subscription = size_of::<Subscription<PlainOutlet>>() + 2 * size_of::<usize>();
+        let subscription = size_of::<Subscription<PlainSink>>() + 2 * size_of::<usize>();
         assert!(subscription <= 384, "{subscription}");
     }
 }

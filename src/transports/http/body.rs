@@ -11,7 +11,7 @@ use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
 
 use super::socket::{Socket, TakeOver};
-use crate::events::{Framing, Outlet, Written};
+use crate::events::{Framing, Sink, Written};
 
 /// The body of an answer that ends where its connection leaves.
 pub struct LeavingBody {
@@ -53,7 +53,7 @@ struct Slot {
     /// Who asks for a chunk.
     body: Cell<Option<Waker>>,
     /// Who waits for a chunk to be asked for, and for the body to go.
-    outlet: Cell<Option<Waker>>,
+    sink: Cell<Option<Waker>>,
 }
 
 impl Slot {
@@ -82,7 +82,7 @@ pub struct SlotOutlet {
     slot: Rc<Slot>,
 }
 
-impl Outlet for SlotOutlet {
+impl Sink for SlotOutlet {
     fn framing(&self) -> Framing {
         Framing::Bare
     }
@@ -101,7 +101,7 @@ impl Outlet for SlotOutlet {
         if self.slot.is_asked() || self.slot.dropped.get() {
             return Poll::Ready(());
         }
-        self.slot.outlet.set(Some(context.waker().clone()));
+        self.slot.sink.set(Some(context.waker().clone()));
         Poll::Pending
     }
 
@@ -109,7 +109,7 @@ impl Outlet for SlotOutlet {
         if self.slot.dropped.get() {
             return Poll::Ready(());
         }
-        self.slot.outlet.set(Some(context.waker().clone()));
+        self.slot.sink.set(Some(context.waker().clone()));
         Poll::Pending
     }
 
@@ -150,7 +150,7 @@ impl MessageBody for SlotBody {
             return Poll::Ready(Some(Ok(chunk)));
         }
         if slot.body.replace(Some(context.waker().clone())).is_none() {
-            Slot::wake(&slot.outlet);
+            Slot::wake(&slot.sink);
         }
         Poll::Pending
     }
@@ -159,7 +159,7 @@ impl MessageBody for SlotBody {
 impl Drop for SlotBody {
     fn drop(&mut self) {
         self.slot.dropped.set(true);
-        Slot::wake(&self.slot.outlet);
+        Slot::wake(&self.slot.sink);
     }
 }
 
@@ -173,18 +173,18 @@ mod tests {
 
     #[test]
     fn a_chunk_is_taken_only_while_the_body_is_asked_for_one() {
-        let (outlet, body) = pair(None);
+        let (sink, body) = pair(None);
         let mut body = pin!(body);
         let context = &mut Context::from_waker(Waker::noop());
         let chunk = Bytes::from_static(b"x");
         for _ in 0..3 {
-            assert_eq!(outlet.write(&chunk), Written::Part(0));
-            let mut ready = pin!(std::future::poll_fn(|context| outlet.poll_ready(context)));
+            assert_eq!(sink.write(&chunk), Written::Part(0));
+            let mut ready = pin!(std::future::poll_fn(|context| sink.poll_ready(context)));
             assert!(ready.as_mut().now_or_never().is_none());
             assert!(body.as_mut().poll_next(context).is_pending());
             assert!(ready.now_or_never().is_some());
-            assert_eq!(outlet.write(&chunk), Written::All);
-            assert_eq!(outlet.write(&chunk), Written::Part(0));
+            assert_eq!(sink.write(&chunk), Written::All);
+            assert_eq!(sink.write(&chunk), Written::Part(0));
             assert!(body.as_mut().poll_next(context).is_ready());
         }
     }

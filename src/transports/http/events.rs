@@ -12,12 +12,12 @@ use super::is_head;
 use super::listing::{self, Form, Items, Rows, STEP_BYTES};
 use super::reply::{self, Reply};
 use super::sse;
-use crate::app::{App, Sight, Terms};
+use crate::app::{App, InsertOptions, ReadScope};
 use crate::domain::{
     EventFilter, EventId, EventName, MAX_NAME_BYTES, Payload, PayloadError, Position, TenantName, Username,
 };
 use crate::error::Error;
-use crate::events::{Condition, Hub, IdempotencyKey, Inserted, Lasts, MAX_EVENTS_AT_ONCE, NewEvent, StreamId};
+use crate::events::{Condition, Hub, IdempotencyKey, Inserted, Lifetime, MAX_EVENTS_AT_ONCE, NewEvent, StreamId};
 use crate::identity::Principal;
 use crate::store::{History, HistoryQuery, LatestEvents, Page, Store, StoredEvent};
 
@@ -40,8 +40,8 @@ impl InsertBody {
     fn parse(self, max_bytes: usize) -> Result<NewEvent, Error> {
         let name = EventName::parse(&self.event)?;
         let data = Payload::from_valid_json(self.data.get()).map_err(|PayloadError::TooDeep| Error::DataTooDeep)?;
-        let lasts = Lasts { expires_in: self.expires_in, while_connected: self.while_connected.unwrap_or(false) };
-        NewEvent::new(name, data, lasts, max_bytes)
+        let lifetime = Lifetime { expires_in: self.expires_in, while_connected: self.while_connected.unwrap_or(false) };
+        NewEvent::new(name, data, lifetime, max_bytes)
     }
 }
 
@@ -98,7 +98,8 @@ pub async fn insert(app: App, request: HttpRequest, ByUser(principal, bodies): B
     let stream = while_connected.then(|| sse::stream_id(request.headers()).ok_or(Error::StreamUnknown)).transpose()?;
     let max_bytes = app.limits.event_bytes;
     let events = values.into_iter().map(|body| body.parse(max_bytes)).collect::<Result<_, _>>()?;
-    let inserted = insert_or_refuse(&app, principal, events, is_array, Terms { condition, key, stream }).await?;
+    let inserted =
+        insert_or_refuse(&app, principal, events, is_array, InsertOptions { condition, key, stream }).await?;
     inserted.map_or_else(Ok, |inserted| answer(&app, inserted, is_array))
 }
 
@@ -110,7 +111,7 @@ pub async fn remove(app: App, request: HttpRequest, ByUser(principal, Json(body)
     }
     let removal = NewEvent::removal(EventName::parse(&body.event)?)?;
     let inserted =
-        insert_or_refuse(&app, principal, vec![removal], false, Terms { condition, key, stream: None }).await?;
+        insert_or_refuse(&app, principal, vec![removal], false, InsertOptions { condition, key, stream: None }).await?;
     inserted.map_or_else(Ok, |inserted| answer(&app, inserted, false))
 }
 
@@ -120,7 +121,7 @@ async fn insert_or_refuse(
     principal: Principal,
     events: Vec<NewEvent>,
     is_array: bool,
-    terms: Terms,
+    terms: InsertOptions,
 ) -> Result<Result<Inserted, HttpResponse>, Error> {
     match app.insert(principal, events, is_array, terms).await {
         Err(ref error @ Error::PreconditionFailed(ref current)) => {
@@ -197,7 +198,7 @@ pub async fn subscription(app: App, ByUser(principal, Json(body)): ByUser<Json<S
 /// `GET /presence`: who is there.
 pub async fn presence(app: App, principal: Principal) -> Reply {
     let (reader, hub) = (app.reader(principal, EventFilter::ALL)?, app.hub.clone());
-    let people = move |sight: &Sight| People { hub: hub.clone(), tenant: sight.tenant.clone(), last: None };
+    let people = move |scope: &ReadScope| People { hub: hub.clone(), tenant: scope.tenant.clone(), last: None };
     listing::answer(reader, Form::Array, people).await
 }
 
@@ -241,18 +242,18 @@ pub async fn latest(app: App, principal: Principal, request: HttpRequest) -> Rep
     if is_head(&request) {
         return Ok(reply::head_alone());
     }
-    let rows = move |sight: &Sight| {
-        let mut events = LatestEvents::new(sight.tenant.clone(), sight.view.clone());
+    let rows = move |scope: &ReadScope| {
+        let mut events = LatestEvents::new(scope.tenant.clone(), scope.view.clone());
         if let Some(after) = &after {
             events.start_after(after);
         }
-        Latest { events, left: limit, last: None, is_more: false }
+        LatestRows { events, left: limit, last: None, is_more: false }
     };
     listing::answer(app.reader(principal, filter)?, Form::with_limit(limit, "events"), rows).await
 }
 
 /// The latest events of many names, or so many of them.
-struct Latest {
+struct LatestRows {
     events: LatestEvents,
     /// How many may follow, if it is a page.
     left: Option<usize>,
@@ -261,7 +262,7 @@ struct Latest {
     is_more: bool,
 }
 
-impl Rows for Latest {
+impl Rows for LatestRows {
     fn next(&mut self, store: &Store, items: &mut Items) -> Result<bool, Error> {
         let Self { events, left, last, is_more } = self;
         let goes_on = events.next(store, STEP_BYTES, |event| {
@@ -314,25 +315,25 @@ pub async fn history(app: App, principal: Principal, request: HttpRequest) -> Re
     if is_head(&request) {
         return Ok(reply::head_alone());
     }
-    let page = move |sight: &Sight| {
-        let (tenant, name) = (sight.tenant.clone(), name.clone());
+    let page = move |scope: &ReadScope| {
+        let (tenant, name) = (scope.tenant.clone(), name.clone());
         // What may not be seen is not told from what is not there.
-        let history = sight
+        let history = scope
             .view
             .allows(name.as_str())
             .then(|| History::new(HistoryQuery { tenant, name, after, before, limit, oldest_first }));
-        Kept { history, next: None }
+        HistoryRows { history, next: None }
     };
     listing::answer(app.reader(principal, EventFilter::ALL)?, Form::Page("events"), page).await
 }
 
 /// A page of what is kept of a name.
-struct Kept {
+struct HistoryRows {
     history: Option<History>,
     next: Option<Position>,
 }
 
-impl Rows for Kept {
+impl Rows for HistoryRows {
     fn next(&mut self, store: &Store, items: &mut Items) -> Result<bool, Error> {
         let Some(history) = &mut self.history else { return Ok(false) };
         let page = history.next(store, STEP_BYTES, |event| {

@@ -6,7 +6,7 @@ use futures_util::stream::{Stream, unfold};
 use serde::Serialize;
 
 use super::reply::{self, Reply};
-use crate::app::{AdminReader, Reader, Sight};
+use crate::app::{AdminReader, ReadScope, Reader};
 use crate::error::Error;
 use crate::store::Store;
 
@@ -134,10 +134,14 @@ impl<R: Rows> Listing<R> {
 ///
 /// # Errors
 /// Those of the reader and of the rows.
-pub async fn answer<R: Rows>(reader: Reader, form: Form, rows: impl Fn(&Sight) -> R + Send + Sync + 'static) -> Reply {
-    let (sight, first) = reader.read(move |store, sight| Listing::begin(rows(sight), form, store)).await?;
+pub async fn answer<R: Rows>(
+    reader: Reader,
+    form: Form,
+    rows: impl Fn(&ReadScope) -> R + Send + Sync + 'static,
+) -> Reply {
+    let (scope, first) = reader.read(move |store, scope| Listing::begin(rows(scope), form, store)).await?;
     Listing::answer(first, async move |listing| {
-        let step = reader.read_on(&sight, move |store| listing.step(store, Vec::new())).await?;
+        let step = reader.read_on(&scope, move |store| listing.step(store, Vec::new())).await?;
         step.ok_or(Error::Unauthorized)
     })
 }

@@ -21,7 +21,7 @@ use super::reply;
 use super::service::LINGER;
 use crate::config::Callers;
 use crate::error::Error;
-use crate::events::{Framing, Outlet, Written};
+use crate::events::{Framing, Sink, Written};
 
 /// How much a client may send on a stream, where nothing is expected of it.
 const MAX_UNASKED_BYTES: usize = 64 << 10;
@@ -237,19 +237,19 @@ impl Unasked {
 }
 
 /// A connection without TLS that has left actix, written to in chunks of HTTP/1.1.
-pub struct PlainOutlet {
+pub struct PlainSink {
     stream: Tcp,
     unasked: Unasked,
 }
 
-impl PlainOutlet {
+impl PlainSink {
     pub fn new(stream: Tcp) -> Self {
         bound(&stream);
         Self { stream, unasked: Unasked::default() }
     }
 }
 
-impl Outlet for PlainOutlet {
+impl Sink for PlainSink {
     fn framing(&self) -> Framing {
         Framing::Chunked
     }
@@ -285,19 +285,19 @@ impl Outlet for PlainOutlet {
 }
 
 /// A connection with TLS that has left actix, written to in chunks of HTTP/1.1.
-pub struct TlsOutlet {
+pub struct TlsSink {
     stream: RefCell<Box<TlsStream<Tcp>>>,
     unasked: Unasked,
 }
 
-impl TlsOutlet {
+impl TlsSink {
     pub fn new(stream: Box<TlsStream<Tcp>>) -> Self {
         bound(stream.get_ref().0);
         Self { stream: RefCell::new(stream), unasked: Unasked::default() }
     }
 }
 
-impl Outlet for TlsOutlet {
+impl Sink for TlsSink {
     fn framing(&self) -> Framing {
         Framing::Chunked
     }

@@ -11,9 +11,9 @@ use super::accept::GoesOn;
 use super::body::{self, LeavingBody};
 use super::is_head;
 use super::reply::Reply;
-use super::socket::{PlainOutlet, Socket, Stream, TlsOutlet};
-use super::ticket::Listener;
-use crate::app::{App, Seen, Wish};
+use super::socket::{PlainSink, Socket, Stream, TlsSink};
+use super::ticket::StreamCaller;
+use crate::app::{App, LastSeen, StreamOptions};
 use crate::domain::{EventFilter, EventId};
 use crate::error::Error;
 use crate::events::{GoesOnFor, StreamId};
@@ -70,7 +70,7 @@ pub fn filter(events: Option<&str>, except: Option<&str>) -> Result<EventFilter,
     except.map_or(Ok(filter.clone()), |except| filter.except(except))
 }
 
-pub async fn stream(app: App, Listener { principal, ticket }: Listener, request: HttpRequest) -> Reply {
+pub async fn stream(app: App, StreamCaller { principal, ticket }: StreamCaller, request: HttpRequest) -> Reply {
     let Parameters { events, except, snapshot, marks, presence, stream, last_event_id } = parameters(&request)?;
     let filter = filter(events.as_deref(), except.as_deref())?;
     let mut response = HttpResponse::Ok();
@@ -87,8 +87,9 @@ pub async fn stream(app: App, Listener { principal, ticket }: Listener, request:
     let seen = seen(request.headers(), last_event_id.as_deref().unwrap_or_default());
     let presence = presence.unwrap_or(false);
     let goes_on = goes_on_for(request.headers(), stream.as_deref());
-    let opening = app.opening(&principal, Wish { filter, snapshot, marks, seen, presence, goes_on })?;
-    response.insert_header((STREAM_HEADER, opening.arrival.id.to_string()));
+    let subscribe_request =
+        app.subscribe_request(&principal, StreamOptions { filter, snapshot, marks, seen, presence, goes_on })?;
+    response.insert_header((STREAM_HEADER, subscribe_request.presence_guard.id.to_string()));
     // Last of all that may refuse it.
     if let Some(cookie) = ticket.map(|ticket| ticket.spend(&app, &request)).transpose()?.flatten() {
         response.insert_header((header::SET_COOKIE, cookie));
@@ -99,15 +100,15 @@ pub async fn stream(app: App, Listener { principal, ticket }: Listener, request:
         Some(socket) if is_alone => {
             let leaves_to = Box::new(move |stream, head| -> GoesOn {
                 Box::pin(match stream {
-                    Stream::Plain(stream) => app.open(opening, PlainOutlet::new(stream), head),
-                    Stream::Tls(stream) => app.open(opening, TlsOutlet::new(stream), head),
+                    Stream::Plain(stream) => app.open(subscribe_request, PlainSink::new(stream), head),
+                    Stream::Tls(stream) => app.open(subscribe_request, TlsSink::new(stream), head),
                 })
             });
             Ok(response.force_close().body(LeavingBody::new(socket, leaves_to)))
         }
         socket => {
-            let (outlet, body) = body::pair(socket.cloned());
-            tokio::task::spawn_local(app.open(opening, outlet, Bytes::new()));
+            let (sink, body) = body::pair(socket.cloned());
+            tokio::task::spawn_local(app.open(subscribe_request, sink, Bytes::new()));
             Ok(response.body(body))
         }
     }
@@ -115,11 +116,11 @@ pub async fn stream(app: App, Listener { principal, ticket }: Listener, request:
 
 /// What the client says that it saw last: in the header, which browsers send as they reconnect, or else in the URL, as a page says
 /// it that makes a new `EventSource`.
-fn seen(headers: &HeaderMap, in_url: &str) -> Seen {
+fn seen(headers: &HeaderMap, in_url: &str) -> LastSeen {
     let in_header = headers.get("last-event-id").map(|id| id.as_bytes().trim_ascii()).unwrap_or_default();
     let id = if in_header.is_empty() { in_url.trim().as_bytes() } else { in_header };
     if id.is_empty() {
-        return Seen::Nothing;
+        return LastSeen::Nothing;
     }
-    std::str::from_utf8(id).ok().and_then(EventId::parse).map_or(Seen::Unknown, Seen::Id)
+    std::str::from_utf8(id).ok().and_then(EventId::parse).map_or(LastSeen::Unknown, LastSeen::Id)
 }

@@ -35,7 +35,7 @@ pub async fn issue(app: App, principal: Principal) -> Reply {
 }
 
 /// Who opens a stream: by the header, as everywhere, or where there is none by a ticket in the query.
-pub struct Listener {
+pub struct StreamCaller {
     pub principal: Principal,
     /// What it was that they came by.
     pub ticket: Option<Ticket>,
@@ -44,7 +44,7 @@ pub struct Listener {
 /// A ticket that was looked at, and is used by the stream that it opens: a page whose request was refused may come with it again.
 pub struct Ticket(String);
 
-impl Listener {
+impl StreamCaller {
     fn by_header(principal: Principal) -> Self {
         Self { principal, ticket: None }
     }
@@ -74,7 +74,7 @@ impl Ticket {
     }
 }
 
-impl FromRequest for Listener {
+impl FromRequest for StreamCaller {
     type Error = Error;
     type Future = Either<MapOk<<Principal as FromRequest>::Future, fn(Principal) -> Self>, Ready<Result<Self, Error>>>;
 

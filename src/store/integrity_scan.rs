@@ -37,18 +37,18 @@ pub fn before_serving(tree: &sled::Tree) -> Result<Option<Vec<u8>>, sled::Error>
 }
 
 /// The reading of the rest, in the background.
-pub struct Inspection {
+pub struct IntegrityScan {
     damage: Arc<OnceLock<String>>,
     stopping: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Inspection {
+impl IntegrityScan {
     /// Goes on from a key, if there is more to read.
     pub fn start(tree: sled::Tree, from: Option<Vec<u8>>) -> std::io::Result<Self> {
         let (damage, stopping) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
-        let mut inspection = Self { damage: Arc::clone(&damage), stopping: Arc::clone(&stopping), thread: None };
-        let Some(from) = from else { return Ok(inspection) };
+        let mut integrity_scan = Self { damage: Arc::clone(&damage), stopping: Arc::clone(&stopping), thread: None };
+        let Some(from) = from else { return Ok(integrity_scan) };
         let thread = thread::Builder::new().name(OPENING_THREAD.to_owned()).spawn(move || {
             let reading = || {
                 let mut next = Some(from);
@@ -64,8 +64,8 @@ impl Inspection {
                 let _ = damage.set(why);
             }
         })?;
-        inspection.thread = Some(thread);
-        Ok(inspection)
+        integrity_scan.thread = Some(thread);
+        Ok(integrity_scan)
     }
 
     /// Whether what was read so far is sound.
@@ -79,7 +79,7 @@ impl Inspection {
     }
 }
 
-impl Drop for Inspection {
+impl Drop for IntegrityScan {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {

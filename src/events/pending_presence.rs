@@ -6,14 +6,14 @@ use crate::domain::{TenantName, Username};
 
 /// Of whom a stream has yet to tell how it stands with them. It is looked at when it is written, so a reader who is slow costs no
 /// more than the names of those who have come or gone meanwhile.
-pub struct Untold {
+pub struct PendingPresence {
     /// Those of whom it is told whether they are there or not.
     names: BTreeSet<Username>,
     /// Who comes after this in the list of those who are there has yet to be told, too.
     rest: Option<Bound<Username>>,
 }
 
-impl Untold {
+impl PendingPresence {
     /// Everybody who is there.
     pub fn all() -> Self {
         Self { names: BTreeSet::new(), rest: Some(Bound::Unbounded) }
@@ -60,10 +60,10 @@ impl Untold {
                 told.push((username, person));
             }
         }
-        let room = PEOPLE_AT_ONCE - told.len();
-        if let Some(from) = self.rest.as_ref().filter(|_| self.names.is_empty() && room > 0) {
-            let people = presence.people(tenant, from.as_ref(), room);
-            let last = people.last().filter(|_| people.len() == room);
+        let subscriptions = PEOPLE_AT_ONCE - told.len();
+        if let Some(from) = self.rest.as_ref().filter(|_| self.names.is_empty() && subscriptions > 0) {
+            let people = presence.people(tenant, from.as_ref(), subscriptions);
+            let last = people.last().filter(|_| people.len() == subscriptions);
             self.rest = last.map(|last| Bound::Excluded(last.username.clone()));
             told.extend(people.into_iter().map(|person| (person.username.clone(), Some(person))));
         }
@@ -90,37 +90,39 @@ mod tests {
         };
         (0..2 * PEOPLE_AT_ONCE).for_each(|number| come(&acme, 2 * number));
         [1, 2, 5000].into_iter().for_each(|number| come(&other, number));
-        let mut untold = Untold::all();
+        let mut pending = PendingPresence::all();
         let mut known = BTreeMap::new();
-        let mut tell = |presence: &Presence, tenant: &TenantName, untold: &mut Untold| {
-            let told = untold.tell(presence, tenant);
+        let mut tell = |presence: &Presence, tenant: &TenantName, pending: &mut PendingPresence| {
+            let told = pending.tell(presence, tenant);
             assert!(told.len() <= PEOPLE_AT_ONCE);
             let names: Vec<_> = told.iter().map(|(username, _)| username.as_str().to_owned()).collect();
             known.extend(told.into_iter().map(|(username, person)| (username, person.is_some())));
             (names, known.clone())
         };
-        assert_eq!(tell(&presence, &acme, &mut untold).0.len(), PEOPLE_AT_ONCE);
+        assert_eq!(tell(&presence, &acme, &mut pending).0.len(), PEOPLE_AT_ONCE);
         // Of whom was told, and of whom will be: only the first need be kept.
         presence.arrive(&acme, &user(3), GoesOnFor::Last, Timestamp::from_millis(1));
         presence.arrive(&acme, &user(9999), GoesOnFor::Last, Timestamp::from_millis(1));
-        [3, 9999].into_iter().for_each(|number| untold.note(&user(number)));
-        assert_eq!(untold.names.len(), 1);
-        let (names, _) = tell(&presence, &acme, &mut untold);
+        [3, 9999].into_iter().for_each(|number| pending.note(&user(number)));
+        assert_eq!(pending.names.len(), 1);
+        let (names, _) = tell(&presence, &acme, &mut pending);
         assert_eq!((names[0].as_str(), names.len()), ("0003", PEOPLE_AT_ONCE));
-        let (names, known) = tell(&presence, &acme, &mut untold);
+        let (names, known) = tell(&presence, &acme, &mut pending);
         assert_eq!(names, ["1022", "9999"]);
-        assert!(untold.is_empty() && known.len() == 2 * PEOPLE_AT_ONCE + 2 && known.values().all(|is_there| *is_there));
+        assert!(
+            pending.is_empty() && known.len() == 2 * PEOPLE_AT_ONCE + 2 && known.values().all(|is_there| *is_there)
+        );
         // It goes to another tenant, in which one of those is too.
         let before = presence.people(&acme, Bound::Unbounded, usize::MAX).into_iter().map(|person| person.username);
-        untold.go_on(before, []);
+        pending.go_on(before, []);
         let mut times = BTreeMap::<_, usize>::new();
-        while !untold.is_empty() {
-            for name in tell(&presence, &other, &mut untold).0 {
+        while !pending.is_empty() {
+            for name in tell(&presence, &other, &mut pending).0 {
                 *times.entry(name).or_default() += 1;
             }
         }
         assert!(times.len() == 2 * PEOPLE_AT_ONCE + 4 && times.values().all(|times| *times == 1));
-        let (_, known) = tell(&presence, &other, &mut untold);
+        let (_, known) = tell(&presence, &other, &mut pending);
         let there: Vec<_> = known.iter().filter(|(_, is_there)| **is_there).map(|(name, _)| name.as_str()).collect();
         assert_eq!(there, ["0001", "0002", "5000"]);
     }

@@ -43,12 +43,12 @@ impl NumberFile {
 ///
 /// An operator who would rather go on with what is left than restore a backup removes it. Positions that clients have seen are
 /// given again then, and their ids told apart by the epoch, as after a restore.
-pub struct Witness {
+pub struct CommitWatermark {
     file: NumberFile,
     synced: bool,
 }
 
-impl Witness {
+impl CommitWatermark {
     /// Opens it, or makes one that has seen nothing.
     pub fn open(database: &Path) -> io::Result<Self> {
         Ok(Self { file: NumberFile::open(&database.join("committed"))?, synced: false })

@@ -70,7 +70,7 @@ impl Desk {
         &self,
         read: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.store.read_on(&Lane::UPKEEP, read).await?
+        self.store.read_on(&Lane::MAINTENANCE, read).await?
     }
 
     /// Has the writer do something with some rows: what the changes came to. It is done once with all of them; where one of them

@@ -3,11 +3,13 @@ use std::path::Path;
 use std::sync::mpsc;
 
 use super::*;
-use crate::domain::{Authorize, EventName, Payload, Position, Quotas, Standing, TenantName, Timestamp, User, Username};
+use crate::domain::{
+    AuthContext, Authorize, EventName, Payload, Position, Quotas, TenantName, Timestamp, User, Username,
+};
 use crate::events::hub::Rules;
-use crate::events::insert::{Condition, Insert, Lasts, NewEvent, RemoveOf};
+use crate::events::insert::{Condition, Insert, Lifetime, NewEvent, RemoveOf};
 use crate::events::presence::GoesOnFor;
-use crate::events::session::StreamId;
+use crate::events::user_streams::StreamId;
 use crate::store::{Committer, NewAnswer, Search};
 use crate::writer::Batch;
 
@@ -139,11 +141,11 @@ impl Change for Hold {
 }
 
 fn while_connected(user: &User, stream: StreamId, hub: &Hub) -> Insert {
-    let lasts = Lasts { expires_in: None, while_connected: true };
-    let event = NewEvent::new(EventName::parse("here").unwrap(), Payload::null(), lasts, 1000).unwrap();
+    let lifetime = Lifetime { expires_in: None, while_connected: true };
+    let event = NewEvent::new(EventName::parse("here").unwrap(), Payload::null(), lifetime, 1000).unwrap();
     Insert {
         username: user.username.clone(),
-        standing: Standing { generation: user.generation, by_password_alone: false },
+        auth_context: AuthContext { generation: user.generation, by_password_alone: false },
         events: vec![event],
         is_array: false,
         condition: Condition::None,

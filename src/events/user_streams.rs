@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use super::channel::lock;
 use super::hub::Inner;
-use super::relay::Mailbox;
+use super::worker::Mailbox;
 use crate::domain::Username;
 
 /// What its user calls a stream by; of no use to anybody else.
@@ -59,11 +59,11 @@ impl Serials {
 struct Open {
     id: StreamId,
     serial: Serial,
-    worker: Arc<Mailbox>,
+    mailbox: Arc<Mailbox>,
 }
 
 /// The open streams of one user, which end together.
-pub struct Session {
+pub struct UserStreams {
     pub(super) username: Username,
     ended: AtomicBool,
     /// How often what the user may see has changed.
@@ -73,7 +73,7 @@ pub struct Session {
     hub: Weak<Inner>,
 }
 
-impl Session {
+impl UserStreams {
     pub(super) fn new(username: Username, hub: Weak<Inner>) -> Self {
         let (ended, changes) = (AtomicBool::new(false), AtomicU64::new(0));
         Self { username, ended, changes, streams: Mutex::default(), hub }
@@ -102,7 +102,7 @@ impl Session {
         &self,
         id: StreamId,
         serial: Serial,
-        worker: &Arc<Mailbox>,
+        mailbox: &Arc<Mailbox>,
         at_most: usize,
     ) -> Vec<(Serial, Arc<Mailbox>)> {
         let mut streams = lock(&self.streams);
@@ -110,9 +110,9 @@ impl Session {
             // Nearly everybody has one.
             streams.reserve_exact(1);
         }
-        streams.push(Open { id, serial, worker: Arc::clone(worker) });
+        streams.push(Open { id, serial, mailbox: Arc::clone(mailbox) });
         let too_many = streams.len().saturating_sub(at_most);
-        streams.drain(..too_many).map(|oldest| (oldest.serial, oldest.worker)).collect()
+        streams.drain(..too_many).map(|oldest| (oldest.serial, oldest.mailbox)).collect()
     }
 
     pub(super) fn remove(&self, serial: Serial) {
@@ -135,17 +135,17 @@ impl Session {
     pub(super) fn stream(&self, id: StreamId) -> Option<(Serial, Arc<Mailbox>)> {
         let streams = lock(&self.streams);
         let open = streams.iter().find(|open| open.id == id)?;
-        Some((open.serial, Arc::clone(&open.worker)))
+        Some((open.serial, Arc::clone(&open.mailbox)))
     }
 }
 
-impl Drop for Session {
+impl Drop for UserStreams {
     fn drop(&mut self) {
         let Some(hub) = self.hub.upgrade() else { return };
-        let mut sessions = lock(&hub.sessions);
+        let mut user_streams = lock(&hub.user_streams);
         // Another may have taken the name's place since.
-        if sessions.get(&self.username).is_some_and(|session| session.strong_count() == 0) {
-            sessions.remove(&self.username);
+        if user_streams.get(&self.username).is_some_and(|user_streams| user_streams.strong_count() == 0) {
+            user_streams.remove(&self.username);
         }
     }
 }

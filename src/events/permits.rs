@@ -10,17 +10,17 @@ use std::task::{Context, Poll, Waker};
 use crate::fair::Lanes;
 
 /// So many turns, and lanes `K` of those who wait for one.
-pub struct Turns<K: Clone + Eq + Hash> {
+pub struct Permits<K: Clone + Eq + Hash> {
     free: Cell<usize>,
     waiting: RefCell<Lanes<K, Rc<Place>>>,
 }
 
 /// The right itself, given back when dropped.
-pub struct Turn<K: Clone + Eq + Hash>(Rc<Turns<K>>);
+pub struct Permit<K: Clone + Eq + Hash>(Rc<Permits<K>>);
 
 /// A place in the queue, given up when dropped.
 pub struct Waiting<K: Clone + Eq + Hash> {
-    turns: Rc<Turns<K>>,
+    permits: Rc<Permits<K>>,
     lane: K,
     number: u64,
     place: Rc<Place>,
@@ -33,28 +33,28 @@ struct Place {
     waker: RefCell<Option<Waker>>,
 }
 
-impl<K: Clone + Eq + Hash> Turns<K> {
+impl<K: Clone + Eq + Hash> Permits<K> {
     /// So many of them.
     pub fn new(count: usize) -> Rc<Self> {
         Rc::new(Self { free: Cell::new(count), waiting: RefCell::default() })
     }
 
     /// Takes a turn, or a place in the queue for one.
-    pub fn take(self: &Rc<Self>, lane: &K) -> Result<Turn<K>, Waiting<K>> {
+    pub fn take(self: &Rc<Self>, lane: &K) -> Result<Permit<K>, Waiting<K>> {
         // Where there are some free nobody waits.
         if let Some(left) = self.free.get().checked_sub(1) {
             self.free.set(left);
-            return Ok(Turn(Rc::clone(self)));
+            return Ok(Permit(Rc::clone(self)));
         }
         let place = Rc::<Place>::default();
         let number = self.waiting.borrow_mut().push(lane.clone(), Rc::clone(&place));
-        Err(Waiting { turns: Rc::clone(self), lane: lane.clone(), number, place })
+        Err(Waiting { permits: Rc::clone(self), lane: lane.clone(), number, place })
     }
 
     /// Takes a turn once there is one.
-    pub async fn wait(self: &Rc<Self>, lane: &K) -> Turn<K> {
+    pub async fn wait(self: &Rc<Self>, lane: &K) -> Permit<K> {
         match self.take(lane) {
-            Ok(turn) => turn,
+            Ok(permit) => permit,
             Err(waiting) => waiting.await,
         }
     }
@@ -70,30 +70,30 @@ impl<K: Clone + Eq + Hash> Turns<K> {
     }
 }
 
-impl<K: Clone + Eq + Hash> Drop for Turn<K> {
+impl<K: Clone + Eq + Hash> Drop for Permit<K> {
     fn drop(&mut self) {
         self.0.pass_on();
     }
 }
 
 impl<K: Clone + Eq + Hash> Future for Waiting<K> {
-    type Output = Turn<K>;
+    type Output = Permit<K>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Turn<K>> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Permit<K>> {
         if !self.place.is_called.take() {
             *self.place.waker.borrow_mut() = Some(context.waker().clone());
             return Poll::Pending;
         }
-        Poll::Ready(Turn(Rc::clone(&self.turns)))
+        Poll::Ready(Permit(Rc::clone(&self.permits)))
     }
 }
 
 impl<K: Clone + Eq + Hash> Drop for Waiting<K> {
     fn drop(&mut self) {
         if self.place.is_called.get() {
-            self.turns.pass_on();
+            self.permits.pass_on();
         } else {
-            self.turns.waiting.borrow_mut().remove(&self.lane, self.number);
+            self.permits.waiting.borrow_mut().remove(&self.lane, self.number);
         }
     }
 }
@@ -106,42 +106,42 @@ mod tests {
         waiting.place.is_called.get()
     }
 
-    fn wait(turns: &Rc<Turns<&'static str>>, lane: &'static str) -> Waiting<&'static str> {
-        turns.take(&lane).err().unwrap()
+    fn wait(permits: &Rc<Permits<&'static str>>, lane: &'static str) -> Waiting<&'static str> {
+        permits.take(&lane).err().unwrap()
     }
 
     #[tokio::test]
     async fn whoever_waits_has_a_turn_after_one_of_each_other_kind_and_before_who_has_had_one() {
-        let turns = Turns::new(1);
-        let held = turns.take(&"acme").ok();
-        let mut crowd: Vec<_> = (0..3).map(|_| wait(&turns, "acme")).collect();
-        let alone = wait(&turns, "other");
+        let permits = Permits::new(1);
+        let held = permits.take(&"acme").ok();
+        let mut crowd: Vec<_> = (0..3).map(|_| wait(&permits, "acme")).collect();
+        let alone = wait(&permits, "other");
         drop(held);
         assert!(is_called(&crowd[0]) && !is_called(&alone));
         drop(crowd.remove(0).await);
         // It had a step, and goes on after the others.
-        crowd.push(wait(&turns, "acme"));
+        crowd.push(wait(&permits, "acme"));
         assert!(is_called(&alone));
         drop(alone);
         for waiting in crowd {
             assert!(is_called(&waiting));
             drop(waiting.await);
         }
-        assert_eq!(turns.free.get(), 1);
+        assert_eq!(permits.free.get(), 1);
     }
 
     #[tokio::test]
     async fn a_turn_that_is_given_to_who_has_left_goes_to_the_next_and_nothing_is_left_of_who_leaves() {
-        let turns = Turns::new(1);
-        let held = turns.take(&"acme").ok();
-        let [first, second, third] = [(); 3].map(|()| wait(&turns, "acme"));
-        (0..1000).for_each(|_| drop(wait(&turns, "acme")));
+        let permits = Permits::new(1);
+        let held = permits.take(&"acme").ok();
+        let [first, second, third] = [(); 3].map(|()| wait(&permits, "acme"));
+        (0..1000).for_each(|_| drop(wait(&permits, "acme")));
         drop(second);
         drop(held);
         assert!(is_called(&first));
         drop(first);
-        assert!(is_called(&third) && turns.waiting.borrow().is_empty());
+        assert!(is_called(&third) && permits.waiting.borrow().is_empty());
         drop(third.await);
-        assert_eq!(turns.free.get(), 1);
+        assert_eq!(permits.free.get(), 1);
     }
 }

@@ -8,7 +8,7 @@ const CROWD: usize = 10;
 /// Notes whose line is written to.
 pub(super) struct Noting(pub LineOutlet, pub &'static str, pub Rc<RefCell<Vec<&'static str>>>);
 
-impl Outlet for Noting {
+impl Sink for Noting {
     fn framing(&self) -> Framing {
         self.0.framing()
     }
@@ -47,14 +47,14 @@ fn insert_in_quiet(house: &mut House) {
     house.hub.publish(Committed { durable, ended: BTreeSet::new(), changed: BTreeSet::new() });
 }
 
-fn to_quiet(house: &House, opening: &mut Opening) {
+fn to_quiet(house: &House, request: &mut SubscribeRequest) {
     let (quiet, bob) = (tenant("quiet"), Username::parse("bob").unwrap());
-    opening.arrival = house.hub.arrive(&quiet, &bob, GoesOnFor::None, Timestamp::from_millis(1));
-    opening.tenant = quiet;
+    request.presence_guard = house.hub.arrive(&quiet, &bob, GoesOnFor::None, Timestamp::from_millis(1));
+    request.tenant = quiet;
 }
 
 fn open_in_quiet(house: &House) -> Rc<Line> {
-    house.open_with(0, "bob", "*", usize::MAX, |opening| to_quiet(house, opening))
+    house.open_with(0, "bob", "*", usize::MAX, |request| to_quiet(house, request))
 }
 
 #[test]
@@ -130,17 +130,17 @@ fn whoever_is_told_of_a_crowd_lets_another_tenant_go_first_after_each_step() {
         };
         let arrivals: Vec<_> = (0..3000).map(arrive).collect();
         let noted = Rc::new(RefCell::new(Vec::new()));
-        let open = |name: &'static str, username: &str, change: &dyn Fn(&mut Opening)| {
+        let open = |name: &'static str, username: &str, change: &dyn Fn(&mut SubscribeRequest)| {
             let line = Rc::new(Line::default());
             line.room.set(usize::MAX);
-            let opening = house.opening(username, "*", change);
-            let outlet = Noting(LineOutlet(Rc::clone(&line), Framing::Bare), name, Rc::clone(&noted));
-            tokio::task::spawn_local(house.workers[0].open(opening, outlet, Bytes::new()));
+            let request = house.request(username, "*", change);
+            let sink = Noting(LineOutlet(Rc::clone(&line), Framing::Bare), name, Rc::clone(&noted));
+            tokio::task::spawn_local(house.workers[0].open(request, sink, Bytes::new()));
             line
         };
-        let watching = |opening: &mut Opening| opening.presence = true;
+        let watching = |request: &mut SubscribeRequest| request.presence = true;
         let crowd: Vec<_> = (0..CROWD).map(|_| open("crowd", "u", &watching)).collect();
-        let alone = open("quiet", "bob", &|opening| to_quiet(&house, opening));
+        let alone = open("quiet", "bob", &|request| to_quiet(&house, request));
         noted.borrow_mut().clear();
         settle(|| !alone.positions().is_empty() && crowd.iter().all(|line| line.came().len() > 3000)).await;
         let (noted, before) = (noted.borrow(), CROWD * 2);

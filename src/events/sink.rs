@@ -3,7 +3,7 @@ use std::task::{Context, Poll};
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// Where the bytes of a subscription go: all that transports differ in. It stays on its worker's thread.
-pub trait Outlet {
+pub trait Sink {
     /// How the frames must be wrapped.
     fn framing(&self) -> Framing;
 
@@ -20,7 +20,7 @@ pub trait Outlet {
     fn finish(&self);
 }
 
-/// What an [`Outlet`] did with some bytes.
+/// What an [`Sink`] did with some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
     /// Took them all, and may take more.

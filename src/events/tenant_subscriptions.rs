@@ -7,14 +7,14 @@ use tokio::task::JoinHandle;
 
 use super::channel::Found;
 use super::frame::{Frame, JOINED_BYTES};
-use super::hub::Seat;
+use super::hub::ChannelGuard;
 use super::index::Index;
-use super::outlet::Framing;
+use super::permits::Permits;
 use super::reading::{Step, read_frames};
-use super::relay::Local;
+use super::sink::Framing;
 use super::subscription::Subscription;
-use super::turns::Turns;
 use super::weak_list::WeakList;
+use super::worker::Worker;
 use crate::domain::{EventFilter, Pattern, Position, Rights, Username, inbox_owner};
 use crate::error::Error;
 use crate::store::{Replay, Wanted};
@@ -28,15 +28,15 @@ const READING: usize = 4;
 
 /// What one worker has of a tenant: those of its subscriptions that wait for the next event, by what they want. It exists
 /// while there is one.
-pub struct Room {
-    pub(super) seat: Seat,
+pub struct TenantSubscriptions {
+    pub(super) guard: ChannelGuard,
     /// Up to here everybody who waits has been given everything, or is about to be.
     position: Cell<Position>,
     /// Up to here they have been given it.
     given: Cell<Position>,
-    classes: RefCell<HashMap<ClassKey, Weak<Class>>>,
+    groups: RefCell<HashMap<GroupKey, Weak<SubscriptionGroup>>>,
     /// The classes by which event names they want.
-    index: RefCell<Index<Class>>,
+    index: RefCell<Index<SubscriptionGroup>>,
     /// The subscriptions of those who may see something that others may not, by the names of that.
     own: RefCell<Index<Subscription>>,
     /// The subscriptions that are told who is there.
@@ -44,10 +44,10 @@ pub struct Room {
     /// Those live ones of which it has yet to be said that they are in sync, since something of their snapshot is on its way.
     unsynced: RefCell<Vec<Weak<Subscription>>>,
     /// The turns of those who have something read for them, by user.
-    pub(super) readings: Rc<Turns<Username>>,
+    pub(super) readings: Rc<Permits<Username>>,
     /// What those who wait for the next event have missed, since more came than the channel keeps.
     missed: RefCell<Missed>,
-    local: Weak<Local>,
+    worker: Weak<Worker>,
 }
 
 /// What all of a room have missed.
@@ -59,12 +59,12 @@ enum Missed {
     Read(Box<Result<Step<Vec<Frame>>, Error>>, Position),
 }
 
-type ClassKey = (EventFilter, Rights, Framing);
+type GroupKey = (EventFilter, Rights, Framing);
 
 /// Subscriptions that get the same bytes: they want the same events, may see the same, and have the same framing. What one of
 /// them alone may see it gets by itself.
-pub struct Class {
-    pub(super) room: Rc<Room>,
+pub struct SubscriptionGroup {
+    pub(super) subscriptions: Rc<TenantSubscriptions>,
     pub(super) filter: EventFilter,
     pub(super) rights: Rights,
     pub(super) framing: Framing,
@@ -74,15 +74,15 @@ pub struct Class {
     frames: RefCell<Vec<Bytes>>,
 }
 
-impl Room {
-    pub fn new(seat: Seat, local: Weak<Local>) -> Self {
+impl TenantSubscriptions {
+    pub fn new(guard: ChannelGuard, worker: Weak<Worker>) -> Self {
         // Taken after the seat: what comes later is told.
-        let end = seat.channel.end();
+        let end = guard.channel.end();
         let (position, given) = (Cell::new(end), Cell::new(end));
         let (index, own) = (RefCell::new(Index::new()), RefCell::new(Index::new()));
-        let (classes, watchers, unsynced) = (RefCell::default(), RefCell::default(), RefCell::default());
-        let (readings, missed) = (Turns::new(READING), RefCell::new(Missed::Nothing));
-        Self { seat, position, given, classes, index, own, watchers, unsynced, readings, missed, local }
+        let (groups, watchers, unsynced) = (RefCell::default(), RefCell::default(), RefCell::default());
+        let (readings, missed) = (Permits::new(READING), RefCell::new(Missed::Nothing));
+        Self { guard, position, given, groups, index, own, watchers, unsynced, readings, missed, worker }
     }
 
     /// Up to here everybody who waits has been given everything, or is about to be.
@@ -96,24 +96,24 @@ impl Room {
     }
 
     /// Those who get the same.
-    pub fn class(self: &Rc<Self>, filter: EventFilter, rights: Rights, framing: Framing) -> Rc<Class> {
+    pub fn group(self: &Rc<Self>, filter: EventFilter, rights: Rights, framing: Framing) -> Rc<SubscriptionGroup> {
         // Those who have it come and go, each with what it counts for them.
         let filter = filter.unheld();
         let key = (filter.clone(), rights.clone(), framing);
-        if let Some(class) = self.classes.borrow().get(&key).and_then(Weak::upgrade) {
-            return class;
+        if let Some(group) = self.groups.borrow().get(&key).and_then(Weak::upgrade) {
+            return group;
         }
-        let class = Rc::new(Class {
-            room: Rc::clone(self),
+        let group = Rc::new(SubscriptionGroup {
+            subscriptions: Rc::clone(self),
             filter,
             rights,
             framing,
             live: RefCell::default(),
             frames: RefCell::default(),
         });
-        self.classes.borrow_mut().insert(key, Rc::downgrade(&class));
-        self.index.borrow_mut().add(class.patterns(), &Rc::downgrade(&class));
-        class
+        self.groups.borrow_mut().insert(key, Rc::downgrade(&group));
+        self.index.borrow_mut().add(group.patterns(), &Rc::downgrade(&group));
+        group
     }
 
     /// Remembers, or forgets, a subscription for what its user alone may see, beside the inbox.
@@ -155,7 +155,7 @@ impl Room {
     #[cfg(test)]
     pub fn sizes(&self) -> [usize; 4] {
         let of_index = self.index.borrow().len();
-        [self.classes.borrow().len(), of_index, self.own.borrow().len(), self.watchers.borrow().len()]
+        [self.groups.borrow().len(), of_index, self.own.borrow().len(), self.watchers.borrow().len()]
     }
 
     /// Adds a live subscription that is to say that it is in sync once the room has come to where it waits for.
@@ -178,11 +178,11 @@ impl Room {
 
     /// Gives some of what is new to everybody who waits for it; whether there is more. A part at a time, since the other tenants
     /// of this worker wait, too, and a busy one may never come to its end.
-    pub async fn catch_up(self: &Rc<Self>, local: &Rc<Local>) -> bool {
+    pub async fn catch_up(self: &Rc<Self>, worker: &Rc<Worker>) -> bool {
         match self.missed.replace(Missed::Nothing) {
-            Missed::Nothing => match self.seat.channel.between(self.position(), Position::END, JOINED_BYTES) {
+            Missed::Nothing => match self.guard.channel.between(self.position(), Position::END, JOINED_BYTES) {
                 Found::Nothing => return false,
-                Found::Frames(frames, until) => self.give(local, &frames, until).await,
+                Found::Frames(frames, until) => self.give(worker, &frames, until).await,
                 // More came than the channel keeps, before this worker had the time for it.
                 Found::Behind => {
                     self.read_missed();
@@ -193,82 +193,82 @@ impl Room {
                 self.missed.replace(Missed::UnderWay(reading));
                 return false;
             }
-            Missed::Read(read, until) => self.give_missed(local, *read, until).await,
+            Missed::Read(read, until) => self.give_missed(worker, *read, until).await,
         }
-        self.position() < self.seat.channel.end()
+        self.position() < self.guard.channel.end()
     }
 
     /// Has the next read of what the channel has no more, once for everybody: up to the channel's end, and not to that of the store,
     /// which is further on while what was revealed is on its way into the channel. Whoever stands in between would miss it. The
     /// worker is told when it is there, and serves the other tenants until then.
     fn read_missed(self: &Rc<Self>) {
-        let until = self.seat.channel.end();
-        let replay = Replay::events(self.seat.tenant().clone(), Wanted::All, self.position(), until);
-        let (reading, room) = (read_frames(&self.seat, replay), Rc::downgrade(self));
+        let until = self.guard.channel.end();
+        let replay = Replay::events(self.guard.tenant().clone(), Wanted::All, self.position(), until);
+        let (reading, subscriptions) = (read_frames(&self.guard, replay), Rc::downgrade(self));
         let reading = tokio::task::spawn_local(async move {
             let read = reading.await;
-            if let Some(room) = room.upgrade() {
-                room.missed.replace(Missed::Read(Box::new(read), until));
-                room.seat.tell();
+            if let Some(subscriptions) = subscriptions.upgrade() {
+                subscriptions.missed.replace(Missed::Read(Box::new(read), until));
+                subscriptions.guard.tell();
             }
         });
         self.missed.replace(Missed::UnderWay(reading));
     }
 
-    async fn give_missed(&self, local: &Rc<Local>, read: Result<Step<Vec<Frame>>, Error>, until: Position) {
+    async fn give_missed(&self, worker: &Rc<Worker>, read: Result<Step<Vec<Frame>>, Error>, until: Position) {
         let failed = match read {
             Ok(Step { reading, read: Ok(frames), .. }) => {
                 if reading.has_gap() {
                     self.leave_behind();
                 }
-                return self.give(local, &frames, reading.position()).await;
+                return self.give(worker, &frames, reading.position()).await;
             }
             Ok(Step { read: Err(error), .. }) => error.to_string(),
             Err(error) => error.to_string(),
         };
         tracing::error!(
-            tenant = %self.seat.tenant(),
+            tenant = %self.guard.tenant(),
             error = failed,
             "the streams of a tenant end because its events cannot be read"
         );
         self.position.set(until);
-        for class in self.classes() {
-            class.end();
+        for group in self.groups() {
+            group.end();
         }
     }
 
     /// Of what comes next only the latest of each name is left: who asks for marks is to be told so. They find out by themselves,
     /// from where they stand. To the others what is left can be given together.
     fn leave_behind(&self) {
-        for class in self.classes() {
-            let live = class.live.borrow().clone();
+        for group in self.groups() {
+            let live = group.live.borrow().clone();
             live.iter().filter(|subscription| subscription.wants_marks()).for_each(|marked| marked.fall_behind());
         }
     }
 
-    async fn give(&self, local: &Rc<Local>, frames: &[Frame], until: Position) {
+    async fn give(&self, worker: &Rc<Worker>, frames: &[Frame], until: Position) {
         // Now that the events are here: sessions that ended before them have been told by now.
-        local.end_sessions();
+        worker.drain_mailbox();
         let from = self.position.replace(until);
         // Before the others are written to: these are not among them then.
-        frames.iter().for_each(|frame| self.give_own(local, frame));
-        for class in self.sort(frames) {
-            class.serve(from, until).await;
+        frames.iter().for_each(|frame| self.give_own(worker, frame));
+        for group in self.dispatch(frames) {
+            group.serve(from, until).await;
         }
         self.given.set(until);
         self.tell_synced();
     }
 
     /// Has those who alone may see a frame fetch it, and what else is new, by themselves.
-    fn give_own(&self, local: &Rc<Local>, frame: &Frame) {
+    fn give_own(&self, worker: &Rc<Worker>, frame: &Frame) {
         let name = frame.name.as_str();
         let fetch = |subscription: Rc<Subscription>| {
-            if subscription.is_live_in(self) && !subscription.class().wants(name) && subscription.view().matches(name) {
+            if subscription.is_live_in(self) && !subscription.group().wants(name) && subscription.view().matches(name) {
                 subscription.fall_behind();
             }
         };
         match inbox_owner(name) {
-            Some(owner) => local.subscriptions_of(owner).into_iter().for_each(fetch),
+            Some(owner) => worker.subscriptions_of(owner).into_iter().for_each(fetch),
             None => {
                 // Nothing may be borrowed while one of them ends.
                 let wanting: Vec<_> = self.own.borrow().wanting(name).collect();
@@ -277,24 +277,24 @@ impl Room {
         }
     }
 
-    fn classes(&self) -> Vec<Rc<Class>> {
-        self.classes.borrow().values().filter_map(Weak::upgrade).collect()
+    fn groups(&self) -> Vec<Rc<SubscriptionGroup>> {
+        self.groups.borrow().values().filter_map(Weak::upgrade).collect()
     }
 
     /// Hands frames to the classes that want them; those classes.
-    fn sort(&self, frames: &[Frame]) -> Vec<Rc<Class>> {
+    fn dispatch(&self, frames: &[Frame]) -> Vec<Rc<SubscriptionGroup>> {
         let mut wanting = Vec::new();
         let index = self.index.borrow();
         for frame in frames {
-            for class in index.wanting(frame.name.as_str()) {
-                let mut of_class = class.frames.borrow_mut();
+            for group in index.wanting(frame.name.as_str()) {
+                let mut of_class = group.frames.borrow_mut();
                 // Two patterns of one filter may both want it.
                 let is_same = |last: &Bytes| last.as_ptr() == frame.bytes.as_ptr();
-                if of_class.last().is_some_and(is_same) || !class.wants(frame.name.as_str()) {
+                if of_class.last().is_some_and(is_same) || !group.wants(frame.name.as_str()) {
                     continue;
                 }
                 if of_class.is_empty() {
-                    wanting.push(Rc::clone(&class));
+                    wanting.push(Rc::clone(&group));
                 }
                 of_class.push(frame.bytes.clone());
             }
@@ -303,18 +303,18 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for TenantSubscriptions {
     fn drop(&mut self) {
         if let Missed::UnderWay(reading) = self.missed.get_mut() {
             reading.abort();
         }
-        if let Some(local) = self.local.upgrade() {
-            local.forget_room(self.seat.tenant());
+        if let Some(worker) = self.worker.upgrade() {
+            worker.forget_tenant(self.guard.tenant());
         }
     }
 }
 
-impl Class {
+impl SubscriptionGroup {
     /// Whether events of a name are given to all of them.
     pub fn wants(&self, name: &str) -> bool {
         self.rights.allow(name) && self.filter.matches(name)
@@ -375,10 +375,10 @@ impl Class {
     }
 }
 
-impl Drop for Class {
+impl Drop for SubscriptionGroup {
     fn drop(&mut self) {
         let key = (self.filter.clone(), self.rights.clone(), self.framing);
-        self.room.classes.borrow_mut().remove(&key);
-        self.room.index.borrow_mut().remove(self.patterns(), None);
+        self.subscriptions.groups.borrow_mut().remove(&key);
+        self.subscriptions.index.borrow_mut().remove(self.patterns(), None);
     }
 }

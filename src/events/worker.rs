@@ -10,15 +10,15 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::task::coop::unconstrained;
 
-use super::channel::{Listener, lock};
+use super::channel::{WorkerNotifier, lock};
 use super::gate::Gate;
 use super::hub::Hub;
-use super::opening::Opening;
-use super::outlet::Outlet;
-use super::room::Room;
-use super::session::{Serial, Session};
+use super::permits::Permits;
+use super::sink::Sink;
+use super::subscribe_request::SubscribeRequest;
 use super::subscription::{CatchUp, Subscription};
-use super::turns::Turns;
+use super::tenant_subscriptions::TenantSubscriptions;
+use super::user_streams::{Serial, UserStreams};
 use super::weak_list::WeakList;
 use super::wheel::{TICK, Wheel};
 use crate::clock::Clock;
@@ -47,18 +47,18 @@ pub struct Mailbox {
 #[derive(Default)]
 struct Post {
     /// Channels with something new. Each at most once, so this stays as short as the list of channels.
-    filled: Vec<Arc<Listener>>,
-    ended: Vec<Arc<Session>>,
+    filled: Vec<Arc<WorkerNotifier>>,
+    ended: Vec<Arc<UserStreams>>,
     /// Whose users may see something else than before.
-    changed: Vec<Arc<Session>>,
-    orders: Vec<(Arc<Session>, Serial, Order)>,
+    changed: Vec<Arc<UserStreams>>,
+    commands: Vec<(Arc<UserStreams>, Serial, Command)>,
     /// Who has come or gone.
     presence: Vec<(TenantName, Username)>,
     closing: Option<oneshot::Sender<()>>,
 }
 
 /// What a stream is told by its user's other requests.
-pub enum Order {
+pub enum Command {
     /// Want something else from now on, and say when it does.
     Filter(EventFilter, oneshot::Sender<()>),
     /// End.
@@ -67,26 +67,26 @@ pub enum Order {
 
 impl Mailbox {
     /// There is something new in a channel.
-    pub fn post(&self, listener: Arc<Listener>) {
-        lock(&self.post).filled.push(listener);
+    pub fn post(&self, notifier: Arc<WorkerNotifier>) {
+        lock(&self.post).filled.push(notifier);
         self.filled.notify_one();
     }
 
     /// A session has ended.
-    pub fn post_end(&self, session: &Arc<Session>) {
-        lock(&self.post).ended.push(Arc::clone(session));
+    pub fn post_end(&self, user_streams: &Arc<UserStreams>) {
+        lock(&self.post).ended.push(Arc::clone(user_streams));
         self.filled.notify_one();
     }
 
     /// What a session's user may see has changed.
-    pub fn post_change(&self, session: &Arc<Session>) {
-        lock(&self.post).changed.push(Arc::clone(session));
+    pub fn post_change(&self, user_streams: &Arc<UserStreams>) {
+        lock(&self.post).changed.push(Arc::clone(user_streams));
         self.filled.notify_one();
     }
 
     /// Tells a stream of a session something.
-    pub fn post_order(&self, session: &Arc<Session>, stream: Serial, order: Order) {
-        lock(&self.post).orders.push((Arc::clone(session), stream, order));
+    pub fn post_command(&self, user_streams: &Arc<UserStreams>, stream: Serial, command: Command) {
+        lock(&self.post).commands.push((Arc::clone(user_streams), stream, command));
         self.filled.notify_one();
     }
 
@@ -97,7 +97,7 @@ impl Mailbox {
     }
 
     /// Of whom of a tenant it has yet to be told whether they are there.
-    pub fn untold(&self, tenant: &TenantName) -> Vec<Username> {
+    pub fn pending(&self, tenant: &TenantName) -> Vec<Username> {
         let of_tenant = |(of, username): &(TenantName, Username)| (of == tenant).then(|| username.clone());
         lock(&self.post).presence.iter().filter_map(of_tenant).collect()
     }
@@ -113,24 +113,24 @@ impl Mailbox {
 
 /// One worker's end of the hub, and the home of its subscriptions. A publish wakes one task a worker, and that task writes
 /// to the connections of its own thread, without a lock. To wake each of them would cost more than to write to them.
-pub struct Relay {
-    pub(super) local: Rc<Local>,
+pub struct WorkerHandle {
+    pub(super) worker: Rc<Worker>,
     pub(super) tasks: [JoinHandle<()>; 2],
 }
 
 /// The subscriptions of one worker.
-pub struct Local {
+pub struct Worker {
     hub: Hub,
     clock: Clock,
     mailbox: Arc<Mailbox>,
-    rooms: RefCell<HashMap<TenantName, Weak<Room>>>,
+    tenants: RefCell<HashMap<TenantName, Weak<TenantSubscriptions>>>,
     /// By the address of the session that they belong to, which each of them keeps where it is.
-    by_session: RefCell<HashMap<usize, WeakList<Subscription>>>,
+    by_user: RefCell<HashMap<usize, WeakList<Subscription>>>,
     wheel: Wheel,
-    turns: Rc<Turns<TenantName>>,
+    permits: Rc<Permits<TenantName>>,
 }
 
-impl Relay {
+impl WorkerHandle {
     /// Starts it on this thread, whose subscriptions it will serve.
     ///
     /// # Panics
@@ -138,69 +138,69 @@ impl Relay {
     pub fn start(hub: Hub, clock: Clock) -> Self {
         let mailbox = Arc::new(Mailbox::default());
         hub.add_worker(&mailbox);
-        let local = Rc::new(Local {
+        let worker = Rc::new(Worker {
             hub,
             clock,
             mailbox,
-            rooms: RefCell::default(),
-            by_session: RefCell::default(),
+            tenants: RefCell::default(),
+            by_user: RefCell::default(),
             wheel: Wheel::new(),
-            turns: Turns::new(CATCHING_UP),
+            permits: Permits::new(CATCHING_UP),
         });
         // They yield by themselves. tokio's own budget would have a connection with TLS look as if it could not be written to.
         let tasks = [
-            tokio::task::spawn_local(unconstrained(Rc::clone(&local).relay())),
-            tokio::task::spawn_local(unconstrained(Rc::clone(&local).keep_time())),
+            tokio::task::spawn_local(unconstrained(Rc::clone(&worker).deliver())),
+            tokio::task::spawn_local(unconstrained(Rc::clone(&worker).keep_time())),
         ];
-        Self { local, tasks }
+        Self { worker, tasks }
     }
 
     /// Opens a stream. `first` is written before anything else. It goes on as long as what comes back is run.
-    pub fn open(&self, opening: Opening, outlet: impl Outlet + 'static, first: Bytes) -> CatchUp {
-        let local = &self.local;
-        let session = Arc::clone(&opening.session);
-        let (id, changes) = (opening.arrival.id, opening.changes);
-        let (subscription, task) = Subscription::start(local, opening, outlet, first);
-        let address = Arc::as_ptr(&session).addr();
-        local.by_session.borrow_mut().entry(address).or_default().push(Rc::downgrade(&subscription));
-        let at_most = local.hub.rules().streams_per_user;
-        for (oldest, worker) in session.add(id, subscription.serial, &local.mailbox, at_most) {
-            worker.post_order(&session, oldest, Order::End);
+    pub fn open(&self, request: SubscribeRequest, sink: impl Sink + 'static, first: Bytes) -> CatchUp {
+        let worker = &self.worker;
+        let user_streams = Arc::clone(&request.user_streams);
+        let (id, changes) = (request.presence_guard.id, request.changes);
+        let (subscription, task) = Subscription::start(worker, request, sink, first);
+        let address = Arc::as_ptr(&user_streams).addr();
+        worker.by_user.borrow_mut().entry(address).or_default().push(Rc::downgrade(&subscription));
+        let at_most = worker.hub.rules().streams_per_user;
+        for (oldest, mailbox) in user_streams.add(id, subscription.serial, &worker.mailbox, at_most) {
+            mailbox.post_command(&user_streams, oldest, Command::End);
         }
         // At once, so that whoever is ended before the task comes round has had an answer; and not before it is known by the
         // id that is in it.
         subscription.write_rest();
         // The session may have ended, or the server closed, before it was in the list; and the rights may have changed.
-        if subscription.is_over() || local.hub.is_closed() {
+        if subscription.is_over() || worker.hub.is_closed() {
             subscription.end();
-        } else if session.changes() != changes {
-            local.change_rights(&session);
+        } else if user_streams.changes() != changes {
+            worker.change_rights(&user_streams);
         }
         task
     }
 }
 
-impl Drop for Relay {
+impl Drop for WorkerHandle {
     fn drop(&mut self) {
-        self.local.hub.remove_worker(&self.local.mailbox);
+        self.worker.hub.remove_worker(&self.worker.mailbox);
         self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
-impl Local {
+impl Worker {
     /// Does what the mailbox says, for ever.
-    async fn relay(self: Rc<Self>) {
+    async fn deliver(self: Rc<Self>) {
         let (mut gathered_at, mut began_at) = (Instant::now(), None);
         loop {
             self.mailbox.filled.notified().await;
             loop {
-                self.end_sessions();
+                self.drain_mailbox();
                 if lock(&self.mailbox.post).filled.is_empty() {
                     began_at = None;
                     break;
                 }
                 while self.mailbox.before_dispatch.is_closed() {
-                    self.end_sessions();
+                    self.drain_mailbox();
                     tokio::task::yield_now().await;
                 }
                 while Instant::now() < gathered_at {
@@ -210,14 +210,14 @@ impl Local {
                 let filled = std::mem::take(&mut lock(&self.mailbox.post).filled);
                 let mut is_more = false;
                 let began = *began_at.get_or_insert_with(Instant::now);
-                for listener in filled {
-                    listener.heard();
-                    let room = self.rooms.borrow().get(&listener.tenant).and_then(Weak::upgrade);
-                    if let Some(room) = room
-                        && room.catch_up(&self).await
+                for notifier in filled {
+                    notifier.heard();
+                    let subscriptions = self.tenants.borrow().get(&notifier.tenant).and_then(Weak::upgrade);
+                    if let Some(subscriptions) = subscriptions
+                        && subscriptions.catch_up(&self).await
                     {
                         // After the other tenants.
-                        listener.tell();
+                        notifier.tell();
                         is_more = true;
                     }
                 }
@@ -237,55 +237,55 @@ impl Local {
 
     /// Ends the streams of sessions that have ended since the last look, has those look at their rights whose rights have
     /// changed, does what streams were told, and tells of those who came or went.
-    pub fn end_sessions(self: &Rc<Self>) {
-        let Post { ended, changed, orders, presence, closing, .. } = {
+    pub fn drain_mailbox(self: &Rc<Self>) {
+        let Post { ended, changed, commands, presence, closing, .. } = {
             let mut post = lock(&self.mailbox.post);
             // Not what channels have: whoever asks for this is about to look there.
             let filled = std::mem::take(&mut post.filled);
             std::mem::replace(&mut *post, Post { filled, ..Post::default() })
         };
         let end = |subscriptions: WeakList<Subscription>| subscriptions.iter().for_each(|one| one.end());
-        for session in ended {
-            let subscriptions = self.by_session.borrow_mut().remove(&Arc::as_ptr(&session).addr());
+        for user_streams in ended {
+            let subscriptions = self.by_user.borrow_mut().remove(&Arc::as_ptr(&user_streams).addr());
             end(subscriptions.unwrap_or_default());
         }
         for (tenant, username) in presence {
-            let room = self.rooms.borrow().get(&tenant).and_then(Weak::upgrade);
-            if let Some(room) = room {
-                room.tell_presence(&username);
+            let subscriptions = self.tenants.borrow().get(&tenant).and_then(Weak::upgrade);
+            if let Some(subscriptions) = subscriptions {
+                subscriptions.tell_presence(&username);
             }
         }
         // After that: who is moved to another tenant is no more told who has gone from this one.
-        changed.iter().for_each(|session| self.change_rights(session));
-        for (session, serial, order) in orders {
-            let of_session = self.subscriptions_of_session(&session);
+        changed.iter().for_each(|user_streams| self.change_rights(user_streams));
+        for (user_streams, serial, command) in commands {
+            let of_session = self.subscriptions_of_user(&user_streams);
             let Some(subscription) = of_session.into_iter().find(|subscription| subscription.serial == serial) else {
                 continue;
             };
-            match order {
-                Order::Filter(filter, done) => {
+            match command {
+                Command::Filter(filter, done) => {
                     subscription.change_filter(filter);
                     // Who asked may have gone.
                     let _ = done.send(());
                 }
-                Order::End => subscription.end(),
+                Command::End => subscription.end(),
             }
         }
         if let Some(done) = closing {
-            let all = std::mem::take(&mut *self.by_session.borrow_mut());
+            let all = std::mem::take(&mut *self.by_user.borrow_mut());
             all.into_values().for_each(end);
             let _ = done.send(());
         }
     }
 
     /// Gives the streams of a session the tenant and the rights that its user has now.
-    pub fn change_rights(self: &Rc<Self>, session: &Arc<Session>) {
-        let changes = session.changes();
-        let account = self.hub.store().account(&session.username);
-        for subscription in self.subscriptions_of_session(session) {
+    pub fn change_rights(self: &Rc<Self>, user_streams: &Arc<UserStreams>) {
+        let changes = user_streams.changes();
+        let account = self.hub.store().account(&user_streams.username);
+        for subscription in self.subscriptions_of_user(user_streams) {
             match &account {
                 Ok(Some(account)) => {
-                    let seen = self.hub.rules().authorize.to_see(&session.username, &account.scopes);
+                    let seen = self.hub.rules().authorize.to_see(&user_streams.username, &account.scopes);
                     subscription.change_rights(self, account, seen, changes);
                 }
                 // Without knowing them nothing more may be given.
@@ -294,16 +294,16 @@ impl Local {
         }
     }
 
-    fn subscriptions_of_session(&self, session: &Arc<Session>) -> Vec<Rc<Subscription>> {
-        let by_session = self.by_session.borrow();
-        let of_session = by_session.get(&Arc::as_ptr(session).addr());
+    fn subscriptions_of_user(&self, user_streams: &Arc<UserStreams>) -> Vec<Rc<Subscription>> {
+        let by_user = self.by_user.borrow();
+        let of_session = by_user.get(&Arc::as_ptr(user_streams).addr());
         of_session.into_iter().flat_map(WeakList::iter).collect()
     }
 
     /// The subscriptions of a user, by name.
     pub fn subscriptions_of(&self, username: &str) -> Vec<Rc<Subscription>> {
-        let session = Username::parse(username).ok().and_then(|username| self.hub.session_of(&username));
-        session.map_or_else(Vec::new, |session| self.subscriptions_of_session(&session))
+        let user_streams = Username::parse(username).ok().and_then(|username| self.hub.user_streams_of(&username));
+        user_streams.map_or_else(Vec::new, |user_streams| self.subscriptions_of_user(&user_streams))
     }
 
     /// Sends heartbeats, and ends what has expired.
@@ -311,7 +311,7 @@ impl Local {
         let mut ticks = tokio::time::interval(TICK);
         loop {
             ticks.tick().await;
-            for (number, due) in self.wheel.turn().iter().enumerate() {
+            for (number, due) in self.wheel.permit().iter().enumerate() {
                 if let Some(subscription) = due.upgrade()
                     && let Some(again) = subscription.beat(self.clock.now())
                 {
@@ -329,8 +329,8 @@ impl Local {
     }
 
     /// The turns of those who catch up, for one step on this thread. So nobody waits with one for anything.
-    pub fn turns(&self) -> &Rc<Turns<TenantName>> {
-        &self.turns
+    pub fn permits(&self) -> &Rc<Permits<TenantName>> {
+        &self.permits
     }
 
     pub fn mailbox(&self) -> &Mailbox {
@@ -346,29 +346,29 @@ impl Local {
     }
 
     /// A tenant's room, made where there is none.
-    pub fn room(self: &Rc<Self>, tenant: &TenantName) -> Rc<Room> {
-        if let Some(room) = self.rooms.borrow().get(tenant).and_then(Weak::upgrade) {
-            return room;
+    pub fn subscriptions(self: &Rc<Self>, tenant: &TenantName) -> Rc<TenantSubscriptions> {
+        if let Some(subscriptions) = self.tenants.borrow().get(tenant).and_then(Weak::upgrade) {
+            return subscriptions;
         }
-        let seat = self.hub.seat(tenant, &self.mailbox);
-        let room = Rc::new(Room::new(seat, Rc::downgrade(self)));
-        self.rooms.borrow_mut().insert(tenant.clone(), Rc::downgrade(&room));
-        room
+        let guard = self.hub.guard(tenant, &self.mailbox);
+        let subscriptions = Rc::new(TenantSubscriptions::new(guard, Rc::downgrade(self)));
+        self.tenants.borrow_mut().insert(tenant.clone(), Rc::downgrade(&subscriptions));
+        subscriptions
     }
 
-    pub fn forget_room(&self, tenant: &TenantName) {
-        self.rooms.borrow_mut().remove(tenant);
+    pub fn forget_tenant(&self, tenant: &TenantName) {
+        self.tenants.borrow_mut().remove(tenant);
     }
 
     #[cfg(test)]
-    pub fn sessions(&self) -> usize {
-        self.by_session.borrow().len()
+    pub fn user_streams(&self) -> usize {
+        self.by_user.borrow().len()
     }
 
     /// A stream of a session is no more.
-    pub fn note_gone(&self, session: &Arc<Session>) {
-        let mut by_session = self.by_session.borrow_mut();
-        let Entry::Occupied(mut of_session) = by_session.entry(Arc::as_ptr(session).addr()) else { return };
+    pub fn note_gone(&self, user_streams: &Arc<UserStreams>) {
+        let mut by_user = self.by_user.borrow_mut();
+        let Entry::Occupied(mut of_session) = by_user.entry(Arc::as_ptr(user_streams).addr()) else { return };
         of_session.get_mut().note_gone();
         if of_session.get().is_empty() {
             of_session.remove();

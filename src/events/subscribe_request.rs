@@ -1,14 +1,14 @@
 use std::sync::Arc;
 
-use super::hub::Arrival;
-use super::mark::Reset;
-use super::session::Session;
+use super::control::Reset;
+use super::hub::PresenceGuard;
+use super::user_streams::UserStreams;
 use crate::domain::{Position, TenantName, Timestamp, View};
 
 /// What somebody subscribes to, and by what right.
-pub struct Opening {
+pub struct SubscribeRequest {
     /// Their being there by it, and what they call it by.
-    pub arrival: Arrival,
+    pub presence_guard: PresenceGuard,
     /// Whose events.
     pub tenant: TenantName,
     /// Which of them.
@@ -24,8 +24,8 @@ pub struct Opening {
     /// Until when; `None` is for ever.
     pub expires_at: Option<Timestamp>,
     /// It ends with this.
-    pub session: Arc<Session>,
-    /// What [`Session::changes`] was before the rights in the view were looked at.
+    pub user_streams: Arc<UserStreams>,
+    /// What [`UserStreams::changes`] was before the rights in the view were looked at.
     pub changes: u64,
 }
 
@@ -33,7 +33,7 @@ pub struct Opening {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// First the latest of every name.
-    Latest,
+    Snapshot,
     /// First everything after a position, which is still kept.
     After(Position),
     /// First the latest of those names that changed after a position: not everything is still kept.
