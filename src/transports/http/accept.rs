@@ -1,4 +1,4 @@
-//! Connections from their acceptance to their end: how many there are, and what ends one whose peer has gone without a word.
+//! Accepted connections: how many there are, and how a connection ends when its peer vanishes.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -17,18 +17,18 @@ use actix_web::rt::net::TcpStream;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How long a peer may acknowledge nothing of what was sent to it, or have no room for more of it, before its connection ends.
+/// How long a peer may leave sent data unacknowledged, or its receive window closed, before its connection ends.
 ///
-/// Closes this fault: who lost the network without a word counted as connected until the system gave up sending, which takes it a
-/// quarter of an hour. And whoever takes nothing of an answer would have it kept for as long as they like.
+/// Closes two faults: a client that lost its network counted as connected until the system stopped retransmitting,
+/// about 15 minutes; and a client that read nothing of an answer kept it in memory for ever.
 const SILENT_FOR: Duration = Duration::from_secs(30);
-/// After how long without a byte either way a peer is asked whether it is there, and how often again. Without an answer for
-/// [`SILENT_FOR`] it is not.
+/// Keep-alive probes: after this much silence, and then this often. A peer that answers none within [`SILENT_FOR`] is
+/// gone.
 const ASKED_AFTER: Duration = Duration::from_secs(20);
 const ASKED_EVERY: Duration = Duration::from_secs(10);
 
-/// How many connections there are, of how many that the limit of open files allows. It only tells: no more than those are accepted,
-/// since each counts with actix until it is closed (`counted`).
+/// The number of open connections, and the limit that follows from the limit of open files. This only reports: actix
+/// accepts no more than that, since it counts each connection until it is closed (`counted`).
 #[derive(Clone)]
 pub struct Connections(Arc<Count>);
 
@@ -39,12 +39,12 @@ struct Count {
 }
 
 impl Connections {
-    /// At most so many.
+    /// With this limit.
     pub fn at_most(most: usize) -> Self {
         Self(Arc::new(Count { most, open: AtomicUsize::new(0), is_full: AtomicBool::new(false) }))
     }
 
-    /// How many there may be.
+    /// The limit.
     pub fn most(&self) -> usize {
         self.0.most
     }
@@ -61,7 +61,7 @@ impl Connections {
 
     fn remove(&self) {
         let open = self.0.open.fetch_sub(1, Ordering::Relaxed) - 1;
-        // Not at once: while others wait, each that ends makes place for one of them.
+        // With hysteresis: while clients wait, each freed place is taken at once.
         let is_roomy = open < self.0.most - self.0.most.div_ceil(16);
         if is_roomy && self.0.is_full.load(Ordering::Relaxed) && self.0.is_full.swap(false, Ordering::Relaxed) {
             tracing::warn!(connections = open, "connections are accepted again");
@@ -69,16 +69,16 @@ impl Connections {
     }
 }
 
-/// An accepted connection. However it ends, it is no longer counted then.
+/// An accepted connection. Dropping it ends its count.
 pub struct Tcp {
-    // In this order: the descriptor is closed first.
+    // Order matters: the descriptor is closed first.
     stream: TcpStream,
     _place: Place,
 }
 
 struct Place(Rc<Shared>);
 
-/// What a connection shares with its task, which waits for its end.
+/// State shared by a connection and its task, which waits for the connection's end.
 struct Shared {
     connections: Connections,
     is_closed: Cell<bool>,
@@ -104,7 +104,7 @@ impl Tcp {
     }
 }
 
-/// Has small writes go out at once, and a peer be missed that is no more. Where it is not supported it is done without.
+/// Sends small writes at once, and detects vanished peers. Unsupported options are skipped.
 fn set_up(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let socket = SockRef::from(stream);
@@ -112,10 +112,10 @@ fn set_up(stream: &TcpStream) {
     let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(ASKED_AFTER).with_interval(ASKED_EVERY));
 }
 
-/// What serves connections, so that each counts with actix until its descriptor is closed, also where it has left actix: so actix
-/// accepts no more than it was told, and whoever comes then waits in the system's queue for their turn.
+/// Serves connections so that actix counts each until its descriptor is closed, even after the connection left actix.
+/// So actix accepts no more than its limit, and further clients wait in the system's backlog.
 ///
-/// Closes this fault: with the last descriptor taken nobody can open a file any more, the database neither.
+/// Closes this fault: without a free descriptor no file can be opened, the database's included.
 pub fn counted<S>(
     service: S,
     connections: Connections,
@@ -129,22 +129,22 @@ where
     })
 }
 
-/// What goes on with a connection that has left actix: it runs in the same task, so that there is one for each connection.
+/// The work on a connection that has left actix. It runs in the same task, so there is one task for each connection.
 pub type GoesOn = Pin<Box<dyn Future<Output = ()>>>;
 
-/// The task of a connection, until that is closed. What it does is in a box, of which nothing is left once it goes on with something
-/// else, as streams do: actix has room for two of this in each task for as long as the task is there.
+/// The task of a connection, until the connection is closed. Its current work is boxed and freed when the connection
+/// becomes a stream, because actix reserves twice this struct's size in each task for its whole life.
 struct Counted<F> {
     stage: Stage<F>,
     shared: Rc<Shared>,
 }
 
 enum Stage<F> {
-    /// actix has it.
+    /// actix serves it.
     Served(Pin<Box<F>>),
-    /// It has left.
+    /// It has left actix.
     Left(GoesOn),
-    /// Whoever still has it is to close it.
+    /// Waiting for its last owner to close it.
     Ending,
 }
 
@@ -155,12 +155,12 @@ impl<F: Future<Output = std::result::Result<Option<GoesOn>, DispatchError>>> Fut
         let Self { stage, shared } = &mut *self;
         loop {
             *stage = match stage {
-                // What went wrong has nobody to be told to.
+                // Nobody is left to be told of an error.
                 Stage::Served(served) => match ready!(served.as_mut().poll(context)) {
                     Ok(Some(goes_on)) => {
                         *stage = Stage::Left(goes_on);
-                        // After whatever else was to be done on this thread before: a stream that began at once would be told anew
-                        // of who had come until then, since the news of that waits there.
+                        // Runs after the work that is already queued on this thread: presence news that waits there
+                        // is older than the stream, which would otherwise be told of it again.
                         context.waker().wake_by_ref();
                         return Poll::Pending;
                     }
@@ -245,7 +245,7 @@ mod tests {
             let stage = Stage::Served(Box::pin(ready(Ok(goes_on))));
             let local = tokio::task::LocalSet::new();
             let task = local.spawn_local(Counted { stage, shared });
-            // What went on with it has ended, but somebody still has it.
+            // Its work has ended, but the connection still has an owner.
             for _ in 0..2 {
                 local.run_until(tokio::task::yield_now()).await;
             }
@@ -260,10 +260,10 @@ mod tests {
 
     #[test]
     fn what_is_kept_of_a_stream_that_waits_is_small() {
-        // That is there twice, with at most four words of actix's own and twelve of tokio's, in a multiple of 128 bytes.
+        // This is stored twice, beside at most four words of actix's and twelve of tokio's, rounded up to 128 bytes.
         assert!(size_of::<Counted<()>>() <= 32, "{}", size_of::<Counted<()>>());
         assert!(size_of::<CatchUp>() <= 96, "{}", size_of::<CatchUp>());
-        // With two counts: the next larger piece that the allocator has is of 448 bytes.
+        // With two reference counts: the allocator's next larger size is 448 bytes.
         let subscription = size_of::<Subscription<PlainSink>>() + 2 * size_of::<usize>();
         assert!(subscription <= 384, "{subscription}");
     }

@@ -1,4 +1,5 @@
-//! What goes around every request: who may call, what every answer says, one for a handler that panics, and a line in the log.
+//! Middleware around every request: the caller check, the headers of every answer, the answer for a handler that
+//! panics, and the access log.
 
 use std::future::{Future, ready};
 use std::pin::Pin;
@@ -27,7 +28,7 @@ use crate::app::App;
 use crate::config::Callers;
 use crate::error::Error;
 
-/// Answers preflights, lets the others through, and finishes the answer.
+/// Answers preflights, handles other requests, and completes the answer.
 pub fn around<S, B>(
     request: ServiceRequest,
     service: &S,
@@ -37,7 +38,7 @@ where
     B: MessageBody + 'static,
 {
     let callers = request.app_data::<App>().map(|app| app.callers.clone());
-    // Before anything else of the request is looked at. A worker without services serves nobody.
+    // Checked before anything else. A worker without services serves nobody.
     let checked = callers.as_deref().ok_or_else(no_services).and_then(|callers| callers::check(callers, &request));
     let refused = checked.as_ref().err().map(reply::refusal);
     let finish = Finish::of(&request, callers, refused.is_some());
@@ -54,13 +55,13 @@ where
     finish.after(answering)
 }
 
-/// What is done with every answer.
+/// Completes an answer.
 struct Finish {
     log: Option<Log>,
     cors: Cors,
     protection: Protection,
     callers: Option<Arc<Callers>>,
-    /// Where it came on, with HTTP/1.
+    /// The connection, for HTTP/1.
     socket: Option<Socket>,
 }
 
@@ -82,15 +83,15 @@ impl Finish {
                 let size = response.response().body().size();
                 self.complete(response.status(), response.headers_mut());
                 if response.request().version() == Version::HTTP_10 && size == BodySize::Stream {
-                    // It has no chunks (RFC 9112, section 7.1): such a body ends with the connection.
+                    // HTTP/1.0 has no chunks (RFC 9112, section 7.1): such a body ends with the connection.
                     let head = response.response_mut().head_mut();
                     head.no_chunking(true);
                     head.set_connection_type(ConnectionType::Close);
                 }
                 Ok(response.map_body(|_, body| Answer { body, end }))
             }
-            // A handler panicked, as the log says, or one would have answered. The request went with it; what is left is an answer
-            // like others, which a page may read.
+            // A handler panicked, and the log has the details. The request is gone with it; the answer is completed
+            // like others, so that a page can read it.
             Err(_) => {
                 let mut response = reply::refusal(&Error::Internal(String::new()));
                 self.complete(response.status(), response.headers_mut());
@@ -113,7 +114,7 @@ impl Finish {
 }
 
 pin_project! {
-    /// The body of an answer. Its connection is told when all of it is made, or it is given up.
+    /// The body of an answer. Its connection is notified when the body is complete or dropped.
     pub struct Answer<B> {
         #[pin]
         body: B,
@@ -121,7 +122,7 @@ pin_project! {
     }
 }
 
-/// What tells the connection, with HTTP/1, as it is dropped.
+/// Notifies the HTTP/1 connection when dropped.
 struct End(Socket);
 
 impl Drop for End {
@@ -142,11 +143,11 @@ impl<B: MessageBody> MessageBody for Answer<B> {
     }
 }
 
-/// What is logged of a request.
+/// One line of the access log.
 struct Log {
     started: Instant,
     method: Method,
-    /// Without its query, and no header is logged: either may carry a secret.
+    /// Without its query; headers are not logged either. Both can carry a secret.
     path: String,
 }
 

@@ -1,7 +1,7 @@
-//! Bodies of requests as they arrive, and how much memory all of them may take that are waited for.
+//! Request bodies, and how much memory the unfinished ones may take.
 //!
-//! Closes this fault: a body that never ends is kept until its time is up, and whoever has many connections would have as much
-//! memory as they like, without a password. So a body is only read in somebody's name ([`Sender`]), and counts for them.
+//! Closes this fault: an unfinished body is kept until its timeout, so a client with many connections could take any
+//! amount of memory without a password. A body is only read in somebody's name ([`Sender`]), and counts for them.
 
 mod shares;
 
@@ -21,14 +21,14 @@ use crate::error::Error;
 use shares::Held;
 pub use shares::{Bodies, Sender};
 
-/// How long a body may take to arrive; actix itself limits only the head.
+/// Time limit for a body; actix itself limits only the head.
 const BODY_WITHIN: Duration = Duration::from_secs(15);
 
-/// What is counted of the head of a request while its body is waited for, in bytes. Where it is not given that is nothing.
+/// The bytes of a request's head that are charged while its body is awaited; 0 if not set.
 #[derive(Clone, Copy, Default)]
 pub struct HeadBytes(pub usize);
 
-/// A body of which nothing has been read.
+/// A body that has not been read.
 pub struct Unread {
     payload: Payload,
     length: Option<usize>,
@@ -36,14 +36,14 @@ pub struct Unread {
     bodies: Option<Bodies>,
 }
 
-/// A whole body.
+/// A complete body.
 pub struct Body {
     text: String,
     held: Held,
 }
 
 impl Unread {
-    /// Takes the body of a request.
+    /// Takes the body out of a request.
     pub fn of(request: &HttpRequest, payload: &mut Payload) -> Self {
         let length = request.headers().get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
@@ -51,7 +51,7 @@ impl Unread {
         Self { payload: payload.take(), length, head, bodies: request.app_data::<Bodies>().cloned() }
     }
 
-    /// Reads all of it, as text.
+    /// Reads all of it as text.
     ///
     /// # Errors
     /// [`Error::BodyTooLarge`] for more than `max_bytes`, before anything is read where it can be known; [`Error::Overloaded`] if
@@ -79,7 +79,8 @@ async fn read(
     loop {
         let next = poll_fn(|context| match payload.poll_next_unpin(context) {
             Poll::Ready(next) => Poll::Ready(Ok(next)),
-            // Only what is waited for counts: what is here already is read in one go, and is gone again before anybody else's is.
+            // Only bodies that are awaited count: data that is already here is read in one go, before any other body
+            // is.
             Poll::Pending => {
                 let held = held.hold(head + body.capacity()).map(|()| held.poll_displaced(context));
                 match held {
@@ -96,7 +97,7 @@ async fn read(
             return Err(Error::BodyTooLarge(max_bytes));
         }
         if length > body.capacity() {
-            // Doubled, or it would be moved with each chunk, and no more than it may ever need.
+            // Doubled, to avoid moving it with each chunk, but never beyond the maximum.
             let capacity = (2 * body.capacity()).clamp(length, max_bytes);
             body.reserve_exact(capacity - body.len());
         }
@@ -105,7 +106,7 @@ async fn read(
 }
 
 impl Body {
-    /// Waits for something else with it in hand, for which time it counts.
+    /// Runs another future while holding the body, which counts meanwhile.
     ///
     /// # Errors
     /// [`Error::Overloaded`] if there is no room for it any more; those of the other.
@@ -154,7 +155,7 @@ mod tests {
                 held()
             );
         }
-        // More than there is.
+        // More than the budget.
         send.send(vec![b'x'; 200 << 10].into()).unwrap();
         assert_eq!(reading.await.err(), Some(Error::Overloaded));
         assert_eq!(held(), 0);

@@ -1,5 +1,5 @@
-//! Bodies of event streams. With HTTP/1.1 the connection leaves actix; with HTTP/2, where it has other work, and with HTTP/1.0,
-//! which has no chunks, the stream stays an answer like others.
+//! Bodies of event streams. With HTTP/1.1 the connection leaves actix. With HTTP/2, which multiplexes requests, and
+//! HTTP/1.0, which has no chunks, the stream is an ordinary answer.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -13,14 +13,14 @@ use bytes::Bytes;
 use super::socket::{Socket, TakeOver};
 use crate::events::{Framing, Sink, Written};
 
-/// The body of an answer that ends where its connection leaves.
+/// The body of an answer whose connection leaves actix.
 pub struct LeavingBody {
     socket: Socket,
     to: Option<TakeOver>,
 }
 
 impl LeavingBody {
-    /// What comes after the head of the answer is up to the one to whom the connection goes.
+    /// The new owner of the connection writes everything after the head.
     pub fn new(socket: &Socket, to: TakeOver) -> Self {
         Self { socket: socket.clone(), to: Some(to) }
     }
@@ -34,7 +34,8 @@ impl MessageBody for LeavingBody {
     }
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
-        // It is asked for once actix has the head ready, and before that is written. Whoever flushes is woken when it has left.
+        // actix asks for this once the head is ready and before it is written. The task that flushes is woken when
+        // the connection has left.
         if let Some(to) = self.to.take() {
             self.socket.leave(to);
         }
@@ -42,17 +43,17 @@ impl MessageBody for LeavingBody {
     }
 }
 
-/// What is on its way from a subscription to the body of its answer: one chunk at most, and none before the body is asked for one.
-/// Whoever does not read has only a position in the stream.
+/// The hand-over from a subscription to the body of its answer: at most one chunk, and none before the body asks for
+/// it. A client that does not read costs only a position.
 #[derive(Default)]
 struct Slot {
     chunk: Cell<Option<Bytes>>,
     finished: Cell<bool>,
-    /// The body is no more.
+    /// The body was dropped.
     dropped: Cell<bool>,
-    /// Who asks for a chunk.
+    /// The body's waker, set while it asks for a chunk.
     body: Cell<Option<Waker>>,
-    /// Who waits for a chunk to be asked for, and for the body to go.
+    /// The sink's waker, set while it waits for a request or for the body to be dropped.
     sink: Cell<Option<Waker>>,
 }
 
@@ -71,13 +72,13 @@ impl Slot {
     }
 }
 
-/// The two ends of a slot, for a stream on this connection of HTTP/1, if it is one.
+/// Both ends of a slot, for a stream on this HTTP/1 connection, if it is one.
 pub fn pair(socket: Option<Socket>) -> (SlotOutlet, SlotBody) {
     let slot = Rc::new(Slot::default());
     (SlotOutlet { slot: Rc::clone(&slot) }, SlotBody { slot, socket })
 }
 
-/// Where a subscription writes.
+/// The end that the subscription writes to.
 pub struct SlotOutlet {
     slot: Rc<Slot>,
 }
@@ -125,8 +126,8 @@ impl Drop for SlotOutlet {
     }
 }
 
-/// The body of the answer. Each chunk is one or more whole frames: `broker-client` 0.0.8 merges two events when the end of
-/// one falls across two reads.
+/// The body of the answer. Each chunk holds complete frames: `broker-client` 0.0.8 merges two events if the end of a
+/// frame falls between two reads.
 pub struct SlotBody {
     slot: Rc<Slot>,
     socket: Option<Socket>,
@@ -141,8 +142,8 @@ impl MessageBody for SlotBody {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
         let slot = &self.slot;
-        // Nothing more for whoever lost the right to it, even where it was written already; nor for whoever has closed their side, who
-        // would be taken for present until a write fails.
+        // Nothing more is given to a reader that lost the right to it, even if it was written already; nor to a
+        // client that closed its sending side, which would count as present until a write fails.
         if slot.finished.get() || self.socket.as_ref().is_some_and(Socket::has_ended) {
             return Poll::Ready(None);
         }

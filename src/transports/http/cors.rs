@@ -1,4 +1,4 @@
-//! What a page of another origin may ask, and read of the answer: the CORS protocol of the Fetch standard.
+//! CORS (the Fetch standard): which requests a page of another origin may send, and which answers it may read.
 
 use std::collections::HashSet;
 
@@ -14,35 +14,35 @@ const ALLOWED_HEADERS: &str =
     "authorization, content-type, last-event-id, idempotency-key, if-match, if-none-match, broker-stream";
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("retry-after, idempotency-replayed, broker-stream");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
-/// Seconds for which a browser need not ask again.
+/// Seconds for which a browser may cache a preflight.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
-/// What the answer to a preflight depends on, beside the origin.
+/// The request headers that a preflight's answer depends on, beside the origin.
 const ASKED: HeaderValue =
     HeaderValue::from_static("Access-Control-Request-Headers, Access-Control-Request-Private-Network");
-/// How many bytes of header names a page may ask for. Those that have no room are not allowed.
+/// Bytes of requested header names that are allowed; names beyond that are not.
 const MAX_ASKED_BYTES: usize = 4096;
-/// How many names are looked at, those that are there twice or are none among them. Later ones are not allowed.
+/// Number of requested names that are examined, duplicates and invalid ones included; later ones are not allowed.
 const MAX_ASKED: usize = 1024;
 
 const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
 const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 
-/// What a request says of the page that makes it.
+/// The CORS fields of a request.
 pub struct Cors {
     origin: Option<HeaderValue>,
     preflight: Option<Preflight>,
 }
 
-/// What a page is going to send, which its browser asks about first.
+/// The fields of a preflight.
 struct Preflight {
     /// Its `access-control-request-headers`.
     asked: Vec<HeaderValue>,
-    /// Whether the page is of the internet and Broker is not.
+    /// Whether a public page asks for access to a private network.
     private_network: bool,
 }
 
 impl Cors {
-    /// `is_refused` is whether the request may not be made at all.
+    /// Reads them from a request; `is_refused` tells whether the request is refused anyway.
     pub fn of(request: &ServiceRequest, is_refused: bool) -> Self {
         let headers = request.headers();
         let is_preflight = *request.method() == Method::OPTIONS && !is_refused;
@@ -53,7 +53,7 @@ impl Cors {
         Self { origin: headers.get(header::ORIGIN).cloned(), preflight }
     }
 
-    /// Of a request of HTTP/1 of whose head no more than this has come.
+    /// Reads them from an incomplete HTTP/1 head.
     pub fn of_part(head: &[u8]) -> Self {
         let mut lines = head.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
         let origin = lines.find_map(|line| {
@@ -64,11 +64,11 @@ impl Cors {
         Self { origin, preflight: None }
     }
 
-    /// Says in an answer who may read it, and in that to a preflight what may be sent.
+    /// Adds the CORS headers to an answer.
     pub fn answer(self, callers: &Callers, answer: &mut HeaderMap) {
         let Self { origin, preflight } = self;
         if callers::depends_on_origin(callers) {
-            // The answer to one origin must not be served to another by a cache in between.
+            // A cache must not serve the answer for one origin to another.
             answer.append(header::VARY, HeaderValue::from_static("Origin"));
         }
         if preflight.is_some() {
@@ -76,8 +76,7 @@ impl Cors {
         }
         let Some(allowed) = callers::allowed_origin(callers, origin.as_ref()) else { return };
         if callers::has_list(callers) {
-            // A page of a known origin may send the cookie that its stream was given. To everybody, as with `*`,
-            // browsers do not permit it.
+            // A page of a listed origin may send the cookie of its stream. With `*` browsers do not permit that.
             answer.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
         }
         answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
@@ -92,8 +91,9 @@ impl Cors {
     }
 }
 
-/// Ours, and whatever else the page asks to send: tracing adds headers to every request, under names that nobody can list
-/// beforehand. Broker goes by none of them, so that they let a page do nothing more. A star would not allow `authorization`.
+/// Broker's own headers, and any others that the page asks for: tracing libraries add headers to every request, under
+/// names that nobody can list in advance. Broker reads none of them, so they permit nothing more. `*` would not
+/// include `authorization`.
 fn allowed_headers(asked: &[HeaderValue]) -> HeaderValue {
     let mut allowed = ALLOWED_HEADERS.to_owned();
     let mut known: HashSet<_> = ALLOWED_HEADERS.split(", ").map(str::to_owned).collect();
@@ -106,11 +106,11 @@ fn allowed_headers(asked: &[HeaderValue]) -> HeaderValue {
             known.insert(name);
         }
     }
-    // Of tokens, commas and blanks a header can always be made.
+    // Tokens, commas and blanks always form a valid header.
     HeaderValue::try_from(allowed).unwrap_or_else(|_| HeaderValue::from_static(ALLOWED_HEADERS))
 }
 
-/// A header's name, in lower case as browsers compare them, where it is one (RFC 9110, section 5.6.2).
+/// A valid header name in lower case, as browsers compare them (RFC 9110, section 5.6.2).
 fn token(name: &[u8]) -> Option<String> {
     let name = std::str::from_utf8(name.trim_ascii()).ok()?;
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);

@@ -1,8 +1,8 @@
-//! HTTP/2: one connection, many requests. The library `h2` speaks the protocol; what a client may take up by it is bounded
-//! here, where actix sets no more than the windows. Requests go to the same application as those of HTTP/1.
+//! HTTP/2 connections. The `h2` crate speaks the protocol; this module limits what one client can make the server
+//! hold, for which actix only sets window sizes. Requests go to the same application as those of HTTP/1.
 //!
-//! All of a connection is one future, its answers included: whoever goes takes along what was being done for them, and a
-//! stream that is cancelled ends its answer at once.
+//! One future runs the whole connection, its answers included: dropping it stops all of its work, and a cancelled
+//! stream ends its answer at once.
 
 mod answer;
 mod frames;
@@ -33,28 +33,30 @@ use answer::{Outcome, answer};
 use frames::Frames;
 use heads::Heads;
 
-/// How many requests a client may have under way on one connection.
+/// Concurrent requests per connection.
 const MAX_STREAMS: u32 = 128;
-/// How much of one request's body a client may send ahead of what is read of it.
+/// Bytes of one request body that a client may send before they are read.
 const STREAM_WINDOW: u32 = 128 << 10;
-/// The same, of all requests of a connection.
+/// The same for all requests of a connection together.
 const CONNECTION_WINDOW: u32 = 256 << 10;
-/// How much of one answer is kept for a client that does not read it. The rest of it is not made before.
+/// Bytes of one answer that are buffered for a client that does not read; the rest is not produced until it does.
 const MAX_UNSENT_BYTES: usize = 32 << 10;
-/// How many requests may be cancelled before they were even looked at (CVE-2023-44487), until the connection is closed.
+/// Requests that a client may cancel before they are accepted (CVE-2023-44487); beyond this the connection is closed.
 const MAX_RESETS: usize = 64;
-/// How many may be so wrong, in the whole life of a connection, that they are cancelled here (CVE-2025-8671). What still comes of a
-/// body that was refused can count as one, and a proxy has many users on a connection: so there are as many as in the library.
+/// Streams that the server may reset because of protocol errors over the life of a connection (CVE-2025-8671). Late
+/// parts of a refused body can count as one, and a proxy multiplexes many users on one connection, so this is as high
+/// as the library's own limit.
 const MAX_LOCAL_RESETS: usize = 1024;
 
-/// How long a client may take its time.
+/// Timeouts of a connection.
 #[derive(Clone, Copy)]
 pub struct Times {
-    /// Without a request under way, until the connection ends.
+    /// Idle time until the connection is closed.
     pub idle: Duration,
-    /// For a piece of an answer, beside a second for each [`answer::PACE`] bytes of it that are taken, until the answer is given up.
+    /// Time for one piece of an answer, plus one second for each [`answer::PACE`] bytes taken, until the answer is
+    /// given up.
     pub stalled: Duration,
-    /// Without taking anything of an answer, where those of its connection have much in hand.
+    /// Time without progress of an answer while the connection's answers hold much memory.
     pub crowded: Duration,
 }
 
@@ -64,13 +66,13 @@ impl Default for Times {
     }
 }
 
-/// What the requests of a connection have in common.
+/// State shared by all requests of a connection.
 struct Shared {
     from: Option<SocketAddr>,
     times: Times,
     frames: Rc<Frames>,
     heads: Heads,
-    /// How much of answers was made and not sent, in bytes.
+    /// Bytes of answers that were produced and not yet sent.
     in_hand: Cell<usize>,
 }
 
@@ -87,8 +89,8 @@ fn settings() -> Builder {
     settings
 }
 
-/// Serves one connection to its end. `stopping` becomes ready when the server is to end: then no more requests are taken, and
-/// those that are under way are finished.
+/// Serves one connection until it ends. When `stopping` resolves, no more requests are accepted and those in progress
+/// are finished.
 pub async fn serve<S, B>(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     from: Option<SocketAddr>,
@@ -115,7 +117,7 @@ pub async fn serve<S, B>(
     let mut abused = pin!(frames.abused(HEAD_WITHIN));
     loop {
         tokio::select! {
-            // What has come is looked at before it is asked whether something has not come in time, or too much.
+            // What arrived is processed before timeouts and limits are checked.
             biased;
             accepted = connection.accept() => match accepted {
                 Some(Ok((request, respond))) => {
@@ -128,7 +130,7 @@ pub async fn serve<S, B>(
                 None => return,
             },
             Some(outcome) = answers.next() => {
-                // Who reads none of their answers has no use for the connection.
+                // A client that reads none of its answers has no use for the connection.
                 if outcome == Outcome::Stalled && answers.is_empty() {
                     return;
                 }
@@ -142,7 +144,7 @@ pub async fn serve<S, B>(
                 connection.graceful_shutdown();
             }
             () = &mut idle, if answers.is_empty() => {
-                // That was said, and there is still an answer to it to come.
+                // The shutdown was announced and the client did not close in time.
                 if is_ending {
                     return;
                 }
@@ -153,7 +155,7 @@ pub async fn serve<S, B>(
             () = &mut silent => return,
             () = &mut abused => {
                 connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                // Who does not take that either has not been told.
+                // A client that does not read this either is disconnected without it.
                 let _ = timeout(LINGER, poll_fn(|context| connection.poll_closed(context))).await;
                 return;
             }
@@ -161,9 +163,9 @@ pub async fn serve<S, B>(
     }
 }
 
-/// Becomes ready when the other side no longer answers.
+/// Resolves when the client no longer answers pings.
 async fn silent(pings: Option<PingPong>) {
-    // There is one to whoever asks first.
+    // The library hands this out once.
     let Some(mut pings) = pings else { return std::future::pending().await };
     loop {
         sleep(KEEP_ALIVE).await;

@@ -1,4 +1,4 @@
-//! The TLS handshake, and how many of them one network may have under way.
+//! TLS handshakes, and how many one network may have in progress.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Error, ErrorKind, Result};
@@ -13,19 +13,20 @@ use tokio_rustls::server::TlsStream;
 use super::accept::{Connections, Tcp};
 use crate::domain::Network;
 
-/// How long a handshake may take. A client on a bad line needs a few round trips; who says nothing is gone as soon.
+/// Time limit for a handshake. A client on a bad line needs a few round trips.
 const WITHIN: Duration = Duration::from_secs(5);
-/// How many of one network may be under way at once: more than a proxy with everybody behind it has when all of them come back,
-/// since each takes a few milliseconds.
+/// Handshakes that one network may have in progress: more than a proxy needs when all its clients reconnect, since
+/// each takes a few milliseconds.
 const SHARE: usize = 1024;
-/// And never more than one in so many of all connections that there may be.
+/// And at most this fraction of all connections.
 const SHARE_OF_ALL: usize = 4;
 
-/// Shakes hands with whoever connects: a cheap clone, on all workers the same.
+/// Performs TLS handshakes: a cheap clone, shared by all workers.
 ///
-/// Closes this fault: where there is a number of handshakes that may be under way, whoever connects and says nothing keeps all others
-/// out. There is none here but that of all connections. Of one network's that are too many the oldest goes, so a newcomer always
-/// gets in, also from that network: those who mean it are done long before they are the oldest.
+/// Closes this fault: with a global limit on concurrent handshakes, clients that connect and stay silent keep
+/// everybody else out. Here the only global limit is that on connections. If a network exceeds its share, its oldest
+/// handshake ends, so newcomers always get in, even from that network: an honest handshake is over long before it is
+/// the oldest.
 #[derive(Clone)]
 pub struct Handshakes {
     acceptor: TlsAcceptor,
@@ -33,19 +34,19 @@ pub struct Handshakes {
 }
 
 impl Handshakes {
-    /// With a certificate, where there may be so many connections.
+    /// For a certificate, with the limit on connections.
     pub fn new(mut config: ServerConfig, connections: &Connections) -> Self {
         let ours = [b"h2".to_vec(), b"http/1.1".to_vec()];
-        // Those of the certificate's upkeep come after.
+        // Protocols for certificate maintenance (ACME) follow.
         config.alpn_protocols.splice(..0, ours);
         let share = (connections.most() / SHARE_OF_ALL).clamp(1, SHARE);
         Self { acceptor: TlsAcceptor::from(Arc::new(config)), under_way: UnderWay::at_most(share) }
     }
 
-    /// Shakes hands on a connection.
+    /// Performs the handshake on a connection.
     ///
     /// # Errors
-    /// Whatever went wrong; the connection is closed.
+    /// Any failure; the connection is closed.
     pub async fn shake(&self, tcp: Tcp) -> Result<TlsStream<Tcp>> {
         let mut place = self.under_way.begin(Network::of(tcp.peer_addr()?.ip()));
         tokio::select! {
@@ -56,7 +57,7 @@ impl Handshakes {
     }
 }
 
-/// Those under way, by network.
+/// Handshakes in progress, by network.
 #[derive(Clone)]
 struct UnderWay {
     share: usize,
@@ -66,16 +67,16 @@ struct UnderWay {
 #[derive(Default)]
 struct Table {
     next: u64,
-    /// By number, so the oldest first. To drop one's sender is to end it.
+    /// By number, so the oldest comes first. Dropping the sender ends the handshake.
     by_network: HashMap<Network, BTreeMap<u64, oneshot::Sender<()>>>,
 }
 
-/// One that is under way, until it is dropped.
+/// One handshake in progress, until this is dropped.
 struct Place {
     under_way: UnderWay,
     network: Network,
     number: u64,
-    /// Resolves once it must go, in whatever way.
+    /// Resolves when the handshake must end.
     displaced: oneshot::Receiver<()>,
 }
 
@@ -88,7 +89,7 @@ impl UnderWay {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins one. It may end another.
+    /// Registers a handshake; this may end another.
     fn begin(&self, network: Network) -> Place {
         let (keep, displaced) = oneshot::channel();
         let mut table = self.lock();
@@ -132,7 +133,7 @@ mod tests {
         let mut places: Vec<_> = (0..5).map(|_| under_way.begin(here)).collect();
         let displaced: Vec<_> = places.iter_mut().map(is_displaced).collect();
         assert_eq!(displaced, [true, true, false, false, false]);
-        // Who is done makes room.
+        // A finished handshake makes room.
         drop(places.remove(4));
         let mut next = under_way.begin(here);
         assert!(!is_displaced(&mut places[2]) && !is_displaced(&mut next) && !is_displaced(&mut other));

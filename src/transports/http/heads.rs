@@ -1,9 +1,11 @@
-//! Requests of HTTP/1 before actix sees them: one at a time, and only once the head is whole. actix would take 128 KiB of a head, and
-//! wait for all but the first of a connection as long as they like; and what it refuses it refuses without a word.
+//! HTTP/1 requests before actix sees them: actix gets one request at a time, and only once its head is complete. Left
+//! to itself, actix accepts 128 KiB of head, applies its head timeout to the first request of a connection only, and
+//! closes the connection without an answer when it refuses a head.
 //!
-//! Closes this fault too: requests that were sent ahead were handled whether or not anybody read the answers to those before, and all
-//! of these were kept. So the next request is given on only when this one has come to its end and its answer was written; what comes
-//! meanwhile waits, and beyond [`MAX_HEADER_BYTES`] of it nothing more is read.
+//! It also closes a memory fault: pipelined requests were handled whether or not the client read the earlier answers,
+//! and all those answers were kept. The next request is now passed on only when the current one has ended and its
+//! answer is written. Until then further bytes wait here, and once more than [`MAX_HEADER_BYTES`] wait, nothing more
+//! is read.
 
 mod framing;
 
@@ -21,52 +23,52 @@ use super::service::{HEAD_TOO_LARGE, HEAD_WITHIN, KEEP_ALIVE, MAX_HEADER_BYTES};
 use crate::error::Error;
 use framing::{Body, Framing, blank_lines, end_of_head};
 
-/// What tells that a body is empty.
+/// Declares an empty body.
 const EMPTY: &[u8] = b"content-length: 0\r\n";
 
-/// Where a connection is in its requests.
+/// The state of one connection: the current request, its answer, and the bytes that wait.
 pub struct Heads {
-    /// Of the request whose head was given on last, what has yet to come; `None` while the next head is waited for.
+    /// The part of the current request's body that has yet to arrive; `None` while the next head is awaited.
     body: RefCell<Option<Body>>,
     answer: Cell<Answer>,
-    /// What has come and cannot be given on yet.
+    /// Bytes that have arrived and cannot be passed on yet.
     waiting: RefCell<Waiting>,
     is_too_large: Cell<bool>,
-    /// When a request must have come, while none is under way.
+    /// The deadline for the next request, while none is being handled.
     due: Cell<Option<Instant>>,
 }
 
 #[derive(Default)]
 struct Waiting {
     bytes: Vec<u8>,
-    /// How many of these may be given on.
+    /// How many of them may be passed on.
     free: usize,
-    /// How many of these have no end of a head in them.
+    /// How many of them were already searched for the end of a head.
     searched: usize,
 }
 
-/// How far the answer is to the request that was given on last.
+/// The state of the answer to the current request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Answer {
-    /// Nothing of it is written.
+    /// Not written yet.
     Owed,
-    /// All of it was given to actix, which has yet to write the end of it.
+    /// actix has all of it and has yet to write its end.
     Made,
-    /// It is written.
+    /// Written.
     Sent,
 }
 
-/// What the next bytes are.
+/// What to do with the next bytes.
 enum Next {
-    /// So many may be given on.
+    /// Pass on this many.
     Free(usize),
-    /// So many are empty lines, which nobody needs.
+    /// Drop this many: they are empty lines.
     Blank(usize),
-    /// They are a whole head, which is to say at this place that the body is empty.
+    /// They are a complete head; insert [`EMPTY`] at this offset.
     Unsaid(usize),
-    /// They must wait.
+    /// Keep them until the answer is written or more arrives.
     Wait,
-    /// They are the beginning of a head that is too large.
+    /// They begin a head that is too large.
     TooLarge,
 }
 
@@ -83,7 +85,7 @@ impl Default for Heads {
 }
 
 impl Heads {
-    /// Gives on what may be given on of what waits; whether there was something.
+    /// Passes on waiting bytes if that is allowed; returns whether there were any.
     pub fn give(&self, buffer: &mut ReadBuf<'_>) -> bool {
         let waiting = &mut *self.waiting.borrow_mut();
         while waiting.free == 0 && !waiting.bytes.is_empty() {
@@ -109,7 +111,7 @@ impl Heads {
         let given = waiting.free.min(buffer.remaining());
         buffer.put_slice(&waiting.bytes[..given]);
         if given == waiting.bytes.len() {
-            // Whoever sends one request after the other needs no room.
+            // A client that waits for each answer needs no buffer between requests.
             *waiting = Waiting::default();
         } else {
             waiting.bytes.drain(..given);
@@ -119,11 +121,12 @@ impl Heads {
         given > 0
     }
 
-    /// Takes what was read behind `before`, and leaves there what is given on of it; whether there is something.
+    /// Examines the bytes read after `before` and leaves in the buffer those that are passed on; returns whether
+    /// there are any.
     pub fn take(&self, buffer: &mut ReadBuf<'_>, before: usize) -> bool {
         let waits = !self.waiting.borrow().bytes.is_empty();
         let mut at = before;
-        // Nearly always it is a whole request and nothing else, which stays where it is.
+        // In the usual case, one complete request and nothing else, nothing is copied.
         while !waits
             && at < buffer.filled().len()
             && let Next::Free(bytes) = self.next(&mut buffer.filled_mut()[at..], 0)
@@ -137,13 +140,13 @@ impl Heads {
         at > before || self.give(buffer)
     }
 
-    /// Has this wait.
+    /// Keeps bytes for later.
     pub fn keep(&self, bytes: &[u8]) {
         self.waiting.borrow_mut().bytes.extend_from_slice(bytes);
     }
 
-    /// What these bytes are, which come next. Of a head so many were `searched` for its end before. In one that is whole no offer is left
-    /// to speak another protocol.
+    /// Classifies the next bytes. `searched` is how many of them were already searched for the end of a head. Offers
+    /// to switch protocols are removed from a complete head.
     fn next(&self, bytes: &mut [u8], searched: usize) -> Next {
         let mut body = self.body.borrow_mut();
         if let Some(body) = &mut *body
@@ -182,48 +185,48 @@ impl Heads {
         }
     }
 
-    /// Whether something more may be read.
+    /// Whether more may be read from the socket.
     pub fn has_room(&self) -> bool {
         !self.is_too_large.get() && self.waiting.borrow().bytes.len() <= MAX_HEADER_BYTES
     }
 
-    /// Whether something waits for the answer to what is under way.
+    /// Whether bytes wait for the answer to the current request.
     pub fn has_more(&self) -> bool {
         !self.is_between() && !self.waiting.borrow().bytes.is_empty()
     }
 
-    /// Whether all that was given on is answered, so that something can be said between two answers.
+    /// Whether every request passed on was answered, so that an error can be sent between two answers.
     pub fn is_between(&self) -> bool {
         self.answer.get() == Answer::Sent && self.body.borrow().as_ref().is_none_or(Body::is_whole)
     }
 
-    /// What the beginning of a head that does not come, or is too large, says of the page that it comes from.
+    /// The CORS fields of an incomplete or oversized head, so that its refusal can be read by the page that sent it.
     pub fn cors(&self) -> Cors {
         Cors::of_part(&self.waiting.borrow().bytes)
     }
 
-    /// A request has come.
+    /// A request has arrived.
     pub fn request(&self) {
         self.due.set(None);
     }
 
-    /// All of its answer is made, and will be written when next something is flushed.
+    /// actix has the whole answer and writes it at its next flush.
     pub fn answered(&self) {
         self.answer.set(Answer::Made);
     }
 
-    /// All that was to be written is written; whether something waited for that.
+    /// Everything was flushed; returns whether bytes waited for that.
     pub fn flushed(&self) -> bool {
         if self.answer.get() != Answer::Made {
             return false;
         }
         self.answer.set(Answer::Sent);
-        // actix ends a connection on which nothing comes before that, but not one on which something has come.
+        // actix closes an idle connection earlier than this, but not one on which part of a request arrived.
         self.due.set(Some(Instant::now() + KEEP_ALIVE + HEAD_WITHIN));
         !self.waiting.borrow().bytes.is_empty()
     }
 
-    /// Becomes ready when the connection is to end, and says why. Must be polled after each read.
+    /// Resolves with the reason when the connection must be refused. Must be polled after each read.
     pub async fn refused(&self) -> Error {
         let mut timer: Option<Pin<Box<Sleep>>> = None;
         poll_fn(|context| {
@@ -240,7 +243,8 @@ impl Heads {
                 if due <= Instant::now() {
                     return Poll::Ready(Error::RequestTimeout);
                 }
-                // It has been put off since: that is looked at when the timer goes off, and not at each request.
+                // The deadline was moved meanwhile. That is checked here, when the timer fires, and not at each
+                // request.
                 timer.as_mut().reset(due);
             }
         })

@@ -1,4 +1,4 @@
-//! HTTP: JSON endpoints and the event stream, as Broker 15's clients know them.
+//! HTTP: the JSON endpoints and the event stream (SSE), as Broker 15's clients know them.
 
 mod accept;
 mod around;
@@ -33,16 +33,16 @@ pub use bodies::Bodies;
 pub use handshake::Handshakes;
 pub use service::{plain, tls};
 
-/// What of the library is worth a line in the log where nobody says so: nothing of a connection, since it calls an error
-/// what a client sent that is no HTTP, and an answer that was cut off because its reader lost the right to it.
+/// Log filter for the library: it reports a client's malformed HTTP, and answers cut off because their reader lost
+/// the right to them, as errors.
 pub const LOG_FILTER: &str = "actix_http=off";
 
-/// Whether nobody on the way can read along. HTTP/2 is only spoken with TLS.
+/// Whether the request came over TLS. HTTP/2 is only spoken with TLS.
 fn is_encrypted(request: &HttpRequest) -> bool {
     request.version() == Version::HTTP_2 || request.conn_data::<Socket>().is_some_and(Socket::is_encrypted)
 }
 
-/// Whether only the head of the answer is wanted.
+/// Whether this is a HEAD request.
 fn is_head(request: &HttpRequest) -> bool {
     request.method() == Method::HEAD
 }

@@ -1,15 +1,15 @@
-//! Offers to go on with another protocol on a connection of HTTP/1 (RFC 9110, section 7.8). Broker takes up none, and ignores them.
+//! Offers to switch protocols on an HTTP/1 connection (RFC 9110, section 7.8). Broker accepts none and ignores them.
 
 use memchr::memchr;
 
-/// Takes them out of the head of a request. Blanks come in their place, so that nothing moves.
+/// Overwrites them with blanks in a request's head, so that nothing moves.
 ///
-/// Closes this fault: where a proxy says `connection: upgrade` on every request, or a client offers HTTP/2 without TLS, actix ends the
-/// connection after the answer and does not say so, and what was sent meanwhile is lost; and where WebSocket is offered, it takes a
-/// body for what is spoken after the answer.
+/// Closes this fault: if a proxy sends `connection: upgrade` with every request, or a client offers HTTP/2 without
+/// TLS, actix closes the connection after the answer without saying so, and requests sent meanwhile are lost; and if
+/// WebSocket is offered, it treats the body as the new protocol's data.
 pub fn ignore(head: &mut [u8]) {
     let mut begin = 0;
-    // Each head is gone through, and nearly none has an offer.
+    // Every head is scanned, and nearly none has an offer.
     while let Some(length) = memchr(b'\n', &head[begin..]) {
         let line = &mut head[begin..begin + length];
         begin += length + 1;
@@ -28,7 +28,7 @@ pub fn ignore(head: &mut [u8]) {
     }
 }
 
-/// What may not stand in a header stays, so that it is refused.
+/// Characters that a header must not contain stay, so that it is refused.
 fn blank(bytes: &mut [u8]) {
     bytes.iter_mut().filter(|byte| byte.is_ascii_graphic()).for_each(|byte| *byte = b' ');
 }

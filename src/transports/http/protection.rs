@@ -1,4 +1,4 @@
-//! Headers by which browsers, and caches on the way, keep what they are answered to themselves.
+//! Headers that keep browsers and caches from storing or misinterpreting answers.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::domain::is_this_machine;
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
-/// For how long a browser that has seen a host over HTTPS never asks it without: a year.
+/// How long a browser that saw a host over HTTPS uses nothing else for it: a year.
 const ONLY_HTTPS_FOR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// What an answer is to say beside what a handler does. By itself it is for a request whose host is not known.
+/// The protective headers of an answer. The default is for a request whose host is not known.
 #[derive(Default)]
 pub struct Protection {
     only_https: bool,
@@ -27,9 +27,9 @@ impl Protection {
         Self { only_https: is_encrypted(request.request()) && host(request).is_some_and(|host| has_https(&host)) }
     }
 
-    /// Adds it to the head of an answer.
+    /// Adds them to an answer.
     pub fn answer(self, answer: &mut HeaderMap) {
-        // Tokens, tickets, secrets, and what else is one user's: nearly every answer is. A stream says something else.
+        // Nearly every answer is private to a user: tokens, tickets, secrets, events. A stream sets its own value.
         if !answer.contains_key(header::CACHE_CONTROL) {
             answer.insert(header::CACHE_CONTROL, NO_STORE);
         }
@@ -41,15 +41,15 @@ impl Protection {
     }
 }
 
-/// The host that a request is for: HTTP/2 has it in its target.
+/// The host that a request is for; HTTP/2 has it in its target.
 fn host(request: &ServiceRequest) -> Option<Authority> {
     let in_target = request.uri().authority().cloned();
     in_target.or_else(|| request.headers().get(header::HOST)?.to_str().ok()?.parse().ok())
 }
 
-/// Whether that is a name by which browsers reach HTTPS without naming a port. What they are told holds for every port of the
-/// host: under another one Broker may stand beside something that has no HTTPS. For addresses they do not listen, and of this
-/// machine others than Broker have the name too.
+/// Whether browsers reach this host by HTTPS without naming a port. The header applies to every port of the host, and
+/// under another port Broker may stand beside a service without HTTPS. Browsers ignore it for addresses, and local
+/// names are shared with other programs.
 fn has_https(host: &Authority) -> bool {
     let name = host.host();
     let is_address = name.starts_with('[') || name.parse::<IpAddr>().is_ok();

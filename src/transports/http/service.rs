@@ -1,4 +1,4 @@
-//! From a socket to the application: what is between accepting a connection and routing its requests.
+//! From an accepted socket to the application: TLS, HTTP/1 or HTTP/2, and connections that leave.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -24,27 +24,27 @@ use super::socket::{Socket, Stream};
 use crate::app::App;
 use crate::error::Error;
 
-/// How long the head of a request may take to arrive.
+/// Time limit for a request's head.
 pub const HEAD_WITHIN: Duration = Duration::from_secs(10);
-/// How many bytes it may have.
+/// Maximum length of a request's head, in bytes.
 pub const MAX_HEADER_BYTES: usize = 32 << 10;
-/// How many headers it may have: so many actix reads.
+/// Maximum number of headers: actix reads no more.
 pub const MAX_HEADERS: usize = 96;
-/// Why it is refused that has more of either.
+/// The refusal of a larger head.
 pub const HEAD_TOO_LARGE: Error = Error::HeadTooLarge { bytes: MAX_HEADER_BYTES, headers: MAX_HEADERS };
-/// How long a connection may wait for its next request.
+/// How long an idle connection is kept.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// How long a client that was refused may go on sending before it must have read the answer.
+/// How long a refused client may keep sending before it must have read the answer.
 pub const LINGER: Duration = Duration::from_secs(1);
 
-/// An accepted connection by what is spoken on it, and from where it comes.
+/// An accepted connection by protocol, with the peer's address.
 enum Accepted {
     Http1(Socket, Option<SocketAddr>),
     Http2(Box<TlsStream<Tcp>>, Option<SocketAddr>),
 }
 
-/// Serves connections without TLS: HTTP/1.
+/// Serves connections without TLS, with HTTP/1.
 pub fn plain(
     app: App,
     stopping: GracefulShutdownSignal,
@@ -59,7 +59,7 @@ pub fn plain(
     counted(served, connections)
 }
 
-/// Serves connections with TLS: HTTP/2 and HTTP/1, as the client wishes (RFC 7301).
+/// Serves TLS connections, with HTTP/2 or HTTP/1 as the client prefers (RFC 7301).
 pub fn tls(
     app: App,
     stopping: GracefulShutdownSignal,
@@ -103,11 +103,11 @@ fn http(
             async move { stopping.notified().await }
         })
         .keep_alive(KEEP_ALIVE)
-        // That is looked at by `Heads`, for each request.
+        // `Heads` limits this for each request.
         .client_request_timeout(Duration::ZERO)
         .client_disconnect_timeout(LINGER)
-        // Whoever closes their side has asked all that they want to (RFC 9112, section 9.6), and is answered: their request is carried
-        // out. Only a stream ends then, which sees to that itself.
+        // A client that closes its sending side is still answered, since its request is carried out (RFC 9112,
+        // section 9.6). Only a stream ends then, and sees to that itself.
         .h1_allow_half_closed(true)
         .on_connect_ext(|socket: &Socket, extensions: &mut Extensions| {
             extensions.insert(socket.clone());
@@ -129,17 +129,17 @@ fn http(
                             let seen = socket.clone();
                             tokio::select! {
                                 biased;
-                                // A stream goes on whatever became of the rest.
+                                // A stream continues whatever becomes of the HTTP connection.
                                 _ = http1.call((socket, from)) => {}
-                                // Of actix nothing is left then.
+                                // actix's share of the connection is dropped then.
                                 () = seen.left() => {}
-                                // In a box of its own, or every connection would have room for what it reads into.
+                                // Boxed, or every connection would reserve its read buffer.
                                 error = seen.heads().refused() => Box::pin(seen.refuse(&error, &callers)).await,
                             }
                             Ok(seen.goes_on())
                         }
                         Accepted::Http2(stream, from) => {
-                            // In a box of its own, or every connection would have room for it.
+                            // Boxed, or every connection would reserve room for it.
                             Box::pin(h2::serve(stream, from, http2, stopping.notified(), h2::Times::default())).await;
                             Ok(None)
                         }

@@ -1,5 +1,5 @@
-//! Connections that leave actix: a stream of HTTP/1.1 is taken out after the request's head, so that it costs a socket and
-//! a position instead of the buffers of a whole HTTP connection, and is written to directly.
+//! Connections that leave actix: an HTTP/1.1 stream is detached after the request's head, so that it costs a socket
+//! and a position instead of the buffers of a whole HTTP connection, and is written to directly.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -23,27 +23,25 @@ use crate::config::Callers;
 use crate::error::Error;
 use crate::events::{Framing, Sink, Written};
 
-/// How much a client may send on a stream, where nothing is expected of it.
+/// Bytes that a client may send on a stream, where none are expected.
 const MAX_UNASKED_BYTES: usize = 64 << 10;
-/// How much unsent data the system may hold for a stream whose client does not read: the rest of the stream is only a
-/// position.
+/// Unsent bytes that the kernel may hold for a slow reader; the rest of the stream is only a position.
 const MAX_UNSENT_BYTES: u32 = 128 << 10;
 
-/// What ends a body of chunks (RFC 9112, section 7.1).
+/// The last chunk of a chunked body (RFC 9112, section 7.1).
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// A connection as actix has it, until it leaves. What is left then is at its end to whoever reads, and swallows what is
-/// written.
+/// A connection as actix sees it, until it leaves. Afterwards this reads as closed and discards writes.
 #[derive(Clone)]
 pub struct Socket(Rc<Shared>);
 
 struct Shared {
     stream: RefCell<Option<Stream>>,
-    /// Who is to have it once all is sent that was written before.
+    /// The new owner, once everything written so far has been sent.
     leaves_to: RefCell<Option<Leaving>>,
-    /// What goes on with it, once it has left.
+    /// The work on it, once it has left.
     goes_on: Cell<Option<GoesOn>>,
-    /// Whether nothing more comes from the client.
+    /// Whether the client closed its sending side.
     is_ended: Cell<bool>,
     heads: Heads,
 }
@@ -51,11 +49,12 @@ struct Shared {
 /// A connection that leaves at the next flush.
 struct Leaving {
     to: TakeOver,
-    /// The head of the answer with which it leaves: the client must not have it before what it says is so.
+    /// The head of its answer, held back because the client must not have it before the stream that it names is
+    /// registered.
     head: Vec<u8>,
 }
 
-/// What makes of a connection that leaves what goes on with it, which first writes these bytes.
+/// Turns a connection that leaves into its further work, which writes these bytes first.
 pub type TakeOver = Box<dyn FnOnce(Stream, Bytes) -> GoesOn>;
 
 /// The connection itself.
@@ -67,7 +66,7 @@ pub enum Stream {
 }
 
 impl Socket {
-    /// A connection that was accepted.
+    /// An accepted connection.
     pub fn new(stream: Stream) -> Self {
         Self(Rc::new(Shared {
             stream: RefCell::new(Some(stream)),
@@ -78,23 +77,23 @@ impl Socket {
         }))
     }
 
-    /// How far its requests have come.
+    /// The state of its requests.
     pub fn heads(&self) -> &Heads {
         &self.0.heads
     }
 
-    /// Refuses the request whose head does not come, and ends the connection.
+    /// Refuses an incomplete or oversized request, and closes the connection.
     pub async fn refuse(&self, error: &Error, callers: &Callers) {
         let mut headers = HeaderMap::new();
         self.0.heads.cors().answer(callers, &mut headers);
         Protection::default().answer(&mut headers);
         let refusal = reply::bare_refusal(error, &headers);
         let stream = self.0.stream.take();
-        // Within another answer nothing can be said.
+        // In the middle of another answer nothing can be sent.
         if !self.0.heads.is_between() {
             return;
         }
-        // What cannot be said is left unsaid.
+        // A failure to send the refusal is ignored.
         let _ = match stream {
             Some(Stream::Plain(mut stream)) => timeout(LINGER, refuse(&mut stream, &refusal)).await,
             Some(Stream::Tls(mut stream)) => timeout(LINGER, refuse(&mut *stream, &refusal)).await,
@@ -102,8 +101,9 @@ impl Socket {
         };
     }
 
-    /// Takes the connection away from actix as soon as it has written what it has so far. The answers to what was asked before are
-    /// sent then; what it writes from now on, the head of this one, goes along. Whoever flushes is woken.
+    /// Detaches the connection from actix once everything written so far has been sent, so answers to earlier
+    /// requests arrive first. What actix writes from now on, the head of this answer, is handed over. The task that
+    /// flushes is woken.
     pub fn leave(&self, to: TakeOver) {
         *self.0.leaves_to.borrow_mut() = Some(Leaving { to, head: Vec::new() });
     }
@@ -113,22 +113,22 @@ impl Socket {
         self.0.stream.borrow().is_none()
     }
 
-    /// Whether its client has closed it, or at least their side of it. Whoever serves it is woken when they do.
+    /// Whether the client closed the connection or its sending side. The task that serves it is woken then.
     pub fn has_ended(&self) -> bool {
         self.0.is_ended.get()
     }
 
-    /// Becomes ready when it has left. Must be polled after each flush.
+    /// Resolves when it has left. Must be polled after each flush.
     pub async fn left(&self) {
         poll_fn(|_| if self.has_left() { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
-    /// What goes on with it, if it has left: for whoever asks first.
+    /// The work on it, if it has left; returned once.
     pub fn goes_on(&self) -> Option<GoesOn> {
         self.0.goes_on.take()
     }
 
-    /// Whether nobody on the way can read along. False once it has left.
+    /// Whether the connection uses TLS. False once it has left.
     pub fn is_encrypted(&self) -> bool {
         matches!(*self.0.stream.borrow(), Some(Stream::Tls(_)))
     }
@@ -146,7 +146,8 @@ impl Socket {
     }
 }
 
-/// Says why, and lets the other side read it: to close while there is something unread would take the answer back.
+/// Sends the refusal and waits until the client has read it: closing a socket with unread input would discard the
+/// answer.
 async fn refuse(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), refusal: &[u8]) -> Result<()> {
     stream.write_all(refusal).await?;
     stream.shutdown().await?;
@@ -163,20 +164,20 @@ impl AsyncRead for Socket {
         if self.has_left() || heads.give(buffer) {
             return Poll::Ready(Ok(()));
         }
-        // Whoever flushes the answer on which it waits wakes the reader.
+        // Flushing the awaited answer wakes the reader.
         while heads.has_room() {
             let before = buffer.filled().len();
             ready!(self.poll((), |stream| stream.poll_read(context, buffer)))?;
             if buffer.filled().len() == before {
                 self.0.is_ended.set(true);
-                // What has come is answered before the end is told.
+                // Waiting requests are answered before the end is reported.
                 return if heads.has_more() { Poll::Pending } else { Poll::Ready(Ok(())) };
             }
             if heads.take(buffer, before) {
                 return Poll::Ready(Ok(()));
             }
         }
-        // If it is too much, whoever oversees the connection looks at that next.
+        // An oversized head is noticed next by the task that supervises the connection.
         Poll::Pending
     }
 }
@@ -212,18 +213,18 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// Bounds what the system holds for a stream.
+/// Limits the unsent bytes that the kernel holds for a stream.
 fn bound(socket: &Tcp) {
-    // Where it is not supported more is held.
+    // Without support for it, the kernel holds more.
     let _ = socket2::SockRef::from(&**socket).set_tcp_notsent_lowat(MAX_UNSENT_BYTES);
 }
 
-/// Counts what a client sends on its stream, where nothing is expected of it.
+/// Counts the bytes that a client sends on its stream, where none are expected.
 #[derive(Default)]
 struct Unasked(Cell<usize>);
 
 impl Unasked {
-    /// Whether the client has gone, or sends without end.
+    /// Whether the client has gone, or keeps sending.
     fn is_gone_by(&self, read: Result<usize>) -> bool {
         match read {
             Ok(0) => true,
@@ -236,7 +237,7 @@ impl Unasked {
     }
 }
 
-/// A connection without TLS that has left actix, written to in chunks of HTTP/1.1.
+/// A detached connection without TLS, written to in HTTP/1.1 chunks.
 pub struct PlainSink {
     stream: Tcp,
     unasked: Unasked,
@@ -264,7 +265,7 @@ impl Sink for PlainSink {
     }
 
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
-        // An error shows at the next write.
+        // The next write reports an error.
         self.stream.poll_write_ready(context).map(drop)
     }
 
@@ -284,7 +285,7 @@ impl Sink for PlainSink {
     }
 }
 
-/// A connection with TLS that has left actix, written to in chunks of HTTP/1.1.
+/// A detached TLS connection, written to in HTTP/1.1 chunks.
 pub struct TlsSink {
     stream: RefCell<Box<TlsStream<Tcp>>>,
     unasked: Unasked,
@@ -304,7 +305,7 @@ impl Sink for TlsSink {
 
     fn write(&self, bytes: &Bytes) -> Written {
         let mut stream = self.stream.borrow_mut();
-        // Whoever is told that it takes no more asks with a waker of their own.
+        // A caller that is told `Part` polls for readiness with its own waker.
         let context = &mut Context::from_waker(Waker::noop());
         let mut taken = 0;
         while taken < bytes.len() {
@@ -342,7 +343,7 @@ impl Sink for TlsSink {
         let mut stream = self.stream.borrow_mut();
         let context = &mut Context::from_waker(Waker::noop());
         let _ = Pin::new(&mut **stream).poll_write(context, LAST_CHUNK);
-        // Says so in TLS too (RFC 8446, section 6.1).
+        // Closes the TLS session too (RFC 8446, section 6.1).
         let _ = Pin::new(&mut **stream).poll_shutdown(context);
     }
 }

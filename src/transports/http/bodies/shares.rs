@@ -1,4 +1,4 @@
-//! How much memory bodies may take that are waited for, and whose goes where there is no room.
+//! The memory budget of unfinished bodies, and which body is dropped when it is exhausted.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::{Future, poll_fn};
@@ -13,23 +13,23 @@ use crate::domain::{ClientAddress, Network, TenantName, Username};
 use crate::error::Error;
 use crate::identity::Principal;
 
-/// What bodies may take together that nobody has signed in for, in bytes.
+/// Budget of all bodies without a signed-in sender, in bytes.
 const OF_STRANGERS: usize = 24 << 20;
-/// What those of users may take together.
+/// Budget of all bodies of users, in bytes.
 const OF_USERS: usize = 40 << 20;
-/// So much of each is not counted: less than what its connection takes anyway. A sign-in is seldom more.
+/// Bytes of each body that are not counted: less than its connection takes anyway. Most sign-ins are smaller.
 pub const UNCOUNTED: usize = 1 << 10;
 
 /// In whose name a body is read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Sender {
-    /// Somebody at this site, in this network of it, who has not signed in.
+    /// A client that has not signed in: its site, and its network within that.
     Stranger(Network, Network),
     /// A user of this tenant.
     User(TenantName, Username),
 }
 
-/// Those who have one share together.
+/// Senders that share one part of the budget.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Group {
     Site(Network),
@@ -37,12 +37,12 @@ enum Group {
 }
 
 impl Sender {
-    /// Somebody from there who has not signed in.
+    /// A client at this address that has not signed in.
     pub fn stranger(from: ClientAddress) -> Self {
         Self::Stranger(from.site(), from.network())
     }
 
-    /// Somebody who has.
+    /// A user.
     pub fn user(principal: &Principal) -> Self {
         Self::User(principal.account.tenant.clone(), principal.username.clone())
     }
@@ -55,15 +55,15 @@ impl Sender {
     }
 }
 
-/// What the bodies take that are waited for: a cheap clone, on all workers the same.
+/// The memory used by unfinished bodies: a cheap clone, shared by all workers.
 ///
-/// Closes this fault: whoever may fill a room keeps everybody else out of it, and a limit for each sender only says how many it takes
-/// to do so. Here a newcomer gets in where it has less than others: of the tenant or site that has most, the sender that has most
-/// loses the body that was begun first. Those who mean it are done long before.
+/// Closes this fault: a client that can fill a shared budget keeps everybody else out, and a limit per sender only
+/// tells how many senders that takes. Here a newcomer gets in if it holds less than others: the largest sender of the
+/// largest tenant or site loses its oldest body. Honest bodies are complete long before that.
 #[derive(Clone)]
 pub struct Bodies(Arc<Shares>);
 
-/// Those whom nobody knows take nothing from those who have signed in.
+/// Strangers take nothing from signed-in users.
 struct Shares {
     strangers: Mutex<Share>,
     users: Mutex<Share>,
@@ -75,23 +75,23 @@ struct Share {
     next: u64,
     groups: Ranked<Group>,
     senders: HashMap<Group, Ranked<Sender>>,
-    /// Of each sender by number, so the oldest first.
+    /// By sender and number, so that each sender's oldest comes first.
     bodies: BTreeMap<(Sender, u64), Counted>,
 }
 
 struct Counted {
     bytes: usize,
-    /// To drop it is to end its body.
+    /// Dropping it ends the body.
     _keep: oneshot::Sender<()>,
 }
 
-/// Who has how many bytes, and who has most.
+/// Bytes by key, and the key with the most.
 struct Ranked<K> {
     bytes: HashMap<K, usize>,
     ranks: BTreeSet<(usize, K)>,
 }
 
-/// What one body has of its share, until it is dropped.
+/// The part of the budget that one body holds, until this is dropped.
 pub struct Held {
     bodies: Bodies,
     sender: Sender,
@@ -100,7 +100,7 @@ pub struct Held {
 
 struct Place {
     number: u64,
-    /// Resolves once it must go, in whatever way.
+    /// Resolves when the body must be dropped.
     displaced: oneshot::Receiver<()>,
 }
 
@@ -111,7 +111,7 @@ impl<K> Default for Ranked<K> {
 }
 
 impl<K: Clone + Ord + Hash> Ranked<K> {
-    /// Changes what somebody has. Nobody is in here with nothing.
+    /// Changes the bytes of a key. A key with none is removed.
     fn change(&mut self, key: &K, change: impl FnOnce(usize) -> usize) {
         let before = self.bytes.get(key).copied().unwrap_or_default();
         let now = change(before);
@@ -135,7 +135,7 @@ impl Share {
         Mutex::new(Self { most, held: 0, next: 0, groups, senders, bodies })
     }
 
-    /// Begins to count a body.
+    /// Registers a body.
     fn begin(&mut self, sender: &Sender) -> Place {
         let (keep, displaced) = oneshot::channel();
         let number = self.next;
@@ -144,7 +144,7 @@ impl Share {
         Place { number, displaced }
     }
 
-    /// Has a body take so much in all. It may end others, or itself.
+    /// Raises what a body holds to this many bytes. This may drop others, or this one.
     fn grow(&mut self, sender: &Sender, number: u64, bytes: usize) -> Result<(), Error> {
         let key = (sender.clone(), number);
         let counted = self.bodies.get_mut(&key).ok_or(Error::Overloaded)?;
@@ -201,14 +201,14 @@ impl Bodies {
         share.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts what a body takes from here on.
+    /// Begins to charge a body to its sender.
     pub(super) fn hold(&self, sender: Sender) -> Held {
         Held { bodies: self.clone(), sender, place: None }
     }
 }
 
 impl Held {
-    /// Takes so much of the share in all. From then on [`Held::poll_displaced`] must be asked, too.
+    /// Raises the charge to this many bytes. From then on [`Held::poll_displaced`] must be polled too.
     ///
     /// # Errors
     /// [`Error::Overloaded`] if there is no room but what others have who have less, or if it went to others.
@@ -222,7 +222,7 @@ impl Held {
         share.grow(&self.sender, place.number, bytes)
     }
 
-    /// Ready once what it has goes to others.
+    /// Ready when its part of the budget went to others.
     pub fn poll_displaced(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match &mut self.place {
             Some(place) => Pin::new(&mut place.displaced).poll(context).map(drop),
@@ -230,7 +230,7 @@ impl Held {
         }
     }
 
-    /// Does something else meanwhile.
+    /// Runs another future while holding it.
     ///
     /// # Errors
     /// [`Error::Overloaded`] once what it has goes to others; those of the other.
@@ -253,7 +253,7 @@ impl Drop for Held {
 
 #[cfg(test)]
 impl Bodies {
-    /// What all bodies of those like this one have.
+    /// Bytes held by all senders of this kind.
     pub(super) fn held(&self, sender: &Sender) -> usize {
         self.share(sender).held
     }
@@ -264,7 +264,7 @@ mod tests {
     use super::*;
 
     const KIB: usize = 1 << 10;
-    /// Of each kind of senders.
+    /// For each kind of sender.
     const MOST: usize = 400 * KIB;
 
     fn stranger(address: &str) -> Sender {
@@ -285,7 +285,7 @@ mod tests {
         held.poll_displaced(&mut Context::from_waker(std::task::Waker::noop())).is_ready()
     }
 
-    /// As many as have room, of these in turn.
+    /// As many bodies as fit, from these senders in turn.
     fn fill(bodies: &Bodies, senders: &[Sender]) -> Vec<Held> {
         (0..MOST / (10 * KIB)).map(|number| body(bodies, &senders[number % senders.len()], 10 * KIB)).collect()
     }
@@ -305,11 +305,11 @@ mod tests {
                 (MOST, 0)
             );
             let mut kept: Vec<_> = others.iter().map(|other| body(&bodies, other, 20 * KIB)).collect();
-            // Those who have most go on for as long as they like.
+            // The largest senders keep sending.
             let again = fill(&bodies, &crowd);
             assert!(!kept.iter_mut().any(is_displaced));
             assert!(bodies.held(&crowd[0]) <= MOST);
-            // Those that were begun first have gone.
+            // The oldest bodies were dropped.
             assert!(all.iter_mut().all(is_displaced));
             assert_eq!(all[0].hold(20 * KIB + UNCOUNTED), Err(Error::Overloaded));
             drop((all, again, kept));
@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(all.iter_mut().map(is_displaced).filter(|displaced| *displaced).count(), 3);
         assert_eq!(small.hold(50 * KIB + UNCOUNTED), Err(Error::Overloaded));
         assert!(is_displaced(&mut small));
-        // Users are elsewhere.
+        // Users have a budget of their own.
         body(&bodies, &user("acme", "alice"), MOST);
     }
 

@@ -1,4 +1,4 @@
-//! One request of HTTP/2 and its answer.
+//! One HTTP/2 request and its answer.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -25,28 +25,28 @@ use crate::transports::http::bodies::HeadBytes;
 use crate::transports::http::listing::STEP_BYTES;
 use crate::transports::http::reply;
 
-/// How many bytes of an answer a client must take in a second, at the least.
+/// The minimum rate at which a client must take an answer, in bytes a second.
 pub const PACE: u32 = 1 << 10;
 
-/// How much the answers of one connection may have in hand, in bytes, until those that wait for their client must not do so for long.
+/// Bytes that the answers of one connection may hold before a stalled one among them is given up early.
 const MAX_IN_HAND: usize = 1 << 20;
 
-/// How much of a request's body is thrown away after its answer, at most. No body that is taken has more than 2 MiB; who sends
-/// one that is a few times as long can still read why it was refused.
+/// Bytes of a request body that are discarded after its answer. No accepted body exceeds 2 MiB; a client that sends a
+/// few times as much can still read why it was refused.
 const MAX_DRAINED_BYTES: usize = 8 << 20;
-/// How long that may take.
+/// Time limit for discarding.
 const DRAINED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was given to the last byte, or nobody wants it any more.
+    /// It was sent completely, or the client cancelled it.
     Over,
-    /// Its client took nothing of it for too long.
+    /// The client took none of it for too long.
     Stalled,
 }
 
-/// What is of one connection and not of the message has no place in HTTP/2 (RFC 9113, section 8.2.2).
+/// Connection-specific headers, which HTTP/2 forbids (RFC 9113, section 8.2.2).
 const OF_HTTP_1: [HeaderName; 5] = [
     header::CONNECTION,
     header::TRANSFER_ENCODING,
@@ -55,7 +55,7 @@ const OF_HTTP_1: [HeaderName; 5] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// Has a request answered. All of it is dropped as soon as its client cancels it.
+/// Handles a request and sends the answer. Everything is dropped as soon as the client cancels.
 pub async fn answer<S, B>(
     service: Rc<S>,
     shared: Rc<Shared>,
@@ -70,7 +70,7 @@ where
 {
     let is_head = request.method() == Method::HEAD;
     let (body, outcome) = match shared.heads.hold(request.headers(), request.uri()) {
-        // Of what is refused the body alone is kept.
+        // Only the body of a refused request is kept, to discard it.
         Err(error) => {
             let body = Body::of(request.into_body(), &shared);
             (body, send::<BoxBody>(reply::refusal(&error).into(), respond, is_head, &shared).await)
@@ -84,7 +84,7 @@ where
                 _ = poll_fn(|context| respond.poll_reset(context)) => return Outcome::Over,
                 handled = handled => handled,
             };
-            // The request goes with what is made of its answer here.
+            // The request's own data was dropped when the handler finished.
             let handled = handled.map(Into::into).map_err(Into::into);
             drop(held);
             let outcome = match handled {
@@ -100,7 +100,7 @@ where
     outcome
 }
 
-/// The request as the application takes it, and its body, if there is one.
+/// Converts the request for the application; returns its body too, if it has one.
 fn for_application(request: http::Request<RecvStream>, shared: &Shared) -> (Request, Option<Body>) {
     let (parts, body) = request.into_parts();
     let body = Body::of(body, shared);
@@ -115,8 +115,9 @@ fn for_application(request: http::Request<RecvStream>, shared: &Shared) -> (Requ
     (request, body)
 }
 
-/// The body of a request. Its client may send more as it is read. The application has it, and may drop it unread; the answer keeps
-/// it to the end, since `h2` resets a stream whose body nobody has any more, and many clients take that for no answer at all.
+/// A request body. Reading it grants the client more window. The application may drop it unread; the answer keeps a
+/// copy to the end, because `h2` resets a stream whose body was dropped, and many clients then report no answer at
+/// all.
 #[derive(Clone)]
 struct Body {
     body: Rc<RefCell<RecvStream>>,
@@ -124,14 +125,14 @@ struct Body {
 }
 
 impl Body {
-    /// What comes on a stream, if something does.
+    /// The body of a stream, if it has one.
     fn of(stream: RecvStream, shared: &Shared) -> Option<Self> {
         (!stream.is_end_stream())
             .then(|| Self { body: Rc::new(RefCell::new(stream)), frames: Rc::clone(&shared.frames) })
     }
 
-    /// Throws away what has come and still comes, until the client has sent all. A client that goes on beyond the bound is told
-    /// by a reset without error that no more is needed, as the stream is dropped (RFC 9113, section 8.1).
+    /// Discards the rest of the body until the client has sent all of it. A client that exceeds the limit gets a
+    /// reset without an error when the stream is dropped: no more is needed (RFC 9113, section 8.1).
     async fn drain(mut self) {
         let mut left = MAX_DRAINED_BYTES;
         while let Some(Ok(chunk)) = self.next().await {
@@ -149,7 +150,7 @@ impl Stream for Body {
         let chunk = ready!(body.poll_data(context));
         Poll::Ready(chunk.map(|chunk| {
             let chunk = chunk.map_err(|_| PayloadError::Incomplete(None))?;
-            // A stream that has just been cancelled says so at the next chunk.
+            // A stream that was just cancelled reports it with the next chunk.
             let _ = body.flow_control().release_capacity(chunk.len());
             self.frames.read(chunk.len());
             Ok(chunk)
@@ -162,7 +163,7 @@ impl Drop for Body {
         if Rc::strong_count(&self.body) > 1 {
             return;
         }
-        // What has come and nobody reads is not kept, so it no longer counts.
+        // Unread data is discarded here, so that it no longer counts.
         let context = &mut Context::from_waker(Waker::noop());
         while let Poll::Ready(Some(Ok(_))) = Pin::new(&mut *self).poll_next(context) {}
     }
@@ -178,17 +179,17 @@ async fn send<B: MessageBody>(
     let size = body.size();
     let (head, has_body) = head(response.head(), size);
     let is_over = is_head || !has_body;
-    // What fails from here on fails because the client, or the connection, has gone.
+    // From here on only a lost client or connection can fail.
     let Ok(mut stream) = respond.send_response(head, is_over) else { return Outcome::Over };
     if is_over {
         return Outcome::Over;
     }
     let mut unsent = if let BodySize::Sized(length) = size { length } else { u64::MAX };
     let mut body = pin!(body);
-    // A list has read its first step.
+    // A listing has already read its first step.
     let mut in_hand = InHand::new(shared, unsent.min(STEP_BYTES as u64) as usize);
     while unsent > 0 {
-        // Nothing is made for whoever would not take it.
+        // Nothing is produced before the client can take it.
         match in_hand.room(&mut stream, 1, Instant::now() + shared.times.stalled).await {
             Room::Some => {}
             other => return other.ends(&mut stream),
@@ -210,7 +211,7 @@ async fn send<B: MessageBody>(
                 }
             }
             Some(Err(_)) => {
-                // What has come of it must not be taken for the whole.
+                // The client must not take the truncated body for a complete one.
                 stream.send_reset(Reason::INTERNAL_ERROR);
                 return Outcome::Over;
             }
@@ -221,12 +222,12 @@ async fn send<B: MessageBody>(
     Outcome::Over
 }
 
-/// What there is for an answer with its client.
+/// Whether a client can take more of an answer.
 enum Room {
     Some,
-    /// There is no client any more.
+    /// The client has gone.
     Gone,
-    /// Nothing is taken in time.
+    /// The client took nothing in time.
     Stalled,
 }
 
@@ -240,7 +241,7 @@ impl Room {
     }
 }
 
-/// What an answer has in hand, which counts for its connection until it is dropped.
+/// The bytes that an answer holds, counted for its connection until this is dropped.
 struct InHand<'a> {
     shared: &'a Shared,
     bytes: usize,
@@ -263,7 +264,7 @@ impl<'a> InHand<'a> {
         self.bytes > 0 && self.shared.in_hand.get() > MAX_IN_HAND
     }
 
-    /// Waits until a client takes some of so many bytes.
+    /// Waits until the client can take some of this many bytes.
     async fn room(&self, stream: &mut SendStream<Bytes>, bytes: usize, until: Instant) -> Room {
         stream.reserve_capacity(bytes);
         if stream.capacity() > 0 {
@@ -281,7 +282,8 @@ impl<'a> InHand<'a> {
         }
     }
 
-    /// Sends a chunk as the client takes it, which must get on: a byte now and then would have the rest kept for as long as one likes.
+    /// Sends a chunk at the client's pace, which has a minimum: otherwise one byte now and then would keep the rest
+    /// in memory for ever.
     async fn send(&self, stream: &mut SendStream<Bytes>, mut chunk: Bytes) -> Room {
         let mut until = Instant::now() + self.shared.times.stalled;
         while !chunk.is_empty() {
@@ -305,7 +307,7 @@ impl Drop for InHand<'_> {
     }
 }
 
-/// The head of an answer, and whether a body follows.
+/// The head of an answer, and whether a body follows it.
 fn head(of: &ResponseHead, size: BodySize) -> (http::Response<()>, bool) {
     let mut response = http::Response::new(());
     *response.status_mut() = of.status;

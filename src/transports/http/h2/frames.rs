@@ -1,6 +1,6 @@
-//! What `h2` does not tell of a connection: which frames come. It keeps what has come of a list of headers for as long as the
-//! rest takes, and of each piece of a body that is not read yet a note, which takes a hundred times what the smallest pieces
-//! take of the windows, and which no window bounds where a piece is empty.
+//! Observes the frames of a connection, which `h2` does not expose. The library keeps an incomplete header list for
+//! as long as the rest takes, and a record for each unread piece of a body. For tiny pieces that record is a hundred
+//! times larger than their share of the flow-control window, and for empty pieces no window applies.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -13,55 +13,54 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// What a client says first (RFC 9113, section 3.4).
+/// The client's connection preface (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The length of what is before the payload of each frame: how long that is in three bytes, the frame's type, flags, and the
-/// stream (RFC 9113, section 4.1).
+/// Length of a frame header: payload length in three bytes, type, flags and stream (RFC 9113, section 4.1).
 const HEADER: usize = 9;
-/// The types of frames that have parts of a body, and the first and the further parts of a list of headers.
+/// Frame types: body data, and the first and the following parts of a header list.
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
-/// Flags of such frames.
+/// Flags of these frames.
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
-/// A piece of a body that is smaller is small, and a padded frame that is no longer may hold nothing. Of larger ones the windows let
-/// few enough wait.
+/// Body pieces shorter than this count as small; a padded frame up to this length may carry no data at all. Flow
+/// control bounds the number of larger ones.
 pub const SMALL: usize = 256;
-/// How many small pieces of bodies may wait on a connection. The last piece of each body is not counted: it has no second. Nor is an
-/// empty one taken back once it is read: those serve no purpose.
+/// Small unread body pieces allowed on a connection. The last piece of each body is not counted, since there is only
+/// one. Empty pieces stay counted after they are read: they serve no purpose.
 const MAX_SMALL: u32 = 1_000;
 
-/// What has come on a connection.
+/// The observed state of a connection.
 #[derive(Default)]
 pub struct Frames {
     reader: RefCell<Reader>,
-    /// Since when a list of headers has been unfinished.
+    /// When the unfinished header list began.
     unfinished: Cell<Option<Instant>>,
-    /// Small pieces of bodies that have come and were not read.
+    /// Small body pieces that arrived and were not read.
     small: Cell<u32>,
 }
 
 impl Frames {
-    /// Reads along.
+    /// Wraps a connection so that its frames are observed.
     pub fn watch<T>(self: &Rc<Self>, stream: T) -> Watched<T> {
         Watched { stream, frames: Rc::clone(self) }
     }
 
-    /// A piece of a body of so many bytes was read, or its body is no longer wanted.
+    /// A body piece of this length was read, or its body was dropped.
     pub fn read(&self, bytes: usize) {
         if (1..SMALL).contains(&bytes) {
             self.small.set(self.small.get().saturating_sub(1));
         }
     }
 
-    /// No body waits any more, also none of whose pieces came when nobody read them.
+    /// No body is waiting any more.
     pub fn none_waits(&self) {
         self.small.set(0);
     }
 
-    /// Becomes ready when a list of headers has not been finished `within` this time, or too many small pieces of bodies wait. Must be
+    /// Resolves when a header list was not finished `within` this time, or too many small body pieces wait. Must be
     /// polled after each read.
     pub async fn abused(&self, within: Duration) {
         let mut timer: Option<(Instant, Pin<Box<Sleep>>)> = None;
@@ -91,18 +90,18 @@ impl Frames {
     }
 }
 
-/// Where in the frames of a connection somebody is who reads along.
+/// The parser state within a connection's frames.
 struct Reader {
-    /// How much is passed over before the next header.
+    /// Bytes to skip before the next frame header.
     skip: usize,
     header: [u8; HEADER],
-    /// How much of it has come.
+    /// How many bytes of the header have arrived.
     have: usize,
-    /// Whether a list of headers has begun and not ended.
+    /// Whether a header list has begun and not ended.
     is_in_headers: bool,
-    /// Whether it began in what was read last.
+    /// Whether it began in the bytes read last.
     has_begun: bool,
-    /// Small pieces of bodies, but for those that are a body's last.
+    /// New small body pieces, except the last of a body.
     small: u32,
 }
 
@@ -135,7 +134,7 @@ impl Reader {
         }
     }
 
-    /// The header of a frame has come.
+    /// A frame header is complete.
     fn begin(&mut self) {
         let [high, middle, low, kind, flags, ..] = self.header;
         self.skip = u32::from_be_bytes([0, high, middle, low]) as usize;
@@ -151,7 +150,7 @@ impl Reader {
         }
     }
 
-    /// All of a frame has come.
+    /// A frame is complete.
     fn end(&mut self) {
         let [_, _, _, kind, flags, ..] = self.header;
         if (kind == HEADERS || kind == CONTINUATION) && flags & END_HEADERS != 0 {
@@ -160,7 +159,7 @@ impl Reader {
     }
 }
 
-/// A connection whose frames are looked at as they are read.
+/// A connection whose frames are observed as they are read.
 pub struct Watched<T> {
     stream: T,
     frames: Rc<Frames>,

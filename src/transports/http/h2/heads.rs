@@ -1,8 +1,8 @@
-//! How much memory the heads of requests may take that are under way on a connection of HTTP/2.
+//! Memory limits for the heads of concurrent requests on an HTTP/2 connection.
 //!
-//! Closes this fault: a list of headers is bounded by its bytes, but a header of one letter and no value takes a hundred times as much
-//! once it is in a table; and there may be as many requests as the client begins and does not end, each with such a list, before
-//! anybody has signed in.
+//! Closes this fault: the limit on a header list counts bytes, but a one-letter header without a value takes a
+//! hundred times as much in the header map. A client could begin many requests with such lists, end none of them, and
+//! do so without signing in.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -12,18 +12,19 @@ use http::{HeaderMap, Uri};
 use crate::error::Error;
 use crate::transports::http::service::{HEAD_TOO_LARGE, MAX_HEADERS};
 
-/// What all heads of a connection may take, in bytes. Browsers send some 2 KiB and 25 headers with each of 128 requests at most.
+/// Limit for all heads of a connection, in bytes. Browsers send about 2 KiB and 25 headers with each of up to 128
+/// requests.
 const MOST: usize = 2 << 20;
-/// How much of that counts for nobody: the heads of the requests that somebody has under way who is not many.
+/// Bytes per connection that are not charged to a sender: the heads of a client with few concurrent requests.
 const UNCOUNTED: usize = 64 << 10;
-/// What a header takes besides its name and its value, a good deal rounded up.
+/// Memory of a header beside its name and value, rounded up generously.
 const PER_HEADER: usize = 256;
 
-/// What the heads of a connection take: a cheap clone.
+/// The memory used by the heads of a connection: a cheap clone.
 #[derive(Clone, Default)]
 pub struct Heads(Rc<Cell<usize>>);
 
-/// What one of them takes, until it is dropped.
+/// The memory used by one head, until this is dropped.
 #[derive(Debug)]
 pub struct Held {
     of: Heads,
@@ -38,7 +39,7 @@ impl std::fmt::Debug for Heads {
 }
 
 impl Heads {
-    /// Counts a head, for as long as it is kept.
+    /// Counts a head for as long as the result lives.
     ///
     /// # Errors
     /// [`Error::HeadTooLarge`]; [`Error::Overloaded`] while there are so many others that there is no room for it.
@@ -59,7 +60,7 @@ impl Heads {
 }
 
 impl Held {
-    /// How much of it counts for whoever its body is read for, in bytes.
+    /// The bytes of it that are charged to the sender of the body.
     pub fn counted(&self) -> usize {
         self.counted
     }
@@ -97,7 +98,7 @@ mod tests {
             };
             assert_eq!((refused, held.len()), (Error::Overloaded, MOST / (96 * (PER_HEADER + 303) + 6)));
         }
-        // As many requests as there may be, as browsers send them.
+        // The maximum number of requests, as browsers send them.
         let held: Vec<_> = (0..128).map(|_| heads.hold(&headers(30, 200), &uri).unwrap()).collect();
         drop(held);
         assert_eq!(heads.0.get(), 0);

@@ -1,11 +1,11 @@
-//! Where a request of HTTP/1 ends: its head, and its body (RFC 9112, sections 6 and 7.1). actix reads the same bytes by itself, and
-//! refuses whatever can be understood in two ways; here it is only told how many of them are the request's.
+//! The length of an HTTP/1 request: its head and its body (RFC 9112, sections 6 and 7.1). actix parses the same bytes
+//! itself and refuses every ambiguous request; this only determines which bytes belong to the request.
 
 use memchr::memchr_iter;
 
 use crate::transports::http::service::MAX_HEADERS;
 
-/// Behind the empty line that ends a head, where there is one.
+/// The offset just after the empty line that ends a head, if there is one.
 pub fn end_of_head(bytes: &[u8]) -> Option<usize> {
     memchr_iter(b'\n', bytes).map(|at| at + 1).find_map(|next| match bytes.get(next..)? {
         [b'\n', ..] => Some(next + 1),
@@ -14,7 +14,7 @@ pub fn end_of_head(bytes: &[u8]) -> Option<usize> {
     })
 }
 
-/// How long the lines are that are empty; some may be before a request (RFC 9112, section 2.2).
+/// The length of the leading empty lines, which may precede a request (RFC 9112, section 2.2).
 pub fn blank_lines(bytes: &[u8]) -> usize {
     let mut blank = 0;
     loop {
@@ -26,20 +26,20 @@ pub fn blank_lines(bytes: &[u8]) -> usize {
     }
 }
 
-/// What a head says of the body.
+/// The body that a head announces.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// There is this much of it.
+    /// A body to be read.
     Body(Body),
-    /// None is told of, by a `POST` of HTTP/1.0: it has none (RFC 9112, section 6.3), which actix refuses unless it is told here that
-    /// it is empty.
+    /// An HTTP/1.0 `POST` without a length: its body is empty (RFC 9112, section 6.3). actix refuses it unless the
+    /// length is inserted at this offset.
     Unsaid(usize),
-    /// It has too many headers.
+    /// There are too many headers.
     TooMany,
 }
 
 impl Framing {
-    /// What a whole head says.
+    /// Reads a complete head.
     pub fn of(head: &[u8]) -> Self {
         let mut begin = 0;
         let mut lines = memchr_iter(b'\n', head).map(|at| {
@@ -59,12 +59,12 @@ impl Framing {
             match line {
                 [b'c' | b'C', ..] => {
                     if let Some(value) = value_of(line, b"content-length") {
-                        // What is no number is refused.
+                        // actix refuses a value that is not a number.
                         length =
                             Some(std::str::from_utf8(value).ok().and_then(|value| value.parse().ok()).unwrap_or(0));
                     }
                 }
-                // Another coding, and a length besides, is refused.
+                // actix refuses other codings, and a length beside this one.
                 [b't' | b'T', ..] if value_of(line, b"transfer-encoding").is_some() => {
                     return Self::Body(Body::Chunked(Chunks::Size(0)));
                 }
@@ -78,42 +78,42 @@ impl Framing {
     }
 }
 
-/// The value of a header's line, if it has this name.
+/// The value in a header line, if the line has this name.
 fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let (given, value) = line.split_at_checked(name.len())?;
     (given.eq_ignore_ascii_case(name) && value.first() == Some(&b':')).then(|| value[1..].trim_ascii())
 }
 
-/// What has yet to come of a body.
+/// The part of a body that has yet to arrive.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Body {
-    /// So many bytes.
+    /// This many bytes.
     Sized(u64),
     /// Chunks.
     Chunked(Chunks),
 }
 
-/// Where in a body of chunks its next byte is. It is as actix has it, which refuses what is otherwise.
+/// The position in a chunked body. It follows actix's parser, which refuses everything else.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Chunks {
-    /// In the size of a chunk, of which this much is known.
+    /// In a chunk size; the value so far.
     Size(u64),
-    /// Behind that, in its line.
+    /// In the rest of the size line; the chunk size.
     Extension(u64),
-    /// In a chunk, of which so much has yet to come, the end of its line included.
+    /// In a chunk; the bytes left, its line ending included.
     Data(u64),
-    /// At the beginning of a line behind the last chunk.
+    /// At the start of a line after the last chunk.
     Line,
-    /// In such a line, which is not empty.
+    /// In a trailer line.
     Trailer,
-    /// At its end.
+    /// At the end of a trailer line.
     TrailerEnd,
-    /// At the end of the empty line that ends all.
+    /// At the end of the final empty line.
     End,
 }
 
 impl Body {
-    /// How many of these bytes, which come next, are of it.
+    /// Consumes the next bytes; returns how many belong to the body.
     pub fn take(&mut self, bytes: &[u8]) -> usize {
         match self {
             Self::Sized(left) => pass(left, bytes),
@@ -133,13 +133,13 @@ impl Body {
         }
     }
 
-    /// Whether all of it has come.
+    /// Whether all of it has arrived.
     pub fn is_whole(&self) -> bool {
         *self == Self::Sized(0)
     }
 }
 
-/// Takes of these bytes what is left.
+/// Consumes up to `left` bytes.
 fn pass(left: &mut u64, bytes: &[u8]) -> usize {
     let taken = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
     *left -= taken as u64;
@@ -147,7 +147,8 @@ fn pass(left: &mut u64, bytes: &[u8]) -> usize {
 }
 
 impl Chunks {
-    /// Takes some bytes of these, of which there must be one, and says what comes then; `None` at the end.
+    /// Consumes at least one byte of a non-empty slice; returns the number and the next state, or `None` at the end
+    /// of the body.
     fn take(&mut self, bytes: &[u8]) -> (usize, Option<Self>) {
         let byte = bytes[0];
         let next = match *self {
@@ -182,7 +183,8 @@ mod tests {
 
     use super::*;
 
-    /// How long the first request is here, and to actix; `None` to actix if it is refused or not whole.
+    /// The length of the first request as computed here and by actix; `None` from actix if it refuses the request or
+    /// needs more.
     fn lengths(bytes: &[u8]) -> (Option<usize>, Option<usize>) {
         let blank = blank_lines(bytes);
         let here = end_of_head(&bytes[blank..]).map(|end| end + blank).and_then(|end| {
