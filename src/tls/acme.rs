@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_acme::AcmeConfig;
 use rustls_acme::caches::DirCache;
 
-use super::{Maintenance, TlsError, provider, server_config};
+use super::basics::{Maintenance, TlsError, provider, server_config};
 
 /// RFC 8737: the protocol name by which the authority asks for the challenge's certificate.
 const ACME_TLS: &[u8] = b"acme-tls/1";

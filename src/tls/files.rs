@@ -9,7 +9,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Maintenance, TlsError, provider, server_config};
+use super::basics::{Maintenance, TlsError, provider, server_config};
 
 /// How often the files are looked at, so that a renewed certificate is served without a restart. SIGHUP looks at once.
 const LOOK_EVERY: Duration = Duration::from_secs(60);

@@ -1,5 +1,9 @@
 //! Imports point one way, and each library is named where it belongs: what `src/ARCHITECTURE.md` promises.
 
+mod cycles;
+mod imports;
+mod tokens;
+
 use std::path::{Path, PathBuf};
 
 /// The rooms, lowest first. A room may use itself and the rooms on lower floors.
