@@ -110,7 +110,7 @@ impl Server {
         }
         if !config.idle.is_empty() {
             let flags = config.idle.join(", ");
-            tracing::warn!(flags, "these do nothing as secure and auto_cert are: see HTTPS in the README");
+            tracing::warn!(flags, "these do nothing as secure and auto_cert are: see HTTPS in docs/operations.md");
         }
         let (store, committer) = Store::open(&config.db, config.journal_bytes).map_err(StartError::Store)?;
         let db = config.db.clone();
