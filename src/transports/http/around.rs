@@ -20,8 +20,8 @@ use futures_util::future::Either;
 use pin_project_lite::pin_project;
 
 use super::cors::Cors;
-use super::extract::no_services;
 use super::protection::Protection;
+use super::request::{is_encrypted, no_services};
 use super::socket::Socket;
 use super::{callers, reply};
 use crate::app::App;
@@ -69,7 +69,8 @@ impl Finish {
     fn of(request: &ServiceRequest, callers: Option<Arc<Callers>>, is_refused: bool) -> Self {
         let log = tracing::enabled!(tracing::Level::DEBUG).then(|| Log::of(request));
         let socket = request.conn_data::<Socket>().cloned();
-        let (cors, protection) = (Cors::of(request, is_refused), Protection::of(request));
+        let (cors, protection) =
+            (Cors::of(request, is_refused), Protection::of(request, is_encrypted(request.request())));
         Self { log, cors, protection, callers, socket }
     }
 

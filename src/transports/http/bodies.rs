@@ -15,7 +15,7 @@ use actix_web::http::header;
 use actix_web::{HttpMessage, HttpRequest};
 use futures_util::StreamExt;
 
-use super::extract::no_services;
+use super::request::no_services;
 use crate::error::Error;
 
 use shares::Held;

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::extract::{ByUser, Json, OneOrMore};
-use super::is_head;
 use super::listing::{self, Form, Items, Rows, STEP_BYTES};
 use super::reply::{self, Reply};
+use super::request::is_head;
 use super::sse;
 use crate::app::{App, InsertOptions, ReadScope};
 use crate::domain::{

@@ -15,6 +15,7 @@ use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use super::bodies::{Sender, Unread};
+use super::request::no_services;
 use crate::app::App;
 use crate::domain::{ClientAddress, MAX_EVENT_BYTES, Secret};
 use crate::error::Error;
@@ -43,10 +44,6 @@ impl FromRequest for App {
         let app = request.app_data::<Self>().cloned();
         ready(app.ok_or_else(no_services))
     }
-}
-
-pub fn no_services() -> Error {
-    Error::Internal("a worker has no services".to_owned())
 }
 
 /// The address that a request comes from: the only place that looks at the connection's, and at what a proxy says of it.

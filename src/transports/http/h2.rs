@@ -7,6 +7,7 @@
 mod answer;
 mod frames;
 mod heads;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +16,6 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::Duration;
 
 use actix_http::body::{BoxBody, MessageBody};
 use actix_http::{Request, Response};
@@ -28,10 +28,13 @@ use h2::{Ping, PingPong, Reason};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::service::{HEAD_WITHIN, KEEP_ALIVE, LINGER, MAX_HEADER_BYTES};
+use super::limits::{HEAD_WITHIN, KEEP_ALIVE, LINGER, MAX_HEADER_BYTES};
 use answer::{Outcome, answer};
 use frames::Frames;
 use heads::Heads;
+use shared::Shared;
+
+pub use shared::Times;
 
 /// Concurrent requests per connection.
 const MAX_STREAMS: u32 = 128;
@@ -47,34 +50,6 @@ const MAX_RESETS: usize = 64;
 /// parts of a refused body can count as one, and a proxy multiplexes many users on one connection, so this is as high
 /// as the library's own limit.
 const MAX_LOCAL_RESETS: usize = 1024;
-
-/// Timeouts of a connection.
-#[derive(Clone, Copy)]
-pub struct Times {
-    /// Idle time until the connection is closed.
-    pub idle: Duration,
-    /// Time for one piece of an answer, plus one second for each [`answer::PACE`] bytes taken, until the answer is
-    /// given up.
-    pub stalled: Duration,
-    /// Time without progress of an answer while the connection's answers hold much memory.
-    pub crowded: Duration,
-}
-
-impl Default for Times {
-    fn default() -> Self {
-        Self { idle: KEEP_ALIVE, stalled: Duration::from_secs(30), crowded: Duration::from_secs(2) }
-    }
-}
-
-/// State shared by all requests of a connection.
-struct Shared {
-    from: Option<SocketAddr>,
-    times: Times,
-    frames: Rc<Frames>,
-    heads: Heads,
-    /// Bytes of answers that were produced and not yet sent.
-    in_hand: Cell<usize>,
-}
 
 fn settings() -> Builder {
     let mut settings = Builder::new();

@@ -18,8 +18,8 @@ use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::cors::Cors;
+use super::limits::{HEAD_TOO_LARGE, HEAD_WITHIN, KEEP_ALIVE, MAX_HEADER_BYTES};
 use super::offers;
-use super::service::{HEAD_TOO_LARGE, HEAD_WITHIN, KEEP_ALIVE, MAX_HEADER_BYTES};
 use crate::error::Error;
 use framing::{Body, Framing, blank_lines, end_of_head};
 

@@ -11,10 +11,12 @@ mod extract;
 mod h2;
 mod handshake;
 mod heads;
+mod limits;
 mod listing;
 mod offers;
 mod protection;
 mod reply;
+mod request;
 mod routes;
 mod service;
 mod session;
@@ -22,11 +24,6 @@ mod socket;
 mod sse;
 mod ticket;
 mod users;
-
-use actix_web::HttpRequest;
-use actix_web::http::{Method, Version};
-
-use socket::Socket;
 
 pub use accept::Connections;
 pub use bodies::Bodies;
@@ -36,13 +33,3 @@ pub use service::{plain, tls};
 /// Log filter for the library: it reports a client's malformed HTTP, and answers cut off because their reader lost
 /// the right to them, as errors.
 pub const LOG_FILTER: &str = "actix_http=off";
-
-/// Whether the request came over TLS. HTTP/2 is only spoken with TLS.
-fn is_encrypted(request: &HttpRequest) -> bool {
-    request.version() == Version::HTTP_2 || request.conn_data::<Socket>().is_some_and(Socket::is_encrypted)
-}
-
-/// Whether this is a HEAD request.
-fn is_head(request: &HttpRequest) -> bool {
-    request.method() == Method::HEAD
-}

@@ -8,7 +8,6 @@ use actix_web::http::header::{self, HeaderMap, HeaderValue, TryIntoHeaderValue};
 use actix_web::http::uri::Authority;
 use actix_web_lab::header::StrictTransportSecurity;
 
-use super::is_encrypted;
 use crate::domain::is_this_machine;
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -23,8 +22,8 @@ pub struct Protection {
 }
 
 impl Protection {
-    pub fn of(request: &ServiceRequest) -> Self {
-        Self { only_https: is_encrypted(request.request()) && host(request).is_some_and(|host| has_https(&host)) }
+    pub fn of(request: &ServiceRequest, is_encrypted: bool) -> Self {
+        Self { only_https: is_encrypted && host(request).is_some_and(|host| has_https(&host)) }
     }
 
     /// Adds them to an answer.

@@ -16,9 +16,9 @@ use tokio_rustls::server::TlsStream;
 
 use super::accept::{GoesOn, Tcp};
 use super::heads::Heads;
+use super::limits::LINGER;
 use super::protection::Protection;
 use super::reply;
-use super::service::LINGER;
 use crate::config::Callers;
 use crate::error::Error;
 use crate::events::{Framing, Sink, Written};

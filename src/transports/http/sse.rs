@@ -9,8 +9,8 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::accept::GoesOn;
 use super::body::{self, LeavingBody};
-use super::is_head;
 use super::reply::Reply;
+use super::request::is_head;
 use super::socket::{PlainSink, Socket, Stream, TlsSink};
 use super::ticket::StreamCaller;
 use crate::app::{App, LastSeen, StreamOptions};

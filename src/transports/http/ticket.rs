@@ -10,9 +10,8 @@ use futures_util::TryFutureExt;
 use futures_util::future::{Either, MapOk};
 use serde::{Deserialize, Serialize};
 
-use super::extract::no_services;
-use super::is_encrypted;
 use super::reply::{self, Reply};
+use super::request::{is_encrypted, no_services};
 use crate::app::App;
 use crate::domain::BasePath;
 use crate::error::Error;

@@ -19,14 +19,11 @@ use h2::{Reason, RecvStream, SendStream};
 use http::Method;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::Shared;
 use super::frames::Frames;
+use super::shared::{PACE, Shared};
 use crate::transports::http::bodies::HeadBytes;
 use crate::transports::http::listing::STEP_BYTES;
 use crate::transports::http::reply;
-
-/// The minimum rate at which a client must take an answer, in bytes a second.
-pub const PACE: u32 = 1 << 10;
 
 /// Bytes that the answers of one connection may hold before a stalled one among them is given up early.
 const MAX_IN_HAND: usize = 1 << 20;

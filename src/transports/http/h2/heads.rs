@@ -10,7 +10,7 @@ use std::rc::Rc;
 use http::{HeaderMap, Uri};
 
 use crate::error::Error;
-use crate::transports::http::service::{HEAD_TOO_LARGE, MAX_HEADERS};
+use crate::transports::http::limits::{HEAD_TOO_LARGE, MAX_HEADERS};
 
 /// Limit for all heads of a connection, in bytes. Browsers send about 2 KiB and 25 headers with each of up to 128
 /// requests.

@@ -1,6 +1,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use actix_http::body::BodySize;
 use actix_service::IntoService;

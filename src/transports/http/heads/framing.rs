@@ -3,7 +3,7 @@
 
 use memchr::memchr_iter;
 
-use crate::transports::http::service::MAX_HEADERS;
+use crate::transports::http::limits::MAX_HEADERS;
 
 /// The offset just after the empty line that ends a head, if there is one.
 pub fn end_of_head(bytes: &[u8]) -> Option<usize> {
