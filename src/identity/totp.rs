@@ -1,11 +1,8 @@
 //! Codes of six digits: those of an authenticator app (RFC 6238), and those of a password reset.
 
-use std::io::Cursor;
-
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use image::{ImageFormat, Luma};
-use qrcode::QrCode;
+use qrcode::{Color, QrCode};
 use totp_rs::{Builder, Totp};
 
 use crate::domain::{Secret, Timestamp, Username, is_blank};
@@ -54,18 +51,46 @@ impl<'a> Issuer<'a> {
     }
 }
 
-/// What an authenticator app scans: a PNG, base64.
+/// Light modules around a QR code, which scanners need (ISO/IEC 18004, section 9.1).
+const QUIET_MODULES: usize = 4;
+/// Minimum width and height of the picture in pixels.
+const MIN_PIXELS: usize = 256;
+
+/// The QR code that an authenticator app scans: a PNG in base64.
 ///
 /// # Errors
-/// [`Error::QrTooLarge`] where issuer and username do not fit.
+/// [`Error::QrTooLarge`] if issuer and username do not fit.
 pub fn qr(issuer: &Issuer<'_>, username: &Username, secret: &Secret) -> Result<String, Error> {
-    let internal = |error: &dyn std::fmt::Display| Error::Internal(error.to_string());
     let url = otpauth_url(issuer.0, username, secret);
     let code = QrCode::new(url.as_bytes()).map_err(|_| Error::QrTooLarge)?;
-    let picture = code.render::<Luma<u8>>().min_dimensions(256, 256).build();
-    let mut png = Cursor::new(Vec::new());
-    picture.write_to(&mut png, ImageFormat::Png).map_err(|error| internal(&error))?;
-    Ok(BASE64_STANDARD.encode(png.into_inner()))
+    let png = picture(&code).map_err(|error| Error::Internal(error.to_string()))?;
+    Ok(BASE64_STANDARD.encode(png))
+}
+
+/// A PNG of a code, black on white, with one bit a pixel.
+fn picture(code: &QrCode) -> Result<Vec<u8>, png::EncodingError> {
+    let modules = code.width() + 2 * QUIET_MODULES;
+    let scale = MIN_PIXELS.div_ceil(modules);
+    let size = modules * scale;
+    let is_dark = |x: usize, y: usize| match (x.checked_sub(QUIET_MODULES), y.checked_sub(QUIET_MODULES)) {
+        (Some(x), Some(y)) if x < code.width() && y < code.width() => code[(x, y)] == Color::Dark,
+        _ => false,
+    };
+    let mut pixels = Vec::with_capacity(size.div_ceil(8) * size);
+    for y in 0..size {
+        let mut row = vec![0xff_u8; size.div_ceil(8)];
+        for x in (0..size).filter(|x| is_dark(x / scale, y / scale)) {
+            row[x / 8] &= !(0x80 >> (x % 8));
+        }
+        pixels.extend_from_slice(&row);
+    }
+    let mut png = Vec::new();
+    // A code has at most 177 modules, so the size fits.
+    let mut encoder = png::Encoder::new(&mut png, size as u32, size as u32);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::One);
+    encoder.write_header()?.write_image_data(&pixels)?;
+    Ok(png)
 }
 
 /// `otpauth://totp/<issuer>:<username>?secret=…&issuer=…` (Google Authenticator's "Key Uri Format").
