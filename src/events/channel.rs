@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -8,7 +8,8 @@ use tokio::sync::futures::OwnedNotified;
 
 use super::frame::Frame;
 use super::latest::LatestFrames;
-use super::worker::Mailbox;
+use super::lock::lock;
+use super::mailbox::{Mailbox, WorkerNotifier};
 use crate::domain::{Position, TenantName};
 
 /// How many bytes of frames a tenant's channel keeps at most, for those who are a little behind. Whoever is further
@@ -91,15 +92,6 @@ pub enum Found {
     Frames(Vec<Frame>, Position),
     /// The position is too old for here.
     Behind,
-}
-
-/// A worker that listens to a channel.
-pub struct WorkerNotifier {
-    /// Whose events.
-    pub tenant: TenantName,
-    mailbox: Arc<Mailbox>,
-    /// Whether the mailbox knows already.
-    queued: AtomicBool,
 }
 
 impl Channel {
@@ -228,8 +220,7 @@ impl Channel {
 
     /// Adds a worker that listens.
     pub fn join(&self, tenant: TenantName, mailbox: &Arc<Mailbox>) -> Arc<WorkerNotifier> {
-        let notifier = WorkerNotifier { tenant, mailbox: Arc::clone(mailbox), queued: AtomicBool::new(false) };
-        let notifier = Arc::new(notifier);
+        let notifier = Arc::new(WorkerNotifier::new(tenant, mailbox));
         lock(&self.notifiers).push(Arc::clone(&notifier));
         notifier
     }
@@ -299,25 +290,6 @@ impl Drop for Channel {
             self.used.latest.fetch_sub(latest.bytes(), Ordering::Relaxed);
         }
     }
-}
-
-impl WorkerNotifier {
-    /// Has the worker look, where it is not about to.
-    pub fn tell(self: &Arc<Self>) {
-        if !self.queued.swap(true, Ordering::AcqRel) {
-            self.mailbox.post(Arc::clone(self));
-        }
-    }
-
-    /// The worker is about to look: what comes from now on is told anew.
-    pub fn heard(&self) {
-        self.queued.store(false, Ordering::Release);
-    }
-}
-
-/// Locks; a panic elsewhere left nothing half done that these hold.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
-use super::channel::lock;
+use super::lock::lock;
 use crate::domain::{EventFilter, TenantName, Username};
 use crate::error::Error;
 

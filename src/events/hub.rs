@@ -8,15 +8,16 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::channel::{Channel, Used, WorkerNotifier, lock};
+use super::channel::{Channel, Used};
 use super::filters::Filters;
 use super::frame::Frame;
 use super::gate::Gate;
 use super::insert::RemoveOf;
+use super::lock::lock;
+use super::mailbox::{Command, Mailbox, WorkerNotifier};
 use super::pending_presence::PendingPresence;
 use super::presence::{GoesOnFor, Gone, PEOPLE_AT_ONCE, Person, Presence};
 use super::user_streams::{Serial, Serials, StreamId, UserStreams};
-use super::worker::{Command, Mailbox};
 use crate::domain::{Authorize, Event, EventFilter, TenantName, Timestamp, Username};
 use crate::error::Error;
 use crate::store::Store;

@@ -12,6 +12,8 @@ mod hub;
 mod index;
 mod insert;
 mod latest;
+mod lock;
+mod mailbox;
 mod maintenance;
 mod pending_presence;
 mod permits;

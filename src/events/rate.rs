@@ -3,7 +3,7 @@ use std::hash::Hash;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::channel::lock;
+use super::lock::lock;
 use crate::domain::{TenantName, Username};
 use crate::error::Error;
 

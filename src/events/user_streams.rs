@@ -2,9 +2,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use super::channel::lock;
 use super::hub::Inner;
-use super::worker::Mailbox;
+use super::lock::lock;
+use super::mailbox::Mailbox;
 use crate::domain::Username;
 
 /// What its user calls a stream by; of no use to anybody else.

@@ -2,27 +2,25 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::rc::{Rc, Weak};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::task::coop::unconstrained;
 
-use super::channel::{WorkerNotifier, lock};
-use super::gate::Gate;
 use super::hub::Hub;
+use super::mailbox::{Command, Mailbox, Post};
 use super::permits::Permits;
 use super::sink::Sink;
 use super::subscribe_request::SubscribeRequest;
 use super::subscription::{CatchUp, Subscription};
 use super::tenant_subscriptions::TenantSubscriptions;
-use super::user_streams::{Serial, UserStreams};
+use super::user_streams::UserStreams;
 use super::weak_list::WeakList;
 use super::wheel::{TICK, Wheel};
 use crate::clock::Clock;
-use crate::domain::{EventFilter, TenantName, Username};
+use crate::domain::{TenantName, Username};
 
 /// How many subscriptions of a worker that catch up take a step before those who are live are given what is new.
 const CATCHING_UP: usize = 8;
@@ -34,82 +32,6 @@ const GATHER_PART: u32 = 10;
 const GATHER: Duration = Duration::from_millis(2);
 /// What is shorter is not waited for.
 const GATHER_FROM: Duration = Duration::from_micros(100);
-
-/// Where a worker is told what concerns its subscriptions.
-#[derive(Default)]
-pub struct Mailbox {
-    post: Mutex<Post>,
-    filled: Notify,
-    /// Where the worker is about to look into channels.
-    pub(super) before_dispatch: Gate,
-}
-
-#[derive(Default)]
-struct Post {
-    /// Channels with something new. Each at most once, so this stays as short as the list of channels.
-    filled: Vec<Arc<WorkerNotifier>>,
-    ended: Vec<Arc<UserStreams>>,
-    /// Whose users may see something else than before.
-    changed: Vec<Arc<UserStreams>>,
-    commands: Vec<(Arc<UserStreams>, Serial, Command)>,
-    /// Who has come or gone.
-    presence: Vec<(TenantName, Username)>,
-    closing: Option<oneshot::Sender<()>>,
-}
-
-/// What a stream is told by its user's other requests.
-pub enum Command {
-    /// Want something else from now on, and say when it does.
-    Filter(EventFilter, oneshot::Sender<()>),
-    /// End.
-    End,
-}
-
-impl Mailbox {
-    /// There is something new in a channel.
-    pub fn post(&self, notifier: Arc<WorkerNotifier>) {
-        lock(&self.post).filled.push(notifier);
-        self.filled.notify_one();
-    }
-
-    /// A session has ended.
-    pub fn post_end(&self, user_streams: &Arc<UserStreams>) {
-        lock(&self.post).ended.push(Arc::clone(user_streams));
-        self.filled.notify_one();
-    }
-
-    /// What a session's user may see has changed.
-    pub fn post_change(&self, user_streams: &Arc<UserStreams>) {
-        lock(&self.post).changed.push(Arc::clone(user_streams));
-        self.filled.notify_one();
-    }
-
-    /// Tells a stream of a session something.
-    pub fn post_command(&self, user_streams: &Arc<UserStreams>, stream: Serial, command: Command) {
-        lock(&self.post).commands.push((Arc::clone(user_streams), stream, command));
-        self.filled.notify_one();
-    }
-
-    /// Somebody has come or gone.
-    pub fn post_presence(&self, tenant: &TenantName, username: &Username) {
-        lock(&self.post).presence.push((tenant.clone(), username.clone()));
-        self.filled.notify_one();
-    }
-
-    /// Of whom of a tenant it has yet to be told whether they are there.
-    pub fn pending(&self, tenant: &TenantName) -> Vec<Username> {
-        let of_tenant = |(of, username): &(TenantName, Username)| (of == tenant).then(|| username.clone());
-        lock(&self.post).presence.iter().filter_map(of_tenant).collect()
-    }
-
-    /// Everything ends. What comes back resolves when the worker has said so on its streams.
-    pub fn post_closing(&self) -> oneshot::Receiver<()> {
-        let (done, closing) = oneshot::channel();
-        lock(&self.post).closing = Some(done);
-        self.filled.notify_one();
-        closing
-    }
-}
 
 /// One worker's end of the hub, and the home of its subscriptions. A publish wakes one task a worker, and that task writes
 /// to the connections of its own thread, without a lock. To wake each of them would cost more than to write to them.
@@ -192,10 +114,10 @@ impl Worker {
     async fn deliver(self: Rc<Self>) {
         let (mut gathered_at, mut began_at) = (Instant::now(), None);
         loop {
-            self.mailbox.filled.notified().await;
+            self.mailbox.filled().await;
             loop {
                 self.drain_mailbox();
-                if lock(&self.mailbox.post).filled.is_empty() {
+                if !self.mailbox.has_filled() {
                     began_at = None;
                     break;
                 }
@@ -207,7 +129,7 @@ impl Worker {
                     tokio::task::yield_now().await;
                     std::thread::yield_now();
                 }
-                let filled = std::mem::take(&mut lock(&self.mailbox.post).filled);
+                let filled = self.mailbox.take_filled();
                 let mut is_more = false;
                 let began = *began_at.get_or_insert_with(Instant::now);
                 for notifier in filled {
@@ -238,12 +160,7 @@ impl Worker {
     /// Ends the streams of sessions that have ended since the last look, has those look at their rights whose rights have
     /// changed, does what streams were told, and tells of those who came or went.
     pub fn drain_mailbox(self: &Rc<Self>) {
-        let Post { ended, changed, commands, presence, closing, .. } = {
-            let mut post = lock(&self.mailbox.post);
-            // Not what channels have: whoever asks for this is about to look there.
-            let filled = std::mem::take(&mut post.filled);
-            std::mem::replace(&mut *post, Post { filled, ..Post::default() })
-        };
+        let Post { ended, changed, commands, presence, closing, .. } = self.mailbox.take();
         let end = |subscriptions: WeakList<Subscription>| subscriptions.iter().for_each(|one| one.end());
         for user_streams in ended {
             let subscriptions = self.by_user.borrow_mut().remove(&Arc::as_ptr(&user_streams).addr());

@@ -1,0 +1,132 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{Notify, oneshot};
+
+use super::gate::Gate;
+use super::lock::lock;
+use super::user_streams::{Serial, UserStreams};
+use crate::domain::{EventFilter, TenantName, Username};
+
+/// What other threads tell a worker about its subscriptions.
+#[derive(Default)]
+pub struct Mailbox {
+    post: Mutex<Post>,
+    filled: Notify,
+    /// Holds the worker before it looks into channels, in tests.
+    pub(super) before_dispatch: Gate,
+}
+
+/// What has come since the worker looked last.
+#[derive(Default)]
+pub struct Post {
+    /// Channels with new events. Each at most once, so this stays as short as the list of channels.
+    filled: Vec<Arc<WorkerNotifier>>,
+    /// Users that are to have no streams any more.
+    pub(super) ended: Vec<Arc<UserStreams>>,
+    /// Users that may see other events than before.
+    pub(super) changed: Vec<Arc<UserStreams>>,
+    pub(super) commands: Vec<(Arc<UserStreams>, Serial, Command)>,
+    /// Users that have come to a tenant, or have gone from it.
+    pub(super) presence: Vec<(TenantName, Username)>,
+    pub(super) closing: Option<oneshot::Sender<()>>,
+}
+
+/// What one stream is told to do.
+pub enum Command {
+    /// Change its filter, and say when that is done.
+    Filter(EventFilter, oneshot::Sender<()>),
+    /// End.
+    End,
+}
+
+/// A worker's entry in a channel, by which the channel says that it has new events.
+pub struct WorkerNotifier {
+    /// The tenant of the channel.
+    pub tenant: TenantName,
+    mailbox: Arc<Mailbox>,
+    /// Whether the mailbox knows already.
+    queued: AtomicBool,
+}
+
+impl Mailbox {
+    /// Adds what is to be noted, and wakes the worker.
+    fn note(&self, note: impl FnOnce(&mut Post)) {
+        note(&mut lock(&self.post));
+        self.filled.notify_one();
+    }
+
+    /// The streams of a user are to end.
+    pub fn post_end(&self, user_streams: &Arc<UserStreams>) {
+        self.note(|post| post.ended.push(Arc::clone(user_streams)));
+    }
+
+    /// A user may see other events than before.
+    pub fn post_change(&self, user_streams: &Arc<UserStreams>) {
+        self.note(|post| post.changed.push(Arc::clone(user_streams)));
+    }
+
+    /// A stream of a user is to do something.
+    pub fn post_command(&self, user_streams: &Arc<UserStreams>, stream: Serial, command: Command) {
+        self.note(|post| post.commands.push((Arc::clone(user_streams), stream, command)));
+    }
+
+    /// A user has come to a tenant, or has gone from it.
+    pub fn post_presence(&self, tenant: &TenantName, username: &Username) {
+        self.note(|post| post.presence.push((tenant.clone(), username.clone())));
+    }
+
+    /// The users that have come to a tenant or gone from it since the worker looked last.
+    pub fn pending(&self, tenant: &TenantName) -> Vec<Username> {
+        let of_tenant = |(of, username): &(TenantName, Username)| (of == tenant).then(|| username.clone());
+        lock(&self.post).presence.iter().filter_map(of_tenant).collect()
+    }
+
+    /// Every stream is to end. The receiver resolves when the worker has told its clients so.
+    pub fn post_closing(&self) -> oneshot::Receiver<()> {
+        let (done, closing) = oneshot::channel();
+        self.note(|post| post.closing = Some(done));
+        closing
+    }
+
+    /// Waits until something has come.
+    pub async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    /// Whether a channel has new events.
+    pub fn has_filled(&self) -> bool {
+        !lock(&self.post).filled.is_empty()
+    }
+
+    /// Takes the channels with new events.
+    pub fn take_filled(&self) -> Vec<Arc<WorkerNotifier>> {
+        std::mem::take(&mut lock(&self.post).filled)
+    }
+
+    /// Takes everything but the channels: a caller is about to look into those.
+    pub fn take(&self) -> Post {
+        let mut post = lock(&self.post);
+        let filled = std::mem::take(&mut post.filled);
+        std::mem::replace(&mut *post, Post { filled, ..Post::default() })
+    }
+}
+
+impl WorkerNotifier {
+    /// A worker's entry in the channel of a tenant.
+    pub fn new(tenant: TenantName, mailbox: &Arc<Mailbox>) -> Self {
+        Self { tenant, mailbox: Arc::clone(mailbox), queued: AtomicBool::new(false) }
+    }
+
+    /// Has the worker look into the channel, if it is not about to.
+    pub fn tell(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.mailbox.note(|post| post.filled.push(Arc::clone(self)));
+        }
+    }
+
+    /// The worker is about to look: events that come from now on are told anew.
+    pub fn heard(&self) {
+        self.queued.store(false, Ordering::Release);
+    }
+}
