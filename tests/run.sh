@@ -12,8 +12,8 @@ stop() {
 }
 has() { command -v "$1" >/dev/null; }
 
-for program in cargo cc node npm; do
-  has "$program" || stop "there is no $program: Rust, a C compiler, and Node 20 or newer with npm must be there"
+for program in cargo cc node npm python3; do
+  has "$program" || stop "there is no $program: Rust, a C compiler, Python 3, and Node 20 or newer with npm must be there"
 done
 node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' ||
   stop "Node $(node --version) is too old: it must be 20 or newer"
@@ -25,6 +25,7 @@ while read -r program package; do
 done <<'END'
 pebble pebble
 curl curl
+jq jq
 openssl openssl
 mkfs.ext4 e2fsprogs
 mount mount
@@ -69,6 +70,13 @@ modules=tests/clients/node_modules
 if ! cmp --silent tests/clients/package-lock.json $modules/installed.json; then
   (cd tests/clients && npm ci --ignore-scripts --no-audit --no-fund)
   cp tests/clients/package-lock.json $modules/installed.json
+fi
+
+# What the pages of the documentation import in Python.
+if ! cmp --silent tests/requirements.txt target/python/installed.txt; then
+  python3 -m venv target/python || stop "python3 has no venv: install python3-venv"
+  target/python/bin/pip install --quiet --only-binary :all: -r tests/requirements.txt
+  cp tests/requirements.txt target/python/installed.txt
 fi
 
 # Most of them wait for most of their time: for a server, for a reader, for somebody to have been gone for five seconds.

@@ -8,6 +8,7 @@ mod connections;
 mod contract;
 mod crash;
 mod disk_full;
+mod documents;
 mod events;
 mod fairness;
 mod identity;

@@ -4,10 +4,8 @@
 // The argument is the program, user.mjs where there is none. PAGE_PORT is the port that the page is served on, any free one
 // where it is not set. CHROMIUM names the browser, SCREENSHOT a file for a picture of the page at the end.
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { delimiter, join } from 'node:path';
-import { chromium } from 'playwright-core';
+import { launch } from './chromium.mjs';
 import { bundle, obey, report } from './host.mjs';
 
 const PAGE = `<!doctype html>
@@ -40,18 +38,6 @@ const PAGE = `<!doctype html>
 </script>
 `;
 
-function chromiumPath() {
-  const folders = process.env.PATH.split(delimiter);
-  const paths = ['chromium', 'chromium-browser'].flatMap((name) => folders.map((folder) => join(folder, name)));
-  return process.env.CHROMIUM || paths.find(existsSync);
-}
-
-const executablePath = chromiumPath();
-if (!executablePath) {
-  console.error('Chromium is missing: install it (tests/run.sh does), or set CHROMIUM to its path');
-  process.exit(1);
-}
-
 const script = await bundle('browser', process.argv[2]);
 const site = createServer((request, response) => {
   const [type, body] = request.url === '/user.js' ? ['text/javascript', script] : ['text/html', PAGE];
@@ -59,20 +45,7 @@ const site = createServer((request, response) => {
 }).listen(Number(process.env.PAGE_PORT ?? 0), '127.0.0.1');
 await once(site, 'listening');
 
-const browser = await chromium.launch({
-  executablePath,
-  headless: true,
-  // root has no sandbox, and the page is ours. The rest keeps Chromium from calling home.
-  chromiumSandbox: false,
-  args: [
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-  ],
-});
+const browser = await launch();
 const page = await browser.newPage();
 page.on('console', (message) => message.type() === 'error' && console.error('in the page:', message.text()));
 page.on('pageerror', (error) => report({ report: 'failed', error: error.message }));

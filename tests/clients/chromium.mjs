@@ -1,0 +1,32 @@
+// Starts headless Chromium. CHROMIUM names the browser.
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { chromium } from 'playwright-core';
+
+function chromiumPath() {
+  const folders = process.env.PATH.split(delimiter);
+  const paths = ['chromium', 'chromium-browser'].flatMap((name) => folders.map((folder) => join(folder, name)));
+  return process.env.CHROMIUM || paths.find(existsSync);
+}
+
+export function launch() {
+  const executablePath = chromiumPath();
+  if (!executablePath) {
+    console.error('Chromium is missing: install it (tests/run.sh does), or set CHROMIUM to its path');
+    process.exit(1);
+  }
+  return chromium.launch({
+    executablePath,
+    headless: true,
+    // root has no sandbox, and the page is ours. The rest keeps Chromium from calling home.
+    chromiumSandbox: false,
+    args: [
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
+  });
+}
