@@ -2,37 +2,35 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-use super::frame::Frame;
-use super::latest::LatestFrames;
+use super::latest::LatestByName;
 use super::lock::lock;
 use super::mailbox::{Mailbox, WorkerNotifier};
+use super::shared_event::SharedEvent;
 use crate::domain::{Position, TenantName};
 
-/// How many bytes of frames a tenant's channel keeps at most, for those who are a little behind. Whoever is further
-/// behind reads from the store.
+/// How many bytes of events a tenant's channel keeps at most, for streams that are a little behind. A stream that is further behind
+/// reads from the store.
 const RECENT_BYTES: usize = 256 << 10;
 /// How many bytes all channels together keep. The more of it is used, the less a channel may keep.
 const ALL_RECENT_BYTES: usize = 64 << 20;
 /// What a channel may keep even then.
 const MIN_RECENT_BYTES: usize = 1 << 10;
-/// How much the latest frames of a tenant may take in memory; where they are more, new subscribers read them from the store.
+/// How much the latest events of a tenant may take in memory; if they take more, new subscribers read them from the store.
 const LATEST_BYTES: usize = 16 << 20;
 /// How much those of all tenants may take, of which none has more than it leaves to the others.
 const ALL_LATEST_BYTES: usize = 64 << 20;
 
-/// How many of the latest frames are looked at in a row: meanwhile the writer waits. A look costs a few comparisons, however
-/// much somebody leaves out.
+/// How many of the latest events are looked at in a row: meanwhile the writer waits. A look costs a few comparisons, however many
+/// events a stream leaves out.
 const MAX_LOOKED_AT: usize = 1024;
 
-/// What one tenant's events are in memory, and the workers that listen for them. It exists while somebody listens, and a
-/// while longer.
+/// One tenant's events in memory, and the workers that have subscriptions to them. It exists while there is one, and a while longer.
 pub struct Channel {
     recent: Mutex<Recent>,
-    /// For those who wait until the latest frames have been read from the store: once is enough.
+    /// For streams that wait until the latest events have been read from the store: once is enough.
     settled: Arc<Notify>,
     notifiers: Mutex<Vec<Arc<WorkerNotifier>>>,
     used: Arc<Used>,
@@ -45,51 +43,51 @@ pub struct Used {
     latest: AtomicUsize,
 }
 
-/// The newest frames of a tenant: all of those after `start`.
+/// The newest events of a tenant: all of those after `start`.
 struct Recent {
     start: Position,
-    frames: VecDeque<Frame>,
+    events: VecDeque<Arc<SharedEvent>>,
     bytes: usize,
-    /// Whether the listeners have yet to be told.
+    /// Whether the workers have yet to be told.
     pending: bool,
     latest: Filled,
 }
 
-/// Whether the latest frame of every name is in memory.
+/// Whether the latest event of every name is in memory.
 enum Filled {
     /// Nobody has asked for it yet.
     Not,
-    /// What came since somebody began to read it, and what they have read.
-    Partly(LatestFrames),
+    /// What has been read so far, and what was published since the reading began.
+    Partly(LatestByName),
     /// All of it, once the channel has come to this position: until then a name may be missing that was overwritten as it was
     /// read.
-    Wholly(LatestFrames, Position),
+    Wholly(LatestByName, Position),
     /// It would take too much.
     Never,
 }
 
-/// What comes of asking for the latest frame of every name to be in memory.
+/// The answer to a request to have the latest event of every name in memory.
 pub enum Fill {
-    /// Who asks is to read them.
+    /// The caller is to read them.
     Begun(Filling),
-    /// Somebody reads them.
+    /// Another caller reads them.
     UnderWay,
     /// They are there, or would take too much.
     Settled,
 }
 
-/// The reading of the latest frame of every name. Dropped before its end, it leaves nothing behind.
+/// The reading of the latest event of every name. Dropped before its end, it leaves nothing behind.
 pub struct Filling {
     channel: Arc<Channel>,
     until: Position,
 }
 
-/// What is found after a position.
+/// What a channel has after a position.
 pub enum Found {
     /// Nothing new.
     Nothing,
-    /// Frames of about as many bytes as were asked for, and the position after them.
-    Frames(Vec<Frame>, Position),
+    /// Events of about as many bytes as were asked for, and the position after them.
+    Events(Vec<Arc<SharedEvent>>, Position),
     /// The position is too old for here.
     Behind,
 }
@@ -97,41 +95,41 @@ pub enum Found {
 impl Channel {
     /// A channel for what comes after a position.
     pub fn new(start: Position, used: Arc<Used>) -> Self {
-        let recent = Recent { start, frames: VecDeque::new(), bytes: 0, pending: false, latest: Filled::Not };
+        let recent = Recent { start, events: VecDeque::new(), bytes: 0, pending: false, latest: Filled::Not };
         Self { recent: Mutex::new(recent), settled: Arc::default(), notifiers: Mutex::default(), used }
     }
 
-    /// Adds a frame; they come in order. Whether it is the first since the listeners were told.
-    pub fn push(&self, frame: Frame) -> bool {
+    /// Adds an event; they come in order. Returns whether it is the first since the workers were told.
+    pub fn push(&self, event: Arc<SharedEvent>) -> bool {
         let mut recent = lock(&self.recent);
-        // The channel is younger than this event: whoever made it reads it from the store.
-        if frame.position <= recent.start {
+        // The channel is younger than this event: the stream for which it was made reads it from the store.
+        if event.position() <= recent.start {
             return false;
         }
-        self.take_latest(&mut recent, &frame);
+        self.take_latest(&mut recent, &event);
         let before = recent.bytes;
-        recent.bytes += frame.bytes.len();
-        recent.frames.push_back(frame);
+        recent.bytes += event.bytes();
+        recent.events.push_back(event);
         let of_all = self.used.recent.load(Ordering::Relaxed);
         let allowed = (ALL_RECENT_BYTES.saturating_sub(of_all) / 8).clamp(MIN_RECENT_BYTES, RECENT_BYTES);
-        // The newest stays: the workers have yet to fetch it. But not a large one where there are too many of them; then the workers
+        // The newest stays: the workers have yet to fetch it. But a large one does not if there are too many of them: then the workers
         // read it from the store.
         let is_too_much = |bytes: usize| bytes > RECENT_BYTES && of_all + bytes > ALL_RECENT_BYTES;
-        while recent.bytes > allowed && (recent.frames.len() > 1 || is_too_much(recent.bytes)) {
-            let Some(old) = recent.frames.pop_front() else { break };
-            recent.bytes -= old.bytes.len();
-            recent.start = old.position;
+        while recent.bytes > allowed && (recent.events.len() > 1 || is_too_much(recent.bytes)) {
+            let Some(old) = recent.events.pop_front() else { break };
+            recent.bytes -= old.bytes();
+            recent.start = old.position();
         }
         let after = recent.bytes;
-        // Wraps where less is kept than before, as it should.
+        // Wraps if less is kept than before, as it should.
         self.used.recent.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
         !std::mem::replace(&mut recent.pending, true)
     }
 
-    fn take_latest(&self, recent: &mut Recent, frame: &Frame) {
+    fn take_latest(&self, recent: &mut Recent, event: &Arc<SharedEvent>) {
         let (Filled::Partly(latest) | Filled::Wholly(latest, _)) = &mut recent.latest else { return };
         let before = latest.bytes();
-        latest.take(frame.clone());
+        latest.take(Arc::clone(event));
         let after = latest.bytes();
         let of_all =
             self.used.latest.fetch_add(after.wrapping_sub(before), Ordering::Relaxed).wrapping_add(after) - before;
@@ -141,7 +139,7 @@ impl Channel {
         }
     }
 
-    /// Has the latest frame of every name in memory from now on, where that has not been settled yet.
+    /// Has the latest event of every name in memory from now on, unless that has been settled already.
     pub fn begin_filling(channel: &Arc<Self>) -> Fill {
         let mut recent = lock(&channel.recent);
         match recent.latest {
@@ -150,7 +148,7 @@ impl Channel {
             Filled::Wholly(..) | Filled::Never => return Fill::Settled,
         }
         // From here on what is published is taken as it comes.
-        recent.latest = Filled::Partly(LatestFrames::default());
+        recent.latest = Filled::Partly(LatestByName::default());
         Fill::Begun(Filling { channel: Arc::clone(channel), until: recent.end() })
     }
 
@@ -159,30 +157,30 @@ impl Channel {
         Arc::clone(&self.settled).notified_owned()
     }
 
-    /// The latest frames after one position, up to another, that are wanted, of about so many bytes, the position after them, and
-    /// up to where a name may have been left out since it was overwritten; `None` where they are not in memory. To join them is for
-    /// the caller, since the writer waits for this.
+    /// The latest events after one position, up to another, that are wanted, of about so many bytes; the position after them; and
+    /// the position up to which a name may have been left out since it was overwritten. `None` if they are not in memory. The caller
+    /// encodes and joins them, since the writer waits for this.
     pub fn latest(
         &self,
         after: Position,
         until: Position,
         bytes: usize,
-        wanted: impl Fn(&Frame) -> bool,
-    ) -> Option<(Vec<Bytes>, Position, Position)> {
+        wanted: impl Fn(&SharedEvent) -> bool,
+    ) -> Option<(Vec<Arc<SharedEvent>>, Position, Position)> {
         let recent = lock(&self.recent);
         let Filled::Wholly(latest, left_out) = &recent.latest else { return None };
-        let (mut frames, mut size, mut last) = (Vec::new(), 0, until);
-        for (number, frame) in latest.between(after, until).enumerate() {
-            if wanted(frame) {
-                size += frame.bytes.len();
-                frames.push(frame.bytes.clone());
+        let (mut events, mut size, mut last) = (Vec::new(), 0, until);
+        for (number, event) in latest.between(after, until).enumerate() {
+            if wanted(event) {
+                size += event.bytes();
+                events.push(Arc::clone(event));
             }
             if size >= bytes || number >= MAX_LOOKED_AT {
-                last = frame.position;
+                last = event.position();
                 break;
             }
         }
-        Some((frames, last, recent.end().max(*left_out)))
+        Some((events, last, recent.end().max(*left_out)))
     }
 
     /// Tells every worker that listens.
@@ -193,29 +191,28 @@ impl Channel {
         }
     }
 
-    /// The position of the newest frame.
+    /// The position of the newest event.
     pub fn end(&self) -> Position {
         lock(&self.recent).end()
     }
 
-    /// What there is after one position, up to another, for whoever wants it: that is for the caller to look at, since the writer
-    /// waits for this.
+    /// What there is after one position, up to another. The caller picks what is wanted, since the writer waits for this.
     pub fn between(&self, after: Position, until: Position, bytes: usize) -> Found {
         let recent = lock(&self.recent);
         if after < recent.start {
             return Found::Behind;
         }
-        let first = recent.frames.partition_point(|frame| frame.position <= after);
-        let (mut frames, mut size, mut last) = (Vec::new(), 0, after);
-        for frame in recent.frames.range(first..).take_while(|frame| frame.position <= until) {
+        let first = recent.events.partition_point(|event| event.position() <= after);
+        let (mut events, mut size, mut last) = (Vec::new(), 0, after);
+        for event in recent.events.range(first..).take_while(|event| event.position() <= until) {
             if size >= bytes {
                 break;
             }
-            last = frame.position;
-            size += frame.bytes.len();
-            frames.push(frame.clone());
+            last = event.position();
+            size += event.bytes();
+            events.push(Arc::clone(event));
         }
-        if last == after { Found::Nothing } else { Found::Frames(frames, last) }
+        if last == after { Found::Nothing } else { Found::Events(events, last) }
     }
 
     /// Adds a worker that listens.
@@ -244,10 +241,10 @@ impl Filling {
         &self.channel
     }
 
-    /// Takes one that was read; whether others are wanted, or they have become too much.
-    pub fn take(&self, frame: &Frame) -> bool {
+    /// Takes one that was read. Returns whether more are wanted: together they may have become too much.
+    pub fn take(&self, event: &Arc<SharedEvent>) -> bool {
         let mut recent = lock(&self.channel.recent);
-        self.channel.take_latest(&mut recent, frame);
+        self.channel.take_latest(&mut recent, event);
         matches!(recent.latest, Filled::Partly(_))
     }
 
@@ -278,7 +275,7 @@ impl Drop for Filling {
 
 impl Recent {
     fn end(&self) -> Position {
-        self.frames.back().map_or(self.start, |frame| frame.position)
+        self.events.back().map_or(self.start, |event| event.position())
     }
 }
 
@@ -295,36 +292,38 @@ impl Drop for Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::EventName;
+    use crate::domain::{Epoch, EventId, EventName, Payload};
 
-    /// What a frame costs beside its bytes and its name.
-    const FRAME_COSTS: usize = 200;
+    /// What the latest event of a name costs beside its own bytes and its name.
+    const EVENT_COSTS: usize = 240;
 
-    /// A frame of so many bytes at a position.
-    fn frame(position: u64, bytes: usize) -> Frame {
+    /// An event of so many bytes at a position.
+    fn event(position: u64, bytes: usize) -> Arc<SharedEvent> {
+        let id = EventId { position: Position::new(position), epoch: Epoch::new(1) };
         let name = EventName::parse(&format!("name{position}")).unwrap();
-        Frame { position: Position::new(position), name, bytes: vec![b'x'; bytes].into(), is_removal: false }
+        let of_data = |data: &str| SharedEvent::new(id, name.clone(), Payload::from_stored(data), false);
+        Arc::new(of_data(&"x".repeat(bytes - of_data("").bytes())))
     }
 
     #[test]
-    fn large_frames_are_kept_for_the_workers_only_while_those_of_all_tenants_are_not_too_much() {
+    fn large_events_are_kept_for_the_workers_only_while_those_of_all_tenants_are_not_too_much() {
         const LARGE: usize = 1 << 20;
         let used = Arc::new(Used::default());
         let channels: Vec<_> = (0..100).map(|_| Channel::new(Position::START, Arc::clone(&used))).collect();
         for channel in &channels {
-            channel.push(frame(1, LARGE));
+            channel.push(event(1, LARGE));
             assert_eq!(channel.end(), Position::new(1), "it is told whether it is kept or not");
         }
         assert!(used.recent.load(Ordering::Relaxed) <= ALL_RECENT_BYTES);
         let found = |channel: &Channel| channel.between(Position::START, Position::END, 1);
-        let kept = channels.iter().filter(|channel| matches!(found(channel), Found::Frames(..))).count();
+        let kept = channels.iter().filter(|channel| matches!(found(channel), Found::Events(..))).count();
         assert_eq!(kept, ALL_RECENT_BYTES / LARGE);
         // The others read it from the store, and what comes after it is there again.
         let last = channels.last().unwrap();
         assert!(matches!(found(last), Found::Behind));
-        last.push(frame(2, 100));
+        last.push(event(2, 100));
         assert!(
-            matches!(last.between(Position::new(1), Position::END, 1), Found::Frames(frames, _) if frames.len() == 1)
+            matches!(last.between(Position::new(1), Position::END, 1), Found::Events(events, _) if events.len() == 1)
         );
         drop(channels);
         assert_eq!(used.recent.load(Ordering::Relaxed), 0);
@@ -333,11 +332,11 @@ mod tests {
     #[test]
     fn the_latest_of_a_small_tenant_stay_in_memory_however_much_large_ones_take() {
         let used = Arc::new(Used::default());
-        let filled = |frames: &mut dyn Iterator<Item = Frame>| {
+        let filled = |events: &mut dyn Iterator<Item = Arc<SharedEvent>>| {
             let channel = Arc::new(Channel::new(Position::START, Arc::clone(&used)));
             let Fill::Begun(filling) = Channel::begin_filling(&channel) else { panic!("somebody fills it") };
-            for frame in frames {
-                filling.take(&frame);
+            for event in events {
+                filling.take(&event);
             }
             filling.finish(Position::START);
             channel
@@ -348,13 +347,13 @@ mod tests {
             .map(|_| {
                 filled(
                     &mut (1..=16)
-                        .map(|number| frame(number, (1 << 20) - FRAME_COSTS - if number < 10 { 5 } else { 6 })),
+                        .map(|number| event(number, (1 << 20) - EVENT_COSTS - if number < 10 { 5 } else { 6 })),
                 )
             })
             .collect();
         assert!(large.iter().filter(|channel| is_there(channel)).count() >= 3);
-        let small = filled(&mut [frame(1, 100)].into_iter());
-        small.push(frame(2, 100));
+        let small = filled(&mut [event(1, 100)].into_iter());
+        small.push(event(2, 100));
         assert!(is_there(&small));
         drop((large, small));
         assert_eq!(used.latest.load(Ordering::Relaxed), 0);

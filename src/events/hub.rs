@@ -10,13 +10,13 @@ use tokio::sync::oneshot;
 
 use super::channel::{Channel, Used};
 use super::filters::Filters;
-use super::frame::Frame;
 use super::gate::Gate;
 use super::insert::RemoveOf;
 use super::lock::lock;
 use super::mailbox::{Command, Mailbox, WorkerNotifier};
 use super::pending_presence::PendingPresence;
 use super::presence::{GoesOnFor, Gone, PEOPLE_AT_ONCE, Person, Presence};
+use super::shared_event::SharedEvent;
 use super::user_streams::{Serial, Serials, StreamId, UserStreams};
 use crate::domain::{Authorize, Event, EventFilter, TenantName, Timestamp, Username};
 use crate::error::Error;
@@ -140,17 +140,20 @@ impl Hub {
         let heard: Vec<_> = {
             let channels = lock(&self.0.channels);
             let channel = |event: &Event| channels.of_tenant.get(&event.tenant).map(Arc::clone);
-            events.iter().filter_map(|event| Some((event, channel(event)?))).collect()
+            events.into_iter().filter_map(|event| Some((channel(&event)?, event))).collect()
         };
-        // With nothing locked: who opens a stream does not wait for it.
-        let encode = |event: &Event| Frame::encode(event, self.0.store.event_id(event.position));
-        let frames: Vec<_> = heard.into_iter().map(|(event, channel)| (channel, encode(event))).collect();
+        // With nothing locked, so that a stream that is opened meanwhile does not wait for it.
+        let share = |event: Event| {
+            let id = self.0.store.event_id(event.position);
+            Arc::new(SharedEvent::of(event, id))
+        };
+        let shared: Vec<_> = heard.into_iter().map(|(channel, event)| (channel, share(event))).collect();
         let mut filled: Vec<Arc<Channel>> = Vec::new();
         {
-            // Held throughout: whoever joins meanwhile is there for all of these or has none of them yet.
+            // Held throughout: a worker that joins meanwhile is there for all of these or has none of them yet.
             let _all = lock(&self.0.channels);
-            for (channel, frame) in frames {
-                if channel.push(frame) {
+            for (channel, event) in shared {
+                if channel.push(event) {
                     filled.push(channel);
                 }
             }

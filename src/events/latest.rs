@@ -1,57 +1,59 @@
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use super::frame::Frame;
+use super::shared_event::SharedEvent;
 use crate::domain::{EventName, Position};
 
-/// What a frame costs beside its bytes, about: its places in both maps.
-const FRAME_BYTES: usize = 200;
+/// What an event costs beside its own bytes, about: its structure, and its places in both maps.
+const EVENT_BYTES: usize = 240;
 
-/// The latest frame of every name of one tenant, in the order of positions: what a new subscriber gets, without asking the
-/// store. Read from the store once and kept up by every publish from then on.
+/// The latest event of every name of one tenant, in the order of positions: a new subscriber gets it without a look into the store.
+/// It is read from the store once, and every publish keeps it up to date from then on.
 #[derive(Default)]
-pub struct LatestFrames {
-    frames: BTreeMap<Position, Frame>,
+pub struct LatestByName {
+    events: BTreeMap<Position, Arc<SharedEvent>>,
     positions: HashMap<EventName, Position>,
     bytes: usize,
     /// Whether everything is there, so that nothing older can come.
     is_settled: bool,
 }
 
-impl LatestFrames {
-    /// Takes a frame in place of the one that its name had; a removal leaves none. One that is older than that changes
-    /// nothing: it was read while the other came.
-    pub fn take(&mut self, frame: Frame) {
-        if let Some(known) = self.positions.get_mut(&frame.name) {
-            if *known >= frame.position {
+impl LatestByName {
+    /// Takes an event in place of the one that its name had; a removal leaves none. An event that is older than the one that is known
+    /// changes nothing: it was read from the store while the other one was published.
+    pub fn take(&mut self, event: Arc<SharedEvent>) {
+        let position = event.position();
+        if let Some(known) = self.positions.get_mut(&event.name) {
+            if *known >= position {
                 return;
             }
-            let old = self.frames.remove(known);
+            let old = self.events.remove(known);
             self.bytes -= old.map_or(0, |old| cost(&old));
-            *known = frame.position;
+            *known = position;
         } else {
-            self.positions.insert(frame.name.clone(), frame.position);
+            self.positions.insert(event.name.clone(), position);
         }
-        // Of a removal only the position stays, lest something older be taken for new.
-        if !frame.is_removal {
-            self.bytes += cost(&frame);
-            self.frames.insert(frame.position, frame);
+        // Of a removal only the position stays, or something older would be taken for new.
+        if !event.is_removal {
+            self.bytes += cost(&event);
+            self.events.insert(position, event);
         } else if self.is_settled {
-            self.positions.remove(&frame.name);
+            self.positions.remove(&event.name);
         }
     }
 
     /// Nothing older comes any more: removals may be forgotten.
     pub fn settle(&mut self) {
         self.is_settled = true;
-        let frames = &self.frames;
-        self.positions.retain(|_, position| frames.contains_key(position));
+        let events = &self.events;
+        self.positions.retain(|_, position| events.contains_key(position));
     }
 
-    /// The frames after one position, up to another, in order.
-    pub fn between(&self, after: Position, until: Position) -> impl Iterator<Item = &Frame> {
+    /// The events after one position, up to another, in order.
+    pub fn between(&self, after: Position, until: Position) -> impl Iterator<Item = &Arc<SharedEvent>> {
         // A range may not end before it begins.
         let until = until.max(after);
-        self.frames.range(after.next()..until.next()).map(|(_, frame)| frame)
+        self.events.range(after.next()..until.next()).map(|(_, event)| event)
     }
 
     /// How much memory it takes.
@@ -60,49 +62,59 @@ impl LatestFrames {
     }
 }
 
-fn cost(frame: &Frame) -> usize {
-    FRAME_BYTES + frame.bytes.len() + frame.name.as_str().len()
+fn cost(event: &SharedEvent) -> usize {
+    EVENT_BYTES + event.bytes() + event.name.as_str().len()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
+    use crate::domain::{Epoch, EventId, Payload};
 
-    fn frame(position: u64, name: &str) -> Frame {
-        let name = EventName::parse(name).unwrap();
-        let bytes = Bytes::from_static(b"frame");
-        Frame { position: Position::new(position), name, bytes, is_removal: false }
+    fn shared(position: u64, name: &str, is_removal: bool) -> Arc<SharedEvent> {
+        let id = EventId { position: Position::new(position), epoch: Epoch::new(1) };
+        Arc::new(SharedEvent::new(id, EventName::parse(name).unwrap(), Payload::null(), is_removal))
     }
 
-    fn positions(latest: &LatestFrames, after: u64, until: u64) -> Vec<u64> {
-        latest.between(Position::new(after), Position::new(until)).map(|frame| frame.position.get()).collect()
+    fn event(position: u64, name: &str) -> Arc<SharedEvent> {
+        shared(position, name, false)
+    }
+
+    fn removal(position: u64, name: &str) -> Arc<SharedEvent> {
+        shared(position, name, true)
+    }
+
+    fn positions(latest: &LatestByName, after: u64, until: u64) -> Vec<u64> {
+        latest.between(Position::new(after), Position::new(until)).map(|event| event.position().get()).collect()
     }
 
     #[test]
     fn each_name_is_there_once_as_it_was_last_in_whatever_order_it_came() {
-        let mut latest = LatestFrames::default();
+        let mut latest = LatestByName::default();
         for (position, name) in [(5, "a"), (1, "b"), (3, "a"), (2, "c"), (7, "b"), (6, "d")] {
-            latest.take(frame(position, name));
+            latest.take(event(position, name));
         }
         assert_eq!(positions(&latest, 0, 9), [2, 5, 6, 7]);
         assert_eq!(positions(&latest, 2, 6), [5, 6]);
         assert!(positions(&latest, 6, 2).is_empty());
-        assert_eq!(latest.bytes(), latest.between(Position::START, Position::new(9)).map(cost).sum::<usize>());
+        assert_eq!(
+            latest.bytes(),
+            latest.between(Position::START, Position::new(9)).map(|event| cost(event)).sum::<usize>()
+        );
     }
 
     #[test]
     fn a_removed_name_is_gone_also_where_something_older_of_it_comes_later() {
-        let mut latest = LatestFrames::default();
-        latest.take(frame(1, "a"));
-        latest.take(Frame { is_removal: true, ..frame(4, "a") });
-        latest.take(frame(2, "a"));
+        let mut latest = LatestByName::default();
+        latest.take(event(1, "a"));
+        latest.take(removal(4, "a"));
+        latest.take(event(2, "a"));
         assert!(positions(&latest, 0, 9).is_empty());
         latest.settle();
         assert!(latest.positions.is_empty() && latest.bytes() == 0);
-        latest.take(frame(5, "a"));
+        latest.take(event(5, "a"));
         assert_eq!(positions(&latest, 0, 9), [5]);
-        latest.take(Frame { is_removal: true, ..frame(6, "a") });
+        latest.take(removal(6, "a"));
         assert!(latest.positions.is_empty() && latest.bytes() == 0);
     }
 }

@@ -1,12 +1,13 @@
-//! Events on their way: from an insert to everybody who listens.
+//! Events on their way: from an insert to every stream.
 //!
-//! [`Insert`] is the change that the writer decides; [`Hub`] takes what it committed to the listeners; a
-//! [`Subscription`] is one listener, which is nothing but a position in the order of all events.
+//! [`Insert`] is the change that the writer decides. [`Hub`] takes what the writer committed to the workers. A [`Subscription`] is one
+//! stream: a position in the order of all events. A [`Format`] and a [`Sink`], which the transport brings, turn events into bytes and
+//! take those to the client.
 
 mod channel;
 mod control;
 mod filters;
-mod frame;
+mod format;
 mod gate;
 mod hub;
 mod index;
@@ -20,6 +21,7 @@ mod permits;
 mod presence;
 mod rate;
 mod reading;
+mod shared_event;
 mod sink;
 mod subscribe_request;
 mod subscription;
@@ -29,16 +31,16 @@ mod weak_list;
 mod wheel;
 mod worker;
 
-pub use control::Reset;
-pub use frame::Frame;
+pub use control::{ControlEvent, Reset};
+pub use format::{Content, EventParts, Format, FormatKey};
 pub use hub::{Hub, PresenceGuard, Rules};
 pub use insert::{Condition, IdempotencyKey, Insert, Inserted, Lifetime, MAX_EVENTS_AT_ONCE, NewEvent};
 pub use maintenance::{Retention, keep_up};
 pub use presence::{GRACE, GoesOnFor, Person};
 pub use rate::Rates;
-pub use sink::{Framing, Sink, Written};
+pub use sink::{Sink, Written};
 pub use subscribe_request::{Start, SubscribeRequest};
-pub use subscription::{CatchUp, HEARTBEAT, HEARTBEAT_EVERY, Subscription};
+pub use subscription::{CatchUp, HEARTBEAT_EVERY, Subscription};
 pub use user_streams::{StreamId, UserStreams};
 pub use worker::WorkerHandle;
 

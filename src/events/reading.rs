@@ -1,16 +1,17 @@
 //! Reading from the store what a subscription, or a whole room, has missed: one step at a time, on a thread that may block.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::futures::OwnedNotified;
 
 use super::channel::{Channel, Fill, Filling};
-use super::control;
-use super::frame::{Frame, JOINED_BYTES, write_frame};
+use super::control::ControlEvent;
+use super::format::{Content, EventParts, Format, JOINED_BYTES};
 use super::hub::{ChannelGuard, Hub};
-use super::sink::Framing;
-use crate::domain::{EventId, EventName, Position, TenantName, Username};
+use super::shared_event::SharedEvent;
+use crate::domain::{EventId, EventName, Payload, Position, TenantName, Username};
 use crate::error::Error;
 use crate::fair::Task;
 use crate::store::{Lane, Missing, Names, Replay, Store, StoredEvent, Wanted};
@@ -35,13 +36,15 @@ pub fn read_bytes(
     guard: &ChannelGuard,
     reader: &Username,
     mut replay: Replay,
-    framing: Framing,
+    format: &'static dyn Format,
 ) -> Task<Step<(Bytes, Position)>> {
     let (hub, channel) = (guard.hub().clone(), guard.channel.clone());
     guard.store().read_on(&Lane::of_stream(guard.tenant(), reader), move |store| {
-        let mut bytes = BytesMut::new();
+        let mut content = Content::with_capacity(0);
         let more = replay.next(store, JOINED_BYTES, |event| {
-            write_frame(&mut bytes, event.name, &event.data, store.event_id(event.position));
+            let StoredEvent { position, name, data, is_removal, .. } = event;
+            let parts = EventParts { id: store.event_id(position), name, data: &data, is_removal };
+            format.event(&parts, content.buffer());
         });
         hub.after_step().pass();
         let is_snapshot = replay.missing() == Missing::Snapshot;
@@ -52,8 +55,7 @@ pub fn read_bytes(
             }
             Ok(more)
         });
-        let bytes = if bytes.is_empty() { Bytes::new() } else { framing.join(&[bytes.freeze()]) };
-        step(replay, more, (bytes, left_out))
+        step(replay, more, (format.join_or_nothing(content), left_out))
     })
 }
 
@@ -79,44 +81,46 @@ pub struct Lost {
     pub known_to: Position,
 }
 
-/// The next of the names that somebody has lost, as marks; `None` where not all of what they know can be told any more.
+/// The next of the names that somebody has lost, as control events; `None` if not all of what they know can be told any more.
 pub fn read_lost(
     guard: &ChannelGuard,
     reader: &Username,
     mut lost: Lost,
-    framing: Framing,
+    format: &'static dyn Format,
     id: EventId,
 ) -> Task<Step<Option<Bytes>, Lost>> {
     guard.store().read_on(&Lane::of_stream(guard.tenant(), reader), move |store| {
         let Lost { names, known_to } = &mut lost;
-        let (tenant, mut marks, mut is_untold) = (names.tenant().clone(), Vec::new(), false);
-        let mut looks = LOOKS_A_STEP;
+        let (tenant, mut content, mut is_untold) = (names.tenant().clone(), Content::with_capacity(0), false);
+        let (mut looks, mut told) = (LOOKS_A_STEP, 0);
         let more = names.next(store, |name| {
             match store.was_used(&tenant, name, *known_to, &mut looks)? {
-                Some(true) => marks.push(control::left(name, id)),
+                Some(true) => {
+                    format.control(&ControlEvent::Left { name }, id, content.buffer());
+                    told += 1;
+                }
                 Some(false) => {}
                 None => is_untold = true,
             }
-            Ok(is_untold || marks.len() >= LEFT_AT_ONCE || looks < LOOKS_A_STEP / 2)
+            Ok(is_untold || told >= LEFT_AT_ONCE || looks < LOOKS_A_STEP / 2)
         });
         // A name that was removed may have been forgotten since.
         let more = more.and_then(|more| {
             is_untold |= !more && store.floor(&tenant)? > *known_to;
             Ok(more && !is_untold)
         });
-        let bytes = if marks.is_empty() { Bytes::new() } else { framing.join(&marks) };
-        step(lost, more, (!is_untold).then_some(bytes))
+        step(lost, more, (!is_untold).then(|| format.join_or_nothing(content)))
     })
 }
 
 /// The next events as they come from a channel.
-pub fn read_frames(guard: &ChannelGuard, mut replay: Replay) -> Task<Step<Vec<Frame>>> {
+pub fn read_events(guard: &ChannelGuard, mut replay: Replay) -> Task<Step<Vec<Arc<SharedEvent>>>> {
     let hub = guard.hub().clone();
     guard.store().read_on(&Lane::of_room(guard.tenant()), move |store| {
-        let mut frames = Vec::new();
-        let more = replay.next(store, JOINED_BYTES, |event| frames.extend(frame(store, &event)));
+        let mut events = Vec::new();
+        let more = replay.next(store, JOINED_BYTES, |event| events.extend(shared(store, &event)));
         hub.after_step().pass();
-        step(replay, more, frames)
+        step(replay, more, events)
     })
 }
 
@@ -125,7 +129,9 @@ pub type Settled = Pin<Box<OwnedNotified>>;
 
 /// Has the latest event of every name in a channel's memory, if it is not too much; `None` where that is settled already. Who
 /// comes meanwhile waits for the same reading.
-pub fn fill(guard: &ChannelGuard) -> Option<Settled> {
+///
+/// They are encoded by the threads that read, in the format of the stream that asked first: it is about to be given them.
+pub fn fill(guard: &ChannelGuard, format: &'static dyn Format) -> Option<Settled> {
     // Before the look, or what is settled in between would never be told.
     let settled = Box::pin(guard.channel.settled());
     match Channel::begin_filling(&guard.channel) {
@@ -134,27 +140,36 @@ pub fn fill(guard: &ChannelGuard) -> Option<Settled> {
         Fill::Begun(filling) => {
             let replay = Replay::snapshot(guard.tenant().clone(), Wanted::All, Position::START, filling.until());
             // Of its own, since others wait for it too: whoever was first may go.
-            tokio::task::spawn_local(fill_up(guard.hub().clone(), filling, replay));
+            tokio::task::spawn_local(fill_up(guard.hub().clone(), filling, replay, format));
         }
     }
     Some(settled)
 }
 
-async fn fill_up(hub: Hub, filling: Filling, replay: Replay) {
+async fn fill_up(hub: Hub, filling: Filling, replay: Replay, format: &'static dyn Format) {
     let (lane, mut next) = (Lane::of_room(replay.tenant()), Some((filling, replay)));
     while let Some((filling, replay)) = next {
         let after = hub.clone();
-        let fill_more = move |store: &Store| fill_more(store, &after, filling, replay);
+        let fill_more = move |store: &Store| fill_more(store, &after, filling, replay, format);
         // Where it cannot be read: whoever waits finds out why.
         next = hub.store().read_on(&lane, fill_more).await.ok().flatten();
     }
 }
 
 /// Reads the next of what is filled in; what to go on with.
-fn fill_more(store: &Store, hub: &Hub, filling: Filling, mut replay: Replay) -> Option<(Filling, Replay)> {
+fn fill_more(
+    store: &Store,
+    hub: &Hub,
+    filling: Filling,
+    mut replay: Replay,
+    format: &dyn Format,
+) -> Option<(Filling, Replay)> {
     let mut is_wanted = true;
-    let take =
-        |event: StoredEvent<'_>| frame(store, &event).into_iter().for_each(|one| is_wanted &= filling.take(&one));
+    let take = |event: StoredEvent<'_>| {
+        let Some(event) = shared(store, &event) else { return };
+        event.encoded(format);
+        is_wanted &= filling.take(&event);
+    };
     let is_more = replay.next(store, JOINED_BYTES, take).ok()?;
     hub.after_step().pass();
     if !is_wanted {
@@ -168,12 +183,11 @@ fn fill_more(store: &Store, hub: &Hub, filling: Filling, mut replay: Replay) -> 
     None
 }
 
-/// An event of the store as it goes over the wire. A name was one when it was stored.
-fn frame(store: &Store, event: &StoredEvent<'_>) -> Option<Frame> {
+/// An event of the store, to be shared. A name was valid when it was stored.
+fn shared(store: &Store, event: &StoredEvent<'_>) -> Option<Arc<SharedEvent>> {
     let name = EventName::parse(event.name).ok()?;
-    let mut bytes = BytesMut::new();
-    write_frame(&mut bytes, event.name, &event.data, store.event_id(event.position));
-    Some(Frame { position: event.position, name, bytes: bytes.freeze(), is_removal: event.is_removal })
+    let (id, data) = (store.event_id(event.position), Payload::from_stored(&event.data));
+    Some(Arc::new(SharedEvent::new(id, name, data, event.is_removal)))
 }
 
 fn step<T, R>(reading: R, more: Result<bool, Error>, read: T) -> Step<T, R> {

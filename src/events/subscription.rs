@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::control;
+use super::control::ControlEvent;
 use super::hub::PresenceGuard;
 use super::pending_presence::PendingPresence;
 use super::reading::left_out_up_to;
-use super::sink::{Framing, Sink, Written};
+use super::sink::{Sink, Written};
 use super::subscribe_request::{Start, SubscribeRequest};
 use super::tenant_subscriptions::{SubscriptionGroup, TenantSubscriptions};
 use super::user_streams::{Serial, UserStreams};
@@ -25,10 +25,7 @@ pub use catch_up::CatchUp;
 use state::State;
 use view_switch::Backfill;
 
-/// What keeps a quiet stream alive: a comment without a blank line after it, since `broker-client` 0.0.8 would take
-/// `:\n\n` for an event. A stream begins with one, too.
-pub const HEARTBEAT: Bytes = Bytes::from_static(b":\n");
-/// How often it is sent; the contract allows 15 s.
+/// How often a quiet stream is given a heartbeat; the contract allows 15 s.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(12);
 
 /// One subscriber: a position in the order of all events, and the way there is to write to them.
@@ -106,7 +103,7 @@ impl Subscription {
         let subscriptions = worker.subscriptions(&tenant);
         let View { filter, rights, own } = view;
         let filter_holder = Cell::new(filter.holder());
-        let group = subscriptions.group(filter, rights, sink.framing());
+        let group = subscriptions.group(filter, rights, sink.format());
         let until = subscriptions.position();
         let (position, reset) = match start {
             Start::Snapshot => (Position::START, None),
@@ -119,13 +116,16 @@ impl Subscription {
             _ => Position::START,
         };
         let begins = match reset.filter(|_| marks) {
-            // Who gets no further than this and comes back is to be given it all again.
-            Some(reason) => control::reset(reason, subscriptions.guard.store().event_id(position)),
+            // A client that gets no further than this and comes back is to be given it all again.
+            Some(reason) => {
+                let id = subscriptions.guard.store().event_id(position);
+                group.format.controls([ControlEvent::Reset(reason)], id)
+            }
             // A proxy that compresses, and clients that wait for it, pass on the head of an answer only with its first byte, and
             // the first event may be long in coming.
-            None => HEARTBEAT,
+            None => group.format.joined_heartbeat(),
         };
-        let first = [first, group.framing.join(&[begins])];
+        let first = [first, begins].concat();
         let subscription: Rc<Subscription> = Rc::new(Subscription {
             presence_guard,
             serial: worker.hub().next_serial(),
@@ -139,7 +139,7 @@ impl Subscription {
             position: Cell::new(position),
             known_to: Cell::new(known_to),
             place: Cell::new(None),
-            rest: RefCell::new(Framing::Bare.join(&first)),
+            rest: RefCell::new(first.into()),
             blocked: Cell::new(false),
             ended: Cell::new(false),
             marks,
@@ -302,7 +302,7 @@ impl Subscription {
         }
         // One that catches up is being written to anyway, or would not take it.
         if self.place.get().is_some() {
-            let heartbeat = self.group().framing.join(&[HEARTBEAT]);
+            let heartbeat = self.group().format.joined_heartbeat();
             if let Written::Part(_) = self.write(&heartbeat) {
                 self.fall_behind();
             }

@@ -1,17 +1,17 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::task::JoinHandle;
 
 use super::channel::Found;
-use super::frame::{Frame, JOINED_BYTES};
+use super::format::{Format, FormatKey, JOINED_BYTES};
 use super::hub::ChannelGuard;
 use super::index::Index;
 use super::permits::Permits;
-use super::reading::{Step, read_frames};
-use super::sink::Framing;
+use super::reading::{Step, read_events};
+use super::shared_event::{SharedEvent, join};
 use super::subscription::Subscription;
 use super::weak_list::WeakList;
 use super::worker::Worker;
@@ -56,22 +56,22 @@ enum Missed {
     /// Somebody reads the next of it.
     UnderWay(JoinHandle<()>),
     /// It has been read, of what there is up to a position.
-    Read(Box<Result<Step<Vec<Frame>>, Error>>, Position),
+    Read(Box<Result<Step<Vec<Arc<SharedEvent>>>, Error>>, Position),
 }
 
-type GroupKey = (EventFilter, Rights, Framing);
+type GroupKey = (EventFilter, Rights, FormatKey);
 
-/// Subscriptions that get the same bytes: they want the same events, may see the same, and have the same framing. What one of
-/// them alone may see it gets by itself.
+/// Subscriptions that get the same bytes: they want the same events, may see the same, and have the same format. What a user alone
+/// may see, that user's subscriptions fetch by themselves.
 pub struct SubscriptionGroup {
     pub(super) subscriptions: Rc<TenantSubscriptions>,
     pub(super) filter: EventFilter,
     pub(super) rights: Rights,
-    pub(super) framing: Framing,
+    pub(super) format: &'static dyn Format,
     /// Those who have been given everything so far.
     live: RefCell<Vec<Rc<Subscription>>>,
     /// What is about to be written to them.
-    frames: RefCell<Vec<Bytes>>,
+    events: RefCell<Vec<Arc<SharedEvent>>>,
 }
 
 impl TenantSubscriptions {
@@ -96,10 +96,15 @@ impl TenantSubscriptions {
     }
 
     /// Those who get the same.
-    pub fn group(self: &Rc<Self>, filter: EventFilter, rights: Rights, framing: Framing) -> Rc<SubscriptionGroup> {
+    pub fn group(
+        self: &Rc<Self>,
+        filter: EventFilter,
+        rights: Rights,
+        format: &'static dyn Format,
+    ) -> Rc<SubscriptionGroup> {
         // Those who have it come and go, each with what it counts for them.
         let filter = filter.unheld();
-        let key = (filter.clone(), rights.clone(), framing);
+        let key = (filter.clone(), rights.clone(), format.key());
         if let Some(group) = self.groups.borrow().get(&key).and_then(Weak::upgrade) {
             return group;
         }
@@ -107,9 +112,9 @@ impl TenantSubscriptions {
             subscriptions: Rc::clone(self),
             filter,
             rights,
-            framing,
+            format,
             live: RefCell::default(),
-            frames: RefCell::default(),
+            events: RefCell::default(),
         });
         self.groups.borrow_mut().insert(key, Rc::downgrade(&group));
         self.index.borrow_mut().add(group.patterns(), &Rc::downgrade(&group));
@@ -182,7 +187,7 @@ impl TenantSubscriptions {
         match self.missed.replace(Missed::Nothing) {
             Missed::Nothing => match self.guard.channel.between(self.position(), Position::END, JOINED_BYTES) {
                 Found::Nothing => return false,
-                Found::Frames(frames, until) => self.give(worker, &frames, until).await,
+                Found::Events(events, until) => self.give(worker, &events, until).await,
                 // More came than the channel keeps, before this worker had the time for it.
                 Found::Behind => {
                     self.read_missed();
@@ -204,7 +209,7 @@ impl TenantSubscriptions {
     fn read_missed(self: &Rc<Self>) {
         let until = self.guard.channel.end();
         let replay = Replay::events(self.guard.tenant().clone(), Wanted::All, self.position(), until);
-        let (reading, subscriptions) = (read_frames(&self.guard, replay), Rc::downgrade(self));
+        let (reading, subscriptions) = (read_events(&self.guard, replay), Rc::downgrade(self));
         let reading = tokio::task::spawn_local(async move {
             let read = reading.await;
             if let Some(subscriptions) = subscriptions.upgrade() {
@@ -215,13 +220,18 @@ impl TenantSubscriptions {
         self.missed.replace(Missed::UnderWay(reading));
     }
 
-    async fn give_missed(&self, worker: &Rc<Worker>, read: Result<Step<Vec<Frame>>, Error>, until: Position) {
+    async fn give_missed(
+        &self,
+        worker: &Rc<Worker>,
+        read: Result<Step<Vec<Arc<SharedEvent>>>, Error>,
+        until: Position,
+    ) {
         let failed = match read {
-            Ok(Step { reading, read: Ok(frames), .. }) => {
+            Ok(Step { reading, read: Ok(events), .. }) => {
                 if reading.has_gap() {
                     self.leave_behind();
                 }
-                return self.give(worker, &frames, reading.position()).await;
+                return self.give(worker, &events, reading.position()).await;
             }
             Ok(Step { read: Err(error), .. }) => error.to_string(),
             Err(error) => error.to_string(),
@@ -246,22 +256,22 @@ impl TenantSubscriptions {
         }
     }
 
-    async fn give(&self, worker: &Rc<Worker>, frames: &[Frame], until: Position) {
+    async fn give(&self, worker: &Rc<Worker>, events: &[Arc<SharedEvent>], until: Position) {
         // Now that the events are here: sessions that ended before them have been told by now.
         worker.drain_mailbox();
         let from = self.position.replace(until);
         // Before the others are written to: these are not among them then.
-        frames.iter().for_each(|frame| self.give_own(worker, frame));
-        for group in self.dispatch(frames) {
+        events.iter().for_each(|event| self.give_own(worker, event));
+        for group in self.dispatch(events) {
             group.serve(from, until).await;
         }
         self.given.set(until);
         self.tell_synced();
     }
 
-    /// Has those who alone may see a frame fetch it, and what else is new, by themselves.
-    fn give_own(&self, worker: &Rc<Worker>, frame: &Frame) {
-        let name = frame.name.as_str();
+    /// Has the subscriptions of a user who alone may see an event fetch it, and what else is new, by themselves.
+    fn give_own(&self, worker: &Rc<Worker>, event: &SharedEvent) {
+        let name = event.name.as_str();
         let fetch = |subscription: Rc<Subscription>| {
             if subscription.is_live_in(self) && !subscription.group().wants(name) && subscription.view().matches(name) {
                 subscription.fall_behind();
@@ -281,22 +291,22 @@ impl TenantSubscriptions {
         self.groups.borrow().values().filter_map(Weak::upgrade).collect()
     }
 
-    /// Hands frames to the classes that want them; those classes.
-    fn dispatch(&self, frames: &[Frame]) -> Vec<Rc<SubscriptionGroup>> {
+    /// Hands events to the groups that want them, and returns those groups.
+    fn dispatch(&self, events: &[Arc<SharedEvent>]) -> Vec<Rc<SubscriptionGroup>> {
         let mut wanting = Vec::new();
         let index = self.index.borrow();
-        for frame in frames {
-            for group in index.wanting(frame.name.as_str()) {
-                let mut of_class = group.frames.borrow_mut();
+        for event in events {
+            for group in index.wanting(event.name.as_str()) {
+                let mut of_group = group.events.borrow_mut();
                 // Two patterns of one filter may both want it.
-                let is_same = |last: &Bytes| last.as_ptr() == frame.bytes.as_ptr();
-                if of_class.last().is_some_and(is_same) || !group.wants(frame.name.as_str()) {
+                let is_same = |last: &Arc<SharedEvent>| Arc::ptr_eq(last, event);
+                if of_group.last().is_some_and(is_same) || !group.wants(event.name.as_str()) {
                     continue;
                 }
-                if of_class.is_empty() {
+                if of_group.is_empty() {
                     wanting.push(Rc::clone(&group));
                 }
-                of_class.push(frame.bytes.clone());
+                of_group.push(Arc::clone(event));
             }
         }
         wanting
@@ -358,8 +368,8 @@ impl SubscriptionGroup {
     /// From the last to the first: who leaves meanwhile is replaced by the last, who has been served already and knows it;
     /// who comes meanwhile is at the end, and has read up to here by themselves.
     async fn serve(&self, from: Position, until: Position) {
-        let frames = std::mem::take(&mut *self.frames.borrow_mut());
-        let joined = self.framing.join(&frames);
+        let events = std::mem::take(&mut *self.events.borrow_mut());
+        let joined = join(self.format, &events);
         let mut next = self.live.borrow().len();
         let mut written = 0;
         while next > 0 {
@@ -377,7 +387,7 @@ impl SubscriptionGroup {
 
 impl Drop for SubscriptionGroup {
     fn drop(&mut self) {
-        let key = (self.filter.clone(), self.rights.clone(), self.framing);
+        let key = (self.filter.clone(), self.rights.clone(), self.format.key());
         self.subscriptions.groups.borrow_mut().remove(&key);
         self.subscriptions.index.borrow_mut().remove(self.patterns(), None);
     }

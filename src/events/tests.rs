@@ -1,4 +1,5 @@
 mod bounds;
+mod format;
 mod handover;
 mod model;
 mod permits;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use tokio::task::LocalSet;
 
+use self::format::Lines;
 use super::*;
 use crate::clock::Clock;
 use crate::domain::{
@@ -73,12 +75,14 @@ impl Line {
     /// The next that came whole after so many bytes, and how many there are up to its end.
     fn next_from(&self, from: usize) -> (Option<Came>, usize) {
         let taken = self.taken.borrow();
-        let Some(length) = taken[from..].windows(2).position(|end| end == b"\n\n") else { return (None, from) };
-        let frame = std::str::from_utf8(&taken[from..from + length]).unwrap().trim_start_matches(":\n");
-        let (name, rest) = frame.strip_prefix("event:").unwrap().split_once("\nid:").unwrap();
-        let (id, data) = rest.split_once("\ndata:").unwrap();
+        let Some(length) = taken[from..].iter().position(|byte| *byte == b'\n') else { return (None, from) };
+        let line = std::str::from_utf8(&taken[from..from + length]).unwrap();
+        let Some((id, rest)) = line.trim_start_matches(Lines::HEARTBEAT).split_once(' ') else {
+            panic!("no event: {line}")
+        };
+        let (name, data) = rest.split_once(' ').unwrap();
         let came = Came { name: name.to_owned(), position: id[..16].parse().unwrap(), data: data.to_owned() };
-        (Some(came), from + length + 2)
+        (Some(came), from + length + 1)
     }
 
     /// The positions of what came whole, in order.
@@ -92,11 +96,11 @@ impl Line {
     }
 }
 
-struct LineOutlet(Rc<Line>, Framing);
+struct LineOutlet(Rc<Line>);
 
 impl Sink for LineOutlet {
-    fn framing(&self) -> Framing {
-        self.1
+    fn format(&self) -> &'static dyn Format {
+        &Lines
     }
 
     fn write(&self, bytes: &Bytes) -> Written {
@@ -216,7 +220,7 @@ impl House {
         let line = Rc::new(Line::default());
         line.room.set(room);
         let request = self.request(username, filter, change);
-        let sink = LineOutlet(Rc::clone(&line), Framing::Bare);
+        let sink = LineOutlet(Rc::clone(&line));
         tokio::task::spawn_local(self.workers[worker].open(request, sink, Bytes::new()));
         line
     }

@@ -9,10 +9,11 @@ use super::state::{Reading, State, read, with_permit};
 use super::{Backfill, Subscription};
 use crate::domain::{Position, TenantName};
 use crate::events::channel::Found;
-use crate::events::control::{self, Reset};
-use crate::events::frame::{Frame, JOINED_BYTES};
+use crate::events::control::{ControlEvent, Reset};
+use crate::events::format::JOINED_BYTES;
 use crate::events::permits::{Permit, Waiting};
 use crate::events::reading::{Lost, Step, fill, read_lost};
+use crate::events::shared_event::{SharedEvent, join};
 use crate::store::Missing;
 
 /// The task of one subscription: catches up whenever it is not live, and notices when the other side has gone.
@@ -197,11 +198,9 @@ impl CatchUp {
         let given_to = if subscription.is_switching.get() { Position::START } else { subscription.position.get() };
         let id = store.event_id(given_to);
         let told = worker.hub().told(tenant, &mut presence.borrow_mut());
-        let marks = told.iter().map(|(username, person)| control::presence(username, person.as_ref(), id));
-        let marks: Vec<_> = marks.collect();
-        if !marks.is_empty() {
-            *subscription.rest.borrow_mut() = group.framing.join(&marks);
-        }
+        let controls =
+            told.iter().map(|(username, person)| ControlEvent::Presence { username, person: person.as_ref() });
+        *subscription.rest.borrow_mut() = group.format.controls(controls, id);
         true
     }
 
@@ -221,7 +220,7 @@ impl CatchUp {
                 Backfill::Lost(lost) => {
                     let id = store.event_id(Position::START);
                     ReadingBackfill::Lost(with_permit(subscription, move |group, reader| {
-                        read_lost(&group.subscriptions.guard, reader, lost, group.framing, id)
+                        read_lost(&group.subscriptions.guard, reader, lost, group.format, id)
                     }))
                 }
                 Backfill::New(replay) => ReadingBackfill::New(read(subscription, replay)),
@@ -277,8 +276,8 @@ impl CatchUp {
     /// Has it drop what it has, and get everything: what it missed, or has lost, cannot be told.
     fn reset(subscription: &Subscription, reason: Reset) -> State {
         let group = subscription.group();
-        let reset = control::reset(reason, group.subscriptions.guard.store().event_id(Position::START));
-        *subscription.rest.borrow_mut() = group.framing.join(&[reset]);
+        let id = group.subscriptions.guard.store().event_id(Position::START);
+        *subscription.rest.borrow_mut() = group.format.controls([ControlEvent::Reset(reason)], id);
         subscription.backfills.borrow_mut().clear();
         subscription.is_switching.set(false);
         subscription.position.set(Position::START);
@@ -291,18 +290,16 @@ impl CatchUp {
     fn give_latest(&mut self, subscription: &Subscription, until: Position) -> bool {
         let group = subscription.group();
         let (after, view) = (subscription.position.get(), subscription.view());
-        let wanted = |frame: &Frame| view.matches(frame.name.as_str());
+        let wanted = |event: &SharedEvent| view.matches(event.name.as_str());
         let found = group.subscriptions.guard.channel.latest(after, until, JOINED_BYTES, wanted);
-        let Some((frames, position, left_out)) = found else { return false };
+        let Some((events, position, left_out)) = found else { return false };
         if !subscription.is_current() {
             self.state = State::New(until);
             return true;
         }
         note_left_out(subscription, left_out);
         subscription.position.set(position);
-        if !frames.is_empty() {
-            *subscription.rest.borrow_mut() = group.framing.join(&frames);
-        }
+        *subscription.rest.borrow_mut() = join(group.format, &events);
         if position < until {
             self.state = State::New(until);
         }
@@ -319,7 +316,7 @@ impl CatchUp {
                 if subscription.view().candidates().is_some() {
                     self.state = State::behind(subscription, Missing::Snapshot, until);
                 } else if !self.give_latest(subscription, until) {
-                    self.state = match fill(&subscriptions.guard) {
+                    self.state = match fill(&subscriptions.guard, group.format) {
                         Some(settled) => State::Filling(settled, until),
                         // They were being filled in when it looked, or are too many.
                         None => State::Filled(until),
@@ -348,8 +345,8 @@ impl CatchUp {
                     let is_unsynced = subscription.unsynced.get();
                     if is_unsynced && after >= subscription.left_out.get() {
                         subscription.unsynced.set(false);
-                        let synced = control::synced(subscriptions.guard.store().event_id(after));
-                        *subscription.rest.borrow_mut() = group.framing.join(&[synced]);
+                        let id = subscriptions.guard.store().event_id(after);
+                        *subscription.rest.borrow_mut() = group.format.controls([ControlEvent::Synced], id);
                     } else {
                         if is_unsynced {
                             subscriptions.add_unsynced(subscription);
@@ -364,14 +361,11 @@ impl CatchUp {
                 }
                 match found {
                     Found::Nothing => subscription.position.set(until),
-                    Found::Frames(frames, until) => {
+                    Found::Events(mut events, until) => {
                         subscription.position.set(until);
                         let view = subscription.view();
-                        let wanted = frames.into_iter().filter(|frame| view.matches(frame.name.as_str()));
-                        let frames: Vec<Bytes> = wanted.map(|frame| frame.bytes).collect();
-                        if !frames.is_empty() {
-                            *subscription.rest.borrow_mut() = group.framing.join(&frames);
-                        }
+                        events.retain(|event| view.matches(event.name.as_str()));
+                        *subscription.rest.borrow_mut() = join(group.format, &events);
                     }
                     Found::Behind => self.state = State::behind(subscription, Missing::Events, until),
                 }

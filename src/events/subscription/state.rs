@@ -71,7 +71,5 @@ pub(super) fn with_permit<T: 'static, R: 'static>(
 
 /// The same, of what it has missed.
 pub(super) fn read(subscription: &Subscription, replay: Replay) -> Reading<(Bytes, Position)> {
-    with_permit(subscription, move |group, reader| {
-        read_bytes(&group.subscriptions.guard, reader, replay, group.framing)
-    })
+    with_permit(subscription, move |group, reader| read_bytes(&group.subscriptions.guard, reader, replay, group.format))
 }

@@ -70,7 +70,7 @@ impl Subscription {
         }
         self.fall_behind();
         self.note_own(false);
-        let group = subscriptions.group(view.filter.clone(), view.rights.clone(), self.group().framing);
+        let group = subscriptions.group(view.filter.clone(), view.rights.clone(), self.group().format);
         self.group.replace(group);
         self.own.replace(view.own.patterns.clone());
         self.filter_holder.replace(view.filter.holder());

@@ -204,7 +204,7 @@ impl World {
             changes,
         };
         let id = request.presence_guard.id;
-        let sink = LineOutlet(Rc::clone(&line), Framing::Bare);
+        let sink = LineOutlet(Rc::clone(&line));
         tokio::task::spawn_local(house.workers[worker].open(request, sink, Bytes::new()));
         let room = house.workers[worker].worker.subscriptions(&account.tenant);
         let new_at = matches!(start, Start::Snapshot | Start::Reset(_)).then(|| room.position().get());
@@ -370,8 +370,7 @@ impl Client {
                     stream.last = 0;
                 }
                 "$left" => {
-                    let left: serde_json::Value = serde_json::from_str(&came.data).unwrap();
-                    self.known.remove(left["event"].as_str().unwrap());
+                    self.known.remove(&came.data);
                 }
                 name => {
                     assert!(stream.turned || came.position > stream.last, "{name} again, or late");

@@ -9,8 +9,8 @@ const CROWD: usize = 10;
 pub(super) struct Noting(pub LineOutlet, pub &'static str, pub Rc<RefCell<Vec<&'static str>>>);
 
 impl Sink for Noting {
-    fn framing(&self) -> Framing {
-        self.0.framing()
+    fn format(&self) -> &'static dyn Format {
+        self.0.format()
     }
 
     fn write(&self, bytes: &Bytes) -> Written {
@@ -134,7 +134,7 @@ fn whoever_is_told_of_a_crowd_lets_another_tenant_go_first_after_each_step() {
             let line = Rc::new(Line::default());
             line.room.set(usize::MAX);
             let request = house.request(username, "*", change);
-            let sink = Noting(LineOutlet(Rc::clone(&line), Framing::Bare), name, Rc::clone(&noted));
+            let sink = Noting(LineOutlet(Rc::clone(&line)), name, Rc::clone(&noted));
             tokio::task::spawn_local(house.workers[0].open(request, sink, Bytes::new()));
             line
         };

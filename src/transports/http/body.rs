@@ -10,8 +10,9 @@ use std::task::{Context, Poll, Waker};
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
 
+use super::event_stream::EventStream;
 use super::socket::{Socket, TakeOver};
-use crate::events::{Framing, Sink, Written};
+use crate::events::{Format, Sink, Written};
 
 /// The body of an answer whose connection leaves actix.
 pub struct LeavingBody {
@@ -84,8 +85,8 @@ pub struct SlotOutlet {
 }
 
 impl Sink for SlotOutlet {
-    fn framing(&self) -> Framing {
-        Framing::Bare
+    fn format(&self) -> &'static dyn Format {
+        &EventStream::Bare
     }
 
     fn write(&self, bytes: &Bytes) -> Written {

@@ -6,6 +6,7 @@ mod bodies;
 mod body;
 mod callers;
 mod cors;
+mod event_stream;
 mod events;
 mod extract;
 mod h2;

@@ -15,13 +15,14 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use super::accept::{GoesOn, Tcp};
+use super::event_stream::EventStream;
 use super::heads::Heads;
 use super::limits::LINGER;
 use super::protection::Protection;
 use super::reply;
 use crate::config::Callers;
 use crate::error::Error;
-use crate::events::{Framing, Sink, Written};
+use crate::events::{Format, Sink, Written};
 
 /// Bytes that a client may send on a stream, where none are expected.
 const MAX_UNASKED_BYTES: usize = 64 << 10;
@@ -251,8 +252,8 @@ impl PlainSink {
 }
 
 impl Sink for PlainSink {
-    fn framing(&self) -> Framing {
-        Framing::Chunked
+    fn format(&self) -> &'static dyn Format {
+        &EventStream::Chunked
     }
 
     fn write(&self, bytes: &Bytes) -> Written {
@@ -299,8 +300,8 @@ impl TlsSink {
 }
 
 impl Sink for TlsSink {
-    fn framing(&self) -> Framing {
-        Framing::Chunked
+    fn format(&self) -> &'static dyn Format {
+        &EventStream::Chunked
     }
 
     fn write(&self, bytes: &Bytes) -> Written {

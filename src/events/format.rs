@@ -1,0 +1,136 @@
+use bytes::Bytes;
+
+use super::control::ControlEvent;
+use crate::domain::EventId;
+
+/// How much is joined into one write at most, apart from one more event.
+pub const JOINED_BYTES: usize = 64 << 10;
+
+/// How a transport writes what its streams are given. The core knows no bytes of any protocol: it decides which events a stream
+/// gets and in which order, and asks the format of the stream for the bytes.
+pub trait Format: Sync {
+    /// Tells formats apart: streams of one group have equal keys, and get the same bytes.
+    fn key(&self) -> FormatKey;
+
+    /// Appends an event to a buffer. Returns where in the buffer the event's data begins, if it stands there exactly as it was
+    /// given: the data is then kept in memory once.
+    fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<usize>;
+
+    /// Appends a control event to a buffer. `id` is what its reader resumes from.
+    fn control(&self, control: &ControlEvent<'_>, id: EventId, buffer: &mut Vec<u8>);
+
+    /// What keeps a quiet stream alive. A stream begins with it, too.
+    fn heartbeat(&self) -> &'static [u8];
+
+    /// Makes one write of events or control events that stand one after another.
+    fn join(&self, content: Content) -> Bytes;
+}
+
+/// What tells one [`Format`] from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FormatKey {
+    /// The form of a single event. Formats that have it in common share encoded events.
+    pub encoding: &'static str,
+    /// How several events are joined.
+    pub framing: &'static str,
+}
+
+/// An event as a [`Format`] gets it.
+pub struct EventParts<'a> {
+    /// Its position, as clients see it.
+    pub id: EventId,
+    /// What it is called.
+    pub name: &'a str,
+    /// What was inserted, as JSON on one line; `null` for a removal.
+    pub data: &'a str,
+    /// Whether it says that its name was removed.
+    pub is_removal: bool,
+}
+
+/// Events or control events one after another, on their way into one write.
+pub struct Content {
+    /// Begins with [`Content::ROOM`] free bytes, so that a length can be put before the content without moving it.
+    bytes: Vec<u8>,
+}
+
+impl Content {
+    /// How much fits before the content.
+    const ROOM: usize = 24;
+    /// How much is expected to be put after it.
+    const AFTER: usize = 8;
+
+    /// Nothing yet, with memory for so many bytes.
+    pub(super) fn with_capacity(length: usize) -> Self {
+        let mut bytes = Vec::with_capacity(Self::ROOM + length + Self::AFTER);
+        bytes.resize(Self::ROOM, 0);
+        Self { bytes }
+    }
+
+    /// Where more is appended.
+    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many bytes there are.
+    pub fn len(&self) -> usize {
+        self.bytes.len() - Self::ROOM
+    }
+
+    /// The content between two pieces.
+    pub fn wrap(mut self, before: &[u8], after: &[u8]) -> Bytes {
+        self.bytes.extend_from_slice(after);
+        // A reader that stalls keeps this in memory, and not what it grew into beside it.
+        if self.bytes.capacity() > self.bytes.len() / 4 * 5 {
+            self.bytes = self.bytes.as_slice().into();
+        }
+        match Self::ROOM.checked_sub(before.len()) {
+            Some(start) => {
+                self.bytes[start..Self::ROOM].copy_from_slice(before);
+                Bytes::from(self.bytes).split_off(start)
+            }
+            None => [before, &self.bytes[Self::ROOM..]].concat().into(),
+        }
+    }
+}
+
+impl dyn Format + '_ {
+    /// Control events as one write.
+    pub fn controls<'a>(&self, controls: impl IntoIterator<Item = ControlEvent<'a>>, id: EventId) -> Bytes {
+        let mut content = Content::with_capacity(128);
+        controls.into_iter().for_each(|control| self.control(&control, id, content.buffer()));
+        self.join_or_nothing(content)
+    }
+
+    /// A heartbeat as one write.
+    pub fn joined_heartbeat(&self) -> Bytes {
+        let heartbeat = self.heartbeat();
+        let mut content = Content::with_capacity(heartbeat.len());
+        content.buffer().extend_from_slice(heartbeat);
+        self.join_or_nothing(content)
+    }
+
+    /// Joins the content if there is any: an empty write means the end in some protocols.
+    pub(super) fn join_or_nothing(&self, content: Content) -> Bytes {
+        if content.is_empty() { Bytes::new() } else { self.join(content) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_is_wrapped_between_what_stands_before_and_after_it_however_long_that_is() {
+        for before in [0, 1, Content::ROOM, Content::ROOM + 1, 100].map(|length| vec![b'<'; length]) {
+            let mut content = Content::with_capacity(3);
+            content.buffer().extend_from_slice(b"abc");
+            assert_eq!(content.len(), 3);
+            assert_eq!(content.wrap(&before, b">"), [&before, b"abc>".as_slice()].concat());
+        }
+    }
+}

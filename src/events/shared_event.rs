@@ -1,0 +1,213 @@
+use std::ops::Range;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use bytes::Bytes;
+
+use super::format::{Content, EventParts, Format};
+use super::lock::lock;
+use crate::domain::{Event, EventId, EventName, Payload, Position};
+
+/// What a format adds to an event's name and data, about.
+const ENVELOPE_BYTES: usize = 40;
+
+/// An event in memory, shared by all streams that get it. Each format encodes it at most once, when the first stream of that format
+/// needs it, whichever worker or group that stream belongs to.
+pub struct SharedEvent {
+    /// Its position, as clients see it.
+    pub id: EventId,
+    /// What it is called.
+    pub name: EventName,
+    /// Whether it says that its name was removed.
+    pub is_removal: bool,
+    bytes: usize,
+    /// What was inserted. `None` once an encoding contains it as it is, so that it is not in memory twice.
+    data: Mutex<Option<Payload>>,
+    encoding: OnceLock<Encoding>,
+}
+
+/// What a format made of an event.
+struct Encoding {
+    /// The [`FormatKey::encoding`](super::format::FormatKey) of the format.
+    of: &'static str,
+    bytes: Box<[u8]>,
+    /// Where the event's data stands in it, if it does as it is.
+    data: Option<Range<usize>>,
+    /// That of another format.
+    next: OnceLock<Box<Encoding>>,
+}
+
+impl SharedEvent {
+    /// An event that nobody has encoded yet.
+    pub fn new(id: EventId, name: EventName, data: Payload, is_removal: bool) -> Self {
+        let bytes = memory(name.as_str(), data.as_str());
+        Self { id, name, is_removal, bytes, data: Mutex::new(Some(data)), encoding: OnceLock::new() }
+    }
+
+    /// An event that was committed.
+    pub fn of(event: Event, id: EventId) -> Self {
+        Self::new(id, event.name, event.data, event.is_removal)
+    }
+
+    /// Its place in the order of all events.
+    pub fn position(&self) -> Position {
+        self.id.position
+    }
+
+    /// How much memory it and one encoding take, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The event as a format writes it. `of` is [`FormatKey::encoding`](super::format::FormatKey) of the format.
+    fn encoded_as(&self, of: &'static str, format: &dyn Format) -> &[u8] {
+        let mut encoding = self.encoding.get_or_init(|| self.encode(format));
+        while encoding.of != of {
+            encoding = encoding.next.get_or_init(|| Box::new(self.encode(format)));
+        }
+        &encoding.bytes
+    }
+
+    /// The event as a format writes it.
+    pub fn encoded(&self, format: &dyn Format) -> &[u8] {
+        self.encoded_as(format.key().encoding, format)
+    }
+
+    /// Called for one encoding after another, since each waits for the ones before it.
+    fn encode(&self, format: &dyn Format) -> Encoding {
+        let mut given = lock(&self.data);
+        let data = given.as_ref().map_or_else(|| self.encoded_data(), Payload::as_str);
+        let event = EventParts { id: self.id, name: self.name.as_str(), data, is_removal: self.is_removal };
+        let mut bytes = Vec::new();
+        let at = format.event(&event, &mut bytes).map(|at| at..at + data.len());
+        // A format that is mistaken about this must not cost the other formats the data.
+        let at = at.filter(|at| bytes.get(at.clone()) == Some(data.as_bytes()));
+        if at.is_some() {
+            *given = None;
+        }
+        Encoding { of: format.key().encoding, bytes: bytes.into(), data: at, next: OnceLock::new() }
+    }
+
+    /// The data, from the encoding that contains it.
+    fn encoded_data(&self) -> &str {
+        let mut encodings =
+            std::iter::successors(self.encoding.get(), |encoding| encoding.next.get().map(|next| &**next));
+        let data = encodings.find_map(|encoding| encoding.bytes.get(encoding.data.clone()?));
+        // It was text when it was given.
+        data.and_then(|data| std::str::from_utf8(data).ok()).unwrap_or_default()
+    }
+}
+
+/// How much memory an event and one encoding of it take.
+fn memory(name: &str, data: &str) -> usize {
+    // A format that writes nothing but ASCII cannot use other data as it is, and keeps a copy.
+    let escaped = |char: char| if char.is_ascii() { 1 } else { 6 * char.len_utf16() };
+    let copy = if data.is_ascii() { 0 } else { data.chars().map(escaped).sum() };
+    ENVELOPE_BYTES + name.len() + data.len() + copy
+}
+
+/// Events as one write of a format.
+pub fn join(format: &dyn Format, events: &[Arc<SharedEvent>]) -> Bytes {
+    let mut content = Content::with_capacity(events.iter().map(|event| event.bytes()).sum());
+    let of = format.key().encoding;
+    events.iter().for_each(|event| content.buffer().extend_from_slice(event.encoded_as(of, format)));
+    format.join_or_nothing(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::domain::Epoch;
+    use crate::events::control::ControlEvent;
+    use crate::events::format::FormatKey;
+
+    /// Writes an event with a letter before its data, or its data in capitals, and counts how often.
+    struct Counting {
+        key: FormatKey,
+        is_verbatim: bool,
+        written: AtomicUsize,
+    }
+
+    impl Counting {
+        fn new(encoding: &'static str, framing: &'static str, is_verbatim: bool) -> Self {
+            Self { key: FormatKey { encoding, framing }, is_verbatim, written: AtomicUsize::new(0) }
+        }
+
+        fn written(&self) -> usize {
+            self.written.load(Ordering::Relaxed)
+        }
+    }
+
+    impl Format for Counting {
+        fn key(&self) -> FormatKey {
+            self.key
+        }
+
+        fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<usize> {
+            self.written.fetch_add(1, Ordering::Relaxed);
+            buffer.extend_from_slice(self.key.encoding.as_bytes());
+            let data = if self.is_verbatim { event.data.to_owned() } else { event.data.to_uppercase() };
+            buffer.extend_from_slice(data.as_bytes());
+            // Of data in capitals this is wrong, and must not be believed.
+            Some(self.key.encoding.len())
+        }
+
+        fn control(&self, _: &ControlEvent<'_>, _: EventId, _: &mut Vec<u8>) {}
+
+        fn heartbeat(&self) -> &'static [u8] {
+            b""
+        }
+
+        fn join(&self, content: Content) -> Bytes {
+            content.wrap(b"(", b")")
+        }
+    }
+
+    fn event(data: &str) -> Arc<SharedEvent> {
+        let id = EventId { position: Position::new(7), epoch: Epoch::new(42) };
+        let data = Payload::from_valid_json(data).unwrap();
+        Arc::new(SharedEvent::new(id, EventName::parse("name").unwrap(), data, false))
+    }
+
+    #[test]
+    fn an_event_is_encoded_once_for_each_encoding_however_many_threads_need_it_at_once() {
+        let formats =
+            [("a", "1"), ("a", "2"), ("b", "1")].map(|(encoding, framing)| Counting::new(encoding, framing, true));
+        let (event, barrier) = (event("\"x\""), Barrier::new(formats.len() * 4));
+        std::thread::scope(|scope| {
+            for format in formats.iter().cycle().take(formats.len() * 4) {
+                let (event, barrier) = (&event, &barrier);
+                scope.spawn(move || {
+                    barrier.wait();
+                    let expected = format!("({}\"x\")", format.key.encoding);
+                    assert_eq!(join(format, std::slice::from_ref(event)), expected);
+                });
+            }
+        });
+        assert_eq!([formats[0].written() + formats[1].written(), formats[2].written()], [1, 1]);
+    }
+
+    #[test]
+    fn each_format_gets_the_data_as_it_was_given_and_it_is_not_kept_beside_an_encoding_that_contains_it() {
+        for order in [[0, 1, 2], [1, 0, 2], [2, 1, 0], [1, 2, 0]] {
+            let formats = [("a", true), ("b", false), ("c", true)]
+                .map(|(encoding, is_verbatim)| Counting::new(encoding, "", is_verbatim));
+            let event = event("\"grün\"");
+            for format in order.map(|number| &formats[number]) {
+                let data = if format.is_verbatim { "\"grün\"" } else { "\"GRÜN\"" };
+                assert_eq!(event.encoded(format), format!("{}{data}", format.key.encoding).as_bytes());
+                assert_eq!(lock(&event.data).is_none(), event.encoded_data() == "\"grün\"");
+            }
+            assert!(lock(&event.data).is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_not_ascii_counts_for_the_copy_that_a_format_may_need() {
+        let ascii = event("\"gruen\"").bytes();
+        assert_eq!(ascii, ENVELOPE_BYTES + "name".len() + 7);
+        assert_eq!(event("\"grün\"").bytes(), ENVELOPE_BYTES + "name".len() + 7 + 5 + 6);
+    }
+}
