@@ -7,28 +7,22 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 
 use flags::{
     AuthorizeFlag, DEFAULT_ACME_DIRECTORY, DEFAULT_ADMIN_TOKEN, DEFAULT_CERT_PATH, DEFAULT_DOMAIN, DEFAULT_JWT_SECRET,
     DEFAULT_KEY_PATH, Flags,
 };
 
+pub use flags::LogFormat;
+pub use values::Origins;
+
 use values::{check_path, default_scopes, list, ntp_servers, origins, secret, to_certify};
 
-use crate::domain::{Authorize, BasePath, OriginPattern, Quotas, Scope, Secret, TrustedProxies};
+use crate::domain::{Authorize, BasePath, Quotas, Scope, Secret, TrustedProxies};
 
 /// What a secret must have at least before it may guard anything but this machine.
 const MIN_SECRET_BYTES: usize = 16;
-
-/// The form of a line in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
 
 /// What the server is to do. Every value has been checked, against the others too.
 #[derive(Debug)]
@@ -138,15 +132,6 @@ pub struct Callers {
     /// Whether only this machine is served, since a secret is the published default, or too short to be one: only requests
     /// that name a host of it, from no page or from one of it.
     pub only_this_machine: bool,
-}
-
-/// Who may call from a browser.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origins {
-    /// Everybody: `*`.
-    Any,
-    /// These, compared as the browser writes them.
-    Only(Vec<OriginPattern>),
 }
 
 impl Config {

@@ -5,8 +5,16 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, ValueEnum};
 
-use super::LogFormat;
 use crate::domain::{BasePath, DEFAULT_EVENT_BYTES, MAX_EVENT_BYTES, is_blank};
+
+/// The form of a line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
 
 /// How long the journal grows where nothing else is asked for, in bytes.
 const JOURNAL_BYTES: u64 = 64 << 20;

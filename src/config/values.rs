@@ -7,8 +7,16 @@ use std::path::Path;
 
 use crate::domain::{OriginPattern, Scope, Secret, host_and_port, is_domain_name};
 
-use super::Origins;
 use super::flags::DEFAULT_ACME_DIRECTORY;
+
+/// Who may call from a browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origins {
+    /// Everybody: `*`.
+    Any,
+    /// These, compared as the browser writes them.
+    Only(Vec<OriginPattern>),
+}
 
 /// How large a file with a secret may be, in bytes: one that is larger is another file.
 const MAX_SECRET_FILE_BYTES: u64 = 64 << 10;

@@ -208,7 +208,7 @@ impl Insert {
         let tenant = &account.tenant;
         let (mut new, mut bound) = (HashSet::new(), HashSet::new());
         for (number, NewEvent { name, data, while_connected, .. }) in self.events.iter().enumerate() {
-            let latest = batch.latest(tenant, name)?;
+            let latest = batch.latest_position(tenant, name)?;
             if data.is_none() && latest.is_none() {
                 return Err(Error::EventUnknown);
             }

@@ -116,7 +116,7 @@ pub fn read_lost(
 /// The next events as they come from a channel.
 pub fn read_events(guard: &ChannelGuard, mut replay: Replay) -> Task<Step<Vec<Arc<SharedEvent>>>> {
     let hub = guard.hub().clone();
-    guard.store().read_on(&Lane::of_room(guard.tenant()), move |store| {
+    guard.store().read_on(&Lane::of_all_streams(guard.tenant()), move |store| {
         let mut events = Vec::new();
         let more = replay.next(store, JOINED_BYTES, |event| events.extend(shared(store, &event)));
         hub.after_step().pass();
@@ -147,7 +147,7 @@ pub fn fill(guard: &ChannelGuard, format: &'static dyn Format) -> Option<Settled
 }
 
 async fn fill_up(hub: Hub, filling: Filling, replay: Replay, format: &'static dyn Format) {
-    let (lane, mut next) = (Lane::of_room(replay.tenant()), Some((filling, replay)));
+    let (lane, mut next) = (Lane::of_all_streams(replay.tenant()), Some((filling, replay)));
     while let Some((filling, replay)) = next {
         let after = hub.clone();
         let fill_more = move |store: &Store| fill_more(store, &after, filling, replay, format);

@@ -11,6 +11,7 @@ mod policy;
 mod reset;
 mod throttle;
 mod ticket;
+mod tickets;
 mod token;
 mod totp;
 mod user_list;
@@ -33,14 +34,14 @@ pub use names::{note_names, note_names_when_there_is_room};
 pub use password::PasswordPool;
 pub use policy::PasswordPolicy;
 pub use reset::NewPassword;
-pub use ticket::{Pass, TICKET_LASTS, TicketUse};
+pub use tickets::{Pass, TICKET_LASTS, TicketUse};
 pub use token::{TokenForm, Tokens};
 pub use user_list::{UserList, UserQuery};
 pub use users::{NewUser, UserPatch};
 
 use audit::{Door, Visit, admin_did};
 use throttle::Throttle;
-use ticket::Tickets;
+use tickets::Tickets;
 
 /// How long Basic credentials that were right need not be hashed again.
 const BASIC_REMEMBERED: Duration = Duration::from_secs(60);

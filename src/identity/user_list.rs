@@ -1,7 +1,7 @@
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::users::{HIDDEN, view};
+use super::users::{view, view_of_damaged};
 use super::{Admin, Identity};
 use crate::domain::{Email, NamePrefix, TenantName, User, Username};
 use crate::error::Error;
@@ -29,39 +29,6 @@ pub struct UserList {
     last: Option<Username>,
     /// Whether there is one more than that.
     is_more: bool,
-}
-
-/// A user who cannot be read, with all the keys that others have.
-#[derive(Serialize)]
-struct DamagedView<'a> {
-    id: (),
-    username: &'a str,
-    tenant_name: (),
-    email: (),
-    scopes: (),
-    data: (),
-    two_factor: (),
-    revoked: (),
-    password: &'static str,
-    totp: &'static str,
-    damaged: bool,
-}
-
-fn view_of_damaged(username: &Username) -> Result<Box<RawValue>, Error> {
-    let view = DamagedView {
-        id: (),
-        username: username.as_str(),
-        tenant_name: (),
-        email: (),
-        scopes: (),
-        data: (),
-        two_factor: (),
-        revoked: (),
-        password: HIDDEN,
-        totp: HIDDEN,
-        damaged: true,
-    };
-    serde_json::value::to_raw_value(&view).map_err(|error| Error::Internal(error.to_string()))
 }
 
 impl Identity {

@@ -49,37 +49,59 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> R
 /// A user as an admin sees one.
 #[derive(Serialize)]
 struct UserView<'a> {
-    id: Uuid,
+    id: Option<Uuid>,
     username: &'a str,
-    tenant_name: &'a str,
+    tenant_name: Option<&'a str>,
     email: Option<&'a str>,
     scopes: Option<Vec<&'a str>>,
     data: Option<&'a RawValue>,
     two_factor: Option<bool>,
-    revoked: bool,
+    revoked: Option<bool>,
     password: &'static str,
     totp: &'static str,
+    /// Only of a user that cannot be read: all other fields but the name are `null` then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damaged: Option<bool>,
 }
 
-pub(super) const HIDDEN: &str = "***";
+const HIDDEN: &str = "***";
 
 pub(super) fn view(user: &User) -> Result<Box<RawValue>, Error> {
     let unreadable =
         |error: serde_json::Error| Error::Damaged(format!("the data of user {} is damaged: {error}", user.username));
     let data = user.data.as_ref().map(|data| serde_json::from_str(data.as_str())).transpose().map_err(unreadable)?;
     let view = UserView {
-        id: user.id,
+        id: Some(user.id),
         username: user.username.as_str(),
-        tenant_name: user.tenant.as_str(),
+        tenant_name: Some(user.tenant.as_str()),
         email: user.email.as_ref().map(Email::as_str),
         scopes: user.scopes.as_ref().map(|scopes| scopes.iter().map(Scope::as_str).collect()),
         data,
         two_factor: user.two_factor,
-        revoked: user.revoked,
+        revoked: Some(user.revoked),
         password: HIDDEN,
         totp: HIDDEN,
+        damaged: None,
     };
     serde_json::value::to_raw_value(&view).map_err(unreadable)
+}
+
+/// A user that cannot be read, with the keys that other users have.
+pub(super) fn view_of_damaged(username: &Username) -> Result<Box<RawValue>, Error> {
+    let view = UserView {
+        id: None,
+        username: username.as_str(),
+        tenant_name: None,
+        email: None,
+        scopes: None,
+        data: None,
+        two_factor: None,
+        revoked: None,
+        password: HIDDEN,
+        totp: HIDDEN,
+        damaged: Some(true),
+    };
+    serde_json::value::to_raw_value(&view).map_err(|error| Error::Internal(error.to_string()))
 }
 
 fn payload(data: &RawValue) -> Result<Payload, Error> {

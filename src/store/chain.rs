@@ -1,39 +1,44 @@
-//! The events of one name, from the latest back: each knows where the one before it stands.
+//! The chain of a name: its events from the latest back. Each event holds the position of the previous one of its name.
 
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::codec::EventParts;
-use super::{Store, StoredEvent, codec, damaged, keys};
+use super::damage::damaged;
+use super::database::Store;
+use super::event_data::{StoredEvent, event_row};
+use super::rows::Rows;
+use super::{codec, keys};
 use crate::domain::{Position, TenantName};
 use crate::error::Error;
 
-/// How long to wait before looking again for what is about to be revealed, and how often to do so: the writer does nothing that
-/// takes time between a commit and that.
+/// How long to wait before looking again for an event that is about to be revealed, and how often. The writer does nothing slow
+/// between a commit and the reveal.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 const LOOKS: usize = 10_000;
+/// How large an event may be for one look, if only its position is needed. A larger event costs more looks.
+const BYTES_A_LOOK: usize = 4 << 10;
 
 /// An event that was found by its name.
 pub struct Link {
     pub position: Position,
-    /// Where the event of this name before it stood; before this one, always.
+    /// The position of the previous event of this name, which is always lower.
     pub previous: Option<Position>,
-    /// How large it is, with its chunks.
+    /// How large the event is, with its chunks.
     pub bytes: usize,
     value: Arc<[u8]>,
 }
 
 impl Link {
-    /// How large the row is that was read to find it.
+    /// The size of the row that was read to find it.
     pub fn row_bytes(&self) -> usize {
         self.value.len()
     }
 
-    /// The event itself, whole; `None` where it has gone since it was found.
+    /// The whole event; `None` if it was removed since it was found.
     ///
     /// # Errors
-    /// [`Error::Storage`] where the database fails; [`Error::Damaged`].
+    /// [`Error::Storage`] if the database fails; [`Error::Damaged`].
     pub fn event(&self, store: &Store, tenant: &TenantName) -> Result<Option<StoredEvent<'_>>, Error> {
         let key = keys::event(tenant, self.position);
         let parts = codec::event_parts(&self.value).map_err(|why| damaged(&key, why))?;
@@ -41,19 +46,8 @@ impl Link {
     }
 }
 
-/// What the row of an event says.
-pub(super) fn event_row<'a>(key: &[u8], value: &'a [u8]) -> Result<(Position, EventParts<'a>), Error> {
-    let position = keys::position(key).ok_or_else(|| damaged(key, "an event's key is cut short"))?;
-    let parts = codec::event_parts(value).map_err(|why| damaged(key, why))?;
-    // Or whoever follows the chain would never come to its end.
-    if parts.previous.is_some_and(|previous| previous >= position) {
-        return Err(damaged(key, "the event before it comes after it"));
-    }
-    Ok((position, parts))
-}
-
 impl Store {
-    /// The event at a position, if it is kept and of this name.
+    /// The event at a position, if it is kept and has this name.
     pub(super) fn event_of(&self, tenant: &TenantName, name: &str, at: Position) -> Result<Option<Link>, Error> {
         let key = keys::event(tenant, at);
         let Some(value) = self.get(&key)? else { return Ok(None) };
@@ -65,8 +59,8 @@ impl Store {
         Ok(Some(Link { position: at, previous, bytes, value }))
     }
 
-    /// Where the event of a name stood before the one at a position, and how large the row of that one is; `None` where that one is
-    /// not kept, or not of this name. Nothing of it is copied.
+    /// The position of the event of this name before the one at a position, and the size of the latter's row. `None` if no event
+    /// of this name is kept at that position. It copies nothing.
     pub(super) fn previous_of(
         &self,
         tenant: &TenantName,
@@ -81,21 +75,22 @@ impl Store {
         Ok(previous.transpose()?.flatten())
     }
 
-    /// The event of a name before one of them, if it is kept.
+    /// The event of a name before this one, if it is kept.
     pub(super) fn event_before(&self, tenant: &TenantName, name: &str, link: &Link) -> Result<Option<Link>, Error> {
         link.previous.map_or(Ok(None), |previous| self.event_of(tenant, name, previous))
     }
 
-    /// The latest event of a name, be it a removal, as it was by the last commit that was revealed: what a commit that is not
-    /// revealed yet put in its place is shown to nobody.
+    /// The latest event of a name, which may be a removal, as of the last commit that was revealed. An event of a commit that is
+    /// not revealed yet is shown to nobody.
     pub(super) fn latest_event(&self, tenant: &TenantName, name: &str) -> Result<Option<Link>, Error> {
+        let name_key = keys::name(tenant, name);
         for _ in 0..LOOKS {
             let head = self.head();
-            let Some(latest) = self.latest(tenant, name)? else { return Ok(None) };
+            let Some(latest) = self.latest_row(&name_key)? else { return Ok(None) };
             let mut found = self.event_of(tenant, name, latest.position)?;
             if found.is_none() {
-                // It had been superseded when it was read: then there is another.
-                if self.latest(tenant, name)?.is_some_and(|now| now.position == latest.position) {
+                // If it was superseded before it was read, the index entry has changed.
+                if self.latest_row(&name_key)?.is_some_and(|now| now.position == latest.position) {
                     return Err(damaged(
                         &keys::event(tenant, latest.position),
                         "the latest event of a name is missing",
@@ -110,9 +105,36 @@ impl Store {
             if found.is_some() {
                 return Ok(found);
             }
-            // Below the floor only the latest is kept, so the commit that is about to be revealed took the one before away.
+            // Up to the floor only the latest event is kept, so the commit that is about to be revealed removed the previous one.
             thread::sleep(LOOK_AGAIN);
         }
         Err(Error::Storage(format!("{name:?} changed, and that was not revealed")))
+    }
+
+    /// Whether a name had been used by a position. `None` if that is no longer known, or if it needs more looks than are left:
+    /// one for each change of the name since then, and more for large events. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] if the database fails; [`Error::Damaged`].
+    pub fn was_used(
+        &self,
+        tenant: &TenantName,
+        name: &str,
+        by: Position,
+        looks: &mut usize,
+    ) -> Result<Option<bool>, Error> {
+        let mut position = self.latest_row(&keys::name(tenant, name))?.map(|latest| latest.position);
+        while let Some(later) = position.filter(|position| *position > by) {
+            if *looks == 0 {
+                return Ok(None);
+            }
+            *looks -= 1;
+            // If an event of the name cannot be read, it is not known either.
+            let link = self.unless_damaged(self.previous_of(tenant, name, later))?.flatten();
+            let Some((previous, bytes)) = link else { return Ok(None) };
+            *looks = looks.saturating_sub(bytes / BYTES_A_LOOK);
+            position = previous;
+        }
+        Ok(Some(position.is_some()))
     }
 }

@@ -10,11 +10,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::commit_watermark::CheckpointMark;
 use super::disk::{DataFile, Finder, FullDisk, passes, refusal};
 use super::overlay::{Overlay, Table};
 use super::touched::Touched;
-use super::transaction::Progress;
+use super::watermarks::CheckpointWatermark;
 use super::{codec, journal, keys};
 use crate::error::Error;
 
@@ -111,7 +110,7 @@ struct Mover {
 /// The files beside sled's own work.
 pub struct Files {
     pub data: DataFile,
-    pub mark: CheckpointMark,
+    pub watermark: CheckpointWatermark,
 }
 
 impl Checkpointer {
@@ -231,7 +230,7 @@ impl Mover {
         let mut rows = table.rows().peekable();
         if rows.peek().is_some() {
             let last = table.progress().commits;
-            self.insist(|files| files.mark.begin(last))?;
+            self.insist(|files| files.watermark.begin(last))?;
         }
         let is_granted = self.files.data.is_roomy() && self.files.data.is_granted();
         while rows.peek().is_some() {
@@ -272,7 +271,7 @@ impl Mover {
         self.files.data.sync()?;
         // All of it is there, so from now on it counts.
         let progress = codec::encode_progress(table.progress());
-        self.tree.insert(keys::setting(Progress::SETTING), &progress).map_err(failed)?;
+        self.tree.insert(keys::setting(keys::PROGRESS_SETTING), &progress).map_err(failed)?;
         self.tree.flush().map_err(failed)?;
         self.files.data.sync()?;
         let path = self.path.clone();

@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use rustix::fs::{Advice, FallocateFlags, Mode, OFlags, fadvise, fallocate, fstatvfs, openat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::open::SEGMENT_BYTES;
 use crate::error::Error;
 
+/// sled's unit of allocation. sled writes a value of more than an eighth of a segment to a file of its own that it never
+/// syncs. So segments are as large as sled allows (16 MiB), and every value that Broker writes stays inside.
+pub const SEGMENT_BYTES: u64 = 16 << 20;
 /// From how much free space on, beside four times what there is already, sled is not watched: so much is not written at once.
 const ROOMY_BYTES: u64 = 1 << 30;
 
@@ -177,13 +179,13 @@ impl Reserve {
     }
 
     /// Takes room for a snapshot of twice the size that the last one had; on a full disk for as much of it as there is.
-    pub fn take(&self, last_snapshot_bytes: u64) -> io::Result<()> {
-        let file = File::create(&self.0)?;
+    pub fn take(&self, last_snapshot_bytes: u64) -> Result<(), Error> {
+        let file = File::create(&self.0).map_err(|error| refusal(error, "the reserve"))?;
         let mut bytes = Self::MIN_BYTES.max(last_snapshot_bytes * 2);
         loop {
-            match retry_on_intr(|| fallocate(&file, FallocateFlags::empty(), 0, bytes)) {
-                Err(errno) if bytes > Self::BLOCK_BYTES && is_full(&errno.into()) => bytes /= 2,
-                taken => return Ok(taken?),
+            match allocate(&file, FallocateFlags::empty(), 0, bytes) {
+                Err(Error::StorageFull) if bytes > Self::BLOCK_BYTES => bytes /= 2,
+                taken => return taken,
             }
         }
     }
@@ -225,7 +227,11 @@ fn forget_pages(file: &File) {
 /// Those of [`refusal`]: what the file says has not changed, and a later call may succeed. Some file systems (ext4, XFS) keep for it
 /// what they could find where there is no room.
 pub fn set_aside(file: &File, from: u64, bytes: u64) -> Result<(), Error> {
-    outcome_of(|| fallocate(file, FallocateFlags::KEEP_SIZE, from, bytes))
+    allocate(file, FallocateFlags::KEEP_SIZE, from, bytes)
+}
+
+fn allocate(file: &File, flags: FallocateFlags, from: u64, bytes: u64) -> Result<(), Error> {
+    outcome_of(|| fallocate(file, flags, from, bytes))
 }
 
 fn outcome_of(allocate: impl FnMut() -> rustix::io::Result<()>) -> Result<(), Error> {

@@ -3,14 +3,14 @@
 //! It is searched here, by whoever reads, and removed by the writer, which is given the keys and looks at nothing else: so what is
 //! searched costs the writer nothing, however much was removed before and is passed over.
 
+use super::damage::damaged;
+use super::database::Store;
+use super::rows::Rows;
+use super::sizes::STEP_BYTES;
 use super::transaction::Transaction;
-use super::{Store, codec, damaged, keys};
+use super::{codec, keys};
 use crate::domain::{Position, TenantName, Timestamp, Username};
 use crate::error::Error;
-
-/// How many bytes of keys and values one step of what is done in the background is made of; and by as much as one event more. It writes
-/// less than twice as many, and an insert may write more.
-pub const STEP_BYTES: usize = 1 << 20;
 
 /// A search, and how far it has come: what it has passed is not looked at again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,7 +181,7 @@ impl Transaction<'_> {
             let Some(value) = self.get(&key)? else { continue };
             let (tenant, position) = keys::of_expiry(&key).ok_or_else(|| damaged(&key, "an expiry's key is none"))?;
             let (username, name) = codec::decode_expiry(&value).map_err(|why| damaged(&key, why))?;
-            if self.latest(&tenant, &name)? == Some(position) {
+            if self.latest_position(&tenant, &name)? == Some(position) {
                 self.remove_event(tenant, username, name)?;
                 events += 1;
             }
@@ -210,7 +210,7 @@ impl Transaction<'_> {
             if only.is_some_and(|(_, until)| position > until) {
                 continue;
             }
-            if self.latest(&tenant, &name)? == Some(position) {
+            if self.latest_position(&tenant, &name)? == Some(position) {
                 self.remove_event(tenant, username, name)?;
                 events += 1;
             }

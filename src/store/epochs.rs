@@ -2,12 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Store, damaged, keys};
 use crate::domain::{Epoch, Position};
-use crate::error::Error;
-
-/// A database that was made before there were epochs has six digits in this setting.
-const DATABASE_SETTING: &str = "database";
 
 /// The epochs of a database, each from its first position on.
 ///
@@ -22,26 +17,6 @@ pub struct Epochs {
 }
 
 impl Epochs {
-    /// Those that are on disk, in order.
-    ///
-    /// # Errors
-    /// [`Error::Storage`] where the database fails; [`Error::Damaged`].
-    pub fn kept(store: &Store) -> Result<Vec<(Position, Epoch)>, Error> {
-        let mut kept = Vec::new();
-        let mut add = |first: Option<Position>, key: &[u8], value: &[u8]| {
-            let first = first.ok_or_else(|| damaged(key, "an epoch's key is none"))?;
-            let number = value.try_into().map_err(|_| damaged(key, "an epoch is no number"))?;
-            kept.push((first, Epoch::new(u32::from_be_bytes(number))));
-            Ok(true)
-        };
-        let database = keys::setting(DATABASE_SETTING);
-        if let Some(value) = store.get(&database)? {
-            add(Some(Position::START), &database, &value)?;
-        }
-        store.scan_prefix(keys::EPOCHS, &mut |key, value| add(keys::of_epoch(key), key, value))?;
-        Ok(kept)
-    }
-
     /// Those that are on disk, in order, and a new one for what comes after a position.
     pub fn after(head: Position, kept: Vec<(Position, Epoch)>) -> Self {
         let first = if kept.is_empty() { Position::START } else { head.next() };

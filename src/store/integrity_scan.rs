@@ -7,9 +7,11 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::open::OPENING_THREAD;
 use crate::error::Error;
 
+/// The name of the threads that open and read the database at a start. sled panics on some damage. [`super::OpenError`] and
+/// [`IntegrityScan::outcome`] report that better than a panic message, so the panic hook of the program may leave it out.
+pub const OPENING_THREAD: &str = "store-opening";
 /// How much of a start may go into reading. What is left then is read while the server serves.
 const BEFORE_SERVING: Duration = Duration::from_secs(1);
 /// How many rows are read before others get their turn.

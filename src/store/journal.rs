@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use super::disk::{Directory, refusal, set_aside, synced};
 use super::overlay::Write;
-use super::room::MAX_RECORD_BYTES;
-use super::transaction::Progress;
+use super::progress::Progress;
+use super::sizes::{HEAD_BYTES, MAX_RECORD_BYTES};
 use crate::domain::Position;
 use crate::error::Error;
 
@@ -22,11 +22,6 @@ use crate::error::Error;
 const MAGIC: &[u8; 8] = b"brokerj1";
 /// How much room on the disk is set aside at once: for the largest record, and for many small ones, which then ask for none.
 const ROOM_BYTES: u64 = MAX_RECORD_BYTES as u64 + (2 << 20);
-/// The length of a record's head: length of the body (4 bytes), CRC-32 of all that follows (4), number of the commit (8),
-/// position of the last event (8). All numbers are little-endian.
-pub const HEAD_BYTES: usize = 24;
-/// The length of a row's head in the body: the lengths of the key (2 bytes) and of the value (4).
-pub const ROW_HEAD_BYTES: usize = 6;
 /// In place of a value's length: the key is removed.
 const REMOVED: u32 = u32::MAX;
 

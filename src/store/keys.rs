@@ -30,6 +30,11 @@ use crate::domain::{EventName, Position, SKELETON_VERSION, Skeleton, TenantName,
 /// The prefix of all users.
 pub const USERS: &[u8] = b"u";
 
+/// The setting that holds the time of the newest commit, to within a minute.
+pub const TIME_SETTING: &str = "time";
+/// The setting that holds how far sled has come.
+pub const PROGRESS_SETTING: &str = "progress";
+
 pub fn setting(name: &str) -> Vec<u8> {
     [b"s", name.as_bytes()].concat()
 }
@@ -276,7 +281,7 @@ pub fn of_answer_due(key: &[u8]) -> Option<(Timestamp, Vec<u8>)> {
 }
 
 /// The idempotency key that was a user's so many-th.
-pub fn answer_in_turn(username: &Username, number: u64) -> Vec<u8> {
+pub fn numbered_answer(username: &Username, number: u64) -> Vec<u8> {
     let mut key = vec![b'k'];
     put_name(&mut key, username.as_str());
     key.extend_from_slice(&number.to_be_bytes());
@@ -288,8 +293,8 @@ pub fn user_of_answer(answer_key: &[u8]) -> Option<Username> {
     Username::parse(take_name(answer_key.get(1..)?)?.0).ok()
 }
 
-/// Which of a user's idempotency keys may be remembered: `codec::encode_turns`.
-pub fn answers_of(username: &Username) -> Vec<u8> {
+/// Which of a user's idempotency keys may be remembered: `codec::encode_answer_numbers`.
+pub fn answer_numbers(username: &Username) -> Vec<u8> {
     [b"q", username.as_str().as_bytes()].concat()
 }
 

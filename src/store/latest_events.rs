@@ -1,6 +1,7 @@
+use super::database::Store;
+use super::event_data::StoredEvent;
 use super::names::Names;
 use super::replay::Wanted;
-use super::{Store, StoredEvent};
 use crate::domain::{TenantName, View};
 use crate::error::Error;
 

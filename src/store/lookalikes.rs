@@ -3,12 +3,14 @@
 //! new name in the same batch.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::room::{MAX_CHANGE_BYTES, NAMES_ROWS_BYTES};
-use super::{Store, Transaction, codec, keys};
+use super::database::Store;
+use super::rows::Rows;
+use super::sizes::{MAX_CHANGE_BYTES, NAMES_ROWS_BYTES};
+use super::transaction::Transaction;
+use super::{codec, keys};
 use crate::domain::{NewTenantName, NewUsername, SKELETON_VERSION, Skeleton, TenantName, Username};
 use crate::error::Error;
 
@@ -62,50 +64,48 @@ impl NamesNoted {
     }
 }
 
-type Get<'a> = dyn Fn(&[u8]) -> Result<Option<Arc<[u8]>>, Error> + 'a;
-
-fn is_taken(get: &Get<'_>, kind: keys::NameKind, name: &str) -> Result<bool, Error> {
+fn is_taken(rows: &impl Rows, kind: keys::NameKind, name: &str) -> Result<bool, Error> {
     for skeleton in Skeleton::all_of(name) {
-        if get(&keys::skeleton(kind, &skeleton))?.is_some() {
+        if rows.get(&keys::skeleton(kind, &skeleton))?.is_some() {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-fn rows(kind: keys::NameKind, name: &str) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+fn rows_of(kind: keys::NameKind, name: &str) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
     Skeleton::all_of(name).into_iter().map(move |skeleton| (keys::skeleton(kind, &skeleton), name.as_bytes().to_vec()))
 }
 
-fn names_noted(get: &Get<'_>) -> Result<NamesNoted, Error> {
+fn names_noted(rows: &impl Rows) -> Result<NamesNoted, Error> {
     let key = keys::setting(SETTING);
-    let Some(kept) = get(&key)? else { return Ok(NamesNoted::default()) };
+    let Some(kept) = rows.get(&key)? else { return Ok(NamesNoted::default()) };
     // What cannot be read is made anew, by going through all users again.
     Ok(serde_json::from_slice(&kept).unwrap_or_default())
 }
 
-fn free_username(get: &Get<'_>, username: &NewUsername) -> Result<Claim, Error> {
+fn free_username(rows: &impl Rows, username: &NewUsername) -> Result<Claim, Error> {
     let name = username.get().as_str();
-    if get(&keys::user(username.get()))?.is_some() {
+    if rows.get(&keys::user(username.get()))?.is_some() {
         return Err(Error::UsernameTaken);
     }
-    if is_taken(get, keys::NameKind::User, name)? {
+    if is_taken(rows, keys::NameKind::User, name)? {
         return Err(Error::UsernameLookalike);
     }
-    Ok(Claim(rows(keys::NameKind::User, name).collect()))
+    Ok(Claim(rows_of(keys::NameKind::User, name).collect()))
 }
 
-fn free_tenant(get: &Get<'_>, tenant: &TenantName) -> Result<Claim, Error> {
-    if get(&keys::tenant(tenant))?.is_some() {
+fn free_tenant(rows: &impl Rows, tenant: &TenantName) -> Result<Claim, Error> {
+    if rows.get(&keys::tenant(tenant))?.is_some() {
         return Ok(Claim(Vec::new()));
     }
     let tenant = NewTenantName::parse(tenant.as_str())?;
     let name = tenant.get().as_str();
-    if is_taken(get, keys::NameKind::Tenant, name)? {
+    if is_taken(rows, keys::NameKind::Tenant, name)? {
         return Err(Error::TenantNameLookalike);
     }
     let itself = (keys::tenant(tenant.get()), Vec::new());
-    Ok(Claim(rows(keys::NameKind::Tenant, name).chain([itself]).collect()))
+    Ok(Claim(rows_of(keys::NameKind::Tenant, name).chain([itself]).collect()))
 }
 
 impl Store {
@@ -114,7 +114,7 @@ impl Store {
     /// # Errors
     /// As there.
     pub fn check_username(&self, username: &NewUsername) -> Result<(), Error> {
-        free_username(&|key| self.get(key), username).map(drop)
+        free_username(self, username).map(drop)
     }
 
     /// Whether a user could come to a tenant, as it is now: [`Transaction::free_tenant`] decides.
@@ -122,7 +122,7 @@ impl Store {
     /// # Errors
     /// As there.
     pub fn check_tenant(&self, tenant: &TenantName) -> Result<(), Error> {
-        free_tenant(&|key| self.get(key), tenant).map(drop)
+        free_tenant(self, tenant).map(drop)
     }
 
     /// How far the names of earlier versions have been gone through.
@@ -130,7 +130,7 @@ impl Store {
     /// # Errors
     /// [`Error::Storage`].
     pub fn names_noted(&self) -> Result<NamesNoted, Error> {
-        names_noted(&|key| self.get(key))
+        names_noted(self)
     }
 }
 
@@ -142,7 +142,7 @@ impl Transaction<'_> {
     /// gone through; [`Error::Storage`].
     pub fn free_username(&self, username: &NewUsername) -> Result<Claim, Error> {
         self.all_are_noted()?;
-        free_username(&|key| self.get(key), username)
+        free_username(self, username)
     }
 
     /// Looks whether a user may come to a tenant: one that there is, whatever its name, or a new one.
@@ -152,11 +152,11 @@ impl Transaction<'_> {
     /// earlier versions have been gone through; [`Error::Storage`].
     pub fn free_tenant(&self, tenant: &TenantName) -> Result<Claim, Error> {
         self.all_are_noted()?;
-        free_tenant(&|key| self.get(key), tenant)
+        free_tenant(self, tenant)
     }
 
     fn all_are_noted(&self) -> Result<(), Error> {
-        if names_noted(&|key| self.get(key))?.is_complete() { Ok(()) } else { Err(Error::Overloaded) }
+        if names_noted(self)?.is_complete() { Ok(()) } else { Err(Error::Overloaded) }
     }
 
     /// Takes a name that is free, in this same transaction.
@@ -169,7 +169,7 @@ impl Transaction<'_> {
     /// # Errors
     /// [`Error::Storage`]; nothing is written then.
     pub fn note_names(&mut self) -> Result<NamesNoted, Error> {
-        let kept = names_noted(&|key| self.get(key))?;
+        let kept = names_noted(self)?;
         let mut noted = if kept.version == SKELETON_VERSION { kept } else { NamesNoted::default() };
         if noted.is_complete() {
             return Ok(noted);
@@ -188,11 +188,11 @@ impl Transaction<'_> {
                         noted.with_slash += 1;
                         noted.example.get_or_insert_with(|| username.to_string());
                     }
-                    self.note(&mut new, &mut rows(keys::NameKind::User, username.as_str()))?;
+                    self.note(&mut new, &mut rows_of(keys::NameKind::User, username.as_str()))?;
                 }
                 if let Some(tenant) = tenant {
                     let itself = (keys::tenant(&tenant), Vec::new());
-                    self.note(&mut new, &mut rows(keys::NameKind::Tenant, tenant.as_str()).chain([itself]))?;
+                    self.note(&mut new, &mut rows_of(keys::NameKind::Tenant, tenant.as_str()).chain([itself]))?;
                 }
             }
         }

@@ -1,7 +1,9 @@
 use std::ops::Range;
 
+use super::damage::damaged;
+use super::database::Store;
+use super::keys;
 use super::replay::Wanted;
-use super::{Store, damaged, keys};
 use crate::domain::{Pattern, TenantName};
 use crate::error::Error;
 

@@ -3,101 +3,67 @@
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread;
 
 use super::account_cache::AccountCache;
 use super::checkpoint::{Checkpointer, Files};
-use super::commit_watermark::{CheckpointMark, CommitWatermark};
-use super::disk::{DataFile, Directory, Reserve, give_back, is_full, synced};
+use super::committer::{Committer, Parts};
+use super::damage::damaged;
+use super::database::Store;
+use super::disk::{DataFile, Directory, Reserve, SEGMENT_BYTES, give_back, is_full, synced};
 use super::epochs::Epochs;
-use super::integrity_scan::IntegrityScan;
-use super::journal::Journal;
+use super::integrity_scan::{self, IntegrityScan, OPENING_THREAD};
+use super::journal::{self, Journal};
+use super::open_error::{FORMAT, OpenError};
 use super::overlay::{Overlay, Write};
+use super::progress::Progress;
 use super::readers::Readers;
-use super::transaction::{Committer, Progress, Tools};
-use super::{Store, codec, integrity_scan, journal, keys};
-use crate::domain::Position;
+use super::rows::Rows;
+use super::watermarks::{CheckpointWatermark, CommitWatermark};
+use super::{codec, keys};
+use crate::domain::{Epoch, Position};
+use crate::error::Error;
 
-/// The version of the layout that this program writes, and the newest that it reads.
-const FORMAT: u32 = 3;
-/// The thread that sled opens the database on. A panic there is a damaged database, which [`OpenError`] tells better than
-/// a panic's message: a program's panic hook may leave it out.
-pub const OPENING_THREAD: &str = "store-opening";
-/// The name of the setting that it is kept by.
+/// The setting that holds the format.
 const FORMAT_SETTING: &str = "format";
+/// A database that was made before there were epochs has six digits in this setting.
+const DATABASE_SETTING: &str = "database";
 
-/// sled's unit of allocation. A value over half a quarter of a segment goes to a file of its own that sled never
-/// syncs, so the segments are as large as sled allows (16 MiB), which keeps every value that we allow inside.
-pub(super) const SEGMENT_BYTES: u64 = 16 << 20;
 /// How much of the database sled keeps in memory. Its own default is a gibibyte.
 const CACHE_BYTES: u64 = 64 << 20;
 
-/// Why a database cannot be opened.
-#[derive(Debug)]
-pub enum OpenError {
-    /// The directory cannot be made, read or written.
-    Directory(PathBuf, io::Error),
-    /// Another process has it.
-    InUse(PathBuf),
-    /// Another program wrote it, or an older Broker.
-    Foreign(PathBuf),
-    /// The files are not what was written.
-    Damaged(PathBuf, String),
-    /// Committed changes are missing from it: so many are there, so many were made.
-    Lost(PathBuf, u64, u64),
-    /// A checkpoint was begun up to the second of these commits, and what can be read ends at the first: so there may be half of it.
-    HalfMade(PathBuf, u64, u64),
-    /// A newer Broker wrote it.
-    TooNew(PathBuf, u32),
-    /// The disk is full.
-    Full(PathBuf),
-}
+impl Store {
+    /// Opens the database in a directory, and creates the directory if there is none. Returns the end of the readers and the end
+    /// of the writer. A checkpoint begins when the journal has `journal_bytes`, or the overlay half as many.
+    ///
+    /// # Errors
+    /// [`OpenError`]. Its message says what is wrong and what to do.
+    pub fn open(path: &Path, journal_bytes: u64) -> Result<(Self, Committer), OpenError> {
+        open(path, journal_bytes)
+    }
 
-impl std::fmt::Display for OpenError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Directory(path, why) => write!(f, "cannot use the database directory {}: {why}", path.display()),
-            Self::InUse(path) => {
-                write!(f, "the database in {} is in use by another process; stop that one first", path.display())
-            }
-            Self::Foreign(path) => write!(
-                f,
-                "the database in {} was not made by this Broker (Broker 15's cannot be read), or its file conf is damaged; \
-                 use another directory, or restore a backup",
-                path.display()
-            ),
-            Self::Damaged(path, why) => {
-                write!(f, "the database in {} is damaged ({why}); put it aside and restore a backup", path.display())
-            }
-            Self::Lost(path, held, made) => write!(
-                f,
-                "the database in {0} is damaged: it holds {held} of the {made} commits that were made; put it aside and \
-                 restore a backup, or remove {0}/committed to go on with what is left",
-                path.display()
-            ),
-            Self::HalfMade(path, held, begun) => write!(
-                f,
-                "the database in {} is damaged: commits {} to {begun} were being moved and cannot be read any more, so what is \
-                 left contradicts itself; put it aside and restore a backup",
-                path.display(),
-                held + 1
-            ),
-            Self::TooNew(path, format) => write!(
-                f,
-                "the database in {} has format {format}, this program knows formats up to {FORMAT}; use a newer Broker",
-                path.display()
-            ),
-            Self::Full(path) => write!(f, "there is no room on the disk of the database directory {}", path.display()),
+    /// The epochs that are on disk, in order.
+    fn kept_epochs(&self) -> Result<Vec<(Position, Epoch)>, Error> {
+        let mut kept = Vec::new();
+        let mut add = |first: Option<Position>, key: &[u8], value: &[u8]| {
+            let first = first.ok_or_else(|| damaged(key, "an epoch's key is none"))?;
+            let number = value.try_into().map_err(|_| damaged(key, "an epoch is no number"))?;
+            kept.push((first, Epoch::new(u32::from_be_bytes(number))));
+            Ok(true)
+        };
+        let database = keys::setting(DATABASE_SETTING);
+        if let Some(value) = self.get(&database)? {
+            add(Some(Position::START), &database, &value)?;
         }
+        self.scan_prefix(keys::EPOCHS, &mut |key, value| add(keys::of_epoch(key), key, value))?;
+        Ok(kept)
     }
 }
 
-impl std::error::Error for OpenError {}
-
-pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError> {
+fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError> {
     let directory = |error: io::Error| match error {
         error if is_full(&error) => OpenError::Full(path.to_owned()),
         error => OpenError::Directory(path.to_owned(), error),
@@ -122,7 +88,7 @@ pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenE
     let (tree, unread) = open_sled(path)?;
     let commit_watermark = CommitWatermark::open(path).map_err(directory)?;
     let held = Arc::new(Directory::open(path).map_err(directory)?);
-    let mark = CheckpointMark::open(Arc::clone(&held)).map_err(directory)?;
+    let watermark = CheckpointWatermark::open(Arc::clone(&held)).map_err(directory)?;
     let mut data = DataFile::open(Arc::clone(&held)).map_err(directory)?;
     // A full disk is no reason not to serve what is there: the writer asks again. What the next start needs comes first.
     let _ = reserve.take(snapshot_bytes(path).map_err(directory)?);
@@ -141,7 +107,7 @@ pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenE
     if let Some(newer) = format.filter(|format| *format > FORMAT) {
         return Err(OpenError::TooNew(path.to_owned(), newer));
     }
-    let checkpoint = match setting(Progress::SETTING)? {
+    let checkpoint = match setting(keys::PROGRESS_SETTING)? {
         Some(bytes) => codec::decode_progress(&bytes).map_err(damaged)?,
         None => Progress::default(),
     };
@@ -154,7 +120,7 @@ pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenE
     let progress = recovered.progress;
     overlay.apply([], progress);
     let begun =
-        mark.begun().map_err(directory)?.ok_or_else(|| damaged("its file checkpoint is not what was written"))?;
+        watermark.begun().map_err(directory)?.ok_or_else(|| damaged("its file checkpoint is not what was written"))?;
     if begun > progress.commits {
         return Err(OpenError::HalfMade(path.to_owned(), progress.commits, begun));
     }
@@ -179,19 +145,20 @@ pub fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenE
         path: Arc::new(path.to_owned()),
         accounts: Arc::new(AccountCache::new()),
         activity: Arc::default(),
-        told: Arc::default(),
+        reported: Arc::default(),
         readers: Readers::start().map_err(directory)?,
     };
-    let epochs = Epochs::kept(&store).map_err(|error| damaged(&error.to_string()))?;
+    let epochs = store.kept_epochs().map_err(|error| damaged(&error.to_string()))?;
     if epochs.is_empty() && progress.head > Position::START {
         return Err(damaged("its identity is missing"));
     }
     store.epochs = Epochs::after(progress.head, epochs);
     let journal = Journal::open(held, &recovered).map_err(directory)?;
     let integrity_scan = IntegrityScan::start(tree.clone(), unread).map_err(directory)?;
-    let checkpointer = Checkpointer::start(tree, Files { data, mark }, overlay, path.to_owned()).map_err(directory)?;
-    let tools = Tools { journal, journal_bytes, checkpointer, integrity_scan, commit_watermark, lock };
-    let committer = Committer::new(store.clone(), progress.commits, tools);
+    let checkpointer =
+        Checkpointer::start(tree, Files { data, watermark }, overlay, path.to_owned()).map_err(directory)?;
+    let parts = Parts { journal, journal_bytes, checkpointer, integrity_scan, commit_watermark, lock };
+    let committer = Committer::new(store.clone(), progress.commits, parts);
     Ok((store, committer))
 }
 

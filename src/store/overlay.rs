@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::transaction::Progress;
+use super::progress::Progress;
 
 /// What a row costs in memory beside its bytes, about.
 const ROW_BYTES: usize = 120;

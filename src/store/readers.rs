@@ -2,9 +2,7 @@
 
 use std::thread;
 
-use super::Store;
 use crate::domain::{TenantName, Username};
-use crate::error::Error;
 use crate::fair::{Patience, Pool, Task};
 
 /// How many threads there are for each core, and at least: those that wait for a slow disk leave the cores to the others, and
@@ -32,7 +30,7 @@ enum Whose {
     Admin,
     Requests(TenantName),
     Streams(TenantName),
-    Room(TenantName),
+    AllStreams(TenantName),
 }
 
 impl Lane {
@@ -52,8 +50,8 @@ impl Lane {
     }
 
     /// For all streams of a tenant together.
-    pub fn of_room(tenant: &TenantName) -> Self {
-        Self { whose: Whose::Room(tenant.clone()), user: None }
+    pub fn of_all_streams(tenant: &TenantName) -> Self {
+        Self { whose: Whose::AllStreams(tenant.clone()), user: None }
     }
 }
 
@@ -65,42 +63,20 @@ impl Readers {
     pub(super) fn start() -> std::io::Result<Self> {
         Pool::start("reader", threads(), MAX_WAITING).map(Self)
     }
+
+    pub(super) fn submit<T: Send + 'static>(
+        &self,
+        Lane { whose, user }: &Lane,
+        patience: Patience,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Task<T> {
+        self.0.submit(whose.clone(), user.clone(), patience, work)
+    }
 }
 
 fn threads() -> usize {
     let threads = thread::available_parallelism().map_or(1, usize::from) * THREADS_PER_CORE;
     threads.max(MIN_THREADS)
-}
-
-impl Store {
-    /// Takes the first step of a reading, on a thread that may wait for the disk, in the lane's turn. A step must be short, some
-    /// milliseconds: what takes longer goes on with [`Store::read_on`], behind all others.
-    ///
-    /// # Errors
-    /// [`Error::Overloaded`] where too much waits; those of `read`.
-    pub async fn read<T: Send + 'static>(
-        &self,
-        lane: &Lane,
-        read: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        self.submit(lane, Patience::Refusable, read).await?
-    }
-
-    /// Takes a step of a reading that has begun, or that belongs to a stream: it is never refused. Each has one at a time, and one that
-    /// is dropped is in the queue no more.
-    pub fn read_on<T: Send + 'static>(&self, lane: &Lane, read: impl FnOnce(&Self) -> T + Send + 'static) -> Task<T> {
-        self.submit(lane, Patience::Unbounded, read)
-    }
-
-    fn submit<T: Send + 'static>(
-        &self,
-        lane: &Lane,
-        patience: Patience,
-        read: impl FnOnce(&Self) -> T + Send + 'static,
-    ) -> Task<T> {
-        let (Lane { whose, user }, store) = (lane.clone(), self.clone());
-        self.readers.0.submit(whose, user, patience, move || read(&store))
-    }
 }
 
 #[cfg(test)]
@@ -109,6 +85,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::store::Store;
 
     impl Store {
         /// Holds each of the threads until what comes back for it is dropped.
@@ -140,13 +117,13 @@ mod tests {
             store.read_on(&lane, move |_| order.lock().unwrap().push(what))
         };
         let mut tasks: Vec<_> = (0..100).map(|number| add(Lane::of_stream(&acme, &user(number)), "crowd")).collect();
-        tasks.push(add(Lane::of_room(&acme), "room"));
+        tasks.push(add(Lane::of_all_streams(&acme), "all streams"));
         tasks.push(add(Lane::of_request(&acme, &user(0)), "request"));
         tasks.push(add(Lane::of_stream(&other, &user(0)), "other"));
         held.pop();
         for task in tasks {
             task.await.unwrap();
         }
-        assert_eq!(order.lock().unwrap()[..5], ["crowd", "room", "request", "other", "crowd"]);
+        assert_eq!(order.lock().unwrap()[..5], ["crowd", "all streams", "request", "other", "crowd"]);
     }
 }

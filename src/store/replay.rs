@@ -1,10 +1,11 @@
 //! Reading events: what changed since a position, up to another, in order.
 
-use std::borrow::Cow;
-
-use super::codec::{EventParts, LatestRow};
-use super::{Store, chain, codec, damaged, keys};
-use crate::domain::{Pattern, Position, TenantName, Timestamp, View, disjoint};
+use super::damage::damaged;
+use super::database::Store;
+use super::event_data::{StoredEvent, event_row};
+use super::rows::Rows;
+use super::{codec, keys};
+use crate::domain::{Pattern, Position, TenantName, View, disjoint};
 use crate::error::Error;
 
 /// How many events one step may pass over that the filter does not want, so that a step is always short.
@@ -83,50 +84,21 @@ enum Source {
     Few(Vec<Position>),
 }
 
-/// An event as it is read, without copying it.
-pub struct StoredEvent<'a> {
-    /// Its place in the order.
-    pub position: Position,
-    /// What it is called.
-    pub name: &'a str,
-    /// What was inserted, whole and as JSON; `null` for a removal.
-    pub data: Cow<'a, str>,
-    /// Whether it says that the name is no more.
-    pub is_removal: bool,
-    /// When.
-    pub timestamp: Timestamp,
-    /// Who inserted it, in UTF-8.
-    pub username: &'a [u8],
-}
-
 impl Replay {
     /// The latest events of a tenant as they are read, up to a position, for somebody who is new and has those up to another
     /// already. A name that has a later event than that by then is left out.
     pub fn snapshot(tenant: TenantName, wanted: Wanted, after: Position, until: Position) -> Self {
-        Self {
-            tenant,
-            wanted,
-            after,
-            until,
-            missing: Missing::Snapshot,
-            source: Source::Unopened,
-            is_unchanged: false,
-            is_damaged: false,
-        }
+        Self::new(Missing::Snapshot, tenant, wanted, after, until)
     }
 
     /// What changed for a tenant after one position, up to another, for somebody who was given everything before.
     pub fn events(tenant: TenantName, wanted: Wanted, after: Position, until: Position) -> Self {
-        Self {
-            tenant,
-            wanted,
-            after,
-            until,
-            missing: Missing::Events,
-            source: Source::Unopened,
-            is_unchanged: false,
-            is_damaged: false,
-        }
+        Self::new(Missing::Events, tenant, wanted, after, until)
+    }
+
+    fn new(missing: Missing, tenant: TenantName, wanted: Wanted, after: Position, until: Position) -> Self {
+        let source = Source::Unopened;
+        Self { tenant, wanted, after, until, missing, source, is_unchanged: false, is_damaged: false }
     }
 
     /// Whose events these are.
@@ -210,7 +182,7 @@ impl Replay {
             let key = keys::event(&self.tenant, position);
             // Gone: it was superseded since, by one that is after `until` and will come live.
             let Some(value) = store.get(&key)? else { continue };
-            let read = chain::event_row(&key, &value).and_then(|(_, parts)| {
+            let read = event_row(&key, &value).and_then(|(_, parts)| {
                 let is_given = !(self.missing == Missing::Snapshot && parts.is_removal);
                 let event = if is_given { store.whole(&key, position, &parts)? } else { None };
                 Ok((parts.bytes, event))
@@ -249,7 +221,7 @@ impl Replay {
                 at_end = false;
                 return Ok(false);
             }
-            let read = chain::event_row(key, value).and_then(|(position, parts)| {
+            let read = event_row(key, value).and_then(|(position, parts)| {
                 let wanted = self.wanted.matches(parts.name)
                     && !(self.missing == Missing::Snapshot && parts.is_removal)
                     && (!only_latest || position <= floor || store.is_latest(&self.tenant, parts.name, position)?);
@@ -282,18 +254,6 @@ impl Replay {
 }
 
 impl Store {
-    /// An event of which the row was read, with this key; `None` where it has gone since.
-    pub(super) fn whole<'a>(
-        &self,
-        key: &[u8],
-        position: Position,
-        parts: &EventParts<'a>,
-    ) -> Result<Option<StoredEvent<'a>>, Error> {
-        let EventParts { timestamp, username, name, is_removal, .. } = *parts;
-        let data = self.data(key, position, parts)?;
-        Ok(data.map(|data| StoredEvent { position, name, data, is_removal, timestamp, username }))
-    }
-
     /// The position of a tenant's newest event after another one; that one where there is none. It counts what is not revealed
     /// yet: whoever reads meanwhile may have met with its traces, though not with itself.
     ///
@@ -308,39 +268,8 @@ impl Store {
         Ok(newest)
     }
 
-    /// Up to here only the latest event of each name is kept.
-    ///
-    /// # Errors
-    /// [`Error::Storage`] where the database fails.
-    pub fn floor(&self, tenant: &TenantName) -> Result<Position, Error> {
-        let key = keys::floor(tenant);
-        match self.get(&key)? {
-            Some(value) => codec::decode_position(&value).map_err(|why| damaged(&key, why)),
-            None => Ok(Position::START),
-        }
-    }
-
-    /// Up to here removals of a tenant have been forgotten.
-    ///
-    /// # Errors
-    /// [`Error::Storage`] where the database fails.
-    pub fn forgotten(&self, tenant: &TenantName) -> Result<Position, Error> {
-        let key = keys::forgotten(tenant);
-        match self.get(&key)? {
-            Some(value) => codec::decode_position(&value).map_err(|why| damaged(&key, why)),
-            None => Ok(Position::START),
-        }
-    }
-
-    /// The latest event of a name.
-    pub(super) fn latest(&self, tenant: &TenantName, name: &str) -> Result<Option<LatestRow>, Error> {
-        let key = keys::name(tenant, name);
-        let Some(value) = self.get(&key)? else { return Ok(None) };
-        codec::decode_latest(&value).map(Some).map_err(|why| damaged(&key, why))
-    }
-
     fn is_latest(&self, tenant: &TenantName, name: &str, position: Position) -> Result<bool, Error> {
-        Ok(self.latest(tenant, name)?.is_some_and(|latest| latest.position == position))
+        Ok(self.latest_row(&keys::name(tenant, name))?.is_some_and(|latest| latest.position == position))
     }
 
     /// The positions of the latest events that are wanted, in no order; `None` where they are more than [`MAX_FEW`]. Costs what
@@ -352,7 +281,8 @@ impl Store {
             match pattern {
                 Pattern::Exact(name) => {
                     looked_at += 1;
-                    let latest = self.latest(tenant, name.as_str())?.filter(|_| wanted.matches(name.as_str()));
+                    let latest =
+                        self.latest_row(&keys::name(tenant, name.as_str()))?.filter(|_| wanted.matches(name.as_str()));
                     positions.extend(latest.map(|latest| latest.position));
                 }
                 Pattern::Prefix(prefix) => {

@@ -3,8 +3,9 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
+use super::database::{Store, failed};
+use super::keys;
 use super::overlay::ROWS_AT_ONCE;
-use super::{Store, failed, keys};
 use crate::error::Error;
 
 /// How many rows are taken from the overlay first; then twice as many, and so on. Many want only one.

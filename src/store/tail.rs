@@ -1,9 +1,11 @@
 //! The tail: a tenant's newest events, which are kept in exact order. How long it is, what of it is too much, and how that goes.
 
-use super::due::STEP_BYTES;
-use super::journal::ROW_HEAD_BYTES;
+use super::damage::damaged;
+use super::database::Store;
+use super::rows::Rows;
+use super::sizes::{ROW_HEAD_BYTES, STEP_BYTES};
 use super::transaction::Transaction;
-use super::{Store, codec, damaged, keys};
+use super::{codec, keys};
 use crate::domain::{Position, TenantName, Timestamp};
 use crate::error::Error;
 
@@ -103,25 +105,10 @@ impl Oldest {
 }
 
 impl Store {
-    /// The first tenant with events that comes after one.
-    ///
-    /// # Errors
-    /// [`Error::Storage`] where the database fails.
-    pub fn next_tenant(&self, after: Option<&TenantName>) -> Result<Option<TenantName>, Error> {
-        let (from, until) = keys::events_of_tenants_after(after);
-        let mut tenant = None;
-        self.scan(&from, &until, &mut |key, _| {
-            let of_event = keys::tenant_of_event(key).ok_or_else(|| damaged(key, "an event's tenant is none"));
-            tenant = self.unless_damaged(of_event)?;
-            Ok(tenant.is_none())
-        })?;
-        Ok(tenant)
-    }
-
     /// The oldest events of a tenant's tail that are too much. Blocks on the disk.
     ///
     /// # Errors
-    /// As [`Store::next_tenant`].
+    /// [`Error::Storage`] if the database fails.
     pub fn oldest(&self, tenant: &TenantName, too_much: TooMuch) -> Result<Oldest, Error> {
         let TooMuch { surplus, before, now, at_most } = too_much;
         let (floor, head) = (self.floor(tenant)?, self.head());
@@ -159,7 +146,8 @@ impl Store {
     }
 
     fn old_event(&self, tenant: &TenantName, position: Position, parts: &codec::EventParts<'_>) -> Result<Old, Error> {
-        let is_latest = self.latest(tenant, parts.name)?.is_some_and(|latest| latest.position == position);
+        let is_latest =
+            self.latest_row(&keys::name(tenant, parts.name))?.is_some_and(|latest| latest.position == position);
         let name_key = is_latest.then(|| keys::name(tenant, parts.name));
         Ok(Old { position, chunks: Some(parts.chunks()), name_key, is_removal: parts.is_removal })
     }
@@ -221,7 +209,7 @@ impl Transaction<'_> {
         let (by, mut forgotten) = (events.len(), None);
         for Old { position, chunks, name_key, is_removal } in events {
             let name_key = match name_key {
-                Some(name_key) if self.latest_at(&name_key)?.is_some_and(|latest| latest.position == position) => {
+                Some(name_key) if self.latest_row(&name_key)?.is_some_and(|latest| latest.position == position) => {
                     Some(name_key)
                 }
                 _ => None,

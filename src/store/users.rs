@@ -1,5 +1,7 @@
+use super::damage::damaged;
+use super::database::Store;
 use super::names::Unread;
-use super::{Store, codec, damaged, keys};
+use super::{codec, keys};
 use crate::domain::{User, Username};
 use crate::error::Error;
 

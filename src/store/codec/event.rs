@@ -1,6 +1,6 @@
 //! The row of an event: a header of lengths, and then its text.
 
-use super::{Decoded, encode_position};
+use super::numbers::{Decoded, encode_position};
 use crate::domain::{Event, MAX_EVENT_BYTES, Position, Timestamp, Username};
 use crate::store::chunks;
 

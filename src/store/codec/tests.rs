@@ -1,5 +1,8 @@
 use super::*;
-use crate::domain::{Event, MAX_EVENT_BYTES};
+use crate::domain::{
+    Account, Email, Event, EventName, Generation, MAX_EVENT_BYTES, PasswordHash, Payload, Position, ResetChallenge,
+    Scope, Secret, TenantName, Timestamp, User, Username,
+};
 use crate::store::chunks;
 
 #[test]

@@ -68,7 +68,7 @@ fn a_database_that_is_damaged_while_a_checkpoint_is_made_is_refused_for_good_and
             insert(&mut committer, "a", &["x", "y"]);
         }
         // A checkpoint that the server's end cuts off after a few rows.
-        commit_watermark::CheckpointMark::open(Arc::new(disk::Directory::open(directory.path()).unwrap()))
+        watermarks::CheckpointWatermark::open(Arc::new(disk::Directory::open(directory.path()).unwrap()))
             .unwrap()
             .begin(20)
             .unwrap();
@@ -107,4 +107,20 @@ fn a_database_whose_data_is_gone_is_not_taken_for_a_new_one() {
             Ok((store, _)) => assert!(gone == ["journal.0000000000000001"] && store.head().get() == 50, "{gone:?}"),
         }
     }
+}
+
+#[test]
+fn a_damaged_value_is_an_error_that_names_its_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = open(directory.path()).unwrap();
+    insert(&mut committer, "a", &["x"]);
+    store.smuggle(keys::event(&tenant("a"), Position::new(1)), b"short");
+    let position = Position::new(1);
+    let Err(Error::Damaged(why)) = store.event_of(&tenant("a"), "x", position) else { panic!("it was read") };
+    assert!(why.contains(r"e\x00\x01a\x00\x00\x00\x00\x00\x00\x00\x01"), "{why}");
+
+    let username = Username::parse("zoe").unwrap();
+    store.smuggle(keys::user(&username), b"{}");
+    let Err(Error::Damaged(why)) = store.user(&username) else { panic!("it was read") };
+    assert!(why.contains("uzoe"), "{why}");
 }

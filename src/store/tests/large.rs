@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use super::*;
 use crate::domain::MAX_EVENT_BYTES;
 use crate::store::chunks::{self, CHUNK_BYTES, MAX_INLINE_BYTES};
-use crate::store::journal::ROW_HEAD_BYTES;
+use crate::store::sizes::ROW_HEAD_BYTES;
 
 /// JSON of so many bytes, all of one letter.
 fn data_of(bytes: usize, letter: char) -> String {
@@ -240,7 +240,7 @@ fn a_chunk_that_is_missing_or_not_what_was_written_is_damage_of_its_event_alone(
     let large = data_of(3 * CHUNK_BYTES, 'x');
     let [bad, good] = ["bad", "good"].map(|name| insert_data(&mut committer, name, &large));
     let replace = |number, write: overlay::Write| {
-        store.overlay.apply([(keys::chunk(bad, number), write)], transaction::Progress::default());
+        store.overlay.apply([(keys::chunk(bad, number), write)], progress::Progress::default());
     };
     let bytes = |bytes: &[u8]| overlay::Write::Put(bytes.into());
     let (missing, short, not_utf8) = (overlay::Write::Remove, bytes(b"x"), bytes(&[0xff; CHUNK_BYTES]));

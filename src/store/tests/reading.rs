@@ -178,10 +178,9 @@ fn a_name_whose_event_is_missing_is_left_out_of_every_reading_and_told_of_and_no
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
     insert(&mut committer, "a", &["gone", "there"]);
-    store.overlay.apply(
-        [(keys::event(&tenant("a"), Position::new(1)), overlay::Write::Remove)],
-        transaction::Progress::default(),
-    );
+    store
+        .overlay
+        .apply([(keys::event(&tenant("a"), Position::new(1)), overlay::Write::Remove)], progress::Progress::default());
     assert_eq!(listed(&store, view("*", None), 1).0, [("there".to_owned(), 2)]);
     for oldest_first in [false, true] {
         assert_eq!(page(&store, &query("gone", 9, oldest_first), None), (vec![], None));
@@ -199,7 +198,7 @@ fn an_event_that_says_it_comes_before_itself_is_left_out_and_makes_no_history_en
     let mut value = store.get(&key).unwrap().unwrap().to_vec();
     // The position of the one before it stands after a timestamp and two lengths.
     value[12..20].copy_from_slice(&3_u64.to_be_bytes());
-    store.overlay.apply([(key, overlay::Write::Put(value.into()))], transaction::Progress::default());
+    store.overlay.apply([(key, overlay::Write::Put(value.into()))], progress::Progress::default());
     // What comes before it is found without it.
     assert_eq!(page(&store, &query("x", 9, false), None), (vec![3, 1], None));
     assert_eq!(page(&store, &query("x", 9, true), None), (vec![1, 3], None));

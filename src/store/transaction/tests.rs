@@ -1,5 +1,6 @@
 use super::*;
 use crate::domain::{Generation, Payload};
+use crate::store::Store;
 
 #[test]
 fn who_is_too_large_already_can_be_changed_and_shrink_but_not_grow() {

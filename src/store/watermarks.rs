@@ -71,7 +71,7 @@ impl CommitWatermark {
 }
 
 /// The name of the file.
-const MARK: &str = "checkpoint";
+const CHECKPOINT_FILE: &str = "checkpoint";
 
 /// How far sled may have come: the file `checkpoint` holds the number of the last commit of the checkpoint that was begun last. It
 /// is on disk before sled is given the first row.
@@ -79,17 +79,17 @@ const MARK: &str = "checkpoint";
 /// Closes this fault: until a checkpoint is finished, what sled holds of it is hidden by the journal. Where the journal is damaged
 /// before that commit, sled may hold half of what belongs together: names without their events, and counts that are wrong. Such a
 /// database is not opened, whatever the operator would accept to lose.
-pub struct CheckpointMark {
+pub struct CheckpointWatermark {
     directory: Arc<Directory>,
     /// None where there was no room for it.
     file: Option<NumberFile>,
 }
 
-impl CheckpointMark {
+impl CheckpointWatermark {
     /// That of a database. It is made here, so that the first checkpoint needs no descriptor; but on a full disk only then. Its name
     /// is durable once the directory is synced.
     pub fn open(directory: Arc<Directory>) -> io::Result<Self> {
-        let file = match NumberFile::open(&directory.path().join(MARK)) {
+        let file = match NumberFile::open(&directory.path().join(CHECKPOINT_FILE)) {
             Ok(file) => Some(file),
             Err(error) if is_full(&error) => None,
             Err(error) => return Err(error),
@@ -109,13 +109,13 @@ impl CheckpointMark {
     pub fn begin(&mut self, commit: u64) -> Result<(), Error> {
         let failed = |error: io::Error| match error {
             error if is_full(&error) => Error::StorageFull,
-            error => Error::Storage(format!("the file {MARK}: {error}")),
+            error => Error::Storage(format!("the file {CHECKPOINT_FILE}: {error}")),
         };
         let file = match self.file.take() {
             Some(file) => file,
             None => {
-                let made = NumberFile::open(&self.directory.path().join(MARK));
-                let file = made.map_err(|error| refusal(error, MARK))?;
+                let made = NumberFile::open(&self.directory.path().join(CHECKPOINT_FILE));
+                let file = made.map_err(|error| refusal(error, CHECKPOINT_FILE))?;
                 self.directory.sync().map_err(failed)?;
                 file
             }
@@ -133,15 +133,15 @@ mod tests {
     #[test]
     fn a_file_that_was_not_on_disk_yet_when_the_power_went_is_one_that_was_not_made() {
         let directory = tempfile::tempdir().unwrap();
-        let mark = || CheckpointMark::open(Arc::new(Directory::open(directory.path()).unwrap())).unwrap();
-        let begun = || mark().begun().unwrap();
+        let watermark = || CheckpointWatermark::open(Arc::new(Directory::open(directory.path()).unwrap())).unwrap();
+        let begun = || watermark().begun().unwrap();
         for unfinished in [b"".as_slice(), &[0; 21]] {
-            std::fs::write(directory.path().join(MARK), unfinished).unwrap();
+            std::fs::write(directory.path().join(CHECKPOINT_FILE), unfinished).unwrap();
             assert_eq!(begun(), Some(0), "{} bytes", unfinished.len());
-            mark().begin(7).unwrap();
+            watermark().begin(7).unwrap();
             assert_eq!(begun(), Some(7));
         }
-        std::fs::write(directory.path().join(MARK), "seven and twenty, or so\n").unwrap();
+        std::fs::write(directory.path().join(CHECKPOINT_FILE), "seven and twenty, or so\n").unwrap();
         assert_eq!(begun(), None);
     }
 }

@@ -1,0 +1,77 @@
+//! Oldest first: the reading scans the tenant's kept events, because there is no list of the events of one name.
+
+use super::query::{Budget, HistoryQuery};
+use crate::domain::Position;
+use crate::error::Error;
+use crate::store::database::Store;
+use crate::store::event_data::{StoredEvent, event_row};
+use crate::store::keys;
+
+/// Reads events until the budget is spent. Returns the position to continue from, if there may be more.
+pub fn read(
+    store: &Store,
+    query: &HistoryQuery,
+    budget: &mut Budget,
+    mut each: impl FnMut(StoredEvent<'_>) -> Result<(), Error>,
+) -> Result<Option<Position>, Error> {
+    let HistoryQuery { tenant, name, after, before, .. } = query;
+    let (floor, latest) = loop {
+        let floor = store.floor(tenant)?;
+        let Some(latest) = store.unless_damaged(store.latest_event(tenant, name.as_str()))? else {
+            // The latest event cannot be read, so it may be anywhere up to the head.
+            break (floor, None);
+        };
+        let Some(latest) = latest else { return Ok(None) };
+        if latest.position > floor {
+            break (floor, Some(latest.position));
+        }
+        // Up to the floor only the latest event of a name is kept, so this is the only one.
+        if !(after.next()..*before).contains(&latest.position) {
+            return Ok(None);
+        }
+        match store.unless_damaged(latest.event(store, tenant))? {
+            Some(Some(event)) => return each(event).map(|()| None),
+            // It was removed since, and another has taken its place.
+            Some(None) => {}
+            None => return Ok(None),
+        }
+    };
+    let (first, end) = (floor.max(*after).next(), latest.unwrap_or_else(|| store.head()).next().min(*before));
+    if first >= end {
+        return Ok(None);
+    }
+    let (first, end) = (keys::event(tenant, first), keys::event(tenant, end));
+    let (mut last, mut last_met, mut is_more) = (None, None, false);
+    store.scan(&first, &end, &mut |key, value| {
+        let row = store.unless_damaged(event_row(key, value))?;
+        let is_wanted = row.as_ref().is_some_and(|(_, parts)| parts.name == name.as_str());
+        // This is checked before damaged rows too, or a run of them would be scanned without end.
+        if budget.is_spent(is_wanted) {
+            is_more = true;
+            return Ok(false);
+        }
+        let Some((position, parts)) = row else {
+            // Its key tells its position, so that the next step, or the next page, goes on behind it.
+            last = keys::position(key).or(last);
+            budget.spend(false, value.len());
+            return Ok(true);
+        };
+        let read = if is_wanted { store.unless_damaged(store.whole(key, position, &parts))? } else { None };
+        last_met = Some(position).filter(|_| is_wanted && !matches!(read, Some(None))).or(last_met);
+        last = Some(position);
+        match read.flatten() {
+            Some(event) => {
+                budget.spend(true, parts.bytes);
+                each(event)?;
+            }
+            None => budget.spend(false, value.len()),
+        }
+        Ok(true)
+    })?;
+    // If the latest event was removed during the scan, another has taken its place.
+    let is_gone = !is_more && latest.is_some_and(|latest| latest < *before && last_met != Some(latest));
+    match last {
+        None if is_gone => read(store, query, budget, each),
+        last => Ok(last.filter(|_| is_more || is_gone)),
+    }
+}

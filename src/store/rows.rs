@@ -1,0 +1,56 @@
+//! Reading one row: from the store as it is, or from a transaction, which sees its own changes.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::chunks::CHUNK_BYTES;
+use super::codec::{self, Decoded, EventParts, LatestRow, StoredData};
+use super::damage::damaged;
+use super::keys;
+use crate::domain::Position;
+use crate::error::Error;
+
+/// A source of rows.
+pub trait Rows {
+    /// The value of a key.
+    fn get(&self, key: &[u8]) -> Result<Option<Arc<[u8]>>, Error>;
+
+    /// The decoded value of a key.
+    fn decoded<T>(&self, key: &[u8], decode: impl FnOnce(&[u8]) -> Decoded<T>) -> Result<Option<T>, Error> {
+        let Some(value) = self.get(key)? else { return Ok(None) };
+        decode(&value).map(Some).map_err(|why| damaged(key, why))
+    }
+
+    /// The position that a key holds; the start if there is no such key.
+    fn position_at(&self, key: &[u8]) -> Result<Position, Error> {
+        Ok(self.decoded(key, codec::decode_position)?.unwrap_or(Position::START))
+    }
+
+    /// The index entry of an event name, which tells where its latest event is.
+    fn latest_row(&self, name_key: &[u8]) -> Result<Option<LatestRow>, Error> {
+        self.decoded(name_key, codec::decode_latest)
+    }
+
+    /// The data of an event, from its row or its chunks. `None` if the event was removed after its row was read: the caller
+    /// goes on as if it had not found the row.
+    fn data<'a>(&self, key: &[u8], position: Position, parts: &EventParts<'a>) -> Result<Option<Cow<'a, str>>, Error> {
+        let bytes = match parts.data {
+            StoredData::Inline(data) => return Ok(Some(Cow::Borrowed(data))),
+            StoredData::InChunks(bytes) => bytes,
+        };
+        let mut data = Vec::with_capacity(bytes);
+        for number in 0..parts.chunks() {
+            let Some(chunk) = self.get(&keys::chunk(position, number))? else {
+                // The row is read again after the chunk: one commit removes both, so a removed event has no row either.
+                let is_gone = self.get(key)?.is_none();
+                return if is_gone { Ok(None) } else { Err(damaged(key, "a chunk of its data is missing")) };
+            };
+            if chunk.len() != CHUNK_BYTES.min(bytes - data.len()) {
+                return Err(damaged(key, "a chunk of its data has another length"));
+            }
+            data.extend_from_slice(&chunk);
+        }
+        let data = String::from_utf8(data).map_err(|_| damaged(key, "its data is not UTF-8"))?;
+        Ok(Some(Cow::Owned(data)))
+    }
+}

@@ -1,0 +1,118 @@
+//! Replays: what changed since a position, up to another.
+
+use super::*;
+
+#[test]
+fn a_new_subscriber_gets_the_latest_of_each_name_and_one_who_was_here_gets_all_that_was_missed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = open(directory.path()).unwrap();
+    insert(&mut committer, "a", &["x", "y", "x"]);
+    insert(&mut committer, "b", &["x"]);
+    insert(&mut committer, "a", &["x", "z"]);
+    assert_eq!(numbers(&replay(&store, "a", "*", 0)), [2, 5, 6]);
+    assert_eq!(numbers(&replay(&store, "a", "*", 1)), [2, 3, 5, 6]);
+    assert!(replay(&store, "a", "*", 6).is_empty());
+    assert_eq!(numbers(&replay(&store, "b", "*", 0)), [4]);
+    assert_eq!(numbers(&replay(&store, "a", "x,x*,z", 0)), [5, 6]);
+    assert_eq!(numbers(&replay(&store, "a", "x", 1)), [3, 5]);
+}
+
+const KEPT: usize = 1000;
+
+#[test]
+fn beyond_what_is_kept_the_names_that_changed_are_given_and_the_tail_stays_exact() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = open(directory.path()).unwrap();
+    // One name that never changes again, one that changed early, and a flood of another.
+    insert(&mut committer, "a", &["old", "once"]);
+    let flood = vec!["flood"; 500];
+    for _ in 0..8 {
+        insert(&mut committer, "a", &flood);
+    }
+    insert(&mut committer, "a", &["once"]);
+    shorten(&store, &mut committer, "a", KEPT);
+    let head = store.head().get();
+    assert_eq!(replay(&store, "a", "*", 0), [(1, "old".into()), (head - 1, "flood".into()), (head, "once".into())]);
+    // From before the floor: what changed since, not what is left of the flood.
+    assert_eq!(numbers(&replay(&store, "a", "*", 1)), [head - 1, head]);
+    // Within what is kept: everything.
+    let kept = head - KEPT as u64;
+    assert_eq!(numbers(&replay(&store, "a", "*", kept)), (kept + 1..=head).collect::<Vec<_>>());
+    // What is superseded and beyond the tail is gone from the disk too.
+    let rows = count(&store, b"e");
+    assert_eq!(rows, KEPT + 1);
+
+    // The same after opening anew, where the tail is counted again.
+    drop((store, committer));
+    let (store, mut committer) = open(directory.path()).unwrap();
+    insert(&mut committer, "a", &flood);
+    shorten(&store, &mut committer, "a", 10);
+    assert_eq!(replay(&store, "a", "old,once", 0), [(1, "old".into()), (head, "once".into())]);
+    assert_eq!(count(&store, b"e"), 12);
+}
+
+#[test]
+fn what_is_not_yet_on_disk_is_shown_to_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = open(directory.path()).unwrap();
+    insert(&mut committer, "a", &["x", "z"]);
+    // As between a batch's application and its sync.
+    let late = keys::event(&tenant("a"), Position::new(3));
+    let value = store.get(&keys::event(&tenant("a"), Position::new(1))).unwrap().unwrap();
+    store.tree.insert(late, &*value).unwrap();
+    store.tree.insert(keys::name(&tenant("a"), "y"), &3_u64.to_be_bytes()).unwrap();
+    assert_eq!(numbers(&replay(&store, "a", "*", 0)), [1, 2]);
+    assert_eq!(numbers(&replay(&store, "a", "*", 1)), [2]);
+    assert!(replay(&store, "a", "*", 2).is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Whatever was inserted, in whatever batches: the replay from each position is what a list in memory says.
+    #[test]
+    fn a_replay_is_what_a_list_in_memory_would_give(
+        batches in prop::collection::vec(prop::collection::vec((0..3_usize, 0..4_usize), 1..12), 1..12),
+        after in 0..60_u64,
+    ) {
+        const TENANTS: [&str; 3] = ["a", "a_b", "b"];
+        const NAMES: [&str; 4] = ["c", "b_c", "chat/1", "chat/2"];
+        let directory = tempfile::tempdir().unwrap();
+        let (store, mut committer) = open(directory.path()).unwrap();
+        let mut model = Vec::new();
+        for batch in batches {
+            for (t, n) in batch {
+                insert(&mut committer, TENANTS[t], &[NAMES[n]]);
+                model.push((TENANTS[t], NAMES[n]));
+            }
+        }
+        let after = after.min(model.len() as u64);
+        let all: BTreeMap<u64, _> = (1_u64..).zip(&model).collect();
+        for name in TENANTS {
+            let own: Vec<_> = all.iter().filter(|(_, (t, _))| *t == name).map(|(p, (_, n))| (*p, (*n).to_owned())).collect();
+            let mut names = BTreeSet::new();
+            let mut latest: Vec<_> = own.iter().rev().filter(|(_, n)| names.insert(n.clone())).cloned().collect();
+            latest.reverse();
+            prop_assert_eq!(replay(&store, name, "*", 0), latest.clone());
+            let chat: Vec<_> = latest.into_iter().filter(|(_, n)| n.starts_with("chat/")).collect();
+            prop_assert_eq!(replay(&store, name, "chat/*", 0), chat);
+            if after > 0 {
+                let missed: Vec<_> = own.into_iter().filter(|(p, _)| *p > after).collect();
+                prop_assert_eq!(replay(&store, name, "*", after), missed);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_range_that_ends_before_it_begins_is_empty() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
+    insert(&mut committer, "a", &["x"]);
+    for (from, to) in [(&b"f"[..], &b"e"[..]), (b"e", b"e"), (b"z", b"")] {
+        store.scan(from, to, &mut |key, _| panic!("{key:?} is in it")).unwrap();
+    }
+    // As it is where the floor is beyond the end.
+    store.smuggle(keys::floor(&tenant("a")), &[0, 0, 0, 0, 0, 0, 0, 9]);
+    assert_eq!(tail_length(&store, "a").0, 0);
+}
