@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use super::{Desk, Round, step};
+use super::rounds::{Desk, Round, step};
 use crate::domain::{Position, Timestamp};
 use crate::error::Error;
 use crate::events::hub::Hub;

@@ -2,7 +2,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
-use super::{Desk, Round, step};
+use super::rounds::{Desk, Round, step};
 use crate::domain::{Position, TenantName, Timestamp};
 use crate::error::Error;
 use crate::store::{Oldest, Store, TailCount, TooMuch};

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use super::*;
 use crate::domain::{
@@ -10,7 +11,7 @@ use crate::events::hub::Rules;
 use crate::events::insert::{Condition, Insert, Lifetime, NewEvent, RemoveOf};
 use crate::events::presence::GoesOnFor;
 use crate::events::user_streams::StreamId;
-use crate::store::{Committer, NewAnswer, Search};
+use crate::store::{Committer, NewAnswer, Search, Store};
 use crate::writer::Batch;
 
 const STREAM: u64 = 7;
