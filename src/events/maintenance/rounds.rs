@@ -8,7 +8,7 @@ use crate::store::{Lane, Store};
 use crate::writer::{Change, Writer};
 
 /// How often a loop looks for something to do after a round in which there was nothing.
-const EVERY: Duration = Duration::from_millis(200);
+pub const EVERY: Duration = Duration::from_millis(200);
 /// How many events one step removes at most, if fewer than half as many have been inserted since the step before.
 const STEP: usize = 256;
 

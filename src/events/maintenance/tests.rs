@@ -7,12 +7,14 @@ use super::*;
 use crate::domain::{
     AuthContext, Authorize, EventName, Payload, Position, Quotas, TenantName, Timestamp, User, Username,
 };
+use crate::error::Error;
 use crate::events::hub::Rules;
 use crate::events::insert::{Condition, Insert, Lifetime, NewEvent, RemoveOf};
+use crate::events::maintenance::rounds::{EVERY, Round};
 use crate::events::presence::GoesOnFor;
 use crate::events::user_streams::StreamId;
 use crate::store::{Committer, NewAnswer, Search, Store};
-use crate::writer::Batch;
+use crate::writer::{Batch, Change};
 
 const STREAM: u64 = 7;
 
