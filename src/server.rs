@@ -4,7 +4,6 @@ use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -15,11 +14,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
-use crate::app::{App, Services};
+use crate::app::{App, Events, Services};
 use crate::clock::Clock;
 use crate::config::{Config, Listen};
 use crate::error::Error;
-use crate::events::{Hub, Rates, Retention, Rules, keep_up};
+use crate::events::{Hub, Retention, Rules, keep_up};
 use crate::identity::{
     Identity, PasswordPolicy, RootKey, Settings, TokenForm, note_names, note_names_when_there_is_room,
 };
@@ -72,10 +71,18 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
+/// The parts of the server that are stopped one after the other. Transports reach them only through [`Services`].
+struct Core {
+    writer: Writer,
+    hub: Hub,
+    store: Store,
+}
+
 /// A server that listens.
 pub struct Server {
     address: SocketAddr,
     http: Listener,
+    core: Core,
     services: Services,
     failure: Failure,
     background: Vec<JoinHandle<()>>,
@@ -157,17 +164,19 @@ impl Server {
             settled.settled().await;
             maintenance.await;
         };
-        let rates = Arc::new(Rates::new(config.limits.user_rate, config.limits.tenant_rate));
-        let (authorize, limits) = (config.authorize, config.limits);
+        let events = Events::new(
+            identity.clone(),
+            writer.clone(),
+            hub.clone(),
+            store.clone(),
+            clock.clone(),
+            config.authorize,
+            config.limits,
+        );
+        let core = Core { writer, hub, store };
         let services = Services {
             identity,
-            writer,
-            hub,
-            store,
-            clock: clock.clone(),
-            authorize,
-            limits,
-            rates,
+            events,
             callers: config.callers.into(),
             trusted_proxies: config.trusted_proxies.into(),
             base_path: config.base_path,
@@ -177,16 +186,16 @@ impl Server {
         let mut background =
             vec![tokio::task::spawn_local(clock.follow(config.ntp_servers)), tokio::task::spawn_local(maintenance)];
         if !is_noted {
-            let noting = note_names_when_there_is_room(services.store.clone(), services.writer.clone());
+            let noting = note_names_when_there_is_room(core.store.clone(), core.writer.clone());
             background.push(tokio::task::spawn_local(noting));
         }
         background.extend(certificate.map(tokio::task::spawn_local));
         tracing::info!(
             url = format!("{scheme}://{address}"),
-            database = %services.store.path().display(),
+            database = %core.store.path().display(),
             "listening"
         );
-        Ok(Self { address, http, services, failure, background, signals })
+        Ok(Self { address, http, core, services, failure, background, signals })
     }
 
     /// Where it listens.
@@ -200,11 +209,11 @@ impl Server {
     /// [`Error::Storage`] where the database failed so that nothing more can be promised; [`Error::Internal`] where the
     /// listener ended by itself.
     pub async fn run(self) -> Result<(), Error> {
-        let Self { http, services, mut failure, mut background, signals, .. } = self;
+        let Self { http, core, services, mut failure, mut background, signals, .. } = self;
         let handle = http.handle();
         let mut serving = tokio::task::spawn_local(http);
         notify(NotifyState::Ready);
-        background.extend(watchdog(services.writer.clone()));
+        background.extend(watchdog(core.writer.clone()));
 
         let ended = tokio::select! {
             () = asked_to_stop(signals) => Ok(()),
@@ -216,24 +225,25 @@ impl Server {
         };
         notify(NotifyState::Stopping);
         background.iter().for_each(JoinHandle::abort);
-        stop(&services, handle).await;
+        stop(&core, handle).await;
         // Its end of the store goes before ours.
         let _ = tokio::time::timeout(WRITER_ENDS_WITHIN, failure.ended()).await;
-        ended.and(close(services))
+        ended.and(close((core, services)))
     }
 }
 
-/// Gives the database up. Where the last of what it wrote cannot be synced sled panics; nothing that was promised rests on it.
-fn close(services: Services) -> Result<(), Error> {
+/// Drops all that holds the database open. If the last that was written cannot be synced, sled panics; nothing that was promised
+/// rests on it.
+fn close(services: (Core, Services)) -> Result<(), Error> {
     catch_unwind(AssertUnwindSafe(|| drop(services))).map_err(|_| Error::Storage("it cannot be closed".to_owned()))
 }
 
-async fn stop(services: &Services, handle: ServerHandle) {
+async fn stop(core: &Core, handle: ServerHandle) {
     tracing::info!("stopping");
     // First, or the open streams would be waited for.
-    services.hub.close().await;
+    core.hub.close().await;
     handle.stop(true).await;
-    services.writer.stop().await;
+    core.writer.stop().await;
     tracing::info!("stopped");
 }
 

@@ -39,7 +39,7 @@ pub use maintenance::{Retention, keep_up};
 pub use presence::{GRACE, GoesOnFor, Person};
 pub use rate::Rates;
 pub use sink::{Sink, Written};
-pub use subscribe_request::{Start, SubscribeRequest};
+pub use subscribe_request::{First, Start, StreamOptions, SubscribeRequest};
 pub use subscription::{CatchUp, HEARTBEAT_EVERY, Subscription};
 pub use user_streams::{StreamId, UserStreams};
 pub use worker::WorkerHandle;

@@ -1,45 +1,96 @@
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use super::control::Reset;
 use super::hub::PresenceGuard;
 use super::user_streams::UserStreams;
 use crate::domain::{Position, TenantName, Timestamp, View};
 
-/// What somebody subscribes to, and by what right.
-pub struct SubscribeRequest {
-    /// Their being there by it, and what they call it by.
-    pub presence_guard: PresenceGuard,
-    /// Whose events.
-    pub tenant: TenantName,
-    /// Which of them.
-    pub view: View,
-    /// From where on.
-    pub start: Start,
-    /// Up to here everything had been revealed before the rights in the view were looked at.
-    pub head: Position,
-    /// Whether marks are wanted.
+/// What the switches of a stream are set to. Every transport calls them by these names.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub struct StreamOptions {
+    /// The stream begins with the latest event of every name.
+    pub snapshot: bool,
+    /// The stream tells its state in control events: that it is in sync, and that it begins anew.
     pub marks: bool,
-    /// Whether it is to be told who is there.
+    /// The stream tells which users of the tenant are present.
     pub presence: bool,
-    /// Until when; `None` is for ever.
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        Self { snapshot: true, marks: false, presence: false }
+    }
+}
+
+/// A stream that is about to be opened, and the rights that it is opened by.
+pub struct SubscribeRequest {
+    /// Counts the user as present, and carries the id of the stream.
+    pub presence_guard: PresenceGuard,
+    /// The tenant of the user.
+    pub tenant: TenantName,
+    /// The events that are wanted and may be seen.
+    pub view: View,
+    /// Where the stream begins.
+    pub start: Start,
+    /// Its switches.
+    pub options: StreamOptions,
+    /// When the stream ends; `None` is never.
     pub expires_at: Option<Timestamp>,
-    /// It ends with this.
+    /// The stream ends when this does.
     pub user_streams: Arc<UserStreams>,
     /// What [`UserStreams::changes`] was before the rights in the view were looked at.
     pub changes: u64,
 }
 
-/// From where on a stream is given events.
+/// Where a stream begins. This is decided once, when the stream is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// First the latest of every name.
+pub struct Start {
+    /// Nothing up to this position is given any more, except by a snapshot.
+    pub after: Position,
+    /// What is given first.
+    pub first: First,
+    /// Why the stream cannot resume where its client left off, if it cannot.
+    pub reset: Option<Reset>,
+    /// The client may know names up to this position, though they are not given to it.
+    pub known_to: Position,
+}
+
+/// What a stream is given first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// The latest event of every name.
     Snapshot,
-    /// First everything after a position, which is still kept.
-    After(Position),
-    /// First the latest of those names that changed after a position: not everything is still kept.
-    ChangedAfter(Position),
-    /// First the latest of every name, and for a reason not what was missed.
-    Reset(Reset),
-    /// What comes now; where something was missed, with the reason why it is not given.
-    Now(Option<Reset>),
+    /// The latest event of every name that has changed since: not every event since is retained.
+    Changed,
+    /// Every event since.
+    Events,
+}
+
+impl Start {
+    /// With a snapshot.
+    pub fn snapshot(reset: Option<Reset>) -> Self {
+        Self { after: Position::START, first: First::Snapshot, reset, known_to: Position::START }
+    }
+
+    /// After a position since which every event is retained. `head` is the newest event that the client can have seen.
+    ///
+    /// The id of the very beginning is that of control events that stand before what they announce, so a client that resumes
+    /// there may know every name up to the head.
+    pub fn after(position: Position, head: Position) -> Self {
+        let known_to = if position == Position::START { head } else { Position::START };
+        Self { after: position, first: First::Events, reset: None, known_to }
+    }
+
+    /// After a position since which only the latest event of each name is retained.
+    pub fn changed_after(position: Position) -> Self {
+        Self { after: position, first: First::Changed, reset: None, known_to: Position::START }
+    }
+
+    /// With what is new. `reset` says why the client is not given what it missed.
+    pub fn now(head: Position, reset: Option<Reset>) -> Self {
+        Self { after: head, first: First::Events, reset, known_to: Position::START }
+    }
 }

@@ -16,7 +16,7 @@ use super::hub::PresenceGuard;
 use super::pending_presence::PendingPresence;
 use super::reading::left_out_up_to;
 use super::sink::{Sink, Written};
-use super::subscribe_request::{Start, SubscribeRequest};
+use super::subscribe_request::{First, Start, StreamOptions, SubscribeRequest};
 use super::tenant_subscriptions::{SubscriptionGroup, TenantSubscriptions};
 use super::user_streams::{Serial, UserStreams};
 use super::worker::Worker;
@@ -61,8 +61,8 @@ pub struct Subscription<O: ?Sized = dyn Sink> {
     /// Whether the outlet takes nothing before it is ready again.
     blocked: Cell<bool>,
     ended: Cell<bool>,
-    /// Whether marks are wanted.
-    marks: bool,
+    /// What its switches are set to.
+    options: StreamOptions,
     /// Whether it has yet to be said that it is in sync.
     unsynced: Cell<bool>,
     /// Up to here names may come that were there all along, and that its snapshot had to leave out.
@@ -92,10 +92,8 @@ impl Subscription {
             presence_guard,
             tenant,
             view,
-            start,
-            head,
-            marks,
-            presence,
+            start: Start { after, first: first_given, reset, known_to },
+            options,
             expires_at,
             user_streams,
             changes,
@@ -105,20 +103,10 @@ impl Subscription {
         let filter_holder = Cell::new(filter.holder());
         let group = subscriptions.group(filter, rights, sink.format());
         let until = subscriptions.position();
-        let (position, reset) = match start {
-            Start::Snapshot => (Position::START, None),
-            Start::After(position) | Start::ChangedAfter(position) => (position, None),
-            Start::Reset(reason) => (Position::START, Some(reason)),
-            Start::Now(reason) => (until, reason),
-        };
-        let known_to = match start {
-            Start::After(Position::START) => head,
-            _ => Position::START,
-        };
-        let begins = match reset.filter(|_| marks) {
+        let begins = match reset.filter(|_| options.marks) {
             // A client that gets no further than this and comes back is to be given it all again.
             Some(reason) => {
-                let id = subscriptions.guard.store().event_id(position);
+                let id = subscriptions.guard.store().event_id(after);
                 group.format.controls([ControlEvent::Reset(reason)], id)
             }
             // A proxy that compresses, and clients that wait for it, pass on the head of an answer only with its first byte, and
@@ -136,30 +124,30 @@ impl Subscription {
             changes: Cell::new(changes),
             expires_at,
             worker: Rc::downgrade(worker),
-            position: Cell::new(position),
+            position: Cell::new(after),
             known_to: Cell::new(known_to),
             place: Cell::new(None),
             rest: RefCell::new(first.into()),
             blocked: Cell::new(false),
             ended: Cell::new(false),
-            marks,
-            unsynced: Cell::new(marks),
+            options,
+            unsynced: Cell::new(options.marks),
             left_out: Cell::new(Position::START),
             backfills: RefCell::default(),
             is_switching: Cell::new(false),
             view_version: Cell::new(0),
-            presence: presence.then(|| Box::new(RefCell::new(PendingPresence::all()))),
+            presence: options.presence.then(|| Box::new(RefCell::new(PendingPresence::all()))),
             waker: Cell::new(None),
             sink,
         });
-        if presence {
+        if options.presence {
             // Nobody is looked at before that: who goes from now on is told of.
             worker.hub().watch(&tenant);
             subscriptions.add_watcher(&subscription);
         }
         subscription.note_own(true);
         worker.wheel().arm(&subscription, subscription.next_beat(worker.clock().now()));
-        if marks && !matches!(start, Start::Snapshot | Start::Reset(_)) {
+        if options.marks && first_given != First::Snapshot {
             // It may come back in the middle of a snapshot, and that left something out.
             match left_out_up_to(
                 subscriptions.guard.store(),
@@ -170,14 +158,14 @@ impl Subscription {
                 Err(error) => subscription.end_unreadable(&error.to_string()),
             }
         }
-        let state = State::first(&subscription, start, until);
+        let state = State::first(&subscription, first_given, until);
         let task = CatchUp::new(Rc::clone(&subscription), state);
         (subscription, task)
     }
 
     /// Whether it says how it stands.
     pub(super) fn wants_marks(&self) -> bool {
-        self.marks
+        self.options.marks
     }
 
     /// Up to here names may come that were there all along.

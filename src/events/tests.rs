@@ -200,13 +200,16 @@ impl House {
     }
 
     fn open(&self, worker: usize, username: &str, filter: &str, after: u64, room: usize) -> Rc<Line> {
-        let start = if after == 0 { Start::Snapshot } else { Start::After(Position::new(after)) };
+        let start = match after {
+            0 => Start::snapshot(None),
+            after => Start::after(Position::new(after), self.hub.store().head()),
+        };
         self.open_with(worker, username, filter, room, |request| request.start = start)
     }
 
     /// Opens a stream with the latest of every name and marks.
     fn open_marked(&self, worker: usize, filter: &str, room: usize) -> Rc<Line> {
-        self.open_with(worker, "u", filter, room, |request| request.marks = true)
+        self.open_with(worker, "u", filter, room, |request| request.options.marks = true)
     }
 
     fn open_with(
@@ -235,10 +238,8 @@ impl House {
             presence_guard: self.hub.arrive(&tenant, &username, GoesOnFor::Last, Timestamp::from_millis(1)),
             tenant,
             view: View { filter: EventFilter::parse(filter).unwrap(), rights, own },
-            start: Start::Snapshot,
-            head: self.hub.store().head(),
-            marks: false,
-            presence: false,
+            start: Start::snapshot(None),
+            options: StreamOptions::default(),
             expires_at: None,
             changes: session.changes(),
             user_streams: session,

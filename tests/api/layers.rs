@@ -126,6 +126,17 @@ fn each_library_is_named_only_where_it_belongs() {
 }
 
 #[test]
+fn transports_reach_events_and_the_database_only_through_their_entry_points() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/transports");
+    for source in sources(&root) {
+        let code = code(&source);
+        let mut names = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let core = names.find(|name| matches!(*name, "Hub" | "Store"));
+        assert_eq!(core, None, "{} must not name it: see app::Events", source.display());
+    }
+}
+
+#[test]
 fn no_test_leaves_itself_out_but_by_the_one_way_that_can_be_forbidden() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     // Where something else is asked of the environment: the way itself, what a server must not be given, and where pictures go.

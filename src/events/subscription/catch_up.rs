@@ -386,7 +386,7 @@ impl CatchUp {
                 }
                 let failed = match step {
                     // Who asks for marks is told, and given everything.
-                    Ok(Step { reading, .. }) if subscription.marks && reading.has_gap() => {
+                    Ok(Step { reading, .. }) if subscription.options.marks && reading.has_gap() => {
                         self.state = Self::reset(subscription, Reset::NotKept);
                         return Poll::Ready(());
                     }

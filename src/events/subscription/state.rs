@@ -7,7 +7,7 @@ use super::Subscription;
 use crate::domain::{Position, Username};
 use crate::error::Error;
 use crate::events::reading::{Settled, Step, read_bytes};
-use crate::events::subscribe_request::Start;
+use crate::events::subscribe_request::First;
 use crate::events::tenant_subscriptions::SubscriptionGroup;
 use crate::fair::Task;
 use crate::store::{Missing, Replay, Wanted};
@@ -34,14 +34,14 @@ pub(super) enum State {
 impl State {
     /// How one begins, of what there is up to a position. It is new by what it asked for, not by standing at the very beginning:
     /// there it may also have been told that there is nothing.
-    pub(super) fn first(subscription: &Subscription, start: Start, until: Position) -> Self {
+    pub(super) fn first(subscription: &Subscription, first: First, until: Position) -> Self {
         if subscription.position.get() >= until {
             return Self::Near;
         }
-        match start {
-            Start::Snapshot | Start::Reset(_) => Self::New(until),
-            Start::ChangedAfter(_) => Self::behind(subscription, Missing::Events, until),
-            Start::After(_) | Start::Now(_) => Self::Near,
+        match first {
+            First::Snapshot => Self::New(until),
+            First::Changed => Self::behind(subscription, Missing::Events, until),
+            First::Events => Self::Near,
         }
     }
 

@@ -84,7 +84,7 @@ impl Subscription {
         let may_lose = is_moved || before.rights != view.rights || before.own != view.own;
         let known_to = position.max(self.known_to.get());
         let mut is_reset = backfills.iter().any(|backfill| matches!(backfill, Backfill::Reset(_)));
-        if self.marks && may_lose && known_to > Position::START && !is_reset {
+        if self.options.marks && may_lose && known_to > Position::START && !is_reset {
             let lost = if is_moved { Wanted::Of(old.clone()) } else { Wanted::New(old.clone(), new.clone()) };
             let names = Names::new(room_before.guard.tenant().clone(), lost);
             backfills.push_back(Backfill::Lost(Lost { names, known_to }));
@@ -105,7 +105,7 @@ impl Subscription {
             let (tenant, until) = (subscriptions.guard.tenant().clone(), self.position.get());
             backfills.push_back(Backfill::New(Replay::snapshot(tenant, wanted, Position::START, until)));
         }
-        self.unsynced.set(self.marks);
+        self.unsynced.set(self.options.marks);
         drop(backfills);
         if is_moved {
             self.move_presence(&room_before, subscriptions);

@@ -44,7 +44,7 @@ fn streams_that_close_leave_nothing_in_their_room_and_many_may_close_at_once() {
             let open = |number: usize| {
                 let username = format!("user{}", number % 40);
                 house.open_with(0, &username, &format!("news,own/{number}"), usize::MAX, |request| {
-                    request.presence = true;
+                    request.options.presence = true;
                     (request.view.rights, request.view.own) =
                         Authorize::Scopes.to_see(&request.user_streams.username, &scopes);
                 })
@@ -122,8 +122,8 @@ fn who_comes_back_with_the_id_of_a_mark_and_other_rights_is_told_what_is_lost() 
         // Its name was never seen by these rights.
         house.insert(&["later"], &[]);
         let line = house.open_with(0, "u", "*", usize::MAX, |request| {
-            (request.view, request.head, request.changes) = (view("u", &["*:get"]), head, changes);
-            (request.start, request.marks) = (Start::After(Position::START), true);
+            (request.view, request.changes) = (view("u", &["*:get"]), changes);
+            (request.start, request.options.marks) = (Start::after(Position::START, head), true);
         });
         settle(|| line.names().contains(&"$synced".to_owned())).await;
         assert_eq!(left(&line), ["b"]);
@@ -138,7 +138,7 @@ fn whose_rights_change_again_and_again_while_nothing_is_read_is_reset_in_place_o
         house.insert(&["a", "b", "c"], &[]);
         rescope(&mut house, "u", &["*:get"]);
         let line = house.open_with(0, "u", "*", usize::MAX, |request| {
-            (request.view, request.marks) = (view("u", &["*:get"]), true);
+            (request.view, request.options.marks) = (view("u", &["*:get"]), true);
         });
         settle(|| line.names().contains(&"$synced".to_owned())).await;
         let before = line.came().len();
@@ -162,7 +162,9 @@ fn who_is_left_without_a_worker_ends_when_the_rights_change() {
     run(async {
         let mut house = House::with(Authorize::Scopes);
         house.insert(&["a"; 2000], &[]);
-        let line = house.open_with(0, "u", "*", 1000, |request| request.start = Start::After(Position::new(1)));
+        let line = house.open_with(0, "u", "*", 1000, |request| {
+            request.start = Start::after(Position::new(1), house.hub.store().head());
+        });
         rest().await;
         assert!(!line.positions().is_empty());
         let House { mut committer, hub, workers, _directory } = house;
@@ -189,7 +191,7 @@ fn is_served_beside_a_busy_tenant(flood: usize) {
             let request = house.request("u", "*", |request| {
                 request.presence_guard =
                     house.hub.arrive(&tenant, &username, GoesOnFor::Last, Timestamp::from_millis(1));
-                (request.tenant, request.start) = (tenant, Start::Now(None));
+                (request.tenant, request.start) = (tenant, Start::now(house.hub.store().head(), None));
             });
             let sink = Noting(LineOutlet(Rc::clone(&line)), name, Rc::clone(&noted));
             tokio::task::spawn_local(house.workers[0].open(request, sink, Bytes::new()));

@@ -210,8 +210,9 @@ fn in_sync_is_said_to_who_comes_back_in_the_middle_of_a_snapshot_after_what_that
         let line = house.open_marked(0, "*", 500);
         settle(|| line.names() == ["b"]).await;
         line.go();
-        let start = Start::After(Position::new(2));
-        let again = house.open_with(1, "u", "*", usize::MAX, |request| (request.start, request.marks) = (start, true));
+        let start = Start::after(Position::new(2), house.hub.store().head());
+        let again =
+            house.open_with(1, "u", "*", usize::MAX, |request| (request.start, request.options.marks) = (start, true));
         settle(|| again.names() == ["c"]).await;
         rest().await;
         house.publish(committed).join().unwrap();
@@ -254,7 +255,7 @@ fn who_changes_the_filter_in_the_middle_of_the_first_snapshot_is_still_new() {
 
             // The same below the floor.
             house.shorten();
-            let line = house.open_with(0, "below", filter, 3000, |request| request.marks = true);
+            let line = house.open_with(0, "below", filter, 3000, |request| request.options.marks = true);
             settle(|| line.positions().len() > 3).await;
             turn(&house, "below", other).await;
             line.give_room(usize::MAX / 2);
@@ -287,7 +288,7 @@ fn who_resumes_at_the_very_beginning_gets_everything_that_came_since() {
     run(async {
         let mut house = House::new();
         house.insert(&["a", "b", "a", "-b"], &[]);
-        let start = Start::After(Position::START);
+        let start = Start::after(Position::START, house.hub.store().head());
         let line = house.open_with(0, "u", "*", usize::MAX, |request| request.start = start);
         settle(|| line.positions() == [1, 2, 3, 4]).await;
     });
@@ -299,8 +300,8 @@ fn a_mark_of_who_is_there_has_no_id_past_what_is_still_to_be_given() {
         let mut house = House::new();
         house.insert(&["a", "b"], &[]);
         let line = house.open_with(0, "u", "b", usize::MAX, |request| {
-            request.marks = true;
-            request.presence = true;
+            request.options.marks = true;
+            request.options.presence = true;
         });
         settle(|| is_synced(&line)).await;
         let before = line.came().len();

@@ -177,11 +177,13 @@ impl World {
         let account = store.account(&client.username).unwrap().unwrap();
         let is_before = |after: u64, since: Position| since > Position::START && Position::new(after) <= since;
         let start = match client.last {
-            None => Start::Snapshot,
-            Some(after) if is_before(after, account.tenant_since) => Start::Reset(Reset::OtherTenant),
-            Some(after) if is_before(after, account.scopes_since) => Start::Reset(Reset::OtherScopes),
-            Some(after) if Position::new(after) < store.floor(&account.tenant).unwrap() => Start::Reset(Reset::NotKept),
-            Some(after) => Start::After(Position::new(after)),
+            None => Start::snapshot(None),
+            Some(after) if is_before(after, account.tenant_since) => Start::snapshot(Some(Reset::OtherTenant)),
+            Some(after) if is_before(after, account.scopes_since) => Start::snapshot(Some(Reset::OtherScopes)),
+            Some(after) if Position::new(after) < store.floor(&account.tenant).unwrap() => {
+                Start::snapshot(Some(Reset::NotKept))
+            }
+            Some(after) => Start::after(Position::new(after), head),
         };
         let (rights, own) = Authorize::Scopes.to_see(&client.username, &account.scopes);
         let line = Rc::new(Line::default());
@@ -196,9 +198,7 @@ impl World {
             tenant: account.tenant.clone(),
             view: View { filter: client.filter.clone(), rights, own },
             start,
-            head,
-            marks: true,
-            presence: false,
+            options: StreamOptions { marks: true, ..StreamOptions::default() },
             expires_at: None,
             user_streams: session,
             changes,
@@ -207,7 +207,7 @@ impl World {
         let sink = LineOutlet(Rc::clone(&line));
         tokio::task::spawn_local(house.workers[worker].open(request, sink, Bytes::new()));
         let room = house.workers[worker].worker.subscriptions(&account.tenant);
-        let new_at = matches!(start, Start::Snapshot | Start::Reset(_)).then(|| room.position().get());
+        let new_at = (start.first == First::Snapshot).then(|| room.position().get());
         // A change of rights that is on disk counts for it once it is published.
         let turned = self.durable.as_ref().is_some_and(|durable| durable.changed.contains(&client.username))
             || self.publishing.is_some();

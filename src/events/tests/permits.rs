@@ -138,7 +138,7 @@ fn whoever_is_told_of_a_crowd_lets_another_tenant_go_first_after_each_step() {
             tokio::task::spawn_local(house.workers[0].open(request, sink, Bytes::new()));
             line
         };
-        let watching = |request: &mut SubscribeRequest| request.presence = true;
+        let watching = |request: &mut SubscribeRequest| request.options.presence = true;
         let crowd: Vec<_> = (0..CROWD).map(|_| open("crowd", "u", &watching)).collect();
         let alone = open("quiet", "bob", &|request| to_quiet(&house, request));
         noted.borrow_mut().clear();

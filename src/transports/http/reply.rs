@@ -6,11 +6,12 @@ use std::time::SystemTime;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentType, HeaderMap};
 use actix_web::{HttpResponse, ResponseError};
-use bytes::Bytes;
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::TryStreamExt;
+use futures_util::stream::{self, StreamExt};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::app::Listing;
 use crate::error::Error;
 
 /// What a handler answers.
@@ -29,18 +30,18 @@ pub fn head_alone() -> HttpResponse {
 /// Done, and this to say.
 pub fn json(value: &impl Serialize) -> Reply {
     let body = serde_json::to_vec(value).map_err(|error| Error::Internal(error.to_string()))?;
-    Ok(json_text(body.into()))
+    Ok(HttpResponse::Ok().insert_header(ContentType::json()).body(body))
 }
 
-/// Done, and this JSON to say.
-pub fn json_text(text: Bytes) -> HttpResponse {
-    HttpResponse::Ok().insert_header(ContentType::json()).body(text)
-}
-
-/// Done, and this JSON to say: its beginning, and the rest as it is read.
-pub fn json_stream(first: Bytes, rest: impl Stream<Item = Result<Bytes, Error>> + 'static) -> HttpResponse {
-    let whole = stream::iter([Ok(first)]).chain(rest);
-    HttpResponse::Ok().insert_header(ContentType::json()).streaming(whole)
+/// Done, with a list.
+pub fn listing(list: Listing) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header(ContentType::json());
+    match list.rest {
+        None => response.body(list.first),
+        // After the first bytes no refusal can be made of an error any more, which would log it.
+        Some(rest) => response.streaming(stream::iter([Ok(list.first)]).chain(rest.inspect_err(log_fault))),
+    }
 }
 
 #[derive(Serialize)]

@@ -4,12 +4,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::extract::{AdminBody, ByAdmin};
-use super::listing::{self, Form, Items, Rows};
 use super::reply::{self, Reply};
 use crate::app::App;
 use crate::error::Error;
-use crate::identity::{NewUser, UserList, UserPatch, UserQuery};
-use crate::store::Store;
+use crate::identity::{NewUser, UserPatch, UserQuery};
 
 /// Names a user.
 #[derive(Deserialize)]
@@ -53,22 +51,7 @@ pub async fn unrevoke_user(app: App, ByAdmin(admin, of): ByAdmin<OfUser>) -> Rep
 }
 
 pub async fn list_users(app: App, ByAdmin(admin, query): ByAdmin<UserQuery>) -> Reply {
-    let users = app.identity.list_users(&admin, query)?;
-    let form = if users.is_page() { Form::Page("users") } else { Form::Array };
-    listing::answer_admin(app.admin_reader(&admin), form, users).await
-}
-
-impl Rows for UserList {
-    fn next(&mut self, store: &Store, items: &mut Items) -> Result<bool, Error> {
-        self.next(store, |user| {
-            items.push(&user)?;
-            Ok(items.are_enough())
-        })
-    }
-
-    fn next_page(&self, _: &Store) -> Option<String> {
-        self.next_page().map(ToString::to_string)
-    }
+    Ok(reply::listing(app.list_users(&admin, query).await?))
 }
 
 pub async fn get_user(app: App, ByAdmin(admin, of): ByAdmin<OfUser>) -> Reply {

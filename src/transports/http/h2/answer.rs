@@ -21,8 +21,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::frames::Frames;
 use super::shared::{PACE, Shared};
+use crate::app::STEP_BYTES;
 use crate::transports::http::bodies::HeadBytes;
-use crate::transports::http::listing::STEP_BYTES;
 use crate::transports::http::reply;
 
 /// Bytes that the answers of one connection may hold before a stalled one among them is given up early.

@@ -1,0 +1,301 @@
+use std::sync::Arc;
+
+use super::event_view::EventView;
+use super::listing::{self, Form, Listing};
+use super::reader::{ReadScope, Reader};
+use super::rows::{HistoryRows, LatestRows, PresentUsers};
+use crate::clock::Clock;
+use crate::config::Limits;
+use crate::domain::{
+    Account, Authorize, Event, EventFilter, EventId, EventName, Payload, Position, TenantName, Username, View,
+};
+use crate::error::Error;
+use crate::events::{
+    Condition, GoesOnFor, Hub, IdempotencyKey, Insert, Inserted, Lifetime, NewEvent, Rates, Reset, Start, StreamId,
+    StreamOptions, SubscribeRequest, WorkerHandle,
+};
+use crate::identity::{Identity, Principal};
+use crate::store::{History, HistoryQuery, LatestEvents, Store};
+use crate::writer::Writer;
+
+/// The entry point to events, as [`Identity`] is that to accounts: a cheap clone.
+///
+/// Whatever a principal reads or changes goes through it, so that a transport cannot forget to look at their rights.
+#[derive(Clone)]
+pub struct Events {
+    identity: Identity,
+    writer: Writer,
+    hub: Hub,
+    store: Store,
+    clock: Clock,
+    authorize: Authorize,
+    limits: Limits,
+    rates: Arc<Rates>,
+}
+
+/// The preconditions of an insert, and what belongs to it.
+pub struct InsertOptions {
+    /// The state that the name must be in.
+    pub condition: Condition,
+    /// The key that a repetition is known by.
+    pub key: Option<IdempotencyKey>,
+    /// The stream that events with `while_connected` end with.
+    pub stream: Option<StreamId>,
+}
+
+/// A stream as a client asks for it.
+pub struct StreamQuery {
+    /// The events that are wanted.
+    pub filter: EventFilter,
+    /// The last event that the client saw.
+    pub last_seen: LastSeen,
+    /// The stream that this one continues, if that ended a moment ago.
+    pub goes_on: GoesOnFor,
+    /// What the switches of the stream are set to.
+    pub options: StreamOptions,
+}
+
+/// The last event that a client saw.
+#[derive(Clone, Copy, Debug)]
+pub enum LastSeen {
+    /// The client says nothing of one.
+    Nothing,
+    /// One with an id that no Broker can have written.
+    Unknown,
+    /// This one.
+    Id(EventId),
+}
+
+/// A page of the history of a name, as a client asks for it.
+pub struct HistoryPage {
+    /// The name of the events.
+    pub name: EventName,
+    /// Only events after this position.
+    pub after: Position,
+    /// Only events before this position.
+    pub before: Position,
+    /// How many events the page may have.
+    pub limit: usize,
+    /// The oldest event stands first.
+    pub oldest_first: bool,
+}
+
+impl Events {
+    /// Puts the services together.
+    pub fn new(
+        identity: Identity,
+        writer: Writer,
+        hub: Hub,
+        store: Store,
+        clock: Clock,
+        authorize: Authorize,
+        limits: Limits,
+    ) -> Self {
+        let rates = Arc::new(Rates::new(limits.user_rate, limits.tenant_rate));
+        Self { identity, writer, hub, store, clock, authorize, limits, rates }
+    }
+
+    /// Starts the part of the hub that serves the streams of this thread.
+    pub(super) fn start_worker(&self) -> WorkerHandle {
+        WorkerHandle::start(self.hub.clone(), self.clock.clone())
+    }
+
+    /// The store, for the lists of an admin.
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The id of the event at a position.
+    pub fn id_at(&self, position: Position) -> EventId {
+        self.store.event_id(position)
+    }
+
+    /// The position that an id stands for; `None` if it is not an id of this database.
+    pub fn position_of(&self, id: EventId) -> Option<Position> {
+        self.store.position_of(id)
+    }
+
+    /// The ids of inserted events, in order.
+    pub fn ids_of(&self, inserted: &Inserted) -> impl Iterator<Item = EventId> {
+        let first = inserted.first.get();
+        (0..inserted.count).map(move |number| self.id_at(Position::new(first + number)))
+    }
+
+    /// An event as it is shown to a client that may see it.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if its data is no JSON.
+    pub fn view<'a>(&self, event: &'a Event) -> Result<EventView<'a>, Error> {
+        EventView::of(&self.store, event)
+    }
+
+    /// An event that is to be inserted.
+    ///
+    /// # Errors
+    /// Those of [`NewEvent::new`].
+    pub fn new_event(&self, name: EventName, data: Payload, lifetime: Lifetime) -> Result<NewEvent, Error> {
+        NewEvent::new(name, data, lifetime, self.limits.event_bytes)
+    }
+
+    /// Inserts or removes events, all of them or none.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] if the principal's rights ended meanwhile; [`Error::InsertRateExceeded`]; those of
+    /// [`Insert`] and of [`Writer::submit`].
+    pub async fn insert(
+        &self,
+        principal: Principal,
+        events: Vec<NewEvent>,
+        is_array: bool,
+        options: InsertOptions,
+    ) -> Result<Inserted, Error> {
+        let InsertOptions { condition, key, stream } = options;
+        let Principal { username, account, auth_context, .. } = principal;
+        self.rates.take(&username, &account.tenant, events.len())?;
+        let (authorize, quotas) = (self.authorize, self.limits.quotas);
+        let stream = stream.map(|stream| (stream, self.hub.clone()));
+        let insert = Insert { username, auth_context, events, is_array, condition, key, stream, authorize, quotas };
+        self.writer.submit(insert).await
+    }
+
+    /// Lists the latest event of each name, those after a name, or at most so many.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] if the principal's rights ended meanwhile; those of [`Hub::keep_filter`]; [`Error::Storage`].
+    pub async fn latest(
+        &self,
+        principal: Principal,
+        filter: EventFilter,
+        after: Option<String>,
+        limit: Option<usize>,
+    ) -> Result<Listing, Error> {
+        let rows = move |scope: &ReadScope| {
+            let mut events = LatestEvents::new(scope.tenant.clone(), scope.view.clone());
+            if let Some(after) = &after {
+                events.start_after(after);
+            }
+            LatestRows::new(events, limit)
+        };
+        listing::read(self.reader(principal, filter)?, Form::with_limit(limit, "events"), rows).await
+    }
+
+    /// Lists the retained events of one name.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] if the principal's rights ended meanwhile; [`Error::Storage`].
+    pub async fn history(&self, principal: Principal, page: HistoryPage) -> Result<Listing, Error> {
+        let HistoryPage { name, after, before, limit, oldest_first } = page;
+        let rows = move |scope: &ReadScope| {
+            let (tenant, name) = (scope.tenant.clone(), name.clone());
+            let is_seen = scope.view.allows(name.as_str());
+            HistoryRows::new(
+                is_seen.then(|| History::new(HistoryQuery { tenant, name, after, before, limit, oldest_first })),
+            )
+        };
+        listing::read(self.reader(principal, EventFilter::ALL)?, Form::Page("events"), rows).await
+    }
+
+    /// Lists the users of the principal's tenant who are present.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] if the principal's rights ended meanwhile.
+    pub async fn presence(&self, principal: Principal) -> Result<Listing, Error> {
+        let hub = self.hub.clone();
+        let users = move |scope: &ReadScope| PresentUsers::new(hub.clone(), scope.tenant.clone());
+        listing::read(self.reader(principal, EventFilter::ALL)?, Form::Array, users).await
+    }
+
+    /// Gives an open stream of the principal's another filter, and returns when that is in force.
+    ///
+    /// # Errors
+    /// [`Error::StreamUnknown`] if they have no such stream; [`Error::Unauthorized`] if their rights ended meanwhile; those of
+    /// [`Hub::keep_filter`].
+    pub async fn change_filter(
+        &self,
+        principal: &Principal,
+        stream: StreamId,
+        filter: EventFilter,
+    ) -> Result<(), Error> {
+        // The request took its time. Meanwhile the user may have been shut out, and have come back by another sign-in.
+        self.identity.recheck(principal)?;
+        self.hub.change_filter(&principal.account.tenant, &principal.username, stream, filter).await
+    }
+
+    /// Prepares a stream: checks the principal's rights, and decides where the stream begins.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] if the principal's rights ended meanwhile; [`Error::ShuttingDown`]; [`Error::Storage`]; those of
+    /// [`Hub::keep_filter`].
+    pub fn subscribe(&self, principal: &Principal, query: StreamQuery) -> Result<SubscribeRequest, Error> {
+        if self.hub.is_closed() {
+            return Err(Error::ShuttingDown);
+        }
+        let username = &principal.username;
+        // Before the rights are looked at: by these the client may have seen every event up to here. A client that loses a right
+        // is told nothing of later events by it.
+        let head = self.store.head();
+        // Before the check as well: a change of the user after the check ends the streams, or changes them.
+        let user_streams = self.hub.user_streams(username);
+        let changes = user_streams.changes();
+        let account = self.identity.recheck(principal)?;
+        let (rights, own) = self.authorize.to_see(username, &account.scopes);
+        let tenant = account.tenant.clone();
+        let start = self.start(&account, head, query.last_seen, query.options)?;
+        let filter = self.keep_filter(&tenant, username, query.filter)?;
+        Ok(SubscribeRequest {
+            presence_guard: self.hub.arrive(&tenant, username, query.goes_on, self.clock.now()),
+            tenant,
+            view: View { filter, rights, own },
+            start,
+            options: query.options,
+            expires_at: principal.expires_at,
+            user_streams,
+            changes,
+        })
+    }
+
+    /// Decides where a stream begins.
+    fn start(
+        &self,
+        account: &Account,
+        head: Position,
+        last_seen: LastSeen,
+        options: StreamOptions,
+    ) -> Result<Start, Error> {
+        let Account { tenant, tenant_since, scopes_since, .. } = account;
+        let anew = |reset| if options.snapshot { Start::snapshot(reset) } else { Start::now(head, reset) };
+        let after = match last_seen {
+            LastSeen::Nothing => return Ok(anew(None)),
+            LastSeen::Unknown => None,
+            LastSeen::Id(id) => self.position_of(id),
+        };
+        let Some(after) = after else { return Ok(anew(Some(Reset::UnknownId))) };
+        // The very beginning is a position like others, and before a change if there was one. It is the id of control events
+        // that come before what they announce, so a client that has it may know much.
+        let is_from_before = |since: Position| since > Position::START && after <= since;
+        // What a user saw before they came to this tenant says nothing of what they know of it.
+        if is_from_before(*tenant_since) {
+            return Ok(anew(Some(Reset::OtherTenant)));
+        }
+        // A user with other scopes than before may see older events now, and has some that they may no longer see.
+        if self.authorize == Authorize::Scopes && is_from_before(*scopes_since) {
+            return Ok(anew(Some(Reset::OtherScopes)));
+        }
+        if after >= self.store.floor(tenant)? {
+            return Ok(Start::after(after, head));
+        }
+        // A client that asks for control events is told to drop its state, and is given everything. Others are given the names
+        // that changed, if all of these are still known.
+        let all_known = after >= self.store.forgotten(tenant)?;
+        Ok(if options.marks || !all_known { anew(Some(Reset::NotKept)) } else { Start::changed_after(after) })
+    }
+
+    fn reader(&self, principal: Principal, filter: EventFilter) -> Result<Reader, Error> {
+        let filter = self.keep_filter(&principal.account.tenant, &principal.username, filter)?;
+        Ok(Reader::new(self.identity.clone(), self.store.clone(), self.authorize, principal, filter))
+    }
+
+    fn keep_filter(&self, tenant: &TenantName, username: &Username, filter: EventFilter) -> Result<EventFilter, Error> {
+        self.hub.keep_filter(tenant, username, filter)
+    }
+}

@@ -1,0 +1,30 @@
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::app::App;
+use crate::error::Error;
+use crate::events::StreamId;
+use crate::transports::http::extract::{ByUser, Json};
+use crate::transports::http::query::filter;
+use crate::transports::http::reply::{self, Reply};
+
+/// The body of `/subscription`: a stream, and the filter that it is to have from now on.
+#[derive(Deserialize)]
+pub struct Body {
+    stream: String,
+    events: Option<String>,
+    except: Option<String>,
+    /// `events` is often mistaken for it.
+    event: Option<IgnoredAny>,
+}
+
+/// `POST /subscription`: another filter for an open stream.
+pub async fn subscription(app: App, ByUser(principal, Json(body)): ByUser<Json<Body>>) -> Reply {
+    if body.event.is_some() {
+        return Err(Error::ParameterMeant { given: "event", meant: "events" });
+    }
+    let filter = filter(body.events.as_deref(), body.except.as_deref())?;
+    let stream = StreamId::parse(&body.stream).ok_or(Error::StreamUnknown)?;
+    app.events.change_filter(&principal, stream, filter).await?;
+    Ok(reply::empty())
+}
