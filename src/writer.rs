@@ -1,9 +1,9 @@
-//! The one writer: everything that changes goes through here, in one order.
+//! The one writer: every change goes through here, in one order.
 //!
-//! A request becomes a [`Change`]. The writer's thread takes all that are waiting, decides each against the state that
-//! the ones before it left, writes them as one batch, makes the batch durable with one flush, publishes its events in
-//! order, and only then answers. So uniqueness, compare-and-set and single use need no locks, a thousand inserts share
-//! one sync, and nobody ever sees what a crash could take back.
+//! A request becomes a [`Change`]. The writer's thread takes all waiting changes, decides each against the state that
+//! the earlier ones left, and writes them as one batch. It makes the batch durable with one flush, publishes its events
+//! in order, and only then answers. So unique names, optimistic concurrency and single-use codes need no locks, a
+//! thousand inserts share one sync, and no client ever sees an event that a crash could take back.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,51 +18,52 @@ use crate::domain::Username;
 use crate::error::Error;
 use crate::store::{Committer, Durable, Transaction};
 
-/// How many changes may wait. More are refused, so that memory is bounded and an answer is never long in coming.
+/// How many changes may wait. More are refused, so that memory is bounded and an answer never takes long.
 const QUEUE: usize = 4096;
 /// How many bytes they may hold together.
 const QUEUE_BYTES: usize = 64 << 20;
-/// How many changes share one commit at most.
+/// How many changes one commit may have.
 const MAX_BATCH: usize = 1024;
-/// From how many changes on the last commit was that of a crowd, for whose return the next one waits a moment.
+/// From this size on, the last commit served a crowd of clients: the next commit waits a moment for their next changes.
 const CROWD: usize = 8;
-/// A commit of so many is large enough: while it is synced the others come.
+/// A commit of this size is large enough: the others arrive while it is synced.
 const LARGE: usize = 16;
-/// How long it waits after the last change that came.
+/// How long it waits after the last change.
 const CROWD_GAP: Duration = Duration::from_micros(30);
-/// How long it waits in all.
+/// How long it waits in total.
 const CROWD_WITHIN: Duration = Duration::from_micros(200);
-/// After so long without a change the crowd has gone.
+/// After this time without a change, the crowd is gone.
 const CROWD_GONE: Duration = Duration::from_secs(1);
 
-/// A wish to change something: data, and the rule that decides it.
+/// A change: its data, and the rule that decides it.
 pub trait Change: Send + 'static {
-    /// What the one who asked is told.
+    /// The result for the caller.
     type Outcome: Send + 'static;
 
-    /// How many bytes it holds while it waits, where that is worth counting.
+    /// How many bytes it holds while it waits, if they are worth counting.
     fn bytes(&self) -> usize {
         0
     }
 
-    /// Decides against the current state, and writes what follows from it. What it wrote before an `Err` is taken back: a change
-    /// happens as a whole or not at all.
+    /// Decides against the current state, and writes the consequences. After an `Err`, everything that it wrote is
+    /// undone: a change happens as a whole or not at all.
     ///
     /// # Errors
-    /// Whatever rule the change breaks; [`Error::Damaged`], which is a refusal like others: the rest of the database is as it was.
-    /// [`Error::Storage`] and [`Error::Internal`] are none: the writer gives up.
+    /// The rule that the change breaks. [`Error::Damaged`] is such a refusal, too: the rest of the database is as it
+    /// was. But after [`Error::Storage`] and [`Error::Internal`] the writer gives up.
     fn decide(self, batch: &mut Batch<'_>) -> Result<Self::Outcome, Error>;
 }
 
-/// What a [`Change`] decides against and writes to.
+/// The state that a [`Change`] decides against and writes to.
 pub struct Batch<'a> {
     transaction: Transaction<'a>,
-    /// In the order in which they were told; the first of them, so many, by changes that stand.
+    /// The users whose streams must end, in order. The first ones, up to the count, were named by changes that are
+    /// kept.
     ended: Vec<Username>,
     changed: Vec<Username>,
     kept: (usize, usize),
     is_last: bool,
-    /// Why nothing that was decided can be relied on any more.
+    /// The reason why no decision of this batch can be relied on.
     failure: Option<Error>,
 }
 
@@ -71,17 +72,17 @@ impl<'a> Batch<'a> {
         Self { transaction, ended: Vec::new(), changed: Vec::new(), kept: (0, 0), is_last: false, failure: None }
     }
 
-    /// Ends the open streams of a user once this batch is durable.
+    /// Ends the open streams of a user after this batch is durable.
     pub fn end_streams_of(&mut self, username: &Username) {
         self.ended.push(username.clone());
     }
 
-    /// Has the open streams of a user look at what they may see once this batch is durable.
+    /// Makes the open streams of a user check their rights again after this batch is durable.
     pub fn change_rights_of(&mut self, username: &Username) {
         self.changed.push(username.clone());
     }
 
-    /// Has a change decided, which then stands as a whole, or has left nothing.
+    /// Decides a change, which then is kept as a whole, or has left nothing.
     fn decide<C: Change>(&mut self, change: C) -> Result<C::Outcome, Error> {
         let decided = change.decide(self).and_then(|outcome| self.transaction.keep().map(|()| outcome));
         match &decided {
@@ -90,7 +91,7 @@ impl<'a> Batch<'a> {
                 self.transaction.undo();
                 self.ended.truncate(self.kept.0);
                 self.changed.truncate(self.kept.1);
-                // Where the database cannot be read, the changes before may have been decided against what is not so.
+                // If the database cannot be read, earlier changes may have been decided against a wrong state.
                 if matches!(error, Error::Storage(_) | Error::Internal(_)) {
                     self.failure = Some(error.clone());
                 }
@@ -99,12 +100,12 @@ impl<'a> Batch<'a> {
         decided
     }
 
-    /// Whether another change may be decided in it.
+    /// Whether another change may be decided in this batch.
     fn is_open(&self) -> bool {
         !self.transaction.is_full() && !self.is_last && self.failure.is_none()
     }
 
-    /// Makes everything durable that stands.
+    /// Makes all kept changes durable.
     fn commit(self) -> Result<Committed, Error> {
         let Self { transaction, ended, changed, failure, .. } = self;
         match failure {
@@ -131,34 +132,34 @@ impl std::ops::DerefMut for Batch<'_> {
     }
 }
 
-/// What became durable together.
+/// The changes that became durable together.
 pub struct Committed {
     /// The events, which nobody sees before they are revealed.
     pub durable: Durable,
     /// The users whose open streams must end.
     pub ended: BTreeSet<Username>,
-    /// The users who may see something else than before.
+    /// The users whose rights have changed.
     pub changed: BTreeSet<Username>,
 }
 
-/// Tells the outcome of a change to the one who asked, or the error that befell the whole batch.
+/// Sends the result of a change to its caller, or the error of the whole batch.
 type Answer = Box<dyn FnOnce(Result<(), Error>) + Send>;
 
-/// A change and who waits for its outcome.
+/// A change, and the channel for its result.
 struct Pending<C: Change> {
     change: C,
     waiting: Waiting,
     reply: oneshot::Sender<Result<C::Outcome, Error>>,
 }
 
-/// The bytes of a change that waits, counted for as long as it does.
+/// The bytes of a waiting change, counted while it waits.
 struct Waiting {
     bytes: usize,
     of_all: Arc<AtomicUsize>,
 }
 
 impl Waiting {
-    /// Where there is room for them.
+    /// Counts the bytes, if there is room for them.
     fn count(bytes: usize, of_all: &Arc<AtomicUsize>) -> Result<Self, Error> {
         let waiting = Self { bytes, of_all: Arc::clone(of_all) };
         let before = of_all.fetch_add(bytes, Ordering::Relaxed);
@@ -172,7 +173,7 @@ impl Drop for Waiting {
     }
 }
 
-/// A [`Pending`] whose type only the one who asked still knows.
+/// A [`Pending`] without its type.
 trait Request: Send {
     fn decide(self: Box<Self>, batch: &mut Batch<'_>) -> Answer;
     fn refuse(self: Box<Self>, error: Error);
@@ -183,7 +184,7 @@ impl<C: Change> Request for Pending<C> {
         let Self { change, waiting, reply } = *self;
         drop(waiting);
         let decided = batch.decide(change);
-        // A caller who has gone meanwhile wants no answer; the change stands.
+        // If the caller has gone meanwhile, the answer is dropped. The change is kept.
         Box::new(move |committed| drop(reply.send(committed.and(decided))))
     }
 
@@ -192,7 +193,7 @@ impl<C: Change> Request for Pending<C> {
     }
 }
 
-/// The way to the writer: a cheap clone.
+/// The handle of the writer: a cheap clone.
 #[derive(Clone)]
 pub struct Writer {
     queue: mpsc::Sender<Box<dyn Request>>,
@@ -203,10 +204,11 @@ pub struct Writer {
 pub struct Failure(Option<oneshot::Receiver<Error>>);
 
 impl Writer {
-    /// Starts the thread. `publish` is called with everything that became durable, in order, before it is answered.
+    /// Starts the thread. `publish` is called with everything that became durable, in order, before the callers get
+    /// their answers.
     ///
     /// # Errors
-    /// Where the operating system gives no thread.
+    /// If the operating system gives no thread.
     pub fn start(
         committer: Committer,
         clock: Clock,
@@ -222,11 +224,11 @@ impl Writer {
         Ok((Self { queue, waiting_bytes: Arc::default() }, Failure(Some(failure))))
     }
 
-    /// Has a change decided, and waits until what it wrote is durable.
+    /// Decides a change, and waits until its writes are durable.
     ///
     /// # Errors
-    /// What the change's rule says; [`Error::Overloaded`] where too many wait; [`Error::StorageFull`];
-    /// [`Error::ShuttingDown`] where the writer has ended.
+    /// The errors of the change's rule; [`Error::Overloaded`] if too many changes wait; [`Error::StorageFull`];
+    /// [`Error::ShuttingDown`] if the writer has ended.
     pub async fn submit<C: Change>(&self, change: C) -> Result<C::Outcome, Error> {
         let (reply, outcome) = oneshot::channel();
         let waiting = Waiting::count(change.bytes(), &self.waiting_bytes)?;
@@ -237,7 +239,7 @@ impl Writer {
         outcome.await.map_err(|_| Error::ShuttingDown)?
     }
 
-    /// Ends the thread once every change that was submitted before is done; later ones are refused.
+    /// Ends the thread after every change that was submitted before. Later ones are refused.
     pub async fn stop(&self) {
         struct Stop;
         impl Change for Stop {
@@ -247,11 +249,11 @@ impl Writer {
                 Ok(())
             }
         }
-        // Where it has ended already there is nothing to stop, and on a full disk nothing to finish.
+        // If it has ended already, there is nothing to stop; on a full disk, there is nothing to finish.
         let _ = self.submit(Stop).await;
     }
 
-    /// Returns once the thread has come round: it lives and is not stuck.
+    /// Returns after the thread has handled a batch: it lives and is not stuck.
     ///
     /// # Errors
     /// As [`Writer::submit`].
@@ -264,7 +266,7 @@ impl Writer {
             }
         }
         match self.submit(Ping).await {
-            // Alive and well, only without room on the disk or with much to do.
+            // The writer works. It only has no room on the disk, or much to do.
             Err(Error::StorageFull | Error::Overloaded) => Ok(()),
             other => other,
         }
@@ -272,7 +274,7 @@ impl Writer {
 }
 
 impl Failure {
-    /// Returns once the thread has ended, whether it failed or not, and has given up its end of the store.
+    /// Returns after the thread has ended, whether it failed or not, and has dropped its end of the store.
     pub async fn ended(self) {
         if let Some(failure) = self.0 {
             let _ = failure.await;
@@ -284,7 +286,7 @@ impl Failure {
         let Some(failure) = &mut self.0 else { return std::future::pending().await };
         let reason = failure.await;
         self.0 = None;
-        // Without a reason: it panicked.
+        // It ended without a reason: it panicked.
         reason.unwrap_or_else(|_| Error::Internal("the writer panicked".to_owned()))
     }
 }
@@ -301,8 +303,8 @@ fn run(
         let transaction = match committer.begin(clock.now()) {
             Ok(transaction) => transaction,
             Err(refused @ (Error::StorageFull | Error::Overloaded)) => {
-                // Nothing was begun, so nothing is lost; who comes next may find room again. All who wait are told at once: the
-                // disk is not asked for each of them, while the others wait for it.
+                // Nothing was begun, so nothing is lost, and later changes may find room. All waiting changes are
+                // refused at once, instead of asking the disk for each while the others wait.
                 first.refuse(refused.clone());
                 for _ in 0..requests.len() {
                     let Ok(request) = requests.try_recv() else { break };
@@ -328,8 +330,8 @@ fn run(
                 answers.push(request.decide(&mut batch));
                 continue;
             }
-            // Whoever was answered together comes again together: to wait for them a moment makes one commit of two. Who is
-            // alone waits for nobody.
+            // Clients that were answered together send their next changes together. A short wait for them makes one
+            // commit of two. A single client never waits.
             let now = Instant::now();
             if crowd < CROWD || answers.len() >= crowd || now - began > CROWD_WITHIN || now - last_came > CROWD_GAP {
                 break;
@@ -351,7 +353,8 @@ fn run(
                 last_end = Instant::now();
             }
             Err(error) => {
-                // What is on disk is unknown now: whoever waits is told so, and the server must start anew from it.
+                // The state on the disk is unknown now. All waiting callers are told, and the server must restart from
+                // the disk.
                 answers.into_iter().for_each(|answer| answer(Err(error.clone())));
                 return Err(error);
             }

@@ -1,4 +1,4 @@
-//! Accounts as they were last read: every request asks for one.
+//! Accounts as they were last read. Every request needs one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +9,15 @@ use quick_cache::sync::{Cache, GuardResult};
 use crate::domain::{Account, Scope, Username};
 use crate::error::Error;
 
-/// How many bytes of them are remembered. Most take some 300; one with many scopes takes as much as hundreds of those.
+/// How many bytes of accounts are cached. Most take about 300 bytes; one with many scopes takes as much as hundreds of
+/// those.
 const REMEMBERED_BYTES: u64 = 16 << 20;
-/// How many that is, of most.
+/// The expected number of cached accounts, if most are small.
 const REMEMBERED: usize = 32_768;
-/// What a text takes beside its own bytes.
+/// The memory that a string takes in addition to its bytes.
 const BYTES_OF_TEXT: usize = 32;
 
-/// Weighs accounts by what they take in memory.
+/// Weighs accounts by their size in memory.
 #[derive(Clone)]
 struct Bytes;
 
@@ -31,11 +32,12 @@ impl Weighter<Username, Arc<Account>> for Bytes {
 #[cfg(test)]
 type Hook = Box<dyn Fn(&Username) + Send + Sync>;
 
-/// A bounded cache that the writer keeps true: once a changed user can be read, and before anybody is told of the change,
-/// the writer forgets them here. Not sooner: somebody busy would at once be read and remembered again as they were before.
+/// A bounded cache of accounts that the writer keeps current. The writer removes a changed user from it after the
+/// change can be read, and before anybody is told of the change. If it did so earlier, a busy user would at once be
+/// read and cached again as before the change.
 pub struct AccountCache {
     accounts: Cache<Username, Arc<Account>, Bytes>,
-    /// Runs each time somebody has been forgotten, as the request of another thread may.
+    /// Runs each time a user was forgotten, as a request on another thread may run then.
     #[cfg(test)]
     pub after_forgetting: std::sync::OnceLock<Hook>,
 }
@@ -49,27 +51,28 @@ impl AccountCache {
         }
     }
 
-    /// The account of a name, read where it is not remembered. Who does not exist is not remembered, so that made-up names
-    /// drive nobody out.
+    /// The account of a user, read from the store if it is not cached. A user that does not exist is not cached, so
+    /// that made-up names displace nobody.
     pub fn get_or_read(
         &self,
         username: &Username,
         read: impl FnOnce() -> Result<Option<Account>, Error>,
     ) -> Result<Option<Arc<Account>>, Error> {
-        // Without waiting for who reads the same: they may be slow.
+        // It does not wait for another thread that reads the same user: that thread may be slow.
         let place = match self.accounts.get_value_or_guard(username, Some(Duration::ZERO)) {
             GuardResult::Value(account) => return Ok(Some(account)),
             GuardResult::Guard(place) => Some(place),
             GuardResult::Timeout => None,
         };
         let Some(account) = read()?.map(Arc::new) else { return Ok(None) };
-        // Where the user was forgotten meanwhile the place is gone: what was read may be of before the change.
+        // If the user was forgotten meanwhile, the place is gone, because the account that was read may be from before
+        // the change.
         let _ = place.map(|place| place.insert(Arc::clone(&account)));
         Ok(Some(account))
     }
 
-    /// Forgets a user who has changed, and whatever is being read of them just now. Whoever reads them from now on must find
-    /// the change.
+    /// Forgets a user that has changed, and discards the result of a read that is under way. Every later read finds the
+    /// change.
     pub fn forget(&self, username: &Username) {
         self.accounts.remove(username);
         #[cfg(test)]
@@ -111,7 +114,7 @@ mod tests {
         assert_eq!(generation(&cache, || Ok(Some(account(1)))), Some(1));
         assert_eq!(generation(&cache, || unreachable!("it is remembered")), Some(1));
         cache.forget(&zoe);
-        // While it is read, the user changes: what was read is for who asked, and for nobody else.
+        // The user changes while it is read. The result goes to the request that asked, and nowhere else.
         let slow = generation(&cache, || {
             cache.forget(&zoe);
             assert_eq!(generation(&cache, || Ok(Some(account(3)))), Some(3));
@@ -143,7 +146,7 @@ mod tests {
             cache.get_or_read(&name(number), || Ok(Some(large(number)))).unwrap();
         }
         assert!(cache.accounts.weight() <= REMEMBERED_BYTES);
-        // Some 300 KiB each.
+        // They take about 300 KiB each.
         assert!((1..60).contains(&cache.accounts.len()), "{}", cache.accounts.len());
         let cache = AccountCache::new();
         for number in 0..30_000 {
@@ -152,7 +155,7 @@ mod tests {
         assert!(cache.accounts.len() > 25_000, "{}", cache.accounts.len());
     }
 
-    /// A user who is busy asks at every moment, and so also at the worst: the moment at which the writer forgets them.
+    /// A busy user sends requests at every moment, and so also at the worst one: when the writer forgets the user.
     #[test]
     fn a_user_who_asks_in_the_middle_of_a_change_is_not_remembered_as_before_it() {
         let directory = tempfile::tempdir().unwrap();

@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::domain::{Event, Position, TenantName, Timestamp};
 
-/// The events that were inserted since maintenance last asked, and the earliest moment at which one of the new rows is due.
+/// The events that were inserted since maintenance last asked, and the earliest moment at which one of the new rows is
+/// due.
 #[derive(Default)]
 pub struct Activity {
     positions: Mutex<HashMap<TenantName, Vec<Position>>>,

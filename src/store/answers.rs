@@ -1,4 +1,5 @@
-//! What inserts with idempotency keys came to, to be answered again: for a day, and so many of each user.
+//! Idempotent inserts: their answers are remembered for a day, up to a number per user, so that a repeated request gets
+//! the same answer.
 
 use super::codec::{self, Answered};
 use super::damage::damaged;
@@ -10,28 +11,28 @@ use super::transaction::Transaction;
 use crate::domain::{Position, TenantName, Timestamp, Username};
 use crate::error::Error;
 
-/// For how long an insert may be tried again with the same idempotency key, in milliseconds: a day.
+/// How long an insert may be repeated with the same idempotency key, in milliseconds: a day.
 const KEPT_MILLIS: u64 = 24 * 60 * 60 * 1000;
 
-/// An answer to be remembered.
+/// An answer to remember.
 #[derive(Clone, Copy, Debug)]
 pub struct NewAnswer<'a> {
-    /// Whose insert it was.
+    /// The user that inserted.
     pub username: &'a Username,
-    /// Where.
+    /// The tenant of the events.
     pub tenant: &'a TenantName,
-    /// With which key.
+    /// The idempotency key of the request.
     pub idempotency_key: &'a str,
-    /// Of what was asked.
+    /// A hash of the request.
     pub fingerprint: [u8; 32],
-    /// The position of the first event; the others follow it.
+    /// The position of the first event. The others follow it.
     pub first: Position,
-    /// How many they are.
+    /// How many events it has.
     pub count: u64,
 }
 
 impl Transaction<'_> {
-    /// What an insert of this user with this idempotency key came to, within a day.
+    /// The remembered answer to an insert of this user with this idempotency key, if it is not older than a day.
     ///
     /// # Errors
     /// As [`Transaction::insert_event`].
@@ -40,7 +41,7 @@ impl Transaction<'_> {
         Ok(answered.filter(|answered| answered.until > self.now()))
     }
 
-    /// Remembers for a day what an insert came to; of each user no more than a number, so that their oldest are forgotten.
+    /// Remembers the answer to an insert for a day. Beyond `at_most` answers of a user, the oldest are forgotten.
     ///
     /// # Errors
     /// As [`Transaction::insert_event`].
@@ -60,7 +61,7 @@ impl Transaction<'_> {
         let timestamp = self.now();
         let until = Timestamp::from_millis(timestamp.as_millis() + KEPT_MILLIS);
         let key = keys::answer(username, idempotency_key);
-        // No other answer has its number.
+        // The key is new, since no other answer has this number.
         let numbered = keys::numbered_answer(username, number);
         self.write(numbered, Write::PutNew(idempotency_key.as_bytes().into()));
         self.put(keys::answer_due(until, &key), Vec::new());
@@ -70,7 +71,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Forgets a user's so many-th answer, where it is still there.
+    /// Forgets the answer of a user with this number, if it is still there.
     fn forget_numbered(&mut self, username: &Username, number: u64) -> Result<(), Error> {
         let numbered = keys::numbered_answer(username, number);
         let Some(idempotency_key) = self.get(&numbered)? else { return Ok(()) };
@@ -78,7 +79,7 @@ impl Transaction<'_> {
             std::str::from_utf8(&idempotency_key).map_err(|_| damaged(&numbered, "it is not UTF-8"))?;
         let key = keys::answer(username, idempotency_key);
         if let Some(answered) = self.decoded(&key, codec::decode_answered)?
-            // The same key may have been used again since.
+            // The idempotency key may have been used again since, with another number.
             && answered.place.is_some_and(|(its, _)| its == number)
         {
             self.remove(keys::answer_due(answered.until, &key));
@@ -88,14 +89,14 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Forgets answers that are too old, by what [`super::database::Store::find`] found.
+    /// Forgets answers that are too old, by the keys that [`super::database::Store::find`] found.
     ///
     /// # Errors
     /// As [`Transaction::insert_event`].
     pub fn forget_answers(&mut self, due: Vec<Vec<u8>>) -> Result<(), Error> {
         for key in due {
             let (at, answer) = keys::of_answer_due(&key).ok_or_else(|| damaged(&key, "an answer's moment is none"))?;
-            // The same key may have been used again since.
+            // The idempotency key may have been used again since.
             if let Some(answered) =
                 self.decoded(&answer, codec::decode_answered)?.filter(|answered| answered.until <= at)
             {

@@ -8,8 +8,8 @@ use crate::domain::{Event, EventName, Position, TenantName, Username};
 use crate::error::Error;
 
 impl Transaction<'_> {
-    /// Binds an event of this transaction to a stream: it is removed after the stream has ended, if it is still the latest of
-    /// its name.
+    /// Binds an event of this transaction to a stream: it is removed after the stream has ended, if it is still the
+    /// latest of its name.
     ///
     /// # Errors
     /// As [`Transaction::insert_event`].

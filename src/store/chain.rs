@@ -12,8 +12,8 @@ use super::{codec, keys};
 use crate::domain::{Position, TenantName};
 use crate::error::Error;
 
-/// How long to wait before looking again for an event that is about to be revealed, and how often. The writer does nothing slow
-/// between a commit and the reveal.
+/// How long to wait before looking again for an event that is about to be revealed, and how often. The writer does
+/// nothing slow between a commit and the reveal.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 const LOOKS: usize = 10_000;
 /// How large an event may be for one look, if only its position is needed. A larger event costs more looks.
@@ -59,8 +59,8 @@ impl Store {
         Ok(Some(Link { position: at, previous, bytes, value }))
     }
 
-    /// The position of the event of this name before the one at a position, and the size of the latter's row. `None` if no event
-    /// of this name is kept at that position. It copies nothing.
+    /// The position of the event of this name before the one at a position, and the size of the latter's row. `None` if
+    /// no event of this name is kept at that position. It copies nothing.
     pub(super) fn previous_of(
         &self,
         tenant: &TenantName,
@@ -80,8 +80,8 @@ impl Store {
         link.previous.map_or(Ok(None), |previous| self.event_of(tenant, name, previous))
     }
 
-    /// The latest event of a name, which may be a removal, as of the last commit that was revealed. An event of a commit that is
-    /// not revealed yet is shown to nobody.
+    /// The latest event of a name, which may be a removal, as of the last commit that was revealed. An event of a
+    /// commit that is not revealed yet is shown to nobody.
     pub(super) fn latest_event(&self, tenant: &TenantName, name: &str) -> Result<Option<Link>, Error> {
         let name_key = keys::name(tenant, name);
         for _ in 0..LOOKS {
@@ -105,14 +105,15 @@ impl Store {
             if found.is_some() {
                 return Ok(found);
             }
-            // Up to the floor only the latest event is kept, so the commit that is about to be revealed removed the previous one.
+            // Up to the floor only the latest event is kept, so the commit that is about to be revealed removed the
+            // previous one.
             thread::sleep(LOOK_AGAIN);
         }
         Err(Error::Storage(format!("{name:?} changed, and that was not revealed")))
     }
 
-    /// Whether a name had been used by a position. `None` if that is no longer known, or if it needs more looks than are left:
-    /// one for each change of the name since then, and more for large events. Blocks on the disk.
+    /// Whether a name had been used by a position. `None` if that is no longer known, or if it needs more looks than
+    /// are left: one for each change of the name since then, and more for large events. Blocks on the disk.
     ///
     /// # Errors
     /// [`Error::Storage`] if the database fails; [`Error::Damaged`].

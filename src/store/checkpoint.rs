@@ -1,7 +1,7 @@
-//! Checkpoints: what the journal holds is moved into sled, in the background, and the journal begins anew.
+//! Checkpoints: a background thread moves the content of the journal into sled, and the journal begins anew.
 //!
-//! Nothing is lost wherever one is cut off: until the last step, what sled holds of it is hidden by the journal, which
-//! holds every one of its keys.
+//! Nothing is lost if a checkpoint is cut off. Until its last step, the journal holds every one of its keys, and hides
+//! whatever sled has of them.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,15 +17,16 @@ use super::watermarks::CheckpointWatermark;
 use super::{codec, journal, keys};
 use crate::error::Error;
 
-/// How many rows sled is given at once, and how many bytes of them: meanwhile nobody reads from it.
+/// How many rows sled gets at once, and how many bytes of them. Nobody reads from sled meanwhile.
 const ROWS_AT_ONCE: usize = 256;
 const BYTES_AT_ONCE: usize = 256 << 10;
-/// How much sled is given between two flushes.
+/// How much sled gets between two flushes.
 const BYTES_A_FLUSH: usize = 2 << 20;
-/// How long a checkpoint waits before it asks again for what it lacks: room on the disk, a descriptor, memory.
+/// How long a checkpoint waits before it asks again for a resource that it lacks: room on the disk, a descriptor,
+/// memory.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
-/// The thread that does it, for as long as this lives.
+/// The handle of the checkpoint thread, which ends when the handle is dropped.
 pub struct Checkpointer {
     work: Option<mpsc::Sender<Work>>,
     done: mpsc::Receiver<Result<(), Error>>,
@@ -34,23 +35,23 @@ pub struct Checkpointer {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What both sides look at.
+/// The state that the handle and the thread share.
 #[derive(Default)]
 struct Flags {
     stopping: AtomicBool,
     asking: Mutex<Asking>,
-    /// When any of that changes.
+    /// Notified when any of that changes.
     changed: Condvar,
-    /// For the checkpoint that is under way, or for the next commit.
+    /// Whether the disk is full for the current checkpoint, or for the next commit.
     full_disk: FullDisk,
 }
 
-/// A checkpoint that asks for what it lacks.
+/// The state of a checkpoint that asks for a resource that it lacks.
 #[derive(Default)]
 struct Asking {
-    /// What refused it to the one that is under way, for as long as it waits.
+    /// The refusal that the current checkpoint got, while it waits.
     refused: Option<Error>,
-    /// How often that was answered.
+    /// How often an answer came.
     answers: u64,
     /// Whether it should ask again at once.
     is_urgent: bool,
@@ -80,7 +81,7 @@ impl Flags {
         waited.unwrap_or_else(PoisonError::into_inner).0.is_urgent = false;
     }
 
-    /// Has a checkpoint that is refused something ask again now; whether that is refused too, and by what.
+    /// Makes a checkpoint that was refused something ask again now. Returns the new refusal, if there is one.
     fn ask_again(&self) -> Option<Error> {
         let mut asking = self.asking();
         let before = asking.answers;
@@ -92,13 +93,13 @@ impl Flags {
     }
 }
 
-/// A table that is to go into sled, and the numbers of the journal's files that hold it, and nothing else.
+/// A table to move into sled, and the numbers of the journal's files that hold this table and nothing else.
 struct Work {
     table: Arc<Table>,
     journal: Vec<u64>,
 }
 
-/// What the thread works with.
+/// The state of the thread.
 struct Mover {
     tree: sled::Tree,
     files: Files,
@@ -107,7 +108,7 @@ struct Mover {
     flags: Arc<Flags>,
 }
 
-/// The files beside sled's own work.
+/// The files that a checkpoint writes besides sled's own.
 pub struct Files {
     pub data: DataFile,
     pub watermark: CheckpointWatermark,
@@ -143,30 +144,30 @@ impl Checkpointer {
         self.flags.full_disk.note(Finder::Commit, room.as_ref().copied());
     }
 
-    /// Whether one is under way for which the disk has no room.
+    /// Whether a checkpoint is under way for which the disk has no room.
     pub fn is_short_of_room(&self) -> bool {
-        // With each commit, and seldom so.
+        // This is asked with each commit, so the cheap check comes first.
         self.flags.full_disk.is_found_by(Finder::Checkpoint) && self.flags.refused() == Some(Error::StorageFull)
     }
 
-    /// Has the one that is under way ask at once for what it lacks, which somebody may just have given back.
+    /// Makes the current checkpoint ask at once for the resource that it lacks, which may have become free.
     ///
     /// # Errors
-    /// What it lacks still: [`Error::StorageFull`] and [`Error::Overloaded`].
+    /// [`Error::StorageFull`] and [`Error::Overloaded`] if it is still lacking.
     pub fn ask_again(&self) -> Result<(), Error> {
         self.flags.ask_again().map_or(Ok(()), Err)
     }
 
     /// Begins a checkpoint. There is one at a time.
     pub fn begin(&self, table: Arc<Table>, journal: Vec<u64>) {
-        // Where the thread has ended, `failure` tells why.
+        // If the thread has ended, `failure` tells why.
         let _ = self.work.as_ref().map(|work| work.send(Work { table, journal }));
     }
 
-    /// Why checkpoints cannot be made any more.
+    /// Checks that checkpoints still work.
     ///
     /// # Errors
-    /// [`Error::Storage`].
+    /// [`Error::Storage`] if they do not.
     pub fn failure(&self) -> Result<(), Error> {
         loop {
             match self.done.try_recv() {
@@ -177,15 +178,15 @@ impl Checkpointer {
         }
     }
 
-    /// Waits until no checkpoint is under way, but not for what that itself waits for.
+    /// Waits until no checkpoint is under way. It does not wait if the checkpoint itself waits for a resource.
     ///
     /// # Errors
-    /// [`Error::StorageFull`] and [`Error::Overloaded`], which pass; [`Error::Storage`].
+    /// [`Error::StorageFull`] and [`Error::Overloaded`], which are temporary; [`Error::Storage`].
     pub fn wait(&self) -> Result<(), Error> {
-        // Not until it is told that one is made, which may have been the one before.
+        // The overlay decides, not the messages of the thread: the next message may be about the previous checkpoint.
         while self.overlay.is_frozen() {
             self.failure()?;
-            // Before it waits: on a full disk each change that comes would make all others wait.
+            // This is checked before the wait. On a full disk, each change would otherwise make all others wait.
             if let Some(refused) = self.flags.refused() {
                 return Err(refused);
             }
@@ -199,7 +200,7 @@ impl Checkpointer {
     }
 }
 
-/// The thread is no more, without a word why: it panicked.
+/// The thread ended without a message: it panicked.
 fn ended() -> Error {
     Error::Storage("checkpoints have ended".to_owned())
 }
@@ -207,14 +208,14 @@ fn ended() -> Error {
 impl Drop for Checkpointer {
     fn drop(&mut self) {
         {
-            // Under the lock, or one that is about to wait would not be told.
+            // The lock is held, or a thread that is about to wait would miss the notification.
             let _asking = self.flags.asking();
             self.flags.stopping.store(true, Ordering::Release);
             self.flags.changed.notify_all();
         }
         self.work = None;
         if let Some(thread) = self.thread.take() {
-            // A panic there was told as a failure.
+            // A panic of the thread was reported as a failure.
             let _ = thread.join();
         }
     }
@@ -225,7 +226,7 @@ impl Mover {
         self.flags.stopping.load(Ordering::Acquire)
     }
 
-    /// Moves a table. Where it stops half way, because the server does, nothing is lost.
+    /// Moves a table. If it stops half way because the server stops, nothing is lost.
     fn make(&mut self, table: &Table, journal: &[u64]) -> Result<(), Error> {
         let mut rows = table.rows().peekable();
         if rows.peek().is_some() {
@@ -269,7 +270,7 @@ impl Mover {
             return Ok(());
         }
         self.files.data.sync()?;
-        // All of it is there, so from now on it counts.
+        // All rows are in sled, so from now on they count.
         let progress = codec::encode_progress(table.progress());
         self.tree.insert(keys::setting(keys::PROGRESS_SETTING), &progress).map_err(failed)?;
         self.tree.flush().map_err(failed)?;
@@ -280,13 +281,13 @@ impl Mover {
         })
     }
 
-    /// Asks until it is not refused any more for want of something that comes back. sled is given nothing before that: after a write
-    /// that finds the disk full it refuses all further work.
+    /// Asks until the answer is no temporary refusal. sled gets nothing before that: after a write that finds the disk
+    /// full, it refuses all further work.
     fn insist(&mut self, ask: impl Fn(&mut Files) -> Result<(), Error>) -> Result<(), Error> {
         loop {
             match ask(&mut self.files) {
                 Err(refused) if passes(&refused) => {
-                    // Who stops asks sled for nothing.
+                    // When the server stops, sled is asked for nothing more.
                     if self.is_stopping() {
                         return Ok(());
                     }
@@ -312,7 +313,7 @@ mod tests {
 
     use super::*;
 
-    /// Without a thread: what that would say is said here.
+    /// A checkpointer without a thread. The test sends the messages of the thread.
     fn unmanned() -> (Checkpointer, mpsc::Sender<Result<(), Error>>) {
         let (say_done, done) = mpsc::channel();
         let overlay = Arc::new(Overlay::default());
@@ -323,7 +324,7 @@ mod tests {
     fn who_waits_for_a_checkpoint_is_not_told_of_the_one_before_it() {
         let (checkpointer, say_done) = unmanned();
         checkpointer.overlay.freeze();
-        // Of the first, which was thawed before it said so.
+        // The message of the first checkpoint, whose table was thawed before the message was sent.
         say_done.send(Ok(())).unwrap();
         drop(say_done);
         assert_eq!(checkpointer.wait(), Err(ended()));
@@ -344,7 +345,7 @@ mod tests {
             }
         }
         assert!(began.elapsed() < 25 * ASK_AGAIN, "they waited {:?}", began.elapsed());
-        // But where it has ended, that is told.
+        // If the thread has ended, that is reported.
         drop(say_done);
         assert_eq!(checkpointer.wait(), Err(ended()));
     }

@@ -1,7 +1,9 @@
-//! Chunks: the data of an event that is too large for one row is stored beside the row of the event, which holds the length.
+//! Chunks: the data of an event that is too large for one row is stored beside the row of the event, which holds the
+//! length.
 //!
-//! One commit writes an event's row and chunks, and one commit removes them. So a reader finds all of them, or finds that the
-//! event is gone. The keys of chunks are apart from the keys of events, so a scan over events reads no data that it does not want.
+//! One commit writes an event's row and chunks, and one commit removes them. So a reader finds all of them, or finds
+//! that the event is gone. The keys of chunks are apart from the keys of events, so a scan over events reads no data
+//! that it does not want.
 
 use crate::domain::{MAX_EVENT_BYTES, MAX_NAME_BYTES};
 

@@ -1,5 +1,5 @@
-//! How values are written. A user is JSON, which an operator can read in a dump. An event, of which there are thousands a second,
-//! is a header of lengths and then its text.
+//! How values are written. A user is JSON, which an operator can read in a dump. An event, of which there are thousands
+//! a second, is a header of lengths and then its text.
 
 mod answer;
 mod event;

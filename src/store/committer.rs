@@ -84,8 +84,8 @@ impl Committer {
     /// Checks that a commit is possible: nothing has failed in the background, and the journal has room for it.
     ///
     /// # Errors
-    /// [`Error::StorageFull`] if the disk has no room for another commit; [`Error::Overloaded`] if another resource is lacking
-    /// that becomes free again; [`Error::Storage`] if the database failed.
+    /// [`Error::StorageFull`] if the disk has no room for another commit; [`Error::Overloaded`] if another resource is
+    /// lacking that becomes free again; [`Error::Storage`] if the database failed.
     pub(super) fn prepare(&mut self) -> Result<(), Error> {
         self.checkpointer.failure()?;
         self.integrity_scan.outcome()?;
@@ -96,9 +96,9 @@ impl Committer {
 
     /// Makes room in the journal for the next commit.
     ///
-    /// Closes this fault: on a small disk the journal took the room that the checkpoint lacked. After that no commit had room
-    /// either, even if others freed space. So a checkpoint comes first, and may use the room that was reserved for the next
-    /// commit.
+    /// Closes this fault: on a small disk the journal took the room that the checkpoint lacked. After that no commit
+    /// had room either, even if others freed space. So a checkpoint comes first, and may use the room that was reserved
+    /// for the next commit.
     fn make_room(&mut self) -> Result<(), Error> {
         if self.checkpointer.is_short_of_room() {
             self.journal.give_back()?;
@@ -110,8 +110,8 @@ impl Committer {
             self.checkpoint()?;
         }
         match self.journal.reserve() {
-            // A checkpoint helps: names that changed often are in the journal many times, and once in sled. And the space that is
-            // free on the disk may not be ours to use.
+            // A checkpoint helps: names that changed often are in the journal many times, and once in sled. And the
+            // space that is free on the disk may not be ours to use.
             Err(Error::StorageFull) if self.is_checkpoint_worth_it() => {
                 self.checkpoint()?;
                 self.journal.reserve()

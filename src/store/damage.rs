@@ -1,7 +1,7 @@
 //! Damaged values: values that differ from the bytes that were written.
 //!
-//! A request for a damaged value gets an error. Background work skips it, so that one damaged value stops neither the writer,
-//! which needs other values, nor the removal of the rows after it.
+//! A request for a damaged value gets an error. Background work skips it, so that one damaged value stops neither the
+//! writer, which needs other values, nor the removal of the rows after it.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};

@@ -45,8 +45,8 @@ impl Store {
         EventId { position, epoch: self.epochs.of(position) }
     }
 
-    /// The position in an id, if this database gave out the id. An id of another database, or of an event that a restored
-    /// copy lacks, has no position here.
+    /// The position in an id, if this database gave out the id. An id of another database, or of an event that a
+    /// restored copy lacks, has no position here.
     pub fn position_of(&self, id: EventId) -> Option<Position> {
         (id.position <= self.head() && id.epoch == self.epochs.of(id.position)).then_some(id.position)
     }
@@ -104,8 +104,8 @@ impl Store {
         self.position_at(&keys::forgotten(tenant))
     }
 
-    /// Runs the first step of a read on a thread that may wait for the disk, when its lane's turn comes. A step must be short,
-    /// a few milliseconds. A longer read continues with [`Store::read_on`], behind all others.
+    /// Runs the first step of a read on a thread that may wait for the disk, when its lane's turn comes. A step must be
+    /// short, a few milliseconds. A longer read continues with [`Store::read_on`], behind all others.
     ///
     /// # Errors
     /// [`Error::Overloaded`] if too many reads wait; the errors of `read`.
@@ -117,8 +117,8 @@ impl Store {
         self.submit(lane, Patience::Refusable, read).await?
     }
 
-    /// Runs a step of a read that has already begun, or that belongs to a stream. It is never refused. Each such read has one
-    /// step in the queue at a time, and a step that is dropped leaves the queue.
+    /// Runs a step of a read that has already begun, or that belongs to a stream. It is never refused. Each such read
+    /// has one step in the queue at a time, and a step that is dropped leaves the queue.
     pub fn read_on<T: Send + 'static>(&self, lane: &Lane, read: impl FnOnce(&Self) -> T + Send + 'static) -> Task<T> {
         self.submit(lane, Patience::Unbounded, read)
     }

@@ -11,16 +11,17 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::error::Error;
 
-/// sled's unit of allocation. sled writes a value of more than an eighth of a segment to a file of its own that it never
-/// syncs. So segments are as large as sled allows (16 MiB), and every value that Broker writes stays inside.
+/// sled's unit of allocation. sled writes a value of more than an eighth of a segment to a file of its own that it
+/// never syncs. So segments are as large as sled allows (16 MiB), and every value that Broker writes stays inside.
 pub const SEGMENT_BYTES: u64 = 16 << 20;
-/// From how much free space on, beside four times what there is already, sled is not watched: so much is not written at once.
+/// The free space, in addition to four times the size of the data, at which a checkpoint does not calculate how much
+/// sled writes. It never writes that much at once.
 const ROOMY_BYTES: u64 = 1 << 30;
 
-/// How much is asked for then. More would hurt where it is memory that is given (tmpfs).
+/// How much room is asked for then, to see that it is granted. More would hurt if the disk is memory (tmpfs).
 const GRANTED_BYTES: u64 = 4 * SEGMENT_BYTES;
 
-/// Who finds out that the disk is full.
+/// The part of Broker that finds out that the disk is full.
 #[derive(Clone, Copy)]
 pub enum Finder {
     /// The writer, before a commit.
@@ -29,19 +30,20 @@ pub enum Finder {
     Checkpoint = 2,
 }
 
-/// Whether the disk is full. The log tells when that begins and when it ends, once, however many requests are refused meanwhile.
+/// Whether the disk is full. The log tells once when that begins and once when it ends, however many requests are
+/// refused.
 #[derive(Default)]
 pub struct FullDisk(AtomicU8);
 
 impl FullDisk {
-    /// Notes what came of asking for room. Where something else was lacking, that tells nothing about it.
+    /// Notes the result of asking for room. If another resource was lacking, the result says nothing about room.
     pub fn note(&self, finder: Finder, found: Result<(), &Error>) {
         let is_full = match found {
             Ok(()) => false,
             Err(Error::StorageFull) => true,
             Err(_) => return,
         };
-        // With each commit, and nearly always nothing new.
+        // This runs with each commit, and nearly always nothing has changed.
         if self.is_found_by(finder) == is_full {
             return;
         }
@@ -55,13 +57,14 @@ impl FullDisk {
         }
     }
 
-    /// Whether this one has found it full, and no room since.
+    /// Whether this part has found the disk full, and has not found room since.
     pub fn is_found_by(&self, finder: Finder) -> bool {
         self.0.load(Ordering::Acquire) & finder as u8 != 0
     }
 }
 
-/// The database's directory, held open: so that to make names in it durable needs no descriptor when there may be none.
+/// The directory of the database, held open. So making names in it durable needs no new descriptor, of which there may
+/// be none.
 pub struct Directory {
     path: PathBuf,
     handle: File,
@@ -82,11 +85,11 @@ impl Directory {
     }
 }
 
-/// An own descriptor of sled's data file.
+/// A descriptor of our own for sled's data file.
 pub struct DataFile {
     file: File,
     directory: Arc<Directory>,
-    /// The file's length when room was last set aside, and up to where it was.
+    /// The length of the file when room was last reserved, and the end of the reserved range.
     reserved: Option<(u64, u64)>,
 }
 
@@ -96,7 +99,7 @@ impl DataFile {
         Ok(Self { file, directory, reserved: None })
     }
 
-    /// Whether there is so much room that it need not be reckoned how much sled writes.
+    /// Whether there is so much room that a checkpoint need not calculate how much sled writes.
     pub fn is_roomy(&self) -> bool {
         let roomy = || {
             let disk = fstatvfs(&self.file)?;
@@ -106,27 +109,27 @@ impl DataFile {
         roomy().unwrap_or(false)
     }
 
-    /// Whether room is granted as well as there: a user's quota may end before the disk does, and tells nobody. To be asked once in
-    /// a checkpoint: for a moment the room is taken.
+    /// Whether room is granted in addition to being free: a user's quota may end before the disk does, and no call
+    /// tells it. It is asked once in a checkpoint, because it takes the room for a moment.
     pub fn is_granted(&self) -> bool {
-        // A file without a name, which goes with its descriptor, whatever happens.
+        // The file has no name, so it disappears with its descriptor, whatever happens.
         let (flags, mode) = (OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
         match openat(&self.directory.handle, ".", flags, mode) {
             Ok(file) => set_aside(&File::from(file), 0, GRANTED_BYTES).is_ok(),
-            // A file system, or a system, without such files. Whatever else it is, it is no grant.
+            // The file system or the kernel has no such files. Any other error means that room is not granted.
             Err(errno) => matches!(errno, Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL),
         }
     }
 
-    /// Sets room aside on the disk for so many bytes, which a checkpoint has sled write between two flushes.
+    /// Reserves room on the disk for the bytes that a checkpoint makes sled write between two flushes.
     ///
     /// Closes this fault: after one write that finds the disk full, sled refuses all further work until it is opened
-    /// anew, and the change it was writing is half done. So the disk is asked for the room first. One segment beyond the
-    /// end of the file is always allocated, for what sled writes besides: it moves pages, and leaves the rest of a segment empty
-    /// into which the next page does not fit.
+    /// again, and the change that it was writing is half done. So the room is reserved first. One segment beyond the
+    /// end of the file is always reserved for other writes of sled: it moves pages, and leaves the rest of a segment
+    /// empty if the next page does not fit.
     ///
     /// # Errors
-    /// [`Error::StorageFull`] where there is no room. What there was of it may be taken, and a later call may succeed.
+    /// [`Error::StorageFull`] if there is no room. Part of the room may be taken, and a later call may succeed.
     pub fn reserve(&mut self, bytes: usize) -> Result<(), Error> {
         let length = self.file.metadata().map_err(failed)?.len();
         let wanted = (length + bytes as u64).next_multiple_of(SEGMENT_BYTES) + SEGMENT_BYTES;
@@ -134,34 +137,34 @@ impl DataFile {
             return Ok(());
         }
         self.reserved = None;
-        // The whole range is asked for, not just its end: sled leaves holes where it rolls to a new segment.
+        // The range begins at 0, because sled leaves holes when it begins a new segment.
         set_aside(&self.file, 0, wanted)?;
         self.reserved = Some((length, wanted));
         Ok(())
     }
 
-    /// Waits until all that was written to the file is on the disk.
+    /// Waits until everything that was written to the file is on the disk.
     ///
-    /// Closes this fault: sled's `flush` is `sync_file_range` on Linux, which neither flushes the disk's cache nor writes
-    /// the file's own metadata (spacejam/sled issue 1452); a loss of power took every acknowledged write.
+    /// Closes this fault: on Linux, sled's `flush` is `sync_file_range`, which neither flushes the cache of the disk
+    /// nor writes the metadata of the file (spacejam/sled issue 1452). A loss of power took every acknowledged write.
     pub fn sync(&self) -> Result<(), Error> {
         synced(&self.file, self.file.sync_data()).map_err(failed)
     }
 
-    /// Has the next start read what is on the disk, after something of sled's failed that may have been a sync.
+    /// Makes the next start read the data from the disk, after a failure in sled that may have been a failed sync.
     pub fn distrust(&self) {
         forget_pages(&self.file);
     }
 }
 
-/// A file that only takes room, `reserve`.
+/// A file named `reserve` that only takes room.
 ///
-/// Closes this fault: sled writes a snapshot of its index each time it opens, so that a server which was stopped on a full
-/// disk could not start again to serve what is there. The reserve is given back just before.
+/// Closes this fault: sled writes a snapshot of its index each time it opens. So a server that was stopped on a full
+/// disk could not start again to serve its data. The reserve is released just before the opening.
 pub struct Reserve(PathBuf);
 
 impl Reserve {
-    /// What a snapshot of a small database takes at most.
+    /// The most that a snapshot of a small database takes.
     const MIN_BYTES: u64 = 1 << 20;
     /// The least that is worth taking.
     const BLOCK_BYTES: u64 = 4096;
@@ -178,7 +181,7 @@ impl Reserve {
         }
     }
 
-    /// Takes room for a snapshot of twice the size that the last one had; on a full disk for as much of it as there is.
+    /// Takes room for a snapshot of twice the size of the last one; on a full disk, for as much of it as there is.
     pub fn take(&self, last_snapshot_bytes: u64) -> Result<(), Error> {
         let file = File::create(&self.0).map_err(|error| refusal(error, "the reserve"))?;
         let mut bytes = Self::MIN_BYTES.max(last_snapshot_bytes * 2);
@@ -191,15 +194,15 @@ impl Reserve {
     }
 }
 
-/// Gives back what was set aside beyond the end of files: sled's data, and the journal. Where a server was stopped on a full disk,
-/// that may be all the room that there is for the next one to start.
+/// Gives back the room that was reserved beyond the end of files: sled's data, and the journal. If a server was stopped
+/// on a full disk, this may be the only room for the next start.
 pub fn give_back(database: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(database)? {
         let entry = entry?;
         let name = entry.file_name();
         if name == "db" || name.as_encoded_bytes().starts_with(b"journal.") {
             let file = File::options().write(true).open(entry.path())?;
-            // Whoever has it open without our own lock may be writing: an older Broker, whose lock this is.
+            // An older Broker may have the file open for writing. It locks this file, and not our own lock file.
             if file.try_lock().is_ok() {
                 file.set_len(file.metadata()?.len())?;
             }
@@ -208,24 +211,24 @@ pub fn give_back(database: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What a sync of a file said; where it failed, what the system has of the file in memory goes.
+/// Passes on the result of a sync. If it failed, the kernel's cached pages of the file are dropped.
 ///
-/// Closes this fault: after a failed sync what was to be written counts as written, though it is in memory only, and the next sync
-/// succeeds. A server that starts anew would believe what it reads there, and remove the journal that has it.
+/// Closes this fault: after a failed sync, the kernel treats the data as written although it is only in memory, and the
+/// next sync succeeds. A restarted server would trust what it reads there, and remove the journal that has the data.
 pub fn synced(file: &File, outcome: io::Result<()>) -> io::Result<()> {
     outcome.inspect_err(|_| forget_pages(file))
 }
 
 fn forget_pages(file: &File) {
-    // It is a wish. Where it is not granted the failure has still been told, and the server ends.
+    // The kernel may ignore this. Then the failure has still been reported, and the server stops.
     let _ = fadvise(file, 0, None, Advice::DontNeed);
 }
 
-/// Sets room aside for a range of a file, without making the file longer.
+/// Reserves room for a range of a file, without making the file longer.
 ///
 /// # Errors
-/// Those of [`refusal`]: what the file says has not changed, and a later call may succeed. Some file systems (ext4, XFS) keep for it
-/// what they could find where there is no room.
+/// As [`refusal`]: the content of the file has not changed, and a later call may succeed. If there is too little room,
+/// some file systems (ext4, XFS) keep the part that they found.
 pub fn set_aside(file: &File, from: u64, bytes: u64) -> Result<(), Error> {
     allocate(file, FallocateFlags::KEEP_SIZE, from, bytes)
 }
@@ -235,26 +238,28 @@ fn allocate(file: &File, flags: FallocateFlags, from: u64, bytes: u64) -> Result
 }
 
 fn outcome_of(allocate: impl FnMut() -> rustix::io::Result<()>) -> Result<(), Error> {
-    // A signal interrupts it, which is no failure: on a slow disk it takes long enough for that.
+    // A signal may interrupt it, which is no failure. On a slow disk it takes long enough for that.
     match retry_on_intr(allocate) {
-        // A file system without allocation (NFS, some FUSE) gives no such promise; a full disk then stops the server.
+        // A file system without allocation (NFS, some FUSE) gives no such guarantee. A full disk then stops the server.
         Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
         Err(errno) => Err(refusal(errno.into(), "setting room aside")),
     }
 }
 
-/// Whether it failed only for want of room.
+/// Whether an operation failed only for lack of room.
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// What it means that something could not be begun, so that nothing has changed: [`Error::StorageFull`] and [`Error::Overloaded`],
-/// after which a later call may succeed, where only room, descriptors or memory were lacking, which others give back; else
-/// [`Error::Storage`].
+/// The error for an operation that could not begin, so that nothing has changed. [`Error::StorageFull`] and
+/// [`Error::Overloaded`] mean that only room, descriptors or memory were lacking: others give them back, and a later
+/// call may succeed. Any other failure is [`Error::Storage`].
 ///
-/// Not for a write or a sync of what counts: where that fails, what is on the disk is unknown, whatever was lacking.
+/// Do not use it for a write or sync of data that counts: if that fails, the state on the disk is unknown, whatever was
+/// lacking.
 ///
-/// Closes this fault: a journal that could not begin its next file because all descriptors were taken ended the server.
+/// Closes this fault: a journal that could not begin its next file, because all descriptors were in use, stopped the
+/// server.
 pub fn refusal(error: io::Error, what: &str) -> Error {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         _ if is_full(&error) => Error::StorageFull,
@@ -263,7 +268,7 @@ pub fn refusal(error: io::Error, what: &str) -> Error {
     }
 }
 
-/// Whether it is a refusal after which a later call may succeed.
+/// Whether this is a refusal after which a later call may succeed.
 pub fn passes(error: &Error) -> bool {
     matches!(error, Error::StorageFull | Error::Overloaded)
 }

@@ -1,7 +1,7 @@
-//! What is to go by itself: what has expired, what goes with a stream that has gone, and answers that are too old.
+//! Rows that maintenance removes: expired events, events of streams that have ended, and answers that are too old.
 //!
-//! It is searched here, by whoever reads, and removed by the writer, which is given the keys and looks at nothing else: so what is
-//! searched costs the writer nothing, however much was removed before and is passed over.
+//! A reader searches for them, and gives their keys to the writer, which looks at nothing else. So the search costs the
+//! writer nothing, however many removed rows it skips.
 
 use super::damage::damaged;
 use super::database::Store;
@@ -12,39 +12,39 @@ use super::{codec, keys};
 use crate::domain::{Position, TenantName, Timestamp, Username};
 use crate::error::Error;
 
-/// A search, and how far it has come: what it has passed is not looked at again.
+/// A search, and how far it has come. It does not look again at rows that it has passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Search {
     of: Sought,
-    /// The first key that it has not passed; none at its beginning.
+    /// The first key that it has not passed; none at the beginning.
     from: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Sought {
-    /// What is due by a moment, by the first byte of its keys.
+    /// Rows that are due by a moment, by the first byte of their keys.
     Due(u8),
-    /// What goes with a stream, in one tenant where one is given.
+    /// Events that are bound to a stream; only in one tenant, if there is one.
     Bound(u64, Option<TenantName>),
 }
 
 impl Search {
-    /// For events that have expired.
+    /// A search for events that have expired.
     pub fn for_expired() -> Self {
         Self { of: Sought::Due(keys::EXPIRY), from: None }
     }
 
-    /// For answers that may be forgotten.
+    /// A search for answers that may be forgotten.
     pub fn for_old_answers() -> Self {
         Self { of: Sought::Due(keys::ANSWER_DUE), from: None }
     }
 
-    /// For events that go with a stream, in one tenant where one is given.
+    /// A search for events that are bound to a stream; only in one tenant, if there is one.
     pub fn for_bound(stream: u64, tenant: Option<TenantName>) -> Self {
         Self { of: Sought::Bound(stream, tenant), from: None }
     }
 
-    /// Goes back to a moment, where it is beyond it: something has been written since that is due then.
+    /// Goes back to a moment if the search is beyond it, because a new row is due then.
     pub fn go_back(&mut self, moment: Timestamp) {
         if let Sought::Due(kind) = self.of
             && let Some(from) = &mut self.from
@@ -56,7 +56,7 @@ impl Search {
         }
     }
 
-    /// The range that is left of it.
+    /// The range of keys that is left to search.
     pub(super) fn range(&self, now: Timestamp) -> (Vec<u8>, Vec<u8>) {
         let (first, end) = match &self.of {
             Sought::Due(kind) => (vec![*kind], keys::due(*kind, Timestamp::from_millis(now.as_millis() + 1))),
@@ -70,22 +70,22 @@ impl Search {
     }
 }
 
-/// What a search has found.
+/// The result of one step of a search.
 #[derive(Debug)]
 pub struct Found {
-    /// For the writer, in order.
+    /// The keys for the writer, in order.
     pub keys: Vec<Vec<u8>>,
     /// Whether there may be more.
     pub is_more: bool,
-    /// What is left to be searched, once the writer has removed these.
+    /// The rest of the search, after the writer has removed these.
     pub rest: Search,
 }
 
 impl Store {
-    /// Goes on with a search, up to so many keys, or so many that their removal is one step. Blocks on the disk.
+    /// Continues a search, up to this many keys, or as many as one step may remove. Blocks on the disk.
     ///
     /// # Errors
-    /// [`Error::Storage`] where the database fails.
+    /// [`Error::Storage`] if the database fails.
     pub fn find(&self, search: &Search, now: Timestamp, at_most: usize) -> Result<Found, Error> {
         let (from, until) = search.range(now);
         let mut found = Found { keys: Vec::new(), is_more: false, rest: search.clone() };
@@ -96,12 +96,12 @@ impl Store {
         self.scan(&from, &until, &mut |key, value| {
             found.is_more = found.keys.len() >= at_most || bytes >= STEP_BYTES;
             if found.is_more {
-                // Whatever lies before it and has been removed is passed.
+                // All removed rows before it are passed.
                 found.rest.from = Some(key.to_vec());
                 return Ok(false);
             }
-            // A removal is an event: up to seven rows with the tenant in their keys, and three with the name. What this falls short of
-            // has room, since a step is half of what a change may be.
+            // A removal is an event: up to seven rows with the tenant in their keys, and three with the name. Any error
+            // of this estimate has room, since a step is half of what a change may write.
             bytes += 100 + 6 * (key.len() + value.len());
             found.keys.push(key.to_vec());
             Ok(true)
@@ -112,7 +112,8 @@ impl Store {
         Ok(found)
     }
 
-    /// The streams that something goes with, whose they are, and in which tenant; without those of [`Store::ended_streams`].
+    /// The streams that have bound events, with their users and tenants, but without the streams of
+    /// [`Store::ended_streams`].
     ///
     /// # Errors
     /// As [`Store::find`].
@@ -131,7 +132,7 @@ impl Store {
                 Ok(next.is_none())
             })?;
             let Some((stream, tenant, username)) = next else { return Ok(streams) };
-            // What goes with one may be of two tenants, where its user went from one to the other.
+            // A stream may have bound events in two tenants, if its user moved.
             from = keys::end_of(&keys::bound_to(stream, Some(&tenant)));
             if !has_ended(stream, &tenant) {
                 streams.push((stream, tenant, username));
@@ -139,7 +140,7 @@ impl Store {
         }
     }
 
-    /// Whether the events of a stream are being removed, in one tenant where one is given.
+    /// Whether the bound events of a stream are being removed; only in one tenant, if there is one.
     ///
     /// # Errors
     /// As [`Store::find`].
@@ -147,7 +148,7 @@ impl Store {
         Ok(self.get(&keys::ended(stream, tenant))?.is_some())
     }
 
-    /// The streams whose events are being removed, and in which tenant alone, where it is one.
+    /// The streams whose bound events are being removed, each with a tenant if it ended in that tenant only.
     ///
     /// # Errors
     /// As [`Store::find`].
@@ -162,7 +163,7 @@ impl Store {
     }
 }
 
-/// The stream that something goes with, its tenant, and whose it is.
+/// The stream of a bound event, its tenant, and its user.
 fn bound_stream(key: &[u8], value: &[u8]) -> Result<(u64, TenantName, Username), Error> {
     let (stream, tenant, _) = keys::of_bound(key).ok_or_else(|| damaged(key, "a stream's key is none"))?;
     let (_, username) = codec::decode_bound(value).map_err(|why| damaged(key, why))?;
@@ -170,14 +171,14 @@ fn bound_stream(key: &[u8], value: &[u8]) -> Result<(u64, TenantName, Username),
 }
 
 impl Transaction<'_> {
-    /// Removes what has expired, by what [`Store::find`] found; how many events that makes.
+    /// Removes expired events by the keys that [`Store::find`] found. Returns how many events that makes.
     ///
     /// # Errors
     /// As [`Transaction::insert_event`].
     pub fn remove_expired(&mut self, expired: Vec<Vec<u8>>) -> Result<usize, Error> {
         let mut events = 0;
         for key in expired {
-            // Another event may have come in its place since.
+            // Another event may have taken its place since.
             let Some(value) = self.get(&key)? else { continue };
             let (tenant, position) = keys::of_expiry(&key).ok_or_else(|| damaged(&key, "an expiry's key is none"))?;
             let (username, name) = codec::decode_expiry(&value).map_err(|why| damaged(&key, why))?;
@@ -190,8 +191,9 @@ impl Transaction<'_> {
         Ok(events)
     }
 
-    /// Removes what goes with a stream that has gone, in one tenant and up to a position where these are given, by what [`Store::find`] found; how many
-    /// events that makes. Until the last of it is gone it is written down that the stream has: nobody takes it over after a restart.
+    /// Removes events of a stream that has ended, by the keys that [`Store::find`] found; only those of one tenant up
+    /// to a position, if these are given. Returns how many events that makes. Until the last step, a row says that the
+    /// stream has ended, so that nobody takes it over after a restart.
     ///
     /// # Errors
     /// As [`Transaction::insert_event`].
@@ -204,7 +206,7 @@ impl Transaction<'_> {
     ) -> Result<usize, Error> {
         let mut events = 0;
         for key in bound {
-            // Another event may have come in its place since.
+            // Another event may have taken its place since.
             let Some((position, username)) = self.bound_at(&key)? else { continue };
             let (_, tenant, name) = keys::of_bound(&key).ok_or_else(|| damaged(&key, "a stream's key is none"))?;
             if only.is_some_and(|(_, until)| position > until) {

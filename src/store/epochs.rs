@@ -1,42 +1,43 @@
-//! Which start of the server gave out which ids.
+//! Epochs: they tell which start of the server gave out an id.
 
 use std::sync::Arc;
 
 use crate::domain::{Epoch, Position};
 
-/// The epochs of a database, each from its first position on.
+/// The epochs of a database, with their first positions.
 ///
-/// Positions are given again where an older copy of the database has taken its place. What was given by the server that wrote on
-/// then has another epoch than the same position has here: so its ids are no ids of this database.
+/// If an older copy of the database is restored, positions are given out again. Ids that the server gave out before the
+/// restore have another epoch than the same positions have now. So they are recognized as ids of another course of
+/// events.
 #[derive(Clone)]
 pub struct Epochs {
-    /// Those of earlier starts, in order.
+    /// The epochs of earlier starts, in order.
     earlier: Arc<[(Position, Epoch)]>,
-    /// That of this start, and its first position.
+    /// The epoch of this start, and its first position.
     current: (Position, Epoch),
 }
 
 impl Epochs {
-    /// Those that are on disk, in order, and a new one for what comes after a position.
+    /// The epochs that are on disk, in order, and a new one for the positions after the head.
     pub fn after(head: Position, kept: Vec<(Position, Epoch)>) -> Self {
         let first = if kept.is_empty() { Position::START } else { head.next() };
         let current = (first, Epoch::new(u32::from_be_bytes(crate::random::bytes())));
         Self { earlier: kept.into(), current }
     }
 
-    /// That of this start, and its first position.
+    /// The epoch of this start, and its first position.
     pub fn current(&self) -> (Position, Epoch) {
         self.current
     }
 
-    /// That in which a position was given.
+    /// The epoch in which a position was given out.
     pub fn of(&self, position: Position) -> Epoch {
         let (first, current) = self.current;
         if position >= first {
             return current;
         }
         let later = self.earlier.partition_point(|(first, _)| *first <= position);
-        // The first of them begins at the start, so there is one.
+        // The first epoch begins at the start, so there always is one.
         self.earlier[..later].last().map_or(current, |(_, epoch)| *epoch)
     }
 }

@@ -11,7 +11,8 @@ use super::{chunks, keys};
 use crate::domain::{Event, EventName, Payload, Position, TenantName, Timestamp, Username};
 use crate::error::Error;
 
-/// For how many tenants a value is cached. Beyond that the cache is emptied, and values are read again when they are needed.
+/// For how many tenants a value is cached. Beyond that the cache is emptied, and values are read again when they are
+/// needed.
 const TENANTS_REMEMBERED: usize = 16_384;
 
 /// Caches a value of a tenant, in memory that does not grow with the number of tenants.
@@ -117,8 +118,8 @@ impl Transaction<'_> {
         decode().map(Some).map_err(|why| damaged(&key, why))
     }
 
-    /// How many names a tenant has. A database of an older format has no such count: then the names are counted once, and the
-    /// count is written with the first name that is added or removed.
+    /// How many names a tenant has. A database of an older format has no such count: then the names are counted once,
+    /// and the count is written with the first name that is added or removed.
     ///
     /// # Errors
     /// As [`Transaction::insert_event`].
@@ -151,7 +152,8 @@ impl Transaction<'_> {
         Ok(floor)
     }
 
-    /// Makes an event of this transaction expire at a moment: it is removed then, if it is still the latest of its name.
+    /// Makes an event of this transaction expire at a moment: it is removed then, if it is still the latest of its
+    /// name.
     ///
     /// # Errors
     /// As [`Transaction::insert_event`].

@@ -12,8 +12,8 @@ use crate::error::Error;
 pub use query::HistoryQuery;
 use query::{Allowance, Budget, MAX_BYTES, MAX_LOOKED_AT, MAX_LOOKED_AT_BYTES, STEP_LOOKED_AT_BYTES, STEP_LOOKS};
 
-/// A page of the kept events of a name, in the requested order. It is read in steps, so that no page is ever whole in memory
-/// and no step takes long.
+/// A page of the kept events of a name, in the requested order. It is read in steps, so that no page is ever whole in
+/// memory and no step takes long.
 pub struct History {
     /// The part that has not been read yet.
     query: HistoryQuery,
@@ -44,8 +44,8 @@ impl History {
         Self { query, left, is_searching: false }
     }
 
-    /// Gives the next events to `each`, about `bytes` together. A step is always short, and may give none. Events that cannot
-    /// be read are left out, and the log names them. Blocks on the disk.
+    /// Gives the next events to `each`, about `bytes` together. A step is always short, and may give none. Events that
+    /// cannot be read are left out, and the log names them. Blocks on the disk.
     ///
     /// # Errors
     /// [`Error::Storage`] if the database fails; the errors of `each`.

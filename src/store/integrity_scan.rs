@@ -1,5 +1,5 @@
-//! Reading the whole database once after it was opened: sled looks at old pages only when they are asked for, and whatever is
-//! damaged is to be known now, not in a year.
+//! The integrity scan: it reads the whole database once after it was opened. sled reads an old page only when it is
+//! needed, and damage should be known now, not in a year.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,17 +9,18 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 
-/// The name of the threads that open and read the database at a start. sled panics on some damage. [`super::OpenError`] and
-/// [`IntegrityScan::outcome`] report that better than a panic message, so the panic hook of the program may leave it out.
+/// The name of the threads that open and read the database at a start. sled panics on some damage. [`super::OpenError`]
+/// and [`IntegrityScan::outcome`] report that better than a panic message, so the panic hook of the program may leave
+/// it out.
 pub const OPENING_THREAD: &str = "store-opening";
-/// How much of a start may go into reading. What is left then is read while the server serves.
+/// How much of a start the scan may take. The rest is read while the server serves.
 const BEFORE_SERVING: Duration = Duration::from_secs(1);
-/// How many rows are read before others get their turn.
+/// How many rows are read before a pause.
 const ROWS_AT_ONCE: usize = 500;
-/// The turn of the others.
+/// The pause, in which other threads get the disk.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Reads rows from a key on, until the end or until a moment; from where to go on.
+/// Reads rows from a key on, until the end, or until a moment. Returns the key to continue from.
 fn read(tree: &sled::Tree, from: Vec<u8>, rows: usize, until: Option<Instant>) -> Result<Option<Vec<u8>>, sled::Error> {
     for (number, row) in tree.range(from..).enumerate() {
         let (key, _) = row?;
@@ -30,15 +31,15 @@ fn read(tree: &sled::Tree, from: Vec<u8>, rows: usize, until: Option<Instant>) -
     Ok(None)
 }
 
-/// Reads what can be read before the server serves; from where to go on.
+/// Reads as much as a start may wait for. Returns the key to continue from.
 ///
 /// # Errors
-/// What sled says of damage, where it does not panic.
+/// The damage that sled reports. On some damage it panics instead.
 pub fn before_serving(tree: &sled::Tree) -> Result<Option<Vec<u8>>, sled::Error> {
     read(tree, Vec::new(), usize::MAX, Some(Instant::now() + BEFORE_SERVING))
 }
 
-/// The reading of the rest, in the background.
+/// The handle of the scan in the background, which ends when the handle is dropped.
 pub struct IntegrityScan {
     damage: Arc<OnceLock<String>>,
     stopping: Arc<AtomicBool>,
@@ -46,7 +47,7 @@ pub struct IntegrityScan {
 }
 
 impl IntegrityScan {
-    /// Goes on from a key, if there is more to read.
+    /// Continues from a key, if there is more to read.
     pub fn start(tree: sled::Tree, from: Option<Vec<u8>>) -> std::io::Result<Self> {
         let (damage, stopping) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
         let mut integrity_scan = Self { damage: Arc::clone(&damage), stopping: Arc::clone(&stopping), thread: None };
@@ -60,7 +61,7 @@ impl IntegrityScan {
                 }
                 Ok(())
             };
-            // On some damage sled panics instead of failing.
+            // On some damage sled panics instead of returning an error.
             let contradiction = |_| Err("its files contradict each other".to_owned());
             if let Err(why) = catch_unwind(AssertUnwindSafe(reading)).unwrap_or_else(contradiction) {
                 let _ = damage.set(why);
@@ -70,10 +71,10 @@ impl IntegrityScan {
         Ok(integrity_scan)
     }
 
-    /// Whether what was read so far is sound.
+    /// Checks that no damage has been found so far.
     ///
     /// # Errors
-    /// [`Error::Storage`].
+    /// [`Error::Storage`] if the database is damaged.
     pub fn outcome(&self) -> Result<(), Error> {
         let damaged =
             |why| Error::Storage(format!("the database is damaged ({why}); put it aside and restore a backup"));

@@ -1,8 +1,9 @@
-//! The journal: each commit as one record at the end of a file, synced before anybody is told.
+//! The journal: it holds each commit as one record at the end of a file, and the record is synced before anybody is
+//! told.
 //!
-//! What is in the journal is also in memory ([`super::overlay`]) until a checkpoint has moved it into sled; then its file
-//! goes. To write one record costs a tenth of what sled costs, and a name that changes a thousand times between two
-//! checkpoints costs sled one write.
+//! The content of the journal is also in memory ([`super::overlay`]) until a checkpoint has moved it into sled. Then
+//! its file is removed. Writing one record costs a tenth of a write to sled, and a name that changes a thousand times
+//! between two checkpoints costs sled one write.
 
 use std::fs::{self, File};
 use std::io;
@@ -18,42 +19,43 @@ use super::sizes::{HEAD_BYTES, MAX_RECORD_BYTES};
 use crate::domain::Position;
 use crate::error::Error;
 
-/// What a journal's file begins with: its format.
+/// The first bytes of a journal file: its format.
 const MAGIC: &[u8; 8] = b"brokerj1";
-/// How much room on the disk is set aside at once: for the largest record, and for many small ones, which then ask for none.
+/// How much room on the disk is reserved at once: enough for the largest record, or for many small ones, which then
+/// need no call.
 const ROOM_BYTES: u64 = MAX_RECORD_BYTES as u64 + (2 << 20);
-/// In place of a value's length: the key is removed.
+/// Instead of the length of a value: the key is removed.
 const REMOVED: u32 = u32::MAX;
 
 /// The writer's end of the journal.
 pub struct Journal {
     directory: Arc<Directory>,
-    /// The numbers of the files before this one that no checkpoint was given, and how long they are together.
+    /// The numbers of the earlier files that no checkpoint has taken yet, and their total length.
     older: Vec<u64>,
     older_bytes: u64,
     number: u64,
     file: File,
-    /// The file after this one, with its beginning on the disk: so to begin it needs nothing that may be lacking then. `None` where
-    /// it could not be made yet.
+    /// The next file, with its first bytes on the disk. So beginning it needs no resource that may be lacking then.
+    /// `None` if it could not be created yet.
     next: Option<File>,
     end: u64,
-    /// Up to here there is room on the disk.
+    /// Up to here, room is reserved on the disk.
     allocated: u64,
     record: Vec<u8>,
 }
 
-/// What a journal was found to hold.
+/// The content of a journal that was found on the disk.
 pub struct Recovered {
     /// How far it goes.
     pub progress: Progress,
-    /// The last file with a record in it, and where in that file its last record is.
+    /// The last file with a record, and the place of its last record.
     last: Option<(u64, Range<u64>)>,
-    /// The files before that one, and how long they are together.
+    /// The files before that one, and their total length.
     older: Vec<u64>,
     older_bytes: u64,
-    /// The one after it, which was begun or made ahead.
+    /// The file after it, which was begun, or created ahead.
     empty: Option<u64>,
-    /// Later files, of which nothing can be read, or in which nothing is.
+    /// Later files, which cannot be read or are empty.
     beyond: Vec<u64>,
 }
 
@@ -61,7 +63,7 @@ fn path_of(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("journal.{number:016}"))
 }
 
-/// The numbers of a journal's files, in order.
+/// The numbers of the journal files, in order.
 fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -73,8 +75,8 @@ fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-/// Reads what was committed after the last checkpoint, in order, as far as it is whole: the end may have been cut off by a
-/// crash before it was synced. Whether more was promised, the witness tells. Changes nothing on the disk.
+/// Reads the commits after the last checkpoint, in order, as far as they are whole. A crash may have cut off the end
+/// before it was synced. The commit watermark tells whether more was acknowledged. Changes nothing on the disk.
 pub fn recover(
     directory: &Path,
     checkpoint: Progress,
@@ -89,11 +91,11 @@ pub fn recover(
         beyond: Vec::new(),
     };
     let mut is_whole = true;
-    // Those after the last with a record in it.
+    // The files after the last one with a record.
     let mut empty = Vec::new();
     for number in numbers(directory)? {
         let bytes = if is_whole { fs::read(path_of(directory, number))? } else { Vec::new() };
-        // One without a beginning was being made when the disk was full, or the system died.
+        // A file without its first bytes was being created when the disk was full or the system died.
         let Some(mut rest) = bytes.strip_prefix(MAGIC) else {
             is_whole = false;
             recovered.beyond.push(number);
@@ -130,7 +132,7 @@ pub fn recover(
     Ok(recovered)
 }
 
-/// The first record of some bytes: its progress, its body, and what comes after it.
+/// The first record of some bytes: its progress, its body, and the rest.
 fn next_record(bytes: &[u8]) -> Option<(Progress, &[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let (crc, rest) = rest.split_first_chunk::<4>()?;
@@ -144,7 +146,7 @@ fn next_record(bytes: &[u8]) -> Option<(Progress, &[u8], &[u8])> {
     Some((Progress { head, commits: u64::from_le_bytes(*commits) }, body, after))
 }
 
-/// Gives what a record's body says; `None` for what it removes.
+/// Gives the rows of a record's body to `each`; `None` for a key that is removed.
 fn read_body(mut body: &[u8], each: &mut impl FnMut(&[u8], Option<&[u8]>)) {
     let mut next = || -> Option<()> {
         let (key_length, rest) = body.split_first_chunk::<2>()?;
@@ -163,10 +165,11 @@ fn read_body(mut body: &[u8], each: &mut impl FnMut(&[u8], Option<&[u8]>)) {
 }
 
 impl Journal {
-    /// Goes on where a journal ends, and forgets what cannot be read.
+    /// Continues a journal where it ends, and removes files that cannot be read.
     pub fn open(directory: Arc<Directory>, recovered: &Recovered) -> io::Result<Self> {
         remove(directory.path(), &recovered.beyond)?;
-        // Before anything follows: a removed file that came back after a loss of power would be taken for what follows.
+        // The removal is synced before new records follow: a removed file that comes back after a loss of power would
+        // be taken for a continuation.
         directory.sync()?;
         let beginning = MAGIC.len() as u64;
         let empty = recovered.empty.map(|number| (number, beginning..beginning));
@@ -183,18 +186,18 @@ impl Journal {
             Some(current) => current,
             None => (1, make(&directory, 1)?, beginning),
         };
-        // Where it cannot be made now it is made when it is needed.
+        // If it cannot be created now, it is created when it is needed.
         let next = make(&directory, number + 1).ok();
         Ok(Self { directory, older, older_bytes, number, file, next, end, allocated: end, record: Vec::new() })
     }
 
-    /// Opens a file that goes on after its last record.
+    /// Opens a file to continue after its last record.
     fn reopen(directory: &Directory, number: u64, last: &Range<u64>) -> io::Result<File> {
         let file = File::options().read(true).write(true).open(path_of(directory.path(), number))?;
         file.set_len(last.end)?;
-        // What was written before a sync that failed may be in memory only, and count as synced: the system tells of the
-        // failure once. It is the last record, or a file's beginning, since nothing was written after that. Written
-        // again, it is synced again.
+        // Bytes that were written before a failed sync may be in memory only, although the kernel counts them as
+        // synced: it reports the failure once. These are the last record, or the first bytes of a file, since nothing
+        // was written after the failure. They are written again, so that they are synced again.
         let mut record = vec![0; (last.end - last.start) as usize];
         file.read_exact_at(&mut record, last.start)?;
         file.write_all_at(&record, last.start)?;
@@ -208,13 +211,13 @@ impl Journal {
         self.end + MAX_RECORD_BYTES as u64 <= self.allocated
     }
 
-    /// Sets room aside on the disk for the next record, so that a full disk is found before anything is written.
+    /// Reserves room on the disk for the next record, so that a full disk is found before anything is written.
     ///
-    /// Closes this fault: what there is of it where it is too little is kept by some file systems, and was missing for the
-    /// checkpoint that would have made room, so that each waited for the other.
+    /// Closes this fault: if there is too little room, some file systems keep the part that they found. The checkpoint
+    /// that would have made room lacked that part, so that each waited for the other.
     ///
     /// # Errors
-    /// [`Error::StorageFull`], [`Error::Overloaded`]; nothing was written and a later call may succeed.
+    /// [`Error::StorageFull`], [`Error::Overloaded`]: nothing was written, and a later call may succeed.
     pub fn reserve(&mut self) -> Result<(), Error> {
         if self.has_room() {
             return Ok(());
@@ -227,7 +230,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Gives back what was set aside: it may be all the room that there is for a checkpoint.
+    /// Gives the reserved room back. It may be the only room for a checkpoint.
     ///
     /// # Errors
     /// As [`Journal::reserve`].
@@ -239,7 +242,7 @@ impl Journal {
     /// Writes a commit, and waits until it is on the disk.
     ///
     /// # Errors
-    /// [`Error::Storage`]. What is on disk is then unknown.
+    /// [`Error::Storage`]: then the state on the disk is unknown.
     pub fn append<'a>(
         &mut self,
         progress: Progress,
@@ -256,7 +259,7 @@ impl Journal {
             record.extend_from_slice(key);
             record.extend_from_slice(value.map_or(&[], |value| value));
         }
-        // Half a record on a full disk could not be taken back. The transaction has seen to it that this never happens.
+        // Half a record on a full disk could not be undone. The transaction ensures that this never happens.
         if self.end + record.len() as u64 > self.allocated {
             return Err(Error::Storage(format!(
                 "a commit of {} bytes is more than was set aside for it",
@@ -275,13 +278,13 @@ impl Journal {
         Ok(())
     }
 
-    /// How long all files together are that would go with a checkpoint: also those from before the start. Each start goes on in a new
-    /// one, and they would add up without end.
+    /// The total length of the files that a checkpoint would remove, those from before the start included. Each start
+    /// begins a new file, so they would otherwise add up without end.
     pub fn bytes(&self) -> u64 {
         self.older_bytes + self.end
     }
 
-    /// How long the file is that is being written.
+    /// The length of the current file.
     pub fn bytes_of_file(&self) -> u64 {
         self.end
     }
@@ -290,11 +293,12 @@ impl Journal {
         make(&self.directory, self.number + files).map_err(|error| refusal(error, "the journal"))
     }
 
-    /// Goes on in a new file; the numbers of those before, which a checkpoint may remove with what it moves.
+    /// Continues in a new file. Returns the numbers of the earlier ones, which a checkpoint may remove with the rows
+    /// that it moves.
     ///
     /// # Errors
-    /// [`Error::StorageFull`] and [`Error::Overloaded`], where the journal goes on in the old file, and a later call may succeed;
-    /// [`Error::Storage`].
+    /// [`Error::StorageFull`] and [`Error::Overloaded`]: the journal continues in the old file, and a later call may
+    /// succeed. [`Error::Storage`].
     pub fn rotate(&mut self) -> Result<Vec<u64>, Error> {
         self.give_back()?;
         if self.next.is_none() {
@@ -302,9 +306,9 @@ impl Journal {
         }
         let after = match self.make_ahead(2) {
             Ok(file) => Some(file),
-            // It can wait.
+            // It can be created later.
             Err(Error::Overloaded) => None,
-            // On a full disk a checkpoint would only take the room that is left for the journal.
+            // On a full disk, a checkpoint would only take the room that is left for the journal.
             Err(error) => return Err(error),
         };
         if let Some(next) = std::mem::replace(&mut self.next, after) {
@@ -318,19 +322,19 @@ impl Journal {
     }
 }
 
-/// Makes a file that a journal may go on in, with its beginning on the disk.
+/// Creates a file for the journal, with its first bytes on the disk.
 fn make(directory: &Directory, number: u64) -> io::Result<File> {
     let path = path_of(directory.path(), number);
     let file = File::options().create(true).truncate(true).read(true).write(true).open(&path)?;
     let begun = file.write_all_at(MAGIC, 0).and_then(|()| file.sync_all()).and_then(|()| directory.sync());
     if begun.is_err() {
-        // Nothing was in it, and where it stays it counts for nothing.
+        // The file was empty. If it stays, it counts for nothing.
         let _ = fs::remove_file(path);
     }
     begun.map(|()| file)
 }
 
-/// Removes files: all that they hold is in sled, or nothing is. Needs no descriptor.
+/// Removes files whose whole content is in sled, or that have none. It needs no descriptor.
 pub fn remove(directory: &Path, files: &[u64]) -> io::Result<()> {
     for number in files {
         match fs::remove_file(path_of(directory, *number)) {

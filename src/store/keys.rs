@@ -1,27 +1,27 @@
-//! The layout of keys. One byte says what it is; a name that something follows is preceded by its length, so that no two
-//! different things can ever have the same key (tenant `a_b` with event `c`, tenant `a` with event `b_c`).
+//! The layout of keys. The first byte tells the kind. A name that another field follows is preceded by its length, so
+//! that two different things never have the same key (tenant `a_b` with event `c`, tenant `a` with event `b_c`).
 //!
 //! | key | value |
 //! |---|---|
 //! | `s` name | a setting of the whole server |
 //! | `d` position | the epoch that begins there |
 //! | `u` username | a user |
-//! | `l` version, kind, SHA-256 of a skeleton | the first name of that kind, a username or a tenant's, that has this skeleton |
-//! | `t` tenant | that some user has or had this tenant |
-//! | `n` tenant, event name | the position of the latest event of that name, whether that is a removal, when it expires, and with which stream it goes |
+//! | `l` version, kind, SHA-256 of a skeleton | the first username or tenant name with this skeleton |
+//! | `t` tenant | empty: some user has or had this tenant |
+//! | `n` tenant, event name | the index entry of the name: position of its latest event, removal, expiry, stream, chunks |
 //! | `e` tenant, position | an event |
-//! | `p` position, number | a chunk of the data of the event at that position, where that is too large for its row |
-//! | `f` tenant | the floor: up to this position only the latest of each name is kept |
-//! | `g` tenant | up to this position removals have been forgotten |
-//! | `c` tenant | how many names there are that have not been removed |
-//! | `x` moment, tenant, position | an event that expires then: who inserted it, and its name |
-//! | `w` stream, tenant, event name | the position of an event that goes when that stream does, and who inserted it |
-//! | `b` username | how many events of this user's go with a stream |
-//! | `v` stream, tenant or nothing | that what goes with the stream, in that tenant or in all, is being removed |
-//! | `i` username, idempotency key | what an insert with that key was, and its answer |
-//! | `j` moment, username, idempotency key | that this answer may be forgotten then |
-//! | `k` username, number | the idempotency key that was this user's so many-th |
-//! | `q` username | which of this user's idempotency keys is the oldest that may be remembered, and how many they have used |
+//! | `p` position, number | a chunk of the data of the event at that position |
+//! | `f` tenant | the floor: up to this position only the latest event of each name is kept |
+//! | `g` tenant | the position up to which removals are forgotten |
+//! | `c` tenant | the number of names that exist |
+//! | `x` moment, tenant, position | an event that expires at that moment: its user and name |
+//! | `w` stream, tenant, event name | an event that is bound to that stream: its position and user |
+//! | `b` username | the number of events that are bound to streams of this user |
+//! | `v` stream, tenant or nothing | empty: the events bound to that stream are being removed, in that tenant or in all |
+//! | `i` username, idempotency key | the remembered answer to an insert with that key |
+//! | `j` moment, username, idempotency key | empty: this answer may be forgotten at that moment |
+//! | `k` username, number | the idempotency key of the user's answer with this number |
+//! | `q` username | the range of the user's answer numbers: the oldest remembered, and the next |
 
 use aws_lc_rs::digest;
 
@@ -43,19 +43,19 @@ pub fn user(username: &Username) -> Vec<u8> {
     [USERS, username.as_str().as_bytes()].concat()
 }
 
-/// Who has a user's key.
+/// The username in the key of a user.
 pub fn of_user(key: &[u8]) -> Option<Username> {
     Username::parse(std::str::from_utf8(key.get(1..)?).ok()?).ok()
 }
 
-/// What has a name that must not look like another's.
+/// The kinds of names that must not look like each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameKind {
     User,
     Tenant,
 }
 
-/// Where a skeleton is taken. It may be ten times as long as the name; its hash is not.
+/// The key that marks a skeleton as taken. A skeleton may be ten times as long as its name, so the key has its hash.
 pub fn skeleton(kind: NameKind, skeleton: &Skeleton) -> Vec<u8> {
     let kind = match kind {
         NameKind::User => b'u',
@@ -72,7 +72,7 @@ pub fn tenant(tenant: &TenantName) -> Vec<u8> {
     of_tenant(b't', tenant, 0)
 }
 
-/// Which tenant has a key of [`TENANTS`].
+/// The tenant in a key of [`TENANTS`].
 pub fn of_tenant_key(key: &[u8]) -> Option<TenantName> {
     TenantName::parse(take_name(key.get(1..)?)?.0).ok()
 }
@@ -89,7 +89,7 @@ pub fn of_epoch(key: &[u8]) -> Option<Position> {
     Some(Position::new(u64::from_be_bytes(key.get(1..)?.try_into().ok()?)))
 }
 
-/// The prefix of everything of one kind that belongs to one tenant.
+/// The prefix of all keys of one kind that belong to a tenant.
 fn of_tenant(kind: u8, tenant: &TenantName, room: usize) -> Vec<u8> {
     let mut key = Vec::with_capacity(3 + tenant.as_str().len() + room);
     key.push(kind);
@@ -97,20 +97,20 @@ fn of_tenant(kind: u8, tenant: &TenantName, room: usize) -> Vec<u8> {
     key
 }
 
-/// A name, preceded by its length: it has at most 256 bytes, which two bytes can count.
+/// Appends a name, preceded by its length. A name has at most 256 bytes, so two bytes are enough.
 fn put_name(key: &mut Vec<u8>, name: &str) {
     key.extend_from_slice(&(name.len() as u16).to_be_bytes());
     key.extend_from_slice(name.as_bytes());
 }
 
-/// The name that some bytes begin with, and what follows it.
+/// The name at the beginning of some bytes, and the rest.
 fn take_name(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<2>()?;
     let (name, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
     Some((std::str::from_utf8(name).ok()?, rest))
 }
 
-/// The index entry of an event name; with a part of a name, the prefix of all names that begin so.
+/// The index entry of an event name. With a part of a name, it is the prefix of all names that begin with it.
 pub fn name(tenant: &TenantName, name: &str) -> Vec<u8> {
     let mut key = of_tenant(b'n', tenant, name.len());
     key.extend_from_slice(name.as_bytes());
@@ -122,10 +122,10 @@ pub fn name_of<'a>(tenant: &TenantName, name_key: &'a [u8]) -> Option<&'a str> {
     std::str::from_utf8(name_key.get(3 + tenant.as_str().len()..)?).ok()
 }
 
-/// Where the keys that begin so have ended.
+/// The end of the range of keys with a prefix.
 pub fn end_of(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
-    // Every key begins with a letter, so there is always a byte that can be raised.
+    // Every key begins with a letter, so there always is a byte that can be raised.
     while end.pop_if(|last| *last == u8::MAX).is_some() {}
     if let Some(last) = end.last_mut() {
         *last += 1;
@@ -133,19 +133,20 @@ pub fn end_of(prefix: &[u8]) -> Vec<u8> {
     end
 }
 
-/// The first key that may come after another.
+/// The first key that may come after this one.
 pub fn after(key: &[u8]) -> Vec<u8> {
     [key, &[0]].concat()
 }
 
-/// An event. Positions are big-endian, so that keys sort in commit order.
+/// The key of an event. Positions are big-endian, so that keys sort in commit order.
 pub fn event(tenant: &TenantName, position: Position) -> Vec<u8> {
     let mut key = of_tenant(b'e', tenant, 8);
     key.extend_from_slice(&position.get().to_be_bytes());
     key
 }
 
-/// A chunk of the data of the event at a position: no other event, of whatever tenant, has or will have that.
+/// A chunk of the data of the event at a position. The position alone is enough: no other event of any tenant has it or
+/// will have it.
 pub fn chunk(position: Position, number: u8) -> Vec<u8> {
     let mut key = Vec::with_capacity(CHUNK_KEY_BYTES);
     key.push(b'p');
@@ -154,21 +155,21 @@ pub fn chunk(position: Position, number: u8) -> Vec<u8> {
     key
 }
 
-/// How long the key of a chunk is.
+/// The length of a chunk's key.
 pub const CHUNK_KEY_BYTES: usize = 1 + 8 + 1;
 
-/// The position that an event's key ends with.
+/// The position at the end of an event's key.
 pub fn position(event_key: &[u8]) -> Option<Position> {
     let (_, tail) = event_key.split_last_chunk::<8>()?;
     Some(Position::new(u64::from_be_bytes(*tail)))
 }
 
-/// The range in which the tenants who have events, and who come after one, have theirs.
+/// The range of the events of all tenants after this one.
 pub fn events_of_tenants_after(tenant: Option<&TenantName>) -> (Vec<u8>, Vec<u8>) {
     (tenant.map_or_else(|| b"e".to_vec(), |tenant| event(tenant, Position::END)), b"f".to_vec())
 }
 
-/// Whose event it is.
+/// The tenant in the key of an event.
 pub fn tenant_of_event(event_key: &[u8]) -> Option<TenantName> {
     TenantName::parse(take_name(event_key.get(1..)?)?.0).ok()
 }
@@ -185,12 +186,12 @@ pub fn names(tenant: &TenantName) -> Vec<u8> {
     of_tenant(b'c', tenant, 0)
 }
 
-/// The first byte of the keys of what expires.
+/// The first byte of the keys of expiries.
 pub const EXPIRY: u8 = b'x';
 /// The first byte of the keys of answers that may be forgotten.
 pub const ANSWER_DUE: u8 = b'j';
 
-/// Where the keys of one kind begin that are due at a moment.
+/// The first key of a kind that is due at a moment.
 pub fn due(kind: u8, at: Timestamp) -> Vec<u8> {
     let mut key = vec![kind];
     key.extend_from_slice(&at.as_millis().to_be_bytes());
@@ -204,18 +205,18 @@ pub fn expiry(at: Timestamp, tenant: &TenantName, position: Position) -> Vec<u8>
     key
 }
 
-/// What an expiry's key says beside the moment.
+/// The tenant and the position in the key of an expiry.
 pub fn of_expiry(key: &[u8]) -> Option<(TenantName, Position)> {
     let (tenant, rest) = take_name(key.get(9..)?)?;
     Some((TenantName::parse(tenant).ok()?, Position::new(u64::from_be_bytes(rest.try_into().ok()?))))
 }
 
-/// The prefix of what goes when a stream does, in one tenant where one is given.
+/// The prefix of the events that are bound to a stream; only in one tenant, if there is one.
 pub fn bound_to(stream: u64, tenant: Option<&TenantName>) -> Vec<u8> {
     of_stream(b'w', stream, tenant)
 }
 
-/// The prefix of what goes when some stream does.
+/// The prefix of all events that are bound to a stream.
 pub const BOUND: &[u8] = b"w";
 
 pub fn bound(stream: u64, tenant: &TenantName, name: &EventName) -> Vec<u8> {
@@ -233,26 +234,26 @@ fn of_stream(kind: u8, stream: u64, tenant: Option<&TenantName>) -> Vec<u8> {
     key
 }
 
-/// The prefix of the streams whose events are being removed.
+/// The prefix of the streams whose bound events are being removed.
 pub const ENDED: &[u8] = b"v";
 
 pub fn ended(stream: u64, tenant: Option<&TenantName>) -> Vec<u8> {
     of_stream(b'v', stream, tenant)
 }
 
-/// Which stream, and in which tenant alone, where it is one.
+/// The stream in such a key, and the tenant if it ended in that tenant only.
 pub fn of_ended(key: &[u8]) -> Option<(u64, Option<TenantName>)> {
     let (stream, rest) = key.get(1..)?.split_first_chunk::<8>()?;
     let tenant = if rest.is_empty() { None } else { Some(TenantName::parse(take_name(rest)?.0).ok()?) };
     Some((u64::from_be_bytes(*stream), tenant))
 }
 
-/// How many events of a user's go with a stream.
+/// The number of events that are bound to streams of a user.
 pub fn bound_of(username: &Username) -> Vec<u8> {
     [b"b", username.as_str().as_bytes()].concat()
 }
 
-/// What the key of what goes with a stream says.
+/// The stream, the tenant and the name in the key of a bound event.
 pub fn of_bound(key: &[u8]) -> Option<(u64, TenantName, EventName)> {
     let (stream, rest) = key.get(1..)?.split_first_chunk::<8>()?;
     let (tenant, name) = take_name(rest)?;
@@ -267,20 +268,20 @@ pub fn answer(username: &Username, idempotency_key: &str) -> Vec<u8> {
     key
 }
 
-/// That an answer may be forgotten at a moment.
+/// The row that says when an answer may be forgotten.
 pub fn answer_due(at: Timestamp, answer: &[u8]) -> Vec<u8> {
     let mut key = due(ANSWER_DUE, at);
     key.extend_from_slice(&answer[1..]);
     key
 }
 
-/// The moment and the key of the answer that may be forgotten then.
+/// The moment in such a key, and the key of the answer.
 pub fn of_answer_due(key: &[u8]) -> Option<(Timestamp, Vec<u8>)> {
     let (at, rest) = key.get(1..)?.split_first_chunk::<8>()?;
     Some((Timestamp::from_millis(u64::from_be_bytes(*at)), [b"i", rest].concat()))
 }
 
-/// The idempotency key that was a user's so many-th.
+/// The row that holds the idempotency key of a user's answer with a number.
 pub fn numbered_answer(username: &Username, number: u64) -> Vec<u8> {
     let mut key = vec![b'k'];
     put_name(&mut key, username.as_str());
@@ -288,12 +289,12 @@ pub fn numbered_answer(username: &Username, number: u64) -> Vec<u8> {
     key
 }
 
-/// Whose answer it is.
+/// The user in the key of an answer.
 pub fn user_of_answer(answer_key: &[u8]) -> Option<Username> {
     Username::parse(take_name(answer_key.get(1..)?)?.0).ok()
 }
 
-/// Which of a user's idempotency keys may be remembered: `codec::encode_answer_numbers`.
+/// The range of a user's answer numbers: `codec::encode_answer_numbers`.
 pub fn answer_numbers(username: &Username) -> Vec<u8> {
     [b"q", username.as_str().as_bytes()].concat()
 }

@@ -1,6 +1,6 @@
-//! Which names are taken, with all that may be taken for them: a row for each skeleton of a username and of a tenant's name,
-//! and one for each tenant that there is. The writer looks at them when somebody is to have a new name, and writes those of the
-//! new name in the same batch.
+//! Lookalike names: a row for each skeleton of each username and tenant name, and one for each tenant. When a user gets
+//! a new name, the writer looks for these rows, and writes those of the new name in the same batch. So two names that
+//! look alike cannot both be new.
 
 use std::collections::BTreeMap;
 
@@ -14,25 +14,25 @@ use super::{codec, keys};
 use crate::domain::{NewTenantName, NewUsername, SKELETON_VERSION, Skeleton, TenantName, Username};
 use crate::error::Error;
 
-/// Where it is kept how far the names have been gone through.
+/// The setting that holds how far the names of earlier versions have been indexed.
 const SETTING: &str = "names";
-/// How many names are gone through at a time: users with their tenants, or tenants.
+/// How many names are indexed at a time: users with their tenants, or tenants.
 const NAMES_AT_ONCE: usize = 256;
-// Twice, for what is kept of how far this has come.
+// Twice, to leave room for the setting.
 const _: () = assert!(2 * NAMES_AT_ONCE * NAMES_ROWS_BYTES <= MAX_CHANGE_BYTES);
 
-/// A name that is free, and the rows that take it.
+/// A free name: the rows that take it.
 #[must_use]
 pub struct Claim(Vec<(Vec<u8>, Vec<u8>)>);
 
-/// What is gone through next, after which of its names.
+/// The names to index next, after the last one that was indexed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Next {
-    /// The users, and the tenants that they have.
+    /// The users and their tenants.
     Users(Option<String>),
-    /// The tenants that somebody was of before, and inserted into.
+    /// The tenants with events, which may have no users any more.
     TenantsWithEvents(Option<String>),
-    /// Those that were noted in another way.
+    /// The tenants that have a row already.
     Tenants(Option<String>),
     Nothing,
 }
@@ -46,19 +46,19 @@ impl Default for Next {
 /// A username, or a tenant, or both.
 type Named = (Option<Username>, Option<TenantName>);
 
-/// How far the names have been gone through that earlier versions did not note.
+/// How far the names of earlier versions, which wrote no such rows, have been indexed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct NamesNoted {
     version: u8,
     next: Next,
-    /// How many have a `/` in their names. There will be no others.
+    /// How many usernames contain a `/`. No new ones can.
     pub with_slash: u64,
     /// One of them.
     pub example: Option<String>,
 }
 
 impl NamesNoted {
-    /// Whether all have been gone through.
+    /// Whether all names have been indexed.
     pub fn is_complete(&self) -> bool {
         self.version == SKELETON_VERSION && self.next == Next::Nothing
     }
@@ -80,7 +80,7 @@ fn rows_of(kind: keys::NameKind, name: &str) -> impl Iterator<Item = (Vec<u8>, V
 fn names_noted(rows: &impl Rows) -> Result<NamesNoted, Error> {
     let key = keys::setting(SETTING);
     let Some(kept) = rows.get(&key)? else { return Ok(NamesNoted::default()) };
-    // What cannot be read is made anew, by going through all users again.
+    // If the setting cannot be read, all names are indexed again.
     Ok(serde_json::from_slice(&kept).unwrap_or_default())
 }
 
@@ -109,7 +109,7 @@ fn free_tenant(rows: &impl Rows, tenant: &TenantName) -> Result<Claim, Error> {
 }
 
 impl Store {
-    /// Whether a new user could have a name, as it is now: [`Transaction::free_username`] decides.
+    /// Checks early whether a new user could have this name. [`Transaction::free_username`] decides.
     ///
     /// # Errors
     /// As there.
@@ -117,7 +117,7 @@ impl Store {
         free_username(self, username).map(drop)
     }
 
-    /// Whether a user could come to a tenant, as it is now: [`Transaction::free_tenant`] decides.
+    /// Checks early whether a user could get this tenant. [`Transaction::free_tenant`] decides.
     ///
     /// # Errors
     /// As there.
@@ -125,7 +125,7 @@ impl Store {
         free_tenant(self, tenant).map(drop)
     }
 
-    /// How far the names of earlier versions have been gone through.
+    /// How far the names of earlier versions have been indexed.
     ///
     /// # Errors
     /// [`Error::Storage`].
@@ -135,21 +135,21 @@ impl Store {
 }
 
 impl Transaction<'_> {
-    /// Looks whether a new user may have a name.
+    /// Checks that a new user may have this name.
     ///
     /// # Errors
-    /// [`Error::UsernameTaken`], [`Error::UsernameLookalike`]; [`Error::Overloaded`] until all names of earlier versions have been
-    /// gone through; [`Error::Storage`].
+    /// [`Error::UsernameTaken`], [`Error::UsernameLookalike`]; [`Error::Overloaded`] until all names of earlier
+    /// versions have been indexed; [`Error::Storage`].
     pub fn free_username(&self, username: &NewUsername) -> Result<Claim, Error> {
         self.all_are_noted()?;
         free_username(self, username)
     }
 
-    /// Looks whether a user may come to a tenant: one that there is, whatever its name, or a new one.
+    /// Checks that a user may get this tenant: an existing one with any name, or a new one.
     ///
     /// # Errors
-    /// For a new one, [`Error::TenantNameInvalid`] and [`Error::TenantNameLookalike`]; [`Error::Overloaded`] until all names of
-    /// earlier versions have been gone through; [`Error::Storage`].
+    /// For a new one, [`Error::TenantNameInvalid`] and [`Error::TenantNameLookalike`]; [`Error::Overloaded`] until all
+    /// names of earlier versions have been indexed; [`Error::Storage`].
     pub fn free_tenant(&self, tenant: &TenantName) -> Result<Claim, Error> {
         self.all_are_noted()?;
         free_tenant(self, tenant)
@@ -159,15 +159,15 @@ impl Transaction<'_> {
         if names_noted(self)?.is_complete() { Ok(()) } else { Err(Error::Overloaded) }
     }
 
-    /// Takes a name that is free, in this same transaction.
+    /// Takes a free name, in the same transaction that found it free.
     pub fn claim(&mut self, Claim(rows): Claim) {
         rows.into_iter().for_each(|(key, value)| self.put(key, value));
     }
 
-    /// Goes through some more of the names that earlier versions did not note. Of names that look alike already, all stay.
+    /// Indexes some more names of earlier versions. Names that look alike already all stay.
     ///
     /// # Errors
-    /// [`Error::Storage`]; nothing is written then.
+    /// [`Error::Storage`]; then nothing is written.
     pub fn note_names(&mut self) -> Result<NamesNoted, Error> {
         let kept = names_noted(self)?;
         let mut noted = if kept.version == SKELETON_VERSION { kept } else { NamesNoted::default() };
@@ -175,7 +175,7 @@ impl Transaction<'_> {
             return Ok(noted);
         }
         noted.version = SKELETON_VERSION;
-        // All is read before anything is written.
+        // Everything is read before anything is written.
         let mut new = BTreeMap::new();
         let mut left = NAMES_AT_ONCE;
         while left > 0 && noted.next != Next::Nothing {
@@ -202,7 +202,7 @@ impl Transaction<'_> {
         Ok(noted)
     }
 
-    /// Adds those rows that are not there.
+    /// Adds the rows that do not exist yet.
     fn note(
         &self,
         new: &mut BTreeMap<Vec<u8>, Vec<u8>>,
@@ -216,18 +216,18 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Some of the names that are next, so many at most, and what is next after them.
+    /// The next names to index, at most this many, and where to continue after them.
     fn names_from(&self, next: Next, at_most: usize) -> Result<(Vec<Named>, Next), Error> {
         let store = &self.committer.store;
         let mut names: Vec<Named> = Vec::new();
         let tenant = |after: Option<String>| after.and_then(|after| TenantName::parse(&after).ok());
         match next {
             Next::Users(after) => {
-                // What comes right after the last one's key.
+                // The first key after the key of the last user.
                 let from =
                     after.map_or(keys::USERS.to_vec(), |after| keys::after(&[keys::USERS, after.as_bytes()].concat()));
                 store.scan(&from, &keys::end_of(keys::USERS), &mut |key, value| {
-                    // What cannot be read is an error for who asks for it, and is passed over here.
+                    // A user that cannot be read is an error for requests, and is skipped here.
                     let Some(username) = keys::of_user(key) else { return Ok(true) };
                     let tenant = codec::decode_account(value).ok().map(|account| account.tenant);
                     names.push((Some(username), tenant));
@@ -299,7 +299,7 @@ mod tests {
         let (_, mut committer) = Store::open(directory.path(), 1 << 20).unwrap();
         let tenant = |name: &str| TenantName::parse(name).unwrap();
         let mut transaction = committer.begin(Timestamp::from_secs(1)).unwrap();
-        // As earlier versions let it be called.
+        // Earlier versions allowed this name.
         let (user, event) = (Username::parse("zoe").unwrap(), EventName::parse("x").unwrap());
         let _ = transaction.insert_event(tenant("jose\u{301}"), user, event, Payload::null()).unwrap();
         transaction.put(keys::tenant(&tenant("initech")), Vec::new());
@@ -324,7 +324,7 @@ mod tests {
             let _ = transaction.insert_event(tenant, user.clone(), event.clone(), Payload::null()).unwrap();
         }
         let _ = transaction.commit().unwrap().reveal();
-        // Those with events, and then once more as those that have been noted.
+        // First as tenants with events, then again as tenants that have a row.
         for is_complete in [false, false, true] {
             let mut transaction = committer.begin(Timestamp::from_secs(2)).unwrap();
             assert_eq!(transaction.note_names().unwrap().is_complete(), is_complete);

@@ -7,11 +7,11 @@ use super::replay::Wanted;
 use crate::domain::{Pattern, TenantName};
 use crate::error::Error;
 
-/// How many names are looked at in one step at most, so that a step is always short.
+/// How many names one step looks at, so that it is always short.
 const NAMES_A_STEP: usize = 256;
 
-/// A reading of those names of a tenant that are wanted, each once and in the order of their bytes; removed ones too, while it
-/// is known that they were there.
+/// A reading of the wanted names of a tenant, each once, in the order of their bytes. It includes removed names, as
+/// long as their removal is kept.
 pub struct Names {
     tenant: TenantName,
     wanted: Wanted,
@@ -19,7 +19,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// The names of a tenant under which somebody gets, or got, events.
+    /// Begins a reading of the names whose events are wanted.
     pub fn new(tenant: TenantName, wanted: Wanted) -> Self {
         let ranges = wanted.patterns().into_iter().map(|pattern| match pattern {
             Pattern::Exact(name) => {
@@ -36,22 +36,22 @@ impl Names {
         Self { tenant, wanted, unread }
     }
 
-    /// Leaves out all names up to this one, which need not be there.
+    /// Skips all names up to this one, which need not exist.
     pub fn start_after(&mut self, name: &str) {
         let start = keys::after(&keys::name(&self.tenant, name));
         self.unread.start_at(&start);
     }
 
-    /// Whose names they are.
+    /// The tenant.
     pub fn tenant(&self) -> &TenantName {
         &self.tenant
     }
 
-    /// Gives the next names, until `each` says that it is enough; whether there may be more. A step may give none, and is short
-    /// all the same. Blocks on the disk.
+    /// Gives the next names to `each`, until `each` returns true. Returns whether there may be more. A step is always
+    /// short, and may give none. Blocks on the disk.
     ///
     /// # Errors
-    /// [`Error::Storage`] where the database fails; those of `each`.
+    /// [`Error::Storage`] if the database fails; the errors of `each`.
     pub fn next(&mut self, store: &Store, mut each: impl FnMut(&str) -> Result<bool, Error>) -> Result<bool, Error> {
         let Self { tenant, wanted, unread } = self;
         let mut looked_at = 0;
@@ -65,19 +65,19 @@ impl Names {
     }
 }
 
-/// What has not been read yet of some ranges of keys. Reading only ever takes from it: no key is come to twice, and every
-/// reading ends, whatever it is told.
+/// The part of some ranges of keys that has not been read yet. Reading only removes from it. So no key comes twice, and
+/// every reading ends, whatever its callback returns.
 pub struct Unread(Vec<Range<Vec<u8>>>);
 
 impl Unread {
-    /// Ranges in the order of their keys, which do not overlap.
+    /// Ranges in the order of their keys, without overlap.
     pub fn new(mut ranges: Vec<Range<Vec<u8>>>) -> Self {
-        // The next one stands last.
+        // The next range is the last element.
         ranges.reverse();
         Self(ranges)
     }
 
-    /// Takes away what comes before a key.
+    /// Removes all keys before this one.
     pub fn start_at(&mut self, key: &[u8]) {
         for range in &mut self.0 {
             if *range.start < *key {
@@ -87,7 +87,7 @@ impl Unread {
         self.0.retain(|range| range.start < range.end);
     }
 
-    /// Gives the next rows, until `each` says not to go on; whether there is more.
+    /// Gives the next rows to `each`, until `each` returns false. Returns whether there is more.
     pub fn read(
         &mut self,
         store: &Store,

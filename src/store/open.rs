@@ -1,4 +1,4 @@
-//! Opening: the steps that sled needs around its own, each with the fault that it closes.
+//! Opening the database: the steps that sled needs around its own. Each names the fault that it closes.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
@@ -36,8 +36,9 @@ const DATABASE_SETTING: &str = "database";
 const CACHE_BYTES: u64 = 64 << 20;
 
 impl Store {
-    /// Opens the database in a directory, and creates the directory if there is none. Returns the end of the readers and the end
-    /// of the writer. A checkpoint begins when the journal has `journal_bytes`, or the overlay half as many.
+    /// Opens the database in a directory, and creates the directory if there is none. Returns the end of the readers
+    /// and the end of the writer. A checkpoint begins when the journal has `journal_bytes`, or the overlay half as
+    /// many.
     ///
     /// # Errors
     /// [`OpenError`]. Its message says what is wrong and what to do.
@@ -68,11 +69,11 @@ fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError
         error if is_full(&error) => OpenError::Full(path.to_owned()),
         error => OpenError::Directory(path.to_owned(), error),
     };
-    // Hashes, keys and everybody's data: for the server's own user alone.
+    // The directory holds password hashes, keys and all data, so only the server's own user may read it.
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(directory)?;
 
-    // sled locks its own file, but only after it has read and written others; and what is deleted next must not be
-    // deleted from under a running server. The lock goes when the process does, however it ends.
+    // sled locks its own file, but only after it has read and written others. The files that are deleted next must not
+    // belong to a running server. The lock ends with the process, however that ends.
     let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock")).map_err(directory)?;
     match lock.try_lock() {
         Ok(()) => {}
@@ -82,7 +83,7 @@ fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError
     remove_unfinished(path).map_err(directory)?;
     let reserve = Reserve::of(path);
     reserve.release().map_err(directory)?;
-    // A directory in place of a file is told of by who needs the file.
+    // It fails if there is a directory in place of a file. The step that needs the file reports that.
     let _ = give_back(path);
 
     let (tree, unread) = open_sled(path)?;
@@ -90,10 +91,11 @@ fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError
     let held = Arc::new(Directory::open(path).map_err(directory)?);
     let watermark = CheckpointWatermark::open(Arc::clone(&held)).map_err(directory)?;
     let mut data = DataFile::open(Arc::clone(&held)).map_err(directory)?;
-    // A full disk is no reason not to serve what is there: the writer asks again. What the next start needs comes first.
+    // On a full disk the server still starts and serves reads, and the writer asks for room again. The reserve for the
+    // next start comes first.
     let _ = reserve.take(snapshot_bytes(path).map_err(directory)?);
     let has_room = data.reserve(0).is_ok();
-    // sled syncs none of the names that it makes: without this a loss of power can take whole files.
+    // sled syncs none of the names that it creates. Without this, a loss of power can take whole files.
     sync_names(path).map_err(directory)?;
 
     let damaged = |why: &str| OpenError::Damaged(path.to_owned(), why.to_owned());
@@ -130,7 +132,7 @@ fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError
     }
     match format {
         Some(FORMAT) => {}
-        // Not one key: a new database. Keys but no format: the key is lost, and who knows what else.
+        // A database without any key is new. If there are keys but no format, the format is lost, and perhaps more.
         None if tree.is_empty() && made > 0 => return Err(damaged("its data is gone, but for the journal")),
         None if !tree.is_empty() => return Err(damaged("its format is missing")),
         Some(_) | None if !has_room => return Err(OpenError::Full(path.to_owned())),
@@ -169,11 +171,11 @@ fn set_format(tree: &sled::Tree, data_file: &DataFile) -> Result<(), String> {
     data_file.sync().map_err(|error| error.to_string())
 }
 
-/// Removes what an earlier opening left when it was killed.
+/// Removes the files that a killed opening left.
 ///
-/// Closes two faults: sled writes a snapshot as `snap.<lsn>.generating` and renames it; a kill between leaves a file that
-/// every later opening takes for a damaged snapshot (spacejam/sled issues 1527, 1533). And it writes `conf` in two steps
-/// before there is any data: a kill between leaves a half that it cannot read.
+/// Closes two faults. sled writes a snapshot as `snap.<lsn>.generating` and renames it: a kill before that leaves a
+/// file that every later opening takes for a damaged snapshot (spacejam/sled issues 1527, 1533). And it writes `conf`
+/// in two steps before there is any data: a kill in between leaves a half that it cannot read.
 fn remove_unfinished(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let entry = entry?;
@@ -191,17 +193,18 @@ fn remove_unfinished(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The tree, and from which key on it has yet to be read through.
+/// Opens sled. Returns the tree, and the key from which the integrity scan continues.
 fn open_sled(path: &Path) -> Result<(sled::Tree, Option<Vec<u8>>), OpenError> {
     let config = sled::Config::new()
         .path(path)
         .segment_size(SEGMENT_BYTES as usize)
         .cache_capacity(CACHE_BYTES)
-        // No flusher of its own: that moves pages whenever it likes, for which no room was set aside. Ours is the checkpoint, with
-        // which sled moves as many as are written. `flush_async` is never used: eight at once wait for each other for
-        // ever (spacejam/sled issue 1308).
+        // sled's own flusher is off: it moves pages at any time, when no room is reserved for them. Flushes happen in
+        // checkpoints, for which room is reserved. `flush_async` is never used: eight calls at once wait for each other
+        // forever (spacejam/sled issue 1308).
         .flush_every_ms(None);
-    // On some damage sled panics instead of failing. On a thread of its own that is an outcome like another.
+    // On some damage sled panics instead of returning an error. On a thread of its own, a panic is a result like
+    // another.
     let opening = thread::Builder::new().name(OPENING_THREAD.to_owned()).spawn(move || {
         let db = config.open()?;
         let unread = integrity_scan::before_serving(&db)?;
@@ -210,9 +213,9 @@ fn open_sled(path: &Path) -> Result<(sled::Tree, Option<Vec<u8>>), OpenError> {
     let opened = opening.map_err(|error| OpenError::Directory(path.to_owned(), error))?.join();
     let damaged = |why: String| OpenError::Damaged(path.to_owned(), why);
     match opened {
-        // The one tree that sled makes by itself.
+        // sled creates this one tree by itself.
         Ok(Ok((db, unread))) => Ok(((*db).clone(), unread)),
-        // Our own lock was free: it is some other program, or an older Broker.
+        // Our own lock was free, so this is another program, or an older Broker.
         Ok(Err(sled::Error::Io(error))) if error.to_string().contains("could not acquire lock") => {
             Err(OpenError::InUse(path.to_owned()))
         }
@@ -221,7 +224,7 @@ fn open_sled(path: &Path) -> Result<(sled::Tree, Option<Vec<u8>>), OpenError> {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => damaged(error.to_string()),
             _ => OpenError::Directory(path.to_owned(), error),
         }),
-        // Other parameters than ours.
+        // It was created with other parameters than ours.
         Ok(Err(sled::Error::Unsupported(_))) => Err(OpenError::Foreign(path.to_owned())),
         Ok(Err(error)) => Err(damaged(error.to_string())),
         Err(_) => Err(damaged("its files contradict each other".to_owned())),
@@ -240,7 +243,7 @@ fn snapshot_bytes(path: &Path) -> io::Result<u64> {
     Ok(bytes)
 }
 
-/// Makes the names of all files durable, and the content of those that sled writes without syncing.
+/// Makes the names of all files durable, and the content of the files that sled writes without a sync.
 fn sync_names(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let entry = entry?;

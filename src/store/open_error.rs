@@ -9,17 +9,18 @@ pub const FORMAT: u32 = 3;
 /// Why a database cannot be opened.
 #[derive(Debug)]
 pub enum OpenError {
-    /// The directory cannot be made, read or written.
+    /// The directory cannot be created, read or written.
     Directory(PathBuf, io::Error),
-    /// Another process has it.
+    /// Another process uses it.
     InUse(PathBuf),
     /// Another program wrote it, or an older Broker.
     Foreign(PathBuf),
-    /// The files are not what was written.
+    /// The files differ from the bytes that were written.
     Damaged(PathBuf, String),
-    /// Committed changes are missing from it: so many are there, so many were made.
+    /// Committed changes are missing: it holds the first number of commits, and the second number was made.
     Lost(PathBuf, u64, u64),
-    /// A checkpoint was begun up to the second of these commits, and what can be read ends at the first: so there may be half of it.
+    /// A checkpoint was begun up to the second commit, and the readable data ends at the first one. So sled may hold
+    /// half of it.
     HalfMade(PathBuf, u64, u64),
     /// A newer Broker wrote it.
     TooNew(PathBuf, u32),

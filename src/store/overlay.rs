@@ -1,4 +1,4 @@
-//! What has been committed and is not in sled yet: it lies over sled, so that whoever reads finds it first.
+//! The overlay: the commits that are not in sled yet. Reads look here first.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -6,9 +6,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::progress::Progress;
 
-/// What a row costs in memory beside its bytes, about.
+/// The approximate memory that a row takes in addition to its bytes.
 const ROW_BYTES: usize = 120;
-/// How many rows of a scan are taken at once, at most: meanwhile the writer waits.
+/// How many rows a scan takes at once. Meanwhile the writer waits.
 pub const ROWS_AT_ONCE: usize = 256;
 
 /// A change of one key.
@@ -16,14 +16,14 @@ pub const ROWS_AT_ONCE: usize = 256;
 pub enum Write {
     /// The key gets this value.
     Put(Arc<[u8]>),
-    /// The same, for a key that never was before. Removed again it leaves nothing behind.
+    /// The same, for a key that never existed before. If it is removed again, it leaves nothing behind.
     PutNew(Arc<[u8]>),
-    /// The key goes.
+    /// The key is removed.
     Remove,
 }
 
 impl Write {
-    /// The value that the key has from now on.
+    /// The new value of the key.
     pub fn value(&self) -> Option<&Arc<[u8]>> {
         match self {
             Self::Put(value) | Self::PutNew(value) => Some(value),
@@ -32,10 +32,10 @@ impl Write {
     }
 }
 
-/// A key, and its value if it has not been removed.
+/// A key, and its value if it is not removed.
 pub type Row = (Vec<u8>, Option<Arc<[u8]>>);
 
-/// Two tables: one that takes what is committed, and one that a checkpoint is moving into sled.
+/// Two tables: one that takes new commits, and one that a checkpoint is moving into sled.
 #[derive(Default)]
 pub struct Overlay(RwLock<Tables>);
 
@@ -50,17 +50,17 @@ struct Tables {
 pub struct Table {
     rows: BTreeMap<Vec<u8>, Write>,
     bytes: usize,
-    /// Up to here it holds everything that is not in sled.
+    /// Up to here, the table holds everything that is not in sled.
     progress: Progress,
 }
 
 impl Table {
-    /// Every row, by key.
+    /// All rows, by key.
     pub fn rows(&self) -> impl Iterator<Item = (&Vec<u8>, &Write)> {
         self.rows.iter()
     }
 
-    /// Up to here it holds everything that is not in sled.
+    /// Up to here, the table holds everything that is not in sled.
     pub fn progress(&self) -> Progress {
         self.progress
     }
@@ -82,7 +82,7 @@ impl Table {
 }
 
 impl Overlay {
-    /// Takes what was committed.
+    /// Adds the rows of a commit.
     pub fn apply(&self, writes: impl IntoIterator<Item = (Vec<u8>, Write)>, progress: Progress) {
         let mut tables = self.write();
         for (key, write) in writes {
@@ -91,14 +91,15 @@ impl Overlay {
         tables.active.progress = progress;
     }
 
-    /// What is known of a key here: `Some(None)` where it has been removed.
+    /// The value of a key, if the overlay has the key. `Some(None)` means that the key is removed.
     pub fn get(&self, key: &[u8]) -> Option<Option<Arc<[u8]>>> {
         let tables = self.read();
         let row = tables.active.rows.get(key).or_else(|| tables.frozen.as_ref()?.rows.get(key))?;
         Some(row.value().cloned())
     }
 
-    /// The next rows of a range, so many, and the bound up to which that is all of them.
+    /// The next rows of a range, at most this many. If there may be more, the last key comes with them: up to it, the
+    /// rows are complete.
     pub fn next_rows(&self, from: Bound<&[u8]>, to: Bound<&[u8]>, count: usize) -> (Vec<Row>, Option<Vec<u8>>) {
         let tables = self.read();
         let mut active = tables.active.rows.range::<[u8], _>((from, to)).peekable();
@@ -123,7 +124,7 @@ impl Overlay {
         (rows, last)
     }
 
-    /// How much memory the table takes that is being filled.
+    /// The memory that the active table takes.
     pub fn active_bytes(&self) -> usize {
         self.read().active.bytes
     }
@@ -133,10 +134,10 @@ impl Overlay {
         self.read().frozen.is_some()
     }
 
-    /// Sets the filled table aside for a checkpoint.
+    /// Sets the active table aside for a checkpoint.
     ///
     /// # Panics
-    /// While another is being moved: nobody would find what is in that any more.
+    /// If another table is being moved: its rows would be lost.
     pub fn freeze(&self) -> Arc<Table> {
         let mut tables = self.write();
         assert!(tables.frozen.is_none(), "a checkpoint begins before the last one is finished");
@@ -150,7 +151,7 @@ impl Overlay {
     /// Forgets the table that a checkpoint has moved.
     pub fn thaw(&self) {
         let moved = self.write().frozen.take();
-        // A large table takes a while to be dropped, for which nobody need wait.
+        // It is dropped outside the lock, because dropping a large table takes a while.
         drop(moved);
     }
 

@@ -1,31 +1,32 @@
-//! The threads that read for those who must not wait for the disk, and the queue before them.
+//! The reader threads, which read for tasks that must not wait for the disk, and the fair queue before them.
 
 use std::thread;
 
 use crate::domain::{TenantName, Username};
 use crate::fair::{Patience, Pool, Task};
 
-/// How many threads there are for each core, and at least: those that wait for a slow disk leave the cores to the others, and
-/// where all is in memory more would only take the cores from who serves.
+/// How many threads there are for each core, and at least. While some wait for a slow disk, others use the cores. If
+/// all data is in memory, more threads would only take the cores from the workers.
 const THREADS_PER_CORE: usize = 2;
 const MIN_THREADS: usize = 4;
-/// How many first steps of requests may wait, some kilobyte of memory each; who comes then is refused, or takes the place of
-/// somebody of the tenant that has most in the queue.
+/// How many first steps of requests may wait, at about a kilobyte of memory each. Beyond that, a new one is refused, or
+/// replaces one of the tenant that has the most in the queue.
 const MAX_WAITING: usize = 8192;
 
-/// For whom something is read. Tenants are served in turn, each with its requests, its streams and what its streams have in common;
-/// of the first two, its users in turn. So however much somebody asks for, a step waits for two or three of each other tenant, and a
-/// request or a worker for none of those who catch up.
+/// A place in the queue of the readers. Tenants are served in turn, each with three lanes: its requests, its streams,
+/// and the reads that its streams share. Within the first two, users are served in turn. So however much one user asks
+/// for, a step waits for two or three steps of each other tenant, and a request or a worker never waits for streams
+/// that catch up.
 #[derive(Clone, Debug)]
 pub struct Lane {
     whose: Whose,
-    /// `None` where it is for several of them.
+    /// `None` if it is for several users.
     user: Option<Username>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Whose {
-    /// What is done unasked.
+    /// Background work.
     Maintenance,
     Admin,
     Requests(TenantName),
@@ -34,22 +35,22 @@ enum Whose {
 }
 
 impl Lane {
-    /// For what is done unasked.
+    /// The lane of background work.
     pub const MAINTENANCE: Self = Self { whose: Whose::Maintenance, user: None };
-    /// For the admin.
+    /// The lane of the admin.
     pub const ADMIN: Self = Self { whose: Whose::Admin, user: None };
 
-    /// For a request of a user of a tenant.
+    /// The lane of a request of a user.
     pub fn of_request(tenant: &TenantName, username: &Username) -> Self {
         Self { whose: Whose::Requests(tenant.clone()), user: Some(username.clone()) }
     }
 
-    /// For a stream of a user of a tenant.
+    /// The lane of a stream of a user.
     pub fn of_stream(tenant: &TenantName, username: &Username) -> Self {
         Self { whose: Whose::Streams(tenant.clone()), user: Some(username.clone()) }
     }
 
-    /// For all streams of a tenant together.
+    /// The lane of the reads that all streams of a tenant share.
     pub fn of_all_streams(tenant: &TenantName) -> Self {
         Self { whose: Whose::AllStreams(tenant.clone()), user: None }
     }
@@ -88,7 +89,7 @@ mod tests {
     use crate::store::Store;
 
     impl Store {
-        /// Holds each of the threads until what comes back for it is dropped.
+        /// Holds all threads, each until its sender is dropped.
         pub(crate) fn hold_readers(&self) -> Vec<(Sender<()>, Task<()>)> {
             let (started, begun) = channel();
             let hold = |_| {

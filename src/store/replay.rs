@@ -1,4 +1,4 @@
-//! Reading events: what changed since a position, up to another, in order.
+//! Replay: the events since a position, up to another, in order.
 
 use super::damage::damaged;
 use super::database::Store;
@@ -8,39 +8,39 @@ use super::{codec, keys};
 use crate::domain::{Pattern, Position, TenantName, View, disjoint};
 use crate::error::Error;
 
-/// How many events one step may pass over that the filter does not want, so that a step is always short.
+/// How many unwanted events one step may skip, so that a step is always short.
 const MAX_PASSED_OVER: usize = 1024;
 /// How many names may be looked at before the first event is read in the same step.
 const MAX_LOOKED_AT_FIRST: usize = 256;
-/// How many positions a reading may hold, of eight bytes each. What wants more reads all events and picks, which costs the
-/// length of the tail.
+/// How many positions a replay may hold, of eight bytes each. If more are wanted, it reads all events and selects,
+/// which costs the length of the tail.
 const MAX_FEW: usize = 2048;
 
-/// A reading under way, in the order of positions, so that whoever is cut off resumes where they were. What it holds does
-/// not grow with what there is to read, so a slow reader costs next to nothing.
+/// A replay in progress, in the order of positions, so that a client that is cut off resumes where it was. Its memory
+/// does not grow with the number of events, so a slow reader costs next to nothing.
 pub struct Replay {
     tenant: TenantName,
     wanted: Wanted,
     /// Everything up to here has been given.
     after: Position,
-    /// Nothing after this is given: it was not yet on disk when the reading began.
+    /// Nothing after this is given: it was not on disk yet when the replay began.
     until: Position,
     missing: Missing,
     source: Source,
-    /// Whether nothing that is wanted has changed, though not everything is kept.
+    /// Whether no wanted name has changed, although not every event is kept.
     is_unchanged: bool,
-    /// Whether something was left out because it cannot be read.
+    /// Whether an event was left out because it cannot be read.
     is_damaged: bool,
 }
 
-/// Which events are read.
+/// The events that are read.
 #[derive(Clone, Debug)]
 pub enum Wanted {
-    /// All of the tenant's, for those who pick from them.
+    /// All events of the tenant. The caller selects.
     All,
-    /// What somebody gets.
+    /// The events of a view.
     Of(Box<View>),
-    /// What somebody gets who got the second before.
+    /// The events of the first view that are not in the second, for a stream that had the second before.
     New(Box<View>, Box<View>),
 }
 
@@ -53,7 +53,7 @@ impl Wanted {
         }
     }
 
-    /// Patterns outside of which nothing is wanted: in the order of the names, and apart from each other.
+    /// Patterns that contain all wanted names, in the order of the names, without overlap.
     pub(super) fn patterns(&self) -> Vec<Pattern> {
         let candidates = match self {
             Self::All => None,
@@ -63,35 +63,35 @@ impl Wanted {
     }
 }
 
-/// What somebody needs to be given who reads.
+/// The events that a reader lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// They are new: the latest event of every name. They want to know what there is, not what there is no more.
+    /// The latest event of every name, without removals: the reader is new.
     Snapshot,
-    /// They were here before, perhaps when there was nothing yet: everything that came since.
+    /// Every event since its position, with removals: the reader resumes.
     Events,
 }
 
-/// Where the events come from.
+/// The rows that a replay reads.
 enum Source {
-    /// Not yet chosen.
+    /// Not chosen yet.
     Unopened,
-    /// Every event since `after` is still there.
+    /// Every event since `after`: all of them are kept.
     Tail,
-    /// The latest of each name that changed since `after`: those events that have not been superseded.
+    /// The events since `after` that are the latest of their names.
     Snapshot,
-    /// The same for a filter that wants few: these positions, the last one first.
+    /// The same, if few are wanted: these positions, the last one first.
     Few(Vec<Position>),
 }
 
 impl Replay {
-    /// The latest events of a tenant as they are read, up to a position, for somebody who is new and has those up to another
-    /// already. A name that has a later event than that by then is left out.
+    /// A snapshot for a new reader: the latest events of a tenant up to a position, without those up to `after`, which
+    /// the reader has. A name that has a later event than `until` is left out.
     pub fn snapshot(tenant: TenantName, wanted: Wanted, after: Position, until: Position) -> Self {
         Self::new(Missing::Snapshot, tenant, wanted, after, until)
     }
 
-    /// What changed for a tenant after one position, up to another, for somebody who was given everything before.
+    /// A resumption: the events of a tenant after one position, up to another, for a reader that has everything before.
     pub fn events(tenant: TenantName, wanted: Wanted, after: Position, until: Position) -> Self {
         Self::new(Missing::Events, tenant, wanted, after, until)
     }
@@ -101,18 +101,18 @@ impl Replay {
         Self { tenant, wanted, after, until, missing, source, is_unchanged: false, is_damaged: false }
     }
 
-    /// Whose events these are.
+    /// The tenant.
     pub fn tenant(&self) -> &TenantName {
         &self.tenant
     }
 
-    /// What the reader needs to be given.
+    /// The events that the reader lacks.
     pub fn missing(&self) -> Missing {
         self.missing
     }
 
-    /// Whether events were missed that are not given, because only the latest of each name is kept of that time, or because one of
-    /// them cannot be read.
+    /// Whether the reader missed events that are not given, because only the latest of each name is kept for that time,
+    /// or because one cannot be read.
     pub fn has_gap(&self) -> bool {
         let is_shortened = matches!(self.source, Source::Snapshot | Source::Few(_)) && !self.is_unchanged;
         self.missing == Missing::Events && (is_shortened || self.is_damaged)
@@ -123,11 +123,12 @@ impl Replay {
         self.after
     }
 
-    /// Gives the next events, of about `bytes` together; whether there are more. What cannot be read is left out, or nobody of a tenant
-    /// would have a stream any more, and the log names it. Blocks on the disk.
+    /// Gives the next events to `each`, about `bytes` together. Returns whether there are more. Events that cannot be
+    /// read are left out, or no client of the tenant would have a stream any more. The log names them. Blocks on the
+    /// disk.
     ///
     /// # Errors
-    /// [`Error::Storage`] where the database fails; [`Error::Damaged`] if not even that can be told.
+    /// [`Error::Storage`] if the database fails; [`Error::Damaged`] if not even the range can be read.
     pub fn next(&mut self, store: &Store, bytes: usize, mut each: impl FnMut(StoredEvent<'_>)) -> Result<bool, Error> {
         if matches!(self.source, Source::Unopened) {
             let looked_at;
@@ -149,18 +150,18 @@ impl Replay {
         Ok(self.after < self.until)
     }
 
-    /// A new subscriber gets the latest of each name. One that was here before gets every event it missed where all of
-    /// them are still kept, and the names that changed where not. How many names were looked at to find out.
+    /// Chooses the rows. A new reader gets the latest event of each name. A reader that resumes gets every event if all
+    /// are kept, and otherwise the names that changed. Returns also how many names were looked at.
     fn open(&mut self, store: &Store) -> Result<(Source, usize), Error> {
         if self.missing == Missing::Events && self.after >= store.floor(&self.tenant)? {
             return Ok((Source::Tail, 0));
         }
         let read = store.unless_damaged(store.latest_positions(&self.tenant, &self.wanted))?;
-        // Whoever reads the events themselves finds out which of them are the latest, but for what cannot be read.
+        // A replay that reads the events themselves finds out which are the latest, even if an index entry is damaged.
         let (found, looked_at) = read.unwrap_or((None, MAX_FEW));
         let Some(mut positions) = found else { return Ok((Source::Snapshot, looked_at)) };
         positions.retain(|position| *position > self.after);
-        // Looked at after the names: a removal among them that is forgotten meanwhile counts.
+        // This is read after the names, so that a removal that is forgotten meanwhile counts.
         self.is_unchanged = positions.is_empty() && store.forgotten(&self.tenant)? <= self.after;
         positions.retain(|position| *position <= self.until);
         positions.sort_unstable_by(|a, b| b.cmp(a));
@@ -180,7 +181,7 @@ impl Replay {
             looked_at += 1;
             self.after = position;
             let key = keys::event(&self.tenant, position);
-            // Gone: it was superseded since, by one that is after `until` and will come live.
+            // It was superseded since, by an event after `until`, which will come live.
             let Some(value) = store.get(&key)? else { continue };
             let read = event_row(&key, &value).and_then(|(_, parts)| {
                 let is_given = !(self.missing == Missing::Snapshot && parts.is_removal);
@@ -202,8 +203,8 @@ impl Replay {
         Ok(())
     }
 
-    /// Reads the events themselves, in order. Up to the floor each is the latest of its name; after it a superseded one is
-    /// passed over where only the latest are wanted.
+    /// Reads the events themselves, in order. Up to the floor, each is the latest of its name. After it, superseded
+    /// events are skipped if only the latest are wanted.
     fn next_scanned(
         &mut self,
         store: &Store,
@@ -228,7 +229,7 @@ impl Replay {
                 let event = if wanted { store.whole(key, position, &parts)? } else { None };
                 Ok(event.map(|event| (parts.bytes, event)))
             });
-            // Where it cannot be read it may have been wanted.
+            // If it cannot be read, it may have been wanted.
             let read = store.unless_damaged(read)?;
             self.is_damaged |= read.is_none();
             self.after = keys::position(key).unwrap_or(self.after);
@@ -244,8 +245,8 @@ impl Replay {
         if at_end {
             self.after = self.until;
         }
-        // A scan is no snapshot: where the floor rose past its beginning meanwhile, some may have gone before they were
-        // read. What is left of them, the latest of each name, comes from here on.
+        // A scan is no snapshot. If the floor rose past its beginning meanwhile, events may have been removed before
+        // they were read. From here on, the latest event of each name is given instead.
         if !only_latest && store.floor(&self.tenant)? > from {
             self.source = Source::Snapshot;
         }
@@ -254,11 +255,11 @@ impl Replay {
 }
 
 impl Store {
-    /// The position of a tenant's newest event after another one; that one where there is none. It counts what is not revealed
-    /// yet: whoever reads meanwhile may have met with its traces, though not with itself.
+    /// The position of a tenant's newest event after this position, or this position if there is none. It counts events
+    /// that are not revealed yet: another read may have met their traces.
     ///
     /// # Errors
-    /// [`Error::Storage`] where the database fails.
+    /// [`Error::Storage`] if the database fails.
     pub fn newest_after(&self, tenant: &TenantName, position: Position) -> Result<Position, Error> {
         let mut newest = position;
         self.scan(&keys::event(tenant, position.next()), &keys::event(tenant, Position::END), &mut |key, _| {
@@ -272,8 +273,8 @@ impl Store {
         Ok(self.latest_row(&keys::name(tenant, name))?.is_some_and(|latest| latest.position == position))
     }
 
-    /// The positions of the latest events that are wanted, in no order; `None` where they are more than [`MAX_FEW`]. Costs what
-    /// is wanted, not what is there: how many names were looked at.
+    /// The positions of the wanted latest events, unordered; `None` if there are more than [`MAX_FEW`]. Its cost
+    /// depends on the number of wanted names, not of all names. Returns also how many names were looked at.
     fn latest_positions(&self, tenant: &TenantName, wanted: &Wanted) -> Result<(Option<Vec<Position>>, usize), Error> {
         let mut positions = Vec::new();
         let mut looked_at = 0;

@@ -31,8 +31,8 @@ pub trait Rows {
         self.decoded(name_key, codec::decode_latest)
     }
 
-    /// The data of an event, from its row or its chunks. `None` if the event was removed after its row was read: the caller
-    /// goes on as if it had not found the row.
+    /// The data of an event, from its row or its chunks. `None` if the event was removed after its row was read: the
+    /// caller goes on as if it had not found the row.
     fn data<'a>(&self, key: &[u8], position: Position, parts: &EventParts<'a>) -> Result<Option<Cow<'a, str>>, Error> {
         let bytes = match parts.data {
             StoredData::Inline(data) => return Ok(Some(Cow::Borrowed(data))),

@@ -1,4 +1,4 @@
-//! Reading many rows in order: those of the overlay and those of sled as one.
+//! Scans: reading rows in order, from the overlay and sled as one.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -8,22 +8,22 @@ use super::keys;
 use super::overlay::ROWS_AT_ONCE;
 use crate::error::Error;
 
-/// How many rows are taken from the overlay first; then twice as many, and so on. Many want only one.
+/// How many rows are taken from the overlay first. Each next time it is twice as many. Many scans need only one.
 const ROWS_AT_FIRST: usize = 8;
 
-/// Takes a row, and tells whether to go on.
+/// Takes a row, and returns whether to go on.
 pub type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<bool, Error> + 'a;
 
 impl Store {
-    /// Gives the rows whose keys begin so.
+    /// Gives the rows with a prefix.
     pub(super) fn scan_prefix(&self, prefix: &[u8], each: &mut Each<'_>) -> Result<(), Error> {
         self.scan(prefix, &keys::end_of(prefix), each)
     }
 
-    /// Gives the rows from one key up to, but not with, another. It is no snapshot: what changes meanwhile may be given as
-    /// it was or as it is.
+    /// Gives the rows from one key up to, but not including, another. It is no snapshot: a row that changes meanwhile
+    /// may be given as it was or as it is.
     pub(super) fn scan(&self, from: &[u8], to: &[u8], each: &mut Each<'_>) -> Result<(), Error> {
-        // The tables of the overlay panic at a range that ends before it begins.
+        // The tables of the overlay panic if a range ends before it begins.
         if from >= to {
             return Ok(());
         }
@@ -31,7 +31,8 @@ impl Store {
         let to = Bound::Excluded(to.to_vec());
         let mut count = ROWS_AT_FIRST;
         loop {
-            // First the overlay: what a checkpoint moves after this look is found twice, and counts as it was found first.
+            // The overlay comes first. A row that a checkpoint moves after this is found twice, and the first one
+            // counts.
             let (over, last) = self.overlay.next_rows(as_slice(&from), as_slice(&to), count);
             count = (count * 2).min(ROWS_AT_ONCE);
             let until = last.clone().map_or_else(|| to.clone(), Bound::Included);
@@ -64,7 +65,7 @@ impl Store {
     }
 }
 
-/// Gives a row of the overlay, if it is not a removed one.
+/// Gives a row of the overlay, unless it is removed.
 fn give(key: &[u8], value: &Option<Arc<[u8]>>, each: &mut Each<'_>) -> Result<bool, Error> {
     value.as_ref().map_or(Ok(true), |value| each(key, value))
 }

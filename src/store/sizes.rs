@@ -1,21 +1,22 @@
-//! How much one commit may write. The journal reserves room for it on the disk before any change is decided, so that a full disk
-//! is found while nothing has happened yet. A change that would need more is refused.
+//! How much one commit may write. The journal reserves room for it on the disk before any change is decided, so that a
+//! full disk is found while nothing has happened yet. A change that would need more is refused.
 
 use super::chunks::{CHUNK_BYTES, MAX_CHUNKS, MAX_INLINE_BYTES};
 use super::keys::{CHUNK_KEY_BYTES, TIME_SETTING};
 use crate::domain::{MAX_NAME_BYTES, MAX_USER_BYTES};
 
-/// The length of a record's head in the journal: length of the body (4 bytes), CRC-32 of all that follows (4), number of the
-/// commit (8), position of the last event (8).
+/// The length of a record's head in the journal: length of the body (4 bytes), CRC-32 of all that follows (4), number
+/// of the commit (8), position of the last event (8).
 pub const HEAD_BYTES: usize = 24;
 /// The length of a row's head in the body of a record: the lengths of the key (2 bytes) and of the value (4).
 pub const ROW_HEAD_BYTES: usize = 6;
 
-/// How many bytes of keys and values one step of maintenance covers, plus one event. The step writes less than twice as much, and
-/// an insert may write more.
+/// How many bytes of keys and values one step of maintenance covers, plus one event. The step writes less than twice as
+/// much, and an insert may write more.
 pub const STEP_BYTES: usize = 1 << 20;
 
-/// How many remembered answers one insert forgets at most. It adds one, so if the limit was lowered, the surplus shrinks, too.
+/// How many remembered answers one insert forgets at most. It adds one, so if the limit was lowered, the surplus
+/// shrinks, too.
 pub const FORGOTTEN_AT_ONCE: usize = 4;
 
 /// Beyond this size no further change joins a commit. All sizes are those of the rows in the journal.
@@ -48,8 +49,8 @@ const fn of_data(bytes: usize) -> usize {
 
 /// What one event writes at most in addition to its data: the largest keys and values of `keys` and `codec`.
 const EVENT_ROWS_BYTES: usize = {
-    // The index entry of its name, which is written again if the event expires, and again if it is bound to a stream. And the
-    // number of names.
+    // The index entry of its name, which is written again if the event expires, and again if it is bound to a stream.
+    // And the number of names.
     let name = 3 * (ROW_HEAD_BYTES + 1 + NAME_BYTES + MAX_NAME_BYTES + 25) + ROW_HEAD_BYTES + 1 + NAME_BYTES + 8;
     // The event itself, and the removal of the previous event with its chunks.
     let key = ROW_HEAD_BYTES + 1 + NAME_BYTES + 8;
@@ -63,8 +64,8 @@ const EVENT_ROWS_BYTES: usize = {
     name + event + expiry + bound
 };
 
-/// What a request with events writes at most in addition to them: the answer to its idempotency key by key, by moment and by
-/// number, the range of the user's numbers, and the removal of some older answers.
+/// What a request with events writes at most in addition to them: the answer to its idempotency key by key, by moment
+/// and by number, the range of the user's numbers, and the removal of some older answers.
 const REQUEST_ROWS_BYTES: usize = {
     let answer = ROW_HEAD_BYTES + 1 + NAME_BYTES + MAX_NAME_BYTES;
     let due = ROW_HEAD_BYTES + 1 + 8 + NAME_BYTES + MAX_NAME_BYTES;
@@ -74,8 +75,8 @@ const REQUEST_ROWS_BYTES: usize = {
     (1 + FORGOTTEN_AT_ONCE) * (answer + due + numbered) + values + range
 };
 
-/// What an insert of this many events with this much data writes at most. The code that accepts inserts proves with it that the
-/// largest one fits.
+/// What an insert of this many events with this much data writes at most. The code that accepts inserts proves with it
+/// that the largest one fits.
 pub const fn of_insert(events: usize, data: usize) -> usize {
     events * EVENT_ROWS_BYTES + of_data(data) + REQUEST_ROWS_BYTES
 }

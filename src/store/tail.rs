@@ -1,4 +1,5 @@
-//! The tail: a tenant's newest events, which are kept in exact order. How long it is, what of it is too much, and how that goes.
+//! The tail: a tenant's newest events, which are kept in exact order. How long it is, which events are beyond
+//! retention, and how they are removed.
 
 use super::damage::damaged;
 use super::database::Store;
@@ -9,71 +10,71 @@ use super::{codec, keys};
 use crate::domain::{Position, TenantName, Timestamp};
 use crate::error::Error;
 
-/// How many events of a tail are counted in one step, or so many bytes of them as one is made of.
+/// How many events of a tail are counted in one step, unless their bytes fill the step.
 const COUNTED_A_STEP: usize = 4096;
 
-/// What of a tail is too much.
+/// The part of a tail that is beyond retention.
 #[derive(Clone, Copy, Debug)]
 pub struct TooMuch {
-    /// So many of the oldest events.
+    /// This many of the oldest events.
     pub surplus: usize,
-    /// Those from before this moment.
+    /// The events from before this moment.
     pub before: Timestamp,
-    /// What the clock says: what claims to be later than that was inserted by one that was ahead.
+    /// The time by the clock. Events with a later timestamp were inserted while the clock was ahead.
     pub now: Timestamp,
-    /// But no more at once than this.
+    /// At most this many at once.
     pub at_most: usize,
 }
 
-/// The oldest events of a tail, which are to go.
+/// The oldest events of a tail, which are to be removed.
 #[derive(Debug)]
 pub struct Oldest {
     tenant: TenantName,
-    /// Where the tail begins.
+    /// The position before the first event of the tail.
     floor: Position,
     events: Vec<Old>,
-    /// Whether that is all that is to go for now.
+    /// Whether these are all that are to be removed now.
     pub is_all: bool,
 }
 
 #[derive(Debug)]
 struct Old {
     position: Position,
-    /// How many chunks go with it. One that is damaged has no such number, and stays: it may be the latest of its name.
+    /// How many chunks the event has. A damaged event has no such number, and stays: it may be the latest of its name.
     chunks: Option<u8>,
-    /// Of its name, where it was the latest; what has been superseded once is so for ever.
+    /// The index key of its name, if it was the latest. An event that was superseded once is superseded forever.
     name_key: Option<Vec<u8>>,
     is_removal: bool,
 }
 
-/// A tail that is being counted, in steps: it may be of any length.
+/// A count of a tail, in steps, because a tail may have any length.
 pub struct TailCount {
     tenant: TenantName,
-    /// Where the tail begins, and where the next step does.
+    /// The position before the first event of the tail, and the position from which the next step counts.
     floor: Position,
     next: Position,
     length: usize,
-    /// The head when it began, or the last position that was met with.
+    /// The head when the count began, or the last position that it has reached.
     counted_to: Position,
 }
 
 impl TailCount {
-    /// Begins.
+    /// Begins a count.
     ///
     /// # Errors
-    /// [`Error::Storage`] where the database fails; [`Error::Damaged`].
+    /// [`Error::Storage`] if the database fails; [`Error::Damaged`].
     pub fn new(store: &Store, tenant: TenantName) -> Result<Self, Error> {
         let floor = store.floor(&tenant)?;
         Ok(Self { tenant, floor, next: floor.next(), length: 0, counted_to: store.head() })
     }
 
-    /// Takes a step: once it is counted, how many events of the tenant are kept in exact order, and up to which position they were
-    /// counted: also those that have been noted as [activity](Store::activity), and are not revealed. Blocks on the disk.
+    /// Takes a step. At the end of the tail, returns its length, and the position up to which it was counted. That
+    /// includes events that are noted as [activity](Store::activity), but not revealed yet. Blocks on the disk.
     ///
     /// # Errors
     /// As [`TailCount::new`].
     pub fn step(&mut self, store: &Store) -> Result<Option<(usize, Position)>, Error> {
-        // What it has counted may have gone since.
+        // Events that it has counted may have been removed.
         if store.floor(&self.tenant)? != self.floor {
             *self = Self::new(store, self.tenant.clone())?;
         }
@@ -105,7 +106,7 @@ impl Oldest {
 }
 
 impl Store {
-    /// The oldest events of a tenant's tail that are too much. Blocks on the disk.
+    /// The oldest events of a tenant's tail that are beyond retention. Blocks on the disk.
     ///
     /// # Errors
     /// [`Error::Storage`] if the database fails.
@@ -117,10 +118,10 @@ impl Store {
         self.scan(&keys::event(tenant, floor.next()), &keys::event(tenant, head.next()), &mut |key, value| {
             let position = keys::position(key).ok_or_else(|| damaged(key, "an event's key is cut short"))?;
             let parts = self.unless_damaged(codec::event_parts(value).map_err(|why| damaged(key, why)))?;
-            // One that is damaged goes with what is before it, or nothing that comes after it ever would.
+            // A damaged event goes with the events before it. Otherwise no event after it would ever be removed.
             let timestamp = parts.as_ref().map_or(Timestamp::from_millis(0), |parts| parts.timestamp);
             if oldest.events.len() >= surplus && timestamp >= before {
-                // What came before an event that is too old is so too, whatever it says of itself.
+                // An event before one that is too old is also too old, whatever its timestamp says.
                 if timestamp > now && position > old_until {
                     let dated = self.first_dated(tenant, position, head, now)?.filter(|(_, at)| *at < before);
                     old_until = dated.map_or(Position::START, |(position, _)| position);
@@ -152,8 +153,8 @@ impl Store {
         Ok(Old { position, chunks: Some(parts.chunks()), name_key, is_removal: parts.is_removal })
     }
 
-    /// The first event after one of a clock that was ahead that is not of such a clock, if it is followed by none that is: found by
-    /// halving, so that it takes a moment however many they are.
+    /// After an event of a clock that was ahead: the first event with a true timestamp, if no event after it is of such
+    /// a clock. It is found by bisection, so it takes a moment however many there are.
     fn first_dated(
         &self,
         tenant: &TenantName,
@@ -175,7 +176,7 @@ impl Store {
         Ok(found)
     }
 
-    /// The first event of a tenant from one position up to, but not with, another, and when it was.
+    /// The first event of a tenant from one position up to, but not including, another, and its timestamp.
     fn event_from(
         &self,
         tenant: &TenantName,
@@ -194,15 +195,15 @@ impl Store {
 }
 
 impl Transaction<'_> {
-    /// Raises the floor of a tenant over its oldest events; over how many. Superseded ones go, and removals; what is the latest of
-    /// its name stays.
+    /// Raises the floor of a tenant over its oldest events. Superseded events and removals are deleted. Events that are
+    /// the latest of their name stay. Returns over how many events the floor was raised.
     ///
     /// # Errors
     /// As [`Transaction::insert_event`].
     pub fn shorten(&mut self, oldest: Oldest) -> Result<usize, Error> {
         let Oldest { tenant, floor, events, .. } = oldest;
         let Some(last) = events.last().map(|event| event.position) else { return Ok(0) };
-        // They are no longer the oldest where it was raised meanwhile.
+        // If the floor was raised meanwhile, these are no longer the oldest.
         if self.floor(&tenant)? != floor {
             return Ok(0);
         }

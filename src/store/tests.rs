@@ -34,7 +34,7 @@ fn insert(committer: &mut Committer, tenant_name: &str, names: &[&str]) -> Vec<E
     transaction.commit().unwrap().reveal()
 }
 
-/// How long a tenant's tail is, and up to where it was counted.
+/// The length of a tenant's tail, and the position up to which it was counted.
 fn tail_length(store: &Store, tenant_name: &str) -> (usize, Position) {
     let mut count = TailCount::new(store, tenant(tenant_name)).unwrap();
     loop {
@@ -44,7 +44,7 @@ fn tail_length(store: &Store, tenant_name: &str) -> (usize, Position) {
     }
 }
 
-/// Shortens a tenant's tail to so many events, as is done in the background.
+/// Shortens a tenant's tail to this many events, as maintenance does.
 fn shorten(store: &Store, committer: &mut Committer, tenant_name: &str, keep: usize) {
     let length = tail_length(store, tenant_name).0;
     let moment = Timestamp::from_millis(1);
@@ -67,16 +67,16 @@ fn shorten_by(store: &Store, committer: &mut Committer, tenant_name: &str, mut t
     }
 }
 
-/// So small a journal that nearly every commit begins a checkpoint.
+/// A journal so small that nearly every commit begins a checkpoint.
 const SMALL: u64 = 1000;
-/// One that none begins.
+/// A journal so large that no checkpoint begins.
 const LARGE: u64 = 64 << 20;
 
 fn open(path: &Path) -> Result<(Store, Committer), OpenError> {
     open_with(path, SMALL)
 }
 
-/// Opens what may have been open in this process a moment ago: sled's own threads may hold on to it for another.
+/// Opens a database that this process may have had open a moment ago: sled's threads may hold it a little longer.
 fn open_with(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError> {
     loop {
         match Store::open(path, journal_bytes) {
@@ -86,13 +86,13 @@ fn open_with(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), Open
     }
 }
 
-/// What somebody wants who may see everything.
+/// The view of a user that may see everything.
 fn wanted(filter: &str) -> Wanted {
     let (rights, own) = Authorize::Open.to_see(&Username::parse("u").unwrap(), &[]);
     Wanted::Of(Box::new(View { filter: EventFilter::parse(filter).unwrap(), rights, own }))
 }
 
-/// All that a subscriber after a position gets, in steps of a few bytes.
+/// All events that a subscriber after a position gets, in steps of a few bytes.
 fn replay(store: &Store, tenant_name: &str, filter: &str, after: u64) -> Vec<(u64, String)> {
     let (tenant, wanted, after) = (tenant(tenant_name), wanted(filter), Position::new(after));
     let mut replay = match after {
@@ -120,7 +120,7 @@ fn numbers(events: &[(u64, String)]) -> Vec<u64> {
     events.iter().map(|(number, _)| *number).collect()
 }
 
-/// Inserts an event at a moment, of which it may be said what becomes of it.
+/// Inserts an event at a moment, and then does something with it.
 fn insert_at(committer: &mut Committer, millis: u64, name: &str, then: impl FnOnce(&mut Transaction<'_>, &Event)) {
     let mut transaction = committer.begin(Timestamp::from_millis(millis)).unwrap();
     let (name, user) = (EventName::parse(name).unwrap(), Username::parse("u").unwrap());
@@ -130,7 +130,7 @@ fn insert_at(committer: &mut Committer, millis: u64, name: &str, then: impl FnOn
     drop(transaction.commit().unwrap().reveal());
 }
 
-/// What a search finds in one step, which is not taken away.
+/// The rows that one step of a search finds. They are not removed.
 fn found(store: &Store, search: &Search, now: u64) -> Found {
     store.find(search, Timestamp::from_millis(now), 64).unwrap()
 }

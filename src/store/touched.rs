@@ -1,32 +1,33 @@
-//! How much sled writes of some rows.
+//! An estimate of how much sled writes for some rows.
 
 use std::collections::VecDeque;
 use std::ops::Bound;
 
-/// How many rows share one of sled's pages at most: one of more is split before it is written to.
+/// How many rows one of sled's pages has at most. A page with more is split before it is written to.
 const ROWS_A_PAGE: usize = 17;
 /// How many rows are looked up at once.
 const ROWS_AHEAD: usize = 2 * ROWS_A_PAGE;
-/// A page is written anew once it has had ten changes, and where it is split or merged with the next: so rarely more often than
-/// this while some rows of it are given, each of which is changed once.
+/// How often a page is rewritten at most while some of its rows are changed, each once. sled rewrites a page after ten
+/// changes, and when it is split or merged.
 const TIMES: usize = 2;
-/// The row itself is written as a change too, and where it is new the pages that its like fill are written anew and split as they
-/// grow: so often again.
+/// How often the row itself is counted. It is written as a change, and if it is new, the pages of new rows are
+/// rewritten and split as they grow.
 const OWN_TIMES: usize = 3;
-/// How much sled may write between two flushes where there is not much room on the disk.
+/// How much sled may write between two flushes if there is not much room on the disk.
 const BYTES_A_FLUSH: usize = 8 << 20;
-/// How many rows may be on the pages that it writes then: those of 64 rows that are far from each other. With each page that it
-/// writes anew sled moves another, of which nobody knows how large it is, and it writes one of its index now and then.
+/// How many rows may be on the pages that it writes then: those around 64 rows that are far from each other. With each
+/// page that it rewrites, sled moves another of unknown size, and now and then it writes a page of its index.
 const ROWS_A_FLUSH: usize = 64 * (1 + ROWS_AHEAD);
-/// What a row takes beside its bytes.
+/// The bytes that a row takes in addition to its own.
 const ROW_BYTES: usize = 64;
 
-/// Counts the bytes of those pages that rows touch, which are given by key. sled does not tell where one page ends and the next
-/// begins, so all that could be on the page of a row is counted: seventeen rows before and after it, each once. This is a small row
-/// among large ones: what it costs is not its own size.
+/// Counts the bytes of the pages that rows touch, which are added in the order of their keys. sled does not tell where
+/// a page ends. So all rows that could be on the page of a row are counted: seventeen before and seventeen after it,
+/// each once. A small row among large ones costs much more than its own size.
 pub struct Touched {
     tree: sled::Tree,
-    /// The rows after the one that was given last, of which the first are counted, and the last is where to look on.
+    /// The rows after the row that was added last. The first ones are counted already, and the last one tells where to
+    /// look next.
     ahead: VecDeque<(sled::IVec, usize)>,
     counted: usize,
     last: Option<sled::IVec>,
@@ -39,12 +40,12 @@ impl Touched {
         Self { tree: tree.clone(), ahead: VecDeque::new(), counted: 0, last: None, rows: 0, bytes: 0 }
     }
 
-    /// How much is written at most of what was added.
+    /// How much sled writes at most for the added rows.
     pub fn bytes(&self) -> usize {
         self.bytes * TIMES
     }
 
-    /// Whether no more should be added before the next flush.
+    /// Whether no more rows should be added before the next flush.
     pub fn is_enough(&self) -> bool {
         self.bytes() >= BYTES_A_FLUSH || self.rows >= ROWS_A_FLUSH
     }
@@ -54,10 +55,10 @@ impl Touched {
         self.bytes += bytes;
     }
 
-    /// Adds a row, whose key is after that of the row before.
+    /// Adds a row, whose key comes after that of the previous row.
     pub fn add(&mut self, key: &[u8], value_bytes: usize) -> Result<(), sled::Error> {
         self.count(OWN_TIMES * (ROW_BYTES + key.len() + value_bytes));
-        // Those up to the key that were not counted for one before it.
+        // The rows up to the key that were not counted for an earlier row.
         let mut passed = VecDeque::new();
         while let Some((_, bytes)) = self.ahead.pop_front_if(|(next, _)| &next[..] <= key) {
             match self.counted.checked_sub(1) {
@@ -67,7 +68,7 @@ impl Touched {
         }
         let mut before = 0;
         if self.last.as_ref().is_none_or(|last| &last[..] < key) {
-            // What is up to the last one has been passed.
+            // All rows up to the last one have been passed.
             let from = self.last.clone().map_or(Bound::Unbounded, Bound::Excluded);
             for row in self.tree.range::<sled::IVec, _>((from, Bound::Included(key.into()))).rev().take(ROWS_A_PAGE) {
                 self.count(size(&row?));
@@ -100,7 +101,7 @@ fn size((key, value): &(sled::IVec, sled::IVec)) -> usize {
 mod tests {
     use super::*;
 
-    /// A hundred rows that count a thousand bytes each.
+    /// A tree of a hundred rows that count a thousand bytes each.
     fn tree() -> sled::Tree {
         let db = sled::Config::new().temporary(true).open().unwrap();
         for number in 0..100 {
@@ -109,7 +110,7 @@ mod tests {
         (*db).clone()
     }
 
-    /// How many large rows are counted for some keys.
+    /// How many of these rows are counted for some keys.
     fn counted(keys: impl IntoIterator<Item = String>) -> usize {
         let mut touched = Touched::new(&tree());
         keys.into_iter().for_each(|key| touched.add(key.as_bytes(), 1).unwrap());
@@ -135,11 +136,11 @@ mod tests {
             let keys = [format!("row{first:03}"), format!("row{second:03}")];
             assert_eq!(counted(keys), expected.count(), "{distance} rows away");
         }
-        // Three of them.
+        // Three keys.
         assert_eq!(counted(["row010".to_owned(), "row040".to_owned(), "row070".to_owned()]), 88);
     }
 
-    /// How many such rows are given between two flushes.
+    /// How many rows are added between two flushes.
     fn given(tree: &sled::Tree, keys: impl IntoIterator<Item = String>, value_bytes: usize) -> usize {
         let mut touched = Touched::new(tree);
         let is_taken = |key: &String| {
@@ -155,11 +156,11 @@ mod tests {
         let db = sled::Config::new().temporary(true).open().unwrap();
         let small = |number: usize| (format!("row{number:06}").into_bytes(), vec![7; 100]);
         (0..10_000).map(small).for_each(|(key, value)| drop(db.insert(key, value).unwrap()));
-        // As they were, and new ones after one another: each with all that is between them.
+        // Existing rows, and new rows one after another. Each step contains everything between them.
         assert!(given(&db, (0..9000).map(|number| format!("row{number:06}")), 100) > 1000);
         assert!(given(&db, (0..9000).map(|number| format!("row000500/{number:06}")), 100) > 1000);
         assert_eq!(given(&db, (0..99).map(|number| format!("row{:06}", 100 + 100 * number)), 100), 64);
-        // Large ones are soon enough.
+        // A few large rows are enough.
         assert!((2..20).contains(&given(&db, (0..9000).map(|number| format!("row{number:06}")), 100_000)));
     }
 

@@ -17,7 +17,8 @@ use crate::error::Error;
 /// How far the time on disk may be from the time of the newest commit.
 const TIME_WITHIN: Duration = Duration::from_secs(60);
 
-/// Changes that are decided one after another. Each sees the changes before it. They reach the disk together or not at all.
+/// Changes that are decided one after another. Each sees the changes before it. They reach the disk together or not at
+/// all.
 pub struct Transaction<'a> {
     pub(super) committer: &'a mut Committer,
     now: Timestamp,
@@ -28,7 +29,8 @@ pub struct Transaction<'a> {
     users: HashMap<Username, (User, Arc<Account>)>,
     /// The size of these rows in the journal.
     bytes: usize,
-    /// The size of the events that were read to be shown in refusals. They stay in memory until all changes are answered.
+    /// The size of the events that were read to be shown in refusals. They stay in memory until all changes are
+    /// answered.
     pub(super) shown: usize,
     pub(super) events: Vec<Event>,
     /// When one of its rows is due.
@@ -57,8 +59,8 @@ impl Committer {
     /// Starts a transaction at a moment, which is the timestamp of every event in it.
     ///
     /// # Errors
-    /// [`Error::StorageFull`] if the disk has no room for another commit; [`Error::Overloaded`] if another resource is lacking
-    /// that becomes free again; [`Error::Storage`] if the database failed.
+    /// [`Error::StorageFull`] if the disk has no room for another commit; [`Error::Overloaded`] if another resource is
+    /// lacking that becomes free again; [`Error::Storage`] if the database failed.
     pub fn begin(&mut self, now: Timestamp) -> Result<Transaction<'_>, Error> {
         self.prepare()?;
         let head = self.store.head();
@@ -84,19 +86,20 @@ impl Transaction<'_> {
         self.now
     }
 
-    /// Writes the moment of this transaction with it, if it writes anything. The next start checks its clock against that
-    /// moment, so call this only if the clock is trusted ([`crate::clock::Clock::is_vouched_for`]).
+    /// Writes the moment of this transaction with it, if it writes anything. The next start checks its clock against
+    /// that moment, so call this only if the clock is trusted ([`crate::clock::Clock::is_vouched_for`]).
     pub fn note_time(&mut self) {
         self.notes_time = true;
     }
 
-    /// Whether no further change may be decided. Beyond this size there may be no room for a change of [`MAX_CHANGE_BYTES`]. The
-    /// events that refusals show are bounded in the same way.
+    /// Whether no further change may be decided. Beyond this size there may be no room for a change of
+    /// [`MAX_CHANGE_BYTES`]. The events that refusals show are bounded in the same way.
     pub fn is_full(&self) -> bool {
         self.bytes + self.shown >= MAX_COMMIT_BYTES
     }
 
-    /// How much the change that is being decided has written, in bytes of the journal. At most [`MAX_CHANGE_BYTES`] are allowed.
+    /// How much the change that is being decided has written, in bytes of the journal. At most [`MAX_CHANGE_BYTES`] are
+    /// allowed.
     pub fn written(&self) -> usize {
         self.undo.written
     }
@@ -151,7 +154,8 @@ impl Transaction<'_> {
     /// The account of a user, if the sign-in that a request was authenticated by is still valid.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] if it is not valid any more, or if there is no such user; the errors of [`Transaction::user`].
+    /// [`Error::Unauthorized`] if it is not valid any more, or if there is no such user; the errors of
+    /// [`Transaction::user`].
     pub fn account(&self, username: &Username, auth_context: &AuthContext) -> Result<Arc<Account>, Error> {
         self.account_of(username)?.filter(|account| account.upholds(auth_context)).ok_or(Error::Unauthorized)
     }
@@ -172,16 +176,16 @@ impl Transaction<'_> {
         }
     }
 
-    /// Writes a user after a change by the server itself. It is never refused: no user may be so large that they cannot be
-    /// revoked.
+    /// Writes a user after a change by the server itself. It is never refused: no user may be so large that they cannot
+    /// be revoked.
     pub fn put_user(&mut self, user: &User) {
         self.put(keys::user(&user.username), codec::encode_user(user));
         let before = self.users.insert(user.username.clone(), (user.clone(), Arc::new(user.into())));
         self.undo.users.push((user.username.clone(), before));
     }
 
-    /// Writes a user that an admin created or changed. The user must leave room for everything that the server may add to it
-    /// later. A user that is too large already may be changed, but may not grow.
+    /// Writes a user that an admin created or changed. The user must leave room for everything that the server may add
+    /// to it later. A user that is too large already may be changed, but may not grow.
     ///
     /// # Errors
     /// [`Error::UserTooLarge`]; then nothing is written.
@@ -208,8 +212,8 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// [`Error::ChangeTooLarge`] if the last change was neither kept nor undone, and cannot be kept.
-    /// [`Error::Storage`]: then the state on the disk is unknown, and the server must stop. After a failed sync, another sync
-    /// may succeed although the data is lost.
+    /// [`Error::Storage`]: then the state on the disk is unknown, and the server must stop. After a failed sync,
+    /// another sync may succeed although the data is lost.
     pub fn commit(mut self) -> Result<Durable, Error> {
         self.keep()?;
         if !self.events.is_empty() && !self.committer.is_epoch_kept {
@@ -224,11 +228,13 @@ impl Transaction<'_> {
         if pending.is_empty() {
             return Ok(durable);
         }
-        // The head is in the same record as the events, so that no position is given twice (sled's `generate_id` may give one twice).
+        // The head is in the same record as the events, so that no position is given twice (sled's `generate_id` may
+        // give one twice).
         let progress = Progress { head, commits: committer.commits + 1 };
         committer.journal.append(progress, pending.iter())?;
         committer.store.overlay.apply(pending, progress);
-        // After the changed users can be read, or a busy user would be cached again as before; and before anybody is told of it.
+        // After the changed users can be read, or a busy user would be cached again as before; and before anybody is
+        // told of it.
         users.keys().for_each(|username| committer.store.accounts.forget(username));
         committer.store.activity.add(&durable.events);
         committer.store.activity.add_due(due);

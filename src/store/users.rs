@@ -5,25 +5,26 @@ use super::{codec, keys};
 use crate::domain::{User, Username};
 use crate::error::Error;
 
-/// How many users are looked at in one step, and how many bytes of them but for one user more: a step is always short.
+/// How many users one step looks at, and how many bytes of them, plus one user, so that a step is always short.
 const USERS_A_STEP: usize = 512;
 const BYTES_A_STEP: usize = 1 << 20;
 
-/// A reading of all users by name, each once and as they are when they are come to.
+/// A reading of all users by name, each once, as they are when the reading reaches them.
 pub struct Users(Unread);
 
 impl Users {
-    /// All of them, or those whose names come after one, which need be nobody's, in the order of their bytes.
+    /// Begins a reading of all users, or of those whose names come after this one in the order of their bytes. No user
+    /// need have that name.
     pub fn new(after: Option<&Username>) -> Self {
         let start = after.map_or_else(|| keys::USERS.to_vec(), |after| keys::after(&keys::user(after)));
         Self(Unread::new(vec![start..keys::end_of(keys::USERS)]))
     }
 
-    /// Gives the next users, until `each` says that it is enough; whether there may be more. Of one who cannot be read it gives
-    /// only the name, and the log names the key. Blocks on the disk.
+    /// Gives the next users to `each`, until `each` returns true. Returns whether there may be more. Of a user that
+    /// cannot be read, it gives only the name, and the log names the key. Blocks on the disk.
     ///
     /// # Errors
-    /// [`Error::Storage`] if the database fails; those of `each`.
+    /// [`Error::Storage`] if the database fails; the errors of `each`.
     pub fn next(
         &mut self,
         store: &Store,

@@ -1,7 +1,8 @@
-//! What the database cannot tell about itself after damage, kept beside it in small files with the number of a commit each.
+//! Watermarks: small files beside the database, each with the number of a commit. They tell what a damaged database
+//! cannot tell about itself.
 //!
-//! Closes this fault: where sled finds a damaged or shortened log it takes the damage for the end, and opens without all
-//! that came after, an empty database even, as if nothing were missing.
+//! Closes this fault: if sled finds a damaged or shortened log, it takes the damage for the end. It opens without all
+//! later data, even as an empty database, as if nothing were missing.
 
 use std::fs::File;
 use std::io;
@@ -12,17 +13,17 @@ use std::sync::Arc;
 use super::disk::{Directory, is_full, refusal, synced};
 use crate::error::Error;
 
-/// A file with the number of a commit: twenty digits and a line break, which one write replaces whole.
+/// A file with the number of a commit: twenty digits and a line break, which one write replaces as a whole.
 struct NumberFile(File);
 
 impl NumberFile {
-    /// Opens it, or makes an empty one.
+    /// Opens the file, or creates an empty one.
     fn open(path: &Path) -> io::Result<Self> {
         File::options().create(true).truncate(false).read(true).write(true).open(path).map(Self)
     }
 
-    /// The number; `Some(None)` where there is something else, and `None` where the file is new. One of zeros is new too: after a
-    /// loss of power some file systems know the length of what was not yet synced, but not the bytes.
+    /// The number; `Some(None)` if the file has other content, and `None` if it is new. A file of zeros is new, too:
+    /// after a loss of power, some file systems have the length of unsynced data, but not its bytes.
     fn read(&self) -> io::Result<Option<Option<u64>>> {
         let mut text = [0; 20];
         match self.0.read_exact_at(&mut text, 0) {
@@ -38,31 +39,31 @@ impl NumberFile {
     }
 }
 
-/// A witness of how much was committed: the file `committed` holds the number of the last commit. It is written after the commit
-/// is on disk, and synced only once: it may say too little after a loss of power, but never too much.
+/// The commit watermark: the file `committed`, with the number of the last commit. It is written after the commit is on
+/// disk, and synced only once. So it may be too low after a loss of power, but never too high.
 ///
-/// An operator who would rather go on with what is left than restore a backup removes it. Positions that clients have seen are
-/// given again then, and their ids told apart by the epoch, as after a restore.
+/// An operator may remove it, to go on with the data that is left instead of restoring a backup. Then positions that
+/// clients have seen are given out again. The epoch tells their ids apart, as after a restore.
 pub struct CommitWatermark {
     file: NumberFile,
     synced: bool,
 }
 
 impl CommitWatermark {
-    /// Opens it, or makes one that has seen nothing.
+    /// Opens it, or creates an empty one.
     pub fn open(database: &Path) -> io::Result<Self> {
         Ok(Self { file: NumberFile::open(&database.join("committed"))?, synced: false })
     }
 
-    /// The number of the last commit that it knows of; none where it is new or cannot be read.
+    /// The number of the last commit that it knows; 0 if the file is new or cannot be read.
     pub fn last_commit(&self) -> io::Result<u64> {
         Ok(self.file.read()?.flatten().unwrap_or(0))
     }
 
     /// Notes a commit that is on disk.
     pub fn note(&mut self, commit: u64) {
-        // Where it fails the witness says too little, which is allowed. The first time it is synced, so that a witness
-        // that has seen nothing is a removed one.
+        // If the write fails, the watermark is too low, which is allowed. The first write is synced, so that an empty
+        // file means that it was removed.
         let noted = self.file.write(commit);
         if noted.is_ok() && !self.synced {
             self.synced = self.file.0.sync_data().is_ok();
@@ -73,21 +74,21 @@ impl CommitWatermark {
 /// The name of the file.
 const CHECKPOINT_FILE: &str = "checkpoint";
 
-/// How far sled may have come: the file `checkpoint` holds the number of the last commit of the checkpoint that was begun last. It
-/// is on disk before sled is given the first row.
+/// How far sled may have come: the file `checkpoint`, with the number of the last commit of the checkpoint that began
+/// last. It is on disk before sled gets the first row.
 ///
-/// Closes this fault: until a checkpoint is finished, what sled holds of it is hidden by the journal. Where the journal is damaged
-/// before that commit, sled may hold half of what belongs together: names without their events, and counts that are wrong. Such a
-/// database is not opened, whatever the operator would accept to lose.
+/// Closes this fault: until a checkpoint is finished, the journal hides the part of it that sled has. If the journal is
+/// damaged before that commit, sled may hold half of it: names without their events, and wrong counts. Such a database
+/// is not opened, whatever loss the operator would accept.
 pub struct CheckpointWatermark {
     directory: Arc<Directory>,
-    /// None where there was no room for it.
+    /// `None` if there was no room for it.
     file: Option<NumberFile>,
 }
 
 impl CheckpointWatermark {
-    /// That of a database. It is made here, so that the first checkpoint needs no descriptor; but on a full disk only then. Its name
-    /// is durable once the directory is synced.
+    /// Opens it, or creates it, so that the first checkpoint needs no descriptor. On a full disk it is created later.
+    /// Its name is durable after the directory is synced.
     pub fn open(directory: Arc<Directory>) -> io::Result<Self> {
         let file = match NumberFile::open(&directory.path().join(CHECKPOINT_FILE)) {
             Ok(file) => Some(file),
@@ -97,7 +98,7 @@ impl CheckpointWatermark {
         Ok(Self { directory, file })
     }
 
-    /// Up to which commit a checkpoint was begun; `None` where that cannot be read.
+    /// The commit up to which a checkpoint was begun; `None` if it cannot be read.
     pub fn begun(&self) -> io::Result<Option<u64>> {
         Ok(self.file.as_ref().map(NumberFile::read).transpose()?.flatten().unwrap_or(Some(0)))
     }
@@ -105,7 +106,7 @@ impl CheckpointWatermark {
     /// Notes that a checkpoint up to a commit begins, and waits until that is on disk.
     ///
     /// # Errors
-    /// [`Error::StorageFull`], [`Error::Overloaded`], where a later call may succeed; [`Error::Storage`].
+    /// [`Error::StorageFull`], [`Error::Overloaded`]: a later call may succeed. [`Error::Storage`].
     pub fn begin(&mut self, commit: u64) -> Result<(), Error> {
         let failed = |error: io::Error| match error {
             error if is_full(&error) => Error::StorageFull,

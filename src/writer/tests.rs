@@ -5,7 +5,7 @@ use super::*;
 use crate::domain::{EventName, Payload, TenantName};
 use crate::store::{MAX_CHANGE_BYTES, Store};
 
-/// A writer of a database, and what it published: who was ended, and how many events there were.
+/// A writer of a database, and what it published: the users whose streams ended, and the number of events.
 struct Running {
     store: Store,
     writer: Writer,
@@ -24,7 +24,7 @@ fn start(path: &Path) -> Running {
     Running { store, writer, failure, published }
 }
 
-/// Writes something of every kind under a name, so many bytes, and ends like this.
+/// A change that writes something of every kind under a name, with this many bytes, and ends with this result.
 struct Try {
     name: &'static str,
     bytes: usize,
@@ -47,7 +47,7 @@ impl Change for Try {
     }
 }
 
-/// Keeps the writer busy with a batch until it is let go, so that whoever comes meanwhile is in the same one.
+/// Keeps the writer busy with a batch until it is released, so that the changes that come meanwhile share the next one.
 struct Hold(std_mpsc::Receiver<()>);
 
 impl Change for Hold {
@@ -59,11 +59,11 @@ impl Change for Hold {
     }
 }
 
-/// Has these decided in one batch; what each was answered.
+/// Submits changes that are decided in one batch. Returns their answers.
 async fn together(running: &Running, changes: Vec<Try>) -> Vec<Result<(), Error>> {
     let (go, wait) = std_mpsc::channel();
     let (hold, outcomes) = tokio::join!(running.writer.submit(Hold(wait)), async {
-        // All are in the queue once each has been asked for the first time.
+        // All are in the queue after each was polled once.
         let all = futures_util::future::join_all(changes.into_iter().map(|change| running.writer.submit(change)));
         let let_go = async { drop(go) };
         tokio::join!(all, let_go).0
@@ -84,7 +84,7 @@ async fn a_refused_change_leaves_nothing_of_what_it_had_written() {
     assert_eq!(together(&running, changes).await, [Ok(()), Err(Error::EventUnknown), Ok(())]);
     assert_eq!(running.published.recv().unwrap(), (vec!["a".to_owned(), "c".to_owned()], 2));
     assert_eq!(running.store.head().get(), 2);
-    // What the last one wrote is there, and a refused one after it puts that back.
+    // The writes of the last change are kept, and a refused change after it restores them.
     let changes = vec![change("d", Ok(())), change("e", Err(Error::EventUnknown))];
     assert_eq!(together(&running, changes).await, [Ok(()), Err(Error::EventUnknown)]);
     assert_eq!(running.store.setting("last").unwrap().unwrap(), b"d");
@@ -107,7 +107,7 @@ async fn a_change_that_would_write_more_than_was_set_aside_is_refused_alone() {
 async fn the_largest_changes_fit_into_the_room_of_one_commit_however_they_meet() {
     let directory = tempfile::tempdir().unwrap();
     let running = start(directory.path());
-    // Just below where no further change joins, and then the largest.
+    // Just below the size at which no further change joins, and then the largest changes.
     let changes = [(2 << 20) - (100 << 10), MAX_CHANGE_BYTES - (900 << 10), MAX_CHANGE_BYTES - (900 << 10)]
         .map(|bytes| Try { name: "a", bytes, end: Ok(()) });
     assert_eq!(together(&running, changes.into()).await, [Ok(()), Ok(()), Ok(())]);
@@ -130,7 +130,7 @@ async fn after_a_failed_reading_nothing_of_the_batch_is_committed_and_the_writer
     assert_eq!(running.store.head().get(), 1);
 }
 
-/// Reads a user, after it has written something.
+/// Reads a user after it has written something.
 struct Look(Username);
 
 impl Change for Look {

@@ -3,7 +3,7 @@
 use super::numbers::Decoded;
 use crate::domain::{Position, TenantName, Timestamp};
 
-/// Which of a user's idempotency keys is the oldest that may be remembered (8 bytes), and how many they have used.
+/// The range of a user's answer numbers: the oldest that may be remembered (8 bytes), and how many were used (8).
 pub fn encode_answer_numbers(oldest: u64, used: u64) -> Vec<u8> {
     [oldest, used].map(u64::to_be_bytes).concat()
 }
@@ -13,25 +13,25 @@ pub fn decode_answer_numbers(value: &[u8]) -> Decoded<(u64, u64)> {
     Ok((u64::from_be_bytes(*oldest), u64::from_be_bytes(*used)))
 }
 
-/// What an insert with an idempotency key came to.
+/// A remembered answer to an insert with an idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
-    /// From then on it is forgotten.
+    /// When it is forgotten.
     pub until: Timestamp,
-    /// Of what was asked.
+    /// A hash of the request.
     pub fingerprint: [u8; 32],
-    /// The position of the first event; the others follow it.
+    /// The position of the first event. The others follow it.
     pub first: Position,
-    /// How many they are.
+    /// How many events it has.
     pub count: u64,
-    /// When.
+    /// When they were inserted.
     pub timestamp: Timestamp,
-    /// Which of its user's it is, and in which tenant that was. Those of before this was written down lack it.
+    /// The number of the answer among those of its user, and its tenant. Answers of earlier versions have neither.
     pub place: Option<(u64, TenantName)>,
 }
 
-/// What an answer begins with, and its fingerprint is made by (`events::Insert`). One of before there were versions, which is
-/// made in the same way, has [`UNVERSIONED_ANSWER_BYTES`] and no such byte.
+/// The first byte of an answer. It is part of the fingerprint, too (`events::Insert`). An answer from before there were
+/// versions has the same fingerprint, no such byte, and [`UNVERSIONED_ANSWER_BYTES`].
 const ANSWER_VERSION: u8 = 1;
 /// A fingerprint and four numbers.
 const UNVERSIONED_ANSWER_BYTES: usize = 64;

@@ -4,21 +4,21 @@ use super::numbers::{Decoded, encode_position};
 use crate::domain::{Event, MAX_EVENT_BYTES, Position, Timestamp, Username};
 use crate::store::chunks;
 
-/// In the length of the username: the position of the previous event of the name follows (format 3).
+/// A flag in the length of the username: the position of the previous event of the name follows (format 3).
 const HAS_PREVIOUS: u16 = 1 << 15;
-/// In the length of the name: the event is a removal.
+/// A flag in the length of the name: the event is a removal.
 const IS_REMOVAL: u16 = 1 << 15;
-/// In the length of the name: the data stands in chunks (format 3).
+/// A flag in the length of the name: the data is stored in chunks (format 3).
 const IN_CHUNKS: u16 = 1 << 14;
 
-/// Timestamp (8 bytes), length of the username (2), length of the name (2), position of the previous event of that name,
-/// where there was one (8), username, name, data; in place of data that stands in chunks, its length (4).
+/// Timestamp (8 bytes), length of the username (2), length of the name (2), position of the previous event of the name
+/// if there is one (8), username, name, data. Instead of data in chunks, its length (4).
 pub fn encode_event(event: &Event, previous: Option<Position>) -> Vec<u8> {
     let (username, name, data) = (event.username.as_str(), event.name.as_str(), event.data.as_str());
     let data_bytes = if chunks::count(data.len()) > 0 { 4 } else { data.len() };
     let mut value = Vec::with_capacity(20 + username.len() + name.len() + data_bytes);
     value.extend_from_slice(&event.timestamp.as_millis().to_be_bytes());
-    // Both names have at most 256 bytes, which leaves the first bits free.
+    // Both have at most 256 bytes, which leaves the first bits free.
     let has_previous = if previous.is_some() { HAS_PREVIOUS } else { 0 };
     let is_removal = if event.is_removal { IS_REMOVAL } else { 0 };
     let in_chunks = if chunks::count(data.len()) > 0 { IN_CHUNKS } else { 0 };
@@ -35,32 +35,32 @@ pub fn encode_event(event: &Event, previous: Option<Position>) -> Vec<u8> {
     value
 }
 
-/// Where the data of an event is.
+/// The place of an event's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoredData<'a> {
-    /// In its row.
+    /// In the row of the event.
     Inline(&'a str),
-    /// In chunks of its own, which have so many bytes together.
+    /// In chunks, with this many bytes together.
     InChunks(usize),
 }
 
-/// The parts of a stored event, without copying them.
+/// The parts of a stored event, without a copy.
 pub struct EventParts<'a> {
     pub timestamp: Timestamp,
-    /// Where the event of this name before it stood.
+    /// The position of the previous event of this name.
     pub previous: Option<Position>,
-    /// In UTF-8; looked at only by who wants it.
+    /// In UTF-8, which is checked only if it is used.
     pub username: &'a [u8],
     pub name: &'a str,
-    /// To be had whole by [`crate::store::Store::data`].
+    /// `Rows::data` returns it whole.
     pub data: StoredData<'a>,
     pub is_removal: bool,
-    /// How large it is as it is stored, with its chunks.
+    /// The size of the stored event, with its chunks.
     pub bytes: usize,
 }
 
 impl EventParts<'_> {
-    /// In how many chunks its data stands.
+    /// In how many chunks the data is stored.
     pub fn chunks(&self) -> u8 {
         match self.data {
             StoredData::Inline(_) => 0,
@@ -68,7 +68,7 @@ impl EventParts<'_> {
         }
     }
 
-    /// Who inserted it.
+    /// The user that inserted it.
     pub fn username(&self) -> Decoded<Username> {
         let text = std::str::from_utf8(self.username).map_err(|_| "an event is not UTF-8")?;
         Username::parse(text).map_err(|_| "an event's username is not one")

@@ -3,33 +3,33 @@
 use super::numbers::Decoded;
 use crate::domain::{Position, Timestamp};
 
-/// The latest event of a name.
+/// The index entry of an event name: its latest event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LatestRow {
     pub position: Position,
-    /// The name was removed then.
+    /// Whether the name was removed by that event.
     pub is_removal: bool,
-    /// When it expires, where it does.
+    /// When the event expires, if it does.
     pub expires_at: Option<Timestamp>,
-    /// With which stream it goes, where it does; those that were written before this was written down lack it.
+    /// The stream that the event is bound to, if there is one. Entries of earlier versions lack it.
     pub stream: Option<u64>,
-    /// In how many chunks its data stands; none where that stands in its row. Known here, it need not be looked up by whoever
-    /// takes it away.
+    /// In how many chunks the data is stored; 0 if it is in the row of the event. It is repeated here so that a removal
+    /// need not read that row.
     pub chunks: u8,
 }
 
 impl LatestRow {
-    /// One that stays.
+    /// An event that neither expires nor is bound.
     pub fn at(position: Position) -> Self {
         Self { position, is_removal: false, expires_at: None, stream: None, chunks: 0 }
     }
 }
 
-/// The moment of what does not expire, where something follows it.
+/// The moment that means "never", if another field follows it.
 const NEVER: u64 = u64::MAX;
 
-/// A position, and one byte more, of 1, for a removal, or eight more for the moment at which it expires and yet eight more for the
-/// stream that it goes with; and then the number of its chunks, where it has some. There are never less than two.
+/// The position. For a removal, one byte 1. Otherwise the moment of expiry (8 bytes) and the stream (8), if there are
+/// such; then the number of chunks (1), if there are any. It is never 1, because data in chunks has at least two.
 pub fn encode_latest(latest: LatestRow) -> Vec<u8> {
     let mut value = latest.position.get().to_be_bytes().to_vec();
     if latest.is_removal {

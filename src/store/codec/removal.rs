@@ -3,7 +3,7 @@
 use super::numbers::{Decoded, encode_position};
 use crate::domain::{EventName, Position, Username};
 
-/// Who inserted what expires: length of the username (2 bytes), username, name.
+/// The user that inserted an event that expires, and its name: length of the username (2 bytes), username, name.
 pub fn encode_expiry(username: &Username, name: &EventName) -> Vec<u8> {
     let (username, name) = (username.as_str().as_bytes(), name.as_str().as_bytes());
     [&(username.len() as u16).to_be_bytes(), username, name].concat()
@@ -18,7 +18,7 @@ pub fn decode_expiry(value: &[u8]) -> Decoded<(Username, EventName)> {
     Ok((username, EventName::parse(text(name)?).map_err(|_| WRONG)?))
 }
 
-/// Where what goes with a stream stands (8 bytes), and who inserted it.
+/// The position of a bound event (8 bytes), and the user that inserted it.
 pub fn encode_bound(position: Position, username: &Username) -> Vec<u8> {
     [&encode_position(position)[..], username.as_str().as_bytes()].concat()
 }

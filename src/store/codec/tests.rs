@@ -24,7 +24,7 @@ fn the_latest_of_a_name_and_an_answer_are_read_as_they_were_written_before_too()
     let before = [3_u64.to_be_bytes(), 7_u64.to_be_bytes()];
     assert_eq!(decode_latest(before.as_flattened()), Ok(LatestRow { expires_at: Some(moment), ..plain }));
     assert!(decode_latest(&[0; 15]).is_err() && decode_latest(&[0; 32]).is_err());
-    // No event has one chunk, and none.
+    // No event has exactly one chunk.
     assert!(decode_latest(&[0; 9]).is_err() && decode_latest(&[1; 17]).is_err());
 
     let numbers = [1_u64, 2, 3, 4].map(u64::to_be_bytes);
@@ -32,7 +32,7 @@ fn the_latest_of_a_name_and_an_answer_are_read_as_they_were_written_before_too()
     let answered = decode_answered(&before).unwrap();
     assert_eq!((answered.fingerprint, answered.first, &answered.place), ([5; 32], Position::new(2), &None));
     assert_eq!(encode_answered(&answered), before);
-    // Also where its first byte is that of a version, or its tenant's name has a single byte.
+    // Also if its first byte is that of a version, or if its tenant's name has a single byte.
     let tenant = TenantName::parse("t").unwrap();
     for fingerprint in [[5; 32], [1; 32]] {
         let answered = Answered { fingerprint, place: Some((6, tenant.clone())), ..answered.clone() };
@@ -109,7 +109,7 @@ fn an_event_that_is_not_large_is_written_as_it_always_was_and_a_large_one_leaves
         let parts = event_parts(&row).unwrap();
         assert_eq!((parts.data, parts.chunks()), (StoredData::InChunks(bytes), chunks));
         assert_eq!((parts.name, parts.previous, parts.bytes), ("news", Some(Position::new(3)), row.len() + bytes));
-        // One that would have more, or none at all, was not written.
+        // Data with more bytes, or with none, was never written in chunks.
         for length in [0, chunks::MAX_INLINE_BYTES as u32, MAX_EVENT_BYTES as u32 + 1, u32::MAX] {
             let row = [&row[..head.len()], &length.to_be_bytes()].concat();
             assert!(event_parts(&row).is_err());

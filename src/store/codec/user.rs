@@ -11,7 +11,7 @@ use crate::domain::{
     User, Username,
 };
 
-/// A user as it is kept. A field that is added later must have a default.
+/// A user as it is stored. A field that is added later needs a default.
 #[derive(Serialize, Deserialize)]
 struct StoredUser {
     id: Uuid,
@@ -24,7 +24,7 @@ struct StoredUser {
     generation: u64,
     email: Option<String>,
     scopes: Option<Vec<String>>,
-    /// JSON as text, so that it comes back byte for byte.
+    /// JSON as text, so that it is read back byte for byte.
     data: Option<String>,
     two_factor: Option<bool>,
     revoked: bool,
@@ -67,10 +67,10 @@ pub fn encode_user(user: &User) -> Vec<u8> {
     serde_json::to_vec(&stored).unwrap_or_default()
 }
 
-/// How long the hash of a password may come to be; today's are 97 bytes.
+/// How long a password hash may become. Today's have 97 bytes.
 const MAX_HASH_BYTES: usize = 128;
 
-/// How large a user can become unless an admin gives them more: with all that the server writes as long as it can be.
+/// The largest size of a user unless an admin adds to it: everything that the server writes is as long as it can be.
 pub fn user_bytes_at_most(user: &User) -> usize {
     let hash_bytes = user.password_hash.expose().len().max(MAX_HASH_BYTES);
     let largest = User {
@@ -78,7 +78,7 @@ pub fn user_bytes_at_most(user: &User) -> usize {
         scopes_since: Position::new(u64::MAX),
         password_hash: PasswordHash::new("x".repeat(hash_bytes)),
         generation: Generation(u64::MAX),
-        // The longer word, here and for the next: neither switch may fail for want of a byte.
+        // `false` is the longer word, here and below. Neither switch may fail for lack of a byte.
         revoked: false,
         two_factor: Some(false),
         totp_spent_step: Some(u64::MAX),
@@ -102,7 +102,7 @@ pub fn decode_user(value: &[u8]) -> Decoded<User> {
         scopes_since: Position::new(stored.scopes_since),
         password_hash: PasswordHash::new(stored.password_hash),
         generation: Generation(stored.generation),
-        // The list of throw-away providers grows; an address that was good when it was given stays.
+        // The list of disposable providers grows. An address that was accepted once stays valid.
         email: stored.email.map(Email::from_stored),
         scopes: stored
             .scopes
@@ -122,7 +122,7 @@ pub fn decode_user(value: &[u8]) -> Decoded<User> {
     })
 }
 
-/// The part of a user that is asked for at every door. The rest is passed over.
+/// The fields of a user that every request needs. The others are skipped.
 #[derive(Deserialize)]
 struct StoredAccount {
     id: Uuid,

@@ -10,8 +10,8 @@ use crate::store::keys;
 
 /// How many newer events of a name are followed to find one before an event of another name.
 const MAX_WALKED: usize = 64;
-/// How many positions are searched at once for the newest event before a position. The search begins with the smallest window
-/// and doubles it while a window holds fewer bytes than this, up to the largest.
+/// How many positions are searched at once for the newest event before a position. The search begins with the smallest
+/// window and doubles it while a window holds fewer bytes than this, up to the largest.
 const MIN_WINDOW: u64 = 16;
 const WINDOW_BYTES: usize = 256 << 10;
 const MAX_WINDOW: u64 = 512;
@@ -32,8 +32,8 @@ impl From<Option<Link>> for Newest {
     }
 }
 
-/// Reads events until the budget is spent. Returns the position to continue from, if there may be more. `is_searching` tells
-/// whether an earlier step came to the query's end position while it searched.
+/// Reads events until the budget is spent. Returns the position to continue from, if there may be more. `is_searching`
+/// tells whether an earlier step came to the query's end position while it searched.
 pub fn read(
     store: &Store,
     query: &HistoryQuery,
@@ -86,7 +86,8 @@ fn newest_before(
     if !is_searching && let Some(Some(found)) = store.unless_damaged(by_chain(store, query, budget))? {
         return Ok(found);
     }
-    // The name has changed often since, so it probably changed shortly before, too. Up to the floor, only latest events are kept.
+    // The name has changed often since, so it probably changed shortly before, too. Up to the floor, only latest events
+    // are kept.
     let lowest = store.floor(tenant)?.max(*after).next();
     let (mut end, mut width) = (store.head().next().min(*before), MIN_WINDOW);
     while end > lowest {

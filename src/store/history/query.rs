@@ -4,7 +4,8 @@ use crate::domain::{EventName, Position, TenantName};
 
 /// How many bytes of events are on one page, plus one event. Then the page ends, whatever its limit.
 pub const MAX_BYTES: usize = 4 << 20;
-/// How many events are looked at for one page, and how many bytes of them. A query for a rare name gets its answer in parts.
+/// How many events are looked at for one page, and how many bytes of them. A query for a rare name gets its answer in
+/// parts.
 pub const MAX_LOOKED_AT: usize = 20_000;
 pub const MAX_LOOKED_AT_BYTES: usize = 64 << 20;
 /// The same for one step of a page. Other reads wait for it.

@@ -7,7 +7,7 @@ fn tenant() -> TenantName {
     TenantName::parse("a").unwrap()
 }
 
-/// A database in which so many events of some names and sizes follow each other.
+/// A database with runs of events, each of a name, a count and a size.
 fn filled(events: &[(&str, usize, usize)]) -> (tempfile::TempDir, Store) {
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = Store::open(directory.path(), 1 << 30).unwrap();

@@ -28,7 +28,7 @@ fn opened(directory: &Path, recovered: &Recovered) -> Journal {
     Journal::open(Arc::new(Directory::open(directory).unwrap()), recovered).unwrap()
 }
 
-/// Leaves no room for a file that a journal makes: what is opened is there, but nothing can be written to it.
+/// Leaves no room for a file of the journal: it can be opened, but not written to.
 fn without_room(journal: &Journal, ahead: u64) -> PathBuf {
     let path = path_of(journal.directory.path(), journal.number + ahead);
     let _ = fs::remove_file(&path);
@@ -63,7 +63,7 @@ fn every_commit_after_the_checkpoint_is_found_again_in_order() {
     assert_eq!(recovered(directory.path(), 0).0.progress.commits, 6);
     remove(directory.path(), &[1]).unwrap();
     assert_eq!(recovered(directory.path(), 3).0.progress.commits, 6);
-    // Without the checkpoint the rest fits nowhere.
+    // Without the checkpoint, the rest does not continue anything.
     assert_eq!(recovered(directory.path(), 0).0.progress.commits, 0);
 }
 
@@ -101,7 +101,7 @@ fn a_new_file_for_which_there_is_no_room_leaves_nothing_behind_and_the_old_one_g
     let directory = filled();
     let mut journal = opened(directory.path(), &recovered(directory.path(), 0).0);
     commit(&mut journal, 6);
-    // The one after the one that was made ahead, and where that could not be made, that one.
+    // The file after the one that was created ahead; if that could not be created, the one ahead itself.
     for (commits, ahead) in [(7, 2), (8, 1)] {
         if ahead == 1 {
             journal.next = None;
@@ -135,14 +135,15 @@ fn what_was_set_aside_for_a_file_is_given_back_before_the_next_one_begins() {
 #[test]
 fn a_file_that_was_made_ahead_hides_neither_the_last_record_nor_what_follows_it() {
     let directory = filled();
-    // After a kill the third is there, and the last record is in the second: that is what is written and synced again.
+    // After a kill the third file exists, and the last record is in the second. That record is written and synced
+    // again.
     let (found, _) = recovered(directory.path(), 0);
     let (last, range) = found.last.clone().unwrap();
     assert_eq!((last, &found.older[..], found.empty, &found.beyond[..]), (2, &[1][..], Some(3), &[][..]));
     assert!(range.start > MAGIC.len() as u64);
     let mut journal = opened(directory.path(), &found);
     assert_eq!(journal.rotate(), Ok(vec![1, 2, 3]));
-    // Begun and not written to, with others ahead.
+    // A file that was begun and not written to, with others ahead.
     let (found, _) = recovered(directory.path(), 0);
     assert_eq!((found.last.as_ref().unwrap().0, found.empty, &found.beyond[..]), (2, Some(3), &[4, 5][..]));
     let mut journal = opened(directory.path(), &found);
@@ -152,7 +153,7 @@ fn a_file_that_was_made_ahead_hides_neither_the_last_record_nor_what_follows_it(
     commit(&mut journal, 7);
     assert_eq!(recovered(directory.path(), 0).0.progress.commits, 7);
 
-    // What was not written to its end is not in the way of what comes after it.
+    // A record that was cut off does not hinder later ones.
     let half = fs::metadata(path_of(directory.path(), 4)).unwrap().len() + 10;
     File::options().write(true).open(path_of(directory.path(), 4)).unwrap().set_len(half).unwrap();
     let mut journal = opened(directory.path(), &recovered(directory.path(), 0).0);
@@ -168,7 +169,7 @@ fn what_is_kept_for_the_next_checkpoint_is_counted_across_restarts() {
         commit(&mut journal, commits);
         let lengths = numbers(directory.path()).unwrap().into_iter();
         let lengths = lengths.map(|number| fs::metadata(path_of(directory.path(), number)).unwrap().len());
-        // The one that was made ahead is not begun.
+        // The file that was created ahead is not begun.
         assert_eq!(journal.bytes(), lengths.sum::<u64>() - MAGIC.len() as u64);
     }
     let mut journal = opened(directory.path(), &recovered(directory.path(), 0).0);

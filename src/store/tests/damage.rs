@@ -1,8 +1,8 @@
-//! What is refused, and how, where files are damaged or gone.
+//! Damaged or missing files: what is refused, and with which error.
 
 use super::*;
 
-/// A database of twenty commits whose journal, or whatever else there is, has been damaged in the middle of a file.
+/// A database of twenty commits in which a file, the journal or another, was damaged in the middle.
 fn damaged(journal_bytes: u64, file: &str) -> (tempfile::TempDir, Vec<EventId>) {
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open_with(directory.path(), journal_bytes).unwrap();
@@ -34,7 +34,7 @@ fn a_database_that_lost_commits_is_refused_each_time_until_the_witness_is_remove
     std::fs::remove_file(directory.path().join("committed")).unwrap();
     let (store, mut committer) = open(directory.path()).unwrap();
     assert!(store.head().get() < 40);
-    // Positions are given again, but not ids.
+    // Positions are given out again, but ids are not.
     let held = store.head();
     insert(&mut committer, "a", &["x"; 50]);
     for id in &before {
@@ -42,7 +42,7 @@ fn a_database_that_lost_commits_is_refused_each_time_until_the_witness_is_remove
     }
 }
 
-/// It is refused each time, with no word of how to go on.
+/// It is refused each time, without advice how to go on.
 fn assert_is_half_made(directory: &Path) {
     for is_witnessed in [true, true, false] {
         if !is_witnessed {
@@ -67,7 +67,7 @@ fn a_database_that_is_damaged_while_a_checkpoint_is_made_is_refused_for_good_and
         for _ in 0..20 {
             insert(&mut committer, "a", &["x", "y"]);
         }
-        // A checkpoint that the server's end cuts off after a few rows.
+        // A checkpoint that was cut off after a few rows.
         watermarks::CheckpointWatermark::open(Arc::new(disk::Directory::open(directory.path()).unwrap()))
             .unwrap()
             .begin(20)
@@ -100,7 +100,7 @@ fn a_database_whose_data_is_gone_is_not_taken_for_a_new_one() {
         }
         match open(directory.path()) {
             Err(OpenError::Lost(_, held, 50)) => assert!(held < 50),
-            // The end may have cut a checkpoint off.
+            // Closing may have cut off a checkpoint.
             Err(OpenError::HalfMade(_, held, begun)) => assert!(held < begun && begun <= 50),
             Err(OpenError::Damaged(..)) => assert!(gone.contains(&"db")),
             Err(other) => panic!("{gone:?}: {other}"),

@@ -1,4 +1,4 @@
-//! Events whose data stands in chunks.
+//! Events whose data is stored in chunks.
 
 use std::sync::atomic::AtomicBool;
 
@@ -7,7 +7,7 @@ use crate::domain::MAX_EVENT_BYTES;
 use crate::store::chunks::{self, CHUNK_BYTES, MAX_INLINE_BYTES};
 use crate::store::sizes::ROW_HEAD_BYTES;
 
-/// JSON of so many bytes, all of one letter.
+/// JSON of this many bytes, all of one letter.
 fn data_of(bytes: usize, letter: char) -> String {
     format!("\"{}\"", letter.to_string().repeat((bytes - 2) / letter.len_utf8()))
 }
@@ -82,7 +82,7 @@ fn latest(store: &Store, filter: &str) -> Result<Events, Error> {
     Ok(events)
 }
 
-/// How long data can be so that something changes, and characters that fall on both sides of the end of a chunk.
+/// Data with the lengths at which the storage changes, and with characters across the end of a chunk.
 fn at_boundaries() -> Vec<String> {
     let mut all = Vec::new();
     for bytes in [MAX_INLINE_BYTES, 2 * CHUNK_BYTES, 3 * CHUNK_BYTES, MAX_EVENT_BYTES - 1] {
@@ -130,7 +130,7 @@ fn data_of_any_length_comes_back_whole_by_every_way_of_reading_and_no_row_is_too
             let event = transaction.event(&tenant("a"), Position::new(*position)).unwrap().unwrap();
             assert!(event.data.as_str() == data);
         }
-        // What was read for those who are refused counts, or a thousand of them would share one commit.
+        // Events that refusals show count, or a thousand of them would share one commit.
         assert!(transaction.is_full());
         drop(transaction);
         drop((store, committer));
@@ -156,7 +156,7 @@ fn nothing_is_left_of_large_events_that_are_gone_however_they_went() {
         assert_eq!(count(&store, b"p"), 5 * 3);
         shorten(&store, &mut committer, "a", 0);
         assert_eq!((count(&store, b"p"), count(&store, b"e")), (2 * 3, 3));
-        // Below the floor, where whatever comes takes the one before away: large, small and no more.
+        // Up to the floor, each event removes the previous one: large, small and a removal.
         insert_data(&mut committer, "superseded", &large);
         insert_data(&mut committer, "superseded", &small);
         assert_eq!((count(&store, b"p"), count(&store, b"e")), (2 * 3, 4));
@@ -224,7 +224,7 @@ fn readers_beside_a_writer_get_events_that_are_whole_and_miss_no_name() {
             }
             ended.store(true, Ordering::Relaxed);
             let [_, _, latest, oldest, newest] = readers.map(|reader| reader.join().unwrap());
-            // A snapshot leaves out what is overwritten as it is read, which comes by itself. The others have no such thing.
+            // A snapshot leaves out an event that is overwritten while it is read. The others report that.
             for (reads, found) in [latest, oldest, newest] {
                 assert_eq!(reads, found);
             }
@@ -260,7 +260,7 @@ fn a_chunk_that_is_missing_or_not_what_was_written_is_damage_of_its_event_alone(
         assert_eq!(snapshot(&store, "bad").unwrap(), [(bad.get(), large.clone())]);
     }
     replace(1, overlay::Write::Remove);
-    // The others are read, and it can be overwritten.
+    // The other events are read, and the damaged one can be overwritten.
     assert_eq!(snapshot(&store, "good").unwrap(), [(good.get(), large.clone())]);
     insert_data(&mut committer, "bad", &large);
     shorten(&store, &mut committer, "a", 0);

@@ -18,14 +18,14 @@ fn an_id_of_another_database_or_of_the_future_is_not_a_position_here() {
     }
 }
 
-/// Copies a database that nobody has open.
+/// Copies a database that is not open.
 fn copy(from: &Path, to: &Path) {
     assert!(std::process::Command::new("cp").arg("-r").arg(from).arg(to).status().unwrap().success());
 }
 
 #[test]
 fn an_id_of_what_a_restored_copy_lacks_is_none_however_far_the_copy_goes_on() {
-    // Copied while there is nothing, in between, and after a start without an insert.
+    // The copy is made of an empty database, in between, or after a start without an insert.
     for (before, is_started) in [(0, false), (0, true), (3, false), (3, true)] {
         let directory = tempfile::tempdir().unwrap();
         let [path, backup] = ["db", "backup"].map(|name| directory.path().join(name));
@@ -56,7 +56,7 @@ fn an_id_of_what_a_restored_copy_lacks_is_none_however_far_the_copy_goes_on() {
                 let is_common = common.contains(&id.position) && before > 0;
                 assert_eq!(store.position_of(*id).is_some(), is_common, "{id:?} of {common:?}");
             }
-            // And its own stay what they are.
+            // Its own ids stay as they are.
             let own = ids(&store);
             drop((store, committer));
             assert_eq!(ids(&open(&path).unwrap().0), own);
@@ -105,7 +105,8 @@ fn what_a_killed_opening_left_does_not_stop_the_next() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
-    /// Whatever is in the journal, in sled, or half way between: it is one database, and the same after opening anew.
+    /// Whether rows are in the journal, in sled, or half way between: the database is the same, also after it is opened
+    /// again.
     #[test]
     fn a_database_that_is_opened_anew_has_every_commit_wherever_its_checkpoints_were(
         commits in prop::collection::vec(prop::collection::vec(0..9_usize, 1..9), 1..40),

@@ -1,4 +1,4 @@
-//! Reading name by name, and the events of one name back in time.
+//! Reading name by name, and reading the history of one name.
 
 use std::collections::VecDeque;
 use std::thread;
@@ -6,14 +6,14 @@ use std::thread;
 use super::*;
 use crate::domain::Pattern;
 
-/// What some patterns want of the tenant `a`, by a user who may see everything.
+/// A view of some patterns, of a user that may see everything.
 fn view(filter: &str, except: Option<&str>) -> View {
     let (rights, own) = Authorize::Open.to_see(&Username::parse("u").unwrap(), &[]);
     let filter = EventFilter::parse(filter).unwrap();
     View { filter: except.map_or(Ok(filter.clone()), |except| filter.except(except)).unwrap(), rights, own }
 }
 
-/// The names and positions of `LatestEvents`, and in how many steps.
+/// The names and positions that `LatestEvents` gives, and in how many steps.
 fn listed(store: &Store, view: View, bytes: usize) -> (Vec<(String, u64)>, usize) {
     let (mut latest, mut events, mut steps) = (LatestEvents::new(tenant("a"), view), Vec::new(), 0);
     loop {
@@ -93,7 +93,7 @@ proptest! {
     }
 }
 
-/// Commits an insert, or a removal, that is not revealed yet.
+/// Commits inserts and removals without revealing them.
 fn unrevealed(committer: &mut Committer, names: &[&str], removed: &[&str]) -> Durable {
     let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
     let name = |name: &&str| (EventName::parse(name).unwrap(), Username::parse("u").unwrap());
@@ -107,7 +107,7 @@ fn unrevealed(committer: &mut Committer, names: &[&str], removed: &[&str]) -> Du
     transaction.commit().unwrap()
 }
 
-/// The positions of a page of history, newest or oldest first, read in steps of one event where there are enough.
+/// The positions of a page of history, read in steps of one event if the budget allows it.
 fn page(store: &Store, query: &HistoryQuery, budget: Option<usize>) -> (Vec<u64>, Option<Position>) {
     let mut history =
         budget.map_or_else(|| History::new(query.clone()), |looks| history::History::within(query.clone(), looks));
@@ -126,7 +126,7 @@ fn page(store: &Store, query: &HistoryQuery, budget: Option<usize>) -> (Vec<u64>
     }
 }
 
-/// That the log has named one value, of which this was said.
+/// Checks that the log has named one damaged value, with this reason.
 fn was_told(store: &Store, why: &str) {
     let told = store.damage_told();
     assert!(told.len() == 1 && told[0].contains(why), "{told:?}");
@@ -156,7 +156,8 @@ fn what_is_committed_and_not_yet_revealed_is_in_no_reading_and_what_it_replaced_
     assert_eq!(page(&store, &query("changes", 9, false), None), (vec![5, 4, 1], None));
 }
 
-/// Below the floor only the latest of a name is kept: it goes in the commit that replaces it, before that one may be shown.
+/// Up to the floor, only the latest event of a name is kept. It is removed in the commit that replaces it, before that
+/// commit may be shown.
 #[test]
 fn a_name_whose_only_event_is_being_replaced_is_not_taken_for_one_that_is_not_there() {
     let directory = tempfile::tempdir().unwrap();
@@ -196,17 +197,17 @@ fn an_event_that_says_it_comes_before_itself_is_left_out_and_makes_no_history_en
     insert(&mut committer, "a", &["x", "x", "x"]);
     let key = keys::event(&tenant("a"), Position::new(2));
     let mut value = store.get(&key).unwrap().unwrap().to_vec();
-    // The position of the one before it stands after a timestamp and two lengths.
+    // The position of the previous event comes after a timestamp and two lengths.
     value[12..20].copy_from_slice(&3_u64.to_be_bytes());
     store.overlay.apply([(key, overlay::Write::Put(value.into()))], progress::Progress::default());
-    // What comes before it is found without it.
+    // The events before it are found without it.
     assert_eq!(page(&store, &query("x", 9, false), None), (vec![3, 1], None));
     assert_eq!(page(&store, &query("x", 9, true), None), (vec![1, 3], None));
     assert_eq!(store.was_used(&tenant("a"), "x", Position::START, &mut 9), Ok(None));
     was_told(&store, "comes after");
 }
 
-/// Each event in turn, and then each name, in every reading and of every place.
+/// Damages each event in turn, and then each name, for every reading and every position.
 #[test]
 fn one_row_that_cannot_be_read_takes_nothing_else_from_anybody() {
     let names = ["x", "y", "x", "z", "x", "y"];
@@ -230,7 +231,7 @@ fn one_row_that_cannot_be_read_takes_nothing_else_from_anybody() {
             let is_there = if is_name { name != name_damaged } else { newest != damaged as u64 };
             assert_eq!(latest, if is_there { vec![newest] } else { vec![] }, "{what}: {name}, the latest");
             for filter in [name, "*"] {
-                // A snapshot, and what somebody missed, who is told that there was more.
+                // A snapshot, and a resumption, whose reader is told of the gap.
                 let mut snapshot = Replay::snapshot(tenant("a"), wanted(filter), Position::START, Position::new(6));
                 let given = read(&store, &mut snapshot);
                 assert!(is_there == given.contains(&newest), "{what}: {filter}, {given:?}");
@@ -253,7 +254,7 @@ fn wanted(filter: &str) -> Wanted {
     Wanted::Of(Box::new(view(filter, None)))
 }
 
-/// The positions that a reading gives.
+/// The positions that a replay gives.
 fn read(store: &Store, replay: &mut Replay) -> Vec<u64> {
     let mut given = Vec::new();
     while replay.next(store, 1, |event| given.push(event.position.get())).unwrap() {}
@@ -276,7 +277,7 @@ fn whether_a_name_was_used_is_looked_for_no_longer_than_is_allowed() {
     assert_eq!(was_used(10, 0), (Some(true), 0));
 }
 
-/// Reads a history page by page, from where the query says.
+/// Reads a history page by page, from the position in the query.
 fn pages(store: &Store, mut query: HistoryQuery, looks: usize) -> Vec<u64> {
     let mut positions = Vec::new();
     loop {
@@ -299,7 +300,7 @@ fn pages(store: &Store, mut query: HistoryQuery, looks: usize) -> Vec<u64> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Of every name, from every position to every other, in pages of every size, with every budget.
+    /// Every name, from every position to every other, in pages of every size, with every budget.
     #[test]
     fn pages_of_a_history_are_what_is_kept_of_the_name_each_event_once(
         runs in prop::collection::vec((0..3_usize, prop::sample::select(vec![1, 1, 3, 70, 130])), 1..16),
@@ -313,7 +314,7 @@ proptest! {
         let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
         let mut model = Vec::new();
         for (name, count) in runs {
-            // Positions between ours are another tenant's.
+            // The positions between belong to another tenant.
             let (owner, name) = [("a", "x"), ("a", "y"), ("b", "x")][name];
             let events = insert(&mut committer, owner, &vec![name; count]);
             model.extend(events.iter().map(|event| (event.position.get(), owner, name)));
@@ -321,7 +322,7 @@ proptest! {
         shorten(&store, &mut committer, "a", keep);
         let floor = store.floor(&tenant("a")).unwrap().get();
         let head = store.head().get();
-        // Most are from the beginning on.
+        // Most begin at the start.
         let (after, before) = (if bounds.0 < 1000 { 0 } else { bounds.0 % (head + 1) }, bounds.1 % (head + 2));
         for name in ["x", "y", "z"] {
             let of_name: Vec<_> =

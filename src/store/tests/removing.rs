@@ -15,7 +15,7 @@ fn what_was_inserted_by_a_clock_that_was_ahead_does_not_keep_what_came_after_it(
     let [now, before] = [1000, 500].map(Timestamp::from_millis);
     shorten_by(&store, &mut committer, "a", TooMuch { surplus: 0, before, now, at_most: 4 });
     assert_eq!(count(&store, b"e"), 5);
-    // What came after it is not old yet, so nobody knows whether it is.
+    // The events after it are not old yet, so it is unknown whether it is.
     for (millis, count) in [(ahead, 3), (1000, 1)] {
         for _ in 0..count {
             insert_at(&mut committer, millis, "x", |_, _| {});
@@ -26,7 +26,7 @@ fn what_was_inserted_by_a_clock_that_was_ahead_does_not_keep_what_came_after_it(
     assert_eq!(count(&store, b"e"), 9);
 }
 
-/// How many rows a search would look at, those that have been removed among them.
+/// How many rows a search would look at, removed ones included.
 fn looks(store: &Store, search: &Search, now: u64) -> usize {
     let (from, until) = search.range(Timestamp::from_millis(now));
     let (from, until) = (std::ops::Bound::Included(&from[..]), std::ops::Bound::Excluded(&until[..]));
@@ -43,7 +43,7 @@ fn a_search_for_what_has_expired_does_not_look_again_at_what_is_gone() {
             transaction.expire(event, Timestamp::from_millis(number as u64)).unwrap();
         });
     }
-    // As after a checkpoint: what is removed from now on leaves a mark.
+    // As after a checkpoint: from now on, a removed key stays in the overlay as removed.
     store.overlay.freeze();
     let mut search = Search::for_expired();
     let mut removed = 0;
@@ -61,7 +61,7 @@ fn a_search_for_what_has_expired_does_not_look_again_at_what_is_gone() {
     assert_eq!((removed, looks(&store, &Search::for_expired(), 1000)), (COUNT, COUNT));
     assert!(found(&store, &search, 2000).keys.is_empty());
 
-    // By a clock that was set back.
+    // The clock was set back.
     insert_at(&mut committer, 1, "early", |transaction, event| {
         transaction.expire(event, Timestamp::from_millis(300)).unwrap();
     });

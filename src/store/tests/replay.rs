@@ -23,7 +23,7 @@ const KEPT: usize = 1000;
 fn beyond_what_is_kept_the_names_that_changed_are_given_and_the_tail_stays_exact() {
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open(directory.path()).unwrap();
-    // One name that never changes again, one that changed early, and a flood of another.
+    // One name never changes again, one changed early, and another is flooded.
     insert(&mut committer, "a", &["old", "once"]);
     let flood = vec!["flood"; 500];
     for _ in 0..8 {
@@ -33,16 +33,16 @@ fn beyond_what_is_kept_the_names_that_changed_are_given_and_the_tail_stays_exact
     shorten(&store, &mut committer, "a", KEPT);
     let head = store.head().get();
     assert_eq!(replay(&store, "a", "*", 0), [(1, "old".into()), (head - 1, "flood".into()), (head, "once".into())]);
-    // From before the floor: what changed since, not what is left of the flood.
+    // From before the floor: the names that changed since, not the rest of the flood.
     assert_eq!(numbers(&replay(&store, "a", "*", 1)), [head - 1, head]);
-    // Within what is kept: everything.
+    // Within the tail: everything.
     let kept = head - KEPT as u64;
     assert_eq!(numbers(&replay(&store, "a", "*", kept)), (kept + 1..=head).collect::<Vec<_>>());
-    // What is superseded and beyond the tail is gone from the disk too.
+    // Superseded events beyond the tail are removed from the disk.
     let rows = count(&store, b"e");
     assert_eq!(rows, KEPT + 1);
 
-    // The same after opening anew, where the tail is counted again.
+    // The same after a restart, when the tail is counted again.
     drop((store, committer));
     let (store, mut committer) = open(directory.path()).unwrap();
     insert(&mut committer, "a", &flood);
@@ -56,7 +56,7 @@ fn what_is_not_yet_on_disk_is_shown_to_nobody() {
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open(directory.path()).unwrap();
     insert(&mut committer, "a", &["x", "z"]);
-    // As between a batch's application and its sync.
+    // As between the application of a batch and its sync.
     let late = keys::event(&tenant("a"), Position::new(3));
     let value = store.get(&keys::event(&tenant("a"), Position::new(1))).unwrap().unwrap();
     store.tree.insert(late, &*value).unwrap();
@@ -69,7 +69,7 @@ fn what_is_not_yet_on_disk_is_shown_to_nobody() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// Whatever was inserted, in whatever batches: the replay from each position is what a list in memory says.
+    /// For any inserts in any batches: the replay from each position is the same as that of a list in memory.
     #[test]
     fn a_replay_is_what_a_list_in_memory_would_give(
         batches in prop::collection::vec(prop::collection::vec((0..3_usize, 0..4_usize), 1..12), 1..12),
@@ -112,7 +112,7 @@ fn a_range_that_ends_before_it_begins_is_empty() {
     for (from, to) in [(&b"f"[..], &b"e"[..]), (b"e", b"e"), (b"z", b"")] {
         store.scan(from, to, &mut |key, _| panic!("{key:?} is in it")).unwrap();
     }
-    // As it is where the floor is beyond the end.
+    // The floor is beyond the end.
     store.smuggle(keys::floor(&tenant("a")), &[0, 0, 0, 0, 0, 0, 0, 9]);
     assert_eq!(tail_length(&store, "a").0, 0);
 }

@@ -10,7 +10,7 @@ fn the_largest_insert_writes_no_more_than_is_reckoned_and_may_be_written_at_once
     let tenant = "t".repeat(256);
     let user = Username::parse(&"u".repeat(256)).unwrap();
     let data = format!("\"{}\"", "x".repeat(1840));
-    // The second takes the place of the first, below the floor.
+    // The second event takes the place of the first, up to the floor.
     for _ in 0..2 {
         let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
         for number in 0..EVENTS {
@@ -73,7 +73,7 @@ fn a_tenant_whose_names_were_never_counted_is_counted_once() {
         names
     };
     assert_eq!(names(true), 3);
-    // Who looked at all of them again would find this.
+    // A second count would find this.
     store.smuggle(keys::name(&tenant("a"), "smuggled"), &[0, 0, 0, 0, 0, 0, 0, 1]);
     assert_eq!([names(true), names(false), names(true)], [3, 3, 4]);
 }
@@ -108,20 +108,20 @@ fn of_very_many_idempotency_keys_the_newest_are_remembered_and_nothing_is_left_o
     }
     assert_eq!(remember("other", 1, 10), [1], "each user has their own");
     assert_eq!(rows(&store), [11; 3]);
-    // Used again: it is the newest.
+    // The key is used again, so it is the newest.
     remember("u", 45, 10);
     for number in 51..=59 {
         remember("u", number, 10);
     }
     assert_eq!(remember("u", 59, 10).first(), Some(&51));
-    // Where fewer are kept than before, what is too many goes too.
+    // If the limit is lower than before, the surplus is removed, too.
     for number in 60..70 {
         remember("u", number, 3);
     }
     assert_eq!(remember("u", 70, 3), [68, 69, 70]);
     assert_eq!(rows(&store), [4; 3]);
 
-    // And after their day nothing is left.
+    // After a day nothing is left.
     let late = 2 * 24 * 60 * 60 * 1000;
     let Found { keys, .. } = found(&store, &Search::for_old_answers(), late);
     let mut transaction = committer.begin(Timestamp::from_millis(late)).unwrap();
