@@ -143,7 +143,7 @@ async fn write(user: User, round: u64, writer: u64, promised: Arc<Mutex<Promised
     for number in 0_u64.. {
         let name = format!("{round}/{writer}/{number}");
         let body = json!({ "event": name, "data": "x".repeat(size_of(number)) });
-        let Some(answer) = send(&user.client, "/insert", &user.authorization, &body).await else { return };
+        let Some(answer) = post_until_gone(&user.client, "/insert", &user.authorization, &body).await else { return };
         let id = answer["id"].as_str().unwrap().to_owned();
         let mut promised = promised.lock().unwrap();
         promised.highest = std::mem::take(&mut promised.highest).max(id.clone());
@@ -158,22 +158,18 @@ async fn change_users(client: Client, round: u64, promised: Arc<Mutex<Promised>>
     let username = format!("user{round}");
     let new = json!({ "username": username, "password": "pw-secret-x", "tenant_name": "acme", "data": 0,
         "admin_token": ADMIN_TOKEN });
-    let Some(_) = send(&client, "/create_user", "", &new).await else { return };
+    let Some(_) = post_until_gone(&client, "/create_user", "", &new).await else { return };
     for data in 0_u64.. {
         promised.lock().unwrap().users.insert(username.clone(), data);
         let patch = json!({ "username": username, "data": data + 1, "admin_token": ADMIN_TOKEN });
-        let Some(_) = send(&client, "/update_user", "", &patch).await else { return };
+        let Some(_) = post_until_gone(&client, "/update_user", "", &patch).await else { return };
     }
 }
 
 /// Posts, and gives the body of a 200; `None` once the server is gone.
-async fn send(client: &Client, path: &str, authorization: &str, body: &Value) -> Option<Value> {
-    let request = client.http.post(format!("{}{path}", client.url)).header("authorization", authorization);
-    let response = request.body(body.to_string()).send().await.ok()?;
-    let status = response.status().as_u16();
-    let text = response.text().await.ok()?;
-    assert_eq!(status, 200, "{text}");
-    Some(serde_json::from_str(&text).unwrap_or(Value::Null))
+async fn post_until_gone(client: &Client, path: &str, authorization: &str, body: &Value) -> Option<Value> {
+    let answer = client.post_if_there(path, authorization, &[], body.to_string().into_bytes()).await?.ok();
+    Some(serde_json::from_str(&answer.body).unwrap_or(Value::Null))
 }
 
 /// Reads on after the last event that was seen, until the server dies.

@@ -2,17 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use reqwest::Method;
-use reqwest::header::AUTHORIZATION;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::support::{Answer, Event, Stream, TestServer, User, within};
+use crate::support::{Answer, Body, Event, Kept, Receipt, Stream, TestServer, User, until, within};
 
 /// The header that names a stream.
 const STREAM: &str = "broker-stream";
@@ -22,25 +19,6 @@ const PRESENCE: &str = "$presence/";
 pub const GRACE: u64 = 5000;
 /// How much later than that something may go: what the contract allows, and a second for a busy machine.
 pub const LATE: u64 = 2500;
-
-/// What an insert is answered.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Receipt {
-    id: String,
-    timestamp: u64,
-}
-
-/// An event as it is read.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Kept {
-    pub event: String,
-    pub data: Value,
-    pub id: String,
-    pub timestamp: u64,
-    pub username: String,
-}
 
 /// Somebody who is there.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -59,20 +37,9 @@ impl Person {
     }
 }
 
-async fn send(user: &User, method: Method, path: &str, more: &[(&str, &str)], body: Option<String>) -> Answer {
-    let mut headers = vec![("authorization", user.authorization.as_str())];
-    headers.extend_from_slice(more);
-    user.client.request(method, path, &headers, body.map(String::into_bytes)).await
-}
-
-/// Inserts without naming a stream.
-async fn insert(user: &User, body: impl ToString) -> Answer {
-    send(user, Method::POST, "/insert", &[], Some(body.to_string())).await
-}
-
 /// Inserts, and names a stream.
-async fn insert_by(user: &User, stream: &str, body: impl ToString) -> Answer {
-    send(user, Method::POST, "/insert", &[(STREAM, stream)], Some(body.to_string())).await
+async fn insert_by(user: &User, stream: &str, body: impl Body) -> Answer {
+    user.insert_with(&[(STREAM, stream)], body).await
 }
 
 /// Inserts names that last as long as a stream.
@@ -92,62 +59,32 @@ fn free(event: &str) -> Value {
     json!({ "event": event, "data": "free" })
 }
 
-async fn remove(user: &User, event: &str) {
-    let body = json!({ "event": event }).to_string();
-    send(user, Method::POST, "/remove", &[], Some(body)).await.ok();
-}
-
-/// Reads the body of a success.
-#[track_caller]
-fn read<T: DeserializeOwned>(answer: Answer) -> T {
-    let answer = answer.ok();
-    serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"))
-}
-
-/// Opens a stream, naming one in the header or none; and what it is called.
-pub async fn open(user: &User, path: &str, named: Option<&str>) -> (Stream, String) {
-    let mut request =
-        user.client.http.get(format!("{}{path}", user.client.url)).header(AUTHORIZATION, &user.authorization);
-    if let Some(named) = named {
-        request = request.header(STREAM, named);
-    }
-    let stream = Stream::open(within("a stream", request.send()).await.unwrap()).await;
-    let id = stream.headers[STREAM].to_str().unwrap().to_owned();
-    (stream, id)
-}
-
 /// What there is of some names, by name.
 pub async fn left(user: &User, filter: &str) -> Vec<String> {
-    let events: Vec<Kept> = read(user.get(&format!("/events?events={filter}")).await);
+    let events = user.latest(&format!("/events?events={filter}")).await;
     let mut names: Vec<_> = events.into_iter().map(|event| event.event).collect();
     names.sort();
     names
 }
 
-/// What was of a name, the newest first.
-async fn history(user: &User, name: &str) -> Vec<Kept> {
-    let page = user.get(&format!("/history?event={name}")).await.ok().json();
-    serde_json::from_value(page["events"].clone()).unwrap()
-}
-
 /// Awaits the removal of a name, and gives it.
 pub async fn removal(user: &User, name: &str) -> Kept {
     until(&format!("the removal of {name}"), async || {
-        let newest = history(user, name).await.into_iter().next()?;
-        newest.data.is_null().then_some(newest)
+        let newest = user.history(&format!("event={name}")).await.events.into_iter().next()?;
+        (newest.data == "null").then_some(newest)
     })
     .await
 }
 
 /// Awaits that whatever is to go with streams that have ended has gone.
 pub async fn past_the_grace(user: &User) {
-    insert(user, json!({ "event": "clock", "data": 1, "expires_in": 7 })).await.ok();
+    user.insert_raw(json!({ "event": "clock", "data": 1, "expires_in": 7 })).await.ok();
     removal(user, "clock").await;
 }
 
 /// The server's time.
 pub async fn time(user: &User) -> u64 {
-    read::<Receipt>(insert(user, free("time")).await).timestamp
+    user.insert_raw(free("time")).await.read::<Receipt>().timestamp
 }
 
 /// The machine's time.
@@ -164,7 +101,7 @@ pub fn after_the_grace(closed: u64, at: u64) {
 
 /// Who is there.
 async fn presence(user: &User) -> Vec<Person> {
-    read(user.get("/presence").await)
+    user.get("/presence").await.read()
 }
 
 /// Awaits that exactly these are there, each with so many streams.
@@ -174,19 +111,6 @@ pub async fn there(user: &User, expected: &[(&str, usize)]) -> Vec<Person> {
         let seen = people.iter().map(|person| (person.username.as_str(), person.streams));
         let is_so = seen.eq(expected.iter().copied());
         is_so.then_some(people)
-    })
-    .await
-}
-
-/// Awaits what the server does by itself: asks until there is what is wanted.
-async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
-    within(what, async {
-        loop {
-            if let Some(found) = ask().await {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
     })
     .await
 }
@@ -250,7 +174,7 @@ async fn every_stream_has_an_id_of_its_own() {
     let (mut streams, mut ids) = (Vec::new(), BTreeSet::new());
     for user in &users {
         for path in ["/sse", "/sse?events=news", "/sse?presence=true"] {
-            let (stream, id) = open(user, path, None).await;
+            let (stream, id) = user.open(path, None).await;
             let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
             assert!(id.len() == 16 && id.bytes().all(is_digit), "{id:?}");
             ids.insert(id);
@@ -266,7 +190,7 @@ async fn who_comes_back_takes_over_the_stream_that_is_named_or_else_the_one_that
     let alice = server.user("alice", "acme").await;
     let (mut streams, mut ids) = (Vec::new(), Vec::new());
     for _ in 0..4 {
-        let (stream, id) = open(&alice, "/sse", None).await;
+        let (stream, id) = alice.open("/sse", None).await;
         streams.push(Some(stream));
         ids.push(id);
     }
@@ -275,14 +199,14 @@ async fn who_comes_back_takes_over_the_stream_that_is_named_or_else_the_one_that
         drop(streams[number].take());
         there(&alice, &[("alice", 3 - ended)]).await;
     }
-    let by_header = open(&alice, "/sse", Some(&ids[2])).await;
-    let by_query = open(&alice, &format!("/sse?stream={}", ids[0]), None).await;
-    let last = open(&alice, "/sse", None).await;
-    let last_but_one = open(&alice, "/sse?events=news", None).await;
+    let by_header = alice.open("/sse", Some(&ids[2])).await;
+    let by_query = alice.open(&format!("/sse?stream={}", ids[0]), None).await;
+    let last = alice.open("/sse", None).await;
+    let last_but_one = alice.open("/sse?events=news", None).await;
     let taken = [&by_header.1, &by_query.1, &last.1, &last_but_one.1];
     assert_eq!(taken, [&ids[2], &ids[0], &ids[1], &ids[3]]);
     // There is none left that has ended.
-    let (_new, new) = open(&alice, "/sse", None).await;
+    let (_new, new) = alice.open("/sse", None).await;
     assert!(!ids.contains(&new), "{new} is open");
     there(&alice, &[("alice", 5)]).await;
     // And it is the stream that it is called by.
@@ -296,21 +220,21 @@ async fn nobody_takes_over_what_is_open_or_another_users() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let others = [server.user("bob", "acme").await, server.user("mallory", "other").await];
-    let (stream, ended) = open(&alice, "/sse", None).await;
+    let (stream, ended) = alice.open("/sse", None).await;
     drop(stream);
     there(&alice, &[("alice", 0)]).await;
     let by_query = format!("/sse?stream={ended}");
     let mut streams = Vec::new();
     for other in &others {
         for (path, named) in [("/sse", Some(ended.as_str())), (by_query.as_str(), None)] {
-            let (stream, id) = open(other, path, named).await;
+            let (stream, id) = other.open(path, named).await;
             assert_ne!(id, ended);
             streams.push(stream);
         }
     }
-    let (_stream, id) = open(&alice, "/sse", None).await;
+    let (_stream, id) = alice.open("/sse", None).await;
     assert_eq!(id, ended, "it was still hers to take over");
-    let (_another, id) = open(&alice, "/sse", Some(&ended)).await;
+    let (_another, id) = alice.open("/sse", Some(&ended)).await;
     assert_ne!(id, ended);
 }
 
@@ -318,8 +242,8 @@ async fn nobody_takes_over_what_is_open_or_another_users() {
 async fn who_names_a_stream_that_is_none_gets_a_new_one_and_not_that_of_another_page() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
-    let (page, ended) = open(&alice, "/sse", None).await;
-    let (_other_page, is_open) = open(&alice, "/sse", None).await;
+    let (page, ended) = alice.open("/sse", None).await;
+    let (_other_page, is_open) = alice.open("/sse", None).await;
     drop(page);
     there(&alice, &[("alice", 1)]).await;
     let never = "0123456789abcdef";
@@ -327,14 +251,14 @@ async fn who_names_a_stream_that_is_none_gets_a_new_one_and_not_that_of_another_
     for named in [never, is_open.as_str(), "", "x", &ended[1..], &format!("{ended}0")] {
         let by_query = format!("/sse?stream={named}");
         for (path, named) in [("/sse", Some(named)), (by_query.as_str(), None)] {
-            let (stream, id) = open(&alice, path, named).await;
+            let (stream, id) = alice.open(path, named).await;
             assert!(![&ended, &is_open].contains(&&id), "{path} {named:?}");
             streams.push(stream);
         }
     }
     // The header is what counts where both are there.
-    streams.push(open(&alice, &format!("/sse?stream={ended}"), Some(never)).await.0);
-    let (_stream, id) = open(&alice, "/sse", None).await;
+    streams.push(alice.open(&format!("/sse?stream={ended}"), Some(never)).await.0);
+    let (_stream, id) = alice.open("/sse", None).await;
     assert_eq!(id, ended, "it was still there for who names none");
 }
 
@@ -344,12 +268,12 @@ async fn who_names_no_stream_of_their_own_is_404_and_inserts_nothing() {
     let alice = server.user("alice", "acme").await;
     let bob = server.user("bob", "acme").await;
     let mallory = server.user("mallory", "other").await;
-    let (_own, own) = open(&alice, "/sse", None).await;
-    let (_of_bob, of_bob) = open(&bob, "/sse", None).await;
-    let (_of_mallory, of_mallory) = open(&mallory, "/sse", None).await;
+    let (_own, own) = alice.open("/sse", None).await;
+    let (_of_bob, of_bob) = bob.open("/sse", None).await;
+    let (_of_mallory, of_mallory) = mallory.open("/sse", None).await;
     let array = json!([free("before"), bound("seat"), free("after")]);
     for body in [&bound("seat"), &array] {
-        insert(&alice, body).await.refused(404, "stream_unknown");
+        alice.insert_raw(body).await.refused(404, "stream_unknown");
         let longer = format!("{own}0");
         let malformed = ["", "x", "0", &own[1..], &longer, "zzzzzzzzzzzzzzzz", "-000000000000001"];
         for bad in malformed.into_iter().chain(["0123456789abcdef", &of_bob, &of_mallory]) {
@@ -364,7 +288,7 @@ async fn who_names_no_stream_of_their_own_is_404_and_inserts_nothing() {
     }
     assert_eq!(left(&alice, "*").await, [""; 0]);
     // Where nothing is to last as long as a stream, none need be named.
-    insert(&alice, json!({ "event": "free", "data": 1, "while_connected": false })).await.ok();
+    alice.insert_raw(json!({ "event": "free", "data": 1, "while_connected": false })).await.ok();
     insert_by(&alice, &of_bob, free("free")).await.ok();
     insert_by(&alice, &own, &array).await.ok();
     assert_eq!(left(&alice, "*").await, ["after", "before", "free", "seat"]);
@@ -376,8 +300,8 @@ async fn what_is_inserted_by_a_stream_goes_when_that_has_been_gone_for_5_seconds
     let alice = server.user("alice", "acme").await;
     let bob = server.user("bob", "acme").await;
     let mut reading = bob.stream_of("/sse?events=seat/*", None).await;
-    let (_staying, staying_id) = open(&alice, "/sse", None).await;
-    let (leaving, leaving_id) = open(&alice, "/sse", None).await;
+    let (_staying, staying_id) = alice.open("/sse", None).await;
+    let (leaving, leaving_id) = alice.open("/sse", None).await;
     bind(&alice, &leaving_id, &["seat/leaving"]).await;
     bind(&alice, &staying_id, &["seat/staying"]).await;
     alice.insert("seat/free", json!(1)).await;
@@ -395,12 +319,12 @@ async fn what_is_inserted_by_a_stream_goes_when_that_has_been_gone_for_5_seconds
         // As if she had removed it.
         assert_eq!((removal.event.as_str(), removal.username.as_str()), (name, "alice"));
         assert_eq!(came, Event { name: removal.event, id: removal.id, data: "null".to_owned() });
-        assert_eq!(history(&bob, name).await.len(), 2);
+        assert_eq!(bob.history(&format!("event={name}")).await.events.len(), 2);
     }
     assert_eq!(left(&bob, "seat/*").await, ["seat/free", "seat/staying"]);
     // There is no such stream any more.
     insert_by(&alice, &leaving_id, bound("seat/x")).await.refused(404, "stream_unknown");
-    let (_new, new_id) = open(&alice, "/sse", Some(&leaving_id)).await;
+    let (_new, new_id) = alice.open("/sse", Some(&leaving_id)).await;
     assert_ne!(new_id, leaving_id);
     bind(&alice, &staying_id, &["seat/staying"]).await;
 }
@@ -411,7 +335,7 @@ async fn what_was_inserted_by_a_stream_that_is_taken_over_stays() {
     let (mut users, mut streams, mut ids) = (Vec::new(), Vec::new(), Vec::new());
     for name in ["alice", "bob", "carol", "dave"] {
         let user = server.user(name, "acme").await;
-        let (stream, id) = open(&user, "/sse", None).await;
+        let (stream, id) = user.open("/sse", None).await;
         bind(&user, &id, &[&format!("seat/{name}")]).await;
         users.push(user);
         streams.push(stream);
@@ -422,9 +346,9 @@ async fn what_was_inserted_by_a_stream_that_is_taken_over_stays() {
     drop(streams);
     there(dave, &[("alice", 0), ("bob", 0), ("carol", 0), ("dave", 0)]).await;
     let back = [
-        open(alice, "/sse", Some(&ids[0])).await,
-        open(bob, &format!("/sse?stream={}", ids[1]), None).await,
-        open(carol, "/sse?events=news", None).await,
+        alice.open("/sse", Some(&ids[0])).await,
+        bob.open(&format!("/sse?stream={}", ids[1]), None).await,
+        carol.open("/sse?events=news", None).await,
     ];
     for ((_, id), before) in back.iter().zip(&ids) {
         assert_eq!(id, before);
@@ -444,7 +368,7 @@ async fn the_grace_begins_with_the_start(kill: bool) {
     let (mut users, mut streams, mut ids) = (Vec::new(), Vec::new(), Vec::new());
     for name in ["alice", "bob", "carol", "dave"] {
         let user = server.user(name, "acme").await;
-        let (stream, id) = open(&user, "/sse?events=none", None).await;
+        let (stream, id) = user.open("/sse?events=none", None).await;
         bind(&user, &id, &[&format!("seat/{name}")]).await;
         users.push(user);
         streams.push(stream);
@@ -471,9 +395,9 @@ async fn the_grace_begins_with_the_start(kill: bool) {
     let users: Vec<_> = users.iter().map(|user| server.client().with_authorization(&user.authorization)).collect();
     let [alice, bob, carol, dave] = &users[..] else { unreachable!() };
     let back = [
-        open(bob, "/sse", Some(&ids[1])).await,
-        open(carol, &format!("/sse?stream={}", ids[2]), None).await,
-        open(dave, "/sse", None).await,
+        bob.open("/sse", Some(&ids[1])).await,
+        carol.open(&format!("/sse?stream={}", ids[2]), None).await,
+        dave.open("/sse", None).await,
     ];
     for ((_, id), before) in back.iter().zip(&ids[1..]) {
         assert_eq!(id, before);
@@ -508,9 +432,9 @@ async fn what_was_inserted_later_under_the_name_stays() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let bob = server.user("bob", "acme").await;
-    let (leaving, leaving_id) = open(&alice, "/sse", None).await;
-    let (_staying, staying_id) = open(&alice, "/sse", None).await;
-    let (_of_bob, of_bob) = open(&bob, "/sse", None).await;
+    let (leaving, leaving_id) = alice.open("/sse", None).await;
+    let (_staying, staying_id) = alice.open("/sse", None).await;
+    let (_of_bob, of_bob) = bob.open("/sse", None).await;
     alice.insert("x/bound_later", json!(1)).await;
     let all = [
         "x/first",
@@ -529,8 +453,8 @@ async fn what_was_inserted_later_under_the_name_stays() {
     bob.insert("x/of_bob", json!(1)).await;
     bind(&bob, &of_bob, &["x/of_bobs_stream"]).await;
     bind(&alice, &staying_id, &["x/of_other_stream"]).await;
-    remove(&alice, "x/removed").await;
-    remove(&bob, "x/back").await;
+    alice.remove("x/removed").await;
+    bob.remove("x/back").await;
     bob.insert("x/back", json!(1)).await;
     let closed = time(&alice).await;
     drop(leaving);
@@ -543,14 +467,14 @@ async fn what_was_inserted_later_under_the_name_stays() {
     }
     let stayed = ["x/back", "x/free", "x/late", "x/of_bob", "x/of_bobs_stream", "x/of_other_stream"];
     assert_eq!(left(&bob, "x/*").await, stayed);
-    assert_eq!(history(&bob, "x/removed").await.len(), 2, "it was removed once");
+    assert_eq!(bob.history("event=x/removed").await.events.len(), 2, "it was removed once");
 }
 
 #[tokio::test]
 async fn each_element_of_an_array_lasts_for_itself() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
-    let (leaving, id) = open(&alice, "/sse", None).await;
+    let (leaving, id) = alice.open("/sse", None).await;
     let array = json!([
         bound("x/1"),
         free("x/2"),
@@ -560,13 +484,13 @@ async fn each_element_of_an_array_lasts_for_itself() {
         bound("x/free_last"),
         free("x/free_last"),
     ]);
-    let given: Vec<Receipt> = read(insert_by(&alice, &id, array).await);
+    let given: Vec<Receipt> = insert_by(&alice, &id, array).await.read();
     assert!(given.len() == 7 && given.is_sorted_by(|one, other| one.id < other.id), "{given:?}");
     let closed = time(&alice).await;
     drop(leaving);
     for (name, count) in [("x/1", 2), ("x/3", 2), ("x/bound_last", 3)] {
         after_the_grace(closed, removal(&alice, name).await.timestamp);
-        assert_eq!(history(&alice, name).await.len(), count, "{name}");
+        assert_eq!(alice.history(&format!("event={name}")).await.events.len(), count, "{name}");
     }
     assert_eq!(left(&alice, "x/*").await, ["x/2", "x/free_last"]);
 }
@@ -575,8 +499,8 @@ async fn each_element_of_an_array_lasts_for_itself() {
 async fn what_expires_and_is_bound_goes_with_whichever_comes_first() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
-    let (leaving, leaving_id) = open(&alice, "/sse", None).await;
-    let (_staying, staying_id) = open(&alice, "/sse", None).await;
+    let (leaving, leaving_id) = alice.open("/sse", None).await;
+    let (_staying, staying_id) = alice.open("/sse", None).await;
     let mut given = BTreeMap::new();
     for (name, stream, seconds) in [
         ("x/open", &staying_id, 1),
@@ -586,7 +510,7 @@ async fn what_expires_and_is_bound_goes_with_whichever_comes_first() {
     ] {
         let mut body = bound(name);
         body["expires_in"] = json!(seconds);
-        given.insert(name, read::<Receipt>(insert_by(&alice, stream, body).await).timestamp);
+        given.insert(name, insert_by(&alice, stream, body).await.read::<Receipt>().timestamp);
     }
     let closed = time(&alice).await;
     drop(leaving);
@@ -597,7 +521,7 @@ async fn what_expires_and_is_bound_goes_with_whichever_comes_first() {
     after_the_grace(closed, removal(&alice, "x/leaves_first").await.timestamp);
     assert_eq!(left(&alice, "x/*").await, ["x/lasting"]);
     for name in ["x/open", "x/expires_first", "x/leaves_first"] {
-        assert_eq!(history(&alice, name).await.len(), 2, "{name} was removed once");
+        assert_eq!(alice.history(&format!("event={name}")).await.events.len(), 2, "{name} was removed once");
     }
 }
 
@@ -611,8 +535,8 @@ async fn presence_tells_who_has_a_stream_open_or_had_one_5_seconds_ago() {
     assert_eq!((answer.header("content-type"), answer.body.as_str()), (Some("application/json"), "[]"));
     let before = time(&alice).await;
     // By name, and not in the order in which they come.
-    let first = open(&bob, "/sse", None).await;
-    let second = open(&bob, "/sse?events=news", None).await;
+    let first = bob.open("/sse", None).await;
+    let second = bob.open("/sse?events=news", None).await;
     let _of_alice = alice.stream().await;
     let _of_mallory = mallory.stream().await;
     let people = there(&alice, &[("alice", 1), ("bob", 2)]).await;
@@ -628,7 +552,7 @@ async fn presence_tells_who_has_a_stream_open_or_had_one_5_seconds_ago() {
     drop(second);
     is_since(&there(&alice, &[("alice", 1), ("bob", 0)]).await);
     // Who is back within the grace was never away.
-    let third = open(&bob, "/sse", None).await;
+    let third = bob.open("/sse", None).await;
     is_since(&there(&alice, &[("alice", 1), ("bob", 1)]).await);
     let closed = time(&alice).await;
     drop(third);
@@ -637,7 +561,7 @@ async fn presence_tells_who_has_a_stream_open_or_had_one_5_seconds_ago() {
     let left = time(&alice).await;
     after_the_grace(closed, left);
     // And who is back after it has come anew.
-    let _fourth = open(&bob, "/sse", None).await;
+    let _fourth = bob.open("/sse", None).await;
     let people = there(&alice, &[("alice", 1), ("bob", 1)]).await;
     assert!(people[0].since == of_alice && people[1].since >= left, "{people:?}");
 }
@@ -799,8 +723,8 @@ async fn who_is_revoked_or_moved_to_another_tenant_goes() {
     let bob = server.user("bob", "acme").await;
     let carol = server.user("carol", "acme").await;
     let mallory = server.user("mallory", "other").await;
-    let (mut of_bob, bobs_id) = open(&bob, "/sse?events=none", None).await;
-    let (_of_carol, carols_id) = open(&carol, "/sse?events=none", None).await;
+    let (mut of_bob, bobs_id) = bob.open("/sse?events=none", None).await;
+    let (_of_carol, carols_id) = carol.open("/sse?events=none", None).await;
     bind(&bob, &bobs_id, &["seat/bob"]).await;
     bind(&carol, &carols_id, &["seat/carol"]).await;
     there(&alice, &[("bob", 1), ("carol", 1)]).await;
@@ -817,7 +741,7 @@ async fn who_is_revoked_or_moved_to_another_tenant_goes() {
     let people = there(&mallory, &[("carol", 1), ("mallory", 1)]).await;
     assert_eq!(told(&mut of_mallory).await, people[0].online());
     bind(&carol, &carols_id, &["seat/carol"]).await;
-    let (_another, new_id) = open(&carol, "/sse?events=none", Some(&carols_id)).await;
+    let (_another, new_id) = carol.open("/sse?events=none", Some(&carols_id)).await;
     assert_ne!(new_id, carols_id, "it is open");
 
     let mut said = [told(&mut watching).await, told(&mut watching).await];

@@ -21,8 +21,8 @@ async fn who_is_there(user: &User) -> Vec<String> {
     list.as_array().unwrap().iter().map(|person| person["username"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Awaits something that may take longer than other things may.
-async fn until(what: &str, bound: Duration, mut is_so: impl AsyncFnMut() -> bool) -> Duration {
+/// How long a change takes, which may take longer than others may.
+async fn time_until(what: &str, bound: Duration, mut is_so: impl AsyncFnMut() -> bool) -> Duration {
     let since = Instant::now();
     while !is_so().await {
         assert!(since.elapsed() < bound, "{what} took more than {bound:?}");
@@ -50,11 +50,11 @@ async fn who_loses_the_network_is_gone_within_a_minute_and_so_is_what_lasts_whil
 
     network.cut();
     let gone_within = HEARTBEAT + SILENT_FOR + LATE;
-    let took = until("the end of a silent stream", gone_within, async || server.connections() + 2 <= before).await;
+    let took = time_until("the end of a silent stream", gone_within, async || server.connections() + 2 <= before).await;
     // Not sooner: who is back by then has lost nothing.
     assert!(took > SILENT_FOR - Duration::from_secs(12), "it took only {took:?}");
-    until("the presence of who has gone", LATE, async || who_is_there(&bob).await == ["bob"]).await;
-    until("what lasts", LATE, async || left(&bob, "cursor").await.is_empty()).await;
+    time_until("the presence of who has gone", LATE, async || who_is_there(&bob).await == ["bob"]).await;
+    time_until("what lasts", LATE, async || left(&bob, "cursor").await.is_empty()).await;
     drop((stream, idle));
 }
 
@@ -71,7 +71,7 @@ async fn a_stream_that_takes_nothing_for_half_a_minute_ends_and_comes_back_and_o
         ids.push(alice.insert(&format!("big{number}"), json!("x".repeat(90_000))).await);
     }
     let mut read = 0;
-    until("the end of who does not read", SILENT_FOR + HEARTBEAT + LATE, async || {
+    time_until("the end of who does not read", SILENT_FOR + HEARTBEAT + LATE, async || {
         // A little, and far from all of it.
         read += slow.events().await.unwrap().len();
         tokio::time::sleep(Duration::from_millis(500)).await;

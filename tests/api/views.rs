@@ -16,18 +16,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::stream::raw::RawStream;
-use crate::support::{Answer, Client, Event, Stream, TestServer, User, within};
-
-/// Posts JSON as a user.
-async fn post(user: &User, path: &str, body: &Value) -> Answer {
-    let headers = [("authorization", user.authorization.as_str())];
-    user.client.request(Method::POST, path, &headers, Some(body.to_string().into())).await
-}
+use crate::support::{Answer, Client, Event, TestServer, User, within};
 
 /// Asks for another filter of a stream.
 async fn subscribe(user: &User, stream: &str, mut filter: Value) -> Answer {
     filter["stream"] = json!(stream);
-    post(user, "/subscription", &filter).await
+    user.post("/subscription", &filter).await
 }
 
 /// Gives a stream another filter.
@@ -45,14 +39,6 @@ async fn until_gone(user: &User, stream: &str) {
     .await;
 }
 
-/// What the server calls a stream.
-#[track_caller]
-fn stream_id(stream: &Stream) -> String {
-    let ids: Vec<_> = stream.headers.get_all("broker-stream").iter().collect();
-    let [id] = ids[..] else { panic!("not one id: {:?}", stream.headers) };
-    checked(id.to_str().unwrap())
-}
-
 #[track_caller]
 fn raw_stream_id(stream: &RawStream) -> String {
     let headers = stream.head.lines().filter_map(|line| line.split_once(": "));
@@ -66,31 +52,6 @@ fn raw_stream_id(stream: &RawStream) -> String {
 fn checked(id: &str) -> String {
     assert!(id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id:?}");
     id.to_owned()
-}
-
-/// What comes on a stream up to now. Somebody inserts a mark for that, which it must let through.
-async fn so_far(stream: &mut Stream, by: &User) -> Vec<Event> {
-    up_to(stream, by, "mark").await
-}
-
-/// The same with a mark of another name.
-async fn up_to(stream: &mut Stream, by: &User, mark: &str) -> Vec<Event> {
-    let id = by.insert(mark, json!(null)).await;
-    let mut events = Vec::new();
-    loop {
-        let event = stream.next().await;
-        // An earlier one is of no interest.
-        if event.name != mark {
-            events.push(event);
-        } else if event.id == id {
-            return events;
-        }
-    }
-}
-
-/// What comes to somebody who opens a stream, up to now.
-async fn coming(user: &User, path: &str, last_event_id: Option<&str>, by: &User) -> Vec<Event> {
-    so_far(&mut user.stream_of(path, last_event_id).await, by).await
 }
 
 /// Reads a bare stream until an event has come.
@@ -191,15 +152,4 @@ async fn current_of(user: &User, event: &str) -> Value {
     let answer = user.client.request(Method::POST, "/insert", &headers, Some(body.into())).await;
     assert_eq!((answer.status, answer.code().as_str()), (412, "precondition_failed"), "{answer:?}");
     answer.json().get("current").cloned().unwrap_or_else(|| panic!("no current: {answer:?}"))
-}
-
-/// An id of the same place in another database.
-fn foreign(id: &str) -> String {
-    let (position, database) = id.split_at(16);
-    format!("{position}{:06}", (database.parse::<u32>().unwrap() + 1) % 1_000_000)
-}
-
-/// An event for a subscriber.
-fn frame(name: &str, id: &str, data: &str) -> Event {
-    Event { name: name.to_owned(), id: id.to_owned(), data: data.to_owned() }
 }

@@ -1,14 +1,8 @@
-use reqwest::{Body, Method};
+use reqwest::Body;
 use serde_json::{Value, json};
 
 use super::bodies;
-use crate::support::{ADMIN_TOKEN, Answer, TestServer, User, within};
-
-/// Posts a body as it is, with alice's authorization.
-async fn post(alice: &User, path: &str, body: impl Into<Vec<u8>>) -> Answer {
-    let headers = [("authorization", alice.authorization.as_str())];
-    alice.client.request(Method::POST, path, &headers, Some(body.into())).await
-}
+use crate::support::{ADMIN_TOKEN, Answer, TestServer, within};
 
 /// That a body was refused as such, and that nothing of it came back.
 #[track_caller]
@@ -35,7 +29,7 @@ async fn malformed_json_is_400_and_not_quoted() {
             &body.replace(':', "="),
             &quoted,
         ] {
-            refused(post(&alice, path, bad).await, &format!("{path} {bad}"));
+            refused(alice.post(path, bad).await, &format!("{path} {bad}"));
         }
     }
 }
@@ -57,7 +51,7 @@ async fn a_missing_field_is_400_and_named() {
             }
             let mut body = body.clone();
             body.as_object_mut().unwrap().remove(field);
-            let answer = post(&alice, path, body.to_string()).await;
+            let answer = alice.post(path, body.to_string()).await;
             assert!(answer.body.contains(&format!("missing field `{field}`")), "{path} {field}: {answer:?}");
             refused(answer, path);
         }
@@ -75,7 +69,7 @@ async fn a_required_field_that_is_null_is_400() {
             }
             let mut body = body.clone();
             body[field] = Value::Null;
-            refused(post(&alice, path, body.to_string()).await, path);
+            refused(alice.post(path, body.to_string()).await, path);
         }
     }
 }
@@ -97,7 +91,7 @@ async fn a_field_of_the_wrong_type_is_400_and_not_quoted() {
             for wrong in wrong {
                 let mut body = body.clone();
                 body[field] = wrong;
-                refused(post(&alice, path, body.to_string()).await, &format!("{path} {field}"));
+                refused(alice.post(path, body.to_string()).await, &format!("{path} {field}"));
             }
         }
     }
@@ -109,7 +103,7 @@ async fn a_body_that_is_no_object_is_400() {
     let alice = server.user("alice", "acme").await;
     for (path, _) in bodies() {
         for bad in ["null", "7", "\"pw-secret-x\"", "[]", "true", "[[]]", "[{}]"] {
-            refused(post(&alice, path, bad).await, &format!("{path} {bad}"));
+            refused(alice.post(path, bad).await, &format!("{path} {bad}"));
         }
     }
 }
@@ -118,10 +112,10 @@ async fn a_body_that_is_no_object_is_400() {
 async fn an_array_of_the_values_is_no_body() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
-    refused(post(&alice, "/insert", r#"["news",{"a":1}]"#).await, "/insert");
-    refused(post(&alice, "/login", r#"["alice","pw-secret-alice",null]"#).await, "/login");
-    refused(post(&alice, "/password_reset", r#"["alice","pw-secret-alice","123456"]"#).await, "/password_reset");
-    refused(post(&alice, "/list_users", json!([ADMIN_TOKEN]).to_string()).await, "/list_users");
+    refused(alice.post("/insert", r#"["news",{"a":1}]"#).await, "/insert");
+    refused(alice.post("/login", r#"["alice","pw-secret-alice",null]"#).await, "/login");
+    refused(alice.post("/password_reset", r#"["alice","pw-secret-alice","123456"]"#).await, "/password_reset");
+    refused(alice.post("/list_users", json!([ADMIN_TOKEN]).to_string()).await, "/list_users");
 }
 
 #[tokio::test]
@@ -135,7 +129,7 @@ async fn text_that_is_not_utf_8_is_400() {
             bytes.extend_from_slice(b",\"unknown\":\"pw-secret");
             bytes.extend_from_slice(bad);
             bytes.extend_from_slice(b"\"}");
-            refused(post(&alice, path, bytes).await, path);
+            refused(alice.post(path, bytes).await, path);
         }
     }
 }
@@ -150,7 +144,7 @@ async fn unknown_fields_are_ignored_whatever_is_in_them() {
         let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         let body = body.to_string();
         let body = format!(r#"{{"unknown":{{"username":7}},"":null,"deep":{deep},{}"#, &body[1..]);
-        let answer = post(&alice, path, body).await;
+        let answer = alice.post(path, body).await;
         assert_eq!(answer.status, if path == "/password_reset" { 401 } else { 200 }, "{path}: {answer:?}");
     }
 }
@@ -170,10 +164,10 @@ async fn a_body_that_announces_itself_as_too_large_is_413() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     for (path, _) in bodies() {
-        post(&alice, path, " ".repeat(3 << 20)).await.refused(413, "body_too_large");
+        alice.post(path, " ".repeat(3 << 20)).await.refused(413, "body_too_large");
     }
     for megabytes in [4, 32] {
-        post(&alice, "/login", vec![b' '; megabytes << 20]).await.refused(413, "body_too_large");
+        alice.post("/login", vec![b' '; megabytes << 20]).await.refused(413, "body_too_large");
     }
 }
 
@@ -207,6 +201,6 @@ async fn a_large_body_does_not_cost_its_size_in_memory() {
     let body = Body::wrap_stream(futures_util::stream::iter(chunks));
     // Whether the answer is still read before the connection ends does not matter here.
     let _ = within("an end", alice.client.http.post(format!("{}/login", server.url)).body(body).send()).await;
-    post(&alice, "/login", vec![b' '; 128 << 20]).await.refused(413, "body_too_large");
+    alice.post("/login", vec![b' '; 128 << 20]).await.refused(413, "body_too_large");
     assert!(peak_kilobytes() < before + (32 << 10), "{before} KiB before, then {}", peak_kilobytes());
 }

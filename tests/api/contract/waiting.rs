@@ -21,7 +21,7 @@ async fn connect(server: &TestServer) -> TcpStream {
 }
 
 /// Sends as much of this as is taken; how much that is.
-async fn send(connection: &mut TcpStream, mut bytes: &[u8]) -> usize {
+async fn write_what_is_taken(connection: &mut TcpStream, mut bytes: &[u8]) -> usize {
     let all = bytes.len();
     while !bytes.is_empty()
         && let Ok(sent) = tokio::time::timeout(Duration::from_secs(2), connection.write(bytes)).await
@@ -45,7 +45,7 @@ async fn requests_whose_answers_nobody_reads_wait_and_take_little_memory() {
     let before = server.peak_mebibytes();
     let requests = PREFLIGHT.repeat(REQUESTS);
     let mut connection = connect(&server).await;
-    let sent = send(&mut connection, requests.as_bytes()).await;
+    let sent = write_what_is_taken(&mut connection, requests.as_bytes()).await;
     let taken = server.peak_mebibytes() - before;
     assert!(taken <= MOST, "answers that nobody reads take {taken} MiB");
     // Whoever reads after all is answered, to the last one.

@@ -1,18 +1,11 @@
 //! Blanks at the ends of names, which clients drop: the standard one space after a field's colon, many all that `trim` does.
 
-use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{TestServer, User};
+use crate::support::TestServer;
 
 /// What some client drops.
 const BLANKS: [&str; 9] = [" ", "  ", "\u{a0}", "\u{1680}", "\u{180e}", "\u{2003}", "\u{200b}", "\u{3000}", "\u{feff}"];
-
-async fn remove(user: &User, event: &str) -> u16 {
-    let headers = [("authorization", user.authorization.as_str())];
-    let body = json!({ "event": event }).to_string().into_bytes();
-    user.client.request(Method::POST, "/remove", &headers, Some(body)).await.status
-}
 
 #[tokio::test]
 async fn no_event_has_a_name_with_blanks_at_its_ends() {
@@ -56,7 +49,7 @@ async fn an_event_that_an_earlier_version_let_in_is_taken_for_no_other_and_can_b
     assert_eq!(page["events"][0]["event"], names[0]);
 
     for (name, shown) in names.iter().zip(shown) {
-        assert_eq!(remove(&alice, name).await, 200, "{name:?}");
+        assert_eq!(alice.remove(name).await.status, 200, "{name:?}");
         let removed = stream.next().await;
         assert_eq!((removed.name.as_str(), removed.data.as_str()), (shown, "null"));
     }

@@ -5,11 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{
-    Receipt, after_kill, again, bad_request, coming, frame, history, insert, insert_with, latest, names, one, read,
-    remove, until,
-};
-use crate::support::{TestServer, User};
+use super::{after_kill, again, bad_request, names, one};
+use crate::support::{Event, Receipt, TestServer, User, until};
 
 /// An insert that expires.
 fn expiring(event: &str, data: i32, seconds: u32) -> Value {
@@ -23,7 +20,7 @@ fn due(seconds: u64) -> RangeInclusive<u64> {
 
 /// How many milliseconds lie between the last insert of a name and its removal, which must be the last of its history.
 async fn lived(user: &User, name: &str) -> u64 {
-    let page = history(user, &format!("event={name}&limit=2")).await;
+    let page = user.history(&format!("event={name}&limit=2")).await;
     let [removal, inserted] = &page.events[..] else { panic!("{page:?}") };
     assert_eq!(removal.data, "null", "{page:?}");
     removal.timestamp - inserted.timestamp
@@ -32,7 +29,7 @@ async fn lived(user: &User, name: &str) -> u64 {
 /// Awaits that there is no event of a name.
 async fn gone(user: &User, name: &str) {
     let path = format!("/events?events={name}");
-    until("an event to expire", async || latest(user, &path).await.is_empty().then_some(())).await;
+    until("an event to expire", async || user.latest(&path).await.is_empty().then_some(())).await;
 }
 
 #[tokio::test]
@@ -42,22 +39,25 @@ async fn an_event_becomes_null_when_its_time_has_come_and_not_before() {
     let bob = server.user("bob", "acme").await;
     let mut stream = bob.stream().await;
     let since = Instant::now();
-    let two: Receipt = read(insert(&alice, expiring("two", 2, 2)).await);
-    let one: Receipt = read(insert(&alice, expiring("one", 1, 1)).await);
+    let two: Receipt = alice.insert_raw(expiring("two", 2, 2)).await.read();
+    let one: Receipt = alice.insert_raw(expiring("one", 1, 1)).await.read();
     let lasting = alice.insert("lasting", json!(3)).await;
     let came = stream.take(3).await;
-    assert_eq!(came, [frame("two", &two.id, "2"), frame("one", &one.id, "1"), frame("lasting", &lasting, "3")]);
+    assert_eq!(
+        came,
+        [Event::new("two", &two.id, "2"), Event::new("one", &one.id, "1"), Event::new("lasting", &lasting, "3")]
+    );
     for (name, seconds) in [("one", 1), ("two", 2)] {
         let came = stream.next().await;
         assert!(since.elapsed() >= Duration::from_secs(seconds), "{came:?} came too soon");
         assert_eq!((came.name.as_str(), came.data.as_str()), (name, "null"));
         let lived = lived(&alice, name).await;
         assert!(due(seconds).contains(&lived), "{name} lived for {lived} ms");
-        let removal = history(&alice, &format!("event={name}")).await.events.remove(0);
+        let removal = alice.history(&format!("event={name}")).await.events.remove(0);
         assert_eq!((&removal.id, removal.username.as_str()), (&came.id, "alice"));
     }
-    assert_eq!(names(&latest(&alice, "/events").await), ["lasting"]);
-    assert_eq!(coming(&alice, "/sse", None).await, [frame("lasting", &lasting, "3")]);
+    assert_eq!(names(&alice.latest("/events").await), ["lasting"]);
+    assert_eq!(alice.coming("/sse", None).await, [Event::new("lasting", &lasting, "3")]);
 }
 
 #[tokio::test]
@@ -66,13 +66,13 @@ async fn a_later_insert_or_removal_takes_the_place_of_an_expiry() {
     let alice = server.user("alice", "acme").await;
     for name in ["lasting", "longer", "shorter", "removed", "back"] {
         let seconds = if name == "shorter" { 1000 } else { 2 };
-        insert(&alice, expiring(name, 1, seconds)).await.ok();
+        alice.insert_raw(expiring(name, 1, seconds)).await.ok();
     }
     let lasting = alice.insert("lasting", json!(2)).await;
-    insert(&alice, expiring("longer", 2, 4)).await.ok();
-    insert(&alice, expiring("shorter", 2, 1)).await.ok();
-    remove(&alice, "removed").await.ok();
-    remove(&alice, "back").await.ok();
+    alice.insert_raw(expiring("longer", 2, 4)).await.ok();
+    alice.insert_raw(expiring("shorter", 2, 1)).await.ok();
+    alice.remove("removed").await.ok();
+    alice.remove("back").await.ok();
     let back = alice.insert("back", json!(2)).await;
     let mut stream = alice.stream_of("/sse", Some(&back)).await;
     // The last to go shows that all times have come.
@@ -85,25 +85,25 @@ async fn a_later_insert_or_removal_takes_the_place_of_an_expiry() {
     }
     let mark = alice.insert("mark", json!(null)).await;
     assert_eq!(stream.next().await.id, mark);
-    let latest = latest(&alice, "/events?events=lasting,longer,shorter,removed,back").await;
+    let latest = alice.latest("/events?events=lasting,longer,shorter,removed,back").await;
     let seen: Vec<_> = latest.iter().map(|event| (event.event.as_str(), &event.id)).collect();
     assert_eq!(seen, [("lasting", &lasting), ("back", &back)]);
-    assert_eq!(history(&alice, "event=removed").await.events.len(), 2, "it was removed once");
+    assert_eq!(alice.history("event=removed").await.events.len(), 2, "it was removed once");
 }
 
 #[tokio::test]
 async fn who_resumes_over_an_expiry_gets_null_and_who_is_new_gets_nothing() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
-    let first: Receipt = read(insert(&alice, expiring("news", 1, 1)).await);
+    let first: Receipt = alice.insert_raw(expiring("news", 1, 1)).await.read();
     gone(&alice, "news").await;
-    let removal = history(&alice, "event=news").await.events.remove(0);
-    assert_eq!(coming(&alice, "/sse", Some(&first.id)).await, [frame("news", &removal.id, "null")]);
-    assert_eq!(coming(&alice, "/sse", Some(&removal.id)).await, []);
-    assert_eq!(coming(&alice, "/sse", None).await, []);
+    let removal = alice.history("event=news").await.events.remove(0);
+    assert_eq!(alice.coming("/sse", Some(&first.id)).await, [Event::new("news", &removal.id, "null")]);
+    assert_eq!(alice.coming("/sse", Some(&removal.id)).await, []);
+    assert_eq!(alice.coming("/sse", None).await, []);
     let back = alice.insert("news", json!(2)).await;
-    let came = coming(&alice, "/sse", Some(&first.id)).await;
-    assert_eq!(came, [frame("news", &removal.id, "null"), frame("news", &back, "2")]);
+    let came = alice.coming("/sse", Some(&first.id)).await;
+    assert_eq!(came, [Event::new("news", &removal.id, "null"), Event::new("news", &back, "2")]);
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn what_expires_while_the_server_is_down_is_gone_right_after_its_start() {
     let mut server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let lasting = alice.insert("lasting", json!(1)).await;
-    let first: Receipt = read(insert(&alice, expiring("news", 1, 3)).await);
+    let first: Receipt = alice.insert_raw(expiring("news", 1, 3)).await.read();
     let inserted = Instant::now();
     server.kill();
     tokio::time::sleep(Duration::from_millis(3200).saturating_sub(inserted.elapsed())).await;
@@ -121,11 +121,11 @@ async fn what_expires_while_the_server_is_down_is_gone_right_after_its_start() {
     gone(&alice, "news").await;
     // Much less than if its time had begun again.
     assert!(started.elapsed() < Duration::from_secs(2), "it took {:?}", started.elapsed());
-    let removal = history(&alice, "event=news").await.events.remove(0);
+    let removal = alice.history("event=news").await.events.remove(0);
     assert_eq!((removal.data.as_str(), removal.username.as_str()), ("null", "alice"));
     assert!(removal.timestamp >= first.timestamp + 3000, "{removal:?} {first:?}");
-    assert_eq!(coming(&alice, "/sse", Some(&first.id)).await, [frame("news", &removal.id, "null")]);
-    assert_eq!(coming(&alice, "/sse", None).await, [frame("lasting", &lasting, "1")]);
+    assert_eq!(alice.coming("/sse", Some(&first.id)).await, [Event::new("news", &removal.id, "null")]);
+    assert_eq!(alice.coming("/sse", None).await, [Event::new("lasting", &lasting, "1")]);
 }
 
 #[tokio::test]
@@ -133,12 +133,12 @@ async fn a_restart_neither_stops_nor_prolongs_the_time() {
     // So short a journal that it is moved into the database on the way.
     let server = TestServer::start_with(&["--journal_bytes=65536"]).await;
     let alice = server.user("alice", "acme").await;
-    insert(&alice, expiring("journal", 1, 4)).await.ok();
-    insert(&alice, expiring("database", 1, 4)).await.ok();
+    alice.insert_raw(expiring("journal", 1, 4)).await.ok();
+    alice.insert_raw(expiring("database", 1, 4)).await.ok();
     for _ in 0..20 {
         alice.insert("filler", json!("x".repeat(10_000))).await;
     }
-    insert(&alice, expiring("journal", 2, 4)).await.ok();
+    alice.insert_raw(expiring("journal", 2, 4)).await.ok();
     let (_server, alice) = after_kill(server, &alice).await;
     for name in ["database", "journal"] {
         gone(&alice, name).await;
@@ -153,7 +153,7 @@ async fn each_element_of_an_array_has_its_own_time() {
     let alice = server.user("alice", "acme").await;
     let mut stream = alice.stream().await;
     let array = json!([expiring("two", 2, 2), one("lasting", 0), expiring("one", 1, 1)]);
-    insert(&alice, array).await.ok();
+    alice.insert_raw(array).await.ok();
     stream.take(3).await;
     for (name, seconds) in [("one", 1), ("two", 2)] {
         let came = stream.next().await;
@@ -161,7 +161,7 @@ async fn each_element_of_an_array_has_its_own_time() {
         let lived = lived(&alice, name).await;
         assert!(due(seconds).contains(&lived), "{name} lived for {lived} ms");
     }
-    assert_eq!(names(&latest(&alice, "/events").await), ["lasting"]);
+    assert_eq!(names(&alice.latest("/events").await), ["lasting"]);
 }
 
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn many_that_expire_together_all_go_each_once() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let array = (0..COUNT).map(|number| expiring(&format!("name{number}"), 1, 1)).collect();
-    let given: Vec<Receipt> = read(insert(&alice, Value::Array(array)).await);
+    let given: Vec<Receipt> = alice.insert_raw(Value::Array(array)).await.read();
     let mut stream = alice.stream_of("/sse", Some(&given[COUNT - 1].id)).await;
     let came = stream.take(COUNT).await;
     assert!(came.is_sorted_by(|a, b| a.id < b.id) && came.iter().all(|event| event.data == "null"), "{came:?}");
@@ -178,7 +178,7 @@ async fn many_that_expire_together_all_go_each_once() {
     gone.sort();
     gone.dedup();
     assert_eq!(gone.len(), COUNT);
-    assert_eq!(latest(&alice, "/events").await, []);
+    assert_eq!(alice.latest("/events").await, []);
     for name in ["name0", "name250", "name499"] {
         let lived = lived(&alice, name).await;
         assert!(due(1).contains(&lived), "{name} lived for {lived} ms");
@@ -190,12 +190,12 @@ async fn a_retry_does_not_bring_back_what_has_expired() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let key = [("idempotency-key", "k")];
-    let first = insert_with(&alice, &key, expiring("news", 1, 1)).await.ok();
+    let first = alice.insert_with(&key, expiring("news", 1, 1)).await.ok();
     gone(&alice, "news").await;
-    let second = insert_with(&alice, &key, expiring("news", 1, 1)).await.ok();
+    let second = alice.insert_with(&key, expiring("news", 1, 1)).await.ok();
     assert_eq!((second.body, second.headers.contains_key("idempotency-replayed")), (first.body, true));
-    assert_eq!(latest(&alice, "/events").await, []);
-    assert_eq!(history(&alice, "event=news").await.events.len(), 2);
+    assert_eq!(alice.latest("/events").await, []);
+    assert_eq!(alice.history("event=news").await.events.len(), 2);
 }
 
 #[tokio::test]
@@ -217,12 +217,12 @@ async fn expires_in_is_a_whole_number_of_seconds_from_1_to_a_year() {
         "{}",
     ] {
         let body = format!(r#"{{"event":"news","data":1,"expires_in":{bad}}}"#);
-        bad_request(insert(&alice, &body).await);
-        bad_request(insert(&alice, format!("[{body}]")).await);
+        bad_request(alice.insert_raw(&body).await);
+        bad_request(alice.insert_raw(format!("[{body}]")).await);
     }
-    assert_eq!(latest(&alice, "/events").await, []);
+    assert_eq!(alice.latest("/events").await, []);
     for good in [1000, 31_536_000] {
-        insert(&alice, expiring("news", 1, good)).await.ok();
+        alice.insert_raw(expiring("news", 1, good)).await.ok();
     }
-    assert_eq!(names(&latest(&alice, "/events").await), ["news"]);
+    assert_eq!(names(&alice.latest("/events").await), ["news"]);
 }

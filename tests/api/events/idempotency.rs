@@ -6,16 +6,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{
-    Receipt, after_kill, again, bad_request, coming, current, history, insert, insert_if_there, insert_with, latest,
-    names, one, read, remove, remove_with,
-};
-use crate::support::{Answer, TestServer, User};
+use super::{after_kill, again, bad_request, current, names, one};
+use crate::support::{Answer, Body, Receipt, TestServer, User};
 
 const KEY: &str = "idempotency-key";
 
-async fn keyed(user: &User, key: &str, body: impl ToString) -> Answer {
-    insert_with(user, &[(KEY, key)], body).await
+async fn keyed(user: &User, key: &str, body: impl Body) -> Answer {
+    user.insert_with(&[(KEY, key)], body).await
 }
 
 /// Whether a success is said to be the answer of an earlier request.
@@ -44,11 +41,11 @@ async fn the_same_again_is_answered_as_before_and_inserts_nothing() {
         assert_replay(&first, &second);
         assert_eq!(second.header("content-type"), Some("application/json"));
     }
-    let first: Receipt = read(first);
+    let first: Receipt = first.read();
     let mark = alice.insert("mark", json!(null)).await;
     let came = stream.take(2).await;
     assert_eq!([&came[0].id, &came[1].id], [&first.id, &mark]);
-    assert_eq!(history(&alice, "event=news").await.ids(), [first.id]);
+    assert_eq!(alice.history("event=news").await.ids(), [first.id]);
 }
 
 #[tokio::test]
@@ -59,12 +56,12 @@ async fn without_a_key_or_with_another_one_the_same_is_inserted_again() {
     for key in [Some("k"), Some("K"), Some("k2"), None, None] {
         let answer = match key {
             Some(key) => keyed(&alice, key, one("news", 1)).await,
-            None => insert(&alice, one("news", 1)).await,
+            None => alice.insert_raw(one("news", 1)).await,
         };
         assert!(!is_replay(&answer), "{answer:?}");
-        ids.push(read::<Receipt>(answer).id);
+        ids.push(answer.read::<Receipt>().id);
     }
-    assert_eq!(history(&alice, "event=news&order=oldest").await.ids(), ids);
+    assert_eq!(alice.history("event=news&order=oldest").await.ids(), ids);
 }
 
 #[tokio::test]
@@ -100,15 +97,15 @@ async fn a_key_that_comes_with_another_insert_is_422_and_inserts_nothing() {
         keyed(&alice, "k", body).await.refused(422, "idempotency_key_reused");
     }
     let body = r#"{"event":"news","data":{"b":1,"a":2}}"#;
-    let id = read::<Receipt>(keyed(&alice, "another", one("x", 1)).await).id;
+    let id = keyed(&alice, "another", one("x", 1)).await.read::<Receipt>().id;
     for precondition in [("if-none-match", "*"), ("if-match", id.as_str())] {
-        let answer = insert_with(&alice, &[(KEY, "k"), precondition], body).await;
+        let answer = alice.insert_with(&[(KEY, "k"), precondition], body).await;
         answer.refused(422, "idempotency_key_reused");
     }
     // And the key is still that of the first.
     assert_replay(&first, &keyed(&alice, "k", body).await);
-    assert_eq!(names(&latest(&alice, "/events").await), ["news", "x"]);
-    assert_eq!(history(&alice, "event=news").await.events.len(), 1);
+    assert_eq!(names(&alice.latest("/events").await), ["news", "x"]);
+    assert_eq!(alice.history("event=news").await.events.len(), 1);
 }
 
 #[tokio::test]
@@ -124,8 +121,8 @@ async fn two_users_may_have_the_same_key() {
     assert_replay(&of_alice, &keyed(&alice, "k", one("news", 1)).await);
     assert_replay(&of_bob, &keyed(&bob, "k", one("news", 1)).await);
     assert_replay(&of_carol, &keyed(&carol, "k", one("news", "of carol")).await);
-    let ids = [of_alice, of_bob].map(|answer| read::<Receipt>(answer).id);
-    assert_eq!(history(&alice, "event=news&order=oldest").await.ids(), ids);
+    let ids = [of_alice, of_bob].map(|answer| answer.read::<Receipt>().id);
+    assert_eq!(alice.history("event=news&order=oldest").await.ids(), ids);
 }
 
 #[tokio::test]
@@ -151,13 +148,13 @@ async fn a_key_from_another_tenant_is_refused_and_good_again_back_there() {
         keyed(&alice, "k", one("news", 1)).await.refused(409, "tenant_changed");
     }
     keyed(&alice, "k", one("news", 2)).await.refused(422, "idempotency_key_reused");
-    assert_eq!(latest(&alice, "/events").await, []);
+    assert_eq!(alice.latest("/events").await, []);
     let there = keyed(&alice, "k2", one("news", 1)).await;
     assert_replay(&there, &keyed(&alice, "k2", one("news", 1)).await);
     move_to("acme").await;
     assert_replay(&first, &keyed(&alice, "k", one("news", 1)).await);
     keyed(&alice, "k2", one("news", 1)).await.refused(409, "tenant_changed");
-    assert_eq!(history(&alice, "event=news").await.events.len(), 1);
+    assert_eq!(alice.history("event=news").await.events.len(), 1);
 }
 
 #[tokio::test]
@@ -181,7 +178,7 @@ async fn of_more_keys_than_max_idempotency_keys_the_oldest_is_forgotten_first() 
     assert!(!is_replay(&anew));
     assert_replay(&anew, &keyed(&alice, "1", one("news", "anew")).await);
     assert!(!is_replay(&keyed(&alice, "2", one("news", 2)).await));
-    assert_eq!(history(&alice, "event=news").await.events.len(), 7);
+    assert_eq!(alice.history("event=news").await.events.len(), 7);
 }
 
 #[tokio::test]
@@ -193,7 +190,7 @@ async fn a_refused_insert_does_not_use_its_key_up() {
     keyed(&alice, "k", one("news", "x".repeat(100 << 10))).await.refused(413, "event_too_large");
     keyed(&alice, "k", "{").await.refused(400, "body_invalid");
     keyed(&alice, "k", json!([one("news", 1), one("$x", 1)])).await.refused(400, "event_name_reserved");
-    remove_with(&alice, &[(KEY, "k")], "nothing").await.refused(404, "event_unknown");
+    alice.remove_with(&[(KEY, "k")], "nothing").await.refused(404, "event_unknown");
     let first = keyed(&alice, "k", one("news", 1)).await;
     assert_replay(&first, &keyed(&alice, "k", one("news", 1)).await);
 }
@@ -205,16 +202,16 @@ async fn an_insert_whose_precondition_failed_is_decided_anew_and_one_that_held_i
     alice.insert("lock", json!("of another")).await;
     let headers = [(KEY, "k"), ("if-none-match", "*")];
     for _ in 0..2 {
-        assert!(current(&insert_with(&alice, &headers, one("lock", 1)).await).is_some());
+        assert!(current(&alice.insert_with(&headers, one("lock", 1)).await).is_some());
     }
-    remove(&alice, "lock").await.ok();
-    let first = insert_with(&alice, &headers, one("lock", 1)).await;
+    alice.remove("lock").await.ok();
+    let first = alice.insert_with(&headers, one("lock", 1)).await;
     // There is a lock now: its own.
-    assert_replay(&first, &insert_with(&alice, &headers, one("lock", 1)).await);
-    let first: Receipt = read(first);
+    assert_replay(&first, &alice.insert_with(&headers, one("lock", 1)).await);
+    let first: Receipt = first.read();
     let headers = [(KEY, "k2"), ("if-match", first.id.as_str())];
-    let second = insert_with(&alice, &headers, one("lock", 2)).await;
-    assert_replay(&second, &insert_with(&alice, &headers, one("lock", 2)).await);
+    let second = alice.insert_with(&headers, one("lock", 2)).await;
+    assert_replay(&second, &alice.insert_with(&headers, one("lock", 2)).await);
     // Without the precondition it is another request.
     keyed(&alice, "k2", one("lock", 2)).await.refused(422, "idempotency_key_reused");
 }
@@ -226,10 +223,10 @@ async fn a_replay_does_not_bring_back_what_has_changed_since() {
     let first = keyed(&alice, "k", one("news", 1)).await;
     let second = alice.insert("news", json!(2)).await;
     assert_replay(&first, &keyed(&alice, "k", one("news", 1)).await);
-    assert_eq!(latest(&alice, "/events").await[0].id, second);
-    remove(&alice, "news").await.ok();
+    assert_eq!(alice.latest("/events").await[0].id, second);
+    alice.remove("news").await.ok();
     assert_replay(&first, &keyed(&alice, "k", one("news", 1)).await);
-    assert_eq!(latest(&alice, "/events").await, []);
+    assert_eq!(alice.latest("/events").await, []);
 }
 
 #[tokio::test]
@@ -242,16 +239,16 @@ async fn a_key_is_1_to_255_visible_ascii_characters() {
         keyed(&alice, bad, one("news", 1)).await.refused(400, "idempotency_key_invalid");
         keyed(&alice, bad, json!([one("news", 1)])).await.refused(400, "idempotency_key_invalid");
     }
-    assert_eq!(latest(&alice, "/events").await, []);
+    assert_eq!(alice.latest("/events").await, []);
     for good in ["x", "0", "!", "~", &longest, r#""8e03978e-40d5-43dd-bc93-6894a57f9324""#, "a,b;c={}[]<>@:/?\\"] {
         let first = keyed(&alice, good, one("news", 1)).await;
         assert_replay(&first, &keyed(&alice, good, one("news", 1)).await);
     }
     let id = alice.insert("news", json!(2)).await;
     for bad in ["", &too_long, "a b"] {
-        remove_with(&alice, &[(KEY, bad)], "news").await.refused(400, "idempotency_key_invalid");
+        alice.remove_with(&[(KEY, bad)], "news").await.refused(400, "idempotency_key_invalid");
     }
-    assert_eq!(latest(&alice, "/events").await[0].id, id);
+    assert_eq!(alice.latest("/events").await[0].id, id);
 }
 
 #[tokio::test]
@@ -268,7 +265,7 @@ async fn many_at_once_with_one_key_are_one_event_and_have_one_answer() {
     assert_eq!(answers[0].json()["id"], id);
     let mark = alice.insert("mark", json!(null)).await;
     assert_eq!(stream.next().await.id, mark);
-    assert_eq!(history(&alice, "event=news").await.ids(), [id]);
+    assert_eq!(alice.history("event=news").await.ids(), [id]);
 }
 
 #[tokio::test]
@@ -282,7 +279,7 @@ async fn of_many_at_once_with_one_key_and_different_data_one_is_done() {
     for answer in refused {
         answer.refused(422, "idempotency_key_reused");
     }
-    let kept = history(&alice, "event=news").await.ids();
+    let kept = alice.history("event=news").await.ids();
     assert_eq!(kept, [done[0].json()["id"].as_str().unwrap()]);
 }
 
@@ -295,9 +292,9 @@ async fn an_array_is_done_once_too() {
     assert_eq!(answers.iter().filter(|answer| !is_replay(answer)).count(), 1);
     assert!(answers.iter().all(|answer| answer.body == answers[0].body), "{answers:?}");
     let given: Vec<Receipt> = serde_json::from_str(&answers[0].body).unwrap();
-    let ids = history(&alice, "event=a&order=oldest").await.ids();
+    let ids = alice.history("event=a&order=oldest").await.ids();
     assert_eq!(ids, [given[0].id.as_str(), &given[2].id]);
-    assert_eq!(history(&alice, "event=b").await.ids(), [given[1].id.as_str()]);
+    assert_eq!(alice.history("event=b").await.ids(), [given[1].id.as_str()]);
     for other in [json!([one("a", 1), one("b", 2)]), json!([one("b", 2), one("a", 1), one("a", 3)]), one("a", 1)] {
         keyed(&alice, "k", other).await.refused(422, "idempotency_key_reused");
     }
@@ -309,17 +306,17 @@ async fn a_removal_is_done_once_too() {
     let alice = server.user("alice", "acme").await;
     alice.insert("news", json!(1)).await;
     alice.insert("other", json!(1)).await;
-    let first = remove_with(&alice, &[(KEY, "k")], "news").await;
-    assert_replay(&first, &remove_with(&alice, &[(KEY, "k")], "news").await);
+    let first = alice.remove_with(&[(KEY, "k")], "news").await;
+    assert_replay(&first, &alice.remove_with(&[(KEY, "k")], "news").await);
     // It was removed then, not ever after.
     let back = alice.insert("news", json!(2)).await;
-    assert_replay(&first, &remove_with(&alice, &[(KEY, "k")], "news").await);
-    assert_eq!(latest(&alice, "/events?events=news").await[0].id, back);
-    remove_with(&alice, &[(KEY, "k")], "other").await.refused(422, "idempotency_key_reused");
+    assert_replay(&first, &alice.remove_with(&[(KEY, "k")], "news").await);
+    assert_eq!(alice.latest("/events?events=news").await[0].id, back);
+    alice.remove_with(&[(KEY, "k")], "other").await.refused(422, "idempotency_key_reused");
     // One key is one request, whichever it was.
     keyed(&alice, "k", one("news", Value::Null)).await.refused(422, "idempotency_key_reused");
-    assert_eq!(names(&latest(&alice, "/events").await), ["other", "news"]);
-    let answers = join_all((0..20).map(|_| remove_with(&alice, &[(KEY, "k2")], "news"))).await;
+    assert_eq!(names(&alice.latest("/events").await), ["other", "news"]);
+    let answers = join_all((0..20).map(|_| alice.remove_with(&[(KEY, "k2")], "news"))).await;
     assert_eq!(answers.iter().filter(|answer| !is_replay(answer)).count(), 1);
     assert!(answers.iter().all(|answer| answer.body == answers[0].body), "{answers:?}");
 }
@@ -347,15 +344,15 @@ async fn keys_outlive_a_kill_and_a_restart_and_what_was_written_in_between() {
     let firsts = [
         keyed(&alice, "1", one("a", 1)).await,
         keyed(&alice, "2", &array).await,
-        remove_with(&alice, &[(KEY, "3")], "d").await,
+        alice.remove_with(&[(KEY, "3")], "d").await,
     ];
     let check = async |alice: &User| {
         assert_replay(&firsts[0], &keyed(alice, "1", one("a", 1)).await);
         assert_replay(&firsts[1], &keyed(alice, "2", &array).await);
-        assert_replay(&firsts[2], &remove_with(alice, &[(KEY, "3")], "d").await);
+        assert_replay(&firsts[2], &alice.remove_with(&[(KEY, "3")], "d").await);
         keyed(alice, "1", one("a", 2)).await.refused(422, "idempotency_key_reused");
         for (name, count) in [("a", 1), ("b", 1), ("c", 1), ("d", 2)] {
-            assert_eq!(history(alice, &format!("event={name}")).await.events.len(), count, "{name}");
+            assert_eq!(alice.history(&format!("event={name}")).await.events.len(), count, "{name}");
         }
     };
     let (mut server, mut alice) = after_kill(server, &alice).await;
@@ -382,7 +379,7 @@ async fn who_asks_again_after_a_kill_has_inserted_once_whatever_became_of_the_fi
         // The name is the key.
         let first = join_all(names.iter().map(|name| {
             let alice = &alice;
-            async move { insert_if_there(alice, &[(KEY, name.as_str())], one(name, 1)).await }
+            async move { alice.insert_if_there(&[(KEY, name.as_str())], one(name, 1)).await }
         }));
         let kill = async {
             tokio::time::sleep(Duration::from_millis(1 + round * 4)).await;
@@ -399,10 +396,10 @@ async fn who_asks_again_after_a_kill_has_inserted_once_whatever_became_of_the_fi
             if let Some(first) = first {
                 assert_replay(&first, &second);
             }
-            ids.insert(name.clone(), read::<Receipt>(second).id);
+            ids.insert(name.clone(), second.read::<Receipt>().id);
         }
     }
-    let came = coming(&alice, "/sse", Some(&start)).await;
+    let came = alice.coming("/sse", Some(&start)).await;
     assert_eq!(came.len(), ids.len(), "each came once");
     for event in came {
         assert_eq!(ids[&event.name], event.id, "{}", event.name);

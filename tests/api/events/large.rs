@@ -8,12 +8,9 @@ use broker::store::Store;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{
-    Receipt, after_kill, again, coming, current, frame, get, history, insert, insert_with, latest, one, read, remove,
-    until,
-};
+use super::{after_kill, again, current, one};
 use crate::stream::raw::RawStream;
-use crate::support::{TestServer, User, command};
+use crate::support::{Event, Receipt, TestServer, User, command, until};
 
 /// The largest that can be allowed.
 const LARGEST: usize = 1 << 20;
@@ -61,22 +58,22 @@ async fn an_event_of_a_mebibyte_is_streamed_listed_kept_and_there_after_a_kill_a
     let mut live = alice.stream().await;
     let data = data_of("news", LARGEST, 'x');
     let id = alice.insert("news", json!(data)).await;
-    insert(&alice, one("news", data_of("news", LARGEST + 1, 'x'))).await.refused(413, "event_too_large");
+    alice.insert_raw(one("news", data_of("news", LARGEST + 1, 'x'))).await.refused(413, "event_too_large");
     // White space does not count, up to as much again.
     let spaces = " ".repeat(LARGEST - 1000);
     let spaced = format!("{{\"event\":\"spaced\",\"data\":{spaces}{}}}", quoted(&data_of("spaced", LARGEST, 'y')));
-    insert(&alice, spaced).await.ok();
-    insert(&alice, " ".repeat(2 * LARGEST + 1)).await.refused(413, "body_too_large");
+    alice.insert_raw(spaced).await.ok();
+    alice.insert_raw(" ".repeat(2 * LARGEST + 1)).await.refused(413, "body_too_large");
 
-    assert_eq!(live.next().await, frame("news", &id, &quoted(&data)));
+    assert_eq!(live.next().await, Event::new("news", &id, &quoted(&data)));
     assert_eq!(live.next().await.data, quoted(&data_of("spaced", LARGEST, 'y')));
     let check = async |alice: &User| {
-        assert_eq!(coming(alice, "/sse?events=news,mark", None).await, [frame("news", &id, &quoted(&data))]);
-        assert_eq!(coming(alice, "/sse", None).await.len(), 2);
-        let kept = latest(alice, "/events?events=news,spaced").await;
+        assert_eq!(alice.coming("/sse?events=news,mark", None).await, [Event::new("news", &id, &quoted(&data))]);
+        assert_eq!(alice.coming("/sse", None).await.len(), 2);
+        let kept = alice.latest("/events?events=news,spaced").await;
         assert_eq!((kept.len(), &kept[0].data), (2, &quoted(&data)));
         for order in ["newest", "oldest"] {
-            let page = history(alice, &format!("event=news&order={order}")).await;
+            let page = alice.history(&format!("event=news&order={order}")).await;
             assert_eq!((page.events.len(), &page.events[0].data, &page.next), (1, &quoted(&data), &None));
         }
     };
@@ -84,7 +81,7 @@ async fn an_event_of_a_mebibyte_is_streamed_listed_kept_and_there_after_a_kill_a
     let (server, alice) = after_kill(server, &alice).await;
     check(&alice).await;
     // What an answer shows to who is refused.
-    let answer = insert_with(&alice, &[("if-none-match", "*")], one("news", 1)).await;
+    let answer = alice.insert_with(&[("if-none-match", "*")], one("news", 1)).await;
     assert_eq!(current(&answer).unwrap().data, quoted(&data));
     let server = server.end_and_restart(false).await;
     check(&again(&server, &alice)).await;
@@ -95,8 +92,8 @@ async fn an_event_of_a_mebibyte_is_streamed_listed_kept_and_there_after_a_kill_a
 async fn without_the_flag_an_event_has_a_hundred_kibibytes() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
-    insert(&alice, one("news", data_of("news", 100 << 10, 'x'))).await.ok();
-    insert(&alice, one("news", data_of("news", (100 << 10) + 1, 'x'))).await.refused(413, "event_too_large");
+    alice.insert_raw(one("news", data_of("news", 100 << 10, 'x'))).await.ok();
+    alice.insert_raw(one("news", data_of("news", (100 << 10) + 1, 'x'))).await.refused(413, "event_too_large");
 }
 
 #[tokio::test]
@@ -108,7 +105,7 @@ async fn a_large_event_in_any_script_comes_as_it_was_sent() {
         let data = json!(letter.to_string().repeat((LARGEST - 100) / letter.len_utf8()));
         alice.insert("script", data.clone()).await;
         assert!(live.next().await.json() == data, "{letter}");
-        let kept = latest(&alice, "/events?events=script").await;
+        let kept = alice.latest("/events?events=script").await;
         assert!(serde_json::from_str::<Value>(&kept[0].data).unwrap() == data, "{letter}");
     }
 }
@@ -121,18 +118,18 @@ async fn large_events_resume_come_in_arrays_and_are_repeated_by_their_key_like_s
     let large = |name: &str, letter| one(name, data_of(name, 300 << 10, letter));
     let array = json!([large("a", 'x'), large("b", 'x'), one("c", 1), large("a", 'y'), large("c", 'y')]);
     let key = [("idempotency-key", "k")];
-    let first: Vec<Receipt> = read(insert_with(&alice, &key, &array).await);
-    let again = insert_with(&alice, &key, &array).await;
+    let first: Vec<Receipt> = alice.insert_with(&key, &array).await.read();
+    let again = alice.insert_with(&key, &array).await;
     assert_eq!(again.header("idempotency-replayed"), Some("true"));
-    assert_eq!(read::<Vec<Receipt>>(again), first);
+    assert_eq!(again.read::<Vec<Receipt>>(), first);
     let other = json!([large("a", 'z'), large("b", 'x'), one("c", 1), large("a", 'y'), large("c", 'y')]);
-    insert_with(&alice, &key, other).await.refused(422, "idempotency_key_reused");
+    alice.insert_with(&key, other).await.refused(422, "idempotency_key_reused");
 
-    let came = coming(&alice, "/sse", Some(&seen)).await;
+    let came = alice.coming("/sse", Some(&seen)).await;
     let expected = first
         .iter()
         .zip(array.as_array().unwrap())
-        .map(|(receipt, event)| frame(event["event"].as_str().unwrap(), &receipt.id, &event["data"].to_string()));
+        .map(|(receipt, event)| Event::new(event["event"].as_str().unwrap(), &receipt.id, &event["data"].to_string()));
     assert!(came.into_iter().eq(expected));
 
     // Pages are bounded in bytes, and each goes on where the one before ended.
@@ -142,7 +139,7 @@ async fn large_events_resume_come_in_arrays_and_are_repeated_by_their_key_like_s
     for order in ["newest", "oldest"] {
         let (mut letters, mut pages, mut from) = (String::new(), 0, String::new());
         loop {
-            let page = history(&alice, &format!("event=long&order={order}{from}")).await;
+            let page = alice.history(&format!("event=long&order={order}{from}")).await;
             assert!((1..=5).contains(&page.events.len()), "{} of a mebibyte", page.events.len());
             letters.extend(page.events.iter().map(|event| char::from(event.data.as_bytes()[1])));
             pages += 1;
@@ -163,21 +160,21 @@ async fn of_large_events_that_are_replaced_removed_or_too_old_nothing_is_left_in
             alice.insert(name, json!(large(name))).await;
         }
         let expiring = json!({ "event": "expiring", "data": large("expiring"), "expires_in": 1 });
-        insert(&alice, expiring).await.ok();
+        alice.insert_raw(expiring).await.ok();
     }
     alice.insert("shrunk", json!(1)).await;
-    remove(&alice, "removed").await.ok();
-    until("what expires to go", async || (latest(&alice, "/events").await.len() == 2).then_some(())).await;
+    alice.remove("removed").await.ok();
+    until("what expires to go", async || (alice.latest("/events").await.len() == 2).then_some(())).await;
     for name in ["replaced", "shrunk", "removed", "expiring"] {
         let left = usize::from(["replaced", "shrunk"].contains(&name));
         until("old events to go", async || {
-            (history(&alice, &format!("event={name}")).await.events.len() == left).then_some(())
+            (alice.history(&format!("event={name}")).await.events.len() == left).then_some(())
         })
         .await;
     }
-    assert_eq!(latest(&alice, "/events?events=replaced").await[0].data, quoted(&data_of("replaced", LARGEST, 'c')));
+    assert_eq!(alice.latest("/events?events=replaced").await[0].data, quoted(&data_of("replaced", LARGEST, 'c')));
     let (mut server, alice) = after_kill(server, &alice).await;
-    assert_eq!(latest(&alice, "/events?events=replaced").await[0].data, quoted(&data_of("replaced", LARGEST, 'c')));
+    assert_eq!(alice.latest("/events?events=replaced").await[0].data, quoted(&data_of("replaced", LARGEST, 'c')));
     server.kill();
     // Those of the one that is there.
     assert_eq!((rows(&server, "p"), rows(&server, "e")), (16, 2));
@@ -197,8 +194,8 @@ async fn after_kills_while_large_events_replace_each_other_each_is_whole_and_the
                 for number in 0_u8.. {
                     let bytes = (200 << 10) * (usize::from(number) % 4 + 1);
                     let body = one(&name, data_of(&name, bytes, char::from(b'a' + number % 26)));
-                    match super::insert_if_there(&alice, &[], body).await {
-                        Some(answer) => last = Some(read::<Receipt>(answer).id),
+                    match alice.insert_if_there(&[], body).await {
+                        Some(answer) => last = Some(answer.read::<Receipt>().id),
                         None => break,
                     }
                 }
@@ -286,7 +283,7 @@ async fn readers_that_stall_while_large_events_come_cost_an_event_each_and_are_g
         }
     };
     join_all(stalled.into_iter().map(read_all)).await;
-    let listed = get(&alice, "/events").await.ok();
+    let listed = alice.get("/events").await.ok();
     assert!(listed.body.len() > 20 * (LARGEST - 100));
     // A queue for each would have taken 480 MiB.
     let growth = peak(&server).saturating_sub(before);

@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::maintenance::open;
-use super::{after_kill, history, insert, insert_with, latest, names, one, remove, until};
-use crate::support::{Answer, TestServer, command};
+use super::{after_kill, names, one};
+use crate::support::{Answer, TestServer, command, until};
 
 #[tokio::test]
 async fn an_event_of_max_event_bytes_is_taken_and_a_larger_one_is_413() {
@@ -19,14 +18,14 @@ async fn an_event_of_max_event_bytes_is_taken_and_a_larger_one_is_413() {
     // Name and data count, the data with its quotes.
     let of = |bytes: usize| one("news", "x".repeat(bytes - "news".len() - 2));
     let spaced = |bytes: usize| of(bytes).to_string().replace("\"data\":", "\"data\":         ");
-    insert(&alice, of(1000)).await.ok();
-    insert(&alice, spaced(1000)).await.ok();
-    insert(&alice, json!([of(1000), of(1000)])).await.ok();
+    alice.insert_raw(of(1000)).await.ok();
+    alice.insert_raw(spaced(1000)).await.ok();
+    alice.insert_raw(json!([of(1000), of(1000)])).await.ok();
     for bytes in [1001, 2000, 100_000] {
-        insert(&alice, of(bytes)).await.refused(413, "event_too_large");
-        insert(&alice, json!([of(10), of(bytes)])).await.refused(413, "event_too_large");
+        alice.insert_raw(of(bytes)).await.refused(413, "event_too_large");
+        alice.insert_raw(json!([of(10), of(bytes)])).await.refused(413, "event_too_large");
     }
-    assert_eq!(history(&alice, "event=news").await.events.len(), 4);
+    assert_eq!(alice.history("event=news").await.events.len(), 4);
 }
 
 #[tokio::test]
@@ -38,7 +37,7 @@ async fn more_names_than_max_names_are_409_and_those_that_are_there_go_on() {
     for name in ["a", "b", "c"] {
         alice.insert(name, json!(null)).await;
     }
-    insert(&alice, one("d", 1)).await.refused(409, "too_many_names");
+    alice.insert_raw(one("d", 1)).await.refused(409, "too_many_names");
     for name in ["a", "b", "c"] {
         alice.insert(name, json!(2)).await;
     }
@@ -46,23 +45,23 @@ async fn more_names_than_max_names_are_409_and_those_that_are_there_go_on() {
     for name in ["d", "e", "f"] {
         bob.insert(name, json!(1)).await;
     }
-    insert(&bob, one("a", 1)).await.refused(409, "too_many_names");
-    assert_eq!(names(&latest(&alice, "/events").await), ["a", "b", "c"]);
+    bob.insert_raw(one("a", 1)).await.refused(409, "too_many_names");
+    assert_eq!(names(&alice.latest("/events").await), ["a", "b", "c"]);
 
-    remove(&alice, "b").await.ok();
+    alice.remove("b").await.ok();
     alice.insert("d", json!(1)).await;
     // There is no place kept for one that was removed.
     for name in ["b", "e"] {
-        insert(&alice, one(name, 1)).await.refused(409, "too_many_names");
+        alice.insert_raw(one(name, 1)).await.refused(409, "too_many_names");
     }
     let (_server, alice) = after_kill(server, &alice).await;
     for name in ["b", "e"] {
-        insert(&alice, one(name, 1)).await.refused(409, "too_many_names");
+        alice.insert_raw(one(name, 1)).await.refused(409, "too_many_names");
     }
     alice.insert("c", json!(3)).await;
-    remove(&alice, "a").await.ok();
+    alice.remove("a").await.ok();
     alice.insert("b", json!(3)).await;
-    assert_eq!(names(&latest(&alice, "/events").await), ["d", "c", "b"]);
+    assert_eq!(names(&alice.latest("/events").await), ["d", "c", "b"]);
 }
 
 #[tokio::test]
@@ -71,10 +70,10 @@ async fn the_new_names_of_an_array_count_together_and_each_once() {
     let alice = server.user("alice", "acme").await;
     alice.insert("a", json!(1)).await;
     let array = |names: &[&str]| Value::Array(names.iter().map(|name| one(name, 2)).collect());
-    insert(&alice, array(&["b", "a", "c", "d"])).await.refused(409, "too_many_names");
-    assert_eq!(names(&latest(&alice, "/events").await), ["a"]);
-    insert(&alice, array(&["b", "a", "b", "c", "c"])).await.ok();
-    assert_eq!(names(&latest(&alice, "/events").await), ["a", "b", "c"]);
+    alice.insert_raw(array(&["b", "a", "c", "d"])).await.refused(409, "too_many_names");
+    assert_eq!(names(&alice.latest("/events").await), ["a"]);
+    alice.insert_raw(array(&["b", "a", "b", "c", "c"])).await.ok();
+    assert_eq!(names(&alice.latest("/events").await), ["a", "b", "c"]);
 }
 
 #[tokio::test]
@@ -82,10 +81,10 @@ async fn a_name_that_expires_makes_room() {
     let server = TestServer::start_with(&["--max_names=2"]).await;
     let alice = server.user("alice", "acme").await;
     alice.insert("lasting", json!(1)).await;
-    insert(&alice, json!({ "event": "a", "data": 1, "expires_in": 1 })).await.ok();
-    insert(&alice, one("b", 1)).await.refused(409, "too_many_names");
+    alice.insert_raw(json!({ "event": "a", "data": 1, "expires_in": 1 })).await.ok();
+    alice.insert_raw(one("b", 1)).await.refused(409, "too_many_names");
     until("room", async || {
-        let answer = insert(&alice, one("b", 1)).await;
+        let answer = alice.insert_raw(one("b", 1)).await;
         if answer.status == 200 {
             return Some(());
         }
@@ -93,7 +92,7 @@ async fn a_name_that_expires_makes_room() {
         None
     })
     .await;
-    assert_eq!(names(&latest(&alice, "/events").await), ["lasting", "b"]);
+    assert_eq!(names(&alice.latest("/events").await), ["lasting", "b"]);
 }
 
 #[tokio::test]
@@ -102,7 +101,7 @@ async fn of_many_new_names_at_once_as_many_are_taken_as_there_is_room_for() {
     let alice = server.user("alice", "acme").await;
     let answers = join_all((0..50).map(|number| {
         let alice = &alice;
-        async move { insert(alice, one(&format!("name{number}"), 1)).await }
+        async move { alice.insert_raw(one(&format!("name{number}"), 1)).await }
     }))
     .await;
     let (taken, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
@@ -110,7 +109,7 @@ async fn of_many_new_names_at_once_as_many_are_taken_as_there_is_room_for() {
     for answer in refused {
         answer.refused(409, "too_many_names");
     }
-    assert_eq!(latest(&alice, "/events").await.len(), 10);
+    assert_eq!(alice.latest("/events").await.len(), 10);
 }
 
 #[tokio::test]
@@ -119,9 +118,9 @@ async fn a_key_is_not_used_up_where_there_was_no_room() {
     let alice = server.user("alice", "acme").await;
     alice.insert("a", json!(1)).await;
     let key = [("idempotency-key", "k")];
-    insert_with(&alice, &key, one("b", 1)).await.refused(409, "too_many_names");
-    remove(&alice, "a").await.ok();
-    let answer = insert_with(&alice, &key, one("b", 1)).await.ok();
+    alice.insert_with(&key, one("b", 1)).await.refused(409, "too_many_names");
+    alice.remove("a").await.ok();
+    let answer = alice.insert_with(&key, one("b", 1)).await.ok();
     assert_eq!(answer.header("idempotency-replayed"), None);
 }
 
@@ -158,10 +157,10 @@ async fn a_user_who_inserts_too_fast_is_429_and_others_are_not() {
     for number in 0..5 {
         bob.insert("news", json!(number)).await;
     }
-    assert_eq!(history(&alice, "event=news").await.events.len(), taken + 5, "what is refused is not inserted");
+    assert_eq!(alice.history("event=news").await.events.len(), taken + 5, "what is refused is not inserted");
     // Reading is not inserting.
     for _ in 0..20 {
-        latest(&alice, "/events").await;
+        alice.latest("/events").await;
     }
     tokio::time::sleep(wait).await;
     alice.insert("news", json!("again")).await;
@@ -202,12 +201,12 @@ async fn each_element_of_an_array_counts_and_a_large_one_is_paid_off_later() {
     let bob = server.user("bob", "acme").await;
     let array = |count: usize| Value::Array((0..count).map(|number| one("news", number)).collect());
     // As many as there were of a second, and eight more: the next is due after nine quarters of one.
-    insert(&alice, array(12)).await.ok();
-    let seconds = retry_after(insert(&alice, one("news", "single")).await);
+    alice.insert_raw(array(12)).await.ok();
+    let seconds = retry_after(alice.insert_raw(one("news", "single")).await);
     assert!((2..=3).contains(&seconds), "{seconds}");
-    retry_after(insert(&alice, array(12)).await);
-    assert_eq!(history(&alice, "event=news").await.events.len(), 12, "an array is taken whole or not at all");
-    insert(&bob, array(4)).await.ok();
+    retry_after(alice.insert_raw(array(12)).await);
+    assert_eq!(alice.history("event=news").await.events.len(), 12, "an array is taken whole or not at all");
+    bob.insert_raw(array(4)).await.ok();
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     alice.insert("news", json!("single")).await;
 }
@@ -217,10 +216,10 @@ async fn a_key_is_not_used_up_by_an_insert_that_came_too_fast() {
     let server = TestServer::start_with(&["--insert_rate=2"]).await;
     let alice = server.user("alice", "acme").await;
     let key = [("idempotency-key", "k")];
-    insert(&alice, Value::Array((0..6).map(|number| one("news", number)).collect())).await.ok();
-    let seconds = retry_after(insert_with(&alice, &key, one("news", "mine")).await);
+    alice.insert_raw(Value::Array((0..6).map(|number| one("news", number)).collect())).await.ok();
+    let seconds = retry_after(alice.insert_with(&key, one("news", "mine")).await);
     tokio::time::sleep(Duration::from_secs(seconds)).await;
-    let answer = insert_with(&alice, &key, one("news", "mine")).await.ok();
+    let answer = alice.insert_with(&key, one("news", "mine")).await.ok();
     assert_eq!(answer.header("idempotency-replayed"), None);
 }
 
@@ -229,7 +228,7 @@ async fn there_is_no_rate_where_none_is_set() {
     let server = TestServer::start_with(&["--insert_rate=0", "--tenant_insert_rate=0"]).await;
     let alice = server.user("alice", "acme").await;
     for _ in 0..5 {
-        insert(&alice, Value::Array((0..1000).map(|number| one("news", number)).collect())).await.ok();
+        alice.insert_raw(Value::Array((0..1000).map(|number| one("news", number)).collect())).await.ok();
     }
 }
 
@@ -299,10 +298,10 @@ async fn limits_come_from_the_environment_too() {
     let alice = server.user("alice", "acme").await;
     alice.insert("a", json!(1)).await;
     let newest = alice.insert("a", json!(2)).await;
-    insert(&alice, one("b", 1)).await.refused(409, "too_many_names");
-    insert(&alice, one("a", "x".repeat(100))).await.refused(413, "event_too_large");
+    alice.insert_raw(one("b", 1)).await.refused(409, "too_many_names");
+    alice.insert_raw(one("a", "x".repeat(100))).await.refused(413, "event_too_large");
     let left = until("the older one to go", async || {
-        let page = history(&alice, "event=a").await;
+        let page = alice.history("event=a").await;
         (page.events.len() == 1).then(|| page.ids())
     })
     .await;
@@ -313,32 +312,32 @@ async fn limits_come_from_the_environment_too() {
 async fn more_events_while_connected_than_max_while_connected_are_409_and_what_is_gone_does_not_count() {
     let server = TestServer::start_with(&["--max_while_connected=3"]).await;
     let (alice, bob) = (server.user("alice", "acme").await, server.user("bob", "acme").await);
-    let (_stream, id) = open(&alice).await;
-    let (_other, of_bob) = open(&bob).await;
+    let (_stream, id) = alice.open("/sse", None).await;
+    let (_other, of_bob) = bob.open("/sse", None).await;
     let bound = |name: &str| json!({ "event": name, "data": 1, "while_connected": true });
-    let bind = async |name: &str| insert_with(&alice, &[("broker-stream", &id)], bound(name)).await;
+    let bind = async |name: &str| alice.insert_with(&[("broker-stream", &id)], bound(name)).await;
     for name in ["a", "b", "c", "a", "c"] {
         bind(name).await.ok();
     }
     bind("d").await.refused(409, "too_many_while_connected");
     // Other events, and other users, are not affected.
     alice.insert("free", json!(1)).await;
-    insert_with(&bob, &[("broker-stream", &of_bob)], bound("e")).await.ok();
+    bob.insert_with(&[("broker-stream", &of_bob)], bound("e")).await.ok();
     let array = json!([bound("a"), bound("d")]);
-    insert_with(&alice, &[("broker-stream", &id)], array).await.refused(409, "too_many_while_connected");
-    assert_eq!(names(&latest(&bob, "/events?events=a,b,c,d").await), ["b", "a", "c"]);
+    alice.insert_with(&[("broker-stream", &id)], array).await.refused(409, "too_many_while_connected");
+    assert_eq!(names(&bob.latest("/events?events=a,b,c,d").await), ["b", "a", "c"]);
 
     // What was removed, superseded, or taken over by another makes room.
-    remove(&alice, "a").await.ok();
+    alice.remove("a").await.ok();
     bind("d").await.ok();
     bob.insert("b", json!("of bob")).await;
     bind("f").await.ok();
-    insert_with(&bob, &[("broker-stream", &of_bob)], bound("c")).await.ok();
+    bob.insert_with(&[("broker-stream", &of_bob)], bound("c")).await.ok();
     bind("g").await.ok();
     bind("h").await.refused(409, "too_many_while_connected");
     for number in 0..50 {
         let name = format!("short/{number}");
-        remove(&alice, if number == 0 { "g".to_owned() } else { format!("short/{}", number - 1) }.as_str()).await.ok();
+        alice.remove(if number == 0 { "g".to_owned() } else { format!("short/{}", number - 1) }.as_str()).await.ok();
         bind(&name).await.ok();
     }
 }

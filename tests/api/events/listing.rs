@@ -4,9 +4,9 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::{Value, json};
 
-use super::{Kept, get, insert, one};
+use super::one;
 use crate::stream::raw::RawStream;
-use crate::support::{TestServer, User, password_of, within};
+use crate::support::{Kept, TestServer, User, password_of, within};
 
 /// The names that `/events` gives, in the order in which they come. A list without end is read for a while only.
 async fn listed(server: &TestServer, user: &User, query: &str) -> Vec<String> {
@@ -29,7 +29,7 @@ async fn events_that_fill_a_step_are_listed_once_and_the_list_ends() {
     let large = "x".repeat(70_000);
     let names = ["big", "bigger", "c", "d/1", "d/2"];
     for name in names {
-        insert(&alice, one(name, large.as_str())).await.ok();
+        alice.insert_raw(one(name, large.as_str())).await.ok();
     }
     for (query, expected) in [
         ("events=big", &["big"][..]),
@@ -43,7 +43,7 @@ async fn events_that_fill_a_step_are_listed_once_and_the_list_ends() {
     }
     let twenty: Vec<String> = (10..30).map(|number| format!("n{number}")).collect();
     for name in &twenty {
-        insert(&alice, one(name, &large[..10_000])).await.ok();
+        alice.insert_raw(one(name, &large[..10_000])).await.ok();
     }
     assert_eq!(listed(&server, &alice, &format!("events={}", twenty.join(","))).await, twenty);
 }
@@ -56,7 +56,7 @@ async fn a_list_of_what_scopes_name_ends_too() {
     let alice = server.client().sign_in("alice").await;
     let large = "x".repeat(70_000);
     for name in ["big", "c", "d/1", "d/2", "e", "u/alice", "u/bob", "@alice/x"] {
-        insert(&alice, one(name, large.as_str())).await.ok();
+        alice.insert_raw(one(name, large.as_str())).await.ok();
     }
     assert_eq!(listed(&server, &alice, "").await, ["@alice/x", "big", "c", "d/1", "d/2", "u/alice"]);
 }
@@ -71,7 +71,7 @@ async fn fill(user: &User) {
     let names: Vec<String> = (0..NAMES).map(|number| format!("name{number:03}")).collect();
     for names in names.chunks(20) {
         let events = names.iter().map(|name| one(name, large.as_str())).collect();
-        insert(user, Value::Array(events)).await.ok();
+        user.insert_raw(Value::Array(events)).await.ok();
     }
 }
 
@@ -79,7 +79,7 @@ async fn fill(user: &User) {
 async fn slowly(server: &TestServer, alice: &User, bob: &User, change: impl AsyncFnOnce()) -> (String, bool) {
     let answer = RawStream::open_at(server, alice, "/events", Some(4096)).await;
     change().await;
-    insert(bob, one(&format!("name{:03}", NAMES - 1), LATE)).await.ok();
+    bob.insert_raw(one(&format!("name{:03}", NAMES - 1), LATE)).await.ok();
     within("the rest", answer.rest()).await
 }
 
@@ -122,7 +122,7 @@ async fn a_list_is_cut_off_where_its_readers_rights_end_while_it_is_read() {
 
     let got = slowly(&server, &alice, &bob, alice_is("/revoke_user", json!({}))).await;
     was_cut_off(&got, "revoked");
-    get(&alice, "/events").await.refused(401, "unauthorized");
+    alice.get("/events").await.refused(401, "unauthorized");
 }
 
 #[tokio::test]
@@ -171,11 +171,11 @@ async fn what_is_read_for_somebody_whose_rights_changed_meanwhile_is_what_a_new_
     let client = server.client();
     client.create_user_with("bob", "acme", json!({ "scopes": ["*:post", "*:get"] })).await.ok();
     let bob = client.sign_in("bob").await;
-    insert(&bob, one("rare", 1)).await.ok();
+    bob.insert_raw(one("rare", 1)).await.ok();
     for _ in 0..19 {
-        insert(&bob, (0..1000).map(|number| one("filler", number)).collect::<Value>()).await.ok();
+        bob.insert_raw((0..1000).map(|number| one("filler", number)).collect::<Value>()).await.ok();
     }
-    insert(&bob, one("rare", 2)).await.ok();
+    bob.insert_raw(one("rare", 2)).await.ok();
     let changes = [
         ("scopes", "/update_user", json!({ "scopes": ["other:get"] }), 200),
         ("tenant", "/update_user", json!({ "tenant_name": "other" }), 200),
@@ -184,12 +184,12 @@ async fn what_is_read_for_somebody_whose_rights_changed_meanwhile_is_what_a_new_
     for (username, path, mut change, status) in changes {
         client.create_user_with(username, "acme", json!({ "scopes": ["news:get"] })).await.ok();
         let user = client.sign_in(username).await;
-        insert(&bob, one("news", "what came before")).await.ok();
+        bob.insert_raw(one("news", "what came before")).await.ok();
         let mut waiting: FuturesUnordered<_> = (0..200)
             .map(|number| match number % 4 {
-                0 => get(&user, "/history?event=news"),
-                1 => get(&user, "/events?events=news"),
-                _ => get(&bob, "/history?event=rare&order=oldest"),
+                0 => user.get("/history?event=news"),
+                1 => user.get("/events?events=news"),
+                _ => bob.get("/history?event=rare&order=oldest"),
             })
             .collect();
         // One has been answered: the others wait in the server, or soon will.
@@ -197,7 +197,7 @@ async fn what_is_read_for_somebody_whose_rights_changed_meanwhile_is_what_a_new_
         change["username"] = json!(username);
         client.admin(path, change).await.ok();
         let late = format!("{LATE} to {username}");
-        insert(&bob, one("news", late.as_str())).await.ok();
+        bob.insert_raw(one("news", late.as_str())).await.ok();
         while let Some(answer) = waiting.next().await {
             assert!(!answer.body.contains(&late), "{username}: {answer:?}");
             assert!(answer.status == 200 || answer.status == status, "{username}: {answer:?}");

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use reqwest::header::AUTHORIZATION;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{again, history, insert, insert_with, latest, names, one, until};
-use crate::support::{Stream, TestServer, User, within};
+use super::{again, names, one};
+use crate::support::{TestServer, User, until};
 
 /// The number of an event in the order of all.
 fn position(id: &str) -> u64 {
@@ -20,7 +19,7 @@ async fn flood(user: &User, mut is_over: watch::Receiver<bool>) -> usize {
     let array = Value::Array((0..1000).map(|number| one("flood", number)).collect()).to_string();
     let mut inserted = 0;
     while !*is_over.borrow_and_update() {
-        insert(user, &array).await.ok();
+        user.insert_raw(&array).await.ok();
         inserted += 1000;
     }
     inserted
@@ -34,16 +33,16 @@ async fn a_flood_in_one_tenant_neither_outgrows_what_is_kept_nor_delays_what_exp
     let (stop, is_over) = watch::channel(false);
     let floods = join_all((0..3).map(|_| flood(&alice, is_over.clone())));
     let oldest_kept = async || {
-        let page = history(&alice, "event=flood&order=oldest&limit=1").await;
+        let page = alice.history("event=flood&order=oldest&limit=1").await;
         page.events.first().map(|event| position(&event.id))
     };
-    let newest = async || position(&latest(&alice, "/events?events=flood").await[0].id);
+    let newest = async || position(&alice.latest("/events?events=flood").await[0].id);
     let check = async {
         // A tail that grows is one that is looked at while it does.
         until("the flood", async || (oldest_kept().await? > 10_000).then_some(())).await;
         let expiring = json!({ "event": "short", "data": 1, "expires_in": 1 });
-        insert(&bob, expiring).await.ok();
-        until("an event to expire", async || latest(&bob, "/events").await.is_empty().then_some(())).await;
+        bob.insert_raw(expiring).await.ok();
+        until("an event to expire", async || bob.latest("/events").await.is_empty().then_some(())).await;
         until("the flood", async || (newest().await > AT_LEAST).then_some(())).await;
         // In this order it is too many rather than too few: the flood goes on.
         let oldest = oldest_kept().await.unwrap();
@@ -54,25 +53,8 @@ async fn a_flood_in_one_tenant_neither_outgrows_what_is_kept_nor_delays_what_exp
     let (inserted, kept) = tokio::join!(floods, check);
     let inserted: usize = inserted.into_iter().sum();
     assert!(kept < AT_LEAST / 4, "of {inserted} events that were inserted {kept} were kept at the end");
-    let page = history(&bob, "event=short&limit=2").await;
+    let page = bob.history("event=short&limit=2").await;
     assert!(page.events[0].timestamp - page.events[1].timestamp < 5000, "{page:?}");
-}
-
-/// Opens a stream; and what it is called.
-pub async fn open(user: &User) -> (Stream, String) {
-    open_as(user, None).await
-}
-
-/// Opens a stream that is to go on for another, where one is named.
-async fn open_as(user: &User, named: Option<&str>) -> (Stream, String) {
-    let mut request =
-        user.client.http.get(format!("{}/sse", user.client.url)).header(AUTHORIZATION, &user.authorization);
-    if let Some(named) = named {
-        request = request.header("broker-stream", named);
-    }
-    let stream = Stream::open(within("a stream", request.send()).await.unwrap()).await;
-    let id = stream.headers["broker-stream"].to_str().unwrap().to_owned();
-    (stream, id)
 }
 
 /// Inserts so many events that last while a stream is connected.
@@ -80,7 +62,7 @@ async fn bind_many(user: &User, stream: &str, count: usize) {
     for first in (0..count).step_by(1000) {
         let bound = |number: usize| json!({ "event": format!("b{number}"), "data": 1, "while_connected": true });
         let array = (first..first + 1000).map(bound).collect();
-        insert_with(user, &[("broker-stream", stream)], Value::Array(array)).await.ok();
+        user.insert_with(&[("broker-stream", stream)], Value::Array(array)).await.ok();
     }
 }
 
@@ -90,7 +72,7 @@ async fn the_end_of_a_stream_with_very_much_bound_to_it_stalls_nobody() {
     let server = TestServer::start_with(&["--log=info"]).await;
     let (alice, bob) = (server.user("alice", "acme").await, server.user("bob", "acme").await);
     let mut watching = bob.stream_of("/sse?snapshot=false", None).await;
-    let (stream, id) = open(&alice).await;
+    let (stream, id) = alice.open("/sse", None).await;
     bind_many(&alice, &id, COUNT).await;
     drop(stream);
     // Others insert all the while: their events come between the removals, or these were one change.
@@ -115,7 +97,7 @@ async fn the_end_of_a_stream_with_very_much_bound_to_it_stalls_nobody() {
     };
     let ((), others) = tokio::join!(inserting, reading);
     assert!(others >= 5, "{others} inserts came between {COUNT} removals");
-    assert_eq!(names(&latest(&bob, "/events").await), ["other"]);
+    assert_eq!(names(&bob.latest("/events").await), ["other"]);
 }
 
 #[tokio::test]
@@ -124,7 +106,7 @@ async fn a_kill_in_the_middle_of_a_streams_removals_neither_stops_them_nor_bring
     let mut server = TestServer::start_with(&["--log=info"]).await;
     let (alice, bob) = (server.user("alice", "acme").await, server.user("bob", "acme").await);
     let mut watching = bob.stream_of("/sse?snapshot=false", None).await.cut_off_allowed();
-    let (stream, id) = open(&alice).await;
+    let (stream, id) = alice.open("/sse", None).await;
     bind_many(&alice, &id, COUNT).await;
     drop(stream);
     while watching.next().await.data != "null" {}
@@ -132,8 +114,8 @@ async fn a_kill_in_the_middle_of_a_streams_removals_neither_stops_them_nor_bring
     server = server.restart().await;
     let (alice, bob) = (again(&server, &alice), again(&server, &bob));
     // Who comes back now is too late: what is left of it is going already.
-    let left = latest(&bob, "/events").await.len();
-    let (_back, taken) = open_as(&alice, Some(&id)).await;
+    let left = bob.latest("/events").await.len();
+    let (_back, taken) = alice.open("/sse", Some(&id)).await;
     assert!(left > 0 && taken != id, "{left} are left, and the stream is {taken}");
-    until("the rest to go", async || latest(&bob, "/events").await.is_empty().then_some(())).await;
+    until("the rest to go", async || bob.latest("/events").await.is_empty().then_some(())).await;
 }

@@ -3,18 +3,15 @@
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::{
-    Kept, Receipt, after_kill, current, foreign, frame, history, insert, insert_with, latest, names, one, read, remove,
-    remove_with, until,
-};
-use crate::support::{Answer, TestServer, User};
+use super::{after_kill, current, names, one};
+use crate::support::{Answer, Body, Event, Kept, Receipt, TestServer, User, foreign, until};
 
-async fn if_match(user: &User, id: &str, body: impl ToString) -> Answer {
-    insert_with(user, &[("if-match", id)], body).await
+async fn if_match(user: &User, id: &str, body: impl Body) -> Answer {
+    user.insert_with(&[("if-match", id)], body).await
 }
 
-async fn if_none_match(user: &User, body: impl ToString) -> Answer {
-    insert_with(user, &[("if-none-match", "*")], body).await
+async fn if_none_match(user: &User, body: impl Body) -> Answer {
+    user.insert_with(&[("if-none-match", "*")], body).await
 }
 
 #[tokio::test]
@@ -24,12 +21,15 @@ async fn if_match_lets_an_insert_through_while_that_is_the_latest_with_or_withou
     let bob = server.user("bob", "acme").await;
     let mut stream = alice.stream().await;
     let first = alice.insert("doc", json!(1)).await;
-    let second: Receipt = read(if_match(&bob, &first, one("doc", 2)).await);
+    let second: Receipt = if_match(&bob, &first, one("doc", 2)).await.read();
     // What happens to other names does not matter.
     alice.insert("other", json!(1)).await;
-    let third: Receipt = read(if_match(&alice, &format!("\"{}\"", second.id), one("doc", 3)).await);
+    let third: Receipt = if_match(&alice, &format!("\"{}\"", second.id), one("doc", 3)).await.read();
     let came: Vec<_> = stream.take(4).await.into_iter().filter(|event| event.name == "doc").collect();
-    assert_eq!(came, [frame("doc", &first, "1"), frame("doc", &second.id, "2"), frame("doc", &third.id, "3")]);
+    assert_eq!(
+        came,
+        [Event::new("doc", &first, "1"), Event::new("doc", &second.id, "2"), Event::new("doc", &third.id, "3")]
+    );
 }
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn who_was_too_slow_is_told_what_is_there_now_and_has_changed_nothing() {
     let bob = server.user("bob", "acme").await;
     let mut stream = alice.stream().await;
     let first = alice.insert("doc", json!(1)).await;
-    let second: Receipt = read(insert(&bob, r#"{"event":"doc","data":{"z": 1.0, "a": [ ]}}"#).await);
+    let second: Receipt = bob.insert_raw(r#"{"event":"doc","data":{"z": 1.0, "a": [ ]}}"#).await.read();
     let expected = Kept {
         event: "doc".to_owned(),
         data: r#"{"z":1.0,"a":[]}"#.to_owned(),
@@ -82,7 +82,7 @@ async fn if_none_match_lets_only_the_first_of_a_name_through() {
     let alice = server.user("alice", "acme").await;
     let mallory = server.user("mallory", "other").await;
     mallory.insert("lock", json!("theirs")).await;
-    let first: Receipt = read(if_none_match(&alice, one("lock", 1)).await);
+    let first: Receipt = if_none_match(&alice, one("lock", 1)).await.read();
     let there = current(&if_none_match(&alice, one("lock", 2)).await).unwrap();
     assert_eq!((there.id, there.timestamp, there.data.as_str()), (first.id, first.timestamp, "1"));
     // An event without a value is an event.
@@ -96,11 +96,11 @@ async fn a_name_that_was_removed_is_new_again() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let first = alice.insert("doc", json!(1)).await;
-    let removal: Receipt = read(remove(&alice, "doc").await);
+    let removal: Receipt = alice.remove("doc").await.read();
     for id in [&first, &removal.id] {
         assert_eq!(current(&if_match(&alice, id, one("doc", 2)).await), None, "{id}");
     }
-    let second: Receipt = read(if_none_match(&alice, one("doc", 2)).await);
+    let second: Receipt = if_none_match(&alice, one("doc", 2)).await.read();
     assert_eq!(current(&if_none_match(&alice, one("doc", 3)).await).unwrap().id, second.id);
     if_match(&alice, &second.id, one("doc", 3)).await.ok();
 }
@@ -110,13 +110,13 @@ async fn a_name_that_has_expired_is_new_again() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let lock = json!({ "event": "lock", "data": 1, "expires_in": 1 });
-    let first: Receipt = read(if_none_match(&alice, &lock).await);
+    let first: Receipt = if_none_match(&alice, &lock).await.read();
     assert_eq!(current(&if_none_match(&alice, &lock).await).unwrap().id, first.id);
     // Whoever waits for a lock asks again and again.
     let second: Receipt = until("the lock to be free", async || {
         let answer = if_none_match(&alice, one("lock", 2)).await;
         if answer.status == 200 {
-            return Some(read(answer));
+            return Some(answer.read());
         }
         current(&answer);
         None
@@ -151,12 +151,12 @@ async fn of_50_at_once_who_saw_the_same_one_is_the_next() {
 async fn assert_one_won(user: &User, name: &str, answers: Vec<Answer>, events: usize) {
     let (mut won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
     assert_eq!(won.len(), 1, "{name}: {won:?}");
-    let won: Receipt = read(won.remove(0));
+    let won: Receipt = won.remove(0).read();
     for answer in lost {
         let there = current(&answer).unwrap_or_else(|| panic!("{answer:?}"));
         assert_eq!((there.id, there.timestamp), (won.id.clone(), won.timestamp), "{name}");
     }
-    let kept = history(user, &format!("event={name}")).await;
+    let kept = user.history(&format!("event={name}")).await;
     assert_eq!((kept.events.len(), &kept.events[0].id), (events, &won.id), "{name}");
 }
 
@@ -171,8 +171,8 @@ async fn a_counter_that_many_count_up_loses_nothing() {
     for task in tasks {
         task.await.unwrap();
     }
-    assert_eq!(latest(&alice, "/events").await[0].data, (TASKS * EACH).to_string());
-    let kept = history(&alice, "event=counter&order=oldest&limit=1000").await;
+    assert_eq!(alice.latest("/events").await[0].data, (TASKS * EACH).to_string());
+    let kept = alice.history("event=counter&order=oldest&limit=1000").await;
     let counts: Vec<u64> = kept.events.iter().map(|event| event.data.parse().unwrap()).collect();
     assert_eq!(counts, (0..=TASKS * EACH).collect::<Vec<_>>());
 }
@@ -180,7 +180,7 @@ async fn a_counter_that_many_count_up_loses_nothing() {
 /// Adds one so many times: to what it read, or after a refusal to what it was told.
 async fn count_up(user: User, times: u64) {
     for _ in 0..times {
-        let mut seen = latest(&user, "/events?events=counter").await.remove(0);
+        let mut seen = user.latest("/events?events=counter").await.remove(0);
         loop {
             let count: u64 = seen.data.parse().unwrap();
             let answer = if_match(&user, &seen.id, one("counter", count + 1)).await;
@@ -221,14 +221,14 @@ async fn a_precondition_that_is_none_is_400() {
         if_match(&alice, bad, one("doc", 2)).await.refused(400, "precondition_invalid");
     }
     for bad in ["", "**", "\"*\"", "x", &id, &quoted] {
-        let answer = insert_with(&alice, &[("if-none-match", bad)], one("new", 2)).await;
+        let answer = alice.insert_with(&[("if-none-match", bad)], one("new", 2)).await;
         answer.refused(400, "precondition_invalid");
     }
     let both = [("if-match", id.as_str()), ("if-none-match", "*")];
     for name in ["doc", "new"] {
-        insert_with(&alice, &both, one(name, 2)).await.refused(400, "precondition_invalid");
+        alice.insert_with(&both, one(name, 2)).await.refused(400, "precondition_invalid");
     }
-    let latest = latest(&alice, "/events").await;
+    let latest = alice.latest("/events").await;
     assert_eq!((names(&latest), &latest[0].id), (vec!["doc"], &id));
 }
 
@@ -241,7 +241,7 @@ async fn an_array_takes_no_precondition() {
         if_match(&alice, &id, &array).await.refused(400, "precondition_invalid");
         if_none_match(&alice, &array).await.refused(400, "precondition_invalid");
     }
-    assert_eq!(history(&alice, "event=doc").await.ids(), [id]);
+    assert_eq!(alice.history("event=doc").await.ids(), [id]);
 }
 
 #[tokio::test]
@@ -251,19 +251,22 @@ async fn a_removal_takes_if_match() {
     let mut stream = alice.stream().await;
     let first = alice.insert("doc", json!(1)).await;
     let second = alice.insert("doc", json!(2)).await;
-    let there = current(&remove_with(&alice, &[("if-match", &first)], "doc").await).unwrap();
+    let there = current(&alice.remove_with(&[("if-match", &first)], "doc").await).unwrap();
     assert_eq!((there.event.as_str(), there.data.as_str(), &there.id), ("doc", "2", &second));
-    assert_eq!((there.username.as_str(), latest(&alice, "/events").await), ("alice", vec![there.clone()]));
-    remove_with(&alice, &[("if-match", "x")], "doc").await.refused(400, "precondition_invalid");
+    assert_eq!((there.username.as_str(), alice.latest("/events").await), ("alice", vec![there.clone()]));
+    alice.remove_with(&[("if-match", "x")], "doc").await.refused(400, "precondition_invalid");
     let quoted = format!("\"{second}\"");
-    let removal: Receipt = read(remove_with(&alice, &[("if-match", &quoted)], "doc").await);
+    let removal: Receipt = alice.remove_with(&[("if-match", &quoted)], "doc").await.read();
     let came = stream.take(3).await;
-    assert_eq!(came, [frame("doc", &first, "1"), frame("doc", &second, "2"), frame("doc", &removal.id, "null")]);
+    assert_eq!(
+        came,
+        [Event::new("doc", &first, "1"), Event::new("doc", &second, "2"), Event::new("doc", &removal.id, "null")]
+    );
     // Of many who saw the same, one removes it.
     let seen = alice.insert("doc", json!(3)).await;
     let answers = join_all((0..20).map(|_| {
         let (alice, seen) = (&alice, &seen);
-        async move { remove_with(alice, &[("if-match", seen)], "doc").await }
+        async move { alice.remove_with(&[("if-match", seen)], "doc").await }
     }));
     assert_eq!(answers.await.iter().filter(|answer| answer.status == 200).count(), 1);
 }
@@ -275,7 +278,7 @@ async fn preconditions_hold_over_a_kill() {
     let first = alice.insert("doc", json!(1)).await;
     let second = alice.insert("doc", json!(2)).await;
     alice.insert("gone", json!(1)).await;
-    remove(&alice, "gone").await.ok();
+    alice.remove("gone").await.ok();
     let (_server, alice) = after_kill(server, &alice).await;
     assert_eq!(current(&if_match(&alice, &first, one("doc", 3)).await).unwrap().id, second);
     assert_eq!(current(&if_none_match(&alice, one("doc", 3)).await).unwrap().id, second);

@@ -3,11 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{
-    Kept, Page, Receipt, after_kill, bad_request, coming, foreign, get, history, insert, latest, names, one, read,
-    remove, send,
-};
-use crate::support::{TestServer, User};
+use super::{after_kill, bad_request, names, one};
+use crate::support::{Kept, Page, Receipt, TestServer, User, foreign};
 
 /// What JSON text may be written in that a careless reader would write otherwise.
 const RAW: [&str; 6] = [
@@ -22,7 +19,7 @@ const RAW: [&str; 6] = [
 /// Inserts so many events of one name; their ids in order.
 async fn insert_many(user: &User, event: &str, count: usize) -> Vec<String> {
     let array = (0..count).map(|number| one(event, number)).collect();
-    let given: Vec<Receipt> = read(insert(user, Value::Array(array)).await);
+    let given: Vec<Receipt> = user.insert_raw(Value::Array(array)).await.read();
     given.into_iter().map(|each| each.id).collect()
 }
 
@@ -31,12 +28,12 @@ async fn events_are_the_latest_of_each_name_by_id_with_five_fields() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let bob = server.user("bob", "acme").await;
-    assert_eq!(latest(&alice, "/events").await, []);
+    assert_eq!(alice.latest("/events").await, []);
     let mut expected = Vec::new();
     for (user, username, event, data) in
         [(&alice, "alice", "a", "1"), (&bob, "bob", "b", "2"), (&bob, "bob", "c", "[3]"), (&alice, "alice", "a", "4")]
     {
-        let given: Receipt = read(insert(user, format!(r#"{{"event":"{event}","data":{data}}}"#)).await);
+        let given: Receipt = user.insert_raw(format!(r#"{{"event":"{event}","data":{data}}}"#)).await.read();
         expected.push(Kept {
             event: event.to_owned(),
             data: data.to_owned(),
@@ -47,9 +44,9 @@ async fn events_are_the_latest_of_each_name_by_id_with_five_fields() {
     }
     expected.remove(0);
     for user in [&alice, &bob] {
-        assert_eq!(latest(user, "/events").await, expected);
+        assert_eq!(user.latest("/events").await, expected);
     }
-    let answer = get(&alice, "/events").await.ok();
+    let answer = alice.get("/events").await.ok();
     assert_eq!(answer.header("content-type"), Some("application/json"));
     // A number, and not text that looks like one.
     assert!(answer.json()[0]["timestamp"].is_u64() && answer.json()[0]["id"].is_string(), "{answer:?}");
@@ -76,17 +73,17 @@ async fn a_filter_narrows_events_to_names_and_prefixes() {
         ("x=1&events=news&order=up", &["news"]),
     ];
     for (query, expected) in cases {
-        assert_eq!(names(&latest(&alice, &format!("/events?{query}")).await), expected, "{query}");
+        assert_eq!(names(&alice.latest(&format!("/events?{query}")).await), expected, "{query}");
     }
     let long = format!("{}*", "x".repeat(257));
     for bad in ["", ",", "a,,b", "a,", "a%0Ab", "data:x", "event:", long.as_str()] {
-        get(&alice, &format!("/events?events={bad}")).await.refused(400, "filter_invalid");
+        alice.get(&format!("/events?events={bad}")).await.refused(400, "filter_invalid");
     }
 }
 
 /// The names on a page of `/events`, and what the next one is asked for with.
 async fn page_of_latest(user: &User, query: &str) -> (Vec<String>, Option<String>) {
-    let page: Page = read(get(user, &format!("/events?{query}")).await);
+    let page: Page = user.get(&format!("/events?{query}")).await.read();
     (page.events.into_iter().map(|event| event.event).collect(), page.next)
 }
 
@@ -99,7 +96,7 @@ async fn with_a_limit_events_come_in_pages_by_name_each_once() {
         alice.insert(name, json!(1)).await;
     }
     alice.insert("chat/0", json!(1)).await;
-    remove(&alice, "chat/0").await.ok();
+    alice.remove("chat/0").await.ok();
     for limit in [1, 2, 3, 6, 7, 8, 1000] {
         let (mut seen, mut after) = (Vec::new(), String::new());
         loop {
@@ -114,7 +111,7 @@ async fn with_a_limit_events_come_in_pages_by_name_each_once() {
         assert_eq!(seen, all, "{limit}");
     }
     // Without a limit it is an array as ever, of what comes after.
-    assert_eq!(names(&latest(&alice, "/events?after=chat/2").await), ["news", "zoo", "ünï"]);
+    assert_eq!(names(&alice.latest("/events?after=chat/2").await), ["news", "zoo", "ünï"]);
     // What it begins after need not be there, and what is wanted is wanted on pages too.
     assert_eq!(page_of_latest(&alice, "limit=2&after=c").await.0, ["chat/1", "chat/2"]);
     assert_eq!(page_of_latest(&alice, "limit=9&after=chat/1&events=chat/*,news,a*").await.0, ["chat/2", "news"]);
@@ -131,7 +128,7 @@ async fn with_a_limit_events_come_in_pages_by_name_each_once() {
     for bad in
         ["limit=0", "limit=1001", "limit=-1", "limit=x", "limit=", "after=", &format!("after={}", "x".repeat(257))]
     {
-        get(&alice, &format!("/events?{bad}")).await.refused(400, "query_invalid");
+        alice.get(&format!("/events?{bad}")).await.refused(400, "query_invalid");
     }
 }
 
@@ -154,16 +151,16 @@ async fn what_events_and_except_are_often_taken_for_is_400_and_says_what_is_mean
             ("events[0]=news", "there is no events[]: events takes"),
             ("events=news&except[]=chat", "there is no except[]: except takes"),
         ] {
-            let answer = get(&alice, &format!("{path}?{wrong}")).await.refused(400, "parameter_unknown");
+            let answer = alice.get(&format!("{path}?{wrong}")).await.refused(400, "parameter_unknown");
             assert!(answer.error().starts_with(meant), "{path}?{wrong}: {answer:?}");
         }
     }
     // Whatever else there is on it.
-    assert_eq!(names(&latest(&alice, "/events?_=17&eventual=1&Event=2&events=news").await), ["news"]);
+    assert_eq!(names(&alice.latest("/events?_=17&eventual=1&Event=2&events=news").await), ["news"]);
     let stream = alice.stream().await;
     let id = stream.headers["broker-stream"].to_str().unwrap();
     let body = json!({ "stream": id, "event": "news" }).to_string();
-    send(&alice, Method::POST, "/subscription", &[], Some(body)).await.refused(400, "parameter_unknown");
+    alice.post("/subscription", body).await.refused(400, "parameter_unknown");
 }
 
 #[tokio::test]
@@ -171,18 +168,18 @@ async fn data_is_read_as_it_was_inserted() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     for (number, data) in RAW.iter().enumerate() {
-        insert(&alice, format!(r#"{{"event":"raw/{number}","data":{data}}}"#)).await.ok();
-        insert(&alice, format!(r#"[{{"data": {data} ,"event":"raw"}}]"#)).await.ok();
+        alice.insert_raw(format!(r#"{{"event":"raw/{number}","data":{data}}}"#)).await.ok();
+        alice.insert_raw(format!(r#"[{{"data": {data} ,"event":"raw"}}]"#)).await.ok();
     }
-    insert(&alice, "{\"event\":\"spaced\",\"data\": { \"b\" :\r\n\t[ 1 , 2.0 ] , \"a\" : \" x  y \" } }").await.ok();
+    alice.insert_raw("{\"event\":\"spaced\",\"data\": { \"b\" :\r\n\t[ 1 , 2.0 ] , \"a\" : \" x  y \" } }").await.ok();
     alice.insert("text", json!("Grüße 日本 😀")).await;
     let check = async |alice: &User| {
-        let seen = latest(alice, "/events?events=raw/*").await;
+        let seen = alice.latest("/events?events=raw/*").await;
         assert_eq!(seen.iter().map(|event| event.data.as_str()).collect::<Vec<_>>(), RAW);
-        let seen = history(alice, "event=raw&order=oldest").await.events;
+        let seen = alice.history("event=raw&order=oldest").await.events;
         assert_eq!(seen.iter().map(|event| event.data.as_str()).collect::<Vec<_>>(), RAW);
-        assert_eq!(latest(alice, "/events?events=spaced").await[0].data, r#"{"b":[1,2.0],"a":" x  y "}"#);
-        let text = latest(alice, "/events?events=text").await.remove(0).data;
+        assert_eq!(alice.latest("/events?events=spaced").await[0].data, r#"{"b":[1,2.0],"a":" x  y "}"#);
+        let text = alice.latest("/events?events=text").await.remove(0).data;
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), "Grüße 日本 😀");
     };
     check(&alice).await;
@@ -197,8 +194,8 @@ async fn many_events_come_whole_and_in_order() {
     let alice = server.user("alice", "acme").await;
     let text = "x".repeat(1000);
     let array = (0..NAMES).map(|number| one(&format!("name{number}"), text.as_str())).collect();
-    let given: Vec<Receipt> = read(insert(&alice, Value::Array(array)).await);
-    let seen: Vec<_> = latest(&alice, "/events").await.into_iter().map(|event| (event.id, event.event)).collect();
+    let given: Vec<Receipt> = alice.insert_raw(Value::Array(array)).await.read();
+    let seen: Vec<_> = alice.latest("/events").await.into_iter().map(|event| (event.id, event.event)).collect();
     let expected = given.into_iter().enumerate().map(|(number, each)| (each.id, format!("name{number}")));
     assert!(seen == expected.collect::<Vec<_>>(), "{} events", seen.len());
 }
@@ -210,9 +207,9 @@ async fn a_stream_goes_on_where_a_reader_stopped() {
     for name in ["a", "b", "a"] {
         alice.insert(name, json!(1)).await;
     }
-    let last = latest(&alice, "/events").await.pop().unwrap();
+    let last = alice.latest("/events").await.pop().unwrap();
     let newer = [alice.insert("b", json!(2)).await, alice.insert("a", json!(3)).await];
-    let came: Vec<_> = coming(&alice, "/sse", Some(&last.id)).await.into_iter().map(|event| event.id).collect();
+    let came: Vec<_> = alice.coming("/sse", Some(&last.id)).await.into_iter().map(|event| event.id).collect();
     assert_eq!(came, newer);
 }
 
@@ -230,12 +227,12 @@ async fn events_and_history_of_another_tenant_are_not_read() {
         theirs.push(other.insert("news", json!("theirs")).await);
         other.insert("more", json!("theirs")).await;
     }
-    assert_eq!(latest(&alice, "/events").await.iter().map(|event| &event.id).collect::<Vec<_>>(), [&ours]);
-    assert_eq!(history(&alice, "event=news").await.ids(), [ours.as_str()]);
-    assert_eq!(history(&alice, "event=more").await.events, []);
+    assert_eq!(alice.latest("/events").await.iter().map(|event| &event.id).collect::<Vec<_>>(), [&ours]);
+    assert_eq!(alice.history("event=news").await.ids(), [ours.as_str()]);
+    assert_eq!(alice.history("event=more").await.events, []);
     for (other, id) in others.iter().zip(theirs) {
-        assert_eq!(names(&latest(other, "/events").await), ["news", "more"]);
-        assert_eq!(history(other, "event=news").await.ids(), [id]);
+        assert_eq!(names(&other.latest("/events").await), ["news", "more"]);
+        assert_eq!(other.history("event=news").await.ids(), [id]);
     }
 }
 
@@ -245,20 +242,20 @@ async fn reading_takes_credentials_get_and_head() {
     let alice = server.user("alice", "acme").await;
     let id = alice.insert("news", json!("text")).await;
     for path in ["/events", "/events?events=news", "/history?event=news"] {
-        let whole = get(&alice, path).await.ok();
+        let whole = alice.get(path).await.ok();
         assert!(whole.body.contains(&id), "{whole:?}");
-        let head = send(&alice, Method::HEAD, path, &[], None).await.ok();
+        let head = alice.send(Method::HEAD, path, &[], None).await.ok();
         assert_eq!(head.body, "");
         assert_eq!(head.header("content-type"), whole.header("content-type"));
         server.client().get(path).await.refused(401, "unauthorized");
         for authorization in ["Bearer x", "Basic x", ""] {
             let nobody = server.client().with_authorization(authorization);
-            get(&nobody, path).await.refused(401, "unauthorized");
-            assert_eq!(send(&nobody, Method::HEAD, path, &[], None).await.status, 401);
+            nobody.get(path).await.refused(401, "unauthorized");
+            assert_eq!(nobody.send(Method::HEAD, path, &[], None).await.status, 401);
         }
         let basic = alice.client.with_authorization(&basic("alice"));
-        assert_eq!(get(&basic, path).await.ok().body, whole.body);
-        let answer = send(&alice, Method::POST, path, &[], Some("{}".to_owned())).await;
+        assert_eq!(basic.get(path).await.ok().body, whole.body);
+        let answer = alice.post(path, "{}").await;
         assert_eq!(answer.refused(405, "method_not_allowed").header("allow"), Some("GET, HEAD, OPTIONS"));
     }
     // Who may not read is not told whether the question was a good one.
@@ -281,7 +278,7 @@ async fn history_is_every_event_of_one_name_newest_or_oldest_first() {
     let mut expected = Vec::new();
     for (number, (user, username)) in [(&alice, "alice"), (&bob, "bob")].into_iter().cycle().take(6).enumerate() {
         user.insert("other", json!("other")).await;
-        let given: Receipt = read(insert(user, one("news", number)).await);
+        let given: Receipt = user.insert_raw(one("news", number)).await.read();
         expected.push(Kept {
             event: "news".to_owned(),
             data: number.to_string(),
@@ -290,11 +287,11 @@ async fn history_is_every_event_of_one_name_newest_or_oldest_first() {
             username: username.to_owned(),
         });
     }
-    let page = history(&alice, "event=news&order=oldest").await;
+    let page = alice.history("event=news&order=oldest").await;
     assert_eq!((page.events, page.next), (expected.clone(), None));
     expected.reverse();
     for query in ["event=news", "event=news&order=newest", "unknown=1&event=news&limit=1000"] {
-        let page = history(&bob, query).await;
+        let page = bob.history(query).await;
         assert_eq!((page.events, page.next), (expected.clone(), None), "{query}");
     }
 }
@@ -304,9 +301,9 @@ async fn a_removal_is_an_event_of_the_history() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let bob = server.user("bob", "acme").await;
-    let first: Receipt = read(insert(&alice, one("news", 1)).await);
-    let removal: Receipt = read(remove(&bob, "news").await);
-    let page = history(&alice, "event=news").await;
+    let first: Receipt = alice.insert_raw(one("news", 1)).await.read();
+    let removal: Receipt = bob.remove("news").await.read();
+    let page = alice.history("event=news").await;
     let kept = |data: &str, given: &Receipt, username: &str| Kept {
         event: "news".to_owned(),
         data: data.to_owned(),
@@ -315,7 +312,7 @@ async fn a_removal_is_an_event_of_the_history() {
         username: username.to_owned(),
     };
     assert_eq!(page.events, [kept("null", &removal, "bob"), kept("1", &first, "alice")]);
-    assert_eq!(latest(&alice, "/events").await, []);
+    assert_eq!(alice.latest("/events").await, []);
 }
 
 #[tokio::test]
@@ -324,12 +321,12 @@ async fn the_history_of_a_name_that_never_was_is_empty() {
     let alice = server.user("alice", "acme").await;
     let id = alice.insert("news", json!(1)).await;
     for query in ["event=nothing", "event=New", "event=new", "event=news/", "event=nothing&limit=1&order=oldest"] {
-        let page = history(&alice, query).await;
+        let page = alice.history(query).await;
         assert_eq!((page.events, page.next), (Vec::new(), None), "{query}");
     }
     // The id of another name is an id.
     for bound in ["after", "before"] {
-        assert_eq!(history(&alice, &format!("event=nothing&{bound}={id}")).await.events, []);
+        assert_eq!(alice.history(&format!("event=nothing&{bound}={id}")).await.events, []);
     }
 }
 
@@ -344,7 +341,7 @@ async fn the_name_in_a_history_is_no_pattern_and_no_list() {
     }
     let written = ["chat/1", "chat%2F*", "a,b", "a", "*", "%C3%BCn%C3%AF%201", "a%26b%3Dc", "100%25"];
     for ((name, written), id) in all.into_iter().zip(written).zip(ids) {
-        let page = history(&alice, &format!("event={written}")).await;
+        let page = alice.history(&format!("event={written}")).await;
         assert_eq!((names(&page.events), page.ids()), (vec![name], vec![id]));
     }
 }
@@ -369,17 +366,17 @@ async fn after_and_before_are_exclusive() {
         (format!("before={other}"), &ids[..]),
         (format!("after={other}"), &[]),
     ] {
-        let page = history(&alice, &format!("event=news&order=oldest&{query}")).await;
+        let page = alice.history(&format!("event=news&order=oldest&{query}")).await;
         assert_eq!((page.ids().as_slice(), &page.next), (expected, &None), "{query}");
-        let page = history(&alice, &format!("event=news&{query}")).await;
+        let page = alice.history(&format!("event=news&{query}")).await;
         let mut newest = page.ids();
         newest.reverse();
         assert_eq!((newest.as_slice(), &page.next), (expected, &None), "{query}");
     }
     // A limit takes from where the order begins.
-    let page = history(&alice, &format!("event=news&after={third}&before={eighth}&limit=2")).await;
+    let page = alice.history(&format!("event=news&after={third}&before={eighth}&limit=2")).await;
     assert_eq!((page.ids(), page.next), (vec![ids[6].clone(), ids[5].clone()], Some(ids[5].clone())));
-    let page = history(&alice, &format!("event=news&after={third}&before={eighth}&limit=2&order=oldest")).await;
+    let page = alice.history(&format!("event=news&after={third}&before={eighth}&limit=2&order=oldest")).await;
     assert_eq!((page.ids(), page.next), (vec![ids[3].clone(), ids[4].clone()], Some(ids[4].clone())));
 }
 
@@ -388,7 +385,7 @@ async fn pages(user: &User, order: &str, limit: usize) -> Vec<Vec<String>> {
     let bound = if order == "newest" { "before" } else { "after" };
     let (mut pages, mut from) = (Vec::new(), String::new());
     loop {
-        let page = history(user, &format!("event=news&order={order}&limit={limit}{from}")).await;
+        let page = user.history(&format!("event=news&order={order}&limit={limit}{from}")).await;
         let ids = page.ids();
         assert!(ids.len() <= limit && pages.len() < 100, "{page:?}");
         let Some(next) = page.next else {
@@ -426,9 +423,9 @@ async fn a_page_has_100_events_where_nothing_else_is_asked_for() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let ids = insert_many(&alice, "news", 150).await;
-    let page = history(&alice, "event=news").await;
+    let page = alice.history("event=news").await;
     assert_eq!((page.events.len(), page.next), (100, Some(ids[50].clone())));
-    let page = history(&alice, "event=news&order=oldest").await;
+    let page = alice.history("event=news&order=oldest").await;
     assert_eq!((page.ids().as_slice(), page.next.as_ref()), (&ids[..100], Some(&ids[99])));
 }
 
@@ -437,13 +434,13 @@ async fn pages_hold_while_there_are_new_inserts() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let mut ids = insert_many(&alice, "news", 12).await;
-    let first = history(&alice, "event=news&limit=5").await;
-    let oldest = history(&alice, "event=news&limit=5&order=oldest").await;
+    let first = alice.history("event=news&limit=5").await;
+    let oldest = alice.history("event=news&limit=5&order=oldest").await;
     ids.extend(insert_many(&alice, "news", 3).await);
-    let second = history(&alice, &format!("event=news&before={}", first.next.unwrap())).await;
+    let second = alice.history(&format!("event=news&before={}", first.next.unwrap())).await;
     let second = second.ids().into_iter().rev().collect::<Vec<_>>();
     assert_eq!(second, ids[..7]);
-    let rest = history(&alice, &format!("event=news&order=oldest&after={}", oldest.next.unwrap())).await;
+    let rest = alice.history(&format!("event=news&order=oldest&after={}", oldest.next.unwrap())).await;
     assert_eq!(rest.ids(), ids[5..]);
 }
 
@@ -452,8 +449,8 @@ async fn a_question_about_history_that_makes_no_sense_is_400() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let id = alice.insert("news", json!(1)).await;
-    get(&alice, "/history").await.refused(400, "query_invalid");
-    get(&alice, "/history?limit=1&events=news").await.refused(400, "query_invalid");
+    alice.get("/history").await.refused(400, "query_invalid");
+    alice.get("/history?limit=1&events=news").await.refused(400, "query_invalid");
     for bad in [
         "limit=0",
         "limit=1001",
@@ -473,17 +470,17 @@ async fn a_question_about_history_that_makes_no_sense_is_400() {
         &format!("after={}", &id[1..]),
         &format!("after=%22{id}%22"),
     ] {
-        get(&alice, &format!("/history?event=news&{bad}")).await.refused(400, "query_invalid");
+        alice.get(&format!("/history?event=news&{bad}")).await.refused(400, "query_invalid");
     }
     // Nothing can have such a name.
     for bad in ["", "a%0Ab", "data:"] {
-        bad_request(get(&alice, &format!("/history?event={bad}")).await);
+        bad_request(alice.get(&format!("/history?event={bad}")).await);
     }
     let elsewhere = foreign(&id);
     for bound in ["after", "before"] {
         for name in ["news", "nothing"] {
             let path = format!("/history?event={name}&{bound}={elsewhere}");
-            get(&alice, &path).await.refused(400, "id_unknown");
+            alice.get(&path).await.refused(400, "id_unknown");
         }
     }
 }
@@ -493,7 +490,7 @@ async fn what_is_read_is_the_same_after_a_kill() {
     let server = TestServer::start_with(&["--journal_bytes=65536"]).await;
     let alice = server.user("alice", "acme").await;
     insert_many(&alice, "news", 30).await;
-    remove(&alice, "news").await.ok();
+    alice.remove("news").await.ok();
     for number in 0..20 {
         alice.insert(&format!("filler/{}", number % 3), json!("x".repeat(10_000))).await;
     }
@@ -502,10 +499,10 @@ async fn what_is_read_is_the_same_after_a_kill() {
         ["/events", "/history?event=news", "/history?event=news&limit=7&order=oldest", "/history?event=filler/1"];
     let mut before = Vec::new();
     for path in paths {
-        before.push(get(&alice, path).await.ok().body);
+        before.push(alice.get(path).await.ok().body);
     }
     let (_server, alice) = after_kill(server, &alice).await;
     for (path, before) in paths.into_iter().zip(before) {
-        assert_eq!(get(&alice, path).await.ok().body, before, "{path}");
+        assert_eq!(alice.get(path).await.ok().body, before, "{path}");
     }
 }

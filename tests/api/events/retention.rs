@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{Receipt, after_kill, again, coming, history, insert, insert_with, latest, one, read, remove, until};
-use crate::support::{Event, TestServer, User, command};
+use super::{after_kill, again, one};
+use crate::support::{Event, Receipt, TestServer, User, command, until};
 
 /// How long may pass until what is due has been removed, on a machine with much else to do.
 const SOON: Duration = Duration::from_secs(10);
@@ -22,7 +22,7 @@ async fn insert_many(user: &User, count: usize, names: usize) -> Vec<(String, St
     for numbers in all.chunks(100) {
         let name = |number: usize| format!("name{}", number % names);
         let array = numbers.iter().map(|number| one(&name(*number), *number)).collect();
-        let given: Vec<Receipt> = read(insert(user, Value::Array(array)).await);
+        let given: Vec<Receipt> = user.insert_raw(Value::Array(array)).await.read();
         inserted.extend(given.into_iter().zip(numbers).map(|(each, number)| (each.id, name(*number))));
     }
     inserted
@@ -32,7 +32,7 @@ async fn insert_many(user: &User, count: usize, names: usize) -> Vec<(String, St
 async fn kept(user: &User, names: usize) -> Vec<String> {
     let mut ids = Vec::new();
     for name in 0..names {
-        let page = history(user, &format!("event=name{name}&order=oldest&limit=1000")).await;
+        let page = user.history(&format!("event=name{name}&order=oldest&limit=1000")).await;
         assert!(page.next.is_none(), "more is kept than one page tells");
         ids.extend(page.ids());
     }
@@ -67,7 +67,7 @@ fn last_of_each(inserted: &[(String, String)]) -> Vec<(String, String)> {
 
 /// That the latest of each name are these.
 async fn assert_latest(user: &User, expected: &[(String, String)]) {
-    let latest = latest(user, "/events").await;
+    let latest = user.latest("/events").await;
     let seen = latest.into_iter().map(|event| (event.id, event.event)).filter(|(_, name)| name != "mark");
     assert_eq!(seen.collect::<Vec<_>>(), expected);
 }
@@ -85,8 +85,8 @@ async fn of_many_events_the_newest_are_kept_and_the_latest_of_each_name_however_
     let mut expected = vec![(still.clone(), "still".to_owned())];
     expected.extend(last_of_each(&inserted));
     assert_latest(&alice, &expected).await;
-    assert_eq!(history(&alice, "event=still").await.ids(), [still.as_str()]);
-    assert_eq!(pairs(coming(&alice, "/sse", None).await), expected);
+    assert_eq!(alice.history("event=still").await.ids(), [still.as_str()]);
+    assert_eq!(pairs(alice.coming("/sse", None).await), expected);
 }
 
 #[tokio::test]
@@ -101,13 +101,13 @@ async fn who_resumes_within_what_is_kept_gets_every_event_and_who_resumes_before
     // The marks that end each are events too, so the farthest comes first.
     for missed in [40, 17, 1] {
         let after = &inserted[500 - missed - 1].0;
-        assert_eq!(pairs(coming(&alice, "/sse", Some(after)).await), inserted[500 - missed..], "{missed} missed");
+        assert_eq!(pairs(alice.coming("/sse", Some(after)).await), inserted[500 - missed..], "{missed} missed");
     }
     let mut changed = vec![(once, "once".to_owned())];
     changed.extend(last_of_each(&inserted));
-    assert_eq!(pairs(coming(&alice, "/sse", Some(&seen)).await), changed);
+    assert_eq!(pairs(alice.coming("/sse", Some(&seen)).await), changed);
     changed.retain(|(_, name)| ["once", "name3"].contains(&name.as_str()));
-    assert_eq!(pairs(coming(&alice, "/sse?events=once,name3,mark", Some(&seen)).await), changed);
+    assert_eq!(pairs(alice.coming("/sse?events=once,name3,mark", Some(&seen)).await), changed);
 }
 
 #[tokio::test]
@@ -120,13 +120,13 @@ async fn who_missed_a_removal_that_is_no_longer_kept_gets_the_latest_of_every_na
     let inserted = insert_many(&alice, 100, 4).await;
     shrunk(&alice, 4, 25).await;
     // All that changed can be told.
-    assert_eq!(pairs(coming(&alice, "/sse", Some(&seen)).await), inserted[96..]);
-    remove(&alice, "gone").await.ok();
+    assert_eq!(pairs(alice.coming("/sse", Some(&seen)).await), inserted[96..]);
+    alice.remove("gone").await.ok();
     let inserted = insert_many(&alice, 100, 4).await;
     shrunk(&alice, 4, 25).await;
     let mut expected = vec![(still, "still".to_owned()), (seen.clone(), "seen".to_owned())];
     expected.extend_from_slice(&inserted[96..]);
-    assert_eq!(pairs(coming(&alice, "/sse", Some(&seen)).await), expected);
+    assert_eq!(pairs(alice.coming("/sse", Some(&seen)).await), expected);
 }
 
 #[tokio::test]
@@ -142,10 +142,10 @@ async fn what_is_too_old_goes_and_the_latest_stays() {
     assert_eq!(shrunk(&alice, 2, 2).await, ids(&latest));
     assert!(since.elapsed() < SOON, "it took {:?}", since.elapsed());
     // They stay while others come and go.
-    insert(&alice, json!([one("other", 1), one("other", 2)])).await.ok();
-    until("the older one to go", async || (history(&alice, "event=other").await.events.len() == 1).then_some(())).await;
+    alice.insert_raw(json!([one("other", 1), one("other", 2)])).await.ok();
+    until("the older one to go", async || (alice.history("event=other").await.events.len() == 1).then_some(())).await;
     assert_eq!(kept(&alice, 2).await, ids(&latest));
-    assert_eq!(pairs(coming(&alice, "/sse?events=name*,mark", None).await), latest);
+    assert_eq!(pairs(alice.coming("/sse?events=name*,mark", None).await), latest);
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn retaining_nothing_keeps_the_latest_of_each_name() {
         assert_eq!(shrunk(&alice, 3, 3).await, ids(&latest), "{flag}");
         assert!(since.elapsed() < SOON, "{flag}: it took {:?}", since.elapsed());
         assert_latest(&alice, &latest).await;
-        let came = coming(&alice, "/sse", Some(&inserted[0].0)).await;
+        let came = alice.coming("/sse", Some(&inserted[0].0)).await;
         assert_eq!(pairs(came), latest, "{flag}");
     }
 }
@@ -176,7 +176,7 @@ async fn one_tenant_does_not_push_out_the_events_of_another() {
     insert_many(&busy, 500, 3).await;
     shrunk(&busy, 3, 60).await;
     assert_eq!(kept(&alice, 3).await, ids(&ours));
-    assert_eq!(pairs(coming(&alice, "/sse", Some(&ours[0].0)).await), ours[1..]);
+    assert_eq!(pairs(alice.coming("/sse", Some(&ours[0].0)).await), ours[1..]);
 }
 
 #[tokio::test]
@@ -266,10 +266,10 @@ async fn a_key_is_remembered_for_longer_than_its_event() {
     let server = TestServer::start_with(&["--retain_events=0"]).await;
     let alice = server.user("alice", "acme").await;
     let key = [("idempotency-key", "k")];
-    let first = insert_with(&alice, &key, one("name0", "first")).await.ok();
+    let first = alice.insert_with(&key, one("name0", "first")).await.ok();
     let newer = alice.insert("name0", json!("newer")).await;
     assert_eq!(shrunk(&alice, 1, 1).await, [newer.as_str()]);
-    let second = insert_with(&alice, &key, one("name0", "first")).await.ok();
+    let second = alice.insert_with(&key, one("name0", "first")).await.ok();
     assert_eq!((second.header("idempotency-replayed"), &second.body), (Some("true"), &first.body));
     assert_eq!(kept(&alice, 1).await, [newer]);
 }
@@ -292,7 +292,7 @@ async fn large_events_take_no_more_of_the_disk_later_than_at_first() {
     for _ in 0..ROUNDS {
         for number in 0..25 {
             let array = (0..20).map(|each| one(&format!("name{}", (number + each) % 7), text.as_str())).collect();
-            insert(&alice, Value::Array(array)).await.ok();
+            alice.insert_raw(Value::Array(array)).await.ok();
         }
         taken.push(megabytes(&server.database()));
     }
@@ -321,10 +321,10 @@ async fn a_day_of_inserts_takes_no_more_of_the_disk_than_its_first_hours() {
                 |each| json!({ "event": format!("short/{number}/{each}"), "data": number, "expires_in": 1 + each % 5 }),
             ));
             let user = &users[number % 2];
-            insert_with(user, &[("idempotency-key", &format!("{number}"))], Value::Array(events)).await.ok();
+            user.insert_with(&[("idempotency-key", &format!("{number}"))], Value::Array(events)).await.ok();
             let gone = format!("gone/{number}");
-            insert(user, one(&gone, number)).await.ok();
-            remove(user, &gone).await.ok();
+            user.insert_raw(one(&gone, number)).await.ok();
+            user.remove(&gone).await.ok();
         }
         taken.push(megabytes(&server.database()));
     }
@@ -332,7 +332,7 @@ async fn a_day_of_inserts_takes_no_more_of_the_disk_than_its_first_hours() {
     assert!(*late <= early + 24, "{taken:?} MiB after each hour");
     for user in &users {
         until("what was short to be gone", async || {
-            let left = latest(user, "/events").await;
+            let left = user.latest("/events").await;
             left.iter().all(|event| event.event.starts_with("name")).then_some(())
         })
         .await;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Page, insert, one};
+use super::one;
 use crate::stream::raw::RawStream;
-use crate::support::{ADMIN_TOKEN, TestServer, command, within};
+use crate::support::{ADMIN_TOKEN, Page, TestServer, command, within};
 
 /// More than the system takes of an answer that is not read.
 const EVENTS: usize = 60;
@@ -28,8 +28,9 @@ async fn answers_that_nobody_reads_hold_little_memory_and_are_whole_once_they_ar
     let alice = server.user("alice", "acme").await;
     let large = "x".repeat(LARGE);
     for batch in (0..EVENTS).collect::<Vec<_>>().chunks(20) {
-        insert(&alice, batch.iter().map(|_| one("news", large.as_str())).collect::<Value>()).await.ok();
-        insert(&alice, batch.iter().map(|number| one(&format!("name{number}"), large.as_str())).collect::<Value>())
+        alice.insert_raw(batch.iter().map(|_| one("news", large.as_str())).collect::<Value>()).await.ok();
+        alice
+            .insert_raw(batch.iter().map(|number| one(&format!("name{number}"), large.as_str())).collect::<Value>())
             .await
             .ok();
     }
@@ -49,7 +50,7 @@ async fn answers_that_nobody_reads_hold_little_memory_and_are_whole_once_they_ar
     ];
     // What one alone takes is taken before anything is measured.
     for path in ["/history?event=news&limit=1000", "/history?event=news&limit=1000&order=oldest", "/events"] {
-        super::get(&alice, path).await.ok();
+        alice.get(path).await.ok();
     }
     server.client().admin("/list_users", json!({})).await.ok();
     let mut unread = Vec::new();

@@ -23,20 +23,6 @@ async fn insert_some(user: &User, count: usize) -> Vec<Event> {
     events
 }
 
-/// What somebody gets who resumes after an id, up to now: the stream goes on with what comes next.
-async fn resumed(user: &User, path: &str, last_event_id: &str) -> Vec<Event> {
-    let mut stream = user.stream_of(path, Some(last_event_id)).await;
-    let mark = user.insert("mark", json!(null)).await;
-    let mut events = Vec::new();
-    loop {
-        let event = stream.next().await;
-        if event.id == mark {
-            return events;
-        }
-        events.push(event);
-    }
-}
-
 #[tokio::test]
 async fn a_reader_who_resumes_gets_every_missed_insert_in_order_and_none_again() {
     let server = TestServer::start().await;
@@ -44,12 +30,12 @@ async fn a_reader_who_resumes_gets_every_missed_insert_in_order_and_none_again()
     let events = insert_some(&alice, 40).await;
     for seen in [0, 1, 17, 38, 39] {
         assert_eq!(
-            resumed(&alice, "/sse?events=news,chat/*,mark", &events[seen].id).await[..39 - seen],
+            alice.coming("/sse?events=news,chat/*,mark", Some(&events[seen].id)).await[..39 - seen],
             events[seen + 1..]
         );
     }
     let mark = alice.insert("mark", json!(null)).await;
-    assert_eq!(resumed(&alice, "/sse", &mark).await, [], "who missed nothing gets nothing");
+    assert_eq!(alice.coming("/sse", Some(&mark)).await, [], "who missed nothing gets nothing");
 }
 
 #[tokio::test]
@@ -59,7 +45,7 @@ async fn a_reader_who_resumes_with_a_filter_gets_every_missed_insert_that_it_let
     let events = insert_some(&alice, 40).await;
     // The last id need not be of a name that the filter wants.
     for seen in [1, 2, 20] {
-        let came = resumed(&alice, "/sse?events=chat/*,mark", &events[seen].id).await;
+        let came = alice.coming("/sse?events=chat/*,mark", Some(&events[seen].id)).await;
         let wanted = events[seen + 1..].iter().filter(|event| event.name.starts_with("chat/"));
         let came: Vec<_> = came.iter().filter(|event| event.name != "mark").collect();
         assert_eq!(came, wanted.collect::<Vec<_>>());
@@ -77,7 +63,7 @@ async fn a_reader_resumes_over_a_restart_and_over_a_kill() {
         alice = server.client().with_authorization(&alice.authorization);
         events.extend(insert_some(&alice, 10).await);
         for seen in [0, 5, 9, 12] {
-            let came = resumed(&alice, "/sse", &events[seen].id).await;
+            let came = alice.coming("/sse", Some(&events[seen].id)).await;
             let came: Vec<_> = came.into_iter().filter(|event| event.name != "mark").collect();
             assert_eq!(came, events[seen + 1..], "after {seen}");
         }
@@ -107,16 +93,16 @@ async fn a_reader_who_missed_more_than_is_kept_gets_what_changed_and_then_what_i
     expected.sort();
 
     let pairs = |events: Vec<Event>| events.into_iter().map(|event| (event.id, event.name)).collect::<Vec<_>>();
-    let changed = pairs(resumed(&alice, "/sse", &old).await);
+    let changed = pairs(alice.coming("/sse", Some(&old)).await);
     assert_eq!(changed, expected);
     // A filter narrows that as well.
-    let changed = pairs(resumed(&alice, "/sse?events=once,name7,mark", &old).await);
+    let changed = pairs(alice.coming("/sse?events=once,name7,mark", Some(&old)).await);
     expected.retain(|(_, name)| ["once", "name7"].contains(&name.as_str()));
     assert_eq!(changed[..2], expected);
 
     // Who missed less than is kept gets every one of it.
     let recent = &inserted[inserted.len() - RETAINED + 100..];
-    let came = pairs(resumed(&alice, "/sse?events=name*,mark", &recent[0].0).await);
+    let came = pairs(alice.coming("/sse?events=name*,mark", Some(&recent[0].0)).await);
     let came: Vec<_> = came.into_iter().filter(|(_, name)| name != "mark").collect();
     assert!(came == recent[1..], "{} events came, of {}", came.len(), recent.len() - 1);
 

@@ -1,10 +1,9 @@
-use std::collections::HashMap;
-
 use reqwest::Method;
-use reqwest::header::{AUTHORIZATION, HeaderMap};
+use reqwest::header::HeaderMap;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{ADMIN_TOKEN, Event, Stream, password_of, within};
+use super::{ADMIN_TOKEN, User, password_of, within};
 
 /// Somebody with a connection to the server.
 #[derive(Clone)]
@@ -31,6 +30,13 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
     }
 
+    /// The body of a success.
+    #[track_caller]
+    pub fn read<T: DeserializeOwned>(self) -> T {
+        let answer = self.ok();
+        serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"))
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
@@ -45,7 +51,8 @@ impl Answer {
         self.json()["code"].as_str().unwrap_or_else(|| panic!("no code: {self:?}")).to_owned()
     }
 
-    /// Itself, where it is a success.
+    /// Itself, if it is a success.
+    #[track_caller]
     pub fn ok(self) -> Self {
         assert_eq!(self.status, 200, "{self:?}");
         self
@@ -103,6 +110,23 @@ impl Client {
         Answer::of(within("an answer", request.send()).await.unwrap()).await
     }
 
+    /// Posts a body; `None` if the server is gone before it has answered.
+    pub async fn post_if_there(
+        &self,
+        path: &str,
+        authorization: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Option<Answer> {
+        let mut request = self.http.post(format!("{}{path}", self.url)).header("authorization", authorization);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.body(body).send().await.ok()?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Some(Answer { status, headers, body: response.text().await.ok()? })
+    }
+
     /// Makes a user with [`password_of`] the name.
     pub async fn create_user(&self, username: &str, tenant: &str) -> Answer {
         self.create_user_with(username, tenant, json!({})).await.ok()
@@ -130,83 +154,5 @@ impl Client {
     /// Whoever this header says.
     pub fn with_authorization(&self, authorization: &str) -> User {
         User { client: self.clone(), authorization: authorization.to_owned() }
-    }
-}
-
-/// Somebody who has signed in.
-#[derive(Clone)]
-pub struct User {
-    pub client: Client,
-    pub authorization: String,
-}
-
-impl User {
-    pub fn jwt(&self) -> &str {
-        self.authorization.strip_prefix("Bearer ").unwrap()
-    }
-
-    /// Inserts, and gives the id.
-    pub async fn insert(&self, event: &str, data: Value) -> String {
-        let answer = self.try_insert(event, data).await.ok();
-        answer.json()["id"].as_str().unwrap().to_owned()
-    }
-
-    pub async fn try_insert(&self, event: &str, data: Value) -> Answer {
-        self.insert_raw(json!({ "event": event, "data": data }).to_string()).await
-    }
-
-    /// Posts a body to `/insert` as it is.
-    pub async fn insert_raw(&self, body: impl Into<Vec<u8>>) -> Answer {
-        let headers = [("authorization", self.authorization.as_str())];
-        self.client.request(Method::POST, "/insert", &headers, Some(body.into())).await
-    }
-
-    /// The latest event of every name: inserts a mark, and reads a new stream up to it.
-    pub async fn everything(&self) -> HashMap<String, Event> {
-        let mut stream = self.stream().await;
-        let mark = self.insert("mark", json!(null)).await;
-        let mut events = HashMap::new();
-        loop {
-            let event = stream.next().await;
-            if event.id == mark {
-                return events;
-            }
-            events.insert(event.name.clone(), event);
-        }
-    }
-
-    /// The statuses of the three doors: `/verify`, `/insert` and `/sse`.
-    pub async fn doors(&self) -> [u16; 3] {
-        let stream = self.client.http.get(format!("{}/sse", self.client.url));
-        let stream = stream.header(AUTHORIZATION, &self.authorization).send();
-        [
-            self.verify().await.status,
-            self.try_insert("door", json!(null)).await.status,
-            within("the head of a stream", stream).await.unwrap().status().as_u16(),
-        ]
-    }
-
-    /// Asks for a path.
-    pub async fn get(&self, path: &str) -> Answer {
-        self.client.request(Method::GET, path, &[("authorization", &self.authorization)], None).await
-    }
-
-    pub async fn verify(&self) -> Answer {
-        self.client.request(Method::GET, "/verify", &[("authorization", &self.authorization)], None).await
-    }
-
-    /// Opens the stream of everything.
-    pub async fn stream(&self) -> Stream {
-        self.stream_of("/sse", None).await
-    }
-
-    /// Opens a stream: a path with a query, and the id to resume after.
-    pub async fn stream_of(&self, path: &str, last_event_id: Option<&str>) -> Stream {
-        let mut request =
-            self.client.http.get(format!("{}{path}", self.client.url)).header(AUTHORIZATION, &self.authorization);
-        if let Some(id) = last_event_id {
-            request = request.header("last-event-id", id);
-        }
-        Stream::open(within("a stream", request.send()).await.unwrap()).await
     }
 }

@@ -4,19 +4,23 @@ mod authority;
 mod client;
 mod disk;
 mod earlier;
+mod kept;
 mod left_out;
 mod network;
 mod server;
 mod stream;
+mod user;
 
 pub use authority::Authority;
-pub use client::{Answer, Client, User};
+pub use client::{Answer, Client};
 pub use disk::LoopDisk;
 pub use earlier::earlier_password;
+pub use kept::{Kept, Page, Receipt};
 pub use left_out::cannot_run;
 pub use network::Network;
 pub use server::{ADMIN_TOKEN, JWT_SECRET, TestServer, bare_command, command, with_descriptors};
 pub use stream::{Event, Stream};
+pub use user::{Body, User, until};
 
 use std::future::Future;
 use std::time::Duration;
@@ -55,4 +59,10 @@ pub fn password_of(username: &str) -> String {
 pub fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
+}
+
+/// An id of the same place in another database.
+pub fn foreign(id: &str) -> String {
+    let (position, database) = id.split_at(16);
+    format!("{position}{:06}", (database.parse::<u32>().unwrap() + 1) % 1_000_000)
 }

@@ -1,8 +1,9 @@
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use reqwest::header::HeaderMap;
+use serde_json::json;
 
-use super::within;
+use super::{User, within};
 
 /// One event as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,10 @@ pub struct Event {
 }
 
 impl Event {
+    pub fn new(name: &str, id: &str, data: &str) -> Self {
+        Self { name: name.to_owned(), id: id.to_owned(), data: data.to_owned() }
+    }
+
     /// Reads `event:<name>\nid:<id>\ndata:<json>`, byte for byte.
     pub fn parse(frame: &str) -> Self {
         let lines: Vec<_> = frame.split('\n').collect();
@@ -70,6 +75,37 @@ impl Stream {
             events.push(self.next().await);
         }
         events
+    }
+
+    /// Every event that comes up to now. Somebody inserts a marker for that, which the stream must let through.
+    pub async fn so_far(&mut self, by: &User) -> Vec<Event> {
+        self.up_to(by, "mark").await
+    }
+
+    /// The same with a marker of another name.
+    pub async fn up_to(&mut self, by: &User, marker: &str) -> Vec<Event> {
+        let id = by.insert(marker, json!(null)).await;
+        let mut events = Vec::new();
+        loop {
+            let event = self.next().await;
+            // An earlier one is of no interest.
+            if event.name != marker {
+                events.push(event);
+            } else if event.id == id {
+                return events;
+            }
+        }
+    }
+
+    /// The id that the server gives the stream.
+    #[track_caller]
+    pub fn id(&self) -> String {
+        let ids: Vec<_> = self.headers.get_all("broker-stream").iter().collect();
+        let [id] = ids[..] else { panic!("not one id: {:?}", self.headers) };
+        let id = id.to_str().unwrap();
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        assert!(id.len() == 16 && id.bytes().all(is_digit), "{id:?}");
+        id.to_owned()
     }
 
     /// Reads to the end of the stream, and gives what still came.

@@ -76,7 +76,7 @@ fn post(connection: &mut Connection, path: &str) -> (ResponseFuture, SendStream<
 }
 
 /// Sends so many bytes, as the window lets it, and returns how many went before the stream was reset.
-async fn send(body: &mut SendStream<Bytes>, bytes: usize) -> usize {
+async fn send_data(body: &mut SendStream<Bytes>, bytes: usize) -> usize {
     let mut sent = 0;
     while sent < bytes {
         body.reserve_capacity((bytes - sent).min(16 << 10));
@@ -113,12 +113,12 @@ async fn a_body_that_is_sent_after_the_answer_is_taken_to_its_end_and_one_that_g
     let before = memory(&secure.server);
     let (answer, mut body) = post(&mut connection, "/nope");
     assert_eq!(whole(answer).await, 404);
-    assert_eq!(send(&mut body, 3 << 20).await, 3 << 20);
+    assert_eq!(send_data(&mut body, 3 << 20).await, 3 << 20);
     body.send_data(Bytes::new(), true).unwrap();
 
     let (answer, mut body) = post(&mut connection, "/nope");
     assert_eq!(whole(answer).await, 404);
-    let sent = send(&mut body, 64 << 20).await;
+    let sent = send_data(&mut body, 64 << 20).await;
     assert!((8 << 20..10 << 20).contains(&sent), "{sent}");
     assert_eq!(reset_of(&mut body).await, Reason::NO_ERROR);
     let growth = memory(&secure.server).saturating_sub(before);

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::{coming, foreign, frame, listed, names, raw_stream_id, so_far, stream_id};
+use super::{listed, names, raw_stream_id};
 use crate::stream::raw::RawStream;
-use crate::support::{Stream, TestServer, User, within};
+use crate::support::{Event, Stream, TestServer, User, foreign, within};
 
 #[tokio::test]
 async fn except_leaves_out_names_and_prefixes_at_first_live_and_where_events_are_read() {
@@ -30,11 +30,11 @@ async fn except_leaves_out_names_and_prefixes_at_first_live_and_where_events_are
     for (query, expected) in cases {
         assert_eq!(listed(&alice, query).await, expected, "{query}");
         let mut stream = alice.stream_of(&format!("/sse?{query}"), None).await;
-        assert_eq!(names(&so_far(&mut stream, &alice).await), expected, "{query}");
+        assert_eq!(names(&stream.so_far(&alice).await), expected, "{query}");
         for name in all {
             alice.insert(name, json!("new")).await;
         }
-        assert_eq!(names(&so_far(&mut stream, &alice).await), expected, "{query}");
+        assert_eq!(names(&stream.so_far(&alice).await), expected, "{query}");
     }
 }
 
@@ -44,11 +44,11 @@ async fn except_leaves_out_of_what_was_missed() {
     let alice = server.user("alice", "acme").await;
     let mut inserted = Vec::new();
     for (number, name) in ["news", "chat/1", "chat/2"].into_iter().cycle().take(12).enumerate() {
-        inserted.push(frame(name, &alice.insert(name, json!(number)).await, &number.to_string()));
+        inserted.push(Event::new(name, &alice.insert(name, json!(number)).await, &number.to_string()));
     }
     // The last id may be of a name that is left out.
     for seen in [0, 1, 5] {
-        let came = coming(&alice, "/sse?except=chat/1", Some(&inserted[seen].id), &alice).await;
+        let came = alice.stream_of("/sse?except=chat/1", Some(&inserted[seen].id)).await.so_far(&alice).await;
         let expected: Vec<_> = inserted[seen + 1..].iter().filter(|event| event.name != "chat/1").cloned().collect();
         assert_eq!(came, expected, "after {seen}");
     }
@@ -65,8 +65,8 @@ async fn a_stream_without_a_snapshot_begins_with_the_next_insert() {
     let mut filtered = alice.stream_of("/sse?events=news&snapshot=false", None).await;
     let other = alice.insert("other", json!(1)).await;
     let news = alice.insert("news", json!(2)).await;
-    assert_eq!(all.take(2).await, [frame("other", &other, "1"), frame("news", &news, "2")]);
-    assert_eq!(filtered.next().await, frame("news", &news, "2"));
+    assert_eq!(all.take(2).await, [Event::new("other", &other, "1"), Event::new("news", &news, "2")]);
+    assert_eq!(filtered.next().await, Event::new("news", &news, "2"));
     // Where there is nothing at all it is a stream as well.
     let bob = server.user("bob", "empty").await;
     let mut stream = bob.stream_of("/sse?snapshot=false", None).await;
@@ -80,10 +80,10 @@ async fn who_resumes_without_a_snapshot_gets_what_was_missed() {
     let alice = server.user("alice", "acme").await;
     let mut inserted = Vec::new();
     for (number, name) in ["news", "chat"].into_iter().cycle().take(10).enumerate() {
-        inserted.push(frame(name, &alice.insert(name, json!(number)).await, &number.to_string()));
+        inserted.push(Event::new(name, &alice.insert(name, json!(number)).await, &number.to_string()));
     }
     for seen in [0, 4, 9] {
-        let came = coming(&alice, "/sse?snapshot=false", Some(&inserted[seen].id), &alice).await;
+        let came = alice.stream_of("/sse?snapshot=false", Some(&inserted[seen].id)).await.so_far(&alice).await;
         assert_eq!(came, inserted[seen + 1..], "after {seen}");
     }
 }
@@ -94,7 +94,7 @@ async fn without_a_snapshot_an_id_that_is_none_of_this_database_gives_only_what_
     let alice = server.user("alice", "acme").await;
     let id = alice.insert("news", json!(1)).await;
     for unknown in ["abc", "1", "null", &foreign(&id), &format!("{id}0")] {
-        assert_eq!(coming(&alice, "/sse?snapshot=false", Some(unknown), &alice).await, [], "{unknown}");
+        assert_eq!(alice.stream_of("/sse?snapshot=false", Some(unknown)).await.so_far(&alice).await, [], "{unknown}");
     }
 }
 
@@ -104,7 +104,7 @@ async fn to_ask_for_a_snapshot_and_for_no_marks_is_to_ask_for_nothing() {
     let alice = server.user("alice", "acme").await;
     let id = alice.insert("news", json!(1)).await;
     for path in ["/sse", "/sse?snapshot=true", "/sse?marks=false", "/sse?marks=false&snapshot=true&x=1"] {
-        assert_eq!(coming(&alice, path, None, &alice).await, [frame("news", &id, "1")], "{path}");
+        assert_eq!(alice.stream_of(path, None).await.so_far(&alice).await, [Event::new("news", &id, "1")], "{path}");
     }
 }
 
@@ -138,7 +138,7 @@ async fn every_stream_has_an_id_of_its_own() {
         let id = user.insert("news", json!(1)).await;
         for path in ["/sse", "/sse?events=news", "/sse?marks=true", "/sse?snapshot=false"] {
             let pair = [user.stream_of(path, None).await, user.stream_of(path, Some(&id)).await];
-            ids.extend(pair.iter().map(stream_id));
+            ids.extend(pair.iter().map(Stream::id));
             streams.extend(pair);
         }
         let raw = [RawStream::open(&server, &user).await, RawStream::open(&server, &user).await];
@@ -197,7 +197,7 @@ async fn a_ticket_is_not_used_by_a_stream_for_whose_filter_there_is_no_room() {
     let mut streams = Vec::new();
     for number in 0..3 {
         let stream = alice.stream_of("/sse?events=none", None).await;
-        let body = json!({ "stream": stream_id(&stream), "events": large(number, "news") }).to_string();
+        let body = json!({ "stream": stream.id(), "events": large(number, "news") }).to_string();
         let headers = [("authorization", alice.authorization.as_str())];
         alice.client.request(reqwest::Method::POST, "/subscription", &headers, Some(body.into_bytes())).await.ok();
         streams.push(stream);

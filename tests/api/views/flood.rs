@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{pairs, so_far};
+use super::pairs;
 use crate::support::{Event, Stream, User, within};
 
 /// What is inserted in turn. A stream gets `both/` always, and of the others one side at a time.
@@ -136,7 +136,7 @@ pub async fn check_changes(stream: &mut Stream, by: &User, turn_to: impl AsyncFn
         spans.push(Span::read(side, stream, by, &mut flood).await);
     }
     let inserted = flood.end().await;
-    let rest = so_far(stream, by).await;
+    let rest = stream.so_far(by).await;
     spans.iter().for_each(|span| span.check(&inserted));
     for two in spans.windows(2) {
         two[1].check_change(&two[0], &inserted);
@@ -153,7 +153,7 @@ pub async fn check_changes_in_a_row(stream: &mut Stream, by: &User, turn_to: imp
     }
     let span = Span::read(SIDES[1], stream, by, &mut flood).await;
     let inserted = flood.end().await;
-    let rest = so_far(stream, by).await;
+    let rest = stream.so_far(by).await;
     span.check(&inserted);
     // What was always wanted may be replayed with what was not, but none is missed.
     let mut seen = HashSet::new();

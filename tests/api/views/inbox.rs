@@ -3,10 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{
-    change, coming, current_of, frame, kept, listed, missing, move_to, names, pairs, post, set_scopes, so_far,
-    stream_id, up_to, user_with,
-};
+use super::{change, current_of, kept, listed, missing, move_to, names, pairs, set_scopes, user_with};
 use crate::support::{Event, TestServer, User};
 
 /// Inboxes are the same in both modes.
@@ -35,33 +32,33 @@ async fn what_is_in_an_inbox_comes_to_its_owner_alone() {
             bob.stream_of("/sse?events=@bob/*,mark", None).await,
             bob.client.sign_in("bob").await.stream_of("/sse?except=before", None).await,
         ];
-        let first = frame("@bob/x", &alice.insert("@bob/x", json!(1)).await, "1");
-        let second = frame("@bob/x", &carol.insert("@bob/x", json!(2)).await, "2");
-        let own = frame("@bob/y", &bob.insert("@bob/y", json!(3)).await, "3");
+        let first = Event::new("@bob/x", &alice.insert("@bob/x", json!(1)).await, "1");
+        let second = Event::new("@bob/x", &carol.insert("@bob/x", json!(2)).await, "2");
+        let own = Event::new("@bob/y", &bob.insert("@bob/y", json!(3)).await, "3");
         let all = [first.clone(), second.clone(), own.clone()];
         for stream in &mut of_bob {
-            let mut came = so_far(stream, &alice).await;
+            let mut came = stream.so_far(&alice).await;
             came.retain(|event| event.name != "before");
             assert_eq!(came, all, "{mode}");
         }
-        assert_eq!(names(&so_far(&mut of_alice, &alice).await), ["before"], "{mode}");
-        assert_eq!(names(&so_far(&mut of_carol, &alice).await), ["before"], "{mode}");
+        assert_eq!(names(&of_alice.so_far(&alice).await), ["before"], "{mode}");
+        assert_eq!(names(&of_carol.so_far(&alice).await), ["before"], "{mode}");
         // At first, on resuming, and where it is read.
         for other in [&alice, &carol] {
-            assert_eq!(names(&coming(other, "/sse", None, &alice).await), ["before"], "{mode}");
-            assert_eq!(coming(other, "/sse?events=@bob/*,mark", None, &alice).await, [], "{mode}");
-            assert_eq!(coming(other, "/sse", Some(&before), &alice).await, [], "{mode}");
-            assert_eq!(coming(other, "/sse", Some(&first.id), &alice).await, [], "{mode}");
+            assert_eq!(names(&other.stream_of("/sse", None).await.so_far(&alice).await), ["before"], "{mode}");
+            assert_eq!(other.stream_of("/sse?events=@bob/*,mark", None).await.so_far(&alice).await, [], "{mode}");
+            assert_eq!(other.stream_of("/sse", Some(&before)).await.so_far(&alice).await, [], "{mode}");
+            assert_eq!(other.stream_of("/sse", Some(&first.id)).await.so_far(&alice).await, [], "{mode}");
             assert_eq!(listed(other, "x=1").await, ["before"], "{mode}");
             assert_eq!(listed(other, "events=@bob/x,@bob/*").await, [""; 0], "{mode}");
             let page = other.get("/history?event=@bob/x").await.ok().json();
             assert_eq!(page, json!({ "events": [], "next": null }), "{mode}");
             assert_eq!(current_of(other, "@bob/x").await, Value::Null, "{mode}");
         }
-        assert_eq!(coming(&bob, "/sse?events=@bob/*,mark", None, &alice).await, all[1..], "{mode}");
-        assert_eq!(coming(&bob, "/sse", Some(&before), &alice).await, all, "{mode}");
-        assert_eq!(coming(&bob, "/sse", Some(&first.id), &alice).await, all[1..], "{mode}");
-        assert_eq!(names(&coming(&bob, "/sse?except=@bob/*", None, &alice).await), ["before"], "{mode}");
+        assert_eq!(bob.stream_of("/sse?events=@bob/*,mark", None).await.so_far(&alice).await, all[1..], "{mode}");
+        assert_eq!(bob.stream_of("/sse", Some(&before)).await.so_far(&alice).await, all, "{mode}");
+        assert_eq!(bob.stream_of("/sse", Some(&first.id)).await.so_far(&alice).await, all[1..], "{mode}");
+        assert_eq!(names(&bob.stream_of("/sse?except=@bob/*", None).await.so_far(&alice).await), ["before"], "{mode}");
         assert_eq!(listed(&bob, "x=1").await, ["before", "@bob/x", "@bob/y"], "{mode}");
         assert_eq!(listed(&bob, "events=@bob/x").await, ["@bob/x"], "{mode}");
         assert_eq!(kept(&bob, "@bob/x").await, [second.id.clone(), first.id.clone()], "{mode}");
@@ -102,12 +99,12 @@ async fn who_owns_an_inbox_stands_between_the_at_sign_and_the_first_slash() {
         for (username, user) in usernames.into_iter().zip(&users) {
             let expected: Vec<_> = all.into_iter().filter(|name| receives(username, name)).collect();
             let mut stream = user.stream().await;
-            assert_eq!(names(&so_far(&mut stream, user).await), expected, "{mode}: {username}, new");
+            assert_eq!(names(&stream.so_far(user).await), expected, "{mode}: {username}, new");
             assert_eq!(listed(user, "x=1").await, expected, "{mode}: {username}");
             for name in all {
                 users[0].insert(name, json!(2)).await;
             }
-            assert_eq!(names(&so_far(&mut stream, user).await), expected, "{mode}: {username}, live");
+            assert_eq!(names(&stream.so_far(user).await), expected, "{mode}: {username}, live");
         }
     }
 }
@@ -119,17 +116,18 @@ async fn anybody_may_remove_what_is_in_an_inbox_and_its_owner_learns_of_it() {
         let (alice, bob) = (user(&server, "alice").await, user(&server, "bob").await);
         let (mut of_alice, mut of_bob) = (alice.stream().await, bob.stream().await);
         let inserted = alice.insert("@bob/x", json!(1)).await;
-        let removal = post(&alice, "/remove", &json!({ "event": "@bob/x" })).await.ok().json();
-        let expected = [frame("@bob/x", &inserted, "1"), frame("@bob/x", removal["id"].as_str().unwrap(), "null")];
-        assert_eq!(so_far(&mut of_bob, &alice).await, expected, "{mode}");
-        assert_eq!(so_far(&mut of_alice, &alice).await, [], "{mode}");
-        assert_eq!(coming(&alice, "/sse", Some(&inserted), &alice).await, [], "{mode}");
-        assert_eq!(coming(&bob, "/sse", Some(&inserted), &alice).await, expected[1..], "{mode}");
+        let removal = alice.post("/remove", &json!({ "event": "@bob/x" })).await.ok().json();
+        let expected =
+            [Event::new("@bob/x", &inserted, "1"), Event::new("@bob/x", removal["id"].as_str().unwrap(), "null")];
+        assert_eq!(of_bob.so_far(&alice).await, expected, "{mode}");
+        assert_eq!(of_alice.so_far(&alice).await, [], "{mode}");
+        assert_eq!(alice.stream_of("/sse", Some(&inserted)).await.so_far(&alice).await, [], "{mode}");
+        assert_eq!(bob.stream_of("/sse", Some(&inserted)).await.so_far(&alice).await, expected[1..], "{mode}");
         // With an array as well, of which everybody gets their part.
         let array = json!([{ "event": "@bob/x", "data": 1 }, { "event": "news", "data": 1 }]).to_string();
         alice.insert_raw(array).await.ok();
-        assert_eq!(names(&so_far(&mut of_bob, &alice).await), ["@bob/x", "news"], "{mode}");
-        assert_eq!(names(&so_far(&mut of_alice, &alice).await), ["news"], "{mode}");
+        assert_eq!(names(&of_bob.so_far(&alice).await), ["@bob/x", "news"], "{mode}");
+        assert_eq!(names(&of_alice.so_far(&alice).await), ["news"], "{mode}");
     }
 }
 
@@ -142,7 +140,7 @@ async fn another_filter_shows_the_inbox_of_its_user_alone() {
             alice.insert(name, json!(1)).await;
         }
         let mut stream = bob.stream_of("/sse?events=mark", None).await;
-        let id = stream_id(&stream);
+        let id = stream.id();
         let steps: [(Value, &[&str]); 4] = [
             (json!({ "events": "@alice/*,@alice/x,mark" }), &[]),
             (json!({ "events": "@*,mark" }), &["@bob/x"]),
@@ -151,7 +149,7 @@ async fn another_filter_shows_the_inbox_of_its_user_alone() {
         ];
         for (filter, replayed) in steps {
             change(&bob, &id, filter.clone()).await;
-            assert_eq!(names(&so_far(&mut stream, &alice).await), replayed, "{mode}: {filter}");
+            assert_eq!(names(&stream.so_far(&alice).await), replayed, "{mode}: {filter}");
         }
     }
 }
@@ -171,14 +169,14 @@ async fn bob_of_another_tenant_sees_nothing_of_it_before_he_comes_over() {
         let before = bob.insert("@bob/own", json!(1)).await;
         let mut stream = bob.stream().await;
         alice.try_insert("@bob/x", json!(2)).await.refused(404, "inbox_unknown");
-        assert_eq!(names(&so_far(&mut stream, &bob).await), ["@bob/own"], "{mode}");
-        assert_eq!(coming(&bob, "/sse", Some(&before), &bob).await, [], "{mode}");
+        assert_eq!(names(&stream.so_far(&bob).await), ["@bob/own"], "{mode}");
+        assert_eq!(bob.stream_of("/sse", Some(&before)).await.so_far(&bob).await, [], "{mode}");
         assert_eq!(listed(&bob, "x=1").await, ["@bob/own"], "{mode}");
         assert_eq!(kept(&bob, "@bob/x").await, [""; 0], "{mode}");
         move_to(&alice.client, "bob", "acme").await;
-        let theirs = [frame("@bob/x", &theirs, "1")];
-        assert_eq!(so_far(&mut stream, &alice).await, theirs, "{mode}");
-        assert_eq!(coming(&bob, "/sse", None, &alice).await, theirs, "{mode}");
+        let theirs = [Event::new("@bob/x", &theirs, "1")];
+        assert_eq!(stream.so_far(&alice).await, theirs, "{mode}");
+        assert_eq!(bob.stream_of("/sse", None).await.so_far(&alice).await, theirs, "{mode}");
     }
 }
 
@@ -194,21 +192,21 @@ async fn no_scope_opens_an_inbox_and_none_is_needed_for_the_own_one() {
         alice.insert(name, json!(1)).await;
     }
     // There is no other name that bob receives.
-    assert_eq!(names(&up_to(&mut of_bob, &alice, "@bob/mark").await), ["@bob/x", "@bob/mallory"]);
-    assert_eq!(names(&so_far(&mut of_mallory, &alice).await), ["news"]);
+    assert_eq!(names(&of_bob.up_to(&alice, "@bob/mark").await), ["@bob/x", "@bob/mallory"]);
+    assert_eq!(names(&of_mallory.so_far(&alice).await), ["news"]);
     assert_eq!(listed(&bob, "x=1").await, ["@bob/x", "@bob/mallory", "@bob/mark"]);
     assert_eq!(listed(&mallory, "x=1").await, ["news"]);
     // Whatever becomes of scopes.
     for scopes in [&["news:get"][..], &["@alice/*:get"], &["*:get"], &[]] {
         set_scopes(&alice.client, "bob", scopes).await;
         let id = alice.insert("@bob/x", json!(2)).await;
-        let came = up_to(&mut of_bob, &alice, "@bob/mark").await;
-        assert!(came.contains(&frame("@bob/x", &id, "2")), "{scopes:?}: {came:?}");
+        let came = of_bob.up_to(&alice, "@bob/mark").await;
+        assert!(came.contains(&Event::new("@bob/x", &id, "2")), "{scopes:?}: {came:?}");
         assert!(came.iter().all(|event| receives("bob", &event.name)), "{scopes:?}: {came:?}");
         assert_eq!(came.iter().filter(|event| event.name.starts_with('@')).count(), 1, "{scopes:?}: {came:?}");
     }
     set_scopes(&alice.client, "mallory", &["@bob/*:get", "mark:get"]).await;
-    assert_eq!(so_far(&mut of_mallory, &alice).await, []);
+    assert_eq!(of_mallory.so_far(&alice).await, []);
 }
 
 #[tokio::test]
@@ -237,7 +235,7 @@ async fn to_insert_into_an_inbox_takes_a_scope_that_names_it() {
             assert_eq!(stream.next().await.data, number.to_string(), "{scope}");
         } else {
             missing(&answer, "@bob/x:post");
-            missing(&post(&user, "/remove", &json!({ "event": "@bob/x" })).await, "@bob/x:post");
+            missing(&user.post("/remove", &json!({ "event": "@bob/x" })).await, "@bob/x:post");
         }
     }
     // Nor may the owner without one.
@@ -281,14 +279,14 @@ async fn of_many_at_once_everybody_gets_their_own_in_order() {
         };
         let alice = &users[0].1;
         for (username, stream, wants) in &mut streams {
-            assert_eq!(pairs(&so_far(stream, alice).await), theirs(username, *wants), "{mode}: {username}, live");
+            assert_eq!(pairs(&stream.so_far(alice).await), theirs(username, *wants), "{mode}: {username}, live");
         }
         for (username, user) in &users {
             let expected = theirs(username, wants_all);
             for seen in [0, 100, 239] {
                 let after = &inserted[seen].0;
                 let missed: Vec<_> = expected.iter().filter(|(id, _)| id > after).cloned().collect();
-                let came: Vec<Event> = coming(user, "/sse", Some(after), alice).await;
+                let came: Vec<Event> = user.stream_of("/sse", Some(after)).await.so_far(alice).await;
                 assert_eq!(pairs(&came), missed, "{mode}: {username}, resumed");
             }
             for name in TARGETS {

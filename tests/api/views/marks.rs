@@ -5,12 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{
-    change, coming, foreign, frame, insert_big, insert_names, kept, move_to, names, pairs, post, read_to, set_scopes,
-    so_far, stream_id, user_with,
-};
+use super::{change, insert_big, insert_names, kept, move_to, names, pairs, read_to, set_scopes, user_with};
 use crate::stream::raw::RawStream;
-use crate::support::{Event, Stream, TestServer, User, within};
+use crate::support::{Event, Stream, TestServer, User, foreign, within};
 
 type Names = &'static [&'static str];
 
@@ -53,7 +50,7 @@ pub(super) async fn marked(user: &User, query: &str, last_event_id: Option<&str>
 async fn missed(user: &User, query: &str, last_event_id: &str) -> Vec<Event> {
     let mut stream = marked(user, query, Some(last_event_id)).await;
     let (events, _) = to_sync(&mut stream).await;
-    assert_eq!(so_far(&mut stream, user).await, []);
+    assert_eq!(stream.so_far(user).await, []);
     events.into_iter().filter(|event| event.name != "mark").collect()
 }
 
@@ -64,7 +61,7 @@ async fn a_stream_with_nothing_to_begin_with_is_in_sync_at_once() {
         let user = server.user(&format!("user{number}"), &format!("tenant{number}")).await;
         let mut stream = marked(&user, query, None).await;
         assert_synced(&stream.next().await);
-        assert_eq!(so_far(&mut stream, &user).await, [], "{query}");
+        assert_eq!(stream.so_far(&user).await, [], "{query}");
     }
     // There is something, but nothing to give.
     let alice = server.user("alice", "acme").await;
@@ -73,7 +70,7 @@ async fn a_stream_with_nothing_to_begin_with_is_in_sync_at_once() {
         let mut stream = marked(&alice, query, None).await;
         assert_synced(&stream.next().await);
         if !query.contains("except") {
-            assert_eq!(so_far(&mut stream, &alice).await, [], "{query}");
+            assert_eq!(stream.so_far(&alice).await, [], "{query}");
             // So that the next one has nothing of it.
             removal(&alice, "mark").await;
         }
@@ -90,7 +87,7 @@ async fn a_snapshot_is_followed_by_synced_and_then_by_what_is_live() {
     let (snapshot, synced) = to_sync(&mut stream).await;
     assert!(pairs(&snapshot) == inserted, "{} events", snapshot.len());
     let live = [alice.insert("name7", json!(1)).await, alice.insert("new", json!(2)).await];
-    assert_eq!(stream.take(2).await, [frame("name7", &live[0], "1"), frame("new", &live[1], "2")]);
+    assert_eq!(stream.take(2).await, [Event::new("name7", &live[0], "1"), Event::new("new", &live[1], "2")]);
     assert!(synced >= inserted[599].0 && synced < live[0], "{synced}");
     // With a filter, and with nothing of the snapshot.
     let mut filtered = marked(&alice, "&events=name5,new", None).await;
@@ -99,7 +96,7 @@ async fn a_snapshot_is_followed_by_synced_and_then_by_what_is_live() {
     assert_synced(&new.next().await);
     let next = alice.insert("new", json!(3)).await;
     for stream in [&mut stream, &mut filtered, &mut new] {
-        assert_eq!(stream.next().await, frame("new", &next, "3"));
+        assert_eq!(stream.next().await, Event::new("new", &next, "3"));
     }
 }
 
@@ -109,7 +106,7 @@ async fn what_was_missed_is_followed_by_synced() {
     let alice = server.user("alice", "acme").await;
     let mut inserted = Vec::new();
     for (number, name) in ["a", "b"].into_iter().cycle().take(10).enumerate() {
-        inserted.push(frame(name, &alice.insert(name, json!(number)).await, &number.to_string()));
+        inserted.push(Event::new(name, &alice.insert(name, json!(number)).await, &number.to_string()));
     }
     for seen in [0, 4, 9] {
         assert_eq!(missed(&alice, "", &inserted[seen].id).await, inserted[seen + 1..], "after {seen}");
@@ -127,7 +124,7 @@ async fn another_filter_is_followed_by_synced_when_what_is_new_has_come() {
         alice.insert(name, json!("old")).await;
     }
     let mut stream = marked(&alice, "&events=a", None).await;
-    let id = stream_id(&stream);
+    let id = stream.id();
     assert_eq!(names(&to_sync(&mut stream).await.0), ["a"]);
     let steps: [(&str, &[&str]); 4] = [("b,c", &["b", "c"]), ("c", &[]), ("a,c,d", &["a", "d"]), ("nothing", &[])];
     for (events, replayed) in steps {
@@ -138,7 +135,7 @@ async fn another_filter_is_followed_by_synced_when_what_is_new_has_come() {
     change(&alice, &id, json!({ "events": "a,mark" })).await;
     assert_eq!(names(&to_sync(&mut stream).await.0), ["a"]);
     let live = alice.insert("a", json!(1)).await;
-    assert_eq!(so_far(&mut stream, &alice).await, [frame("a", &live, "1")]);
+    assert_eq!(stream.so_far(&alice).await, [Event::new("a", &live, "1")]);
 }
 
 #[tokio::test]
@@ -151,24 +148,24 @@ async fn who_did_not_ask_for_marks_gets_none() {
         let a = root.insert("a", json!(1)).await;
         let b = root.insert("b", json!(2)).await;
         let elsewhere = foreign(&b);
-        let (of_a, of_b) = (frame("a", &a, "1"), frame("b", &b, "2"));
+        let (of_a, of_b) = (Event::new("a", &a, "1"), Event::new("b", &b, "2"));
         let ids =
             [(None, 0), (Some(a.as_str()), 1), (Some(b.as_str()), 2), (Some("abc"), 0), (Some(elsewhere.as_str()), 0)];
         for (seen, expected) in ids {
-            let came = coming(&alice, path, seen, &root).await;
+            let came = alice.stream_of(path, seen).await.so_far(&root).await;
             assert_eq!(came, [of_a.clone(), of_b.clone()][expected..], "{path} after {seen:?}");
         }
         let mut stream = alice.stream_of(path, None).await;
-        let id = stream_id(&stream);
-        assert_eq!(names(&so_far(&mut stream, &root).await), ["a", "b"]);
+        let id = stream.id();
+        assert_eq!(names(&stream.so_far(&root).await), ["a", "b"]);
         change(&alice, &id, json!({ "events": "a,mark" })).await;
-        assert_eq!(so_far(&mut stream, &root).await, []);
+        assert_eq!(stream.so_far(&root).await, []);
         change(&alice, &id, json!({})).await;
-        assert_eq!(names(&so_far(&mut stream, &root).await), ["b"]);
+        assert_eq!(names(&stream.so_far(&root).await), ["b"]);
         set_scopes(&root.client, "alice", &["b:get", "mark:get"]).await;
-        assert_eq!(so_far(&mut stream, &root).await, []);
+        assert_eq!(stream.so_far(&root).await, []);
         set_scopes(&root.client, "alice", &["*:get"]).await;
-        assert_eq!(names(&so_far(&mut stream, &root).await), ["a"]);
+        assert_eq!(names(&stream.so_far(&root).await), ["a"]);
     }
 }
 
@@ -191,14 +188,14 @@ async fn an_id_that_is_none_of_this_database_is_a_reset_and_gives_everything() {
         let (events, _) = to_sync(&mut stream).await;
         let came: Vec<_> = names(&events).into_iter().filter(|name| *name != "mark").collect();
         assert_eq!(came, ["b", "a"], "{id}");
-        assert_eq!(so_far(&mut stream, &alice).await, [], "{id}");
+        assert_eq!(stream.so_far(&alice).await, [], "{id}");
         let mut filtered = marked(&alice, "&events=b", Some(id)).await;
         assert_reset(&filtered.next().await, "unknown_id");
         assert_eq!(names(&to_sync(&mut filtered).await.0), ["b"], "{id}");
         let mut new = marked(&alice, "&snapshot=false", Some(id)).await;
         assert_reset(&new.next().await, "unknown_id");
         assert_synced(&new.next().await);
-        assert_eq!(so_far(&mut new, &alice).await, [], "{id}");
+        assert_eq!(new.so_far(&alice).await, [], "{id}");
     }
 }
 
@@ -235,7 +232,7 @@ async fn an_id_of_what_was_inserted_after_a_copy_that_was_restored_is_a_reset() 
 
 /// Removes a name; the id of that.
 pub(super) async fn removal(user: &User, event: &str) -> String {
-    let answer = post(user, "/remove", &json!({ "event": event })).await.ok();
+    let answer = user.post("/remove", &json!({ "event": event })).await.ok();
     answer.json()["id"].as_str().unwrap().to_owned()
 }
 
@@ -260,7 +257,7 @@ async fn who_came_to_another_tenant_is_reset_and_gets_everything_of_it() {
     // From there on it is a stream as any other.
     let live = bob.insert("live", json!(1)).await;
     assert_eq!(stream.next().await.id, live);
-    assert_eq!(missed(&alice, "", &synced).await, [frame("live", &live, "1")]);
+    assert_eq!(missed(&alice, "", &synced).await, [Event::new("live", &live, "1")]);
 }
 
 /// Awaits that of these names no more than so many events are kept.
@@ -302,7 +299,7 @@ async fn who_missed_more_than_is_kept_is_reset_and_gets_everything() {
     assert_reset(&stream.next().await, "not_kept");
     let (events, _) = to_sync(&mut stream).await;
     assert_eq!(pairs(&events), expected);
-    assert_eq!(so_far(&mut stream, &alice).await, []);
+    assert_eq!(stream.so_far(&alice).await, []);
 }
 
 #[tokio::test]
@@ -353,7 +350,7 @@ async fn a_name_that_may_no_longer_be_seen_has_left() {
         assert_eq!(left, lost.iter().map(|name| json!({ "event": name })).collect::<Vec<_>>(), "{scopes:?}");
         assert_eq!(names(&came), gained, "{scopes:?}");
     }
-    assert_eq!(so_far(&mut stream, &root).await, []);
+    assert_eq!(stream.so_far(&root).await, []);
 }
 
 #[tokio::test]
@@ -365,7 +362,7 @@ async fn in_open_mode_a_change_of_scopes_is_none() {
     to_sync(&mut stream).await;
     for scopes in [&["b:get"][..], &[], &["a:get", "*:post"]] {
         set_scopes(&alice.client, "alice", scopes).await;
-        assert_eq!(so_far(&mut stream, &alice).await, [], "{scopes:?}");
+        assert_eq!(stream.so_far(&alice).await, [], "{scopes:?}");
         let live = alice.insert("b", json!(1)).await;
         assert_eq!(stream.next().await.id, live);
     }
@@ -378,12 +375,12 @@ async fn who_resumes_after_synced_misses_nothing_and_gets_nothing_twice() {
     let check = async |query: &str, synced: &str| {
         // Whether or not there are marks again.
         assert_eq!(missed(&alice, query, synced).await, [], "{query}");
-        assert_eq!(coming(&alice, "/sse", Some(synced), &alice).await, [], "{query}");
+        assert_eq!(alice.stream_of("/sse", Some(synced)).await.so_far(&alice).await, [], "{query}");
         let mut inserted = Vec::new();
         for name in ["a", "b", "a"] {
-            inserted.push(frame(name, &alice.insert(name, json!(1)).await, "1"));
+            inserted.push(Event::new(name, &alice.insert(name, json!(1)).await, "1"));
         }
-        assert_eq!(coming(&alice, "/sse", Some(synced), &alice).await, inserted, "{query}");
+        assert_eq!(alice.stream_of("/sse", Some(synced)).await.so_far(&alice).await, inserted, "{query}");
         if query.is_empty() {
             assert_eq!(missed(&alice, query, synced).await, inserted);
         }
@@ -391,7 +388,7 @@ async fn who_resumes_after_synced_misses_nothing_and_gets_nothing_twice() {
     // Of a tenant without any event.
     let (_, synced) = to_sync(&mut marked(&alice, "", None).await).await;
     let a = alice.insert("a", json!(0)).await;
-    assert_eq!(missed(&alice, "", &synced).await, [frame("a", &a, "0")]);
+    assert_eq!(missed(&alice, "", &synced).await, [Event::new("a", &a, "0")]);
     // After a snapshot, with a filter that lets the latest event through or not.
     for query in ["", "&events=a,mark", "&snapshot=false"] {
         let (_, synced) = to_sync(&mut marked(&alice, query, None).await).await;
@@ -406,7 +403,7 @@ async fn who_resumes_after_synced_misses_nothing_and_gets_nothing_twice() {
     // After another filter, which replays what is older than what has come.
     let mut stream = marked(&alice, "&events=nothing", None).await;
     to_sync(&mut stream).await;
-    change(&alice, &stream_id(&stream), json!({})).await;
+    change(&alice, &stream.id(), json!({})).await;
     let (_, synced) = to_sync(&mut stream).await;
     check("", &synced).await;
     // After other scopes.
@@ -444,7 +441,7 @@ async fn who_waited_long_for_what_they_want_has_missed_nothing() {
     let alice = server.user("alice", "acme").await;
     alice.insert("quiet", json!(1)).await;
     let mut stream = marked(&alice, "&events=quiet,mark", None).await;
-    let id = stream_id(&stream);
+    let id = stream.id();
     to_sync(&mut stream).await;
     // More than is kept, in memory or on the disk, and none of it wanted.
     let all: Vec<_> = (0..40).map(|number| format!("name{}", number % 4)).collect();
@@ -453,7 +450,7 @@ async fn who_waited_long_for_what_they_want_has_missed_nothing() {
     change(&alice, &id, json!({ "events": "quiet,mark,name0" })).await;
     let (events, _) = to_sync(&mut stream).await;
     assert_eq!(names(&events), ["name0"]);
-    assert_eq!(so_far(&mut stream, &alice).await, []);
+    assert_eq!(stream.so_far(&alice).await, []);
 }
 
 /// What is known at the end by who reads a stream with marks that was left unread, and what came since it was last reset. It must

@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 
 use super::marks::{assert_reset, marked, removal, to_sync, until_few_are_kept};
 use super::{
-    change, coming, frame, insert_big, insert_names, kept, move_to, names, pairs, raw_stream_id, read_to, set_scopes,
-    so_far, stream_id, subscribe, text,
+    change, insert_big, insert_names, kept, move_to, names, pairs, raw_stream_id, read_to, set_scopes, subscribe, text,
 };
 use crate::stream::raw::RawStream;
 use crate::support::{Event, Stream, TestServer, User, password_of};
@@ -124,14 +123,14 @@ async fn a_stream_goes_on_with_the_latest_of_each_name_and_then_with_what_is_liv
     let mut streams = Vec::new();
     for (path, ..) in cases {
         let mut stream = alice.stream_of(path, None).await;
-        so_far(&mut stream, &bob).await;
+        stream.so_far(&bob).await;
         streams.push(stream);
     }
     let mut of_bob = bob.stream_of("/sse?snapshot=false", None).await;
     move_to(&server.client(), "alice", "other").await;
     for (stream, (path, first, _)) in streams.iter_mut().zip(cases) {
         let expected: Vec<_> = first.iter().map(|at| there[*at].clone()).collect();
-        assert_eq!(pairs(&so_far(stream, &mallory).await), expected, "{path}");
+        assert_eq!(pairs(&stream.so_far(&mallory).await), expected, "{path}");
     }
     let (mut live, mut hidden) = (Vec::new(), Vec::new());
     for number in 0..3 {
@@ -144,11 +143,11 @@ async fn a_stream_goes_on_with_the_latest_of_each_name_and_then_with_what_is_liv
     }
     for (stream, (path, _, wants)) in streams.iter_mut().zip(cases) {
         let expected: Vec<_> = live.iter().filter(|(_, name)| wants(name)).cloned().collect();
-        assert_eq!(pairs(&so_far(stream, &mallory).await), expected, "{path}");
+        assert_eq!(pairs(&stream.so_far(&mallory).await), expected, "{path}");
     }
     // Nobody else's goes anywhere.
     hidden.retain(|(_, name)| !name.starts_with('@'));
-    assert_eq!(pairs(&so_far(&mut of_bob, &bob).await), hidden);
+    assert_eq!(pairs(&of_bob.so_far(&bob).await), hidden);
 }
 
 #[tokio::test]
@@ -157,14 +156,14 @@ async fn of_what_came_there_before_the_move_only_the_latest_of_each_name_is_give
         let (server, alice, [bob, mallory]) = start(&[]).await;
         let mut stream = alice.stream().await;
         bob.insert("a", json!(1)).await;
-        assert_eq!(names(&so_far(&mut stream, &bob).await), ["a"]);
+        assert_eq!(names(&stream.so_far(&bob).await), ["a"]);
         // Then what is new is in memory, or else on disk alone.
         let _listening = if is_listened_to { Some(mallory.stream().await) } else { None };
         let inserted = insert_names(&mallory, &owned(&["b", "a", "b", "gone", "c", "b"]), "x").await;
         removal(&mallory, "gone").await;
         move_to(&server.client(), "alice", "other").await;
         let expected = [1, 4, 5].map(|at: usize| inserted[at].clone());
-        assert_eq!(pairs(&so_far(&mut stream, &mallory).await), expected, "listened to: {is_listened_to}");
+        assert_eq!(pairs(&stream.so_far(&mallory).await), expected, "listened to: {is_listened_to}");
     }
 }
 
@@ -179,13 +178,13 @@ async fn nothing_of_the_old_tenant_comes_after_the_answer() {
         move_to(&client, "alice", TENANTS[to]).await;
         let hidden = clerks[from].insert("news", json!(round)).await;
         let live = clerks[to].insert("news", json!(round)).await;
-        let came = so_far(&mut stream, &clerks[to]).await;
-        let live = frame("news", &live, &round.to_string());
+        let came = stream.so_far(&clerks[to]).await;
+        let live = Event::new("news", &live, &round.to_string());
         let all: Vec<_> = latest[to].take().into_iter().chain([live.clone()]).collect();
         // What there was may have been superseded before it was read for the stream.
         assert!(came == all || came == all[all.len() - 1..], "round {round}: {came:?}");
         latest[to] = Some(live);
-        latest[from] = Some(frame("news", &hidden, &round.to_string()));
+        latest[from] = Some(Event::new("news", &hidden, &round.to_string()));
     }
 }
 
@@ -210,7 +209,7 @@ async fn with_marks_the_old_names_leave_and_synced_follows_what_there_is_in_the_
         assert_eq!(pairs(latest), [1, 2, 4].map(|at: usize| there[at].clone()));
         begun = came[0].id.clone();
     }
-    let live = frame("a", &mallory.insert("a", json!(1)).await, "1");
+    let live = Event::new("a", &mallory.insert("a", json!(1)).await, "1");
     for stream in [&mut stream, &mut new] {
         assert_eq!(stream.next().await, live);
     }
@@ -218,7 +217,7 @@ async fn with_marks_the_old_names_leave_and_synced_follows_what_there_is_in_the_
     let mut again = marked(&alice, "&except=unwanted,mark", Some(&begun)).await;
     assert_reset(&again.next().await, "other_tenant");
     assert_eq!(names(&to_sync(&mut again).await.0), ["c", "@alice/y", "a"]);
-    let came = coming(&alice, "/sse?except=unwanted", Some(&begun), &mallory).await;
+    let came = alice.stream_of("/sse?except=unwanted", Some(&begun)).await.so_far(&mallory).await;
     assert_eq!(names(&came), ["c", "@alice/y", "a"]);
 }
 
@@ -236,7 +235,7 @@ async fn a_tenant_of_which_not_everything_is_kept_is_no_reset() {
     let (lost, latest) = split_left(&came);
     assert_eq!(lost, ["a"]);
     assert_eq!(pairs(latest), inserted[296..]);
-    assert_eq!(so_far(&mut stream, &mallory).await, []);
+    assert_eq!(stream.so_far(&mallory).await, []);
 }
 
 #[tokio::test]
@@ -247,29 +246,29 @@ async fn a_stream_keeps_its_id_and_its_filter_and_can_be_given_another() {
         insert_names(clerk, &owned(&["a", "b", "c"]), "x").await;
     }
     let mut stream = alice.stream_of("/sse?events=a,mark", None).await;
-    let id = stream_id(&stream);
-    assert_eq!(names(&so_far(&mut stream, &bob).await), ["a"]);
+    let id = stream.id();
+    assert_eq!(names(&stream.so_far(&bob).await), ["a"]);
     change(&alice, &id, json!({ "events": "b,mark" })).await;
-    assert_eq!(names(&so_far(&mut stream, &bob).await), ["b"]);
+    assert_eq!(names(&stream.so_far(&bob).await), ["b"]);
     move_to(&client, "alice", "other").await;
-    assert_eq!(names(&so_far(&mut stream, &mallory).await), ["b"]);
+    assert_eq!(names(&stream.so_far(&mallory).await), ["b"]);
     let steps: [(Value, &[&str]); 3] =
         [(json!({ "events": "b,c,mark" }), &["c"]), (json!({ "events": "mark" }), &[]), (json!({}), &["a", "b", "c"])];
     for (filter, replayed) in steps {
         change(&alice, &id, filter.clone()).await;
-        assert_eq!(names(&so_far(&mut stream, &mallory).await), replayed, "{filter}");
+        assert_eq!(names(&stream.so_far(&mallory).await), replayed, "{filter}");
     }
     // It is still nobody else's.
     subscribe(&mallory, &id, json!({})).await.refused(404, "stream_unknown");
     // The other filter may come when some of what the first one wanted has been given.
     move_to(&client, "alice", "acme").await;
     change(&alice, &id, json!({ "events": "c,mark" })).await;
-    let came = so_far(&mut stream, &bob).await;
+    let came = stream.so_far(&bob).await;
     assert_eq!(came.iter().filter(|event| event.name == "c").count(), 1, "{came:?}");
     for clerk in [&bob, &mallory] {
         insert_names(clerk, &owned(&["a", "b", "c"]), "y").await;
     }
-    assert_eq!(names(&so_far(&mut stream, &bob).await), ["c"]);
+    assert_eq!(names(&stream.so_far(&bob).await), ["c"]);
 }
 
 #[tokio::test]
@@ -283,7 +282,7 @@ async fn other_scopes_in_the_same_change_count_at_once() {
     let mut told = marked(&alice, "&except=mark", None).await;
     assert_eq!(names(&to_sync(&mut told).await.0), ["a", "@alice/x"]);
     let mut plain = alice.stream().await;
-    assert_eq!(names(&so_far(&mut plain, &bob).await), ["a", "@alice/x"]);
+    assert_eq!(names(&plain.so_far(&bob).await), ["a", "@alice/x"]);
     let scopes = ["b:get", "u/{username}:get", "mark:get"];
     let both = json!({ "username": "alice", "tenant_name": "other", "scopes": scopes });
     server.client().admin("/update_user", both).await.ok();
@@ -292,7 +291,7 @@ async fn other_scopes_in_the_same_change_count_at_once() {
     let (lost, latest) = split_left(&came);
     assert_eq!(lost, ["@alice/x", "a"]);
     assert_eq!(names(latest), expected);
-    assert_eq!(names(&so_far(&mut plain, &mallory).await), expected);
+    assert_eq!(names(&plain.so_far(&mallory).await), expected);
     insert_names(&bob, &without_inbox(&all), "hidden").await;
     let mut live = insert_names(&mallory, &all, "live").await;
     live.retain(|(_, name)| expected.contains(&name.as_str()));
@@ -300,7 +299,7 @@ async fn other_scopes_in_the_same_change_count_at_once() {
         // The second one takes no mark, and so what comes is counted.
         assert_eq!(pairs(&stream.take(3).await), live);
     }
-    assert_eq!(so_far(&mut plain, &mallory).await, []);
+    assert_eq!(plain.so_far(&mallory).await, []);
 }
 
 #[tokio::test]
@@ -318,14 +317,14 @@ async fn who_is_moved_with_the_scopes_that_they_have_keeps_them() {
     insert_with_her(&server, &clerks[1], &all, "old").await;
     insert_names(&clerks[0], &all, "old").await;
     let mut stream = alice.stream().await;
-    assert_eq!(sorted(owned(&names(&so_far(&mut stream, &clerks[0]).await))), expected);
+    assert_eq!(sorted(owned(&names(&stream.so_far(&clerks[0]).await))), expected);
     for at in [1, 0, 1] {
         move_to(&client, "alice", TENANTS[at]).await;
-        assert_eq!(sorted(owned(&names(&so_far(&mut stream, &clerks[at]).await))), expected);
+        assert_eq!(sorted(owned(&names(&stream.so_far(&clerks[at]).await))), expected);
         insert_names(&clerks[1 - at], &without_inbox(&all), "hidden").await;
         let mut live = insert_names(&clerks[at], &all, "live").await;
         live.retain(|(_, name)| expected.contains(&name.as_str()));
-        assert_eq!(pairs(&so_far(&mut stream, &clerks[at]).await), live);
+        assert_eq!(pairs(&stream.so_far(&clerks[at]).await), live);
     }
 }
 
@@ -365,7 +364,7 @@ async fn a_stream_that_is_opened_during_the_move_is_of_the_new_tenant() {
         let (from, to) = (round % 2, (round + 1) % 2);
         let (mut stream, ()) = tokio::join!(alice.stream(), move_to(&client, "alice", TENANTS[to]));
         latest[from] = clerks[from].insert("news", json!("hidden")).await;
-        let came = so_far(&mut stream, &clerks[to]).await;
+        let came = stream.so_far(&clerks[to]).await;
         assert_eq!(came.last().map(|event| &event.id), Some(&latest[to]), "round {round}: {came:?}");
         assert!(came.iter().all(|event| event.id != latest[from]), "round {round}: {came:?}");
     }
@@ -502,7 +501,7 @@ async fn another_password_in_the_same_change_ends_the_stream() {
     let (_server, alice, [bob, mallory]) = start(&[]).await;
     let there = mallory.insert("news", json!(1)).await;
     let mut stream = alice.stream().await;
-    assert_eq!(so_far(&mut stream, &bob).await, []);
+    assert_eq!(stream.so_far(&bob).await, []);
     let both = json!({ "username": "alice", "tenant_name": "other", "password": password_of("alice") });
     alice.client.admin("/update_user", both).await.ok();
     assert_eq!(stream.rest().await, []);
@@ -518,5 +517,5 @@ async fn the_tenant_and_the_scopes_that_somebody_has_already_are_no_move() {
     assert_eq!(names(&to_sync(&mut stream).await.0), ["a"]);
     move_to(&server.client(), "alice", "acme").await;
     set_scopes(&server.client(), "alice", &["b:get"]).await;
-    assert_eq!(so_far(&mut stream, &bob).await, []);
+    assert_eq!(stream.so_far(&bob).await, []);
 }

@@ -8,11 +8,10 @@ use serde_json::{Value, json};
 use super::flood::{check_changes, check_changes_in_a_row};
 use super::marks::{assert_reset, marked, to_sync};
 use super::{
-    coming, current_of, frame, insert_big, insert_names, kept, listed, missing, names, pairs, post, read_to,
-    set_scopes, so_far, user_with,
+    current_of, insert_big, insert_names, kept, listed, missing, names, pairs, read_to, set_scopes, user_with,
 };
 use crate::stream::raw::RawStream;
-use crate::support::{Answer, Event, TestServer, User, command};
+use crate::support::{Event, TestServer, User, command};
 
 type Names = &'static [&'static str];
 
@@ -23,10 +22,6 @@ async fn start() -> (TestServer, User) {
     let server = TestServer::start_with(SCOPES).await;
     let root = user_with(&server, "root", &["*:post"]).await;
     (server, root)
-}
-
-async fn remove(user: &User, event: &str) -> Answer {
-    post(user, "/remove", &json!({ "event": event })).await
 }
 
 /// So many names, every other one of the two prefixes.
@@ -71,15 +66,15 @@ async fn what_a_scope_names_is_seen_and_nothing_else() {
         let with_mark: Vec<_> = scopes.iter().copied().chain(["mark:get"]).collect();
         set_scopes(&root.client, "alice", &with_mark).await;
         let mut stream = alice.stream().await;
-        assert_eq!(names(&so_far(&mut stream, &root).await), expected, "{scopes:?} at first");
+        assert_eq!(names(&stream.so_far(&root).await), expected, "{scopes:?} at first");
         assert_eq!(listed(&alice, "x=1").await, expected, "{scopes:?}");
         for name in all {
             root.insert(name, json!("new")).await;
             let is_kept = !kept(&alice, name).await.is_empty();
             assert_eq!(is_kept, expected.contains(&name), "{scopes:?}: the history of {name}");
         }
-        assert_eq!(names(&so_far(&mut stream, &root).await), expected, "{scopes:?} live");
-        let missed = coming(&alice, "/sse", Some(&first), &root).await;
+        assert_eq!(names(&stream.so_far(&root).await), expected, "{scopes:?} live");
+        let missed = alice.stream_of("/sse", Some(&first)).await.so_far(&root).await;
         assert!(missed.iter().all(|event| expected.contains(&event.name.as_str())), "{scopes:?}: {missed:?}");
         assert!(names(&missed).ends_with(expected), "{scopes:?} on resuming: {missed:?}");
     }
@@ -101,7 +96,11 @@ async fn a_filter_does_not_show_what_scopes_hide() {
     ];
     for (query, expected) in cases {
         assert_eq!(listed(&alice, query).await, expected, "{query}");
-        assert_eq!(names(&coming(&alice, &format!("/sse?{query}"), None, &root).await), expected, "{query}");
+        assert_eq!(
+            names(&alice.stream_of(&format!("/sse?{query}"), None).await.so_far(&root).await),
+            expected,
+            "{query}"
+        );
     }
     let page = alice.get("/history?event=secret").await.ok().json();
     assert_eq!(page, json!({ "events": [], "next": null }), "as of a name that never was");
@@ -115,22 +114,22 @@ async fn without_the_scope_nothing_is_inserted_or_removed() {
     let mut stream = reader.stream().await;
     let mut expected = Vec::new();
     for name in ["news", "chat/1", "chat/", "u/alice", "u/alice/1"] {
-        expected.push(frame(name, &alice.insert(name, json!(1)).await, "1"));
-        let removal = remove(&alice, name).await.ok().json();
-        expected.push(frame(name, removal["id"].as_str().unwrap(), "null"));
+        expected.push(Event::new(name, &alice.insert(name, json!(1)).await, "1"));
+        let removal = alice.remove(name).await.ok().json();
+        expected.push(Event::new(name, removal["id"].as_str().unwrap(), "null"));
     }
     for name in ["newsroom", "new", "chat", "u/bob", "u/", "x", "News", "@home", "ünï"] {
-        expected.push(frame(name, &root.insert(name, json!(1)).await, "1"));
+        expected.push(Event::new(name, &root.insert(name, json!(1)).await, "1"));
         let scope = format!("{name}:post");
         missing(&alice.try_insert(name, json!(2)).await, &scope);
-        missing(&remove(&alice, name).await, &scope);
-        missing(&remove(&reader, name).await, &scope);
+        missing(&alice.remove(name).await, &scope);
+        missing(&reader.remove(name).await, &scope);
     }
-    assert_eq!(so_far(&mut stream, &root).await, expected);
+    assert_eq!(stream.so_far(&root).await, expected);
     // Who has no scope may do nothing, and who has all of them everything.
     let nobody = user_with(&server, "nobody", &[]).await;
     missing(&nobody.try_insert("news", json!(1)).await, "news:post");
-    remove(&root, "newsroom").await.ok();
+    root.remove("newsroom").await.ok();
 }
 
 #[tokio::test]
@@ -149,7 +148,7 @@ async fn an_array_with_one_insert_that_may_not_be_inserts_nothing() {
         missing(&alice.insert_raw(array(events)).await, scope);
     }
     alice.insert_raw(array(&["a", "b1", "b"])).await.ok();
-    assert_eq!(names(&so_far(&mut stream, &root).await), ["a", "b1", "b"]);
+    assert_eq!(names(&stream.so_far(&root).await), ["a", "b1", "b"]);
 }
 
 #[tokio::test]
@@ -177,7 +176,7 @@ async fn a_token_has_the_rights_of_its_user_now() {
     for user in [&none, &all] {
         assert_eq!(user.verify().await.status, 200);
         missing(&user.try_insert("news", json!(1)).await, "news:post");
-        assert_eq!(coming(user, "/sse", None, &root).await, []);
+        assert_eq!(user.stream_of("/sse", None).await.so_far(&root).await, []);
         assert_eq!(kept(user, "news").await, [""; 0]);
     }
 }
@@ -246,7 +245,7 @@ async fn in_open_mode_everybody_may_do_everything() {
     assert_eq!(stream.next().await.id, id);
     assert_eq!(listed(&alice, "x=1").await, ["news"]);
     assert_eq!(kept(&alice, "news").await, [id]);
-    remove(&alice, "news").await.ok();
+    alice.remove("news").await.ok();
 }
 
 #[tokio::test]
@@ -291,8 +290,8 @@ async fn twenty_users_with_four_kinds_of_scopes_each_get_what_is_theirs_in_order
     inserted.sort();
     for (number, (stream, user)) in streams.iter_mut().enumerate() {
         let expected: Vec<_> = inserted.iter().filter(|(_, name)| sees(number, name)).cloned().collect();
-        assert_eq!(pairs(&so_far(stream, &root).await), expected, "user{number}, live");
-        let came = coming(user, "/sse", Some(&inserted[99].0), &root).await;
+        assert_eq!(pairs(&stream.so_far(&root).await), expected, "user{number}, live");
+        let came = user.stream_of("/sse", Some(&inserted[99].0)).await.so_far(&root).await;
         let missed: Vec<_> = expected.iter().filter(|(id, _)| *id > inserted[99].0).cloned().collect();
         assert_eq!(pairs(&came), missed, "user{number}, resumed");
         let mut latest: Vec<_> = expected;
@@ -300,7 +299,7 @@ async fn twenty_users_with_four_kinds_of_scopes_each_get_what_is_theirs_in_order
         let mut seen = HashSet::new();
         latest.retain(|(_, name)| seen.insert(name.clone()));
         latest.reverse();
-        assert_eq!(pairs(&coming(user, "/sse", None, &root).await), latest, "user{number}, new");
+        assert_eq!(pairs(&user.stream_of("/sse", None).await.so_far(&root).await), latest, "user{number}, new");
     }
 }
 
@@ -314,8 +313,8 @@ async fn what_is_gained_comes_and_what_is_lost_stops_and_the_stream_goes_on() {
     }
     let (mut all, mut filtered) = (alice.stream().await, alice.stream_of("/sse?events=b,u/*,mark", None).await);
     let mut of_bob = bob.stream().await;
-    assert_eq!(names(&so_far(&mut all, &root).await), ["a"]);
-    assert_eq!(names(&so_far(&mut filtered, &root).await), [""; 0]);
+    assert_eq!(names(&all.so_far(&root).await), ["a"]);
+    assert_eq!(names(&filtered.so_far(&root).await), [""; 0]);
     // The scopes, what of it is new, and what comes then; to the stream of everything, and of that the other gets its part.
     let steps: [(Names, Names, Names); 6] = [
         (&["a:get", "b:get", "c:get", "mark:get"], &["b", "c"], &["a", "b", "c"]),
@@ -330,16 +329,16 @@ async fn what_is_gained_comes_and_what_is_lost_stops_and_the_stream_goes_on() {
     };
     for (scopes, gained, live) in steps {
         set_scopes(&root.client, "alice", scopes).await;
-        assert_eq!(names(&so_far(&mut all, &root).await), gained, "{scopes:?}");
-        assert_eq!(names(&so_far(&mut filtered, &root).await), part(gained), "{scopes:?}");
+        assert_eq!(names(&all.so_far(&root).await), gained, "{scopes:?}");
+        assert_eq!(names(&filtered.so_far(&root).await), part(gained), "{scopes:?}");
         for name in ["a", "b", "c", "u/alice"] {
             root.insert(name, json!("new")).await;
         }
-        assert_eq!(names(&so_far(&mut all, &root).await), live, "{scopes:?}");
-        assert_eq!(names(&so_far(&mut filtered, &root).await), part(live), "{scopes:?}");
+        assert_eq!(names(&all.so_far(&root).await), live, "{scopes:?}");
+        assert_eq!(names(&filtered.so_far(&root).await), part(live), "{scopes:?}");
     }
     // Nobody else's.
-    assert_eq!(names(&so_far(&mut of_bob, &root).await), ["a"; 7]);
+    assert_eq!(names(&of_bob.so_far(&root).await), ["a"; 7]);
 }
 
 #[tokio::test]
@@ -368,11 +367,11 @@ async fn nothing_leaks_after_the_answer_that_takes_a_scope_away() {
     for round in 0..100 {
         set_scopes(&root.client, "alice", &["mark:get"]).await;
         let hidden = root.insert("secret", json!(round)).await;
-        assert_eq!(so_far(&mut stream, &root).await, [], "round {round}");
+        assert_eq!(stream.so_far(&root).await, [], "round {round}");
         set_scopes(&root.client, "alice", &["mark:get", "secret:get"]).await;
         let live = root.insert("secret", json!("live")).await;
-        let came = so_far(&mut stream, &root).await;
-        let expected = [frame("secret", &hidden, &round.to_string()), frame("secret", &live, "\"live\"")];
+        let came = stream.so_far(&root).await;
+        let expected = [Event::new("secret", &hidden, &round.to_string()), Event::new("secret", &live, "\"live\"")];
         // What was gained may have been superseded before it was read for the stream.
         assert!(came == expected || came == expected[1..], "round {round}: {came:?}");
     }
@@ -491,11 +490,11 @@ async fn scopes_hold_over_a_restart_and_a_kill() {
     for kill in [true, false] {
         server = server.end_and_restart(kill).await;
         let [root, alice] = [&root, &alice].map(|user| server.client().with_authorization(&user.authorization));
-        assert_eq!(names(&coming(&alice, "/sse", None, &root).await), ["news"]);
+        assert_eq!(names(&alice.stream_of("/sse", None).await.so_far(&root).await), ["news"]);
         missing(&alice.try_insert("secret", json!(2)).await, "secret:post");
         let hidden = root.insert("secret", json!(2)).await;
         let news = alice.insert("news", json!(2)).await;
-        let came = pairs(&coming(&alice, "/sse", Some(&seen), &root).await);
+        let came = pairs(&alice.stream_of("/sse", Some(&seen)).await.so_far(&root).await);
         assert_eq!(came.last(), Some(&(news, "news".to_owned())), "and not {hidden}");
         assert!(came.iter().all(|(_, name)| name == "news"), "{came:?}");
     }

@@ -3,9 +3,9 @@
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::{change, frame, insert_big, post, raw_stream_id, stream_id, subscribe, until_gone};
+use super::{change, insert_big, raw_stream_id, subscribe, until_gone};
 use crate::stream::raw::RawStream;
-use crate::support::{TestServer, within};
+use crate::support::{Event, TestServer, within};
 
 #[tokio::test]
 async fn one_stream_too_many_ends_the_oldest_of_the_user() {
@@ -26,7 +26,7 @@ async fn one_stream_too_many_ends_the_oldest_of_the_user() {
         assert!(oldest.complete, "it was ended, not cut off");
         subscribe(&alice, &raw_stream_id(&oldest), json!({})).await.refused(404, "stream_unknown");
         let id = alice.insert("news", json!(round)).await;
-        let expected = frame("news", &id, &round.to_string());
+        let expected = Event::new("news", &id, &round.to_string());
         for stream in &mut streams {
             assert!(stream.events().await.unwrap().contains(&expected), "round {round}");
         }
@@ -34,7 +34,7 @@ async fn one_stream_too_many_ends_the_oldest_of_the_user() {
             assert_eq!(stream.next().await, expected, "round {round}");
         }
         // So that what the next one gets at first is nothing.
-        post(&alice, "/remove", &json!({ "event": "news" })).await.ok();
+        alice.post("/remove", &json!({ "event": "news" })).await.ok();
         for stream in &mut streams {
             assert_eq!(stream.events().await.unwrap()[0].data, "null");
         }
@@ -73,8 +73,8 @@ async fn with_one_stream_a_user_who_comes_again_takes_its_place() {
         let mut next = alice.stream_of("/sse", Some(&last)).await;
         // What it had been sent before is there still.
         assert!(stream.rest().await.iter().all(|event| event.id == missed), "round {round}");
-        assert_eq!(next.next().await, frame("news", &missed, &round.to_string()));
-        change(&alice, &stream_id(&next), json!({})).await;
+        assert_eq!(next.next().await, Event::new("news", &missed, &round.to_string()));
+        change(&alice, &next.id(), json!({})).await;
         (stream, last) = (next, missed);
     }
 }

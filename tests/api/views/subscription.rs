@@ -7,11 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::flood::{check_changes, check_changes_in_a_row};
-use super::{
-    change, frame, insert_big, names, pairs, post, raw_stream_id, read_to, so_far, stream_id, subscribe, until_gone,
-};
+use super::{change, insert_big, names, pairs, raw_stream_id, read_to, subscribe, until_gone};
 use crate::stream::raw::RawStream;
-use crate::support::{TestServer, password_of, within};
+use crate::support::{Event, TestServer, password_of, within};
 
 #[tokio::test]
 async fn what_is_new_is_replayed_once_and_the_old_goes() {
@@ -20,18 +18,18 @@ async fn what_is_new_is_replayed_once_and_the_old_goes() {
     for name in ["a", "b", "c", "b", "gone"] {
         alice.insert(name, json!("old")).await;
     }
-    post(&alice, "/remove", &json!({ "event": "gone" })).await.ok();
+    alice.post("/remove", &json!({ "event": "gone" })).await.ok();
     let mut stream = alice.stream_of("/sse?events=a,mark", None).await;
-    let id = stream_id(&stream);
-    assert_eq!(names(&so_far(&mut stream, &alice).await), ["a"]);
+    let id = stream.id();
+    assert_eq!(names(&stream.so_far(&alice).await), ["a"]);
     change(&alice, &id, json!({ "events": "b,c,gone,mark" })).await;
-    assert_eq!(names(&so_far(&mut stream, &alice).await), ["c", "b"]);
+    assert_eq!(names(&stream.so_far(&alice).await), ["c", "b"]);
     let mut live = Vec::new();
     for name in ["a", "b", "c", "b", "a"] {
-        live.push(frame(name, &alice.insert(name, json!(1)).await, "1"));
+        live.push(Event::new(name, &alice.insert(name, json!(1)).await, "1"));
     }
     live.retain(|event| event.name != "a");
-    assert_eq!(so_far(&mut stream, &alice).await, live);
+    assert_eq!(stream.so_far(&alice).await, live);
 }
 
 #[tokio::test]
@@ -42,13 +40,13 @@ async fn what_was_wanted_before_is_not_replayed() {
         alice.insert(name, json!("old")).await;
     }
     let mut stream = alice.stream_of("/sse?events=a,b,mark", None).await;
-    let id = stream_id(&stream);
-    assert_eq!(names(&so_far(&mut stream, &alice).await), ["a", "b"]);
+    let id = stream.id();
+    assert_eq!(names(&stream.so_far(&alice).await), ["a", "b"]);
     let steps: [(&str, &[&str]); 5] =
         [("b,c,mark", &["c"]), ("mark,c,b", &[]), ("b,mark", &[]), ("c,b*,mark", &["c"]), ("*", &["a"])];
     for (events, replayed) in steps {
         change(&alice, &id, json!({ "events": events })).await;
-        assert_eq!(names(&so_far(&mut stream, &alice).await), replayed, "{events}");
+        assert_eq!(names(&stream.so_far(&alice).await), replayed, "{events}");
     }
 }
 
@@ -61,8 +59,8 @@ async fn a_change_replaces_the_whole_filter() {
         alice.insert(name, json!("old")).await;
     }
     let mut stream = alice.stream_of("/sse?events=news,chat/1,mark&except=chat/*", None).await;
-    let id = stream_id(&stream);
-    assert_eq!(names(&so_far(&mut stream, &alice).await), ["news"]);
+    let id = stream.id();
+    assert_eq!(names(&stream.so_far(&alice).await), ["news"]);
     // The filter, what of it is new, and what of it comes.
     let steps: [(Value, &[&str], &[&str]); 6] = [
         (json!({}), &["chat/1", "chat/2"], &all),
@@ -74,11 +72,11 @@ async fn a_change_replaces_the_whole_filter() {
     ];
     for (filter, replayed, live) in steps {
         change(&alice, &id, filter.clone()).await;
-        assert_eq!(names(&so_far(&mut stream, &alice).await), replayed, "{filter}");
+        assert_eq!(names(&stream.so_far(&alice).await), replayed, "{filter}");
         for name in all {
             alice.insert(name, json!("new")).await;
         }
-        assert_eq!(names(&so_far(&mut stream, &alice).await), live, "{filter}");
+        assert_eq!(names(&stream.so_far(&alice).await), live, "{filter}");
     }
 }
 
@@ -88,14 +86,14 @@ async fn from_the_answer_on_the_new_filter_counts() {
     let alice = server.user("alice", "acme").await;
     let mut latest = [alice.insert("a", json!(0)).await, alice.insert("b", json!(0)).await];
     let mut stream = alice.stream_of("/sse?events=a,mark", None).await;
-    let id = stream_id(&stream);
-    assert_eq!(names(&so_far(&mut stream, &alice).await), ["a"]);
+    let id = stream.id();
+    assert_eq!(names(&stream.so_far(&alice).await), ["a"]);
     for round in 1..=60 {
         let at = round % 2;
         let name = ["a", "b"][at];
         change(&alice, &id, json!({ "events": format!("{name},mark") })).await;
         let live = [alice.insert("a", json!(round)).await, alice.insert("b", json!(round)).await];
-        let came: Vec<_> = so_far(&mut stream, &alice).await.into_iter().map(|event| (event.name, event.id)).collect();
+        let came: Vec<_> = stream.so_far(&alice).await.into_iter().map(|event| (event.name, event.id)).collect();
         let expected = [&latest[at], &live[at]].map(|id| (name.to_owned(), id.clone()));
         // What is new to the filter may have been superseded before it was read for the stream.
         assert!(came == expected || came == expected[1..], "round {round}: {came:?}");
@@ -108,7 +106,7 @@ async fn while_inserts_pour_in_each_filter_gives_all_that_it_wants_in_order_and_
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let mut stream = alice.stream_of("/sse?events=both/*,left/*,mark", None).await;
-    let id = stream_id(&stream);
+    let id = stream.id();
     let turn_to = async |side: &str| {
         change(&alice, &id, json!({ "events": format!("both/*,{side}*,mark") })).await;
     };
@@ -120,7 +118,7 @@ async fn of_many_filters_in_a_row_the_last_one_counts() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let mut stream = alice.stream_of("/sse?events=both/*,left/*,mark", None).await;
-    let id = stream_id(&stream);
+    let id = stream.id();
     let turn_to = async |side: &str| {
         change(&alice, &id, json!({ "events": format!("both/*,{side}*,mark") })).await;
     };
@@ -134,7 +132,7 @@ async fn other_streams_of_the_user_stay_as_they_are() {
     let again = alice.client.sign_in("alice").await;
     let mut streams = [alice.stream().await, again.stream_of("/sse?events=a", None).await, alice.stream().await];
     // Another token of the same user will do.
-    change(&again, &stream_id(&streams[0]), json!({ "events": "b" })).await;
+    change(&again, &streams[0].id(), json!({ "events": "b" })).await;
     let [a, b] = [alice.insert("a", json!(1)).await, alice.insert("b", json!(1)).await];
     let later = [alice.insert("a", json!(2)).await, alice.insert("b", json!(2)).await];
     let expected: [&[&String]; 3] = [&[&b, &later[1]], &[&a, &later[0]], &[&a, &b, &later[0], &later[1]]];
@@ -154,7 +152,7 @@ async fn an_id_that_is_not_of_an_open_stream_is_404() {
         subscribe(&alice, id, json!({})).await.refused(404, "stream_unknown");
     }
     let mut stream = alice.stream().await;
-    let id = stream_id(&stream);
+    let id = stream.id();
     for id in [&id[1..], &format!("{id}0"), &format!(" {id}")] {
         subscribe(&alice, id, json!({})).await.refused(404, "stream_unknown");
     }
@@ -179,7 +177,7 @@ async fn the_stream_of_another_user_is_404_and_stays_as_it_is() {
     let alice = server.user("alice", "acme").await;
     let others = [server.user("bob", "acme").await, server.user("mallory", "other").await];
     let mut stream = alice.stream_of("/sse?events=news,mark", None).await;
-    let id = stream_id(&stream);
+    let id = stream.id();
     for other in &others {
         // Whether or not they have one themselves.
         subscribe(other, &id, json!({ "events": "x" })).await.refused(404, "stream_unknown");
@@ -188,7 +186,7 @@ async fn the_stream_of_another_user_is_404_and_stays_as_it_is() {
     }
     let news = alice.insert("news", json!(1)).await;
     alice.insert("x", json!(1)).await;
-    assert_eq!(so_far(&mut stream, &alice).await, [frame("news", &news, "1")]);
+    assert_eq!(stream.so_far(&alice).await, [Event::new("news", &news, "1")]);
 }
 
 #[tokio::test]
@@ -196,7 +194,7 @@ async fn a_bad_request_is_refused_and_changes_nothing() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let mut stream = alice.stream_of("/sse?events=news,mark", None).await;
-    let id = stream_id(&stream);
+    let id = stream.id();
     let long = format!("{}*", "x".repeat(257));
     for bad in ["", ",", "a,,b", "a,", "a\nb", "data:x", "event:", long.as_str()] {
         for filter in [json!({ "events": bad }), json!({ "except": bad }), json!({ "events": "a", "except": bad })] {
@@ -207,13 +205,13 @@ async fn a_bad_request_is_refused_and_changes_nothing() {
         subscribe(&alice, &id, filter).await.refused(400, "body_invalid");
     }
     for body in [json!({}), json!({ "events": "a" }), json!({ "stream": 7 }), json!({ "stream": null }), json!("x")] {
-        post(&alice, "/subscription", &body).await.refused(400, "body_invalid");
+        alice.post("/subscription", &body).await.refused(400, "body_invalid");
     }
     let body = json!({ "stream": id, "events": "a" });
     alice.client.post("/subscription", &body).await.refused(401, "unauthorized");
     alice.insert("a", json!(1)).await;
     let news = alice.insert("news", json!(1)).await;
-    assert_eq!(so_far(&mut stream, &alice).await, [frame("news", &news, "1")]);
+    assert_eq!(stream.so_far(&alice).await, [Event::new("news", &news, "1")]);
 }
 
 #[tokio::test]
@@ -284,10 +282,10 @@ async fn a_sign_in_that_ended_while_its_request_came_changes_no_stream_of_a_late
     }
     let alice = server.client().sign_in("alice").await;
     let mut stream = alice.stream_of("/sse", None).await;
-    connection.write_all(format!("{before}{}\"}}", stream_id(&stream)).as_bytes()).await.unwrap();
+    connection.write_all(format!("{before}{}\"}}", stream.id()).as_bytes()).await.unwrap();
     answer.clear();
     within("the answer", connection.read_to_end(&mut answer)).await.unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 401 "), "{}", String::from_utf8_lossy(&answer));
     let id = alice.insert("news", json!(1)).await;
-    assert_eq!(stream.next().await, frame("news", &id, "1"));
+    assert_eq!(stream.next().await, Event::new("news", &id, "1"));
 }

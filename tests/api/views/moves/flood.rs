@@ -6,7 +6,7 @@ use super::{Known, TENANTS, start};
 use crate::support::{Event, Stream, User};
 use crate::views::flood::{Flood, NAMES};
 use crate::views::marks::marked;
-use crate::views::{move_to, pairs, so_far};
+use crate::views::{move_to, pairs};
 
 /// What is inserted once in each tenant, before the rest.
 const STILL: &str = "still";
@@ -93,7 +93,7 @@ async fn while_inserts_pour_in_all_of_the_tenant_that_the_user_is_in_comes_and_n
     for (inserted, still) in inserted.iter_mut().zip(still) {
         inserted.insert(0, still);
     }
-    let rest = pairs(&so_far(&mut stream, &clerks[0]).await);
+    let rest = pairs(&stream.so_far(&clerks[0]).await);
     spans.iter().for_each(|span| span.check(&inserted));
     for two in spans.windows(2) {
         two[1].check_move(&two[0], &inserted);

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{TENANTS, start};
 use crate::presence::{
-    GRACE, LATE, after_the_grace, beginning, bind, gone, left, machine_time, online, open, past_the_grace, quiet,
-    removal, there, time, told,
+    GRACE, LATE, after_the_grace, beginning, bind, gone, left, machine_time, online, past_the_grace, quiet, removal,
+    there, time, told,
 };
 use crate::views::move_to;
 
@@ -105,7 +105,7 @@ async fn a_watcher_who_is_moved_is_told_who_is_there_and_no_more_of_who_was() {
 #[tokio::test]
 async fn what_was_bound_in_the_old_tenant_goes_and_what_is_bound_in_the_new_one_lasts_as_long_as_the_stream() {
     let (_server, alice, [bob, mallory]) = start(&[]).await;
-    let (stream, id) = open(&alice, QUIET, None).await;
+    let (stream, id) = alice.open(QUIET, None).await;
     bind(&alice, &id, &["seat/alice"]).await;
     alice.insert("seat/free", json!(1)).await;
     let moved = time(&bob).await;
@@ -120,7 +120,7 @@ async fn what_was_bound_in_the_old_tenant_goes_and_what_is_bound_in_the_new_one_
     // Who comes back there goes on with it.
     drop(stream);
     there(&mallory, &[("alice", 0)]).await;
-    let (stream, again) = open(&alice, QUIET, Some(&id)).await;
+    let (stream, again) = alice.open(QUIET, Some(&id)).await;
     assert_eq!(again, id);
     there(&mallory, &[("alice", 1)]).await;
     bind(&alice, &id, &["seat/again"]).await;
@@ -136,7 +136,7 @@ async fn who_comes_back_to_the_old_tenant_within_the_grace_was_never_gone_from_t
     let (_server, alice, [bob, mallory]) = start(&[]).await;
     let mut of_bob = bob.stream_of(WATCHING, None).await;
     beginning(&mut of_bob, 1, 0).await;
-    let (_stream, id) = open(&alice, QUIET, None).await;
+    let (_stream, id) = alice.open(QUIET, None).await;
     assert_eq!(told(&mut of_bob).await.0, "alice");
     bind(&alice, &id, &["seat/alice"]).await;
     let before = there(&bob, &[("alice", 1), ("bob", 1)]).await;
@@ -162,7 +162,7 @@ async fn after_a_kill_within_the_grace_what_is_bound_in_the_new_tenant_waits_for
     let users = [alice, server.user("carol", "acme").await, server.user("dave", "acme").await];
     let (mut streams, mut ids) = (Vec::new(), Vec::new());
     for (user, username) in users.iter().zip(usernames) {
-        let (stream, id) = open(user, QUIET, None).await;
+        let (stream, id) = user.open(QUIET, None).await;
         bind(user, &id, &[&format!("seat/{username}")]).await;
         streams.push(stream);
         ids.push(id);
@@ -178,7 +178,7 @@ async fn after_a_kill_within_the_grace_what_is_bound_in_the_new_tenant_waits_for
     let [alice, carol, _] = users.map(|user| server.client().with_authorization(&user.authorization));
     let [bob, mallory] = [bob, mallory].map(|user| server.client().with_authorization(&user.authorization));
     let by_query = format!("{QUIET}&stream={}", ids[1]);
-    let back = [open(&alice, QUIET, Some(&ids[0])).await, open(&carol, &by_query, None).await];
+    let back = [alice.open(QUIET, Some(&ids[0])).await, carol.open(&by_query, None).await];
     for ((_, id), before) in back.iter().zip(&ids) {
         assert_eq!(id, before);
     }
@@ -200,13 +200,13 @@ async fn after_a_kill_within_the_grace_what_is_bound_in_the_new_tenant_waits_for
 #[tokio::test]
 async fn a_stream_that_ended_before_the_move_is_not_taken_over_after_it() {
     let (_server, alice, [bob, mallory]) = start(&[]).await;
-    let (stream, id) = open(&alice, QUIET, None).await;
+    let (stream, id) = alice.open(QUIET, None).await;
     bind(&alice, &id, &["seat/alice"]).await;
     let began = time(&bob).await;
     drop(stream);
     there(&bob, &[("alice", 0)]).await;
     move_to(&alice.client, "alice", "other").await;
-    let (_stream, new_id) = open(&alice, QUIET, Some(&id)).await;
+    let (_stream, new_id) = alice.open(QUIET, Some(&id)).await;
     assert_ne!(new_id, id);
     let of_acme = removal(&bob, "seat/alice").await;
     assert!(of_acme.timestamp <= began + GRACE + LATE, "{of_acme:?}, began at {began}");
