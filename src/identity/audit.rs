@@ -1,13 +1,13 @@
-//! What the log says of who came to a door: one line each, with user, address and what came of it, and nothing secret.
+//! The audit log: one line for each sign-in or similar attempt, with user, address and result, without secrets.
 //!
-//! Anybody can cause such a line, so there are limits ([`crate::log::ACCESS`]), and what is in it is bounded: a name that nobody can
-//! have is not written at all.
+//! Anybody can cause such a line, so they are limited ([`crate::log::ACCESS`]) and bounded: an invalid name is not
+//! written at all.
 
 use crate::domain::{ClientAddress, Username};
 use crate::error::Error;
 use crate::log;
 
-/// Where somebody has to show who they are.
+/// The kinds of authentication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
     /// A password, and perhaps a code, for a token.
@@ -20,9 +20,10 @@ pub enum Door {
     Admin,
 }
 
-/// Somebody at a door, until it is known what comes of it.
+/// An authentication attempt, until its result is known.
 ///
-/// Dropped before that, whoever came has gone, and that is a line too: who hangs up before the answer has guessed as well.
+/// If it is dropped before that, the client has disconnected, which is logged, too: a client that hangs up before the
+/// answer has guessed as well.
 #[must_use]
 pub struct Visit {
     door: Door,
@@ -32,15 +33,15 @@ pub struct Visit {
 }
 
 impl Visit {
-    /// Somebody comes. `user` is whom they say they are, where that is a name at all.
+    /// Begins an attempt. `user` is the claimed username, if it is a valid name.
     pub fn at(door: Door, user: Option<Username>, from: ClientAddress) -> Self {
         Self { door, user, from, is_told: false }
     }
 
-    /// What came of it, which is given back.
+    /// Logs the result, and returns it.
     pub fn ends<T>(mut self, outcome: Result<T, Error>) -> Result<T, Error> {
         match &outcome {
-            // What they do then is a line of its own, where it changes something.
+            // If the admin then changes something, that is logged on its own line.
             Ok(_) if self.door == Door::Admin => self.is_told = true,
             Ok(_) => self.tell("ok"),
             Err(error) => self.tell(error.code()),
@@ -70,7 +71,7 @@ impl Drop for Visit {
     }
 }
 
-/// Says what an admin has done to a user: `act`, such as `user revoked`.
+/// Logs an admin's action on a user: `act`, such as `user revoked`.
 pub fn admin_did(act: &'static str, user: &Username, from: ClientAddress) {
     tracing::info!(target: log::ADMIN, user = user.as_str(), address = %from, "{act}");
 }

@@ -13,26 +13,26 @@ use crate::writer::{Batch, Change, Writer};
 
 const SETTING: &str = "biscuit_root";
 
-/// The key that signs every biscuit. Made once and kept in the database, so that a service that knows its public half can
-/// check any token.
+/// The key that signs every biscuit. It is created once and kept in the database, so that a service with its public
+/// half can check any token.
 pub struct RootKey(KeyPair);
 
-/// What a service gets to know of somebody.
+/// The facts that a service learns about a user.
 #[derive(Debug, Serialize)]
 pub struct Verified {
-    /// The user's own, which never changes.
+    /// The id of the user, which never changes.
     pub id: Uuid,
-    /// Whose events they see.
+    /// The user's tenant.
     pub tenant_name: String,
-    /// When the proof expires, in seconds since the Unix epoch.
+    /// When the sign-in expires, in seconds since the Unix epoch.
     pub expiry: u64,
     /// The public key: 32 bytes of Ed25519.
     pub key: Vec<u8>,
-    /// The rights.
+    /// The scopes of the user.
     pub scopes: Vec<String>,
     /// The biscuit, serialized.
     pub token: Vec<u8>,
-    /// Who.
+    /// The username.
     pub username: String,
 }
 
@@ -48,10 +48,10 @@ impl Change for KeepKey {
 }
 
 impl RootKey {
-    /// The kept key, or a new one that is kept from now on.
+    /// Loads the key, or creates and keeps a new one.
     ///
     /// # Errors
-    /// [`Error::Storage`] where it cannot be read or kept.
+    /// [`Error::Storage`] if it cannot be read or kept.
     pub async fn load(store: &Store, writer: &Writer) -> Result<Self, Error> {
         if let Some(kept) = store.setting(SETTING)? {
             let key = PrivateKey::from_bytes(&kept, Algorithm::Ed25519)
@@ -63,17 +63,18 @@ impl RootKey {
         Ok(Self(pair))
     }
 
-    /// A biscuit with these authority facts: `user`, `tenant` and `expiry`, and `right(resource, operation)` for each scope. It
-    /// checks that the `time` that a service gives is before its expiry: without one, or later, it permits nothing.
+    /// Creates a biscuit with these authority facts: `user`, `tenant`, `expiry`, and `right(resource, operation)` for
+    /// each scope. It checks that the `time` that the service gives is before its expiry. Without a time, or with a
+    /// later one, it permits nothing.
     ///
     /// # Errors
-    /// [`Error::Internal`], where the library cannot build it.
+    /// [`Error::Internal`] if the library cannot build it.
     pub fn mint(&self, username: &Username, account: &Account, expires_at: Timestamp) -> Result<Verified, Error> {
         let Account { id, tenant, scopes, .. } = account;
         let expiry = expires_at.as_secs();
         let until = UNIX_EPOCH.checked_add(Duration::from_secs(expiry));
         let until = until.ok_or_else(|| Error::Internal("a token lasts longer than there are times".to_owned()))?;
-        // Terms, never text that is parsed: a name or a scope cannot say anything else than itself.
+        // Values are passed as terms, and never parsed as text. So a name or a scope cannot inject other facts.
         let mut builder = Biscuit::builder()
             .fact(fact("user", &[string(username.as_str())]))
             .and_then(|builder| builder.fact(fact("tenant", &[string(tenant.as_str())])))

@@ -14,13 +14,13 @@ use crate::domain::{Account, ClientAddress, Generation, Password, PasswordHash, 
 use crate::error::Error;
 use crate::writer::{Batch, Change};
 
-/// Base64 with its padding or without it: clients differ.
+/// Base64 with or without padding, because clients differ.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What somebody signs in with.
+/// The credentials of a sign-in.
 #[derive(Deserialize)]
 pub struct Credentials {
     username: String,
@@ -37,7 +37,8 @@ pub enum Authorization {
 }
 
 impl Authorization {
-    /// Reads the header's value. The scheme's case does not matter; the password is all that follows the first colon.
+    /// Parses the value of the header. The scheme is case-insensitive. The password is everything after the first
+    /// colon.
     ///
     /// # Errors
     /// [`Error::Unauthorized`] for anything else.
@@ -67,12 +68,12 @@ impl Authorization {
 }
 
 impl Identity {
-    /// Signs somebody in: a JWT.
+    /// Signs a user in. Returns a JWT.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`], the same and after the same time for an unknown user, a wrong password, a wrong or spent
-    /// code and a revoked user; [`Error::TooManyAttempts`]; [`Error::Overloaded`]; and, where a code was given, those of
-    /// [`crate::writer::Writer::submit`].
+    /// [`Error::Unauthorized`], the same and after the same time for an unknown user, a wrong password, a wrong or
+    /// spent code and a revoked user; [`Error::TooManyAttempts`]; [`Error::Overloaded`]; and, if a code was given,
+    /// those of [`crate::writer::Writer::submit`].
     pub async fn login(&self, credentials: Credentials, from: ClientAddress) -> Result<String, Error> {
         let visit = Visit::at(Door::SignIn, Username::parse(&credentials.username).ok(), from);
         visit.ends(self.sign_in(credentials, from).await)
@@ -85,7 +86,8 @@ impl Identity {
         let password = Password::parse(password).map_err(|_| Error::Unauthorized)?;
         let attempt = self.0.throttle.account(&username, from).await?;
         let clock = self.0.clock.clone();
-        // Beside the password, so that a wrong code takes as long as a wrong password, and counts as surely.
+        // The code is checked together with the password, so that a wrong code takes as long as a wrong password, and
+        // counts as well.
         let step_of_code = move |user: &User| {
             if !user.needs_code() {
                 return Ok(None);
@@ -103,16 +105,16 @@ impl Identity {
         self.0.tokens.issue(&user, now, now + self.0.jwt_expiry)
     }
 
-    /// Lets somebody in by a JWT.
+    /// Authenticates a user by a JWT.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] for what is expired, revoked or wrong.
+    /// [`Error::Unauthorized`] if it is expired, revoked or wrong.
     pub fn bearer(&self, token: &str) -> Result<Principal, Error> {
         let claimed = self.0.tokens.read(token, self.0.clock.now())?;
         self.of_generation(claimed.username.clone(), claimed.generation, claimed.expires_at, false)
     }
 
-    /// Lets in whoever has proved to be this user, where the user is still of the generation that the proof is of.
+    /// Authenticates a user by a proof of identity, if the user still has the generation of that proof.
     pub(super) fn of_generation(
         &self,
         username: Username,
@@ -127,17 +129,17 @@ impl Identity {
         Principal::new(username, account, Some(expires_at), by_password_alone)
     }
 
-    /// Lets somebody in by a name and a password.
+    /// Authenticates a user by name and password.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] for what is wrong or revoked, and where the user has two-factor on, since it cannot carry
-    /// the code; [`Error::TooManyAttempts`]; [`Error::Overloaded`].
+    /// [`Error::Unauthorized`] if they are wrong or the user is revoked, or if the user has two-factor authentication
+    /// on, since the header cannot carry the code; [`Error::TooManyAttempts`]; [`Error::Overloaded`].
     pub async fn basic(&self, username: Username, password: Password, from: ClientAddress) -> Result<Principal, Error> {
         let user = self.user_of_basic(&username, password, from).await?;
         Principal::new(username, Arc::new(Account::from(&user)), None, true)
     }
 
-    /// The account of a principal who would still be let in: for who keeps the door open, or waits in it.
+    /// The account of a principal, if it would still be authenticated. For requests that wait, and for open streams.
     ///
     /// # Errors
     /// [`Error::Unauthorized`].
@@ -149,7 +151,7 @@ impl Identity {
         if account.upholds(&principal.auth_context) { Ok(account) } else { Err(Error::Unauthorized) }
     }
 
-    /// What a service may know of somebody, in a form that it can check without asking again.
+    /// The facts about a user for a service, in a form that the service can check without asking Broker again.
     ///
     /// # Errors
     /// [`Error::Internal`].
@@ -158,8 +160,8 @@ impl Identity {
         self.0.root.mint(&principal.username, &principal.account, expiry)
     }
 
-    /// Checks a guess at a user's password, and at what is `also` asked of them. A wrong one counts, whoever it was that was
-    /// wrong: a user whom nobody knows, or who is revoked, is one whose every password is wrong.
+    /// Checks a guess at a user's password, together with the further check `also`. A wrong guess counts for every
+    /// username: for an unknown or revoked user, every password is wrong.
     async fn prove<T: Send + 'static>(
         &self,
         username: &Username,
@@ -177,7 +179,7 @@ impl Identity {
         let share = Share::of_account(from, username);
         let ((also, before, is_outdated), attempt) =
             self.0.passwords.check(share, password.clone(), kept, attempt, judge).await?;
-        // As it is now: the hash took its time, and a revocation must not be overtaken by it.
+        // The user is read again after the hash, which took time, so that a revocation meanwhile counts.
         let user = self.0.store.user(username)?.ok_or(Error::Unauthorized)?;
         if user.revoked || user.generation != before.generation {
             return Err(Error::Unauthorized);
@@ -186,8 +188,8 @@ impl Identity {
         Ok(Proven { user, also, outdated, attempt })
     }
 
-    /// Replaces an outdated hash, once its user has been let in: sooner, and the time that it takes would tell a right password
-    /// from a wrong one.
+    /// Replaces an outdated hash after the user was authenticated. If this happened earlier, its time would tell a
+    /// correct password from a wrong one.
     async fn renew(&self, username: &Username, outdated: Option<(PasswordHash, Password)>, from: ClientAddress) {
         let Some((kept, password)) = outdated else { return };
         let renewed = async {
@@ -199,10 +201,11 @@ impl Identity {
         }
     }
 
-    /// The user of a Basic header. The same credentials are not hashed again for a while, and those that come side by side
-    /// are hashed once.
+    /// The user of a Basic header. The same credentials are not hashed again for a while, and concurrent ones are
+    /// hashed once.
     async fn user_of_basic(&self, username: &Username, password: Password, from: ClientAddress) -> Result<User, Error> {
-        // Somebody unknown goes the same way: another would count guesses otherwise, and tell who is known.
+        // An unknown user takes the same path. Another path would count guesses differently, and reveal which users
+        // exist.
         let known = self.0.store.user(username)?;
         let fingerprint = self.fingerprint(username, &password, known.as_ref());
         let right = async {
@@ -210,23 +213,23 @@ impl Identity {
             visit.ends(self.guess(username, password, from).await)
         };
         self.0.basic.try_get_with(fingerprint, right).await.map_err(|error: Arc<Error>| (*error).clone())?;
-        // As it is now, for the hash took its time; but not with another password.
+        // The user is read again after the hash, which took time. A new password does not count.
         let user = self.0.store.user(username)?;
         user.filter(|user| known.is_some_and(|known| known.generation == user.generation)).ok_or(Error::Unauthorized)
     }
 
     async fn guess(&self, username: &Username, password: Password, from: ClientAddress) -> Result<(), Error> {
         let attempt = self.0.throttle.account(username, from).await?;
-        // It cannot carry the code. Who tries all the same is not told whether the password at least was right: not by the
-        // answer, nor its time, nor by whether the guess counts or is remembered.
+        // Basic cannot carry the code. A client that tries anyway must not learn whether the password was correct:
+        // neither from the answer, nor from its time, nor from whether the guess counts or is remembered.
         let needs_no_code = |user: &User| if user.needs_code() { Err(Error::Unauthorized) } else { Ok(()) };
         let Proven { outdated, .. } = self.prove(username, password, from, attempt, needs_no_code).await?;
         self.renew(username, outdated, from).await;
         Ok(())
     }
 
-    /// What credentials are remembered by. Those of a user who has a new password, was revoked, or has two-factor on since are
-    /// others, which have never been right.
+    /// The key by which credentials are remembered. It changes with a new password, with a revocation, and when
+    /// two-factor authentication is turned on, so that earlier credentials are unknown.
     fn fingerprint(&self, username: &Username, password: &Password, known: Option<&User>) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.0.basic_key);
         let hash = known.map_or("", |user| user.password_hash.expose()).as_bytes();
@@ -237,25 +240,25 @@ impl Identity {
             context.update(part);
         }
         let mut fingerprint = [0; 32];
-        // HMAC-SHA-256 is 32 bytes.
+        // An HMAC-SHA-256 has 32 bytes.
         fingerprint.copy_from_slice(context.sign().as_ref());
         fingerprint
     }
 }
 
-/// What a right guess has shown.
+/// The result of a correct guess.
 struct Proven<T> {
-    /// As they are now.
+    /// The user as it is now.
     user: User,
-    /// What else was asked of them.
+    /// The result of the further check.
     also: T,
-    /// Their hash and the password that it is of, where it should be made anew.
+    /// The hash and its password, if it should be hashed again.
     outdated: Option<(PasswordHash, Password)>,
-    /// For what is yet to be checked.
+    /// The attempt, for further checks.
     attempt: Attempt,
 }
 
-/// Marks a sign-in code's time step as used, with all before it (RFC 6238, section 5.2: once and once only).
+/// Spends the time step of a sign-in code, and all earlier ones (RFC 6238, section 5.2: a code works once).
 struct SpendStep {
     username: Username,
     step: u64,
@@ -276,7 +279,7 @@ impl Change for SpendStep {
     }
 }
 
-/// Replaces a hash by one of the same password by today's rules.
+/// Replaces a hash by one of the same password with today's parameters.
 struct Rehash {
     username: Username,
     from: PasswordHash,
@@ -287,7 +290,7 @@ impl Change for Rehash {
     type Outcome = ();
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        // Where it was changed meanwhile it is strong.
+        // If the hash was changed meanwhile, the new one is up to date.
         if let Some(mut user) = batch.user(&self.username)?.filter(|user| user.password_hash == self.from) {
             user.password_hash = self.to;
             batch.put_user(&user);
@@ -340,7 +343,7 @@ mod tests {
         }
     }
 
-    /// As a Broker left it that hashed passwords as they were typed, and more weakly.
+    /// An earlier Broker hashed passwords as they were typed, and more weakly.
     #[tokio::test]
     async fn an_outdated_hash_is_replaced_once_its_user_is_let_in_and_not_before() {
         let typed = "jose\u{301} 12345";

@@ -1,6 +1,6 @@
-//! Who somebody is: accounts, sign-in, tokens, tickets, second factors, password resets.
+//! Identity: accounts, sign-in, tokens, tickets, two-factor authentication, password resets.
 //!
-//! [`Identity`] is the one door. Whoever comes through it is a [`Principal`]; what it changes goes through the writer.
+//! [`Identity`] is the entry point. A signed-in user is a [`Principal`]. Changes go through the writer.
 
 mod audit;
 mod biscuit;
@@ -43,21 +43,22 @@ use audit::{Door, Visit, admin_did};
 use throttle::Throttle;
 use tickets::Tickets;
 
-/// How long Basic credentials that were right need not be hashed again.
+/// How long correct Basic credentials need not be hashed again.
 const BASIC_REMEMBERED: Duration = Duration::from_secs(60);
 /// How many of them are remembered.
 const BASIC_REMEMBERED_COUNT: u64 = 10_000;
 
-/// Somebody who has proved who they are, just now: to be asked for as an argument by what only they may do.
+/// A user that has just been authenticated. Functions that only a user may call take it as an argument, so that the
+/// check cannot be forgotten.
 #[derive(Clone, Debug)]
 pub struct Principal {
-    /// Who.
+    /// The user's name.
     pub username: Username,
-    /// Their account, as it is now.
+    /// The account as it is now.
     pub account: Arc<Account>,
-    /// When the proof expires; `None` where it was the password itself.
+    /// When the sign-in expires; `None` if it was the password itself.
     pub expires_at: Option<Timestamp>,
-    /// What all of this rests on: the writer looks at it again.
+    /// The sign-in that all of this rests on. The writer checks it again.
     pub auth_context: AuthContext,
 }
 
@@ -76,21 +77,21 @@ impl Principal {
     }
 }
 
-/// What identity needs to know from the configuration.
+/// The configuration of identity.
 pub struct Settings {
-    /// Opens the admin endpoints.
+    /// The token for the admin endpoints.
     pub admin_token: Secret,
-    /// Signs JWTs.
+    /// The secret that signs JWTs.
     pub jwt_secret: Secret,
-    /// Whom they are for; `None` has the scopes in that place.
+    /// The audience of JWTs; if `None`, the scopes are in its place.
     pub jwt_audience: Option<String>,
     /// How long a sign-in lasts.
     pub jwt_expiry: Duration,
     /// How long a reset code lasts.
     pub reset_expiry: Duration,
-    /// Which passwords are refused.
+    /// The rules for new passwords.
     pub policy: PasswordPolicy,
-    /// The scopes of a user who is made without any; `None` is none at all.
+    /// The scopes of a user that is created without any; `None` means no scopes at all.
     pub default_scopes: Option<Vec<Scope>>,
 }
 
@@ -112,17 +113,17 @@ struct Inner {
     jwt_expiry: Duration,
     policy: PasswordPolicy,
     default_scopes: Option<Vec<Scope>>,
-    /// Fingerprints of Basic credentials that were right a moment ago.
+    /// Fingerprints of Basic credentials that were correct recently.
     basic: Cache<[u8; 32], ()>,
-    /// Without it a fingerprint in a memory dump could be guessed at.
+    /// Without this key, a fingerprint in a memory dump could be used to guess the password.
     basic_key: aws_lc_rs::hmac::Key,
 }
 
 impl Identity {
-    /// Puts the services together.
+    /// Creates the services.
     ///
     /// # Errors
-    /// Where the operating system gives no threads for hashing.
+    /// If the operating system gives no threads for hashing.
     pub fn new(store: Store, writer: Writer, clock: Clock, root: RootKey, settings: Settings) -> std::io::Result<Self> {
         let Settings { admin_token, jwt_secret, jwt_audience, jwt_expiry, reset_expiry, policy, default_scopes } =
             settings;
@@ -145,7 +146,7 @@ impl Identity {
         })))
     }
 
-    /// Lets an admin in.
+    /// Authenticates an admin.
     ///
     /// # Errors
     /// [`Error::AdminTokenIncorrect`], or [`Error::TooManyAttempts`] after too many of those from one address.
@@ -161,15 +162,16 @@ impl Identity {
     }
 }
 
-/// Proof that the admin token was right, and where it came from: to be asked for as an argument by what only admins may do.
+/// Proof that the admin token was correct, and the address that it came from. Functions that only an admin may call
+/// take it as an argument, so that the check cannot be forgotten.
 #[derive(Debug)]
 pub struct Admin {
-    /// From where it came, for the log.
+    /// The address, for the log.
     from: ClientAddress,
 }
 
 impl Admin {
-    /// What they did to a user is a line in the log.
+    /// Logs the admin's action on a user.
     fn did(&self, act: &'static str, user: &Username) {
         admin_did(act, user, self.from);
     }

@@ -1,4 +1,4 @@
-//! What earlier versions of Broker did not look at when they let somebody have a name.
+//! Indexing the names of databases of earlier versions, which did not check for lookalikes.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use crate::error::Error;
 use crate::store::{NamesNoted, Store};
 use crate::writer::{Batch, Change, Writer};
 
-/// How soon after it failed for want of room it is tried again.
+/// The time between two tries if there is no room to write.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 
-/// Goes through some users.
+/// Indexes some names.
 struct NoteNames;
 
 impl Change for NoteNames {
@@ -20,11 +20,11 @@ impl Change for NoteNames {
     }
 }
 
-/// Notes the names of the users and tenants that are there, once for a database, in steps: until then nobody can be given a new
-/// name. Warns of names that would not be given any more.
+/// Indexes the names of all users and tenants, once for a database, in steps. Until then, no new names are given. It
+/// warns of names that would not be allowed any more.
 ///
 /// # Errors
-/// Those of [`Writer::submit`]: it can be begun again, and goes on where it was.
+/// Those of [`Writer::submit`]: it can be called again, and continues.
 pub async fn note_names(store: &Store, writer: &Writer) -> Result<(), Error> {
     let mut noted = store.names_noted()?;
     while !noted.is_complete() {
@@ -40,7 +40,7 @@ pub async fn note_names(store: &Store, writer: &Writer) -> Result<(), Error> {
     Ok(())
 }
 
-/// The same for as long as there is no room to write.
+/// The same, repeated while there is no room to write.
 pub async fn note_names_when_there_is_room(store: Store, writer: Writer) {
     tracing::warn!("the disk is full: until there is room to note names nobody can be given a new one");
     loop {

@@ -10,40 +10,40 @@ use crate::domain::{ClientAddress, Network, Password, PasswordHash, Username};
 use crate::error::Error;
 use crate::fair::{Patience, Pool, Task};
 
-/// How many hashes may wait: some seconds' work. More are refused, so that a flood of sign-ins cannot pile up.
+/// How many hashes may wait: the work of a few seconds. More are refused, so that a flood of sign-ins cannot pile up.
 const QUEUE: usize = 128;
 
-/// Argon2id, and what else takes long of passwords, on threads of its own: as many as there are cores, each with 19 MiB while
-/// it hashes, and a bounded queue that is shared fairly by where the requests come from and, of each place, by account.
+/// Runs Argon2id and other slow work on passwords on its own threads: one per core, each with 19 MiB while it hashes.
+/// The bounded queue is shared fairly by network and, within each network, by account.
 #[derive(Clone)]
 pub struct PasswordPool {
     pool: Pool<Network, Lane>,
-    /// Verified against where there is no user, so that both answers take the same time.
+    /// Unknown users are verified against this hash, so that both answers take the same time.
     dummy: Arc<PasswordHash>,
 }
 
-/// Whose share of the hashing threads some work takes.
+/// The share of the hashing threads that some work belongs to.
 #[derive(Clone, Debug)]
 pub struct Share {
     site: Network,
     lane: Lane,
 }
 
-/// What shares the turns of one site. Guesses at an account that come from one network do not wait behind those from another.
+/// The share within one network. Guesses at an account from one network do not wait behind those from another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Lane {
     network: Network,
-    /// The account that is tried; `None` is what an admin has done.
+    /// The account of the attempt; `None` for an admin's work.
     account: Option<Username>,
 }
 
 impl Share {
-    /// That of somebody who comes from an address and says to have this account.
+    /// The share of an attempt from an address at an account.
     pub fn of_account(from: ClientAddress, username: &Username) -> Self {
         Self::of(from, Some(username.clone()))
     }
 
-    /// That of an admin.
+    /// The share of an admin's work.
     pub fn of_admin(from: ClientAddress) -> Self {
         Self::of(from, None)
     }
@@ -53,12 +53,12 @@ impl Share {
     }
 }
 
-/// What verifying a password found.
+/// The result of verifying a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Whether it is the one.
+    /// Whether the password is correct.
     pub matches: bool,
-    /// Whether it should be hashed anew: by today's parameters, and in the form NFC.
+    /// Whether it should be hashed again, with today's parameters and in the form NFC.
     pub is_outdated: bool,
 }
 
@@ -66,7 +66,7 @@ impl PasswordPool {
     /// Starts the threads.
     ///
     /// # Errors
-    /// Where the operating system gives none.
+    /// If the operating system gives none.
     pub fn start() -> std::io::Result<Self> {
         let threads = thread::available_parallelism().map_or(2, usize::from);
         let pool = Pool::start("argon2", threads, QUEUE)?;
@@ -74,10 +74,10 @@ impl PasswordPool {
         Ok(Self { pool, dummy: Arc::new(dummy) })
     }
 
-    /// Judges a new password of somebody of whom this is known.
+    /// Checks a new password against the policy. `known` holds words that an attacker would try for this user.
     ///
     /// # Errors
-    /// Those of [`PasswordPolicy::check`]; [`Error::Overloaded`] where too many wait.
+    /// Those of [`PasswordPolicy::check`]; [`Error::Overloaded`] if too many wait.
     pub async fn judge(
         &self,
         share: Share,
@@ -91,24 +91,24 @@ impl PasswordPool {
     /// Hashes a new password with a fresh salt.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] where too many wait.
+    /// [`Error::Overloaded`] if too many wait.
     pub async fn hash(&self, share: Share, password: Accepted) -> Result<PasswordHash, Error> {
         self.hash_again(share, password.into_password()).await
     }
 
-    /// Hashes a password that has just been found right, whatever would be asked of a new one.
+    /// Hashes a password that was just found correct, whether or not it would be allowed as a new one.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] where too many wait.
+    /// [`Error::Overloaded`] if too many wait.
     pub async fn hash_again(&self, share: Share, password: Password) -> Result<PasswordHash, Error> {
         self.run(share, move || hash(password.expose())).await?.map_err(Error::Internal)
     }
 
-    /// Checks a guess at a password against a hash, or against none in the same time. `judge` says, there and then, what the
-    /// guess comes to; and so the attempt is settled, whether or not anybody still waits for it.
+    /// Checks a guess at a password against a hash, or against none in the same time. `judge` decides the result on the
+    /// same thread. So the attempt is settled even if the client has disconnected.
     ///
     /// # Errors
-    /// Those of `judge`; [`Error::Overloaded`] where too many wait.
+    /// Those of `judge`; [`Error::Overloaded`] if too many wait.
     pub async fn check<T: Send + 'static>(
         &self,
         share: Share,
@@ -126,7 +126,7 @@ impl PasswordPool {
     }
 }
 
-/// OWASP's first choice: 19 MiB, two passes, one lane.
+/// The first choice of OWASP: 19 MiB, two passes, one lane.
 fn hasher() -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::DEFAULT)
 }
@@ -139,10 +139,11 @@ fn hash(password: &[u8]) -> Result<PasswordHash, String> {
 fn verify(password: &Password, kept: Option<&PasswordHash>, dummy: &PasswordHash) -> Verdict {
     let parsed = phc::PasswordHash::new(kept.unwrap_or(dummy).expose());
     let is_of = |text| parsed.as_ref().is_ok_and(|hash| hasher().verify_password(text, hash).is_ok());
-    // Both are always looked at, where there are two: else a right password would take half as long as a wrong one.
+    // If there are two forms, both are always verified. Otherwise a correct password would take half as long as a wrong
+    // one.
     let is_as_typed = password.expose_typed().is_some_and(is_of);
     let matches = is_of(password.expose()) | is_as_typed;
-    // A random dummy is never matched; this does not rely on it.
+    // The random dummy never matches, but this does not rely on it.
     let matches = matches && kept.is_some();
     Verdict { matches, is_outdated: matches && (is_as_typed || parsed.is_ok_and(|hash| is_weaker(&hash))) }
 }
@@ -205,7 +206,7 @@ mod tests {
         let (pool, throttle) = (PasswordPool::start().unwrap(), Throttle::new());
         let (zoe, from) = (Username::parse("zoe").unwrap(), ClientAddress::of([127, 0, 0, 1].into()));
         let kept = hash(b"right").unwrap();
-        // Begins to check a guess, and gives it up once the job is in the queue.
+        // Begins to check a guess, and gives up as soon as the job is in the queue.
         let give_up = async |text: &str| {
             let attempt = throttle.account(&zoe, from).await.unwrap();
             let (checked, is_checked) = oneshot::channel();

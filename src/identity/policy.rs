@@ -4,28 +4,28 @@ use std::sync::LazyLock;
 use crate::domain::Password;
 use crate::error::Error;
 
-/// zxcvbn's scores go from 0 to 4; below this a password can be guessed online or from a leaked hash.
+/// The scores of zxcvbn go from 0 to 4. A password below this score can be guessed online or from a leaked hash.
 const MIN_SCORE: zxcvbn::Score = zxcvbn::Score::Three;
-/// zxcvbn takes longer than linear time; what stands after this many characters cannot make a password weaker.
+/// The time of zxcvbn grows faster than the length. Characters after this many cannot make a password weaker.
 const MAX_JUDGED_CHARS: usize = 64;
-/// How much work may be judged at once, as [`work`] reckons it: about as long as a hash takes.
+/// How much work may be judged at once, as estimated by [`work`]: about as long as a hash takes.
 const MAX_WORK: f64 = 400_000.0;
 
-/// The 10,000 most common passwords, the most common first, in lower case: the first lines of `common-passwords.txt.gz` in
-/// Django 5.2.19, but for those whose text is damaged. Its licence, BSD-3-Clause, is in `common_passwords.license`. zxcvbn has a
-/// list too, an older one, and lets pass what is long and looks random, however many people use it.
+/// The 10,000 most common passwords, the most common first, in lower case: the first lines of `common-passwords.txt.gz`
+/// in Django 5.2.19, without those whose text is damaged. Its license, BSD-3-Clause, is in `common_passwords.license`.
+/// zxcvbn has an older list, and accepts a password that is long and looks random, however many people use it.
 static COMMON: LazyLock<HashSet<&str>> = LazyLock::new(|| include_str!("common_passwords.txt").lines().collect());
 
-/// Which new passwords are refused.
+/// The rules for new passwords.
 #[derive(Clone, Copy, Debug)]
 pub struct PasswordPolicy {
-    /// Those of fewer characters (Unicode scalar values, in the form NFC).
+    /// The minimum number of characters (Unicode scalar values, in the form NFC).
     pub min_chars: usize,
-    /// Those that are common, or that zxcvbn finds easy to guess.
+    /// Whether common passwords are refused, and those that zxcvbn finds easy to guess.
     pub is_strict: bool,
 }
 
-/// A new password that the policy has let pass: the only kind that is hashed for a user.
+/// A new password that the policy has accepted. No other kind is hashed for a user.
 #[derive(Debug)]
 pub struct Accepted(Password);
 
@@ -37,10 +37,11 @@ impl Accepted {
 }
 
 impl PasswordPolicy {
-    /// Judges a password of somebody of whom this is known. It may take tens of milliseconds: not on a worker.
+    /// Checks a password. `known` holds words that an attacker would try for this user. It may take tens of
+    /// milliseconds, so it must not run on a worker.
     ///
     /// # Errors
-    /// [`Error::PasswordTooShort`]; [`Error::PasswordWeak`], with the reason where there is one.
+    /// [`Error::PasswordTooShort`]; [`Error::PasswordWeak`], with the reason if there is one.
     pub fn check(self, password: Password, known: &[String]) -> Result<Accepted, Error> {
         let text = String::from_utf8_lossy(password.expose());
         if text.chars().count() < self.min_chars {
@@ -53,15 +54,15 @@ impl PasswordPolicy {
     }
 }
 
-/// How long zxcvbn takes, in about a 20th of a microsecond. It looks up all that begins and ends anywhere, once for every
-/// combination of letters that the digits and symbols in it may stand for: with each different one there may be half as many more.
+/// An estimate of the time of zxcvbn, in units of about 50 ns. It looks up every substring, once for every combination
+/// of letters that its digits and symbols may stand for. Each different one makes about half as many more.
 fn work(chars: usize, different: u32) -> f64 {
     let chars = chars as f64;
     chars * chars * 1.5_f64.powf(f64::from(different))
 }
 
-/// A text in parts of which each can be judged in a moment. It is one part if it has no more than 11 different digits and
-/// symbols, and no part but the last has fewer than 17 characters.
+/// Splits a text into parts that can each be judged in a moment. It is one part if it has at most 11 different digits
+/// and symbols. No part but the last has fewer than 17 characters.
 fn parts(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -85,7 +86,7 @@ fn judge(text: &str, known: &[String]) -> Result<(), Error> {
     let known: Vec<_> = known.iter().map(String::as_str).collect();
     let start = text.char_indices().nth(MAX_JUDGED_CHARS).map_or(text, |(end, _)| &text[..end]);
     let (mut is_good, mut warning) = (false, None);
-    // It is at least as hard to guess as any part of it.
+    // The whole is at least as hard to guess as any part of it.
     for part in parts(start) {
         let judged = zxcvbn::zxcvbn(part, &known);
         if judged.score() >= MIN_SCORE {
@@ -165,7 +166,7 @@ mod tests {
         assert_eq!(check(policy, LEET), Ok(()));
     }
 
-    /// The processor time of this thread, which others on the machine do not make longer.
+    /// The processor time of this thread, which other load on the machine does not change.
     fn cpu_time() -> std::time::Duration {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
         std::time::Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
@@ -177,7 +178,7 @@ mod tests {
         let words = "theassistoneallhereatetoseatheat".repeat(3);
         let interleaved: String = LEET.chars().zip("aeiostrlnh".chars().cycle()).flat_map(|(a, b)| [a, b]).collect();
         let known = [LEET.repeat(12), "4".repeat(250)];
-        // Whatever is made once for all.
+        // The first check initializes the tables.
         policy.check(Password::parse("12345678".to_owned()).unwrap(), &[]).unwrap_err();
         for text in [
             LEET.repeat(5),
@@ -210,7 +211,7 @@ mod tests {
             let examples: HashSet<_> =
                 text.split("\"password\": \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
             assert!(!examples.is_empty(), "{page} has none");
-            // Except placeholders, and the wrong guess of an example.
+            // Placeholders are excluded, and the wrong guess of an example.
             for example in examples.into_iter().filter(|example| !example.contains(['$', '*']) && *example != "wrong") {
                 assert_eq!(check(policy, example), Ok(()), "{example} in {page}");
             }

@@ -11,14 +11,14 @@ use crate::domain::{ClientAddress, Generation, Password, PasswordHash, ResetChal
 use crate::error::Error;
 use crate::writer::{Batch, Change};
 
-/// How many wrong guesses a reset code bears: of a million codes, five are tried.
+/// How many wrong guesses a reset code allows: five of a million codes.
 const TRIES: u8 = 5;
-/// What is written for a guess at a code of nobody's.
+/// The key that is written for a guess at the code of an unknown user.
 const DECOY: &str = "decoy";
-/// As long as the record of an ordinary user.
+/// The size of an ordinary user's record.
 const DECOY_BYTES: usize = 480;
 
-/// A new password and the code that permits it, as somebody sends them.
+/// A new password, and the code that permits it.
 #[derive(Deserialize)]
 pub struct NewPassword {
     username: String,
@@ -27,11 +27,12 @@ pub struct NewPassword {
 }
 
 impl Identity {
-    /// Permits a user to set a new password: six digits, for the application to send to them. Those of a revoked user open
-    /// nothing, also later.
+    /// Creates a reset code: six digits, which the application sends to the user. A code of a revoked user never works,
+    /// not even after the user is restored.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] for an unknown user, as the contract has it; those of [`crate::writer::Writer::submit`].
+    /// [`Error::Unauthorized`] for an unknown user, as the contract requires; those of
+    /// [`crate::writer::Writer::submit`].
     pub async fn create_totp(&self, admin: &Admin, username: &str) -> Result<String, Error> {
         let username = Username::parse(username).map_err(|_| Error::Unauthorized)?;
         let code = totp::reset_code();
@@ -42,15 +43,15 @@ impl Identity {
         Ok(shown)
     }
 
-    /// Sets a new password, and ends everything that stood on the old one. The second factor stays.
+    /// Sets a new password, and ends all earlier sign-ins. Two-factor authentication stays on.
     ///
-    /// The code is checked first, in the writer, which costs the same whoever asks: nobody without the code has a password
-    /// judged or hashed. It is spent only once the policy has let the password pass.
+    /// The code is checked first, in the writer, at the same cost for every client. So a client without the code cannot
+    /// make Broker judge or hash a password. The code is spent only after the policy has accepted the password.
     ///
     /// # Errors
-    /// [`Error::PasswordInvalid`]; [`Error::TooManyAttempts`]; [`Error::Unauthorized`], the same and after the same time for an
-    /// unknown user, a revoked one, and a code that is wrong, spent or expired; where the code is right, those of
-    /// [`super::PasswordPolicy::check`], and then it is not spent; those of [`crate::writer::Writer::submit`].
+    /// [`Error::PasswordInvalid`]; [`Error::TooManyAttempts`]. [`Error::Unauthorized`], the same and after the same
+    /// time for an unknown user, a revoked user, and a code that is wrong, spent or expired. If the code is correct:
+    /// those of [`super::PasswordPolicy::check`], which do not spend it. Those of [`crate::writer::Writer::submit`].
     pub async fn reset_password(&self, new: NewPassword, from: ClientAddress) -> Result<(), Error> {
         let visit = Visit::at(Door::Reset, Username::parse(&new.username).ok(), from);
         visit.ends(self.set_new_password(new, from).await)
@@ -64,10 +65,10 @@ impl Identity {
         let share = || Share::of_account(from, &username);
         let attempt = self.0.throttle.account(&username, from).await?;
         let attempt = self.try_code(&username, &code, attempt, None).await?;
-        // Without the user's e-mail address: a policy that knew it would tell whoever has the code about it.
+        // The user's e-mail address is left out: a policy that knew it would reveal it to a client that has the code.
         let password = self.new_password(share(), password, &username, None).await?;
         let then = (self.0.passwords.hash(share(), password).await?, new_generation());
-        // Once more, for it may have been spent or have expired meanwhile.
+        // The code is checked once more, because it may have been spent or have expired meanwhile.
         self.try_code(&username, &code, attempt, Some(then)).await.map(drop)
     }
 
@@ -106,22 +107,23 @@ struct TryCode {
     username: Username,
     code: Secret,
     attempt: Attempt,
-    /// The new password and generation that the code is spent for, where it is right. Else it is only looked at.
+    /// The new password and generation for which a correct code is spent. Without them, the code is only checked.
     then: Option<(PasswordHash, Generation)>,
 }
 
 impl Change for TryCode {
-    /// The attempt, where the code was right.
+    /// The attempt, if the code was correct.
     type Outcome = Option<Attempt>;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<Option<Attempt>, Error> {
         let Self { username, code, attempt, then } = self;
         let now = batch.now();
-        // As much is written whether there is a code or not, a user or not: else the time that the disk takes would tell.
+        // The same amount is written with or without a code, and with or without a user. Otherwise the time of the disk
+        // would reveal the difference.
         let (user, attempt) = attempt.settle(batch.user(&username))?;
         if let Some(mut user) = user {
             if let Some(challenge) = user.reset.take().filter(|challenge| challenge.expires_at > now) {
-                // A revoked user's code opens nothing, and guesses use it up as any other's.
+                // A code of a revoked user never works, but guesses use it up as any other code.
                 if challenge.code.matches(code.expose()) && !user.revoked {
                     if let Some((hash, generation)) = then {
                         user.set_password(hash, generation);
@@ -151,7 +153,7 @@ mod tests {
     use crate::store::Store;
     use crate::writer::Writer;
 
-    /// How many bytes a guess writes.
+    /// Measures how many bytes a guess writes.
     struct Weigh(TryCode);
 
     impl Change for Weigh {

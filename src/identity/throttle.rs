@@ -1,5 +1,5 @@
-//! How many wrong guesses are answered. Only those that fail count, and each is counted before it is checked, so that
-//! guesses made side by side cannot slip through together.
+//! Rate limits for guesses at passwords, codes and tokens. Only failures count. Each guess is counted before it is
+//! checked, so that concurrent guesses cannot slip through together.
 
 mod table;
 
@@ -13,29 +13,30 @@ use crate::error::Error;
 
 /// Guesses at one account's password, code or reset code, from anywhere.
 const ACCOUNT: Allowance = Allowance { burst: 20, refill: Duration::from_secs(30) };
-/// Guesses from one address, at any accounts. Many people may share one, so this is wide.
+/// Guesses from one address, at any accounts. Many people may share one address, so this limit is wide.
 const ADDRESS: Allowance = Allowance { burst: 300, refill: Duration::from_millis(200) };
 /// Guesses at the admin token from one address.
 const ADMIN: Allowance = Allowance { burst: 100, refill: Duration::from_secs(1) };
 
-/// Some 25 MiB where all are in use. 262,144 accounts have an allowance of their own, and more share 524,288: a guess at a new
-/// name counts for 30 s, so that it takes 26,000 such guesses a second to use those up.
+/// About 25 MiB if all are in use. 262,144 accounts have their own allowance, and further ones share 524,288. A guess
+/// at a new name counts for 30 s, so using them up takes 26,000 such guesses per second.
 const SETS_OF_ACCOUNTS: usize = 16_384;
-/// Some 1.5 MiB each where all are in use. A guess counts for a second at most.
+/// About 1.5 MiB each if all are in use. A guess counts for a second at most.
 const SETS_OF_ADDRESSES: usize = 1024;
 
-/// What has been guessed lately, in tables of their own, so that guesses at names that nobody has take no room of addresses.
+/// Recent guesses. Accounts and addresses have separate tables, so that guesses at names that do not exist take no room
+/// from addresses.
 pub struct Throttle {
     accounts: Arc<Table>,
     addresses: Arc<Table>,
     admins: Arc<Table>,
 }
 
-/// A guess that has been counted, until it has come to something: only what was found wrong stays counted.
+/// A counted guess, until its result is known. Only a wrong guess stays counted.
 ///
-/// It goes along to wherever the guess is checked, a hashing thread or the writer, and is settled there and then. So it makes no
-/// difference whether whoever made it still waits for the answer: a right guess is never held against its user, and no wrong
-/// one goes uncounted. Dropped unsettled, it was not checked, and told nobody anything.
+/// It moves to the place where the guess is checked, a hashing thread or the writer, and is settled there. So it does
+/// not matter whether the client still waits: a correct guess never counts against its user, and a wrong one always
+/// counts. If it is dropped unsettled, the guess was not checked, and the client learned nothing.
 #[must_use]
 pub struct Attempt {
     by_address: Option<Held>,
@@ -54,11 +55,11 @@ impl Throttle {
     /// Counts a guess at an account.
     ///
     /// # Errors
-    /// [`Error::TooManyAttempts`] where the account or the address has had too many, whether or not the account exists;
-    /// [`Error::Overloaded`] where too many wait for others to come to something.
+    /// [`Error::TooManyAttempts`] if there were too many for the account or the address, whether or not the account
+    /// exists; [`Error::Overloaded`] if too many wait for the results of others.
     pub async fn account(&self, username: &Username, from: ClientAddress) -> Result<Attempt, Error> {
-        // First, so that an address that has had too many takes nothing of any account. Where the account refuses, it was no
-        // guess, and is given back.
+        // The address is counted first, so that an address with too many guesses takes nothing from an account. If the
+        // account refuses, the guess was not made, and the address gets it back.
         let by_address = count(&self.addresses, from).await?;
         let at_account = Some(self.accounts.take(username).await?);
         Ok(Attempt { by_address, at_account })
@@ -73,7 +74,7 @@ impl Throttle {
     }
 }
 
-/// Counts a guess by its address, where that tells anything.
+/// Counts a guess by its address, if the address identifies a client.
 async fn count(addresses: &Arc<Table>, from: ClientAddress) -> Result<Option<Held>, Error> {
     match from.counts_as() {
         None => Ok(None),
@@ -82,16 +83,17 @@ async fn count(addresses: &Arc<Table>, from: ClientAddress) -> Result<Option<Hel
 }
 
 impl Attempt {
-    /// It was wrong, and stays counted.
+    /// The guess was wrong, and stays counted.
     pub fn was_wrong(self) {
         self.by_address.into_iter().chain(self.at_account).for_each(Held::was_wrong);
     }
 
-    /// Counts it where it was wrong, as against right or failed for another reason; and where its user cannot be read, which
-    /// the answer tells. What was right may have to be checked for more: the attempt goes on with it.
+    /// Counts the guess if it was wrong, but not if it was correct or failed for another reason. It also counts if the
+    /// user cannot be read, because the answer reveals that. After a correct guess, the attempt is returned for further
+    /// checks.
     ///
     /// # Errors
-    /// That of the outcome.
+    /// The error of the outcome.
     pub fn settle<T>(self, outcome: Result<T, Error>) -> Result<(T, Self), Error> {
         match outcome {
             Ok(value) => Ok((value, self)),
@@ -111,7 +113,7 @@ mod tests {
 
     use super::*;
 
-    /// Not an address that anything is counted by.
+    /// Not an address that is counted.
     const LOCAL: [u8; 4] = [127, 0, 0, 1];
 
     fn at(ip: impl Into<IpAddr>) -> ClientAddress {
@@ -122,7 +124,7 @@ mod tests {
         Username::parse(name).unwrap()
     }
 
-    /// Makes wrong guesses one after another; how many were refused.
+    /// Makes wrong guesses one after another. Returns how many were refused.
     async fn refused(throttle: &Throttle, guesses: u16, who: impl Fn(u16) -> (Username, ClientAddress)) -> u16 {
         let mut refused = 0;
         for guess in 0..guesses {
@@ -159,7 +161,7 @@ mod tests {
             let throttle = Arc::clone(&throttle);
             async move { throttle.account(&user("x"), at(LOCAL)).await.map(Attempt::was_wrong) }
         });
-        // All but one were wrong: the one that waits has the room of the one that was right, and no other has any.
+        // All but one were wrong. The waiting guess takes the room of the correct one, and no other has room.
         drop(under_way.pop().unwrap().settle(Ok(())));
         under_way.into_iter().for_each(Attempt::was_wrong);
         assert_eq!(next.await.unwrap(), Ok(()));
@@ -235,7 +237,7 @@ mod tests {
             throttle.account(&user(&format!("user{name}")), at(LOCAL)).await.unwrap().was_wrong();
         }
         assert_eq!(refused(&throttle, 20, |_| (user("zoe"), at(LOCAL))).await, 20);
-        // And those who are not guessed at sign in as ever.
+        // Users that are not attacked sign in as always.
         for name in 0..1000 {
             assert!(throttle.account(&user(&format!("honest{name}")), at(LOCAL)).await.is_ok());
         }

@@ -20,8 +20,8 @@ impl Identity {
         self.0.tickets.issue(&self.0.tokens, &right, now)
     }
 
-    /// Signs a user in by a ticket. A fresh ticket is enough, and returns a pass for reconnecting if the ticket is used. A ticket
-    /// that is used or expired needs a pass of the same user.
+    /// Signs a user in by a ticket. A fresh ticket is enough, and returns a pass for reconnecting if the ticket is
+    /// used. A ticket that is used or expired needs a pass of the same user.
     ///
     /// # Errors
     /// [`Error::Unauthorized`] if the ticket or the pass is expired, revoked or wrong.

@@ -1,6 +1,6 @@
-//! Tickets and passes, for a browser's own `EventSource`, which cannot send a header. A *ticket* stands in the URL, and works
-//! once, for some seconds. A *pass* is a cookie: with it the same URL works again when the browser reconnects by itself.
-//! Neither allows more, or lasts longer, than the sign-in that it was issued for.
+//! Tickets and passes, for a browser's own `EventSource`, which cannot send a header. A *ticket* stands in the URL, and
+//! works once, for some seconds. A *pass* is a cookie: with it the same URL works again when the browser reconnects by
+//! itself. Neither allows more, or lasts longer, than the sign-in that it was issued for.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -18,16 +18,17 @@ pub const TICKET_LASTS: Duration = Duration::from_secs(30);
 
 const TICKET_ISSUER: &str = "Broker ticket";
 const PASS_ISSUER: &str = "Broker pass";
-/// How many tickets may wait to be used, of about 200 bytes each. At this number, the user with the most tickets loses the oldest
-/// one to a user with fewer, so that a few users cannot lock out all others.
+/// How many tickets may wait to be used, of about 200 bytes each. At this number, the user with the most tickets loses
+/// the oldest one to a user with fewer, so that a few users cannot lock out all others.
 const WAITING: usize = 65_536;
 /// How many of them one user may have, even while there is room.
 const WAITING_OF_ONE: usize = 4_096;
-/// How many expired tickets are removed when one is issued. Thousands may expire in the same second, and all other requests wait
-/// during the removal. It is more than one, so that they go faster than new ones come.
+/// How many expired tickets are removed when one is issued. Thousands may expire in the same second, and all other
+/// requests wait during the removal. It is more than one, so that they go faster than new ones come.
 const EXPIRED_AT_ONCE: usize = 32;
 
-/// Lets a browser that opened a stream with a ticket reconnect with the same ticket. It has no `Debug`, so that it is never logged.
+/// Lets a browser that opened a stream with a ticket reconnect with the same ticket. It has no `Debug`, so that it is
+/// never logged.
 pub struct Pass {
     /// The pass itself, a JWT.
     pub token: String,

@@ -11,30 +11,30 @@ use crate::domain::{Generation, Scope, Secret, TenantName, Timestamp, User, User
 use crate::error::Error;
 
 const ISSUER: &str = "Broker";
-/// How long a token may be, in bytes. Servers and proxies commonly take 8 KiB for a header's line, some for the whole head of a
-/// request: a quarter of that is left for all else.
+/// The maximum length of a token, in bytes. Servers and proxies commonly accept 8 KiB for a header line, and some for
+/// the whole head of a request. A quarter of that is left for everything else.
 pub const MAX_TOKEN_BYTES: usize = (8 << 10) - (2 << 10) - "authorization: Bearer \r\n".len();
 /// The length of an HMAC-SHA-256.
 const SIGNATURE_BYTES: usize = 32;
-/// How many tokens that were found right are remembered, of about 200 bytes each.
+/// How many valid tokens are cached, of about 200 bytes each.
 const REMEMBERED: usize = 16_384;
 
-/// Issues and reads JWTs (RFC 7519), signed by HMAC-SHA-256. Each kind has an issuer of its own, so that none is ever taken
-/// for another.
+/// Issues and checks JWTs (RFC 7519), signed with HMAC-SHA-256. Each kind has its own issuer, so that one kind is never
+/// accepted as another.
 pub struct Tokens {
     form: TokenForm,
     signing: EncodingKey,
     verifying: DecodingKey,
     validation: Validation,
-    /// Tokens whose signature was right, by their SHA-256: not the tokens themselves, which open doors. What a token says
-    /// never changes; whether its user still upholds it is looked at each time.
+    /// Tokens with a valid signature, by their SHA-256. The tokens themselves are not kept, because they are secrets.
+    /// The claims of a token never change; whether they still hold for the user is checked each time.
     remembered: Cache<[u8; 32], Arc<Claimed>>,
 }
 
-/// What a token is made to say of its user, beside who it is.
+/// The claims of a token in addition to the user.
 #[derive(Clone)]
 pub struct TokenForm {
-    /// What stands in `aud`; `None` has the scopes there, as Broker 15 did.
+    /// The audience in `aud`; if `None`, the scopes are there, as in Broker 15.
     audience: Option<Arc<str>>,
 }
 
@@ -42,22 +42,23 @@ pub struct TokenForm {
 struct Claims<'a> {
     iss: &'a str,
     sub: &'a str,
-    /// Without an audience of its own: the scopes when it was issued, joined by commas; left out where there are none.
+    /// Without an audience: the scopes at the time of issue, joined by commas; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     aud: Option<String>,
-    /// With one: the scopes, joined by spaces (RFC 8693, section 4.2); left out where there are none.
+    /// With an audience: the scopes, joined by spaces (RFC 8693, section 4.2); absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
     iat: u64,
     exp: u64,
     tenant_name: &'a str,
     id: Uuid,
-    /// The user's generation, in hexadecimal: a number of 64 bits would not survive JavaScript.
+    /// The user's generation, in hexadecimal: JavaScript cannot hold a number of 64 bits.
     #[serde(rename = "gen")]
     generation: String,
 }
 
-/// What is read of a token: the rest, its scopes above all, is as it was when it was issued, and for others to look at.
+/// The claims that Broker reads. The others, above all the scopes, are as they were at the time of issue, and are for
+/// other services.
 #[derive(Deserialize)]
 struct Read {
     sub: String,
@@ -67,7 +68,7 @@ struct Read {
     generation: String,
 }
 
-/// What a token says of somebody.
+/// The part of a token that depends on the user.
 pub struct Subject<'a> {
     pub username: &'a Username,
     pub tenant: &'a TenantName,
@@ -84,7 +85,7 @@ impl<'a> From<&'a User> for Subject<'a> {
 }
 
 impl TokenForm {
-    /// With an audience, or with the scopes in its place.
+    /// A form with an audience, or with the scopes in its place.
     pub fn new(audience: Option<String>) -> Self {
         Self { audience: audience.map(Arc::from) }
     }
@@ -94,7 +95,7 @@ impl TokenForm {
         let scopes = subject.scopes.iter().map(Scope::as_str);
         let (aud, scope) = match &self.audience {
             None => (joined(scopes.collect(), ","), None),
-            // A scope with a blank in it would be read as two, of which the user has neither.
+            // A scope with a blank in it would be read as two scopes that the user does not have.
             Some(audience) => {
                 let scopes = scopes.filter(|scope| !scope.contains(char::is_whitespace));
                 (Some(audience.to_string()), joined(scopes.collect(), " "))
@@ -113,10 +114,10 @@ impl TokenForm {
         }
     }
 
-    /// How long a token of somebody gets at most, in bytes.
+    /// The maximum length of a token for a user, in bytes.
     ///
     /// # Errors
-    /// [`Error::Internal`], which cannot happen with what is said here.
+    /// [`Error::Internal`], which cannot happen with these claims.
     fn bytes_at_most(&self, subject: &Subject<'_>) -> Result<usize, Error> {
         let internal = |error: serde_json::Error| Error::Internal(error.to_string());
         let header = serde_json::to_vec(&Header::default()).map_err(internal)?;
@@ -125,7 +126,7 @@ impl TokenForm {
         Ok(base64(header.len()) + 1 + base64(claims.len()) + 1 + base64(SIGNATURE_BYTES))
     }
 
-    /// Whether scopes leave room for anybody in a token.
+    /// Checks that a token with these scopes has room for any user.
     ///
     /// # Errors
     /// [`Error::ScopesTooLarge`].
@@ -135,7 +136,8 @@ impl TokenForm {
         self.check(&Subject { username: &username, tenant: &tenant, scopes, id, generation }, None)
     }
 
-    /// Whether a token of somebody can be sent. Whose tokens are too long from before may be changed, but not to longer ones.
+    /// Checks that a token for a user can be sent. A user whose tokens are too long already may be changed, but not to
+    /// longer ones.
     ///
     /// # Errors
     /// [`Error::ScopesTooLarge`].
@@ -151,13 +153,13 @@ impl TokenForm {
     }
 }
 
-/// What a token says, once its signature was found right and its time not over. Whether the user is still of that
-/// generation is for the store to tell.
+/// The claims of a token with a valid signature that has not expired. Whether the user still has this generation is for
+/// the store to tell.
 #[derive(Debug)]
 pub struct Claimed {
     pub username: Username,
     pub generation: Generation,
-    /// It counts from then on.
+    /// The token is valid from this moment on.
     pub not_before: Timestamp,
     pub expires_at: Timestamp,
 }
@@ -180,7 +182,7 @@ impl Tokens {
         }
     }
 
-    /// A token for a user, from now until then.
+    /// Issues a token for a user, valid from now until `expires_at`.
     ///
     /// # Errors
     /// [`Error::Internal`], which cannot happen with a key of this kind.
@@ -189,12 +191,12 @@ impl Tokens {
         self.sign(&claims)
     }
 
-    /// What tokens are made to say.
+    /// The form of the tokens.
     pub fn form(&self) -> &TokenForm {
         &self.form
     }
 
-    /// Signs what a JWT is to say.
+    /// Signs the claims of a JWT.
     ///
     /// # Errors
     /// As [`Tokens::issue`].
@@ -203,21 +205,22 @@ impl Tokens {
             .map_err(|error| Error::Internal(error.to_string()))
     }
 
-    /// What a JWT says, where its signature is right and its issuer is the one of `validation`. Its time is for the caller
-    /// to judge.
+    /// The claims of a JWT, if its signature is valid and its issuer is the one of `validation`. The caller checks its
+    /// times.
     ///
     /// # Errors
     /// [`Error::Unauthorized`].
     pub(super) fn open<C: DeserializeOwned>(&self, token: &str, validation: &Validation) -> Result<C, Error> {
         let opened = jsonwebtoken::decode(token, &self.verifying, validation).map_err(|_| Error::Unauthorized)?;
-        // What must be understood to take the token for what it is (RFC 7515, section 4.1.11): nothing of that is known here.
+        // `crit` lists extensions that must be understood (RFC 7515, section 4.1.11). Broker understands none.
         if opened.header.crit.is_some() { Err(Error::Unauthorized) } else { Ok(opened.claims) }
     }
 
     /// Reads a token.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] for one that is malformed, expired, of another algorithm, or signed by another secret.
+    /// [`Error::Unauthorized`] for a token that is malformed, expired, of another algorithm, or signed with another
+    /// secret.
     pub fn read(&self, token: &str, now: Timestamp) -> Result<Arc<Claimed>, Error> {
         let fingerprint = fingerprint(token);
         let claimed = match self.remembered.get(&fingerprint) {
@@ -244,15 +247,15 @@ impl Tokens {
     }
 }
 
-/// What is asked of a JWT of this issuer.
+/// The requirements for a JWT of this issuer.
 pub(super) fn issued_by(issuer: &str) -> Validation {
     let mut validation = Validation::new(Algorithm::HS256);
     validation.set_issuer(&[issuer]);
     validation.set_required_spec_claims(&["iss", "sub", "exp"]);
-    // Judged by our own clock, without leeway, by who reads it.
+    // The caller checks it with our own clock, without leeway.
     validation.validate_exp = false;
-    // It is for the services that `aud` names, if it names any and not scopes; Broker itself goes by the issuer and the
-    // generation, so that a token holds over a change of `jwt_audience`.
+    // The audience is for the services that `aud` names, unless it holds scopes. Broker itself checks the issuer and
+    // the generation, so that a token stays valid after a change of `jwt_audience`.
     validation.validate_aud = false;
     validation
 }
@@ -267,7 +270,7 @@ pub(super) fn from_hex(generation: &str) -> Result<Generation, Error> {
 
 fn fingerprint(token: &str) -> [u8; 32] {
     let mut fingerprint = [0; 32];
-    // SHA-256 is 32 bytes.
+    // A SHA-256 has 32 bytes.
     fingerprint.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
     fingerprint
 }
@@ -295,7 +298,7 @@ mod tests {
                 let user = user("zoë\"", "a\\b", &scopes[..count]);
                 let token = tokens.issue(&user, now, now).unwrap();
                 let at_most = tokens.form().bytes_at_most(&Subject::from(&user)).unwrap();
-                // Two numbers of ten digits instead of twenty.
+                // Two numbers have ten digits instead of twenty.
                 assert!(token.len() <= at_most && at_most - token.len() < 32, "{} of {at_most}", token.len());
             }
         }

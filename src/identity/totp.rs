@@ -1,4 +1,4 @@
-//! Codes of six digits: those of an authenticator app (RFC 6238), and those of a password reset.
+//! Six-digit codes: those of an authenticator app (RFC 6238), and those of a password reset.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -11,52 +11,54 @@ use crate::error::Error;
 /// RFC 4226, section 4: 160 bits are recommended.
 const SECRET_BYTES: usize = 20;
 
-/// A fresh secret for an authenticator app.
+/// A new secret for an authenticator app.
 pub fn new_secret() -> Secret {
     Secret::new(crate::random::bytes::<SECRET_BYTES>())
 }
 
-/// SHA-1, six digits, 30 seconds, one step of skew: what every authenticator app reads.
+/// SHA-1, six digits, 30 seconds, one step of skew. Every authenticator app supports this.
 fn totp(secret: &Secret) -> Totp {
     Builder::new().with_secret(secret.expose().to_vec()).build_noncompliant()
 }
 
-/// A code as it is shown: apps write it as `123 456`, with blanks of any kind, and people type what they see.
+/// Removes blanks from a code. Apps show it as `123 456`, with various blanks, and people type what they see.
 pub fn without_blanks(mut code: String) -> String {
     code.retain(|c| !is_blank(c) && c != '-');
     code
 }
 
-/// The time step whose code this is, where it is one of now.
+/// The time step of this code, if it is valid now.
 pub fn matching_step(secret: &Secret, code: &str, now: Timestamp) -> Option<u64> {
     let is_code = code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit());
     if is_code { totp(secret).check(code, now.as_secs()) } else { None }
 }
 
-/// A code for one password reset, from a secret that is drawn for it and used for nothing else.
+/// A code for one password reset, from a new secret that is used for nothing else.
 pub fn reset_code() -> Secret {
     Secret::new(totp(&new_secret()).generate(0).to_string())
 }
 
-/// Who issues codes, as an authenticator app shows it.
+/// The issuer of codes, as an authenticator app shows it.
 pub struct Issuer<'a>(&'a str);
 
 impl<'a> Issuer<'a> {
+    /// Parses an issuer.
+    ///
     /// # Errors
-    /// [`Error::IssuerInvalid`] where the key URI format has no place for it: apps show nothing of what is empty, and take a colon for
-    /// the end of it.
+    /// [`Error::IssuerInvalid`] if the key URI format has no place for it: apps show nothing for an empty issuer, and a
+    /// colon ends it.
     pub fn parse(text: &'a str) -> Result<Self, Error> {
         let is_invalid = text.trim_matches(is_blank).is_empty() || text.contains(|c: char| c == ':' || c.is_control());
         if is_invalid { Err(Error::IssuerInvalid) } else { Ok(Self(text)) }
     }
 }
 
-/// Light modules around a QR code, which scanners need (ISO/IEC 18004, section 9.1).
+/// The light modules around a QR code, which scanners need (ISO/IEC 18004, section 9.1).
 const QUIET_MODULES: usize = 4;
-/// Minimum width and height of the picture in pixels.
+/// The minimum width and height of the picture, in pixels.
 const MIN_PIXELS: usize = 256;
 
-/// The QR code that an authenticator app scans: a PNG in base64.
+/// The QR code for an authenticator app: a PNG in base64.
 ///
 /// # Errors
 /// [`Error::QrTooLarge`] if issuer and username do not fit.
@@ -67,7 +69,7 @@ pub fn qr(issuer: &Issuer<'_>, username: &Username, secret: &Secret) -> Result<S
     Ok(BASE64_STANDARD.encode(png))
 }
 
-/// A PNG of a code, black on white, with one bit a pixel.
+/// A PNG of a code, black on white, with one bit per pixel.
 fn picture(code: &QrCode) -> Result<Vec<u8>, png::EncodingError> {
     let modules = code.width() + 2 * QUIET_MODULES;
     let scale = MIN_PIXELS.div_ceil(modules);
@@ -100,7 +102,7 @@ fn otpauth_url(issuer: &str, username: &Username, secret: &Secret) -> String {
     format!("otpauth://totp/{issuer}:{username}?secret={secret}&issuer={issuer}")
 }
 
-/// RFC 3986: everything but the unreserved characters is encoded.
+/// Percent-encodes everything but the unreserved characters (RFC 3986).
 fn percent_encoded(text: &str) -> String {
     use std::fmt::Write;
     text.bytes().fold(String::new(), |mut encoded, byte| {
@@ -117,7 +119,7 @@ fn percent_encoded(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// RFC 6238, appendix B, the SHA-1 column, its last six digits.
+    /// RFC 6238, appendix B, the SHA-1 column, the last six digits.
     #[test]
     fn the_codes_are_those_of_the_rfc() {
         let secret = Secret::new("12345678901234567890");

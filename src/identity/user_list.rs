@@ -7,10 +7,10 @@ use crate::domain::{Email, NamePrefix, TenantName, User, Username};
 use crate::error::Error;
 use crate::store::{Store, Users};
 
-/// How many users are on one page at most.
+/// How many users one page may have.
 const MAX_LIMIT: usize = 1000;
 
-/// Which users an admin asks for; all of them if nothing is said.
+/// The query for a list of users. Without any fields, it lists all users.
 #[derive(Deserialize)]
 pub struct UserQuery {
     limit: Option<usize>,
@@ -24,16 +24,16 @@ pub struct UserList {
     users: Users,
     tenant: Option<TenantName>,
     search: Option<NamePrefix>,
-    /// How many may follow, if it is a page.
+    /// How many may follow, if the list is a page.
     left: Option<usize>,
     last: Option<Username>,
-    /// Whether there is one more than that.
+    /// Whether there are more users after the page.
     is_more: bool,
 }
 
 impl Identity {
-    /// The users that an admin asks for, by name, each as [`Identity::get_user`] shows one. One who cannot be read is listed too,
-    /// with nothing but the name.
+    /// Lists users by name, each as [`Identity::get_user`] shows it. A user that cannot be read is listed with nothing
+    /// but the name.
     ///
     /// # Errors
     /// [`Error::BodyInvalid`], [`Error::TenantNameInvalid`].
@@ -52,21 +52,21 @@ impl Identity {
 }
 
 impl UserList {
-    /// Whether it is one page, and not all that is asked for.
+    /// Whether the list is one page, and not the whole result.
     pub fn is_page(&self) -> bool {
         self.left.is_some()
     }
 
-    /// The last user of the page, once it has ended, if there are more.
+    /// The last user of the page after it has ended, if there are more.
     pub fn next_page(&self) -> Option<&Username> {
         self.last.as_ref().filter(|_| self.is_more)
     }
 
-    /// Gives the next users, until `each` says that it is enough; whether there may be more in this list. A step may give none,
-    /// and is short all the same. Blocks on the disk.
+    /// Gives the next users to `each`, until `each` returns true. Returns whether there may be more in this list. A
+    /// step is always short, and may give none. Blocks on the disk.
     ///
     /// # Errors
-    /// [`Error::Storage`]; those of `each`.
+    /// [`Error::Storage`]; the errors of `each`.
     pub fn next(
         &mut self,
         store: &Store,
@@ -81,7 +81,7 @@ impl UserList {
                 *is_more = true;
                 return Ok(true);
             }
-            // What an application keeps of a user may be damaged though all else is not.
+            // The application's data of a user may be damaged although everything else is not.
             let shown = store.unless_damaged(user.as_ref().map(view).transpose())?.flatten();
             let is_enough = each(&shown.map_or_else(|| view_of_damaged(&username), Ok)?)?;
             if let Some(left) = left {
@@ -94,8 +94,8 @@ impl UserList {
     }
 }
 
-/// Whether a user is asked for. Nobody knows the tenant of one who cannot be read, so none is asked of them: an admin who looks
-/// through tenants would never see that there is damage.
+/// Whether the query includes a user. The tenant of a user that cannot be read is unknown, so the user is included for
+/// every tenant. Otherwise an admin who looks through tenants would never see the damage.
 fn is_wanted(
     tenant: Option<&TenantName>,
     search: Option<&NamePrefix>,

@@ -14,7 +14,7 @@ use crate::domain::{
 use crate::error::Error;
 use crate::writer::{Batch, Change};
 
-/// A user to be made, as an admin sends it.
+/// A new user, as an admin sends it.
 #[derive(Deserialize)]
 pub struct NewUser {
     username: String,
@@ -26,7 +26,7 @@ pub struct NewUser {
     two_factor: Option<bool>,
 }
 
-/// What to change of a user, as an admin sends it. What is absent stays as it is; `null` clears what may be unset.
+/// A change of a user, as an admin sends it. An absent field stays as it is; `null` clears an optional field.
 #[derive(Deserialize)]
 pub struct UserPatch {
     username: String,
@@ -46,7 +46,7 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> R
     T::deserialize(deserializer).map(Some)
 }
 
-/// A user as an admin sees one.
+/// A user as an admin sees it.
 #[derive(Serialize)]
 struct UserView<'a> {
     id: Option<Uuid>,
@@ -59,7 +59,7 @@ struct UserView<'a> {
     revoked: Option<bool>,
     password: &'static str,
     totp: &'static str,
-    /// Only of a user that cannot be read: all other fields but the name are `null` then.
+    /// Only for a user that cannot be read. All other fields but the name are `null` then.
     #[serde(skip_serializing_if = "Option::is_none")]
     damaged: Option<bool>,
 }
@@ -113,20 +113,20 @@ pub(super) fn new_generation() -> Generation {
 }
 
 impl Identity {
-    /// Makes a user.
+    /// Creates a user.
     ///
     /// # Errors
-    /// In this order: [`Error::EmailInvalid`] or [`Error::EmailDisposable`], [`Error::UsernameInvalid`], [`Error::UsernameTaken`],
-    /// [`Error::UsernameLookalike`], [`Error::TenantNameInvalid`], [`Error::TenantNameLookalike`],
-    /// [`Error::PasswordInvalid`], those of [`super::PasswordPolicy::check`], [`Error::ScopesInvalid`],
-    /// [`Error::ScopesTooLarge`], [`Error::DataTooDeep`], [`Error::UserTooLarge`], and those of
-    /// [`crate::writer::Writer::submit`].
+    /// In this order: [`Error::EmailInvalid`] or [`Error::EmailDisposable`], [`Error::UsernameInvalid`],
+    /// [`Error::UsernameTaken`], [`Error::UsernameLookalike`], [`Error::TenantNameInvalid`],
+    /// [`Error::TenantNameLookalike`], [`Error::PasswordInvalid`], those of [`super::PasswordPolicy::check`],
+    /// [`Error::ScopesInvalid`], [`Error::ScopesTooLarge`], [`Error::DataTooDeep`], [`Error::UserTooLarge`], and those
+    /// of [`crate::writer::Writer::submit`].
     pub async fn create_user(&self, admin: &Admin, new: NewUser) -> Result<(), Error> {
         let share = || Share::of_admin(admin.from);
         let email = new.email.as_deref().map(Email::parse).transpose()?;
         let name = NewUsername::parse(&new.username)?;
         let username = name.get().clone();
-        // For the order of the answers, and to spare the hash; the writer decides.
+        // It is checked here for the order of the errors, and to save the hash. The writer decides.
         self.0.store.check_username(&name)?;
         let tenant = TenantName::parse(&new.tenant_name)?;
         self.0.store.check_tenant(&tenant)?;
@@ -134,7 +134,7 @@ impl Identity {
         let scopes = new.scopes.as_deref().map(Scope::parse_all).transpose()?.or_else(|| self.0.default_scopes.clone());
         let id = Uuid::new_v4();
         let form = self.0.tokens.form().clone();
-        // To spare the hash; the writer decides.
+        // It is checked here to save the hash. The writer decides.
         let (generation, granted) = (new_generation(), scopes.as_deref().unwrap_or_default());
         form.check(&Subject { username: &username, tenant: &tenant, scopes: granted, id, generation }, None)?;
         let data = new.data.as_deref().map(payload).transpose()?;
@@ -161,11 +161,11 @@ impl Identity {
         Ok(())
     }
 
-    /// Changes a user. Their streams end where a change is to what the streams stand on, and go on with another tenant or
-    /// other scopes.
+    /// Changes a user. The user's streams end if the change invalidates their sign-in, and continue after a change of
+    /// tenant or scopes.
     ///
     /// # Errors
-    /// [`Error::UserUnknown`], and those of [`Identity::create_user`] but for the username's.
+    /// [`Error::UserUnknown`], and those of [`Identity::create_user`] except for the username's.
     pub async fn update_user(&self, admin: &Admin, patch: UserPatch) -> Result<(), Error> {
         let share = || Share::of_admin(admin.from);
         let user = self.known_user(&patch.username)?;
@@ -201,7 +201,8 @@ impl Identity {
         Ok(())
     }
 
-    /// Shuts every door to a user and ends their streams, or opens them again. Tokens from before stay dead.
+    /// Revokes a user, which refuses every sign-in and ends the user's streams, or restores the user. Earlier tokens
+    /// stay invalid.
     ///
     /// # Errors
     /// [`Error::UserUnknown`], and those of [`crate::writer::Writer::submit`].
@@ -221,10 +222,11 @@ impl Identity {
         view(&self.known_user(username)?)
     }
 
-    /// A picture of a user's secret for an authenticator app: PNG, base64.
+    /// A QR code of a user's secret for an authenticator app: PNG, base64.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] for an unknown user, as the contract has it; [`Error::IssuerInvalid`]; [`Error::QrTooLarge`].
+    /// [`Error::Unauthorized`] for an unknown user, as the contract requires; [`Error::IssuerInvalid`];
+    /// [`Error::QrTooLarge`].
     pub fn create_qr(&self, admin: &Admin, issuer: &str, username: &str) -> Result<String, Error> {
         let user = self.known_user(username).map_err(unknown_is_unauthorized)?;
         let qr = totp::qr(&Issuer::parse(issuer)?, &user.username, &user.totp_secret)?;
@@ -237,7 +239,7 @@ impl Identity {
         self.0.store.user(&username)?.ok_or(Error::UserUnknown)
     }
 
-    /// Judges a password that somebody wants to have from now on, on a thread that may be busy for a while.
+    /// Checks a new password against the policy, on a thread that may be busy for a while.
     pub(super) async fn new_password(
         &self,
         share: Share,
@@ -292,7 +294,7 @@ impl Change for UpdateUser {
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         let before = batch.user(&self.username)?.ok_or(Error::UserUnknown)?;
         let mut user = before.clone();
-        // Whoever was let in before was asked for the old password, or for no code: neither is enough any more.
+        // Earlier sign-ins used the old password, or no code. Neither is enough any more.
         let is_asked_for_more = self.two_factor == Some(true) && !user.needs_code();
         let ends_sign_ins = self.password_hash.is_some() || is_asked_for_more;
         if let Some(hash) = self.password_hash {
@@ -340,7 +342,7 @@ impl Change for SetRevoked {
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         let mut user = batch.user(&self.username)?.ok_or(Error::UserUnknown)?;
-        // Also one that was given out while the user was revoked: it was never to work.
+        // This includes a token that was issued while the user was revoked: it must never work.
         if self.revoked || user.revoked {
             user.reset = None;
         }

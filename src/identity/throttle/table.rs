@@ -1,10 +1,10 @@
-//! Allowances of any number of keys in bounded memory, of which none is forgotten before it is whole again.
+//! Allowances for any number of keys in bounded memory. No allowance is forgotten before it has refilled.
 //!
-//! Buckets are in sets, by a hash of their key that nobody outside knows. A key has a bucket of its own as long as there is
-//! room in its set; there, one that is whole again makes room, since a new one would be the same. Whoever makes so many
-//! guesses at once that a set is full of others drives the rest of that set's keys into buckets that they share. So guesses
-//! at many keys can neither bring a key's bucket to be forgotten, nor use up those of all others: there are more shared buckets
-//! than guesses can be made before they are whole again.
+//! Buckets are in sets, by a secret hash of their keys. A key has its own bucket as long as its set has room. A bucket
+//! that has refilled makes room, because a new one would be the same. An attacker who makes so many guesses at once
+//! that a set is full moves the other keys of that set to shared buckets. So guesses at many keys cannot make a bucket
+//! be forgotten. Nor can they use up the allowances of all others: there are more shared buckets than guesses can be
+//! made before they refill.
 
 #[cfg(test)]
 mod tests;
@@ -17,14 +17,14 @@ use tokio::sync::Notify;
 
 use crate::error::Error;
 
-/// How many keys of a set have a bucket of their own.
+/// How many keys of a set have their own bucket.
 const OWN: usize = 16;
-/// How many buckets the others of a set share.
+/// How many buckets the other keys of a set share.
 const SHARED: usize = 32;
-/// How many guesses may wait for others at the same key to come to something; more are refused.
+/// How many guesses may wait for the results of others at the same key. More are refused.
 const WAITING: u32 = 64;
 
-/// Failures that are let through at once, and how long it takes to win one back.
+/// How many failures are allowed at once, and how long it takes to regain one.
 #[derive(Clone, Copy)]
 pub struct Allowance {
     pub burst: u32,
@@ -32,13 +32,13 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// How long it takes to win back so many.
+    /// How long it takes to regain this many failures.
     const fn time_of(self, failures: u32) -> Duration {
         self.refill.saturating_mul(failures)
     }
 }
 
-/// Tells how much time has gone by since some moment.
+/// The time since some moment.
 type Clock = Box<dyn Fn() -> Duration + Send + Sync>;
 
 /// The same allowance for each of any number of keys.
@@ -49,7 +49,7 @@ pub struct Table {
     sets: Box<[Mutex<Set>]>,
 }
 
-/// One guess that is counted, until it has come to something.
+/// One counted guess, until its result is known.
 #[must_use]
 pub struct Held {
     table: Arc<Table>,
@@ -60,40 +60,39 @@ pub struct Held {
 #[derive(Clone, Copy)]
 struct Place {
     set: usize,
-    /// Of a set's own buckets and, after those, of its shared ones.
+    /// The index among a set's own buckets, followed by its shared ones.
     bucket: usize,
 }
 
-/// Some 2 KiB when all of its buckets are in use; without any, 40 bytes.
+/// About 2 KiB if all of its buckets are in use; 40 bytes if none are.
 #[derive(Default)]
 struct Set {
     own: Vec<Bucket>,
-    /// Made once there is need for them.
+    /// Allocated when they are needed.
     shared: Vec<Bucket>,
 }
 
-/// What is left of one allowance. Times are those of the table's clock.
+/// The rest of one allowance. Times are those of the table's clock.
 #[derive(Default)]
 struct Bucket {
-    /// The hash of the key whose own it is.
+    /// The hash of the key that owns it.
     key: u64,
-    /// When all wrong guesses will have been won back.
+    /// When all wrong guesses will be regained.
     whole_at: Duration,
-    /// Guesses that are counted, and may yet turn out to be right.
+    /// Guesses that are counted, and may still turn out to be right.
     under_way: u32,
     /// Guesses that wait for these.
     waiting: u32,
-    /// What they wait for: one is told when one under way has come to something, or has stopped waiting. Only as long as
-    /// there are any.
+    /// Wakes one waiter when a guess has its result, or when a waiter gives up. It exists only while there are waiters.
     settled: Option<Arc<Notify>>,
 }
 
 enum Room {
     /// The guess is counted.
     Taken,
-    /// There may be some once others have settled.
+    /// There may be room after other guesses have their results.
     Later,
-    /// There will be some after so long.
+    /// There will be room after this time.
     After(Duration),
 }
 
@@ -105,7 +104,7 @@ struct Waiting<'a> {
 }
 
 impl Table {
-    /// One with this many sets, or as many more as make a power of two.
+    /// A table with at least this many sets, rounded up to a power of two.
     pub fn new(allowance: Allowance, sets: usize) -> Arc<Self> {
         let started = Instant::now();
         Self::with_clock(allowance, sets, Box::new(move || started.elapsed()))
@@ -116,18 +115,19 @@ impl Table {
         Arc::new(Self { allowance, hasher: RandomState::new(), clock, sets })
     }
 
-    /// Counts a guess at a key, once there is room for it.
+    /// Counts a guess at a key, as soon as there is room for it.
     ///
     /// # Errors
-    /// [`Error::TooManyAttempts`] where too many were wrong; [`Error::Overloaded`] where too many wait to know.
+    /// [`Error::TooManyAttempts`] if too many guesses were wrong; [`Error::Overloaded`] if too many wait for results.
     pub async fn take(self: &Arc<Self>, key: impl Hash) -> Result<Held, Error> {
         let waiting = match self.begin(self.hasher.hash_one(key))? {
             Ok(held) => return Ok(held),
             Err(waiting) => waiting,
         };
-        // Used up, but by guesses that may be right: somebody who opens many connections at once is not an attacker.
+        // The allowance is used up, but by guesses that may be right. A client that opens many connections at once is
+        // no attacker.
         loop {
-            // One that settled since is not missed: that is remembered.
+            // A result that came since is not missed, because the notification is stored.
             waiting.settled.notified().await;
             let now = (self.clock)();
             match self.lock(waiting.place.set).at(waiting.place.bucket).try_take(self.allowance, now) {
@@ -138,17 +138,17 @@ impl Table {
         }
     }
 
-    /// Counts a guess, or stands in line for that.
+    /// Counts a guess, or takes a place in the line.
     fn begin(self: &Arc<Self>, key: u64) -> Result<Result<Held, Waiting<'_>>, Error> {
         let now = (self.clock)();
-        // Truncated on purpose: sets are a power of two.
+        // Truncated on purpose: the number of sets is a power of two.
         let set = key as usize & (self.sets.len() - 1);
         let mut guard = self.lock(set);
         let place = Place { set, bucket: guard.find(key, now) };
         let bucket = guard.at(place.bucket);
         match bucket.room(self.allowance, now) {
             Room::After(wait) => Err(too_many(wait)),
-            // Nobody passes those who wait.
+            // A new guess never overtakes the waiting ones.
             Room::Taken if bucket.waiting == 0 => {
                 bucket.under_way += 1;
                 Ok(Ok(self.held(place)))
@@ -181,9 +181,9 @@ impl Set {
         if let Some(own) = self.own.iter().position(|bucket| bucket.key == key) {
             return own;
         }
-        // By other bits than those that the set is found by.
+        // The bits of the hash differ from those that select the set.
         let shared = (key >> 32) as usize % SHARED;
-        // A key that may have guesses in a shared bucket goes on with it: it has no second allowance.
+        // A key that may have guesses in a shared bucket stays there, so that it gets no second allowance.
         let is_in_use = self.shared.get(shared).is_some_and(|bucket| !bucket.is_whole(now));
         let own = self.own.iter().position(|bucket| bucket.is_whole(now)).unwrap_or(self.own.len());
         if is_in_use || own == OWN {
@@ -205,7 +205,7 @@ impl Set {
 }
 
 impl Bucket {
-    /// Whether a new one would be the same. It may be another key's from now on.
+    /// Whether it has refilled, so that a new one would be the same. Another key may take it then.
     fn is_whole(&self, now: Duration) -> bool {
         self.whole_at <= now && self.under_way == 0 && self.waiting == 0
     }
@@ -218,7 +218,7 @@ impl Bucket {
             return Room::Taken;
         }
         match (missing + allowance.refill).saturating_sub(most) {
-            // All of those under way may be right.
+            // All guesses without a result may be right.
             Duration::ZERO => Room::Later,
             wait => Room::After(wait),
         }
@@ -232,7 +232,7 @@ impl Bucket {
         room
     }
 
-    /// Has the first of those who wait look again.
+    /// Wakes the first waiter, to look again.
     fn wake_one(&self) {
         if let Some(settled) = &self.settled {
             settled.notify_one();
@@ -241,7 +241,7 @@ impl Bucket {
 }
 
 impl Held {
-    /// It was wrong, and stays counted.
+    /// The guess was wrong, and stays counted.
     pub fn was_wrong(mut self) {
         self.was_wrong = true;
     }
@@ -251,7 +251,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         let now = (self.table.clock)();
         let mut set = self.table.lock(self.place.set);
-        // As long as it was under way it was this key's bucket.
+        // While the guess had no result, the bucket stayed with this key.
         let bucket = set.at(self.place.bucket);
         bucket.under_way -= 1;
         if self.was_wrong {
@@ -262,8 +262,8 @@ impl Drop for Held {
 }
 
 impl Drop for Waiting<'_> {
-    /// Whoever stops waiting, for whatever reason, has the next one look: what woke this one, or what it has found out, may
-    /// be enough for another.
+    /// A waiter that gives up wakes the next one, for whatever reason it gave up: the notification that it got may be
+    /// enough for another.
     fn drop(&mut self) {
         let mut set = self.table.lock(self.place.set);
         let bucket = set.at(self.place.bucket);

@@ -83,7 +83,7 @@ fn a_ticket_a_pass_and_a_token_are_not_taken_for_each_other() {
     let (tickets, tokens) = (Tickets::new(), tokens());
     let ticket = tickets.issue(&tokens, &right(), NOW).unwrap();
     let pass = tickets.issue_pass(&tokens, &right(), NOW).unwrap().token;
-    // As much like each of the others as it can be.
+    // As similar to each of the others as possible.
     let mut claims = right().claims("Broker", NOW, right().expires_at, Some(1));
     let token = tokens.sign(&claims).unwrap();
     claims.iss = "Broker".to_lowercase();
@@ -112,7 +112,7 @@ fn one_user_cannot_take_the_room_of_all_others_and_what_was_used_or_expired_make
     assert!(waiting.remove((ends_at, 5)) && !waiting.remove((ends_at, 5)));
     assert_eq!(waiting.add((ends_at, 5), &alice, NOW), Ok(()));
     assert_eq!(waiting.add((ends_at, 6), &alice, NOW), Err(Error::Overloaded));
-    // Not all that have expired go at once, but none of them is in the way.
+    // Not all expired tickets are removed at once, but none of them blocks a new one.
     for number in 0..200 {
         assert_eq!(waiting.add((ends_at + HOUR, number), &alice, ends_at), Ok(()));
         assert!(waiting.tickets.len() + EXPIRED_AT_ONCE * (number as usize + 2) >= WAITING_OF_ONE);
@@ -134,7 +134,7 @@ fn tickets_that_wait_are_bounded_and_those_with_the_most_lose_their_oldest_to_th
     }
     assert_eq!(waiting.tickets.len(), WAITING);
     assert_eq!(waiting.of_one[&alice].len(), 100);
-    // Those of each of the others were taken in turn, the oldest first.
+    // The tickets of each of the others were removed in turn, the oldest first.
     for number in 0..16 {
         let left = &waiting.of_one[&user(&format!("user{number}"))];
         assert!((WAITING_OF_ONE - 7..=WAITING_OF_ONE - 6).contains(&left.len()), "{}", left.len());

@@ -9,7 +9,7 @@ use super::*;
 
 const ALLOWANCE: Allowance = Allowance { burst: 5, refill: Duration::from_secs(10) };
 
-/// A clock that goes on when it is told to.
+/// A clock that the test moves.
 #[derive(Clone, Default)]
 struct Time(Arc<Mutex<Duration>>);
 
@@ -25,7 +25,7 @@ fn table() -> (Arc<Table>, Time) {
     (Table::with_clock(ALLOWANCE, 4, Box::new(move || *clock.0.lock().unwrap())), time)
 }
 
-/// How many of so many wrong guesses are let through, one after the other.
+/// How many of this many wrong guesses are allowed, one after another.
 async fn let_through(table: &Arc<Table>, key: impl Hash + Copy, guesses: usize) -> usize {
     let mut let_through = 0;
     for _ in 0..guesses {
@@ -53,7 +53,7 @@ async fn what_was_wrong_is_won_back_one_after_the_other_and_what_was_right_never
     assert_eq!(let_through(&table, "zoe", 100).await, 5);
 }
 
-/// A guess that is under way for longer than it takes to win one back gave nothing to win back.
+/// If a guess takes longer to check than an allowance takes to refill, it adds nothing to the allowance.
 #[tokio::test]
 async fn guesses_under_way_for_long_do_not_make_the_allowance_larger() {
     let (table, time) = table();
@@ -88,12 +88,12 @@ async fn a_key_that_shared_a_bucket_has_no_second_one_of_its_own() {
         let _ = let_through(&table, other, 1).await;
     }
     let first = let_through(&table, "zoe", 10).await;
-    // What is missing in the buckets of the others has come back, but not what is in the shared one.
+    // The other buckets have refilled, but the shared one has not.
     time.pass(Duration::from_secs(11));
     assert!(first + let_through(&table, "zoe", 10).await <= 6);
 }
 
-/// As many as can be made: with tables as large as the real ones, thousands a second.
+/// As many as can be made: with tables of the real size, thousands per second.
 #[tokio::test]
 async fn guesses_at_many_keys_do_not_use_up_those_of_all_others() {
     let (table, time) = table();
@@ -133,7 +133,7 @@ impl Wake for Count {
     }
 }
 
-/// Somebody who waits for a guess at one key, and how often they were woken.
+/// A request that waits for a guess at one key, and how often it was woken.
 struct Waiter {
     take: Pin<Box<dyn Future<Output = Result<Held, Error>>>>,
     woken: Arc<Count>,
@@ -172,7 +172,7 @@ async fn a_guess_that_has_come_to_something_wakes_one_of_those_who_wait() {
     drop(under_way.pop());
     assert_eq!((woken(&waiters), waiters[0].woken()), (1, 1));
     let Poll::Ready(Ok(held)) = waiters[0].poll() else { panic!("the first who waits is the next") };
-    // Who has stopped waiting has the next one look, and that one finds nothing.
+    // A waiter that gives up wakes the next one, which finds nothing.
     assert_eq!((woken(&waiters), waiters[1].woken()), (2, 1));
     assert!(waiters[1].poll().is_pending());
     assert_eq!(woken(&waiters), 2);
