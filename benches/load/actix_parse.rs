@@ -1,5 +1,5 @@
-//! The reference of the inserts: the same web framework on one worker, which takes the same bodies within the same bound,
-//! parses the same JSON, and answers. It neither looks at who asks nor stores anything.
+//! The reference for the inserts: the same web framework on one worker. It accepts the same bodies within the same
+//! size limit, parses the same JSON, and answers. It does not authenticate the client and stores nothing.
 
 use std::net::Ipv4Addr;
 

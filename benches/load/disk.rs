@@ -1,4 +1,4 @@
-//! What this disk can do, without which no figure of a durable insert says anything.
+//! The speed of this disk. Without it, a figure for durable inserts says nothing.
 
 use std::fs::File;
 use std::io::Write;
@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 
-/// How much is appended before each flush: about an event.
+/// The bytes appended before each flush: about the size of an event.
 const APPENDED: [u8; 256] = [b'x'; 256];
 
-/// A file that is appended to and flushed.
+/// A file for appending and flushing.
 pub struct Log(File);
 
 impl Log {
-    /// A new one in a directory.
+    /// Creates the file in a directory.
     pub fn new(directory: &Path) -> Result<Self> {
         File::create(directory.join("flushed")).map(Self).map_err(|error| error.to_string())
     }
 
-    /// Appends, flushes, and tells how long both together took.
+    /// Appends and flushes. Returns the time that both took together.
     pub fn flush(&mut self) -> Result<Duration> {
         let begun = Instant::now();
         self.0.write_all(&APPENDED).map_err(|error| error.to_string())?;
@@ -27,7 +27,7 @@ impl Log {
         Ok(begun.elapsed())
     }
 
-    /// How many flushes there are in a second, one after another.
+    /// Measures sequential flushes per second.
     pub fn rate(&mut self, during: Duration) -> Result<f64> {
         let (begun, mut flushes) = (Instant::now(), 0_u32);
         while begun.elapsed() < during {

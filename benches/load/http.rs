@@ -1,4 +1,4 @@
-//! HTTP/1.1 as far as the tool needs it, one request at a time.
+//! A minimal HTTP/1.1 client: one request at a time.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,10 +8,10 @@ use memchr::memmem;
 
 use crate::Result;
 
-/// How long an answer may take before something is wrong.
+/// The time limit for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A connection that is kept open.
+/// A connection that stays open.
 pub struct Http {
     stream: TcpStream,
     received: Vec<u8>,
@@ -26,7 +26,7 @@ impl Http {
         Self::over(stream)
     }
 
-    /// Over a connection that there is.
+    /// Uses an existing connection.
     pub fn over(stream: TcpStream) -> Result<Self> {
         stream.set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
         Ok(Self { stream, received: Vec::new() })
@@ -37,7 +37,7 @@ impl Http {
         self.stream.write_all(request).map_err(|error| format!("sending: {error}"))
     }
 
-    /// Waits for an answer with a length, which must be a 200, and gives its body.
+    /// Waits for an answer, which must be a 200 with a length, and returns its body.
     pub fn answer(&mut self) -> Result<Vec<u8>> {
         loop {
             if let Some(length) = answer_length(&self.received)? {
@@ -58,7 +58,7 @@ impl Http {
         self.answer()
     }
 
-    /// Whatever arrives next; at least a byte.
+    /// Reads the next bytes, at least one.
     pub fn receive(&mut self, buffer: &mut [u8]) -> Result<usize> {
         match self.stream.read(buffer) {
             Ok(0) => Err("the server closed the connection".to_owned()),
@@ -68,10 +68,10 @@ impl Http {
     }
 }
 
-/// How long the answer at the beginning of these bytes is; `None` while it is not all there.
+/// The length of the answer at the beginning of these bytes, or `None` if it is incomplete.
 ///
 /// # Errors
-/// Where it is not a 200.
+/// If the answer is not a 200.
 pub fn answer_length(received: &[u8]) -> Result<Option<usize>> {
     let Some(head) = head_length(received)? else { return Ok(None) };
     let text = String::from_utf8_lossy(&received[..head]).to_ascii_lowercase();
@@ -80,10 +80,10 @@ pub fn answer_length(received: &[u8]) -> Result<Option<usize>> {
     Ok((received.len() >= whole).then_some(whole))
 }
 
-/// How long the head of the answer is; `None` while it is not all there.
+/// The length of the answer's head, or `None` if it is incomplete.
 ///
 /// # Errors
-/// Where it is not a 200.
+/// If the answer is not a 200.
 pub fn head_length(received: &[u8]) -> Result<Option<usize>> {
     let Some(head) = memmem::find(received, b"\r\n\r\n") else { return Ok(None) };
     let status = received.get(9..12).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Where a run takes place: options, a directory on a real disk, and the table.
+//! The environment of a run: its options, a directory on a real disk, and the table.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,57 +10,57 @@ use crate::options::Options;
 use crate::table::Table;
 use crate::targets::Target;
 
-/// The core of the server, where a scenario pins.
+/// The core of the server, if a scenario pins.
 pub const SERVER_CORE: usize = 0;
-/// The core of the clients, where a scenario pins.
+/// The core of the clients, if a scenario pins.
 pub const CLIENT_CORE: usize = 1;
 
-/// What every scenario is given.
+/// The environment that every scenario receives.
 pub struct Lab {
-    /// What was asked for.
+    /// The options of the command line.
     pub options: Options,
     /// The binary under test.
     pub broker: PathBuf,
-    /// The other servers that are measured beside it.
+    /// The other servers to compare with.
     pub peers: Vec<Box<dyn Target>>,
-    /// What comes out.
+    /// The results.
     pub table: Table,
     scratch: TempDir,
 }
 
 impl Lab {
-    /// Looks at the machine.
+    /// Prepares the environment and finds the installed peers.
     pub fn new(options: Options) -> Result<Self> {
         let broker = options.broker.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_broker").into());
         if !broker.is_file() {
             return Err(format!("there is no binary {}", broker.display()));
         }
-        // Not the system's directory for temporary files: where that is in memory, a flush costs nothing.
+        // The system's directory for temporary files may be in memory, where a flush costs nothing.
         let scratch = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).map_err(|error| error.to_string())?;
         Ok(Self { options, broker, peers: Vec::new(), table: Table::default(), scratch })
     }
 
-    /// A directory of this run that is gone after it.
+    /// A directory that exists for this run only.
     pub fn scratch(&self) -> &Path {
         self.scratch.path()
     }
 
-    /// A new directory in it.
+    /// Creates a directory for temporary files.
     pub fn directory(&self) -> Result<TempDir> {
         TempDir::new_in(self.scratch()).map_err(|error| error.to_string())
     }
 
-    /// How many rounds a comparison takes.
+    /// The number of rounds of a comparison.
     pub fn rounds(&self) -> usize {
         if self.options.quick { 3 } else { 7 }
     }
 
-    /// How long something is to be done: so long, or a quarter of it where only a glance is wanted.
+    /// The duration to use: the whole, or a quarter of it in a quick run.
     pub fn time(&self, whole: Duration) -> Duration {
         if self.options.quick { whole / 4 } else { whole }
     }
 
-    /// How often something is to be done.
+    /// The number of repetitions to use: the whole, or fewer in a quick run.
     pub fn times(&self, whole: usize) -> usize {
         if self.options.quick { whole.div_ceil(4) } else { whole }
     }

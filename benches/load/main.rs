@@ -1,11 +1,11 @@
-//! The load tool: measures Broker beside the limits of the machine that it runs on, and prints one table.
+//! The load tool: compares Broker with the limits of the machine that it runs on, and prints one table.
 //!
-//! `cargo bench --bench load` runs every scenario, `cargo bench --bench load -- fanout inserts` these two. A figure that
-//! depends on the machine is worth little by itself, so each is taken in alternating rounds with its reference in the
-//! same run, and what is judged is the ratio of the two medians.
+//! `cargo bench --bench load` runs every scenario, `cargo bench --bench load -- fanout inserts` these two. A figure
+//! that depends on the machine means little alone. So each is measured in alternating rounds with its reference, in
+//! the same run, and the goal applies to the ratio of the two medians.
 //!
-//! The clients check while they measure that every event reached every subscriber exactly once and in the same order: a
-//! fast server that loses an event fails here.
+//! The clients check during the measurement that every event reaches every subscriber exactly once and in the same
+//! order: a fast server that loses an event fails here.
 
 mod actix_parse;
 mod crowd;
@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use lab::Lab;
 use options::{Options, Role};
 
-/// What can go wrong: a sentence for the one who reads the output.
+/// A result with an error message for the reader of the output.
 pub type Result<T> = std::result::Result<T, String>;
 
 fn main() -> ExitCode {
@@ -49,8 +49,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs what was asked for: whether every scenario ran to its end. A goal that is missed is a line in the table and no
-/// failure, since it may be the machine's; a lost event is one.
+/// Runs the chosen scenarios. Returns whether each ran to its end. A missed goal is a row in the table and no
+/// failure, because the machine may be the reason. A lost event is a failure.
 fn measure(options: Options) -> Result<bool> {
     let wanted = scenarios::chosen(&options.scenarios)?;
     let descriptors = process::raise_descriptor_limit();

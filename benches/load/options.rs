@@ -5,31 +5,31 @@ use std::path::PathBuf;
 use crate::Result;
 use crate::raw::Fault;
 
-/// What this process is. The tool starts itself anew for the parts whose CPU is counted apart, or that need descriptors
-/// of their own.
+/// The role of this process. The tool starts itself again for the parts with CPU usage that is counted separately or
+/// with a need for descriptors of their own.
 pub enum Role {
-    /// What a person starts.
+    /// The tool itself, as a user starts it.
     Tool,
     /// Clients: see [`crate::crowd`].
     Crowd,
-    /// The reference of the fan-out, on this port, with a fault where the tool itself is tested: see [`crate::raw`].
+    /// The reference for the fan-out, on this port, with a fault if the tool itself is tested: see [`crate::raw`].
     Raw(u16, Option<Fault>),
-    /// The reference of the inserts, on this port: see [`crate::actix_parse`].
+    /// The reference for the inserts, on this port: see [`crate::actix_parse`].
     ActixParse(u16),
 }
 
-/// What a person asked for.
+/// The options of the command line.
 #[derive(Default)]
 pub struct Options {
-    /// The names of scenarios; all where empty.
+    /// The names of scenarios. Empty means all.
     pub scenarios: Vec<String>,
-    /// Fewer and shorter rounds: to see that all works, not to quote.
+    /// Fewer and shorter rounds: a check that everything works, without figures to quote.
     pub quick: bool,
-    /// Other servers beside Broker too, where they are installed.
+    /// Also measures the other servers that are installed.
     pub peers: bool,
-    /// Another binary than the one that cargo built.
+    /// A binary to measure instead of the one that cargo built.
     pub broker: Option<PathBuf>,
-    /// Where the database of a million users is kept between runs, since making it takes minutes.
+    /// A directory that keeps the database of a million users between runs, because creating it takes minutes.
     pub keep: Option<PathBuf>,
 }
 
@@ -39,7 +39,7 @@ pub const ROLE: &str = "--role";
 pub const CROWD: &str = "crowd";
 /// See [`CROWD`].
 pub const RAW: &str = "raw";
-/// See [`CROWD`]. With the name of a [`Fault`] behind it, it has that fault.
+/// See [`CROWD`]. The name of a [`Fault`] follows.
 pub const RAW_WITH: &str = "raw-that-";
 /// See [`CROWD`].
 pub const ACTIX_PARSE: &str = "actix-parse";
@@ -55,7 +55,7 @@ impl Options {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<(Role, Self)> {
         let (mut role, mut options) = (Role::Tool, Self::default());
         while let Some(word) = words.next() {
-            let mut value = || words.next().ok_or_else(|| format!("{word} wants a value; {USAGE}"));
+            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value; {USAGE}"));
             match word.as_str() {
                 // cargo adds this by itself.
                 "--bench" => {}
@@ -83,5 +83,5 @@ impl Options {
 }
 
 fn port(text: &str) -> Result<u16> {
-    text.parse().map_err(|_| format!("{text} is no port"))
+    text.parse().map_err(|_| format!("{text} is not a port"))
 }

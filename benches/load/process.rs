@@ -1,4 +1,4 @@
-//! What a process uses: CPU and memory, read from the kernel.
+//! CPU and memory use of a process, read from the kernel.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -8,12 +8,12 @@ use rustix::thread::CpuSet;
 
 use crate::Result;
 
-/// A running process that is watched.
+/// A running process under measurement.
 #[derive(Clone, Copy)]
 pub struct Process(pub u32);
 
 impl Process {
-    /// What it and its workers have used so far, all their threads together.
+    /// The use of the process and its workers until now, all threads together.
     fn so_far(self) -> Result<SoFar> {
         let (mut threads, mut ticks) = (Vec::new(), 0);
         for process in std::iter::once(self).chain(self.workers()?) {
@@ -40,12 +40,12 @@ impl Process {
         Ok(())
     }
 
-    /// The processes that it started: what nginx does is done by them.
+    /// Its child processes: nginx works in them.
     pub fn workers(self) -> Result<Vec<Self>> {
-        // Not every kernel has a list of a process's children, but each process knows who started it.
+        // Not every kernel lists the children of a process, but each process knows its parent.
         let all = fs::read_dir("/proc").map_err(|error| format!("/proc: {error}"))?;
         let all = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok().map(Self));
-        // One that has ended meanwhile is none.
+        // A process that has ended meanwhile does not count.
         let is_ours = |process: &Self| process.stat(1).is_ok_and(|parent| parent == u64::from(self.0));
         Ok(all.filter(is_ours).collect())
     }
@@ -56,15 +56,15 @@ impl Process {
         kill_process(id, signal).map_err(|error| error.to_string())
     }
 
-    /// How long it has been on a core so far, as the kernel counts in hundredths of a second, threads that have ended
-    /// included.
+    /// Its CPU time so far, which the kernel counts in hundredths of a second and which includes threads that have
+    /// ended.
     fn ticks(self) -> Result<u64> {
-        // As a user, and in the kernel.
+        // User time and kernel time.
         Ok(self.stat(11)? + self.stat(12)?)
     }
 
-    /// A number that the kernel knows of it, counted from what follows the name: the second field, in parentheses, which
-    /// may hold anything.
+    /// A field of `/proc/<pid>/stat`, counted from the one after the name. The name is the second field, in
+    /// parentheses, and may contain anything.
     fn stat(self, at: usize) -> Result<u64> {
         let path = format!("/proc/{}/stat", self.0);
         let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
@@ -72,9 +72,9 @@ impl Process {
         field.and_then(|field| field.parse().ok()).ok_or_else(|| format!("cannot read {path}"))
     }
 
-    /// How much memory of its own it has resident, in bytes.
+    /// Its resident memory in bytes.
     pub fn resident(self) -> Result<u64> {
-        // Exact, unlike `VmRSS`, which each thread tells the kernel only from time to time.
+        // This is exact, unlike `VmRSS`, which each thread updates only from time to time.
         let path = format!("/proc/{}/smaps_rollup", self.0);
         let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
         let line = text.lines().find_map(|line| line.strip_prefix("Rss:"));
@@ -83,12 +83,12 @@ impl Process {
     }
 }
 
-/// What a process used between two moments, in nanoseconds.
+/// The use of a process between two moments, in nanoseconds.
 #[derive(Clone, Copy, Default)]
 pub struct Usage {
-    /// On a core.
+    /// Time on a core.
     pub cpu: u64,
-    /// Ready to run, while others had the core.
+    /// Time in which it was ready to run while others had the core.
     pub waited: u64,
 }
 
@@ -107,21 +107,20 @@ impl SoFar {
         if earlier.threads.iter().all(|thread| is_alive(thread.0)) {
             Usage { cpu, waited }
         } else {
-            // What a thread had used is gone with it; only the coarse counter still knows.
+            // The precise counter of a thread ends with the thread. Only the coarse counter still includes it.
             Usage { cpu: self.ticks.saturating_sub(earlier.ticks) * 10_000_000, waited }
         }
     }
 }
 
-/// What something came to, and what a process used meanwhile.
+/// Runs a function and returns its result with the use of a process meanwhile.
 pub fn watched<T>(process: Process, run: impl FnOnce() -> Result<T>) -> Result<(T, Usage)> {
     let before = process.so_far()?;
     let outcome = run()?;
     Ok((outcome, process.so_far()?.since(&before)))
 }
 
-/// Waits until a process has next to nothing to do any more: what it does after its start is not to be counted as what is
-/// asked of it.
+/// Waits until a process is almost idle, so that work after its start is not counted as work for requests.
 pub fn until_idle(process: Process) -> Result<()> {
     const LOOK: Duration = Duration::from_millis(500);
     let started = Instant::now();
@@ -131,27 +130,28 @@ pub fn until_idle(process: Process) -> Result<()> {
             Ok(())
         };
         let ((), usage) = watched(process, pause)?;
-        // A hundredth of the time.
+        // Less than a hundredth of the time.
         if u128::from(usage.cpu) < LOOK.as_nanos() / 100 {
             return Ok(());
         }
         if started.elapsed() > Duration::from_secs(60) {
-            return Err("a server that nobody asks for anything does not come to rest".to_owned());
+            return Err("a server without requests does not become idle".to_owned());
         }
     }
 }
 
-/// Keeps the calling thread, and those it starts, on one core.
+/// Pins the calling thread, and the threads that it starts, to one core.
 pub fn pin(core: usize) -> Result<()> {
     let mut cores = CpuSet::new();
     cores.set(core);
     rustix::thread::sched_setaffinity(None, &cores).map_err(|error| format!("cannot pin to core {core}: {error}"))
 }
 
-/// Lets this process, and those it starts, open as many descriptors as the system allows: how many that is.
+/// Raises the limit of open descriptors, for this process and those that it starts, as far as the system allows.
+/// Returns the limit.
 pub fn raise_descriptor_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
-    // Where it is refused, the limit stays what it is.
+    // If the system refuses, the limit stays as it is.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

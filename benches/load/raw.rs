@@ -1,8 +1,9 @@
-//! The reference of the fan-out: epoll and `write`, one thread, no framework, no checks, nothing stored.
+//! The reference for the fan-out: epoll and `write`, one thread, no framework, no checks, nothing stored.
 //!
-//! It takes the same requests and sends the same bytes as Broker. All publishes that are there at once go out in one
-//! write for each subscriber, as the best server would do it, so that nothing can be expected to be faster. Where they
-//! come in crowds it waits for the whole crowd, which a server that flushes to the disk first does without meaning to.
+//! It accepts the same requests and sends the same bytes as Broker. All publishes that are there at once go out in
+//! one write per subscriber, as in the best possible server, so that nothing can be expected to be faster. If
+//! publishes arrive in bursts, it waits for the whole burst; a server that first flushes to the disk does that as a
+//! side effect.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -21,7 +22,7 @@ const STREAM_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 57\r\n\r\n\
     {\"id\":\"0000000000000000000000\",\"timestamp\":1700000000000}";
 
-/// What it does to its first subscriber once, so that it can be seen that the clients notice.
+/// A fault that happens once to the first subscriber, to show that the clients notice it.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
     /// Leaves an event out.
@@ -33,20 +34,20 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// All of them, and what they are called on the command line.
+    /// All faults, with their names on the command line.
     pub const ALL: [(&str, Self); 3] = [("loses", Self::Loses), ("repeats", Self::Repeats), ("swaps", Self::Swaps)];
 
-    /// The one of this name.
+    /// The fault of this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, fault)| fault)
     }
 }
 
-/// After how many writes to everybody the fault happens.
+/// The fault happens after this many writes to all subscribers.
 const FAULT_AFTER: u32 = 100;
 
 const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-/// How long no publish must have come before a crowd of them is taken to be whole.
+/// A burst of publishes is complete if no further one arrives for this long.
 const CROWD_GAP: Duration = Duration::from_micros(30);
 
 /// Serves until it is killed.
@@ -58,18 +59,18 @@ pub fn serve(port: u16, fault: Option<Fault>) -> Result<()> {
 struct Raw {
     epoll: OwnedFd,
     listener: TcpListener,
-    /// By descriptor.
+    /// Indexed by descriptor.
     connections: Vec<Option<Connection>>,
-    /// Descriptors.
+    /// Descriptors of the subscribers.
     subscribers: Vec<usize>,
-    /// Publishes that nobody was sent yet.
+    /// Publishes that are not yet sent to any subscriber.
     frames: Vec<u8>,
-    /// The chunk that they make.
+    /// The chunk that contains them.
     chunk: Vec<u8>,
-    /// Who published them.
+    /// The descriptors of their publishers.
     publishers: Vec<usize>,
     position: u64,
-    /// What `/replay` sends.
+    /// The answer of `/replay`.
     replay: Vec<u8>,
     fault: Option<Fault>,
     written: u32,
@@ -79,14 +80,14 @@ struct Raw {
 struct Connection {
     stream: TcpStream,
     received: Vec<u8>,
-    /// What the socket did not take.
+    /// Bytes that the socket did not accept yet.
     unsent: Vec<u8>,
 }
 
 impl Raw {
     fn listen(port: u16, fault: Option<Fault>) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
-        // The backlog of the standard library is too short for thousands who connect at once.
+        // The standard library's backlog is too short for thousands of clients that connect at once.
         rustix::net::listen(&listener, 4096)?;
         listener.set_nonblocking(true)?;
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
@@ -110,7 +111,7 @@ impl Raw {
     fn run(&mut self) -> std::io::Result<()> {
         let mut events = Vec::with_capacity(1024);
         let mut buffer = vec![0; 64 * 1024];
-        // Whether the last publishes came several together, and when the last one came.
+        // Whether the last publishes came in a burst, and when the last one came.
         let (mut crowded, mut newest) = (false, Instant::now());
         loop {
             events.clear();
@@ -228,7 +229,7 @@ impl Raw {
         Ok(())
     }
 
-    /// Has its fault, where it has one and it is time: how many subscribers have been dealt with by that.
+    /// Applies the fault, if there is one and it is due. Returns the number of subscribers that this has handled.
     fn misbehave(&mut self, chunk: &[u8]) -> std::io::Result<usize> {
         let (Some(fault), Some(victim)) = (self.fault, self.subscribers.first().copied()) else { return Ok(0) };
         match fault {
@@ -253,7 +254,7 @@ impl Raw {
             match connection.stream.write(bytes) {
                 Ok(sent) => sent,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-                // The next read finds it gone.
+                // The next read detects that it is closed.
                 Err(_) => return Ok(()),
             }
         } else {
@@ -279,7 +280,7 @@ impl Raw {
     }
 }
 
-/// How long the request at the beginning of these bytes is, where it is all there.
+/// The length of the request at the beginning of these bytes, if it is complete.
 fn request_length(received: &[u8]) -> Option<usize> {
     const LENGTH: &[u8] = b"content-length: ";
     let head = memmem::find(received, b"\r\n\r\n")? + 4;
@@ -290,7 +291,7 @@ fn request_length(received: &[u8]) -> Option<usize> {
     (received.len() >= head + body).then_some(head + body)
 }
 
-/// The name and the data of `{"event":"<name>","data":<data>}`, which is how the tool writes it.
+/// The name and the data of `{"event":"<name>","data":<data>}`, in the exact form that the tool writes.
 fn parts(body: &[u8]) -> (&[u8], &[u8]) {
     const EVENT: usize = br#"{"event":""#.len();
     const DATA: &[u8] = br#"","data":"#;

@@ -1,4 +1,5 @@
-//! Databases made without the server: ten thousand passwords would take minutes to hash, and nobody signs in with them.
+//! Databases made without the server: hashing ten thousand passwords would take minutes, and no user signs in with
+//! them.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,20 +14,20 @@ use uuid::Uuid;
 
 use crate::Result;
 
-/// The journal of a server that was asked for nothing else.
+/// The default journal size.
 const JOURNAL_BYTES: u64 = 64 << 20;
 
-/// The secret that the servers under test sign with.
+/// The signing secret of the servers under test.
 pub const JWT_SECRET: &str = "the secret of a measured server";
 /// The admin token of the servers under test.
 pub const ADMIN_TOKEN: &str = "the admin of a measured server";
 
-/// How long a token is good for: longer than any run.
+/// The lifetime of a token: longer than any run.
 const TOKEN_LIFE: Duration = Duration::from_secs(86_400);
-/// How many changes go into a commit, where they do not fill it before.
+/// The largest number of changes in a commit, if its size does not end it sooner.
 const MAX_BATCH: usize = 4096;
 
-/// A database that is being made.
+/// A database under construction.
 pub struct Seed {
     store: Store,
     committer: Committer,
@@ -40,7 +41,7 @@ enum Change {
 }
 
 impl Seed {
-    /// Opens or makes the database in a directory.
+    /// Opens or creates the database in a directory.
     pub fn open(directory: &Path) -> Result<Self> {
         let (store, committer) = Store::open(directory, JOURNAL_BYTES).map_err(|error| error.to_string())?;
         Ok(Self {
@@ -51,12 +52,12 @@ impl Seed {
         })
     }
 
-    /// Adds a user, who cannot sign in by password: their token.
+    /// Adds a user that cannot sign in by password. Returns the user's token.
     pub fn user(&mut self, name: &str, tenant: &str) -> Result<String> {
         self.user_with(name, tenant, &[])
     }
 
-    /// The same, with scopes.
+    /// Adds a user with scopes.
     pub fn user_with(&mut self, name: &str, tenant: &str, scopes: &[String]) -> Result<String> {
         let scopes = (!scopes.is_empty()).then(|| Scope::parse_all(scopes)).transpose().map_err(told)?;
         let user = User { scopes, ..user(name, tenant)? };
@@ -80,12 +81,12 @@ impl Seed {
         self.add(event)
     }
 
-    /// The id of the event that was the nth of all.
+    /// The id of the nth event.
     pub fn id(&self, nth: u64) -> String {
         self.store.event_id(Position::new(nth)).to_string()
     }
 
-    /// Writes what is still waiting and closes the database.
+    /// Writes the pending changes and closes the database.
     pub fn close(mut self) -> Result<()> {
         self.commit()
     }
@@ -124,7 +125,7 @@ impl Change {
     }
 }
 
-/// The token of a user that an earlier seed made: all of a seeded user follows from the name.
+/// The token of a user of an earlier seed: it follows from the name.
 pub fn token(name: &str, tenant: &str) -> Result<String> {
     let tokens = Tokens::new(&Secret::new(JWT_SECRET), TokenForm::new(None));
     tokens.issue(&user(name, tenant)?, now(), now() + TOKEN_LIFE).map_err(told)
@@ -137,7 +138,7 @@ fn user(name: &str, tenant: &str) -> Result<User> {
         tenant: TenantName::parse(tenant).map_err(told)?,
         tenant_since: Position::START,
         scopes_since: Position::START,
-        // As long as a real one, and the hash of nothing.
+        // A text as long as a real hash that is the hash of no password.
         password_hash: PasswordHash::new(format!("$argon2id$v=19$m=19456,t=2,p=1${:A<22}${:A<43}", "", "")),
         generation: Generation(1),
         email: None,

@@ -1,4 +1,4 @@
-//! A server under test: started, waited for, watched, stopped.
+//! A server under test: starts it, waits for it, measures it, stops it.
 
 use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -10,19 +10,18 @@ use rustix::process::Signal;
 use crate::Result;
 use crate::process::Process;
 
-/// How long one with workers may take to end them.
+/// The time limit for a server to end its workers.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
-/// A process that listens. It and its workers are killed when this is dropped.
+/// A server process. Dropping this kills it and its workers.
 pub struct Server {
     child: Child,
-    /// Where it listens.
+    /// Its address.
     pub address: SocketAddr,
 }
 
 impl Server {
-    /// Starts a program that is to listen on a port of this machine, on one core alone where one is given, and waits until
-    /// it accepts connections.
+    /// Starts a server program, pinned to a core if one is given, and waits until it accepts connections on the port.
     pub fn start(
         program: &OsStr,
         arguments: &[String],
@@ -44,10 +43,10 @@ impl Server {
         Ok(server)
     }
 
-    /// Starts a program and does not wait.
+    /// Starts a program without waiting.
     pub fn spawn(program: &OsStr, arguments: &[String], port: u16, core: Option<usize>) -> Result<Self> {
         let mut command = match core {
-            // `taskset` becomes the program, so that the process is the same.
+            // `taskset` becomes the program, so the process id stays the same.
             Some(core) => {
                 let mut command = Command::new("taskset");
                 command.args(["-c", &core.to_string()]).arg(program);
@@ -55,18 +54,18 @@ impl Server {
             }
             None => Command::new(program),
         };
-        // Only what it says of itself when something is wrong is of interest.
+        // Only its error output matters.
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.spawn().map_err(|error| format!("cannot start {}: {error}", program.display()))?;
         Ok(Self { child, address: (Ipv4Addr::LOCALHOST, port).into() })
     }
 
-    /// The process, to be watched.
+    /// The process, for measurements.
     pub fn process(&self) -> Process {
         Process(self.child.id())
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Terminates the server, and waits for its end.
     pub fn stop(mut self) -> Result<()> {
         self.process().signal(Signal::TERM)?;
         self.child.wait().map(|_| ()).map_err(|error| error.to_string())
@@ -77,7 +76,8 @@ impl Drop for Server {
     fn drop(&mut self) {
         let workers = self.process().workers().unwrap_or_default();
         if !workers.is_empty() && self.process().signal(Signal::TERM).is_ok() {
-            // It knows best how to end them. Where it does not, they are killed after it, lest it start others.
+            // The server knows best how to end its workers. If it does not, they are killed after it, so that it
+            // cannot start others.
             let begun = Instant::now();
             while begun.elapsed() < END_WITHIN && self.child.try_wait().is_ok_and(|status| status.is_none()) {
                 std::thread::sleep(Duration::from_millis(2));
@@ -86,7 +86,7 @@ impl Drop for Server {
                 return;
             }
         }
-        // Where it has ended already there is nothing to do.
+        // If it has already ended, there is nothing to do.
         let _ = self.child.kill();
         let _ = self.child.wait();
         for worker in workers {
@@ -95,13 +95,13 @@ impl Drop for Server {
     }
 }
 
-/// A port that nobody listens on.
+/// A free port.
 pub fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string())?;
     Ok(listener.local_addr().map_err(|error| error.to_string())?.port())
 }
 
-/// This program itself, for a role of its own.
+/// The path of this program, to start it in another role.
 pub fn own_program() -> Result<std::path::PathBuf> {
     std::env::current_exe().map_err(|error| error.to_string())
 }

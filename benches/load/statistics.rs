@@ -1,22 +1,22 @@
-//! Medians, quantiles and how to write them.
+//! Medians, quantiles and their text form.
 
 use serde::{Deserialize, Serialize};
 
-/// What the rounds of one measurement came to.
+/// The results of the rounds of one measurement.
 pub struct Rounds {
     sorted: Vec<f64>,
 }
 
 impl Rounds {
     /// # Panics
-    /// Where there was no round.
+    /// If there was no round.
     pub fn new(mut values: Vec<f64>) -> Self {
         assert!(!values.is_empty(), "a measurement has at least one round");
         values.sort_by(f64::total_cmp);
         Self { sorted: values }
     }
 
-    /// The one in the middle.
+    /// The median.
     pub fn median(&self) -> f64 {
         let middle = self.sorted.len() / 2;
         if self.sorted.len() % 2 == 1 {
@@ -26,17 +26,17 @@ impl Rounds {
         }
     }
 
-    /// The median and the spread, each written by the same hand.
+    /// The median and the spread, written with the same function.
     pub fn show(&self, write: impl Fn(f64) -> String) -> String {
         let (least, most) = (self.sorted[0], self.sorted[self.sorted.len() - 1]);
         format!("{} ({} to {})", write(self.median()), write(least), write(most))
     }
 }
 
-/// Where the values of a heap of times lie, in nanoseconds.
+/// Quantiles of many times, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Quantiles {
-    /// How many there were.
+    /// The number of times.
     pub count: usize,
     /// Half are below.
     pub p50: u64,
@@ -47,7 +47,7 @@ pub struct Quantiles {
 }
 
 impl Quantiles {
-    /// Of these times; zeros where there are none.
+    /// The quantiles of these times, or zeros if there are none.
     pub fn of(times: &mut [u64]) -> Self {
         if times.is_empty() {
             return Self::default();
@@ -58,7 +58,7 @@ impl Quantiles {
     }
 }
 
-/// Nanoseconds as a person reads them.
+/// Nanoseconds in a readable unit.
 pub fn nanos(nanos: f64) -> String {
     match nanos {
         n if n < 10_000.0 => format!("{:.2} µs", n / 1e3),
@@ -68,7 +68,7 @@ pub fn nanos(nanos: f64) -> String {
     }
 }
 
-/// A number of things as a person reads it.
+/// A count in a readable form.
 pub fn count(count: f64) -> String {
     match count {
         n if n < 10_000.0 => format!("{n:.0}"),
@@ -77,7 +77,7 @@ pub fn count(count: f64) -> String {
     }
 }
 
-/// Bytes as a person reads them.
+/// Bytes in a readable unit.
 pub fn bytes(bytes: f64) -> String {
     match bytes.abs() {
         n if n < 1_048_576.0 => format!("{:.2} KiB", bytes / 1024.0),
@@ -85,7 +85,7 @@ pub fn bytes(bytes: f64) -> String {
     }
 }
 
-/// A count as a number to divide by. Exact up to 2^53, far beyond what is counted here.
+/// A count as a float for division. It is exact up to 2^53, far beyond any count here.
 pub fn number(count: u64) -> f64 {
     count as f64
 }

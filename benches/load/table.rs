@@ -1,44 +1,44 @@
-//! The one table that comes out.
+//! The table of results.
 
 use std::fmt;
 
-/// Lines of what was measured.
+/// The rows of the table.
 #[derive(Default)]
 pub struct Table {
     rows: Vec<Row>,
 }
 
-/// One line: what was measured, beside what, and whether that is good enough.
+/// One row: a figure, its reference, and whether it meets the goal.
 #[derive(Default)]
 pub struct Row {
-    /// What was measured.
+    /// The measurement.
     pub what: String,
-    /// What it came to, with its unit and spread.
+    /// The result, with its unit and spread.
     pub figure: String,
-    /// What the reference came to in the same run.
+    /// The reference's result in the same run.
     pub reference: String,
-    /// The one divided by the other.
+    /// The result divided by the reference.
     pub ratio: Option<f64>,
-    /// What is wanted.
+    /// The goal.
     pub goal: String,
-    /// Whether that is so; `None` where nothing is wanted.
+    /// Whether the goal is met, or `None` if there is no goal.
     pub holds: Option<bool>,
 }
 
 impl Row {
-    /// A line that says what was measured.
+    /// A row with a measurement and its result.
     pub fn new(what: impl Into<String>, figure: impl Into<String>) -> Self {
         Self { what: what.into(), figure: figure.into(), ..Self::default() }
     }
 
-    /// Names the reference.
+    /// Adds the reference.
     pub fn beside(mut self, reference: impl Into<String>, ratio: f64) -> Self {
         self.reference = reference.into();
         self.ratio = Some(ratio);
         self
     }
 
-    /// Says what is wanted, and whether it is so.
+    /// Adds the goal, and whether it is met.
     pub fn goal(mut self, goal: impl Into<String>, holds: bool) -> Self {
         self.goal = goal.into();
         self.holds = Some(holds);
@@ -47,15 +47,15 @@ impl Row {
 }
 
 impl Table {
-    /// Adds a line, and shows it at once to whoever is waiting.
+    /// Adds a row, and prints it at once.
     pub fn add(&mut self, row: Row) {
         eprintln!("{row}");
         self.rows.push(row);
     }
 
-    /// Adds the line of a scenario that did not come to its end.
+    /// Adds the row of a scenario that failed.
     pub fn failed(&mut self, scenario: &str, why: &str) {
-        // What would end a cell or a line of the table.
+        // These characters would end a cell or a line of the table.
         let why = why.replace(['|', '\r', '\n'], " ");
         self.rows.push(Row::new(scenario, format!("FAILED: {why}")).goal("", false));
     }
@@ -75,7 +75,7 @@ impl fmt::Display for Row {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| what | figure | reference | ratio | goal | holds |")?;
+        writeln!(f, "| measurement | figure | reference | ratio | goal | holds |")?;
         writeln!(f, "|---|---|---|---|---|---|")?;
         self.rows.iter().try_for_each(|row| writeln!(f, "{row}"))
     }

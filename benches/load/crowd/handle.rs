@@ -1,4 +1,4 @@
-//! The tool's end of a crowd.
+//! The tool's handle of a crowd.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command as Program, Stdio};
@@ -8,7 +8,7 @@ use super::{Command, Outcome, Pace, Reply, Spec};
 use crate::server::own_program;
 use crate::{Result, options};
 
-/// A crowd in its process, which ends when this is dropped.
+/// A crowd in its process. The process ends when this is dropped.
 pub struct Crowd {
     child: Child,
     commands: ChildStdin,
@@ -16,14 +16,14 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Starts it, and waits until all are subscribed.
+    /// Starts the crowd, and waits until all its clients are subscribed.
     pub fn gather(spec: &Spec) -> Result<Self> {
         let mut crowd = Self::begin(spec)?;
         crowd.gathered()?;
         Ok(crowd)
     }
 
-    /// Starts it, and does not wait.
+    /// Starts the crowd without waiting.
     pub fn begin(spec: &Spec) -> Result<Self> {
         let mut child = Program::new(own_program()?)
             .args([options::ROLE, options::CROWD])
@@ -39,39 +39,39 @@ impl Crowd {
         Ok(crowd)
     }
 
-    /// Waits until all are subscribed.
+    /// Waits until all clients are subscribed.
     pub fn gathered(&mut self) -> Result<()> {
         match self.reply()? {
             Reply::Ready => Ok(()),
-            _ => Err("a crowd is out of step".to_owned()),
+            _ => Err("a crowd sent an unexpected reply".to_owned()),
         }
     }
 
-    /// Lets it publish, and waits for what it came to.
+    /// Runs a round of publishes, and waits for its outcome.
     pub fn run(&mut self, pace: Pace, during: Duration) -> Result<Outcome> {
         self.ask(Command::Run(pace, during))?;
         self.outcome()
     }
 
-    /// Gives a command and does not wait.
+    /// Sends a command without waiting.
     pub fn ask(&mut self, command: Command) -> Result<()> {
         self.say(&command)
     }
 
-    /// Waits for what a command came to.
+    /// Waits for the outcome of a command.
     pub fn outcome(&mut self) -> Result<Outcome> {
         match self.reply()? {
             Reply::Done(outcome) => Ok(outcome),
-            _ => Err("a crowd is out of step".to_owned()),
+            _ => Err("a crowd sent an unexpected reply".to_owned()),
         }
     }
 
-    /// Lets it look for what should not have arrived, and ends it.
+    /// Has the crowd check for surplus events, and ends it.
     pub fn finish(mut self) -> Result<()> {
         self.say(&Command::Finish)?;
         match self.reply()? {
             Reply::Finished => Ok(()),
-            _ => Err("a crowd is out of step".to_owned()),
+            _ => Err("a crowd sent an unexpected reply".to_owned()),
         }
     }
 
@@ -85,7 +85,7 @@ impl Crowd {
         let mut line = String::new();
         self.replies.read_line(&mut line).map_err(|error| format!("crowd: {error}"))?;
         if line.is_empty() {
-            return Err("a crowd ended without a word".to_owned());
+            return Err("a crowd ended without a reply".to_owned());
         }
         match serde_json::from_str(&line).map_err(|error| format!("crowd: {error}"))? {
             Reply::Failed(why) => Err(why),
@@ -96,7 +96,7 @@ impl Crowd {
 
 impl Drop for Crowd {
     fn drop(&mut self) {
-        // Where it has ended already there is nothing to do.
+        // If it has already ended, there is nothing to do.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

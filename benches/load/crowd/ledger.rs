@@ -1,52 +1,54 @@
-//! Who has received what: everything, once, and in one order where the server promises that.
+//! Checks the deliveries: each subscriber receives every event exactly once, and in one order if the server promises
+//! that.
 
 use super::Audience;
 use crate::Result;
 
-/// Checks each receipt against those of the others.
+/// Checks each receipt against those of the other subscribers.
 ///
-/// Publishes that were under way together may be ordered by the server as it likes, so the first in a room to receive
-/// its nth event settles which that is, and everybody else must agree: receive it as their nth, or at some time where the
-/// server keeps no order.
+/// The server may order publishes that are in flight together as it likes. So the first subscriber in a room to
+/// receive its nth event decides which event that is, and all others must receive it as their nth, or at any time if
+/// the server keeps no order.
 pub struct Ledger {
     keeps_order: bool,
     first_number: u32,
     others_publish: bool,
     rooms: Vec<Room>,
-    /// By subscriber.
+    /// Indexed by subscriber.
     seats: Vec<Seat>,
-    /// By number: the room that it was published to, until somebody has received it. Where others publish, those that are
-    /// not yet known follow.
+    /// Indexed by number: the room that the event was published to, until a subscriber has received it. If others
+    /// publish, numbers that are not yet known follow.
     outstanding: Vec<Option<u32>>,
-    /// How many have been received by all of their room.
+    /// The number of events that their whole room has received.
     pub completed: u64,
 }
 
 struct Seat {
     room: u32,
-    /// How many it has received, from the first in the room's order on.
+    /// How many events it has received, counted from the first in the room's order.
     heard: u32,
-    /// Where in the room's order are those that it received before others that come first there.
+    /// Positions, in the room's order, of events that it received before earlier ones.
     early: Vec<usize>,
 }
 
 #[derive(Default)]
 struct Room {
     members: u32,
-    /// The nth event, and how many have yet to receive it.
+    /// The nth event, and how many subscribers have yet to receive it.
     order: Vec<(u32, u32)>,
 }
 
 impl Room {
-    /// Where a number is in the order, or would be added.
+    /// The position of a number in the order, or the position at which it would be added.
     fn nth(&self, number: u32) -> usize {
-        // It is one of the last.
+        // Searches from the end, since it is one of the last.
         self.order.iter().rposition(|(known, _)| *known == number).unwrap_or(self.order.len())
     }
 }
 
 impl Ledger {
-    /// For those of an audience who read, from the first number on. What others publish is for one room.
+    /// A ledger for those subscribers of an audience that read, from the first number on. If others publish, there is
+    /// one room.
     pub fn new(
         audience: &Audience,
         readers: std::ops::Range<usize>,
@@ -69,15 +71,15 @@ impl Ledger {
         self.first_number + u32::try_from(self.outstanding.len()).unwrap_or(u32::MAX)
     }
 
-    /// Notes that it was published.
+    /// Records a publish of the next number.
     pub fn published(&mut self, room: usize) {
         self.outstanding.push(u32::try_from(room).ok());
     }
 
-    /// Notes that a subscriber received a number: whether it was one of ours.
+    /// Records that a subscriber received a number. Returns whether the crowd itself published it.
     ///
     /// # Errors
-    /// Where it is not the one that must come next, or has come before.
+    /// If it is not the event that must come next, or was received before.
     pub fn received(&mut self, subscriber: usize, number: u32) -> Result<bool> {
         let Some(index) = number.checked_sub(self.first_number) else { return Ok(false) };
         let seat = &mut self.seats[subscriber];
@@ -98,7 +100,7 @@ impl Ledger {
                 self.outstanding.resize(index + 1, Some(seat.room));
             }
             if self.outstanding.get_mut(index).and_then(Option::take) != Some(seat.room) {
-                return Err(format!("subscriber {subscriber} got {number}, which it has had or was not sent"));
+                return Err(format!("subscriber {subscriber} got {number}, a repeat or an event for others"));
             }
             room.order.push((number, room.members - 1));
             self.completed += u64::from(room.members == 1);
@@ -115,12 +117,12 @@ impl Ledger {
         Ok(true)
     }
 
-    /// Whether everybody has heard so many.
+    /// Whether every subscriber has received this many events.
     pub fn all_heard(&self, count: u32) -> bool {
         self.seats.iter().all(|seat| seat.heard >= count)
     }
 
-    /// Who lacks what, for a person.
+    /// A readable summary of the missing events.
     pub fn missing(&self) -> String {
         let most = |room: u32| self.rooms[room as usize].order.len();
         let behind = self.seats.iter().enumerate().filter(|(_, seat)| (seat.heard as usize) < most(seat.room));
@@ -130,7 +132,7 @@ impl Ledger {
             .map(|(subscriber, seat)| format!("; subscriber {subscriber} has {} of {}", seat.heard, most(seat.room)));
         let unseen = self.outstanding.iter().filter(|room| room.is_some()).count();
         format!(
-            "{} subscribers lack events, {unseen} events reached nobody{}",
+            "{} subscribers lack events, {unseen} events reached no subscriber{}",
             behind.count(),
             first.unwrap_or_default()
         )

@@ -1,8 +1,8 @@
-//! Thousands of clients in a process of their own, on one thread.
+//! Thousands of clients in a separate process, on one thread.
 //!
-//! A process, since the clients of two servers that are compared together need more descriptors than one may have, and so
-//! that the tool can pin them. One line of JSON on its standard input says who they are; each line after it is a
-//! [`Command`], and is answered by a line on the standard output.
+//! They have a separate process for two reasons: the clients of two servers under comparison need more descriptors
+//! than one process may have, and the tool can pin a process to a core. The first line of JSON on the standard input
+//! describes the clients. Each line after it is a [`Command`], and a line on the standard output answers it.
 
 mod handle;
 mod ledger;
@@ -21,79 +21,79 @@ use crate::{Result, process};
 
 pub use handle::Crowd;
 
-/// Who listens and who publishes.
+/// The subscribers and publishers of a server.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Audience {
-    /// How many listen.
+    /// The number of subscribers.
     pub subscribers: usize,
-    /// Into how many groups of the same size they fall; each publish is for one group.
+    /// The number of rooms of equal size that they are divided into. Each publish is for one room.
     pub rooms: usize,
-    /// What makes a group.
+    /// What makes a room.
     pub by: Rooms,
-    /// How many connections there are to publish over, and so how many publishes may be unanswered.
+    /// The number of connections for publishing, and so of publishes that may be unanswered.
     pub publishers: usize,
 }
 
-/// What makes a group.
+/// What makes a room.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub enum Rooms {
-    /// Each is a tenant.
+    /// Each room is a tenant.
     Tenants,
-    /// All are one tenant, and each has an event name that its members ask for.
+    /// All rooms are in one tenant, and each room has an event name that its members subscribe to.
     Names,
 }
 
 impl Audience {
-    /// One group.
+    /// An audience of one room.
     pub fn of_one_room(subscribers: usize, publishers: usize) -> Self {
         Self { subscribers, rooms: 1, by: Rooms::Tenants, publishers }
     }
 
-    /// The group of a user.
+    /// The room of a user.
     pub fn room_of(&self, user: usize) -> usize {
         if user < self.subscribers { user * self.rooms / self.subscribers } else { user % self.rooms }
     }
 
-    /// The first user of a group.
+    /// The first user of a room.
     pub fn first_of(&self, room: usize) -> usize {
         (room * self.subscribers).div_ceil(self.rooms)
     }
 }
 
-/// All that a crowd is told when it is started.
+/// The settings of a crowd, which it reads at its start.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Spec {
-    /// How they speak.
+    /// The protocol of its clients.
     pub language: Language,
-    /// Whom they speak to.
+    /// The server's address.
     pub address: SocketAddr,
-    /// The address that they come from: one alone has some 28,000 ports.
+    /// The address that the clients connect from: a single address has some 28,000 ports.
     pub source: Ipv4Addr,
-    /// The core that they share, where they are pinned.
+    /// The core that the clients share, if they are pinned.
     pub core: Option<usize>,
-    /// Who they are.
+    /// The audience that the crowd belongs to.
     pub audience: Audience,
-    /// The first of them who are here; the others are in other crowds.
+    /// The first subscriber of this crowd. The subscribers before and after belong to other crowds.
     pub first_subscriber: usize,
-    /// How many of them stop reading once they are subscribed: the last ones.
+    /// The number of subscribers that stop reading once they are subscribed: the last ones.
     pub stalled: usize,
-    /// The first number that is published now; what is below was there before.
+    /// The first number to publish. Lower numbers were published before.
     pub first_number: u32,
-    /// Whether others publish.
+    /// Whether other crowds publish.
     pub others_publish: bool,
-    /// How many may be connecting at a time.
+    /// The number of clients that may connect at the same time.
     pub at_once: usize,
-    /// Whether they look without pause while they publish, instead of sleeping until something arrives. To wake them
-    /// would cost the server more than to send to them, which no client on another machine does.
+    /// Whether the clients poll without pause during a run, instead of sleeping until something arrives. Waking them
+    /// would cost the server more than sending to them, and no client on another machine causes that cost.
     pub spins: bool,
-    /// How long nothing may arrive, where something must, before it counts as lost.
+    /// If an event is expected and nothing arrives for this long, the event counts as lost.
     pub patience: Duration,
-    /// The root certificate, PEM, where they speak TLS.
+    /// The root certificate in PEM, if the clients use TLS.
     pub root: Option<String>,
 }
 
 impl Spec {
-    /// An audience of a server, all here, nobody stalled, in plain text.
+    /// A crowd of the whole audience of a server, with no stalled client and without TLS.
     pub fn new(language: &Language, address: SocketAddr, audience: &Audience) -> Self {
         Self {
             language: language.clone(),
@@ -112,65 +112,66 @@ impl Spec {
         }
     }
 
-    /// On this core alone, which they keep busy.
+    /// Pins the crowd to one core, which it keeps busy.
     pub fn pinned(self, core: usize) -> Self {
         Self { core: Some(core), spins: true, ..self }
     }
 }
 
-/// What a crowd can be asked to do.
+/// A command to a crowd.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub enum Command {
-    /// Publish for so long, and wait until everything has reached everybody.
+    /// Publish for this long, and wait until every event has reached every subscriber.
     Run(Pace, Duration),
-    /// Wait until everybody has received everything up to this number, which others publish.
+    /// Wait until every subscriber has received every event up to this number. Other crowds publish them.
     Through(u32),
-    /// Look whether something arrives that should not, and end.
+    /// Check for surplus events, and end.
     Finish,
 }
 
 /// When the next publish is due.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub enum Pace {
-    /// As soon as fewer than this many are under way: published, but not yet received by all whom they are for (or, where
-    /// they are for nobody, not yet acknowledged).
+    /// As soon as fewer than this many publishes are in flight. A publish is in flight until all its subscribers have
+    /// received it, or, if it has none, until it is acknowledged.
     InFlight(usize),
-    /// So many a second, whether or not the server keeps up; latencies count from when a publish was due.
+    /// This many per second, whether or not the server keeps up. Latencies count from the moment when a publish was
+    /// due.
     PerSecond(u32),
 }
 
-/// What a crowd answers.
+/// A crowd's reply to a command.
 #[derive(Serialize, Deserialize)]
 enum Reply {
-    /// All are subscribed.
+    /// All clients are subscribed.
     Ready,
     /// [`Command::Run`] or [`Command::Through`] is done.
     Done(Outcome),
     /// [`Command::Finish`] is done.
     Finished,
-    /// Something did not arrive as it should. The crowd has ended.
+    /// A delivery was wrong or missing. The crowd has ended.
     Failed(String),
 }
 
-/// What a run came to.
+/// The outcome of a run.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Outcome {
-    /// How many events were published.
+    /// The number of published events.
     pub published: u64,
-    /// How many times one was received.
+    /// The number of receipts.
     pub deliveries: u64,
-    /// From the first publish until the last was received by all.
+    /// From the first publish until all subscribers received the last one.
     pub elapsed: Duration,
-    /// From when each was due until each receipt.
+    /// From the due time of each publish to each of its receipts.
     pub latency: Quantiles,
 }
 
-/// Serves as a crowd until the standard input ends.
+/// Runs this process as a crowd until the standard input ends.
 pub fn serve() -> Result<()> {
     process::raise_descriptor_limit();
     let mut lines = std::io::stdin().lock().lines();
     let mut line = move || lines.next().transpose().map_err(|error| error.to_string());
-    let spec = line()?.ok_or("a crowd wants to be told who it is")?;
+    let spec = line()?.ok_or("a crowd needs its settings on the standard input")?;
     let spec: Spec = serde_json::from_str(&spec).map_err(|error| error.to_string())?;
     if let Some(core) = spec.core {
         process::pin(core)?;

@@ -1,4 +1,4 @@
-//! The clients: one thread that waits for all of their sockets at once.
+//! The clients of a crowd: one thread that polls all their sockets.
 
 mod hearing;
 
@@ -20,7 +20,7 @@ use crate::statistics::Quantiles;
 use crate::targets::{Publication, Wire};
 use crate::{Result, message};
 
-/// How long is waited for what should not arrive.
+/// How long to wait for surplus events.
 const SURPLUS_WITHIN: Duration = Duration::from_millis(200);
 const BUFFER: usize = 128 * 1024;
 const TIMER: u64 = u64::MAX;
@@ -35,26 +35,26 @@ pub struct People {
     events: Vec<epoll::Event>,
     subscribers: Vec<Subscriber>,
     publishers: Vec<Publisher>,
-    /// Publishers whose last publish was acknowledged. They take turns, so that no connection is idle for long enough to be
-    /// closed.
+    /// Publishers with no unacknowledged publish. They publish in rotation, so that no connection stays idle long
+    /// enough for the server to close it.
     idle: VecDeque<usize>,
-    /// What those who are not yet subscribed have received.
+    /// The bytes received by clients that are not yet subscribed.
     greetings: HashMap<usize, Vec<u8>>,
-    /// Where what is to be said beside the streams is said, while they are made: one connection, in turn.
+    /// One connection for the requests beside the streams, one after another, while the clients subscribe.
     beside: Option<Http>,
     ledger: Ledger,
     finder: memmem::Finder<'static>,
     buffer: Vec<u8>,
     request: Vec<u8>,
     begun: Instant,
-    /// When something last arrived that was waited for.
+    /// When an awaited event last arrived.
     progress: Instant,
     run: Run,
 }
 
 struct Subscriber {
     stream: Stream,
-    /// The end of the last read, where a mark may have begun.
+    /// The end of the last read, which may contain the beginning of a mark.
     tail: [u8; message::MARK],
     tail_length: usize,
 }
@@ -64,20 +64,20 @@ struct Publisher {
     received: Vec<u8>,
 }
 
-/// What is counted during a run.
+/// The counters of a run.
 #[derive(Default)]
 struct Run {
     published: u64,
     acknowledged: u64,
     deliveries: u64,
     first_number: u32,
-    /// When each was due, from the first number on, in nanoseconds of the crowd's clock.
+    /// The due time of each publish, from the first number on, in nanoseconds of the crowd's clock.
     due: Vec<u64>,
     latencies: Vec<u64>,
 }
 
 impl People {
-    /// Connects and subscribes all.
+    /// Connects and subscribes all clients.
     pub fn gather(spec: Spec) -> Result<Self> {
         let wire = spec.language.wire()?;
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(|error| error.to_string())?;
@@ -133,8 +133,9 @@ impl People {
         Ok(())
     }
 
-    /// Connects as many publishers as a run needs: twice those in flight, since an event may have reached everybody before
-    /// its publisher is answered. They leave after the run, lest the server close what is idle.
+    /// Connects as many publishers as a run needs: twice the number in flight, since an event may reach all
+    /// subscribers before its publisher is answered. They disconnect after the run, because the server closes idle
+    /// connections.
     fn employ(&mut self, pace: Pace) -> Result<()> {
         let wanted = match pace {
             Pace::InFlight(most) => self.spec.audience.publishers.min(2 * most),
@@ -200,7 +201,7 @@ impl People {
         Ok(outcome)
     }
 
-    /// Publishes what is due by now, sets the timer for what is next: whether there is no next.
+    /// Publishes the events that are due, and sets the timer for the next one. Returns whether none is left.
     fn publish_due(&mut self, begun: u64, until: u64, rate: u32) -> Result<bool> {
         loop {
             let due = begun + self.run.published * 1_000_000_000 / u64::from(rate);
@@ -215,14 +216,14 @@ impl People {
                     .map_err(|error| error.to_string())?;
                 return Ok(false);
             }
-            // Where nobody is free to, it goes out late, and the latency shows it.
+            // If no publisher is free, the event goes out late, and the latency shows that.
             if !self.publish(Some(due))? {
                 return Ok(false);
             }
         }
     }
 
-    /// Publishes the next one, which was due at a moment or now: whether somebody was free to.
+    /// Publishes the next event, which was due at the given time or is due now. Returns whether a publisher was free.
     fn publish(&mut self, due: Option<u64>) -> Result<bool> {
         let Some(publisher) = self.idle.pop_front() else { return Ok(false) };
         let number = self.ledger.next_number();
@@ -231,7 +232,7 @@ impl People {
         self.wire.publish(Publication { publisher, room, number }, &mut self.request);
         self.ledger.published(room);
         self.run.published += 1;
-        // Where each follows on the one before, there is no moment that the server could be late by.
+        // If each publish follows the one before, it has no due time, so the server cannot be late.
         self.run.due.extend(due);
         let sent = self.publishers[publisher].stream.send(&self.request);
         sent.map(|()| true).map_err(|error| format!("publisher {publisher}: {error}"))
@@ -255,11 +256,11 @@ impl People {
         while Instant::now() < until {
             self.turn_within(Duration::from_millis(20))?;
         }
-        // Of what was published by others, more may have come.
+        // If others publish, more of their events may have arrived.
         if self.run.deliveries == heard || self.spec.others_publish {
             Ok(())
         } else {
-            Err(format!("{} events arrived that nobody published", self.run.deliveries - heard))
+            Err(format!("{} events arrived that were not published", self.run.deliveries - heard))
         }
     }
 

@@ -12,19 +12,19 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use crate::Result;
 
-/// How small the receive buffer of one who does not read is: the kernel's least.
+/// The receive buffer of a client that does not read: the kernel's minimum.
 const SMALL_BUFFER: usize = 2048;
 
-/// Does not block.
+/// A connection that does not block.
 pub enum Stream {
-    /// As it is.
+    /// Without TLS.
     Plain(TcpStream),
-    /// Under TLS.
+    /// With TLS.
     Tls(TcpStream, Box<ClientConnection>),
 }
 
 impl Stream {
-    /// Connects, and waits for that alone.
+    /// Connects. This alone blocks.
     pub fn connect(
         source: Ipv4Addr,
         address: SocketAddr,
@@ -46,24 +46,25 @@ impl Stream {
         }
     }
 
-    /// Whether one read may leave something behind of which the kernel knows nothing.
+    /// Whether data may be left after a read that the kernel does not report as readiness.
     pub fn must_be_emptied(&self) -> bool {
         matches!(self, Self::Tls(..))
     }
 
-    /// Sends all. Requests are small and never sent before the one before was answered, so the socket takes it.
+    /// Sends all bytes. Requests are small, and each is sent only after the one before was answered, so the socket
+    /// accepts it whole.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.write_all(bytes),
             Self::Tls(socket, connection) => {
-                // Kept until the handshake is done.
+                // The TLS session keeps this until the handshake is done.
                 connection.writer().write_all(bytes)?;
                 flush(socket, connection)
             }
         }
     }
 
-    /// Reads what there is: nothing at the end.
+    /// Reads the available data. An empty read is the end.
     pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let (socket, connection) = match self {
             Self::Plain(socket) => return socket.read(buffer),
@@ -83,14 +84,14 @@ impl Stream {
     }
 }
 
-/// Connects a socket that blocks.
+/// Connects a blocking socket.
 pub fn connect(source: Ipv4Addr, address: SocketAddr, small_buffer: bool) -> Result<TcpStream> {
     let connect = || -> io::Result<TcpStream> {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
         if small_buffer {
             sockopt::set_socket_recv_buffer_size(&socket, SMALL_BUFFER)?;
         }
-        // Closed without lingering in TIME_WAIT: the next round needs the ports.
+        // Avoids TIME_WAIT, because the next round needs the ports.
         sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
         rustix::net::bind(&socket, &SocketAddrV4::new(source, 0))?;
         rustix::net::connect(&socket, &address)?;
@@ -108,7 +109,7 @@ fn flush(socket: &mut TcpStream, connection: &mut ClientConnection) -> io::Resul
     Ok(())
 }
 
-/// Trusts this root alone, and speaks HTTP/1.1.
+/// A client configuration that trusts this root only, for HTTP/1.1.
 pub fn tls(root: &str) -> Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_slice(root.as_bytes()).map_err(|error| error.to_string())?;

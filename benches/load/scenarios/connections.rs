@@ -1,5 +1,5 @@
-//! As many live subscriptions as this machine lets one process open, then three servers side by side, and each
-//! subscriber gets every event.
+//! As many live subscriptions as this machine allows in one process, then in three servers side by side. Each
+//! subscriber receives every event.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -12,17 +12,17 @@ use crate::statistics::{bytes, number};
 use crate::table::Row;
 use crate::targets::{Running, Target, broker::Broker};
 
-/// What is wanted in one process where the system allows it.
+/// The number of connections in one process, if the system allows it.
 const MOST: usize = 50_000;
 /// Descriptors that a server needs beside its connections.
 const SPARE: u64 = 1_000;
 const SERVERS: usize = 3;
-/// How many clients share an address of this machine: it has some 28,000 ports to one server.
+/// Clients per address of this machine: an address has some 28,000 ports to one server.
 const PER_CROWD: usize = 10_000;
 const EVENTS_PER_SECOND: u32 = 5;
 const DURING: Duration = Duration::from_secs(2);
 
-/// See the head of this file.
+/// Runs this scenario.
 pub fn run(lab: &mut Lab) -> Result<()> {
     let limit = process::raise_descriptor_limit();
     let one = MOST.min(usize::try_from(limit.saturating_sub(SPARE)).unwrap_or(MOST));
@@ -33,7 +33,7 @@ pub fn run(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Holds so many connections in each of so many servers at once.
+/// Holds this many connections in each of this many servers at the same time.
 fn hold(lab: &mut Lab, servers: usize, each: usize) -> Result<()> {
     let audience = Audience::of_one_room(each, 1);
     let begun = Instant::now();
@@ -43,7 +43,7 @@ fn hold(lab: &mut Lab, servers: usize, each: usize) -> Result<()> {
     for (server, running) in (0_u8..).zip(&running) {
         for (part, first) in (0_u8..).zip((0..each).step_by(PER_CROWD)) {
             let subscribers = PER_CROWD.min(each - first);
-            // One of them publishes.
+            // The first crowd publishes.
             let part_audience = Audience::of_one_room(subscribers, usize::from(part == 0));
             crowds.push(Crowd::gather(&Spec {
                 source: Ipv4Addr::new(127, 0, server, 1 + part),

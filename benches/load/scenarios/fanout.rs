@@ -1,5 +1,5 @@
-//! One event to everybody: what a delivery costs, and how many there are in a second, beside a server that does nothing
-//! else.
+//! One event to all subscribers: the CPU cost of a delivery and the deliveries per second, compared with a server
+//! that does nothing else.
 //!
 //! The server has one core and the clients the other. With one publish in flight no server can join frames; with sixteen
 //! it can.
@@ -16,17 +16,17 @@ use crate::targets::{Target, broker::Broker, raw::Raw};
 
 const ROUND: Duration = Duration::from_secs(2);
 const SIZES: [usize; 2] = [1_000, 10_000];
-/// Publishes in flight, and how many deliveries there must be, in those of the raw server.
+/// Publishes in flight, and the goal for deliveries per second, as a ratio to the raw server.
 const FLIGHTS: [(usize, f64); 2] = [(1, 0.8), (16, 0.9)];
-/// What a delivery may cost, in those of the raw server, with one publish in flight.
+/// The goal for the CPU cost of a delivery with one publish in flight, as a ratio to the raw server.
 const COST_GOAL: f64 = 1.25;
-/// How many deliveries there must be, in those of another durable server: Broker has to be ahead.
+/// The goal for deliveries per second, as a ratio to another durable server: Broker has to be faster.
 const PEER_GOAL: f64 = 1.0;
 
-/// See the head of this file.
+/// Runs this scenario.
 pub fn run(lab: &mut Lab) -> Result<()> {
     for size in SIZES {
-        // An event may have reached everybody before its publisher is answered.
+        // An event may reach all subscribers before its publisher is answered.
         let audience = Audience::of_one_room(size, 2 * FLIGHTS[1].0);
         let mut wanted: Vec<&dyn Target> = vec![&Raw, &Broker];
         wanted.extend(lab.peers.iter().map(|peer| &**peer));
@@ -60,7 +60,7 @@ fn report(lab: &mut Lab, scores: &[Score], what: &str, in_flight: usize, rate_go
     lab.table.add(raw.disturbance(what));
 }
 
-/// Broker beside those that keep what they pass on, as it does.
+/// Compares Broker with the other servers that store events durably.
 fn report_durable(lab: &mut Lab, scores: &[Score], what: &str) {
     let Some(broker) = scores.iter().find(|score| score.name == Broker.name()) else { return };
     let durable: Vec<_> = lab.peers.iter().filter(|peer| peer.is_durable()).map(|peer| peer.name()).collect();

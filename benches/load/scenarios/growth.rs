@@ -1,4 +1,4 @@
-//! Whether an operation costs more where there is much: a million users and event names beside ten.
+//! Whether an operation costs more with more data: a million users and event names, compared with ten.
 
 use std::time::{Duration, Instant};
 
@@ -16,12 +16,12 @@ use crate::targets::broker;
 use crate::{Result, message};
 
 const GOAL: f64 = 1.5;
-/// Who signs in; all others have no password.
+/// The users that sign in. All others have no password.
 const SIGNERS: u32 = 4;
 const PASSWORD: &str = "correct horse battery staple";
 const ROUNDS: usize = 20;
 
-/// What is done, and how often in a round.
+/// The operations, and their repetitions per round.
 const OPERATIONS: [(&str, Operation, u32); 4] = [
     ("insert", Operation::Insert, 100),
     ("verify", Operation::Verify, 100),
@@ -37,7 +37,7 @@ enum Operation {
     Login,
 }
 
-/// A server with much or little in it.
+/// A server with a large or a small database.
 struct Side {
     server: Server,
     http: Http,
@@ -46,10 +46,10 @@ struct Side {
     random: u64,
 }
 
-/// What a round came to: nanoseconds of an operation, and of the server's CPU for it.
+/// The results of a round: nanoseconds of an operation, and of the server's CPU for it.
 type Costs = (Vec<f64>, Vec<f64>);
 
-/// See the head of this file.
+/// Runs this scenario.
 pub fn run(lab: &mut Lab) -> Result<()> {
     let few = lab.directory()?;
     let mut seed = Seed::open(few.path())?;
@@ -61,7 +61,7 @@ pub fn run(lab: &mut Lab) -> Result<()> {
     seed.close()?;
     let many = million::database(lab)?;
     let (many, few) = (broker::start(lab, &many, None, &[])?, broker::start(lab, few.path(), None, &[])?);
-    // The large one is read through after its start.
+    // The server reads the large database after its start.
     [&many, &few].into_iter().try_for_each(|server| until_idle(server.process()))?;
     let (mut many, mut few) = (Side::new(many, MANY, MANY)?, Side::new(few, FEW, FEW)?);
 
@@ -106,7 +106,7 @@ impl Side {
             let mut request = Vec::new();
             message::write_post("/create_user", "", body.as_bytes(), &mut request);
             http.send(&request)?;
-            // In a database that is kept they are already.
+            // A kept database already contains them.
             if let Err(why) = http.answer()
                 && !why.contains("username already taken")
             {
@@ -127,7 +127,7 @@ impl Side {
         Ok(())
     }
 
-    /// The bytes of an operation of a random user.
+    /// The request of an operation for a random user.
     fn request(&mut self, operation: Operation) -> Result<Vec<u8>> {
         let mut request = Vec::new();
         match operation {
@@ -143,7 +143,7 @@ impl Side {
                 request = message::get("/verify", &authorization(user)?);
             }
             Operation::Connect => {
-                // Of a tenant that is the same on either side, and of which nothing was inserted since.
+                // A user of a tenant that is the same on both sides, and into which nothing was inserted since.
                 let user = PER_TENANT + self.draw(FEW);
                 request = message::get("/sse", &authorization(user)?);
             }
@@ -156,7 +156,7 @@ impl Side {
         Ok(request)
     }
 
-    /// Does it, and tells how many nanoseconds it took.
+    /// Performs the operation, and returns its nanoseconds.
     fn perform(&mut self, operation: Operation, request: &[u8]) -> Result<u64> {
         let took = |begun: Instant| u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         if !matches!(operation, Operation::Connect) {
@@ -170,7 +170,7 @@ impl Side {
         http.send(request)?;
         while memmem::find_iter(&received, message::MARKER).count() < FEW as usize {
             if begun.elapsed() > Duration::from_secs(10) {
-                return Err("the latest events do not come".to_owned());
+                return Err("the latest events did not arrive".to_owned());
             }
             let length = http.receive(&mut buffer)?;
             received.extend_from_slice(&buffer[..length]);

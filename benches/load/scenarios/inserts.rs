@@ -1,5 +1,5 @@
-//! Durable inserts from 64 connections, nobody listening, on one core: beside the web framework that does nothing but
-//! parse the same bodies.
+//! Durable inserts from 64 connections, without subscribers, on one core. The reference is the web framework that
+//! only parses the same bodies.
 
 use std::time::Duration;
 
@@ -16,20 +16,20 @@ use crate::{Result, options};
 const PUBLISHERS: usize = 64;
 const EVENT_NAMES: u32 = 1_000;
 const ROUND: Duration = Duration::from_secs(2);
-/// How often the disk is asked, before and after.
+/// The number of disk measurements before and after.
 const DISK_ROUNDS: usize = 3;
-/// How many inserts there must be, in answers of the framework alone, and in a second.
+/// The goals for inserts per second: as a ratio to the answers of the framework alone, and as a number.
 const FRAMEWORK_GOAL: f64 = 0.6;
 const RATE_GOAL: f64 = 60_000.0;
-/// How many there must be, in those of another durable server.
+/// The goal for inserts per second, as a ratio to another durable server.
 const PEER_GOAL: f64 = 0.7;
 
-/// See the head of this file.
+/// Runs this scenario.
 pub fn run(lab: &mut Lab) -> Result<()> {
     let audience = Audience::of_one_room(0, PUBLISHERS);
     let database = lab.directory()?;
     let wire = BrokerWire { names: EVENT_NAMES, ..broker::people(database.path(), &audience)? };
-    // The reference gets the same bytes, tokens and all.
+    // The reference receives the same bytes, tokens included.
     let language = Language::new(broker::WIRE, &wire)?;
     let server = broker::start(lab, database.path(), Some(SERVER_CORE), &[])?;
     let mut sides = vec![Side::new("Broker", server, &language, &audience)?];

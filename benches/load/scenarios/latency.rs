@@ -1,4 +1,4 @@
-//! How long a single insert takes to be seen by somebody, beside what the disk needs to keep it.
+//! The time from a single insert to its subscriber, compared with the time that the disk needs for a flush.
 
 use std::time::{Duration, Instant};
 
@@ -14,12 +14,12 @@ use crate::targets::broker;
 use crate::targets::{Publication, Wire};
 
 const INSERTS: u32 = 2_000;
-/// Between two, so that all has gone to sleep again.
+/// The pause between two inserts, so that every thread sleeps again.
 const PAUSE: Duration = Duration::from_millis(3);
-/// What is allowed beyond one flush.
+/// The allowed time beyond one flush.
 const GOAL: Duration = Duration::from_micros(300);
 
-/// See the head of this file.
+/// Runs this scenario.
 pub fn run(lab: &mut Lab) -> Result<()> {
     let database = lab.directory()?;
     let wire = broker::people(database.path(), &Audience::of_one_room(1, 1))?;
@@ -57,7 +57,7 @@ pub fn run(lab: &mut Lab) -> Result<()> {
         publisher.answer()?;
         answered.push(begun.elapsed());
         if arrived != Some(number) {
-            return Err(format!("{arrived:?} arrived where {number} was inserted"));
+            return Err(format!("{arrived:?} arrived instead of {number}"));
         }
     }
     let [seen, answered, flushed] = [seen, answered, flushed].map(quantiles);

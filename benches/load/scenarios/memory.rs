@@ -1,4 +1,4 @@
-//! What an idle, signed-in connection keeps resident in the server, plain and over TLS.
+//! The resident memory of an idle, authenticated connection in the server, without and with TLS.
 
 use std::fs;
 use std::path::Path;
@@ -16,14 +16,15 @@ use crate::table::Row;
 use crate::targets::{Language, broker};
 
 const CONNECTIONS: usize = 10_000;
-/// Clients that are there before, so that what a server takes once, and has not yet given back, is not counted.
+/// Clients that connect before the measurement, so that memory that the server takes once, and has not yet given
+/// back, is not counted.
 const WARM_UP: usize = 9_000;
 const PLAIN_GOAL: f64 = 1.5 * 1024.0;
 const TLS_GOAL: f64 = 12.0 * 1024.0;
-/// How often, and how long between, until the memory no longer changes.
+/// The number of checks, and the time between them, until the memory no longer changes.
 const SETTLING: (usize, Duration) = (20, Duration::from_millis(500));
 
-/// See the head of this file.
+/// Runs this scenario.
 pub fn run(lab: &mut Lab) -> Result<()> {
     let plain = measure(lab, None)?;
     add(lab, "plain", plain, PLAIN_GOAL);
@@ -63,13 +64,13 @@ fn measure(lab: &Lab, authority: Option<&Authority>) -> Result<f64> {
     let before = settled(server.process())?;
     let mut crowd = Crowd::gather(&spec(CONNECTIONS))?;
     let after = settled(server.process())?;
-    // They are really there.
+    // Shows that all of them are subscribed.
     crowd.run(Pace::PerSecond(10), Duration::from_millis(300))?;
     crowd.finish()?;
     Ok((number(after) - number(before)) / number(CONNECTIONS as u64))
 }
 
-/// How much is resident once that no longer changes.
+/// The resident memory once it no longer changes.
 fn settled(process: Process) -> Result<u64> {
     let mut resident = process.resident()?;
     for _ in 0..SETTLING.0 {
@@ -82,7 +83,7 @@ fn settled(process: Process) -> Result<u64> {
     Ok(resident)
 }
 
-/// A certificate of the tool's own, and the root that clients are to trust.
+/// A certificate made by the tool, and the root that its clients trust.
 struct Authority {
     root: String,
     flags: Vec<String>,

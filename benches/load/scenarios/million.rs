@@ -1,4 +1,4 @@
-//! The database of a million users and a million event names, made once in a run.
+//! The database of a million users and a million event names, created once per run.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,15 +9,15 @@ use crate::lab::Lab;
 use crate::message;
 use crate::seed::Seed;
 
-/// Users, and event names of [`NAMED`].
+/// The number of users, and of event names of [`NAMED`].
 pub const MANY: u32 = 1_000_000;
-/// How many users share a tenant.
+/// Users per tenant.
 pub const PER_TENANT: u32 = 100;
 /// The tenant of all those names.
 pub const NAMED: &str = "tenant0";
-/// A tenant that has few names here too, and is the same in the small database.
+/// A tenant that has few names here too, and is identical in the small database.
 pub const PLAIN: &str = "tenant1";
-/// How many that is.
+/// The number of names of [`PLAIN`].
 pub const FEW: u32 = 10;
 
 /// The tenant of a user.
@@ -25,7 +25,7 @@ pub fn tenant_of(user: u32) -> String {
     format!("tenant{}", user / PER_TENANT)
 }
 
-/// Where it is. It is made by whoever asks first, which takes a while.
+/// The database's directory. The first call creates the database, which takes minutes.
 pub fn database(lab: &Lab) -> Result<PathBuf> {
     let kept = lab.options.keep.as_deref().unwrap_or(lab.scratch());
     let (database, complete) = (kept.join("million"), kept.join("million-complete"));
@@ -33,10 +33,10 @@ pub fn database(lab: &Lab) -> Result<PathBuf> {
         let _ = fs::remove_dir_all(&database);
         fs::create_dir_all(&database).map_err(|error| error.to_string())?;
         let begun = Instant::now();
-        eprintln!("making a database of {MANY} users and {MANY} event names");
+        eprintln!("creating a database of {MANY} users and {MANY} event names");
         make(Seed::open(&database)?)?;
         fs::write(&complete, "").map_err(|error| error.to_string())?;
-        eprintln!("made in {:.0} s", begun.elapsed().as_secs_f64());
+        eprintln!("created in {:.0} s", begun.elapsed().as_secs_f64());
     }
     Ok(database)
 }
@@ -50,7 +50,7 @@ fn make(mut seed: Seed) -> Result<()> {
     seed.close()
 }
 
-/// Adds so many event names, each with an event.
+/// Adds this many event names, each with an event.
 pub fn add_names(seed: &mut Seed, tenant: &str, user: &str, names: u32) -> Result<()> {
     let mut payload = Vec::new();
     for name in 0..names {

@@ -1,4 +1,4 @@
-//! What is measured: a file for each scenario, which says what its figures mean.
+//! The scenarios: one file each, which explains the meaning of its figures.
 
 mod connections;
 mod fanout;
@@ -20,10 +20,10 @@ mod start;
 use crate::Result;
 use crate::lab::Lab;
 
-/// A measurement that adds its lines to the table.
+/// A measurement that adds its rows to the table.
 pub type Scenario = fn(&mut Lab) -> Result<()>;
 
-/// All of them, in the order in which they run.
+/// All scenarios, in the order in which they run.
 const SCENARIOS: [(&str, Scenario); 14] = [
     ("self_check", self_check::run),
     ("fanout", fanout::run),
@@ -41,10 +41,10 @@ const SCENARIOS: [(&str, Scenario); 14] = [
     ("size", size::run),
 ];
 
-/// Those of these names, or all.
+/// The scenarios of these names, or all if there are no names.
 ///
 /// # Errors
-/// Where there is none of a name.
+/// If a name is unknown.
 pub fn chosen(names: &[String]) -> Result<Vec<(&'static str, Scenario)>> {
     if names.is_empty() {
         return Ok(SCENARIOS.to_vec());

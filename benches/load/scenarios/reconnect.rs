@@ -1,4 +1,5 @@
-//! A thousand who come back at once, each a thousand events behind, beside a hundred who were there all along.
+//! A thousand clients reconnect at once, each a thousand events behind, beside a hundred clients that were connected
+//! all along.
 
 use std::time::Duration;
 
@@ -14,20 +15,21 @@ use crate::targets::{Language, broker};
 
 const LIVE: usize = 100;
 const RETURNING: usize = 1_000;
-/// So many that the rate does not depend on how soon one is answered.
+/// Enough publishers that the rate does not depend on the time of an answer.
 const PUBLISHERS: usize = 32;
 const EVENTS_PER_SECOND: u32 = 100;
-/// How many events there are before anybody comes.
+/// The number of events before the first client connects.
 const BEFORE: u32 = 2_000;
-/// How many events those who come back have missed.
+/// The number of events that each reconnecting client has missed.
 const MISSED: u32 = 1_000;
-/// How long the live ones are alone before, and how long is measured from when the others begin to come back. Short, so
-/// that what they do to the live ones is more than the hundredth of it that a p99 leaves out.
+/// The time in which the live clients are alone, and the time of the measurement from the moment when the others
+/// begin to reconnect. Both are short, so that the effect on the live clients exceeds the hundredth that a p99 leaves
+/// out.
 const ALONE: Duration = Duration::from_secs(2);
 const MEANWHILE: Duration = Duration::from_secs(3);
 const GOAL: u64 = 50_000_000;
 
-/// See the head of this file.
+/// Runs this scenario.
 pub fn run(lab: &mut Lab) -> Result<()> {
     let live = Audience::of_one_room(LIVE, PUBLISHERS);
     let returning = Audience::of_one_room(RETURNING, 0);
@@ -40,7 +42,7 @@ pub fn run(lab: &mut Lab) -> Result<()> {
         message::write_payload(event, &mut payload);
         seed.event("room0", "user0", "name0", &String::from_utf8_lossy(&payload))?;
     }
-    // By the time they come back, so many more have been published.
+    // When they reconnect, this many more events have been published.
     let first_missed = BEFORE + events(ALONE) - MISSED;
     // Events are counted from 1, and number 0 is the first.
     let last_seen = seed.id(u64::from(first_missed));
@@ -74,7 +76,7 @@ pub fn run(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// How many events there are in a time.
+/// The number of events in a duration.
 fn events(during: Duration) -> u32 {
     EVENTS_PER_SECOND * u32::try_from(during.as_secs()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Ten thousand latest events for somebody who connects, beside a server that sends the same bytes from memory.
+//! Ten thousand latest events for a new client, compared with a server that sends the same bytes from memory.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ const EVENTS: u32 = 10_000;
 const ROUNDS: usize = 30;
 const GOAL: f64 = 2.0;
 
-/// See the head of this file.
+/// Runs this scenario.
 pub fn run(lab: &mut Lab) -> Result<()> {
     let database = lab.directory()?;
     let mut seed = Seed::open(database.path())?;
@@ -62,7 +62,8 @@ pub fn run(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Asks for the snapshot on an open connection: how long it took, and all its bytes. Every event must be there, in order.
+/// Requests the snapshot on an open connection. Returns the time that it took, and all its bytes. Every event must
+/// arrive, in order.
 fn snapshot(http: &mut Http, request: &[u8]) -> Result<(Duration, Vec<u8>)> {
     let last = format!("seq={:010};", EVENTS - 1);
     let mut received = Vec::with_capacity(4 << 20);
@@ -72,7 +73,7 @@ fn snapshot(http: &mut Http, request: &[u8]) -> Result<(Duration, Vec<u8>)> {
     let took = loop {
         let length = http.receive(&mut buffer)?;
         received.extend_from_slice(&buffer[..length]);
-        // The end of the last event is within what came now, or a bit before.
+        // The end of the last event is in the new bytes, or shortly before them.
         let recent = received.len().saturating_sub(length + last.len());
         if memmem::rfind(&received[recent..], last.as_bytes()).is_some() {
             break begun.elapsed();

@@ -1,4 +1,5 @@
-//! Many small groups: 5,000 durable inserts a second, each for 10 of 15,000, at a rate that does not wait for the server.
+//! Many small groups: 5,000 durable inserts per second, each for 10 of 15,000 subscribers, at a rate that does not
+//! wait for the server.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ const P50_GOAL: u64 = 1_000_000;
 const P99_GOAL: u64 = 10_000_000;
 const CORES_GOAL: f64 = 0.5;
 
-/// See the head of this file.
+/// Runs this scenario.
 pub fn run(lab: &mut Lab) -> Result<()> {
     for (by, what) in
         [(Rooms::Tenants, "each in a tenant of 10"), (Rooms::Names, "one tenant, each asking for one name")]
@@ -27,7 +28,7 @@ pub fn run(lab: &mut Lab) -> Result<()> {
         let audience = Audience { subscribers: SUBSCRIBERS, rooms: ROOMS, by, publishers: PUBLISHERS };
         let running = Broker.start(lab, &audience, None)?;
         let mut crowd = Crowd::gather(&Spec::new(&running.language, running.server.address, &audience))?;
-        // Tokens are verified once, and caches are filled.
+        // The server verifies each token once, and fills its caches.
         crowd.run(Pace::PerSecond(INSERTS_PER_SECOND), Duration::from_millis(500))?;
         let during = lab.time(DURING);
         let (outcome, usage) =

@@ -1,5 +1,5 @@
-//! One event to ten thousand who may all see it, with ten sets of scopes among them, beside the same with one set: who sees what
-//! is to be decided once for each set, and not for each of them.
+//! One event to ten thousand subscribers that may all read it, with ten sets of scopes among them, compared with the
+//! same with one set. Access has to be decided once per set of scopes, not once per subscriber.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const ROUND: Duration = Duration::from_secs(2);
 const SUBSCRIBERS: usize = 10_000;
 const GOAL: f64 = 1.2;
 
-/// See the head of this file.
+/// Runs this scenario.
 pub fn run(lab: &mut Lab) -> Result<()> {
     let audience = Audience::of_one_room(SUBSCRIBERS, 2);
     let one = Scoped { name: "one set of scopes", sets: 1 };

@@ -1,5 +1,5 @@
-//! Whether the tool itself would notice: servers that lose, repeat or swap one event for one subscriber. Of those that keep
-//! no order it has to put up with the last.
+//! Whether the tool detects faults: servers that lose, repeat or swap one event for one subscriber. For a server that
+//! keeps no order, a swap is not a fault.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::targets::raw::{self, RawWire, WIRE};
 use crate::{Result, options};
 
 const SUBSCRIBERS: usize = 50;
-/// At a rate, so that whoever misses an event gets the next one and is found out by it.
+/// Publishes at a fixed rate, so that a subscriber that misses an event receives the next one, which reveals the gap.
 const EVENTS_PER_SECOND: u32 = 1_000;
 const PUBLISHERS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(2);
 const DURING: Duration = Duration::from_millis(500);
 
-/// See the head of this file.
+/// Runs this scenario.
 pub fn run(lab: &mut Lab) -> Result<()> {
     let audience = Audience::of_one_room(SUBSCRIBERS, PUBLISHERS);
     let roles = Fault::ALL.map(|(name, _)| format!("{}{name}", options::RAW_WITH));
@@ -33,9 +33,9 @@ pub fn run(lab: &mut Lab) -> Result<()> {
             })?;
             let ended = crowd.run(Pace::PerSecond(EVENTS_PER_SECOND), DURING).and_then(|_| crowd.finish());
             match (is_sound, ended) {
-                (true, Err(why)) => return Err(format!("a sound server {role} was found at fault: {why}")),
-                (false, Ok(())) => return Err(format!("nobody noticed a server {role}")),
-                (false, Err(why)) => eprintln!("a server {role} was found out: {why}"),
+                (true, Err(why)) => return Err(format!("a correct server {role} was reported as faulty: {why}")),
+                (false, Ok(())) => return Err(format!("the fault of a server {role} was not detected")),
+                (false, Err(why)) => eprintln!("the fault of a server {role} was detected: {why}"),
                 (true, Ok(())) => {}
             }
         }

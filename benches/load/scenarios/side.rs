@@ -1,4 +1,4 @@
-//! One of several servers that take turns at the same task, each on the same core with its clients on the other.
+//! One of several servers that perform the same task in turn, each on the same core with its clients on the other.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -12,21 +12,21 @@ use crate::statistics::{Rounds, number};
 use crate::table::Row;
 use crate::targets::{Language, Target};
 
-/// How long a server is watched to see whether it still does something, and how much of that it may take.
+/// How long a server is watched for remaining work.
 const GLANCE: Duration = Duration::from_millis(50);
-/// See [`GLANCE`].
+/// The CPU time within [`GLANCE`] below which a server counts as idle.
 const IDLE_BELOW: Duration = Duration::from_millis(2);
-/// How long is waited for that, since it cannot be promised.
+/// The time limit for that, because a server may never be idle.
 const IDLE_WITHIN: Duration = Duration::from_secs(5);
 
-/// A server with its clients, and what its rounds came to.
+/// A server with its clients, and the results of its rounds.
 pub struct Side {
-    /// What it is called in the table.
+    /// Its name in the table.
     pub name: &'static str,
     server: Server,
-    /// Who the clients are.
+    /// The settings of its clients.
     spec: Spec,
-    /// They, where they stay from round to round.
+    /// The clients, if they stay connected from round to round.
     crowd: Option<Crowd>,
     streams_last: bool,
     costs: Vec<f64>,
@@ -34,27 +34,27 @@ pub struct Side {
     waits: Vec<f64>,
 }
 
-/// What the rounds of one task came to.
+/// The results of the rounds of one task.
 pub struct Score {
-    /// Of whom.
+    /// The server's name in the table.
     pub name: &'static str,
-    /// Nanoseconds of the server's CPU for each delivery, or for each publish where nobody listens.
+    /// Nanoseconds of the server's CPU per delivery, or per publish if there are no subscribers.
     pub cost: Rounds,
-    /// Deliveries, or publishes where nobody listens, in a second.
+    /// Deliveries per second, or publishes per second if there are no subscribers.
     pub rate: Rounds,
-    /// The share of the time for which the server was kept from its core.
+    /// The share of the time in which other programs had the server's core.
     pub wait: Rounds,
 }
 
 impl Side {
-    /// Starts a server on its core, and gathers its clients.
+    /// Starts a server on its core, and connects its clients.
     pub fn start(lab: &Lab, target: &dyn Target, audience: &Audience) -> Result<Self> {
         let running = target.start(lab, audience, Some(SERVER_CORE))?;
         let streams_last = target.streams_last() || audience.subscribers == 0;
         Self::gather(target.name(), running.server, &running.language, audience, streams_last)
     }
 
-    /// Gathers the clients of a server that runs on its core.
+    /// Connects the clients of a server that runs on its core.
     pub fn new(name: &'static str, server: Server, language: &Language, audience: &Audience) -> Result<Self> {
         Self::gather(name, server, language, audience, true)
     }
@@ -80,8 +80,8 @@ impl Side {
         Crowd::gather(&self.spec).map_err(|why| format!("{}: {why}", self.name))
     }
 
-    /// Waits until the server has done what it does for clients that come or leave, which would be on the bill of whoever
-    /// is next.
+    /// Waits until the server has finished its work for clients that connect or leave, because that work would count
+    /// against the next server.
     fn settle(&self) -> Result<()> {
         let begun = Instant::now();
         while begun.elapsed() < IDLE_WITHIN {
@@ -103,8 +103,8 @@ impl Side {
             None => {
                 let mut crowd = self.crowd()?;
                 self.settle()?;
-                // What is sent first over a connection costs more than what follows. Those of the others have that behind
-                // them since their first round.
+                // The first event on a connection costs more than later ones. Servers that keep their connections
+                // paid that cost in their first round.
                 crowd.run(Pace::InFlight(in_flight), during).map_err(|why| format!("{}: {why}", self.name))?;
                 crowd
             }
@@ -133,23 +133,23 @@ impl Side {
         Score { name: self.name, cost, rate, wait }
     }
 
-    /// Lets the clients look for what should not have arrived, and ends both.
+    /// Has the clients check for surplus events, and ends them and the server.
     pub fn finish(self) -> Result<()> {
         let Some(crowd) = self.crowd else { return Ok(()) };
         crowd.finish().map_err(|why| format!("{}: {why}", self.name))
     }
 }
 
-/// The address that the clients of a server come from. Each has another, since those of several need more ports than one
-/// address has.
+/// The address that the clients of a server connect from. Each server has another one, since several servers need
+/// more ports than one address has.
 fn home(server: SocketAddr) -> Ipv4Addr {
     let [high, low] = server.port().to_be_bytes();
     Ipv4Addr::new(127, 1, high, low)
 }
 
-/// Lets all take turns.
+/// Runs rounds of all servers in turn.
 pub fn compete(lab: &Lab, sides: &mut [Side], in_flight: usize, round: Duration) -> Result<Vec<Score>> {
-    // The first round fills caches and lets the clock speed settle.
+    // The first round fills caches, and the clock speed settles.
     for nth in 0..=lab.rounds() {
         for side in &mut *sides {
             side.round(in_flight, lab.time(round), nth > 0)?;
@@ -159,8 +159,8 @@ pub fn compete(lab: &Lab, sides: &mut [Side], in_flight: usize, round: Duration)
 }
 
 impl Score {
-    /// How much other programs were in the way, told by a server of one thread, which never waits for itself: rates, and
-    /// to some degree costs, are worth nothing where that is much.
+    /// How much other programs disturbed the measurement, judged by a server of one thread, which never waits for
+    /// itself. If that is much, rates and, to some degree, costs mean nothing.
     pub fn disturbance(&self, what: &str) -> Row {
         let percent = |share: f64| format!("{:.0} %", share * 100.0);
         Row::new(format!("{what}: how long other programs kept {} from its core", self.name), self.wait.show(percent))

@@ -1,4 +1,4 @@
-//! What the program takes before anybody has come.
+//! The size of the program on disk, and in memory without clients.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::targets::broker;
 const BINARY_GOAL: f64 = 25.0 * 1024.0 * 1024.0;
 const REST_GOAL: f64 = 40.0 * 1024.0 * 1024.0;
 
-/// See the head of this file.
+/// Runs this scenario.
 pub fn run(lab: &mut Lab) -> Result<()> {
     let binary = std::fs::metadata(&lab.broker).map_err(|error| error.to_string())?;
     let size = number(binary.len());

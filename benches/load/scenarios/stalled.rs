@@ -1,4 +1,4 @@
-//! A thousand subscribers who never read beside a hundred who do: whether these notice.
+//! A hundred subscribers that read beside a thousand that never do: whether the slow ones delay the others.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::targets::{Target, broker::Broker};
 
 const HEALTHY: usize = 100;
 const STALLED: usize = 1_000;
-/// So many that the rate does not depend on how soon one is answered.
+/// Enough publishers that the rate does not depend on the time of an answer.
 const PUBLISHERS: usize = 32;
 const EVENTS_PER_SECOND: u32 = 500;
 const ROUND: Duration = Duration::from_secs(4);
 const GOAL: f64 = 1.2;
 
-/// See the head of this file.
+/// Runs this scenario.
 pub fn run(lab: &mut Lab) -> Result<()> {
     let (server_with, mut with) = start(lab, STALLED)?;
     let (_server_without, mut without) = start(lab, 0)?;
@@ -28,7 +28,7 @@ pub fn run(lab: &mut Lab) -> Result<()> {
     for round in 0..=lab.rounds() {
         let disturbed = with.run(pace, lab.time(ROUND))?.latency;
         let quiet = without.run(pace, lab.time(ROUND))?.latency;
-        // The first round fills the buffers of those who do not read.
+        // The first round fills the buffers of the clients that do not read.
         if round > 0 {
             late_with.push(number(disturbed.p99));
             late_without.push(number(quiet.p99));

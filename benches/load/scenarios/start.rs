@@ -1,4 +1,4 @@
-//! How long a start takes with a million users and a million events, and what is resident then.
+//! The time of a start with a million users and a million events, and the resident memory after it.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ const TIME_GOAL: f64 = 3e9;
 const MEMORY_GOAL: f64 = 400.0 * 1024.0 * 1024.0;
 const WITHIN: Duration = Duration::from_secs(120);
 
-/// See the head of this file.
+/// Runs this scenario.
 pub fn run(lab: &mut Lab) -> Result<()> {
     let database = million::database(lab)?;
     let (mut times, mut memory) = (Vec::new(), Vec::new());
@@ -34,7 +34,7 @@ pub fn run(lab: &mut Lab) -> Result<()> {
         http.ask(&message::get("/", ""))?;
         let took = begun.elapsed();
         std::thread::sleep(Duration::from_millis(500));
-        // The first brings the files into the system's cache.
+        // The first start brings the files into the system's cache.
         if round > 0 {
             times.push(took.as_secs_f64() * 1e9);
             memory.push(number(server.process().resident()?));

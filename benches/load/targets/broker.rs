@@ -13,12 +13,12 @@ use crate::seed::{self, Seed};
 use crate::server::{Server, free_port};
 use crate::{Result, http, message};
 
-/// The name of its wire.
+/// The name of its wire protocol.
 pub const WIRE: &str = "broker";
-/// How long a start may take: a database of a million events is read through.
+/// The time limit for a start, which reads a database of a million events.
 const START_WITHIN: Duration = Duration::from_secs(120);
 
-/// The program under test, with a new database.
+/// The binary under test, with a new database.
 pub struct Broker;
 
 impl Target for Broker {
@@ -34,11 +34,12 @@ impl Target for Broker {
     }
 }
 
-/// The same where scopes decide who sees what, with so many sets of them among the users. All of them see what is published.
+/// The same with authorization by scopes, and with this many sets of scopes among the users. All of them may read the
+/// published events.
 pub struct Scoped {
-    /// What it is called in the table.
+    /// Its name in the table.
     pub name: &'static str,
-    /// How many sets.
+    /// The number of sets of scopes.
     pub sets: usize,
 }
 
@@ -59,14 +60,14 @@ impl Target for Scoped {
     }
 }
 
-/// Starts the binary on a database, with flags beside those that every scenario wants.
+/// Starts the binary on a database, with flags in addition to those of every scenario.
 pub fn start(lab: &Lab, database: &Path, core: Option<usize>, flags: &[String]) -> Result<Server> {
     let port = free_port()?;
     let arguments = arguments(database, port, flags);
     Server::start(lab.broker.as_os_str(), &arguments, port, core, START_WITHIN)
 }
 
-/// The command line: strong secrets, and no server on the network is asked for the time.
+/// The command line: strong secrets, and no time server on the network.
 pub fn arguments(database: &Path, port: u16, flags: &[String]) -> Vec<String> {
     let mut arguments = vec![
         format!("--db={}", database.display()),
@@ -81,7 +82,7 @@ pub fn arguments(database: &Path, port: u16, flags: &[String]) -> Vec<String> {
     arguments
 }
 
-/// Makes the users of an audience in a new database. Each subscriber is a user of their own.
+/// Creates the users of an audience in a new database. Each subscriber is a separate user.
 pub fn people(database: &Path, audience: &Audience) -> Result<BrokerWire> {
     people_with(database, audience, |_| Vec::new())
 }
@@ -92,7 +93,7 @@ fn people_with(database: &Path, audience: &Audience, scopes: impl Fn(usize) -> V
         Rooms::Tenants => format!("room{}", audience.room_of(user)),
         Rooms::Names => "room".to_owned(),
     };
-    // Whoever only publishes is a user too.
+    // A client that only publishes is a user too.
     let users = audience.subscribers.max(audience.publishers);
     let tokens = (0..users)
         .map(|user| seed.user_with(&format!("user{user}"), &tenant(user), &scopes(user)))
@@ -101,16 +102,16 @@ fn people_with(database: &Path, audience: &Audience, scopes: impl Fn(usize) -> V
     Ok(BrokerWire { tokens, audience: audience.clone(), names: 1, last_event_id: None })
 }
 
-/// What its clients say.
+/// The messages of its clients.
 #[derive(Serialize, Deserialize)]
 pub struct BrokerWire {
     /// The token of each user.
     pub tokens: Vec<String>,
-    /// Who is in which room.
+    /// The audience, which maps users to rooms.
     pub audience: Audience,
-    /// How many event names there are where rooms are tenants.
+    /// The number of event names, if rooms are tenants.
     pub names: u32,
-    /// What subscribers say they saw last.
+    /// The last event id that subscribers send.
     pub last_event_id: Option<String>,
 }
 

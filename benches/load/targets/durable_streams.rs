@@ -1,5 +1,5 @@
-//! durable-streams: logs that are appended to and read over HTTP. The nearest to what Broker does with an event: an append
-//! is on disk before it is answered and before anybody reads it.
+//! durable-streams: append-only logs over HTTP. It is the nearest peer to Broker in its handling of events: an append
+//! is on disk before it is answered and before any reader receives it.
 
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
@@ -11,10 +11,10 @@ use crate::http::Http;
 use crate::lab::Lab;
 use crate::{Result, http, message};
 
-/// The name of its wire.
+/// The name of its wire protocol.
 pub const WIRE: &str = "durable-streams";
 
-/// The peer of both the fan-out and the inserts.
+/// The peer for both the fan-out and the inserts.
 pub struct DurableStreams;
 
 impl Target for DurableStreams {
@@ -27,14 +27,14 @@ impl Target for DurableStreams {
     }
 
     fn streams_last(&self) -> bool {
-        // It ends each after a minute, and that cannot be set.
+        // It ends each stream after a minute, and has no setting for that.
         false
     }
 
     fn start(&self, lab: &Lab, audience: &Audience, core: Option<usize>) -> Result<Running> {
         let server = peer::start(self.name(), lab, core)?;
-        // Appends to one stream take turns. Where nobody listens nothing keeps publishers from having one each, as events
-        // of different names have nothing to do with each other at Broker.
+        // Appends to one stream run one after another. If there are no subscribers, each publisher can have its own
+        // stream, just as events of different names are independent in Broker.
         let streams = if audience.subscribers == 0 { audience.publishers } else { 1 };
         let mut http = Http::connect(server.address)?;
         for stream in 0..streams {
@@ -45,10 +45,10 @@ impl Target for DurableStreams {
     }
 }
 
-/// What its clients say.
+/// The messages of its clients.
 #[derive(Serialize, Deserialize)]
 pub struct DurableStreamsWire {
-    /// How many streams there are; all listen to the first.
+    /// The number of streams. All subscribers read the first.
     streams: usize,
 }
 
@@ -59,8 +59,8 @@ impl Wire for DurableStreamsWire {
 
     fn greeted(&self, _: usize, received: &[u8]) -> Result<Greeting> {
         let Some(head) = http::head_length(received)? else { return Ok(Greeting::Incomplete) };
-        // The first event says from where on it is read; what is appended before that may not be sent. It is a chunk of its
-        // own.
+        // The first event tells the offset at which reading begins; appends before that may not be sent. It is a
+        // separate chunk.
         let end = b"\n\n\r\n";
         let found = memmem::find(&received[head..], end);
         Ok(found.map_or(Greeting::Incomplete, |at| Greeting::Ready(head + at + end.len())))

@@ -1,8 +1,8 @@
-//! The servers that are measured, and how their clients speak.
+//! The servers under measurement, and the wire protocols of their clients.
 //!
-//! A new one is a file here with a [`Target`], which starts it, and a [`Wire`], which is what the clients need to know of
-//! it, and a line in each of the two lists below: [`peers`] and [`Language::wire`]. The clients run in processes of their
-//! own, so a wire travels as its name and a JSON text and is made anew there.
+//! A new server needs a file here with a [`Target`], which starts it, and a [`Wire`], which is its clients' protocol,
+//! and a line in each of the two lists below: [`peers`] and [`Language::wire`]. The clients run in separate
+//! processes, so a wire is sent as its name and a JSON text, and is built again there.
 
 pub mod broker;
 mod durable_streams;
@@ -23,33 +23,34 @@ use crate::table::{Row, Table};
 
 /// A server that can be started.
 pub trait Target {
-    /// What it is called in the table.
+    /// Its name in the table.
     fn name(&self) -> &'static str;
 
-    /// Whether what it has acknowledged is on disk, so that its inserts can be compared with Broker's.
+    /// Whether an acknowledged publish is on disk, so that its inserts are comparable with Broker's.
     fn is_durable(&self) -> bool {
         false
     }
 
-    /// Whether a subscriber stays connected for as long as it likes. Where not, all subscribe anew before each round.
+    /// Whether a subscriber can stay connected without limit. If not, all subscribers connect again before each
+    /// round.
     fn streams_last(&self) -> bool {
         true
     }
 
-    /// Starts it for an audience, ready for its clients, on one core alone where one is given. The process that is started
-    /// has to be the server itself: its CPU, and that of the processes that it has started, is what is measured.
+    /// Starts the server for an audience, ready for its clients, pinned to a core if one is given. The started
+    /// process has to be the server itself, because the CPU of this process and its children is measured.
     fn start(&self, lab: &Lab, audience: &Audience, core: Option<usize>) -> Result<Running>;
 }
 
-/// A target that was started.
+/// A started target.
 pub struct Running {
     /// Its process.
     pub server: Server,
-    /// How its clients speak.
+    /// The protocol of its clients.
     pub language: Language,
 }
 
-/// A [`Wire`] on its way to another process.
+/// A [`Wire`] in the form in which it is sent to another process.
 #[derive(Clone, Serialize, serde::Deserialize)]
 pub struct Language {
     name: String,
@@ -57,13 +58,13 @@ pub struct Language {
 }
 
 impl Language {
-    /// Of a wire of this name, which is made of these parameters.
+    /// Describes the wire of this name with these parameters.
     pub fn new(name: &str, parameters: &impl Serialize) -> Result<Self> {
         let parameters = serde_json::to_string(parameters).map_err(|error| error.to_string())?;
         Ok(Self { name: name.to_owned(), parameters })
     }
 
-    /// The wire.
+    /// Builds the wire.
     pub fn wire(&self) -> Result<Box<dyn Wire>> {
         match self.name.as_str() {
             broker::WIRE => Ok(Box::new(self.parameters::<broker::BrokerWire>()?)),
@@ -81,7 +82,7 @@ impl Language {
     }
 }
 
-/// The servers beside Broker that `--peers` adds to the fan-out, and to the inserts where they are durable.
+/// The peers that `--peers` adds to the fan-out, and to the inserts if they are durable.
 pub fn peers() -> Vec<Box<dyn Target>> {
     vec![
         Box::new(durable_streams::DurableStreams),
@@ -91,7 +92,7 @@ pub fn peers() -> Vec<Box<dyn Target>> {
     ]
 }
 
-/// Those of them that are installed. The table says which version of each that is: a figure is of little use without.
+/// The installed peers. The table states the version of each, because a figure means little without it.
 pub fn installed(table: &mut Table) -> Result<Vec<Box<dyn Target>>> {
     let mut installed = peers();
     let mut versions = installed.iter().map(|peer| peer::version(peer.name())).collect::<Result<Vec<_>>>()?.into_iter();
@@ -105,55 +106,56 @@ pub fn installed(table: &mut Table) -> Result<Vec<Box<dyn Target>>> {
     Ok(installed)
 }
 
-/// What clients of a server say. The payload is [`crate::message`]'s and must reach the subscriber as it is, or inside a
-/// JSON string; the framing around it may be anything.
+/// The messages of a server's clients. The payload is [`crate::message`]'s and must reach the subscriber unchanged,
+/// or inside a JSON string. The framing around it may be anything.
 pub trait Wire {
-    /// Appends what a subscriber sends once it is connected.
+    /// Appends the first request of a subscriber.
     fn subscribe(&self, subscriber: usize, out: &mut Vec<u8>);
 
-    /// What a subscriber makes of what it has received so far.
+    /// Interprets the bytes that a subscriber has received so far.
     ///
     /// # Errors
-    /// Where the server refused it.
+    /// If the server refused it.
     fn greeted(&self, subscriber: usize, received: &[u8]) -> Result<Greeting>;
 
-    /// Appends what a publisher sends once it is connected, before its first publish. Its answer is whatever
-    /// [`Wire::acknowledged`] takes for one. Most servers want nothing.
+    /// Appends the request of a publisher before its first publish. [`Wire::acknowledged`] recognizes its answer.
+    /// Most servers need none.
     fn open(&self, _publisher: usize, _out: &mut Vec<u8>) {}
 
     /// Appends the request that publishes.
     fn publish(&self, publication: Publication, out: &mut Vec<u8>);
 
-    /// How long the acknowledgement at the beginning of what a publisher received is; `None` while it is not all there.
+    /// The length of the acknowledgement at the beginning of the bytes that a publisher received, or `None` if it is
+    /// incomplete.
     ///
     /// # Errors
-    /// Where the server refused it.
+    /// If the server refused it.
     fn acknowledged(&self, received: &[u8]) -> Result<Option<usize>>;
 
-    /// Whether all receive events that are under way together in the same order.
+    /// Whether all subscribers receive events that are in flight together in the same order.
     fn keeps_order(&self) -> bool {
         true
     }
 }
 
-/// See [`Wire::greeted`].
+/// The state of a subscriber's greeting: see [`Wire::greeted`].
 pub enum Greeting {
     /// More must arrive.
     Incomplete,
-    /// This is to be sent on the same connection, and what was received is done with.
+    /// Send this on the same connection; the received bytes are handled.
     Reply(Vec<u8>),
-    /// This is to be sent on another connection, and once that was acknowledged the subscriber is subscribed.
+    /// Send this on another connection. When it is acknowledged, the subscriber is subscribed.
     Aside(Vec<u8>),
-    /// The subscriber is subscribed; so many bytes were the greeting, and what follows is events.
+    /// The subscriber is subscribed. This many bytes were the greeting, and events follow.
     Ready(usize),
 }
 
-/// What is to be published.
+/// A publish.
 #[derive(Clone, Copy)]
 pub struct Publication {
-    /// Which of the publishers' connections it goes over.
+    /// The publisher that sends it.
     pub publisher: usize,
-    /// Whom it is for.
+    /// The room that receives it.
     pub room: usize,
     /// The number in its payload.
     pub number: u32,

@@ -1,4 +1,4 @@
-//! mosquitto: a broker of MQTT 3.1.1, in memory. Another transport, with less framing than HTTP has.
+//! mosquitto: an MQTT 3.1.1 broker, in memory. It uses another transport, with less framing than HTTP.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,10 +7,10 @@ use crate::crowd::Audience;
 use crate::lab::Lab;
 use crate::{Result, message};
 
-/// The name of its wire.
+/// The name of its wire protocol.
 pub const WIRE: &str = "mosquitto";
 const TOPIC: &str = "news";
-/// The first bytes of packets, with the flags that they have here.
+/// The first byte of each packet type, with the flags in use here.
 const CONNECT: u8 = 0x10;
 /// See [`CONNECT`].
 const CONNACK: u8 = 0x20;
@@ -36,7 +36,7 @@ impl Target for Mosquitto {
     }
 }
 
-/// What its clients say.
+/// The messages of its clients.
 #[derive(Serialize, Deserialize)]
 pub struct MosquittoWire;
 
@@ -69,7 +69,7 @@ impl Wire for MosquittoWire {
     fn publish(&self, publication: Publication, out: &mut Vec<u8>) {
         let mut body = Vec::with_capacity(256);
         write_text(TOPIC, &mut body);
-        // Any but 0: a publisher has one publish under way.
+        // A packet id: any but 0, since a publisher has one publish in flight.
         body.extend_from_slice(&[0, 1]);
         message::write_payload(publication.number, &mut body);
         write_packet(PUBLISH, &body, out);
@@ -84,14 +84,14 @@ impl Wire for MosquittoWire {
     }
 }
 
-/// The packet at the beginning: its first byte, and what follows its length; `None` while it is not all there. Those that
-/// are waited for are so short that the length is one byte.
+/// The packet at the beginning: its first byte and the bytes after its length, or `None` if it is incomplete. The
+/// expected packets are short, so the length is one byte.
 fn packet(received: &[u8]) -> Option<(u8, &[u8])> {
     let [kind, length, rest @ ..] = received else { return None };
     Some((*kind, rest.get(..usize::from(*length))?))
 }
 
-/// Appends a packet. Its length is in sevens of bits, the lowest first, each marked but the last.
+/// Appends a packet. Its length is in groups of seven bits, the lowest first; all but the last have the top bit set.
 fn write_packet(kind: u8, body: &[u8], out: &mut Vec<u8>) {
     out.push(kind);
     let mut left = body.len();
@@ -103,17 +103,18 @@ fn write_packet(kind: u8, body: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(body);
 }
 
-/// Appends a text, which is short, with its length before it.
+/// Appends a short text after its length.
 fn write_text(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&[0, text.len() as u8]);
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Appends what a connection begins with. Each needs a name of its own, or the server closes the one that had it.
+/// Appends the first packet of a connection. Each connection needs a different name, or the server closes the earlier
+/// one with that name.
 fn write_connect(client: &str, out: &mut Vec<u8>) {
     let mut body = Vec::new();
     write_text("MQTT", &mut body);
-    // Version 3.1.1; nothing is remembered of earlier connections; no pings are wanted.
+    // Version 3.1.1, a clean session, no keep-alive.
     body.extend_from_slice(&[4, 2, 0, 0]);
     write_text(client, &mut body);
     write_packet(CONNECT, &body, out);

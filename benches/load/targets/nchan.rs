@@ -1,4 +1,5 @@
-//! nchan, a module of nginx: passes on what it is sent, from memory. What fan-out alone costs in a well-made server.
+//! nchan, a module of nginx: passes messages on from memory. It shows the cost of fan-out alone in a well-made
+//! server.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,12 +9,12 @@ use crate::crowd::Audience;
 use crate::lab::Lab;
 use crate::{Result, http, message};
 
-/// The name of its wire.
+/// The name of its wire protocol.
 pub const WIRE: &str = "nchan";
-/// What a subscriber is sent first.
+/// The first bytes of each subscription.
 const HI: &[u8] = b": hi\n\n";
 
-/// The peer that does least over the same transport.
+/// The peer with the least work per message over the same transport.
 pub struct Nchan;
 
 impl Target for Nchan {
@@ -26,7 +27,7 @@ impl Target for Nchan {
     }
 }
 
-/// What its clients say.
+/// The messages of its clients.
 #[derive(Serialize, Deserialize)]
 pub struct NchanWire;
 
@@ -37,7 +38,7 @@ impl Wire for NchanWire {
 
     fn greeted(&self, _: usize, received: &[u8]) -> Result<Greeting> {
         let Some(head) = http::head_length(received)? else { return Ok(Greeting::Incomplete) };
-        // Only then it is subscribed.
+        // Only then is the client subscribed.
         let is_said = received[head..].starts_with(HI);
         Ok(if is_said { Greeting::Ready(head + HI.len()) } else { Greeting::Incomplete })
     }

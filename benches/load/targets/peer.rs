@@ -1,4 +1,4 @@
-//! What the servers of `benches/peers` have in common: a script that starts them.
+//! The servers of `benches/peers`, which a script starts.
 
 use std::process::Command;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use crate::lab::Lab;
 use crate::server::{Server, free_port};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/start.sh");
-/// What the script ends with where a peer is not installed.
+/// The script's exit status if a peer is not installed.
 const NOT_INSTALLED: i32 = 3;
-/// How long a start may take: some make a database first.
+/// The time limit for a start: some peers create a database first.
 const START_WITHIN: Duration = Duration::from_secs(30);
-/// The header that says what is published.
+/// The content type of publishes.
 pub const JSON: &str = "content-type: application/json\r\n";
 
-/// Which version of a peer is installed; `None` where none is.
+/// The installed version of a peer, or `None` if it is not installed.
 pub fn version(peer: &str) -> Result<Option<String>> {
     let output = Command::new(SCRIPT).arg(peer).output().map_err(|error| format!("cannot start {SCRIPT}: {error}"))?;
     match output.status.code() {
@@ -25,11 +25,11 @@ pub fn version(peer: &str) -> Result<Option<String>> {
     }
 }
 
-/// Starts one, with a new data directory, which is on the same disk as Broker's.
+/// Starts a peer with a new data directory, which is on the same disk as Broker's.
 pub fn start(peer: &str, lab: &Lab, core: Option<usize>) -> Result<Server> {
     let port = free_port()?;
     let directory = lab.directory()?.keep();
-    // The script finds out by itself how many cores it has been given, and becomes the server.
+    // The script detects the number of cores that it may use, and becomes the server.
     let arguments = [peer.to_owned(), port.to_string(), directory.display().to_string()];
     Server::start(SCRIPT.as_ref(), &arguments, port, core, START_WITHIN)
 }

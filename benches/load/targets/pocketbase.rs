@@ -1,4 +1,4 @@
-//! PocketBase: a backend like Broker, over SQLite, which it does not let sync for each record.
+//! PocketBase: a back end like Broker, over SQLite, which it does not sync for each record.
 
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
@@ -9,10 +9,10 @@ use crate::crowd::Audience;
 use crate::lab::Lab;
 use crate::{Result, http, message};
 
-/// The name of its wire.
+/// The name of its wire protocol.
 pub const WIRE: &str = "pocketbase";
 
-/// The peer that people would take instead of Broker.
+/// The peer that people would choose instead of Broker.
 pub struct PocketBase;
 
 impl Target for PocketBase {
@@ -25,7 +25,7 @@ impl Target for PocketBase {
     }
 }
 
-/// What its clients say.
+/// The messages of its clients.
 #[derive(Serialize, Deserialize)]
 pub struct PocketBaseWire;
 
@@ -36,7 +36,8 @@ impl Wire for PocketBaseWire {
 
     fn greeted(&self, _: usize, received: &[u8]) -> Result<Greeting> {
         let Some(head) = http::head_length(received)? else { return Ok(Greeting::Incomplete) };
-        // The first event, which is sent as one piece, says who this is; what it wants to know is then asked for by that.
+        // The first event, which is sent in one piece, contains the client id. A second request then subscribes that
+        // id.
         let (events, before) = (&received[head..], br#"{"clientId":""#);
         if memmem::find(events, b"\n\n").is_none() {
             return Ok(Greeting::Incomplete);
@@ -62,7 +63,7 @@ impl Wire for PocketBaseWire {
     }
 
     fn keeps_order(&self) -> bool {
-        // Each publish is sent to all by threads of its own.
+        // Each publish has its own threads that send it.
         false
     }
 }

@@ -1,4 +1,4 @@
-//! The reference of our own: see [`crate::raw`].
+//! The tool's own reference server: see [`crate::raw`].
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::lab::Lab;
 use crate::server::{Server, free_port, own_program};
 use crate::{Result, http, message, options};
 
-/// The name of its wire.
+/// The name of its wire protocol.
 pub const WIRE: &str = "raw";
 
-/// Epoll and `write`.
+/// The reference server, of epoll and `write`.
 pub struct Raw;
 
 impl Target for Raw {
@@ -29,17 +29,17 @@ impl Target for Raw {
     }
 }
 
-/// Starts this program anew in the role of a server.
+/// Starts this program again in the role of a server.
 pub fn start(role: &str, core: Option<usize>) -> Result<Server> {
     let port = free_port()?;
     let arguments = [options::ROLE, role, &port.to_string()].map(str::to_owned);
     Server::start(own_program()?.as_os_str(), &arguments, port, core, Duration::from_secs(10))
 }
 
-/// What its clients say: what Broker's say, without a token.
+/// The messages of its clients: Broker's, without a token.
 #[derive(Serialize, Deserialize)]
 pub struct RawWire {
-    /// What it says of the server: it does, but the tool itself is tested without that too.
+    /// Whether the server is taken to keep order. It does, but the tool itself is also tested without that promise.
     pub keeps_order: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What the clients do with what arrives.
+//! Handles the data that the clients receive.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::targets::Greeting;
 use crate::{Result, message};
 
 impl People {
-    /// Waits until something happens, and deals with all that has.
+    /// Waits for readiness, and handles every socket that is ready.
     pub(super) fn turn(&mut self) -> Result<()> {
         let at_most = if self.spec.spins && !self.publishers.is_empty() { Duration::ZERO } else { self.spec.patience };
         let before = (self.run.deliveries, self.run.acknowledged, self.greetings.len());
@@ -35,7 +35,7 @@ impl People {
             let data = event.data.u64();
             match usize::try_from(data) {
                 _ if data == TIMER => {
-                    // Only so that it is no longer ready.
+                    // Clears the timer's readiness.
                     let _ = rustix::io::read(&self.timer, &mut [0; 8]);
                 }
                 Ok(index) if index < self.subscribers.len() => {
@@ -52,11 +52,11 @@ impl People {
         Ok(())
     }
 
-    /// Reads what a subscriber got.
+    /// Reads a subscriber's socket.
     fn hear(&mut self, index: usize) -> Result<()> {
         loop {
             let subscriber = &mut self.subscribers[index];
-            // What was left of the last read comes right before what is read now.
+            // The rest of the last read stands directly before the new bytes.
             let begin = message::MARK - subscriber.tail_length;
             let length = match subscriber.stream.receive(&mut self.buffer[message::MARK..]) {
                 Ok(0) => return Err("the server ended the stream".to_owned()),
@@ -77,7 +77,7 @@ impl People {
         }
     }
 
-    /// Looks for marks in a part of the buffer, and keeps its end where one may have begun.
+    /// Finds marks in a part of the buffer, and keeps its end, which may contain the beginning of one.
     fn scan(&mut self, index: usize, begin: usize, end: usize) -> Result<()> {
         let mut at = begin;
         while let Some(found) = self.finder.find(&self.buffer[at..end]) {
@@ -96,7 +96,7 @@ impl People {
                 }
             }
         }
-        // Shorter than a mark, so that none is seen twice.
+        // The kept part is shorter than a mark, so that none is counted twice.
         let rest = &self.buffer[at.max(end.saturating_sub(message::MARK - 1)).min(end)..end];
         let subscriber = &mut self.subscribers[index];
         subscriber.tail[..rest.len()].copy_from_slice(rest);
@@ -104,7 +104,7 @@ impl People {
         Ok(())
     }
 
-    /// Takes what was read as part of the greeting.
+    /// Treats the bytes as a part of the greeting.
     fn greet(&mut self, index: usize, end: usize) -> Result<()> {
         let received = self.greetings.entry(index).or_default();
         received.extend_from_slice(&self.buffer[message::MARK..end]);
@@ -118,7 +118,7 @@ impl People {
                 let length = received.len();
                 let beside = match &mut self.beside {
                     Some(beside) => beside,
-                    // From where the stream comes from: PocketBase asks for that.
+                    // From the same address as the stream, since PocketBase requires that.
                     none => none.insert(Http::over(stream::connect(self.spec.source, self.spec.address, false)?)?),
                 };
                 beside.ask(&request)?;
@@ -139,7 +139,7 @@ impl People {
         self.scan(index, message::MARK, end)
     }
 
-    /// Reads what a publisher was answered.
+    /// Reads the acknowledgements of a publisher.
     fn acknowledge(&mut self, publisher: usize) -> Result<()> {
         loop {
             let one = &mut self.publishers[publisher];
