@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::Network;
 
-/// The address that a request comes from, as far as it can be known.
+/// The address that a request comes from, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddress {
     ip: IpAddr,
@@ -11,38 +11,38 @@ pub struct ClientAddress {
 }
 
 impl ClientAddress {
-    /// The address at the other end of a connection, or the one that a trusted proxy tells.
+    /// The address at the other end of a connection, or the one that a trusted proxy names.
     ///
-    /// This machine's own tells nothing: behind it may be a proxy with everybody, and one client that guesses must not be able
-    /// to shut out all the others.
+    /// A loopback address identifies nobody: behind it may be a proxy with all clients, and one client that guesses
+    /// must not lock out all others.
     pub fn of(ip: IpAddr) -> Self {
         let ip = ip.to_canonical();
         Self { ip, is_of_one_client: !ip.is_loopback() }
     }
 
-    /// The address of a proxy, for a client that keeps its own from being known, by headers that contradict each other or
-    /// cannot be read. All such clients share what this address may do, also if it is this machine's own: else junk in a
-    /// header would be a way past every allowance.
+    /// The address of a proxy, for a client that hides its own by headers that contradict each other or cannot be read.
+    /// All such clients share the limits of this address, even if it is a loopback address. Otherwise junk in a header
+    /// would be a way around every limit.
     pub fn hidden_behind(proxy: IpAddr) -> Self {
         Self { ip: proxy.to_canonical(), is_of_one_client: true }
     }
 
-    /// For a connection whose other end the system cannot tell, since it is gone.
+    /// An unknown address, for a connection whose other end is gone, so that the system cannot tell it.
     pub fn unknown() -> Self {
         Self { ip: Ipv4Addr::UNSPECIFIED.into(), is_of_one_client: true }
     }
 
-    /// The network that it is in.
+    /// The network of the address.
     pub fn network(self) -> Network {
         Network::of(self.ip)
     }
 
-    /// The site that it is in.
+    /// The site of the address.
     pub fn site(self) -> Network {
         Network::of_site(self.ip)
     }
 
-    /// What its wrong guesses are counted by; `None` if the address may be everybody's.
+    /// The network by which its wrong guesses are counted; `None` if the address may be that of all clients.
     pub fn counts_as(self) -> Option<Network> {
         self.is_of_one_client.then(|| self.network())
     }

@@ -1,19 +1,22 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// The longest, in bytes.
+/// The maximum length, in bytes.
 const MAX_BYTES: usize = 200;
 
-/// The path below which browsers see Broker, where a proxy gives it only a part of a host: `/`, or segments with a slash before and
-/// after each, such as `/api/`.
+/// The path below which browsers see Broker if a proxy gives it only a part of a host: `/`, or segments with a slash
+/// before and after each, such as `/api/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BasePath(Arc<str>);
 
 impl BasePath {
+    /// Parses a base path.
+    ///
     /// # Errors
-    /// What it has to be.
+    /// The form that it must have.
     pub fn parse(text: &str) -> Result<Self, String> {
-        // Nothing that is encoded in a URL, means something in a cookie's attribute or in a route, or that a proxy may resolve.
+        // Only characters that need no encoding in a URL, have no meaning in a cookie attribute or a route, and are not
+        // resolved by a proxy.
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         let is_segment =
             |segment: &str| !segment.is_empty() && segment != "." && segment != ".." && segment.bytes().all(is_plain);
@@ -28,7 +31,7 @@ impl BasePath {
         }
     }
 
-    /// Without the slash at its end; nothing for `/`.
+    /// The path without its final slash; empty for `/`.
     pub fn prefix(&self) -> &str {
         self.0.strip_suffix('/').unwrap_or_default()
     }

@@ -7,13 +7,14 @@ use super::is_blank;
 use super::new_name::is_unseen;
 use crate::error::Error;
 
-/// The longest address, in bytes (RFC 5321, section 4.5.3.1.3: a path has at most 256 octets, two of them its brackets).
+/// The maximum length of an address, in bytes (RFC 5321, section 4.5.3.1.3: a path has at most 256 octets, two of them
+/// its brackets).
 const MAX_BYTES: usize = 254;
-/// The longest part before the `@`, in bytes (section 4.5.3.1.1).
+/// The maximum length of the part before the `@`, in bytes (section 4.5.3.1.1).
 const MAX_LOCAL_BYTES: usize = 64;
 
-/// Those who forward to an address that they do not tell, for as long as its owner wants. What they give out is as good as an address
-/// of one's own, though the `mailchecker` list has many of them. Names below them count, too.
+/// Services that forward to a hidden address, for as long as its owner wants. Their addresses are as good as a person's
+/// own, although the `mailchecker` list has many of them. Names below them count, too.
 const RELAYS: [&str; 21] = [
     "8alias.com",
     "8shield.net",
@@ -38,12 +39,14 @@ const RELAYS: [&str; 21] = [
     "slmails.com",
 ];
 
-/// An e-mail address that is well formed and not of a throw-away provider (the `mailchecker` list), international ones (RFC 6531)
-/// among them.
+/// A well-formed e-mail address that is not of a disposable provider (the `mailchecker` list). It may be international
+/// (RFC 6531).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Email(Arc<str>);
 
 impl Email {
+    /// Parses an address.
+    ///
     /// # Errors
     /// [`Error::EmailInvalid`]; [`Error::EmailDisposable`].
     pub fn parse(text: &str) -> Result<Self, Error> {
@@ -52,7 +55,7 @@ impl Email {
             return Err(Error::EmailInvalid);
         }
         let (local, domain) = (ascii_like(local)?, ascii_domain(domain)?);
-        // What is asked of each is asked of the form that goes by DNS, and that lists of providers are in.
+        // The checks use the ASCII form, which DNS and the lists of providers use.
         if !fast_chemail::is_valid_email(&format!("{local}@{domain}")) {
             return Err(Error::EmailInvalid);
         }
@@ -62,7 +65,7 @@ impl Email {
         Ok(Self(text.into()))
     }
 
-    /// Takes an address that [`Email::parse`] accepted earlier and the store kept.
+    /// Restores an address that [`Email::parse`] accepted earlier.
     pub fn from_stored(text: String) -> Self {
         Self(text.into())
     }
@@ -73,8 +76,8 @@ impl Email {
     }
 }
 
-/// A part before the `@` with a letter in place of each character beyond ASCII: they may stand where letters may (RFC 6532,
-/// section 3.2), where they can be seen.
+/// The part before the `@` with a letter in place of each visible character beyond ASCII. Such characters may stand
+/// where letters may (RFC 6532, section 3.2).
 fn ascii_like(local: &str) -> Result<Cow<'_, str>, Error> {
     if local.is_ascii() {
         return Ok(Cow::Borrowed(local));
@@ -85,7 +88,7 @@ fn ascii_like(local: &str) -> Result<Cow<'_, str>, Error> {
     Ok(local.chars().map(|c| if c.is_ascii() { c } else { 'x' }).collect())
 }
 
-/// A domain as it goes by DNS (UTS 46), in lower case.
+/// The form of a domain in DNS (UTS 46), in lower case.
 fn ascii_domain(domain: &str) -> Result<String, Error> {
     if domain.is_ascii() {
         return Ok(domain.to_ascii_lowercase());

@@ -6,42 +6,42 @@ use std::sync::Arc;
 use super::{EventName, MAX_NAME_BYTES};
 use crate::error::Error;
 
-/// The most names or prefixes in one filter.
+/// How many names or prefixes one filter may have.
 const MAX_PATTERNS: usize = 1000;
-/// What a name or prefix in use takes beside its own bytes, with its place among what is looked through for each event.
+/// The memory that a name or prefix takes in addition to its bytes, with its entry in the index of filters.
 const BYTES_OF_PATTERN: usize = 128;
 
-/// What goes along with every copy of a filter, and by its end tells that the last one has gone.
+/// A value that every copy of a filter holds. It is dropped with the last copy, and so tells that the filter is unused.
 pub type Holder = Arc<dyn Any + Send + Sync>;
 
-/// Which events a subscriber wants: all, or names and prefixes (`news,chat/*`), but not some of them. Cheap to clone; equal
-/// where the same is wanted in another order.
+/// The events that a subscriber wants: all, or names and prefixes (`news,chat/*`), except for some of them. Cheap to
+/// clone. Filters with the same entries in another order are equal.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
-    /// `None` lets everything through.
+    /// `None` matches everything.
     patterns: Option<Patterns>,
-    /// What is left out all the same; `None` is nothing.
+    /// The names that are excluded; `None` excludes nothing.
     except: Option<Patterns>,
-    /// Not a part of what it is.
+    /// Not a part of the filter's value.
     holder: Option<Holder>,
 }
 
-/// Names and prefixes, apart from each other and in the order of the names: to look whether a name is among them costs a few
-/// comparisons, however many they are. Cheap to clone; equal where the same is named in another order.
+/// Names and prefixes, without overlap, in the order of the names. A lookup costs a few comparisons, however many they
+/// are. Cheap to clone. Sets with the same entries in another order are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Patterns(Arc<[Pattern]>);
 
 /// One entry of a filter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Pattern {
-    /// This name and no other.
+    /// This name only.
     Exact(EventName),
-    /// Every name that begins so.
+    /// Every name with this prefix.
     Prefix(Arc<str>),
 }
 
 impl Pattern {
-    /// Reads a name, or a prefix ended by `*`.
+    /// Parses a name, or a prefix that ends with `*`.
     pub fn parse(text: &str) -> Option<Self> {
         match text.strip_suffix('*') {
             Some(prefix) => (prefix.len() <= MAX_NAME_BYTES).then(|| Self::Prefix(prefix.into())),
@@ -49,7 +49,7 @@ impl Pattern {
         }
     }
 
-    /// Whether a name is one of those.
+    /// Whether the pattern matches a name.
     pub fn matches(&self, name: &str) -> bool {
         match self {
             Self::Exact(exact) => exact.as_str() == name,
@@ -57,7 +57,7 @@ impl Pattern {
         }
     }
 
-    /// What names begin with that it matches, and whether they end there.
+    /// The beginning of the names that it matches, and whether they may go on after it.
     fn rank(&self) -> (&str, bool) {
         match self {
             Self::Prefix(prefix) => (prefix, false),
@@ -66,7 +66,8 @@ impl Pattern {
     }
 }
 
-/// Reads `news,chat/*`: names, or prefixes ended by `*`, with commas between. White space around one is dropped.
+/// Parses `news,chat/*`: names, or prefixes that end with `*`, separated by commas. White space around an entry is
+/// dropped.
 fn parse_patterns(text: &str) -> Result<Patterns, Error> {
     let mut patterns = Vec::new();
     for part in text.split(',').map(str::trim) {
@@ -79,9 +80,9 @@ fn parse_patterns(text: &str) -> Result<Patterns, Error> {
     Ok(Patterns::new(patterns))
 }
 
-/// The same names, but each in one pattern only: in the order of the names, and apart from each other.
+/// The same names, each in one pattern only: in the order of the names, without overlap.
 pub fn disjoint(mut patterns: Vec<Pattern>) -> Vec<Pattern> {
-    // What begins alike stands together, and the shortest prefix of it first.
+    // Patterns with the same beginning are next to each other, and the shortest prefix comes first.
     patterns.sort_unstable_by(|one, other| one.rank().cmp(&other.rank()));
     patterns.dedup_by(|next, kept| match kept {
         Pattern::Prefix(prefix) => next.rank().0.starts_with(&**prefix),
@@ -91,14 +92,15 @@ pub fn disjoint(mut patterns: Vec<Pattern>) -> Vec<Pattern> {
 }
 
 impl Patterns {
-    /// Those, in whichever order they come.
+    /// A set of patterns in any order.
     pub fn new(patterns: Vec<Pattern>) -> Self {
         Self(disjoint(patterns).into())
     }
 
-    /// Whether a name is among them.
+    /// Whether one of them matches a name.
     pub fn matches(&self, name: &str) -> bool {
-        // Whatever would stand between a name and the prefix that it is among begins with that prefix, too, and so is in it.
+        // Any pattern between a name and a prefix that matches it would have that prefix, too, and so be contained in
+        // it.
         let next = self.0.partition_point(|pattern| pattern.rank().0 <= name);
         next.checked_sub(1).is_some_and(|last| self.0[last].matches(name))
     }
@@ -127,21 +129,22 @@ impl Hash for EventFilter {
 }
 
 impl EventFilter {
-    /// Lets everything through.
+    /// A filter that matches everything.
     pub const ALL: Self = Self { patterns: None, except: None, holder: None };
 
-    /// Reads `news,chat/*`: names, or prefixes ended by `*`, with commas between. White space around one is dropped.
+    /// Parses `news,chat/*`: names, or prefixes that end with `*`, separated by commas. White space around an entry is
+    /// dropped.
     ///
     /// # Errors
-    /// [`Error::FilterInvalid`] for an empty list or entry, something that cannot be an event's name, or too many.
+    /// [`Error::FilterInvalid`] for an empty list or entry, for an entry that cannot be an event name, or for too many.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let patterns = parse_patterns(text)?;
-        // A star alone wants all, whatever stands beside it.
+        // A star alone matches everything, whatever the other entries are.
         let is_all = patterns.contains(&Pattern::Prefix("".into()));
         Ok(Self { patterns: (!is_all).then_some(patterns), ..Self::ALL })
     }
 
-    /// The same without what another list names.
+    /// The same filter without the names of another list.
     ///
     /// # Errors
     /// As [`EventFilter::parse`].
@@ -149,34 +152,34 @@ impl EventFilter {
         Ok(Self { except: Some(parse_patterns(text)?), ..self })
     }
 
-    /// Whether an event of this name passes.
+    /// Whether the filter matches a name.
     pub fn matches(&self, name: &str) -> bool {
         self.patterns.as_ref().is_none_or(|patterns| patterns.matches(name))
             && !self.except.as_ref().is_some_and(|except| except.matches(name))
     }
 
-    /// What it takes in memory while it is in use, in bytes.
+    /// The memory that it takes, in bytes.
     pub fn bytes(&self) -> usize {
         let patterns = self.patterns.iter().chain(&self.except).flat_map(|patterns| patterns.iter());
         patterns.map(|pattern| pattern.rank().0.len() + BYTES_OF_PATTERN).sum()
     }
 
-    /// The same, for which somebody else is told when the last copy of it goes.
+    /// The same filter with a holder, which is dropped with the last copy.
     pub fn held_by(self, holder: Holder) -> Self {
         Self { holder: Some(holder), ..self }
     }
 
-    /// Who is told of that.
+    /// The holder.
     pub fn holder(&self) -> Option<Holder> {
         self.holder.clone()
     }
 
-    /// The same, of which nobody is told.
+    /// The same filter without a holder.
     pub fn unheld(self) -> Self {
         Self { holder: None, ..self }
     }
 
-    /// The entries of what is wanted, or `None` where that is everything.
+    /// The wanted entries; `None` if everything is wanted.
     pub fn patterns(&self) -> Option<&[Pattern]> {
         self.patterns.as_deref()
     }

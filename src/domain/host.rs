@@ -1,12 +1,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether a host is the machine that the request came from: `localhost`, a name below it, or a loopback address, each with
-/// any port. Browsers resolve `localhost` by themselves (RFC 6761, section 6.3), so that no name server can make another
-/// name look like it. That an unknown name resolves to this machine says nothing: an attacker's name server can have any name
-/// do so (DNS rebinding).
+/// Whether a host is the machine that the request came from: `localhost`, a name below it, or a loopback address, with
+/// any port. Browsers resolve `localhost` themselves (RFC 6761, section 6.3), so no name server can make another name
+/// look like it. An unknown name that resolves to this machine proves nothing: an attacker's name server can make any
+/// name do so (DNS rebinding).
 pub fn is_this_machine(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
-        // IPv6, as `[::1]:8080`.
+        // IPv6, such as `[::1]:8080`.
         Some(rest) => match rest.split_once(']') {
             Some((address, port)) if is_port(port) => address,
             _ => return false,
@@ -25,19 +25,20 @@ pub fn is_this_machine(host: &str) -> bool {
     last.eq_ignore_ascii_case("localhost") && name.split('.').all(is_label)
 }
 
-/// Nothing, or a colon and what may be a number.
+/// Empty, or a colon and digits.
 fn is_port(text: &str) -> bool {
     text.is_empty() || text.strip_prefix(':').is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Whether it is a host's name, or an address of IPv4 in the form that browsers write: they read whatever ends in a number as one.
+/// Whether it is a host name, or an IPv4 address in the form that browsers write. They read every host that ends with a
+/// number as an address.
 pub(super) fn is_name_or_ipv4(host: &str) -> bool {
     let last = host.rsplit('.').next().unwrap_or_default();
     let is_number = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x") || last.starts_with("0X");
     host.len() <= MAX_HOST_BYTES && host.split('.').all(is_label) && (!is_number || host.parse::<Ipv4Addr>().is_ok())
 }
 
-/// A host and the port after it, if there is one, as `example.com:123`, `[::1]:123` or `::1`.
+/// The host and the optional port of `example.com:123`, `[::1]:123` or `::1`.
 pub fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
     if text.parse::<Ipv6Addr>().is_ok() {
         return Some((text, None));
@@ -53,24 +54,24 @@ pub fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
     match rest.strip_prefix(':') {
         None if rest.is_empty() => Some((host, None)),
         None => None,
-        // `parse` would take a sign as well.
+        // `parse` alone would accept a sign.
         Some(port) if !port.bytes().all(|byte| byte.is_ascii_digit()) => None,
         Some(port) => port.parse().ok().filter(|port| *port > 0).map(|port| (host, Some(port))),
     }
 }
 
-/// Whether it is a name that a certificate can be for (RFC 5280, section 4.2.1.6, and RFC 1123, section 2.1): letters, digits, and
-/// hyphens within, no address.
+/// Whether a certificate can be issued for a name (RFC 5280, section 4.2.1.6, and RFC 1123, section 2.1): letters,
+/// digits, inner hyphens, and not an address.
 pub fn is_domain_name(name: &str) -> bool {
     let is_plain =
         |label: &str| label.len() <= 63 && !label.contains('_') && !label.starts_with('-') && !label.ends_with('-');
     is_name_or_ipv4(name) && name.parse::<Ipv4Addr>().is_err() && name.split('.').all(is_plain)
 }
 
-/// The longest name that can be resolved (RFC 1035, section 3.1), as it is written.
+/// The longest name that can be resolved, as text (RFC 1035, section 3.1).
 const MAX_HOST_BYTES: usize = 253;
 
-/// A part of a host's name, as browsers write it.
+/// A label of a host name, as browsers write it.
 pub(super) fn is_label(label: &str) -> bool {
     !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }

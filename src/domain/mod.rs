@@ -1,4 +1,4 @@
-//! Parsed values without I/O. A value of one of these types has been checked: the core takes nothing else.
+//! Parsed values without I/O. A value of one of these types has been checked, and the core accepts nothing else.
 
 mod address;
 mod base_path;

@@ -3,14 +3,14 @@ use std::sync::Arc;
 
 use crate::error::Error;
 
-/// The longest username, tenant name or event name, in bytes of UTF-8.
+/// The maximum length of a username, tenant name or event name, in bytes of UTF-8.
 pub const MAX_NAME_BYTES: usize = 256;
 
-/// What would end or split a field of an SSE frame for `broker-client` 0.0.8, which cuts a frame at the first of these.
+/// Texts that end or split a field of an SSE frame for `broker-client` 0.0.8, which cuts a frame at the first of them.
 const FIELD_PREFIXES: [&str; 4] = ["data:", "event:", "id:", "retry:"];
 
-/// What some reader of a stream, or of a list, drops at the ends of a name: white space to Unicode, and what JavaScript's `trim` and
-/// earlier versions of it and of other languages take for some.
+/// Characters that some client drops at the ends of a name: white space in Unicode, and white space for JavaScript's
+/// `trim` and for earlier versions of it and of other languages.
 pub(crate) fn is_blank(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{feff}' | '\u{180e}' | '\u{200b}')
 }
@@ -19,7 +19,7 @@ fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_NAME_BYTES && !text.chars().any(char::is_control)
 }
 
-/// Declares a name: cheap to clone, ordered by its bytes, made only by `parse`.
+/// Declares a name: cheap to clone, ordered by its bytes, created only by `parse`.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -42,24 +42,24 @@ macro_rules! name {
 }
 
 name! {
-    /// Who signs in: 1 to 256 bytes without control characters and without a colon, which HTTP Basic cannot carry in a
-    /// user-id (RFC 7617, section 2). Unique in the whole database, compared byte by byte. What a new user may be called is
-    /// less: [`super::NewUsername`].
+    /// A username: 1 to 256 bytes without control characters, and without a colon, which HTTP Basic cannot carry in a
+    /// user-id (RFC 7617, section 2). It is unique in the database, compared byte by byte. New users have stricter
+    /// rules: [`super::NewUsername`].
     Username
 }
 
 name! {
-    /// Whose events are shared: the users of one tenant see each other's events and nobody else's.
+    /// A tenant. Its users see each other's events, and nobody else does.
     TenantName
 }
 
 name! {
-    /// What an event is called: 1 to 256 bytes without control characters, line breaks, or the start of an SSE field. Earlier
-    /// versions let in names with blanks at their ends, which no new event has: [`EventName::is_trimmed`].
+    /// An event name: 1 to 256 bytes without control characters, line breaks, or the start of an SSE field. Earlier
+    /// versions allowed names with blanks at their ends; no new event has one ([`EventName::is_trimmed`]).
     EventName
 }
 
-/// So that a table by names can be asked for what is only text yet.
+/// So that a map by names can be searched with text.
 impl std::borrow::Borrow<str> for EventName {
     fn borrow(&self) -> &str {
         &self.0
@@ -67,19 +67,23 @@ impl std::borrow::Borrow<str> for EventName {
 }
 
 impl Username {
+    /// Parses a username.
+    ///
     /// # Errors
-    /// [`Error::UsernameInvalid`] where the rules above are broken.
+    /// [`Error::UsernameInvalid`] if it breaks the rules above.
     pub fn parse(text: &str) -> Result<Self, Error> {
         if is_plain(text) && !text.contains(':') { Ok(Self(text.into())) } else { Err(Error::UsernameInvalid) }
     }
 
-    /// Whether it is one segment of a path: users of earlier versions may have a `/` in their names.
+    /// Whether it is one segment of a path. Users of earlier versions may have a `/` in their names.
     pub fn is_one_segment(&self) -> bool {
         !self.0.contains('/')
     }
 }
 
 impl TenantName {
+    /// Parses a tenant name.
+    ///
     /// # Errors
     /// [`Error::TenantNameInvalid`] for an empty or too long name, or one with control characters.
     pub fn parse(text: &str) -> Result<Self, Error> {
@@ -88,11 +92,13 @@ impl TenantName {
 }
 
 impl EventName {
+    /// Parses an event name.
+    ///
     /// # Errors
-    /// [`Error::EventNameInvalid`] where the rules above are broken: a line break would let one user inject frames into
-    /// the streams of all the others.
+    /// [`Error::EventNameInvalid`] if it breaks the rules above. With a line break, one user could inject frames into
+    /// the streams of all others.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        // U+2028 and U+2029 are no control characters to Unicode, but they are line breaks to a reader.
+        // U+2028 and U+2029 are no control characters in Unicode, but some readers treat them as line breaks.
         let breaks = |c| matches!(c, '\u{2028}' | '\u{2029}');
         if is_plain(text) && !text.contains(breaks) && !FIELD_PREFIXES.iter().any(|prefix| text.contains(prefix)) {
             Ok(Self(text.into()))
@@ -103,14 +109,14 @@ impl EventName {
 }
 
 impl EventName {
-    /// Whether no client can take it for another name. The standard drops a space after the colon of a field, and many clients drop
-    /// all white space around its value: `" $reset"` would be a mark to them, and `" @bob/x"`, which everybody may insert and
-    /// see, would come out of an inbox.
+    /// Whether no client can mistake it for another name. The SSE standard drops one space after the colon of a field,
+    /// and many clients drop all white space around its value. To them, `" $reset"` would be a control event, and `"
+    /// @bob/x"`, which every user may insert and see, would seem to come from an inbox.
     pub fn is_trimmed(&self) -> bool {
         !self.0.starts_with(is_blank) && !self.0.ends_with(is_blank)
     }
 
-    /// Whether only the server itself says something under this name.
+    /// Whether the name is reserved for the server.
     pub fn is_reserved(&self) -> bool {
         self.0.starts_with('$')
     }
@@ -133,7 +139,7 @@ mod tests {
 
     #[test]
     fn what_a_client_may_drop_at_the_ends_of_a_name_is_known() {
-        // White space and line ends by ECMA-262, sections 12.2 and 12.3, and by Unicode.
+        // White space and line ends of ECMA-262, sections 12.2 and 12.3, and of Unicode.
         let blanks = "\u{9}\u{a}\u{b}\u{c}\u{d} \u{85}\u{a0}\u{1680}\u{180e}\u{2000}\u{2001}\u{2002}\u{2003}\u{2004}\u{2005}\u{2006}\
                       \u{2007}\u{2008}\u{2009}\u{200a}\u{200b}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}\u{feff}";
         for blank in blanks.chars() {

@@ -3,19 +3,19 @@ use std::borrow::Cow;
 use icu_casemap::CaseMapper;
 use icu_normalizer::ComposingNormalizerBorrowed;
 
-/// The beginning of a name or an address that somebody looks for, in any case: no two names differ by that alone.
+/// A search for names or addresses by their beginning. It ignores case, because no two names differ in case only.
 #[derive(Clone, Debug)]
 pub struct NamePrefix(String);
 
 impl NamePrefix {
-    /// What some text begins. With none, everything does.
+    /// A search for names that begin with this text. An empty text matches every name.
     pub fn new(text: &str) -> Self {
         Self(folded(text).into_owned())
     }
 
-    /// Whether a name begins so.
+    /// Whether a name begins with the text.
     pub fn begins(&self, name: &str) -> bool {
-        // Most names are ASCII, and there are many of them.
+        // Most names are ASCII, and there are many of them, so this path is fast.
         if name.is_ascii() {
             let begins = |beginning: &[u8]| beginning.eq_ignore_ascii_case(self.0.as_bytes());
             return name.as_bytes().get(..self.0.len()).is_some_and(begins);
@@ -24,7 +24,7 @@ impl NamePrefix {
     }
 }
 
-/// A text without regard to case, and to the form in which a keyboard gives its accents.
+/// A text without regard to case, and to the form in which a keyboard writes accents.
 fn folded(text: &str) -> Cow<'_, str> {
     match ComposingNormalizerBorrowed::new_nfc().normalize(text) {
         Cow::Borrowed(text) => CaseMapper::new().fold_string(text),

@@ -1,18 +1,18 @@
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Whoever an address may belong to: itself, or of IPv6 its network of 64 bits, in which one machine has as many addresses as it
-/// likes. What is counted by address is counted by this.
+/// The unit by which clients are counted: an IPv4 address, or an IPv6 network of 64 bits, in which one machine has as
+/// many addresses as it likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Network(IpAddr);
 
 impl Network {
-    /// The one that an address is in.
+    /// The network of an address.
     pub fn of(address: IpAddr) -> Self {
         Self::with_bits(address, 64)
     }
 
-    /// All that the site of an address may have: of IPv6 a network of 48 bits, the largest that is given to one customer. To be
-    /// asked where a site would else have a share for each of its networks, and where sharing with others does little harm.
+    /// The site of an address: for IPv6 a network of 48 bits, the largest that one customer gets. Use it if a site
+    /// would otherwise have a share for each of its networks, and if sharing with others does little harm.
     pub fn of_site(address: IpAddr) -> Self {
         Self::with_bits(address, 48)
     }

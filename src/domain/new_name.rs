@@ -8,28 +8,30 @@ use icu_properties::{CodePointMapData, CodePointSetData};
 use super::{TenantName, Username};
 use crate::error::Error;
 
-/// Raised whenever [`Skeleton`]s are made in another way, by other rules or by newer tables of Unicode: what is kept of
-/// them is then made anew.
+/// Raised whenever [`Skeleton`]s change, because of other rules or newer Unicode tables. Then the stored ones are
+/// computed again.
 pub const SKELETON_VERSION: u8 = 2;
 
-/// A username that may be given to a new user. Users of earlier versions may have names that are none.
+/// A username that a new user may have. Users of earlier versions may have other names.
 ///
-/// Beside the rules of [`Username`]: as [`NewTenantName`], and without `/`, which separates the owner of an inbox, and the
-/// segments of a name in a scope with `{username}`, from what follows.
+/// The rules are those of [`Username`] and [`NewTenantName`]. It has no `/`, which separates the owner of an inbox, and
+/// segments of a name in a scope with `{username}`, from the rest.
 #[derive(Clone, Debug)]
 pub struct NewUsername(Username);
 
-/// A name that may be given to a new tenant. Those of earlier versions may have names that are none.
+/// A name that a new tenant may have. Tenants of earlier versions may have other names.
 ///
-/// Beside the rules of [`TenantName`]: in NFC, and without what nobody sees: default-ignorable characters (zero-width ones
-/// and the controls of bidirectional text among them), those that format others, are private or not yet assigned, line
-/// separators, a dot above a letter that has one already, blanks at either end, and two blanks in a row.
+/// The rules are those of [`TenantName`]. It is in NFC, and has no invisible parts: no default-ignorable characters
+/// (such as zero-width characters and bidirectional controls), no format, private or unassigned characters, no line
+/// separators, no dot above a letter that has one already, no blanks at either end, and no two blanks in a row.
 #[derive(Clone, Debug)]
 pub struct NewTenantName(TenantName);
 
 impl NewUsername {
+    /// Parses a username for a new user.
+    ///
     /// # Errors
-    /// [`Error::UsernameInvalid`] if the rules above are broken.
+    /// [`Error::UsernameInvalid`] if it breaks the rules above.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let username = Username::parse(text)?;
         if is_plainly_seen(text) && username.is_one_segment() {
@@ -46,39 +48,42 @@ impl NewUsername {
 }
 
 impl NewTenantName {
+    /// Parses a name for a new tenant.
+    ///
     /// # Errors
-    /// [`Error::TenantNameInvalid`] if the rules above are broken.
+    /// [`Error::TenantNameInvalid`] if it breaks the rules above.
     pub fn parse(text: &str) -> Result<Self, Error> {
         if is_plainly_seen(text) { TenantName::parse(text).map(Self) } else { Err(Error::TenantNameInvalid) }
     }
 
-    /// The tenant's name.
+    /// The tenant name.
     pub fn get(&self) -> &TenantName {
         &self.0
     }
 }
 
-/// Whether what is read is what is there.
+/// Whether every part of the text is visible.
 fn is_plainly_seen(text: &str) -> bool {
-    // A braille cell without dots, a note without a head and two hieroglyphs look like blanks, and are none to Unicode.
+    // A braille cell without dots, a note without a head and two hieroglyphs look like blanks, although Unicode does
+    // not count them as blanks.
     let is_blank = |c: char| c.is_whitespace() || matches!(c, '\u{2800}' | '\u{1d159}' | '\u{13441}' | '\u{13442}');
     let mut before = ' ';
     text.chars().all(|c| {
         let before = std::mem::replace(&mut before, c);
-        // The first is as one that follows a blank.
+        // The first character counts as one after a blank.
         !(is_unseen(c) || is_blank(c) && is_blank(before) || c == DOT_ABOVE && is_soft_dotted(before))
     }) && !text.ends_with(is_blank)
         && ComposingNormalizerBorrowed::new_nfc().is_normalized(text)
 }
 
-/// Over an `i` or a `j` it takes the place of their own dot.
+/// Above an `i` or a `j`, it replaces their own dot.
 const DOT_ABOVE: char = '\u{307}';
 
 fn is_soft_dotted(c: char) -> bool {
     CodePointSetData::new::<SoftDotted>().contains(c)
 }
 
-/// A text as it is seen: folding gives the `i` of a Turkish capital a second dot, for one.
+/// A text as it looks. For example, case folding gives the `i` of a Turkish capital a second dot.
 fn without_second_dots(text: &str) -> String {
     let mut before = ' ';
     let is_seen = |c: &char| {
@@ -101,26 +106,27 @@ pub(super) fn is_unseen(c: char) -> bool {
         )
 }
 
-/// What is left of a name once everything is taken away that a reader may overlook: of two names with a skeleton in common one
-/// may be taken for the other.
+/// A name without the differences that a reader may overlook. Two names with a common skeleton may be mistaken for each
+/// other.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Skeleton(String);
 
 impl Skeleton {
-    /// The skeletons of a name, one to four: as it is written (UTS 39, section 4), with its case folded, and with the case folded
-    /// of what it looks like, where a capital I looks like an l or is an i. So `Ian` may be taken for `ian` and for `lan`, but
-    /// those two not for each other.
+    /// The skeletons of a name, one to four: of the name as written (UTS 39, section 4), of its case-folded form, and
+    /// of the case-folded form of its look, in which a capital I looks like an l or is an i. So `Ian` may be mistaken
+    /// for `ian` and for `lan`, but those two not for each other.
     pub fn all_of(name: &str) -> BTreeSet<Self> {
         let skeleton = |text: &str| unicode_security::skeleton(text).collect::<String>();
         let fold = |text: &str| CaseMapper::new().fold_string(text).into_owned();
         let folded = |text: &str| skeleton(&without_second_dots(&fold(text)));
         let as_written = skeleton(name);
-        // Cyrillic М beside a Latin I: the one is an m only once it is taken for an M, and the other then would be an l.
+        // A Cyrillic М beside a Latin I: the former is an m only if it is read as an M, and then the latter would be an
+        // l.
         let capitals = name.split('I').map(skeleton).collect::<Vec<_>>().join("i");
         [folded(name), folded(&as_written), folded(&capitals), as_written].map(Self).into()
     }
 
-    /// As text, which is no name of anybody.
+    /// The skeleton as text. It is nobody's name.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -2,21 +2,24 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::host::{is_label, is_name_or_ipv4};
 
-/// An origin, or many, that pages may call from, as browsers write it (RFC 6454, section 6.2): the scheme, the host, and the port
-/// if it is not the scheme's own. `https://*.example.com` is every host that is one label below `example.com`.
+/// An origin, or a pattern of origins, that pages may call from. It is in the form that browsers write (RFC 6454,
+/// section 6.2): scheme, host, and the port if it is not the default. `https://*.example.com` is every host that is one
+/// label below `example.com`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginPattern {
-    /// With its `://`.
+    /// With `://`.
     scheme: &'static str,
     /// Whether any one label stands between the scheme and the rest.
     any_label: bool,
-    /// In lower case; after any one label it begins with a dot.
+    /// In lower case. It begins with a dot if any label precedes it.
     rest: String,
 }
 
 impl OriginPattern {
+    /// Parses a pattern.
+    ///
     /// # Errors
-    /// What is wrong with it, to stand after "origin … ".
+    /// The mistake, as a text after "origin … ".
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let (scheme, own_port, rest) = if let Some(rest) = text.strip_prefix("https://") {
             ("https://", 443, rest)
@@ -35,14 +38,14 @@ impl OriginPattern {
         let port_at = rest.rfind(':').filter(|at| !rest[*at..].contains(']'));
         let (host, port) = port_at.map_or((rest, None), |at| (&rest[..at], Some(&rest[at + 1..])));
         let name = if any_label { &host[1..] } else { host };
-        // Below an address there is nothing.
+        // There is no host below an address.
         if !is_host(name) || any_label && name.parse::<Ipv4Addr>().is_ok() {
             return Err(
                 "has no host that a browser would send: letters, digits and hyphens between dots, where * may be \
                         the whole first label; international names begin with xn--",
             );
         }
-        // Somebody's own name has a dot: below `com` everybody may have one.
+        // A name with a star must have a dot: below `com`, anybody can have a host.
         if any_label && !name.contains('.') && !name.eq_ignore_ascii_case("localhost") {
             return Err("would allow everybody's names");
         }
@@ -57,7 +60,7 @@ impl OriginPattern {
         Ok(Self { scheme, any_label, rest: rest.to_ascii_lowercase() })
     }
 
-    /// Whether it is, or is among them.
+    /// Whether the pattern matches an origin.
     pub fn matches(&self, origin: &[u8]) -> bool {
         let Some(at) = origin.len().checked_sub(self.rest.len()) else { return false };
         let (before, rest) = origin.split_at(at);
@@ -82,7 +85,8 @@ fn is_host(host: &str) -> bool {
     }
 }
 
-/// As the standard library does (RFC 5952), but without the dots of an address of IPv4 in it (URL Standard, section 3.5).
+/// As the standard library writes it (RFC 5952), but without an embedded IPv4 address in dots (URL Standard, section
+/// 3.5).
 fn as_browsers_write(address: Ipv6Addr) -> String {
     match address.segments() {
         [0, 0, 0, 0, 0, 0xffff, high, low] => format!("::ffff:{high:x}:{low:x}"),

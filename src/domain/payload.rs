@@ -1,32 +1,32 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// How deep the arrays and objects of a payload may be nested.
+/// How deep arrays and objects in a payload may be nested.
 pub const MAX_DEPTH: usize = 128;
 
-/// One JSON value as it came, without white space between its tokens.
+/// One JSON value as it was received, without white space between its tokens.
 ///
-/// Key order, the form of numbers, and escapes in strings are kept: the value is never parsed into another form, so
-/// nothing of it can be lost.
+/// The order of keys, the form of numbers, and escapes in strings are kept. The value is never parsed into another
+/// form, so nothing of it can be lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload(Arc<str>);
 
 /// Why a value is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PayloadError {
-    /// More than [`MAX_DEPTH`] arrays and objects inside each other, which could exhaust the stack of a reader.
+    /// More than [`MAX_DEPTH`] nested arrays and objects, which could exhaust the stack of a reader.
     TooDeep,
 }
 
 impl Payload {
-    /// Takes one value that a JSON parser has already found to be valid.
+    /// Takes one value that a JSON parser has already accepted.
     ///
     /// # Errors
     /// [`PayloadError::TooDeep`].
     pub fn from_valid_json(json: &str) -> Result<Self, PayloadError> {
         let mut compact = String::with_capacity(json.len());
         let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-        // Runs are copied whole; only white space outside strings breaks them.
+        // Runs are copied whole. Only white space outside strings ends one.
         let mut run = 0;
         for (at, byte) in json.bytes().enumerate() {
             if in_string {
@@ -46,7 +46,7 @@ impl Payload {
                         return Err(PayloadError::TooDeep);
                     }
                 }
-                // Valid JSON closes only what it opened.
+                // Valid JSON closes only what it has opened, so this never underflows.
                 b']' | b'}' => depth = depth.saturating_sub(1),
                 b' ' | b'\t' | b'\n' | b'\r' => {
                     compact.push_str(&json[run..at]);
@@ -59,12 +59,12 @@ impl Payload {
         Ok(Self(compact.into()))
     }
 
-    /// Takes a value that [`Payload::from_valid_json`] made earlier and the store kept.
+    /// Restores a value that [`Payload::from_valid_json`] made earlier.
     pub fn from_stored(json: &str) -> Self {
         Self(json.into())
     }
 
-    /// `null`.
+    /// The value `null`.
     pub fn null() -> Self {
         Self("null".into())
     }

@@ -1,14 +1,14 @@
 use std::fmt;
 
-/// A place in the one order of all events. The first event has position 1; 0 is "before everything".
+/// A position in the order of all events. The first event has position 1; 0 is before every event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(u64);
 
 impl Position {
-    /// Before the first event: where a new subscriber stands.
+    /// The position before the first event, at which a new subscriber begins.
     pub const START: Self = Self(0);
 
-    /// After every event.
+    /// The position after every event.
     pub const END: Self = Self(u64::MAX);
 
     /// The position with this number.
@@ -21,21 +21,21 @@ impl Position {
         self.0
     }
 
-    /// The place after this one.
+    /// The next position.
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
     }
 }
 
-/// Six digits drawn whenever a server starts on a database: an id of another database, or of events that a restored copy lacks,
-/// is then not taken for one of this.
+/// Six digits that are drawn at each start. They tell ids of this database from ids of another one, and from ids of
+/// events that a restored copy lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch(u32);
 
 impl Epoch {
     const MODULUS: u32 = 1_000_000;
 
-    /// Reduces any number to six digits.
+    /// An epoch from any number, reduced to six digits.
     pub const fn new(number: u32) -> Self {
         Self(number % Self::MODULUS)
     }
@@ -46,14 +46,14 @@ impl Epoch {
     }
 }
 
-/// What a subscriber sees in `id:` and sends back in `Last-Event-ID`: 16 digits of position and 6 of epoch.
+/// An event id: 16 digits of position and 6 of epoch. Subscribers get it in `id:` and send it back in `Last-Event-ID`.
 ///
-/// Fixed width, so that ids increase as text just as they do as numbers.
+/// Its width is fixed, so that ids increase as text and as numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventId {
-    /// Where the event stands.
+    /// The position of the event.
     pub position: Position,
-    /// In which the position was given.
+    /// The epoch in which the position was given out.
     pub epoch: Epoch,
 }
 
@@ -61,7 +61,7 @@ impl EventId {
     const POSITION_DIGITS: usize = 16;
     const DIGITS: usize = 22;
 
-    /// Reads an id; `None` for anything that this server cannot have written.
+    /// Parses an id; `None` for anything that no Broker has written.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != Self::DIGITS || !text.bytes().all(|b| b.is_ascii_digit()) {
             return None;

@@ -4,12 +4,12 @@ use ipnet::IpNet;
 
 use super::ClientAddress;
 
-/// The proxies that are believed about where a request comes from.
+/// The proxies that are trusted to tell the address of a client.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
-    /// Reads addresses and networks such as `10.0.0.0/8`, `127.0.0.1` and `2001:db8::/32`.
+    /// Parses addresses and networks such as `10.0.0.0/8`, `127.0.0.1` and `2001:db8::/32`.
     ///
     /// # Errors
     /// A sentence that says what to change.
@@ -17,7 +17,7 @@ impl TrustedProxies {
         networks.into_iter().map(network).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether nobody is trusted.
+    /// Whether no proxy is trusted.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -26,12 +26,12 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&ip))
     }
 
-    /// Where a request comes from: the other end of the connection or, if that is a trusted proxy, the last address of
-    /// `x-forwarded-for` or `forwarded` that is no trusted proxy. What stands to the left of that one was sent by the client
-    /// itself, which may write there whatever it likes. Each header is given as its values in their order.
+    /// The address that a request comes from: the other end of the connection or, if that is a trusted proxy, the last
+    /// address of `x-forwarded-for` or `forwarded` that is not a trusted proxy. The client itself may have sent
+    /// everything to the left of that address, so it is ignored. Each header is given as its values in order.
     ///
-    /// If there are both headers they must tell the same. A proxy sets one of them and lets the other pass, which is the
-    /// client's own then, and nobody here knows which of them that is.
+    /// If there are both headers, they must agree. A proxy sets one of them and passes the other on, which then is the
+    /// client's own, and Broker cannot know which.
     pub fn client<'a>(
         &self,
         peer: Option<IpAddr>,
@@ -55,8 +55,7 @@ impl TrustedProxies {
         }
     }
 
-    /// What a header tells of the client. From the right to the left, each proxy's word counts as long as it is about another
-    /// trusted one.
+    /// The client's address in a header. From right to left, an entry counts if a trusted proxy wrote it.
     fn last_untrusted<'a>(
         &self,
         values: impl DoubleEndedIterator<Item = &'a [u8]>,
@@ -77,13 +76,13 @@ impl TrustedProxies {
     }
 }
 
-/// What a header tells of the client's address.
+/// What a header says about the client's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
-    /// It is not there, or is empty.
+    /// The header is absent or empty.
     Nothing,
     Address(IpAddr),
-    /// Something that is no address: a name that the proxy has for it, `unknown`, or what cannot be read.
+    /// The entry is no address: a name that the proxy uses, `unknown`, or text that cannot be read.
     Junk,
 }
 
@@ -98,21 +97,21 @@ fn network(text: &str) -> Result<IpNet, String> {
     if network.prefix_len() == 0 {
         return Err(format!("{text} is every address there is, which leaves none that could be a client's"));
     }
-    // Such an address is taken for the IPv4 address that it stands for, and so would be in no network of this kind.
+    // Such an address is converted to the IPv4 address in it, and so would never be in such a network.
     if matches!(network, IpNet::V6(network) if network.addr().to_ipv4_mapped().is_some()) {
         return Err(format!("{text} stands for IPv4 addresses: write them as such"));
     }
     Ok(network)
 }
 
-/// The elements of `x-forwarded-for`, each an address or `None` for what is none. Whether empty ones count is said nowhere;
-/// other lists of HTTP pass them over (RFC 9110, section 5.6.1.2).
+/// The elements of `x-forwarded-for`, each an address, or `None` if it is none. No standard tells whether empty
+/// elements count; other HTTP lists skip them (RFC 9110, section 5.6.1.2).
 fn addresses_of_list(value: &str) -> Option<Vec<Option<IpAddr>>> {
     Some(value.split(',').map(str::trim).filter(|element| !element.is_empty()).map(address).collect())
 }
 
-/// The `for` of each element of `forwarded` (RFC 7239, section 4); nothing if it is not of that form. To read only a part of
-/// it would be a guess at where a client's own quotation mark, left open, ends.
+/// The `for` of each element of `forwarded` (RFC 7239, section 4); `None` if the header has another form. Reading a
+/// part of it would mean guessing where a quotation mark that the client left open ends.
 fn addresses_of_forwarded(value: &str) -> Option<Vec<Option<IpAddr>>> {
     let mut addresses = Vec::new();
     for element in split_outside_quotes(value, b',')?.into_iter().map(str::trim).filter(|element| !element.is_empty()) {
@@ -129,7 +128,7 @@ fn addresses_of_forwarded(value: &str) -> Option<Vec<Option<IpAddr>>> {
     Some(addresses)
 }
 
-/// The parts between separators that are in no quoted string; nothing if the last string does not end.
+/// The parts between separators outside quoted strings; `None` if the last string is not closed.
 fn split_outside_quotes(text: &str, separator: u8) -> Option<Vec<&str>> {
     let (mut parts, mut start) = (Vec::new(), 0);
     let (mut is_quoted, mut is_escaped) = (false, false);
@@ -149,7 +148,7 @@ fn split_outside_quotes(text: &str, separator: u8) -> Option<Vec<&str>> {
     (!is_quoted).then_some(parts)
 }
 
-/// A token as it is, or the contents of a quoted string.
+/// A token as it is, or the content of a quoted string.
 fn unquote(value: &str) -> Option<String> {
     let Some(quoted) = value.strip_prefix('"') else {
         return (!value.contains('"')).then(|| value.to_owned());
@@ -180,7 +179,7 @@ fn address(text: &str) -> Option<IpAddr> {
             (IpAddr::V4(ip.parse().ok()?), &text[ip.len()..])
         }
     };
-    // Or a name that stands for one (RFC 7239, section 6).
+    // Or a name that stands for a port (RFC 7239, section 6).
     let is_of_port = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     let is_port =
         port.is_empty() || port.strip_prefix(':').is_some_and(|port| !port.is_empty() && port.bytes().all(is_of_port));
@@ -195,7 +194,7 @@ mod tests {
         TrustedProxies::parse(["127.0.0.1", "10.0.0.0/8", "2001:db8:ffff::/48"]).unwrap()
     }
 
-    /// Where a request comes from that has these headers.
+    /// The address that a request with these headers comes from.
     fn client(peer: &str, x_forwarded_for: &[&str], forwarded: &[&str]) -> ClientAddress {
         let x_forwarded_for = x_forwarded_for.iter().map(|value| value.as_bytes());
         let forwarded = forwarded.iter().map(|value| value.as_bytes());
@@ -241,7 +240,7 @@ mod tests {
         ] {
             assert_eq!(client("127.0.0.1", list, &[]), of("203.0.113.1"), "{list:?}");
         }
-        // A request of a proxy itself, or of somebody in its network.
+        // A request of a proxy itself, or of a machine in its network.
         assert_eq!(client("127.0.0.1", &["10.0.0.8, 10.0.0.9"], &[]), of("10.0.0.8"));
     }
 
@@ -288,7 +287,7 @@ mod tests {
             "for=203.0.113.1;for=203.0.113.2",
             "for=\"203.0.113.1",
             "for=\"203.0.113.1\"x",
-            // What is the client's ends before the last comma.
+            // The client's part ends before the last comma.
             "for=198.51.100.1;x=\", for=203.0.113.1",
             "for=198.51.100.1;x=\", for=\"[2001:db8::1]\"",
             "for=198.51.100.1;x=\"\\\", for=\"[2001:db8::1]\"",

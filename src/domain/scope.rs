@@ -5,18 +5,21 @@ use std::sync::Arc;
 use super::is_blank;
 use crate::error::Error;
 
-/// The longest scope, in bytes.
+/// The maximum length of a scope, in bytes.
 const MAX_SCOPE_BYTES: usize = 256;
-/// The most scopes one user may have.
+/// How many scopes one user may have.
 const MAX_SCOPES: usize = 1000;
 
-/// A right, written `resource:operation`: one colon, neither part empty.
+/// A scope, written `resource:operation`: one colon, and neither part is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope(Arc<str>);
 
 impl Scope {
+    /// Parses a scope.
+    ///
     /// # Errors
-    /// [`Error::ScopesInvalid`] for any other shape. A comma is refused too: the JWT's `aud` joins scopes by commas.
+    /// [`Error::ScopesInvalid`] for any other form. A comma is refused, too, because `aud` in a JWT joins scopes by
+    /// commas.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let plain = text.len() <= MAX_SCOPE_BYTES && !text.chars().any(|c| c.is_control() || c == ',');
         match text.split_once(':') {
@@ -29,10 +32,11 @@ impl Scope {
         }
     }
 
-    /// Parses a list as it is given, in order, without what stands in it twice.
+    /// Parses a list of scopes in its order, without duplicates.
     ///
     /// # Errors
-    /// [`Error::ScopesInvalid`] where one is not a scope, or has blanks at an end of either part, or there are more than 1,000.
+    /// [`Error::ScopesInvalid`] if an entry is not a scope, or has blanks at an end of either part, or if there are
+    /// more than 1,000.
     pub fn parse_all(texts: &[impl AsRef<str>]) -> Result<Vec<Self>, Error> {
         if texts.len() > MAX_SCOPES {
             return Err(Error::ScopesInvalid);
@@ -42,17 +46,17 @@ impl Scope {
         new.map(|text| Self::parse(text)?.trimmed()).collect()
     }
 
-    /// Itself, where nobody who drops blanks can take it for another. Earlier versions let those in.
+    /// The scope, if a client that drops blanks cannot mistake it for another. Earlier versions allowed such scopes.
     fn trimmed(self) -> Result<Self, Error> {
         let (resource, operation) = self.parts();
         let has_blanks = |part: &str| part.starts_with(is_blank) || part.ends_with(is_blank);
         if has_blanks(resource) || has_blanks(operation) { Err(Error::ScopesInvalid) } else { Ok(self) }
     }
 
-    /// Parses a list as it is kept.
+    /// Parses a stored list.
     ///
     /// # Errors
-    /// [`Error::ScopesInvalid`] where one is not a scope.
+    /// [`Error::ScopesInvalid`] if an entry is not a scope.
     pub fn all_from_stored(texts: &[impl AsRef<str>]) -> Result<Vec<Self>, Error> {
         texts.iter().map(AsRef::as_ref).map(Self::parse).collect()
     }
@@ -64,7 +68,7 @@ impl Scope {
 
     /// The two sides of the colon.
     pub fn parts(&self) -> (&str, &str) {
-        // `parse` lets nothing without a colon in; the fallback only spares an unwrap.
+        // `parse` accepts nothing without a colon. The fallback only avoids an unwrap.
         self.0.split_once(':').unwrap_or((&self.0, ""))
     }
 }

@@ -6,15 +6,15 @@ use zeroize::Zeroizing;
 
 use crate::error::Error;
 
-/// The longest password, in bytes: long enough for any passphrase, short enough not to be a way of making us work.
+/// The maximum length of a password, in bytes: long enough for any passphrase, and too short to overload the server.
 pub const MAX_PASSWORD_BYTES: usize = 1024;
 
-/// Bytes that must not be seen: wiped when dropped, absent from `Debug`, compared in constant time.
+/// Secret bytes: wiped when dropped, absent from `Debug`, compared in constant time.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Takes the bytes as they are.
+    /// A secret of these bytes.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(Zeroizing::new(bytes.into()))
     }
@@ -24,7 +24,7 @@ impl Secret {
         &self.0
     }
 
-    /// Whether `other` is the same, in a time that does not tell how much of it is.
+    /// Whether `other` is the same. The time of the comparison does not depend on how much of it matches.
     pub fn matches(&self, other: &[u8]) -> bool {
         aws_lc_rs::constant_time::verify_slices_are_equal(&self.0, other).is_ok()
     }
@@ -38,18 +38,21 @@ impl fmt::Debug for Secret {
 
 /// A password: 1 to 1024 bytes as a person typed it.
 ///
-/// Keyboards differ in how they write an `é`, as one character or as two, and the same person must get in with both: what is
-/// hashed is the form NFC (RFC 8265, section 4.2.2). Passwords from before that were hashed as typed.
+/// Keyboards differ in how they write an `é`, as one character or as two, and the same person must be able to sign in
+/// with both. So the form NFC is hashed (RFC 8265, section 4.2.2). Earlier versions hashed passwords as they were
+/// typed.
 #[derive(Clone, Debug)]
 pub struct Password {
     nfc: Secret,
-    /// Where that is something else.
+    /// The typed form, if it differs.
     typed: Option<Secret>,
 }
 
 impl Password {
+    /// Parses a password.
+    ///
     /// # Errors
-    /// [`Error::PasswordInvalid`] for an empty or too long one.
+    /// [`Error::PasswordInvalid`] if it is empty or too long.
     pub fn parse(text: String) -> Result<Self, Error> {
         if !(1..=MAX_PASSWORD_BYTES).contains(&text.len()) {
             return Err(Error::PasswordInvalid);
@@ -70,18 +73,18 @@ impl Password {
         self.nfc.expose()
     }
 
-    /// The bytes as they were typed, where those are others: for a hash from before there was the form NFC.
+    /// The bytes as they were typed, if they differ: for a hash from an earlier version.
     pub fn expose_typed(&self) -> Option<&[u8]> {
         self.typed.as_ref().map(Secret::expose)
     }
 }
 
-/// A password's hash as a PHC string (`$argon2id$v=19$m=…`).
+/// The hash of a password, as a PHC string (`$argon2id$v=19$m=…`).
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
 impl PasswordHash {
-    /// Takes a string that the hash function made or the store kept.
+    /// Takes a string from the hash function or the store.
     pub fn new(phc: String) -> Self {
         Self(phc)
     }

@@ -25,7 +25,7 @@ impl Timestamp {
         self.0 / 1000
     }
 
-    /// How long from `earlier` to here; zero where it is not earlier.
+    /// The time since an earlier moment; zero if that moment is not earlier.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }

@@ -2,63 +2,64 @@ use uuid::Uuid;
 
 use super::{Email, PasswordHash, Payload, Position, Scope, Secret, TenantName, Timestamp, Username};
 
-/// The largest user that an admin can make, in bytes: all that is kept of it together, and room for all that the server may
-/// write of it later. Users from before that room was asked for can be larger by as much, some 200 bytes.
+/// The largest user that an admin can create, in bytes: all of its stored fields, and room for everything that the
+/// server may add later. Users of earlier versions, which reserved no such room, can be larger by that room, about 200
+/// bytes.
 pub const MAX_USER_BYTES: usize = 100 * 1024;
 
-/// Drawn anew whenever every earlier token of a user must die: a token carries the generation that it was issued in.
-///
-/// Random rather than counted, so that a user who is created anew in an emptied database has none of the old tokens.
+/// A random number that changes whenever all earlier tokens of a user must become invalid. A token carries the
+/// generation in which it was issued. It is random and not counted, so that a user that is created again in an emptied
+/// database accepts none of the old tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generation(pub u64);
 
-/// Everything that is known of a user.
+/// Everything that is stored of a user.
 #[derive(Clone, Debug)]
 pub struct User {
-    /// Never changes.
+    /// The id, which never changes.
     pub id: Uuid,
-    /// Never changes; the key.
+    /// The username, which never changes; the key.
     pub username: Username,
-    /// Whose events this user sees.
+    /// The tenant, whose events the user sees.
     pub tenant: TenantName,
-    /// The last position before this user came to the tenant. What they saw up to there was another tenant's.
+    /// The last position before the user came to the tenant. Events up to there were those of another tenant.
     pub tenant_since: Position,
-    /// The head when the scopes last changed: what was seen before tells nothing of what may be seen now.
+    /// The head when the scopes last changed. What the user saw before says nothing about what it may see now.
     pub scopes_since: Position,
     /// Argon2id, as a PHC string.
     pub password_hash: PasswordHash,
-    /// Tokens of another generation are dead.
+    /// Tokens of another generation are invalid.
     pub generation: Generation,
-    /// For the application; Broker sends no mail.
+    /// For the application. Broker sends no mail.
     pub email: Option<Email>,
-    /// `None` where they were never set.
+    /// `None` if they were never set.
     pub scopes: Option<Vec<Scope>>,
-    /// Anything the application keeps of a user.
+    /// Any data that the application stores with a user.
     pub data: Option<Payload>,
-    /// Whether signing in needs a code; `None` where it was never set.
+    /// Whether a sign-in needs a code; `None` if it was never set.
     pub two_factor: Option<bool>,
-    /// Whether every door is closed to this user.
+    /// Whether every sign-in is refused.
     pub revoked: bool,
     /// The secret of the sign-in codes, shared with the authenticator app by `create_qr`.
     pub totp_secret: Secret,
-    /// The last RFC 6238 time step that was used to sign in; it and all before it are spent.
+    /// The last time step (RFC 6238) that was used to sign in. It and all earlier ones are spent.
     pub totp_spent_step: Option<u64>,
-    /// An outstanding permission to set a new password.
+    /// A pending password reset.
     pub reset: Option<ResetChallenge>,
 }
 
 impl User {
-    /// The scopes, none where they were never set.
+    /// The scopes; empty if they were never set.
     pub fn scopes(&self) -> &[Scope] {
         self.scopes.as_deref().unwrap_or_default()
     }
 
-    /// Whether signing in needs a code.
+    /// Whether a sign-in needs a code.
     pub fn needs_code(&self) -> bool {
         self.two_factor == Some(true)
     }
 
-    /// Replaces the password. What stood on the old one dies: tokens, and an outstanding reset.
+    /// Replaces the password. Earlier tokens and a pending reset become invalid.
     pub fn set_password(&mut self, hash: PasswordHash, generation: Generation) {
         self.password_hash = hash;
         self.generation = generation;
@@ -66,29 +67,29 @@ impl User {
     }
 }
 
-/// What is asked of a user at every door: the part that is small and no secret.
+/// The fields of a user that every request needs. They are small, and none is secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// As in [`User`].
     pub id: Uuid,
-    /// Whose events this user sees.
+    /// The tenant, whose events the user sees.
     pub tenant: TenantName,
     /// As in [`User`].
     pub tenant_since: Position,
     /// As in [`User`].
     pub scopes_since: Position,
-    /// Tokens of another generation are dead.
+    /// Tokens of another generation are invalid.
     pub generation: Generation,
-    /// None where they were never set.
+    /// Empty if they were never set.
     pub scopes: Box<[Scope]>,
-    /// Whether signing in needs a code.
+    /// Whether a sign-in needs a code.
     pub needs_code: bool,
-    /// Whether every door is closed to this user.
+    /// Whether every sign-in is refused.
     pub revoked: bool,
 }
 
 impl Account {
-    /// The one rule of every door: whether somebody who was let in as this user still may be here.
+    /// Whether a sign-in is still valid for this user. Every kind of authentication uses this one rule.
     pub fn upholds(&self, auth_context: &AuthContext) -> bool {
         !self.revoked
             && self.generation == auth_context.generation
@@ -111,29 +112,30 @@ impl From<&User> for Account {
     }
 }
 
-/// What the rights of somebody who was let in rest on. They end when the user no longer upholds it.
+/// The sign-in that a request's rights rest on. The rights end when the user no longer upholds it.
 #[derive(Clone, Debug)]
 pub struct AuthContext {
-    /// The user's generation when they were let in.
+    /// The user's generation at the sign-in.
     pub generation: Generation,
-    /// Whether a password alone let them in, without a place for a second factor.
+    /// Whether a password alone was enough, without a second factor.
     pub by_password_alone: bool,
 }
 
-/// A permission to set a new password once. It has a secret of its own: who holds the authenticator cannot reset.
+/// A permission to set a new password once. It has its own secret, so a person with the authenticator app cannot reset
+/// the password.
 #[derive(Clone, Debug)]
 pub struct ResetChallenge {
     /// Six digits.
     pub code: Secret,
-    /// After this it is worth nothing.
+    /// When it expires.
     pub expires_at: Timestamp,
-    /// How many wrong guesses are left before it is worth nothing.
+    /// How many wrong guesses are left before it becomes invalid.
     pub tries_left: u8,
 }
 
 #[cfg(test)]
 impl User {
-    /// Some user, for tests that change what matters to them.
+    /// A user for tests, which change the fields that matter to them.
     pub fn example() -> Self {
         Self {
             id: Uuid::from_u128(7),

@@ -1,75 +1,75 @@
 use super::{EventFilter, EventName, Pattern, Patterns, Scope, Username};
 
-/// What stands for the user's own name in a scope.
+/// The placeholder for the user's own name in a scope.
 const OWN_NAME: &str = "{username}";
-/// The operation of the scopes that let somebody see events.
+/// The operation of scopes that allow seeing events.
 const GET: &str = "get";
-/// The operation of the scopes that let somebody insert and remove them.
+/// The operation of scopes that allow inserting and removing events.
 const POST: &str = "post";
 
-/// What decides who sees and inserts which events.
+/// The rule that decides which events a user may see and insert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authorize {
-    /// Everybody all of their tenant's, but for inboxes.
+    /// All events of the tenant, except for other users' inboxes.
     Open,
-    /// Scopes: `pattern:get` to see, `pattern:post` to insert and remove.
+    /// By scopes: `pattern:get` to see, `pattern:post` to insert and remove.
     Scopes,
 }
 
-/// Which events may be seen, by many alike. Inboxes are never among them: a name `@bob/…` is for bob alone.
+/// The events that a user may see in common with others. Inboxes are never among them: a name `@bob/…` is for bob only.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Rights {
-    /// All of them.
+    /// All events.
     All,
-    /// Those that one of these names.
+    /// The events that one of these patterns matches.
     Of(Patterns),
 }
 
-/// What one user may see that others may not: their inbox, and what scopes with `{username}` in them name.
+/// The events that one user may see and others may not: the inbox, and the events of scopes with `{username}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Own {
-    /// Who.
+    /// The user.
     pub username: Username,
-    /// Beside the inbox; usually none.
+    /// The patterns in addition to the inbox; usually none.
     pub patterns: Patterns,
 }
 
-/// Which events somebody may insert and remove.
+/// The events that a user may insert and remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MayInsert(Option<Patterns>);
 
-/// What a reader gets: what they want, of what they may see.
+/// The events that a reader gets: those that it wants, of those that it may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
-    /// What they want.
+    /// The wanted events.
     pub filter: EventFilter,
-    /// What they may see as others do.
+    /// The events that it may see in common with others.
     pub rights: Rights,
-    /// What they alone may see.
+    /// The events that it alone may see.
     pub own: Own,
 }
 
-/// Whose inbox a name belongs to: that of whoever stands between the `@` and the first `/`.
+/// The owner of the inbox that a name belongs to: the text between the `@` and the first `/`.
 pub fn inbox_owner(name: &str) -> Option<&str> {
     name.strip_prefix('@')?.split_once('/').map(|(owner, _)| owner)
 }
 
-/// The patterns of the scopes for one operation: those that are the same for everybody, and the user's own.
+/// The patterns of the scopes for one operation: those that are the same for all users, and the user's own.
 fn patterns(scopes: &[Scope], operation: &str, username: &Username) -> (Vec<Pattern>, Vec<Pattern>) {
     let (mut shared, mut own) = (Vec::new(), Vec::new());
     for (resource, _) in scopes.iter().map(Scope::parts).filter(|(_, of)| *of == operation) {
-        // What can be no event's name matches none.
+        // A resource that cannot be an event name matches none.
         let Some(pattern) = Pattern::parse(resource) else { continue };
         if !resource.contains(OWN_NAME) {
             shared.push(pattern);
             continue;
         }
-        // It stands for one segment of a path. A user `alice/theme`, as earlier versions let in, would get by `user/{username}`
-        // what is alice's.
+        // The placeholder stands for one segment of a path. Otherwise a user `alice/theme` of an earlier version would
+        // get alice's events by `user/{username}`.
         if !username.is_one_segment() {
             continue;
         }
-        // Into the pattern as it was read: a name that ends with a star stands for itself.
+        // The name is inserted after the pattern is parsed, so a username that ends with a star stands for itself.
         let with_name = |text: &str| text.replace(OWN_NAME, username.as_str());
         own.extend(match pattern {
             Pattern::Prefix(prefix) => Some(Pattern::Prefix(with_name(&prefix).into())),
@@ -80,7 +80,7 @@ fn patterns(scopes: &[Scope], operation: &str, username: &Username) -> (Vec<Patt
 }
 
 impl Authorize {
-    /// What somebody with these scopes may see.
+    /// The events that a user with these scopes may see.
     pub fn to_see(self, username: &Username, scopes: &[Scope]) -> (Rights, Own) {
         let username = username.clone();
         if self == Self::Open {
@@ -92,7 +92,7 @@ impl Authorize {
         (rights, Own { username, patterns: Patterns::new(own) })
     }
 
-    /// What somebody with these scopes may insert and remove.
+    /// The events that a user with these scopes may insert and remove.
     pub fn to_insert(self, username: &Username, scopes: &[Scope]) -> MayInsert {
         if self == Self::Open {
             return MayInsert(None);
@@ -102,21 +102,21 @@ impl Authorize {
         MayInsert(Some(Patterns::new(patterns)))
     }
 
-    /// The scope that is missing where somebody may not insert an event of a name.
+    /// The scope that is missing if a user may not insert an event of this name.
     pub fn scope_to_insert(name: &EventName) -> String {
         format!("{name}:{POST}")
     }
 }
 
 impl MayInsert {
-    /// Whether events of a name are among them.
+    /// Whether the user may insert events of this name.
     pub fn allows(&self, name: &EventName) -> bool {
         self.0.as_ref().is_none_or(|patterns| patterns.matches(name.as_str()))
     }
 }
 
 impl Rights {
-    /// Whether events of a name may be seen by everybody with these rights.
+    /// Whether all users with these rights may see events of this name.
     pub fn allow(&self, name: &str) -> bool {
         inbox_owner(name).is_none()
             && match self {
@@ -127,7 +127,7 @@ impl Rights {
 }
 
 impl Own {
-    /// Whether events of a name may be seen by this user, whatever others may.
+    /// Whether this user may see events of this name, whatever others may see.
     pub fn allows(&self, name: &str) -> bool {
         match inbox_owner(name) {
             Some(owner) => owner == self.username.as_str(),
@@ -137,17 +137,17 @@ impl Own {
 }
 
 impl View {
-    /// Whether events of a name may be seen.
+    /// Whether the reader may see events of this name.
     pub fn allows(&self, name: &str) -> bool {
         self.rights.allow(name) || self.own.allows(name)
     }
 
-    /// Whether events of a name are given.
+    /// Whether the reader gets events of this name.
     pub fn matches(&self, name: &str) -> bool {
         self.filter.matches(name) && self.allows(name)
     }
 
-    /// Patterns outside of which nothing is given; `None` where that would be no narrowing.
+    /// Patterns that contain everything that is given; `None` if they would not narrow anything.
     pub fn candidates(&self) -> Option<Vec<Pattern>> {
         if let Some(patterns) = self.filter.patterns() {
             return Some(patterns.to_vec());
