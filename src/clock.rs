@@ -1,10 +1,11 @@
-//! Time, disciplined by NTP servers.
+//! Time, synchronized by NTP.
 //!
-//! [`Clock::now`] is a computation: a monotonic clock plus an offset. The servers are asked in the background; a request
-//! never waits for one. Until the first answer, and without servers, it is what the local clock says.
+//! [`Clock::now`] only computes: a monotonic clock plus an offset. A background task asks the servers, and no request
+//! waits for them. Until the first answer, and without servers, the local clock counts.
 //!
-//! A wrong time does lasting harm: what expires by it is gone. So a time that is more than a day from both the newest one in the
-//! database and that of the local clock is not taken, however many servers agree on it, unless somebody has said so.
+//! A wrong time does permanent harm, because events that expire are lost. So a time that is more than a day from both
+//! the newest one in the database and the local clock is refused, however many servers agree on it, unless the operator
+//! allows it.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,63 +22,67 @@ use crate::domain::Timestamp;
 
 /// How often the servers are asked.
 const POLL_EVERY: Duration = Duration::from_secs(600);
-/// How soon after a round without an answer. A server is asked at most once a minute (RFC 4330, section 10).
+/// How soon after a round without an answer they are asked again. A server is asked at most once a minute (RFC 4330,
+/// section 10).
 const RETRY_AFTER: Duration = Duration::from_secs(64);
 /// How long an answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
-/// A correction above this is not believed on one server's word.
+/// A larger correction needs more than one server.
 const PLAUSIBLE: Duration = Duration::from_secs(2);
-/// How near two servers' answers must be to confirm each other.
+/// How close the answers of two servers must be to confirm each other.
 const AGREEMENT: Duration = Duration::from_secs(1);
-/// A disciplined clock that is ahead by up to this is slowed down until it is right; by more, it is set back.
+/// A clock that is ahead by up to this runs slower until it is right. If it is ahead by more, it is set back.
 const SLEWED: Duration = Duration::from_secs(60);
 
-/// How far a time may be from what is known here before it takes somebody's word.
+/// A time further than this from the local clock and the database needs the operator's permission.
 const STEP: Duration = Duration::from_secs(24 * 3600);
 
-/// The time: a cheap clone.
+/// The clock: a cheap clone.
 #[derive(Clone)]
 pub struct Clock(Arc<Inner>);
 
 struct Inner {
     started: Instant,
-    /// `None` until a server has been believed.
+    /// `None` until a server's answer was accepted.
     line: RwLock<Option<Line>>,
-    /// The newest time in the database at the start. As it was then: one that follows the clock could be led away from the
-    /// truth by steps of a day.
+    /// The newest time in the database at the start. It does not follow the clock: otherwise servers could lead it away
+    /// from the truth in steps of a day.
     newest: Option<i64>,
     accepts_steps: bool,
-    /// Whether there is nobody to be asked.
+    /// Whether there are no servers to ask.
     is_alone: AtomicBool,
     /// Whether the servers have been asked, or need not be.
     settled: watch::Sender<bool>,
 }
 
-/// The clock as a function of the time since the start, all in microseconds since the Unix epoch or the start.
+/// The clock as a function of the time since the start. All values are in microseconds since the Unix epoch or the
+/// start.
 #[derive(Clone, Copy)]
 struct Line {
-    /// What to add to the time since the start.
+    /// The offset to add to the time since the start.
     offset: i64,
-    /// While the clock is ahead it runs at half speed from here: the time since the start, and what the clock said then.
+    /// While the clock is ahead, it runs at half speed from here: the time since the start, and the time that the clock
+    /// showed then.
     slew_from: Option<(i64, i64)>,
 }
 
 impl Line {
     fn at(&self, elapsed: i64) -> i64 {
         let right = elapsed + self.offset;
-        // Half speed loses against the right time, so the larger of the two is the way back to it, without a step.
+        // At half speed the clock falls behind the right time, so the larger of the two leads back to it without a
+        // step.
         self.slew_from.map_or(right, |(since, then)| right.max(then + (elapsed - since) / 2))
     }
 }
 
 impl Clock {
-    /// A clock that says what the local one says, until a server is believed.
+    /// A clock that follows the local one until a server's answer is accepted.
     pub fn from_local() -> Self {
         Self::measured_by(None, false)
     }
 
-    /// A clock that says what the local one says, until a server is believed. `newest` is the newest time in the database. A
-    /// server is believed that is a day from it and from the local clock where `accepts_steps`.
+    /// A clock that follows the local one until a server's answer is accepted. `newest` is the newest time in the
+    /// database. With `accepts_steps`, an answer is accepted even if it is a day from that and from the local clock.
     pub fn measured_by(newest: Option<Timestamp>, accepts_steps: bool) -> Self {
         let newest = newest.map(|newest| i64::try_from(newest.as_millis()).unwrap_or(i64::MAX).saturating_mul(1000));
         let is_near = newest.is_none_or(|newest| newest.abs_diff(local()) <= micros(STEP).unsigned_abs());
@@ -90,35 +95,37 @@ impl Clock {
         Self(Arc::new(Inner { started, line, newest, accepts_steps, is_alone, settled }))
     }
 
-    /// Waits until the time is as good as it can be known. At once where the local clock is within a day of the newest time in
-    /// the database; else until the servers have been asked once, since what expires by a local clock that is wrong is gone.
+    /// Waits until the time is as right as it can be. It returns at once if the local clock is within a day of the
+    /// newest time in the database. Otherwise it waits until the servers were asked once, because events that expire by
+    /// a wrong local clock are lost.
     pub async fn settled(&self) {
-        // The sender is in `self`, so that it is there.
+        // The sender is in `self`, so it exists.
         let _ = self.0.settled.subscribe().wait_for(|settled| *settled).await;
     }
 
-    /// Whether the time may be what the clock is measured by at the next start. Not where it is only the local clock's, far from the
-    /// newest time in the database: written down there, a wrong one would look right from then on, and the servers' right one wrong.
+    /// Whether the time may be written to the database, where the next start compares its clock with it. It may not if
+    /// it comes from the local clock alone and is far from the newest time in the database. Otherwise a wrong time
+    /// would look right from then on, and the right one wrong.
     pub fn is_vouched_for(&self) -> bool {
         let is_near_newest = || self.0.newest.is_none_or(|newest| self.is_near(newest, self.micros_now()));
         self.line().is_some() || self.0.is_alone.load(Ordering::Relaxed) || is_near_newest()
     }
 
-    /// Whether a time is too far from all that is known here.
+    /// Whether a time is too far from the local clock and the database.
     fn is_step(&self, time: i64) -> bool {
         let is_near_local = time.abs_diff(local()) <= micros(STEP).unsigned_abs();
         !is_near_local && !self.0.newest.is_some_and(|newest| self.is_near(newest, time))
     }
 
-    /// Whether it may be a time, by the newest one in the database.
+    /// Whether a time is close enough to the newest one in the database.
     fn is_near(&self, newest: i64, time: i64) -> bool {
         let step = micros(STEP);
         let latest = newest.saturating_add(self.elapsed()).saturating_add(step);
         (newest.saturating_sub(step)..=latest).contains(&time)
     }
 
-    /// The time now. Once a server has been believed it is never earlier than what was said before, but for a clock that
-    /// was found to be wrong by more than a minute.
+    /// The time now. After a server's answer was accepted, it never decreases, except for a clock that was ahead by
+    /// more than a minute.
     pub fn now(&self) -> Timestamp {
         Timestamp::from_millis(u64::try_from(self.micros_now() / 1000).unwrap_or(0))
     }
@@ -135,7 +142,7 @@ impl Clock {
         *self.0.line.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Moves the clock by a correction that has been believed.
+    /// Applies an accepted correction.
     fn correct(&self, correction: i64) {
         let elapsed = self.elapsed();
         let mut line = self.0.line.write().unwrap_or_else(PoisonError::into_inner);
@@ -144,7 +151,7 @@ impl Clock {
         *line = Some(Line { offset: said + correction - elapsed, slew_from: slew.then_some((elapsed, said)) });
     }
 
-    /// Asks the servers for ever, first at once and then every ten minutes.
+    /// Asks the servers forever, first at once and then every ten minutes.
     pub async fn follow(self, servers: Vec<String>) {
         if servers.is_empty() {
             tracing::warn!("no NTP server is set: the local clock is trusted");
@@ -165,17 +172,17 @@ impl Clock {
         loop {
             let believed = self.ask_round(&servers, first, &mut learned).await;
             self.0.settled.send_replace(true);
-            // Another one begins next time, so that none is asked more than its share.
+            // The next round begins with another server, so that none is asked more than its share.
             first = (first + 1) % servers.len();
             sleep(if believed { POLL_EVERY } else { RETRY_AFTER }).await;
         }
     }
 
-    /// Asks one server after the other until an answer can be believed.
+    /// Asks one server after the other until an answer is accepted.
     async fn ask_round(&self, servers: &[String], first: usize, learned: &mut Learned) -> bool {
         if servers.len() > 1 {
-            // Only another server confirms, and it is asked in the same round. One that stands alone has nobody but
-            // itself: it is believed when it says the same again a minute later, as after a machine slept.
+            // Only another server can confirm an answer, and it is asked in the same round. A single server confirms
+            // itself if it gives the same answer a minute later, such as after the machine slept.
             learned.doubted.clear();
         }
         for server in servers.iter().cycle().skip(first).take(servers.len()) {
@@ -208,7 +215,7 @@ impl Clock {
         false
     }
 
-    /// Says once what would have to be done.
+    /// Logs once what the operator would have to do.
     fn refuse_step(&self, server: &str, correction: i64, learned: &mut Learned) {
         let days = days(correction);
         let what = "the NTP servers would move the clock by so many days, away from the local clock and the newest change in \
@@ -220,12 +227,13 @@ impl Clock {
         }
     }
 
-    /// One SNTP exchange (RFC 4330): by how many microseconds this clock must be moved.
+    /// One SNTP exchange (RFC 4330). Returns the correction of this clock in microseconds.
     async fn ask(&self, server: &str) -> Result<i64, String> {
         let exchange = async {
             let address = resolve(server).await?;
             let local: SocketAddr = if address.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
-            // A fresh port for each question and a connected socket: an answer from elsewhere does not even arrive.
+            // Each question has a new port and a connected socket, so an answer from another address does not even
+            // arrive.
             let socket = UdpSocket::bind(local).await.map_err(|error| error.to_string())?;
             socket.connect(address).await.map_err(|error| error.to_string())?;
             let context = NtpContext::new(Reading { clock: self, micros: 0 });
@@ -236,18 +244,18 @@ impl Clock {
     }
 }
 
-/// What was learned from the servers so far that is worth knowing in the next round.
+/// What is remembered of the servers between rounds.
 #[derive(Default)]
 struct Learned {
-    /// Corrections that were not believed, the newest last.
+    /// Corrections that were not accepted, the newest last.
     doubted: Vec<i64>,
-    /// Whether somebody was told that a step was not made: it may be asked for every minute.
+    /// Whether a refused step was logged. It may come up every minute.
     has_warned: bool,
 }
 
 impl Learned {
-    /// As many as may confirm the next answer, and of those the newest: what was true before a pause of the machine is not true
-    /// after it.
+    /// Remembers a correction. It keeps as many as may confirm the next answer, and the newest of them: a correction
+    /// from before a pause of the machine is wrong after it.
     fn doubt(&mut self, correction: i64, servers: usize) {
         self.doubted.push(correction);
         let too_many = self.doubted.len().saturating_sub(servers);
@@ -255,12 +263,12 @@ impl Learned {
     }
 }
 
-/// What the machine's own clock says.
+/// The machine's own clock.
 fn local() -> i64 {
     micros(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
-/// In days, for the log.
+/// A time in days, for the log.
 fn days(micros: i64) -> f64 {
     (micros as f64 / 8.64e9).round() / 10.0
 }
@@ -269,7 +277,7 @@ fn is_plausible(correction: i64) -> bool {
     correction.unsigned_abs() <= PLAUSIBLE.as_micros() as u64
 }
 
-/// Whether an answer counts: a small correction does, a large one only where another answer said the same.
+/// Whether a correction is accepted: a small one always, a large one only if another answer agrees.
 fn is_believed(doubted: &[i64], correction: i64) -> bool {
     let agrees = |other: &i64| other.abs_diff(correction) <= AGREEMENT.as_micros() as u64;
     is_plausible(correction) || doubted.iter().any(agrees)
@@ -288,7 +296,7 @@ fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// The clock as sntpc reads it: the answer's offset is then one to this clock, not to the local one.
+/// The clock as sntpc reads it. So the offset in an answer is relative to this clock, and not to the local one.
 #[derive(Clone, Copy)]
 struct Reading<'a> {
     clock: &'a Clock,

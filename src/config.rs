@@ -1,4 +1,4 @@
-//! Flags and environment, read and checked once.
+//! The configuration: flags and environment, read and checked once.
 
 mod flags;
 mod values;
@@ -21,78 +21,78 @@ use values::{check_path, default_scopes, list, ntp_servers, origins, secret, to_
 
 use crate::domain::{Authorize, BasePath, Quotas, Scope, Secret, TrustedProxies};
 
-/// What a secret must have at least before it may guard anything but this machine.
+/// The minimum length of a secret that may protect more than this machine.
 const MIN_SECRET_BYTES: usize = 16;
 
-/// What the server is to do. Every value has been checked, against the others too.
+/// The configuration of a server. Every value has been checked, also against the others.
 #[derive(Debug)]
 pub struct Config {
     /// The address to listen on.
     pub host: IpAddr,
-    /// How to listen.
+    /// The protocol, port and certificate.
     pub listen: Listen,
-    /// Who may call.
+    /// The clients that may call.
     pub callers: Callers,
-    /// Who is believed about where a request comes from.
+    /// The proxies that are trusted to tell a client's address.
     pub trusted_proxies: TrustedProxies,
-    /// The path below which browsers see it.
+    /// The path below which browsers see Broker.
     pub base_path: BasePath,
     /// How long a sign-in lasts.
     pub jwt_expiry: Duration,
-    /// Signs JWTs.
+    /// The secret that signs JWTs.
     pub jwt_secret: Secret,
-    /// Whom they are for; `None` has the scopes in that place.
+    /// The audience of JWTs; if `None`, the scopes are in its place.
     pub jwt_audience: Option<String>,
-    /// Opens the admin endpoints.
+    /// The token for the admin endpoints.
     pub admin_token: Secret,
     /// The directory of the database.
     pub db: PathBuf,
-    /// How long the journal grows, in bytes, before it is moved into the database.
+    /// The size of the journal, in bytes, at which a checkpoint moves it into the database.
     pub journal_bytes: u64,
-    /// What decides who sees and inserts what.
+    /// The rule that decides which events a user may see and insert.
     pub authorize: Authorize,
-    /// The scopes of a user who is created without any; `None` is none at all.
+    /// The scopes of a user that is created without any; `None` means no scopes at all.
     pub default_scopes: Option<Vec<Scope>>,
-    /// What may be inserted.
+    /// Limits of inserts and streams.
     pub limits: Limits,
-    /// How long inserts are kept.
+    /// How long events are retained in exact order.
     pub retain_for: Duration,
-    /// How many of each tenant.
+    /// How many events of each tenant are retained in exact order.
     pub retain_events: usize,
-    /// How many characters a new password must have.
+    /// The minimum number of characters of a new password.
     pub password_min: usize,
     /// Whether weak passwords are refused.
     pub password_checker: bool,
     /// How long a reset code lasts.
     pub totp_duration: Duration,
-    /// Whose time is believed; nobody's but the local clock's where empty.
+    /// The time servers; if there are none, the local clock is trusted.
     pub ntp_servers: Vec<String>,
-    /// Whether it is believed however far it is from what is known here.
+    /// Whether the servers are trusted however far their time is from the local clock and the database.
     pub accept_clock_step: bool,
-    /// Flags that are set and do nothing beside the others.
+    /// Flags that are set, but have no effect because of others.
     pub idle: Vec<&'static str>,
-    /// The form of the log.
+    /// The format of the log.
     pub log_format: LogFormat,
-    /// What is logged.
+    /// The filter of the log.
     pub log: String,
 }
 
-/// What may be inserted.
+/// Limits of inserts and streams.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How large an event may be, name and data together, in bytes.
+    /// The largest size of an event, name and data together, in bytes.
     pub event_bytes: usize,
-    /// How much inserts may leave behind.
+    /// Limits of what inserts leave in the database.
     pub quotas: Quotas,
-    /// How many events a user may insert in a second; 0 is no limit.
+    /// How many events a user may insert per second; 0 means no limit.
     pub user_rate: u32,
     /// The same for all users of a tenant together.
     pub tenant_rate: u32,
-    /// How many streams a user may have open; 0 is no limit.
+    /// How many streams a user may have open; 0 means no limit.
     pub streams: u32,
 }
 
-/// How the server is reached.
+/// The protocol, port and certificate that the server listens with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
     /// Plain HTTP on a port.
@@ -101,43 +101,44 @@ pub enum Listen {
     Https(u16, Certificate),
 }
 
-/// Where the certificate comes from.
+/// The source of the certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Certificate {
-    /// From files, which are read again when they change.
+    /// Files, which are read again when they change.
     Files {
         /// The private key, PEM.
         key: PathBuf,
         /// The chain, PEM, the server's own first.
         chain: PathBuf,
     },
-    /// From a certificate authority that speaks ACME (RFC 8555).
+    /// A certificate authority that supports ACME (RFC 8555).
     Acme {
         /// The name to certify.
         domain: String,
-        /// Where the authority's directory is.
+        /// The URL of the authority's directory.
         directory: String,
-        /// The root of the authority's own certificate, where it is not a public one.
+        /// The root of the authority's own certificate, if it is not a public one.
         ca: Option<PathBuf>,
-        /// Where account and certificates are kept.
+        /// The directory for the account and the certificates.
         cache: PathBuf,
     },
 }
 
-/// Who may call.
+/// The clients that may call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Callers {
-    /// From a browser.
+    /// The origins that may call from a browser.
     pub origins: Origins,
-    /// Whether only this machine is served, since a secret is the published default, or too short to be one: only requests
-    /// that name a host of it, from no page or from one of it.
+    /// Whether only this machine is served, because a secret is the published default or too short. Then a request must
+    /// name a host of this machine, and must come from no page, or from a page of this machine.
     pub only_this_machine: bool,
 }
 
 impl Config {
     /// Reads the command line and the environment.
     ///
-    /// Prints help, version, or what is wrong with a flag by itself, and ends the process then: status 2 for a fault.
+    /// For `--help`, `--version` and an invalid flag, it prints the answer and ends the process, with status 2 if a
+    /// flag is invalid.
     ///
     /// # Errors
     /// A sentence that says what to change.
@@ -145,7 +146,7 @@ impl Config {
         Self::try_from(Flags::parse())
     }
 
-    /// Reads a command line given as words, the program's name first.
+    /// Reads a command line from words, the program's name first.
     ///
     /// # Errors
     /// A sentence that says what to change.
@@ -253,7 +254,7 @@ impl TryFrom<Flags> for Config {
     }
 }
 
-/// Flags that are set to something else than their default, and are not looked at.
+/// Flags that differ from their default, and have no effect.
 fn idle(flags: &Flags) -> Vec<&'static str> {
     let Flags { secure, auto_cert, .. } = *flags;
     let of_files = [

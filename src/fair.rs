@@ -1,10 +1,10 @@
-//! A queue that no crowd can fill for others, and threads that work through it.
+//! A fair queue: no crowd can fill it for others. And threads that work through it.
 //!
-//! What waits stands in *lanes*, and lanes of the same kind form a *group*: the users of a tenant, or the accounts that are
-//! tried from a network. Groups are served in turn, and in each group its lanes. So who has one thing to be done waits for one
-//! thing of each other group, however many others have put there. What may wait is bounded, all groups together: in a full queue
-//! a newcomer takes the place of the last of the longest lane of the longest group, where the newcomer's own is shorter by two or
-//! more, and is refused otherwise.
+//! Items wait in *lanes*, and lanes of the same kind form a *group*: the users of a tenant, or the accounts that are
+//! tried from a network. Groups are served in turn, and so are the lanes in each group. So a client with one item waits
+//! for one item of each other group, however many others have put there. The number of waiting items is bounded for all
+//! groups together. In a full queue, a new item replaces the last item of the longest lane of the longest group, if its
+//! own lane is shorter by two or more. Otherwise the new item is refused.
 
 mod pool;
 #[cfg(test)]
@@ -17,45 +17,44 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 pub use pool::{Pool, Task};
 
-/// Whether something may be refused, and displaced, where too much waits.
+/// Whether an item may be refused or displaced if too many wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// It is counted, and may be.
+    /// The item is counted, and may be refused or displaced.
     Refusable,
-    /// It may not, and is as many as there are who have one at a time: who goes takes it out.
+    /// The item may not. There are as many as clients that have one at a time, and a client that leaves removes its
+    /// item.
     Unbounded,
 }
 
-/// A queue of `T`s for threads that wait for them, by groups `G` and lanes `L`. A lane and a group without anything in them take
-/// no memory.
+/// A queue of `T`s by groups `G` and lanes `L`, for threads that wait for items. Empty lanes and groups take no memory.
 pub struct Queue<G, L, T> {
     state: Mutex<State<G, L, T>>,
     filled: Condvar,
-    /// How many that are refusable may wait.
+    /// How many refusable items may wait.
     capacity: usize,
 }
 
 struct State<G, L, T> {
     groups: RoundRobin<G, RoundRobin<L, Lane<T>>>,
-    /// How many have been added, by which each is known.
+    /// How many items were added, which is the number of the next one.
     added: u64,
-    /// How many threads wait for something to come: waking none costs nothing.
+    /// How many threads wait for an item. If there are none, none need be woken.
     idle: usize,
     is_closed: bool,
 }
 
 impl<G: Clone + Eq + Hash, L: Clone + Eq + Hash, T> Queue<G, L, T> {
-    /// One in which so many that are refusable may wait.
+    /// A queue in which this many refusable items may wait.
     pub fn new(capacity: usize) -> Self {
         let state = State { groups: RoundRobin::default(), added: 0, idle: 0, is_closed: false };
         Self { state: Mutex::new(state), filled: Condvar::new(), capacity }
     }
 
-    /// Adds an item to a lane of a group: the number that it is known by there, and what had to make room for it, for its owner to be
-    /// told.
+    /// Adds an item to a lane of a group. Returns its number, and the item that it displaced, whose owner must be told.
     ///
     /// # Errors
-    /// The item itself, where too much waits or the queue is closed.
+    /// The item itself, if too many wait or the queue is closed.
     pub fn push(&self, group: G, lane: L, item: T, patience: Patience) -> Result<(u64, Option<T>), T> {
         let mut state = self.lock();
         if state.is_closed {
@@ -78,13 +77,13 @@ impl<G: Clone + Eq + Hash, L: Clone + Eq + Hash, T> Queue<G, L, T> {
         Ok((number, displaced))
     }
 
-    /// Takes out an item that is wanted no more, if it still waits.
+    /// Removes an item that is not wanted any more, if it still waits.
     pub fn remove(&self, group: &G, lane: &L, number: u64) -> Option<T> {
         let path = (group.clone(), (lane.clone(), ()));
         self.lock().groups.remove(&path, number)
     }
 
-    /// Waits for the next item; `None` once the queue is closed.
+    /// Waits for the next item; `None` after the queue is closed.
     pub fn pop(&self) -> Option<T> {
         let mut state = self.lock();
         loop {
@@ -100,11 +99,11 @@ impl<G: Clone + Eq + Hash, L: Clone + Eq + Hash, T> Queue<G, L, T> {
         }
     }
 
-    /// Drops what waits, and has those who wait for something go home.
+    /// Drops all waiting items, and ends the waits of all threads.
     pub fn close(&self) {
         let mut state = self.lock();
         state.is_closed = true;
-        // Dropped without the lock: what an item has may come here again.
+        // They are dropped outside the lock, because dropping an item may call this queue.
         let rest = mem::take(&mut state.groups);
         drop(state);
         self.filled.notify_all();
@@ -116,7 +115,7 @@ impl<G: Clone + Eq + Hash, L: Clone + Eq + Hash, T> Queue<G, L, T> {
     }
 }
 
-/// Lanes of which each is served in turn, for one thread. One without anything in it takes no memory.
+/// Lanes that are served in turn, for one thread. Empty lanes take no memory.
 pub struct Lanes<K, T> {
     lanes: RoundRobin<K, Lane<T>>,
     added: u64,
@@ -129,7 +128,7 @@ impl<K, T> Default for Lanes<K, T> {
 }
 
 impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
-    /// Adds an item at the end of a lane: the number that it is known by there.
+    /// Adds an item at the end of a lane. Returns its number.
     pub fn push(&mut self, lane: K, item: T) -> u64 {
         self.added += 1;
         self.lanes.push((lane, ()), self.added, item, Patience::Refusable);
@@ -141,7 +140,7 @@ impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
         self.lanes.pop()
     }
 
-    /// Takes out an item, if it still waits.
+    /// Removes an item, if it still waits.
     pub fn remove(&mut self, lane: &K, number: u64) -> Option<T> {
         self.lanes.remove(&(lane.clone(), ()), number)
     }
@@ -153,27 +152,27 @@ impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
     }
 }
 
-/// What a lane is, and what is made of lanes.
+/// A lane, or a round robin of lanes or groups.
 trait Level: Default {
-    /// Where in it something belongs.
+    /// The place of an item in it.
     type Path;
     type Item;
     /// How many refusable items there are.
     fn length(&self) -> usize;
     fn is_empty(&self) -> bool;
-    /// Numbers grow, and each is used once.
+    /// Adds an item. Numbers increase, and each is used once.
     fn push(&mut self, path: Self::Path, number: u64, item: Self::Item, patience: Patience);
     fn pop(&mut self) -> Option<Self::Item>;
     fn remove(&mut self, path: &Self::Path, number: u64) -> Option<Self::Item>;
-    /// Takes the last refusable item of what is longest.
+    /// Takes the last refusable item of the longest part.
     fn pop_longest(&mut self) -> Option<Self::Item>;
-    /// Takes one where there are at least two more than where a newcomer belongs: so it never puts the other into the place that
-    /// it was in itself.
+    /// Takes an item of a part that has at least two more than the part of the new item. So a displaced item never ends
+    /// up in the position that the new one had.
     fn make_room(&mut self, path: &Self::Path) -> Option<Self::Item>;
 }
 
-/// One lane: first come, first served, and in turn what can be refused and what cannot, so that neither keeps the other waiting
-/// for ever.
+/// One lane: first in, first out. Refusable and other items alternate, so that neither kind makes the other wait
+/// forever.
 struct Lane<T> {
     unbounded: BTreeMap<u64, T>,
     refusable: BTreeMap<u64, T>,
@@ -225,9 +224,9 @@ impl<T> Level for Lane<T> {
     }
 }
 
-/// Several of them, served in turn. None of them is empty.
+/// Several parts that are served in turn. None of them is empty.
 struct RoundRobin<K, Q> {
-    /// Each with its place in the order.
+    /// Each part, with its place in the order.
     by_key: HashMap<K, (u64, Q)>,
     /// Each key once, the next one first.
     order: BTreeMap<u64, K>,
@@ -243,7 +242,7 @@ impl<K, Q> Default for RoundRobin<K, Q> {
 }
 
 impl<K: Clone + Eq + Hash, Q: Level> RoundRobin<K, Q> {
-    /// Takes something out of one of them, which is forgotten where nothing is left in it.
+    /// Takes an item from one of the parts, and removes the part if it is empty then.
     fn take(&mut self, key: &K, take: impl FnOnce(&mut Q) -> Option<Q::Item>) -> Option<Q::Item> {
         let (place, one) = self.by_key.get_mut(key)?;
         let before = one.length();
@@ -300,7 +299,7 @@ impl<K: Clone + Eq + Hash, Q: Level> Level for RoundRobin<K, Q> {
     }
 
     fn pop_longest(&mut self) -> Option<Q::Item> {
-        // Of several, that which would be served last.
+        // If several are longest, the one that would be served last.
         let key = self.order.values().max_by_key(|key| self.length_of(key))?.clone();
         self.take(&key, Q::pop_longest)
     }

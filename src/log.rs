@@ -1,8 +1,9 @@
-//! The log: lines on standard error, which hold up nobody who writes them, and of no kind so many that they hide the others.
+//! The log: lines on standard error. A slow reader of the log never delays Broker, and a flood of one kind of line does
+//! not hide the others.
 //!
-//! A line goes into a queue, and one thread writes what is in it. If nobody reads the other end, the queue fills, and further
-//! lines are dropped and counted. A write that waits instead would stop the worker that logs, and with it everybody whose
-//! connection is on that worker: anybody can cause a line, by sending garbage to a port.
+//! A line goes into a queue, and one thread writes the queue. If nobody reads the other end, the queue fills, and
+//! further lines are dropped and counted. A write that waits would stop the worker that logs, and so every client of
+//! that worker. Anybody can cause a line, by sending garbage to a port.
 
 mod limits;
 
@@ -23,26 +24,26 @@ use limits::{Limits, OF_THE_LOG};
 
 pub use limits::{ACCESS, ADMIN};
 
-/// How many lines wait to be written, before further ones are dropped.
+/// How many lines may wait to be written. Further ones are dropped.
 const QUEUE: usize = 4096;
-/// How often it is looked whether lines were dropped.
+/// How often dropped lines are counted.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// After how many looks the limits begin anew: 10 seconds.
+/// After how many of these checks the limits begin anew: 10 seconds.
 const LOOKS_A_ROUND: u32 = 10;
-/// How long the end of the program waits for its last lines to be taken.
+/// How long the end of the program waits for its last lines to be read.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(2);
-/// How long a write waits that finds no room, where the descriptor is one that does not wait by itself.
+/// How long a write waits before the next try, if the descriptor is non-blocking and full.
 const TRY_AGAIN: Duration = Duration::from_millis(10);
 
 /// The log of this program, until [`Log::end`].
 pub struct Log {
     guard: WorkerGuard,
-    /// Ends the thread that looks; it gives back what it has not told.
+    /// Ends the checking thread, which returns the counts that it has not reported.
     looking: (mpsc::Sender<()>, thread::JoinHandle<Unreported>),
 }
 
 impl Log {
-    /// Starts it. `wanted` is a filter as of `tracing_subscriber`, such as `warn,broker=info`.
+    /// Starts the log. `wanted` is a filter as of `tracing_subscriber`, such as `warn,broker=info`.
     ///
     /// # Errors
     /// A sentence that says what is wrong with the filter, or that there are no threads.
@@ -72,8 +73,8 @@ impl Log {
         Ok(Self { guard, looking: (stop, thread) })
     }
 
-    /// Writes what is still to be written, and at last why the program ends. Returns after 2 seconds in any case:
-    /// a log that nobody reads keeps no program from ending.
+    /// Writes the remaining lines, and finally the reason why the program ends. It returns after 2 seconds in any case:
+    /// a log that nobody reads does not keep the program from ending.
     pub fn end(self, why: Option<&str>) {
         let Self { guard, looking: (stop, thread) } = self;
         drop(stop);
@@ -89,23 +90,23 @@ impl Log {
     }
 }
 
-/// Says why the program ends, where there is no [`Log`] yet. It waits no longer for somebody to read it than [`Log::end`].
+/// Writes the reason why the program ends, if there is no [`Log`] yet. It waits no longer than [`Log::end`].
 pub fn say(why: &dyn Display) {
     let why = why.to_string();
     within(move || print(&why));
 }
 
 fn print(why: &str) {
-    // Where it cannot be written there is nobody to tell.
+    // If it cannot be written, there is no other place to report it.
     let _ = Patient(io::stderr()).write_all(format!("error: {why}\n").as_bytes());
 }
 
-/// Does something that may wait for ever, and waits only so long for it.
+/// Runs a function that may block forever, and waits for it for a limited time only.
 fn within(act: impl FnOnce() + Send + 'static) {
     let (done, wait) = mpsc::channel();
     let act = move || {
         act();
-        // Nobody may wait any more.
+        // The receiver may be gone already.
         let _ = done.send(());
     };
     // Without a thread it is not done at all: a program that cannot end is worse.
@@ -114,12 +115,12 @@ fn within(act: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// What becomes of an event that is let through: a line.
+/// The layer that turns events into lines.
 fn lines<S>(format: LogFormat, writer: NonBlocking) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
 {
-    // Its own complaints would be written to standard error by whoever logs.
+    // Otherwise the thread that logs would write the layer's own errors to standard error.
     let layer = fmt::layer().log_internal_errors(false).with_writer(writer);
     match format {
         LogFormat::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
@@ -127,21 +128,21 @@ where
     }
 }
 
-/// What there is to be told about lines that were not written.
+/// Dropped lines that are not reported yet.
 struct Unreported {
     dropped: ErrorCounter,
-    /// Of how many it was told that they were dropped.
+    /// How many dropped lines have been reported.
     told: usize,
     limits: Limits,
 }
 
 impl Unreported {
-    /// Tells how many lines were dropped since the start, when some were since it was last told.
+    /// Reports how many lines were dropped since the start, if there are new ones.
     fn tell_dropped(&mut self) {
         let dropped = self.dropped.dropped_lines();
         if dropped > self.told {
             tracing::warn!(target: OF_THE_LOG, dropped, "so many lines were dropped since the start: nobody read the log");
-            // Where there is no room for it either, it is told at another look.
+            // If the queue has no room for this line either, the next check reports it.
             if self.dropped.dropped_lines() == dropped {
                 self.told = dropped;
             }
@@ -149,7 +150,7 @@ impl Unreported {
     }
 }
 
-/// Writes all of a line, also to a descriptor that does not wait: somebody who shares it may have made it so.
+/// Writes all of a line, also to a non-blocking descriptor: another process that shares it may have made it so.
 struct Patient<W>(W);
 
 impl<W: Write> Write for Patient<W> {

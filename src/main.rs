@@ -1,4 +1,4 @@
-//! The program: flags, then a server until a signal.
+//! The program: it reads the flags, and runs a server until a signal.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -10,11 +10,11 @@ use broker::store::OPENING_THREAD;
 use broker::transports::http::LOG_FILTER;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
-/// Frees on one thread what was allocated on another at little cost, and gives back what a burst took.
+/// It frees memory of another thread at little cost, and returns memory after a burst.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Exit status of a command line that cannot be.
+/// The exit status for an invalid command line.
 const MISUSED: u8 = 2;
 
 fn main() -> ExitCode {
@@ -30,12 +30,12 @@ fn main() -> ExitCode {
             return ExitCode::from(MISUSED);
         }
     };
-    // Hashes, keys, certificates: whatever is written is for the server's own user. sled and the ACME cache would leave
-    // their files readable to everybody.
+    // All files hold hashes, keys or certificates, so only the server's own user may read them. sled and the ACME cache
+    // would make their files readable to everybody.
     umask(rustix::fs::Mode::from_raw_mode(0o077));
     raise_descriptor_limit();
     log_panics();
-    // A panic here is a failure like others: whoever starts the program anew goes by its status.
+    // A panic here is a failure like others: the service manager goes by the exit status.
     let ended = catch_unwind(AssertUnwindSafe(|| serve(config)));
     let ended = ended.unwrap_or_else(|_| Err("the server panicked".to_owned()));
     log.end(ended.as_ref().err().map(String::as_str));
@@ -50,7 +50,7 @@ fn serve(config: Config) -> Result<(), String> {
 }
 
 fn start_log(config: &Config) -> Result<Log, String> {
-    // A level alone is meant for Broker. Whatever is set, the database says nothing below a warning: at its lowest level it
+    // A level alone applies to Broker's own lines. The database never logs below a warning, because its lowest level
     // prints what it stores.
     let wanted = if config.log.contains(['=', ',']) {
         config.log.clone()
@@ -60,11 +60,11 @@ fn start_log(config: &Config) -> Result<Log, String> {
     Log::start(&format!("{wanted},sled=warn"), config.log_format).map_err(|why| format!("log {:?}: {why}", config.log))
 }
 
-/// A panic is a line in the log like any other.
+/// Logs panics like other errors.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
-        // A damaged database, of which the error that follows says all that is known.
+        // A panic of this thread is a damaged database, which the error that follows explains.
         if thread.name() != Some(OPENING_THREAD) {
             let place = panic.location().map(ToString::to_string);
             tracing::error!(thread = thread.name(), place, why = panic.payload_as_str(), "panicked");
@@ -72,9 +72,10 @@ fn log_panics() {
     }));
 }
 
-/// Every connection is a descriptor: as many as the system allows, whatever the shell's soft limit.
+/// Raises the limit of descriptors to the system's maximum, whatever the shell's soft limit is, because every
+/// connection needs one.
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
-    // Where it is refused the server runs with what it has.
+    // If it is refused, the server runs with its current limit.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }

@@ -1,4 +1,4 @@
-//! The only wiring: what is started, in which order, and how it ends.
+//! The wiring: what is started, in which order, and how it ends.
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
@@ -27,19 +27,20 @@ use crate::tls::{self, Maintenance, TlsError};
 use crate::transports::http::{self, Bodies, Connections, Handshakes};
 use crate::writer::{Failure, Writer};
 
-/// How many descriptors are left for everything but connections, so that no number of those keeps the database from its files: what
-/// it has open, the journal's next file, certificates, time servers and names to look up.
+/// How many descriptors are reserved for everything but connections, so that no number of connections keeps the
+/// database from its files. They are for the database's open files, the journal's next file, certificates, time servers
+/// and name lookups.
 const RESERVED_DESCRIPTORS: usize = 64;
-/// And for each worker, which has a poll of its own.
+/// The same for each worker, which has its own poll.
 const RESERVED_PER_WORKER: usize = 8;
-/// The most workers that actix starts.
+/// The maximum number of workers that actix starts.
 const MAX_WORKERS: usize = 512;
-/// How many connections wait to be accepted.
+/// How many connections may wait to be accepted.
 const BACKLOG: i32 = 4096;
-/// How many seconds the requests in flight get to finish when the server stops.
+/// How many seconds running requests may take when the server stops.
 const STOP_WITHIN_SECS: u64 = 3;
 
-/// How long the writer gets to end after its last commit: a checkpoint that is under way is cut off.
+/// How long the writer may take to end after its last commit. A running checkpoint is cut off.
 const WRITER_ENDS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why the server does not start.
@@ -91,7 +92,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Looks whether the settings go together, before anything is begun.
+    /// Checks that the settings fit together, before anything is started.
     ///
     /// # Errors
     /// A sentence that says what to change.
@@ -104,13 +105,13 @@ impl Server {
     /// Opens the database, starts the writer, and listens.
     ///
     /// # Errors
-    /// [`StartError`], whose sentence says what is wrong.
+    /// [`StartError`]. Its message says what is wrong.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        // First of all, so that a signal during the start is not lost. SIGHUP asks to read certificates anew (`tls`); where
-        // there are none to read it must not end the server, as it does a program that has no handler.
+        // The handlers come first, so that a signal during the start is not lost. SIGHUP makes the server read
+        // certificates again (`tls`). Without certificates, it must not end the server, as it would without a handler.
         let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
         let _ = signal(SignalKind::hangup());
-        // A limit on the size of files is to fail a write, which is told, not to end the process without a word.
+        // A write beyond a file size limit must fail with an error, and not end the process silently.
         let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
         if config.callers.only_this_machine {
             tracing::warn!("admin_token or jwt_secret is the default or short: only this machine is served");
@@ -139,7 +140,7 @@ impl Server {
         let publisher = hub.clone();
         let (writer, failure) = Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed))
             .map_err(StartError::Threads)?;
-        // A full disk is no reason not to serve what is there.
+        // On a full disk the server still starts and serves reads.
         let is_noted = match note_names(&store, &writer).await {
             Err(Error::StorageFull) => false,
             noted => noted.map(|()| true).map_err(&core)?,
@@ -159,7 +160,7 @@ impl Server {
         let retention = Retention { age: config.retain_for, events: config.retain_events };
         let maintenance = keep_up(hub.clone(), writer.clone(), clock.clone(), retention);
         let settled = clock.clone();
-        // What expires by a wrong clock is gone.
+        // It waits for the clock, because events that expire by a wrong clock are lost.
         let maintenance = async move {
             settled.settled().await;
             maintenance.await;
@@ -198,15 +199,16 @@ impl Server {
         Ok(Self { address, http, core, services, failure, background, signals })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until SIGTERM or SIGINT, then ends the streams, finishes the requests in flight, and closes the database.
+    /// Serves until SIGTERM or SIGINT. Then it ends the streams, finishes the running requests, and closes the
+    /// database.
     ///
     /// # Errors
-    /// [`Error::Storage`] where the database failed so that nothing more can be promised; [`Error::Internal`] where the
+    /// [`Error::Storage`] if the database failed, so that no further commit can be promised; [`Error::Internal`] if the
     /// listener ended by itself.
     pub async fn run(self) -> Result<(), Error> {
         let Self { http, core, services, mut failure, mut background, signals, .. } = self;
@@ -226,21 +228,21 @@ impl Server {
         notify(NotifyState::Stopping);
         background.iter().for_each(JoinHandle::abort);
         stop(&core, handle).await;
-        // Its end of the store goes before ours.
+        // The writer's end of the store is dropped before ours.
         let _ = tokio::time::timeout(WRITER_ENDS_WITHIN, failure.ended()).await;
         ended.and(close((core, services)))
     }
 }
 
-/// Drops all that holds the database open. If the last that was written cannot be synced, sled panics; nothing that was promised
-/// rests on it.
+/// Drops everything that holds the database open. sled panics if its last writes cannot be synced; no acknowledged
+/// change depends on them.
 fn close(services: (Core, Services)) -> Result<(), Error> {
     catch_unwind(AssertUnwindSafe(|| drop(services))).map_err(|_| Error::Storage("it cannot be closed".to_owned()))
 }
 
 async fn stop(core: &Core, handle: ServerHandle) {
     tracing::info!("stopping");
-    // First, or the open streams would be waited for.
+    // The streams end first, or the server would wait for them.
     core.hub.close().await;
     handle.stop(true).await;
     core.writer.stop().await;
@@ -268,7 +270,7 @@ fn listen(
     };
     let wanted = SocketAddr::new(host, port);
     let cannot = |error| StartError::Listen(wanted, error);
-    // What a factory makes stays on its worker; what it makes it from may go anywhere.
+    // The app stays on its worker. The services that it is made from may be sent to any thread.
     let on_worker = move || App::on_worker(services.clone());
     let listener = bind(wanted).map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
@@ -289,7 +291,7 @@ fn listen(
     Ok((address, scheme, builder.run(), maintenance))
 }
 
-/// How many connections a worker may have, where the process may have so many descriptors.
+/// How many connections a worker may have, if the process may have this many descriptors.
 fn connections_per_worker(descriptors: Option<u64>, workers: usize) -> usize {
     let descriptors = descriptors.map_or(usize::MAX / 2, |limit| usize::try_from(limit).unwrap_or(usize::MAX / 2));
     let reserved = RESERVED_DESCRIPTORS + RESERVED_PER_WORKER * workers;
@@ -298,7 +300,7 @@ fn connections_per_worker(descriptors: Option<u64>, workers: usize) -> usize {
 
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // Connections of an earlier run that are not quite gone are no reason not to start.
+    // Connections of an earlier run that are not quite gone do not prevent a start.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -306,7 +308,7 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 async fn asked_to_stop(signals: [std::io::Result<Signal>; 2]) {
-    // Without a handler the signal ends the process at once, which loses nothing either.
+    // Without a handler, the signal ends the process at once, which loses nothing either.
     let [Ok(mut terminate), Ok(mut interrupt)] = signals else {
         return std::future::pending().await;
     };
@@ -316,14 +318,14 @@ async fn asked_to_stop(signals: [std::io::Result<Signal>; 2]) {
     }
 }
 
-/// Tells systemd, where it listens.
+/// Tells systemd, if the server runs under it.
 fn notify(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::warn!(%error, "systemd could not be told");
     }
 }
 
-/// Tells systemd that all is well, for as long as the writer comes round.
+/// Tells systemd that the server works, as long as the writer does.
 fn watchdog(writer: Writer) -> Option<JoinHandle<()>> {
     let every = sd_notify::watchdog_enabled()? / 2;
     Some(tokio::task::spawn_local(async move {

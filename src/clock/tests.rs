@@ -34,7 +34,7 @@ fn the_first_answer_sets_the_clock_either_way_and_later_small_ones_do_not_step_b
 
 const DAY: i64 = 24 * HOUR;
 
-/// An NTP server whose clock is off by what is in it, in seconds.
+/// An NTP server whose clock is off by this many seconds.
 async fn ntp_server(off_by: Arc<std::sync::atomic::AtomicI64>) -> String {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
@@ -58,7 +58,7 @@ async fn ntp_server(off_by: Arc<std::sync::atomic::AtomicI64>) -> String {
 
 #[tokio::test]
 async fn two_pauses_of_the_machine_leave_the_clock_right_again() {
-    // Of one server, with whose answers the clock falls behind by a pause.
+    // There is one server. By its answers, the clock falls behind by a pause.
     let off_by = Arc::new(std::sync::atomic::AtomicI64::new(0));
     let servers = [ntp_server(Arc::clone(&off_by)).await];
     let (clock, mut learned) = (Clock::from_local(), Learned::default());
@@ -83,7 +83,7 @@ fn a_time_is_a_step_if_it_is_a_day_from_all_that_is_known() {
     for far in [400 * DAY, -400 * DAY, 25 * HOUR, -25 * HOUR] {
         assert!(clock.is_step(now + far), "{far}");
     }
-    // The local clock begins at nought: what is near the newest change is right.
+    // The local clock begins at zero, so a time near the newest change is right.
     let clock = Clock::measured_by(stored(now + 400 * DAY), false);
     for near in [0, 23 * HOUR, -23 * HOUR] {
         assert!(!clock.is_step(now + 400 * DAY + near), "{near}");
@@ -91,7 +91,7 @@ fn a_time_is_a_step_if_it_is_a_day_from_all_that_is_known() {
     for far in [200 * DAY, 402 * DAY, 398 * DAY, -2 * DAY] {
         assert!(clock.is_step(now + far), "{far}");
     }
-    // It was off for long, and the local clock is right.
+    // The server was off for long, and the local clock is right.
     let clock = Clock::measured_by(stored(now - 400 * DAY), false);
     assert!(!clock.is_step(now + HOUR) && clock.is_step(now - 200 * DAY));
 }
@@ -104,7 +104,7 @@ async fn a_local_clock_that_is_far_from_the_newest_change_is_not_what_the_next_s
     for days in [400, -400] {
         let clock = Clock::measured_by(stored(days), false);
         assert!(!clock.is_vouched_for(), "{days}");
-        // Also once nobody has answered.
+        // Also after no server has answered.
         clock.0.settled.send_replace(true);
         assert!(!clock.is_vouched_for(), "{days}");
         clock.correct(days * DAY);

@@ -1,4 +1,5 @@
-//! The command line: every flag there is, with its variable, its default and its range.
+//! The command line: every flag, with its variable, default and range. The doc comments of the fields are the text of
+//! `--help`.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -7,16 +8,16 @@ use clap::{ArgAction, Parser, ValueEnum};
 
 use crate::domain::{BasePath, DEFAULT_EVENT_BYTES, MAX_EVENT_BYTES, is_blank};
 
-/// The form of a line in the log.
+/// The format of a line in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// How long the journal grows where nothing else is asked for, in bytes.
+/// The default size of the journal before a checkpoint, in bytes.
 const JOURNAL_BYTES: u64 = 64 << 20;
 pub const DEFAULT_ADMIN_TOKEN: &str = "letmein";
 pub const DEFAULT_JWT_SECRET: &str = "secret";
@@ -41,8 +42,8 @@ pub struct Flags {
     /// Origins that browsers may call from, with commas between, or *; https://*.example.com is any one label.
     #[arg(long, env = "BROKER_ORIGIN", default_value = "*")]
     pub origin: String,
-    /// Reverse proxies that are believed about a client's address, by x-forwarded-for or forwarded: addresses and networks such
-    /// as 127.0.0.1 or 10.0.0.0/8, with commas between.
+    /// Reverse proxies that are trusted to tell a client's address, by x-forwarded-for or forwarded: addresses and
+    /// networks such as 127.0.0.1 or 10.0.0.0/8, with commas between.
     #[arg(long, env = "BROKER_TRUSTED_PROXIES", default_value = "")]
     pub trusted_proxies: String,
     /// Path below which browsers see Broker behind a proxy, such as /api/.
@@ -51,7 +52,8 @@ pub struct Flags {
     /// Seconds that a sign-in lasts, from 1 to 3153600000 (100 years).
     #[arg(long, env = "BROKER_JWT_EXPIRY", default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(1..=3_153_600_000))]
     pub jwt_expiry: u64,
-    /// Audience (`aud`) of JWTs, 1 to 256 bytes; their scopes are in `scope` then [default: none, and `aud` has the scopes].
+    /// Audience (`aud`) of JWTs, 1 to 256 bytes; their scopes are in `scope` then [default: none, and `aud` has the
+    /// scopes].
     #[arg(long, env = "BROKER_JWT_AUDIENCE", value_parser = audience)]
     pub jwt_audience: Option<String>,
     /// Secret that signs JWTs. Better in a file or the environment than here, where every user of the machine sees it.
@@ -81,10 +83,10 @@ pub struct Flags {
     /// Bytes of the journal after which it is moved into the database. Until then its changes are kept in memory, too.
     #[arg(long, env = "BROKER_JOURNAL_BYTES", default_value_t = JOURNAL_BYTES, value_parser = clap::value_parser!(u64).range(65_536..=4_294_967_296))]
     pub journal_bytes: u64,
-    /// Who may see and insert what: open is everybody in a tenant, scopes is by pattern:get and pattern:post.
+    /// Which events users may see and insert: open is all of their tenant, scopes is by pattern:get and pattern:post.
     #[arg(long, env = "BROKER_AUTHORIZE", value_enum, default_value_t = AuthorizeFlag::Open)]
     pub authorize: AuthorizeFlag,
-    /// Scopes of a user who is created without any, with commas between.
+    /// Scopes of a user that is created without any, with commas between.
     #[arg(long, env = "BROKER_DEFAULT_SCOPES", default_value = "")]
     pub default_scopes: String,
     /// Streams that a user may have open; one more ends the oldest. 0 is no limit.
@@ -96,10 +98,10 @@ pub struct Flags {
     /// Event names that a tenant may have.
     #[arg(long, env = "BROKER_MAX_NAMES", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub max_names: u64,
-    /// Events of a user that may last while their streams are connected.
+    /// Events of a user that may be bound to streams (while_connected).
     #[arg(long, env = "BROKER_MAX_WHILE_CONNECTED", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub max_while_connected: u64,
-    /// Idempotency keys that are remembered of a user, the newest.
+    /// Idempotency keys that are remembered per user. The oldest are forgotten first.
     #[arg(long, env = "BROKER_MAX_IDEMPOTENCY_KEYS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub max_idempotency_keys: u64,
     /// Events that a user may insert in a second; 0 is no limit.
@@ -120,7 +122,7 @@ pub struct Flags {
     /// ACME directory URL [default: Let's Encrypt].
     #[arg(long, env = "BROKER_ACME_DIRECTORY", default_value = DEFAULT_ACME_DIRECTORY)]
     pub acme_directory: String,
-    /// PEM file with the root certificate of the ACME server itself, where it is not a public one.
+    /// PEM file with the root certificate of the ACME server itself, if it is not a public one.
     #[arg(long, env = "BROKER_ACME_CA")]
     pub acme_ca: Option<PathBuf>,
     /// Token of the admin endpoints. Better in a file or the environment than here.
@@ -141,28 +143,28 @@ pub struct Flags {
     /// NTP servers, host or host:port with commas between; empty trusts the local clock.
     #[arg(long, env = "BROKER_NTP_SERVERS", default_value = "time.cloudflare.com,time.google.com,pool.ntp.org")]
     pub ntp_servers: String,
-    /// Believe the NTP servers also where they move the clock by more than a day from the local clock and the newest change in the
-    /// database. For one start.
+    /// Trust the NTP servers even if they move the clock by more than a day from the local clock and the newest change
+    /// in the database. For one start.
     #[arg(long, env = "BROKER_ACCEPT_CLOCK_STEP", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub accept_clock_step: bool,
-    /// Form of the log.
+    /// Format of the log.
     #[arg(long, env = "BROKER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
-    /// What is logged: error, warn, info, debug or trace, or a filter such as broker=debug.
+    /// Log level: error, warn, info, debug or trace, or a filter such as broker=debug.
     #[arg(long, env = "BROKER_LOG", default_value = "info")]
     pub log: String,
 }
 
-/// What decides who sees and inserts what.
+/// The rule that decides which events a user may see and insert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum AuthorizeFlag {
-    /// Everybody all of their tenant's events.
+    /// All users see and insert all events of their tenant.
     Open,
     /// Scopes.
     Scopes,
 }
 
-/// Whom JWTs are for: a name or a URL (RFC 7519, section 4.1.3), short enough to be in each.
+/// The audience of JWTs: a name or a URL (RFC 7519, section 4.1.3), short enough to be in each.
 fn audience(text: &str) -> Result<String, String> {
     const MAX_BYTES: usize = 256;
     let is_trimmed = !text.starts_with(is_blank) && !text.ends_with(is_blank);

@@ -1,5 +1,5 @@
-//! Values that are text to the command line, and must be more than that to work: what cannot work is refused with what is wrong,
-//! at the start, and not found out by whoever is shut out.
+//! Values that are text on the command line, and need further checks. A value that cannot work is refused at the start
+//! with a reason. Otherwise the clients that it locks out would find the mistake.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,22 +9,22 @@ use crate::domain::{OriginPattern, Scope, Secret, host_and_port, is_domain_name}
 
 use super::flags::DEFAULT_ACME_DIRECTORY;
 
-/// Who may call from a browser.
+/// The origins that may call from a browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origins {
-    /// Everybody: `*`.
+    /// All origins: `*`.
     Any,
-    /// These, compared as the browser writes them.
+    /// These origins, compared as the browser writes them.
     Only(Vec<OriginPattern>),
 }
 
-/// How large a file with a secret may be, in bytes: one that is larger is another file.
+/// The largest size of a file with a secret, in bytes. A larger file is another file.
 const MAX_SECRET_FILE_BYTES: u64 = 64 << 10;
 
-/// A secret from its file or its flag, not from both.
+/// A secret from its file or its flag, but not from both.
 pub fn secret(name: &str, value: String, default: &str, file: Option<&Path>) -> Result<Secret, String> {
     let secret = match file {
-        // As a file with variables has it whose lines end as on Windows.
+        // A file with variables has such values if its lines end as on Windows.
         None if value.ends_with(['\r', '\n']) => {
             return Err(format!("{name} ends with a line break, which is no part of it"));
         }
@@ -33,11 +33,11 @@ pub fn secret(name: &str, value: String, default: &str, file: Option<&Path>) -> 
         Some(path) => {
             let place = format!("{name}_file {}", path.display());
             let text = secret_of_file(path).map_err(|why| format!("{place}: {why}"))?;
-            // Editors and `echo` end a file with a line break that is no part of the secret.
+            // Editors and `echo` end a file with a line break that is not part of the secret.
             text.trim_end_matches(['\r', '\n']).to_owned()
         }
     };
-    // Nobody sees these, and nobody would type them where the secret is to be shown.
+    // These characters are invisible, and nobody would type them when the secret must be entered.
     let is_unseen =
         |c: char| matches!(c, '\u{feff}' | '\u{fffe}' | '\u{200b}') || (c.is_control() && !c.is_whitespace());
     if secret.trim().is_empty() {
@@ -52,8 +52,8 @@ pub fn secret(name: &str, value: String, default: &str, file: Option<&Path>) -> 
     }
 }
 
-/// A path as it would be made by hand. A file with variables whose lines end as on Windows gives others, and so makes a new database
-/// beside the one that there is.
+/// Checks that a path could have been typed. A file with variables whose lines end as on Windows gives other paths, and
+/// so would create a new database beside the existing one.
 pub fn check_path(name: &str, path: &Path) -> Result<(), String> {
     if path.as_os_str().as_encoded_bytes().iter().any(u8::is_ascii_control) {
         return Err(format!("{name} {path:?} has a line break or another control character in it"));
@@ -71,11 +71,11 @@ fn secret_of_file(path: &Path) -> Result<String, String> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err("it is in UTF-16: save it as UTF-8".to_owned());
     }
-    // Without quoting it.
+    // The text is not quoted, because it is a secret.
     String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
 }
 
-/// The parts of a list with commas between.
+/// The entries of a comma-separated list.
 pub fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|part| !part.is_empty())
 }
@@ -100,7 +100,7 @@ pub fn origins(text: &str) -> Result<Origins, String> {
     }
 }
 
-/// Each a host, with a port where it is another than NTP's.
+/// Parses time servers: each a host, with a port if it is not that of NTP.
 pub fn ntp_servers(text: &str) -> Result<Vec<String>, String> {
     let parse = |server: &str| match host_and_port(server) {
         Some(_) => Ok(server.to_owned()),
@@ -109,8 +109,8 @@ pub fn ntp_servers(text: &str) -> Result<Vec<String>, String> {
     list(text).map(parse).collect()
 }
 
-/// The name that an authority is to certify, and where its directory is. What it could never certify is refused, since it would be
-/// tried for ever while nobody can connect.
+/// The domain to certify, checked together with the URL of the authority's directory. A domain that cannot be certified
+/// is refused. Otherwise the server would try forever while no client can connect.
 pub fn to_certify(domain: &str, directory: &str) -> Result<String, String> {
     if !is_domain_name(domain) {
         return Err(format!(
@@ -118,7 +118,7 @@ pub fn to_certify(domain: &str, directory: &str) -> Result<String, String> {
              and an international one begins with xn--"
         ));
     }
-    // It certifies names of the internet alone.
+    // This authority certifies only names of the public internet.
     if directory == DEFAULT_ACME_DIRECTORY && !domain.contains('.') {
         return Err(format!(
             "nobody certifies {domain:?}: set domain to the name that clients connect to, or auto_cert=false with key_path and \

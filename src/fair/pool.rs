@@ -13,21 +13,21 @@ use crate::error::Error;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Threads for work that takes long, or that waits for the disk, and a fair queue before them. A cheap clone; the threads end with
-/// the last one.
+/// Threads for slow work and for work that waits for the disk, with a fair queue before them. A cheap clone. The
+/// threads end with the last one.
 pub struct Pool<G: Clone + Eq + Hash, L: Clone + Eq + Hash>(pub(super) Arc<Handle<G, L>>);
 
-/// The end of the queue where things are put in.
+/// The end of the queue that adds items. Dropping it closes the queue.
 pub(super) struct Handle<G: Clone + Eq + Hash, L: Clone + Eq + Hash>(pub(super) Arc<Queue<G, L, Job>>);
 
-/// Work that was given to a [`Pool`], and what comes of it. Who drops it takes it out of the queue.
+/// The result of work that was given to a [`Pool`]. Dropping it removes the work from the queue.
 ///
 /// # Errors
-/// [`Error::Overloaded`] where it was refused or displaced; [`Error::Internal`] where it panicked.
+/// [`Error::Overloaded`] if it was refused or displaced; [`Error::Internal`] if it panicked.
 #[must_use = "dropped, the work is not done"]
 pub struct Task<T> {
     result: oneshot::Receiver<thread::Result<T>>,
-    /// `None` once it is done, and where it was refused.
+    /// `None` after it is done, or if it was refused.
     leave: Option<Box<dyn FnOnce() + Send>>,
 }
 
@@ -48,12 +48,13 @@ where
     G: Clone + Eq + Hash + Send + 'static,
     L: Clone + Eq + Hash + Send + 'static,
 {
-    /// Starts so many threads, which are called by a name and a number, with a queue in which so many that are refusable may wait.
+    /// Starts this many threads, named by a name and a number, with a queue in which `capacity` refusable items may
+    /// wait.
     ///
     /// # Errors
-    /// Where the operating system gives none.
+    /// If the operating system gives no threads.
     pub fn start(name: &str, threads: usize, capacity: usize) -> std::io::Result<Self> {
-        // From here on, so that those that were started end where one cannot be.
+        // It exists from here on, so that the started threads end if a later one cannot be started.
         let handle = Handle(Arc::new(Queue::<G, L, Job>::new(capacity)));
         for number in 0..threads {
             let queue = Arc::clone(&handle.0);
@@ -66,7 +67,7 @@ where
         Ok(Self(Arc::new(handle)))
     }
 
-    /// Has a thread do something, in its turn.
+    /// Gives work to the threads, which run it in its turn.
     pub fn submit<T: Send + 'static>(
         &self,
         group: G,
@@ -76,13 +77,13 @@ where
     ) -> Task<T> {
         let (reply, result) = oneshot::channel();
         let job = Box::new(move || {
-            // Who asked has gone: so has the reason to work.
+            // If the caller has gone, the work is not needed.
             if !reply.is_closed() {
-                // The thread outlives a panic, which the hook has put into the log.
+                // The thread survives a panic, which the panic hook has logged.
                 let _ = reply.send(catch_unwind(AssertUnwindSafe(work)));
             }
         });
-        // What is refused or displaced is dropped, and so whoever waits for it is told.
+        // A refused or displaced job is dropped, which tells its caller.
         let pushed = self.0.0.push(group.clone(), lane.clone(), job, patience).ok();
         let queue = &self.0.0;
         let leave = pushed.map(|(number, _)| {

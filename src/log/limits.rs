@@ -1,5 +1,5 @@
-//! How many lines of a kind there are in a while. Whoever floods a log that everybody shares hides what others do, and fills
-//! its disk; and many lines are ones that anybody can cause, by sending garbage or guesses.
+//! Limits per kind of line. A client that floods the log would hide what others do, and fill the disk. Anybody can
+//! cause many kinds of lines, by sending garbage or guesses.
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
@@ -15,29 +15,30 @@ use tracing_subscriber::layer::Context;
 
 use crate::domain::Network;
 
-/// The target of lines about who was let in and who was not. They have an `address`, by which they are limited too.
+/// The target of lines about authentication. They have an `address`, and are limited by it, too.
 pub const ACCESS: &str = "broker::access";
-/// The target of lines about what an admin has done. There are as many as admins cause: none is left out.
+/// The target of lines about admin actions. Only admins can cause them, so they are not limited.
 pub const ADMIN: &str = "broker::admin";
 /// The target of lines about the log itself.
 pub const OF_THE_LOG: &str = "broker::log";
 
-/// Lines of one kind that a library may write in a round.
+/// Lines of one kind that a library may write per round.
 const OF_A_LIBRARY: u32 = 10;
-/// Lines of one kind that Broker itself may write in a round.
+/// Lines of one kind that Broker itself may write per round.
 const OF_OURS: u32 = 100;
 /// How many of them may be about one address.
 const OF_AN_ADDRESS: u32 = 10;
-/// How many kinds are told apart. Kinds are places in the code, so there are fewer.
+/// How many kinds are told apart. A kind is a place in the code, so there are fewer.
 const KINDS: usize = 1000;
-/// How much of a line is kept to say what was left out, in characters.
+/// How many characters of a line are kept as an example of what was left out.
 const LIKE_CHARS: usize = 200;
 
-/// Fields that tell lines from one place in the code apart: what [`ACCESS`] is about, and of which library a line is that comes
-/// by the crate `log`, whose lines are all from one place.
+/// Fields that tell apart lines from one place in the code: the kind and the result of [`ACCESS`] lines, and the
+/// library of lines from the crate `log`, which all come from one place.
 const TELLING: [&str; 4] = ["door", "outcome", "log.target", "log.line"];
 
-/// Leaves out what is too much since the last round. Lines below `info` are not counted: they are there for who asked for them.
+/// A filter that leaves out lines beyond the limits of a round. Lines below `info` are not counted, because they are
+/// written only on request.
 #[derive(Clone, Default)]
 pub struct Limits(Arc<Mutex<HashMap<u64, Kind>>>);
 
@@ -45,20 +46,20 @@ pub struct Limits(Arc<Mutex<HashMap<u64, Kind>>>);
 struct Kind {
     level: Level,
     lines: u32,
-    /// Of each address that a line was about.
+    /// How many lines were about each address.
     by_address: HashMap<Network, u32>,
     left_out: u64,
-    /// The first that was left out, in short.
+    /// A shortened example of the lines that were left out.
     like: String,
 }
 
 impl Limits {
-    /// Begins a round, and tells what was left out of the one before.
+    /// Begins a round, and reports what was left out in the previous one.
     pub fn begin_anew(&self) {
         let before = std::mem::take(&mut *self.lock());
         for Kind { level, left_out, like, .. } in before.into_values().filter(|kind| kind.left_out > 0) {
             const WHAT: &str = "so many lines were left out that are like this one";
-            // A level is a part of the place in the code.
+            // The level belongs to the place in the code.
             match level {
                 Level::ERROR => tracing::error!(target: OF_THE_LOG, left_out, like, "{WHAT}"),
                 Level::WARN => tracing::warn!(target: OF_THE_LOG, left_out, like, "{WHAT}"),
@@ -67,7 +68,7 @@ impl Limits {
         }
     }
 
-    /// Counts a line; whether it is written.
+    /// Counts a line. Returns whether it is written.
     fn lets_through(&self, event: &Event<'_>) -> bool {
         let metadata = event.metadata();
         if *metadata.level() > Level::INFO || [ADMIN, OF_THE_LOG].contains(&metadata.target()) {
@@ -116,7 +117,7 @@ impl<S: Subscriber> Layer<S> for Limits {
     }
 }
 
-/// What is looked at of a line.
+/// The fields of a line that matter for its limits.
 #[derive(Default)]
 struct Traits {
     kind: DefaultHasher,
@@ -131,7 +132,7 @@ impl Visit for Traits {
         }
     }
 
-    // Without the quotes that `Debug` puts around it.
+    // Without the quotes that `Debug` writes around it.
     fn record_str(&mut self, field: &Field, value: &str) {
         if is_looked_at(field) {
             self.record(field.name(), value);
@@ -146,7 +147,7 @@ fn is_looked_at(field: &Field) -> bool {
 impl Traits {
     fn record(&mut self, name: &str, text: &str) {
         if name == "address" {
-            // Those that are not known are one.
+            // All unknown addresses count as one.
             self.address = Some(Network::of(text.parse().unwrap_or(Ipv4Addr::UNSPECIFIED.into())));
             return;
         }
@@ -166,7 +167,7 @@ mod tests {
 
     use super::*;
 
-    /// Keeps what was let through.
+    /// Keeps the lines that passed the limits.
     #[derive(Clone, Default)]
     struct Kept(Arc<Mutex<Vec<String>>>);
 
@@ -192,7 +193,7 @@ mod tests {
         }
     }
 
-    /// Runs it with limits, and gives what was let through.
+    /// Runs a function with limits, and gives it the lines that passed.
     fn limited(act: impl FnOnce(&Limits, &Kept)) {
         let (limits, kept) = (Limits::default(), Kept::default());
         let log = tracing_subscriber::registry().with(limits.clone()).with(kept.clone());
