@@ -153,7 +153,7 @@ impl Events {
         let Principal { username, account, auth_context, .. } = principal;
         self.rates.take(&username, &account.tenant, events.len())?;
         let (authorize, quotas) = (self.authorize, self.limits.quotas);
-        let stream = stream.map(|stream| (stream, self.hub.clone()));
+        let stream = stream.map(|stream| (stream, self.hub.registry().clone()));
         let insert = Insert { username, auth_context, events, is_array, condition, key, stream, authorize, quotas };
         self.writer.submit(insert).await
     }
@@ -243,13 +243,12 @@ impl Events {
         let start = self.start(&account, head, query.last_seen, query.options)?;
         let filter = self.keep_filter(&tenant, username, query.filter)?;
         Ok(SubscribeRequest {
-            presence_guard: self.hub.arrive(&tenant, username, query.goes_on, self.clock.now()),
+            presence_guard: user_streams.arrive(&tenant, query.goes_on, self.clock.now()),
             tenant,
             view: View { filter, rights, own },
             start,
             options: query.options,
             expires_at: principal.expires_at,
-            user_streams,
             changes,
         })
     }

@@ -2,7 +2,7 @@
 //! was given, so that a client that resumes from it misses nothing. While something from before that position is still to come, the id
 //! is that of the very beginning.
 
-use super::presence::Person;
+use super::registry::Person;
 use crate::domain::Username;
 
 /// What a stream says about itself. Each [`Format`](super::Format) has its own way to write it.

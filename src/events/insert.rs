@@ -3,11 +3,11 @@ use std::collections::HashSet;
 
 use aws_lc_rs::digest;
 
-use super::hub::Hub;
-use super::user_streams::StreamId;
+use super::registry::Registry;
+use super::stream_id::StreamId;
 use crate::domain::{
-    Account, AuthContext, Authorize, Event, EventName, MAX_EXPIRES_IN, Payload, Position, Quotas, TenantName,
-    Timestamp, Username, inbox_owner,
+    Account, AuthContext, Authorize, Event, EventName, MAX_EXPIRES_IN, Payload, Position, Quotas, Timestamp, Username,
+    inbox_owner,
 };
 use crate::error::Error;
 use crate::store::NewAnswer;
@@ -122,7 +122,7 @@ pub struct Insert {
     /// By what a repetition is known.
     pub key: Option<IdempotencyKey>,
     /// With which stream those go that last while it is connected, and where it is told whether there is still such a stream.
-    pub stream: Option<(StreamId, Hub)>,
+    pub stream: Option<(StreamId, Registry)>,
     /// What decides who may insert what.
     pub authorize: Authorize,
     /// How much there may be.
@@ -250,7 +250,7 @@ impl Insert {
         }
         // In the writer: what is bound before the stream has gone for good is found by who removes it (`upkeep/due.rs`), and
         // after that nothing is bound to it.
-        if self.stream.as_ref().is_some_and(|(stream, hub)| !hub.has_stream(&self.username, *stream)) {
+        if self.stream.as_ref().is_some_and(|(stream, streams)| !streams.has_stream(&self.username, *stream)) {
             return Err(Error::StreamUnknown);
         }
         Ok(())
@@ -284,16 +284,6 @@ impl Insert {
         fingerprint.copy_from_slice(context.finish().as_ref());
         fingerprint
     }
-}
-
-/// That what was to last while a stream was connected is to be removed: the stream is gone for good.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RemoveOf {
-    /// The stream.
-    pub stream: StreamId,
-    /// Only what is of this tenant and was bound up to this position, where the stream's user has gone to another one with it then:
-    /// they may have come back.
-    pub only: Option<(TenantName, Position)>,
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::gate::Gate;
 use super::lock::lock;
-use super::user_streams::{Serial, UserStreams};
+use super::stream_id::Serial;
 use crate::domain::{EventFilter, TenantName, Username};
 
 /// What other threads tell a worker about its subscriptions.
@@ -22,11 +22,9 @@ pub struct Mailbox {
 pub struct Post {
     /// Channels with new events. Each at most once, so this stays as short as the list of channels.
     filled: Vec<Arc<WorkerNotifier>>,
-    /// Users that are to have no streams any more.
-    pub(super) ended: Vec<Arc<UserStreams>>,
     /// Users that may see other events than before.
-    pub(super) changed: Vec<Arc<UserStreams>>,
-    pub(super) commands: Vec<(Arc<UserStreams>, Serial, Command)>,
+    pub(super) changed: Vec<Username>,
+    pub(super) commands: Vec<(Serial, Command)>,
     /// Users that have come to a tenant, or have gone from it.
     pub(super) presence: Vec<(TenantName, Username)>,
     pub(super) closing: Option<oneshot::Sender<()>>,
@@ -56,19 +54,14 @@ impl Mailbox {
         self.filled.notify_one();
     }
 
-    /// The streams of a user are to end.
-    pub fn post_end(&self, user_streams: &Arc<UserStreams>) {
-        self.note(|post| post.ended.push(Arc::clone(user_streams)));
-    }
-
     /// A user may see other events than before.
-    pub fn post_change(&self, user_streams: &Arc<UserStreams>) {
-        self.note(|post| post.changed.push(Arc::clone(user_streams)));
+    pub fn post_change(&self, username: &Username) {
+        self.note(|post| post.changed.push(username.clone()));
     }
 
-    /// A stream of a user is to do something.
-    pub fn post_command(&self, user_streams: &Arc<UserStreams>, stream: Serial, command: Command) {
-        self.note(|post| post.commands.push((Arc::clone(user_streams), stream, command)));
+    /// A stream is to do something. If it has ended by then, nothing is done, and a sender in the command is dropped.
+    pub fn post_command(&self, stream: Serial, command: Command) {
+        self.note(|post| post.commands.push((stream, command)));
     }
 
     /// A user has come to a tenant, or has gone from it.

@@ -18,30 +18,30 @@ mod mailbox;
 mod maintenance;
 mod pending_presence;
 mod permits;
-mod presence;
 mod rate;
 mod reading;
+mod registry;
 mod shared_event;
 mod sink;
+mod stream_id;
 mod subscribe_request;
 mod subscription;
 mod tenant_subscriptions;
-mod user_streams;
 mod weak_list;
 mod wheel;
 mod worker;
 
 pub use control::{ControlEvent, Reset};
 pub use format::{Content, EventParts, Format, FormatKey};
-pub use hub::{Hub, PresenceGuard, Rules};
+pub use hub::{Hub, Rules};
 pub use insert::{Condition, IdempotencyKey, Insert, Inserted, Lifetime, MAX_EVENTS_AT_ONCE, NewEvent};
 pub use maintenance::{Retention, keep_up};
-pub use presence::{GRACE, GoesOnFor, Person};
 pub use rate::Rates;
+pub use registry::{GRACE, GoesOnFor, Person, PresenceGuard, Registry, UserStreams};
 pub use sink::{Sink, Written};
+pub use stream_id::StreamId;
 pub use subscribe_request::{First, Start, StreamOptions, SubscribeRequest};
 pub use subscription::{CatchUp, HEARTBEAT_EVERY, Subscription};
-pub use user_streams::{StreamId, UserStreams};
 pub use worker::WorkerHandle;
 
 #[cfg(test)]

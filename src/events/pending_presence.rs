@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use super::presence::{PEOPLE_AT_ONCE, Person, Presence};
+use super::registry::{PEOPLE_AT_ONCE, Person, Presence};
 use crate::domain::{TenantName, Username};
 
 /// Of whom a stream has yet to tell how it stands with them. It is looked at when it is written, so a reader who is slow costs no
@@ -77,52 +77,52 @@ mod tests {
 
     use super::*;
     use crate::domain::Timestamp;
-    use crate::events::presence::GoesOnFor;
+    use crate::events::registry::{GoesOnFor, Registry};
 
     #[test]
     fn a_stream_is_told_of_everybody_once_however_many_they_are_and_ends_up_with_how_it_is() {
-        let mut presence = Presence::default();
+        let registry = Registry::default();
         let [acme, other] = ["acme", "other"].map(|name| TenantName::parse(name).unwrap());
         let user = |number: usize| Username::parse(&format!("{number:04}")).unwrap();
-        presence.watch(&acme);
+        let mut there = Vec::new();
         let mut come = |tenant: &TenantName, number: usize| {
-            presence.arrive(tenant, &user(number), GoesOnFor::Last, Timestamp::from_millis(1));
+            let streams = registry.user_streams(&user(number));
+            there.push(streams.arrive(tenant, GoesOnFor::Last, Timestamp::from_millis(1)));
         };
         (0..2 * PEOPLE_AT_ONCE).for_each(|number| come(&acme, 2 * number));
         [1, 2, 5000].into_iter().for_each(|number| come(&other, number));
         let mut pending = PendingPresence::all();
         let mut known = BTreeMap::new();
-        let mut tell = |presence: &Presence, tenant: &TenantName, pending: &mut PendingPresence| {
-            let told = pending.tell(presence, tenant);
+        let mut tell = |tenant: &TenantName, pending: &mut PendingPresence| {
+            let told = registry.look(|presence| pending.tell(presence, tenant));
             assert!(told.len() <= PEOPLE_AT_ONCE);
             let names: Vec<_> = told.iter().map(|(username, _)| username.as_str().to_owned()).collect();
             known.extend(told.into_iter().map(|(username, person)| (username, person.is_some())));
             (names, known.clone())
         };
-        assert_eq!(tell(&presence, &acme, &mut pending).0.len(), PEOPLE_AT_ONCE);
+        assert_eq!(tell(&acme, &mut pending).0.len(), PEOPLE_AT_ONCE);
         // Of whom was told, and of whom will be: only the first need be kept.
-        presence.arrive(&acme, &user(3), GoesOnFor::Last, Timestamp::from_millis(1));
-        presence.arrive(&acme, &user(9999), GoesOnFor::Last, Timestamp::from_millis(1));
+        [3, 9999].into_iter().for_each(|number| come(&acme, number));
         [3, 9999].into_iter().for_each(|number| pending.note(&user(number)));
         assert_eq!(pending.names.len(), 1);
-        let (names, _) = tell(&presence, &acme, &mut pending);
+        let (names, _) = tell(&acme, &mut pending);
         assert_eq!((names[0].as_str(), names.len()), ("0003", PEOPLE_AT_ONCE));
-        let (names, known) = tell(&presence, &acme, &mut pending);
+        let (names, known) = tell(&acme, &mut pending);
         assert_eq!(names, ["1022", "9999"]);
         assert!(
             pending.is_empty() && known.len() == 2 * PEOPLE_AT_ONCE + 2 && known.values().all(|is_there| *is_there)
         );
         // It goes to another tenant, in which one of those is too.
-        let before = presence.people(&acme, Bound::Unbounded, usize::MAX).into_iter().map(|person| person.username);
+        let before = registry.people(&acme).into_iter().map(|person| person.username);
         pending.go_on(before, []);
         let mut times = BTreeMap::<_, usize>::new();
         while !pending.is_empty() {
-            for name in tell(&presence, &other, &mut pending).0 {
+            for name in tell(&other, &mut pending).0 {
                 *times.entry(name).or_default() += 1;
             }
         }
         assert!(times.len() == 2 * PEOPLE_AT_ONCE + 4 && times.values().all(|times| *times == 1));
-        let (_, known) = tell(&presence, &other, &mut pending);
+        let (_, known) = tell(&other, &mut pending);
         let there: Vec<_> = known.iter().filter(|(_, is_there)| **is_there).map(|(name, _)| name.as_str()).collect();
         assert_eq!(there, ["0001", "0002", "5000"]);
     }

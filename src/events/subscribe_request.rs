@@ -1,10 +1,7 @@
-use std::sync::Arc;
-
 use serde::Deserialize;
 
 use super::control::Reset;
-use super::hub::PresenceGuard;
-use super::user_streams::UserStreams;
+use super::registry::PresenceGuard;
 use crate::domain::{Position, TenantName, Timestamp, View};
 
 /// What the switches of a stream are set to. Every transport calls them by these names.
@@ -39,9 +36,7 @@ pub struct SubscribeRequest {
     pub options: StreamOptions,
     /// When the stream ends; `None` is never.
     pub expires_at: Option<Timestamp>,
-    /// The stream ends when this does.
-    pub user_streams: Arc<UserStreams>,
-    /// What [`UserStreams::changes`] was before the rights in the view were looked at.
+    /// What [`UserStreams::changes`](super::UserStreams::changes) was before the rights in the view were looked at.
     pub changes: u64,
 }
 

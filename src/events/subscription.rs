@@ -5,20 +5,18 @@ mod view_switch;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::control::ControlEvent;
-use super::hub::PresenceGuard;
 use super::pending_presence::PendingPresence;
 use super::reading::left_out_up_to;
+use super::registry::{PresenceGuard, UserStreams};
 use super::sink::{Sink, Written};
 use super::subscribe_request::{First, Start, StreamOptions, SubscribeRequest};
 use super::tenant_subscriptions::{SubscriptionGroup, TenantSubscriptions};
-use super::user_streams::{Serial, UserStreams};
 use super::worker::Worker;
 use crate::domain::{Holder, Own, Patterns, Position, Timestamp, Username, View};
 pub use catch_up::CatchUp;
@@ -35,16 +33,13 @@ pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(12);
 /// next event as it comes. It keeps no queue: whoever does not read costs the position, and the rest of what was being
 /// written when they stopped.
 pub struct Subscription<O: ?Sized = dyn Sink> {
-    /// Its user's being there by it, and what they call it by.
+    /// Its record in the registry: what its user and its worker call it by, and whether its user's streams may go on.
     pub(super) presence_guard: PresenceGuard,
-    /// What its orders name it by.
-    pub(super) serial: Serial,
     group: RefCell<Rc<SubscriptionGroup>>,
     /// What its user alone may see, beside the inbox.
     own: RefCell<Patterns>,
     /// What counts its filter for its user: that of its class is others' too.
     filter_holder: Cell<Option<Holder>>,
-    user_streams: Arc<UserStreams>,
     /// What [`UserStreams::changes`] was when it got its rights.
     changes: Cell<u64>,
     expires_at: Option<Timestamp>,
@@ -95,7 +90,6 @@ impl Subscription {
             start: Start { after, first: first_given, reset, known_to },
             options,
             expires_at,
-            user_streams,
             changes,
         } = request;
         let subscriptions = worker.subscriptions(&tenant);
@@ -116,11 +110,9 @@ impl Subscription {
         let first = [first, begins].concat();
         let subscription: Rc<Subscription> = Rc::new(Subscription {
             presence_guard,
-            serial: worker.hub().next_serial(),
             group: RefCell::new(Rc::clone(&group)),
             own: RefCell::new(own.patterns),
             filter_holder,
-            user_streams,
             changes: Cell::new(changes),
             expires_at,
             worker: Rc::downgrade(worker),
@@ -140,13 +132,9 @@ impl Subscription {
             waker: Cell::new(None),
             sink,
         });
-        if options.presence {
-            // Nobody is looked at before that: who goes from now on is told of.
-            worker.hub().watch(&tenant);
-            subscriptions.add_watcher(&subscription);
-        }
-        subscription.note_own(true);
-        worker.wheel().arm(&subscription, subscription.next_beat(worker.clock().now()));
+        // Nobody is looked at before that: it is told of users that go from now on.
+        subscription.attach();
+        worker.wheel().arm(subscription.presence_guard.serial(), subscription.next_beat(worker.clock().now()));
         if options.marks && first_given != First::Snapshot {
             // It may come back in the middle of a snapshot, and that left something out.
             match left_out_up_to(
@@ -194,7 +182,7 @@ impl Subscription {
     /// What it gets.
     pub(super) fn view(&self) -> View {
         let group = self.group.borrow();
-        let own = Own { username: self.user_streams.username.clone(), patterns: self.own.borrow().clone() };
+        let own = Own { username: self.user_streams().username().clone(), patterns: self.own.borrow().clone() };
         let filter = group.filter.clone();
         let holder = self.filter_holder.take();
         self.filter_holder.set(holder.clone());
@@ -210,12 +198,15 @@ impl Subscription {
         self.place.get().is_some() && std::ptr::eq(Rc::as_ptr(&self.group.borrow().subscriptions), subscriptions)
     }
 
-    /// Has the room know, or forget, what its user alone may see.
-    fn note_own(self: &Rc<Self>, is_there: bool) {
-        let own = self.own.borrow();
-        if !own.is_empty() {
-            self.group().subscriptions.note_own(&own, &Rc::downgrade(self), is_there);
-        }
+    /// The streams of its user.
+    fn user_streams(&self) -> &UserStreams {
+        self.presence_guard.user_streams()
+    }
+
+    /// Has its tenant find it by what its user alone may see, and by that it is told who is there.
+    fn attach(self: &Rc<Self>) {
+        let is_watching = self.presence.is_some();
+        self.group().subscriptions.attach(self, &self.own.borrow(), is_watching);
     }
 
     /// Gives what is new between two positions to one who is live.
@@ -326,7 +317,7 @@ impl Subscription {
 
     /// Whether nothing may be written any more.
     pub(super) fn is_over(&self) -> bool {
-        self.ended.get() || self.user_streams.is_ended()
+        self.ended.get() || self.user_streams().is_ended()
     }
 
     fn wake(&self) {
@@ -345,18 +336,10 @@ impl Subscription {
 
 impl<O: ?Sized> Drop for Subscription<O> {
     fn drop(&mut self) {
-        self.user_streams.remove(self.serial);
-        let own = self.own.get_mut();
-        if !own.is_empty() {
-            self.group.get_mut().subscriptions.forget_own(own);
-        }
+        let serial = self.presence_guard.serial();
+        self.group.get_mut().subscriptions.detach(serial, self.own.get_mut(), None);
         if let Some(worker) = self.worker.upgrade() {
-            worker.note_gone(&self.user_streams);
-            if self.presence.is_some() {
-                let subscriptions = &self.group.get_mut().subscriptions;
-                subscriptions.forget_watcher();
-                worker.hub().unwatch(subscriptions.guard.tenant());
-            }
+            worker.forget(serial);
         }
     }
 }

@@ -1,5 +1,5 @@
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use super::index::Index;
 use super::permits::Permits;
 use super::reading::{Step, read_events};
 use super::shared_event::{SharedEvent, join};
+use super::stream_id::Serial;
 use super::subscription::Subscription;
-use super::weak_list::WeakList;
 use super::worker::Worker;
 use crate::domain::{EventFilter, Pattern, Position, Rights, Username, inbox_owner};
 use crate::error::Error;
@@ -40,7 +40,7 @@ pub struct TenantSubscriptions {
     /// The subscriptions of those who may see something that others may not, by the names of that.
     own: RefCell<Index<Subscription>>,
     /// The subscriptions that are told who is there.
-    watchers: RefCell<WeakList<Subscription>>,
+    watchers: RefCell<HashSet<Serial>>,
     /// Those live ones of which it has yet to be said that they are in sync, since something of their snapshot is on its way.
     unsynced: RefCell<Vec<Weak<Subscription>>>,
     /// The turns of those who have something read for them, by user.
@@ -121,39 +121,30 @@ impl TenantSubscriptions {
         group
     }
 
-    /// Remembers, or forgets, a subscription for what its user alone may see, beside the inbox.
-    pub fn note_own(&self, patterns: &[Pattern], subscription: &Weak<Subscription>, is_there: bool) {
-        let mut own = self.own.borrow_mut();
-        if is_there {
-            own.add(Some(patterns), subscription);
-        } else {
-            own.remove(Some(patterns), Some(subscription));
+    /// Has a subscription found by the names that its user alone may see, and told who is there if it wants that.
+    pub fn attach(&self, subscription: &Rc<Subscription>, own: &[Pattern], is_watching: bool) {
+        if !own.is_empty() {
+            self.own.borrow_mut().add(Some(own), &Rc::downgrade(subscription));
+        }
+        if is_watching && self.watchers.borrow_mut().insert(subscription.presence_guard.serial()) {
+            self.guard.hub().registry().watch(self.guard.tenant());
         }
     }
 
-    /// Forgets those of a subscription that is no more.
-    pub fn forget_own(&self, patterns: &[Pattern]) {
-        self.own.borrow_mut().remove(Some(patterns), None);
+    /// Takes a subscription out of everything that [`TenantSubscriptions::attach`] has put it into: `one` if it goes elsewhere, or
+    /// nothing if it is being dropped.
+    pub fn detach(&self, serial: Serial, own: &[Pattern], one: Option<&Weak<Subscription>>) {
+        if !own.is_empty() {
+            self.own.borrow_mut().remove(Some(own), one);
+        }
+        if self.watchers.borrow_mut().remove(&serial) {
+            self.guard.hub().registry().unwatch(self.guard.tenant());
+        }
     }
 
     #[cfg(test)]
     pub fn has_own(&self) -> bool {
         self.own.borrow().len() > 0
-    }
-
-    /// Adds a subscription that is told who is there.
-    pub fn add_watcher(&self, subscription: &Rc<Subscription>) {
-        self.watchers.borrow_mut().push(Rc::downgrade(subscription));
-    }
-
-    /// Forgets one.
-    pub fn remove_watcher(&self, subscription: &Rc<Subscription>) {
-        self.watchers.borrow_mut().remove(&Rc::downgrade(subscription));
-    }
-
-    /// One is no more.
-    pub fn forget_watcher(&self) {
-        self.watchers.borrow_mut().note_gone();
     }
 
     /// How much there is of classes, of what they and single subscriptions are found by, and of watchers.
@@ -175,9 +166,10 @@ impl TenantSubscriptions {
         synced.iter().filter_map(Weak::upgrade).for_each(|subscription| subscription.fall_behind());
     }
 
-    /// Has those who want to know tell how it stands with somebody.
-    pub fn tell_presence(&self, username: &Username) {
-        let watchers: Vec<_> = self.watchers.borrow().iter().collect();
+    /// Has the subscriptions that are told who is there tell of a user that has come or gone.
+    pub fn tell_presence(&self, worker: &Worker, username: &Username) {
+        let watchers: Vec<_> =
+            self.watchers.borrow().iter().filter_map(|serial| worker.subscription(*serial)).collect();
         watchers.iter().for_each(|watcher| watcher.note_presence(username));
     }
 
@@ -278,7 +270,10 @@ impl TenantSubscriptions {
             }
         };
         match inbox_owner(name) {
-            Some(owner) => worker.subscriptions_of(owner).into_iter().for_each(fetch),
+            Some(owner) => {
+                let of_owner = Username::parse(owner).map(|owner| worker.subscriptions_of(&owner));
+                of_owner.into_iter().flatten().for_each(fetch);
+            }
             None => {
                 // Nothing may be borrowed while one of them ends.
                 let wanting: Vec<_> = self.own.borrow().wanting(name).collect();

@@ -235,14 +235,13 @@ impl House {
         let session = self.hub.user_streams(&username);
         let tenant = TenantName::parse("t").unwrap();
         let mut request = SubscribeRequest {
-            presence_guard: self.hub.arrive(&tenant, &username, GoesOnFor::Last, Timestamp::from_millis(1)),
+            changes: session.changes(),
+            presence_guard: session.arrive(&tenant, GoesOnFor::Last, Timestamp::from_millis(1)),
             tenant,
             view: View { filter: EventFilter::parse(filter).unwrap(), rights, own },
             start: Start::snapshot(None),
             options: StreamOptions::default(),
             expires_at: None,
-            changes: session.changes(),
-            user_streams: session,
         };
         change(&mut request);
         request

@@ -1,6 +1,5 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,11 +12,10 @@ use super::hub::Hub;
 use super::mailbox::{Command, Mailbox, Post};
 use super::permits::Permits;
 use super::sink::Sink;
+use super::stream_id::Serial;
 use super::subscribe_request::SubscribeRequest;
 use super::subscription::{CatchUp, Subscription};
 use super::tenant_subscriptions::TenantSubscriptions;
-use super::user_streams::UserStreams;
-use super::weak_list::WeakList;
 use super::wheel::{TICK, Wheel};
 use crate::clock::Clock;
 use crate::domain::{TenantName, Username};
@@ -46,8 +44,8 @@ pub struct Worker {
     clock: Clock,
     mailbox: Arc<Mailbox>,
     tenants: RefCell<HashMap<TenantName, Weak<TenantSubscriptions>>>,
-    /// By the address of the session that they belong to, which each of them keeps where it is.
-    by_user: RefCell<HashMap<usize, WeakList<Subscription>>>,
+    /// Every subscription of this worker. Whatever else knows one knows its serial, and finds it here.
+    streams: RefCell<HashMap<Serial, Weak<Subscription>>>,
     wheel: Wheel,
     permits: Rc<Permits<TenantName>>,
 }
@@ -59,13 +57,13 @@ impl WorkerHandle {
     /// Outside a `LocalSet`, which an actix worker is.
     pub fn start(hub: Hub, clock: Clock) -> Self {
         let mailbox = Arc::new(Mailbox::default());
-        hub.add_worker(&mailbox);
+        hub.registry().add_worker(&mailbox);
         let worker = Rc::new(Worker {
             hub,
             clock,
             mailbox,
             tenants: RefCell::default(),
-            by_user: RefCell::default(),
+            streams: RefCell::default(),
             wheel: Wheel::new(),
             permits: Permits::new(CATCHING_UP),
         });
@@ -80,23 +78,19 @@ impl WorkerHandle {
     /// Opens a stream. `first` is written before anything else. It goes on as long as what comes back is run.
     pub fn open(&self, request: SubscribeRequest, sink: impl Sink + 'static, first: Bytes) -> CatchUp {
         let worker = &self.worker;
-        let user_streams = Arc::clone(&request.user_streams);
-        let (id, changes) = (request.presence_guard.id, request.changes);
+        let changes = request.changes;
         let (subscription, task) = Subscription::start(worker, request, sink, first);
-        let address = Arc::as_ptr(&user_streams).addr();
-        worker.by_user.borrow_mut().entry(address).or_default().push(Rc::downgrade(&subscription));
-        let at_most = worker.hub.rules().streams_per_user;
-        for (oldest, mailbox) in user_streams.add(id, subscription.serial, &worker.mailbox, at_most) {
-            mailbox.post_command(&user_streams, oldest, Command::End);
-        }
+        let guard = &subscription.presence_guard;
+        worker.streams.borrow_mut().insert(guard.serial(), Rc::downgrade(&subscription));
+        guard.open(&worker.mailbox, worker.hub.rules().streams_per_user);
         // At once, so that whoever is ended before the task comes round has had an answer; and not before it is known by the
         // id that is in it.
         subscription.write_rest();
-        // The session may have ended, or the server closed, before it was in the list; and the rights may have changed.
+        // The user's streams may have been ended, or the server closed, before a worker had it; and the rights may have changed.
         if subscription.is_over() || worker.hub.is_closed() {
             subscription.end();
-        } else if user_streams.changes() != changes {
-            worker.change_rights(&user_streams);
+        } else if guard.user_streams().changes() != changes {
+            worker.change_rights(guard.user_streams().username());
         }
         task
     }
@@ -104,7 +98,7 @@ impl WorkerHandle {
 
 impl Drop for WorkerHandle {
     fn drop(&mut self) {
-        self.worker.hub.remove_worker(&self.worker.mailbox);
+        self.worker.hub.registry().remove_worker(&self.worker.mailbox);
         self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
@@ -157,52 +151,49 @@ impl Worker {
         }
     }
 
-    /// Ends the streams of sessions that have ended since the last look, has those look at their rights whose rights have
-    /// changed, does what streams were told, and tells of those who came or went.
+    /// Does what the mailbox says: tells of users that have come or gone, gives the streams of users their new rights, changes filters
+    /// and ends streams. Called also after events were fetched and before they are written, so that a stream that has lost the right
+    /// to them in their commit gets none of them.
     pub fn drain_mailbox(self: &Rc<Self>) {
-        let Post { ended, changed, commands, presence, closing, .. } = self.mailbox.take();
-        let end = |subscriptions: WeakList<Subscription>| subscriptions.iter().for_each(|one| one.end());
-        for user_streams in ended {
-            let subscriptions = self.by_user.borrow_mut().remove(&Arc::as_ptr(&user_streams).addr());
-            end(subscriptions.unwrap_or_default());
-        }
+        let Post { changed, commands, presence, closing, .. } = self.mailbox.take();
         for (tenant, username) in presence {
             let subscriptions = self.tenants.borrow().get(&tenant).and_then(Weak::upgrade);
             if let Some(subscriptions) = subscriptions {
-                subscriptions.tell_presence(&username);
+                subscriptions.tell_presence(self, &username);
             }
         }
-        // After that: who is moved to another tenant is no more told who has gone from this one.
-        changed.iter().for_each(|user_streams| self.change_rights(user_streams));
-        for (user_streams, serial, command) in commands {
-            let of_session = self.subscriptions_of_user(&user_streams);
-            let Some(subscription) = of_session.into_iter().find(|subscription| subscription.serial == serial) else {
-                continue;
-            };
+        // After that: a stream that is moved to another tenant is no more told who has gone from this one.
+        changed.iter().for_each(|username| self.change_rights(username));
+        for (serial, command) in commands {
+            let Some(subscription) = self.subscription(serial) else { continue };
             match command {
                 Command::Filter(filter, done) => {
                     subscription.change_filter(filter);
-                    // Who asked may have gone.
+                    // The client that asked may have gone.
                     let _ = done.send(());
                 }
                 Command::End => subscription.end(),
             }
         }
         if let Some(done) = closing {
-            let all = std::mem::take(&mut *self.by_user.borrow_mut());
-            all.into_values().for_each(end);
+            // One that ends may be dropped, and is taken out of the table then.
+            let all: Vec<_> = self.streams.borrow().values().filter_map(Weak::upgrade).collect();
+            all.iter().for_each(|subscription| subscription.end());
             let _ = done.send(());
         }
     }
 
-    /// Gives the streams of a session the tenant and the rights that its user has now.
-    pub fn change_rights(self: &Rc<Self>, user_streams: &Arc<UserStreams>) {
-        let changes = user_streams.changes();
-        let account = self.hub.store().account(&user_streams.username);
-        for subscription in self.subscriptions_of_user(user_streams) {
+    /// Gives the streams of a user the tenant and the rights that the user has now.
+    pub fn change_rights(self: &Rc<Self>, username: &Username) {
+        let subscriptions = self.subscriptions_of(username);
+        let Some(first) = subscriptions.first() else { return };
+        // Counted before the rights are read: those that are read are these, or later ones.
+        let changes = first.presence_guard.user_streams().changes();
+        let account = self.hub.store().account(username);
+        for subscription in subscriptions {
             match &account {
                 Ok(Some(account)) => {
-                    let seen = self.hub.rules().authorize.to_see(&user_streams.username, &account.scopes);
+                    let seen = self.hub.rules().authorize.to_see(username, &account.scopes);
                     subscription.change_rights(self, account, seen, changes);
                 }
                 // Without knowing them nothing more may be given.
@@ -211,16 +202,20 @@ impl Worker {
         }
     }
 
-    fn subscriptions_of_user(&self, user_streams: &Arc<UserStreams>) -> Vec<Rc<Subscription>> {
-        let by_user = self.by_user.borrow();
-        let of_session = by_user.get(&Arc::as_ptr(user_streams).addr());
-        of_session.into_iter().flat_map(WeakList::iter).collect()
+    /// The subscription with a serial, if it is on this worker.
+    pub fn subscription(&self, serial: Serial) -> Option<Rc<Subscription>> {
+        self.streams.borrow().get(&serial).and_then(Weak::upgrade)
     }
 
-    /// The subscriptions of a user, by name.
-    pub fn subscriptions_of(&self, username: &str) -> Vec<Rc<Subscription>> {
-        let user_streams = Username::parse(username).ok().and_then(|username| self.hub.user_streams_of(&username));
-        user_streams.map_or_else(Vec::new, |user_streams| self.subscriptions_of_user(&user_streams))
+    /// The subscriptions that a user has open on this worker.
+    pub fn subscriptions_of(&self, username: &Username) -> Vec<Rc<Subscription>> {
+        let serials = self.hub.registry().serials_on(username, &self.mailbox);
+        serials.into_iter().filter_map(|serial| self.subscription(serial)).collect()
+    }
+
+    /// Forgets a subscription that is dropped.
+    pub fn forget(&self, serial: Serial) {
+        self.streams.borrow_mut().remove(&serial);
     }
 
     /// Sends heartbeats, and ends what has expired.
@@ -228,11 +223,9 @@ impl Worker {
         let mut ticks = tokio::time::interval(TICK);
         loop {
             ticks.tick().await;
-            for (number, due) in self.wheel.permit().iter().enumerate() {
-                if let Some(subscription) = due.upgrade()
-                    && let Some(again) = subscription.beat(self.clock.now())
-                {
-                    self.wheel.arm(&subscription, again);
+            for (number, due) in self.wheel.tick().into_iter().enumerate() {
+                if let Some(again) = self.subscription(due).and_then(|one| one.beat(self.clock.now())) {
+                    self.wheel.arm(due, again);
                 }
                 if number % 256 == 255 {
                     tokio::task::yield_now().await;
@@ -278,17 +271,7 @@ impl Worker {
     }
 
     #[cfg(test)]
-    pub fn user_streams(&self) -> usize {
-        self.by_user.borrow().len()
-    }
-
-    /// A stream of a session is no more.
-    pub fn note_gone(&self, user_streams: &Arc<UserStreams>) {
-        let mut by_user = self.by_user.borrow_mut();
-        let Entry::Occupied(mut of_session) = by_user.entry(Arc::as_ptr(user_streams).addr()) else { return };
-        of_session.get_mut().note_gone();
-        if of_session.get().is_empty() {
-            of_session.remove();
-        }
+    pub fn streams(&self) -> usize {
+        self.streams.borrow().len()
     }
 }

@@ -4,7 +4,7 @@ use super::rounds::{Desk, Round, step};
 use crate::domain::{Position, Timestamp};
 use crate::error::Error;
 use crate::events::hub::Hub;
-use crate::events::insert::RemoveOf;
+use crate::events::registry::GoneStream;
 use crate::store::{Found, Search, Store};
 use crate::writer::{Batch, Change};
 
@@ -19,9 +19,9 @@ pub struct Due {
     expired: Search,
     answers: Search,
     /// The streams that have gone for good, to which something that has been decided may be bound that is not yet committed.
-    going: Vec<RemoveOf>,
+    going: Vec<GoneStream>,
     /// Those to which nothing more comes, and how far what goes with each has been removed.
-    gone: VecDeque<(RemoveOf, Search)>,
+    gone: VecDeque<(GoneStream, Search)>,
     /// The head when the last round began, and how many events that round made itself.
     before: (Position, usize),
 }
@@ -76,7 +76,7 @@ impl Due {
 
     /// Takes those whose grace is over for gone, and removes what was to last while they were connected; whether there is more.
     async fn remove_gone(&mut self, at_most: usize) -> Result<bool, Error> {
-        self.going.extend(self.hub.take_gone());
+        self.going.extend(self.hub.registry().take_gone());
         if !self.going.is_empty() {
             self.desk.writer.submit(AfterAll).await?;
         }
@@ -121,10 +121,10 @@ impl Due {
 /// thousands that end together are looked at in one turn of the readers, not in one each.
 fn first_with_something(
     store: &Store,
-    streams: Vec<(RemoveOf, Search)>,
+    streams: Vec<(GoneStream, Search)>,
     now: Timestamp,
     at_most: usize,
-) -> Result<(usize, Option<(RemoveOf, Found)>), Error> {
+) -> Result<(usize, Option<(GoneStream, Found)>), Error> {
     let count = streams.len();
     for (passed, (of, search)) in streams.into_iter().enumerate() {
         let found = store.find(&search, now, at_most)?;
@@ -171,7 +171,7 @@ impl Change for ForgetAnswers {
 
 /// Removes some of what was to last while a stream was connected that is gone for good; how many events that makes.
 struct RemoveBound {
-    of: RemoveOf,
+    of: GoneStream,
     keys: Vec<Vec<u8>>,
     /// Whether that is all.
     is_last: bool,

@@ -9,10 +9,10 @@ use crate::domain::{
 };
 use crate::error::Error;
 use crate::events::hub::Rules;
-use crate::events::insert::{Condition, Insert, Lifetime, NewEvent, RemoveOf};
+use crate::events::insert::{Condition, Insert, Lifetime, NewEvent};
 use crate::events::maintenance::rounds::{EVERY, Round};
-use crate::events::presence::GoesOnFor;
-use crate::events::user_streams::StreamId;
+use crate::events::registry::{GoesOnFor, GoneStream};
+use crate::events::stream_id::StreamId;
 use crate::store::{Committer, NewAnswer, Search, Store};
 use crate::writer::{Batch, Change};
 
@@ -86,7 +86,7 @@ async fn what_is_damaged_keeps_nothing_else_from_going() {
 
     let hub = Hub::new(store.clone(), Rules { authorize: Authorize::Open, streams_per_user: 1 });
     hub.recall_streams().unwrap();
-    hub.forget(RemoveOf { stream: StreamId::new(STREAM), only: None });
+    hub.registry().forget(GoneStream { stream: StreamId::new(STREAM), only: None });
     let (publisher, clock) = (hub.clone(), Clock::from_local());
     let (writer, _failure) =
         Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed)).unwrap();
@@ -153,7 +153,7 @@ fn while_connected(user: &User, stream: StreamId, hub: &Hub) -> Insert {
         is_array: false,
         condition: Condition::None,
         key: None,
-        stream: Some((stream, hub.clone())),
+        stream: Some((stream, hub.registry().clone())),
         authorize: Authorize::Open,
         quotas: Quotas { names: 10, bound: 10, keys: 10 },
     }
@@ -173,7 +173,7 @@ async fn what_is_bound_as_its_stream_goes_for_good_goes_with_it_though_nobody_wa
         Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed)).unwrap();
     let retention = Retention { age: Duration::from_secs(3600), events: 1000 };
     let upkeep = tokio::spawn(keep_up(hub.clone(), writer.clone(), clock, retention));
-    let arrival = hub.arrive(&user.tenant, &user.username, GoesOnFor::Last, Timestamp::from_millis(1));
+    let arrival = hub.user_streams(&user.username).arrive(&user.tenant, GoesOnFor::Last, Timestamp::from_millis(1));
     let stream = arrival.id;
 
     // It is decided, and not committed for as long as the one behind it is held.
@@ -189,7 +189,7 @@ async fn what_is_bound_as_its_stream_goes_for_good_goes_with_it_though_nobody_wa
     drop(go_on);
     decided.recv().unwrap();
     drop(arrival);
-    while hub.has_stream(&user.username, stream) {
+    while hub.registry().has_stream(&user.username, stream) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     // Time enough to look, find nothing, and never look again.
@@ -225,13 +225,13 @@ async fn what_was_bound_anew_by_who_has_come_back_to_a_tenant_stays() {
         Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed)).unwrap();
     let mut due = Due::new(hub.clone(), Desk { store: store.clone(), writer, clock });
     let only = Some((TenantName::parse("a").unwrap(), moved_at));
-    hub.forget(RemoveOf { stream: StreamId::new(STREAM), only });
+    hub.registry().forget(GoneStream { stream: StreamId::new(STREAM), only });
     while let Round::Goes = due.round().await.unwrap() {}
     let left = found(&store, &Search::for_bound(STREAM, None));
     let names: Vec<_> = left.iter().map(|key| key.rsplit(|byte| *byte == b'w').next().unwrap()).collect();
     assert_eq!((store.head().get(), names), (5, vec![&b"2"[..], b"3"]), "{left:?}");
     // Unless the stream itself goes.
-    hub.forget(RemoveOf { stream: StreamId::new(STREAM), only: None });
+    hub.registry().forget(GoneStream { stream: StreamId::new(STREAM), only: None });
     while let Round::Goes = due.round().await.unwrap() {}
     assert_eq!(found(&store, &Search::for_bound(STREAM, None)).len(), 0);
 }
@@ -246,7 +246,7 @@ async fn of_very_many_streams_that_go_all_at_once_each_round_looks_at_some() {
         Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed)).unwrap();
     let mut due = Due::new(hub.clone(), Desk { store, writer, clock });
     for stream in 0..1000 {
-        hub.forget(RemoveOf { stream: StreamId::new(stream), only: None });
+        hub.registry().forget(GoneStream { stream: StreamId::new(stream), only: None });
     }
     let mut rounds = 1;
     while let Round::Goes = due.round().await.unwrap() {

@@ -197,7 +197,7 @@ impl CatchUp {
         // Who gets no further than this and comes back is to be given what of before was still to follow.
         let given_to = if subscription.is_switching.get() { Position::START } else { subscription.position.get() };
         let id = store.event_id(given_to);
-        let told = worker.hub().told(tenant, &mut presence.borrow_mut());
+        let told = worker.hub().registry().look(|people| presence.borrow_mut().tell(people, tenant));
         let controls =
             told.iter().map(|(username, person)| ControlEvent::Presence { username, person: person.as_ref() });
         *subscription.rest.borrow_mut() = group.format.controls(controls, id);

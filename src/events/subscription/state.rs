@@ -62,7 +62,7 @@ pub(super) fn with_permit<T: 'static, R: 'static>(
     subscription: &Subscription,
     read: impl FnOnce(&SubscriptionGroup, &Username) -> Task<Step<T, R>> + 'static,
 ) -> Reading<T, R> {
-    let (group, reader) = (subscription.group(), subscription.user_streams.username.clone());
+    let (group, reader) = (subscription.group(), subscription.user_streams().username().clone());
     Box::pin(async move {
         let _turn = group.subscriptions.readings.wait(&reader).await;
         read(&group, &reader).await

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Subscription;
-use crate::domain::{Account, EventFilter, Own, Position, Rights, View};
+use crate::domain::{Account, EventFilter, Own, Position, Rights, Username, View};
 use crate::events::control::Reset;
 use crate::events::reading::Lost;
 use crate::events::tenant_subscriptions::TenantSubscriptions;
@@ -35,13 +35,16 @@ impl Subscription {
     /// as given: a change of rights is noted before the events of its commit can be fetched. Where it may not, it has its new
     /// rights when this returns.
     pub(super) fn is_current(&self) -> bool {
-        if self.user_streams.changes() == self.changes.get() {
+        let before = self.changes.get();
+        if self.user_streams().changes() == before {
             return true;
         }
-        match self.worker.upgrade() {
-            Some(worker) => worker.change_rights(&self.user_streams),
-            // Its worker has ended: nobody is left who could give it its new rights.
-            None => self.end(),
+        if let Some(worker) = self.worker.upgrade() {
+            worker.change_rights(self.user_streams().username());
+        }
+        // Its worker has ended, or it is to end: it is not given its new rights any more.
+        if self.changes.get() == before {
+            self.end();
         }
         false
     }
@@ -69,12 +72,13 @@ impl Subscription {
             return;
         }
         self.fall_behind();
-        self.note_own(false);
+        let there_before = if is_moved { self.move_presence(&room_before, subscriptions) } else { Vec::new() };
+        room_before.detach(self.presence_guard.serial(), &self.own.borrow(), Some(&Rc::downgrade(self)));
         let group = subscriptions.group(view.filter.clone(), view.rights.clone(), self.group().format);
         self.group.replace(group);
         self.own.replace(view.own.patterns.clone());
         self.filter_holder.replace(view.filter.holder());
-        self.note_own(true);
+        self.attach();
         self.view_version.set(self.view_version.get().wrapping_add(1));
         let mut backfills = self.backfills.borrow_mut();
         // What was still to be given of the last change is now part of this one.
@@ -108,23 +112,28 @@ impl Subscription {
         self.unsynced.set(self.options.marks);
         drop(backfills);
         if is_moved {
-            self.move_presence(&room_before, subscriptions);
+            self.switch_presence(&room_before, there_before);
         }
         self.wake();
     }
 
-    /// Its user is there in another room's tenant from now on, and it is told who is there instead of who was.
-    fn move_presence(self: &Rc<Self>, before: &TenantSubscriptions, subscriptions: &TenantSubscriptions) {
-        let Some(worker) = self.worker.upgrade() else { return };
-        let (hub, tenant_before, tenant) = (worker.hub(), before.guard.tenant(), subscriptions.guard.tenant());
-        self.presence_guard.move_to(tenant, worker.clock().now());
-        let Some(presence) = &self.presence else { return };
-        before.remove_watcher(self);
-        subscriptions.add_watcher(self);
-        hub.watch(tenant);
-        // Whoever goes as these are looked at is among those who have gone just now.
-        let were_there = hub.people(tenant_before).into_iter().map(|person| person.username);
-        hub.unwatch(tenant_before);
-        presence.borrow_mut().go_on(were_there, worker.mailbox().pending(tenant_before));
+    /// Its user is there in another tenant from now on. Returns the users that are there in the one before, if it is told of them.
+    /// It is still told of those that go from there after that.
+    fn move_presence(&self, before: &TenantSubscriptions, subscriptions: &TenantSubscriptions) -> Vec<Username> {
+        let Some(worker) = self.worker.upgrade() else { return Vec::new() };
+        // The user is of the other tenant by now: no event after this is bound in the one before, unless they come back.
+        let (hub, head) = (worker.hub(), worker.hub().store().head());
+        self.presence_guard.move_to(subscriptions.guard.tenant(), worker.clock().now(), head);
+        if self.presence.is_none() {
+            return Vec::new();
+        }
+        hub.registry().people(before.guard.tenant()).into_iter().map(|person| person.username).collect()
+    }
+
+    /// It is told who is there in its tenant instead of who was there in the one before.
+    fn switch_presence(&self, before: &TenantSubscriptions, there_before: Vec<Username>) {
+        let (Some(worker), Some(presence)) = (self.worker.upgrade(), &self.presence) else { return };
+        // A user that went as those were looked at, or since, is among those who have gone just now.
+        presence.borrow_mut().go_on(there_before, worker.mailbox().pending(before.guard.tenant()));
     }
 }

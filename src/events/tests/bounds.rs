@@ -23,9 +23,9 @@ fn who_may_see_what_others_may_not_leaves_nothing_behind() {
         let room = house.workers[0].worker.subscriptions(&tenant("t"));
         assert!(room.has_own());
         alice.go();
-        settle(|| house.hub.user_streams_of(&Username::parse("alice").unwrap()).is_none()).await;
+        settle(|| house.hub.registry().is_gone(&Username::parse("alice").unwrap())).await;
         house.insert(&["user/bob/2"], &["bob"]);
-        settle(|| house.hub.user_streams_of(&Username::parse("bob").unwrap()).is_none()).await;
+        settle(|| house.hub.registry().is_gone(&Username::parse("bob").unwrap())).await;
         assert!(!room.has_own());
     });
 }
@@ -37,7 +37,7 @@ fn streams_that_close_leave_nothing_in_their_room_and_many_may_close_at_once() {
         // The room stays for as long as this one is there.
         let _other = house.open(0, "other", "*", 0, usize::MAX);
         let (room, worker) = (house.workers[0].worker.subscriptions(&tenant("t")), Rc::clone(&house.workers[0].worker));
-        let empty = (room.sizes(), worker.user_streams());
+        let empty = (room.sizes(), worker.streams());
         let scopes = ["news", "own/*", "user/{username}", "user/{username}/*"];
         let scopes = scopes.map(|resource| Scope::parse(&format!("{resource}:get")).unwrap());
         for _ in 0..3 {
@@ -46,12 +46,12 @@ fn streams_that_close_leave_nothing_in_their_room_and_many_may_close_at_once() {
                 house.open_with(0, &username, &format!("news,own/{number}"), usize::MAX, |request| {
                     request.options.presence = true;
                     (request.view.rights, request.view.own) =
-                        Authorize::Scopes.to_see(&request.user_streams.username, &scopes);
+                        Authorize::Scopes.to_see(request.presence_guard.user_streams().username(), &scopes);
                 })
             };
             let lines: Vec<_> = (0..400).map(open).collect();
             let [classes, indexed, own, watchers] = room.sizes();
-            assert!(classes > 400 && indexed > 800 && own > 800 && watchers == 400 && worker.user_streams() == 41);
+            assert!(classes > 400 && indexed > 800 && own > 800 && watchers == 400 && worker.streams() == 401);
             // One by one, and then the rest together: what is left behind is less than what is there.
             let (some, rest) = lines.split_at(300);
             for (gone, line) in some.iter().enumerate() {
@@ -59,7 +59,7 @@ fn streams_that_close_leave_nothing_in_their_room_and_many_may_close_at_once() {
                 settle(|| room.sizes()[3] <= 2 * (400 - gone)).await;
             }
             rest.iter().for_each(|line| line.go());
-            settle(|| (room.sizes(), worker.user_streams()) == empty).await;
+            settle(|| (room.sizes(), worker.streams()) == empty).await;
         }
         house.insert(&["news", "user/user1"], &[]);
     });
@@ -72,7 +72,7 @@ fn who_is_there_is_listed_in_parts_each_once_and_by_name() {
         let names: Vec<_> = (0..600).map(|number| format!("user{number:03}")).collect();
         let arrive = |name: &String| {
             let username = Username::parse(name).unwrap();
-            house.hub.arrive(&tenant("t"), &username, GoesOnFor::None, Timestamp::from_millis(1))
+            house.hub.user_streams(&username).arrive(&tenant("t"), GoesOnFor::None, Timestamp::from_millis(1))
         };
         let arrivals: Vec<_> = names.iter().map(arrive).collect();
         let (mut listed, mut parts, mut is_more) = (Vec::new(), 0, true);
@@ -189,8 +189,8 @@ fn is_served_beside_a_busy_tenant(flood: usize) {
             let (line, tenant, username) = (Rc::new(Line::default()), tenant(name), Username::parse("u").unwrap());
             line.room.set(usize::MAX);
             let request = house.request("u", "*", |request| {
-                request.presence_guard =
-                    house.hub.arrive(&tenant, &username, GoesOnFor::Last, Timestamp::from_millis(1));
+                let streams = house.hub.user_streams(&username);
+                request.presence_guard = streams.arrive(&tenant, GoesOnFor::Last, Timestamp::from_millis(1));
                 (request.tenant, request.start) = (tenant, Start::now(house.hub.store().head(), None));
             });
             let sink = Noting(LineOutlet(Rc::clone(&line)), name, Rc::clone(&noted));

@@ -224,7 +224,7 @@ fn in_sync_is_said_to_who_comes_back_in_the_middle_of_a_snapshot_after_what_that
 /// Has the only stream of a user want something else.
 async fn turn(house: &House, username: &str, filter: &str) {
     let username = Username::parse(username).unwrap();
-    let id = house.hub.user_streams_of(&username).unwrap().only();
+    let id = house.hub.registry().only(&username);
     house.hub.change_filter(&tenant("t"), &username, id, EventFilter::parse(filter).unwrap()).await.unwrap();
 }
 
@@ -326,23 +326,19 @@ fn a_stream_is_there_while_another_goes_on_for_it() {
         let house = House::new();
         let username = Username::parse("u").unwrap();
         let line = house.open(0, "u", "*", 0, usize::MAX);
-        let id = house.hub.user_streams_of(&username).unwrap().only();
-        assert!(house.hub.has_stream(&username, id));
+        let id = house.hub.registry().only(&username);
+        assert!(house.hub.registry().has_stream(&username, id));
         line.go();
-        settle(|| house.hub.user_streams_of(&username).is_none()).await;
-        assert!(house.hub.has_stream(&username, id), "it may be taken over");
-        let presence_guard = house.hub.arrive(
-            &TenantName::parse("t").unwrap(),
-            &username,
-            GoesOnFor::This(id),
-            Timestamp::from_millis(1),
-        );
+        settle(|| house.hub.registry().is_gone(&username)).await;
+        assert!(house.hub.registry().has_stream(&username, id), "it may be taken over");
+        let presence_guard =
+            house.hub.user_streams(&username).arrive(&tenant("t"), GoesOnFor::This(id), Timestamp::from_millis(1));
         assert_eq!(presence_guard.id, id);
-        assert!(house.hub.has_stream(&username, id), "it has been taken over, and is about to be opened");
+        assert!(house.hub.registry().has_stream(&username, id), "it has been taken over, and is about to be opened");
         drop(presence_guard);
-        assert!(house.hub.has_stream(&username, id));
-        assert!(!house.hub.has_stream(&Username::parse("other").unwrap(), id));
-        assert!(!house.hub.has_stream(&username, StreamId::random()));
+        assert!(house.hub.registry().has_stream(&username, id));
+        assert!(!house.hub.registry().has_stream(&Username::parse("other").unwrap(), id));
+        assert!(!house.hub.registry().has_stream(&username, StreamId::random()));
     });
 }
 
@@ -352,7 +348,7 @@ fn what_a_stream_is_told_does_not_reach_the_one_that_goes_on_for_it() {
         let mut house = House::new();
         let username = Username::parse("u").unwrap();
         let line = house.open(0, "u", "a", 0, usize::MAX);
-        let id = house.hub.user_streams_of(&username).unwrap().only();
+        let id = house.hub.registry().only(&username);
         rest().await;
         // The worker does not come to it before the stream has ended.
         house.workers[0].tasks[0].abort();
@@ -363,9 +359,9 @@ fn what_a_stream_is_told_does_not_reach_the_one_that_goes_on_for_it() {
         let context = &mut Context::from_waker(Waker::noop());
         assert!(told.as_mut().poll(context).is_pending());
         line.go();
-        settle(|| house.hub.user_streams_of(&username).is_none_or(|session| session.is_empty())).await;
+        settle(|| house.hub.registry().is_gone(&username)).await;
         let next = house.open(0, "u", "a", 0, usize::MAX);
-        assert_eq!(house.hub.user_streams_of(&username).unwrap().only(), id, "it goes on for it");
+        assert_eq!(house.hub.registry().only(&username), id, "it goes on for it");
         house.workers[0].worker.drain_mailbox();
         assert!(matches!(told.await, Err(Error::StreamUnknown)));
         house.insert(&["a", "b"], &[]);

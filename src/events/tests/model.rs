@@ -189,18 +189,12 @@ impl World {
         let line = Rc::new(Line::default());
         line.room.set(room);
         let request = SubscribeRequest {
-            presence_guard: house.hub.arrive(
-                &account.tenant,
-                &client.username,
-                GoesOnFor::Last,
-                Timestamp::from_millis(1),
-            ),
+            presence_guard: session.arrive(&account.tenant, GoesOnFor::Last, Timestamp::from_millis(1)),
             tenant: account.tenant.clone(),
             view: View { filter: client.filter.clone(), rights, own },
             start,
             options: StreamOptions { marks: true, ..StreamOptions::default() },
             expires_at: None,
-            user_streams: session,
             changes,
         };
         let id = request.presence_guard.id;

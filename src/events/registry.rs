@@ -1,0 +1,269 @@
+//! Every stream of every user: one record each, from when its client asks for it until its grace is over.
+//!
+//! All of it is one table under one lock, whichever worker a stream is on. So a stream that ends and may be taken over, or that is
+//! taken over, is never between two tables; and the users that are there are counted from the same records.
+
+mod presence;
+mod table;
+
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::lock::lock;
+use super::mailbox::Mailbox;
+use super::stream_id::{Serial, StreamId};
+use crate::domain::{Position, TenantName, Timestamp, Username};
+pub use presence::{PEOPLE_AT_ONCE, Person, Presence};
+use table::Table;
+
+/// How long a stream that has ended may be taken over, and its user counts as there. After that events that were to last while it was
+/// connected are removed.
+pub const GRACE: Duration = Duration::from_secs(5);
+
+/// Which stream a new one takes over, of those of its user that ended within the grace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GoesOnFor {
+    /// The one that ended last.
+    Last,
+    /// This one. If it is not among them, none: the last may be another page's.
+    This(StreamId),
+    /// None: the request named something that is no stream.
+    None,
+}
+
+/// A stream whose grace is over: events that were to last while it was connected are to be removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GoneStream {
+    /// The stream.
+    pub stream: StreamId,
+    /// Only events of this tenant that were bound up to this position. The stream's user went to another tenant with it then, and
+    /// may have come back. `None` is all.
+    pub only: Option<(TenantName, Position)>,
+}
+
+/// The streams of a hub. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Registry(Arc<Mutex<Table>>);
+
+/// Whether the streams of a user may go on, which each of them looks at without a lock.
+#[derive(Default)]
+pub struct Access {
+    ended: AtomicBool,
+    changes: AtomicU64,
+}
+
+/// A handle to a user's streams, with which one is opened. A request takes it before it looks at the user's rights: every change
+/// after that look ends the handle, or is counted by it.
+pub struct UserStreams {
+    registry: Registry,
+    username: Username,
+    access: Arc<Access>,
+}
+
+/// One stream of a user. Its record is there while this is, and for the grace after that.
+pub struct PresenceGuard {
+    user_streams: UserStreams,
+    /// The stream's name for its user.
+    pub id: StreamId,
+    serial: Serial,
+}
+
+impl Access {
+    fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    fn change(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Registry {
+    /// A handle to the streams of a user. Those that have been ended are not among them.
+    pub fn user_streams(&self, username: &Username) -> UserStreams {
+        let access = lock(&self.0).take_handle(username);
+        UserStreams { registry: self.clone(), username: username.clone(), access }
+    }
+
+    /// Ends the streams of a user, also those that are about to be opened with a handle.
+    pub fn end_streams_of(&self, username: &Username) {
+        lock(&self.0).end_user(username);
+    }
+
+    /// Notes that a user may see other events than before: each of their streams looks at their rights before it gives more.
+    pub fn change_rights_of(&self, username: &Username) {
+        lock(&self.0).change_user(username);
+    }
+
+    /// The serial of a user's stream, and its worker, if it is open.
+    pub fn open_stream(&self, username: &Username, id: StreamId) -> Option<(Serial, Arc<Mailbox>)> {
+        lock(&self.0).open_stream(username, id)
+    }
+
+    /// The serials of the streams that a user has open on a worker.
+    pub fn serials_on(&self, username: &Username, worker: &Arc<Mailbox>) -> Vec<Serial> {
+        lock(&self.0).serials_on(username, worker)
+    }
+
+    /// Whether a user has a stream that is open, about to be, or ended within the grace. Once it is not, it never is again.
+    pub fn has_stream(&self, username: &Username, id: StreamId) -> bool {
+        lock(&self.0).has_stream(username, id)
+    }
+
+    /// Looks at who is there. Meanwhile nobody comes or goes.
+    pub fn look<T>(&self, at: impl FnOnce(&Presence) -> T) -> T {
+        at(&lock(&self.0).presence)
+    }
+
+    /// Some of the people of a tenant who are there, by name and after one of them. Returns also whether there are more.
+    pub fn people_after(&self, tenant: &TenantName, after: Option<&Username>) -> (Vec<Person>, bool) {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        // Not all of them under the lock, which everybody who comes or goes waits for.
+        let people = self.look(|presence| presence.people(tenant, from, PEOPLE_AT_ONCE));
+        let is_more = people.len() == PEOPLE_AT_ONCE;
+        (people, is_more)
+    }
+
+    /// The people of a tenant who are there, by name. A user that comes or goes meanwhile is among them or not.
+    pub fn people(&self, tenant: &TenantName) -> Vec<Person> {
+        let mut people: Vec<Person> = Vec::new();
+        loop {
+            let (next, is_more) = self.people_after(tenant, people.last().map(|last| &last.username));
+            people.extend(next);
+            if !is_more {
+                return people;
+            }
+        }
+    }
+
+    /// One more stream is told of the people of a tenant.
+    pub fn watch(&self, tenant: &TenantName) {
+        lock(&self.0).presence.watch(tenant);
+    }
+
+    /// One stream less is told.
+    pub fn unwatch(&self, tenant: &TenantName) {
+        lock(&self.0).presence.unwatch(tenant);
+    }
+
+    /// Takes a stream of before the start for one that ends now; or, at a position, for one that leaves its tenant now.
+    pub fn recall(&self, id: StreamId, tenant: &TenantName, username: &Username, moved_at: Option<Position>) {
+        lock(&self.0).recall(id, tenant, username, moved_at, Instant::now());
+    }
+
+    /// Notes that the grace of a stream is over.
+    pub fn forget(&self, gone: GoneStream) {
+        lock(&self.0).forget(gone);
+    }
+
+    /// Takes out the streams whose grace is over, and tells of the users that have gone with them.
+    pub fn take_gone(&self) -> Vec<GoneStream> {
+        let mut all = Vec::new();
+        loop {
+            // With the lock given back after each part: users that went all at once may come back all at once, and wait for it.
+            let (gone, is_more) = lock(&self.0).take_gone(Instant::now());
+            all.extend(gone);
+            if !is_more {
+                return all;
+            }
+        }
+    }
+
+    /// Adds a worker, which is told of its streams and of who comes and goes.
+    pub fn add_worker(&self, mailbox: &Arc<Mailbox>) {
+        lock(&self.0).workers.push(Arc::clone(mailbox));
+    }
+
+    /// Forgets a worker that has ended.
+    pub fn remove_worker(&self, mailbox: &Arc<Mailbox>) {
+        lock(&self.0).workers.retain(|other| !Arc::ptr_eq(other, mailbox));
+    }
+
+    /// Has every worker end its streams. Each receiver resolves when one of them has.
+    pub fn close(&self) -> Vec<oneshot::Receiver<()>> {
+        lock(&self.0).workers.iter().map(|worker| worker.post_closing()).collect()
+    }
+
+    /// The only stream that a user has open.
+    #[cfg(test)]
+    pub fn only(&self, username: &Username) -> StreamId {
+        lock(&self.0).only(username)
+    }
+
+    /// Whether a user has no stream that is open, about to be, or about to close.
+    #[cfg(test)]
+    pub fn is_gone(&self, username: &Username) -> bool {
+        lock(&self.0).is_gone(username)
+    }
+}
+
+impl UserStreams {
+    /// The user.
+    pub fn username(&self) -> &Username {
+        &self.username
+    }
+
+    /// Whether the streams must write nothing more. This is so before an event of the commit that ended them can be seen.
+    pub fn is_ended(&self) -> bool {
+        self.access.is_ended()
+    }
+
+    /// How often the events that the user may see have changed. It is counted before an event of the commit that changed them can be
+    /// seen.
+    pub fn changes(&self) -> u64 {
+        self.access.changes.load(Ordering::Acquire)
+    }
+
+    /// Begins a stream in a tenant: the user is there from now on.
+    pub fn arrive(self, tenant: &TenantName, goes_on: GoesOnFor, now: Timestamp) -> PresenceGuard {
+        let (id, serial) = lock(&self.registry.0).arrive(tenant, &self.username, goes_on, now);
+        PresenceGuard { user_streams: self, id, serial }
+    }
+}
+
+impl Drop for UserStreams {
+    fn drop(&mut self) {
+        lock(&self.registry.0).release_handle(&self.username);
+    }
+}
+
+impl PresenceGuard {
+    /// The streams of its user.
+    pub fn user_streams(&self) -> &UserStreams {
+        &self.user_streams
+    }
+
+    /// The number by which its worker knows it.
+    pub fn serial(&self) -> Serial {
+        self.serial
+    }
+
+    /// A worker has it now. If its user has more than so many streams open then, the oldest ones end.
+    pub fn open(&self, worker: &Arc<Mailbox>, at_most: usize) {
+        let UserStreams { registry, access, .. } = &self.user_streams;
+        lock(&registry.0).open(self.id, access, worker, at_most);
+    }
+
+    /// Its user goes to another tenant with it. No event after this position is bound to it in the tenant before, unless they come
+    /// back.
+    pub fn move_to(&self, tenant: &TenantName, now: Timestamp, head: Position) {
+        lock(&self.user_streams.registry.0).move_to(self.id, tenant, (now, Instant::now(), head));
+    }
+}
+
+impl Drop for PresenceGuard {
+    fn drop(&mut self) {
+        lock(&self.user_streams.registry.0).leave(self.id, Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests;

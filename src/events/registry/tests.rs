@@ -1,0 +1,241 @@
+//! The records of streams: taking one over, moving to another tenant, the grace, and the users that are there meanwhile.
+
+use super::*;
+
+/// A table with one worker, which is told of who comes and goes.
+struct Rig {
+    table: Table,
+    worker: Arc<Mailbox>,
+    now: Instant,
+}
+
+fn tenant(name: &str) -> TenantName {
+    TenantName::parse(name).unwrap()
+}
+
+fn bob() -> Username {
+    Username::parse("bob").unwrap()
+}
+
+fn whole(stream: StreamId) -> GoneStream {
+    GoneStream { stream, only: None }
+}
+
+impl Rig {
+    /// In these tenants a stream is told who is there.
+    fn new(watched: &[&str]) -> Self {
+        let (mut table, worker) = (Table::default(), Arc::new(Mailbox::default()));
+        table.workers.push(Arc::clone(&worker));
+        watched.iter().for_each(|name| table.presence.watch(&tenant(name)));
+        Self { table, worker, now: Instant::now() }
+    }
+
+    fn after(&self, seconds: u64) -> Instant {
+        self.now + Duration::from_secs(seconds)
+    }
+
+    fn arrive(&mut self, name: &str, goes_on: GoesOnFor, millis: u64) -> StreamId {
+        self.table.arrive(&tenant(name), &bob(), goes_on, Timestamp::from_millis(millis)).0
+    }
+
+    /// A handle to bob's streams, a stream of it, and that it is open.
+    fn open(&mut self, at_most: usize) -> StreamId {
+        let access = self.table.take_handle(&bob());
+        let id = self.arrive("acme", GoesOnFor::None, 1);
+        self.table.open(id, &access, &self.worker, at_most);
+        id
+    }
+
+    fn leave(&mut self, stream: StreamId, seconds: u64) {
+        self.table.leave(stream, self.after(seconds));
+    }
+
+    /// The position is that of the second.
+    fn move_to(&mut self, stream: StreamId, name: &str, seconds: u64) {
+        let now = (Timestamp::from_millis(7), self.after(seconds), Position::new(seconds));
+        self.table.move_to(stream, &tenant(name), now);
+    }
+
+    fn gone(&mut self, seconds: u64) -> Vec<GoneStream> {
+        self.table.take_gone(self.after(seconds)).0
+    }
+
+    /// Since when bob is in a tenant, and with how many streams.
+    fn here(&self, name: &str) -> Option<(u64, usize)> {
+        self.table.presence.person(&tenant(name), &bob()).map(|bob| (bob.since, bob.streams))
+    }
+
+    /// How often the worker has been told that somebody came to a tenant or went from it, since this was asked last.
+    fn told(&self, name: &str) -> usize {
+        let told = self.worker.pending(&tenant(name)).len();
+        self.worker.take();
+        told
+    }
+}
+
+#[test]
+fn a_client_that_comes_back_within_the_grace_was_never_gone_and_keeps_its_stream() {
+    let mut rig = Rig::new(&["acme"]);
+    let first = rig.arrive("acme", GoesOnFor::Last, 1);
+    let second = rig.arrive("acme", GoesOnFor::Last, 2);
+    assert!(first != second && rig.told("acme") == 1);
+    rig.leave(first, 0);
+    rig.leave(second, 1);
+    assert_eq!(rig.here("acme"), Some((1, 0)));
+    assert_eq!(rig.arrive("acme", GoesOnFor::This(first), 3), first);
+    assert_eq!((rig.gone(7), rig.here("acme")), (vec![whole(second)], Some((1, 1))));
+    rig.leave(first, 7);
+    assert!(rig.gone(11).is_empty() && rig.told("acme") == 0);
+    assert_eq!((rig.gone(12), rig.here("acme"), rig.told("acme")), (vec![whole(first)], None, 1));
+    rig.table.presence.unwatch(&tenant("acme"));
+    assert!(rig.table.is_empty());
+}
+
+#[test]
+fn a_stream_that_goes_to_another_tenant_leaves_nothing_behind_and_may_come_back() {
+    let mut rig = Rig::new(&["acme", "other"]);
+    let stream = rig.arrive("acme", GoesOnFor::Last, 1);
+    rig.told("acme");
+    rig.move_to(stream, "other", 0);
+    assert_eq!((rig.here("acme"), rig.here("other")), (Some((1, 0)), Some((7, 1))));
+    assert_eq!(rig.told("other"), 1);
+    // It is open: no other may take it over, there or here.
+    assert!(rig.table.has_stream(&bob(), stream));
+    assert_ne!(rig.arrive("acme", GoesOnFor::This(stream), 2), stream);
+
+    // Back within the grace, and away again for good.
+    rig.move_to(stream, "acme", 1);
+    assert_eq!((rig.here("acme"), rig.told("acme")), (Some((1, 2)), 0));
+    let of_other = GoneStream { stream, only: Some((tenant("other"), Position::new(1))) };
+    assert_eq!((rig.gone(6), rig.here("other"), rig.told("other")), (vec![of_other], None, 1));
+    rig.move_to(stream, "other", 7);
+    rig.leave(stream, 8);
+    let of_acme = GoneStream { stream, only: Some((tenant("acme"), Position::new(7))) };
+    assert_eq!((rig.gone(12), rig.told("acme")), (vec![of_acme], 0));
+    assert!(rig.table.has_stream(&bob(), stream));
+    rig.told("other");
+    assert_eq!((rig.gone(13), rig.here("other"), rig.told("other")), (vec![whole(stream)], None, 1));
+    assert!(!rig.table.has_stream(&bob(), stream));
+}
+
+#[test]
+fn a_grace_that_began_anew_is_not_over_with_the_first_one() {
+    let mut rig = Rig::new(&[]);
+    let stream = rig.arrive("acme", GoesOnFor::Last, 1);
+    for seconds in [0, 2] {
+        rig.move_to(stream, "other", seconds);
+        rig.move_to(stream, "acme", seconds + 1);
+    }
+    rig.move_to(stream, "other", 4);
+    assert_eq!(rig.gone(8), []);
+    let of_acme = GoneStream { stream, only: Some((tenant("acme"), Position::new(4))) };
+    assert_eq!(rig.gone(9), [of_acme]);
+    rig.leave(stream, 10);
+    rig.arrive("other", GoesOnFor::This(stream), 2);
+    rig.leave(stream, 12);
+    assert_eq!(rig.gone(16), []);
+    assert_eq!(rig.gone(17), [whole(stream)]);
+    assert!(rig.table.is_empty());
+}
+
+#[test]
+fn a_request_that_names_a_stream_that_cannot_be_taken_over_gets_a_new_one_and_not_another_pages() {
+    let mut rig = Rig::new(&[]);
+    let [ended, open] = [GoesOnFor::Last; 2].map(|goes_on| rig.arrive("acme", goes_on, 1));
+    rig.leave(ended, 0);
+    for goes_on in [GoesOnFor::None, GoesOnFor::This(StreamId::random()), GoesOnFor::This(open)] {
+        assert!(![ended, open].contains(&rig.arrive("acme", goes_on, 1)), "{goes_on:?}");
+    }
+    let eve = Username::parse("eve").unwrap();
+    for goes_on in [GoesOnFor::Last, GoesOnFor::This(ended)] {
+        assert_ne!(rig.table.arrive(&tenant("acme"), &eve, goes_on, Timestamp::from_millis(1)).0, ended);
+        assert_ne!(rig.arrive("other", goes_on, 1), ended);
+    }
+    assert_eq!(rig.arrive("acme", GoesOnFor::Last, 1), ended);
+}
+
+#[test]
+fn the_stream_that_ended_last_is_taken_over_first() {
+    let mut rig = Rig::new(&[]);
+    let [first, second, third] = [GoesOnFor::Last; 3].map(|goes_on| rig.arrive("acme", goes_on, 1));
+    [second, third, first].into_iter().for_each(|stream| rig.leave(stream, 0));
+    let taken = [GoesOnFor::Last; 3].map(|goes_on| rig.arrive("acme", goes_on, 1));
+    assert_eq!(taken, [first, third, second]);
+}
+
+#[test]
+fn streams_that_end_all_at_once_are_gone_in_parts() {
+    let mut rig = Rig::new(&["acme"]);
+    for number in 0..=2 * PEOPLE_AT_ONCE {
+        let username = Username::parse(&number.to_string()).unwrap();
+        let now = Timestamp::from_millis(1);
+        let (stream, _) = rig.table.arrive(&tenant("acme"), &username, GoesOnFor::Last, now);
+        rig.leave(stream, 0);
+    }
+    rig.told("acme");
+    for (count, is_more) in [(PEOPLE_AT_ONCE, true), (PEOPLE_AT_ONCE, true), (1, false)] {
+        let (gone, more) = rig.table.take_gone(rig.now + GRACE);
+        assert_eq!((gone.len(), rig.told("acme"), more), (count, count, is_more));
+    }
+}
+
+#[test]
+fn one_stream_too_many_ends_the_oldest_that_is_open() {
+    let mut rig = Rig::new(&[]);
+    let streams = [2, 2, 2, 1].map(|at_most| rig.open(at_most));
+    assert_eq!(streams.map(|stream| rig.table.open_stream(&bob(), stream).is_some()), [false, false, false, true]);
+    assert_eq!(rig.worker.take().commands.len(), 3);
+    // They are there until their connections have closed.
+    assert!(streams.iter().all(|stream| rig.table.has_stream(&bob(), *stream)));
+    assert_eq!(rig.here("acme"), Some((1, 4)));
+}
+
+#[test]
+fn streams_end_with_their_user_whether_they_are_open_or_about_to_be_and_later_ones_do_not() {
+    let mut rig = Rig::new(&[]);
+    let open = rig.open(usize::MAX);
+    let (access, opening) = (rig.table.take_handle(&bob()), rig.arrive("acme", GoesOnFor::None, 1));
+    rig.table.end_user(&bob());
+    assert!(access.is_ended() && rig.worker.take().commands.len() == 1);
+    rig.table.open(opening, &access, &rig.worker, usize::MAX);
+    let later = rig.open(usize::MAX);
+    assert_eq!(
+        [open, opening, later].map(|stream| rig.table.open_stream(&bob(), stream).is_some()),
+        [false, false, true]
+    );
+    rig.table.change_user(&bob());
+    assert_eq!(rig.table.serials_on(&bob(), &rig.worker).len(), 1);
+    assert_eq!((access.changes.load(Ordering::Relaxed), rig.worker.take().changed), (0, vec![bob()]));
+}
+
+#[test]
+fn a_user_whose_streams_are_of_before_the_start_is_there_once_one_of_them_is_taken_over() {
+    let mut rig = Rig::new(&["acme"]);
+    let [stream, elsewhere] = [1, 2].map(StreamId::new);
+    rig.table.recall(stream, &tenant("acme"), &bob(), None, rig.now);
+    rig.table.recall(elsewhere, &tenant("acme"), &bob(), Some(Position::new(9)), rig.now);
+    assert!(rig.here("acme").is_none() && rig.table.has_stream(&bob(), stream));
+    assert!(!rig.table.has_stream(&bob(), elsewhere));
+    assert!(rig.table.presence.people(&tenant("acme"), Bound::Unbounded, 9).is_empty());
+    assert_eq!(rig.arrive("acme", GoesOnFor::Last, 3), stream);
+    assert_eq!((rig.here("acme"), rig.told("acme")), (Some((3, 1)), 1));
+    let gone = rig.gone(5);
+    assert_eq!(gone, [GoneStream { stream: elsewhere, only: Some((tenant("acme"), Position::new(9))) }]);
+    rig.leave(stream, 5);
+    assert_eq!((rig.gone(10), rig.told("acme")), (vec![whole(stream)], 1));
+}
+
+#[test]
+fn handles_and_guards_that_are_dropped_leave_nothing_behind_after_the_grace() {
+    let registry = Registry::default();
+    drop(registry.user_streams(&bob()));
+    assert!(registry.is_gone(&bob()));
+    let guard = registry.user_streams(&bob()).arrive(&tenant("acme"), GoesOnFor::Last, Timestamp::from_millis(1));
+    let other = registry.user_streams(&bob());
+    registry.end_streams_of(&bob());
+    assert!(guard.user_streams().is_ended() && other.is_ended() && !registry.user_streams(&bob()).is_ended());
+    drop((guard, other));
+    assert!(registry.is_gone(&bob()));
+    assert_eq!(lock(&registry.0).take_gone(Instant::now() + GRACE).0.len(), 1);
+    assert!(lock(&registry.0).is_empty());
+}
