@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Checks that a peer, started by start.sh, passes messages on: check.py <peer> <port> [window] [--show] [--qos0]
+"""Checks that a peer, started by start.sh, delivers messages: check.py <peer> <port> [window] [--show] [--qos0]
 
-Three subscribers, then 100 messages from one publisher. Each subscriber has to get each message once, in order.
-`window` is how many publishes are sent before the first one is acknowledged (1). --show prints what is on the wire.
---qos0 publishes to mosquitto without acknowledgement. Ends with 1 and says why if anything is not as it should be.
+Three subscribers connect, then one publisher sends 100 messages. Each subscriber must receive each message once, in
+order. `window` is the number of publishes sent before the first acknowledgement (default 1). --show prints the bytes on
+the wire. --qos0 publishes to mosquitto without acknowledgement. If a check fails, the reason is printed and the exit
+status is 1.
 """
 import json
 import re
@@ -16,7 +17,7 @@ import time
 SUBSCRIBERS = 3
 MESSAGES = 100
 DEADLINE = 15
-AFTER = 0.5  # seconds to wait for what should not come
+AFTER = 0.5  # seconds to wait for surplus messages
 
 show = "--show" in sys.argv
 qos0 = "--qos0" in sys.argv
@@ -28,7 +29,7 @@ channel = "check-%d" % time.time_ns()
 
 
 def payload(seq):
-    """As the load tool sends it: about 200 bytes, the time in microseconds."""
+    """Similar to the load tool's payload: about 200 bytes, the time in microseconds."""
     return json.dumps({"seq": seq, "at": time.time_ns() // 1000, "pad": "x" * 160}, separators=(",", ":")).encode()
 
 
@@ -39,7 +40,7 @@ def print_wire(what, data):
 
 
 class Connection:
-    """A socket that can be read until something, and that remembers what was too much."""
+    """A socket that reads up to a delimiter or a length, and keeps the bytes after it."""
 
     def __init__(self):
         self.socket = socket.create_connection(("127.0.0.1", port), DEADLINE)
@@ -98,7 +99,7 @@ def expect(answer, *statuses):
 
 
 class Sse(Connection):
-    """An HTTP answer that does not end, chunked or not, as Server-Sent Events."""
+    """An endless HTTP answer of server-sent events, chunked or not."""
 
     def subscribe(self, path, headers=()):
         text = request("GET", path, ["Accept: text/event-stream", *headers])
@@ -112,7 +113,7 @@ class Sse(Connection):
         self.refill()
 
     def refill(self):
-        """Moves what is whole from the wire to the text."""
+        """Moves complete chunks from the wire to the text."""
         while self.raw:
             if not self.chunked:
                 self.buffer, self.raw = self.buffer + self.raw, b""
@@ -136,7 +137,7 @@ class Sse(Connection):
         self.refill()
 
     def event(self):
-        """(name, data, the lines as they came)"""
+        """(name, data, the raw lines)"""
         text = self.until(b"\n\n")
         fields = {}
         for line in text.splitlines():
@@ -224,7 +225,7 @@ class PocketBase:
 
 
 def mqtt(kind, body):
-    """A packet: its kind with flags, its length in sevens of bits, the lowest first, its body."""
+    """A packet: its kind with flags, its length in groups of seven bits, the lowest first, and its body."""
     length, left = b"", len(body)
     while True:
         left, low = divmod(left, 128)
@@ -337,7 +338,7 @@ def main():
     show = asked
     times, sent = [], {}
     for seq in range(1, MESSAGES + window + 1):
-        if seq > window:  # the oldest has to be acknowledged first
+        if seq > window:  # the oldest must be acknowledged first
             answer = target.acknowledged(publisher)
             times.append(time.perf_counter() - sent[seq - window])
             if seq == window + 1:

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Installs the servers that Broker is measured against, at the versions pinned here, into one directory:
+# Installs the servers that Broker is compared with into one directory, at the versions pinned here:
 #
 #     install.sh [directory] [peer...]
 #
-# The directory is target/peers of this repository unless given, the peers are all four. Nothing outside of the directory
-# is changed, and no root is needed: Debian's packages are downloaded and unpacked, not installed, so no service is started.
-# What is there at the right version already is left alone. Ends with 1 if a peer is missing in the end; the others are
-# installed all the same. What was installed is in <directory>/versions.txt.
+# The default directory is target/peers of this repository, and the default peers are all four. Nothing outside of the
+# directory changes, and root is not needed: Debian's packages are downloaded and unpacked, not installed, so no service
+# starts. Peers of the right version are left alone. If a peer cannot be installed, the others still are, and the exit
+# status is 1. The installed versions are in <directory>/versions.txt.
 set -uo pipefail
 
 DURABLE_STREAMS=0.1.5
@@ -23,7 +23,7 @@ mkdir -p "$dir" && dir=$(cd "$dir" && pwd) || exit 1
 
 installed() { [ "$(cat "$dir/$1/VERSION" 2>/dev/null)" = "$2" ]; }
 
-# debian <peer> <package=version>...: each at its version or, where the archive has only a newer one by now, at that.
+# debian <peer> <package=version>...: each at its version or, if the archive only has a newer one, at that.
 debian() {
     local peer=$1 got=() pin name deb missing work
     shift
@@ -37,7 +37,7 @@ debian() {
         rm -f "$work"/*.deb
         if ! (cd "$work" && apt-get -qq download "$pin" 2>"$work/log") \
             && ! (cd "$work" && [ "$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq download "$pin" 2>"$work/log"); then
-            echo "$peer: no $pin in the archive, taking its newest $name" >&2
+            echo "$peer: no $pin in the archive, so the newest $name is taken" >&2
             (cd "$work" && apt-get -qq download "$name") || { cat "$work/log" >&2; rm -rf "$work"; return 1; }
         fi
         deb=$(echo "$work"/*.deb)
@@ -51,8 +51,8 @@ debian() {
     echo "${got[*]}" >"$dir/$peer/VERSION"
 }
 
-# nchan makes nginx create /var/lib/nginx/body, whatever the configuration says, and that is root's. So the path in this
-# copy of the module is made relative, which is to the data directory: as many bytes, and nothing is ever written there.
+# nchan makes nginx create /var/lib/nginx/body, whatever the configuration says, and only root may do that. So the path in
+# this copy of the module is made relative to the data directory. It has the same length, and nothing is written there.
 nchan() {
     installed nchan "${NCHAN[*]}" && return 0
     debian nchan "${NCHAN[@]}" \

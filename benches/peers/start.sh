@@ -3,10 +3,11 @@
 #
 #     start.sh <durable-streams|nchan|mosquitto|pocketbase> <port> <data directory> [cpu list]
 #
-# With nothing but the name it prints which version is installed. The data directory should be new and empty. The cpu list is that of taskset; a server runs as many workers as there are
-# cores in it. PEERS_DIR says where install.sh installed, if not in target/peers. The server takes the place of this shell,
-# so the process that was started is the server: end it with SIGTERM (nginx has workers that survive a SIGKILL of their
-# master). It is ready when its port takes connections. Ends with 3 if the peer is not installed, with 2 for wrong use.
+# With the name alone it prints the installed version. The data directory should be new and empty. The cpu list has the
+# form of taskset's; a server runs one worker for each core in it. PEERS_DIR is the directory of install.sh, if that is not
+# target/peers. The server replaces this shell, so the started process is the server: end it with SIGTERM (nginx has
+# workers that survive a SIGKILL of their master). It is ready when its port accepts connections. The exit status is 3 if
+# the peer is not installed, and 2 for wrong usage.
 set -euo pipefail
 
 [ $# = 1 ] || [ $# -ge 3 ] || { echo "usage: $0 <durable-streams|nchan|mosquitto|pocketbase> <port> <data directory> [cpu list]" >&2; exit 2; }
@@ -43,13 +44,13 @@ template() {
 
 case $peer in
     durable-streams)
-        # Reasons: README.md. `wal` acknowledges an append after the fdatasync of its log.
+        # README.md has the reasons. `wal` acknowledges an append after the fdatasync of its log.
         exec "${pin[@]}" "$dir/bin/durable-streams-server" --host 127.0.0.1 --port "$port" --data-dir "$data" \
             --durability "${DURABILITY:-wal}" --worker-threads "$workers" --wal-shards "$workers" \
             --wal-checkpoint-wal-bytes 1073741824 --wal-checkpoint-interval-ms 60000
         ;;
     nchan)
-        # Root's workers become nobody unless told otherwise, and could not write to the data directory.
+        # Without this, root's workers run as the user nobody, which cannot write to the data directory.
         [ "$(id -u)" != 0 ] || user="user root root;"
         [ "$workers" = 1 ] || reuseport=" reuseport"
         template nchan.conf
@@ -64,7 +65,7 @@ case $peer in
         ;;
     pocketbase)
         pocketbase=("${pin[@]}" "$dir/bin/pocketbase" --dir "$data/pb_data" --migrationsDir "$here/pb_migrations")
-        # Without an administrator it would print an address to make one at, and try to open a browser there.
+        # Without an administrator it would print the address of a page that creates one, and try to open it in a browser.
         "${pocketbase[@]}" superuser upsert nobody@example.com "$(head -c 24 /dev/urandom | base64)" >/dev/null
         exec "${pocketbase[@]}" serve --http "127.0.0.1:$port" --automigrate=false \
             --hooksDir "$data/pb_hooks" --hooksWatch=false --publicDir "$data/pb_public"

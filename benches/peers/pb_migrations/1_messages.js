@@ -1,4 +1,4 @@
-// The collection that is published to: anybody may create and see. And no request log.
+// The collection for publishes: everybody may create and read its records. The request log is off.
 migrate((app) => {
   app.save(new Collection({
     type: 'base',
