@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs all tests, after installing what they need beside Rust, a C compiler, Python and Node.
-# Arguments are given to `cargo test`: `tests/run.sh --test api clients` runs only some.
+# Installs the programs that the tests need, then runs all tests. Rust, a C compiler, Python and Node must be there already.
+# Arguments are passed on to `cargo test`: `tests/run.sh --test api clients` runs a part of the tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# mkfs and its like are not on everybody's path.
+# Programs such as mkfs are not on every user's path.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 stop() {
@@ -13,12 +13,12 @@ stop() {
 has() { command -v "$1" >/dev/null; }
 
 for program in cargo cc node npm python3; do
-  has "$program" || stop "there is no $program: Rust, a C compiler, Python 3, and Node 20 or newer with npm must be there"
+  has "$program" || stop "$program is missing: install Rust, a C compiler, Python 3, and Node 20 or newer with npm"
 done
 node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' ||
   stop "Node $(node --version) is too old: it must be 20 or newer"
 
-# A program, and the Debian package that it is in.
+# Each program, and the Debian package that contains it.
 missing=()
 while read -r program package; do
   has "$program" || missing+=("$package")
@@ -34,7 +34,7 @@ ip iproute2
 systemd-analyze systemd
 END
 
-# Its name is another on Ubuntu; CHROMIUM names one that is elsewhere.
+# Ubuntu uses another name. CHROMIUM can name a browser in another place.
 find_chromium() {
   if [ -n "${CHROMIUM:-}" ]; then
     command -v "$CHROMIUM" || stop "CHROMIUM is $CHROMIUM, which cannot be run"
@@ -62,24 +62,24 @@ if [ ${#missing[@]} != 0 ]; then
     [ "$package" = chromium ] || stop "$package cannot be installed"
   done
 fi
-CHROMIUM=$(find_chromium) || stop "there is no Chromium: install one, and set CHROMIUM to its path"
+CHROMIUM=$(find_chromium) || stop "Chromium is missing: install it, and set CHROMIUM to its path"
 export CHROMIUM
 
-# The copy tells which lock file the modules were installed from.
+# The copy records the lock file of the installed modules.
 modules=tests/clients/node_modules
 if ! cmp --silent tests/clients/package-lock.json $modules/installed.json; then
   (cd tests/clients && npm ci --ignore-scripts --no-audit --no-fund)
   cp tests/clients/package-lock.json $modules/installed.json
 fi
 
-# What the pages of the documentation import in Python.
+# The Python packages that the pages of the documentation import.
 if ! cmp --silent tests/requirements.txt target/python/installed.txt; then
   python3 -m venv target/python || stop "python3 has no venv: install python3-venv"
   target/python/bin/pip install --quiet --only-binary :all: -r tests/requirements.txt
   cp tests/requirements.txt target/python/installed.txt
 fi
 
-# Most of them wait for most of their time: for a server, for a reader, for somebody to have been gone for five seconds.
+# Most tests spend most of their time waiting: for a server, for a reader, for a stream that must be gone for five seconds.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
 
 cargo test --locked "$@"

@@ -1,8 +1,8 @@
-// A user's program in a page in headless Chromium. The page has an origin of its own, so that the browser asks the server
-// whether the page may do what it does.
+// Runs a user's program in a page in headless Chromium. The page has a different origin than the server, so that the browser
+// applies CORS.
 //
-// The argument is the program, user.mjs where there is none. PAGE_PORT is the port that the page is served on, any free one
-// where it is not set. CHROMIUM names the browser, SCREENSHOT a file for a picture of the page at the end.
+// The argument is the program; the default is user.mjs. PAGE_PORT is the port of the page; the default is any free port.
+// CHROMIUM names the browser. SCREENSHOT names a file for a screenshot of the page at the end.
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { launch } from './chromium.mjs';
@@ -27,7 +27,7 @@ const PAGE = `<!doctype html>
     const row = document.querySelector('table').insertRow();
     for (const cell of cells) row.insertCell().textContent = cell;
   };
-  // Decoded and written again, so that the picture shows what a user would see.
+  // Parsing and formatting the data again makes the screenshot show it as a user would see it.
   const show = ({ name, id, data }) => row(name, id, JSON.stringify(JSON.parse(data)));
   window.start = async (settings) => {
     window.insert = await signIn(settings, (line) => {

@@ -18,7 +18,7 @@ export function launch() {
   return chromium.launch({
     executablePath,
     headless: true,
-    // root has no sandbox, and the page is ours. The rest keeps Chromium from calling home.
+    // Chromium's sandbox does not work for root, and the page is trusted. The other flags prevent Chromium's own requests.
     chromiumSandbox: false,
     args: [
       '--disable-gpu',

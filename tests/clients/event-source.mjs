@@ -1,6 +1,6 @@
-// A user's program in a page that has nothing but the browser's own EventSource, which cannot send a header.
+// A user's program in a page that uses only the browser's own EventSource, which cannot send headers.
 
-/** Does what the one in user.mjs does. `listen` are the names of the events that it reports. */
+/** Does the same as `signIn` in user.mjs. `listen` contains the names of the events to report. */
 export async function signIn({ url, stream, username, password, listen }, report) {
   const post = (path, body, headers) => fetch(url + path, { method: 'POST', headers, body: JSON.stringify(body) });
   const answer = await post('/login', { username, password });

@@ -1,10 +1,11 @@
-// The test's end of a program. On standard input come lines of JSON: first what to sign in with, which is no matter for
-// a command line, then what to insert. At the end of the input the program ends. Each report is a line of JSON.
+// Connects a program with its test. The standard input has lines of JSON: first the sign-in settings, because a password must
+// not be on a command line, then the inserts. At the end of the input the program ends. Each report is a line of JSON on
+// the standard output.
 import { fileURLToPath } from 'node:url';
 import { createInterface } from 'node:readline';
 import { build } from 'esbuild';
 
-/** A user's program and the client that it uses in one module. */
+/** Bundles a user's program and its client library into one module. */
 export async function bundle(platform, program = 'user.mjs') {
   const { outputFiles } = await build({
     entryPoints: [fileURLToPath(new URL(program, import.meta.url))],
@@ -20,7 +21,7 @@ export function report(line) {
   process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 
-/** Signs in with the first line of the input, and inserts each of the others. */
+/** Signs in with the first line of the input, and inserts every further line. */
 export async function obey(signIn) {
   let insert;
   for await (const line of createInterface({ input: process.stdin })) {

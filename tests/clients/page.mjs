@@ -1,5 +1,5 @@
-// Opens a page of the documentation in headless Chromium. The arguments are a directory, which is served to the browser, and the
-// file to open. What the browser reports as an error goes to standard error, and the exit status is 1 then.
+// Opens a page of the documentation in headless Chromium. The arguments are a directory, which is served to the browser, and
+// the file to open. If the browser reports an error, it is printed on the standard error and the exit status is 1.
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -11,7 +11,7 @@ const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.mjs': 'text/ja
 
 const site = createServer(async (request, response) => {
   const name = basename(new URL(request.url, 'http://site').pathname);
-  // Browsers ask for it whatever the page says.
+  // Browsers request it for every page.
   if (name === 'favicon.ico') return response.writeHead(204).end();
   try {
     const body = await readFile(join(directory, name));
@@ -33,7 +33,7 @@ page.on('pageerror', ({ message }) => error('uncaught:', message));
 page.on('requestfailed', (request) => error('failed:', request.url(), request.failure()?.errorText));
 page.on('response', (response) => response.status() >= 400 && error(response.status(), response.url()));
 await page.goto(`http://localhost:${site.address().port}/${file}`);
-// An event stream never becomes idle: what the page does at its start is over by then.
+// A page with an event stream never becomes idle, so this waits until its start is over.
 await page.waitForTimeout(500);
 await browser.close();
 site.close();

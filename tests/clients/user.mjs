@@ -1,11 +1,11 @@
-// What a user's program does with Broker, the same in Node and in a page. It is bundled because broker-client is: it is
-// published as ES modules that import each other without a file extension.
+// A user's program, which runs both in Node and in a page. It needs a bundler because of broker-client, which is published as
+// ES modules that import each other without a file extension.
 import BrokerClient from 'broker-client';
 
 /**
- * Signs in, opens the stream, and reports all that happens; gives a function that inserts.
+ * Signs in, opens a stream, and reports everything that happens. Returns a function that inserts.
  *
- * `url` is the server, `stream` what the stream is opened from: the same, or something in between.
+ * `url` is the server. `stream` is the address for the stream: the server's, or that of a proxy.
  */
 export async function signIn({ url, stream, username, password, listen }, report) {
   const post = (path, body, headers) =>
@@ -20,7 +20,7 @@ export async function signIn({ url, stream, username, password, listen }, report
 
   const authorization = `Bearer ${jwt}`;
   const client = new BrokerClient(`${stream}/sse`, { headers: { authorization } });
-  // Called at each read of the body, not only at the first.
+  // broker-client calls this for each read of the body, not only for the first.
   client.onopen = () => report({ report: 'read' });
   client.onclose = () => report({ report: 'closed' });
   const seen = (by) => (event) => report({ report: by, name: event.type, id: event.lastEventId, data: event.data });

@@ -16,7 +16,7 @@ use crate::targets::broker;
 use crate::{Result, message};
 
 const GOAL: f64 = 1.5;
-/// The users that sign in. All others have no password.
+/// The number of users that sign in. All others have no password.
 const SIGNERS: u32 = 4;
 const PASSWORD: &str = "correct horse battery staple";
 const ROUNDS: usize = 20;
