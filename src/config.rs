@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn default_or_short_secrets_are_refused_beyond_this_machine_with_what_to_set() {
+    fn default_or_short_secrets_are_refused_beyond_this_machine_with_advice() {
         for args in
             [&["--host=0.0.0.0"][..], &["--secure=true"], &["--host", "0.0.0.0", "--jwt_secret=0123456789abcdef"]]
         {

@@ -20,7 +20,7 @@ use crate::config::{Config, Listen};
 use crate::error::Error;
 use crate::events::{Hub, Retention, Rules, keep_up};
 use crate::identity::{
-    Identity, PasswordPolicy, RootKey, Settings, TokenForm, note_names, note_names_when_there_is_room,
+    Identity, PasswordPolicy, RootKey, Settings, TokenForm, index_names, index_names_when_there_is_room,
 };
 use crate::store::{OpenError, Store};
 use crate::tls::{self, Maintenance, TlsError};
@@ -141,9 +141,9 @@ impl Server {
         let (writer, failure) = Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed))
             .map_err(StartError::Threads)?;
         // On a full disk the server still starts and serves reads.
-        let is_noted = match note_names(&store, &writer).await {
+        let is_indexed = match index_names(&store, &writer).await {
             Err(Error::StorageFull) => false,
-            noted => noted.map(|()| true).map_err(&core)?,
+            indexed => indexed.map(|()| true).map_err(&core)?,
         };
         let root = RootKey::load(&store, &writer).await.map_err(&core)?;
         let settings = Settings {
@@ -186,8 +186,8 @@ impl Server {
         let (address, scheme, http, certificate) = listen(&config.listen, config.host, services.clone())?;
         let mut background =
             vec![tokio::task::spawn_local(clock.follow(config.ntp_servers)), tokio::task::spawn_local(maintenance)];
-        if !is_noted {
-            let noting = note_names_when_there_is_room(core.store.clone(), core.writer.clone());
+        if !is_indexed {
+            let noting = index_names_when_there_is_room(core.store.clone(), core.writer.clone());
             background.push(tokio::task::spawn_local(noting));
         }
         background.extend(certificate.map(tokio::task::spawn_local));

@@ -97,8 +97,7 @@ fn a_time_is_a_step_if_it_is_a_day_from_all_that_is_known() {
 }
 
 #[tokio::test]
-async fn a_local_clock_that_is_far_from_the_newest_change_is_not_what_the_next_start_goes_by_unless_it_is_all_there_is()
-{
+async fn the_time_of_a_local_clock_far_from_the_newest_change_is_written_only_without_servers() {
     let stored = |days: i64| Some(Timestamp::from_millis(((local() + days * DAY) / 1000) as u64));
     assert!(Clock::from_local().is_vouched_for() && Clock::measured_by(stored(0), false).is_vouched_for());
     for days in [400, -400] {
@@ -116,7 +115,7 @@ async fn a_local_clock_that_is_far_from_the_newest_change_is_not_what_the_next_s
 }
 
 #[tokio::test]
-async fn the_time_is_settled_at_once_where_nothing_contradicts_it_and_else_once_the_servers_were_asked() {
+async fn the_time_is_settled_at_once_if_nothing_contradicts_it_and_otherwise_after_the_servers_were_asked() {
     let day_ago = |days: i64| Some(Timestamp::from_millis(((local() - days * DAY) / 1000) as u64));
     for newest in [None, day_ago(0), day_ago(-1).map(|day| Timestamp::from_millis(day.as_millis() - 60_000))] {
         Clock::measured_by(newest, false).settled().await;

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_left_out_of_what_is_wanted() {
+    fn excluded_names_are_excluded_from_a_filter() {
         let filter = EventFilter::parse("news,chat/*").unwrap().except("chat/1, secret*").unwrap();
         assert!(filter.matches("news") && filter.matches("chat/2"));
         assert!(!filter.matches("chat/1") && !filter.matches("other"));
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_match_nothing_is_refused() {
+    fn a_pattern_that_can_match_nothing_is_refused() {
         for bad in ["", ",", "a,,b", "a\nb", "data:x"] {
             assert!(EventFilter::parse(bad).is_err(), "{bad:?}");
         }
@@ -249,7 +249,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_name_is_among_patterns_where_one_of_them_names_it(
+        fn patterns_match_a_name_if_one_of_them_does(
             patterns in prop::collection::vec("[ab/]{0,4}[*]?", 1..12),
             name in "[ab/]{1,6}",
         ) {

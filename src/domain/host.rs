@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_host_is_another_one_whatever_it_resolves_to() {
+    fn every_other_host_is_another_machine_whatever_it_resolves_to() {
         for host in [
             "",
             ":8080",

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_may_drop_at_the_ends_of_a_name_is_known() {
+    fn every_character_that_a_client_may_drop_at_the_ends_of_a_name_is_a_blank() {
         // White space and line ends of ECMA-262, sections 12.2 and 12.3, and of Unicode.
         let blanks = "\u{9}\u{a}\u{b}\u{c}\u{d} \u{85}\u{a0}\u{1680}\u{180e}\u{2000}\u{2001}\u{2002}\u{2003}\u{2004}\u{2005}\u{2006}\
                       \u{2007}\u{2008}\u{2009}\u{200a}\u{200b}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}\u{feff}";

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_found_by_how_it_begins_whatever_the_case() {
+    fn a_name_is_found_by_its_beginning_in_any_case() {
         for (prefix, name) in [
             ("", "alice"),
             ("al", "alice"),

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_is_in_no_new_name() {
+    fn no_new_name_contains_invisible_characters() {
         for bad in [
             "bo\u{200b}b",
             "bob\u{200d}",

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_browser_sends_is_refused() {
+    fn an_origin_that_no_browser_sends_is_refused() {
         for bad in [
             "",
             "example.com",

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_is_not_read_as_one() {
+    fn text_that_is_no_id_is_not_parsed() {
         for bad in ["", "5", "-000000000000005000042", "00000000000000050000421", "000000000000000500004x"] {
             assert!(EventId::parse(bad).is_none(), "{bad}");
         }

@@ -44,14 +44,14 @@ impl TrustedProxies {
         }
         let x_forwarded_for = self.last_untrusted(x_forwarded_for, addresses_of_list);
         let told = match (x_forwarded_for, self.last_untrusted(forwarded, addresses_of_forwarded)) {
-            (Told::Nothing, Told::Nothing) => return ClientAddress::of(peer),
-            (told, Told::Nothing) | (Told::Nothing, told) => told,
+            (FromHeader::Nothing, FromHeader::Nothing) => return ClientAddress::of(peer),
+            (told, FromHeader::Nothing) | (FromHeader::Nothing, told) => told,
             (one, other) if one == other => one,
-            _ => Told::Junk,
+            _ => FromHeader::Junk,
         };
         match told {
-            Told::Address(ip) => ClientAddress::of(ip),
-            Told::Nothing | Told::Junk => ClientAddress::hidden_behind(peer),
+            FromHeader::Address(ip) => ClientAddress::of(ip),
+            FromHeader::Nothing | FromHeader::Junk => ClientAddress::hidden_behind(peer),
         }
     }
 
@@ -60,15 +60,15 @@ impl TrustedProxies {
         &self,
         values: impl DoubleEndedIterator<Item = &'a [u8]>,
         addresses: fn(&str) -> Option<Vec<Option<IpAddr>>>,
-    ) -> Told {
-        let mut told = Told::Nothing;
+    ) -> FromHeader {
+        let mut told = FromHeader::Nothing;
         for value in values.rev() {
-            let Some(addresses) = std::str::from_utf8(value).ok().and_then(addresses) else { return Told::Junk };
+            let Some(addresses) = std::str::from_utf8(value).ok().and_then(addresses) else { return FromHeader::Junk };
             for address in addresses.into_iter().rev() {
                 match address {
-                    None => return Told::Junk,
-                    Some(ip) if self.trust(ip) => told = Told::Address(ip),
-                    Some(ip) => return Told::Address(ip),
+                    None => return FromHeader::Junk,
+                    Some(ip) if self.trust(ip) => told = FromHeader::Address(ip),
+                    Some(ip) => return FromHeader::Address(ip),
                 }
             }
         }
@@ -78,7 +78,7 @@ impl TrustedProxies {
 
 /// What a header says about the client's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+enum FromHeader {
     /// The header is absent or empty.
     Nothing,
     Address(IpAddr),
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_whose_address_is_kept_from_us_shares_that_of_the_proxy() {
+    fn a_client_that_hides_its_address_shares_that_of_the_proxy() {
         for list in
             ["unknown", "_hidden", "203.0.113.1, unknown", "203.0.113.1 203.0.113.2", "203.0.113.1:", "[::1", "1.2.3"]
         {
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_or_trusts_everybody_is_refused() {
+    fn a_network_that_is_invalid_or_trusts_everybody_is_refused() {
         for (text, said) in [
             ("localhost", "10.0.0.0/8"),
             ("10.0.0.0/33", "10.0.0.0/8"),

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_a_list_twice_is_taken_once_and_in_its_first_place() {
+    fn duplicates_in_a_list_keep_their_first_place() {
         let list =
             |texts: &[&str]| Scope::parse_all(texts).map(|all| all.iter().map(Scope::to_string).collect::<Vec<_>>());
         assert_eq!(list(&["b:get", "a:get", "b:get", "c:get", "a:get"]).unwrap(), ["b:get", "a:get", "c:get"]);

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn scopes_open_what_they_name_and_never_an_inbox() {
+    fn scopes_allow_the_names_that_they_match_and_never_an_inbox() {
         let view =
             view(Authorize::Scopes, &["news:get", "chat/*:get", "u/{username}/*:get", "all:post", "@*:get"], "*");
         for name in ["news", "chat/1", "u/bob/a", "@bob/x", "@home"] {

@@ -20,7 +20,7 @@ fn is_forgotten<T>(queue: &Queue<u8, u8, T>) -> bool {
 }
 
 #[test]
-fn who_has_one_thing_to_be_done_waits_for_one_of_each_other_group() {
+fn a_single_item_waits_for_one_item_of_each_other_group() {
     let queue = Queue::new(100);
     for number in 0..50 {
         push(&queue, (1, number % 2, usize::from(number))).unwrap();
@@ -52,7 +52,7 @@ fn a_crowd_fills_the_queue_for_itself_alone() {
 }
 
 #[test]
-fn nobody_is_displaced_by_one_who_has_as_much() {
+fn no_item_is_displaced_by_one_of_an_equally_long_lane() {
     let queue = Queue::new(3);
     for group in 0..3 {
         push(&queue, (group, 0, 0)).unwrap();
@@ -61,7 +61,7 @@ fn nobody_is_displaced_by_one_who_has_as_much() {
 }
 
 #[test]
-fn what_cannot_be_refused_is_neither_counted_nor_displaced_and_takes_turns_with_what_can_be() {
+fn unbounded_items_are_neither_counted_nor_displaced_and_alternate_with_refusable_ones() {
     let queue = Queue::new(3);
     for number in 0..3 {
         push(&queue, (1, 0, number)).unwrap();
@@ -93,7 +93,7 @@ fn one_user_with_reads_that_never_end_still_has_new_ones_served() {
 }
 
 #[test]
-fn what_is_taken_out_leaves_nothing_behind_and_what_was_served_takes_nothing_else_out() {
+fn a_removed_item_leaves_nothing_behind_and_removing_a_served_one_removes_nothing() {
     let queue = Queue::<u8, u8, Named>::new(10);
     let add = |item: Named, patience| queue.push(item.0, item.1, item, patience).unwrap().0;
     let first = add((1, 0, 0), Patience::Refusable);
@@ -131,7 +131,7 @@ fn a_closed_queue_has_nothing_takes_nothing_and_keeps_nobody_waiting() {
 
 proptest! {
     #[test]
-    fn nothing_is_lost_what_waits_is_bounded_and_no_lane_waits_longer_than_a_round(
+    fn no_item_is_lost_the_queue_is_bounded_and_no_lane_waits_longer_than_a_round(
         steps in prop::collection::vec((any::<bool>(), 0..5_u8, 0..4_u8), 1..200),
         capacity in 1..12_usize,
     ) {
@@ -193,7 +193,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn a_pool_does_what_it_is_given_and_outlives_a_panic() {
+async fn a_pool_runs_its_work_and_survives_a_panic() {
     let pool = Pool::<u8, u8>::start("test", 1, 10).unwrap();
     assert_eq!(pool.submit(1, 1, Patience::Refusable, || 42).await, Ok(42));
     let failed = pool.submit(1, 1, Patience::Refusable, || panic!("on purpose")).await;
@@ -202,7 +202,7 @@ async fn a_pool_does_what_it_is_given_and_outlives_a_panic() {
 }
 
 #[tokio::test]
-async fn what_is_refused_displaced_or_no_longer_wanted_is_not_done() {
+async fn refused_displaced_or_dropped_work_is_not_run() {
     let pool = Pool::<u8, u8>::start("test", 1, 2).unwrap();
     let done = Arc::new(AtomicUsize::new(0));
     let ((go, hold), (started, begun)) = (channel::<()>(), channel());
@@ -226,7 +226,7 @@ async fn what_is_refused_displaced_or_no_longer_wanted_is_not_done() {
 }
 
 #[tokio::test]
-async fn who_goes_takes_what_they_asked_for_out_of_the_queue() {
+async fn dropping_a_task_removes_its_work_from_the_queue() {
     let pool = Pool::<u8, u8>::start("test", 1, 2).unwrap();
     let ((go, hold), (started, begun)) = (channel::<()>(), channel());
     let held = pool.submit(0, 0, Patience::Refusable, move || {

@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::store::{NamesNoted, Store};
+use crate::store::{NameIndexing, Store};
 use crate::writer::{Batch, Change, Writer};
 
 /// The time between two tries if there is no room to write.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Indexes some names.
-struct NoteNames;
+struct IndexNames;
 
-impl Change for NoteNames {
-    type Outcome = NamesNoted;
+impl Change for IndexNames {
+    type Outcome = NameIndexing;
 
-    fn decide(self, batch: &mut Batch<'_>) -> Result<NamesNoted, Error> {
-        batch.note_names()
+    fn decide(self, batch: &mut Batch<'_>) -> Result<NameIndexing, Error> {
+        batch.index_names()
     }
 }
 
@@ -25,14 +25,14 @@ impl Change for NoteNames {
 ///
 /// # Errors
 /// Those of [`Writer::submit`]: it can be called again, and continues.
-pub async fn note_names(store: &Store, writer: &Writer) -> Result<(), Error> {
-    let mut noted = store.names_noted()?;
-    while !noted.is_complete() {
-        noted = writer.submit(NoteNames).await?;
+pub async fn index_names(store: &Store, writer: &Writer) -> Result<(), Error> {
+    let mut progress = store.name_indexing()?;
+    while !progress.is_complete() {
+        progress = writer.submit(IndexNames).await?;
     }
-    if let Some(example) = &noted.example {
+    if let Some(example) = &progress.example {
         tracing::warn!(
-            users = noted.with_slash,
+            users = progress.with_slash,
             example,
             "there are users with a / in their names: they have no inbox, and {{username}} in a scope stands for nothing"
         );
@@ -41,11 +41,11 @@ pub async fn note_names(store: &Store, writer: &Writer) -> Result<(), Error> {
 }
 
 /// The same, repeated while there is no room to write.
-pub async fn note_names_when_there_is_room(store: Store, writer: Writer) {
+pub async fn index_names_when_there_is_room(store: Store, writer: Writer) {
     tracing::warn!("the disk is full: until there is room to note names nobody can be given a new one");
     loop {
         tokio::time::sleep(TRY_AGAIN).await;
-        match note_names(&store, &writer).await {
+        match index_names(&store, &writer).await {
             Ok(()) | Err(Error::ShuttingDown) => return,
             Err(Error::StorageFull | Error::Overloaded) => {}
             Err(error) => tracing::error!(%error, "names cannot be noted: nobody can be given a new one"),

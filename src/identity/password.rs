@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_of_a_password_as_it_was_typed_matches_what_is_typed_so_again_and_is_outdated() {
+    fn a_hash_of_a_password_as_typed_matches_the_same_typing_and_is_outdated() {
         let (composed, decomposed) = ("jos\u{e9}", "jose\u{301}");
         let dummy = hash(b"dummy").unwrap();
         let old = hash(decomposed.as_bytes()).unwrap();
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_guess_is_settled_where_it_is_checked_and_no_sooner() {
+    async fn a_guess_is_settled_when_it_is_checked_and_no_sooner() {
         let (pool, throttle) = (PasswordPool::start().unwrap(), Throttle::new());
         let (zoe, from) = (Username::parse("zoe").unwrap(), ClientAddress::of([127, 0, 0, 1].into()));
         let kept = hash(b"right").unwrap();

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn behind_a_proxy_on_this_machine_one_who_guesses_does_not_shut_out_the_others() {
+    async fn behind_a_proxy_on_this_machine_one_guessing_client_does_not_lock_out_others() {
         let throttle = Throttle::new();
         let from = at(LOCAL);
         assert_eq!(refused(&throttle, 2000, |n| (user(&format!("user{n}")), from)).await, 0);

@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn whose_token_is_too_long_already_may_be_given_no_longer_one() {
+    fn a_user_whose_token_is_too_long_already_gets_no_longer_one() {
         let form = TokenForm::new(None);
         let many: Vec<_> = (0..950).map(|number| format!("news/{number:010}:get")).collect();
         let of = |count: usize| user("alice", "acme", &many[..count]);

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_a_qr_code_is_an_error() {
+    fn text_that_does_not_fit_a_qr_code_is_an_error() {
         let username = Username::parse("u").unwrap();
         assert_eq!(qr(&Issuer(&"x".repeat(3000)), &username, &new_secret()), Err(Error::QrTooLarge));
     }

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_does_not_use_up_what_there_is_for_all() {
+    fn one_address_does_not_use_up_the_limit_of_all() {
         limited(|limits, kept| {
             let guess = |address: &str, outcome: &str| {
                 tracing::info!(target: ACCESS, door = "sign-in", address = address, outcome);
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_admin_did_and_what_is_asked_for_is_not_left_out() {
+    fn admin_actions_and_requested_debug_lines_are_never_left_out() {
         limited(|limits, kept| {
             for _ in 0..1000 {
                 tracing::info!(target: ADMIN, address = "192.0.2.1", "a user was created");
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_come_by_the_crate_log_are_told_apart_by_where_they_are_from() {
+    fn lines_of_the_crate_log_are_told_apart_by_their_library() {
         limited(|_, kept| {
             for line in [1_u64, 2] {
                 for _ in 0..50 {

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_forgotten_is_read_anew_even_where_an_older_reading_ends_later() {
+    fn a_forgotten_user_is_read_again_even_if_an_older_read_ends_later() {
         let cache = AccountCache::new();
         let zoe = Username::parse("zoe").unwrap();
         assert_eq!(generation(&cache, || Ok(None)), None);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_being_read_when_its_user_was_forgotten_is_not_remembered_also_where_nobody_else_reads() {
+    fn a_read_during_which_its_user_is_forgotten_is_not_cached() {
         let cache = AccountCache::new();
         let zoe = Username::parse("zoe").unwrap();
         let read = generation(&cache, || {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_with_many_scopes_are_remembered_by_what_they_take() {
+    fn accounts_are_cached_by_their_size_in_memory() {
         let cache = AccountCache::new();
         let scope = Scope::parse(&format!("{}:get", "x".repeat(250))).unwrap();
         let large = |number: u64| Account { scopes: vec![scope.clone(); 1000].into(), ..account(number) };
@@ -157,7 +157,7 @@ mod tests {
 
     /// A busy user sends requests at every moment, and so also at the worst one: when the writer forgets the user.
     #[test]
-    fn a_user_who_asks_in_the_middle_of_a_change_is_not_remembered_as_before_it() {
+    fn a_user_that_sends_a_request_during_a_change_is_not_cached_as_before_it() {
         let directory = tempfile::tempdir().unwrap();
         let (store, mut committer) = Store::open(directory.path(), 64 << 20).unwrap();
         let zoe = Username::parse("zoe").unwrap();

@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_a_checkpoint_is_not_told_of_the_one_before_it() {
+    fn a_wait_for_a_checkpoint_ignores_the_message_of_the_previous_one() {
         let (checkpointer, say_done) = unmanned();
         checkpointer.overlay.freeze();
         // The message of the first checkpoint, whose table was thawed before the message was sent.
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn while_something_is_lacking_nobody_waits_for_a_checkpoint() {
+    fn nobody_waits_for_a_checkpoint_that_lacks_a_resource() {
         let (checkpointer, say_done) = unmanned();
         checkpointer.overlay.freeze();
         say_done.send(Ok(())).unwrap();

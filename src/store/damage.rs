@@ -20,7 +20,7 @@ impl ReportedDamage {
     pub fn report(&self, why: String) {
         let mut reported = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if reported.len() < MAX_REPORTED && reported.insert(why.clone()) {
-            tracing::error!(%why, "passed over");
+            tracing::error!(%why, "a damaged value is skipped");
         }
     }
 

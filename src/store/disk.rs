@@ -1,4 +1,4 @@
-//! What sled leaves undone on the disk: making a commit durable, and finding a full disk before sled does.
+//! Disk operations that sled lacks: making a commit durable, and finding a full disk before sled does.
 
 use std::fs::File;
 use std::io;
@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn want_of_something_else_tells_nothing_about_room() {
+    fn lack_of_another_resource_says_nothing_about_room() {
         let disk = FullDisk::default();
         let steps = [
             (Err(&Error::Overloaded), false),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 
 /// The name of the threads that open and read the database at a start. sled panics on some damage. [`super::OpenError`]
-/// and [`IntegrityScan::outcome`] report that better than a panic message, so the panic hook of the program may leave
+/// and `IntegrityScan::outcome` report that better than a panic message, so the panic hook of the program may leave
 /// it out.
 pub const OPENING_THREAD: &str = "store-opening";
 /// How much of a start the scan may take. The rest is read while the server serves.

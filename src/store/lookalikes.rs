@@ -48,7 +48,7 @@ type Named = (Option<Username>, Option<TenantName>);
 
 /// How far the names of earlier versions, which wrote no such rows, have been indexed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct NamesNoted {
+pub struct NameIndexing {
     version: u8,
     next: Next,
     /// How many usernames contain a `/`. No new ones can.
@@ -57,7 +57,7 @@ pub struct NamesNoted {
     pub example: Option<String>,
 }
 
-impl NamesNoted {
+impl NameIndexing {
     /// Whether all names have been indexed.
     pub fn is_complete(&self) -> bool {
         self.version == SKELETON_VERSION && self.next == Next::Nothing
@@ -77,9 +77,9 @@ fn rows_of(kind: keys::NameKind, name: &str) -> impl Iterator<Item = (Vec<u8>, V
     Skeleton::all_of(name).into_iter().map(move |skeleton| (keys::skeleton(kind, &skeleton), name.as_bytes().to_vec()))
 }
 
-fn names_noted(rows: &impl Rows) -> Result<NamesNoted, Error> {
+fn name_indexing(rows: &impl Rows) -> Result<NameIndexing, Error> {
     let key = keys::setting(SETTING);
-    let Some(kept) = rows.get(&key)? else { return Ok(NamesNoted::default()) };
+    let Some(kept) = rows.get(&key)? else { return Ok(NameIndexing::default()) };
     // If the setting cannot be read, all names are indexed again.
     Ok(serde_json::from_slice(&kept).unwrap_or_default())
 }
@@ -129,8 +129,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Storage`].
-    pub fn names_noted(&self) -> Result<NamesNoted, Error> {
-        names_noted(self)
+    pub fn name_indexing(&self) -> Result<NameIndexing, Error> {
+        name_indexing(self)
     }
 }
 
@@ -141,7 +141,7 @@ impl Transaction<'_> {
     /// [`Error::UsernameTaken`], [`Error::UsernameLookalike`]; [`Error::Overloaded`] until all names of earlier
     /// versions have been indexed; [`Error::Storage`].
     pub fn free_username(&self, username: &NewUsername) -> Result<Claim, Error> {
-        self.all_are_noted()?;
+        self.all_names_are_indexed()?;
         free_username(self, username)
     }
 
@@ -151,12 +151,12 @@ impl Transaction<'_> {
     /// For a new one, [`Error::TenantNameInvalid`] and [`Error::TenantNameLookalike`]; [`Error::Overloaded`] until all
     /// names of earlier versions have been indexed; [`Error::Storage`].
     pub fn free_tenant(&self, tenant: &TenantName) -> Result<Claim, Error> {
-        self.all_are_noted()?;
+        self.all_names_are_indexed()?;
         free_tenant(self, tenant)
     }
 
-    fn all_are_noted(&self) -> Result<(), Error> {
-        if names_noted(self)?.is_complete() { Ok(()) } else { Err(Error::Overloaded) }
+    fn all_names_are_indexed(&self) -> Result<(), Error> {
+        if name_indexing(self)?.is_complete() { Ok(()) } else { Err(Error::Overloaded) }
     }
 
     /// Takes a free name, in the same transaction that found it free.
@@ -168,25 +168,25 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// [`Error::Storage`]; then nothing is written.
-    pub fn note_names(&mut self) -> Result<NamesNoted, Error> {
-        let kept = names_noted(self)?;
-        let mut noted = if kept.version == SKELETON_VERSION { kept } else { NamesNoted::default() };
-        if noted.is_complete() {
-            return Ok(noted);
+    pub fn index_names(&mut self) -> Result<NameIndexing, Error> {
+        let kept = name_indexing(self)?;
+        let mut progress = if kept.version == SKELETON_VERSION { kept } else { NameIndexing::default() };
+        if progress.is_complete() {
+            return Ok(progress);
         }
-        noted.version = SKELETON_VERSION;
+        progress.version = SKELETON_VERSION;
         // Everything is read before anything is written.
         let mut new = BTreeMap::new();
         let mut left = NAMES_AT_ONCE;
-        while left > 0 && noted.next != Next::Nothing {
-            let (names, next) = self.names_from(std::mem::take(&mut noted.next), left)?;
+        while left > 0 && progress.next != Next::Nothing {
+            let (names, next) = self.names_from(std::mem::take(&mut progress.next), left)?;
             left -= names.len();
-            noted.next = next;
+            progress.next = next;
             for (username, tenant) in names {
                 if let Some(username) = username {
                     if !username.is_one_segment() {
-                        noted.with_slash += 1;
-                        noted.example.get_or_insert_with(|| username.to_string());
+                        progress.with_slash += 1;
+                        progress.example.get_or_insert_with(|| username.to_string());
                     }
                     self.note(&mut new, &mut rows_of(keys::NameKind::User, username.as_str()))?;
                 }
@@ -196,10 +196,10 @@ impl Transaction<'_> {
                 }
             }
         }
-        let kept = serde_json::to_vec(&noted).map_err(|error| Error::Internal(error.to_string()))?;
+        let kept = serde_json::to_vec(&progress).map_err(|error| Error::Internal(error.to_string()))?;
         self.claim(Claim(new.into_iter().collect()));
         self.put_setting(SETTING, kept);
-        Ok(noted)
+        Ok(progress)
     }
 
     /// Adds the rows that do not exist yet.
@@ -274,13 +274,13 @@ mod tests {
     }
 
     #[test]
-    fn of_two_that_look_alike_in_one_commit_the_second_is_refused() {
+    fn the_second_of_two_lookalikes_in_one_commit_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let (_, mut committer) = Store::open(directory.path(), 1 << 20).unwrap();
         let mut transaction = committer.begin(Timestamp::from_secs(1)).unwrap();
         let refused = transaction.free_username(&name("zoe")).err();
-        assert_eq!(refused, Some(Error::Overloaded), "not before all are noted");
-        assert!(transaction.note_names().unwrap().is_complete());
+        assert_eq!(refused, Some(Error::Overloaded), "not before all names are indexed");
+        assert!(transaction.index_names().unwrap().is_complete());
         for (one, other) in [("zoe", "Zoe"), ("paypal", "раураl")] {
             let claim = transaction.free_username(&name(one)).unwrap();
             transaction.claim(claim);
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_that_nobody_is_of_any_more_is_known_by_what_was_inserted_into_it_or_noted_of_it() {
+    fn a_tenant_without_users_is_known_by_its_events_or_its_row() {
         let directory = tempfile::tempdir().unwrap();
         let (_, mut committer) = Store::open(directory.path(), 1 << 20).unwrap();
         let tenant = |name: &str| TenantName::parse(name).unwrap();
@@ -305,7 +305,7 @@ mod tests {
         transaction.put(keys::tenant(&tenant("initech")), Vec::new());
         let _ = transaction.commit().unwrap().reveal();
         let mut transaction = committer.begin(Timestamp::from_secs(2)).unwrap();
-        assert!(transaction.note_names().unwrap().is_complete());
+        assert!(transaction.index_names().unwrap().is_complete());
         for (there, lookalike) in [("jose\u{301}", "Jos\u{e9}"), ("initech", "Initech")] {
             assert!(transaction.free_tenant(&tenant(there)).is_ok(), "{there}");
             let refused = transaction.free_tenant(&tenant(lookalike)).err();
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_gone_through_in_steps_whatever_they_are_of() {
+    fn names_of_users_and_tenants_are_indexed_in_steps() {
         let directory = tempfile::tempdir().unwrap();
         let (_, mut committer) = Store::open(directory.path(), 1 << 20).unwrap();
         let mut transaction = committer.begin(Timestamp::from_secs(1)).unwrap();
@@ -327,7 +327,7 @@ mod tests {
         // First as tenants with events, then again as tenants that have a row.
         for is_complete in [false, false, true] {
             let mut transaction = committer.begin(Timestamp::from_secs(2)).unwrap();
-            assert_eq!(transaction.note_names().unwrap().is_complete(), is_complete);
+            assert_eq!(transaction.index_names().unwrap().is_complete(), is_complete);
             let _ = transaction.commit().unwrap().reveal();
         }
         let transaction = committer.begin(Timestamp::from_secs(3)).unwrap();
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn users_of_before_are_noted_step_by_step_and_what_cannot_be_read_is_passed_over() {
+    fn users_of_earlier_versions_are_indexed_in_steps_and_damaged_ones_are_skipped() {
         let directory = tempfile::tempdir().unwrap();
         let (_, mut committer) = Store::open(directory.path(), 1 << 20).unwrap();
         let mut transaction = committer.begin(Timestamp::from_secs(1)).unwrap();
@@ -349,12 +349,12 @@ mod tests {
         transaction.put(b"ubroken".to_vec(), b"{".to_vec());
         let _ = transaction.commit().unwrap().reveal();
         let mut transaction = committer.begin(Timestamp::from_secs(2)).unwrap();
-        assert!(!transaction.note_names().unwrap().is_complete());
+        assert!(!transaction.index_names().unwrap().is_complete());
         let _ = transaction.commit().unwrap().reveal();
         let mut transaction = committer.begin(Timestamp::from_secs(3)).unwrap();
-        let noted = transaction.note_names().unwrap();
-        assert!(noted.is_complete());
-        assert_eq!((noted.with_slash, noted.example.as_deref()), (NAMES_AT_ONCE as u64 + 1, Some("a/0000")));
+        let progress = transaction.index_names().unwrap();
+        assert!(progress.is_complete());
+        assert_eq!((progress.with_slash, progress.example.as_deref()), (NAMES_AT_ONCE as u64 + 1, Some("a/0000")));
         assert_eq!(transaction.free_username(&name("Broken")).err(), Some(Error::UsernameLookalike));
         assert_eq!(
             transaction.free_tenant(&TenantName::parse("ACME").unwrap()).err(),

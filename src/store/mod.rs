@@ -4,15 +4,16 @@
 //! `checkpoint` moves both into sled, where one tree holds everything. A read looks in the overlay first, then in sled
 //! (`database`, `scan`).
 //!
-//! | files | what they do |
-//! |---|---|
-//! | `keys`, `codec`, `chunks`, `sizes` | The layout: keys, values, large data in chunks, and how much one commit may write. |
-//! | `open`, `disk`, `watermarks`, `integrity_scan`, `touched` | They make sled safe. Each step names the fault that it closes. |
-//! | `journal`, `overlay`, `checkpoint`, `committer`, `transaction` | The one way to write. |
-//! | `events`, `event_data`, `bound`, `answers`, `lookalikes` | The rows that a transaction writes. |
-//! | `tail`, `due`, `tenants` | They find rows that maintenance removes, and remove them. |
-//! | `replay`, `latest_events`, `names`, `history`, `chain`, `users` | The ways to read many rows. `readers` are the threads for it. |
-//! | `rows`, `damage`, `epochs`, `activity`, `account_cache` | Reading one row, damaged values, epochs of ids, news for maintenance, cached accounts. |
+//! - Layout: `keys`, `codec` (values), `chunks` (large data), `sizes` (how much one commit may write).
+//! - Safety around sled: `open`, `disk`, `watermarks`, `integrity_scan`, `touched`. Each step names the fault that it
+//! closes.
+//! - Commits: `committer`, `transaction`, `journal`, `overlay`, `checkpoint`, `progress`.
+//! - Rows that a transaction writes: `events`, `event_data`, `bound` (to a stream), `answers` (idempotency),
+//! `lookalikes`.
+//! - Rows that maintenance finds and removes: `tail` (retention), `due` (expiry, ended streams), `tenants`, `activity`.
+//! - Reading many rows: `scan`, `replay`, `latest_events`, `names`, `history`, `chain`, `users`, on the threads of
+//! `readers`.
+//! - Reading one row: `database`, `rows`, `damage`, `epochs`, `account_cache`.
 
 mod account_cache;
 mod activity;
@@ -63,7 +64,7 @@ pub use event_data::StoredEvent;
 pub use history::{History, HistoryQuery, Page};
 pub use integrity_scan::OPENING_THREAD;
 pub use latest_events::LatestEvents;
-pub use lookalikes::NamesNoted;
+pub use lookalikes::NameIndexing;
 pub use names::Names;
 pub use open_error::OpenError;
 pub use readers::Lane;

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_and_goes_again_leaves_nothing_behind_not_even_its_bytes() {
+    fn a_new_key_that_is_removed_leaves_nothing_behind_not_even_its_bytes() {
         let overlay = Overlay::default();
         apply(&overlay, vec![("n", Write::PutNew(b"new"[..].into())), ("n", Write::Remove)]);
         assert_eq!((overlay.get(b"n"), overlay.active_bytes()), (None, 0));

@@ -19,13 +19,13 @@ const MAX_WAITING: usize = 8192;
 /// that catch up.
 #[derive(Clone, Debug)]
 pub struct Lane {
-    whose: Whose,
+    group: LaneGroup,
     /// `None` if it is for several users.
     user: Option<Username>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Whose {
+enum LaneGroup {
     /// Background work.
     Maintenance,
     Admin,
@@ -36,29 +36,29 @@ enum Whose {
 
 impl Lane {
     /// The lane of background work.
-    pub const MAINTENANCE: Self = Self { whose: Whose::Maintenance, user: None };
+    pub const MAINTENANCE: Self = Self { group: LaneGroup::Maintenance, user: None };
     /// The lane of the admin.
-    pub const ADMIN: Self = Self { whose: Whose::Admin, user: None };
+    pub const ADMIN: Self = Self { group: LaneGroup::Admin, user: None };
 
     /// The lane of a request of a user.
     pub fn of_request(tenant: &TenantName, username: &Username) -> Self {
-        Self { whose: Whose::Requests(tenant.clone()), user: Some(username.clone()) }
+        Self { group: LaneGroup::Requests(tenant.clone()), user: Some(username.clone()) }
     }
 
     /// The lane of a stream of a user.
     pub fn of_stream(tenant: &TenantName, username: &Username) -> Self {
-        Self { whose: Whose::Streams(tenant.clone()), user: Some(username.clone()) }
+        Self { group: LaneGroup::Streams(tenant.clone()), user: Some(username.clone()) }
     }
 
     /// The lane of the reads that all streams of a tenant share.
     pub fn of_all_streams(tenant: &TenantName) -> Self {
-        Self { whose: Whose::AllStreams(tenant.clone()), user: None }
+        Self { group: LaneGroup::AllStreams(tenant.clone()), user: None }
     }
 }
 
 /// The threads: a cheap clone.
 #[derive(Clone)]
-pub(super) struct Readers(Pool<Whose, Option<Username>>);
+pub(super) struct Readers(Pool<LaneGroup, Option<Username>>);
 
 impl Readers {
     pub(super) fn start() -> std::io::Result<Self> {
@@ -67,11 +67,11 @@ impl Readers {
 
     pub(super) fn submit<T: Send + 'static>(
         &self,
-        Lane { whose, user }: &Lane,
+        Lane { group, user }: &Lane,
         patience: Patience,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Task<T> {
-        self.0.submit(whose.clone(), user.clone(), patience, work)
+        self.0.submit(group.clone(), user.clone(), patience, work)
     }
 }
 
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn neither_a_request_nor_a_worker_waits_for_the_many_of_its_tenant_who_catch_up() {
+    async fn neither_a_request_nor_a_worker_waits_for_the_streams_that_catch_up() {
         let directory = tempfile::tempdir().unwrap();
         let (store, _committer) = Store::open(directory.path(), 1 << 20).unwrap();
         let [acme, other] = ["acme", "other"].map(|name| TenantName::parse(name).unwrap());

@@ -38,16 +38,16 @@ pub const MAX_RECORD_BYTES: usize = HEAD_BYTES + MAX_COMMIT_BYTES + MAX_CHANGE_B
 /// A name in a key or a value, with its length.
 const NAME_BYTES: usize = 2 + MAX_NAME_BYTES;
 
-/// What a chunk writes in addition to its data, and what its removal writes.
+/// The bytes that a chunk writes in addition to its data, and that its removal writes.
 const CHUNK_ROW_BYTES: usize = ROW_HEAD_BYTES + CHUNK_KEY_BYTES;
 
-/// What the data of events writes at most, with the heads of chunks, and the length of data in chunks.
+/// The most bytes that the data of events writes, with the heads of chunks, and the length of data in chunks.
 const fn of_data(bytes: usize) -> usize {
     // Data in chunks has more than `MAX_INLINE_BYTES`, and only its last chunk is not full.
     bytes + (bytes / MAX_INLINE_BYTES) * (CHUNK_ROW_BYTES + 4) + (bytes / CHUNK_BYTES) * CHUNK_ROW_BYTES
 }
 
-/// What one event writes at most in addition to its data: the largest keys and values of `keys` and `codec`.
+/// The most bytes that one event writes in addition to its data: the largest keys and values of `keys` and `codec`.
 const EVENT_ROWS_BYTES: usize = {
     // The index entry of its name, which is written again if the event expires, and again if it is bound to a stream.
     // And the number of names.
@@ -64,8 +64,8 @@ const EVENT_ROWS_BYTES: usize = {
     name + event + expiry + bound
 };
 
-/// What a request with events writes at most in addition to them: the answer to its idempotency key by key, by moment
-/// and by number, the range of the user's numbers, and the removal of some older answers.
+/// The most bytes that a request with events writes in addition to them: the answer to its idempotency key by key, by
+/// moment and by number, the range of the user's numbers, and the removal of some older answers.
 const REQUEST_ROWS_BYTES: usize = {
     let answer = ROW_HEAD_BYTES + 1 + NAME_BYTES + MAX_NAME_BYTES;
     let due = ROW_HEAD_BYTES + 1 + 8 + NAME_BYTES + MAX_NAME_BYTES;
@@ -75,13 +75,13 @@ const REQUEST_ROWS_BYTES: usize = {
     (1 + FORGOTTEN_AT_ONCE) * (answer + due + numbered) + values + range
 };
 
-/// What an insert of this many events with this much data writes at most. The code that accepts inserts proves with it
-/// that the largest one fits.
+/// The most bytes that an insert of this many events with this much data writes. The code that accepts inserts proves
+/// with it that the largest one fits.
 pub const fn of_insert(events: usize, data: usize) -> usize {
     events * EVENT_ROWS_BYTES + of_data(data) + REQUEST_ROWS_BYTES
 }
 
-/// What the names of a new user and a new tenant write: four skeletons each, and the tenant itself.
+/// The bytes that the names of a new user and a new tenant write: four skeletons each, and the tenant itself.
 pub const NAMES_ROWS_BYTES: usize = 8 * (ROW_HEAD_BYTES + 3 + 32 + MAX_NAME_BYTES) + ROW_HEAD_BYTES + 1 + NAME_BYTES;
 
 // A step of maintenance is never refused.

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_small_row_among_large_ones_all_that_may_share_its_page_is_counted() {
+    fn for_a_small_row_among_large_ones_every_row_that_may_share_its_page_is_counted() {
         assert_eq!(counted(["row050".to_owned()]), 17 + 17);
         assert_eq!(counted(["row050x".to_owned()]), 17 + 17);
         assert_eq!(counted(["row".to_owned()]), 17);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn of_rows_that_are_near_each_other_all_between_them_that_may_share_their_pages_is_counted() {
+    fn for_rows_near_each_other_every_row_that_may_share_their_pages_is_counted() {
         for distance in 1..60 {
             let (first, second) = (20, 20 + distance);
             let expected = (0..100_u32).filter(|&row| {
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_several_rows_share_is_counted_once() {
+    fn pages_that_several_rows_share_are_counted_once() {
         assert_eq!(
             counted((0..100).map(|number| format!("row{number:03}"))),
             100 + 100 * OWN_TIMES * (ROW_BYTES + 7) / 1000

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_was_not_on_disk_yet_when_the_power_went_is_one_that_was_not_made() {
+    fn a_file_that_was_not_synced_before_a_loss_of_power_counts_as_new() {
         let directory = tempfile::tempdir().unwrap();
         let watermark = || CheckpointWatermark::open(Arc::new(Directory::open(directory.path()).unwrap())).unwrap();
         let begun = || watermark().begun().unwrap();

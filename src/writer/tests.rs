@@ -77,7 +77,7 @@ fn change(name: &'static str, end: Result<(), Error>) -> Try {
 }
 
 #[tokio::test]
-async fn a_refused_change_leaves_nothing_of_what_it_had_written() {
+async fn the_writes_of_a_refused_change_are_undone() {
     let directory = tempfile::tempdir().unwrap();
     let running = start(directory.path());
     let changes = vec![change("a", Ok(())), change("b", Err(Error::EventUnknown)), change("c", Ok(()))];

@@ -101,7 +101,7 @@ fn a_ticket_a_pass_and_a_token_are_not_taken_for_each_other() {
 }
 
 #[test]
-fn one_user_cannot_take_the_room_of_all_others_and_what_was_used_or_expired_makes_room() {
+fn one_user_cannot_use_up_all_tickets_and_used_or_expired_ones_make_room() {
     let mut waiting = Waiting::default();
     let (alice, bob, ends_at) = (user("alice"), user("bob"), NOW + TICKET_LASTS);
     for number in 0..WAITING_OF_ONE as u128 {
@@ -121,7 +121,7 @@ fn one_user_cannot_take_the_room_of_all_others_and_what_was_used_or_expired_make
 }
 
 #[test]
-fn tickets_that_wait_are_bounded_and_those_with_the_most_lose_their_oldest_to_those_with_few() {
+fn waiting_tickets_are_bounded_and_users_with_many_lose_their_oldest_to_users_with_few() {
     let mut waiting = Waiting::default();
     let ends_at = |number: usize| NOW + TICKET_LASTS + Duration::from_millis(number as u64);
     for number in 0..WAITING {
@@ -147,7 +147,7 @@ fn tickets_that_wait_are_bounded_and_those_with_the_most_lose_their_oldest_to_th
 }
 
 #[test]
-fn nobody_loses_a_ticket_to_one_who_has_as_many() {
+fn no_user_loses_a_ticket_to_one_with_as_many() {
     let mut waiting = Waiting::default();
     for number in 0..WAITING {
         waiting.add((NOW + TICKET_LASTS, number as u128), &user(&format!("user{number}")), NOW).unwrap();

@@ -6,7 +6,7 @@ use crate::domain::{
 use crate::store::chunks;
 
 #[test]
-fn the_latest_of_a_name_and_an_answer_are_read_as_they_were_written_before_too() {
+fn index_entries_and_answers_of_earlier_versions_are_read() {
     let moment = Timestamp::from_millis(7);
     let plain = LatestRow::at(Position::new(3));
     for latest in [
@@ -42,7 +42,7 @@ fn the_latest_of_a_name_and_an_answer_are_read_as_they_were_written_before_too()
 }
 
 #[test]
-fn an_account_is_read_as_it_would_be_made_of_the_whole_user() {
+fn an_account_that_is_read_equals_the_one_made_from_the_whole_user() {
     let scopes = ["news:get", "chat/*:post"].map(|scope| Scope::parse(scope).unwrap());
     let user = User {
         username: Username::parse("zoë \"z\"").unwrap(),

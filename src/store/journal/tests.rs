@@ -68,7 +68,7 @@ fn every_commit_after_the_checkpoint_is_found_again_in_order() {
 }
 
 #[test]
-fn a_journal_that_is_cut_off_anywhere_is_found_up_to_there_and_goes_on_from_there() {
+fn a_journal_that_is_cut_off_anywhere_is_read_up_to_there_and_continues_from_there() {
     let whole = filled();
     let second = std::fs::read(path_of(whole.path(), 2)).unwrap();
     for length in 0..second.len() {
@@ -116,7 +116,7 @@ fn a_new_file_for_which_there_is_no_room_leaves_nothing_behind_and_the_old_one_g
 }
 
 #[test]
-fn what_was_set_aside_for_a_file_is_given_back_before_the_next_one_begins() {
+fn room_reserved_for_a_file_is_given_back_before_the_next_file_begins() {
     let directory = filled();
     let mut journal = opened(directory.path(), &recovered(directory.path(), 0).0);
     commit(&mut journal, 6);
@@ -133,7 +133,7 @@ fn what_was_set_aside_for_a_file_is_given_back_before_the_next_one_begins() {
 }
 
 #[test]
-fn a_file_that_was_made_ahead_hides_neither_the_last_record_nor_what_follows_it() {
+fn a_file_created_ahead_hides_neither_the_last_record_nor_later_ones() {
     let directory = filled();
     // After a kill the third file exists, and the last record is in the second. That record is written and synced
     // again.
@@ -162,7 +162,7 @@ fn a_file_that_was_made_ahead_hides_neither_the_last_record_nor_what_follows_it(
 }
 
 #[test]
-fn what_is_kept_for_the_next_checkpoint_is_counted_across_restarts() {
+fn the_length_of_the_journal_is_counted_across_restarts() {
     let directory = filled();
     for commits in 6..20 {
         let mut journal = opened(directory.path(), &recovered(directory.path(), 0).0);
@@ -179,7 +179,7 @@ fn what_is_kept_for_the_next_checkpoint_is_counted_across_restarts() {
 }
 
 #[test]
-fn what_was_given_back_takes_no_room_and_is_asked_for_again() {
+fn room_that_was_given_back_is_reserved_again() {
     let directory = filled();
     let mut journal = opened(directory.path(), &recovered(directory.path(), 0).0);
     commit(&mut journal, 6);
@@ -204,7 +204,7 @@ fn a_journal_without_a_record_goes_on_in_its_first_file() {
 }
 
 #[test]
-fn a_bit_that_has_changed_anywhere_ends_the_journal_before_it() {
+fn a_changed_bit_anywhere_ends_the_journal_before_it() {
     let whole = filled();
     for file in [1, 2] {
         let bytes = std::fs::read(path_of(whole.path(), file)).unwrap();

@@ -60,7 +60,7 @@ fn a_database_in_which_a_checkpoint_is_cut_off_by_damage_is_refused_for_good() {
 }
 
 #[test]
-fn a_database_that_is_damaged_while_a_checkpoint_is_made_is_refused_for_good_and_is_whole_without_the_damage() {
+fn a_database_damaged_during_a_checkpoint_is_refused_for_good_and_is_whole_without_the_damage() {
     for is_damaged in [false, true] {
         let directory = tempfile::tempdir().unwrap();
         let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
@@ -86,7 +86,7 @@ fn a_database_that_is_damaged_while_a_checkpoint_is_made_is_refused_for_good_and
 }
 
 #[test]
-fn a_database_whose_data_is_gone_is_not_taken_for_a_new_one() {
+fn a_database_without_its_data_is_not_opened_as_a_new_one() {
     for gone in [&["db"][..], &["journal.0000000000000001"], &["db", "journal.0000000000000001"]] {
         let directory = tempfile::tempdir().unwrap();
         let (store, mut committer) = open(directory.path()).unwrap();

@@ -93,7 +93,7 @@ fn at_boundaries() -> Vec<String> {
 }
 
 #[test]
-fn data_of_any_length_comes_back_whole_by_every_way_of_reading_and_no_row_is_too_large_for_sled() {
+fn data_of_any_length_is_read_whole_in_every_way_and_no_row_is_too_large_for_sled() {
     for journal_bytes in [SMALL, LARGE] {
         let directory = tempfile::tempdir().unwrap();
         let (store, mut committer) = open_with(directory.path(), journal_bytes).unwrap();
@@ -178,7 +178,7 @@ fn nothing_is_left_of_large_events_that_are_gone_however_they_went() {
 }
 
 #[test]
-fn an_event_that_goes_while_it_is_read_is_gone_as_a_whole() {
+fn an_event_that_is_removed_while_it_is_read_is_gone_as_a_whole() {
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
     insert_data(&mut committer, "x", &data_of(MAX_EVENT_BYTES, 'a'));
@@ -190,7 +190,7 @@ fn an_event_that_goes_while_it_is_read_is_gone_as_a_whole() {
 }
 
 #[test]
-fn readers_beside_a_writer_get_events_that_are_whole_and_miss_no_name() {
+fn readers_beside_a_writer_get_whole_events_and_miss_no_name() {
     for journal_bytes in [1 << 20, LARGE] {
         let directory = tempfile::tempdir().unwrap();
         let (store, mut committer) = open_with(directory.path(), journal_bytes).unwrap();
@@ -234,7 +234,7 @@ fn readers_beside_a_writer_get_events_that_are_whole_and_miss_no_name() {
 }
 
 #[test]
-fn a_chunk_that_is_missing_or_not_what_was_written_is_damage_of_its_event_alone() {
+fn a_missing_or_damaged_chunk_damages_its_event_only() {
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
     let large = data_of(3 * CHUNK_BYTES, 'x');

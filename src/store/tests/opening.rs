@@ -24,7 +24,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn an_id_of_what_a_restored_copy_lacks_is_none_however_far_the_copy_goes_on() {
+fn an_id_of_an_event_that_a_restored_copy_lacks_is_never_valid() {
     // The copy is made of an empty database, in between, or after a start without an insert.
     for (before, is_started) in [(0, false), (0, true), (3, false), (3, true)] {
         let directory = tempfile::tempdir().unwrap();
@@ -88,7 +88,7 @@ fn a_database_that_is_open_is_not_opened_again() {
 }
 
 #[test]
-fn what_a_killed_opening_left_does_not_stop_the_next() {
+fn the_files_of_a_killed_opening_do_not_stop_the_next_one() {
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open(directory.path()).unwrap();
     insert(&mut committer, "a", &["x"]);
@@ -108,7 +108,7 @@ proptest! {
     /// Whether rows are in the journal, in sled, or half way between: the database is the same, also after it is opened
     /// again.
     #[test]
-    fn a_database_that_is_opened_anew_has_every_commit_wherever_its_checkpoints_were(
+    fn a_reopened_database_has_every_commit_wherever_its_checkpoints_were(
         commits in prop::collection::vec(prop::collection::vec(0..9_usize, 1..9), 1..40),
         journal_bytes in 200..4000_u64,
     ) {

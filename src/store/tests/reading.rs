@@ -68,7 +68,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn each_name_that_is_wanted_is_read_once_and_in_order_whatever_the_patterns_and_the_steps(
+    fn each_wanted_name_is_read_once_and_in_order_for_all_patterns_and_steps(
         present in prop::collection::btree_set("[ab/]{1,4}", 1..24),
         patterns in prop::collection::vec("[ab/]{1,4}[*]?|[*]", 1..8),
         except in prop::option::of(prop::collection::vec("[ab/]{1,4}[*]?", 1..3)),
@@ -138,7 +138,7 @@ fn query(name: &str, limit: usize, oldest_first: bool) -> HistoryQuery {
 }
 
 #[test]
-fn what_is_committed_and_not_yet_revealed_is_in_no_reading_and_what_it_replaced_still_is() {
+fn an_unrevealed_commit_is_in_no_reading_and_the_events_that_it_replaced_still_are() {
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
     insert(&mut committer, "a", &["changes", "goes", "stays"]);
@@ -159,7 +159,7 @@ fn what_is_committed_and_not_yet_revealed_is_in_no_reading_and_what_it_replaced_
 /// Up to the floor, only the latest event of a name is kept. It is removed in the commit that replaces it, before that
 /// commit may be shown.
 #[test]
-fn a_name_whose_only_event_is_being_replaced_is_not_taken_for_one_that_is_not_there() {
+fn a_name_whose_only_event_is_being_replaced_is_not_missing() {
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
     insert(&mut committer, "a", &["doc", "x", "x"]);
@@ -175,7 +175,7 @@ fn a_name_whose_only_event_is_being_replaced_is_not_taken_for_one_that_is_not_th
 }
 
 #[test]
-fn a_name_whose_event_is_missing_is_left_out_of_every_reading_and_told_of_and_no_reading_is_endless() {
+fn a_name_whose_event_is_missing_is_left_out_and_logged_and_ends_every_reading() {
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
     insert(&mut committer, "a", &["gone", "there"]);
@@ -209,7 +209,7 @@ fn an_event_that_says_it_comes_before_itself_is_left_out_and_makes_no_history_en
 
 /// Damages each event in turn, and then each name, for every reading and every position.
 #[test]
-fn one_row_that_cannot_be_read_takes_nothing_else_from_anybody() {
+fn one_damaged_row_hides_nothing_else_from_any_reader() {
     let names = ["x", "y", "x", "z", "x", "y"];
     for (damaged, is_name) in (1..=6).map(|position| (position, false)).chain([(5, true), (6, true), (4, true)]) {
         let directory = tempfile::tempdir().unwrap();
@@ -302,7 +302,7 @@ proptest! {
 
     /// Every name, from every position to every other, in pages of every size, with every budget.
     #[test]
-    fn pages_of_a_history_are_what_is_kept_of_the_name_each_event_once(
+    fn pages_of_a_history_hold_each_kept_event_of_the_name_once(
         runs in prop::collection::vec((0..3_usize, prop::sample::select(vec![1, 1, 3, 70, 130])), 1..16),
         keep in prop::sample::select(vec![0_usize, 200, 400, 2000]),
         bounds in (0..2000_u64, 0..2000_u64),

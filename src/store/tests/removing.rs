@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_was_inserted_by_a_clock_that_was_ahead_does_not_keep_what_came_after_it() {
+fn events_of_a_clock_that_was_ahead_do_not_keep_later_events() {
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
     let ahead = 400 * 24 * 60 * 60 * 1000;
@@ -34,7 +34,7 @@ fn looks(store: &Store, search: &Search, now: u64) -> usize {
 }
 
 #[test]
-fn a_search_for_what_has_expired_does_not_look_again_at_what_is_gone() {
+fn a_search_for_expired_events_does_not_look_at_removed_ones_again() {
     const COUNT: usize = 500;
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
@@ -71,7 +71,7 @@ fn a_search_for_what_has_expired_does_not_look_again_at_what_is_gone() {
 }
 
 #[test]
-fn the_end_of_a_stream_goes_in_steps_and_is_known_after_a_restart_until_it_is_done() {
+fn the_events_of_an_ended_stream_are_removed_in_steps_and_its_end_survives_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
     for number in 0..200 {
@@ -101,7 +101,7 @@ fn the_end_of_a_stream_goes_in_steps_and_is_known_after_a_restart_until_it_is_do
 }
 
 #[test]
-fn what_was_noted_as_activity_is_counted_though_nobody_sees_it_yet() {
+fn noted_activity_is_counted_before_it_is_revealed() {
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = Store::open(directory.path(), 1 << 20).unwrap();
     let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
@@ -117,7 +117,7 @@ fn what_was_noted_as_activity_is_counted_though_nobody_sees_it_yet() {
 }
 
 #[test]
-fn a_long_tail_is_counted_in_steps_and_anew_where_it_was_shortened_meanwhile() {
+fn a_long_tail_is_counted_in_steps_and_again_if_it_was_shortened_meanwhile() {
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
     for _ in 0..10 {
@@ -134,7 +134,7 @@ fn a_long_tail_is_counted_in_steps_and_anew_where_it_was_shortened_meanwhile() {
 }
 
 #[test]
-fn a_step_of_what_goes_is_bounded_in_bytes_too() {
+fn a_step_of_maintenance_is_bounded_in_bytes_too() {
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
     let long = tenant(&"t".repeat(256));

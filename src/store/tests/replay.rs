@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_new_subscriber_gets_the_latest_of_each_name_and_one_who_was_here_gets_all_that_was_missed() {
+fn a_new_subscriber_gets_a_snapshot_and_a_resuming_one_every_missed_event() {
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open(directory.path()).unwrap();
     insert(&mut committer, "a", &["x", "y", "x"]);
@@ -20,7 +20,7 @@ fn a_new_subscriber_gets_the_latest_of_each_name_and_one_who_was_here_gets_all_t
 const KEPT: usize = 1000;
 
 #[test]
-fn beyond_what_is_kept_the_names_that_changed_are_given_and_the_tail_stays_exact() {
+fn beyond_retention_the_changed_names_are_given_and_the_tail_stays_exact() {
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open(directory.path()).unwrap();
     // One name never changes again, one changed early, and another is flooded.
@@ -52,7 +52,7 @@ fn beyond_what_is_kept_the_names_that_changed_are_given_and_the_tail_stays_exact
 }
 
 #[test]
-fn what_is_not_yet_on_disk_is_shown_to_nobody() {
+fn an_event_that_is_not_yet_on_disk_is_shown_to_nobody() {
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open(directory.path()).unwrap();
     insert(&mut committer, "a", &["x", "z"]);
@@ -71,7 +71,7 @@ proptest! {
 
     /// For any inserts in any batches: the replay from each position is the same as that of a list in memory.
     #[test]
-    fn a_replay_is_what_a_list_in_memory_would_give(
+    fn a_replay_equals_a_list_in_memory(
         batches in prop::collection::vec(prop::collection::vec((0..3_usize, 0..4_usize), 1..12), 1..12),
         after in 0..60_u64,
     ) {

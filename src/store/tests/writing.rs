@@ -33,7 +33,7 @@ fn the_largest_insert_writes_no_more_than_is_reckoned_and_may_be_written_at_once
 }
 
 #[test]
-fn what_is_bound_to_a_stream_is_forgotten_with_its_event() {
+fn the_binding_to_a_stream_is_forgotten_with_its_event() {
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
     let bind = |transaction: &mut Transaction<'_>, event: &Event| transaction.bind(event, 7).unwrap();
@@ -54,7 +54,7 @@ fn what_is_bound_to_a_stream_is_forgotten_with_its_event() {
 }
 
 #[test]
-fn a_tenant_whose_names_were_never_counted_is_counted_once() {
+fn the_names_of_a_tenant_without_a_count_are_counted_once() {
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
     insert(&mut committer, "a", &["x", "y", "z"]);
@@ -79,7 +79,7 @@ fn a_tenant_whose_names_were_never_counted_is_counted_once() {
 }
 
 #[test]
-fn of_very_many_idempotency_keys_the_newest_are_remembered_and_nothing_is_left_of_the_others() {
+fn only_the_newest_idempotency_keys_of_a_user_are_remembered() {
     const ROWS: [&[u8]; 3] = [b"i", b"j", b"k"];
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
@@ -131,7 +131,7 @@ fn of_very_many_idempotency_keys_the_newest_are_remembered_and_nothing_is_left_o
 }
 
 #[test]
-fn what_is_remembered_of_tenants_does_not_grow_with_their_number() {
+fn caches_do_not_grow_with_the_number_of_tenants() {
     let directory = tempfile::tempdir().unwrap();
     let (_store, mut committer) = open_with(directory.path(), LARGE).unwrap();
     for first in (0..20_000).step_by(1000) {

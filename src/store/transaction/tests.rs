@@ -3,7 +3,7 @@ use crate::domain::{Generation, Payload};
 use crate::store::Store;
 
 #[test]
-fn who_is_too_large_already_can_be_changed_and_shrink_but_not_grow() {
+fn a_user_that_is_too_large_already_can_change_and_shrink_but_not_grow() {
     let directory = tempfile::tempdir().unwrap();
     let (_store, mut committer) = Store::open(directory.path(), 64 << 20).unwrap();
     let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();

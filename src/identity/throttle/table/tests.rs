@@ -38,7 +38,7 @@ async fn let_through(table: &Arc<Table>, key: impl Hash + Copy, guesses: usize) 
 }
 
 #[tokio::test]
-async fn what_was_wrong_is_won_back_one_after_the_other_and_what_was_right_never_counted() {
+async fn wrong_guesses_are_regained_one_by_one_and_right_ones_never_count() {
     let (table, time) = table();
     for _ in 0..100 {
         drop(table.take("zoe").await.unwrap());
@@ -67,7 +67,7 @@ async fn guesses_under_way_for_long_do_not_make_the_allowance_larger() {
 }
 
 #[tokio::test]
-async fn no_number_of_other_keys_has_a_bucket_forgotten_that_is_not_whole() {
+async fn no_number_of_other_keys_makes_a_used_bucket_be_forgotten() {
     let (table, time) = table();
     assert_eq!(let_through(&table, "zoe", 10).await, 5);
     let under_way = table.take("max").await.unwrap();
@@ -163,7 +163,7 @@ fn waiters(table: &Arc<Table>, count: u32) -> Vec<Waiter> {
 }
 
 #[tokio::test]
-async fn a_guess_that_has_come_to_something_wakes_one_of_those_who_wait() {
+async fn a_guess_with_a_result_wakes_one_waiter() {
     let (table, _) = table();
     let mut under_way = join_all((0..5).map(|_| table.take("zoe"))).await;
     let mut waiters = waiters(&table, WAITING);
@@ -182,7 +182,7 @@ async fn a_guess_that_has_come_to_something_wakes_one_of_those_who_wait() {
 }
 
 #[tokio::test]
-async fn whoever_is_woken_and_gone_has_the_next_one_woken() {
+async fn a_woken_waiter_that_gives_up_wakes_the_next_one() {
     let (table, _) = table();
     let under_way = join_all((0..5).map(|_| table.take("zoe"))).await;
     let mut waiters = waiters(&table, 3);
@@ -195,7 +195,7 @@ async fn whoever_is_woken_and_gone_has_the_next_one_woken() {
 }
 
 #[tokio::test]
-async fn all_who_wait_are_refused_once_all_were_wrong_and_nobody_waits_for_ever() {
+async fn all_waiters_are_refused_after_all_guesses_were_wrong_and_none_waits_forever() {
     let (table, _) = table();
     let under_way = join_all((0..5).map(|_| table.take("zoe"))).await;
     let waiting: Vec<_> = (0..WAITING)
@@ -216,7 +216,7 @@ async fn all_who_wait_are_refused_once_all_were_wrong_and_nobody_waits_for_ever(
 }
 
 #[tokio::test]
-async fn of_many_who_come_at_once_all_are_let_in_one_after_the_other_while_all_are_right() {
+async fn concurrent_right_guesses_are_all_allowed_one_after_another() {
     let (table, _) = table();
     let come = (0..60).map(|_| {
         let table = Arc::clone(&table);
