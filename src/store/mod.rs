@@ -6,13 +6,13 @@
 //!
 //! - Layout: `keys`, `codec` (values), `chunks` (large data), `sizes` (how much one commit may write).
 //! - Safety around sled: `open`, `disk`, `watermarks`, `integrity_scan`, `touched`. Each step names the fault that it
-//! closes.
+//!   closes.
 //! - Commits: `committer`, `transaction`, `journal`, `overlay`, `checkpoint`, `progress`.
 //! - Rows that a transaction writes: `events`, `event_data`, `bound` (to a stream), `answers` (idempotency),
-//! `lookalikes`.
+//!   `lookalikes`.
 //! - Rows that maintenance finds and removes: `tail` (retention), `due` (expiry, ended streams), `tenants`, `activity`.
 //! - Reading many rows: `scan`, `replay`, `latest_events`, `names`, `history`, `chain`, `users`, on the threads of
-//! `readers`.
+//!   `readers`.
 //! - Reading one row: `database`, `rows`, `damage`, `epochs`, `account_cache`.
 
 mod account_cache;

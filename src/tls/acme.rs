@@ -11,7 +11,7 @@ use rustls_acme::caches::DirCache;
 
 use super::basics::{Maintenance, TlsError, provider, server_config};
 
-/// RFC 8737: the protocol name by which the authority asks for the challenge's certificate.
+/// RFC 8737: the protocol name with which the authority asks for the challenge's certificate.
 const ACME_TLS: &[u8] = b"acme-tls/1";
 
 pub fn configure(
@@ -21,7 +21,7 @@ pub fn configure(
     cache: &Path,
 ) -> Result<(ServerConfig, Maintenance), TlsError> {
     let bad = |path: &Path, why: &dyn std::fmt::Display| TlsError::File(path.to_owned(), why.to_string());
-    // It will hold private keys.
+    // The directory will hold private keys.
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(cache).map_err(|error| bad(cache, &error))?;
 
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
@@ -49,7 +49,7 @@ pub fn configure(
     let mut config = server_config(state.resolver())?;
     config.alpn_protocols.push(ACME_TLS.to_vec());
 
-    // The state orders, renews at two thirds of a certificate's life, and tries again later where that fails.
+    // The state orders a certificate, renews it at two thirds of its life, and tries again later if that fails.
     let maintenance = async move {
         while let Some(event) = state.next().await {
             match event {

@@ -1,4 +1,4 @@
-//! Settings that every source of certificates shares.
+//! Settings that all sources of certificates share.
 
 use std::fmt;
 use std::future::Future;
@@ -13,7 +13,7 @@ use rustls::server::ResolvesServerCert;
 /// Why TLS cannot be served.
 #[derive(Debug)]
 pub enum TlsError {
-    /// A file cannot be read or is not what it should be.
+    /// A file cannot be read, or has the wrong content.
     File(PathBuf, String),
     /// Key and certificate do not fit together, or are of a kind that cannot be used.
     Unusable(String),
@@ -30,15 +30,15 @@ impl fmt::Display for TlsError {
 
 impl std::error::Error for TlsError {}
 
-/// What keeps the certificate fresh for as long as the server runs.
+/// The task that keeps the certificate up to date while the server runs.
 pub type Maintenance = Pin<Box<dyn Future<Output = ()>>>;
 
-/// The one implementation of cryptography that everything here uses.
+/// The one implementation of cryptography that Broker uses.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// The settings of every TLS server here, apart from its certificate.
+/// The settings of every TLS server of Broker, apart from its certificate.
 pub fn server_config(resolver: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, TlsError> {
     Ok(ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])

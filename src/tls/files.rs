@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::basics::{Maintenance, TlsError, provider, server_config};
 
-/// How often the files are looked at, so that a renewed certificate is served without a restart. SIGHUP looks at once.
+/// How often the files are checked, so that a renewed certificate is served without a restart. SIGHUP checks at once.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// A certificate in two files, as it was when they were last read.
@@ -29,7 +29,7 @@ impl ResolvesServerCert for Files {
 }
 
 pub fn configure(key: &Path, chain: &Path) -> Result<(ServerConfig, Maintenance), TlsError> {
-    // Before they are read, so that a change in between is seen.
+    // The times are read before the files, so that a change in between is noticed.
     let seen = modified(key, chain);
     let files = Arc::new(Files {
         key: key.to_owned(),
@@ -58,7 +58,7 @@ impl Files {
                     *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
                     tracing::info!(chain = %self.chain.display(), "the certificate was read anew");
                 }
-                // Perhaps one of the two is written and the other not yet: the next look tells.
+                // Perhaps only one of the two files is written yet. The next check tells.
                 Err(error) => tracing::error!(%error, "the changed certificate cannot be used, the old one stays"),
             }
         }

@@ -1,4 +1,4 @@
-//! Certificates: from files, or from an authority that speaks ACME. TLS 1.2 and 1.3, nothing older.
+//! Certificates: from files, or from an authority that supports ACME. TLS 1.2 and 1.3, nothing older.
 
 mod acme;
 mod basics;
@@ -10,7 +10,7 @@ use crate::config::Certificate;
 
 pub use basics::{Maintenance, TlsError};
 
-/// The server's side of TLS, and what must be run beside it.
+/// The server's TLS configuration, and the task that must run beside it.
 ///
 /// # Errors
 /// [`TlsError`].
