@@ -25,11 +25,15 @@ mod shared_event;
 mod sink;
 mod stream_id;
 mod subscribe_request;
+mod subscriber;
 mod subscription;
 mod tenant_subscriptions;
 mod weak_list;
+mod weak_map;
 mod wheel;
 mod worker;
+mod worker_handle;
+mod worker_streams;
 
 pub use control::{ControlEvent, Reset};
 pub use format::{Content, EventParts, Format, FormatKey};
@@ -42,7 +46,7 @@ pub use sink::{Sink, Written};
 pub use stream_id::StreamId;
 pub use subscribe_request::{First, Start, StreamOptions, SubscribeRequest};
 pub use subscription::{CatchUp, HEARTBEAT_EVERY, Subscription};
-pub use worker::WorkerHandle;
+pub use worker_handle::WorkerHandle;
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
-//! Reading from the store what a subscription, or a whole room, has missed: one step at a time, on a thread that may block.
+//! Reading from the store what a subscription, or all subscriptions of a tenant, have missed: one step at a time, on a thread that may
+//! block.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,124 +12,155 @@ use super::control::ControlEvent;
 use super::format::{Content, EventParts, Format, JOINED_BYTES};
 use super::hub::{ChannelGuard, Hub};
 use super::shared_event::SharedEvent;
-use crate::domain::{EventId, EventName, Payload, Position, TenantName, Username};
+use crate::domain::{EventName, Payload, Position, TenantName, Username};
 use crate::error::Error;
 use crate::fair::Task;
 use crate::store::{Lane, Missing, Names, Replay, Store, StoredEvent, Wanted};
 
 /// How many lost names are told at once.
 const LEFT_AT_ONCE: usize = 1024;
-/// How many events are looked at in one step to find out which names somebody knows: half of them at most for the names before
-/// the last one.
+/// How many events are looked at in one step to find out which names a client knows: half of them at most for the names before the
+/// last one.
 const LOOKS_A_STEP: usize = 8192;
 
-/// One step, and the reading to go on with.
-pub struct Step<T, R = Replay> {
-    pub reading: R,
-    pub read: Result<T, Error>,
-    /// Whether there is more.
-    pub more: bool,
+/// What is read for one subscription, and how far the reading is.
+pub enum Source {
+    /// Events.
+    Replay(Box<Replay>),
+    /// The names of events that may no longer be seen.
+    Lost(Box<Lost>),
 }
 
-/// The next events as they are written to a subscription, and up to where a snapshot, once it is read, may have left a name
-/// out.
-pub fn read_bytes(
+/// Names that a client may no longer see.
+pub struct Lost {
+    /// The names that it could see.
+    pub names: Names,
+    /// It knows everything up to this position. It was never given what came later, not even the name.
+    pub known_to: Position,
+}
+
+/// The next step of a [`Source`].
+pub struct Given {
+    /// What is to be written.
+    pub bytes: Bytes,
+    /// What is left to be read.
+    pub rest: Option<Source>,
+    /// The position of a replay: everything up to here was given.
+    pub position: Position,
+    /// Up to here a snapshot may have left a name out.
+    pub left_out: Position,
+    /// Whether something was missed, or lost, that cannot be told any more.
+    pub is_incomplete: bool,
+}
+
+/// Reads the next step for a subscription.
+///
+/// # Errors
+/// [`Error::Storage`] if the database fails; [`Error::Damaged`].
+pub fn read(
     guard: &ChannelGuard,
     reader: &Username,
-    mut replay: Replay,
+    source: Source,
     format: &'static dyn Format,
-) -> Task<Step<(Bytes, Position)>> {
+) -> Task<Result<Given, Error>> {
     let (hub, channel) = (guard.hub().clone(), guard.channel.clone());
-    guard.store().read_on(&Lane::of_stream(guard.tenant(), reader), move |store| {
-        let mut content = Content::with_capacity(0);
-        let more = replay.next(store, JOINED_BYTES, |event| {
-            let StoredEvent { position, name, data, is_removal, .. } = event;
-            let parts = EventParts { id: store.event_id(position), name, data: &data, is_removal };
-            format.event(&parts, content.buffer());
-        });
-        hub.after_step().pass();
-        let is_snapshot = replay.missing() == Missing::Snapshot;
-        let mut left_out = Position::START;
-        let more = more.and_then(|more| {
-            if is_snapshot && !more {
-                left_out = left_out_up_to(store, &channel, replay.tenant())?;
-            }
-            Ok(more)
-        });
-        step(replay, more, (format.join_or_nothing(content), left_out))
+    guard.store().read_on(&Lane::of_stream(guard.tenant(), reader), move |store| match source {
+        Source::Replay(replay) => read_replay(store, &hub, &channel, replay, format),
+        Source::Lost(lost) => read_lost(store, lost, format),
     })
 }
 
-/// Up to where a snapshot may have left out names that were there all along, since they were overwritten as it was read. What
-/// overwrites them is on its way, and comes to whoever waits for this position.
+/// The next events of a replay, as the subscription gets them.
+fn read_replay(
+    store: &Store,
+    hub: &Hub,
+    channel: &Channel,
+    mut replay: Box<Replay>,
+    format: &dyn Format,
+) -> Result<Given, Error> {
+    let mut content = Content::with_capacity(0);
+    let more = replay.next(store, JOINED_BYTES, |event| {
+        let StoredEvent { position, name, data, is_removal, .. } = event;
+        let parts = EventParts { id: store.event_id(position), name, data: &data, is_removal };
+        format.event(&parts, content.buffer());
+    });
+    hub.after_step().pass();
+    let more = more?;
+    let is_read_snapshot = replay.missing() == Missing::Snapshot && !more;
+    let left_out = if is_read_snapshot { left_out_up_to(store, channel, replay.tenant())? } else { Position::START };
+    let (position, is_incomplete) = (replay.position(), replay.has_gap());
+    let (bytes, rest) = (format.join_or_nothing(content), more.then_some(Source::Replay(replay)));
+    Ok(Given { bytes, rest, position, left_out, is_incomplete })
+}
+
+/// The next names that a client has lost, as control events. A client that gets no further than one of them, and comes back with its id,
+/// is to be given everything that was to follow: so the id is that of the very beginning.
+fn read_lost(store: &Store, mut lost: Box<Lost>, format: &dyn Format) -> Result<Given, Error> {
+    let Lost { names, known_to } = &mut *lost;
+    let (tenant, id) = (names.tenant().clone(), store.event_id(Position::START));
+    let (mut content, mut is_incomplete) = (Content::with_capacity(0), false);
+    let (mut looks, mut told) = (LOOKS_A_STEP, 0);
+    let more = names.next(store, |name| {
+        match store.was_used(&tenant, name, *known_to, &mut looks)? {
+            Some(true) => {
+                format.control(&ControlEvent::Left { name }, id, content.buffer());
+                told += 1;
+            }
+            Some(false) => {}
+            None => is_incomplete = true,
+        }
+        Ok(is_incomplete || told >= LEFT_AT_ONCE || looks < LOOKS_A_STEP / 2)
+    })?;
+    // A name that was removed may have been forgotten since.
+    is_incomplete |= !more && store.floor(&tenant)? > *known_to;
+    let (bytes, rest) = (format.join_or_nothing(content), more.then_some(Source::Lost(lost)));
+    Ok(Given { bytes, rest, position: Position::START, left_out: Position::START, is_incomplete })
+}
+
+/// The position up to which a snapshot may have left out names that were there all along, since they were overwritten as it was read.
+/// The events that overwrite them are on their way, and come to a subscription that waits for this position.
 ///
-/// The same holds for whoever comes back in the middle of a snapshot. A commit can be met with in the store before it is
-/// revealed, and in the channel only after that. One at most is on this way; what was published meanwhile may be gone from the
-/// store again, but the channel has come to it then.
+/// The same holds for a client that comes back in the middle of a snapshot. A commit can be seen in the store before it is revealed, and
+/// in the channel only after that. One commit at most is on this way. Events that were published meanwhile may be gone from the store
+/// again, but then the channel has come to them.
 ///
 /// # Errors
-/// [`Error::Storage`] where the database fails.
+/// [`Error::Storage`] if the database fails.
 pub fn left_out_up_to(store: &Store, channel: &Channel, tenant: &TenantName) -> Result<Position, Error> {
     let newest = store.newest_after(tenant, channel.end())?;
     Ok(newest.max(channel.end()))
 }
 
-/// What somebody may no longer see who knows everything up to a position.
-pub struct Lost {
-    /// The names of what they could see.
-    pub names: Names,
-    /// What came later they were never given, not even its name.
-    pub known_to: Position,
+/// The next events that all subscriptions of a tenant have missed.
+pub struct Missed {
+    /// The events.
+    pub events: Vec<Arc<SharedEvent>>,
+    /// Everything up to here is among them.
+    pub position: Position,
+    /// Whether only the latest event of each name is among them.
+    pub has_gap: bool,
 }
 
-/// The next of the names that somebody has lost, as control events; `None` if not all of what they know can be told any more.
-pub fn read_lost(
-    guard: &ChannelGuard,
-    reader: &Username,
-    mut lost: Lost,
-    format: &'static dyn Format,
-    id: EventId,
-) -> Task<Step<Option<Bytes>, Lost>> {
-    guard.store().read_on(&Lane::of_stream(guard.tenant(), reader), move |store| {
-        let Lost { names, known_to } = &mut lost;
-        let (tenant, mut content, mut is_untold) = (names.tenant().clone(), Content::with_capacity(0), false);
-        let (mut looks, mut told) = (LOOKS_A_STEP, 0);
-        let more = names.next(store, |name| {
-            match store.was_used(&tenant, name, *known_to, &mut looks)? {
-                Some(true) => {
-                    format.control(&ControlEvent::Left { name }, id, content.buffer());
-                    told += 1;
-                }
-                Some(false) => {}
-                None => is_untold = true,
-            }
-            Ok(is_untold || told >= LEFT_AT_ONCE || looks < LOOKS_A_STEP / 2)
-        });
-        // A name that was removed may have been forgotten since.
-        let more = more.and_then(|more| {
-            is_untold |= !more && store.floor(&tenant)? > *known_to;
-            Ok(more && !is_untold)
-        });
-        step(lost, more, (!is_untold).then(|| format.join_or_nothing(content)))
-    })
-}
-
-/// The next events as they come from a channel.
-pub fn read_events(guard: &ChannelGuard, mut replay: Replay) -> Task<Step<Vec<Arc<SharedEvent>>>> {
+/// Reads the next events that all subscriptions of a tenant have missed.
+///
+/// # Errors
+/// [`Error::Storage`] if the database fails.
+pub fn read_missed(guard: &ChannelGuard, mut replay: Replay) -> Task<Result<Missed, Error>> {
     let hub = guard.hub().clone();
     guard.store().read_on(&Lane::of_all_streams(guard.tenant()), move |store| {
         let mut events = Vec::new();
         let more = replay.next(store, JOINED_BYTES, |event| events.extend(shared(store, &event)));
         hub.after_step().pass();
-        step(replay, more, events)
+        more?;
+        Ok(Missed { events, position: replay.position(), has_gap: replay.has_gap() })
     })
 }
 
 /// Resolves once it is settled whether the latest event of every name is in a channel's memory.
 pub type Settled = Pin<Box<OwnedNotified>>;
 
-/// Has the latest event of every name in a channel's memory, if it is not too much; `None` where that is settled already. Who
-/// comes meanwhile waits for the same reading.
+/// Has the latest event of every name in a channel's memory, if that is not too much; `None` if that is settled already. A stream that
+/// is opened meanwhile waits for the same reading.
 ///
 /// They are encoded by the threads that read, in the format of the stream that asked first: it is about to be given them.
 pub fn fill(guard: &ChannelGuard, format: &'static dyn Format) -> Option<Settled> {
@@ -139,7 +171,7 @@ pub fn fill(guard: &ChannelGuard, format: &'static dyn Format) -> Option<Settled
         Fill::UnderWay => {}
         Fill::Begun(filling) => {
             let replay = Replay::snapshot(guard.tenant().clone(), Wanted::All, Position::START, filling.until());
-            // Of its own, since others wait for it too: whoever was first may go.
+            // A task of its own, since others wait for it too: the stream that was first may go.
             tokio::task::spawn_local(fill_up(guard.hub().clone(), filling, replay, format));
         }
     }
@@ -151,7 +183,7 @@ async fn fill_up(hub: Hub, filling: Filling, replay: Replay, format: &'static dy
     while let Some((filling, replay)) = next {
         let after = hub.clone();
         let fill_more = move |store: &Store| fill_more(store, &after, filling, replay, format);
-        // Where it cannot be read: whoever waits finds out why.
+        // If it cannot be read, each stream that waits finds out why.
         next = hub.store().read_on(&lane, fill_more).await.ok().flatten();
     }
 }
@@ -188,11 +220,4 @@ fn shared(store: &Store, event: &StoredEvent<'_>) -> Option<Arc<SharedEvent>> {
     let name = EventName::parse(event.name).ok()?;
     let (id, data) = (store.event_id(event.position), Payload::from_stored(&event.data));
     Some(Arc::new(SharedEvent::new(id, name, data, event.is_removal)))
-}
-
-fn step<T, R>(reading: R, more: Result<bool, Error>, read: T) -> Step<T, R> {
-    match more {
-        Ok(more) => Step { reading, read: Ok(read), more },
-        Err(error) => Step { reading, read: Err(error), more: false },
-    }
 }

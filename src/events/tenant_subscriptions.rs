@@ -1,5 +1,5 @@
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -10,130 +10,144 @@ use super::format::{Format, FormatKey, JOINED_BYTES};
 use super::hub::ChannelGuard;
 use super::index::Index;
 use super::permits::Permits;
-use super::reading::{Step, read_events};
+use super::reading::{Missed, read_missed};
 use super::shared_event::{SharedEvent, join};
 use super::stream_id::Serial;
-use super::subscription::Subscription;
-use super::worker::Worker;
-use crate::domain::{EventFilter, Pattern, Position, Rights, Username, inbox_owner};
+use super::subscriber::Subscriber;
+use super::weak_map::WeakMap;
+use super::worker_streams::WorkerStreams;
+use crate::domain::{EventFilter, Pattern, Position, Rights, TenantName, Username, inbox_owner};
 use crate::error::Error;
 use crate::store::{Replay, Wanted};
 
-/// How many connections are written to before others on the same thread get their turn: about half a millisecond.
+/// How many connections are written to before other tasks of the same thread run: about half a millisecond.
 const WRITES_IN_A_ROW: usize = 256;
 
-/// How many subscriptions of a tenant on a worker have something read for them at the same time: enough for all threads that read
-/// while others of them take what was read, and what is in memory of that is bounded.
+/// How many subscriptions of a tenant on a worker have something read for them at the same time. This is enough for all threads that
+/// read while other subscriptions take what was read, and it bounds how much of that is in memory.
 const READING: usize = 4;
 
-/// What one worker has of a tenant: those of its subscriptions that wait for the next event, by what they want. It exists
-/// while there is one.
-pub struct TenantSubscriptions {
+/// The tenants of a worker.
+pub type Tenants<S> = WeakMap<TenantName, TenantSubscriptions<S>>;
+
+/// The subscriptions to one tenant's events on one worker. It exists while there is one.
+pub struct TenantSubscriptions<S: Subscriber + ?Sized> {
     pub(super) guard: ChannelGuard,
-    /// Up to here everybody who waits has been given everything, or is about to be.
+    /// The permits to have something read, by user.
+    pub(super) readings: Rc<Permits<Username>>,
+    /// Up to here every live subscription has been given everything, or is about to be.
     position: Cell<Position>,
-    /// Up to here they have been given it.
+    /// Up to here every live subscription has been given everything.
     given: Cell<Position>,
-    groups: RefCell<HashMap<GroupKey, Weak<SubscriptionGroup>>>,
-    /// The classes by which event names they want.
-    index: RefCell<Index<SubscriptionGroup>>,
-    /// The subscriptions of those who may see something that others may not, by the names of that.
-    own: RefCell<Index<Subscription>>,
+    groups: WeakMap<GroupKey, SubscriptionGroup<S>>,
+    /// The groups, by the names of the events that they want.
+    index: RefCell<Index<SubscriptionGroup<S>>>,
+    /// The subscriptions of users who may see events that others may not, by the names of those events.
+    own: RefCell<Index<S>>,
     /// The subscriptions that are told who is there.
     watchers: RefCell<HashSet<Serial>>,
-    /// Those live ones of which it has yet to be said that they are in sync, since something of their snapshot is on its way.
-    unsynced: RefCell<Vec<Weak<Subscription>>>,
-    /// The turns of those who have something read for them, by user.
-    pub(super) readings: Rc<Permits<Username>>,
-    /// What those who wait for the next event have missed, since more came than the channel keeps.
-    missed: RefCell<Missed>,
-    worker: Weak<Worker>,
+    /// The live subscriptions that have yet to say that they are in sync, since something of their snapshot is on its way.
+    unsynced: RefCell<Vec<Weak<S>>>,
+    missed: RefCell<State>,
+    streams: Rc<WorkerStreams<S>>,
+    tenants: Rc<Tenants<S>>,
 }
 
-/// What all of a room have missed.
-enum Missed {
+/// What the live subscriptions have missed, since more events came than the channel keeps.
+enum State {
     Nothing,
-    /// Somebody reads the next of it.
-    UnderWay(JoinHandle<()>),
-    /// It has been read, of what there is up to a position.
-    Read(Box<Result<Step<Vec<Arc<SharedEvent>>>, Error>>, Position),
+    /// The next of it is being read.
+    Reading(JoinHandle<()>),
+    /// It has been read, of the events up to a position.
+    Read(Box<Result<Missed, Error>>, Position),
+}
+
+/// Events that are about to be given to the live subscriptions of a tenant.
+pub struct Fetched {
+    events: Vec<Arc<SharedEvent>>,
+    /// The position after them.
+    until: Position,
 }
 
 type GroupKey = (EventFilter, Rights, FormatKey);
 
 /// Subscriptions that get the same bytes: they want the same events, may see the same, and have the same format. What a user alone
 /// may see, that user's subscriptions fetch by themselves.
-pub struct SubscriptionGroup {
-    pub(super) subscriptions: Rc<TenantSubscriptions>,
+pub struct SubscriptionGroup<S: Subscriber + ?Sized> {
+    pub(super) subscriptions: Rc<TenantSubscriptions<S>>,
     pub(super) filter: EventFilter,
     pub(super) rights: Rights,
     pub(super) format: &'static dyn Format,
-    /// Those who have been given everything so far.
-    live: RefCell<Vec<Rc<Subscription>>>,
-    /// What is about to be written to them.
+    /// The subscriptions that have been given everything so far.
+    live: RefCell<Vec<Rc<S>>>,
+    /// The events that are about to be written to them.
     events: RefCell<Vec<Arc<SharedEvent>>>,
 }
 
-impl TenantSubscriptions {
-    pub fn new(guard: ChannelGuard, worker: Weak<Worker>) -> Self {
-        // Taken after the seat: what comes later is told.
+impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
+    /// Those of a tenant on a worker, none yet.
+    pub fn new(guard: ChannelGuard, streams: &Rc<WorkerStreams<S>>, tenants: &Rc<Tenants<S>>) -> Self {
+        // After the guard was taken: the worker is told of what comes later.
         let end = guard.channel.end();
-        let (position, given) = (Cell::new(end), Cell::new(end));
-        let (index, own) = (RefCell::new(Index::new()), RefCell::new(Index::new()));
-        let (groups, watchers, unsynced) = (RefCell::default(), RefCell::default(), RefCell::default());
-        let (readings, missed) = (Permits::new(READING), RefCell::new(Missed::Nothing));
-        Self { guard, position, given, groups, index, own, watchers, unsynced, readings, missed, worker }
+        Self {
+            guard,
+            readings: Permits::new(READING),
+            position: Cell::new(end),
+            given: Cell::new(end),
+            groups: WeakMap::default(),
+            index: RefCell::new(Index::new()),
+            own: RefCell::new(Index::new()),
+            watchers: RefCell::default(),
+            unsynced: RefCell::default(),
+            missed: RefCell::new(State::Nothing),
+            streams: Rc::clone(streams),
+            tenants: Rc::clone(tenants),
+        }
     }
 
-    /// Up to here everybody who waits has been given everything, or is about to be.
+    /// Up to here every live subscription has been given everything, or is about to be.
     pub fn position(&self) -> Position {
         self.position.get()
     }
 
-    /// Up to here everybody who waits has been given everything.
+    /// Up to here every live subscription has been given everything.
     pub fn given(&self) -> Position {
         self.given.get()
     }
 
-    /// Those who get the same.
+    /// The group of subscriptions with a filter, rights and a format.
     pub fn group(
         self: &Rc<Self>,
         filter: EventFilter,
         rights: Rights,
         format: &'static dyn Format,
-    ) -> Rc<SubscriptionGroup> {
-        // Those who have it come and go, each with what it counts for them.
+    ) -> Rc<SubscriptionGroup<S>> {
+        // Subscriptions come and go, each with what its filter counts for its user.
         let filter = filter.unheld();
         let key = (filter.clone(), rights.clone(), format.key());
-        if let Some(group) = self.groups.borrow().get(&key).and_then(Weak::upgrade) {
+        if let Some(group) = self.groups.get(&key) {
             return group;
         }
-        let group = Rc::new(SubscriptionGroup {
-            subscriptions: Rc::clone(self),
-            filter,
-            rights,
-            format,
-            live: RefCell::default(),
-            events: RefCell::default(),
-        });
-        self.groups.borrow_mut().insert(key, Rc::downgrade(&group));
+        let (live, events) = (RefCell::default(), RefCell::default());
+        let group = Rc::new(SubscriptionGroup { subscriptions: Rc::clone(self), filter, rights, format, live, events });
+        self.groups.insert(key, &group);
         self.index.borrow_mut().add(group.patterns(), &Rc::downgrade(&group));
         group
     }
 
     /// Has a subscription found by the names that its user alone may see, and told who is there if it wants that.
-    pub fn attach(&self, subscription: &Rc<Subscription>, own: &[Pattern], is_watching: bool) {
+    pub fn attach(&self, subscription: &Rc<S>, own: &[Pattern], is_watching: bool) {
         if !own.is_empty() {
             self.own.borrow_mut().add(Some(own), &Rc::downgrade(subscription));
         }
-        if is_watching && self.watchers.borrow_mut().insert(subscription.presence_guard.serial()) {
+        if is_watching && self.watchers.borrow_mut().insert(subscription.serial()) {
             self.guard.hub().registry().watch(self.guard.tenant());
         }
     }
 
     /// Takes a subscription out of everything that [`TenantSubscriptions::attach`] has put it into: `one` if it goes elsewhere, or
     /// nothing if it is being dropped.
-    pub fn detach(&self, serial: Serial, own: &[Pattern], one: Option<&Weak<Subscription>>) {
+    pub fn detach(&self, serial: Serial, own: &[Pattern], one: Option<&Weak<S>>) {
         if !own.is_empty() {
             self.own.borrow_mut().remove(Some(own), one);
         }
@@ -147,147 +161,122 @@ impl TenantSubscriptions {
         self.own.borrow().len() > 0
     }
 
-    /// How much there is of classes, of what they and single subscriptions are found by, and of watchers.
+    /// How many groups there are, entries by which they and single subscriptions are found, and watchers.
     #[cfg(test)]
     pub fn sizes(&self) -> [usize; 4] {
         let of_index = self.index.borrow().len();
-        [self.groups.borrow().len(), of_index, self.own.borrow().len(), self.watchers.borrow().len()]
+        [self.groups.len(), of_index, self.own.borrow().len(), self.watchers.borrow().len()]
     }
 
-    /// Adds a live subscription that is to say that it is in sync once the room has come to where it waits for.
-    pub fn add_unsynced(&self, subscription: &Rc<Subscription>) {
+    /// Adds a live subscription that is to say that it is in sync once everything up to the position that it waits for was given.
+    pub fn add_unsynced(&self, subscription: &Rc<S>) {
         self.unsynced.borrow_mut().push(Rc::downgrade(subscription));
     }
 
-    /// Has those say so who waited for what has been given now.
+    /// Has the subscriptions say that they are in sync which waited for what has been given now.
     fn tell_synced(&self) {
-        let came_to = |one: &Weak<Subscription>| one.upgrade().is_none_or(|one| one.left_out() <= self.given());
+        let came_to = |one: &Weak<S>| one.upgrade().is_none_or(|one| one.left_out() <= self.given());
         let synced: Vec<_> = self.unsynced.borrow_mut().extract_if(.., |one| came_to(one)).collect();
         synced.iter().filter_map(Weak::upgrade).for_each(|subscription| subscription.fall_behind());
     }
 
     /// Has the subscriptions that are told who is there tell of a user that has come or gone.
-    pub fn tell_presence(&self, worker: &Worker, username: &Username) {
-        let watchers: Vec<_> =
-            self.watchers.borrow().iter().filter_map(|serial| worker.subscription(*serial)).collect();
+    pub fn tell_presence(&self, username: &Username) {
+        let watchers = self.watchers.borrow().iter().filter_map(|serial| self.streams.get(*serial)).collect::<Vec<_>>();
         watchers.iter().for_each(|watcher| watcher.note_presence(username));
     }
 
-    /// Gives some of what is new to everybody who waits for it; whether there is more. A part at a time, since the other tenants
-    /// of this worker wait, too, and a busy one may never come to its end.
-    pub async fn catch_up(self: &Rc<Self>, worker: &Rc<Worker>) -> bool {
-        match self.missed.replace(Missed::Nothing) {
-            Missed::Nothing => match self.guard.channel.between(self.position(), Position::END, JOINED_BYTES) {
-                Found::Nothing => return false,
-                Found::Events(events, until) => self.give(worker, &events, until).await,
+    /// Fetches some of what is new for the live subscriptions; `None` if there is nothing, or it must be read first. Only a part of
+    /// it, since the other tenants of the worker wait, too, and a busy one may never come to its end.
+    pub fn fetch(self: &Rc<Self>) -> Option<Fetched> {
+        match self.missed.replace(State::Nothing) {
+            State::Nothing => match self.guard.channel.between(self.position(), Position::END, JOINED_BYTES) {
+                Found::Nothing => None,
+                Found::Events(events, until) => Some(Fetched { events, until }),
                 // More came than the channel keeps, before this worker had the time for it.
                 Found::Behind => {
                     self.read_missed();
-                    return false;
+                    None
                 }
             },
-            Missed::UnderWay(reading) => {
-                self.missed.replace(Missed::UnderWay(reading));
-                return false;
+            State::Reading(reading) => {
+                self.missed.replace(State::Reading(reading));
+                None
             }
-            Missed::Read(read, until) => self.give_missed(worker, *read, until).await,
+            State::Read(read, until) => Some(self.take_missed(*read, until)),
         }
-        self.position() < self.guard.channel.end()
     }
 
-    /// Has the next read of what the channel has no more, once for everybody: up to the channel's end, and not to that of the store,
-    /// which is further on while what was revealed is on its way into the channel. Whoever stands in between would miss it. The
-    /// worker is told when it is there, and serves the other tenants until then.
+    /// Has the next of what the channel no longer keeps read, once for all subscriptions. The end is that of the channel, and not that
+    /// of the store, which is further on while events that were revealed are on their way into the channel: a subscription that
+    /// stands in between would miss them. The worker is told when it has been read, and serves the other tenants until then.
     fn read_missed(self: &Rc<Self>) {
         let until = self.guard.channel.end();
         let replay = Replay::events(self.guard.tenant().clone(), Wanted::All, self.position(), until);
-        let (reading, subscriptions) = (read_events(&self.guard, replay), Rc::downgrade(self));
+        let (reading, subscriptions) = (read_missed(&self.guard, replay), Rc::downgrade(self));
         let reading = tokio::task::spawn_local(async move {
-            let read = reading.await;
+            let read = reading.await.and_then(|read| read);
             if let Some(subscriptions) = subscriptions.upgrade() {
-                subscriptions.missed.replace(Missed::Read(Box::new(read), until));
+                subscriptions.missed.replace(State::Read(Box::new(read), until));
                 subscriptions.guard.tell();
             }
         });
-        self.missed.replace(Missed::UnderWay(reading));
+        self.missed.replace(State::Reading(reading));
     }
 
-    async fn give_missed(
-        &self,
-        worker: &Rc<Worker>,
-        read: Result<Step<Vec<Arc<SharedEvent>>>, Error>,
-        until: Position,
-    ) {
-        let failed = match read {
-            Ok(Step { reading, read: Ok(events), .. }) => {
-                if reading.has_gap() {
+    /// What was read of what was missed. If it cannot be read, the live subscriptions end.
+    fn take_missed(&self, read: Result<Missed, Error>, until: Position) -> Fetched {
+        match read {
+            Ok(Missed { events, position, has_gap }) => {
+                if has_gap {
                     self.leave_behind();
                 }
-                return self.give(worker, &events, reading.position()).await;
+                Fetched { events, until: position }
             }
-            Ok(Step { read: Err(error), .. }) => error.to_string(),
-            Err(error) => error.to_string(),
-        };
-        tracing::error!(
-            tenant = %self.guard.tenant(),
-            error = failed,
-            "the streams of a tenant end because its events cannot be read"
-        );
-        self.position.set(until);
-        for group in self.groups() {
-            group.end();
+            Err(error) => {
+                let tenant = self.guard.tenant();
+                tracing::error!(%tenant, %error, "the streams of a tenant end because its events cannot be read");
+                self.groups.values().iter().for_each(|group| group.end());
+                Fetched { events: Vec::new(), until }
+            }
         }
     }
 
-    /// Of what comes next only the latest of each name is left: who asks for marks is to be told so. They find out by themselves,
-    /// from where they stand. To the others what is left can be given together.
+    /// Of what comes next only the latest event of each name is left. Subscriptions with control events are to be told so: they find
+    /// out by themselves, from where they stand. The others can be given what is left together.
     fn leave_behind(&self) {
-        for group in self.groups() {
+        for group in self.groups.values() {
             let live = group.live.borrow().clone();
-            live.iter().filter(|subscription| subscription.wants_marks()).for_each(|marked| marked.fall_behind());
+            live.iter().filter(|one| one.wants_control_events()).for_each(|one| one.fall_behind());
         }
     }
 
-    async fn give(&self, worker: &Rc<Worker>, events: &[Arc<SharedEvent>], until: Position) {
-        // Now that the events are here: sessions that ended before them have been told by now.
-        worker.drain_mailbox();
+    /// Gives what was fetched to every live subscription. Returns whether there is more.
+    pub async fn give(&self, Fetched { events, until }: Fetched) -> bool {
         let from = self.position.replace(until);
-        // Before the others are written to: these are not among them then.
-        events.iter().for_each(|event| self.give_own(worker, event));
-        for group in self.dispatch(events) {
+        // Before the groups are written to: these subscriptions are not in them then.
+        events.iter().for_each(|event| self.give_own(event));
+        for group in self.dispatch(&events) {
             group.serve(from, until).await;
         }
         self.given.set(until);
         self.tell_synced();
+        self.position() < self.guard.channel.end()
     }
 
     /// Has the subscriptions of a user who alone may see an event fetch it, and what else is new, by themselves.
-    fn give_own(&self, worker: &Rc<Worker>, event: &SharedEvent) {
+    fn give_own(&self, event: &SharedEvent) {
         let name = event.name.as_str();
-        let fetch = |subscription: Rc<Subscription>| {
-            if subscription.is_live_in(self) && !subscription.group().wants(name) && subscription.view().matches(name) {
-                subscription.fall_behind();
-            }
+        let wanting = match inbox_owner(name) {
+            Some(owner) => Username::parse(owner).map_or_else(|_| Vec::new(), |owner| self.streams.of_user(&owner)),
+            // Nothing may be borrowed while one of them ends.
+            None => self.own.borrow().wanting(name).collect(),
         };
-        match inbox_owner(name) {
-            Some(owner) => {
-                let of_owner = Username::parse(owner).map(|owner| worker.subscriptions_of(&owner));
-                of_owner.into_iter().flatten().for_each(fetch);
-            }
-            None => {
-                // Nothing may be borrowed while one of them ends.
-                let wanting: Vec<_> = self.own.borrow().wanting(name).collect();
-                wanting.into_iter().for_each(fetch);
-            }
-        }
-    }
-
-    fn groups(&self) -> Vec<Rc<SubscriptionGroup>> {
-        self.groups.borrow().values().filter_map(Weak::upgrade).collect()
+        wanting.iter().for_each(|subscription| subscription.fetch_own(self.guard.tenant(), name));
     }
 
     /// Hands events to the groups that want them, and returns those groups.
-    fn dispatch(&self, events: &[Arc<SharedEvent>]) -> Vec<Rc<SubscriptionGroup>> {
+    fn dispatch(&self, events: &[Arc<SharedEvent>]) -> Vec<Rc<SubscriptionGroup<S>>> {
         let mut wanting = Vec::new();
         let index = self.index.borrow();
         for event in events {
@@ -308,18 +297,16 @@ impl TenantSubscriptions {
     }
 }
 
-impl Drop for TenantSubscriptions {
+impl<S: Subscriber + ?Sized> Drop for TenantSubscriptions<S> {
     fn drop(&mut self) {
-        if let Missed::UnderWay(reading) = self.missed.get_mut() {
+        if let State::Reading(reading) = self.missed.get_mut() {
             reading.abort();
         }
-        if let Some(worker) = self.worker.upgrade() {
-            worker.forget_tenant(self.guard.tenant());
-        }
+        self.tenants.remove(self.guard.tenant());
     }
 }
 
-impl SubscriptionGroup {
+impl<S: Subscriber + ?Sized> SubscriptionGroup<S> {
     /// Whether events of a name are given to all of them.
     pub fn wants(&self, name: &str) -> bool {
         self.rights.allow(name) && self.filter.matches(name)
@@ -333,20 +320,19 @@ impl SubscriptionGroup {
         })
     }
 
-    /// Adds a subscription that has been given everything up to the room's position, or a little more.
-    pub fn add_live(&self, subscription: &Rc<Subscription>) {
+    /// Adds a subscription that has been given everything up to the tenant's position, or a little more. Returns its place.
+    pub fn add_live(&self, subscription: &Rc<S>) -> u32 {
         let mut live = self.live.borrow_mut();
-        subscription.place.set(Some(live.len() as u32));
         live.push(Rc::clone(subscription));
+        live.len() as u32 - 1
     }
 
-    /// Takes one out.
-    pub fn remove_live(&self, subscription: &Subscription) {
-        let Some(place) = subscription.place.take() else { return };
+    /// Takes out the subscription at a place.
+    pub fn remove_live(&self, place: u32) {
         let mut live = self.live.borrow_mut();
         let removed = live.swap_remove(place as usize);
         if let Some(moved) = live.get(place as usize) {
-            moved.place.set(Some(place));
+            moved.set_place(place);
         }
         // Not to be dropped while the list is borrowed.
         drop(live);
@@ -358,10 +344,10 @@ impl SubscriptionGroup {
         live.iter().for_each(|subscription| subscription.end());
     }
 
-    /// Writes what was collected to everybody, and lets others on this thread work in between.
+    /// Writes the events that were collected to every live subscription, and lets others on this thread work in between.
     ///
-    /// From the last to the first: who leaves meanwhile is replaced by the last, who has been served already and knows it;
-    /// who comes meanwhile is at the end, and has read up to here by themselves.
+    /// From the last to the first: a subscription that leaves meanwhile is replaced by the last one, which has been served already and
+    /// knows it. One that comes meanwhile is at the end, and has read up to here by itself.
     async fn serve(&self, from: Position, until: Position) {
         let events = std::mem::take(&mut *self.events.borrow_mut());
         let joined = join(self.format, &events);
@@ -380,10 +366,10 @@ impl SubscriptionGroup {
     }
 }
 
-impl Drop for SubscriptionGroup {
+impl<S: Subscriber + ?Sized> Drop for SubscriptionGroup<S> {
     fn drop(&mut self) {
         let key = (self.filter.clone(), self.rights.clone(), self.format.key());
-        self.subscriptions.groups.borrow_mut().remove(&key);
+        self.subscriptions.groups.remove(&key);
         self.subscriptions.index.borrow_mut().remove(self.patterns(), None);
     }
 }

@@ -1,111 +1,52 @@
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use bytes::Bytes;
-use tokio::task::JoinHandle;
-use tokio::task::coop::unconstrained;
 
 use super::hub::Hub;
 use super::mailbox::{Command, Mailbox, Post};
 use super::permits::Permits;
-use super::sink::Sink;
-use super::stream_id::Serial;
-use super::subscribe_request::SubscribeRequest;
-use super::subscription::{CatchUp, Subscription};
-use super::tenant_subscriptions::TenantSubscriptions;
+use super::subscriber::Subscriber;
+use super::tenant_subscriptions::{TenantSubscriptions, Tenants};
 use super::wheel::{TICK, Wheel};
+use super::worker_streams::WorkerStreams;
 use crate::clock::Clock;
 use crate::domain::{TenantName, Username};
 
-/// How many subscriptions of a worker that catch up take a step before those who are live are given what is new.
+/// How many subscriptions of a worker that catch up take a step before the live ones are given what is new.
 const CATCHING_UP: usize = 8;
 
-/// What part of the time that the last round of writes took the next one waits, from its end on, for more to write at once:
-/// a publish that came alone while a thousand were written to would else go out alone again, and the others after it.
+/// How long the worker waits for more to write after a round of writes, as a part of the time that the round took. An event that was
+/// published alone while a thousand streams were written to would else go out alone again, and the others after it.
 const GATHER_PART: u32 = 10;
 /// How long it waits at most.
 const GATHER: Duration = Duration::from_millis(2);
-/// What is shorter is not waited for.
+/// It does not wait for less.
 const GATHER_FROM: Duration = Duration::from_micros(100);
 
-/// One worker's end of the hub, and the home of its subscriptions. A publish wakes one task a worker, and that task writes
-/// to the connections of its own thread, without a lock. To wake each of them would cost more than to write to them.
-pub struct WorkerHandle {
-    pub(super) worker: Rc<Worker>,
-    pub(super) tasks: [JoinHandle<()>; 2],
-}
-
-/// The subscriptions of one worker.
-pub struct Worker {
+/// The subscriptions of one thread, and the loops that serve them. A publish wakes one task of each worker, and that task writes to the
+/// connections of its own thread without a lock. To wake each connection's task would cost more than to write to it.
+pub struct Worker<S: Subscriber + ?Sized> {
     hub: Hub,
     clock: Clock,
     mailbox: Arc<Mailbox>,
-    tenants: RefCell<HashMap<TenantName, Weak<TenantSubscriptions>>>,
-    /// Every subscription of this worker. Whatever else knows one knows its serial, and finds it here.
-    streams: RefCell<HashMap<Serial, Weak<Subscription>>>,
+    streams: Rc<WorkerStreams<S>>,
+    tenants: Rc<Tenants<S>>,
     wheel: Wheel,
     permits: Rc<Permits<TenantName>>,
 }
 
-impl WorkerHandle {
-    /// Starts it on this thread, whose subscriptions it will serve.
-    ///
-    /// # Panics
-    /// Outside a `LocalSet`, which an actix worker is.
-    pub fn start(hub: Hub, clock: Clock) -> Self {
+impl<S: Subscriber + ?Sized> Worker<S> {
+    /// A worker that the hub tells of what is new.
+    pub fn new(hub: Hub, clock: Clock) -> Self {
         let mailbox = Arc::new(Mailbox::default());
         hub.registry().add_worker(&mailbox);
-        let worker = Rc::new(Worker {
-            hub,
-            clock,
-            mailbox,
-            tenants: RefCell::default(),
-            streams: RefCell::default(),
-            wheel: Wheel::new(),
-            permits: Permits::new(CATCHING_UP),
-        });
-        // They yield by themselves. tokio's own budget would have a connection with TLS look as if it could not be written to.
-        let tasks = [
-            tokio::task::spawn_local(unconstrained(Rc::clone(&worker).deliver())),
-            tokio::task::spawn_local(unconstrained(Rc::clone(&worker).keep_time())),
-        ];
-        Self { worker, tasks }
+        let streams = Rc::new(WorkerStreams::new(hub.registry().clone(), Arc::clone(&mailbox)));
+        let (tenants, wheel, permits) = (Rc::default(), Wheel::new(), Permits::new(CATCHING_UP));
+        Self { hub, clock, mailbox, streams, tenants, wheel, permits }
     }
 
-    /// Opens a stream. `first` is written before anything else. It goes on as long as what comes back is run.
-    pub fn open(&self, request: SubscribeRequest, sink: impl Sink + 'static, first: Bytes) -> CatchUp {
-        let worker = &self.worker;
-        let changes = request.changes;
-        let (subscription, task) = Subscription::start(worker, request, sink, first);
-        let guard = &subscription.presence_guard;
-        worker.streams.borrow_mut().insert(guard.serial(), Rc::downgrade(&subscription));
-        guard.open(&worker.mailbox, worker.hub.rules().streams_per_user);
-        // At once, so that whoever is ended before the task comes round has had an answer; and not before it is known by the
-        // id that is in it.
-        subscription.write_rest();
-        // The user's streams may have been ended, or the server closed, before a worker had it; and the rights may have changed.
-        if subscription.is_over() || worker.hub.is_closed() {
-            subscription.end();
-        } else if guard.user_streams().changes() != changes {
-            worker.change_rights(guard.user_streams().username());
-        }
-        task
-    }
-}
-
-impl Drop for WorkerHandle {
-    fn drop(&mut self) {
-        self.worker.hub.registry().remove_worker(&self.worker.mailbox);
-        self.tasks.iter().for_each(JoinHandle::abort);
-    }
-}
-
-impl Worker {
     /// Does what the mailbox says, for ever.
-    async fn deliver(self: Rc<Self>) {
+    pub async fn deliver(self: Rc<Self>) {
         let (mut gathered_at, mut began_at) = (Instant::now(), None);
         loop {
             self.mailbox.filled().await;
@@ -123,26 +64,13 @@ impl Worker {
                     tokio::task::yield_now().await;
                     std::thread::yield_now();
                 }
-                let filled = self.mailbox.take_filled();
-                let mut is_more = false;
                 let began = *began_at.get_or_insert_with(Instant::now);
-                for notifier in filled {
-                    notifier.heard();
-                    let subscriptions = self.tenants.borrow().get(&notifier.tenant).and_then(Weak::upgrade);
-                    if let Some(subscriptions) = subscriptions
-                        && subscriptions.catch_up(&self).await
-                    {
-                        // After the other tenants.
-                        notifier.tell();
-                        is_more = true;
-                    }
-                }
-                if is_more {
+                if self.dispatch().await {
                     // What there is already need not be waited for.
                     tokio::task::yield_now().await;
                     continue;
                 }
-                // From when everybody had been given everything on: the longer this took, the more will come at once.
+                // The longer it took until everything had been given, the more will come at once.
                 began_at = None;
                 let ended = Instant::now();
                 let gather = ((ended - began) / GATHER_PART).min(GATHER);
@@ -151,21 +79,43 @@ impl Worker {
         }
     }
 
-    /// Does what the mailbox says: tells of users that have come or gone, gives the streams of users their new rights, changes filters
-    /// and ends streams. Called also after events were fetched and before they are written, so that a stream that has lost the right
-    /// to them in their commit gets none of them.
+    /// Gives some of what is new in each channel to the live subscriptions. Returns whether there is more.
+    async fn dispatch(self: &Rc<Self>) -> bool {
+        let mut is_more = false;
+        for notifier in self.mailbox.take_filled() {
+            notifier.heard();
+            let Some(subscriptions) = self.tenants.get(&notifier.tenant) else { continue };
+            if self.catch_up(&subscriptions).await {
+                // After the other tenants.
+                notifier.tell();
+                is_more = true;
+            }
+        }
+        is_more
+    }
+
+    /// Gives some of what is new in a tenant to its live subscriptions. Returns whether there is more.
+    pub async fn catch_up(self: &Rc<Self>, subscriptions: &Rc<TenantSubscriptions<S>>) -> bool {
+        let Some(fetched) = subscriptions.fetch() else { return false };
+        // After the events were fetched and before they are written: a stream that lost the right to them in their commit has been
+        // told by now, and gets none of them.
+        self.drain_mailbox();
+        subscriptions.give(fetched).await
+    }
+
+    /// Does what the mailbox says apart from the channels: tells of users that have come or gone, gives the streams of users their new
+    /// rights, changes filters and ends streams.
     pub fn drain_mailbox(self: &Rc<Self>) {
         let Post { changed, commands, presence, closing, .. } = self.mailbox.take();
         for (tenant, username) in presence {
-            let subscriptions = self.tenants.borrow().get(&tenant).and_then(Weak::upgrade);
-            if let Some(subscriptions) = subscriptions {
-                subscriptions.tell_presence(self, &username);
+            if let Some(subscriptions) = self.tenants.get(&tenant) {
+                subscriptions.tell_presence(&username);
             }
         }
-        // After that: a stream that is moved to another tenant is no more told who has gone from this one.
+        // After that: a stream that is moved to another tenant is no longer told who has gone from this one.
         changed.iter().for_each(|username| self.change_rights(username));
         for (serial, command) in commands {
-            let Some(subscription) = self.subscription(serial) else { continue };
+            let Some(subscription) = self.streams.get(serial) else { continue };
             match command {
                 Command::Filter(filter, done) => {
                     subscription.change_filter(filter);
@@ -176,25 +126,23 @@ impl Worker {
             }
         }
         if let Some(done) = closing {
-            // One that ends may be dropped, and is taken out of the table then.
-            let all: Vec<_> = self.streams.borrow().values().filter_map(Weak::upgrade).collect();
-            all.iter().for_each(|subscription| subscription.end());
+            self.streams.all().iter().for_each(|subscription| subscription.end());
             let _ = done.send(());
         }
     }
 
     /// Gives the streams of a user the tenant and the rights that the user has now.
-    pub fn change_rights(self: &Rc<Self>, username: &Username) {
-        let subscriptions = self.subscriptions_of(username);
+    pub fn change_rights(&self, username: &Username) {
+        let subscriptions = self.streams.of_user(username);
         let Some(first) = subscriptions.first() else { return };
         // Counted before the rights are read: those that are read are these, or later ones.
-        let changes = first.presence_guard.user_streams().changes();
+        let changes = first.changes();
         let account = self.hub.store().account(username);
         for subscription in subscriptions {
             match &account {
                 Ok(Some(account)) => {
-                    let seen = self.hub.rules().authorize.to_see(username, &account.scopes);
-                    subscription.change_rights(self, account, seen, changes);
+                    let rights = self.hub.rules().authorize.to_see(username, &account.scopes);
+                    subscription.change_rights(account, rights, changes);
                 }
                 // Without knowing them nothing more may be given.
                 _ => subscription.end(),
@@ -202,29 +150,13 @@ impl Worker {
         }
     }
 
-    /// The subscription with a serial, if it is on this worker.
-    pub fn subscription(&self, serial: Serial) -> Option<Rc<Subscription>> {
-        self.streams.borrow().get(&serial).and_then(Weak::upgrade)
-    }
-
-    /// The subscriptions that a user has open on this worker.
-    pub fn subscriptions_of(&self, username: &Username) -> Vec<Rc<Subscription>> {
-        let serials = self.hub.registry().serials_on(username, &self.mailbox);
-        serials.into_iter().filter_map(|serial| self.subscription(serial)).collect()
-    }
-
-    /// Forgets a subscription that is dropped.
-    pub fn forget(&self, serial: Serial) {
-        self.streams.borrow_mut().remove(&serial);
-    }
-
-    /// Sends heartbeats, and ends what has expired.
-    async fn keep_time(self: Rc<Self>) {
+    /// Sends heartbeats, and ends streams whose time is over, for ever.
+    pub async fn keep_time(self: Rc<Self>) {
         let mut ticks = tokio::time::interval(TICK);
         loop {
             ticks.tick().await;
             for (number, due) in self.wheel.tick().into_iter().enumerate() {
-                if let Some(again) = self.subscription(due).and_then(|one| one.beat(self.clock.now())) {
+                if let Some(again) = self.streams.get(due).and_then(|one| one.beat(self.clock.now())) {
                     self.wheel.arm(due, again);
                 }
                 if number % 256 == 255 {
@@ -234,16 +166,17 @@ impl Worker {
         }
     }
 
+    /// The timers of its subscriptions.
     pub fn wheel(&self) -> &Wheel {
         &self.wheel
     }
 
-    /// The turns of those who catch up, for one step on this thread. So nobody waits with one for anything.
+    /// The permits to take a step of catching up on this thread. Nobody waits for anything while they have one.
     pub fn permits(&self) -> &Rc<Permits<TenantName>> {
         &self.permits
     }
 
-    pub fn mailbox(&self) -> &Mailbox {
+    pub fn mailbox(&self) -> &Arc<Mailbox> {
         &self.mailbox
     }
 
@@ -255,23 +188,18 @@ impl Worker {
         &self.clock
     }
 
-    /// A tenant's room, made where there is none.
-    pub fn subscriptions(self: &Rc<Self>, tenant: &TenantName) -> Rc<TenantSubscriptions> {
-        if let Some(subscriptions) = self.tenants.borrow().get(tenant).and_then(Weak::upgrade) {
-            return subscriptions;
-        }
-        let guard = self.hub.guard(tenant, &self.mailbox);
-        let subscriptions = Rc::new(TenantSubscriptions::new(guard, Rc::downgrade(self)));
-        self.tenants.borrow_mut().insert(tenant.clone(), Rc::downgrade(&subscriptions));
-        subscriptions
+    /// All of its subscriptions.
+    pub fn streams(&self) -> &WorkerStreams<S> {
+        &self.streams
     }
 
-    pub fn forget_tenant(&self, tenant: &TenantName) {
-        self.tenants.borrow_mut().remove(tenant);
-    }
-
-    #[cfg(test)]
-    pub fn streams(&self) -> usize {
-        self.streams.borrow().len()
+    /// Its subscriptions to a tenant's events.
+    pub fn subscriptions(&self, tenant: &TenantName) -> Rc<TenantSubscriptions<S>> {
+        self.tenants.get(tenant).unwrap_or_else(|| {
+            let guard = self.hub.guard(tenant, &self.mailbox);
+            let subscriptions = Rc::new(TenantSubscriptions::new(guard, &self.streams, &self.tenants));
+            self.tenants.insert(tenant.clone(), &subscriptions);
+            subscriptions
+        })
     }
 }

@@ -1,75 +1,295 @@
-use std::future::Future;
-use std::pin::Pin;
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::task::Waker;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Subscription;
-use crate::domain::{Position, Username};
-use crate::error::Error;
-use crate::events::reading::{Settled, Step, read_bytes};
-use crate::events::subscribe_request::First;
-use crate::events::tenant_subscriptions::SubscriptionGroup;
-use crate::fair::Task;
-use crate::store::{Missing, Replay, Wanted};
+use super::reads::Reads;
+use crate::domain::{
+    Account, EventFilter, Holder, Own, Patterns, Position, Rights, TenantName, Timestamp, Username, View,
+};
+use crate::events::pending_presence::PendingPresence;
+use crate::events::registry::{PresenceGuard, UserStreams};
+use crate::events::sink::{Sink, Written};
+use crate::events::stream_id::Serial;
+use crate::events::subscribe_request::StreamOptions;
+use crate::events::subscriber::Subscriber;
+use crate::events::tenant_subscriptions::{SubscriptionGroup, TenantSubscriptions};
+use crate::events::worker::Worker;
 
-/// A step that somebody else takes. Dropped, it is not taken.
-pub(super) type Reading<T, R = Replay> = Pin<Box<dyn Future<Output = Result<Step<T, R>, Error>>>>;
+/// How often a quiet stream is given a heartbeat; the contract allows 15 s.
+pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(12);
 
-/// How far one is that catches up.
-pub(super) enum State {
-    /// It gets the latest of each name up to a position.
-    New(Position),
-    /// The same, once they have been read into the channel's memory.
-    Filling(Settled, Position),
-    /// The same, where that has been tried.
-    Filled(Position),
-    /// What it is missing is in the channel, or there is nothing.
-    Near,
-    /// What it is missing, up to a position, must be read from the store.
-    Behind(Box<Replay>, Position),
-    /// It is being read.
-    Reading(Reading<(Bytes, Position)>, Missing, Position),
+/// The subscriptions that get the same as one.
+pub type Group = SubscriptionGroup<Subscription>;
+
+/// The subscriptions to one tenant's events on one worker.
+pub type OfTenant = TenantSubscriptions<Subscription>;
+
+/// One stream: a position in the order of all events, and the way there is to write to its client.
+///
+/// A new one stands before the first event; a client that reconnects, at its `Last-Event-ID`; one that has read too slowly, at the
+/// last event that it was given. From each position it catches up by the same path, and is then *live*: in the list of its group, which
+/// is given the next event as it comes. It keeps no queue: a client that does not read costs the position, and the rest of what was
+/// being written when it stopped.
+pub struct Subscription<O: ?Sized = dyn Sink> {
+    /// Its record in the registry: what its user and its worker call it by, and whether its user's streams may go on.
+    pub(in crate::events) presence_guard: PresenceGuard,
+    pub(super) grant: RefCell<Grant>,
+    pub(super) expires_at: Option<Timestamp>,
+    pub(super) options: StreamOptions,
+    pub(super) worker: Weak<Worker<Subscription>>,
+    pub(super) phase: Cell<Phase>,
+    /// Up to here everything has been given, apart from what is in `rest`.
+    pub(super) position: Cell<Position>,
+    /// Up to here its client may know names though they were not given since: it came back with the id of a control event that
+    /// stands before what it announces.
+    pub(super) known_to: Cell<Position>,
+    /// `Some` if it has yet to say that it is in sync: at the earliest at this position, since up to there events may come of names
+    /// that its snapshot had to leave out.
+    pub(super) unsynced: Cell<Option<Position>>,
+    /// What is to be given before it goes on with new events.
+    pub(super) reads: RefCell<Reads>,
+    /// What could not be written yet.
+    pub(super) rest: RefCell<Bytes>,
+    /// The users of whom it has yet to tell whether they are there; `None` if its client did not ask for that.
+    pub(super) presence: Option<Box<RefCell<PendingPresence>>>,
+    /// The waker of the task that catches up and waits for the end.
+    pub(super) waker: Cell<Option<Waker>>,
+    pub(super) sink: O,
 }
 
-impl State {
-    /// How one begins, of what there is up to a position. It is new by what it asked for, not by standing at the very beginning:
-    /// there it may also have been told that there is nothing.
-    pub(super) fn first(subscription: &Subscription, first: First, until: Position) -> Self {
-        if subscription.position.get() >= until {
-            return Self::Near;
-        }
-        match first {
-            First::Snapshot => Self::New(until),
-            First::Changed => Self::behind(subscription, Missing::Events, until),
-            First::Events => Self::Near,
-        }
+/// Which events a subscription is given, and by which rights.
+pub struct Grant {
+    /// Its filter, and the rights that it shares with others.
+    pub group: Rc<Group>,
+    /// The patterns of events that its user alone may see, beside the inbox.
+    pub own: Patterns,
+    /// What counts its filter for its user: the filter of the group is that of others, too.
+    pub holder: Option<Holder>,
+    /// What [`UserStreams::changes`] was when it got its rights.
+    pub changes: u64,
+}
+
+/// What a subscription does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its task catches up.
+    CatchingUp,
+    /// Its task waits until the sink takes more. The client may take for ever.
+    Blocked,
+    /// It stands at this place in the list of its group, which is given what is new.
+    Live(u32),
+    /// Nothing more is written.
+    Ended,
+}
+
+impl Subscription {
+    /// The subscriptions that get the same.
+    pub(super) fn group(&self) -> Rc<Group> {
+        Rc::clone(&self.grant.borrow().group)
     }
 
-    /// The reading of what is missing up to a position.
-    pub(super) fn behind(subscription: &Subscription, missing: Missing, until: Position) -> Self {
-        let tenant = subscription.group().subscriptions.guard.tenant().clone();
-        let (wanted, after) = (Wanted::Of(Box::new(subscription.view())), subscription.position.get());
-        let replay = match missing {
-            Missing::Snapshot => Replay::snapshot(tenant, wanted, after, until),
-            Missing::Events => Replay::events(tenant, wanted, after, until),
+    /// What it gets.
+    pub(super) fn view(&self) -> View {
+        let Grant { group, own, holder, .. } = &*self.grant.borrow();
+        let own = Own { username: self.user_streams().username().clone(), patterns: own.clone() };
+        let filter = match holder {
+            Some(holder) => group.filter.clone().held_by(holder.clone()),
+            None => group.filter.clone(),
         };
-        Self::Behind(Box::new(replay), until)
+        View { filter, rights: group.rights.clone(), own }
+    }
+
+    /// The streams of its user.
+    pub(super) fn user_streams(&self) -> &UserStreams {
+        self.presence_guard.user_streams()
+    }
+
+    /// Has its tenant find it by what its user alone may see, and tell it who is there if it wants that.
+    pub(super) fn attach(self: &Rc<Self>) {
+        let Grant { group, own, .. } = &*self.grant.borrow();
+        group.subscriptions.attach(self, own, self.presence.is_some());
+    }
+
+    /// Writes, and keeps the rest of what was begun. If not everything is taken, it is not live any more.
+    fn write(&self, bytes: &Bytes) -> Written {
+        let written = self.sink.write(bytes);
+        match written {
+            Written::All => {}
+            Written::Part(taken) => {
+                // If nothing of it was taken, nothing need be kept of it.
+                if taken > 0 {
+                    *self.rest.borrow_mut() = bytes.slice(taken..);
+                }
+                self.leave(Phase::Blocked);
+            }
+            Written::Gone => self.end(),
+        }
+        written
+    }
+
+    /// Writes what could not be written before. Returns whether there was something.
+    pub(in crate::events) fn write_rest(&self) -> bool {
+        let rest = std::mem::take(&mut *self.rest.borrow_mut());
+        if rest.is_empty() {
+            return false;
+        }
+        if self.write(&rest) == Written::Part(0) {
+            *self.rest.borrow_mut() = rest;
+        }
+        true
+    }
+
+    /// Goes over to another phase, unless it has ended. If it is live, it leaves the list of its group, and its task goes on.
+    fn leave(&self, phase: Phase) {
+        match self.phase.get() {
+            Phase::Ended => {}
+            Phase::CatchingUp | Phase::Blocked => self.phase.set(phase),
+            Phase::Live(place) => {
+                self.phase.set(phase);
+                let group = self.group();
+                // It may have waited long for an event that it wants: it misses nothing of what others got meanwhile.
+                self.position.set(self.position.get().max(group.subscriptions.given()));
+                group.remove_live(place);
+                self.wake();
+            }
+        }
+    }
+
+    /// To the next heartbeat or the end of its time, whichever is sooner.
+    pub(super) fn next_beat(&self, now: Timestamp) -> Duration {
+        self.expires_at.map_or(HEARTBEAT_EVERY, |expires_at| expires_at.since(now).min(HEARTBEAT_EVERY))
+    }
+
+    /// Ends because its events cannot be read.
+    pub(super) fn end_unreadable(&self, error: &crate::error::Error) {
+        let group = self.group();
+        let tenant = group.subscriptions.guard.tenant();
+        tracing::error!(%tenant, %error, "a stream ends because its events cannot be read");
+        self.end();
+    }
+
+    /// Whether nothing may be written any more.
+    pub(in crate::events) fn is_over(&self) -> bool {
+        self.phase.get() == Phase::Ended || self.user_streams().is_ended()
+    }
+
+    pub(super) fn wake(&self) {
+        // It is the same one at the next time.
+        if let Some(waker) = self.waker.take() {
+            waker.wake_by_ref();
+            self.waker.set(Some(waker));
+        }
+    }
+
+    pub(super) fn keep(&self, waker: &Waker) {
+        let kept = self.waker.take().filter(|kept| kept.will_wake(waker));
+        self.waker.set(Some(kept.unwrap_or_else(|| waker.clone())));
     }
 }
 
-/// Has something read for it, in a turn of its user's that it has until it takes what was read.
-pub(super) fn with_permit<T: 'static, R: 'static>(
-    subscription: &Subscription,
-    read: impl FnOnce(&SubscriptionGroup, &Username) -> Task<Step<T, R>> + 'static,
-) -> Reading<T, R> {
-    let (group, reader) = (subscription.group(), subscription.user_streams().username().clone());
-    Box::pin(async move {
-        let _turn = group.subscriptions.readings.wait(&reader).await;
-        read(&group, &reader).await
-    })
+impl Subscriber for Subscription {
+    fn serial(&self) -> Serial {
+        self.presence_guard.serial()
+    }
+
+    fn set_place(&self, place: u32) {
+        self.phase.set(Phase::Live(place));
+    }
+
+    fn give(&self, bytes: &Bytes, from: Position, until: Position) {
+        let position = self.position.get();
+        // It became live while this was being given to the others, or comes from a worker that was ahead of this one.
+        if position >= until {
+            return;
+        }
+        if position > from {
+            return self.fall_behind();
+        }
+        if matches!(self.write(bytes), Written::All | Written::Part(1..)) {
+            self.position.set(until);
+        }
+    }
+
+    fn fall_behind(&self) {
+        match self.phase.get() {
+            Phase::Live(_) => self.leave(Phase::CatchingUp),
+            Phase::CatchingUp | Phase::Blocked | Phase::Ended => self.wake(),
+        }
+    }
+
+    fn end(&self) {
+        if self.phase.get() == Phase::Ended {
+            return;
+        }
+        self.leave(Phase::Ended);
+        self.wake();
+        // If an event was cut in the middle, only closing the connection says it.
+        if self.rest.borrow().is_empty() {
+            self.sink.finish();
+        }
+    }
+
+    fn wants_control_events(&self) -> bool {
+        self.options.marks
+    }
+
+    fn left_out(&self) -> Position {
+        self.unsynced.get().unwrap_or(Position::START)
+    }
+
+    fn fetch_own(&self, tenant: &TenantName, name: &str) {
+        let group = self.group();
+        let is_live_there = matches!(self.phase.get(), Phase::Live(_)) && group.subscriptions.guard.tenant() == tenant;
+        if is_live_there && !group.wants(name) && self.view().matches(name) {
+            self.fall_behind();
+        }
+    }
+
+    fn note_presence(&self, username: &Username) {
+        if let Some(presence) = &self.presence {
+            presence.borrow_mut().note(username);
+            self.fall_behind();
+        }
+    }
+
+    fn changes(&self) -> u64 {
+        self.user_streams().changes()
+    }
+
+    fn change_rights(self: &Rc<Self>, account: &Account, rights: (Rights, Own), changes: u64) {
+        self.switch_rights(account, rights, changes);
+    }
+
+    fn change_filter(self: &Rc<Self>, filter: EventFilter) {
+        self.switch_filter(filter);
+    }
+
+    fn beat(&self, now: Timestamp) -> Option<Duration> {
+        match self.phase.get() {
+            Phase::Ended => return None,
+            _ if self.expires_at.is_some_and(|expires_at| now >= expires_at) => {
+                self.end();
+                return None;
+            }
+            Phase::Live(_) => {
+                self.write(&self.group().format.joined_heartbeat());
+            }
+            // It is being written to anyway, or would not take it.
+            Phase::CatchingUp | Phase::Blocked => {}
+        }
+        Some(self.next_beat(now))
+    }
 }
 
-/// The same, of what it has missed.
-pub(super) fn read(subscription: &Subscription, replay: Replay) -> Reading<(Bytes, Position)> {
-    with_permit(subscription, move |group, reader| read_bytes(&group.subscriptions.guard, reader, replay, group.format))
+impl<O: ?Sized> Drop for Subscription<O> {
+    fn drop(&mut self) {
+        let (serial, Grant { group, own, .. }) = (self.presence_guard.serial(), self.grant.get_mut());
+        group.subscriptions.detach(serial, own, None);
+        if let Some(worker) = self.worker.upgrade() {
+            worker.streams().forget(serial);
+        }
+    }
 }

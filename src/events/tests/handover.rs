@@ -365,11 +365,8 @@ fn what_a_stream_is_told_does_not_reach_the_one_that_goes_on_for_it() {
         house.workers[0].worker.drain_mailbox();
         assert!(matches!(told.await, Err(Error::StreamUnknown)));
         house.insert(&["a", "b"], &[]);
-        house.workers[0]
-            .worker
-            .subscriptions(&TenantName::parse("t").unwrap())
-            .catch_up(&house.workers[0].worker)
-            .await;
+        let worker = &house.workers[0].worker;
+        worker.catch_up(&worker.subscriptions(&t)).await;
         settle(|| !next.names().is_empty()).await;
         assert_eq!(next.names(), ["a"]);
     });

@@ -1,0 +1,50 @@
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::stream_id::Serial;
+use crate::domain::{Account, EventFilter, Own, Position, Rights, TenantName, Timestamp, Username};
+
+/// A subscription, as its worker and its group know it: they give it events and tell it what to do. How it catches up and how it
+/// reaches its client is its own matter.
+pub trait Subscriber: 'static {
+    /// The number by which its worker knows it.
+    fn serial(&self) -> Serial;
+
+    /// It is live, and stands at this place in the list of its group.
+    fn set_place(&self, place: u32);
+
+    /// Gives it the events between two positions, while it is live.
+    fn give(&self, bytes: &Bytes, from: Position, until: Position);
+
+    /// Has it catch up by itself from now on.
+    fn fall_behind(&self);
+
+    /// Ends it. Nothing more is written but the end, if the transport has a way to say it.
+    fn end(&self);
+
+    /// Whether its client asked for control events.
+    fn wants_control_events(&self) -> bool;
+
+    /// Up to here events may come of names that its snapshot had to leave out. It says that it is in sync after that.
+    fn left_out(&self) -> Position;
+
+    /// Has it fetch an event of a tenant that only its user may see, if it is live there and wants the event.
+    fn fetch_own(&self, tenant: &TenantName, name: &str);
+
+    /// A user has come to its tenant or gone from it.
+    fn note_presence(&self, username: &Username);
+
+    /// How often the events that its user may see have changed by now.
+    fn changes(&self) -> u64;
+
+    /// Gives it the tenant and the rights that its user had after so many changes.
+    fn change_rights(self: &Rc<Self>, account: &Account, rights: (Rights, Own), changes: u64);
+
+    /// Gives it another filter.
+    fn change_filter(self: &Rc<Self>, filter: EventFilter);
+
+    /// Its timer has come up: it sends a heartbeat, or ends because its time is over. Returns when the timer is to come up again.
+    fn beat(&self, now: Timestamp) -> Option<Duration>;
+}

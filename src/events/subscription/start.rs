@@ -1,0 +1,92 @@
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::catch_up::CatchUp;
+use super::reads::{Reads, What};
+use super::state::{Grant, Phase, Subscription};
+use crate::domain::{Position, View};
+use crate::events::control::ControlEvent;
+use crate::events::pending_presence::PendingPresence;
+use crate::events::reading::left_out_up_to;
+use crate::events::sink::Sink;
+use crate::events::subscribe_request::{First, Start, SubscribeRequest};
+use crate::events::worker::Worker;
+
+impl Subscription {
+    /// Begins as the request says, after the bytes in `first`. It goes on as long as the returned task is run.
+    pub(in crate::events) fn start(
+        worker: &Rc<Worker<Subscription>>,
+        request: SubscribeRequest,
+        sink: impl Sink + 'static,
+        first: Bytes,
+    ) -> (Rc<Subscription>, CatchUp) {
+        let SubscribeRequest { presence_guard, tenant, view, start, options, expires_at, changes } = request;
+        let Start { after, first: first_given, reset, known_to } = start;
+        let View { filter, rights, own } = view;
+        let (subscriptions, holder) = (worker.subscriptions(&tenant), filter.holder());
+        let group = subscriptions.group(filter, rights, sink.format());
+        let begins = match reset.filter(|_| options.marks) {
+            // A client that gets no further than this and comes back is to be given it all again.
+            Some(reason) => {
+                let id = subscriptions.guard.store().event_id(after);
+                group.format.controls([ControlEvent::Reset(reason)], id)
+            }
+            // A proxy that compresses, and clients that wait for it, pass on the head of an answer only with its first byte, and
+            // the first event may be long in coming.
+            None => group.format.joined_heartbeat(),
+        };
+        let subscription: Rc<Subscription> = Rc::new(Subscription {
+            presence_guard,
+            grant: RefCell::new(Grant { group, own: own.patterns, holder, changes }),
+            expires_at,
+            options,
+            worker: Rc::downgrade(worker),
+            phase: Cell::new(Phase::CatchingUp),
+            position: Cell::new(after),
+            known_to: Cell::new(known_to),
+            unsynced: Cell::new(options.marks.then_some(Position::START)),
+            reads: RefCell::new(Self::first_read(first_given, after, subscriptions.position())),
+            rest: RefCell::new([first, begins].concat().into()),
+            presence: options.presence.then(|| Box::new(RefCell::new(PendingPresence::all()))),
+            waker: Cell::new(None),
+            sink,
+        });
+        // Before it looks at who is there: it is told of users that go from now on.
+        subscription.attach();
+        worker.wheel().arm(subscription.presence_guard.serial(), subscription.next_beat(worker.clock().now()));
+        if first_given != First::Snapshot {
+            subscription.note_left_out_before();
+        }
+        let task = CatchUp::new(Rc::clone(&subscription));
+        (subscription, task)
+    }
+
+    /// What it is given first, of the events up to a position. A client is new by what it asked for, and not by standing at the very
+    /// beginning: there it may also have been told that there is nothing.
+    fn first_read(first: First, after: Position, until: Position) -> Reads {
+        let mut reads = Reads::default();
+        if after < until {
+            match first {
+                First::Snapshot => reads.push(What::Snapshot(until)),
+                First::Changed => reads.push(What::Missed(until)),
+                First::Events => {}
+            }
+        }
+        reads
+    }
+
+    /// Its client may have come back in the middle of a snapshot, which left something out.
+    fn note_left_out_before(&self) {
+        if self.unsynced.get().is_none() {
+            return;
+        }
+        let group = self.group();
+        let guard = &group.subscriptions.guard;
+        match left_out_up_to(guard.store(), &guard.channel, guard.tenant()) {
+            Ok(left_out) => self.unsynced.set(Some(left_out)),
+            Err(error) => self.end_unreadable(&error),
+        }
+    }
+}

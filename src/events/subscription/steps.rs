@@ -1,0 +1,225 @@
+//! The steps by which a subscription catches up. Each fetches what is written next, into `rest`.
+
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use super::reads::{Next, What, Work};
+use super::state::{Group, Phase, Subscription};
+use crate::domain::Position;
+use crate::events::channel::Found;
+use crate::events::control::{ControlEvent, Reset};
+use crate::events::format::JOINED_BYTES;
+use crate::events::reading::{Given, Source, fill, read};
+use crate::events::shared_event::{SharedEvent, join};
+use crate::store::{Replay, Wanted};
+
+impl Subscription {
+    /// Whether the next step is taken on this thread.
+    pub(super) fn is_step_here(&self) -> bool {
+        let reads = self.reads.borrow();
+        if reads.is_running() {
+            return false;
+        }
+        let has_presence = self.presence.as_ref().is_some_and(|presence| !presence.borrow().is_empty());
+        has_presence
+            || match reads.next() {
+                Next::Nothing => self.position.get() < self.group().subscriptions.position(),
+                Next::Memory(..) => true,
+                Next::Anew(_) | Next::Wait(_) => false,
+            }
+    }
+
+    /// Tells of some of the users that have come or gone, as it is now. Returns whether there was one to look at.
+    pub(super) fn tell_presence(&self) -> bool {
+        let Some(worker) = self.worker.upgrade() else { return false };
+        let Some(presence) = self.presence.as_ref().filter(|presence| !presence.borrow().is_empty()) else {
+            return false;
+        };
+        let group = self.group();
+        let guard = &group.subscriptions.guard;
+        // A client that gets no further than this and comes back is to be given what was still to follow.
+        let given_to = if self.reads.borrow().is_switching() { Position::START } else { self.position.get() };
+        let told = worker.hub().registry().look(|people| presence.borrow_mut().tell(people, guard.tenant()));
+        let controls =
+            told.iter().map(|(username, person)| ControlEvent::Presence { username, person: person.as_ref() });
+        *self.rest.borrow_mut() = group.format.controls(controls, guard.store().event_id(given_to));
+        true
+    }
+
+    /// Has its client drop everything, and gives it everything: what it missed, or has lost, cannot be told.
+    pub(super) fn begin_anew(&self, reason: Reset) {
+        let group = self.group();
+        let id = group.subscriptions.guard.store().event_id(Position::START);
+        *self.rest.borrow_mut() = group.format.controls([ControlEvent::Reset(reason)], id);
+        self.position.set(Position::START);
+        self.known_to.set(Position::START);
+        self.unsynced.set(Some(self.unsynced.get().unwrap_or(Position::START)));
+        let mut reads = self.reads.borrow_mut();
+        reads.clear();
+        reads.push(What::Snapshot(group.subscriptions.position()));
+    }
+
+    /// Goes on with the latest events from memory, or finds out from where else they are to come.
+    pub(super) fn give_from_memory(&self, until: Position, is_filled: bool) {
+        // A client that wants a few of them is served from the store, which finds those without looking at the others.
+        let wants_few = self.view().candidates().is_some();
+        if !wants_few && self.take_from_memory(until) {
+            return;
+        }
+        let group = self.group();
+        let work = if wants_few || is_filled {
+            // There are too many for memory, or they cannot be read: the store finds out why.
+            Work::Next(self.source(What::Snapshot(until)))
+        } else {
+            // Without a reading to wait for, they were being filled in when it looked, or are too many.
+            fill(&group.subscriptions.guard, group.format).map_or(Work::Filled, Work::Filling)
+        };
+        self.go_on(Some(work));
+    }
+
+    /// Takes the next of the latest events from memory. Returns whether they are there.
+    fn take_from_memory(&self, until: Position) -> bool {
+        let (group, view) = (self.group(), self.view());
+        let wanted = |event: &SharedEvent| view.matches(event.name.as_str());
+        let found = group.subscriptions.guard.channel.latest(self.position.get(), until, JOINED_BYTES, wanted);
+        let Some((events, position, left_out)) = found else { return false };
+        if self.is_current() {
+            self.note_left_out(left_out);
+            self.position.set(position);
+            *self.rest.borrow_mut() = join(group.format, &events);
+            // Memory is looked at again.
+            self.go_on((position < until).then_some(Work::Due));
+        }
+        true
+    }
+
+    /// Waits for what is read for it: the store, or what fills the channel's memory. Then takes what was read.
+    pub(super) fn poll_read(&self, what: What, context: &mut Context<'_>) -> Poll<()> {
+        self.begin_read(what);
+        let polled = match self.reads.borrow_mut().front() {
+            Some(front) => ready!(front.work.poll(context)),
+            None => return Poll::Ready(()),
+        };
+        match polled {
+            Ok(()) => self.take_read(),
+            Err(error) => self.end_unreadable(&error),
+        }
+        Poll::Ready(())
+    }
+
+    /// Has the next step of the read at the front taken by a thread of the store, if it is not being taken.
+    fn begin_read(&self, what: What) {
+        let mut reads = self.reads.borrow_mut();
+        let Some(front) = reads.front() else { return };
+        let source = match std::mem::replace(&mut front.work, Work::Due) {
+            Work::Due => self.source(what),
+            Work::Next(source) => source,
+            other => {
+                front.work = other;
+                return;
+            }
+        };
+        let (group, reader) = (self.group(), self.user_streams().username().clone());
+        front.work = Work::Running(Box::pin(async move {
+            // Its user has the permit until the subscription takes what was read.
+            let _permit = group.subscriptions.readings.wait(&reader).await;
+            read(&group.subscriptions.guard, &reader, source, group.format).await?
+        }));
+    }
+
+    /// What is read for it from where it stands, as it is now.
+    fn source(&self, what: What) -> Source {
+        let tenant = self.group().subscriptions.guard.tenant().clone();
+        let (wanted, after) = (Wanted::Of(Box::new(self.view())), self.position.get());
+        let replay = match what {
+            What::Snapshot(until) => Replay::snapshot(tenant, wanted, after, until),
+            What::Missed(until) => Replay::events(tenant, wanted, after, until),
+            // These know what they read.
+            What::Anew(_) | What::Lost | What::New => Replay::events(tenant, wanted, after, after),
+        };
+        Source::Replay(Box::new(replay))
+    }
+
+    /// Gives what was read, unless the view has changed meanwhile so that it is read again.
+    fn take_read(&self) {
+        // If it is not, the new view has been put in place by now, and what was read for the one before is forgotten.
+        self.is_current();
+        if self.phase.get() == Phase::Ended {
+            return;
+        }
+        let (what, given) = {
+            let mut reads = self.reads.borrow_mut();
+            let Some(front) = reads.front() else { return };
+            match std::mem::replace(&mut front.work, Work::Due) {
+                Work::Done(given) => (front.what, *given),
+                other => {
+                    front.work = other;
+                    return;
+                }
+            }
+        };
+        let Given { bytes, rest, position, left_out, is_incomplete } = given;
+        // A client with control events is told, and given everything.
+        if is_incomplete && self.options.marks {
+            return self.begin_anew(Reset::NotKept);
+        }
+        self.note_left_out(left_out);
+        if !what.is_of_switch() {
+            self.position.set(position);
+        }
+        *self.rest.borrow_mut() = bytes;
+        self.go_on(rest.map(Work::Next));
+    }
+
+    /// A step of the read at the front has been given, and this is how it goes on.
+    fn go_on(&self, work: Option<Work>) {
+        let mut reads = self.reads.borrow_mut();
+        match (reads.front(), work) {
+            (Some(front), Some(work)) => front.work = work,
+            _ => reads.pop(),
+        }
+    }
+
+    /// Gives what is new from the channel, or goes live.
+    pub(super) fn give_new(self: &Rc<Self>) {
+        let group = self.group();
+        let (after, until) = (self.position.get(), group.subscriptions.position());
+        if after >= until {
+            return self.go_live(&group);
+        }
+        let found = group.subscriptions.guard.channel.between(after, until, JOINED_BYTES);
+        if !self.is_current() {
+            return;
+        }
+        match found {
+            Found::Nothing => self.position.set(until),
+            Found::Events(mut events, until) => {
+                self.position.set(until);
+                let view = self.view();
+                events.retain(|event| view.matches(event.name.as_str()));
+                *self.rest.borrow_mut() = join(group.format, &events);
+            }
+            Found::Behind => self.reads.borrow_mut().push(What::Missed(until)),
+        }
+    }
+
+    /// Goes into the list of its group, after it has said that it is in sync.
+    fn go_live(self: &Rc<Self>, group: &Rc<Group>) {
+        let position = self.position.get();
+        if let Some(left_out) = self.unsynced.get() {
+            if position >= left_out {
+                self.unsynced.set(None);
+                let id = group.subscriptions.guard.store().event_id(position);
+                *self.rest.borrow_mut() = group.format.controls([ControlEvent::Synced], id);
+                return;
+            }
+            group.subscriptions.add_unsynced(self);
+        }
+        self.phase.set(Phase::Live(group.add_live(self)));
+    }
+
+    /// What a snapshot has left out is on its way up to here.
+    fn note_left_out(&self, left_out: Position) {
+        self.unsynced.set(self.unsynced.get().map(|known| known.max(left_out)));
+    }
+}
