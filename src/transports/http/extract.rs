@@ -1,4 +1,4 @@
-//! From the bytes of a request to values that the core takes.
+//! Extractors: from a request to the values that the core takes.
 
 use std::future::{Future, Ready, ready};
 use std::net::IpAddr;
@@ -23,15 +23,16 @@ use crate::events::MAX_EVENTS_AT_ONCE;
 use crate::identity::{Admin, Authorization, Principal};
 use crate::store;
 
-/// The largest body, in bytes. An event may come with white space and escapes that are not counted as its size.
+/// Maximum length of a body, in bytes. White space and escapes are not counted in an event's size, so a body may
+/// exceed it.
 const MAX_BODY_BYTES: usize = 512 << 10;
-/// The largest body that may hold several events, or the largest one with as much white space again.
+/// Maximum length of a body that holds an array, or one largest event with as much white space again.
 const MAX_ARRAY_BYTES: usize = 2 << 20;
 const _: () = assert!(MAX_ARRAY_BYTES >= 2 * MAX_EVENT_BYTES);
-// What is taken in can be committed, whatever the names and however long the events last: the data is a part of the body.
+// Every accepted body can be committed, whatever its names and expiries: the data is part of the body.
 const _: () = assert!(store::bytes_of_insert(MAX_EVENTS_AT_ONCE, MAX_ARRAY_BYTES) <= store::MAX_CHANGE_BYTES);
-/// The largest body of somebody who has not signed in, in bytes: a sign-in with the longest of names and passwords, all of it
-/// escaped, is less.
+/// Maximum length of a body from a client that has not signed in, in bytes. The longest sign-in, all of it escaped,
+/// is shorter.
 const MAX_SIGN_IN_BYTES: usize = 8 << 10;
 
 type Extracted<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
@@ -46,12 +47,12 @@ impl FromRequest for App {
     }
 }
 
-/// The address that a request comes from: the only place that looks at the connection's, and at what a proxy says of it.
+/// The client's address: the only place that looks at the connection's address and at a proxy's headers.
 pub struct Peer(pub ClientAddress);
 
 impl Peer {
     /// # Errors
-    /// [`Error::Internal`] where the worker has no services.
+    /// [`Error::Internal`] if the worker has no services.
     pub fn of(request: &HttpRequest) -> Result<ClientAddress, Error> {
         let app = request.app_data::<App>().ok_or_else(no_services)?;
         let peer = request.peer_addr().map(|peer| peer.ip());
@@ -64,7 +65,7 @@ impl Peer {
     }
 }
 
-/// Says once that a proxy on this machine has everybody come from one address.
+/// Warns once if a local proxy is not trusted, so that all clients share one address.
 fn warn_of_proxy(peer: Option<IpAddr>) {
     static WARNED: Once = Once::new();
     if let Some(peer) = peer.filter(|peer| peer.to_canonical().is_loopback()) {
@@ -85,10 +86,10 @@ impl FromRequest for Peer {
     }
 }
 
-/// For handlers without a body; with one they take `ByUser`.
+/// For handlers without a body; those with one take `ByUser`.
 impl FromRequest for Principal {
     type Error = Error;
-    /// A token needs no waiting, a password does.
+    /// A token is checked at once; a password waits for the hashing threads.
     type Future = Either<Ready<Result<Self, Error>>, Extracted<Self>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
@@ -105,9 +106,9 @@ impl FromRequest for Principal {
     }
 }
 
-/// What a body may be read as.
+/// A type that a body can be parsed into.
 pub trait FromBody: Sized {
-    /// How large it may be, in bytes.
+    /// Its maximum length in bytes.
     const MAX_BYTES: usize;
 
     /// # Errors
@@ -115,8 +116,8 @@ pub trait FromBody: Sized {
     fn from_body(body: &str) -> Result<Self, Error>;
 }
 
-/// A body of JSON, whatever its content type says. As an argument of its own it is from somebody who has not signed in, and as
-/// small as what they have to say.
+/// A JSON body, whatever its content type. As an argument on its own, it comes from a client that has not signed in
+/// and is limited accordingly.
 pub struct Json<T>(pub T);
 
 impl<T: DeserializeOwned> FromBody for Json<T> {
@@ -140,7 +141,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     }
 }
 
-/// The same, of one or of several in an array.
+/// One value, or several in an array.
 pub struct OneOrMore<T> {
     pub values: Vec<T>,
     pub is_array: bool,
@@ -156,8 +157,8 @@ impl<T: DeserializeOwned> FromBody for OneOrMore<T> {
     }
 }
 
-/// Who asks, and then what they send: nothing of a body is read for somebody who was not let in, and nothing about it is
-/// answered. Side by side, as actix runs extractors, a bad body would end the check of a password in its middle.
+/// The caller first and then the body: no body is read for a caller that was not admitted, and no error about it is
+/// returned. actix runs extractors side by side, so a bad body would end a password check in the middle.
 pub struct ByUser<T>(pub Principal, pub T);
 
 impl<T: FromBody> FromRequest for ByUser<T> {
@@ -175,13 +176,13 @@ impl<T: FromBody> FromRequest for ByUser<T> {
     }
 }
 
-/// What only an admin may send. The token stands in the body beside the other fields.
+/// A body that only an admin may send. The token is in the body beside the other fields.
 pub trait AdminBody: DeserializeOwned + 'static {
-    /// What a wrong token is answered with.
+    /// The error for a wrong token.
     const WRONG_TOKEN: Error = Error::AdminTokenIncorrect;
 }
 
-/// A body whose admin token was right, and the proof of that.
+/// A body whose admin token was right, with the proof.
 pub struct ByAdmin<T>(pub Admin, pub T);
 
 impl<T: AdminBody> FromRequest for ByAdmin<T> {
@@ -199,7 +200,7 @@ impl<T: AdminBody> FromRequest for ByAdmin<T> {
             let (app, from) = (app.ok_or_else(no_services)?, from?);
             let mut body = body.read(Sender::stranger(from), MAX_BODY_BYTES).await?;
             let token = Secret::new(parse::<Token>(&body)?.admin_token);
-            // The token may have to wait for its turn.
+            // The token check may wait for its rate limit.
             let admin = body.during(app.identity.admin(&token, from)).await.map_err(|error| match error {
                 Error::AdminTokenIncorrect => T::WRONG_TOKEN,
                 other => other,
@@ -210,7 +211,7 @@ impl<T: AdminBody> FromRequest for ByAdmin<T> {
 }
 
 fn parse<T: DeserializeOwned>(body: &str) -> Result<T, Error> {
-    // serde would take an array for the fields in their order.
+    // serde would accept an array as the fields in their order.
     if !body.trim_ascii_start().starts_with('{') {
         return Err(Error::BodyInvalid("it is not a JSON object".to_owned()));
     }
@@ -222,12 +223,12 @@ fn parse_all<T: DeserializeOwned>(body: &str) -> Result<Vec<T>, Error> {
     bodies.into_iter().map(|body| parse(body.get())).collect()
 }
 
-/// What is wrong with a body, without quoting from it: it may hold a password.
+/// Describes a parse error without quoting the body, which can hold a password.
 fn explain(error: &serde_json::Error) -> String {
     let place = format!("at line {} column {}", error.line(), error.column());
     let words = error.to_string();
     match error.classify() {
-        // Names only the field, which is one of ours.
+        // Names only the field, which is a fixed name.
         Category::Data if words.starts_with("missing field") || words.starts_with("duplicate field") => {
             words.split(" at line").next().unwrap_or_default().to_owned()
         }

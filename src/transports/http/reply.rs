@@ -1,4 +1,4 @@
-//! How answers look.
+//! The forms of answers.
 
 use actix_web::body;
 use std::time::SystemTime;
@@ -14,20 +14,21 @@ use serde_json::json;
 use crate::app::Listing;
 use crate::error::Error;
 
-/// What a handler answers.
+/// The result of a handler.
 pub type Reply = Result<HttpResponse, Error>;
 
-/// Done, and nothing to say.
+/// An empty 200.
 pub fn empty() -> HttpResponse {
     HttpResponse::Ok().insert_header(ContentType::json()).finish()
 }
 
-/// The head of what `GET` answers with JSON, and no word of its length, which only making that would tell (RFC 9110, section 8.6).
+/// The answer to HEAD: the headers of the JSON that GET would give, without a length, which only producing it would
+/// tell (RFC 9110, section 8.6).
 pub fn head_alone() -> HttpResponse {
     HttpResponse::Ok().insert_header(ContentType::json()).body(body::None::new())
 }
 
-/// Done, and this to say.
+/// A 200 with this body.
 pub fn json(value: &impl Serialize) -> Reply {
     let body = serde_json::to_vec(value).map_err(|error| Error::Internal(error.to_string()))?;
     Ok(HttpResponse::Ok().insert_header(ContentType::json()).body(body))
@@ -59,13 +60,13 @@ pub fn refusal(error: &Error) -> HttpResponse {
     refuse(error, None::<()>)
 }
 
-/// A refusal, with what there is instead beside it as `current`; `null` where there is nothing.
+/// A refusal with the current event as `current`, or `null` if there is none.
 pub fn refusal_with_current(error: &Error, current: Option<&impl Serialize>) -> HttpResponse {
     refuse(error, Some(current))
 }
 
-/// A refusal as it stands on a connection of HTTP/1 of which nothing more comes, with these headers besides: for a request that never
-/// got to where others are answered.
+/// A refusal as raw HTTP/1 bytes, with these headers, after which the connection closes: for requests that never
+/// reach the application.
 pub fn bare_refusal(error: &Error, headers: &HeaderMap) -> Vec<u8> {
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = json!({ "error": error.sentence(), "code": error.code() }).to_string();
@@ -89,16 +90,16 @@ fn refuse(error: &Error, current: Option<impl Serialize>) -> HttpResponse {
         response.insert_header((header::RETRY_AFTER, seconds));
     }
     if status == StatusCode::UNAUTHORIZED {
-        // RFC 9110, section 11.6.1. Not Basic, at which browsers open a window of their own.
+        // RFC 9110, section 11.6.1. Not `Basic`, for which browsers open a dialogue of their own.
         response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
     }
     let scope = if let Error::MissingScope(scope) = error { Some(scope.as_str()) } else { None };
     let body = serde_json::to_vec(&Refusal { error: &error.sentence(), code: error.code(), scope, current });
-    // Strings and an event always serialize.
+    // Strings and events always serialize.
     response.body(body.unwrap_or_default())
 }
 
-/// The one place where a fault of the server is logged; what the client is told has no details.
+/// The one place that logs server faults; the client gets no details.
 pub fn log_fault(error: &Error) {
     if matches!(error, Error::Storage(_) | Error::Damaged(_) | Error::Internal(_)) {
         tracing::error!(%error, "a request failed");

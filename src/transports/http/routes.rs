@@ -1,4 +1,4 @@
-//! Every route there is.
+//! The route table.
 
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::{App as ActixApp, HttpRequest, HttpResponse, Resource, Route, http::header, web};
@@ -10,7 +10,7 @@ use super::{around, events, reply, session, sse, ticket, users};
 use crate::app::App;
 use crate::error::Error;
 
-/// The application of one worker: every route there is.
+/// The application of one worker, with every route.
 pub fn application(
     app: App,
     bodies: Bodies,
@@ -27,11 +27,11 @@ pub fn application(
     ActixApp::new()
         .app_data(app)
         .app_data(bodies)
-        // The innermost: whatever a handler does is an answer.
+        // Innermost, so that a panic in a handler becomes an answer like others.
         .wrap(CatchPanic::default())
         .wrap_fn(around::around)
         .configure(routes)
-        // A proxy may take the prefix away, or leave it there.
+        // A proxy may strip the prefix or keep it.
         .configure(|config| match base.prefix() {
             "" => {}
             prefix => {
@@ -82,7 +82,7 @@ async fn wrong_method(allowed: &'static str) -> HttpResponse {
     response
 }
 
-/// `GET /`: the server is there.
+/// `GET /`: the health check.
 async fn alive() -> HttpResponse {
     reply::empty()
 }

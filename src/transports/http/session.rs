@@ -1,4 +1,4 @@
-//! What somebody does about their own sign-in: `/login`, `/verify`, `/password_reset`.
+//! A user's own sign-in: `/login`, `/verify`, `/password_reset`.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! `/sse_ticket`, and streams that are opened by what it gives: for browsers' own `EventSource`, which cannot send a header.
+//! `/sse_ticket`, and streams opened by a ticket: for the browser's own `EventSource`, which cannot send a header.
 
 use std::future::{Ready, ready};
 
@@ -17,12 +17,12 @@ use crate::domain::BasePath;
 use crate::error::Error;
 use crate::identity::{Pass, Principal, TICKET_LASTS, TicketUse};
 
-/// The name of the cookie that a pass is kept in.
+/// The name of the cookie that holds a pass.
 const COOKIE: &str = "broker_sse";
-/// Its name over TLS: browsers take one of this name from nobody who speaks without. (`__Host-` would have it sent to every path.)
+/// Its name over TLS: browsers accept this name only over TLS. (`__Host-` would send it to every path.)
 const SECURE_COOKIE: &str = "__Secure-broker_sse";
 
-/// What is answered to who asks for a ticket.
+/// The answer to a request for a ticket.
 #[derive(Serialize)]
 struct Issued {
     ticket: String,
@@ -33,14 +33,14 @@ pub async fn issue(app: App, principal: Principal) -> Reply {
     reply::json(&Issued { ticket: app.identity.ticket(&principal)?, expires_in: TICKET_LASTS.as_secs() })
 }
 
-/// Who opens a stream: by the header, as everywhere, or where there is none by a ticket in the query.
+/// The caller that opens a stream, by the header like everywhere, or else by a ticket in the query.
 pub struct StreamCaller {
     pub principal: Principal,
-    /// What it was that they came by.
+    /// The ticket, if one was used.
     pub ticket: Option<Ticket>,
 }
 
-/// A ticket that was looked at, and is used by the stream that it opens: a page whose request was refused may come with it again.
+/// A checked ticket. It is spent when the stream opens, so a page whose request was refused can try it again.
 pub struct Ticket(String);
 
 impl StreamCaller {
@@ -62,11 +62,11 @@ impl StreamCaller {
 }
 
 impl Ticket {
-    /// Uses it: of all who come with it at the same time one is let in. What it gives goes into the answer as a `set-cookie`, so
-    /// that the browser may come back with the same ticket.
+    /// Spends the ticket: of concurrent requests with it one is admitted. The result is the answer's `set-cookie`,
+    /// with which the browser can reconnect by the same ticket.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] if it was used meanwhile.
+    /// [`Error::Unauthorized`] if it was spent meanwhile.
     pub fn spend(self, app: &App, request: &HttpRequest) -> Result<Option<String>, Error> {
         let (_, pass) = app.identity.by_ticket(&self.0, passes(request.headers()), TicketUse::Open)?;
         Ok(pass.map(|pass| cookie(&pass, &app.base_path, is_encrypted(request))))
@@ -85,17 +85,17 @@ impl FromRequest for StreamCaller {
     }
 }
 
-/// A `set-cookie` (RFC 6265, section 4.1). No script may read it, and it goes nowhere but to the stream, from pages of
-/// this site alone.
+/// A `set-cookie` (RFC 6265, section 4.1): hidden from scripts, sent only to the stream, and only from pages of this
+/// site.
 fn cookie(pass: &Pass, base_path: &BasePath, is_encrypted: bool) -> String {
     let seconds = pass.lasts.as_secs();
     let (name, secure) = if is_encrypted { (SECURE_COOKIE, "; Secure") } else { (COOKIE, "") };
     format!("{name}={}; HttpOnly; SameSite=Strict; Path={base_path}sse; Max-Age={seconds}{secure}", pass.token)
 }
 
-/// The passes that a browser sends. There may be several, of other ports of this host; and HTTP/2 may send each cookie in
-/// a header of its own (RFC 9113, section 8.2.3). Over TLS there may be one from before it was there, or from a version that
-/// did not name it otherwise: whoever could slip one in has a pass of somebody, and still no ticket of theirs.
+/// The passes that a browser sends. There can be several, from other ports of this host; HTTP/2 may send each cookie
+/// in a header of its own (RFC 9113, section 8.2.3). Over TLS there can be one that was set without it, or by a
+/// version that used the other name: an attacker who planted one has somebody's pass, and still no ticket.
 fn passes(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let cookies = headers.get_all(header::COOKIE).filter_map(|cookies| cookies.to_str().ok());
     cookies.flat_map(|cookies| cookies.split(';')).filter_map(|cookie| {

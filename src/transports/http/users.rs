@@ -1,4 +1,4 @@
-//! What only an admin does: the endpoints that take `admin_token` in their body.
+//! The admin's endpoints: those that take `admin_token` in their body.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -15,7 +15,7 @@ pub struct OfUser {
     username: String,
 }
 
-/// Names a user and the issuer that their authenticator app will show.
+/// Names a user and the issuer that their authenticator app shows.
 #[derive(Deserialize)]
 pub struct QrOfUser {
     username: String,
