@@ -1,4 +1,4 @@
-//! Certificates by ACME: a real authority, Debian's `pebble`, issues them to a running server through TLS-ALPN-01.
+//! Guards certificates by ACME: a real authority, Debian's `pebble`, issues them to a running server through TLS-ALPN-01.
 
 mod pebble;
 

@@ -1,4 +1,4 @@
-//! More connections than there are descriptors.
+//! Guards a server that has more connections than descriptors.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

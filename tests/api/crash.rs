@@ -1,4 +1,4 @@
-//! `kill -9` at any moment, while opening too: everything that was acknowledged is there afterwards.
+//! Guards `kill -9` at any moment, also while opening: everything acknowledged is there afterwards.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! A full disk: inserts are refused with a clear error, everything else goes on, and inserts work again when there is
+//! Guards a full disk: inserts are refused with a clear error, everything else goes on, and inserts work again when there is
 //! room.
 
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! What one tenant asks for does not hold up another.
+//! Guards tenants from each other: the requests of one do not delay another.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Time from NTP servers, asked over UDP as RFC 5905 has it.
+//! Guards time from NTP servers, asked over UDP (RFC 5905).
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A loss of power takes what the file system still had in memory. What was acknowledged was not there any more.
+//! Guards acknowledged events against a loss of power, which takes everything that the file system has only in memory.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Subscribers that come and go while many insert: each sees every event from its position on, once, in order.
+//! Guards subscribers that come and go while many insert: each sees every event from its position on, once, in order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

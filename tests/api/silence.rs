@@ -1,4 +1,4 @@
-//! Peers that have gone without a word, or take nothing of what they are sent.
+//! Guards against peers that are gone without a word, or that read nothing.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::presence::{bind, left};
-use crate::stream::raw::RawStream;
+use crate::support::RawStream;
 use crate::support::{Network, TestServer, User, eventually};
 
 /// For how long a peer may acknowledge nothing.

@@ -1,3 +1,5 @@
+//! Guards the shortest way: a user, an insert, and its event on a stream.
+
 use serde_json::json;
 
 use crate::support::TestServer;

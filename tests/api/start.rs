@@ -1,4 +1,4 @@
-//! How the server starts, what it says then, and how it ends.
+//! Guards how the server starts, what it says then, and how it ends.
 
 mod damage;
 mod database;

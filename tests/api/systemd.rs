@@ -1,4 +1,4 @@
-//! As a service of systemd.
+//! Guards the service for systemd.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! HTTPS with a certificate from files.
+//! Guards HTTPS with a certificate from files.
 
 mod files;
 mod handshakes;

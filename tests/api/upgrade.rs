@@ -1,4 +1,4 @@
-//! Databases of earlier formats, as they were left by Brokers that were killed: `upgrade/format-1.tgz` by that of 16.0.0, and
+//! Guards databases of earlier formats, as they were left by Brokers that were killed: `upgrade/format-1.tgz` by that of 16.0.0, and
 //! `upgrade/format-2.tgz` by one between that and the next, with its events still in the journal.
 
 use std::process::Command;

@@ -1,3 +1,5 @@
+//! Starts `pebble`, the authority of the tests.
+
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 

@@ -1,3 +1,5 @@
+//! Guards the admin token: which endpoints need it, and the answer to a wrong one.
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};

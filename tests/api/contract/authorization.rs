@@ -1,3 +1,5 @@
+//! Guards the `Authorization` header: Bearer and Basic, and everything that is neither.
+
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 use serde_json::json;

@@ -1,10 +1,10 @@
-//! Behind a proxy that gives Broker a part of a host's paths, and takes the prefix away or leaves it there.
+//! Guards `base_path`: a proxy gives Broker a part of a host's paths, and removes the prefix or leaves it there.
 
 use reqwest::Method;
 use serde_json::json;
 
+use crate::sse_ticket::{ask, set_cookie, ticket_of};
 use crate::support::{Stream, TestServer};
-use crate::tickets::{ask, set_cookie, ticket_of};
 
 #[tokio::test]
 async fn with_a_base_path_the_cookie_is_for_the_stream_below_it_and_both_kinds_of_paths_are_served() {

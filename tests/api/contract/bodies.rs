@@ -1,3 +1,5 @@
+//! Guards request bodies: malformed, too large, of the wrong type, or not UTF-8.
+
 use reqwest::Body;
 use serde_json::{Value, json};
 

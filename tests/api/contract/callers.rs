@@ -1,4 +1,4 @@
-//! Who may call: which hosts are served with a weak secret, and the pages of which origins may change something.
+//! Guards callers: which hosts are served with a weak secret, and the pages of which origins may change something.
 
 use reqwest::Method;
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! Guards CORS: which origins may call, and the headers they get.
+
 use reqwest::Method;
 
 use super::bodies;

@@ -1,4 +1,4 @@
-//! A client that closes their side of a connection of HTTP/1 when they have asked what they want to (RFC 9112, section 9.6).
+//! Guards a client that closes its side of an HTTP/1 connection after its last request (RFC 9112, section 9.6).
 
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};

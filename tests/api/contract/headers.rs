@@ -1,4 +1,4 @@
-//! What every answer says to browsers and caches.
+//! Guards the headers that every answer has for browsers and caches.
 
 use reqwest::Method;
 use serde_json::json;

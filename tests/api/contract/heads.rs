@@ -1,4 +1,4 @@
-//! Heads of requests of HTTP/1 that are too large, come too slowly, or are of HTTP/1.0.
+//! Guards request heads of HTTP/1 that are too large, arrive too slowly, or are of HTTP/1.0.
 
 use std::time::{Duration, Instant};
 

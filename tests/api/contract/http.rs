@@ -1,3 +1,5 @@
+//! Guards methods, paths, status codes and connections that no other file covers.
+
 use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

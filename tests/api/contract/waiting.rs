@@ -1,4 +1,4 @@
-//! Requests of HTTP/1 that are sent before the answers to earlier ones were read: they wait, and what waits is little.
+//! Guards pipelined HTTP/1 requests while earlier answers are unread: they wait, and take little memory.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Bodies that never end.
+//! Guards against bodies that never end.
 
 use futures_util::future::join_all;
 use serde_json::json;

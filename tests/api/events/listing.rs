@@ -1,12 +1,10 @@
-//! `/events` while it is read: that it ends, and that who may no longer see it gets no more of it.
+//! Guards `/events` while it is read: it ends, and a user that may no longer see it gets no more of it.
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::{Value, json};
 
-use super::one;
-use crate::stream::raw::RawStream;
-use crate::support::{Kept, TestServer, User, password_of, within};
+use crate::support::{Kept, RawStream, TestServer, User, one, password_of, within};
 
 /// The names that `/events` gives, in the order in which they come. A list without end is read for a while only.
 async fn listed(server: &TestServer, user: &User, query: &str) -> Vec<String> {
@@ -109,7 +107,7 @@ async fn a_list_is_cut_off_where_its_readers_rights_end_while_it_is_read() {
             client.admin(path, body).await.ok();
         }
     };
-    let basic = alice.client.with_authorization(&super::reads::basic("alice"));
+    let basic = alice.client.with_authorization(&super::latest::basic("alice"));
     let password = format!("{}-2", password_of("alice"));
     let got = slowly(&server, &basic, &bob, alice_is("/update_user", json!({ "password": password }))).await;
     was_cut_off(&got, "another password, with Basic");
@@ -154,7 +152,7 @@ async fn a_list_is_cut_off_where_its_readers_scopes_change_while_it_is_read() {
 async fn a_list_is_cut_off_where_its_readers_token_expires_while_it_is_read() {
     let server = TestServer::start_with(&["--jwt_expiry=3"]).await;
     let bob = server.user("bob", "acme").await;
-    let basic = bob.client.with_authorization(&super::reads::basic("bob"));
+    let basic = bob.client.with_authorization(&super::latest::basic("bob"));
     fill(&basic).await;
     let alice = server.user("alice", "acme").await;
     let got = slowly(&server, &alice, &basic, async || {

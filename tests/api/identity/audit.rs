@@ -1,4 +1,4 @@
-//! What the log says of who came to a door, and of what admins did.
+//! Guards the audit log: every sign-in, and every act of an admin.
 
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;

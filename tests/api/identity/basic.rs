@@ -1,3 +1,5 @@
+//! Guards HTTP Basic.
+
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;

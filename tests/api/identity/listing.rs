@@ -1,4 +1,4 @@
-//! `/list_users` of many, in pages, by tenant and by what a name or an address begins with.
+//! Guards `/list_users`: pages, by tenant and by the beginning of a name or an address.
 
 use serde_json::{Value, json};
 

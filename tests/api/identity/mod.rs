@@ -1,4 +1,4 @@
-//! Sign-in, second factors, resets and tokens, as an attacker would try them.
+//! Guards sign-in, second factors, resets and tokens, tried as an attacker would.
 
 mod audit;
 mod basic;

@@ -1,4 +1,4 @@
-//! Names of users and tenants: what a new one may be, what looks like another, and those that were there before.
+//! Guards the names of users and tenants: which are valid, which look like another, and those of earlier versions.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! Guards the password policy.
+
 use std::path::Path;
 
 use futures_util::future::join_all;

@@ -1,3 +1,5 @@
+//! Guards the addresses of clients behind trusted proxies.
+
 use reqwest::Method;
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! Guards sign-ins and changes of a user that happen at the same time.
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;

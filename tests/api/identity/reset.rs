@@ -1,3 +1,5 @@
+//! Guards `/password_reset` and its codes.
+
 use std::time::Duration;
 
 use futures_util::future::join_all;

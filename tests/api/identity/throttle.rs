@@ -1,3 +1,5 @@
+//! Guards the rate limits for wrong guesses.
+
 use std::net::IpAddr;
 use std::time::Duration;
 

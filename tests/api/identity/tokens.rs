@@ -1,3 +1,5 @@
+//! Guards tokens: their claims, forged ones, and when they end.
+
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};

@@ -1,3 +1,5 @@
+//! Guards two-factor authentication.
+
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
@@ -6,8 +8,8 @@ use super::{
     Authenticator, by_password, login_with, login_with_code, other_than, reset, reset_code, revoke, step, update,
     with_two_factor,
 };
+use crate::sse_ticket::{ask, set_cookie};
 use crate::support::{TestServer, password_of};
-use crate::tickets::{ask, set_cookie};
 
 #[tokio::test]
 async fn the_qr_code_holds_a_percent_encoded_otpauth_url() {

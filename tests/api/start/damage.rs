@@ -1,4 +1,4 @@
-//! A damaged database: refused with a clear message, or opened with all that was acknowledged. Never a panic, never
+//! Guards a damaged database: refused with a clear message, or opened with all that was acknowledged. Never a panic, never
 //! silently less.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What keeps it from starting, other than flags.
+//! Guards start with a database that cannot be used.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A disk that fails: the server ends with status 1 and says why, so that whoever started it starts it anew.
+//! Guards a disk that fails: the server ends with status 1 and says why, so that it is started anew.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Flags, environment, and the secrets among them.
+//! Guards flags and environment variables, and the secrets among them.
 
 use std::path::Path;
 use std::process::Command;

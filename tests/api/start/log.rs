@@ -1,4 +1,4 @@
-//! What the log says.
+//! Guards the log: its forms and its lines.
 
 use std::sync::Arc;
 

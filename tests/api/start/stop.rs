@@ -1,4 +1,4 @@
-//! SIGTERM and Ctrl-C.
+//! Guards SIGTERM and Ctrl-C.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::stream::raw::RawStream;
+use crate::support::RawStream;
 use crate::support::{TestServer, eventually, password_of, within};
 
 /// The contract's bound on how long a stop may take.

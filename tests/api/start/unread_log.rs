@@ -1,4 +1,4 @@
-//! A log that nobody reads, and one that strangers fill.
+//! Guards a log that nobody reads, and one that strangers fill.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command};

@@ -1,11 +1,11 @@
-//! A value in the database that is not what was written: it fails the requests that need it, and nothing else.
+//! Guards against a value in the database that cannot be read: it fails the requests that need it, and nothing else.
 
 use std::path::Path;
 
 use serde_json::json;
 
+use crate::sse_ticket::{ask, ticket_of};
 use crate::support::{TestServer, User, command, within};
-use crate::tickets::{ask, ticket_of};
 
 /// As the server opens it (`src/store/open.rs`).
 const SEGMENT_BYTES: usize = 16 << 20;

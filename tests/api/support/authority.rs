@@ -1,3 +1,5 @@
+//! A certificate authority.
+
 use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, KeyPair};

@@ -1,3 +1,5 @@
+//! Requests without a sign-in, and answers.
+
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde::de::DeserializeOwned;

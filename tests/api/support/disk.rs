@@ -1,3 +1,5 @@
+//! A disk of its own for a server.
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 

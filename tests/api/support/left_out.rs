@@ -1,3 +1,5 @@
+//! The one way to leave a test out.
+
 /// Set, and not empty, it has tests left out that this machine cannot run.
 const MAY_LEAVE_OUT: &str = "MAY_LEAVE_OUT";
 

@@ -7,6 +7,8 @@ mod earlier;
 mod kept;
 mod left_out;
 mod network;
+mod raw;
+mod seen;
 mod server;
 mod stream;
 mod user;
@@ -15,12 +17,17 @@ pub use authority::Authority;
 pub use client::{Answer, Client};
 pub use disk::LoopDisk;
 pub use earlier::earlier_password;
-pub use kept::{Kept, Page, Receipt};
+pub use kept::{Kept, Page, Receipt, bad_request, current, names, one};
 pub use left_out::cannot_run;
 pub use network::Network;
+pub use raw::RawStream;
+pub use seen::{
+    change, current_of, insert_big, insert_names, kept, listed, missing, move_to, pairs, set_scopes, subscribe, text,
+    until_gone, user_with,
+};
 pub use server::{ADMIN_TOKEN, JWT_SECRET, TestServer, bare_command, command, with_descriptors};
 pub use stream::{Event, Stream};
-pub use user::{Body, User, until};
+pub use user::{Body, User, after_kill, again, until};
 
 use std::future::Future;
 use std::time::Duration;

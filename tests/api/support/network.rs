@@ -1,3 +1,5 @@
+//! A network that can be cut.
+
 use std::io::Result;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;

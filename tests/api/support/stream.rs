@@ -1,3 +1,5 @@
+//! An event stream that can be awaited.
+
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use reqwest::header::HeaderMap;

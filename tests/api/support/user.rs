@@ -1,3 +1,5 @@
+//! Requests of a user who has signed in.
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -5,7 +7,7 @@ use reqwest::Method;
 use reqwest::header::AUTHORIZATION;
 use serde_json::{Value, json};
 
-use super::{Answer, Client, Event, Kept, Page, Stream, within};
+use super::{Answer, Client, Event, Kept, Page, Stream, TestServer, within};
 
 /// Somebody who has signed in.
 #[derive(Clone)]
@@ -195,4 +197,17 @@ pub async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
         }
     })
     .await
+}
+
+/// Kills the server as `kill -9` does and starts it anew: the server, and the same user there.
+pub async fn after_kill(mut server: TestServer, user: &User) -> (TestServer, User) {
+    server.kill();
+    let server = server.restart().await;
+    let user = again(&server, user);
+    (server, user)
+}
+
+/// The same user at a server that was started anew: the token is as good as before.
+pub fn again(server: &TestServer, user: &User) -> User {
+    server.client().with_authorization(&user.authorization)
 }

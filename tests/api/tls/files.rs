@@ -1,4 +1,4 @@
-//! The two files: what is wrong with them is told, and they may be replaced while the server runs.
+//! Guards the two files of a certificate: errors in them are explained, and they can be replaced while the server runs.
 
 use std::fs;
 use std::sync::Arc;

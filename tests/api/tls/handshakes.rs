@@ -1,4 +1,4 @@
-//! Connections that begin no handshake.
+//! Guards against connections that begin no handshake.
 
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -1,9 +1,9 @@
-//! What browsers are told to do with a host that has HTTPS.
+//! Guards HSTS.
 
 use reqwest::Method;
 
 use super::Secure;
-use crate::tickets::ask;
+use crate::sse_ticket::ask;
 
 #[tokio::test]
 async fn a_host_with_a_name_is_only_asked_over_https_from_then_on() {

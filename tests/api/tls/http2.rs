@@ -1,4 +1,4 @@
-//! What a client may take up over HTTP/2.
+//! Guards the memory that a client can take over HTTP/2.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::Secure;
 use crate::contract::half_closed;
-use crate::stream::pipelined::what_is_asked_before_a_stream_is_answered;
+use crate::sse::pipelined::what_is_asked_before_a_stream_is_answered;
 use crate::support::{TestServer, User, eventually, within};
 
 /// What a client says first, and settings that change nothing.

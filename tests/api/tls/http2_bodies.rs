@@ -1,4 +1,4 @@
-//! What bodies may take up over HTTP/2.
+//! Guards the memory that bodies can take over HTTP/2.
 
 use base64::Engine;
 use bytes::Bytes;

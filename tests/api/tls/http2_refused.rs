@@ -1,5 +1,5 @@
-//! Requests of HTTP/2 that are refused before their body has been read, or has come. `h2` resets a stream whose body nobody wants,
-//! and a client that is still sending, or that was, may take that for the end of its request without an answer.
+//! Guards HTTP/2 requests that are refused before their body has been read. `h2` resets a stream if nobody reads its body, and a
+//! client that is still sending may take that for the end of its request without an answer.
 
 use std::path::Path;
 use std::process::Command;

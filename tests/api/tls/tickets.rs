@@ -1,10 +1,10 @@
-//! The cookie of a stream that was opened by a ticket over TLS.
+//! Guards the cookie of a stream that was opened by a ticket over TLS.
 
 use reqwest::Version;
 
 use super::Secure;
+use crate::sse_ticket::{ask, set_cookie, ticket_of};
 use crate::support::Client;
-use crate::tickets::{ask, set_cookie, ticket_of};
 
 #[tokio::test]
 async fn a_cookie_that_was_got_over_tls_goes_nowhere_else() {

@@ -1,4 +1,4 @@
-//! Which versions of TLS and HTTP there are, and that all of Broker works over them.
+//! Guards the versions of TLS and HTTP, and that all of Broker works over them.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};

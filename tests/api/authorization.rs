@@ -1,0 +1,5 @@
+//! Guards who sees and inserts what: scopes, inboxes, and moves to another tenant.
+
+mod inbox;
+mod moves;
+mod scopes;

@@ -1,0 +1,6 @@
+//! Guards `/history`: every event of a name that is retained.
+
+mod long;
+mod pages;
+mod retention;
+mod unread;

@@ -1,0 +1,12 @@
+//! Guards `/insert`: bodies, arrays, idempotency, preconditions, expiry and limits.
+
+mod batch;
+mod blanks;
+mod body;
+mod expiry;
+mod idempotency;
+mod large;
+mod limits;
+mod preconditions;
+mod reserved;
+mod while_connected;

@@ -1,0 +1,69 @@
+//! The events that the server has promised to hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The latest event of each name: its data, as it stands on the wire.
+pub type Latest = BTreeMap<String, String>;
+
+/// What the server has promised to hold for a tenant.
+#[derive(Default)]
+pub struct Tenant {
+    pub latest: Latest,
+    /// Name and data of everything that was inserted or removed, by id.
+    pub committed: BTreeMap<String, (String, String)>,
+    /// Names whose latest event goes, or has gone, by itself.
+    pub expiring: BTreeSet<String>,
+    /// Names that ever had such an event: a removal of theirs may have an id that nobody was told.
+    pub may_expire: BTreeSet<String>,
+}
+
+impl Tenant {
+    pub fn commit(&mut self, id: &str, name: &str, data: &str) {
+        self.committed.insert(id.to_owned(), (name.to_owned(), data.to_owned()));
+        self.expiring.remove(name);
+        if data == "null" {
+            self.latest.remove(name);
+        } else {
+            self.latest.insert(name.to_owned(), data.to_owned());
+        }
+    }
+
+    /// Whether there was an event of this name before the end of a time.
+    pub fn has_had(&self, name: &str, period: &Period) -> bool {
+        self.committed.iter().any(|(id, (committed, _))| committed == name && period.reaches(id))
+    }
+
+    /// What does not hang on whether something has expired by now.
+    pub fn certain(&self, mut latest: Latest) -> Latest {
+        latest.retain(|name, _| !self.expiring.contains(name));
+        latest
+    }
+}
+
+/// Which tenant somebody is of, and what they have of [`SCOPES`]. One request may change both, and then nobody ever has
+/// the one of before with the other of after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub tenant: usize,
+    pub scopes: usize,
+}
+
+/// How long somebody stood so.
+#[derive(Debug)]
+pub struct Period {
+    pub standing: Standing,
+    /// Once its end was answered: the last id that was known then. Whatever has a higher one was inserted later.
+    pub until: Option<String>,
+}
+
+impl Period {
+    pub fn new(standing: Standing) -> Self {
+        Self { standing, until: None }
+    }
+
+    /// Whether an event may have been inserted before the end. It need not have been after the beginning, since what
+    /// was inserted before is given too.
+    pub fn reaches(&self, id: &str) -> bool {
+        self.until.as_deref().is_none_or(|until| id <= until)
+    }
+}

@@ -1,0 +1,243 @@
+//! A client that keeps the latest event of each name, and checks everything that comes.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use super::expected::{Latest, Period, Standing, Tenant};
+use super::tables::{FILTERS, TENANTS, USERS, sees, wants};
+use crate::support::{Event, Stream, within};
+
+/// What happened on a stream, in order.
+pub enum Entry {
+    /// A connection was opened: how its user stands, and the filter it has.
+    Opened(Standing, usize),
+    /// Other rights were about to be given, or another tenant.
+    Changed(Standing),
+    /// That was answered, when this was the last id that was known.
+    Answered(String),
+    /// Another filter was about to be asked for.
+    Refiltered(usize),
+    Frame(Event),
+}
+
+/// What a reader has seen and the test has not yet looked at.
+#[derive(Default)]
+pub struct Wire {
+    pub log: Mutex<Vec<Entry>>,
+    pub grown: Notify,
+}
+
+impl Wire {
+    pub fn note(&self, entry: Entry) {
+        self.log.lock().unwrap().push(entry);
+        self.grown.notify_one();
+    }
+
+    pub fn has_come(&self, id: &str) -> bool {
+        let is_it =
+            |entry: &Entry| matches!(entry, Entry::Frame(event) if event.id == id && !event.name.starts_with('$'));
+        self.log.lock().unwrap().iter().any(is_it)
+    }
+
+    /// Awaits the event with this id.
+    pub async fn comes(&self, id: &str) {
+        while !self.has_come(id) {
+            self.grown.notified().await;
+        }
+    }
+}
+
+/// Reads to the end, unless it is told to pause.
+pub async fn read(mut stream: Stream, wire: Arc<Wire>, mut paused: watch::Receiver<bool>) {
+    while paused.wait_for(|paused| !*paused).await.is_ok() {
+        let Some(event) = stream.read().await else { return };
+        wire.note(Entry::Frame(event));
+    }
+}
+
+pub struct Connection {
+    /// What the server calls the stream.
+    pub id: String,
+    pub reader: JoinHandle<()>,
+}
+
+/// A client that keeps the latest of each name, over all of its connections.
+pub struct Subscriber {
+    pub user: usize,
+    pub username: &'static str,
+    pub filter: usize,
+    pub connection: Option<Connection>,
+    pub paused: watch::Sender<bool>,
+    pub wire: Arc<Wire>,
+
+    /// What it knows.
+    pub view: Latest,
+    pub last_id: Option<String>,
+    /// How its user stood when what is on its way may have been sent: the last is how they stand now.
+    pub periods: Vec<Period>,
+    /// The same of filters.
+    pub filters: Vec<usize>,
+    /// What comes next has a higher id than this, once it is in sync and as long as nothing changes.
+    pub after: Option<String>,
+    /// Something changed on this connection: what is given because of it may be old.
+    pub is_turning: bool,
+    /// Something changed since it was last compared. What it is then given beside the new events is lost with the
+    /// connection, and `Last-Event-ID` does not say so: it has to begin anew. Not where the tenant changed: it comes
+    /// back with what it has, and is told to drop that.
+    pub must_begin_anew: bool,
+}
+
+impl Subscriber {
+    pub fn new(number: usize, user: usize) -> Self {
+        Self {
+            user,
+            username: USERS[user].0,
+            filter: number % FILTERS.len(),
+            connection: None,
+            paused: watch::Sender::new(false),
+            wire: Arc::default(),
+            view: Latest::new(),
+            last_id: None,
+            periods: Vec::new(),
+            filters: Vec::new(),
+            after: None,
+            is_turning: false,
+            must_begin_anew: false,
+        }
+    }
+
+    pub fn is_reading(&self) -> bool {
+        self.connection.is_some() && !*self.paused.borrow()
+    }
+
+    /// Forgets the connection: at once, or when the reader has come to its end.
+    pub async fn leave(&mut self, at_once: bool) {
+        let Some(Connection { reader, .. }) = self.connection.take() else { return };
+        if at_once {
+            reader.abort();
+        }
+        if let Err(error) = within("a reader to end", reader).await
+            && error.is_panic()
+        {
+            std::panic::resume_unwind(error.into_panic());
+        }
+        self.paused.send_replace(false);
+    }
+
+    /// Looks at what has come: whether it may have, and what is known by it.
+    pub fn look(&mut self, tenants: &[Tenant; 2]) {
+        let entries = std::mem::take(&mut *self.wire.log.lock().unwrap());
+        for entry in entries {
+            match entry {
+                Entry::Opened(standing, filter) => {
+                    (self.periods, self.filters) = (vec![Period::new(standing)], vec![filter]);
+                    (self.after, self.is_turning) = (None, false);
+                }
+                // What it knows of the old tenant stays until it is told that it has left it.
+                Entry::Changed(standing) => {
+                    self.periods.push(Period::new(standing));
+                    self.is_turning = true;
+                }
+                Entry::Answered(last) => {
+                    if let Some((_, over)) = self.periods.split_last_mut() {
+                        for period in over.iter_mut().filter(|period| period.until.is_none()) {
+                            period.until = Some(last.clone());
+                        }
+                    }
+                }
+                Entry::Refiltered(filter) => {
+                    self.filters.push(filter);
+                    self.is_turning = true;
+                    self.view.retain(|name, _| wants(filter, name));
+                }
+                Entry::Frame(event) => self.look_at(&event, tenants),
+            }
+        }
+    }
+
+    pub fn look_at(&mut self, event: &Event, tenants: &[Tenant; 2]) {
+        let who = self.username;
+        self.last_id = Some(event.id.clone());
+        match event.name.as_str() {
+            "$synced" => {
+                assert_eq!(event.json(), json!({ "id": event.id }));
+                if !self.is_turning {
+                    let is_behind = self.after.as_ref().is_some_and(|after| event.id < *after);
+                    assert!(!is_behind, "{who} went back from {:?} to {event:?}", self.after);
+                    self.after = Some(event.id.clone());
+                }
+            }
+            "$reset" => {
+                self.view.clear();
+                self.after = None;
+            }
+            "$left" => {
+                let left = event.json()["event"].as_str().unwrap().to_owned();
+                assert!(self.is_turning, "{who} lost {left}, though nothing changed");
+                // Not even the name of what was new after its user had lost it.
+                let might_know =
+                    self.seeing(&left).any(|period| tenants[period.standing.tenant].has_had(&left, period));
+                assert!(might_know, "{who}, with {:?}, was told of {left}", self.periods);
+                self.view.remove(&left);
+            }
+            name => {
+                assert!(!name.starts_with('$'), "{who} did not ask for {event:?}");
+                self.check(event, tenants);
+                // Else it was on its way when the filter changed.
+                let is_wanted = self.filters.last().is_some_and(|filter| wants(*filter, name));
+                if is_wanted && event.data == "null" {
+                    self.view.remove(name);
+                } else if is_wanted {
+                    self.view.insert(name.to_owned(), event.data.clone());
+                }
+            }
+        }
+    }
+
+    /// When a name could be seen since it was last compared.
+    pub fn seeing(&self, name: &str) -> impl Iterator<Item = &Period> {
+        self.periods.iter().filter(move |period| sees(period.standing.scopes, self.username, name))
+    }
+
+    /// That an event may be there.
+    pub fn check(&mut self, event: &Event, tenants: &[Tenant; 2]) {
+        let (who, name) = (self.username, event.name.as_str());
+        let wanted = self.filters.iter().any(|filter| wants(*filter, name));
+        assert!(wanted, "{who}, who wants {:?}, was given {event:?}", self.filters);
+        // No two events have one id, whatever tenant they are of.
+        match tenants.iter().position(|tenant| tenant.committed.contains_key(&event.id)) {
+            Some(of) => {
+                let (committed, data) = &tenants[of].committed[&event.id];
+                assert_eq!((name, event.data.as_str()), (committed.as_str(), data.as_str()), "{who}: {event:?}");
+                // Not of a tenant that its user was not of, or had left before it was inserted.
+                let might_see =
+                    self.seeing(name).any(|period| period.standing.tenant == of && period.reaches(&event.id));
+                assert!(might_see, "{who}, with {:?}, was given {event:?} of {}", self.periods, TENANTS[of]);
+            }
+            None => {
+                // Nobody knows of these whether they came before an answer.
+                let mut seeing = self.seeing(name);
+                let has_expired = event.data == "null"
+                    && seeing.any(|period| tenants[period.standing.tenant].may_expire.contains(name));
+                assert!(has_expired, "{who}, with {:?}, was given {event:?}, which nobody inserted", self.periods);
+            }
+        }
+        if !self.is_turning
+            && let Some(after) = &mut self.after
+        {
+            assert!(event.id > *after, "{who} was given {event:?} after {after}");
+            after.clone_from(&event.id);
+        }
+    }
+
+    /// It was found to know what it should, as its user stands now: from here on nothing of before is on its way.
+    pub fn settle(&mut self, standing: Standing) {
+        (self.periods, self.filters) = (vec![Period::new(standing)], vec![self.filter]);
+        self.after.clone_from(&self.last_id);
+        self.is_turning = false;
+        self.must_begin_anew = false;
+    }
+}

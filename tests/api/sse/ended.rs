@@ -1,0 +1,227 @@
+//! Guards the end of streams: when they end, and when they do not.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+
+use crate::support::{Client, RawStream, Stream, TestServer, User, password_of, within};
+
+/// The contract has a stream end within a second of what ends it. A busy machine gets more; a stream that found out only
+/// at its next heartbeat would take 12 s.
+const PROMPTLY: Duration = Duration::from_secs(4);
+
+fn basic(client: &Client, username: &str) -> User {
+    let credentials = BASE64_STANDARD.encode(format!("{username}:{}", password_of(username)));
+    client.with_authorization(&format!("Basic {credentials}"))
+}
+
+/// Inserts all the while, until dropped.
+struct Pouring(tokio::task::JoinHandle<()>);
+
+impl Pouring {
+    fn from(user: User) -> Self {
+        Self(tokio::spawn(async move {
+            for number in 0.. {
+                user.insert(&format!("pouring{}", number % 3), json!("x".repeat(500))).await;
+            }
+        }))
+    }
+}
+
+impl Drop for Pouring {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Three streams of one user: all end when their rights do.
+async fn streams_of(user: &User) -> Vec<Stream> {
+    let again = user.client.sign_in("alice").await;
+    vec![
+        user.stream().await,
+        again.stream_of("/sse?events=news", None).await,
+        basic(&user.client, "alice").stream().await,
+    ]
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    Revocation,
+    NewPassword,
+    Reset,
+    SecondFactor,
+}
+
+async fn bring_about(ending: Ending, client: &Client) {
+    let update = async |more: Value| {
+        let mut body = more;
+        body["username"] = json!("alice");
+        client.admin("/update_user", body).await.ok();
+    };
+    match ending {
+        Ending::Revocation => drop(client.admin("/revoke_user", json!({ "username": "alice" })).await.ok()),
+        Ending::NewPassword => update(json!({ "password": "pw-secret-new" })).await,
+        Ending::SecondFactor => update(json!({ "two_factor": true })).await,
+        Ending::Reset => {
+            let code = client.admin("/create_totp", json!({ "username": "alice" })).await.ok().json()["totp"].clone();
+            let reset = json!({ "username": "alice", "password": "pw-secret-new", "totp": code });
+            client.post("/password_reset", &reset).await.ok();
+        }
+    }
+}
+
+async fn ends_all_streams_of_the_user(ending: Ending) {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let bob = server.user("bob", "acme").await;
+    // In quiet, and while there is always something to send.
+    for busy in [false, true] {
+        let alice = if busy { restored(&server).await } else { alice.clone() };
+        let mut streams = streams_of(&alice).await;
+        let mut of_others = bob.stream().await;
+        let pouring = busy.then(|| Pouring::from(bob.clone()));
+        if busy {
+            of_others.take(5).await;
+        }
+        bring_about(ending, &alice.client).await;
+        let since = Instant::now();
+        for stream in &mut streams {
+            stream.rest().await;
+            assert!(since.elapsed() < PROMPTLY, "{ending:?}, busy {busy}: {:?}", since.elapsed());
+        }
+        drop(pouring);
+        // Nobody else's.
+        let mark = bob.insert("mark", json!(null)).await;
+        while of_others.next().await.id != mark {}
+    }
+}
+
+/// Alice as she was, signed in again.
+async fn restored(server: &TestServer) -> User {
+    let client = server.client();
+    client.admin("/unrevoke_user", json!({ "username": "alice" })).await.ok();
+    let before = json!({ "username": "alice", "password": password_of("alice"), "two_factor": false });
+    client.admin("/update_user", before).await.ok();
+    client.sign_in("alice").await
+}
+
+#[tokio::test]
+async fn revocation_ends_all_streams_of_the_user_and_nobody_elses() {
+    ends_all_streams_of_the_user(Ending::Revocation).await;
+}
+
+#[tokio::test]
+async fn a_password_that_an_admin_sets_ends_all_streams_of_the_user_and_nobody_elses() {
+    ends_all_streams_of_the_user(Ending::NewPassword).await;
+}
+
+#[tokio::test]
+async fn a_password_reset_ends_all_streams_of_the_user_and_nobody_elses() {
+    ends_all_streams_of_the_user(Ending::Reset).await;
+}
+
+#[tokio::test]
+async fn turning_the_second_factor_on_ends_all_streams_of_the_user_and_nobody_elses() {
+    ends_all_streams_of_the_user(Ending::SecondFactor).await;
+}
+
+#[tokio::test]
+async fn a_change_that_has_nothing_to_do_with_signing_in_ends_no_stream() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let mut streams = streams_of(&alice).await;
+    for change in [
+        json!({ "email": "alice@example.com" }),
+        json!({ "data": [1] }),
+        json!({ "scopes": ["news:get"] }),
+        json!({ "tenant_name": "elsewhere" }),
+        json!({ "tenant_name": "acme" }),
+        json!({ "two_factor": false }),
+    ] {
+        let mut change = change;
+        change["username"] = json!("alice");
+        alice.client.admin("/update_user", change).await.ok();
+    }
+    alice.client.admin("/unrevoke_user", json!({ "username": "alice" })).await.ok();
+    alice.client.admin("/create_totp", json!({ "username": "alice" })).await.ok();
+    let id = alice.insert("news", json!(1)).await;
+    for stream in &mut streams {
+        assert_eq!(stream.next().await.id, id);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_token_expires_in_quiet_and_while_events_pour_in() {
+    let server = TestServer::start_with(&["--jwt_expiry=2"]).await;
+    let client = server.client();
+    client.create_user("alice", "acme").await;
+    client.create_user("bob", "acme").await;
+    // Basic has no expiry of its own.
+    let bob = basic(&client, "bob");
+    let mut lasting = bob.stream().await;
+    for busy in [false, true] {
+        let pouring = busy.then(|| Pouring::from(bob.clone()));
+        let alice = client.sign_in("alice").await;
+        let claims = BASE64_URL_SAFE_NO_PAD.decode(alice.jwt().split('.').nth(1).unwrap()).unwrap();
+        let claims: Value = serde_json::from_slice(&claims).unwrap();
+        let expires_at = UNIX_EPOCH + Duration::from_secs(claims["exp"].as_u64().unwrap());
+        let (mut all, mut filtered) = (alice.stream().await, alice.stream_of("/sse?events=none", None).await);
+        let (all, filtered) = tokio::join!(
+            async {
+                all.rest().await;
+                SystemTime::now()
+            },
+            async {
+                filtered.rest().await;
+                SystemTime::now()
+            },
+        );
+        for ended in [all, filtered] {
+            assert!(ended >= expires_at, "busy {busy}: it ended before its time");
+            assert!(ended < expires_at + PROMPTLY, "busy {busy}: {:?}", ended.duration_since(expires_at));
+        }
+        drop(pouring);
+        assert_eq!(alice.verify().await.status, 401);
+    }
+    let mark = bob.insert("mark", json!(null)).await;
+    while lasting.next().await.id != mark {}
+}
+
+#[tokio::test]
+async fn a_stream_by_basic_is_a_stream_as_any_other() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let old = alice.insert("old", json!(1)).await;
+    let basic = basic(&alice.client, "alice");
+    let mut stream = basic.stream().await;
+    assert_eq!(stream.next().await.id, old);
+    let new = basic.insert("new", json!(2)).await;
+    assert_eq!(stream.next().await.id, new);
+    assert_eq!(basic.stream_of("/sse", Some(&old)).await.next().await.id, new);
+}
+
+#[tokio::test]
+async fn a_reader_that_stalls_is_cut_off_at_once_and_finds_nothing_of_after_the_revocation() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let bob = server.user("bob", "acme").await;
+    let before = server.connections();
+    let mut stalled = RawStream::open_with(&server, &alice, Some(4096)).await;
+    let mut lively = bob.stream().await;
+    // More than the sockets' buffers take.
+    for _ in 0..120 {
+        bob.insert("big", json!("x".repeat(100_000))).await;
+        lively.next().await;
+    }
+    bring_about(Ending::Revocation, &alice.client).await;
+    let after = bob.insert("after", json!(1)).await;
+    assert_eq!(lively.next().await.id, after);
+    drop(lively);
+    // Although it does not read.
+    server.keeps_only(before).await;
+    while let Some(events) = within("the end", stalled.events()).await {
+        assert!(events.iter().all(|event| event.id < after), "it got what came after the revocation");
+    }
+}
