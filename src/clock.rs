@@ -27,7 +27,7 @@ const POLL_EVERY: Duration = Duration::from_secs(600);
 const RETRY_AFTER: Duration = Duration::from_secs(64);
 /// How long an answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
-/// A larger correction needs more than one server.
+/// A larger correction needs a second answer that agrees.
 const PLAUSIBLE: Duration = Duration::from_secs(2);
 /// How close the answers of two servers must be to confirm each other.
 const AGREEMENT: Duration = Duration::from_secs(1);

@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::domain::{
     Authorize, EventFilter, EventName, Payload, Position, Scope, TenantName, Timestamp, User, Username, View,
 };
-use crate::store::{Committer, Store, TooMuch};
+use crate::store::{Committer, Excess, Store};
 use crate::writer::Committed;
 
 /// A connection that takes so many bytes and then no more, until it is given room.
@@ -190,7 +190,7 @@ impl House {
     fn shorten_by(&mut self, tenant: &str, surplus: usize) -> bool {
         let tenant = TenantName::parse(tenant).unwrap();
         let (before, now) = (Timestamp::from_millis(0), Timestamp::from_millis(2));
-        let oldest = self.hub.store().oldest(&tenant, TooMuch { surplus, before, now, at_most: 64 }).unwrap();
+        let oldest = self.hub.store().oldest(&tenant, Excess { surplus, before, now, at_most: 64 }).unwrap();
         let is_all = oldest.is_all;
         let mut transaction = self.committer.begin(now).unwrap();
         transaction.shorten(oldest).unwrap();

@@ -70,7 +70,7 @@ pub use open_error::OpenError;
 pub use readers::Lane;
 pub use replay::{Missing, Replay, Wanted};
 pub use sizes::{MAX_CHANGE_BYTES, of_insert as bytes_of_insert};
-pub use tail::{Oldest, TailCount, TooMuch};
+pub use tail::{Excess, Oldest, TailCount};
 pub use transaction::Transaction;
 pub use users::Users;
 

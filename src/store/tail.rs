@@ -15,7 +15,7 @@ const COUNTED_A_STEP: usize = 4096;
 
 /// The part of a tail that is beyond retention.
 #[derive(Clone, Copy, Debug)]
-pub struct TooMuch {
+pub struct Excess {
     /// This many of the oldest events.
     pub surplus: usize,
     /// The events from before this moment.
@@ -110,8 +110,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Storage`] if the database fails.
-    pub fn oldest(&self, tenant: &TenantName, too_much: TooMuch) -> Result<Oldest, Error> {
-        let TooMuch { surplus, before, now, at_most } = too_much;
+    pub fn oldest(&self, tenant: &TenantName, excess: Excess) -> Result<Oldest, Error> {
+        let Excess { surplus, before, now, at_most } = excess;
         let (floor, head) = (self.floor(tenant)?, self.head());
         let mut oldest = Oldest { tenant: tenant.clone(), floor, events: Vec::new(), is_all: true };
         let (mut bytes, mut old_until) = (0, Position::START);

@@ -48,18 +48,18 @@ fn tail_length(store: &Store, tenant_name: &str) -> (usize, Position) {
 fn shorten(store: &Store, committer: &mut Committer, tenant_name: &str, keep: usize) {
     let length = tail_length(store, tenant_name).0;
     let moment = Timestamp::from_millis(1);
-    let too_much = TooMuch { surplus: length.saturating_sub(keep), before: moment, now: moment, at_most: 64 };
-    shorten_by(store, committer, tenant_name, too_much);
+    let excess = Excess { surplus: length.saturating_sub(keep), before: moment, now: moment, at_most: 64 };
+    shorten_by(store, committer, tenant_name, excess);
 }
 
-fn shorten_by(store: &Store, committer: &mut Committer, tenant_name: &str, mut too_much: TooMuch) {
+fn shorten_by(store: &Store, committer: &mut Committer, tenant_name: &str, mut excess: Excess) {
     loop {
-        let oldest = store.oldest(&tenant(tenant_name), too_much).unwrap();
+        let oldest = store.oldest(&tenant(tenant_name), excess).unwrap();
         let is_all = oldest.is_all;
         let mut transaction = committer.begin(Timestamp::from_millis(2)).unwrap();
         let by = transaction.shorten(oldest).unwrap();
-        assert!(by <= too_much.at_most);
-        too_much.surplus = too_much.surplus.saturating_sub(by);
+        assert!(by <= excess.at_most);
+        excess.surplus = excess.surplus.saturating_sub(by);
         drop(transaction.commit().unwrap().reveal());
         if is_all {
             return;

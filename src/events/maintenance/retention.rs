@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::rounds::{Desk, Round, step};
 use crate::domain::{Position, TenantName, Timestamp};
 use crate::error::Error;
-use crate::store::{Oldest, Store, TailCount, TooMuch};
+use crate::store::{Excess, Oldest, Store, TailCount};
 use crate::writer::{Batch, Change};
 
 /// How many tenants are looked at in a row for events that are too old.
@@ -182,13 +182,13 @@ impl Tails {
         }
         let began = Instant::now();
         let (after, now) = (self.next.clone(), self.desk.clock.now());
-        let old = TooMuch { surplus: 0, before: self.retention.before(now), now, at_most: 1 };
+        let old = Excess { surplus: 0, before: self.retention.before(now), now, at_most: 1 };
         let at_most = (!self.all_seen).then_some(self.retention.events);
         let look = move |store: &Store| tenants_with_too_much(store, after, old, at_most, LOOK_WITHIN);
-        let (too_much, last) = self.desk.read(look).await?;
+        let (excess, last) = self.desk.read(look).await?;
         self.all_seen |= last.is_none();
         self.next = last;
-        for (tenant, tail) in too_much {
+        for (tenant, tail) in excess {
             match tail {
                 Length::TooLong(tail) if !self.known.contains_key(&tenant) => self.learn(tenant, tail),
                 Length::NotCounted if !self.known.contains_key(&tenant) => {
@@ -209,9 +209,9 @@ impl Tails {
         let surplus = tail.map_or(0, |tail| tail.events.saturating_sub(self.retention.events));
         let now = self.desk.clock.now();
         let at_most = step(tail.map_or(0, |tail| tail.came));
-        let too_much = TooMuch { surplus, before: self.retention.before(now), now, at_most };
+        let excess = Excess { surplus, before: self.retention.before(now), now, at_most };
         let of = tenant.clone();
-        let oldest = self.desk.read(move |store| store.oldest(&of, too_much)).await?;
+        let oldest = self.desk.read(move |store| store.oldest(&of, excess)).await?;
         let is_all = oldest.is_all;
         if !oldest.is_empty() {
             let by = self.desk.writer.submit(Shorten(oldest)).await?;
@@ -311,29 +311,24 @@ enum Length {
 fn tenants_with_too_much(
     store: &Store,
     mut after: Option<TenantName>,
-    old: TooMuch,
+    old: Excess,
     at_most: Option<usize>,
     within: Duration,
 ) -> Result<(Vec<Found>, Option<TenantName>), Error> {
-    let (mut too_much, began) = (Vec::new(), Instant::now());
+    let (mut excess, began) = (Vec::new(), Instant::now());
     for number in 0..TENANTS_AT_ONCE {
         if number > 0 && began.elapsed() > within {
             break;
         }
-        let Some(tenant) = store.next_tenant(after.as_ref())? else { return Ok((too_much, None)) };
+        let Some(tenant) = store.next_tenant(after.as_ref())? else { return Ok((excess, None)) };
         let found = store.unless_damaged(has_too_much(store, &tenant, old, at_most))?;
-        too_much.extend(found.into_iter().flatten().map(|length| (tenant.clone(), length)));
+        excess.extend(found.into_iter().flatten().map(|length| (tenant.clone(), length)));
         after = Some(tenant);
     }
-    Ok((too_much, after))
+    Ok((excess, after))
 }
 
-fn has_too_much(
-    store: &Store,
-    tenant: &TenantName,
-    old: TooMuch,
-    at_most: Option<usize>,
-) -> Result<Vec<Length>, Error> {
+fn has_too_much(store: &Store, tenant: &TenantName, old: Excess, at_most: Option<usize>) -> Result<Vec<Length>, Error> {
     let mut found = Vec::new();
     if let Some(at_most) = at_most {
         match count_on(store, tenant.clone(), None)? {
@@ -376,7 +371,7 @@ mod tests {
         }
         drop(transaction.commit().unwrap().reveal());
         let (before, now) = (Timestamp::from_millis(1), Timestamp::from_millis(1));
-        let old = TooMuch { surplus: 0, before, now, at_most: 1 };
+        let old = Excess { surplus: 0, before, now, at_most: 1 };
         let look = |after, within| tenants_with_too_much(&store, after, old, Some(0), within).unwrap();
         let (found, mut next) = look(None, Duration::from_secs(3600));
         assert_eq!((found.len(), &next), (3, &None));

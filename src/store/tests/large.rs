@@ -301,7 +301,7 @@ fn a_step_that_takes_large_events_away_is_bounded_too() {
         insert_data(&mut committer, "x", &large);
     }
     let moment = Timestamp::from_millis(1);
-    let oldest = store.oldest(&tenant("a"), TooMuch { surplus: 19, before: moment, now: moment, at_most: 64 }).unwrap();
+    let oldest = store.oldest(&tenant("a"), Excess { surplus: 19, before: moment, now: moment, at_most: 64 }).unwrap();
     let mut transaction = committer.begin(moment).unwrap();
     assert_eq!(transaction.shorten(oldest).unwrap(), 19);
     let chunk_rows = 19 * chunks::MAX_CHUNKS * (ROW_HEAD_BYTES + keys::CHUNK_KEY_BYTES);

@@ -13,7 +13,7 @@ fn events_of_a_clock_that_was_ahead_do_not_keep_later_events() {
         }
     }
     let [now, before] = [1000, 500].map(Timestamp::from_millis);
-    shorten_by(&store, &mut committer, "a", TooMuch { surplus: 0, before, now, at_most: 4 });
+    shorten_by(&store, &mut committer, "a", Excess { surplus: 0, before, now, at_most: 4 });
     assert_eq!(count(&store, b"e"), 5);
     // The events after it are not old yet, so it is unknown whether it is.
     for (millis, count) in [(ahead, 3), (1000, 1)] {
@@ -22,7 +22,7 @@ fn events_of_a_clock_that_was_ahead_do_not_keep_later_events() {
         }
     }
     let [now, before] = [2000, 1000].map(Timestamp::from_millis);
-    shorten_by(&store, &mut committer, "a", TooMuch { surplus: 0, before, now, at_most: 4 });
+    shorten_by(&store, &mut committer, "a", Excess { surplus: 0, before, now, at_most: 4 });
     assert_eq!(count(&store, b"e"), 9);
 }
 
@@ -151,7 +151,7 @@ fn a_step_of_maintenance_is_bounded_in_bytes_too() {
     let found = store.find(&Search::for_expired(), Timestamp::from_millis(9), usize::MAX).unwrap();
     assert!(found.is_more && !found.keys.is_empty() && found.keys.len() < 3000, "{}", found.keys.len());
     let now = Timestamp::from_millis(1);
-    let too_much = TooMuch { surplus: usize::MAX, before: now, now, at_most: usize::MAX };
-    let oldest = store.oldest(&long, too_much).unwrap();
+    let excess = Excess { surplus: usize::MAX, before: now, now, at_most: usize::MAX };
+    let oldest = store.oldest(&long, excess).unwrap();
     assert!(!oldest.is_all && !oldest.is_empty());
 }
