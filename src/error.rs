@@ -1,325 +1,207 @@
-//! Every refusal there is, with its status, its code and its sentence, in one table.
+//! Every refusal, in one list: its status, its code and its sentence.
 
 use std::borrow::Cow;
 
 use crate::domain::{Event, MAX_DEPTH, MAX_EXPIRES_IN, MAX_NAME_BYTES, MAX_PASSWORD_BYTES, MAX_USER_BYTES};
 
-/// Why a request is refused or could not be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Error {
-    /// The body is not JSON, lacks a field, or has one of the wrong type.
-    BodyInvalid(String),
-    /// The query string has a parameter that cannot be read.
-    QueryInvalid,
-    /// A parameter that is not there, which is easily taken for one that is.
+/// Makes the enum, [`Error::TABLE`] and [`Error::row`] of one list, so that none of them can lack an error.
+macro_rules! errors {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident
+            $(($value:ident: $type:ty))?
+            $({ $($(#[$field_doc:meta])* $field:ident: $field_type:ty,)* })?
+            => $status:literal, $code:literal, $sentence:expr;
+    )*) => {
+        /// Why a request is refused or could not be done.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Error {
+            $($(#[$doc])* $name $(($type))? $({ $($(#[$field_doc])* $field: $field_type,)* })?,)*
+        }
+
+        impl Error {
+            /// The HTTP status and the code of each error, in the order of the list.
+            pub const TABLE: &[(u16, &str)] = &[$(($status, $code)),*];
+
+            /// Status, code and sentence of this error.
+            fn row(&self) -> (u16, &'static str, Cow<'static, str>) {
+                match self {
+                    $(Self::$name $(($value))? $({ $($field,)* })? => ($status, $code, $sentence.into()),)*
+                }
+            }
+        }
+    };
+}
+
+errors! {
+    /// The body is not JSON, lacks a field, or has one of the wrong type. The text says which.
+    BodyInvalid(why: String) => 400, "body_invalid", format!("the body is not as expected: {why}");
+    /// A parameter in the query string cannot be read.
+    QueryInvalid => 400, "query_invalid", "the query string is not as expected";
+    /// A parameter that does not exist, and that is easily mistaken for one that does.
     ParameterMeant {
-        /// What was sent.
+        /// The parameter that was sent.
         given: &'static str,
-        /// What there is.
+        /// The parameter that exists.
         meant: &'static str,
-    },
+    } => 400, "parameter_unknown",
+        format!("there is no {given}: {meant} takes names, or prefixes ended by *, with commas between");
     /// `events=` is not a list of names and prefixes.
-    FilterInvalid,
+    FilterInvalid => 400, "filter_invalid", "events is not a list of names, or prefixes ended by *, with commas between";
     /// Not a name that an event may have.
-    EventNameInvalid,
-    /// A name under which only the server says something.
-    EventNameReserved,
-    /// There is no event of that name.
-    EventUnknown,
+    EventNameInvalid => 400, "event_name_invalid", format!(
+        "event must be 1 to {MAX_NAME_BYTES} bytes without blanks at its ends, control characters, line breaks, \
+         \"data:\", \"event:\", \"id:\" or \"retry:\""
+    );
+    /// Only the server inserts events of this name.
+    EventNameReserved => 400, "event_name_reserved", "names that begin with $ are the server's own";
+    /// There is no event of this name.
+    EventUnknown => 404, "event_unknown", "there is no event of this name";
     /// Not a time after which an event may expire.
-    ExpiryInvalid,
+    ExpiryInvalid => 400, "expires_in_invalid", format!("expires_in must be 1 to {MAX_EXPIRES_IN} seconds");
     /// Not an id of this database.
-    IdUnknown,
-    /// `if-match` or `if-none-match` cannot be read, or not here.
-    PreconditionInvalid,
-    /// The condition does not hold: this is the latest event of the name.
-    PreconditionFailed(Option<Box<Event>>),
+    IdUnknown => 400, "id_unknown", "this is no id of this database";
+    /// `if-match` or `if-none-match` cannot be read, or has no place in this request.
+    PreconditionInvalid => 400, "precondition_invalid",
+        "if-match takes one id, if-none-match takes *; not both, and not with several events";
+    /// The precondition does not hold: this is the latest event of the name.
+    PreconditionFailed(_current: Option<Box<Event>>) => 412, "precondition_failed",
+        "the latest event of this name is another";
     /// Not an idempotency key.
-    IdempotencyKeyInvalid,
-    /// The idempotency key was used for something else.
-    IdempotencyKeyReused,
-    /// The different filters of the user take more than so many bytes.
-    TooManyFilters(usize),
+    IdempotencyKeyInvalid => 400, "idempotency_key_invalid",
+        "idempotency-key must be 1 to 255 visible characters of ASCII";
+    /// The idempotency key was used with a different request.
+    IdempotencyKeyReused => 422, "idempotency_key_reused", "this idempotency-key was used for something else";
     /// The tenant has as many names as it may have.
-    TooManyNames(u64),
-    /// The user has as many events that last while their streams are connected as they may have.
-    TooManyBound(u64),
-    /// The idempotency key was used in another tenant, where its user was then.
-    TenantChanged,
-    /// More was inserted than may be; wait so many seconds.
-    InsertRateExceeded(u64),
+    TooManyNames(names: u64) => 409, "too_many_names", format!("a tenant may have {names} event names");
+    /// The user has as many events with `while_connected` as they may have.
+    TooManyBound(events: u64) => 409, "too_many_while_connected",
+        format!("a user may have {events} events that last while they are connected");
+    /// The idempotency key was used while its user was in another tenant.
+    TenantChanged => 409, "tenant_changed", "this idempotency-key was used in another tenant, where you were then";
+    /// The rate limit of inserts is exceeded for as many seconds.
+    InsertRateExceeded(_seconds: u64) => 429, "insert_rate_exceeded", "too many inserts, wait before the next";
     /// `data` is nested too deep.
-    DataTooDeep,
+    DataTooDeep => 400, "data_too_deep", format!("data is nested deeper than {MAX_DEPTH} levels");
     /// Not a name that a user may have.
-    UsernameInvalid,
+    UsernameInvalid => 400, "username_invalid", format!(
+        "username must be 1 to {MAX_NAME_BYTES} bytes in Unicode's form NFC, without a colon, a slash, control \
+         and invisible characters, and blanks at its ends"
+    );
     /// Not a name that a tenant may have.
-    TenantNameInvalid,
-    /// Empty or too long.
-    PasswordInvalid,
-    /// It has fewer characters than so many.
-    PasswordTooShort(usize),
-    /// Malformed.
-    EmailInvalid,
-    /// Of a throw-away provider.
-    EmailDisposable,
-    /// Somebody has it.
-    UsernameTaken,
-    /// Somebody has one that it may be taken for.
-    UsernameLookalike,
-    /// There is a tenant whose name it may be taken for.
-    TenantNameLookalike,
-    /// The inbox is nobody's of the tenant.
-    InboxUnknown,
-    /// Nobody has it (admin endpoints only: elsewhere this would tell who has an account).
-    UserUnknown,
-    /// The password policy refuses, where it can with a reason.
-    PasswordWeak(Option<String>),
-    /// Not `resource:operation`.
-    ScopesInvalid,
-    /// They would make a token of the user longer than so many bytes.
-    ScopesTooLarge(usize),
+    TenantNameInvalid => 400, "tenant_name_invalid", format!(
+        "tenant_name must be 1 to {MAX_NAME_BYTES} bytes in Unicode's form NFC, without control and invisible \
+         characters, and blanks at its ends"
+    );
+    /// The password is empty or too long.
+    PasswordInvalid => 400, "password_invalid", format!("password must be 1 to {MAX_PASSWORD_BYTES} bytes");
+    /// The password has fewer characters than this.
+    PasswordTooShort(chars: usize) => 400, "password_too_short",
+        format!("password must be at least {chars} characters");
+    /// The email address is malformed.
+    EmailInvalid => 400, "email_invalid", "email is invalid";
+    /// The email address is one of a throw-away provider. The sentence is the one that clients of Broker 15 may know.
+    EmailDisposable => 400, "email_disposable", "email is invalid";
+    /// Another user has this name.
+    UsernameTaken => 400, "username_taken", "username already taken";
+    /// Another user has a name that this one may be mistaken for.
+    UsernameLookalike => 400, "username_lookalike", "username looks like one that is taken already";
+    /// There is a tenant with a name that this one may be mistaken for.
+    TenantNameLookalike => 400, "tenant_name_lookalike", "tenant_name looks like that of another tenant";
+    /// There is no such user. Only admin endpoints say so: elsewhere it would tell which accounts exist.
+    UserUnknown => 400, "user_unknown", "there is no user of this name";
+    /// The password policy refuses the password, and gives a reason if it can.
+    PasswordWeak(why: Option<String>) => 400, "password_weak", match why {
+        None => Cow::Borrowed("password is too weak"),
+        Some(why) => format!("password is too weak because {why}").into(),
+    };
+    /// Not a list of `resource:operation`.
+    ScopesInvalid => 400, "scopes_invalid", "scopes are invalid";
+    /// With these scopes a token of the user would be longer than this many bytes.
+    ScopesTooLarge(bytes: usize) => 400, "scopes_too_large",
+        format!("with these scopes a token would be longer than {bytes} bytes");
     /// Not an issuer that authenticator apps can show.
-    IssuerInvalid,
+    IssuerInvalid => 400, "issuer_invalid", "issuer must not be empty, nor have a colon or control characters";
     /// Issuer and username do not fit into a QR code.
-    QrTooLarge,
-    /// `create_user` answers a wrong admin token with 400, as Broker 15 did.
-    AdminTokenRefused,
-    /// Everywhere else it is 401.
-    AdminTokenIncorrect,
+    QrTooLarge => 400, "qr_too_large", "issuer and username are too long for a QR code";
+    /// The admin token is wrong. `/create_user` answers 400, as Broker 15 did.
+    AdminTokenRefused => 400, "admin_token_incorrect", "admin_token is incorrect";
+    /// The admin token is wrong.
+    AdminTokenIncorrect => 401, "admin_token_incorrect", "admin_token is incorrect";
     /// Credentials are missing, malformed, expired, revoked or wrong. All of these look alike on purpose.
-    Unauthorized,
+    Unauthorized => 401, "unauthorized", "the credentials are missing or not valid";
+    /// The request is for a host that is not this machine, and with a weak secret only this machine is served.
+    HostNotAllowed => 403, "host_not_allowed",
+        "with a default or short secret only localhost and loopback addresses are served";
+    /// The page that the request comes from may not make it.
+    OriginNotAllowed => 403, "origin_not_allowed",
+        "pages of this origin may not call: see the flag origin, and that no secret is weak";
+    /// The user lacks this scope.
+    MissingScope(scope: String) => 403, "missing_scope", format!("this takes the scope {scope}");
+    /// The inbox belongs to no user of the tenant.
+    InboxUnknown => 404, "inbox_unknown", "there is no user in your tenant to whom this inbox could belong";
+    /// The user has no such stream.
+    StreamUnknown => 404, "stream_unknown", "you have no open stream with this id";
     /// No such path.
-    NotFound,
-    /// The path exists, the method does not.
-    MethodNotAllowed,
-    /// The head of the request is larger than so many bytes.
+    NotFound => 404, "not_found", "there is nothing at this path";
+    /// The path exists, but takes another method.
+    MethodNotAllowed => 405, "method_not_allowed", "this path does not take that method";
+    /// The request did not arrive in time.
+    RequestTimeout => 408, "request_timeout", "the request did not arrive in time";
+    /// The head of the request is too large.
     HeadTooLarge {
         /// How many bytes it may have.
         bytes: usize,
-        /// How many headers.
+        /// How many headers it may have.
         headers: usize,
-    },
-    /// The request did not arrive in time.
-    RequestTimeout,
-    /// The body is larger than so many bytes.
-    BodyTooLarge(usize),
-    /// The host that the request names is not of this machine, which alone is served with a weak secret.
-    HostNotAllowed,
-    /// The page that the request comes from may not make it.
-    OriginNotAllowed,
-    /// That takes a right which the user does not have: this scope.
-    MissingScope(String),
-    /// No stream of this user's.
-    StreamUnknown,
-    /// The event is larger than so many bytes.
-    EventTooLarge(usize),
+    } => 431, "head_too_large",
+        format!("the head of the request is larger than {} KiB, or has more than {headers} headers", bytes / 1024);
+    /// The body has more than this many bytes.
+    BodyTooLarge(bytes: usize) => 413, "body_too_large", format!("the body is larger than {} KiB", bytes / 1024);
+    /// The event has more than this many bytes.
+    EventTooLarge(bytes: usize) => 413, "event_too_large", format!("the event is larger than {bytes} bytes");
     /// The user's record is too large.
-    UserTooLarge,
-    /// It would write more than one commit has room for.
-    ChangeTooLarge,
-    /// Wait so many seconds.
-    TooManyAttempts(u64),
+    UserTooLarge => 413, "user_too_large", format!("the user is larger than {} KiB", MAX_USER_BYTES / 1024);
+    /// The different filters of the user take more than this many bytes.
+    TooManyFilters(bytes: usize) => 429, "too_many_filters", format!(
+        "your different filters take more than {} KiB: close streams, or use the same filter", bytes / 1024
+    );
+    /// There were too many attempts; another is allowed after this many seconds.
+    TooManyAttempts(_seconds: u64) => 429, "too_many_attempts", "too many attempts, wait before the next";
+    /// The request would write more than one commit has room for.
+    ChangeTooLarge => 413, "change_too_large",
+        "this would write more at once than Broker can commit, nothing was changed";
     /// A queue is full.
-    Overloaded,
-    /// There is no room on the disk.
-    StorageFull,
-    /// The database failed; the words are for the log only.
-    Storage(String),
-    /// A value in the database is not what was written; the words, which name its key, are for the log only. The database goes on.
-    Damaged(String),
+    Overloaded => 503, "overloaded", "the server has more to do than it can, try again";
+    /// The disk is full.
+    StorageFull => 503, "storage_full", "the server's disk is full, nothing was changed";
     /// The server is going down.
-    ShuttingDown,
-    /// A fault of ours; the words are for the log only.
-    Internal(String),
+    ShuttingDown => 503, "shutting_down", "the server is going down, try again";
+    /// The database failed. The text is for the log only.
+    Storage(_why: String) => 500, "storage_failed", "the server's database failed";
+    /// A value in the database is not what was written. The text is for the log only, and names its key. The database goes on.
+    Damaged(_why: String) => 500, "value_damaged", "a value in the server's database is damaged, nothing was changed";
+    /// A fault of the server. The text is for the log only.
+    Internal(_why: String) => 500, "internal", "the server made a mistake";
 }
 
 impl Error {
-    /// Status, code and sentence of each.
-    fn row(&self) -> (u16, &'static str, Cow<'static, str>) {
-        let text = |sentence: &'static str| Cow::Borrowed(sentence);
-        match self {
-            Self::BodyInvalid(why) => (400, "body_invalid", format!("the body is not as expected: {why}").into()),
-            Self::QueryInvalid => (400, "query_invalid", text("the query string is not as expected")),
-            Self::ParameterMeant { given, meant } => (
-                400,
-                "parameter_unknown",
-                format!("there is no {given}: {meant} takes names, or prefixes ended by *, with commas between").into(),
-            ),
-            Self::FilterInvalid => (
-                400,
-                "filter_invalid",
-                text("events is not a list of names, or prefixes ended by *, with commas between"),
-            ),
-            Self::EventNameInvalid => (
-                400,
-                "event_name_invalid",
-                format!(
-                    "event must be 1 to {MAX_NAME_BYTES} bytes without blanks at its ends, control characters, line breaks, \
-                     \"data:\", \"event:\", \"id:\" or \"retry:\""
-                )
-                .into(),
-            ),
-            Self::EventNameReserved => {
-                (400, "event_name_reserved", text("names that begin with $ are the server's own"))
-            }
-            Self::EventUnknown => (404, "event_unknown", text("there is no event of this name")),
-            Self::ExpiryInvalid => {
-                (400, "expires_in_invalid", format!("expires_in must be 1 to {MAX_EXPIRES_IN} seconds").into())
-            }
-            Self::IdUnknown => (400, "id_unknown", text("this is no id of this database")),
-            Self::PreconditionInvalid => (
-                400,
-                "precondition_invalid",
-                text("if-match takes one id, if-none-match takes *; not both, and not with several events"),
-            ),
-            Self::PreconditionFailed(_) => {
-                (412, "precondition_failed", text("the latest event of this name is another"))
-            }
-            Self::IdempotencyKeyInvalid => {
-                (400, "idempotency_key_invalid", text("idempotency-key must be 1 to 255 visible characters of ASCII"))
-            }
-            Self::IdempotencyKeyReused => {
-                (422, "idempotency_key_reused", text("this idempotency-key was used for something else"))
-            }
-            Self::TooManyNames(names) => {
-                (409, "too_many_names", format!("a tenant may have {names} event names").into())
-            }
-            Self::TooManyBound(events) => (
-                409,
-                "too_many_while_connected",
-                format!("a user may have {events} events that last while they are connected").into(),
-            ),
-            Self::TenantChanged => {
-                (409, "tenant_changed", text("this idempotency-key was used in another tenant, where you were then"))
-            }
-            Self::InsertRateExceeded(_) => {
-                (429, "insert_rate_exceeded", text("too many inserts, wait before the next"))
-            }
-            Self::DataTooDeep => {
-                (400, "data_too_deep", format!("data is nested deeper than {MAX_DEPTH} levels").into())
-            }
-            Self::UsernameInvalid => (
-                400,
-                "username_invalid",
-                format!(
-                    "username must be 1 to {MAX_NAME_BYTES} bytes in Unicode's form NFC, without a colon, a slash, control \
-                     and invisible characters, and blanks at its ends"
-                )
-                .into(),
-            ),
-            Self::TenantNameInvalid => (
-                400,
-                "tenant_name_invalid",
-                format!(
-                    "tenant_name must be 1 to {MAX_NAME_BYTES} bytes in Unicode's form NFC, without control and invisible \
-                     characters, and blanks at its ends"
-                )
-                .into(),
-            ),
-            Self::PasswordInvalid => {
-                (400, "password_invalid", format!("password must be 1 to {MAX_PASSWORD_BYTES} bytes").into())
-            }
-            Self::PasswordTooShort(chars) => {
-                (400, "password_too_short", format!("password must be at least {chars} characters").into())
-            }
-            Self::EmailInvalid => (400, "email_invalid", text("email is invalid")),
-            // The sentence is the one that clients of Broker 15 may know.
-            Self::EmailDisposable => (400, "email_disposable", text("email is invalid")),
-            Self::UsernameTaken => (400, "username_taken", text("username already taken")),
-            Self::UsernameLookalike => {
-                (400, "username_lookalike", text("username looks like one that is taken already"))
-            }
-            Self::TenantNameLookalike => {
-                (400, "tenant_name_lookalike", text("tenant_name looks like that of another tenant"))
-            }
-            Self::UserUnknown => (400, "user_unknown", text("there is no user of this name")),
-            Self::PasswordWeak(None) => (400, "password_weak", text("password is too weak")),
-            Self::PasswordWeak(Some(why)) => {
-                (400, "password_weak", format!("password is too weak because {why}").into())
-            }
-            Self::ScopesInvalid => (400, "scopes_invalid", text("scopes are invalid")),
-            Self::ScopesTooLarge(bytes) => (
-                400,
-                "scopes_too_large",
-                format!("with these scopes a token would be longer than {bytes} bytes").into(),
-            ),
-            Self::IssuerInvalid => {
-                (400, "issuer_invalid", text("issuer must not be empty, nor have a colon or control characters"))
-            }
-            Self::QrTooLarge => (400, "qr_too_large", text("issuer and username are too long for a QR code")),
-            Self::AdminTokenRefused => (400, "admin_token_incorrect", text("admin_token is incorrect")),
-            Self::AdminTokenIncorrect => (401, "admin_token_incorrect", text("admin_token is incorrect")),
-            Self::Unauthorized => (401, "unauthorized", text("the credentials are missing or not valid")),
-            Self::HostNotAllowed => (
-                403,
-                "host_not_allowed",
-                text("with a default or short secret only localhost and loopback addresses are served"),
-            ),
-            Self::OriginNotAllowed => (
-                403,
-                "origin_not_allowed",
-                text("pages of this origin may not call: see the flag origin, and that no secret is weak"),
-            ),
-            Self::MissingScope(scope) => (403, "missing_scope", format!("this takes the scope {scope}").into()),
-            Self::InboxUnknown => {
-                (404, "inbox_unknown", text("there is no user in your tenant to whom this inbox could belong"))
-            }
-            Self::StreamUnknown => (404, "stream_unknown", text("you have no open stream with this id")),
-            Self::NotFound => (404, "not_found", text("there is nothing at this path")),
-            Self::MethodNotAllowed => (405, "method_not_allowed", text("this path does not take that method")),
-            Self::RequestTimeout => (408, "request_timeout", text("the request did not arrive in time")),
-            Self::HeadTooLarge { bytes, headers } => {
-                let kib = bytes / 1024;
-                let why = format!("the head of the request is larger than {kib} KiB, or has more than {headers} headers");
-                (431, "head_too_large", why.into())
-            }
-            Self::BodyTooLarge(bytes) => {
-                (413, "body_too_large", format!("the body is larger than {} KiB", bytes / 1024).into())
-            }
-            Self::EventTooLarge(bytes) => {
-                (413, "event_too_large", format!("the event is larger than {bytes} bytes").into())
-            }
-            Self::UserTooLarge => {
-                (413, "user_too_large", format!("the user is larger than {} KiB", MAX_USER_BYTES / 1024).into())
-            }
-            Self::TooManyFilters(bytes) => (
-                429,
-                "too_many_filters",
-                format!("your different filters take more than {} KiB: close streams, or use the same filter", bytes / 1024).into(),
-            ),
-            Self::TooManyAttempts(_) => (429, "too_many_attempts", text("too many attempts, wait before the next")),
-            Self::ChangeTooLarge => (
-                413,
-                "change_too_large",
-                text("this would write more at once than Broker can commit, nothing was changed"),
-            ),
-            Self::Overloaded => (503, "overloaded", text("the server has more to do than it can, try again")),
-            Self::StorageFull => (503, "storage_full", text("the server's disk is full, nothing was changed")),
-            Self::ShuttingDown => (503, "shutting_down", text("the server is going down, try again")),
-            Self::Storage(_) => (500, "storage_failed", text("the server's database failed")),
-            Self::Damaged(_) => {
-                (500, "value_damaged", text("a value in the server's database is damaged, nothing was changed"))
-            }
-            Self::Internal(_) => (500, "internal", text("the server made a mistake")),
-        }
-    }
-
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         self.row().0
     }
 
-    /// The stable name of the refusal, in `snake_case`.
+    /// The stable name of the error, in `snake_case`.
     pub fn code(&self) -> &'static str {
         self.row().1
     }
 
-    /// What a person reads.
+    /// The text for people.
     pub fn sentence(&self) -> Cow<'static, str> {
         self.row().2
     }
 
-    /// After how many seconds another try is worth making, where one is.
+    /// The number of seconds after which another try is worth making, if one is.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::TooManyAttempts(seconds) | Self::InsertRateExceeded(seconds) => Some(*seconds),
@@ -331,7 +213,7 @@ impl Error {
 }
 
 impl std::fmt::Display for Error {
-    /// The sentence, and for a fault of the server what is known of it: this form is for logs.
+    /// The sentence and, for a fault of the server, the text for the log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.sentence())?;
         match self {
@@ -342,3 +224,35 @@ impl std::fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_page_on_errors_lists_every_status_and_code_and_no_other() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/errors.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let documented: Vec<_> = page.lines().filter_map(status_and_code).collect();
+        let once: BTreeSet<_> = documented.iter().copied().collect();
+        assert_eq!(once, Error::TABLE.iter().copied().collect());
+        assert_eq!(once.len(), documented.len(), "an error is listed twice");
+    }
+
+    /// The status and code in a line of the table, such as "| 400 | `body_invalid` | …".
+    fn status_and_code(line: &str) -> Option<(u16, &str)> {
+        let mut cells = line.strip_prefix('|')?.split('|').map(str::trim);
+        let status = cells.next()?.parse().ok()?;
+        Some((status, cells.next()?.strip_prefix('`')?.strip_suffix('`')?))
+    }
+
+    #[test]
+    fn errors_that_are_answered_alike_are_the_only_ones_that_share_a_code() {
+        let mut codes = BTreeSet::new();
+        let shared: Vec<_> = Error::TABLE.iter().filter(|(_, code)| !codes.insert(*code)).collect();
+        assert_eq!(shared, [&(401, "admin_token_incorrect")]);
+    }
+}
