@@ -1,7 +1,11 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::str::Chars;
 
 use icu_normalizer::ComposingNormalizerBorrowed;
+use serde::de::{Error as _, Unexpected};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
@@ -30,13 +34,77 @@ impl Secret {
     }
 }
 
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+/// Reads a JSON string.
+///
+/// serde would read a string with an escape into a buffer that it does not wipe. So the text is taken as it stands in the body,
+/// and its escapes are read into a secret.
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        unescape(raw.get()).ok_or_else(|| D::Error::invalid_type(Unexpected::Other("another value"), &"a string"))
+    }
+}
+
+/// The text that a JSON value stands for; `None` if the value is not a string, or has half a surrogate pair in it.
+fn unescape(json: &str) -> Option<Secret> {
+    let quoted = json.strip_prefix('"')?.strip_suffix('"')?;
+    // An escape is never shorter than its character. So the text is not moved as it grows, which would leave a copy behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(quoted.len()));
+    let mut chars = quoted.chars();
+    while let Some(next) = chars.next() {
+        let next = if next == '\\' { escaped(&mut chars)? } else { next };
+        text.extend_from_slice(next.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+    Some(Secret(text))
+}
+
+/// The character that an escape stands for, of which the backslash has been read (RFC 8259, section 7).
+fn escaped(chars: &mut Chars<'_>) -> Option<char> {
+    Some(match chars.next()? {
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        'u' => {
+            let first = code_unit(chars)?;
+            match char::from_u32(first.into()) {
+                Some(char) => char,
+                // A surrogate, which makes a character only together with the next escape.
+                None => {
+                    let is_escape = chars.next()? == '\\' && chars.next()? == 'u';
+                    let pair = [first, code_unit(chars).filter(|_| is_escape)?];
+                    char::decode_utf16(pair).next()?.ok()?
+                }
+            }
+        }
+        other => other,
+    })
+}
+
+fn code_unit(chars: &mut Chars<'_>) -> Option<u16> {
+    (0..4).try_fold(0, |unit, _| Some(unit << 4 | chars.next()?.to_digit(16)? as u16))
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(***)")
     }
 }
 
-/// A password: 1 to 1024 bytes as a person typed it.
+/// A password: 1 to 1024 bytes, as a person typed it.
 ///
 /// Keyboards differ in how they write an `é`, as one character or as two, and the same person must be able to sign in
 /// with both. So the form NFC is hashed (RFC 8265, section 4.2.2). Earlier versions hashed passwords as they were
@@ -52,16 +120,17 @@ impl Password {
     /// Parses a password.
     ///
     /// # Errors
-    /// [`Error::PasswordInvalid`] if it is empty or too long.
-    pub fn parse(text: String) -> Result<Self, Error> {
+    /// [`Error::PasswordInvalid`] if it is empty, too long or no text.
+    pub fn parse(text: impl Into<Secret>) -> Result<Self, Error> {
+        let typed = text.into();
+        let text = std::str::from_utf8(typed.expose()).map_err(|_| Error::PasswordInvalid)?;
         if !(1..=MAX_PASSWORD_BYTES).contains(&text.len()) {
             return Err(Error::PasswordInvalid);
         }
-        let nfc = match ComposingNormalizerBorrowed::new_nfc().normalize(&text) {
+        let nfc = match ComposingNormalizerBorrowed::new_nfc().normalize(text) {
             Cow::Borrowed(_) => None,
             Cow::Owned(nfc) => Some(Secret::new(nfc)),
         };
-        let typed = Secret::new(text);
         Ok(match nfc {
             None => Self { nfc: typed, typed: None },
             Some(nfc) => Self { nfc, typed: Some(typed) },
@@ -107,10 +176,41 @@ mod tests {
 
     #[test]
     fn nothing_secret_is_printed() {
-        let password = Password::parse("hunter2".into()).unwrap();
+        let password = Password::parse("hunter2").unwrap();
         let hash = PasswordHash::new("$argon2id$x".into());
         let printed = format!("{password:?} {hash:?}");
         assert!(!printed.contains("hunter2") && !printed.contains("argon2id"), "{printed}");
+    }
+
+    #[test]
+    fn a_secret_is_read_as_any_json_string_is() {
+        let strings = [
+            r#""""#,
+            r#""plain""#,
+            r#"" \" \\ \/ \b\f\n\r\t ""#,
+            r#""\u00e9\u0000\uFFFF""#,
+            r#""\ud83d\udd11 \u20ac""#,
+            "\"é🔑\"",
+            r#""\ud83d""#,
+            r#""\ud83dx""#,
+            r#""\ud83d\n""#,
+            r#""\ud83d\u0041""#,
+            r#""\ud83d\ud83d""#,
+            r#""\udd11""#,
+            r#""\u00g0""#,
+            r#""\u00""#,
+            r#""\x""#,
+            "\"\n\"",
+            r#""open"#,
+            "1",
+            "null",
+            r#"["a"]"#,
+        ];
+        for json in strings {
+            let (expected, read) = (serde_json::from_str::<String>(json), serde_json::from_str::<Secret>(json));
+            let read = read.ok().map(|secret| secret.expose().to_vec());
+            assert_eq!(read, expected.ok().map(String::into_bytes), "{json}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::audit::{Door, Visit};
 use super::password::{Share, Verdict};
 use super::throttle::Attempt;
 use super::{Identity, Principal, Verified, totp};
-use crate::domain::{Account, ClientAddress, Generation, Password, PasswordHash, Timestamp, User, Username};
+use crate::domain::{Account, ClientAddress, Generation, Password, PasswordHash, Secret, Timestamp, User, Username};
 use crate::error::Error;
 use crate::writer::{Batch, Change};
 
@@ -24,7 +24,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 #[derive(Deserialize)]
 pub struct Credentials {
     username: String,
-    password: String,
+    password: Secret,
     totp: Option<String>,
 }
 
@@ -52,8 +52,8 @@ impl Authorization {
         if !scheme.eq_ignore_ascii_case("basic") {
             return Err(Error::Unauthorized);
         }
-        let decoded = BASE64.decode(value).map_err(|_| Error::Unauthorized)?;
-        let text = String::from_utf8(decoded).map_err(|_| Error::Unauthorized)?;
+        let decoded = Secret::new(BASE64.decode(value).map_err(|_| Error::Unauthorized)?);
+        let text = std::str::from_utf8(decoded.expose()).map_err(|_| Error::Unauthorized)?;
         let (username, password) = text.split_once(':').ok_or(Error::Unauthorized)?;
         Self::basic(username, password)
     }
@@ -62,7 +62,7 @@ impl Authorization {
         let unauthorized = |_| Error::Unauthorized;
         Ok(Self::Basic(
             Username::parse(username).map_err(unauthorized)?,
-            Password::parse(password.to_owned()).map_err(unauthorized)?,
+            Password::parse(password).map_err(unauthorized)?,
         ))
     }
 }
@@ -309,7 +309,6 @@ mod tests {
     use super::super::{PasswordPolicy, RootKey, Settings};
     use super::*;
     use crate::clock::Clock;
-    use crate::domain::Secret;
     use crate::store::Store;
     use crate::writer::Writer;
 
@@ -377,14 +376,14 @@ mod tests {
         let identity = Identity::new(store.clone(), writer, clock, root, settings).unwrap();
         let sign_in = async |name: &str, password: &str| {
             let (username, password) = (name.to_owned(), password.to_owned());
-            identity.login(Credentials { username, password, totp: None }, local()).await.map(drop)
+            identity.login(Credentials { username, password: password.into(), totp: None }, local()).await.map(drop)
         };
         let hash_of = |name| store.user(&Username::parse(name).unwrap()).unwrap().unwrap().password_hash;
         let refused = Err(Error::Unauthorized);
         assert_eq!(sign_in("zoe", "jos\u{e9} 12345").await, refused, "another than was hashed");
         assert_eq!(sign_in("zoe", "wrong").await, refused);
         assert_eq!(sign_in("max", typed).await, refused, "without the code");
-        let by_basic = identity.basic(Username::parse("max").unwrap(), Password::parse(typed.into()).unwrap(), local());
+        let by_basic = identity.basic(Username::parse("max").unwrap(), Password::parse(typed).unwrap(), local());
         assert_eq!(by_basic.await.map(drop), refused);
         assert!(hash_of("zoe") == kept && hash_of("max") == kept);
         assert_eq!(sign_in("zoe", typed).await, Ok(()), "whatever is asked of new ones");

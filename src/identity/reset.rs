@@ -22,7 +22,7 @@ const DECOY_BYTES: usize = 480;
 #[derive(Deserialize)]
 pub struct NewPassword {
     username: String,
-    password: String,
+    password: Secret,
     totp: String,
 }
 

@@ -3,6 +3,7 @@
 //! Closes this fault: an unfinished body is kept until its timeout, so a client with many connections could take any
 //! amount of memory without a password. A body is only read in somebody's name ([`Sender`]), and counts for them.
 
+mod buffer;
 mod shares;
 
 use std::future::{Future, poll_fn};
@@ -18,6 +19,7 @@ use futures_util::StreamExt;
 use super::request::no_services;
 use crate::error::Error;
 
+use buffer::{Buffer, Text};
 use shares::Held;
 pub use shares::{Bodies, Sender};
 
@@ -38,7 +40,7 @@ pub struct Unread {
 
 /// A complete body.
 pub struct Body {
-    text: String,
+    text: Text,
     held: Held,
 }
 
@@ -58,24 +60,26 @@ impl Unread {
     /// there is too much that has not arrived yet; [`Error::RequestTimeout`]; [`Error::BodyInvalid`].
     pub async fn read(self, sender: Sender, max_bytes: usize) -> Result<Body, Error> {
         let Self { payload, length, head, bodies } = self;
+        // A client that has not signed in sends a password or the admin token.
+        let buffer = Buffer::new(matches!(sender, Sender::Stranger(..)));
         let mut held = bodies.ok_or_else(no_services)?.hold(sender);
         if length.is_some_and(|length| length > max_bytes) {
             return Err(Error::BodyTooLarge(max_bytes));
         }
-        let reading = read(payload, max_bytes, head, &mut held);
+        let reading = read(payload, buffer, max_bytes, head, &mut held);
         let body = tokio::time::timeout(BODY_WITHIN, reading).await.map_err(|_| Error::RequestTimeout)??;
-        let text = String::from_utf8(body).map_err(|_| Error::BodyInvalid("it is not UTF-8".to_owned()))?;
+        let text = body.into_text().ok_or_else(|| Error::BodyInvalid("it is not UTF-8".to_owned()))?;
         Ok(Body { text, held })
     }
 }
 
 async fn read(
     mut payload: Payload,
+    mut body: Buffer,
     max_bytes: usize,
     HeadBytes(head): HeadBytes,
     held: &mut Held,
-) -> Result<Vec<u8>, Error> {
-    let mut body = Vec::new();
+) -> Result<Buffer, Error> {
     loop {
         let next = poll_fn(|context| match payload.poll_next_unpin(context) {
             Poll::Ready(next) => Poll::Ready(Ok(next)),
@@ -92,16 +96,9 @@ async fn read(
         });
         let Some(chunk) = next.await? else { return Ok(body) };
         let chunk = chunk.map_err(|_| Error::BodyInvalid("it was cut off".to_owned()))?;
-        let length = body.len() + chunk.len();
-        if length > max_bytes {
+        if !body.push(chunk, max_bytes) {
             return Err(Error::BodyTooLarge(max_bytes));
         }
-        if length > body.capacity() {
-            // Doubled, to avoid moving it with each chunk, but never beyond the maximum.
-            let capacity = (2 * body.capacity()).clamp(length, max_bytes);
-            body.reserve_exact(capacity - body.len());
-        }
-        body.extend_from_slice(&chunk);
     }
 }
 

@@ -192,16 +192,16 @@ impl<T: AdminBody> FromRequest for ByAdmin<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         #[derive(Deserialize)]
         struct Token {
-            admin_token: String,
+            admin_token: Secret,
         }
         let app = request.app_data::<App>().cloned();
         let (from, body) = (Peer::of(request), Unread::of(request, payload));
         Box::pin(async move {
             let (app, from) = (app.ok_or_else(no_services)?, from?);
             let mut body = body.read(Sender::stranger(from), MAX_BODY_BYTES).await?;
-            let token = Secret::new(parse::<Token>(&body)?.admin_token);
+            let Token { admin_token } = parse(&body)?;
             // The token check may wait for its rate limit.
-            let admin = body.during(app.identity.admin(&token, from)).await.map_err(|error| match error {
+            let admin = body.during(app.identity.admin(&admin_token, from)).await.map_err(|error| match error {
                 Error::AdminTokenIncorrect => T::WRONG_TOKEN,
                 other => other,
             })?;
