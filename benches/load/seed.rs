@@ -132,23 +132,12 @@ pub fn token(name: &str, tenant: &str) -> Result<String> {
 }
 
 fn user(name: &str, tenant: &str) -> Result<User> {
+    let (username, tenant) = (Username::parse(name).map_err(told)?, TenantName::parse(tenant).map_err(told)?);
     Ok(User {
-        id: Uuid::new_v4(),
-        username: Username::parse(name).map_err(told)?,
-        tenant: TenantName::parse(tenant).map_err(told)?,
-        tenant_since: Position::START,
-        scopes_since: Position::START,
         // A text as long as a real hash that is the hash of no password.
         password_hash: PasswordHash::new(format!("$argon2id$v=19$m=19456,t=2,p=1${:A<22}${:A<43}", "", "")),
         generation: Generation(1),
-        email: None,
-        scopes: None,
-        data: None,
-        two_factor: None,
-        revoked: false,
-        totp_secret: Secret::new([7; 20]),
-        totp_spent_step: None,
-        reset: None,
+        ..User::new(Uuid::new_v4(), username, tenant, Secret::new([7; 20]))
     })
 }
 

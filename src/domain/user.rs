@@ -49,6 +49,27 @@ pub struct User {
 }
 
 impl User {
+    /// A user of whom nothing else is known yet: without a password, so that nobody can sign in.
+    pub fn new(id: Uuid, username: Username, tenant: TenantName, totp_secret: Secret) -> Self {
+        Self {
+            id,
+            username,
+            tenant,
+            tenant_since: Position::START,
+            scopes_since: Position::START,
+            password_hash: PasswordHash::new(String::new()),
+            generation: Generation(0),
+            email: None,
+            scopes: None,
+            data: None,
+            two_factor: None,
+            revoked: false,
+            totp_secret,
+            totp_spent_step: None,
+            reset: None,
+        }
+    }
+
     /// The scopes; empty if they were never set.
     pub fn scopes(&self) -> &[Scope] {
         self.scopes.as_deref().unwrap_or_default()
@@ -137,22 +158,11 @@ pub struct ResetChallenge {
 impl User {
     /// A user for tests, which change the fields that matter to them.
     pub fn example() -> Self {
+        let (username, tenant) = (Username::parse("zoe").unwrap(), TenantName::parse("acme").unwrap());
         Self {
-            id: Uuid::from_u128(7),
-            username: Username::parse("zoe").unwrap(),
-            tenant: TenantName::parse("acme").unwrap(),
-            tenant_since: Position::START,
-            scopes_since: Position::START,
             password_hash: PasswordHash::new("$hash".to_owned()),
             generation: Generation(1),
-            email: None,
-            scopes: None,
-            data: None,
-            two_factor: None,
-            revoked: false,
-            totp_secret: Secret::new("12345678901234567890"),
-            totp_spent_step: None,
-            reset: None,
+            ..Self::new(Uuid::from_u128(7), username, tenant, Secret::new("12345678901234567890"))
         }
     }
 }

@@ -14,6 +14,7 @@ mod ticket;
 mod tickets;
 mod token;
 mod totp;
+mod user_fields;
 mod user_list;
 mod users;
 
@@ -36,8 +37,8 @@ pub use policy::PasswordPolicy;
 pub use reset::NewPassword;
 pub use tickets::{Pass, TICKET_LASTS, TicketUse};
 pub use token::{TokenForm, Tokens};
+pub use user_fields::UserInput;
 pub use user_list::{UserList, UserQuery};
-pub use users::{NewUser, UserPatch};
 
 use audit::{Door, Visit, admin_did};
 use throttle::Throttle;

@@ -1,7 +1,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::users::{view, view_of_damaged};
+use super::user_fields::{view, view_of_damaged};
 use super::{Admin, Identity};
 use crate::domain::{Email, NamePrefix, TenantName, User, Username};
 use crate::error::Error;

@@ -1,4 +1,3 @@
-use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -6,107 +5,11 @@ use super::password::Share;
 use super::policy::Accepted;
 use super::token::{Subject, TokenForm};
 use super::totp::Issuer;
+use super::user_fields::{UserInput, view};
 use super::{Admin, Identity, totp};
-use crate::domain::{
-    Email, Generation, NewUsername, Password, PasswordHash, Payload, PayloadError, Position, Scope, TenantName, User,
-    Username,
-};
+use crate::domain::{Email, Generation, NewUsername, Password, PasswordHash, TenantName, User, Username};
 use crate::error::Error;
 use crate::writer::{Batch, Change};
-
-/// A new user, as an admin sends it.
-#[derive(Deserialize)]
-pub struct NewUser {
-    username: String,
-    password: String,
-    tenant_name: String,
-    email: Option<String>,
-    data: Option<Box<RawValue>>,
-    scopes: Option<Vec<String>>,
-    two_factor: Option<bool>,
-}
-
-/// A change of a user, as an admin sends it. An absent field stays as it is; `null` clears an optional field.
-#[derive(Deserialize)]
-pub struct UserPatch {
-    username: String,
-    tenant_name: Option<String>,
-    password: Option<String>,
-    #[serde(default, deserialize_with = "present")]
-    email: Option<Option<String>>,
-    #[serde(default, deserialize_with = "present")]
-    data: Option<Option<Box<RawValue>>>,
-    #[serde(default, deserialize_with = "present")]
-    scopes: Option<Option<Vec<String>>>,
-    two_factor: Option<bool>,
-}
-
-/// Tells a field that is `null` from one that is absent.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
-/// A user as an admin sees it.
-#[derive(Serialize)]
-struct UserView<'a> {
-    id: Option<Uuid>,
-    username: &'a str,
-    tenant_name: Option<&'a str>,
-    email: Option<&'a str>,
-    scopes: Option<Vec<&'a str>>,
-    data: Option<&'a RawValue>,
-    two_factor: Option<bool>,
-    revoked: Option<bool>,
-    password: &'static str,
-    totp: &'static str,
-    /// Only for a user that cannot be read. All other fields but the name are `null` then.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    damaged: Option<bool>,
-}
-
-const HIDDEN: &str = "***";
-
-pub(super) fn view(user: &User) -> Result<Box<RawValue>, Error> {
-    let unreadable =
-        |error: serde_json::Error| Error::Damaged(format!("the data of user {} is damaged: {error}", user.username));
-    let data = user.data.as_ref().map(|data| serde_json::from_str(data.as_str())).transpose().map_err(unreadable)?;
-    let view = UserView {
-        id: Some(user.id),
-        username: user.username.as_str(),
-        tenant_name: Some(user.tenant.as_str()),
-        email: user.email.as_ref().map(Email::as_str),
-        scopes: user.scopes.as_ref().map(|scopes| scopes.iter().map(Scope::as_str).collect()),
-        data,
-        two_factor: user.two_factor,
-        revoked: Some(user.revoked),
-        password: HIDDEN,
-        totp: HIDDEN,
-        damaged: None,
-    };
-    serde_json::value::to_raw_value(&view).map_err(unreadable)
-}
-
-/// A user that cannot be read, with the keys that other users have.
-pub(super) fn view_of_damaged(username: &Username) -> Result<Box<RawValue>, Error> {
-    let view = UserView {
-        id: None,
-        username: username.as_str(),
-        tenant_name: None,
-        email: None,
-        scopes: None,
-        data: None,
-        two_factor: None,
-        revoked: None,
-        password: HIDDEN,
-        totp: HIDDEN,
-        damaged: Some(true),
-    };
-    serde_json::value::to_raw_value(&view).map_err(|error| Error::Internal(error.to_string()))
-}
-
-fn payload(data: &RawValue) -> Result<Payload, Error> {
-    Payload::from_valid_json(data.get()).map_err(|PayloadError::TooDeep| Error::DataTooDeep)
-}
 
 pub(super) fn new_generation() -> Generation {
     Generation(u64::from_be_bytes(crate::random::bytes()))
@@ -116,46 +19,32 @@ impl Identity {
     /// Creates a user.
     ///
     /// # Errors
-    /// In this order: [`Error::EmailInvalid`] or [`Error::EmailDisposable`], [`Error::UsernameInvalid`],
-    /// [`Error::UsernameTaken`], [`Error::UsernameLookalike`], [`Error::TenantNameInvalid`],
-    /// [`Error::TenantNameLookalike`], [`Error::PasswordInvalid`], those of [`super::PasswordPolicy::check`],
-    /// [`Error::ScopesInvalid`], [`Error::ScopesTooLarge`], [`Error::DataTooDeep`], [`Error::UserTooLarge`], and those
-    /// of [`crate::writer::Writer::submit`].
-    pub async fn create_user(&self, admin: &Admin, new: NewUser) -> Result<(), Error> {
+    /// In this order: [`Error::BodyInvalid`] without a password or a tenant, [`Error::EmailInvalid`] or
+    /// [`Error::EmailDisposable`], [`Error::UsernameInvalid`], [`Error::UsernameTaken`], [`Error::UsernameLookalike`],
+    /// [`Error::TenantNameInvalid`], [`Error::TenantNameLookalike`], [`Error::PasswordInvalid`], those of
+    /// [`super::PasswordPolicy::check`], [`Error::ScopesInvalid`], [`Error::DataTooDeep`], [`Error::ScopesTooLarge`],
+    /// [`Error::UserTooLarge`], and those of [`crate::writer::Writer::submit`].
+    pub async fn create_user(&self, admin: &Admin, mut input: UserInput) -> Result<(), Error> {
         let share = || Share::of_admin(admin.from);
-        let email = new.email.as_deref().map(Email::parse).transpose()?;
-        let name = NewUsername::parse(&new.username)?;
+        let missing = |field| Error::BodyInvalid(format!("missing field `{field}`"));
+        let password = input.password.take().ok_or_else(|| missing("password"))?;
+        let tenant = input.tenant_name.take().ok_or_else(|| missing("tenant_name"))?;
+        let email = input.email(None)?;
+        let name = NewUsername::parse(&input.username)?;
         let username = name.get().clone();
         // It is checked here for the order of the errors, and to save the hash. The writer decides.
         self.0.store.check_username(&name)?;
-        let tenant = TenantName::parse(&new.tenant_name)?;
+        let tenant = TenantName::parse(&tenant)?;
         self.0.store.check_tenant(&tenant)?;
-        let password = self.new_password(share(), Password::parse(new.password)?, &username, email.as_ref()).await?;
-        let scopes = new.scopes.as_deref().map(Scope::parse_all).transpose()?.or_else(|| self.0.default_scopes.clone());
-        let id = Uuid::new_v4();
+        let password = self.new_password(share(), Password::parse(password)?, &username, email.as_ref()).await?;
+        let mut user = User::new(Uuid::new_v4(), username.clone(), tenant, totp::new_secret());
+        user.generation = new_generation();
+        input.apply(&mut user)?;
+        user.scopes = user.scopes.or_else(|| self.0.default_scopes.clone());
         let form = self.0.tokens.form().clone();
         // It is checked here to save the hash. The writer decides.
-        let (generation, granted) = (new_generation(), scopes.as_deref().unwrap_or_default());
-        form.check(&Subject { username: &username, tenant: &tenant, scopes: granted, id, generation }, None)?;
-        let data = new.data.as_deref().map(payload).transpose()?;
-        let user = User {
-            id,
-            username,
-            tenant,
-            tenant_since: Position::START,
-            scopes_since: Position::START,
-            password_hash: self.0.passwords.hash(share(), password).await?,
-            generation,
-            email,
-            scopes,
-            data,
-            two_factor: new.two_factor,
-            revoked: false,
-            totp_secret: totp::new_secret(),
-            totp_spent_step: None,
-            reset: None,
-        };
-        let username = user.username.clone();
+        form.check(&Subject::from(&user), None)?;
+        user.password_hash = self.0.passwords.hash(share(), password).await?;
         self.0.writer.submit(CreateUser { name, user, form }).await?;
         admin.did("user created", &username);
         Ok(())
@@ -166,38 +55,29 @@ impl Identity {
     ///
     /// # Errors
     /// [`Error::UserUnknown`], and those of [`Identity::create_user`] except for the username's.
-    pub async fn update_user(&self, admin: &Admin, patch: UserPatch) -> Result<(), Error> {
+    pub async fn update_user(&self, admin: &Admin, mut input: UserInput) -> Result<(), Error> {
         let share = || Share::of_admin(admin.from);
-        let user = self.known_user(&patch.username)?;
-        let email = patch.email.map(|email| email.as_deref().map(Email::parse).transpose()).transpose()?;
-        let tenant = patch.tenant_name.as_deref().map(TenantName::parse).transpose()?;
+        let mut user = self.known_user(&input.username)?;
+        let email = input.email(user.email.clone())?;
+        let tenant = input.tenant_name.take().as_deref().map(TenantName::parse).transpose()?;
         tenant.as_ref().map_or(Ok(()), |tenant| self.0.store.check_tenant(tenant))?;
-        let password = match patch.password {
+        let password = match input.password.take() {
             None => None,
             Some(password) => {
-                let email = email.as_ref().unwrap_or(&user.email);
                 Some(self.new_password(share(), Password::parse(password)?, &user.username, email.as_ref()).await?)
             }
         };
-        let scopes = patch.scopes.map(|scopes| scopes.as_deref().map(Scope::parse_all).transpose()).transpose()?;
-        let data = patch.data.map(|data| data.as_deref().map(payload).transpose()).transpose()?;
+        // It is tried here for the order of the errors, and to save the hash. The writer applies it to the user of then.
+        input.apply(&mut user)?;
         let password_hash = match password {
             None => None,
             Some(password) => Some(self.0.passwords.hash(share(), password).await?),
         };
-        let change = UpdateUser {
-            username: user.username.clone(),
-            tenant,
-            password_hash,
-            email,
-            data,
-            scopes,
-            two_factor: patch.two_factor,
-            generation: new_generation(),
-            form: self.0.tokens.form().clone(),
-        };
+        let username = user.username;
+        let (generation, form) = (new_generation(), self.0.tokens.form().clone());
+        let change = UpdateUser { username: username.clone(), input, tenant, password_hash, generation, form };
         self.0.writer.submit(change).await?;
-        admin.did("user updated", &user.username);
+        admin.did("user updated", &username);
         Ok(())
     }
 
@@ -278,12 +158,9 @@ impl Change for CreateUser {
 
 struct UpdateUser {
     username: Username,
+    input: UserInput,
     tenant: Option<TenantName>,
     password_hash: Option<PasswordHash>,
-    email: Option<Option<Email>>,
-    data: Option<Option<Payload>>,
-    scopes: Option<Option<Vec<Scope>>>,
-    two_factor: Option<bool>,
     generation: Generation,
     form: TokenForm,
 }
@@ -294,8 +171,9 @@ impl Change for UpdateUser {
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         let before = batch.user(&self.username)?.ok_or(Error::UserUnknown)?;
         let mut user = before.clone();
+        self.input.apply(&mut user)?;
         // Earlier sign-ins used the old password, or no code. Neither is enough any more.
-        let is_asked_for_more = self.two_factor == Some(true) && !user.needs_code();
+        let is_asked_for_more = user.needs_code() && !before.needs_code();
         let ends_sign_ins = self.password_hash.is_some() || is_asked_for_more;
         if let Some(hash) = self.password_hash {
             user.set_password(hash, self.generation);
@@ -309,14 +187,10 @@ impl Change for UpdateUser {
         if is_moved {
             user.tenant_since = batch.head();
         }
-        user.email = self.email.unwrap_or(user.email);
-        user.data = self.data.unwrap_or(user.data);
-        user.scopes = self.scopes.unwrap_or(user.scopes);
         let has_other_scopes = user.scopes() != before.scopes();
         if has_other_scopes {
             user.scopes_since = batch.head();
         }
-        user.two_factor = self.two_factor.or(user.two_factor);
         self.form.check(&Subject::from(&user), Some(&Subject::from(&before)))?;
         batch.put_user_as_given(&user, Some(&before))?;
         if let Some(tenant) = tenant {

@@ -6,6 +6,7 @@ mod event;
 mod latest;
 mod numbers;
 mod removal;
+mod stored;
 mod user;
 
 pub use answer::{Answered, decode_answer_numbers, decode_answered, encode_answer_numbers, encode_answered};

@@ -1,70 +1,82 @@
 //! Users.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::numbers::Decoded;
+use super::stored::{self, Stored};
 use crate::domain::{
     Account, Email, Generation, PasswordHash, Payload, Position, ResetChallenge, Scope, Secret, TenantName, Timestamp,
     User, Username,
 };
 
-/// A user as it is stored. A field that is added later needs a default.
+/// A user as it is stored. A field that is added later must have a default.
 #[derive(Serialize, Deserialize)]
+#[serde(remote = "User")]
 struct StoredUser {
     id: Uuid,
-    username: String,
-    tenant_name: String,
-    tenant_since: u64,
-    #[serde(default)]
-    scopes_since: u64,
-    password_hash: String,
-    generation: u64,
-    email: Option<String>,
-    scopes: Option<Vec<String>>,
-    /// JSON as text, so that it is read back byte for byte.
-    data: Option<String>,
+    #[serde(with = "stored")]
+    username: Username,
+    #[serde(rename = "tenant_name", with = "stored")]
+    tenant: TenantName,
+    #[serde(with = "stored")]
+    tenant_since: Position,
+    #[serde(default, with = "stored")]
+    scopes_since: Position,
+    #[serde(with = "stored")]
+    password_hash: PasswordHash,
+    #[serde(with = "stored")]
+    generation: Generation,
+    #[serde(default, with = "stored")]
+    email: Option<Email>,
+    #[serde(default, with = "stored")]
+    scopes: Option<Vec<Scope>>,
+    #[serde(default, with = "stored")]
+    data: Option<Payload>,
     two_factor: Option<bool>,
     revoked: bool,
-    /// Base64.
-    totp_secret: String,
+    #[serde(with = "stored")]
+    totp_secret: Secret,
     totp_spent_step: Option<u64>,
-    reset: Option<StoredReset>,
+    #[serde(default, with = "stored")]
+    reset: Option<ResetChallenge>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct StoredReset {
+pub struct StoredReset {
     code: String,
     expires_at_millis: u64,
     tries_left: u8,
 }
 
+impl Stored for ResetChallenge {
+    type As = StoredReset;
+
+    fn store(&self) -> StoredReset {
+        StoredReset {
+            code: String::from_utf8_lossy(self.code.expose()).into_owned(),
+            expires_at_millis: self.expires_at.as_millis(),
+            tries_left: self.tries_left,
+        }
+    }
+
+    fn restore(stored: StoredReset) -> Option<Self> {
+        let expires_at = Timestamp::from_millis(stored.expires_at_millis);
+        Some(Self { code: Secret::new(stored.code), expires_at, tries_left: stored.tries_left })
+    }
+}
+
 pub fn encode_user(user: &User) -> Vec<u8> {
-    let stored = StoredUser {
-        id: user.id,
-        username: user.username.to_string(),
-        tenant_name: user.tenant.to_string(),
-        tenant_since: user.tenant_since.get(),
-        scopes_since: user.scopes_since.get(),
-        password_hash: user.password_hash.expose().to_owned(),
-        generation: user.generation.0,
-        email: user.email.as_ref().map(|email| email.as_str().to_owned()),
-        scopes: user.scopes.as_ref().map(|scopes| scopes.iter().map(ToString::to_string).collect()),
-        data: user.data.as_ref().map(ToString::to_string),
-        two_factor: user.two_factor,
-        revoked: user.revoked,
-        totp_secret: BASE64_STANDARD.encode(user.totp_secret.expose()),
-        totp_spent_step: user.totp_spent_step,
-        reset: user.reset.as_ref().map(|reset| StoredReset {
-            code: String::from_utf8_lossy(reset.code.expose()).into_owned(),
-            expires_at_millis: reset.expires_at.as_millis(),
-            tries_left: reset.tries_left,
-        }),
-    };
-    // Plain structs of strings and numbers always serialize.
-    serde_json::to_vec(&stored).unwrap_or_default()
+    let mut value = Vec::new();
+    // Strings and numbers always serialize.
+    let _ = StoredUser::serialize(user, &mut serde_json::Serializer::new(&mut value));
+    value
+}
+
+pub fn decode_user(value: &[u8]) -> Decoded<User> {
+    let mut json = serde_json::Deserializer::from_slice(value);
+    let user = StoredUser::deserialize(&mut json).and_then(|user| json.end().map(|()| user));
+    user.map_err(|_| "a user is not the JSON that was written")
 }
 
 /// How long a password hash may become. Today's have 97 bytes.
@@ -90,36 +102,6 @@ pub fn user_bytes_at_most(user: &User) -> usize {
         ..user.clone()
     };
     encode_user(&largest).len()
-}
-
-pub fn decode_user(value: &[u8]) -> Decoded<User> {
-    let stored: StoredUser = serde_json::from_slice(value).map_err(|_| "a user is not the JSON that was written")?;
-    Ok(User {
-        id: stored.id,
-        username: Username::parse(&stored.username).map_err(|_| "a username is not one")?,
-        tenant: TenantName::parse(&stored.tenant_name).map_err(|_| "a tenant's name is not one")?,
-        tenant_since: Position::new(stored.tenant_since),
-        scopes_since: Position::new(stored.scopes_since),
-        password_hash: PasswordHash::new(stored.password_hash),
-        generation: Generation(stored.generation),
-        // The list of disposable providers grows. An address that was accepted once stays valid.
-        email: stored.email.map(Email::from_stored),
-        scopes: stored
-            .scopes
-            .map(|scopes| Scope::all_from_stored(&scopes))
-            .transpose()
-            .map_err(|_| "a scope is not one")?,
-        data: stored.data.as_deref().map(Payload::from_stored),
-        two_factor: stored.two_factor,
-        revoked: stored.revoked,
-        totp_secret: Secret::new(BASE64_STANDARD.decode(stored.totp_secret).map_err(|_| "a secret is not base64")?),
-        totp_spent_step: stored.totp_spent_step,
-        reset: stored.reset.map(|reset| ResetChallenge {
-            code: Secret::new(reset.code),
-            expires_at: Timestamp::from_millis(reset.expires_at_millis),
-            tries_left: reset.tries_left,
-        }),
-    })
 }
 
 /// The fields of a user that every request needs. The others are skipped.

@@ -7,7 +7,7 @@ use super::extract::{AdminBody, ByAdmin};
 use super::reply::{self, Reply};
 use crate::app::App;
 use crate::error::Error;
-use crate::identity::{NewUser, UserPatch, UserQuery};
+use crate::identity::{UserInput, UserQuery};
 
 /// Names a user.
 #[derive(Deserialize)]
@@ -22,21 +22,26 @@ pub struct QrOfUser {
     issuer: String,
 }
 
+/// A user to be made.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub struct NewUser(UserInput);
+
 impl AdminBody for NewUser {
     const WRONG_TOKEN: Error = Error::AdminTokenRefused;
 }
-impl AdminBody for UserPatch {}
+impl AdminBody for UserInput {}
 impl AdminBody for UserQuery {}
 impl AdminBody for OfUser {}
 impl AdminBody for QrOfUser {}
 
-pub async fn create_user(app: App, ByAdmin(admin, new): ByAdmin<NewUser>) -> Reply {
-    app.identity.create_user(&admin, new).await?;
+pub async fn create_user(app: App, ByAdmin(admin, NewUser(input)): ByAdmin<NewUser>) -> Reply {
+    app.identity.create_user(&admin, input).await?;
     Ok(reply::empty())
 }
 
-pub async fn update_user(app: App, ByAdmin(admin, patch): ByAdmin<UserPatch>) -> Reply {
-    app.identity.update_user(&admin, patch).await?;
+pub async fn update_user(app: App, ByAdmin(admin, input): ByAdmin<UserInput>) -> Reply {
+    app.identity.update_user(&admin, input).await?;
     Ok(reply::empty())
 }
 

@@ -1,0 +1,119 @@
+//! The fields of a user in JSON: as an admin sends them, and as an admin sees them.
+
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::domain::{Email, Payload, PayloadError, Scope, Secret, User, Username};
+use crate::error::Error;
+
+/// A user as an admin sends one, to be made or changed. A field that is absent stays as it is; `null` clears a field that may
+/// be unset.
+#[derive(Deserialize)]
+pub struct UserInput {
+    pub(super) username: String,
+    pub(super) password: Option<Secret>,
+    pub(super) tenant_name: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    email: Option<Option<String>>,
+    #[serde(default, deserialize_with = "present")]
+    scopes: Option<Option<Vec<String>>>,
+    #[serde(default, deserialize_with = "present")]
+    data: Option<Option<Box<RawValue>>>,
+    two_factor: Option<bool>,
+}
+
+/// Tells a field that is `null` from one that is absent.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+impl UserInput {
+    /// Writes the fields over those of a user, except password and tenant, on which more depends.
+    ///
+    /// # Errors
+    /// In this order: [`Error::EmailInvalid`] or [`Error::EmailDisposable`], [`Error::ScopesInvalid`], [`Error::DataTooDeep`].
+    pub(super) fn apply(&self, user: &mut User) -> Result<(), Error> {
+        user.email = self.email(user.email.take())?;
+        if let Some(scopes) = &self.scopes {
+            user.scopes = scopes.as_deref().map(Scope::parse_all).transpose()?;
+        }
+        if let Some(data) = &self.data {
+            user.data = data.as_deref().map(payload).transpose()?;
+        }
+        user.two_factor = self.two_factor.or(user.two_factor);
+        Ok(())
+    }
+
+    /// The email address of a user who had this one before.
+    ///
+    /// # Errors
+    /// [`Error::EmailInvalid`] or [`Error::EmailDisposable`].
+    pub(super) fn email(&self, before: Option<Email>) -> Result<Option<Email>, Error> {
+        match &self.email {
+            Some(email) => email.as_deref().map(Email::parse).transpose(),
+            None => Ok(before),
+        }
+    }
+}
+
+fn payload(data: &RawValue) -> Result<Payload, Error> {
+    Payload::from_valid_json(data.get()).map_err(|PayloadError::TooDeep| Error::DataTooDeep)
+}
+
+/// A user as an admin sees one, as JSON without secrets.
+///
+/// # Errors
+/// [`Error::Damaged`] if the data of the user is no JSON.
+pub fn view(user: &User) -> Result<Box<RawValue>, Error> {
+    let data = user.data.as_ref().map(|data| serde_json::from_str(data.as_str())).transpose();
+    let data =
+        data.map_err(|error| Error::Damaged(format!("the data of user {} is damaged: {error}", user.username)))?;
+    UserView { username: &user.username, user: Some(user), data }.to_json()
+}
+
+/// A user that cannot be read. It has the keys that other users have, and their values are `null`.
+///
+/// # Errors
+/// [`Error::Internal`].
+pub fn view_of_damaged(username: &Username) -> Result<Box<RawValue>, Error> {
+    UserView { username, user: None, data: None }.to_json()
+}
+
+struct UserView<'a> {
+    username: &'a Username,
+    /// `None` if it cannot be read.
+    user: Option<&'a User>,
+    data: Option<&'a RawValue>,
+}
+
+/// Stands for a secret.
+const HIDDEN: &str = "***";
+
+impl UserView<'_> {
+    fn to_json(&self) -> Result<Box<RawValue>, Error> {
+        serde_json::value::to_raw_value(self).map_err(|error| Error::Internal(error.to_string()))
+    }
+}
+
+impl Serialize for UserView<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { username, user, data } = *self;
+        let scopes = user.and_then(|user| user.scopes.as_ref());
+        let mut view = serializer.serialize_map(None)?;
+        view.serialize_entry("id", &user.map(|user| user.id))?;
+        view.serialize_entry("username", username.as_str())?;
+        view.serialize_entry("tenant_name", &user.map(|user| user.tenant.as_str()))?;
+        view.serialize_entry("email", &user.and_then(|user| user.email.as_ref()).map(Email::as_str))?;
+        view.serialize_entry("scopes", &scopes.map(|scopes| scopes.iter().map(Scope::as_str).collect::<Vec<_>>()))?;
+        view.serialize_entry("data", &data)?;
+        view.serialize_entry("two_factor", &user.and_then(|user| user.two_factor))?;
+        view.serialize_entry("revoked", &user.map(|user| user.revoked))?;
+        view.serialize_entry("password", HIDDEN)?;
+        view.serialize_entry("totp", HIDDEN)?;
+        if user.is_none() {
+            view.serialize_entry("damaged", &true)?;
+        }
+        view.end()
+    }
+}
