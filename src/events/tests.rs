@@ -1,3 +1,5 @@
+//! Guards the event core: subscriptions, permits, presence and hand-overs, without sockets.
+
 mod bounds;
 mod format;
 mod handover;

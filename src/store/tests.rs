@@ -1,3 +1,5 @@
+//! Guards the store: reads, writes and everything that a restart must find again.
+
 mod damage;
 mod large;
 mod opening;

@@ -53,7 +53,7 @@ async fn the_latest_event_of_each_name_and_then_every_insert(host: Host) {
     // And its own.
     for (name, data) in samples() {
         let data: Value = serde_json::from_str(data).unwrap();
-        program.order(&json!({ "event": name, "data": data }));
+        program.command(&json!({ "event": name, "data": data }));
         let (seen, id) = program.message_and_insert().await;
         assert_eq!((seen.name.as_str(), &seen.id, seen.json()), (name, &id, data));
     }

@@ -19,7 +19,7 @@ async fn a_created_user_signs_in() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_told_in_the_order_of_the_contract() {
+async fn of_several_errors_the_first_in_the_contract_is_told() {
     let server = TestServer::start_with(&["--password_checker=true"]).await;
     let client = server.client();
     let all_wrong = json!({
@@ -103,7 +103,7 @@ async fn a_new_password_has_as_many_characters_as_password_min_says_wherever_it_
 }
 
 #[tokio::test]
-async fn who_has_a_shorter_password_from_before_still_signs_in() {
+async fn a_user_with_a_shorter_password_from_before_still_signs_in() {
     let directory = Arc::new(tempfile::tempdir().unwrap());
     let with = |flag: &'static str| move |directory: &Path| command(&[flag.to_owned()], directory);
     let mut server = TestServer::try_start(Arc::clone(&directory), with("--password_min=1")).await.unwrap();

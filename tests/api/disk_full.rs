@@ -145,7 +145,7 @@ async fn a_disk_that_fills_while_many_insert_loses_nothing_that_was_acknowledged
 }
 
 #[tokio::test]
-async fn a_stream_that_ends_on_a_full_disk_leaves_the_server_running_and_what_went_with_it_goes_once_there_is_room() {
+async fn a_stream_that_ends_on_a_full_disk_leaves_the_server_running_and_its_bound_events_go_once_there_is_room() {
     const COUNT: usize = 10_000;
     let home = tempfile::tempdir().unwrap();
     let Some(disk) = LoopDisk::create(home.path(), "ending", 128) else { return };
@@ -261,7 +261,7 @@ async fn a_disk_that_is_too_small_for_a_new_database_is_told_of_with_its_directo
 }
 
 #[tokio::test]
-async fn what_a_checkpoint_lacks_is_not_taken_by_the_journal_and_inserts_go_on_once_there_is_room() {
+async fn the_room_for_a_checkpoint_is_not_taken_by_the_journal_and_inserts_go_on_once_there_is_room() {
     let home = tempfile::tempdir().unwrap();
     let Some(disk) = LoopDisk::create(home.path(), "shared", 96) else { return };
     let db = format!("--db={}", disk.path().join("db").display());

@@ -2,6 +2,7 @@
 //! somewhere.
 
 mod compare;
+mod errors;
 mod links;
 mod page;
 mod run;

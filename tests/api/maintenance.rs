@@ -25,7 +25,7 @@ async fn flood(user: &User, mut is_over: watch::Receiver<bool>) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_in_one_tenant_neither_outgrows_what_is_kept_nor_delays_what_expires_in_another() {
+async fn a_flood_in_one_tenant_neither_outgrows_retention_nor_delays_expiry_in_another() {
     const AT_LEAST: u64 = 100_000;
     let server = TestServer::start_with(&["--retain_events=1000", "--log=info"]).await;
     let (alice, bob) = (server.user("alice", "acme").await, server.user("bob", "globex").await);

@@ -2,13 +2,13 @@
 //! see, and nothing else is ever written to it. The server is compared with a model in memory.
 
 mod expected;
-mod house;
+mod simulation;
 mod subscriber;
 mod tables;
 
 use proptest::prelude::*;
 
-use house::House;
+use simulation::Simulation;
 
 use tables::{FILTERS, NAMES, SCOPES, SUBSCRIBERS, USERS};
 
@@ -79,11 +79,11 @@ proptest! {
     fn every_subscriber_comes_to_know_exactly_what_it_may_see(steps in prop::collection::vec(step(), 20..100)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut house = House::new().await;
+            let mut simulation = Simulation::new().await;
             for step in steps {
-                house.take(step).await;
+                simulation.take(step).await;
             }
-            house.finish().await;
+            simulation.finish().await;
         });
     }
 }

@@ -203,7 +203,7 @@ async fn of_several_servers_one_that_is_an_hour_off_is_not_believed() {
 }
 
 #[tokio::test]
-async fn what_two_servers_agree_on_is_believed_however_far_off() {
+async fn a_time_on_which_two_servers_agree_is_believed_however_far_off() {
     let (one, two) = (NtpServer::start(HOUR).await, NtpServer::start(HOUR).await);
     let server = start(&[&one, &two]).await;
     follows(&user(&server).await, HOUR).await;
@@ -342,7 +342,7 @@ async fn after_a_pause_of_years_nothing_expires_before_the_servers_were_asked() 
 }
 
 #[tokio::test]
-async fn what_is_inserted_before_a_server_answers_does_not_make_a_wrong_local_clock_right() {
+async fn inserts_before_an_ntp_server_answers_do_not_make_a_wrong_local_clock_right() {
     // The local clock is of today, which is 400 days ahead.
     let ntp = [NtpServer::start(-400 * DAY).await, NtpServer::start(-400 * DAY).await];
     let flag = asking(&[&ntp[0], &ntp[1]]);

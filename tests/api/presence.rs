@@ -134,7 +134,7 @@ pub async fn told(stream: &mut Stream) -> (String, Value) {
     }
 }
 
-/// That nothing is told of anybody up to now, by an insert that marks it. The names of the events that come before it.
+/// That nothing is told of anybody up to now, up to an insert that is a marker. The names of the events that come before it.
 pub async fn quiet(stream: &mut Stream, user: &User) -> Vec<String> {
     let mark = user.insert("mark", json!(null)).await;
     let mut names = Vec::new();
@@ -167,7 +167,7 @@ pub fn gone(username: &str) -> (String, Value) {
 }
 
 #[tokio::test]
-async fn presence_tells_who_has_a_stream_open_or_had_one_5_seconds_ago() {
+async fn presence_lists_the_users_that_have_a_stream_open_or_had_one_5_seconds_ago() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let bob = server.user("bob", "acme").await;

@@ -33,7 +33,7 @@ async fn subscribers_get_null_with_the_id_that_the_removal_was_answered() {
 }
 
 #[tokio::test]
-async fn a_removed_name_is_not_in_what_is_read_nor_in_a_new_stream() {
+async fn a_removed_name_is_neither_in_a_list_nor_in_a_new_stream() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     for name in ["news", "newsroom", "new", "news/1"] {
@@ -68,7 +68,7 @@ async fn of_a_great_many_names_those_that_were_removed_are_not_in_a_new_stream()
 }
 
 #[tokio::test]
-async fn who_resumes_learns_of_the_removal_and_who_knew_of_it_does_not_again() {
+async fn a_client_that_resumes_learns_of_the_removal_only_once() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let before = alice.insert("before", json!(1)).await;

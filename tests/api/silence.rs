@@ -32,7 +32,7 @@ async fn time_until(what: &str, bound: Duration, mut is_so: impl AsyncFnMut() ->
 }
 
 #[tokio::test]
-async fn who_loses_the_network_is_gone_within_a_minute_and_so_is_what_lasts_while_they_are_connected() {
+async fn a_client_that_loses_the_network_is_gone_within_a_minute_with_its_bound_events() {
     let Some(network) = Network::create() else { return };
     let server = TestServer::start_with(&[&format!("--host={}", network.here)]).await;
     let (alice, bob) = (server.user("alice", "acme").await, server.user("bob", "acme").await);

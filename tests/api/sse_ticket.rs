@@ -100,7 +100,7 @@ fn forge(claims: &Value, secret: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_ticket_opens_a_stream_whose_answer_sets_the_cookie() {
+async fn a_ticket_opens_a_stream_and_its_answer_sets_the_cookie() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let old = alice.insert("news", json!(1)).await;
@@ -158,7 +158,7 @@ async fn a_request_that_opens_no_stream_does_not_use_its_ticket() {
 }
 
 #[tokio::test]
-async fn who_has_signed_in_gets_a_ticket_whatever_the_body_and_nobody_else_does() {
+async fn a_user_that_has_signed_in_gets_a_ticket_with_any_body_and_nobody_else_does() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let basic = by_password(&alice.client, "alice");
@@ -203,7 +203,7 @@ async fn a_ticket_works_once_and_then_only_with_the_cookie_of_its_user() {
 }
 
 #[tokio::test]
-async fn of_all_who_use_one_ticket_at_the_same_time_one_is_let_in() {
+async fn of_all_clients_that_use_one_ticket_at_the_same_time_one_is_let_in() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     for _ in 0..5 {
@@ -289,7 +289,7 @@ async fn tickets_cookies_and_tokens_are_not_taken_for_each_other() {
 }
 
 #[tokio::test]
-async fn what_another_secret_has_signed_is_401() {
+async fn a_token_signed_by_another_secret_is_401() {
     let server = TestServer::start().await;
     let page = Page::of(&server.user("alice", "acme").await).await;
     let (ticket, pass) = (claims(&page.ticket), claims(page.pass()));
@@ -394,7 +394,7 @@ async fn revocation_and_a_new_password_end_the_stream_and_the_way_back() {
 }
 
 #[tokio::test]
-async fn a_second_factor_ends_what_a_password_alone_has_opened() {
+async fn a_second_factor_ends_streams_that_a_password_alone_has_opened() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let basic = by_password(&alice.client, "alice");
@@ -410,7 +410,7 @@ async fn a_second_factor_ends_what_a_password_alone_has_opened() {
 }
 
 #[tokio::test]
-async fn who_was_moved_to_another_tenant_comes_back_to_all_of_that_one() {
+async fn a_user_that_was_moved_to_another_tenant_resumes_with_all_of_that_one() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "before").await;
     let older = server.user("bob", "after").await.insert("older", json!(1)).await;
@@ -427,7 +427,7 @@ async fn who_was_moved_to_another_tenant_comes_back_to_all_of_that_one() {
 }
 
 #[tokio::test]
-async fn the_stream_and_the_cookie_last_as_long_as_what_the_ticket_was_got_by() {
+async fn the_stream_and_the_cookie_last_as_long_as_the_sign_in_that_got_the_ticket() {
     let server = TestServer::start_with(&["--jwt_expiry=4"]).await;
     let client = server.client();
     client.create_user("alice", "acme").await;
@@ -445,7 +445,7 @@ async fn the_stream_and_the_cookie_last_as_long_as_what_the_ticket_was_got_by() 
 }
 
 #[tokio::test]
-async fn after_a_restart_the_browser_comes_back_by_itself_to_exactly_what_it_missed() {
+async fn after_a_restart_the_browser_reconnects_by_itself_and_gets_exactly_the_missed_events() {
     let mut server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let mut page = Page::of(&alice).await;

@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn what_is_new_is_replayed_once_and_the_old_goes() {
+async fn new_names_are_replayed_once_and_old_ones_stop() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     for name in ["a", "b", "c", "b", "gone"] {
@@ -35,7 +35,7 @@ async fn what_is_new_is_replayed_once_and_the_old_goes() {
 }
 
 #[tokio::test]
-async fn what_was_wanted_before_is_not_replayed() {
+async fn names_of_the_filter_before_are_not_replayed() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     for name in ["a", "b", "c"] {

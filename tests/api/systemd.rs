@@ -147,7 +147,7 @@ fn the_unit_has_no_key_or_value_that_systemd_does_not_know() {
 }
 
 #[test]
-fn the_unit_says_what_a_service_needs() {
+fn the_unit_has_everything_that_a_service_needs() {
     let unit = std::fs::read_to_string(unit()).unwrap();
     for line in ["Type=notify", "Restart=on-failure", "StateDirectory=", "WatchdogSec=", "CAP_NET_BIND_SERVICE"] {
         assert!(unit.lines().any(|written| !written.starts_with('#') && written.contains(line)), "no {line}");

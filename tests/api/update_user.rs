@@ -25,7 +25,7 @@ async fn update(client: &Client, mut patch: Value) -> crate::support::Answer {
 }
 
 #[tokio::test]
-async fn what_is_absent_stays_as_it_was() {
+async fn a_field_that_is_absent_stays_as_it_was() {
     let (_server, client) = server_with_alice(&[]).await;
     let before = user_object(&client, "alice").await;
     for (field, value) in [

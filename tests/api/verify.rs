@@ -115,7 +115,7 @@ fn rights(biscuit: &Biscuit) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn the_biscuit_says_whose_it_is_and_permits_nothing_after_its_end() {
+async fn the_biscuit_names_its_user_and_permits_nothing_after_its_end() {
     let server = TestServer::start_with(&["--jwt_expiry=5000"]).await;
     // Text that is none of datalog's.
     let tenant = r#"ac"me"); allow if true"#;

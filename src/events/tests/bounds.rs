@@ -1,4 +1,4 @@
-//! What one stream, one client or one tenant costs the others.
+//! Guards what one stream, one client or one tenant may cost the others.
 
 use super::permits::Noting;
 use super::*;

@@ -1,3 +1,5 @@
+//! Guards encoding: each event is encoded once for each format.
+
 use super::*;
 use crate::domain::EventId;
 

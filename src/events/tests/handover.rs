@@ -1,4 +1,4 @@
-//! The hand-overs from one who has an event to the next, each held at the point where it could be lost, told twice, or said too
+//! Guards the hand-overs from one who has an event to the next, each held at the point where it could be lost, told twice, or said too
 //! early.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Everything at once, held at any point: clients that keep a state by what they are told, of which the filter, the scopes and
+//! Guards everything at once, held at any point: clients that keep a state by what they are told, of which the filter, the scopes and
 //! the tenant change, that stall, leave and come back, while others insert and remove and the floor rises.
 
 use std::collections::BTreeMap;

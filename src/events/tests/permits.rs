@@ -1,4 +1,4 @@
-//! Whoever waits for something keeps no other tenant waiting for it.
+//! Guards permits: waiting for one does not delay another tenant.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Damaged or missing files: what is refused, and with which error.
+//! Guards damaged or missing files: which are refused, and with which error.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Events whose data is stored in chunks.
+//! Guards events with data that is stored in chunks.
 
 use std::sync::atomic::AtomicBool;
 

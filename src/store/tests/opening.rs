@@ -1,4 +1,4 @@
-//! Opening: ids across restarts and restores, formats, and every commit after a restart.
+//! Guards opening: ids across restarts and restores, formats, and every commit after a restart.
 
 use super::*;
 

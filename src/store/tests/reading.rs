@@ -1,4 +1,4 @@
-//! Reading name by name, and reading the history of one name.
+//! Guards reading name by name, and reading the history of one name.
 
 use std::collections::VecDeque;
 use std::thread;

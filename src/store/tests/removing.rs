@@ -1,4 +1,4 @@
-//! What maintenance finds and removes: expired events, events of ended streams, and the oldest of a tail.
+//! Guards maintenance: it finds and removes expired events, events of ended streams, and the oldest of a tail.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Replays: what changed since a position, up to another.
+//! Guards replays: the changes from one position to another.
 
 use super::*;
 

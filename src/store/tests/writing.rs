@@ -1,4 +1,4 @@
-//! What one transaction writes, and what is remembered between transactions.
+//! Guards transactions: what one writes, and what is remembered between them.
 
 use super::*;
 

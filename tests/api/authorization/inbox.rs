@@ -21,7 +21,7 @@ fn receives(username: &str, name: &str) -> bool {
 }
 
 #[tokio::test]
-async fn what_is_in_an_inbox_comes_to_its_owner_alone() {
+async fn events_of_an_inbox_come_to_its_owner_alone() {
     for mode in MODES {
         let server = TestServer::start_with(&[mode]).await;
         let (alice, bob, carol) =
@@ -68,7 +68,7 @@ async fn what_is_in_an_inbox_comes_to_its_owner_alone() {
 }
 
 #[tokio::test]
-async fn who_owns_an_inbox_stands_between_the_at_sign_and_the_first_slash() {
+async fn the_owner_of_an_inbox_is_between_the_at_sign_and_the_first_slash() {
     for mode in MODES {
         let server = TestServer::start_with(&[mode]).await;
         let usernames = ["bob", "bobby", "b", "team", "bøb", "@bob"];
@@ -111,7 +111,7 @@ async fn who_owns_an_inbox_stands_between_the_at_sign_and_the_first_slash() {
 }
 
 #[tokio::test]
-async fn anybody_may_remove_what_is_in_an_inbox_and_its_owner_learns_of_it() {
+async fn anybody_may_remove_an_event_of_an_inbox_and_its_owner_learns_of_it() {
     for mode in MODES {
         let server = TestServer::start_with(&[mode]).await;
         let (alice, bob) = (user(&server, "alice").await, user(&server, "bob").await);

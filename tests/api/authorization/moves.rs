@@ -51,7 +51,7 @@ pub fn without_inbox(all: &[String]) -> Vec<String> {
     all.iter().filter(|name| !name.starts_with('@')).cloned().collect()
 }
 
-/// What somebody knows who keeps the latest of each name, and goes by the marks.
+/// What somebody knows who keeps the latest of each name, and goes by the control events.
 #[derive(Default)]
 pub struct Known(pub BTreeMap<String, (String, Value)>);
 
@@ -107,7 +107,7 @@ pub fn split_left(came: &[Event]) -> (Vec<String>, &[Event]) {
 }
 
 #[tokio::test]
-async fn a_stream_goes_on_with_the_latest_of_each_name_and_then_with_what_is_live() {
+async fn a_stream_goes_on_with_the_latest_of_each_name_and_then_with_live_events() {
     let (server, alice, [bob, mallory]) = start(&[]).await;
     let there = ["b", "a", "c", "b", "gone", "@alice/x", "@mallory/x"];
     let there = insert_with_her(&server, &mallory, &owned(&there), "of other").await;
@@ -151,7 +151,7 @@ async fn a_stream_goes_on_with_the_latest_of_each_name_and_then_with_what_is_liv
 }
 
 #[tokio::test]
-async fn of_what_came_there_before_the_move_only_the_latest_of_each_name_is_given() {
+async fn of_the_events_before_the_move_only_the_latest_of_each_name_is_given() {
     for is_listened_to in [false, true] {
         let (server, alice, [bob, mallory]) = start(&[]).await;
         let mut stream = alice.stream().await;
@@ -189,7 +189,7 @@ async fn nothing_of_the_old_tenant_comes_after_the_answer() {
 }
 
 #[tokio::test]
-async fn with_marks_the_old_names_leave_and_synced_follows_what_there_is_in_the_new_tenant() {
+async fn with_control_events_the_old_names_leave_and_synced_follows_the_events_of_the_new_tenant() {
     let (server, alice, [bob, mallory]) = start(&[]).await;
     let there = owned(&["c", "a", "c", "unwanted", "@alice/y", "@mallory/x"]);
     let there = insert_with_her(&server, &mallory, &there, "x").await;
@@ -303,7 +303,7 @@ async fn other_scopes_in_the_same_change_count_at_once() {
 }
 
 #[tokio::test]
-async fn who_is_moved_with_the_scopes_that_they_have_keeps_them() {
+async fn a_user_moved_with_the_scopes_that_they_have_keeps_them() {
     let (server, alice, clerks) = start(&["--authorize=scopes"]).await;
     let client = server.client();
     set_scopes(&client, "alice", &["a:get", "u/{username}:get", "mark:get"]).await;
@@ -329,7 +329,7 @@ async fn who_is_moved_with_the_scopes_that_they_have_keeps_them() {
 }
 
 #[tokio::test]
-async fn who_is_moved_to_and_fro_knows_each_time_what_there_is_and_nothing_else() {
+async fn a_user_moved_to_and_fro_knows_each_time_the_events_of_the_tenant_and_nothing_else() {
     let (server, alice, clerks) = start(&[]).await;
     let client = server.client();
     for (clerk, own) in clerks.iter().zip(["acme/1", "other/1"]) {
@@ -371,7 +371,7 @@ async fn a_stream_that_is_opened_during_the_move_is_of_the_new_tenant() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_inserted_during_the_move_is_in_one_tenant_or_the_other() {
+async fn an_insert_during_the_move_is_in_one_tenant_or_the_other() {
     let (server, alice, clerks) = start(&[]).await;
     let client = server.client();
     for round in 0..40_usize {
@@ -384,7 +384,7 @@ async fn what_is_inserted_during_the_move_is_in_one_tenant_or_the_other() {
 }
 
 #[tokio::test]
-async fn what_is_tried_again_after_the_move_is_not_inserted_twice() {
+async fn a_retry_after_the_move_does_not_insert_twice() {
     let (server, alice, [_, mallory]) = start(&[]).await;
     let insert = async || {
         let headers = [("authorization", alice.authorization.as_str()), ("idempotency-key", "k")];

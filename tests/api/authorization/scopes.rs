@@ -32,7 +32,7 @@ pub fn of_kind(inserted: &[(String, String)], prefix: &str) -> Vec<(String, Stri
 }
 
 #[tokio::test]
-async fn what_a_scope_names_is_seen_and_nothing_else() {
+async fn a_user_sees_the_names_of_their_scopes_and_nothing_else() {
     let (server, root) = start().await;
     // One token for all of it: the rights are those of the user, not of the token.
     let alice = user_with(&server, "alice", &[]).await;
@@ -80,7 +80,7 @@ async fn what_a_scope_names_is_seen_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_filter_does_not_show_what_scopes_hide() {
+async fn a_filter_does_not_show_events_that_scopes_hide() {
     let (server, root) = start().await;
     let alice = user_with(&server, "alice", &["news:get", "chat/*:get", "mark:get"]).await;
     for name in ["news", "secret", "chat/1", "secret/1"] {
@@ -150,7 +150,7 @@ async fn an_array_with_one_insert_that_may_not_be_inserts_nothing() {
 }
 
 #[tokio::test]
-async fn the_latest_event_is_not_told_to_who_may_not_see_it() {
+async fn the_latest_event_is_not_told_to_a_user_that_may_not_see_it() {
     let (server, root) = start().await;
     let alice = user_with(&server, "alice", &["*:post", "open/*:get"]).await;
     let open = root.insert("open/doc", json!("seen")).await;
@@ -180,7 +180,7 @@ async fn a_token_has_the_rights_of_its_user_now() {
 }
 
 #[tokio::test]
-async fn who_is_created_without_scopes_has_the_default_ones() {
+async fn a_user_created_without_scopes_has_the_default_ones() {
     let server = TestServer::start_with(&["--authorize=scopes", "--default_scopes=news:get,chat/*:post"]).await;
     let client = server.client();
     let root = user_with(&server, "root", &["*:get", "*:post"]).await;
@@ -206,7 +206,7 @@ async fn who_is_created_without_scopes_has_the_default_ones() {
 }
 
 #[tokio::test]
-async fn without_default_scopes_who_is_created_without_any_has_none() {
+async fn without_default_scopes_a_user_created_without_any_has_none() {
     let (server, root) = start().await;
     root.insert("news", json!(1)).await;
     let alice = server.user("alice", "acme").await;
@@ -247,7 +247,7 @@ async fn in_open_mode_everybody_may_do_everything() {
 }
 
 #[tokio::test]
-async fn twenty_users_with_four_kinds_of_scopes_each_get_what_is_theirs_in_order() {
+async fn twenty_users_with_four_kinds_of_scopes_each_get_their_events_in_order() {
     let (server, root) = start().await;
     let all = ["a/1", "b/1", "c", "a/2", "u/user3/x", "b/2", "u/user7/x", "u/user19/x"];
     // The same in another order, or said twice, is the same.

@@ -70,7 +70,7 @@ impl Seen {
 /// A program of `tests/clients` that runs.
 pub struct Program {
     pub child: Child,
-    pub orders: Option<ChildStdin>,
+    pub commands: Option<ChildStdin>,
     pub reports: mpsc::UnboundedReceiver<Report>,
     /// Where a browser puts its profile, and what the program complains of.
     pub scratch: tempfile::TempDir,
@@ -120,8 +120,8 @@ impl Program {
                 let _ = lines.send(report);
             }
         });
-        let mut program = Self { orders: child.stdin.take(), child, reports, scratch };
-        program.order(&json!({
+        let mut program = Self { commands: child.stdin.take(), child, reports, scratch };
+        program.command(&json!({
             "url": server.url,
             "stream": stream,
             "username": "alice",
@@ -131,8 +131,8 @@ impl Program {
         program
     }
 
-    pub fn order(&mut self, order: &Value) {
-        writeln!(self.orders.as_mut().unwrap(), "{order}").unwrap();
+    pub fn command(&mut self, command: &Value) {
+        writeln!(self.commands.as_mut().unwrap(), "{command}").unwrap();
     }
 
     pub async fn next(&mut self) -> Report {
@@ -194,7 +194,7 @@ impl Program {
 
     /// Ends it. Nothing may be left to tell.
     pub async fn finish(mut self) {
-        drop(self.orders.take());
+        drop(self.commands.take());
         assert_eq!(within("the end of the program", self.reports.recv()).await, None);
         assert!(self.child.wait().unwrap().success());
     }

@@ -57,7 +57,7 @@ async fn a_token_in_the_authorization_header_is_not_an_admin_token() {
 }
 
 #[tokio::test]
-async fn a_user_object_has_these_keys_and_null_for_what_is_not_set() {
+async fn a_user_object_has_these_keys_and_null_for_each_that_is_not_set() {
     let server = TestServer::start().await;
     server.client().create_user("alice", "acme").await;
     let user = user_object(&server.client(), "alice").await;
@@ -73,7 +73,7 @@ async fn a_user_object_has_these_keys_and_null_for_what_is_not_set() {
 }
 
 #[tokio::test]
-async fn a_user_object_shows_what_was_set_and_never_a_secret() {
+async fn a_user_object_shows_its_fields_and_never_a_secret() {
     let server = TestServer::start().await;
     let client = server.client();
     let more = json!({

@@ -137,7 +137,7 @@ async fn text_that_is_not_utf_8_is_400() {
 }
 
 #[tokio::test]
-async fn unknown_fields_are_ignored_whatever_is_in_them() {
+async fn unknown_fields_are_ignored_with_any_value() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     for (path, body) in bodies() {

@@ -113,7 +113,7 @@ async fn with_secrets_of_its_own_every_host_is_served() {
 }
 
 #[tokio::test]
-async fn what_changes_something_is_refused_to_a_page_that_is_not_on_the_list() {
+async fn a_change_is_refused_to_a_page_that_is_not_on_the_list() {
     let server = TestServer::start_with(&["--origin=https://app.example"]).await;
     let alice = server.user("alice", "acme").await;
     let insert = async |headers: &[(&str, &str)]| {

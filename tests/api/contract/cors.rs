@@ -71,7 +71,7 @@ async fn an_answer_that_depends_on_the_origin_says_so_to_caches() {
 }
 
 #[tokio::test]
-async fn a_preflight_is_200_with_what_may_be_sent() {
+async fn a_preflight_is_200_and_lists_the_allowed_methods_and_headers() {
     for (flag, expected) in [("--origin=*", "*"), ("--origin=https://app.example", HERE)] {
         let server = TestServer::start_with(&[flag]).await;
         let paths = bodies().into_iter().map(|(path, _)| path).chain(["/", "/sse", "/verify", "/nothing"]);
@@ -94,7 +94,7 @@ async fn a_preflight_is_200_with_what_may_be_sent() {
 }
 
 #[tokio::test]
-async fn a_page_may_send_whatever_other_headers_it_asks_for() {
+async fn a_page_may_send_all_other_headers_that_it_asks_for() {
     const FIXED: &str =
         "authorization, content-type, last-event-id, idempotency-key, if-match, if-none-match, broker-stream";
     for flag in ["--origin=*", "--origin=https://app.example"] {
@@ -167,7 +167,7 @@ async fn a_preflight_from_elsewhere_allows_nothing() {
 }
 
 #[tokio::test]
-async fn refusals_tell_who_may_read_them_too() {
+async fn refusals_tell_which_origins_may_read_them_too() {
     let server = TestServer::start_with(&["--origin", HERE]).await;
     let client = server.client();
     let of =
@@ -200,7 +200,7 @@ async fn a_throttled_page_may_read_how_long_to_wait() {
 }
 
 #[tokio::test]
-async fn a_stream_tells_who_may_read_it() {
+async fn a_stream_tells_which_origins_may_read_it() {
     for (flag, origin, credentials) in [("--origin=*", "*", None), ("--origin=https://app.example", HERE, Some("true"))]
     {
         let server = TestServer::start_with(&[flag]).await;

@@ -27,7 +27,7 @@ async fn answers(mut socket: impl AsyncRead + AsyncWrite + Unpin, parts: &[&[u8]
 }
 
 /// That whatever is asked on such a connection before its side is closed is done and answered.
-pub async fn what_is_asked_is_answered<S: AsyncRead + AsyncWrite + Unpin>(connect: impl AsyncFn() -> S, alice: &User) {
+pub async fn requests_are_answered<S: AsyncRead + AsyncWrite + Unpin>(connect: impl AsyncFn() -> S, alice: &User) {
     for number in 0..20 {
         let version = ["1.1", "1.0"][number % 2];
         let came = answers(connect().await, &[insert(&format!("n{number}"), 1, version, alice).as_bytes()]).await;
@@ -77,10 +77,10 @@ fn connect(server: &TestServer) -> impl AsyncFn() -> TcpStream {
 }
 
 #[tokio::test]
-async fn what_is_asked_before_a_client_closes_their_side_is_done_and_answered() {
+async fn requests_before_a_client_closes_its_side_are_done_and_answered() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
-    what_is_asked_is_answered(connect(&server), &alice).await;
+    requests_are_answered(connect(&server), &alice).await;
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ async fn connect(server: &TestServer) -> TcpStream {
 }
 
 /// Sends as much of this as is taken; how much that is.
-async fn write_what_is_taken(connection: &mut TcpStream, mut bytes: &[u8]) -> usize {
+async fn write_as_much_as_is_taken(connection: &mut TcpStream, mut bytes: &[u8]) -> usize {
     let all = bytes.len();
     while !bytes.is_empty()
         && let Ok(sent) = tokio::time::timeout(Duration::from_secs(2), connection.write(bytes)).await
@@ -32,7 +32,7 @@ async fn write_what_is_taken(connection: &mut TcpStream, mut bytes: &[u8]) -> us
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_whose_answers_nobody_reads_wait_and_take_little_memory() {
+async fn requests_with_answers_that_nobody_reads_wait_and_take_little_memory() {
     let server = TestServer::try_start(Arc::new(tempfile::tempdir().unwrap()), |directory| {
         let mut command = command(&["--log=info".to_owned()], directory);
         // What one thread has freed is used by the others, or their number would be what is measured.
@@ -45,7 +45,7 @@ async fn requests_whose_answers_nobody_reads_wait_and_take_little_memory() {
     let before = server.peak_mebibytes();
     let requests = PREFLIGHT.repeat(REQUESTS);
     let mut connection = connect(&server).await;
-    let sent = write_what_is_taken(&mut connection, requests.as_bytes()).await;
+    let sent = write_as_much_as_is_taken(&mut connection, requests.as_bytes()).await;
     let taken = server.peak_mebibytes() - before;
     assert!(taken <= MOST, "answers that nobody reads take {taken} MiB");
     // Whoever reads after all is answered, to the last one.

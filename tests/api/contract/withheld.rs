@@ -48,7 +48,7 @@ fn megabytes(server: &TestServer) -> usize {
 }
 
 #[tokio::test]
-async fn who_has_not_signed_in_may_send_8_kib() {
+async fn without_a_sign_in_a_body_may_have_8_kib() {
     let server = TestServer::start().await;
     server.client().create_user("alice", "acme").await;
     let body = |path: &str, bytes: usize| {
@@ -87,7 +87,7 @@ async fn bodies_that_never_end_take_a_bounded_memory_and_keep_out_neither_sign_i
 }
 
 #[tokio::test]
-async fn users_of_one_tenant_who_fill_what_bodies_of_users_may_take_keep_nobody_out() {
+async fn users_of_one_tenant_that_fill_the_memory_for_bodies_keep_nobody_out() {
     const BYTES: usize = 2_000 * KIB;
     const ALL: usize = OF_USERS / BYTES + 5;
     let server = TestServer::start().await;

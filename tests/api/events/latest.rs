@@ -130,7 +130,7 @@ fn names_left(all: &[&str], after: &str) -> bool {
 }
 
 #[tokio::test]
-async fn what_events_and_except_are_often_taken_for_is_400_and_says_what_is_meant() {
+async fn common_misspellings_of_events_and_except_are_400_and_the_answer_names_the_right_one() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     alice.insert("news", json!(1)).await;

@@ -47,7 +47,7 @@ async fn events_that_fill_a_step_are_listed_once_and_the_list_ends() {
 }
 
 #[tokio::test]
-async fn a_list_of_what_scopes_name_ends_too() {
+async fn a_list_of_events_that_scopes_name_ends_too() {
     let server = TestServer::start_with(&["--authorize=scopes"]).await;
     let scopes = json!({ "scopes": ["*:post", "big:get", "c:get", "d/*:get", "u/{username}:get", "a:get"] });
     server.client().create_user_with("alice", "acme", scopes).await.ok();
@@ -164,7 +164,7 @@ async fn a_list_is_cut_off_where_its_readers_token_expires_while_it_is_read() {
 
 /// Who reads waits for a thread: here behind many who have a lot read.
 #[tokio::test]
-async fn what_is_read_for_somebody_whose_rights_changed_meanwhile_is_what_a_new_request_would_be_given() {
+async fn a_reader_with_rights_that_changed_meanwhile_gets_the_answer_to_a_new_request() {
     let server = TestServer::start_with(&["--authorize=scopes"]).await;
     let client = server.client();
     client.create_user_with("bob", "acme", json!({ "scopes": ["*:post", "*:get"] })).await.ok();

@@ -76,7 +76,7 @@ async fn before_may_be_an_id_of_another_name() {
 }
 
 #[tokio::test]
-async fn oldest_first_a_name_that_does_not_change_costs_nothing_of_what_came_since() {
+async fn oldest_first_a_name_that_does_not_change_costs_no_read_of_later_events() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let old = alice.insert("rare", json!(1)).await;

@@ -227,7 +227,7 @@ async fn a_question_about_history_that_makes_no_sense_is_400() {
 }
 
 #[tokio::test]
-async fn what_is_read_is_the_same_after_a_kill() {
+async fn answers_are_the_same_after_a_kill() {
     let server = TestServer::start_with(&["--journal_bytes=65536"]).await;
     let alice = server.user("alice", "acme").await;
     insert_many(&alice, "news", 30).await;

@@ -89,7 +89,7 @@ async fn of_many_events_the_newest_are_kept_and_the_latest_of_each_name_however_
 }
 
 #[tokio::test]
-async fn who_resumes_within_what_is_kept_gets_every_event_and_who_resumes_before_gets_what_changed() {
+async fn a_client_that_resumes_within_retention_gets_every_event_and_one_from_before_gets_the_changes() {
     let server = TestServer::start_with(&["--retain_events=50"]).await;
     let alice = server.user("alice", "acme").await;
     alice.insert("still", json!("not changed since")).await;
@@ -97,7 +97,7 @@ async fn who_resumes_within_what_is_kept_gets_every_event_and_who_resumes_before
     let once = alice.insert("once", json!("changed once, long ago")).await;
     let inserted = insert_many(&alice, 500, 5).await;
     shrunk(&alice, 5, 60).await;
-    // The marks that end each are events too, so the farthest comes first.
+    // The markers that end each are events too, so the farthest comes first.
     for missed in [40, 17, 1] {
         let after = &inserted[500 - missed - 1].0;
         assert_eq!(pairs(alice.coming("/sse", Some(after)).await), inserted[500 - missed..], "{missed} missed");
@@ -110,7 +110,7 @@ async fn who_resumes_within_what_is_kept_gets_every_event_and_who_resumes_before
 }
 
 #[tokio::test]
-async fn who_missed_a_removal_that_is_no_longer_kept_gets_the_latest_of_every_name() {
+async fn a_client_that_missed_a_removal_that_is_no_longer_retained_gets_the_latest_of_every_name() {
     let server = TestServer::start_with(&["--retain_events=20"]).await;
     let alice = server.user("alice", "acme").await;
     let still = alice.insert("still", json!(1)).await;
@@ -129,7 +129,7 @@ async fn who_missed_a_removal_that_is_no_longer_kept_gets_the_latest_of_every_na
 }
 
 #[tokio::test]
-async fn what_is_too_old_goes_and_the_latest_stays() {
+async fn events_that_are_too_old_go_and_the_latest_stays() {
     let server = TestServer::start_with(&["--retain_for=1"]).await;
     let alice = server.user("alice", "acme").await;
     let since = Instant::now();

@@ -22,7 +22,7 @@ fn visits(server: &TestServer) -> Vec<[String; 3]> {
 }
 
 #[tokio::test]
-async fn who_was_let_in_and_who_was_not_is_a_line_with_user_address_and_outcome() {
+async fn each_sign_in_is_a_line_with_user_address_and_outcome() {
     let server = TestServer::start_with(&["--log=info"]).await;
     let client = server.client();
     client.create_user("alice", "acme").await;
@@ -60,7 +60,7 @@ async fn who_was_let_in_and_who_was_not_is_a_line_with_user_address_and_outcome(
 }
 
 #[tokio::test]
-async fn who_hangs_up_before_the_answer_has_left_a_line_too() {
+async fn a_client_that_hangs_up_before_the_answer_leaves_a_line_too() {
     let server = TestServer::start_with(&["--log=info"]).await;
     let is_gone = || visits(&server).iter().any(|line| line[2] == "gone");
     for number in 0..1000 {
@@ -82,7 +82,7 @@ async fn who_hangs_up_before_the_answer_has_left_a_line_too() {
 }
 
 #[tokio::test]
-async fn what_an_admin_did_is_a_line_with_whom_it_was_done_to() {
+async fn each_act_of_an_admin_is_a_line_with_the_user_it_was_done_to() {
     let server = TestServer::start_with(&["--log=info"]).await;
     let client = server.client();
     client.create_user("alice", "acme").await;

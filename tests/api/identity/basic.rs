@@ -98,7 +98,7 @@ async fn a_remembered_password_stops_at_once_when_two_factor_is_switched_on() {
 }
 
 #[tokio::test]
-async fn a_remembered_password_shows_what_has_changed_since() {
+async fn a_remembered_password_shows_the_changes_since() {
     let server = TestServer::start().await;
     let alice = remembered(&server, "alice").await;
     let bob = server.user("bob", "other").await;

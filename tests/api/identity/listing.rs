@@ -78,7 +78,7 @@ async fn many_users_are_listed_once_each_and_by_name_as_a_whole_and_in_pages() {
 }
 
 #[tokio::test]
-async fn users_are_found_by_how_their_name_or_address_begins_whatever_the_case() {
+async fn users_are_found_by_the_beginning_of_their_name_or_address_in_any_case() {
     let server = TestServer::start().await;
     let client = server.client();
     let users =

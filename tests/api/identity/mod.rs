@@ -113,7 +113,7 @@ fn by_password(client: &Client, username: &str, password: &str) -> User {
 }
 
 /// The processor time that the server has used, in the system's ticks: unlike a clock, it does not run while the server
-/// waits for a turn.
+/// waits.
 fn ticks(server: &TestServer) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
     // The second field is a name in parentheses; user and system time are the 14th and 15th.

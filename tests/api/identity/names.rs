@@ -29,7 +29,7 @@ async fn sign_in_as_earlier(server: &TestServer, username: &str) -> User {
 }
 
 #[tokio::test]
-async fn a_new_name_is_what_is_seen_of_it() {
+async fn a_new_name_is_judged_by_its_appearance() {
     let server = TestServer::start().await;
     let client = server.client();
     for bad in UNSEEN {

@@ -62,7 +62,7 @@ async fn a_client_that_confuses_the_proxy_is_counted_by_the_proxy_and_shuts_out_
 }
 
 #[tokio::test]
-async fn what_nobody_trusted_says_of_an_address_counts_nothing() {
+async fn an_address_that_no_trusted_proxy_has_told_counts_nothing() {
     let server = TestServer::start_with(&["--trusted_proxies=10.0.0.0/8,::1"]).await;
     let same = |_| vec![("x-forwarded-for", "203.0.113.1".to_owned()), ("forwarded", "for=203.0.113.1".to_owned())];
     assert_eq!(guess_until_refused(&server.client(), same).await, 3 * GUESSES);

@@ -11,7 +11,7 @@ use super::{by_password, reset, reset_code, revoke, unrevoke, update};
 use crate::support::{TestServer, User, password_of, within};
 
 #[tokio::test]
-async fn of_many_who_want_one_name_exactly_one_gets_it() {
+async fn of_many_requests_for_one_name_exactly_one_gets_it() {
     let server = TestServer::start().await;
     let client = server.client();
     let bodies: Vec<_> = (0..32).map(|n| json!({ "password": password_of(&format!("{n}")) })).collect();
@@ -123,7 +123,7 @@ async fn inserts_that_a_revocation_overtakes_are_refused_from_then_on() {
 }
 
 #[tokio::test]
-async fn an_insert_whose_body_comes_after_the_revocation_is_refused() {
+async fn an_insert_with_a_body_that_comes_after_the_revocation_is_refused() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let bob = server.user("bob", "acme").await;

@@ -277,7 +277,7 @@ async fn a_code_that_is_given_out_while_its_user_is_revoked_never_works() {
 }
 
 #[tokio::test]
-async fn nothing_is_said_of_the_password_to_who_has_not_the_code() {
+async fn without_the_code_nothing_is_said_of_the_password() {
     let server = TestServer::start_with(&["--password_checker=true"]).await;
     let (client, strong) = (server.client(), "pw-secret-quiet-Osprey-71-lantern");
     client.create_user_with("alice", "acme", json!({ "password": strong })).await.ok();

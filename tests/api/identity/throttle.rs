@@ -156,7 +156,7 @@ async fn guesses_at_the_admin_token_from_elsewhere_are_throttled() {
 }
 
 #[tokio::test]
-async fn guesses_from_this_machine_do_not_shut_out_who_else_comes_by_its_proxy() {
+async fn guesses_from_this_machine_do_not_shut_out_other_clients_of_its_proxy() {
     let server = TestServer::start().await;
     let client = server.client();
     let (_, refused) = guess_admin_token(&client, 300).await;
@@ -190,7 +190,7 @@ async fn more_sign_ins_than_can_be_hashed_are_503_and_the_rest_is_served() {
         }
     };
     assert!(turned_away.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
-    // While the others still wait for their turn.
+    // While the others still wait.
     assert_eq!(alice.doors().await, [200; 3]);
 }
 
@@ -200,7 +200,7 @@ fn from(server: &TestServer, ip: [u8; 4]) -> Client {
 }
 
 #[tokio::test]
-async fn guesses_at_many_names_from_one_address_keep_nobody_out_who_comes_from_another() {
+async fn guesses_at_many_names_from_one_address_keep_out_nobody_from_another() {
     let server = TestServer::start().await;
     let client = server.client();
     client.create_user("alice", "acme").await;
@@ -262,7 +262,7 @@ async fn a_server_with_too_much_to_hash_does_not_hold_it_against_the_user() {
 }
 
 #[tokio::test]
-async fn an_account_is_throttled_whatever_the_request_says_of_its_address() {
+async fn an_account_is_throttled_even_if_the_request_claims_another_address() {
     let server = TestServer::start().await;
     let mut statuses = Vec::new();
     for n in 0..25 {
@@ -286,7 +286,7 @@ async fn sign_in_and_hang_up(server: &TestServer, username: &str, password: &str
 }
 
 #[tokio::test]
-async fn a_right_password_is_no_wrong_guess_because_whoever_signs_in_hangs_up() {
+async fn a_right_password_is_no_wrong_guess_because_the_client_hangs_up() {
     let server = TestServer::start().await;
     let client = server.client();
     client.create_user("alice", "acme").await;

@@ -126,7 +126,7 @@ async fn scopes_claimed_by_a_token_are_not_believed() {
 }
 
 #[tokio::test]
-async fn who_knows_the_default_secret_cannot_make_a_token() {
+async fn knowing_the_default_secret_is_not_enough_to_make_a_token() {
     let server = TestServer::start_with(&["--jwt_secret=secret"]).await;
     let alice = server.user("alice", "acme").await;
     let right = claims(&alice);

@@ -55,7 +55,7 @@ async fn with_two_factor_on_a_sign_in_needs_the_code() {
 }
 
 #[tokio::test]
-async fn what_is_not_six_digits_is_no_code() {
+async fn anything_but_six_digits_is_no_code() {
     let server = TestServer::start().await;
     let client = server.client();
     let app = with_two_factor(&client, "alice").await;
@@ -279,7 +279,7 @@ async fn guesses_of_a_code_do_not_go_on_for_ever() {
 }
 
 #[tokio::test]
-async fn who_was_let_in_by_the_password_alone_is_let_in_no_more_once_two_factor_is_on() {
+async fn a_sign_in_by_the_password_alone_ends_once_two_factor_is_on() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let ticket = async || {

@@ -226,7 +226,7 @@ async fn events_of_one_tenant_are_not_seen_by_another() {
 }
 
 #[tokio::test]
-async fn tenants_and_events_whose_names_run_together_do_not_meet() {
+async fn tenants_and_events_with_names_that_run_together_do_not_meet() {
     let server = TestServer::start().await;
     let of = [("a_b", "c"), ("a", "b_c"), ("a_", "b_c"), ("ab", "c"), ("a", "bc"), ("a\u{e9}", "c")];
     let mut inserted = Vec::new();

@@ -91,7 +91,7 @@ async fn a_later_insert_or_removal_takes_the_place_of_an_expiry() {
 }
 
 #[tokio::test]
-async fn who_resumes_over_an_expiry_gets_null_and_who_is_new_gets_nothing() {
+async fn a_client_that_resumes_over_an_expiry_gets_null_and_a_new_one_gets_nothing() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let first: Receipt = alice.insert_raw(expiring("news", 1, 1)).await.read();
@@ -106,7 +106,7 @@ async fn who_resumes_over_an_expiry_gets_null_and_who_is_new_gets_nothing() {
 }
 
 #[tokio::test]
-async fn what_expires_while_the_server_is_down_is_gone_right_after_its_start() {
+async fn events_that_expire_while_the_server_is_down_are_gone_right_after_its_start() {
     let mut server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let lasting = alice.insert("lasting", json!(1)).await;
@@ -185,7 +185,7 @@ async fn many_that_expire_together_all_go_each_once() {
 }
 
 #[tokio::test]
-async fn a_retry_does_not_bring_back_what_has_expired() {
+async fn a_retry_does_not_bring_back_an_expired_event() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let key = [("idempotency-key", "k")];

@@ -195,7 +195,7 @@ async fn a_refused_insert_does_not_use_its_key_up() {
 }
 
 #[tokio::test]
-async fn an_insert_whose_precondition_failed_is_decided_anew_and_one_that_held_is_not() {
+async fn an_insert_with_a_failed_precondition_is_decided_anew_and_one_that_held_is_not() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     alice.insert("lock", json!("of another")).await;
@@ -216,7 +216,7 @@ async fn an_insert_whose_precondition_failed_is_decided_anew_and_one_that_held_i
 }
 
 #[tokio::test]
-async fn a_replay_does_not_bring_back_what_has_changed_since() {
+async fn a_replay_does_not_bring_back_events_that_have_changed_since() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let first = keyed(&alice, "k", one("news", 1)).await;
@@ -334,7 +334,7 @@ async fn a_key_of_somebody_without_credentials_is_401_and_not_used_up() {
 }
 
 #[tokio::test]
-async fn keys_outlive_a_kill_and_a_restart_and_what_was_written_in_between() {
+async fn keys_outlive_a_kill_a_restart_and_the_writes_in_between() {
     // So short a journal that it is moved into the database on the way.
     let server = TestServer::start_with(&["--journal_bytes=65536"]).await;
     let alice = server.user("alice", "acme").await;
@@ -367,7 +367,7 @@ async fn keys_outlive_a_kill_and_a_restart_and_what_was_written_in_between() {
 }
 
 #[tokio::test]
-async fn who_asks_again_after_a_kill_has_inserted_once_whatever_became_of_the_first() {
+async fn a_retry_after_a_kill_has_inserted_once_whether_or_not_the_first_was_done() {
     const CLIENTS: usize = 30;
     let mut server = TestServer::start_with(&["--journal_bytes=65536"]).await;
     let mut alice = server.user("alice", "acme").await;

@@ -177,7 +177,7 @@ async fn the_rate_of_a_user_holds_for_all_sign_ins_together() {
 }
 
 #[tokio::test]
-async fn a_tenant_whose_users_insert_too_fast_together_is_429_and_others_are_not() {
+async fn a_tenant_with_users_that_insert_too_fast_together_is_429_and_others_are_not() {
     let server = TestServer::start_with(&["--tenant_insert_rate=5"]).await;
     let alice = server.user("alice", "acme").await;
     let bob = server.user("bob", "acme").await;
@@ -308,7 +308,7 @@ async fn limits_come_from_the_environment_too() {
 }
 
 #[tokio::test]
-async fn more_events_while_connected_than_max_while_connected_are_409_and_what_is_gone_does_not_count() {
+async fn more_events_while_connected_than_max_while_connected_are_409_and_removed_ones_do_not_count() {
     let server = TestServer::start_with(&["--max_while_connected=3"]).await;
     let (alice, bob) = (server.user("alice", "acme").await, server.user("bob", "acme").await);
     let (_stream, id) = alice.open("/sse", None).await;

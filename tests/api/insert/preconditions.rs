@@ -34,7 +34,7 @@ async fn if_match_lets_an_insert_through_while_that_is_the_latest_with_or_withou
 }
 
 #[tokio::test]
-async fn who_was_too_slow_is_told_what_is_there_now_and_has_changed_nothing() {
+async fn an_insert_that_was_too_late_is_told_the_latest_event_and_has_changed_nothing() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let bob = server.user("bob", "acme").await;
@@ -128,7 +128,7 @@ async fn a_name_that_has_expired_is_new_again() {
 }
 
 #[tokio::test]
-async fn of_50_at_once_who_want_to_be_the_first_one_is() {
+async fn of_50_inserts_at_once_with_if_none_match_one_is_the_first() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     for name in ["lock/1", "lock/2", "lock/3"] {
@@ -138,7 +138,7 @@ async fn of_50_at_once_who_want_to_be_the_first_one_is() {
 }
 
 #[tokio::test]
-async fn of_50_at_once_who_saw_the_same_one_is_the_next() {
+async fn of_50_inserts_at_once_with_the_same_if_match_one_is_the_next() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     for name in ["doc/1", "doc/2", "doc/3"] {

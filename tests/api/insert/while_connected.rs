@@ -11,7 +11,7 @@ use crate::presence::{
 use crate::support::{Event, Receipt, TestServer};
 
 #[tokio::test]
-async fn who_names_no_stream_of_their_own_is_404_and_inserts_nothing() {
+async fn an_insert_that_names_no_stream_of_its_user_is_404_and_inserts_nothing() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let bob = server.user("bob", "acme").await;
@@ -43,7 +43,7 @@ async fn who_names_no_stream_of_their_own_is_404_and_inserts_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_inserted_by_a_stream_goes_when_that_has_been_gone_for_5_seconds() {
+async fn events_bound_to_a_stream_go_5_seconds_after_its_end() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let bob = server.user("bob", "acme").await;
@@ -78,7 +78,7 @@ async fn what_is_inserted_by_a_stream_goes_when_that_has_been_gone_for_5_seconds
 }
 
 #[tokio::test]
-async fn what_was_inserted_by_a_stream_that_is_taken_over_stays() {
+async fn events_bound_to_a_stream_that_is_taken_over_stay() {
     let server = TestServer::start().await;
     let (mut users, mut streams, mut ids) = (Vec::new(), Vec::new(), Vec::new());
     for name in ["alice", "bob", "carol", "dave"] {
@@ -171,12 +171,12 @@ async fn after_a_kill_the_grace_begins_with_the_start() {
 }
 
 #[tokio::test]
-async fn after_a_stop_who_comes_back_in_time_keeps_what_they_inserted() {
+async fn after_a_stop_a_client_that_reconnects_in_time_keeps_its_bound_events() {
     the_grace_begins_with_the_start(false).await;
 }
 
 #[tokio::test]
-async fn what_was_inserted_later_under_the_name_stays() {
+async fn a_later_insert_under_the_name_stays() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let bob = server.user("bob", "acme").await;
@@ -244,7 +244,7 @@ async fn each_element_of_an_array_lasts_for_itself() {
 }
 
 #[tokio::test]
-async fn what_expires_and_is_bound_goes_with_whichever_comes_first() {
+async fn an_event_that_expires_and_is_bound_goes_with_whichever_comes_first() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let (leaving, leaving_id) = alice.open("/sse", None).await;

@@ -43,22 +43,22 @@ impl Tenant {
 /// Which tenant somebody is of, and what they have of [`SCOPES`]. One request may change both, and then nobody ever has
 /// the one of before with the other of after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct Access {
     pub tenant: usize,
     pub scopes: usize,
 }
 
-/// How long somebody stood so.
+/// How long somebody had this access.
 #[derive(Debug)]
 pub struct Period {
-    pub standing: Standing,
+    pub access: Access,
     /// Once its end was answered: the last id that was known then. Whatever has a higher one was inserted later.
     pub until: Option<String>,
 }
 
 impl Period {
-    pub fn new(standing: Standing) -> Self {
-        Self { standing, until: None }
+    pub fn new(access: Access) -> Self {
+        Self { access, until: None }
     }
 
     /// Whether an event may have been inserted before the end. It need not have been after the beginning, since what

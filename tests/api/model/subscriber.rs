@@ -6,16 +6,16 @@ use serde_json::json;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use super::expected::{Latest, Period, Standing, Tenant};
+use super::expected::{Access, Latest, Period, Tenant};
 use super::tables::{FILTERS, TENANTS, USERS, sees, wants};
 use crate::support::{Event, Stream, within};
 
 /// What happened on a stream, in order.
 pub enum Entry {
-    /// A connection was opened: how its user stands, and the filter it has.
-    Opened(Standing, usize),
+    /// A connection was opened: the access of its user, and the filter it has.
+    Opened(Access, usize),
     /// Other rights were about to be given, or another tenant.
-    Changed(Standing),
+    Changed(Access),
     /// That was answered, when this was the last id that was known.
     Answered(String),
     /// Another filter was about to be asked for.
@@ -76,14 +76,14 @@ pub struct Subscriber {
     /// What it knows.
     pub view: Latest,
     pub last_id: Option<String>,
-    /// How its user stood when what is on its way may have been sent: the last is how they stand now.
+    /// The access of its user when what is on its way may have been sent: the last is their access now.
     pub periods: Vec<Period>,
     /// The same of filters.
     pub filters: Vec<usize>,
     /// What comes next has a higher id than this, once it is in sync and as long as nothing changes.
     pub after: Option<String>,
     /// Something changed on this connection: what is given because of it may be old.
-    pub is_turning: bool,
+    pub is_switching: bool,
     /// Something changed since it was last compared. What it is then given beside the new events is lost with the
     /// connection, and `Last-Event-ID` does not say so: it has to begin anew. Not where the tenant changed: it comes
     /// back with what it has, and is told to drop that.
@@ -104,7 +104,7 @@ impl Subscriber {
             periods: Vec::new(),
             filters: Vec::new(),
             after: None,
-            is_turning: false,
+            is_switching: false,
             must_begin_anew: false,
         }
     }
@@ -132,14 +132,14 @@ impl Subscriber {
         let entries = std::mem::take(&mut *self.wire.log.lock().unwrap());
         for entry in entries {
             match entry {
-                Entry::Opened(standing, filter) => {
-                    (self.periods, self.filters) = (vec![Period::new(standing)], vec![filter]);
-                    (self.after, self.is_turning) = (None, false);
+                Entry::Opened(access, filter) => {
+                    (self.periods, self.filters) = (vec![Period::new(access)], vec![filter]);
+                    (self.after, self.is_switching) = (None, false);
                 }
                 // What it knows of the old tenant stays until it is told that it has left it.
-                Entry::Changed(standing) => {
-                    self.periods.push(Period::new(standing));
-                    self.is_turning = true;
+                Entry::Changed(access) => {
+                    self.periods.push(Period::new(access));
+                    self.is_switching = true;
                 }
                 Entry::Answered(last) => {
                     if let Some((_, over)) = self.periods.split_last_mut() {
@@ -150,7 +150,7 @@ impl Subscriber {
                 }
                 Entry::Refiltered(filter) => {
                     self.filters.push(filter);
-                    self.is_turning = true;
+                    self.is_switching = true;
                     self.view.retain(|name, _| wants(filter, name));
                 }
                 Entry::Frame(event) => self.look_at(&event, tenants),
@@ -164,7 +164,7 @@ impl Subscriber {
         match event.name.as_str() {
             "$synced" => {
                 assert_eq!(event.json(), json!({ "id": event.id }));
-                if !self.is_turning {
+                if !self.is_switching {
                     let is_behind = self.after.as_ref().is_some_and(|after| event.id < *after);
                     assert!(!is_behind, "{who} went back from {:?} to {event:?}", self.after);
                     self.after = Some(event.id.clone());
@@ -176,10 +176,9 @@ impl Subscriber {
             }
             "$left" => {
                 let left = event.json()["event"].as_str().unwrap().to_owned();
-                assert!(self.is_turning, "{who} lost {left}, though nothing changed");
+                assert!(self.is_switching, "{who} lost {left}, though nothing changed");
                 // Not even the name of what was new after its user had lost it.
-                let might_know =
-                    self.seeing(&left).any(|period| tenants[period.standing.tenant].has_had(&left, period));
+                let might_know = self.seeing(&left).any(|period| tenants[period.access.tenant].has_had(&left, period));
                 assert!(might_know, "{who}, with {:?}, was told of {left}", self.periods);
                 self.view.remove(&left);
             }
@@ -199,7 +198,7 @@ impl Subscriber {
 
     /// When a name could be seen since it was last compared.
     pub fn seeing(&self, name: &str) -> impl Iterator<Item = &Period> {
-        self.periods.iter().filter(move |period| sees(period.standing.scopes, self.username, name))
+        self.periods.iter().filter(move |period| sees(period.access.scopes, self.username, name))
     }
 
     /// That an event may be there.
@@ -213,19 +212,18 @@ impl Subscriber {
                 let (committed, data) = &tenants[of].committed[&event.id];
                 assert_eq!((name, event.data.as_str()), (committed.as_str(), data.as_str()), "{who}: {event:?}");
                 // Not of a tenant that its user was not of, or had left before it was inserted.
-                let might_see =
-                    self.seeing(name).any(|period| period.standing.tenant == of && period.reaches(&event.id));
+                let might_see = self.seeing(name).any(|period| period.access.tenant == of && period.reaches(&event.id));
                 assert!(might_see, "{who}, with {:?}, was given {event:?} of {}", self.periods, TENANTS[of]);
             }
             None => {
                 // Nobody knows of these whether they came before an answer.
                 let mut seeing = self.seeing(name);
                 let has_expired = event.data == "null"
-                    && seeing.any(|period| tenants[period.standing.tenant].may_expire.contains(name));
+                    && seeing.any(|period| tenants[period.access.tenant].may_expire.contains(name));
                 assert!(has_expired, "{who}, with {:?}, was given {event:?}, which nobody inserted", self.periods);
             }
         }
-        if !self.is_turning
+        if !self.is_switching
             && let Some(after) = &mut self.after
         {
             assert!(event.id > *after, "{who} was given {event:?} after {after}");
@@ -233,11 +231,11 @@ impl Subscriber {
         }
     }
 
-    /// It was found to know what it should, as its user stands now: from here on nothing of before is on its way.
-    pub fn settle(&mut self, standing: Standing) {
-        (self.periods, self.filters) = (vec![Period::new(standing)], vec![self.filter]);
+    /// It was found to know what it should, with the access of its user now: from here on nothing of before is on its way.
+    pub fn settle(&mut self, access: Access) {
+        (self.periods, self.filters) = (vec![Period::new(access)], vec![self.filter]);
         self.after.clone_from(&self.last_id);
-        self.is_turning = false;
+        self.is_switching = false;
         self.must_begin_anew = false;
     }
 }

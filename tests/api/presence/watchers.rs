@@ -14,7 +14,7 @@ use crate::presence::{
 use crate::support::{Event, TestServer, User, within};
 
 #[tokio::test]
-async fn a_watcher_is_told_first_of_everybody_who_is_there() {
+async fn a_watcher_is_told_first_of_everybody_online() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let bob = server.user("bob", "acme").await;
@@ -48,7 +48,7 @@ async fn a_watcher_is_told_first_of_everybody_who_is_there() {
 }
 
 #[tokio::test]
-async fn watchers_are_told_who_comes_and_who_goes_and_nobody_else_is() {
+async fn watchers_are_told_of_each_user_that_comes_or_goes_and_nobody_else_is() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let bob = server.user("bob", "acme").await;
@@ -121,7 +121,7 @@ async fn watchers_are_told_who_comes_and_who_goes_and_nobody_else_is() {
 }
 
 #[tokio::test]
-async fn who_resumes_after_what_was_told_misses_nothing() {
+async fn a_client_that_resumes_after_presence_was_told_misses_nothing() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let bob = server.user("bob", "acme").await;
@@ -154,7 +154,7 @@ async fn who_resumes_after_what_was_told_misses_nothing() {
 }
 
 #[tokio::test]
-async fn who_is_revoked_or_moved_to_another_tenant_goes() {
+async fn a_user_that_is_revoked_or_moved_to_another_tenant_goes() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let bob = server.user("bob", "acme").await;
@@ -227,7 +227,7 @@ async fn next_frame(socket: &mut BufReader<TcpStream>) -> Event {
 }
 
 #[tokio::test]
-async fn a_watcher_that_did_not_read_for_a_while_knows_then_who_is_there() {
+async fn a_watcher_that_stalls_for_a_while_knows_afterwards_which_users_are_online() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let bob = server.user("bob", "acme").await;

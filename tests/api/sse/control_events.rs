@@ -40,7 +40,7 @@ pub async fn to_sync(stream: &mut Stream) -> (Vec<Event>, String) {
     }
 }
 
-/// Opens a stream with marks.
+/// Opens a stream with control events.
 pub async fn marked(user: &User, query: &str, last_event_id: Option<&str>) -> Stream {
     user.stream_of(&format!("/sse?marks=true{query}"), last_event_id).await
 }
@@ -77,7 +77,7 @@ async fn a_stream_with_nothing_to_begin_with_is_in_sync_at_once() {
 }
 
 #[tokio::test]
-async fn a_snapshot_is_followed_by_synced_and_then_by_what_is_live() {
+async fn a_snapshot_is_followed_by_synced_and_then_by_live_events() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let all: Vec<_> = (0..600).map(|number| format!("name{number}")).collect();
@@ -100,7 +100,7 @@ async fn a_snapshot_is_followed_by_synced_and_then_by_what_is_live() {
 }
 
 #[tokio::test]
-async fn what_was_missed_is_followed_by_synced() {
+async fn the_missed_events_are_followed_by_synced() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let mut inserted = Vec::new();
@@ -116,7 +116,7 @@ async fn what_was_missed_is_followed_by_synced() {
 }
 
 #[tokio::test]
-async fn another_filter_is_followed_by_synced_when_what_is_new_has_come() {
+async fn another_filter_is_followed_by_synced_once_its_new_names_have_come() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     for name in ["a", "b", "c", "d"] {
@@ -138,7 +138,7 @@ async fn another_filter_is_followed_by_synced_when_what_is_new_has_come() {
 }
 
 #[tokio::test]
-async fn who_did_not_ask_for_marks_gets_none() {
+async fn a_client_that_did_not_ask_for_control_events_gets_none() {
     let server = TestServer::start_with(&["--authorize=scopes"]).await;
     let root = user_with(&server, "root", &["*:get", "*:post"]).await;
     let alice = user_with(&server, "alice", &["*:get"]).await;
@@ -258,11 +258,11 @@ async fn in_open_mode_a_change_of_scopes_is_none() {
 }
 
 #[tokio::test]
-async fn who_resumes_after_synced_misses_nothing_and_gets_nothing_twice() {
+async fn a_client_that_resumes_after_synced_misses_nothing_and_gets_nothing_twice() {
     let server = TestServer::start_with(&["--authorize=scopes"]).await;
     let alice = user_with(&server, "alice", &["*:get", "*:post"]).await;
     let check = async |query: &str, synced: &str| {
-        // Whether or not there are marks again.
+        // Whether or not there are control events again.
         assert_eq!(missed(&alice, query, synced).await, [], "{query}");
         assert_eq!(alice.stream_of("/sse", Some(synced)).await.so_far(&alice).await, [], "{query}");
         let mut inserted = Vec::new();

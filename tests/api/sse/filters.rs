@@ -37,7 +37,7 @@ async fn except_leaves_out_names_and_prefixes_at_first_live_and_where_events_are
 }
 
 #[tokio::test]
-async fn except_leaves_out_of_what_was_missed() {
+async fn except_leaves_names_out_of_the_missed_events() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let mut inserted = Vec::new();
@@ -73,7 +73,7 @@ async fn a_stream_without_a_snapshot_begins_with_the_next_insert() {
 }
 
 #[tokio::test]
-async fn who_resumes_without_a_snapshot_gets_what_was_missed() {
+async fn a_client_that_resumes_without_a_snapshot_gets_the_missed_events() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let mut inserted = Vec::new();
@@ -87,7 +87,7 @@ async fn who_resumes_without_a_snapshot_gets_what_was_missed() {
 }
 
 #[tokio::test]
-async fn without_a_snapshot_an_id_that_is_none_of_this_database_gives_only_what_is_new() {
+async fn without_a_snapshot_an_id_that_is_none_of_this_database_gives_only_new_events() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let id = alice.insert("news", json!(1)).await;
@@ -97,7 +97,7 @@ async fn without_a_snapshot_an_id_that_is_none_of_this_database_gives_only_what_
 }
 
 #[tokio::test]
-async fn to_ask_for_a_snapshot_and_for_no_marks_is_to_ask_for_nothing() {
+async fn to_ask_for_a_snapshot_and_for_no_control_events_changes_nothing() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let id = alice.insert("news", json!(1)).await;
@@ -176,7 +176,7 @@ async fn large_filters_count_for_their_user_each_once_until_the_last_stream_with
     change(&alice, &streams[4].0, "small,ones".to_owned()).await.ok();
     let stream = RawStream::open_at(&server, &bob, "/sse?events=none", None).await;
     change(&bob, &stream.id(), large(3, "news")).await.ok();
-    // Whoever had the first turns to another, and then the other one who had it: what was kept of it is given back.
+    // Once both streams that had it have another filter, the memory for it is given back.
     change(&alice, &streams[0].0, "news".to_owned()).await.ok();
     change(&alice, &streams[4].0, large(3, "news")).await.refused(429, "too_many_filters");
     change(&alice, &streams[3].0, "news".to_owned()).await.ok();
@@ -189,7 +189,7 @@ async fn large_filters_count_for_their_user_each_once_until_the_last_stream_with
 }
 
 #[tokio::test]
-async fn a_ticket_is_not_used_by_a_stream_for_whose_filter_there_is_no_room() {
+async fn a_ticket_is_not_used_up_by_a_stream_with_a_filter_for_which_there_is_no_room() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let mut streams = Vec::new();

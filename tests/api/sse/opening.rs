@@ -49,7 +49,7 @@ async fn the_last_id_that_was_seen_may_stand_in_the_url_and_the_header_wins() {
 }
 
 #[tokio::test]
-async fn head_of_what_was_not_made_says_nothing_of_its_length_and_spends_no_ticket() {
+async fn head_says_nothing_of_the_length_of_an_answer_that_was_not_made_and_spends_no_ticket() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     alice.insert("news", json!(1)).await;

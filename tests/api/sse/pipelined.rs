@@ -84,7 +84,7 @@ fn insert(event: &str, user: &User) -> String {
 
 /// That everything that was asked before a stream is answered whole and in order, on such a connection, and nothing that was
 /// asked after it is done.
-pub async fn what_is_asked_before_a_stream_is_answered(socket: impl AsyncRead + AsyncWrite + Unpin, alice: &User) {
+pub async fn requests_before_a_stream_are_answered(socket: impl AsyncRead + AsyncWrite + Unpin, alice: &User) {
     const NAMES: usize = 40;
     const BYTES: usize = 90_000;
     for number in 0..NAMES {
@@ -124,13 +124,13 @@ pub async fn what_is_asked_before_a_stream_is_answered(socket: impl AsyncRead + 
 }
 
 #[tokio::test]
-async fn what_is_asked_before_a_stream_is_answered_before_it_whole_and_in_order() {
+async fn requests_before_a_stream_are_answered_before_it_whole_and_in_order() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let socket = socket.connect(server.url.strip_prefix("http://").unwrap().parse().unwrap()).await.unwrap();
-    what_is_asked_before_a_stream_is_answered(socket, &alice).await;
+    requests_before_a_stream_are_answered(socket, &alice).await;
 }
 
 #[tokio::test]

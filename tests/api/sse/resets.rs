@@ -41,7 +41,7 @@ async fn an_id_that_is_none_of_this_database_is_a_reset_and_gives_everything() {
 }
 
 #[tokio::test]
-async fn an_id_of_what_was_inserted_after_a_copy_that_was_restored_is_a_reset() {
+async fn an_id_from_after_the_backup_that_was_restored_is_a_reset() {
     let mut server = TestServer::start().await;
     let common = server.user("alice", "acme").await.insert("a", json!(1)).await;
     server.signal("TERM");
@@ -72,7 +72,7 @@ async fn an_id_of_what_was_inserted_after_a_copy_that_was_restored_is_a_reset() 
 }
 
 #[tokio::test]
-async fn who_came_to_another_tenant_is_reset_and_gets_everything_of_it() {
+async fn a_user_that_came_to_another_tenant_is_reset_and_gets_everything_of_it() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "before").await;
     let bob = server.user("bob", "after").await;
@@ -96,7 +96,7 @@ async fn who_came_to_another_tenant_is_reset_and_gets_everything_of_it() {
 }
 
 #[tokio::test]
-async fn who_missed_more_than_is_kept_is_reset_and_gets_everything() {
+async fn a_client_that_missed_more_than_is_retained_is_reset_and_gets_everything() {
     let server = TestServer::start_with(&["--retain_events=20"]).await;
     let alice = server.user("alice", "acme").await;
     let still = alice.insert("still", json!("not changed since")).await;
@@ -121,7 +121,7 @@ async fn who_missed_more_than_is_kept_is_reset_and_gets_everything() {
 }
 
 #[tokio::test]
-async fn who_reads_no_further_than_a_reset_still_gets_everything() {
+async fn a_client_that_reads_no_further_than_a_reset_still_gets_everything() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     for name in ["a", "b", "c"] {
@@ -138,7 +138,7 @@ async fn who_reads_no_further_than_a_reset_still_gets_everything() {
 }
 
 #[tokio::test]
-async fn who_waited_long_for_what_they_want_has_missed_nothing() {
+async fn a_client_that_waits_long_for_its_events_has_missed_nothing() {
     let server = TestServer::start_with(&["--retain_events=20"]).await;
     let alice = server.user("alice", "acme").await;
     alice.insert("quiet", json!(1)).await;
@@ -155,7 +155,7 @@ async fn who_waited_long_for_what_they_want_has_missed_nothing() {
     assert_eq!(stream.so_far(&alice).await, []);
 }
 
-/// What is known at the end by who reads a stream with marks that was left unread, and what came since it was last reset. It must
+/// What is known at the end by who reads a stream with control events that was left unread, and what came since it was last reset. It must
 /// have been, because not all was kept.
 async fn read_after_reset(stalled: &mut RawStream, until: &str) -> Vec<Event> {
     let mut came = stalled.read_to(until).await;
@@ -167,7 +167,7 @@ async fn read_after_reset(stalled: &mut RawStream, until: &str) -> Vec<Event> {
 }
 
 #[tokio::test]
-async fn who_reads_too_slowly_for_what_is_kept_is_reset_and_gets_everything() {
+async fn a_client_that_reads_too_slowly_for_retention_is_reset_and_gets_everything() {
     let server = TestServer::start_with(&["--retain_events=20"]).await;
     let alice = server.user("alice", "acme").await;
     let still = alice.insert("still", json!(1)).await;
@@ -185,7 +185,7 @@ async fn who_reads_too_slowly_for_what_is_kept_is_reset_and_gets_everything() {
 }
 
 #[tokio::test]
-async fn who_reads_too_slowly_to_be_told_what_they_have_lost_is_reset() {
+async fn a_client_that_reads_too_slowly_to_be_told_of_lost_names_is_reset() {
     let server = TestServer::start_with(&["--authorize=scopes", "--retain_events=20"]).await;
     let root = user_with(&server, "root", &["*:get", "*:post"]).await;
     let alice = user_with(&server, "alice", &["*:get"]).await;

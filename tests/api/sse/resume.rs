@@ -71,7 +71,7 @@ async fn a_reader_resumes_over_a_restart_and_over_a_kill() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_who_missed_more_than_is_kept_gets_what_changed_and_then_what_is_live() {
+async fn a_reader_that_missed_more_than_is_retained_gets_the_changes_and_then_live_events() {
     const NAMES: usize = 50;
     let server = TestServer::start_with(&[&format!("--retain_events={RETAINED}")]).await;
     let alice = server.user("alice", "acme").await;

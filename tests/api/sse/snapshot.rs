@@ -36,7 +36,7 @@ async fn a_stream_begins_with_the_latest_event_of_every_name_by_id_and_goes_on_w
 }
 
 #[tokio::test]
-async fn a_snapshot_of_many_names_comes_whole_and_in_order_before_what_is_live() {
+async fn a_snapshot_of_many_names_comes_whole_and_in_order_before_live_events() {
     const NAMES: usize = 600;
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
@@ -108,7 +108,7 @@ async fn tenant_a_b_with_event_c_never_meets_tenant_a_with_event_b_c() {
 }
 
 #[tokio::test]
-async fn a_filter_narrows_the_snapshot_and_what_is_live_to_names_and_prefixes() {
+async fn a_filter_narrows_the_snapshot_and_live_events_to_names_and_prefixes() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let names = ["news", "newsroom", "chat", "chat/1", "chat/2", "chatter", "New", "a,b", "ünï"];

@@ -23,7 +23,7 @@ async fn every_stream_has_an_id_of_its_own() {
 }
 
 #[tokio::test]
-async fn who_comes_back_takes_over_the_stream_that_is_named_or_else_the_one_that_ended_last() {
+async fn a_client_that_reconnects_takes_over_the_named_stream_or_else_the_one_that_ended_last() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let (mut streams, mut ids) = (Vec::new(), Vec::new());
@@ -54,7 +54,7 @@ async fn who_comes_back_takes_over_the_stream_that_is_named_or_else_the_one_that
 }
 
 #[tokio::test]
-async fn nobody_takes_over_what_is_open_or_another_users() {
+async fn nobody_takes_over_an_open_stream_or_one_of_another_user() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let others = [server.user("bob", "acme").await, server.user("mallory", "other").await];
@@ -77,7 +77,7 @@ async fn nobody_takes_over_what_is_open_or_another_users() {
 }
 
 #[tokio::test]
-async fn who_names_a_stream_that_is_none_gets_a_new_one_and_not_that_of_another_page() {
+async fn a_client_that_names_an_unknown_stream_gets_a_new_one_and_not_that_of_another_page() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let (page, ended) = alice.open("/sse", None).await;

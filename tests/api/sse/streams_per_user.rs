@@ -61,7 +61,7 @@ async fn a_stream_that_was_closed_makes_room() {
 }
 
 #[tokio::test]
-async fn with_one_stream_a_user_who_comes_again_takes_its_place() {
+async fn with_one_stream_per_user_a_second_one_takes_its_place() {
     let server = TestServer::start_with(&["--streams_per_user=1"]).await;
     let alice = server.user("alice", "acme").await;
     let mut last = alice.insert("news", json!(0)).await;

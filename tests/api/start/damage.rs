@@ -253,7 +253,7 @@ async fn damage_to_data_of_several_segments_is_told_at_the_start() {
 }
 
 #[tokio::test]
-async fn a_database_whose_files_are_gone_is_not_taken_for_a_new_one() {
+async fn a_database_without_its_files_is_not_taken_for_a_new_one() {
     let original = Original::stopped(3, 10).await;
     for files in [&["db"][..], &["db", "conf"], &["db", "snap."], &["db", "conf", "snap."]] {
         let directory = Arc::new(tempfile::tempdir().unwrap());

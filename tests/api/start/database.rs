@@ -58,7 +58,7 @@ async fn a_directory_that_cannot_be_used_is_a_clear_message() {
 }
 
 #[tokio::test]
-async fn what_it_writes_is_readable_for_its_own_user_alone() {
+async fn files_are_readable_for_the_servers_user_alone() {
     let directory = Arc::new(tempfile::tempdir().unwrap());
     // Whatever the shell's umask is.
     let server = TestServer::try_start(directory, |directory| {

@@ -154,7 +154,7 @@ async fn with_default_secrets_it_serves_this_machine_alone_and_says_so() {
 }
 
 #[tokio::test]
-async fn default_or_short_secrets_are_refused_beyond_this_machine_with_what_to_set() {
+async fn default_or_short_secrets_are_refused_beyond_this_machine_with_the_flags_to_set() {
     let strong = "0123456789abcdef";
     let short = "0123456789abcde";
     let directory = tempfile::tempdir().unwrap();
@@ -225,7 +225,7 @@ const NO_SECRETS: [(&[u8], &str); 8] = [
 ];
 
 #[tokio::test]
-async fn what_nobody_would_take_for_the_secret_that_it_looks_like_is_refused() {
+async fn a_secret_that_is_ambiguous_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("secret");
     for (content, said) in NO_SECRETS {

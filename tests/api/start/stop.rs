@@ -73,7 +73,7 @@ async fn a_signal_ends_the_streams_finishes_requests_and_exits_0_within_5_second
 }
 
 #[tokio::test]
-async fn requests_in_flight_are_finished_and_what_they_changed_is_on_disk() {
+async fn requests_in_flight_are_finished_and_their_changes_are_on_disk() {
     let mut server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let (mut login, mut insert) = (connect(&server).await, connect(&server).await);

@@ -83,7 +83,7 @@ async fn a_user_who_cannot_be_read_ends_no_server_whoever_asks_for_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_that_cannot_be_read_keeps_nobody_of_its_tenant_from_what_else_there_is() {
+async fn an_event_that_cannot_be_read_keeps_nobody_of_its_tenant_from_the_others() {
     let server = TestServer::start_with(&["--journal_bytes=65536"]).await;
     let alice = server.user("alice", "acme").await;
     let before = alice.insert("bad", json!(0)).await;
@@ -109,7 +109,7 @@ async fn an_event_that_cannot_be_read_keeps_nobody_of_its_tenant_from_what_else_
         let page = alice.get(&format!("/history?event=good&order={order}")).await.ok().json();
         assert_eq!(page["events"][0]["id"], good, "{order}");
     }
-    // New streams, and such as come back, go on; who asks for marks is told that not everything is kept.
+    // New streams, and such as come back, go on; one that asks for control events is told that not everything is kept.
     assert_eq!(alice.stream().await.next().await.id, good);
     assert_eq!(alice.stream_of("/sse", Some(&before)).await.next().await.id, good);
     let mut marked = alice.stream_of("/sse?marks=true", Some(&before)).await;

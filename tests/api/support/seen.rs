@@ -59,7 +59,7 @@ pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
 
-/// The names that `/events` tells, by id and without the marks.
+/// The names that `/events` tells, by id and without the markers.
 pub async fn listed(user: &User, query: &str) -> Vec<String> {
     let events = user.get(&format!("/events?{query}")).await.ok().json();
     let mut listed: Vec<_> =

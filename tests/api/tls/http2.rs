@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::Secure;
 use crate::contract::half_closed;
-use crate::sse::pipelined::what_is_asked_before_a_stream_is_answered;
+use crate::sse::pipelined::requests_before_a_stream_are_answered;
 use crate::support::{TestServer, User, eventually, within};
 
 /// What a client says first, and settings that change nothing.
@@ -89,7 +89,7 @@ async fn a_request_has_at_most_96_headers() {
 }
 
 #[tokio::test]
-async fn heads_whose_bodies_are_withheld_take_little_memory() {
+async fn heads_with_bodies_that_are_withheld_take_little_memory() {
     let secure = Secure::start().await;
     let before = memory(&secure.server);
     let mut open = Vec::new();
@@ -179,7 +179,7 @@ async fn large_events(alice: &User) {
 }
 
 #[tokio::test]
-async fn a_connection_whose_answers_are_not_read_for_half_a_minute_is_closed_and_costs_little_until_then() {
+async fn a_connection_with_answers_that_are_not_read_for_half_a_minute_is_closed_and_costs_little_until_then() {
     let secure = Secure::start().await;
     let client = secure.client();
     client.create_user("alice", "acme").await;
@@ -284,21 +284,21 @@ async fn the_server_says_goodbye_on_connections_that_are_idle_and_need_not_wait_
 }
 
 #[tokio::test]
-async fn over_tls_what_is_asked_before_a_stream_is_answered_before_it_whole_and_in_order() {
+async fn over_tls_requests_before_a_stream_are_answered_before_it_whole_and_in_order() {
     let secure = Secure::start().await;
     secure.client().create_user("alice", "acme").await;
     let alice = secure.client().sign_in("alice").await;
-    what_is_asked_before_a_stream_is_answered(secure.connect("http/1.1").await, &alice).await;
+    requests_before_a_stream_are_answered(secure.connect("http/1.1").await, &alice).await;
     eventually("the connection to be forgotten", || secure.server.connections() <= 2).await;
 }
 
 #[tokio::test]
-async fn over_tls_whoever_closes_their_side_is_answered_and_a_stream_of_theirs_ends() {
+async fn over_tls_a_client_that_closes_its_side_is_answered_and_its_stream_ends() {
     let secure = Secure::start().await;
     secure.client().create_user("alice", "acme").await;
     let alice = secure.client().sign_in("alice").await;
     let connect = async || secure.connect("http/1.1").await;
-    half_closed::what_is_asked_is_answered(&connect, &alice).await;
+    half_closed::requests_are_answered(&connect, &alice).await;
     half_closed::a_stream_ends(&connect, &alice).await;
 }
 

@@ -36,7 +36,7 @@ fn curl(secure: &Secure, directory: &Path, path: &str, headers: &[&str], body: &
 }
 
 #[tokio::test]
-async fn whoever_is_refused_before_their_body_is_read_gets_the_answer_each_time_whatever_their_body_is() {
+async fn a_client_that_is_refused_before_its_body_is_read_gets_the_answer_each_time() {
     let secure = Secure::start_with(&["--origin=https://app.example.com"]).await;
     let client = secure.client();
     client.create_user("alice", "acme").await;

@@ -232,7 +232,7 @@ async fn over_http_2_a_stream_that_nobody_reads_delays_none_of_the_others_on_its
 }
 
 #[tokio::test]
-async fn over_http_2_a_list_whose_readers_rights_end_is_reset_and_not_ended() {
+async fn over_http_2_a_list_is_reset_and_not_ended_if_its_readers_rights_end() {
     let secure = Secure::start().await;
     let client = secure.client();
     client.create_user("alice", "acme").await;

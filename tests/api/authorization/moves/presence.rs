@@ -15,7 +15,7 @@ const QUIET: &str = "/sse?events=none";
 const WATCHING: &str = "/sse?presence=true&events=mark";
 
 #[tokio::test]
-async fn who_is_moved_is_there_at_once_and_has_gone_from_the_old_tenant_after_the_grace() {
+async fn a_moved_user_is_online_there_at_once_and_gone_from_the_old_tenant_after_the_grace() {
     let (_server, alice, [bob, mallory]) = start(&[]).await;
     let (mut of_bob, mut of_mallory) = (bob.stream_of(WATCHING, None).await, mallory.stream_of(WATCHING, None).await);
     for stream in [&mut of_bob, &mut of_mallory] {
@@ -39,7 +39,7 @@ async fn who_is_moved_is_there_at_once_and_has_gone_from_the_old_tenant_after_th
 }
 
 #[tokio::test]
-async fn all_streams_of_who_is_moved_are_counted_where_they_are() {
+async fn all_streams_of_a_moved_user_are_counted_in_the_new_tenant() {
     let (_server, alice, [bob, mallory]) = start(&[]).await;
     let mut streams = Vec::new();
     for _ in 0..3 {
@@ -63,7 +63,7 @@ async fn all_streams_of_who_is_moved_are_counted_where_they_are() {
 }
 
 #[tokio::test]
-async fn a_watcher_who_is_moved_is_told_who_is_there_and_no_more_of_who_was() {
+async fn a_watcher_that_is_moved_is_told_of_the_users_of_the_new_tenant_only() {
     let (server, alice, [bob, mallory]) = start(&[]).await;
     let (carol, dave) = (server.user("carol", "acme").await, server.user("dave", "acme").await);
     let erin = server.user("erin", "other").await;
@@ -103,7 +103,7 @@ async fn a_watcher_who_is_moved_is_told_who_is_there_and_no_more_of_who_was() {
 }
 
 #[tokio::test]
-async fn what_was_bound_in_the_old_tenant_goes_and_what_is_bound_in_the_new_one_lasts_as_long_as_the_stream() {
+async fn events_bound_in_the_old_tenant_go_and_those_bound_in_the_new_one_last_as_long_as_the_stream() {
     let (_server, alice, [bob, mallory]) = start(&[]).await;
     let (stream, id) = alice.open(QUIET, None).await;
     bind(&alice, &id, &["seat/alice"]).await;
@@ -132,7 +132,7 @@ async fn what_was_bound_in_the_old_tenant_goes_and_what_is_bound_in_the_new_one_
 }
 
 #[tokio::test]
-async fn who_comes_back_to_the_old_tenant_within_the_grace_was_never_gone_from_there() {
+async fn a_user_that_returns_to_the_old_tenant_within_the_grace_was_never_gone_from_there() {
     let (_server, alice, [bob, mallory]) = start(&[]).await;
     let mut of_bob = bob.stream_of(WATCHING, None).await;
     beginning(&mut of_bob, 1, 0).await;
@@ -156,7 +156,7 @@ async fn who_comes_back_to_the_old_tenant_within_the_grace_was_never_gone_from_t
 }
 
 #[tokio::test]
-async fn after_a_kill_within_the_grace_what_is_bound_in_the_new_tenant_waits_for_who_comes_back() {
+async fn after_a_kill_within_the_grace_events_bound_in_the_new_tenant_wait_for_their_client() {
     let (server, alice, [bob, mallory]) = start(&[]).await;
     let usernames = ["alice", "carol", "dave"];
     let users = [alice, server.user("carol", "acme").await, server.user("dave", "acme").await];

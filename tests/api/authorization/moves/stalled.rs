@@ -29,7 +29,7 @@ async fn a_reader_that_stalls_finds_nothing_of_after_the_move() {
 }
 
 #[tokio::test]
-async fn a_reader_that_stalls_is_told_to_drop_what_they_knew_and_no_name_that_was_new_after_the_move() {
+async fn a_reader_that_stalls_is_told_to_drop_the_old_names_and_no_name_that_was_new_after_the_move() {
     let (server, alice, [bob, mallory]) = start(&[]).await;
     insert_names(&bob, &owned(&["a", "b", "removed"]), "x").await;
     let mut stalled = RawStream::open_at(&server, &alice, "/sse?marks=true", Some(4096)).await;
@@ -54,7 +54,7 @@ async fn a_reader_that_stalls_is_told_to_drop_what_they_knew_and_no_name_that_wa
 }
 
 #[tokio::test]
-async fn a_reader_that_stalls_over_several_moves_ends_with_what_there_is_in_the_last_tenant() {
+async fn a_reader_that_stalls_over_several_moves_ends_with_the_events_of_the_last_tenant() {
     let (server, alice, [bob, mallory]) = start(&[]).await;
     let client = server.client();
     let mut stalled = RawStream::open_with(&server, &alice, Some(4096)).await;

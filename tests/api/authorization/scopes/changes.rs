@@ -8,7 +8,7 @@ use crate::subscription::flood::{check_changes, check_changes_in_a_row};
 use crate::support::{Event, RawStream, insert_big, insert_names, names, pairs, set_scopes, user_with};
 
 #[tokio::test]
-async fn what_is_gained_comes_and_what_is_lost_stops_and_the_stream_goes_on() {
+async fn gained_names_come_and_lost_ones_stop_and_the_stream_goes_on() {
     let (server, root) = start().await;
     let alice = user_with(&server, "alice", &["a:get", "mark:get"]).await;
     let bob = user_with(&server, "bob", &["a:get", "mark:get"]).await;
@@ -46,7 +46,7 @@ async fn what_is_gained_comes_and_what_is_lost_stops_and_the_stream_goes_on() {
 }
 
 #[tokio::test]
-async fn who_comes_back_with_the_id_of_what_was_lost_is_reset() {
+async fn a_client_that_resumes_with_the_id_of_a_lost_event_is_reset() {
     let (server, root) = start().await;
     let alice = user_with(&server, "alice", &["a:get", "b:get"]).await;
     insert_names(&root, &["a", "b", "c"].map(str::to_owned), "x").await;
@@ -104,7 +104,7 @@ async fn of_many_changes_of_scopes_in_a_row_the_last_one_counts() {
 }
 
 #[tokio::test]
-async fn what_is_lost_in_the_middle_of_a_snapshot_stops_there() {
+async fn names_lost_in_the_middle_of_a_snapshot_stop_there() {
     let (server, root) = start().await;
     // More than the sockets' buffers take.
     let inserted = insert_names(&root, &two_kinds(5000), &"x".repeat(2000)).await;
@@ -126,7 +126,7 @@ async fn what_is_lost_in_the_middle_of_a_snapshot_stops_there() {
 }
 
 #[tokio::test]
-async fn what_is_gained_in_the_middle_of_a_snapshot_comes_with_it() {
+async fn names_gained_in_the_middle_of_a_snapshot_come_with_it() {
     let (server, root) = start().await;
     let inserted = insert_names(&root, &two_kinds(5000), &"x".repeat(2000)).await;
     let alice = user_with(&server, "alice", &["a/*:get", "mark:get"]).await;
@@ -165,7 +165,7 @@ async fn a_reader_that_stalls_has_its_new_rights_when_it_reads_again() {
 }
 
 #[tokio::test]
-async fn what_was_gained_and_lost_again_before_it_was_read_never_comes() {
+async fn names_gained_and_lost_again_before_they_were_read_never_come() {
     let (server, root) = start().await;
     let alice = user_with(&server, "alice", &["big/*:get", "mark:get"]).await;
     let mut stalled = RawStream::open_with(&server, &alice, Some(4096)).await;

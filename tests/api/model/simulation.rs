@@ -6,18 +6,18 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Step;
-use super::expected::{Latest, Standing, Tenant};
+use super::expected::{Access, Latest, Tenant};
 use super::subscriber::{Connection, Entry, Subscriber, read};
 use super::tables::{CLERKS, FILTERS, NAMES, SCOPES, SUBSCRIBERS, TENANTS, USERS, has_scope, query, sees, wants};
 use crate::support::{Answer, Client, TestServer, User, within};
 
 /// The server, and all who have to do with it.
-pub struct House {
+pub struct Simulation {
     /// Only while it is started again there is none.
     server: Option<TestServer>,
     client: Client,
-    /// What each user signs in by, and how they stand.
-    users: Vec<(String, Standing)>,
+    /// What each user signs in by, and their access.
+    users: Vec<(String, Access)>,
     clerks: Vec<String>,
     tenants: [Tenant; 2],
     subscribers: Vec<Subscriber>,
@@ -25,7 +25,7 @@ pub struct House {
     count: usize,
 }
 
-impl House {
+impl Simulation {
     pub async fn new() -> Self {
         // So few events are kept that some come back too late for what they missed, and kills meet checkpoints.
         let flags = ["--authorize=scopes", "--retain_events=25", "--journal_bytes=65536"];
@@ -35,7 +35,7 @@ impl House {
         for (number, (username, tenant)) in USERS.into_iter().enumerate() {
             let scopes = number % 4;
             client.create_user_with(username, TENANTS[tenant], json!({ "scopes": SCOPES[scopes] })).await.ok();
-            users.push((client.sign_in(username).await.authorization, Standing { tenant, scopes }));
+            users.push((client.sign_in(username).await.authorization, Access { tenant, scopes }));
         }
         for (username, tenant) in CLERKS.into_iter().zip(TENANTS) {
             client.create_user_with(username, tenant, json!({ "scopes": ["*:get", "*:post"] })).await.ok();
@@ -44,11 +44,11 @@ impl House {
         let subscribers = SUBSCRIBERS.into_iter().enumerate().map(|(number, user)| Subscriber::new(number, user));
         let subscribers = subscribers.collect();
         let tenants = Default::default();
-        let mut house = Self { server: Some(server), client, users, clerks, tenants, subscribers, count: 0 };
+        let mut simulation = Self { server: Some(server), client, users, clerks, tenants, subscribers, count: 0 };
         for number in 0..SUBSCRIBERS.len() {
-            house.connect(number).await;
+            simulation.connect(number).await;
         }
-        house
+        simulation
     }
 
     fn user(&self, user: usize) -> User {
@@ -70,13 +70,13 @@ impl House {
             Step::Expire { user, name } => self.expire(user, NAMES[name]).await,
             Step::Remove { user, name } => self.remove(user, NAMES[name]).await,
             Step::Rescope { user, scopes, meanwhile } => {
-                let standing = self.users[user].1;
-                self.change(user, Standing { scopes, ..standing }, meanwhile).await;
+                let access = self.users[user].1;
+                self.change(user, Access { scopes, ..access }, meanwhile).await;
             }
             Step::Move { user, scopes, meanwhile } => {
-                let standing = self.users[user].1;
-                let scopes = scopes.unwrap_or(standing.scopes);
-                self.change(user, Standing { tenant: 1 - standing.tenant, scopes }, meanwhile).await;
+                let access = self.users[user].1;
+                let scopes = scopes.unwrap_or(access.scopes);
+                self.change(user, Access { tenant: 1 - access.tenant, scopes }, meanwhile).await;
             }
             Step::Refilter { subscriber, filter } => self.refilter(subscriber, filter).await,
             Step::Disconnect { subscriber } => self.subscribers[subscriber].leave(true).await,
@@ -94,7 +94,7 @@ impl House {
     }
 
     async fn insert(&mut self, user: usize, names: &[usize]) {
-        let (username, Standing { tenant, scopes }) = (USERS[user].0, self.users[user].1);
+        let (username, Access { tenant, scopes }) = (USERS[user].0, self.users[user].1);
         let events: Vec<_> = names.iter().map(|name| (NAMES[*name], self.data(tenant))).collect();
         let body: Vec<_> = events.iter().map(|(name, data)| json!({ "event": name, "data": data })).collect();
         let answer = self.user(user).insert_raw(json!(body).to_string()).await;
@@ -122,7 +122,7 @@ impl House {
     }
 
     async fn expire(&mut self, user: usize, name: &str) {
-        let (username, Standing { tenant, scopes }) = (USERS[user].0, self.users[user].1);
+        let (username, Access { tenant, scopes }) = (USERS[user].0, self.users[user].1);
         let data = self.data(tenant);
         let body = json!({ "event": name, "data": data, "expires_in": 1 });
         let answer = self.user(user).insert_raw(body.to_string()).await;
@@ -140,7 +140,7 @@ impl House {
     }
 
     async fn remove(&mut self, user: usize, name: &str) {
-        let (username, Standing { tenant, scopes }) = (USERS[user].0, self.users[user].1);
+        let (username, Access { tenant, scopes }) = (USERS[user].0, self.users[user].1);
         let user = self.user(user);
         let headers = [("authorization", user.authorization.as_str())];
         let body = json!({ "event": name }).to_string().into_bytes();
@@ -164,26 +164,26 @@ impl House {
         }
     }
 
-    /// Has somebody stand otherwise, by one request.
-    async fn change(&mut self, user: usize, standing: Standing, meanwhile: Option<usize>) {
+    /// Gives a user other access, by one request.
+    async fn change(&mut self, user: usize, access: Access, meanwhile: Option<usize>) {
         let (username, before) = (USERS[user].0, self.users[user].1);
-        if before == standing {
+        if before == access {
             return;
         }
-        let is_moved = before.tenant != standing.tenant;
+        let is_moved = before.tenant != access.tenant;
         for subscriber in self.subscribers.iter_mut().filter(|subscriber| subscriber.user == user) {
             subscriber.must_begin_anew |= !is_moved;
             // Before the change, since what it opens may come sooner than the answer.
             if subscriber.connection.is_some() {
-                subscriber.wire.note(Entry::Changed(standing));
+                subscriber.wire.note(Entry::Changed(access));
             }
         }
         let mut body = json!({ "username": username });
         if is_moved {
-            body["tenant_name"] = json!(TENANTS[standing.tenant]);
+            body["tenant_name"] = json!(TENANTS[access.tenant]);
         }
-        if before.scopes != standing.scopes {
-            body["scopes"] = json!(SCOPES[standing.scopes]);
+        if before.scopes != access.scopes {
+            body["scopes"] = json!(SCOPES[access.scopes]);
         }
         let event = meanwhile.map(|name| (NAMES[name], self.data(before.tenant)));
         let clerk = self.clerk(before.tenant);
@@ -198,7 +198,7 @@ impl House {
         changed.ok();
         // The inbox of who is moved is there before and not after.
         let could_be_read = event.as_ref().is_none_or(|(name, _)| self.has_reader(before.tenant, name));
-        self.users[user].1 = standing;
+        self.users[user].1 = access;
         let can_be_read = event.as_ref().is_none_or(|(name, _)| self.has_reader(before.tenant, name));
         let inserted = match inserted {
             Some(answer) if answer.status == 404 && !can_be_read => {
@@ -332,8 +332,8 @@ impl House {
             self.tenants[tenant].commit(&barrier, &name, &data.to_string());
             for number in 0..SUBSCRIBERS.len() {
                 let subscriber = &self.subscribers[number];
-                let standing = self.users[subscriber.user].1;
-                if standing.tenant != tenant || !subscriber.is_reading() {
+                let access = self.users[subscriber.user].1;
+                if access.tenant != tenant || !subscriber.is_reading() {
                     continue;
                 }
                 let (user, filter, who) = (subscriber.user, subscriber.filter, subscriber.username);
@@ -343,10 +343,10 @@ impl House {
                 let subscriber = &mut self.subscribers[number];
                 subscriber.look(&self.tenants);
                 let mut expected = tenant.certain(tenant.latest.clone());
-                expected.retain(|name, _| sees(standing.scopes, who, name) && wants(filter, name));
+                expected.retain(|name, _| sees(access.scopes, who, name) && wants(filter, name));
                 assert_eq!(tenant.certain(listed), expected, "/events of {who}");
                 assert_eq!(tenant.certain(subscriber.view.clone()), expected, "the stream {number} of {who}");
-                subscriber.settle(standing);
+                subscriber.settle(access);
             }
         }
     }
@@ -357,8 +357,8 @@ impl House {
             self.subscribers[number].paused.send_replace(false);
             self.connect(number).await;
         }
-        for (user, (_, standing)) in self.users.iter().enumerate() {
-            let expiring = &self.tenants[standing.tenant].expiring;
+        for (user, (_, access)) in self.users.iter().enumerate() {
+            let expiring = &self.tenants[access.tenant].expiring;
             within("what expires to be gone", async {
                 while self.listed(user, "").await.keys().any(|name| expiring.contains(name)) {
                     tokio::time::sleep(Duration::from_millis(25)).await;
