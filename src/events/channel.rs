@@ -20,7 +20,7 @@ const ALL_RECENT_BYTES: usize = 64 << 20;
 const MIN_RECENT_BYTES: usize = 1 << 10;
 /// How much the latest events of a tenant may take in memory; if they take more, new subscribers read them from the store.
 const LATEST_BYTES: usize = 16 << 20;
-/// How much those of all tenants may take, of which none has more than it leaves to the others.
+/// How much those of all tenants may take. No tenant has more of that than it leaves to the others.
 const ALL_LATEST_BYTES: usize = 64 << 20;
 
 /// How many of the latest events are looked at in a row: meanwhile the writer waits. A look costs a few comparisons, however many
@@ -88,7 +88,7 @@ pub enum Found {
     Nothing,
     /// Events of about as many bytes as were asked for, and the position after them.
     Events(Vec<Arc<SharedEvent>>, Position),
-    /// The position is too old for here.
+    /// The position is older than everything here.
     Behind,
 }
 
@@ -183,7 +183,7 @@ impl Channel {
         Some((events, last, recent.end().max(*left_out)))
     }
 
-    /// Tells every worker that listens.
+    /// Tells every worker that has subscriptions here.
     pub fn notify(&self) {
         lock(&self.recent).pending = false;
         for notifier in lock(&self.notifiers).iter() {
@@ -215,14 +215,14 @@ impl Channel {
         if last == after { Found::Nothing } else { Found::Events(events, last) }
     }
 
-    /// Adds a worker that listens.
+    /// Adds a worker that has subscriptions here.
     pub fn join(&self, tenant: TenantName, mailbox: &Arc<Mailbox>) -> Arc<WorkerNotifier> {
         let notifier = Arc::new(WorkerNotifier::new(tenant, mailbox));
         lock(&self.notifiers).push(Arc::clone(&notifier));
         notifier
     }
 
-    /// Forgets a worker that listens; whether none is left.
+    /// Forgets a worker. Returns whether none is left.
     pub fn leave(&self, notifier: &Arc<WorkerNotifier>) -> bool {
         let mut notifiers = lock(&self.notifiers);
         notifiers.retain(|other| !Arc::ptr_eq(other, notifier));
@@ -231,12 +231,12 @@ impl Channel {
 }
 
 impl Filling {
-    /// Up to where they are to be read; what comes later is taken as it comes.
+    /// The position up to which they are to be read. Later events are taken as they are published.
     pub fn until(&self) -> Position {
         self.until
     }
 
-    /// Whose they are.
+    /// The channel that is filled.
     pub fn channel(&self) -> &Channel {
         &self.channel
     }
@@ -248,7 +248,7 @@ impl Filling {
         matches!(recent.latest, Filled::Partly(_))
     }
 
-    /// All of them have been read; up to there one may have been left out.
+    /// All of them have been read. Up to this position one may have been left out.
     pub fn finish(self, left_out: Position) {
         let mut recent = lock(&self.channel.recent);
         recent.latest = match std::mem::replace(&mut recent.latest, Filled::Never) {
@@ -342,7 +342,7 @@ mod tests {
             channel
         };
         let is_there = |channel: &Channel| matches!(lock(&channel.recent).latest, Filled::Wholly(..));
-        // Each as much as one may take, to the byte: the names are of five to six bytes.
+        // Each as much as one tenant may take, to the byte: the names have five or six bytes.
         let large: Vec<_> = (0..4)
             .map(|_| {
                 filled(

@@ -1,4 +1,4 @@
-//! The large filters that are in use: each is in memory once for each tenant, and counts for each user who has it.
+//! The large filters that are in use. Each is in memory once for each tenant, and counts for each user who has it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
@@ -7,14 +7,14 @@ use super::lock::lock;
 use crate::domain::{EventFilter, TenantName, Username};
 use crate::error::Error;
 
-/// What takes no more than this is not looked at: it is as large as what else a stream takes.
+/// A filter that takes no more than this does not count: it is no larger than the rest of a stream.
 const SMALL_BYTES: usize = 1 << 10;
-/// How many bytes the different filters of a user may take together. The largest that there can be are less.
+/// How many bytes the different filters of a user may take together. The largest filter that there can be takes less.
 const BYTES_OF_USER: usize = 1 << 20;
-/// How many bytes the different filters of all tenants may take together, of which none has more than it leaves to the others.
+/// How many bytes the different filters of all tenants may take together. No tenant has more of that than it leaves to the others.
 const BYTES_OF_ALL: usize = 256 << 20;
 
-/// What is in use. A filter is given back with the last copy of it, wherever that is.
+/// The filters that are in use. A filter is forgotten with the last copy of it, wherever that is.
 #[derive(Default)]
 pub struct Filters(Mutex<State>);
 
@@ -26,7 +26,7 @@ struct State {
 
 #[derive(Default)]
 struct OfTenant {
-    /// How many users have each.
+    /// How many users have each filter.
     shared: HashMap<EventFilter, usize>,
     bytes: usize,
     of_user: HashMap<Username, OfUser>,
@@ -38,7 +38,7 @@ struct OfUser {
     bytes: usize,
 }
 
-/// A user's having a filter, which goes along with every copy of it. It stays with the tenant that they had it in.
+/// Counts a filter for a user. Every copy of the filter carries it, and it stays with the tenant in which the user got the filter.
 struct Held {
     filters: Arc<Filters>,
     tenant: TenantName,
@@ -48,8 +48,8 @@ struct Held {
 }
 
 impl Filters {
-    /// The same filter, as it is in memory already where somebody of the tenant has it, and counted for a user for as long as there is
-    /// a copy.
+    /// The same filter, sharing memory with that of another user of the tenant if there is one. It counts for the user for as long as
+    /// there is a copy.
     ///
     /// # Errors
     /// [`Error::TooManyFilters`] if those of the user take too much; [`Error::Overloaded`] if those of the tenant do.
@@ -107,7 +107,7 @@ impl Drop for Held {
         }
         let Some(own) = ours.of_user.get_mut(&self.username) else { return };
         own.bytes -= self.bytes;
-        // The user may have come with it again since the last copy went.
+        // The user may have sent the same filter again since the last copy was dropped.
         if own.held.get(&self.filter).is_some_and(|held| held.strong_count() == 0) {
             own.held.remove(&self.filter);
         }
@@ -124,13 +124,13 @@ impl Drop for Held {
 mod tests {
     use super::*;
 
-    /// One of so many names of 250 bytes; `number` tells them apart.
+    /// A filter of so many names of 250 bytes; `number` tells filters apart.
     fn filter(number: usize, names: usize) -> EventFilter {
         let names: Vec<_> = (0..names).map(|name| format!("{number:03}{name:04}{}", "x".repeat(243))).collect();
         EventFilter::parse(&names.join(",")).unwrap()
     }
 
-    /// Has somebody of a tenant keep a filter.
+    /// Has a user of a tenant keep a filter.
     fn keep(filters: &Arc<Filters>, tenant: &str, username: &str, filter: EventFilter) -> Result<EventFilter, Error> {
         filters.keep(&TenantName::parse(tenant).unwrap(), &Username::parse(username).unwrap(), filter)
     }
@@ -140,7 +140,7 @@ mod tests {
         let filters = Arc::new(Filters::default());
         let first = keep(&filters, "acme", "alice", filter(1, 900)).unwrap();
         let bytes = first.bytes();
-        // As many copies, by whoever, take no more.
+        // Copies take no more, whichever user has them.
         let mut copies: Vec<_> = (0..100).map(|_| keep(&filters, "acme", "alice", filter(1, 900)).unwrap()).collect();
         let of_bob = keep(&filters, "acme", "bob", filter(1, 900)).unwrap();
         let names = |filter: &EventFilter| filter.patterns().unwrap().as_ptr();
@@ -149,7 +149,7 @@ mod tests {
         let more: Vec<_> =
             (2..4).map_while(|number| keep(&filters, "acme", "alice", filter(number, 900)).ok()).collect();
         assert_eq!(keep(&filters, "acme", "alice", filter(9, 900)), Err(Error::TooManyFilters(BYTES_OF_USER)));
-        // What is small always may be, what others have is not counted, and a copy is as good as the first.
+        // Small filters are always allowed, filters of others do not count, and a copy is as good as the first.
         keep(&filters, "acme", "alice", EventFilter::parse("a,b*").unwrap()).unwrap();
         keep(&filters, "acme", "bob", filter(9, 900)).unwrap();
         copies.truncate(1);
@@ -194,7 +194,7 @@ mod tests {
         let second = fill("second");
         assert!(large.len() > second.len() && second.len() > large.len() / 3);
         assert!(lock(&filters.0).bytes <= BYTES_OF_ALL);
-        // However much two have taken, there is something for a third, and what others of the tenant have may be had.
+        // However much two tenants have taken, there is something for a third, and a filter that others of the tenant have is free.
         keep(&filters, "third", "other", filter(0, 1000)).unwrap();
         keep(&filters, "large", "other", filter(0, 1000)).unwrap();
         large.clear();

@@ -1,5 +1,5 @@
-//! Points of the hand-overs at which a test can hold whoever comes there, so that an interleaving that needs luck elsewhere is
-//! one that is written down. Outside tests a gate is nothing, and always open.
+//! Points of the hand-overs at which a test can hold a thread, so that a test can write down an interleaving that would otherwise need
+//! luck. Outside tests a gate is nothing, and always open.
 
 /// A gate.
 #[derive(Default)]
@@ -15,7 +15,7 @@ impl Gate {
     /// Holds a thread for as long as it is closed.
     pub const fn pass(&self) {}
 
-    /// For those who wait without holding their thread.
+    /// Whether it is closed, for a task that waits without holding its thread.
     pub const fn is_closed(&self) -> bool {
         false
     }

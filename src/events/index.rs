@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::weak_list::WeakList;
 use crate::domain::{EventName, Pattern};
 
-/// Those who want events, by the names that they want. It may name some who do not want one after all.
+/// Values that want events, by the names that they want. It may find some that do not want an event after all.
 pub struct Index<T: ?Sized> {
     of_all: WeakList<T>,
     of_name: HashMap<EventName, WeakList<T>>,
@@ -15,20 +15,20 @@ pub struct Index<T: ?Sized> {
 }
 
 impl<T: ?Sized> Index<T> {
-    /// Nobody.
+    /// An empty index.
     pub fn new() -> Self {
         let (of_name, of_prefix) = (HashMap::new(), HashMap::new());
         Self { of_all: WeakList::default(), of_name, of_prefix, prefix_lengths: BTreeMap::new() }
     }
 
-    /// How much there is of it.
+    /// How many entries there are.
     #[cfg(test)]
     pub fn len(&self) -> usize {
         let lists = self.of_name.values().chain(self.of_prefix.values()).chain([&self.of_all]);
         lists.map(WeakList::len).sum::<usize>() + self.prefix_lengths.len()
     }
 
-    /// Adds one who wants what the patterns name, or everything.
+    /// Adds a value that wants the names that match the patterns, or all names.
     pub fn add(&mut self, patterns: Option<&[Pattern]>, one: &Weak<T>) {
         let Some(patterns) = patterns else { return self.of_all.push(one.clone()) };
         for pattern in patterns {
@@ -46,7 +46,7 @@ impl<T: ?Sized> Index<T> {
         }
     }
 
-    /// Forgets one who was added with these patterns and is still there, or one who is no more.
+    /// Takes out a value that was added with these patterns: `one` if it is still there, or nothing if it is being dropped.
     pub fn remove(&mut self, patterns: Option<&[Pattern]>, one: Option<&Weak<T>>) {
         let forget = |wanting: &mut WeakList<T>| match one {
             Some(one) => wanting.remove(one),
@@ -83,10 +83,10 @@ impl<T: ?Sized> Index<T> {
         }
     }
 
-    /// Those who may want a name.
+    /// The values that may want a name.
     pub fn wanting(&self, name: &str) -> impl Iterator<Item = Rc<T>> {
         let of_name = self.of_name.get(name).into_iter().flat_map(WeakList::iter);
-        // A prefix is whole characters, so one that ends inside a character is none.
+        // A prefix consists of whole characters, so nothing is found if a length ends inside a character.
         let prefixes = self.prefix_lengths.keys().filter_map(move |length| name.get(..*length));
         let of_prefix = prefixes.filter_map(|prefix| self.of_prefix.get(prefix)).flat_map(WeakList::iter);
         self.of_all.iter().chain(of_name).chain(of_prefix)

@@ -18,7 +18,7 @@ pub const MAX_EVENTS_AT_ONCE: usize = 1000;
 /// The longest idempotency key, in bytes.
 const MAX_KEY_BYTES: usize = 255;
 
-/// Something to be said under a name: an insert, or that the name is no more.
+/// An event that is to be inserted under a name, or the removal of the name.
 #[derive(Debug)]
 pub struct NewEvent {
     name: EventName,
@@ -26,25 +26,25 @@ pub struct NewEvent {
     data: Option<Payload>,
     /// In milliseconds.
     expires_in: Option<u64>,
-    /// Whether it goes when its user's stream does.
+    /// Whether it is removed when its user's stream has gone.
     while_connected: bool,
 }
 
-/// How long an event is there, where nothing else comes under its name.
+/// How long an event lasts, if nothing else is inserted under its name.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lifetime {
-    /// For so many seconds; `None` is for ever.
+    /// So many seconds; `None` is for ever.
     pub expires_in: Option<u64>,
-    /// While its user's stream is connected.
+    /// As long as its user's stream is connected.
     pub while_connected: bool,
 }
 
 impl NewEvent {
-    /// Data under a name, for ever or for some seconds.
+    /// An event with data.
     ///
     /// # Errors
     /// [`Error::EventNameInvalid`] for a name that a client may take for another; [`Error::EventNameReserved`];
-    /// [`Error::EventTooLarge`] where name and data together have more than `max_bytes`;
+    /// [`Error::EventTooLarge`] if name and data together have more than `max_bytes`;
     /// [`Error::ExpiryInvalid`] for less than a second, or more than [`MAX_EXPIRES_IN`].
     pub fn new(name: EventName, data: Payload, lifetime: Lifetime, max_bytes: usize) -> Result<Self, Error> {
         let Lifetime { expires_in, while_connected } = lifetime;
@@ -68,7 +68,7 @@ impl NewEvent {
         self.name.as_str().len() + self.data.as_ref().map_or(0, |data| data.as_str().len())
     }
 
-    /// The end of a name, which may be one that only earlier versions let in.
+    /// The removal of a name, which may be one that only earlier versions allowed.
     ///
     /// # Errors
     /// [`Error::EventNameReserved`].
@@ -80,18 +80,18 @@ impl NewEvent {
     }
 }
 
-/// What must be so for an insert to be made.
+/// The precondition of an insert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// Nothing.
+    /// There is none.
     None,
     /// There is no event of the name (`if-none-match: *`).
     IsNew,
-    /// The latest of the name is at this position (`if-match`); `None` is one that is not of this database.
+    /// The latest event of the name is at this position (`if-match`); `None` is a position of another database.
     IsAt(Option<Position>),
 }
 
-/// What makes the second of two equal requests a repetition (the `idempotency-key` header).
+/// The key by which the second of two equal requests is known as a repetition (the `idempotency-key` header).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
@@ -107,38 +107,39 @@ impl IdempotencyKey {
     }
 }
 
-/// Adds events to the tenant that their user has by then, in order and all of them or none. Each becomes the latest of its name.
+/// Inserts events into the tenant that their user has when the writer decides, in order and all of them or none. Each becomes the latest
+/// event of its name.
 pub struct Insert {
-    /// Who inserts them.
+    /// The user who inserts them.
     pub username: Username,
-    /// What their right to do so rests on.
+    /// The sign-in that their right to do so rests on.
     pub auth_context: AuthContext,
-    /// What is inserted; at least one.
+    /// The events; at least one.
     pub events: Vec<NewEvent>,
-    /// Whether they came as an array: that is another request than one alone.
+    /// Whether they came as an array: an array of one is another request than one alone.
     pub is_array: bool,
-    /// What must be so of the first one's name.
+    /// The precondition, of the first event's name.
     pub condition: Condition,
-    /// By what a repetition is known.
+    /// The key by which a repetition is known.
     pub key: Option<IdempotencyKey>,
-    /// With which stream those go that last while it is connected, and where it is told whether there is still such a stream.
+    /// The stream that events are bound to, and the registry that knows whether it is still there.
     pub stream: Option<(StreamId, Registry)>,
-    /// What decides who may insert what.
+    /// How it is decided what a user may insert.
     pub authorize: Authorize,
-    /// How much there may be.
+    /// The quotas of the tenant and the user.
     pub quotas: Quotas,
 }
 
 /// Where and when events were committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inserted {
-    /// The place in the order of the first; the others follow it.
+    /// The position of the first; the others follow it.
     pub first: Position,
-    /// How many they are.
+    /// How many there are.
     pub count: u64,
-    /// When.
+    /// When they were committed.
     pub timestamp: Timestamp,
-    /// Whether that was an earlier request with the same idempotency key.
+    /// Whether an earlier request with the same idempotency key inserted them.
     pub is_replayed: bool,
 }
 
@@ -150,7 +151,7 @@ impl Change for Insert {
     }
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<Inserted, Error> {
-        // Once more, here: a revocation that was answered is before every insert that is decided after it.
+        // Checked once more here: an insert that is decided after a revocation was answered does not get through.
         let account = batch.account(&self.username, &self.auth_context)?;
         let may_insert = self.authorize.to_insert(&self.username, &account.scopes);
         if let Some(NewEvent { name, .. }) = self.events.iter().find(|event| !may_insert.allows(&event.name)) {
@@ -163,8 +164,8 @@ impl Change for Insert {
             if answered.fingerprint != fingerprint {
                 return Err(Error::IdempotencyKeyReused);
             }
-            // What it inserted is not in the tenant where its user is now. Of an answer that does not tell where that was, its
-            // position does.
+            // The events are not in the tenant where the user is now. If the stored answer does not say in which tenant they are, its
+            // position tells.
             let is_here = match &answered.place {
                 Some((_, tenant)) => *tenant == account.tenant,
                 None => answered.first > account.tenant_since,
@@ -203,7 +204,7 @@ impl Change for Insert {
 }
 
 impl Insert {
-    /// Everything that could refuse it, before anything of it is written.
+    /// Checks everything that could refuse the insert, before anything of it is written.
     fn check(&self, batch: &mut Batch<'_>, account: &Account) -> Result<(), Error> {
         let tenant = &account.tenant;
         let (mut new, mut bound) = (HashSet::new(), HashSet::new());
@@ -219,7 +220,7 @@ impl Insert {
                     Condition::IsAt(position) => latest.is_some() && latest == position,
                 };
             if !holds {
-                // Who may insert what they may not see is not shown it here.
+                // A user who may insert an event but may not see it is not shown it here.
                 let (rights, own) = self.authorize.to_see(&self.username, &account.scopes);
                 let is_seen = rights.allow(name.as_str()) || own.allows(name.as_str());
                 let latest = latest.filter(|_| is_seen);
@@ -229,8 +230,8 @@ impl Insert {
             if latest.is_none() {
                 new.insert(name);
             }
-            // What nobody would ever see is told to who sends it: the inbox of `@Bob/x` is not bob's. A user of another tenant is
-            // as unknown as nobody, or this would tell who has an account. What is there already can be removed.
+            // An event that nobody would ever see is refused: the inbox of `@Bob/x` is not bob's. A user of another tenant is treated as
+            // unknown, or this would tell which accounts exist. An event that is there already can be removed.
             if data.is_some()
                 && let Some(owner) = inbox_owner(name.as_str())
                 && !batch.is_in_tenant(owner, tenant)?
@@ -248,16 +249,16 @@ impl Insert {
         if !bound.is_empty() && batch.bound_of(&self.username)? + bound.len() as u64 > at_most {
             return Err(Error::TooManyBound(at_most));
         }
-        // In the writer: what is bound before the stream has gone for good is found by who removes it (`upkeep/due.rs`), and
-        // after that nothing is bound to it.
+        // In the writer: events that are bound before the stream has gone for good are found and removed (`maintenance/due.rs`), and
+        // after that none is bound to it.
         if self.stream.as_ref().is_some_and(|(stream, streams)| !streams.has_stream(&self.username, *stream)) {
             return Err(Error::StreamUnknown);
         }
         Ok(())
     }
 
-    /// What tells one request from another: SHA-256 of all that it asks for. It is kept for a day, over restarts and new releases, so
-    /// that what is hashed must stay as it is: another encoding would be another version of answers (`store/codec.rs`).
+    /// Tells one request from another: SHA-256 of everything that it asks for. It is kept for a day, over restarts and new releases, so
+    /// the bytes that are hashed must stay the same: another encoding needs another version of answers (`store/codec.rs`).
     fn fingerprint(&self) -> [u8; 32] {
         let mut context = digest::Context::new(&digest::SHA256);
         let condition = match self.condition {
@@ -270,7 +271,7 @@ impl Insert {
         context.update(if self.is_array { b" true" } else { b" false" });
         for NewEvent { name, data, expires_in, while_connected } in &self.events {
             let data = data.as_ref().map(Payload::as_str);
-            // Each with its length, so that no two requests run together to the same bytes.
+            // Each with its length, so that no two requests give the same bytes.
             for part in [Some(name.as_str()), data] {
                 let length = part.map_or(u64::MAX, |part| part.len() as u64);
                 context.update(&length.to_be_bytes());

@@ -4,34 +4,34 @@ use std::ops::Bound;
 use super::registry::{PEOPLE_AT_ONCE, Person, Presence};
 use crate::domain::{TenantName, Username};
 
-/// Of whom a stream has yet to tell how it stands with them. It is looked at when it is written, so a reader who is slow costs no
-/// more than the names of those who have come or gone meanwhile.
+/// The users of whom a stream has yet to tell whether they are there. This is looked up when it is written, so a slow reader costs no
+/// more than the names of users that have come or gone meanwhile.
 pub struct PendingPresence {
-    /// Those of whom it is told whether they are there or not.
+    /// The users of whom it is told whether they are there or not.
     names: BTreeSet<Username>,
-    /// Who comes after this in the list of those who are there has yet to be told, too.
+    /// Every user after this in the list of those that are there has yet to be told of, too.
     rest: Option<Bound<Username>>,
 }
 
 impl PendingPresence {
-    /// Everybody who is there.
+    /// Every user that is there.
     pub fn all() -> Self {
         Self { names: BTreeSet::new(), rest: Some(Bound::Unbounded) }
     }
 
-    /// Whether there is nobody.
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty() && self.rest.is_none()
     }
 
-    /// Somebody has come or gone.
+    /// A user has come or gone.
     pub fn note(&mut self, username: &Username) {
         if !self.is_ahead(username) {
             self.names.insert(username.clone());
         }
     }
 
-    /// Whether somebody, if they are there, will be come to.
+    /// Whether a user that is there will be told of as part of the list.
     fn is_ahead(&self, username: &Username) -> bool {
         match &self.rest {
             None => false,
@@ -41,8 +41,8 @@ impl PendingPresence {
         }
     }
 
-    /// It is to tell of another tenant: of everybody who is there, and that those who were in the one before are not. `gone` are
-    /// those who left that just now.
+    /// It is to tell of another tenant: of every user that is there, and that those that were in the one before are not. `gone` are
+    /// users that left the one before just now.
     pub fn go_on(&mut self, before: impl IntoIterator<Item = Username>, gone: impl IntoIterator<Item = Username>) {
         let told: Vec<_> = before.into_iter().filter(|username| !self.is_ahead(username)).collect();
         self.names.extend(told);
@@ -50,7 +50,7 @@ impl PendingPresence {
         self.rest = Some(Bound::Unbounded);
     }
 
-    /// How it stands with the next of them.
+    /// The next users, each with whether they are there.
     pub fn tell(&mut self, presence: &Presence, tenant: &TenantName) -> Vec<(Username, Option<Person>)> {
         let mut told = Vec::new();
         for _ in 0..PEOPLE_AT_ONCE {
@@ -60,10 +60,10 @@ impl PendingPresence {
                 told.push((username, person));
             }
         }
-        let subscriptions = PEOPLE_AT_ONCE - told.len();
-        if let Some(from) = self.rest.as_ref().filter(|_| self.names.is_empty() && subscriptions > 0) {
-            let people = presence.people(tenant, from.as_ref(), subscriptions);
-            let last = people.last().filter(|_| people.len() == subscriptions);
+        let left = PEOPLE_AT_ONCE - told.len();
+        if let Some(from) = self.rest.as_ref().filter(|_| self.names.is_empty() && left > 0) {
+            let people = presence.people(tenant, from.as_ref(), left);
+            let last = people.last().filter(|_| people.len() == left);
             self.rest = last.map(|last| Bound::Excluded(last.username.clone()));
             told.extend(people.into_iter().map(|person| (person.username.clone(), Some(person))));
         }
@@ -80,7 +80,7 @@ mod tests {
     use crate::events::registry::{GoesOnFor, Registry};
 
     #[test]
-    fn a_stream_is_told_of_everybody_once_however_many_they_are_and_ends_up_with_how_it_is() {
+    fn a_stream_tells_of_every_user_once_however_many_there_are_and_ends_up_with_the_present_state() {
         let registry = Registry::default();
         let [acme, other] = ["acme", "other"].map(|name| TenantName::parse(name).unwrap());
         let user = |number: usize| Username::parse(&format!("{number:04}")).unwrap();
@@ -101,7 +101,7 @@ mod tests {
             (names, known.clone())
         };
         assert_eq!(tell(&acme, &mut pending).0.len(), PEOPLE_AT_ONCE);
-        // Of whom was told, and of whom will be: only the first need be kept.
+        // One that was told of, and one that will be: only the first need be kept.
         [3, 9999].into_iter().for_each(|number| come(&acme, number));
         [3, 9999].into_iter().for_each(|number| pending.note(&user(number)));
         assert_eq!(pending.names.len(), 1);
@@ -112,7 +112,7 @@ mod tests {
         assert!(
             pending.is_empty() && known.len() == 2 * PEOPLE_AT_ONCE + 2 && known.values().all(|is_there| *is_there)
         );
-        // It goes to another tenant, in which one of those is too.
+        // It goes to another tenant, in which one of those users is, too.
         let before = registry.people(&acme).into_iter().map(|person| person.username);
         pending.go_on(before, []);
         let mut times = BTreeMap::<_, usize>::new();

@@ -1,4 +1,4 @@
-//! The right to do something that only so many may do at a time: of those who wait for it each kind has it in turn.
+//! Permits to do something that only so many tasks may do at a time. The lanes of those that wait have it in turn.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -9,13 +9,13 @@ use std::task::{Context, Poll, Waker};
 
 use crate::fair::Lanes;
 
-/// So many turns, and lanes `K` of those who wait for one.
+/// So many permits, and the lanes `K` of tasks that wait for one.
 pub struct Permits<K: Clone + Eq + Hash> {
     free: Cell<usize>,
     waiting: RefCell<Lanes<K, Rc<Place>>>,
 }
 
-/// The right itself, given back when dropped.
+/// A permit, given back when dropped.
 pub struct Permit<K: Clone + Eq + Hash>(Rc<Permits<K>>);
 
 /// A place in the queue, given up when dropped.
@@ -28,20 +28,20 @@ pub struct Waiting<K: Clone + Eq + Hash> {
 
 #[derive(Default)]
 struct Place {
-    /// Whether the turn is given to it, and has not been taken yet.
+    /// Whether a permit was given to it that has not been taken yet.
     is_called: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl<K: Clone + Eq + Hash> Permits<K> {
-    /// So many of them.
+    /// So many permits.
     pub fn new(count: usize) -> Rc<Self> {
         Rc::new(Self { free: Cell::new(count), waiting: RefCell::default() })
     }
 
-    /// Takes a turn, or a place in the queue for one.
+    /// Takes a permit, or a place in the queue for one.
     pub fn take(self: &Rc<Self>, lane: &K) -> Result<Permit<K>, Waiting<K>> {
-        // Where there are some free nobody waits.
+        // Nothing waits while a permit is free.
         if let Some(left) = self.free.get().checked_sub(1) {
             self.free.set(left);
             return Ok(Permit(Rc::clone(self)));
@@ -51,7 +51,7 @@ impl<K: Clone + Eq + Hash> Permits<K> {
         Err(Waiting { permits: Rc::clone(self), lane: lane.clone(), number, place })
     }
 
-    /// Takes a turn once there is one.
+    /// Takes a permit once there is one.
     pub async fn wait(self: &Rc<Self>, lane: &K) -> Permit<K> {
         match self.take(lane) {
             Ok(permit) => permit,
@@ -59,7 +59,7 @@ impl<K: Clone + Eq + Hash> Permits<K> {
         }
     }
 
-    /// Gives a turn to who is next.
+    /// Gives a permit to the task that is next.
     fn pass_on(&self) {
         let next = self.waiting.borrow_mut().pop();
         let Some(next) = next else { return self.free.set(self.free.get() + 1) };
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_waits_has_a_turn_after_one_of_each_other_kind_and_before_who_has_had_one() {
+    async fn a_waiting_task_gets_a_permit_after_one_of_each_other_lane_and_before_those_that_had_one() {
         let permits = Permits::new(1);
         let held = permits.take(&"acme").ok();
         let mut crowd: Vec<_> = (0..3).map(|_| wait(&permits, "acme")).collect();
@@ -119,7 +119,7 @@ mod tests {
         drop(held);
         assert!(is_called(&crowd[0]) && !is_called(&alone));
         drop(crowd.remove(0).await);
-        // It had a step, and goes on after the others.
+        // It took a step, and goes on after the others.
         crowd.push(wait(&permits, "acme"));
         assert!(is_called(&alone));
         drop(alone);
@@ -131,7 +131,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_turn_that_is_given_to_who_has_left_goes_to_the_next_and_nothing_is_left_of_who_leaves() {
+    async fn a_permit_that_is_given_to_a_task_that_has_left_goes_to_the_next_and_a_task_that_leaves_leaves_nothing_behind()
+     {
         let permits = Permits::new(1);
         let held = permits.take(&"acme").ok();
         let [first, second, third] = [(); 3].map(|()| wait(&permits, "acme"));

@@ -7,11 +7,11 @@ use super::lock::lock;
 use crate::domain::{TenantName, Username};
 use crate::error::Error;
 
-/// From how many on those are forgotten who have their whole allowance again.
+/// From how many entries on those are forgotten that have their whole allowance again.
 const PRUNE_FROM: usize = 1024;
 
-/// How many events a user, and a tenant, may insert in a second: a bucket that fills at that rate and holds as much as comes in
-/// a second.
+/// Limits how many events a user, and a tenant, may insert in a second: a bucket that fills at that rate and holds what comes in a
+/// second.
 pub struct Rates {
     of_user: Mutex<Buckets<Username>>,
     of_tenant: Mutex<Buckets<TenantName>>,
@@ -20,7 +20,7 @@ pub struct Rates {
 struct Buckets<K> {
     /// Events a second; 0 is no limit.
     rate: u32,
-    /// When each is full again; who is not here has a full one.
+    /// When each bucket is full again; one that is not here is full.
     full_at: HashMap<K, Instant>,
     prune_at: usize,
 }
@@ -31,7 +31,7 @@ impl Rates {
         Self { of_user: Mutex::new(Buckets::new(of_user)), of_tenant: Mutex::new(Buckets::new(of_tenant)) }
     }
 
-    /// Takes so many events from both allowances, or from neither: who is refused because of others pays nothing for it.
+    /// Takes so many events from both allowances, or from neither: a user who is refused because of others pays nothing for it.
     ///
     /// # Errors
     /// [`Error::InsertRateExceeded`].
@@ -46,7 +46,7 @@ impl Rates {
     }
 }
 
-/// A bucket, and when it is full again once what is asked for is taken from it; none without a limit.
+/// A bucket, and when it is full again after the events are taken from it; `None` without a limit.
 type Taking<'a, K> = Option<(&'a K, Instant)>;
 
 impl<K: Clone + Eq + Hash> Buckets<K> {
@@ -54,7 +54,7 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
         Self { rate, full_at: HashMap::new(), prune_at: PRUNE_FROM }
     }
 
-    /// Whether so many events may be taken. What is more than a bucket holds needs a full one, and is owed.
+    /// Whether so many events may be taken. More than a bucket holds needs a full one, and leaves it negative until it refills.
     fn look<'a>(&self, key: &'a K, events: usize, now: Instant) -> Result<Taking<'a, K>, Error> {
         if self.rate == 0 {
             return Ok(None);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_a_bucket_holds_needs_a_full_one_and_is_owed() {
+    fn more_than_a_bucket_holds_needs_a_full_one_and_leaves_it_negative() {
         let (mut buckets, now) = (Buckets::new(10), Instant::now());
         take(&mut buckets, "a", 35, now).unwrap();
         assert_eq!(take(&mut buckets, "a", 1, now), Err(Error::InsertRateExceeded(3)));
@@ -111,24 +111,24 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_nobody_is_counted() {
+    fn without_a_limit_nothing_is_counted() {
         let mut buckets = Buckets::new(0);
         take(&mut buckets, "a", usize::MAX, Instant::now()).unwrap();
         assert!(buckets.full_at.is_empty());
     }
 
     #[test]
-    fn who_is_refused_for_what_others_of_the_tenant_inserted_keeps_their_own_allowance() {
+    fn a_user_who_is_refused_because_of_others_of_the_tenant_keeps_their_own_allowance() {
         let rates = Rates::new(10, 20);
         let [alice, bob] = ["alice", "bob"].map(|name| Username::parse(name).unwrap());
         let [acme, other] = ["acme", "other"].map(|name| TenantName::parse(name).unwrap());
-        // More than a second's, which is owed.
+        // More than comes in a second, which leaves the bucket negative.
         rates.take(&alice, &acme, 10_000).unwrap();
         for _ in 0..50 {
             assert!(rates.take(&bob, &acme, 1).is_err());
         }
         assert_eq!(rates.take(&bob, &other, 10), Ok(()));
-        // Nor the tenant's, where it is the user's own that is used up.
+        // Nor the tenant's, if it is the user's own that is used up.
         let third = TenantName::parse("third").unwrap();
         for _ in 0..50 {
             assert!(rates.take(&alice, &third, 1).is_err());

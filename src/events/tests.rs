@@ -31,7 +31,7 @@ struct Line {
     room: Cell<usize>,
     taken: RefCell<Vec<u8>>,
     finished: Cell<bool>,
-    /// Whether the other side has gone.
+    /// Whether the client has gone.
     gone: Cell<bool>,
     waker: Cell<Option<Waker>>,
 }
@@ -45,7 +45,7 @@ struct Came {
 }
 
 impl Came {
-    /// Whether it says that the name is no more.
+    /// Whether it says that the name was removed.
     fn is_removal(&self) -> bool {
         self.data == "null"
     }
@@ -74,7 +74,7 @@ impl Line {
         came
     }
 
-    /// The next that came whole after so many bytes, and how many there are up to its end.
+    /// The next event that came whole after so many bytes, and how many bytes there are up to its end.
     fn next_from(&self, from: usize) -> (Option<Came>, usize) {
         let taken = self.taken.borrow();
         let Some(length) = taken[from..].iter().position(|byte| *byte == b'\n') else { return (None, from) };
@@ -98,11 +98,11 @@ impl Line {
     }
 }
 
-struct LineOutlet(Rc<Line>);
+struct LineSink(Rc<Line>, &'static dyn Format);
 
-impl Sink for LineOutlet {
+impl Sink for LineSink {
     fn format(&self) -> &'static dyn Format {
-        &Lines
+        self.1
     }
 
     fn write(&self, bytes: &Bytes) -> Written {
@@ -161,7 +161,7 @@ impl House {
         self.hub.publish(committed);
     }
 
-    /// Has events on disk that nobody has been told of yet. A name with a minus before it is removed.
+    /// Writes events to disk of which no stream is told yet. A name with a minus before it is removed.
     fn commit(&mut self, names: &[&str]) -> Committed {
         let mut transaction = self.committer.begin(Timestamp::from_millis(1)).unwrap();
         for name in names {
@@ -177,7 +177,7 @@ impl House {
         Committed { durable, ended: BTreeSet::new(), changed: BTreeSet::new() }
     }
 
-    /// Publishes, on a thread that is the writer's as it were, which can be held.
+    /// Publishes on a thread that stands for the writer, and can be held.
     fn publish(&self, committed: Committed) -> JoinHandle<()> {
         let hub = self.hub.clone();
         std::thread::spawn(move || hub.publish(committed))
@@ -188,7 +188,7 @@ impl House {
         while !self.shorten_by("t", usize::MAX) {}
     }
 
-    /// Raises the floor of a tenant over some events; whether it is at the head.
+    /// Raises the floor of a tenant over some events. Returns whether it is at the head.
     fn shorten_by(&mut self, tenant: &str, surplus: usize) -> bool {
         let tenant = TenantName::parse(tenant).unwrap();
         let (before, now) = (Timestamp::from_millis(0), Timestamp::from_millis(2));
@@ -209,7 +209,7 @@ impl House {
         self.open_with(worker, username, filter, room, |request| request.start = start)
     }
 
-    /// Opens a stream with the latest of every name and marks.
+    /// Opens a stream with the latest event of every name, and with control events.
     fn open_marked(&self, worker: usize, filter: &str, room: usize) -> Rc<Line> {
         self.open_with(worker, "u", filter, room, |request| request.options.marks = true)
     }
@@ -225,12 +225,12 @@ impl House {
         let line = Rc::new(Line::default());
         line.room.set(room);
         let request = self.request(username, filter, change);
-        let sink = LineOutlet(Rc::clone(&line));
+        let sink = LineSink(Rc::clone(&line), &Lines);
         tokio::task::spawn_local(self.workers[worker].open(request, sink, Bytes::new()));
         line
     }
 
-    /// What a stream begins with: the latest of every name in the tenant t, but for what is changed.
+    /// A request for a stream that begins with the latest event of every name in the tenant t, as `change` changes it.
     fn request(&self, username: &str, filter: &str, change: impl FnOnce(&mut SubscribeRequest)) -> SubscribeRequest {
         let username = Username::parse(username).unwrap();
         let (rights, own) = Authorize::Open.to_see(&username, &[]);
@@ -264,7 +264,7 @@ fn user(username: &str, scopes: &[&str]) -> User {
     }
 }
 
-/// Lets everything on this thread come to rest, and the threads that read.
+/// Lets the tasks of this thread and the threads that read work until this is so.
 async fn settle(done: impl Fn() -> bool) {
     for _ in 0..2000 {
         tokio::task::yield_now().await;
@@ -276,7 +276,7 @@ async fn settle(done: impl Fn() -> bool) {
     assert!(done(), "it did not come to that");
 }
 
-/// Lets everything on this thread come to rest that is not held.
+/// Lets every task of this thread that is not held come to rest.
 async fn rest() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
@@ -290,7 +290,7 @@ fn run(test: impl Future<Output = ()>) {
 }
 
 #[test]
-fn who_comes_from_a_worker_that_was_ahead_gets_nothing_twice() {
+fn a_client_that_comes_from_a_worker_that_was_ahead_gets_nothing_twice() {
     run(async {
         let mut house = House::new();
         house.insert(&["a"], &[]);
@@ -306,7 +306,7 @@ fn who_comes_from_a_worker_that_was_ahead_gets_nothing_twice() {
 }
 
 #[test]
-fn who_loses_the_right_gets_nothing_of_the_same_commit_and_is_told_the_end() {
+fn a_stream_that_loses_the_right_gets_nothing_of_the_same_commit_and_is_told_the_end() {
     run(async {
         let mut house = House::new();
         let (alice, bob) = (house.open(0, "alice", "*", 0, usize::MAX), house.open(1, "bob", "*", 0, usize::MAX));
@@ -321,7 +321,7 @@ fn who_loses_the_right_gets_nothing_of_the_same_commit_and_is_told_the_end() {
 }
 
 #[test]
-fn who_loses_the_right_while_many_are_written_to_gets_nothing_of_that_commit_either() {
+fn a_stream_that_loses_the_right_while_many_are_written_to_gets_nothing_of_that_commit_either() {
     run(async {
         let mut house = House::new();
         // The first is written to last.
@@ -341,7 +341,7 @@ fn who_loses_the_right_while_many_are_written_to_gets_nothing_of_that_commit_eit
 }
 
 #[test]
-fn a_filter_gets_what_it_wants_once_however_often_it_says_so() {
+fn a_filter_gets_each_event_once_however_many_of_its_patterns_match() {
     run(async {
         let mut house = House::new();
         let lines = ["a", "a,a*,ab*", "ab*,b", "*"].map(|filter| house.open(0, "u", filter, 0, usize::MAX));
@@ -354,13 +354,13 @@ fn a_filter_gets_what_it_wants_once_however_often_it_says_so() {
 }
 
 #[test]
-fn who_is_new_gets_the_latest_of_each_name_in_order_also_where_they_are_in_memory_already() {
+fn a_new_client_gets_the_latest_event_of_each_name_in_order_also_if_they_are_in_memory_already() {
     run(async {
         let mut house = House::new();
         house.insert(&["a", "b", "c", "a"], &[]);
         let first = house.open(0, "u", "*", 0, usize::MAX);
         settle(|| first.positions() == [2, 3, 4]).await;
-        // Nobody reads the store for what comes from here on.
+        // What comes from here on is not read from the store.
         house.insert(&["b", "d"], &[]);
         settle(|| first.positions() == [2, 3, 4, 5, 6]).await;
         let (second, slow) = (house.open(1, "u", "*", 0, usize::MAX), house.open(1, "u", "*", 0, 100));
@@ -375,7 +375,7 @@ fn who_is_new_gets_the_latest_of_each_name_in_order_also_where_they_are_in_memor
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// Whoever reads slowly, stops, and comes back on another worker: every event after the first, once and in order.
+    /// A client may read slowly, stop, and come back on another worker: it gets every event after the first, once and in order.
     #[test]
     fn every_subscriber_gets_every_event_once_in_order_however_it_reads(
         steps in prop::collection::vec((0..6_usize, 1..8_usize, 0..3000_usize), 1..60),

@@ -1,8 +1,7 @@
 use std::rc::{Rc, Weak};
 
-/// Those who want something, who may go at any time. Whoever goes is noted, and forgotten together with others once they are half
-/// of the list: so it costs each of them the same, however many there are, and less is kept of those who have gone than of those
-/// who are there.
+/// A list of values of which any may be dropped at any time. Dropped values are counted, and taken out together once they are half of
+/// the list. So each costs the same however long the list is, and the list is never more than twice as long as it must be.
 pub struct WeakList<T: ?Sized> {
     all: Vec<Weak<T>>,
     gone: usize,
@@ -15,16 +14,16 @@ impl<T: ?Sized> Default for WeakList<T> {
 }
 
 impl<T: ?Sized> WeakList<T> {
-    /// Adds one.
+    /// Adds a value.
     pub fn push(&mut self, one: Weak<T>) {
         if self.all.is_empty() {
-            // Most of these lists are of one.
+            // Most of these lists have one value.
             self.all.reserve_exact(1);
         }
         self.all.push(one);
     }
 
-    /// One of them is no more.
+    /// Notes that one of the values is being dropped.
     pub fn note_gone(&mut self) {
         self.gone += 1;
         if self.gone * 2 >= self.all.len() {
@@ -32,17 +31,17 @@ impl<T: ?Sized> WeakList<T> {
         }
     }
 
-    /// Takes one out who is still there.
+    /// Takes out a value that is still there.
     pub fn remove(&mut self, one: &Weak<T>) {
         self.sweep(|other| !Weak::ptr_eq(other, one));
     }
 
-    /// Whether nobody is in it, be it one who has gone.
+    /// Whether nothing is in it, not even a value that was dropped.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
-    /// Those who are there.
+    /// The values that are still there.
     pub fn iter(&self) -> impl Iterator<Item = Rc<T>> {
         self.all.iter().filter_map(Weak::upgrade)
     }
@@ -66,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_goes_is_forgotten_with_others_and_the_last_at_once() {
+    fn dropped_values_are_forgotten_together_and_the_last_at_once() {
         let mut list = WeakList::default();
         let mut there: Vec<_> = (0..1000).map(Rc::new).collect();
         there.iter().for_each(|one| list.push(Rc::downgrade(one)));
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn one_who_is_taken_out_is_gone_and_the_others_stay() {
+    fn a_value_that_is_taken_out_is_gone_and_the_others_stay() {
         let mut list = WeakList::default();
         let there = [1, 2, 3].map(Rc::new);
         there.iter().for_each(|one| list.push(Rc::downgrade(one)));

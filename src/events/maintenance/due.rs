@@ -8,21 +8,20 @@ use crate::events::registry::GoneStream;
 use crate::store::{Found, Search, Store};
 use crate::writer::{Batch, Change};
 
-/// How many streams that have gone are looked at in one round: nothing goes with most of them, but what has expired waits meanwhile.
+/// How many streams that have gone are looked at in one round. Nothing is bound to most of them, but expired events wait meanwhile.
 const STREAMS_A_ROUND: usize = 64;
 
-/// What goes by itself: what has expired, what was to last while a stream was connected that has gone, and answers that nobody will
-/// ask for again.
+/// Removes events that have expired, events that were bound to a stream that has gone, and answers that no client will ask for again.
 pub struct Due {
     hub: Hub,
     desk: Desk,
     expired: Search,
     answers: Search,
-    /// The streams that have gone for good, to which something that has been decided may be bound that is not yet committed.
+    /// Streams that have gone for good. An insert that was decided before and is not yet committed may still be bound to them.
     going: Vec<GoneStream>,
-    /// Those to which nothing more comes, and how far what goes with each has been removed.
+    /// Streams to which nothing more is bound, and how far the events of each have been removed.
     gone: VecDeque<(GoneStream, Search)>,
-    /// The head when the last round began, and how many events that round made itself.
+    /// The head when the last round began, and how many events that round wrote itself.
     before: (Position, usize),
 }
 
@@ -36,13 +35,13 @@ impl Due {
     /// One step of each kind.
     pub async fn round(&mut self) -> Result<Round, Error> {
         let at_most = self.step();
-        // None waits for another that fails.
+        // No kind waits for another that fails.
         let (expired, gone) = (self.remove_expired(at_most).await, self.remove_gone(at_most).await);
         let answers = self.forget_answers(at_most).await;
         Ok(if expired? | gone? | answers? { Round::Goes } else { Round::Done })
     }
 
-    /// How many events this round may remove of a kind, by what others have inserted since the last.
+    /// How many events of a kind this round may remove, by how many others have inserted since the last.
     fn step(&mut self) -> usize {
         let head = self.desk.store.head();
         let (before, own) = std::mem::replace(&mut self.before, (head, 0));
@@ -50,7 +49,7 @@ impl Due {
         step(came.saturating_sub(own))
     }
 
-    /// Removes what has expired; whether there is more.
+    /// Removes events that have expired. Returns whether there are more.
     async fn remove_expired(&mut self, at_most: usize) -> Result<bool, Error> {
         let due = self.desk.store.activity().take_due();
         self.expired.go_back(due.expiry);
@@ -59,12 +58,12 @@ impl Due {
         if !found.keys.is_empty() {
             self.before.1 += self.desk.with_each(found.keys, RemoveExpired).await?.iter().sum::<usize>();
         }
-        // Not before it is done: what fails now is tried again.
+        // Not before it is done: a step that fails is tried again.
         self.expired = found.rest;
         Ok(found.is_more)
     }
 
-    /// Forgets answers; whether there are more.
+    /// Forgets answers. Returns whether there are more.
     async fn forget_answers(&mut self, at_most: usize) -> Result<bool, Error> {
         let found = self.find(&self.answers, at_most).await?;
         if !found.keys.is_empty() {
@@ -74,7 +73,7 @@ impl Due {
         Ok(found.is_more)
     }
 
-    /// Takes those whose grace is over for gone, and removes what was to last while they were connected; whether there is more.
+    /// Takes the streams whose grace is over, and removes the events that were bound to them. Returns whether there is more.
     async fn remove_gone(&mut self, at_most: usize) -> Result<bool, Error> {
         self.going.extend(self.hub.registry().take_gone());
         if !self.going.is_empty() {
@@ -98,7 +97,7 @@ impl Due {
                 RemoveBound { of: of.clone(), keys, is_last }
             };
             self.before.1 += self.desk.with_each(keys, remove).await?.iter().sum::<usize>();
-            // One that much goes with does not keep the others waiting.
+            // A stream with many events does not keep the others waiting.
             if let Some((of, _)) = self.gone.pop_front()
                 && is_more
             {
@@ -117,8 +116,8 @@ impl Due {
     }
 }
 
-/// With how many streams nothing goes before the first with which something does, and what that is. Nothing goes with most streams: so
-/// thousands that end together are looked at in one turn of the readers, not in one each.
+/// Counts the streams without bound events before the first one that has some, and finds those. Most streams have none: so thousands
+/// that end together are looked at in one read of the store, not in one each.
 fn first_with_something(
     store: &Store,
     streams: Vec<(GoneStream, Search)>,
@@ -136,7 +135,7 @@ fn first_with_something(
     Ok((count, None))
 }
 
-/// Nothing, once all that was decided before is committed.
+/// A change that does nothing: when it is done, everything that was decided before is committed.
 struct AfterAll;
 
 impl Change for AfterAll {
@@ -147,7 +146,7 @@ impl Change for AfterAll {
     }
 }
 
-/// Removes what has expired; how many events that makes.
+/// Removes events that have expired. The outcome is how many events that writes.
 struct RemoveExpired(Vec<Vec<u8>>);
 
 impl Change for RemoveExpired {
@@ -158,7 +157,7 @@ impl Change for RemoveExpired {
     }
 }
 
-/// Forgets answers that nobody will ask for again.
+/// Forgets answers that no client will ask for again.
 struct ForgetAnswers(Vec<Vec<u8>>);
 
 impl Change for ForgetAnswers {
@@ -169,11 +168,11 @@ impl Change for ForgetAnswers {
     }
 }
 
-/// Removes some of what was to last while a stream was connected that is gone for good; how many events that makes.
+/// Removes some of the events that were bound to a stream that has gone for good. The outcome is how many events that writes.
 struct RemoveBound {
     of: GoneStream,
     keys: Vec<Vec<u8>>,
-    /// Whether that is all.
+    /// Whether these are all.
     is_last: bool,
 }
 

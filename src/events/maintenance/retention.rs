@@ -10,62 +10,62 @@ use crate::writer::{Batch, Change};
 
 /// How many tenants are looked at in a row for events that are too old.
 const TENANTS_AT_ONCE: usize = 256;
-/// After how long a look ends where the tails are that long, and goes on with the next round: what is too much waits meanwhile.
+/// How long a look at long tails takes at most before it goes on in the next round: tails that are too long wait meanwhile.
 const LOOK_WITHIN: Duration = Duration::from_millis(50);
-/// After how long of shortening tails the next round begins, in which it is seen what has come meanwhile.
+/// How long tails are shortened before the next round begins, which sees what was inserted meanwhile.
 const SHORTEN_WITHIN: Duration = Duration::from_millis(200);
-/// How much longer than such a look the pause after it is: a twentieth of a core is enough.
+/// How much longer than such a look the pause after it is, so that it takes a twentieth of a core at most.
 const PAUSE: u32 = 19;
-/// How long there is at most between two looks at everybody.
+/// How long there is at most between two looks at every tenant.
 const MAX_BETWEEN_LOOKS: Duration = Duration::from_secs(600);
-/// Of how many tenants it is remembered how long their tails are. Beyond, the shorter half is forgotten: such a tail is soon
+/// For how many tenants the length of the tail is remembered. If there are more, the shorter half is forgotten: such a tail is soon
 /// counted again.
 const TAILS_REMEMBERED: usize = 65_536;
 /// How many tails are counted in one round at most, so that those that are too long do not wait for it.
 const COUNTED_A_ROUND: usize = 16;
 
-/// How long events are kept in exact order; beyond, the latest of each name is.
+/// How long events are kept in exact order. Of older ones only the latest of each name is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// For so long.
+    /// Their age at most.
     pub age: Duration,
-    /// So many of each tenant.
+    /// How many of each tenant at most.
     pub events: usize,
 }
 
 impl Retention {
-    /// How long after all tenants have been looked at for events that are too old they are looked at again: such events are
-    /// there for a hundredth of their time too long at most, and a server with a million tenants has little to do.
+    /// How long the pause is between two looks at all tenants for events that are too old. Such events stay for a hundredth of their time
+    /// too long at most, and a server with a million tenants has little to do.
     fn between_looks(self) -> Duration {
         (self.age / 100).min(MAX_BETWEEN_LOOKS)
     }
 
-    /// Before which moment an event is too old.
+    /// The moment before which an event is too old.
     fn before(self, now: Timestamp) -> Timestamp {
         let age = u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX);
-        // With no age at all everything is too old, also what was inserted in this millisecond.
+        // With no age at all every event is too old, also one that was inserted in this millisecond.
         let age = if age == 0 { return Timestamp::from_millis(now.as_millis() + 1) } else { age };
         Timestamp::from_millis(now.as_millis().saturating_sub(age))
     }
 }
 
-/// The tails of all tenants, and what of them is too much.
+/// The tails of all tenants, and which of them are too long.
 pub struct Tails {
     desk: Desk,
     retention: Retention,
-    /// Of those that inserted something of late.
+    /// The tails of tenants that inserted something lately.
     known: HashMap<TenantName, Tail>,
-    /// Those that inserted something and are to be counted.
+    /// Tenants that inserted something and are to be counted.
     uncounted: Waiting,
-    /// The first of those, as far as it has been counted.
+    /// The first of these, as far as it has been counted.
     counting: Option<TailCount>,
-    /// Those that may have too much.
+    /// Tenants with tails that may be too long.
     long: BTreeSet<TenantName>,
-    /// The one of those whose turn was last.
+    /// The tenant among these that was shortened last.
     last: Option<TenantName>,
-    /// After which tenant the search for old events goes on.
+    /// The tenant after which the search for old events goes on.
     next: Option<TenantName>,
-    /// Whether every tenant has been looked at since the start: before it, more may have been kept than now.
+    /// Whether every tenant has been looked at since the start: before the start, more may have been retained than now.
     all_seen: bool,
     pause_until: Option<Instant>,
 }
@@ -76,7 +76,7 @@ struct Tail {
     events: usize,
     /// Up to here they were counted from the disk.
     counted_to: Position,
-    /// How many have come since some were removed.
+    /// How many were inserted since some were removed.
     came: usize,
 }
 
@@ -96,7 +96,7 @@ impl Tails {
         }
     }
 
-    /// One step for each tenant that has too much, or for those whose turn it is, and a look at some more.
+    /// Takes one step for each tenant with a tail that is too long, or for some of them in turn, and looks at some more tenants.
     pub async fn round(&mut self) -> Result<Round, Error> {
         self.note_what_came();
         let counted = self.count_some().await;
@@ -108,7 +108,7 @@ impl Tails {
                 break;
             }
             let step = self.shorten(&tenant).await;
-            // A tail of which the floor, say, is damaged stays as it is.
+            // A tail that is damaged, for example its floor, stays as it is.
             match self.desk.store.unless_damaged(step).map(|is_all| is_all.unwrap_or(true)) {
                 Ok(true) => {
                     self.long.remove(&tenant);
@@ -125,11 +125,11 @@ impl Tails {
     fn note_what_came(&mut self) {
         for (tenant, positions) in self.desk.store.activity().take() {
             let Some(tail) = self.known.get_mut(&tenant) else {
-                // Its positions are on the disk by now, from where it is counted; with the next look, where too many wait.
+                // Its positions are on the disk by now, so it is counted from there; if too many wait, in the next look.
                 self.all_seen &= self.uncounted.push(tenant);
                 continue;
             };
-            // Those up to there have been counted already.
+            // Events up to there have been counted already.
             let came = positions.iter().filter(|position| **position > tail.counted_to).count();
             tail.events += came;
             tail.came += came;
@@ -139,7 +139,7 @@ impl Tails {
         }
     }
 
-    /// Counts the tails of some that inserted something and are not known, in steps: the longest takes many rounds.
+    /// Counts the tails of some tenants that inserted something and are not known, in steps: the longest takes many rounds.
     async fn count_some(&mut self) -> Result<(), Error> {
         let began = Instant::now();
         for number in 0..COUNTED_A_ROUND {
@@ -152,7 +152,7 @@ impl Tails {
             match self.desk.read(read).await? {
                 Some(Counted::SoFar(counting)) => self.counting = Some(counting),
                 Some(Counted::All(tail)) => self.learn(tenant, tail),
-                // Nothing can be inserted where that is damaged.
+                // If this is damaged, nothing can be inserted there.
                 None => self.learn(tenant, Tail { events: 0, counted_to: Position::END, came: 0 }),
             }
         }
@@ -194,7 +194,7 @@ impl Tails {
                 Length::NotCounted if !self.known.contains_key(&tenant) => {
                     self.all_seen &= self.uncounted.push(tenant);
                 }
-                // What came since it was noted is counted in both.
+                // Events that were inserted since it was noted are counted in both.
                 _ => drop(self.long.insert(tenant)),
             }
         }
@@ -203,7 +203,7 @@ impl Tails {
         Ok(())
     }
 
-    /// Shortens a tail by one step; whether that is all.
+    /// Shortens a tail by one step. Returns whether that is all.
     async fn shorten(&mut self, tenant: &TenantName) -> Result<bool, Error> {
         let tail = self.known.get(tenant);
         let surplus = tail.map_or(0, |tail| tail.events.saturating_sub(self.retention.events));
@@ -224,16 +224,16 @@ impl Tails {
     }
 }
 
-/// Tenants that wait to have their tails counted, each once: who came first is first.
+/// Tenants that wait to have their tails counted, each once, in the order in which they came.
 #[derive(Default)]
 struct Waiting {
     names: HashSet<TenantName>,
-    /// Those, and some that wait no longer.
+    /// These tenants, and some that wait no longer.
     queue: VecDeque<TenantName>,
 }
 
 impl Waiting {
-    /// Has one wait; whether there was room for it.
+    /// Has a tenant wait. Returns whether there was room for it.
     fn push(&mut self, tenant: TenantName) -> bool {
         if self.names.contains(&tenant) {
             return true;
@@ -260,14 +260,14 @@ impl Waiting {
     }
 }
 
-/// All of them, beginning after the one whose turn was last.
+/// All of them, beginning after the one that was last.
 fn in_turn(tenants: &BTreeSet<TenantName>, last: Option<&TenantName>) -> Vec<TenantName> {
     let Some(last) = last else { return tenants.iter().cloned().collect() };
     let after = tenants.range((Bound::Excluded(last), Bound::Unbounded));
     after.chain(tenants.range(..=last)).cloned().collect()
 }
 
-/// Keeps the longer half; what was forgotten.
+/// Keeps the longer half. Returns what was forgotten.
 fn forget_shorter_half(known: &mut HashMap<TenantName, Tail>) -> HashMap<TenantName, Tail> {
     let mut lengths: Vec<_> = known.values().map(|tail| tail.events).collect();
     if lengths.is_empty() {
@@ -284,7 +284,7 @@ enum Counted {
     All(Tail),
 }
 
-/// Counts the next of a tail, which begins unless it was begun.
+/// Counts the next part of a tail, from its beginning unless it was begun.
 fn count_on(store: &Store, tenant: TenantName, begun: Option<TailCount>) -> Result<Counted, Error> {
     let mut counting = begun.map_or_else(|| TailCount::new(store, tenant), Ok)?;
     Ok(match counting.step(store)? {
@@ -293,21 +293,21 @@ fn count_on(store: &Store, tenant: TenantName, begun: Option<TailCount>) -> Resu
     })
 }
 
-/// A tenant that has too much, or may have.
+/// A tenant with a tail that is too long, or may be.
 type Found = (TenantName, Length);
 
 /// How long its tail is.
 enum Length {
-    /// So long, which is too long.
+    /// Known, and too long.
     TooLong(Tail),
     /// It has events that are too old.
     TooOld,
-    /// Too long to be counted in passing.
+    /// Unknown: too long to be counted in passing.
     NotCounted,
 }
 
-/// The next tenants that have old events, or more than a number where one is given; and after which tenant the search goes on,
-/// `None` at the end. After a while it is broken off, but not before the first.
+/// The next tenants that have old events, or more events than a number if one is given; and the tenant after which the search goes on,
+/// `None` at the end. It ends after a while, but not before the first tenant.
 fn tenants_with_too_much(
     store: &Store,
     mut after: Option<TenantName>,
@@ -343,7 +343,7 @@ fn has_too_much(store: &Store, tenant: &TenantName, old: Excess, at_most: Option
     Ok(found)
 }
 
-/// Raises the floor of a tenant over its oldest events; over how many.
+/// Raises the floor of a tenant over its oldest events. The outcome is over how many.
 struct Shorten(Oldest);
 
 impl Change for Shorten {
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_to_be_counted_is_counted_in_turn_and_no_more_wait_than_can_be_remembered() {
+    fn a_tenant_that_waits_is_counted_in_turn_and_no_more_wait_than_can_be_remembered() {
         let name = |name: &str| TenantName::parse(name).unwrap();
         let mut waiting = Waiting::default();
         for tenant in ["z", "m", "a", "z"] {
@@ -398,7 +398,7 @@ mod tests {
             assert!(waiting.push(name(&number.to_string())));
         }
         assert!(!waiting.push(name("z")) && waiting.push(name("0")));
-        // Nor does any of those that have too much wait for the others for ever.
+        // Nor does any tenant whose tail is too long wait for the others for ever.
         let long = ["a", "b", "c"].map(name).into_iter().collect();
         assert_eq!(in_turn(&long, None), ["a", "b", "c"].map(name));
         assert_eq!(in_turn(&long, Some(&name("b"))), ["c", "a", "b"].map(name));
@@ -412,7 +412,7 @@ mod tests {
         let mut known: HashMap<_, _> = (0..1001).map(|number| (name(number), tail(number))).collect();
         assert_eq!(forget_shorter_half(&mut known).len(), 501);
         assert!(known.len() == 500 && known.values().all(|tail| tail.events > 500));
-        // Also where all are alike.
+        // Also if all are alike.
         let mut known: HashMap<_, _> = (0..10).map(|number| (name(number), tail(3))).collect();
         assert_eq!((forget_shorter_half(&mut known).len(), known.len()), (10, 0));
     }

@@ -18,7 +18,7 @@ use crate::writer::{Batch, Change};
 
 const STREAM: u64 = 7;
 
-/// A database, in which what is to go by itself is kept up once it has been filled.
+/// A database with rows that maintenance is to remove.
 struct Filled {
     store: Store,
     committer: Committer,
@@ -66,14 +66,15 @@ fn event(tenant: u8, position: u64) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn what_is_damaged_keeps_nothing_else_from_going() {
+async fn a_damaged_value_keeps_nothing_else_from_being_removed() {
     let directory = tempfile::tempdir().unwrap();
     let mut filled = Filled::new(directory.path());
     for tenant in ["a", "b", "c"] {
         filled.insert(tenant, &["x1", "x2", "x3", "w1", "w2", "w3", "old", "old", "old"]);
     }
     let Filled { store, committer } = filled;
-    // The first row of each kind, whoever inserted them, the floor of the first tenant, and an event of the second's that was superseded.
+    // The first row of each kind, the user who inserted them, the floor of the first tenant, and an event of the second tenant's that
+    // was superseded.
     let damaged: Vec<_> = Filled::searches().iter().map(|search| found(&store, search)[0].clone()).collect();
     for row in &damaged {
         // An answer stands under the key that its moment is of.
@@ -121,11 +122,11 @@ async fn what_is_damaged_keeps_nothing_else_from_going() {
     }
 }
 
-/// Keeps the writer busy from when it says so until it is let go.
+/// Keeps the writer busy, from the moment at which it says so until it is let go.
 struct Hold(mpsc::Sender<()>, mpsc::Receiver<()>);
 
 impl Hold {
-    /// What it says, and what lets it go when it is dropped.
+    /// The change, a receiver that says when it began, and a sender that lets it go when dropped.
     fn new() -> (Self, mpsc::Receiver<()>, mpsc::Sender<()>) {
         let (says, said) = mpsc::channel();
         let (go, wait) = mpsc::channel();
@@ -160,7 +161,7 @@ fn while_connected(user: &User, stream: StreamId, hub: &Hub) -> Insert {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_bound_as_its_stream_goes_for_good_goes_with_it_though_nobody_waits_for_the_answer() {
+async fn an_event_that_is_bound_as_its_stream_goes_for_good_goes_with_it_though_nobody_waits_for_the_answer() {
     let directory = tempfile::tempdir().unwrap();
     let Filled { store, mut committer } = Filled::new(directory.path());
     let user = User::example();
@@ -212,7 +213,7 @@ async fn what_is_bound_as_its_stream_goes_for_good_goes_with_it_though_nobody_wa
 }
 
 #[tokio::test]
-async fn what_was_bound_anew_by_who_has_come_back_to_a_tenant_stays() {
+async fn an_event_that_was_bound_anew_after_its_user_came_back_to_a_tenant_stays() {
     let directory = tempfile::tempdir().unwrap();
     let mut filled = Filled::new(directory.path());
     filled.insert("a", &["w1", "w2"]);
@@ -237,7 +238,7 @@ async fn what_was_bound_anew_by_who_has_come_back_to_a_tenant_stays() {
 }
 
 #[tokio::test]
-async fn of_very_many_streams_that_go_all_at_once_each_round_looks_at_some() {
+async fn each_round_looks_at_some_of_very_many_streams_that_go_all_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let Filled { store, committer } = Filled::new(directory.path());
     let hub = Hub::new(store.clone(), Rules { authorize: Authorize::Open, streams_per_user: 1 });

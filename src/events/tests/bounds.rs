@@ -4,7 +4,7 @@ use super::permits::Noting;
 use super::*;
 
 #[test]
-fn who_may_see_what_others_may_not_leaves_nothing_behind() {
+fn a_stream_with_events_of_its_own_user_leaves_nothing_behind() {
     run(async {
         let mut house = House::with(Authorize::Scopes);
         let scopes = ["news", "user/{username}", "user/{username}/*"];
@@ -15,29 +15,30 @@ fn who_may_see_what_others_may_not_leaves_nothing_behind() {
                     Authorize::Scopes.to_see(&Username::parse(username).unwrap(), &scopes);
             })
         };
-        // The room stays for as long as this one is there.
+        // The tenant stays in memory as long as this stream is there.
         let _other = house.open(0, "other", "*", 0, usize::MAX);
         let [alice, bob] = ["alice", "bob"].map(|username| open(&house, username));
         house.insert(&["user/alice", "user/bob/1", "news"], &[]);
         settle(|| alice.positions() == [1, 3] && bob.positions() == [2, 3]).await;
-        let room = house.workers[0].worker.subscriptions(&tenant("t"));
-        assert!(room.has_own());
+        let subscriptions = house.workers[0].worker.subscriptions(&tenant("t"));
+        assert!(subscriptions.has_own());
         alice.go();
         settle(|| house.hub.registry().is_gone(&Username::parse("alice").unwrap())).await;
         house.insert(&["user/bob/2"], &["bob"]);
         settle(|| house.hub.registry().is_gone(&Username::parse("bob").unwrap())).await;
-        assert!(!room.has_own());
+        assert!(!subscriptions.has_own());
     });
 }
 
 #[test]
-fn streams_that_close_leave_nothing_in_their_room_and_many_may_close_at_once() {
+fn streams_that_close_leave_nothing_in_their_tenant_and_many_may_close_at_once() {
     run(async {
         let mut house = House::with(Authorize::Scopes);
-        // The room stays for as long as this one is there.
+        // The tenant stays in memory as long as this stream is there.
         let _other = house.open(0, "other", "*", 0, usize::MAX);
-        let (room, worker) = (house.workers[0].worker.subscriptions(&tenant("t")), Rc::clone(&house.workers[0].worker));
-        let empty = (room.sizes(), worker.streams().len());
+        let (subscriptions, worker) =
+            (house.workers[0].worker.subscriptions(&tenant("t")), Rc::clone(&house.workers[0].worker));
+        let empty = (subscriptions.sizes(), worker.streams().len());
         let scopes = ["news", "own/*", "user/{username}", "user/{username}/*"];
         let scopes = scopes.map(|resource| Scope::parse(&format!("{resource}:get")).unwrap());
         for _ in 0..3 {
@@ -50,23 +51,23 @@ fn streams_that_close_leave_nothing_in_their_room_and_many_may_close_at_once() {
                 })
             };
             let lines: Vec<_> = (0..400).map(open).collect();
-            let [classes, indexed, own, watchers] = room.sizes();
-            assert!(classes > 400 && indexed > 800 && own > 800 && watchers == 400 && worker.streams().len() == 401);
+            let [groups, indexed, own, watchers] = subscriptions.sizes();
+            assert!(groups > 400 && indexed > 800 && own > 800 && watchers == 400 && worker.streams().len() == 401);
             // One by one, and then the rest together: what is left behind is less than what is there.
             let (some, rest) = lines.split_at(300);
             for (gone, line) in some.iter().enumerate() {
                 line.go();
-                settle(|| room.sizes()[3] <= 2 * (400 - gone)).await;
+                settle(|| subscriptions.sizes()[3] <= 2 * (400 - gone)).await;
             }
             rest.iter().for_each(|line| line.go());
-            settle(|| (room.sizes(), worker.streams().len()) == empty).await;
+            settle(|| (subscriptions.sizes(), worker.streams().len()) == empty).await;
         }
         house.insert(&["news", "user/user1"], &[]);
     });
 }
 
 #[test]
-fn who_is_there_is_listed_in_parts_each_once_and_by_name() {
+fn present_users_are_listed_in_parts_each_once_and_by_name() {
     run(async {
         let house = House::with(Authorize::Open);
         let names: Vec<_> = (0..600).map(|number| format!("user{number:03}")).collect();
@@ -88,7 +89,7 @@ fn who_is_there_is_listed_in_parts_each_once_and_by_name() {
     });
 }
 
-/// Gives a user other scopes; what is committed with that is published.
+/// Gives a user other scopes, and publishes that commit.
 fn rescope(house: &mut House, username: &str, scopes: &[&str]) {
     let mut user = user(username, scopes);
     let mut transaction = house.committer.begin(Timestamp::from_millis(1)).unwrap();
@@ -104,14 +105,14 @@ fn view(username: &str, scopes: &[&str]) -> View {
     View { filter: EventFilter::ALL, rights, own }
 }
 
-/// The names that a stream was told as lost.
+/// The names of which a stream was told that they are lost.
 fn left(line: &Line) -> Vec<String> {
     let left = line.came().into_iter().filter(|came| came.name == "$left");
     left.map(|came| came.data).collect()
 }
 
 #[test]
-fn who_comes_back_with_the_id_of_a_mark_and_other_rights_is_told_what_is_lost() {
+fn a_client_that_resumes_from_a_control_event_with_other_rights_is_told_what_is_lost() {
     run(async {
         let mut house = House::with(Authorize::Scopes);
         house.insert(&["a", "b"], &[]);
@@ -132,7 +133,7 @@ fn who_comes_back_with_the_id_of_a_mark_and_other_rights_is_told_what_is_lost() 
 }
 
 #[test]
-fn whose_rights_change_again_and_again_while_nothing_is_read_is_reset_in_place_of_a_list_that_grows() {
+fn a_stream_whose_rights_change_again_and_again_while_nothing_is_read_is_reset_in_place_of_a_list_that_grows() {
     run(async {
         let mut house = House::with(Authorize::Scopes);
         house.insert(&["a", "b", "c"], &[]);
@@ -158,7 +159,7 @@ fn whose_rights_change_again_and_again_while_nothing_is_read_is_reset_in_place_o
 }
 
 #[test]
-fn who_is_left_without_a_worker_ends_when_the_rights_change() {
+fn a_stream_without_a_worker_ends_when_its_rights_change() {
     run(async {
         let mut house = House::with(Authorize::Scopes);
         house.insert(&["a"; 2000], &[]);
@@ -193,7 +194,7 @@ fn is_served_beside_a_busy_tenant(flood: usize) {
                 request.presence_guard = streams.arrive(&tenant, GoesOnFor::Last, Timestamp::from_millis(1));
                 (request.tenant, request.start) = (tenant, Start::now(house.hub.store().head(), None));
             });
-            let sink = Noting(LineOutlet(Rc::clone(&line)), name, Rc::clone(&noted));
+            let sink = Noting(LineSink(Rc::clone(&line), &Lines), name, Rc::clone(&noted));
             tokio::task::spawn_local(house.workers[0].open(request, sink, Bytes::new()));
             line
         };
@@ -220,7 +221,7 @@ fn is_served_beside_a_busy_tenant(flood: usize) {
 
 #[test]
 fn a_tenant_is_served_while_a_worker_has_much_of_another_to_give() {
-    // What is in the channel, and what must be read from the store.
+    // Events in the channel, and events that must be read from the store.
     is_served_beside_a_busy_tenant(600);
     is_served_beside_a_busy_tenant(1500);
 }

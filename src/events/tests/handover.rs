@@ -1,4 +1,4 @@
-//! Guards the hand-overs from one who has an event to the next, each held at the point where it could be lost, told twice, or said too
+//! Guards the hand-overs of an event from one part to the next, each held where the event could be lost, told twice, or told too
 //! early.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use crate::error::Error;
 /// More than a channel keeps.
 const FLOOD: usize = 900;
 
-/// What a client knows that takes events as they come, by name, and what it knew whenever it was told that it was in sync.
+/// The state of a client that takes events as they come, by name, and its state whenever it was told that it was in sync.
 fn knows(line: &Line) -> (BTreeMap<String, u64>, Vec<BTreeMap<String, u64>>) {
     let (mut known, mut synced) = (BTreeMap::new(), Vec::new());
     for came in line.came() {
@@ -33,7 +33,7 @@ fn gate(house: &House, worker: usize) -> &super::gate::Gate {
     &house.workers[worker].worker.mailbox().before_dispatch
 }
 
-/// Publishes as far as to where events are revealed and in no channel.
+/// Publishes up to the point where the events are revealed and in no channel.
 async fn reveal(house: &mut House, names: &[&str]) -> JoinHandle<()> {
     house.hub.before_push().close();
     let committed = house.commit(names);
@@ -43,7 +43,7 @@ async fn reveal(house: &mut House, names: &[&str]) -> JoinHandle<()> {
 }
 
 #[test]
-fn what_is_revealed_and_in_no_channel_yet_is_given_once_it_is() {
+fn events_that_are_revealed_and_in_no_channel_yet_are_given_once_they_are() {
     run(async {
         let mut house = House::new();
         house.insert(&["a"], &[]);
@@ -54,7 +54,7 @@ fn what_is_revealed_and_in_no_channel_yet_is_given_once_it_is() {
         let publishing = reveal(&mut house, &["late"]).await;
         gate(&house, 0).open();
         settle(|| live.positions().len() >= FLOOD).await;
-        // It has everything but what is not in the channel yet.
+        // It has everything except what is not in the channel yet.
         let resumed = house.open(0, "u", "*", FLOOD as u64 + 1, usize::MAX);
         rest().await;
         house.hub.before_push().open();
@@ -65,7 +65,7 @@ fn what_is_revealed_and_in_no_channel_yet_is_given_once_it_is() {
 }
 
 #[test]
-fn who_is_live_while_the_floor_overtakes_the_worker_is_reset_if_marks_are_wanted() {
+fn a_live_stream_is_reset_if_the_floor_overtakes_its_worker_and_it_has_control_events() {
     run(async {
         let mut house = House::new();
         house.insert(&["a", "gone"], &[]);
@@ -90,7 +90,7 @@ fn who_is_live_while_the_floor_overtakes_the_worker_is_reset_if_marks_are_wanted
 }
 
 #[test]
-fn who_wants_nothing_of_what_the_floor_overtakes_is_not_reset_unless_a_removal_has_been_forgotten() {
+fn a_stream_that_wants_nothing_of_what_the_floor_overtakes_is_not_reset_unless_a_removal_has_been_forgotten() {
     run(async {
         let mut house = House::new();
         house.insert(&["quiet", "gone"], &[]);
@@ -112,7 +112,7 @@ fn who_wants_nothing_of_what_the_floor_overtakes_is_not_reset_unless_a_removal_h
 }
 
 #[test]
-fn who_is_live_while_the_floor_rises_between_two_steps_of_the_workers_reading_is_reset_too() {
+fn a_live_stream_is_reset_also_if_the_floor_rises_between_two_steps_of_the_workers_reading() {
     run(async {
         let mut house = House::new();
         house.insert(&["a", "gone"], &[]);
@@ -131,14 +131,14 @@ fn who_is_live_while_the_floor_rises_between_two_steps_of_the_workers_reading_is
     });
 }
 
-/// Whether in sync is said only when a name that was always there has come. Of a commit that overwrites it the stream's worker
-/// has not heard.
+/// Checks that in sync is said only after a name that was always there has come. The stream's worker has not heard of a commit that
+/// overwrites the name.
 fn synced_with_what_was_always_there(filter: &'static str, of_disk: bool) {
     run(async {
         let mut house = House::new();
         house.insert(&["a", "b", "c"], &[]);
         if of_disk {
-            // Only the latest of each name is kept: what is overwritten is gone at once.
+            // Only the latest event of each name is kept: one that is overwritten is gone at once.
             house.shorten();
         }
         let committed = house.commit(&["a", "d"]);
@@ -192,7 +192,7 @@ fn in_sync_is_said_again_after_a_name_that_was_overwritten_as_what_is_new_to_a_s
         let line = house.open_marked(0, "b", usize::MAX);
         settle(|| is_synced(&line)).await;
         let committed = house.commit(&["a"]);
-        turn(&house, "u", "*").await;
+        change_filter(&house, "u", "*").await;
         rest().await;
         house.publish(committed).join().unwrap();
         settle(|| knows(&line).1.len() == 2).await;
@@ -201,7 +201,7 @@ fn in_sync_is_said_again_after_a_name_that_was_overwritten_as_what_is_new_to_a_s
 }
 
 #[test]
-fn in_sync_is_said_to_who_comes_back_in_the_middle_of_a_snapshot_after_what_that_left_out() {
+fn in_sync_is_said_to_a_client_that_resumes_in_the_middle_of_a_snapshot_after_what_that_left_out() {
     run(async {
         let mut house = House::new();
         house.insert(&["a", "b", "c"], &[]);
@@ -221,15 +221,15 @@ fn in_sync_is_said_to_who_comes_back_in_the_middle_of_a_snapshot_after_what_that
     });
 }
 
-/// Has the only stream of a user want something else.
-async fn turn(house: &House, username: &str, filter: &str) {
+/// Changes the filter of the only stream of a user.
+async fn change_filter(house: &House, username: &str, filter: &str) {
     let username = Username::parse(username).unwrap();
     let id = house.hub.registry().only(&username);
     house.hub.change_filter(&tenant("t"), &username, id, EventFilter::parse(filter).unwrap()).await.unwrap();
 }
 
 #[test]
-fn who_changes_the_filter_in_the_middle_of_the_first_snapshot_is_still_new() {
+fn a_client_that_changes_the_filter_in_the_middle_of_the_first_snapshot_is_still_new() {
     for (filter, other) in [("*", "n*"), ("n*", "n*,m"), ("n*", "*")] {
         run(async {
             let mut house = House::new();
@@ -242,7 +242,7 @@ fn who_changes_the_filter_in_the_middle_of_the_first_snapshot_is_still_new() {
             house.insert(&names[..150], &[]);
             let line = house.open_marked(0, filter, 3000);
             settle(|| line.positions().len() > 3).await;
-            turn(&house, "u", other).await;
+            change_filter(&house, "u", other).await;
             line.give_room(usize::MAX / 2);
             settle(|| is_synced(&line)).await;
             let mut came = line.names();
@@ -257,7 +257,7 @@ fn who_changes_the_filter_in_the_middle_of_the_first_snapshot_is_still_new() {
             house.shorten();
             let line = house.open_with(0, "below", filter, 3000, |request| request.options.marks = true);
             settle(|| line.positions().len() > 3).await;
-            turn(&house, "below", other).await;
+            change_filter(&house, "below", other).await;
             line.give_room(usize::MAX / 2);
             settle(|| is_synced(&line)).await;
             assert_eq!(line.came().len(), before, "{filter} {other}");
@@ -267,7 +267,7 @@ fn who_changes_the_filter_in_the_middle_of_the_first_snapshot_is_still_new() {
 }
 
 #[test]
-fn who_is_live_on_an_empty_database_is_not_new_when_it_falls_behind() {
+fn a_stream_that_is_live_on_an_empty_database_is_not_new_when_it_falls_behind() {
     run(async {
         let mut house = House::new();
         let (fast, slow) = (house.open(0, "u", "*", 0, usize::MAX), house.open(0, "u", "*", 0, usize::MAX));
@@ -284,7 +284,7 @@ fn who_is_live_on_an_empty_database_is_not_new_when_it_falls_behind() {
 }
 
 #[test]
-fn who_resumes_at_the_very_beginning_gets_everything_that_came_since() {
+fn a_client_that_resumes_at_the_very_beginning_gets_everything_that_came_since() {
     run(async {
         let mut house = House::new();
         house.insert(&["a", "b", "a", "-b"], &[]);
@@ -295,7 +295,7 @@ fn who_resumes_at_the_very_beginning_gets_everything_that_came_since() {
 }
 
 #[test]
-fn a_mark_of_who_is_there_has_no_id_past_what_is_still_to_be_given() {
+fn a_presence_event_has_no_id_past_what_is_still_to_be_given() {
     run(async {
         let mut house = House::new();
         house.insert(&["a", "b"], &[]);
@@ -306,7 +306,7 @@ fn a_mark_of_who_is_there_has_no_id_past_what_is_still_to_be_given() {
         settle(|| is_synced(&line)).await;
         let before = line.came().len();
         house.hub.after_step().close();
-        turn(&house, "u", "*").await;
+        change_filter(&house, "u", "*").await;
         settle(|| house.hub.after_step().waiting() == 1).await;
         let _other = house.open(1, "other", "*", 2, usize::MAX);
         rest().await;
@@ -343,7 +343,7 @@ fn a_stream_is_there_while_another_goes_on_for_it() {
 }
 
 #[test]
-fn what_a_stream_is_told_does_not_reach_the_one_that_goes_on_for_it() {
+fn a_command_for_a_stream_does_not_reach_the_one_that_goes_on_for_it() {
     run(async {
         let mut house = House::new();
         let username = Username::parse("u").unwrap();

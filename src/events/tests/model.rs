@@ -1,5 +1,5 @@
-//! Guards everything at once, held at any point: clients that keep a state by what they are told, of which the filter, the scopes and
-//! the tenant change, that stall, leave and come back, while others insert and remove and the floor rises.
+//! Guards everything at once, held at any point: clients keep a state by what they are told; their filters, scopes and tenants change;
+//! they stall, leave and come back, while others insert and remove and the floor rises.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::*;
 use crate::store::Transaction;
 
 const TENANTS: [&str; 2] = ["t", "other"];
-/// Names that are always there, and such as come and go.
+/// Names that are always there, and names that come and go.
 const NAMES: [&str; 8] = ["a0", "a1", "a2", "a3", "v0", "v1", "v2", "v3"];
 const ANCHORS: usize = 4;
 const USERNAMES: [&str; 3] = ["one", "two", "three"];
@@ -22,7 +22,7 @@ struct World {
     users: Vec<User>,
     clients: Vec<Client>,
     truth: [State; 2],
-    /// What is on disk and not revealed.
+    /// A commit that is on disk and not revealed.
     durable: Option<Committed>,
     publishing: Option<JoinHandle<()>>,
 }
@@ -41,7 +41,7 @@ impl Writing<'_, '_> {
         self.truth[tenant].insert(NAMES[name].to_owned(), event.position.get());
     }
 
-    /// Removes a name that comes and goes, where it is there.
+    /// Removes a name that comes and goes, if it is there.
     fn remove(&mut self, tenant: usize, name: usize) {
         if name >= ANCHORS && self.truth[tenant].remove(NAMES[name]).is_some() {
             let (of, user) = (TenantName::parse(TENANTS[tenant]).unwrap(), Username::parse("clerk").unwrap());
@@ -52,19 +52,19 @@ impl Writing<'_, '_> {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // Where a check failed: what is held would be waited for.
+        // If a check failed, threads that are held would be waited for.
         self.open_gates();
     }
 }
 
-/// What a client keeps, over all of its streams.
+/// A client, over all of its streams.
 struct Client {
     username: Username,
     filter: EventFilter,
     known: State,
     /// The last id that it saw.
     last: Option<u64>,
-    /// Whether it must begin anew, since what is new to it by another filter has not all come.
+    /// Whether it must begin anew, since not all events came that another filter made visible.
     is_anew: bool,
     stream: Option<Open>,
 }
@@ -75,15 +75,15 @@ struct Open {
     id: StreamId,
     /// How much of what came has been looked at, in bytes.
     seen: usize,
-    /// How far its worker was when it was opened, where it was new then.
+    /// The position of its worker when it was opened, if the client was new then.
     new_at: Option<u64>,
-    /// Whether it turned to another view.
-    turned: bool,
-    /// What came last since the last reset, but for marks.
+    /// Whether its view changed.
+    switched: bool,
+    /// The last event since the last reset, apart from control events.
     last: u64,
-    /// What was asked of it, and whether it is done.
+    /// The filter that was asked for, and whether it is in force.
     order: Option<(EventFilter, Rc<Cell<bool>>)>,
-    /// What came since.
+    /// The names that came since.
     since: BTreeSet<String>,
 }
 
@@ -112,7 +112,7 @@ impl World {
         world
     }
 
-    /// Has a change on disk that nobody knows of, where there is none yet.
+    /// Writes a change to disk that is not published, unless there is one.
     fn commit(&mut self, change: impl FnOnce(&mut Writing<'_, '_>)) -> bool {
         self.reap();
         if self.durable.is_some() || self.publishing.is_some() {
@@ -125,7 +125,7 @@ impl World {
         true
     }
 
-    /// Looks whether what was being published is.
+    /// Looks whether the thread that publishes is done.
     fn reap(&mut self) {
         if let Some(done) = self.publishing.take_if(|publishing| publishing.is_finished()) {
             done.join().unwrap();
@@ -149,7 +149,7 @@ impl World {
         if !is_done {
             return;
         }
-        self.clients[number].stream.iter_mut().for_each(|stream| stream.turned = true);
+        self.clients[number].stream.iter_mut().for_each(|stream| stream.switched = true);
         self.durable.iter_mut().for_each(|durable| durable.changed.extend([user.username.clone()]));
         self.users[number] = user;
     }
@@ -198,14 +198,15 @@ impl World {
             changes,
         };
         let id = request.presence_guard.id;
-        let sink = LineOutlet(Rc::clone(&line));
+        let sink = LineSink(Rc::clone(&line), &Lines);
         tokio::task::spawn_local(house.workers[worker].open(request, sink, Bytes::new()));
-        let room = house.workers[worker].worker.subscriptions(&account.tenant);
-        let new_at = (start.first == First::Snapshot).then(|| room.position().get());
+        let subscriptions = house.workers[worker].worker.subscriptions(&account.tenant);
+        let new_at = (start.first == First::Snapshot).then(|| subscriptions.position().get());
         // A change of rights that is on disk counts for it once it is published.
-        let turned = self.durable.as_ref().is_some_and(|durable| durable.changed.contains(&client.username))
+        let switched = self.durable.as_ref().is_some_and(|durable| durable.changed.contains(&client.username))
             || self.publishing.is_some();
-        client.stream = Some(Open { line, id, seen: 0, new_at, turned, last: 0, order: None, since: BTreeSet::new() });
+        client.stream =
+            Some(Open { line, id, seen: 0, new_at, switched, last: 0, order: None, since: BTreeSet::new() });
     }
 
     fn change_filter(&mut self, client: usize, filter: &str) {
@@ -220,10 +221,10 @@ impl World {
         tokio::task::spawn_local(async move {
             is_done.set(hub.change_filter(&tenant("t"), &username, id, wanted).await.is_ok())
         });
-        stream.turned = true;
+        stream.switched = true;
     }
 
-    /// What a client gets, of what is there.
+    /// The events of the present state that a client gets.
     fn expected(&self, client: usize) -> State {
         let (user, filter) = (&self.users[client], &self.clients[client].filter);
         let (rights, own) = Authorize::Scopes.to_see(&user.username, user.scopes());
@@ -286,7 +287,7 @@ impl World {
         self.look();
     }
 
-    /// Whether the writer could do something else.
+    /// Whether the writer is free.
     fn is_at_rest(&mut self) -> bool {
         self.reap();
         self.durable.is_none() && self.publishing.is_none() && !self.house.hub.before_push().is_closed()
@@ -302,7 +303,7 @@ impl World {
         &self.house.workers[worker % 2].worker.mailbox().before_dispatch
     }
 
-    /// Has everything come to its end: every client knows how it is.
+    /// Lets everything come to its end, after which every client knows the present state.
     async fn end(mut self) {
         self.open_gates();
         if let Some(publishing) = self.publishing.take() {
@@ -329,13 +330,13 @@ impl World {
 }
 
 impl Client {
-    /// Looks at what has come; `expected` is what is there for it now.
+    /// Looks at what has come; `expected` is the present state as this client may see it.
     fn look(&mut self, expected: &State) {
         let Some(mut stream) = self.stream.take() else { return };
         let done = stream.order.take_if(|(_, is_done)| is_done.get());
         self.take(&mut stream, expected);
         if let Some((filter, _)) = done {
-            // What is new to it comes, or has come by now; of what it wants no more it hears nothing.
+            // Events that the filter made visible come, or have come by now. Of names that it no longer wants nothing comes.
             let before = std::mem::replace(&mut self.filter, filter);
             let is_known = |name: &str| before.matches(name) || stream.since.contains(name);
             self.known.retain(|name, _| self.filter.matches(name) && is_known(name));
@@ -353,7 +354,7 @@ impl Client {
             match came.name.as_str() {
                 "$synced" => {
                     self.is_anew &= stream.order.is_some();
-                    if !stream.turned {
+                    if !stream.switched {
                         for name in expected.keys().filter(|name| name.starts_with('a')) {
                             assert!(self.known.contains_key(name), "in sync without {name}");
                         }
@@ -367,7 +368,7 @@ impl Client {
                     self.known.remove(&came.data);
                 }
                 name => {
-                    assert!(stream.turned || came.position > stream.last, "{name} again, or late");
+                    assert!(stream.switched || came.position > stream.last, "{name} again, or late");
                     stream.last = came.position;
                     if came.is_removal() {
                         let is_old = stream.new_at.is_some_and(|new_at| came.position <= new_at);
@@ -381,7 +382,7 @@ impl Client {
         }
     }
 
-    /// What it knows of what it wants.
+    /// Its state of the names that it wants.
     fn known_now(&self) -> State {
         self.known.clone().into_iter().filter(|(name, _)| self.filter.matches(name)).collect()
     }
@@ -435,7 +436,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_client_knows_in_the_end_how_it_is_wherever_the_others_were_held(
+    fn every_client_knows_the_present_state_in_the_end_wherever_the_others_were_held(
         steps in prop::collection::vec(step(), 1..150),
     ) {
         run(async {

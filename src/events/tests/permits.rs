@@ -1,12 +1,12 @@
-//! Guards permits: waiting for one does not delay another tenant.
+//! Guards permits: a stream that waits for something delays no other tenant.
 
 use super::*;
 
 /// More than may take a step at the same time.
 const CROWD: usize = 10;
 
-/// Notes whose line is written to.
-pub(super) struct Noting(pub LineOutlet, pub &'static str, pub Rc<RefCell<Vec<&'static str>>>);
+/// Notes which line is written to.
+pub(super) struct Noting(pub LineSink, pub &'static str, pub Rc<RefCell<Vec<&'static str>>>);
 
 impl Sink for Noting {
     fn format(&self) -> &'static dyn Format {
@@ -31,7 +31,7 @@ impl Sink for Noting {
     }
 }
 
-/// Has an event in the tenant that nobody may hold up, and the latest of it in memory.
+/// Inserts an event into the tenant that nothing may hold up, and opens a stream there, which has the latest event read into memory.
 async fn quiet(house: &mut House) -> Rc<Line> {
     insert_in_quiet(house);
     let line = open_in_quiet(house);
@@ -58,7 +58,7 @@ fn open_in_quiet(house: &House) -> Rc<Line> {
 }
 
 #[test]
-fn who_waits_until_the_latest_events_are_in_memory_keeps_no_other_tenant_waiting() {
+fn streams_that_wait_until_the_latest_events_are_in_memory_keep_no_other_tenant_waiting() {
     run(async {
         let mut house = House::new();
         house.insert(&["a"], &[]);
@@ -74,7 +74,7 @@ fn who_waits_until_the_latest_events_are_in_memory_keeps_no_other_tenant_waiting
 }
 
 #[test]
-fn who_waits_for_what_is_read_keeps_no_other_tenant_waiting() {
+fn streams_that_wait_for_the_store_keep_no_other_tenant_waiting() {
     run(async {
         let mut house = House::new();
         house.insert(&["a", "b", "a"], &[]);
@@ -119,7 +119,7 @@ fn a_worker_gives_to_one_tenant_and_ends_streams_while_it_waits_for_what_another
 }
 
 #[test]
-fn whoever_is_told_of_a_crowd_lets_another_tenant_go_first_after_each_step() {
+fn a_stream_that_is_told_of_a_crowd_lets_another_tenant_go_first_after_each_step() {
     run(async {
         let mut house = House::new();
         house.insert(&["a"], &[]);
@@ -134,7 +134,7 @@ fn whoever_is_told_of_a_crowd_lets_another_tenant_go_first_after_each_step() {
             let line = Rc::new(Line::default());
             line.room.set(usize::MAX);
             let request = house.request(username, "*", change);
-            let sink = Noting(LineOutlet(Rc::clone(&line)), name, Rc::clone(&noted));
+            let sink = Noting(LineSink(Rc::clone(&line), &Lines), name, Rc::clone(&noted));
             tokio::task::spawn_local(house.workers[0].open(request, sink, Bytes::new()));
             line
         };
