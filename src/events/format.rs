@@ -1,4 +1,4 @@
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::control::ControlEvent;
 use crate::domain::EventId;
@@ -91,7 +91,9 @@ impl Content {
         match Self::ROOM.checked_sub(before.len()) {
             Some(start) => {
                 self.bytes[start..Self::ROOM].copy_from_slice(before);
-                Bytes::from(self.bytes).split_off(start)
+                let mut bytes = Bytes::from(self.bytes);
+                bytes.advance(start);
+                bytes
             }
             None => [before, &self.bytes[Self::ROOM..]].concat().into(),
         }
