@@ -1,7 +1,5 @@
-use std::pin::Pin;
-
 use bytes::Bytes;
-use futures_util::stream::{Stream, unfold};
+use futures_util::stream::{LocalBoxStream, Stream, unfold};
 use serde::Serialize;
 
 use super::reader::{AdminReader, ReadScope, Reader};
@@ -17,7 +15,7 @@ pub struct Listing {
     /// The beginning, or all of it.
     pub first: Bytes,
     /// The rest, if there is more. It breaks off after an error: the list is never ended as if it were whole.
-    pub rest: Option<Pin<Box<dyn Stream<Item = Result<Bytes, Error>>>>>,
+    pub rest: Option<LocalBoxStream<'static, Result<Bytes, Error>>>,
 }
 
 /// The items of a list, read from the store in steps.

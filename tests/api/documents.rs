@@ -2,7 +2,6 @@
 //! somewhere.
 
 mod compare;
-mod errors;
 mod links;
 mod page;
 mod run;

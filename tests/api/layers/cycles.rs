@@ -49,7 +49,7 @@ fn shortest_cycle(uses: &BTreeMap<String, BTreeSet<String>>, start: &str) -> Opt
                 return Some(route);
             }
             if reached.insert(next) {
-                routes.push_back([&route[..], &[next.clone()]].concat());
+                routes.push_back([&route[..], std::slice::from_ref(next)].concat());
             }
         }
     }
