@@ -1,11 +1,11 @@
 //! The configuration: flags and environment, read and checked once.
 
 mod flags;
+mod settings;
 mod values;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Parser;
 
@@ -15,11 +15,12 @@ use flags::{
 };
 
 pub use flags::LogFormat;
+pub use settings::{Limits, Passwords, Retained, SignIns};
 pub use values::Origins;
 
 use values::{check_path, default_scopes, list, ntp_servers, origins, secret, to_certify};
 
-use crate::domain::{Authorize, BasePath, Quotas, Scope, Secret, TrustedProxies};
+use crate::domain::{Authorize, BasePath, Scope, Secret, TrustedProxies};
 
 /// The minimum length of a secret that may protect more than this machine.
 const MIN_SECRET_BYTES: usize = 16;
@@ -37,12 +38,12 @@ pub struct Config {
     pub trusted_proxies: TrustedProxies,
     /// The path below which browsers see Broker.
     pub base_path: BasePath,
-    /// How long a sign-in lasts.
-    pub jwt_expiry: Duration,
+    /// Settings of sign-ins.
+    pub sign_ins: SignIns,
+    /// Settings of passwords.
+    pub passwords: Passwords,
     /// The secret that signs JWTs.
     pub jwt_secret: Secret,
-    /// The audience of JWTs; if `None`, the scopes are in its place.
-    pub jwt_audience: Option<String>,
     /// The token for the admin endpoints.
     pub admin_token: Secret,
     /// The directory of the database.
@@ -55,16 +56,8 @@ pub struct Config {
     pub default_scopes: Option<Vec<Scope>>,
     /// Limits of inserts and streams.
     pub limits: Limits,
-    /// How long events are retained in exact order.
-    pub retain_for: Duration,
-    /// How many events of each tenant are retained in exact order.
-    pub retain_events: usize,
-    /// The minimum number of characters of a new password.
-    pub password_min: usize,
-    /// Whether weak passwords are refused.
-    pub password_checker: bool,
-    /// How long a reset code lasts.
-    pub totp_duration: Duration,
+    /// Settings of retention.
+    pub retained: Retained,
     /// The time servers; if there are none, the local clock is trusted.
     pub ntp_servers: Vec<String>,
     /// Whether the servers are trusted however far their time is from the local clock and the database.
@@ -75,21 +68,6 @@ pub struct Config {
     pub log_format: LogFormat,
     /// The filter of the log.
     pub log: String,
-}
-
-/// Limits of inserts and streams.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// The largest size of an event, name and data together, in bytes.
-    pub event_bytes: usize,
-    /// Limits of what inserts leave in the database.
-    pub quotas: Quotas,
-    /// How many events a user may insert per second; 0 means no limit.
-    pub user_rate: u32,
-    /// The same for all users of a tenant together.
-    pub tenant_rate: u32,
-    /// How many streams a user may have open; 0 means no limit.
-    pub streams: u32,
 }
 
 /// The protocol, port and certificate that the server listens with.
@@ -218,33 +196,19 @@ impl TryFrom<Flags> for Config {
             trusted_proxies: TrustedProxies::parse(list(&flags.trusted_proxies))
                 .map_err(|why| format!("trusted_proxies: {why}"))?,
             base_path: flags.base_path,
-            jwt_expiry: Duration::from_secs(flags.jwt_expiry),
+            sign_ins: flags.sign_ins,
+            passwords: flags.passwords,
             jwt_secret,
-            jwt_audience: flags.jwt_audience,
             admin_token,
             db: flags.db,
-            password_min: flags.password_min.into(),
-            password_checker: flags.password_checker,
             journal_bytes: flags.journal_bytes,
             authorize: match flags.authorize {
                 AuthorizeFlag::Open => Authorize::Open,
                 AuthorizeFlag::Scopes => Authorize::Scopes,
             },
             default_scopes: default_scopes(&flags.default_scopes)?,
-            limits: Limits {
-                event_bytes: flags.max_event_bytes as usize,
-                quotas: Quotas {
-                    names: flags.max_names,
-                    bound: flags.max_while_connected,
-                    keys: flags.max_idempotency_keys,
-                },
-                user_rate: flags.insert_rate,
-                tenant_rate: flags.tenant_insert_rate,
-                streams: flags.streams_per_user,
-            },
-            retain_for: Duration::from_secs(flags.retain_for),
-            retain_events: flags.retain_events as usize,
-            totp_duration: Duration::from_secs(flags.totp_duration),
+            limits: flags.limits,
+            retained: flags.retained,
             ntp_servers: ntp_servers(&flags.ntp_servers)?,
             accept_clock_step: flags.accept_clock_step,
             idle,
@@ -300,9 +264,9 @@ mod tests {
     #[test]
     fn a_flag_takes_its_value_with_a_space_or_an_equals_sign() {
         for args in [&["--password_checker", "true"][..], &["--password_checker=true"], &["--password_checker"]] {
-            assert!(config(args).unwrap().password_checker, "{args:?}");
+            assert!(config(args).unwrap().passwords.password_checker, "{args:?}");
         }
-        assert!(!config(&["--password_checker=false"]).unwrap().password_checker);
+        assert!(!config(&["--password_checker=false"]).unwrap().passwords.password_checker);
     }
 
     #[test]

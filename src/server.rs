@@ -19,9 +19,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Listen};
 use crate::error::Error;
 use crate::events::{Hub, Retention, Rules, keep_up};
-use crate::identity::{
-    Identity, PasswordPolicy, RootKey, Settings, TokenForm, index_names, index_names_when_there_is_room,
-};
+use crate::identity::{Identity, RootKey, Settings, TokenForm, index_names, index_names_when_there_is_room};
 use crate::store::{OpenError, Store};
 use crate::tls::{self, Maintenance, TlsError};
 use crate::transports::http::{self, Bodies, Connections, Handshakes};
@@ -97,7 +95,7 @@ impl Server {
     /// # Errors
     /// A sentence that says what to change.
     pub fn check(config: &Config) -> Result<(), String> {
-        let form = TokenForm::new(config.jwt_audience.clone());
+        let form = TokenForm::new(config.sign_ins.jwt_audience.clone());
         let scopes = config.default_scopes.as_deref().unwrap_or_default();
         form.check_scopes(scopes).map_err(|error| format!("default_scopes are too many for any user: {error}"))
     }
@@ -130,7 +128,7 @@ impl Server {
         let clock = Clock::measured_by(newest, config.accept_clock_step);
         let rules = Rules {
             authorize: config.authorize,
-            streams_per_user: match config.limits.streams {
+            streams_per_user: match config.limits.streams_per_user {
                 0 => usize::MAX,
                 streams => streams as usize,
             },
@@ -149,15 +147,13 @@ impl Server {
         let settings = Settings {
             admin_token: config.admin_token,
             jwt_secret: config.jwt_secret,
-            jwt_audience: config.jwt_audience,
-            jwt_expiry: config.jwt_expiry,
-            reset_expiry: config.totp_duration,
-            policy: PasswordPolicy { min_chars: config.password_min, is_strict: config.password_checker },
+            sign_ins: config.sign_ins,
+            passwords: config.passwords,
             default_scopes: config.default_scopes,
         };
         let identity =
             Identity::new(store.clone(), writer.clone(), clock.clone(), root, settings).map_err(StartError::Threads)?;
-        let retention = Retention { age: config.retain_for, events: config.retain_events };
+        let retention = Retention { age: config.retained.retain_for, events: config.retained.retain_events };
         let maintenance = keep_up(hub.clone(), writer.clone(), clock.clone(), retention);
         let settled = clock.clone();
         // It waits for the clock, because events that expire by a wrong clock are lost.

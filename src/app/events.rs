@@ -91,7 +91,7 @@ impl Events {
         authorize: Authorize,
         limits: Limits,
     ) -> Self {
-        let rates = Arc::new(Rates::new(limits.user_rate, limits.tenant_rate));
+        let rates = Arc::new(Rates::new(limits.insert_rate, limits.tenant_insert_rate));
         Self { identity, writer, hub, store, clock, authorize, limits, rates }
     }
 
@@ -134,7 +134,7 @@ impl Events {
     /// # Errors
     /// Those of [`NewEvent::new`].
     pub fn new_event(&self, name: EventName, data: Payload, lifetime: Lifetime) -> Result<NewEvent, Error> {
-        NewEvent::new(name, data, lifetime, self.limits.event_bytes)
+        NewEvent::new(name, data, lifetime, self.limits.max_event_bytes)
     }
 
     /// Inserts or removes events, all of them or none.
@@ -152,7 +152,7 @@ impl Events {
         let InsertOptions { condition, key, stream } = options;
         let Principal { username, account, auth_context, .. } = principal;
         self.rates.take(&username, &account.tenant, events.len())?;
-        let (authorize, quotas) = (self.authorize, self.limits.quotas);
+        let (authorize, quotas) = (self.authorize, self.limits.quotas());
         let stream = stream.map(|stream| (stream, self.hub.registry().clone()));
         let insert = Insert { username, auth_context, events, is_array, condition, key, stream, authorize, quotas };
         self.writer.submit(insert).await

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, ValueEnum};
 
-use crate::domain::{BasePath, DEFAULT_EVENT_BYTES, MAX_EVENT_BYTES, is_blank};
+use super::settings::{Limits, Passwords, Retained, SignIns};
+use crate::domain::BasePath;
 
 /// The format of a line in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -49,13 +50,8 @@ pub struct Flags {
     /// Path below which browsers see Broker behind a proxy, such as /api/.
     #[arg(long, env = "BROKER_BASE_PATH", default_value = "/", value_parser = BasePath::parse)]
     pub base_path: BasePath,
-    /// Seconds that a sign-in lasts, from 1 to 3153600000 (100 years).
-    #[arg(long, env = "BROKER_JWT_EXPIRY", default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(1..=3_153_600_000))]
-    pub jwt_expiry: u64,
-    /// Audience (`aud`) of JWTs, 1 to 256 bytes; their scopes are in `scope` then [default: none, and `aud` has the
-    /// scopes].
-    #[arg(long, env = "BROKER_JWT_AUDIENCE", value_parser = audience)]
-    pub jwt_audience: Option<String>,
+    #[command(flatten)]
+    pub sign_ins: SignIns,
     /// Secret that signs JWTs. Better in a file or the environment than here, where every user of the machine sees it.
     #[arg(long, env = "BROKER_JWT_SECRET", hide_env_values = true, default_value = DEFAULT_JWT_SECRET)]
     pub jwt_secret: String,
@@ -89,33 +85,10 @@ pub struct Flags {
     /// Scopes of a user that is created without any, with commas between.
     #[arg(long, env = "BROKER_DEFAULT_SCOPES", default_value = "")]
     pub default_scopes: String,
-    /// Streams that a user may have open; one more ends the oldest. 0 is no limit.
-    #[arg(long, env = "BROKER_STREAMS_PER_USER", default_value_t = 0)]
-    pub streams_per_user: u32,
-    /// Bytes that an event may have, name and data together.
-    #[arg(long, env = "BROKER_MAX_EVENT_BYTES", default_value_t = DEFAULT_EVENT_BYTES as u64, value_parser = clap::value_parser!(u64).range(1..=MAX_EVENT_BYTES as u64))]
-    pub max_event_bytes: u64,
-    /// Event names that a tenant may have.
-    #[arg(long, env = "BROKER_MAX_NAMES", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub max_names: u64,
-    /// Events of a user that may be bound to streams (while_connected).
-    #[arg(long, env = "BROKER_MAX_WHILE_CONNECTED", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub max_while_connected: u64,
-    /// Idempotency keys that are remembered per user. The oldest are forgotten first.
-    #[arg(long, env = "BROKER_MAX_IDEMPOTENCY_KEYS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub max_idempotency_keys: u64,
-    /// Events that a user may insert in a second; 0 is no limit.
-    #[arg(long, env = "BROKER_INSERT_RATE", default_value_t = 0)]
-    pub insert_rate: u32,
-    /// Events that all users of a tenant together may insert in a second; 0 is no limit.
-    #[arg(long, env = "BROKER_TENANT_INSERT_RATE", default_value_t = 0)]
-    pub tenant_insert_rate: u32,
-    /// Seconds for which every insert is kept in exact order; 0 keeps the latest of each name only.
-    #[arg(long, env = "BROKER_RETAIN_FOR", default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(..=3_153_600_000))]
-    pub retain_for: u64,
-    /// Inserts of each tenant that are kept in exact order; 0 keeps the latest of each name only.
-    #[arg(long, env = "BROKER_RETAIN_EVENTS", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
-    pub retain_events: u64,
+    #[command(flatten)]
+    pub limits: Limits,
+    #[command(flatten)]
+    pub retained: Retained,
     /// Domain name of the certificate.
     #[arg(long, env = "BROKER_DOMAIN", default_value = DEFAULT_DOMAIN)]
     pub domain: String,
@@ -131,15 +104,8 @@ pub struct Flags {
     /// File with the token of the admin endpoints.
     #[arg(long, env = "BROKER_ADMIN_TOKEN_FILE")]
     pub admin_token_file: Option<PathBuf>,
-    /// Characters that a new password must have.
-    #[arg(long, env = "BROKER_PASSWORD_MIN", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub password_min: u8,
-    /// Refuse new passwords that are common, or that zxcvbn scores below 3.
-    #[arg(long, env = "BROKER_PASSWORD_CHECKER", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
-    pub password_checker: bool,
-    /// Seconds that a password reset code lasts.
-    #[arg(long, env = "BROKER_TOTP_DURATION", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub totp_duration: u64,
+    #[command(flatten)]
+    pub passwords: Passwords,
     /// NTP servers, host or host:port with commas between; empty trusts the local clock.
     #[arg(long, env = "BROKER_NTP_SERVERS", default_value = "time.cloudflare.com,time.google.com,pool.ntp.org")]
     pub ntp_servers: String,
@@ -164,14 +130,44 @@ pub enum AuthorizeFlag {
     Scopes,
 }
 
-/// The audience of JWTs: a name or a URL (RFC 7519, section 4.1.3), short enough to be in each.
-fn audience(text: &str) -> Result<String, String> {
-    const MAX_BYTES: usize = 256;
-    let is_trimmed = !text.starts_with(is_blank) && !text.ends_with(is_blank);
-    let is_plain = !text.is_empty() && is_trimmed && text.len() <= MAX_BYTES && !text.chars().any(char::is_control);
-    if is_plain {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("an audience has 1 to {MAX_BYTES} bytes, no blanks at its ends"))
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use clap::{Arg, CommandFactory};
+
+    use super::*;
+
+    /// A flag as the page writes it: name, variable and default, each in backticks, or nothing.
+    type Row = [String; 3];
+
+    #[test]
+    fn the_page_on_configuration_lists_every_flag_with_its_variable_and_default_and_no_other() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let documented: Vec<_> = page.lines().filter_map(row_of_line).collect();
+        let flags: BTreeSet<_> = Flags::command().get_arguments().map(row_of_flag).collect();
+        assert_eq!(documented.iter().cloned().collect::<BTreeSet<_>>(), flags);
+        assert_eq!(documented.len(), flags.len(), "a flag is listed twice");
+    }
+
+    /// A line of a table of flags, such as "| `--port` | `BROKER_PORT` | `8080` | …".
+    fn row_of_line(line: &str) -> Option<Row> {
+        let mut cells = line.strip_prefix("| `--")?.split('|').map(|cell| cell.trim().to_owned());
+        Some([format!("`--{}", cells.next()?), cells.next()?, cells.next()?])
+    }
+
+    fn row_of_flag(flag: &Arg) -> Row {
+        let quoted = |text: &str| if text.is_empty() { String::new() } else { format!("`{text}`") };
+        let [variable, default] = [flag.get_env(), flag.get_default_values().first().map(|value| value.as_os_str())]
+            .map(|text| text.unwrap_or_default().to_str().unwrap().to_owned());
+        [quoted(&format!("--{}", flag.get_long().unwrap())), quoted(&variable), quoted(&default)]
+    }
+
+    #[test]
+    fn help_says_what_broker_is_whatever_groups_its_flags_come_in() {
+        let about = Flags::command().get_about().map(ToString::to_string);
+        assert_eq!(about.unwrap().split(':').next(), Some("A real-time backend in one binary"));
     }
 }

@@ -102,7 +102,7 @@ impl Identity {
         }
         self.renew(&user.username, outdated, from).await;
         let now = self.0.clock.now();
-        self.0.tokens.issue(&user, now, now + self.0.jwt_expiry)
+        self.0.tokens.issue(&user, now, now + self.0.settings.sign_ins.jwt_expiry)
     }
 
     /// Authenticates a user by a JWT.
@@ -156,7 +156,7 @@ impl Identity {
     /// # Errors
     /// [`Error::Internal`].
     pub fn verify(&self, principal: &Principal) -> Result<Verified, Error> {
-        let expiry = principal.expires_at.unwrap_or_else(|| self.0.clock.now() + self.0.jwt_expiry);
+        let expiry = principal.expires_at.unwrap_or_else(|| self.0.clock.now() + self.0.settings.sign_ins.jwt_expiry);
         self.0.root.mint(&principal.username, &principal.account, expiry)
     }
 
@@ -306,9 +306,10 @@ mod tests {
     use argon2::password_hash::phc;
     use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 
-    use super::super::{PasswordPolicy, RootKey, Settings};
+    use super::super::{RootKey, Settings};
     use super::*;
     use crate::clock::Clock;
+    use crate::config::{Passwords, SignIns};
     use crate::store::Store;
     use crate::writer::Writer;
 
@@ -367,10 +368,8 @@ mod tests {
         let settings = Settings {
             admin_token: Secret::new("admin"),
             jwt_secret: Secret::new("jwt"),
-            jwt_audience: None,
-            jwt_expiry: Duration::from_secs(60),
-            reset_expiry: Duration::from_secs(60),
-            policy: PasswordPolicy { min_chars: 64, is_strict: true },
+            sign_ins: SignIns { jwt_expiry: Duration::from_secs(60), jwt_audience: None },
+            passwords: Passwords { password_min: 64, password_checker: true, totp_duration: Duration::from_secs(60) },
             default_scopes: None,
         };
         let identity = Identity::new(store.clone(), writer, clock, root, settings).unwrap();

@@ -24,6 +24,7 @@ use std::time::Duration;
 use moka::future::Cache;
 
 use crate::clock::Clock;
+use crate::config::{Passwords, SignIns};
 use crate::domain::{Account, AuthContext, ClientAddress, Scope, Secret, Timestamp, Username};
 use crate::error::Error;
 use crate::store::Store;
@@ -84,14 +85,10 @@ pub struct Settings {
     pub admin_token: Secret,
     /// The secret that signs JWTs.
     pub jwt_secret: Secret,
-    /// The audience of JWTs; if `None`, the scopes are in its place.
-    pub jwt_audience: Option<String>,
-    /// How long a sign-in lasts.
-    pub jwt_expiry: Duration,
-    /// How long a reset code lasts.
-    pub reset_expiry: Duration,
-    /// The rules for new passwords.
-    pub policy: PasswordPolicy,
+    /// Settings of sign-ins.
+    pub sign_ins: SignIns,
+    /// Settings of passwords.
+    pub passwords: Passwords,
     /// The scopes of a user that is created without any; `None` means no scopes at all.
     pub default_scopes: Option<Vec<Scope>>,
 }
@@ -109,11 +106,7 @@ struct Inner {
     tickets: Tickets,
     root: RootKey,
     throttle: Throttle,
-    admin_token: Secret,
-    reset_expiry: Duration,
-    jwt_expiry: Duration,
-    policy: PasswordPolicy,
-    default_scopes: Option<Vec<Scope>>,
+    settings: Settings,
     /// Fingerprints of Basic credentials that were correct recently.
     basic: Cache<[u8; 32], ()>,
     /// Without this key, a fingerprint in a memory dump could be used to guess the password.
@@ -126,22 +119,16 @@ impl Identity {
     /// # Errors
     /// If the operating system gives no threads for hashing.
     pub fn new(store: Store, writer: Writer, clock: Clock, root: RootKey, settings: Settings) -> std::io::Result<Self> {
-        let Settings { admin_token, jwt_secret, jwt_audience, jwt_expiry, reset_expiry, policy, default_scopes } =
-            settings;
         Ok(Self(Arc::new(Inner {
             store,
             writer,
             clock,
             passwords: PasswordPool::start()?,
-            tokens: Tokens::new(&jwt_secret, TokenForm::new(jwt_audience)),
+            tokens: Tokens::new(&settings.jwt_secret, TokenForm::new(settings.sign_ins.jwt_audience.clone())),
             tickets: Tickets::new(),
             root,
             throttle: Throttle::new(),
-            admin_token,
-            reset_expiry,
-            jwt_expiry,
-            policy,
-            default_scopes,
+            settings,
             basic: Cache::builder().max_capacity(BASIC_REMEMBERED_COUNT).time_to_live(BASIC_REMEMBERED).build(),
             basic_key: aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &crate::random::bytes::<32>()),
         })))
@@ -155,7 +142,7 @@ impl Identity {
         let visit = Visit::at(Door::Admin, None, from);
         let guess = async {
             let attempt = self.0.throttle.admin(from).await?;
-            let right = self.0.admin_token.matches(token.expose());
+            let right = self.0.settings.admin_token.matches(token.expose());
             let admin = if right { Ok(Admin { from }) } else { Err(Error::AdminTokenIncorrect) };
             attempt.settle(admin).map(|(admin, _)| admin)
         };

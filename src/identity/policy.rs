@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
+use crate::config::Passwords;
 use crate::domain::Password;
 use crate::error::Error;
 
@@ -33,6 +34,12 @@ impl Accepted {
     /// The password.
     pub fn into_password(self) -> Password {
         self.0
+    }
+}
+
+impl From<&Passwords> for PasswordPolicy {
+    fn from(settings: &Passwords) -> Self {
+        Self { min_chars: settings.password_min, is_strict: settings.password_checker }
     }
 }
 

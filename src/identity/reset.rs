@@ -37,7 +37,7 @@ impl Identity {
         let username = Username::parse(username).map_err(|_| Error::Unauthorized)?;
         let code = totp::reset_code();
         let shown = String::from_utf8_lossy(code.expose()).into_owned();
-        let change = BeginReset { username: username.clone(), code, expiry: self.0.reset_expiry };
+        let change = BeginReset { username: username.clone(), code, expiry: self.0.settings.passwords.totp_duration };
         self.0.writer.submit(change).await.map_err(unknown_is_unauthorized)?;
         admin.did("reset code made", &username);
         Ok(shown)

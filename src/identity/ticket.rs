@@ -14,7 +14,7 @@ impl Identity {
         let right = Right {
             username: principal.username.clone(),
             generation: principal.auth_context.generation,
-            expires_at: principal.expires_at.unwrap_or_else(|| now + self.0.jwt_expiry),
+            expires_at: principal.expires_at.unwrap_or_else(|| now + self.0.settings.sign_ins.jwt_expiry),
             by_password_alone: principal.auth_context.by_password_alone,
         };
         self.0.tickets.issue(&self.0.tokens, &right, now)

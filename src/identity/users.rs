@@ -2,7 +2,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::password::Share;
-use super::policy::Accepted;
+use super::policy::{Accepted, PasswordPolicy};
 use super::token::{Subject, TokenForm};
 use super::totp::Issuer;
 use super::user_fields::{UserInput, view};
@@ -40,7 +40,7 @@ impl Identity {
         let mut user = User::new(Uuid::new_v4(), username.clone(), tenant, totp::new_secret());
         user.generation = new_generation();
         input.apply(&mut user)?;
-        user.scopes = user.scopes.or_else(|| self.0.default_scopes.clone());
+        user.scopes = user.scopes.or_else(|| self.0.settings.default_scopes.clone());
         let form = self.0.tokens.form().clone();
         // It is checked here to save the hash. The writer decides.
         form.check(&Subject::from(&user), None)?;
@@ -128,7 +128,8 @@ impl Identity {
         email: Option<&Email>,
     ) -> Result<Accepted, Error> {
         let known = std::iter::once(username.as_str()).chain(email.map(Email::as_str)).map(str::to_owned).collect();
-        self.0.passwords.judge(share, self.0.policy, password, known).await
+        let policy = PasswordPolicy::from(&self.0.settings.passwords);
+        self.0.passwords.judge(share, policy, password, known).await
     }
 }
 
