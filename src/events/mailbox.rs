@@ -8,9 +8,20 @@ use super::lock::lock;
 use super::stream_id::Serial;
 use crate::domain::{EventFilter, TenantName, Username};
 
+/// The number of a worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkerId(u32);
+
+impl WorkerId {
+    /// The next higher one.
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 /// What other threads tell a worker about its subscriptions.
-#[derive(Default)]
 pub struct Mailbox {
+    id: WorkerId,
     post: Mutex<Post>,
     filled: Notify,
     /// Holds the worker before it looks into channels, in tests.
@@ -48,6 +59,16 @@ pub struct WorkerNotifier {
 }
 
 impl Mailbox {
+    /// An empty one, of a worker with a number.
+    pub fn new(id: WorkerId) -> Self {
+        Self { id, post: Mutex::default(), filled: Notify::new(), before_dispatch: Gate::default() }
+    }
+
+    /// The number of its worker.
+    pub fn id(&self) -> WorkerId {
+        self.id
+    }
+
     /// Adds what is to be noted, and wakes the worker.
     fn note(&self, note: impl FnOnce(&mut Post)) {
         note(&mut lock(&self.post));

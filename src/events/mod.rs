@@ -23,6 +23,7 @@ mod reading;
 mod registry;
 mod shared_event;
 mod sink;
+mod small_map;
 mod stream_id;
 mod subscribe_request;
 mod subscriber;

@@ -50,8 +50,8 @@ pub struct GoneStream {
 pub struct Registry(Arc<Mutex<Table>>);
 
 /// Whether the streams of a user may go on, which each of them looks at without a lock.
-#[derive(Default)]
 pub struct Access {
+    username: Username,
     ended: AtomicBool,
     changes: AtomicU64,
 }
@@ -60,7 +60,6 @@ pub struct Access {
 /// after that look ends the handle, or is counted by it.
 pub struct UserStreams {
     registry: Registry,
-    username: Username,
     access: Arc<Access>,
 }
 
@@ -73,6 +72,14 @@ pub struct PresenceGuard {
 }
 
 impl Access {
+    fn new(username: &Username) -> Self {
+        Self { username: username.clone(), ended: AtomicBool::new(false), changes: AtomicU64::new(0) }
+    }
+
+    fn username(&self) -> &Username {
+        &self.username
+    }
+
     fn is_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
@@ -90,7 +97,7 @@ impl Registry {
     /// A handle to the streams of a user. Those that have been ended are not among them.
     pub fn user_streams(&self, username: &Username) -> UserStreams {
         let access = lock(&self.0).take_handle(username);
-        UserStreams { registry: self.clone(), username: username.clone(), access }
+        UserStreams { registry: self.clone(), access }
     }
 
     /// Ends the streams of a user, also those that are about to be opened with a handle.
@@ -109,8 +116,8 @@ impl Registry {
     }
 
     /// The serials of the streams that a user has open on a worker.
-    pub fn serials_on(&self, username: &Username, worker: &Arc<Mailbox>) -> Vec<Serial> {
-        lock(&self.0).serials_on(username, worker)
+    pub fn serials_on(&self, username: &Username, worker: &Mailbox) -> Vec<Serial> {
+        lock(&self.0).serials_on(username, worker.id())
     }
 
     /// Whether a user has a stream that is open, about to be, or ended within the grace. Once it is not, it never is again.
@@ -177,19 +184,19 @@ impl Registry {
         }
     }
 
-    /// Adds a worker, which is told of its streams and of who comes and goes.
-    pub fn add_worker(&self, mailbox: &Arc<Mailbox>) {
-        lock(&self.0).workers.push(Arc::clone(mailbox));
+    /// Adds a worker. Its mailbox is told of its streams and of who comes and goes.
+    pub fn add_worker(&self) -> Arc<Mailbox> {
+        lock(&self.0).add_worker()
     }
 
     /// Forgets a worker that has ended.
-    pub fn remove_worker(&self, mailbox: &Arc<Mailbox>) {
-        lock(&self.0).workers.retain(|other| !Arc::ptr_eq(other, mailbox));
+    pub fn remove_worker(&self, mailbox: &Mailbox) {
+        lock(&self.0).remove_worker(mailbox.id());
     }
 
     /// Has every worker end its streams. Each receiver resolves when one of them has.
     pub fn close(&self) -> Vec<oneshot::Receiver<()>> {
-        lock(&self.0).workers.iter().map(|worker| worker.post_closing()).collect()
+        lock(&self.0).workers().iter().map(|worker| worker.post_closing()).collect()
     }
 
     /// The only stream that a user has open.
@@ -208,7 +215,7 @@ impl Registry {
 impl UserStreams {
     /// The user.
     pub fn username(&self) -> &Username {
-        &self.username
+        self.access.username()
     }
 
     /// Whether the streams must write nothing more. This is so before an event of the commit that ended them can be seen.
@@ -224,14 +231,14 @@ impl UserStreams {
 
     /// Begins a stream in a tenant: the user is there from now on.
     pub fn arrive(self, tenant: &TenantName, goes_on: GoesOnFor, now: Timestamp) -> PresenceGuard {
-        let (id, serial) = lock(&self.registry.0).arrive(tenant, &self.username, goes_on, now);
+        let (id, serial) = lock(&self.registry.0).arrive(&self.access, tenant, goes_on, now);
         PresenceGuard { user_streams: self, id, serial }
     }
 }
 
 impl Drop for UserStreams {
     fn drop(&mut self) {
-        lock(&self.registry.0).release_handle(&self.username);
+        lock(&self.registry.0).release_handle(self.access.username());
     }
 }
 
@@ -247,9 +254,8 @@ impl PresenceGuard {
     }
 
     /// A worker has it now. If its user has more than so many streams open then, the oldest ones end.
-    pub fn open(&self, worker: &Arc<Mailbox>, at_most: usize) {
-        let UserStreams { registry, access, .. } = &self.user_streams;
-        lock(&registry.0).open(self.id, access, worker, at_most);
+    pub fn open(&self, worker: &Mailbox, at_most: usize) {
+        lock(&self.user_streams.registry.0).open(self.id, worker.id(), at_most);
     }
 
     /// Its user goes to another tenant with it. No event after this position is bound to it in the tenant before, unless they come

@@ -40,11 +40,6 @@ impl fmt::Display for StreamId {
 pub struct Serial(u64);
 
 impl Serial {
-    /// No serial is lower.
-    pub const MIN: Self = Self(0);
-    /// No serial is higher.
-    pub const MAX: Self = Self(u64::MAX);
-
     /// The next higher one.
     pub fn next(self) -> Self {
         Self(self.0 + 1)

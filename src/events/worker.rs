@@ -38,8 +38,7 @@ pub struct Worker<S: Subscriber + ?Sized> {
 impl<S: Subscriber + ?Sized> Worker<S> {
     /// A worker that the hub tells of what is new.
     pub fn new(hub: Hub, clock: Clock) -> Self {
-        let mailbox = Arc::new(Mailbox::default());
-        hub.registry().add_worker(&mailbox);
+        let mailbox = hub.registry().add_worker();
         let streams = Rc::new(WorkerStreams::new(hub.registry().clone(), Arc::clone(&mailbox)));
         let (tenants, wheel, permits) = (Rc::default(), Wheel::new(), Permits::new(CATCHING_UP));
         Self { hub, clock, mailbox, streams, tenants, wheel, permits }

@@ -5,7 +5,8 @@ use std::time::Instant;
 use super::presence::{Counted, PEOPLE_AT_ONCE, Presence};
 use super::{Access, GRACE, GoesOnFor, GoneStream};
 use crate::domain::{Position, TenantName, Timestamp, Username};
-use crate::events::mailbox::{Command, Mailbox};
+use crate::events::mailbox::{Command, Mailbox, WorkerId};
+use crate::events::small_map::SmallMap;
 use crate::events::stream_id::{Serial, StreamId};
 
 /// The records of all streams, and the lists by which they are found. Only [`Table::put`] changes a record, and brings every list
@@ -14,38 +15,37 @@ use crate::events::stream_id::{Serial, StreamId};
 pub struct Table {
     streams: HashMap<StreamId, Record>,
     left: BTreeMap<(StreamId, TenantName), Left>,
-    /// The open streams of each user, the oldest first, and those that may be taken over, the one that ended last at the end.
-    by_user: BTreeMap<(Username, Listed, Serial), StreamId>,
     users: HashMap<Username, User>,
     pub presence: Presence,
     /// When each grace is over, in that order. The stream may have been taken over since.
     due: VecDeque<Due>,
     /// Streams whose grace was over before the start.
     gone: Vec<GoneStream>,
-    pub workers: Vec<Arc<Mailbox>>,
+    workers: Vec<Arc<Mailbox>>,
+    last_worker: WorkerId,
     last: Serial,
 }
 
 /// A stream, from when its client asks for it until its grace is over.
 #[derive(Clone)]
 struct Record {
-    username: Username,
+    access: Arc<Access>,
     tenant: TenantName,
     /// That of the connection, or of its end.
     serial: Serial,
     state: State,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Its client has been promised it. No worker has it yet.
     Opening,
     /// A worker has it.
-    Open(Arc<Mailbox>),
+    Open(WorkerId),
     /// It has been told to end, and is there until its connection has closed.
     Ending,
-    /// It has ended, and may be taken over until then.
-    Orphaned(Instant),
+    /// It has ended, and may be taken over.
+    Orphaned,
 }
 
 /// That a stream was in a tenant that its user has moved out of: for the grace it counts as there.
@@ -56,119 +56,160 @@ struct Left {
     moved_at: Position,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Listed {
-    Open,
-    Orphaned,
-}
-
-/// A user as long as somebody has a handle of theirs, which every stream has that has not ended.
-#[derive(Default)]
+/// A user, as long as somebody has a handle of theirs, as every stream does that has not ended, or one of their streams may be taken
+/// over.
 struct User {
     access: Arc<Access>,
     handles: usize,
-    /// How many of the streams are open.
-    open: usize,
+    /// Their open streams, the oldest first.
+    open: SmallMap<Serial, StreamId>,
+    /// Their streams that may be taken over, the one that ended last at the end.
+    orphaned: SmallMap<Serial, StreamId>,
 }
 
+/// When a grace is over.
 struct Due {
     at: Instant,
     stream: StreamId,
-    /// The tenant that it has left; `None` if the stream itself has ended.
-    left: Option<TenantName>,
+    of: DueOf,
 }
 
-impl Record {
-    fn listed(&self) -> Option<Listed> {
-        match self.state {
-            State::Open(_) => Some(Listed::Open),
-            State::Orphaned(_) => Some(Listed::Orphaned),
+enum DueOf {
+    /// Of a stream that has ended with this serial. If it has another one by then, it was taken over.
+    Ended(Serial),
+    /// Of a stream that has left this tenant.
+    Left(TenantName),
+}
+
+impl User {
+    fn new(username: &Username) -> Self {
+        let (open, orphaned) = (SmallMap::default(), SmallMap::default());
+        Self { access: Arc::new(Access::new(username)), handles: 0, open, orphaned }
+    }
+
+    /// The list in which a stream with a state is.
+    fn list(&mut self, state: State) -> Option<&mut SmallMap<Serial, StreamId>> {
+        match state {
+            State::Open(_) => Some(&mut self.open),
+            State::Orphaned => Some(&mut self.orphaned),
             State::Opening | State::Ending => None,
         }
     }
+}
 
-    fn counted(&self) -> Counted {
-        match self.state {
-            State::Orphaned(_) => Counted::Orphaned,
-            State::Opening | State::Open(_) | State::Ending => Counted::Connected,
+impl State {
+    fn counted(self) -> Counted {
+        match self {
+            Self::Orphaned => Counted::Orphaned,
+            Self::Opening | Self::Open(_) | Self::Ending => Counted::Connected,
         }
     }
 }
 
 impl Table {
+    /// Adds a worker. Its mailbox is told of its streams and of who comes and goes.
+    pub fn add_worker(&mut self) -> Arc<Mailbox> {
+        self.last_worker = self.last_worker.next();
+        let mailbox = Arc::new(Mailbox::new(self.last_worker));
+        self.workers.push(Arc::clone(&mailbox));
+        mailbox
+    }
+
+    /// Forgets a worker that has ended.
+    pub fn remove_worker(&mut self, id: WorkerId) {
+        self.workers.retain(|worker| worker.id() != id);
+    }
+
+    /// The mailboxes of all workers.
+    pub fn workers(&self) -> &[Arc<Mailbox>] {
+        &self.workers
+    }
+
+    fn worker(&self, id: WorkerId) -> Option<&Arc<Mailbox>> {
+        self.workers.iter().find(|worker| worker.id() == id)
+    }
+
     /// One more handle of a user, to the access that they have now.
     pub fn take_handle(&mut self, username: &Username) -> Arc<Access> {
-        let user = self.users.entry(username.clone()).or_default();
+        let user = self.user(username);
         user.handles += 1;
         Arc::clone(&user.access)
     }
 
     /// One handle less.
     pub fn release_handle(&mut self, username: &Username) {
-        let Some(user) = self.users.get_mut(username) else { return };
+        let user = self.user(username);
         user.handles = user.handles.saturating_sub(1);
-        if user.handles == 0 {
+        self.forget_user(username);
+    }
+
+    fn user(&mut self, username: &Username) -> &mut User {
+        self.users.entry(username.clone()).or_insert_with(|| User::new(username))
+    }
+
+    /// Forgets a user of whom there is nothing any more.
+    fn forget_user(&mut self, username: &Username) {
+        let is_gone = |user: &User| user.handles == 0 && user.open.is_empty() && user.orphaned.is_empty();
+        if self.users.get(username).is_some_and(is_gone) {
             self.users.remove(username);
         }
     }
 
-    /// A user asks for a stream: its id, and its serial.
+    /// A user asks for a stream with a handle: its id, and its serial.
     pub fn arrive(
         &mut self,
+        access: &Arc<Access>,
         tenant: &TenantName,
-        username: &Username,
         goes_on: GoesOnFor,
         now: Timestamp,
     ) -> (StreamId, Serial) {
+        let username = access.username();
         let id = self.orphan_for(tenant, username, goes_on).unwrap_or_else(StreamId::random);
         let (serial, state) = (self.next_serial(), State::Opening);
-        let record = Record { username: username.clone(), tenant: tenant.clone(), serial, state };
         self.come(tenant, username, now);
-        self.put(id, Some(record));
+        self.put(id, Some(Record { access: Arc::clone(access), tenant: tenant.clone(), serial, state }));
         (id, serial)
     }
 
     /// The stream of a user that ended a moment ago and that a new one is to take over.
     fn orphan_for(&self, tenant: &TenantName, username: &Username, goes_on: GoesOnFor) -> Option<StreamId> {
         let may_be = |id: &StreamId| {
-            self.streams.get(id).is_some_and(|record| {
-                matches!(record.state, State::Orphaned(_)) && record.tenant == *tenant && record.username == *username
-            })
+            let record = self.streams.get(id).filter(|record| record.state == State::Orphaned);
+            record.is_some_and(|record| record.tenant == *tenant && record.access.username() == username)
         };
         match goes_on {
-            GoesOnFor::Last => self.of_user(username, Listed::Orphaned).rev().find(may_be),
+            GoesOnFor::Last => self.users.get(username)?.orphaned.values().rev().copied().find(may_be),
             GoesOnFor::This(id) => Some(id).filter(may_be),
             GoesOnFor::None => None,
         }
     }
 
     /// A worker has a stream now. If its user has too many open then, the oldest ones end.
-    pub fn open(&mut self, id: StreamId, access: &Access, mailbox: &Arc<Mailbox>, at_most: usize) {
-        // The end came between the request and this. Its subscription looks at the access, too.
-        let is_ended = access.is_ended();
-        let state = if is_ended { State::Ending } else { State::Open(Arc::clone(mailbox)) };
-        let Some(username) = self.change(id, |record| record.state = state) else { return };
-        let open = self.users.get(&username).map_or(0, |user| user.open);
-        let oldest = self.of_user(&username, Listed::Open).take(open.saturating_sub(at_most));
-        for id in oldest.collect::<Vec<_>>() {
-            self.end(id);
-        }
+    pub fn open(&mut self, id: StreamId, worker: WorkerId, at_most: usize) {
+        let Some(access) = self.streams.get(&id).map(|record| Arc::clone(&record.access)) else { return };
+        // The end may have come between the request and this. The subscription looks at its access, too.
+        let state = if access.is_ended() { State::Ending } else { State::Open(worker) };
+        self.set_state(id, state);
+        let open = &self.user(access.username()).open;
+        let oldest: Vec<_> = open.values().take(open.len().saturating_sub(at_most)).copied().collect();
+        oldest.into_iter().for_each(|id| self.end(id));
     }
 
     /// Has a stream end, if it is open.
     fn end(&mut self, id: StreamId) {
-        let Some(Record { serial, state: State::Open(mailbox), .. }) = self.streams.get(&id).cloned() else { return };
-        self.change(id, |record| record.state = State::Ending);
-        mailbox.post_command(serial, Command::End);
+        let Some(Record { serial, state: State::Open(worker), .. }) = self.streams.get(&id).cloned() else { return };
+        self.set_state(id, State::Ending);
+        if let Some(worker) = self.worker(worker) {
+            worker.post_command(serial, Command::End);
+        }
     }
 
     /// Ends the streams that a user has, and those for which there is a handle by now.
     pub fn end_user(&mut self, username: &Username) {
         let Some(user) = self.users.get_mut(username) else { return };
-        std::mem::take(&mut user.access).end();
-        for id in self.of_user(username, Listed::Open).collect::<Vec<_>>() {
-            self.end(id);
-        }
+        std::mem::replace(&mut user.access, Arc::new(Access::new(username))).end();
+        let open: Vec<_> = user.open.values().copied().collect();
+        open.into_iter().for_each(|id| self.end(id));
     }
 
     /// Notes that a user may see other events than before, and has the workers look at their rights.
@@ -181,24 +222,24 @@ impl Table {
 
     /// The connection of a stream has closed. It may be taken over until the grace is over.
     pub fn leave(&mut self, id: StreamId, now: Instant) {
-        if let Some(Record { username, tenant, .. }) = self.streams.get(&id).cloned() {
-            self.orphan(id, username, tenant, now);
+        if let Some(record) = self.streams.get(&id).cloned() {
+            self.orphan(id, record.access, record.tenant, now);
         }
     }
 
-    fn orphan(&mut self, id: StreamId, username: Username, tenant: TenantName, now: Instant) {
-        let (serial, until) = (self.next_serial(), now + GRACE);
-        self.put(id, Some(Record { username, tenant, serial, state: State::Orphaned(until) }));
-        self.due.push_back(Due { at: until, stream: id, left: None });
+    fn orphan(&mut self, id: StreamId, access: Arc<Access>, tenant: TenantName, now: Instant) {
+        let (serial, state) = (self.next_serial(), State::Orphaned);
+        self.put(id, Some(Record { access, tenant, serial, state }));
+        self.due.push_back(Due { at: now + GRACE, stream: id, of: DueOf::Ended(serial) });
     }
 
     /// The user of a stream goes to another tenant with it, at a position.
     pub fn move_to(&mut self, id: StreamId, to: &TenantName, now: (Timestamp, Instant, Position)) {
         let Some(mut record) = self.streams.get(&id).cloned() else { return };
         let from = std::mem::replace(&mut record.tenant, to.clone());
-        let username = record.username.clone();
-        self.leave_behind(id, &from, &username, now.2, now.1);
-        self.come(to, &username, now.0);
+        let access = Arc::clone(&record.access);
+        self.leave_behind(id, &from, access.username(), now.2, now.1);
+        self.come(to, access.username(), now.0);
         self.put(id, Some(record));
         // If it comes back within the grace, it was never gone.
         self.forget_left(id, to);
@@ -215,7 +256,10 @@ impl Table {
     ) {
         match moved_at {
             Some(moved_at) => self.leave_behind(id, tenant, username, moved_at, now),
-            None => self.orphan(id, username.clone(), tenant.clone(), now),
+            None => {
+                let access = Arc::clone(&self.user(username).access);
+                self.orphan(id, access, tenant.clone(), now);
+            }
         }
     }
 
@@ -231,7 +275,7 @@ impl Table {
         self.presence.add(tenant, username, Counted::Orphaned);
         self.forget_left(id, tenant);
         self.left.insert((id, tenant.clone()), Left { username: username.clone(), until, moved_at });
-        self.due.push_back(Due { at: until, stream: id, left: Some(tenant.clone()) });
+        self.due.push_back(Due { at: until, stream: id, of: DueOf::Left(tenant.clone()) });
     }
 
     fn forget_left(&mut self, id: StreamId, tenant: &TenantName) {
@@ -242,23 +286,23 @@ impl Table {
 
     /// Whether a user has a stream: it is open, about to be, or ended so lately that it may be taken over.
     pub fn has_stream(&self, username: &Username, id: StreamId) -> bool {
-        self.streams.get(&id).is_some_and(|record| record.username == *username)
+        self.streams.get(&id).is_some_and(|record| record.access.username() == username)
     }
 
     /// The serial of a user's stream, and its worker, if it is open.
     pub fn open_stream(&self, username: &Username, id: StreamId) -> Option<(Serial, Arc<Mailbox>)> {
-        let record = self.streams.get(&id).filter(|record| record.username == *username)?;
-        match &record.state {
-            State::Open(mailbox) => Some((record.serial, Arc::clone(mailbox))),
-            State::Opening | State::Ending | State::Orphaned(_) => None,
+        let record = self.streams.get(&id).filter(|record| record.access.username() == username)?;
+        match record.state {
+            State::Open(worker) => Some((record.serial, Arc::clone(self.worker(worker)?))),
+            State::Opening | State::Ending | State::Orphaned => None,
         }
     }
 
     /// The serials of the streams that a user has open on a worker.
-    pub fn serials_on(&self, username: &Username, worker: &Arc<Mailbox>) -> Vec<Serial> {
-        let records = self.of_user(username, Listed::Open).filter_map(|id| self.streams.get(&id));
-        let is_there = |record: &&Record| matches!(&record.state, State::Open(mailbox) if Arc::ptr_eq(mailbox, worker));
-        records.filter(is_there).map(|record| record.serial).collect()
+    pub fn serials_on(&self, username: &Username, worker: WorkerId) -> Vec<Serial> {
+        let open = self.users.get(username).into_iter().flat_map(|user| user.open.values());
+        let records = open.filter_map(|id| self.streams.get(id));
+        records.filter(|record| record.state == State::Open(worker)).map(|record| record.serial).collect()
     }
 
     /// Notes that the grace of a stream is over.
@@ -278,17 +322,20 @@ impl Table {
     }
 
     /// A grace is over, unless the stream has been taken over, or has come back to the tenant, since it began.
-    fn let_go(&mut self, Due { at, stream, left }: Due) -> Option<GoneStream> {
-        let Some(tenant) = left else {
-            let is_over = |record: &Record| matches!(record.state, State::Orphaned(until) if until == at);
-            self.streams.get(&stream).filter(|record| is_over(record))?;
-            self.put(stream, None);
-            // With events that were bound to it in another tenant after it had left this one.
-            return Some(GoneStream { stream, only: None });
-        };
-        let moved_at = self.left.get(&(stream, tenant.clone())).filter(|left| left.until == at)?.moved_at;
-        self.forget_left(stream, &tenant);
-        Some(GoneStream { stream, only: Some((tenant, moved_at)) })
+    fn let_go(&mut self, Due { at, stream, of }: Due) -> Option<GoneStream> {
+        match of {
+            DueOf::Ended(serial) => {
+                self.streams.get(&stream).filter(|record| record.serial == serial)?;
+                self.put(stream, None);
+                // With events that were bound to it in another tenant after it had left this one.
+                Some(GoneStream { stream, only: None })
+            }
+            DueOf::Left(tenant) => {
+                let moved_at = self.left.get(&(stream, tenant.clone())).filter(|left| left.until == at)?.moved_at;
+                self.forget_left(stream, &tenant);
+                Some(GoneStream { stream, only: Some((tenant, moved_at)) })
+            }
+        }
     }
 
     fn next_serial(&mut self) -> Serial {
@@ -296,47 +343,32 @@ impl Table {
         self.last
     }
 
-    fn of_user(&self, username: &Username, listed: Listed) -> impl DoubleEndedIterator<Item = StreamId> {
-        let of = |serial| (username.clone(), listed, serial);
-        self.by_user.range(of(Serial::MIN)..=of(Serial::MAX)).map(|(_, id)| *id)
-    }
-
-    /// Changes the record of a stream. Returns its user.
-    fn change(&mut self, id: StreamId, change: impl FnOnce(&mut Record)) -> Option<Username> {
-        let mut record = self.streams.get(&id)?.clone();
-        change(&mut record);
-        let username = record.username.clone();
-        self.put(id, Some(record));
-        Some(username)
+    fn set_state(&mut self, id: StreamId, state: State) {
+        if let Some(record) = self.streams.get(&id).cloned() {
+            self.put(id, Some(Record { state, ..record }));
+        }
     }
 
     /// Puts a record in the place of the one that a stream has, and brings the lists and the people up to date with that.
     fn put(&mut self, id: StreamId, record: Option<Record>) {
         let before = self.streams.remove(&id);
-        if let Some(before) = &before {
-            self.list(id, before, false);
+        if let Some(Record { access, serial, state, .. }) = &before
+            && let Some(list) = self.user(access.username()).list(*state)
+        {
+            list.remove(serial);
         }
-        // Before the other one is taken out: its user is not gone in between.
+        // Before the other one is uncounted: its user is not gone in between.
         if let Some(record) = record {
-            self.list(id, &record, true);
-            self.presence.add(&record.tenant, &record.username, record.counted());
+            let username = record.access.username();
+            if let Some(list) = self.user(username).list(record.state) {
+                list.insert(record.serial, id);
+            }
+            self.presence.add(&record.tenant, username, record.state.counted());
             self.streams.insert(id, record);
         }
-        if let Some(before) = before {
-            self.uncount(&before.tenant, &before.username, before.counted());
-        }
-    }
-
-    fn list(&mut self, id: StreamId, record: &Record, is_in: bool) {
-        let Some(listed) = record.listed() else { return };
-        let key = (record.username.clone(), listed, record.serial);
-        if let (Listed::Open, Some(user)) = (listed, self.users.get_mut(&record.username)) {
-            user.open = if is_in { user.open + 1 } else { user.open.saturating_sub(1) };
-        }
-        if is_in {
-            self.by_user.insert(key, id);
-        } else {
-            self.by_user.remove(&key);
+        if let Some(Record { access, tenant, state, .. }) = before {
+            self.uncount(&tenant, access.username(), state.counted());
+            self.forget_user(access.username());
         }
     }
 
@@ -361,25 +393,21 @@ impl Table {
 
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
-        self.streams.is_empty()
-            && self.left.is_empty()
-            && self.by_user.is_empty()
-            && self.users.is_empty()
-            && self.presence.is_empty()
-            && self.due.is_empty()
+        let Self { streams, left, users, presence, due, .. } = self;
+        streams.is_empty() && left.is_empty() && users.is_empty() && presence.is_empty() && due.is_empty()
     }
 
     /// The only stream that a user has open.
     #[cfg(test)]
     pub fn only(&self, username: &Username) -> StreamId {
-        let open: Vec<_> = self.of_user(username, Listed::Open).collect();
+        let open: Vec<_> = self.users[username].open.values().collect();
         assert_eq!(open.len(), 1);
-        open[0]
+        *open[0]
     }
 
     /// Whether a user has no stream that is open, about to be, or about to close.
     #[cfg(test)]
     pub fn is_gone(&self, username: &Username) -> bool {
-        !self.users.contains_key(username)
+        self.users.get(username).is_none_or(|user| user.handles == 0)
     }
 }

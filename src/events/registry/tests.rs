@@ -24,8 +24,8 @@ fn whole(stream: StreamId) -> GoneStream {
 impl Rig {
     /// In these tenants a stream is told who is there.
     fn new(watched: &[&str]) -> Self {
-        let (mut table, worker) = (Table::default(), Arc::new(Mailbox::default()));
-        table.workers.push(Arc::clone(&worker));
+        let mut table = Table::default();
+        let worker = table.add_worker();
         watched.iter().for_each(|name| table.presence.watch(&tenant(name)));
         Self { table, worker, now: Instant::now() }
     }
@@ -35,19 +35,20 @@ impl Rig {
     }
 
     fn arrive(&mut self, name: &str, goes_on: GoesOnFor, millis: u64) -> StreamId {
-        self.table.arrive(&tenant(name), &bob(), goes_on, Timestamp::from_millis(millis)).0
+        let access = self.table.take_handle(&bob());
+        self.table.arrive(&access, &tenant(name), goes_on, Timestamp::from_millis(millis)).0
     }
 
-    /// A handle to bob's streams, a stream of it, and that it is open.
+    /// A stream of bob's that a worker has.
     fn open(&mut self, at_most: usize) -> StreamId {
-        let access = self.table.take_handle(&bob());
         let id = self.arrive("acme", GoesOnFor::None, 1);
-        self.table.open(id, &access, &self.worker, at_most);
+        self.table.open(id, self.worker.id(), at_most);
         id
     }
 
     fn leave(&mut self, stream: StreamId, seconds: u64) {
         self.table.leave(stream, self.after(seconds));
+        self.table.release_handle(&bob());
     }
 
     /// The position is that of the second.
@@ -148,7 +149,8 @@ fn a_request_that_names_a_stream_that_cannot_be_taken_over_gets_a_new_one_and_no
     }
     let eve = Username::parse("eve").unwrap();
     for goes_on in [GoesOnFor::Last, GoesOnFor::This(ended)] {
-        assert_ne!(rig.table.arrive(&tenant("acme"), &eve, goes_on, Timestamp::from_millis(1)).0, ended);
+        let access = rig.table.take_handle(&eve);
+        assert_ne!(rig.table.arrive(&access, &tenant("acme"), goes_on, Timestamp::from_millis(1)).0, ended);
         assert_ne!(rig.arrive("other", goes_on, 1), ended);
     }
     assert_eq!(rig.arrive("acme", GoesOnFor::Last, 1), ended);
@@ -169,7 +171,8 @@ fn streams_that_end_all_at_once_are_gone_in_parts() {
     for number in 0..=2 * PEOPLE_AT_ONCE {
         let username = Username::parse(&number.to_string()).unwrap();
         let now = Timestamp::from_millis(1);
-        let (stream, _) = rig.table.arrive(&tenant("acme"), &username, GoesOnFor::Last, now);
+        let access = rig.table.take_handle(&username);
+        let (stream, _) = rig.table.arrive(&access, &tenant("acme"), GoesOnFor::Last, now);
         rig.leave(stream, 0);
     }
     rig.told("acme");
@@ -194,17 +197,17 @@ fn one_stream_too_many_ends_the_oldest_that_is_open() {
 fn streams_end_with_their_user_whether_they_are_open_or_about_to_be_and_later_ones_do_not() {
     let mut rig = Rig::new(&[]);
     let open = rig.open(usize::MAX);
-    let (access, opening) = (rig.table.take_handle(&bob()), rig.arrive("acme", GoesOnFor::None, 1));
+    let (opening, access) = (rig.arrive("acme", GoesOnFor::None, 1), rig.table.take_handle(&bob()));
     rig.table.end_user(&bob());
     assert!(access.is_ended() && rig.worker.take().commands.len() == 1);
-    rig.table.open(opening, &access, &rig.worker, usize::MAX);
+    rig.table.open(opening, rig.worker.id(), usize::MAX);
     let later = rig.open(usize::MAX);
     assert_eq!(
         [open, opening, later].map(|stream| rig.table.open_stream(&bob(), stream).is_some()),
         [false, false, true]
     );
     rig.table.change_user(&bob());
-    assert_eq!(rig.table.serials_on(&bob(), &rig.worker).len(), 1);
+    assert_eq!(rig.table.serials_on(&bob(), rig.worker.id()).len(), 1);
     assert_eq!((access.changes.load(Ordering::Relaxed), rig.worker.take().changed), (0, vec![bob()]));
 }
 
