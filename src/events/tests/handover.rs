@@ -267,6 +267,42 @@ fn a_client_that_changes_the_filter_in_the_middle_of_the_first_snapshot_is_still
 }
 
 #[test]
+fn events_that_a_new_filter_makes_visible_come_before_the_rest_of_a_snapshot_which_is_of_the_new_filter() {
+    run(async {
+        let mut house = House::new();
+        let names: Vec<_> = (0..300).map(|number| format!("n{number}")).collect();
+        house.insert(&["m"], &[]);
+        house.insert(&names.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+        house.insert(&["z"], &[]);
+        // In the middle of what was read first.
+        let line = house.open_marked(0, "n*", 3000);
+        settle(|| line.positions().len() > 3).await;
+        change_filter(&house, "u", "*").await;
+        line.give_room(usize::MAX / 2);
+        settle(|| is_synced(&line)).await;
+        let came = line.names();
+        assert_eq!(came.len(), 303, "each once");
+        let place = |name: &str| came.iter().position(|came| came == name).unwrap();
+        assert!(place("m") < place("n299") && place("n299") < place("z"), "{came:?}");
+    });
+}
+
+#[test]
+fn a_read_that_is_under_way_for_another_filter_is_thrown_away() {
+    run(async {
+        let mut house = House::new();
+        house.insert(&["m", "n", "z"], &[]);
+        house.hub.after_step().close();
+        let line = house.open_marked(0, "n", usize::MAX);
+        settle(|| house.hub.after_step().waiting() == 1).await;
+        change_filter(&house, "u", "n,z").await;
+        house.hub.after_step().open();
+        settle(|| is_synced(&line)).await;
+        assert_eq!(line.names(), ["n", "z", "$synced"]);
+    });
+}
+
+#[test]
 fn a_stream_that_is_live_on_an_empty_database_is_not_new_when_it_falls_behind() {
     run(async {
         let mut house = House::new();
