@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use super::format::Format;
 
-/// Where the bytes of a subscription go. A transport brings it, with the [`Format`] of those bytes. It stays on its worker's thread.
+/// The way by which the bytes of a subscription reach its client. A transport brings it, with the [`Format`] of those bytes. It stays on
+/// its worker's thread.
 pub trait Sink {
     /// How what is written here is encoded.
     fn format(&self) -> &'static dyn Format;
@@ -15,7 +16,7 @@ pub trait Sink {
     /// Becomes ready when more may fit, or when nothing ever will. Wakes as a future does.
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()>;
 
-    /// Becomes ready when the other side has gone. Wakes as a future does.
+    /// Becomes ready when the client has gone. Wakes as a future does.
     fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()>;
 
     /// Says that nothing more comes, if the last write was taken whole. Dropping the sink then closes it.

@@ -44,7 +44,7 @@ pub struct TenantSubscriptions<S: Subscriber + ?Sized> {
     index: RefCell<Index<SubscriptionGroup<S>>>,
     /// The subscriptions of users who may see events that others may not, by the names of those events.
     own: RefCell<Index<S>>,
-    /// The subscriptions that are told who is there.
+    /// The subscriptions that are told which users are present.
     watchers: RefCell<HashSet<Serial>>,
     /// The live subscriptions that have yet to say that they are in sync, since something of their snapshot is on its way.
     unsynced: RefCell<Vec<Weak<S>>>,
@@ -135,7 +135,7 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
         group
     }
 
-    /// Has a subscription found by the names that its user alone may see, and told who is there if it wants that.
+    /// Has a subscription found by the names that its user alone may see, and told which users are present if it wants that.
     pub fn attach(&self, subscription: &Rc<S>, own: &[Pattern], is_watching: bool) {
         if !own.is_empty() {
             self.own.borrow_mut().add(Some(own), &Rc::downgrade(subscription));
@@ -180,7 +180,7 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
         synced.iter().filter_map(Weak::upgrade).for_each(|subscription| subscription.fall_behind());
     }
 
-    /// Has the subscriptions that are told who is there tell of a user that has come or gone.
+    /// Has the subscriptions that are told which users are present tell of a user that has come or gone.
     pub fn tell_presence(&self, username: &Username) {
         let watchers = self.watchers.borrow().iter().filter_map(|serial| self.streams.get(*serial)).collect::<Vec<_>>();
         watchers.iter().for_each(|watcher| watcher.note_presence(username));

@@ -111,7 +111,7 @@ impl<S: Subscriber + ?Sized> Worker<S> {
                 subscriptions.tell_presence(&username);
             }
         }
-        // After that: a stream that is moved to another tenant is no longer told who has gone from this one.
+        // After that: a stream that is moved to another tenant is no longer told of users that have gone from this one.
         changed.iter().for_each(|username| self.change_rights(username));
         for (serial, command) in commands {
             let Some(subscription) = self.streams.get(serial) else { continue };

@@ -53,7 +53,7 @@ impl Subscription {
             waker: Cell::new(None),
             sink,
         });
-        // Before it looks at who is there: it is told of users that go from now on.
+        // Before it looks which users are present: it is told of those that go from now on.
         subscription.attach();
         worker.wheel().arm(subscription.presence_guard.serial(), subscription.next_beat(worker.clock().now()));
         if first_given != First::Snapshot {

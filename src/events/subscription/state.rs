@@ -107,7 +107,7 @@ impl Subscription {
         self.presence_guard.user_streams()
     }
 
-    /// Has its tenant find it by what its user alone may see, and tell it who is there if it wants that.
+    /// Has its tenant find it by what its user alone may see, and tell it which users are present if it wants that.
     pub(super) fn attach(self: &Rc<Self>) {
         let Grant { group, own, .. } = &*self.grant.borrow();
         group.subscriptions.attach(self, own, self.presence.is_some());

@@ -59,7 +59,7 @@ impl Subscription {
         reads.push(What::Snapshot(group.subscriptions.position()));
     }
 
-    /// Goes on with the latest events from memory, or finds out from where else they are to come.
+    /// Goes on with the latest events from memory. If they are not there, has memory filled, or goes on with the store.
     pub(super) fn give_from_memory(&self, until: Position, is_filled: bool) {
         // A client that wants a few of them is served from the store, which finds those without looking at the others.
         let wants_few = self.view().candidates().is_some();
@@ -127,7 +127,7 @@ impl Subscription {
         }));
     }
 
-    /// What is read for it from where it stands, as it is now.
+    /// What is read for it from its position, by its present view.
     fn source(&self, what: What) -> Source {
         let tenant = self.group().subscriptions.guard.tenant().clone();
         let (wanted, after) = (Wanted::Of(Box::new(self.view())), self.position.get());

@@ -117,10 +117,10 @@ impl Subscription {
         hub.registry().people(switch.tenant_before.guard.tenant()).into_iter().map(|person| person.username).collect()
     }
 
-    /// It is told who is there in its tenant instead of who was there in the one before.
+    /// It tells which users are present in its tenant instead of the one before.
     fn switch_presence(&self, switch: &Switch, there_before: Vec<Username>) {
         let (Some(worker), Some(presence)) = (self.worker.upgrade(), &self.presence) else { return };
-        // A user that went as those were looked at, or since, is among those who have gone just now.
+        // A user that went as those were looked at, or since, is among those that have gone just now.
         let pending = worker.mailbox().pending(switch.tenant_before.guard.tenant());
         presence.borrow_mut().go_on(there_before, pending);
     }
