@@ -1,13 +1,7 @@
-//! The endpoints that read and write events without a stream, and the one that changes a stream.
+//! The endpoints that read and write events without a stream, and the one that changes a stream. Each has a file of its own.
 
-mod history;
-mod insert;
-mod latest;
-mod presence;
-mod subscription;
-
-pub use history::history;
-pub use insert::{insert, remove};
-pub use latest::latest;
-pub use presence::presence;
-pub use subscription::subscription;
+pub mod history;
+pub mod insert;
+pub mod latest;
+pub mod presence;
+pub mod subscription;

@@ -1,7 +1,8 @@
 //! The route table.
 
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
-use actix_web::{App as ActixApp, HttpRequest, HttpResponse, Resource, Route, http::header, web};
+use actix_web::http::header;
+use actix_web::{App as ActixApp, FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, web};
 
 use actix_web_lab::middleware::CatchPanic;
 
@@ -43,37 +44,47 @@ pub fn application(
 
 fn routes(config: &mut web::ServiceConfig) {
     config
-        .service(get("/", web::get().to(alive), web::head().to(alive)))
-        .service(get("/sse", web::get().to(sse::stream), web::head().to(sse::stream)))
-        .service(post("/sse_ticket", web::post().to(ticket::issue)))
-        .service(get("/verify", web::get().to(session::verify), web::head().to(session::verify)))
-        .service(get("/events", web::get().to(events::latest), web::head().to(events::latest)))
-        .service(get("/history", web::get().to(events::history), web::head().to(events::history)))
-        .service(get("/presence", web::get().to(events::presence), web::head().to(events::presence)))
-        .service(post("/insert", web::post().to(events::insert)))
-        .service(post("/subscription", web::post().to(events::subscription)))
-        .service(post("/remove", web::post().to(events::remove)))
-        .service(post("/login", web::post().to(session::login)))
-        .service(post("/password_reset", web::post().to(session::password_reset)))
-        .service(post("/create_user", web::post().to(users::create_user)))
-        .service(post("/update_user", web::post().to(users::update_user)))
-        .service(post("/revoke_user", web::post().to(users::revoke_user)))
-        .service(post("/unrevoke_user", web::post().to(users::unrevoke_user)))
-        .service(post("/list_users", web::post().to(users::list_users)))
-        .service(post("/get_user", web::post().to(users::get_user)))
-        .service(post("/create_qr", web::post().to(users::create_qr)))
-        .service(post("/create_totp", web::post().to(users::create_totp)));
+        .service(get("/", alive))
+        .service(get("/sse", sse::stream))
+        .service(post("/sse_ticket", ticket::issue))
+        .service(get("/verify", session::verify))
+        .service(get("/events", events::latest::list))
+        .service(get("/history", events::history::list))
+        .service(get("/presence", events::presence::list))
+        .service(post("/insert", events::insert::insert))
+        .service(post("/subscription", events::subscription::change))
+        .service(post("/remove", events::insert::remove))
+        .service(post("/login", session::login))
+        .service(post("/password_reset", session::password_reset))
+        .service(post("/create_user", users::create_user))
+        .service(post("/update_user", users::update_user))
+        .service(post("/revoke_user", users::revoke_user))
+        .service(post("/unrevoke_user", users::unrevoke_user))
+        .service(post("/list_users", users::list_users))
+        .service(post("/get_user", users::get_user))
+        .service(post("/create_qr", users::create_qr))
+        .service(post("/create_totp", users::create_totp));
 }
 
-fn get(path: &str, get: Route, head: Route) -> Resource {
+fn get<H, A>(path: &str, handler: H) -> Resource
+where
+    H: Handler<A, Output: Responder + 'static>,
+    A: FromRequest + 'static,
+{
     web::resource(path)
-        .route(get)
-        .route(head)
+        .route(web::get().to(handler.clone()))
+        .route(web::head().to(handler))
         .default_service(web::to(|_: HttpRequest| wrong_method("GET, HEAD, OPTIONS")))
 }
 
-fn post(path: &str, post: Route) -> Resource {
-    web::resource(path).route(post).default_service(web::to(|_: HttpRequest| wrong_method("POST, OPTIONS")))
+fn post<H, A>(path: &str, handler: H) -> Resource
+where
+    H: Handler<A, Output: Responder + 'static>,
+    A: FromRequest + 'static,
+{
+    web::resource(path)
+        .route(web::post().to(handler))
+        .default_service(web::to(|_: HttpRequest| wrong_method("POST, OPTIONS")))
 }
 
 async fn wrong_method(allowed: &'static str) -> HttpResponse {

@@ -30,7 +30,7 @@ enum Order {
 }
 
 /// `GET /history`: the retained events of one name.
-pub async fn history(app: App, principal: Principal, request: HttpRequest) -> Reply {
+pub async fn list(app: App, principal: Principal, request: HttpRequest) -> Reply {
     let Query(Parameters { event, after, before, limit, order }) =
         Query::from_query(request.query_string()).map_err(|_| Error::QueryInvalid)?;
     check_limit(limit)?;

@@ -18,7 +18,7 @@ struct Parameters {
 }
 
 /// `GET /events`: the latest event of each name.
-pub async fn latest(app: App, principal: Principal, request: HttpRequest) -> Reply {
+pub async fn list(app: App, principal: Principal, request: HttpRequest) -> Reply {
     let Parameters { events, except, after, limit } = parameters(&request)?;
     let filter = filter(events.as_deref(), except.as_deref())?;
     check_limit(limit)?;

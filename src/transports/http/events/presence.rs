@@ -3,6 +3,6 @@ use crate::identity::Principal;
 use crate::transports::http::reply::{self, Reply};
 
 /// `GET /presence`: the users of the tenant who are present.
-pub async fn presence(app: App, principal: Principal) -> Reply {
+pub async fn list(app: App, principal: Principal) -> Reply {
     Ok(reply::listing(app.events.presence(principal).await?))
 }

@@ -19,7 +19,7 @@ pub struct Body {
 }
 
 /// `POST /subscription`: another filter for an open stream.
-pub async fn subscription(app: App, ByUser(principal, Json(body)): ByUser<Json<Body>>) -> Reply {
+pub async fn change(app: App, ByUser(principal, Json(body)): ByUser<Json<Body>>) -> Reply {
     if body.event.is_some() {
         return Err(Error::ParameterMeant { given: "event", meant: "events" });
     }
