@@ -12,6 +12,8 @@ use super::page::{Block, Kind, Page};
 use super::root;
 use super::shell::Shell;
 
+/// Programs that must be run.
+const PROGRAMS: &[&str] = &[".js", ".mjs", ".cjs", ".py", ".ts", ".tsx"];
 /// Where every page finds its server.
 const ADDRESS: &str = "localhost:8080";
 
@@ -127,27 +129,36 @@ impl Run<'_> {
             .collect();
         let ran = self.page.blocks.iter().filter(|block| matches!(block.kind, Kind::Run { .. } | Kind::Stream));
         let mut running: Vec<&str> = ran.map(|block| block.text.as_str()).collect();
-        running.extend(files.iter().filter(|(name, _)| name.ends_with(".html")).map(|(_, block)| block.text.as_str()));
+        running.extend(
+            files
+                .iter()
+                .filter(|(name, _)| name.ends_with(".html") || *name == "App.tsx")
+                .map(|(_, block)| block.text.as_str()),
+        );
         let mut reached = BTreeSet::new();
         while let Some(text) = running.pop() {
             for (name, block) in &files {
-                if text.contains(name) && reached.insert(*name) {
+                // TypeScript is imported without its ending.
+                if text.contains(stem(name)) && reached.insert(stem(name)) {
                     running.push(&block.text);
                 }
             }
         }
         for (name, block) in files {
-            if [".js", ".mjs", ".cjs", ".py"].iter().any(|ending| name.ends_with(ending)) && !reached.contains(name) {
+            if PROGRAMS.iter().any(|ending| name.ends_with(ending))
+                && !reached.contains(stem(name))
+                && name != "App.tsx"
+            {
                 self.fail(block.line, &format!("no block runs {name}"));
             }
         }
     }
 
-    /// Opens every page for the browser in Chromium: it must load without an error.
+    /// Opens every page for the browser in Chromium, React's `App.tsx` too, and uses it: no error may be reported.
     fn html(&mut self) {
         for block in &self.page.blocks {
             let Kind::File(name) = &block.kind else { continue };
-            if !name.ends_with(".html") {
+            if !name.ends_with(".html") && name != "App.tsx" {
                 continue;
             }
             let mut command = Command::new("node");
@@ -158,6 +169,11 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// The name by which other programs import this one.
+fn stem(name: &str) -> &str {
+    name.strip_suffix(".tsx").or_else(|| name.strip_suffix(".ts")).unwrap_or(name)
 }
 
 /// Whether an answer has a refusal in it.
@@ -182,6 +198,9 @@ fn a_page_fails_where_it_is_wrong() {
         ),
         ("```html file=a.html\n<script>throw new Error('of the page')</script>\n```", "uncaught: of the page"),
         ("```html file=a.html\n<script src=missing.js></script>\n```", "404"),
+        ("```html file=a.html\n<input name=title>\n```", "Timeout"),
+        ("```tsx file=App.tsx\nexport default () => { throw new Error('of the app'); };\n```", "of the app"),
+        ("```ts file=a.ts\n1\n```", "no block runs a.ts"),
     ];
     for (text, expected) in wrong {
         let failures = failures(&Page::parse("page.md", text.to_owned()).ok().unwrap(), "localhost:1");
