@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use bytes::{Buf, Bytes};
 
 use super::control::ControlEvent;
@@ -12,9 +14,9 @@ pub trait Format: Sync {
     /// Tells formats apart: streams of one group have equal keys, and get the same bytes.
     fn key(&self) -> FormatKey;
 
-    /// Appends an event to a buffer. Returns where in the buffer the event's data begins, if it stands there exactly as it was
-    /// given: the data is then kept in memory once.
-    fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<usize>;
+    /// Appends an event to a buffer. Returns where in the buffer the event's data stands, if it is there as JSON of the same meaning:
+    /// then that takes the place of the data in memory, and other formats are given it.
+    fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>>;
 
     /// Appends a control event to a buffer. `id` is what its reader resumes from.
     fn control(&self, control: &ControlEvent<'_>, id: EventId, buffer: &mut Vec<u8>);
@@ -24,6 +26,11 @@ pub trait Format: Sync {
 
     /// Makes one write of events or control events that stand one after another.
     fn join(&self, content: Content) -> Bytes;
+
+    /// Makes one write of a single event without copying it, if this format adds nothing around it.
+    fn alone(&self, _event: &Bytes) -> Option<Bytes> {
+        None
+    }
 }
 
 /// What tells one [`Format`] from another.

@@ -20,7 +20,7 @@ pub struct SharedEvent {
     /// Whether it says that its name was removed.
     pub is_removal: bool,
     bytes: usize,
-    /// What was inserted. `None` once an encoding contains it as it is, so that it is not in memory twice.
+    /// What was inserted. `None` once an encoding contains it, so that it is not in memory twice.
     data: Mutex<Option<Payload>>,
     encoding: OnceLock<Encoding>,
 }
@@ -29,8 +29,8 @@ pub struct SharedEvent {
 struct Encoding {
     /// The [`FormatKey::encoding`](super::format::FormatKey) of the format.
     of: &'static str,
-    bytes: Box<[u8]>,
-    /// Where the event's data stands in it, if it does as it is.
+    bytes: Bytes,
+    /// Where the event's data stands in it, if it does.
     data: Option<Range<usize>>,
     /// That of another format.
     next: OnceLock<Box<Encoding>>,
@@ -59,7 +59,7 @@ impl SharedEvent {
     }
 
     /// The event as a format writes it. `of` is [`FormatKey::encoding`](super::format::FormatKey) of the format.
-    fn encoded_as(&self, of: &'static str, format: &dyn Format) -> &[u8] {
+    fn encoded_as(&self, of: &'static str, format: &dyn Format) -> &Bytes {
         let mut encoding = self.encoding.get_or_init(|| self.encode(format));
         while encoding.of != of {
             encoding = encoding.next.get_or_init(|| Box::new(self.encode(format)));
@@ -68,7 +68,7 @@ impl SharedEvent {
     }
 
     /// The event as a format writes it.
-    pub fn encoded(&self, format: &dyn Format) -> &[u8] {
+    pub fn encoded(&self, format: &dyn Format) -> &Bytes {
         self.encoded_as(format.key().encoding, format)
     }
 
@@ -78,9 +78,9 @@ impl SharedEvent {
         let data = given.as_ref().map_or_else(|| self.encoded_data(), Payload::as_str);
         let event = EventParts { id: self.id, name: self.name.as_str(), data, is_removal: self.is_removal };
         let mut bytes = Vec::new();
-        let at = format.event(&event, &mut bytes).map(|at| at..at + data.len());
+        let at = format.event(&event, &mut bytes);
         // A format that is mistaken about this must not cost the other formats the data.
-        let at = at.filter(|at| bytes.get(at.clone()) == Some(data.as_bytes()));
+        let at = at.filter(|at| bytes.get(at.clone()).is_some_and(|data| std::str::from_utf8(data).is_ok()));
         if at.is_some() {
             *given = None;
         }
@@ -92,24 +92,30 @@ impl SharedEvent {
         let mut encodings =
             std::iter::successors(self.encoding.get(), |encoding| encoding.next.get().map(|next| &**next));
         let data = encodings.find_map(|encoding| encoding.bytes.get(encoding.data.clone()?));
-        // It was text when it was given.
+        // It was looked at when it was encoded.
         data.and_then(|data| std::str::from_utf8(data).ok()).unwrap_or_default()
     }
 }
 
-/// How much memory an event and one encoding of it take.
+/// How much memory an event takes, about, once it is encoded. A format may write data that is not ASCII with the escapes of JSON, and
+/// what it wrote takes the place of the data.
 fn memory(name: &str, data: &str) -> usize {
-    // A format that writes nothing but ASCII cannot use other data as it is, and keeps a copy.
-    let escaped = |char: char| if char.is_ascii() { 1 } else { 6 * char.len_utf16() };
-    let copy = if data.is_ascii() { 0 } else { data.chars().map(escaped).sum() };
-    ENVELOPE_BYTES + name.len() + data.len() + copy
+    let escaped = |char: char| if char.is_ascii() { 1 } else { r"\u0000".len() * char.len_utf16() };
+    let data = if data.is_ascii() { data.len() } else { data.chars().map(escaped).sum() };
+    ENVELOPE_BYTES + name.len() + data
 }
 
 /// Events as one write of a format.
 pub fn join(format: &dyn Format, events: &[Arc<SharedEvent>]) -> Bytes {
-    let mut content = Content::with_capacity(events.iter().map(|event| event.bytes()).sum());
     let of = format.key().encoding;
-    events.iter().for_each(|event| content.buffer().extend_from_slice(event.encoded_as(of, format)));
+    if let [event] = events
+        && let Some(alone) = format.alone(event.encoded_as(of, format))
+    {
+        return alone;
+    }
+    let encoded = || events.iter().map(|event| event.encoded_as(of, format));
+    let mut content = Content::with_capacity(encoded().map(Bytes::len).sum());
+    encoded().for_each(|event| content.buffer().extend_from_slice(event));
     format.join_or_nothing(content)
 }
 
@@ -123,16 +129,16 @@ mod tests {
     use crate::events::control::ControlEvent;
     use crate::events::format::FormatKey;
 
-    /// Writes an event with a letter before its data, or its data in capitals, and counts how often.
+    /// Writes an event with a letter before its data, or before a number in its place, and counts how often.
     struct Counting {
         key: FormatKey,
-        is_verbatim: bool,
+        has_data: bool,
         written: AtomicUsize,
     }
 
     impl Counting {
-        fn new(encoding: &'static str, framing: &'static str, is_verbatim: bool) -> Self {
-            Self { key: FormatKey { encoding, framing }, is_verbatim, written: AtomicUsize::new(0) }
+        fn new(encoding: &'static str, framing: &'static str, has_data: bool) -> Self {
+            Self { key: FormatKey { encoding, framing }, has_data, written: AtomicUsize::new(0) }
         }
 
         fn written(&self) -> usize {
@@ -145,13 +151,17 @@ mod tests {
             self.key
         }
 
-        fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<usize> {
+        fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {
             self.written.fetch_add(1, Ordering::Relaxed);
             buffer.extend_from_slice(self.key.encoding.as_bytes());
-            let data = if self.is_verbatim { event.data.to_owned() } else { event.data.to_uppercase() };
-            buffer.extend_from_slice(data.as_bytes());
-            // Of data in capitals this is wrong, and must not be believed.
-            Some(self.key.encoding.len())
+            let begin = buffer.len();
+            if self.has_data {
+                buffer.extend_from_slice(event.data.as_bytes());
+                return Some(begin..buffer.len());
+            }
+            buffer.extend_from_slice(event.data.len().to_string().as_bytes());
+            // This is wrong if it is not within what was written, and must not be believed.
+            (self.key.encoding == "wrong").then_some(begin..begin + 100)
         }
 
         fn control(&self, _: &ControlEvent<'_>, _: EventId, _: &mut Vec<u8>) {}
@@ -190,24 +200,62 @@ mod tests {
     }
 
     #[test]
-    fn each_format_gets_the_data_as_it_was_given_and_it_is_not_kept_beside_an_encoding_that_contains_it() {
+    fn each_format_gets_the_data_and_it_is_not_kept_beside_an_encoding_that_contains_it() {
         for order in [[0, 1, 2], [1, 0, 2], [2, 1, 0], [1, 2, 0]] {
-            let formats = [("a", true), ("b", false), ("c", true)]
-                .map(|(encoding, is_verbatim)| Counting::new(encoding, "", is_verbatim));
+            let formats = [("a", true), ("wrong", false), ("c", true)]
+                .map(|(encoding, has_data)| Counting::new(encoding, "", has_data));
             let event = event("\"grün\"");
+            let mut is_contained = false;
             for format in order.map(|number| &formats[number]) {
-                let data = if format.is_verbatim { "\"grün\"" } else { "\"GRÜN\"" };
+                let data = if format.has_data { "\"grün\"" } else { "7" };
                 assert_eq!(event.encoded(format), format!("{}{data}", format.key.encoding).as_bytes());
-                assert_eq!(lock(&event.data).is_none(), event.encoded_data() == "\"grün\"");
+                is_contained |= format.has_data;
+                assert_eq!(lock(&event.data).is_none(), is_contained);
             }
-            assert!(lock(&event.data).is_none());
         }
     }
 
     #[test]
-    fn what_is_not_ascii_counts_for_the_copy_that_a_format_may_need() {
+    fn what_is_not_ascii_counts_as_what_a_format_may_make_of_it() {
         let ascii = event("\"gruen\"").bytes();
         assert_eq!(ascii, ENVELOPE_BYTES + "name".len() + 7);
-        assert_eq!(event("\"grün\"").bytes(), ENVELOPE_BYTES + "name".len() + 7 + 5 + 6);
+        assert_eq!(event("\"grün\"").bytes(), ENVELOPE_BYTES + "name".len() + 5 + 6);
+        assert_eq!(event("\"😀\"").bytes(), ENVELOPE_BYTES + "name".len() + 2 + 12);
+    }
+
+    #[test]
+    fn a_single_event_is_shared_with_a_format_that_adds_nothing_and_copied_by_others() {
+        struct Bare(bool);
+        impl Format for Bare {
+            fn key(&self) -> FormatKey {
+                FormatKey { encoding: "bare", framing: if self.0 { "shared" } else { "copied" } }
+            }
+
+            fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {
+                buffer.extend_from_slice(event.data.as_bytes());
+                Some(0..buffer.len())
+            }
+
+            fn control(&self, _: &ControlEvent<'_>, _: EventId, _: &mut Vec<u8>) {}
+
+            fn heartbeat(&self) -> &'static [u8] {
+                b""
+            }
+
+            fn join(&self, content: Content) -> Bytes {
+                content.wrap(b"", b"")
+            }
+
+            fn alone(&self, event: &Bytes) -> Option<Bytes> {
+                self.0.then(|| event.clone())
+            }
+        }
+        let event = event("\"x\"");
+        for is_shared in [true, false] {
+            let joined = join(&Bare(is_shared), std::slice::from_ref(&event));
+            assert_eq!(joined, "\"x\"");
+            assert_eq!(joined.as_ptr() == event.encoded(&Bare(true)).as_ptr(), is_shared);
+        }
+        assert_eq!(join(&Bare(true), &[Arc::clone(&event), event]), "\"x\"\"x\"");
     }
 }

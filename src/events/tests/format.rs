@@ -1,5 +1,6 @@
 //! Guards encoding: an event is encoded once for each format, and streams of several formats get the same events.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
@@ -17,12 +18,13 @@ impl Format for Lines {
         FormatKey { encoding: "lines", framing: "none" }
     }
 
-    fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<usize> {
+    fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {
         buffer.extend_from_slice(format!("{} {} ", event.id, event.name).as_bytes());
-        let at = buffer.len();
+        let begin = buffer.len();
         buffer.extend_from_slice(event.data.as_bytes());
+        let end = buffer.len();
         buffer.push(b'\n');
-        Some(at)
+        Some(begin..end)
     }
 
     fn control(&self, control: &ControlEvent<'_>, id: EventId, buffer: &mut Vec<u8>) {
@@ -68,7 +70,7 @@ impl Format for Wrapped {
         FormatKey { encoding: self.encoding, framing: "wrapped" }
     }
 
-    fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<usize> {
+    fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {
         self.encoded.fetch_add(1, Ordering::Relaxed);
         Lines.event(event, buffer)
     }

@@ -4,6 +4,7 @@ mod fields;
 
 use std::borrow::Cow;
 use std::io::Write;
+use std::ops::Range;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -35,8 +36,8 @@ impl Format for EventStream {
         FormatKey { encoding: "sse", framing }
     }
 
-    fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<usize> {
-        write_event(buffer, event.name, event.data, event.id)
+    fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {
+        Some(write_event(buffer, event.name, event.data, event.id))
     }
 
     /// A control event is written like an event. Its name begins with `$`, which no event's name does.
@@ -64,6 +65,10 @@ impl Format for EventStream {
             }
         }
     }
+
+    fn alone(&self, event: &Bytes) -> Option<Bytes> {
+        matches!(self, Self::Bare).then(|| event.clone())
+    }
 }
 
 /// What a control event says.
@@ -88,18 +93,19 @@ fn reason_name(reason: Reset) -> &'static str {
     }
 }
 
-/// Appends `event:<name>\nid:<id>\ndata:<json>\n\n`. Returns where the data begins, if it stands there as it was given.
-fn write_event(buffer: &mut Vec<u8>, name: &str, data: &str, id: EventId) -> Option<usize> {
+/// Appends `event:<name>\nid:<id>\ndata:<json>\n\n`. Returns where the data stands.
+fn write_event(buffer: &mut Vec<u8>, name: &str, data: &str, id: EventId) -> Range<usize> {
     // Exactly, in the usual case, so that an event that is kept wastes nothing.
     buffer.reserve(AROUND + name.len() + ID + data.len());
     buffer.extend_from_slice(b"event:");
     write_name(buffer, name);
     // Writing to memory cannot fail.
     let _ = write!(buffer, "\nid:{id}\ndata:");
-    let at = buffer.len();
-    let is_verbatim = write_data(buffer, data);
+    let begin = buffer.len();
+    write_data(buffer, data);
+    let end = buffer.len();
     buffer.extend_from_slice(b"\n\n");
-    is_verbatim.then_some(at)
+    begin..end
 }
 
 #[cfg(test)]
@@ -112,9 +118,8 @@ mod tests {
     fn frame(name: &str, data: &str) -> String {
         let mut buffer = b"before".to_vec();
         let event = EventParts { id: ID, name, data, is_removal: false };
-        let at = EventStream::Bare.event(&event, &mut buffer);
-        let is_verbatim = buffer.ends_with(format!("data:{data}\n\n").as_bytes());
-        assert_eq!(at, is_verbatim.then(|| buffer.len() - data.len() - 2));
+        let at = EventStream::Bare.event(&event, &mut buffer).unwrap();
+        assert!(buffer[..at.start].ends_with(b"data:") && &buffer[at.end..] == b"\n\n");
         String::from_utf8(buffer.split_off("before".len())).unwrap()
     }
 

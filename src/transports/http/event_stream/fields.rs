@@ -20,24 +20,19 @@ pub fn write_name(buffer: &mut Vec<u8>, name: &str) {
 const RETRY: &str = "retry:";
 const ESCAPED_RETRY: &str = "retry\\u003a";
 
-/// Appends JSON in ASCII alone: `broker-client` 0.0.8 takes each byte for a character. Returns whether the JSON was written as it is.
-pub fn write_data(buffer: &mut Vec<u8>, json: &str) -> bool {
-    let mut is_verbatim = true;
+/// Appends JSON in ASCII alone: `broker-client` 0.0.8 takes each byte for a character.
+pub fn write_data(buffer: &mut Vec<u8>, json: &str) {
     for (index, part) in json.split(RETRY).enumerate() {
         if index > 0 {
             // In valid JSON this can only stand inside a string, where its colon may be written as an escape.
             buffer.extend_from_slice(ESCAPED_RETRY.as_bytes());
-            is_verbatim = false;
         }
-        is_verbatim &= write_ascii(buffer, part);
+        write_ascii(buffer, part);
     }
-    is_verbatim
 }
 
-fn write_ascii(buffer: &mut Vec<u8>, mut text: &str) -> bool {
-    let mut is_verbatim = true;
+fn write_ascii(buffer: &mut Vec<u8>, mut text: &str) {
     while let Some(at) = text.bytes().position(|byte| !byte.is_ascii()) {
-        is_verbatim = false;
         let (ascii, rest) = text.split_at(at);
         buffer.extend_from_slice(ascii.as_bytes());
         let mut chars = rest.chars();
@@ -51,5 +46,4 @@ fn write_ascii(buffer: &mut Vec<u8>, mut text: &str) -> bool {
         text = chars.as_str();
     }
     buffer.extend_from_slice(text.as_bytes());
-    is_verbatim
 }
