@@ -2,35 +2,36 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use super::weak_list::WeakList;
+use super::small_map::SmallMap;
 use crate::domain::{EventName, Pattern};
 
-/// Values that want events, by the names that they want. It may find some that do not want an event after all.
-pub struct Index<T: ?Sized> {
-    of_all: WeakList<T>,
-    of_name: HashMap<EventName, WeakList<T>>,
-    of_prefix: HashMap<Arc<str>, WeakList<T>>,
+/// Groups or subscriptions, found by the names of the events that they want, and each known by a key. It may also name some that do
+/// not want an event after all.
+pub struct Index<K, T: ?Sized> {
+    of_all: SmallMap<K, Weak<T>>,
+    of_name: HashMap<EventName, SmallMap<K, Weak<T>>>,
+    of_prefix: HashMap<Arc<str>, SmallMap<K, Weak<T>>>,
     /// How many prefixes of each length there are: only those need be looked up.
     prefix_lengths: BTreeMap<usize, usize>,
 }
 
-impl<T: ?Sized> Index<T> {
-    /// An empty index.
+impl<K: Ord + Copy, T: ?Sized> Index<K, T> {
+    /// An empty one.
     pub fn new() -> Self {
         let (of_name, of_prefix) = (HashMap::new(), HashMap::new());
-        Self { of_all: WeakList::default(), of_name, of_prefix, prefix_lengths: BTreeMap::new() }
+        Self { of_all: SmallMap::default(), of_name, of_prefix, prefix_lengths: BTreeMap::new() }
     }
 
     /// How many entries there are.
     #[cfg(test)]
     pub fn len(&self) -> usize {
         let lists = self.of_name.values().chain(self.of_prefix.values()).chain([&self.of_all]);
-        lists.map(WeakList::len).sum::<usize>() + self.prefix_lengths.len()
+        lists.map(SmallMap::len).sum::<usize>() + self.prefix_lengths.len()
     }
 
-    /// Adds a value that wants the names that match the patterns, or all names.
-    pub fn add(&mut self, patterns: Option<&[Pattern]>, one: &Weak<T>) {
-        let Some(patterns) = patterns else { return self.of_all.push(one.clone()) };
+    /// Adds one that wants the events that the patterns name, or all.
+    pub fn add(&mut self, patterns: Option<&[Pattern]>, key: K, one: &Weak<T>) {
+        let Some(patterns) = patterns else { return self.of_all.insert(key, one.clone()) };
         for pattern in patterns {
             let wanting = match pattern {
                 Pattern::Exact(name) => self.of_name.entry(name.clone()).or_default(),
@@ -42,29 +43,25 @@ impl<T: ?Sized> Index<T> {
                     wanting
                 }
             };
-            wanting.push(one.clone());
+            wanting.insert(key, one.clone());
         }
     }
 
-    /// Takes out a value that was added with these patterns: `one` if it is still there, or nothing if it is being dropped.
-    pub fn remove(&mut self, patterns: Option<&[Pattern]>, one: Option<&Weak<T>>) {
-        let forget = |wanting: &mut WeakList<T>| match one {
-            Some(one) => wanting.remove(one),
-            None => wanting.note_gone(),
-        };
-        let Some(patterns) = patterns else { return forget(&mut self.of_all) };
+    /// Takes out one that was added with these patterns.
+    pub fn remove(&mut self, patterns: Option<&[Pattern]>, key: K) {
+        let Some(patterns) = patterns else { return self.of_all.remove(&key) };
         for pattern in patterns {
             match pattern {
                 Pattern::Exact(name) => {
                     let Some(wanting) = self.of_name.get_mut(name) else { continue };
-                    forget(wanting);
+                    wanting.remove(&key);
                     if wanting.is_empty() {
                         self.of_name.remove(name);
                     }
                 }
                 Pattern::Prefix(prefix) => {
                     let Some(wanting) = self.of_prefix.get_mut(prefix) else { continue };
-                    forget(wanting);
+                    wanting.remove(&key);
                     if wanting.is_empty() {
                         self.of_prefix.remove(prefix);
                         self.forget_length(prefix.len());
@@ -83,12 +80,45 @@ impl<T: ?Sized> Index<T> {
         }
     }
 
-    /// The values that may want a name.
+    /// Those that may want the events of a name.
     pub fn wanting(&self, name: &str) -> impl Iterator<Item = Rc<T>> {
-        let of_name = self.of_name.get(name).into_iter().flat_map(WeakList::iter);
-        // A prefix consists of whole characters, so nothing is found if a length ends inside a character.
+        let of_name = self.of_name.get(name).into_iter();
+        // A prefix is whole characters, so one that ends inside a character is none.
         let prefixes = self.prefix_lengths.keys().filter_map(move |length| name.get(..*length));
-        let of_prefix = prefixes.filter_map(|prefix| self.of_prefix.get(prefix)).flat_map(WeakList::iter);
-        self.of_all.iter().chain(of_name).chain(of_prefix)
+        let of_prefix = prefixes.filter_map(|prefix| self.of_prefix.get(prefix));
+        let lists = [&self.of_all].into_iter().chain(of_name).chain(of_prefix);
+        lists.flat_map(SmallMap::values).filter_map(Weak::upgrade)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::EventFilter;
+
+    #[test]
+    fn each_is_found_by_its_patterns_until_it_is_taken_out_and_leaves_nothing() {
+        let filters = ["a,a,b*", "b*,bc*", "bcd,a", "*"].map(|filter| EventFilter::parse(filter).unwrap());
+        let there: Vec<_> = (0..filters.len()).map(Rc::new).collect();
+        let mut index = Index::new();
+        let found = |index: &Index<usize, usize>, name: &str| {
+            let mut found: Vec<_> = index.wanting(name).map(|one| *one).collect();
+            found.sort_unstable();
+            found.dedup();
+            found
+        };
+        for one in &there {
+            index.add(filters[**one].patterns(), **one, &Rc::downgrade(one));
+        }
+        assert_eq!(
+            ["a", "b", "bcd", "c"].map(|name| found(&index, name)),
+            [vec![0, 2, 3], vec![0, 1, 3], vec![0, 1, 2, 3], vec![3]]
+        );
+        index.remove(filters[0].patterns(), 0);
+        index.remove(filters[3].patterns(), 3);
+        assert_eq!(["a", "b", "bcd", "c"].map(|name| found(&index, name)), [vec![2], vec![1], vec![1, 2], vec![]]);
+        index.remove(filters[1].patterns(), 1);
+        index.remove(filters[2].patterns(), 2);
+        assert_eq!(index.len(), 0);
     }
 }

@@ -29,7 +29,6 @@ mod subscribe_request;
 mod subscriber;
 mod subscription;
 mod tenant_subscriptions;
-mod weak_list;
 mod weak_map;
 mod wheel;
 mod worker;

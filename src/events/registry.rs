@@ -4,6 +4,7 @@
 //! taken over, is never between two tables; and the users that are there are counted from the same records.
 
 mod presence;
+mod record;
 mod table;
 
 use std::ops::Bound;

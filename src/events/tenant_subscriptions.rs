@@ -1,6 +1,6 @@
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
-use std::rc::{Rc, Weak};
+use std::collections::{BTreeSet, HashSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
@@ -41,13 +41,14 @@ pub struct TenantSubscriptions<S: Subscriber + ?Sized> {
     given: Cell<Position>,
     groups: WeakMap<GroupKey, SubscriptionGroup<S>>,
     /// The groups, by the names of the events that they want.
-    index: RefCell<Index<SubscriptionGroup<S>>>,
+    index: RefCell<Index<GroupId, SubscriptionGroup<S>>>,
+    last_group: Cell<GroupId>,
     /// The subscriptions of users who may see events that others may not, by the names of those events.
-    own: RefCell<Index<S>>,
+    own: RefCell<Index<Serial, S>>,
     /// The subscriptions that are told which users are present.
     watchers: RefCell<HashSet<Serial>>,
     /// The live subscriptions that have yet to say that they are in sync, since something of their snapshot is on its way.
-    unsynced: RefCell<Vec<Weak<S>>>,
+    unsynced: RefCell<BTreeSet<Serial>>,
     missed: RefCell<State>,
     streams: Rc<WorkerStreams<S>>,
     tenants: Rc<Tenants<S>>,
@@ -71,10 +72,14 @@ pub struct Fetched {
 
 type GroupKey = (EventFilter, Rights, FormatKey);
 
+/// The number of a group in its tenant.
+type GroupId = u64;
+
 /// Subscriptions that get the same bytes: they want the same events, may see the same, and have the same format. What a user alone
 /// may see, that user's subscriptions fetch by themselves.
 pub struct SubscriptionGroup<S: Subscriber + ?Sized> {
     pub(super) subscriptions: Rc<TenantSubscriptions<S>>,
+    id: GroupId,
     pub(super) filter: EventFilter,
     pub(super) rights: Rights,
     pub(super) format: &'static dyn Format,
@@ -96,6 +101,7 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
             given: Cell::new(end),
             groups: WeakMap::default(),
             index: RefCell::new(Index::new()),
+            last_group: Cell::new(0),
             own: RefCell::new(Index::new()),
             watchers: RefCell::default(),
             unsynced: RefCell::default(),
@@ -128,29 +134,31 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
         if let Some(group) = self.groups.get(&key) {
             return group;
         }
-        let (live, events) = (RefCell::default(), RefCell::default());
-        let group = Rc::new(SubscriptionGroup { subscriptions: Rc::clone(self), filter, rights, format, live, events });
+        let id = self.last_group.get() + 1;
+        self.last_group.set(id);
+        let (subscriptions, live, events) = (Rc::clone(self), RefCell::default(), RefCell::default());
+        let group = Rc::new(SubscriptionGroup { subscriptions, id, filter, rights, format, live, events });
         self.groups.insert(key, &group);
-        self.index.borrow_mut().add(group.patterns(), &Rc::downgrade(&group));
+        self.index.borrow_mut().add(group.patterns(), id, &Rc::downgrade(&group));
         group
     }
 
     /// Has a subscription found by the names that its user alone may see, and told which users are present if it wants that.
     pub fn attach(&self, subscription: &Rc<S>, own: &[Pattern], is_watching: bool) {
         if !own.is_empty() {
-            self.own.borrow_mut().add(Some(own), &Rc::downgrade(subscription));
+            self.own.borrow_mut().add(Some(own), subscription.serial(), &Rc::downgrade(subscription));
         }
         if is_watching && self.watchers.borrow_mut().insert(subscription.serial()) {
             self.guard.hub().registry().watch(self.guard.tenant());
         }
     }
 
-    /// Takes a subscription out of everything that [`TenantSubscriptions::attach`] has put it into: `one` if it goes elsewhere, or
-    /// nothing if it is being dropped.
-    pub fn detach(&self, serial: Serial, own: &[Pattern], one: Option<&Weak<S>>) {
+    /// Takes a subscription that is not live out of everything by which this finds it. It goes elsewhere, or is being dropped.
+    pub fn detach(&self, serial: Serial, own: &[Pattern]) {
         if !own.is_empty() {
-            self.own.borrow_mut().remove(Some(own), one);
+            self.own.borrow_mut().remove(Some(own), serial);
         }
+        self.unsynced.borrow_mut().remove(&serial);
         if self.watchers.borrow_mut().remove(&serial) {
             self.guard.hub().registry().unwatch(self.guard.tenant());
         }
@@ -170,14 +178,16 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
 
     /// Adds a live subscription that is to say that it is in sync once everything up to the position that it waits for was given.
     pub fn add_unsynced(&self, subscription: &Rc<S>) {
-        self.unsynced.borrow_mut().push(Rc::downgrade(subscription));
+        self.unsynced.borrow_mut().insert(subscription.serial());
     }
 
     /// Has the subscriptions say that they are in sync which waited for what has been given now.
     fn tell_synced(&self) {
-        let came_to = |one: &Weak<S>| one.upgrade().is_none_or(|one| one.left_out() <= self.given());
-        let synced: Vec<_> = self.unsynced.borrow_mut().extract_if(.., |one| came_to(one)).collect();
-        synced.iter().filter_map(Weak::upgrade).for_each(|subscription| subscription.fall_behind());
+        let unsynced: Vec<_> = self.unsynced.borrow().iter().filter_map(|serial| self.streams.get(*serial)).collect();
+        for synced in unsynced.iter().filter(|one| one.left_out() <= self.given()) {
+            self.unsynced.borrow_mut().remove(&synced.serial());
+            synced.fall_behind();
+        }
     }
 
     /// Has the subscriptions that are told which users are present tell of a user that has come or gone.
@@ -370,6 +380,6 @@ impl<S: Subscriber + ?Sized> Drop for SubscriptionGroup<S> {
     fn drop(&mut self) {
         let key = (self.filter.clone(), self.rights.clone(), self.format.key());
         self.subscriptions.groups.remove(&key);
-        self.subscriptions.index.borrow_mut().remove(self.patterns(), None);
+        self.subscriptions.index.borrow_mut().remove(self.patterns(), self.id);
     }
 }

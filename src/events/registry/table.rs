@@ -3,10 +3,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::presence::{Counted, PEOPLE_AT_ONCE, Presence};
+use super::record::{Record, State, User};
 use super::{Access, GRACE, GoesOnFor, GoneStream};
 use crate::domain::{Position, TenantName, Timestamp, Username};
 use crate::events::mailbox::{Command, Mailbox, WorkerId};
-use crate::events::small_map::SmallMap;
 use crate::events::stream_id::{Serial, StreamId};
 
 /// The records of all streams, and the lists by which they are found. Only [`Table::put`] changes a record, and brings every list
@@ -26,45 +26,12 @@ pub struct Table {
     last: Serial,
 }
 
-/// A stream, from when its client asks for it until its grace is over.
-#[derive(Clone)]
-struct Record {
-    access: Arc<Access>,
-    tenant: TenantName,
-    /// That of the connection, or of its end.
-    serial: Serial,
-    state: State,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Its client has been promised it. No worker has it yet.
-    Opening,
-    /// A worker has it.
-    Open(WorkerId),
-    /// It has been told to end, and is there until its connection has closed.
-    Ending,
-    /// It has ended, and may be taken over.
-    Orphaned,
-}
-
 /// That a stream was in a tenant that its user has moved out of: for the grace it counts as there.
 struct Left {
     username: Username,
     until: Instant,
     /// The last position by then. Events that were bound to the stream later were bound by a user who has come back.
     moved_at: Position,
-}
-
-/// A user, as long as somebody has a handle of theirs, as every stream does that has not ended, or one of their streams may be taken
-/// over.
-struct User {
-    access: Arc<Access>,
-    handles: usize,
-    /// Their open streams, the oldest first.
-    open: SmallMap<Serial, StreamId>,
-    /// Their streams that may be taken over, the one that ended last at the end.
-    orphaned: SmallMap<Serial, StreamId>,
 }
 
 /// When a grace is over.
@@ -79,31 +46,6 @@ enum DueOf {
     Ended(Serial),
     /// Of a stream that has left this tenant.
     Left(TenantName),
-}
-
-impl User {
-    fn new(username: &Username) -> Self {
-        let (open, orphaned) = (SmallMap::default(), SmallMap::default());
-        Self { access: Arc::new(Access::new(username)), handles: 0, open, orphaned }
-    }
-
-    /// The list in which a stream with a state is.
-    fn list(&mut self, state: State) -> Option<&mut SmallMap<Serial, StreamId>> {
-        match state {
-            State::Open(_) => Some(&mut self.open),
-            State::Orphaned => Some(&mut self.orphaned),
-            State::Opening | State::Ending => None,
-        }
-    }
-}
-
-impl State {
-    fn counted(self) -> Counted {
-        match self {
-            Self::Orphaned => Counted::Orphaned,
-            Self::Opening | Self::Open(_) | Self::Ending => Counted::Connected,
-        }
-    }
 }
 
 impl Table {
@@ -352,6 +294,7 @@ impl Table {
     /// Puts a record in the place of the one that a stream has, and brings the lists and the people up to date with that.
     fn put(&mut self, id: StreamId, record: Option<Record>) {
         let before = self.streams.remove(&id);
+        let is_counted = before.as_ref().map(Record::counts) == record.as_ref().map(Record::counts);
         if let Some(Record { access, serial, state, .. }) = &before
             && let Some(list) = self.user(access.username()).list(*state)
         {
@@ -363,11 +306,15 @@ impl Table {
             if let Some(list) = self.user(username).list(record.state) {
                 list.insert(record.serial, id);
             }
-            self.presence.add(&record.tenant, username, record.state.counted());
+            if !is_counted {
+                self.presence.add(&record.tenant, username, record.state.counted());
+            }
             self.streams.insert(id, record);
         }
         if let Some(Record { access, tenant, state, .. }) = before {
-            self.uncount(&tenant, access.username(), state.counted());
+            if !is_counted {
+                self.uncount(&tenant, access.username(), state.counted());
+            }
             self.forget_user(access.username());
         }
     }

@@ -287,7 +287,7 @@ impl Subscriber for Subscription {
 impl<O: ?Sized> Drop for Subscription<O> {
     fn drop(&mut self) {
         let (serial, Grant { group, own, .. }) = (self.presence_guard.serial(), self.grant.get_mut());
-        group.subscriptions.detach(serial, own, None);
+        group.subscriptions.detach(serial, own);
         if let Some(worker) = self.worker.upgrade() {
             worker.streams().forget(serial);
         }

@@ -128,7 +128,7 @@ impl Subscription {
     /// Goes from the group of the view before into that of the view.
     fn change_group(self: &Rc<Self>, Switch { view, tenant_before, tenant, .. }: &Switch) {
         let format = self.group().format;
-        tenant_before.detach(self.serial(), &self.grant.borrow().own, Some(&Rc::downgrade(self)));
+        tenant_before.detach(self.serial(), &self.grant.borrow().own);
         let group = tenant.group(view.filter.clone(), view.rights.clone(), format);
         let (own, holder, changes) = (view.own.patterns.clone(), view.filter.holder(), self.grant.borrow().changes);
         // Not to be dropped while it is borrowed.

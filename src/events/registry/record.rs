@@ -1,0 +1,80 @@
+use std::sync::Arc;
+
+use super::Access;
+use super::presence::Counted;
+use crate::domain::{TenantName, Username};
+use crate::events::mailbox::WorkerId;
+use crate::events::small_map::SmallMap;
+use crate::events::stream_id::{Serial, StreamId};
+
+/// A stream, from when its client asks for it until its grace is over.
+#[derive(Clone)]
+pub struct Record {
+    /// That of its user, as it was when the client asked.
+    pub access: Arc<Access>,
+    /// The tenant that it is in.
+    pub tenant: TenantName,
+    /// The serial of the connection, or of its end.
+    pub serial: Serial,
+    /// How far it is.
+    pub state: State,
+}
+
+/// How far a stream is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Its client has been promised it. No worker has it yet.
+    Opening,
+    /// A worker has it.
+    Open(WorkerId),
+    /// It has been told to end, and is there until its connection has closed.
+    Ending,
+    /// It has ended, and may be taken over.
+    Orphaned,
+}
+
+/// A user that has a stream, or for whom one is about to be asked.
+pub struct User {
+    /// What a handle that is taken now goes by.
+    pub access: Arc<Access>,
+    /// How many handles there are. Every stream has one until it has ended.
+    pub handles: usize,
+    /// Their open streams, the oldest first.
+    pub open: SmallMap<Serial, StreamId>,
+    /// Their streams that may be taken over, the one that ended last at the end.
+    pub orphaned: SmallMap<Serial, StreamId>,
+}
+
+impl User {
+    /// A user without streams and handles.
+    pub fn new(username: &Username) -> Self {
+        let (open, orphaned) = (SmallMap::default(), SmallMap::default());
+        Self { access: Arc::new(Access::new(username)), handles: 0, open, orphaned }
+    }
+
+    /// The list in which a stream with a state is.
+    pub fn list(&mut self, state: State) -> Option<&mut SmallMap<Serial, StreamId>> {
+        match state {
+            State::Open(_) => Some(&mut self.open),
+            State::Orphaned => Some(&mut self.orphaned),
+            State::Opening | State::Ending => None,
+        }
+    }
+}
+
+impl Record {
+    /// Where and how it counts for who is there.
+    pub fn counts(&self) -> (&TenantName, Counted) {
+        (&self.tenant, self.state.counted())
+    }
+}
+
+impl State {
+    /// How a stream counts for who is there.
+    pub fn counted(self) -> Counted {
+        match self {
+            Self::Orphaned => Counted::Orphaned,
+            Self::Opening | Self::Open(_) | Self::Ending => Counted::Connected,
+        }
+    }
+}
