@@ -99,7 +99,11 @@ impl CatchUp {
             Next::Nothing => subscription.give_new(),
             Next::Anew(reason) => subscription.begin_anew(reason),
             Next::Memory(until, is_filled) => subscription.give_from_memory(until, is_filled),
-            Next::Wait(what) => ready!(subscription.poll_read(what, context)),
+            Next::Store(until) => {
+                subscription.read_missed(until);
+                ready!(subscription.poll_read(context));
+            }
+            Next::Wait => ready!(subscription.poll_read(context)),
         }
         Poll::Ready(())
     }

@@ -65,8 +65,10 @@ pub enum Next {
     Anew(Reset),
     /// The latest events up to a position are looked for in memory, for the first time or once that has been filled.
     Memory(Position, bool),
-    /// Memory must be filled, or the store be read.
-    Wait(What),
+    /// The store must be read from the subscription's position, up to another.
+    Store(Position),
+    /// A thread of the store must take a step.
+    Wait,
 }
 
 impl What {
@@ -92,7 +94,8 @@ impl Reads {
             Some(Read { what: What::Anew(reason), .. }) => Next::Anew(*reason),
             Some(Read { what: What::Snapshot(until), work: Work::Due }) => Next::Memory(*until, false),
             Some(Read { what: What::Snapshot(until), work: Work::Filled }) => Next::Memory(*until, true),
-            Some(Read { what, .. }) => Next::Wait(*what),
+            Some(Read { what: What::Missed(until), work: Work::Due }) => Next::Store(*until),
+            Some(_) => Next::Wait,
         }
     }
 
@@ -190,6 +193,28 @@ impl Reads {
 }
 
 impl Work {
+    /// Takes out what is to be read next, if that is what it says.
+    pub fn take_next(&mut self) -> Option<Source> {
+        match std::mem::replace(self, Self::Due) {
+            Self::Next(source) => Some(source),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+
+    /// Takes out what has been read, if that is what it says.
+    pub fn take_done(&mut self) -> Option<Given> {
+        match std::mem::replace(self, Self::Due) {
+            Self::Done(given) => Some(*given),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+
     /// Waits until memory is filled, or a step has been read. Returns whether that is so.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let done = match self {

@@ -11,7 +11,7 @@ use crate::events::control::{ControlEvent, Reset};
 use crate::events::format::JOINED_BYTES;
 use crate::events::reading::{Given, Source, fill, read};
 use crate::events::shared_event::{SharedEvent, join};
-use crate::store::{Replay, Wanted};
+use crate::store::{Missing, Replay, Wanted};
 
 impl Subscription {
     /// Whether the next step is taken on this thread.
@@ -25,7 +25,7 @@ impl Subscription {
             || match reads.next() {
                 Next::Nothing => self.position.get() < self.group().subscriptions.position(),
                 Next::Memory(..) => true,
-                Next::Anew(_) | Next::Wait(_) => false,
+                Next::Anew(_) | Next::Store(_) | Next::Wait => false,
             }
     }
 
@@ -69,7 +69,7 @@ impl Subscription {
         let group = self.group();
         let work = if wants_few || is_filled {
             // There are too many for memory, or they cannot be read: the store finds out why.
-            Work::Next(self.source(What::Snapshot(until)))
+            Work::Next(self.source(Missing::Snapshot, until))
         } else {
             // Without a reading to wait for, they were being filled in when it looked, or are too many.
             fill(&group.subscriptions.guard, group.format).map_or(Work::Filled, Work::Filling)
@@ -94,8 +94,8 @@ impl Subscription {
     }
 
     /// Waits for what is read for it: the store, or what fills the channel's memory. Then takes what was read.
-    pub(super) fn poll_read(&self, what: What, context: &mut Context<'_>) -> Poll<()> {
-        self.begin_read(what);
+    pub(super) fn poll_read(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.begin_read();
         let polled = match self.reads.borrow_mut().front() {
             Some(front) => ready!(front.work.poll(context)),
             None => return Poll::Ready(()),
@@ -108,17 +108,10 @@ impl Subscription {
     }
 
     /// Has the next step of the read at the front taken by a thread of the store, if it is not being taken.
-    fn begin_read(&self, what: What) {
+    fn begin_read(&self) {
         let mut reads = self.reads.borrow_mut();
         let Some(front) = reads.front() else { return };
-        let source = match std::mem::replace(&mut front.work, Work::Due) {
-            Work::Due => self.source(what),
-            Work::Next(source) => source,
-            other => {
-                front.work = other;
-                return;
-            }
-        };
+        let Some(source) = front.work.take_next() else { return };
         let (group, reader) = (self.group(), self.user_streams().username().clone());
         front.work = Work::Running(Box::pin(async move {
             // Its user has the permit until the subscription takes what was read.
@@ -127,15 +120,18 @@ impl Subscription {
         }));
     }
 
-    /// What is read for it from its position, by its present view.
-    fn source(&self, what: What) -> Source {
+    /// Has the events read that it has missed up to a position.
+    pub(super) fn read_missed(&self, until: Position) {
+        self.go_on(Some(Work::Next(self.source(Missing::Events, until))));
+    }
+
+    /// What it is missing from its position on, by its present view.
+    fn source(&self, missing: Missing, until: Position) -> Source {
         let tenant = self.group().subscriptions.guard.tenant().clone();
         let (wanted, after) = (Wanted::Of(Box::new(self.view())), self.position.get());
-        let replay = match what {
-            What::Snapshot(until) => Replay::snapshot(tenant, wanted, after, until),
-            What::Missed(until) => Replay::events(tenant, wanted, after, until),
-            // These know what they read.
-            What::Anew(_) | What::Lost | What::New => Replay::events(tenant, wanted, after, after),
+        let replay = match missing {
+            Missing::Snapshot => Replay::snapshot(tenant, wanted, after, until),
+            Missing::Events => Replay::events(tenant, wanted, after, until),
         };
         Source::Replay(Box::new(replay))
     }
@@ -147,18 +143,8 @@ impl Subscription {
         if self.phase.get() == Phase::Ended {
             return;
         }
-        let (what, given) = {
-            let mut reads = self.reads.borrow_mut();
-            let Some(front) = reads.front() else { return };
-            match std::mem::replace(&mut front.work, Work::Due) {
-                Work::Done(given) => (front.what, *given),
-                other => {
-                    front.work = other;
-                    return;
-                }
-            }
-        };
-        let Given { bytes, rest, position, left_out, is_incomplete } = given;
+        let read = self.reads.borrow_mut().front().and_then(|front| Some((front.what, front.work.take_done()?)));
+        let Some((what, Given { bytes, rest, position, left_out, is_incomplete })) = read else { return };
         // A client with control events is told, and given everything.
         if is_incomplete && self.options.marks {
             return self.begin_anew(Reset::NotKept);
@@ -171,7 +157,7 @@ impl Subscription {
         self.go_on(rest.map(Work::Next));
     }
 
-    /// A step of the read at the front has been given, and this is how it goes on.
+    /// The read at the front goes on with this, or has been given.
     fn go_on(&self, work: Option<Work>) {
         let mut reads = self.reads.borrow_mut();
         match (reads.front(), work) {
