@@ -160,7 +160,7 @@ impl Hub {
         self.0.filters.keep(tenant, username, filter)
     }
 
-    /// Some of the people of a tenant who are there, by name and after one of them. Returns also whether there are more.
+    /// Some of the users of a tenant that are present, by name and after one of them. Returns also whether there are more.
     pub fn people_after(&self, tenant: &TenantName, after: Option<&Username>) -> (Vec<Person>, bool) {
         self.0.registry.people_after(tenant, after)
     }

@@ -1,7 +1,7 @@
 //! Every stream of every user: one record each, from when its client asks for it until its grace is over.
 //!
 //! All of it is one table under one lock, whichever worker a stream is on. So a stream that ends and may be taken over, or that is
-//! taken over, is never between two tables; and the users that are there are counted from the same records.
+//! taken over, is never between two tables; and the users that are present are counted from the same records.
 
 mod presence;
 mod record;
@@ -64,7 +64,7 @@ pub struct UserStreams {
     access: Arc<Access>,
 }
 
-/// One stream of a user. Its record is there while this is, and for the grace after that.
+/// One stream of a user. The stream has a record as long as this exists, and for the grace after that.
 pub struct PresenceGuard {
     user_streams: UserStreams,
     /// The stream's name for its user.
@@ -126,21 +126,21 @@ impl Registry {
         lock(&self.0).has_stream(username, id)
     }
 
-    /// Looks at who is there. Meanwhile nobody comes or goes.
+    /// Looks at the users that are present. Meanwhile nobody comes or goes.
     pub fn look<T>(&self, at: impl FnOnce(&Presence) -> T) -> T {
         at(&lock(&self.0).presence)
     }
 
-    /// Some of the people of a tenant who are there, by name and after one of them. Returns also whether there are more.
+    /// Some of the users of a tenant that are present, by name and after one of them. Returns also whether there are more.
     pub fn people_after(&self, tenant: &TenantName, after: Option<&Username>) -> (Vec<Person>, bool) {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        // Not all of them under the lock, which everybody who comes or goes waits for.
+        // Not all of them under the lock: every user that comes or goes waits for it.
         let people = self.look(|presence| presence.people(tenant, from, PEOPLE_AT_ONCE));
         let is_more = people.len() == PEOPLE_AT_ONCE;
         (people, is_more)
     }
 
-    /// The people of a tenant who are there, by name. A user that comes or goes meanwhile is among them or not.
+    /// The users of a tenant that are present, by name. A user that comes or goes meanwhile is among them or not.
     pub fn people(&self, tenant: &TenantName) -> Vec<Person> {
         let mut people: Vec<Person> = Vec::new();
         loop {
@@ -152,7 +152,7 @@ impl Registry {
         }
     }
 
-    /// One more stream is told of the people of a tenant.
+    /// One more stream is told which users of a tenant are present.
     pub fn watch(&self, tenant: &TenantName) {
         lock(&self.0).presence.watch(tenant);
     }
@@ -185,7 +185,7 @@ impl Registry {
         }
     }
 
-    /// Adds a worker. Its mailbox is told of its streams and of who comes and goes.
+    /// Adds a worker. Its mailbox is told of its streams and of users that come and go.
     pub fn add_worker(&self) -> Arc<Mailbox> {
         lock(&self.0).add_worker()
     }
@@ -230,7 +230,7 @@ impl UserStreams {
         self.access.changes.load(Ordering::Acquire)
     }
 
-    /// Begins a stream in a tenant: the user is there from now on.
+    /// Begins a stream in a tenant: the user is present from now on.
     pub fn arrive(self, tenant: &TenantName, goes_on: GoesOnFor, now: Timestamp) -> PresenceGuard {
         let (id, serial) = lock(&self.registry.0).arrive(&self.access, tenant, goes_on, now);
         PresenceGuard { user_streams: self, id, serial }

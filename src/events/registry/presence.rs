@@ -6,16 +6,16 @@ use serde::{Serialize, Serializer};
 
 use crate::domain::{TenantName, Timestamp, Username};
 
-/// How many people are looked at in a row: meanwhile nobody can come or go, in any tenant.
+/// How many users are looked at in a row: meanwhile nobody can come or go, in any tenant.
 pub const PEOPLE_AT_ONCE: usize = 256;
 
-/// A user that is there.
+/// A user that is present.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Person {
     /// Their name.
     #[serde(serialize_with = "as_text")]
     pub username: Username,
-    /// Since when they are there, in Unix milliseconds.
+    /// Since when they are present, in Unix milliseconds.
     pub since: u64,
     /// How many streams they have open; none within the grace.
     pub streams: usize,
@@ -25,7 +25,7 @@ fn as_text<S: Serializer>(username: &Username, serializer: S) -> Result<S::Ok, S
     serializer.serialize_str(username.as_str())
 }
 
-/// The users that are there, for each tenant. It is counted from the records of the registry, under their lock: a user is there
+/// The users that are present, for each tenant. They are counted from the records of the registry, under its lock: a user is present
 /// from their first stream until the grace of their last one is over.
 #[derive(Default)]
 pub struct Presence {
@@ -35,7 +35,7 @@ pub struct Presence {
 #[derive(Default)]
 struct Tenant {
     people: BTreeMap<Username, Here>,
-    /// How many streams are told who is there.
+    /// How many streams are told which users are present.
     watchers: usize,
 }
 
@@ -48,7 +48,7 @@ struct Here {
     orphaned: u32,
 }
 
-/// Whether a record counts as a stream that its user has open, or only keeps them there.
+/// Whether a record counts as a stream that its user has open, or only keeps them present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Counted {
     Connected,
@@ -70,8 +70,8 @@ impl Here {
 }
 
 impl Presence {
-    /// A user opens a stream in a tenant, which is counted next. Returns whether they were not there before and somebody is to be
-    /// told.
+    /// A user opens a stream in a tenant, which is counted next. Returns whether they were not present before and somebody is to
+    /// be told.
     pub(super) fn come(&mut self, tenant: &TenantName, username: &Username, now: Timestamp) -> bool {
         let tenant = self.tenants.entry(tenant.clone()).or_default();
         let here = tenant.people.entry(username.clone()).or_default();
@@ -104,7 +104,7 @@ impl Presence {
         was_there && is_watched
     }
 
-    /// One more stream is told of the people of a tenant.
+    /// One more stream is told which users of a tenant are present.
     pub(super) fn watch(&mut self, tenant: &TenantName) {
         self.tenants.entry(tenant.clone()).or_default().watchers += 1;
     }
@@ -119,14 +119,14 @@ impl Presence {
         }
     }
 
-    /// Some of the people of a tenant who are there, by name and from one of them on.
+    /// Some of the users of a tenant that are present, by name and from one of them on.
     pub fn people(&self, tenant: &TenantName, from: Bound<&Username>, at_most: usize) -> Vec<Person> {
         let people = self.tenants.get(tenant).map(|tenant| &tenant.people);
         let rest = people.into_iter().flat_map(|people| people.range::<Username, _>((from, Bound::Unbounded)));
         rest.filter_map(|(username, here)| here.person(username)).take(at_most).collect()
     }
 
-    /// A user, if they are there.
+    /// A user, if they are present.
     pub fn person(&self, tenant: &TenantName, username: &Username) -> Option<Person> {
         self.tenants.get(tenant)?.people.get(username)?.person(username)
     }

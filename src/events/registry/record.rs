@@ -27,7 +27,7 @@ pub enum State {
     Opening,
     /// A worker has it.
     Open(WorkerId),
-    /// It has been told to end, and is there until its connection has closed.
+    /// It has been told to end, and counts as open until its connection has closed.
     Ending,
     /// It has ended, and may be taken over.
     Orphaned,
@@ -63,14 +63,14 @@ impl User {
 }
 
 impl Record {
-    /// Where and how it counts for who is there.
+    /// Where and how it counts for presence.
     pub fn counts(&self) -> (&TenantName, Counted) {
         (&self.tenant, self.state.counted())
     }
 }
 
 impl State {
-    /// How a stream counts for who is there.
+    /// How a stream counts for presence.
     pub fn counted(self) -> Counted {
         match self {
             Self::Orphaned => Counted::Orphaned,

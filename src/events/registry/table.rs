@@ -49,7 +49,7 @@ enum DueOf {
 }
 
 impl Table {
-    /// Adds a worker. Its mailbox is told of its streams and of who comes and goes.
+    /// Adds a worker. Its mailbox is told of its streams and of users that come and go.
     pub fn add_worker(&mut self) -> Arc<Mailbox> {
         self.last_worker = self.last_worker.next();
         let mailbox = Arc::new(Mailbox::new(self.last_worker));
@@ -291,7 +291,7 @@ impl Table {
         }
     }
 
-    /// Puts a record in the place of the one that a stream has, and brings the lists and the people up to date with that.
+    /// Puts a record in the place of the one that a stream has, and brings the lists and the presence of its user up to date.
     fn put(&mut self, id: StreamId, record: Option<Record>) {
         let before = self.streams.remove(&id);
         let is_counted = before.as_ref().map(Record::counts) == record.as_ref().map(Record::counts);
@@ -332,7 +332,7 @@ impl Table {
         }
     }
 
-    /// Tells every worker of a user that has come or gone. A worker that looks at the people, and then into its mailbox, knows of
+    /// Tells every worker of a user that has come or gone. A worker that looks at the presence, and then into its mailbox, knows of
     /// everybody: both change under the lock of this table.
     fn tell(&self, tenant: &TenantName, username: &Username) {
         self.workers.iter().for_each(|worker| worker.post_presence(tenant, username));

@@ -1,8 +1,8 @@
-//! The records of streams: taking one over, moving to another tenant, the grace, and the users that are there meanwhile.
+//! The records of streams: taking one over, moving to another tenant, the grace, and presence meanwhile.
 
 use super::*;
 
-/// A table with one worker, which is told of who comes and goes.
+/// A table with one worker, which is told of users that come and go.
 struct Rig {
     table: Table,
     worker: Arc<Mailbox>,
@@ -22,7 +22,7 @@ fn whole(stream: StreamId) -> GoneStream {
 }
 
 impl Rig {
-    /// In these tenants a stream is told who is there.
+    /// In these tenants a stream is told which users are present.
     fn new(watched: &[&str]) -> Self {
         let mut table = Table::default();
         let worker = table.add_worker();
@@ -188,7 +188,7 @@ fn one_stream_too_many_ends_the_oldest_that_is_open() {
     let streams = [2, 2, 2, 1].map(|at_most| rig.open(at_most));
     assert_eq!(streams.map(|stream| rig.table.open_stream(&bob(), stream).is_some()), [false, false, false, true]);
     assert_eq!(rig.worker.take().commands.len(), 3);
-    // They are there until their connections have closed.
+    // They count until their connections have closed.
     assert!(streams.iter().all(|stream| rig.table.has_stream(&bob(), *stream)));
     assert_eq!(rig.here("acme"), Some((1, 4)));
 }
