@@ -3,14 +3,15 @@
 //! All of it is one table under one lock, whichever worker a stream is on. So a stream that ends and may be taken over, or that is
 //! taken over, is never between two tables; and the users that are present are counted from the same records.
 
+mod access;
+mod grace;
 mod presence;
 mod record;
 mod table;
 
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -18,44 +19,14 @@ use super::lock::lock;
 use super::mailbox::Mailbox;
 use super::stream_id::{Serial, StreamId};
 use crate::domain::{Position, TenantName, Timestamp, Username};
+use access::Access;
+pub use grace::{GRACE, GoesOnFor, GoneStream};
 pub use presence::{PEOPLE_AT_ONCE, Person, Presence};
 use table::Table;
-
-/// How long a stream that has ended may be taken over, and its user counts as there. After that events that were to last while it was
-/// connected are removed.
-pub const GRACE: Duration = Duration::from_secs(5);
-
-/// Which stream a new one takes over, of those of its user that ended within the grace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GoesOnFor {
-    /// The one that ended last.
-    Last,
-    /// This one. If it is not among them, none: the last may be another page's.
-    This(StreamId),
-    /// None: the request named something that is no stream.
-    None,
-}
-
-/// A stream whose grace is over: events that were to last while it was connected are to be removed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GoneStream {
-    /// The stream.
-    pub stream: StreamId,
-    /// Only events of this tenant that were bound up to this position. The stream's user went to another tenant with it then, and
-    /// may have come back. `None` is all.
-    pub only: Option<(TenantName, Position)>,
-}
 
 /// The streams of a hub. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Registry(Arc<Mutex<Table>>);
-
-/// Whether the streams of a user may go on, which each of them looks at without a lock.
-pub struct Access {
-    username: Username,
-    ended: AtomicBool,
-    changes: AtomicU64,
-}
 
 /// A handle to a user's streams, with which one is opened. A request takes it before it looks at the user's rights: every change
 /// after that look ends the handle, or is counted by it.
@@ -70,28 +41,6 @@ pub struct PresenceGuard {
     /// The stream's name for its user.
     pub id: StreamId,
     serial: Serial,
-}
-
-impl Access {
-    fn new(username: &Username) -> Self {
-        Self { username: username.clone(), ended: AtomicBool::new(false), changes: AtomicU64::new(0) }
-    }
-
-    fn username(&self) -> &Username {
-        &self.username
-    }
-
-    fn is_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
-    }
-
-    fn end(&self) {
-        self.ended.store(true, Ordering::Release);
-    }
-
-    fn change(&self) {
-        self.changes.fetch_add(1, Ordering::Release);
-    }
 }
 
 impl Registry {
@@ -227,7 +176,7 @@ impl UserStreams {
     /// How often the events that the user may see have changed. It is counted before an event of the commit that changed them can be
     /// seen.
     pub fn changes(&self) -> u64 {
-        self.access.changes.load(Ordering::Acquire)
+        self.access.changes()
     }
 
     /// Begins a stream in a tenant: the user is present from now on.

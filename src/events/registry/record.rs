@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::Access;
+use super::access::Access;
 use super::presence::Counted;
 use crate::domain::{TenantName, Username};
 use crate::events::mailbox::WorkerId;

@@ -2,9 +2,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::access::Access;
+use super::grace::{GRACE, GoesOnFor, GoneStream};
 use super::presence::{Counted, PEOPLE_AT_ONCE, Presence};
 use super::record::{Record, State, User};
-use super::{Access, GRACE, GoesOnFor, GoneStream};
 use crate::domain::{Position, TenantName, Timestamp, Username};
 use crate::events::mailbox::{Command, Mailbox, WorkerId};
 use crate::events::stream_id::{Serial, StreamId};

@@ -1,5 +1,7 @@
 //! The records of streams: taking one over, moving to another tenant, the grace, and presence meanwhile.
 
+use std::time::Duration;
+
 use super::*;
 
 /// A table with one worker, which is told of users that come and go.
@@ -208,7 +210,7 @@ fn streams_end_with_their_user_whether_they_are_open_or_about_to_be_and_later_on
     );
     rig.table.change_user(&bob());
     assert_eq!(rig.table.serials_on(&bob(), rig.worker.id()).len(), 1);
-    assert_eq!((access.changes.load(Ordering::Relaxed), rig.worker.take().changed), (0, vec![bob()]));
+    assert_eq!((access.changes(), rig.worker.take().changed), (0, vec![bob()]));
 }
 
 #[test]

@@ -4,9 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::imports::{Crate, Path};
 
-/// Folders in which files still import each other in a circle. Nothing may be added.
-const STILL_CYCLIC: &[&str] = &["events/registry"];
-
 #[test]
 fn files_of_one_folder_do_not_import_each_other_in_a_circle() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -16,11 +13,7 @@ fn files_of_one_folder_do_not_import_each_other_in_a_circle() {
     // The folder `src` itself is a matter of floors.
     for folder in tree.folders().filter(|folder| !folder.is_empty()) {
         let (name, cycles) = (folder.join("/"), cycles(&tree.inside(folder)));
-        let may = STILL_CYCLIC.contains(&name.as_str());
-        assert!(!may || !cycles.is_empty(), "src/{name} has no cycle any more: take it off the list");
-        if !may {
-            found.extend(cycles.iter().map(|cycle| format!("src/{name}: {}", cycle.join(" -> "))));
-        }
+        found.extend(cycles.iter().map(|cycle| format!("src/{name}: {}", cycle.join(" -> "))));
     }
     assert!(found.is_empty(), "files that import each other in a circle:\n{}", found.join("\n"));
 }
