@@ -238,7 +238,7 @@ impl Events {
         let user_streams = self.hub.user_streams(username);
         let changes = user_streams.changes();
         let account = self.identity.recheck(principal)?;
-        let (rights, own) = self.authorize.to_see(username, &account.scopes);
+        let (rights, own) = account.scopes.to_see(self.authorize, username);
         let tenant = account.tenant.clone();
         let start = self.start(&account, head, query.last_seen, query.options)?;
         let filter = self.keep_filter(&tenant, username, query.filter)?;

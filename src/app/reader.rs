@@ -47,7 +47,7 @@ impl Reader {
     /// What a request of theirs would be let see that came now.
     fn scope(&self) -> Result<ReadScope, Error> {
         let account = self.identity.recheck(&self.principal)?;
-        let (rights, own) = self.authorize.to_see(&self.principal.username, &account.scopes);
+        let (rights, own) = account.scopes.to_see(self.authorize, &self.principal.username);
         Ok(ReadScope { tenant: account.tenant.clone(), view: View { filter: self.filter.clone(), rights, own } })
     }
 

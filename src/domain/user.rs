@@ -1,6 +1,6 @@
 use uuid::Uuid;
 
-use super::{Email, PasswordHash, Payload, Position, Scope, Secret, TenantName, Timestamp, Username};
+use super::{Email, Granted, PasswordHash, Payload, Position, Scope, Secret, TenantName, Timestamp, Username};
 
 /// The largest user that an admin can create, in bytes: all of its stored fields, and room for everything that the
 /// server may add later. Users of earlier versions, which reserved no such room, can be larger by that room, about 200
@@ -102,7 +102,7 @@ pub struct Account {
     /// Tokens of another generation are invalid.
     pub generation: Generation,
     /// Empty if they were never set.
-    pub scopes: Box<[Scope]>,
+    pub scopes: Granted,
     /// Whether a sign-in needs a code.
     pub needs_code: bool,
     /// Whether every sign-in is refused.

@@ -153,7 +153,7 @@ impl Change for Insert {
     fn decide(self, batch: &mut Batch<'_>) -> Result<Inserted, Error> {
         // Checked once more here: an insert that is decided after a revocation was answered does not get through.
         let account = batch.account(&self.username, &self.auth_context)?;
-        let may_insert = self.authorize.to_insert(&self.username, &account.scopes);
+        let may_insert = account.scopes.to_insert(self.authorize, &self.username);
         if let Some(NewEvent { name, .. }) = self.events.iter().find(|event| !may_insert.allows(&event.name)) {
             return Err(Error::MissingScope(Authorize::scope_to_insert(name)));
         }
@@ -221,7 +221,7 @@ impl Insert {
                 };
             if !holds {
                 // A user who may insert an event but may not see it is not shown it here.
-                let (rights, own) = self.authorize.to_see(&self.username, &account.scopes);
+                let (rights, own) = account.scopes.to_see(self.authorize, &self.username);
                 let is_seen = rights.allow(name.as_str()) || own.allows(name.as_str());
                 let latest = latest.filter(|_| is_seen);
                 let current = latest.map(|latest| batch.event(tenant, latest)).transpose()?.flatten();

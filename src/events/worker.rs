@@ -140,7 +140,7 @@ impl<S: Subscriber + ?Sized> Worker<S> {
         for subscription in subscriptions {
             match &account {
                 Ok(Some(account)) => {
-                    let rights = self.hub.rules().authorize.to_see(username, &account.scopes);
+                    let rights = account.scopes.to_see(self.hub.rules().authorize, username);
                     subscription.change_rights(account, rights, changes);
                 }
                 // Without knowing them nothing more may be given.

@@ -81,7 +81,7 @@ impl RootKey {
             .and_then(|builder| builder.fact(fact("expiry", &[date(&until)])))
             .and_then(|builder| builder.check(check!("check if time($time), $time < {until}", until = until)))
             .map_err(failed)?;
-        for scope in scopes {
+        for scope in scopes.iter() {
             let (resource, operation) = scope.parts();
             builder = builder.fact(fact("right", &[string(resource), string(operation)])).map_err(failed)?;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use quick_cache::Weighter;
 use quick_cache::sync::{Cache, GuardResult};
 
-use crate::domain::{Account, Scope, Username};
+use crate::domain::{Account, Pattern, Username};
 use crate::error::Error;
 
 /// How many bytes of accounts are cached. Most take about 300 bytes; one with many scopes takes as much as hundreds of
@@ -17,13 +17,17 @@ const REMEMBERED: usize = 32_768;
 /// The memory that a string takes in addition to its bytes.
 const BYTES_OF_TEXT: usize = 32;
 
+/// The memory that a scope takes in a list, in addition to its text: as a scope, or parsed.
+const BYTES_OF_SCOPE: usize = size_of::<Pattern>();
+
 /// Weighs accounts by their size in memory.
 #[derive(Clone)]
 struct Bytes;
 
 impl Weighter<Username, Arc<Account>> for Bytes {
     fn weight(&self, username: &Username, account: &Arc<Account>) -> u64 {
-        let scopes = account.scopes.iter().map(|scope| size_of::<Scope>() + BYTES_OF_TEXT + scope.as_str().len());
+        // Twice, since parsed they take as much again.
+        let scopes = account.scopes.iter().map(|scope| 2 * (BYTES_OF_SCOPE + BYTES_OF_TEXT + scope.as_str().len()));
         let texts = username.as_str().len() + account.tenant.as_str().len() + 2 * BYTES_OF_TEXT;
         (size_of::<Account>() + texts + scopes.sum::<usize>()) as u64
     }
@@ -85,7 +89,7 @@ impl AccountCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Generation, Position, TenantName, Timestamp, User};
+    use crate::domain::{Generation, Position, Scope, TenantName, Timestamp, User};
     use crate::store::Store;
 
     fn account(generation: u64) -> Account {
@@ -95,7 +99,7 @@ mod tests {
             tenant_since: Position::START,
             scopes_since: Position::START,
             generation: Generation(generation),
-            scopes: Box::new([]),
+            scopes: Vec::new().into(),
             needs_code: false,
             revoked: false,
         }
