@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use crate::support::{TestServer, bare_command};
+use crate::support::{TestServer, bare_command, free_port};
 
 use super::compare::{same, streamed};
 use super::page::{Block, Kind, Page};
@@ -14,8 +14,8 @@ use super::shell::Shell;
 
 /// Programs that must be run.
 const PROGRAMS: &[&str] = &[".js", ".mjs", ".cjs", ".py", ".ts", ".tsx"];
-/// Where every page finds its server.
-const ADDRESS: &str = "localhost:8080";
+/// The port at which every page finds its server.
+const PORT: &str = "8080";
 
 /// Runs a page against a server of its own, with the default flags and an empty database.
 pub async fn page(path: &str) {
@@ -24,25 +24,17 @@ pub async fn page(path: &str) {
     }
     let page = Page::read(root(), path);
     let server = start().await;
-    let directory = tempfile::tempdir().unwrap();
-    let modules = root().join("tests/clients/node_modules");
-    std::os::unix::fs::symlink(modules, directory.path().join("node_modules")).unwrap();
     let port = server.url.rsplit(':').next().unwrap();
-    let mut run =
-        Run { page: &page, address: format!("localhost:{port}"), directory: directory.path(), failures: Vec::new() };
-    run.blocks();
-    run.programs_that_never_run();
-    run.html();
-    let failures = run.failures;
+    let failures = failures(&page, port);
     assert!(failures.is_empty(), "{path}: {} failures\n\n{}", failures.len(), failures.join("\n\n"));
 }
 
 /// Runs a page in a directory of its own, and gives what fails in it.
-fn failures(page: &Page, address: &str) -> Vec<String> {
+fn failures(page: &Page, port: &str) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let modules = root().join("tests/clients/node_modules");
     std::os::unix::fs::symlink(modules, directory.path().join("node_modules")).unwrap();
-    let mut run = Run { page, address: address.to_owned(), directory: directory.path(), failures: Vec::new() };
+    let mut run = Run { page, ports: ports(page, port), directory: directory.path(), failures: Vec::new() };
     run.blocks();
     run.programs_that_never_run();
     run.html();
@@ -62,7 +54,8 @@ async fn start() -> TestServer {
 
 struct Run<'a> {
     page: &'a Page,
-    address: String,
+    /// The ports of the page, and those that stand for them here, so that pages can run side by side.
+    ports: Vec<(String, String)>,
     directory: &'a Path,
     failures: Vec<String>,
 }
@@ -74,13 +67,14 @@ impl Run<'_> {
 
     fn blocks(&mut self) {
         let mut shell = Shell::start(self.directory);
+        let back: Vec<_> = self.ports.iter().map(|(of_page, here)| (here.clone(), of_page.clone())).collect();
         for Block { line, text, kind } in &self.page.blocks {
-            let here = text.replace(ADDRESS, &self.address);
+            let here = with_ports(text, &self.ports);
             let outcome = match kind {
                 Kind::Run { shown } => {
                     let outcome = shell.run(&here);
                     let is_over = outcome.is_err();
-                    let outcome = outcome.map(|got| got.replace(&self.address, ADDRESS)).and_then(|got| match shown {
+                    let outcome = outcome.map(|got| with_ports(&got, &back)).and_then(|got| match shown {
                         Some(shown) if same(&shown.text, &got) => Ok(()),
                         Some(shown) => Err(format!(
                             "another answer than in line {}\nexpected:\n{}got:\n{got}",
@@ -176,6 +170,28 @@ fn stem(name: &str) -> &str {
     name.strip_suffix(".tsx").or_else(|| name.strip_suffix(".ts")).unwrap_or(name)
 }
 
+/// The ports that a page names as `localhost:port`, each with a free one. That of the server stands for [`PORT`].
+fn ports(page: &Page, server: &str) -> Vec<(String, String)> {
+    let named = page.blocks.iter().flat_map(|block| {
+        let after = block.text.split("localhost:").skip(1);
+        after.map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>())
+    });
+    let named: BTreeSet<_> = named.filter(|port| port.len() >= 4 && port != PORT).collect();
+    let others = named.into_iter().map(|port| (port, free_port().to_string()));
+    std::iter::once((PORT.to_owned(), server.to_owned())).chain(others).collect()
+}
+
+/// The text with other ports, where these numbers stand alone.
+fn with_ports(text: &str, ports: &[(String, String)]) -> String {
+    let words = text.split_inclusive(|c: char| !c.is_alphanumeric());
+    let replaced = words.map(|word| {
+        let number = word.trim_end_matches(|c: char| !c.is_alphanumeric());
+        let port = ports.iter().find(|(port, _)| port == number);
+        port.map_or_else(|| word.to_owned(), |(_, port)| word.replace(number, port))
+    });
+    replaced.collect()
+}
+
 /// Whether an answer has a refusal in it.
 fn is_refusal(got: &str) -> bool {
     got.contains("\"error\":") && got.contains("\"code\":")
@@ -203,7 +219,7 @@ fn a_page_fails_where_it_is_wrong() {
         ("```ts file=a.ts\n1\n```", "no block runs a.ts"),
     ];
     for (text, expected) in wrong {
-        let failures = failures(&Page::parse("page.md", text.to_owned()).ok().unwrap(), "localhost:1");
+        let failures = failures(&Page::parse("page.md", text.to_owned()).ok().unwrap(), "65535");
         assert!(failures.len() == 1 && failures[0].contains(expected), "{text}:\n{failures:?}");
     }
 }
@@ -213,5 +229,5 @@ fn a_page_passes_where_it_is_right() {
     let right = "```sh\ncd .; X=1\n```\n```sh stream\necho $X; sleep 0.1; echo localhost:8080\n```\n```text stream\n1\n```\n\
         ```js file=a.mjs\nconsole.log('localhost:8080');\n```\n```sh\nnode a.mjs; cat a.mjs\n```\n\
         ```\nlocalhost:8080\n…\n```\n```text stream\nlocalhost:8080\n```\n```html file=a.html\n<p>right</p>\n```\n";
-    assert_eq!(failures(&Page::parse("page.md", right.to_owned()).ok().unwrap(), "localhost:1"), Vec::<String>::new());
+    assert_eq!(failures(&Page::parse("page.md", right.to_owned()).ok().unwrap(), "65535"), Vec::<String>::new());
 }
