@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 
 use crate::support::{TestServer, User, within};
 
-fn insert(event: &str, bytes: usize, version: &str, user: &User) -> String {
+fn insert_request(event: &str, bytes: usize, version: &str, user: &User) -> String {
     let body = json!({ "event": event, "data": "x".repeat(bytes) }).to_string();
     let (authorization, length) = (&user.authorization, body.len());
     format!(
@@ -30,21 +30,22 @@ async fn answers(mut socket: impl AsyncRead + AsyncWrite + Unpin, parts: &[&[u8]
 pub async fn requests_are_answered<S: AsyncRead + AsyncWrite + Unpin>(connect: impl AsyncFn() -> S, alice: &User) {
     for number in 0..20 {
         let version = ["1.1", "1.0"][number % 2];
-        let came = answers(connect().await, &[insert(&format!("n{number}"), 1, version, alice).as_bytes()]).await;
+        let came =
+            answers(connect().await, &[insert_request(&format!("n{number}"), 1, version, alice).as_bytes()]).await;
         assert!(came.contains(" 200 OK\r\n") && came.contains("{\"id\":"), "{came:?}");
     }
-    let large = insert("large", 90_000, "1.1", alice);
+    let large = insert_request("large", 90_000, "1.1", alice);
     let (one, other) = large.as_bytes().split_at(large.len() / 2);
     for parts in [&[large.as_bytes()][..], &[one, other]] {
         let came = answers(connect().await, parts).await;
         assert!(came.starts_with("HTTP/1.1 200 ") && came.contains("{\"id\":"), "{came:?}");
     }
-    let several: String = (0..8).map(|number| insert(&format!("m{number}"), 1, "1.1", alice)).collect();
+    let several: String = (0..8).map(|number| insert_request(&format!("m{number}"), 1, "1.1", alice)).collect();
     let came = answers(connect().await, &[several.as_bytes()]).await;
     assert_eq!(came.matches("{\"id\":").count(), 8, "{came:?}");
     assert_eq!(alice.everything().await.len(), 20 + 1 + 8);
     // Of what was not sent to its end nothing is done.
-    let cut = insert("cut", 1000, "1.1", alice);
+    let cut = insert_request("cut", 1000, "1.1", alice);
     let came = answers(connect().await, &[&cut.as_bytes()[..cut.len() - 1]]).await;
     assert!(came.starts_with("HTTP/1.1 400 ") && came.contains("body_invalid"), "{came:?}");
     assert!(!alice.everything().await.contains_key("cut"));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Step;
 use super::expected::{Access, Latest, Tenant};
-use super::subscriber::{Connection, Entry, Subscriber, read};
+use super::subscriber::{Connection, Entry, Subscriber, read_to_the_end};
 use super::tables::{CLERKS, FILTERS, NAMES, SCOPES, SUBSCRIBERS, TENANTS, USERS, has_scope, query, sees, wants};
 use crate::support::{Answer, Client, TestServer, User, within};
 
@@ -275,7 +275,7 @@ impl Simulation {
         let path = format!("/sse?marks=true&{}", query(subscriber.filter));
         let stream = user.stream_of(&path, subscriber.last_id.as_deref()).await.cut_off_allowed();
         let id = stream.headers["broker-stream"].to_str().unwrap().to_owned();
-        let reading = read(stream, Arc::clone(&subscriber.wire), subscriber.paused.subscribe());
+        let reading = read_to_the_end(stream, Arc::clone(&subscriber.wire), subscriber.paused.subscribe());
         subscriber.connection = Some(Connection { id, reader: tokio::spawn(reading) });
     }
 

@@ -51,7 +51,7 @@ impl Wire {
 }
 
 /// Reads to the end, unless it is told to pause.
-pub async fn read(mut stream: Stream, wire: Arc<Wire>, mut paused: watch::Receiver<bool>) {
+pub async fn read_to_the_end(mut stream: Stream, wire: Arc<Wire>, mut paused: watch::Receiver<bool>) {
     while paused.wait_for(|paused| !*paused).await.is_ok() {
         let Some(event) = stream.read().await else { return };
         wire.note(Entry::Frame(event));

@@ -73,7 +73,7 @@ fn get(path: &str, user: &User) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\n\r\n", user.authorization)
 }
 
-fn insert(event: &str, user: &User) -> String {
+fn insert_request(event: &str, user: &User) -> String {
     let body = json!({ "event": event, "data": 1 }).to_string();
     let authorization = &user.authorization;
     let length = body.len();
@@ -90,13 +90,13 @@ pub async fn requests_before_a_stream_are_answered(socket: impl AsyncRead + Asyn
     for number in 0..NAMES {
         alice.insert(&format!("large{number}"), json!("x".repeat(BYTES))).await;
     }
-    let mut requests = insert("small", alice);
+    let mut requests = insert_request("small", alice);
     for _ in 0..3 {
         requests += &get("/events", alice);
     }
-    requests += &insert("last", alice);
+    requests += &insert_request("last", alice);
     requests += &get("/sse?events=small,last", alice);
-    requests += &insert("after", alice);
+    requests += &insert_request("after", alice);
     let mut answers = Answers { socket, received: BytesMut::new() };
     answers.socket.write_all(requests.as_bytes()).await.unwrap();
     answers.socket.flush().await.unwrap();
@@ -140,7 +140,7 @@ async fn an_insert_and_a_stream_in_one_packet_are_both_answered() {
     for _ in 0..20 {
         let socket = tokio::net::TcpStream::connect(server.url.strip_prefix("http://").unwrap()).await.unwrap();
         let mut answers = Answers { socket, received: BytesMut::new() };
-        let requests = insert("news", &alice) + &get("/sse", &alice);
+        let requests = insert_request("news", &alice) + &get("/sse", &alice);
         answers.socket.write_all(requests.as_bytes()).await.unwrap();
         let inserted = answers.json().await["id"].clone();
         answers.head().await;
