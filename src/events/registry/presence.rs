@@ -1,4 +1,4 @@
-use std::collections::hash_map::Entry;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
@@ -35,15 +35,17 @@ pub struct Presence {
 #[derive(Default)]
 struct Tenant {
     people: BTreeMap<Username, Here>,
+    /// How many records there are of each user that has not come since the start. They are of streams from before the start, which
+    /// may be taken over. These users are not present, and a look at those that are does not pass over them: after a start there may
+    /// be very many.
+    recalled: HashMap<Username, u32>,
     /// How many streams are told which users are present.
     watchers: usize,
 }
 
-/// The records of a user in a tenant.
-#[derive(Default)]
+/// The records of a user that is present.
 struct Here {
-    /// `None` if nothing of theirs has come since the start: there are streams of before, which may be taken over.
-    since: Option<Timestamp>,
+    since: Timestamp,
     connected: u32,
     orphaned: u32,
 }
@@ -63,9 +65,24 @@ impl Here {
         }
     }
 
-    fn person(&self, username: &Username) -> Option<Person> {
-        let since = self.since?.as_millis();
-        Some(Person { username: username.clone(), since, streams: self.connected as usize })
+    fn person(&self, username: &Username) -> Person {
+        Person { username: username.clone(), since: self.since.as_millis(), streams: self.connected as usize }
+    }
+}
+
+impl Tenant {
+    /// One record less of a user that has not come since the start.
+    fn forget_recalled(&mut self, username: &Username) {
+        if let Some(records) = self.recalled.get_mut(username) {
+            *records = records.saturating_sub(1);
+            if *records == 0 {
+                self.recalled.remove(username);
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.people.is_empty() && self.recalled.is_empty() && self.watchers == 0
     }
 }
 
@@ -74,34 +91,42 @@ impl Presence {
     /// be told.
     pub(super) fn come(&mut self, tenant: &TenantName, username: &Username, now: Timestamp) -> bool {
         let tenant = self.tenants.entry(tenant.clone()).or_default();
-        let here = tenant.people.entry(username.clone()).or_default();
-        let is_new = here.since.is_none();
-        here.since.get_or_insert(now);
-        is_new && tenant.watchers > 0
+        let Entry::Vacant(entry) = tenant.people.entry(username.clone()) else { return false };
+        let orphaned = tenant.recalled.remove(username).unwrap_or(0);
+        entry.insert(Here { since: now, connected: 0, orphaned });
+        tenant.watchers > 0
     }
 
     /// One more record of a user in a tenant.
     pub(super) fn add(&mut self, tenant: &TenantName, username: &Username, counted: Counted) {
         let tenant = self.tenants.entry(tenant.clone()).or_default();
-        *tenant.people.entry(username.clone()).or_default().count(counted) += 1;
+        let count = match tenant.people.get_mut(username) {
+            Some(here) => here.count(counted),
+            None => tenant.recalled.entry(username.clone()).or_default(),
+        };
+        *count += 1;
     }
 
     /// One record less. Returns whether it was the last, so that the user has gone, and somebody is to be told.
     pub(super) fn remove(&mut self, tenant: &TenantName, username: &Username, counted: Counted) -> bool {
-        let Entry::Occupied(mut tenant) = self.tenants.entry(tenant.clone()) else { return false };
-        let Some(here) = tenant.get_mut().people.get_mut(username) else { return false };
-        let count = here.count(counted);
-        *count = count.saturating_sub(1);
-        if here.connected > 0 || here.orphaned > 0 {
-            return false;
+        let Some(of_tenant) = self.tenants.get_mut(tenant) else { return false };
+        let has_gone = match of_tenant.people.get_mut(username) {
+            Some(here) => {
+                let count = here.count(counted);
+                *count = count.saturating_sub(1);
+                here.connected == 0 && here.orphaned == 0
+            }
+            None => {
+                of_tenant.forget_recalled(username);
+                false
+            }
+        };
+        if has_gone {
+            of_tenant.people.remove(username);
         }
-        let was_there = here.since.is_some();
-        tenant.get_mut().people.remove(username);
-        let is_watched = tenant.get().watchers > 0;
-        if tenant.get().people.is_empty() && !is_watched {
-            tenant.remove();
-        }
-        was_there && is_watched
+        let is_watched = of_tenant.watchers > 0;
+        self.forget_if_empty(tenant);
+        has_gone && is_watched
     }
 
     /// One more stream is told which users of a tenant are present.
@@ -111,28 +136,66 @@ impl Presence {
 
     /// One stream less is told.
     pub(super) fn unwatch(&mut self, tenant: &TenantName) {
-        let Entry::Occupied(mut tenant) = self.tenants.entry(tenant.clone()) else { return };
-        let watchers = tenant.get().watchers.saturating_sub(1);
-        tenant.get_mut().watchers = watchers;
-        if tenant.get().people.is_empty() && watchers == 0 {
-            tenant.remove();
+        if let Some(of_tenant) = self.tenants.get_mut(tenant) {
+            of_tenant.watchers = of_tenant.watchers.saturating_sub(1);
+            self.forget_if_empty(tenant);
+        }
+    }
+
+    fn forget_if_empty(&mut self, tenant: &TenantName) {
+        if self.tenants.get(tenant).is_some_and(Tenant::is_empty) {
+            self.tenants.remove(tenant);
         }
     }
 
     /// Some of the users of a tenant that are present, by name and from one of them on.
     pub fn people(&self, tenant: &TenantName, from: Bound<&Username>, at_most: usize) -> Vec<Person> {
+        self.entries(tenant, from).take(at_most).map(|(username, here)| here.person(username)).collect()
+    }
+
+    /// All that a look at the users of a tenant passes over, from one of them on. Each entry is a user that is present, so that a limit
+    /// bounds the look.
+    fn entries<'a>(
+        &'a self,
+        tenant: &TenantName,
+        from: Bound<&Username>,
+    ) -> impl Iterator<Item = (&'a Username, &'a Here)> + use<'a> {
         let people = self.tenants.get(tenant).map(|tenant| &tenant.people);
-        let rest = people.into_iter().flat_map(|people| people.range::<Username, _>((from, Bound::Unbounded)));
-        rest.filter_map(|(username, here)| here.person(username)).take(at_most).collect()
+        people.map(|people| people.range::<Username, _>((from, Bound::Unbounded))).into_iter().flatten()
     }
 
     /// A user, if they are present.
     pub fn person(&self, tenant: &TenantName, username: &Username) -> Option<Person> {
-        self.tenants.get(tenant)?.people.get(username)?.person(username)
+        Some(self.tenants.get(tenant)?.people.get(username)?.person(username))
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.tenants.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_at_the_people_passes_over_nobody_who_has_not_come_since_the_start() {
+        let (mut presence, acme) = (Presence::default(), TenantName::parse("acme").unwrap());
+        let user = |number: usize| Username::parse(&format!("{number:05}")).unwrap();
+        presence.watch(&acme);
+        (0..10_000).for_each(|number| presence.add(&acme, &user(number), Counted::Orphaned));
+        // One of them comes back.
+        assert!(presence.come(&acme, &user(9_999), Timestamp::from_millis(1)));
+        presence.add(&acme, &user(9_999), Counted::Connected);
+        assert!(!presence.remove(&acme, &user(9_999), Counted::Orphaned));
+        assert_eq!(presence.entries(&acme, Bound::Unbounded).count(), 1);
+        assert_eq!(presence.people(&acme, Bound::Unbounded, 2).len(), 1);
+
+        // The others stay away, and nobody is told.
+        assert!((0..9_999).all(|number| !presence.remove(&acme, &user(number), Counted::Orphaned)));
+        assert!(presence.remove(&acme, &user(9_999), Counted::Connected));
+        presence.unwatch(&acme);
+        assert!(presence.is_empty());
     }
 }
