@@ -35,6 +35,8 @@ pub struct Post {
     filled: Vec<Arc<WorkerNotifier>>,
     /// Users that may see other events than before.
     pub(super) changed: Vec<Username>,
+    /// Users for whom every stream of before has been ended.
+    pub(super) ended: Vec<Username>,
     pub(super) commands: Vec<(Serial, Command)>,
     /// Users that have come to a tenant, or have gone from it.
     pub(super) presence: Vec<(TenantName, Username)>,
@@ -78,6 +80,11 @@ impl Mailbox {
     /// A user may see other events than before.
     pub fn post_change(&self, username: &Username) {
         self.note(|post| post.changed.push(username.clone()));
+    }
+
+    /// Every stream that a user has had up to now has been ended.
+    pub fn post_end(&self, username: &Username) {
+        self.note(|post| post.ended.push(username.clone()));
     }
 
     /// A stream is to do something. If it has ended by then, nothing is done, and a sender in the command is dropped.

@@ -44,15 +44,19 @@ pub struct PresenceGuard {
 }
 
 impl Registry {
-    /// A handle to the streams of a user. Those that have been ended are not among them.
+    /// A handle to the streams of a user, with which one is opened. Those that have been ended are not among them. Take it *before*
+    /// the last check of the user's rights, so that no change falls between the two.
     pub fn user_streams(&self, username: &Username) -> UserStreams {
         let access = lock(&self.0).take_handle(username);
         UserStreams { registry: self.clone(), access }
     }
 
-    /// Ends the streams of a user, also those that are about to be opened with a handle.
+    /// Ends the streams of a user, also those that are about to be opened with a handle. The writer waits for this, so it costs about
+    /// the same however many streams the user has: their workers do the rest.
     pub fn end_streams_of(&self, username: &Username) {
-        lock(&self.0).end_user(username);
+        let ended = lock(&self.0).end_user(username);
+        // Not under the lock: the list may be long.
+        drop(ended);
     }
 
     /// Notes that a user may see other events than before: each of their streams looks at their rights before it gives more.
@@ -63,11 +67,6 @@ impl Registry {
     /// The serial of a user's stream, and its worker, if it is open.
     pub fn open_stream(&self, username: &Username, id: StreamId) -> Option<(Serial, Arc<Mailbox>)> {
         lock(&self.0).open_stream(username, id)
-    }
-
-    /// The serials of the streams that a user has open on a worker.
-    pub fn serials_on(&self, username: &Username, worker: &Mailbox) -> Vec<Serial> {
-        lock(&self.0).serials_on(username, worker.id())
     }
 
     /// Whether a user has a stream that is open, about to be, or ended within the grace. Once it is not, it never is again.
@@ -147,6 +146,12 @@ impl Registry {
     /// Has every worker end its streams. Each receiver resolves when one of them has.
     pub fn close(&self) -> Vec<oneshot::Receiver<()>> {
         lock(&self.0).workers().iter().map(|worker| worker.post_closing()).collect()
+    }
+
+    /// Has every grace that has begun be over.
+    #[cfg(test)]
+    pub fn end_graces(&self) {
+        while lock(&self.0).take_gone(Instant::now() + GRACE).1 {}
     }
 
     /// The only stream that a user has open.

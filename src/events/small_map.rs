@@ -57,10 +57,19 @@ impl<K: Ord, V> SmallMap<K, V> {
 
     /// The values, in the order of their keys.
     pub fn values(&self) -> impl DoubleEndedIterator<Item = &V> {
+        self.entries().map(|(_, value)| value)
+    }
+
+    /// The keys, in order.
+    pub fn keys(&self) -> impl DoubleEndedIterator<Item = &K> {
+        self.entries().map(|(key, _)| key)
+    }
+
+    fn entries(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
         let (one, many) = match self {
             Self::Empty => (None, None),
-            Self::One(_, value) => (Some(value), None),
-            Self::Many(entries) => (None, Some(entries.values())),
+            Self::One(key, value) => (Some((key, value)), None),
+            Self::Many(entries) => (None, Some(entries)),
         };
         one.into_iter().chain(many.into_iter().flatten())
     }

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::registry::UserStreams;
 use super::stream_id::Serial;
 use crate::domain::{Account, EventFilter, Own, Position, Rights, TenantName, Timestamp, Username};
 
@@ -11,6 +12,9 @@ use crate::domain::{Account, EventFilter, Own, Position, Rights, TenantName, Tim
 pub trait Subscriber: 'static {
     /// The number by which its worker knows it.
     fn serial(&self) -> Serial;
+
+    /// The streams of its user: whether they may go on, and how often the events that the user may see have changed.
+    fn user_streams(&self) -> &UserStreams;
 
     /// It is live, and stands at this place in the list of its group.
     fn set_place(&self, place: u32);
@@ -36,15 +40,15 @@ pub trait Subscriber: 'static {
     /// A user has come to its tenant or gone from it.
     fn note_presence(&self, username: &Username);
 
-    /// How often the events that its user may see have changed by now.
-    fn changes(&self) -> u64;
+    /// Its timer has come up: it sends a heartbeat, or ends because its time is over. Returns when the timer is to come up again.
+    fn beat(&self, now: Timestamp) -> Option<Duration>;
+}
 
+/// A subscription that goes on with another view if its worker says so.
+pub trait ChangeView: Subscriber {
     /// Gives it the tenant and the rights that its user had after so many changes.
     fn change_rights(self: &Rc<Self>, account: &Account, rights: (Rights, Own), changes: u64);
 
     /// Gives it another filter.
     fn change_filter(self: &Rc<Self>, filter: EventFilter);
-
-    /// Its timer has come up: it sends a heartbeat, or ends because its time is over. Returns when the timer is to come up again.
-    fn beat(&self, now: Timestamp) -> Option<Duration>;
 }

@@ -143,22 +143,31 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
         group
     }
 
-    /// Has a subscription found by the names that its user alone may see, and told which users are present if it wants that.
-    pub fn attach(&self, subscription: &Rc<S>, own: &[Pattern], is_watching: bool) {
+    /// Has a subscription found by the names that its user alone may see.
+    pub fn attach(&self, subscription: &Rc<S>, own: &[Pattern]) {
         if !own.is_empty() {
             self.own.borrow_mut().add(Some(own), subscription.serial(), &Rc::downgrade(subscription));
         }
-        if is_watching && self.watchers.borrow_mut().insert(subscription.serial()) {
-            self.guard.hub().registry().watch(self.guard.tenant());
-        }
     }
 
-    /// Takes a subscription that is not live out of everything by which this finds it. It goes elsewhere, or is being dropped.
+    /// Takes a subscription that is not live out of the lists by which its events find it. It gets another view, or is being dropped.
     pub fn detach(&self, serial: Serial, own: &[Pattern]) {
         if !own.is_empty() {
             self.own.borrow_mut().remove(Some(own), serial);
         }
         self.unsynced.borrow_mut().remove(&serial);
+    }
+
+    /// Has a subscription told of users that come and go.
+    pub fn watch(&self, serial: Serial) {
+        if self.watchers.borrow_mut().insert(serial) {
+            self.guard.hub().registry().watch(self.guard.tenant());
+        }
+    }
+
+    /// A subscription goes to another tenant, or is being dropped. Nothing else may end this: a user that comes or goes while the
+    /// tenant has no watcher is told to nobody.
+    pub fn unwatch(&self, serial: Serial) {
         if self.watchers.borrow_mut().remove(&serial) {
             self.guard.hub().registry().unwatch(self.guard.tenant());
         }

@@ -5,6 +5,7 @@ mod format;
 mod handover;
 mod model;
 mod permits;
+mod users;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -234,7 +235,7 @@ impl House {
     fn request(&self, username: &str, filter: &str, change: impl FnOnce(&mut SubscribeRequest)) -> SubscribeRequest {
         let username = Username::parse(username).unwrap();
         let (rights, own) = Authorize::Open.to_see(&username, &[]);
-        let session = self.hub.user_streams(&username);
+        let session = self.hub.registry().user_streams(&username);
         let tenant = TenantName::parse("t").unwrap();
         let mut request = SubscribeRequest {
             changes: session.changes(),

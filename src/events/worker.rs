@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::hub::Hub;
 use super::mailbox::{Command, Mailbox, Post};
 use super::permits::Permits;
-use super::subscriber::Subscriber;
+use super::subscriber::{ChangeView, Subscriber};
 use super::tenant_subscriptions::{TenantSubscriptions, Tenants};
 use super::wheel::{TICK, Wheel};
 use super::worker_streams::WorkerStreams;
@@ -35,12 +35,12 @@ pub struct Worker<S: Subscriber + ?Sized> {
     permits: Rc<Permits<TenantName>>,
 }
 
-impl<S: Subscriber + ?Sized> Worker<S> {
+impl<S: ChangeView + ?Sized> Worker<S> {
     /// A worker that the hub tells of what is new.
     pub fn new(hub: Hub, clock: Clock) -> Self {
         let mailbox = hub.registry().add_worker();
-        let streams = Rc::new(WorkerStreams::new(hub.registry().clone(), Arc::clone(&mailbox)));
-        let (tenants, wheel, permits) = (Rc::default(), Wheel::new(), Permits::new(CATCHING_UP));
+        let (streams, tenants, wheel) = (Rc::default(), Rc::default(), Wheel::new());
+        let permits = Permits::new(CATCHING_UP);
         Self { hub, clock, mailbox, streams, tenants, wheel, permits }
     }
 
@@ -105,11 +105,16 @@ impl<S: Subscriber + ?Sized> Worker<S> {
     /// Does what the mailbox says apart from the channels: tells of users that have come or gone, gives the streams of users their new
     /// rights, changes filters and ends streams.
     pub fn drain_mailbox(self: &Rc<Self>) {
-        let Post { changed, commands, presence, closing, .. } = self.mailbox.take();
+        let Post { changed, ended, commands, presence, closing, .. } = self.mailbox.take();
         for (tenant, username) in presence {
             if let Some(subscriptions) = self.tenants.get(&tenant) {
                 subscriptions.tell_presence(&username);
             }
+        }
+        for username in ended {
+            let of_user = self.streams.of_user(&username);
+            // One that was opened since goes on.
+            of_user.iter().filter(|one| one.user_streams().is_ended()).for_each(|one| one.end());
         }
         // After that: a stream that is moved to another tenant is no longer told of users that have gone from this one.
         changed.iter().for_each(|username| self.change_rights(username));
@@ -135,7 +140,7 @@ impl<S: Subscriber + ?Sized> Worker<S> {
         let subscriptions = self.streams.of_user(username);
         let Some(first) = subscriptions.first() else { return };
         // Counted before the rights are read: those that are read are these, or later ones.
-        let changes = first.changes();
+        let changes = first.user_streams().changes();
         let account = self.hub.store().account(username);
         for subscription in subscriptions {
             match &account {

@@ -39,7 +39,7 @@ impl WorkerHandle {
         let changes = request.changes;
         let (subscription, task) = Subscription::start(worker, request, sink, first);
         let guard = &subscription.presence_guard;
-        worker.streams().add(guard.serial(), &subscription);
+        worker.streams().add(&subscription);
         guard.open(worker.mailbox(), worker.hub().rules().streams_per_user);
         // At once, so that a client whose stream is ended before the task runs has had an answer; and not before the stream is known by
         // the id that is in it.
@@ -47,7 +47,7 @@ impl WorkerHandle {
         // The user's streams may have been ended, or the server closed, before a worker had it; and the rights may have changed.
         if subscription.is_over() || worker.hub().is_closed() {
             subscription.end();
-        } else if subscription.changes() != changes {
+        } else if guard.user_streams().changes() != changes {
             worker.change_rights(guard.user_streams().username());
         }
         task

@@ -1,33 +1,46 @@
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use super::mailbox::Mailbox;
-use super::registry::Registry;
+use super::small_map::SmallMap;
 use super::stream_id::Serial;
+use super::subscriber::Subscriber;
 use super::weak_map::WeakMap;
 use crate::domain::Username;
 
 /// The subscriptions of one worker. Everything else that refers to one knows its serial, and finds it here.
 pub struct WorkerStreams<S: ?Sized> {
-    registry: Registry,
-    mailbox: Arc<Mailbox>,
     by_serial: WeakMap<Serial, S>,
+    /// The serials of each user's subscriptions. An event of an inbox is dispatched by them, without a lock.
+    by_user: RefCell<HashMap<Username, SmallMap<Serial, ()>>>,
+}
+
+impl<S: ?Sized> Default for WorkerStreams<S> {
+    fn default() -> Self {
+        Self { by_serial: WeakMap::default(), by_user: RefCell::default() }
+    }
+}
+
+impl<S: Subscriber + ?Sized> WorkerStreams<S> {
+    /// Adds one.
+    pub fn add(&self, subscription: &Rc<S>) {
+        let (serial, username) = (subscription.serial(), subscription.user_streams().username());
+        self.by_serial.insert(serial, subscription);
+        self.by_user.borrow_mut().entry(username.clone()).or_default().insert(serial, ());
+    }
 }
 
 impl<S: ?Sized> WorkerStreams<S> {
-    /// Those of a worker with this mailbox, none yet.
-    pub fn new(registry: Registry, mailbox: Arc<Mailbox>) -> Self {
-        Self { registry, mailbox, by_serial: WeakMap::default() }
-    }
-
-    /// Adds one.
-    pub fn add(&self, serial: Serial, subscription: &Rc<S>) {
-        self.by_serial.insert(serial, subscription);
-    }
-
     /// Forgets one that is being dropped.
-    pub fn forget(&self, serial: Serial) {
+    pub fn forget(&self, serial: Serial, username: &Username) {
         self.by_serial.remove(&serial);
+        let mut by_user = self.by_user.borrow_mut();
+        if let Some(serials) = by_user.get_mut(username) {
+            serials.remove(&serial);
+            if serials.is_empty() {
+                by_user.remove(username);
+            }
+        }
     }
 
     /// The one with a serial, if it is on this worker.
@@ -35,10 +48,11 @@ impl<S: ?Sized> WorkerStreams<S> {
         self.by_serial.get(&serial)
     }
 
-    /// Those that a user has open on this worker.
+    /// Those of a user, the oldest first.
     pub fn of_user(&self, username: &Username) -> Vec<Rc<S>> {
-        let serials = self.registry.serials_on(username, &self.mailbox);
-        serials.into_iter().filter_map(|serial| self.get(serial)).collect()
+        let by_user = self.by_user.borrow();
+        let serials = by_user.get(username).into_iter().flat_map(SmallMap::keys);
+        serials.filter_map(|serial| self.get(*serial)).collect()
     }
 
     /// All of them.
@@ -46,9 +60,9 @@ impl<S: ?Sized> WorkerStreams<S> {
         self.by_serial.values()
     }
 
-    /// How many there are.
+    /// How many there are, and of how many users.
     #[cfg(test)]
-    pub fn len(&self) -> usize {
-        self.by_serial.len()
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.by_serial.len(), self.by_user.borrow().len())
     }
 }

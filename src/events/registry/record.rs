@@ -25,9 +25,9 @@ pub struct Record {
 pub enum State {
     /// Its client has been promised it. No worker has it yet.
     Opening,
-    /// A worker has it.
+    /// A worker has it. If its access has been ended, it is about to close, too.
     Open(WorkerId),
-    /// It has been told to end, and counts as open until its connection has closed.
+    /// It was one too many, or was ended before a worker had it, and counts as open until its connection has closed.
     Ending,
     /// It has ended, and may be taken over.
     Orphaned,
@@ -39,7 +39,7 @@ pub struct User {
     pub access: Arc<Access>,
     /// How many handles there are. Every stream has one until it has ended.
     pub handles: usize,
-    /// Their open streams, the oldest first.
+    /// Their open streams, the oldest first. Those with an access that has been ended are not among them.
     pub open: SmallMap<Serial, StreamId>,
     /// Their streams that may be taken over, the one that ended last at the end.
     pub orphaned: SmallMap<Serial, StreamId>,

@@ -8,6 +8,7 @@ use super::presence::{Counted, PEOPLE_AT_ONCE, Presence};
 use super::record::{Record, State, User};
 use crate::domain::{Position, TenantName, Timestamp, Username};
 use crate::events::mailbox::{Command, Mailbox, WorkerId};
+use crate::events::small_map::SmallMap;
 use crate::events::stream_id::{Serial, StreamId};
 
 /// The records of all streams, and the lists by which they are found. Only [`Table::put`] changes a record, and brings every list
@@ -107,11 +108,21 @@ impl Table {
         now: Timestamp,
     ) -> (StreamId, Serial) {
         let username = access.username();
-        let id = self.orphan_for(tenant, username, goes_on).unwrap_or_else(StreamId::random);
+        let id = self.orphan_for(tenant, username, goes_on).unwrap_or_else(|| self.unused(StreamId::random));
         let (serial, state) = (self.next_serial(), State::Opening);
         self.come(tenant, username, now);
         self.put(id, Some(Record { access: Arc::clone(access), tenant: tenant.clone(), serial, state }));
         (id, serial)
+    }
+
+    /// The first id drawn that no other stream has.
+    pub fn unused(&self, mut draw: impl FnMut() -> StreamId) -> StreamId {
+        loop {
+            let id = draw();
+            if !self.streams.contains_key(&id) {
+                return id;
+            }
+        }
     }
 
     /// The stream of a user that ended a moment ago and that a new one is to take over.
@@ -147,12 +158,17 @@ impl Table {
         }
     }
 
-    /// Ends the streams that a user has, and those for which there is a handle by now.
-    pub fn end_user(&mut self, username: &Username) {
-        let Some(user) = self.users.get_mut(username) else { return };
+    /// Ends the streams that a user has, and those for which there is a handle by now. No record is changed: that they have been ended
+    /// is read from their access. Returns the list of those that were open, which is to be dropped without the lock of this table.
+    #[must_use]
+    pub fn end_user(&mut self, username: &Username) -> SmallMap<Serial, StreamId> {
+        let Some(user) = self.users.get_mut(username) else { return SmallMap::default() };
         std::mem::replace(&mut user.access, Arc::new(Access::new(username))).end();
-        let open: Vec<_> = user.open.values().copied().collect();
-        open.into_iter().for_each(|id| self.end(id));
+        let open = std::mem::take(&mut user.open);
+        if !open.is_empty() {
+            self.workers.iter().for_each(|worker| worker.post_end(username));
+        }
+        open
     }
 
     /// Notes that a user may see other events than before, and has the workers look at their rights.
@@ -236,16 +252,9 @@ impl Table {
     pub fn open_stream(&self, username: &Username, id: StreamId) -> Option<(Serial, Arc<Mailbox>)> {
         let record = self.streams.get(&id).filter(|record| record.access.username() == username)?;
         match record.state {
-            State::Open(worker) => Some((record.serial, Arc::clone(self.worker(worker)?))),
-            State::Opening | State::Ending | State::Orphaned => None,
+            State::Open(worker) if !record.access.is_ended() => Some((record.serial, Arc::clone(self.worker(worker)?))),
+            _ => None,
         }
-    }
-
-    /// The serials of the streams that a user has open on a worker.
-    pub fn serials_on(&self, username: &Username, worker: WorkerId) -> Vec<Serial> {
-        let open = self.users.get(username).into_iter().flat_map(|user| user.open.values());
-        let records = open.filter_map(|id| self.streams.get(id));
-        records.filter(|record| record.state == State::Open(worker)).map(|record| record.serial).collect()
     }
 
     /// Notes that the grace of a stream is over.

@@ -200,8 +200,9 @@ fn streams_end_with_their_user_whether_they_are_open_or_about_to_be_and_later_on
     let mut rig = Rig::new(&[]);
     let open = rig.open(usize::MAX);
     let (opening, access) = (rig.arrive("acme", GoesOnFor::None, 1), rig.table.take_handle(&bob()));
-    rig.table.end_user(&bob());
-    assert!(access.is_ended() && rig.worker.take().commands.len() == 1);
+    drop(rig.table.end_user(&bob()));
+    let post = rig.worker.take();
+    assert!(access.is_ended() && post.ended == [bob()] && post.commands.is_empty());
     rig.table.open(opening, rig.worker.id(), usize::MAX);
     let later = rig.open(usize::MAX);
     assert_eq!(
@@ -209,8 +210,37 @@ fn streams_end_with_their_user_whether_they_are_open_or_about_to_be_and_later_on
         [false, false, true]
     );
     rig.table.change_user(&bob());
-    assert_eq!(rig.table.serials_on(&bob(), rig.worker.id()).len(), 1);
+    assert_eq!(rig.table.only(&bob()), later);
     assert_eq!((access.changes(), rig.worker.take().changed), (0, vec![bob()]));
+}
+
+#[test]
+fn the_end_of_many_streams_of_a_user_is_one_message_and_they_no_longer_count_as_open() {
+    let mut rig = Rig::new(&["acme"]);
+    let streams: Vec<_> = (0..1000).map(|_| rig.open(usize::MAX)).collect();
+    rig.told("acme");
+    assert_eq!(rig.table.end_user(&bob()).len(), 1000);
+    let post = rig.worker.take();
+    assert_eq!((post.ended, post.commands.len()), (vec![bob()], 0));
+    assert!(streams.iter().all(|stream| rig.table.has_stream(&bob(), *stream)));
+    assert!(streams.iter().all(|stream| rig.table.open_stream(&bob(), *stream).is_none()));
+
+    // Beside one that comes since they are none too many, and none of them is ended once more.
+    let later = rig.open(1);
+    assert!(rig.table.only(&bob()) == later && rig.worker.take().commands.is_empty());
+    streams.into_iter().chain([later]).for_each(|stream| rig.leave(stream, 0));
+    while rig.table.take_gone(rig.after(5)).1 {}
+    rig.table.presence.unwatch(&tenant("acme"));
+    assert!(rig.table.is_empty());
+}
+
+#[test]
+fn a_new_stream_never_gets_the_id_of_another() {
+    let mut rig = Rig::new(&[]);
+    let taken = rig.arrive("acme", GoesOnFor::None, 1);
+    let free = StreamId::new(taken.get() ^ 1);
+    let mut drawn = [taken, taken, free].into_iter();
+    assert_eq!(rig.table.unused(|| drawn.next().unwrap()), free);
 }
 
 #[test]

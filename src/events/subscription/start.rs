@@ -53,8 +53,11 @@ impl Subscription {
             waker: Cell::new(None),
             sink,
         });
-        // Before it looks which users are present: it is told of those that go from now on.
         subscription.attach();
+        // Before it looks which users are present: it is told of those that go from now on.
+        if options.presence {
+            subscription.group().subscriptions.watch(subscription.presence_guard.serial());
+        }
         worker.wheel().arm(subscription.presence_guard.serial(), subscription.next_beat(worker.clock().now()));
         if first_given != First::Snapshot {
             subscription.note_left_out_before();

@@ -6,9 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::reads::Reads;
-use crate::domain::{
-    Account, EventFilter, Holder, Own, Patterns, Position, Rights, TenantName, Timestamp, Username, View,
-};
+use crate::domain::{Holder, Own, Patterns, Position, TenantName, Timestamp, Username, View};
 use crate::events::pending_presence::PendingPresence;
 use crate::events::registry::{PresenceGuard, UserStreams};
 use crate::events::sink::{Sink, Written};
@@ -102,15 +100,10 @@ impl Subscription {
         View { filter, rights: group.rights.clone(), own }
     }
 
-    /// The streams of its user.
-    pub(super) fn user_streams(&self) -> &UserStreams {
-        self.presence_guard.user_streams()
-    }
-
-    /// Has its tenant find it by what its user alone may see, and tell it which users are present if it wants that.
+    /// Has its tenant find it by the names that its user alone may see.
     pub(super) fn attach(self: &Rc<Self>) {
         let Grant { group, own, .. } = &*self.grant.borrow();
-        group.subscriptions.attach(self, own, self.presence.is_some());
+        group.subscriptions.attach(self, own);
     }
 
     /// Writes, and keeps the rest of what was begun. If not everything is taken, it is not live any more.
@@ -195,6 +188,10 @@ impl Subscriber for Subscription {
         self.presence_guard.serial()
     }
 
+    fn user_streams(&self) -> &UserStreams {
+        self.presence_guard.user_streams()
+    }
+
     fn set_place(&self, place: u32) {
         self.phase.set(Phase::Live(place));
     }
@@ -255,18 +252,6 @@ impl Subscriber for Subscription {
         }
     }
 
-    fn changes(&self) -> u64 {
-        self.user_streams().changes()
-    }
-
-    fn change_rights(self: &Rc<Self>, account: &Account, rights: (Rights, Own), changes: u64) {
-        self.switch_rights(account, rights, changes);
-    }
-
-    fn change_filter(self: &Rc<Self>, filter: EventFilter) {
-        self.switch_filter(filter);
-    }
-
     fn beat(&self, now: Timestamp) -> Option<Duration> {
         match self.phase.get() {
             Phase::Ended => return None,
@@ -288,8 +273,9 @@ impl<O: ?Sized> Drop for Subscription<O> {
     fn drop(&mut self) {
         let (serial, Grant { group, own, .. }) = (self.presence_guard.serial(), self.grant.get_mut());
         group.subscriptions.detach(serial, own);
+        group.subscriptions.unwatch(serial);
         if let Some(worker) = self.worker.upgrade() {
-            worker.streams().forget(serial);
+            worker.streams().forget(serial, self.presence_guard.user_streams().username());
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::events::control::{ControlEvent, Reset};
 use crate::events::format::JOINED_BYTES;
 use crate::events::reading::{Given, Source, fill, read};
 use crate::events::shared_event::{SharedEvent, join};
+use crate::events::subscriber::Subscriber;
 use crate::store::{Missing, Replay, Wanted};
 
 impl Subscription {

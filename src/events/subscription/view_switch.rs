@@ -6,7 +6,7 @@ use super::state::{Grant, OfTenant, Subscription};
 use crate::domain::{Account, EventFilter, Own, Position, Rights, Username, View};
 use crate::events::control::Reset;
 use crate::events::reading::Lost;
-use crate::events::subscriber::Subscriber;
+use crate::events::subscriber::{ChangeView, Subscriber};
 use crate::store::{Names, Replay, Wanted};
 
 /// From which view a stream goes to which.
@@ -50,13 +50,29 @@ impl Switch {
     }
 }
 
+impl ChangeView for Subscription {
+    fn change_rights(self: &Rc<Self>, account: &Account, (rights, own): (Rights, Own), changes: u64) {
+        self.grant.borrow_mut().changes = changes;
+        // Its worker is what calls this.
+        let Some(worker) = self.worker.upgrade() else { return };
+        let filter = self.view().filter;
+        self.switch_view(worker.subscriptions(&account.tenant), account.tenant_since, View { filter, rights, own });
+    }
+
+    fn change_filter(self: &Rc<Self>, filter: EventFilter) {
+        let View { rights, own, .. } = self.view();
+        let tenant = Rc::clone(&self.group().subscriptions);
+        self.switch_view(tenant, Position::START, View { filter, rights, own });
+    }
+}
+
 impl Subscription {
     /// Whether its user may still see what they could when it got its rights. It is asked after events were fetched and before they
     /// count as given: a change of rights is noted before the events of its commit can be fetched. If it is not, the subscription has
     /// its new rights when this returns.
     pub(super) fn is_current(&self) -> bool {
         let before = self.grant.borrow().changes;
-        if self.changes() == before {
+        if self.user_streams().changes() == before {
             return true;
         }
         if let Some(worker) = self.worker.upgrade() {
@@ -67,22 +83,6 @@ impl Subscription {
             self.end();
         }
         false
-    }
-
-    /// Goes on with another filter.
-    pub(super) fn switch_filter(self: &Rc<Self>, filter: EventFilter) {
-        let View { rights, own, .. } = self.view();
-        let tenant = Rc::clone(&self.group().subscriptions);
-        self.switch_view(tenant, Position::START, View { filter, rights, own });
-    }
-
-    /// Goes on with the rights that its user has after so many changes, perhaps in another tenant.
-    pub(super) fn switch_rights(self: &Rc<Self>, account: &Account, (rights, own): (Rights, Own), changes: u64) {
-        self.grant.borrow_mut().changes = changes;
-        // Its worker is what calls this.
-        let Some(worker) = self.worker.upgrade() else { return };
-        let filter = self.view().filter;
-        self.switch_view(worker.subscriptions(&account.tenant), account.tenant_since, View { filter, rights, own });
     }
 
     /// Goes on with what a view shows of a tenant. In another tenant it is given the latest events up to where its user came there, and
@@ -120,6 +120,8 @@ impl Subscription {
     /// It tells which users are present in its tenant instead of the one before.
     fn switch_presence(&self, switch: &Switch, there_before: Vec<Username>) {
         let (Some(worker), Some(presence)) = (self.worker.upgrade(), &self.presence) else { return };
+        switch.tenant.watch(self.serial());
+        switch.tenant_before.unwatch(self.serial());
         // A user that went as those were looked at, or since, is among those that have gone just now.
         let pending = worker.mailbox().pending(switch.tenant_before.guard.tenant());
         presence.borrow_mut().go_on(there_before, pending);

@@ -38,7 +38,7 @@ fn streams_that_close_leave_nothing_in_their_tenant_and_many_may_close_at_once()
         let _other = house.open(0, "other", "*", 0, usize::MAX);
         let (subscriptions, worker) =
             (house.workers[0].worker.subscriptions(&tenant("t")), Rc::clone(&house.workers[0].worker));
-        let empty = (subscriptions.sizes(), worker.streams().len());
+        let empty = (subscriptions.sizes(), worker.streams().sizes());
         let scopes = ["news", "own/*", "user/{username}", "user/{username}/*"];
         let scopes = scopes.map(|resource| Scope::parse(&format!("{resource}:get")).unwrap());
         for _ in 0..3 {
@@ -52,15 +52,18 @@ fn streams_that_close_leave_nothing_in_their_tenant_and_many_may_close_at_once()
             };
             let lines: Vec<_> = (0..400).map(open).collect();
             let [groups, indexed, own, watchers] = subscriptions.sizes();
-            assert!(groups > 400 && indexed > 800 && own > 800 && watchers == 400 && worker.streams().len() == 401);
-            // One by one, and then the rest together: what is left behind is less than what is there.
+            assert!(groups > 400 && indexed > 800 && own > 800 && watchers == 400);
+            assert_eq!(worker.streams().sizes(), (401, 41));
+            // One by one, and then the rest together: each takes all of its entries with it. Its filter and its scopes have two
+            // patterns each, and others have patterns of the same lengths.
             let (some, rest) = lines.split_at(300);
-            for (gone, line) in some.iter().enumerate() {
+            for (line, gone) in some.iter().zip(1..) {
                 line.go();
-                settle(|| subscriptions.sizes()[3] <= 2 * (400 - gone)).await;
+                let left = [groups - gone, indexed - 2 * gone, own - 2 * gone, watchers - gone];
+                settle(|| subscriptions.sizes() == left).await;
             }
             rest.iter().for_each(|line| line.go());
-            settle(|| (subscriptions.sizes(), worker.streams().len()) == empty).await;
+            settle(|| (subscriptions.sizes(), worker.streams().sizes()) == empty).await;
         }
         house.insert(&["news", "user/user1"], &[]);
     });
@@ -73,14 +76,18 @@ fn present_users_are_listed_in_parts_each_once_and_by_name() {
         let names: Vec<_> = (0..600).map(|number| format!("user{number:03}")).collect();
         let arrive = |name: &String| {
             let username = Username::parse(name).unwrap();
-            house.hub.user_streams(&username).arrive(&tenant("t"), GoesOnFor::None, Timestamp::from_millis(1))
+            house.hub.registry().user_streams(&username).arrive(
+                &tenant("t"),
+                GoesOnFor::None,
+                Timestamp::from_millis(1),
+            )
         };
         let arrivals: Vec<_> = names.iter().map(arrive).collect();
         let (mut listed, mut parts, mut is_more) = (Vec::new(), 0, true);
         while is_more {
             let after = listed.last().map(|name: &String| Username::parse(name).unwrap());
             let part;
-            (part, is_more) = house.hub.people_after(&tenant("t"), after.as_ref());
+            (part, is_more) = house.hub.registry().people_after(&tenant("t"), after.as_ref());
             listed.extend(part.into_iter().map(|person| person.username.to_string()));
             parts += 1;
         }
@@ -117,7 +124,7 @@ fn a_client_that_resumes_from_a_control_event_with_other_rights_is_told_what_is_
         let mut house = House::with(Authorize::Scopes);
         house.insert(&["a", "b"], &[]);
         rescope(&mut house, "u", &["*:get"]);
-        let session = house.hub.user_streams(&Username::parse("u").unwrap());
+        let session = house.hub.registry().user_streams(&Username::parse("u").unwrap());
         let (head, changes) = (house.hub.store().head(), session.changes());
         rescope(&mut house, "u", &["a:get"]);
         // Its name was never seen by these rights.
@@ -190,7 +197,7 @@ fn is_served_beside_a_busy_tenant(flood: usize) {
             let (line, tenant, username) = (Rc::new(Line::default()), tenant(name), Username::parse("u").unwrap());
             line.room.set(usize::MAX);
             let request = house.request("u", "*", |request| {
-                let streams = house.hub.user_streams(&username);
+                let streams = house.hub.registry().user_streams(&username);
                 request.presence_guard = streams.arrive(&tenant, GoesOnFor::Last, Timestamp::from_millis(1));
                 (request.tenant, request.start) = (tenant, Start::now(house.hub.store().head(), None));
             });
