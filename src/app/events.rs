@@ -235,7 +235,7 @@ impl Events {
         // is told nothing of later events by it.
         let head = self.store.head();
         // Before the check as well: a change of the user after the check ends the streams, or changes them.
-        let user_streams = self.hub.user_streams(username);
+        let user_streams = self.hub.registry().user_streams(username);
         let changes = user_streams.changes();
         let account = self.identity.recheck(principal)?;
         let (rights, own) = account.scopes.to_see(self.authorize, username);

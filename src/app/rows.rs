@@ -95,7 +95,7 @@ impl PresentUsers {
 
 impl Rows for PresentUsers {
     fn next(&mut self, _: &Store, items: &mut Items) -> Result<bool, Error> {
-        let (people, is_more) = self.hub.people_after(&self.tenant, self.last.as_ref());
+        let (people, is_more) = self.hub.registry().people_after(&self.tenant, self.last.as_ref());
         people.iter().try_for_each(|person| items.push(person))?;
         self.last = people.into_iter().last().map(|person| person.username);
         Ok(is_more)

@@ -10,7 +10,7 @@ use super::filters::Filters;
 use super::gate::Gate;
 use super::lock::lock;
 use super::mailbox::{Command, Mailbox, WorkerNotifier};
-use super::registry::{GoneStream, Person, Registry, UserStreams};
+use super::registry::{GoneStream, Registry};
 use super::shared_event::SharedEvent;
 use super::stream_id::StreamId;
 use crate::domain::{Authorize, Event, EventFilter, TenantName, Username};
@@ -122,12 +122,6 @@ impl Hub {
         &self.0.registry
     }
 
-    /// A handle to a user's streams, with which one is opened. Take it *before* the last check of the user's rights, so that no change
-    /// falls between the two.
-    pub fn user_streams(&self, username: &Username) -> UserStreams {
-        self.0.registry.user_streams(username)
-    }
-
     /// Changes the filter of a user's stream. Returns once the stream goes by it.
     ///
     /// # Errors
@@ -158,11 +152,6 @@ impl Hub {
         filter: EventFilter,
     ) -> Result<EventFilter, Error> {
         self.0.filters.keep(tenant, username, filter)
-    }
-
-    /// Some of the users of a tenant that are present, by name and after one of them. Returns also whether there are more.
-    pub fn people_after(&self, tenant: &TenantName, after: Option<&Username>) -> (Vec<Person>, bool) {
-        self.0.registry.people_after(tenant, after)
     }
 
     /// Takes the streams that were open at the last stop for streams that end now: a client that comes back takes its own over. Called

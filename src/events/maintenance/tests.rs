@@ -174,7 +174,8 @@ async fn an_event_that_is_bound_as_its_stream_goes_for_good_goes_with_it_though_
         Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed)).unwrap();
     let retention = Retention { age: Duration::from_secs(3600), events: 1000 };
     let upkeep = tokio::spawn(keep_up(hub.clone(), writer.clone(), clock, retention));
-    let arrival = hub.user_streams(&user.username).arrive(&user.tenant, GoesOnFor::Last, Timestamp::from_millis(1));
+    let arrival =
+        hub.registry().user_streams(&user.username).arrive(&user.tenant, GoesOnFor::Last, Timestamp::from_millis(1));
     let stream = arrival.id;
 
     // It is decided, and not committed for as long as the one behind it is held.

@@ -367,8 +367,11 @@ fn a_stream_is_there_while_another_goes_on_for_it() {
         line.go();
         settle(|| house.hub.registry().is_gone(&username)).await;
         assert!(house.hub.registry().has_stream(&username, id), "it may be taken over");
-        let presence_guard =
-            house.hub.user_streams(&username).arrive(&tenant("t"), GoesOnFor::This(id), Timestamp::from_millis(1));
+        let presence_guard = house.hub.registry().user_streams(&username).arrive(
+            &tenant("t"),
+            GoesOnFor::This(id),
+            Timestamp::from_millis(1),
+        );
         assert_eq!(presence_guard.id, id);
         assert!(house.hub.registry().has_stream(&username, id), "it has been taken over, and is about to be opened");
         drop(presence_guard);

@@ -172,7 +172,7 @@ impl World {
         if std::mem::take(&mut client.is_anew) {
             (client.last, client.known) = (None, State::new());
         }
-        let (store, session) = (house.hub.store(), house.hub.user_streams(&client.username));
+        let (store, session) = (house.hub.store(), house.hub.registry().user_streams(&client.username));
         let (head, changes) = (store.head(), session.changes());
         let account = store.account(&client.username).unwrap().unwrap();
         let is_before = |after: u64, since: Position| since > Position::START && Position::new(after) <= since;

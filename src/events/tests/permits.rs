@@ -49,7 +49,8 @@ fn insert_in_quiet(house: &mut House) {
 
 fn to_quiet(house: &House, request: &mut SubscribeRequest) {
     let (quiet, bob) = (tenant("quiet"), Username::parse("bob").unwrap());
-    request.presence_guard = house.hub.user_streams(&bob).arrive(&quiet, GoesOnFor::None, Timestamp::from_millis(1));
+    request.presence_guard =
+        house.hub.registry().user_streams(&bob).arrive(&quiet, GoesOnFor::None, Timestamp::from_millis(1));
     request.tenant = quiet;
 }
 
@@ -126,7 +127,11 @@ fn a_stream_that_is_told_of_a_crowd_lets_another_tenant_go_first_after_each_step
         quiet(&mut house).await;
         let arrive = |number: usize| {
             let username = Username::parse(&format!("user{number}")).unwrap();
-            house.hub.user_streams(&username).arrive(&tenant("t"), GoesOnFor::None, Timestamp::from_millis(1))
+            house.hub.registry().user_streams(&username).arrive(
+                &tenant("t"),
+                GoesOnFor::None,
+                Timestamp::from_millis(1),
+            )
         };
         let arrivals: Vec<_> = (0..3000).map(arrive).collect();
         let noted = Rc::new(RefCell::new(Vec::new()));
