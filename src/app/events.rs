@@ -51,7 +51,9 @@ pub struct StreamQuery {
     pub last_seen: LastSeen,
     /// The stream that this one continues, if that ended a moment ago.
     pub goes_on: GoesOnFor,
-    /// What the switches of the stream are set to.
+    /// A stream that does not resume begins with the latest event of every name.
+    pub snapshot: bool,
+    /// What the stream tells in addition to events.
     pub options: StreamOptions,
 }
 
@@ -240,7 +242,7 @@ impl Events {
         let account = self.identity.recheck(principal)?;
         let (rights, own) = account.scopes.to_see(self.authorize, username);
         let tenant = account.tenant.clone();
-        let start = self.start(&account, head, query.last_seen, query.options)?;
+        let start = self.start(&account, head, &query)?;
         let filter = self.keep_filter(&tenant, username, query.filter)?;
         Ok(SubscribeRequest {
             presence_guard: user_streams.arrive(&tenant, query.goes_on, self.clock.now()),
@@ -254,16 +256,10 @@ impl Events {
     }
 
     /// Decides where a stream begins.
-    fn start(
-        &self,
-        account: &Account,
-        head: Position,
-        last_seen: LastSeen,
-        options: StreamOptions,
-    ) -> Result<Start, Error> {
+    fn start(&self, account: &Account, head: Position, query: &StreamQuery) -> Result<Start, Error> {
         let Account { tenant, tenant_since, scopes_since, .. } = account;
-        let anew = |reset| if options.snapshot { Start::snapshot(reset) } else { Start::now(head, reset) };
-        let after = match last_seen {
+        let anew = |reset| if query.snapshot { Start::snapshot(reset) } else { Start::now(head, reset) };
+        let after = match query.last_seen {
             LastSeen::Nothing => return Ok(anew(None)),
             LastSeen::Unknown => None,
             LastSeen::Id(id) => self.position_of(id),
@@ -286,7 +282,7 @@ impl Events {
         // A client that asks for control events is told to drop its state, and is given everything. Others are given the names
         // that changed, if all of these are still known.
         let all_known = after >= self.store.forgotten(tenant)?;
-        Ok(if options.marks || !all_known { anew(Some(Reset::NotKept)) } else { Start::changed_after(after) })
+        Ok(if query.options.marks || !all_known { anew(Some(Reset::NotKept)) } else { Start::changed_after(after) })
     }
 
     fn reader(&self, principal: Principal, filter: EventFilter) -> Result<Reader, Error> {

@@ -1,25 +1,14 @@
-use serde::Deserialize;
-
 use super::control::Reset;
 use super::registry::PresenceGuard;
 use crate::domain::{Position, TenantName, Timestamp, View};
 
-/// What the switches of a stream are set to. Every transport calls them by these names.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(default)]
+/// What a stream tells its client in addition to events. Every transport calls these options by the same names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamOptions {
-    /// The stream begins with the latest event of every name.
-    pub snapshot: bool,
     /// The stream tells its state in control events: that it is in sync, and that it begins anew.
     pub marks: bool,
     /// The stream tells which users of the tenant are present.
     pub presence: bool,
-}
-
-impl Default for StreamOptions {
-    fn default() -> Self {
-        Self { snapshot: true, marks: false, presence: false }
-    }
 }
 
 /// A stream that is about to be opened, and the rights that it is opened by.
@@ -32,7 +21,7 @@ pub struct SubscribeRequest {
     pub view: View,
     /// Where the stream begins.
     pub start: Start,
-    /// Its switches.
+    /// What the stream tells in addition to events.
     pub options: StreamOptions,
     /// When the stream ends; `None` is never.
     pub expires_at: Option<Timestamp>,

@@ -33,8 +33,8 @@ impl Subscription {
                 let id = subscriptions.guard.store().event_id(after);
                 group.format.controls([ControlEvent::Reset(reason)], id)
             }
-            // A proxy that compresses, and clients that wait for it, pass on the head of an answer only with its first byte, and
-            // the first event may be long in coming.
+            // Every stream begins with a write: a client may learn only from the first byte that its stream is open, and the first
+            // event may be long in coming.
             None => group.format.joined_heartbeat(),
         };
         let subscription: Rc<Subscription> = Rc::new(Subscription {

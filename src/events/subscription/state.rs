@@ -16,7 +16,7 @@ use crate::events::subscriber::Subscriber;
 use crate::events::tenant_subscriptions::{SubscriptionGroup, TenantSubscriptions};
 use crate::events::worker::Worker;
 
-/// How often a quiet stream is given a heartbeat; the contract allows 15 s.
+/// How often a quiet stream is given a heartbeat, by which a dead connection is noticed.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(12);
 
 /// The subscriptions that get the same as one.

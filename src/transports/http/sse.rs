@@ -14,9 +14,9 @@ use super::socket::{PlainSink, Socket, Stream, TlsSink};
 use super::ticket::StreamCaller;
 use crate::app::{App, LastSeen, StreamQuery};
 use crate::domain::EventId;
-use crate::events::{GoesOnFor, StreamId};
+use crate::events::{GoesOnFor, HEARTBEAT_EVERY, StreamId, StreamOptions};
 
-/// The parameters beside the switches, which are those of [`crate::events::StreamOptions`].
+/// The parameters of `/sse`.
 #[derive(Deserialize)]
 struct Parameters {
     events: Option<String>,
@@ -24,7 +24,15 @@ struct Parameters {
     stream: Option<String>,
     #[serde(rename = "lastEventId")]
     last_event_id: Option<String>,
+    snapshot: Option<bool>,
+    #[serde(default)]
+    marks: bool,
+    #[serde(default)]
+    presence: bool,
 }
+
+// Proxies are set up to wait 15 seconds for the next byte of a stream (docs/operations.md).
+const _: () = assert!(HEARTBEAT_EVERY.as_secs() < 15);
 
 /// The header that names a stream in its answer, and in other requests of its user.
 pub const STREAM_HEADER: HeaderName = HeaderName::from_static("broker-stream");
@@ -46,13 +54,13 @@ fn goes_on_for(headers: &HeaderMap, in_url: Option<&str>) -> GoesOnFor {
 
 /// `GET /sse`: opens a stream.
 pub async fn stream(app: App, StreamCaller { principal, ticket }: StreamCaller, request: HttpRequest) -> Reply {
-    let Parameters { events, except, stream, last_event_id } = parameters(&request)?;
-    let options = parameters(&request)?;
+    let Parameters { events, except, stream, last_event_id, snapshot, marks, presence } = parameters(&request)?;
     let query = StreamQuery {
         filter: filter(events.as_deref(), except.as_deref())?,
         last_seen: last_seen(request.headers(), last_event_id.as_deref().unwrap_or_default()),
         goes_on: goes_on_for(request.headers(), stream.as_deref()),
-        options,
+        snapshot: snapshot.unwrap_or(true),
+        options: StreamOptions { marks, presence },
     };
     let mut response = HttpResponse::Ok();
     response
@@ -72,6 +80,8 @@ pub async fn stream(app: App, StreamCaller { principal, ticket }: StreamCaller, 
     }
     // Only HTTP/1.1 has chunks; HTTP/2 shares its connection with other requests.
     let is_alone = request.version() == Version::HTTP_11;
+    // The core begins every stream with a write, a heartbeat if nothing else. A proxy that compresses, and clients that wait
+    // for it, pass on the head of an answer only with its first byte, and the first event may be long in coming.
     match request.conn_data::<Socket>() {
         Some(socket) if is_alone => {
             let leaves_to = Box::new(move |stream, head| -> GoesOn {
