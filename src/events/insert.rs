@@ -10,11 +10,15 @@ use crate::domain::{
     inbox_owner,
 };
 use crate::error::Error;
-use crate::store::NewAnswer;
+use crate::store::{self, NewAnswer};
 use crate::writer::{Batch, Change};
 
 /// How many events one request may insert.
 pub const MAX_EVENTS_AT_ONCE: usize = 1000;
+/// How many bytes the data of these events may have in total. A transport accepts no larger request.
+pub const MAX_BYTES_AT_ONCE: usize = 2 << 20;
+// The largest insert fits into one change, whatever its names and expiries.
+const _: () = assert!(store::bytes_of_insert(MAX_EVENTS_AT_ONCE, MAX_BYTES_AT_ONCE) <= store::MAX_CHANGE_BYTES);
 /// The longest idempotency key, in bytes.
 const MAX_KEY_BYTES: usize = 255;
 
@@ -158,25 +162,50 @@ impl Change for Insert {
             return Err(Error::MissingScope(Authorize::scope_to_insert(name)));
         }
         let fingerprint = self.key.as_ref().map(|_| self.fingerprint());
-        if let (Some(IdempotencyKey(key)), Some(fingerprint)) = (&self.key, fingerprint)
-            && let Some(answered) = batch.answered(&self.username, key)?
-        {
-            if answered.fingerprint != fingerprint {
-                return Err(Error::IdempotencyKeyReused);
-            }
-            // The events are not in the tenant where the user is now. If the stored answer does not say in which tenant they are, its
-            // position tells.
-            let is_here = match &answered.place {
-                Some((_, tenant)) => *tenant == account.tenant,
-                None => answered.first > account.tenant_since,
-            };
-            if !is_here {
-                return Err(Error::TenantChanged);
-            }
-            let (first, count, timestamp) = (answered.first, answered.count, answered.timestamp);
-            return Ok(Inserted { first, count, timestamp, is_replayed: true });
+        if let Some(inserted) = self.inserted_before(batch, &account, fingerprint)? {
+            return Ok(inserted);
         }
         self.check(batch, &account)?;
+        self.write(batch, &account, fingerprint)
+    }
+}
+
+/// What tells one request from another.
+type Fingerprint = [u8; 32];
+
+impl Insert {
+    /// What an earlier request with the same key inserted.
+    fn inserted_before(
+        &self,
+        batch: &Batch<'_>,
+        account: &Account,
+        fingerprint: Option<Fingerprint>,
+    ) -> Result<Option<Inserted>, Error> {
+        let Some((IdempotencyKey(key), fingerprint)) = self.key.as_ref().zip(fingerprint) else { return Ok(None) };
+        let Some(answered) = batch.answered(&self.username, key)? else { return Ok(None) };
+        if answered.fingerprint != fingerprint {
+            return Err(Error::IdempotencyKeyReused);
+        }
+        // The events are not in the tenant where the user is now. If the stored answer does not say in which tenant they are, its
+        // position tells.
+        let is_here = match &answered.place {
+            Some((_, tenant)) => *tenant == account.tenant,
+            None => answered.first > account.tenant_since,
+        };
+        if !is_here {
+            return Err(Error::TenantChanged);
+        }
+        let (first, count, timestamp) = (answered.first, answered.count, answered.timestamp);
+        Ok(Some(Inserted { first, count, timestamp, is_replayed: true }))
+    }
+
+    /// Writes the events, after everything was checked.
+    fn write(
+        self,
+        batch: &mut Batch<'_>,
+        account: &Account,
+        fingerprint: Option<Fingerprint>,
+    ) -> Result<Inserted, Error> {
         let stream = self.stream.as_ref().map(|(stream, _)| *stream);
         let Self { username, events, key, quotas, .. } = self;
         let (first, count, timestamp) = (batch.head().next(), events.len() as u64, batch.now());
@@ -194,16 +223,14 @@ impl Change for Insert {
                 batch.bind(&event, stream.get())?;
             }
         }
-        if let (Some(IdempotencyKey(key)), Some(fingerprint)) = (&key, fingerprint) {
+        if let Some((IdempotencyKey(key), fingerprint)) = key.as_ref().zip(fingerprint) {
             let tenant = &account.tenant;
             let new = NewAnswer { username: &username, tenant, idempotency_key: key, fingerprint, first, count };
             batch.remember_answer(new, quotas.keys)?;
         }
         Ok(Inserted { first, count, timestamp, is_replayed: false })
     }
-}
 
-impl Insert {
     /// Checks everything that could refuse the insert, before anything of it is written.
     fn check(&self, batch: &mut Batch<'_>, account: &Account) -> Result<(), Error> {
         let tenant = &account.tenant;
@@ -213,19 +240,8 @@ impl Insert {
             if data.is_none() && latest.is_none() {
                 return Err(Error::EventUnknown);
             }
-            let holds = number > 0
-                || match self.condition {
-                    Condition::None => true,
-                    Condition::IsNew => latest.is_none(),
-                    Condition::IsAt(position) => latest.is_some() && latest == position,
-                };
-            if !holds {
-                // A user who may insert an event but may not see it is not shown it here.
-                let (rights, own) = account.scopes.to_see(self.authorize, &self.username);
-                let is_seen = rights.allow(name.as_str()) || own.allows(name.as_str());
-                let latest = latest.filter(|_| is_seen);
-                let current = latest.map(|latest| batch.event(tenant, latest)).transpose()?.flatten();
-                return Err(Error::PreconditionFailed(current.map(Box::<Event>::new)));
+            if number == 0 {
+                self.check_condition(batch, account, name, latest)?;
             }
             if latest.is_none() {
                 new.insert(name);
@@ -257,9 +273,33 @@ impl Insert {
         Ok(())
     }
 
+    /// Checks the precondition of a name whose latest event is at this position.
+    fn check_condition(
+        &self,
+        batch: &mut Batch<'_>,
+        account: &Account,
+        name: &EventName,
+        latest: Option<Position>,
+    ) -> Result<(), Error> {
+        let holds = match self.condition {
+            Condition::None => true,
+            Condition::IsNew => latest.is_none(),
+            Condition::IsAt(position) => latest.is_some() && latest == position,
+        };
+        if holds {
+            return Ok(());
+        }
+        // A user who may insert an event but may not see it is not shown it here.
+        let (rights, own) = account.scopes.to_see(self.authorize, &self.username);
+        let is_seen = rights.allow(name.as_str()) || own.allows(name.as_str());
+        let latest = latest.filter(|_| is_seen);
+        let current = latest.map(|latest| batch.event(&account.tenant, latest)).transpose()?.flatten();
+        Err(Error::PreconditionFailed(current.map(Box::<Event>::new)))
+    }
+
     /// Tells one request from another: SHA-256 of everything that it asks for. It is kept for a day, over restarts and new releases, so
     /// the bytes that are hashed must stay the same: another encoding needs another version of answers (`store/codec.rs`).
-    fn fingerprint(&self) -> [u8; 32] {
+    fn fingerprint(&self) -> Fingerprint {
         let mut context = digest::Context::new(&digest::SHA256);
         let condition = match self.condition {
             Condition::None => Cow::Borrowed("None"),

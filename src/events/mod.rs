@@ -38,7 +38,9 @@ mod worker_streams;
 pub use control::{ControlEvent, Reset};
 pub use format::{Content, EventParts, Format, FormatKey};
 pub use hub::{Hub, Rules};
-pub use insert::{Condition, IdempotencyKey, Insert, Inserted, Lifetime, MAX_EVENTS_AT_ONCE, NewEvent};
+pub use insert::{
+    Condition, IdempotencyKey, Insert, Inserted, Lifetime, MAX_BYTES_AT_ONCE, MAX_EVENTS_AT_ONCE, NewEvent,
+};
 pub use maintenance::{Retention, keep_up};
 pub use rate::Rates;
 pub use registry::{GRACE, GoesOnFor, Person, PresenceGuard, Registry, UserStreams};

@@ -133,6 +133,8 @@ fn transports_reach_events_and_the_database_only_through_their_entry_points() {
         let mut names = code.split(|c: char| !c.is_alphanumeric() && c != '_');
         let core = names.find(|name| matches!(*name, "Hub" | "Store"));
         assert_eq!(core, None, "{} must not name it: see app::Events", source.display());
+        let below = named_rooms(&code).into_iter().find(|room| matches!(room.as_str(), "store" | "writer"));
+        assert_eq!(below, None, "{} must not import it: see app::Events", source.display());
     }
 }
 

@@ -19,9 +19,8 @@ use super::request::no_services;
 use crate::app::App;
 use crate::domain::{ClientAddress, MAX_EVENT_BYTES, Secret};
 use crate::error::Error;
-use crate::events::MAX_EVENTS_AT_ONCE;
+use crate::events::MAX_BYTES_AT_ONCE;
 use crate::identity::{Admin, Authorization, Principal};
-use crate::store;
 
 /// Maximum length of a body, in bytes. White space and escapes are not counted in an event's size, so a body may
 /// exceed it.
@@ -29,8 +28,8 @@ const MAX_BODY_BYTES: usize = 512 << 10;
 /// Maximum length of a body that holds an array, or one largest event with as much white space again.
 const MAX_ARRAY_BYTES: usize = 2 << 20;
 const _: () = assert!(MAX_ARRAY_BYTES >= 2 * MAX_EVENT_BYTES);
-// Every accepted body can be committed, whatever its names and expiries: the data is part of the body.
-const _: () = assert!(store::bytes_of_insert(MAX_EVENTS_AT_ONCE, MAX_ARRAY_BYTES) <= store::MAX_CHANGE_BYTES);
+// Every accepted body can be committed: the data is part of the body.
+const _: () = assert!(MAX_ARRAY_BYTES <= MAX_BYTES_AT_ONCE);
 /// Maximum length of a body from a client that has not signed in, in bytes. The longest sign-in, all of it escaped,
 /// is shorter.
 const MAX_SIGN_IN_BYTES: usize = 8 << 10;
