@@ -3,6 +3,7 @@
 
 mod compare;
 mod links;
+mod modules;
 mod page;
 mod run;
 mod shell;
