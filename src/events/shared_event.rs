@@ -12,24 +12,28 @@ const ENVELOPE_BYTES: usize = 40;
 
 /// An event in memory, shared by all streams that get it. Each format encodes it at most once, when the first stream of that format
 /// needs it, whichever worker or group that stream belongs to.
+///
+/// The fields that a snapshot of thousands of events looks at stand first, in as few lines of the processor's cache as possible.
+#[repr(C)]
 pub struct SharedEvent {
-    /// Its position, as clients see it.
-    pub id: EventId,
-    /// What it is called.
-    pub name: EventName,
+    bytes: u32,
     /// Whether it says that its name was removed.
     pub is_removal: bool,
-    bytes: usize,
+    /// What it is called.
+    pub name: EventName,
+    encoding: OnceLock<Encoding>,
+    /// Its position, as clients see it.
+    pub id: EventId,
     /// What was inserted. `None` once an encoding contains it, so that it is not in memory twice.
     data: Mutex<Option<Payload>>,
-    encoding: OnceLock<Encoding>,
 }
 
 /// What a format made of an event.
+#[repr(C)]
 struct Encoding {
+    bytes: Bytes,
     /// The [`FormatKey::encoding`](super::format::FormatKey) of the format.
     of: &'static str,
-    bytes: Bytes,
     /// Where the event's data stands in it, if it does.
     data: Option<Range<usize>>,
     /// That of another format.
@@ -39,7 +43,8 @@ struct Encoding {
 impl SharedEvent {
     /// An event that nobody has encoded yet.
     pub fn new(id: EventId, name: EventName, data: Payload, is_removal: bool) -> Self {
-        let bytes = memory(name.as_str(), data.as_str());
+        // Data has 1 MiB at most.
+        let bytes = u32::try_from(memory(name.as_str(), data.as_str())).unwrap_or(u32::MAX);
         Self { id, name, is_removal, bytes, data: Mutex::new(Some(data)), encoding: OnceLock::new() }
     }
 
@@ -55,13 +60,14 @@ impl SharedEvent {
 
     /// How much memory it and one encoding take, about.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes as usize
     }
 
     /// The event as a format writes it. `of` is [`FormatKey::encoding`](super::format::FormatKey) of the format.
     fn encoded_as(&self, of: &'static str, format: &dyn Format) -> &Bytes {
         let mut encoding = self.encoding.get_or_init(|| self.encode(format));
-        while encoding.of != of {
+        // For thousands of events in a row: the same text is nearly always the same place, too.
+        while !std::ptr::eq(encoding.of, of) && encoding.of != of {
             encoding = encoding.next.get_or_init(|| Box::new(self.encode(format)));
         }
         &encoding.bytes
@@ -113,9 +119,8 @@ pub fn join(format: &dyn Format, events: &[Arc<SharedEvent>]) -> Bytes {
     {
         return alone;
     }
-    let encoded = || events.iter().map(|event| event.encoded_as(of, format));
-    let mut content = Content::with_capacity(encoded().map(Bytes::len).sum());
-    encoded().for_each(|event| content.buffer().extend_from_slice(event));
+    let mut content = Content::with_capacity(events.iter().map(|event| event.bytes()).sum());
+    events.iter().for_each(|event| content.buffer().extend_from_slice(event.encoded_as(of, format)));
     format.join_or_nothing(content)
 }
 
