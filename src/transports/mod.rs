@@ -1,3 +1,3 @@
-//! The doors of the house: each verifies who comes, subscribes, encodes and writes.
+//! Transports: each verifies its clients, subscribes them, and encodes and writes what they are given.
 
 pub mod http;

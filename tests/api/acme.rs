@@ -27,7 +27,7 @@ async fn start(pebble: &Pebble) -> TestServer {
     started.unwrap_or_else(|why| panic!("{why}"))
 }
 
-/// Somebody who trusts the authority's root alone, and asks for the certificate's own name.
+/// A client that trusts the authority's root alone, and asks for the certificate's own name.
 fn client(server: &TestServer, root: &str) -> Client {
     let url = server.url.replace("127.0.0.1", "localhost");
     let address = server.url.strip_prefix("https://").unwrap().parse().unwrap();

@@ -1,4 +1,4 @@
-//! Guards who sees and inserts what: scopes, inboxes, and moves to another tenant.
+//! Guards authorization: scopes, inboxes, and moves to another tenant.
 
 mod inbox;
 mod moves;

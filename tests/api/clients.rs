@@ -232,7 +232,7 @@ async fn chromiums_own_event_source_gets_every_event_once_and_in_order_through_a
         }
         assert_same(&seen, &sent);
     }
-    // Whoever is shut out is not let in again, and the browser gives up.
+    // A revoked user is not let in again, and the browser gives up.
     server.client().admin("/revoke_user", json!({ "username": "alice" })).await.ok();
     assert_eq!([program.next().await, program.next().await], [Report::Reconnecting, Report::Closed]);
     program.finish().await;

@@ -53,7 +53,7 @@ async fn with_more_connections_than_descriptors(is_stream: bool) {
     let first = server.database().join("journal.0000000000000001");
     eventually("the first file of the journal to go", || !first.exists()).await;
 
-    // Who leaves makes room for who comes, as often as that happens.
+    // A closed connection makes room for a new one, however often.
     drop(others);
     let bob = server.user("bob", "acme").await;
     bob.stream().await.take(101).await;

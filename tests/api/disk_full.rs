@@ -62,7 +62,7 @@ async fn a_full_disk_refuses_inserts_while_reads_and_streams_go_on_until_there_i
     assert_eq!((refusal.status, refusal.code().as_str()), (503, "storage_full"), "{refusal:?}");
     assert!(refusal.header("retry-after").is_some());
 
-    // Who is there can still sign in, verify, connect, and gets what there is.
+    // Users can still sign in, verify, connect, and read.
     let bob = server.client().sign_in("alice").await;
     bob.verify().await.ok();
     for id in &acknowledged[1..] {

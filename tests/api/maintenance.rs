@@ -112,7 +112,7 @@ async fn a_kill_in_the_middle_of_a_streams_removals_neither_stops_them_nor_bring
     server.kill();
     server = server.restart().await;
     let (alice, bob) = (again(&server, &alice), again(&server, &bob));
-    // Who comes back now is too late: what is left of it is going already.
+    // A client that comes back now is too late: its events are being removed already.
     let left = bob.latest("/events").await.len();
     let (_back, taken) = alice.open("/sse", Some(&id)).await;
     assert!(left > 0 && taken != id, "{left} are left, and the stream is {taken}");

@@ -355,7 +355,7 @@ async fn inserts_before_an_ntp_server_answers_do_not_make_a_wrong_local_clock_ri
     assert!(off_by(&alice).await.abs() <= TOLERANCE);
     says(&server, "this NTP server gave no time").await;
     assert!(off_by(&alice).await.abs() <= TOLERANCE);
-    // Who says the right time is believed all the same.
+    // A server with the right time is believed all the same.
     let server = start_again(server, &[&flag]).await;
     follows(&server.client().with_authorization(&basic()), -400 * DAY).await;
     assert!(!server.log().contains(STAYS), "{}", server.log());

@@ -19,7 +19,7 @@ pub const GRACE: u64 = 5000;
 /// How much later than that something may go: what the contract allows, and a second for a busy machine.
 pub const LATE: u64 = 2500;
 
-/// Somebody who is there.
+/// A user that is present.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Person {
@@ -98,7 +98,7 @@ pub fn after_the_grace(closed: u64, at: u64) {
     assert!((GRACE..=GRACE + LATE).contains(&lasted), "it took {lasted} ms");
 }
 
-/// Who is there.
+/// The users that are present.
 pub async fn presence(user: &User) -> Vec<Person> {
     user.get("/presence").await.read()
 }
@@ -148,7 +148,7 @@ pub async fn quiet(stream: &mut Stream, user: &User) -> Vec<String> {
     }
 }
 
-/// The names of what comes to somebody who resumes, up to now.
+/// The names of the events that a resuming client gets, up to now.
 pub async fn resumed(user: &User, last_event_id: &str) -> Vec<String> {
     let mut stream = user.stream_of("/sse", Some(last_event_id)).await;
     let mut names = quiet(&mut stream, user).await;
@@ -161,7 +161,7 @@ pub fn online(people: &[Person]) -> BTreeMap<String, Value> {
     people.iter().map(Person::online).collect()
 }
 
-/// What is told of somebody who goes.
+/// The control events about a user that leaves.
 pub fn gone(username: &str) -> (String, Value) {
     (username.to_owned(), json!({ "online": false }))
 }
@@ -192,7 +192,7 @@ async fn presence_lists_the_users_that_have_a_stream_open_or_had_one_5_seconds_a
     is_since(&there(&alice, &[("alice", 1), ("bob", 1)]).await);
     drop(second);
     is_since(&there(&alice, &[("alice", 1), ("bob", 0)]).await);
-    // Who is back within the grace was never away.
+    // A user that is back within the grace was never away.
     let third = bob.open("/sse", None).await;
     is_since(&there(&alice, &[("alice", 1), ("bob", 1)]).await);
     let closed = time(&alice).await;
@@ -201,7 +201,7 @@ async fn presence_lists_the_users_that_have_a_stream_open_or_had_one_5_seconds_a
     there(&alice, &[("alice", 1)]).await;
     let left = time(&alice).await;
     after_the_grace(closed, left);
-    // And who is back after it has come anew.
+    // A user that is back after it has come anew.
     let _fourth = bob.open("/sse", None).await;
     let people = there(&alice, &[("alice", 1), ("bob", 1)]).await;
     assert!(people[0].since == of_alice && people[1].since >= left, "{people:?}");

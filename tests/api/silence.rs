@@ -51,7 +51,7 @@ async fn a_client_that_loses_the_network_is_gone_within_a_minute_with_its_bound_
     network.cut();
     let gone_within = HEARTBEAT + SILENT_FOR + LATE;
     let took = time_until("the end of a silent stream", gone_within, async || server.connections() + 2 <= before).await;
-    // Not sooner: who is back by then has lost nothing.
+    // Not sooner: a client that is back by then has lost nothing.
     assert!(took > SILENT_FOR - Duration::from_secs(12), "it took only {took:?}");
     time_until("the presence of who has gone", LATE, async || who_is_there(&bob).await == ["bob"]).await;
     time_until("what lasts", LATE, async || left(&bob, "cursor").await.is_empty()).await;

@@ -47,7 +47,7 @@ impl Secure {
         Self { server, authority }
     }
 
-    /// Somebody who takes the version of HTTP that is offered first.
+    /// A client that takes the first offered version of HTTP.
     fn client(&self) -> Client {
         self.client_with(reqwest::Client::builder())
     }

@@ -92,7 +92,7 @@ async fn a_damaged_value_keeps_nothing_else_from_being_removed() {
     let (writer, _failure) =
         Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed)).unwrap();
     let retention = Retention { age: Duration::from_secs(3600), events: 1000 };
-    let upkeep = tokio::spawn(keep_up(hub, writer.clone(), clock, retention));
+    let maintenance = tokio::spawn(keep_up(hub, writer.clone(), clock, retention));
 
     let is_done = || {
         // Nothing can be removed from the first tenant, whose floor is damaged.
@@ -114,7 +114,7 @@ async fn a_damaged_value_keeps_nothing_else_from_being_removed() {
     });
     within.await.expect("what is not damaged has gone");
     writer.ping().await.unwrap();
-    upkeep.abort();
+    maintenance.abort();
     let told = store.damage_told();
     for row in damaged.iter().take(2).chain([&b"f\0\x01a".to_vec(), &event(b'b', 16)]) {
         let key = row.escape_ascii().to_string();
@@ -173,7 +173,7 @@ async fn an_event_that_is_bound_as_its_stream_goes_for_good_goes_with_it_though_
     let (writer, _failure) =
         Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed)).unwrap();
     let retention = Retention { age: Duration::from_secs(3600), events: 1000 };
-    let upkeep = tokio::spawn(keep_up(hub.clone(), writer.clone(), clock, retention));
+    let maintenance = tokio::spawn(keep_up(hub.clone(), writer.clone(), clock, retention));
     let arrival =
         hub.registry().user_streams(&user.username).arrive(&user.tenant, GoesOnFor::Last, Timestamp::from_millis(1));
     let stream = arrival.id;
@@ -210,7 +210,7 @@ async fn an_event_that_is_bound_as_its_stream_goes_for_good_goes_with_it_though_
     // And from then on nothing is bound to it.
     let late = writer.submit(while_connected(&user, stream, &hub)).await;
     assert_eq!(late, Err(Error::StreamUnknown));
-    upkeep.abort();
+    maintenance.abort();
 }
 
 #[tokio::test]

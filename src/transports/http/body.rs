@@ -74,17 +74,17 @@ impl Slot {
 }
 
 /// Both ends of a slot, for a stream on this HTTP/1 connection, if it is one.
-pub fn pair(socket: Option<Socket>) -> (SlotOutlet, SlotBody) {
+pub fn pair(socket: Option<Socket>) -> (SlotSink, SlotBody) {
     let slot = Rc::new(Slot::default());
-    (SlotOutlet { slot: Rc::clone(&slot) }, SlotBody { slot, socket })
+    (SlotSink { slot: Rc::clone(&slot) }, SlotBody { slot, socket })
 }
 
 /// The end that the subscription writes to.
-pub struct SlotOutlet {
+pub struct SlotSink {
     slot: Rc<Slot>,
 }
 
-impl Sink for SlotOutlet {
+impl Sink for SlotSink {
     fn format(&self) -> &'static dyn Format {
         &EventStream::Bare
     }
@@ -121,7 +121,7 @@ impl Sink for SlotOutlet {
     }
 }
 
-impl Drop for SlotOutlet {
+impl Drop for SlotSink {
     fn drop(&mut self) {
         self.finish();
     }

@@ -10,7 +10,7 @@ use crate::support::{Authority, Client, free_port, within};
 /// An authority on this machine. It is ended when dropped.
 pub struct Pebble {
     home: tempfile::TempDir,
-    /// Who vouches for pebble's own address.
+    /// The certificate that vouches for pebble's own address.
     authority: Authority,
     port: u16,
     management_port: u16,

@@ -10,7 +10,7 @@ use crate::support::{
 /// Inboxes are the same in both modes.
 const MODES: [&str; 2] = ["--authorize=open", "--authorize=scopes"];
 
-/// A user who may see and insert all that anybody may.
+/// A user with every right that a user can have.
 async fn user(server: &TestServer, username: &str) -> User {
     user_with(server, username, &["*:get", "*:post"]).await
 }

@@ -51,7 +51,7 @@ pub fn without_inbox(all: &[String]) -> Vec<String> {
     all.iter().filter(|name| !name.starts_with('@')).cloned().collect()
 }
 
-/// What somebody knows who keeps the latest of each name, and goes by the control events.
+/// The state of a client that keeps the latest event of each name and obeys control events.
 #[derive(Default)]
 pub struct Known(pub BTreeMap<String, (String, Value)>);
 
@@ -95,7 +95,7 @@ pub fn split_left(came: &[Event]) -> (Vec<String>, &[Event]) {
     let (left, rest) = came.split_at(came.iter().take_while(|event| event.name == "$left").count());
     let mut lost = Vec::new();
     for mark in left {
-        // Who gets no further than this and comes back is to be given everything.
+        // A client that gets no further than this and comes back is to be given everything.
         assert!(mark.id.len() == 22 && mark.id.starts_with("0000000000000000"), "{mark:?}");
         let data = mark.json();
         assert_eq!(data.as_object().unwrap().len(), 1, "{mark:?}");

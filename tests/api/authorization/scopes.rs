@@ -15,7 +15,7 @@ pub type Names = &'static [&'static str];
 
 pub const SCOPES: &[&str] = &["--authorize=scopes"];
 
-/// A server where scopes count, and somebody who may insert everything there and sees nothing.
+/// A server with `authorize=scopes`, and a user that may insert everything and see nothing.
 pub async fn start() -> (TestServer, User) {
     let server = TestServer::start_with(SCOPES).await;
     let root = user_with(&server, "root", &["*:post"]).await;
@@ -124,7 +124,7 @@ async fn without_the_scope_nothing_is_inserted_or_removed() {
         missing(&reader.remove(name).await, &scope);
     }
     assert_eq!(stream.so_far(&root).await, expected);
-    // Who has no scope may do nothing, and who has all of them everything.
+    // A user without scopes may do nothing, and a user with all of them everything.
     let nobody = user_with(&server, "nobody", &[]).await;
     missing(&nobody.try_insert("news", json!(1)).await, "news:post");
     root.remove("newsroom").await.ok();
@@ -197,7 +197,7 @@ async fn a_user_created_without_scopes_has_the_default_ones() {
         let shown = client.admin("/get_user", json!({ "username": username })).await.ok().json();
         assert_eq!(shown["scopes"], json!(["news:get", "chat/*:post"]), "{username}");
     }
-    // Who is given some, or none, has those alone.
+    // A user that is given some, or none, has those alone.
     let none = user_with(&server, "none", &[]).await;
     assert_eq!(listed(&none, "x=1").await, [""; 0]);
     missing(&none.try_insert("chat/1", json!(1)).await, "chat/1:post");

@@ -141,7 +141,7 @@ async fn unknown_fields_are_ignored_with_any_value() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     for (path, body) in bodies() {
-        // Who has not signed in may send 8 KiB.
+        // A client that has not signed in may send 8 KiB.
         let depth = if ["/login", "/password_reset"].contains(&path) { 3_000 } else { 10_000 };
         let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         let body = body.to_string();

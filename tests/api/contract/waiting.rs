@@ -48,7 +48,7 @@ async fn requests_with_answers_that_nobody_reads_wait_and_take_little_memory() {
     let sent = write_as_much_as_is_taken(&mut connection, requests.as_bytes()).await;
     let taken = server.peak_mebibytes() - before;
     assert!(taken <= MOST, "answers that nobody reads take {taken} MiB");
-    // Whoever reads after all is answered, to the last one.
+    // A client that reads after all gets every answer.
     let (mut answers, mut all) = (Vec::new(), usize::MAX);
     let asked = sent / PREFLIGHT.len();
     while answers.len() < all {

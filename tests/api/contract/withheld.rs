@@ -12,7 +12,7 @@ const KIB: usize = 1024;
 const OF_STRANGERS: usize = 24 * KIB * KIB;
 const OF_USERS: usize = 40 * KIB * KIB;
 
-/// Somebody who announces a body of this size and sends all but its end.
+/// A client that announces a body of this size and sends all but its end.
 async fn withhold(server: &TestServer, path: &str, authorization: &str, bytes: usize) -> TcpStream {
     let address = server.url.strip_prefix("http://").unwrap();
     let mut connection = within("a connection", TcpStream::connect(address)).await.unwrap();

@@ -250,7 +250,7 @@ async fn reading_takes_credentials_get_and_head() {
         let answer = alice.post(path, "{}").await;
         assert_eq!(answer.refused(405, "method_not_allowed").header("allow"), Some("GET, HEAD, OPTIONS"));
     }
-    // Who may not read is not told whether the question was a good one.
+    // A client that may not read is not told whether its query was valid.
     for path in ["/events?events=", "/history", "/history?event=news&limit=0"] {
         server.client().get(path).await.refused(401, "unauthorized");
     }

@@ -59,7 +59,7 @@ async fn a_list_of_events_that_scopes_name_ends_too() {
     assert_eq!(listed(&server, &alice, "").await, ["@alice/x", "big", "c", "d/1", "d/2", "u/alice"]);
 }
 
-/// More than all that lies between the server and who does not read.
+/// More than all buffers between the server and a client that does not read.
 const NAMES: usize = 360;
 const LATE: &str = "what came later";
 
@@ -162,7 +162,7 @@ async fn a_list_is_cut_off_where_its_readers_token_expires_while_it_is_read() {
     was_cut_off(&got.await, "expired");
 }
 
-/// Who reads waits for a thread: here behind many who have a lot read.
+/// The reader waits for a thread behind many others that read much.
 #[tokio::test]
 async fn a_reader_with_rights_that_changed_meanwhile_gets_the_answer_to_a_new_request() {
     let server = TestServer::start_with(&["--authorize=scopes"]).await;

@@ -154,7 +154,7 @@ async fn retaining_nothing_keeps_the_latest_of_each_name() {
         let alice = server.user("alice", "acme").await;
         let mut stream = alice.stream().await;
         let inserted = insert_many(&alice, 60, 3).await;
-        // Whoever is there gets everything nevertheless.
+        // Open streams get everything nevertheless.
         assert_eq!(pairs(stream.take(60).await), inserted, "{flag}");
         let since = Instant::now();
         let latest = last_of_each(&inserted);

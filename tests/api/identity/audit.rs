@@ -14,7 +14,7 @@ fn lines(server: &TestServer, target: &str) -> Vec<Value> {
     lines.filter(|line| line["target"] == target).collect()
 }
 
-/// `door`, `user` and `outcome` of those who came, in order.
+/// `door`, `user` and `outcome` of the logged attempts, in order.
 fn visits(server: &TestServer) -> Vec<[String; 3]> {
     let visits = lines(server, "broker::access");
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();

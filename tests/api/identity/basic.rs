@@ -138,7 +138,7 @@ async fn knocks(user: &User) -> Vec<u16> {
     statuses
 }
 
-/// What somebody gets who makes a wrong guess again and again.
+/// The answers to a client that repeats a wrong guess.
 fn guesses() -> Vec<u16> {
     [&[401; 20][..], &[429; 2]].concat()
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, TestServer};
 
-/// What an admin is answered who asks with these fields.
+/// The answer to an admin's request with these fields.
 async fn ask(client: &Client, fields: Value) -> Answer {
     client.admin("/list_users", fields).await
 }

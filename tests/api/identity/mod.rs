@@ -107,7 +107,7 @@ async fn unrevoke(client: &Client, username: &str) {
     client.admin("/unrevoke_user", json!({ "username": username })).await.ok();
 }
 
-/// Somebody who shows a password with every request.
+/// A client that sends a password with every request.
 fn by_password(client: &Client, username: &str, password: &str) -> User {
     client.with_authorization(&format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}"))))
 }

@@ -57,7 +57,7 @@ async fn a_client_that_confuses_the_proxy_is_counted_by_the_proxy_and_shuts_out_
     let answered = answered.await;
     assert!((GUESSES..2 * GUESSES).contains(&answered), "{answered}");
     assert_eq!(guess(&client, &[("x-forwarded-for", "203.0.113.1")]).await, 401);
-    // Whoever comes from this machine without a proxy is still not counted.
+    // A client on this machine without a proxy is still not counted.
     client.admin("/list_users", json!({})).await.ok();
 }
 

@@ -271,7 +271,7 @@ async fn a_code_that_is_given_out_while_its_user_is_revoked_never_works() {
     unrevoke(&client, "alice").await;
     reset(&client, "alice", &password_of("new"), &during).await.refused(401, "unauthorized");
     let after = reset_code(&client, "alice").await;
-    // To unrevoke somebody who is not revoked changes nothing.
+    // Unrevoking a user that is not revoked changes nothing.
     unrevoke(&client, "alice").await;
     reset(&client, "alice", &password_of("new"), &after).await.ok();
 }

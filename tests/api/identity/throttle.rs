@@ -194,7 +194,7 @@ async fn more_sign_ins_than_can_be_hashed_are_503_and_the_rest_is_served() {
     assert_eq!(alice.doors().await, [200; 3]);
 }
 
-/// Somebody who comes from an address of this machine.
+/// A client with an address of this machine.
 fn from(server: &TestServer, ip: [u8; 4]) -> Client {
     Client::with(reqwest::Client::builder().local_address(IpAddr::from(ip)), &server.url)
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Authenticator, login_with_code, other_than, reset, reset_code, revoke, step, unrevoke, update};
 use crate::support::{JWT_SECRET, TestServer, User, command, password_of};
 
-/// A JWT made by somebody who has a secret.
+/// A JWT signed with this secret.
 fn forge(claims: &Value, algorithm: Algorithm, secret: &str) -> String {
     jsonwebtoken::encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
 }

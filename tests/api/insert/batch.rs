@@ -27,7 +27,8 @@ async fn an_array_is_answered_with_an_array_and_comes_in_its_order() {
     let expected: Vec<_> =
         elements.into_iter().zip(&given).map(|((name, data), each)| Event::new(name, &each.id, data)).collect();
     assert_eq!(stream.take(elements.len()).await, expected);
-    // Who comes now gets the latest of each name, and who resumes within the array gets the rest of it.
+    // A new client gets the latest event of each name, and a client that resumes within the array gets the rest of
+    // it.
     let latest = alice.latest("/events").await;
     let seen: Vec<_> = latest.iter().map(|event| (event.event.as_str(), event.data.as_str())).collect();
     assert_eq!(seen, [("before", "0"), ("a", "2"), ("b", "3"), ("c", "4")]);

@@ -168,7 +168,7 @@ async fn of_more_keys_than_max_idempotency_keys_the_oldest_is_forgotten_first() 
     for number in [4, 2, 3] {
         assert_replay(&firsts[number], &keyed(&alice, &number.to_string(), one("news", number)).await);
     }
-    // Not by who asks again, and not by another user.
+    // Not by a client that asks again, and not by another user.
     assert_replay(&of_bob, &keyed(&bob, "0", one("bob", 0)).await);
     let (_server, alice) = after_kill(server, &alice).await;
     assert_replay(&firsts[2], &keyed(&alice, "2", one("news", 2)).await);

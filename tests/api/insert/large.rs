@@ -78,7 +78,7 @@ async fn an_event_of_a_mebibyte_is_streamed_listed_kept_and_there_after_a_kill_a
     check(&alice).await;
     let (server, alice) = after_kill(server, &alice).await;
     check(&alice).await;
-    // What an answer shows to who is refused.
+    // The event that a refusal shows.
     let answer = alice.insert_with(&[("if-none-match", "*")], one("news", 1)).await;
     assert_eq!(current(&answer).unwrap().data, quoted(&data));
     let server = server.end_and_restart(false).await;
@@ -270,7 +270,7 @@ async fn readers_that_stall_while_large_events_come_cost_an_event_each_and_are_g
     };
     for number in 0..EVENTS {
         insert_one(&alice, number).await;
-        // Who takes nothing at all is taken for dead.
+        // A client that takes nothing at all is taken for dead.
         if number % 8 == 7 {
             stalled = join_all(stalled.into_iter().map(read)).await;
         }

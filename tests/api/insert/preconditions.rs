@@ -113,7 +113,7 @@ async fn a_name_that_has_expired_is_new_again() {
     let lock = json!({ "event": "lock", "data": 1, "expires_in": 1 });
     let first: Receipt = if_none_match(&alice, &lock).await.read();
     assert_eq!(current(&if_none_match(&alice, &lock).await).unwrap().id, first.id);
-    // Whoever waits for a lock asks again and again.
+    // A client that waits for a lock asks again and again.
     let second: Receipt = until("the lock to be free", async || {
         let answer = if_none_match(&alice, one("lock", 2)).await;
         if answer.status == 200 {
@@ -263,7 +263,7 @@ async fn a_removal_takes_if_match() {
         came,
         [Event::new("doc", &first, "1"), Event::new("doc", &second, "2"), Event::new("doc", &removal.id, "null")]
     );
-    // Of many who saw the same, one removes it.
+    // Of many clients that saw the same event, one removes it.
     let seen = alice.insert("doc", json!(3)).await;
     let answers = join_all((0..20).map(|_| {
         let (alice, seen) = (&alice, &seen);

@@ -101,7 +101,7 @@ async fn events_bound_to_a_stream_that_is_taken_over_stay() {
     for ((_, id), before) in back.iter().zip(&ids) {
         assert_eq!(id, before);
     }
-    // Who stays away shows that the time has come.
+    // A client that stays away shows that the grace is over.
     after_the_grace(closed, removal(dave, "seat/dave").await.timestamp);
     past_the_grace(dave).await;
     assert_eq!(left(dave, "seat/*").await, ["seat/alice", "seat/bob", "seat/carol"]);

@@ -1,4 +1,4 @@
-//! The server, and everybody who has to do with it.
+//! The server, and every client of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::subscriber::{Connection, Entry, Subscriber, read_to_the_end};
 use super::tables::{CLERKS, FILTERS, NAMES, SCOPES, SUBSCRIBERS, TENANTS, USERS, has_scope, query, sees, wants};
 use crate::support::{Answer, Client, TestServer, User, within};
 
-/// The server, and all who have to do with it.
+/// The server and its clients.
 pub struct Simulation {
     /// Only while it is started again there is none.
     server: Option<TestServer>,
@@ -196,7 +196,7 @@ impl Simulation {
         };
         let (changed, inserted) = tokio::join!(change, insert);
         changed.ok();
-        // The inbox of who is moved is there before and not after.
+        // The inbox of a moved user exists before the move and not after it.
         let could_be_read = event.as_ref().is_none_or(|(name, _)| self.has_reader(before.tenant, name));
         self.users[user].1 = access;
         let can_be_read = event.as_ref().is_none_or(|(name, _)| self.has_reader(before.tenant, name));

@@ -31,7 +31,7 @@ async fn a_watcher_is_told_first_of_everybody_online() {
 
     let mut watching = carol.stream_of("/sse?presence=true", None).await;
     let (said, came) = beginning(&mut watching, 3, 2).await;
-    // She as well, and who is away for a moment.
+    // She as well, and a user that is away for a moment.
     let people = there(&alice, &[("Zo\u{eb}+1 x", 0), ("bob", 2), ("carol", 1)]).await;
     assert_eq!(said, online(&people));
     assert_eq!([&came[0].id, &came[1].id], [&events[0], &events[1]]);
@@ -136,7 +136,7 @@ async fn a_client_that_resumes_after_presence_was_told_misses_nothing() {
     alice.insert("c", json!(1)).await;
     frames.extend([coming.clone(), watching.next().await]);
 
-    // Who resumes is told of everybody as well.
+    // A client that resumes is told of everybody as well.
     let mut again = bob.stream_of("/sse?presence=true", Some(&first)).await;
     let (said, came) = beginning(&mut again, 2, 2).await;
     assert!(said.keys().eq(["bob", "carol"]), "{said:?}");

@@ -143,7 +143,7 @@ async fn a_client_that_did_not_ask_for_control_events_gets_none() {
     let root = user_with(&server, "root", &["*:get", "*:post"]).await;
     let alice = user_with(&server, "alice", &["*:get"]).await;
     for path in ["/sse", "/sse?marks=false"] {
-        // After the scopes were changed: who resumes from before gets everything.
+        // After the scopes were changed, a client that resumes from before the change gets everything.
         let a = root.insert("a", json!(1)).await;
         let b = root.insert("b", json!(2)).await;
         let elsewhere = foreign(&b);

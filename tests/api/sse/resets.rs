@@ -106,7 +106,7 @@ async fn a_client_that_missed_more_than_is_retained_is_reset_and_gets_everything
     let all: Vec<_> = (0..300).map(|number| format!("name{}", number % 4)).collect();
     let inserted = insert_names(&alice, &all, "x").await;
     until_few_are_kept(&alice, &all[..4], 25).await;
-    // Who missed less hears of nothing.
+    // A client that missed less is not reset.
     let mut stream = marked(&alice, "", Some(&inserted[290].0)).await;
     let (events, _) = to_sync(&mut stream).await;
     assert_eq!(pairs(&events), inserted[291..]);

@@ -100,13 +100,13 @@ async fn a_reader_that_missed_more_than_is_retained_gets_the_changes_and_then_li
     expected.retain(|(_, name)| ["once", "name7"].contains(&name.as_str()));
     assert_eq!(changed[..2], expected);
 
-    // Who missed less than is kept gets every one of it.
+    // A client that missed less than is retained gets every event.
     let recent = &inserted[inserted.len() - RETAINED + 100..];
     let came = pairs(alice.coming("/sse?events=name*,mark", Some(&recent[0].0)).await);
     let came: Vec<_> = came.into_iter().filter(|(_, name)| name != "mark").collect();
     assert!(came == recent[1..], "{} events came, of {}", came.len(), recent.len() - 1);
 
-    // And who is new gets the latest of all, however old.
+    // A new client gets the latest event of every name, however old.
     let snapshot = alice.stream().await.take(2).await;
     assert_eq!([&snapshot[0].id, &snapshot[1].id], [&still, &old]);
 }

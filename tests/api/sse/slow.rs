@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::{RawStream, TestServer, User, command};
 
-/// Inserts that come to 64 MB, a little less than what is kept for who comes late.
+/// Inserts of 64 MB in all, a little less than is retained for clients that reconnect.
 const INSERTS: usize = 640;
 const BYTES: usize = 100_000;
 
@@ -67,7 +67,7 @@ async fn readers_that_stall_cost_little_memory_delay_nobody_and_catch_up_complet
         loop {
             tokio::select! {
                 inserted = &mut inserting => break inserted,
-                // On a slow machine: who takes nothing for half a minute counts as gone.
+                // On a slow machine: a client that takes nothing for half a minute counts as gone.
                 () = tokio::time::sleep(Duration::from_secs(10)) => {
                     for (stream, first) in stalled.iter_mut().zip(&mut first) {
                         first.extend(stream.events().await.expect("the stream goes on"));
@@ -76,7 +76,7 @@ async fn readers_that_stall_cost_little_memory_delay_nobody_and_catch_up_complet
             }
         }
     };
-    // All of it comes to who reads, while the others stand still.
+    // A client that reads gets all of it while the others do not read.
     let (came, mut lively) = reading.await.unwrap();
     assert!(came.iter().map(|event| &event.id).eq(inserted.keys()));
 

@@ -13,7 +13,7 @@ use crate::support::{Authority, Client, TestServer, command, eventually, free_po
 
 /// As many connections as once filled a pipe.
 const CONNECTIONS: usize = 529;
-/// What somebody sends who speaks something else, or stops in the middle.
+/// The bytes of a client that speaks another protocol, or stops in the middle.
 const GARBAGE: [&[u8]; 5] = [
     b"NONSENSE\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello",

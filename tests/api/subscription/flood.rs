@@ -116,7 +116,7 @@ impl Span {
     }
 }
 
-/// Whoever goes by what came has the latest of each name that is wanted in the end.
+/// A client that applies everything it got has the latest event of each wanted name in the end.
 pub fn check_view<'a>(came: impl IntoIterator<Item = &'a Event>, inserted: &[(String, String)], side: &str) {
     let view: HashMap<&str, &str> = came.into_iter().map(|event| (event.name.as_str(), event.id.as_str())).collect();
     let latest: HashMap<&str, &str> = inserted.iter().map(|(id, name)| (name.as_str(), id.as_str())).collect();

@@ -153,7 +153,7 @@ impl Client {
         self.with_authorization(&format!("Bearer {jwt}"))
     }
 
-    /// Whoever this header says.
+    /// The sender in this header.
     pub fn with_authorization(&self, authorization: &str) -> User {
         User { client: self.clone(), authorization: authorization.to_owned() }
     }

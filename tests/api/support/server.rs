@@ -189,7 +189,7 @@ impl TestServer {
         self.log.lock().unwrap().join("\n")
     }
 
-    /// Somebody who has not signed in.
+    /// A client that has not signed in.
     pub fn client(&self) -> Client {
         Client::new(&self.url)
     }

@@ -1,4 +1,4 @@
-//! Requests of a user who has signed in.
+//! Requests of a user that has signed in.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Client, Event, Kept, Page, Stream, TestServer, within};
 
-/// Somebody who has signed in.
+/// A user that has signed in.
 #[derive(Clone)]
 pub struct User {
     pub client: Client,

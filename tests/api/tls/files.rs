@@ -63,7 +63,7 @@ async fn files_that_are_missing_garbage_or_do_not_belong_together_are_a_clear_me
 async fn replaced_files_are_served_after_sighup_without_a_restart() {
     let secure = Secure::start().await;
     let first = certificate(&secure, &secure.authority.root()).await;
-    // Who is connected stays so.
+    // Open connections stay open.
     let client = secure.client();
     client.create_user("alice", "acme").await;
     let alice = client.sign_in("alice").await;

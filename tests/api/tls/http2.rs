@@ -206,7 +206,7 @@ async fn a_connection_with_answers_that_are_not_read_for_half_a_minute_is_closed
     for mut body in answers {
         assert!(!matches!(body.data().await, Some(Ok(_))));
     }
-    // Whoever has gone is there for a moment more.
+    // A user that has gone is present for a moment more.
     within("the streams to be gone", async {
         while alice.get("/presence").await.ok().json() != json!([]) {
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -20,7 +20,7 @@ const OF_USERS: usize = 40 << 20;
 /// Bytes of each body that are not counted: less than its connection takes anyway. Most sign-ins are smaller.
 pub const UNCOUNTED: usize = 1 << 10;
 
-/// In whose name a body is read.
+/// The sender of a body, which its bytes are charged to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Sender {
     /// A client that has not signed in: its site, and its network within that.

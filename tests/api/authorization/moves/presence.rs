@@ -117,7 +117,7 @@ async fn events_bound_in_the_old_tenant_go_and_those_bound_in_the_new_one_last_a
     past_the_grace(&mallory).await;
     assert_eq!(left(&bob, "seat/*").await, ["seat/free"]);
     assert_eq!(left(&mallory, "seat/*").await, ["seat/alice"]);
-    // Who comes back there goes on with it.
+    // A client that comes back there takes it over.
     drop(stream);
     there(&mallory, &[("alice", 0)]).await;
     let (stream, again) = alice.open(QUIET, Some(&id)).await;
