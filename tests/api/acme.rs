@@ -10,7 +10,7 @@ use pebble::Pebble;
 use reqwest::tls::TlsInfo;
 use serde_json::json;
 
-use crate::support::{Client, TestServer, command, eventually, free_port, within};
+use crate::support::{Client, TestServer, command, free_port, within};
 
 /// A server that asks this authority for its certificate.
 async fn start(pebble: &Pebble) -> TestServer {
@@ -68,7 +68,7 @@ async fn an_authority_issues_a_certificate_to_a_running_server_and_a_client_stre
     // The authority cannot be reached yet: the server starts all the same, and tries again.
     let mut pebble = Pebble::prepare(90 * 24 * 3600);
     let server = start(&pebble).await;
-    eventually("the complaint", || server.log().contains("the certificate could not be had")).await;
+    server.says("the certificate could not be had").await;
     pebble.run().await;
     let root = pebble.root().await;
     let issued = certificate_other_than(&server, &root, None).await;
@@ -86,7 +86,7 @@ async fn an_authority_issues_a_certificate_to_a_running_server_and_a_client_stre
     nameless.url = server.url.clone();
     assert!(nameless.http.get(&nameless.url).send().await.is_err());
 
-    eventually("the certificate on disk", || server.log().contains("CertCacheStore")).await;
+    server.says("CertCacheStore").await;
     assert_private(&server.directory().join("kept/certs"));
 
     // What is kept serves again, at once, while the authority is gone.

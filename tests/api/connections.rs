@@ -42,7 +42,7 @@ async fn with_more_connections_than_descriptors(is_stream: bool) {
         }
         others.push(other);
     }
-    eventually("all connections to be taken", || server.log().contains(FULL)).await;
+    server.says(FULL).await;
     let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
     assert!(open <= DESCRIPTORS - 16, "{open} descriptors are open");
 
@@ -57,7 +57,7 @@ async fn with_more_connections_than_descriptors(is_stream: bool) {
     drop(others);
     let bob = server.user("bob", "acme").await;
     bob.stream().await.take(101).await;
-    eventually("room", || server.log().contains(AGAIN)).await;
+    server.says(AGAIN).await;
     server.keeps_only(8).await;
     // One that begins it and one that ends it, and not one for each connection; again where those that had waited, and have gone too,
     // take all places for a moment.

@@ -73,6 +73,7 @@ async fn a_full_disk_refuses_inserts_while_reads_and_streams_go_on_until_there_i
         let refused = server.client().create_user_with("carol", "acme", json!({})).await;
         assert_eq!((refused.status, refused.code().as_str()), (503, "storage_full"));
     }
+    eventually("the line that says so", || told(&server).0 == 1).await;
     assert_eq!(told(&server), (1, 0), "{}", server.log());
 
     // Killed and started again, it serves what there is, and still refuses what it has no room for.

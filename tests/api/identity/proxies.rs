@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Client, TestServer};
+use crate::support::{Client, TestServer, eventually};
 
 /// How many guesses at the admin token an address has at once.
 const GUESSES: usize = 100;
@@ -75,6 +75,7 @@ async fn a_proxy_on_this_machine_that_is_not_told_of_is_named_in_the_log_once() 
     for _ in 0..3 {
         guess(&server.client(), &[("x-forwarded-for", "203.0.113.1")]).await;
     }
+    eventually("the lines of all", || server.log().matches(r#""path":"/list_users""#).count() == 3).await;
     let log = server.log();
     let said: Vec<_> = log.lines().filter(|line| line.contains("trusted_proxies=127.0.0.1")).collect();
     assert!(said.len() == 1 && said[0].contains("WARN"), "{said:?}");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::support::{TestServer, command, eventually};
+use crate::support::{TestServer, command};
 
 /// Has every sync fail, as on a failing disk, once there is a file `fail` in the directory. To be loaded before the system's library.
 const FAILING_SYNC: &str = r#"
@@ -50,7 +50,7 @@ fn fail(server: &TestServer) {
 /// Its last line, without the panic of the database's library, which is told as what it is.
 async fn ends_with_a_reason(mut server: TestServer, why: &str) {
     assert_eq!(server.ended().await.code(), Some(1));
-    eventually("the last line", || server.log().contains("error: ")).await;
+    server.says("error: ").await;
     let log = server.log();
     let last = log.lines().last().unwrap();
     assert!(last.starts_with("error: ") && last.contains(why), "{log}");

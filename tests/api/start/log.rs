@@ -5,7 +5,7 @@ use std::sync::Arc;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{TestServer, command, eventually};
+use crate::support::{TestServer, command};
 
 /// The lines of a log in JSON.
 fn lines(server: &TestServer) -> Vec<Value> {
@@ -36,7 +36,7 @@ async fn a_line_at_the_start_says_where_it_listens_and_where_its_data_is() {
 async fn each_request_is_one_line_at_debug_without_its_query_headers_or_body() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
-    eventually("the line of her sign-in", || server.log().contains("/login")).await;
+    server.says("/login").await;
     let before = lines(&server).len();
     let stream = alice.stream_of("/sse?events=pw-secret-filter", None).await;
     alice.insert("news", json!("pw-secret-data")).await;
@@ -54,7 +54,7 @@ async fn each_request_is_one_line_at_debug_without_its_query_headers_or_body() {
         "POST /login 400",
         "OPTIONS /login 200",
     ];
-    eventually("the last of them", || server.log().contains("OPTIONS")).await;
+    server.says("OPTIONS").await;
     let mut requests: Vec<_> = lines(&server).split_off(before);
     requests.retain(|line| line["message"] == "request");
     let seen: Vec<_> = requests
@@ -77,7 +77,7 @@ async fn at_its_default_level_the_log_has_no_line_for_a_request() {
     // A line that is there at every level comes after any of these.
     server.signal("TERM");
     server.ended().await;
-    eventually("the last line", || server.log().contains("stopped")).await;
+    server.says("stopped").await;
     assert!(lines(&server).iter().all(|line| line["message"] != "request"));
 }
 

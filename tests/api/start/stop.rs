@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::RawStream;
-use crate::support::{TestServer, eventually, password_of, within};
+use crate::support::{TestServer, password_of, within};
 
 /// The contract's bound on how long a stop may take.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -36,7 +36,7 @@ async fn begin(socket: &mut TcpStream, path: &str, headers: &str, body: &str) ->
 }
 
 async fn stopping(server: &TestServer) {
-    eventually("the stop", || server.log().contains(r#""message":"stopping""#)).await;
+    server.says(r#""message":"stopping""#).await;
 }
 
 async fn read_all(socket: &mut TcpStream) -> String {
@@ -117,7 +117,7 @@ async fn sign_ins_that_are_being_hashed_are_answered() {
         })
         .collect();
     // Each takes tens of milliseconds, on as many threads as there are processors: when one is done, others are not.
-    eventually("one of them", || server.log().contains(r#""path":"/login""#)).await;
+    server.says(r#""path":"/login""#).await;
     server.signal("TERM");
     for login in logins {
         login.await.unwrap().ok();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::{Client, User, within};
+use super::{Client, User, eventually, within};
 
 pub const ADMIN_TOKEN: &str = "test-admin-token-0123456789";
 pub const JWT_SECRET: &str = "test-jwt-secret-0123456789";
@@ -184,9 +184,14 @@ impl TestServer {
         self.directory.path()
     }
 
-    /// The log so far.
+    /// The log so far. Its lines come through a pipe, later than the answers to the requests that made them.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
+    }
+
+    /// Awaits a text in the log.
+    pub async fn says(&self, text: &str) {
+        eventually(text, || self.log().contains(text)).await;
     }
 
     /// A client that has not signed in.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use reqwest::tls::TlsInfo;
 
 use super::{FLAGS, Secure};
-use crate::support::{Authority, Client, TestServer, command, eventually, within};
+use crate::support::{Authority, Client, TestServer, command, within};
 
 /// The certificate that a new connection is given.
 async fn certificate(secure: &Secure, root: &str) -> Vec<u8> {
@@ -72,14 +72,14 @@ async fn replaced_files_are_served_after_sighup_without_a_restart() {
     let directory = secure.server.directory();
     other.issue(directory);
     secure.server.signal("HUP");
-    eventually("the new certificate", || secure.server.log().contains("the certificate was read anew")).await;
+    secure.server.says("the certificate was read anew").await;
     let second = certificate(&secure, &other.root()).await;
     assert_ne!(first, second);
 
     // One that cannot be used leaves the last one in place, and is told.
     fs::write(directory.join("chain.pem"), "garbage").unwrap();
     secure.server.signal("HUP");
-    eventually("the complaint", || secure.server.log().contains("the old one stays")).await;
+    secure.server.says("the old one stays").await;
     assert_eq!(certificate(&secure, &other.root()).await, second);
 
     // And a good one is taken again.
