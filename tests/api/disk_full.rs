@@ -22,7 +22,8 @@ fn fill_but(directory: &Path, bytes: u64) {
 
 /// Takes all the room that there is.
 fn fill(directory: &Path) {
-    let mut filler = File::create(directory.join("filler")).unwrap();
+    // What an earlier one took stays taken meanwhile.
+    let mut filler = File::options().create(true).append(true).open(directory.join("filler")).unwrap();
     for size in [1 << 20, 4096, 1] {
         let block = vec![7; size];
         while filler.write_all(&block).is_ok() {}
@@ -206,9 +207,9 @@ async fn large_values_that_small_ones_replace_on_a_nearly_full_disk_stop_neither
     // There is room for the journal, but not for the first of them. Then comes a crowd: nobody in it waits for the checkpoint that is
     // short of room, and the others for them.
     let mut is_refused = false;
-    for _ in 0..20 {
-        // A checkpoint that is still under way, on a slow machine, gives back the journal's room: then the disk is filled once more.
-        fill_but(disk.path(), 14 << 20);
+    for mebibytes in (0..15).rev() {
+        // On a slow machine the checkpoints come one by one, and what each gives back is enough for the next: then there is less room.
+        fill_but(disk.path(), mebibytes << 20);
         for first in (0..4 * NAMES).step_by(50).map(|first| first % NAMES) {
             is_refused = alice.insert_raw(all(first..first + 50, &json!(first))).await.status != 200;
             if is_refused {
