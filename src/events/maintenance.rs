@@ -7,6 +7,7 @@
 mod due;
 mod retention;
 mod rounds;
+mod waiting;
 
 use self::due::Due;
 use self::retention::Tails;

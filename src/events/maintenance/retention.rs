@@ -1,8 +1,8 @@
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::ops::Bound;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::rounds::{Desk, Round, step};
+use super::waiting::{Waiting, in_turn};
 use crate::domain::{Position, TenantName, Timestamp};
 use crate::error::Error;
 use crate::store::{Excess, Oldest, Store, TailCount};
@@ -86,7 +86,7 @@ impl Tails {
             desk,
             retention,
             known: HashMap::new(),
-            uncounted: Waiting::default(),
+            uncounted: Waiting::new(TAILS_REMEMBERED),
             counting: None,
             long: BTreeSet::new(),
             last: None,
@@ -224,49 +224,6 @@ impl Tails {
     }
 }
 
-/// Tenants that wait to have their tails counted, each once, in the order in which they came.
-#[derive(Default)]
-struct Waiting {
-    names: HashSet<TenantName>,
-    /// These tenants, and some that wait no longer.
-    queue: VecDeque<TenantName>,
-}
-
-impl Waiting {
-    /// Has a tenant wait. Returns whether there was room for it.
-    fn push(&mut self, tenant: TenantName) -> bool {
-        if self.names.contains(&tenant) {
-            return true;
-        }
-        let has_room = self.queue.len() < TAILS_REMEMBERED;
-        if has_room {
-            self.names.insert(tenant.clone());
-            self.queue.push_back(tenant);
-        }
-        has_room
-    }
-
-    fn first(&mut self) -> Option<TenantName> {
-        while self.queue.pop_front_if(|tenant| !self.names.contains(tenant)).is_some() {}
-        self.queue.front().cloned()
-    }
-
-    fn remove(&mut self, tenant: &TenantName) {
-        self.names.remove(tenant);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.names.is_empty()
-    }
-}
-
-/// All of them, beginning after the one that was last.
-fn in_turn(tenants: &BTreeSet<TenantName>, last: Option<&TenantName>) -> Vec<TenantName> {
-    let Some(last) = last else { return tenants.iter().cloned().collect() };
-    let after = tenants.range((Bound::Excluded(last), Bound::Unbounded));
-    after.chain(tenants.range(..=last)).cloned().collect()
-}
-
 /// Keeps the longer half. Returns what was forgotten.
 fn forget_shorter_half(known: &mut HashMap<TenantName, Tail>) -> HashMap<TenantName, Tail> {
     let mut lengths: Vec<_> = known.values().map(|tail| tail.events).collect();
@@ -380,29 +337,6 @@ mod tests {
             (found, next) = look(next, Duration::ZERO);
             assert_eq!((found.len(), &found[0].0, next.as_ref()), (1, tenant, Some(tenant)));
         }
-    }
-
-    #[test]
-    fn a_tenant_that_waits_is_counted_in_turn_and_no_more_wait_than_can_be_remembered() {
-        let name = |name: &str| TenantName::parse(name).unwrap();
-        let mut waiting = Waiting::default();
-        for tenant in ["z", "m", "a", "z"] {
-            assert!(waiting.push(name(tenant)));
-        }
-        for tenant in ["z", "m", "a"] {
-            assert_eq!(waiting.first(), Some(name(tenant)));
-            waiting.remove(&name(tenant));
-        }
-        assert!(waiting.first().is_none() && waiting.is_empty());
-        for number in 0..TAILS_REMEMBERED {
-            assert!(waiting.push(name(&number.to_string())));
-        }
-        assert!(!waiting.push(name("z")) && waiting.push(name("0")));
-        // Nor does any tenant whose tail is too long wait for the others for ever.
-        let long = ["a", "b", "c"].map(name).into_iter().collect();
-        assert_eq!(in_turn(&long, None), ["a", "b", "c"].map(name));
-        assert_eq!(in_turn(&long, Some(&name("b"))), ["c", "a", "b"].map(name));
-        assert_eq!(in_turn(&long, Some(&name("bb"))), ["c", "a", "b"].map(name));
     }
 
     #[test]

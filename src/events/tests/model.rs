@@ -1,8 +1,11 @@
 //! Guards everything at once, held at any point: clients keep a state by what they are told; their filters, scopes and tenants change;
 //! they stall, leave and come back, while others insert and remove and the floor rises.
 
+mod steps;
+
 use std::collections::BTreeMap;
 
+use self::steps::step;
 use super::*;
 use crate::store::Transaction;
 
@@ -241,52 +244,6 @@ impl World {
         }
     }
 
-    async fn step(&mut self, step: Step) {
-        let Step { what, who, which, size } = step;
-        match what {
-            0..=5 => {
-                self.commit(|writing| {
-                    for number in 0..=which % 4 {
-                        let name = (who + which * number) % NAMES.len();
-                        let big = if size % 4 == 0 { 90_000 } else { 300 };
-                        match size % 3 {
-                            0 => writing.remove(who % 2, name),
-                            _ => writing.insert(who % 2, name, big),
-                        }
-                    }
-                });
-            }
-            // More than a channel keeps.
-            6 => {
-                self.commit(|writing| {
-                    (0..4).for_each(|number| writing.insert(who % 2, (which + number) % NAMES.len(), 90_000));
-                });
-            }
-            7..=11 => self.publish(),
-            12 => self.house.hub.before_push().close(),
-            13 | 14 => self.house.hub.before_push().open(),
-            15 | 16 => self.gate(who).close(),
-            17 => self.gate(who).open(),
-            18 => self.house.hub.after_step().close(),
-            19 | 20 => self.house.hub.after_step().open(),
-            21..=24 => self.open(who, which % 2, size * size * 2),
-            25..=28 => self.clients[who].stream.iter().for_each(|stream| stream.line.give_room(size * size * 2)),
-            29 => self.clients[who].leave(),
-            30 | 31 => self.change_filter(who, FILTERS[which % FILTERS.len()]),
-            32 => self.change_user(who, |user| user.scopes = Some(scopes(which % SCOPES.len()))),
-            33 => self.change_user(who, |user| user.tenant = TenantName::parse(TENANTS[which % 2]).unwrap()),
-            34 | 35 if self.is_at_rest() => {
-                let surplus = if size % 2 == 0 { usize::MAX } else { size % 40 };
-                self.house.shorten_by(TENANTS[who % 2], surplus);
-            }
-            _ => rest_a_little(which).await,
-        }
-        if size % 4 == 0 {
-            rest_a_little(1).await;
-        }
-        self.look();
-    }
-
     /// Whether the writer is free.
     fn is_at_rest(&mut self) -> bool {
         self.reap();
@@ -407,29 +364,6 @@ async fn rest_a_little(times: usize) {
         tokio::task::yield_now().await;
         tokio::time::sleep(std::time::Duration::from_micros(100)).await;
     }
-}
-
-impl std::fmt::Debug for Step {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}.{}.{}", self.what, self.who, self.which, self.size)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Step {
-    what: usize,
-    who: usize,
-    which: usize,
-    size: usize,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    (0..40_usize, 0..3_usize, 0..8_usize, 0..400_usize).prop_map(|(what, who, which, size)| Step {
-        what,
-        who,
-        which,
-        size,
-    })
 }
 
 proptest! {

@@ -1,0 +1,129 @@
+//! Guards delivery: each stream gets each event that it may see once and in order, however it reads.
+
+use super::*;
+
+#[test]
+fn a_client_that_comes_from_a_worker_that_was_ahead_gets_nothing_twice() {
+    run(async {
+        let mut house = House::new();
+        house.insert(&["a"], &[]);
+        let present = house.open(0, "bob", "*", 1, usize::MAX);
+        // It saw the second event on another worker, and is live here before this one has heard of it.
+        let ahead = house.open(0, "alice", "*", 2, usize::MAX);
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        house.insert(&["b", "c"], &[]);
+        settle(|| present.positions() == [2, 3] && ahead.positions() == [3]).await;
+    });
+}
+
+#[test]
+fn a_stream_that_loses_the_right_gets_nothing_of_the_same_commit_and_is_told_the_end() {
+    run(async {
+        let mut house = House::new();
+        let (alice, bob) = (house.open(0, "alice", "*", 0, usize::MAX), house.open(1, "bob", "*", 0, usize::MAX));
+        house.insert(&["a"], &[]);
+        settle(|| alice.positions() == [1] && bob.positions() == [1]).await;
+        house.insert(&["b"], &["alice"]);
+        settle(|| bob.positions() == [1, 2] && alice.finished.get()).await;
+        assert_eq!(alice.positions(), [1]);
+        house.hub.close().await;
+        assert!(bob.finished.get());
+    });
+}
+
+#[test]
+fn a_stream_that_loses_the_right_while_many_are_written_to_gets_nothing_of_that_commit_either() {
+    run(async {
+        let mut house = House::new();
+        // The first is written to last.
+        let alice = house.open(0, "alice", "*", 0, usize::MAX);
+        let others: Vec<_> = (0..600).map(|_| house.open(0, "bob", "*", 0, usize::MAX)).collect();
+        house.insert(&["a"], &[]);
+        settle(|| others.iter().chain([&alice]).all(|line| line.positions() == [1])).await;
+        house.insert(&["b"], &[]);
+        while others.iter().all(|line| line.positions() == [1]) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(alice.positions(), [1], "the worker is in the middle of it");
+        house.insert(&["c"], &["alice"]);
+        settle(|| others.iter().all(|line| line.positions() == [1, 2, 3])).await;
+        assert_eq!(alice.positions(), [1, 2]);
+    });
+}
+
+#[test]
+fn a_filter_gets_each_event_once_however_many_of_its_patterns_match() {
+    run(async {
+        let mut house = House::new();
+        let lines = ["a", "a,a*,ab*", "ab*,b", "*"].map(|filter| house.open(0, "u", filter, 0, usize::MAX));
+        for name in ["a", "ab", "abc", "b", "c"] {
+            house.insert(&[name], &[]);
+        }
+        let expected = [vec![1], vec![1, 2, 3], vec![2, 3, 4], vec![1, 2, 3, 4, 5]];
+        settle(|| lines.iter().zip(&expected).all(|(line, expected)| line.positions() == *expected)).await;
+    });
+}
+
+#[test]
+fn a_new_client_gets_the_latest_event_of_each_name_in_order_also_if_they_are_in_memory_already() {
+    run(async {
+        let mut house = House::new();
+        house.insert(&["a", "b", "c", "a"], &[]);
+        let first = house.open(0, "u", "*", 0, usize::MAX);
+        settle(|| first.positions() == [2, 3, 4]).await;
+        // What comes from here on is not read from the store.
+        house.insert(&["b", "d"], &[]);
+        settle(|| first.positions() == [2, 3, 4, 5, 6]).await;
+        let (second, slow) = (house.open(1, "u", "*", 0, usize::MAX), house.open(1, "u", "*", 0, 100));
+        settle(|| second.positions() == [3, 4, 5, 6]).await;
+        house.insert(&["c"], &[]);
+        slow.give_room(usize::MAX / 2);
+        settle(|| slow.positions().last() == Some(&7) && second.positions().last() == Some(&7)).await;
+        assert!([[3, 4, 5, 6, 7].as_slice(), &[4, 5, 6, 7]].contains(&slow.positions().as_slice()));
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// A client may read slowly, stop, and come back on another worker: it gets every event after the first, once and in order.
+    #[test]
+    fn every_subscriber_gets_every_event_once_in_order_however_it_reads(
+        steps in prop::collection::vec((0..6_usize, 1..8_usize, 0..3000_usize), 1..60),
+    ) {
+        run(async {
+            let mut house = House::new();
+            house.insert(&["start"], &[]);
+            let mut lines = [0, 1, 0].map(|worker| house.open(worker, "u", "*", 1, 2000));
+            let mut seen: [Vec<u64>; 3] = Default::default();
+            let mut head = 1;
+            for (step, count, room) in steps {
+                match step {
+                    0..=2 => {
+                        house.insert(&["a", "b", "c", "d", "e", "f", "g"][..count.min(7)], &[]);
+                        head += count.min(7) as u64;
+                    }
+                    3 | 4 => lines[count % 3].give_room(room),
+                    _ => {
+                        // Comes back after what came whole, on the other worker.
+                        let who = count % 3;
+                        seen[who].extend(lines[who].positions());
+                        let after = seen[who].last().copied().unwrap_or(1);
+                        lines[who] = house.open(room % 2, "u", "*", after, room);
+                    }
+                }
+                if room % 3 == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            lines.iter().for_each(|line| line.give_room(usize::MAX / 2));
+            for (line, mut seen) in lines.iter().zip(seen) {
+                settle(|| line.positions().last().or(seen.last()).is_none_or(|last| *last == head)).await;
+                seen.extend(line.positions());
+                assert!(seen.into_iter().eq(2..=head));
+            }
+        });
+    }
+}
