@@ -10,7 +10,7 @@ use pebble::Pebble;
 use reqwest::tls::TlsInfo;
 use serde_json::json;
 
-use crate::support::{Client, TestServer, command, free_port, within};
+use crate::support::{Client, TestServer, command, free_port, until, within};
 
 /// A server that asks this authority for its certificate.
 async fn start(pebble: &Pebble) -> TestServer {
@@ -43,15 +43,8 @@ async fn certificate(server: &TestServer, root: &str) -> Option<Vec<u8>> {
 
 /// Awaits a certificate other than this one.
 async fn certificate_other_than(server: &TestServer, root: &str, old: Option<&[u8]>) -> Vec<u8> {
-    within("a certificate", async {
-        loop {
-            match certificate(server, root).await {
-                Some(now) if Some(now.as_slice()) != old => return now,
-                _ => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
-            }
-        }
-    })
-    .await
+    let is_other = |now: &Vec<u8>| Some(now.as_slice()) != old;
+    until("a certificate", async || certificate(server, root).await.filter(is_other)).await
 }
 
 fn assert_private(directory: &Path) {

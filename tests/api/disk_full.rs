@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{LoopDisk, TestServer, User, command, eventually, within};
+use crate::support::{LoopDisk, TestServer, User, command, eventually, until, within};
 
 /// Takes all the room that there is but so many bytes.
 fn fill_but(directory: &Path, bytes: u64) {
@@ -179,10 +179,8 @@ async fn a_stream_that_ends_on_a_full_disk_leaves_the_server_running_and_its_bou
     }
     std::fs::remove_file(disk.path().join("filler")).unwrap();
     let alice = server.client().with_authorization(&alice.authorization);
-    within("what went with the stream to go", async {
-        while alice.get("/events?events=b*").await.ok().json() != json!([]) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+    until("what went with the stream to go", async || {
+        (alice.get("/events?events=b*").await.ok().json() == json!([])).then_some(())
     })
     .await;
     alice.insert("other", json!(1)).await;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-use crate::support::{TestServer, User, command, eventually, within};
+use crate::support::{TestServer, User, command, eventually, until};
 
 const HOUR: i64 = 3600;
 /// How far a timestamp may be off: what a request takes on a busy machine.
@@ -132,12 +132,7 @@ async fn off_by(user: &User) -> i64 {
 
 /// Awaits that the clock is off by so many seconds.
 async fn follows(user: &User, seconds: i64) {
-    within("the clock to follow", async {
-        while (off_by(user).await - seconds).abs() > TOLERANCE {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    until("the clock to follow", async || ((off_by(user).await - seconds).abs() <= TOLERANCE).then_some(())).await;
 }
 
 /// A user whose token lasts whatever the clock does.

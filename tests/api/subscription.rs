@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::subscription::flood::{check_changes, check_changes_in_a_row};
 use crate::support::{
-    Event, RawStream, TestServer, change, insert_big, names, pairs, password_of, subscribe, until_gone, within,
+    Event, RawStream, TestServer, User, change, insert_big, names, pairs, password_of, subscribe, until_gone, within,
 };
 
 #[tokio::test]
@@ -103,16 +103,18 @@ async fn from_the_answer_on_the_new_filter_counts() {
     }
 }
 
+/// Has a stream see what is always seen, and one side.
+async fn turn_to(user: &User, stream: &str, side: &str) {
+    change(user, stream, json!({ "events": format!("both/*,{side}*,mark") })).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_inserts_pour_in_each_filter_gives_all_that_it_wants_in_order_and_nothing_else() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let mut stream = alice.stream_of("/sse?events=both/*,left/*,mark", None).await;
     let id = stream.id();
-    let turn_to = async |side: &str| {
-        change(&alice, &id, json!({ "events": format!("both/*,{side}*,mark") })).await;
-    };
-    check_changes(&mut stream, &alice, turn_to).await;
+    check_changes(&mut stream, &alice, async |side: &str| turn_to(&alice, &id, side).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -121,10 +123,7 @@ async fn of_many_filters_in_a_row_the_last_one_counts() {
     let alice = server.user("alice", "acme").await;
     let mut stream = alice.stream_of("/sse?events=both/*,left/*,mark", None).await;
     let id = stream.id();
-    let turn_to = async |side: &str| {
-        change(&alice, &id, json!({ "events": format!("both/*,{side}*,mark") })).await;
-    };
-    check_changes_in_a_row(&mut stream, &alice, turn_to).await;
+    check_changes_in_a_row(&mut stream, &alice, async |side: &str| turn_to(&alice, &id, side).await).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
-use crate::support::{Authority, Client, free_port, within};
+use crate::support::{Authority, Client, free_port, until};
 
 /// An authority on this machine. It is ended when dropped.
 pub struct Pebble {
@@ -48,12 +48,10 @@ impl Pebble {
         pebble.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.process = Some(pebble.spawn().expect("pebble is installed"));
         let client = self.client(self.port);
-        within("pebble", async {
-            while client.http.get(self.directory_url()).send().await.is_err() {
-                let process = self.process.as_mut().unwrap();
-                assert!(process.try_wait().unwrap().is_none(), "{}", self.log());
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
+        until("pebble", async || {
+            let process = self.process.as_mut().unwrap();
+            assert!(process.try_wait().unwrap().is_none(), "{}", self.log());
+            client.http.get(self.directory_url()).send().await.ok()
         })
         .await;
     }

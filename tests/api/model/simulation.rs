@@ -9,7 +9,7 @@ use super::Step;
 use super::expected::{Access, Latest, Tenant};
 use super::subscriber::{Connection, Entry, Subscriber, read_to_the_end};
 use super::tables::{CLERKS, FILTERS, NAMES, SCOPES, SUBSCRIBERS, TENANTS, USERS, has_scope, query, sees, wants};
-use crate::support::{Answer, Client, TestServer, User, within};
+use crate::support::{Answer, Client, TestServer, User, until, within};
 
 /// The server and its clients.
 pub struct Simulation {
@@ -359,12 +359,11 @@ impl Simulation {
         }
         for (user, (_, access)) in self.users.iter().enumerate() {
             let expiring = &self.tenants[access.tenant].expiring;
-            within("what expires to be gone", async {
-                while self.listed(user, "").await.keys().any(|name| expiring.contains(name)) {
-                    tokio::time::sleep(Duration::from_millis(25)).await;
-                }
-            })
-            .await;
+            let are_gone = async || {
+                let listed = self.listed(user, "").await;
+                listed.keys().all(|name| !expiring.contains(name)).then_some(())
+            };
+            until("what expires to be gone", are_gone).await;
         }
         for tenant in &mut self.tenants {
             for name in std::mem::take(&mut tenant.expiring) {

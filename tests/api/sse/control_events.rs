@@ -1,11 +1,9 @@
 //! Guards `marks=true`: the control events `$synced` and `$left`.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use crate::support::{
-    Event, Stream, TestServer, User, change, foreign, insert_names, kept, names, pairs, set_scopes, user_with, within,
+    Event, Stream, TestServer, User, change, foreign, insert_names, kept, names, pairs, set_scopes, until, user_with,
 };
 
 type Names = &'static [&'static str];
@@ -176,17 +174,12 @@ pub async fn removal(user: &User, event: &str) -> String {
 
 /// Awaits that of these names no more than so many events are kept.
 pub async fn until_few_are_kept(user: &User, names: &[String], at_most: usize) {
-    within("old events to go", async {
-        loop {
-            let mut left = 0;
-            for name in names {
-                left += kept(user, name).await.len();
-            }
-            if left <= at_most {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
+    until("old events to go", async || {
+        let mut left = 0;
+        for name in names {
+            left += kept(user, name).await.len();
         }
+        (left <= at_most).then_some(())
     })
     .await;
 }

@@ -1,12 +1,11 @@
 //! Guards `Last-Event-ID`: a client that reconnects misses nothing and gets nothing twice.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::support::{Event, TestServer, User, within};
+use crate::support::{Event, TestServer, User, until};
 
 /// What is to be kept in exact order for each tenant, beyond the latest of each name.
 const RETAINED: usize = 1000;
@@ -81,10 +80,9 @@ async fn a_reader_that_missed_more_than_is_retained_gets_the_changes_and_then_li
     let inserted = insert_many(&alice, RETAINED + 300, NAMES).await;
     // It is shortened in the background, over what came first.
     let (gone, name) = &inserted[200];
-    within("the oldest to go", async {
-        while alice.get(&format!("/history?event={name}&limit=1000")).await.body.contains(gone) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+    until("the oldest to go", async || {
+        let history = alice.get(&format!("/history?event={name}&limit=1000")).await.body;
+        (!history.contains(gone)).then_some(())
     })
     .await;
     let mut latest: BTreeMap<&str, &str> = inserted.iter().map(|(id, name)| (name.as_str(), id.as_str())).collect();

@@ -27,7 +27,7 @@ pub use seen::{
 };
 pub use server::{ADMIN_TOKEN, JWT_SECRET, TestServer, bare_command, command, with_descriptors};
 pub use stream::{Event, Stream};
-pub use user::{Body, User, after_kill, again, until};
+pub use user::{Body, User, after_kill, again};
 
 use std::future::Future;
 use std::time::Duration;
@@ -42,14 +42,22 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }
 
-/// Awaits a condition that nothing announces.
-pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+/// Awaits something that nothing announces: asks until there is an answer.
+pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     within(what, async {
-        while !condition() {
+        loop {
+            if let Some(found) = ask().await {
+                return found;
+            }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
-    .await;
+    .await
+}
+
+/// Awaits a condition that nothing announces.
+pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    until(what, async || condition().then_some(())).await;
 }
 
 /// A port that nobody has now.

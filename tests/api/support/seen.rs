@@ -1,11 +1,9 @@
 //! Changes to what a stream or a user sees, and what is seen then.
 
-use std::time::Duration;
-
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Answer, Client, Event, TestServer, User, within};
+use super::{Answer, Client, Event, TestServer, User, until};
 
 /// Asks for another filter of a stream.
 pub async fn subscribe(user: &User, stream: &str, mut filter: Value) -> Answer {
@@ -20,12 +18,8 @@ pub async fn change(user: &User, stream: &str, filter: Value) {
 
 /// Awaits that a stream of which the connection was closed is no more.
 pub async fn until_gone(user: &User, stream: &str) {
-    within("the end of the stream", async {
-        while subscribe(user, stream, json!({})).await.status != 404 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    let is_gone = async || (subscribe(user, stream, json!({})).await.status == 404).then_some(());
+    until("the end of the stream", is_gone).await;
 }
 
 /// Ids and names of events, in their order.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::{Client, User, eventually, within};
+use super::{Client, User, eventually, until, within};
 
 pub const ADMIN_TOKEN: &str = "test-admin-token-0123456789";
 pub const JWT_SECRET: &str = "test-jwt-secret-0123456789";
@@ -96,15 +96,7 @@ impl TestServer {
 
     /// Waits for it to end by itself.
     pub async fn ended(&mut self) -> ExitStatus {
-        within("the server to end", async {
-            loop {
-                if let Some(status) = self.child.try_wait().unwrap() {
-                    return status;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await
+        until("the server to end", async || self.child.try_wait().unwrap()).await
     }
 
     /// Starts anew on the same database, after it has ended.

@@ -1,7 +1,6 @@
 //! Requests of a user that has signed in.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use reqwest::Method;
 use reqwest::header::AUTHORIZATION;
@@ -184,19 +183,6 @@ impl User {
             within("the head of a stream", stream).await.unwrap().status().as_u16(),
         ]
     }
-}
-
-/// Awaits a change that the server makes by itself: asks until the answer is there.
-pub async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
-    within(what, async {
-        loop {
-            if let Some(found) = ask().await {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-    })
-    .await
 }
 
 /// Kills the server as `kill -9` does and starts it anew: the server, and the same user there.

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::Secure;
 use crate::contract::half_closed;
 use crate::sse::pipelined::requests_before_a_stream_are_answered;
-use crate::support::{TestServer, User, eventually, within};
+use crate::support::{TestServer, User, eventually, until, within};
 
 /// What a client says first, and settings that change nothing.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
@@ -207,12 +207,8 @@ async fn a_connection_with_answers_that_are_not_read_for_half_a_minute_is_closed
         assert!(!matches!(body.data().await, Some(Ok(_))));
     }
     // A user that has gone is present for a moment more.
-    within("the streams to be gone", async {
-        while alice.get("/presence").await.ok().json() != json!([]) {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    })
-    .await;
+    until("the streams to be gone", async || (alice.get("/presence").await.ok().json() == json!([])).then_some(()))
+        .await;
     assert!(!secure.server.log().contains("\"level\":\"ERROR\""));
 }
 
