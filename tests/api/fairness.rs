@@ -13,7 +13,7 @@ const EVENTS: usize = 20_000;
 const PAGES: usize = 64;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_long_histories_of_one_tenant_do_not_hold_up_the_streams_and_reads_of_another() {
+async fn many_long_histories_of_one_tenant_do_not_hold_up_the_streams_and_reads_of_another() {
     let server = TestServer::start().await;
     let (alice, bob) = (server.user("alice", "acme").await, server.user("bob", "other").await);
     bob.insert("hello", json!("world")).await;

@@ -59,6 +59,25 @@ async fn a_client_that_loses_the_network_is_gone_within_a_minute_with_its_bound_
 }
 
 #[tokio::test]
+async fn an_answer_of_which_nothing_is_taken_for_half_a_minute_ends_its_connection() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    for _ in 0..60 {
+        alice.insert("news", json!("x".repeat(90_000))).await;
+    }
+    let before = server.connections();
+    let head = format!("HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\n\r\n", alice.authorization);
+    let mut unread = Vec::new();
+    for path in ["/history?event=news&limit=1000", "/history?event=news&limit=1000&order=oldest"] {
+        unread.push(RawStream::ask(&server, &format!("GET {path} {head}"), Some(4096)).await);
+    }
+    assert_eq!(server.connections(), before + unread.len());
+    let took = time_until("the end of who does not read", SILENT_FOR + LATE, async || server.connections() <= before);
+    let took = took.await;
+    assert!(took > SILENT_FOR - Duration::from_secs(5), "it took only {took:?}");
+}
+
+#[tokio::test]
 async fn a_stream_that_takes_nothing_for_half_a_minute_ends_and_comes_back_and_one_that_takes_a_little_goes_on() {
     const EVENTS: usize = 100;
     let server = TestServer::start().await;

@@ -103,7 +103,7 @@ async fn a_head_that_is_not_whole_within_ten_seconds_is_408_also_if_it_is_not_th
             () = sending => {}
         }
         refused(&answer, "408", "request_timeout");
-        assert!(since.elapsed() > Duration::from_secs(8), "{:?}", since.elapsed());
+        assert!((8..30).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
     });
     futures_util::future::join_all(waits).await;
 }

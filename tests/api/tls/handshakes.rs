@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::{FLAGS, Secure};
-use crate::support::{command, with_descriptors, within};
+use crate::support::{command, eventually, raise_descriptor_limit, with_descriptors, within};
 
 /// How many descriptors the server has: one network may have a quarter of the connections that these are enough for under way.
 const DESCRIPTORS: usize = 256;
@@ -25,6 +25,31 @@ async fn connect_from(last: u8, to: SocketAddr) -> TcpStream {
 /// Whether the server has closed it.
 fn is_closed(connection: &TcpStream) -> bool {
     !matches!(connection.try_read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+#[tokio::test]
+async fn more_idle_connections_than_a_worker_of_the_library_would_take_keep_nobody_waiting() {
+    // One network may have 1024 under way.
+    const MANY: usize = 1000;
+    raise_descriptor_limit();
+    let secure = Secure::start_as(|directory| {
+        with_descriptors(8 * MANY, &command(&FLAGS.map(str::to_owned), directory), directory)
+    })
+    .await;
+    let address: SocketAddr = secure.server.url.strip_prefix("https://").unwrap().parse().unwrap();
+    let mut idle = Vec::new();
+    for _ in 0..MANY {
+        idle.push(connect_from(1, address).await);
+    }
+    eventually("all to be taken", || secure.server.connections() >= MANY || idle.iter().any(is_closed)).await;
+    let mut ends: FuturesUnordered<_> = idle.iter_mut().map(|connection| connection.read_u8()).collect();
+    // None of them has to go first.
+    let client = secure.client();
+    tokio::select! {
+        biased;
+        answer = client.get("/") => drop(answer.ok()),
+        _ = ends.next() => panic!("a newcomer waited until the idle ones had to go"),
+    }
 }
 
 #[tokio::test]

@@ -43,7 +43,11 @@ pub async fn connect(secure: &Secure, settings: &Builder) -> Connection {
 }
 
 fn get(path: &str, headers: &[(&str, &str)]) -> http::Request<()> {
-    let mut request = http::Request::get(format!("https://localhost{path}"));
+    get_from("localhost", path, headers)
+}
+
+pub fn get_from(host: &str, path: &str, headers: &[(&str, &str)]) -> http::Request<()> {
+    let mut request = http::Request::get(format!("https://{host}{path}"));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -139,14 +143,14 @@ async fn a_list_of_headers_that_is_not_finished_ends_its_connection_within_ten_s
                 _ = within("the end", read.read_to_end(&mut came)) => {}
                 () = sending => {}
             }
-            assert!(since.elapsed() > Duration::from_secs(8), "{:?}", since.elapsed());
+            assert!((8..30).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
         }
     });
     futures_util::future::join_all(ends).await;
 }
 
 #[tokio::test]
-async fn endless_lists_of_headers_take_neither_memory_nor_time() {
+async fn endless_lists_of_headers_take_no_memory_and_end_their_connections() {
     let secure = Secure::start().await;
     let before = memory(&secure.server);
     // A literal field that is not indexed, with a name and a value of 100 bytes each.

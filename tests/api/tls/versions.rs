@@ -148,6 +148,8 @@ impl Cable {
 async fn a_closed_connection_is_forgotten_at_once_with_all_of_its_streams_and_without_a_warning() {
     let secure = Secure::start().await;
     secure.client().create_user("alice", "acme").await;
+    secure.server.says("/create_user").await;
+    let lines = secure.server.log().lines().count();
     for version in ["HTTP/1.1", "HTTP/2"] {
         let cable = Cable::to(&secure.server).await;
         let settings = reqwest::Client::builder();
@@ -166,6 +168,8 @@ async fn a_closed_connection_is_forgotten_at_once_with_all_of_its_streams_and_wi
     // Clients go all day long.
     let log = secure.server.log();
     assert!(!log.contains("actix_http"), "{log}");
+    let told = log.lines().skip(lines).filter(|line| !line.contains("DEBUG") && !line.contains("broker::access"));
+    assert_eq!(told.collect::<Vec<_>>(), [""; 0]);
 }
 
 #[tokio::test]
