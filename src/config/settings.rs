@@ -1,5 +1,5 @@
-//! Flags that are used as they are given. The part of the server that a group is for is handed the whole group, so that another
-//! flag in it needs nothing but the place where it is used.
+//! Flags that are used as they are given. The part of the server that a group is for is handed the whole group where it can be, so
+//! that another flag in it needs nothing but the place where it is used.
 
 use std::time::Duration;
 

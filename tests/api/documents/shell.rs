@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// How long one block may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a stream may take to begin. One that begins with nothing, such as a server, is waited for so long.
+/// How long a stream may take to begin. One that begins with nothing is waited for so long.
 const BEGINNING: Duration = Duration::from_secs(1);
 /// A stream that has given nothing for so long has sent what was there when it was opened.
 const QUIET: Duration = Duration::from_millis(300);
@@ -35,6 +35,9 @@ impl Shell {
         for proxy in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
             command.env_remove(proxy);
         }
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BROKER_")) {
+            command.env_remove(name);
+        }
         command.env("LC_ALL", "C.UTF-8").env("HOME", directory).env("PYTHONUNBUFFERED", "1");
         let errors = std::fs::File::create(directory.join(".errors")).unwrap();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
@@ -56,6 +59,10 @@ impl Shell {
         // tests/run.sh has put the Python packages of the pages there.
         let python = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python/bin");
         shell.command(&format!("PATH={python}:$PATH"));
+        // A page may start servers of its own. They ask nothing of the network.
+        if let Some(programs) = Path::new(env!("CARGO_BIN_EXE_broker")).parent() {
+            shell.command(&format!("PATH={}:$PATH; export BROKER_NTP_SERVERS=", programs.display()));
+        }
         // A block is sourced, so that LINENO is the line in it.
         shell.command("set -eE -o pipefail; trap 'echo \"line $LINENO: $BASH_COMMAND\" >> .failed' ERR");
         shell
@@ -120,14 +127,16 @@ impl Shell {
         self.command(&format!(
             "{{ ( . ./{name} ) && echo 0 > {status} || echo $? > {status}; }} < /dev/null > {output} 2> {errors} &"
         ));
-        let until = Instant::now() + BEGINNING;
+        // A server begins with its log.
+        let is_server = block.starts_with("broker ");
+        let until = Instant::now() + if is_server { PATIENCE } else { BEGINNING };
         let (mut length, mut since) = (0, Instant::now());
         loop {
             let ended = self.read(&status);
             if !matches!(ended.trim(), "" | "0") {
                 return Err(format!("it ended with {}:\n{}", ended.trim(), self.read(&errors)));
             }
-            let now = self.read(&output).len();
+            let now = self.read(if is_server { &errors } else { &output }).len();
             if now != length {
                 (length, since) = (now, Instant::now());
             }

@@ -39,8 +39,8 @@ impl Buffer {
             }
             self.bytes.extend_from_slice(&chunk);
         }
-        // A chunk that shares its memory cannot be wiped. It is a part of the buffer that its connection is read into, and is
-        // overwritten by what comes next on the connection.
+        // A chunk that shares its memory cannot be wiped. Over HTTP/1.1 it is a part of the buffer that actix reads the connection
+        // into and lends out, so a copy stays there until that memory is used again, which may be after the connection.
         if self.is_secret
             && let Ok(mut chunk) = chunk.try_into_mut()
         {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn no_copy_of_a_password_is_left_in_memory_once_its_request_is_over() {
+    fn no_copy_of_a_password_is_left_in_memory_that_its_body_had_for_itself() {
         let text = read();
         let Body { password } = serde_json::from_str(&text).unwrap();
         let password = Password::parse(password).unwrap();
