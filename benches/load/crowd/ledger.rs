@@ -15,7 +15,7 @@ pub struct Ledger {
     others_publish: bool,
     rooms: Vec<Room>,
     /// Indexed by subscriber.
-    seats: Vec<Seat>,
+    subscribers: Vec<Progress>,
     /// Indexed by number: the room that the event was published to, until a subscriber has received it. If others
     /// publish, numbers that are not yet known follow.
     outstanding: Vec<Option<u32>>,
@@ -23,7 +23,7 @@ pub struct Ledger {
     pub completed: u64,
 }
 
-struct Seat {
+struct Progress {
     room: u32,
     /// How many events it has received, counted from the first in the room's order.
     heard: u32,
@@ -57,13 +57,13 @@ impl Ledger {
         keeps_order: bool,
     ) -> Self {
         let mut rooms: Vec<_> = (0..audience.rooms).map(|_| Room::default()).collect();
-        let seats = readers.map(|subscriber| {
+        let subscribers = readers.map(|subscriber| {
             let room = audience.room_of(subscriber);
             rooms[room].members += 1;
-            Seat { room: u32::try_from(room).unwrap_or(u32::MAX), heard: 0, early: Vec::new() }
+            Progress { room: u32::try_from(room).unwrap_or(u32::MAX), heard: 0, early: Vec::new() }
         });
-        let seats = seats.collect();
-        Self { keeps_order, first_number, others_publish, rooms, seats, outstanding: Vec::new(), completed: 0 }
+        let subscribers = subscribers.collect();
+        Self { keeps_order, first_number, others_publish, rooms, subscribers, outstanding: Vec::new(), completed: 0 }
     }
 
     /// The number of the next publish.
@@ -82,10 +82,10 @@ impl Ledger {
     /// If it is not the event that must come next, or was received before.
     pub fn received(&mut self, subscriber: usize, number: u32) -> Result<bool> {
         let Some(index) = number.checked_sub(self.first_number) else { return Ok(false) };
-        let seat = &mut self.seats[subscriber];
-        let room = &mut self.rooms[seat.room as usize];
-        let nth = if self.keeps_order { seat.heard as usize } else { room.nth(number) };
-        if nth < seat.heard as usize || seat.early.contains(&nth) {
+        let progress = &mut self.subscribers[subscriber];
+        let room = &mut self.rooms[progress.room as usize];
+        let nth = if self.keeps_order { progress.heard as usize } else { room.nth(number) };
+        if nth < progress.heard as usize || progress.early.contains(&nth) {
             return Err(format!("subscriber {subscriber} got {number} twice"));
         }
         if let Some((expected, missing)) = room.order.get_mut(nth) {
@@ -97,39 +97,39 @@ impl Ledger {
         } else {
             let index = index as usize;
             if self.others_publish && index >= self.outstanding.len() {
-                self.outstanding.resize(index + 1, Some(seat.room));
+                self.outstanding.resize(index + 1, Some(progress.room));
             }
-            if self.outstanding.get_mut(index).and_then(Option::take) != Some(seat.room) {
+            if self.outstanding.get_mut(index).and_then(Option::take) != Some(progress.room) {
                 return Err(format!("subscriber {subscriber} got {number}, a repeat or an event for others"));
             }
             room.order.push((number, room.members - 1));
             self.completed += u64::from(room.members == 1);
         }
-        if nth == seat.heard as usize {
-            seat.heard += 1;
-            while let Some(at) = seat.early.iter().position(|early| *early == seat.heard as usize) {
-                seat.early.swap_remove(at);
-                seat.heard += 1;
+        if nth == progress.heard as usize {
+            progress.heard += 1;
+            while let Some(at) = progress.early.iter().position(|early| *early == progress.heard as usize) {
+                progress.early.swap_remove(at);
+                progress.heard += 1;
             }
         } else {
-            seat.early.push(nth);
+            progress.early.push(nth);
         }
         Ok(true)
     }
 
     /// Whether every subscriber has received this many events.
     pub fn all_heard(&self, count: u32) -> bool {
-        self.seats.iter().all(|seat| seat.heard >= count)
+        self.subscribers.iter().all(|progress| progress.heard >= count)
     }
 
     /// A readable summary of the missing events.
     pub fn missing(&self) -> String {
         let most = |room: u32| self.rooms[room as usize].order.len();
-        let behind = self.seats.iter().enumerate().filter(|(_, seat)| (seat.heard as usize) < most(seat.room));
-        let first = behind
-            .clone()
-            .next()
-            .map(|(subscriber, seat)| format!("; subscriber {subscriber} has {} of {}", seat.heard, most(seat.room)));
+        let behind =
+            self.subscribers.iter().enumerate().filter(|(_, progress)| (progress.heard as usize) < most(progress.room));
+        let first = behind.clone().next().map(|(subscriber, progress)| {
+            format!("; subscriber {subscriber} has {} of {}", progress.heard, most(progress.room))
+        });
         let unseen = self.outstanding.iter().filter(|room| room.is_some()).count();
         format!(
             "{} subscribers lack events, {unseen} events reached no subscriber{}",

@@ -115,7 +115,7 @@ impl People {
     fn subscribe(&mut self) -> Result<()> {
         for subscriber in 0..self.spec.audience.subscribers {
             while self.greetings.len() >= self.spec.at_once {
-                self.turn()?;
+                self.tick()?;
             }
             let is_stalled = self.is_stalled(subscriber);
             let mut stream = Stream::connect(self.spec.source, self.spec.address, is_stalled, self.tls.as_ref())?;
@@ -127,7 +127,7 @@ impl People {
             self.greetings.insert(subscriber, Vec::new());
         }
         while !self.greetings.is_empty() {
-            self.turn()?;
+            self.tick()?;
         }
         self.beside = None;
         Ok(())
@@ -154,7 +154,7 @@ impl People {
             self.publishers.push(Publisher { stream, received: Vec::new() });
         }
         while self.idle.len() < wanted {
-            self.turn()?;
+            self.tick()?;
         }
         Ok(())
     }
@@ -193,7 +193,7 @@ impl People {
             if over && completed == self.run.published && self.run.acknowledged == self.run.published {
                 break;
             }
-            self.turn()?;
+            self.tick()?;
         }
         let outcome = self.outcome(begun);
         self.publishers.clear();
@@ -244,7 +244,7 @@ impl People {
         self.progress = Instant::now();
         let begun = self.now();
         while !self.ledger.all_heard(number + 1 - self.spec.first_number) {
-            self.turn()?;
+            self.tick()?;
         }
         Ok(self.outcome(begun))
     }
@@ -254,7 +254,7 @@ impl People {
         let heard = self.run.deliveries;
         let until = Instant::now() + SURPLUS_WITHIN;
         while Instant::now() < until {
-            self.turn_within(Duration::from_millis(20))?;
+            self.tick_within(Duration::from_millis(20))?;
         }
         // If others publish, more of their events may have arrived.
         if self.run.deliveries == heard || self.spec.others_publish {

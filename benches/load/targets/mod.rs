@@ -145,7 +145,7 @@ pub enum Greeting {
     /// Send this on the same connection; the received bytes are handled.
     Reply(Vec<u8>),
     /// Send this on another connection. When it is acknowledged, the subscriber is subscribed.
-    Aside(Vec<u8>),
+    Elsewhere(Vec<u8>),
     /// The subscriber is subscribed. This many bytes were the greeting, and events follow.
     Ready(usize),
 }

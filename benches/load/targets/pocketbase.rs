@@ -49,7 +49,7 @@ impl Wire for PocketBaseWire {
         let body = format!(r#"{{"clientId":"{id}","subscriptions":["messages/*"]}}"#);
         let mut request = Vec::new();
         message::write_post("/api/realtime", JSON, body.as_bytes(), &mut request);
-        Ok(Greeting::Aside(request))
+        Ok(Greeting::Elsewhere(request))
     }
 
     fn publish(&self, publication: Publication, out: &mut Vec<u8>) {

@@ -13,10 +13,10 @@ use crate::{Result, message};
 
 impl People {
     /// Waits for readiness, and handles every socket that is ready.
-    pub(super) fn turn(&mut self) -> Result<()> {
+    pub(super) fn tick(&mut self) -> Result<()> {
         let at_most = if self.spec.spins && !self.publishers.is_empty() { Duration::ZERO } else { self.spec.patience };
         let before = (self.run.deliveries, self.run.acknowledged, self.greetings.len());
-        self.turn_within(at_most)?;
+        self.tick_within(at_most)?;
         if before != (self.run.deliveries, self.run.acknowledged, self.greetings.len()) {
             self.progress = Instant::now();
         } else if self.progress.elapsed() > self.spec.patience {
@@ -25,7 +25,7 @@ impl People {
         Ok(())
     }
 
-    pub(super) fn turn_within(&mut self, at_most: Duration) -> Result<()> {
+    pub(super) fn tick_within(&mut self, at_most: Duration) -> Result<()> {
         let mut events = std::mem::take(&mut self.events);
         events.clear();
         let timeout = Timespec::try_from(at_most).map_err(|error| error.to_string())?;
@@ -114,7 +114,7 @@ impl People {
                 received.clear();
                 return self.subscribers[index].stream.send(&words).map_err(|error| error.to_string());
             }
-            Greeting::Aside(request) => {
+            Greeting::Elsewhere(request) => {
                 let length = received.len();
                 let beside = match &mut self.beside {
                     Some(beside) => beside,
