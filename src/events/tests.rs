@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::domain::{
     Authorize, EventFilter, EventName, Payload, Position, Scope, TenantName, Timestamp, User, Username, View,
 };
-use crate::store::{Committer, Excess, Store};
+use crate::store::{Committer, Durable, Excess, Store};
 use crate::writer::Committed;
 
 /// A connection that takes so many bytes and then no more, until it is given room.
@@ -175,8 +175,7 @@ impl House {
             let data = Payload::from_valid_json(&format!("\"{}\"", "x".repeat(300))).unwrap();
             transaction.insert_event(tenant, user, EventName::parse(name).unwrap(), data).unwrap();
         }
-        let durable = transaction.commit().unwrap();
-        Committed { durable, ended: BTreeSet::new(), changed: BTreeSet::new() }
+        committed(transaction.commit().unwrap())
     }
 
     /// Publishes on a thread that stands for the writer, and can be held.
@@ -198,8 +197,7 @@ impl House {
         let is_all = oldest.is_all;
         let mut transaction = self.committer.begin(now).unwrap();
         transaction.shorten(oldest).unwrap();
-        let durable = transaction.commit().unwrap();
-        self.hub.publish(Committed { durable, ended: BTreeSet::new(), changed: BTreeSet::new() });
+        self.hub.publish(committed(transaction.commit().unwrap()));
         is_all
     }
 
@@ -250,6 +248,11 @@ impl House {
         change(&mut request);
         request
     }
+}
+
+/// What was written to disk, if it changed no user.
+fn committed(durable: Durable) -> Committed {
+    Committed { durable, ended: BTreeSet::new(), changed: BTreeSet::new() }
 }
 
 fn tenant(name: &str) -> TenantName {

@@ -137,12 +137,15 @@ impl<S: ChangeView + ?Sized> Worker<S> {
 
     /// Gives the streams of a user the tenant and the rights that the user has now.
     pub fn change_rights(&self, username: &Username) {
-        let subscriptions = self.streams.of_user(username);
-        let Some(first) = subscriptions.first() else { return };
-        // Counted before the rights are read: those that are read are these, or later ones.
-        let changes = first.user_streams().changes();
+        // Counted before the rights are read: those that are read are these, or later ones. Each has its own count: that of streams which
+        // have been ended stands still.
+        let counted = |one: Rc<S>| (one.user_streams().changes(), one);
+        let of_user: Vec<_> = self.streams.of_user(username).into_iter().map(counted).collect();
+        if of_user.is_empty() {
+            return;
+        }
         let account = self.hub.store().account(username);
-        for subscription in subscriptions {
+        for (changes, subscription) in of_user {
             match &account {
                 Ok(Some(account)) => {
                     let rights = account.scopes.to_see(self.hub.rules().authorize, username);

@@ -89,3 +89,25 @@ fn every_stream_of_a_user_on_every_worker_ends_with_their_access_and_one_that_wa
         assert_eq!(worker.streams().of_user(&u).len(), 1);
     });
 }
+
+#[test]
+fn a_stream_that_was_opened_since_its_users_others_ended_goes_by_its_own_count_of_changes() {
+    run(async {
+        let mut house = House::new();
+        let mut transaction = house.committer.begin(Timestamp::from_millis(1)).unwrap();
+        transaction.put_user(&user("u", &[]));
+        house.hub.publish(committed(transaction.commit().unwrap()));
+        let ended = house.open(0, "u", "*", 0, usize::MAX);
+        rest().await;
+        let (u, worker) = (Username::parse("u").unwrap(), Rc::clone(&house.workers[0].worker));
+        house.hub.registry().end_streams_of(&u);
+        let later = house.open(0, "u", "*", 0, usize::MAX);
+        house.hub.registry().change_rights_of(&u);
+        // Before the task of the one that has been ended has been polled.
+        worker.change_rights(&u);
+        assert_eq!(worker.streams().of_user(&u).len(), 2);
+        house.insert(&["a"], &[]);
+        settle(|| ended.finished.get() && later.positions() == [1]).await;
+        assert!(!later.finished.get());
+    });
+}
