@@ -52,9 +52,10 @@ impl User {
         Self { access: Arc::new(Access::new(username)), handles: 0, open, orphaned }
     }
 
-    /// The list in which a stream with a state is.
-    pub fn list(&mut self, state: State) -> Option<&mut SmallMap<Serial, StreamId>> {
-        match state {
+    /// The list in which a stream with a record is.
+    pub fn list(&mut self, record: &Record) -> Option<&mut SmallMap<Serial, StreamId>> {
+        match record.state {
+            State::Open(_) if record.access.is_ended() => None,
             State::Open(_) => Some(&mut self.open),
             State::Orphaned => Some(&mut self.orphaned),
             State::Opening | State::Ending => None,

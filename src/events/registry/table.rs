@@ -305,15 +305,15 @@ impl Table {
     fn put(&mut self, id: StreamId, record: Option<Record>) {
         let before = self.streams.remove(&id);
         let is_counted = before.as_ref().map(Record::counts) == record.as_ref().map(Record::counts);
-        if let Some(Record { access, serial, state, .. }) = &before
-            && let Some(list) = self.user(access.username()).list(*state)
+        if let Some(before) = &before
+            && let Some(list) = self.user(before.access.username()).list(before)
         {
-            list.remove(serial);
+            list.remove(&before.serial);
         }
         // Before the other one is uncounted: its user is not gone in between.
         if let Some(record) = record {
             let username = record.access.username();
-            if let Some(list) = self.user(username).list(record.state) {
+            if let Some(list) = self.user(username).list(&record) {
                 list.insert(record.serial, id);
             }
             if !is_counted {

@@ -274,3 +274,15 @@ fn handles_and_guards_that_are_dropped_leave_nothing_behind_after_the_grace() {
     assert_eq!(lock(&registry.0).take_gone(Instant::now() + GRACE).0.len(), 1);
     assert!(lock(&registry.0).is_empty());
 }
+
+#[test]
+fn a_stream_that_moves_as_its_user_is_ended_does_not_count_for_how_many_are_open() {
+    let mut rig = Rig::new(&[]);
+    let ended = rig.open(1);
+    drop(rig.table.end_user(&bob()));
+    rig.move_to(ended, "other", 1);
+    let later = rig.open(2);
+    assert_eq!(rig.table.only(&bob()), later);
+    rig.leave(ended, 2);
+    assert_eq!(rig.table.only(&bob()), later);
+}
