@@ -1,3 +1,5 @@
+//! Guards the clock: how answers of NTP servers set it, what it takes for a step, and that it never goes back.
+
 use super::*;
 
 const HOUR: i64 = 3_600_000_000;

@@ -1,3 +1,5 @@
+//! Guards the fair queue and the pool that works it off: no group or lane waits for the whole crowd of another.
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,3 +1,5 @@
+//! Guards the writer: a change that is refused or fails leaves nothing behind, and the others of its batch are not touched.
+
 use std::path::Path;
 use std::sync::mpsc as std_mpsc;
 

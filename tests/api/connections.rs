@@ -32,7 +32,7 @@ async fn with_more_connections_than_descriptors(is_stream: bool) {
     let server = start().await;
     let alice = server.user("alice", "acme").await;
     alice.insert("first", json!(0)).await;
-    let address: SocketAddr = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let address: SocketAddr = server.address().parse().unwrap();
     let mut others = Vec::new();
     for _ in 0..CONNECTIONS {
         let mut other = TcpStream::connect(address).await.unwrap();
@@ -96,11 +96,14 @@ async fn without_a_descriptor_for_the_journal_inserts_wait_for_one_and_the_serve
         // From now on nothing can be opened, though what is open stays so.
         prlimit(pid, Resource::Nofile, limit(3)).unwrap();
         // The file that was made ahead is begun, and then there is none.
+        let mut taken = 0;
         let refusal = loop {
             let answer = insert().await;
             if answer.status != 200 {
                 break answer;
             }
+            taken += 1;
+            assert!(taken < 1000, "files are begun though none can be opened");
         };
         refusal.refused(503, "overloaded");
         prlimit(pid, Resource::Nofile, limit(DESCRIPTORS as u64)).unwrap();

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::support::{LoopDisk, TestServer};
+use crate::support::{LoopDisk, Receipt, TestServer};
 
 const ROUNDS: usize = 10;
 const WRITERS: usize = 8;
@@ -42,7 +43,7 @@ async fn after_a_loss_of_power_everything_acknowledged_is_there() {
         let user = server.user(&newcomer, "acme").await;
         users.push(newcomer);
         let (inserted, mut inserts) = tokio::sync::mpsc::unbounded_channel();
-        for writer in 0..WRITERS {
+        let writers = (0..WRITERS).map(|writer| {
             let (user, inserted) = (user.clone(), inserted.clone());
             tokio::spawn(async move {
                 for number in 0.. {
@@ -50,18 +51,13 @@ async fn after_a_loss_of_power_everything_acknowledged_is_there() {
                     let name =
                         if number % 3 == 0 { format!("shared{writer}") } else { format!("{round}/{writer}/{number}") };
                     let body = json!({ "event": name, "data": "x".repeat(size_of(number)) });
-                    let request = user.client.http.post(format!("{}/insert", user.client.url));
-                    let request = request.header("authorization", &user.authorization).body(body.to_string());
                     // The server is killed meanwhile: then there is no answer, and nothing was promised.
-                    let Ok(answer) = request.send().await else { return };
-                    let Ok(answer) = answer.json::<serde_json::Value>().await else { return };
-                    let id = answer["id"].as_str().unwrap().to_owned();
-                    if inserted.send((name, id)).is_err() {
-                        return;
-                    }
+                    let Some(answer) = user.insert_if_there(&[], body).await else { return };
+                    inserted.send((name, answer.read::<Receipt>().id)).unwrap();
                 }
-            });
-        }
+            })
+        });
+        let writers: Vec<_> = writers.collect();
         // Another number of acknowledged inserts in every round.
         for _ in 0..(round * 37) {
             let (name, id) = inserts.recv().await.unwrap();
@@ -69,6 +65,7 @@ async fn after_a_loss_of_power_everything_acknowledged_is_there() {
         }
         server.kill();
         drop(inserted);
+        join_all(writers).await.into_iter().for_each(|writer| writer.unwrap());
         while let Some((name, id)) = inserts.recv().await {
             acknowledged.insert(name, id);
         }

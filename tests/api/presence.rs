@@ -16,8 +16,8 @@ pub const STREAM: &str = "broker-stream";
 pub const PRESENCE: &str = "$presence/";
 /// How long a stream's id stays good after its end, in milliseconds.
 pub const GRACE: u64 = 5000;
-/// How much later than that something may go: what the contract allows, and a second for a busy machine.
-pub const LATE: u64 = 2500;
+/// How much later than that something may go: what the contract allows, and five seconds for a busy machine.
+pub const LATE: u64 = 6000;
 
 /// A user that is present.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -77,7 +77,7 @@ pub async fn removal(user: &User, name: &str) -> Kept {
 
 /// Awaits that whatever is to go with streams that have ended has gone.
 pub async fn past_the_grace(user: &User) {
-    user.insert_raw(json!({ "event": "clock", "data": 1, "expires_in": 7 })).await.ok();
+    user.insert_raw(json!({ "event": "clock", "data": 1, "expires_in": 12 })).await.ok();
     removal(user, "clock").await;
 }
 

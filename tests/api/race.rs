@@ -1,8 +1,5 @@
 //! Guards subscribers that come and go while many insert: each sees every event from its position on, once, in order.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use serde_json::json;
 
 use crate::support::{Event, TestServer, User};
@@ -17,7 +14,6 @@ async fn subscribers_that_come_and_go_among_64_writers_miss_and_repeat_nothing()
     let writer = server.user("writer", "acme").await;
     let reader = server.user("reader", "acme").await;
     let start = writer.insert("start", json!(null)).await;
-    let done = Arc::new(AtomicBool::new(false));
 
     let writers: Vec<_> = (0..WRITERS)
         .map(|number| {
@@ -33,9 +29,8 @@ async fn subscribers_that_come_and_go_among_64_writers_miss_and_repeat_nothing()
             })
         })
         .collect();
-    let readers: Vec<_> = (0..READERS)
-        .map(|number| tokio::spawn(come_and_go(reader.clone(), start.clone(), number, Arc::clone(&done))))
-        .collect();
+    let readers: Vec<_> =
+        (0..READERS).map(|number| tokio::spawn(come_and_go(reader.clone(), start.clone(), number))).collect();
     // New ones too: the snapshot must meet the live stream without a gap.
     let newcomers: Vec<_> = (0..READERS).map(|_| tokio::spawn(newcomer(reader.clone()))).collect();
 
@@ -45,7 +40,6 @@ async fn subscribers_that_come_and_go_among_64_writers_miss_and_repeat_nothing()
     }
     inserted.sort();
     let end = writer.insert("end", json!(null)).await;
-    done.store(true, Ordering::Relaxed);
 
     for reader in readers {
         let seen = reader.await.unwrap();
@@ -72,7 +66,7 @@ async fn subscribers_that_come_and_go_among_64_writers_miss_and_repeat_nothing()
 }
 
 /// Reads a little, goes, comes back after what it saw last.
-async fn come_and_go(user: User, start: String, number: usize, done: Arc<AtomicBool>) -> Vec<Event> {
+async fn come_and_go(user: User, start: String, number: usize) -> Vec<Event> {
     let mut seen: Vec<Event> = Vec::new();
     loop {
         let after = seen.last().map_or(&start, |event| &event.id).clone();
@@ -82,7 +76,6 @@ async fn come_and_go(user: User, start: String, number: usize, done: Arc<AtomicB
             let is_end = event.name == "end";
             seen.push(event);
             if is_end {
-                assert!(done.load(Ordering::Relaxed) || seen.len() > 1);
                 return seen;
             }
         }

@@ -36,7 +36,7 @@ async fn a_client_that_loses_the_network_is_gone_within_a_minute_with_its_bound_
     let Some(network) = Network::create() else { return };
     let server = TestServer::start_with(&[&format!("--host={}", network.here)]).await;
     let (alice, bob) = (server.user("alice", "acme").await, server.user("bob", "acme").await);
-    let address: SocketAddr = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let address: SocketAddr = server.address().parse().unwrap();
     let mut stream = RawStream::over(network.connect(address), &alice).await;
     let id = stream.header("broker-stream");
     bind(&alice, &id, &["cursor"]).await;

@@ -428,7 +428,7 @@ async fn a_user_that_was_moved_to_another_tenant_resumes_with_all_of_that_one() 
 
 #[tokio::test]
 async fn the_stream_and_the_cookie_last_as_long_as_the_sign_in_that_got_the_ticket() {
-    let server = TestServer::start_with(&["--jwt_expiry=4"]).await;
+    let server = TestServer::start_with(&["--jwt_expiry=7"]).await;
     let client = server.client();
     client.create_user("alice", "acme").await;
     for is_token in [true, false] {
@@ -437,7 +437,7 @@ async fn the_stream_and_the_cookie_last_as_long_as_the_sign_in_that_got_the_tick
         let mut page = Page::of(&alice).await;
         let cookie = set_cookie(&page.stream.headers).to_owned();
         let seconds: u64 = cookie.rsplit_once("Max-Age=").unwrap().1.parse().unwrap();
-        assert!(seconds <= 4, "{cookie}");
+        assert!(seconds <= 7, "{cookie}");
         assert_eq!(page.stream.rest().await, []);
         assert_eq!(page.stream.heartbeats, 0, "it ended long before the next heartbeat");
         assert_eq!((page.comes_back().await, page.comes_back_bare().await), (401, 401));

@@ -265,7 +265,7 @@ async fn a_reader_that_stalls_over_several_changes_ends_with_the_view_of_the_las
 async fn a_sign_in_that_ended_while_its_request_came_changes_no_stream_of_a_later_one() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
-    let mut connection = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).await.unwrap();
+    let mut connection = TcpStream::connect(server.address()).await.unwrap();
     let (id_length, before) = (16, r#"{"events":"none","stream":""#);
     let head = format!(
         "POST /subscription HTTP/1.1\r\nhost: localhost\r\nauthorization: {}\r\nexpect: 100-continue\r\n\

@@ -61,7 +61,7 @@ impl Secure {
             rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let mut config = config.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-        let address = self.server.url.strip_prefix("https://").unwrap();
+        let address = self.server.address();
         let socket = within("a connection", TcpStream::connect(address)).await.unwrap();
         let connecting =
             TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), socket);

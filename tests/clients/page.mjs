@@ -57,7 +57,7 @@ page.on('pageerror', ({ message }) => error('uncaught:', message));
 page.on('response', (response) => response.status() >= 400 && error(response.status(), response.url()));
 await page.goto(`http://localhost:${site.address().port}/${file}`);
 // An event stream never becomes idle: a page has done by then what it does at its start.
-await page.waitForTimeout(500);
+await page.waitForTimeout(2000);
 
 const use = async () => {
   const name = page.locator('input[name=username]');

@@ -1,3 +1,5 @@
+//! Guards maintenance: what expires, is bound to a stream or is kept no longer is removed, and damage stops none of it.
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::mpsc;

@@ -1,3 +1,5 @@
+//! Guards tickets and passes: how long and how often each is good, and how many there may be.
+
 use super::*;
 use crate::domain::Secret;
 use crate::identity::TokenForm;

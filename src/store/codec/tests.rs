@@ -1,3 +1,5 @@
+//! Guards the form of values in the database: what earlier versions wrote is read, and what is written is as large as reckoned.
+
 use super::*;
 use crate::domain::{
     Account, Email, Event, EventName, Generation, MAX_EVENT_BYTES, PasswordHash, Payload, Position, ResetChallenge,

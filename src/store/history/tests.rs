@@ -1,3 +1,5 @@
+//! Guards searches of the history: each step stays short, whatever the events are like.
+
 use super::query::STEP_LOOKED_AT_BYTES;
 use super::*;
 use crate::domain::{EventName, Payload, TenantName, Timestamp, Username};

@@ -1,3 +1,5 @@
+//! Guards the journal: what was committed is found again wherever its files end, and room is set aside for it.
+
 use std::os::unix::fs::MetadataExt;
 
 use super::*;

@@ -25,7 +25,7 @@ fn damage(file: &Path) {
 const JOURNAL: &str = "journal.0000000000000001";
 
 #[test]
-fn a_database_that_lost_commits_is_refused_each_time_until_the_witness_is_removed() {
+fn a_database_that_lost_commits_is_refused_each_time_until_the_commit_watermark_is_removed() {
     let (directory, before) = damaged(LARGE, JOURNAL);
     for _ in 0..2 {
         let refused = open(directory.path()).err().unwrap();
@@ -44,8 +44,8 @@ fn a_database_that_lost_commits_is_refused_each_time_until_the_witness_is_remove
 
 /// It is refused each time, without advice how to go on.
 fn assert_is_half_made(directory: &Path) {
-    for is_witnessed in [true, true, false] {
-        if !is_witnessed {
+    for has_watermark in [true, true, false] {
+        if !has_watermark {
             std::fs::remove_file(directory.join("committed")).unwrap();
         }
         let refused = open(directory).err().unwrap();

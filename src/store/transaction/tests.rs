@@ -1,3 +1,5 @@
+//! Guards transactions: what a change may add to a user that is too large.
+
 use super::*;
 use crate::domain::{Generation, Payload};
 use crate::store::Store;

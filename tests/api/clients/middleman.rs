@@ -22,7 +22,7 @@ impl Middleman {
     pub async fn start(server: &TestServer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let server = server.url.strip_prefix("http://").unwrap().to_owned();
+        let server = server.address().to_owned();
         let (to_test, from_server) = mpsc::unbounded_channel();
         let (to_client, from_test) = mpsc::unbounded_channel();
         let from_test = Arc::new(Mutex::new(from_test));

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::thread::JoinHandle;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -72,6 +73,7 @@ pub struct Program {
     pub child: Child,
     pub commands: Option<ChildStdin>,
     pub reports: mpsc::UnboundedReceiver<Report>,
+    reader: Option<JoinHandle<()>>,
     /// Where a browser puts its profile, and what the program complains of.
     pub scratch: tempfile::TempDir,
 }
@@ -114,13 +116,13 @@ impl Program {
             .expect("node starts: tests/run.sh says what the tests need");
         let (lines, reports) = mpsc::unbounded_channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
                 let report = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
                 let _ = lines.send(report);
             }
         });
-        let mut program = Self { commands: child.stdin.take(), child, reports, scratch };
+        let mut program = Self { commands: child.stdin.take(), child, reports, reader: Some(reader), scratch };
         program.command(&json!({
             "url": server.url,
             "stream": stream,
@@ -196,6 +198,8 @@ impl Program {
     pub async fn finish(mut self) {
         drop(self.commands.take());
         assert_eq!(within("the end of the program", self.reports.recv()).await, None);
+        // A report that cannot be read ends the reports too.
+        self.reader.take().unwrap().join().unwrap();
         assert!(self.child.wait().unwrap().success());
     }
 }

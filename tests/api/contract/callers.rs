@@ -21,7 +21,7 @@ async fn steal(server: &TestServer, headers: &[(&str, &str)]) -> Answer {
 
 /// The first line of the answer to a request as it is written.
 async fn raw(server: &TestServer, request: &str) -> String {
-    let address = server.url.strip_prefix("http://").unwrap();
+    let address = server.address();
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();

@@ -73,7 +73,7 @@ pub async fn a_stream_ends<S: AsyncRead + AsyncWrite + Unpin>(connect: impl Asyn
 }
 
 fn connect(server: &TestServer) -> impl AsyncFn() -> TcpStream {
-    let address = server.url.strip_prefix("http://").unwrap().to_owned();
+    let address = server.address().to_owned();
     async move || TcpStream::connect(&address).await.unwrap()
 }
 

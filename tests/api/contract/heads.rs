@@ -40,7 +40,7 @@ async fn a_head_of_more_than_32_kib_is_431_wherever_it_is_on_its_connection() {
     for (before, blank) in [("", ""), (GET, ""), (EMPTY_POST, ""), (UNREAD, ""), (UNREAD_EMPTY, ""), ("", "\r\n\r\n")] {
         let answers = exchange(&server, format!("{before}{blank}{}\r\n\r\n", head(31_000)).as_bytes()).await;
         assert!(answers.rsplit("HTTP/1.1 ").next().unwrap().starts_with("200"), "{answers}");
-        let address = server.url.strip_prefix("http://").unwrap();
+        let address = server.address();
         for (bytes, end) in [(40_000, "\r\n\r\n"), (200_000, "\r\n\r\n"), (200_000, "")] {
             let mut connection = within("a connection", TcpStream::connect(address)).await.unwrap();
             if !before.is_empty() {
@@ -76,7 +76,7 @@ async fn a_head_of_more_than_96_headers_is_431() {
 #[tokio::test]
 async fn a_head_that_is_not_whole_within_ten_seconds_is_408_also_if_it_is_not_the_first() {
     let server = TestServer::start().await;
-    let address = server.url.strip_prefix("http://").unwrap();
+    let address = server.address();
     let cases = [("", false), (GET, false), (EMPTY_POST, false), (UNREAD, false), (UNREAD_EMPTY, false), (GET, true)];
     let waits = cases.map(|(before, is_at_once)| async move {
         let mut connection = within("a connection", TcpStream::connect(address)).await.unwrap();

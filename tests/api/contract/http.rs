@@ -200,7 +200,7 @@ async fn over_http_1_0_a_body_without_a_length_has_no_chunks_and_ends_with_the_c
         let events: serde_json::Value = serde_json::from_str(&get("/events").await).unwrap();
         assert!(events.as_array().unwrap().iter().any(|event| event["id"] == id));
         let request = format!("GET /sse?events=news HTTP/1.0\r\n{more}authorization: {}\r\n\r\n", user.authorization);
-        let mut socket = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).await.unwrap();
+        let mut socket = TcpStream::connect(server.address()).await.unwrap();
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut came = Vec::new();
         while !came.ends_with(b"\n\n") {
@@ -217,7 +217,7 @@ async fn over_http_1_0_a_body_without_a_length_has_no_chunks_and_ends_with_the_c
 async fn an_offer_to_speak_something_else_is_ignored_and_the_connection_and_the_body_are_as_without_it() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
-    let mut socket = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).await.unwrap();
+    let mut socket = TcpStream::connect(server.address()).await.unwrap();
     let body = r#"{"event":"news","data":1}"#;
     for offer in [
         "",

@@ -50,7 +50,7 @@ pub fn bodies() -> Vec<(&'static str, Value)> {
 
 /// Sends these bytes on a connection of their own, and reads until the server closes it.
 pub async fn exchange(server: &TestServer, bytes: &[u8]) -> String {
-    let address = server.url.strip_prefix("http://").unwrap();
+    let address = server.address();
     let mut connection = within("a connection", TcpStream::connect(address)).await.unwrap();
     connection.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();

@@ -17,7 +17,7 @@ const MOST: usize = 6;
 async fn connect(server: &TestServer) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
-    within("a connection", socket.connect(server.url.strip_prefix("http://").unwrap().parse().unwrap())).await.unwrap()
+    within("a connection", socket.connect(server.address().parse().unwrap())).await.unwrap()
 }
 
 /// Sends as much of this as is taken; how much that is.
@@ -80,7 +80,7 @@ async fn a_body_is_not_taken_for_a_head_wherever_what_comes_is_cut() {
     let asked = cases.map(|(post, at)| {
         let server = &server;
         async move {
-            let address = server.url.strip_prefix("http://").unwrap();
+            let address = server.address();
             let mut connection = within("a connection", TcpStream::connect(address)).await.unwrap();
             connection.write_all((first.to_owned() + &post[..at]).as_bytes()).await.unwrap();
             let mut answers = vec![0; 2000];

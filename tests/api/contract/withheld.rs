@@ -14,7 +14,7 @@ const OF_USERS: usize = 40 * KIB * KIB;
 
 /// A client that announces a body of this size and sends all but its end.
 async fn withhold(server: &TestServer, path: &str, authorization: &str, bytes: usize) -> TcpStream {
-    let address = server.url.strip_prefix("http://").unwrap();
+    let address = server.address();
     let mut connection = within("a connection", TcpStream::connect(address)).await.unwrap();
     let head = format!(
         "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: {authorization}\r\ncontent-length: {}\r\n\r\n{{",
@@ -41,12 +41,6 @@ async fn refused(connections: &mut [TcpStream], status: &str) -> usize {
     refused
 }
 
-fn megabytes(server: &TestServer) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / KIB
-}
-
 #[tokio::test]
 async fn without_a_sign_in_a_body_may_have_8_kib() {
     let server = TestServer::start().await;
@@ -71,11 +65,11 @@ async fn bodies_that_never_end_take_a_bounded_memory_and_keep_out_neither_sign_i
     let server = TestServer::start().await;
     server.client().create_user("alice", "acme").await;
     let alice = server.client().sign_in("alice").await;
-    let before = megabytes(&server);
+    let before = server.resident_mebibytes();
     let sign_ins = join_all((0..200).map(|_| withhold(&server, "/login", "", BYTES))).await;
     let mut admins = join_all((0..100).map(|_| withhold(&server, "/create_user", "", BYTES))).await;
     within("some to be refused", async { while refused(&mut admins, "503").await == 0 {} }).await;
-    let growth = megabytes(&server).saturating_sub(before);
+    let growth = server.resident_mebibytes().saturating_sub(before);
     // They would be 150 MiB, and twice that with what is set aside for more. actix has up to 128 KiB of each that is refused.
     assert!(growth < OF_STRANGERS / KIB / KIB + 90, "{growth} MiB");
     server.client().login("alice", &password_of("alice")).await.ok();

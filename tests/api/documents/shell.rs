@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// How long one block may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a stream may take to begin. One that begins with nothing is waited for so long.
-const BEGINNING: Duration = Duration::from_secs(1);
+const BEGINNING: Duration = Duration::from_secs(5);
 /// A stream that has given nothing for so long has sent what was there when it was opened.
 const QUIET: Duration = Duration::from_millis(300);
 /// Ends the output of a block.

@@ -1,25 +1,9 @@
 //! Guards the audit log: every sign-in, and every act of an admin.
 
-use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use serde_json::json;
 
-use super::{by_password, reset};
+use super::{begin_sign_in, by_password, lines, reset, visits};
 use crate::support::{TestServer, eventually, password_of};
-
-/// The lines of a target, each as its field, the user and the outcome.
-fn lines(server: &TestServer, target: &str) -> Vec<Value> {
-    let lines = server.log();
-    let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    lines.filter(|line| line["target"] == target).collect()
-}
-
-/// `door`, `user` and `outcome` of the logged attempts, in order.
-fn visits(server: &TestServer) -> Vec<[String; 3]> {
-    let visits = lines(server, "broker::access");
-    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    visits.iter().map(|line| ["door", "user", "outcome"].map(|field| text(&line[field]))).collect()
-}
 
 #[tokio::test]
 async fn each_sign_in_is_a_line_with_user_address_and_outcome() {
@@ -64,12 +48,7 @@ async fn a_client_that_hangs_up_before_the_answer_leaves_a_line_too() {
     let server = TestServer::start_with(&["--log=info"]).await;
     let is_gone = || visits(&server).iter().any(|line| line[2] == "gone");
     for number in 0..1000 {
-        let mut connection = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).await.unwrap();
-        let body = json!({ "username": format!("user{number}"), "password": "pw-secret-guess" }).to_string();
-        let head = format!("POST /login HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
-        connection.write_all((head + &body).as_bytes()).await.unwrap();
-        connection.set_zero_linger().unwrap();
-        drop(connection);
+        drop(begin_sign_in(&server, &format!("user{number}"), "pw-secret-guess").await);
         // Meanwhile the server has come round to it, on whichever of its threads it is.
         for _ in 0..3 {
             server.client().get("/").await;

@@ -17,6 +17,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use totp_rs::{Builder, Secret, Totp};
 
 use crate::support::{Answer, Client, TestServer, User, password_of};
@@ -87,6 +89,31 @@ async fn reset_code(client: &Client, username: &str) -> String {
 
 async fn reset(client: &Client, username: &str, password: &str, code: &str) -> Answer {
     client.post("/password_reset", &json!({ "username": username, "password": password, "totp": code })).await
+}
+
+/// Asks to sign in on a connection of its own, and leaves the answer to come. When it is dropped the server learns of it at
+/// once, by a reset.
+async fn begin_sign_in(server: &TestServer, username: &str, password: &str) -> TcpStream {
+    let mut connection = TcpStream::connect(server.address()).await.unwrap();
+    let body = json!({ "username": username, "password": password }).to_string();
+    let head = format!("POST /login HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    connection.write_all((head + &body).as_bytes()).await.unwrap();
+    connection.set_zero_linger().unwrap();
+    connection
+}
+
+/// The lines of the log with this target.
+fn lines(server: &TestServer, target: &str) -> Vec<Value> {
+    let lines = server.log();
+    let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["target"] == target).collect()
+}
+
+/// `door`, `user` and `outcome` of the logged attempts, in order.
+fn visits(server: &TestServer) -> Vec<[String; 3]> {
+    let visits = lines(server, "broker::access");
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    visits.iter().map(|line| ["door", "user", "outcome"].map(|field| text(&line[field]))).collect()
 }
 
 /// Six digits, but others.

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Client, TestServer, eventually};
+use crate::support::{Client, TestServer};
 
 /// How many guesses at the admin token an address has at once.
 const GUESSES: usize = 100;
@@ -39,7 +39,12 @@ async fn behind_a_trusted_proxy_guesses_are_counted_by_the_address_that_it_tells
     });
     let answered = answered.await;
     assert!((GUESSES..2 * GUESSES).contains(&answered), "{answered}");
-    assert_eq!(guess(&client, &[("forwarded", "for=203.0.113.1;proto=https")]).await, 429, "it is the same client");
+    // One is won back each second.
+    let mut statuses = Vec::new();
+    for _ in 0..10 {
+        statuses.push(guess(&client, &[("forwarded", "for=203.0.113.1;proto=https")]).await);
+    }
+    assert!(statuses.contains(&429), "it is the same client: {statuses:?}");
     for headers in [[("x-forwarded-for", "203.0.113.2")], [("forwarded", "for=203.0.113.2")]] {
         assert_eq!(guess(&client, &headers).await, 401);
     }
@@ -66,7 +71,8 @@ async fn an_address_that_no_trusted_proxy_has_told_counts_nothing() {
     let server = TestServer::start_with(&["--trusted_proxies=10.0.0.0/8,::1"]).await;
     let same = |_| vec![("x-forwarded-for", "203.0.113.1".to_owned()), ("forwarded", "for=203.0.113.1".to_owned())];
     assert_eq!(guess_until_refused(&server.client(), same).await, 3 * GUESSES);
-    assert!(!server.log().contains("trusted_proxies"), "{}", server.log());
+    let log = server.log_up_to_now(&server.client()).await;
+    assert!(!log.contains("trusted_proxies"), "{log}");
 }
 
 #[tokio::test]
@@ -75,8 +81,7 @@ async fn a_proxy_on_this_machine_that_is_not_told_of_is_named_in_the_log_once() 
     for _ in 0..3 {
         guess(&server.client(), &[("x-forwarded-for", "203.0.113.1")]).await;
     }
-    eventually("the lines of all", || server.log().matches(r#""path":"/list_users""#).count() == 3).await;
-    let log = server.log();
+    let log = server.log_up_to_now(&server.client()).await;
     let said: Vec<_> = log.lines().filter(|line| line.contains("trusted_proxies=127.0.0.1")).collect();
     assert!(said.len() == 1 && said[0].contains("WARN"), "{said:?}");
 }

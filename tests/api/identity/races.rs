@@ -128,7 +128,7 @@ async fn an_insert_with_a_body_that_comes_after_the_revocation_is_refused() {
     let alice = server.user("alice", "acme").await;
     let bob = server.user("bob", "acme").await;
     let (head, tail) = (r#"{"event":"late","#, r#""data":1}"#);
-    let mut connection = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).await.unwrap();
+    let mut connection = TcpStream::connect(server.address()).await.unwrap();
     let request = format!(
         "POST /insert HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: {}\r\ncontent-length: {}\r\n\r\n{head}",
         alice.authorization,

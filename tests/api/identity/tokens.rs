@@ -138,7 +138,7 @@ async fn knowing_the_default_secret_is_not_enough_to_make_a_token() {
 
 #[tokio::test]
 async fn an_expired_token_is_401_and_its_stream_ends() {
-    let server = TestServer::start_with(&["--jwt_expiry=4"]).await;
+    let server = TestServer::start_with(&["--jwt_expiry=7"]).await;
     let alice = server.user("alice", "acme").await;
     let mut stream = alice.stream().await;
     alice.verify().await.ok();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Event, Receipt, TestServer, User, after_kill, again, bad_request, names, one, until};
+use crate::support::{Event, Receipt, TestServer, User, again, bad_request, names, one, until};
 
 /// An insert that expires.
 fn expiring(event: &str, data: i32, seconds: u32) -> Value {
@@ -14,7 +14,7 @@ fn expiring(event: &str, data: i32, seconds: u32) -> Value {
 
 /// In milliseconds, when something that lasts so many seconds must be gone.
 fn due(seconds: u64) -> RangeInclusive<u64> {
-    seconds * 1000..=seconds * 1000 + 1500
+    seconds * 1000..=seconds * 1000 + 5000
 }
 
 /// How many milliseconds lie between the last insert of a name and its removal, which must be the last of its history.
@@ -110,19 +110,19 @@ async fn events_that_expire_while_the_server_is_down_are_gone_right_after_its_st
     let mut server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let lasting = alice.insert("lasting", json!(1)).await;
-    let first: Receipt = alice.insert_raw(expiring("news", 1, 3)).await.read();
+    let first: Receipt = alice.insert_raw(expiring("news", 1, 8)).await.read();
     let inserted = Instant::now();
     server.kill();
-    tokio::time::sleep(Duration::from_millis(3200).saturating_sub(inserted.elapsed())).await;
+    tokio::time::sleep(Duration::from_millis(8200).saturating_sub(inserted.elapsed())).await;
     server = server.restart().await;
     let alice = again(&server, &alice);
     let started = Instant::now();
     gone(&alice, "news").await;
     // Much less than if its time had begun again.
-    assert!(started.elapsed() < Duration::from_secs(2), "it took {:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(6), "it took {:?}", started.elapsed());
     let removal = alice.history("event=news").await.events.remove(0);
     assert_eq!((removal.data.as_str(), removal.username.as_str()), ("null", "alice"));
-    assert!(removal.timestamp >= first.timestamp + 3000, "{removal:?} {first:?}");
+    assert!(removal.timestamp >= first.timestamp + 8000, "{removal:?} {first:?}");
     assert_eq!(alice.coming("/sse", Some(&first.id)).await, [Event::new("news", &removal.id, "null")]);
     assert_eq!(alice.coming("/sse", None).await, [Event::new("lasting", &lasting, "1")]);
 }
@@ -130,19 +130,23 @@ async fn events_that_expire_while_the_server_is_down_are_gone_right_after_its_st
 #[tokio::test]
 async fn a_restart_neither_stops_nor_prolongs_the_time() {
     // So short a journal that it is moved into the database on the way.
-    let server = TestServer::start_with(&["--journal_bytes=65536"]).await;
+    let mut server = TestServer::start_with(&["--journal_bytes=65536"]).await;
     let alice = server.user("alice", "acme").await;
-    alice.insert_raw(expiring("journal", 1, 4)).await.ok();
-    alice.insert_raw(expiring("database", 1, 4)).await.ok();
+    alice.insert_raw(expiring("journal", 1, 8)).await.ok();
+    alice.insert_raw(expiring("database", 1, 8)).await.ok();
     for _ in 0..20 {
         alice.insert("filler", json!("x".repeat(10_000))).await;
     }
-    alice.insert_raw(expiring("journal", 2, 4)).await.ok();
-    let (_server, alice) = after_kill(server, &alice).await;
+    alice.insert_raw(expiring("journal", 2, 8)).await.ok();
+    server.kill();
+    // So much of it that a time which began again at the start would be over later than any allowance for a busy machine.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let server = server.restart().await;
+    let alice = again(&server, &alice);
     for name in ["database", "journal"] {
         gone(&alice, name).await;
         let lived = lived(&alice, name).await;
-        assert!(due(4).contains(&lived), "{name} lived for {lived} ms");
+        assert!(due(8).contains(&lived), "{name} lived for {lived} ms");
     }
 }
 

@@ -220,18 +220,19 @@ async fn after_kills_while_large_events_replace_each_other_each_is_whole_and_the
         }
     }
     assert!(promised.len() == WRITERS);
+    until("old events to go", async || {
+        let mut kept = 0;
+        for writer in 0..WRITERS {
+            kept += alice.history(&format!("event=name{writer}")).await.events.len();
+        }
+        (kept <= WRITERS + 3).then_some(())
+    })
+    .await;
     server.kill();
     // No more than those of six events: the latest of each name, and the newest three.
     let chunks = rows(&server, "p");
     assert!((3..=6 * 13).contains(&chunks), "{chunks}");
     assert_eq!(std::fs::read_dir(server.database().join("blobs")).unwrap().count(), 0);
-}
-
-/// How much the server has in memory at most so far, in mebibytes.
-fn peak(server: &TestServer) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
 }
 
 #[tokio::test]
@@ -255,7 +256,7 @@ async fn readers_that_stall_while_large_events_come_cost_an_event_each_and_are_g
     for number in 0..EVENTS {
         insert_one(&bob, number).await;
     }
-    let before = peak(&server);
+    let before = server.peak_mebibytes();
     let mut stalled = Vec::new();
     for _ in 0..READERS {
         stalled.push((RawStream::open_with(&server, &alice, Some(4096)).await, 0));
@@ -284,6 +285,6 @@ async fn readers_that_stall_while_large_events_come_cost_an_event_each_and_are_g
     let listed = alice.get("/events").await.ok();
     assert!(listed.body.len() > 20 * (LARGEST - 100));
     // A queue for each would have taken 480 MiB.
-    let growth = peak(&server).saturating_sub(before);
+    let growth = server.peak_mebibytes().saturating_sub(before);
     assert!(growth < 150, "{before} MiB before, {growth} MiB more");
 }

@@ -198,7 +198,7 @@ async fn a_user_that_is_revoked_or_moved_to_another_tenant_goes() {
 
 /// A watcher whose receive buffer is small, and that reads nothing for now.
 async fn stalled_watcher(server: &TestServer, user: &User) -> BufReader<TcpStream> {
-    let address: SocketAddr = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let address: SocketAddr = server.address().parse().unwrap();
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut socket = within("a connection", socket.connect(address)).await.unwrap();

@@ -129,7 +129,7 @@ async fn requests_before_a_stream_are_answered_before_it_whole_and_in_order() {
     let alice = server.user("alice", "acme").await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
-    let socket = socket.connect(server.url.strip_prefix("http://").unwrap().parse().unwrap()).await.unwrap();
+    let socket = socket.connect(server.address().parse().unwrap()).await.unwrap();
     requests_before_a_stream_are_answered(socket, &alice).await;
 }
 
@@ -138,7 +138,7 @@ async fn an_insert_and_a_stream_in_one_packet_are_both_answered() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     for _ in 0..20 {
-        let socket = tokio::net::TcpStream::connect(server.url.strip_prefix("http://").unwrap()).await.unwrap();
+        let socket = tokio::net::TcpStream::connect(server.address()).await.unwrap();
         let mut answers = Answers { socket, received: BytesMut::new() };
         let requests = insert_request("news", &alice) + &get("/sse", &alice);
         answers.socket.write_all(requests.as_bytes()).await.unwrap();

@@ -59,7 +59,7 @@ impl RawStream {
 
     /// Sends this request.
     pub async fn ask(server: &TestServer, request: &str, receive_buffer: Option<u32>) -> Self {
-        let address: SocketAddr = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+        let address: SocketAddr = server.address().parse().unwrap();
         let socket = TcpSocket::new_v4().unwrap();
         if let Some(bytes) = receive_buffer {
             socket.set_recv_buffer_size(bytes).unwrap();

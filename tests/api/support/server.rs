@@ -94,6 +94,12 @@ impl TestServer {
         assert!(sent.success());
     }
 
+    /// Ends it as systemd does.
+    pub async fn stop(&mut self) {
+        self.signal("TERM");
+        assert!(self.ended().await.success());
+    }
+
     /// Waits for it to end by itself.
     pub async fn ended(&mut self) -> ExitStatus {
         until("the server to end", async || self.child.try_wait().unwrap()).await
@@ -111,18 +117,21 @@ impl TestServer {
         if kill {
             self.kill();
         } else {
-            self.signal("TERM");
-            assert!(self.ended().await.success());
+            self.stop().await;
         }
         self.restart().await
     }
 
     /// Ends it as systemd does, and starts another command on the same database.
     pub async fn end_and_restart_with(mut self, recipe: impl Fn(&Path) -> Command + Send + Sync + 'static) -> Self {
-        self.signal("TERM");
-        assert!(self.ended().await.success());
+        self.stop().await;
         self.recipe = Arc::new(recipe);
         self.restart().await
+    }
+
+    /// Where it listens, without the scheme.
+    pub fn address(&self) -> &str {
+        self.url.rsplit_once('/').unwrap().1
     }
 
     pub fn pid(&self) -> u32 {
@@ -136,8 +145,17 @@ impl TestServer {
 
     /// The most that it has had in memory so far, in mebibytes.
     pub fn peak_mebibytes(&self) -> usize {
+        self.mebibytes("VmHWM:")
+    }
+
+    /// What it has in memory, in mebibytes.
+    pub fn resident_mebibytes(&self) -> usize {
+        self.mebibytes("VmRSS:")
+    }
+
+    fn mebibytes(&self, field: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
     }
 
@@ -181,6 +199,14 @@ impl TestServer {
         self.log.lock().unwrap().join("\n")
     }
 
+    /// The log with the lines of everything that was answered before, at a level at which each request has one.
+    pub async fn log_up_to_now(&self, client: &Client) -> String {
+        let path = format!("/{}", uuid::Uuid::new_v4());
+        client.get(&path).await;
+        self.says(&path).await;
+        self.log()
+    }
+
     /// Awaits a text in the log.
     pub async fn says(&self, text: &str) {
         eventually(text, || self.log().contains(text)).await;
@@ -221,11 +247,21 @@ pub fn bare_command(directory: &Path) -> Command {
 
 /// The same command line for a server that may have so many descriptors.
 pub fn with_descriptors(descriptors: usize, server: &Command, directory: &Path) -> Command {
-    let mut limited = Command::new("sh");
-    limited.args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")]);
-    limited.arg(server.get_program()).args(server.get_args()).current_dir(directory);
-    limited.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    limited
+    by_shell(&format!("ulimit -n {descriptors} &&"), server, directory)
+}
+
+/// The same command line after something that a shell does first.
+pub fn by_shell(first: &str, server: &Command, directory: &Path) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{first} exec \"$0\" \"$@\"")]).arg(server.get_program()).args(server.get_args());
+    for (name, value) in server.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell.current_dir(directory).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    shell
 }
 
 /// The command line of a server on a database in this directory.

@@ -36,7 +36,7 @@ async fn more_idle_connections_than_a_worker_of_the_library_would_take_keep_nobo
         with_descriptors(8 * MANY, &command(&FLAGS.map(str::to_owned), directory), directory)
     })
     .await;
-    let address: SocketAddr = secure.server.url.strip_prefix("https://").unwrap().parse().unwrap();
+    let address: SocketAddr = secure.server.address().parse().unwrap();
     let mut idle = Vec::new();
     for _ in 0..MANY {
         idle.push(connect_from(1, address).await);
@@ -58,7 +58,7 @@ async fn connections_that_begin_no_handshake_keep_nobody_out_and_the_oldest_of_t
         with_descriptors(DESCRIPTORS, &command(&FLAGS.map(str::to_owned), directory), directory)
     })
     .await;
-    let address: SocketAddr = secure.server.url.strip_prefix("https://").unwrap().parse().unwrap();
+    let address: SocketAddr = secure.server.address().parse().unwrap();
     // It comes first, so its time is over first: whoever ends before it does so for another reason.
     let mut elsewhere = connect_from(2, address).await;
     let mut idle = Vec::new();

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::Secure;
 use crate::contract::half_closed;
 use crate::sse::pipelined::requests_before_a_stream_are_answered;
-use crate::support::{TestServer, User, eventually, until, within};
+use crate::support::{User, eventually, until, within};
 
 /// What a client says first, and settings that change nothing.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
@@ -54,12 +54,6 @@ pub fn get_from(host: &str, path: &str, headers: &[(&str, &str)]) -> http::Reque
     request.body(()).unwrap()
 }
 
-pub fn memory(server: &TestServer) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
-}
-
 #[tokio::test]
 async fn a_connection_has_at_most_128_requests_under_way_and_each_at_most_32_kib_of_headers() {
     let secure = Secure::start().await;
@@ -95,7 +89,7 @@ async fn a_request_has_at_most_96_headers() {
 #[tokio::test]
 async fn heads_with_bodies_that_are_withheld_take_little_memory() {
     let secure = Secure::start().await;
-    let before = memory(&secure.server);
+    let before = secure.server.resident_mebibytes();
     let mut open = Vec::new();
     for (fields, bytes) in [(800, 0), (800, 0), (96, 0), (96, 0), (90, 300), (90, 300)] {
         let mut connection = connect(&secure, &Builder::new()).await;
@@ -114,7 +108,7 @@ async fn heads_with_bodies_that_are_withheld_take_little_memory() {
         }
         open.push((connection, asked));
     }
-    let growth = memory(&secure.server).saturating_sub(before);
+    let growth = secure.server.resident_mebibytes().saturating_sub(before);
     assert!(growth < 60, "{growth} MiB");
 }
 
@@ -152,7 +146,7 @@ async fn a_list_of_headers_that_is_not_finished_ends_its_connection_within_ten_s
 #[tokio::test]
 async fn endless_lists_of_headers_take_no_memory_and_end_their_connections() {
     let secure = Secure::start().await;
-    let before = memory(&secure.server);
+    let before = secure.server.resident_mebibytes();
     // A literal field that is not indexed, with a name and a value of 100 bytes each.
     let field = [&[0x00, 100][..], &[b'a'; 100], &[100], &[b'b'; 100]].concat();
     let fields = field.repeat(80);
@@ -168,7 +162,7 @@ async fn endless_lists_of_headers_take_no_memory_and_end_their_connections() {
         open.push(connection);
     }
     secure.client().get("/").await.ok();
-    let growth = memory(&secure.server).saturating_sub(before);
+    let growth = secure.server.resident_mebibytes().saturating_sub(before);
     assert!(growth < 60, "{growth} MiB");
     for mut connection in open {
         // With a farewell, or without.
@@ -192,7 +186,7 @@ async fn a_connection_with_answers_that_are_not_read_for_half_a_minute_is_closed
     let mut settings = Builder::new();
     settings.initial_window_size(0);
     let mut connection = connect(&secure, &settings).await;
-    let before = memory(&secure.server);
+    let before = secure.server.resident_mebibytes();
     let mut answers = Vec::new();
     for number in 0..100 {
         let path = ["/events", "/sse"][number % 2];
@@ -203,7 +197,7 @@ async fn a_connection_with_answers_that_are_not_read_for_half_a_minute_is_closed
     }
     let since = Instant::now();
     // They would be 360 MB.
-    let growth = memory(&secure.server).saturating_sub(before);
+    let growth = secure.server.resident_mebibytes().saturating_sub(before);
     assert!(growth < 100, "{growth} MiB");
     let ended = within("the end of the connection", connection.driver).await.unwrap();
     assert!((20..55).contains(&since.elapsed().as_secs()), "{:?}: {ended:?}", since.elapsed());
@@ -213,7 +207,7 @@ async fn a_connection_with_answers_that_are_not_read_for_half_a_minute_is_closed
     // A user that has gone is present for a moment more.
     until("the streams to be gone", async || (alice.get("/presence").await.ok().json() == json!([])).then_some(()))
         .await;
-    assert!(!secure.server.log().contains("\"level\":\"ERROR\""));
+    assert!(!secure.server.log_up_to_now(&client).await.contains("\"level\":\"ERROR\""));
 }
 
 #[tokio::test]
@@ -227,7 +221,10 @@ async fn requests_that_are_cancelled_again_and_again_end_their_connection() {
         bytes.extend(frame(3, 0, 2 * stream + 1, &8_u32.to_be_bytes()));
     }
     let _ = within("bytes to be taken", connection.write_all(&bytes)).await;
+    let since = Instant::now();
     let _ = within("the end", connection.read_to_end(&mut Vec::new())).await;
+    // Long before an idle connection would be closed.
+    assert!(since.elapsed() < Duration::from_secs(30), "{:?}", since.elapsed());
     secure.client().get("/").await.ok();
 }
 
@@ -265,9 +262,8 @@ async fn a_cancelled_answer_leaves_no_error_in_the_log() {
         sending.send_reset(h2::Reason::CANCEL);
     }
     drop(connection.requests);
-    secure.client().get("/").await.ok();
     drop(connection.driver);
-    let log = secure.server.log();
+    let log = secure.server.log_up_to_now(&client).await;
     assert!(!log.contains("\"level\":\"ERROR\"") && !log.contains("actix_http"), "{log}");
 }
 

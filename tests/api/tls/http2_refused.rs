@@ -11,7 +11,7 @@ use h2::{Reason, SendStream};
 use serde_json::Value;
 
 use super::Secure;
-use super::http2::{Connection, connect, memory};
+use super::http2::{Connection, connect};
 use crate::support::{password_of, within};
 
 const ORIGIN: &str = "origin: https://other.example";
@@ -110,7 +110,7 @@ async fn reset_of(body: &mut SendStream<Bytes>) -> Reason {
 async fn a_body_that_is_sent_after_the_answer_is_taken_to_its_end_and_one_that_goes_on_is_cut_off_without_error() {
     let secure = Secure::start().await;
     let mut connection = connect(&secure, &Builder::new()).await;
-    let before = memory(&secure.server);
+    let before = secure.server.resident_mebibytes();
     let (answer, mut body) = post(&mut connection, "/nope");
     assert_eq!(whole(answer).await, 404);
     assert_eq!(send_data(&mut body, 3 << 20).await, 3 << 20);
@@ -121,7 +121,7 @@ async fn a_body_that_is_sent_after_the_answer_is_taken_to_its_end_and_one_that_g
     let sent = send_data(&mut body, 64 << 20).await;
     assert!((8 << 20..10 << 20).contains(&sent), "{sent}");
     assert_eq!(reset_of(&mut body).await, Reason::NO_ERROR);
-    let growth = memory(&secure.server).saturating_sub(before);
+    let growth = secure.server.resident_mebibytes().saturating_sub(before);
     assert!(growth < 10, "{growth} MiB");
 
     // The connection serves on.
@@ -134,7 +134,7 @@ async fn a_body_that_is_sent_after_the_answer_is_taken_to_its_end_and_one_that_g
 async fn many_small_pieces_of_bodies_that_nobody_reads_take_no_memory() {
     let secure = Secure::start().await;
     let mut connection = connect(&secure, &Builder::new()).await;
-    let before = memory(&secure.server);
+    let before = secure.server.resident_mebibytes();
     let (answer, mut body) = post(&mut connection, "/nope");
     assert_eq!(whole(answer).await, 404);
     for _ in 0..50_000 {
@@ -143,7 +143,7 @@ async fn many_small_pieces_of_bodies_that_nobody_reads_take_no_memory() {
         body.send_data("x".into(), false).unwrap();
     }
     body.send_data(Bytes::new(), true).unwrap();
-    let growth = memory(&secure.server).saturating_sub(before);
+    let growth = secure.server.resident_mebibytes().saturating_sub(before);
     assert!(growth < 20, "{growth} MiB");
 }
 

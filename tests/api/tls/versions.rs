@@ -15,7 +15,7 @@ use crate::support::{Client, TestServer, within};
 /// What `openssl s_client` says of a handshake with these settings.
 fn handshake(server: &TestServer, settings: &[&str]) -> String {
     let output = Command::new("openssl")
-        .args(["s_client", "-connect", server.url.strip_prefix("https://").unwrap()])
+        .args(["s_client", "-connect", server.address()])
         .args(settings)
         .stdin(Stdio::null())
         .output()
@@ -123,7 +123,7 @@ struct Cable {
 
 impl Cable {
     async fn to(server: &TestServer) -> Self {
-        let there: SocketAddr = server.url.strip_prefix("https://").unwrap().parse().unwrap();
+        let there: SocketAddr = server.address().parse().unwrap();
         let here = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = here.local_addr().unwrap();
         let task = tokio::spawn(async move {
@@ -166,7 +166,7 @@ async fn a_closed_connection_is_forgotten_at_once_with_all_of_its_streams_and_wi
         secure.server.keeps_only(0).await;
     }
     // Clients go all day long.
-    let log = secure.server.log();
+    let log = secure.server.log_up_to_now(&secure.client()).await;
     assert!(!log.contains("actix_http"), "{log}");
     let told = log.lines().skip(lines).filter(|line| !line.contains("DEBUG") && !line.contains("broker::access"));
     assert_eq!(told.collect::<Vec<_>>(), [""; 0]);
@@ -193,7 +193,7 @@ async fn a_cancelled_stream_of_http_2_is_gone_at_once_and_the_others_of_its_conn
         streams.truncate(left);
         while streams_open().await != left as u64 {
             // The next heartbeat would tell, too, but that is much later.
-            assert!(since.elapsed() < Duration::from_secs(4));
+            assert!(since.elapsed() < Duration::from_secs(8));
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -213,7 +213,7 @@ async fn streams_over_tls_end_when_the_server_does() {
     secure.server.signal("TERM");
     assert_eq!((one.rest().await, two.rest().await), (vec![], vec![]));
     assert_eq!(secure.server.ended().await.code(), Some(0));
-    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
 }
 
 #[tokio::test]

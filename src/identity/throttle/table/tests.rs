@@ -1,3 +1,5 @@
+//! Guards the table of guesses: what each key may still try, and who waits for a guess under way.
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};

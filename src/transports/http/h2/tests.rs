@@ -1,3 +1,5 @@
+//! Guards connections of HTTP/2: when an idle one ends, and how long an answer that is not read is kept.
+
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
