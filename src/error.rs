@@ -201,6 +201,12 @@ impl Error {
         self.row().2
     }
 
+    /// Whether the server refused for a lack that passes, of room or of another resource. Nothing has changed, and a
+    /// later call may succeed.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::StorageFull | Self::Overloaded)
+    }
+
     /// The number of seconds after which another try is worth making, if one is.
     pub fn retry_after(&self) -> Option<u64> {
         match self {

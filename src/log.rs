@@ -35,6 +35,19 @@ const LAST_WORDS_WITHIN: Duration = Duration::from_secs(2);
 /// How long a write waits before the next try, if the descriptor is non-blocking and full.
 const TRY_AGAIN: Duration = Duration::from_millis(10);
 
+/// The lines that are wanted.
+pub struct Filter(EnvFilter);
+
+impl Filter {
+    /// Reads a filter as of `tracing_subscriber`, such as `warn,broker=info`.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with it.
+    pub fn parse(wanted: &str) -> Result<Self, String> {
+        EnvFilter::try_new(wanted).map(Self).map_err(|error| error.to_string())
+    }
+}
+
 /// The log of this program, until [`Log::end`].
 pub struct Log {
     guard: WorkerGuard,
@@ -43,18 +56,20 @@ pub struct Log {
 }
 
 impl Log {
-    /// Starts the log. `wanted` is a filter as of `tracing_subscriber`, such as `warn,broker=info`.
+    /// Starts the log.
     ///
     /// # Errors
-    /// A sentence that says what is wrong with the filter, or that there are no threads.
-    pub fn start(wanted: &str, format: LogFormat) -> Result<Self, String> {
-        let filter = EnvFilter::try_new(wanted).map_err(|error| error.to_string())?;
+    /// If the operating system gives no thread.
+    ///
+    /// # Panics
+    /// If it does not even give the first one: `tracing_appender` returns no error.
+    pub fn start(Filter(filter): Filter, format: LogFormat) -> io::Result<Self> {
         let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE).thread_name("log");
         let (writer, guard) = builder.finish(Patient(io::stderr()));
         let mut unreported = Unreported { dropped: writer.error_counter(), told: 0, limits: Limits::default() };
         let lines = lines(format, writer);
         let log = tracing_subscriber::registry().with(filter).with(unreported.limits.clone()).with(lines);
-        log.try_init().map_err(|error| error.to_string())?;
+        log.try_init().map_err(io::Error::other)?;
         let (stop, stopped) = mpsc::channel();
         let look = move || {
             for round in 1_u32.. {
@@ -68,8 +83,7 @@ impl Log {
             }
             unreported
         };
-        let thread = thread::Builder::new().name("log counts".to_owned()).spawn(look);
-        let thread = thread.map_err(|error| format!("cannot start threads: {error}"))?;
+        let thread = thread::Builder::new().name("log counts".to_owned()).spawn(look)?;
         Ok(Self { guard, looking: (stop, thread) })
     }
 

@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use broker::config::Config;
-use broker::log::{self, Log};
-use broker::server::Server;
+use broker::log::{self, Filter, Log};
+use broker::server::{Server, StartError};
 use broker::store::OPENING_THREAD;
 use broker::transports::http::LOG_FILTER;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
@@ -17,39 +17,54 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The exit status for an invalid command line.
 const MISUSED: u8 = 2;
 
+/// Why the program ends with a status other than 0.
+enum Failure {
+    /// The command line is invalid.
+    Misused(String),
+    /// The server cannot start, or its database failed.
+    Failed(String),
+}
+
 fn main() -> ExitCode {
-    let started = Config::from_env().and_then(|config| {
-        Server::check(&config)?;
-        let log = start_log(&config)?;
-        Ok((config, log))
-    });
-    let (config, log) = match started {
-        Ok(started) => started,
-        Err(why) => {
-            log::say(&why);
-            return ExitCode::from(MISUSED);
-        }
+    let mut log = None;
+    // A panic here is a failure like others: the service manager goes by the exit status.
+    let ended = catch_unwind(AssertUnwindSafe(|| run(&mut log)));
+    let ended = ended.unwrap_or_else(|_| Err(Failure::Failed("the server panicked".to_owned())));
+    let (status, why) = match ended {
+        Ok(()) => (ExitCode::SUCCESS, None),
+        Err(Failure::Misused(why)) => (ExitCode::from(MISUSED), Some(why)),
+        Err(Failure::Failed(why)) => (ExitCode::FAILURE, Some(why)),
     };
+    match (log, why) {
+        (Some(log), why) => log.end(why.as_deref()),
+        (None, Some(why)) => log::say(&why),
+        (None, None) => {}
+    }
+    status
+}
+
+/// Runs the server. `log` is the log as soon as there is one.
+fn run(log: &mut Option<Log>) -> Result<(), Failure> {
+    let config = Config::from_env().map_err(Failure::Misused)?;
+    let filter = log_filter(&config).map_err(Failure::Misused)?;
     // All files hold hashes, keys or certificates, so only the server's own user may read them. sled and the ACME cache
     // would make their files readable to everybody.
     umask(rustix::fs::Mode::from_raw_mode(0o077));
     raise_descriptor_limit();
     log_panics();
-    // A panic here is a failure like others: the service manager goes by the exit status.
-    let ended = catch_unwind(AssertUnwindSafe(|| serve(config)));
-    let ended = ended.unwrap_or_else(|_| Err("the server panicked".to_owned()));
-    log.end(ended.as_ref().err().map(String::as_str));
-    if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn serve(config: Config) -> Result<(), String> {
+    // A lack of threads passes, so it is no wrong flag: the service manager starts Broker again.
+    let started = Log::start(filter, config.log_format);
+    *log = Some(started.map_err(|why| Failure::Failed(format!("cannot start the log: {why}")))?);
     actix_web::rt::System::new().block_on(async {
-        let server = Server::start(config).await.map_err(|error| error.to_string())?;
-        server.run().await.map_err(|error| error.to_string())
+        let server = Server::start(config).await.map_err(|error| match error {
+            StartError::Config(why) => Failure::Misused(why),
+            other => Failure::Failed(other.to_string()),
+        })?;
+        server.run().await.map_err(|error| Failure::Failed(error.to_string()))
     })
 }
 
-fn start_log(config: &Config) -> Result<Log, String> {
+fn log_filter(config: &Config) -> Result<Filter, String> {
     // A level alone applies to Broker's own lines. The database never logs below a warning, because its lowest level
     // prints what it stores.
     let wanted = if config.log.contains(['=', ',']) {
@@ -57,7 +72,7 @@ fn start_log(config: &Config) -> Result<Log, String> {
     } else {
         format!("warn,{LOG_FILTER},broker={}", config.log)
     };
-    Log::start(&format!("{wanted},sled=warn"), config.log_format).map_err(|why| format!("log {:?}: {why}", config.log))
+    Filter::parse(&format!("{wanted},sled=warn")).map_err(|why| format!("log {:?}: {why}", config.log))
 }
 
 /// Logs panics like other errors.

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Listen};
 use crate::error::Error;
 use crate::events::{Hub, Retention, Rules, keep_up};
-use crate::identity::{Identity, RootKey, Settings, TokenForm, index_names, index_names_when_there_is_room};
+use crate::identity::{Identity, RootKey, Settings, TokenForm, index_names, index_names_when_possible};
 use crate::store::{OpenError, Store};
 use crate::tls::{self, Maintenance, TlsError};
 use crate::transports::http::{self, Bodies, Connections, Handshakes};
@@ -44,6 +44,8 @@ const WRITER_ENDS_WITHIN: Duration = Duration::from_secs(1);
 /// Why the server does not start.
 #[derive(Debug)]
 pub enum StartError {
+    /// The settings do not fit together. The sentence says what to change.
+    Config(String),
     /// The database cannot be opened.
     Store(OpenError),
     /// The certificate cannot be used.
@@ -59,6 +61,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Config(why) => why.fmt(f),
             Self::Store(why) => why.fmt(f),
             Self::Tls(why) => why.fmt(f),
             Self::Listen(address, why) => write!(f, "cannot listen on {address}: {why}"),
@@ -90,22 +93,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Checks that the settings fit together, before anything is started.
-    ///
-    /// # Errors
-    /// A sentence that says what to change.
-    pub fn check(config: &Config) -> Result<(), String> {
-        let form = TokenForm::new(config.sign_ins.jwt_audience.clone());
-        let scopes = config.default_scopes.as_deref().unwrap_or_default();
-        form.check_scopes(scopes).map_err(|error| format!("default_scopes are too many for any user: {error}"))
-    }
-
-    /// Opens the database, starts the writer, and listens.
+    /// Checks that the settings fit together, opens the database, starts the writer, and listens.
     ///
     /// # Errors
     /// [`StartError`]. Its message says what is wrong.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        // The handlers come first, so that a signal during the start is not lost. SIGHUP makes the server read
+        check(&config).map_err(StartError::Config)?;
+        // The handlers come before what takes long, so that a signal during the start is not lost. SIGHUP makes the server read
         // certificates again (`tls`). Without certificates, it must not end the server, as it would without a handler.
         let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
         let _ = signal(SignalKind::hangup());
@@ -138,9 +132,9 @@ impl Server {
         let publisher = hub.clone();
         let (writer, failure) = Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed))
             .map_err(StartError::Threads)?;
-        // On a full disk the server still starts and serves reads.
+        // On a full disk, or without descriptors for now, the server still starts and serves reads.
         let is_indexed = match index_names(&store, &writer).await {
-            Err(Error::StorageFull) => false,
+            Err(error) if error.passes() => false,
             indexed => indexed.map(|()| true).map_err(&core)?,
         };
         let root = RootKey::load(&store, &writer).await.map_err(&core)?;
@@ -183,7 +177,7 @@ impl Server {
         let mut background =
             vec![tokio::task::spawn_local(clock.follow(config.ntp_servers)), tokio::task::spawn_local(maintenance)];
         if !is_indexed {
-            let noting = index_names_when_there_is_room(core.store.clone(), core.writer.clone());
+            let noting = index_names_when_possible(core.store.clone(), core.writer.clone());
             background.push(tokio::task::spawn_local(noting));
         }
         background.extend(certificate.map(tokio::task::spawn_local));
@@ -228,6 +222,13 @@ impl Server {
         let _ = tokio::time::timeout(WRITER_ENDS_WITHIN, failure.ended()).await;
         ended.and(close((core, services)))
     }
+}
+
+/// Checks that the settings fit together, before anything is started.
+fn check(config: &Config) -> Result<(), String> {
+    let form = TokenForm::new(config.sign_ins.jwt_audience.clone());
+    let scopes = config.default_scopes.as_deref().unwrap_or_default();
+    form.check_scopes(scopes).map_err(|error| format!("default_scopes are too many for any user: {error}"))
 }
 
 /// Drops everything that holds the database open. sled panics if its last writes cannot be synced; no acknowledged
@@ -304,13 +305,16 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 async fn asked_to_stop(signals: [std::io::Result<Signal>; 2]) {
-    // Without a handler, the signal ends the process at once, which loses nothing either.
-    let [Ok(mut terminate), Ok(mut interrupt)] = signals else {
-        return std::future::pending().await;
-    };
+    let [terminate, interrupt] = signals.map(|signal| async move {
+        match signal {
+            Ok(mut signal) => drop(signal.recv().await),
+            // Without a handler, this signal ends the process at once, which loses nothing either.
+            Err(_) => std::future::pending().await,
+        }
+    });
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = terminate => {}
+        () = interrupt => {}
     }
 }
 

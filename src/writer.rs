@@ -267,7 +267,7 @@ impl Writer {
         }
         match self.submit(Ping).await {
             // The writer works. It only has no room on the disk, or much to do.
-            Err(Error::StorageFull | Error::Overloaded) => Ok(()),
+            Err(error) if error.passes() => Ok(()),
             other => other,
         }
     }
@@ -302,7 +302,7 @@ fn run(
         let mut answers = Vec::new();
         let transaction = match committer.begin(clock.now()) {
             Ok(transaction) => transaction,
-            Err(refused @ (Error::StorageFull | Error::Overloaded)) => {
+            Err(refused) if refused.passes() => {
                 // Nothing was begun, so nothing is lost, and later changes may find room. All waiting changes are
                 // refused at once, instead of asking the disk for each while the others wait.
                 first.refuse(refused.clone());

@@ -32,7 +32,7 @@ use crate::writer::Writer;
 
 pub use biscuit::{RootKey, Verified};
 pub use login::{Authorization, Credentials};
-pub use names::{index_names, index_names_when_there_is_room};
+pub use names::{index_names, index_names_when_possible};
 pub use password::PasswordPool;
 pub use policy::PasswordPolicy;
 pub use reset::NewPassword;

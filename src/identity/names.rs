@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::store::{NameIndexing, Store};
 use crate::writer::{Batch, Change, Writer};
 
-/// The time between two tries if there is no room to write.
+/// The time between two tries while the server lacks room, or another resource, to write.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Indexes some names.
@@ -40,14 +40,14 @@ pub async fn index_names(store: &Store, writer: &Writer) -> Result<(), Error> {
     Ok(())
 }
 
-/// The same, repeated while there is no room to write.
-pub async fn index_names_when_there_is_room(store: Store, writer: Writer) {
-    tracing::warn!("the disk is full: until there is room to note names nobody can be given a new one");
+/// The same, repeated until it succeeds.
+pub async fn index_names_when_possible(store: Store, writer: Writer) {
+    tracing::warn!("names cannot be noted for now: until then nobody can be given a new one");
     loop {
         tokio::time::sleep(TRY_AGAIN).await;
         match index_names(&store, &writer).await {
             Ok(()) | Err(Error::ShuttingDown) => return,
-            Err(Error::StorageFull | Error::Overloaded) => {}
+            Err(error) if error.passes() => {}
             Err(error) => tracing::error!(%error, "names cannot be noted: nobody can be given a new one"),
         }
     }

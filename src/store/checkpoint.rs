@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::disk::{DataFile, Finder, FullDisk, passes, refusal};
+use super::disk::{DataFile, Finder, FullDisk, refusal};
 use super::overlay::{Overlay, Table};
 use super::touched::Touched;
 use super::watermarks::CheckpointWatermark;
@@ -286,7 +286,7 @@ impl Mover {
     fn insist(&mut self, ask: impl Fn(&mut Files) -> Result<(), Error>) -> Result<(), Error> {
         loop {
             match ask(&mut self.files) {
-                Err(refused) if passes(&refused) => {
+                Err(refused) if refused.passes() => {
                     // When the server stops, sled is asked for nothing more.
                     if self.is_stopping() {
                         return Ok(());

@@ -268,11 +268,6 @@ pub fn refusal(error: io::Error, what: &str) -> Error {
     }
 }
 
-/// Whether this is a refusal after which a later call may succeed.
-pub fn passes(error: &Error) -> bool {
-    matches!(error, Error::StorageFull | Error::Overloaded)
-}
-
 fn failed(error: io::Error) -> Error {
     Error::Storage(error.to_string())
 }

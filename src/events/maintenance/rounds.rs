@@ -83,7 +83,7 @@ impl Pace {
             Ok(Round::Goes) => return true,
             Ok(Round::Done) => {}
             // Tried again soon.
-            Err(Error::Overloaded | Error::StorageFull) => {}
+            Err(error) if error.passes() => {}
             Err(Error::ShuttingDown) => return false,
             Err(error) => tracing::error!(%error, "old events cannot be removed"),
         }

@@ -1,12 +1,19 @@
 //! Guards a disk that fails: the server ends with status 1 and says why, so that it is started anew.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
 use serde_json::json;
 
+use super::run;
 use crate::support::{TestServer, command};
+
+/// A user that has no processes.
+const OF_NOBODY: u32 = 61_234;
 
 /// Has every sync fail, as on a failing disk, once there is a file `fail` in the directory. To be loaded before the system's library.
 const FAILING_SYNC: &str = r#"
@@ -55,6 +62,28 @@ async fn ends_with_a_reason(mut server: TestServer, why: &str) {
     let last = log.lines().last().unwrap();
     assert!(last.starts_with("error: ") && last.contains(why), "{log}");
     server.may_have_panicked();
+}
+
+/// The same command line for a server whose user may have so many threads and processes. If only root may choose a user
+/// that has none, all processes of this user count, and the server may start no thread.
+fn with_threads(threads: usize, server: &Command, directory: &Path) -> Command {
+    let mut limited = Command::new("prlimit");
+    limited.arg(format!("--nproc={threads}")).arg(server.get_program()).args(server.get_args()).current_dir(directory);
+    if rustix::process::geteuid().is_root() {
+        limited.uid(OF_NOBODY);
+    }
+    limited
+}
+
+#[tokio::test]
+async fn a_lack_of_threads_at_the_start_is_status_1_and_no_panic_is_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();
+    for threads in 1..=3 {
+        let outcome = run(with_threads(threads, &command(&[], directory.path()), directory.path())).await;
+        assert_eq!(outcome.status, Some(1), "{threads}: {outcome:?}");
+        assert!(!outcome.stderr.contains("panicked at"), "{threads}: {outcome:?}");
+    }
 }
 
 #[tokio::test]
