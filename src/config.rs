@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use flags::{
-    AuthorizeFlag, DEFAULT_ACME_DIRECTORY, DEFAULT_ADMIN_TOKEN, DEFAULT_CERT_PATH, DEFAULT_DOMAIN, DEFAULT_JWT_SECRET,
-    DEFAULT_KEY_PATH, Flags,
+    AuthorizeFlag, DEFAULT_ACME_DIRECTORY, DEFAULT_ADMIN_TOKEN, DEFAULT_CERT_PATH, DEFAULT_CERTS, DEFAULT_DOMAIN,
+    DEFAULT_HTTPS_PORT, DEFAULT_JWT_SECRET, DEFAULT_KEY_PATH, DEFAULT_PORT, Flags,
 };
 
 pub use flags::LogFormat;
@@ -123,14 +123,6 @@ impl Config {
     pub fn from_env() -> Result<Self, String> {
         Self::try_from(Flags::parse())
     }
-
-    /// Reads a command line from words, the program's name first.
-    ///
-    /// # Errors
-    /// A sentence that says what to change.
-    pub fn from_args<I: IntoIterator<Item = T>, T: Into<std::ffi::OsString> + Clone>(args: I) -> Result<Self, String> {
-        Self::try_from(Flags::try_parse_from(args).map_err(|error| error.to_string())?)
-    }
 }
 
 impl TryFrom<Flags> for Config {
@@ -218,21 +210,23 @@ impl TryFrom<Flags> for Config {
     }
 }
 
-/// Flags that differ from their default, and have no effect.
+/// The port, and flags of HTTPS, that differ from their default and have no effect.
 fn idle(flags: &Flags) -> Vec<&'static str> {
     let Flags { secure, auto_cert, .. } = *flags;
-    let of_files = [
-        ("key_path", flags.key_path.as_os_str() != DEFAULT_KEY_PATH),
-        ("cert_path", flags.cert_path.as_os_str() != DEFAULT_CERT_PATH),
+    let (is_by_acme, is_by_files) = (secure && auto_cert, secure && !auto_cert);
+    // Whether it has an effect, and whether it is set.
+    let all = [
+        ("port", !secure, flags.port != DEFAULT_PORT),
+        ("https_port", secure, flags.https_port != DEFAULT_HTTPS_PORT),
+        ("auto_cert", secure, !auto_cert),
+        ("key_path", is_by_files, flags.key_path.as_os_str() != DEFAULT_KEY_PATH),
+        ("cert_path", is_by_files, flags.cert_path.as_os_str() != DEFAULT_CERT_PATH),
+        ("certs", is_by_acme, flags.certs.as_os_str() != DEFAULT_CERTS),
+        ("domain", is_by_acme, flags.domain != DEFAULT_DOMAIN),
+        ("acme_directory", is_by_acme, flags.acme_directory != DEFAULT_ACME_DIRECTORY),
+        ("acme_ca", is_by_acme, flags.acme_ca.is_some()),
     ];
-    let of_acme = [
-        ("domain", flags.domain != DEFAULT_DOMAIN),
-        ("acme_directory", flags.acme_directory != DEFAULT_ACME_DIRECTORY),
-        ("acme_ca", flags.acme_ca.is_some()),
-    ];
-    let of_files = of_files.into_iter().filter(|_| !secure || auto_cert);
-    let of_acme = of_acme.into_iter().filter(|_| !secure || !auto_cert);
-    of_files.chain(of_acme).filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect()
+    all.into_iter().filter(|(_, has_effect, is_set)| *is_set && !has_effect).map(|(name, ..)| name).collect()
 }
 
 #[cfg(test)]
@@ -240,7 +234,8 @@ mod tests {
     use super::*;
 
     fn config(args: &[&str]) -> Result<Config, String> {
-        Config::from_args(std::iter::once("broker").chain(args.iter().copied()))
+        let flags = Flags::try_parse_from(std::iter::once("broker").chain(args.iter().copied()));
+        flags.map_err(|error| error.to_string()).and_then(Config::try_from)
     }
 
     const STRONG: [&str; 2] = ["--admin_token=0123456789abcdef", "--jwt_secret=0123456789abcdef"];

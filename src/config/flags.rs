@@ -20,10 +20,13 @@ pub enum LogFormat {
 
 /// The default size of the journal before a checkpoint, in bytes.
 const JOURNAL_BYTES: u64 = 64 << 20;
+pub const DEFAULT_PORT: u16 = 8080;
+pub const DEFAULT_HTTPS_PORT: u16 = 443;
 pub const DEFAULT_ADMIN_TOKEN: &str = "letmein";
 pub const DEFAULT_JWT_SECRET: &str = "secret";
 pub const DEFAULT_KEY_PATH: &str = "certs/private_key.pem";
 pub const DEFAULT_CERT_PATH: &str = "certs/chain.pem";
+pub const DEFAULT_CERTS: &str = "certs";
 pub const DEFAULT_DOMAIN: &str = "localhost";
 pub const DEFAULT_ACME_DIRECTORY: &str = rustls_acme::acme::LETS_ENCRYPT_PRODUCTION_DIRECTORY;
 
@@ -32,10 +35,10 @@ pub const DEFAULT_ACME_DIRECTORY: &str = rustls_acme::acme::LETS_ENCRYPT_PRODUCT
 #[command(name = "broker", version, rename_all = "snake_case", rename_all_env = "screaming_snake")]
 pub struct Flags {
     /// Port for plain HTTP; 0 takes any free one.
-    #[arg(long, env = "BROKER_PORT", default_value_t = 8080)]
+    #[arg(long, env = "BROKER_PORT", default_value_t = DEFAULT_PORT)]
     pub port: u16,
     /// Port for HTTPS, with --secure.
-    #[arg(long, env = "BROKER_HTTPS_PORT", default_value_t = 443)]
+    #[arg(long, env = "BROKER_HTTPS_PORT", default_value_t = DEFAULT_HTTPS_PORT)]
     pub https_port: u16,
     /// Address to listen on [default: 127.0.0.1 with default or short secrets, else 0.0.0.0].
     #[arg(long, env = "BROKER_HOST")]
@@ -71,7 +74,7 @@ pub struct Flags {
     #[arg(long, env = "BROKER_CERT_PATH", default_value = DEFAULT_CERT_PATH)]
     pub cert_path: PathBuf,
     /// Directory where ACME keeps its account and certificates.
-    #[arg(long, env = "BROKER_CERTS", default_value = "certs")]
+    #[arg(long, env = "BROKER_CERTS", default_value = DEFAULT_CERTS)]
     pub certs: PathBuf,
     /// Directory of the database.
     #[arg(long, env = "BROKER_DB", default_value = "db")]

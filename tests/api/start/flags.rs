@@ -1,5 +1,6 @@
 //! Guards flags and environment variables, and the secrets among them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -246,8 +247,8 @@ async fn a_secret_that_is_ambiguous_is_refused() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_no_authority_can_give_is_refused_and_flags_that_do_nothing_are_told() {
-    let directory = Arc::new(tempfile::tempdir().unwrap());
+async fn a_certificate_that_no_authority_can_give_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
     let secrets = ["--admin_token=0123456789abcdef", "--jwt_secret=0123456789abcdef"];
     for (flag, said) in [
         ("--port=0", "set domain"),
@@ -262,13 +263,52 @@ async fn a_certificate_that_no_authority_can_give_is_refused_and_flags_that_do_n
         let flags = [secrets[0], secrets[1], "--secure", "--https_port=0", flag];
         run(with_flags(directory.path(), &flags)).await.assert_refused(2, &[said]);
     }
-    let server = TestServer::try_start(directory, |directory| {
-        command(&["--cert_path=chain.pem".to_owned(), "--domain=example.com".to_owned()], directory)
+}
+
+/// Every flag of the table "HTTPS" of the page, with a value that is not its default.
+fn flags_of_https() -> Vec<(String, String)> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let table = page.split("\n## ").find(|section| section.starts_with("HTTPS\n")).unwrap();
+    let names = table.lines().filter_map(|line| line.strip_prefix("| `--")?.split('`').next());
+    let flags = names.map(|name| {
+        let value = match name {
+            "secure" => "true",
+            "auto_cert" => "false",
+            "https_port" => "1",
+            "domain" => "example.com",
+            "acme_directory" => "https://acme.example.com/",
+            "certs" | "cert_path" | "key_path" | "acme_ca" => "elsewhere",
+            new => panic!("give {new} a value, and an effect in config.rs"),
+        };
+        (name.to_owned(), format!("--{name}={value}"))
     });
-    let server = server.await.unwrap();
-    server.says("do nothing").await;
-    let log = server.log();
-    assert!(log.contains("cert_path, domain"), "{log}");
+    flags.collect()
+}
+
+#[tokio::test]
+async fn every_flag_of_https_that_does_nothing_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let all = flags_of_https();
+    let without = |out: &[&str]| -> Vec<_> {
+        all.iter().filter(|(name, _)| !out.contains(&name.as_str())).map(|(_, flag)| flag.as_str()).collect()
+    };
+    for (given, idle) in [
+        (without(&["secure"]), "https_port auto_cert certs domain acme_directory acme_ca cert_path key_path"),
+        (without(&[]), "port certs domain acme_directory acme_ca"),
+        (without(&["auto_cert"]), "port cert_path key_path"),
+        (vec![], ""),
+    ] {
+        // It ends because it cannot make the database.
+        let mut command = with_flags(directory.path(), &["--host=127.0.0.1", "--db=/dev/null/db", "--port=1"]);
+        command.args(["--admin_token=0123456789abcdef", "--jwt_secret=0123456789abcdef"]).args(&given);
+        let outcome = run(command).await;
+        outcome.assert_refused(1, &["/dev/null/db"]);
+        let told = outcome.stderr.split("flags=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
+        let [told, idle]: [BTreeSet<_>; 2] =
+            [told.split(", ").filter(|name| !name.is_empty()).collect(), idle.split_whitespace().collect()];
+        assert_eq!(told, idle, "{given:?}: {outcome:?}");
+    }
 }
 
 #[tokio::test]
