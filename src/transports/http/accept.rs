@@ -62,7 +62,7 @@ impl Connections {
     fn remove(&self) {
         let open = self.0.open.fetch_sub(1, Ordering::Relaxed) - 1;
         // With hysteresis: while clients wait, each freed place is taken at once.
-        let is_roomy = open < self.0.most - self.0.most.div_ceil(16);
+        let is_roomy = open < self.0.most - self.0.most / 16;
         if is_roomy && self.0.is_full.load(Ordering::Relaxed) && self.0.is_full.swap(false, Ordering::Relaxed) {
             tracing::warn!(connections = open, "connections are accepted again");
         }
@@ -255,6 +255,17 @@ mod tests {
             let ended = local.run_until(tokio::time::timeout(Duration::from_secs(60), task)).await;
             ended.unwrap().unwrap().unwrap();
             assert_eq!(connections.0.open.load(Ordering::Relaxed), 0);
+        }
+    }
+
+    #[test]
+    fn with_a_small_limit_too_one_freed_place_ends_being_full() {
+        let connections = Connections::at_most(1);
+        for _ in 0..2 {
+            connections.add();
+            assert!(connections.0.is_full.load(Ordering::Relaxed));
+            connections.remove();
+            assert!(!connections.0.is_full.load(Ordering::Relaxed));
         }
     }
 

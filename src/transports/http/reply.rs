@@ -1,6 +1,6 @@
 //! The forms of answers.
 
-use actix_web::body;
+use actix_web::body::{self, MessageBody};
 use std::time::SystemTime;
 
 use actix_web::http::StatusCode;
@@ -9,7 +9,6 @@ use actix_web::{HttpResponse, ResponseError};
 use futures_util::TryStreamExt;
 use futures_util::stream::{self, StreamExt};
 use serde::Serialize;
-use serde_json::json;
 
 use crate::app::Listing;
 use crate::error::Error;
@@ -65,25 +64,24 @@ pub fn refusal_with_current(error: &Error, current: Option<&impl Serialize>) -> 
     refuse(error, Some(current))
 }
 
-/// A refusal as raw HTTP/1 bytes, with these headers, after which the connection closes: for requests that never
-/// reach the application.
+/// A refusal as raw HTTP/1 bytes, with these headers in addition, after which the connection closes: for requests that
+/// never reach the application.
 pub fn bare_refusal(error: &Error, headers: &HeaderMap) -> Vec<u8> {
-    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let body = json!({ "error": error.sentence(), "code": error.code() }).to_string();
-    let (date, length) = (header::HttpDate::from(SystemTime::now()), body.len());
-    let mut answer = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\ndate: {date}\r\n"
-    )
-    .into_bytes();
-    for (name, value) in headers {
+    let (response, body) = refusal(error).into_parts();
+    // It is in memory as a whole.
+    let body = body.try_into_bytes().unwrap_or_default();
+    let (status, date, length) = (response.status(), header::HttpDate::from(SystemTime::now()), body.len());
+    let mut answer =
+        format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\ndate: {date}\r\n").into_bytes();
+    for (name, value) in response.headers().iter().chain(headers) {
         answer.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     }
-    answer.extend([b"\r\n", body.as_bytes()].concat());
+    answer.extend([b"\r\n", &body[..]].concat());
     answer
 }
 
 fn refuse(error: &Error, current: Option<impl Serialize>) -> HttpResponse {
-    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status = error.status_code();
     let mut response = HttpResponse::build(status);
     response.insert_header(ContentType::json());
     if let Some(seconds) = error.retry_after() {
@@ -114,5 +112,29 @@ impl ResponseError for Error {
     fn error_response(&self) -> HttpResponse {
         log_fault(self);
         refusal(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_refusal_has_the_status_headers_and_body_of_any_other() {
+        let errors = [
+            Error::HeadTooLarge { bytes: 1024, headers: 1 },
+            Error::Overloaded,
+            Error::MissingScope("a:get".to_owned()),
+        ];
+        for error in errors {
+            let (response, body) = refusal(&error).into_parts();
+            let bare = String::from_utf8(bare_refusal(&error, &HeaderMap::new())).unwrap();
+            let (head, bare_body) = bare.split_once("\r\n\r\n").unwrap();
+            assert_eq!(bare_body.as_bytes(), body.try_into_bytes().unwrap());
+            assert!(head.starts_with(&format!("HTTP/1.1 {}\r\n", response.status())), "{head}");
+            for (name, value) in response.headers() {
+                assert!(head.contains(&format!("\r\n{name}: {}", value.to_str().unwrap())), "{name}: {head}");
+            }
+        }
     }
 }
