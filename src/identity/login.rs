@@ -75,14 +75,20 @@ impl Identity {
     /// spent code and a revoked user; [`Error::TooManyAttempts`]; [`Error::Overloaded`]; and, if a code was given,
     /// those of [`crate::writer::Writer::submit`].
     pub async fn login(&self, credentials: Credentials, from: ClientAddress) -> Result<String, Error> {
-        let visit = Visit::at(Door::SignIn, Username::parse(&credentials.username).ok(), from);
-        visit.ends(self.sign_in(credentials, from).await)
+        let username = Username::parse(&credentials.username).ok();
+        let visit = Visit::at(Door::SignIn, username.clone(), from);
+        visit.ends(self.sign_in(username, credentials, from).await)
     }
 
-    async fn sign_in(&self, credentials: Credentials, from: ClientAddress) -> Result<String, Error> {
-        let Credentials { username, password, totp: code } = credentials;
+    async fn sign_in(
+        &self,
+        username: Option<Username>,
+        credentials: Credentials,
+        from: ClientAddress,
+    ) -> Result<String, Error> {
+        let Credentials { password, totp: code, .. } = credentials;
         let code = code.map(totp::without_blanks);
-        let username = Username::parse(&username).map_err(|_| Error::Unauthorized)?;
+        let username = username.ok_or(Error::Unauthorized)?;
         let password = Password::parse(password).map_err(|_| Error::Unauthorized)?;
         let attempt = self.0.throttle.account(&username, from).await?;
         let clock = self.0.clock.clone();

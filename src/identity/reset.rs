@@ -53,13 +53,19 @@ impl Identity {
     /// time for an unknown user, a revoked user, and a code that is wrong, spent or expired. If the code is correct:
     /// those of [`super::PasswordPolicy::check`], which do not spend it. Those of [`crate::writer::Writer::submit`].
     pub async fn reset_password(&self, new: NewPassword, from: ClientAddress) -> Result<(), Error> {
-        let visit = Visit::at(Door::Reset, Username::parse(&new.username).ok(), from);
-        visit.ends(self.set_new_password(new, from).await)
+        let username = Username::parse(&new.username).ok();
+        let visit = Visit::at(Door::Reset, username.clone(), from);
+        visit.ends(self.set_new_password(username, new, from).await)
     }
 
-    async fn set_new_password(&self, new: NewPassword, from: ClientAddress) -> Result<(), Error> {
-        let NewPassword { username, password, totp: code } = new;
-        let username = Username::parse(&username).map_err(|_| Error::Unauthorized)?;
+    async fn set_new_password(
+        &self,
+        username: Option<Username>,
+        new: NewPassword,
+        from: ClientAddress,
+    ) -> Result<(), Error> {
+        let NewPassword { password, totp: code, .. } = new;
+        let username = username.ok_or(Error::Unauthorized)?;
         let password = Password::parse(password)?;
         let code = Secret::new(totp::without_blanks(code));
         let share = || Share::of_account(from, &username);

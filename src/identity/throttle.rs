@@ -18,10 +18,10 @@ const ADDRESS: Allowance = Allowance { burst: 300, refill: Duration::from_millis
 /// Guesses at the admin token from one address.
 const ADMIN: Allowance = Allowance { burst: 100, refill: Duration::from_secs(1) };
 
-/// About 25 MiB if all are in use. 262,144 accounts have their own allowance, and further ones share 524,288. A guess
+/// About 31 MiB if all are in use. 262,144 accounts have their own allowance, and further ones share 524,288. A guess
 /// at a new name counts for 30 s, so using them up takes 26,000 such guesses per second.
 const SETS_OF_ACCOUNTS: usize = 16_384;
-/// About 1.5 MiB each if all are in use. A guess counts for a second at most.
+/// About 2 MiB each if all are in use. A guess counts for a second at most.
 const SETS_OF_ADDRESSES: usize = 1024;
 
 /// Recent guesses. Accounts and addresses have separate tables, so that guesses at names that do not exist take no room

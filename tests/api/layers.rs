@@ -29,7 +29,7 @@ const FLOORS: &[(&str, u8)] = &[
 const NEIGHBOURS: &[(&str, &str)] = &[("domain", "error"), ("error", "domain")];
 /// Which rooms may name a library.
 const LIBRARIES: &[(&str, &[&str])] = &[
-    ("actix_web", &["server", "transports", "tls", "main"]),
+    ("actix_web", &["main", "transports"]),
     ("actix_http", &["transports"]),
     ("actix_server", &["server", "transports"]),
     ("actix_service", &["transports"]),

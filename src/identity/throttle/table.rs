@@ -64,13 +64,16 @@ struct Place {
     bucket: usize,
 }
 
-/// About 2 KiB if all of its buckets are in use; 40 bytes if none are.
+/// About 2 KiB if all of its buckets are in use; 56 bytes if none are.
 #[derive(Default)]
 struct Set {
     own: Vec<Bucket>,
     /// Allocated when they are needed.
     shared: Vec<Bucket>,
 }
+
+// The doc comments here and in `throttle.rs` say how much memory the tables take.
+const _: () = assert!(size_of::<Mutex<Set>>() == 56 && size_of::<Bucket>() == 40);
 
 /// The rest of one allowance. Times are those of the table's clock.
 #[derive(Default)]
