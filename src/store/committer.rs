@@ -1,7 +1,6 @@
 //! The writer's end of the store: one journal, and one order of commits.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::sync::atomic::Ordering;
 
 use super::checkpoint::Checkpointer;
@@ -15,7 +14,6 @@ use crate::error::Error;
 
 /// The writer's end of the store. There is one, and it cannot be cloned: two writers would be two orders.
 pub struct Committer {
-    pub(super) store: Store,
     pub(super) journal: Journal,
     /// How long the journal grows before a checkpoint.
     journal_bytes: u64,
@@ -32,8 +30,8 @@ pub struct Committer {
     pub(super) floors: HashMap<TenantName, Position>,
     /// How many names those tenants have whose database does not hold the count.
     pub(super) counted: HashMap<TenantName, u64>,
-    /// Held while the database is open.
-    _lock: File,
+    /// The last field: it holds the lock, and the threads of the others work on the database until they are dropped.
+    pub(super) store: Store,
 }
 
 /// A commit that is on disk, but that no reader sees yet.
@@ -59,14 +57,12 @@ pub(super) struct Parts {
     pub checkpointer: Checkpointer,
     pub integrity_scan: IntegrityScan,
     pub commit_watermark: CommitWatermark,
-    pub lock: File,
 }
 
 impl Committer {
     pub(super) fn new(store: Store, commits: u64, parts: Parts) -> Self {
-        let Parts { journal, journal_bytes, checkpointer, integrity_scan, commit_watermark, lock } = parts;
+        let Parts { journal, journal_bytes, checkpointer, integrity_scan, commit_watermark } = parts;
         Self {
-            store,
             journal,
             journal_bytes,
             checkpointer,
@@ -77,7 +73,7 @@ impl Committer {
             time_kept: None,
             floors: HashMap::new(),
             counted: HashMap::new(),
-            _lock: lock,
+            store,
         }
     }
 

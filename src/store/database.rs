@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +28,8 @@ pub struct Store {
     pub(super) activity: Arc<Activity>,
     pub(super) reported: Arc<ReportedDamage>,
     pub(super) readers: Readers,
+    /// Held while the database is open. The last field: sled is closed before it is released.
+    pub(super) _lock: Arc<File>,
 }
 
 impl Store {

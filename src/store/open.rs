@@ -73,7 +73,8 @@ fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(directory)?;
 
     // sled locks its own file, but only after it has read and written others. The files that are deleted next must not
-    // belong to a running server. The lock ends with the process, however that ends.
+    // belong to a running server. The lock ends with the last `Store`, or with the
+    // process, however that ends.
     let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock")).map_err(directory)?;
     match lock.try_lock() {
         Ok(()) => {}
@@ -149,6 +150,7 @@ fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError
         activity: Arc::default(),
         reported: Arc::default(),
         readers: Readers::start().map_err(directory)?,
+        _lock: Arc::new(lock),
     };
     let epochs = store.kept_epochs().map_err(|error| damaged(&error.to_string()))?;
     if epochs.is_empty() && progress.head > Position::START {
@@ -159,7 +161,7 @@ fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError
     let integrity_scan = IntegrityScan::start(tree.clone(), unread).map_err(directory)?;
     let checkpointer =
         Checkpointer::start(tree, Files { data, watermark }, overlay, path.to_owned()).map_err(directory)?;
-    let parts = Parts { journal, journal_bytes, checkpointer, integrity_scan, commit_watermark, lock };
+    let parts = Parts { journal, journal_bytes, checkpointer, integrity_scan, commit_watermark };
     let committer = Committer::new(store.clone(), progress.commits, parts);
     Ok((store, committer))
 }

@@ -18,6 +18,20 @@ fn an_id_of_another_database_or_of_the_future_is_not_a_position_here() {
     }
 }
 
+#[test]
+fn a_database_is_locked_until_the_last_reader_is_gone_and_its_files_are_not_touched_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, committer) = open(directory.path()).unwrap();
+    let unfinished = directory.path().join("snap.1.generating");
+    std::fs::write(&unfinished, "").unwrap();
+    drop(committer);
+    assert!(matches!(Store::open(directory.path(), 64 << 20), Err(OpenError::InUse(_))));
+    assert!(unfinished.exists(), "sled may be writing it");
+    drop(store);
+    drop(open(directory.path()).unwrap());
+    assert!(!unfinished.exists());
+}
+
 /// Copies a database that is not open.
 fn copy(from: &Path, to: &Path) {
     assert!(std::process::Command::new("cp").arg("-r").arg(from).arg(to).status().unwrap().success());
