@@ -42,6 +42,7 @@ async fn a_missing_field_is_400_and_named() {
     let alice = server.user("alice", "acme").await;
     let optional = |path: &str, field: &str| match path {
         "/login" => field == "totp",
+        "/subscription" => field != "stream",
         "/create_user" => ["email", "data", "scopes", "two_factor"].contains(&field),
         "/update_user" => !["admin_token", "username"].contains(&field),
         _ => false,
@@ -65,7 +66,7 @@ async fn a_required_field_that_is_null_is_400() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     for (path, body) in bodies() {
-        for field in ["admin_token", "username", "event", "issuer"] {
+        for field in ["admin_token", "username", "event", "stream", "issuer"] {
             if body.get(field).is_none() {
                 continue;
             }
@@ -147,7 +148,12 @@ async fn unknown_fields_are_ignored_with_any_value() {
         let body = body.to_string();
         let body = format!(r#"{{"unknown":{{"username":7}},"":null,"deep":{deep},{}"#, &body[1..]);
         let answer = alice.post(path, body).await;
-        assert_eq!(answer.status, if path == "/password_reset" { 401 } else { 200 }, "{path}: {answer:?}");
+        let status = match path {
+            "/password_reset" => 401,
+            "/subscription" => 404,
+            _ => 200,
+        };
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
     }
 }
 

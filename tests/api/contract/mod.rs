@@ -22,7 +22,8 @@ use tokio::net::TcpStream;
 use crate::support::{ADMIN_TOKEN, Client, TestServer, password_of, within};
 
 /// Every endpoint that takes a body, each with one that it accepts where there is a user `alice`, who has signed in. Only
-/// `/password_reset` refuses its own, since the code in it is never the right one.
+/// two refuse their own: `/password_reset`, since the code in it is never the right one, and `/subscription`, since nobody has
+/// the stream in it.
 pub fn bodies() -> Vec<(&'static str, Value)> {
     let new_user = json!({
         "admin_token": ADMIN_TOKEN, "username": "bob", "password": password_of("bob"), "tenant_name": "acme",
@@ -34,6 +35,8 @@ pub fn bodies() -> Vec<(&'static str, Value)> {
     let of_alice = json!({ "admin_token": ADMIN_TOKEN, "username": "alice" });
     vec![
         ("/insert", json!({ "event": "news", "data": { "a": 1 } })),
+        ("/remove", json!({ "event": "news" })),
+        ("/subscription", json!({ "stream": "0123456789abcdef", "events": "news", "except": "other" })),
         ("/login", json!({ "username": "alice", "password": password_of("alice"), "totp": "123456" })),
         ("/password_reset", json!({ "username": "alice", "password": password_of("alice"), "totp": "123456" })),
         ("/create_user", new_user),
