@@ -54,7 +54,7 @@ struct Recent {
 }
 
 /// Whether the latest event of every name is in memory.
-enum Filled {
+pub enum Filled {
     /// Nobody has asked for it yet.
     Not,
     /// What has been read so far, and what was published since the reading began.
@@ -74,6 +74,14 @@ pub enum Fill {
     UnderWay,
     /// They are there, or would take too much.
     Settled,
+}
+
+/// What the adding of an event came to.
+pub struct Pushed {
+    /// Whether it is the first event since the workers were told.
+    pub is_first: bool,
+    /// The latest events, if they have become too much. To be dropped while nothing is locked: there may be many.
+    pub too_much: Option<Filled>,
 }
 
 /// The reading of the latest event of every name. Dropped before its end, it leaves nothing behind.
@@ -99,14 +107,14 @@ impl Channel {
         Self { recent: Mutex::new(recent), settled: Arc::default(), notifiers: Mutex::default(), used }
     }
 
-    /// Adds an event; they come in order. Returns whether it is the first since the workers were told.
-    pub fn push(&self, event: Arc<SharedEvent>) -> bool {
+    /// Adds an event; they come in order.
+    pub fn push(&self, event: Arc<SharedEvent>) -> Pushed {
         let mut recent = lock(&self.recent);
         // The channel is younger than this event: the stream for which it was made reads it from the store.
         if event.position() <= recent.start {
-            return false;
+            return Pushed { is_first: false, too_much: None };
         }
-        self.take_latest(&mut recent, &event);
+        let too_much = self.take_latest(&mut recent, &event);
         let before = recent.bytes;
         recent.bytes += event.bytes();
         recent.events.push_back(event);
@@ -123,11 +131,12 @@ impl Channel {
         let after = recent.bytes;
         // Wraps if less is kept than before, as it should.
         self.used.recent.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
-        !std::mem::replace(&mut recent.pending, true)
+        Pushed { is_first: !std::mem::replace(&mut recent.pending, true), too_much }
     }
 
-    fn take_latest(&self, recent: &mut Recent, event: &Arc<SharedEvent>) {
-        let (Filled::Partly(latest) | Filled::Wholly(latest, _)) = &mut recent.latest else { return };
+    /// Takes an event among the latest ones, if they are in memory. Returns them if they have become too much.
+    fn take_latest(&self, recent: &mut Recent, event: &Arc<SharedEvent>) -> Option<Filled> {
+        let (Filled::Partly(latest) | Filled::Wholly(latest, _)) = &mut recent.latest else { return None };
         let before = latest.bytes();
         latest.take(Arc::clone(event));
         let after = latest.bytes();
@@ -135,8 +144,9 @@ impl Channel {
             self.used.latest.fetch_add(after.wrapping_sub(before), Ordering::Relaxed).wrapping_add(after) - before;
         if after > LATEST_BYTES.min(ALL_LATEST_BYTES.saturating_sub(of_all)) {
             self.used.latest.fetch_sub(after, Ordering::Relaxed);
-            recent.latest = Filled::Never;
+            return Some(std::mem::replace(&mut recent.latest, Filled::Never));
         }
+        None
     }
 
     /// Has the latest event of every name in memory from now on, unless that has been settled already.
@@ -244,8 +254,12 @@ impl Filling {
     /// Takes one that was read. Returns whether more are wanted: together they may have become too much.
     pub fn take(&self, event: &Arc<SharedEvent>) -> bool {
         let mut recent = lock(&self.channel.recent);
-        self.channel.take_latest(&mut recent, event);
-        matches!(recent.latest, Filled::Partly(_))
+        let too_much = self.channel.take_latest(&mut recent, event);
+        let are_wanted = matches!(recent.latest, Filled::Partly(_));
+        // The writer may wait for the lock, and the latest events may be many.
+        drop(recent);
+        drop(too_much);
+        are_wanted
     }
 
     /// All of them have been read. Up to this position one may have been left out.
@@ -264,11 +278,13 @@ impl Filling {
 impl Drop for Filling {
     fn drop(&mut self) {
         let mut recent = lock(&self.channel.recent);
+        let mut unfinished = None;
         if let Filled::Partly(latest) = &recent.latest {
             self.channel.used.latest.fetch_sub(latest.bytes(), Ordering::Relaxed);
-            recent.latest = Filled::Not;
+            unfinished = Some(std::mem::replace(&mut recent.latest, Filled::Not));
         }
         drop(recent);
+        drop(unfinished);
         self.channel.settled.notify_waiters();
     }
 }
@@ -293,9 +309,7 @@ impl Drop for Channel {
 mod tests {
     use super::*;
     use crate::domain::{Epoch, EventId, EventName, Payload};
-
-    /// What the latest event of a name costs beside its own bytes and its name.
-    const EVENT_COSTS: usize = 240;
+    use crate::events::latest::EVENT_BYTES;
 
     /// An event of so many bytes at a position.
     fn event(position: u64, bytes: usize) -> Arc<SharedEvent> {
@@ -347,7 +361,7 @@ mod tests {
             .map(|_| {
                 filled(
                     &mut (1..=16)
-                        .map(|number| event(number, (1 << 20) - EVENT_COSTS - if number < 10 { 5 } else { 6 })),
+                        .map(|number| event(number, (1 << 20) - EVENT_BYTES - if number < 10 { 5 } else { 6 })),
                 )
             })
             .collect();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 
-use super::channel::{Channel, Used};
+use super::channel::{Channel, Pushed, Used};
 use super::filters::Filters;
 use super::gate::Gate;
 use super::lock::lock;
@@ -104,12 +104,16 @@ impl Hub {
             Arc::new(SharedEvent::of(event, id))
         };
         let shared: Vec<_> = heard.into_iter().map(|(channel, event)| (channel, share(event))).collect();
-        let mut filled: Vec<Arc<Channel>> = Vec::new();
+        // The latest events that are no longer kept, and the channels, which nobody else may have any more, are freed in the end: with
+        // nothing locked, and after the workers were told.
+        let (mut filled, mut freed) = (Vec::new(), Vec::new());
         {
             // Held throughout: a worker that joins meanwhile is there for all of these or has none of them yet.
             let _all = lock(&self.0.channels);
-            for (channel, event) in shared {
-                if channel.push(event) {
+            for (channel, event) in &shared {
+                let Pushed { is_first, too_much } = channel.push(Arc::clone(event));
+                freed.extend(too_much);
+                if is_first {
                     filled.push(channel);
                 }
             }
@@ -250,10 +254,11 @@ impl Drop for ChannelGuard {
             return;
         }
         channels.unheard.push_back(self.notifier.tenant.clone());
-        if channels.unheard.len() > KEPT_UNHEARD
-            && let Some(oldest) = channels.unheard.pop_front()
-        {
-            channels.of_tenant.remove(&oldest);
-        }
+        let is_one_too_many = channels.unheard.len() > KEPT_UNHEARD;
+        let oldest = if is_one_too_many { channels.unheard.pop_front() } else { None };
+        let forgotten = oldest.and_then(|oldest| channels.of_tenant.remove(&oldest));
+        // The writer may wait for the lock, and much may be in the channel's memory.
+        drop(channels);
+        drop(forgotten);
     }
 }

@@ -5,7 +5,7 @@ use super::shared_event::SharedEvent;
 use crate::domain::{EventName, Position};
 
 /// What an event costs beside its own bytes, about: its structure, and its places in both maps.
-const EVENT_BYTES: usize = 240;
+pub const EVENT_BYTES: usize = 240;
 
 /// The latest event of every name of one tenant, in the order of positions: a new subscriber gets it without a look into the store.
 /// It is read from the store once, and every publish keeps it up to date from then on.
