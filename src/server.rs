@@ -155,15 +155,7 @@ impl Server {
             settled.settled().await;
             maintenance.await;
         };
-        let events = Events::new(
-            identity.clone(),
-            writer.clone(),
-            hub.clone(),
-            store.clone(),
-            clock.clone(),
-            config.authorize,
-            config.limits,
-        );
+        let events = Events::new(identity.clone(), writer.clone(), hub.clone(), clock.clone(), config.limits);
         let core = Core { writer, hub, store };
         let services = Services {
             identity,

@@ -6,9 +6,7 @@ use super::reader::{ReadScope, Reader};
 use super::rows::{HistoryRows, LatestRows, PresentUsers};
 use crate::clock::Clock;
 use crate::config::Limits;
-use crate::domain::{
-    Account, Authorize, Event, EventFilter, EventId, EventName, Payload, Position, TenantName, Username, View,
-};
+use crate::domain::{Account, Authorize, Event, EventFilter, EventId, EventName, Payload, Position, View};
 use crate::error::Error;
 use crate::events::{
     Condition, GoesOnFor, Hub, IdempotencyKey, Insert, Inserted, Lifetime, NewEvent, Rates, Reset, Start, StreamId,
@@ -26,9 +24,7 @@ pub struct Events {
     identity: Identity,
     writer: Writer,
     hub: Hub,
-    store: Store,
     clock: Clock,
-    authorize: Authorize,
     limits: Limits,
     rates: Arc<Rates>,
 }
@@ -84,17 +80,9 @@ pub struct HistoryPage {
 
 impl Events {
     /// Puts the services together.
-    pub fn new(
-        identity: Identity,
-        writer: Writer,
-        hub: Hub,
-        store: Store,
-        clock: Clock,
-        authorize: Authorize,
-        limits: Limits,
-    ) -> Self {
+    pub fn new(identity: Identity, writer: Writer, hub: Hub, clock: Clock, limits: Limits) -> Self {
         let rates = Arc::new(Rates::new(limits.insert_rate, limits.tenant_insert_rate));
-        Self { identity, writer, hub, store, clock, authorize, limits, rates }
+        Self { identity, writer, hub, clock, limits, rates }
     }
 
     /// Starts the part of the hub that serves the streams of this thread.
@@ -102,19 +90,24 @@ impl Events {
         WorkerHandle::start(self.hub.clone(), self.clock.clone())
     }
 
-    /// The store, for the lists of an admin.
+    /// The store that streams and lists are read from.
     pub(super) fn store(&self) -> &Store {
-        &self.store
+        self.hub.store()
+    }
+
+    /// How it is decided which events a user may see: the same for lists as for streams.
+    fn authorize(&self) -> Authorize {
+        self.hub.rules().authorize
     }
 
     /// The id of the event at a position.
     pub fn id_at(&self, position: Position) -> EventId {
-        self.store.event_id(position)
+        self.store().event_id(position)
     }
 
     /// The position that an id stands for; `None` if it is not an id of this database.
     pub fn position_of(&self, id: EventId) -> Option<Position> {
-        self.store.position_of(id)
+        self.store().position_of(id)
     }
 
     /// The ids of inserted events, in order.
@@ -128,7 +121,7 @@ impl Events {
     /// # Errors
     /// [`Error::Damaged`] if its data is no JSON.
     pub fn view<'a>(&self, event: &'a Event) -> Result<EventView<'a>, Error> {
-        EventView::of(&self.store, event)
+        EventView::of(self.store(), event)
     }
 
     /// An event that is to be inserted.
@@ -154,7 +147,7 @@ impl Events {
         let InsertOptions { condition, key, stream } = options;
         let Principal { username, account, auth_context, .. } = principal;
         self.rates.take(&username, &account.tenant, events.len())?;
-        let (authorize, quotas) = (self.authorize, self.limits.quotas());
+        let (authorize, quotas) = (self.authorize(), self.limits.quotas());
         let stream = stream.map(|stream| (stream, self.hub.registry().clone()));
         let insert = Insert { username, auth_context, events, is_array, condition, key, stream, authorize, quotas };
         self.writer.submit(insert).await
@@ -235,15 +228,15 @@ impl Events {
         let username = &principal.username;
         // Before the rights are looked at: by these the client may have seen every event up to here. A client that loses a right
         // is told nothing of later events by it.
-        let head = self.store.head();
+        let head = self.store().head();
         // Before the check as well: a change of the user after the check ends the streams, or changes them.
         let user_streams = self.hub.registry().user_streams(username);
         let changes = user_streams.changes();
         let account = self.identity.recheck(principal)?;
-        let (rights, own) = account.scopes.to_see(self.authorize, username);
+        let (rights, own) = account.scopes.to_see(self.authorize(), username);
         let tenant = account.tenant.clone();
         let start = self.start(&account, head, &query)?;
-        let filter = self.keep_filter(&tenant, username, query.filter)?;
+        let filter = self.hub.keep_filter(&tenant, username, query.filter)?;
         Ok(SubscribeRequest {
             presence_guard: user_streams.arrive(&tenant, query.goes_on, self.clock.now()),
             tenant,
@@ -273,24 +266,20 @@ impl Events {
             return Ok(anew(Some(Reset::OtherTenant)));
         }
         // A user with other scopes than before may see older events now, and has some that they may no longer see.
-        if self.authorize == Authorize::Scopes && is_from_before(*scopes_since) {
+        if self.authorize() == Authorize::Scopes && is_from_before(*scopes_since) {
             return Ok(anew(Some(Reset::OtherScopes)));
         }
-        if after >= self.store.floor(tenant)? {
+        if after >= self.store().floor(tenant)? {
             return Ok(Start::after(after, head));
         }
         // A client that asks for control events is told to drop its state, and is given everything. Others are given the names
         // that changed, if all of these are still known.
-        let all_known = after >= self.store.forgotten(tenant)?;
+        let all_known = after >= self.store().forgotten(tenant)?;
         Ok(if query.options.marks || !all_known { anew(Some(Reset::NotKept)) } else { Start::changed_after(after) })
     }
 
     fn reader(&self, principal: Principal, filter: EventFilter) -> Result<Reader, Error> {
-        let filter = self.keep_filter(&principal.account.tenant, &principal.username, filter)?;
-        Ok(Reader::new(self.identity.clone(), self.store.clone(), self.authorize, principal, filter))
-    }
-
-    fn keep_filter(&self, tenant: &TenantName, username: &Username, filter: EventFilter) -> Result<EventFilter, Error> {
-        self.hub.keep_filter(tenant, username, filter)
+        let filter = self.hub.keep_filter(&principal.account.tenant, &principal.username, filter)?;
+        Ok(Reader::new(self.identity.clone(), self.store().clone(), self.authorize(), principal, filter))
     }
 }

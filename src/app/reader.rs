@@ -8,12 +8,12 @@ use crate::store::{Lane, Store};
 /// How often something is read anew because its reader's rights changed meanwhile.
 const TRIES: usize = 10;
 
-/// Somebody who reads what is kept. What is read for them is given out only after it was looked, once more, whether they may
-/// see it: a read waits for a thread and for the disk, and meanwhile they may have been revoked, lost a scope, gone to another
-/// tenant, or their token may have expired.
+/// A principal that reads from the store. What was read is given out only after the rights have been checked once more: a read waits
+/// for a thread and for the disk, and meanwhile the user may have been revoked, have lost a scope or gone to another tenant, or the
+/// token may have expired.
 ///
-/// A change of rights can be seen before the events of its commit can, so whoever was shut out by then gets none of those that
-/// came after.
+/// A change of rights can be seen before the events of its commit can, so a user that was shut out by then gets none of the events
+/// that came after.
 #[derive(Clone)]
 pub struct Reader {
     identity: Identity,
@@ -23,17 +23,17 @@ pub struct Reader {
     filter: EventFilter,
 }
 
-/// What somebody is let see at a moment.
+/// What a reader may see at a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadScope {
-    /// Of whose events.
+    /// The tenant of the events.
     pub tenant: TenantName,
-    /// What of them.
+    /// The events of it that are wanted and may be seen.
     pub view: View,
 }
 
 impl Reader {
-    /// Somebody who wants to read what the filter says.
+    /// A reader of the events that a filter wants.
     pub(super) fn new(
         identity: Identity,
         store: Store,
@@ -44,18 +44,18 @@ impl Reader {
         Self { identity, store, authorize, principal, filter }
     }
 
-    /// What a request of theirs would be let see that came now.
+    /// What a request of this principal may see now.
     fn scope(&self) -> Result<ReadScope, Error> {
         let account = self.identity.recheck(&self.principal)?;
         let (rights, own) = account.scopes.to_see(self.authorize, &self.principal.username);
         Ok(ReadScope { tenant: account.tenant.clone(), view: View { filter: self.filter.clone(), rights, own } })
     }
 
-    /// Reads something on a thread that may block, and again where they may see something else by then; under which sight that
-    /// was.
+    /// Reads something on a thread that may block, and again if the principal may see something else by then. Returns also the scope
+    /// that it was read by.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] where their rights ended; [`Error::Overloaded`] where those change all the time; those of `read`.
+    /// [`Error::Unauthorized`] if the rights ended; [`Error::Overloaded`] if they change all the time; those of `read`.
     pub async fn read<T: Send + 'static>(
         &self,
         read: impl Fn(&Store, &ReadScope) -> Result<T, Error> + Send + Sync + 'static,
@@ -72,10 +72,10 @@ impl Reader {
         Err(Error::Overloaded)
     }
 
-    /// Reads more of what was begun under a sight; `None` where they may see something else by now.
+    /// Reads more of what was begun by a scope; `None` if the principal may see something else by now.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] where their rights ended; those of `read`.
+    /// [`Error::Unauthorized`] if the rights ended; those of `read`.
     pub async fn read_on<T: Send + 'static>(
         &self,
         scope: &ReadScope,
@@ -90,7 +90,7 @@ impl Reader {
     }
 }
 
-/// An admin who reads what is kept. Their right to it is the admin token, which is the same for as long as the server runs.
+/// An admin that reads from the store. The right to it is the admin token, which is the same for as long as the server runs.
 pub struct AdminReader {
     store: Store,
 }
@@ -103,7 +103,7 @@ impl AdminReader {
     /// Reads something on a thread that may block.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] where too much waits; those of `read`.
+    /// [`Error::Overloaded`] if too much waits; those of `read`.
     pub async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(begun.as_mut().now_or_never(), None);
         drop(held);
         assert_eq!(begun.await, Ok(()));
-        // Who goes takes nobody's place.
+        // A request that goes takes no place.
         drop(waiting);
         assert_eq!(reader.read(|_| Ok(())).await, Ok(()));
     }

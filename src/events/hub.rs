@@ -180,7 +180,8 @@ impl Hub {
         Ok(())
     }
 
-    pub(super) fn rules(&self) -> Rules {
+    /// What streams are given and allowed.
+    pub fn rules(&self) -> Rules {
         self.0.rules
     }
 
@@ -198,7 +199,8 @@ impl Hub {
         self.0.closed.load(Ordering::Acquire)
     }
 
-    pub(super) fn store(&self) -> &Store {
+    /// The store that streams are read from.
+    pub fn store(&self) -> &Store {
         &self.0.store
     }
 

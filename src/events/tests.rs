@@ -234,11 +234,11 @@ impl House {
     fn request(&self, username: &str, filter: &str, change: impl FnOnce(&mut SubscribeRequest)) -> SubscribeRequest {
         let username = Username::parse(username).unwrap();
         let (rights, own) = Authorize::Open.to_see(&username, &[]);
-        let session = self.hub.registry().user_streams(&username);
+        let user_streams = self.hub.registry().user_streams(&username);
         let tenant = TenantName::parse("t").unwrap();
         let mut request = SubscribeRequest {
-            changes: session.changes(),
-            presence_guard: session.arrive(&tenant, GoesOnFor::Last, Timestamp::from_millis(1)),
+            changes: user_streams.changes(),
+            presence_guard: user_streams.arrive(&tenant, GoesOnFor::Last, Timestamp::from_millis(1)),
             tenant,
             view: View { filter: EventFilter::parse(filter).unwrap(), rights, own },
             start: Start::snapshot(None),

@@ -124,8 +124,8 @@ fn a_client_that_resumes_from_a_control_event_with_other_rights_is_told_what_is_
         let mut house = House::with(Authorize::Scopes);
         house.insert(&["a", "b"], &[]);
         rescope(&mut house, "u", &["*:get"]);
-        let session = house.hub.registry().user_streams(&Username::parse("u").unwrap());
-        let (head, changes) = (house.hub.store().head(), session.changes());
+        let user_streams = house.hub.registry().user_streams(&Username::parse("u").unwrap());
+        let (head, changes) = (house.hub.store().head(), user_streams.changes());
         rescope(&mut house, "u", &["a:get"]);
         // Its name was never seen by these rights.
         house.insert(&["later"], &[]);
@@ -215,8 +215,7 @@ fn is_served_beside_a_busy_tenant(flood: usize) {
             let data = Payload::from_valid_json(&format!("\"{}\"", "x".repeat(300))).unwrap();
             transaction.insert_event(tenant(name), user, event, data).unwrap();
         }
-        let durable = transaction.commit().unwrap();
-        house.hub.publish(Committed { durable, ended: BTreeSet::new(), changed: BTreeSet::new() });
+        house.hub.publish(committed(transaction.commit().unwrap()));
         noted.borrow_mut().clear();
         gate.open();
         settle(|| busy.positions().len() == flood && quiet.positions().len() == 1).await;

@@ -123,8 +123,7 @@ impl World {
         }
         let mut transaction = self.house.committer.begin(Timestamp::from_millis(1)).unwrap();
         change(&mut Writing { transaction: &mut transaction, truth: &mut self.truth });
-        let durable = transaction.commit().unwrap();
-        self.durable = Some(Committed { durable, ended: BTreeSet::new(), changed: BTreeSet::new() });
+        self.durable = Some(committed(transaction.commit().unwrap()));
         true
     }
 
@@ -175,8 +174,8 @@ impl World {
         if std::mem::take(&mut client.is_anew) {
             (client.last, client.known) = (None, State::new());
         }
-        let (store, session) = (house.hub.store(), house.hub.registry().user_streams(&client.username));
-        let (head, changes) = (store.head(), session.changes());
+        let (store, user_streams) = (house.hub.store(), house.hub.registry().user_streams(&client.username));
+        let (head, changes) = (store.head(), user_streams.changes());
         let account = store.account(&client.username).unwrap().unwrap();
         let is_before = |after: u64, since: Position| since > Position::START && Position::new(after) <= since;
         let start = match client.last {
@@ -192,7 +191,7 @@ impl World {
         let line = Rc::new(Line::default());
         line.room.set(room);
         let request = SubscribeRequest {
-            presence_guard: session.arrive(&account.tenant, GoesOnFor::Last, Timestamp::from_millis(1)),
+            presence_guard: user_streams.arrive(&account.tenant, GoesOnFor::Last, Timestamp::from_millis(1)),
             tenant: account.tenant.clone(),
             view: View { filter: client.filter.clone(), rights, own },
             start,

@@ -43,8 +43,7 @@ fn insert_in_quiet(house: &mut House) {
     let mut transaction = house.committer.begin(Timestamp::from_millis(1)).unwrap();
     let (user, event) = (Username::parse("bob").unwrap(), EventName::parse("a").unwrap());
     transaction.insert_event(tenant("quiet"), user, event, Payload::from_valid_json("1").unwrap()).unwrap();
-    let durable = transaction.commit().unwrap();
-    house.hub.publish(Committed { durable, ended: BTreeSet::new(), changed: BTreeSet::new() });
+    house.hub.publish(committed(transaction.commit().unwrap()));
 }
 
 fn to_quiet(house: &House, request: &mut SubscribeRequest) {

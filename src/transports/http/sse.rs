@@ -16,7 +16,7 @@ use crate::app::{App, LastSeen, StreamQuery};
 use crate::domain::EventId;
 use crate::events::{GoesOnFor, HEARTBEAT_EVERY, StreamId, StreamOptions};
 
-/// The parameters of `/sse`.
+/// The parameters of `/sse`, beside those of [`StreamOptions`].
 #[derive(Deserialize)]
 struct Parameters {
     events: Option<String>,
@@ -25,10 +25,6 @@ struct Parameters {
     #[serde(rename = "lastEventId")]
     last_event_id: Option<String>,
     snapshot: Option<bool>,
-    #[serde(default)]
-    marks: bool,
-    #[serde(default)]
-    presence: bool,
 }
 
 // Proxies are set up to wait 15 seconds for the next byte of a stream (docs/operations.md).
@@ -54,13 +50,15 @@ fn goes_on_for(headers: &HeaderMap, in_url: Option<&str>) -> GoesOnFor {
 
 /// `GET /sse`: opens a stream.
 pub async fn stream(app: App, StreamCaller { principal, ticket }: StreamCaller, request: HttpRequest) -> Reply {
-    let Parameters { events, except, stream, last_event_id, snapshot, marks, presence } = parameters(&request)?;
+    let Parameters { events, except, stream, last_event_id, snapshot } = parameters(&request)?;
+    // Not a part of the others: flattened, serde would take every value for a text.
+    let options: StreamOptions = parameters(&request)?;
     let query = StreamQuery {
         filter: filter(events.as_deref(), except.as_deref())?,
         last_seen: last_seen(request.headers(), last_event_id.as_deref().unwrap_or_default()),
         goes_on: goes_on_for(request.headers(), stream.as_deref()),
         snapshot: snapshot.unwrap_or(true),
-        options: StreamOptions { marks, presence },
+        options,
     };
     let mut response = HttpResponse::Ok();
     response

@@ -7,6 +7,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use crate::support::without_settings;
+
 /// How long one block may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a stream may take to begin. One that begins with nothing is waited for so long.
@@ -35,9 +37,7 @@ impl Shell {
         for proxy in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
             command.env_remove(proxy);
         }
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BROKER_")) {
-            command.env_remove(name);
-        }
+        without_settings(&mut command);
         command.env("LC_ALL", "C.UTF-8").env("HOME", directory).env("PYTHONUNBUFFERED", "1");
         let errors = std::fs::File::create(directory.join(".errors")).unwrap();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);

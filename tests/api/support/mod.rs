@@ -25,7 +25,9 @@ pub use seen::{
     change, current_of, insert_big, insert_names, kept, listed, missing, move_to, pairs, set_scopes, subscribe, text,
     until_gone, user_with,
 };
-pub use server::{ADMIN_TOKEN, JWT_SECRET, TestServer, bare_command, by_shell, command, with_descriptors};
+pub use server::{
+    ADMIN_TOKEN, JWT_SECRET, TestServer, bare_command, by_shell, command, with_descriptors, without_settings,
+};
 pub use stream::{Event, Stream};
 pub use user::{Body, User, after_kill, again};
 

@@ -234,13 +234,17 @@ fn listening_url(line: &str) -> Option<String> {
     rest.split_once('"').map(|(url, _)| url.to_owned())
 }
 
-/// The binary alone, in a directory, without the flags that tests give it.
-pub fn bare_command(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_broker"));
-    // Nothing of the machine's own settings.
+/// Has a command get nothing of the machine's own settings.
+pub fn without_settings(command: &mut Command) {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BROKER_")) {
         command.env_remove(name);
     }
+}
+
+/// The binary alone, in a directory, without the flags that tests give it.
+pub fn bare_command(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_broker"));
+    without_settings(&mut command);
     command.current_dir(directory).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
 }
