@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -31,6 +32,8 @@ use crate::writer::Committed;
 #[derive(Default)]
 struct Line {
     room: Cell<usize>,
+    /// Whether the last thing that was written was not taken whole: the rest of it is on its way.
+    cut: Cell<bool>,
     taken: RefCell<Vec<u8>>,
     finished: Cell<bool>,
     /// Whether the client has gone.
@@ -111,6 +114,7 @@ impl Sink for LineSink {
         assert!(!self.0.finished.get(), "it was written to after its end");
         let taken = bytes.len().min(self.0.room.get());
         self.0.room.set(self.0.room.get() - taken);
+        self.0.cut.set(taken < bytes.len());
         self.0.taken.borrow_mut().extend_from_slice(&bytes[..taken]);
         if taken == bytes.len() { Written::All } else { Written::Part(taken) }
     }
@@ -269,23 +273,32 @@ fn user(username: &str, scopes: &[&str]) -> User {
     }
 }
 
+/// How long anything may take before a test gives up. No test depends on it being short.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Lets the tasks of this thread and the threads that read work until this is so.
-async fn settle(done: impl Fn() -> bool) {
-    for _ in 0..2000 {
+async fn settle(mut done: impl FnMut() -> bool) {
+    assert!(comes_to(&mut done).await, "it did not come to that");
+}
+
+/// The same; whether it came to that in time.
+async fn comes_to(mut done: impl FnMut() -> bool) -> bool {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
         tokio::task::yield_now().await;
         if done() {
-            return;
+            return true;
         }
-        tokio::time::sleep(std::time::Duration::from_micros(200)).await;
+        tokio::time::sleep(Duration::from_micros(200)).await;
     }
-    assert!(done(), "it did not come to that");
+    false
 }
 
 /// Lets every task of this thread that is not held come to rest.
 async fn rest() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

@@ -88,6 +88,8 @@ struct Open {
     order: Option<(EventFilter, Rc<Cell<bool>>)>,
     /// The names that came since.
     since: BTreeSet<String>,
+    /// Whether something may still be on its way that was sent before the filter that was asked for last.
+    is_late: bool,
 }
 
 impl World {
@@ -207,18 +209,30 @@ impl World {
         // A change of rights that is on disk counts for it once it is published.
         let switched = self.durable.as_ref().is_some_and(|durable| durable.changed.contains(&client.username))
             || self.publishing.is_some();
-        client.stream =
-            Some(Open { line, id, seen: 0, new_at, switched, last: 0, order: None, since: BTreeSet::new() });
+        client.stream = Some(Open {
+            line,
+            id,
+            seen: 0,
+            new_at,
+            switched,
+            last: 0,
+            order: None,
+            since: BTreeSet::new(),
+            is_late: false,
+        });
     }
 
     fn change_filter(&mut self, client: usize, filter: &str) {
         let client = &mut self.clients[client];
-        let Some(stream) = client.stream.as_mut().filter(|stream| stream.order.is_none()) else { return };
+        // Of a name that it takes out and back in, it could not tell whether what comes was sent before both.
+        let is_free = |stream: &&mut Open| stream.order.is_none() && !stream.is_late;
+        let Some(stream) = client.stream.as_mut().filter(is_free) else { return };
         let filter = EventFilter::parse(filter).unwrap();
         let (hub, username, id, wanted) = (self.house.hub.clone(), client.username.clone(), stream.id, filter.clone());
         let is_done = Rc::new(Cell::new(false));
         stream.order = Some((filter, Rc::clone(&is_done)));
         stream.since.clear();
+        stream.is_late = true;
         client.is_anew = true;
         tokio::task::spawn_local(async move {
             is_done.set(hub.change_filter(&tenant("t"), &username, id, wanted).await.is_ok())
@@ -270,12 +284,12 @@ impl World {
             self.open(client, 0, 0);
             self.clients[client].stream.iter().for_each(|stream| stream.line.give_room(usize::MAX / 2));
         }
-        for _ in 0..3000 {
+        let know_it = || {
             self.look();
-            if (0..self.clients.len()).all(|client| self.clients[client].known_now() == self.expected(client)) {
-                return;
-            }
-            rest_a_little(1).await;
+            (0..self.clients.len()).all(|client| self.clients[client].known_now() == self.expected(client))
+        };
+        if comes_to(know_it).await {
+            return;
         }
         for client in 0..self.clients.len() {
             let came = self.clients[client].stream.as_ref().map(|stream| stream.line.came());
@@ -298,6 +312,7 @@ impl Client {
             self.known.retain(|name, _| self.filter.matches(name) && is_known(name));
             self.is_anew = true;
         }
+        stream.is_late &= stream.order.is_some() || stream.line.cut.get();
         self.stream = Some(stream);
     }
 
@@ -361,7 +376,7 @@ fn scopes(number: usize) -> Vec<Scope> {
 async fn rest_a_little(times: usize) {
     for _ in 0..=times {
         tokio::task::yield_now().await;
-        tokio::time::sleep(std::time::Duration::from_micros(100)).await;
+        tokio::time::sleep(Duration::from_micros(100)).await;
     }
 }
 
