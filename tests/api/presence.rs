@@ -3,7 +3,7 @@
 mod watchers;
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,8 +16,8 @@ pub const STREAM: &str = "broker-stream";
 pub const PRESENCE: &str = "$presence/";
 /// How long a stream's id stays good after its end, in milliseconds.
 pub const GRACE: u64 = 5000;
-/// How much later than that something may go: what the contract allows, and five seconds for a busy machine.
-pub const LATE: u64 = 6000;
+/// How much later than that something may go: what the contract allows, and much more for a busy machine.
+pub const LATE: u64 = 12_000;
 
 /// A user that is present.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -114,6 +114,26 @@ pub async fn there(user: &User, expected: &[(&str, usize)]) -> Vec<Person> {
     .await
 }
 
+/// Makes an attempt that has to do something within the grace, until one was in time: it gives false where the machine was too slow.
+pub async fn within_the_grace(mut attempt: impl AsyncFnMut() -> bool) {
+    for _ in 0..10 {
+        if attempt().await {
+            return;
+        }
+    }
+    panic!("it never came within the grace");
+}
+
+/// Whether less than the grace has passed since a stream ended, or since a moment before.
+pub fn is_in_time(since: Instant) -> bool {
+    since.elapsed() < Duration::from_millis(GRACE)
+}
+
+/// Awaits the same as [`there`] for as long as the grace takes. One that has no stream any more is there for no longer.
+pub async fn there_in_time(user: &User, expected: &[(&str, usize)]) -> Option<Vec<Person>> {
+    tokio::time::timeout(Duration::from_millis(GRACE), there(user, expected)).await.ok()
+}
+
 /// What a new watcher is given first, in whichever order: so many people, each once, and so many events.
 pub async fn beginning(stream: &mut Stream, people: usize, events: usize) -> (BTreeMap<String, Value>, Vec<Event>) {
     let frames = stream.take(people + events).await;
@@ -168,43 +188,53 @@ pub fn gone(username: &str) -> (String, Value) {
 
 #[tokio::test]
 async fn presence_lists_the_users_that_have_a_stream_open_or_had_one_5_seconds_ago() {
-    let server = TestServer::start().await;
-    let alice = server.user("alice", "acme").await;
-    let bob = server.user("bob", "acme").await;
-    let mallory = server.user("mallory", "other").await;
-    let answer = alice.get("/presence").await.ok();
-    assert_eq!((answer.header("content-type"), answer.body.as_str()), (Some("application/json"), "[]"));
-    let before = time(&alice).await;
-    // By name, and not in the order in which they come.
-    let first = bob.open("/sse", None).await;
-    let second = bob.open("/sse?events=news", None).await;
-    let _of_alice = alice.stream().await;
-    let _of_mallory = mallory.stream().await;
-    let people = there(&alice, &[("alice", 1), ("bob", 2)]).await;
-    let (of_alice, of_bob) = (people[0].since, people[1].since);
-    let after = time(&bob).await;
-    assert!([before, of_bob, of_alice, after].is_sorted(), "{before} {people:?} {after}");
-    // Another tenant's people are nobody's business.
-    there(&mallory, &[("mallory", 1)]).await;
-    assert_eq!(presence(&bob).await, people);
-    let is_since = |people: &[Person]| assert_eq!([people[0].since, people[1].since], [of_alice, of_bob]);
-    drop(first);
-    is_since(&there(&alice, &[("alice", 1), ("bob", 1)]).await);
-    drop(second);
-    is_since(&there(&alice, &[("alice", 1), ("bob", 0)]).await);
-    // A user that is back within the grace was never away.
-    let third = bob.open("/sse", None).await;
-    is_since(&there(&alice, &[("alice", 1), ("bob", 1)]).await);
-    let closed = time(&alice).await;
-    drop(third);
-    is_since(&there(&alice, &[("alice", 1), ("bob", 0)]).await);
-    there(&alice, &[("alice", 1)]).await;
-    let left = time(&alice).await;
-    after_the_grace(closed, left);
-    // A user that is back after it has come anew.
-    let _fourth = bob.open("/sse", None).await;
-    let people = there(&alice, &[("alice", 1), ("bob", 1)]).await;
-    assert!(people[0].since == of_alice && people[1].since >= left, "{people:?}");
+    within_the_grace(async || {
+        let server = TestServer::start().await;
+        let alice = server.user("alice", "acme").await;
+        let bob = server.user("bob", "acme").await;
+        let mallory = server.user("mallory", "other").await;
+        let answer = alice.get("/presence").await.ok();
+        assert_eq!((answer.header("content-type"), answer.body.as_str()), (Some("application/json"), "[]"));
+        let before = time(&alice).await;
+        // By name, and not in the order in which they come.
+        let first = bob.open("/sse", None).await;
+        let second = bob.open("/sse?events=news", None).await;
+        let _of_alice = alice.stream().await;
+        let _of_mallory = mallory.stream().await;
+        let people = there(&alice, &[("alice", 1), ("bob", 2)]).await;
+        let (of_alice, of_bob) = (people[0].since, people[1].since);
+        let after = time(&bob).await;
+        assert!([before, of_bob, of_alice, after].is_sorted(), "{before} {people:?} {after}");
+        // Another tenant's people are nobody's business.
+        there(&mallory, &[("mallory", 1)]).await;
+        assert_eq!(presence(&bob).await, people);
+        let is_since = |people: &[Person]| assert_eq!([people[0].since, people[1].since], [of_alice, of_bob]);
+        drop(first);
+        is_since(&there(&alice, &[("alice", 1), ("bob", 1)]).await);
+        let since = Instant::now();
+        drop(second);
+        let Some(people) = there_in_time(&alice, &[("alice", 1), ("bob", 0)]).await else { return false };
+        is_since(&people);
+        // A user that is back within the grace was never away.
+        let third = bob.open("/sse", None).await;
+        if !is_in_time(since) {
+            return false;
+        }
+        is_since(&there(&alice, &[("alice", 1), ("bob", 1)]).await);
+        let closed = time(&alice).await;
+        drop(third);
+        let Some(people) = there_in_time(&alice, &[("alice", 1), ("bob", 0)]).await else { return false };
+        is_since(&people);
+        there(&alice, &[("alice", 1)]).await;
+        let left = time(&alice).await;
+        after_the_grace(closed, left);
+        // A user that is back after it has come anew.
+        let _fourth = bob.open("/sse", None).await;
+        let people = there(&alice, &[("alice", 1), ("bob", 1)]).await;
+        assert!(people[0].since == of_alice && people[1].since >= left, "{people:?}");
+        true
+    })
+    .await;
 }
 
 #[tokio::test]
