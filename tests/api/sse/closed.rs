@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::support::{RawStream, TestServer};
+use crate::support::{RawStream, TestServer, insert_big};
 
 const CONNECTIONS: usize = 200;
 
@@ -46,9 +46,7 @@ async fn a_reader_that_stalls_and_then_goes_is_forgotten_at_once() {
     let alice = server.user("alice", "acme").await;
     let before = server.connections();
     let stalled = RawStream::open_with(&server, &alice, Some(4096)).await;
-    for _ in 0..120 {
-        alice.insert("big", json!("x".repeat(100_000))).await;
-    }
+    insert_big(&alice).await;
     assert!(server.connections() > before);
     drop(stalled);
     server.keeps_only(before).await;

@@ -22,8 +22,8 @@ pub use left_out::cannot_run;
 pub use network::Network;
 pub use raw::RawStream;
 pub use seen::{
-    change, current_of, insert_big, insert_names, kept, listed, missing, move_to, pairs, set_scopes, subscribe, text,
-    until_gone, user_with,
+    change, current_of, insert_big, insert_large, insert_names, kept, listed, missing, move_to, pairs, set_scopes,
+    subscribe, text, until_gone, user_with,
 };
 pub use server::{
     ADMIN_TOKEN, JWT_SECRET, TestServer, bare_command, by_shell, command, with_descriptors, without_settings,

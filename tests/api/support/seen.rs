@@ -39,12 +39,20 @@ pub async fn insert_names(user: &User, names: &[String], data: &str) -> Vec<(Str
     inserted
 }
 
-/// Inserts more than the sockets' buffers take, of `big/0` to `big/9` in turn; ids and names in order.
+/// Inserts more than the sockets' buffers take, of `big/0` to `big/9` in turn; ids and names in order. In few requests, because a
+/// reader that stalls meanwhile is given up after half a minute.
 pub async fn insert_big(user: &User) -> Vec<(String, String)> {
+    let names: Vec<_> = (0..120).map(|number| format!("big/{}", number % 10)).collect();
+    insert_large(user, &names, 100_000).await
+}
+
+/// The same with these names, and so many bytes in each event.
+pub async fn insert_large(user: &User, names: &[String], bytes: usize) -> Vec<(String, String)> {
+    let data = "x".repeat(bytes);
     let mut inserted = Vec::new();
-    for number in 0..120 {
-        let name = format!("big/{}", number % 10);
-        inserted.push((user.insert(&name, json!("x".repeat(100_000))).await, name));
+    // Far less than a body may have.
+    for names in names.chunks((1 << 20) / bytes) {
+        inserted.extend(insert_names(user, names, &data).await);
     }
     inserted
 }

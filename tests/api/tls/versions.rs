@@ -98,7 +98,7 @@ async fn all_of_it_works(client: Client, version: Version) {
     for stream in &mut streams {
         assert_eq!(stream.rest().await, []);
     }
-    assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(8), "{:?}", since.elapsed());
     let last = bob.insert("new", json!(1)).await;
     assert_eq!(of_bob.next().await.id, last);
 }
@@ -213,7 +213,7 @@ async fn streams_over_tls_end_when_the_server_does() {
     secure.server.signal("TERM");
     assert_eq!((one.rest().await, two.rest().await), (vec![], vec![]));
     assert_eq!(secure.server.ended().await.code(), Some(0));
-    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
 }
 
 #[tokio::test]
@@ -224,9 +224,9 @@ async fn over_http_2_a_stream_that_nobody_reads_delays_none_of_the_others_on_its
     let alice = client.sign_in("alice").await;
     let (mut stalled, mut lively) = (alice.stream().await, alice.stream().await);
     assert_eq!(secure.server.connections(), 1);
-    // More than the window of a stream.
+    // More than twice the window of a stream, and no more: who is not read for half a minute is cut off.
     let mut ids = Vec::new();
-    for number in 0..200 {
+    for number in 0..50 {
         ids.push(alice.insert(&format!("name{}", number % 3), json!("x".repeat(90_000))).await);
         assert_eq!(lively.next().await.id, ids[number]);
     }
