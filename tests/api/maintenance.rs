@@ -23,7 +23,7 @@ async fn flood(user: &User, mut is_over: watch::Receiver<bool>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_in_one_tenant_neither_outgrows_retention_nor_delays_expiry_in_another() {
-    const AT_LEAST: u64 = 100_000;
+    const AT_LEAST: u64 = 50_000;
     let server = TestServer::start_with(&["--retain_events=1000", "--log=info"]).await;
     let (alice, bob) = (server.user("alice", "acme").await, server.user("bob", "globex").await);
     let (stop, is_over) = watch::channel(false);
@@ -43,7 +43,7 @@ async fn a_flood_in_one_tenant_neither_outgrows_retention_nor_delays_expiry_in_a
         // The flood goes on: what it has outgrown stays so. In this order it is too many rather than too few.
         let is_held = async || {
             let oldest = oldest_kept().await?;
-            (newest().await - oldest < AT_LEAST / 4).then_some(())
+            (newest().await - oldest < AT_LEAST / 2).then_some(())
         };
         until("few events to be kept", is_held).await;
         stop.send(true).unwrap();
@@ -67,9 +67,10 @@ async fn the_end_of_a_stream_with_very_much_bound_to_it_stalls_nobody() {
     const COUNT: usize = 10_000;
     let server = TestServer::start_with(&["--log=info"]).await;
     let (alice, bob) = (server.user("alice", "acme").await, server.user("bob", "acme").await);
-    let mut watching = bob.stream_of("/sse?snapshot=false", None).await;
-    let (stream, id) = alice.open("/sse", None).await;
+    // Nothing comes on a stream that is not read, or it might end before its time.
+    let (stream, id) = alice.open("/sse?events=none", None).await;
     bind_many(&alice, &id, COUNT).await;
+    let mut watching = bob.stream_of("/sse?snapshot=false", None).await;
     drop(stream);
     // Others insert all the while: their events come between the removals, or these were one change.
     let (stop, is_over) = watch::channel(false);
@@ -103,9 +104,9 @@ async fn a_kill_in_the_middle_of_a_streams_removals_neither_stops_them_nor_bring
     let (mut alice, mut bob) = (server.user("alice", "acme").await, server.user("bob", "acme").await);
     // On a busy machine a kill may come when all of them have been removed.
     for _ in 0..10 {
-        let mut watching = bob.stream_of("/sse?snapshot=false", None).await.cut_off_allowed();
-        let (stream, id) = alice.open("/sse", None).await;
+        let (stream, id) = alice.open("/sse?events=none", None).await;
         bind_many(&alice, &id, COUNT).await;
+        let mut watching = bob.stream_of("/sse?snapshot=false", None).await.cut_off_allowed();
         drop(stream);
         while watching.next().await.data != "null" {}
         server.kill();
