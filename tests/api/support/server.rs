@@ -178,7 +178,7 @@ impl TestServer {
         while self.connections() > connections {
             let open = self.connections();
             assert!(
-                since.elapsed() < Duration::from_secs(6),
+                since.elapsed() < Duration::from_secs(10),
                 "{open} connections are open, of which {connections} should"
             );
             tokio::time::sleep(Duration::from_millis(10)).await;
