@@ -122,8 +122,8 @@ async fn a_list_of_headers_that_is_not_finished_ends_its_connection_within_ten_s
         let secure = &secure;
         async move {
             let (mut read, mut write) = tokio::io::split(secure.connect("h2").await);
-            write.write_all(&bytes).await.unwrap();
             let since = Instant::now();
+            write.write_all(&bytes).await.unwrap();
             let sending = async {
                 loop {
                     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -137,7 +137,7 @@ async fn a_list_of_headers_that_is_not_finished_ends_its_connection_within_ten_s
                 _ = within("the end", read.read_to_end(&mut came)) => {}
                 () = sending => {}
             }
-            assert!((8..30).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
+            assert!((8..50).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
         }
     });
     futures_util::future::join_all(ends).await;
@@ -284,7 +284,7 @@ async fn over_tls_requests_before_a_stream_are_answered_before_it_whole_and_in_o
     let secure = Secure::start().await;
     secure.client().create_user("alice", "acme").await;
     let alice = secure.client().sign_in("alice").await;
-    requests_before_a_stream_are_answered(secure.connect("http/1.1").await, &alice).await;
+    requests_before_a_stream_are_answered(async || secure.connect("http/1.1").await, &alice).await;
     eventually("the connection to be forgotten", || secure.server.connections() <= 2).await;
 }
 
