@@ -80,7 +80,7 @@ async fn a_name_that_expires_makes_room() {
     let server = TestServer::start_with(&["--max_names=2"]).await;
     let alice = server.user("alice", "acme").await;
     alice.insert("lasting", json!(1)).await;
-    alice.insert_raw(json!({ "event": "a", "data": 1, "expires_in": 1 })).await.ok();
+    alice.insert_raw(json!({ "event": "a", "data": 1, "expires_in": 6 })).await.ok();
     alice.insert_raw(one("b", 1)).await.refused(409, "too_many_names");
     until("room", async || {
         let answer = alice.insert_raw(one("b", 1)).await;
@@ -199,12 +199,12 @@ async fn each_element_of_an_array_counts_and_a_large_one_is_paid_off_later() {
     let alice = server.user("alice", "acme").await;
     let bob = server.user("bob", "acme").await;
     let array = |count: usize| Value::Array((0..count).map(|number| one("news", number)).collect());
-    // As many as there were of a second, and eight more: the next is due after nine quarters of one.
-    alice.insert_raw(array(12)).await.ok();
+    // As many as there were of a second, and 24 more: the next is due after 25 quarters of one.
+    alice.insert_raw(array(28)).await.ok();
     let seconds = retry_after(alice.insert_raw(one("news", "single")).await);
-    assert!((1..=3).contains(&seconds), "{seconds}");
+    assert!((1..=7).contains(&seconds), "{seconds}");
     retry_after(alice.insert_raw(array(12)).await);
-    assert_eq!(alice.history("event=news").await.events.len(), 12, "an array is taken whole or not at all");
+    assert_eq!(alice.history("event=news").await.events.len(), 28, "an array is taken whole or not at all");
     bob.insert_raw(array(4)).await.ok();
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     alice.insert("news", json!("single")).await;
@@ -215,7 +215,7 @@ async fn a_key_is_not_used_up_by_an_insert_that_came_too_fast() {
     let server = TestServer::start_with(&["--insert_rate=2"]).await;
     let alice = server.user("alice", "acme").await;
     let key = [("idempotency-key", "k")];
-    alice.insert_raw(Value::Array((0..6).map(|number| one("news", number)).collect())).await.ok();
+    alice.insert_raw(Value::Array((0..14).map(|number| one("news", number)).collect())).await.ok();
     let seconds = retry_after(alice.insert_with(&key, one("news", "mine")).await);
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     let answer = alice.insert_with(&key, one("news", "mine")).await.ok();
