@@ -1,11 +1,13 @@
 //! Guards arrays of inserts: all of them or none.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Event, Receipt, TestServer, User, again, bad_request, names, one, within};
+use crate::support::{Event, Receipt, TestServer, User, again, bad_request, eventually, names, one, within};
 
 /// So many inserts, each of a name of its own.
 fn numbered(prefix: &str, count: usize) -> Value {
@@ -187,16 +189,21 @@ const SIZE: usize = 20;
 #[tokio::test]
 async fn a_kill_leaves_each_array_whole_or_not_at_all() {
     const WRITERS: usize = 4;
+    const ROUNDS: u64 = 5;
     // So short a journal that kills meet checkpoints too.
     let mut server = TestServer::start_with(&["--journal_bytes=65536"]).await;
     let mut alice = server.user("alice", "acme").await;
     let mut promised = Vec::new();
-    for round in 0..5_u64 {
+    let any = Arc::new(AtomicBool::new(false));
+    for round in 0..ROUNDS {
         let writers: Vec<_> = (0..WRITERS)
-            .map(|writer| tokio::spawn(insert_arrays(alice.clone(), format!("{round}.{writer}"))))
+            .map(|writer| tokio::spawn(insert_arrays(alice.clone(), format!("{round}.{writer}"), Arc::clone(&any))))
             .collect();
         // What counts is that no two rounds are alike.
         tokio::time::sleep(Duration::from_millis(20 + (round * 37) % 90)).await;
+        if round == ROUNDS - 1 {
+            eventually("something to lose", || any.load(Ordering::Relaxed)).await;
+        }
         server.kill();
         for writer in writers {
             promised.extend(within("a writer to notice", writer).await.unwrap());
@@ -218,14 +225,16 @@ async fn a_kill_leaves_each_array_whole_or_not_at_all() {
     assert!(!promised.is_empty(), "there was nothing to lose");
 }
 
-/// Inserts one array after the other until the server is gone; gives those that it has answered.
-async fn insert_arrays(user: User, prefix: String) -> Vec<String> {
+/// Inserts one array after the other until the server is gone; gives those that it has answered, and says at once that
+/// there are any.
+async fn insert_arrays(user: User, prefix: String, any: Arc<AtomicBool>) -> Vec<String> {
     let mut answered = Vec::new();
     for number in 0_u64.. {
         let array = format!("{prefix}.{number}");
         let Some(answer) = user.insert_if_there(&[], numbered(&format!("{array}/"), SIZE)).await else { break };
         answer.ok();
         answered.push(array);
+        any.store(true, Ordering::Relaxed);
     }
     answered
 }
