@@ -8,7 +8,7 @@ use crate::presence::{
     GRACE, LATE, after_the_grace, bind, bound, free, insert_by, left, machine_time, past_the_grace, removal, there,
     time,
 };
-use crate::support::{Event, Receipt, TestServer};
+use crate::support::{Event, Receipt, TestServer, again, in_time, within_the_grace};
 
 #[tokio::test]
 async fn an_insert_that_names_no_stream_of_its_user_is_404_and_inserts_nothing() {
@@ -44,6 +44,11 @@ async fn an_insert_that_names_no_stream_of_its_user_is_404_and_inserts_nothing()
 
 #[tokio::test]
 async fn events_bound_to_a_stream_go_5_seconds_after_its_end() {
+    in_time("an insert within the grace", bound_events_go).await;
+}
+
+/// Nothing where the stream could not be named in time.
+async fn bound_events_go() -> Option<()> {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let bob = server.user("bob", "acme").await;
@@ -55,9 +60,12 @@ async fn events_bound_to_a_stream_go_5_seconds_after_its_end() {
     alice.insert("seat/free", json!(1)).await;
     let closed = time(&alice).await;
     drop(leaving);
-    there(&alice, &[("alice", 1), ("bob", 1)]).await;
+    let late = within_the_grace(async {
+        there(&alice, &[("alice", 1), ("bob", 1)]).await;
+        insert_by(&alice, &leaving_id, bound("seat/late")).await
+    });
     // It can still be named, for as long as it may be taken over.
-    bind(&alice, &leaving_id, &["seat/late"]).await;
+    late.await?.ok();
     reading.take(4).await;
     let mut came = reading.take(2).await;
     came.sort_by(|one, other| one.name.cmp(&other.name));
@@ -75,10 +83,16 @@ async fn events_bound_to_a_stream_go_5_seconds_after_its_end() {
     let (_new, new_id) = alice.open("/sse", Some(&leaving_id)).await;
     assert_ne!(new_id, leaving_id);
     bind(&alice, &staying_id, &["seat/staying"]).await;
+    Some(())
 }
 
 #[tokio::test]
 async fn events_bound_to_a_stream_that_is_taken_over_stay() {
+    in_time("streams to be taken over", those_of_streams_taken_over_stay).await;
+}
+
+/// Nothing where they could not be taken over in time.
+async fn those_of_streams_taken_over_stay() -> Option<()> {
     let server = TestServer::start().await;
     let (mut users, mut streams, mut ids) = (Vec::new(), Vec::new(), Vec::new());
     for name in ["alice", "bob", "carol", "dave"] {
@@ -92,12 +106,15 @@ async fn events_bound_to_a_stream_that_is_taken_over_stay() {
     let [alice, bob, carol, dave] = &users[..] else { unreachable!() };
     let closed = time(dave).await;
     drop(streams);
-    there(dave, &[("alice", 0), ("bob", 0), ("carol", 0), ("dave", 0)]).await;
-    let back = [
-        alice.open("/sse", Some(&ids[0])).await,
-        bob.open(&format!("/sse?stream={}", ids[1]), None).await,
-        carol.open("/sse?events=news", None).await,
-    ];
+    let back = within_the_grace(async {
+        there(dave, &[("alice", 0), ("bob", 0), ("carol", 0), ("dave", 0)]).await;
+        [
+            alice.open("/sse", Some(&ids[0])).await,
+            bob.open(&format!("/sse?stream={}", ids[1]), None).await,
+            carol.open("/sse?events=news", None).await,
+        ]
+    });
+    let back = back.await?;
     for ((_, id), before) in back.iter().zip(&ids) {
         assert_eq!(id, before);
     }
@@ -107,10 +124,11 @@ async fn events_bound_to_a_stream_that_is_taken_over_stay() {
     assert_eq!(left(dave, "seat/*").await, ["seat/alice", "seat/bob", "seat/carol"]);
     there(dave, &[("alice", 1), ("bob", 1), ("carol", 1)]).await;
     bind(alice, &ids[0], &["seat/again"]).await;
+    Some(())
 }
 
-/// Ends the server while streams are open, and starts it anew.
-async fn the_grace_begins_with_the_start(kill: bool) {
+/// Ends the server while streams are open, and starts it anew; nothing where its clients did not come back in time.
+async fn the_grace_begins_with_the_start(kill: bool) -> Option<()> {
     // So short a journal that it is moved into the database on the way.
     let mut server = TestServer::start_with(&["--journal_bytes=65536"]).await;
     let (mut users, mut streams, mut ids) = (Vec::new(), Vec::new(), Vec::new());
@@ -137,42 +155,47 @@ async fn the_grace_begins_with_the_start(kill: bool) {
         server.signal("TERM");
         assert!(server.ended().await.success());
     }
-    server = server.restart().await;
-    let started = machine_time();
-    // The tokens are as good as before.
-    let users: Vec<_> = users.iter().map(|user| server.client().with_authorization(&user.authorization)).collect();
-    let [alice, bob, carol, dave] = &users[..] else { unreachable!() };
-    let back = [
-        bob.open("/sse", Some(&ids[1])).await,
-        carol.open(&format!("/sse?stream={}", ids[2]), None).await,
-        dave.open("/sse", None).await,
-    ];
+    let started_again = within_the_grace(async {
+        let server = server.restart().await;
+        let started = machine_time();
+        // The tokens are as good as before.
+        let [alice, bob, carol, dave] = [0, 1, 2, 3].map(|number| again(&server, &users[number]));
+        let back = [
+            bob.open("/sse", Some(&ids[1])).await,
+            carol.open(&format!("/sse?stream={}", ids[2]), None).await,
+            dave.open("/sse", None).await,
+        ];
+        let there = left(&bob, "seat/*").await;
+        (server, started, [alice, bob, dave], back, there)
+    });
+    let (_server, started, [alice, bob, dave], back, there) = started_again.await?;
     for ((_, id), before) in back.iter().zip(&ids[1..]) {
         assert_eq!(id, before);
     }
     let all = ["seat/alice", "seat/bob", "seat/carol", "seat/dave", "seat/late", "seat/taken"];
-    assert_eq!(left(bob, "seat/*").await, all);
+    assert_eq!(there, all);
     // Alice does not come back.
     for name in ["seat/alice", "seat/late"] {
-        let removal = removal(bob, name).await;
+        let removal = removal(&bob, name).await;
         let due = from + GRACE..=started + GRACE + LATE;
         assert!(due.contains(&removal.timestamp), "{removal:?} {due:?}");
         assert_eq!(removal.username, "alice");
     }
-    insert_by(alice, &ids[0], bound("seat/x")).await.refused(404, "stream_unknown");
+    insert_by(&alice, &ids[0], bound("seat/x")).await.refused(404, "stream_unknown");
     // Whatever goes, goes together.
-    assert_eq!(left(bob, "seat/*").await, ["seat/bob", "seat/carol", "seat/dave", "seat/taken"]);
-    bind(dave, &ids[3], &["seat/again"]).await;
+    assert_eq!(left(&bob, "seat/*").await, ["seat/bob", "seat/carol", "seat/dave", "seat/taken"]);
+    bind(&dave, &ids[3], &["seat/again"]).await;
+    Some(())
 }
 
 #[tokio::test]
 async fn after_a_kill_the_grace_begins_with_the_start() {
-    the_grace_begins_with_the_start(true).await;
+    in_time("streams to be taken over", async || the_grace_begins_with_the_start(true).await).await;
 }
 
 #[tokio::test]
 async fn after_a_stop_a_client_that_reconnects_in_time_keeps_its_bound_events() {
-    the_grace_begins_with_the_start(false).await;
+    in_time("streams to be taken over", async || the_grace_begins_with_the_start(false).await).await;
 }
 
 #[tokio::test]

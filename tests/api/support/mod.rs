@@ -1,6 +1,7 @@
 //! A server that runs, clients that talk to it, and streams that can be awaited.
 
 mod authority;
+mod busy;
 mod client;
 mod disk;
 mod earlier;
@@ -14,6 +15,7 @@ mod stream;
 mod user;
 
 pub use authority::Authority;
+pub use busy::{in_time, until_throttled, within_the_grace};
 pub use client::{Answer, Client};
 pub use disk::LoopDisk;
 pub use earlier::earlier_password;
