@@ -92,7 +92,7 @@ async fn an_authority_issues_a_certificate_to_a_running_server_and_a_client_stre
 
 #[tokio::test]
 async fn a_certificate_that_nears_its_end_is_renewed_while_everything_goes_on() {
-    let mut pebble = Pebble::prepare(12);
+    let mut pebble = Pebble::prepare(20);
     pebble.run().await;
     let server = start(&pebble).await;
     let root = pebble.root().await;

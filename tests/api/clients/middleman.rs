@@ -28,8 +28,7 @@ impl Middleman {
         let from_test = Arc::new(Mutex::new(from_test));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let server = TcpStream::connect(&server).await.unwrap();
-                tokio::spawn(mediate(client, server, to_test.clone(), Arc::clone(&from_test)));
+                tokio::spawn(mediate(client, server.clone(), to_test.clone(), Arc::clone(&from_test)));
             }
         });
         Self { url, from_server, to_client, pending: Vec::new() }
@@ -63,17 +62,18 @@ impl Middleman {
 /// Passes on requests and answers that have no body, a browser's preflight above all, until the answer is the stream.
 pub async fn mediate(
     client: TcpStream,
-    server: TcpStream,
+    server: String,
     to_test: mpsc::UnboundedSender<Vec<u8>>,
     from_test: Arc<Mutex<mpsc::UnboundedReceiver<Vec<u8>>>>,
 ) {
     client.set_nodelay(true).unwrap();
     let (client, mut client_writer) = client.into_split();
-    let (server, mut server_writer) = server.into_split();
-    let (mut client, mut server) = (Input::new(client), Input::new(server));
+    let mut client = Input::new(client);
+    // A browser may open a connection and not use it, or use it later than the server would wait for.
+    let Some(mut request) = head(&mut client).await else { return };
+    let (server, mut server_writer) = TcpStream::connect(server).await.unwrap().into_split();
+    let mut server = Input::new(server);
     loop {
-        // A browser may open a connection and not use it.
-        let Some(request) = head(&mut client).await else { return };
         server_writer.write_all(request.as_bytes()).await.unwrap();
         let answer = head(&mut server).await.unwrap();
         client_writer.write_all(answer.as_bytes()).await.unwrap();
@@ -81,6 +81,8 @@ pub async fn mediate(
             break;
         }
         assert!(answer.contains("content-length: 0\r\n"), "{answer}");
+        let Some(next) = head(&mut client).await else { return };
+        request = next;
     }
     tokio::spawn(async move {
         while let Some(bytes) = chunk(&mut server).await {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::{Event, Receipt, TestServer, User, after_kill, again, command, one, until};
 
 /// How long may pass until what is due has been removed, on a machine with much else to do.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 /// Inserts so many events, of so many names in turn, in arrays: id and name of each in order.
 async fn insert_many(user: &User, count: usize, names: usize) -> Vec<(String, String)> {
