@@ -11,7 +11,7 @@ use crate::support::without_settings;
 
 /// How long one block may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a stream may take to begin. One that begins with nothing is waited for so long.
+/// How long is waited for a program in the background that may begin with nothing.
 const BEGINNING: Duration = Duration::from_secs(5);
 /// A stream that has given nothing for so long has sent what was there when it was opened.
 const QUIET: Duration = Duration::from_millis(300);
@@ -127,9 +127,10 @@ impl Shell {
         self.command(&format!(
             "{{ ( . ./{name} ) && echo 0 > {status} || echo $? > {status}; }} < /dev/null > {output} 2> {errors} &"
         ));
-        // A server begins with its log.
+        // A server begins with its log, and an event stream with a heartbeat.
         let is_server = block.starts_with("broker ");
-        let until = Instant::now() + if is_server { PATIENCE } else { BEGINNING };
+        let begins = is_server || block.contains("curl ");
+        let until = Instant::now() + if begins { PATIENCE } else { BEGINNING };
         let (mut length, mut since) = (0, Instant::now());
         loop {
             let ended = self.read(&status);
