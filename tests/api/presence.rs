@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Body, Event, Kept, Receipt, Stream, TestServer, User, until};
+use crate::support::{Answer, Body, Event, Kept, Receipt, Stream, TestServer, User, in_time, until};
 
 /// The header that names a stream.
 pub const STREAM: &str = "broker-stream";
@@ -114,16 +114,6 @@ pub async fn there(user: &User, expected: &[(&str, usize)]) -> Vec<Person> {
     .await
 }
 
-/// Makes an attempt that has to do something within the grace, until one was in time: it gives false where the machine was too slow.
-pub async fn within_the_grace(mut attempt: impl AsyncFnMut() -> bool) {
-    for _ in 0..10 {
-        if attempt().await {
-            return;
-        }
-    }
-    panic!("it never came within the grace");
-}
-
 /// Whether less than the grace has passed since a stream ended, or since a moment before.
 pub fn is_in_time(since: Instant) -> bool {
     since.elapsed() < Duration::from_millis(GRACE)
@@ -188,7 +178,7 @@ pub fn gone(username: &str) -> (String, Value) {
 
 #[tokio::test]
 async fn presence_lists_the_users_that_have_a_stream_open_or_had_one_5_seconds_ago() {
-    within_the_grace(async || {
+    in_time("a client within the grace", async || {
         let server = TestServer::start().await;
         let alice = server.user("alice", "acme").await;
         let bob = server.user("bob", "acme").await;
@@ -213,17 +203,17 @@ async fn presence_lists_the_users_that_have_a_stream_open_or_had_one_5_seconds_a
         is_since(&there(&alice, &[("alice", 1), ("bob", 1)]).await);
         let since = Instant::now();
         drop(second);
-        let Some(people) = there_in_time(&alice, &[("alice", 1), ("bob", 0)]).await else { return false };
+        let people = there_in_time(&alice, &[("alice", 1), ("bob", 0)]).await?;
         is_since(&people);
         // A user that is back within the grace was never away.
         let third = bob.open("/sse", None).await;
         if !is_in_time(since) {
-            return false;
+            return None;
         }
         is_since(&there(&alice, &[("alice", 1), ("bob", 1)]).await);
         let closed = time(&alice).await;
         drop(third);
-        let Some(people) = there_in_time(&alice, &[("alice", 1), ("bob", 0)]).await else { return false };
+        let people = there_in_time(&alice, &[("alice", 1), ("bob", 0)]).await?;
         is_since(&people);
         there(&alice, &[("alice", 1)]).await;
         let left = time(&alice).await;
@@ -232,7 +222,7 @@ async fn presence_lists_the_users_that_have_a_stream_open_or_had_one_5_seconds_a
         let _fourth = bob.open("/sse", None).await;
         let people = there(&alice, &[("alice", 1), ("bob", 1)]).await;
         assert!(people[0].since == of_alice && people[1].since >= left, "{people:?}");
-        true
+        Some(())
     })
     .await;
 }

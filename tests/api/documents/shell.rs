@@ -127,7 +127,7 @@ impl Shell {
         self.command(&format!(
             "{{ ( . ./{name} ) && echo 0 > {status} || echo $? > {status}; }} < /dev/null > {output} 2> {errors} &"
         ));
-        // A server begins with its log, and an event stream with a heartbeat.
+        // A server tells in its log when it listens, and an event stream begins with a heartbeat.
         let is_server = block.starts_with("broker ");
         let begins = is_server || block.contains("curl ");
         let until = Instant::now() + if begins { PATIENCE } else { BEGINNING };
@@ -137,11 +137,12 @@ impl Shell {
             if !matches!(ended.trim(), "" | "0") {
                 return Err(format!("it ended with {}:\n{}", ended.trim(), self.read(&errors)));
             }
-            let now = self.read(if is_server { &errors } else { &output }).len();
-            if now != length {
-                (length, since) = (now, Instant::now());
+            let now = self.read(if is_server { &errors } else { &output });
+            if now.len() != length {
+                (length, since) = (now.len(), Instant::now());
             }
-            if if length > 0 { since.elapsed() > QUIET } else { Instant::now() > until } {
+            let has_begun = if is_server { now.contains(" listening ") } else { length > 0 && since.elapsed() > QUIET };
+            if has_begun || Instant::now() > until {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(20));

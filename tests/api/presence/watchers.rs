@@ -10,9 +10,9 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::presence::{
     GRACE, LATE, PRESENCE, after_the_grace, beginning, bind, gone, is_in_time, left, online, quiet, removal, resumed,
-    there, there_in_time, time, told, within_the_grace,
+    there, there_in_time, time, told,
 };
-use crate::support::{Event, TestServer, User, insert_big, within};
+use crate::support::{Event, TestServer, User, in_time, insert_big, within};
 
 #[tokio::test]
 async fn a_watcher_is_told_first_of_everybody_online() {
@@ -50,7 +50,7 @@ async fn a_watcher_is_told_first_of_everybody_online() {
 
 #[tokio::test]
 async fn watchers_are_told_of_each_user_that_comes_or_goes_and_nobody_else_is() {
-    within_the_grace(async || {
+    in_time("a client within the grace", async || {
         let server = TestServer::start().await;
         let alice = server.user("alice", "acme").await;
         let bob = server.user("bob", "acme").await;
@@ -92,12 +92,10 @@ async fn watchers_are_told_of_each_user_that_comes_or_goes_and_nobody_else_is() 
         // She reconnects, of which nothing is to be told; he does not.
         let since = Instant::now();
         drop(of_carol);
-        if there_in_time(&alice, &[("alice", here), ("bob", 1), ("carol", 0)]).await.is_none() {
-            return false;
-        }
+        there_in_time(&alice, &[("alice", here), ("bob", 1), ("carol", 0)]).await?;
         let _of_carol = carol.stream().await;
         if !is_in_time(since) {
-            return false;
+            return None;
         }
         there(&alice, &[("alice", here), ("bob", 1), ("carol", 1)]).await;
         let closed = time(&alice).await;
@@ -126,7 +124,7 @@ async fn watchers_are_told_of_each_user_that_comes_or_goes_and_nobody_else_is() 
             quiet(stream, &alice).await;
         }
         quiet(&mut of_mallory, &mallory).await;
-        true
+        Some(())
     })
     .await;
 }

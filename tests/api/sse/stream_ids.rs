@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use crate::presence::{bound, insert_by, is_in_time, there, there_in_time, within_the_grace};
-use crate::support::TestServer;
+use crate::presence::{bound, insert_by, is_in_time, there, there_in_time};
+use crate::support::{TestServer, in_time};
 
 #[tokio::test]
 async fn every_stream_has_an_id_of_its_own() {
@@ -25,7 +25,7 @@ async fn every_stream_has_an_id_of_its_own() {
 
 #[tokio::test]
 async fn a_client_that_reconnects_takes_over_the_named_stream_or_else_the_one_that_ended_last() {
-    within_the_grace(async || {
+    in_time("a client within the grace", async || {
         let server = TestServer::start().await;
         let alice = server.user("alice", "acme").await;
         let (mut streams, mut ids) = (Vec::new(), Vec::new());
@@ -38,16 +38,14 @@ async fn a_client_that_reconnects_takes_over_the_named_stream_or_else_the_one_th
         let since = Instant::now();
         for (ended, number) in [2, 0, 3, 1].into_iter().enumerate() {
             drop(streams[number].take());
-            if there_in_time(&alice, &[("alice", 3 - ended)]).await.is_none() {
-                return false;
-            }
+            there_in_time(&alice, &[("alice", 3 - ended)]).await?;
         }
         let by_header = alice.open("/sse", Some(&ids[2])).await;
         let by_query = alice.open(&format!("/sse?stream={}", ids[0]), None).await;
         let last = alice.open("/sse", None).await;
         let last_but_one = alice.open("/sse?events=news", None).await;
         if !is_in_time(since) {
-            return false;
+            return None;
         }
         let taken = [&by_header.1, &by_query.1, &last.1, &last_but_one.1];
         assert_eq!(taken, [&ids[2], &ids[0], &ids[1], &ids[3]]);
@@ -59,23 +57,21 @@ async fn a_client_that_reconnects_takes_over_the_named_stream_or_else_the_one_th
         for id in ids.iter().chain([&new]) {
             insert_by(&alice, id, bound("seat")).await.ok();
         }
-        true
+        Some(())
     })
     .await;
 }
 
 #[tokio::test]
 async fn nobody_takes_over_an_open_stream_or_one_of_another_user() {
-    within_the_grace(async || {
+    in_time("a client within the grace", async || {
         let server = TestServer::start().await;
         let alice = server.user("alice", "acme").await;
         let others = [server.user("bob", "acme").await, server.user("mallory", "other").await];
         let (stream, ended) = alice.open("/sse", None).await;
         let since = Instant::now();
         drop(stream);
-        if there_in_time(&alice, &[("alice", 0)]).await.is_none() {
-            return false;
-        }
+        there_in_time(&alice, &[("alice", 0)]).await?;
         let by_query = format!("/sse?stream={ended}");
         let mut streams = Vec::new();
         for other in &others {
@@ -87,19 +83,19 @@ async fn nobody_takes_over_an_open_stream_or_one_of_another_user() {
         }
         let (_stream, id) = alice.open("/sse", None).await;
         if !is_in_time(since) {
-            return false;
+            return None;
         }
         assert_eq!(id, ended, "it was still hers to take over");
         let (_another, id) = alice.open("/sse", Some(&ended)).await;
         assert_ne!(id, ended);
-        true
+        Some(())
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_client_that_names_an_unknown_stream_gets_a_new_one_and_not_that_of_another_page() {
-    within_the_grace(async || {
+    in_time("a client within the grace", async || {
         let server = TestServer::start().await;
         let alice = server.user("alice", "acme").await;
         let (page, ended) = alice.open("/sse", None).await;
@@ -121,10 +117,10 @@ async fn a_client_that_names_an_unknown_stream_gets_a_new_one_and_not_that_of_an
         streams.push(alice.open(&format!("/sse?stream={ended}"), Some(never)).await.0);
         let (_stream, id) = alice.open("/sse", None).await;
         if !is_in_time(since) {
-            return false;
+            return None;
         }
         assert_eq!(id, ended, "it was still there for who names none");
-        true
+        Some(())
     })
     .await;
 }

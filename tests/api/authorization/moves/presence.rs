@@ -8,9 +8,9 @@ use serde_json::json;
 use super::{TENANTS, start};
 use crate::presence::{
     GRACE, LATE, after_the_grace, beginning, bind, gone, is_in_time, left, machine_time, online, past_the_grace, quiet,
-    removal, there, there_in_time, time, told, within_the_grace,
+    removal, there, there_in_time, time, told,
 };
-use crate::support::move_to;
+use crate::support::{in_time, move_to};
 
 const QUIET: &str = "/sse?events=none";
 const WATCHING: &str = "/sse?presence=true&events=mark";
@@ -105,7 +105,7 @@ async fn a_watcher_that_is_moved_is_told_of_the_users_of_the_new_tenant_only() {
 
 #[tokio::test]
 async fn events_bound_in_the_old_tenant_go_and_those_bound_in_the_new_one_last_as_long_as_the_stream() {
-    within_the_grace(async || {
+    in_time("a client within the grace", async || {
         let (_server, alice, [bob, mallory]) = start(&[]).await;
         let (stream, id) = alice.open(QUIET, None).await;
         bind(&alice, &id, &["seat/alice"]).await;
@@ -122,12 +122,10 @@ async fn events_bound_in_the_old_tenant_go_and_those_bound_in_the_new_one_last_a
         // A client that comes back there takes it over.
         let since = Instant::now();
         drop(stream);
-        if there_in_time(&mallory, &[("alice", 0)]).await.is_none() {
-            return false;
-        }
+        there_in_time(&mallory, &[("alice", 0)]).await?;
         let (stream, again) = alice.open(QUIET, Some(&id)).await;
         if !is_in_time(since) {
-            return false;
+            return None;
         }
         assert_eq!(again, id);
         there(&mallory, &[("alice", 1)]).await;
@@ -137,14 +135,14 @@ async fn events_bound_in_the_old_tenant_go_and_those_bound_in_the_new_one_last_a
         for name in ["seat/alice", "seat/again"] {
             after_the_grace(closed, removal(&mallory, name).await.timestamp);
         }
-        true
+        Some(())
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_user_that_returns_to_the_old_tenant_within_the_grace_was_never_gone_from_there() {
-    within_the_grace(async || {
+    in_time("a client within the grace", async || {
         let (_server, alice, [bob, mallory]) = start(&[]).await;
         let mut of_bob = bob.stream_of(WATCHING, None).await;
         beginning(&mut of_bob, 1, 0).await;
@@ -159,7 +157,7 @@ async fn a_user_that_returns_to_the_old_tenant_within_the_grace_was_never_gone_f
         let back = time(&mallory).await;
         move_to(&alice.client, "alice", "acme").await;
         if !is_in_time(since) {
-            return false;
+            return None;
         }
         assert_eq!(there(&bob, &[("alice", 1), ("bob", 1)]).await, before);
         // From the other one she has gone.
@@ -169,14 +167,14 @@ async fn a_user_that_returns_to_the_old_tenant_within_the_grace_was_never_gone_f
         assert_eq!(left(&bob, "seat/*").await, ["seat/alice"]);
         assert_eq!(there(&bob, &[("alice", 1), ("bob", 1)]).await, before);
         quiet(&mut of_bob, &bob).await;
-        true
+        Some(())
     })
     .await;
 }
 
 #[tokio::test]
 async fn after_a_kill_within_the_grace_events_bound_in_the_new_tenant_wait_for_their_client() {
-    within_the_grace(async || {
+    in_time("a client within the grace", async || {
         let (server, alice, [bob, mallory]) = start(&[]).await;
         let usernames = ["alice", "carol", "dave"];
         let users = [alice, server.user("carol", "acme").await, server.user("dave", "acme").await];
@@ -194,7 +192,7 @@ async fn after_a_kill_within_the_grace_events_bound_in_the_new_tenant_wait_for_t
         }
         let from = machine_time();
         if !is_in_time(since) {
-            return false;
+            return None;
         }
         let since = Instant::now();
         let server = server.end_and_restart(true).await;
@@ -205,7 +203,7 @@ async fn after_a_kill_within_the_grace_events_bound_in_the_new_tenant_wait_for_t
         let by_query = format!("{QUIET}&stream={}", ids[1]);
         let back = [alice.open(QUIET, Some(&ids[0])).await, carol.open(&by_query, None).await];
         if !is_in_time(since) {
-            return false;
+            return None;
         }
         for ((_, id), before) in back.iter().zip(&ids) {
             assert_eq!(id, before);
@@ -223,29 +221,27 @@ async fn after_a_kill_within_the_grace_events_bound_in_the_new_tenant_wait_for_t
         past_the_grace(&mallory).await;
         assert_eq!(left(&mallory, "desk/*").await, ["desk/alice", "desk/carol"]);
         bind(&alice, &ids[0], &["desk/again"]).await;
-        true
+        Some(())
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_stream_that_ended_before_the_move_is_not_taken_over_after_it() {
-    within_the_grace(async || {
+    in_time("a client within the grace", async || {
         let (_server, alice, [bob, mallory]) = start(&[]).await;
         let (stream, id) = alice.open(QUIET, None).await;
         bind(&alice, &id, &["seat/alice"]).await;
         let began = time(&bob).await;
         drop(stream);
-        if there_in_time(&bob, &[("alice", 0)]).await.is_none() {
-            return false;
-        }
+        there_in_time(&bob, &[("alice", 0)]).await?;
         move_to(&alice.client, "alice", "other").await;
         let (_stream, new_id) = alice.open(QUIET, Some(&id)).await;
         assert_ne!(new_id, id);
         let of_acme = removal(&bob, "seat/alice").await;
         assert!(of_acme.timestamp <= began + GRACE + LATE, "{of_acme:?}, began at {began}");
         there(&mallory, &[("alice", 1)]).await;
-        true
+        Some(())
     })
     .await;
 }
