@@ -115,13 +115,19 @@ pub struct Callers {
 impl Config {
     /// Reads the command line and the environment.
     ///
-    /// For `--help`, `--version` and an invalid flag, it prints the answer and ends the process, with status 2 if a
-    /// flag is invalid.
+    /// For `--help` and `--version` it prints the answer and ends the process.
     ///
     /// # Errors
-    /// A sentence that says what to change.
+    /// A text that says what to change.
     pub fn from_env() -> Result<Self, String> {
-        Self::try_from(Flags::parse())
+        match Flags::try_parse() {
+            Ok(flags) => Self::try_from(flags),
+            Err(error) if error.use_stderr() => {
+                let text = error.to_string();
+                Err(text.trim_start_matches("error: ").trim_end().to_owned())
+            }
+            Err(answer) => answer.exit(),
+        }
     }
 }
 

@@ -11,8 +11,9 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -32,6 +33,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOKS_A_ROUND: u32 = 10;
 /// How long the end of the program waits for its last lines to be read.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(2);
+/// How much a pipe that has room takes at once, in bytes: PIPE_BUF of Linux (pipe(7)).
+const NEVER_WAITS: usize = 4096;
 /// How long a write waits before the next try, if the descriptor is non-blocking and full.
 const TRY_AGAIN: Duration = Duration::from_millis(10);
 
@@ -96,27 +99,35 @@ impl Log {
             unreported.limits.begin_anew();
             unreported.tell_dropped();
         }
-        let why = why.map(str::to_owned);
-        within(move || {
-            drop(guard);
-            why.as_deref().map(print);
-        });
+        let until = Instant::now() + LAST_WORDS_WITHIN;
+        within(LAST_WORDS_WITHIN, move || drop(guard));
+        if let Some(why) = why {
+            print(why, until);
+        }
     }
 }
 
 /// Writes the reason why the program ends, if there is no [`Log`] yet. It waits no longer than [`Log::end`].
 pub fn say(why: &dyn Display) {
-    let why = why.to_string();
-    within(move || print(&why));
+    print(&why.to_string(), Instant::now() + LAST_WORDS_WITHIN);
 }
 
-fn print(why: &str) {
-    // If it cannot be written, there is no other place to report it.
-    let _ = Patient(io::stderr()).write_all(format!("error: {why}\n").as_bytes());
+/// Writes the reason why the program ends, as far as it is read by then. It needs no thread, which may be what is lacking.
+fn print(why: &str, until: Instant) {
+    let (stderr, line) = (io::stderr(), format!("error: {why}\n"));
+    for piece in line.as_bytes().chunks(NEVER_WAITS) {
+        let left = until.saturating_duration_since(Instant::now());
+        let mut room = [PollFd::new(&stderr, PollFlags::OUT)];
+        // If it cannot be written, there is no other place to report it.
+        let is_there = poll(&mut room, Timespec::try_from(left).ok().as_ref()).is_ok_and(|ready| ready > 0);
+        if !is_there || stderr.lock().write_all(piece).is_err() {
+            return;
+        }
+    }
 }
 
 /// Runs a function that may block forever, and waits for it for a limited time only.
-fn within(act: impl FnOnce() + Send + 'static) {
+fn within(time: Duration, act: impl FnOnce() + Send + 'static) {
     let (done, wait) = mpsc::channel();
     let act = move || {
         act();
@@ -125,7 +136,7 @@ fn within(act: impl FnOnce() + Send + 'static) {
     };
     // Without a thread it is not done at all: a program that cannot end is worse.
     if thread::Builder::new().name("last words".to_owned()).spawn(act).is_ok() {
-        let _ = wait.recv_timeout(LAST_WORDS_WITHIN);
+        let _ = wait.recv_timeout(time);
     }
 }
 

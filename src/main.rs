@@ -6,6 +6,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable, clippy::todo)
 )]
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
     let mut log = None;
     // A panic here is a failure like others: the service manager goes by the exit status.
     let ended = catch_unwind(AssertUnwindSafe(|| run(&mut log)));
-    let ended = ended.unwrap_or_else(|_| Err(Failure::Failed("the server panicked".to_owned())));
+    let ended = ended.unwrap_or_else(|panic| Err(Failure::Failed(panicked(&*panic))));
     let (status, why) = match ended {
         Ok(()) => (ExitCode::SUCCESS, None),
         Err(Failure::Misused(why)) => (ExitCode::from(MISUSED), Some(why)),
@@ -47,6 +48,12 @@ fn main() -> ExitCode {
         (None, None) => {}
     }
     status
+}
+
+/// Says what a panic said, which may have come before there was a log.
+fn panicked(panic: &(dyn Any + Send)) -> String {
+    let why = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("the server panicked: {}", why.unwrap_or("it did not say why"))
 }
 
 /// Runs the server. `log` is the log as soon as there is one.

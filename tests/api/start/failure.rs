@@ -76,13 +76,16 @@ fn with_threads(threads: usize, server: &Command, directory: &Path) -> Command {
 }
 
 #[tokio::test]
-async fn a_lack_of_threads_at_the_start_is_status_1_and_no_panic_is_shown() {
+async fn a_lack_of_threads_at_the_start_is_status_1_with_a_reason_and_no_panic_is_shown() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();
     for threads in 1..=3 {
         let outcome = run(with_threads(threads, &command(&[], directory.path()), directory.path())).await;
         assert_eq!(outcome.status, Some(1), "{threads}: {outcome:?}");
-        assert!(!outcome.stderr.contains("panicked at"), "{threads}: {outcome:?}");
+        assert!(
+            outcome.stderr.contains("error: ") && !outcome.stderr.contains("panicked at"),
+            "{threads}: {outcome:?}"
+        );
     }
 }
 
