@@ -38,6 +38,26 @@ impl Visit {
         Self { door, user, from, is_told: false }
     }
 
+    /// Lets somebody try who claims a name, and logs the result. An invalid name is nobody's, so it is refused without
+    /// a try.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] if the name is invalid; those of `attempt`.
+    pub async fn of_claimed<T>(
+        door: Door,
+        name: &str,
+        from: ClientAddress,
+        attempt: impl AsyncFnOnce(Username) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let username = Username::parse(name).ok();
+        let visit = Self::at(door, username.clone(), from);
+        let outcome = match username {
+            Some(username) => attempt(username).await,
+            None => Err(Error::Unauthorized),
+        };
+        visit.ends(outcome)
+    }
+
     /// Logs the result, and returns it.
     pub fn ends<T>(mut self, outcome: Result<T, Error>) -> Result<T, Error> {
         match &outcome {

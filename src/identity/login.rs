@@ -75,20 +75,19 @@ impl Identity {
     /// spent code and a revoked user; [`Error::TooManyAttempts`]; [`Error::Overloaded`]; and, if a code was given,
     /// those of [`crate::writer::Writer::submit`].
     pub async fn login(&self, credentials: Credentials, from: ClientAddress) -> Result<String, Error> {
-        let username = Username::parse(&credentials.username).ok();
-        let visit = Visit::at(Door::SignIn, username.clone(), from);
-        visit.ends(self.sign_in(username, credentials, from).await)
+        let Credentials { username, password, totp: code } = credentials;
+        let attempt = async |username| self.sign_in(username, password, code, from).await;
+        Visit::of_claimed(Door::SignIn, &username, from, attempt).await
     }
 
     async fn sign_in(
         &self,
-        username: Option<Username>,
-        credentials: Credentials,
+        username: Username,
+        password: Secret,
+        code: Option<String>,
         from: ClientAddress,
     ) -> Result<String, Error> {
-        let Credentials { password, totp: code, .. } = credentials;
         let code = code.map(totp::without_blanks);
-        let username = username.ok_or(Error::Unauthorized)?;
         let password = Password::parse(password).map_err(|_| Error::Unauthorized)?;
         let attempt = self.0.throttle.account(&username, from).await?;
         let clock = self.0.clock.clone();

@@ -53,19 +53,18 @@ impl Identity {
     /// time for an unknown user, a revoked user, and a code that is wrong, spent or expired. If the code is correct:
     /// those of [`super::PasswordPolicy::check`], which do not spend it. Those of [`crate::writer::Writer::submit`].
     pub async fn reset_password(&self, new: NewPassword, from: ClientAddress) -> Result<(), Error> {
-        let username = Username::parse(&new.username).ok();
-        let visit = Visit::at(Door::Reset, username.clone(), from);
-        visit.ends(self.set_new_password(username, new, from).await)
+        let NewPassword { username, password, totp: code } = new;
+        let attempt = async |username| self.set_new_password(username, password, code, from).await;
+        Visit::of_claimed(Door::Reset, &username, from, attempt).await
     }
 
     async fn set_new_password(
         &self,
-        username: Option<Username>,
-        new: NewPassword,
+        username: Username,
+        password: Secret,
+        code: String,
         from: ClientAddress,
     ) -> Result<(), Error> {
-        let NewPassword { password, totp: code, .. } = new;
-        let username = username.ok_or(Error::Unauthorized)?;
         let password = Password::parse(password)?;
         let code = Secret::new(totp::without_blanks(code));
         let share = || Share::of_account(from, &username);
