@@ -117,4 +117,10 @@ mod tests {
         latest.take(removal(6, "a"));
         assert!(latest.positions.is_empty() && latest.bytes() == 0);
     }
+
+    #[test]
+    fn the_page_says_what_an_event_costs_beside_its_own_bytes() {
+        let said = format!("{EVENT_BYTES} bytes of overhead per event");
+        assert!(include_str!("../../docs/operations.md").contains(&said), "{said}");
+    }
 }

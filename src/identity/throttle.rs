@@ -111,6 +111,7 @@ impl Attempt {
 mod tests {
     use std::net::IpAddr;
 
+    use super::table::SET_BYTES;
     use super::*;
 
     /// Not an address that is counted.
@@ -250,5 +251,13 @@ mod tests {
         assert!(refused(&throttle, 1000, |n| (user(&format!("user{n}")), from)).await > 600);
         assert!(throttle.admin(from).await.is_ok());
         assert!(throttle.account(&user("zoe"), at([192, 0, 2, 2])).await.is_ok());
+    }
+
+    #[test]
+    fn the_pages_say_how_much_memory_the_counts_take() {
+        let mebibytes = ((SETS_OF_ACCOUNTS + 2 * SETS_OF_ADDRESSES) * SET_BYTES).div_ceil(1 << 20);
+        let [operations, accounts] = [include_str!("../../docs/operations.md"), include_str!("../../docs/accounts.md")];
+        assert!(operations.contains(&format!("| counts of wrong guesses | {mebibytes} MiB |")), "{mebibytes}");
+        assert!(accounts.contains(&format!("Counts are in memory ({mebibytes} MiB at most)")), "{mebibytes}");
     }
 }
