@@ -96,14 +96,15 @@ impl Hub {
         let heard: Vec<_> = {
             let channels = lock(&self.0.channels);
             let channel = |event: &Event| channels.of_tenant.get(&event.tenant).map(Arc::clone);
-            events.into_iter().filter_map(|event| Some((channel(&event)?, event))).collect()
+            events.into_iter().map(|event| (channel(&event), event)).collect()
         };
-        // With nothing locked, so that a stream that is opened meanwhile does not wait for it.
+        // With nothing locked, so that a stream that is opened meanwhile does not wait for it, nor for the events without a channel to
+        // be freed.
         let share = |event: Event| {
             let id = self.0.store.event_id(event.position);
             Arc::new(SharedEvent::of(event, id))
         };
-        let shared: Vec<_> = heard.into_iter().map(|(channel, event)| (channel, share(event))).collect();
+        let shared: Vec<_> = heard.into_iter().filter_map(|(channel, event)| Some((channel?, share(event)))).collect();
         // The latest events that are no longer kept, and the channels, which nobody else may have any more, are freed in the end: with
         // nothing locked, and after the workers were told.
         let (mut filled, mut freed) = (Vec::new(), Vec::new());
