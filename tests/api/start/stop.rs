@@ -9,10 +9,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::RawStream;
-use crate::support::{TestServer, insert_big, password_of, within};
+use crate::support::{TestServer, in_time, insert_big, password_of, within};
 
-/// The contract has a stop take five seconds at most. A busy machine gets more.
-const WITHIN: Duration = Duration::from_secs(20);
+/// The contract's bound on how long a stop may take. A busy machine gets another try.
+const WITHIN: Duration = Duration::from_secs(5);
 
 async fn connect(server: &TestServer) -> TcpStream {
     let address: SocketAddr = server.address().parse().unwrap();
@@ -49,35 +49,41 @@ async fn read_all(socket: &mut TcpStream) -> String {
 #[tokio::test]
 async fn a_signal_ends_the_streams_finishes_requests_and_exits_0_within_5_seconds() {
     for signal in ["TERM", "INT"] {
-        let mut server = TestServer::start().await;
-        let alice = server.user("alice", "acme").await;
-        let last = alice.insert("news", json!(1)).await;
-        let mut streams = join_all((0..50).map(|_| alice.stream())).await;
-        for stream in &mut streams {
-            stream.next().await;
-        }
-        let mut raw = RawStream::open(&server, &alice).await;
-        raw.events().await.unwrap();
-        // One connection that waits for its next request, one that never says more than half of one.
-        let mut idle = connect(&server).await;
-        idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        idle.read_u8().await.unwrap();
-        let mut half = connect(&server).await;
-        half.write_all(b"GET / HTTP/1.1\r\nho").await.unwrap();
-
-        let since = Instant::now();
-        server.signal(signal);
-        for stream in &mut streams {
-            assert_eq!(stream.rest().await, []);
-        }
-        assert!(raw.chunk().await.is_none() && raw.complete, "they end as they should, they are not cut off");
-        let status = server.ended().await;
-        assert!(since.elapsed() < WITHIN, "{signal}: {:?}", since.elapsed());
-        assert_eq!(status.code(), Some(0), "{signal}: {status}");
-
-        let server = server.restart().await;
-        assert_eq!(server.client().sign_in("alice").await.stream().await.next().await.id, last);
+        in_time(signal, async || stops_in_time(signal).await).await;
     }
+}
+
+/// Nothing where it took too long.
+async fn stops_in_time(signal: &str) -> Option<()> {
+    let mut server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let last = alice.insert("news", json!(1)).await;
+    let mut streams = join_all((0..50).map(|_| alice.stream())).await;
+    for stream in &mut streams {
+        stream.next().await;
+    }
+    let mut raw = RawStream::open(&server, &alice).await;
+    raw.events().await.unwrap();
+    // One connection that waits for its next request, one that never says more than half of one.
+    let mut idle = connect(&server).await;
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    idle.read_u8().await.unwrap();
+    let mut half = connect(&server).await;
+    half.write_all(b"GET / HTTP/1.1\r\nho").await.unwrap();
+
+    let since = Instant::now();
+    server.signal(signal);
+    for stream in &mut streams {
+        assert_eq!(stream.rest().await, []);
+    }
+    assert!(raw.chunk().await.is_none() && raw.complete, "they end as they should, they are not cut off");
+    let status = server.ended().await;
+    let took = since.elapsed();
+    assert_eq!(status.code(), Some(0), "{signal}: {status}");
+
+    let server = server.restart().await;
+    assert_eq!(server.client().sign_in("alice").await.stream().await.next().await.id, last);
+    (took < WITHIN).then_some(())
 }
 
 #[tokio::test]
@@ -138,18 +144,22 @@ async fn sign_ins_that_are_being_hashed_are_answered() {
 
 #[tokio::test]
 async fn readers_that_stall_do_not_hold_up_the_end() {
-    let mut server = TestServer::start().await;
-    let alice = server.user("alice", "acme").await;
-    let mut stalled = connect(&server).await;
-    let request = format!("GET /sse HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\n\r\n", alice.authorization);
-    stalled.write_all(request.as_bytes()).await.unwrap();
-    stalled.read_u8().await.unwrap();
-    insert_big(&alice).await;
-    let since = Instant::now();
-    server.signal("TERM");
-    let status = server.ended().await;
-    assert!(since.elapsed() < WITHIN, "{:?}", since.elapsed());
-    assert_eq!(status.code(), Some(0), "{status}");
+    in_time("a stop", async || {
+        let mut server = TestServer::start().await;
+        let alice = server.user("alice", "acme").await;
+        let mut stalled = connect(&server).await;
+        let request = format!("GET /sse HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\n\r\n", alice.authorization);
+        stalled.write_all(request.as_bytes()).await.unwrap();
+        stalled.read_u8().await.unwrap();
+        insert_big(&alice).await;
+        let since = Instant::now();
+        server.signal("TERM");
+        let status = server.ended().await;
+        let took = since.elapsed();
+        assert_eq!(status.code(), Some(0), "{status}");
+        (took < WITHIN).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
