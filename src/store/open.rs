@@ -73,8 +73,7 @@ fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(directory)?;
 
     // sled locks its own file, but only after it has read and written others. The files that are deleted next must not
-    // belong to a running server. The lock ends with the last `Store`, or with the
-    // process, however that ends.
+    // belong to a running server. The lock ends with the last `Store`, or with the process, however that ends.
     let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock")).map_err(directory)?;
     match lock.try_lock() {
         Ok(()) => {}
