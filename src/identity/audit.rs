@@ -1,7 +1,8 @@
-//! The audit log: one line for each sign-in or similar attempt, with user, address and result, without secrets.
+//! The audit log: one line for each sign-in or similar attempt and for each action of an admin on a user, with user,
+//! address and result, without secrets.
 //!
-//! Anybody can cause such a line, so they are limited ([`crate::log::ACCESS`]) and bounded: an invalid name is not
-//! written at all.
+//! Anybody can cause a line about an attempt, so those are limited ([`crate::log::ACCESS`]). All lines are bounded: an
+//! invalid name is not written at all.
 
 use crate::domain::{ClientAddress, Username};
 use crate::error::Error;
@@ -91,7 +92,43 @@ impl Drop for Visit {
     }
 }
 
-/// Logs an admin's action on a user: `act`, such as `user revoked`.
-pub fn admin_did(act: &'static str, user: &Username, from: ClientAddress) {
-    tracing::info!(target: log::ADMIN, user = user.as_str(), address = %from, "{act}");
+/// An admin's action on a user, until its result is known.
+///
+/// If it is dropped before that, the client has disconnected, which is logged, too: the action may be carried out.
+#[must_use]
+pub struct Act {
+    what: &'static str,
+    done: &'static str,
+    user: Option<Username>,
+    from: ClientAddress,
+    is_told: bool,
+}
+
+impl Act {
+    /// Begins an action: `what` is to be `done`, as in `user revoked`. `user` is written if it is a valid name.
+    pub fn on(user: &str, what: &'static str, done: &'static str, from: ClientAddress) -> Self {
+        Self { what, done, user: Username::parse(user).ok(), from, is_told: false }
+    }
+
+    /// Logs the result, and returns it.
+    pub fn ends<T>(mut self, outcome: Result<T, Error>) -> Result<T, Error> {
+        self.tell(outcome.as_ref().err().map_or("ok", Error::code));
+        outcome
+    }
+
+    fn tell(&mut self, outcome: &'static str) {
+        self.is_told = true;
+        let Self { what, done, from, .. } = self;
+        let user = self.user.as_ref().map(Username::as_str);
+        let not = if outcome == "ok" { "" } else { "not " };
+        tracing::info!(target: log::ADMIN, user, address = %from, outcome, "{what} {not}{done}");
+    }
+}
+
+impl Drop for Act {
+    fn drop(&mut self) {
+        if !self.is_told {
+            self.tell("gone");
+        }
+    }
 }

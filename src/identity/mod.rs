@@ -41,7 +41,7 @@ pub use token::{TokenForm, Tokens};
 pub use user_fields::UserInput;
 pub use user_list::{UserList, UserQuery};
 
-use audit::{Door, Visit, admin_did};
+use audit::{Act, Door, Visit};
 use throttle::Throttle;
 use tickets::Tickets;
 
@@ -159,8 +159,8 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Logs the admin's action on a user.
-    fn did(&self, act: &'static str, user: &Username) {
-        admin_did(act, user, self.from);
+    /// Begins the admin's action on a user, whose result is to be logged: `what` is to be `done`.
+    fn act(&self, what: &'static str, done: &'static str, user: &str) -> Act {
+        Act::on(user, what, done, self.from)
     }
 }

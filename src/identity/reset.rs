@@ -34,13 +34,16 @@ impl Identity {
     /// [`Error::Unauthorized`] for an unknown user, as the contract requires; those of
     /// [`crate::writer::Writer::submit`].
     pub async fn create_totp(&self, admin: &Admin, username: &str) -> Result<String, Error> {
-        let username = Username::parse(username).map_err(|_| Error::Unauthorized)?;
-        let code = totp::reset_code();
-        let shown = String::from_utf8_lossy(code.expose()).into_owned();
-        let change = BeginReset { username: username.clone(), code, expiry: self.0.settings.passwords.totp_duration };
-        self.0.writer.submit(change).await.map_err(unknown_is_unauthorized)?;
-        admin.did("reset code made", &username);
-        Ok(shown)
+        let act = admin.act("reset code", "made", username);
+        let made = async {
+            let username = Username::parse(username).map_err(|_| Error::Unauthorized)?;
+            let code = totp::reset_code();
+            let shown = String::from_utf8_lossy(code.expose()).into_owned();
+            let change = BeginReset { username, code, expiry: self.0.settings.passwords.totp_duration };
+            self.0.writer.submit(change).await.map_err(unknown_is_unauthorized)?;
+            Ok(shown)
+        };
+        act.ends(made.await)
     }
 
     /// Sets a new password, and ends all earlier sign-ins. Two-factor authentication stays on.

@@ -24,19 +24,24 @@ impl Identity {
     /// [`Error::TenantNameInvalid`], [`Error::TenantNameLookalike`], [`Error::PasswordInvalid`], those of
     /// [`super::PasswordPolicy::check`], [`Error::ScopesInvalid`], [`Error::DataTooDeep`], [`Error::ScopesTooLarge`],
     /// [`Error::UserTooLarge`], and those of [`crate::writer::Writer::submit`].
-    pub async fn create_user(&self, admin: &Admin, mut input: UserInput) -> Result<(), Error> {
+    pub async fn create_user(&self, admin: &Admin, input: UserInput) -> Result<(), Error> {
+        let act = admin.act("user", "created", &input.username);
+        act.ends(self.create(admin, input).await)
+    }
+
+    async fn create(&self, admin: &Admin, mut input: UserInput) -> Result<(), Error> {
         let share = || Share::of_admin(admin.from);
         let missing = |field| Error::BodyInvalid(format!("missing field `{field}`"));
         let password = input.password.take().ok_or_else(|| missing("password"))?;
         let tenant = input.tenant_name.take().ok_or_else(|| missing("tenant_name"))?;
         let email = input.email(None)?;
         let name = NewUsername::parse(&input.username)?;
-        let username = name.get().clone();
+        let username = name.get();
         // It is checked here for the order of the errors, and to save the hash. The writer decides.
         self.0.store.check_username(&name)?;
         let tenant = TenantName::parse(&tenant)?;
         self.0.store.check_tenant(&tenant)?;
-        let password = self.new_password(share(), Password::parse(password)?, &username, email.as_ref()).await?;
+        let password = self.new_password(share(), Password::parse(password)?, username, email.as_ref()).await?;
         let mut user = User::new(Uuid::new_v4(), username.clone(), tenant, totp::new_secret());
         user.generation = new_generation();
         input.apply(&mut user)?;
@@ -45,9 +50,7 @@ impl Identity {
         // It is checked here to save the hash. The writer decides.
         form.check(&Subject::from(&user), None)?;
         user.password_hash = self.0.passwords.hash(share(), password).await?;
-        self.0.writer.submit(CreateUser { name, user, form }).await?;
-        admin.did("user created", &username);
-        Ok(())
+        self.0.writer.submit(CreateUser { name, user, form }).await
     }
 
     /// Changes a user. The user's streams end if the change invalidates their sign-in, and continue after a change of
@@ -55,7 +58,12 @@ impl Identity {
     ///
     /// # Errors
     /// [`Error::UserUnknown`], and those of [`Identity::create_user`] except for the username's.
-    pub async fn update_user(&self, admin: &Admin, mut input: UserInput) -> Result<(), Error> {
+    pub async fn update_user(&self, admin: &Admin, input: UserInput) -> Result<(), Error> {
+        let act = admin.act("user", "updated", &input.username);
+        act.ends(self.update(admin, input).await)
+    }
+
+    async fn update(&self, admin: &Admin, mut input: UserInput) -> Result<(), Error> {
         let share = || Share::of_admin(admin.from);
         let mut user = self.known_user(&input.username)?;
         let email = input.email(user.email.clone())?;
@@ -75,10 +83,7 @@ impl Identity {
         };
         let username = user.username;
         let (generation, form) = (new_generation(), self.0.tokens.form().clone());
-        let change = UpdateUser { username: username.clone(), input, tenant, password_hash, generation, form };
-        self.0.writer.submit(change).await?;
-        admin.did("user updated", &username);
-        Ok(())
+        self.0.writer.submit(UpdateUser { username, input, tenant, password_hash, generation, form }).await
     }
 
     /// Revokes a user, which refuses every sign-in and ends the user's streams, or restores the user. Earlier tokens
@@ -87,11 +92,12 @@ impl Identity {
     /// # Errors
     /// [`Error::UserUnknown`], and those of [`crate::writer::Writer::submit`].
     pub async fn set_revoked(&self, admin: &Admin, username: &str, revoked: bool) -> Result<(), Error> {
-        let username = Username::parse(username).map_err(|_| Error::UserUnknown)?;
-        let change = SetRevoked { username: username.clone(), revoked, generation: new_generation() };
-        self.0.writer.submit(change).await?;
-        admin.did(if revoked { "user revoked" } else { "user unrevoked" }, &username);
-        Ok(())
+        let act = admin.act("user", if revoked { "revoked" } else { "unrevoked" }, username);
+        let change = async {
+            let username = Username::parse(username).map_err(|_| Error::UserUnknown)?;
+            self.0.writer.submit(SetRevoked { username, revoked, generation: new_generation() }).await
+        };
+        act.ends(change.await)
     }
 
     /// A user, as JSON without secrets.
@@ -108,10 +114,9 @@ impl Identity {
     /// [`Error::Unauthorized`] for an unknown user, as the contract requires; [`Error::IssuerInvalid`];
     /// [`Error::QrTooLarge`].
     pub fn create_qr(&self, admin: &Admin, issuer: &str, username: &str) -> Result<String, Error> {
-        let user = self.known_user(username).map_err(unknown_is_unauthorized)?;
-        let qr = totp::qr(&Issuer::parse(issuer)?, &user.username, &user.totp_secret)?;
-        admin.did("QR code made", &user.username);
-        Ok(qr)
+        let user = self.known_user(username).map_err(unknown_is_unauthorized);
+        let qr = user.and_then(|user| totp::qr(&Issuer::parse(issuer)?, &user.username, &user.totp_secret));
+        admin.act("QR code", "made", username).ends(qr)
     }
 
     fn known_user(&self, username: &str) -> Result<User, Error> {

@@ -77,8 +77,8 @@ async fn each_act_of_an_admin_is_a_line_with_the_user_it_was_done_to() {
         client.create_user(&format!("user{number}"), "acme").await;
     }
     let done = || lines(&server, "broker::admin");
-    eventually("the last of them", || done().len() >= 36).await;
-    let acts: Vec<_> = done().iter().take(7).map(|line| line["message"].as_str().unwrap().to_owned()).collect();
+    eventually("the last of them", || done().len() >= 37).await;
+    let acts: Vec<_> = done().iter().take(8).map(|line| line["message"].as_str().unwrap().to_owned()).collect();
     assert_eq!(
         acts,
         [
@@ -88,11 +88,52 @@ async fn each_act_of_an_admin_is_a_line_with_the_user_it_was_done_to() {
             "user unrevoked",
             "reset code made",
             "QR code made",
+            "user not revoked",
             "user created"
         ]
     );
     assert!(done().iter().take(6).all(|line| line["user"] == "alice" && line["address"] == "127.0.0.1"));
-    assert_eq!(done().len(), 36);
+    assert_eq!(done().len(), 37);
+}
+
+#[tokio::test]
+async fn what_an_admin_was_refused_is_a_line_with_the_reason() {
+    let server = TestServer::start_with(&["--log=info"]).await;
+    let client = server.client();
+    client.create_user("alice", "acme").await;
+    let wrong = json!({ "admin_token": "pw-secret-guess", "username": "alice" });
+    client.post("/revoke_user", &wrong).await.refused(401, "admin_token_incorrect");
+    for (path, body, status, code) in [
+        ("/revoke_user", json!({ "username": "nobody" }), 400, "user_unknown"),
+        ("/unrevoke_user", json!({ "username": "not a name:\nFORGED" }), 400, "user_unknown"),
+        ("/update_user", json!({ "username": "nobody" }), 400, "user_unknown"),
+        ("/create_totp", json!({ "username": "nobody" }), 401, "unauthorized"),
+        ("/create_qr", json!({ "username": "alice", "issuer": ":" }), 400, "issuer_invalid"),
+    ] {
+        client.admin(path, body).await.refused(status, code);
+    }
+    client.create_user_with("alice", "acme", json!({})).await.refused(400, "username_taken");
+    let done = || lines(&server, "broker::admin");
+    eventually("the last of them", || done().len() >= 7).await;
+    let told: Vec<_> = done()
+        .iter()
+        .map(|line| {
+            assert!(line["level"] == "INFO" && line["address"] == "127.0.0.1", "{line}");
+            ["message", "user", "outcome"].map(|field| line[field].as_str().unwrap_or("-").to_owned())
+        })
+        .collect();
+    let expected = [
+        ["user created", "alice", "ok"],
+        ["user not revoked", "nobody", "user_unknown"],
+        ["user not unrevoked", "-", "user_unknown"],
+        ["user not updated", "nobody", "user_unknown"],
+        ["reset code not made", "nobody", "unauthorized"],
+        ["QR code not made", "alice", "issuer_invalid"],
+        ["user not created", "alice", "username_taken"],
+    ];
+    assert_eq!(told, expected.map(|line| line.map(str::to_owned)));
+    assert_eq!(visits(&server), [["admin token", "-", "admin_token_incorrect"].map(str::to_owned)]);
+    assert!(!server.log().contains("FORGED"));
 }
 
 #[tokio::test]
