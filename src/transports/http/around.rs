@@ -24,7 +24,6 @@ use super::protection::Protection;
 use super::request::{is_encrypted, no_services};
 use super::socket::Socket;
 use super::{callers, reply};
-use crate::app::App;
 use crate::config::Callers;
 use crate::error::Error;
 
@@ -37,7 +36,7 @@ where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = ActixError>,
     B: MessageBody + 'static,
 {
-    let callers = request.app_data::<App>().map(|app| app.callers.clone());
+    let callers = request.app_data::<Arc<Callers>>().cloned();
     // Checked before anything else. A worker without services serves nobody.
     let checked = callers.as_deref().ok_or_else(no_services).and_then(|callers| callers::check(callers, &request));
     let refused = checked.as_ref().err().map(reply::refusal);
@@ -160,80 +159,5 @@ impl Log {
     fn write(self, status: u16) {
         let Self { started, method, path } = self;
         tracing::debug!(%method, path, status, micros = started.elapsed().as_micros() as u64, "request");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::{SocketAddr, TcpStream};
-    use std::time::Duration;
-
-    use actix_web::{App as ActixApp, HttpServer, web};
-    use actix_web_lab::middleware::CatchPanic;
-
-    use super::*;
-    use crate::config::Origins;
-
-    /// The head and the body of the next answer on a connection.
-    fn answer(connection: &mut TcpStream) -> (String, String) {
-        let mut bytes = Vec::new();
-        let (mut length, mut head) = (usize::MAX, String::new());
-        while bytes.len() < length {
-            let mut byte = [0];
-            connection.read_exact(&mut byte).unwrap();
-            bytes.extend(byte);
-            if head.is_empty() && bytes.ends_with(b"\r\n\r\n") {
-                head = String::from_utf8(std::mem::take(&mut bytes)).unwrap().to_ascii_lowercase();
-                let after = head.split_once("content-length: ").unwrap().1;
-                length = after.lines().next().unwrap().parse().unwrap();
-            }
-        }
-        (head, String::from_utf8(bytes).unwrap())
-    }
-
-    fn ask(address: SocketAddr) {
-        let mut connection = TcpStream::connect(address).unwrap();
-        connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        for _ in 0..3 {
-            connection.write_all(b"GET /panic HTTP/1.1\r\nhost: x\r\norigin: https://a.example\r\n\r\n").unwrap();
-            let (head, body) = answer(&mut connection);
-            assert!(head.starts_with("http/1.1 500 "), "{head}");
-            for line in ["access-control-allow-origin: *", "cache-control: no-store", "content-type: application/json"]
-            {
-                assert!(head.contains(line), "{head}");
-            }
-            assert_eq!(body, r#"{"error":"the server made a mistake","code":"internal"}"#);
-            connection.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
-            assert_eq!(answer(&mut connection).1, "fine");
-        }
-    }
-
-    #[test]
-    fn a_handler_that_panics_is_an_answer_like_others_and_connection_and_worker_go_on() {
-        async fn panics() -> &'static str {
-            panic!("a handler panics")
-        }
-        actix_web::rt::System::new().block_on(async {
-            let application = || {
-                ActixApp::new()
-                    .wrap(CatchPanic::default())
-                    .wrap_fn(|request, service| {
-                        let callers = Callers { origins: Origins::Any, only_this_machine: false };
-                        let finish = Finish::of(&request, Some(Arc::new(callers)), false);
-                        finish.after(service.call(request))
-                    })
-                    .route("/panic", web::get().to(panics))
-                    .route("/", web::get().to(|| async { "fine" }))
-            };
-            let server = HttpServer::new(application).workers(1).bind("127.0.0.1:0").unwrap();
-            let address = server.addrs()[0];
-            let server = server.disable_signals().run();
-            let handle = server.handle();
-            let running = actix_web::rt::spawn(server);
-            web::block(move || ask(address)).await.unwrap();
-            handle.stop(false).await;
-            running.await.unwrap().unwrap();
-        });
     }
 }

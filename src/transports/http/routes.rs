@@ -1,5 +1,7 @@
 //! The route table.
 
+use std::sync::Arc;
+
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::header;
 use actix_web::{App as ActixApp, FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, web};
@@ -9,6 +11,7 @@ use actix_web_lab::middleware::CatchPanic;
 use super::bodies::Bodies;
 use super::{around, events, reply, session, sse, ticket, users};
 use crate::app::App;
+use crate::config::Callers;
 use crate::error::Error;
 
 /// The application of one worker, with every route.
@@ -25,12 +28,9 @@ pub fn application(
     >,
 > {
     let base = app.base_path.clone();
-    ActixApp::new()
+    layers(Arc::clone(&app.callers))
         .app_data(app)
         .app_data(bodies)
-        // Innermost, so that a panic in a handler becomes an answer like others.
-        .wrap(CatchPanic::default())
-        .wrap_fn(around::around)
         .configure(routes)
         // A proxy may strip the prefix or keep it.
         .configure(|config| match base.prefix() {
@@ -40,6 +40,25 @@ pub fn application(
             }
         })
         .default_service(web::to(|| async { reply::refusal(&Error::NotFound) }))
+}
+
+/// An application without routes: what is around every request.
+fn layers(
+    callers: Arc<Callers>,
+) -> ActixApp<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl actix_web::body::MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    ActixApp::new()
+        .app_data(callers)
+        // Innermost, so that a panic in a handler becomes an answer like others.
+        .wrap(CatchPanic::default())
+        .wrap_fn(around::around)
 }
 
 fn routes(config: &mut web::ServiceConfig) {
@@ -96,4 +115,72 @@ async fn wrong_method(allowed: &'static str) -> HttpResponse {
 /// `GET /`: the health check.
 async fn alive() -> HttpResponse {
     reply::empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+    use std::time::Duration;
+
+    use actix_web::HttpServer;
+
+    use super::*;
+    use crate::config::Origins;
+
+    /// The head and the body of the next answer on a connection.
+    fn answer(connection: &mut TcpStream) -> (String, String) {
+        let mut bytes = Vec::new();
+        let (mut length, mut head) = (usize::MAX, String::new());
+        while bytes.len() < length {
+            let mut byte = [0];
+            connection.read_exact(&mut byte).unwrap();
+            bytes.extend(byte);
+            if head.is_empty() && bytes.ends_with(b"\r\n\r\n") {
+                head = String::from_utf8(std::mem::take(&mut bytes)).unwrap().to_ascii_lowercase();
+                let after = head.split_once("content-length: ").unwrap().1;
+                length = after.lines().next().unwrap().parse().unwrap();
+            }
+        }
+        (head, String::from_utf8(bytes).unwrap())
+    }
+
+    fn ask(address: SocketAddr) {
+        let mut connection = TcpStream::connect(address).unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        for _ in 0..3 {
+            connection.write_all(b"GET /panic HTTP/1.1\r\nhost: x\r\norigin: https://a.example\r\n\r\n").unwrap();
+            let (head, body) = answer(&mut connection);
+            assert!(head.starts_with("http/1.1 500 "), "{head}");
+            for line in ["access-control-allow-origin: *", "cache-control: no-store", "content-type: application/json"]
+            {
+                assert!(head.contains(line), "{head}");
+            }
+            assert_eq!(body, r#"{"error":"the server made a mistake","code":"internal"}"#);
+            connection.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+            assert_eq!(answer(&mut connection).1, "fine");
+        }
+    }
+
+    #[test]
+    fn a_handler_that_panics_is_an_answer_like_others_and_connection_and_worker_go_on() {
+        async fn panics() -> &'static str {
+            panic!("a handler panics")
+        }
+        actix_web::rt::System::new().block_on(async {
+            let application = || {
+                layers(Arc::new(Callers { origins: Origins::Any, only_this_machine: false }))
+                    .route("/panic", web::get().to(panics))
+                    .route("/", web::get().to(|| async { "fine" }))
+            };
+            let server = HttpServer::new(application).workers(1).bind("127.0.0.1:0").unwrap();
+            let address = server.addrs()[0];
+            let server = server.disable_signals().run();
+            let handle = server.handle();
+            let running = actix_web::rt::spawn(server);
+            web::block(move || ask(address)).await.unwrap();
+            handle.stop(false).await;
+            running.await.unwrap().unwrap();
+        });
+    }
 }
