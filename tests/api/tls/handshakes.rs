@@ -1,14 +1,15 @@
 //! Guards against connections that begin no handshake.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::{FLAGS, Secure};
-use crate::support::{command, eventually, raise_descriptor_limit, with_descriptors, within};
+use crate::support::{command, eventually, in_time, raise_descriptor_limit, with_descriptors, within};
 
 /// How many descriptors the server has: one network may have a quarter of the connections that these are enough for under way.
 const DESCRIPTORS: usize = 256;
@@ -103,4 +104,42 @@ async fn connections_that_begin_no_handshake_keep_nobody_out_and_the_oldest_of_t
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_handshake_has_a_shorter_time_than_the_head_of_a_request() {
+    let secure = Secure::start().await;
+    let address: SocketAddr = secure.server.address().parse().unwrap();
+    let attempt = async || {
+        let began = Instant::now();
+        // It has ten seconds.
+        let mut head = secure.connect("http/1.1").await;
+        head.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        // So much more that it ends first, if a handshake has as long.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let since = Instant::now();
+        let (mut silent, mut cut) = (connect_from(1, address).await, connect_from(1, address).await);
+        // A record of a handshake that is longer than what comes of it.
+        cut.write_all(&[22, 3, 1, 2, 0, 1]).await.unwrap();
+        if began.elapsed() > Duration::from_secs(3) {
+            return None;
+        }
+        let handshakes = async {
+            let ended = async |connection: &mut TcpStream| {
+                within("the end of a handshake", connection.read_to_end(&mut Vec::new())).await.ok();
+                since.elapsed()
+            };
+            tokio::join!(ended(&mut silent), ended(&mut cut))
+        };
+        tokio::select! {
+            biased;
+            (silent, cut) = handshakes => {
+                let is_right = |took: Duration| (4..30).contains(&took.as_secs());
+                assert!(is_right(silent) && is_right(cut), "{silent:?}, {cut:?}");
+                Some(())
+            }
+            _ = head.read_u8() => panic!("a handshake that began later has longer than the head of a request"),
+        }
+    };
+    in_time("connections", attempt).await;
 }
