@@ -6,7 +6,7 @@ pub mod control_events;
 mod ended;
 mod filters;
 mod frame;
-mod opening;
+pub mod opening;
 pub mod pipelined;
 mod resets;
 mod resume;

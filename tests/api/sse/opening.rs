@@ -9,7 +9,7 @@ use crate::sse_ticket::ticket_of;
 use crate::support::{RawStream, TestServer};
 
 /// Sooner than the first heartbeat of a quiet stream.
-const AT_ONCE: Duration = Duration::from_secs(8);
+pub const AT_ONCE: Duration = Duration::from_secs(8);
 
 #[tokio::test]
 async fn a_stream_with_nothing_to_say_sends_a_comment_at_once() {

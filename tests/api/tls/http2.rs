@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::Secure;
 use crate::contract::half_closed;
+use crate::sse::opening::AT_ONCE;
 use crate::sse::pipelined::requests_before_a_stream_are_answered;
 use crate::support::{User, eventually, until, within};
 
@@ -167,6 +168,22 @@ async fn endless_lists_of_headers_take_no_memory_and_end_their_connections() {
     for mut connection in open {
         // With a farewell, or without.
         let _ = within("the end", connection.read_to_end(&mut Vec::new())).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_with_nothing_to_say_sends_a_comment_at_once() {
+    let secure = Secure::start().await;
+    let client = secure.client();
+    client.create_user("alice", "acme").await;
+    let alice = client.sign_in("alice").await;
+    let mut connection = connect(&secure, &Builder::new()).await;
+    for path in ["/sse?events=other", "/sse?snapshot=false"] {
+        let request = get(path, &[("authorization", &alice.authorization)]);
+        let (answer, _) = connection.requests.send_request(request, true).unwrap();
+        let mut body = within("an answer", answer).await.unwrap().into_body();
+        let first = tokio::time::timeout(AT_ONCE, body.data()).await.expect(path);
+        assert_eq!(first.unwrap().unwrap(), ":\n", "{path}");
     }
 }
 
