@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{by_password, login_with_code, reset, reset_code, revoke, step, ticks, with_two_factor};
-use crate::support::{TestServer, password_of};
+use crate::support::{TestServer, password_of, until_throttled};
 
 /// Everything in the files of a directory.
 fn everything_in(directory: &Path) -> Vec<u8> {
@@ -150,20 +150,43 @@ async fn two_users_with_the_same_password_have_different_hashes() {
     assert_eq!((hashes.len(), salts.len()), (2, 2));
 }
 
+/// The processor time that the threads that work on passwords have used, and that of all others, in ticks.
+fn ticks_of_pool_and_others(server: &TestServer) -> [u64; 2] {
+    let mut ticks = [0, 0];
+    for thread in std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap() {
+        // One may have ended by now.
+        let Ok(stat) = std::fs::read_to_string(thread.unwrap().path().join("stat")) else { continue };
+        let is_other = !stat.contains("(argon2-");
+        let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        ticks[usize::from(is_other)] += fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    }
+    ticks
+}
+
+/// What they have used since then.
+fn since(before: [u64; 2], server: &TestServer) -> [u64; 2] {
+    let now = ticks_of_pool_and_others(server);
+    [now[0] - before[0], now[1] - before[1]]
+}
+
+/// A hundred characters, each of which may stand for others.
+fn leet() -> String {
+    "4@8({[<3691!|70$5+%2".to_owned() + &"4".repeat(80)
+}
+
 #[tokio::test]
 async fn a_hundred_characters_of_leet_are_judged_in_a_moment_and_for_nobody_without_a_code() {
     let server = TestServer::start_with(&["--password_checker"]).await;
     let client = server.client();
     client.create_user("alice", "acme").await;
-    let leet = "4@8({[<3691!|70$5+%2".to_owned() + &"4".repeat(80);
     let cost = async |known_code: bool| {
         let before = ticks(&server);
         for _ in 0..5 {
             if known_code {
                 let code = reset_code(&client, "alice").await;
-                reset(&client, "alice", &leet, &code).await.ok();
+                reset(&client, "alice", &leet(), &code).await.ok();
             } else {
-                reset(&client, "alice", &leet, "nonsense").await.refused(401, "unauthorized");
+                reset(&client, "alice", &leet(), "nonsense").await.refused(401, "unauthorized");
             }
         }
         ticks(&server) - before
@@ -171,4 +194,32 @@ async fn a_hundred_characters_of_leet_are_judged_in_a_moment_and_for_nobody_with
     let (judged, not_judged) = (cost(true).await, cost(false).await);
     assert!(judged < 200, "{judged} ticks");
     assert!(not_judged < 20, "{not_judged} ticks");
+}
+
+#[tokio::test]
+async fn new_passwords_are_judged_on_the_threads_for_passwords_after_the_allowance_and_the_code() {
+    /// As many wrong guesses as are allowed at once, or fewer.
+    const ROUNDS: usize = 15;
+    let server = TestServer::start_with(&["--password_checker"]).await;
+    let client = server.client();
+    client.create_user("alice", "acme").await;
+    let before = ticks_of_pool_and_others(&server);
+    for _ in 0..ROUNDS {
+        client.admin("/update_user", json!({ "username": "alice", "password": leet() })).await.ok();
+    }
+    let [judging, serving] = since(before, &server);
+    assert!(judging > 2 * serving, "{judging} ticks on their threads, {serving} elsewhere");
+
+    // Guesses that are allowed, and then guesses that are not.
+    for status in [401, 429] {
+        let before = ticks_of_pool_and_others(&server);
+        for _ in 0..ROUNDS {
+            let answer = reset(&client, "alice", &leet(), "nonsense").await;
+            // One may be allowed again meanwhile.
+            assert!([401, status].contains(&answer.status), "{answer:?}");
+        }
+        let [judging_none, serving] = since(before, &server);
+        assert!(judging_none < 3 && 2 * serving < judging, "{status}: {judging_none} and {serving} of {judging} ticks");
+        until_throttled(async || reset(&client, "alice", &leet(), "nonsense").await).await;
+    }
 }
