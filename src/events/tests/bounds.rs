@@ -2,6 +2,7 @@
 
 use super::permits::Noting;
 use super::*;
+use crate::events::stream_id::Serial;
 
 #[test]
 fn a_stream_with_events_of_its_own_user_leaves_nothing_behind() {
@@ -66,6 +67,63 @@ fn streams_that_close_leave_nothing_in_their_tenant_and_many_may_close_at_once()
             settle(|| (subscriptions.sizes(), worker.streams().sizes()) == empty).await;
         }
         house.insert(&["news", "user/user1"], &[]);
+    });
+}
+
+/// The time of the processor that this thread has used. Unlike a clock, it stands still while others run.
+fn used() -> Duration {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(used.tv_sec as u64, used.tv_nsec as u32)
+}
+
+/// Whether the end of very many costs about as much for each as the end of few, as `end` tells the time of so many. It would cost
+/// the square of that if each looked at all that are left.
+async fn is_as_much_for_each(few: usize, end: impl AsyncFn(usize) -> Duration) {
+    const TIMES: u32 = 16;
+    // The first ones are for what is done once.
+    end(few).await;
+    let (of_few, of_many) = (end(few).await, end(few * TIMES as usize).await);
+    assert!(of_many < of_few * TIMES * 4, "{few}: {of_few:?}, {TIMES} times as many: {of_many:?}");
+}
+
+#[test]
+fn the_end_of_many_watchers_costs_as_much_for_each_as_the_end_of_few() {
+    run(async {
+        let house = House::new();
+        // The tenant stays in memory as long as this stream is there.
+        let _other = house.open(0, "other", "*", 0, usize::MAX);
+        let subscriptions = house.workers[0].worker.subscriptions(&tenant("t"));
+        let watchers = || subscriptions.sizes()[3];
+        // Among as many users that are present.
+        let alone = async |count: usize| {
+            let arrive = |number: usize| {
+                let streams = house.hub.registry().user_streams(&Username::parse(&format!("user{number}")).unwrap());
+                streams.arrive(&tenant("t"), GoesOnFor::None, Timestamp::from_millis(1))
+            };
+            let _users: Vec<_> = (0..count).map(arrive).collect();
+            let serials: Vec<_> =
+                std::iter::successors(Some(Serial::default()), |serial| Some(serial.next())).take(count).collect();
+            serials.iter().for_each(|serial| subscriptions.watch(*serial));
+            assert_eq!(watchers(), count);
+            let before = used();
+            serials.iter().for_each(|serial| subscriptions.unwatch(*serial));
+            assert_eq!(watchers(), 0);
+            used() - before
+        };
+        is_as_much_for_each(1_000, alone).await;
+
+        // And with all else that a stream is.
+        let streams = async |count: usize| {
+            let open = || house.open_with(0, "u", "*", usize::MAX, |request| request.options.presence = true);
+            let lines: Vec<_> = (0..count).map(|_| open()).collect();
+            settle(|| watchers() == count).await;
+            rest().await;
+            let before = used();
+            lines.iter().for_each(|line| line.go());
+            settle(|| watchers() == 0).await;
+            used() - before
+        };
+        is_as_much_for_each(400, streams).await;
     });
 }
 
