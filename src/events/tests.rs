@@ -153,6 +153,13 @@ impl House {
         Self::with(Authorize::Open)
     }
 
+    /// With these events in it, as by [`Self::insert`].
+    fn holding(names: &[&str]) -> Self {
+        let mut house = Self::new();
+        house.insert(names, &[]);
+        house
+    }
+
     fn with(authorize: Authorize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (store, committer) = Store::open(directory.path(), 1 << 20).unwrap();
@@ -218,6 +225,13 @@ impl House {
         self.open_with(worker, "u", filter, room, |request| request.options.marks = true)
     }
 
+    /// Opens such a stream on the first worker, and awaits that it is in sync.
+    async fn open_in_sync(&self, filter: &str) -> Rc<Line> {
+        let line = self.open_marked(0, filter, usize::MAX);
+        settle(|| is_synced(&line)).await;
+        line
+    }
+
     fn open_with(
         &self,
         worker: usize,
@@ -271,6 +285,11 @@ fn user(username: &str, scopes: &[&str]) -> User {
         scopes: Some(scopes.iter().map(|scope| Scope::parse(scope).unwrap()).collect()),
         ..User::example()
     }
+}
+
+/// Whether a stream was told that it was in sync.
+fn is_synced(line: &Line) -> bool {
+    line.names().iter().any(|name| name == "$synced")
 }
 
 /// How long anything may take before a test gives up. No test depends on it being short.

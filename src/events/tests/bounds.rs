@@ -248,8 +248,7 @@ fn a_stream_without_a_worker_ends_when_its_rights_change() {
 /// Whether a tenant is given its event while a worker has more of another to give than it can at once.
 fn is_served_beside_a_busy_tenant(flood: usize) {
     run(async {
-        let mut house = House::new();
-        house.insert(&["a"], &[]);
+        let mut house = House::holding(&["a"]);
         let noted = Rc::new(RefCell::new(Vec::new()));
         let open = |name: &'static str| {
             let (line, tenant, username) = (Rc::new(Line::default()), tenant(name), Username::parse("u").unwrap());

@@ -5,8 +5,7 @@ use super::*;
 #[test]
 fn a_client_that_comes_from_a_worker_that_was_ahead_gets_nothing_twice() {
     run(async {
-        let mut house = House::new();
-        house.insert(&["a"], &[]);
+        let mut house = House::holding(&["a"]);
         let present = house.open(0, "bob", "*", 1, usize::MAX);
         // It saw the second event on another worker, and is live here before this one has heard of it.
         let ahead = house.open(0, "alice", "*", 2, usize::MAX);
@@ -69,8 +68,7 @@ fn a_filter_gets_each_event_once_however_many_of_its_patterns_match() {
 #[test]
 fn a_new_client_gets_the_latest_event_of_each_name_in_order_also_if_they_are_in_memory_already() {
     run(async {
-        let mut house = House::new();
-        house.insert(&["a", "b", "c", "a"], &[]);
+        let mut house = House::holding(&["a", "b", "c", "a"]);
         let first = house.open(0, "u", "*", 0, usize::MAX);
         settle(|| first.positions() == [2, 3, 4]).await;
         // What comes from here on is not read from the store.
@@ -94,8 +92,7 @@ proptest! {
         steps in prop::collection::vec((0..6_usize, 1..8_usize, 0..3000_usize), 1..60),
     ) {
         run(async {
-            let mut house = House::new();
-            house.insert(&["start"], &[]);
+            let mut house = House::holding(&["start"]);
             let mut lines = [0, 1, 0].map(|worker| house.open(worker, "u", "*", 1, 2000));
             let mut seen: [Vec<u64>; 3] = Default::default();
             let mut head = 1;

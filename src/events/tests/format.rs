@@ -129,8 +129,7 @@ fn an_event_is_encoded_once_for_streams_of_one_format_in_many_groups_on_all_work
 fn streams_of_two_formats_get_the_same_events_each_in_its_own_bytes() {
     static WRAPPED: Wrapped = Wrapped::new("other");
     run(async {
-        let mut house = House::new();
-        house.insert(&["a", "b", "a"], &[]);
+        let mut house = House::holding(&["a", "b", "a"]);
         let [plain, wrapped] = [&Lines as &'static dyn Format, &WRAPPED].map(|format| house.open_as(format, 0, "*"));
         settle(|| [&plain, &wrapped].iter().all(|line| lines(line).len() == 2)).await;
         let subscriptions = house.workers[0].worker.subscriptions(&tenant("t"));

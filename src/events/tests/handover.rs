@@ -27,10 +27,6 @@ fn knows(line: &Line) -> (BTreeMap<String, u64>, Vec<BTreeMap<String, u64>>) {
     (known, synced)
 }
 
-fn is_synced(line: &Line) -> bool {
-    line.names().iter().any(|name| name == "$synced")
-}
-
 fn gate(house: &House, worker: usize) -> &super::gate::Gate {
     &house.workers[worker].worker.mailbox().before_dispatch
 }
@@ -47,8 +43,7 @@ async fn reveal(house: &mut House, names: &[&str]) -> JoinHandle<()> {
 #[test]
 fn events_that_are_revealed_and_in_no_channel_yet_are_given_once_they_are() {
     run(async {
-        let mut house = House::new();
-        house.insert(&["a"], &[]);
+        let mut house = House::holding(&["a"]);
         let live = house.open(0, "u", "*", 1, usize::MAX);
         rest().await;
         gate(&house, 0).close();
@@ -69,8 +64,7 @@ fn events_that_are_revealed_and_in_no_channel_yet_are_given_once_they_are() {
 #[test]
 fn a_live_stream_is_reset_if_the_floor_overtakes_its_worker_and_it_has_control_events() {
     run(async {
-        let mut house = House::new();
-        house.insert(&["a", "gone"], &[]);
+        let mut house = House::holding(&["a", "gone"]);
         let (marked, plain) = (house.open_marked(0, "*", usize::MAX), house.open(0, "u", "*", 0, usize::MAX));
         settle(|| is_synced(&marked) && plain.positions() == [1, 2]).await;
         gate(&house, 0).close();
@@ -94,10 +88,8 @@ fn a_live_stream_is_reset_if_the_floor_overtakes_its_worker_and_it_has_control_e
 #[test]
 fn a_stream_that_wants_nothing_of_what_the_floor_overtakes_is_not_reset_unless_a_removal_has_been_forgotten() {
     run(async {
-        let mut house = House::new();
-        house.insert(&["quiet", "gone"], &[]);
-        let marked = house.open_marked(0, "quiet", usize::MAX);
-        settle(|| is_synced(&marked)).await;
+        let mut house = House::holding(&["quiet", "gone"]);
+        let marked = house.open_in_sync("quiet").await;
         for (removed, resets) in [(&[][..], 0), (&["-gone"], 1)] {
             gate(&house, 0).close();
             house.insert(removed, &[]);
@@ -116,10 +108,8 @@ fn a_stream_that_wants_nothing_of_what_the_floor_overtakes_is_not_reset_unless_a
 #[test]
 fn a_live_stream_is_reset_also_if_the_floor_rises_between_two_steps_of_the_workers_reading() {
     run(async {
-        let mut house = House::new();
-        house.insert(&["a", "gone"], &[]);
-        let marked = house.open_marked(0, "*", usize::MAX);
-        settle(|| is_synced(&marked)).await;
+        let mut house = House::holding(&["a", "gone"]);
+        let marked = house.open_in_sync("*").await;
         gate(&house, 0).close();
         house.insert(&["b"; FLOOD], &[]);
         house.insert(&["-gone"], &[]);
@@ -202,8 +192,7 @@ fn events_that_a_new_filter_makes_visible_come_before_the_rest_of_a_snapshot_whi
 #[test]
 fn a_read_that_is_under_way_for_another_filter_is_thrown_away() {
     run(async {
-        let mut house = House::new();
-        house.insert(&["m", "n", "z"], &[]);
+        let house = House::holding(&["m", "n", "z"]);
         house.hub.after_step().close();
         let line = house.open_marked(0, "n", usize::MAX);
         settle(|| house.hub.after_step().waiting() == 1).await;
@@ -234,8 +223,7 @@ fn a_stream_that_is_live_on_an_empty_database_is_not_new_when_it_falls_behind() 
 #[test]
 fn a_client_that_resumes_at_the_very_beginning_gets_everything_that_came_since() {
     run(async {
-        let mut house = House::new();
-        house.insert(&["a", "b", "a", "-b"], &[]);
+        let house = House::holding(&["a", "b", "a", "-b"]);
         let start = Start::after(Position::START, house.hub.store().head());
         let line = house.open_with(0, "u", "*", usize::MAX, |request| request.start = start);
         settle(|| line.positions() == [1, 2, 3, 4]).await;

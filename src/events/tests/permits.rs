@@ -60,8 +60,7 @@ fn open_in_quiet(house: &House) -> Rc<Line> {
 #[test]
 fn streams_that_wait_until_the_latest_events_are_in_memory_keep_no_other_tenant_waiting() {
     run(async {
-        let mut house = House::new();
-        house.insert(&["a"], &[]);
+        let mut house = House::holding(&["a"]);
         quiet(&mut house).await;
         house.hub.after_step().close();
         let crowd: Vec<_> = (0..CROWD).map(|_| house.open(0, "u", "*", 0, usize::MAX)).collect();
@@ -76,8 +75,7 @@ fn streams_that_wait_until_the_latest_events_are_in_memory_keep_no_other_tenant_
 #[test]
 fn streams_that_wait_for_the_store_keep_no_other_tenant_waiting() {
     run(async {
-        let mut house = House::new();
-        house.insert(&["a", "b", "a"], &[]);
+        let mut house = House::holding(&["a", "b", "a"]);
         quiet(&mut house).await;
         house.hub.after_step().close();
         let open = |number: usize| match number % 2 {
@@ -96,8 +94,7 @@ fn streams_that_wait_for_the_store_keep_no_other_tenant_waiting() {
 #[test]
 fn a_worker_gives_to_one_tenant_and_ends_streams_while_it_waits_for_what_another_has_missed() {
     run(async {
-        let mut house = House::new();
-        house.insert(&["a"], &[]);
+        let mut house = House::holding(&["a"]);
         let quiet = quiet(&mut house).await;
         let [behind, ended] = ["u", "alice"].map(|username| house.open(0, username, "*", 1, usize::MAX));
         rest().await;
@@ -121,8 +118,7 @@ fn a_worker_gives_to_one_tenant_and_ends_streams_while_it_waits_for_what_another
 #[test]
 fn a_stream_that_is_told_of_a_crowd_lets_another_tenant_go_first_after_each_step() {
     run(async {
-        let mut house = House::new();
-        house.insert(&["a"], &[]);
+        let mut house = House::holding(&["a"]);
         quiet(&mut house).await;
         let arrive = |number: usize| {
             let username = Username::parse(&format!("user{number}")).unwrap();

@@ -72,8 +72,7 @@ fn a_stream_whose_filter_changes_all_the_time_is_told_of_every_user_that_comes_a
 #[test]
 fn every_stream_of_a_user_on_every_worker_ends_with_their_access_and_one_that_was_opened_since_goes_on() {
     run(async {
-        let mut house = House::new();
-        house.insert(&["a"], &[]);
+        let mut house = House::holding(&["a"]);
         let lines: Vec<_> = (0..20).map(|number| house.open(number % 2, "u", "*", 0, usize::MAX)).collect();
         let other = house.open(0, "other", "*", 0, usize::MAX);
         settle(|| lines.iter().chain([&other]).all(|line| line.positions() == [1])).await;

@@ -6,8 +6,7 @@ use super::*;
 /// overwrites the name.
 fn synced_with_what_was_always_there(filter: &'static str, of_disk: bool) {
     run(async {
-        let mut house = House::new();
-        house.insert(&["a", "b", "c"], &[]);
+        let mut house = House::holding(&["a", "b", "c"]);
         if of_disk {
             // Only the latest event of each name is kept: one that is overwritten is gone at once.
             house.shorten();
@@ -40,10 +39,8 @@ fn in_sync_is_said_after_a_name_that_was_overwritten_as_the_snapshot_was_read_fo
 #[test]
 fn in_sync_is_said_after_a_name_that_was_overwritten_in_memory_before_the_worker_heard_of_it() {
     run(async {
-        let mut house = House::new();
-        house.insert(&["a", "b"], &[]);
-        let first = house.open_marked(0, "*", usize::MAX);
-        settle(|| is_synced(&first)).await;
+        let mut house = House::holding(&["a", "b"]);
+        let _first = house.open_in_sync("*").await;
         gate(&house, 0).close();
         house.insert(&["a"], &[]);
         let second = house.open_marked(0, "*", usize::MAX);
@@ -58,10 +55,8 @@ fn in_sync_is_said_after_a_name_that_was_overwritten_in_memory_before_the_worker
 #[test]
 fn in_sync_is_said_again_after_a_name_that_was_overwritten_as_what_is_new_to_a_stream_was_read() {
     run(async {
-        let mut house = House::new();
-        house.insert(&["a", "b"], &[]);
-        let line = house.open_marked(0, "b", usize::MAX);
-        settle(|| is_synced(&line)).await;
+        let mut house = House::holding(&["a", "b"]);
+        let line = house.open_in_sync("b").await;
         let committed = house.commit(&["a"]);
         change_filter(&house, "u", "*").await;
         rest().await;
@@ -74,8 +69,7 @@ fn in_sync_is_said_again_after_a_name_that_was_overwritten_as_what_is_new_to_a_s
 #[test]
 fn in_sync_is_said_to_a_client_that_resumes_in_the_middle_of_a_snapshot_after_what_that_left_out() {
     run(async {
-        let mut house = House::new();
-        house.insert(&["a", "b", "c"], &[]);
+        let mut house = House::holding(&["a", "b", "c"]);
         let committed = house.commit(&["a"]);
         // As far as into c.
         let line = house.open_marked(0, "*", 500);
