@@ -4,11 +4,12 @@ use std::path::Path;
 
 /// Why a block may be left out: it cannot run in a test, or would do harm.
 const REASONS: &[&str] = &[
-    "starts-the-server",
+    "builds-the-program",
     "runs-the-tests",
     "needs-root",
     "needs-systemd",
     "needs-a-domain",
+    "needs-mkcert",
     "needs-npm-registry",
     "upgrades",
 ];
@@ -33,6 +34,9 @@ pub enum Kind {
     Run { shown: Option<Shown> },
     /// `sh stream`: runs until the end of the page.
     Stream,
+    /// `sh server`: starts a server that must come to listen, at a port and with a database of its own. With `sh server=stays` it
+    /// takes the place of the one that the page has had.
+    Server { stays: bool },
     /// `text stream`: what the last stream has given since the block of this kind before.
     Streamed,
     /// `sh skip=…`: not run.
@@ -94,6 +98,8 @@ fn kind(language: &str, words: &str) -> Result<Kind, String> {
     Ok(match (language, words.split_once('=').unwrap_or((words, ""))) {
         ("sh", ("", "")) => Kind::Run { shown: None },
         ("sh", ("stream", "")) => Kind::Stream,
+        ("sh", ("server", "")) => Kind::Server { stays: false },
+        ("sh", ("server", "stays")) => Kind::Server { stays: true },
         ("sh", ("skip", reason)) if REASONS.contains(&reason) => Kind::Skipped,
         ("sh", ("skip", reason)) => return Err(format!("{reason:?} is no reason to leave a block out")),
         ("text", ("stream", "")) => Kind::Streamed,
@@ -153,7 +159,8 @@ pub fn prose(text: &str) -> String {
 #[test]
 fn each_block_is_read_with_what_it_is_for() {
     let text = "# Page\n```sh\nls\n```\n\n```json\n[]\n```\n```\nlate\n```\n````sh stream\ncurl\n```\n````\nprose\n```json\n1\n```\n\
-        - item\n  ```js file=a.mjs\n  one\n    two\n  ```\n```text stream\nx\n```\n```sh skip=needs-root\nreboot\n```\n\n```\nrebooting\n```\n";
+        - item\n  ```js file=a.mjs\n  one\n    two\n  ```\n```text stream\nx\n```\n```sh skip=needs-root\nreboot\n```\n\n```\nrebooting\n```\n\
+        ```sh server\nbroker\n```\n```sh server=stays\nbroker\n```\n";
     let page = Page::parse("page.md", text.to_owned()).unwrap_or_else(|errors| panic!("{errors:?}"));
     let kinds: Vec<_> = page.blocks.iter().map(|block| (block.line, block.text.as_str(), &block.kind)).collect();
     let fragment = |language: &str| Kind::Fragment { language: language.to_owned() };
@@ -167,13 +174,17 @@ fn each_block_is_read_with_what_it_is_for() {
             (22, "one\n  two\n", &Kind::File("a.mjs".into())),
             (26, "x\n", &Kind::Streamed),
             (29, "reboot\n", &Kind::Skipped),
+            (36, "broker\n", &Kind::Server { stays: false }),
+            (39, "broker\n", &Kind::Server { stays: true }),
         ]
     );
 }
 
 #[test]
 fn a_block_that_would_silently_not_be_run_is_an_error() {
-    for info in ["bash", "sh skip=", "sh skip=boring", "sh once", "js run", "js file=", "js file=../a.mjs"] {
+    for info in
+        ["bash", "sh skip=", "sh skip=boring", "sh once", "sh server=other", "js run", "js file=", "js file=../a.mjs"]
+    {
         let errors = Page::parse("page.md", format!("text\n```{info}\nls\n```\n")).err();
         assert!(errors.is_some_and(|errors| errors[0].starts_with("page.md:2: ")), "{info}");
     }

@@ -67,8 +67,8 @@ impl Run<'_> {
 
     fn blocks(&mut self) {
         let mut shell = Shell::start(self.directory);
-        let back: Vec<_> = self.ports.iter().map(|(of_page, here)| (here.clone(), of_page.clone())).collect();
         for Block { line, text, kind } in &self.page.blocks {
+            let back: Vec<_> = self.ports.iter().map(|(of_page, here)| (here.clone(), of_page.clone())).collect();
             let here = with_ports(text, &self.ports);
             let outcome = match kind {
                 Kind::Run { shown } => {
@@ -92,6 +92,14 @@ impl Run<'_> {
                     outcome
                 }
                 Kind::Stream => shell.stream(&here),
+                Kind::Server { stays } => {
+                    let port = free_port().to_string();
+                    let outcome = shell.server(&here, &port, *stays);
+                    if *stays {
+                        self.ports[0].1 = port;
+                    }
+                    outcome
+                }
                 Kind::Streamed => shell
                     .streamed(|got| streamed(&here, got))
                     .map_err(|got| format!("the stream did not give this\nexpected:\n{text}got:\n{got}")),
@@ -170,11 +178,11 @@ fn stem(name: &str) -> &str {
     name.strip_suffix(".tsx").or_else(|| name.strip_suffix(".ts")).unwrap_or(name)
 }
 
-/// The ports that a page names as `localhost:port`, each with a free one. That of the server stands for [`PORT`].
+/// The ports that a page names, as `localhost:port` or in a setting, each with a free one. That of the server stands for [`PORT`].
 fn ports(page: &Page, server: &str) -> Vec<(String, String)> {
     let named = page.blocks.iter().flat_map(|block| {
-        let after = block.text.split("localhost:").skip(1);
-        after.map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>())
+        let after = ["localhost:", "port=", "PORT="].map(|before| block.text.split(before).skip(1));
+        after.into_iter().flatten().map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>())
     });
     let named: BTreeSet<_> = named.filter(|port| port.len() >= 4 && port != PORT).collect();
     let others = named.into_iter().map(|port| (port, free_port().to_string()));
@@ -207,6 +215,7 @@ fn a_page_fails_where_it_is_wrong() {
         ("```sh\necho '{\"error\": \"no\", \"code\": \"no\"}'\n```", "it was refused"),
         ("```sh\necho 1\n```\nThis:\n```\n1\n```", "follows no sh block"),
         ("```sh stream\necho 1; exit 7\n```", "it ended with 7"),
+        ("```sh server\nbroker --nonsense\n```", "it ended with 2"),
         ("```js file=a.mjs\n1\n```", "no block runs a.mjs"),
         (
             "```js file=a.mjs\nimport './b.mjs';\n```\n```js file=b.mjs\n1\n```\n```sh\nnode b.mjs\n```",
@@ -228,6 +237,8 @@ fn a_page_fails_where_it_is_wrong() {
 fn a_page_passes_where_it_is_right() {
     let right = "```sh\ncd .; X=1\n```\n```sh stream\necho $X; sleep 0.1; echo localhost:8080\n```\n```text stream\n1\n```\n\
         ```js file=a.mjs\nconsole.log('localhost:8080');\n```\n```sh\nnode a.mjs; cat a.mjs\n```\n\
-        ```\nlocalhost:8080\n…\n```\n```text stream\nlocalhost:8080\n```\n```html file=a.html\n<p>right</p>\n```\n";
+        ```\nlocalhost:8080\n…\n```\n```text stream\nlocalhost:8080\n```\n```html file=a.html\n<p>right</p>\n```\n\
+        ```sh server\nBROKER_PORT=9000 broker\n```\n```sh server\nbroker --port=9000\n```\n```sh server=stays\nbroker\n```\n\
+        ```sh\ncurl -sf http://localhost:8080/ && echo there\n```\n```\nthere\n```\n";
     assert_eq!(failures(&Page::parse("page.md", right.to_owned()).ok().unwrap(), "65535"), Vec::<String>::new());
 }

@@ -119,16 +119,37 @@ impl Shell {
     /// # Errors
     /// It ended at once, with an error.
     pub fn stream(&mut self, block: &str) -> Result<(), String> {
+        self.begin(block, "", block.starts_with("broker "))
+    }
+
+    /// Starts a server with a port, if the block names no other, and with a database of its own, and waits until it listens. If it
+    /// does not stay it is ended then.
+    ///
+    /// # Errors
+    /// It ended at once, with an error.
+    pub fn server(&mut self, block: &str, port: &str, stays: bool) -> Result<(), String> {
+        let settings = format!("export BROKER_PORT={port} BROKER_DB=database-{port};");
+        if stays {
+            return self.begin(block, &settings, true);
+        }
+        // In a group of its own, which can be ended as a whole. The next server may have the same port.
+        self.command("set -m");
+        let outcome = self.begin(block, &settings, true);
+        self.command("set +m; kill -KILL -- -$! || true; while kill -0 -- -$!; do sleep 0.01; done");
+        outcome
+    }
+
+    /// Starts a block after other commands in the background.
+    fn begin(&mut self, block: &str, before: &str, is_server: bool) -> Result<(), String> {
         let name = self.save(block);
         self.streams += 1;
         self.shown = 0;
         let (output, errors, status) = self.stream_files();
         // Its own failure ends it alone.
         self.command(&format!(
-            "{{ ( . ./{name} ) && echo 0 > {status} || echo $? > {status}; }} < /dev/null > {output} 2> {errors} &"
+            "{{ ( {before} . ./{name} ) && echo 0 > {status} || echo $? > {status}; }} < /dev/null > {output} 2> {errors} &"
         ));
         // A server tells in its log when it listens, and an event stream begins with a heartbeat.
-        let is_server = block.starts_with("broker ");
         let begins = is_server || block.contains("curl ");
         let until = Instant::now() + if begins { PATIENCE } else { BEGINNING };
         let (mut length, mut since) = (0, Instant::now());
