@@ -6,7 +6,7 @@ mod program;
 
 use serde_json::{Value, json};
 
-use crate::support::{TestServer, User, free_port};
+use crate::support::{TestServer, User, free_port, revoke};
 use middleman::Middleman;
 use program::{Host, Program, Report, Seen};
 
@@ -233,7 +233,7 @@ async fn chromiums_own_event_source_gets_every_event_once_and_in_order_through_a
         assert_same(&seen, &sent);
     }
     // A revoked user is not let in again, and the browser gives up.
-    server.client().admin("/revoke_user", json!({ "username": "alice" })).await.ok();
+    revoke(&server.client(), "alice").await;
     assert_eq!([program.next().await, program.next().await], [Report::Reconnecting, Report::Closed]);
     program.finish().await;
 }

@@ -155,12 +155,11 @@ async fn a_stream_that_ends_on_a_full_disk_leaves_the_server_running_and_its_bou
     // Nothing comes on it, because it is not read.
     let stream = alice.stream_of("/sse?events=none", None).await;
     let id = stream.headers["broker-stream"].to_str().unwrap().to_owned();
-    let headers = [("authorization", alice.authorization.as_str()), ("broker-stream", id.as_str())];
+    let headers = [("broker-stream", id.as_str())];
     for first in (0..COUNT).step_by(1000) {
         let bound = |number: usize| json!({ "event": format!("b{number:0200}"), "data": 1, "while_connected": true });
         let array: Vec<_> = (first..first + 1000).map(bound).collect();
-        let body = Some(json!(array).to_string().into_bytes());
-        alice.client.request(reqwest::Method::POST, "/insert", &headers, body).await.ok();
+        alice.insert_with(&headers, json!(array)).await.ok();
     }
     fill(disk.path());
     drop(stream);

@@ -2,6 +2,7 @@
 
 mod cycles;
 mod imports;
+mod routes;
 mod tokens;
 
 use std::path::{Path, PathBuf};

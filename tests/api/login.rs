@@ -6,18 +6,13 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::{Value, json};
 
 use crate::contract::now_millis;
-use crate::support::{Client, JWT_SECRET, TestServer, password_of};
+use crate::support::{JWT_SECRET, TestServer, claims, password_of};
 
 /// The two readable parts of a JWT.
 fn parts(jwt: &str) -> [Value; 2] {
     let parts: Vec<_> = jwt.split('.').collect();
     assert_eq!(parts.len(), 3);
     [0, 1].map(|part| serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(parts[part]).unwrap()).unwrap())
-}
-
-async fn claims(client: &Client, username: &str) -> Value {
-    let [_, claims] = parts(client.sign_in(username).await.jwt());
-    claims
 }
 
 #[tokio::test]
@@ -82,7 +77,7 @@ async fn the_claims_are_issuer_subject_scopes_and_times() {
     let client = server.client();
     client.create_user_with("zoë", "acme", json!({ "scopes": ["news:get", "chat:post"] })).await.ok();
     let before = now_millis() / 1000;
-    let claims = claims(&client, "zoë").await;
+    let claims = claims(client.sign_in("zoë").await.jwt());
     let after = now_millis() / 1000;
     assert_eq!((&claims["iss"], &claims["sub"]), (&json!("Broker"), &json!("zoë")));
     assert_eq!(claims["aud"], "news:get,chat:post");
@@ -98,7 +93,7 @@ async fn without_scopes_there_is_no_audience() {
     client.create_user("never", "acme").await;
     client.create_user_with("none", "acme", json!({ "scopes": [] })).await.ok();
     for username in ["never", "none"] {
-        assert_eq!(claims(&client, username).await.get("aud"), None, "{username}");
+        assert_eq!(claims(client.sign_in(username).await.jwt()).get("aud"), None, "{username}");
     }
 }
 
@@ -106,32 +101,6 @@ async fn without_scopes_there_is_no_audience() {
 async fn a_sign_in_lasts_as_long_as_jwt_expiry_says() {
     let server = TestServer::start_with(&["--jwt_expiry", "1234"]).await;
     server.client().create_user("alice", "acme").await;
-    let claims = claims(&server.client(), "alice").await;
+    let claims = claims(server.client().sign_in("alice").await.jwt());
     assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 1234);
-}
-
-#[tokio::test]
-async fn password_reset_sets_a_new_password() {
-    let server = TestServer::start().await;
-    let client = server.client();
-    client.create_user("alice", "acme").await;
-    let code = client.admin("/create_totp", json!({ "username": "alice" })).await.ok().json()["totp"].clone();
-    let body = json!({ "totp": code, "username": "alice", "password": password_of("new") });
-    client.post("/password_reset", &body).await.ok();
-    client.login("alice", &password_of("new")).await.ok();
-    client.login("alice", &password_of("alice")).await.refused(401, "unauthorized");
-}
-
-#[tokio::test]
-async fn password_reset_with_a_wrong_code_is_401() {
-    let server = TestServer::start().await;
-    let client = server.client();
-    client.create_user("alice", "acme").await;
-    client.admin("/create_totp", json!({ "username": "alice" })).await.ok();
-    // None of these is six digits, so none can be the right one by chance.
-    for (username, totp) in [("alice", "12345"), ("alice", ""), ("nobody", "123456"), ("a:b", "1"), ("", "")] {
-        let body = json!({ "totp": totp, "username": username, "password": password_of("new") });
-        client.post("/password_reset", &body).await.refused(401, "unauthorized");
-    }
-    client.login("alice", &password_of("alice")).await.ok();
 }

@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{TestServer, User, command, eventually, in_time, until};
+use crate::support::{TestServer, User, by_password, claims, command, eventually, in_time, password_of, until};
 
 const HOUR: i64 = 3600;
 /// How far a timestamp may be off: what a request takes on a busy machine.
@@ -140,13 +138,12 @@ async fn follows(user: &User, seconds: i64) {
 /// A user whose token lasts whatever the clock does.
 async fn user(server: &TestServer) -> User {
     server.client().create_user("alice", "acme").await;
-    server.client().with_authorization(&basic())
+    alice_of(server)
 }
 
-fn basic() -> String {
-    let credentials =
-        base64::prelude::BASE64_STANDARD.encode(format!("alice:{}", crate::support::password_of("alice")));
-    format!("Basic {credentials}")
+/// Alice, by her password.
+fn alice_of(server: &TestServer) -> User {
+    by_password(&server.client(), "alice", &password_of("alice"))
 }
 
 #[tokio::test]
@@ -167,8 +164,7 @@ async fn tokens_begin_and_end_by_this_clock() {
     let server = TestServer::start_with(&[&format!("--ntp_servers={}", ntp.address), "--jwt_expiry=12"]).await;
     follows(&user(&server).await, -HOUR).await;
     let alice = server.client().sign_in("alice").await;
-    let claims = BASE64_URL_SAFE_NO_PAD.decode(alice.jwt().split('.').nth(1).unwrap()).unwrap();
-    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    let claims = claims(alice.jwt());
     let (iat, exp) = (claims["iat"].as_i64().unwrap(), claims["exp"].as_i64().unwrap());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
     assert!((iat - (now - HOUR)).abs() <= TOLERANCE, "{iat}, an hour before {now}");
@@ -235,7 +231,7 @@ async fn the_next_is_asked() -> Option<()> {
     let server = TestServer::start().await;
     user(&server).await.verify().await.ok();
     let server = start_again(server, &[&asking(&[&silent, &right, &agrees])]).await;
-    let alice = server.client().with_authorization(&basic());
+    let alice = alice_of(&server);
     eventually("the question", || silent.questions() == 1).await;
     // The answer is being waited for, and the local clock serves.
     let off_by = off_by(&alice).await;
@@ -315,12 +311,12 @@ async fn with_the_flag_the_step_is_made_and_at_the_next_start_it_is_none() {
     user(&server).await.insert_raw(kept.to_string()).await.ok();
     server.says(STAYS).await;
     let server = start_again(server, &[&flag, "--accept_clock_step"]).await;
-    let alice = server.client().with_authorization(&basic());
+    let alice = alice_of(&server);
     follows(&alice, 400 * DAY).await;
     server.says("accept_clock_step is set").await;
     // It is what everything goes by now, and the newest time in the database says so.
     let server = start_again(server, &[&flag]).await;
-    follows(&server.client().with_authorization(&basic()), 400 * DAY).await;
+    follows(&alice_of(&server), 400 * DAY).await;
     let log = server.log_up_to_now(&server.client()).await;
     assert!(!log.contains(STAYS), "{log}");
     // The true time is a step then.
@@ -340,7 +336,7 @@ async fn after_a_pause_of_years_nothing_expires_before_the_servers_were_asked() 
     let kept = json!({ "event": "kept", "data": 1, "expires_in": 30 * 24 * 3600 });
     alice.insert_raw(kept.to_string()).await.ok();
     let server = start_again(server, &[&flag]).await;
-    let alice = server.client().with_authorization(&basic());
+    let alice = alice_of(&server);
     follows(&alice, -400 * DAY).await;
     let latest = alice.get("/events").await.ok().json();
     assert!(latest.as_array().unwrap().iter().any(|event| event["event"] == "kept"), "{latest}");
@@ -356,13 +352,13 @@ async fn inserts_before_an_ntp_server_answers_do_not_make_a_wrong_local_clock_ri
     // Nobody can be asked: the local clock is gone by, for want of a better one.
     let silent = NtpServer::with(0, Manner::Silent);
     let server = start_again(server, &[&asking(&[&silent])]).await;
-    let alice = server.client().with_authorization(&basic());
+    let alice = alice_of(&server);
     assert!(off_by(&alice).await.abs() <= TOLERANCE);
     server.says("this NTP server gave no time").await;
     assert!(off_by(&alice).await.abs() <= TOLERANCE);
     // A server with the right time is believed all the same.
     let server = start_again(server, &[&flag]).await;
-    follows(&server.client().with_authorization(&basic()), -400 * DAY).await;
+    follows(&alice_of(&server), -400 * DAY).await;
     let log = server.log_up_to_now(&server.client()).await;
     assert!(!log.contains(STAYS), "{log}");
 }

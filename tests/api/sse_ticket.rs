@@ -1,19 +1,19 @@
 //! Guards `/sse_ticket`: streams that are opened by a ticket, as a browser's own `EventSource` must, and their cookie.
 
-use base64::Engine;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+mod ended;
+mod forged;
+mod resume;
+
 use futures_util::future::join_all;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Response};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{Client, JWT_SECRET, Stream, TestServer, User, password_of, within};
+use crate::support::{Client, Stream, TestServer, User, by_password, claims, password_of, within};
 
 /// A ticket for somebody.
 pub async fn ticket_of(user: &User) -> String {
-    let headers = [("authorization", user.authorization.as_str())];
-    let answer = user.client.request(Method::POST, "/sse_ticket", &headers, None).await.ok().json();
+    let answer = user.send(Method::POST, "/sse_ticket", &[], None).await.ok().json();
     answer["ticket"].as_str().unwrap().to_owned()
 }
 
@@ -80,25 +80,6 @@ impl Page {
     }
 }
 
-fn by_password(client: &Client, username: &str) -> User {
-    let credentials = BASE64_STANDARD.encode(format!("{username}:{}", password_of(username)));
-    client.with_authorization(&format!("Basic {credentials}"))
-}
-
-async fn update(client: &Client, username: &str, mut patch: Value) {
-    patch["username"] = json!(username);
-    client.admin("/update_user", patch).await.ok();
-}
-
-fn claims(jwt: &str) -> Value {
-    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(jwt.split('.').nth(1).unwrap()).unwrap()).unwrap()
-}
-
-fn forge(claims: &Value, secret: &str) -> String {
-    let key = EncodingKey::from_secret(secret.as_bytes());
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).unwrap()
-}
-
 #[tokio::test]
 async fn a_ticket_opens_a_stream_and_its_answer_sets_the_cookie() {
     let server = TestServer::start().await;
@@ -161,13 +142,12 @@ async fn a_request_that_opens_no_stream_does_not_use_its_ticket() {
 async fn a_user_that_has_signed_in_gets_a_ticket_with_any_body_and_nobody_else_does() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
-    let basic = by_password(&alice.client, "alice");
+    let basic = by_password(&alice.client, "alice", &password_of("alice"));
     for user in [&alice, &basic] {
         // It is not read, so it may also be longer than that of a sign-in.
         for body in [None, Some("{}"), Some("{"), Some("\u{fc}"), Some(" ".repeat(9 << 10).as_str())] {
-            let headers = [("authorization", user.authorization.as_str())];
             let body = body.map(|body| body.as_bytes().to_vec());
-            let answer = user.client.request(Method::POST, "/sse_ticket", &headers, body).await.ok();
+            let answer = user.send(Method::POST, "/sse_ticket", &[], body).await.ok();
             assert_eq!(answer.header("content-type"), Some("application/json"));
             assert!(answer.header("set-cookie").is_none());
             let body = answer.json();
@@ -265,86 +245,6 @@ async fn a_cookie_alone_opens_no_door() {
 }
 
 #[tokio::test]
-async fn tickets_cookies_and_tokens_are_not_taken_for_each_other() {
-    let server = TestServer::start().await;
-    let alice = server.user("alice", "acme").await;
-    let page = Page::of(&alice).await;
-    let fresh = ticket_of(&alice).await;
-    for token in [&fresh, page.pass()] {
-        assert_eq!(alice.client.with_authorization(&format!("Bearer {token}")).doors().await, [401; 3]);
-        let headers = [("authorization", &*format!("Bearer {token}"))];
-        alice.client.request(Method::POST, "/sse_ticket", &headers, None).await.refused(401, "unauthorized");
-    }
-    // As a ticket, alone and with a cookie that is good.
-    for ticket in [alice.jwt(), page.pass()] {
-        for headers in [&[][..], &[("cookie", page.cookie.as_str())]] {
-            let path = format!("/sse?ticket={ticket}");
-            alice.client.request(Method::GET, &path, headers, None).await.refused(401, "unauthorized");
-        }
-    }
-    // As a cookie.
-    for pass in [alice.jwt(), &fresh, &page.ticket] {
-        assert_eq!(page.comes_back_with(&format!("broker_sse={pass}")).await, 401);
-    }
-    assert_eq!(page.comes_back().await, 200);
-}
-
-#[tokio::test]
-async fn a_token_signed_by_another_secret_is_401() {
-    let server = TestServer::start().await;
-    let page = Page::of(&server.user("alice", "acme").await).await;
-    let (ticket, pass) = (claims(&page.ticket), claims(page.pass()));
-    let status = async |ticket: &str, pass: &str| {
-        let cookie = format!("broker_sse={pass}");
-        ask(&page.client, &format!("/sse?ticket={ticket}"), &[("cookie", &cookie)]).await.status().as_u16()
-    };
-    let right = |claims: &Value| forge(claims, JWT_SECRET);
-    assert_eq!(status(&right(&ticket), &right(&pass)).await, 200, "the forger knows how");
-    for secret in ["", "secret", &JWT_SECRET[1..]] {
-        assert_eq!(status(&forge(&ticket, secret), &right(&pass)).await, 401);
-        assert_eq!(status(&right(&ticket), &forge(&pass, secret)).await, 401);
-    }
-    // Signed right, and not for this.
-    for (name, value) in [
-        ("iss", json!("Broker")),
-        ("iss", json!(["Broker ticket", "Broker pass"])),
-        ("sub", json!("nobody")),
-        ("sub", json!("")),
-        ("gen", json!("")),
-        ("gen", json!("0000000000000000")),
-    ] {
-        let mut wrong = pass.clone();
-        wrong[name] = value;
-        assert_eq!(status(&right(&ticket), &right(&wrong)).await, 401, "{wrong}");
-    }
-    for name in ["iss", "sub", "exp", "gen", "until", "jti"] {
-        let (mut no_ticket, mut no_pass) = (ticket.clone(), pass.clone());
-        no_ticket.as_object_mut().unwrap().remove(name);
-        no_pass.as_object_mut().unwrap().remove(name);
-        assert_eq!(status(&right(&no_ticket), &right(&pass)).await, 401, "{no_ticket}");
-        if name != "jti" {
-            assert_eq!(status(&right(&ticket), &right(&no_pass)).await, 401, "{no_pass}");
-        }
-    }
-    let unsigned = page.ticket.rsplit_once('.').unwrap().0;
-    assert_eq!(status(&format!("{unsigned}."), page.pass()).await, 401);
-    for nonsense in ["", "x", "..", "a.b.c", "%00", "%ff"] {
-        assert_eq!(status(nonsense, page.pass()).await, 401, "{nonsense}");
-    }
-}
-
-#[tokio::test]
-async fn an_expired_ticket_works_only_with_the_cookie() {
-    let server = TestServer::start().await;
-    let mut page = Page::of(&server.user("alice", "acme").await).await;
-    let mut expired = claims(&page.ticket);
-    expired["exp"] = expired["iat"].clone();
-    page.ticket = forge(&expired, JWT_SECRET);
-    assert_eq!(page.comes_back_bare().await, 401);
-    assert_eq!(page.comes_back().await, 200);
-}
-
-#[tokio::test]
 async fn a_header_wins_over_a_ticket_and_leaves_it_unused() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
@@ -361,120 +261,4 @@ async fn a_header_wins_over_a_ticket_and_leaves_it_unused() {
         assert_eq!(stream.next().await.id, of_bob);
     }
     assert_eq!(ask(&alice.client, &path, &[]).await.status(), 200);
-}
-
-#[tokio::test]
-async fn revocation_and_a_new_password_end_the_stream_and_the_way_back() {
-    let server = TestServer::start().await;
-    let client = server.client();
-    for by in ["revocation", "password", "reset"] {
-        let alice = server.user(by, "acme").await;
-        for user in [alice.clone(), by_password(&client, by)] {
-            let mut page = Page::of(&user).await;
-            let unused = ticket_of(&user).await;
-            match by {
-                "revocation" => drop(client.admin("/revoke_user", json!({ "username": by })).await.ok()),
-                "password" => update(&client, by, json!({ "password": password_of(by) })).await,
-                _ => {
-                    let code =
-                        client.admin("/create_totp", json!({ "username": by })).await.ok().json()["totp"].clone();
-                    let reset = json!({ "username": by, "password": password_of(by), "totp": code });
-                    client.post("/password_reset", &reset).await.ok();
-                }
-            }
-            assert_eq!(page.stream.rest().await, []);
-            assert_eq!(page.stream.heartbeats, 0, "it ended long before the next heartbeat");
-            assert_eq!((page.comes_back().await, page.comes_back_bare().await), (401, 401), "{by}");
-            client.get(&format!("/sse?ticket={unused}")).await.refused(401, "unauthorized");
-            client.admin("/unrevoke_user", json!({ "username": by })).await.ok();
-            assert_eq!(page.comes_back().await, 401, "{by}");
-        }
-        // A new sign-in is good again.
-        assert_eq!(Page::of(&client.sign_in(by).await).await.comes_back().await, 200);
-    }
-}
-
-#[tokio::test]
-async fn a_second_factor_ends_streams_that_a_password_alone_has_opened() {
-    let server = TestServer::start().await;
-    let alice = server.user("alice", "acme").await;
-    let basic = by_password(&alice.client, "alice");
-    let (mut by_token, mut by_password) = (Page::of(&alice).await, Page::of(&basic).await);
-    let (with_token, with_password) = (ticket_of(&alice).await, ticket_of(&basic).await);
-    update(&alice.client, "alice", json!({ "two_factor": true })).await;
-    assert_eq!((by_token.stream.rest().await, by_password.stream.rest().await), (vec![], vec![]));
-    // The token was got by the password alone, too.
-    assert_eq!((by_token.comes_back().await, by_password.comes_back().await), (401, 401));
-    for ticket in [with_token, with_password] {
-        assert_eq!(ask(&alice.client, &format!("/sse?ticket={ticket}"), &[]).await.status(), 401);
-    }
-}
-
-#[tokio::test]
-async fn a_user_that_was_moved_to_another_tenant_resumes_with_all_of_that_one() {
-    let server = TestServer::start().await;
-    let alice = server.user("alice", "before").await;
-    let older = server.user("bob", "after").await.insert("older", json!(1)).await;
-    let mut page = Page::of(&alice).await;
-    alice.insert("news", json!(1)).await;
-    let last = page.stream.next().await.id;
-    update(&alice.client, "alice", json!({ "tenant_name": "after" })).await;
-    // The page's stream goes on there.
-    assert_eq!(page.stream.next().await.id, older);
-    // And when its connection breaks, the browser comes back as it would have before.
-    page.resume(&alice.client, &last).await;
-    assert_eq!(page.stream.next().await.id, older);
-    assert_eq!(page.comes_back().await, 200);
-}
-
-#[tokio::test]
-async fn the_stream_and_the_cookie_last_as_long_as_the_sign_in_that_got_the_ticket() {
-    let server = TestServer::start_with(&["--jwt_expiry=7"]).await;
-    let client = server.client();
-    client.create_user("alice", "acme").await;
-    for is_token in [true, false] {
-        // A password does not expire: it counts as a sign-in of now.
-        let alice = if is_token { client.sign_in("alice").await } else { by_password(&client, "alice") };
-        let mut page = Page::of(&alice).await;
-        let cookie = set_cookie(&page.stream.headers).to_owned();
-        let seconds: u64 = cookie.rsplit_once("Max-Age=").unwrap().1.parse().unwrap();
-        assert!(seconds <= 7, "{cookie}");
-        assert_eq!(page.stream.rest().await, []);
-        assert_eq!(page.stream.heartbeats, 0, "it ended long before the next heartbeat");
-        assert_eq!((page.comes_back().await, page.comes_back_bare().await), (401, 401));
-    }
-}
-
-#[tokio::test]
-async fn after_a_restart_the_browser_reconnects_by_itself_and_gets_exactly_the_missed_events() {
-    let mut server = TestServer::start().await;
-    let alice = server.user("alice", "acme").await;
-    let mut page = Page::of(&alice).await;
-    let unused = ticket_of(&alice).await;
-    for number in 0..3 {
-        alice.insert("news", json!(number)).await;
-    }
-    let seen = page.stream.take(2).await;
-    for kill in [true, false] {
-        server = server.end_and_restart(kill).await;
-        let alice = server.client().with_authorization(&alice.authorization);
-        let missed = [alice.insert("news", json!("missed")).await, alice.insert("chat", json!("missed")).await];
-        page.resume(&alice.client, &seen[1].id).await;
-        // The third of those from before the restart, what came with the restart before this one, and what is new.
-        let events = page.stream.take(if kill { 3 } else { 6 }).await;
-        assert_eq!(events[0].data, "2");
-        assert_eq!(events[events.len() - 2..].iter().map(|event| event.id.clone()).collect::<Vec<_>>(), missed);
-        let live = alice.insert("news", json!("live")).await;
-        assert_eq!(page.stream.next().await.id, live);
-        // Within its half minute, used or not, a ticket of before is worth nothing by itself.
-        assert_eq!(page.comes_back_bare().await, 401);
-        alice.client.get(&format!("/sse?ticket={unused}")).await.refused(401, "unauthorized");
-        alice.client.get("/sse").await.refused(401, "unauthorized");
-    }
-    // Nor is a cookie whose user was revoked meanwhile.
-    server.client().admin("/revoke_user", json!({ "username": "alice" })).await.ok();
-    server.kill();
-    server = server.restart().await;
-    page.client = server.client();
-    assert_eq!(page.comes_back().await, 401);
 }

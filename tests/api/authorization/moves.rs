@@ -1,18 +1,18 @@
 //! Guards streams that go on in another tenant when their user is moved there.
 
+mod at_once;
 mod flood;
 mod presence;
+mod scopes;
 mod stalled;
 
 use std::collections::BTreeMap;
 
-use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::sse::control_events::{assert_reset, marked, removal, to_sync, until_few_are_kept};
 use crate::support::{
-    Event, Stream, TestServer, User, change, insert_names, kept, move_to, names, pairs, password_of, set_scopes,
-    subscribe, text,
+    Event, Stream, TestServer, User, change, insert_names, move_to, names, pairs, password_of, subscribe, text, update,
 };
 
 /// What alice is moved between.
@@ -168,27 +168,6 @@ async fn of_the_events_before_the_move_only_the_latest_of_each_name_is_given() {
 }
 
 #[tokio::test]
-async fn nothing_of_the_old_tenant_comes_after_the_answer() {
-    let (server, alice, clerks) = start(&[]).await;
-    let client = server.client();
-    let mut stream = alice.stream().await;
-    let mut latest: [Option<Event>; 2] = [None, None];
-    for round in 0..60_usize {
-        let (from, to) = (round % 2, (round + 1) % 2);
-        move_to(&client, "alice", TENANTS[to]).await;
-        let hidden = clerks[from].insert("news", json!(round)).await;
-        let live = clerks[to].insert("news", json!(round)).await;
-        let came = stream.so_far(&clerks[to]).await;
-        let live = Event::new("news", &live, &round.to_string());
-        let all: Vec<_> = latest[to].take().into_iter().chain([live.clone()]).collect();
-        // What there was may have been superseded before it was read for the stream.
-        assert!(came == all || came == all[all.len() - 1..], "round {round}: {came:?}");
-        latest[to] = Some(live);
-        latest[from] = Some(Event::new("news", &hidden, &round.to_string()));
-    }
-}
-
-#[tokio::test]
 async fn with_control_events_the_old_names_leave_and_synced_follows_the_events_of_the_new_tenant() {
     let (server, alice, [bob, mallory]) = start(&[]).await;
     let there = owned(&["c", "a", "c", "unwanted", "@alice/y", "@mallory/x"]);
@@ -272,63 +251,6 @@ async fn a_stream_keeps_its_id_and_its_filter_and_can_be_given_another() {
 }
 
 #[tokio::test]
-async fn other_scopes_in_the_same_change_count_at_once() {
-    let (server, alice, [bob, mallory]) = start(&["--authorize=scopes"]).await;
-    set_scopes(&server.client(), "alice", &["a:get", "mark:get"]).await;
-    let all = owned(&["b", "a", "@alice/x", "u/alice"]);
-    insert_with_her(&server, &mallory, &all, "old").await;
-    insert_names(&bob, &all, "old").await;
-    bob.insert("@bob/x", json!("old")).await;
-    let mut told = marked(&alice, "&except=mark", None).await;
-    assert_eq!(names(&to_sync(&mut told).await.0), ["a", "@alice/x"]);
-    let mut plain = alice.stream().await;
-    assert_eq!(names(&plain.so_far(&bob).await), ["a", "@alice/x"]);
-    let scopes = ["b:get", "u/{username}:get", "mark:get"];
-    let both = json!({ "username": "alice", "tenant_name": "other", "scopes": scopes });
-    server.client().admin("/update_user", both).await.ok();
-    let expected = ["b", "@alice/x", "u/alice"];
-    let (came, _) = to_sync(&mut told).await;
-    let (lost, latest) = split_left(&came);
-    assert_eq!(lost, ["@alice/x", "a"]);
-    assert_eq!(names(latest), expected);
-    assert_eq!(names(&plain.so_far(&mallory).await), expected);
-    insert_names(&bob, &without_inbox(&all), "hidden").await;
-    let mut live = insert_names(&mallory, &all, "live").await;
-    live.retain(|(_, name)| expected.contains(&name.as_str()));
-    for stream in [&mut plain, &mut told] {
-        // The second one takes no mark, and so what comes is counted.
-        assert_eq!(pairs(&stream.take(3).await), live);
-    }
-    assert_eq!(plain.so_far(&mallory).await, []);
-}
-
-#[tokio::test]
-async fn a_user_moved_with_the_scopes_that_they_have_keeps_them() {
-    let (server, alice, clerks) = start(&["--authorize=scopes"]).await;
-    let client = server.client();
-    set_scopes(&client, "alice", &["a:get", "u/{username}:get", "mark:get"]).await;
-    let all = owned(&["b", "a", "@alice/x", "u/alice", "u/bob"]);
-    let expected = ["@alice/x", "a", "u/alice"];
-    // What was hidden has come after what is in her inbox there.
-    let sorted = |mut names: Vec<String>| {
-        names.sort();
-        names
-    };
-    insert_with_her(&server, &clerks[1], &all, "old").await;
-    insert_names(&clerks[0], &all, "old").await;
-    let mut stream = alice.stream().await;
-    assert_eq!(sorted(owned(&names(&stream.so_far(&clerks[0]).await))), expected);
-    for at in [1, 0, 1] {
-        move_to(&client, "alice", TENANTS[at]).await;
-        assert_eq!(sorted(owned(&names(&stream.so_far(&clerks[at]).await))), expected);
-        insert_names(&clerks[1 - at], &without_inbox(&all), "hidden").await;
-        let mut live = insert_names(&clerks[at], &all, "live").await;
-        live.retain(|(_, name)| expected.contains(&name.as_str()));
-        assert_eq!(pairs(&stream.so_far(&clerks[at]).await), live);
-    }
-}
-
-#[tokio::test]
 async fn a_user_moved_to_and_fro_knows_each_time_the_events_of_the_tenant_and_nothing_else() {
     let (server, alice, clerks) = start(&[]).await;
     let client = server.client();
@@ -355,71 +277,14 @@ async fn a_user_moved_to_and_fro_knows_each_time_the_events_of_the_tenant_and_no
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_that_is_opened_during_the_move_is_of_the_new_tenant() {
-    let (server, alice, clerks) = start(&[]).await;
-    let client = server.client();
-    let mut latest = [clerks[0].insert("news", json!(1)).await, clerks[1].insert("news", json!(1)).await];
-    for round in 0..40_usize {
-        let (from, to) = (round % 2, (round + 1) % 2);
-        let (mut stream, ()) = tokio::join!(alice.stream(), move_to(&client, "alice", TENANTS[to]));
-        latest[from] = clerks[from].insert("news", json!("hidden")).await;
-        let came = stream.so_far(&clerks[to]).await;
-        assert_eq!(came.last().map(|event| &event.id), Some(&latest[to]), "round {round}: {came:?}");
-        assert!(came.iter().all(|event| event.id != latest[from]), "round {round}: {came:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_insert_during_the_move_is_in_one_tenant_or_the_other() {
-    let (server, alice, clerks) = start(&[]).await;
-    let client = server.client();
-    for round in 0..40_usize {
-        let name = format!("of/{round}");
-        let (id, ()) = tokio::join!(alice.insert(&name, json!(1)), move_to(&client, "alice", TENANTS[(round + 1) % 2]));
-        let mut found = kept(&clerks[0], &name).await;
-        found.extend(kept(&clerks[1], &name).await);
-        assert_eq!(found, [id], "round {round}");
-    }
-}
-
-#[tokio::test]
-async fn a_retry_after_the_move_does_not_insert_twice() {
-    let (server, alice, [_, mallory]) = start(&[]).await;
-    let insert = async || {
-        let headers = [("authorization", alice.authorization.as_str()), ("idempotency-key", "k")];
-        let body = json!({ "event": "news", "data": 1 }).to_string().into_bytes();
-        alice.client.request(Method::POST, "/insert", &headers, Some(body)).await
-    };
-    let first = insert().await.ok();
-    move_to(&server.client(), "alice", "other").await;
-    insert().await.refused(409, "tenant_changed");
-    move_to(&server.client(), "alice", "acme").await;
-    let again = insert().await.ok();
-    assert_eq!((again.header("idempotency-replayed"), &again.body), (Some("true"), &first.body));
-    assert_eq!(kept(&mallory, "news").await, [""; 0]);
-}
-
 #[tokio::test]
 async fn another_password_in_the_same_change_ends_the_stream() {
     let (_server, alice, [bob, mallory]) = start(&[]).await;
     let there = mallory.insert("news", json!(1)).await;
     let mut stream = alice.stream().await;
     assert_eq!(stream.so_far(&bob).await, []);
-    let both = json!({ "username": "alice", "tenant_name": "other", "password": password_of("alice") });
-    alice.client.admin("/update_user", both).await.ok();
+    update(&alice.client, "alice", json!({ "tenant_name": "other", "password": password_of("alice") })).await;
     assert_eq!(stream.rest().await, []);
     assert_eq!(stream.heartbeats, 0, "it ended long before the next heartbeat");
     assert_eq!(alice.client.sign_in("alice").await.stream().await.next().await.id, there);
-}
-
-#[tokio::test]
-async fn the_tenant_and_the_scopes_that_somebody_has_already_are_no_move() {
-    let (server, alice, [bob, _]) = start(&[]).await;
-    bob.insert("a", json!(1)).await;
-    let mut stream = marked(&alice, "", None).await;
-    assert_eq!(names(&to_sync(&mut stream).await.0), ["a"]);
-    move_to(&server.client(), "alice", "acme").await;
-    set_scopes(&server.client(), "alice", &["b:get"]).await;
-    assert_eq!(stream.so_far(&bob).await, []);
 }

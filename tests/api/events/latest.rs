@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Kept, Page, Receipt, TestServer, User, after_kill, names, one};
+use crate::support::{Kept, Page, Receipt, TestServer, User, after_kill, by_password, names, one, password_of};
 
 /// What JSON text may be written in that a careless reader would write otherwise.
 const RAW: [&str; 6] = [
@@ -245,7 +245,7 @@ async fn reading_takes_credentials_get_and_head() {
             nobody.get(path).await.refused(401, "unauthorized");
             assert_eq!(nobody.send(Method::HEAD, path, &[], None).await.status, 401);
         }
-        let basic = alice.client.with_authorization(&basic("alice"));
+        let basic = by_password(&alice.client, "alice", &password_of("alice"));
         assert_eq!(basic.get(path).await.ok().body, whole.body);
         let answer = alice.post(path, "{}").await;
         assert_eq!(answer.refused(405, "method_not_allowed").header("allow"), Some("GET, HEAD, OPTIONS"));
@@ -254,10 +254,4 @@ async fn reading_takes_credentials_get_and_head() {
     for path in ["/events?events=", "/history", "/history?event=news&limit=0"] {
         server.client().get(path).await.refused(401, "unauthorized");
     }
-}
-
-pub fn basic(username: &str) -> String {
-    use base64::Engine;
-    let credentials = format!("{username}:{}", crate::support::password_of(username));
-    format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(credentials))
 }

@@ -4,7 +4,9 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::{Value, json};
 
-use crate::support::{Kept, RawStream, TestServer, User, in_time, one, password_of, within};
+use crate::support::{
+    Kept, RawStream, TestServer, User, by_password, in_time, move_to, one, password_of, update, within,
+};
 
 /// The names that `/events` gives, in the order in which they come. A list without end is read for a while only.
 async fn listed(server: &TestServer, user: &User, query: &str) -> Vec<String> {
@@ -107,16 +109,16 @@ async fn a_list_is_cut_off_where_its_readers_rights_end_while_it_is_read() {
             client.admin(path, body).await.ok();
         }
     };
-    let basic = alice.client.with_authorization(&super::latest::basic("alice"));
+    let basic = by_password(&alice.client, "alice", &password_of("alice"));
     let password = format!("{}-2", password_of("alice"));
     let got = slowly(&server, &basic, &bob, alice_is("/update_user", json!({ "password": password }))).await;
     was_cut_off(&got, "another password, with Basic");
-    client.admin("/update_user", json!({ "username": "alice", "password": password_of("alice") })).await.ok();
+    update(&client, "alice", json!({ "password": password_of("alice") })).await;
 
     let alice = client.sign_in("alice").await;
     let got = slowly(&server, &alice, &bob, alice_is("/update_user", json!({ "tenant_name": "other" }))).await;
     was_cut_off(&got, "another tenant");
-    client.admin("/update_user", json!({ "username": "alice", "tenant_name": "acme" })).await.ok();
+    move_to(&client, "alice", "acme").await;
 
     let got = slowly(&server, &alice, &bob, alice_is("/revoke_user", json!({}))).await;
     was_cut_off(&got, "revoked");
@@ -133,16 +135,16 @@ async fn a_list_is_cut_off_where_its_readers_scopes_change_while_it_is_read() {
     fill(&bob).await;
     for scopes in [json!(["name00*:get"]), json!(["*:get"]), json!([])] {
         let change = async || {
-            client.admin("/update_user", json!({ "username": "alice", "scopes": scopes.clone() })).await.ok();
+            update(&client, "alice", json!({ "scopes": scopes.clone() })).await;
         };
         was_cut_off(&slowly(&server, &alice, &bob, change).await, &scopes.to_string());
-        client.admin("/update_user", json!({ "username": "alice", "scopes": ["name*:get"] })).await.ok();
+        update(&client, "alice", json!({ "scopes": ["name*:get"] })).await;
         fill(&bob).await;
     }
     // Scopes that let see the same change nothing.
     let change = async || {
         let scopes = json!(["name*:get", "other:post"]);
-        client.admin("/update_user", json!({ "username": "alice", "scopes": scopes })).await.ok();
+        update(&client, "alice", json!({ "scopes": scopes })).await;
     };
     let (text, is_ended) = slowly(&server, &alice, &bob, change).await;
     assert!(is_ended && text.contains(LATE));
@@ -152,7 +154,7 @@ async fn a_list_is_cut_off_where_its_readers_scopes_change_while_it_is_read() {
 async fn a_list_is_cut_off_where_its_readers_token_expires_while_it_is_read() {
     let server = TestServer::start_with(&["--jwt_expiry=12"]).await;
     let bob = server.user("bob", "acme").await;
-    let basic = bob.client.with_authorization(&super::latest::basic("bob"));
+    let basic = by_password(&bob.client, "bob", &password_of("bob"));
     fill(&basic).await;
     let alice = server.user("alice", "acme").await;
     let got = slowly(&server, &alice, &basic, async || {

@@ -2,12 +2,10 @@
 
 mod audit;
 mod basic;
-mod listing;
 mod names;
 mod passwords;
 mod proxies;
 mod races;
-mod reset;
 mod throttle;
 mod tokens;
 mod two_factor;
@@ -21,7 +19,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use totp_rs::{Builder, Secret, Totp};
 
-use crate::support::{Answer, Client, TestServer, User, password_of};
+use crate::support::{
+    Answer, Client, TestServer, by_password, password_of, reset, reset_code, revoke, unrevoke, update,
+};
 
 /// How long a code of an authenticator app holds, in seconds.
 const STEP: u64 = 30;
@@ -81,16 +81,6 @@ async fn login_with_code(client: &Client, username: &str, code: &str) -> Answer 
     login_with(client, username, &password_of(username), code).await
 }
 
-/// Asks for a reset code.
-async fn reset_code(client: &Client, username: &str) -> String {
-    let answer = client.admin("/create_totp", json!({ "username": username })).await.ok();
-    answer.json()["totp"].as_str().unwrap().to_owned()
-}
-
-async fn reset(client: &Client, username: &str, password: &str, code: &str) -> Answer {
-    client.post("/password_reset", &json!({ "username": username, "password": password, "totp": code })).await
-}
-
 /// Asks to sign in on a connection of its own, and leaves the answer to come. When it is dropped the server learns of it at
 /// once, by a reset.
 async fn begin_sign_in(server: &TestServer, username: &str, password: &str) -> TcpStream {
@@ -117,31 +107,13 @@ fn visits(server: &TestServer) -> Vec<[String; 3]> {
 }
 
 /// Six digits, but others.
-fn other_than(code: &str) -> String {
+pub fn other_than(code: &str) -> String {
     format!("{:06}", (code.parse::<u32>().unwrap() + 1) % 1_000_000)
-}
-
-async fn update(client: &Client, username: &str, mut patch: Value) {
-    patch["username"] = json!(username);
-    client.admin("/update_user", patch).await.ok();
-}
-
-async fn revoke(client: &Client, username: &str) {
-    client.admin("/revoke_user", json!({ "username": username })).await.ok();
-}
-
-async fn unrevoke(client: &Client, username: &str) {
-    client.admin("/unrevoke_user", json!({ "username": username })).await.ok();
-}
-
-/// A client that sends a password with every request.
-fn by_password(client: &Client, username: &str, password: &str) -> User {
-    client.with_authorization(&format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}"))))
 }
 
 /// The processor time that the server has used, in the system's ticks: unlike a clock, it does not run while the server
 /// waits.
-fn ticks(server: &TestServer) -> u64 {
+pub fn ticks(server: &TestServer) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
     // The second field is a name in parentheses; user and system time are the 14th and 15th.
     let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Client, TestServer, User, earlier_password};
+use crate::support::{Answer, Client, TestServer, User, earlier_password, move_to, revoke, unrevoke, update};
 
 /// What nobody sees, and what looks like something else than it is.
 const UNSEEN: [&str; 10] = [
@@ -24,8 +24,8 @@ async fn create(client: &Client, username: &str, tenant: &str) -> Answer {
 }
 
 async fn sign_in_as_earlier(server: &TestServer, username: &str) -> User {
-    let jwt = server.client().login(username, &earlier_password()).await.ok().json()["jwt"].clone();
-    server.client().with_authorization(&format!("Bearer {}", jwt.as_str().unwrap()))
+    let jwt = server.client().login(username, &earlier_password()).await.jwt();
+    server.client().with_authorization(&format!("Bearer {jwt}"))
 }
 
 #[tokio::test]
@@ -127,9 +127,9 @@ async fn users_and_tenants_of_before_keep_their_names() {
         // Its own tenant, by whatever name, is no new one.
         let change = json!({ "username": username, "tenant_name": tenant, "data": 1, "scopes": ["a:get"] });
         client.admin("/update_user", change).await.ok();
-        client.admin("/revoke_user", json!({ "username": username })).await.ok();
+        revoke(&client, username).await;
         assert_eq!(user.verify().await.status, 401);
-        client.admin("/unrevoke_user", json!({ "username": username })).await.ok();
+        unrevoke(&client, username).await;
         sign_in_as_earlier(&server, username).await;
     }
     for lookalike in ["ALICE", "Bob", "JOSÉ", "Member599", "ｍember0"] {
@@ -165,7 +165,7 @@ async fn a_name_of_several_segments_gets_nothing_by_a_scope_with_the_own_name() 
     let server = server.with_earlier_users(&[("alice/theme", "acme")]).await;
     let client = server.client();
     client.create_user_with("alice", "acme", json!({ "scopes": scopes })).await.ok();
-    client.admin("/update_user", json!({ "username": "alice/theme", "scopes": scopes })).await.ok();
+    update(&client, "alice/theme", json!({ "scopes": scopes })).await;
     let (alice, other) = (client.sign_in("alice").await, sign_in_as_earlier(&server, "alice/theme").await);
     alice.insert("user/alice/theme", json!("dark")).await;
     alice.insert("user/alice/theme/x", json!("dark")).await;
@@ -194,13 +194,10 @@ async fn an_inbox_of_nobody_in_the_tenant_is_404() {
         alice.insert(inbox, json!(1)).await;
     }
     // Where its owner has gone nobody would see it any more; what is there can be removed.
-    server.client().admin("/update_user", json!({ "username": "bob", "tenant_name": "other" })).await.ok();
+    move_to(&server.client(), "bob", "other").await;
     alice.try_insert("@bob/x", json!(2)).await.refused(404, "inbox_unknown");
-    let headers = [("authorization", alice.authorization.as_str())];
-    let body = json!({ "event": "@bob/x" }).to_string().into_bytes();
-    server.client().request(reqwest::Method::POST, "/remove", &headers, Some(body)).await.ok();
-    let revoked = json!({ "username": "carol" });
+    alice.remove("@bob/x").await.ok();
     server.client().create_user("carol", "acme").await;
-    server.client().admin("/revoke_user", revoked).await.ok();
+    revoke(&server.client(), "carol").await;
     alice.insert("@carol/x", json!(1)).await;
 }

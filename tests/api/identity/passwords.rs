@@ -113,8 +113,7 @@ async fn no_reply_holds_a_hash_or_a_secret() {
     let app = with_two_factor(&client, "alice").await;
     let secret = app.url.split_once("secret=").unwrap().1.split('&').next().unwrap();
     let code = super::reset_code(&client, "alice").await;
-    let jwt =
-        login_with_code(&client, "alice", &app.code(step())).await.ok().json()["jwt"].as_str().unwrap().to_owned();
+    let jwt = login_with_code(&client, "alice", &app.code(step())).await.jwt();
     let alice = client.with_authorization(&format!("Bearer {jwt}"));
     for answer in [
         client.admin("/get_user", json!({ "username": "alice" })).await.ok(),

@@ -57,7 +57,7 @@ async fn a_sign_in_that_a_revocation_overtakes_gives_nothing_that_holds() {
         let sign_ins = join_all((0..4).map(|_| client.login(&username, &password)));
         let (answers, ()) = tokio::join!(sign_ins, revoke(&client, &username));
         for answer in answers.into_iter().filter(|answer| answer.status == 200) {
-            let jwt = answer.json()["jwt"].as_str().unwrap().to_owned();
+            let jwt = answer.jwt();
             assert_eq!(client.with_authorization(&format!("Bearer {jwt}")).verify().await.status, 401);
         }
         assert_eq!(by_password(&client, &username, &password).verify().await.status, 401);
@@ -76,7 +76,7 @@ async fn a_sign_in_with_the_old_password_that_a_change_overtakes_gives_nothing_t
         let change = update(&client, &username, json!({ "password": password_of("new") }));
         let (answers, ()) = tokio::join!(sign_ins, change);
         for answer in answers.into_iter().filter(|answer| answer.status == 200) {
-            let jwt = answer.json()["jwt"].as_str().unwrap().to_owned();
+            let jwt = answer.jwt();
             assert_eq!(client.with_authorization(&format!("Bearer {jwt}")).verify().await.status, 401);
         }
         assert_eq!(by_password(&client, &username, &password).verify().await.status, 401);

@@ -6,18 +6,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 use super::{Authenticator, login_with_code, other_than, reset, reset_code, revoke, step, unrevoke, update};
-use crate::support::{JWT_SECRET, TestServer, User, command, password_of};
-
-/// A JWT signed with this secret.
-fn forge(claims: &Value, algorithm: Algorithm, secret: &str) -> String {
-    jsonwebtoken::encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
-}
-
-/// What a token says.
-fn claims(user: &User) -> Value {
-    let part = user.jwt().split('.').nth(1).unwrap();
-    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
-}
+use crate::support::{JWT_SECRET, TestServer, User, claims, command, forge, password_of};
 
 async fn doors(user: &User, jwt: &str) -> [u16; 3] {
     user.client.with_authorization(&format!("Bearer {jwt}")).doors().await
@@ -27,7 +16,7 @@ async fn doors(user: &User, jwt: &str) -> [u16; 3] {
 async fn the_forger_of_these_tests_makes_tokens_that_hold_with_the_right_secret() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
-    assert_eq!(doors(&alice, &forge(&claims(&alice), Algorithm::HS256, JWT_SECRET)).await, [200; 3]);
+    assert_eq!(doors(&alice, &forge(&claims(alice.jwt()), Algorithm::HS256, JWT_SECRET)).await, [200; 3]);
 }
 
 #[tokio::test]
@@ -35,7 +24,7 @@ async fn a_token_signed_by_another_secret_is_401() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     for secret in ["secret", "", "another-secret-0123456789", &JWT_SECRET[1..], &format!("{JWT_SECRET}\n")] {
-        assert_eq!(doors(&alice, &forge(&claims(&alice), Algorithm::HS256, secret)).await, [401; 3], "{secret}");
+        assert_eq!(doors(&alice, &forge(&claims(alice.jwt()), Algorithm::HS256, secret)).await, [401; 3], "{secret}");
     }
 }
 
@@ -44,7 +33,7 @@ async fn a_token_of_another_algorithm_is_401_even_with_the_right_secret() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     for algorithm in [Algorithm::HS384, Algorithm::HS512] {
-        assert_eq!(doors(&alice, &forge(&claims(&alice), algorithm, JWT_SECRET)).await, [401; 3], "{algorithm:?}");
+        assert_eq!(doors(&alice, &forge(&claims(alice.jwt()), algorithm, JWT_SECRET)).await, [401; 3], "{algorithm:?}");
     }
     // A header that lies about a signature by HS256.
     let parts: Vec<_> = alice.jwt().split('.').collect();
@@ -77,7 +66,7 @@ async fn a_token_that_was_changed_is_401() {
     server.user("bob", "acme").await;
     let parts: Vec<_> = alice.jwt().split('.').map(str::to_owned).collect();
     for (name, value) in [("sub", json!("bob")), ("exp", json!(u64::from(u32::MAX))), ("aud", json!("admin:all"))] {
-        let mut changed = claims(&alice);
+        let mut changed = claims(alice.jwt());
         changed[name] = value;
         let changed = BASE64_URL_SAFE_NO_PAD.encode(changed.to_string());
         assert_eq!(doors(&alice, &format!("{}.{changed}.{}", parts[0], parts[2])).await, [401; 3], "{name}");
@@ -90,7 +79,7 @@ async fn a_token_that_was_changed_is_401() {
 async fn a_foreign_or_incomplete_token_is_401_even_with_the_right_secret() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
-    let right = claims(&alice);
+    let right = claims(alice.jwt());
     for (name, value) in [
         ("iss", json!("Somebody")),
         ("iss", json!("broker")),
@@ -119,7 +108,7 @@ async fn scopes_claimed_by_a_token_are_not_believed() {
     let client = server.client();
     client.create_user_with("alice", "acme", json!({ "scopes": ["news:get"] })).await.ok();
     let alice = client.sign_in("alice").await;
-    let mut more = claims(&alice);
+    let mut more = claims(alice.jwt());
     more["aud"] = json!("admin:all");
     let forged = client.with_authorization(&format!("Bearer {}", forge(&more, Algorithm::HS256, JWT_SECRET)));
     assert_eq!(forged.verify().await.ok().json()["scopes"], json!(["news:get"]));
@@ -129,7 +118,7 @@ async fn scopes_claimed_by_a_token_are_not_believed() {
 async fn knowing_the_default_secret_is_not_enough_to_make_a_token() {
     let server = TestServer::start_with(&["--jwt_secret=secret"]).await;
     let alice = server.user("alice", "acme").await;
-    let right = claims(&alice);
+    let right = claims(alice.jwt());
     let iat = right["iat"].as_u64().unwrap();
     let forged = json!({ "iss": "Broker", "sub": "alice", "aud": "admin:all", "iat": iat, "exp": iat + 86_400 });
     assert_eq!(doors(&alice, &forge(&forged, Algorithm::HS256, "secret")).await, [401; 3]);
@@ -166,46 +155,6 @@ async fn a_token_of_one_database_is_worth_nothing_at_another_with_the_same_secre
 }
 
 #[tokio::test]
-async fn revoking_ends_tokens_at_once_and_unrevoking_does_not_bring_them_back() {
-    let server = TestServer::start().await;
-    let alice = server.user("alice", "acme").await;
-    let bob = server.user("bob", "acme").await;
-    revoke(&alice.client, "alice").await;
-    assert_eq!(alice.doors().await, [401; 3]);
-    alice.client.login("alice", &password_of("alice")).await.refused(401, "unauthorized");
-    unrevoke(&alice.client, "alice").await;
-    assert_eq!(alice.doors().await, [401; 3]);
-    assert_eq!(alice.client.sign_in("alice").await.doors().await, [200; 3]);
-    assert_eq!(bob.doors().await, [200; 3], "nobody else is meant");
-}
-
-#[tokio::test]
-async fn revoking_ends_every_stream_of_the_user_and_no_other() {
-    let server = TestServer::start().await;
-    let alice = server.user("alice", "acme").await;
-    let bob = server.user("bob", "acme").await;
-    let mut streams = [alice.stream().await, server.client().sign_in("alice").await.stream().await];
-    let mut bobs = bob.stream().await;
-    revoke(&alice.client, "alice").await;
-    for stream in &mut streams {
-        assert_eq!(stream.ends_now().await, []);
-    }
-    let id = bob.insert("news", json!(1)).await;
-    assert_eq!(bobs.next().await.id, id);
-}
-
-#[tokio::test]
-async fn a_revocation_lasts_over_a_restart() {
-    let mut server = TestServer::start().await;
-    let alice = server.user("alice", "acme").await;
-    revoke(&alice.client, "alice").await;
-    server.kill();
-    let server = server.restart().await;
-    assert_eq!(server.client().with_authorization(&alice.authorization).doors().await, [401; 3]);
-    server.client().login("alice", &password_of("alice")).await.refused(401, "unauthorized");
-}
-
-#[tokio::test]
 async fn a_new_password_ends_tokens_and_streams_from_before_it() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
@@ -213,7 +162,7 @@ async fn a_new_password_ends_tokens_and_streams_from_before_it() {
     update(&alice.client, "alice", json!({ "password": password_of("new") })).await;
     assert_eq!(alice.doors().await, [401; 3]);
     stream.ends_now().await;
-    let jwt = alice.client.login("alice", &password_of("new")).await.ok().json()["jwt"].as_str().unwrap().to_owned();
+    let jwt = alice.client.login("alice", &password_of("new")).await.jwt();
     assert_eq!(doors(&alice, &jwt).await, [200; 3]);
 }
 
@@ -287,9 +236,9 @@ async fn a_user_as_large_as_may_be_is_revoked_signs_in_and_resets_every_time() {
 async fn a_token_counts_from_its_nbf_on_and_not_where_it_has_a_crit() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
-    let iat = claims(&alice)["iat"].as_u64().unwrap();
+    let iat = claims(alice.jwt())["iat"].as_u64().unwrap();
     for (nbf, expected) in [(json!(iat - 1), 200), (json!(iat + 3600), 401), (json!("soon"), 401)] {
-        let mut claims = claims(&alice);
+        let mut claims = claims(alice.jwt());
         claims["nbf"] = nbf;
         let jwt = forge(&claims, Algorithm::HS256, JWT_SECRET);
         // Twice, since what is right is remembered.
@@ -300,7 +249,7 @@ async fn a_token_counts_from_its_nbf_on_and_not_where_it_has_a_crit() {
     for crit in [vec!["b64".to_owned()], vec!["exp".to_owned()], Vec::new()] {
         let header = Header { crit: Some(crit), ..Header::new(Algorithm::HS256) };
         let key = EncodingKey::from_secret(JWT_SECRET.as_bytes());
-        let jwt = jsonwebtoken::encode(&header, &claims(&alice), &key).unwrap();
+        let jwt = jsonwebtoken::encode(&header, &claims(alice.jwt()), &key).unwrap();
         assert_eq!(doors(&alice, &jwt).await, [401; 3], "{header:?}");
     }
 }
@@ -311,7 +260,7 @@ async fn a_token_tells_tenant_and_id_and_the_scopes_in_aud() {
     let more = json!({ "scopes": ["news:get", "a b:c"] });
     server.client().create_user_with("alice", "acme", more).await.ok();
     let shown = server.client().admin("/get_user", json!({ "username": "alice" })).await.ok().json();
-    let said = claims(&server.client().sign_in("alice").await);
+    let said = claims(server.client().sign_in("alice").await.jwt());
     assert_eq!((&said["tenant_name"], &said["id"]), (&json!("acme"), &shown["id"]));
     assert_eq!((&said["aud"], &said["scope"]), (&json!("news:get,a b:c"), &Value::Null));
 }
@@ -327,7 +276,7 @@ async fn with_an_audience_the_scopes_are_in_scope_and_earlier_tokens_hold() {
         .end_and_restart_with(|directory| command(&["--jwt_audience=https://api.example".to_owned()], directory))
         .await;
     let (alice, bob) = (server.client().sign_in("alice").await, server.client().sign_in("bob").await);
-    let (of_alice, of_bob) = (claims(&alice), claims(&bob));
+    let (of_alice, of_bob) = (claims(alice.jwt()), claims(bob.jwt()));
     assert_eq!(of_alice["aud"], "https://api.example");
     // What has a blank in it would be read as two others.
     assert_eq!(of_alice["scope"], "news:get chat:post");

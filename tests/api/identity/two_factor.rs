@@ -8,7 +8,7 @@ use super::{
     Authenticator, by_password, login_with, login_with_code, other_than, reset, reset_code, revoke, step, update,
     with_two_factor,
 };
-use crate::sse_ticket::{ask, set_cookie};
+use crate::sse_ticket::{ask, set_cookie, ticket_of};
 use crate::support::{TestServer, password_of, until_throttled};
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn with_two_factor_on_a_sign_in_needs_the_code() {
     let wrong = login_with_code(&client, "alice", &app.wrong_code()).await.refused(401, "unauthorized");
     assert_eq!(without.body, wrong.body);
     let answer = login_with_code(&client, "alice", &app.code(step())).await.ok();
-    let jwt = answer.json()["jwt"].as_str().unwrap().to_owned();
+    let jwt = answer.jwt();
     assert_eq!(client.with_authorization(&format!("Bearer {jwt}")).doors().await, [200; 3]);
 }
 
@@ -285,12 +285,7 @@ async fn guesses_of_a_code_do_not_go_on_for_ever() {
 async fn a_sign_in_by_the_password_alone_ends_once_two_factor_is_on() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
-    let ticket = async || {
-        let headers = [("authorization", alice.authorization.as_str())];
-        let answer = alice.client.request(Method::POST, "/sse_ticket", &headers, None).await.ok();
-        answer.json()["ticket"].as_str().unwrap().to_owned()
-    };
-    let (fresh, used) = (ticket().await, ticket().await);
+    let (fresh, used) = (ticket_of(&alice).await, ticket_of(&alice).await);
     let by = async |ticket: &str, cookie: &str| {
         let path = format!("/sse?ticket={ticket}");
         alice.client.request(Method::HEAD, &path, &[("cookie", cookie)], None).await
@@ -308,8 +303,8 @@ async fn a_sign_in_by_the_password_alone_ends_once_two_factor_is_on() {
     assert_eq!(by(&fresh, "").await.status, 401);
     assert_eq!(by(&used, &pass).await.status, 401);
     stream.ends_now().await;
-    let jwt = login_with_code(&alice.client, "alice", &app.code(step())).await.ok().json()["jwt"].clone();
-    let with_code = alice.client.with_authorization(&format!("Bearer {}", jwt.as_str().unwrap()));
+    let jwt = login_with_code(&alice.client, "alice", &app.code(step())).await.jwt();
+    let with_code = alice.client.with_authorization(&format!("Bearer {jwt}"));
     // To switch it on once more changes nothing, and to switch it off asks for less.
     for two_factor in [true, false] {
         update(&alice.client, "alice", json!({ "two_factor": two_factor })).await;

@@ -1,12 +1,12 @@
 //! Guards `Idempotency-Key`: a repeated request is done once.
 
-use std::collections::HashMap;
-use std::time::Duration;
+mod at_once;
+mod restarts;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Body, Receipt, TestServer, User, after_kill, again, bad_request, current, names, one};
+use crate::support::{Answer, Body, Receipt, TestServer, User, after_kill, bad_request, current, move_to, names, one};
 
 const KEY: &str = "idempotency-key";
 
@@ -138,11 +138,7 @@ async fn a_key_from_another_tenant_is_refused_and_good_again_back_there() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let first = keyed(&alice, "k", one("news", 1)).await;
-    let move_to = async |tenant: &str| {
-        let client = server.client();
-        client.admin("/update_user", json!({ "username": "alice", "tenant_name": tenant })).await.ok();
-    };
-    move_to("other").await;
+    move_to(&server.client(), "alice", "other").await;
     for _ in 0..2 {
         keyed(&alice, "k", one("news", 1)).await.refused(409, "tenant_changed");
     }
@@ -150,7 +146,7 @@ async fn a_key_from_another_tenant_is_refused_and_good_again_back_there() {
     assert_eq!(alice.latest("/events").await, []);
     let there = keyed(&alice, "k2", one("news", 1)).await;
     assert_replay(&there, &keyed(&alice, "k2", one("news", 1)).await);
-    move_to("acme").await;
+    move_to(&server.client(), "alice", "acme").await;
     assert_replay(&first, &keyed(&alice, "k", one("news", 1)).await);
     keyed(&alice, "k2", one("news", 1)).await.refused(409, "tenant_changed");
     assert_eq!(alice.history("event=news").await.events.len(), 1);
@@ -251,38 +247,6 @@ async fn a_key_is_1_to_255_visible_ascii_characters() {
 }
 
 #[tokio::test]
-async fn many_at_once_with_one_key_are_one_event_and_have_one_answer() {
-    let server = TestServer::start().await;
-    let alice = server.user("alice", "acme").await;
-    let mut stream = alice.stream().await;
-    let body = one("news", 1);
-    let answers = join_all((0..50).map(|_| keyed(&alice, "k", &body))).await;
-    let done = answers.iter().filter(|answer| !is_replay(answer)).count();
-    assert_eq!(done, 1);
-    assert!(answers.iter().all(|answer| answer.body == answers[0].body), "{answers:?}");
-    let id = stream.next().await.id;
-    assert_eq!(answers[0].json()["id"], id);
-    let mark = alice.insert("mark", json!(null)).await;
-    assert_eq!(stream.next().await.id, mark);
-    assert_eq!(alice.history("event=news").await.ids(), [id]);
-}
-
-#[tokio::test]
-async fn of_many_at_once_with_one_key_and_different_data_one_is_done() {
-    let server = TestServer::start().await;
-    let alice = server.user("alice", "acme").await;
-    let answers = join_all((0..30).map(|number| keyed(&alice, "k", one("news", number)))).await;
-    let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
-    assert_eq!((done.len(), refused.len()), (1, 29));
-    assert!(!is_replay(&done[0]));
-    for answer in refused {
-        answer.refused(422, "idempotency_key_reused");
-    }
-    let kept = alice.history("event=news").await.ids();
-    assert_eq!(kept, [done[0].json()["id"].as_str().unwrap()]);
-}
-
-#[tokio::test]
 async fn an_array_is_done_once_too() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
@@ -331,76 +295,4 @@ async fn a_key_of_somebody_without_credentials_is_401_and_not_used_up() {
     }
     bad_request(keyed(&alice, "k2", "[").await);
     assert_replay(&first, &keyed(&alice, "k", one("news", 1)).await);
-}
-
-#[tokio::test]
-async fn keys_outlive_a_kill_a_restart_and_the_writes_in_between() {
-    // So short a journal that it is moved into the database on the way.
-    let server = TestServer::start_with(&["--journal_bytes=65536"]).await;
-    let alice = server.user("alice", "acme").await;
-    let array = json!([one("b", 1), one("c", 2)]);
-    alice.insert("d", json!(1)).await;
-    let firsts = [
-        keyed(&alice, "1", one("a", 1)).await,
-        keyed(&alice, "2", &array).await,
-        alice.remove_with(&[(KEY, "3")], "d").await,
-    ];
-    let check = async |alice: &User| {
-        assert_replay(&firsts[0], &keyed(alice, "1", one("a", 1)).await);
-        assert_replay(&firsts[1], &keyed(alice, "2", &array).await);
-        assert_replay(&firsts[2], &alice.remove_with(&[(KEY, "3")], "d").await);
-        keyed(alice, "1", one("a", 2)).await.refused(422, "idempotency_key_reused");
-        for (name, count) in [("a", 1), ("b", 1), ("c", 1), ("d", 2)] {
-            assert_eq!(alice.history(&format!("event={name}")).await.events.len(), count, "{name}");
-        }
-    };
-    let (mut server, mut alice) = after_kill(server, &alice).await;
-    check(&alice).await;
-    for number in 0..40 {
-        alice.insert(&format!("filler/{number}"), json!("x".repeat(10_000))).await;
-    }
-    for kill in [true, false] {
-        server = server.end_and_restart(kill).await;
-        alice = again(&server, &alice);
-        check(&alice).await;
-    }
-}
-
-#[tokio::test]
-async fn a_retry_after_a_kill_has_inserted_once_whether_or_not_the_first_was_done() {
-    const CLIENTS: usize = 30;
-    let mut server = TestServer::start_with(&["--journal_bytes=65536"]).await;
-    let mut alice = server.user("alice", "acme").await;
-    let start = alice.insert("start", json!(null)).await;
-    let mut ids: HashMap<String, String> = HashMap::new();
-    for round in 0..6_u64 {
-        let names: Vec<_> = (0..CLIENTS).map(|client| format!("{round}/{client}")).collect();
-        // The name is the key.
-        let first = join_all(names.iter().map(|name| {
-            let alice = &alice;
-            async move { alice.insert_if_there(&[(KEY, name.as_str())], one(name, 1)).await }
-        }));
-        let kill = async {
-            tokio::time::sleep(Duration::from_millis(1 + round * 4)).await;
-            server.kill();
-        };
-        let (first, ()) = tokio::join!(first, kill);
-        server = server.restart().await;
-        alice = again(&server, &alice);
-        let second = join_all(names.iter().map(|name| {
-            let alice = &alice;
-            async move { keyed(alice, name, one(name, 1)).await }
-        }));
-        for ((name, first), second) in names.iter().zip(first).zip(second.await) {
-            if let Some(first) = first {
-                assert_replay(&first, &second);
-            }
-            ids.insert(name.clone(), second.read::<Receipt>().id);
-        }
-    }
-    let came = alice.coming("/sse", Some(&start)).await;
-    assert_eq!(came.len(), ids.len(), "each came once");
-    for event in came {
-        assert_eq!(ids[&event.name], event.id, "{}", event.name);
-    }
 }

@@ -142,9 +142,7 @@ impl Simulation {
     async fn remove(&mut self, user: usize, name: &str) {
         let (username, Access { tenant, scopes }) = (USERS[user].0, self.users[user].1);
         let user = self.user(user);
-        let headers = [("authorization", user.authorization.as_str())];
-        let body = json!({ "event": name }).to_string().into_bytes();
-        let answer = user.client.request(reqwest::Method::POST, "/remove", &headers, Some(body)).await;
+        let answer = user.remove(name).await;
         if !has_scope(scopes, "post", username, name) {
             // Whether there is such a name or not may be looked at first.
             assert!([403, 404].contains(&answer.status), "{answer:?}");
@@ -254,9 +252,7 @@ impl Simulation {
                 body[name] = json!(list);
             }
         }
-        let headers = [("authorization", user.authorization.as_str())];
-        let body = body.to_string().into_bytes();
-        user.client.request(reqwest::Method::POST, "/subscription", &headers, Some(body)).await.ok();
+        user.post("/subscription", body).await.ok();
     }
 
     /// Opens a stream after what it saw last, or anew where it must.

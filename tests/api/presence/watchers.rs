@@ -12,7 +12,7 @@ use crate::presence::{
     GRACE, LATE, PRESENCE, after_the_grace, beginning, bind, gone, is_in_time, left, online, quiet, removal, resumed,
     there, there_in_time, time, told,
 };
-use crate::support::{Event, TestServer, User, in_time, insert_big, within};
+use crate::support::{Event, TestServer, User, in_time, insert_big, move_to, revoke, within};
 
 #[tokio::test]
 async fn a_watcher_is_told_first_of_everybody_online() {
@@ -180,8 +180,8 @@ async fn a_user_that_is_revoked_or_moved_to_another_tenant_goes() {
     beginning(&mut of_mallory, 1, 0).await;
 
     let began = time(&alice).await;
-    alice.client.admin("/revoke_user", json!({ "username": "bob" })).await.ok();
-    alice.client.admin("/update_user", json!({ "username": "carol", "tenant_name": "other" })).await.ok();
+    revoke(&alice.client, "bob").await;
+    move_to(&alice.client, "carol", "other").await;
     assert_eq!(of_bob.rest().await, []);
     // Hers goes on there.
     let people = there(&mallory, &[("carol", 1), ("mallory", 1)]).await;

@@ -2,20 +2,16 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use base64::Engine;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{Client, RawStream, Stream, TestServer, User, insert_big, password_of, within};
+use crate::support::{
+    Client, RawStream, Stream, TestServer, User, by_password, claims, insert_big, password_of, reset, reset_code,
+    revoke, unrevoke, update, within,
+};
 
 /// The contract has a stream end within a second of what ends it. A busy machine gets more; a stream that found out only
 /// at its next heartbeat would take 12 s.
 const PROMPTLY: Duration = Duration::from_secs(8);
-
-fn basic(client: &Client, username: &str) -> User {
-    let credentials = BASE64_STANDARD.encode(format!("{username}:{}", password_of(username)));
-    client.with_authorization(&format!("Basic {credentials}"))
-}
 
 /// Inserts all the while, until dropped.
 struct Pouring(tokio::task::JoinHandle<()>);
@@ -42,7 +38,7 @@ async fn streams_of(user: &User) -> Vec<Stream> {
     vec![
         user.stream().await,
         again.stream_of("/sse?events=news", None).await,
-        basic(&user.client, "alice").stream().await,
+        by_password(&user.client, "alice", &password_of("alice")).stream().await,
     ]
 }
 
@@ -55,19 +51,13 @@ enum Ending {
 }
 
 async fn bring_about(ending: Ending, client: &Client) {
-    let update = async |more: Value| {
-        let mut body = more;
-        body["username"] = json!("alice");
-        client.admin("/update_user", body).await.ok();
-    };
     match ending {
-        Ending::Revocation => drop(client.admin("/revoke_user", json!({ "username": "alice" })).await.ok()),
-        Ending::NewPassword => update(json!({ "password": "pw-secret-new" })).await,
-        Ending::SecondFactor => update(json!({ "two_factor": true })).await,
+        Ending::Revocation => revoke(client, "alice").await,
+        Ending::NewPassword => update(client, "alice", json!({ "password": "pw-secret-new" })).await,
+        Ending::SecondFactor => update(client, "alice", json!({ "two_factor": true })).await,
         Ending::Reset => {
-            let code = client.admin("/create_totp", json!({ "username": "alice" })).await.ok().json()["totp"].clone();
-            let reset = json!({ "username": "alice", "password": "pw-secret-new", "totp": code });
-            client.post("/password_reset", &reset).await.ok();
+            let code = reset_code(client, "alice").await;
+            reset(client, "alice", "pw-secret-new", &code).await.ok();
         }
     }
 }
@@ -101,9 +91,8 @@ async fn ends_all_streams_of_the_user(ending: Ending) {
 /// Alice as she was, signed in again.
 async fn restored(server: &TestServer) -> User {
     let client = server.client();
-    client.admin("/unrevoke_user", json!({ "username": "alice" })).await.ok();
-    let before = json!({ "username": "alice", "password": password_of("alice"), "two_factor": false });
-    client.admin("/update_user", before).await.ok();
+    unrevoke(&client, "alice").await;
+    update(&client, "alice", json!({ "password": password_of("alice"), "two_factor": false })).await;
     client.sign_in("alice").await
 }
 
@@ -140,12 +129,10 @@ async fn a_change_that_has_nothing_to_do_with_signing_in_ends_no_stream() {
         json!({ "tenant_name": "acme" }),
         json!({ "two_factor": false }),
     ] {
-        let mut change = change;
-        change["username"] = json!("alice");
-        alice.client.admin("/update_user", change).await.ok();
+        update(&alice.client, "alice", change).await;
     }
-    alice.client.admin("/unrevoke_user", json!({ "username": "alice" })).await.ok();
-    alice.client.admin("/create_totp", json!({ "username": "alice" })).await.ok();
+    unrevoke(&alice.client, "alice").await;
+    reset_code(&alice.client, "alice").await;
     let id = alice.insert("news", json!(1)).await;
     for stream in &mut streams {
         assert_eq!(stream.next().await.id, id);
@@ -164,12 +151,11 @@ async fn ends_when_its_token_expires(busy: bool) {
     client.create_user("alice", "acme").await;
     client.create_user("bob", "acme").await;
     // Basic has no expiry of its own. Little comes on this one, because it is not read meanwhile.
-    let bob = basic(&client, "bob");
+    let bob = by_password(&client, "bob", &password_of("bob"));
     let mut lasting = bob.stream_of("/sse?events=mark", None).await;
     let pouring = busy.then(|| Pouring::from(bob.clone()));
     let alice = client.sign_in("alice").await;
-    let claims = BASE64_URL_SAFE_NO_PAD.decode(alice.jwt().split('.').nth(1).unwrap()).unwrap();
-    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    let claims = claims(alice.jwt());
     let expires_at = UNIX_EPOCH + Duration::from_secs(claims["exp"].as_u64().unwrap());
     let (mut all, mut filtered) = (alice.stream().await, alice.stream_of("/sse?events=none", None).await);
     let (all, filtered) = tokio::join!(
@@ -197,7 +183,7 @@ async fn a_stream_by_basic_is_a_stream_as_any_other() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let old = alice.insert("old", json!(1)).await;
-    let basic = basic(&alice.client, "alice");
+    let basic = by_password(&alice.client, "alice", &password_of("alice"));
     let mut stream = basic.stream().await;
     assert_eq!(stream.next().await.id, old);
     let new = basic.insert("new", json!(2)).await;

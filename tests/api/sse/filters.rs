@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::support::{Event, RawStream, Stream, TestServer, User, foreign, listed, names, within};
+use crate::support::{Event, RawStream, Stream, TestServer, User, change, foreign, listed, names, subscribe, within};
 
 #[tokio::test]
 async fn except_leaves_out_names_and_prefixes_at_first_live_and_where_events_are_read() {
@@ -156,11 +156,8 @@ fn large(number: usize, name: &str) -> String {
 async fn large_filters_count_for_their_user_each_once_until_the_last_stream_with_it_ends() {
     let server = TestServer::start().await;
     let (alice, bob) = (server.user("alice", "acme").await, server.user("bob", "acme").await);
-    let change = async |user: &User, stream: &str, filter: String| {
-        let body = json!({ "stream": stream, "events": filter }).to_string();
-        let headers = [("authorization", user.authorization.as_str())];
-        user.client.request(reqwest::Method::POST, "/subscription", &headers, Some(body.into_bytes())).await
-    };
+    let change =
+        async |user: &User, stream: &str, filter: String| subscribe(user, stream, json!({ "events": filter })).await;
     let mut streams = Vec::new();
     for _ in 0..5 {
         let stream = RawStream::open_at(&server, &alice, "/sse?events=none", None).await;
@@ -195,9 +192,7 @@ async fn a_ticket_is_not_used_up_by_a_stream_with_a_filter_for_which_there_is_no
     let mut streams = Vec::new();
     for number in 0..3 {
         let stream = alice.stream_of("/sse?events=none", None).await;
-        let body = json!({ "stream": stream.id(), "events": large(number, "news") }).to_string();
-        let headers = [("authorization", alice.authorization.as_str())];
-        alice.client.request(reqwest::Method::POST, "/subscription", &headers, Some(body.into_bytes())).await.ok();
+        change(&alice, &stream.id(), json!({ "events": large(number, "news") })).await;
         streams.push(stream);
     }
     // What is left is taken by smaller ones, which fit into a URL.

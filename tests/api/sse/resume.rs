@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::support::{Event, TestServer, User, until};
+use crate::support::{Event, TestServer, User, move_to, until};
 
 /// What is to be kept in exact order for each tenant, beyond the latest of each name.
 const RETAINED: usize = 1000;
@@ -162,7 +162,7 @@ async fn a_reader_who_was_moved_to_another_tenant_gets_all_of_the_new_one_on_res
     let last = stream.next().await.id;
     let newer = bob.insert("newer", json!(1)).await;
     drop(stream);
-    server.client().admin("/update_user", json!({ "username": "alice", "tenant_name": "after" })).await.ok();
+    move_to(&server.client(), "alice", "after").await;
     // As an EventSource does when its connection broke: the last id was of the tenant that she has left.
     let came = alice.stream_of("/sse", Some(&last)).await.next().await;
     assert_eq!(came.id, older, "{came:?} came first, and {newer} is the newer one");

@@ -205,7 +205,7 @@ async fn what_is_there(server: &TestServer, original: &Original) -> Result<(), S
     if login.status != 200 {
         return Err(format!("opened, and a sign-in is answered {}", login.status));
     }
-    let alice = client.with_authorization(&format!("Bearer {}", login.json()["jwt"].as_str().unwrap()));
+    let alice = client.with_authorization(&format!("Bearer {}", login.jwt()));
     let mut stream = alice.stream_of("/sse", Some(&original.first)).await;
     let mark = alice.try_insert("mark", json!(1)).await;
     if mark.status != 200 {

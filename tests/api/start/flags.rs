@@ -5,12 +5,10 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::run;
-use crate::support::{ADMIN_TOKEN, JWT_SECRET, TestServer, bare_command, command};
+use crate::support::{ADMIN_TOKEN, JWT_SECRET, TestServer, bare_command, claims, command};
 
 fn with_flags(directory: &Path, flags: &[&str]) -> Command {
     let mut command = bare_command(directory);
@@ -122,8 +120,7 @@ async fn every_setting_comes_from_the_environment_too_and_a_flag_wins_over_it() 
     assert_eq!(client.admin("/create_user", weak).await.code(), "password_weak");
     client.create_user("alice", "acme").await;
     let alice = client.sign_in("alice").await;
-    let claims = BASE64_URL_SAFE_NO_PAD.decode(alice.jwt().split('.').nth(1).unwrap()).unwrap();
-    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    let claims = claims(alice.jwt());
     assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 77);
     let origin = [("origin", "https://example.com")];
     let answer = client.request(reqwest::Method::GET, "/", &origin, None).await;

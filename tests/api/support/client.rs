@@ -39,6 +39,12 @@ impl Answer {
         serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"))
     }
 
+    /// The token that a sign-in was answered with.
+    #[track_caller]
+    pub fn jwt(self) -> String {
+        self.ok().json()["jwt"].as_str().unwrap().to_owned()
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
@@ -149,7 +155,7 @@ impl Client {
 
     /// Signs in with [`password_of`] the name.
     pub async fn sign_in(&self, username: &str) -> User {
-        let jwt = self.login(username, &password_of(username)).await.ok().json()["jwt"].as_str().unwrap().to_owned();
+        let jwt = self.login(username, &password_of(username)).await.jwt();
         self.with_authorization(&format!("Bearer {jwt}"))
     }
 

@@ -1,5 +1,6 @@
 //! A server that runs, clients that talk to it, and streams that can be awaited.
 
+mod accounts;
 mod authority;
 mod busy;
 mod client;
@@ -14,6 +15,7 @@ mod server;
 mod stream;
 mod user;
 
+pub use accounts::{by_password, claims, forge, reset, reset_code, revoke, unrevoke, update};
 pub use authority::Authority;
 pub use busy::{in_time, until_throttled, within_the_grace};
 pub use client::{Answer, Client};

@@ -1,6 +1,5 @@
 //! Changes to what a stream or a user sees, and what is seen then.
 
-use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Answer, Client, Event, TestServer, User, until};
@@ -105,9 +104,7 @@ pub fn missing(answer: &Answer, scope: &str) {
 
 /// The `current` of a refusal because there is an event of the name already.
 pub async fn current_of(user: &User, event: &str) -> Value {
-    let headers = [("authorization", user.authorization.as_str()), ("if-none-match", "*")];
-    let body = json!({ "event": event, "data": "late" }).to_string();
-    let answer = user.client.request(Method::POST, "/insert", &headers, Some(body.into())).await;
+    let answer = user.insert_with(&[("if-none-match", "*")], json!({ "event": event, "data": "late" })).await;
     assert_eq!((answer.status, answer.code().as_str()), (412, "precondition_failed"), "{answer:?}");
     answer.json().get("current").cloned().unwrap_or_else(|| panic!("no current: {answer:?}"))
 }

@@ -5,8 +5,32 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::{other_than, reset, reset_code, revoke, ticks, unrevoke, update};
-use crate::support::{TestServer, password_of, until_throttled};
+use crate::identity::{other_than, ticks};
+use crate::support::{TestServer, password_of, reset, reset_code, revoke, unrevoke, until_throttled, update};
+
+#[tokio::test]
+async fn password_reset_sets_a_new_password() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    client.create_user("alice", "acme").await;
+    let code = reset_code(&client, "alice").await;
+    reset(&client, "alice", &password_of("new"), &code).await.ok();
+    client.login("alice", &password_of("new")).await.ok();
+    client.login("alice", &password_of("alice")).await.refused(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn password_reset_with_a_wrong_code_is_401() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    client.create_user("alice", "acme").await;
+    reset_code(&client, "alice").await;
+    // None of these is six digits, so none can be the right one by chance.
+    for (username, totp) in [("alice", "12345"), ("alice", ""), ("nobody", "123456"), ("a:b", "1"), ("", "")] {
+        reset(&client, username, &password_of("new"), totp).await.refused(401, "unauthorized");
+    }
+    client.login("alice", &password_of("alice")).await.ok();
+}
 
 #[tokio::test]
 async fn a_reset_code_works_once() {

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::contract::user_object;
 use crate::support::{Answer, Client, TestServer};
 
 /// The answer to an admin's request with these fields.
@@ -35,6 +36,21 @@ async fn pages(client: &Client, mut fields: Value) -> Vec<String> {
         assert!(all.len() < 10_000, "it goes on for ever");
         fields["after"] = json!(next);
     }
+}
+
+#[tokio::test]
+async fn list_users_gives_all_of_every_tenant() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    assert_eq!(client.admin("/list_users", json!({})).await.ok().body, "[]");
+    let mut expected = Vec::new();
+    for (name, tenant) in [("alice", "acme"), ("bob", "other"), ("carol", "acme")] {
+        client.create_user(name, tenant).await;
+        expected.push(user_object(&client, name).await);
+    }
+    let mut users: Vec<_> = client.admin("/list_users", json!({})).await.ok().json().as_array().unwrap().clone();
+    users.sort_by_key(|user| user["username"].to_string());
+    assert_eq!(users, expected);
 }
 
 #[tokio::test]
