@@ -8,8 +8,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::RawStream;
-use crate::support::{TestServer, in_time, insert_big, password_of, within};
+use crate::support::{RawStream, TestServer, in_time, insert_big, password_of, within};
 
 /// The contract's bound on how long a stop may take. A busy machine gets another try.
 const WITHIN: Duration = Duration::from_secs(5);
