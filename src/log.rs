@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -116,11 +117,12 @@ pub fn say(why: &dyn Display) {
 fn print(why: &str, until: Instant) {
     let (stderr, line) = (io::stderr(), format!("error: {why}\n"));
     for piece in line.as_bytes().chunks(NEVER_WAITS) {
-        let left = until.saturating_duration_since(Instant::now());
-        let mut room = [PollFd::new(&stderr, PollFlags::OUT)];
+        let has_room = retry_on_intr(|| {
+            let left = Timespec::try_from(until.saturating_duration_since(Instant::now())).unwrap_or_default();
+            poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&left))
+        });
         // If it cannot be written, there is no other place to report it.
-        let is_there = poll(&mut room, Timespec::try_from(left).ok().as_ref()).is_ok_and(|ready| ready > 0);
-        if !is_there || stderr.lock().write_all(piece).is_err() {
+        if !has_room.is_ok_and(|ready| ready > 0) || stderr.lock().write_all(piece).is_err() {
             return;
         }
     }
