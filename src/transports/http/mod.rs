@@ -25,6 +25,9 @@ mod socket;
 mod sse;
 mod ticket;
 mod users;
+// Its users are the transports over WebSocket.
+#[allow(dead_code)]
+mod websocket;
 
 pub use accept::Connections;
 pub use bodies::Bodies;

@@ -1,0 +1,45 @@
+//! What an application reads from.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::message::{End, Memory, Message};
+use super::shared::Shared;
+
+/// The messages of the client, in order. Nothing is read unless a message is asked for, nor while 64 KiB of own replies wait to be
+/// sent, so a client that sends faster than it is served, or reads nothing, has to wait.
+pub struct Inlet {
+    shared: Rc<Shared>,
+}
+
+impl Inlet {
+    pub(super) fn new(shared: Rc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The next message; `None` when no more comes, see [`Inlet::end`]. Cancellation loses nothing.
+    pub async fn next(&mut self) -> Option<Message> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// As [`Inlet::next`]. Wakes as a future does.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.shared.poll_message(context)
+    }
+
+    /// Why no more comes. `None` while more may come.
+    pub fn end(&self) -> Option<End> {
+        self.shared.end()
+    }
+
+    /// Changes how large a message may be, in bytes. It applies to one that has arrived in part, too.
+    pub fn set_max_message_bytes(&mut self, bytes: usize) {
+        self.shared.set_max_message_bytes(bytes);
+    }
+
+    /// Has the memory of unfinished messages counted from now on.
+    pub fn set_memory(&mut self, memory: Box<dyn Memory>) {
+        self.shared.set_memory(memory);
+    }
+}

@@ -1,0 +1,29 @@
+//! WebSocket (RFC 6455) for servers, with compressed messages (RFC 7692). It knows nothing of the application on it, and of a
+//! connection only that bytes can be read and written: HTTP hands over the connection, and the application gets an [`Inlet`] for
+//! messages and an [`Outlet`] for frames.
+//!
+//! - [`Handshake`] checks a request, chooses the subprotocol, and knows the headers of the answer.
+//! - [`Decoder`] makes messages and control frames of bytes; [`frame`] and [`compressed_frame`] make bytes of messages.
+//! - [`run`] is the one task of a connection: it drives the application, answers pings, pings itself, and closes.
+
+mod close;
+mod connection;
+mod decoder;
+mod deflate;
+mod frame;
+mod handshake;
+mod inlet;
+mod message;
+mod outlet;
+mod shared;
+
+pub use close::{Close, code};
+pub use connection::{Run, run};
+pub use decoder::{Decoder, Item, Violation};
+pub use deflate::{COMPRESSED_FROM, compressed_frame};
+pub use frame::{Opcode, frame, put_frame};
+pub use handshake::{Accepted, Handshake, Refusal};
+pub use inlet::Inlet;
+pub use message::{End, Memory, Message};
+pub use outlet::{Outlet, StreamOutlet, Written};
+pub use shared::{Duplex, Settings, Times};
