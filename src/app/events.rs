@@ -6,7 +6,7 @@ use super::reader::{ReadScope, Reader};
 use super::rows::{HistoryRows, LatestRows, PresentUsers};
 use crate::clock::Clock;
 use crate::config::Limits;
-use crate::domain::{Account, Authorize, Event, EventFilter, EventId, EventName, Payload, Position, View};
+use crate::domain::{Account, Authorize, Event, EventFilter, EventId, EventName, Own, Payload, Position, Rights, View};
 use crate::error::Error;
 use crate::events::{
     Condition, GoesOnFor, Hub, IdempotencyKey, Insert, Inserted, Lifetime, NewEvent, Rates, Reset, Start, StreamId,
@@ -212,8 +212,17 @@ impl Events {
         filter: EventFilter,
     ) -> Result<(), Error> {
         // The request took its time. Meanwhile the user may have been shut out, and have come back by another sign-in.
-        self.identity.recheck(principal)?;
-        self.hub.change_filter(&principal.account.tenant, &principal.username, stream, filter).await
+        let account = self.identity.recheck(principal)?;
+        // A user's stream is told of the rights that the user gets. What a guest has been permitted since is in the principal.
+        let rights = principal.is_guest().then(|| self.to_see(&account, principal, &filter));
+        self.hub.change_filter(&principal.account.tenant, &principal.username, stream, filter, rights).await
+    }
+
+    /// What a principal with an account may see, as far as a filter wants it.
+    fn to_see(&self, account: &Account, principal: &Principal, filter: &EventFilter) -> (Rights, Own) {
+        let (rights, own) = account.scopes.to_see(self.authorize(), &principal.username);
+        let rights = if principal.is_guest() { rights.for_filter(filter) } else { rights };
+        (rights, own)
     }
 
     /// Prepares a stream: checks the principal's rights, and decides where the stream begins.
@@ -233,7 +242,7 @@ impl Events {
         let user_streams = self.hub.registry().user_streams(username);
         let changes = user_streams.changes();
         let account = self.identity.recheck(principal)?;
-        let (rights, own) = account.scopes.to_see(self.authorize(), username);
+        let (rights, own) = self.to_see(&account, principal, &query.filter);
         let tenant = account.tenant.clone();
         let start = self.start(&account, head, &query)?;
         let filter = self.hub.keep_filter(&tenant, username, query.filter)?;

@@ -99,10 +99,23 @@ impl Patterns {
 
     /// Whether one of them matches a name.
     pub fn matches(&self, name: &str) -> bool {
-        // Any pattern between a name and a prefix that matches it would have that prefix, too, and so be contained in
-        // it.
+        self.nearest(name).is_some_and(|nearest| nearest.matches(name))
+    }
+
+    /// Whether they match every name that another pattern matches. One of them alone must: two never share a name.
+    pub fn contain(&self, other: &Pattern) -> bool {
+        let (beginning, is_exact) = other.rank();
+        self.nearest(beginning).is_some_and(|nearest| match nearest {
+            Pattern::Exact(_) => is_exact && nearest.matches(beginning),
+            Pattern::Prefix(prefix) => beginning.starts_with(&**prefix),
+        })
+    }
+
+    /// The last pattern that does not begin after a name: any pattern between a name and a prefix that matches it would have
+    /// that prefix, too, and so be contained in it.
+    fn nearest(&self, name: &str) -> Option<&Pattern> {
         let next = self.0.partition_point(|pattern| pattern.rank().0 <= name);
-        next.checked_sub(1).is_some_and(|last| self.0[last].matches(name))
+        self.0.get(next.checked_sub(1)?)
     }
 }
 
@@ -142,6 +155,17 @@ impl EventFilter {
         // A star alone matches everything, whatever the other entries are.
         let is_all = patterns.contains(&Pattern::Prefix("".into()));
         Ok(Self { patterns: (!is_all).then_some(patterns), ..Self::ALL })
+    }
+
+    /// A filter that matches these names alone; none of them, nothing.
+    pub fn names(names: impl IntoIterator<Item = EventName>) -> Self {
+        let patterns = Patterns::new(names.into_iter().map(Pattern::Exact).collect());
+        Self { patterns: Some(patterns), ..Self::ALL }
+    }
+
+    /// Whether it matches nothing that these patterns do not match.
+    pub fn is_within(&self, patterns: &Patterns) -> bool {
+        self.patterns.as_ref().is_some_and(|own| own.iter().all(|pattern| patterns.contain(pattern)))
     }
 
     /// The same filter without the names of another list.
@@ -241,6 +265,17 @@ mod tests {
     }
 
     #[test]
+    fn a_filter_of_names_matches_these_alone() {
+        let name = |name: &str| EventName::parse(name).unwrap();
+        let filter = EventFilter::names(["b", "a,c", "a*"].map(name));
+        assert!(["b", "a,c", "a*"].iter().all(|name| filter.matches(name)));
+        assert!(!filter.matches("a") && !filter.matches("ab") && !filter.matches("c"));
+        let nothing = EventFilter::names([]);
+        assert!(!nothing.matches("a") && nothing.patterns().is_some_and(<[_]>::is_empty));
+        assert!(nothing.is_within(&Patterns::default()) && !EventFilter::ALL.is_within(&Patterns::default()));
+    }
+
+    #[test]
     fn a_pattern_that_can_match_nothing_is_refused() {
         for bad in ["", ",", "a,,b", "a\nb", "data:x"] {
             assert!(EventFilter::parse(bad).is_err(), "{bad:?}");
@@ -255,6 +290,21 @@ mod tests {
         ) {
             let patterns: Vec<_> = patterns.iter().filter_map(|pattern| Pattern::parse(pattern)).collect();
             prop_assert_eq!(Patterns::new(patterns.clone()).matches(&name), is_named(&patterns, &name));
+        }
+
+        #[test]
+        fn a_filter_is_within_patterns_if_they_match_whatever_it_may_match(
+            wanted in prop::collection::vec("[ab]{1,2}[*]?", 1..4),
+            patterns in prop::collection::vec("[ab]{0,2}[*]?", 1..6),
+        ) {
+            let filter = EventFilter::parse(&wanted.join(",")).unwrap();
+            let patterns: Vec<_> = patterns.iter().filter_map(|pattern| Pattern::parse(pattern)).collect();
+            // All that tells: each name of up to two letters, and a longer one that begins with it and with nothing else here.
+            let short = ["a", "b", "aa", "ab", "ba", "bb"];
+            let names = short.iter().flat_map(|name| [(*name).to_owned(), format!("{name}cc")]);
+            // Two prefixes that together match as much as a shorter one do not count as one.
+            let is_within = names.into_iter().all(|name| !filter.matches(&name) || is_named(&patterns, &name));
+            prop_assert_eq!(filter.is_within(&Patterns::new(patterns)), is_within);
         }
     }
 }

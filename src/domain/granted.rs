@@ -1,27 +1,41 @@
 use std::ops::Deref;
 use std::sync::OnceLock;
 
-use super::{Authorize, MayInsert, Own, Rights, Scope, Username};
+use super::{Authorize, GuestRights, MayInsert, Own, Patterns, Rights, Scope, Username};
 
-/// The scopes of a user, and what they let the user see and insert. The scopes are parsed once, when that is first asked for:
-/// a user may have a thousand of them, and each request asks.
+/// The scopes of a user, and what they let the user see and insert; or what a guest may, who has no scopes. The scopes are parsed
+/// once, when that is first asked for: a user may have a thousand of them, and each request asks.
 #[derive(Clone, Debug)]
 pub struct Granted {
     scopes: Box<[Scope]>,
     /// In a box, since it is not made unless scopes count.
     parsed: OnceLock<Box<Parsed>>,
+    /// Whether it is a guest's. Then it counts whatever users may do.
+    is_of_guest: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Parsed {
     see: (Rights, Own),
     insert: MayInsert,
 }
 
 impl Granted {
+    /// What a guest of this name may see and insert.
+    pub fn of_guest(username: &Username, GuestRights { see, insert }: GuestRights) -> Self {
+        let own = Own { username: username.clone(), patterns: Patterns::default() };
+        let parsed = Parsed { see: (Rights::Of(see), own), insert: MayInsert::OfGuest(insert) };
+        Self { scopes: Box::default(), parsed: OnceLock::from(Box::new(parsed)), is_of_guest: true }
+    }
+
+    /// The rule that counts here.
+    fn counting(&self, authorize: Authorize) -> Authorize {
+        if self.is_of_guest { Authorize::Scopes } else { authorize }
+    }
+
     /// The events that the user, who has this name, may see.
     pub fn to_see(&self, authorize: Authorize, username: &Username) -> (Rights, Own) {
-        match authorize {
+        match self.counting(authorize) {
             Authorize::Open => authorize.to_see(username, &self.scopes),
             Authorize::Scopes => self.parsed(username).see.clone(),
         }
@@ -29,7 +43,7 @@ impl Granted {
 
     /// The events that the user, who has this name, may insert and remove.
     pub fn to_insert(&self, authorize: Authorize, username: &Username) -> MayInsert {
-        match authorize {
+        match self.counting(authorize) {
             Authorize::Open => authorize.to_insert(username, &self.scopes),
             Authorize::Scopes => self.parsed(username).insert.clone(),
         }
@@ -53,13 +67,14 @@ impl Deref for Granted {
 
 impl<T: Into<Box<[Scope]>>> From<T> for Granted {
     fn from(scopes: T) -> Self {
-        Self { scopes: scopes.into(), parsed: OnceLock::new() }
+        Self { scopes: scopes.into(), parsed: OnceLock::new(), is_of_guest: false }
     }
 }
 
 impl PartialEq for Granted {
     fn eq(&self, other: &Self) -> bool {
-        self.scopes == other.scopes
+        let is_same = self.scopes == other.scopes && self.is_of_guest == other.is_of_guest;
+        is_same && (!self.is_of_guest || self.parsed == other.parsed)
     }
 }
 

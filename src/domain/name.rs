@@ -1,6 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
+
 use crate::error::Error;
 
 /// The maximum length of a username, tenant name or event name, in bytes of UTF-8.
@@ -8,6 +10,9 @@ pub const MAX_NAME_BYTES: usize = 256;
 
 /// Texts that end or split a field of an SSE frame for `broker-client` 0.0.8, which cuts a frame at the first of them.
 const FIELD_PREFIXES: [&str; 4] = ["data:", "event:", "id:", "retry:"];
+
+/// What the name of every guest has in it, and that of no user.
+const GUEST_SIGN: char = ':';
 
 /// Characters that some client drops at the ends of a name: white space in Unicode, and white space for JavaScript's
 /// `trim` and for earlier versions of it and of other languages.
@@ -17,6 +22,13 @@ pub(crate) fn is_blank(c: char) -> bool {
 
 fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_NAME_BYTES && !text.chars().any(char::is_control)
+}
+
+/// Whether some client could take the rest of a name for another field of its frame.
+fn could_forge(name: &str) -> bool {
+    // U+2028 and U+2029 are no control characters in Unicode, but some readers treat them as line breaks.
+    let breaks = |c| matches!(c, '\u{2028}' | '\u{2029}');
+    name.contains(breaks) || FIELD_PREFIXES.iter().any(|prefix| name.contains(prefix))
 }
 
 /// Declares a name: cheap to clone, ordered by its bytes, created only by `parse`.
@@ -45,6 +57,8 @@ name! {
     /// A username: 1 to 256 bytes without control characters, and without a colon, which HTTP Basic cannot carry in a
     /// user-id (RFC 7617, section 2). It is unique in the database, compared byte by byte. New users have stricter
     /// rules: [`super::NewUsername`].
+    ///
+    /// Or the name of a [guest](super::Guest), which has a colon, so that nobody takes one for the other.
     Username
 }
 
@@ -67,12 +81,37 @@ impl std::borrow::Borrow<str> for EventName {
 }
 
 impl Username {
-    /// Parses a username.
+    /// Parses the name of a user.
     ///
     /// # Errors
     /// [`Error::UsernameInvalid`] if it breaks the rules above.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        if is_plain(text) && !text.contains(':') { Ok(Self(text.into())) } else { Err(Error::UsernameInvalid) }
+        if is_plain(text) && !text.contains(GUEST_SIGN) { Ok(Self(text.into())) } else { Err(Error::UsernameInvalid) }
+    }
+
+    /// The name of a guest: where their token is from, a colon, and whom it calls them. Each subject has a name of its
+    /// own: one that cannot stand in a name is replaced by a colon and its SHA-256 in hexadecimal.
+    pub fn of_guest(of: &str, subject: &str) -> Self {
+        let name = format!("{of}{GUEST_SIGN}{subject}");
+        if is_plain(&name) && !could_forge(&name) && !subject.starts_with(GUEST_SIGN) {
+            return Self(name.into());
+        }
+        let hash = digest::digest(&digest::SHA256, subject.as_bytes());
+        let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        Self(format!("{of}{GUEST_SIGN}{GUEST_SIGN}{hash}").into())
+    }
+
+    /// Restores the name of a user or a guest that was stored with what they inserted.
+    ///
+    /// # Errors
+    /// [`Error::UsernameInvalid`] if neither can have this name.
+    pub fn from_stored(text: &str) -> Result<Self, Error> {
+        if is_plain(text) { Ok(Self(text.into())) } else { Err(Error::UsernameInvalid) }
+    }
+
+    /// Whether it is the name of a guest, and of no user.
+    pub fn is_guest(&self) -> bool {
+        self.0.contains(GUEST_SIGN)
     }
 
     /// Whether it is one segment of a path. Users of earlier versions may have a `/` in their names.
@@ -98,13 +137,7 @@ impl EventName {
     /// [`Error::EventNameInvalid`] if it breaks the rules above. With a line break, one user could inject frames into
     /// the streams of all others.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        // U+2028 and U+2029 are no control characters in Unicode, but some readers treat them as line breaks.
-        let breaks = |c| matches!(c, '\u{2028}' | '\u{2029}');
-        if is_plain(text) && !text.contains(breaks) && !FIELD_PREFIXES.iter().any(|prefix| text.contains(prefix)) {
-            Ok(Self(text.into()))
-        } else {
-            Err(Error::EventNameInvalid)
-        }
+        if is_plain(text) && !could_forge(text) { Ok(Self(text.into())) } else { Err(Error::EventNameInvalid) }
     }
 }
 
@@ -163,5 +196,24 @@ mod tests {
     fn a_username_has_no_colon_since_basic_could_not_carry_it() {
         assert!(Username::parse("a:b").is_err());
         assert!(TenantName::parse("a:b").is_ok());
+    }
+
+    #[test]
+    fn each_guest_has_a_name_that_no_user_and_no_other_guest_has() {
+        let subjects =
+            ["alice", "", ":alice", "a\nb", "id:5", "a\u{2028}b", "a:b", " ", &"x".repeat(256), &"x".repeat(257)];
+        let names: Vec<_> = subjects.iter().map(|subject| Username::of_guest("notiflux", subject)).collect();
+        assert_eq!((names[0].as_str(), names[6].as_str()), ("notiflux:alice", "notiflux:a:b"));
+        for name in &names {
+            assert!(name.is_guest() && Username::parse(name.as_str()).is_err(), "{name}");
+            assert_eq!(Username::from_stored(name.as_str()).as_ref(), Ok(name));
+            assert!(EventName::parse(&format!("$presence/{name}")).is_ok() || name.as_str().len() > 240, "{name}");
+        }
+        let different: std::collections::HashSet<_> = names.iter().collect();
+        assert_eq!(different.len(), names.len());
+        // The name of one cannot be had by calling oneself like the hash of another.
+        let hashed = names[3].as_str().split_once(':').unwrap().1;
+        assert_ne!(Username::of_guest("notiflux", hashed), names[3]);
+        assert!(!Username::parse("alice").unwrap().is_guest());
     }
 }

@@ -1,6 +1,6 @@
 use uuid::Uuid;
 
-use super::{Email, Granted, PasswordHash, Payload, Position, Scope, Secret, TenantName, Timestamp, Username};
+use super::{Email, Granted, Guest, PasswordHash, Payload, Position, Scope, Secret, TenantName, Timestamp, Username};
 
 /// The largest user that an admin can create, in bytes: all of its stored fields, and room for everything that the
 /// server may add later. Users of earlier versions, which reserved no such room, can be larger by that room, about 200
@@ -111,10 +111,8 @@ pub struct Account {
 
 impl Account {
     /// Whether a sign-in is still valid for this user. Every kind of authentication uses this one rule.
-    pub fn upholds(&self, auth_context: &AuthContext) -> bool {
-        !self.revoked
-            && self.generation == auth_context.generation
-            && !(auth_context.by_password_alone && self.needs_code)
+    pub fn upholds(&self, sign_in: &SignIn) -> bool {
+        !self.revoked && self.generation == sign_in.generation && !(sign_in.by_password_alone && self.needs_code)
     }
 }
 
@@ -133,9 +131,18 @@ impl From<&User> for Account {
     }
 }
 
-/// The sign-in that a request's rights rest on. The rights end when the user no longer upholds it.
+/// What a request's rights rest on. It is looked at again before anything is done by them.
 #[derive(Clone, Debug)]
-pub struct AuthContext {
+pub enum AuthContext {
+    /// The sign-in of a user. The rights end when the user's account no longer upholds it.
+    User(SignIn),
+    /// The token of a guest, who has no account. The rights end with it.
+    Guest(Guest),
+}
+
+/// The sign-in of a user.
+#[derive(Clone, Copy, Debug)]
+pub struct SignIn {
     /// The user's generation at the sign-in.
     pub generation: Generation,
     /// Whether a password alone was enough, without a second factor.

@@ -34,9 +34,16 @@ pub struct Own {
     pub patterns: Patterns,
 }
 
-/// The events that a user may insert and remove.
+/// The events that a user or a guest may insert and remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MayInsert(Option<Patterns>);
+pub enum MayInsert {
+    /// All events.
+    All,
+    /// The events that one of these patterns matches.
+    Of(Patterns),
+    /// The same, for a guest: never what belongs to an inbox.
+    OfGuest(Patterns),
+}
 
 /// The events that a reader gets: those that it wants, of those that it may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,11 +102,11 @@ impl Authorize {
     /// The events that a user with these scopes may insert and remove.
     pub fn to_insert(self, username: &Username, scopes: &[Scope]) -> MayInsert {
         if self == Self::Open {
-            return MayInsert(None);
+            return MayInsert::All;
         }
         let (mut patterns, own) = patterns(scopes, POST, username);
         patterns.extend(own);
-        MayInsert(Some(Patterns::new(patterns)))
+        MayInsert::Of(Patterns::new(patterns))
     }
 
     /// The scope that is missing if a user may not insert an event of this name.
@@ -109,13 +116,27 @@ impl Authorize {
 }
 
 impl MayInsert {
-    /// Whether the user may insert events of this name.
+    /// Whether events of this name may be inserted.
     pub fn allows(&self, name: &EventName) -> bool {
-        self.0.as_ref().is_none_or(|patterns| patterns.matches(name.as_str()))
+        let name = name.as_str();
+        match self {
+            Self::All => true,
+            Self::Of(patterns) => patterns.matches(name),
+            Self::OfGuest(patterns) => inbox_owner(name).is_none() && patterns.matches(name),
+        }
     }
 }
 
 impl Rights {
+    /// The same, for a reader that wants no more than a filter. Of readers that want the same and may see all of that, each may
+    /// see something else beside it; here they have the same rights, and so can be given the same.
+    pub fn for_filter(self, filter: &EventFilter) -> Self {
+        match self {
+            Self::Of(patterns) if filter.is_within(&patterns) => Self::All,
+            other => other,
+        }
+    }
+
     /// Whether all users with these rights may see events of this name.
     pub fn allow(&self, name: &str) -> bool {
         inbox_owner(name).is_none()
@@ -194,6 +215,18 @@ mod tests {
         assert!(
             ["news", "chat/1", "u/bob/a", "@bob/x"].iter().all(|name| Patterns::new(candidates.clone()).matches(name))
         );
+    }
+
+    #[test]
+    fn rights_for_a_filter_show_the_same_of_it() {
+        for filter in ["news", "news,chat/1", "chat/*,@home", "chat/*", "chat*", "*", "other", "@bob/x"] {
+            let mut view = view(Authorize::Scopes, &["news:get", "chat/*:get", "@*:get"], filter);
+            let names = ["news", "newsroom", "chat", "chat/1", "@home", "other", "@bob/x", "@alice/x"];
+            let before = names.map(|name| view.matches(name));
+            view.rights = view.rights.for_filter(&view.filter);
+            assert_eq!(names.map(|name| view.matches(name)), before, "{filter}");
+            assert_eq!(view.rights == Rights::All, !["chat*", "*", "other"].contains(&filter), "{filter}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::mailbox::{Command, Mailbox, WorkerNotifier};
 use super::registry::{GoneStream, Registry};
 use super::shared_event::SharedEvent;
 use super::stream_id::StreamId;
-use crate::domain::{Authorize, Event, EventFilter, TenantName, Username};
+use crate::domain::{Authorize, Event, EventFilter, Own, Rights, TenantName, Username};
 use crate::error::Error;
 use crate::store::Store;
 use crate::writer::Committed;
@@ -127,7 +127,8 @@ impl Hub {
         &self.0.registry
     }
 
-    /// Changes the filter of a user's stream. Returns once the stream goes by it.
+    /// Changes the filter of a user's stream, and its rights if these are given: those of a guest, which nothing else changes.
+    /// Returns once the stream goes by them.
     ///
     /// # Errors
     /// [`Error::StreamUnknown`] if they have no such stream open; those of [`Hub::keep_filter`].
@@ -137,11 +138,12 @@ impl Hub {
         username: &Username,
         id: StreamId,
         filter: EventFilter,
+        rights: Option<(Rights, Own)>,
     ) -> Result<(), Error> {
         let (stream, worker) = self.0.registry.open_stream(username, id).ok_or(Error::StreamUnknown)?;
         let filter = self.keep_filter(tenant, username, filter)?;
         let (done, changed) = oneshot::channel();
-        worker.post_command(stream, Command::Filter(filter, done));
+        worker.post_command(stream, Command::Filter(filter, rights, done));
         // A stream that has ended meanwhile answers nothing.
         changed.await.map_err(|_| Error::StreamUnknown)
     }

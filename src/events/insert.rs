@@ -114,9 +114,9 @@ impl IdempotencyKey {
 /// Inserts events into the tenant that their user has when the writer decides, in order and all of them or none. Each becomes the latest
 /// event of its name.
 pub struct Insert {
-    /// The user who inserts them.
+    /// The user or guest who inserts them.
     pub username: Username,
-    /// The sign-in that their right to do so rests on.
+    /// What their right to do so rests on.
     pub auth_context: AuthContext,
     /// The events; at least one.
     pub events: Vec<NewEvent>,
@@ -330,12 +330,12 @@ impl Insert {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Generation;
+    use crate::domain::{Generation, SignIn};
 
     fn fingerprint(events: Vec<NewEvent>, is_array: bool, condition: Condition) -> String {
         let insert = Insert {
             username: Username::parse("u").unwrap(),
-            auth_context: AuthContext { generation: Generation(1), by_password_alone: false },
+            auth_context: AuthContext::User(SignIn { generation: Generation(1), by_password_alone: false }),
             events,
             is_array,
             condition,

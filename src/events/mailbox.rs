@@ -6,7 +6,7 @@ use tokio::sync::{Notify, oneshot};
 use super::gate::Gate;
 use super::lock::lock;
 use super::stream_id::Serial;
-use crate::domain::{EventFilter, TenantName, Username};
+use crate::domain::{EventFilter, Own, Rights, TenantName, Username};
 
 /// The number of a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,8 +45,8 @@ pub struct Post {
 
 /// What one stream is told to do.
 pub enum Command {
-    /// Change its filter, and say when that is done.
-    Filter(EventFilter, oneshot::Sender<()>),
+    /// Change its filter, and its rights if there are some, and say when that is done.
+    Filter(EventFilter, Option<(Rights, Own)>, oneshot::Sender<()>),
     /// End.
     End,
 }

@@ -49,6 +49,6 @@ pub trait ChangeView: Subscriber {
     /// Gives it the tenant and the rights that its user had after so many changes.
     fn change_rights(self: &Rc<Self>, account: &Account, rights: (Rights, Own), changes: u64);
 
-    /// Gives it another filter.
-    fn change_filter(self: &Rc<Self>, filter: EventFilter);
+    /// Gives it another filter, and other rights if there are some.
+    fn change_filter(self: &Rc<Self>, filter: EventFilter, rights: Option<(Rights, Own)>);
 }

@@ -3,6 +3,7 @@
 mod bounds;
 mod delivery;
 mod format;
+mod guests;
 mod handover;
 mod model;
 mod permits;

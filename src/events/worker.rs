@@ -121,8 +121,8 @@ impl<S: ChangeView + ?Sized> Worker<S> {
         for (serial, command) in commands {
             let Some(subscription) = self.streams.get(serial) else { continue };
             match command {
-                Command::Filter(filter, done) => {
-                    subscription.change_filter(filter);
+                Command::Filter(filter, rights, done) => {
+                    subscription.change_filter(filter, rights);
                     // The client that asked may have gone.
                     let _ = done.send(());
                 }

@@ -10,7 +10,9 @@ use super::audit::{Door, Visit};
 use super::password::{Share, Verdict};
 use super::throttle::Attempt;
 use super::{Identity, Principal, Verified, totp};
-use crate::domain::{Account, ClientAddress, Generation, Password, PasswordHash, Secret, Timestamp, User, Username};
+use crate::domain::{
+    Account, AuthContext, ClientAddress, Generation, Password, PasswordHash, Secret, Timestamp, User, Username,
+};
 use crate::error::Error;
 use crate::writer::{Batch, Change};
 
@@ -144,7 +146,7 @@ impl Identity {
         Principal::new(username, Arc::new(Account::from(&user)), None, true)
     }
 
-    /// The account of a principal, if it would still be authenticated. For requests that wait, and for open streams.
+    /// The account of a principal, if they would still be authenticated. For requests that wait, and for open streams.
     ///
     /// # Errors
     /// [`Error::Unauthorized`].
@@ -152,8 +154,13 @@ impl Identity {
         if principal.expires_at.is_some_and(|expires_at| expires_at <= self.0.clock.now()) {
             return Err(Error::Unauthorized);
         }
-        let account = self.0.store.account(&principal.username)?.ok_or(Error::Unauthorized)?;
-        if account.upholds(&principal.auth_context) { Ok(account) } else { Err(Error::Unauthorized) }
+        let account = match &principal.auth_context {
+            AuthContext::User(sign_in) => {
+                self.0.store.account(&principal.username)?.filter(|account| account.upholds(sign_in))
+            }
+            AuthContext::Guest(guest) => guest.account_at(&principal.username, self.0.clock.now()).cloned(),
+        };
+        account.ok_or(Error::Unauthorized)
     }
 
     /// The facts about a user for a service, in a form that the service can check without asking Broker again.

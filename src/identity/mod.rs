@@ -25,7 +25,7 @@ use moka::future::Cache;
 
 use crate::clock::Clock;
 use crate::config::{Passwords, SignIns};
-use crate::domain::{Account, AuthContext, ClientAddress, Scope, Secret, Timestamp, Username};
+use crate::domain::{Account, AuthContext, ClientAddress, Guest, Scope, Secret, SignIn, Timestamp, Username};
 use crate::error::Error;
 use crate::store::Store;
 use crate::writer::Writer;
@@ -50,17 +50,17 @@ const BASIC_REMEMBERED: Duration = Duration::from_secs(60);
 /// How many of them are remembered.
 const BASIC_REMEMBERED_COUNT: u64 = 10_000;
 
-/// A user that has just been authenticated. Functions that only a user may call take it as an argument, so that the
+/// A user or a guest that has just been authenticated. Functions that only they may call take it as an argument, so that the
 /// check cannot be forgotten.
 #[derive(Clone, Debug)]
 pub struct Principal {
-    /// The user's name.
+    /// Their name.
     pub username: Username,
     /// The account as it is now.
     pub account: Arc<Account>,
     /// When the sign-in expires; `None` if it was the password itself.
     pub expires_at: Option<Timestamp>,
-    /// The sign-in that all of this rests on. The writer checks it again.
+    /// What all of this rests on. The writer checks it again.
     pub auth_context: AuthContext,
 }
 
@@ -71,11 +71,24 @@ impl Principal {
         expires_at: Option<Timestamp>,
         by_password_alone: bool,
     ) -> Result<Self, Error> {
-        let auth_context = AuthContext { generation: account.generation, by_password_alone };
-        if !account.upholds(&auth_context) {
+        let sign_in = SignIn { generation: account.generation, by_password_alone };
+        if !account.upholds(&sign_in) {
             return Err(Error::Unauthorized);
         }
-        Ok(Self { username, account, expires_at, auth_context })
+        Ok(Self { username, account, expires_at, auth_context: AuthContext::User(sign_in) })
+    }
+
+    /// Whether it is a guest, and no user.
+    pub fn is_guest(&self) -> bool {
+        matches!(self.auth_context, AuthContext::Guest(_))
+    }
+}
+
+impl From<Guest> for Principal {
+    /// A guest whose token has just been checked. Whether their rights have ended is looked at before anything is done by them.
+    fn from(guest: Guest) -> Self {
+        let (username, account) = (guest.username().clone(), Arc::clone(guest.account()));
+        Self { username, account, expires_at: guest.expires_at(), auth_context: AuthContext::Guest(guest) }
     }
 }
 

@@ -2,20 +2,22 @@
 
 use super::tickets::{Pass, Right, Ticket, TicketUse};
 use super::{Identity, Principal};
+use crate::domain::AuthContext;
 use crate::error::Error;
 
 impl Identity {
     /// Issues a ticket, with which a stream can be opened once, soon.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] if too many tickets wait to be used.
+    /// [`Error::Overloaded`] if too many tickets wait to be used; [`Error::Unauthorized`] for a guest.
     pub fn ticket(&self, principal: &Principal) -> Result<String, Error> {
+        let AuthContext::User(sign_in) = &principal.auth_context else { return Err(Error::Unauthorized) };
         let now = self.0.clock.now();
         let right = Right {
             username: principal.username.clone(),
-            generation: principal.auth_context.generation,
+            generation: sign_in.generation,
             expires_at: principal.expires_at.unwrap_or_else(|| now + self.0.settings.sign_ins.jwt_expiry),
-            by_password_alone: principal.auth_context.by_password_alone,
+            by_password_alone: sign_in.by_password_alone,
         };
         self.0.tickets.issue(&self.0.tokens, &right, now)
     }

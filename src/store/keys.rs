@@ -289,9 +289,9 @@ pub fn numbered_answer(username: &Username, number: u64) -> Vec<u8> {
     key
 }
 
-/// The user in the key of an answer.
+/// The user or guest in the key of an answer.
 pub fn user_of_answer(answer_key: &[u8]) -> Option<Username> {
-    Username::parse(take_name(answer_key.get(1..)?)?.0).ok()
+    Username::from_stored(take_name(answer_key.get(1..)?)?.0).ok()
 }
 
 /// The range of a user's answer numbers: `codec::encode_answer_numbers`.

@@ -151,13 +151,18 @@ impl Transaction<'_> {
         }
     }
 
-    /// The account of a user, if the sign-in that a request was authenticated by is still valid.
+    /// The account of a user or a guest, if that by which a request was authenticated is still valid at the moment of this
+    /// transaction.
     ///
     /// # Errors
     /// [`Error::Unauthorized`] if it is not valid any more, or if there is no such user; the errors of
     /// [`Transaction::user`].
     pub fn account(&self, username: &Username, auth_context: &AuthContext) -> Result<Arc<Account>, Error> {
-        self.account_of(username)?.filter(|account| account.upholds(auth_context)).ok_or(Error::Unauthorized)
+        let account = match auth_context {
+            AuthContext::User(sign_in) => self.account_of(username)?.filter(|account| account.upholds(sign_in)),
+            AuthContext::Guest(guest) => guest.account_at(username, self.now()).cloned(),
+        };
+        account.ok_or(Error::Unauthorized)
     }
 
     /// Whether a tenant has a user with this name.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::{
-    AuthContext, Authorize, EventName, Payload, Position, Quotas, TenantName, Timestamp, User, Username,
+    AuthContext, Authorize, EventName, Payload, Position, Quotas, SignIn, TenantName, Timestamp, User, Username,
 };
 use crate::error::Error;
 use crate::events::hub::Rules;
@@ -151,7 +151,7 @@ fn while_connected(user: &User, stream: StreamId, hub: &Hub) -> Insert {
     let event = NewEvent::new(EventName::parse("here").unwrap(), Payload::null(), lifetime, 1000).unwrap();
     Insert {
         username: user.username.clone(),
-        auth_context: AuthContext { generation: user.generation, by_password_alone: false },
+        auth_context: AuthContext::User(SignIn { generation: user.generation, by_password_alone: false }),
         events: vec![event],
         is_array: false,
         condition: Condition::None,

@@ -59,8 +59,9 @@ impl ChangeView for Subscription {
         self.switch_view(worker.subscriptions(&account.tenant), account.tenant_since, View { filter, rights, own });
     }
 
-    fn change_filter(self: &Rc<Self>, filter: EventFilter) {
-        let View { rights, own, .. } = self.view();
+    fn change_filter(self: &Rc<Self>, filter: EventFilter, rights: Option<(Rights, Own)>) {
+        let View { rights: before, own, .. } = self.view();
+        let (rights, own) = rights.unwrap_or((before, own));
         let tenant = Rc::clone(&self.group().subscriptions);
         self.switch_view(tenant, Position::START, View { filter, rights, own });
     }

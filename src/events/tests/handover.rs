@@ -127,7 +127,7 @@ fn a_live_stream_is_reset_also_if_the_floor_rises_between_two_steps_of_the_worke
 async fn change_filter(house: &House, username: &str, filter: &str) {
     let username = Username::parse(username).unwrap();
     let id = house.hub.registry().only(&username);
-    house.hub.change_filter(&tenant("t"), &username, id, EventFilter::parse(filter).unwrap()).await.unwrap();
+    house.hub.change_filter(&tenant("t"), &username, id, EventFilter::parse(filter).unwrap(), None).await.unwrap();
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn a_command_for_a_stream_does_not_reach_the_one_that_goes_on_for_it() {
         rest().await;
         let filter = EventFilter::parse("b").unwrap();
         let t = tenant("t");
-        let mut told = Box::pin(house.hub.change_filter(&t, &username, id, filter));
+        let mut told = Box::pin(house.hub.change_filter(&t, &username, id, filter, None));
         let context = &mut Context::from_waker(Waker::noop());
         assert!(told.as_mut().poll(context).is_pending());
         line.go();

@@ -235,7 +235,7 @@ impl World {
         stream.is_late = true;
         client.is_anew = true;
         tokio::task::spawn_local(async move {
-            is_done.set(hub.change_filter(&tenant("t"), &username, id, wanted).await.is_ok())
+            is_done.set(hub.change_filter(&tenant("t"), &username, id, wanted, None).await.is_ok())
         });
         stream.switched = true;
     }

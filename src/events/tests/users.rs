@@ -20,7 +20,7 @@ async fn change_filters(house: &House, done: impl Fn() -> bool) {
     let filter = |first: usize| (first..first + 999).map(|number| format!("n{number}")).collect::<Vec<_>>().join(",");
     let filters = [0, 1].map(|first| EventFilter::parse(&filter(first)).unwrap());
     for filter in filters.iter().cycle() {
-        house.hub.change_filter(&tenant("t"), &watcher, id, filter.clone()).await.unwrap();
+        house.hub.change_filter(&tenant("t"), &watcher, id, filter.clone(), None).await.unwrap();
         if done() {
             break;
         }

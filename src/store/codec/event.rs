@@ -68,10 +68,10 @@ impl EventParts<'_> {
         }
     }
 
-    /// The user that inserted it.
+    /// The user or guest that inserted it.
     pub fn username(&self) -> Decoded<Username> {
         let text = std::str::from_utf8(self.username).map_err(|_| "an event is not UTF-8")?;
-        Username::parse(text).map_err(|_| "an event's username is not one")
+        Username::from_stored(text).map_err(|_| "an event's username is not one")
     }
 }
 

@@ -14,7 +14,7 @@ pub fn decode_expiry(value: &[u8]) -> Decoded<(Username, EventName)> {
     let (length, rest) = value.split_first_chunk::<2>().ok_or(WRONG)?;
     let (username, name) = rest.split_at_checked(u16::from_be_bytes(*length).into()).ok_or(WRONG)?;
     let text = |bytes| std::str::from_utf8(bytes).map_err(|_| WRONG);
-    let username = Username::parse(text(username)?).map_err(|_| WRONG)?;
+    let username = Username::from_stored(text(username)?).map_err(|_| WRONG)?;
     Ok((username, EventName::parse(text(name)?).map_err(|_| WRONG)?))
 }
 
@@ -27,5 +27,5 @@ pub fn decode_bound(value: &[u8]) -> Decoded<(Position, Username)> {
     const WRONG: &str = "what goes with a stream is not what was written";
     let (position, username) = value.split_first_chunk::<8>().ok_or(WRONG)?;
     let username = std::str::from_utf8(username).map_err(|_| WRONG)?;
-    Ok((Position::new(u64::from_be_bytes(*position)), Username::parse(username).map_err(|_| WRONG)?))
+    Ok((Position::new(u64::from_be_bytes(*position)), Username::from_stored(username).map_err(|_| WRONG)?))
 }
