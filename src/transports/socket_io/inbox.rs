@@ -1,0 +1,120 @@
+//! What a client sends, on its way to the application: packet after packet, while the work that they cause goes on side by side.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use serde_json::{Map, Value};
+
+use super::application::{Admission, Application, Connect, ConnectError, Event, MAX_IN_FLIGHT, Work};
+use super::assembler::Assembled;
+use super::engine_packet::EnginePacket;
+use super::line::End;
+use super::malformed::Malformed;
+use super::members::{Answer, Member};
+use super::outbox::Frame;
+use super::packet::{Content, Packet, Writer};
+use super::session::Session;
+use super::sid::Sid;
+use super::socket::{Ack, Socket};
+
+/// The way from a session to the application, on one thread.
+pub struct Inbox<A: Application> {
+    pub app: A,
+    pub session: Arc<Session<A>>,
+    random: fn() -> [u8; Sid::BYTES],
+    /// `None` while there is nothing to do, which is most of the time.
+    in_flight: Option<FuturesUnordered<Work>>,
+}
+
+impl<A: Application> Inbox<A> {
+    pub fn new(app: A, session: Arc<Session<A>>, random: fn() -> [u8; Sid::BYTES]) -> Self {
+        Self { app, session, random, in_flight: None }
+    }
+
+    /// Does the work that is under way, as far as that is possible now.
+    pub fn poll_work(&mut self, context: &mut Context<'_>) {
+        if let Some(in_flight) = &mut self.in_flight {
+            while let Poll::Ready(Some(())) = in_flight.poll_next_unpin(context) {}
+            if in_flight.is_empty() {
+                self.in_flight = None;
+            }
+        }
+    }
+
+    /// Becomes ready when the next packet may be read.
+    pub fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.poll_work(context);
+        ready!(self.session.poll_room(context));
+        let is_full = self.in_flight.as_ref().is_some_and(|in_flight| in_flight.len() >= MAX_IN_FLIGHT);
+        if is_full { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    /// Becomes ready when all work is done.
+    pub fn poll_done(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.poll_work(context);
+        if self.in_flight.is_some() { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    /// Takes a packet; `None` for what is not one. Packets for a session that has ended go nowhere.
+    pub async fn take(&mut self, packet: Option<EnginePacket<'_>>) {
+        let Some(Assembled { packet: Packet { namespace, content }, attachments }) = self.session.receive(packet)
+        else {
+            return;
+        };
+        let session = &self.session;
+        let taken = match content {
+            Content::Connect(auth) => self.connect(namespace, auth).await,
+            Content::Disconnect => session.leave(&namespace).then_some(()).ok_or(Malformed),
+            Content::Ack { id, args, .. } => {
+                session.answer(&namespace, id, Answer { args, attachments }).then_some(()).ok_or(Malformed)
+            }
+            Content::Event { id, name, args, .. } => match session.member(&namespace) {
+                Some(member) => {
+                    let socket = Socket::new(session, member);
+                    let ack = id.map(|id| Ack::new(socket.clone(), id));
+                    if let Some(work) = self.app.event(&socket, Event { name, args, attachments, ack }) {
+                        self.in_flight.get_or_insert_with(FuturesUnordered::new).push(work);
+                    }
+                    Ok(())
+                }
+                None => Err(Malformed),
+            },
+        };
+        if taken.is_err() {
+            // A client that has left a namespace may have sent something before it knew. The original ends its session, too.
+            self.session.close(End::Malformed);
+        }
+        // In order, and before the next packet.
+        poll_fn(|context| {
+            self.poll_work(context);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    async fn connect(&self, namespace: String, auth: Map<String, Value>) -> Result<(), Malformed> {
+        let session = &self.session;
+        let refuse = |ConnectError { message, data }: ConnectError| {
+            let packet = Writer::connect_error(&namespace, &message, data.as_deref());
+            session.line(|line| line.send(Frame::text(packet)));
+        };
+        if !session.may_join(&namespace)? {
+            refuse(ConnectError::new("Too many namespaces"));
+            return Ok(());
+        }
+        match self.app.connect(Connect { namespace: &namespace, auth, peer: &session.peer }).await {
+            Err(error) => refuse(error),
+            Ok(Admission { state, pid, sid }) => {
+                let id = sid.unwrap_or_else(|| Sid::new((self.random)()).text());
+                let member = Arc::new(Member { namespace, id, keeps_offset: pid.is_some(), state });
+                if session.join(&member, pid.as_deref()) {
+                    self.app.connected(&Socket::new(session, member));
+                }
+            }
+        }
+        Ok(())
+    }
+}

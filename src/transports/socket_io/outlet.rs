@@ -1,0 +1,51 @@
+//! Where an event stream writes.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::line::Written;
+use super::session::Session;
+use super::types::Types;
+use crate::transports::ws::StreamOutlet;
+
+/// Where the event stream of a socket writes.
+pub enum Outlet<T: Types> {
+    /// A session of long polling.
+    Polling(PollingOutlet<T>),
+    /// A session with a WebSocket, on which each packet is a text frame.
+    WebSocket {
+        /// Takes whole frames.
+        outlet: StreamOutlet,
+        /// Whether compressed frames are taken.
+        compresses: bool,
+    },
+}
+
+/// The place for one chunk of an event stream that the next poll takes. A client that does not poll costs no more than its position.
+/// It may be used by one task at a time.
+pub struct PollingOutlet<T: Types> {
+    session: Arc<Session<T>>,
+}
+
+impl<T: Types> PollingOutlet<T> {
+    pub(super) fn new(session: Arc<Session<T>>) -> Self {
+        Self { session }
+    }
+
+    /// Gives packets to the poll that waits. Between two packets stands a [`SEPARATOR`](super::SEPARATOR).
+    pub fn write(&self, packets: &Bytes) -> Written {
+        self.session.line(|line| line.write_chunk(packets))
+    }
+
+    /// Becomes ready when a poll waits, or when nothing can be written ever again. Wakes as a future does.
+    pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.session.line(|line| line.poll_chunk_room(context))
+    }
+
+    /// Becomes ready when nothing can be written ever again: the session has ended, or upgrades. Wakes as a future does.
+    pub fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.session.line(|line| line.poll_chunks_gone(context))
+    }
+}

@@ -1,0 +1,148 @@
+//! Long polling: polls, which wait for what there is to say, and posts, which bring what the client says.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::application::Application;
+use super::engine_packet::{EnginePacket, SEPARATOR};
+use super::inbox::Inbox;
+use super::line::End;
+use super::outlet::{Outlet, PollingOutlet};
+use super::refusal::Refusal;
+use super::session::Session;
+use super::sessions::Sessions;
+use super::socket::Socket;
+use super::types::Types;
+
+/// A poll. Dropped before it is answered, it ends its session: the client has gone.
+pub struct PollCall<T: Types> {
+    sessions: Arc<Sessions<T>>,
+    session: Arc<Session<T>>,
+    is_answered: bool,
+}
+
+impl<T: Types> PollCall<T> {
+    /// Begins one.
+    ///
+    /// # Errors
+    /// [`Refusal::BadRequest`] if the session has one already, which ends it.
+    pub(super) fn begin(sessions: &Arc<Sessions<T>>, session: Arc<Session<T>>) -> Result<Self, Refusal> {
+        if session.line(|line| line.begin_poll()) {
+            return Ok(Self { sessions: Arc::clone(sessions), session, is_answered: false });
+        }
+        sessions.forget(&session);
+        Err(Refusal::BadRequest)
+    }
+
+    /// Waits for something to say. It is the body of the answer, of the type `text/plain; charset=UTF-8`.
+    pub async fn answer(mut self) -> Bytes {
+        let answer = poll_fn(|context| self.session.poll_answer(context)).await;
+        self.is_answered = true;
+        answer
+    }
+}
+
+impl<T: Types> Drop for PollCall<T> {
+    fn drop(&mut self) {
+        self.session.line(|line| line.end_poll(self.is_answered));
+        if self.session.end().is_some() {
+            self.sessions.forget(&self.session);
+        }
+    }
+}
+
+/// A post, which comes before its body. Dropped before [`PostCall::take`] returns, it ends its session: what was cut off cannot be told.
+pub struct PostCall<A: Application> {
+    sessions: Arc<Sessions<A>>,
+    session: Arc<Session<A>>,
+    is_over: bool,
+}
+
+impl<A: Application> PostCall<A> {
+    /// Begins one.
+    ///
+    /// # Errors
+    /// [`Refusal::BadRequest`] if the session has one already, or its body is not a text, which ends the session.
+    pub(super) fn begin(sessions: &Arc<Sessions<A>>, session: Arc<Session<A>>, is_text: bool) -> Result<Self, Refusal> {
+        let begins = session.line(|line| {
+            if !is_text {
+                line.close(End::Malformed);
+            }
+            is_text && line.begin_post()
+        });
+        if begins {
+            return Ok(Self { sessions: Arc::clone(sessions), session, is_over: false });
+        }
+        sessions.forget(&session);
+        Err(Refusal::BadRequest)
+    }
+
+    /// Maximum length of the body, in bytes.
+    pub fn max_bytes(&self) -> usize {
+        self.session.settings().max_payload
+    }
+
+    /// Refuses a body that is too large, or does not come. The session goes on.
+    pub fn refuse(mut self) {
+        self.is_over = true;
+    }
+
+    /// Takes the body. Returns when what it causes is done; the body of the answer is then `ok`, of the type
+    /// `text/plain; charset=UTF-8`.
+    ///
+    /// # Errors
+    /// [`Refusal::BadRequest`] if the body does not keep to the protocol, which ends the session, or if the session has ended meanwhile.
+    pub async fn take(mut self, app: A, body: &str) -> Result<&'static str, Refusal> {
+        let mut inbox = Inbox::new(app, Arc::clone(&self.session), self.sessions.random);
+        for packet in body.split(SEPARATOR) {
+            poll_fn(|context| inbox.poll_room(context)).await;
+            let packet = EnginePacket::parse(packet);
+            inbox.take(packet).await;
+            begin_stream(&inbox);
+        }
+        poll_fn(|context| inbox.poll_done(context)).await;
+        begin_stream(&inbox);
+        self.is_over = true;
+        match self.session.end() {
+            None | Some(End::ClientClosed | End::ServerClosed) => Ok("ok"),
+            Some(_) => Err(Refusal::BadRequest),
+        }
+    }
+}
+
+impl<A: Application> Drop for PostCall<A> {
+    fn drop(&mut self) {
+        self.session.line(|line| {
+            line.end_post();
+            if !self.is_over {
+                line.close(End::Gone);
+            }
+        });
+        if self.session.end().is_some() {
+            self.sessions.forget(&self.session);
+        }
+    }
+}
+
+/// Begins the event stream of a session, if one is wanted.
+fn begin_stream<A: Application>(inbox: &Inbox<A>) {
+    let Some(member) = inbox.session.begin_stream(false) else { return };
+    let end = StreamEnd(Arc::clone(&inbox.session));
+    let outlet = Outlet::Polling(PollingOutlet::new(Arc::clone(&inbox.session)));
+    let stream = inbox.app.stream(Socket::new(&inbox.session, member), outlet);
+    tokio::task::spawn_local(async move {
+        let _end = end;
+        stream.await;
+    });
+}
+
+/// Tells the session of the end of its event stream, however that comes.
+struct StreamEnd<T: Types>(Arc<Session<T>>);
+
+impl<T: Types> Drop for StreamEnd<T> {
+    fn drop(&mut self) {
+        self.0.end_stream(false);
+    }
+}

@@ -1,0 +1,324 @@
+//! A session: its line, its packets and its sockets, behind one lock, since a poll, a post and a WebSocket may be served by different
+//! threads. No code of the application runs with the lock held.
+
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::assembler::{Assembled, Assembler};
+use super::engine_packet::EnginePacket;
+use super::line::{End, Line, MAX_UNSENT_BYTES};
+use super::lock::lock;
+use super::malformed::Malformed;
+use super::members::{Answer, Member, Members};
+use super::outbox::Frame;
+use super::packet::Writer;
+use super::settings::Settings;
+use super::shares::Share;
+use super::sid::Sid;
+use super::types::Types;
+
+/// A session of Engine.IO, with its sockets.
+pub struct Session<T: Types> {
+    /// What its requests know it by.
+    pub sid: Sid,
+    /// The request that opened it.
+    pub peer: T::Peer,
+    settings: Arc<Settings>,
+    state: Mutex<State<T>>,
+}
+
+struct State<T: Types> {
+    line: Line,
+    assembler: Assembler,
+    members: Members<T>,
+    /// When it ends if it has no socket by then.
+    idle_until: Instant,
+    stream: Stream<T>,
+    /// What a message that has arrived in part takes, in bytes.
+    unfinished: usize,
+    /// Its part of the memory.
+    share: Share<T::Client>,
+}
+
+/// The event stream of a session.
+enum Stream<T: Types> {
+    None,
+    /// The application wants one for this socket.
+    Wanted(Arc<Member<T>>),
+    /// One is being written.
+    Running(Arc<Member<T>>),
+}
+
+impl<T: Types> State<T> {
+    /// Returns what is to be dropped after the lock: it has code of the application in it.
+    fn leave(&mut self, namespace: &str, settings: &Settings) -> Option<Members<T>> {
+        let left = self.members.remove(namespace)?;
+        self.idle_until = Instant::now() + settings.connect_timeout;
+        if let Stream::Wanted(member) | Stream::Running(member) = &self.stream
+            && !self.members.has(member)
+        {
+            self.stream = Stream::None;
+        }
+        Some(left)
+    }
+}
+
+impl<T: Types> Session<T> {
+    /// A session that begins with a WebSocket or with long polling. The first that it says is what a client must know of it.
+    pub fn new(
+        sid: Sid,
+        peer: T::Peer,
+        settings: &Arc<Settings>,
+        is_websocket: bool,
+        share: Share<T::Client>,
+    ) -> Arc<Self> {
+        let now = Instant::now();
+        let mut line = Line::new(is_websocket, now + settings.ping_interval);
+        line.send(Frame::text(settings.open_packet(&sid.text(), is_websocket)));
+        let state = State {
+            line,
+            assembler: Assembler::default(),
+            members: Members::default(),
+            idle_until: now + settings.connect_timeout,
+            stream: Stream::None,
+            unfinished: 0,
+            share,
+        };
+        Arc::new(Self { sid, peer, settings: Arc::clone(settings), state: Mutex::new(state) })
+    }
+
+    /// Does something with its state, and then what always has to be done: a session that holds too much ends, and what a session that
+    /// has ended leaves behind is dropped, after the lock.
+    fn with<R>(&self, act: impl FnOnce(&mut State<T>) -> R) -> R {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        let result = act(state);
+        let unsent = state.line.held();
+        let is_too_much = unsent > MAX_UNSENT_BYTES + 2 * self.settings.max_payload;
+        if is_too_much || !state.share.hold(unsent + state.assembler.held() + state.unfinished) {
+            state.line.close(End::Overloaded);
+        }
+        let is_over = state.line.end().is_some();
+        let left = is_over.then(|| {
+            state.share.hold(0);
+            state.stream = Stream::None;
+            (std::mem::take(&mut state.members), std::mem::take(&mut state.assembler))
+        });
+        drop(guard);
+        drop(left);
+        result
+    }
+
+    /// The settings of the server.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Does something with its line.
+    pub fn line<R>(&self, act: impl FnOnce(&mut Line) -> R) -> R {
+        self.with(|state| act(&mut state.line))
+    }
+
+    /// Why it has ended, if it has.
+    pub fn end(&self) -> Option<End> {
+        lock(&self.state).line.end()
+    }
+
+    /// Ends it.
+    pub fn close(&self, end: End) {
+        self.line(|line| line.close(end));
+    }
+
+    /// Does what is due, and returns when it is to be called next; `None` if the session has ended.
+    pub fn beat(&self, now: Instant) -> Option<Instant> {
+        let Settings { ping_interval, ping_timeout, .. } = *self.settings;
+        self.with(|state| {
+            if state.members.is_empty() && now >= state.idle_until {
+                state.line.close(End::Idle);
+            }
+            state.line.beat(now, ping_timeout);
+            let idle_until = if state.members.is_empty() { state.idle_until } else { state.line.due() };
+            // A pong moves what is due to a moment that can be sooner than this, but not by more.
+            let next = state.line.due().min(now + ping_interval).min(idle_until);
+            state.line.end().is_none().then_some(next)
+        })
+    }
+
+    /// Takes a packet of the client's. Returns the packet of Socket.IO that is complete by it. A session whose client does not keep to
+    /// the protocol ends.
+    pub fn receive(&self, packet: Option<EnginePacket<'_>>) -> Option<Assembled> {
+        self.with(|state| {
+            if state.line.end().is_some() {
+                return None;
+            }
+            let assembled = match packet {
+                Some(EnginePacket::Message(text)) => state.assembler.text(text),
+                Some(EnginePacket::Binary(bytes)) => state.assembler.binary(bytes, self.settings.max_payload),
+                Some(EnginePacket::Pong) => {
+                    state.line.pong(Instant::now(), self.settings.ping_interval);
+                    Ok(None)
+                }
+                Some(EnginePacket::Close) => {
+                    state.line.close(End::ClientClosed);
+                    Ok(None)
+                }
+                Some(EnginePacket::Upgrade | EnginePacket::Nothing) => Ok(None),
+                // In this version it is the server that pings.
+                Some(EnginePacket::Ping(_)) | None => Err(Malformed),
+            };
+            assembled.unwrap_or_else(|Malformed| {
+                state.line.close(End::Malformed);
+                None
+            })
+        })
+    }
+
+    /// Becomes ready when more may be read from the client, or the session has ended.
+    pub fn poll_room(&self, context: &Context<'_>) -> Poll<()> {
+        self.line(
+            |line| {
+                if line.has_room() || line.end().is_some() { Poll::Ready(()) } else { line.room.wait(context) }
+            },
+        )
+    }
+
+    /// Whether a client may ask to join a namespace: it has not joined it yet, and not too many others.
+    pub fn may_join(&self, namespace: &str) -> Result<bool, Malformed> {
+        let state = lock(&self.state);
+        if state.members.get(namespace).is_some() { Err(Malformed) } else { Ok(!state.members.is_full()) }
+    }
+
+    /// Makes the session a member of a namespace, and tells the client. Returns whether it is: the session may have ended.
+    pub fn join(&self, member: &Arc<Member<T>>, pid: Option<&str>) -> bool {
+        let packet = Writer::connect(&member.namespace, &member.id, pid);
+        self.with(|state| {
+            let may = state.line.end().is_none();
+            if may {
+                state.members.add(Arc::clone(member));
+                state.line.send(Frame::text(packet));
+            }
+            may
+        })
+    }
+
+    /// Ends the membership in a namespace. Returns whether there was one.
+    pub fn leave(&self, namespace: &str) -> bool {
+        let left = self.with(|state| state.leave(namespace, &self.settings));
+        left.is_some()
+    }
+
+    /// Ends this membership, and tells the client. Does nothing if it has ended already.
+    pub fn expel(&self, member: &Arc<Member<T>>) {
+        let left = self.with(|state| {
+            let is_member = state.members.has(member);
+            is_member.then(|| {
+                state.line.send(Frame::text(Writer::disconnect(&member.namespace)));
+                state.leave(&member.namespace, &self.settings)
+            })
+        });
+        drop(left);
+    }
+
+    /// The membership in a namespace.
+    pub fn member(&self, namespace: &str) -> Option<Arc<Member<T>>> {
+        lock(&self.state).members.get(namespace).cloned()
+    }
+
+    /// Says something to a client that is a member. Returns whether it is.
+    pub fn send(&self, member: &Arc<Member<T>>, frames: impl FnOnce() -> Vec<Frame>) -> bool {
+        self.with(|state| {
+            let is_member = state.members.has(member);
+            if is_member {
+                frames().into_iter().for_each(|frame| state.line.send(frame));
+            }
+            is_member
+        })
+    }
+
+    /// Says something that a client that is a member has to answer; the frames are made for the id of the question.
+    pub fn ask(
+        &self,
+        member: &Arc<Member<T>>,
+        frames: impl FnOnce(u64) -> Vec<Frame>,
+    ) -> Option<oneshot::Receiver<Answer>> {
+        self.with(|state| {
+            let (id, answer) = state.members.ask(member)?;
+            frames(id).into_iter().for_each(|frame| state.line.send(frame));
+            Some(answer)
+        })
+    }
+
+    /// Takes the answer to a question. Returns whether the session is in the namespace.
+    pub fn answer(&self, namespace: &str, id: u64, answer: Answer) -> bool {
+        self.with(|state| state.members.answer(namespace, id, answer))
+    }
+}
+
+/// Its event stream: there is one at most, since chunks of two could not be told apart.
+impl<T: Types> Session<T> {
+    /// Wants one for a member. Returns whether it is the only one.
+    pub fn want_stream(&self, member: &Arc<Member<T>>) -> bool {
+        self.with(|state| {
+            let may = matches!(state.stream, Stream::None) && state.members.has(member);
+            if may {
+                state.stream = Stream::Wanted(Arc::clone(member));
+            }
+            may
+        })
+    }
+
+    /// The member that wants one, if one may begin with this transport: from then on it runs.
+    pub fn begin_stream(&self, is_websocket: bool) -> Option<Arc<Member<T>>> {
+        self.with(|state| {
+            let Stream::Wanted(member) = &state.stream else { return None };
+            let member = Arc::clone(member);
+            if state.line.is_websocket() != is_websocket || !state.members.has(&member) {
+                return None;
+            }
+            state.stream = Stream::Running(Arc::clone(&member));
+            Some(member)
+        })
+    }
+
+    /// It has ended. If that is because the session has upgraded, another one is wanted.
+    pub fn end_stream(&self, was_websocket: bool) {
+        self.with(|state| {
+            if let Stream::Running(member) = std::mem::replace(&mut state.stream, Stream::None)
+                && state.line.is_websocket() != was_websocket
+                && state.members.has(&member)
+            {
+                state.stream = Stream::Wanted(member);
+                state.line.driver.wake();
+            }
+        });
+    }
+}
+
+/// The upgrade, and what it does to the limits.
+impl<T: Types> Session<T> {
+    /// The WebSocket has taken over. Returns whether it has: the session may have ended meanwhile.
+    pub fn upgrade(&self) -> bool {
+        self.with(|state| {
+            let has = state.line.upgrade();
+            if has {
+                state.share.connect();
+            }
+            has
+        })
+    }
+
+    /// Says what a message that has arrived in part takes, in bytes. Returns whether it may.
+    pub fn hold_unfinished(&self, bytes: usize) -> bool {
+        self.with(|state| state.unfinished = bytes);
+        self.end().is_none()
+    }
+
+    /// The answer to the poll that was begun.
+    pub fn poll_answer(&self, context: &Context<'_>) -> Poll<Bytes> {
+        self.line(|line| line.poll_answer(context))
+    }
+}

@@ -1,0 +1,228 @@
+//! Sessions with a WebSocket, from their beginning or after an upgrade.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use super::application::Application;
+use super::engine_packet::{EnginePacket, PROBE, PROBED, SEPARATOR};
+use super::inbox::Inbox;
+use super::line::End;
+use super::outbox::Frame;
+use super::outlet::Outlet;
+use super::session::Session;
+use super::sessions::Sessions;
+use super::socket::Socket;
+use super::types::Types;
+use crate::transports::ws::{self, Inlet, Memory, Message, code};
+
+/// A WebSocket whose handshake is to be answered.
+pub struct WebSocketCall<A: Application> {
+    sessions: Arc<Sessions<A>>,
+    session: Which<A>,
+}
+
+/// The session of a WebSocket.
+enum Which<A: Application> {
+    /// A new one.
+    New(A::Peer, A::Client),
+    /// This one, which is to be upgraded.
+    Upgrade(Arc<Session<A>>),
+}
+
+impl<A: Application> WebSocketCall<A> {
+    pub(super) fn open(sessions: &Arc<Sessions<A>>, peer: A::Peer, client: A::Client) -> Self {
+        Self { sessions: Arc::clone(sessions), session: Which::New(peer, client) }
+    }
+
+    pub(super) fn upgrade(sessions: &Arc<Sessions<A>>, session: Arc<Session<A>>) -> Self {
+        Self { sessions: Arc::clone(sessions), session: Which::Upgrade(session) }
+    }
+
+    /// Maximum length of a message, in bytes.
+    pub fn max_bytes(&self) -> usize {
+        self.sessions.settings.max_payload
+    }
+
+    /// Serves the connection until it ends. If this is dropped before, the session ends.
+    pub async fn run(self, app: A, mut inlet: Inlet, outlet: ws::Outlet) {
+        let random = self.sessions.random;
+        let session = match self.session {
+            Which::New(peer, client) => {
+                let Some(session) = self.sessions.open(true, peer, client) else {
+                    return outlet.close(code::TRY_AGAIN, "");
+                };
+                session
+            }
+            Which::Upgrade(session) => {
+                // Two may not try at once, and nothing is above a WebSocket.
+                let Some(upgrade) = Upgrade::begin(session) else { return outlet.close(code::POLICY, "") };
+                let within = self.sessions.settings.upgrade_timeout;
+                match tokio::time::timeout(within, upgrade.complete(&mut inlet, &outlet)).await {
+                    Ok(Some(session)) => session,
+                    Ok(None) | Err(_) => return outlet.close(code::POLICY, ""),
+                }
+            }
+        };
+        let sessions = self.sessions;
+        inlet.set_memory(Box::new(Unfinished(Arc::clone(&session))));
+        let inbox = Inbox::new(app, Arc::clone(&session), random);
+        Driver { inbox, inlet, outlet, stream: None, _end: OnDrop { sessions, session } }.run().await;
+    }
+}
+
+/// Counts a message that has arrived in part for its session.
+struct Unfinished<T: Types>(Arc<Session<T>>);
+
+impl<T: Types> Memory for Unfinished<T> {
+    fn hold(&mut self, bytes: usize) -> bool {
+        self.0.hold_unfinished(bytes)
+    }
+
+    fn poll_displaced(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+/// An upgrade under way. Dropped before it is complete, it leaves the session to long polling.
+struct Upgrade<T: Types>(Arc<Session<T>>);
+
+impl<T: Types> Upgrade<T> {
+    fn begin(session: Arc<Session<T>>) -> Option<Self> {
+        session.line(|line| line.begin_upgrade()).then_some(Self(session))
+    }
+
+    /// Waits for the client to try the connection, and then to upgrade. `None` if it does something else.
+    async fn complete(self, inlet: &mut Inlet, outlet: &ws::Outlet) -> Option<Arc<Session<T>>> {
+        let Self(session) = &self;
+        let is_probe = |message: &Message| is_packet(message, &EnginePacket::Ping(PROBE));
+        self.next(inlet).await.filter(is_probe)?;
+        outlet.send_text(PROBED);
+        session.line(|line| line.probe());
+        self.next(inlet).await.filter(|message| is_packet(message, &EnginePacket::Upgrade))?;
+        session.upgrade().then(|| Arc::clone(session))
+    }
+
+    /// The next message; `None` if there is none, or the session has ended.
+    async fn next(&self, inlet: &mut Inlet) -> Option<Message> {
+        poll_fn(|context| {
+            if self.0.line(|line| line.poll_end(context)).is_ready() {
+                return Poll::Ready(None);
+            }
+            inlet.poll_next(context)
+        })
+        .await
+    }
+}
+
+impl<T: Types> Drop for Upgrade<T> {
+    fn drop(&mut self) {
+        self.0.line(|line| line.abort_upgrade());
+    }
+}
+
+fn is_packet(message: &Message, packet: &EnginePacket<'_>) -> bool {
+    matches!(message, Message::Text(text) if EnginePacket::parse(text).as_ref() == Some(packet))
+}
+
+/// Ends the session with its connection.
+struct OnDrop<T: Types> {
+    sessions: Arc<Sessions<T>>,
+    session: Arc<Session<T>>,
+}
+
+impl<T: Types> Drop for OnDrop<T> {
+    fn drop(&mut self) {
+        self.session.close(End::Gone);
+        self.sessions.forget(&self.session);
+    }
+}
+
+/// What serves a connection.
+struct Driver<A: Application> {
+    inbox: Inbox<A>,
+    inlet: Inlet,
+    outlet: ws::Outlet,
+    /// The event stream that is being written.
+    stream: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    // Last, so that everything above has gone when the session ends.
+    _end: OnDrop<A>,
+}
+
+impl<A: Application> Driver<A> {
+    async fn run(mut self) {
+        while let Some(message) = poll_fn(|context| self.poll_message(context)).await {
+            let packet = match &message {
+                Message::Text(text) => EnginePacket::parse(text),
+                Message::Binary(bytes) => Some(EnginePacket::Binary(bytes.clone())),
+            };
+            // In a box, so that a connection has no room for it while it is idle.
+            Box::pin(self.inbox.take(packet)).await;
+        }
+    }
+
+    /// Does everything else until the next message; `None` when the session has ended.
+    fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.inbox.poll_work(context);
+        self.poll_stream(context);
+        if self.poll_send(context).is_ready() {
+            self.outlet.close(self.close_code(), "");
+            return Poll::Ready(None);
+        }
+        ready!(self.inbox.poll_room(context));
+        self.inlet.poll_next(context)
+    }
+
+    /// Sends what there is to say. Becomes ready when the session has ended and nothing is left to say.
+    fn poll_send(&self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            // The outlet's queue is small. What it has no room for waits in the session, where it counts.
+            if !self.outlet.has_room() && self.outlet.poll_room(context).is_pending() {
+                return Poll::Pending;
+            }
+            match ready!(self.inbox.session.line(|line| line.poll_frame(context))) {
+                Some(frame) => self.send(&frame),
+                None => return Poll::Ready(()),
+            }
+        }
+    }
+
+    fn send(&self, frame: &Frame) {
+        match frame {
+            Frame::Binary(bytes) => self.outlet.send_binary(bytes),
+            Frame::Text(text) => self.outlet.send_text(&String::from_utf8_lossy(text)),
+            // Written for a poll that did not come before the upgrade.
+            Frame::Chunk(packets) => {
+                String::from_utf8_lossy(packets).split(SEPARATOR).for_each(|packet| self.outlet.send_text(packet));
+            }
+        }
+    }
+
+    fn poll_stream(&mut self, context: &mut Context<'_>) {
+        loop {
+            let session = &self.inbox.session;
+            let Some(stream) = &mut self.stream else {
+                let Some(member) = session.begin_stream(true) else { return };
+                let outlet = Outlet::WebSocket { outlet: self.outlet.stream(), compresses: self.outlet.compresses() };
+                self.stream = Some(Box::pin(self.inbox.app.stream(Socket::new(session, member), outlet)));
+                continue;
+            };
+            if stream.as_mut().poll(context).is_pending() {
+                return;
+            }
+            self.stream = None;
+            session.end_stream(true);
+        }
+    }
+
+    fn close_code(&self) -> u16 {
+        match self.inbox.session.end() {
+            Some(End::Malformed) => code::PROTOCOL,
+            Some(End::Overloaded) => code::TRY_AGAIN,
+            Some(End::Idle) => code::POLICY,
+            Some(End::ServerClosed) => code::GOING_AWAY,
+            Some(End::ClientClosed | End::Gone | End::Silent) | None => code::NORMAL,
+        }
+    }
+}
