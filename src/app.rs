@@ -1,6 +1,6 @@
 //! What the handlers of every transport share.
 
-mod event_view;
+mod event_object;
 mod events;
 mod listing;
 mod reader;
@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::events::{CatchUp, Sink, SubscribeRequest, WorkerHandle};
 use crate::identity::{Admin, Identity, UserQuery};
 
-pub use event_view::EventView;
+pub use event_object::write_event;
 pub use events::{Events, HistoryPage, InsertOptions, LastSeen, StreamQuery};
 pub use listing::{Listing, STEP_BYTES};
 

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use super::event_view::EventView;
+use serde_json::value::RawValue;
+
+use super::event_object::event_object;
 use super::listing::{self, Form, Listing};
 use super::reader::{ReadScope, Reader};
 use super::rows::{HistoryRows, LatestRows, PresentUsers};
@@ -9,8 +11,8 @@ use crate::config::Limits;
 use crate::domain::{Account, Authorize, Event, EventFilter, EventId, EventName, Own, Payload, Position, Rights, View};
 use crate::error::Error;
 use crate::events::{
-    Condition, GoesOnFor, Hub, IdempotencyKey, Insert, Inserted, Lifetime, NewEvent, Rates, Reset, Start, StreamId,
-    StreamOptions, SubscribeRequest, WorkerHandle,
+    Condition, EventParts, GoesOnFor, Hub, IdempotencyKey, Insert, Inserted, Lifetime, NewEvent, Rates, Reset, Start,
+    StreamId, StreamOptions, SubscribeRequest, WorkerHandle,
 };
 use crate::identity::{Identity, Principal};
 use crate::store::{History, HistoryQuery, LatestEvents, Store};
@@ -120,8 +122,8 @@ impl Events {
     ///
     /// # Errors
     /// [`Error::Damaged`] if its data is no JSON.
-    pub fn view<'a>(&self, event: &'a Event) -> Result<EventView<'a>, Error> {
-        EventView::of(self.store(), event)
+    pub fn view(&self, event: &Event) -> Result<Box<RawValue>, Error> {
+        event_object(&EventParts::of(event, self.id_at(event.position)))
     }
 
     /// An event that is to be inserted.

@@ -1,8 +1,8 @@
-use super::event_view::EventView;
+use super::event_object::event_object;
 use super::listing::{Items, Rows, STEP_BYTES};
 use crate::domain::{Position, TenantName, Username};
 use crate::error::Error;
-use crate::events::Hub;
+use crate::events::{EventParts, Hub};
 use crate::identity::UserList;
 use crate::store::{History, LatestEvents, Page, Store};
 
@@ -30,8 +30,9 @@ impl Rows for LatestRows {
                 *is_more = true;
                 return Ok(true);
             }
-            let Some(view) = store.unless_damaged(EventView::of_stored(store, &event))? else { return Ok(false) };
-            items.push(&view)?;
+            let object = event_object(&EventParts::of_stored(&event, store));
+            let Some(object) = store.unless_damaged(object)? else { return Ok(false) };
+            items.push(&object)?;
             if let Some(left) = left {
                 *left -= 1;
                 *last = Some(event.name.to_owned());
@@ -63,8 +64,8 @@ impl Rows for HistoryRows {
     fn next(&mut self, store: &Store, items: &mut Items) -> Result<bool, Error> {
         let Some(history) = &mut self.history else { return Ok(false) };
         let page = history.next(store, STEP_BYTES, |event| {
-            let view = store.unless_damaged(EventView::of_stored(store, &event))?;
-            view.map_or(Ok(()), |view| items.push(&view))
+            let object = store.unless_damaged(event_object(&EventParts::of_stored(&event, store)))?;
+            object.map_or(Ok(()), |object| items.push(&object))
         });
         match page? {
             Page::GoesOn => Ok(true),

@@ -28,6 +28,22 @@ pub struct Event {
     pub is_removal: bool,
 }
 
+#[cfg(test)]
+impl Event {
+    /// An event for tests, which change the fields that matter to them.
+    pub fn example(position: u64, name: &str, data: &str) -> Self {
+        Self {
+            position: Position::new(position),
+            tenant: TenantName::parse("acme").unwrap(),
+            name: EventName::parse(name).unwrap(),
+            username: Username::parse("zoe").unwrap(),
+            timestamp: Timestamp::from_millis(1_795_327_184_269),
+            data: Payload::from_stored(data),
+            is_removal: false,
+        }
+    }
+}
+
 /// Limits of what inserts leave in the database.
 #[derive(Clone, Copy, Debug)]
 pub struct Quotas {

@@ -308,14 +308,14 @@ impl Drop for Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Epoch, EventId, EventName, Payload};
+    use crate::domain::{Epoch, Event, EventId};
     use crate::events::latest::EVENT_BYTES;
 
     /// An event of so many bytes at a position.
     fn event(position: u64, bytes: usize) -> Arc<SharedEvent> {
         let id = EventId { position: Position::new(position), epoch: Epoch::new(1) };
-        let name = EventName::parse(&format!("name{position}")).unwrap();
-        let of_data = |data: &str| SharedEvent::new(id, name.clone(), Payload::from_stored(data), false);
+        let name = format!("name{position}");
+        let of_data = |data: &str| SharedEvent::new(Event::example(position, &name, data), id);
         Arc::new(of_data(&"x".repeat(bytes - of_data("").bytes())))
     }
 

@@ -3,9 +3,10 @@ use std::ops::Range;
 use bytes::{Buf, Bytes};
 
 use super::control::ControlEvent;
-use crate::domain::EventId;
+use crate::domain::{Event, EventId, Timestamp};
+use crate::store::{Store, StoredEvent};
 
-/// How much is joined into one write at most, apart from one more event.
+/// How much is joined into one write at most, apart from one more event and from what a format adds to each.
 pub const JOINED_BYTES: usize = 64 << 10;
 
 /// How a transport writes what its streams are given. The core knows no bytes of any protocol: it decides which events a stream
@@ -52,6 +53,25 @@ pub struct EventParts<'a> {
     pub data: &'a str,
     /// Whether it says that its name was removed.
     pub is_removal: bool,
+    /// When it was inserted.
+    pub timestamp: Timestamp,
+    /// The user that inserted it.
+    pub username: &'a str,
+}
+
+impl<'a> EventParts<'a> {
+    /// Those of an event that was committed, and has this id.
+    pub fn of(event: &'a Event, id: EventId) -> Self {
+        let Event { name, username, timestamp, data, is_removal, .. } = event;
+        let (name, data, username) = (name.as_str(), data.as_str(), username.as_str());
+        Self { id, name, data, is_removal: *is_removal, timestamp: *timestamp, username }
+    }
+
+    /// Those of an event that was read from the store.
+    pub fn of_stored(event: &'a StoredEvent<'_>, store: &Store) -> Self {
+        let StoredEvent { position, name, ref data, is_removal, timestamp, username } = *event;
+        Self { id: store.event_id(position), name, data, is_removal, timestamp, username }
+    }
 }
 
 /// Events or control events one after another, on their way into one write.

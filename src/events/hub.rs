@@ -102,7 +102,7 @@ impl Hub {
         // be freed.
         let share = |event: Event| {
             let id = self.0.store.event_id(event.position);
-            Arc::new(SharedEvent::of(event, id))
+            Arc::new(SharedEvent::new(event, id))
         };
         let shared: Vec<_> = heard.into_iter().filter_map(|(channel, event)| Some((channel?, share(event)))).collect();
         // The latest events that are no longer kept, and the channels, which nobody else may have any more, are freed in the end: with

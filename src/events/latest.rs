@@ -69,11 +69,11 @@ fn cost(event: &SharedEvent) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Epoch, EventId, Payload};
+    use crate::domain::{Epoch, Event, EventId};
 
     fn shared(position: u64, name: &str, is_removal: bool) -> Arc<SharedEvent> {
         let id = EventId { position: Position::new(position), epoch: Epoch::new(1) };
-        Arc::new(SharedEvent::new(id, EventName::parse(name).unwrap(), Payload::null(), is_removal))
+        Arc::new(SharedEvent::new(Event { is_removal, ..Event::example(position, name, "null") }, id))
     }
 
     fn event(position: u64, name: &str) -> Arc<SharedEvent> {

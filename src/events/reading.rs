@@ -1,6 +1,7 @@
 //! Reading from the store what a subscription, or all subscriptions of a tenant, have missed: one step at a time, on a thread that may
 //! block.
 
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use super::control::ControlEvent;
 use super::format::{Content, EventParts, Format, JOINED_BYTES};
 use super::hub::{ChannelGuard, Hub};
 use super::shared_event::SharedEvent;
-use crate::domain::{EventName, Payload, Position, TenantName, Username};
+use crate::domain::{Event, EventName, Payload, Position, TenantName, Username};
 use crate::error::Error;
 use crate::fair::Task;
 use crate::store::{Lane, Missing, Names, Replay, Store, StoredEvent, Wanted};
@@ -80,9 +81,7 @@ fn read_replay(
 ) -> Result<Given, Error> {
     let mut content = Content::with_capacity(0);
     let more = replay.next(store, JOINED_BYTES, |event| {
-        let StoredEvent { position, name, data, is_removal, .. } = event;
-        let parts = EventParts { id: store.event_id(position), name, data: &data, is_removal };
-        format.event(&parts, content.buffer());
+        format.event(&EventParts::of_stored(&event, store), content.buffer());
     });
     hub.after_step().pass();
     let more = more?;
@@ -148,8 +147,8 @@ pub struct Missed {
 pub fn read_missed(guard: &ChannelGuard, mut replay: Replay) -> Task<Result<Missed, Error>> {
     let hub = guard.hub().clone();
     guard.store().read_on(&Lane::of_all_streams(guard.tenant()), move |store| {
-        let mut events = Vec::new();
-        let more = replay.next(store, JOINED_BYTES, |event| events.extend(shared(store, &event)));
+        let (mut events, mut shared) = (Vec::new(), Shared::new(store, replay.tenant()));
+        let more = replay.next(store, JOINED_BYTES, |event| events.extend(shared.event(&event)));
         hub.after_step().pass();
         more?;
         Ok(Missed { events, position: replay.position(), has_gap: replay.has_gap() })
@@ -196,9 +195,9 @@ fn fill_more(
     mut replay: Replay,
     format: &dyn Format,
 ) -> Option<(Filling, Replay)> {
-    let mut is_wanted = true;
+    let (mut is_wanted, mut shared) = (true, Shared::new(store, replay.tenant()));
     let take = |event: StoredEvent<'_>| {
-        let Some(event) = shared(store, &event) else { return };
+        let Some(event) = shared.event(&event) else { return };
         event.encoded(format);
         is_wanted &= filling.take(&event);
     };
@@ -215,9 +214,32 @@ fn fill_more(
     None
 }
 
-/// An event of the store, to be shared. A name was valid when it was stored.
-fn shared(store: &Store, event: &StoredEvent<'_>) -> Option<Arc<SharedEvent>> {
-    let name = EventName::parse(event.name).ok()?;
-    let (id, data) = (store.event_id(event.position), Payload::from_stored(&event.data));
-    Some(Arc::new(SharedEvent::new(id, name, data, event.is_removal)))
+/// Makes events to be shared of those of one step. Their authors are in memory once.
+struct Shared<'a> {
+    store: &'a Store,
+    tenant: TenantName,
+    authors: HashSet<Username>,
+}
+
+impl<'a> Shared<'a> {
+    fn new(store: &'a Store, tenant: &TenantName) -> Self {
+        Self { store, tenant: tenant.clone(), authors: HashSet::new() }
+    }
+
+    /// A name was valid when it was stored.
+    fn event(&mut self, event: &StoredEvent<'_>) -> Option<Arc<SharedEvent>> {
+        let StoredEvent { position, name, ref data, is_removal, timestamp, username } = *event;
+        let (name, username, data) = (EventName::parse(name).ok()?, self.author(username)?, Payload::from_stored(data));
+        let event = Event { position, tenant: self.tenant.clone(), name, username, timestamp, data, is_removal };
+        Some(Arc::new(SharedEvent::new(event, self.store.event_id(position))))
+    }
+
+    fn author(&mut self, username: &str) -> Option<Username> {
+        let author = Username::from_stored(username).ok()?;
+        if let Some(known) = self.authors.get(&author) {
+            return Some(known.clone());
+        }
+        self.authors.insert(author.clone());
+        Some(author)
+    }
 }

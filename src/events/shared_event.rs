@@ -5,10 +5,10 @@ use bytes::Bytes;
 
 use super::format::{Content, EventParts, Format};
 use super::lock::lock;
-use crate::domain::{Event, EventId, EventName, Payload, Position};
+use crate::domain::{Event, EventId, EventName, Payload, Position, Timestamp, Username};
 
-/// What a format adds to an event's name and data, about.
-const ENVELOPE_BYTES: usize = 40;
+/// What a format adds to an event's name and data, and what its username takes beside the text, about.
+const AROUND_BYTES: usize = 56;
 
 /// An event in memory, shared by all streams that get it. Each format encodes it at most once, when the first stream of that format
 /// needs it, whichever worker or group that stream belongs to.
@@ -24,6 +24,8 @@ pub struct SharedEvent {
     encoding: OnceLock<Encoding>,
     /// Its position, as clients see it.
     pub id: EventId,
+    timestamp: Timestamp,
+    username: Username,
     /// What was inserted. `None` once an encoding contains it, so that it is not in memory twice.
     data: Mutex<Option<Payload>>,
 }
@@ -34,23 +36,20 @@ struct Encoding {
     bytes: Bytes,
     /// The [`FormatKey::encoding`](super::format::FormatKey) of the format.
     of: &'static str,
-    /// Where the event's data stands in it, if it does.
-    data: Option<Range<usize>>,
+    /// Where the event's data stands in it; nowhere if it is not there, since no JSON is empty.
+    data: Range<u32>,
     /// That of another format.
     next: OnceLock<Box<Encoding>>,
 }
 
 impl SharedEvent {
-    /// An event that nobody has encoded yet.
-    pub fn new(id: EventId, name: EventName, data: Payload, is_removal: bool) -> Self {
+    /// An event that was committed and has this id, and that nobody has encoded yet.
+    pub fn new(event: Event, id: EventId) -> Self {
         // Data has 1 MiB at most.
-        let bytes = u32::try_from(memory(name.as_str(), data.as_str())).unwrap_or(u32::MAX);
-        Self { id, name, is_removal, bytes, data: Mutex::new(Some(data)), encoding: OnceLock::new() }
-    }
-
-    /// An event that was committed.
-    pub fn of(event: Event, id: EventId) -> Self {
-        Self::new(id, event.name, event.data, event.is_removal)
+        let bytes = u32::try_from(memory(&event)).unwrap_or(u32::MAX);
+        let Event { name, username, timestamp, data, is_removal, .. } = event;
+        let (data, encoding) = (Mutex::new(Some(data)), OnceLock::new());
+        Self { bytes, is_removal, name, encoding, id, timestamp, username, data }
     }
 
     /// Its place in the order of all events.
@@ -82,12 +81,14 @@ impl SharedEvent {
     fn encode(&self, format: &dyn Format) -> Encoding {
         let mut given = lock(&self.data);
         let data = given.as_ref().map_or_else(|| self.encoded_data(), Payload::as_str);
-        let event = EventParts { id: self.id, name: self.name.as_str(), data, is_removal: self.is_removal };
+        let (id, name, username) = (self.id, self.name.as_str(), self.username.as_str());
+        let (is_removal, timestamp) = (self.is_removal, self.timestamp);
         let mut bytes = Vec::new();
-        let at = format.event(&event, &mut bytes);
+        let at = format.event(&EventParts { id, name, data, is_removal, timestamp, username }, &mut bytes);
         // A format that is mistaken about this must not cost the other formats the data.
         let at = at.filter(|at| bytes.get(at.clone()).is_some_and(|data| std::str::from_utf8(data).is_ok()));
-        if at.is_some() {
+        let at = at.and_then(|at| Some(u32::try_from(at.start).ok()?..u32::try_from(at.end).ok()?)).unwrap_or(0..0);
+        if !at.is_empty() {
             *given = None;
         }
         Encoding { of: format.key().encoding, bytes: bytes.into(), data: at, next: OnceLock::new() }
@@ -97,7 +98,8 @@ impl SharedEvent {
     fn encoded_data(&self) -> &str {
         let mut encodings =
             std::iter::successors(self.encoding.get(), |encoding| encoding.next.get().map(|next| &**next));
-        let data = encodings.find_map(|encoding| encoding.bytes.get(encoding.data.clone()?));
+        let with_data = encodings.find(|encoding| !encoding.data.is_empty());
+        let data = with_data.and_then(|Encoding { bytes, data, .. }| bytes.get(data.start as usize..data.end as usize));
         // It was looked at when it was encoded.
         data.and_then(|data| std::str::from_utf8(data).ok()).unwrap_or_default()
     }
@@ -105,10 +107,11 @@ impl SharedEvent {
 
 /// How much memory an event takes, about, once it is encoded. A format may write data that is not ASCII with the escapes of JSON, and
 /// what it wrote takes the place of the data.
-fn memory(name: &str, data: &str) -> usize {
+fn memory(Event { name, username, data, .. }: &Event) -> usize {
+    let data = data.as_str();
     let escaped = |char: char| if char.is_ascii() { 1 } else { r"\u0000".len() * char.len_utf16() };
     let data = if data.is_ascii() { data.len() } else { data.chars().map(escaped).sum() };
-    ENVELOPE_BYTES + name.len() + data
+    AROUND_BYTES + name.as_str().len() + username.as_str().len() + data
 }
 
 /// Events as one write of a format.
@@ -119,8 +122,9 @@ pub fn join(format: &dyn Format, events: &[Arc<SharedEvent>]) -> Bytes {
     {
         return alone;
     }
-    let mut content = Content::with_capacity(events.iter().map(|event| event.bytes()).sum());
-    events.iter().for_each(|event| content.buffer().extend_from_slice(event.encoded_as(of, format)));
+    let encoded = || events.iter().map(|event| event.encoded_as(of, format));
+    let mut content = Content::with_capacity(encoded().map(Bytes::len).sum());
+    encoded().for_each(|event| content.buffer().extend_from_slice(event));
     format.join_or_nothing(content)
 }
 
@@ -182,8 +186,7 @@ mod tests {
 
     fn event(data: &str) -> Arc<SharedEvent> {
         let id = EventId { position: Position::new(7), epoch: Epoch::new(42) };
-        let data = Payload::from_valid_json(data).unwrap();
-        Arc::new(SharedEvent::new(id, EventName::parse("name").unwrap(), data, false))
+        Arc::new(SharedEvent::new(Event::example(7, "name", data), id))
     }
 
     #[test]
@@ -221,11 +224,19 @@ mod tests {
     }
 
     #[test]
+    fn an_event_and_the_counts_of_its_owners_take_no_more_than_the_allocator_gives_in_any_case() {
+        // mimalloc has blocks of 160, 192 and 224 bytes.
+        let counts = 2 * size_of::<usize>();
+        assert_eq!((size_of::<SharedEvent>() + counts).next_multiple_of(32), 192);
+    }
+
+    #[test]
     fn what_is_not_ascii_counts_as_what_a_format_may_make_of_it() {
         let ascii = event("\"gruen\"").bytes();
-        assert_eq!(ascii, ENVELOPE_BYTES + "name".len() + 7);
-        assert_eq!(event("\"grün\"").bytes(), ENVELOPE_BYTES + "name".len() + 5 + 6);
-        assert_eq!(event("\"😀\"").bytes(), ENVELOPE_BYTES + "name".len() + 2 + 12);
+        let around = AROUND_BYTES + "name".len() + "zoe".len();
+        assert_eq!(ascii, around + 7);
+        assert_eq!(event("\"grün\"").bytes(), around + 5 + 6);
+        assert_eq!(event("\"😀\"").bytes(), around + 2 + 12);
     }
 
     #[test]

@@ -1,12 +1,9 @@
-use serde::Deserialize;
-
 use super::control::Reset;
 use super::registry::PresenceGuard;
 use crate::domain::{Position, TenantName, Timestamp, View};
 
 /// What a stream tells its client in addition to events. Every transport calls these options by the same names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamOptions {
     /// The stream tells its state in control events: that it is in sync, and that it begins anew.
     pub marks: bool,

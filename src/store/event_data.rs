@@ -24,8 +24,8 @@ pub struct StoredEvent<'a> {
     pub is_removal: bool,
     /// When it was inserted.
     pub timestamp: Timestamp,
-    /// The user that inserted it, in UTF-8.
-    pub username: &'a [u8],
+    /// The user that inserted it.
+    pub username: &'a str,
 }
 
 /// The position and the parts of an event, from its row.
@@ -41,13 +41,17 @@ pub(super) fn event_row<'a>(key: &[u8], value: &'a [u8]) -> Result<(Position, Ev
 
 impl Store {
     /// The whole event for a row that was read. `None` if the event was removed since.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] if the database fails; [`Error::Damaged`].
     pub(super) fn whole<'a>(
         &self,
         key: &[u8],
         position: Position,
         parts: &EventParts<'a>,
     ) -> Result<Option<StoredEvent<'a>>, Error> {
-        let EventParts { timestamp, username, name, is_removal, .. } = *parts;
+        let EventParts { timestamp, name, is_removal, .. } = *parts;
+        let username = parts.username().map_err(|why| damaged(key, why))?;
         let data = self.data(key, position, parts)?;
         Ok(data.map(|data| StoredEvent { position, name, data, is_removal, timestamp, username }))
     }

@@ -109,7 +109,7 @@ impl Transaction<'_> {
                 position,
                 tenant: tenant.clone(),
                 name: EventName::parse(parts.name).map_err(|_| "an event's name is not one")?,
-                username: parts.username()?,
+                username: Username::from_stored(parts.username()?).map_err(|_| "an event's username is not one")?,
                 timestamp: parts.timestamp,
                 data: Payload::from_stored(&data),
                 is_removal: parts.is_removal,

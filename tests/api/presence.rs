@@ -70,7 +70,7 @@ pub async fn left(user: &User, filter: &str) -> Vec<String> {
 pub async fn removal(user: &User, name: &str) -> Kept {
     until(&format!("the removal of {name}"), async || {
         let newest = user.history(&format!("event={name}")).await.events.into_iter().next()?;
-        (newest.data == "null").then_some(newest)
+        newest.removed.then_some(newest)
     })
     .await
 }

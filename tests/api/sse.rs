@@ -4,6 +4,7 @@ mod closed;
 
 pub mod control_events;
 mod ended;
+pub mod envelope;
 mod filters;
 mod frame;
 pub mod opening;

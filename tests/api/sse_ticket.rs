@@ -122,7 +122,9 @@ async fn a_request_that_opens_no_stream_does_not_use_its_ticket() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let path = format!("/sse?ticket={}", ticket_of(&alice).await);
-    for wrong in ["events=a&events=b", "events=,", "except=data:", "snapshot=perhaps", "event=news", "events[]=a"] {
+    for wrong in
+        ["events=a&events=b", "events=,", "except=data:", "snapshot=perhaps", "envelope=1", "event=news", "events[]=a"]
+    {
         let status = ask(&alice.client, &format!("{path}&{wrong}"), &[]).await.status();
         assert_eq!(status, 400, "{wrong}");
     }

@@ -76,6 +76,15 @@ async fn is_as_it_was_left_and_goes_on(format: u32, database: u64) {
         let came = stream.next().await;
         assert_eq!([json!(came.name), json!(came.id), came.json()], event(at)[..3]);
     }
+    let mut objects = bob.stream_of("/sse?envelope=true", Some(&id(0))).await;
+    for at in 1..INSERTED.len() {
+        let (object, expected) = (objects.next().await.envelope(), event(at));
+        let data = serde_json::from_str(&object.data).unwrap();
+        assert_eq!([json!(object.event), json!(object.id), data, json!(object.username)], expected);
+        let history = bob.history(&format!("event={}&order=oldest", object.event)).await.events;
+        let same = history.iter().find(|event| event.id == object.id).unwrap();
+        assert_eq!((same.timestamp, same.removed), (object.timestamp, false));
+    }
     assert_eq!(history(&alice, "oldest").await, [1, 2, 3].map(Value::from));
     assert_eq!(history(&alice, "newest").await, [json!(3)], "an earlier event does not know the one before it");
 

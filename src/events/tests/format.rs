@@ -48,6 +48,38 @@ impl Format for Lines {
     }
 }
 
+/// The same lines, from streams that look at who inserted an event and when: the clerk of the model, in its only moment.
+struct Authored;
+
+impl Format for Authored {
+    fn key(&self) -> FormatKey {
+        FormatKey { encoding: "authored", framing: "none" }
+    }
+
+    fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {
+        assert_eq!((event.username, event.timestamp), ("clerk", Timestamp::from_millis(1)));
+        assert_eq!(event.is_removal, event.data == "null");
+        Lines.event(event, buffer)
+    }
+
+    fn control(&self, control: &ControlEvent<'_>, id: EventId, buffer: &mut Vec<u8>) {
+        Lines.control(control, id, buffer);
+    }
+
+    fn heartbeat(&self) -> &'static [u8] {
+        Lines.heartbeat()
+    }
+
+    fn join(&self, content: Content) -> Bytes {
+        Lines.join(content)
+    }
+}
+
+/// The format of a client of the model: each tenant has streams of two.
+pub(super) fn format_of(username: &Username) -> &'static dyn Format {
+    if username.as_str() == "two" { &Authored } else { &Lines }
+}
+
 /// The same lines, with a line around what is written at once, and counted.
 struct Wrapped {
     encoding: &'static str,

@@ -202,7 +202,7 @@ impl World {
             changes,
         };
         let id = request.presence_guard.id;
-        let sink = LineSink(Rc::clone(&line), &Lines);
+        let sink = LineSink(Rc::clone(&line), super::format::format_of(&client.username));
         tokio::task::spawn_local(house.workers[worker].open(request, sink, Bytes::new()));
         let subscriptions = house.workers[worker].worker.subscriptions(&account.tenant);
         let new_at = (start.first == First::Snapshot).then(|| subscriptions.position().get());

@@ -1,7 +1,7 @@
 //! The row of an event: a header of lengths, and then its text.
 
 use super::numbers::{Decoded, encode_position};
-use crate::domain::{Event, MAX_EVENT_BYTES, Position, Timestamp, Username};
+use crate::domain::{Event, MAX_EVENT_BYTES, Position, Timestamp};
 use crate::store::chunks;
 
 /// A flag in the length of the username: the position of the previous event of the name follows (format 3).
@@ -59,7 +59,7 @@ pub struct EventParts<'a> {
     pub bytes: usize,
 }
 
-impl EventParts<'_> {
+impl<'a> EventParts<'a> {
     /// In how many chunks the data is stored.
     pub fn chunks(&self) -> u8 {
         match self.data {
@@ -69,9 +69,8 @@ impl EventParts<'_> {
     }
 
     /// The user or guest that inserted it.
-    pub fn username(&self) -> Decoded<Username> {
-        let text = std::str::from_utf8(self.username).map_err(|_| "an event is not UTF-8")?;
-        Username::from_stored(text).map_err(|_| "an event's username is not one")
+    pub fn username(&self) -> Decoded<&'a str> {
+        std::str::from_utf8(self.username).map_err(|_| "an event is not UTF-8")
     }
 }
 

@@ -74,19 +74,20 @@ impl Slot {
 }
 
 /// Both ends of a slot, for a stream on this HTTP/1 connection, if it is one.
-pub fn pair(socket: Option<Socket>) -> (SlotSink, SlotBody) {
+pub fn pair(socket: Option<Socket>, has_envelope: bool) -> (SlotSink, SlotBody) {
     let slot = Rc::new(Slot::default());
-    (SlotSink { slot: Rc::clone(&slot) }, SlotBody { slot, socket })
+    (SlotSink { slot: Rc::clone(&slot), has_envelope }, SlotBody { slot, socket })
 }
 
 /// The end that the subscription writes to.
 pub struct SlotSink {
     slot: Rc<Slot>,
+    has_envelope: bool,
 }
 
 impl Sink for SlotSink {
     fn format(&self) -> &'static dyn Format {
-        &EventStream::Bare
+        EventStream::bare(self.has_envelope)
     }
 
     fn write(&self, bytes: &Bytes) -> Written {
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_chunk_is_taken_only_while_the_body_is_asked_for_one() {
-        let (sink, body) = pair(None);
+        let (sink, body) = pair(None, false);
         let mut body = pin!(body);
         let context = &mut Context::from_waker(Waker::noop());
         let chunk = Bytes::from_static(b"x");

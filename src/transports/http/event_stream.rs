@@ -9,35 +9,68 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use crate::app;
 use crate::domain::EventId;
 use crate::events::{Content, ControlEvent, EventParts, Format, FormatKey, Reset};
 use fields::{write_data, write_name};
 
 /// `text/event-stream`, with no space after a colon: `broker-client` 0.0.8 would keep it as part of the value.
 #[derive(Clone, Copy, Debug)]
-pub enum EventStream {
-    /// As it is: the transport has a framing of its own.
-    Bare,
-    /// Each write as a chunk of HTTP/1.1 (RFC 9112, section 7.1).
-    Chunked,
+pub struct EventStream {
+    /// Whether each write is a chunk of HTTP/1.1 (RFC 9112, section 7.1).
+    is_chunked: bool,
+    /// Whether the data of a frame is the whole event as an object.
+    has_envelope: bool,
+}
+
+impl EventStream {
+    /// The stream as it is: the transport has a framing of its own.
+    pub fn bare(has_envelope: bool) -> &'static Self {
+        if has_envelope {
+            &Self { is_chunked: false, has_envelope: true }
+        } else {
+            &Self { is_chunked: false, has_envelope: false }
+        }
+    }
+
+    /// The stream in chunks of HTTP/1.1.
+    pub fn chunked(has_envelope: bool) -> &'static Self {
+        if has_envelope {
+            &Self { is_chunked: true, has_envelope: true }
+        } else {
+            &Self { is_chunked: true, has_envelope: false }
+        }
+    }
 }
 
 /// What stands around the name, the id and the data of an event.
 const AROUND: usize = "event:\nid:\ndata:\n\n".len();
+/// What an envelope adds to them, beside the name, the username and another id.
+const ENVELOPE: usize = r#"{"event":"","data":,"id":"","timestamp":1795327184269,"username":""}"#.len();
 /// How long an id is.
 const ID: usize = 22;
 
 impl Format for EventStream {
     fn key(&self) -> FormatKey {
-        let framing = match self {
-            Self::Bare => "bare",
-            Self::Chunked => "chunked",
-        };
-        FormatKey { encoding: "sse", framing }
+        let encoding = if self.has_envelope { "sse-envelope" } else { "sse" };
+        FormatKey { encoding, framing: if self.is_chunked { "chunked" } else { "bare" } }
     }
 
     fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {
-        Some(write_event(buffer, event.name, event.data, event.id))
+        let EventParts { id, name, data, username, .. } = *event;
+        // Exactly, in the usual case, so that an event that is kept wastes nothing.
+        let envelope = if self.has_envelope { ENVELOPE + name.len() + ID + username.len() } else { 0 };
+        buffer.reserve(AROUND + name.len() + ID + data.len() + envelope);
+        begin(buffer, name, id);
+        let data = if self.has_envelope {
+            app::write_event(buffer, event, write_data)
+        } else {
+            let begin = buffer.len();
+            write_data(buffer, data);
+            begin..buffer.len()
+        };
+        buffer.extend_from_slice(END);
+        Some(data)
     }
 
     /// A control event is written like an event. Its name begins with `$`, which no event's name does.
@@ -48,7 +81,9 @@ impl Format for EventStream {
             ControlEvent::Presence { username, .. } => format!("$presence/{username}").into(),
             ControlEvent::Left { .. } => "$left".into(),
         };
-        write_event(buffer, &name, &data(control, id).to_string(), id);
+        begin(buffer, &name, id);
+        write_data(buffer, &data(control, id).to_string());
+        buffer.extend_from_slice(END);
     }
 
     /// A comment without a blank line after it: `broker-client` 0.0.8 would take `:\n\n` for an event.
@@ -57,17 +92,15 @@ impl Format for EventStream {
     }
 
     fn join(&self, content: Content) -> Bytes {
-        match self {
-            Self::Bare => content.wrap(b"", b""),
-            Self::Chunked => {
-                let length = format!("{:x}\r\n", content.len());
-                content.wrap(length.as_bytes(), b"\r\n")
-            }
+        if !self.is_chunked {
+            return content.wrap(b"", b"");
         }
+        let length = format!("{:x}\r\n", content.len());
+        content.wrap(length.as_bytes(), b"\r\n")
     }
 
     fn alone(&self, event: &Bytes) -> Option<Bytes> {
-        matches!(self, Self::Bare).then(|| event.clone())
+        (!self.is_chunked).then(|| event.clone())
     }
 }
 
@@ -93,39 +126,51 @@ fn reason_name(reason: Reset) -> &'static str {
     }
 }
 
-/// Appends `event:<name>\nid:<id>\ndata:<json>\n\n`. Returns where the data stands.
-fn write_event(buffer: &mut Vec<u8>, name: &str, data: &str, id: EventId) -> Range<usize> {
-    // Exactly, in the usual case, so that an event that is kept wastes nothing.
-    buffer.reserve(AROUND + name.len() + ID + data.len());
+/// What stands after the data of an event.
+const END: &[u8] = b"\n\n";
+
+/// Appends `event:<name>\nid:<id>\ndata:`.
+fn begin(buffer: &mut Vec<u8>, name: &str, id: EventId) {
     buffer.extend_from_slice(b"event:");
     write_name(buffer, name);
     // Writing to memory cannot fail.
     let _ = write!(buffer, "\nid:{id}\ndata:");
-    let begin = buffer.len();
-    write_data(buffer, data);
-    let end = buffer.len();
-    buffer.extend_from_slice(b"\n\n");
-    begin..end
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Epoch, Position, Username};
+    use crate::domain::{Epoch, Event, Position, Username};
 
     const ID: EventId = EventId { position: Position::new(7), epoch: Epoch::new(42) };
 
-    fn frame(name: &str, data: &str) -> String {
+    /// The frame of an event, which must say rightly where the data is.
+    fn frame_of(event: &EventParts<'_>, has_envelope: bool) -> String {
         let mut buffer = b"before".to_vec();
-        let event = EventParts { id: ID, name, data, is_removal: false };
-        let at = EventStream::Bare.event(&event, &mut buffer).unwrap();
-        assert!(buffer[..at.start].ends_with(b"data:") && &buffer[at.end..] == b"\n\n");
+        let at = EventStream::bare(has_envelope).event(event, &mut buffer).unwrap();
+        assert!(buffer[..at.start].ends_with(if has_envelope { b"\"data\":" } else { b"data:" }));
+        assert_eq!(value(std::str::from_utf8(&buffer[at]).unwrap()), value(event.data));
         String::from_utf8(buffer.split_off("before".len())).unwrap()
+    }
+
+    fn frame(name: &str, data: &str) -> String {
+        frame_of(&EventParts { name, data, ..EventParts::of(&Event::example(7, "news", "1"), ID) }, false)
+    }
+
+    fn enveloped(name: &str, data: &str, username: &str) -> String {
+        frame_of(&EventParts { name, data, username, ..EventParts::of(&Event::example(7, "news", "1"), ID) }, true)
+    }
+
+    fn value(json: &str) -> Value {
+        serde_json::from_str(json).unwrap()
     }
 
     fn control(control: &ControlEvent<'_>) -> String {
         let mut buffer = Vec::new();
-        EventStream::Bare.control(control, ID, &mut buffer);
+        EventStream::bare(false).control(control, ID, &mut buffer);
+        let mut with_envelope = Vec::new();
+        EventStream::bare(true).control(control, ID, &mut with_envelope);
+        assert_eq!(buffer, with_envelope);
         String::from_utf8(buffer).unwrap()
     }
 
@@ -133,9 +178,32 @@ mod tests {
     fn an_event_is_event_id_data_without_spaces() {
         let expected = "event:news\nid:0000000000000007000042\ndata:{\"b\":1,\"a\":[2]}\n\n";
         assert_eq!(frame("news", r#"{"b":1,"a":[2]}"#), expected);
-        let mut buffer = Vec::new();
-        write_event(&mut buffer, "news", r#"{"b":1,"a":[2]}"#, ID);
-        assert_eq!(buffer.capacity(), expected.len(), "nothing is wasted");
+    }
+
+    #[test]
+    fn with_an_envelope_the_data_is_the_whole_event_as_an_object() {
+        let object = r#"{"event":"news","data":{"b":1,"a":[2]},"id":"0000000000000007000042","timestamp":1795327184269,"username":"bob"}"#;
+        let expected = format!("event:news\nid:0000000000000007000042\ndata:{object}\n\n");
+        assert_eq!(enveloped("news", r#"{"b":1,"a":[2]}"#, "bob"), expected);
+    }
+
+    #[test]
+    fn nothing_is_wasted_on_an_event_that_is_kept() {
+        let event = Event::example(7, "news", r#"{"b":1,"a":[2]}"#);
+        for has_envelope in [false, true] {
+            let mut buffer = Vec::new();
+            EventStream::bare(has_envelope).event(&EventParts::of(&event, ID), &mut buffer);
+            assert_eq!(buffer.capacity(), buffer.len());
+        }
+    }
+
+    #[test]
+    fn streams_that_get_other_bytes_have_another_key_and_events_are_shared_whatever_the_framing_is() {
+        let formats = [false, true].map(|envelope| [EventStream::bare(envelope), EventStream::chunked(envelope)]);
+        let [[bare, chunked], [enveloped, enveloped_chunked]] = formats.map(|formats| formats.map(Format::key));
+        assert_eq!((bare.encoding, enveloped.encoding), (chunked.encoding, enveloped_chunked.encoding));
+        assert_eq!((bare.framing, chunked.framing), (enveloped.framing, enveloped_chunked.framing));
+        assert!(bare.encoding != enveloped.encoding && bare.framing != chunked.framing);
     }
 
     #[test]
@@ -147,6 +215,13 @@ mod tests {
             ("a b", "a b"),
         ] {
             assert!(frame(name, "1").starts_with(&format!("event:{sent}\nid:")), "{name:?}");
+            // In an envelope it stands in quotes, from which nothing is dropped: there it is the name that it is.
+            let (line, object) = enveloped(name, "1", "bob")
+                .split_once("data:")
+                .map(|(line, object)| (line.to_owned(), value(object)))
+                .unwrap();
+            assert!(line.starts_with(&format!("event:{sent}\nid:")), "{name:?}");
+            assert_eq!(object["event"], *name);
         }
     }
 
@@ -157,17 +232,29 @@ mod tests {
         assert!(frame.is_ascii());
         let sent = frame.split_once("data:").unwrap().1;
         assert!(sent.contains("\\ud83d\\ude00"));
-        let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
         assert_eq!(value(sent), value(data));
+    }
+
+    #[test]
+    fn an_envelope_is_ascii_in_all_of_its_fields_and_means_the_same() {
+        let (name, data, username) = ("grüße/日本 \"😀\"", r#"["Grüße","a\u00e9"]"#, "zoë \\ 李");
+        let frame = enveloped(name, data, username);
+        let (line, sent) = frame.split_once("data:").unwrap();
+        assert!(line.starts_with(&format!("event:{name}\n")) && sent.is_ascii(), "{frame}");
+        let object = value(sent);
+        assert_eq!(
+            [&object["event"], &object["username"], &object["data"]],
+            [&name.into(), &username.into(), &value(data)]
+        );
     }
 
     #[test]
     fn nothing_in_the_data_looks_like_the_retry_field() {
         let data = r#"{"retry: x":"retry:retry:","\retry:":1,"retry":2}"#;
-        let frame = frame("n", data);
-        assert!(!frame.contains("retry:"));
-        let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        let (frame, enveloped) = (frame("n", data), enveloped("retry", data, "retry"));
+        assert!(!frame.contains("retry:") && !enveloped.contains("retry:"));
         assert_eq!(value(frame.split_once("data:").unwrap().1), value(data));
+        assert_eq!(value(enveloped.split_once("data:").unwrap().1)["data"], value(data));
     }
 
     #[test]
@@ -192,8 +279,8 @@ mod tests {
         for length in [1, 15, 16, 255, 256, 4095, 4096, 70_000] {
             let name = "x".repeat(length);
             let left = || [ControlEvent::Left { name: &name }];
-            let bare = (&EventStream::Bare as &dyn Format).controls(left(), ID);
-            let chunk = (&EventStream::Chunked as &dyn Format).controls(left(), ID);
+            let bare = (EventStream::bare(false) as &dyn Format).controls(left(), ID);
+            let chunk = (EventStream::chunked(false) as &dyn Format).controls(left(), ID);
             assert_eq!(chunk, [format!("{:x}\r\n", bare.len()).as_bytes(), &bare, b"\r\n"].concat());
         }
     }

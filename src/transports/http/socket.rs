@@ -25,7 +25,7 @@ use crate::error::Error;
 use crate::events::{Format, Sink, Written};
 
 /// Bytes that a client may send on a stream, where none are expected.
-const MAX_UNASKED_BYTES: usize = 64 << 10;
+const MAX_UNASKED_BYTES: u32 = 64 << 10;
 /// Unsent bytes that the kernel may hold for a slow reader; the rest of the stream is only a position.
 const MAX_UNSENT_BYTES: u32 = 128 << 10;
 
@@ -222,7 +222,7 @@ fn bound(socket: &Tcp) {
 
 /// Counts the bytes that a client sends on its stream, where none are expected.
 #[derive(Default)]
-struct Unasked(Cell<usize>);
+struct Unasked(Cell<u32>);
 
 impl Unasked {
     /// Whether the client has gone, or keeps sending.
@@ -230,7 +230,7 @@ impl Unasked {
         match read {
             Ok(0) => true,
             Ok(bytes) => {
-                self.0.set(self.0.get() + bytes);
+                self.0.set(self.0.get().saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX)));
                 self.0.get() > MAX_UNASKED_BYTES
             }
             Err(error) => error.kind() != ErrorKind::WouldBlock,
@@ -242,18 +242,19 @@ impl Unasked {
 pub struct PlainSink {
     stream: Tcp,
     unasked: Unasked,
+    has_envelope: bool,
 }
 
 impl PlainSink {
-    pub fn new(stream: Tcp) -> Self {
+    pub fn new(stream: Tcp, has_envelope: bool) -> Self {
         bound(&stream);
-        Self { stream, unasked: Unasked::default() }
+        Self { stream, unasked: Unasked::default(), has_envelope }
     }
 }
 
 impl Sink for PlainSink {
     fn format(&self) -> &'static dyn Format {
-        &EventStream::Chunked
+        EventStream::chunked(self.has_envelope)
     }
 
     fn write(&self, bytes: &Bytes) -> Written {
@@ -290,18 +291,19 @@ impl Sink for PlainSink {
 pub struct TlsSink {
     stream: RefCell<Box<TlsStream<Tcp>>>,
     unasked: Unasked,
+    has_envelope: bool,
 }
 
 impl TlsSink {
-    pub fn new(stream: Box<TlsStream<Tcp>>) -> Self {
+    pub fn new(stream: Box<TlsStream<Tcp>>, has_envelope: bool) -> Self {
         bound(stream.get_ref().0);
-        Self { stream: RefCell::new(stream), unasked: Unasked::default() }
+        Self { stream: RefCell::new(stream), unasked: Unasked::default(), has_envelope }
     }
 }
 
 impl Sink for TlsSink {
     fn format(&self) -> &'static dyn Format {
-        &EventStream::Chunked
+        EventStream::chunked(self.has_envelope)
     }
 
     fn write(&self, bytes: &Bytes) -> Written {

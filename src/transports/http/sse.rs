@@ -16,8 +16,9 @@ use crate::app::{App, LastSeen, StreamQuery};
 use crate::domain::EventId;
 use crate::events::{GoesOnFor, HEARTBEAT_EVERY, StreamId, StreamOptions};
 
-/// The parameters of `/sse`, beside those of [`StreamOptions`].
-#[derive(Deserialize)]
+/// The parameters of `/sse`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Parameters {
     events: Option<String>,
     except: Option<String>,
@@ -25,6 +26,9 @@ struct Parameters {
     #[serde(rename = "lastEventId")]
     last_event_id: Option<String>,
     snapshot: Option<bool>,
+    marks: bool,
+    presence: bool,
+    envelope: bool,
 }
 
 // Proxies are set up to wait 15 seconds for the next byte of a stream (docs/operations.md).
@@ -50,15 +54,14 @@ fn goes_on_for(headers: &HeaderMap, in_url: Option<&str>) -> GoesOnFor {
 
 /// `GET /sse`: opens a stream.
 pub async fn stream(app: App, StreamCaller { principal, ticket }: StreamCaller, request: HttpRequest) -> Reply {
-    let Parameters { events, except, stream, last_event_id, snapshot } = parameters(&request)?;
-    // Not a part of the others: flattened, serde would take every value for a text.
-    let options: StreamOptions = parameters(&request)?;
+    let Parameters { events, except, stream, last_event_id, snapshot, marks, presence, envelope } =
+        parameters(&request)?;
     let query = StreamQuery {
         filter: filter(events.as_deref(), except.as_deref())?,
         last_seen: last_seen(request.headers(), last_event_id.as_deref().unwrap_or_default()),
         goes_on: goes_on_for(request.headers(), stream.as_deref()),
         snapshot: snapshot.unwrap_or(true),
-        options,
+        options: StreamOptions { marks, presence },
     };
     let mut response = HttpResponse::Ok();
     response
@@ -84,14 +87,14 @@ pub async fn stream(app: App, StreamCaller { principal, ticket }: StreamCaller, 
         Some(socket) if is_alone => {
             let leaves_to = Box::new(move |stream, head| -> GoesOn {
                 Box::pin(match stream {
-                    Stream::Plain(stream) => app.open(subscribe_request, PlainSink::new(stream), head),
-                    Stream::Tls(stream) => app.open(subscribe_request, TlsSink::new(stream), head),
+                    Stream::Plain(stream) => app.open(subscribe_request, PlainSink::new(stream, envelope), head),
+                    Stream::Tls(stream) => app.open(subscribe_request, TlsSink::new(stream, envelope), head),
                 })
             });
             Ok(response.force_close().body(LeavingBody::new(socket, leaves_to)))
         }
         socket => {
-            let (sink, body) = body::pair(socket.cloned());
+            let (sink, body) = body::pair(socket.cloned(), envelope);
             tokio::task::spawn_local(app.open(subscribe_request, sink, Bytes::new()));
             Ok(response.body(body))
         }

@@ -26,6 +26,7 @@ async fn history_is_every_event_of_one_name_newest_or_oldest_first() {
             id: given.id,
             timestamp: given.timestamp,
             username: username.to_owned(),
+            removed: false,
         });
     }
     let page = alice.history("event=news&order=oldest").await;
@@ -51,6 +52,7 @@ async fn a_removal_is_an_event_of_the_history() {
         id: given.id.clone(),
         timestamp: given.timestamp,
         username: username.to_owned(),
+        removed: data == "null",
     };
     assert_eq!(page.events, [kept("null", &removal, "bob"), kept("1", &first, "alice")]);
     assert_eq!(alice.latest("/events").await, []);

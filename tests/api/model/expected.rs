@@ -9,8 +9,8 @@ pub type Latest = BTreeMap<String, String>;
 #[derive(Default)]
 pub struct Tenant {
     pub latest: Latest,
-    /// Name and data of everything that was inserted or removed, by id.
-    pub committed: BTreeMap<String, (String, String)>,
+    /// Name, data and author of everything that was inserted or removed, by id.
+    pub committed: BTreeMap<String, [String; 3]>,
     /// Names whose latest event goes, or has gone, by itself.
     pub expiring: BTreeSet<String>,
     /// Names that ever had such an event: a removal of theirs may have an id that nobody was told.
@@ -18,8 +18,8 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    pub fn commit(&mut self, id: &str, name: &str, data: &str) {
-        self.committed.insert(id.to_owned(), (name.to_owned(), data.to_owned()));
+    pub fn commit(&mut self, id: &str, name: &str, data: &str, username: &str) {
+        self.committed.insert(id.to_owned(), [name, data, username].map(str::to_owned));
         self.expiring.remove(name);
         if data == "null" {
             self.latest.remove(name);
@@ -30,7 +30,7 @@ impl Tenant {
 
     /// Whether there was an event of this name before the end of a time.
     pub fn has_had(&self, name: &str, period: &Period) -> bool {
-        self.committed.iter().any(|(id, (committed, _))| committed == name && period.reaches(id))
+        self.committed.iter().any(|(id, [committed, ..])| committed == name && period.reaches(id))
     }
 
     /// What does not hang on whether something has expired by now.

@@ -108,7 +108,7 @@ impl Simulation {
         let receipts = receipts.as_array().unwrap();
         assert_eq!(receipts.len(), events.len());
         for (receipt, (name, data)) in receipts.iter().zip(events) {
-            self.tenants[tenant].commit(receipt["id"].as_str().unwrap(), name, &data.to_string());
+            self.tenants[tenant].commit(receipt["id"].as_str().unwrap(), name, &data.to_string(), username);
         }
     }
 
@@ -134,7 +134,7 @@ impl Simulation {
         }
         let receipt = answer.ok().json();
         let tenant = &mut self.tenants[tenant];
-        tenant.commit(receipt["id"].as_str().unwrap(), name, &data.to_string());
+        tenant.commit(receipt["id"].as_str().unwrap(), name, &data.to_string(), username);
         tenant.expiring.insert(name.to_owned());
         tenant.may_expire.insert(name.to_owned());
     }
@@ -151,7 +151,7 @@ impl Simulation {
         let tenant = &mut self.tenants[tenant];
         if answer.status == 200 {
             assert!(tenant.latest.contains_key(name), "{name} was removed, which was not there");
-            tenant.commit(answer.json()["id"].as_str().unwrap(), name, "null");
+            tenant.commit(answer.json()["id"].as_str().unwrap(), name, "null", username);
         } else {
             assert_eq!((answer.status, answer.code().as_str()), (404, "event_unknown"), "{answer:?}");
             let is_there = tenant.latest.contains_key(name) && !tenant.expiring.contains(name);
@@ -210,7 +210,7 @@ impl Simulation {
             None => None,
         };
         if let Some((id, (name, data))) = inserted.zip(event) {
-            self.tenants[before.tenant].commit(&id, name, &data.to_string());
+            self.tenants[before.tenant].commit(&id, name, &data.to_string(), CLERKS[before.tenant]);
         }
         // With that one among what is known: nobody can tell which of the two was first.
         let last = self.last_id();
@@ -268,10 +268,12 @@ impl Simulation {
             subscriber.last_id = None;
         }
         subscriber.wire.note(Entry::Opened(self.users[subscriber.user].1, subscriber.filter));
-        let path = format!("/sse?marks=true&{}", query(subscriber.filter));
+        let has_envelope = subscriber.has_envelope;
+        let path = format!("/sse?marks=true&envelope={has_envelope}&{}", query(subscriber.filter));
         let stream = user.stream_of(&path, subscriber.last_id.as_deref()).await.cut_off_allowed();
         let id = stream.headers["broker-stream"].to_str().unwrap().to_owned();
-        let reading = read_to_the_end(stream, Arc::clone(&subscriber.wire), subscriber.paused.subscribe());
+        let (wire, paused) = (Arc::clone(&subscriber.wire), subscriber.paused.subscribe());
+        let reading = read_to_the_end(stream, has_envelope, wire, paused);
         subscriber.connection = Some(Connection { id, reader: tokio::spawn(reading) });
     }
 
@@ -304,7 +306,7 @@ impl Simulation {
 
         let listed = self.clerk(0).get("/events").await.ok().json();
         match listed.as_array().unwrap().iter().find(|event| event["data"] == data) {
-            Some(event) => self.tenants[0].commit(event["id"].as_str().unwrap(), name, &data.to_string()),
+            Some(event) => self.tenants[0].commit(event["id"].as_str().unwrap(), name, &data.to_string(), CLERKS[0]),
             None => assert!(!answered, "{name} was acknowledged and is lost"),
         }
         for number in connected {
@@ -321,11 +323,11 @@ impl Simulation {
 
     /// Awaits that all who read have come up to now, and compares what they know with what they should.
     async fn settle(&mut self) {
-        for tenant in 0..TENANTS.len() {
+        for (tenant, clerk) in CLERKS.into_iter().enumerate() {
             let data = self.data(tenant);
             let name = format!("sync/{}", self.count % 3);
             let barrier = self.clerk(tenant).insert(&name, data.clone()).await;
-            self.tenants[tenant].commit(&barrier, &name, &data.to_string());
+            self.tenants[tenant].commit(&barrier, &name, &data.to_string(), clerk);
             for number in 0..SUBSCRIBERS.len() {
                 let subscriber = &self.subscribers[number];
                 let access = self.users[subscriber.user].1;

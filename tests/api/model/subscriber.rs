@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::expected::{Access, Latest, Period, Tenant};
 use super::tables::{FILTERS, TENANTS, USERS, sees, wants};
-use crate::support::{Event, Stream, within};
+use crate::support::{Event, Kept, Stream, within};
 
 /// What happened on a stream, in order.
 pub enum Entry {
@@ -20,7 +20,8 @@ pub enum Entry {
     Answered(String),
     /// Another filter was about to be asked for.
     Refiltered(usize),
-    Frame(Event),
+    /// What came, and who inserted it, if the stream tells that.
+    Frame(Event, Option<String>),
 }
 
 /// What a reader has seen and the test has not yet looked at.
@@ -38,7 +39,7 @@ impl Wire {
 
     pub fn has_come(&self, id: &str) -> bool {
         let is_it =
-            |entry: &Entry| matches!(entry, Entry::Frame(event) if event.id == id && !event.name.starts_with('$'));
+            |entry: &Entry| matches!(entry, Entry::Frame(event, _) if event.id == id && !event.name.starts_with('$'));
         self.log.lock().unwrap().iter().any(is_it)
     }
 
@@ -51,10 +52,21 @@ impl Wire {
 }
 
 /// Reads to the end, unless it is told to pause.
-pub async fn read_to_the_end(mut stream: Stream, wire: Arc<Wire>, mut paused: watch::Receiver<bool>) {
+pub async fn read_to_the_end(
+    mut stream: Stream,
+    has_envelope: bool,
+    wire: Arc<Wire>,
+    mut paused: watch::Receiver<bool>,
+) {
     while paused.wait_for(|paused| !*paused).await.is_ok() {
         let Some(event) = stream.read().await else { return };
-        wire.note(Entry::Frame(event));
+        if has_envelope && !event.name.starts_with('$') {
+            let Kept { event: name, data, id, username, removed, .. } = event.envelope();
+            assert_eq!(removed, data == "null", "{event:?}");
+            wire.note(Entry::Frame(Event { name, id, data }, Some(username)));
+        } else {
+            wire.note(Entry::Frame(event, None));
+        }
     }
 }
 
@@ -68,6 +80,8 @@ pub struct Connection {
 pub struct Subscriber {
     pub user: usize,
     pub username: &'static str,
+    /// Whether its streams tell events as objects.
+    pub has_envelope: bool,
     pub filter: usize,
     pub connection: Option<Connection>,
     pub paused: watch::Sender<bool>,
@@ -95,6 +109,7 @@ impl Subscriber {
         Self {
             user,
             username: USERS[user].0,
+            has_envelope: number % 2 == 1,
             filter: number % FILTERS.len(),
             connection: None,
             paused: watch::Sender::new(false),
@@ -153,12 +168,12 @@ impl Subscriber {
                     self.is_switching = true;
                     self.view.retain(|name, _| wants(filter, name));
                 }
-                Entry::Frame(event) => self.look_at(&event, tenants),
+                Entry::Frame(event, author) => self.look_at(&event, author.as_deref(), tenants),
             }
         }
     }
 
-    pub fn look_at(&mut self, event: &Event, tenants: &[Tenant; 2]) {
+    pub fn look_at(&mut self, event: &Event, author: Option<&str>, tenants: &[Tenant; 2]) {
         let who = self.username;
         self.last_id = Some(event.id.clone());
         match event.name.as_str() {
@@ -184,7 +199,7 @@ impl Subscriber {
             }
             name => {
                 assert!(!name.starts_with('$'), "{who} did not ask for {event:?}");
-                self.check(event, tenants);
+                self.check(event, author, tenants);
                 // Else it was on its way when the filter changed.
                 let is_wanted = self.filters.last().is_some_and(|filter| wants(*filter, name));
                 if is_wanted && event.data == "null" {
@@ -202,15 +217,16 @@ impl Subscriber {
     }
 
     /// That an event may be there.
-    pub fn check(&mut self, event: &Event, tenants: &[Tenant; 2]) {
+    pub fn check(&mut self, event: &Event, author: Option<&str>, tenants: &[Tenant; 2]) {
         let (who, name) = (self.username, event.name.as_str());
         let wanted = self.filters.iter().any(|filter| wants(*filter, name));
         assert!(wanted, "{who}, who wants {:?}, was given {event:?}", self.filters);
         // No two events have one id, whatever tenant they are of.
         match tenants.iter().position(|tenant| tenant.committed.contains_key(&event.id)) {
             Some(of) => {
-                let (committed, data) = &tenants[of].committed[&event.id];
+                let [committed, data, username] = &tenants[of].committed[&event.id];
                 assert_eq!((name, event.data.as_str()), (committed.as_str(), data.as_str()), "{who}: {event:?}");
+                assert!(author.is_none_or(|author| author == username), "{who}: {event:?} is of {username}");
                 // Not of a tenant that its user was not of, or had left before it was inserted.
                 let might_see = self.seeing(name).any(|period| period.access.tenant == of && period.reaches(&event.id));
                 assert!(might_see, "{who}, with {:?}, was given {event:?} of {}", self.periods, TENANTS[of]);

@@ -14,7 +14,7 @@ pub struct Receipt {
     pub timestamp: u64,
 }
 
-/// An event as it is read: these five fields and no other.
+/// An event as it is read: these fields and no other.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kept {
@@ -25,6 +25,9 @@ pub struct Kept {
     pub id: String,
     pub timestamp: u64,
     pub username: String,
+    /// There only if it is true.
+    #[serde(default)]
+    pub removed: bool,
 }
 
 fn as_it_stands<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {

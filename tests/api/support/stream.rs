@@ -7,7 +7,7 @@ use futures_util::stream::BoxStream;
 use reqwest::header::HeaderMap;
 use serde_json::json;
 
-use super::{User, within};
+use super::{Kept, User, within};
 
 /// How often the server sends a heartbeat.
 const HEARTBEAT: Duration = Duration::from_secs(12);
@@ -36,6 +36,14 @@ impl Event {
 
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.data).unwrap()
+    }
+
+    /// The event in the envelope that its data is.
+    #[track_caller]
+    pub fn envelope(&self) -> Kept {
+        let kept: Kept = serde_json::from_str(&self.data).unwrap_or_else(|error| panic!("{error}: {self:?}"));
+        assert_eq!((&kept.event, &kept.id), (&self.name, &self.id));
+        kept
     }
 }
 

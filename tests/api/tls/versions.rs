@@ -74,12 +74,15 @@ async fn all_of_it_works(client: Client, version: Version) {
         streams.push(stream);
     }
     let mut of_bob = bob.stream_of("/sse?events=new*", Some(&old)).await;
+    let mut objects = alice.stream_of("/sse?events=new*&envelope=true", Some(&old)).await;
     for number in 0..30 {
         let id = bob.insert(&format!("new{}", number % 3), json!("x".repeat(number * 1000))).await;
         for stream in &mut streams {
             assert_eq!(stream.next().await.id, id);
         }
         assert_eq!(of_bob.next().await.id, id);
+        let object = objects.next().await.envelope();
+        assert_eq!((object.id, object.username.as_str()), (id, "bob"));
     }
     bob.verify().await.ok();
     // They go on in another tenant when their user is moved there.
