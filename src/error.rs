@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::domain::{Event, MAX_DEPTH, MAX_EXPIRES_IN, MAX_NAME_BYTES, MAX_PASSWORD_BYTES, MAX_USER_BYTES};
+use crate::domain::{
+    Event, MAX_DEPTH, MAX_EXPIRES_IN, MAX_NAME_BYTES, MAX_PASSWORD_BYTES, MAX_PATTERNS, MAX_USER_BYTES,
+};
 
 /// Makes the enum, [`Error::TABLE`] and [`Error::row`] of one list, so that none of them can lack an error.
 macro_rules! errors {
@@ -46,8 +48,9 @@ errors! {
         meant: &'static str,
     } => 400, "parameter_unknown",
         format!("there is no {given}: {meant} takes names, or prefixes ended by *, with commas between");
-    /// `events=` is not a list of names and prefixes.
-    FilterInvalid => 400, "filter_invalid", "events is not a list of names, or prefixes ended by *, with commas between";
+    /// `events` or `except` is not a list of names and prefixes, or would have too many.
+    FilterInvalid => 400, "filter_invalid",
+        format!("events is not a list of 1 to {MAX_PATTERNS} names, or prefixes ended by *, with commas between");
     /// Not a name that an event may have.
     EventNameInvalid => 400, "event_name_invalid", format!(
         "event must be 1 to {MAX_NAME_BYTES} bytes without blanks at its ends, control characters, line breaks, \

@@ -1,3 +1,4 @@
+use std::future::Future;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -8,7 +9,9 @@ use super::reader::{ReadScope, Reader};
 use super::rows::{HistoryRows, LatestRows, PresentUsers};
 use crate::clock::Clock;
 use crate::config::Limits;
-use crate::domain::{Account, Authorize, Event, EventFilter, EventId, EventName, Own, Payload, Position, Rights, View};
+use crate::domain::{
+    Account, Authorize, Event, EventFilter, EventId, EventName, FilterChange, Own, Payload, Position, Rights, View,
+};
 use crate::error::Error;
 use crate::events::{
     Condition, EventParts, GoesOnFor, Hub, IdempotencyKey, Insert, Inserted, Lifetime, NewEvent, Rates, Reset, Start,
@@ -202,22 +205,23 @@ impl Events {
         listing::read(self.reader(principal, EventFilter::ALL)?, Form::Array, users).await
     }
 
-    /// Gives an open stream of the principal's another filter, and returns when that is in force.
+    /// Changes the filter of an open stream of the principal's, after every change that was asked for before. What is returned resolves
+    /// when the change is in force, with its number: the first of a stream is 1, and the stream's `$synced` says which it covers.
     ///
     /// # Errors
-    /// [`Error::StreamUnknown`] if they have no such stream; [`Error::Unauthorized`] if their rights ended meanwhile; those of
-    /// [`Hub::keep_filter`].
-    pub async fn change_filter(
+    /// [`Error::StreamUnknown`] if they have no such stream; [`Error::Unauthorized`] if their rights ended meanwhile; later those of
+    /// [`Hub::change_filter`].
+    pub fn change_filter(
         &self,
         principal: &Principal,
         stream: StreamId,
-        filter: EventFilter,
-    ) -> Result<(), Error> {
+        change: FilterChange,
+    ) -> Result<impl Future<Output = Result<u32, Error>> + use<>, Error> {
         // The request took its time. Meanwhile the user may have been shut out, and have come back by another sign-in.
         let account = self.identity.recheck(principal)?;
         // A user's stream is told of the rights that the user gets. What a guest has been permitted since is in the principal.
-        let rights = principal.is_guest().then(|| self.to_see(&account, principal, &filter));
-        self.hub.change_filter(&principal.account.tenant, &principal.username, stream, filter, rights).await
+        let guest = principal.is_guest().then(|| account.scopes.to_see(self.authorize(), &principal.username));
+        self.hub.change_filter(&principal.username, stream, change, guest)
     }
 
     /// What a principal with an account may see, as far as a filter wants it.
@@ -225,6 +229,18 @@ impl Events {
         let (rights, own) = account.scopes.to_see(self.authorize(), &principal.username);
         let rights = if principal.is_guest() { rights.for_filter(filter) } else { rights };
         (rights, own)
+    }
+
+    /// Has an open stream go on until a later sign-in of its user expires, if that is later than what was said before.
+    ///
+    /// # Errors
+    /// [`Error::StreamUnknown`] if they have no such stream; [`Error::Unauthorized`] if their rights ended meanwhile.
+    pub fn renew(&self, principal: &Principal, stream: StreamId) -> Result<(), Error> {
+        self.identity.recheck(principal)?;
+        match principal.expires_at {
+            Some(until) => self.hub.renew(&principal.username, stream, until),
+            None => Ok(()),
+        }
     }
 
     /// Prepares a stream: checks the principal's rights, and decides where the stream begins.

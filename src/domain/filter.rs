@@ -1,13 +1,14 @@
 use std::any::Any;
+use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
-use std::ops::Deref;
 use std::sync::Arc;
 
-use super::{EventName, MAX_NAME_BYTES};
+use super::EventName;
+use super::patterns::{Pattern, Patterns, difference};
 use crate::error::Error;
 
-/// How many names or prefixes one filter may have.
-const MAX_PATTERNS: usize = 1000;
+/// How many names and prefixes one filter may have.
+pub const MAX_PATTERNS: usize = 1000;
 /// The memory that a name or prefix takes in addition to its bytes, with its entry in the index of filters.
 const BYTES_OF_PATTERN: usize = 128;
 
@@ -20,55 +21,49 @@ pub type Holder = Arc<dyn Any + Send + Sync>;
 pub struct EventFilter {
     /// `None` matches everything.
     patterns: Option<Patterns>,
+    /// The entries in order, if some of them are contained in others: when those are taken out, these are left. `None` if the
+    /// patterns are the entries.
+    entries: Option<Arc<[Pattern]>>,
     /// The names that are excluded; `None` excludes nothing.
     except: Option<Patterns>,
     /// Not a part of the filter's value.
     holder: Option<Holder>,
 }
 
-/// Names and prefixes, without overlap, in the order of the names. A lookup costs a few comparisons, however many they
-/// are. Cheap to clone. Sets with the same entries in another order are equal.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
-pub struct Patterns(Arc<[Pattern]>);
-
-/// One entry of a filter.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Pattern {
-    /// This name only.
-    Exact(EventName),
-    /// Every name with this prefix.
-    Prefix(Arc<str>),
+/// Another filter for a subscriber, or a part of the one that it has.
+#[derive(Clone, Debug)]
+pub enum FilterChange {
+    /// This one in its place.
+    Replace(EventFilter),
+    /// The names and prefixes of this one in addition.
+    Add(EventFilter),
+    /// The names and prefixes of this one are taken out. A name that another entry matches is still wanted.
+    Remove(EventFilter),
 }
 
-impl Pattern {
-    /// Parses a name, or a prefix that ends with `*`.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text.strip_suffix('*') {
-            Some(prefix) => (prefix.len() <= MAX_NAME_BYTES).then(|| Self::Prefix(prefix.into())),
-            None => EventName::parse(text).ok().map(Self::Exact),
-        }
-    }
-
-    /// Whether the pattern matches a name.
-    pub fn matches(&self, name: &str) -> bool {
+impl FilterChange {
+    /// The filter that it makes of another.
+    ///
+    /// # Errors
+    /// [`Error::FilterInvalid`] if that would have more than [`MAX_PATTERNS`] entries.
+    pub fn of(self, before: &EventFilter) -> Result<EventFilter, Error> {
         match self {
-            Self::Exact(exact) => exact.as_str() == name,
-            Self::Prefix(prefix) => name.starts_with(&**prefix),
-        }
-    }
-
-    /// The beginning of the names that it matches, and whether they may go on after it.
-    fn rank(&self) -> (&str, bool) {
-        match self {
-            Self::Prefix(prefix) => (prefix, false),
-            Self::Exact(name) => (name.as_str(), true),
+            Self::Replace(filter) => Ok(filter),
+            Self::Add(filter) => {
+                let mut entries = before.entries().into_owned();
+                entries.extend_from_slice(&filter.entries());
+                before.with_entries(entries)
+            }
+            Self::Remove(filter) => {
+                before.with_entries(difference(&before.entries(), &filter.entries()).cloned().collect())
+            }
         }
     }
 }
 
 /// Parses `news,chat/*`: names, or prefixes that end with `*`, separated by commas. White space around an entry is
 /// dropped.
-fn parse_patterns(text: &str) -> Result<Patterns, Error> {
+fn parse_entries(text: &str) -> Result<Vec<Pattern>, Error> {
     let mut patterns = Vec::new();
     for part in text.split(',').map(str::trim) {
         let pattern = Pattern::parse(part).ok_or(Error::FilterInvalid)?;
@@ -77,59 +72,12 @@ fn parse_patterns(text: &str) -> Result<Patterns, Error> {
         }
         patterns.push(pattern);
     }
-    Ok(Patterns::new(patterns))
-}
-
-/// The same names, each in one pattern only: in the order of the names, without overlap.
-pub fn disjoint(mut patterns: Vec<Pattern>) -> Vec<Pattern> {
-    // Patterns with the same beginning are next to each other, and the shortest prefix comes first.
-    patterns.sort_unstable_by(|one, other| one.rank().cmp(&other.rank()));
-    patterns.dedup_by(|next, kept| match kept {
-        Pattern::Prefix(prefix) => next.rank().0.starts_with(&**prefix),
-        Pattern::Exact(_) => next == kept,
-    });
-    patterns
-}
-
-impl Patterns {
-    /// A set of patterns in any order.
-    pub fn new(patterns: Vec<Pattern>) -> Self {
-        Self(disjoint(patterns).into())
-    }
-
-    /// Whether one of them matches a name.
-    pub fn matches(&self, name: &str) -> bool {
-        self.nearest(name).is_some_and(|nearest| nearest.matches(name))
-    }
-
-    /// Whether they match every name that another pattern matches. One of them alone must: two never share a name.
-    pub fn contain(&self, other: &Pattern) -> bool {
-        let (beginning, is_exact) = other.rank();
-        self.nearest(beginning).is_some_and(|nearest| match nearest {
-            Pattern::Exact(_) => is_exact && nearest.matches(beginning),
-            Pattern::Prefix(prefix) => beginning.starts_with(&**prefix),
-        })
-    }
-
-    /// The last pattern that does not begin after a name: any pattern between a name and a prefix that matches it would have
-    /// that prefix, too, and so be contained in it.
-    fn nearest(&self, name: &str) -> Option<&Pattern> {
-        let next = self.0.partition_point(|pattern| pattern.rank().0 <= name);
-        self.0.get(next.checked_sub(1)?)
-    }
-}
-
-impl Deref for Patterns {
-    type Target = [Pattern];
-
-    fn deref(&self) -> &[Pattern] {
-        &self.0
-    }
+    Ok(patterns)
 }
 
 impl PartialEq for EventFilter {
     fn eq(&self, other: &Self) -> bool {
-        (&self.patterns, &self.except) == (&other.patterns, &other.except)
+        (&self.patterns, &self.entries, &self.except) == (&other.patterns, &other.entries, &other.except)
     }
 }
 
@@ -143,7 +91,7 @@ impl Hash for EventFilter {
 
 impl EventFilter {
     /// A filter that matches everything.
-    pub const ALL: Self = Self { patterns: None, except: None, holder: None };
+    pub const ALL: Self = Self { patterns: None, entries: None, except: None, holder: None };
 
     /// Parses `news,chat/*`: names, or prefixes that end with `*`, separated by commas. White space around an entry is
     /// dropped.
@@ -151,13 +99,33 @@ impl EventFilter {
     /// # Errors
     /// [`Error::FilterInvalid`] for an empty list or entry, for an entry that cannot be an event name, or for too many.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let patterns = parse_patterns(text)?;
-        // A star alone matches everything, whatever the other entries are.
-        let is_all = patterns.contains(&Pattern::Prefix("".into()));
-        Ok(Self { patterns: (!is_all).then_some(patterns), ..Self::ALL })
+        Self::ALL.with_entries(parse_entries(text)?)
     }
 
-    /// A filter that matches these names alone; none of them, nothing.
+    /// The same filter with these entries, in any order.
+    fn with_entries(&self, mut entries: Vec<Pattern>) -> Result<Self, Error> {
+        entries.sort();
+        entries.dedup();
+        if entries.len() > MAX_PATTERNS {
+            return Err(Error::FilterInvalid);
+        }
+        let patterns = Patterns::new(entries.clone());
+        let entries = (patterns.len() < entries.len()).then(|| entries.into());
+        // A star alone matches everything, whatever the other entries are.
+        let is_all = patterns.first().is_some_and(|first| *first == Pattern::all());
+        Ok(Self { patterns: (!is_all).then_some(patterns), entries, except: self.except.clone(), holder: None })
+    }
+
+    /// The entries, in order.
+    fn entries(&self) -> Cow<'_, [Pattern]> {
+        match (&self.entries, &self.patterns) {
+            (Some(entries), _) => Cow::Borrowed(entries),
+            (None, Some(patterns)) => Cow::Borrowed(patterns),
+            (None, None) => Cow::Owned(vec![Pattern::all()]),
+        }
+    }
+
+    /// A filter that matches these names alone. Without any it matches nothing, and entries can be added to it.
     pub fn names(names: impl IntoIterator<Item = EventName>) -> Self {
         let patterns = Patterns::new(names.into_iter().map(Pattern::Exact).collect());
         Self { patterns: Some(patterns), ..Self::ALL }
@@ -173,7 +141,7 @@ impl EventFilter {
     /// # Errors
     /// As [`EventFilter::parse`].
     pub fn except(self, text: &str) -> Result<Self, Error> {
-        Ok(Self { except: Some(parse_patterns(text)?), ..self })
+        Ok(Self { except: Some(Patterns::new(parse_entries(text)?)), ..self })
     }
 
     /// Whether the filter matches a name.
@@ -184,8 +152,9 @@ impl EventFilter {
 
     /// The memory that it takes, in bytes.
     pub fn bytes(&self) -> usize {
-        let patterns = self.patterns.iter().chain(&self.except).flat_map(|patterns| patterns.iter());
-        patterns.map(|pattern| pattern.rank().0.len() + BYTES_OF_PATTERN).sum()
+        let lists = [self.patterns.as_deref(), self.entries.as_deref(), self.except.as_deref()];
+        let patterns = lists.into_iter().flatten().flatten();
+        patterns.map(|pattern| pattern.beginning().len() + BYTES_OF_PATTERN).sum()
     }
 
     /// The same filter with a holder, which is dropped with the last copy.
@@ -203,7 +172,7 @@ impl EventFilter {
         Self { holder: None, ..self }
     }
 
-    /// The wanted entries; `None` if everything is wanted.
+    /// The wanted patterns, without overlap; `None` if everything is wanted.
     pub fn patterns(&self) -> Option<&[Pattern]> {
         self.patterns.as_deref()
     }
@@ -214,8 +183,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn is_named(patterns: &[Pattern], name: &str) -> bool {
-        patterns.iter().any(|pattern| pattern.matches(name))
+    fn filter(text: &str) -> EventFilter {
+        if text.is_empty() { EventFilter::names([]) } else { EventFilter::parse(text).unwrap() }
     }
 
     #[test]
@@ -242,29 +211,6 @@ mod tests {
     }
 
     #[test]
-    fn patterns_that_overlap_become_such_as_are_apart_and_match_the_same() {
-        let patterns = |text: &str| -> Vec<_> { text.split(',').map(|part| Pattern::parse(part).unwrap()).collect() };
-        for (given, expected) in [
-            ("b,a,b", "a,b"),
-            ("chat/1,chat/*,chat/1*,chatter,chat*", "chat*"),
-            ("a/b,a,a/*,a/b/*,b", "a,a/*,b"),
-            ("z,*,a", "*"),
-            ("a*,ab,b*,ba*,a", "a*,b*"),
-        ] {
-            let apart = disjoint(patterns(given));
-            assert_eq!(apart, patterns(expected), "{given}");
-            for name in ["a", "a/", "a/b", "ab", "b", "ba", "c", "chat", "chat/1", "chatter", "z", "zz", "0"] {
-                assert_eq!(
-                    Patterns::new(apart.clone()).matches(name),
-                    is_named(&patterns(given), name),
-                    "{name} in {given}"
-                );
-            }
-        }
-        assert!(!Patterns::default().matches("a"));
-    }
-
-    #[test]
     fn a_filter_of_names_matches_these_alone() {
         let name = |name: &str| EventName::parse(name).unwrap();
         let filter = EventFilter::names(["b", "a,c", "a*"].map(name));
@@ -282,16 +228,50 @@ mod tests {
         }
     }
 
-    proptest! {
-        #[test]
-        fn patterns_match_a_name_if_one_of_them_does(
-            patterns in prop::collection::vec("[ab/]{0,4}[*]?", 1..12),
-            name in "[ab/]{1,6}",
-        ) {
-            let patterns: Vec<_> = patterns.iter().filter_map(|pattern| Pattern::parse(pattern)).collect();
-            prop_assert_eq!(Patterns::new(patterns.clone()).matches(&name), is_named(&patterns, &name));
+    #[test]
+    fn entries_are_added_and_taken_out_and_what_they_contained_is_left() {
+        let all = ["a", "a/1", "a/2", "b", "c/1"];
+        for (before, change, after, wanted) in [
+            ("", FilterChange::Add(filter("a/1")), "a/1", "a/1"),
+            ("a/1", FilterChange::Add(filter("b,a/*")), "a/1,a/*,b", "a/1 a/2 b"),
+            ("a/1,a/*,b", FilterChange::Remove(filter("a/*")), "a/1,b", "a/1 b"),
+            ("a/1,a/*,b", FilterChange::Remove(filter("a/1")), "a/*,b", "a/1 a/2 b"),
+            ("a/*", FilterChange::Remove(filter("a/1,c")), "a/*", "a/1 a/2"),
+            ("b", FilterChange::Remove(filter("b")), "", ""),
+            ("*", FilterChange::Add(filter("b")), "b,*", "a a/1 a/2 b c/1"),
+            ("b,*", FilterChange::Remove(filter("*")), "b", "b"),
+            ("a,b", FilterChange::Replace(filter("c*")), "c*", "c/1"),
+        ] {
+            let (made, label) = (change.clone().of(&filter(before)).unwrap(), format!("{before} {change:?}"));
+            assert_eq!(made, filter(after), "{label}");
+            let matched: Vec<_> = all.into_iter().filter(|name| made.matches(name)).collect();
+            assert_eq!(matched.join(" "), wanted, "{label}");
         }
+    }
 
+    #[test]
+    fn what_is_excluded_stays_so_as_entries_come_and_go() {
+        let before = filter("a*").except("ab*,c").unwrap();
+        let made = FilterChange::Add(filter("c*,ab1")).of(&before).unwrap();
+        assert!(made.matches("aa") && made.matches("cc"));
+        assert!(!made.matches("ab1") && !made.matches("c"));
+    }
+
+    #[test]
+    fn a_filter_has_so_many_entries_and_one_more_is_refused() {
+        let names = |numbers: std::ops::Range<usize>| {
+            let names: Vec<_> = numbers.map(|number| format!("n{number}")).collect();
+            filter(&names.join(","))
+        };
+        let full = FilterChange::Add(names(1..MAX_PATTERNS)).of(&names(0..1)).unwrap();
+        assert_eq!(FilterChange::Add(names(0..10)).of(&full).unwrap(), full, "they are there already");
+        assert_eq!(FilterChange::Add(filter("one more")).of(&full), Err(Error::FilterInvalid));
+        // Also where it is contained in another.
+        assert_eq!(FilterChange::Add(filter("n*")).of(&full), Err(Error::FilterInvalid));
+        assert_eq!(FilterChange::Remove(full.clone()).of(&full).unwrap(), EventFilter::names([]));
+    }
+
+    proptest! {
         #[test]
         fn a_filter_is_within_patterns_if_they_match_whatever_it_may_match(
             wanted in prop::collection::vec("[ab]{1,2}[*]?", 1..4),
@@ -303,7 +283,7 @@ mod tests {
             let short = ["a", "b", "aa", "ab", "ba", "bb"];
             let names = short.iter().flat_map(|name| [(*name).to_owned(), format!("{name}cc")]);
             // Two prefixes that together match as much as a shorter one do not count as one.
-            let is_within = names.into_iter().all(|name| !filter.matches(&name) || is_named(&patterns, &name));
+            let is_within = names.into_iter().all(|name| !filter.matches(&name) || patterns.iter().any(|one| one.matches(&name)));
             prop_assert_eq!(filter.is_within(&Patterns::new(patterns)), is_within);
         }
     }

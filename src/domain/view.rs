@@ -94,7 +94,7 @@ impl Authorize {
             return (Rights::All, Own { username, patterns: Patterns::default() });
         }
         let (shared, own) = patterns(scopes, GET, &username);
-        let is_all = shared.contains(&Pattern::Prefix("".into()));
+        let is_all = shared.contains(&Pattern::all());
         let rights = if is_all { Rights::All } else { Rights::Of(Patterns::new(shared)) };
         (rights, Own { username, patterns: Patterns::new(own) })
     }

@@ -8,7 +8,10 @@ use crate::domain::Username;
 /// What a stream says about itself. Each [`Format`](super::Format) has its own way to write it.
 pub enum ControlEvent<'a> {
     /// Everything up to here was given: what follows is new.
-    Synced,
+    Synced {
+        /// The number of the last change of the filter that its client asked for, if that is why it is said.
+        change: Option<u32>,
+    },
     /// The latest event of every name follows, in place of the events that were missed.
     Reset(Reset),
     /// Somebody has come or gone.

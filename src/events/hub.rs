@@ -1,5 +1,6 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +14,7 @@ use super::mailbox::{Command, Mailbox, WorkerNotifier};
 use super::registry::{GoneStream, Registry};
 use super::shared_event::SharedEvent;
 use super::stream_id::StreamId;
-use crate::domain::{Authorize, Event, EventFilter, Own, Rights, TenantName, Username};
+use crate::domain::{Authorize, Event, EventFilter, FilterChange, Own, Rights, TenantName, Timestamp, Username};
 use crate::error::Error;
 use crate::store::Store;
 use crate::writer::Committed;
@@ -127,25 +128,35 @@ impl Hub {
         &self.0.registry
     }
 
-    /// Changes the filter of a user's stream, and its rights if these are given: those of a guest, which nothing else changes.
-    /// Returns once the stream goes by them.
+    /// Changes the filter of a user's stream, after every change that was asked for before; and its rights if these are given: those
+    /// of a guest, which nothing else changes. What is returned resolves once the stream goes by them, with the number of the change:
+    /// the first of a stream is 1.
     ///
     /// # Errors
-    /// [`Error::StreamUnknown`] if they have no such stream open; those of [`Hub::keep_filter`].
-    pub async fn change_filter(
+    /// [`Error::StreamUnknown`] if they have no such stream open; later that, [`Error::FilterInvalid`] if the filter would have too many
+    /// entries, and those of [`Hub::keep_filter`].
+    pub fn change_filter(
         &self,
-        tenant: &TenantName,
         username: &Username,
         id: StreamId,
-        filter: EventFilter,
-        rights: Option<(Rights, Own)>,
-    ) -> Result<(), Error> {
+        change: FilterChange,
+        guest: Option<(Rights, Own)>,
+    ) -> Result<impl Future<Output = Result<u32, Error>> + use<>, Error> {
         let (stream, worker) = self.0.registry.open_stream(username, id).ok_or(Error::StreamUnknown)?;
-        let filter = self.keep_filter(tenant, username, filter)?;
         let (done, changed) = oneshot::channel();
-        worker.post_command(stream, Command::Filter(filter, rights, done));
+        worker.post_command(stream, Command::Filter(change, guest, done));
         // A stream that has ended meanwhile answers nothing.
-        changed.await.map_err(|_| Error::StreamUnknown)
+        Ok(async move { changed.await.map_err(|_| Error::StreamUnknown)? })
+    }
+
+    /// Has a user's stream go on until a moment, if it would end sooner.
+    ///
+    /// # Errors
+    /// [`Error::StreamUnknown`] if they have no such stream open.
+    pub fn renew(&self, username: &Username, id: StreamId, until: Timestamp) -> Result<(), Error> {
+        let (stream, worker) = self.0.registry.open_stream(username, id).ok_or(Error::StreamUnknown)?;
+        worker.post_command(stream, Command::Renew(until));
+        Ok(())
     }
 
     /// A filter that a user of a tenant is to have for longer than a moment: it counts for them until its last copy is dropped.

@@ -6,7 +6,8 @@ use tokio::sync::{Notify, oneshot};
 use super::gate::Gate;
 use super::lock::lock;
 use super::stream_id::Serial;
-use crate::domain::{EventFilter, Own, Rights, TenantName, Username};
+use crate::domain::{FilterChange, Own, Rights, TenantName, Timestamp, Username};
+use crate::error::Error;
 
 /// The number of a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,9 +46,11 @@ pub struct Post {
 
 /// What one stream is told to do.
 pub enum Command {
-    /// Change its filter, and its rights if there are some, and say when that is done.
-    Filter(EventFilter, Option<(Rights, Own)>, oneshot::Sender<()>),
-    /// End.
+    /// Change its filter, and its rights if there are some, and answer with the number of the change.
+    Filter(FilterChange, Option<(Rights, Own)>, oneshot::Sender<Result<u32, Error>>),
+    /// Go on until then, if that is later than what was said before.
+    Renew(Timestamp),
+    /// End, since its user has opened too many.
     End,
 }
 

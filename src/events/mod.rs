@@ -44,7 +44,7 @@ pub use insert::{
 pub use maintenance::{Retention, keep_up};
 pub use rate::Rates;
 pub use registry::{GRACE, GoesOnFor, Person, PresenceGuard, Registry, UserStreams};
-pub use sink::{Sink, Written};
+pub use sink::{End, Sink, Written};
 pub use stream_id::StreamId;
 pub use subscribe_request::{First, Start, StreamOptions, SubscribeRequest};
 pub use subscription::{CatchUp, HEARTBEAT_EVERY, Subscription};

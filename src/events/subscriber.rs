@@ -4,8 +4,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::registry::UserStreams;
+use super::sink::End;
 use super::stream_id::Serial;
-use crate::domain::{Account, EventFilter, Own, Position, Rights, TenantName, Timestamp, Username};
+use crate::domain::{Account, FilterChange, Own, Position, Rights, TenantName, Timestamp, Username};
+use crate::error::Error;
 
 /// A subscription, as its worker and its group know it: they give it events and tell it what to do. How it catches up and how it
 /// reaches its client is its own matter.
@@ -25,8 +27,8 @@ pub trait Subscriber: 'static {
     /// Has it catch up by itself from now on.
     fn fall_behind(&self);
 
-    /// Ends it. Nothing more is written but the end, if the transport has a way to say it.
-    fn end(&self);
+    /// Ends it. Nothing more is written but the end, if the transport has a way to say it. Only the first reason counts.
+    fn end(&self, why: End);
 
     /// Whether its client asked for control events.
     fn wants_control_events(&self) -> bool;
@@ -49,6 +51,13 @@ pub trait ChangeView: Subscriber {
     /// Gives it the tenant and the rights that its user had after so many changes.
     fn change_rights(self: &Rc<Self>, account: &Account, rights: (Rights, Own), changes: u64);
 
-    /// Gives it another filter, and other rights if there are some.
-    fn change_filter(self: &Rc<Self>, filter: EventFilter, rights: Option<(Rights, Own)>);
+    /// Changes its filter, and gives it other rights if there are some: those of a guest. Returns the number of the change.
+    ///
+    /// # Errors
+    /// [`Error::StreamUnknown`] if it has ended; [`Error::FilterInvalid`] for too many entries; [`Error::TooManyFilters`];
+    /// [`Error::Overloaded`].
+    fn change_filter(self: &Rc<Self>, change: FilterChange, guest: Option<(Rights, Own)>) -> Result<u32, Error>;
+
+    /// Has it go on until a moment, if it would end sooner.
+    fn renew(&self, until: Timestamp);
 }

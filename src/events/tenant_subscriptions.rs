@@ -12,6 +12,7 @@ use super::index::Index;
 use super::permits::Permits;
 use super::reading::{Missed, read_missed};
 use super::shared_event::{SharedEvent, join};
+use super::sink::End;
 use super::stream_id::Serial;
 use super::subscriber::Subscriber;
 use super::weak_map::WeakMap;
@@ -255,7 +256,7 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
             Err(error) => {
                 let tenant = self.guard.tenant();
                 tracing::error!(%tenant, %error, "the streams of a tenant end because its events cannot be read");
-                self.groups.values().iter().for_each(|group| group.end());
+                self.groups.values().iter().for_each(|group| group.end_unreadable());
                 Fetched { events: Vec::new(), until }
             }
         }
@@ -358,9 +359,9 @@ impl<S: Subscriber + ?Sized> SubscriptionGroup<S> {
         drop(removed);
     }
 
-    fn end(&self) {
+    fn end_unreadable(&self) {
         let live = self.live.borrow().clone();
-        live.iter().for_each(|subscription| subscription.end());
+        live.iter().for_each(|subscription| subscription.end(End::Unreadable));
     }
 
     /// Writes the events that were collected to every live subscription, and lets others on this thread work in between.

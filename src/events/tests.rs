@@ -1,6 +1,7 @@
 //! Guards the event core: subscriptions, permits, presence and hand-overs, without sockets.
 
 mod bounds;
+mod changes;
 mod delivery;
 mod format;
 mod guests;
@@ -24,7 +25,8 @@ use self::format::Lines;
 use super::*;
 use crate::clock::Clock;
 use crate::domain::{
-    Authorize, EventFilter, EventName, Payload, Position, Scope, TenantName, Timestamp, User, Username, View,
+    Authorize, EventFilter, EventName, FilterChange, Payload, Position, Scope, TenantName, Timestamp, User, Username,
+    View,
 };
 use crate::store::{Committer, Durable, Excess, Store};
 use crate::writer::Committed;
@@ -36,7 +38,8 @@ struct Line {
     /// Whether the last thing that was written was not taken whole: the rest of it is on its way.
     cut: Cell<bool>,
     taken: RefCell<Vec<u8>>,
-    finished: Cell<bool>,
+    /// Why nothing more comes, once that was said.
+    finished: Cell<Option<End>>,
     /// Whether the client has gone.
     gone: Cell<bool>,
     waker: Cell<Option<Waker>>,
@@ -63,6 +66,10 @@ impl Line {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+    }
+
+    fn is_finished(&self) -> bool {
+        self.finished.get().is_some()
     }
 
     fn go(&self) {
@@ -112,7 +119,7 @@ impl Sink for LineSink {
     }
 
     fn write(&self, bytes: &Bytes) -> Written {
-        assert!(!self.0.finished.get(), "it was written to after its end");
+        assert!(self.0.finished.get().is_none(), "it was written to after its end");
         let taken = bytes.len().min(self.0.room.get());
         self.0.room.set(self.0.room.get() - taken);
         self.0.cut.set(taken < bytes.len());
@@ -136,8 +143,8 @@ impl Sink for LineSink {
         Poll::Pending
     }
 
-    fn finish(&self) {
-        self.0.finished.set(true);
+    fn finish(&self, why: End) {
+        self.0.finished.set(Some(why));
     }
 }
 
@@ -286,6 +293,27 @@ fn user(username: &str, scopes: &[&str]) -> User {
         scopes: Some(scopes.iter().map(|scope| Scope::parse(scope).unwrap()).collect()),
         ..User::example()
     }
+}
+
+/// Gives a user other scopes, and publishes that commit.
+fn rescope(house: &mut House, username: &str, scopes: &[&str]) {
+    let mut user = user(username, scopes);
+    let mut transaction = house.committer.begin(Timestamp::from_millis(1)).unwrap();
+    user.scopes_since = transaction.head();
+    transaction.put_user(&user);
+    let durable = transaction.commit().unwrap();
+    house.hub.publish(Committed { durable, ended: BTreeSet::new(), changed: BTreeSet::from([user.username]) });
+}
+
+fn view(username: &str, scopes: &[&str]) -> View {
+    let scopes: Vec<_> = scopes.iter().map(|scope| Scope::parse(scope).unwrap()).collect();
+    let (rights, own) = Authorize::Scopes.to_see(&Username::parse(username).unwrap(), &scopes);
+    View { filter: EventFilter::ALL, rights, own }
+}
+
+/// Another filter in the place of the one that a stream has.
+fn replace(filter: &str) -> FilterChange {
+    FilterChange::Replace(EventFilter::parse(filter).unwrap())
 }
 
 /// Whether a stream was told that it was in sync.

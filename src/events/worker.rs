@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::hub::Hub;
 use super::mailbox::{Command, Mailbox, Post};
 use super::permits::Permits;
+use super::sink::End;
 use super::subscriber::{ChangeView, Subscriber};
 use super::tenant_subscriptions::{TenantSubscriptions, Tenants};
 use super::wheel::{TICK, Wheel};
@@ -114,23 +115,23 @@ impl<S: ChangeView + ?Sized> Worker<S> {
         for username in ended {
             let of_user = self.streams.of_user(&username);
             // One that was opened since goes on.
-            of_user.iter().filter(|one| one.user_streams().is_ended()).for_each(|one| one.end());
+            of_user.iter().filter(|one| one.user_streams().is_ended()).for_each(|one| one.end(End::SignInOver));
         }
         // After that: a stream that is moved to another tenant is no longer told of users that have gone from this one.
         changed.iter().for_each(|username| self.change_rights(username));
         for (serial, command) in commands {
             let Some(subscription) = self.streams.get(serial) else { continue };
             match command {
-                Command::Filter(filter, rights, done) => {
-                    subscription.change_filter(filter, rights);
+                Command::Filter(change, guest, done) => {
                     // The client that asked may have gone.
-                    let _ = done.send(());
+                    let _ = done.send(subscription.change_filter(change, guest));
                 }
-                Command::End => subscription.end(),
+                Command::Renew(until) => subscription.renew(until),
+                Command::End => subscription.end(End::TooManyStreams),
             }
         }
         if let Some(done) = closing {
-            self.streams.all().iter().for_each(|subscription| subscription.end());
+            self.streams.all().iter().for_each(|subscription| subscription.end(End::Stopping));
             let _ = done.send(());
         }
     }
@@ -151,8 +152,9 @@ impl<S: ChangeView + ?Sized> Worker<S> {
                     let rights = account.scopes.to_see(self.hub.rules().authorize, username);
                     subscription.change_rights(account, rights, changes);
                 }
+                Ok(None) => subscription.end(End::SignInOver),
                 // Without knowing them nothing more may be given.
-                _ => subscription.end(),
+                Err(_) => subscription.end(End::Unreadable),
             }
         }
     }
@@ -162,6 +164,8 @@ impl<S: ChangeView + ?Sized> Worker<S> {
         let mut ticks = tokio::time::interval(TICK);
         loop {
             ticks.tick().await;
+            // A stream that was renewed does not end by what was said before.
+            self.drain_mailbox();
             for (number, due) in self.wheel.tick().into_iter().enumerate() {
                 if let Some(again) = self.streams.get(due).and_then(|one| one.beat(self.clock.now())) {
                     self.wheel.arm(due, again);

@@ -5,7 +5,7 @@ use tokio::task::JoinHandle;
 use tokio::task::coop::unconstrained;
 
 use super::hub::Hub;
-use super::sink::Sink;
+use super::sink::{End, Sink};
 use super::subscribe_request::SubscribeRequest;
 use super::subscriber::Subscriber;
 use super::subscription::{CatchUp, Subscription};
@@ -45,8 +45,10 @@ impl WorkerHandle {
         // the id that is in it.
         subscription.write_rest();
         // The user's streams may have been ended, or the server closed, before a worker had it; and the rights may have changed.
-        if subscription.is_over() || worker.hub().is_closed() {
-            subscription.end();
+        if subscription.is_over() {
+            subscription.end(End::SignInOver);
+        } else if worker.hub().is_closed() {
+            subscription.end(End::Stopping);
         } else if guard.user_streams().changes() != changes {
             worker.change_rights(guard.user_streams().username());
         }

@@ -59,7 +59,7 @@ impl Wanted {
             Self::All => None,
             Self::Of(view) | Self::New(view, _) => view.candidates(),
         };
-        disjoint(candidates.unwrap_or_else(|| vec![Pattern::Prefix("".into())]))
+        disjoint(candidates.unwrap_or_else(|| vec![Pattern::all()]))
     }
 }
 

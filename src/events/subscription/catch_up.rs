@@ -7,6 +7,7 @@ use super::reads::Next;
 use super::state::{Phase, Subscription};
 use crate::domain::TenantName;
 use crate::events::permits::{Permit, Waiting};
+use crate::events::sink::End;
 use crate::events::subscriber::Subscriber;
 
 /// The task of one subscription: catches up whenever the subscription is not live, and notices when its client has gone.
@@ -27,12 +28,12 @@ impl Future for CatchUp {
         let subscription = Rc::clone(&self.subscription);
         subscription.keep(context.waker());
         if subscription.sink.poll_gone(context).is_ready() {
-            subscription.end();
+            subscription.end(End::Gone);
         }
         loop {
             // Looked at after whatever was read and before it is written: streams end before the events of their commit can be seen.
             if subscription.is_over() {
-                subscription.end();
+                subscription.end(End::SignInOver);
                 return Poll::Ready(());
             }
             if !self.may_write(&subscription, context) {
@@ -57,7 +58,7 @@ impl Future for CatchUp {
 impl Drop for CatchUp {
     fn drop(&mut self) {
         // However it ends: nothing else would notice that the client has gone.
-        self.subscription.end();
+        self.subscription.end(End::Gone);
     }
 }
 

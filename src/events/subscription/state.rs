@@ -9,7 +9,7 @@ use super::reads::Reads;
 use crate::domain::{Holder, Own, Patterns, Position, TenantName, Timestamp, Username, View};
 use crate::events::pending_presence::PendingPresence;
 use crate::events::registry::{PresenceGuard, UserStreams};
-use crate::events::sink::{Sink, Written};
+use crate::events::sink::{End, Sink, Written};
 use crate::events::stream_id::Serial;
 use crate::events::subscribe_request::StreamOptions;
 use crate::events::subscriber::Subscriber;
@@ -35,7 +35,7 @@ pub struct Subscription<O: ?Sized = dyn Sink> {
     /// Its record in the registry: what its user and its worker call it by, and whether its user's streams may go on.
     pub(in crate::events) presence_guard: PresenceGuard,
     pub(super) grant: RefCell<Grant>,
-    pub(super) expires_at: Option<Timestamp>,
+    pub(super) expires_at: Cell<Option<Timestamp>>,
     pub(super) options: StreamOptions,
     pub(super) worker: Weak<Worker<Subscription>>,
     pub(super) phase: Cell<Phase>,
@@ -47,6 +47,9 @@ pub struct Subscription<O: ?Sized = dyn Sink> {
     /// `Some` if it has yet to say that it is in sync: at the earliest at this position, since up to there events may come of names
     /// that its snapshot had to leave out.
     pub(super) unsynced: Cell<Option<Position>>,
+    /// How many changes of its filter its client has asked for, and up to which of them it has said that it is in sync.
+    pub(super) changes_asked: Cell<u32>,
+    pub(super) changes_told: Cell<u32>,
     /// What is to be given before it goes on with new events.
     pub(super) reads: RefCell<Reads>,
     /// What could not be written yet.
@@ -118,7 +121,7 @@ impl Subscription {
                 }
                 self.leave(Phase::Blocked);
             }
-            Written::Gone => self.end(),
+            Written::Gone => self.end(End::Gone),
         }
         written
     }
@@ -153,7 +156,7 @@ impl Subscription {
 
     /// To the next heartbeat or the end of its time, whichever is sooner.
     pub(super) fn next_beat(&self, now: Timestamp) -> Duration {
-        self.expires_at.map_or(HEARTBEAT_EVERY, |expires_at| expires_at.since(now).min(HEARTBEAT_EVERY))
+        self.expires_at.get().map_or(HEARTBEAT_EVERY, |expires_at| expires_at.since(now).min(HEARTBEAT_EVERY))
     }
 
     /// Ends because its events cannot be read.
@@ -161,7 +164,7 @@ impl Subscription {
         let group = self.group();
         let tenant = group.subscriptions.guard.tenant();
         tracing::error!(%tenant, %error, "a stream ends because its events cannot be read");
-        self.end();
+        self.end(End::Unreadable);
     }
 
     /// Whether nothing may be written any more.
@@ -217,7 +220,7 @@ impl Subscriber for Subscription {
         }
     }
 
-    fn end(&self) {
+    fn end(&self, why: End) {
         if self.phase.get() == Phase::Ended {
             return;
         }
@@ -225,7 +228,7 @@ impl Subscriber for Subscription {
         self.wake();
         // If an event was cut in the middle, only closing the connection says it.
         if self.rest.borrow().is_empty() {
-            self.sink.finish();
+            self.sink.finish(why);
         }
     }
 
@@ -255,8 +258,8 @@ impl Subscriber for Subscription {
     fn beat(&self, now: Timestamp) -> Option<Duration> {
         match self.phase.get() {
             Phase::Ended => return None,
-            _ if self.expires_at.is_some_and(|expires_at| now >= expires_at) => {
-                self.end();
+            _ if self.expires_at.get().is_some_and(|expires_at| now >= expires_at) => {
+                self.end(End::SignInOver);
                 return None;
             }
             Phase::Live(_) => {

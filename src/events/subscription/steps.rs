@@ -197,12 +197,19 @@ impl Subscription {
             if position >= left_out {
                 self.unsynced.set(None);
                 let id = group.subscriptions.guard.store().event_id(position);
-                *self.rest.borrow_mut() = group.format.controls([ControlEvent::Synced], id);
+                *self.rest.borrow_mut() =
+                    group.format.controls([ControlEvent::Synced { change: self.change_to_tell() }], id);
                 return;
             }
             group.subscriptions.add_unsynced(self);
         }
         self.phase.set(Phase::Live(group.add_live(self)));
+    }
+
+    /// The number of the last change that its client asked for, unless it has been told that.
+    fn change_to_tell(&self) -> Option<u32> {
+        let asked = self.changes_asked.get();
+        (self.changes_told.replace(asked) < asked).then_some(asked)
     }
 
     /// What a snapshot has left out is on its way up to here.

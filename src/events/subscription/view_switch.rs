@@ -3,9 +3,11 @@
 use std::rc::Rc;
 
 use super::state::{Grant, OfTenant, Subscription};
-use crate::domain::{Account, EventFilter, Own, Position, Rights, Username, View};
+use crate::domain::{Account, FilterChange, Own, Position, Rights, Timestamp, Username, View};
+use crate::error::Error;
 use crate::events::control::Reset;
 use crate::events::reading::Lost;
+use crate::events::sink::End;
 use crate::events::subscriber::{ChangeView, Subscriber};
 use crate::store::{Names, Replay, Wanted};
 
@@ -59,11 +61,29 @@ impl ChangeView for Subscription {
         self.switch_view(worker.subscriptions(&account.tenant), account.tenant_since, View { filter, rights, own });
     }
 
-    fn change_filter(self: &Rc<Self>, filter: EventFilter, rights: Option<(Rights, Own)>) {
-        let View { rights: before, own, .. } = self.view();
-        let (rights, own) = rights.unwrap_or((before, own));
+    fn change_filter(self: &Rc<Self>, change: FilterChange, guest: Option<(Rights, Own)>) -> Result<u32, Error> {
+        let worker = self.worker.upgrade().filter(|_| !self.is_over()).ok_or(Error::StreamUnknown)?;
+        let before = self.view();
         let tenant = Rc::clone(&self.group().subscriptions);
-        self.switch_view(tenant, Position::START, View { filter, rights, own });
+        let filter = change.of(&before.filter)?;
+        let filter = worker.hub().keep_filter(tenant.guard.tenant(), self.user_streams().username(), filter)?;
+        let number = self.changes_asked.get() + 1;
+        self.changes_asked.set(number);
+        let (rights, own) = match guest {
+            Some((rights, own)) => (rights.for_filter(&filter), own),
+            None => (before.rights.clone(), before.own.clone()),
+        };
+        let view = View { filter, rights, own };
+        if view == before {
+            self.say_synced_again();
+        } else {
+            self.switch_view(tenant, Position::START, view);
+        }
+        Ok(number)
+    }
+
+    fn renew(&self, until: Timestamp) {
+        self.expires_at.set(self.expires_at.get().map(|expires_at| expires_at.max(until)));
     }
 }
 
@@ -81,9 +101,17 @@ impl Subscription {
         }
         // Its worker has ended, or it is to end: it is not given its new rights any more.
         if self.grant.borrow().changes == before {
-            self.end();
+            self.end(if self.user_streams().is_ended() { End::SignInOver } else { End::Stopping });
         }
         false
+    }
+
+    /// Has it say that it is in sync, though nothing changes: its client waits for that after each change that it asks for.
+    fn say_synced_again(&self) {
+        if self.options.marks {
+            self.unsynced.set(Some(self.left_out()));
+            self.fall_behind();
+        }
     }
 
     /// Goes on with what a view shows of a tenant. In another tenant it is given the latest events up to where its user came there, and

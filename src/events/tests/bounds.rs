@@ -154,22 +154,6 @@ fn present_users_are_listed_in_parts_each_once_and_by_name() {
     });
 }
 
-/// Gives a user other scopes, and publishes that commit.
-fn rescope(house: &mut House, username: &str, scopes: &[&str]) {
-    let mut user = user(username, scopes);
-    let mut transaction = house.committer.begin(Timestamp::from_millis(1)).unwrap();
-    user.scopes_since = transaction.head();
-    transaction.put_user(&user);
-    let durable = transaction.commit().unwrap();
-    house.hub.publish(Committed { durable, ended: BTreeSet::new(), changed: BTreeSet::from([user.username]) });
-}
-
-fn view(username: &str, scopes: &[&str]) -> View {
-    let scopes: Vec<_> = scopes.iter().map(|scope| Scope::parse(scope).unwrap()).collect();
-    let (rights, own) = Authorize::Scopes.to_see(&Username::parse(username).unwrap(), &scopes);
-    View { filter: EventFilter::ALL, rights, own }
-}
-
 /// The names of which a stream was told that they are lost.
 fn left(line: &Line) -> Vec<String> {
     let left = line.came().into_iter().filter(|came| came.name == "$left");
@@ -240,7 +224,7 @@ fn a_stream_without_a_worker_ends_when_its_rights_change() {
         let changed = BTreeSet::from([Username::parse("u").unwrap()]);
         hub.publish(Committed { durable, ended: BTreeSet::new(), changed });
         line.give_room(usize::MAX / 2);
-        settle(|| line.finished.get()).await;
+        settle(|| line.is_finished()).await;
         assert!(line.positions().len() < 1999);
     });
 }

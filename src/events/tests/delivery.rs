@@ -25,10 +25,10 @@ fn a_stream_that_loses_the_right_gets_nothing_of_the_same_commit_and_is_told_the
         house.insert(&["a"], &[]);
         settle(|| alice.positions() == [1] && bob.positions() == [1]).await;
         house.insert(&["b"], &["alice"]);
-        settle(|| bob.positions() == [1, 2] && alice.finished.get()).await;
+        settle(|| bob.positions() == [1, 2] && alice.is_finished()).await;
         assert_eq!(alice.positions(), [1]);
         house.hub.close().await;
-        assert!(bob.finished.get());
+        assert!(bob.is_finished());
     });
 }
 

@@ -29,7 +29,9 @@ impl Format for Lines {
 
     fn control(&self, control: &ControlEvent<'_>, id: EventId, buffer: &mut Vec<u8>) {
         let (name, data) = match control {
-            ControlEvent::Synced => ("$synced".to_owned(), String::new()),
+            ControlEvent::Synced { change } => {
+                ("$synced".to_owned(), change.map(|change| change.to_string()).unwrap_or_default())
+            }
             ControlEvent::Reset(reason) => ("$reset".to_owned(), format!("{reason:?}")),
             ControlEvent::Presence { username, person } => {
                 (format!("$presence/{username}"), person.is_some().to_string())

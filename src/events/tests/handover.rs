@@ -127,7 +127,7 @@ fn a_live_stream_is_reset_also_if_the_floor_rises_between_two_steps_of_the_worke
 async fn change_filter(house: &House, username: &str, filter: &str) {
     let username = Username::parse(username).unwrap();
     let id = house.hub.registry().only(&username);
-    house.hub.change_filter(&tenant("t"), &username, id, EventFilter::parse(filter).unwrap(), None).await.unwrap();
+    house.hub.change_filter(&username, id, replace(filter), None).unwrap().await.unwrap();
 }
 
 #[test]
@@ -295,9 +295,7 @@ fn a_command_for_a_stream_does_not_reach_the_one_that_goes_on_for_it() {
         // The worker does not come to it before the stream has ended.
         house.workers[0].tasks[0].abort();
         rest().await;
-        let filter = EventFilter::parse("b").unwrap();
-        let t = tenant("t");
-        let mut told = Box::pin(house.hub.change_filter(&t, &username, id, filter, None));
+        let mut told = Box::pin(house.hub.change_filter(&username, id, replace("b"), None).unwrap());
         let context = &mut Context::from_waker(Waker::noop());
         assert!(told.as_mut().poll(context).is_pending());
         line.go();
@@ -308,7 +306,7 @@ fn a_command_for_a_stream_does_not_reach_the_one_that_goes_on_for_it() {
         assert!(matches!(told.await, Err(Error::StreamUnknown)));
         house.insert(&["a", "b"], &[]);
         let worker = &house.workers[0].worker;
-        worker.catch_up(&worker.subscriptions(&t)).await;
+        worker.catch_up(&worker.subscriptions(&tenant("t"))).await;
         settle(|| !next.names().is_empty()).await;
         assert_eq!(next.names(), ["a"]);
     });

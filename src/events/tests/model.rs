@@ -228,15 +228,17 @@ impl World {
         let is_free = |stream: &&mut Open| stream.order.is_none() && !stream.is_late;
         let Some(stream) = client.stream.as_mut().filter(is_free) else { return };
         let filter = EventFilter::parse(filter).unwrap();
-        let (hub, username, id, wanted) = (self.house.hub.clone(), client.username.clone(), stream.id, filter.clone());
+        let changed =
+            self.house.hub.change_filter(&client.username, stream.id, FilterChange::Replace(filter.clone()), None);
         let is_done = Rc::new(Cell::new(false));
         stream.order = Some((filter, Rc::clone(&is_done)));
         stream.since.clear();
         stream.is_late = true;
         client.is_anew = true;
-        tokio::task::spawn_local(async move {
-            is_done.set(hub.change_filter(&tenant("t"), &username, id, wanted, None).await.is_ok())
-        });
+        // A stream that has ended changes nothing any more.
+        if let Ok(changed) = changed {
+            tokio::task::spawn_local(async move { is_done.set(changed.await.is_ok()) });
+        }
         stream.switched = true;
     }
 

@@ -26,8 +26,8 @@ impl Sink for Noting {
         self.0.poll_gone(context)
     }
 
-    fn finish(&self) {
-        self.0.finish();
+    fn finish(&self, why: End) {
+        self.0.finish(why);
     }
 }
 
@@ -105,7 +105,7 @@ fn a_worker_gives_to_one_tenant_and_ends_streams_while_it_waits_for_what_another
         insert_in_quiet(&mut house);
         settle(|| quiet.positions() == [2, 903]).await;
         house.insert(&["c"], &["alice"]);
-        settle(|| ended.finished.get()).await;
+        settle(|| ended.is_finished()).await;
         house.hub.after_step().open();
         settle(|| behind.positions().into_iter().eq((3..=902).chain([904]))).await;
         assert!(ended.positions().is_empty());

@@ -18,9 +18,9 @@ async fn change_filters(house: &House, done: impl Fn() -> bool) {
     let id = house.hub.registry().only(&watcher);
     // With many names, so that the way from one group to the next takes long.
     let filter = |first: usize| (first..first + 999).map(|number| format!("n{number}")).collect::<Vec<_>>().join(",");
-    let filters = [0, 1].map(|first| EventFilter::parse(&filter(first)).unwrap());
-    for filter in filters.iter().cycle() {
-        house.hub.change_filter(&tenant("t"), &watcher, id, filter.clone(), None).await.unwrap();
+    let changes = [0, 1].map(|first| replace(&filter(first)));
+    for change in changes.iter().cycle() {
+        house.hub.change_filter(&watcher, id, change.clone(), None).unwrap().await.unwrap();
         if done() {
             break;
         }
@@ -81,10 +81,10 @@ fn every_stream_of_a_user_on_every_worker_ends_with_their_access_and_one_that_wa
         house.insert(&["b"], &["u"]);
         // Before the worker has looked into its mailbox.
         let later = house.open(0, "u", "*", 0, usize::MAX);
-        settle(|| lines.iter().all(|line| line.finished.get())).await;
+        settle(|| lines.iter().all(|line| line.is_finished())).await;
         house.insert(&["c"], &[]);
         settle(|| [&later, &other].iter().all(|line| line.positions().last() == Some(&3))).await;
-        assert!(lines.iter().all(|line| line.positions() == [1]) && !later.finished.get());
+        assert!(lines.iter().all(|line| line.positions() == [1]) && !later.is_finished());
         assert_eq!(worker.streams().of_user(&u).len(), 1);
     });
 }
@@ -106,7 +106,7 @@ fn a_stream_that_was_opened_since_its_users_others_ended_goes_by_its_own_count_o
         worker.change_rights(&u);
         assert_eq!(worker.streams().of_user(&u).len(), 2);
         house.insert(&["a"], &[]);
-        settle(|| ended.finished.get() && later.positions() == [1]).await;
-        assert!(!later.finished.get());
+        settle(|| ended.is_finished() && later.positions() == [1]).await;
+        assert!(!later.is_finished());
     });
 }

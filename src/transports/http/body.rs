@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::event_stream::EventStream;
 use super::socket::{Socket, TakeOver};
-use crate::events::{Format, Sink, Written};
+use crate::events::{End, Format, Sink, Written};
 
 /// The body of an answer whose connection leaves actix.
 pub struct LeavingBody {
@@ -116,7 +116,7 @@ impl Sink for SlotSink {
         Poll::Pending
     }
 
-    fn finish(&self) {
+    fn finish(&self, _: End) {
         self.slot.finished.set(true);
         Slot::wake(&self.slot.body);
     }
@@ -124,7 +124,7 @@ impl Sink for SlotSink {
 
 impl Drop for SlotSink {
     fn drop(&mut self) {
-        self.finish();
+        self.finish(End::Gone);
     }
 }
 

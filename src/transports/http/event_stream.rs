@@ -76,7 +76,7 @@ impl Format for EventStream {
     /// A control event is written like an event. Its name begins with `$`, which no event's name does.
     fn control(&self, control: &ControlEvent<'_>, id: EventId, buffer: &mut Vec<u8>) {
         let name: Cow<'_, str> = match control {
-            ControlEvent::Synced => "$synced".into(),
+            ControlEvent::Synced { .. } => "$synced".into(),
             ControlEvent::Reset(_) => "$reset".into(),
             ControlEvent::Presence { username, .. } => format!("$presence/{username}").into(),
             ControlEvent::Left { .. } => "$left".into(),
@@ -107,7 +107,8 @@ impl Format for EventStream {
 /// What a control event says.
 fn data(control: &ControlEvent<'_>, id: EventId) -> Value {
     match control {
-        ControlEvent::Synced => json!({ "id": id.to_string() }),
+        ControlEvent::Synced { change: None } => json!({ "id": id.to_string() }),
+        ControlEvent::Synced { change: Some(change) } => json!({ "id": id.to_string(), "change": change }),
         ControlEvent::Reset(reason) => json!({ "reason": reason_name(*reason) }),
         ControlEvent::Presence { person: None, .. } => json!({ "online": false }),
         ControlEvent::Presence { person: Some(person), .. } => {
@@ -262,7 +263,14 @@ mod tests {
         let id = "id:0000000000000007000042\ndata:";
         let bob = Username::parse("bob").unwrap();
         for (event, expected) in [
-            (ControlEvent::Synced, format!("event:$synced\n{id}{{\"id\":\"0000000000000007000042\"}}\n\n")),
+            (
+                ControlEvent::Synced { change: None },
+                format!("event:$synced\n{id}{{\"id\":\"0000000000000007000042\"}}\n\n"),
+            ),
+            (
+                ControlEvent::Synced { change: Some(3) },
+                format!("event:$synced\n{id}{{\"change\":3,\"id\":\"0000000000000007000042\"}}\n\n"),
+            ),
             (ControlEvent::Reset(Reset::NotKept), format!("event:$reset\n{id}{{\"reason\":\"not_kept\"}}\n\n")),
             (
                 ControlEvent::Presence { username: &bob, person: None },

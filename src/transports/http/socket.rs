@@ -22,7 +22,7 @@ use super::protection::Protection;
 use super::reply;
 use crate::config::Callers;
 use crate::error::Error;
-use crate::events::{Format, Sink, Written};
+use crate::events::{End, Format, Sink, Written};
 
 /// Bytes that a client may send on a stream, where none are expected.
 const MAX_UNASKED_BYTES: u32 = 64 << 10;
@@ -282,7 +282,7 @@ impl Sink for PlainSink {
         }
     }
 
-    fn finish(&self) {
+    fn finish(&self, _: End) {
         let _ = self.stream.try_write(LAST_CHUNK);
     }
 }
@@ -342,7 +342,7 @@ impl Sink for TlsSink {
         }
     }
 
-    fn finish(&self) {
+    fn finish(&self, _: End) {
         let mut stream = self.stream.borrow_mut();
         let context = &mut Context::from_waker(Waker::noop());
         let _ = Pin::new(&mut **stream).poll_write(context, LAST_CHUNK);

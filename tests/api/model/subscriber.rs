@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use serde_json::json;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
@@ -178,7 +177,7 @@ impl Subscriber {
         self.last_id = Some(event.id.clone());
         match event.name.as_str() {
             "$synced" => {
-                assert_eq!(event.json(), json!({ "id": event.id }));
+                assert_eq!(event.json()["id"], event.id);
                 if !self.is_switching {
                     let is_behind = self.after.as_ref().is_some_and(|after| event.id < *after);
                     assert!(!is_behind, "{who} went back from {:?} to {event:?}", self.after);

@@ -15,7 +15,11 @@ pub fn assert_id(event: &Event) {
 
 #[track_caller]
 pub fn assert_synced(event: &Event) {
-    assert_eq!((event.name.as_str(), event.json()), ("$synced", json!({ "id": event.id })));
+    let mut data = event.json();
+    if let Some(change) = data.as_object_mut().unwrap().remove("change") {
+        assert!(change.as_u64().is_some_and(|change| change > 0), "{event:?}");
+    }
+    assert_eq!((event.name.as_str(), data), ("$synced", json!({ "id": event.id })));
     assert_id(event);
 }
 
@@ -133,6 +137,45 @@ async fn another_filter_is_followed_by_synced_once_its_new_names_have_come() {
     assert_eq!(names(&to_sync(&mut stream).await.0), ["a"]);
     let live = alice.insert("a", json!(1)).await;
     assert_eq!(stream.so_far(&alice).await, [Event::new("a", &live, "1")]);
+}
+
+#[tokio::test]
+async fn synced_says_which_change_of_the_filter_it_covers_and_comes_after_each_of_them() {
+    let server = TestServer::start_with(&["--authorize=scopes"]).await;
+    let root = user_with(&server, "root", &["*:get", "*:post"]).await;
+    let alice = user_with(&server, "alice", &["*:get"]).await;
+    for name in ["a", "b"] {
+        root.insert(name, json!("old")).await;
+    }
+    let mut stream = marked(&alice, "&events=a", None).await;
+    let id = stream.id();
+    let told = |event: Event| (event.name.clone(), event.json()["change"].as_u64());
+    let synced = |change: Option<u64>| ("$synced".to_owned(), change);
+    to_sync(&mut stream).await;
+    // The last one is equal to the one before.
+    for (number, events) in (1..).zip(["b", "a,b", "a", "a"]) {
+        assert_eq!(change(&alice, &id, json!({ "events": events })).await, number);
+        let mut last = stream.next().await;
+        while last.name != "$synced" {
+            last = stream.next().await;
+        }
+        assert_eq!(told(last), synced(Some(number)), "{events}");
+    }
+    // Of two at once, what was asked for first is told with the second at the latest.
+    let ask = |events: &str| change(&alice, &id, json!({ "events": events }));
+    let mut numbers: [u64; 2] = tokio::join!(ask("b,mark"), ask("a,b,mark")).into();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [5, 6]);
+    while told(stream.next().await) != synced(Some(6)) {}
+    // No client asked for this one.
+    set_scopes(&root.client, "alice", &["b:get", "mark:get"]).await;
+    let rest = stream.so_far(&root).await;
+    assert_eq!(rest.last().map(|last| told(last.clone())), Some(synced(None)), "{rest:?}");
+    // A new stream counts anew.
+    drop(stream);
+    let mut stream = marked(&alice, "", None).await;
+    assert_eq!(change(&alice, &stream.id(), json!({ "events": "b" })).await, 1);
+    while told(stream.next().await) != synced(Some(1)) {}
 }
 
 #[tokio::test]

@@ -10,9 +10,11 @@ pub async fn subscribe(user: &User, stream: &str, mut filter: Value) -> Answer {
     user.post("/subscription", &filter).await
 }
 
-/// Gives a stream another filter.
-pub async fn change(user: &User, stream: &str, filter: Value) {
-    assert_eq!(subscribe(user, stream, filter).await.ok().body, "");
+/// Gives a stream another filter, and tells the number of this change.
+pub async fn change(user: &User, stream: &str, filter: Value) -> u64 {
+    let answer = subscribe(user, stream, filter).await.ok().json();
+    assert_eq!(answer.as_object().unwrap().len(), 1, "{answer}");
+    answer["change"].as_u64().unwrap()
 }
 
 /// Awaits that a stream of which the connection was closed is no more.

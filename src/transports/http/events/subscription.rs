@@ -1,7 +1,8 @@
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 
 use crate::app::App;
+use crate::domain::FilterChange;
 use crate::error::Error;
 use crate::events::StreamId;
 use crate::transports::http::extract::{ByUser, Json};
@@ -18,6 +19,12 @@ pub struct Body {
     event: Option<IgnoredAny>,
 }
 
+/// The answer: the number of the change, which the stream's next `$synced` has.
+#[derive(Serialize)]
+struct Changed {
+    change: u32,
+}
+
 /// `POST /subscription`: another filter for an open stream.
 pub async fn change(app: App, ByUser(principal, Json(body)): ByUser<Json<Body>>) -> Reply {
     if body.event.is_some() {
@@ -25,6 +32,6 @@ pub async fn change(app: App, ByUser(principal, Json(body)): ByUser<Json<Body>>)
     }
     let filter = filter(body.events.as_deref(), body.except.as_deref())?;
     let stream = StreamId::parse(&body.stream).ok_or(Error::StreamUnknown)?;
-    app.events.change_filter(&principal, stream, filter).await?;
-    Ok(reply::empty())
+    let change = app.events.change_filter(&principal, stream, FilterChange::Replace(filter))?.await?;
+    reply::json(&Changed { change })
 }

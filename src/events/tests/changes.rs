@@ -1,0 +1,161 @@
+//! Guards what the client of an open stream changes about it, and what it is told of the end.
+
+use std::future::Future;
+
+use super::*;
+use crate::error::Error;
+
+fn add(filter: &str) -> FilterChange {
+    FilterChange::Add(EventFilter::parse(filter).unwrap())
+}
+
+fn remove(filter: &str) -> FilterChange {
+    FilterChange::Remove(EventFilter::parse(filter).unwrap())
+}
+
+/// Asks for a change of the filter of the only stream of the user u.
+fn ask(house: &House, change: FilterChange) -> impl Future<Output = Result<u32, Error>> + use<> {
+    let username = Username::parse("u").unwrap();
+    house.hub.change_filter(&username, house.hub.registry().only(&username), change, None).unwrap()
+}
+
+/// Every number that a stream has been told with `$synced`.
+fn told(line: &Line) -> Vec<String> {
+    line.came().into_iter().filter(|came| came.name == "$synced").map(|came| came.data).collect()
+}
+
+#[test]
+fn each_change_of_the_filter_has_a_number_and_is_told_to_be_in_force_once() {
+    run(async {
+        let mut house = House::holding(&["a", "b"]);
+        let line = house.open_in_sync("a").await;
+        assert_eq!(told(&line), [""]);
+        assert_eq!(ask(&house, replace("b")).await, Ok(1));
+        settle(|| told(&line) == ["", "1"]).await;
+        // One that changes nothing, too.
+        assert_eq!(ask(&house, replace("b")).await, Ok(2));
+        settle(|| told(&line) == ["", "1", "2"]).await;
+        // Of several at once, the last.
+        let asked = [replace("a"), add("b"), remove("a")].map(|change| ask(&house, change));
+        for (asked, number) in asked.into_iter().zip(3..) {
+            assert_eq!(asked.await, Ok(number));
+        }
+        settle(|| told(&line).last().is_some_and(|last| last == "5")).await;
+        rest().await;
+        assert!(told(&line).iter().filter(|number| *number == "5").count() == 1, "{:?}", line.came());
+        house.insert(&["a", "b"], &[]);
+        settle(|| line.names().last().is_some_and(|last| last == "b")).await;
+    });
+}
+
+#[test]
+fn in_sync_after_a_change_that_is_not_the_clients_has_no_number() {
+    run(async {
+        let mut house = House::with(Authorize::Scopes);
+        house.insert(&["a", "b"], &[]);
+        rescope(&mut house, "u", &["a:get"]);
+        let line = house.open_with(0, "u", "*", usize::MAX, |request| {
+            (request.view, request.options.marks) = (view("u", &["a:get"]), true);
+            request.changes = house.hub.registry().user_streams(&Username::parse("u").unwrap()).changes();
+        });
+        settle(|| told(&line) == [""]).await;
+        rescope(&mut house, "u", &["*:get"]);
+        settle(|| told(&line) == ["", ""]).await;
+        assert_eq!(ask(&house, replace("b")).await, Ok(1));
+        settle(|| told(&line) == ["", "", "1"]).await;
+        rescope(&mut house, "u", &["b:get"]);
+        settle(|| told(&line) == ["", "", "1", ""]).await;
+    });
+}
+
+#[test]
+fn a_stream_without_control_events_is_told_nothing_of_a_change() {
+    run(async {
+        let house = House::holding(&["a"]);
+        let line = house.open(0, "u", "a", 0, usize::MAX);
+        settle(|| line.names() == ["a"]).await;
+        assert_eq!(ask(&house, add("b")).await, Ok(1));
+        assert_eq!(ask(&house, add("b")).await, Ok(2));
+        rest().await;
+        assert_eq!(line.names(), ["a"]);
+    });
+}
+
+#[test]
+fn entries_that_are_added_are_given_once_and_those_that_are_taken_out_are_not_given_any_more() {
+    run(async {
+        let mut house = House::holding(&["a", "b", "c"]);
+        let line = house.open_in_sync("a").await;
+        assert_eq!(ask(&house, add("b,a")).await, Ok(1));
+        settle(|| told(&line).len() == 2).await;
+        assert_eq!(line.names(), ["a", "$synced", "b", "$synced"]);
+        assert_eq!(ask(&house, remove("a")).await, Ok(2));
+        settle(|| told(&line).len() == 3).await;
+        house.insert(&["a", "b", "c"], &[]);
+        settle(|| line.names().len() == 6).await;
+        rest().await;
+        assert_eq!(line.names()[4..], ["$synced", "b"]);
+    });
+}
+
+#[test]
+fn a_change_that_is_refused_changes_nothing_and_has_no_number() {
+    run(async {
+        let mut house = House::new();
+        let names: Vec<_> = (0..999).map(|number| format!("n{number}")).collect();
+        let line = house.open_in_sync(&names.join(",")).await;
+        assert_eq!(ask(&house, add("a,b")).await, Err(Error::FilterInvalid));
+        assert_eq!(ask(&house, add("a")).await, Ok(1));
+        house.insert(&["b", "a"], &[]);
+        settle(|| line.names().contains(&"a".to_owned())).await;
+        assert!(!line.names().contains(&"b".to_owned()));
+    });
+}
+
+#[test]
+fn a_renewed_stream_goes_on_until_the_later_end() {
+    run(async {
+        let house = House::new();
+        let now = house.workers[0].worker.clock().now();
+        let soon = Timestamp::from_millis(now.as_millis() + 600);
+        let open = |username| house.open_with(0, username, "*", usize::MAX, |request| request.expires_at = Some(soon));
+        let [renewed, shortened, left] = ["a", "b", "c"].map(open);
+        let renew = |username: &str, millis: u64| {
+            let username = Username::parse(username).unwrap();
+            let until = Timestamp::from_millis(now.as_millis() + millis);
+            house.hub.renew(&username, house.hub.registry().only(&username), until).unwrap();
+        };
+        renew("a", 3_600_000);
+        renew("b", 1);
+        // That it was not shortened is seen where it outlives what was said.
+        settle(|| left.finished.get().is_some()).await;
+        settle(|| shortened.finished.get().is_some()).await;
+        assert_eq!(left.finished.get(), Some(End::SignInOver));
+        assert!(house.workers[0].worker.clock().now() >= soon);
+        rest().await;
+        assert_eq!(renewed.finished.get(), None);
+    });
+}
+
+#[test]
+fn a_stream_says_why_it_ends() {
+    run(async {
+        let mut house = House::new();
+        let [ended, gone] = ["ended", "gone"].map(|username| house.open(0, username, "*", 0, usize::MAX));
+        let first = house.open_with(0, "many", "*", usize::MAX, |_| {});
+        rest().await;
+        house.insert(&["a"], &["ended"]);
+        gone.go();
+        settle(|| ended.finished.get().is_some() && gone.finished.get().is_some()).await;
+        assert_eq!([&ended, &gone].map(|line| line.finished.get()), [Some(End::SignInOver), Some(End::Gone)]);
+        let many = Username::parse("many").unwrap();
+        let guard =
+            house.hub.registry().user_streams(&many).arrive(&tenant("t"), GoesOnFor::None, Timestamp::from_millis(1));
+        guard.open(house.workers[0].worker.mailbox(), 1);
+        settle(|| first.finished.get() == Some(End::TooManyStreams)).await;
+        let last = house.open(0, "last", "*", 0, usize::MAX);
+        rest().await;
+        house.hub.close().await;
+        settle(|| last.finished.get() == Some(End::Stopping)).await;
+    });
+}
