@@ -81,7 +81,9 @@ fn read_replay(
 ) -> Result<Given, Error> {
     let mut content = Content::with_capacity(0);
     let more = replay.next(store, JOINED_BYTES, |event| {
+        let before = content.len();
         format.event(&EventParts::of_stored(&event, store), content.buffer());
+        content.len() - before
     });
     hub.after_step().pass();
     let more = more?;
@@ -148,7 +150,10 @@ pub fn read_missed(guard: &ChannelGuard, mut replay: Replay) -> Task<Result<Miss
     let hub = guard.hub().clone();
     guard.store().read_on(&Lane::of_all_streams(guard.tenant()), move |store| {
         let (mut events, mut shared) = (Vec::new(), Shared::new(store, replay.tenant()));
-        let more = replay.next(store, JOINED_BYTES, |event| events.extend(shared.event(&event)));
+        let more = replay.next(store, JOINED_BYTES, |event| {
+            events.extend(shared.event(&event));
+            events.last().map_or(0, |event| event.bytes())
+        });
         hub.after_step().pass();
         more?;
         Ok(Missed { events, position: replay.position(), has_gap: replay.has_gap() })
@@ -197,9 +202,10 @@ fn fill_more(
 ) -> Option<(Filling, Replay)> {
     let (mut is_wanted, mut shared) = (true, Shared::new(store, replay.tenant()));
     let take = |event: StoredEvent<'_>| {
-        let Some(event) = shared.event(&event) else { return };
-        event.encoded(format);
+        let Some(event) = shared.event(&event) else { return 0 };
+        let bytes = event.encoded(format).len();
         is_wanted &= filling.take(&event);
+        bytes
     };
     let is_more = replay.next(store, JOINED_BYTES, take).ok()?;
     hub.after_step().pass();

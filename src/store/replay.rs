@@ -123,13 +123,18 @@ impl Replay {
         self.after
     }
 
-    /// Gives the next events to `each`, about `bytes` together. Returns whether there are more. Events that cannot be
-    /// read are left out, or no client of the tenant would have a stream any more. The log names them. Blocks on the
-    /// disk.
+    /// Gives the next events to `each`, about `bytes` together: as many as they are stored in, or as `each` says that it
+    /// made of them, whichever is more. Returns whether there are more. Events that cannot be read are left out, or no
+    /// client of the tenant would have a stream any more. The log names them. Blocks on the disk.
     ///
     /// # Errors
     /// [`Error::Storage`] if the database fails; [`Error::Damaged`] if not even the range can be read.
-    pub fn next(&mut self, store: &Store, bytes: usize, mut each: impl FnMut(StoredEvent<'_>)) -> Result<bool, Error> {
+    pub fn next(
+        &mut self,
+        store: &Store,
+        bytes: usize,
+        mut each: impl FnMut(StoredEvent<'_>) -> usize,
+    ) -> Result<bool, Error> {
         if matches!(self.source, Source::Unopened) {
             let looked_at;
             (self.source, looked_at) = self.open(store)?;
@@ -173,7 +178,7 @@ impl Replay {
         store: &Store,
         mut positions: Vec<Position>,
         bytes: usize,
-        each: &mut impl FnMut(StoredEvent<'_>),
+        each: &mut impl FnMut(StoredEvent<'_>) -> usize,
     ) -> Result<(), Error> {
         let (mut size, mut looked_at) = (0, 0);
         while size < bytes && looked_at < MAX_PASSED_OVER {
@@ -189,10 +194,7 @@ impl Replay {
                 Ok((parts.bytes, event))
             });
             match store.unless_damaged(read)? {
-                Some((bytes, event)) => {
-                    size += bytes;
-                    event.into_iter().for_each(&mut *each);
-                }
+                Some((bytes, event)) => size += event.map_or(0, &mut *each).max(bytes),
                 None => self.is_damaged = true,
             }
         }
@@ -210,7 +212,7 @@ impl Replay {
         store: &Store,
         only_latest: bool,
         bytes: usize,
-        each: &mut impl FnMut(StoredEvent<'_>),
+        each: &mut impl FnMut(StoredEvent<'_>) -> usize,
     ) -> Result<(), Error> {
         let from = self.after;
         let floor = store.floor(&self.tenant)?;
@@ -234,10 +236,7 @@ impl Replay {
             self.is_damaged |= read.is_none();
             self.after = keys::position(key).unwrap_or(self.after);
             match read.flatten() {
-                Some((bytes, event)) => {
-                    size += bytes;
-                    each(event);
-                }
+                Some((bytes, event)) => size += each(event).max(bytes),
                 None => passed_over += 1,
             }
             Ok(true)

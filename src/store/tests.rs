@@ -102,7 +102,11 @@ fn replay(store: &Store, tenant_name: &str, filter: &str, after: u64) -> Vec<(u6
         _ => Replay::events(tenant, wanted, after, store.head()),
     };
     let mut events = Vec::new();
-    while replay.next(store, 100, |event| events.push((event.position.get(), event.name.to_owned()))).unwrap() {}
+    let mut each = |event: StoredEvent<'_>| {
+        events.push((event.position.get(), event.name.to_owned()));
+        0
+    };
+    while replay.next(store, 100, &mut each).unwrap() {}
     events
 }
 

@@ -158,6 +158,32 @@ async fn events_of_a_mebibyte(host: Host) {
 }
 
 #[tokio::test]
+async fn broker_client_in_node_takes_events_in_envelopes() {
+    events_in_envelopes(Host::Node).await;
+}
+
+#[tokio::test]
+async fn broker_client_in_chromium_takes_events_in_envelopes() {
+    events_in_envelopes(Host::Chromium).await;
+}
+
+async fn events_in_envelopes(host: Host) {
+    let server = TestServer::start().await;
+    let bob = server.user("zoë", "acme").await;
+    // The program puts its own `/sse` behind this: as the value of a parameter that is ignored.
+    let stream = format!("{}/sse?envelope=true&ignored=", server.url);
+    let mut program = Program::sign_in(host, &server, &stream, &[]).await;
+    for (name, data) in samples() {
+        let id = insert_exactly(&bob, name, data).await;
+        let seen = program.message().await;
+        assert_eq!((seen.name.as_str(), &seen.id), (name, &id));
+        let listed = bob.get("/events").await.ok().json();
+        assert!(listed.as_array().unwrap().contains(&seen.json()), "{seen:?} is not in {listed}");
+    }
+    program.finish().await;
+}
+
+#[tokio::test]
 async fn a_heartbeat_is_no_event_to_broker_client_in_node_and_spoils_none() {
     a_heartbeat_is_no_event_and_spoils_none(Host::Node).await;
 }

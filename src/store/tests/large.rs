@@ -64,7 +64,11 @@ fn history(store: &Store, name: &str, oldest_first: bool) -> Result<Events, Erro
 
 fn replayed(store: &Store, mut replay: Replay) -> Result<Events, Error> {
     let mut events = Vec::new();
-    while replay.next(store, 1, |event| events.push((event.position.get(), event.data.into_owned())))? {}
+    let mut each = |event: StoredEvent<'_>| {
+        events.push((event.position.get(), event.data.into_owned()));
+        0
+    };
+    while replay.next(store, 1, &mut each)? {}
     Ok(events)
 }
 

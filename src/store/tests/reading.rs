@@ -257,7 +257,11 @@ fn wanted(filter: &str) -> Wanted {
 /// The positions that a replay gives.
 fn read(store: &Store, replay: &mut Replay) -> Vec<u64> {
     let mut given = Vec::new();
-    while replay.next(store, 1, |event| given.push(event.position.get())).unwrap() {}
+    let mut each = |event: StoredEvent<'_>| {
+        given.push(event.position.get());
+        0
+    };
+    while replay.next(store, 1, &mut each).unwrap() {}
     given
 }
 

@@ -17,6 +17,29 @@ fn a_new_subscriber_gets_a_snapshot_and_a_resuming_one_every_missed_event() {
     assert_eq!(numbers(&replay(&store, "a", "x", 1)), [3, 5]);
 }
 
+#[test]
+fn a_step_is_as_many_events_as_its_bytes_allow_by_what_is_stored_and_by_what_is_made_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = open(directory.path()).unwrap();
+    insert(&mut committer, "a", &["x", "y", "z"].repeat(4));
+    let next = |replay: &mut Replay, bytes: usize, made: usize| {
+        let mut given = 0;
+        let each = |_: StoredEvent<'_>| {
+            given += 1;
+            made
+        };
+        replay.next(&store, bytes, each).unwrap();
+        given
+    };
+    // By the events themselves, and by the names if only the latest of few are wanted.
+    let tail = || Replay::events(tenant("a"), wanted("*"), Position::new(1), store.head());
+    let few = || Replay::snapshot(tenant("a"), wanted("x,y,z"), Position::START, store.head());
+    for (made, [of_tail, of_few]) in [(0, [11, 3]), (500, [2, 2]), (2000, [1, 1])] {
+        assert_eq!([next(&mut tail(), 1000, made), next(&mut few(), 1000, made)], [of_tail, of_few], "{made}");
+    }
+    assert_eq!([next(&mut tail(), 1, 0), next(&mut few(), 1, 0)], [1, 1]);
+}
+
 const KEPT: usize = 1000;
 
 #[test]
