@@ -42,8 +42,10 @@ fn a_guest_is_given_what_is_permitted_and_what_more_is_permitted_later() {
         let rights = more.account().scopes.to_see(Authorize::Open, more.username());
         let id = house.hub.registry().only(more.username());
         house.hub.change_filter(more.username(), id, replace("*"), Some(rights)).unwrap().await.unwrap();
+        let given = |name: &str| line.names().iter().filter(|given| *given == name).count();
+        settle(|| given("b") == 1).await;
         house.insert(&["b"], &["u"]);
-        settle(|| of_user.is_finished() && line.names().iter().filter(|name| *name == "b").count() == 2).await;
+        settle(|| of_user.is_finished() && given("b") == 2).await;
         assert!(!line.is_finished() && line.names().iter().all(|name| ["a", "b"].contains(&name.as_str())));
         let by_user = house.hub.change_filter(&Username::parse("u").unwrap(), id, replace("*"), None);
         assert_eq!(by_user.err(), Some(Error::StreamUnknown));
