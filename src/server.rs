@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -259,20 +260,21 @@ fn listen(
     };
     let wanted = SocketAddr::new(host, port);
     let cannot = |error| StartError::Listen(wanted, error);
+    let callers = Arc::clone(&services.callers);
     // The app stays on its worker. The services that it is made from may be sent to any thread.
-    let on_worker = move || App::on_worker(services.clone());
+    let on_worker = move || http::routes(App::on_worker(services.clone()), bodies.clone());
     let listener = bind(wanted).map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
     let (builder, maintenance) = match listen {
         Listen::Http(_) => {
-            let service = move || http::plain(on_worker(), stopping.clone(), connections.clone(), bodies.clone());
+            let service = move || http::plain(on_worker(), Arc::clone(&callers), stopping.clone(), connections.clone());
             (builder.listen(scheme, listener, service).map_err(cannot)?, None)
         }
         Listen::Https(_, certificate) => {
             let (tls, maintenance) = tls::configure(certificate).map_err(StartError::Tls)?;
             let handshakes = Handshakes::new(tls, &connections);
             let service = move || {
-                http::tls(on_worker(), stopping.clone(), connections.clone(), bodies.clone(), handshakes.clone())
+                http::tls(on_worker(), Arc::clone(&callers), stopping.clone(), connections.clone(), handshakes.clone())
             };
             (builder.listen(scheme, listener, service).map_err(cannot)?, Some(maintenance))
         }

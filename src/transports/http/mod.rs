@@ -32,6 +32,7 @@ mod websocket;
 pub use accept::Connections;
 pub use bodies::Bodies;
 pub use handshake::Handshakes;
+pub use routes::{Routes, routes};
 pub use service::{plain, tls};
 
 /// Log filter for the library: it reports a client's malformed HTTP, and answers cut off because their reader lost

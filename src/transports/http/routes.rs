@@ -1,5 +1,6 @@
 //! The route table.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
@@ -14,36 +15,27 @@ use crate::app::App;
 use crate::config::Callers;
 use crate::error::Error;
 
-/// The application of one worker, with every route.
-pub fn application(
-    app: App,
-    bodies: Bodies,
-) -> ActixApp<
-    impl ServiceFactory<
-        ServiceRequest,
-        Config = (),
-        Response = ServiceResponse<impl actix_web::body::MessageBody>,
-        Error = actix_web::Error,
-        InitError = (),
-    >,
-> {
-    let base = app.base_path.clone();
-    layers(Arc::clone(&app.callers))
-        .app_data(app)
-        .app_data(bodies)
-        .configure(routes)
+/// Adds the routes of an application, and what their handlers need.
+pub type Routes = Rc<dyn Fn(&mut web::ServiceConfig)>;
+
+/// Every route of Broker, for one worker.
+pub fn routes(app: App, bodies: Bodies) -> Routes {
+    Rc::new(move |config| {
+        config.app_data(app.clone()).app_data(bodies.clone()).configure(table);
         // A proxy may strip the prefix or keep it.
-        .configure(|config| match base.prefix() {
+        match app.base_path.prefix() {
             "" => {}
             prefix => {
-                config.service(web::scope(prefix).configure(routes));
+                config.service(web::scope(prefix).configure(table));
             }
-        })
-        .default_service(web::to(|| async { reply::refusal(&Error::NotFound) }))
+        }
+        config.default_service(web::to(|| async { reply::refusal(&Error::NotFound) }));
+    })
 }
 
-/// An application without routes: what is around every request.
-fn layers(
+/// An application with these routes, and with what is around every request.
+pub fn application(
+    routes: Routes,
     callers: Arc<Callers>,
 ) -> ActixApp<
     impl ServiceFactory<
@@ -59,9 +51,10 @@ fn layers(
         // Innermost, so that a panic in a handler becomes an answer like others.
         .wrap(CatchPanic::default())
         .wrap_fn(around::around)
+        .configure(|config| routes(config))
 }
 
-fn routes(config: &mut web::ServiceConfig) {
+fn table(config: &mut web::ServiceConfig) {
     config
         .service(get("/", alive))
         .service(get("/sse", sse::stream))
@@ -169,9 +162,10 @@ mod tests {
         }
         actix_web::rt::System::new().block_on(async {
             let application = || {
-                layers(Arc::new(Callers { origins: Origins::Any, only_this_machine: false }))
-                    .route("/panic", web::get().to(panics))
-                    .route("/", web::get().to(|| async { "fine" }))
+                let routes: Routes = Rc::new(|config| {
+                    config.route("/panic", web::get().to(panics)).route("/", web::get().to(|| async { "fine" }));
+                });
+                application(routes, Arc::new(Callers { origins: Origins::Any, only_this_machine: false }))
             };
             let server = HttpServer::new(application).workers(1).bind("127.0.0.1:0").unwrap();
             let address = server.addrs()[0];

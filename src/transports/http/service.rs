@@ -16,13 +16,12 @@ use actix_web::rt::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::accept::{Connections, GoesOn, Tcp, counted};
-use super::bodies::Bodies;
 use super::h2;
 use super::handshake::Handshakes;
 use super::limits::{KEEP_ALIVE, LINGER};
-use super::routes::application;
+use super::routes::{Routes, application};
 use super::socket::{Socket, Stream};
-use crate::app::App;
+use crate::config::Callers;
 
 /// An accepted connection by protocol, with the peer's address.
 enum Accepted {
@@ -32,25 +31,25 @@ enum Accepted {
 
 /// Serves connections without TLS, with HTTP/1.
 pub fn plain(
-    app: App,
+    routes: Routes,
+    callers: Arc<Callers>,
     stopping: GracefulShutdownSignal,
     connections: Connections,
-    bodies: Bodies,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
     let served = fn_service(|tcp: Tcp| async move {
         let from = tcp.peer_addr().ok();
         Ok::<Accepted, DispatchError>(Accepted::Http1(Socket::new(Stream::Plain(tcp)), from))
     })
-    .and_then(http(app, bodies, stopping));
+    .and_then(http(routes, callers, stopping));
     counted(served, connections)
 }
 
 /// Serves TLS connections, with HTTP/2 or HTTP/1 as the client prefers (RFC 7301).
 pub fn tls(
-    app: App,
+    routes: Routes,
+    callers: Arc<Callers>,
     stopping: GracefulShutdownSignal,
     connections: Connections,
-    bodies: Bodies,
     handshakes: Handshakes,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
     let served = fn_service(move |tcp: Tcp| {
@@ -68,18 +67,18 @@ pub fn tls(
             })
         }
     })
-    .and_then(http(app, bodies, stopping));
+    .and_then(http(routes, callers, stopping));
     counted(served, connections)
 }
 
 fn http(
-    app: App,
-    bodies: Bodies,
+    routes: Routes,
+    callers: Arc<Callers>,
     stopping: GracefulShutdownSignal,
 ) -> impl ServiceFactory<Accepted, Config = (), Response = Option<GoesOn>, Error = DispatchError, InitError = ()> {
-    let callers = Arc::clone(&app.callers);
+    let asked = Arc::clone(&callers);
     let application = move || {
-        let application = application(app.clone(), bodies.clone()).into_factory();
+        let application = application(Rc::clone(&routes), Arc::clone(&asked)).into_factory();
         map_config(application.map_err(|error: actix_web::Error| error.error_response()), |()| AppConfig::default())
     };
     let stops = stopping.clone();
