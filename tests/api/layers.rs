@@ -139,6 +139,28 @@ fn transports_reach_events_and_the_database_only_through_their_entry_points() {
     }
 }
 
+/// Folders that know nothing of Broker, and what of the crate they may name all the same.
+const STRANGERS: &[(&str, &[&str])] =
+    &[("transports/ws", &["transports/ws"]), ("transports/socket_io", &["transports/ws"])];
+
+#[test]
+fn protocols_know_nothing_of_broker_nor_of_http() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for (folder, may_name) in STRANGERS {
+        for source in sources(&root.join(folder)) {
+            let code = code(&source);
+            for (at, _) in code.match_indices("crate::") {
+                let named = code[at + "crate::".len()..].replace("::", "/");
+                let may = may_name.iter().any(|may| named.starts_with(may));
+                assert!(may, "{} must not name {}", source.display(), named.lines().next().unwrap_or_default());
+            }
+            for library in ["actix_web", "actix_http", "http"] {
+                assert!(!code.contains(&format!("use {library}::")), "{} must not name {library}", source.display());
+            }
+        }
+    }
+}
+
 #[test]
 fn no_test_leaves_itself_out_but_by_the_one_way_that_can_be_forbidden() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -33,6 +33,7 @@ mod remove;
 mod revoke_user;
 mod silence;
 mod smoke;
+mod socket_io;
 mod sse;
 mod sse_ticket;
 mod start;

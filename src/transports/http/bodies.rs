@@ -6,7 +6,7 @@
 mod buffer;
 mod shares;
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::ops::Deref;
 use std::task::Poll;
 use std::time::Duration;
@@ -103,13 +103,14 @@ async fn read(
 }
 
 impl Body {
-    /// Runs another future while holding the body, which counts meanwhile.
+    /// Does something with the body that may take long, while it counts.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] if there is no room for it any more; those of the other.
-    pub async fn during<T>(&mut self, other: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        self.held.hold(self.text.capacity())?;
-        self.held.during(other).await
+    /// [`Error::Overloaded`] if there is no room for it any more; those of what is done.
+    pub async fn during<T>(&mut self, act: impl AsyncFnOnce(&str) -> Result<T, Error>) -> Result<T, Error> {
+        let Self { text, held } = self;
+        held.hold(text.capacity())?;
+        held.during(act(text)).await
     }
 }
 

@@ -200,10 +200,13 @@ impl<T: AdminBody> FromRequest for ByAdmin<T> {
             let mut body = body.read(Sender::stranger(from), MAX_BODY_BYTES).await?;
             let Token { admin_token } = parse(&body)?;
             // The token check may wait for its rate limit.
-            let admin = body.during(app.identity.admin(&admin_token, from)).await.map_err(|error| match error {
-                Error::AdminTokenIncorrect => T::WRONG_TOKEN,
-                other => other,
-            })?;
+            let admin =
+                body.during(async |_| app.identity.admin(&admin_token, from).await).await.map_err(
+                    |error| match error {
+                        Error::AdminTokenIncorrect => T::WRONG_TOKEN,
+                        other => other,
+                    },
+                )?;
             Ok(Self(admin, parse(&body)?))
         })
     }

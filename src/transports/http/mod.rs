@@ -22,6 +22,7 @@ mod routes;
 mod service;
 mod session;
 mod socket;
+mod socket_io;
 mod sse;
 mod ticket;
 mod users;
@@ -34,6 +35,7 @@ pub use bodies::Bodies;
 pub use handshake::Handshakes;
 pub use routes::{Routes, routes};
 pub use service::{plain, tls};
+pub use socket_io::serve as serve_socket_io;
 
 /// Log filter for the library: it reports a client's malformed HTTP, and answers cut off because their reader lost
 /// the right to them, as errors.

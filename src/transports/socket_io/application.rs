@@ -11,10 +11,8 @@ use super::packet::Json;
 use super::socket::{Ack, Socket};
 use super::types::Types;
 
-/// How much work of one session may be under way.
-pub const MAX_IN_FLIGHT: usize = 64;
-
-/// Work that an event causes. It runs on the thread that serves the client's packets, and ends with the session.
+/// Work that an event causes. It runs on the thread that took the event, and is dropped when the session ends. It may outlast the post
+/// that brought the event: the answer to a question comes with another post.
 pub type Work = Pin<Box<dyn Future<Output = ()>>>;
 
 /// What serves the sockets: a cheap clone on each thread that takes requests.
@@ -28,15 +26,15 @@ pub trait Application: Types + Clone {
     /// Greets a socket that has joined: its client has been told so, and what is emitted here comes next.
     fn connected(&self, _socket: &Socket<Self>) {}
 
-    /// Takes an event of a socket. What cannot be done at once is returned as work. Of a session, as much work as
-    /// [`MAX_IN_FLIGHT`] may be under way, then nothing more is read from it.
+    /// Takes an event of a socket. What cannot be done at once is returned as work. Of each session, [`MAX_IN_FLIGHT`](super::MAX_IN_FLIGHT) may be under way,
+    /// then nothing more is read from it.
     fn event(&self, socket: &Socket<Self>, event: Event<Self>) -> Option<Work>;
 
     /// Writes an event stream to a socket that has called [`Socket::attach`], for as long as the future runs.
     ///
-    /// It begins on a thread that takes polls of the session, with [`Outlet::Polling`]. If the session upgrades, that outlet is gone. When
-    /// the future has ended by that, another one begins on the thread of the WebSocket, with [`Outlet::WebSocket`]: it has to go on where
-    /// the first one stopped. On a session that began with a WebSocket, there is one only.
+    /// It begins on the thread that took the event, with [`Outlet::Polling`]. If the session upgrades, that outlet is gone, by which the
+    /// future must end. Then another one begins on the thread of the WebSocket, with [`Outlet::WebSocket`]: it has to go on where the
+    /// first one stopped. On a session that began with a WebSocket, there is one only. When the session ends, the future is dropped.
     fn stream(&self, socket: Socket<Self>, outlet: Outlet<Self>) -> impl Future<Output = ()> + 'static;
 }
 

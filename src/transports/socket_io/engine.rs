@@ -12,7 +12,7 @@ use super::sid::Sid;
 use super::websocket::WebSocketCall;
 
 /// The sessions of an application: a cheap clone for any thread.
-pub struct SocketIo<A: Application>(Arc<Sessions<A>>);
+pub struct SocketIo<A: Application>(pub(super) Arc<Sessions<A>>);
 
 impl<A: Application> Clone for SocketIo<A> {
     fn clone(&self) -> Self {

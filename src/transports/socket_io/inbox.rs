@@ -1,6 +1,7 @@
 //! What a client sends, on its way to the application: packet after packet, while the work that they cause goes on side by side.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -8,7 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::{Map, Value};
 
-use super::application::{Admission, Application, Connect, ConnectError, Event, MAX_IN_FLIGHT, Work};
+use super::application::{Admission, Application, Connect, ConnectError, Event, Work};
 use super::assembler::Assembled;
 use super::engine_packet::EnginePacket;
 use super::line::End;
@@ -16,9 +17,10 @@ use super::malformed::Malformed;
 use super::members::{Answer, Member};
 use super::outbox::Frame;
 use super::packet::{Content, Packet, Writer};
-use super::session::Session;
+use super::session::{Session, WorkGuard};
 use super::sid::Sid;
 use super::socket::{Ack, Socket};
+use super::types::Types;
 
 /// The way from a session to the application, on one thread.
 pub struct Inbox<A: Application> {
@@ -26,7 +28,21 @@ pub struct Inbox<A: Application> {
     pub session: Arc<Session<A>>,
     random: fn() -> [u8; Sid::BYTES],
     /// `None` while there is nothing to do, which is most of the time.
-    in_flight: Option<FuturesUnordered<Work>>,
+    in_flight: Option<FuturesUnordered<Counted<A>>>,
+}
+
+/// Work that counts for its session.
+struct Counted<T: Types> {
+    work: Work,
+    _guard: WorkGuard<T>,
+}
+
+impl<T: Types> Future for Counted<T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.work.as_mut().poll(context)
+    }
 }
 
 impl<A: Application> Inbox<A> {
@@ -34,28 +50,24 @@ impl<A: Application> Inbox<A> {
         Self { app, session, random, in_flight: None }
     }
 
+    /// Whether work is under way.
+    pub fn has_work(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
     /// Does the work that is under way, as far as that is possible now.
-    pub fn poll_work(&mut self, context: &mut Context<'_>) {
+    pub fn poll_work(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if let Some(in_flight) = &mut self.in_flight {
-            while let Poll::Ready(Some(())) = in_flight.poll_next_unpin(context) {}
-            if in_flight.is_empty() {
-                self.in_flight = None;
-            }
+            while ready!(in_flight.poll_next_unpin(context)).is_some() {}
+            self.in_flight = None;
         }
+        Poll::Ready(())
     }
 
     /// Becomes ready when the next packet may be read.
     pub fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.poll_work(context);
-        ready!(self.session.poll_room(context));
-        let is_full = self.in_flight.as_ref().is_some_and(|in_flight| in_flight.len() >= MAX_IN_FLIGHT);
-        if is_full { Poll::Pending } else { Poll::Ready(()) }
-    }
-
-    /// Becomes ready when all work is done.
-    pub fn poll_done(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.poll_work(context);
-        if self.in_flight.is_some() { Poll::Pending } else { Poll::Ready(()) }
+        let _ = self.poll_work(context);
+        self.session.poll_room(context)
     }
 
     /// Takes a packet; `None` for what is not one. Packets for a session that has ended go nowhere.
@@ -76,6 +88,7 @@ impl<A: Application> Inbox<A> {
                     let socket = Socket::new(session, member);
                     let ack = id.map(|id| Ack::new(socket.clone(), id));
                     if let Some(work) = self.app.event(&socket, Event { name, args, attachments, ack }) {
+                        let work = Counted { work, _guard: session.begin_work() };
                         self.in_flight.get_or_insert_with(FuturesUnordered::new).push(work);
                     }
                     Ok(())
@@ -89,7 +102,7 @@ impl<A: Application> Inbox<A> {
         }
         // In order, and before the next packet.
         poll_fn(|context| {
-            self.poll_work(context);
+            let _ = self.poll_work(context);
             Poll::Ready(())
         })
         .await;

@@ -318,6 +318,7 @@ impl Line {
         if may {
             self.phase = Phase::WebSocket;
             self.wake_reader();
+            self.room.wake();
             self.stream.wake();
         }
         may
@@ -357,3 +358,6 @@ impl Line {
         self.send(Frame::text(PING));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,7 +33,7 @@ mod socket;
 mod types;
 mod websocket;
 
-pub use application::{Admission, Application, Connect, ConnectError, Event, MAX_IN_FLIGHT, Recovery, Work};
+pub use application::{Admission, Application, Connect, ConnectError, Event, Recovery, Work};
 pub use engine::{Call, Method, Request, SocketIo};
 pub use engine_packet::SEPARATOR;
 pub use line::Written;
@@ -42,7 +42,11 @@ pub use outlet::{Outlet, PollingOutlet};
 pub use packet::{Json, write_event};
 pub use polling::{PollCall, PostCall};
 pub use refusal::Refusal;
+pub use session::MAX_IN_FLIGHT;
 pub use settings::Settings;
 pub use socket::{Ack, Socket};
 pub use types::Types;
 pub use websocket::WebSocketCall;
+
+#[cfg(test)]
+mod tests;

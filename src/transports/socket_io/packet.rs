@@ -293,3 +293,6 @@ pub fn write_event(
     buffer.extend_from_slice(b"]");
     begin..end
 }
+
+#[cfg(test)]
+mod tests;

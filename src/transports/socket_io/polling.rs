@@ -89,26 +89,40 @@ impl<A: Application> PostCall<A> {
         self.is_over = true;
     }
 
-    /// Takes the body. Returns when what it causes is done; the body of the answer is then `ok`, of the type
-    /// `text/plain; charset=UTF-8`.
+    /// Takes the body. The body of the answer is then `ok`, of the type `text/plain; charset=UTF-8`.
     ///
     /// # Errors
     /// [`Refusal::BadRequest`] if the body does not keep to the protocol, which ends the session, or if the session has ended meanwhile.
     pub async fn take(mut self, app: A, body: &str) -> Result<&'static str, Refusal> {
         let mut inbox = Inbox::new(app, Arc::clone(&self.session), self.sessions.random);
-        for packet in body.split(SEPARATOR) {
+        let mut packets = body.split(SEPARATOR);
+        // Not if another transport brings packets meanwhile, which would come between these.
+        while self.session.line(|line| line.is_polling()) {
+            let Some(packet) = packets.next() else { break };
             poll_fn(|context| inbox.poll_room(context)).await;
-            let packet = EnginePacket::parse(packet);
-            inbox.take(packet).await;
+            inbox.take(EnginePacket::parse(packet)).await;
             begin_stream(&inbox);
         }
-        poll_fn(|context| inbox.poll_done(context)).await;
-        begin_stream(&inbox);
         self.is_over = true;
+        finish(inbox);
         match self.session.end() {
-            None | Some(End::ClientClosed | End::ServerClosed) => Ok("ok"),
-            Some(_) => Err(Refusal::BadRequest),
+            None if packets.next().is_none() => Ok("ok"),
+            Some(End::ClientClosed | End::ServerClosed) => Ok("ok"),
+            None | Some(_) => Err(Refusal::BadRequest),
         }
+    }
+}
+
+/// Does the work that outlasts the post, until the session ends.
+fn finish<A: Application>(mut inbox: Inbox<A>) {
+    if inbox.has_work() {
+        let session = Arc::clone(&inbox.session);
+        let work = poll_fn(move |context| {
+            let done = inbox.poll_work(context);
+            begin_stream(&inbox);
+            done
+        });
+        session.keep_task(tokio::task::spawn_local(work).abort_handle());
     }
 }
 
@@ -132,10 +146,11 @@ fn begin_stream<A: Application>(inbox: &Inbox<A>) {
     let end = StreamEnd(Arc::clone(&inbox.session));
     let outlet = Outlet::Polling(PollingOutlet::new(Arc::clone(&inbox.session)));
     let stream = inbox.app.stream(Socket::new(&inbox.session, member), outlet);
-    tokio::task::spawn_local(async move {
+    let stream = tokio::task::spawn_local(async move {
         let _end = end;
         stream.await;
     });
+    inbox.session.keep_task(stream.abort_handle());
 }
 
 /// Tells the session of the end of its event stream, however that comes.

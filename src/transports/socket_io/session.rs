@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::assembler::{Assembled, Assembler};
@@ -20,6 +21,9 @@ use super::settings::Settings;
 use super::shares::Share;
 use super::sid::Sid;
 use super::types::Types;
+
+/// How much work of one session may be under way.
+pub const MAX_IN_FLIGHT: usize = 64;
 
 /// A session of Engine.IO, with its sockets.
 pub struct Session<T: Types> {
@@ -40,6 +44,10 @@ struct State<T: Types> {
     stream: Stream<T>,
     /// What a message that has arrived in part takes, in bytes.
     unfinished: usize,
+    /// How much work is under way.
+    in_flight: usize,
+    /// The tasks that do work which goes on after its post.
+    tasks: Vec<AbortHandle>,
     /// Its part of the memory.
     share: Share<T::Client>,
 }
@@ -86,6 +94,8 @@ impl<T: Types> Session<T> {
             idle_until: now + settings.connect_timeout,
             stream: Stream::None,
             unfinished: 0,
+            in_flight: 0,
+            tasks: Vec::new(),
             share,
         };
         Arc::new(Self { sid, peer, settings: Arc::clone(settings), state: Mutex::new(state) })
@@ -106,10 +116,13 @@ impl<T: Types> Session<T> {
         let left = is_over.then(|| {
             state.share.hold(0);
             state.stream = Stream::None;
-            (std::mem::take(&mut state.members), std::mem::take(&mut state.assembler))
+            let tasks = std::mem::take(&mut state.tasks);
+            (std::mem::take(&mut state.members), std::mem::take(&mut state.assembler), tasks)
         });
         drop(guard);
-        drop(left);
+        if let Some((.., tasks)) = left {
+            tasks.iter().for_each(AbortHandle::abort);
+        }
         result
     }
 
@@ -179,11 +192,24 @@ impl<T: Types> Session<T> {
 
     /// Becomes ready when more may be read from the client, or the session has ended.
     pub fn poll_room(&self, context: &Context<'_>) -> Poll<()> {
-        self.line(
-            |line| {
-                if line.has_room() || line.end().is_some() { Poll::Ready(()) } else { line.room.wait(context) }
-            },
-        )
+        self.with(|state| {
+            let has_room = state.line.has_room() && state.in_flight < MAX_IN_FLIGHT;
+            if has_room || state.line.end().is_some() { Poll::Ready(()) } else { state.line.room.wait(context) }
+        })
+    }
+
+    /// Counts work as under way, until what is returned is dropped.
+    pub fn begin_work(self: &Arc<Self>) -> WorkGuard<T> {
+        self.with(|state| state.in_flight += 1);
+        WorkGuard(Arc::clone(self))
+    }
+
+    /// Has a task aborted when the session ends.
+    pub fn keep_task(&self, task: AbortHandle) {
+        self.with(|state| {
+            state.tasks.retain(|task| !task.is_finished());
+            state.tasks.push(task);
+        });
     }
 
     /// Whether a client may ask to join a namespace: it has not joined it yet, and not too many others.
@@ -255,6 +281,18 @@ impl<T: Types> Session<T> {
     /// Takes the answer to a question. Returns whether the session is in the namespace.
     pub fn answer(&self, namespace: &str, id: u64, answer: Answer) -> bool {
         self.with(|state| state.members.answer(namespace, id, answer))
+    }
+}
+
+/// Work that is under way.
+pub struct WorkGuard<T: Types>(Arc<Session<T>>);
+
+impl<T: Types> Drop for WorkGuard<T> {
+    fn drop(&mut self) {
+        self.0.with(|state| {
+            state.in_flight -= 1;
+            state.line.room.wake();
+        });
     }
 }
 

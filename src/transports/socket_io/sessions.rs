@@ -88,7 +88,8 @@ impl<T: Types> Sessions<T> {
         let mut ticks = tokio::time::interval((beat / TICKS).clamp(Duration::from_millis(1), MAX_TICK));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let now = ticks.tick().await;
+            ticks.tick().await;
+            let now = Instant::now();
             while let Some(sid) = self.next_due(now) {
                 let session = lock(&self.table).by_sid.get(&sid).cloned();
                 let Some(session) = session else { continue };

@@ -164,7 +164,7 @@ impl<A: Application> Driver<A> {
 
     /// Does everything else until the next message; `None` when the session has ended.
     fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Message>> {
-        self.inbox.poll_work(context);
+        let _ = self.inbox.poll_work(context);
         self.poll_stream(context);
         if self.poll_send(context).is_ready() {
             self.outlet.close(self.close_code(), "");

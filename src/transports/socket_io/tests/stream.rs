@@ -1,0 +1,60 @@
+//! Guards the event stream of a session of long polling.
+
+use super::*;
+
+/// The numbers in what a client got.
+fn numbers(said: &str) -> Vec<usize> {
+    let numbers = said.split('\x1e').filter_map(|packet| packet.strip_prefix("42[\"number\","));
+    numbers.map(|rest| rest.split(',').next().unwrap().parse().unwrap()).collect()
+}
+
+#[test]
+fn a_stream_gives_every_event_once_and_in_order_between_answers() {
+    run(async |house| {
+        let client = house.join().await;
+        client.post(r#"42["listen"]"#).await.unwrap();
+        let (mut got, mut answers) = (Vec::new(), 0);
+        for round in 0..50 {
+            house.app.feed.add(round * 7);
+            client.post(r#"420["message-with-ack"]"#).await.unwrap();
+            rest().await;
+            let said = client.poll().await.unwrap();
+            answers += said.matches("430[]").count();
+            got.extend(numbers(&said));
+        }
+        assert_eq!(answers, 50);
+        while got.len() < 50 * 49 / 2 * 7 {
+            got.extend(numbers(&client.next().await));
+        }
+        assert!(got.into_iter().eq(0..50 * 49 / 2 * 7));
+        assert_eq!(*house.app.feed.began.lock().unwrap(), ["polling"]);
+    });
+}
+
+#[test]
+fn a_stream_whose_client_does_not_poll_holds_nothing_and_ends_with_the_session() {
+    run(async |house| {
+        let client = house.join().await;
+        client.post(r#"42["listen"]"#).await.unwrap();
+        house.app.feed.add(100_000);
+        rest().await;
+        let session = house.engine.0.get(&client.sid).unwrap();
+        assert_eq!(session.line(|line| line.held()), 0);
+        drop(session);
+        client.post("1").await.unwrap();
+        rest().await;
+        assert_eq!(std::sync::Arc::strong_count(&house.app.feed), 2, "the stream has gone");
+    });
+}
+
+#[test]
+fn a_session_has_one_stream_and_another_one_when_its_socket_has_left() {
+    run(async |house| {
+        let client = house.join().await;
+        client.post("40/custom").await.unwrap();
+        client.poll().await.unwrap();
+        client.post("42[\"listen\"]\x1e42/custom,[\"listen\"]\x1e42[\"listen\"]").await.unwrap();
+        rest().await;
+        assert_eq!(house.app.feed.began.lock().unwrap().len(), 1);
+    });
+}

@@ -1,0 +1,9 @@
+//! Guards Engine.IO and Socket.IO over real connections, by the cases of their protocols' suites, against an echo application.
+
+mod client;
+#[path = "../../src/transports/socket_io/tests/echo.rs"]
+mod echo;
+mod polling;
+mod server;
+
+use broker::transports::{socket_io as sio, ws};
