@@ -18,7 +18,7 @@ use crate::events::{CatchUp, Sink, SubscribeRequest, WorkerHandle};
 use crate::identity::{Admin, Identity, UserQuery};
 
 pub use event_object::write_event;
-pub use events::{Events, HistoryPage, InsertOptions, LastSeen, StreamQuery};
+pub use events::{Events, HistoryPage, InsertOptions, Inserting, LastSeen, StreamQuery};
 pub use listing::{Listing, STEP_BYTES};
 
 use listing::Form;

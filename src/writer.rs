@@ -6,8 +6,10 @@
 //! thousand inserts share one sync, and no client ever sees an event that a crash could take back.
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -200,6 +202,17 @@ pub struct Writer {
     waiting_bytes: Arc<AtomicUsize>,
 }
 
+/// What becomes of a change that was posted.
+pub struct Outcome<T>(oneshot::Receiver<Result<T, Error>>);
+
+impl<T> Future for Outcome<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(|outcome| outcome.unwrap_or(Err(Error::ShuttingDown)))
+    }
+}
+
 /// Tells when the writer had to give up.
 pub struct Failure(Option<oneshot::Receiver<Error>>);
 
@@ -230,13 +243,23 @@ impl Writer {
     /// The errors of the change's rule; [`Error::Overloaded`] if too many changes wait; [`Error::StorageFull`];
     /// [`Error::ShuttingDown`] if the writer has ended.
     pub async fn submit<C: Change>(&self, change: C) -> Result<C::Outcome, Error> {
+        self.post(change)?.await
+    }
+
+    /// Has a change decided, after every change that was posted before on this thread. What is returned resolves when its writes are
+    /// durable; the change is decided whether that is awaited or not.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] if too many changes wait; [`Error::ShuttingDown`] if the writer has ended; later, the others of
+    /// [`Writer::submit`].
+    pub fn post<C: Change>(&self, change: C) -> Result<Outcome<C::Outcome>, Error> {
         let (reply, outcome) = oneshot::channel();
         let waiting = Waiting::count(change.bytes(), &self.waiting_bytes)?;
         self.queue.try_send(Box::new(Pending { change, waiting, reply })).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Error::Overloaded,
             mpsc::error::TrySendError::Closed(_) => Error::ShuttingDown,
         })?;
-        outcome.await.map_err(|_| Error::ShuttingDown)?
+        Ok(Outcome(outcome))
     }
 
     /// Ends the thread after every change that was submitted before. Later ones are refused.

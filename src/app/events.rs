@@ -1,4 +1,3 @@
-use std::future::Future;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -14,12 +13,12 @@ use crate::domain::{
 };
 use crate::error::Error;
 use crate::events::{
-    Condition, EventParts, GoesOnFor, Hub, IdempotencyKey, Insert, Inserted, Lifetime, NewEvent, Rates, Reset, Start,
-    StreamId, StreamOptions, SubscribeRequest, WorkerHandle,
+    Changing, Condition, EventParts, GoesOnFor, Hub, IdempotencyKey, Insert, Inserted, Lifetime, NewEvent, Rates,
+    Reset, Start, StreamId, StreamOptions, SubscribeRequest, WorkerHandle,
 };
 use crate::identity::{Identity, Principal};
 use crate::store::{History, HistoryQuery, LatestEvents, Store};
-use crate::writer::Writer;
+use crate::writer::{Outcome, Writer};
 
 /// The entry point to events, as [`Identity`] is that to accounts: a cheap clone.
 ///
@@ -33,6 +32,9 @@ pub struct Events {
     limits: Limits,
     rates: Arc<Rates>,
 }
+
+/// An insert that was asked for. Resolves when its events are on disk.
+pub type Inserting = Outcome<Inserted>;
 
 /// The preconditions of an insert, and what belongs to it.
 pub struct InsertOptions {
@@ -137,25 +139,28 @@ impl Events {
         NewEvent::new(name, data, lifetime, self.limits.max_event_bytes)
     }
 
-    /// Inserts or removes events, all of them or none.
+    /// Inserts or removes events, all of them or none, after every insert that was asked for before on this thread. What is returned
+    /// resolves when they are on disk; they are inserted whether that is awaited or not.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] if the principal's rights ended meanwhile; [`Error::InsertRateExceeded`]; those of
-    /// [`Insert`] and of [`Writer::submit`].
-    pub async fn insert(
+    /// [`Error::Unauthorized`] if the principal's rights ended meanwhile; [`Error::InsertRateExceeded`]; later those of [`Insert`] and
+    /// of [`Writer::submit`].
+    pub fn insert(
         &self,
-        principal: Principal,
+        principal: &Principal,
         events: Vec<NewEvent>,
         is_array: bool,
         options: InsertOptions,
-    ) -> Result<Inserted, Error> {
+    ) -> Result<Inserting, Error> {
+        // The request took its time, or the sign-in is that of a connection. The writer looks at the account once more.
+        let account = self.identity.recheck(principal)?;
         let InsertOptions { condition, key, stream } = options;
-        let Principal { username, account, auth_context, .. } = principal;
+        let (username, auth_context) = (principal.username.clone(), principal.auth_context.clone());
         self.rates.take(&username, &account.tenant, events.len())?;
         let (authorize, quotas) = (self.authorize(), self.limits.quotas());
         let stream = stream.map(|stream| (stream, self.hub.registry().clone()));
         let insert = Insert { username, auth_context, events, is_array, condition, key, stream, authorize, quotas };
-        self.writer.submit(insert).await
+        self.writer.post(insert)
     }
 
     /// Lists the latest event of each name, those after a name, or at most so many.
@@ -216,7 +221,7 @@ impl Events {
         principal: &Principal,
         stream: StreamId,
         change: FilterChange,
-    ) -> Result<impl Future<Output = Result<u32, Error>> + use<>, Error> {
+    ) -> Result<Changing, Error> {
         // The request took its time. Meanwhile the user may have been shut out, and have come back by another sign-in.
         let account = self.identity.recheck(principal)?;
         // A user's stream is told of the rights that the user gets. What a guest has been permitted since is in the principal.

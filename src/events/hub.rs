@@ -1,8 +1,9 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
@@ -63,6 +64,18 @@ pub(super) struct ChannelGuard {
     hub: Hub,
     pub(super) channel: Arc<Channel>,
     notifier: Arc<WorkerNotifier>,
+}
+
+/// A change of a stream's filter that was asked for. Resolves with its number once the stream goes by it.
+pub struct Changing(oneshot::Receiver<Result<u32, Error>>);
+
+impl Future for Changing {
+    type Output = Result<u32, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // A stream that has ended meanwhile answers nothing.
+        Pin::new(&mut self.0).poll(context).map(|changed| changed.unwrap_or(Err(Error::StreamUnknown)))
+    }
 }
 
 impl Hub {
@@ -141,12 +154,11 @@ impl Hub {
         id: StreamId,
         change: FilterChange,
         guest: Option<(Rights, Own)>,
-    ) -> Result<impl Future<Output = Result<u32, Error>> + use<>, Error> {
+    ) -> Result<Changing, Error> {
         let (stream, worker) = self.0.registry.open_stream(username, id).ok_or(Error::StreamUnknown)?;
         let (done, changed) = oneshot::channel();
         worker.post_command(stream, Command::Filter(change, guest, done));
-        // A stream that has ended meanwhile answers nothing.
-        Ok(async move { changed.await.map_err(|_| Error::StreamUnknown)? })
+        Ok(Changing(changed))
     }
 
     /// Has a user's stream go on until a moment, if it would end sooner.

@@ -37,7 +37,7 @@ mod worker_streams;
 
 pub use control::{ControlEvent, Reset};
 pub use format::{Content, EventParts, Format, FormatKey};
-pub use hub::{Hub, Rules};
+pub use hub::{Changing, Hub, Rules};
 pub use insert::{
     Condition, IdempotencyKey, Insert, Inserted, Lifetime, MAX_BYTES_AT_ONCE, MAX_EVENTS_AT_ONCE, NewEvent,
 };

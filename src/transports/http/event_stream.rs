@@ -2,16 +2,15 @@
 
 mod fields;
 
-use std::borrow::Cow;
 use std::io::Write;
 use std::ops::Range;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
 
 use crate::app;
 use crate::domain::EventId;
-use crate::events::{Content, ControlEvent, EventParts, Format, FormatKey, Reset};
+use crate::events::{Content, ControlEvent, EventParts, Format, FormatKey};
+use crate::transports::control_event::control_event;
 use fields::{write_data, write_name};
 
 /// `text/event-stream`, with no space after a colon: `broker-client` 0.0.8 would keep it as part of the value.
@@ -75,14 +74,9 @@ impl Format for EventStream {
 
     /// A control event is written like an event. Its name begins with `$`, which no event's name does.
     fn control(&self, control: &ControlEvent<'_>, id: EventId, buffer: &mut Vec<u8>) {
-        let name: Cow<'_, str> = match control {
-            ControlEvent::Synced { .. } => "$synced".into(),
-            ControlEvent::Reset(_) => "$reset".into(),
-            ControlEvent::Presence { username, .. } => format!("$presence/{username}").into(),
-            ControlEvent::Left { .. } => "$left".into(),
-        };
+        let (name, data) = control_event(control, id);
         begin(buffer, &name, id);
-        write_data(buffer, &data(control, id).to_string());
+        write_data(buffer, &data.to_string());
         buffer.extend_from_slice(END);
     }
 
@@ -104,29 +98,6 @@ impl Format for EventStream {
     }
 }
 
-/// What a control event says.
-fn data(control: &ControlEvent<'_>, id: EventId) -> Value {
-    match control {
-        ControlEvent::Synced { change: None } => json!({ "id": id.to_string() }),
-        ControlEvent::Synced { change: Some(change) } => json!({ "id": id.to_string(), "change": change }),
-        ControlEvent::Reset(reason) => json!({ "reason": reason_name(*reason) }),
-        ControlEvent::Presence { person: None, .. } => json!({ "online": false }),
-        ControlEvent::Presence { person: Some(person), .. } => {
-            json!({ "online": true, "since": person.since, "streams": person.streams })
-        }
-        ControlEvent::Left { name } => json!({ "event": name }),
-    }
-}
-
-fn reason_name(reason: Reset) -> &'static str {
-    match reason {
-        Reset::UnknownId => "unknown_id",
-        Reset::OtherTenant => "other_tenant",
-        Reset::OtherScopes => "other_scopes",
-        Reset::NotKept => "not_kept",
-    }
-}
-
 /// What stands after the data of an event.
 const END: &[u8] = b"\n\n";
 
@@ -141,7 +112,10 @@ fn begin(buffer: &mut Vec<u8>, name: &str, id: EventId) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
+
     use crate::domain::{Epoch, Event, Position, Username};
+    use crate::events::Reset;
 
     const ID: EventId = EventId { position: Position::new(7), epoch: Epoch::new(42) };
 

@@ -2,6 +2,7 @@
 
 use std::future::{Future, Ready, ready};
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Once;
 
@@ -11,25 +12,19 @@ use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::Either;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::error::Category;
-use serde_json::value::RawValue;
 
-use super::bodies::{Sender, Unread};
+use super::bodies::{Body, Sender, Unread};
 use super::request::no_services;
 use crate::app::App;
-use crate::domain::{ClientAddress, MAX_EVENT_BYTES, Secret};
+use crate::domain::{ClientAddress, Secret};
 use crate::error::Error;
-use crate::events::MAX_BYTES_AT_ONCE;
 use crate::identity::{Admin, Authorization, Principal};
+use crate::transports::inserts::MAX_INSERT_BYTES;
+use crate::transports::json;
 
 /// Maximum length of a body, in bytes. White space and escapes are not counted in an event's size, so a body may
 /// exceed it.
 const MAX_BODY_BYTES: usize = 512 << 10;
-/// Maximum length of a body that holds an array, or one largest event with as much white space again.
-const MAX_ARRAY_BYTES: usize = 2 << 20;
-const _: () = assert!(MAX_ARRAY_BYTES >= 2 * MAX_EVENT_BYTES);
-// Every accepted body can be committed: the data is part of the body.
-const _: () = assert!(MAX_ARRAY_BYTES <= MAX_BYTES_AT_ONCE);
 /// Maximum length of a body from a client that has not signed in, in bytes. The longest sign-in, all of it escaped,
 /// is shorter.
 const MAX_SIGN_IN_BYTES: usize = 8 << 10;
@@ -112,7 +107,7 @@ pub trait FromBody: Sized {
 
     /// # Errors
     /// [`Error::BodyInvalid`].
-    fn from_body(body: &str) -> Result<Self, Error>;
+    fn from_body(body: Body) -> Result<Self, Error>;
 }
 
 /// A JSON body, whatever its content type. As an argument on its own, it comes from a client that has not signed in
@@ -122,8 +117,8 @@ pub struct Json<T>(pub T);
 impl<T: DeserializeOwned> FromBody for Json<T> {
     const MAX_BYTES: usize = MAX_BODY_BYTES;
 
-    fn from_body(body: &str) -> Result<Self, Error> {
-        parse(body).map(Self)
+    fn from_body(body: Body) -> Result<Self, Error> {
+        json::parse(&body).map(Self)
     }
 }
 
@@ -135,24 +130,27 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
         let (from, body) = (Peer::of(request), Unread::of(request, payload));
         Box::pin(async move {
             let body = body.read(Sender::stranger(from?), MAX_SIGN_IN_BYTES).await?;
-            Self::from_body(&body)
+            Self::from_body(body)
         })
     }
 }
 
-/// One value, or several in an array.
-pub struct OneOrMore<T> {
-    pub values: Vec<T>,
-    pub is_array: bool,
+/// The body of an insert, as it was sent.
+pub struct InsertText(Body);
+
+impl FromBody for InsertText {
+    const MAX_BYTES: usize = MAX_INSERT_BYTES;
+
+    fn from_body(body: Body) -> Result<Self, Error> {
+        Ok(Self(body))
+    }
 }
 
-impl<T: DeserializeOwned> FromBody for OneOrMore<T> {
-    const MAX_BYTES: usize = MAX_ARRAY_BYTES;
+impl Deref for InsertText {
+    type Target = str;
 
-    fn from_body(body: &str) -> Result<Self, Error> {
-        let is_array = body.trim_ascii_start().starts_with('[');
-        let values = if is_array { parse_all(body)? } else { vec![parse(body)?] };
-        Ok(Self { values, is_array })
+    fn deref(&self) -> &str {
+        &self.0
     }
 }
 
@@ -170,7 +168,7 @@ impl<T: FromBody> FromRequest for ByUser<T> {
         Box::pin(async move {
             let principal = principal.await?;
             let body = body.read(Sender::user(&principal), T::MAX_BYTES).await?;
-            Ok(Self(principal, T::from_body(&body)?))
+            Ok(Self(principal, T::from_body(body)?))
         })
     }
 }
@@ -198,7 +196,7 @@ impl<T: AdminBody> FromRequest for ByAdmin<T> {
         Box::pin(async move {
             let (app, from) = (app.ok_or_else(no_services)?, from?);
             let mut body = body.read(Sender::stranger(from), MAX_BODY_BYTES).await?;
-            let Token { admin_token } = parse(&body)?;
+            let Token { admin_token } = json::parse(&body)?;
             // The token check may wait for its rate limit.
             let admin =
                 body.during(async |_| app.identity.admin(&admin_token, from).await).await.map_err(
@@ -207,35 +205,7 @@ impl<T: AdminBody> FromRequest for ByAdmin<T> {
                         other => other,
                     },
                 )?;
-            Ok(Self(admin, parse(&body)?))
+            Ok(Self(admin, json::parse(&body)?))
         })
-    }
-}
-
-fn parse<T: DeserializeOwned>(body: &str) -> Result<T, Error> {
-    // serde would accept an array as the fields in their order.
-    if !body.trim_ascii_start().starts_with('{') {
-        return Err(Error::BodyInvalid("it is not a JSON object".to_owned()));
-    }
-    serde_json::from_str(body).map_err(|error| Error::BodyInvalid(explain(&error)))
-}
-
-fn parse_all<T: DeserializeOwned>(body: &str) -> Result<Vec<T>, Error> {
-    let bodies: Vec<&RawValue> = serde_json::from_str(body).map_err(|error| Error::BodyInvalid(explain(&error)))?;
-    bodies.into_iter().map(|body| parse(body.get())).collect()
-}
-
-/// Describes a parse error without quoting the body, which can hold a password.
-fn explain(error: &serde_json::Error) -> String {
-    let place = format!("at line {} column {}", error.line(), error.column());
-    let words = error.to_string();
-    match error.classify() {
-        // Names only the field, which is a fixed name.
-        Category::Data if words.starts_with("missing field") || words.starts_with("duplicate field") => {
-            words.split(" at line").next().unwrap_or_default().to_owned()
-        }
-        Category::Data => format!("a value has the wrong type {place}"),
-        Category::Eof => "the JSON ends too early".to_owned(),
-        Category::Syntax | Category::Io => format!("it is not JSON {place}"),
     }
 }

@@ -9,9 +9,11 @@ use actix_web::{HttpResponse, ResponseError};
 use futures_util::TryStreamExt;
 use futures_util::stream::{self, StreamExt};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::app::Listing;
 use crate::error::Error;
+use crate::transports::refusal::{Refusal, log_fault};
 
 /// The result of a handler.
 pub type Reply = Result<HttpResponse, Error>;
@@ -44,24 +46,14 @@ pub fn listing(list: Listing) -> HttpResponse {
     }
 }
 
-#[derive(Serialize)]
-struct Refusal<'a, T> {
-    error: &'a str,
-    code: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    current: Option<T>,
-}
-
 /// A refusal: `{"error": "<sentence>", "code": "<snake_case>"}`.
 pub fn refusal(error: &Error) -> HttpResponse {
-    refuse(error, None::<()>)
+    refuse(error, &Refusal::of(error))
 }
 
 /// A refusal with the current event as `current`, or `null` if there is none.
-pub fn refusal_with_current(error: &Error, current: Option<&impl Serialize>) -> HttpResponse {
-    refuse(error, Some(current))
+pub fn refusal_with_current(error: &Error, current: Option<&RawValue>) -> HttpResponse {
+    refuse(error, &Refusal::of(error).with_current(current))
 }
 
 /// A refusal as raw HTTP/1 bytes, with these headers in addition, after which the connection closes: for requests that
@@ -80,7 +72,7 @@ pub fn bare_refusal(error: &Error, headers: &HeaderMap) -> Vec<u8> {
     answer
 }
 
-fn refuse(error: &Error, current: Option<impl Serialize>) -> HttpResponse {
+fn refuse(error: &Error, refusal: &Refusal<'_>) -> HttpResponse {
     let status = error.status_code();
     let mut response = HttpResponse::build(status);
     response.insert_header(ContentType::json());
@@ -91,17 +83,8 @@ fn refuse(error: &Error, current: Option<impl Serialize>) -> HttpResponse {
         // RFC 9110, section 11.6.1. Not `Basic`, for which browsers open a dialogue of their own.
         response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
     }
-    let scope = if let Error::MissingScope(scope) = error { Some(scope.as_str()) } else { None };
-    let body = serde_json::to_vec(&Refusal { error: &error.sentence(), code: error.code(), scope, current });
     // Strings and events always serialize.
-    response.body(body.unwrap_or_default())
-}
-
-/// The one place that logs server faults; the client gets no details.
-pub fn log_fault(error: &Error) {
-    if matches!(error, Error::Storage(_) | Error::Damaged(_) | Error::Internal(_)) {
-        tracing::error!(%error, "a request failed");
-    }
+    response.body(serde_json::to_vec(refusal).unwrap_or_default())
 }
 
 impl ResponseError for Error {
