@@ -1,6 +1,7 @@
 //! Guards Engine.IO and Socket.IO over real connections, by the cases of their protocols' suites, against an echo application.
 
 mod client;
+mod clients;
 #[path = "../../src/transports/socket_io/tests/echo.rs"]
 mod echo;
 mod polling;

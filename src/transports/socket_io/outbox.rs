@@ -6,6 +6,8 @@ use bytes::Bytes;
 
 use super::engine_packet::{SEPARATOR, write_binary};
 
+/// How many packets a payload has at most: python-engineio ends a session in which it gets more.
+const MAX_PACKETS: usize = 16;
 /// What a frame costs beside its bytes.
 const FRAME_BYTES: usize = 64;
 
@@ -33,6 +35,18 @@ impl Frame {
 
     fn cost(&self) -> usize {
         self.bytes().len() + FRAME_BYTES
+    }
+
+    /// The form that it has in a payload.
+    fn into_payload(self) -> Bytes {
+        match self {
+            Self::Text(packets) | Self::Chunk(packets) => packets,
+            Self::Binary(bytes) => {
+                let mut text = String::new();
+                write_binary(&bytes, &mut text);
+                text.into()
+            }
+        }
     }
 }
 
@@ -62,9 +76,19 @@ impl Outbox {
 
     /// Appends a frame.
     pub fn push(&mut self, frame: Frame) {
+        self.count(&frame);
+        self.frames.push_back(frame);
+    }
+
+    /// Puts a frame before all others.
+    fn push_front(&mut self, frame: Frame) {
+        self.count(&frame);
+        self.frames.push_front(frame);
+    }
+
+    fn count(&mut self, frame: &Frame) {
         self.held += frame.cost();
         self.has_chunk |= matches!(frame, Frame::Chunk(_));
-        self.frames.push_back(frame);
     }
 
     /// Takes the first frame.
@@ -79,30 +103,43 @@ impl Outbox {
         Some(frame)
     }
 
-    /// Takes everything as one payload of long polling.
+    /// Takes the first packets as one payload of long polling.
     pub fn take_payload(&mut self) -> Bytes {
-        let frames = std::mem::take(self).frames;
-        // The usual case, without a copy: what a group of readers gets at once is shared.
-        if let [Frame::Text(bytes) | Frame::Chunk(bytes)] = frames.as_slices().0
-            && frames.len() == 1
-        {
-            return bytes.clone();
-        }
-        let mut payload = Vec::with_capacity(frames.iter().map(Frame::cost).sum());
-        for frame in frames {
-            if !payload.is_empty() {
-                payload.push(SEPARATOR as u8);
-            }
-            match frame {
-                Frame::Text(bytes) | Frame::Chunk(bytes) => payload.extend_from_slice(&bytes),
-                Frame::Binary(bytes) => {
-                    let mut text = String::new();
-                    write_binary(&bytes, &mut text);
-                    payload.extend_from_slice(text.as_bytes());
-                }
-            }
+        let mut room = MAX_PACKETS;
+        let first = self.pop_packets(&mut room).map(Frame::into_payload).unwrap_or_default();
+        let Some(second) = self.pop_packets(&mut room) else {
+            // The usual case, without a copy: what a group of readers gets at once is shared.
+            return first;
+        };
+        let mut payload = Vec::from(first);
+        let mut next = Some(second);
+        while let Some(frame) = next {
+            payload.push(SEPARATOR as u8);
+            payload.extend_from_slice(&frame.into_payload());
+            next = self.pop_packets(&mut room);
         }
         payload.into()
+    }
+
+    /// Takes the first frame, or as many packets of it as there is room for.
+    fn pop_packets(&mut self, room: &mut usize) -> Option<Frame> {
+        if *room == 0 {
+            return None;
+        }
+        let mut frame = self.pop()?;
+        let mut taken = 1;
+        if let Frame::Chunk(packets) = &mut frame {
+            let ends = memchr::memchr_iter(SEPARATOR as u8, packets).chain([packets.len()]).take(*room).enumerate();
+            let (last, end) = ends.last().unwrap_or_default();
+            taken += last;
+            if end < packets.len() {
+                let rest = packets.slice(end + 1..);
+                packets.truncate(end);
+                self.push_front(Frame::Chunk(rest));
+            }
+        }
+        *room -= taken;
+        Some(frame)
     }
 }
 
@@ -123,6 +160,26 @@ mod tests {
         outbox.push(Frame::Binary(Bytes::from_static(&[1, 2, 3, 4])));
         outbox.push(Frame::Chunk(chunk));
         assert_eq!(outbox.take_payload(), "2\x1ebAQIDBA==\x1e42[\"a\"]\x1e42[\"b\"]");
+    }
+
+    #[test]
+    fn a_payload_has_at_most_16_packets_and_the_next_one_has_the_rest() {
+        let number = |number: usize| format!("4{number}");
+        let numbers = |numbers: std::ops::Range<usize>| numbers.map(number).collect::<Vec<_>>().join("\x1e");
+        for before in 0..20 {
+            for chunk in [1, 15, 16, 17, 32, 50] {
+                let mut outbox = Outbox::default();
+                (0..before).for_each(|one| outbox.push(Frame::text(number(one))));
+                outbox.push(Frame::Chunk(numbers(before..before + chunk).into()));
+                let all = before + chunk + 1;
+                outbox.push(Frame::text(number(all - 1)));
+                for from in (0..all).step_by(16) {
+                    assert_eq!(outbox.has_chunk(), from < before + chunk, "{before} {chunk}");
+                    assert_eq!(outbox.take_payload(), numbers(from..all.min(from + 16)), "{before} {chunk}");
+                }
+                assert!(outbox.is_empty() && outbox.held() == 0);
+            }
+        }
     }
 
     #[test]

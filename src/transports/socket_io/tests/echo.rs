@@ -119,6 +119,10 @@ impl Application for Echo {
             "listen" => {
                 socket.attach();
             }
+            "more" => {
+                let count = args.first().and_then(|count| count.get().parse().ok());
+                self.feed.add(count.unwrap_or_default());
+            }
             "leave" => socket.disconnect(),
             "close" => socket.close(),
             "ask" => {

@@ -22,9 +22,10 @@ fn a_stream_gives_every_event_once_and_in_order_between_answers() {
             answers += said.matches("430[]").count();
             got.extend(numbers(&said));
         }
-        assert_eq!(answers, 50);
-        while got.len() < 50 * 49 / 2 * 7 {
-            got.extend(numbers(&client.next().await));
+        while got.len() < 50 * 49 / 2 * 7 || answers < 50 {
+            let said = client.next().await;
+            answers += said.matches("430[]").count();
+            got.extend(numbers(&said));
         }
         assert!(got.into_iter().eq(0..50 * 49 / 2 * 7));
         assert_eq!(*house.app.feed.began.lock().unwrap(), ["polling"]);
