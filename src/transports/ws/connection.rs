@@ -5,36 +5,96 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep_until};
+
+use super::close::Close;
+use super::code;
+use super::duplex::Duplex;
 use super::inlet::Inlet;
 use super::outlet::Outlet;
-use super::shared::{Duplex, Settings, Shared};
+use super::settings::Settings;
+use super::shared::{Phase, Shared};
 
-/// The work on a connection, until it has ended. It is one future on one thread.
-pub struct Run<A> {
-    application: Pin<Box<A>>,
+pin_project! {
+    /// The work on a connection, until it has ended. It stays on its thread.
+    #[must_use = "nothing happens unless it is run"]
+    pub struct Run<A> {
+        #[pin]
+        application: Option<A>,
+        #[pin]
+        timer: Sleep,
+        shared: Rc<Shared>,
+    }
+
+    impl<A> PinnedDrop for Run<A> {
+        fn drop(this: Pin<&mut Self>) {
+            this.project().shared.end_now();
+        }
+    }
 }
 
-/// Drives an application on a connection whose handshake is done. `head`, the answer to the handshake, is sent first; `received` is what
-/// the client has sent behind its handshake.
+/// Has an application run on a connection. `head`, the answer to the handshake, is sent first; `received` is what the client has sent
+/// behind its handshake.
 ///
-/// When the application returns, the connection is closed with 1000, unless it was closed before. When the connection has ended, the
-/// application is dropped, also in the middle of something: what must be done in any case belongs in a `Drop`.
+/// When the application returns, the connection is closed with 1000, unless it has been closed. When the connection has ended, the
+/// application is dropped, whatever it is doing, after it was polled once more: what must be done in any case belongs in a `Drop`.
 pub fn run<A: Future<Output = ()>>(
     socket: Box<dyn Duplex>,
     head: Vec<u8>,
-    received: Vec<u8>,
+    received: impl Into<Bytes>,
     settings: Settings,
     application: impl FnOnce(Inlet, Outlet) -> A,
 ) -> Run<A> {
-    drop((socket, head, received));
-    let shared = Rc::new(Shared::new(settings));
-    Run { application: Box::pin(application(Inlet::new(Rc::clone(&shared)), Outlet::new(shared))) }
+    let shared = Rc::new(Shared::new(socket, head, received.into(), settings));
+    let application = application(Inlet::new(Rc::clone(&shared)), Outlet::new(Rc::clone(&shared)));
+    Run { application: Some(application), timer: sleep_until(shared.due()), shared }
 }
 
 impl<A: Future<Output = ()>> Future for Run<A> {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        self.application.as_mut().poll(context)
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut run = self.project();
+        let shared = run.shared;
+        shared.set_polled(true, context);
+        loop {
+            let phase = shared.phase();
+            shared.advance(context);
+            if run.application.as_mut().as_pin_mut().is_some_and(|application| application.poll(context).is_ready()) {
+                run.application.set(None);
+                shared.close(&Close::new(code::NORMAL, ""));
+            }
+            // What the application has queued goes out together.
+            shared.advance(context);
+            shared.poll_rest(context);
+            poll_timer(run.timer.as_mut(), shared, context);
+            // In a new phase there is something else to wait for.
+            if shared.phase() == phase {
+                break;
+            }
+        }
+        shared.set_polled(false, context);
+        if shared.phase() == Phase::Ended {
+            run.application.set(None);
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+fn poll_timer(mut timer: Pin<&mut Sleep>, shared: &Shared, context: &mut Context<'_>) {
+    while shared.phase() != Phase::Ended {
+        let due = shared.due();
+        if due < timer.deadline() || timer.is_elapsed() {
+            // One that is later is looked at when the timer fires, and not each time that something was read.
+            timer.as_mut().reset(due);
+        }
+        if timer.as_mut().poll(context).is_pending() {
+            return;
+        }
+        shared.on_time();
+        shared.advance(context);
     }
 }

@@ -8,7 +8,7 @@ use super::message::{End, Memory, Message};
 use super::shared::Shared;
 
 /// The messages of the client, in order. Nothing is read unless a message is asked for, nor while 64 KiB of own replies wait to be
-/// sent, so a client that sends faster than it is served, or reads nothing, has to wait.
+/// sent: a client that sends faster than it is served, or does not read, has to wait. Without an inlet, messages are read and dropped.
 pub struct Inlet {
     shared: Rc<Shared>,
 }
@@ -18,7 +18,7 @@ impl Inlet {
         Self { shared }
     }
 
-    /// The next message; `None` when no more comes, see [`Inlet::end`]. Cancellation loses nothing.
+    /// The next message, or nothing if no more comes; then [`Inlet::end`] says why. Cancelling it loses nothing.
     pub async fn next(&mut self) -> Option<Message> {
         poll_fn(|context| self.poll_next(context)).await
     }
@@ -28,18 +28,24 @@ impl Inlet {
         self.shared.poll_message(context)
     }
 
-    /// Why no more comes. `None` while more may come.
+    /// Why no more comes; nothing while more may come.
     pub fn end(&self) -> Option<End> {
         self.shared.end()
     }
 
-    /// Changes how large a message may be, in bytes. It applies to one that has arrived in part, too.
+    /// Changes how large a message may be, in bytes, from the next frame on.
     pub fn set_max_message_bytes(&mut self, bytes: usize) {
         self.shared.set_max_message_bytes(bytes);
     }
 
-    /// Has the memory of unfinished messages counted from now on.
+    /// Has the memory of unfinished messages counted here from now on.
     pub fn set_memory(&mut self, memory: Box<dyn Memory>) {
         self.shared.set_memory(memory);
+    }
+}
+
+impl Drop for Inlet {
+    fn drop(&mut self) {
+        self.shared.drop_inlet();
     }
 }

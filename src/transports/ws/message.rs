@@ -9,28 +9,28 @@ use super::close::Close;
 /// A message of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// A text frame, or several.
+    /// UTF-8.
     Text(String),
-    /// A binary frame, or several.
+    /// Bytes.
     Binary(Bytes),
 }
 
-/// Why an [`Inlet`](super::Inlet) gives nothing more.
+/// Why nothing more comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The client closed, with this code and reason if it gave one.
+    /// The client closed, with this code and reason if it gave any.
     Closed(Option<Close>),
-    /// The connection was lost: without a close frame, or after 30 s without a byte.
+    /// The connection was lost: it ended without a close frame, or the client was silent for too long.
     Lost,
-    /// This side closed: by [`Outlet::close`](super::Outlet::close), or because the client broke the protocol.
+    /// This side closed: by [`Outlet::close`](super::Outlet::close), or because of a [`Violation`](super::Violation).
     Ours,
 }
 
-/// Counts the memory of messages that have arrived in part, so that many clients together cannot take any amount.
+/// Counts the memory of unfinished messages, so that many clients together cannot take any amount.
 pub trait Memory {
-    /// An unfinished message takes this many bytes now; 0 when it is finished. Returns whether it may.
+    /// An unfinished message takes this many bytes now; 0 once it is finished. Returns whether it may.
     fn hold(&mut self, bytes: usize) -> bool;
 
-    /// Becomes ready when the message must be dropped because others need its memory. Wakes as a future does.
+    /// Becomes ready when others need what is held. Wakes as a future does.
     fn poll_displaced(&mut self, context: &mut Context<'_>) -> Poll<()>;
 }

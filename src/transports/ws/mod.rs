@@ -6,24 +6,42 @@
 //! - [`Decoder`] makes messages and control frames of bytes; [`frame`] and [`compressed_frame`] make bytes of messages.
 //! - [`run`] is the one task of a connection: it drives the application, answers pings, pings itself, and closes.
 
+#[cfg(test)]
+mod client;
 mod close;
+pub mod code;
 mod connection;
 mod decoder;
 mod deflate;
+mod duplex;
+mod extension;
 mod frame;
 mod handshake;
 mod inlet;
 mod message;
 mod outlet;
+mod reader;
+mod settings;
 mod shared;
+mod streams;
+#[cfg(test)]
+mod tests;
+mod utf8;
+mod violation;
+mod waker;
+mod writer;
 
-pub use close::{Close, code};
+pub use close::Close;
 pub use connection::{Run, run};
-pub use decoder::{Decoder, Item, Violation};
+pub use decoder::{Decoder, Item};
 pub use deflate::{COMPRESSED_FROM, compressed_frame};
+pub use duplex::Duplex;
+pub use extension::Compression;
 pub use frame::{Opcode, frame, put_frame};
-pub use handshake::{Accepted, Handshake, Refusal};
+pub use handshake::{Handshake, Refusal};
 pub use inlet::Inlet;
 pub use message::{End, Memory, Message};
-pub use outlet::{Outlet, StreamOutlet, Written};
-pub use shared::{Duplex, Settings, Times};
+pub use outlet::{Outlet, StreamOutlet};
+pub use settings::{Settings, Times};
+pub use violation::Violation;
+pub use writer::Written;

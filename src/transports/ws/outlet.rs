@@ -5,20 +5,17 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::shared::Shared;
+use super::close::Close;
+use super::deflate::append_compressed;
+use super::frame::{Opcode, append};
+use super::shared::{Phase, Shared};
+use super::writer::{Serial, Written};
 
-/// What a [`StreamOutlet`] did with some bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// Took them all, and may take more.
-    All,
-    /// Took so many, and takes no more before it is ready again. The rest must be written next, unless nothing was taken.
-    Part(usize),
-    /// Nothing can be written ever again.
-    Gone,
-}
-
-/// Own replies on a connection: a cheap clone, which stays on its thread. After the end of the connection everything does nothing.
+/// Own replies on a connection: a cheap clone, which stays on its thread. Once the connection closes, everything does nothing.
+///
+/// What is sent is queued, and goes out together when the task of the connection is polled next. Nothing more is read while 64 KiB are
+/// queued, so replies need not wait if each takes a bounded number of bytes. Whoever sends unasked must wait for [room](Outlet::poll_room): a
+/// connection for which more than 1 MiB is queued already is cut.
 #[derive(Clone)]
 pub struct Outlet {
     shared: Rc<Shared>,
@@ -29,78 +26,89 @@ impl Outlet {
         Self { shared }
     }
 
-    /// Queues a text. On a connection that [compresses](Outlet::compresses), a large one is compressed.
+    /// Queues a text.
     pub fn send_text(&self, text: &str) {
-        let _ = text;
+        self.send_message(Opcode::Text, text.as_bytes());
     }
 
-    /// Queues bytes as a binary message.
+    /// Queues a binary message.
     pub fn send_binary(&self, bytes: &[u8]) {
-        let _ = bytes;
+        self.send_message(Opcode::Binary, bytes);
+    }
+
+    fn send_message(&self, opcode: Opcode, bytes: &[u8]) {
+        let is_compressed = self.compresses();
+        self.shared.send(|queue| match is_compressed {
+            true => append_compressed(queue, opcode, bytes),
+            false => append(queue, opcode, false, bytes),
+        });
     }
 
     /// Queues whole frames that were encoded elsewhere.
-    ///
-    /// What is queued is sent together, when the task of the connection is polled next. Whoever sends without being asked to must wait
-    /// for [room](Outlet::has_room): a connection for which more than 1 MiB is queued is cut. Replies need not, since nothing more is
-    /// read without room, if what each takes is bounded.
     pub fn send(&self, frames: &[u8]) {
-        let _ = frames;
+        self.shared.send(|queue| queue.extend_from_slice(frames));
     }
 
-    /// Whether less than 64 KiB are queued.
+    /// Whether less than 64 KiB are queued, or the connection closes.
     pub fn has_room(&self) -> bool {
-        true
+        self.shared.has_room()
     }
 
-    /// Becomes ready when there is room, or when the connection has ended. One task can wait at a time. Wakes as a future does.
+    /// Becomes ready when it [has room](Outlet::has_room). One task can wait. Wakes as a future does.
     pub fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
-        let _ = context;
-        Poll::Ready(())
+        self.shared.poll_room(context)
     }
 
     /// Whether the client takes compressed frames, so that [`compressed_frame`](super::compressed_frame) may be used.
     pub fn compresses(&self) -> bool {
-        self.shared.compresses()
+        self.shared.settings().compression.compresses
     }
 
-    /// Closes with this code and reason, of which the first 123 bytes are sent, after everything queued and after the rest of what the
-    /// stream has begun. A second call changes nothing.
+    /// Whether the connection closes or has ended.
+    pub fn is_closed(&self) -> bool {
+        self.shared.phase() != Phase::Open
+    }
+
+    /// Closes with this code and the beginning of this reason, after everything queued and the rest of what a stream has begun. If that
+    /// takes longer than 30 s, the connection is cut. A second call changes nothing.
     pub fn close(&self, code: u16, reason: &str) {
-        let _ = (code, reason);
+        self.shared.close(&Close::new(code, reason));
     }
 
-    /// Where a stream writes. There is one at a time: an earlier one can only finish what it has begun.
+    /// Where a stream writes.
     pub fn stream(&self) -> StreamOutlet {
-        StreamOutlet { shared: Rc::clone(&self.shared) }
+        StreamOutlet { serial: self.shared.add_stream(), shared: Rc::clone(&self.shared) }
     }
 }
 
-/// Where a stream on a connection writes whole frames, without a queue: what does not fit now is refused. Between two whole writes, own
-/// replies and control frames have their turn. Dropping it in the middle of a write cuts the connection.
+/// Where a stream on a connection writes whole frames, without a queue: what does not fit now is refused. Own replies and control frames
+/// go between two whole writes, and each has its turn. The end of the stream is its drop; in the middle of a write, that cuts the
+/// connection.
 pub struct StreamOutlet {
     shared: Rc<Shared>,
+    serial: Serial,
 }
 
 impl StreamOutlet {
     /// Takes what fits now, without waiting.
     pub fn write(&self, frames: &Bytes) -> Written {
-        let _ = (frames, &self.shared);
-        Written::Gone
+        self.shared.write_stream(self.serial, frames)
     }
 
     /// Becomes ready when more may fit, or when nothing ever will. Wakes as a future does.
     pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
-        let _ = context;
-        Poll::Ready(())
+        self.shared.poll_stream_ready(self.serial, context)
     }
 
-    /// Becomes ready when nothing more can be written: the client has gone, or the connection closes. Wakes as a future does.
+    /// Becomes ready when nothing can be written any more: the client has gone, or the connection closes and no write has been begun.
+    /// Wakes as a future does.
     pub fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
-        let _ = context;
-        Poll::Ready(())
+        self.shared.poll_stream_gone(self.serial, context)
     }
+}
 
-    /// Says that nothing more comes. The connection goes on.
-    pub fn finish(&self) {}
+impl Drop for StreamOutlet {
+    fn drop(&mut self) {
+        self.shared.drop_stream(self.serial);
+    }
 }

@@ -1,92 +1,336 @@
-//! What the halves of a connection, and its task, have in common.
+//! What the task of a connection, its application and its streams have in common.
 
-use std::cell::RefCell;
-use std::io::Result;
+mod incoming;
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use bytes::Bytes;
+use tokio::time::Instant;
 
+use super::close::Close;
 use super::decoder::Decoder;
-use super::message::{End, Memory, Message};
+use super::duplex::Duplex;
+use super::frame::{Opcode, append};
+use super::message::{End, Memory};
+use super::reader::Reader;
+use super::settings::{MAX_QUEUED_BYTES, MAX_REPLY_BYTES, Settings};
+use super::streams::Streams;
+use super::waker::WakerSlot;
+use super::writer::{Serial, Writer, Written};
 
-/// A connection's bytes.
-pub trait Duplex: AsyncRead + AsyncWrite + Unpin {
-    /// Becomes ready when more can be written and everything that was written is on its way. Wakes as a future does.
-    ///
-    /// # Errors
-    /// The connection is lost.
-    fn poll_writable(&mut self, context: &mut Context<'_>) -> Poll<Result<()>>;
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Messages come and go.
+    Open,
+    /// A close frame is the last of what is to be sent.
+    Closing,
+    /// It has been sent, and the client's is awaited.
+    Closed,
+    /// Neither side sends more, and the client may close the connection.
+    Lingering,
+    /// There is no connection any more.
+    Ended,
 }
 
-/// What holds for a connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// How large a message may be, in bytes, inflated.
-    pub max_message_bytes: usize,
-    /// Whether compressed messages are agreed upon.
-    pub compression: bool,
-    /// Its times.
-    pub times: Times,
-}
-
-/// How long things take.
-#[derive(Clone, Copy, Debug)]
-pub struct Times {
-    /// Between two pings.
-    pub ping_every: Duration,
-    /// A client from which nothing comes for so long has gone.
-    pub silent_for: Duration,
-    /// A close frame must have been taken by then, and what the stream has begun.
-    pub close_sent_within: Duration,
-    /// The client's close frame must have come by then.
-    pub close_answered_within: Duration,
-    /// How long a connection that was closed on this side may linger for its client to close it.
-    pub linger: Duration,
-}
-
-impl Default for Times {
-    fn default() -> Self {
-        Self {
-            ping_every: Duration::from_secs(12),
-            silent_for: Duration::from_secs(30),
-            close_sent_within: Duration::from_secs(30),
-            close_answered_within: Duration::from_secs(5),
-            linger: Duration::from_secs(1),
-        }
-    }
-}
-
+/// A connection.
 pub struct Shared {
-    decoder: RefCell<Decoder>,
     settings: Settings,
-    memory: RefCell<Option<Box<dyn Memory>>>,
+    socket: RefCell<Option<Box<dyn Duplex>>>,
+    reader: RefCell<Reader>,
+    writer: RefCell<Writer>,
+    phase: Cell<Phase>,
+    /// By when the phase must be over, if it is not the first.
+    due: Cell<Instant>,
+    end: RefCell<Option<End>>,
+    /// Whether no close frame of the client is awaited: it has come, or what it sends cannot be understood.
+    is_client_done: Cell<bool>,
+    /// Whether the end of this side has been sent.
+    is_shut: Cell<bool>,
+    /// Whether the application takes messages.
+    has_inlet: Cell<bool>,
+    /// Whether it is the client that is waited for, and not the application.
+    is_awaited: Cell<bool>,
+    /// Whether nothing is read because too many own replies wait.
+    lacks_room: Cell<bool>,
+    pinged: Cell<Instant>,
+    task: WakerSlot,
+    /// Whether the task is being polled, so that it need not be woken.
+    is_polled: Cell<bool>,
+    inlet: WakerSlot,
+    room: WakerSlot,
+    streams: Streams,
 }
 
 impl Shared {
-    pub fn new(settings: Settings) -> Self {
-        let decoder = Decoder::new(settings.max_message_bytes).into();
-        Self { decoder, settings, memory: RefCell::default() }
+    pub fn new(socket: Box<dyn Duplex>, head: Vec<u8>, received: Bytes, settings: Settings) -> Self {
+        let decoder = Decoder::new(settings.max_message_bytes, settings.compression.inflates);
+        let now = Instant::now();
+        Self {
+            settings,
+            socket: RefCell::new(Some(socket)),
+            reader: RefCell::new(Reader::new(decoder, received)),
+            writer: RefCell::new(Writer::new(head)),
+            phase: Cell::new(Phase::Open),
+            due: Cell::new(now),
+            end: RefCell::default(),
+            is_client_done: Cell::default(),
+            is_shut: Cell::default(),
+            has_inlet: Cell::new(true),
+            is_awaited: Cell::default(),
+            lacks_room: Cell::default(),
+            pinged: Cell::new(now),
+            task: WakerSlot::default(),
+            is_polled: Cell::default(),
+            inlet: WakerSlot::default(),
+            room: WakerSlot::default(),
+            streams: Streams::default(),
+        }
     }
 
-    pub fn poll_message(&self, _context: &mut Context<'_>) -> Poll<Option<Message>> {
-        let _ = self.decoder.borrow_mut().decode(&mut &[][..]);
-        Poll::Ready(None)
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
     }
 
     pub fn end(&self) -> Option<End> {
-        Some(End::Lost)
+        self.end.borrow().clone()
     }
 
     pub fn set_max_message_bytes(&self, bytes: usize) {
-        *self.decoder.borrow_mut() = Decoder::new(bytes);
+        self.reader.borrow_mut().set_max_message_bytes(bytes);
     }
 
     pub fn set_memory(&self, memory: Box<dyn Memory>) {
-        *self.memory.borrow_mut() = Some(memory);
+        self.reader.borrow_mut().set_memory(memory);
     }
 
-    pub fn compresses(&self) -> bool {
-        self.settings.compression
+    /// The application takes no messages any more.
+    pub fn drop_inlet(&self) {
+        self.has_inlet.set(false);
+        self.wake_task();
+    }
+
+    /// Appends to own replies.
+    pub fn send(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.phase.get() != Phase::Open {
+            return;
+        }
+        if self.writer.borrow().waiting() > MAX_QUEUED_BYTES {
+            return self.end_now();
+        }
+        write(self.writer.borrow_mut().queue());
+        self.wake_task();
+    }
+
+    /// Whether more own replies should be sent; true as well when none can be.
+    pub fn has_room(&self) -> bool {
+        self.phase.get() != Phase::Open || self.writer.borrow().waiting() < MAX_REPLY_BYTES
+    }
+
+    pub fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.has_room() {
+            return Poll::Ready(());
+        }
+        self.room.keep(context.waker());
+        Poll::Pending
+    }
+
+    /// Closes, after everything that is queued.
+    pub fn close(&self, close: &Close) {
+        self.begin_close(&close.payload(), End::Ours);
+    }
+
+    fn begin_close(&self, payload: &[u8], end: End) {
+        if self.phase.get() != Phase::Open {
+            return;
+        }
+        append(self.writer.borrow_mut().queue(), Opcode::Close, false, payload);
+        *self.end.borrow_mut() = Some(end);
+        self.enter(Phase::Closing, self.settings.times.close_within);
+        self.wake_all();
+    }
+
+    /// The connection ends, whatever is on its way.
+    pub fn end_now(&self) {
+        if self.phase.replace(Phase::Ended) == Phase::Ended {
+            return;
+        }
+        self.end.borrow_mut().get_or_insert(End::Lost);
+        drop(self.socket.take());
+        self.wake_all();
+    }
+
+    fn enter(&self, phase: Phase, within: Duration) {
+        self.phase.set(phase);
+        self.due.set(Instant::now() + within);
+    }
+
+    fn wake_task(&self) {
+        if !self.is_polled.get() {
+            self.task.wake_by_ref();
+        }
+    }
+
+    fn wake_all(&self) {
+        self.streams.wake_all();
+        self.inlet.wake();
+        self.room.wake();
+        self.wake_task();
+    }
+
+    /// A new stream.
+    pub fn add_stream(&self) -> Serial {
+        self.streams.add()
+    }
+
+    /// A stream is dropped. If it has begun a write, nothing can be sent after that.
+    pub fn drop_stream(&self, serial: Serial) {
+        self.streams.remove(serial);
+        if self.writer.borrow().within() == Some(serial) {
+            self.end_now();
+        }
+    }
+
+    /// Whether a stream can write nothing any more.
+    fn is_over_for(&self, serial: Serial) -> bool {
+        match self.phase.get() {
+            Phase::Open => false,
+            Phase::Closing => self.writer.borrow().within() != Some(serial),
+            Phase::Closed | Phase::Lingering | Phase::Ended => true,
+        }
+    }
+
+    pub fn write_stream(&self, serial: Serial, bytes: &[u8]) -> Written {
+        if self.is_over_for(serial) {
+            return Written::Gone;
+        }
+        let was_within = self.writer.borrow().within().is_some();
+        let written = match &mut *self.socket.borrow_mut() {
+            Some(socket) => {
+                self.task.poll(|context| self.writer.borrow_mut().write_stream(&mut **socket, context, serial, bytes))
+            }
+            None => return Written::Gone,
+        };
+        let Ok(written) = written else {
+            self.end_now();
+            return Written::Gone;
+        };
+        let (waiting, within) = (self.writer.borrow().waiting(), self.writer.borrow().within());
+        if within.is_none() {
+            if was_within {
+                // Everything else had to wait for that.
+                self.streams.wake_all();
+            }
+            if waiting > 0 {
+                self.wake_task();
+            }
+        }
+        written
+    }
+
+    pub fn poll_stream_ready(&self, serial: Serial, context: &mut Context<'_>) -> Poll<()> {
+        if self.is_over_for(serial) || self.writer.borrow().is_ready(serial) {
+            return Poll::Ready(());
+        }
+        self.writer.borrow_mut().wait();
+        self.streams.keep_ready(serial, context.waker());
+        Poll::Pending
+    }
+
+    pub fn poll_stream_gone(&self, serial: Serial, context: &mut Context<'_>) -> Poll<()> {
+        if self.is_over_for(serial) {
+            return Poll::Ready(());
+        }
+        self.streams.keep_gone(serial, context.waker());
+        Poll::Pending
+    }
+
+    /// A poll of the task begins, or ends.
+    pub fn set_polled(&self, is_polled: bool, context: &Context<'_>) {
+        self.is_polled.set(is_polled);
+        self.task.keep(context.waker());
+    }
+
+    /// Sends what may be sent.
+    pub fn advance(&self, context: &mut Context<'_>) {
+        let advanced = match (&mut *self.socket.borrow_mut(), self.phase.get()) {
+            (None, _) => return,
+            (Some(_), Phase::Lingering) if self.is_shut.get() => return,
+            (Some(socket), Phase::Lingering) => Pin::new(&mut **socket).poll_shutdown(context).map_ok(|()| {
+                self.is_shut.set(true);
+                false
+            }),
+            (Some(socket), _) => Poll::Ready(self.writer.borrow_mut().advance(&mut **socket, context)),
+        };
+        match advanced {
+            Poll::Ready(Ok(may_streams_write)) => self.advanced(may_streams_write, context),
+            Poll::Ready(Err(_)) => self.end_now(),
+            Poll::Pending => {}
+        }
+    }
+
+    fn advanced(&self, may_streams_write: bool, context: &Context<'_>) {
+        let writer = self.writer.borrow();
+        if may_streams_write {
+            self.streams.wake_ready(writer.within());
+            if writer.waiting() > 0 && writer.within().is_none() {
+                // After the streams have had their turn.
+                context.waker().wake_by_ref();
+            }
+        }
+        if writer.waiting() < MAX_REPLY_BYTES {
+            self.room.wake();
+            if self.lacks_room.take() {
+                self.inlet.wake();
+            }
+        }
+        if self.phase.get() == Phase::Closing && writer.is_done() {
+            let times = &self.settings.times;
+            match self.is_client_done.get() {
+                true => self.enter(Phase::Lingering, times.linger),
+                false => self.enter(Phase::Closed, times.answer_within),
+            }
+        }
+    }
+
+    /// When [`Shared::on_time`] has something to do.
+    pub fn due(&self) -> Instant {
+        let times = &self.settings.times;
+        match self.phase.get() {
+            Phase::Open => (self.pinged.get() + times.ping_every).min(self.reader.borrow().heard() + times.silent_for),
+            _ => self.due.get(),
+        }
+    }
+
+    /// Does what is due.
+    pub fn on_time(&self) {
+        let (now, times) = (Instant::now(), &self.settings.times);
+        if self.phase.get() != Phase::Open {
+            if now >= self.due.get() {
+                self.end_now();
+            }
+            return;
+        }
+        if now >= self.reader.borrow().heard() + times.silent_for {
+            if self.is_awaited.get() {
+                return self.end_now();
+            }
+            // Nothing was read from it.
+            self.reader.borrow_mut().excuse();
+        }
+        if now >= self.pinged.get() + times.ping_every {
+            self.pinged.set(now);
+            // A client that has something to read already is not asked once more.
+            if self.writer.borrow().waiting() == 0 {
+                self.send(|queue| append(queue, Opcode::Ping, false, &[]));
+            }
+        }
     }
 }

@@ -1,0 +1,135 @@
+//! What has come and has not been given out.
+
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use tokio::io::ReadBuf;
+use tokio::time::Instant;
+
+use super::decoder::{Decoder, Item};
+use super::duplex::Duplex;
+use super::message::Memory;
+use super::settings::READ_BYTES;
+use super::violation::Violation;
+
+/// The bytes of a client. A connection that waits has no buffer: what is read is decoded where it was read to, and only what is left is
+/// kept.
+pub struct Reader {
+    decoder: Decoder,
+    /// What was read and has not been decoded.
+    received: Bytes,
+    /// When something was read last.
+    heard: Instant,
+    memory: Option<Box<dyn Memory>>,
+    /// How many bytes are held.
+    held: usize,
+}
+
+/// What a client has sent.
+pub enum Came {
+    /// Something whole.
+    Item(Item),
+    /// Bytes that complete nothing.
+    Part,
+}
+
+/// Why nothing more can be read.
+pub enum Fault {
+    /// The client has ended its side of the connection, or the connection is lost.
+    Lost,
+    /// The client broke a rule.
+    Violation(Violation),
+}
+
+impl From<Violation> for Fault {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
+}
+
+impl Reader {
+    /// With what has come already.
+    pub fn new(decoder: Decoder, received: Bytes) -> Self {
+        Self { decoder, received, heard: Instant::now(), memory: None, held: 0 }
+    }
+
+    pub fn set_max_message_bytes(&mut self, bytes: usize) {
+        self.decoder.set_max_message_bytes(bytes);
+    }
+
+    pub fn set_memory(&mut self, memory: Box<dyn Memory>) {
+        (self.memory, self.held) = (Some(memory), 0);
+    }
+
+    /// When something was read last.
+    pub fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// Counts as having read something just now.
+    pub fn excuse(&mut self) {
+        self.heard = Instant::now();
+    }
+
+    /// Decodes what has been read, or reads once.
+    pub fn poll(&mut self, socket: &mut dyn Duplex, context: &mut Context<'_>) -> Poll<Result<Came, Fault>> {
+        if !self.received.is_empty()
+            && let Some(item) = self.decode_received()?
+        {
+            return Poll::Ready(Ok(Came::Item(item)));
+        }
+        let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
+        match Pin::new(socket).poll_read(context, &mut buffer) {
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+            Poll::Ready(_) => return Poll::Ready(Err(Fault::Lost)),
+            Poll::Pending => {
+                self.count(context)?;
+                return Poll::Pending;
+            }
+        }
+        self.heard = Instant::now();
+        let mut input = buffer.filled();
+        let item = self.decoder.decode(&mut input)?;
+        self.received = Bytes::copy_from_slice(input);
+        Poll::Ready(Ok(item.map_or(Came::Part, Came::Item)))
+    }
+
+    /// Drops what has come, and reads once.
+    pub fn poll_discard(&mut self, socket: &mut dyn Duplex, context: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        self.received = Bytes::new();
+        let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
+        Pin::new(socket).poll_read(context, &mut buffer).map(|read| match read {
+            Ok(()) if !buffer.filled().is_empty() => Ok(()),
+            _ => Err(Fault::Lost),
+        })
+    }
+
+    fn decode_received(&mut self) -> Result<Option<Item>, Violation> {
+        let mut input = &self.received[..];
+        let item = self.decoder.decode(&mut input);
+        let left = input.len();
+        self.received.advance(self.received.len() - left);
+        if left == 0 {
+            // Gives its memory back.
+            self.received = Bytes::new();
+        }
+        item
+    }
+
+    /// Counts the memory of what is unfinished while the rest is awaited.
+    fn count(&mut self, context: &mut Context<'_>) -> Result<(), Violation> {
+        let Some(memory) = &mut self.memory else { return Ok(()) };
+        let holds = self.decoder.held();
+        if holds != std::mem::replace(&mut self.held, holds) && !memory.hold(holds) {
+            return Err(Violation::NoMemory);
+        }
+        if holds > 0 && memory.poll_displaced(context).is_ready() {
+            return Err(Violation::NoMemory);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! The tasks that wait for the streams on a connection.
+
+use std::cell::{Cell, RefCell};
+use std::task::Waker;
+
+use super::waker::WakerSlot;
+use super::writer::Serial;
+
+/// The streams on a connection: seldom more than one.
+#[derive(Default)]
+pub struct Streams {
+    streams: RefCell<Vec<Stream>>,
+    next: Cell<Serial>,
+}
+
+struct Stream {
+    serial: Serial,
+    /// Waits until it may write.
+    ready: WakerSlot,
+    /// Waits until it can never write again.
+    gone: WakerSlot,
+}
+
+impl Streams {
+    pub fn add(&self) -> Serial {
+        let serial = self.next.get();
+        self.next.set(serial.wrapping_add(1));
+        self.streams.borrow_mut().push(Stream { serial, ready: WakerSlot::default(), gone: WakerSlot::default() });
+        serial
+    }
+
+    pub fn remove(&self, serial: Serial) {
+        let mut streams = self.streams.borrow_mut();
+        streams.retain(|stream| stream.serial != serial);
+        if streams.is_empty() {
+            *streams = Vec::new();
+        }
+    }
+
+    pub fn keep_ready(&self, serial: Serial, waker: &Waker) {
+        self.of(serial, |stream| stream.ready.keep(waker));
+    }
+
+    pub fn keep_gone(&self, serial: Serial, waker: &Waker) {
+        self.of(serial, |stream| stream.gone.keep(waker));
+    }
+
+    fn of(&self, serial: Serial, keep: impl FnOnce(&Stream)) {
+        if let Some(stream) = self.streams.borrow().iter().find(|stream| stream.serial == serial) {
+            keep(stream);
+        }
+    }
+
+    /// Wakes those that wait to write: `only` this one if there is one.
+    pub fn wake_ready(&self, only: Option<Serial>) {
+        let streams = self.streams.borrow();
+        streams
+            .iter()
+            .filter(|stream| only.is_none_or(|only| only == stream.serial))
+            .for_each(|stream| stream.ready.wake());
+    }
+
+    /// Wakes all that wait for anything.
+    pub fn wake_all(&self) {
+        self.streams.borrow().iter().for_each(|stream| {
+            stream.ready.wake();
+            stream.gone.wake();
+        });
+    }
+}

@@ -1,0 +1,229 @@
+//! Guards that messages come in order and at the pace of the application, and that pings are answered.
+
+use std::task::{Context, Poll};
+
+use super::*;
+use crate::transports::ws::client::{ClientFrame, control, deflated, text};
+use crate::transports::ws::settings::MAX_REPLY_BYTES;
+use crate::transports::ws::{Memory, code};
+
+#[test]
+fn messages_are_given_out_in_order_and_what_came_with_the_handshake_comes_first() {
+    on_a_worker(async {
+        let seen = Seen::default();
+        let first: &'static [u8] = text("first").leak();
+        let (early, rest) = first.split_at(3);
+        let echo = seen.clone();
+        let mut client = Client::connect_after(settings(), early, |inlet, outlet| echo.echo(inlet, outlet)).await;
+        client.send(rest).await;
+        client.expect(Frame::of(Opcode::Text, "first")).await;
+        let binary = ClientFrame::whole(Opcode::Binary, &[0, 255]).bytes();
+        client.send(&[text("second"), binary, text("third")].concat()).await;
+        client.expect(Frame::of(Opcode::Text, "second")).await;
+        client.expect(Frame::of(Opcode::Binary, [0, 255])).await;
+        client.expect(Frame::of(Opcode::Text, "third")).await;
+        assert_eq!(seen.messages.borrow().len(), 4);
+    });
+}
+
+#[test]
+fn large_messages_are_sent_compressed_if_that_was_agreed_upon() {
+    on_a_worker(async {
+        let large = "lorem ipsum ".repeat(1000);
+        for compresses in [true, false] {
+            let compression = Compression { inflates: true, compresses };
+            let settings = Settings { compression, ..settings() };
+            let mut client = Client::connect(settings, |inlet, outlet| Seen::default().echo(inlet, outlet)).await;
+            let compressed = deflated(large.as_bytes());
+            let frame = ClientFrame { is_compressed: true, ..ClientFrame::whole(Opcode::Text, &compressed) };
+            client.send(&[frame.bytes(), text("small")].concat()).await;
+            let Frame { first, payload } = client.next().await.unwrap();
+            if compresses {
+                assert!(first == 0xc1 && payload.len() < 500, "{first:x} {}", payload.len());
+                let mut inflated = Vec::with_capacity(large.len() + 100);
+                let mut inflate = flate2::Decompress::new(false);
+                inflate.decompress_vec(&payload, &mut inflated, flate2::FlushDecompress::Sync).unwrap();
+                assert_eq!(inflated, large.as_bytes());
+            } else {
+                assert!(first == 0x81 && payload == large.as_bytes());
+            }
+            client.expect(Frame::of(Opcode::Text, "small")).await;
+        }
+    });
+}
+
+#[test]
+fn pings_are_answered_in_the_middle_of_a_message_too() {
+    on_a_worker(async {
+        let mut client = Client::connect(settings(), |inlet, outlet| Seen::default().echo(inlet, outlet)).await;
+        let part = ClientFrame { is_final: false, ..ClientFrame::whole(Opcode::Text, b"be") }.bytes();
+        client.send(&[part, control(Opcode::Ping, b"1"), control(Opcode::Ping, b"2")].concat()).await;
+        client.expect(Frame::of(Opcode::Pong, "1")).await;
+        client.expect(Frame::of(Opcode::Pong, "2")).await;
+        client.send(&ClientFrame::whole(Opcode::Continuation, b"gun").bytes()).await;
+        client.expect(Frame::of(Opcode::Text, "begun")).await;
+    });
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_not_read_from_any_further_and_loses_nothing() {
+    on_a_worker(async {
+        let seen = Seen::default();
+        let echo = seen.clone();
+        let settings = Settings { compression: Compression::default(), ..settings() };
+        let mut client = Client::connect(settings, |inlet, outlet| echo.echo(inlet, outlet)).await;
+        let message = "x".repeat(1000);
+        let (mut sent, frame) = (0, text(&message));
+        // Until nothing more fits anywhere: pings fill the room for replies as messages do.
+        let flood = [&frame[..], &control(Opcode::Ping, &[b'p'; 125])].concat();
+        while tokio::time::timeout(Duration::from_secs(1), client.send(&flood)).await.is_ok() {
+            sent += 1;
+            assert!(sent < 100_000, "it takes any number");
+        }
+        let taken = seen.messages.borrow().len();
+        assert!(taken < sent, "{taken} of {sent}");
+        // The rest of the write that did not fit would go here; the messages before it are all answered.
+        for _ in 0..taken {
+            client.expect(Frame::of(Opcode::Text, message.as_str())).await;
+            client.expect(Frame::of(Opcode::Pong, [b'p'; 125])).await;
+        }
+        within("the rest", async {
+            while seen.messages.borrow().len() < sent {
+                client.next().await.unwrap();
+            }
+        })
+        .await;
+    });
+}
+
+#[test]
+fn an_application_that_asks_for_nothing_is_sent_nothing() {
+    on_a_worker(async {
+        let asked = Rc::new(Cell::new(0));
+        let asks = Rc::clone(&asked);
+        let (go, mut gone_on) = tokio::sync::mpsc::unbounded_channel();
+        let application = async move |mut inlet: Inlet, outlet: Outlet| {
+            while let Some(()) = gone_on.recv().await {
+                let Some(Message::Text(text)) = inlet.next().await else { return };
+                asks.set(asks.get() + 1);
+                outlet.send_text(&text);
+            }
+        };
+        let mut client = Client::connect(settings(), application).await;
+        client.send(&[text("a"), text("b"), control(Opcode::Ping, b"p"), text("c")].concat()).await;
+        go.send(()).unwrap();
+        client.expect(Frame::of(Opcode::Text, "a")).await;
+        assert_eq!(asked.get(), 1);
+        for text in ["b", "c"] {
+            go.send(()).unwrap();
+            if text == "c" {
+                client.expect(Frame::of(Opcode::Pong, "p")).await;
+            }
+            client.expect(Frame::of(Opcode::Text, text)).await;
+        }
+        drop(go);
+        client.expect(Frame::close(1000, "")).await;
+    });
+}
+
+/// Lets a message have so many bytes, until it is told otherwise.
+struct Most {
+    most: usize,
+    held: Rc<Cell<usize>>,
+    displaced: tokio::sync::oneshot::Receiver<()>,
+}
+
+impl Memory for Most {
+    fn hold(&mut self, bytes: usize) -> bool {
+        self.held.set(bytes);
+        bytes <= self.most
+    }
+
+    fn poll_displaced(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        std::pin::Pin::new(&mut self.displaced).poll(context).map(drop)
+    }
+}
+
+#[test]
+fn the_memory_of_an_unfinished_message_is_counted_and_can_be_claimed_back() {
+    on_a_worker(async {
+        for claims in [false, true] {
+            let held = Rc::new(Cell::new(0));
+            let (displace, displaced) = tokio::sync::oneshot::channel();
+            let memory = Most { most: 100_000, held: Rc::clone(&held), displaced };
+            let mut client = Client::connect(settings(), |mut inlet, outlet| {
+                inlet.set_memory(Box::new(memory));
+                Seen::default().echo(inlet, outlet)
+            })
+            .await;
+            let is_held = async |least: usize| {
+                within("memory to be held", async {
+                    while held.get() < least {
+                        tokio::task::yield_now().await;
+                    }
+                })
+                .await;
+            };
+            let frame = ClientFrame::whole(Opcode::Binary, &[0; 200_000]).bytes();
+            client.send(&frame[..50_000]).await;
+            is_held(50_000 - 14).await;
+            if claims {
+                displace.send(()).unwrap();
+            } else {
+                client.send(&frame[50_000..150_000]).await;
+                is_held(100_001).await;
+            }
+            client.expect(Frame::close(code::TRY_AGAIN, "too many unfinished messages")).await;
+            client.expect_end().await;
+        }
+    });
+}
+
+#[test]
+fn the_memory_of_a_message_that_has_come_is_given_back() {
+    on_a_worker(async {
+        let held = Rc::new(Cell::new(0));
+        let (_keep, displaced) = tokio::sync::oneshot::channel();
+        let memory = Most { most: 1 << 20, held: Rc::clone(&held), displaced };
+        let mut client = Client::connect(settings(), |mut inlet, outlet| {
+            inlet.set_memory(Box::new(memory));
+            Seen::default().echo(inlet, outlet)
+        })
+        .await;
+        let frame = text(&"x".repeat(3 * MAX_REPLY_BYTES));
+        let (begin, end) = frame.split_at(frame.len() - 1);
+        client.send(begin).await;
+        while held.get() == 0 {
+            tokio::task::yield_now().await;
+        }
+        client.send(end).await;
+        client.next().await.unwrap();
+        within("memory to be given back", async {
+            while held.get() > 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_message_may_be_as_large_as_the_application_says() {
+    on_a_worker(async {
+        let settings = Settings { max_message_bytes: 100, ..settings() };
+        let mut client = Client::connect(settings, async |mut inlet: Inlet, outlet: Outlet| {
+            while let Some(Message::Text(text)) = inlet.next().await {
+                outlet.send_text(&text);
+                inlet.set_max_message_bytes(200);
+            }
+        })
+        .await;
+        for length in [100, 200] {
+            client.send(&text(&"x".repeat(length))).await;
+            client.expect(Frame::of(Opcode::Text, "x".repeat(length))).await;
+        }
+        client.send(&text(&"x".repeat(201))).await;
+        client.expect(Frame::close(code::TOO_LARGE, "the message is too large")).await;
+        client.expect_end().await;
+    });
+}

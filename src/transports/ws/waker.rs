@@ -1,0 +1,38 @@
+//! A place for the waker of one task.
+
+use std::cell::RefCell;
+use std::task::{Context, Waker};
+
+/// The waker of the task that waits here, if one does.
+#[derive(Default)]
+pub struct WakerSlot(RefCell<Option<Waker>>);
+
+impl WakerSlot {
+    /// Keeps the waker of the task that waits from now on.
+    pub fn keep(&self, waker: &Waker) {
+        let mut slot = self.0.borrow_mut();
+        if !slot.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
+            *slot = Some(waker.clone());
+        }
+    }
+
+    /// Wakes the task, which waits no longer.
+    pub fn wake(&self) {
+        if let Some(waker) = self.0.take() {
+            waker.wake();
+        }
+    }
+
+    /// Wakes the task, which still waits.
+    pub fn wake_by_ref(&self) {
+        if let Some(waker) = &*self.0.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Polls something in the name of the task.
+    pub fn poll<T>(&self, poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
+        let slot = self.0.borrow();
+        poll(&mut Context::from_waker(slot.as_ref().unwrap_or(Waker::noop())))
+    }
+}
