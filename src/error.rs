@@ -147,6 +147,11 @@ errors! {
     StreamUnknown => 404, "stream_unknown", "you have no open stream with this id";
     /// No such path.
     NotFound => 404, "not_found", "there is nothing at this path";
+    /// The path takes a WebSocket handshake, and this is none that can be accepted. The text says why.
+    HandshakeInvalid(why: &'static str) => 400, "handshake_invalid", format!("this is no WebSocket handshake: {why}");
+    /// The path takes a WebSocket handshake, and the request asks for none, or for another version.
+    UpgradeRequired => 426, "upgrade_required",
+        "this takes a WebSocket of version 13: a proxy must pass on the headers Upgrade and Connection";
     /// The path exists, but takes another method.
     MethodNotAllowed => 405, "method_not_allowed", "this path does not take that method";
     /// The request did not arrive in time.

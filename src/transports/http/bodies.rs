@@ -4,6 +4,7 @@
 //! amount of memory without a password. A body is only read in somebody's name ([`Sender`]), and counts for them.
 
 mod buffer;
+mod messages;
 mod shares;
 
 use std::future::poll_fn;
@@ -20,6 +21,7 @@ use super::request::no_services;
 use crate::error::Error;
 
 use buffer::{Buffer, Text};
+pub use messages::MessageMemory;
 use shares::Held;
 pub use shares::{Bodies, Sender};
 

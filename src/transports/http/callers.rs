@@ -7,7 +7,7 @@
 
 use actix_web::dev::ServiceRequest;
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 
 use crate::config::{Callers, Origins};
 use crate::domain::is_this_machine;
@@ -25,9 +25,18 @@ pub fn check(callers: &Callers, request: &ServiceRequest) -> Result<(), Error> {
     // plain GET.
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let is_looked_at = callers.only_this_machine || (has_list(callers) && changes);
-    let mut origins = request.headers().get_all(header::ORIGIN);
+    if is_looked_at { check_origin(callers, request.headers()) } else { Ok(()) }
+}
+
+/// Checks whether pages of the origin that a request names may call. A request whose answer can be read whatever CORS says, such as
+/// that for a WebSocket, must be checked by its handler too.
+///
+/// # Errors
+/// [`Error::OriginNotAllowed`].
+pub fn check_origin(callers: &Callers, headers: &HeaderMap) -> Result<(), Error> {
     // Programs other than browsers send no origin.
-    if is_looked_at && !origins.all(|origin| may_call(callers, origin)) { Err(Error::OriginNotAllowed) } else { Ok(()) }
+    let may_call = headers.get_all(header::ORIGIN).all(|origin| may_call(callers, origin));
+    if may_call { Ok(()) } else { Err(Error::OriginNotAllowed) }
 }
 
 /// The `access-control-allow-origin` of an answer, if the request's origin may read it.

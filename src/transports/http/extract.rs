@@ -4,7 +4,7 @@ use std::future::{Future, Ready, ready};
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::pin::Pin;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderValue};
@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use super::bodies::{Body, Sender, Unread};
 use super::request::no_services;
 use crate::app::App;
-use crate::domain::{ClientAddress, Secret};
+use crate::domain::{ClientAddress, Secret, TrustedProxies};
 use crate::error::Error;
 use crate::identity::{Admin, Authorization, Principal};
 use crate::transports::inserts::MAX_INSERT_BYTES;
@@ -48,14 +48,14 @@ impl Peer {
     /// # Errors
     /// [`Error::Internal`] if the worker has no services.
     pub fn of(request: &HttpRequest) -> Result<ClientAddress, Error> {
-        let app = request.app_data::<App>().ok_or_else(no_services)?;
+        let proxies = request.app_data::<Arc<TrustedProxies>>().ok_or_else(no_services)?;
         let peer = request.peer_addr().map(|peer| peer.ip());
         let values = |name| request.headers().get_all(name).map(HeaderValue::as_bytes);
         let (x_forwarded_for, forwarded) = (values(header::X_FORWARDED_FOR), values(header::FORWARDED));
-        if app.trusted_proxies.is_empty() && x_forwarded_for.len() + forwarded.len() > 0 {
+        if proxies.is_empty() && x_forwarded_for.len() + forwarded.len() > 0 {
             warn_of_proxy(peer);
         }
-        Ok(app.trusted_proxies.client(peer, x_forwarded_for, forwarded))
+        Ok(proxies.client(peer, x_forwarded_for, forwarded))
     }
 }
 

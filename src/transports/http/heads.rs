@@ -36,6 +36,8 @@ pub struct Heads {
     /// Bytes that have arrived and cannot be passed on yet.
     waiting: RefCell<Waiting>,
     is_too_large: Cell<bool>,
+    /// Whether the current request offers to switch to WebSocket.
+    offers_websocket: Cell<bool>,
     /// The deadline for the next request, while none is being handled.
     due: Cell<Option<Instant>>,
 }
@@ -81,6 +83,7 @@ impl Default for Heads {
             answer: Cell::new(Answer::Sent),
             waiting: RefCell::default(),
             is_too_large: Cell::new(false),
+            offers_websocket: Cell::new(false),
             due: Cell::new(Some(Instant::now() + HEAD_WITHIN)),
         }
     }
@@ -168,7 +171,7 @@ impl Heads {
         match end_of_head(&bytes[from..]).map(|end| from + end) {
             Some(end) if end <= MAX_HEADER_BYTES => match Framing::of(&bytes[..end]) {
                 Framing::Body(framed) => {
-                    offers::ignore(&mut bytes[..end]);
+                    self.offers_websocket.set(offers::take(&mut bytes[..end]));
                     *body = Some(framed);
                     self.answer.set(Answer::Owed);
                     Next::Free(end)
@@ -195,6 +198,16 @@ impl Heads {
     /// Whether bytes wait for the answer to the current request.
     pub fn has_more(&self) -> bool {
         !self.is_between() && !self.waiting.borrow().bytes.is_empty()
+    }
+
+    /// Whether the current request offers to switch to WebSocket.
+    pub fn offers_websocket(&self) -> bool {
+        self.offers_websocket.get()
+    }
+
+    /// What the client has sent behind the current request, for a connection that leaves.
+    pub fn take_rest(&self) -> Vec<u8> {
+        self.waiting.take().bytes
     }
 
     /// Whether every request passed on was answered, so that an error can be sent between two answers.

@@ -26,16 +26,15 @@ mod socket_io;
 mod sse;
 mod ticket;
 mod users;
-// Its users are the transports over WebSocket.
-#[allow(dead_code)]
 mod websocket;
 
 pub use accept::Connections;
-pub use bodies::Bodies;
+pub use bodies::{Bodies, MessageMemory};
 pub use handshake::Handshakes;
 pub use routes::{Routes, routes};
 pub use service::{plain, tls};
 pub use socket_io::serve as serve_socket_io;
+pub use websocket::WebSocket;
 
 /// Log filter for the library: it reports a client's malformed HTTP, and answers cut off because their reader lost
 /// the right to them, as errors.

@@ -83,6 +83,11 @@ fn refuse(error: &Error, refusal: &Refusal<'_>) -> HttpResponse {
         // RFC 9110, section 11.6.1. Not `Basic`, for which browsers open a dialogue of their own.
         response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
     }
+    if status == StatusCode::UPGRADE_REQUIRED {
+        // RFC 9110, section 15.5.22, and RFC 6455, section 4.4.
+        response.insert_header((header::UPGRADE, "websocket"));
+        response.insert_header((header::SEC_WEBSOCKET_VERSION, "13"));
+    }
     // Strings and events always serialize.
     response.body(serde_json::to_vec(refusal).unwrap_or_default())
 }

@@ -11,6 +11,11 @@ pub fn is_encrypted(request: &HttpRequest) -> bool {
     request.version() == Version::HTTP_2 || request.conn_data::<Socket>().is_some_and(Socket::is_encrypted)
 }
 
+/// Whether the request offers to switch to WebSocket. Its headers do not show it any more.
+pub fn offers_websocket(request: &HttpRequest) -> bool {
+    request.conn_data::<Socket>().is_some_and(|socket| socket.heads().offers_websocket())
+}
+
 /// Whether this is a HEAD request.
 pub fn is_head(request: &HttpRequest) -> bool {
     request.method() == Method::HEAD

@@ -21,7 +21,11 @@ pub type Routes = Rc<dyn Fn(&mut web::ServiceConfig)>;
 /// Every route of Broker, for one worker.
 pub fn routes(app: App, bodies: Bodies) -> Routes {
     Rc::new(move |config| {
-        config.app_data(app.clone()).app_data(bodies.clone()).configure(table);
+        config
+            .app_data(Arc::clone(&app.trusted_proxies))
+            .app_data(app.clone())
+            .app_data(bodies.clone())
+            .configure(table);
         // A proxy may strip the prefix or keep it.
         match app.base_path.prefix() {
             "" => {}

@@ -21,6 +21,7 @@ use super::handshake::Handshakes;
 use super::limits::{KEEP_ALIVE, LINGER};
 use super::routes::{Routes, application};
 use super::socket::{Socket, Stream};
+use super::websocket::OpenSockets;
 use crate::config::Callers;
 
 /// An accepted connection by protocol, with the peer's address.
@@ -76,9 +77,12 @@ fn http(
     callers: Arc<Callers>,
     stopping: GracefulShutdownSignal,
 ) -> impl ServiceFactory<Accepted, Config = (), Response = Option<GoesOn>, Error = DispatchError, InitError = ()> {
+    let open = OpenSockets::default();
+    let stops = stopping.clone();
+    tokio::task::spawn_local(open.clone().close_when(async move { stops.notified().await }));
     let asked = Arc::clone(&callers);
     let application = move || {
-        let application = application(Rc::clone(&routes), Arc::clone(&asked)).into_factory();
+        let application = application(Rc::clone(&routes), Arc::clone(&asked)).app_data(open.clone()).into_factory();
         map_config(application.map_err(|error: actix_web::Error| error.error_response()), |()| AppConfig::default())
     };
     let stops = stopping.clone();

@@ -55,8 +55,18 @@ struct Leaving {
     head: Vec<u8>,
 }
 
-/// Turns a connection that leaves into its further work, which writes these bytes first.
-pub type TakeOver = Box<dyn FnOnce(Stream, Bytes) -> GoesOn>;
+/// A connection that has left.
+pub struct Left {
+    /// Where everything written so far has been sent.
+    pub stream: Stream,
+    /// The head of its answer, which is to be sent first.
+    pub head: Vec<u8>,
+    /// What the client has sent behind its request.
+    pub received: Vec<u8>,
+}
+
+/// Turns a connection that leaves into its further work.
+pub type TakeOver = Box<dyn FnOnce(Left) -> GoesOn>;
 
 /// The connection itself.
 pub enum Stream {
@@ -202,7 +212,8 @@ impl AsyncWrite for Socket {
         if let Some(Leaving { to, head }) = leaving {
             let stream = self.0.stream.take();
             if let Some(stream) = stream {
-                self.0.goes_on.set(Some(to(stream, head.into())));
+                let received = self.0.heads.take_rest();
+                self.0.goes_on.set(Some(to(Left { stream, head, received })));
                 context.waker().wake_by_ref();
             }
         }
@@ -215,7 +226,7 @@ impl AsyncWrite for Socket {
 }
 
 /// Limits the unsent bytes that the kernel holds for a stream.
-fn bound(socket: &Tcp) {
+pub fn bound(socket: &Tcp) {
     // Without support for it, the kernel holds more.
     let _ = socket2::SockRef::from(&**socket).set_tcp_notsent_lowat(MAX_UNSENT_BYTES);
 }

@@ -12,6 +12,7 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse};
 
 use super::bodies::{Sender, Unread};
 use super::reply::Reply;
+use super::request::offers_websocket;
 use super::socket::Socket;
 use super::websocket::WebSocket;
 use crate::domain::ClientAddress;
@@ -67,7 +68,7 @@ impl Parameters {
                 Method::POST => socket_io::Method::Post,
                 _ => socket_io::Method::Other,
             },
-            is_upgrade: has(header::UPGRADE, "websocket"),
+            is_upgrade: offers_websocket(request),
             is_binary: has(header::CONTENT_TYPE, "application/octet-stream"),
             eio: self.get("EIO"),
             transport: self.get("transport"),

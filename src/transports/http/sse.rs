@@ -10,7 +10,7 @@ use super::body::{self, LeavingBody};
 use super::query::{filter, parameters};
 use super::reply::Reply;
 use super::request::is_head;
-use super::socket::{PlainSink, Socket, Stream, TlsSink};
+use super::socket::{Left, PlainSink, Socket, Stream, TlsSink};
 use super::ticket::StreamCaller;
 use crate::app::{App, LastSeen, StreamQuery};
 use crate::domain::EventId;
@@ -85,8 +85,9 @@ pub async fn stream(app: App, StreamCaller { principal, ticket }: StreamCaller, 
     // for it, pass on the head of an answer only with its first byte, and the first event may be long in coming.
     match request.conn_data::<Socket>() {
         Some(socket) if is_alone => {
-            let leaves_to = Box::new(move |stream, head| -> GoesOn {
-                Box::pin(match stream {
+            let leaves_to = Box::new(move |left: Left| -> GoesOn {
+                let head = left.head.into();
+                Box::pin(match left.stream {
                     Stream::Plain(stream) => app.open(subscribe_request, PlainSink::new(stream, envelope), head),
                     Stream::Tls(stream) => app.open(subscribe_request, TlsSink::new(stream, envelope), head),
                 })

@@ -1,23 +1,41 @@
 //! From a request to a WebSocket connection.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::future::{Future, Ready, ready};
+use std::io::Result as IoResult;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use actix_web::dev::Payload;
-use actix_web::http::header::HeaderValue;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{Method, Version};
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use tokio::io::AsyncWrite;
+use tokio_rustls::server::TlsStream;
 
-use super::accept::GoesOn;
+use super::accept::{GoesOn, Tcp};
+use super::bodies::{Bodies, MessageMemory};
 use super::body::LeavingBody;
-use super::socket::Socket;
+use super::callers;
+use super::extract::Peer;
+use super::request::{no_services, offers_websocket};
+use super::socket::{Left, Socket, Stream, bound};
+use crate::config::Callers;
+use crate::domain::ClientAddress;
 use crate::error::Error;
-use crate::transports::ws::{Handshake, Inlet, Outlet};
+use crate::transports::ws::{self, Duplex, Handshake, Inlet, Outlet, Refusal, Settings, Times, code};
 
-/// A request that may become a WebSocket connection: a `GET` of HTTP/1.1 with a whole handshake, from an origin that may call. As an
-/// argument of a handler it is checked; a handler that answers others too takes a `Result` of it.
+/// A request that may become a WebSocket connection: a handshake over HTTP/1.1 that is right in every respect, from a page that may
+/// call. As the argument of a handler it has been checked; a handler that answers other requests as well takes a `Result` of it.
 pub struct WebSocket {
-    handshake: Rc<Handshake>,
+    handshake: Handshake,
     socket: Socket,
+    from: ClientAddress,
+    memory: MessageMemory,
+    open: OpenSockets,
 }
 
 impl WebSocket {
@@ -26,18 +44,55 @@ impl WebSocket {
         self.handshake.choose(ours)
     }
 
-    /// Switches protocols, and has the application run on the connection. Messages may have so many bytes, inflated; the application can
-    /// change that.
+    /// What counts the memory of unfinished messages. They count for the client's address until
+    /// [`Inlet::set_memory`](ws::Inlet::set_memory) is given that of a user.
+    pub fn memory(&self) -> &MessageMemory {
+        &self.memory
+    }
+
+    /// Switches protocols, and has the application run on the connection: see [`ws::run`]. A message may have so many bytes, inflated,
+    /// until the application changes that.
     pub fn accept<A: Future<Output = ()> + 'static>(
         self,
         protocol: Option<&'static str>,
         max_message_bytes: usize,
         application: impl FnOnce(Inlet, Outlet) -> A + 'static,
     ) -> HttpResponse {
-        let _accepted = self.handshake.accept(protocol);
-        let _ = (max_message_bytes, application);
-        let leaves_to = Box::new(move |_stream, _head| -> GoesOn { Box::pin(ready(())) });
-        HttpResponse::SwitchingProtocols().body(LeavingBody::new(&self.socket, leaves_to))
+        self.accept_with(protocol, max_message_bytes, Times::default(), application)
+    }
+
+    /// As [`WebSocket::accept`], with other times.
+    #[doc(hidden)]
+    pub fn accept_with<A: Future<Output = ()> + 'static>(
+        self,
+        protocol: Option<&'static str>,
+        max_message_bytes: usize,
+        times: Times,
+        application: impl FnOnce(Inlet, Outlet) -> A + 'static,
+    ) -> HttpResponse {
+        let Self { handshake, socket, from, memory, open } = self;
+        let mut response = HttpResponse::SwitchingProtocols();
+        response.insert_header((header::UPGRADE, "websocket"));
+        response.insert_header((header::SEC_WEBSOCKET_ACCEPT, handshake.accept()));
+        if let Some(protocol) = protocol {
+            response.insert_header((header::SEC_WEBSOCKET_PROTOCOL, protocol));
+        }
+        if let Some(extensions) = handshake.extensions() {
+            response.insert_header((header::SEC_WEBSOCKET_EXTENSIONS, extensions));
+        }
+        let settings = Settings { max_message_bytes, compression: handshake.compression(), times };
+        let leaves_to = Box::new(move |left: Left| -> GoesOn {
+            Box::pin(ws::run(duplex(left.stream), left.head, left.received, settings, |mut inlet, outlet| {
+                inlet.set_memory(memory.of_stranger(from));
+                let place = open.add(&outlet);
+                let application = application(inlet, outlet);
+                async move {
+                    let _place = place;
+                    application.await;
+                }
+            }))
+        });
+        response.body(LeavingBody::new(&socket, leaves_to))
     }
 }
 
@@ -46,9 +101,100 @@ impl FromRequest for WebSocket {
     type Future = Ready<Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let handshake = Handshake::read(|name| request.headers().get_all(name).map(HeaderValue::as_bytes));
-        let socket = request.conn_data::<Socket>().cloned();
-        let found = handshake.ok().zip(socket).ok_or(Error::NotFound);
-        ready(found.map(|(handshake, socket)| Self { handshake: Rc::new(handshake), socket }))
+        ready(check(request))
+    }
+}
+
+fn check(request: &HttpRequest) -> Result<WebSocket, Error> {
+    let socket = match request.conn_data::<Socket>() {
+        Some(socket) if request.version() == Version::HTTP_11 => socket.clone(),
+        // HTTP/2 would need an extension (RFC 8441) that no browser needs: it opens a connection of its own.
+        _ => return Err(Error::HandshakeInvalid("it takes HTTP/1.1")),
+    };
+    let headers = request.headers();
+    let has_body = headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING);
+    if request.method() != Method::GET {
+        return Err(Error::UpgradeRequired);
+    }
+    let values = |name: &str| headers.get_all(name).map(HeaderValue::as_bytes);
+    let handshake = Handshake::read(offers_websocket(request), values);
+    let handshake = handshake.map_err(|refusal| match refusal {
+        Refusal::NotAsked | Refusal::Version => Error::UpgradeRequired,
+        Refusal::Malformed(why) => Error::HandshakeInvalid(why),
+    })?;
+    if has_body {
+        return Err(Error::HandshakeInvalid("it has a body"));
+    }
+    let callers = request.app_data::<Arc<Callers>>().ok_or_else(no_services)?;
+    callers::check_origin(callers, headers)?;
+    let memory = request.app_data::<Bodies>().cloned().map(MessageMemory::new).ok_or_else(no_services)?;
+    let open = request.app_data::<OpenSockets>().cloned().ok_or_else(no_services)?;
+    Ok(WebSocket { handshake, socket, from: Peer::of(request)?, memory, open })
+}
+
+fn duplex(stream: Stream) -> Box<dyn Duplex> {
+    match stream {
+        Stream::Plain(stream) => {
+            bound(&stream);
+            Box::new(stream)
+        }
+        Stream::Tls(stream) => {
+            bound(stream.get_ref().0);
+            stream
+        }
+    }
+}
+
+impl Duplex for Tcp {
+    fn poll_writable(&mut self, context: &mut Context<'_>) -> Poll<IoResult<()>> {
+        self.poll_write_ready(context)
+    }
+}
+
+impl Duplex for TlsStream<Tcp> {
+    fn poll_writable(&mut self, context: &mut Context<'_>) -> Poll<IoResult<()>> {
+        Pin::new(self).poll_flush(context)
+    }
+}
+
+/// The connections of a worker, which are closed when the server stops: without that it would wait for them in vain, and their clients
+/// would not know that they can come back.
+#[derive(Clone, Default)]
+pub struct OpenSockets(Rc<RefCell<Table>>);
+
+#[derive(Default)]
+struct Table {
+    next: u64,
+    outlets: HashMap<u64, Outlet>,
+}
+
+/// The place of a connection among those that are open.
+struct Place {
+    open: OpenSockets,
+    number: u64,
+}
+
+impl OpenSockets {
+    fn add(&self, outlet: &Outlet) -> Place {
+        let table = &mut *self.0.borrow_mut();
+        let number = table.next;
+        table.next += 1;
+        table.outlets.insert(number, outlet.clone());
+        Place { open: self.clone(), number }
+    }
+
+    /// Closes them all with 1001, once the server stops.
+    pub async fn close_when(self, stops: impl Future<Output = ()>) {
+        stops.await;
+        let outlets: Vec<_> = self.0.borrow().outlets.values().cloned().collect();
+        for outlet in outlets {
+            outlet.close(code::GOING_AWAY, "the server stops");
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.0.borrow_mut().outlets.remove(&self.number);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_server::{Server, ServerHandle};
 use actix_web::{HttpRequest, Responder, web};
 use broker::config::{Callers, Origins};
-use broker::domain::ClientAddress;
+use broker::domain::{ClientAddress, TrustedProxies};
 use broker::transports::http::{self, Bodies, Connections, Routes};
 
 use super::echo::{Echo, Feed};
@@ -79,6 +79,7 @@ fn serve((sessions, feed): (SocketIo<Echo>, Arc<Feed>), started: &mpsc::Sender<(
             let routes: Routes = Rc::new(move |config| {
                 config
                     .app_data(bodies.clone())
+                    .app_data(Arc::<TrustedProxies>::default())
                     .app_data((sessions.clone(), app.clone()))
                     .route("/socket.io/", web::to(handle));
             });
