@@ -44,3 +44,4 @@ mod unrevoke_user;
 mod update_user;
 mod upgrade;
 mod verify;
+mod websocket;
