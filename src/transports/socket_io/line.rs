@@ -171,7 +171,9 @@ impl Line {
         if self.end().is_some() {
             return;
         }
-        if end != End::ServerClosed {
+        if end == End::ServerClosed {
+            self.outbox.drop_chunks();
+        } else {
             self.outbox = Outbox::default();
         }
         if self.is_polling() {
@@ -276,6 +278,11 @@ impl Line {
         self.is_owed = false;
         self.send(Frame::Chunk(packets.clone()));
         Written::All
+    }
+
+    /// Drops what was taken of an event stream and nobody has got yet.
+    pub fn drop_chunks(&mut self) {
+        self.outbox.drop_chunks();
     }
 
     /// Becomes ready when a chunk would be taken, or when none will be again.

@@ -86,6 +86,15 @@ impl Outbox {
         self.frames.push_front(frame);
     }
 
+    /// Drops what an event stream has written: its client has lost the right to it.
+    pub fn drop_chunks(&mut self) {
+        for frame in std::mem::take(self).frames {
+            if !matches!(frame, Frame::Chunk(_)) {
+                self.push(frame);
+            }
+        }
+    }
+
     fn count(&mut self, frame: &Frame) {
         self.held += frame.cost();
         self.has_chunk |= matches!(frame, Frame::Chunk(_));

@@ -70,6 +70,7 @@ impl<T: Types> State<T> {
             && !self.members.has(member)
         {
             self.stream = Stream::None;
+            self.line.drop_chunks();
         }
         Some(left)
     }
@@ -242,8 +243,9 @@ impl<T: Types> Session<T> {
         let left = self.with(|state| {
             let is_member = state.members.has(member);
             is_member.then(|| {
+                let left = state.leave(&member.namespace, &self.settings);
                 state.line.send(Frame::text(Writer::disconnect(&member.namespace)));
-                state.leave(&member.namespace, &self.settings)
+                left
             })
         });
         drop(left);

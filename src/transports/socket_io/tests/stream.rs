@@ -49,6 +49,24 @@ fn a_stream_whose_client_does_not_poll_holds_nothing_and_ends_with_the_session()
 }
 
 #[test]
+fn a_client_that_is_disconnected_gets_nothing_more_of_its_stream() {
+    for (ends, said) in [("leave", "42[\"message-back\"]\x1e41"), ("close", "42[\"message-back\"]\x1e1")] {
+        run(async |house| {
+            let client = house.join().await;
+            client.post(r#"42["listen"]"#).await.unwrap();
+            house.app.feed.add(100);
+            assert_eq!(numbers(&client.poll().await.unwrap()).len(), 16);
+            // Of one chunk, much is left.
+            let session = house.engine.0.get(&client.sid).unwrap();
+            assert!(session.line(|line| line.held()) > 84 * 20);
+            let polling = client.begin_poll().unwrap();
+            client.post(&format!(r#"42["message"]{}42["{ends}"]"#, '\x1e')).await.unwrap();
+            assert_eq!(polling.await, said);
+        });
+    }
+}
+
+#[test]
 fn a_session_has_one_stream_and_another_one_when_its_socket_has_left() {
     run(async |house| {
         let client = house.join().await;
