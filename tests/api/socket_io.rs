@@ -2,9 +2,12 @@
 
 mod client;
 mod clients;
+mod connection;
 #[path = "../../src/transports/socket_io/tests/echo.rs"]
 mod echo;
 mod polling;
 mod server;
+mod upgrade;
+mod websocket;
 
 use broker::transports::{socket_io as sio, ws};

@@ -42,8 +42,6 @@ struct State<T: Types> {
     /// When it ends if it has no socket by then.
     idle_until: Instant,
     stream: Stream<T>,
-    /// What a message that has arrived in part takes, in bytes.
-    unfinished: usize,
     /// How much work is under way.
     in_flight: usize,
     /// The tasks that do work which goes on after its post.
@@ -94,7 +92,6 @@ impl<T: Types> Session<T> {
             members: Members::default(),
             idle_until: now + settings.connect_timeout,
             stream: Stream::None,
-            unfinished: 0,
             in_flight: 0,
             tasks: Vec::new(),
             share,
@@ -110,7 +107,7 @@ impl<T: Types> Session<T> {
         let result = act(state);
         let unsent = state.line.held();
         let is_too_much = unsent > MAX_UNSENT_BYTES + 2 * self.settings.max_payload;
-        if is_too_much || !state.share.hold(unsent + state.assembler.held() + state.unfinished) {
+        if is_too_much || !state.share.hold(unsent + state.assembler.held()) {
             state.line.close(End::Overloaded);
         }
         let is_over = state.line.end().is_some();
@@ -349,12 +346,6 @@ impl<T: Types> Session<T> {
             }
             has
         })
-    }
-
-    /// Says what a message that has arrived in part takes, in bytes. Returns whether it may.
-    pub fn hold_unfinished(&self, bytes: usize) -> bool {
-        self.with(|state| state.unfinished = bytes);
-        self.end().is_none()
     }
 
     /// The answer to the poll that was begun.

@@ -15,7 +15,7 @@ use super::session::Session;
 use super::sessions::Sessions;
 use super::socket::Socket;
 use super::types::Types;
-use crate::transports::ws::{self, Inlet, Memory, Message, code};
+use crate::transports::ws::{self, Inlet, Message, code};
 
 /// A WebSocket whose handshake is to be answered.
 pub struct WebSocketCall<A: Application> {
@@ -66,22 +66,8 @@ impl<A: Application> WebSocketCall<A> {
             }
         };
         let sessions = self.sessions;
-        inlet.set_memory(Box::new(Unfinished(Arc::clone(&session))));
         let inbox = Inbox::new(app, Arc::clone(&session), random);
         Driver { inbox, inlet, outlet, stream: None, _end: OnDrop { sessions, session } }.run().await;
-    }
-}
-
-/// Counts a message that has arrived in part for its session.
-struct Unfinished<T: Types>(Arc<Session<T>>);
-
-impl<T: Types> Memory for Unfinished<T> {
-    fn hold(&mut self, bytes: usize) -> bool {
-        self.0.hold_unfinished(bytes)
-    }
-
-    fn poll_displaced(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        Poll::Pending
     }
 }
 

@@ -9,7 +9,7 @@ use super::server::EchoServer;
 use crate::support::within;
 
 /// The transports that a client is to use, of which it begins with the first and ends with the last.
-const TRANSPORTS: [&[&str]; 1] = [&["polling"]];
+const TRANSPORTS: [&[&str]; 3] = [&["polling"], &["websocket"], &["polling", "websocket"]];
 
 /// Runs a program of `tests/clients` with each choice of transports.
 async fn run(program: &str, file: &str, arguments: &[&str]) {
