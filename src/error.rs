@@ -62,6 +62,9 @@ errors! {
     EventUnknown => 404, "event_unknown", "there is no event of this name";
     /// Not a time after which an event may expire.
     ExpiryInvalid => 400, "expires_in_invalid", format!("expires_in must be 1 to {MAX_EXPIRES_IN} seconds");
+    /// `transient` stands where it has no meaning.
+    TransientInvalid => 400, "transient_invalid",
+        "a transient event cannot have while_connected, and a removal cannot be transient";
     /// Not an id of this database.
     IdUnknown => 400, "id_unknown", "this is no id of this database";
     /// `if-match` or `if-none-match` cannot be read, or has no place in this request.

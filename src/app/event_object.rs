@@ -4,15 +4,17 @@ use std::ops::Range;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::domain::EventKind;
 use crate::error::Error;
 use crate::events::EventParts;
 
 /// Appends an event as every transport shows it, in JSON: the object `{"event", "data", "id", "timestamp", "username"}`, with
-/// `"removed": true` after these if the name was removed. Returns where in the buffer the data stands.
+/// `"removed": true` after these if the name was removed, and `"transient": true` if the event is transient. Returns where in the
+/// buffer the data stands.
 ///
 /// `append` appends text that is part of the object and comes from users. It may write characters as escapes of JSON.
 pub fn write_event(buffer: &mut Vec<u8>, event: &EventParts<'_>, append: impl Fn(&mut Vec<u8>, &str)) -> Range<usize> {
-    let EventParts { id, name, data, is_removal, timestamp, username } = *event;
+    let EventParts { id, name, data, kind, timestamp, username } = *event;
     buffer.extend_from_slice(b"{\"event\":");
     append(buffer, &quoted(name));
     buffer.extend_from_slice(b",\"data\":");
@@ -22,9 +24,11 @@ pub fn write_event(buffer: &mut Vec<u8>, event: &EventParts<'_>, append: impl Fn
     // Writing to memory cannot fail.
     let _ = write!(buffer, ",\"id\":\"{id}\",\"timestamp\":{},\"username\":", timestamp.as_millis());
     append(buffer, &quoted(username));
-    if is_removal {
-        buffer.extend_from_slice(b",\"removed\":true");
-    }
+    buffer.extend_from_slice(match kind {
+        EventKind::Value => b"",
+        EventKind::Removal => b",\"removed\":true",
+        EventKind::Transient => b",\"transient\":true",
+    });
     buffer.push(b'}');
     begin..end
 }
@@ -64,11 +68,13 @@ mod tests {
     }
 
     #[test]
-    fn only_a_removal_is_said_to_be_one() {
+    fn only_a_removal_and_a_transient_event_are_said_to_be_such() {
         let null = Event::example(7, "news", "null");
         assert!(!object(&null).unwrap().contains("removed"));
-        let removal = object(&Event { is_removal: true, ..null }).unwrap();
+        let removal = object(&Event { kind: EventKind::Removal, ..null }).unwrap();
         assert!(removal.ends_with(r#""username":"zoe","removed":true}"#), "{removal}");
+        let transient = object(&Event { kind: EventKind::Transient, ..Event::example(7, "news", "null") }).unwrap();
+        assert!(transient.ends_with(r#""username":"zoe","transient":true}"#), "{transient}");
     }
 
     #[test]

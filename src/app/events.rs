@@ -56,7 +56,7 @@ pub struct StreamQuery {
     pub goes_on: GoesOnFor,
     /// A stream that does not resume begins with the latest event of every name.
     pub snapshot: bool,
-    /// What the stream tells in addition to events.
+    /// What the stream gives.
     pub options: StreamOptions,
 }
 

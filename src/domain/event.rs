@@ -24,8 +24,22 @@ pub struct Event {
     pub timestamp: Timestamp,
     /// Its data; `null` for a removal.
     pub data: Payload,
-    /// Whether it says that the name was removed.
-    pub is_removal: bool,
+    /// What it does to its name.
+    pub kind: EventKind,
+    /// When a transient event leaves the history, if it does before the events around it. `None` for other kinds: a
+    /// value that expires is removed by an event of its own.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What an event does to its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// It is the latest event of the name from now on.
+    Value,
+    /// It removes the name.
+    Removal,
+    /// Neither. It is delivered and retained like the others, but is never the latest event of the name.
+    Transient,
 }
 
 #[cfg(test)]
@@ -39,7 +53,8 @@ impl Event {
             username: Username::parse("zoe").unwrap(),
             timestamp: Timestamp::from_millis(1_795_327_184_269),
             data: Payload::from_stored(data),
-            is_removal: false,
+            kind: EventKind::Value,
+            expires_at: None,
         }
     }
 }

@@ -26,7 +26,7 @@ mod view;
 pub use address::ClientAddress;
 pub use base_path::BasePath;
 pub use email::Email;
-pub use event::{DEFAULT_EVENT_BYTES, Event, MAX_EVENT_BYTES, MAX_EXPIRES_IN, Quotas};
+pub use event::{DEFAULT_EVENT_BYTES, Event, EventKind, MAX_EVENT_BYTES, MAX_EXPIRES_IN, Quotas};
 pub use filter::{EventFilter, FilterChange, Holder, MAX_PATTERNS};
 pub use granted::Granted;
 pub use guest::{Guest, GuestRights};

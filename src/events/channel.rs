@@ -9,7 +9,7 @@ use super::latest::LatestByName;
 use super::lock::lock;
 use super::mailbox::{Mailbox, WorkerNotifier};
 use super::shared_event::SharedEvent;
-use crate::domain::{Position, TenantName};
+use crate::domain::{Position, TenantName, Timestamp};
 
 /// How many bytes of events a tenant's channel keeps at most, for streams that are a little behind. A stream that is further behind
 /// reads from the store.
@@ -94,7 +94,7 @@ pub struct Filling {
 pub enum Found {
     /// Nothing new.
     Nothing,
-    /// Events of about as many bytes as were asked for, and the position after them.
+    /// Events of about as many bytes as were asked for, and the position after them; none if what is new has expired.
     Events(Vec<Arc<SharedEvent>>, Position),
     /// The position is older than everything here.
     Behind,
@@ -206,8 +206,9 @@ impl Channel {
         lock(&self.recent).end()
     }
 
-    /// What there is after one position, up to another. The caller picks what is wanted, since the writer waits for this.
-    pub fn between(&self, after: Position, until: Position, bytes: usize) -> Found {
+    /// What there is after one position, up to another, without transient events that have expired by now. The caller picks what is
+    /// wanted, since the writer waits for this.
+    pub fn between(&self, after: Position, until: Position, bytes: usize, now: Timestamp) -> Found {
         let recent = lock(&self.recent);
         if after < recent.start {
             return Found::Behind;
@@ -219,8 +220,10 @@ impl Channel {
                 break;
             }
             last = event.position();
-            size += event.bytes();
-            events.push(Arc::clone(event));
+            if !event.has_expired(now) {
+                size += event.bytes();
+                events.push(Arc::clone(event));
+            }
         }
         if last == after { Found::Nothing } else { Found::Events(events, last) }
     }
@@ -306,70 +309,4 @@ impl Drop for Channel {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{Epoch, Event, EventId};
-    use crate::events::latest::EVENT_BYTES;
-
-    /// An event of so many bytes at a position.
-    fn event(position: u64, bytes: usize) -> Arc<SharedEvent> {
-        let id = EventId { position: Position::new(position), epoch: Epoch::new(1) };
-        let name = format!("name{position}");
-        let of_data = |data: &str| SharedEvent::new(Event::example(position, &name, data), id);
-        Arc::new(of_data(&"x".repeat(bytes - of_data("").bytes())))
-    }
-
-    #[test]
-    fn large_events_are_kept_for_the_workers_only_while_those_of_all_tenants_are_not_too_much() {
-        const LARGE: usize = 1 << 20;
-        let used = Arc::new(Used::default());
-        let channels: Vec<_> = (0..100).map(|_| Channel::new(Position::START, Arc::clone(&used))).collect();
-        for channel in &channels {
-            channel.push(event(1, LARGE));
-            assert_eq!(channel.end(), Position::new(1), "it is told whether it is kept or not");
-        }
-        assert!(used.recent.load(Ordering::Relaxed) <= ALL_RECENT_BYTES);
-        let found = |channel: &Channel| channel.between(Position::START, Position::END, 1);
-        let kept = channels.iter().filter(|channel| matches!(found(channel), Found::Events(..))).count();
-        assert_eq!(kept, ALL_RECENT_BYTES / LARGE);
-        // The others read it from the store, and what comes after it is there again.
-        let last = channels.last().unwrap();
-        assert!(matches!(found(last), Found::Behind));
-        last.push(event(2, 100));
-        assert!(
-            matches!(last.between(Position::new(1), Position::END, 1), Found::Events(events, _) if events.len() == 1)
-        );
-        drop(channels);
-        assert_eq!(used.recent.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn the_latest_of_a_small_tenant_stay_in_memory_however_much_large_ones_take() {
-        let used = Arc::new(Used::default());
-        let filled = |events: &mut dyn Iterator<Item = Arc<SharedEvent>>| {
-            let channel = Arc::new(Channel::new(Position::START, Arc::clone(&used)));
-            let Fill::Begun(filling) = Channel::begin_filling(&channel) else { panic!("somebody fills it") };
-            for event in events {
-                filling.take(&event);
-            }
-            filling.finish(Position::START);
-            channel
-        };
-        let is_there = |channel: &Channel| matches!(lock(&channel.recent).latest, Filled::Wholly(..));
-        // Each as much as one tenant may take, to the byte: the names have five or six bytes.
-        let large: Vec<_> = (0..4)
-            .map(|_| {
-                filled(
-                    &mut (1..=16)
-                        .map(|number| event(number, (1 << 20) - EVENT_BYTES - if number < 10 { 5 } else { 6 })),
-                )
-            })
-            .collect();
-        assert!(large.iter().filter(|channel| is_there(channel)).count() >= 3);
-        let small = filled(&mut [event(1, 100)].into_iter());
-        small.push(event(2, 100));
-        assert!(is_there(&small));
-        drop((large, small));
-        assert_eq!(used.latest.load(Ordering::Relaxed), 0);
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@ use std::ops::Range;
 use bytes::{Buf, Bytes};
 
 use super::control::ControlEvent;
-use crate::domain::{Event, EventId, Timestamp};
+use crate::domain::{Event, EventId, EventKind, Timestamp};
 use crate::store::{Store, StoredEvent};
 
 /// How much is joined into one write at most, apart from one more event and from what a format adds to each.
@@ -51,8 +51,8 @@ pub struct EventParts<'a> {
     pub name: &'a str,
     /// What was inserted, as JSON on one line; `null` for a removal.
     pub data: &'a str,
-    /// Whether it says that its name was removed.
-    pub is_removal: bool,
+    /// What it does to its name.
+    pub kind: EventKind,
     /// When it was inserted.
     pub timestamp: Timestamp,
     /// The user that inserted it.
@@ -62,15 +62,15 @@ pub struct EventParts<'a> {
 impl<'a> EventParts<'a> {
     /// Those of an event that was committed, and has this id.
     pub fn of(event: &'a Event, id: EventId) -> Self {
-        let Event { name, username, timestamp, data, is_removal, .. } = event;
+        let Event { name, username, timestamp, data, kind, .. } = event;
         let (name, data, username) = (name.as_str(), data.as_str(), username.as_str());
-        Self { id, name, data, is_removal: *is_removal, timestamp: *timestamp, username }
+        Self { id, name, data, kind: *kind, timestamp: *timestamp, username }
     }
 
     /// Those of an event that was read from the store.
     pub fn of_stored(event: &'a StoredEvent<'_>, store: &Store) -> Self {
-        let StoredEvent { position, name, ref data, is_removal, timestamp, username } = *event;
-        Self { id: store.event_id(position), name, data, is_removal, timestamp, username }
+        let StoredEvent { position, name, ref data, kind, timestamp, username } = *event;
+        Self { id: store.event_id(position), name, data, kind, timestamp, username }
     }
 }
 

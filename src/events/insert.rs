@@ -32,6 +32,8 @@ pub struct NewEvent {
     expires_in: Option<u64>,
     /// Whether it is removed when its user's stream has gone.
     while_connected: bool,
+    /// Whether it is never the latest event of its name.
+    transient: bool,
 }
 
 /// How long an event lasts, if nothing else is inserted under its name.
@@ -41,6 +43,9 @@ pub struct Lifetime {
     pub expires_in: Option<u64>,
     /// As long as its user's stream is connected.
     pub while_connected: bool,
+    /// It is delivered and retained like others, but never is the latest event of its name. With `expires_in` it leaves
+    /// the history and the resumption of streams after that time, and no removal tells so.
+    pub transient: bool,
 }
 
 impl NewEvent {
@@ -49,9 +54,10 @@ impl NewEvent {
     /// # Errors
     /// [`Error::EventNameInvalid`] for a name that a client may take for another; [`Error::EventNameReserved`];
     /// [`Error::EventTooLarge`] if name and data together have more than `max_bytes`;
-    /// [`Error::ExpiryInvalid`] for less than a second, or more than [`MAX_EXPIRES_IN`].
+    /// [`Error::ExpiryInvalid`] for less than a second, or more than [`MAX_EXPIRES_IN`];
+    /// [`Error::TransientInvalid`] for a transient event that is to end with a stream: nothing would be removed then.
     pub fn new(name: EventName, data: Payload, lifetime: Lifetime, max_bytes: usize) -> Result<Self, Error> {
-        let Lifetime { expires_in, while_connected } = lifetime;
+        let Lifetime { expires_in, while_connected, transient } = lifetime;
         if !name.is_trimmed() {
             return Err(Error::EventNameInvalid);
         }
@@ -64,8 +70,11 @@ impl NewEvent {
         if expires_in.is_some_and(|seconds| !(1..=MAX_EXPIRES_IN).contains(&seconds)) {
             return Err(Error::ExpiryInvalid);
         }
+        if transient && while_connected {
+            return Err(Error::TransientInvalid);
+        }
         let expires_in = expires_in.map(|seconds| seconds * 1000);
-        Ok(Self { name, data: Some(data), expires_in, while_connected })
+        Ok(Self { name, data: Some(data), expires_in, while_connected, transient })
     }
 
     fn bytes(&self) -> usize {
@@ -80,7 +89,7 @@ impl NewEvent {
         if name.is_reserved() {
             return Err(Error::EventNameReserved);
         }
-        Ok(Self { name, data: None, expires_in: None, while_connected: false })
+        Ok(Self { name, data: None, expires_in: None, while_connected: false, transient: false })
     }
 }
 
@@ -112,7 +121,7 @@ impl IdempotencyKey {
 }
 
 /// Inserts events into the tenant that their user has when the writer decides, in order and all of them or none. Each becomes the latest
-/// event of its name.
+/// event of its name, unless it is transient.
 pub struct Insert {
     /// The user or guest who inserts them.
     pub username: Username,
@@ -209,15 +218,20 @@ impl Insert {
         let stream = self.stream.as_ref().map(|(stream, _)| *stream);
         let Self { username, events, key, quotas, .. } = self;
         let (first, count, timestamp) = (batch.head().next(), events.len() as u64, batch.now());
-        for NewEvent { name, data, expires_in, while_connected } in events {
+        for NewEvent { name, data, expires_in, while_connected, transient } in events {
+            let expires_at = expires_in.map(|millis| Timestamp::from_millis(timestamp.as_millis() + millis));
             let (tenant, username) = (account.tenant.clone(), username.clone());
             let Some(data) = data else {
                 batch.remove_event(tenant, username, name)?;
                 continue;
             };
+            if transient {
+                batch.insert_transient(tenant, username, name, data, expires_at)?;
+                continue;
+            }
             let event = batch.insert_event(tenant, username, name, data)?;
-            if let Some(millis) = expires_in {
-                batch.expire(&event, Timestamp::from_millis(timestamp.as_millis() + millis))?;
+            if let Some(expires_at) = expires_at {
+                batch.expire(&event, expires_at)?;
             }
             if let Some(stream) = stream.filter(|_| while_connected) {
                 batch.bind(&event, stream.get())?;
@@ -235,7 +249,7 @@ impl Insert {
     fn check(&self, batch: &mut Batch<'_>, account: &Account) -> Result<(), Error> {
         let tenant = &account.tenant;
         let (mut new, mut bound) = (HashSet::new(), HashSet::new());
-        for (number, NewEvent { name, data, while_connected, .. }) in self.events.iter().enumerate() {
+        for (number, NewEvent { name, data, while_connected, transient, .. }) in self.events.iter().enumerate() {
             let latest = batch.latest_position(tenant, name)?;
             if data.is_none() && latest.is_none() {
                 return Err(Error::EventUnknown);
@@ -243,7 +257,7 @@ impl Insert {
             if number == 0 {
                 self.check_condition(batch, account, name, latest)?;
             }
-            if latest.is_none() {
+            if latest.is_none() && !transient {
                 new.insert(name);
             }
             // An event that nobody would ever see is refused: the inbox of `@Bob/x` is not bob's. A user of another tenant is treated as
@@ -309,7 +323,7 @@ impl Insert {
         };
         context.update(condition.as_bytes());
         context.update(if self.is_array { b" true" } else { b" false" });
-        for NewEvent { name, data, expires_in, while_connected } in &self.events {
+        for NewEvent { name, data, expires_in, while_connected, transient } in &self.events {
             let data = data.as_ref().map(Payload::as_str);
             // Each with its length, so that no two requests give the same bytes.
             for part in [Some(name.as_str()), data] {
@@ -318,7 +332,8 @@ impl Insert {
                 context.update(part.unwrap_or_default().as_bytes());
             }
             context.update(&expires_in.unwrap_or_default().to_be_bytes());
-            context.update(&[u8::from(*while_connected)]);
+            // Earlier versions know no transient event, and one never is bound to a stream.
+            context.update(&[if *transient { 2 } else { u8::from(*while_connected) }]);
         }
         let mut fingerprint = [0; 32];
         // SHA-256 is 32 bytes.
@@ -355,7 +370,7 @@ mod tests {
         };
         let plain = || event(Lifetime::default());
         let removal = NewEvent::removal(EventName::parse("news").unwrap()).unwrap();
-        let lasting = event(Lifetime { expires_in: Some(7), while_connected: true });
+        let lasting = event(Lifetime { expires_in: Some(7), while_connected: true, transient: false });
         let of = [
             fingerprint(vec![plain()], false, Condition::None),
             fingerprint(vec![plain()], false, Condition::IsNew),
@@ -372,5 +387,13 @@ mod tests {
             "2628ddf15f8db8a05bf10aa114da33381ff3e864f92e039a839fd0b801770c10",
         ];
         assert_eq!(of, expected);
+        // What came later tells requests from each other in the same way.
+        let transient = |expires_in| event(Lifetime { expires_in, transient: true, ..Lifetime::default() });
+        let later = [transient(None), transient(Some(7))].map(|event| fingerprint(vec![event], false, Condition::None));
+        let expected = [
+            "b0580cafd2bd2f49bede60ecb5e3a550d0b85c296c03961b1aac9f4ec905f32c",
+            "b6b87659d17d2a019cc9e0003c6066c96ff572ea322e664e4fbba7077539d77a",
+        ];
+        assert_eq!(later, expected);
     }
 }

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::shared_event::SharedEvent;
-use crate::domain::{EventName, Position};
+use crate::domain::{EventKind, EventName, Position};
 
 /// What an event costs beside its own bytes, about: its structure, and its places in both maps.
 pub const EVENT_BYTES: usize = 240;
@@ -19,9 +19,12 @@ pub struct LatestByName {
 }
 
 impl LatestByName {
-    /// Takes an event in place of the one that its name had; a removal leaves none. An event that is older than the one that is known
-    /// changes nothing: it was read from the store while the other one was published.
+    /// Takes an event in place of the one that its name had; a removal leaves none, and a transient event changes nothing. Nor does an
+    /// event that is older than the one that is known: it was read from the store while the other one was published.
     pub fn take(&mut self, event: Arc<SharedEvent>) {
+        if event.kind == EventKind::Transient {
+            return;
+        }
         let position = event.position();
         if let Some(known) = self.positions.get_mut(&event.name) {
             if *known >= position {
@@ -34,7 +37,7 @@ impl LatestByName {
             self.positions.insert(event.name.clone(), position);
         }
         // Of a removal only the position stays, or something older would be taken for new.
-        if !event.is_removal {
+        if event.kind == EventKind::Value {
             self.bytes += cost(&event);
             self.events.insert(position, event);
         } else if self.is_settled {
@@ -71,17 +74,21 @@ mod tests {
     use super::*;
     use crate::domain::{Epoch, Event, EventId};
 
-    fn shared(position: u64, name: &str, is_removal: bool) -> Arc<SharedEvent> {
+    fn shared(position: u64, name: &str, kind: EventKind) -> Arc<SharedEvent> {
         let id = EventId { position: Position::new(position), epoch: Epoch::new(1) };
-        Arc::new(SharedEvent::new(Event { is_removal, ..Event::example(position, name, "null") }, id))
+        Arc::new(SharedEvent::new(Event { kind, ..Event::example(position, name, "null") }, id))
     }
 
     fn event(position: u64, name: &str) -> Arc<SharedEvent> {
-        shared(position, name, false)
+        shared(position, name, EventKind::Value)
+    }
+
+    fn transient(position: u64, name: &str) -> Arc<SharedEvent> {
+        shared(position, name, EventKind::Transient)
     }
 
     fn removal(position: u64, name: &str) -> Arc<SharedEvent> {
-        shared(position, name, true)
+        shared(position, name, EventKind::Removal)
     }
 
     fn positions(latest: &LatestByName, after: u64, until: u64) -> Vec<u64> {
@@ -116,6 +123,20 @@ mod tests {
         assert_eq!(positions(&latest, 0, 9), [5]);
         latest.take(removal(6, "a"));
         assert!(latest.positions.is_empty() && latest.bytes() == 0);
+    }
+
+    #[test]
+    fn transient_events_neither_take_the_place_of_a_latest_one_nor_any_memory() {
+        let mut latest = LatestByName::default();
+        latest.take(event(1, "a"));
+        latest.take(removal(2, "b"));
+        let bytes = latest.bytes();
+        (3..1000).for_each(|position| latest.take(transient(position, ["a", "b", "c"][position as usize % 3])));
+        assert_eq!((positions(&latest, 0, 1000), latest.bytes(), latest.positions.len()), (vec![1], bytes, 2));
+        // What is older than the removal stays away.
+        latest.take(event(1, "b"));
+        latest.settle();
+        assert_eq!((positions(&latest, 0, 1000), latest.positions.len()), (vec![1], 1));
     }
 
     #[test]

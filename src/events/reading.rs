@@ -234,9 +234,11 @@ impl<'a> Shared<'a> {
 
     /// A name was valid when it was stored.
     fn event(&mut self, event: &StoredEvent<'_>) -> Option<Arc<SharedEvent>> {
-        let StoredEvent { position, name, ref data, is_removal, timestamp, username } = *event;
+        let StoredEvent { position, name, ref data, kind, timestamp, username } = *event;
         let (name, username, data) = (EventName::parse(name).ok()?, self.author(username)?, Payload::from_stored(data));
-        let event = Event { position, tenant: self.tenant.clone(), name, username, timestamp, data, is_removal };
+        // It is given at once: no transient event expires before that.
+        let (tenant, expires_at) = (self.tenant.clone(), None);
+        let event = Event { position, tenant, name, username, timestamp, data, kind, expires_at };
         Some(Arc::new(SharedEvent::new(event, self.store.event_id(position))))
     }
 

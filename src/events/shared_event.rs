@@ -5,10 +5,13 @@ use bytes::Bytes;
 
 use super::format::{Content, EventParts, Format};
 use super::lock::lock;
-use crate::domain::{Event, EventId, EventName, Payload, Position, Timestamp, Username};
+use crate::domain::{Event, EventId, EventKind, EventName, Payload, Position, Timestamp, Username};
 
 /// What a format adds to an event's name and data, and what its username takes beside the text, about.
 const AROUND_BYTES: usize = 56;
+
+/// The moment of expiry of an event that never expires.
+const NEVER: Timestamp = Timestamp::from_millis(u64::MAX);
 
 /// An event in memory, shared by all streams that get it. Each format encodes it at most once, when the first stream of that format
 /// needs it, whichever worker or group that stream belongs to.
@@ -17,14 +20,16 @@ const AROUND_BYTES: usize = 56;
 #[repr(C)]
 pub struct SharedEvent {
     bytes: u32,
-    /// Whether it says that its name was removed.
-    pub is_removal: bool,
+    /// What it does to its name.
+    pub kind: EventKind,
     /// What it is called.
     pub name: EventName,
     encoding: OnceLock<Encoding>,
     /// Its position, as clients see it.
     pub id: EventId,
     timestamp: Timestamp,
+    /// When it expires, if it is a transient event. A value that expires is followed by its removal.
+    expires_at: Timestamp,
     username: Username,
     /// What was inserted. `None` once an encoding contains it, so that it is not in memory twice.
     data: Mutex<Option<Payload>>,
@@ -47,9 +52,15 @@ impl SharedEvent {
     pub fn new(event: Event, id: EventId) -> Self {
         // Data has 1 MiB at most.
         let bytes = u32::try_from(memory(&event)).unwrap_or(u32::MAX);
-        let Event { name, username, timestamp, data, is_removal, .. } = event;
+        let Event { name, username, timestamp, data, kind, expires_at, .. } = event;
+        let expires_at = expires_at.unwrap_or(NEVER);
         let (data, encoding) = (Mutex::new(Some(data)), OnceLock::new());
-        Self { bytes, is_removal, name, encoding, id, timestamp, username, data }
+        Self { bytes, kind, name, encoding, id, timestamp, expires_at, username, data }
+    }
+
+    /// Whether it is a transient event that has expired. It may be in memory all the same.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires_at <= now
     }
 
     /// Its place in the order of all events.
@@ -82,9 +93,9 @@ impl SharedEvent {
         let mut given = lock(&self.data);
         let data = given.as_ref().map_or_else(|| self.encoded_data(), Payload::as_str);
         let (id, name, username) = (self.id, self.name.as_str(), self.username.as_str());
-        let (is_removal, timestamp) = (self.is_removal, self.timestamp);
+        let (kind, timestamp) = (self.kind, self.timestamp);
         let mut bytes = Vec::new();
-        let at = format.event(&EventParts { id, name, data, is_removal, timestamp, username }, &mut bytes);
+        let at = format.event(&EventParts { id, name, data, kind, timestamp, username }, &mut bytes);
         // A format that is mistaken about this must not cost the other formats the data.
         let at = at.filter(|at| bytes.get(at.clone()).is_some_and(|data| std::str::from_utf8(data).is_ok()));
         let at = at.and_then(|at| Some(u32::try_from(at.start).ok()?..u32::try_from(at.end).ok()?)).unwrap_or(0..0);

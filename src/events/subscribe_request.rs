@@ -2,13 +2,21 @@ use super::control::Reset;
 use super::registry::PresenceGuard;
 use crate::domain::{Position, TenantName, Timestamp, View};
 
-/// What a stream tells its client in addition to events. Every transport calls these options by the same names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a stream gives its client. Every transport calls these options by the same names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamOptions {
     /// The stream tells its state in control events: that it is in sync, and that it begins anew.
     pub marks: bool,
     /// The stream tells which users of the tenant are present.
     pub presence: bool,
+    /// The stream gives transient events, too.
+    pub transient: bool,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        Self { marks: false, presence: false, transient: true }
+    }
 }
 
 /// A stream that is about to be opened, and the rights that it is opened by.
@@ -21,7 +29,7 @@ pub struct SubscribeRequest {
     pub view: View,
     /// Where the stream begins.
     pub start: Start,
-    /// What the stream tells in addition to events.
+    /// What the stream gives.
     pub options: StreamOptions,
     /// When the stream ends; `None` is never.
     pub expires_at: Option<Timestamp>,

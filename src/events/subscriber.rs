@@ -4,6 +4,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::registry::UserStreams;
+use super::shared_event::SharedEvent;
 use super::sink::End;
 use super::stream_id::Serial;
 use crate::domain::{Account, FilterChange, Own, Position, Rights, TenantName, Timestamp, Username};
@@ -37,7 +38,7 @@ pub trait Subscriber: 'static {
     fn left_out(&self) -> Position;
 
     /// Has it fetch an event of a tenant that only its user may see, if it is live there and wants the event.
-    fn fetch_own(&self, tenant: &TenantName, name: &str);
+    fn fetch_own(&self, tenant: &TenantName, event: &SharedEvent);
 
     /// A user has come to its tenant or gone from it.
     fn note_presence(&self, username: &Username);

@@ -17,7 +17,7 @@ use super::stream_id::Serial;
 use super::subscriber::Subscriber;
 use super::weak_map::WeakMap;
 use super::worker_streams::WorkerStreams;
-use crate::domain::{EventFilter, Pattern, Position, Rights, TenantName, Username, inbox_owner};
+use crate::domain::{EventFilter, EventKind, Pattern, Position, Rights, TenantName, Timestamp, Username, inbox_owner};
 use crate::error::Error;
 use crate::store::{Replay, Wanted};
 
@@ -71,19 +71,22 @@ pub struct Fetched {
     until: Position,
 }
 
-type GroupKey = (EventFilter, Rights, FormatKey);
+/// What the subscriptions of a group have in common; in the end, whether they get transient events.
+type GroupKey = (EventFilter, Rights, FormatKey, bool);
 
 /// The number of a group in its tenant.
 type GroupId = u64;
 
-/// Subscriptions that get the same bytes: they want the same events, may see the same, and have the same format. What a user alone
-/// may see, that user's subscriptions fetch by themselves.
+/// Subscriptions that get the same bytes: they want the same events, transient ones or not, may see the same, and have the same format.
+/// What a user alone may see, that user's subscriptions fetch by themselves.
 pub struct SubscriptionGroup<S: Subscriber + ?Sized> {
     pub(super) subscriptions: Rc<TenantSubscriptions<S>>,
     id: GroupId,
     pub(super) filter: EventFilter,
     pub(super) rights: Rights,
     pub(super) format: &'static dyn Format,
+    /// Whether they get transient events.
+    transient: bool,
     /// The subscriptions that have been given everything so far.
     live: RefCell<Vec<Rc<S>>>,
     /// The events that are about to be written to them.
@@ -122,23 +125,24 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
         self.given.get()
     }
 
-    /// The group of subscriptions with a filter, rights and a format.
+    /// The group of subscriptions with a filter, rights and a format, which get transient events or do not.
     pub fn group(
         self: &Rc<Self>,
         filter: EventFilter,
         rights: Rights,
         format: &'static dyn Format,
+        transient: bool,
     ) -> Rc<SubscriptionGroup<S>> {
         // Subscriptions come and go, each with what its filter counts for its user.
         let filter = filter.unheld();
-        let key = (filter.clone(), rights.clone(), format.key());
+        let key = (filter.clone(), rights.clone(), format.key(), transient);
         if let Some(group) = self.groups.get(&key) {
             return group;
         }
         let id = self.last_group.get() + 1;
         self.last_group.set(id);
         let (subscriptions, live, events) = (Rc::clone(self), RefCell::default(), RefCell::default());
-        let group = Rc::new(SubscriptionGroup { subscriptions, id, filter, rights, format, live, events });
+        let group = Rc::new(SubscriptionGroup { subscriptions, id, filter, rights, format, transient, live, events });
         self.groups.insert(key, &group);
         self.index.borrow_mut().add(group.patterns(), id, &Rc::downgrade(&group));
         group
@@ -208,9 +212,9 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
 
     /// Fetches some of what is new for the live subscriptions; `None` if there is nothing, or it must be read first. Only a part of
     /// it, since the other tenants of the worker wait, too, and a busy one may never come to its end.
-    pub fn fetch(self: &Rc<Self>) -> Option<Fetched> {
+    pub fn fetch(self: &Rc<Self>, now: Timestamp) -> Option<Fetched> {
         match self.missed.replace(State::Nothing) {
-            State::Nothing => match self.guard.channel.between(self.position(), Position::END, JOINED_BYTES) {
+            State::Nothing => match self.guard.channel.between(self.position(), Position::END, JOINED_BYTES, now) {
                 Found::Nothing => None,
                 Found::Events(events, until) => Some(Fetched { events, until }),
                 // More came than the channel keeps, before this worker had the time for it.
@@ -292,7 +296,7 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
             // Nothing may be borrowed while one of them ends.
             None => self.own.borrow().wanting(name).collect(),
         };
-        wanting.iter().for_each(|subscription| subscription.fetch_own(self.guard.tenant(), name));
+        wanting.iter().for_each(|subscription| subscription.fetch_own(self.guard.tenant(), event));
     }
 
     /// Hands events to the groups that want them, and returns those groups.
@@ -304,7 +308,7 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
                 let mut of_group = group.events.borrow_mut();
                 // Two patterns of one filter may both want it.
                 let is_same = |last: &Arc<SharedEvent>| Arc::ptr_eq(last, event);
-                if of_group.last().is_some_and(is_same) || !group.wants(event.name.as_str()) {
+                if of_group.last().is_some_and(is_same) || !group.wants(event) {
                     continue;
                 }
                 if of_group.is_empty() {
@@ -327,9 +331,10 @@ impl<S: Subscriber + ?Sized> Drop for TenantSubscriptions<S> {
 }
 
 impl<S: Subscriber + ?Sized> SubscriptionGroup<S> {
-    /// Whether events of a name are given to all of them.
-    pub fn wants(&self, name: &str) -> bool {
-        self.rights.allow(name) && self.filter.matches(name)
+    /// Whether an event is given to all of them.
+    pub fn wants(&self, event: &SharedEvent) -> bool {
+        let name = event.name.as_str();
+        (self.transient || event.kind != EventKind::Transient) && self.rights.allow(name) && self.filter.matches(name)
     }
 
     /// Patterns outside of which it wants nothing.
@@ -388,7 +393,7 @@ impl<S: Subscriber + ?Sized> SubscriptionGroup<S> {
 
 impl<S: Subscriber + ?Sized> Drop for SubscriptionGroup<S> {
     fn drop(&mut self) {
-        let key = (self.filter.clone(), self.rights.clone(), self.format.key());
+        let key = (self.filter.clone(), self.rights.clone(), self.format.key(), self.transient);
         self.subscriptions.groups.remove(&key);
         self.subscriptions.index.borrow_mut().remove(self.patterns(), self.id);
     }

@@ -8,6 +8,7 @@ mod guests;
 mod handover;
 mod model;
 mod permits;
+mod transient;
 mod users;
 
 use std::cell::{Cell, RefCell};
@@ -57,6 +58,11 @@ impl Came {
     /// Whether it says that the name was removed.
     fn is_removal(&self) -> bool {
         self.data == "null"
+    }
+
+    /// Whether it is a transient event.
+    fn is_transient(&self) -> bool {
+        self.data.starts_with(TRANSIENT)
     }
 }
 
@@ -148,6 +154,9 @@ impl Sink for LineSink {
     }
 }
 
+/// The data of transient events begins with this.
+const TRANSIENT: &str = "\"~";
+
 /// A hub with two workers, on one thread.
 struct House {
     committer: Committer,
@@ -182,13 +191,19 @@ impl House {
         self.hub.publish(committed);
     }
 
-    /// Writes events to disk of which no stream is told yet. A name with a minus before it is removed.
+    /// Writes events to disk of which no stream is told yet. A name with a minus before it is removed, and one with a tilde has a
+    /// transient event.
     fn commit(&mut self, names: &[&str]) -> Committed {
         let mut transaction = self.committer.begin(Timestamp::from_millis(1)).unwrap();
         for name in names {
             let (tenant, user) = (TenantName::parse("t").unwrap(), Username::parse("u").unwrap());
             if let Some(name) = name.strip_prefix('-') {
                 transaction.remove_event(tenant, user, EventName::parse(name).unwrap()).unwrap();
+                continue;
+            }
+            if let Some(name) = name.strip_prefix('~') {
+                let (name, data) = (EventName::parse(name).unwrap(), Payload::from_stored("\"~\""));
+                transaction.insert_transient(tenant, user, name, data, None).unwrap();
                 continue;
             }
             let data = Payload::from_valid_json(&format!("\"{}\"", "x".repeat(300))).unwrap();

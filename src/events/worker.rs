@@ -96,7 +96,7 @@ impl<S: ChangeView + ?Sized> Worker<S> {
 
     /// Gives some of what is new in a tenant to its live subscriptions. Returns whether there is more.
     pub async fn catch_up(self: &Rc<Self>, subscriptions: &Rc<TenantSubscriptions<S>>) -> bool {
-        let Some(fetched) = subscriptions.fetch() else { return false };
+        let Some(fetched) = subscriptions.fetch(self.clock.now()) else { return false };
         // After the events were fetched and before they are written: a stream that lost the right to them in their commit has been
         // told by now, and gets none of them.
         self.drain_mailbox();

@@ -1,6 +1,6 @@
 //! Events that are bound to a stream: Broker removes them after their stream has ended.
 
-use super::codec::{self, LatestRow};
+use super::codec::{self, LatestRow, NameRow};
 use super::keys;
 use super::rows::Rows;
 use super::transaction::Transaction;
@@ -65,8 +65,9 @@ impl Transaction<'_> {
         amend: impl FnOnce(LatestRow) -> LatestRow,
     ) -> Result<(), Error> {
         let key = keys::name(&event.tenant, event.name.as_str());
-        if let Some(latest) = self.latest_row(&key)?.filter(|latest| latest.position == event.position) {
-            self.put(key, codec::encode_latest(amend(latest)));
+        let Some(name) = self.name_row(&key)? else { return Ok(()) };
+        if let Some(latest) = name.latest.filter(|latest| latest.position == event.position) {
+            self.put(key, codec::encode_name(NameRow { latest: Some(amend(latest)), ..name }));
         }
         Ok(())
     }

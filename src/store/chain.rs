@@ -1,21 +1,26 @@
-//! The chain of a name: its events from the latest back. Each event holds the position of the previous one of its name.
+//! The chain of a name: its events from the newest back, transient ones too. Each event holds the position of the
+//! previous one of its name. Only the latest event of a name outlives the events around it: then no chain leads to it
+//! any more, but the index entry of the name does.
 
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use super::codec::{self, NameRow, StoredData};
 use super::damage::damaged;
 use super::database::Store;
 use super::event_data::{StoredEvent, event_row};
+use super::keys;
 use super::rows::Rows;
-use super::{codec, keys};
-use crate::domain::{Position, TenantName};
+use crate::domain::{EventKind, Position, TenantName};
 use crate::error::Error;
 
 /// How long to wait before looking again for an event that is about to be revealed, and how often. The writer does
 /// nothing slow between a commit and the reveal.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 const LOOKS: usize = 10_000;
+/// How many events one such look follows back. If there are more, the event that is about to be revealed is awaited.
+const STEPS_A_LOOK: usize = 1024;
 /// How large an event may be for one look, if only its position is needed. A larger event costs more looks.
 const BYTES_A_LOOK: usize = 4 << 10;
 
@@ -26,6 +31,9 @@ pub struct Link {
     pub previous: Option<Position>,
     /// How large the event is, with its chunks.
     pub bytes: usize,
+    /// Whether it is a transient event that has expired: it has no content any more.
+    pub is_expired: bool,
+    kind: EventKind,
     value: Arc<[u8]>,
 }
 
@@ -35,7 +43,7 @@ impl Link {
         self.value.len()
     }
 
-    /// The whole event; `None` if it was removed since it was found.
+    /// The whole event; `None` if it was removed since it was found, or has expired.
     ///
     /// # Errors
     /// [`Error::Storage`] if the database fails; [`Error::Damaged`].
@@ -55,8 +63,9 @@ impl Store {
         if parts.name != name {
             return Ok(None);
         }
-        let (previous, bytes) = (parts.previous, parts.bytes);
-        Ok(Some(Link { position: at, previous, bytes, value }))
+        let (previous, bytes, kind) = (parts.previous, parts.bytes, parts.kind);
+        let is_expired = parts.data == StoredData::Expired;
+        Ok(Some(Link { position: at, previous, bytes, is_expired, kind, value }))
     }
 
     /// The position of the event of this name before the one at a position, and the size of the latter's row. `None` if
@@ -77,43 +86,74 @@ impl Store {
 
     /// The event of a name before this one, if it is kept.
     pub(super) fn event_before(&self, tenant: &TenantName, name: &str, link: &Link) -> Result<Option<Link>, Error> {
-        link.previous.map_or(Ok(None), |previous| self.event_of(tenant, name, previous))
+        let Some(previous) = link.previous else { return Ok(None) };
+        match self.event_of(tenant, name, previous)? {
+            None => self.latest_before(tenant, name, link.position),
+            found => Ok(found),
+        }
+    }
+
+    /// The latest event of a name, if it comes before a position: of what the chain has lost, only that one may be left.
+    pub(super) fn latest_before(
+        &self,
+        tenant: &TenantName,
+        name: &str,
+        before: Position,
+    ) -> Result<Option<Link>, Error> {
+        let latest = self.latest_row(&keys::name(tenant, name))?.filter(|latest| latest.position < before);
+        latest.map_or(Ok(None), |latest| self.event_of(tenant, name, latest.position))
     }
 
     /// The latest event of a name, which may be a removal, as of the last commit that was revealed. An event of a
     /// commit that is not revealed yet is shown to nobody.
     pub(super) fn latest_event(&self, tenant: &TenantName, name: &str) -> Result<Option<Link>, Error> {
+        let latest = |row: NameRow| row.latest.map(|latest| latest.position);
+        self.revealed(tenant, name, latest, |link| link.kind != EventKind::Transient)
+    }
+
+    /// The newest event of a name, of any kind, in the same way. It may have expired.
+    pub(super) fn newest_event(&self, tenant: &TenantName, name: &str) -> Result<Option<Link>, Error> {
+        self.revealed(tenant, name, |row| Some(row.tip), |_| true)
+    }
+
+    /// The first event back from a position in the index entry of a name that is sought and revealed.
+    fn revealed(
+        &self,
+        tenant: &TenantName,
+        name: &str,
+        from: impl Fn(NameRow) -> Option<Position>,
+        is_sought: impl Fn(&Link) -> bool,
+    ) -> Result<Option<Link>, Error> {
         let name_key = keys::name(tenant, name);
         for _ in 0..LOOKS {
             let head = self.head();
-            let Some(latest) = self.latest_row(&name_key)? else { return Ok(None) };
-            let mut found = self.event_of(tenant, name, latest.position)?;
+            let Some(at) = self.name_row(&name_key)?.and_then(&from) else { return Ok(None) };
+            let mut found = self.event_of(tenant, name, at)?;
             if found.is_none() {
                 // If it was superseded before it was read, the index entry has changed.
-                if self.latest_row(&name_key)?.is_some_and(|now| now.position == latest.position) {
-                    return Err(damaged(
-                        &keys::event(tenant, latest.position),
-                        "the latest event of a name is missing",
-                    ));
+                if self.name_row(&name_key)?.and_then(&from) == Some(at) {
+                    return Err(damaged(&keys::event(tenant, at), "the latest event of a name is missing"));
                 }
                 continue;
             }
-            while let Some(hidden) = found.take_if(|link| link.position > head) {
-                let Some(previous) = hidden.previous else { return Ok(None) };
+            for _ in 0..STEPS_A_LOOK {
+                let Some(passed) = found.take_if(|link| link.position > head || !is_sought(link)) else { break };
+                let Some(previous) = passed.previous else { return Ok(None) };
                 found = self.event_of(tenant, name, previous)?;
             }
-            if found.is_some() {
+            if found.as_ref().is_some_and(|link| link.position <= head && is_sought(link)) {
                 return Ok(found);
             }
             // Up to the floor only the latest event is kept, so the commit that is about to be revealed removed the
-            // previous one.
+            // one before it.
             thread::sleep(LOOK_AGAIN);
         }
         Err(Error::Storage(format!("{name:?} changed, and that was not revealed")))
     }
 
-    /// Whether a name had been used by a position. `None` if that is no longer known, or if it needs more looks than
-    /// are left: one for each change of the name since then, and more for large events. Blocks on the disk.
+    /// Whether a name had been used by a position; transient events count, too. `None` if that is no longer known, or if
+    /// it needs more looks than are left: one for each event of the name since then, and more for large events. Blocks on
+    /// the disk.
     ///
     /// # Errors
     /// [`Error::Storage`] if the database fails; [`Error::Damaged`].
@@ -124,7 +164,7 @@ impl Store {
         by: Position,
         looks: &mut usize,
     ) -> Result<Option<bool>, Error> {
-        let mut position = self.latest_row(&keys::name(tenant, name))?.map(|latest| latest.position);
+        let mut position = self.name_row(&keys::name(tenant, name))?.map(|row| row.tip);
         while let Some(later) = position.filter(|position| *position > by) {
             if *looks == 0 {
                 return Ok(None);

@@ -3,7 +3,7 @@
 
 mod answer;
 mod event;
-mod latest;
+mod name;
 mod numbers;
 mod removal;
 mod stored;
@@ -11,12 +11,12 @@ mod user;
 
 pub use answer::{Answered, decode_answer_numbers, decode_answered, encode_answer_numbers, encode_answered};
 pub use event::{EventParts, StoredData, encode_event, event_parts};
-pub use latest::{LatestRow, decode_latest, encode_latest};
+pub use name::{LatestRow, NameRow, decode_name, encode_name};
 pub use numbers::{
     Decoded, decode_count, decode_moment, decode_position, decode_progress, encode_count, encode_moment,
     encode_position, encode_progress,
 };
-pub use removal::{decode_bound, decode_expiry, encode_bound, encode_expiry};
+pub use removal::{Expiry, decode_bound, decode_expiry, encode_bound, encode_expiry, encode_transient_expiry};
 pub use user::{decode_account, decode_user, encode_user, user_bytes_at_most};
 
 #[cfg(test)]

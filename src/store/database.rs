@@ -107,6 +107,14 @@ impl Store {
         self.position_at(&keys::forgotten(tenant))
     }
 
+    /// Up to this position, transient events of the tenant are forgotten.
+    ///
+    /// # Errors
+    /// As [`Store::floor`].
+    pub(super) fn forgotten_transients(&self, tenant: &TenantName) -> Result<Position, Error> {
+        self.position_at(&keys::forgotten_transients(tenant))
+    }
+
     /// Runs the first step of a read on a thread that may wait for the disk, when its lane's turn comes. A step must be
     /// short, a few milliseconds. A longer read continues with [`Store::read_on`], behind all others.
     ///

@@ -3,12 +3,13 @@
 //! A reader searches for them, and gives their keys to the writer, which looks at nothing else. So the search costs the
 //! writer nothing, however many removed rows it skips.
 
+use super::codec::{self, Expiry};
 use super::damage::damaged;
 use super::database::Store;
+use super::keys;
 use super::rows::Rows;
 use super::sizes::STEP_BYTES;
 use super::transaction::Transaction;
-use super::{codec, keys};
 use crate::domain::{Position, TenantName, Timestamp, Username};
 use crate::error::Error;
 
@@ -100,8 +101,9 @@ impl Store {
                 found.rest.from = Some(key.to_vec());
                 return Ok(false);
             }
-            // A removal is an event: up to seven rows with the tenant in their keys, and three with the name. Any error
-            // of this estimate has room, since a step is half of what a change may write.
+            // A removal is an event: up to seven rows with the tenant in their keys, and three with the name. The end
+            // of a transient event writes fewer, with those of its chunks. Any error of this estimate has room, since a
+            // step is half of what a change may write.
             bytes += 100 + 6 * (key.len() + value.len());
             found.keys.push(key.to_vec());
             Ok(true)
@@ -171,7 +173,8 @@ fn bound_stream(key: &[u8], value: &[u8]) -> Result<(u64, TenantName, Username),
 }
 
 impl Transaction<'_> {
-    /// Removes expired events by the keys that [`Store::find`] found. Returns how many events that makes.
+    /// Removes expired events by the keys that [`Store::find`] found. Returns how many events that makes: the end of a
+    /// transient event makes none.
     ///
     /// # Errors
     /// As [`Transaction::insert_event`].
@@ -181,10 +184,13 @@ impl Transaction<'_> {
             // Another event may have taken its place since.
             let Some(value) = self.get(&key)? else { continue };
             let (tenant, position) = keys::of_expiry(&key).ok_or_else(|| damaged(&key, "an expiry's key is none"))?;
-            let (username, name) = codec::decode_expiry(&value).map_err(|why| damaged(&key, why))?;
-            if self.latest_position(&tenant, &name)? == Some(position) {
-                self.remove_event(tenant, username, name)?;
-                events += 1;
+            match codec::decode_expiry(&value).map_err(|why| damaged(&key, why))? {
+                Expiry::OfValue(username, name) if self.latest_position(&tenant, &name)? == Some(position) => {
+                    self.remove_event(tenant, username, name)?;
+                    events += 1;
+                }
+                Expiry::OfValue(..) => {}
+                Expiry::OfTransient { chunks, left } => self.empty_event(&tenant, position, chunks, left)?,
             }
             self.remove(key);
         }

@@ -9,7 +9,7 @@ use super::overlay::Write;
 use super::rows::Rows;
 use super::transaction::Transaction;
 use super::{chunks, codec, keys};
-use crate::domain::{Event, Position, TenantName, Timestamp};
+use crate::domain::{Event, EventKind, Position, TenantName, Timestamp};
 use crate::error::Error;
 
 /// An event as it is read, without a copy.
@@ -20,8 +20,8 @@ pub struct StoredEvent<'a> {
     pub name: &'a str,
     /// Its whole data as JSON; `null` for a removal.
     pub data: Cow<'a, str>,
-    /// Whether it says that the name was removed.
-    pub is_removal: bool,
+    /// What it does to its name.
+    pub kind: EventKind,
     /// When it was inserted.
     pub timestamp: Timestamp,
     /// The user that inserted it.
@@ -40,7 +40,7 @@ pub(super) fn event_row<'a>(key: &[u8], value: &'a [u8]) -> Result<(Position, Ev
 }
 
 impl Store {
-    /// The whole event for a row that was read. `None` if the event was removed since.
+    /// The whole event for a row that was read. `None` if the event was removed since, or has expired.
     ///
     /// # Errors
     /// [`Error::Storage`] if the database fails; [`Error::Damaged`].
@@ -50,10 +50,10 @@ impl Store {
         position: Position,
         parts: &EventParts<'a>,
     ) -> Result<Option<StoredEvent<'a>>, Error> {
-        let EventParts { timestamp, name, is_removal, .. } = *parts;
+        let EventParts { timestamp, name, kind, .. } = *parts;
         let username = parts.username().map_err(|why| damaged(key, why))?;
         let data = self.data(key, position, parts)?;
-        Ok(data.map(|data| StoredEvent { position, name, data, is_removal, timestamp, username }))
+        Ok(data.map(|data| StoredEvent { position, name, data, kind, timestamp, username }))
     }
 }
 
@@ -77,5 +77,22 @@ impl Transaction<'_> {
         for number in 0..chunks {
             self.remove(keys::chunk(position, number));
         }
+    }
+
+    /// Takes the content of a transient event away, and leaves a row in its place: the chain of its name goes through
+    /// it as long as the events around it are kept.
+    pub(super) fn empty_event(
+        &mut self,
+        tenant: &TenantName,
+        position: Position,
+        chunks: u8,
+        left: &[u8],
+    ) -> Result<(), Error> {
+        self.take_event_away(tenant, position, chunks);
+        // Up to the floor only latest events are kept. A damaged event may have stayed there.
+        if position > self.floor(tenant)? {
+            self.put(keys::event(tenant, position), left.to_vec());
+        }
+        Ok(())
     }
 }

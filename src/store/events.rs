@@ -1,14 +1,14 @@
-//! Writing events: inserts and removals, expiry, and how many names a tenant has.
+//! Writing events: inserts, transient ones too, and removals, expiry, and how many names a tenant has.
 
 use std::collections::HashMap;
 
-use super::codec::{self, LatestRow};
+use super::codec::{self, LatestRow, NameRow};
 use super::damage::damaged;
 use super::overlay::Write;
 use super::rows::Rows;
 use super::transaction::Transaction;
 use super::{chunks, keys};
-use crate::domain::{Event, EventName, Payload, Position, TenantName, Timestamp, Username};
+use crate::domain::{Event, EventKind, EventName, Payload, Position, TenantName, Timestamp, Username};
 use crate::error::Error;
 
 /// For how many tenants a value is cached. Beyond that the cache is emptied, and values are read again when they are
@@ -35,7 +35,7 @@ impl Transaction<'_> {
         name: EventName,
         data: Payload,
     ) -> Result<Event, Error> {
-        self.add_event(tenant, username, name, data, false)
+        self.add_latest(tenant, username, name, data, EventKind::Value)
     }
 
     /// Removes a name that exists. A removal is an event like others, with data `null`.
@@ -43,55 +43,88 @@ impl Transaction<'_> {
     /// # Errors
     /// As [`Transaction::insert_event`].
     pub fn remove_event(&mut self, tenant: TenantName, username: Username, name: EventName) -> Result<Event, Error> {
-        self.add_event(tenant, username, name, Payload::null(), true)
+        self.add_latest(tenant, username, name, Payload::null(), EventKind::Removal)
     }
 
-    fn add_event(
+    /// Gives a transient event the next position. It expires at a moment, if one is given: then it leaves the history,
+    /// and no event says so.
+    ///
+    /// # Errors
+    /// As [`Transaction::insert_event`].
+    pub fn insert_transient(
         &mut self,
         tenant: TenantName,
         username: Username,
         name: EventName,
         data: Payload,
-        is_removal: bool,
+        expires_at: Option<Timestamp>,
     ) -> Result<Event, Error> {
         let name_key = keys::name(&tenant, name.as_str());
-        let previous = self.latest_row(&name_key)?;
-        let was_there = previous.is_some_and(|previous| !previous.is_removal);
-        if was_there == is_removal {
+        let row = self.name_row(&name_key)?;
+        let (position, timestamp, kind) = (self.head.next(), self.now(), EventKind::Transient);
+        let event = Event { position, tenant, name, username, timestamp, data, kind, expires_at };
+        let previous = row.map(|row| row.tip);
+        if let Some(at) = expires_at {
+            let key = keys::expiry(at, &event.tenant, position);
+            self.write(key, Write::PutNew(codec::encode_transient_expiry(&event, previous).into()));
+            self.due.expiry = self.due.expiry.min(at);
+        }
+        self.append(name_key, NameRow { tip: position, latest: row.and_then(|row| row.latest) }, &event, previous);
+        Ok(event)
+    }
+
+    /// Adds a latest event, or a removal.
+    fn add_latest(
+        &mut self,
+        tenant: TenantName,
+        username: Username,
+        name: EventName,
+        data: Payload,
+        kind: EventKind,
+    ) -> Result<Event, Error> {
+        let name_key = keys::name(&tenant, name.as_str());
+        let row = self.name_row(&name_key)?;
+        let (before, is_removal) = (row.and_then(|row| row.latest), kind == EventKind::Removal);
+        if row.and_then(NameRow::value).is_some() == is_removal {
             let names = self.names(&tenant)?;
             let names = if is_removal { names.saturating_sub(1) } else { names + 1 };
             self.put(keys::names(&tenant), codec::encode_count(names));
         }
         let floor = self.floor(&tenant)?;
-        if let Some(stream) = previous.and_then(|previous| previous.stream) {
+        if let Some(stream) = before.and_then(|before| before.stream) {
             self.unbind(&tenant, &name, stream)?;
         }
-        if let Some((previous, at)) = previous.and_then(|previous| Some((previous.position, previous.expires_at?))) {
-            self.remove(keys::expiry(at, &tenant, previous));
+        if let Some((before, at)) = before.and_then(|before| Some((before.position, before.expires_at?))) {
+            self.remove(keys::expiry(at, &tenant, before));
         }
-        // Up to the floor only the latest event of a name is kept, and the previous one no longer is the latest.
-        if let Some(previous) = previous.filter(|previous| previous.position <= floor) {
-            self.take_event_away(&tenant, previous.position, previous.chunks);
+        // Up to the floor only the latest event of a name is kept, and the one before no longer is the latest.
+        if let Some(before) = before.filter(|before| before.position <= floor) {
+            self.take_event_away(&tenant, before.position, before.chunks);
         }
 
-        let position = self.head.next();
-        let timestamp = self.now();
-        let event = Event { position, tenant, name, username, timestamp, data, is_removal };
-        let chunks = chunks::count(event.data.as_str().len());
-        self.put(name_key, codec::encode_latest(LatestRow { is_removal, chunks, ..LatestRow::at(position) }));
-        self.put_event(&event, previous.map(|previous| previous.position));
-        self.head = position;
-        self.events.push(event.clone());
+        let (position, timestamp) = (self.head.next(), self.now());
+        let event = Event { position, tenant, name, username, timestamp, data, kind, expires_at: None };
+        let latest =
+            LatestRow { is_removal, chunks: chunks::count(event.data.as_str().len()), ..LatestRow::at(position) };
+        self.append(name_key, NameRow::of(latest), &event, row.map(|row| row.tip));
         Ok(event)
     }
 
-    /// The position of the latest event of a name, unless the name was removed.
+    /// Writes an event at the next position, with the index entry of its name.
+    fn append(&mut self, name_key: Vec<u8>, row: NameRow, event: &Event, previous: Option<Position>) {
+        self.put(name_key, codec::encode_name(row));
+        self.put_event(event, previous);
+        self.head = event.position;
+        self.events.push(event.clone());
+    }
+
+    /// The position of the latest event of a name; `None` if the name was removed, or has transient events alone.
     ///
     /// # Errors
     /// As [`Transaction::insert_event`].
     pub fn latest_position(&self, tenant: &TenantName, name: &EventName) -> Result<Option<Position>, Error> {
-        let latest = self.latest_row(&keys::name(tenant, name.as_str()))?;
-        Ok(latest.filter(|latest| !latest.is_removal).map(|latest| latest.position))
+        let row = self.name_row(&keys::name(tenant, name.as_str()))?;
+        Ok(row.and_then(NameRow::value).map(|latest| latest.position))
     }
 
     /// The event at a position.
@@ -112,7 +145,8 @@ impl Transaction<'_> {
                 username: Username::from_stored(parts.username()?).map_err(|_| "an event's username is not one")?,
                 timestamp: parts.timestamp,
                 data: Payload::from_stored(&data),
-                is_removal: parts.is_removal,
+                kind: parts.kind,
+                expires_at: parts.expires_at,
             })
         };
         decode().map(Some).map_err(|why| damaged(&key, why))
@@ -133,8 +167,8 @@ impl Transaction<'_> {
         }
         let mut names = 0;
         self.committer.store.scan_prefix(&keys::name(tenant, ""), &mut |key, value| {
-            let latest = codec::decode_latest(value).map_err(|why| damaged(key, why))?;
-            names += u64::from(!latest.is_removal);
+            let row = codec::decode_name(value).map_err(|why| damaged(key, why))?;
+            names += u64::from(row.value().is_some());
             Ok(true)
         })?;
         remember(&mut self.committer.counted, tenant, names);
@@ -152,8 +186,8 @@ impl Transaction<'_> {
         Ok(floor)
     }
 
-    /// Makes an event of this transaction expire at a moment: it is removed then, if it is still the latest of its
-    /// name.
+    /// Makes an event of this transaction, which is no transient one, expire at a moment: it is removed then, if it is
+    /// still the latest of its name.
     ///
     /// # Errors
     /// As [`Transaction::insert_event`].

@@ -8,13 +8,14 @@
 //! | `u` username | a user |
 //! | `l` version, kind, SHA-256 of a skeleton | the first username or tenant name with this skeleton |
 //! | `t` tenant | empty: some user has or had this tenant |
-//! | `n` tenant, event name | the index entry of the name: position of its latest event, removal, expiry, stream, chunks |
+//! | `n` tenant, event name | the index entry of the name: the position of its newest event; position, removal, expiry, stream and chunks of its latest one |
 //! | `e` tenant, position | an event |
 //! | `p` position, number | a chunk of the data of the event at that position |
 //! | `f` tenant | the floor: up to this position only the latest event of each name is kept |
 //! | `g` tenant | the position up to which removals are forgotten |
+//! | `h` tenant | the position up to which transient events are forgotten |
 //! | `c` tenant | the number of names that exist |
-//! | `x` moment, tenant, position | an event that expires at that moment: its user and name |
+//! | `x` moment, tenant, position | an event that expires at that moment: its user and name, or what a transient event leaves |
 //! | `w` stream, tenant, event name | an event that is bound to that stream: its position and user |
 //! | `b` username | the number of events that are bound to streams of this user |
 //! | `v` stream, tenant or nothing | empty: the events bound to that stream are being removed, in that tenant or in all |
@@ -180,6 +181,10 @@ pub fn floor(tenant: &TenantName) -> Vec<u8> {
 
 pub fn forgotten(tenant: &TenantName) -> Vec<u8> {
     of_tenant(b'g', tenant, 0)
+}
+
+pub fn forgotten_transients(tenant: &TenantName) -> Vec<u8> {
+    of_tenant(b'h', tenant, 0)
 }
 
 pub fn names(tenant: &TenantName) -> Vec<u8> {

@@ -2,7 +2,7 @@ use super::database::Store;
 use super::event_data::StoredEvent;
 use super::names::Names;
 use super::replay::Wanted;
-use crate::domain::{TenantName, View};
+use crate::domain::{EventKind, TenantName, View};
 use crate::error::Error;
 
 /// A reading of the latest event of each name that a view contains. Each name comes once, as it is when the reading
@@ -38,7 +38,7 @@ impl LatestEvents {
                 let Some(event) = store.unless_damaged(latest.event(store, &tenant))? else { break };
                 // It was removed since, and another has taken its place.
                 let Some(event) = event else { continue };
-                if !event.is_removal {
+                if event.kind == EventKind::Value {
                     size += latest.bytes;
                     is_enough = each(event)?;
                 }

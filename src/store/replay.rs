@@ -1,11 +1,12 @@
 //! Replay: the events since a position, up to another, in order.
 
+use super::codec::{self, NameRow};
 use super::damage::damaged;
 use super::database::Store;
 use super::event_data::{StoredEvent, event_row};
+use super::keys;
 use super::rows::Rows;
-use super::{codec, keys};
-use crate::domain::{Pattern, Position, TenantName, View, disjoint};
+use crate::domain::{EventKind, Pattern, Position, TenantName, View, disjoint};
 use crate::error::Error;
 
 /// How many unwanted events one step may skip, so that a step is always short.
@@ -26,6 +27,8 @@ pub struct Replay {
     /// Nothing after this is given: it was not on disk yet when the replay began.
     until: Position,
     missing: Missing,
+    /// Whether the reader gets transient events.
+    transient: bool,
     source: Source,
     /// Whether no wanted name has changed, although not every event is kept.
     is_unchanged: bool,
@@ -78,10 +81,25 @@ enum Source {
     Unopened,
     /// Every event since `after`: all of them are kept.
     Tail,
-    /// The events since `after` that are the latest of their names.
+    /// The events since `after` that are the latest of their names. None of them is transient.
     Snapshot,
     /// The same, if few are wanted: these positions, the last one first.
     Few(Vec<Position>),
+}
+
+/// The wanted latest events, if they are few.
+struct Few {
+    /// Their positions, unordered.
+    positions: Vec<Position>,
+    /// The position of the newest event of their names, and of names with transient events alone.
+    newest: Position,
+}
+
+impl Few {
+    fn add(&mut self, row: NameRow) {
+        self.positions.extend(row.latest.map(|latest| latest.position));
+        self.newest = self.newest.max(row.tip);
+    }
 }
 
 impl Replay {
@@ -92,13 +110,19 @@ impl Replay {
     }
 
     /// A resumption: the events of a tenant after one position, up to another, for a reader that has everything before.
+    /// Transient events that have expired are left out.
     pub fn events(tenant: TenantName, wanted: Wanted, after: Position, until: Position) -> Self {
         Self::new(Missing::Events, tenant, wanted, after, until)
     }
 
     fn new(missing: Missing, tenant: TenantName, wanted: Wanted, after: Position, until: Position) -> Self {
         let source = Source::Unopened;
-        Self { tenant, wanted, after, until, missing, source, is_unchanged: false, is_damaged: false }
+        Self { tenant, wanted, after, until, missing, transient: true, source, is_unchanged: false, is_damaged: false }
+    }
+
+    /// The same for a reader that gets transient events, or does not miss them. By default it gets them.
+    pub fn with_transient(self, transient: bool) -> Self {
+        Self { transient, ..self }
     }
 
     /// The tenant.
@@ -164,10 +188,14 @@ impl Replay {
         let read = store.unless_damaged(store.latest_positions(&self.tenant, &self.wanted))?;
         // A replay that reads the events themselves finds out which are the latest, even if an index entry is damaged.
         let (found, looked_at) = read.unwrap_or((None, MAX_FEW));
-        let Some(mut positions) = found else { return Ok((Source::Snapshot, looked_at)) };
+        let Some(Few { mut positions, newest }) = found else { return Ok((Source::Snapshot, looked_at)) };
         positions.retain(|position| *position > self.after);
-        // This is read after the names, so that a removal that is forgotten meanwhile counts.
-        self.is_unchanged = positions.is_empty() && store.forgotten(&self.tenant)? <= self.after;
+        // This is read after the names, so that an event that is forgotten meanwhile counts.
+        let mut changed = store.forgotten(&self.tenant)?;
+        if self.transient {
+            changed = changed.max(newest).max(store.forgotten_transients(&self.tenant)?);
+        }
+        self.is_unchanged = positions.is_empty() && changed <= self.after;
         positions.retain(|position| *position <= self.until);
         positions.sort_unstable_by(|a, b| b.cmp(a));
         Ok((Source::Few(positions), looked_at))
@@ -189,7 +217,7 @@ impl Replay {
             // It was superseded since, by an event after `until`, which will come live.
             let Some(value) = store.get(&key)? else { continue };
             let read = event_row(&key, &value).and_then(|(_, parts)| {
-                let is_given = !(self.missing == Missing::Snapshot && parts.is_removal);
+                let is_given = !(self.missing == Missing::Snapshot && parts.kind == EventKind::Removal);
                 let event = if is_given { store.whole(&key, position, &parts)? } else { None };
                 Ok((parts.bytes, event))
             });
@@ -225,8 +253,13 @@ impl Replay {
                 return Ok(false);
             }
             let read = event_row(key, value).and_then(|(position, parts)| {
-                let wanted = self.wanted.matches(parts.name)
-                    && !(self.missing == Missing::Snapshot && parts.is_removal)
+                let is_given = match parts.kind {
+                    EventKind::Value => true,
+                    EventKind::Removal => self.missing == Missing::Events,
+                    EventKind::Transient => self.transient && !only_latest,
+                };
+                let wanted = is_given
+                    && self.wanted.matches(parts.name)
                     && (!only_latest || position <= floor || store.is_latest(&self.tenant, parts.name, position)?);
                 let event = if wanted { store.whole(key, position, &parts)? } else { None };
                 Ok(event.map(|event| (parts.bytes, event)))
@@ -272,34 +305,36 @@ impl Store {
         Ok(self.latest_row(&keys::name(tenant, name))?.is_some_and(|latest| latest.position == position))
     }
 
-    /// The positions of the wanted latest events, unordered; `None` if there are more than [`MAX_FEW`]. Its cost
-    /// depends on the number of wanted names, not of all names. Returns also how many names were looked at.
-    fn latest_positions(&self, tenant: &TenantName, wanted: &Wanted) -> Result<(Option<Vec<Position>>, usize), Error> {
-        let mut positions = Vec::new();
+    /// The positions of the wanted latest events; `None` if there are more than [`MAX_FEW`]. Its cost depends on the
+    /// number of wanted names, not of all names. Returns also how many names were looked at.
+    fn latest_positions(&self, tenant: &TenantName, wanted: &Wanted) -> Result<(Option<Few>, usize), Error> {
+        let mut few = Few { positions: Vec::new(), newest: Position::START };
         let mut looked_at = 0;
         for pattern in wanted.patterns() {
             match pattern {
                 Pattern::Exact(name) => {
                     looked_at += 1;
-                    let latest =
-                        self.latest_row(&keys::name(tenant, name.as_str()))?.filter(|_| wanted.matches(name.as_str()));
-                    positions.extend(latest.map(|latest| latest.position));
+                    if let Some(row) = self.name_row(&keys::name(tenant, name.as_str()))?
+                        && wanted.matches(name.as_str())
+                    {
+                        few.add(row);
+                    }
                 }
                 Pattern::Prefix(prefix) => {
                     self.scan_prefix(&keys::name(tenant, &prefix), &mut |key, value| {
                         let name = keys::name_of(tenant, key).ok_or_else(|| damaged(key, "a name is cut short"))?;
                         looked_at += 1;
                         if wanted.matches(name) {
-                            positions.push(codec::decode_latest(value).map_err(|why| damaged(key, why))?.position);
+                            few.add(codec::decode_name(value).map_err(|why| damaged(key, why))?);
                         }
                         Ok(looked_at <= MAX_FEW)
                     })?;
                 }
             }
-            if looked_at > MAX_FEW || positions.len() > MAX_FEW {
+            if looked_at > MAX_FEW || few.positions.len() > MAX_FEW {
                 return Ok((None, looked_at));
             }
         }
-        Ok((Some(positions), looked_at))
+        Ok((Some(few), looked_at))
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::chunks::CHUNK_BYTES;
-use super::codec::{self, Decoded, EventParts, LatestRow, StoredData};
+use super::codec::{self, Decoded, EventParts, LatestRow, NameRow, StoredData};
 use super::damage::damaged;
 use super::keys;
 use crate::domain::Position;
@@ -26,24 +26,32 @@ pub trait Rows {
         Ok(self.decoded(key, codec::decode_position)?.unwrap_or(Position::START))
     }
 
-    /// The index entry of an event name, which tells where its latest event is.
-    fn latest_row(&self, name_key: &[u8]) -> Result<Option<LatestRow>, Error> {
-        self.decoded(name_key, codec::decode_latest)
+    /// The index entry of an event name, which tells where its newest and its latest event are.
+    fn name_row(&self, name_key: &[u8]) -> Result<Option<NameRow>, Error> {
+        self.decoded(name_key, codec::decode_name)
     }
 
-    /// The data of an event, from its row or its chunks. `None` if the event was removed after its row was read: the
-    /// caller goes on as if it had not found the row.
+    /// The latest event of a name, or its removal, by its index entry.
+    fn latest_row(&self, name_key: &[u8]) -> Result<Option<LatestRow>, Error> {
+        Ok(self.name_row(name_key)?.and_then(|name| name.latest))
+    }
+
+    /// The data of an event, from its row or its chunks. `None` if the event was removed after its row was read, or has
+    /// expired: the caller goes on as if it had not found the row.
     fn data<'a>(&self, key: &[u8], position: Position, parts: &EventParts<'a>) -> Result<Option<Cow<'a, str>>, Error> {
         let bytes = match parts.data {
             StoredData::Inline(data) => return Ok(Some(Cow::Borrowed(data))),
             StoredData::InChunks(bytes) => bytes,
+            StoredData::Expired => return Ok(None),
         };
         let mut data = Vec::with_capacity(bytes);
         for number in 0..parts.chunks() {
             let Some(chunk) = self.get(&keys::chunk(position, number))? else {
-                // The row is read again after the chunk: one commit removes both, so a removed event has no row either.
-                let is_gone = self.get(key)?.is_none();
-                return if is_gone { Ok(None) } else { Err(damaged(key, "a chunk of its data is missing")) };
+                // The row is read again after the chunk: one commit removes both, so a removed event has no row either, and
+                // one that has expired has another row.
+                let is_whole = |row: Arc<[u8]>| codec::event_parts(&row).is_ok_and(|now| now.data == parts.data);
+                let is_missing = self.get(key)?.is_some_and(is_whole);
+                return if is_missing { Err(damaged(key, "a chunk of its data is missing")) } else { Ok(None) };
             };
             if chunk.len() != CHUNK_BYTES.min(bytes - data.len()) {
                 return Err(damaged(key, "a chunk of its data has another length"));

@@ -50,7 +50,7 @@ const fn of_data(bytes: usize) -> usize {
 /// The most bytes that one event writes in addition to its data: the largest keys and values of `keys` and `codec`.
 const EVENT_ROWS_BYTES: usize = {
     // The index entry of its name, which is written again if the event expires, and again if it is bound to a stream.
-    // And the number of names.
+    // With a transient event it is written once, and has nine bytes more. And the number of names.
     let name = 3 * (ROW_HEAD_BYTES + 1 + NAME_BYTES + MAX_NAME_BYTES + 25) + ROW_HEAD_BYTES + 1 + NAME_BYTES + 8;
     // The event itself, and the removal of the previous event with its chunks.
     let key = ROW_HEAD_BYTES + 1 + NAME_BYTES + 8;

@@ -7,7 +7,7 @@ use super::rows::Rows;
 use super::sizes::{ROW_HEAD_BYTES, STEP_BYTES};
 use super::transaction::Transaction;
 use super::{codec, keys};
-use crate::domain::{Position, TenantName, Timestamp};
+use crate::domain::{EventKind, Position, TenantName, Timestamp};
 use crate::error::Error;
 
 /// How many events of a tail are counted in one step, unless their bytes fill the step.
@@ -42,9 +42,12 @@ struct Old {
     position: Position,
     /// How many chunks the event has. A damaged event has no such number, and stays: it may be the latest of its name.
     chunks: Option<u8>,
-    /// The index key of its name, if it was the latest. An event that was superseded once is superseded forever.
+    /// The index key of its name, if its entry has the position of this event. An event that was superseded once is
+    /// superseded forever.
     name_key: Option<Vec<u8>>,
-    is_removal: bool,
+    kind: EventKind,
+    /// When it expires, if it is a transient event that does.
+    expires_at: Option<Timestamp>,
 }
 
 /// A count of a tail, in steps, because a tail may have any length.
@@ -136,9 +139,11 @@ impl Store {
             }
             let old = parts.map(|parts| self.old_event(tenant, position, &parts));
             let old = old.map_or(Ok(None), |old| self.unless_damaged(old))?;
-            let old = old.unwrap_or(Old { position, chunks: None, name_key: None, is_removal: false });
+            let old =
+                old.unwrap_or(Old { position, chunks: None, name_key: None, kind: EventKind::Value, expires_at: None });
             let chunks = usize::from(old.chunks.unwrap_or(0));
             bytes += key.len() + old.name_key.as_ref().map_or(0, Vec::len);
+            bytes += old.expires_at.map_or(0, |_| key.len());
             bytes += chunks * (ROW_HEAD_BYTES + keys::CHUNK_KEY_BYTES);
             oldest.events.push(old);
             Ok(true)
@@ -147,10 +152,10 @@ impl Store {
     }
 
     fn old_event(&self, tenant: &TenantName, position: Position, parts: &codec::EventParts<'_>) -> Result<Old, Error> {
-        let is_latest =
-            self.latest_row(&keys::name(tenant, parts.name))?.is_some_and(|latest| latest.position == position);
-        let name_key = is_latest.then(|| keys::name(tenant, parts.name));
-        Ok(Old { position, chunks: Some(parts.chunks()), name_key, is_removal: parts.is_removal })
+        let name_key = keys::name(tenant, parts.name);
+        let has_it = self.name_row(&name_key)?.is_some_and(|row| row.has(position));
+        let (name_key, chunks) = (has_it.then_some(name_key), Some(parts.chunks()));
+        Ok(Old { position, chunks, name_key, kind: parts.kind, expires_at: parts.expires_at })
     }
 
     /// After an event of a clock that was ahead: the first event with a true timestamp, if no event after it is of such
@@ -195,8 +200,8 @@ impl Store {
 }
 
 impl Transaction<'_> {
-    /// Raises the floor of a tenant over its oldest events. Superseded events and removals are deleted. Events that are
-    /// the latest of their name stay. Returns over how many events the floor was raised.
+    /// Raises the floor of a tenant over its oldest events. Superseded events, removals and transient events are deleted.
+    /// Events that are the latest of their name stay. Returns over how many events the floor was raised.
     ///
     /// # Errors
     /// As [`Transaction::insert_event`].
@@ -207,29 +212,45 @@ impl Transaction<'_> {
         if self.floor(&tenant)? != floor {
             return Ok(0);
         }
-        let (by, mut forgotten) = (events.len(), None);
-        for Old { position, chunks, name_key, is_removal } in events {
-            let name_key = match name_key {
-                Some(name_key) if self.latest_row(&name_key)?.is_some_and(|latest| latest.position == position) => {
-                    Some(name_key)
-                }
-                _ => None,
-            };
-            if let Some(chunks) = chunks.filter(|_| name_key.is_none() || is_removal) {
-                self.take_event_away(&tenant, position, chunks);
+        let (by, mut removal, mut transient) = (events.len(), None, None);
+        for old in events {
+            match old.kind {
+                EventKind::Value => {}
+                EventKind::Removal => removal = Some(old.position),
+                EventKind::Transient => transient = Some(old.position),
             }
-            if is_removal {
-                if let Some(name_key) = name_key {
-                    self.remove(name_key);
-                }
-                forgotten = Some(position);
-            }
+            self.pass(&tenant, old)?;
         }
         self.put(keys::floor(&tenant), codec::encode_position(last).to_vec());
         self.raise_floor(&tenant, last);
-        if let Some(forgotten) = forgotten {
-            self.put(keys::forgotten(&tenant), codec::encode_position(forgotten).to_vec());
+        for (key, forgotten) in [(keys::forgotten(&tenant), removal), (keys::forgotten_transients(&tenant), transient)]
+        {
+            if let Some(forgotten) = forgotten {
+                self.put(key, codec::encode_position(forgotten).to_vec());
+            }
         }
         Ok(by)
+    }
+
+    /// The floor passes an event: it goes, unless it is the latest of its name.
+    fn pass(&mut self, tenant: &TenantName, old: Old) -> Result<(), Error> {
+        let Old { position, chunks, name_key, kind, expires_at } = old;
+        let row = name_key.as_ref().map_or(Ok(None), |name_key| self.name_row(name_key))?;
+        let row = row.filter(|row| row.has(position));
+        if kind == EventKind::Value && row.is_some() {
+            return Ok(());
+        }
+        if let Some(chunks) = chunks {
+            self.take_event_away(tenant, position, chunks);
+        }
+        if let Some(at) = expires_at {
+            self.remove(keys::expiry(at, tenant, position));
+        }
+        match (name_key, row.map(|row| row.without(position))) {
+            (Some(name_key), Some(Some(left))) => self.put(name_key, codec::encode_name(left)),
+            (Some(name_key), Some(None)) => self.remove(name_key),
+            _ => {}
+        }
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@ mod opening;
 mod reading;
 mod removing;
 mod replay;
+mod transient;
 mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};

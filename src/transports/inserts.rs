@@ -37,6 +37,7 @@ struct InsertBody<'a> {
     data: &'a RawValue,
     expires_in: Option<u64>,
     while_connected: Option<bool>,
+    transient: Option<bool>,
 }
 
 impl Inserts {
@@ -55,11 +56,14 @@ impl Inserts {
         Ok(Self { events, is_array, while_connected })
     }
 
-    /// The removal of a name.
+    /// The removal of a name, for a client that says whether it is to be transient: no removal can be.
     ///
     /// # Errors
-    /// Those of [`EventName::parse`] and [`NewEvent::removal`].
-    pub fn removal(name: &str) -> Result<Self, Error> {
+    /// [`Error::TransientInvalid`]; those of [`EventName::parse`] and [`NewEvent::removal`].
+    pub fn removal(name: &str, transient: Option<bool>) -> Result<Self, Error> {
+        if transient == Some(true) {
+            return Err(Error::TransientInvalid);
+        }
         let removal = NewEvent::removal(EventName::parse(name)?)?;
         Ok(Self { events: vec![removal], is_array: false, while_connected: false })
     }
@@ -69,7 +73,11 @@ impl InsertBody<'_> {
     fn into_event(self, events: &Events) -> Result<NewEvent, Error> {
         let name = EventName::parse(&self.event)?;
         let data = Payload::from_valid_json(self.data.get()).map_err(|PayloadError::TooDeep| Error::DataTooDeep)?;
-        let lifetime = Lifetime { expires_in: self.expires_in, while_connected: self.while_connected.unwrap_or(false) };
+        let lifetime = Lifetime {
+            expires_in: self.expires_in,
+            while_connected: self.while_connected.unwrap_or(false),
+            transient: self.transient.unwrap_or(false),
+        };
         events.new_event(name, data, lifetime)
     }
 }

@@ -147,7 +147,7 @@ impl Change for Hold {
 }
 
 fn while_connected(user: &User, stream: StreamId, hub: &Hub) -> Insert {
-    let lifetime = Lifetime { expires_in: None, while_connected: true };
+    let lifetime = Lifetime { while_connected: true, ..Lifetime::default() };
     let event = NewEvent::new(EventName::parse("here").unwrap(), Payload::null(), lifetime, 1000).unwrap();
     Insert {
         username: user.username.clone(),

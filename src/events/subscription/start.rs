@@ -26,7 +26,7 @@ impl Subscription {
         let Start { after, first: first_given, reset, known_to } = start;
         let View { filter, rights, own } = view;
         let (subscriptions, holder) = (worker.subscriptions(&tenant), filter.holder());
-        let group = subscriptions.group(filter, rights, sink.format());
+        let group = subscriptions.group(filter, rights, sink.format(), options.transient);
         let begins = match reset.filter(|_| options.marks) {
             // A client that gets no further than this and comes back is to be given it all again.
             Some(reason) => {

@@ -6,9 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::reads::Reads;
-use crate::domain::{Holder, Own, Patterns, Position, TenantName, Timestamp, Username, View};
+use crate::domain::{EventKind, Holder, Own, Patterns, Position, TenantName, Timestamp, Username, View};
 use crate::events::pending_presence::PendingPresence;
 use crate::events::registry::{PresenceGuard, UserStreams};
+use crate::events::shared_event::SharedEvent;
 use crate::events::sink::{End, Sink, Written};
 use crate::events::stream_id::Serial;
 use crate::events::subscribe_request::StreamOptions;
@@ -101,6 +102,11 @@ impl Subscription {
             None => group.filter.clone(),
         };
         View { filter, rights: group.rights.clone(), own }
+    }
+
+    /// Whether it gets an event, by what its view is.
+    pub(super) fn gets(&self, view: &View, event: &SharedEvent) -> bool {
+        (self.options.transient || event.kind != EventKind::Transient) && view.matches(event.name.as_str())
     }
 
     /// Has its tenant find it by the names that its user alone may see.
@@ -240,10 +246,10 @@ impl Subscriber for Subscription {
         self.unsynced.get().unwrap_or(Position::START)
     }
 
-    fn fetch_own(&self, tenant: &TenantName, name: &str) {
+    fn fetch_own(&self, tenant: &TenantName, event: &SharedEvent) {
         let group = self.group();
         let is_live_there = matches!(self.phase.get(), Phase::Live(_)) && group.subscriptions.guard.tenant() == tenant;
-        if is_live_there && !group.wants(name) && self.view().matches(name) {
+        if is_live_there && !group.wants(event) && self.gets(&self.view(), event) {
             self.fall_behind();
         }
     }

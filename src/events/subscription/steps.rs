@@ -11,6 +11,7 @@ use crate::events::control::{ControlEvent, Reset};
 use crate::events::format::JOINED_BYTES;
 use crate::events::reading::{Given, Source, fill, read};
 use crate::events::shared_event::{SharedEvent, join};
+use crate::events::sink::End;
 use crate::events::subscriber::Subscriber;
 use crate::store::{Missing, Replay, Wanted};
 
@@ -134,7 +135,7 @@ impl Subscription {
             Missing::Snapshot => Replay::snapshot(tenant, wanted, after, until),
             Missing::Events => Replay::events(tenant, wanted, after, until),
         };
-        Source::Replay(Box::new(replay))
+        Source::Replay(Box::new(replay.with_transient(self.options.transient)))
     }
 
     /// Gives what was read, unless the view has changed meanwhile so that it is read again.
@@ -174,7 +175,9 @@ impl Subscription {
         if after >= until {
             return self.go_live(&group);
         }
-        let found = group.subscriptions.guard.channel.between(after, until, JOINED_BYTES);
+        let now = self.worker.upgrade().map(|worker| worker.clock().now());
+        let Some(now) = now else { return self.end(End::Stopping) };
+        let found = group.subscriptions.guard.channel.between(after, until, JOINED_BYTES, now);
         if !self.is_current() {
             return;
         }
@@ -183,7 +186,7 @@ impl Subscription {
             Found::Events(mut events, until) => {
                 self.position.set(until);
                 let view = self.view();
-                events.retain(|event| view.matches(event.name.as_str()));
+                events.retain(|event| self.gets(&view, event));
                 *self.rest.borrow_mut() = join(group.format, &events);
             }
             Found::Behind => self.reads.borrow_mut().push(What::Missed(until)),

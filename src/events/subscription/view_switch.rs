@@ -160,7 +160,7 @@ impl Subscription {
     fn change_group(self: &Rc<Self>, Switch { view, tenant_before, tenant, .. }: &Switch) {
         let format = self.group().format;
         tenant_before.detach(self.serial(), &self.grant.borrow().own);
-        let group = tenant.group(view.filter.clone(), view.rights.clone(), format);
+        let group = tenant.group(view.filter.clone(), view.rights.clone(), format, self.options.transient);
         let (own, holder, changes) = (view.own.patterns.clone(), view.filter.holder(), self.grant.borrow().changes);
         // Not to be dropped while it is borrowed.
         let before = self.grant.replace(Grant { group, own, holder, changes });

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::domain::EventId;
+use crate::domain::{EventId, EventKind};
 
 /// An event is a line with its id, its name and its data.
 pub(super) struct Lines;
@@ -60,7 +60,7 @@ impl Format for Authored {
 
     fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {
         assert_eq!((event.username, event.timestamp), ("clerk", Timestamp::from_millis(1)));
-        assert_eq!(event.is_removal, event.data == "null");
+        assert_eq!(event.kind == EventKind::Removal, event.data == "null");
         Lines.event(event, buffer)
     }
 

@@ -9,7 +9,7 @@ use super::*;
 use crate::error::Error;
 
 /// More than a channel keeps.
-const FLOOD: usize = 900;
+pub(super) const FLOOD: usize = 900;
 
 /// The state of a client that takes events as they come, by name, and its state whenever it was told that it was in sync.
 fn knows(line: &Line) -> (BTreeMap<String, u64>, Vec<BTreeMap<String, u64>>) {
@@ -27,7 +27,7 @@ fn knows(line: &Line) -> (BTreeMap<String, u64>, Vec<BTreeMap<String, u64>>) {
     (known, synced)
 }
 
-fn gate(house: &House, worker: usize) -> &super::gate::Gate {
+pub(super) fn gate(house: &House, worker: usize) -> &super::gate::Gate {
     &house.workers[worker].worker.mailbox().before_dispatch
 }
 
@@ -124,7 +124,7 @@ fn a_live_stream_is_reset_also_if_the_floor_rises_between_two_steps_of_the_worke
 }
 
 /// Changes the filter of the only stream of a user.
-async fn change_filter(house: &House, username: &str, filter: &str) {
+pub(super) async fn change_filter(house: &House, username: &str, filter: &str) {
     let username = Username::parse(username).unwrap();
     let id = house.hub.registry().only(&username);
     house.hub.change_filter(&username, id, replace(filter), None).unwrap().await.unwrap();

@@ -1,10 +1,12 @@
 //! Guards everything at once, held at any point: clients keep a state by what they are told; their filters, scopes and tenants change;
-//! they stall, leave and come back, while others insert and remove and the floor rises.
+//! they stall, leave and come back, while others insert, also what is transient, and remove, and the floor rises.
 
+mod client;
 mod steps;
 
 use std::collections::BTreeMap;
 
+use self::client::{Client, Open};
 use self::steps::step;
 use super::*;
 use crate::store::Transaction;
@@ -25,6 +27,8 @@ struct World {
     users: Vec<User>,
     clients: Vec<Client>,
     truth: [State; 2],
+    /// The transient events of the tenants, with their names, in order.
+    transient: [Vec<(String, u64)>; 2],
     /// A commit that is on disk and not revealed.
     durable: Option<Committed>,
     publishing: Option<JoinHandle<()>>,
@@ -34,6 +38,7 @@ struct World {
 struct Writing<'a, 'b> {
     transaction: &'a mut Transaction<'b>,
     truth: &'a mut [State; 2],
+    transient: &'a mut [Vec<(String, u64)>; 2],
 }
 
 impl Writing<'_, '_> {
@@ -42,6 +47,14 @@ impl Writing<'_, '_> {
         let data = Payload::from_valid_json(&format!("\"{}\"", "x".repeat(size))).unwrap();
         let event = self.transaction.insert_event(of, user, EventName::parse(NAMES[name]).unwrap(), data).unwrap();
         self.truth[tenant].insert(NAMES[name].to_owned(), event.position.get());
+    }
+
+    fn insert_transient(&mut self, tenant: usize, name: usize, size: usize) {
+        let (of, user) = (TenantName::parse(TENANTS[tenant]).unwrap(), Username::parse("clerk").unwrap());
+        let data = Payload::from_valid_json(&format!("{TRANSIENT}{}\"", "x".repeat(size))).unwrap();
+        let (name, event_name) = (NAMES[name].to_owned(), EventName::parse(NAMES[name]).unwrap());
+        let event = self.transaction.insert_transient(of, user, event_name, data, None).unwrap();
+        self.transient[tenant].push((name, event.position.get()));
     }
 
     /// Removes a name that comes and goes, if it is there.
@@ -60,52 +73,13 @@ impl Drop for World {
     }
 }
 
-/// A client, over all of its streams.
-struct Client {
-    username: Username,
-    filter: EventFilter,
-    known: State,
-    /// The last id that it saw.
-    last: Option<u64>,
-    /// Whether it must begin anew, since not all events came that another filter made visible.
-    is_anew: bool,
-    stream: Option<Open>,
-}
-
-/// A stream of a client.
-struct Open {
-    line: Rc<Line>,
-    id: StreamId,
-    /// How much of what came has been looked at, in bytes.
-    seen: usize,
-    /// The position of its worker when it was opened, if the client was new then.
-    new_at: Option<u64>,
-    /// Whether its view changed.
-    switched: bool,
-    /// The last event since the last reset, apart from control events.
-    last: u64,
-    /// The filter that was asked for, and whether it is in force.
-    order: Option<(EventFilter, Rc<Cell<bool>>)>,
-    /// The names that came since.
-    since: BTreeSet<String>,
-    /// Whether something may still be on its way that was sent before the filter that was asked for last.
-    is_late: bool,
-}
-
 impl World {
     fn new() -> Self {
         let house = House::with(Authorize::Scopes);
         let users: Vec<_> = USERNAMES.iter().map(|username| user(username, SCOPES[0])).collect();
-        let client = |user: &User| Client {
-            username: user.username.clone(),
-            filter: EventFilter::ALL,
-            known: State::new(),
-            last: None,
-            is_anew: false,
-            stream: None,
-        };
-        let clients = users.iter().map(client).collect();
-        let mut world = Self { house, users, clients, truth: Default::default(), durable: None, publishing: None };
+        let clients = users.iter().map(|user| Client::new(&user.username)).collect();
+        let (truth, transient) = Default::default();
+        let mut world = Self { house, users, clients, truth, transient, durable: None, publishing: None };
         for tenant in 0..2 {
             world.commit(|writing| (0..ANCHORS).for_each(|name| writing.insert(tenant, name, 1)));
             world.publish();
@@ -124,7 +98,7 @@ impl World {
             return false;
         }
         let mut transaction = self.house.committer.begin(Timestamp::from_millis(1)).unwrap();
-        change(&mut Writing { transaction: &mut transaction, truth: &mut self.truth });
+        change(&mut Writing { transaction: &mut transaction, truth: &mut self.truth, transient: &mut self.transient });
         self.durable = Some(committed(transaction.commit().unwrap()));
         true
     }
@@ -197,7 +171,7 @@ impl World {
             tenant: account.tenant.clone(),
             view: View { filter: client.filter.clone(), rights, own },
             start,
-            options: StreamOptions { marks: true, ..StreamOptions::default() },
+            options: StreamOptions { marks: true, transient: client.wants_transient, ..StreamOptions::default() },
             expires_at: None,
             changes,
         };
@@ -209,17 +183,8 @@ impl World {
         // A change of rights that is on disk counts for it once it is published.
         let switched = self.durable.as_ref().is_some_and(|durable| durable.changed.contains(&client.username))
             || self.publishing.is_some();
-        client.stream = Some(Open {
-            line,
-            id,
-            seen: 0,
-            new_at,
-            switched,
-            last: 0,
-            order: None,
-            since: BTreeSet::new(),
-            is_late: false,
-        });
+        let covered_from = client.last.filter(|_| start.reset.is_none()).or(new_at);
+        client.stream = Some(Open::new(line, id, new_at, covered_from, switched));
     }
 
     fn change_filter(&mut self, client: usize, filter: &str) {
@@ -244,18 +209,29 @@ impl World {
 
     /// The events of the present state that a client gets.
     fn expected(&self, client: usize) -> State {
-        let (user, filter) = (&self.users[client], &self.clients[client].filter);
-        let (rights, own) = Authorize::Scopes.to_see(&user.username, user.scopes());
-        let view = View { filter: filter.clone(), rights, own };
-        let tenant = usize::from(user.tenant.as_str() == TENANTS[1]);
+        let (tenant, view) = self.view(client);
         self.truth[tenant].clone().into_iter().filter(|(name, _)| view.matches(name)).collect()
+    }
+
+    /// The transient events that a client gets if its view does not change.
+    fn transient(&self, client: usize) -> Vec<u64> {
+        let (tenant, view) = self.view(client);
+        let is_given = |name: &str| self.clients[client].wants_transient && view.matches(name);
+        self.transient[tenant].iter().filter(|(name, _)| is_given(name)).map(|(_, position)| *position).collect()
+    }
+
+    /// The tenant of a client, and what it gets of it.
+    fn view(&self, client: usize) -> (usize, View) {
+        let (user, filter) = (&self.users[client], self.clients[client].filter.clone());
+        let (rights, own) = Authorize::Scopes.to_see(&user.username, user.scopes());
+        (usize::from(user.tenant.as_str() == TENANTS[1]), View { filter, rights, own })
     }
 
     /// Has every client look at what has come.
     fn look(&mut self) {
         for client in 0..self.clients.len() {
-            let expected = self.expected(client);
-            self.clients[client].look(&expected);
+            let (expected, transient) = (self.expected(client), self.transient(client));
+            self.clients[client].look(&expected, &transient);
         }
     }
 
@@ -288,7 +264,10 @@ impl World {
         }
         let know_it = || {
             self.look();
-            (0..self.clients.len()).all(|client| self.clients[client].known_now() == self.expected(client))
+            (0..self.clients.len()).all(|client| {
+                let knows = self.clients[client].known_now() == self.expected(client);
+                knows && self.clients[client].missing(&self.transient(client), u64::MAX).is_empty()
+            })
         };
         if comes_to(know_it).await {
             return;
@@ -297,76 +276,8 @@ impl World {
             let came = self.clients[client].stream.as_ref().map(|stream| stream.line.came());
             let came: Vec<_> = came.iter().flatten().map(|came| (&came.name, came.position)).collect();
             assert_eq!(self.clients[client].known_now(), self.expected(client), "client {client}: {came:?}");
-        }
-    }
-}
-
-impl Client {
-    /// Looks at what has come; `expected` is the present state as this client may see it.
-    fn look(&mut self, expected: &State) {
-        let Some(mut stream) = self.stream.take() else { return };
-        let done = stream.order.take_if(|(_, is_done)| is_done.get());
-        self.take(&mut stream, expected);
-        if let Some((filter, _)) = done {
-            // Events that the filter made visible come, or have come by now. Of names that it no longer wants nothing comes.
-            let before = std::mem::replace(&mut self.filter, filter);
-            let is_known = |name: &str| before.matches(name) || stream.since.contains(name);
-            self.known.retain(|name, _| self.filter.matches(name) && is_known(name));
-            self.is_anew = true;
-        }
-        stream.is_late &= stream.order.is_some() || stream.line.cut.get();
-        self.stream = Some(stream);
-    }
-
-    /// Takes what has come.
-    fn take(&mut self, stream: &mut Open, expected: &State) {
-        while let (Some(came), end) = stream.line.next_from(stream.seen) {
-            stream.seen = end;
-            stream.since.insert(came.name.clone());
-            self.last = Some(came.position);
-            match came.name.as_str() {
-                "$synced" => {
-                    self.is_anew &= stream.order.is_some();
-                    if !stream.switched {
-                        for name in expected.keys().filter(|name| name.starts_with('a')) {
-                            assert!(self.known.contains_key(name), "in sync without {name}");
-                        }
-                    }
-                }
-                "$reset" => {
-                    self.known.clear();
-                    stream.last = 0;
-                }
-                "$left" => {
-                    self.known.remove(&came.data);
-                }
-                name => {
-                    assert!(stream.switched || came.position > stream.last, "{name} again, or late");
-                    stream.last = came.position;
-                    if came.is_removal() {
-                        let is_old = stream.new_at.is_some_and(|new_at| came.position <= new_at);
-                        assert!(!is_old, "told to who is new that {name} is no more");
-                        self.known.remove(name);
-                    } else {
-                        self.known.insert(name.to_owned(), came.position);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Its state of the names that it wants.
-    fn known_now(&self) -> State {
-        self.known.clone().into_iter().filter(|(name, _)| self.filter.matches(name)).collect()
-    }
-
-    fn leave(&mut self) {
-        if let Some(stream) = self.stream.take() {
-            stream.line.go();
-            if let Some((filter, _)) = stream.order {
-                // It may be done, or not.
-                (self.filter, self.is_anew) = (filter, true);
-            }
+            let missing = self.clients[client].missing(&self.transient(client), u64::MAX);
+            assert!(missing.is_empty(), "client {client} lacks {missing:?}: {came:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The row of an event: a header of lengths, and then its text.
 
-use super::numbers::{Decoded, encode_position};
-use crate::domain::{Event, MAX_EVENT_BYTES, Position, Timestamp};
+use super::numbers::{Decoded, encode_moment, encode_position};
+use crate::domain::{Event, EventKind, MAX_EVENT_BYTES, Position, Timestamp};
 use crate::store::chunks;
 
 /// A flag in the length of the username: the position of the previous event of the name follows (format 3).
@@ -10,21 +10,31 @@ const HAS_PREVIOUS: u16 = 1 << 15;
 const IS_REMOVAL: u16 = 1 << 15;
 /// A flag in the length of the name: the data is stored in chunks (format 3).
 const IN_CHUNKS: u16 = 1 << 14;
+/// A flag in the length of the name: the event is transient (format 4).
+const IS_TRANSIENT: u16 = 1 << 13;
+/// A flag in the length of the name: the moment at which the transient event expires follows (format 4).
+const EXPIRES: u16 = 1 << 12;
+/// A flag in the length of the name: the transient event has expired, and has neither a username nor data (format 4).
+const HAS_EXPIRED: u16 = 1 << 11;
+/// All flags in the length of the name.
+const NAME_FLAGS: u16 = IS_REMOVAL | IN_CHUNKS | IS_TRANSIENT | EXPIRES | HAS_EXPIRED;
 
 /// Timestamp (8 bytes), length of the username (2), length of the name (2), position of the previous event of the name
-/// if there is one (8), username, name, data. Instead of data in chunks, its length (4).
+/// if there is one (8), moment at which a transient event expires if it does (8), username, name, data. Instead of data
+/// in chunks, its length (4).
 pub fn encode_event(event: &Event, previous: Option<Position>) -> Vec<u8> {
     let (username, name, data) = (event.username.as_str(), event.name.as_str(), event.data.as_str());
     let data_bytes = if chunks::count(data.len()) > 0 { 4 } else { data.len() };
-    let mut value = Vec::with_capacity(20 + username.len() + name.len() + data_bytes);
-    value.extend_from_slice(&event.timestamp.as_millis().to_be_bytes());
-    // Both have at most 256 bytes, which leaves the first bits free.
-    let has_previous = if previous.is_some() { HAS_PREVIOUS } else { 0 };
-    let is_removal = if event.is_removal { IS_REMOVAL } else { 0 };
+    let mut value = Vec::with_capacity(28 + username.len() + name.len() + data_bytes);
+    let kind = match event.kind {
+        EventKind::Value => 0,
+        EventKind::Removal => IS_REMOVAL,
+        EventKind::Transient => IS_TRANSIENT,
+    };
+    let expires = if event.expires_at.is_some() { EXPIRES } else { 0 };
     let in_chunks = if chunks::count(data.len()) > 0 { IN_CHUNKS } else { 0 };
-    value.extend_from_slice(&(username.len() as u16 | has_previous).to_be_bytes());
-    value.extend_from_slice(&(name.len() as u16 | is_removal | in_chunks).to_be_bytes());
-    value.extend(previous.into_iter().flat_map(encode_position));
+    put_head(&mut value, event.timestamp, username, (name, kind | expires | in_chunks), previous);
+    value.extend(event.expires_at.into_iter().flat_map(encode_moment));
     value.extend_from_slice(username.as_bytes());
     value.extend_from_slice(name.as_bytes());
     if in_chunks == 0 {
@@ -35,6 +45,32 @@ pub fn encode_event(event: &Event, previous: Option<Position>) -> Vec<u8> {
     value
 }
 
+/// What is left of a transient event that has expired: its place in the chain of its name, and the timestamp by which
+/// retention goes.
+pub fn encode_expired(event: &Event, previous: Option<Position>) -> Vec<u8> {
+    let name = event.name.as_str();
+    let mut value = Vec::with_capacity(20 + name.len());
+    put_head(&mut value, event.timestamp, "", (name, IS_TRANSIENT | HAS_EXPIRED), previous);
+    value.extend_from_slice(name.as_bytes());
+    value
+}
+
+/// Appends the fields that every event has. The name comes with its flags.
+fn put_head(
+    value: &mut Vec<u8>,
+    timestamp: Timestamp,
+    username: &str,
+    (name, flags): (&str, u16),
+    previous: Option<Position>,
+) {
+    value.extend_from_slice(&encode_moment(timestamp));
+    // Both have at most 256 bytes, which leaves the first bits free.
+    let has_previous = if previous.is_some() { HAS_PREVIOUS } else { 0 };
+    value.extend_from_slice(&(username.len() as u16 | has_previous).to_be_bytes());
+    value.extend_from_slice(&(name.len() as u16 | flags).to_be_bytes());
+    value.extend(previous.into_iter().flat_map(encode_position));
+}
+
 /// The place of an event's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoredData<'a> {
@@ -42,19 +78,23 @@ pub enum StoredData<'a> {
     Inline(&'a str),
     /// In chunks, with this many bytes together.
     InChunks(usize),
+    /// Nowhere any more: the event was transient and has expired.
+    Expired,
 }
 
 /// The parts of a stored event, without a copy.
 pub struct EventParts<'a> {
     pub timestamp: Timestamp,
-    /// The position of the previous event of this name.
+    /// The position of the previous event of this name, of any kind.
     pub previous: Option<Position>,
     /// In UTF-8, which is checked only if it is used.
     pub username: &'a [u8],
     pub name: &'a str,
     /// `Rows::data` returns it whole.
     pub data: StoredData<'a>,
-    pub is_removal: bool,
+    pub kind: EventKind,
+    /// When a transient event expires. `None` once it has.
+    pub expires_at: Option<Timestamp>,
     /// The size of the stored event, with its chunks.
     pub bytes: usize,
 }
@@ -63,7 +103,7 @@ impl<'a> EventParts<'a> {
     /// In how many chunks the data is stored.
     pub fn chunks(&self) -> u8 {
         match self.data {
-            StoredData::Inline(_) => 0,
+            StoredData::Inline(_) | StoredData::Expired => 0,
             StoredData::InChunks(bytes) => chunks::count(bytes),
         }
     }
@@ -80,16 +120,22 @@ pub fn event_parts(value: &[u8]) -> Decoded<EventParts<'_>> {
     let (username_len, rest) = rest.split_first_chunk::<2>().ok_or(SHORT)?;
     let (name_len, mut rest) = rest.split_first_chunk::<2>().ok_or(SHORT)?;
     let (username_len, name_len) = (u16::from_be_bytes(*username_len), u16::from_be_bytes(*name_len));
-    let mut previous = None;
-    if username_len & HAS_PREVIOUS != 0 {
-        let (position, after) = rest.split_first_chunk::<8>().ok_or(SHORT)?;
-        previous = Some(Position::new(u64::from_be_bytes(*position)));
+    let has = |flag: u16| name_len & flag != 0;
+    let mut number = |is_there: bool| {
+        let Some((number, after)) = rest.split_first_chunk::<8>().filter(|_| is_there) else {
+            return if is_there { Err(SHORT) } else { Ok(None) };
+        };
         rest = after;
-    }
+        Ok(Some(u64::from_be_bytes(*number)))
+    };
+    let previous = number(username_len & HAS_PREVIOUS != 0)?.map(Position::new);
+    let expires_at = number(has(EXPIRES))?.map(Timestamp::from_millis);
     let (username, rest) = rest.split_at_checked((username_len & !HAS_PREVIOUS).into()).ok_or(SHORT)?;
-    let (name, data) = rest.split_at_checked((name_len & !(IS_REMOVAL | IN_CHUNKS)).into()).ok_or(SHORT)?;
+    let (name, data) = rest.split_at_checked((name_len & !NAME_FLAGS).into()).ok_or(SHORT)?;
     let text = |bytes| std::str::from_utf8(bytes).map_err(|_| "an event is not UTF-8");
-    let (data, bytes) = if name_len & IN_CHUNKS == 0 {
+    let (data, bytes) = if has(HAS_EXPIRED) {
+        (StoredData::Expired, value.len())
+    } else if !has(IN_CHUNKS) {
         (StoredData::Inline(text(data)?), value.len())
     } else {
         let bytes = data.try_into().map(u32::from_be_bytes).map_err(|_| SHORT)? as usize;
@@ -98,13 +144,21 @@ pub fn event_parts(value: &[u8]) -> Decoded<EventParts<'_>> {
         }
         (StoredData::InChunks(bytes), value.len() + bytes)
     };
+    let kind = if has(IS_TRANSIENT) {
+        EventKind::Transient
+    } else if has(IS_REMOVAL) {
+        EventKind::Removal
+    } else {
+        EventKind::Value
+    };
     Ok(EventParts {
         timestamp: Timestamp::from_millis(u64::from_be_bytes(*timestamp)),
         previous,
         username,
         name: text(name)?,
         data,
-        is_removal: name_len & IS_REMOVAL != 0,
+        kind,
+        expires_at,
         bytes,
     })
 }

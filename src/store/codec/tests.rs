@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::domain::{
-    Account, Email, Event, EventName, Generation, MAX_EVENT_BYTES, PasswordHash, Payload, Position, ResetChallenge,
-    Scope, Secret, TenantName, Timestamp, User, Username,
+    Account, Email, Event, EventKind, EventName, Generation, MAX_EVENT_BYTES, PasswordHash, Payload, Position,
+    ResetChallenge, Scope, Secret, TenantName, Timestamp, User, Username,
 };
 use crate::store::chunks;
 
@@ -11,7 +11,7 @@ use crate::store::chunks;
 fn index_entries_and_answers_of_earlier_versions_are_read() {
     let moment = Timestamp::from_millis(7);
     let plain = LatestRow::at(Position::new(3));
-    for latest in [
+    let latest = [
         plain,
         LatestRow { is_removal: true, ..plain },
         LatestRow { expires_at: Some(moment), ..plain },
@@ -20,14 +20,25 @@ fn index_entries_and_answers_of_earlier_versions_are_read() {
         LatestRow { chunks: 2, ..plain },
         LatestRow { chunks: 16, expires_at: Some(moment), ..plain },
         LatestRow { chunks: 16, expires_at: Some(moment), stream: Some(9), ..plain },
-    ] {
-        assert_eq!(decode_latest(&encode_latest(latest)), Ok(latest));
+    ];
+    for latest in latest {
+        // Also with transient events after it, whatever the last byte of a position is.
+        for tip in [3, 4, 255, 256, u64::MAX].map(Position::new) {
+            let row = NameRow { tip, latest: Some(latest) };
+            assert_eq!(decode_name(&encode_name(row)), Ok(row));
+        }
     }
+    let transient_alone = NameRow { tip: Position::new(256), latest: None };
+    assert_eq!(decode_name(&encode_name(transient_alone)), Ok(transient_alone));
     let before = [3_u64.to_be_bytes(), 7_u64.to_be_bytes()];
-    assert_eq!(decode_latest(before.as_flattened()), Ok(LatestRow { expires_at: Some(moment), ..plain }));
-    assert!(decode_latest(&[0; 15]).is_err() && decode_latest(&[0; 32]).is_err());
-    // No event has exactly one chunk.
-    assert!(decode_latest(&[0; 9]).is_err() && decode_latest(&[1; 17]).is_err());
+    let expiring = NameRow::of(LatestRow { expires_at: Some(moment), ..plain });
+    assert_eq!(decode_name(before.as_flattened()), Ok(expiring));
+    assert_eq!(encode_name(expiring), before.as_flattened(), "a row of an earlier format says the same");
+    let before = 256_u64.to_be_bytes();
+    assert_eq!(decode_name(&before), Ok(NameRow::of(LatestRow::at(Position::new(256)))));
+    assert!(decode_name(&[0; 15]).is_err() && decode_name(&[0; 32]).is_err() && decode_name(&[0; 5]).is_err());
+    // No event has exactly one chunk, and none is newer than the newest.
+    assert!(decode_name(&[1; 9][..8]).is_ok() && decode_name(&[1; 17]).is_err() && decode_name(&[0; 17]).is_err());
 
     let numbers = [1_u64, 2, 3, 4].map(u64::to_be_bytes);
     let before = [&[5; 32][..], numbers.as_flattened()].concat();
@@ -41,6 +52,40 @@ fn index_entries_and_answers_of_earlier_versions_are_read() {
         assert_eq!(decode_answered(&encode_answered(&answered)), Ok(answered));
     }
     assert!(decode_answered(&before[1..]).is_err());
+}
+
+#[test]
+fn a_transient_event_is_read_as_it_was_written_and_leaves_its_place_and_name_when_it_expires() {
+    let event = Event {
+        position: Position::new(9),
+        tenant: TenantName::parse("t").unwrap(),
+        name: EventName::parse(&"n".repeat(256)).unwrap(),
+        username: Username::parse("zoë").unwrap(),
+        timestamp: Timestamp::from_millis(7),
+        data: Payload::from_valid_json(&format!("\"{}\"", "x".repeat(chunks::MAX_INLINE_BYTES))).unwrap(),
+        kind: EventKind::Transient,
+        expires_at: Some(Timestamp::from_millis(8)),
+    };
+    for (previous, expires_at) in [(None, None), (Some(Position::new(3)), event.expires_at)] {
+        for data in [Payload::null(), event.data.clone()] {
+            let event = Event { data, expires_at, ..event.clone() };
+            let row = encode_event(&event, previous);
+            let parts = event_parts(&row).unwrap();
+            assert_eq!((parts.kind, parts.previous, parts.expires_at), (EventKind::Transient, previous, expires_at));
+            assert_eq!((parts.name, parts.username), (event.name.as_str(), "zoë".as_bytes()));
+            let expiry = encode_transient_expiry(&event, previous);
+            let Ok(Expiry::OfTransient { chunks, left }) = decode_expiry(&expiry) else { panic!("{expiry:?}") };
+            assert_eq!(chunks, parts.chunks());
+            let left = event_parts(left).unwrap();
+            assert_eq!((left.timestamp, left.name, left.previous), (event.timestamp, event.name.as_str(), previous));
+            assert_eq!((left.kind, left.data, left.expires_at), (EventKind::Transient, StoredData::Expired, None));
+            assert!(decode_expiry(&expiry[..20]).is_err());
+            // A row that is no such rest would take the place of an event.
+            assert!(decode_expiry(&[&expiry[..2], &row].concat()).is_err());
+        }
+    }
+    let (username, name) = (event.username, event.name);
+    assert_eq!(decode_expiry(&encode_expiry(&username, &name)), Ok(Expiry::OfValue(username, name)));
 }
 
 #[test]
@@ -95,7 +140,8 @@ fn an_event_that_is_not_large_is_written_as_it_always_was_and_a_large_one_leaves
         username: Username::parse("zoë").unwrap(),
         timestamp: Timestamp::from_millis(7),
         data: Payload::from_valid_json(&data).unwrap(),
-        is_removal: false,
+        kind: EventKind::Value,
+        expires_at: None,
     };
     let head = [&7_u64.to_be_bytes()[..], &[0x80, 4, 0, 4], &3_u64.to_be_bytes(), "zoënews".as_bytes()].concat();
     let of = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));

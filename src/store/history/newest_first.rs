@@ -57,12 +57,18 @@ pub fn read(
         }
         match store.unless_damaged(link.event(store, tenant))? {
             Some(Some(event)) => each(event)?,
-            // It was removed since, and so was everything before it. If it was the newest, another has taken its place.
-            Some(None) if last.is_some() => return Ok(None),
+            // It has expired, perhaps since it was found.
+            Some(None) if link.is_expired || store.event_of(tenant, name.as_str(), link.position)?.is_some() => {}
+            // It was removed since, and so was everything before it but the latest event. If it was the newest, another
+            // has taken its place.
+            Some(None) if last.is_some() => {
+                next = store.unless_damaged(store.latest_before(tenant, name.as_str(), link.position))?.flatten();
+                continue;
+            }
             Some(None) => return read(store, query, budget, is_searching, each),
             None => {}
         }
-        budget.spend(true, link.bytes);
+        budget.spend(!link.is_expired, link.bytes);
         last = Some(link.position);
         let Some(before) = store.unless_damaged(store.event_before(tenant, name.as_str(), &link))? else {
             // The chain is broken here, so the event before it must be searched for.
@@ -86,10 +92,11 @@ fn newest_before(
     if !is_searching && let Some(Some(found)) = store.unless_damaged(by_chain(store, query, budget))? {
         return Ok(found);
     }
-    // The name has changed often since, so it probably changed shortly before, too. Up to the floor, only latest events
-    // are kept.
+    // The name has changed often since, so it probably changed shortly before, too. Up to the floor, only its latest
+    // event is kept.
     let lowest = store.floor(tenant)?.max(*after).next();
-    let (mut end, mut width) = (store.head().next().min(*before), MIN_WINDOW);
+    let revealed = store.head().next().min(*before);
+    let (mut end, mut width) = (revealed, MIN_WINDOW);
     while end > lowest {
         let start = lowest.max(Position::new(end.get().saturating_sub(width)));
         let (mut newest, mut bytes, mut is_too_much) = (None, 0, false);
@@ -122,7 +129,7 @@ fn newest_before(
         // The larger the events, the smaller the window.
         width = if bytes < WINDOW_BYTES { (width * 2).min(MAX_WINDOW) } else { (width / 2).max(1) };
     }
-    Ok(Newest::Nothing)
+    Ok(store.unless_damaged(store.latest_before(tenant, name.as_str(), revealed))?.flatten().into())
 }
 
 /// The same, if it can be told from the events of this name alone.
@@ -133,7 +140,7 @@ fn by_chain(store: &Store, query: &HistoryQuery, budget: &mut Budget) -> Result<
         return Ok(Some(store.event_before(tenant, name.as_str(), &link)?.into()));
     }
     // The position may be that of any event. There may be few events of this name since then, or none.
-    let mut link = store.latest_event(tenant, name.as_str())?;
+    let mut link = store.newest_event(tenant, name.as_str())?;
     for _ in 0..budget.page.looks.min(MAX_WALKED) {
         match link {
             Some(later) if later.position >= *before && !budget.is_spent(false) => {

@@ -3,6 +3,7 @@
 use super::query::{Budget, HistoryQuery};
 use crate::domain::Position;
 use crate::error::Error;
+use crate::store::codec::StoredData;
 use crate::store::database::Store;
 use crate::store::event_data::{StoredEvent, event_row};
 use crate::store::keys;
@@ -15,33 +16,32 @@ pub fn read(
     mut each: impl FnMut(StoredEvent<'_>) -> Result<(), Error>,
 ) -> Result<Option<Position>, Error> {
     let HistoryQuery { tenant, name, after, before, .. } = query;
-    let (floor, latest) = loop {
-        let floor = store.floor(tenant)?;
-        let Some(latest) = store.unless_damaged(store.latest_event(tenant, name.as_str()))? else {
-            // The latest event cannot be read, so it may be anywhere up to the head.
-            break (floor, None);
-        };
-        let Some(latest) = latest else { return Ok(None) };
-        if latest.position > floor {
-            break (floor, Some(latest.position));
-        }
-        // Up to the floor only the latest event of a name is kept, so this is the only one.
-        if !(after.next()..*before).contains(&latest.position) {
-            return Ok(None);
-        }
-        match store.unless_damaged(latest.event(store, tenant))? {
-            Some(Some(event)) => return each(event).map(|()| None),
-            // It was removed since, and another has taken its place.
-            Some(None) => {}
-            None => return Ok(None),
-        }
+    let floor = store.floor(tenant)?;
+    let latest = store.unless_damaged(store.latest_event(tenant, name.as_str()))?.flatten();
+    // If the newest event cannot be read, it may be anywhere up to the head.
+    let newest = match store.unless_damaged(store.newest_event(tenant, name.as_str()))? {
+        Some(Some(newest)) => Some(newest.position),
+        Some(None) => return Ok(None),
+        None => None,
     };
-    let (first, end) = (floor.max(*after).next(), latest.unwrap_or_else(|| store.head()).next().min(*before));
+    let (mut last, in_range) = (None, after.next()..*before);
+    // Up to the floor only the latest event of a name is kept.
+    if let Some(latest) = latest.filter(|latest| latest.position <= floor && in_range.contains(&latest.position)) {
+        match store.unless_damaged(latest.event(store, tenant))? {
+            Some(Some(event)) => each(event)?,
+            // It was removed since, and another has taken its place.
+            Some(None) => return read(store, query, budget, each),
+            None => {}
+        }
+        budget.spend(true, latest.bytes);
+        last = Some(latest.position);
+    }
+    let (first, end) = (floor.max(*after).next(), newest.unwrap_or_else(|| store.head()).next().min(*before));
     if first >= end {
         return Ok(None);
     }
     let (first, end) = (keys::event(tenant, first), keys::event(tenant, end));
-    let (mut last, mut last_met, mut is_more) = (None, None, false);
+    let (mut last_met, mut is_more) = (None, false);
     store.scan(&first, &end, &mut |key, value| {
         let row = store.unless_damaged(event_row(key, value))?;
         let is_wanted = row.as_ref().is_some_and(|(_, parts)| parts.name == name.as_str());
@@ -56,7 +56,10 @@ pub fn read(
             budget.spend(false, value.len());
             return Ok(true);
         };
-        let read = if is_wanted { store.unless_damaged(store.whole(key, position, &parts))? } else { None };
+        // Of a transient event that has expired there is nothing to give.
+        let is_expired = parts.data == StoredData::Expired;
+        let read =
+            if is_wanted && !is_expired { store.unless_damaged(store.whole(key, position, &parts))? } else { None };
         last_met = Some(position).filter(|_| is_wanted && !matches!(read, Some(None))).or(last_met);
         last = Some(position);
         match read.flatten() {
@@ -68,8 +71,8 @@ pub fn read(
         }
         Ok(true)
     })?;
-    // If the latest event was removed during the scan, another has taken its place.
-    let is_gone = !is_more && latest.is_some_and(|latest| latest < *before && last_met != Some(latest));
+    // If the newest event was removed during the scan, another has taken its place.
+    let is_gone = !is_more && newest.is_some_and(|newest| newest < *before && last_met != Some(newest));
     match last {
         None if is_gone => read(store, query, budget, each),
         last => Ok(last.filter(|_| is_more || is_gone)),

@@ -82,14 +82,30 @@ fn an_id_of_an_event_that_a_restored_copy_lacks_is_never_valid() {
 fn a_newer_format_is_refused_and_the_database_left_as_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let (store, committer) = open(directory.path()).unwrap();
-    store.tree.insert(keys::setting("format"), &4_u32.to_be_bytes()).unwrap();
+    store.tree.insert(keys::setting("format"), &5_u32.to_be_bytes()).unwrap();
     store.tree.flush().unwrap();
     drop((store, committer));
     for _ in 0..2 {
         let refused = open(directory.path()).err().unwrap();
-        assert!(matches!(refused, OpenError::TooNew(_, 4)), "{refused}");
-        assert!(refused.to_string().contains("format 4"), "{refused}");
+        assert!(matches!(refused, OpenError::TooNew(_, 5)), "{refused}");
+        assert!(refused.to_string().contains("format 5"), "{refused}");
     }
+}
+
+#[test]
+fn an_earlier_format_is_raised_before_anything_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = open(directory.path()).unwrap();
+    insert(&mut committer, "a", &["x"]);
+    store.tree.insert(keys::setting("format"), &3_u32.to_be_bytes()).unwrap();
+    store.tree.flush().unwrap();
+    drop((store, committer));
+    // An opening that is killed here leaves one format or the other, and rows that both have.
+    let (store, committer) = open(directory.path()).unwrap();
+    let format = store.tree.get(keys::setting("format")).unwrap().unwrap();
+    assert_eq!(&*format, open_error::FORMAT.to_be_bytes());
+    drop((store, committer));
+    assert_eq!(numbers(&replay(&open(directory.path()).unwrap().0, "a", "*", 0)), [1]);
 }
 
 #[test]

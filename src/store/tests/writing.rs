@@ -1,6 +1,7 @@
 //! Guards transactions: what one writes, and what is remembered between them.
 
 use super::*;
+use crate::domain::EventKind;
 
 #[test]
 fn the_largest_insert_writes_no_more_than_is_reckoned_and_may_be_written_at_once() {
@@ -10,14 +11,19 @@ fn the_largest_insert_writes_no_more_than_is_reckoned_and_may_be_written_at_once
     let tenant = "t".repeat(256);
     let user = Username::parse(&"u".repeat(256)).unwrap();
     let data = format!("\"{}\"", "x".repeat(1840));
-    // The second event takes the place of the first, up to the floor.
-    for _ in 0..2 {
+    // The second event takes the place of the first, up to the floor. The last one is transient.
+    for kind in [EventKind::Value, EventKind::Value, EventKind::Transient] {
         let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
         for number in 0..EVENTS {
             let name = EventName::parse(&format!("{number:0256}")).unwrap();
             let data = Payload::from_valid_json(&data).unwrap();
-            let event = transaction.insert_event(self::tenant(&tenant), user.clone(), name, data).unwrap();
-            transaction.expire(&event, Timestamp::from_millis(9)).unwrap();
+            let (of, user, at) = (self::tenant(&tenant), user.clone(), Timestamp::from_millis(9));
+            if kind == EventKind::Transient {
+                transaction.insert_transient(of, user, name, data, Some(at)).unwrap();
+                continue;
+            }
+            let event = transaction.insert_event(of, user, name, data).unwrap();
+            transaction.expire(&event, at).unwrap();
             transaction.bind(&event, 7).unwrap();
         }
         let (idempotency_key, first, count) = ("k".repeat(255), Position::new(1), EVENTS as u64);

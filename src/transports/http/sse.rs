@@ -26,6 +26,7 @@ struct Parameters {
     #[serde(rename = "lastEventId")]
     last_event_id: Option<String>,
     snapshot: Option<bool>,
+    transient: Option<bool>,
     marks: bool,
     presence: bool,
     envelope: bool,
@@ -54,14 +55,14 @@ fn goes_on_for(headers: &HeaderMap, in_url: Option<&str>) -> GoesOnFor {
 
 /// `GET /sse`: opens a stream.
 pub async fn stream(app: App, StreamCaller { principal, ticket }: StreamCaller, request: HttpRequest) -> Reply {
-    let Parameters { events, except, stream, last_event_id, snapshot, marks, presence, envelope } =
+    let Parameters { events, except, stream, last_event_id, snapshot, transient, marks, presence, envelope } =
         parameters(&request)?;
     let query = StreamQuery {
         filter: filter(events.as_deref(), except.as_deref())?,
         last_seen: last_seen(request.headers(), last_event_id.as_deref().unwrap_or_default()),
         goes_on: goes_on_for(request.headers(), stream.as_deref()),
         snapshot: snapshot.unwrap_or(true),
-        options: StreamOptions { marks, presence },
+        options: StreamOptions { marks, presence, transient: transient.unwrap_or(true) },
     };
     let mut response = HttpResponse::Ok();
     response

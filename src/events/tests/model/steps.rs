@@ -37,8 +37,9 @@ impl World {
                     for number in 0..=which % 4 {
                         let name = (who + which * number) % NAMES.len();
                         let big = if size % 4 == 0 { 90_000 } else { 300 };
-                        match size % 3 {
+                        match size % 5 {
                             0 => writing.remove(who % 2, name),
+                            1 | 2 => writing.insert_transient(who % 2, name, big),
                             _ => writing.insert(who % 2, name, big),
                         }
                     }
@@ -47,7 +48,10 @@ impl World {
             // More than a channel keeps.
             6 => {
                 self.commit(|writing| {
-                    (0..4).for_each(|number| writing.insert(who % 2, (which + number) % NAMES.len(), 90_000));
+                    (0..4).for_each(|number| match (size + number) % 3 {
+                        0 => writing.insert_transient(who % 2, (which + number) % NAMES.len(), 90_000),
+                        _ => writing.insert(who % 2, (which + number) % NAMES.len(), 90_000),
+                    });
                 });
             }
             7..=11 => self.publish(),

@@ -15,6 +15,7 @@ use crate::transports::inserts::{self, Inserts, Receipts};
 #[derive(Deserialize)]
 pub struct RemoveBody {
     event: String,
+    transient: Option<bool>,
 }
 
 /// `POST /insert`: one event, or several in an array.
@@ -38,7 +39,7 @@ pub async fn remove(app: App, request: HttpRequest, ByUser(principal, Json(body)
         // A name that is not there cannot be removed.
         return Err(Error::PreconditionInvalid);
     }
-    let removal = Inserts::removal(&body.event)?;
+    let removal = Inserts::removal(&body.event, body.transient)?;
     insert_or_refuse(&app, &principal, removal, InsertOptions { condition, key, stream: None }).await
 }
 
