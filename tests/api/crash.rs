@@ -17,6 +17,8 @@ const WRITERS: u64 = 6;
 struct Promised {
     /// Event name to id.
     events: HashMap<String, String>,
+    /// The same of transient events.
+    transient: HashMap<String, String>,
     /// Username to the `data` of the last update.
     users: HashMap<String, u64>,
     /// The id of the last insert that was answered.
@@ -32,6 +34,9 @@ async fn everything_acknowledged_survives_kills_at_random_moments() {
     let mut server = TestServer::start_with(&["--journal_bytes=65536", "--max_event_bytes=1048576"]).await;
     server.client().create_user("reader", "acme").await;
     server.client().create_user("writer", "acme").await;
+    // From here on it is told of transient events too.
+    let first = server.client().sign_in("writer").await.insert("first", json!(null)).await;
+    seen.lock().unwrap().push(Event::new("first", &first, "null"));
 
     for round in 0..ROUNDS {
         // Half of the rounds kill the program while it opens its database, from 1 ms on.
@@ -86,10 +91,11 @@ async fn everything_acknowledged_survives_kills_at_random_moments() {
     assert!(seen.windows(2).all(|pair| pair[0].id < pair[1].id), "an id came twice or went back");
     let by_id: HashMap<_, _> = seen.iter().map(|event| (&event.id, &event.name)).collect();
     let promised = promised.lock().unwrap();
-    for (name, id) in &promised.events {
+    for (name, id) in promised.events.iter().chain(&promised.transient) {
         assert_eq!(by_id.get(id), Some(&name), "the resumed stream missed an acknowledged event");
     }
-    assert!(promised.events.len() > 500 && promised.users.len() > 10, "there was next to nothing to lose");
+    let next_to_nothing = promised.events.len() < 500 || promised.transient.len() < 100 || promised.users.len() < 10;
+    assert!(!next_to_nothing, "there was next to nothing to lose");
 }
 
 /// How many inserts were acknowledged so far.
@@ -112,6 +118,7 @@ async fn check(server: &TestServer, promised: &Mutex<Promised>, round: u64) {
                 assert!(held.data == format!("\"{data}\""), "{name} is not whole");
             }
         }
+        assert!(!promised.transient.keys().any(|name| held.contains_key(name)), "a transient event is the latest");
         let highest = std::mem::replace(&mut promised.highest, next.clone());
         promised.events.insert(format!("check{round}"), next.clone());
         (promised.users.clone(), highest)
@@ -142,12 +149,17 @@ fn size_of(number: u64) -> usize {
 async fn write(user: User, round: u64, writer: u64, promised: Arc<Mutex<Promised>>, stop: Arc<AtomicBool>) {
     for number in 0_u64.. {
         let name = format!("{round}/{writer}/{number}");
-        let body = json!({ "event": name, "data": "x".repeat(size_of(number)) });
+        let transient = number % 4 == 3;
+        let body = json!({ "event": name, "data": "x".repeat(size_of(number)), "transient": transient });
         let Some(answer) = post_until_gone(&user.client, "/insert", &user.authorization, &body).await else { return };
         let id = answer["id"].as_str().unwrap().to_owned();
         let mut promised = promised.lock().unwrap();
         promised.highest = std::mem::take(&mut promised.highest).max(id.clone());
-        promised.events.insert(name, id);
+        if transient {
+            promised.transient.insert(name, id)
+        } else {
+            promised.events.insert(name, id)
+        };
         if stop.load(Ordering::Relaxed) {
             return;
         }

@@ -9,4 +9,5 @@ mod large;
 mod limits;
 mod preconditions;
 mod reserved;
+mod transient;
 mod while_connected;

@@ -15,8 +15,8 @@ use tables::{FILTERS, NAMES, SCOPES, SUBSCRIBERS, USERS};
 /// Numbers stand for the entries of the tables above.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Somebody inserts, where they may.
-    Insert { user: usize, names: Vec<usize> },
+    /// Somebody inserts, where they may, also what is transient.
+    Insert { user: usize, names: Vec<(usize, bool)> },
     /// Somebody inserts what is removed by itself.
     Expire { user: usize, name: usize },
     /// Somebody removes, where they may.
@@ -45,7 +45,7 @@ pub enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let (users, names, subscribers) = (0..USERS.len(), 0..NAMES.len(), 0..SUBSCRIBERS.len());
     prop_oneof![
-        14 => (users.clone(), prop::collection::vec(names.clone(), 1..5))
+        14 => (users.clone(), prop::collection::vec((names.clone(), prop::bool::weighted(0.4)), 1..5))
             .prop_map(|(user, names)| Step::Insert { user, names }),
         2 => (users.clone(), names.clone()).prop_map(|(user, name)| Step::Expire { user, name }),
         4 => (users.clone(), names.clone()).prop_map(|(user, name)| Step::Remove { user, name }),

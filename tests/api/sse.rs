@@ -15,3 +15,4 @@ mod slow;
 mod snapshot;
 mod stream_ids;
 mod streams_per_user;
+mod transient;

@@ -1,12 +1,14 @@
 //! Guards databases of earlier formats, as they were left by Brokers that were killed: `upgrade/format-1.tgz` by that of 16.0.0, and
-//! `upgrade/format-2.tgz` by one between that and the next, with its events still in the journal.
+//! the others by ones between that and the next. `upgrade/format-2.tgz` has its events in the journal, and `upgrade/format-3.tgz` has
+//! some there and some after a checkpoint.
 
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, TestServer, User, command, password_of};
+use crate::support::{Client, Receipt, TestServer, User, command, names, password_of, transient, until};
 
 /// What was inserted, but for the one of the other tenant: by whom, under which name, and what.
 const INSERTED: [(&str, &str, &str); 6] = [
@@ -20,12 +22,18 @@ const INSERTED: [(&str, &str, &str); 6] = [
 /// The places of these in the order of all events.
 const POSITIONS: [u64; 6] = [1, 2, 4, 5, 6, 7];
 
-/// Starts on a database that was left, with the part of its ids that says which it is.
-async fn start(format: u32, database: u64) -> (TestServer, impl Fn(usize) -> String) {
+/// Unpacks a database that was left.
+fn unpack(format: u32) -> Arc<tempfile::TempDir> {
     let directory = Arc::new(tempfile::tempdir().unwrap());
     let archive = format!("{}/tests/api/upgrade/format-{format}.tgz", env!("CARGO_MANIFEST_DIR"));
     let unpacked = Command::new("tar").arg("xzf").arg(archive).arg("-C").arg(directory.path()).status().unwrap();
     assert!(unpacked.success());
+    directory
+}
+
+/// Starts on a database that was left, with the part of its ids that says which it is.
+async fn start(format: u32, database: u64) -> (TestServer, impl Fn(usize) -> String) {
+    let directory = unpack(format);
     // What was inserted then is old by now, and there is room for one more name in the tenant.
     let flags = ["--retain_for=3000000000", "--max_names=5"].map(str::to_owned);
     let server = TestServer::try_start(directory, move |directory| command(&flags, directory)).await.unwrap();
@@ -104,6 +112,71 @@ async fn is_as_it_was_left_and_goes_on(format: u32, database: u64) {
     let bob = server.client().sign_in("bob").await;
     assert_eq!(bob.get("/events").await.ok().json(), expected);
     assert_eq!(history(&bob, "newest").await, [4, 3].map(Value::from));
+}
+
+/// The data of a name's history, the newest first.
+async fn data(user: &User, name: &str) -> Vec<String> {
+    let page = user.history(&format!("event={name}&limit=1000")).await;
+    let mut oldest_first = user.history(&format!("event={name}&limit=1000&order=oldest")).await.events;
+    oldest_first.reverse();
+    assert_eq!(page.events, oldest_first);
+    page.events.into_iter().map(|event| event.data).collect()
+}
+
+#[tokio::test]
+async fn a_database_of_format_3_is_as_it_was_left_and_goes_on_also_if_it_is_killed_as_it_is_opened() {
+    let directory = unpack(3);
+    let flags = ["--retain_for=3000000000", "--max_event_bytes=1048576", "--max_names=6"].map(str::to_owned);
+    for attempt in 0..6 {
+        let mut child = command(&flags, directory.path()).spawn().unwrap();
+        tokio::time::sleep(Duration::from_millis(1 + attempt * 7)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let server = TestServer::try_start(directory, move |directory| command(&flags, directory)).await.unwrap();
+    let client = server.client();
+    let (alice, bob) = (client.sign_in("alice").await, client.sign_in("bob").await);
+    client.login("mallory", &password_of("mallory")).await.refused(401, "unauthorized");
+    let id = |position: u64| format!("{position:016}523064");
+    // What expires, and what was bound to a stream, goes.
+    let is_gone = async || (bob.latest("/events?events=offer,cursor/*").await.is_empty()).then_some(());
+    until("what was to go", is_gone).await;
+    let latest = alice.latest("/events").await;
+    assert_eq!(names(&latest), ["old", "flood", "large", "doc", "@alice/x"]);
+    assert_eq!(latest.iter().map(|event| event.id.clone()).collect::<Vec<_>>(), [1, 23, 24, 27, 29].map(id));
+    assert_eq!(latest[2].data.len(), 150_002);
+    assert_eq!(data(&bob, "doc").await, ["\"third\"", "\"second\"", "\"draft\""]);
+    assert_eq!(data(&bob, "offer").await, ["null", "\"soon over\""]);
+    let flood: Vec<_> = (11..=20).rev().map(|number| number.to_string()).collect();
+    assert_eq!((data(&bob, "flood").await, data(&bob, "old").await), (flood, vec!["\"kept\"".to_owned()]));
+    // From below the floor, what changed; from above it, everything.
+    let positions = async |after: u64| {
+        let came = bob.coming("/sse?except=offer,cursor/*", Some(&id(after))).await;
+        came.into_iter().map(|event| event.id[..16].parse().unwrap()).collect::<Vec<u64>>()
+    };
+    assert_eq!(positions(3).await, [23, 24, 27, 28]);
+    assert_eq!(positions(20).await, [21, 22, 23, 24, 25, 26, 27, 28]);
+
+    // Names have transient events beside what was left, on either side of the floor.
+    let given = json!([transient("old", 1), transient("doc", 2), transient("gone", 3)]);
+    let given: Vec<Receipt> = bob.insert_raw(given).await.read();
+    let (mark, server) = (alice.latest("/events?events=mark").await.remove(0), server.end_and_restart(true).await);
+    let (alice, bob) = (server.client().sign_in("alice").await, server.client().sign_in("bob").await);
+    let mut expected = latest;
+    expected.push(mark);
+    assert_eq!(alice.latest("/events").await, expected);
+    assert_eq!(data(&bob, "old").await, ["1", "\"kept\""]);
+    assert_eq!(data(&bob, "doc").await, ["2", "\"third\"", "\"second\"", "\"draft\""]);
+    assert_eq!(data(&bob, "gone").await, ["3", "null"]);
+    let came = bob.coming("/sse", Some(&given[0].id)).await;
+    assert_eq!(
+        came.into_iter().map(|event| event.id).collect::<Vec<_>>(),
+        [&given[1].id, &given[2].id].map(Clone::clone)
+    );
+    // Six names are there by now.
+    bob.try_insert("seventh", json!(1)).await.refused(409, "too_many_names");
+    bob.insert("old", json!("new")).await;
+    assert_eq!(data(&bob, "old").await, ["\"new\"", "1"]);
 }
 
 #[tokio::test]

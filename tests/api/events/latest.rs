@@ -33,6 +33,7 @@ async fn events_are_the_latest_of_each_name_by_id_with_five_fields() {
             timestamp: given.timestamp,
             username: username.to_owned(),
             removed: false,
+            transient: false,
         });
     }
     expected.remove(0);

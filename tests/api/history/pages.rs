@@ -27,6 +27,7 @@ async fn history_is_every_event_of_one_name_newest_or_oldest_first() {
             timestamp: given.timestamp,
             username: username.to_owned(),
             removed: false,
+            transient: false,
         });
     }
     let page = alice.history("event=news&order=oldest").await;
@@ -53,6 +54,7 @@ async fn a_removal_is_an_event_of_the_history() {
         timestamp: given.timestamp,
         username: username.to_owned(),
         removed: data == "null",
+        transient: false,
     };
     assert_eq!(page.events, [kept("null", &removal, "bob"), kept("1", &first, "alice")]);
     assert_eq!(alice.latest("/events").await, []);

@@ -48,6 +48,7 @@ async fn an_insert_that_was_too_late_is_told_the_latest_event_and_has_changed_no
         timestamp: second.timestamp,
         username: "bob".to_owned(),
         removed: false,
+        transient: false,
     };
     for id in [first.clone(), format!("\"{first}\"")] {
         assert_eq!(current(&if_match(&alice, &id, one("doc", 3)).await), Some(expected.clone()));

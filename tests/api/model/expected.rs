@@ -1,9 +1,15 @@
 //! The events that the server has promised to hold.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 /// The latest event of each name: its data, as it stands on the wire.
 pub type Latest = BTreeMap<String, String>;
+
+/// Whether the data is that of a transient event: with a tilde, by which a stream that tells no more can be judged.
+pub fn is_transient(data: &str) -> bool {
+    data.starts_with("\"~")
+}
 
 /// What the server has promised to hold for a tenant.
 #[derive(Default)]
@@ -26,6 +32,21 @@ impl Tenant {
         } else {
             self.latest.insert(name.to_owned(), data.to_owned());
         }
+    }
+
+    /// The same of an event that is never the latest of its name.
+    pub fn commit_transient(&mut self, id: &str, name: &str, data: &str, username: &str) {
+        assert!(is_transient(data));
+        self.committed.insert(id.to_owned(), [name, data, username].map(str::to_owned));
+    }
+
+    /// The transient events after an id, with their names.
+    pub fn transient_after(&self, after: &str) -> impl Iterator<Item = (&String, &String)> {
+        let after = (Bound::Excluded(after), Bound::Unbounded);
+        self.committed
+            .range::<str, _>(after)
+            .filter(|(_, [_, data, _])| is_transient(data))
+            .map(|(id, [name, ..])| (id, name))
     }
 
     /// Whether there was an event of this name before the end of a time.

@@ -93,22 +93,31 @@ impl Simulation {
         }
     }
 
-    async fn insert(&mut self, user: usize, names: &[usize]) {
+    async fn insert(&mut self, user: usize, names: &[(usize, bool)]) {
         let (username, Access { tenant, scopes }) = (USERS[user].0, self.users[user].1);
-        let events: Vec<_> = names.iter().map(|name| (NAMES[*name], self.data(tenant))).collect();
-        let body: Vec<_> = events.iter().map(|(name, data)| json!({ "event": name, "data": data })).collect();
+        let mut event = |(name, transient): &(usize, bool)| {
+            let data = self.data(tenant);
+            let data = if *transient { json!(format!("~{}", data.as_str().unwrap())) } else { data };
+            (NAMES[*name], data, *transient)
+        };
+        let events: Vec<_> = names.iter().map(&mut event).collect();
+        let body =
+            events.iter().map(|(name, data, transient)| json!({ "event": name, "data": data, "transient": transient }));
+        let body: Vec<_> = body.collect();
         let answer = self.user(user).insert_raw(json!(body).to_string()).await;
-        if !events.iter().all(|(name, _)| has_scope(scopes, "post", username, name)) {
+        if !events.iter().all(|(name, ..)| has_scope(scopes, "post", username, name)) {
             return missing_scope(&answer);
         }
-        if !events.iter().all(|(name, _)| self.has_reader(tenant, name)) {
+        if !events.iter().all(|(name, ..)| self.has_reader(tenant, name)) {
             return drop(answer.refused(404, "inbox_unknown"));
         }
         let receipts = answer.ok().json();
         let receipts = receipts.as_array().unwrap();
         assert_eq!(receipts.len(), events.len());
-        for (receipt, (name, data)) in receipts.iter().zip(events) {
-            self.tenants[tenant].commit(receipt["id"].as_str().unwrap(), name, &data.to_string(), username);
+        for (receipt, (name, data, transient)) in receipts.iter().zip(events) {
+            let (tenant, id) = (&mut self.tenants[tenant], receipt["id"].as_str().unwrap());
+            let commit = if transient { Tenant::commit_transient } else { Tenant::commit };
+            commit(tenant, id, name, &data.to_string(), username);
         }
     }
 
@@ -266,10 +275,13 @@ impl Simulation {
         if std::mem::take(&mut subscriber.must_begin_anew) {
             subscriber.view.clear();
             subscriber.last_id = None;
+            subscriber.covered_from = None;
+            subscriber.transient.clear();
         }
         subscriber.wire.note(Entry::Opened(self.users[subscriber.user].1, subscriber.filter));
-        let has_envelope = subscriber.has_envelope;
-        let path = format!("/sse?marks=true&envelope={has_envelope}&{}", query(subscriber.filter));
+        let (has_envelope, transient) = (subscriber.has_envelope, subscriber.wants_transient);
+        let options = format!("marks=true&envelope={has_envelope}&transient={transient}");
+        let path = format!("/sse?{options}&{}", query(subscriber.filter));
         let stream = user.stream_of(&path, subscriber.last_id.as_deref()).await.cut_off_allowed();
         let id = stream.headers["broker-stream"].to_str().unwrap().to_owned();
         let (wire, paused) = (Arc::clone(&subscriber.wire), subscriber.paused.subscribe());
@@ -344,6 +356,7 @@ impl Simulation {
                 expected.retain(|name, _| sees(access.scopes, who, name) && wants(filter, name));
                 assert_eq!(tenant.certain(listed), expected, "/events of {who}");
                 assert_eq!(tenant.certain(subscriber.view.clone()), expected, "the stream {number} of {who}");
+                subscriber.check_transient(access, tenant);
                 subscriber.settle(access);
             }
         }

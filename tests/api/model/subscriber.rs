@@ -1,11 +1,12 @@
 //! A client that keeps the latest event of each name, and checks everything that comes.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use super::expected::{Access, Latest, Period, Tenant};
+use super::expected::{Access, Latest, Period, Tenant, is_transient};
 use super::tables::{FILTERS, TENANTS, USERS, sees, wants};
 use crate::support::{Event, Kept, Stream, within};
 
@@ -60,8 +61,8 @@ pub async fn read_to_the_end(
     while paused.wait_for(|paused| !*paused).await.is_ok() {
         let Some(event) = stream.read().await else { return };
         if has_envelope && !event.name.starts_with('$') {
-            let Kept { event: name, data, id, username, removed, .. } = event.envelope();
-            assert_eq!(removed, data == "null", "{event:?}");
+            let Kept { event: name, data, id, username, removed, transient, .. } = event.envelope();
+            assert_eq!((removed, transient), (data == "null", is_transient(&data)), "{event:?}");
             wire.note(Entry::Frame(Event { name, id, data }, Some(username)));
         } else {
             wire.note(Entry::Frame(event, None));
@@ -81,6 +82,8 @@ pub struct Subscriber {
     pub username: &'static str,
     /// Whether its streams tell events as objects.
     pub has_envelope: bool,
+    /// Whether it asks for transient events.
+    pub wants_transient: bool,
     pub filter: usize,
     pub connection: Option<Connection>,
     pub paused: watch::Sender<bool>,
@@ -89,6 +92,10 @@ pub struct Subscriber {
     /// What it knows.
     pub view: Latest,
     pub last_id: Option<String>,
+    /// After this id it was given every transient event that it may see and wants, if nothing changed since.
+    pub covered_from: Option<String>,
+    /// The transient events that it was given.
+    pub transient: BTreeSet<String>,
     /// The access of its user when what is on its way may have been sent: the last is their access now.
     pub periods: Vec<Period>,
     /// The same of filters.
@@ -109,12 +116,15 @@ impl Subscriber {
             user,
             username: USERS[user].0,
             has_envelope: number % 2 == 1,
+            wants_transient: number % 3 != 2,
             filter: number % FILTERS.len(),
             connection: None,
             paused: watch::Sender::new(false),
             wire: Arc::default(),
             view: Latest::new(),
             last_id: None,
+            covered_from: None,
+            transient: BTreeSet::new(),
             periods: Vec::new(),
             filters: Vec::new(),
             after: None,
@@ -153,7 +163,7 @@ impl Subscriber {
                 // What it knows of the old tenant stays until it is told that it has left it.
                 Entry::Changed(access) => {
                     self.periods.push(Period::new(access));
-                    self.is_switching = true;
+                    (self.is_switching, self.covered_from) = (true, None);
                 }
                 Entry::Answered(last) => {
                     if let Some((_, over)) = self.periods.split_last_mut() {
@@ -164,7 +174,7 @@ impl Subscriber {
                 }
                 Entry::Refiltered(filter) => {
                     self.filters.push(filter);
-                    self.is_switching = true;
+                    (self.is_switching, self.covered_from) = (true, None);
                     self.view.retain(|name, _| wants(filter, name));
                 }
                 Entry::Frame(event, author) => self.look_at(&event, author.as_deref(), tenants),
@@ -186,7 +196,9 @@ impl Subscriber {
             }
             "$reset" => {
                 self.view.clear();
-                self.after = None;
+                (self.after, self.covered_from) = (None, None);
+                // Who leaves before everything has come is given it again.
+                self.transient.clear();
             }
             "$left" => {
                 let left = event.json()["event"].as_str().unwrap().to_owned();
@@ -201,7 +213,10 @@ impl Subscriber {
                 self.check(event, author, tenants);
                 // Else it was on its way when the filter changed.
                 let is_wanted = self.filters.last().is_some_and(|filter| wants(*filter, name));
-                if is_wanted && event.data == "null" {
+                if is_transient(&event.data) {
+                    assert!(self.wants_transient, "{who} was given {event:?}");
+                    assert!(self.transient.insert(event.id.clone()) || self.is_switching, "{event:?} came again");
+                } else if is_wanted && event.data == "null" {
                     self.view.remove(name);
                 } else if is_wanted {
                     self.view.insert(name.to_owned(), event.data.clone());
@@ -246,10 +261,21 @@ impl Subscriber {
         }
     }
 
+    /// That no transient event was left out, if nothing changed since it was last compared.
+    pub fn check_transient(&self, access: Access, tenant: &Tenant) {
+        let Some(from) = self.covered_from.as_ref().filter(|_| self.wants_transient) else { return };
+        let (who, last) = (self.username, self.last_id.as_ref());
+        for (id, name) in tenant.transient_after(from).filter(|(id, _)| last.is_some_and(|last| *id < last)) {
+            let is_given = sees(access.scopes, who, name) && wants(self.filter, name);
+            assert!(!is_given || self.transient.contains(id), "{who} lacks {name} at {id}, after {from}");
+        }
+    }
+
     /// It was found to know what it should, with the access of its user now: from here on nothing of before is on its way.
     pub fn settle(&mut self, access: Access) {
         (self.periods, self.filters) = (vec![Period::new(access)], vec![self.filter]);
         self.after.clone_from(&self.last_id);
+        self.covered_from.clone_from(&self.last_id);
         self.is_switching = false;
         self.must_begin_anew = false;
     }

@@ -28,6 +28,9 @@ pub struct Kept {
     /// There only if it is true.
     #[serde(default)]
     pub removed: bool,
+    /// There only if it is true.
+    #[serde(default)]
+    pub transient: bool,
 }
 
 fn as_it_stands<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
@@ -77,6 +80,12 @@ pub fn names<T: Named>(events: &[T]) -> Vec<&str> {
 pub fn one(event: &str, data: impl Into<Value>) -> Value {
     let data: Value = data.into();
     json!({ "event": event, "data": data })
+}
+
+/// The same of a transient event.
+pub fn transient(event: &str, data: impl Into<Value>) -> Value {
+    let data: Value = data.into();
+    json!({ "event": event, "data": data, "transient": true })
 }
 
 /// The `current` of a refusal for a precondition.

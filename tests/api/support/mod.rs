@@ -21,7 +21,7 @@ pub use busy::{in_time, until_throttled, within_the_grace};
 pub use client::{Answer, Client};
 pub use disk::LoopDisk;
 pub use earlier::earlier_password;
-pub use kept::{Kept, Page, Receipt, bad_request, current, names, one};
+pub use kept::{Kept, Page, Receipt, bad_request, current, names, one, transient};
 pub use left_out::cannot_run;
 pub use network::Network;
 pub use raw::RawStream;
