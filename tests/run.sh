@@ -72,7 +72,7 @@ if ! cmp --silent tests/clients/package-lock.json $modules/installed.json; then
   cp tests/clients/package-lock.json $modules/installed.json
 fi
 
-# The Python packages that the pages of the documentation import.
+# The Python packages that the pages of the documentation, and clients of the tests, import.
 if ! cmp --silent tests/requirements.txt target/python/installed.txt; then
   python3 -m venv target/python || stop "python3 has no venv: install python3-venv"
   target/python/bin/pip install --quiet --only-binary :all: -r tests/requirements.txt

@@ -26,23 +26,36 @@ def take_uncompressed(case):
     case.onMessage = take
 
 
+async def run(address, cases, concurrency):
+    """The results of these cases, whatever they are."""
+    try:
+        return await run_fuzzingclient(address, cases, concurrency=concurrency)
+    except FailureError as failure:
+        return failure.results
+
+
+def is_right(case):
+    """Whether it went as it must, or the specification says nothing on it."""
+    return case.passed and case.behavior.value in ("OK", "INFORMATIONAL")
+
+
 async def main(address, messages):
     for case in CASES.values():
         if hasattr(case, "TESTDATA"):
             case.COUNT = messages
             take_uncompressed(case)
-    try:
-        results = await run_fuzzingclient(address, concurrency=4)
-    except FailureError as failure:
-        for case in failure.results:
+    wrong = list(CASES)
+    # Some cases wait for a second: what goes wrong on a busy machine is tried again, alone.
+    for concurrency in [4, 1, 1, 1]:
+        wrong = [case for case in await run(address, wrong, concurrency) if not is_right(case)]
+        if not wrong:
+            break
+        for case in wrong:
             print(case.case_id, case.behavior.value, case.behavior_close.value, case.result, case.result_close)
-        sys.exit(1)
-    behaviors = {"OK", "INFORMATIONAL"}
-    odd = [case.case_id for case in results if case.behavior.value not in behaviors]
-    if odd:
-        print("neither right nor undefined:", *odd)
-        sys.exit(1)
-    print(len(results), "cases")
+        wrong = [case.case_id for case in wrong]
+    if wrong:
+        sys.exit("these fail whenever they are tried: " + " ".join(wrong))
+    print(f"all {len(CASES)} cases pass")
 
 
 asyncio.run(main(sys.argv[1], int(sys.argv[2])))
