@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Account, Generation, Granted, Patterns, Position, TenantName, Timestamp, Username};
+use super::{Account, Generation, Granted, GuestRights, Position, TenantName, Timestamp, Username};
 
 /// Somebody who has no account here: a token that another service signed says who they are and what they may do.
 ///
@@ -17,15 +17,6 @@ struct Inner {
     username: Username,
     account: Arc<Account>,
     expires_at: Option<Timestamp>,
-}
-
-/// The events that a guest may see, and those that they may insert.
-#[derive(Clone, Debug, Default)]
-pub struct GuestRights {
-    /// Names and prefixes of events that they may see.
-    pub see: Patterns,
-    /// Names and prefixes of events that they may insert.
-    pub insert: Patterns,
 }
 
 impl Guest {
@@ -76,7 +67,7 @@ impl Guest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Authorize, EventFilter, EventName, Pattern, View};
+    use crate::domain::{Authorize, EventFilter, EventName, Pattern, Patterns, View};
 
     fn patterns(texts: &[&str]) -> Patterns {
         Patterns::new(texts.iter().map(|text| Pattern::parse(text).unwrap()).collect())

@@ -1,6 +1,7 @@
 //! Parsed values without I/O. A value of one of these types has been checked, and the core accepts nothing else.
 
 mod address;
+mod auth_context;
 mod base_path;
 mod email;
 mod event;
@@ -24,12 +25,13 @@ mod user;
 mod view;
 
 pub use address::ClientAddress;
+pub use auth_context::AuthContext;
 pub use base_path::BasePath;
 pub use email::Email;
 pub use event::{DEFAULT_EVENT_BYTES, Event, EventKind, MAX_EVENT_BYTES, MAX_EXPIRES_IN, Quotas};
 pub use filter::{EventFilter, FilterChange, Holder, MAX_PATTERNS};
 pub use granted::Granted;
-pub use guest::{Guest, GuestRights};
+pub use guest::Guest;
 pub use host::{host_and_port, is_domain_name, is_this_machine};
 pub(crate) use name::is_blank;
 pub use name::{EventName, MAX_NAME_BYTES, TenantName, Username};
@@ -44,5 +46,5 @@ pub use proxies::TrustedProxies;
 pub use scope::Scope;
 pub use secret::{MAX_PASSWORD_BYTES, Password, PasswordHash, Secret};
 pub use time::Timestamp;
-pub use user::{Account, AuthContext, Generation, MAX_USER_BYTES, ResetChallenge, SignIn, User};
-pub use view::{Authorize, MayInsert, Own, Rights, View, inbox_owner};
+pub use user::{Account, Generation, MAX_USER_BYTES, ResetChallenge, SignIn, User};
+pub use view::{Authorize, GuestRights, MayInsert, Own, Rights, View, inbox_owner};

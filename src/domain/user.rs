@@ -1,6 +1,6 @@
 use uuid::Uuid;
 
-use super::{Email, Granted, Guest, PasswordHash, Payload, Position, Scope, Secret, TenantName, Timestamp, Username};
+use super::{Email, Granted, PasswordHash, Payload, Position, Scope, Secret, TenantName, Timestamp, Username};
 
 /// The largest user that an admin can create, in bytes: all of its stored fields, and room for everything that the
 /// server may add later. Users of earlier versions, which reserved no such room, can be larger by that room, about 200
@@ -129,15 +129,6 @@ impl From<&User> for Account {
             revoked: user.revoked,
         }
     }
-}
-
-/// What a request's rights rest on. It is looked at again before anything is done by them.
-#[derive(Clone, Debug)]
-pub enum AuthContext {
-    /// The sign-in of a user. The rights end when the user's account no longer upholds it.
-    User(SignIn),
-    /// The token of a guest, who has no account. The rights end with it.
-    Guest(Guest),
 }
 
 /// The sign-in of a user.

@@ -45,6 +45,15 @@ pub enum MayInsert {
     OfGuest(Patterns),
 }
 
+/// The events that a guest may see, and those that they may insert.
+#[derive(Clone, Debug, Default)]
+pub struct GuestRights {
+    /// Names and prefixes of events that they may see.
+    pub see: Patterns,
+    /// Names and prefixes of events that they may insert.
+    pub insert: Patterns,
+}
+
 /// The events that a reader gets: those that it wants, of those that it may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
