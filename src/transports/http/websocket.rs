@@ -164,6 +164,8 @@ pub struct OpenSockets(Rc<RefCell<Table>>);
 
 #[derive(Default)]
 struct Table {
+    /// Whether the server stops.
+    is_closed: bool,
     next: u64,
     outlets: HashMap<u64, Outlet>,
 }
@@ -179,6 +181,9 @@ impl OpenSockets {
         let table = &mut *self.0.borrow_mut();
         let number = table.next;
         table.next += 1;
+        if table.is_closed {
+            close(outlet);
+        }
         table.outlets.insert(number, outlet.clone());
         Place { open: self.clone(), number }
     }
@@ -186,11 +191,14 @@ impl OpenSockets {
     /// Closes them all with 1001, once the server stops.
     pub async fn close_when(self, stops: impl Future<Output = ()>) {
         stops.await;
-        let outlets: Vec<_> = self.0.borrow().outlets.values().cloned().collect();
-        for outlet in outlets {
-            outlet.close(code::GOING_AWAY, "the server stops");
-        }
+        let table = &mut *self.0.borrow_mut();
+        table.is_closed = true;
+        table.outlets.values().for_each(close);
     }
+}
+
+fn close(outlet: &Outlet) {
+    outlet.close(code::GOING_AWAY, "the server stops");
 }
 
 impl Drop for Place {

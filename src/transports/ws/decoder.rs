@@ -214,7 +214,8 @@ impl Decoder {
 
 /// How many bytes of a message may come.
 fn most(max_message_bytes: usize, is_compressed: bool) -> usize {
-    if is_compressed { max_message_bytes + max_message_bytes / 512 + DEFLATE_ADDS } else { max_message_bytes }
+    let adds = if is_compressed { max_message_bytes / 512 + DEFLATE_ADDS } else { 0 };
+    max_message_bytes.saturating_add(adds)
 }
 
 #[cfg(test)]

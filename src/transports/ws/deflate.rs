@@ -87,7 +87,7 @@ pub fn inflate(mut compressed: Vec<u8>, most: usize) -> Result<Vec<u8>, Violatio
         loop {
             if message.len() == message.capacity() {
                 // Up to one byte more than it may have.
-                message.reserve_exact(message.len().max(FIRST_BYTES).min(most + 1 - message.len()));
+                message.reserve_exact(message.len().max(FIRST_BYTES).min(most.saturating_add(1) - message.len()));
             }
             let (taken, made) = (inflate.total_in(), message.len());
             let status = inflate.decompress_vec(rest, &mut message, FlushDecompress::Sync);

@@ -20,7 +20,7 @@ pub enum Message {
 pub enum End {
     /// The client closed, with this code and reason if it gave any.
     Closed(Option<Close>),
-    /// The connection was lost: it ended without a close frame, or the client was silent for too long.
+    /// The connection was lost: it ended without a close frame, or the client was silent for 30 s.
     Lost,
     /// This side closed: by [`Outlet::close`](super::Outlet::close), or because of a [`Violation`](super::Violation).
     Ours,

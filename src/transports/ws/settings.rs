@@ -29,7 +29,7 @@ pub struct Settings {
 pub struct Times {
     /// The time between two pings.
     pub ping_every: Duration,
-    /// A client that sends nothing for so long has gone.
+    /// A client that sends nothing for so long, and takes nothing of what waits for it, has gone.
     pub silent_for: Duration,
     /// How long it may take until a close frame is sent, and before it the rest of what a stream has begun.
     pub close_within: Duration,

@@ -277,6 +277,9 @@ impl Shared {
     }
 
     fn advanced(&self, may_streams_write: bool, context: &Context<'_>) {
+        if self.writer.borrow_mut().has_drained() {
+            self.reader.borrow_mut().excuse();
+        }
         let writer = self.writer.borrow();
         if may_streams_write {
             self.streams.wake_ready(writer.within());

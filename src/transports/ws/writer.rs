@@ -37,6 +37,8 @@ pub struct Writer {
     within: Option<Serial>,
     /// Whether the socket has not taken what it was last given.
     is_blocked: bool,
+    /// Whether it has taken more since that was last asked.
+    has_drained: bool,
     /// Whether a stream was refused since it last wrote.
     stream_waits: bool,
     /// Whether the last turn was a stream's.
@@ -64,6 +66,11 @@ impl Writer {
         self.waiting() == 0 && self.within.is_none() && !self.is_blocked
     }
 
+    /// Whether a client that was slow has taken more since this was last asked: it is there, even if it says nothing.
+    pub fn has_drained(&mut self) -> bool {
+        std::mem::take(&mut self.has_drained)
+    }
+
     /// The stream that has begun a write.
     pub fn within(&self) -> Option<Serial> {
         self.within
@@ -86,7 +93,7 @@ impl Writer {
     pub fn advance(&mut self, socket: &mut dyn Duplex, context: &mut Context<'_>) -> Result<bool> {
         if self.is_blocked {
             match socket.poll_writable(context)? {
-                Poll::Ready(()) => self.is_blocked = false,
+                Poll::Ready(()) => (self.is_blocked, self.has_drained) = (false, true),
                 Poll::Pending => return Ok(false),
             }
         }
