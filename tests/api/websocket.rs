@@ -4,10 +4,17 @@
 mod clients;
 mod echo;
 mod limits;
+mod streams;
 mod upgrade;
 
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::support::within;
 use echo::EchoServer;
@@ -34,6 +41,20 @@ impl Raw<TcpStream> {
         let head = raw.head().await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         raw
+    }
+}
+
+impl Raw<TlsStream<TcpStream>> {
+    async fn connect_with_tls(server: &EchoServer) -> Self {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(server.root().as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider);
+        let config = config.with_safe_default_protocol_versions().unwrap();
+        let config = config.with_root_certificates(roots).with_no_client_auth();
+        let socket = within("a connection", TcpStream::connect(server.address)).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        Self::over(within("a handshake", TlsConnector::from(Arc::new(config)).connect(name, socket)).await.unwrap())
     }
 }
 

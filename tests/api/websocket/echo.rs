@@ -1,5 +1,6 @@
 //! A server that sends every message back.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use actix_web::{HttpResponse, web};
 use broker::config::{Callers, Certificate, Origins};
 use broker::domain::{OriginPattern, TrustedProxies};
 use broker::transports::http::{Bodies, Connections, Handshakes, Routes, WebSocket, plain, tls};
-use broker::transports::ws::{Inlet, Message, Outlet, Times};
+use broker::transports::ws::{Inlet, Message, Opcode, Outlet, Times, Written, frame};
+use bytes::Bytes;
 
 use crate::support::Authority;
 
@@ -129,6 +131,7 @@ fn routes(bodies: &Bodies) -> Routes {
             .app_data(Arc::<TrustedProxies>::default())
             .route("/echo", web::route().to(echo))
             .route("/cases", web::get().to(cases))
+            .route("/stream", web::get().to(stream))
             .route("/", web::route().to(|| async { HttpResponse::Ok().body("alive") }));
     })
 }
@@ -143,6 +146,28 @@ async fn cases(socket: WebSocket) -> HttpResponse {
     let long = Duration::from_secs(3600);
     let times = Times { ping_every: long, silent_for: long, ..Times::default() };
     socket.accept_with(None, 32 << 20, times, send_back)
+}
+
+/// Sends back every message, beside a stream of 100 frames of 200,000 bytes, each of which ends with its number.
+async fn stream(socket: WebSocket) -> HttpResponse {
+    socket.accept(None, 1 << 20, |inlet, outlet| async move {
+        let stream = outlet.stream();
+        let writes = async {
+            for number in 0..100_u8 {
+                let mut payload = vec![b's'; 200_000];
+                payload.push(number);
+                let mut rest = Bytes::from(frame(Opcode::Binary, &payload));
+                while let Written::Part(taken) = stream.write(&rest) {
+                    rest = rest.slice(taken..);
+                    poll_fn(|context| stream.poll_ready(context)).await;
+                    if rest.is_empty() {
+                        break;
+                    }
+                }
+            }
+        };
+        tokio::join!(writes, send_back(inlet, outlet.clone()));
+    })
 }
 
 async fn send_back(mut inlet: Inlet, outlet: Outlet) {

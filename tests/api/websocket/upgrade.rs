@@ -1,29 +1,9 @@
 //! Guards the way from a request to a WebSocket: who may, what is answered, and that no byte is lost.
 
-use std::sync::Arc;
-
 use broker::config::Origins;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::{EchoServer, HANDSHAKE, Raw, frame, text};
-use crate::support::{Client, within};
-
-/// A TLS connection on which this is spoken.
-async fn connect(server: &EchoServer, protocol: &str) -> Raw<TlsStream<TcpStream>> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(server.root().as_bytes()).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let mut config = config.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-    let socket = within("a connection", TcpStream::connect(server.address)).await.unwrap();
-    let connecting = TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), socket);
-    Raw::over(within("a handshake", connecting).await.unwrap())
-}
+use crate::support::Client;
 
 #[tokio::test]
 async fn the_answer_is_that_of_the_rfc_and_has_no_body() {
@@ -97,7 +77,7 @@ async fn what_a_client_sends_right_behind_its_handshake_is_not_lost() {
     drop(sending.await.unwrap());
     // The same over TLS, in one record.
     let server = EchoServer::start_with_tls(Origins::Any);
-    let mut raw = connect(&server, "http/1.1").await;
+    let mut raw = Raw::connect_with_tls(&server).await;
     raw.send(&[HANDSHAKE.as_bytes(), &text("at once")].concat()).await;
     assert!(raw.head().await.starts_with("HTTP/1.1 101 "));
     assert_eq!(raw.frame().await, Some((0x81, b"at once".to_vec())));
