@@ -3,7 +3,7 @@
 //! messages and an [`Outlet`] for frames.
 //!
 //! - [`Handshake`] checks a request, chooses the subprotocol, and knows the headers of the answer.
-//! - [`Decoder`] makes messages and control frames of bytes; [`frame`] and [`compressed_frame`] make bytes of messages.
+//! - [`Decoder`] makes messages and control frames of bytes; [`frame()`] and [`compressed_frame`] make bytes of messages.
 //! - [`run`] is the one task of a connection: it drives the application, answers pings, pings itself, and closes.
 
 #[cfg(test)]
