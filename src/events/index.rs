@@ -3,7 +3,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use super::small_map::SmallMap;
-use crate::domain::{EventName, Pattern};
+use crate::domain::{EventName, Pattern, difference};
 
 /// Groups or subscriptions, found by the names of the events that they want, and each known by a key. It may also name some that do
 /// not want an event after all.
@@ -31,41 +31,60 @@ impl<K: Ord + Copy, T: ?Sized> Index<K, T> {
 
     /// Adds one that wants the events that the patterns name, or all.
     pub fn add(&mut self, patterns: Option<&[Pattern]>, key: K, one: &Weak<T>) {
-        let Some(patterns) = patterns else { return self.of_all.insert(key, one.clone()) };
-        for pattern in patterns {
-            let wanting = match pattern {
-                Pattern::Exact(name) => self.of_name.entry(name.clone()).or_default(),
-                Pattern::Prefix(prefix) => {
-                    let wanting = self.of_prefix.entry(Arc::clone(prefix)).or_default();
-                    if wanting.is_empty() {
-                        *self.prefix_lengths.entry(prefix.len()).or_default() += 1;
-                    }
-                    wanting
-                }
-            };
-            wanting.insert(key, one.clone());
+        match patterns {
+            None => self.of_all.insert(key, one.clone()),
+            Some(patterns) => patterns.iter().for_each(|pattern| self.add_pattern(pattern, key, one)),
         }
     }
 
     /// Takes out one that was added with these patterns.
     pub fn remove(&mut self, patterns: Option<&[Pattern]>, key: K) {
-        let Some(patterns) = patterns else { return self.of_all.remove(&key) };
-        for pattern in patterns {
-            match pattern {
-                Pattern::Exact(name) => {
-                    let Some(wanting) = self.of_name.get_mut(name) else { continue };
-                    wanting.remove(&key);
-                    if wanting.is_empty() {
-                        self.of_name.remove(name);
-                    }
+        match patterns {
+            None => self.of_all.remove(&key),
+            Some(patterns) => patterns.iter().for_each(|pattern| self.remove_pattern(pattern, key)),
+        }
+    }
+
+    /// The same as to take out one and add it with other patterns, at the cost of those that differ.
+    pub fn replace(&mut self, before: Option<&[Pattern]>, now: Option<&[Pattern]>, key: K, one: &Weak<T>) {
+        if let (Some(before), Some(now)) = (before, now) {
+            difference(before, now).for_each(|pattern| self.remove_pattern(pattern, key));
+            difference(now, before).for_each(|pattern| self.add_pattern(pattern, key, one));
+        } else {
+            self.remove(before, key);
+            self.add(now, key, one);
+        }
+    }
+
+    fn add_pattern(&mut self, pattern: &Pattern, key: K, one: &Weak<T>) {
+        let wanting = match pattern {
+            Pattern::Exact(name) => self.of_name.entry(name.clone()).or_default(),
+            Pattern::Prefix(prefix) => {
+                let wanting = self.of_prefix.entry(Arc::clone(prefix)).or_default();
+                if wanting.is_empty() {
+                    *self.prefix_lengths.entry(prefix.len()).or_default() += 1;
                 }
-                Pattern::Prefix(prefix) => {
-                    let Some(wanting) = self.of_prefix.get_mut(prefix) else { continue };
-                    wanting.remove(&key);
-                    if wanting.is_empty() {
-                        self.of_prefix.remove(prefix);
-                        self.forget_length(prefix.len());
-                    }
+                wanting
+            }
+        };
+        wanting.insert(key, one.clone());
+    }
+
+    fn remove_pattern(&mut self, pattern: &Pattern, key: K) {
+        match pattern {
+            Pattern::Exact(name) => {
+                let Some(wanting) = self.of_name.get_mut(name) else { return };
+                wanting.remove(&key);
+                if wanting.is_empty() {
+                    self.of_name.remove(name);
+                }
+            }
+            Pattern::Prefix(prefix) => {
+                let Some(wanting) = self.of_prefix.get_mut(prefix) else { return };
+                wanting.remove(&key);
+                if wanting.is_empty() {
+                    self.of_prefix.remove(prefix);
+                    self.forget_length(prefix.len());
                 }
             }
         }
@@ -117,6 +136,17 @@ mod tests {
         index.remove(filters[0].patterns(), 0);
         index.remove(filters[3].patterns(), 3);
         assert_eq!(["a", "b", "bcd", "c"].map(|name| found(&index, name)), [vec![2], vec![1], vec![1, 2], vec![]]);
+        // As if it had been taken out, and added with the other's patterns.
+        for (before, now) in [(1, 0), (0, 3), (3, 2), (2, 1)] {
+            index.replace(filters[before].patterns(), filters[now].patterns(), 1, &Rc::downgrade(&there[1]));
+            let mut anew = Index::new();
+            anew.add(filters[now].patterns(), 1, &Rc::downgrade(&there[1]));
+            anew.add(filters[2].patterns(), 2, &Rc::downgrade(&there[2]));
+            for name in ["a", "b", "bc", "bcd", "c"] {
+                assert_eq!(found(&index, name), found(&anew, name), "{before} to {now}: {name}");
+            }
+            assert_eq!(index.len(), anew.len());
+        }
         index.remove(filters[1].patterns(), 1);
         index.remove(filters[2].patterns(), 2);
         assert_eq!(index.len(), 0);

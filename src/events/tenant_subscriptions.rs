@@ -1,3 +1,5 @@
+mod fetch;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
@@ -5,28 +7,32 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use super::channel::Found;
-use super::format::{Format, FormatKey, JOINED_BYTES};
+use super::format::{Format, FormatKey};
 use super::hub::ChannelGuard;
 use super::index::Index;
 use super::permits::Permits;
-use super::reading::{Missed, read_missed};
+use super::reading::Missed;
 use super::shared_event::{SharedEvent, join};
 use super::sink::End;
 use super::stream_id::Serial;
 use super::subscriber::Subscriber;
 use super::weak_map::WeakMap;
 use super::worker_streams::WorkerStreams;
-use crate::domain::{EventFilter, EventKind, Pattern, Position, Rights, TenantName, Timestamp, Username, inbox_owner};
+use crate::domain::{EventFilter, EventKind, Pattern, Position, Rights, TenantName, Username, inbox_owner};
 use crate::error::Error;
-use crate::store::{Replay, Wanted};
-
-/// How many connections are written to before other tasks of the same thread run: about half a millisecond.
-const WRITES_IN_A_ROW: usize = 256;
 
 /// How many subscriptions of a tenant on a worker have something read for them at the same time. This is enough for all threads that
 /// read while other subscriptions take what was read, and it bounds how much of that is in memory.
 const READING: usize = 4;
+
+/// How many connections are written to before other tasks of the same thread run: about half a millisecond.
+const WRITES_IN_A_ROW: usize = 256;
+
+/// What the subscriptions of a group have in common; in the end, whether they get transient events.
+type GroupKey = (EventFilter, Rights, FormatKey, bool);
+
+/// The number of a group in its tenant.
+type GroupId = u64;
 
 /// The tenants of a worker.
 pub type Tenants<S> = WeakMap<TenantName, TenantSubscriptions<S>>;
@@ -69,28 +75,6 @@ pub struct Fetched {
     events: Vec<Arc<SharedEvent>>,
     /// The position after them.
     until: Position,
-}
-
-/// What the subscriptions of a group have in common; in the end, whether they get transient events.
-type GroupKey = (EventFilter, Rights, FormatKey, bool);
-
-/// The number of a group in its tenant.
-type GroupId = u64;
-
-/// Subscriptions that get the same bytes: they want the same events, transient ones or not, may see the same, and have the same format.
-/// What a user alone may see, that user's subscriptions fetch by themselves.
-pub struct SubscriptionGroup<S: Subscriber + ?Sized> {
-    pub(super) subscriptions: Rc<TenantSubscriptions<S>>,
-    id: GroupId,
-    pub(super) filter: EventFilter,
-    pub(super) rights: Rights,
-    pub(super) format: &'static dyn Format,
-    /// Whether they get transient events.
-    transient: bool,
-    /// The subscriptions that have been given everything so far.
-    live: RefCell<Vec<Rc<S>>>,
-    /// The events that are about to be written to them.
-    events: RefCell<Vec<Arc<SharedEvent>>>,
 }
 
 impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
@@ -141,10 +125,9 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
         }
         let id = self.last_group.get() + 1;
         self.last_group.set(id);
-        let (subscriptions, live, events) = (Rc::clone(self), RefCell::default(), RefCell::default());
-        let group = Rc::new(SubscriptionGroup { subscriptions, id, filter, rights, format, transient, live, events });
+        let group = Rc::new(SubscriptionGroup::new(self, id, filter, rights, format, transient));
         self.groups.insert(key, &group);
-        self.index.borrow_mut().add(group.patterns(), id, &Rc::downgrade(&group));
+        group.with_patterns(|patterns| self.index.borrow_mut().add(patterns, id, &Rc::downgrade(&group)));
         group
     }
 
@@ -210,71 +193,6 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
         watchers.iter().for_each(|watcher| watcher.note_presence(username));
     }
 
-    /// Fetches some of what is new for the live subscriptions; `None` if there is nothing, or it must be read first. Only a part of
-    /// it, since the other tenants of the worker wait, too, and a busy one may never come to its end.
-    pub fn fetch(self: &Rc<Self>, now: Timestamp) -> Option<Fetched> {
-        match self.missed.replace(State::Nothing) {
-            State::Nothing => match self.guard.channel.between(self.position(), Position::END, JOINED_BYTES, now) {
-                Found::Nothing => None,
-                Found::Events(events, until) => Some(Fetched { events, until }),
-                // More came than the channel keeps, before this worker had the time for it.
-                Found::Behind => {
-                    self.read_missed();
-                    None
-                }
-            },
-            State::Reading(reading) => {
-                self.missed.replace(State::Reading(reading));
-                None
-            }
-            State::Read(read, until) => Some(self.take_missed(*read, until)),
-        }
-    }
-
-    /// Has the next of what the channel no longer keeps read, once for all subscriptions. The end is that of the channel, and not that
-    /// of the store, which is further on while events that were revealed are on their way into the channel: a subscription that
-    /// stands in between would miss them. The worker is told when it has been read, and serves the other tenants until then.
-    fn read_missed(self: &Rc<Self>) {
-        let until = self.guard.channel.end();
-        let replay = Replay::events(self.guard.tenant().clone(), Wanted::All, self.position(), until);
-        let (reading, subscriptions) = (read_missed(&self.guard, replay), Rc::downgrade(self));
-        let reading = tokio::task::spawn_local(async move {
-            let read = reading.await.and_then(|read| read);
-            if let Some(subscriptions) = subscriptions.upgrade() {
-                subscriptions.missed.replace(State::Read(Box::new(read), until));
-                subscriptions.guard.tell();
-            }
-        });
-        self.missed.replace(State::Reading(reading));
-    }
-
-    /// What was read of what was missed. If it cannot be read, the live subscriptions end.
-    fn take_missed(&self, read: Result<Missed, Error>, until: Position) -> Fetched {
-        match read {
-            Ok(Missed { events, position, has_gap }) => {
-                if has_gap {
-                    self.leave_behind();
-                }
-                Fetched { events, until: position }
-            }
-            Err(error) => {
-                let tenant = self.guard.tenant();
-                tracing::error!(%tenant, %error, "the streams of a tenant end because its events cannot be read");
-                self.groups.values().iter().for_each(|group| group.end_unreadable());
-                Fetched { events: Vec::new(), until }
-            }
-        }
-    }
-
-    /// Of what comes next only the latest event of each name is left. Subscriptions with control events are to be told so: they find
-    /// out by themselves, from where they stand. The others can be given what is left together.
-    fn leave_behind(&self) {
-        for group in self.groups.values() {
-            let live = group.live.borrow().clone();
-            live.iter().filter(|one| one.wants_control_events()).for_each(|one| one.fall_behind());
-        }
-    }
-
     /// Gives what was fetched to every live subscription. Returns whether there is more.
     pub async fn give(&self, Fetched { events, until }: Fetched) -> bool {
         let from = self.position.replace(until);
@@ -330,19 +248,82 @@ impl<S: Subscriber + ?Sized> Drop for TenantSubscriptions<S> {
     }
 }
 
+/// Subscriptions that get the same bytes: they want the same events, transient ones or not, may see the same, and have the same format.
+/// What a user alone may see, that user's subscriptions fetch by themselves.
+pub struct SubscriptionGroup<S: Subscriber + ?Sized> {
+    pub(super) subscriptions: Rc<TenantSubscriptions<S>>,
+    id: GroupId,
+    /// It changes only with the only subscription that has it.
+    filter: RefCell<EventFilter>,
+    pub(super) rights: Rights,
+    pub(super) format: &'static dyn Format,
+    /// Whether they get transient events.
+    transient: bool,
+    /// The subscriptions that have been given everything so far.
+    live: RefCell<Vec<Rc<S>>>,
+    /// The events that are about to be written to them.
+    events: RefCell<Vec<Arc<SharedEvent>>>,
+}
+
 impl<S: Subscriber + ?Sized> SubscriptionGroup<S> {
+    /// A group of nobody yet.
+    fn new(
+        subscriptions: &Rc<TenantSubscriptions<S>>,
+        id: GroupId,
+        filter: EventFilter,
+        rights: Rights,
+        format: &'static dyn Format,
+        transient: bool,
+    ) -> Self {
+        let (live, events) = (RefCell::default(), RefCell::default());
+        Self {
+            subscriptions: Rc::clone(subscriptions),
+            id,
+            filter: filter.into(),
+            rights,
+            format,
+            transient,
+            live,
+            events,
+        }
+    }
+
+    /// The events that are wanted.
+    pub fn filter(&self) -> EventFilter {
+        self.filter.borrow().clone()
+    }
+
+    /// Gives the group another filter, if one subscription alone has it and there is no group with that filter yet. Returns whether it
+    /// has. So a client that has many names, and adds one, costs as much as that one.
+    pub fn change_filter(self: &Rc<Self>, filter: &EventFilter) -> bool {
+        let key = self.key_with(filter.clone().unheld());
+        if Rc::strong_count(self) > 1 || self.subscriptions.groups.get(&key).is_some() {
+            return false;
+        }
+        self.subscriptions.groups.remove(&self.key_with(self.filter()));
+        let before = self.filter.replace(key.0.clone());
+        self.subscriptions.groups.insert(key, self);
+        let mut index = self.subscriptions.index.borrow_mut();
+        let (before, now) = (patterns_of(&before, &self.rights), self.filter.borrow());
+        index.replace(before, patterns_of(&now, &self.rights), self.id, &Rc::downgrade(self));
+        true
+    }
+
+    fn key_with(&self, filter: EventFilter) -> GroupKey {
+        (filter, self.rights.clone(), self.format.key(), self.transient)
+    }
+
     /// Whether an event is given to all of them.
     pub fn wants(&self, event: &SharedEvent) -> bool {
         let name = event.name.as_str();
-        (self.transient || event.kind != EventKind::Transient) && self.rights.allow(name) && self.filter.matches(name)
+        (self.transient || event.kind != EventKind::Transient)
+            && self.rights.allow(name)
+            && self.filter.borrow().matches(name)
     }
 
-    /// Patterns outside of which it wants nothing.
-    fn patterns(&self) -> Option<&[Pattern]> {
-        self.filter.patterns().or(match &self.rights {
-            Rights::All => None,
-            Rights::Of(patterns) => Some(patterns),
-        })
+    /// Uses the patterns outside of which it wants nothing.
+    fn with_patterns(&self, with: impl FnOnce(Option<&[Pattern]>)) {
+        with(patterns_of(&self.filter.borrow(), &self.rights));
     }
 
     /// Adds a subscription that has been given everything up to the tenant's position, or a little more. Returns its place.
@@ -364,9 +345,14 @@ impl<S: Subscriber + ?Sized> SubscriptionGroup<S> {
         drop(removed);
     }
 
+    /// The subscriptions that have been given everything so far. Nothing is borrowed while they are used.
+    fn live(&self) -> Vec<Rc<S>> {
+        self.live.borrow().clone()
+    }
+
+    /// The events of their tenant cannot be read.
     fn end_unreadable(&self) {
-        let live = self.live.borrow().clone();
-        live.iter().for_each(|subscription| subscription.end(End::Unreadable));
+        self.live().iter().for_each(|subscription| subscription.end(End::Unreadable));
     }
 
     /// Writes the events that were collected to every live subscription, and lets others on this thread work in between.
@@ -391,10 +377,18 @@ impl<S: Subscriber + ?Sized> SubscriptionGroup<S> {
     }
 }
 
+/// Patterns outside of which nothing is wanted that may be seen.
+fn patterns_of<'a>(filter: &'a EventFilter, rights: &'a Rights) -> Option<&'a [Pattern]> {
+    filter.patterns().or(match rights {
+        Rights::All => None,
+        Rights::Of(patterns) => Some(patterns),
+    })
+}
+
 impl<S: Subscriber + ?Sized> Drop for SubscriptionGroup<S> {
     fn drop(&mut self) {
-        let key = (self.filter.clone(), self.rights.clone(), self.format.key(), self.transient);
+        let key = self.key_with(self.filter());
         self.subscriptions.groups.remove(&key);
-        self.subscriptions.index.borrow_mut().remove(self.patterns(), self.id);
+        self.with_patterns(|patterns| self.subscriptions.index.borrow_mut().remove(patterns, self.id));
     }
 }

@@ -6,7 +6,7 @@ use crate::domain::Position;
 use crate::error::Error;
 use crate::events::control::Reset;
 use crate::events::reading::{Given, Lost, Settled, Source};
-use crate::store::Replay;
+use crate::store::{Replay, Wanted};
 
 /// How many losses wait to be told at most; if there are more, the stream is reset.
 const MAX_LOST: usize = 2;
@@ -145,10 +145,20 @@ impl Reads {
         }
     }
 
-    /// Adds events that have become visible.
+    /// Adds events that have become visible, after those that became visible before.
     pub fn push_new(&mut self, replay: Replay) {
         let work = Work::Next(Source::Replay(Box::new(replay)));
-        self.add(self.losses(), Read { what: What::New, work });
+        let before = self.0.iter().filter(|read| matches!(read.what, What::Lost | What::New)).count();
+        self.add(before, Read { what: What::New, work });
+    }
+
+    /// Takes out the events that became visible last, if none of them has been read: what was wanted.
+    pub fn take_waiting_new(&mut self) -> Option<Wanted> {
+        let last = self.0.iter().rposition(|read| read.what == What::New)?;
+        let Work::Next(Source::Replay(replay)) = &self.0[last].work else { return None };
+        let wanted = replay.not_begun()?.clone();
+        self.0.remove(last);
+        Some(wanted)
     }
 
     /// How many losses wait to be told. They come first.
@@ -165,11 +175,12 @@ impl Reads {
         self.0.insert(number, read);
     }
 
-    /// Forgets what was being read for a view that the subscription no longer has: what an earlier change made visible is part of the
-    /// next one, and what it is missing itself is read again. What it has lost is told all the same. It is at this position now.
-    pub fn forget_view(&mut self, position: Position) {
+    /// Forgets what was being read for a view that the subscription no longer has. What it is missing itself is read again, and what
+    /// an earlier change made visible is part of the next one, unless the view is only wider than before. What it has lost is told all
+    /// the same. It is at this position now.
+    pub fn forget_view(&mut self, position: Position, is_wider: bool) {
         let is_past = |what: What| what.until().is_some_and(|until| until <= position);
-        self.0.retain(|read| read.what != What::New && !is_past(read.what));
+        self.0.retain(|read| (is_wider || read.what != What::New) && !is_past(read.what));
         for read in self.0.iter_mut().filter(|read| read.what.until().is_some()) {
             // A memory that is being filled, or that has been, is not of the view.
             if !matches!(read.work, Work::Filling(_) | Work::Filled) {

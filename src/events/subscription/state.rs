@@ -98,8 +98,8 @@ impl Subscription {
         let Grant { group, own, holder, .. } = &*self.grant.borrow();
         let own = Own { username: self.user_streams().username().clone(), patterns: own.clone() };
         let filter = match holder {
-            Some(holder) => group.filter.clone().held_by(holder.clone()),
-            None => group.filter.clone(),
+            Some(holder) => group.filter().held_by(holder.clone()),
+            None => group.filter(),
         };
         View { filter, rights: group.rights.clone(), own }
     }

@@ -115,10 +115,12 @@ impl Subscription {
         let Some(front) = reads.front() else { return };
         let Some(source) = front.work.take_next() else { return };
         let (group, reader) = (self.group(), self.user_streams().username().clone());
+        // Not the group: if this subscription alone has it, that may change its filter.
+        let (subscriptions, format) = (Rc::clone(&group.subscriptions), group.format);
         front.work = Work::Running(Box::pin(async move {
             // Its user has the permit until the subscription takes what was read.
-            let _permit = group.subscriptions.readings.wait(&reader).await;
-            read(&group.subscriptions.guard, &reader, source, group.format).await?
+            let _permit = subscriptions.readings.wait(&reader).await;
+            read(&subscriptions.guard, &reader, source, format).await?
         }));
     }
 

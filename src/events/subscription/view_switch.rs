@@ -19,6 +19,8 @@ struct Switch {
     tenant: Rc<OfTenant>,
     /// Whether everything that the view before called for has been given.
     is_settled: bool,
+    /// Whether the same client wants more names than before, and nothing else is different.
+    is_wider: bool,
 }
 
 impl Switch {
@@ -40,13 +42,16 @@ impl Switch {
     }
 
     /// The latest events that have become visible, of those up to a position. If not everything of the view before was given, they are
-    /// all events of the view.
-    fn new_events(&self, until: Position) -> Replay {
+    /// all events of the view; of a view that is only wider they are those that it has in addition, with what was `waiting` to be read.
+    /// So a client that adds one name after the other is given each once.
+    fn new_events(&self, waiting: Option<Wanted>, until: Position) -> Replay {
         let view = Box::new(self.view.clone());
-        let wanted = if self.is_settled && !self.is_move() {
-            Wanted::New(view, Box::new(self.before.clone()))
-        } else {
-            Wanted::Of(view)
+        let wanted = match waiting {
+            Some(Wanted::New(_, before)) => Wanted::New(view, before),
+            None if (self.is_settled || self.is_wider) && !self.is_move() => {
+                Wanted::New(view, Box::new(self.before.clone()))
+            }
+            _ => Wanted::Of(view),
         };
         Replay::snapshot(self.tenant.guard.tenant().clone(), wanted, Position::START, until)
     }
@@ -58,13 +63,15 @@ impl ChangeView for Subscription {
         // Its worker is what calls this.
         let Some(worker) = self.worker.upgrade() else { return };
         let filter = self.view().filter;
-        self.switch_view(worker.subscriptions(&account.tenant), account.tenant_since, View { filter, rights, own });
+        let view = View { filter, rights, own };
+        self.switch_view(worker.subscriptions(&account.tenant), account.tenant_since, view, false);
     }
 
     fn change_filter(self: &Rc<Self>, change: FilterChange, guest: Option<(Rights, Own)>) -> Result<u32, Error> {
         let worker = self.worker.upgrade().filter(|_| !self.is_over()).ok_or(Error::StreamUnknown)?;
         let before = self.view();
         let tenant = Rc::clone(&self.group().subscriptions);
+        let is_added = matches!(change, FilterChange::Add(_));
         let filter = change.of(&before.filter)?;
         let filter = worker.hub().keep_filter(tenant.guard.tenant(), self.user_streams().username(), filter)?;
         let number = self.changes_asked.get() + 1;
@@ -77,7 +84,7 @@ impl ChangeView for Subscription {
         if view == before {
             self.say_synced_again();
         } else {
-            self.switch_view(tenant, Position::START, view);
+            self.switch_view(tenant, Position::START, view, is_added);
         }
         Ok(number)
     }
@@ -116,10 +123,11 @@ impl Subscription {
 
     /// Goes on with what a view shows of a tenant. In another tenant it is given the latest events up to where its user came there, and
     /// everything that came after: the order is one for all tenants. In the same tenant it is given what has become visible, and told
-    /// what it has lost.
-    fn switch_view(self: &Rc<Self>, tenant: Rc<OfTenant>, since: Position, view: View) {
+    /// what it has lost. `is_added` says that its client has added names to its filter.
+    fn switch_view(self: &Rc<Self>, tenant: Rc<OfTenant>, since: Position, view: View, is_added: bool) {
         let (tenant_before, is_settled) = (Rc::clone(&self.group().subscriptions), !self.reads.borrow().is_switching());
-        let switch = Switch { before: self.view(), view, tenant_before, tenant, is_settled };
+        let mut switch = Switch { before: self.view(), view, tenant_before, tenant, is_settled, is_wider: false };
+        switch.is_wider = is_added && !switch.may_lose();
         if (switch.before == switch.view && !switch.is_move()) || self.is_over() {
             return;
         }
@@ -160,7 +168,15 @@ impl Subscription {
     fn change_group(self: &Rc<Self>, Switch { view, tenant_before, tenant, .. }: &Switch) {
         let format = self.group().format;
         tenant_before.detach(self.serial(), &self.grant.borrow().own);
-        let group = tenant.group(view.filter.clone(), view.rights.clone(), format, self.options.transient);
+        let group = {
+            let Grant { group, .. } = &*self.grant.borrow();
+            let is_same = Rc::ptr_eq(tenant, tenant_before) && group.rights == view.rights;
+            if is_same && group.change_filter(&view.filter) {
+                Rc::clone(group)
+            } else {
+                tenant.group(view.filter.clone(), view.rights.clone(), format, self.options.transient)
+            }
+        };
         let (own, holder, changes) = (view.own.patterns.clone(), view.filter.holder(), self.grant.borrow().changes);
         // Not to be dropped while it is borrowed.
         let before = self.grant.replace(Grant { group, own, holder, changes });
@@ -175,14 +191,15 @@ impl Subscription {
             self.position.set(self.position.get().max(since));
         }
         let mut reads = self.reads.borrow_mut();
-        reads.forget_view(self.position.get());
+        reads.forget_view(self.position.get(), switch.is_wider);
         if self.options.marks && switch.may_lose() && known_to > Position::START && !reads.is_anew() {
             let reason = if switch.is_move() { Reset::OtherTenant } else { Reset::OtherScopes };
             reads.push_lost(Lost { names: switch.lost(), known_to }, reason);
         }
         // That gives everything.
         if !reads.is_anew() {
-            reads.push_new(switch.new_events(self.position.get()));
+            let waiting = if switch.is_wider { reads.take_waiting_new() } else { None };
+            reads.push_new(switch.new_events(waiting, self.position.get()));
         }
         // What it waited for is of the tenant before, if that was another one.
         let left_out = if switch.is_move() { Position::START } else { self.left_out() };

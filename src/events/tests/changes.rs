@@ -99,6 +99,90 @@ fn entries_that_are_added_are_given_once_and_those_that_are_taken_out_are_not_gi
 }
 
 #[test]
+fn names_that_are_added_one_at_a_time_are_given_once_each_however_far_the_reading_is() {
+    run(async {
+        let names: Vec<_> = (0..300).map(|number| format!("n{number}")).collect();
+        let house = House::holding(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let line = house.open_with(0, "u", "none", usize::MAX, |request| request.options.marks = true);
+        settle(|| is_synced(&line)).await;
+        // At first nothing of it is read, then the first step is.
+        house.hub.after_step().close();
+        for some in names.chunks(100) {
+            let asked: Vec<_> = some.iter().map(|name| ask(&house, add(name))).collect();
+            for asked in asked {
+                asked.await.unwrap();
+            }
+            rest().await;
+        }
+        assert_eq!(house.hub.after_step().waiting(), 1);
+        house.hub.after_step().open();
+        settle(|| told(&line).last().is_some_and(|last| last == "300")).await;
+        let mut given = line.names();
+        given.retain(|name| name != "$synced");
+        given.sort_unstable();
+        let mut expected = names;
+        expected.sort_unstable();
+        assert_eq!(given, expected);
+    });
+}
+
+#[test]
+fn a_stream_to_which_names_are_added_keeps_its_group_and_shares_it_with_another_that_has_the_same_names() {
+    run(async {
+        let mut house = House::new();
+        let sizes = |house: &House| {
+            let [groups, index, ..] = house.workers[0].worker.subscriptions(&tenant("t")).sizes();
+            [groups, index]
+        };
+        let names: Vec<_> = (0..50).map(|number| format!("n{number}")).collect();
+        let first = house.open(0, "u", &names[0], 0, usize::MAX);
+        rest().await;
+        for (number, name) in names.iter().enumerate() {
+            ask(&house, add(name)).await.unwrap();
+            assert_eq!(sizes(&house), [1, number + 1]);
+        }
+        let second = house.open(0, "v", &names.join(","), 0, usize::MAX);
+        rest().await;
+        assert_eq!(sizes(&house), [1, 50], "it is in the same group");
+        // The group of both cannot be changed for one of them.
+        ask(&house, add("more")).await.unwrap();
+        rest().await;
+        assert_eq!(sizes(&house), [2, 101]);
+        house.insert(&["more", "n7"], &[]);
+        settle(|| first.names() == ["more", "n7"] && second.names() == ["n7"]).await;
+        ask(&house, remove("more")).await.unwrap();
+        rest().await;
+        assert_eq!(sizes(&house), [1, 50]);
+        house.insert(&["more", "n8"], &[]);
+        settle(|| first.names() == ["more", "n7", "n8"] && second.names() == ["n7", "n8"]).await;
+        first.go();
+        second.go();
+        settle(|| house.hub.registry().is_gone(&Username::parse("u").unwrap())).await;
+    });
+}
+
+#[test]
+fn a_name_that_is_taken_out_and_added_again_is_given_with_what_came_meanwhile() {
+    run(async {
+        let mut house = House::holding(&["a", "b"]);
+        let line = house.open_in_sync("a").await;
+        house.hub.after_step().close();
+        let first = ask(&house, add("b"));
+        settle(|| house.hub.after_step().waiting() == 1).await;
+        let second = ask(&house, remove("a"));
+        house.insert(&["a"], &[]);
+        let third = ask(&house, add("a"));
+        for (asked, number) in [first, second, third].into_iter().zip(1..) {
+            assert_eq!(asked.await, Ok(number));
+        }
+        house.hub.after_step().open();
+        settle(|| told(&line).last().is_some_and(|last| last == "3")).await;
+        let last = |name: &str| line.came().iter().rev().find(|came| came.name == name).map(|came| came.position);
+        assert_eq!((last("a"), last("b")), (Some(3), Some(2)));
+    });
+}
+
+#[test]
 fn a_change_that_is_refused_changes_nothing_and_has_no_number() {
     run(async {
         let mut house = House::new();

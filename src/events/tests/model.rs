@@ -187,14 +187,13 @@ impl World {
         client.stream = Some(Open::new(line, id, new_at, covered_from, switched));
     }
 
-    fn change_filter(&mut self, client: usize, filter: &str) {
+    fn change_filter(&mut self, client: usize, change: FilterChange) {
         let client = &mut self.clients[client];
         // Of a name that it takes out and back in, it could not tell whether what comes was sent before both.
         let is_free = |stream: &&mut Open| stream.order.is_none() && !stream.is_late;
         let Some(stream) = client.stream.as_mut().filter(is_free) else { return };
-        let filter = EventFilter::parse(filter).unwrap();
-        let changed =
-            self.house.hub.change_filter(&client.username, stream.id, FilterChange::Replace(filter.clone()), None);
+        let Ok(filter) = change.clone().of(&client.filter) else { return };
+        let changed = self.house.hub.change_filter(&client.username, stream.id, change, None);
         let is_done = Rc::new(Cell::new(false));
         stream.order = Some((filter, Rc::clone(&is_done)));
         stream.since.clear();

@@ -64,7 +64,18 @@ impl World {
             21..=24 => self.open(who, which % 2, size * size * 2),
             25..=28 => self.clients[who].stream.iter().for_each(|stream| stream.line.give_room(size * size * 2)),
             29 => self.clients[who].leave(),
-            30 | 31 => self.change_filter(who, FILTERS[which % FILTERS.len()]),
+            30 | 31 => {
+                let filter = EventFilter::parse(FILTERS[which % FILTERS.len()]).unwrap();
+                // To take everything out of a filter is of little use.
+                self.change_filter(
+                    who,
+                    match (what, size % 3) {
+                        (30, _) | (_, 0) => FilterChange::Replace(filter),
+                        (_, 1) => FilterChange::Add(filter),
+                        _ => FilterChange::Remove(filter),
+                    },
+                );
+            }
             32 => self.change_user(who, |user| user.scopes = Some(scopes(which % SCOPES.len()))),
             33 => self.change_user(who, |user| user.tenant = TenantName::parse(TENANTS[which % 2]).unwrap()),
             34 | 35 if self.is_at_rest() => {
