@@ -155,6 +155,15 @@ errors! {
     /// The path takes a WebSocket handshake, and the request asks for none, or for another version.
     UpgradeRequired => 426, "upgrade_required",
         "this takes a WebSocket of version 13: a proxy must pass on the headers Upgrade and Connection";
+    /// The connection's first frame has signed in already.
+    SignedInAlready => 409, "signed_in_already", "this connection has signed in: renew takes a later token of the same user";
+    /// A ticket was shown, and this takes a token.
+    TicketReadsOnly => 403, "ticket_reads_only", "a ticket opens a stream and no more: renew with a token first";
+    /// A frame asks for something that does not exist.
+    CommandUnknown => 400, "command_unknown",
+        "do must be sign_in, subscribe, unsubscribe, insert, remove, renew or ping";
+    /// None of the subprotocols that a client of WebSocket offers is spoken here.
+    SubprotocolUnknown => 400, "subprotocol_unknown", "sec-websocket-protocol must offer broker.v1";
     /// The path exists, but takes another method.
     MethodNotAllowed => 405, "method_not_allowed", "this path does not take that method";
     /// The request did not arrive in time.

@@ -85,6 +85,16 @@ pub struct HistoryPage {
     pub oldest_first: bool,
 }
 
+impl LastSeen {
+    /// The last event as a client names it: an id, or nothing.
+    pub fn parse(id: &str) -> Self {
+        match id.trim() {
+            "" => Self::Nothing,
+            id => EventId::parse(id).map_or(Self::Unknown, Self::Id),
+        }
+    }
+}
+
 impl Events {
     /// Puts the services together.
     pub fn new(identity: Identity, writer: Writer, hub: Hub, clock: Clock, limits: Limits) -> Self {

@@ -125,6 +125,18 @@ impl EventFilter {
         }
     }
 
+    /// The filter that two lists stand for: everything, or what the first names, without what the second names.
+    ///
+    /// # Errors
+    /// As [`EventFilter::parse`].
+    pub fn of_lists(events: Option<&str>, except: Option<&str>) -> Result<Self, Error> {
+        let filter = events.map_or(Ok(Self::ALL), Self::parse)?;
+        match except {
+            Some(except) => filter.except(except),
+            None => Ok(filter),
+        }
+    }
+
     /// A filter that matches these names alone. Without any it matches nothing, and entries can be added to it.
     pub fn names(names: impl IntoIterator<Item = EventName>) -> Self {
         let patterns = Patterns::new(names.into_iter().map(Pattern::Exact).collect());
@@ -170,6 +182,11 @@ impl EventFilter {
     /// The same filter without a holder.
     pub fn unheld(self) -> Self {
         Self { holder: None, ..self }
+    }
+
+    /// Whether it excludes the same names as another.
+    pub fn has_exceptions_of(&self, other: &Self) -> bool {
+        self.except == other.except
     }
 
     /// The wanted patterns, without overlap; `None` if everything is wanted.

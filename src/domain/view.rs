@@ -1,4 +1,4 @@
-use super::{EventFilter, EventName, Pattern, Patterns, Scope, Username};
+use super::{EventFilter, EventName, Pattern, Patterns, Scope, Username, difference};
 
 /// The placeholder for the user's own name in a scope.
 const OWN_NAME: &str = "{username}";
@@ -177,6 +177,17 @@ impl View {
         self.filter.matches(name) && self.allows(name)
     }
 
+    /// Patterns that contain everything that is given by this view and not by the one before; `None` if they would not narrow
+    /// anything. Of a filter to which a name was added, it is that name.
+    pub fn candidates_beyond(&self, before: &Self) -> Option<Vec<Pattern>> {
+        let differ_by_names_alone =
+            self.rights == before.rights && self.own == before.own && self.filter.has_exceptions_of(&before.filter);
+        match (self.filter.patterns(), before.filter.patterns()) {
+            (Some(wanted), Some(had)) if differ_by_names_alone => Some(difference(wanted, had).cloned().collect()),
+            _ => self.candidates(),
+        }
+    }
+
     /// Patterns that contain everything that is given; `None` if they would not narrow anything.
     pub fn candidates(&self) -> Option<Vec<Pattern>> {
         if let Some(patterns) = self.filter.patterns() {
@@ -224,6 +235,25 @@ mod tests {
         assert!(
             ["news", "chat/1", "u/bob/a", "@bob/x"].iter().all(|name| Patterns::new(candidates.clone()).matches(name))
         );
+    }
+
+    #[test]
+    fn what_a_view_has_beyond_another_is_found_by_the_names_that_were_added() {
+        let patterns = |text: &str| -> Vec<_> { text.split_whitespace().filter_map(Pattern::parse).collect() };
+        for (before, after, beyond) in
+            [("a,b", "a,b,c*", "c*"), ("a,b", "a*,b", "a*"), ("a*", "a1,a2", "a1 a2"), ("a,b", "a", ""), ("a", "a", "")]
+        {
+            let [before, after] = [before, after].map(|filter| view(Authorize::Open, &[], filter));
+            assert_eq!(after.candidates_beyond(&before), Some(patterns(beyond)), "{:?}", after.filter);
+        }
+        // With other rights, or other exceptions, the same names may show something else.
+        let after = view(Authorize::Scopes, &["*:get"], "a,b");
+        for mut before in [view(Authorize::Scopes, &["b:get"], "a"), view(Authorize::Scopes, &["*:get"], "a")] {
+            if before.rights == after.rights {
+                before.filter = before.filter.except("a").unwrap();
+            }
+            assert_eq!(after.candidates_beyond(&before), Some(patterns("a b")));
+        }
     }
 
     #[test]

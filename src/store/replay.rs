@@ -60,7 +60,8 @@ impl Wanted {
     pub(super) fn patterns(&self) -> Vec<Pattern> {
         let candidates = match self {
             Self::All => None,
-            Self::Of(view) | Self::New(view, _) => view.candidates(),
+            Self::Of(view) => view.candidates(),
+            Self::New(view, before) => view.candidates_beyond(before),
         };
         disjoint(candidates.unwrap_or_else(|| vec![Pattern::all()]))
     }
@@ -140,6 +141,11 @@ impl Replay {
     pub fn has_gap(&self) -> bool {
         let is_shortened = matches!(self.source, Source::Snapshot | Source::Few(_)) && !self.is_unchanged;
         self.missing == Missing::Events && (is_shortened || self.is_damaged)
+    }
+
+    /// The events that are read, if none has been read yet.
+    pub fn not_begun(&self) -> Option<&Wanted> {
+        matches!(self.source, Source::Unopened).then_some(&self.wanted)
     }
 
     /// Everything up to here has been given.

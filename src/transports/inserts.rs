@@ -25,6 +25,8 @@ pub struct Inserts {
     pub is_array: bool,
     /// Whether one of them is to end with its user's stream.
     pub while_connected: bool,
+    /// Whether it is the removal of a name.
+    is_removal: bool,
 }
 
 /// One event that is to be inserted.
@@ -53,7 +55,7 @@ impl Inserts {
         }
         let while_connected = bodies.iter().any(|body| body.while_connected == Some(true));
         let events = bodies.into_iter().map(|body| body.into_event(events)).collect::<Result<_, _>>()?;
-        Ok(Self { events, is_array, while_connected })
+        Ok(Self { events, is_array, while_connected, is_removal: false })
     }
 
     /// The removal of a name, for a client that says whether it is to be transient: no removal can be.
@@ -65,7 +67,27 @@ impl Inserts {
             return Err(Error::TransientInvalid);
         }
         let removal = NewEvent::removal(EventName::parse(name)?)?;
-        Ok(Self { events: vec![removal], is_array: false, while_connected: false })
+        Ok(Self { events: vec![removal], is_array: false, while_connected: false, is_removal: true })
+    }
+
+    /// Their condition: `if-match` with an id, bare or as an entity tag (RFC 9110, section 13.1.1), or `if-none-match: *`.
+    ///
+    /// # Errors
+    /// [`Error::PreconditionInvalid`] for anything else and for both; for an array; and for a name that is to be removed and must not
+    /// be there.
+    pub fn condition(
+        &self,
+        if_match: Option<&str>,
+        if_none_match: Option<&str>,
+        events: &Events,
+    ) -> Result<Condition, Error> {
+        let condition = condition(if_match, if_none_match, events)?;
+        let fits = match condition {
+            Condition::None => true,
+            Condition::IsNew => !self.is_array && !self.is_removal,
+            Condition::IsAt(_) => !self.is_array,
+        };
+        if fits { Ok(condition) } else { Err(Error::PreconditionInvalid) }
     }
 }
 
@@ -82,11 +104,7 @@ impl InsertBody<'_> {
     }
 }
 
-/// Reads `if-match` with an id, bare or as an entity tag (RFC 9110, section 13.1.1), or `if-none-match: *`.
-///
-/// # Errors
-/// [`Error::PreconditionInvalid`] for anything else, and for both.
-pub fn condition(events: &Events, if_match: Option<&str>, if_none_match: Option<&str>) -> Result<Condition, Error> {
+fn condition(if_match: Option<&str>, if_none_match: Option<&str>, events: &Events) -> Result<Condition, Error> {
     match (if_match, if_none_match.map(str::trim)) {
         (None, None) => Ok(Condition::None),
         (None, Some("*")) => Ok(Condition::IsNew),

@@ -6,7 +6,7 @@ mod program;
 
 use serde_json::{Value, json};
 
-use crate::support::{TestServer, User, free_port, revoke};
+use crate::support::{TestServer, User, free_port, revoke, within};
 use middleman::Middleman;
 use program::{Host, Program, Report, Seen};
 
@@ -262,6 +262,87 @@ async fn chromiums_own_event_source_gets_every_event_once_and_in_order_through_a
     revoke(&server.client(), "alice").await;
     assert_eq!([program.next().await, program.next().await], [Report::Reconnecting, Report::Closed]);
     program.finish().await;
+}
+
+#[tokio::test]
+async fn ws_of_npm_gets_every_event_once_and_in_order_through_a_kill_and_a_stop() {
+    every_event_over_a_socket_through_a_kill_and_a_stop(Host::Ws).await;
+}
+
+#[tokio::test]
+async fn chromiums_own_websocket_gets_every_event_once_and_in_order_through_a_kill_and_a_stop() {
+    every_event_over_a_socket_through_a_kill_and_a_stop(Host::WebSocket).await;
+}
+
+async fn every_event_over_a_socket_through_a_kill_and_a_stop(host: Host) {
+    let port = free_port();
+    let mut server = TestServer::start_with(&[&format!("--port={port}")]).await;
+    let mut bob = server.user("bob", "acme").await;
+    let mut sent = vec![insert_number(&bob, 0).await];
+    let mut program = Program::sign_in(host, &server, &server.url, &["news", "other"]).await;
+    let mut seen = Vec::new();
+    let mut is_open = false;
+    while seen.is_empty() || !is_open {
+        match program.next().await {
+            Report::Opened => is_open = true,
+            Report::Message(message) => seen.push(message),
+            other => panic!("{other:?}"),
+        }
+    }
+    for signal in ["KILL", "TERM"] {
+        for _ in 0..5 {
+            sent.push(insert_number(&bob, sent.len()).await);
+            seen.push(program.message().await);
+        }
+        // Its own insert, over the same connection.
+        program.command(&json!({ "event": "news", "data": sent.len() }));
+        let (own, id) = program.message_and_insert().await;
+        assert_eq!((own.id.as_str(), own.json()), (id.as_str(), json!(sent.len())));
+        sent.push(own.clone());
+        seen.push(own);
+        server.signal(signal);
+        server.ended().await;
+        assert_eq!(program.next().await, Report::Reconnecting);
+        server = server.restart().await;
+        bob = server.client().with_authorization(&bob.authorization);
+        for _ in 0..5 {
+            sent.push(insert_number(&bob, sent.len()).await);
+        }
+        let mut is_open = false;
+        while seen.len() < sent.len() || !is_open {
+            match program.next().await {
+                Report::Opened => is_open = true,
+                Report::Reconnecting => {}
+                Report::Message(message) => seen.push(message),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_same(&seen, &sent);
+    }
+    revoke(&server.client(), "alice").await;
+    assert_eq!(program.next().await, Report::Closed);
+    program.finish().await;
+}
+
+#[tokio::test]
+async fn websockets_of_pypi_inserts_and_receives_over_one_connection() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = tokio::process::Command::new(root.join("target/python/bin/python"));
+    command.current_dir(root.join("tests/clients")).arg("broker_v1.py").arg(format!("ws://{}/ws", server.address()));
+    let mut child = command
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("tests/run.sh installs all that the tests need");
+    let mut stdin = child.stdin.take().unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stdin, format!("{}\n", alice.jwt()).as_bytes()).await.unwrap();
+    drop(stdin);
+    let output = within("the program", child.wait_with_output()).await.unwrap();
+    let [said, complained] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert_eq!(said, "100 events, 1000\n", "{complained}");
 }
 
 /// Event names, and data as it must arrive but for the form of its non-ASCII characters.

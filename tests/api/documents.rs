@@ -41,6 +41,7 @@ pages! {
     the_page_on_security_works: "docs/security.md",
     the_page_on_streams_works: "docs/streams.md",
     the_page_on_upgrading_works: "docs/upgrading.md",
+    the_page_on_websocket_works: "docs/websocket.md",
     the_page_for_contributors_works: "CONTRIBUTING.md",
 }
 

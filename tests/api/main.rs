@@ -45,3 +45,4 @@ mod update_user;
 mod upgrade;
 mod verify;
 mod websocket;
+mod ws;

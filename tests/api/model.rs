@@ -3,6 +3,7 @@
 
 mod expected;
 mod simulation;
+mod source;
 mod subscriber;
 mod tables;
 

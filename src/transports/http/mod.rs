@@ -27,6 +27,7 @@ mod sse;
 mod ticket;
 mod users;
 mod websocket;
+mod ws;
 
 pub use accept::Connections;
 pub use bodies::{Bodies, MessageMemory};

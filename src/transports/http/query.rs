@@ -4,7 +4,6 @@ use actix_web::HttpRequest;
 use actix_web::web::Query;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::domain::EventFilter;
 use crate::error::Error;
 
 /// How many events a page may have.
@@ -27,15 +26,6 @@ pub fn parameters<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Error
         }
     }
     Query::from_query(query).map(Query::into_inner).map_err(parse)
-}
-
-/// The filter that `events` and `except` stand for: every event, or those that are named, without those that are excepted.
-///
-/// # Errors
-/// [`Error::FilterInvalid`].
-pub fn filter(events: Option<&str>, except: Option<&str>) -> Result<EventFilter, Error> {
-    let filter = events.map_or(Ok(EventFilter::ALL), EventFilter::parse)?;
-    except.map_or(Ok(filter.clone()), |except| filter.except(except))
 }
 
 /// Checks how many items a page is to have.

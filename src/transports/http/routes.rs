@@ -10,7 +10,7 @@ use actix_web::{App as ActixApp, FromRequest, Handler, HttpRequest, HttpResponse
 use actix_web_lab::middleware::CatchPanic;
 
 use super::bodies::Bodies;
-use super::{around, events, reply, session, sse, ticket, users};
+use super::{around, events, reply, session, sse, ticket, users, ws};
 use crate::app::App;
 use crate::config::Callers;
 use crate::error::Error;
@@ -62,6 +62,7 @@ fn table(config: &mut web::ServiceConfig) {
     config
         .service(get("/", alive))
         .service(get("/sse", sse::stream))
+        .service(get("/ws", ws::connect))
         .service(post("/sse_ticket", ticket::issue))
         .service(get("/verify", session::verify))
         .service(get("/events", events::latest::list))

@@ -7,13 +7,13 @@ use serde::Deserialize;
 
 use super::accept::GoesOn;
 use super::body::{self, LeavingBody};
-use super::query::{filter, parameters};
+use super::query::parameters;
 use super::reply::Reply;
 use super::request::is_head;
 use super::socket::{Left, PlainSink, Socket, Stream, TlsSink};
 use super::ticket::StreamCaller;
 use crate::app::{App, LastSeen, StreamQuery};
-use crate::domain::EventId;
+use crate::domain::EventFilter;
 use crate::events::{GoesOnFor, HEARTBEAT_EVERY, StreamId, StreamOptions};
 
 /// The parameters of `/sse`.
@@ -58,7 +58,7 @@ pub async fn stream(app: App, StreamCaller { principal, ticket }: StreamCaller, 
     let Parameters { events, except, stream, last_event_id, snapshot, transient, marks, presence, envelope } =
         parameters(&request)?;
     let query = StreamQuery {
-        filter: filter(events.as_deref(), except.as_deref())?,
+        filter: EventFilter::of_lists(events.as_deref(), except.as_deref())?,
         last_seen: last_seen(request.headers(), last_event_id.as_deref().unwrap_or_default()),
         goes_on: goes_on_for(request.headers(), stream.as_deref()),
         snapshot: snapshot.unwrap_or(true),
@@ -107,9 +107,8 @@ pub async fn stream(app: App, StreamCaller { principal, ticket }: StreamCaller, 
 /// puts it that makes a new `EventSource`.
 fn last_seen(headers: &HeaderMap, in_url: &str) -> LastSeen {
     let in_header = headers.get("last-event-id").map(|id| id.as_bytes().trim_ascii()).unwrap_or_default();
-    let id = if in_header.is_empty() { in_url.trim().as_bytes() } else { in_header };
-    if id.is_empty() {
-        return LastSeen::Nothing;
+    if in_header.is_empty() {
+        return LastSeen::parse(in_url);
     }
-    std::str::from_utf8(id).ok().and_then(EventId::parse).map_or(LastSeen::Unknown, LastSeen::Id)
+    std::str::from_utf8(in_header).map_or(LastSeen::Unknown, LastSeen::parse)
 }

@@ -26,7 +26,7 @@ use super::socket::{Left, Socket, Stream, bound};
 use crate::config::Callers;
 use crate::domain::ClientAddress;
 use crate::error::Error;
-use crate::transports::ws::{self, Duplex, Handshake, Inlet, Outlet, Refusal, Settings, Times, code};
+use crate::transports::ws::{self, Duplex, Handshake, Inlet, Outlet, Refusal, Settings, Times};
 
 /// A request that may become a WebSocket connection: a handshake over HTTP/1.1 that is right in every respect, from a page that may
 /// call. As the argument of a handler it has been checked; a handler that answers other requests as well takes a `Result` of it.
@@ -182,23 +182,19 @@ impl OpenSockets {
         let number = table.next;
         table.next += 1;
         if table.is_closed {
-            close(outlet);
+            outlet.stop();
         }
         table.outlets.insert(number, outlet.clone());
         Place { open: self.clone(), number }
     }
 
-    /// Closes them all with 1001, once the server stops.
+    /// Stops them all, once the server does: each is closed with 1001, after what its client has asked for was answered.
     pub async fn close_when(self, stops: impl Future<Output = ()>) {
         stops.await;
         let table = &mut *self.0.borrow_mut();
         table.is_closed = true;
-        table.outlets.values().for_each(close);
+        table.outlets.values().for_each(Outlet::stop);
     }
-}
-
-fn close(outlet: &Outlet) {
-    outlet.close(code::GOING_AWAY, "the server stops");
 }
 
 impl Drop for Place {

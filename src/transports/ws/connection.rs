@@ -9,8 +9,6 @@ use bytes::Bytes;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep_until};
 
-use super::close::Close;
-use super::code;
 use super::duplex::Duplex;
 use super::inlet::Inlet;
 use super::outlet::Outlet;
@@ -38,7 +36,8 @@ pin_project! {
 /// Has an application run on a connection. `head`, the answer to the handshake, is sent first; `received` is what the client has sent
 /// behind its handshake.
 ///
-/// When the application returns, the connection is closed with 1000, unless it has been closed. When the connection has ended, the
+/// When the application returns, the connection is closed with 1000, or with 1001 if it was [stopped](Outlet::stop), unless it has been
+/// closed. When the connection has ended, the
 /// application is dropped, whatever it is doing, after it was polled once more: what must be done in any case belongs in a `Drop`.
 pub fn run<A: Future<Output = ()>>(
     socket: Box<dyn Duplex>,
@@ -64,7 +63,7 @@ impl<A: Future<Output = ()>> Future for Run<A> {
             shared.advance(context);
             if run.application.as_mut().as_pin_mut().is_some_and(|application| application.poll(context).is_ready()) {
                 run.application.set(None);
-                shared.close(&Close::new(code::NORMAL, ""));
+                shared.close_after_application();
             }
             // What the application has queued goes out together.
             shared.advance(context);

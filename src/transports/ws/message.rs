@@ -22,7 +22,8 @@ pub enum End {
     Closed(Option<Close>),
     /// The connection was lost: it ended without a close frame, or the client was silent for 30 s.
     Lost,
-    /// This side closed: by [`Outlet::close`](super::Outlet::close), or because of a [`Violation`](super::Violation).
+    /// This side closes or has: by [`Outlet::close`](super::Outlet::close) or [`Outlet::stop`](super::Outlet::stop), or because of a
+    /// [`Violation`](super::Violation).
     Ours,
 }
 

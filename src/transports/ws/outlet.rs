@@ -75,6 +75,12 @@ impl Outlet {
         self.shared.close(&Close::new(code, reason));
     }
 
+    /// Has the inlet give no more messages, because the server stops. The application may still answer what it was asked, and closes the
+    /// connection with 1001 by returning.
+    pub fn stop(&self) {
+        self.shared.stop();
+    }
+
     /// Where a stream writes.
     pub fn stream(&self) -> StreamOutlet {
         StreamOutlet { serial: self.shared.add_stream(), shared: Rc::clone(&self.shared) }

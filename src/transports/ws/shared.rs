@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::close::Close;
+use super::code;
 use super::decoder::Decoder;
 use super::duplex::Duplex;
 use super::frame::{Opcode, append};
@@ -50,6 +51,8 @@ pub struct Shared {
     is_client_done: Cell<bool>,
     /// Whether the end of this side has been sent.
     is_shut: Cell<bool>,
+    /// Whether the server stops, so that the application is given no more messages.
+    is_stopping: Cell<bool>,
     /// Whether the application takes messages.
     has_inlet: Cell<bool>,
     /// Whether it is the client that is waited for, and not the application.
@@ -79,6 +82,7 @@ impl Shared {
             end: RefCell::default(),
             is_client_done: Cell::default(),
             is_shut: Cell::default(),
+            is_stopping: Cell::default(),
             has_inlet: Cell::new(true),
             is_awaited: Cell::default(),
             lacks_room: Cell::default(),
@@ -100,7 +104,7 @@ impl Shared {
     }
 
     pub fn end(&self) -> Option<End> {
-        self.end.borrow().clone()
+        self.end.borrow().clone().or_else(|| self.is_stopping.get().then_some(End::Ours))
     }
 
     pub fn set_max_message_bytes(&self, bytes: usize) {
@@ -140,6 +144,21 @@ impl Shared {
         }
         self.room.keep(context.waker());
         Poll::Pending
+    }
+
+    /// Gives the application no more messages, so that it comes to its end.
+    pub fn stop(&self) {
+        self.is_stopping.set(true);
+        self.inlet.wake();
+        self.wake_task();
+    }
+
+    /// Closes because the application has returned.
+    pub fn close_after_application(&self) {
+        self.close(&match self.is_stopping.get() {
+            true => Close::new(code::GOING_AWAY, "the server stops"),
+            false => Close::new(code::NORMAL, ""),
+        });
     }
 
     /// Closes, after everything that is queued.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::sse::control_events::{assert_reset, marked, removal, to_sync, until_few_are_kept};
+use crate::sse::control_events::{assert_reset, marked, removal, until_few_are_kept, until_sync};
 use crate::support::{
     Event, Stream, TestServer, User, change, insert_names, move_to, names, pairs, password_of, subscribe, text, update,
 };
@@ -175,14 +175,14 @@ async fn with_control_events_the_old_names_leave_and_synced_follows_the_events_o
     insert_names(&bob, &owned(&["a", "b", "gone", "unwanted", "@alice/x", "@bob/x"]), "x").await;
     removal(&bob, "gone").await;
     let mut stream = marked(&alice, "&except=unwanted,mark", None).await;
-    assert_eq!(names(&to_sync(&mut stream).await.0), ["a", "b", "@alice/x"]);
+    assert_eq!(names(&until_sync(&mut stream).await.0), ["a", "b", "@alice/x"]);
     let mut new = marked(&alice, "&except=unwanted,mark&snapshot=false", None).await;
-    assert_eq!(to_sync(&mut new).await.0, []);
+    assert_eq!(until_sync(&mut new).await.0, []);
     move_to(&server.client(), "alice", "other").await;
     bob.insert("a", json!("hidden")).await;
     let mut begun = String::new();
     for stream in [&mut stream, &mut new] {
-        let (came, _) = to_sync(stream).await;
+        let (came, _) = until_sync(stream).await;
         let (lost, latest) = split_left(&came);
         assert_eq!(lost, ["@alice/x", "a", "b", "gone"]);
         assert_eq!(pairs(latest), [1, 2, 4].map(|at: usize| there[at].clone()));
@@ -195,7 +195,7 @@ async fn with_control_events_the_old_names_leave_and_synced_follows_the_events_o
     // As a connection that breaks after the first mark, and an EventSource that reconnects with that.
     let mut again = marked(&alice, "&except=unwanted,mark", Some(&begun)).await;
     assert_reset(&again.next().await, "other_tenant");
-    assert_eq!(names(&to_sync(&mut again).await.0), ["c", "@alice/y", "a"]);
+    assert_eq!(names(&until_sync(&mut again).await.0), ["c", "@alice/y", "a"]);
     let came = alice.stream_of("/sse?except=unwanted", Some(&begun)).await.so_far(&mallory).await;
     assert_eq!(names(&came), ["c", "@alice/y", "a"]);
 }
@@ -205,12 +205,12 @@ async fn a_tenant_of_which_not_everything_is_kept_is_no_reset() {
     let (server, alice, [bob, mallory]) = start(&["--retain_events=20"]).await;
     bob.insert("a", json!(1)).await;
     let mut stream = marked(&alice, "", None).await;
-    assert_eq!(names(&to_sync(&mut stream).await.0), ["a"]);
+    assert_eq!(names(&until_sync(&mut stream).await.0), ["a"]);
     let all: Vec<_> = (0..300).map(|number| format!("name{}", number % 4)).collect();
     let inserted = insert_names(&mallory, &all, "x").await;
     until_few_are_kept(&mallory, &all[..4], 25).await;
     move_to(&server.client(), "alice", "other").await;
-    let (came, _) = to_sync(&mut stream).await;
+    let (came, _) = until_sync(&mut stream).await;
     let (lost, latest) = split_left(&came);
     assert_eq!(lost, ["a"]);
     assert_eq!(pairs(latest), inserted[296..]);

@@ -24,6 +24,10 @@ pub enum Host {
     EventSource {
         page: u16,
     },
+    /// npm's `ws`, in Node.
+    Ws,
+    /// Chromium's own WebSocket, in a page.
+    WebSocket,
 }
 
 /// What a program tells.
@@ -98,6 +102,8 @@ impl Program {
         match host {
             Host::Node => command.arg("node.mjs"),
             Host::Chromium => command.arg("browser.mjs"),
+            Host::Ws => command.args(["node.mjs", "socket.mjs"]),
+            Host::WebSocket => command.args(["browser.mjs", "socket.mjs"]),
             Host::EventSource { page } => {
                 command.args(["browser.mjs", "event-source.mjs"]).env("PAGE_PORT", page.to_string())
             }

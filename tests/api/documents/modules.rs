@@ -12,6 +12,7 @@ const LISTED: &[(&str, &str)] = &[
     ("src/events", "Files of `events`:"),
     ("src/store", "Files of `store`:"),
     ("src/transports/http", "| file in `transports/http` | contents |"),
+    ("src/transports/broker_v1", "| file in `transports/broker_v1` | contents |"),
 ];
 
 #[test]

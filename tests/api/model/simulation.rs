@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::Step;
 use super::expected::{Access, Latest, Tenant};
-use super::subscriber::{Connection, Entry, Subscriber, read_to_the_end};
+use super::source::{open, read_to_the_end};
+use super::subscriber::{Connection, Entry, Subscriber};
 use super::tables::{CLERKS, FILTERS, NAMES, SCOPES, SUBSCRIBERS, TENANTS, USERS, has_scope, query, sees, wants};
 use crate::support::{Answer, Client, TestServer, User, until, within};
 
@@ -279,13 +280,9 @@ impl Simulation {
             subscriber.transient.clear();
         }
         subscriber.wire.note(Entry::Opened(self.users[subscriber.user].1, subscriber.filter));
-        let (has_envelope, transient) = (subscriber.has_envelope, subscriber.wants_transient);
-        let options = format!("marks=true&envelope={has_envelope}&transient={transient}");
-        let path = format!("/sse?{options}&{}", query(subscriber.filter));
-        let stream = user.stream_of(&path, subscriber.last_id.as_deref()).await.cut_off_allowed();
-        let id = stream.headers["broker-stream"].to_str().unwrap().to_owned();
+        let (source, id) = open(&user, subscriber).await;
         let (wire, paused) = (Arc::clone(&subscriber.wire), subscriber.paused.subscribe());
-        let reading = read_to_the_end(stream, has_envelope, wire, paused);
+        let reading = read_to_the_end(source, wire, paused);
         subscriber.connection = Some(Connection { id, reader: tokio::spawn(reading) });
     }
 

@@ -8,7 +8,18 @@ use tokio::task::JoinHandle;
 
 use super::expected::{Access, Latest, Period, Tenant, is_transient};
 use super::tables::{FILTERS, TENANTS, USERS, sees, wants};
-use crate::support::{Event, Kept, Stream, within};
+use crate::support::{Event, within};
+
+/// How a client has its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// `/sse`.
+    Sse,
+    /// `/sse` with events as objects.
+    Envelope,
+    /// A connection of `broker.v1`.
+    Socket,
+}
 
 /// What happened on a stream, in order.
 pub enum Entry {
@@ -51,25 +62,6 @@ impl Wire {
     }
 }
 
-/// Reads to the end, unless it is told to pause.
-pub async fn read_to_the_end(
-    mut stream: Stream,
-    has_envelope: bool,
-    wire: Arc<Wire>,
-    mut paused: watch::Receiver<bool>,
-) {
-    while paused.wait_for(|paused| !*paused).await.is_ok() {
-        let Some(event) = stream.read().await else { return };
-        if has_envelope && !event.name.starts_with('$') {
-            let Kept { event: name, data, id, username, removed, transient, .. } = event.envelope();
-            assert_eq!((removed, transient), (data == "null", is_transient(&data)), "{event:?}");
-            wire.note(Entry::Frame(Event { name, id, data }, Some(username)));
-        } else {
-            wire.note(Entry::Frame(event, None));
-        }
-    }
-}
-
 pub struct Connection {
     /// What the server calls the stream.
     pub id: String,
@@ -80,8 +72,8 @@ pub struct Connection {
 pub struct Subscriber {
     pub user: usize,
     pub username: &'static str,
-    /// Whether its streams tell events as objects.
-    pub has_envelope: bool,
+    /// How it has its stream.
+    pub door: Door,
     /// Whether it asks for transient events.
     pub wants_transient: bool,
     pub filter: usize,
@@ -115,7 +107,7 @@ impl Subscriber {
         Self {
             user,
             username: USERS[user].0,
-            has_envelope: number % 2 == 1,
+            door: [Door::Sse, Door::Envelope, Door::Socket][number % 3],
             wants_transient: number % 3 != 2,
             filter: number % FILTERS.len(),
             connection: None,

@@ -30,7 +30,7 @@ pub fn assert_reset(event: &Event, reason: &str) {
 }
 
 /// What comes before the next `$synced`, and its id.
-pub async fn to_sync(stream: &mut Stream) -> (Vec<Event>, String) {
+pub async fn until_sync(stream: &mut Stream) -> (Vec<Event>, String) {
     let mut events = Vec::new();
     loop {
         let event = stream.next().await;
@@ -50,7 +50,7 @@ pub async fn marked(user: &User, query: &str, last_event_id: Option<&str>) -> St
 /// What comes to who resumes, up to `$synced`. Nothing may be said of a reset, and what is live comes afterwards.
 pub async fn missed(user: &User, query: &str, last_event_id: &str) -> Vec<Event> {
     let mut stream = marked(user, query, Some(last_event_id)).await;
-    let (events, _) = to_sync(&mut stream).await;
+    let (events, _) = until_sync(&mut stream).await;
     assert_eq!(stream.so_far(user).await, []);
     events.into_iter().filter(|event| event.name != "mark").collect()
 }
@@ -85,14 +85,14 @@ async fn a_snapshot_is_followed_by_synced_and_then_by_live_events() {
     let all: Vec<_> = (0..600).map(|number| format!("name{number}")).collect();
     let inserted = insert_names(&alice, &all, &"x".repeat(1000)).await;
     let mut stream = marked(&alice, "", None).await;
-    let (snapshot, synced) = to_sync(&mut stream).await;
+    let (snapshot, synced) = until_sync(&mut stream).await;
     assert!(pairs(&snapshot) == inserted, "{} events", snapshot.len());
     let live = [alice.insert("name7", json!(1)).await, alice.insert("new", json!(2)).await];
     assert_eq!(stream.take(2).await, [Event::new("name7", &live[0], "1"), Event::new("new", &live[1], "2")]);
     assert!(synced >= inserted[599].0 && synced < live[0], "{synced}");
     // With a filter, and with nothing of the snapshot.
     let mut filtered = marked(&alice, "&events=name5,new", None).await;
-    assert_eq!(names(&to_sync(&mut filtered).await.0), ["name5", "new"]);
+    assert_eq!(names(&until_sync(&mut filtered).await.0), ["name5", "new"]);
     let mut new = marked(&alice, "&snapshot=false", None).await;
     assert_synced(&new.next().await);
     let next = alice.insert("new", json!(3)).await;
@@ -126,15 +126,15 @@ async fn another_filter_is_followed_by_synced_once_its_new_names_have_come() {
     }
     let mut stream = marked(&alice, "&events=a", None).await;
     let id = stream.id();
-    assert_eq!(names(&to_sync(&mut stream).await.0), ["a"]);
+    assert_eq!(names(&until_sync(&mut stream).await.0), ["a"]);
     let steps: [(&str, &[&str]); 4] = [("b,c", &["b", "c"]), ("c", &[]), ("a,c,d", &["a", "d"]), ("nothing", &[])];
     for (events, replayed) in steps {
         change(&alice, &id, json!({ "events": events })).await;
         // No name is said to be lost: nobody has lost the right to it.
-        assert_eq!(names(&to_sync(&mut stream).await.0), replayed, "{events}");
+        assert_eq!(names(&until_sync(&mut stream).await.0), replayed, "{events}");
     }
     change(&alice, &id, json!({ "events": "a,mark" })).await;
-    assert_eq!(names(&to_sync(&mut stream).await.0), ["a"]);
+    assert_eq!(names(&until_sync(&mut stream).await.0), ["a"]);
     let live = alice.insert("a", json!(1)).await;
     assert_eq!(stream.so_far(&alice).await, [Event::new("a", &live, "1")]);
 }
@@ -151,7 +151,7 @@ async fn synced_says_which_change_of_the_filter_it_covers_and_comes_after_each_o
     let id = stream.id();
     let told = |event: Event| (event.name.clone(), event.json()["change"].as_u64());
     let synced = |change: Option<u64>| ("$synced".to_owned(), change);
-    to_sync(&mut stream).await;
+    until_sync(&mut stream).await;
     // The last one is equal to the one before.
     for (number, events) in (1..).zip(["b", "a,b", "a", "a"]) {
         assert_eq!(change(&alice, &id, json!({ "events": events })).await, number);
@@ -237,7 +237,7 @@ async fn a_name_that_may_no_longer_be_seen_has_left() {
     }
     removal(&root, "a3").await;
     let mut stream = marked(&alice, "", None).await;
-    assert_eq!(names(&to_sync(&mut stream).await.0), ["a2", "a\"ü\\", "b", "a1", "@alice/x"]);
+    assert_eq!(names(&until_sync(&mut stream).await.0), ["a2", "a\"ü\\", "b", "a1", "@alice/x"]);
     let steps: [(Names, Names, Names); 5] = [
         // What was lost, and what was gained.
         (&["b:get", "c:get"], &["a\"ü\\", "a1", "a2"], &["c"]),
@@ -284,7 +284,7 @@ async fn in_open_mode_a_change_of_scopes_is_none() {
     let alice = user_with(&server, "alice", &["a:get"]).await;
     alice.insert("a", json!(1)).await;
     let mut stream = marked(&alice, "", None).await;
-    to_sync(&mut stream).await;
+    until_sync(&mut stream).await;
     for scopes in [&["b:get"][..], &[], &["a:get", "*:post"]] {
         set_scopes(&alice.client, "alice", scopes).await;
         assert_eq!(stream.so_far(&alice).await, [], "{scopes:?}");
@@ -311,33 +311,33 @@ async fn a_client_that_resumes_after_synced_misses_nothing_and_gets_nothing_twic
         }
     };
     // Of a tenant without any event.
-    let (_, synced) = to_sync(&mut marked(&alice, "", None).await).await;
+    let (_, synced) = until_sync(&mut marked(&alice, "", None).await).await;
     let a = alice.insert("a", json!(0)).await;
     assert_eq!(missed(&alice, "", &synced).await, [Event::new("a", &a, "0")]);
     // After a snapshot, with a filter that lets the latest event through or not.
     for query in ["", "&events=a,mark", "&snapshot=false"] {
-        let (_, synced) = to_sync(&mut marked(&alice, query, None).await).await;
+        let (_, synced) = until_sync(&mut marked(&alice, query, None).await).await;
         check(query, &synced).await;
     }
     // After a resume.
-    let (_, synced) = to_sync(&mut marked(&alice, "", Some(&a)).await).await;
+    let (_, synced) = until_sync(&mut marked(&alice, "", Some(&a)).await).await;
     check("", &synced).await;
     // After a reset.
-    let (_, synced) = to_sync(&mut marked(&alice, "", Some("abc")).await).await;
+    let (_, synced) = until_sync(&mut marked(&alice, "", Some("abc")).await).await;
     check("", &synced).await;
     // After another filter, which replays what is older than what has come.
     let mut stream = marked(&alice, "&events=nothing", None).await;
-    to_sync(&mut stream).await;
+    until_sync(&mut stream).await;
     change(&alice, &stream.id(), json!({})).await;
-    let (_, synced) = to_sync(&mut stream).await;
+    let (_, synced) = until_sync(&mut stream).await;
     check("", &synced).await;
     // After other scopes.
     alice.insert("c", json!(1)).await;
     set_scopes(&alice.client, "alice", &["mark:get", "a:get", "b:get", "*:post"]).await;
     let mut stream = marked(&alice, "", None).await;
-    to_sync(&mut stream).await;
+    until_sync(&mut stream).await;
     set_scopes(&alice.client, "alice", &["*:get", "*:post"]).await;
-    to_sync(&mut stream).await;
+    until_sync(&mut stream).await;
     // That has the id of the last event, which was before the change: who resumes there gets everything. Not so after this.
     let after = alice.insert("c", json!(2)).await;
     check("", &after).await;

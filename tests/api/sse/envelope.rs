@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::control_events::{assert_reset, assert_synced, to_sync};
+use super::control_events::{assert_reset, assert_synced, until_sync};
 use crate::presence::bind;
 use crate::sse_ticket::{ask, ticket_of};
 use crate::support::{
@@ -161,7 +161,7 @@ async fn control_events_and_presence_are_as_without_an_envelope() {
     let id = alice.insert("news", json!(1)).await;
     let mut stream = enveloped(&alice, "&marks=true&presence=true", Some(&foreign(&id))).await;
     assert_reset(&stream.next().await, "unknown_id");
-    let (came, _) = to_sync(&mut stream).await;
+    let (came, _) = until_sync(&mut stream).await;
     let (people, events): (Vec<_>, _) = came.into_iter().partition(|event| event.name == "$presence/alice");
     assert_eq!(people.len(), 1);
     assert_eq!((&people[0].json()["online"], people[0].json().get("event")), (&json!(true), None));

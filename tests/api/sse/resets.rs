@@ -4,7 +4,9 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::sse::control_events::{assert_reset, assert_synced, marked, missed, removal, to_sync, until_few_are_kept};
+use crate::sse::control_events::{
+    assert_reset, assert_synced, marked, missed, removal, until_few_are_kept, until_sync,
+};
 use crate::support::{
     Event, RawStream, TestServer, change, foreign, insert_big, insert_names, move_to, names, pairs, set_scopes,
     user_with,
@@ -26,13 +28,13 @@ async fn an_id_that_is_none_of_this_database_is_a_reset_and_gives_everything() {
     {
         let mut stream = marked(&alice, "", Some(id)).await;
         assert_reset(&stream.next().await, "unknown_id");
-        let (events, _) = to_sync(&mut stream).await;
+        let (events, _) = until_sync(&mut stream).await;
         let came: Vec<_> = names(&events).into_iter().filter(|name| *name != "mark").collect();
         assert_eq!(came, ["b", "a"], "{id}");
         assert_eq!(stream.so_far(&alice).await, [], "{id}");
         let mut filtered = marked(&alice, "&events=b", Some(id)).await;
         assert_reset(&filtered.next().await, "unknown_id");
-        assert_eq!(names(&to_sync(&mut filtered).await.0), ["b"], "{id}");
+        assert_eq!(names(&until_sync(&mut filtered).await.0), ["b"], "{id}");
         let mut new = marked(&alice, "&snapshot=false", Some(id)).await;
         assert_reset(&new.next().await, "unknown_id");
         assert_synced(&new.next().await);
@@ -63,7 +65,7 @@ async fn an_id_from_after_the_backup_that_was_restored_is_a_reset() {
     for (id, _) in lost {
         let mut stream = marked(&alice, "", Some(&id)).await;
         assert_reset(&stream.next().await, "unknown_id");
-        assert_eq!(names(&to_sync(&mut stream).await.0), ["a", "d", "c"]);
+        assert_eq!(names(&until_sync(&mut stream).await.0), ["a", "d", "c"]);
         alice.get(&format!("/history?event=a&after={id}")).await.refused(400, "id_unknown");
     }
     // What is older than the copy is known, and so is what came since.
@@ -78,7 +80,7 @@ async fn a_user_that_came_to_another_tenant_is_reset_and_gets_everything_of_it()
     let bob = server.user("bob", "after").await;
     bob.insert("older", json!(1)).await;
     let mut stream = marked(&alice, "", None).await;
-    to_sync(&mut stream).await;
+    until_sync(&mut stream).await;
     alice.insert("news", json!(1)).await;
     let last = stream.next().await.id;
     bob.insert("newer", json!(1)).await;
@@ -87,7 +89,7 @@ async fn a_user_that_came_to_another_tenant_is_reset_and_gets_everything_of_it()
     bob.insert("newest", json!(1)).await;
     let mut stream = marked(&alice, "", Some(&last)).await;
     assert_reset(&stream.next().await, "other_tenant");
-    let (events, synced) = to_sync(&mut stream).await;
+    let (events, synced) = until_sync(&mut stream).await;
     assert_eq!(names(&events), ["older", "newer", "newest"]);
     // From there on it is a stream as any other.
     let live = bob.insert("live", json!(1)).await;
@@ -108,14 +110,14 @@ async fn a_client_that_missed_more_than_is_retained_is_reset_and_gets_everything
     until_few_are_kept(&alice, &all[..4], 25).await;
     // A client that missed less is not reset.
     let mut stream = marked(&alice, "", Some(&inserted[290].0)).await;
-    let (events, _) = to_sync(&mut stream).await;
+    let (events, _) = until_sync(&mut stream).await;
     assert_eq!(pairs(&events), inserted[291..]);
 
     let mut expected = vec![(still, "still".to_owned()), (seen.clone(), "seen".to_owned())];
     expected.extend_from_slice(&inserted[296..]);
     let mut stream = marked(&alice, "", Some(&seen)).await;
     assert_reset(&stream.next().await, "not_kept");
-    let (events, _) = to_sync(&mut stream).await;
+    let (events, _) = until_sync(&mut stream).await;
     assert_eq!(pairs(&events), expected);
     assert_eq!(stream.so_far(&alice).await, []);
 }
@@ -132,7 +134,7 @@ async fn a_client_that_reads_no_further_than_a_reset_still_gets_everything() {
     let reset = stream.next().await;
     assert_reset(&reset, "unknown_id");
     drop(stream);
-    let (events, _) = to_sync(&mut marked(&alice, "", Some(&reset.id)).await).await;
+    let (events, _) = until_sync(&mut marked(&alice, "", Some(&reset.id)).await).await;
     let events: Vec<_> = names(&events).into_iter().filter(|name| *name != "$reset").collect();
     assert_eq!(events, ["a", "b", "c"]);
 }
@@ -144,13 +146,13 @@ async fn a_client_that_waits_long_for_its_events_has_missed_nothing() {
     alice.insert("quiet", json!(1)).await;
     let mut stream = marked(&alice, "&events=quiet,mark", None).await;
     let id = stream.id();
-    to_sync(&mut stream).await;
+    until_sync(&mut stream).await;
     // More than is kept, in memory or on the disk, and none of it wanted.
     let all: Vec<_> = (0..40).map(|number| format!("name{}", number % 4)).collect();
     insert_names(&alice, &all, &"x".repeat(20_000)).await;
     until_few_are_kept(&alice, &all[..4], 25).await;
     change(&alice, &id, json!({ "events": "quiet,mark,name0" })).await;
-    let (events, _) = to_sync(&mut stream).await;
+    let (events, _) = until_sync(&mut stream).await;
     assert_eq!(names(&events), ["name0"]);
     assert_eq!(stream.so_far(&alice).await, []);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::control_events::to_sync;
+use super::control_events::until_sync;
 use crate::support::{Event, Receipt, TestServer, User, change, one, transient, until};
 
 /// Inserts an array, and gives the events as they come on a stream.
@@ -39,13 +39,13 @@ async fn a_stream_may_leave_them_out_live_and_when_it_resumes() {
     let alice = server.user("alice", "acme").await;
     let path = "/sse?marks=true&transient=false";
     let (mut without, id) = alice.open(path, None).await;
-    to_sync(&mut without).await;
+    until_sync(&mut without).await;
     let sent = insert(&alice, &[one("a", 1), transient("a", 2), transient("b", 3), one("b", 4)]).await;
     let of_values = [sent[0].clone(), sent[3].clone()];
     assert_eq!(without.take(2).await, of_values);
     // It goes on to do so with another filter.
     change(&alice, &id, json!({ "events": "b" })).await;
-    to_sync(&mut without).await;
+    until_sync(&mut without).await;
     let more = insert(&alice, &[transient("b", 5), one("b", 6)]).await;
     assert_eq!(without.next().await, more[1]);
     let all: Vec<_> = sent.iter().chain(&more).cloned().collect();
@@ -70,7 +70,7 @@ async fn a_client_that_comes_back_too_late_for_them_is_told_so_or_given_what_cha
     assert_eq!(alice.coming("/sse", Some(&first[2].id)).await, []);
     assert_eq!(alice.coming("/sse", Some(&first[0].id)).await, first[1..2]);
     let mut marked = alice.stream_of("/sse?marks=true&events=quiet,chat", Some(&first[2].id)).await;
-    let (mut came, _) = to_sync(&mut marked).await;
+    let (mut came, _) = until_sync(&mut marked).await;
     let reset = came.remove(0);
     assert_eq!((reset.name.as_str(), reset.json()), ("$reset", json!({ "reason": "not_kept" })));
     assert_eq!(came, first[..2]);

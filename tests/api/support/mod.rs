@@ -12,6 +12,7 @@ mod network;
 mod raw;
 mod seen;
 mod server;
+mod socket;
 mod stream;
 mod user;
 
@@ -32,6 +33,7 @@ pub use seen::{
 pub use server::{
     ADMIN_TOKEN, JWT_SECRET, TestServer, bare_command, by_shell, command, with_descriptors, without_settings,
 };
+pub use socket::Socket;
 pub use stream::{Event, Stream};
 pub use user::{Body, User, after_kill, again};
 

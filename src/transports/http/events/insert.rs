@@ -4,12 +4,12 @@ use serde::Deserialize;
 
 use crate::app::{App, InsertOptions};
 use crate::error::Error;
-use crate::events::{Condition, IdempotencyKey};
+use crate::events::IdempotencyKey;
 use crate::identity::Principal;
 use crate::transports::http::extract::{ByUser, InsertText, Json};
 use crate::transports::http::reply::{self, Reply};
 use crate::transports::http::sse::stream_id;
-use crate::transports::inserts::{self, Inserts, Receipts};
+use crate::transports::inserts::{Inserts, Receipts};
 
 /// The body of `/remove`.
 #[derive(Deserialize)]
@@ -23,28 +23,18 @@ pub async fn insert(app: App, request: HttpRequest, ByUser(principal, body): ByU
     let inserts = Inserts::parse(&body, &app.events)?;
     // Not to be in memory beside the events while these are on their way to the disk.
     drop(body);
-    let (condition, key) = (condition(&app, request.headers())?, idempotency_key(request.headers())?);
-    if inserts.is_array && condition != Condition::None {
-        return Err(Error::PreconditionInvalid);
-    }
-    let stream =
-        if inserts.while_connected { Some(stream_id(request.headers()).ok_or(Error::StreamUnknown)?) } else { None };
-    insert_or_refuse(&app, &principal, inserts, InsertOptions { condition, key, stream }).await
+    insert_or_refuse(&app, &principal, inserts, request.headers()).await
 }
 
 /// `POST /remove`: a name, with the event under it.
 pub async fn remove(app: App, request: HttpRequest, ByUser(principal, Json(body)): ByUser<Json<RemoveBody>>) -> Reply {
-    let (condition, key) = (condition(&app, request.headers())?, idempotency_key(request.headers())?);
-    if condition == Condition::IsNew {
-        // A name that is not there cannot be removed.
-        return Err(Error::PreconditionInvalid);
-    }
     let removal = Inserts::removal(&body.event, body.transient)?;
-    insert_or_refuse(&app, &principal, removal, InsertOptions { condition, key, stream: None }).await
+    insert_or_refuse(&app, &principal, removal, request.headers()).await
 }
 
 /// Inserts. If the precondition fails, the answer has the event that is there instead.
-async fn insert_or_refuse(app: &App, principal: &Principal, inserts: Inserts, options: InsertOptions) -> Reply {
+async fn insert_or_refuse(app: &App, principal: &Principal, inserts: Inserts, headers: &HeaderMap) -> Reply {
+    let options = options(&inserts, headers, app)?;
     let Inserts { events, is_array, .. } = inserts;
     match app.events.insert(principal, events, is_array, options)?.await {
         Err(ref error @ Error::PreconditionFailed(ref current)) => {
@@ -63,11 +53,11 @@ async fn insert_or_refuse(app: &App, principal: &Principal, inserts: Inserts, op
     }
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Error> {
-    headers.get("idempotency-key").map(|key| IdempotencyKey::parse(key.as_bytes())).transpose()
-}
-
-fn condition(app: &App, headers: &HeaderMap) -> Result<Condition, Error> {
+/// What the headers of a request say about its inserts.
+fn options(inserts: &Inserts, headers: &HeaderMap, app: &App) -> Result<InsertOptions, Error> {
     let text = |name| headers.get(name).map(HeaderValue::to_str).transpose().map_err(|_| Error::PreconditionInvalid);
-    inserts::condition(&app.events, text(header::IF_MATCH)?, text(header::IF_NONE_MATCH)?)
+    let condition = inserts.condition(text(header::IF_MATCH)?, text(header::IF_NONE_MATCH)?, &app.events)?;
+    let key = headers.get("idempotency-key").map(|key| IdempotencyKey::parse(key.as_bytes())).transpose()?;
+    let stream = if inserts.while_connected { Some(stream_id(headers).ok_or(Error::StreamUnknown)?) } else { None };
+    Ok(InsertOptions { condition, key, stream })
 }

@@ -16,7 +16,7 @@ use crate::transports::ws::violation::Violation;
 impl Shared {
     /// The next message for the application.
     pub fn poll_message(&self, context: &mut Context<'_>) -> Poll<Option<Message>> {
-        if self.phase.get() != Phase::Open {
+        if self.phase.get() != Phase::Open || self.is_stopping.get() {
             return Poll::Ready(None);
         }
         // Without that, an application that has a reply for each message would go on for as long as messages come.

@@ -64,6 +64,32 @@ fn a_violation_is_answered_with_its_code_and_what_follows_is_not_looked_at() {
 }
 
 #[test]
+fn an_application_that_is_stopped_gets_no_more_messages_and_may_answer_those_that_it_has() {
+    on_a_worker(async {
+        let (seen, outlet) = (Seen::default(), Rc::new(RefCell::new(None)));
+        let (of_application, kept) = (seen.clone(), Rc::clone(&outlet));
+        let mut client = Client::connect(settings(), async move |mut inlet: Inlet, outlet: Outlet| {
+            let _guard = OnDrop(Rc::clone(&of_application.is_dropped));
+            *kept.borrow_mut() = Some(outlet.clone());
+            assert!(inlet.next().await.is_some());
+            outlet.send_text("got it");
+            assert_eq!(inlet.next().await, None);
+            *of_application.end.borrow_mut() = inlet.end();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            outlet.send_text("done");
+        })
+        .await;
+        client.send(&text("do it")).await;
+        client.expect(Frame::of(Opcode::Text, "got it")).await;
+        outlet.take().unwrap().stop();
+        client.send(&text("too late")).await;
+        client.expect(Frame::of(Opcode::Text, "done")).await;
+        client.expect(Frame::close(code::GOING_AWAY, "the server stops")).await;
+        assert_eq!(seen.end().await, End::Ours);
+    });
+}
+
+#[test]
 fn an_application_that_returns_closes_with_1000_and_one_that_closes_before_with_what_it_says() {
     on_a_worker(async {
         for says in [None, Some((4401, "sign in again"))] {

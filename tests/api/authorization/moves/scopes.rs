@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{TENANTS, insert_with_her, owned, split_left, start, without_inbox};
-use crate::sse::control_events::{marked, to_sync};
+use crate::sse::control_events::{marked, until_sync};
 use crate::support::{insert_names, move_to, names, pairs, set_scopes, update};
 
 #[tokio::test]
@@ -15,13 +15,13 @@ async fn other_scopes_in_the_same_change_count_at_once() {
     insert_names(&bob, &all, "old").await;
     bob.insert("@bob/x", json!("old")).await;
     let mut told = marked(&alice, "&except=mark", None).await;
-    assert_eq!(names(&to_sync(&mut told).await.0), ["a", "@alice/x"]);
+    assert_eq!(names(&until_sync(&mut told).await.0), ["a", "@alice/x"]);
     let mut plain = alice.stream().await;
     assert_eq!(names(&plain.so_far(&bob).await), ["a", "@alice/x"]);
     let scopes = ["b:get", "u/{username}:get", "mark:get"];
     update(&server.client(), "alice", json!({ "tenant_name": "other", "scopes": scopes })).await;
     let expected = ["b", "@alice/x", "u/alice"];
-    let (came, _) = to_sync(&mut told).await;
+    let (came, _) = until_sync(&mut told).await;
     let (lost, latest) = split_left(&came);
     assert_eq!(lost, ["@alice/x", "a"]);
     assert_eq!(names(latest), expected);
@@ -67,7 +67,7 @@ async fn the_tenant_and_the_scopes_that_somebody_has_already_are_no_move() {
     let (server, alice, [bob, _]) = start(&[]).await;
     bob.insert("a", json!(1)).await;
     let mut stream = marked(&alice, "", None).await;
-    assert_eq!(names(&to_sync(&mut stream).await.0), ["a"]);
+    assert_eq!(names(&until_sync(&mut stream).await.0), ["a"]);
     move_to(&server.client(), "alice", "acme").await;
     set_scopes(&server.client(), "alice", &["b:get"]).await;
     assert_eq!(stream.so_far(&bob).await, []);

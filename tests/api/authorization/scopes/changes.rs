@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Names, of_kind, start, two_kinds};
-use crate::sse::control_events::{assert_reset, marked, to_sync};
+use crate::sse::control_events::{assert_reset, marked, until_sync};
 use crate::subscription::flood::{check_changes, check_changes_in_a_row};
 use crate::support::{Event, RawStream, insert_big, insert_names, names, pairs, set_scopes, user_with};
 
@@ -51,14 +51,14 @@ async fn a_client_that_resumes_with_the_id_of_a_lost_event_is_reset() {
     let alice = user_with(&server, "alice", &["a:get", "b:get"]).await;
     insert_names(&root, &["a", "b", "c"].map(str::to_owned), "x").await;
     let mut stream = marked(&alice, "", None).await;
-    assert_eq!(names(&to_sync(&mut stream).await.0), ["a", "b"]);
+    assert_eq!(names(&until_sync(&mut stream).await.0), ["a", "b"]);
     set_scopes(&server.client(), "alice", &["c:get"]).await;
     let lost = stream.next().await;
     assert_eq!((lost.name.as_str(), lost.json()), ("$left", json!({ "event": "a" })));
     drop(stream);
     // She has heard nothing of b.
     let mut stream = marked(&alice, "", Some(&lost.id)).await;
-    let (came, _) = to_sync(&mut stream).await;
+    let (came, _) = until_sync(&mut stream).await;
     assert_reset(&came[0], "other_scopes");
     assert_eq!(names(&came[1..]), ["c"]);
 }

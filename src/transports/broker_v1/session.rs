@@ -1,0 +1,261 @@
+//! A connection: what its client asks for, and the stream beside it.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use serde_json::json;
+
+use super::commands::{Frame, Verb};
+use super::sign_in::{SignedIn, sign_in};
+use super::sink::Ended;
+use super::{close, replies};
+use crate::app::{App, Inserting};
+use crate::domain::FilterChange;
+use crate::error::Error;
+use crate::events::{CatchUp, Changing, Condition, Inserted, StreamId};
+use crate::identity::Principal;
+use crate::transports::inserts::{Inserts, MAX_INSERT_BYTES, Receipts};
+use crate::transports::refusal::Refusal;
+use crate::transports::ws::{Inlet, Memory, Message, Outlet};
+
+/// How much may be in flight before nothing more is read: this many inserts and changes, of which one with a condition counts as
+/// several, because a refusal has the event that is there instead.
+const MAX_IN_FLIGHT: usize = 64;
+/// How many a condition counts as.
+const CONDITION_WEIGHT: usize = 16;
+/// How many frames are read before others on this thread have their turn.
+const FRAMES_IN_A_ROW: usize = 64;
+
+/// Whom the memory of unfinished frames is counted for, once a client has signed in.
+pub type MemoryOf = Box<dyn FnOnce(&Principal) -> Box<dyn Memory>>;
+
+/// Serves a connection, whose client has yet to sign in.
+pub fn serve(app: App, inlet: Inlet, outlet: Outlet, memory: MemoryOf) -> impl Future<Output = ()> {
+    Serving::SigningIn(Box::pin(begin(app, inlet, outlet, memory)))
+}
+
+/// The work on a connection. It is small once its client has signed in: most connections say nothing for long.
+enum Serving {
+    SigningIn(Pin<Box<dyn Future<Output = Option<Session>>>>),
+    Open(Session),
+}
+
+/// A connection whose client has signed in.
+struct Session {
+    app: App,
+    principal: Principal,
+    /// A client that showed a ticket may only read.
+    may_insert: bool,
+    stream: StreamId,
+    catch_up: CatchUp,
+    ended: Ended,
+    /// What was asked for and is not done yet, in that order.
+    in_flight: VecDeque<InFlight>,
+    inlet: Inlet,
+    outlet: Outlet,
+}
+
+/// Something that was asked for by a frame with this number.
+struct InFlight {
+    reference: u64,
+    work: Work,
+}
+
+enum Work {
+    Insert { inserting: Inserting, is_array: bool, weight: usize },
+    Change(Changing),
+}
+
+async fn begin(app: App, mut inlet: Inlet, outlet: Outlet, memory: MemoryOf) -> Option<Session> {
+    let SignedIn { principal, by_ticket, stream, catch_up, ended } = sign_in(&app, &mut inlet, &outlet).await?;
+    inlet.set_max_message_bytes(MAX_INSERT_BYTES);
+    inlet.set_memory(memory(&principal));
+    let in_flight = VecDeque::new();
+    Some(Session { app, principal, may_insert: !by_ticket, stream, catch_up, ended, in_flight, inlet, outlet })
+}
+
+impl Future for Serving {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut *self {
+                Self::Open(session) => return session.poll(context),
+                Self::SigningIn(signing_in) => match ready!(signing_in.as_mut().poll(context)) {
+                    Some(session) => *self = Self::Open(session),
+                    None => return Poll::Ready(()),
+                },
+            }
+        }
+    }
+}
+
+impl Session {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.ended.get().is_none()
+            && Pin::new(&mut self.catch_up).poll(context).is_ready()
+            && self.ended.get().is_none()
+        {
+            // Within a write, so that nothing can be said any more.
+            return Poll::Ready(());
+        }
+        if let Some(why) = self.ended.get() {
+            // What was asked for before is still answered.
+            ready!(self.poll_in_flight(context));
+            close::stream_ended(&self.outlet, why);
+            return Poll::Ready(());
+        }
+        for _ in 0..FRAMES_IN_A_ROW {
+            let _ = self.poll_in_flight(context);
+            if self.weight() >= MAX_IN_FLIGHT {
+                return Poll::Pending;
+            }
+            match ready!(self.inlet.poll_next(context)) {
+                Some(Message::Text(text)) => self.take(&text),
+                Some(Message::Binary(_)) => close::unsupported(&self.outlet),
+                None if self.outlet.is_closed() => return Poll::Ready(()),
+                // The server stops: what was asked for before is still answered.
+                None => return self.poll_in_flight(context),
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Answers what is done of what is in flight. Ready when nothing is.
+    ///
+    /// In the order in which it was asked for, which is nearly always that in which it is done. So only the first is waited for, and
+    /// a commit wakes this task once.
+    fn poll_in_flight(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while let Some(InFlight { reference, work }) = self.in_flight.front_mut() {
+            let reference = *reference;
+            // An answer may be large, and a client that does not read them has to wait.
+            ready!(self.outlet.poll_room(context));
+            match work {
+                Work::Insert { inserting, is_array, .. } => {
+                    let (inserted, is_array) = (ready!(Pin::new(inserting).poll(context)), *is_array);
+                    self.answer_insert(reference, inserted, is_array);
+                }
+                Work::Change(changing) => match ready!(Pin::new(changing).poll(context)) {
+                    Ok(change) => self.answer(reference, json!({ "change": change })),
+                    Err(error) => self.refuse(Some(reference), &error),
+                },
+            }
+            self.in_flight.pop_front();
+        }
+        // A connection that inserts nothing for long keeps no memory for it.
+        self.in_flight = VecDeque::new();
+        Poll::Ready(())
+    }
+
+    fn weight(&self) -> usize {
+        let weight = |in_flight: &InFlight| match in_flight.work {
+            Work::Insert { weight, .. } => weight,
+            Work::Change(_) => 1,
+        };
+        self.in_flight.iter().map(weight).sum()
+    }
+
+    /// Does what a frame asks for, or says why not.
+    fn take(&mut self, text: &str) {
+        let (reference, done) = match Frame::parse(text) {
+            Ok((verb, reference, frame)) => (Some(reference), self.obey(verb, reference, &frame)),
+            Err((reference, error)) => (reference, Err(error)),
+        };
+        if let Err(error) = done {
+            self.refuse(reference, &error);
+        }
+    }
+
+    fn obey(&mut self, verb: Verb, reference: u64, frame: &Frame<'_>) -> Result<(), Error> {
+        match verb {
+            Verb::SignIn => return Err(Error::SignedInAlready),
+            Verb::Subscribe => self.change(reference, FilterChange::Add(frame.names()?))?,
+            Verb::Unsubscribe => self.change(reference, FilterChange::Remove(frame.names()?))?,
+            Verb::Insert => self.insert(reference, frame.inserts(&self.app.events)?, frame)?,
+            Verb::Remove => self.insert(reference, frame.removal()?, frame)?,
+            Verb::Renew => self.renew(reference, &frame.token()?)?,
+            Verb::Ping => self.outlet.send_text(&replies::pong(reference)),
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, reference: u64, change: FilterChange) -> Result<(), Error> {
+        let changing = self.app.events.change_filter(&self.principal, self.stream, change)?;
+        self.in_flight.push_back(InFlight { reference, work: Work::Change(changing) });
+        Ok(())
+    }
+
+    fn insert(&mut self, reference: u64, inserts: Inserts, frame: &Frame<'_>) -> Result<(), Error> {
+        if !self.may_insert {
+            return Err(Error::TicketReadsOnly);
+        }
+        let options = frame.options(&inserts, self.stream, &self.app.events)?;
+        let weight = if options.condition == Condition::None { 1 } else { CONDITION_WEIGHT };
+        let Inserts { events, is_array, .. } = inserts;
+        let inserting = self.app.events.insert(&self.principal, events, is_array, options)?;
+        self.in_flight.push_back(InFlight { reference, work: Work::Insert { inserting, is_array, weight } });
+        Ok(())
+    }
+
+    /// Takes a later token of the same user. With one that is refused everything stays as it was.
+    fn renew(&mut self, reference: u64, token: &str) -> Result<(), Error> {
+        let mut renewed = self.app.identity.bearer(token)?;
+        if renewed.username != self.principal.username {
+            return Err(Error::Unauthorized);
+        }
+        self.app.events.renew(&renewed, self.stream)?;
+        renewed.expires_at = renewed.expires_at.max(self.principal.expires_at);
+        let expires_at = renewed.expires_at.map(|expires_at| expires_at.as_millis());
+        (self.principal, self.may_insert) = (renewed, true);
+        self.answer(reference, json!({ "expires_at": expires_at }));
+        Ok(())
+    }
+
+    fn answer(&self, reference: u64, ok: serde_json::Value) {
+        self.outlet.send_text(&replies::done(reference, ok, false));
+    }
+
+    fn answer_insert(&self, reference: u64, inserted: Result<Inserted, Error>, is_array: bool) {
+        let events = &self.app.events;
+        match inserted {
+            Ok(inserted) => {
+                let receipts = Receipts::of(&inserted, is_array, events);
+                self.outlet.send_text(&replies::done(reference, receipts, inserted.is_replayed));
+            }
+            Err(ref error @ Error::PreconditionFailed(ref current)) => {
+                match current.as_deref().map(|event| events.view(event)).transpose() {
+                    Ok(current) => {
+                        let refusal = Refusal::of(error).with_current(current.as_deref());
+                        replies::refuse_with(&self.outlet, Some(reference), error, refusal);
+                    }
+                    Err(damaged) => self.refuse(Some(reference), &damaged),
+                }
+            }
+            Err(error) => self.refuse(Some(reference), &error),
+        }
+    }
+
+    fn refuse(&self, reference: Option<u64>, error: &Error) {
+        replies::refuse(&self.outlet, reference, error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::size_of;
+
+    use super::super::sink::SocketSink;
+    use super::*;
+    use crate::events::Subscription;
+
+    #[test]
+    fn what_is_kept_of_a_connection_that_waits_is_small() {
+        assert!(size_of::<Serving>() <= 256, "{}", size_of::<Serving>());
+        // With two reference counts: the allocator's next larger size is 448 bytes.
+        let subscription = size_of::<Subscription<SocketSink>>() + 2 * size_of::<usize>();
+        assert!(subscription <= 384, "{subscription}");
+    }
+}

@@ -1,0 +1,82 @@
+//! Guards the server against clients that ask for more than they read, or send without end: what each can take is bounded.
+
+use serde_json::json;
+
+use crate::support::{Socket, TestServer, within};
+
+#[tokio::test]
+async fn a_client_that_reads_no_answers_is_not_read_from_and_takes_no_memory() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let mut socket = alice.socket(json!({ "events": "" })).await;
+    server.forget_peak();
+    let before = server.resident_mebibytes();
+    let frame = json!({ "do": "dance", "ref": 1 }).to_string();
+    // It writes until the connection takes no more.
+    let flood = async { while socket.send_text(&frame).await {} };
+    let stuck = tokio::time::timeout(std::time::Duration::from_secs(5), flood).await;
+    assert!(stuck.is_err(), "everything was taken");
+    let taken = server.peak_mebibytes() - before;
+    assert!(taken < 16, "{taken} MiB");
+    // Others are served.
+    let mut other = alice.socket(json!({})).await;
+    other.ok("insert", json!({ "event": "a", "data": 1 })).await;
+}
+
+#[tokio::test]
+async fn inserts_beyond_those_in_flight_wait_and_all_are_done_once() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let mut socket = alice.socket(json!({ "events": "" })).await;
+    let mut sent = Vec::new();
+    for number in 0..3000 {
+        sent.push(socket.send("insert", json!({ "event": format!("n{}", number % 10), "data": number })).await);
+    }
+    let mut last = String::new();
+    for reference in sent {
+        let id = socket.answer(reference).await["ok"]["id"].as_str().unwrap().to_owned();
+        assert!(id > last, "out of order");
+        last = id;
+    }
+}
+
+#[tokio::test]
+async fn refusals_with_large_events_do_not_pile_up() {
+    let server = TestServer::start_with(&["--max_event_bytes=1048576"]).await;
+    let alice = server.user("alice", "acme").await;
+    alice.insert("large", json!("x".repeat(1_000_000))).await;
+    let mut socket = alice.socket(json!({ "events": "" })).await;
+    server.forget_peak();
+    let before = server.resident_mebibytes();
+    let mut sent = Vec::new();
+    for number in 0..100 {
+        let fields = json!({ "event": "large", "data": number, "if_none_match": "*" });
+        sent.push(socket.send("insert", fields).await);
+    }
+    for reference in sent {
+        let answer = socket.answer(reference).await;
+        assert_eq!(
+            (answer["code"].as_str(), answer["current"]["event"].as_str()),
+            (Some("precondition_failed"), Some("large"))
+        );
+    }
+    let taken = server.peak_mebibytes() - before;
+    assert!(taken < 40, "{taken} MiB");
+}
+
+#[tokio::test]
+async fn connections_that_never_sign_in_are_gone_after_their_time() {
+    let server = TestServer::start().await;
+    let mut idle = Vec::new();
+    for _ in 0..100 {
+        idle.push(Socket::connect(&server.url).await);
+    }
+    within("the connections to end", async {
+        for socket in &mut idle {
+            assert_eq!(socket.closed().await, Some(4408));
+        }
+    })
+    .await;
+    drop(idle);
+    server.keeps_only(0).await;
+}
