@@ -5,6 +5,7 @@ mod hostile;
 mod polling;
 mod sockets;
 mod stream;
+mod websocket;
 
 use std::future::Future;
 use std::net::IpAddr;

@@ -163,11 +163,13 @@ impl<A: Application> Driver<A> {
     /// Sends what there is to say. Becomes ready when the session has ended and nothing is left to say.
     fn poll_send(&self, context: &mut Context<'_>) -> Poll<()> {
         loop {
+            let session = &self.inbox.session;
             // The outlet's queue is small. What it has no room for waits in the session, where it counts.
             if !self.outlet.has_room() && self.outlet.poll_room(context).is_pending() {
-                return Poll::Pending;
+                // A client that reads nothing is not waited for when its session has ended.
+                return session.line(|line| line.poll_end(context));
             }
-            match ready!(self.inbox.session.line(|line| line.poll_frame(context))) {
+            match ready!(session.line(|line| line.poll_frame(context))) {
                 Some(frame) => self.send(&frame),
                 None => return Poll::Ready(()),
             }

@@ -155,3 +155,14 @@ fn a_session_joins_at_most_16_namespaces() {
         drop(session);
     });
 }
+
+#[test]
+fn what_is_kept_of_a_session_is_small() {
+    fn size_of_result<A, B, C, D, R>(_: impl Fn(A, B, C, D) -> R) -> usize {
+        size_of::<R>()
+    }
+    let session = size_of::<super::super::session::Session<Echo>>();
+    let connection = size_of_result(WebSocketCall::<Echo>::run);
+    assert!(session <= 384, "{session}");
+    assert!(connection <= 512, "{connection}");
+}
