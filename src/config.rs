@@ -1,24 +1,27 @@
 //! The configuration: flags and environment, read and checked once.
 
+mod channels;
 mod flags;
+mod notiflux;
 mod settings;
 mod values;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::Parser;
-
+use channels::DEFAULT_AUTH_KEY;
 use flags::{
-    AuthorizeFlag, DEFAULT_ACME_DIRECTORY, DEFAULT_ADMIN_TOKEN, DEFAULT_CERT_PATH, DEFAULT_CERTS, DEFAULT_DOMAIN,
-    DEFAULT_HTTPS_PORT, DEFAULT_JWT_SECRET, DEFAULT_KEY_PATH, DEFAULT_PORT, Flags,
+    AuthorizeFlag, DEFAULT_ADMIN_TOKEN, DEFAULT_CERT_PATH, DEFAULT_CERTS, DEFAULT_DOMAIN, DEFAULT_HTTPS_PORT,
+    DEFAULT_JWT_SECRET, DEFAULT_KEY_PATH, DEFAULT_PORT, Flags,
 };
 
+pub use channels::Channels;
 pub use flags::LogFormat;
+pub use notiflux::Notiflux;
 pub use settings::{Limits, Passwords, Retained, SignIns};
 pub use values::Origins;
 
-use values::{check_path, default_scopes, list, ntp_servers, origins, secret, to_certify};
+use values::{DEFAULT_ACME_DIRECTORY, check_path, default_scopes, list, ntp_servers, origins, secret, to_certify};
 
 use crate::domain::{Authorize, BasePath, Scope, Secret, TrustedProxies};
 
@@ -58,6 +61,10 @@ pub struct Config {
     pub limits: Limits,
     /// Settings of retention.
     pub retained: Retained,
+    /// Settings of the routes for clients of notiflux; `None` is without these routes.
+    pub notiflux: Option<Notiflux>,
+    /// Settings of the channels of ChannelAPI; `None` without any.
+    pub channels: Option<Channels>,
     /// The time servers; if there are none, the local clock is trusted.
     pub ntp_servers: Vec<String>,
     /// Whether the servers are trusted however far their time is from the local clock and the database.
@@ -120,7 +127,7 @@ impl Config {
     /// # Errors
     /// A text that says what to change.
     pub fn from_env() -> Result<Self, String> {
-        match Flags::try_parse() {
+        match Flags::read(std::env::args_os(), |name| std::env::var(name).ok()) {
             Ok(flags) => Self::try_from(flags),
             Err(error) if error.use_stderr() => {
                 let text = error.to_string();
@@ -151,9 +158,13 @@ impl TryFrom<Flags> for Config {
             secret("admin_token", flags.admin_token, DEFAULT_ADMIN_TOKEN, flags.admin_token_file.as_deref())?;
         let jwt_secret = secret("jwt_secret", flags.jwt_secret, DEFAULT_JWT_SECRET, flags.jwt_secret_file.as_deref())?;
 
+        let channels: Option<Channels> = flags.channels.try_into()?;
+        let auth_key = channels.as_ref().map(|channels| ("auth_key", &channels.key, DEFAULT_AUTH_KEY));
+
         let weak: Vec<_> =
             [("admin_token", &admin_token, DEFAULT_ADMIN_TOKEN), ("jwt_secret", &jwt_secret, DEFAULT_JWT_SECRET)]
                 .into_iter()
+                .chain(auth_key)
                 .filter(|(_, secret, default)| {
                     secret.expose().len() < MIN_SECRET_BYTES || secret.matches(default.as_bytes())
                 })
@@ -207,6 +218,8 @@ impl TryFrom<Flags> for Config {
             default_scopes: default_scopes(&flags.default_scopes)?,
             limits: flags.limits,
             retained: flags.retained,
+            notiflux: flags.notiflux.try_into()?,
+            channels,
             ntp_servers: ntp_servers(&flags.ntp_servers)?,
             accept_clock_step: flags.accept_clock_step,
             idle,
@@ -240,8 +253,14 @@ mod tests {
     use super::*;
 
     fn config(args: &[&str]) -> Result<Config, String> {
-        let flags = Flags::try_parse_from(std::iter::once("broker").chain(args.iter().copied()));
-        flags.map_err(|error| error.to_string()).and_then(Config::try_from)
+        config_among(args, &[])
+    }
+
+    /// The same, with variables that are not Broker's own.
+    fn config_among(args: &[&str], variables: &[(&str, &str)]) -> Result<Config, String> {
+        let args = std::iter::once("broker").chain(args.iter().copied()).map(Into::into);
+        let variable = |name: &str| variables.iter().find(|(of, _)| *of == name).map(|(_, value)| (*value).to_owned());
+        Flags::read(args, variable).map_err(|error| error.to_string()).and_then(Config::try_from)
     }
 
     const STRONG: [&str; 2] = ["--admin_token=0123456789abcdef", "--jwt_secret=0123456789abcdef"];
@@ -277,6 +296,66 @@ mod tests {
         let flag = format!("--jwt_secret_file={}", file.path().display());
         assert_eq!(config(&[&flag]).unwrap().jwt_secret.expose(), b"0123456789abcdef");
         assert!(config(&[&flag, "--jwt_secret=x"]).unwrap_err().contains("not both"));
+    }
+
+    #[test]
+    fn channels_need_a_key_and_a_tenant_and_a_weak_key_keeps_the_server_on_this_machine() {
+        let (tenant, key) = ("--channel_tenant=acme", "--auth_key=0123456789abcdef");
+        assert!(config(&STRONG).unwrap().channels.is_none());
+        let with = |args: &[&str]| config(&[args, &STRONG].concat());
+        let served = with(&[tenant, key]).unwrap();
+        assert_eq!((served.channels.unwrap().tenant.as_str(), served.host.to_string().as_str()), ("acme", "0.0.0.0"));
+        assert!(with(&[tenant]).unwrap_err().contains("auth_key_file"));
+        assert!(with(&[key]).unwrap_err().contains("channel_tenant is not"));
+        assert!(with(&[tenant, "--auth_key="]).unwrap_err().contains("auth_key is empty"));
+        for weak in ["--auth_key=s3cur3_t0k3n", "--auth_key=short"] {
+            assert!(with(&[tenant, weak]).unwrap().callers.only_this_machine, "{weak}");
+            assert!(with(&[tenant, weak, "--host=0.0.0.0"]).unwrap_err().contains("set auth_key to"), "{weak}");
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "0123456789abcdef\n").unwrap();
+        let by_file = format!("--auth_key_file={}", file.path().display());
+        assert_eq!(with(&[tenant, &by_file]).unwrap().channels.unwrap().key.expose(), b"0123456789abcdef");
+        assert!(with(&[tenant, key, &by_file]).unwrap_err().contains("not both"));
+    }
+
+    /// Base64 of a public key in PEM.
+    const KEY: &str = "LS0tLS1CRUdJTiBQVUJMSUMgS0VZLS0tLS0KTUZrd0V3WUhLb1pJemowQ0FRWUlLb1pJemowREFRY0RRZ0FFaGhJT1kyWmdVWXRSUzdBQy9BNHZIWU9VcXV3SQprSFhPWnVob1lYNlJ4em1uakdMUzliNndPVk05ZXNtZ1lFRm9jb0trZDd1VXhPQmtyN2NuOW55b2lBPT0KLS0tLS1FTkQgUFVCTElDIEtFWS0tLS0tCg==";
+
+    #[test]
+    fn clients_of_notiflux_are_served_with_a_tenant_and_a_key_and_with_one_alone_the_start_says_what_is_missing() {
+        assert!(config(&[]).unwrap().notiflux.is_none());
+        let (tenant, key) = ("--notiflux_tenant=acme", format!("--jwt_public_key_b64={KEY}"));
+        assert!(config(&[tenant]).unwrap_err().contains("jwt_public_key_file"));
+        assert!(config(&[&key]).unwrap_err().contains("notiflux_tenant is not"));
+        let notiflux = config(&[tenant, &key]).unwrap().notiflux.unwrap();
+        assert_eq!((notiflux.tenant.as_str(), notiflux.strict_compat, notiflux.end_with_token), ("acme", false, false));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, KEY).unwrap();
+        let by_file = format!("--jwt_public_key_file={}", file.path().display());
+        assert_eq!(config(&[tenant, &by_file]).unwrap().notiflux.unwrap().key, notiflux.key);
+        assert!(config(&[tenant, &key, &by_file]).unwrap_err().contains("not both"));
+        assert!(config(&[tenant, "--jwt_public_key_b64=eA=="]).unwrap_err().starts_with("jwt_public_key_b64: "));
+        assert!(config(&["--notiflux_tenant=", &key]).unwrap_err().contains("notiflux_tenant \"\""));
+    }
+
+    #[test]
+    fn the_variables_of_notiflux_count_only_where_its_clients_are_served_and_after_those_of_broker() {
+        let on = ["--notiflux_tenant=acme", &format!("--jwt_public_key_b64={KEY}")];
+        let variables = [("HOST", "127.0.0.2"), ("PORT", "3000")];
+        let listens = |args: &[&str], variables: &[(&str, &str)]| {
+            let Config { host, listen, .. } = config_among(&[args, &STRONG].concat(), variables).unwrap();
+            (host.to_string(), listen)
+        };
+        let usual = ("0.0.0.0".to_owned(), Listen::Http(8080));
+        assert_eq!(listens(&[], &variables), usual, "another program's");
+        assert_eq!(listens(&[], &[("HOST", "my-machine"), ("PORT", "x")]), usual);
+        assert_eq!(listens(&on, &variables), ("127.0.0.2".to_owned(), Listen::Http(3000)));
+        let own = ["--host=127.0.0.3", "--port=8080"];
+        assert_eq!(listens(&[&on[..], &own].concat(), &variables), ("127.0.0.3".to_owned(), Listen::Http(8080)));
+        for wrong in [("HOST", "my-machine"), ("PORT", "x")] {
+            assert!(config_among(&on, &[wrong]).unwrap_err().contains(wrong.0));
+        }
     }
 
     #[test]

@@ -142,8 +142,12 @@ errors! {
     /// The page that the request comes from may not make it.
     OriginNotAllowed => 403, "origin_not_allowed",
         "pages of this origin may not call: see the flag origin, and that no secret is weak";
+    /// The key of the channels is missing or wrong.
+    AuthKeyIncorrect => 403, "auth_key_incorrect", "the key in the header authorization is missing or wrong";
     /// The user lacks this scope.
     MissingScope(scope: String) => 403, "missing_scope", format!("this takes the scope {scope}");
+    /// The token of a guest is for other topics, or for another use of them.
+    TopicNotAllowed => 403, "topic_not_allowed", "this token does not allow that for this topic";
     /// The inbox belongs to no user of the tenant.
     InboxUnknown => 404, "inbox_unknown", "there is no user in your tenant to whom this inbox could belong";
     /// The user has no such stream.
@@ -186,6 +190,9 @@ errors! {
     TooManyFilters(bytes: usize) => 429, "too_many_filters", format!(
         "your different filters take more than {} KiB: close streams, or use the same filter", bytes / 1024
     );
+    /// The connection is subscribed to as many topics as one may be.
+    TooManyTopics(topics: usize) => 409, "too_many_topics",
+        format!("a connection may be subscribed to {topics} topics");
     /// There were too many attempts; another is allowed after this many seconds.
     TooManyAttempts(_seconds: u64) => 429, "too_many_attempts", "too many attempts, wait before the next";
     /// The request would write more than one commit has room for.

@@ -20,10 +20,10 @@ use crate::clock::Clock;
 use crate::config::{Config, Listen};
 use crate::error::Error;
 use crate::events::{Hub, Retention, Rules, keep_up};
-use crate::identity::{Identity, RootKey, Settings, TokenForm, index_names, index_names_when_possible};
+use crate::identity::{Channels, Identity, RootKey, Settings, TokenForm, index_names, index_names_when_possible};
 use crate::store::{OpenError, Store};
 use crate::tls::{self, Maintenance, TlsError};
-use crate::transports::http::{self, Bodies, Connections, Handshakes};
+use crate::transports::http::{self, Bodies, Connections, Handshakes, Sockets};
 use crate::writer::{Failure, Writer};
 
 /// How many descriptors are reserved for everything but connections, so that no number of connections keeps the
@@ -79,6 +79,7 @@ struct Core {
     writer: Writer,
     hub: Hub,
     store: Store,
+    sockets: Sockets,
 }
 
 /// A server that listens.
@@ -139,12 +140,18 @@ impl Server {
             indexed => indexed.map(|()| true).map_err(&core)?,
         };
         let root = RootKey::load(&store, &writer).await.map_err(&core)?;
+        let channels = match config.channels {
+            Some(settings) => Some(Channels::load(settings, &store, &writer).await.map_err(&core)?),
+            None => None,
+        };
         let settings = Settings {
             admin_token: config.admin_token,
             jwt_secret: config.jwt_secret,
             sign_ins: config.sign_ins,
             passwords: config.passwords,
             default_scopes: config.default_scopes,
+            notiflux: config.notiflux,
+            channels,
         };
         let identity =
             Identity::new(store.clone(), writer.clone(), clock.clone(), root, settings).map_err(StartError::Threads)?;
@@ -157,7 +164,7 @@ impl Server {
             maintenance.await;
         };
         let events = Events::new(identity.clone(), writer.clone(), hub.clone(), clock.clone(), config.limits);
-        let core = Core { writer, hub, store };
+        let core = Core { writer, hub, store, sockets: http::sockets() };
         let services = Services {
             identity,
             events,
@@ -166,9 +173,11 @@ impl Server {
             base_path: config.base_path,
         };
 
-        let (address, scheme, http, certificate) = listen(&config.listen, config.host, services.clone())?;
+        let (address, scheme, http, certificate) =
+            listen(&config.listen, config.host, services.clone(), core.sockets.clone())?;
         let mut background =
             vec![tokio::task::spawn_local(clock.follow(config.ntp_servers)), tokio::task::spawn_local(maintenance)];
+        background.push(tokio::task::spawn_local(core.sockets.clone().keep_time()));
         if !is_indexed {
             let noting = index_names_when_possible(core.store.clone(), core.writer.clone());
             background.push(tokio::task::spawn_local(noting));
@@ -234,6 +243,7 @@ async fn stop(core: &Core, handle: ServerHandle) {
     tracing::info!("stopping");
     // The streams end first, or the server would wait for them.
     core.hub.close().await;
+    core.sockets.stop();
     handle.stop(true).await;
     core.writer.stop().await;
     tracing::info!("stopped");
@@ -243,6 +253,7 @@ fn listen(
     listen: &Listen,
     host: std::net::IpAddr,
     services: Services,
+    sockets: Sockets,
 ) -> Result<(SocketAddr, &'static str, Listener, Option<Maintenance>), StartError> {
     let workers = thread::available_parallelism().map_or(2, NonZeroUsize::get).min(MAX_WORKERS);
     let per_worker = connections_per_worker(getrlimit(Resource::Nofile).current, workers);
@@ -262,7 +273,7 @@ fn listen(
     let cannot = |error| StartError::Listen(wanted, error);
     let callers = Arc::clone(&services.callers);
     // The app stays on its worker. The services that it is made from may be sent to any thread.
-    let on_worker = move || http::routes(App::on_worker(services.clone()), bodies.clone());
+    let on_worker = move || http::routes(App::on_worker(services.clone()), bodies.clone(), sockets.clone());
     let listener = bind(wanted).map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
     let (builder, maintenance) = match listen {

@@ -1,12 +1,18 @@
 //! The command line: every flag, with its variable, default and range. The doc comments of the fields are the text of
 //! `--help`.
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
+use super::channels::ChannelFlags;
+use super::notiflux::NotifluxFlags;
 use super::settings::{Limits, Passwords, Retained, SignIns};
+use super::values::DEFAULT_ACME_DIRECTORY;
 use crate::domain::BasePath;
 
 /// The format of a line in the log.
@@ -28,7 +34,6 @@ pub const DEFAULT_KEY_PATH: &str = "certs/private_key.pem";
 pub const DEFAULT_CERT_PATH: &str = "certs/chain.pem";
 pub const DEFAULT_CERTS: &str = "certs";
 pub const DEFAULT_DOMAIN: &str = "localhost";
-pub const DEFAULT_ACME_DIRECTORY: &str = rustls_acme::acme::LETS_ENCRYPT_PRODUCTION_DIRECTORY;
 
 /// A real-time backend in one binary: accounts, sign-in and live shared data over Server-Sent Events.
 #[derive(Parser)]
@@ -109,6 +114,10 @@ pub struct Flags {
     pub admin_token_file: Option<PathBuf>,
     #[command(flatten)]
     pub passwords: Passwords,
+    #[command(flatten)]
+    pub notiflux: NotifluxFlags,
+    #[command(flatten)]
+    pub channels: ChannelFlags,
     /// NTP servers, host or host:port with commas between; empty trusts the local clock.
     #[arg(long, env = "BROKER_NTP_SERVERS", default_value = "time.cloudflare.com,time.google.com,pool.ntp.org")]
     pub ntp_servers: String,
@@ -122,6 +131,27 @@ pub struct Flags {
     /// Log level: error, warn, info, debug or trace, or a filter such as broker=debug.
     #[arg(long, env = "BROKER_LOG", default_value = "info")]
     pub log: String,
+}
+
+impl Flags {
+    /// Reads the command line, the variables `BROKER_…`, and those of the programs whose place Broker can take.
+    ///
+    /// # Errors
+    /// What clap refuses, or answers itself (`--help`).
+    pub fn read(
+        args: impl IntoIterator<Item = OsString>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(args)?;
+        let mut flags = Self::from_arg_matches(&matches)?;
+        let (host, port) =
+            flags.notiflux.address(variable).map_err(|why| Self::command().error(ErrorKind::ValueValidation, why))?;
+        flags.host = flags.host.or(host);
+        if matches.value_source("port") == Some(ValueSource::DefaultValue) {
+            flags.port = port.unwrap_or(flags.port);
+        }
+        Ok(flags)
+    }
 }
 
 /// The rule that decides which events a user may see and insert.

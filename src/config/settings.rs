@@ -83,7 +83,7 @@ pub struct Retained {
 }
 
 /// The audience of JWTs: a name or a URL (RFC 7519, section 4.1.3), short enough to be in each.
-fn audience(text: &str) -> Result<String, String> {
+pub fn audience(text: &str) -> Result<String, String> {
     const MAX_BYTES: usize = 256;
     let is_trimmed = !text.starts_with(is_blank) && !text.ends_with(is_blank);
     let is_plain = !text.is_empty() && is_trimmed && text.len() <= MAX_BYTES && !text.chars().any(char::is_control);

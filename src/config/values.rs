@@ -7,7 +7,8 @@ use std::path::Path;
 
 use crate::domain::{OriginPattern, Scope, Secret, host_and_port, is_domain_name};
 
-use super::flags::DEFAULT_ACME_DIRECTORY;
+/// The ACME directory of Let's Encrypt.
+pub const DEFAULT_ACME_DIRECTORY: &str = rustls_acme::acme::LETS_ENCRYPT_PRODUCTION_DIRECTORY;
 
 /// The origins that may call from a browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub enum Origins {
     Only(Vec<OriginPattern>),
 }
 
-/// The largest size of a file with a secret, in bytes. A larger file is another file.
+/// The largest size of a file with a secret or a key, in bytes. A larger file is another file.
 const MAX_SECRET_FILE_BYTES: u64 = 64 << 10;
 
 /// A secret from its file or its flag, but not from both.
@@ -32,7 +33,7 @@ pub fn secret(name: &str, value: String, default: &str, file: Option<&Path>) -> 
         Some(_) if value != default => return Err(format!("set {name} or {name}_file, not both")),
         Some(path) => {
             let place = format!("{name}_file {}", path.display());
-            let text = secret_of_file(path).map_err(|why| format!("{place}: {why}"))?;
+            let text = text_of_file(path).map_err(|why| format!("{place}: {why}"))?;
             // Editors and `echo` end a file with a line break that is not part of the secret.
             text.trim_end_matches(['\r', '\n']).to_owned()
         }
@@ -61,12 +62,13 @@ pub fn check_path(name: &str, path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn secret_of_file(path: &Path) -> Result<String, String> {
+/// The text in a small file.
+pub fn text_of_file(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| error.to_string())?;
     file.take(MAX_SECRET_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > MAX_SECRET_FILE_BYTES {
-        return Err(format!("it is larger than {} KiB, and so no secret", MAX_SECRET_FILE_BYTES >> 10));
+        return Err(format!("it is larger than {} KiB, and so not what is meant", MAX_SECRET_FILE_BYTES >> 10));
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err("it is in UTF-16: save it as UTF-8".to_owned());

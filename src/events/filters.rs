@@ -70,7 +70,8 @@ impl Filters {
         if let Some(held) = own.and_then(|own| own.held.get(&filter)?.upgrade()) {
             return Ok(held.filter.clone().held_by(held));
         }
-        if own.map_or(0, |own| own.bytes) + bytes > BYTES_OF_USER {
+        // A guest is not one client, but all that were given the same name: each has a limit of its own connection.
+        if !username.is_guest() && own.map_or(0, |own| own.bytes) + bytes > BYTES_OF_USER {
             return Err(Error::TooManyFilters(BYTES_OF_USER));
         }
         let in_memory = ours.and_then(|ours| ours.shared.get_key_value(&filter)).map(|(filter, _)| filter.clone());

@@ -51,6 +51,13 @@ pub struct Rules {
     pub streams_per_user: usize,
 }
 
+impl Rules {
+    /// How many streams a user may have open. A guest is not one client, but all that were given the same name.
+    pub(super) fn streams_of(&self, username: &Username) -> usize {
+        if username.is_guest() { usize::MAX } else { self.streams_per_user }
+    }
+}
+
 /// The channels of those tenants that a worker listens to, and of some that one listened to a while ago.
 #[derive(Default)]
 struct Channels {

@@ -11,11 +11,13 @@ pub struct StreamOptions {
     pub presence: bool,
     /// The stream gives transient events, too.
     pub transient: bool,
+    /// A stream that gets another view is given the latest events that are new in it.
+    pub backfill: bool,
 }
 
 impl Default for StreamOptions {
     fn default() -> Self {
-        Self { marks: false, presence: false, transient: true }
+        Self { marks: false, presence: false, transient: true, backfill: true }
     }
 }
 

@@ -40,7 +40,7 @@ impl WorkerHandle {
         let (subscription, task) = Subscription::start(worker, request, sink, first);
         let guard = &subscription.presence_guard;
         worker.streams().add(&subscription);
-        guard.open(worker.mailbox(), worker.hub().rules().streams_per_user);
+        guard.open(worker.mailbox(), worker.hub().rules().streams_of(guard.user_streams().username()));
         // At once, so that a client whose stream is ended before the task runs has had an answer; and not before the stream is known by
         // the id that is in it.
         subscription.write_rest();

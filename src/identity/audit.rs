@@ -19,6 +19,8 @@ pub enum Door {
     Reset,
     /// The admin token.
     Admin,
+    /// The key of the channels.
+    Channels,
 }
 
 /// An authentication attempt, until its result is known.
@@ -62,8 +64,8 @@ impl Visit {
     /// Logs the result, and returns it.
     pub fn ends<T>(mut self, outcome: Result<T, Error>) -> Result<T, Error> {
         match &outcome {
-            // If the admin then changes something, that is logged on its own line.
-            Ok(_) if self.door == Door::Admin => self.is_told = true,
+            // If the admin then changes something, that is logged on its own line. A message to a channel is no news of an account.
+            Ok(_) if matches!(self.door, Door::Admin | Door::Channels) => self.is_told = true,
             Ok(_) => self.tell("ok"),
             Err(error) => self.tell(error.code()),
         }
@@ -77,6 +79,7 @@ impl Visit {
             Door::Basic => "basic",
             Door::Reset => "password reset",
             Door::Admin => "admin token",
+            Door::Channels => "channel key",
         };
         let user = self.user.as_ref().map(Username::as_str);
         let what = if outcome == "ok" { "let in" } else { "not let in" };

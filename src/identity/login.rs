@@ -383,6 +383,8 @@ mod tests {
             sign_ins: SignIns { jwt_expiry: Duration::from_secs(60), jwt_audience: None },
             passwords: Passwords { password_min: 64, password_checker: true, totp_duration: Duration::from_secs(60) },
             default_scopes: None,
+            notiflux: None,
+            channels: None,
         };
         let identity = Identity::new(store.clone(), writer, clock, root, settings).unwrap();
         let sign_in = async |name: &str, password: &str| {

@@ -4,6 +4,7 @@
 
 mod audit;
 mod biscuit;
+mod channels;
 mod login;
 mod names;
 mod password;
@@ -13,6 +14,7 @@ mod throttle;
 mod ticket;
 mod tickets;
 mod token;
+mod topics;
 mod totp;
 mod user_fields;
 mod user_list;
@@ -24,13 +26,14 @@ use std::time::Duration;
 use moka::future::Cache;
 
 use crate::clock::Clock;
-use crate::config::{Passwords, SignIns};
+use crate::config::{Notiflux, Passwords, SignIns};
 use crate::domain::{Account, AuthContext, ClientAddress, Guest, Scope, Secret, SignIn, Timestamp, Username};
 use crate::error::Error;
 use crate::store::Store;
 use crate::writer::Writer;
 
 pub use biscuit::{RootKey, Verified};
+pub use channels::{ChannelOwner, Channels};
 pub use login::{Authorization, Credentials};
 pub use names::{index_names, index_names_when_possible};
 pub use password::PasswordPool;
@@ -38,12 +41,14 @@ pub use policy::PasswordPolicy;
 pub use reset::NewPassword;
 pub use tickets::{Pass, TICKET_LASTS, TicketUse};
 pub use token::{TokenForm, Tokens};
+pub use topics::{MAX_TOPICS, TopicPermit, TopicSubscriptions, TopicUse};
 pub use user_fields::UserInput;
 pub use user_list::{UserList, UserQuery};
 
 use audit::{Act, Door, Visit};
 use throttle::Throttle;
 use tickets::Tickets;
+use topics::TopicTokens;
 
 /// How long correct Basic credentials need not be hashed again.
 const BASIC_REMEMBERED: Duration = Duration::from_secs(60);
@@ -104,6 +109,10 @@ pub struct Settings {
     pub passwords: Passwords,
     /// The scopes of a user that is created without any; `None` means no scopes at all.
     pub default_scopes: Option<Vec<Scope>>,
+    /// Settings of the tokens of notiflux; `None` takes none.
+    pub notiflux: Option<Notiflux>,
+    /// The channels of ChannelAPI; `None` without any.
+    pub channels: Option<Channels>,
 }
 
 /// The services of identity: a cheap clone.
@@ -117,6 +126,7 @@ struct Inner {
     passwords: PasswordPool,
     tokens: Tokens,
     tickets: Tickets,
+    topics: Option<TopicTokens>,
     root: RootKey,
     throttle: Throttle,
     settings: Settings,
@@ -139,6 +149,7 @@ impl Identity {
             passwords: PasswordPool::start()?,
             tokens: Tokens::new(&settings.jwt_secret, TokenForm::new(settings.sign_ins.jwt_audience.clone())),
             tickets: Tickets::new(),
+            topics: settings.notiflux.clone().map(TopicTokens::new),
             root,
             throttle: Throttle::new(),
             settings,

@@ -15,7 +15,7 @@ use crate::error::Error;
 const ACCOUNT: Allowance = Allowance { burst: 20, refill: Duration::from_secs(30) };
 /// Guesses from one address, at any accounts. Many people may share one address, so this limit is wide.
 const ADDRESS: Allowance = Allowance { burst: 300, refill: Duration::from_millis(200) };
-/// Guesses at the admin token from one address.
+/// Guesses at the admin token and at the key of the channels from one address.
 const ADMIN: Allowance = Allowance { burst: 100, refill: Duration::from_secs(1) };
 
 /// About 31 MiB if all are in use. 262,144 accounts have their own allowance, and further ones share 524,288. A guess
@@ -65,7 +65,7 @@ impl Throttle {
         Ok(Attempt { by_address, at_account })
     }
 
-    /// Counts a guess at the admin token.
+    /// Counts a guess at the admin token or at the key of the channels.
     ///
     /// # Errors
     /// As [`Throttle::account`].
@@ -98,7 +98,10 @@ impl Attempt {
         match outcome {
             Ok(value) => Ok((value, self)),
             Err(error) => {
-                if matches!(error, Error::Unauthorized | Error::AdminTokenIncorrect | Error::Damaged(_)) {
+                if matches!(
+                    error,
+                    Error::Unauthorized | Error::AdminTokenIncorrect | Error::AuthKeyIncorrect | Error::Damaged(_)
+                ) {
                     self.was_wrong();
                 }
                 Err(error)

@@ -2,6 +2,7 @@
 //! a second, is a header of lengths and then its text.
 
 mod answer;
+mod channel_token;
 mod event;
 mod name;
 mod numbers;
@@ -10,6 +11,7 @@ mod stored;
 mod user;
 
 pub use answer::{Answered, decode_answer_numbers, decode_answered, encode_answer_numbers, encode_answered};
+pub use channel_token::{decode_channel_token, encode_channel_token};
 pub use event::{EventParts, StoredData, encode_event, event_parts};
 pub use name::{LatestRow, NameRow, decode_name, encode_name};
 pub use numbers::{

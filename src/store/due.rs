@@ -1,4 +1,5 @@
-//! Rows that maintenance removes: expired events, events of streams that have ended, and answers that are too old.
+//! Rows that maintenance removes: expired events, events of streams that have ended, and answers and tokens of channels
+//! that are too old.
 //!
 //! A reader searches for them, and gives their keys to the writer, which looks at nothing else. So the search costs the
 //! writer nothing, however many removed rows it skips.
@@ -38,6 +39,11 @@ impl Search {
     /// A search for answers that may be forgotten.
     pub fn for_old_answers() -> Self {
         Self { of: Sought::Due(keys::ANSWER_DUE), from: None }
+    }
+
+    /// A search for tokens of channels that may be forgotten.
+    pub fn for_old_channel_tokens() -> Self {
+        Self { of: Sought::Due(keys::CHANNEL_TOKEN_DUE), from: None }
     }
 
     /// A search for events that are bound to a stream; only in one tenant, if there is one.

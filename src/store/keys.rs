@@ -22,10 +22,13 @@
 //! | `i` username, idempotency key | the remembered answer to an insert with that key |
 //! | `j` moment, username, idempotency key | empty: this answer may be forgotten at that moment |
 //! | `k` username, number | the idempotency key of the user's answer with this number |
+//! | `o` id | the token of a channel, by what the token is found |
+//! | `r` moment, id | empty: this token may be forgotten at that moment |
 //! | `q` username | the range of the user's answer numbers: the oldest remembered, and the next |
 
 use aws_lc_rs::digest;
 
+use super::channel_tokens::ChannelTokenId;
 use crate::domain::{EventName, Position, SKELETON_VERSION, Skeleton, TenantName, Timestamp, Username};
 
 /// The prefix of all users.
@@ -302,6 +305,27 @@ pub fn user_of_answer(answer_key: &[u8]) -> Option<Username> {
 /// The range of a user's answer numbers: `codec::encode_answer_numbers`.
 pub fn answer_numbers(username: &Username) -> Vec<u8> {
     [b"q", username.as_str().as_bytes()].concat()
+}
+
+/// The token of a channel.
+pub fn channel_token(id: &ChannelTokenId) -> Vec<u8> {
+    [b"o", &id[..]].concat()
+}
+
+/// The first byte of the keys of tokens of channels that may be forgotten.
+pub const CHANNEL_TOKEN_DUE: u8 = b'r';
+
+/// The row that says when the token of a channel may be forgotten.
+pub fn channel_token_due(at: Timestamp, id: &ChannelTokenId) -> Vec<u8> {
+    let mut key = due(CHANNEL_TOKEN_DUE, at);
+    key.extend_from_slice(id);
+    key
+}
+
+/// The moment in such a key, and the id.
+pub fn of_channel_token_due(key: &[u8]) -> Option<(Timestamp, ChannelTokenId)> {
+    let (at, id) = key.get(1..)?.split_first_chunk::<8>()?;
+    Some((Timestamp::from_millis(u64::from_be_bytes(*at)), id.try_into().ok()?))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //!   closes.
 //! - Commits: `committer`, `transaction`, `journal`, `overlay`, `checkpoint`, `progress`.
 //! - Rows that a transaction writes: `events`, `event_data`, `bound` (to a stream), `answers` (idempotency),
-//!   `lookalikes`.
+//!   `lookalikes`, `channel_tokens`.
 //! - Rows that maintenance finds and removes: `tail` (retention), `due` (expiry, ended streams), `tenants`, `activity`.
 //! - Reading many rows: `scan`, `replay`, `latest_events`, `names`, `history`, `chain`, `users`, on the threads of
 //!   `readers`.
@@ -20,6 +20,7 @@ mod activity;
 mod answers;
 mod bound;
 mod chain;
+mod channel_tokens;
 mod checkpoint;
 mod chunks;
 mod codec;
@@ -56,6 +57,7 @@ mod watermarks;
 
 pub use activity::{Activity, Due};
 pub use answers::NewAnswer;
+pub use channel_tokens::{ChannelToken, ChannelTokenId};
 pub use codec::Answered;
 pub use committer::{Committer, Durable};
 pub use database::Store;

@@ -1,10 +1,13 @@
 //! Transports: each verifies its clients, subscribes them, and encodes and writes what they are given.
 
 pub mod broker_v1;
+mod channel_api;
 mod control_event;
 pub mod http;
 mod inserts;
 mod json;
+mod notiflux;
 mod refusal;
 pub mod socket_io;
+mod stream_sink;
 pub mod ws;

@@ -39,6 +39,7 @@ pages! {
     the_page_on_operations_works: "docs/operations.md",
     the_page_on_presence_works: "docs/presence.md",
     the_page_on_security_works: "docs/security.md",
+    the_page_on_socket_io_works: "docs/socketio.md",
     the_page_on_streams_works: "docs/streams.md",
     the_page_on_upgrading_works: "docs/upgrading.md",
     the_page_on_websocket_works: "docs/websocket.md",

@@ -1,9 +1,11 @@
-//! Guards `/ws` with the subprotocol `broker.v1`: signing in, streams, inserts and changes over one connection.
+//! Guards `/ws`: WebSocket connections, with the subprotocol `broker.v1` (signing in, streams, inserts and changes over one connection) and
+//! without one (topics of notiflux).
 
 mod ended;
 mod frames;
 mod hostile;
 mod inserts;
+mod notiflux;
 mod sign_in;
 mod streams;
 mod subscriptions;

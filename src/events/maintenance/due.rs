@@ -17,6 +17,7 @@ pub struct Due {
     desk: Desk,
     expired: Search,
     answers: Search,
+    channel_tokens: Search,
     /// Streams that have gone for good. An insert that was decided before and is not yet committed may still be bound to them.
     going: Vec<GoneStream>,
     /// Streams to which nothing more is bound, and how far the events of each have been removed.
@@ -29,7 +30,8 @@ impl Due {
     pub fn new(hub: Hub, desk: Desk) -> Self {
         let before = (desk.store.head(), 0);
         let (expired, answers) = (Search::for_expired(), Search::for_old_answers());
-        Self { hub, desk, expired, answers, going: Vec::new(), gone: VecDeque::new(), before }
+        let channel_tokens = Search::for_old_channel_tokens();
+        Self { hub, desk, expired, answers, channel_tokens, going: Vec::new(), gone: VecDeque::new(), before }
     }
 
     /// One step of each kind.
@@ -37,8 +39,8 @@ impl Due {
         let at_most = self.step();
         // No kind waits for another that fails.
         let (expired, gone) = (self.remove_expired(at_most).await, self.remove_gone(at_most).await);
-        let answers = self.forget_answers(at_most).await;
-        Ok(if expired? | gone? | answers? { Round::Goes } else { Round::Done })
+        let (answers, tokens) = (self.forget_answers(at_most).await, self.forget_channel_tokens(at_most).await);
+        Ok(if expired? | gone? | answers? | tokens? { Round::Goes } else { Round::Done })
     }
 
     /// How many events of a kind this round may remove, by how many others have inserted since the last.
@@ -70,6 +72,16 @@ impl Due {
             self.desk.with_each(found.keys, ForgetAnswers).await?;
         }
         self.answers = found.rest;
+        Ok(found.is_more)
+    }
+
+    /// Forgets tokens of channels. Returns whether there are more.
+    async fn forget_channel_tokens(&mut self, at_most: usize) -> Result<bool, Error> {
+        let found = self.find(&self.channel_tokens, at_most).await?;
+        if !found.keys.is_empty() {
+            self.desk.with_each(found.keys, ForgetChannelTokens).await?;
+        }
+        self.channel_tokens = found.rest;
         Ok(found.is_more)
     }
 
@@ -165,6 +177,17 @@ impl Change for ForgetAnswers {
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         batch.forget_answers(self.0)
+    }
+}
+
+/// Forgets tokens of channels that have expired.
+struct ForgetChannelTokens(Vec<Vec<u8>>);
+
+impl Change for ForgetChannelTokens {
+    type Outcome = ();
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        batch.forget_channel_tokens(self.0)
     }
 }
 

@@ -3,9 +3,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
+
 use super::reads::Next;
 use super::state::{Phase, Subscription};
-use crate::domain::TenantName;
+use crate::domain::{Position, TenantName};
 use crate::events::permits::{Permit, Waiting};
 use crate::events::sink::End;
 use crate::events::subscriber::Subscriber;
@@ -65,6 +67,12 @@ impl Drop for CatchUp {
 impl CatchUp {
     pub(super) fn new(subscription: Rc<Subscription>) -> Self {
         Self { subscription, queue: None }
+    }
+
+    /// Where the stream stands, and what of the events up to there could not be written yet. Another stream of the same view goes on
+    /// where this one has ended if it writes that first, in its own format, and then what comes after the position.
+    pub fn left(&self) -> (Position, Bytes) {
+        (self.subscription.position.get(), self.subscription.rest.borrow().clone())
     }
 
     /// Whether it is this task that writes, and the sink may take something.

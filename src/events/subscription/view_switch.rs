@@ -197,7 +197,7 @@ impl Subscription {
             reads.push_lost(Lost { names: switch.lost(), known_to }, reason);
         }
         // That gives everything.
-        if !reads.is_anew() {
+        if self.options.backfill && !reads.is_anew() {
             let waiting = if switch.is_wider { reads.take_waiting_new() } else { None };
             reads.push_new(switch.new_events(waiting, self.position.get()));
         }

@@ -53,6 +53,23 @@ fn a_guest_is_given_what_is_permitted_and_what_more_is_permitted_later() {
 }
 
 #[test]
+fn a_stream_without_backfill_is_given_what_comes_after_a_change_and_nothing_before() {
+    run(async {
+        let mut house = House::holding(&["a", "b"]);
+        let line = house.open_with(0, "u", "a", usize::MAX, |request| {
+            request.start = Start::now(house.hub.store().head(), None);
+            request.options.backfill = false;
+        });
+        let username = Username::parse("u").unwrap();
+        let id = house.hub.registry().only(&username);
+        house.hub.change_filter(&username, id, replace("a,b"), None).unwrap().await.unwrap();
+        house.insert(&["b", "a"], &[]);
+        settle(|| line.came().len() == 2).await;
+        assert_eq!(line.positions(), [3, 4]);
+    });
+}
+
+#[test]
 fn the_stream_of_a_guest_ends_when_the_token_does() {
     run(async {
         let house = House::holding(&["a"]);

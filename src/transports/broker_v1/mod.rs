@@ -9,7 +9,6 @@ mod format;
 mod replies;
 mod session;
 mod sign_in;
-mod sink;
 
 pub use session::serve;
 pub use sign_in::MAX_SIGN_IN_BYTES;

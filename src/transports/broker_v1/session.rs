@@ -9,7 +9,6 @@ use serde_json::json;
 
 use super::commands::{Frame, Verb};
 use super::sign_in::{SignedIn, sign_in};
-use super::sink::Ended;
 use super::{close, replies};
 use crate::app::{App, Inserting};
 use crate::domain::FilterChange;
@@ -18,6 +17,7 @@ use crate::events::{CatchUp, Changing, Condition, Inserted, StreamId};
 use crate::identity::Principal;
 use crate::transports::inserts::{Inserts, MAX_INSERT_BYTES, Receipts};
 use crate::transports::refusal::Refusal;
+use crate::transports::stream_sink::Ended;
 use crate::transports::ws::{Inlet, Memory, Message, Outlet};
 
 /// How much may be in flight before nothing more is read: this many inserts and changes, of which one with a condition counts as
@@ -247,15 +247,15 @@ impl Session {
 mod tests {
     use std::mem::size_of;
 
-    use super::super::sink::SocketSink;
     use super::*;
     use crate::events::Subscription;
+    use crate::transports::stream_sink::WebSocketSink;
 
     #[test]
     fn what_is_kept_of_a_connection_that_waits_is_small() {
         assert!(size_of::<Serving>() <= 256, "{}", size_of::<Serving>());
         // With two reference counts: the allocator's next larger size is 448 bytes.
-        let subscription = size_of::<Subscription<SocketSink>>() + 2 * size_of::<usize>();
+        let subscription = size_of::<Subscription<WebSocketSink>>() + 2 * size_of::<usize>();
         assert!(subscription <= 384, "{subscription}");
     }
 }

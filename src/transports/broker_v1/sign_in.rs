@@ -8,12 +8,13 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::commands::{Frame, Verb};
-use super::sink::{Ended, SocketSink};
+use super::format::Objects;
 use super::{close, replies};
 use crate::app::{App, LastSeen, StreamQuery};
 use crate::error::Error;
 use crate::events::{CatchUp, GoesOnFor, StreamId, StreamOptions};
 use crate::identity::{Principal, TicketUse};
+use crate::transports::stream_sink::{Ended, WebSocketSink};
 use crate::transports::ws::{Inlet, Message, Opcode, Outlet, frame};
 
 /// How long a client may take to sign in.
@@ -99,6 +100,7 @@ fn open(app: &App, outlet: &Outlet, reference: u64, frame: &Frame<'_>) -> Result
             marks: body.marks.unwrap_or_default(),
             presence: body.presence.unwrap_or_default(),
             transient: body.transient.unwrap_or(true),
+            ..StreamOptions::default()
         },
     };
     let request = app.events.subscribe(&principal, query)?;
@@ -111,7 +113,8 @@ fn open(app: &App, outlet: &Outlet, reference: u64, frame: &Frame<'_>) -> Result
     let welcome = Welcome { stream: stream.to_string(), username: principal.username.as_str(), expires_at };
     let answer: Bytes = frame_of(&replies::done(reference, welcome, false));
     let ended: Ended = Rc::default();
-    let catch_up = app.open(request, SocketSink::new(outlet, Rc::clone(&ended)), answer);
+    let sink = WebSocketSink::new(outlet.stream(), Objects::on(outlet.compresses()), &ended);
+    let catch_up = app.open(request, sink, answer);
     Ok(SignedIn { principal, by_ticket: ticket.is_some(), stream, catch_up, ended })
 }
 

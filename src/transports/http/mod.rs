@@ -4,7 +4,9 @@ mod accept;
 mod around;
 mod bodies;
 mod body;
+mod broadcast;
 mod callers;
+mod channels;
 mod cors;
 mod event_stream;
 mod events;
@@ -23,6 +25,7 @@ mod service;
 mod session;
 mod socket;
 mod socket_io;
+mod sockets;
 mod sse;
 mod ticket;
 mod users;
@@ -35,6 +38,7 @@ pub use handshake::Handshakes;
 pub use routes::{Routes, routes};
 pub use service::{plain, tls};
 pub use socket_io::serve as serve_socket_io;
+pub use sockets::{Sockets, sockets};
 pub use websocket::WebSocket;
 
 /// Log filter for the library: it reports a client's malformed HTTP, and answers cut off because their reader lost

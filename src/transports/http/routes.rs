@@ -10,7 +10,8 @@ use actix_web::{App as ActixApp, FromRequest, Handler, HttpRequest, HttpResponse
 use actix_web_lab::middleware::CatchPanic;
 
 use super::bodies::Bodies;
-use super::{around, events, reply, session, sse, ticket, users, ws};
+use super::sockets::{self, Sockets};
+use super::{around, broadcast, channels, events, reply, session, sse, ticket, users, ws};
 use crate::app::App;
 use crate::config::Callers;
 use crate::error::Error;
@@ -19,12 +20,13 @@ use crate::error::Error;
 pub type Routes = Rc<dyn Fn(&mut web::ServiceConfig)>;
 
 /// Every route of Broker, for one worker.
-pub fn routes(app: App, bodies: Bodies) -> Routes {
+pub fn routes(app: App, bodies: Bodies, sockets: Sockets) -> Routes {
     Rc::new(move |config| {
         config
             .app_data(Arc::clone(&app.trusted_proxies))
             .app_data(app.clone())
             .app_data(bodies.clone())
+            .app_data(sockets.clone())
             .configure(table);
         // A proxy may strip the prefix or keep it.
         match app.base_path.prefix() {
@@ -61,8 +63,13 @@ pub fn application(
 fn table(config: &mut web::ServiceConfig) {
     config
         .service(get("/", alive))
-        .service(get("/sse", sse::stream))
+        .service(get("/health", alive))
         .service(get("/ws", ws::connect))
+        .service(post("/broadcast", broadcast::broadcast))
+        .service(post("/channel/{name:.*}", channels::open))
+        .service(post("/message/{name:.*}", channels::send))
+        .service(web::resource("/socket.io/").to(sockets::handle))
+        .service(get("/sse", sse::stream))
         .service(post("/sse_ticket", ticket::issue))
         .service(get("/verify", session::verify))
         .service(get("/events", events::latest::list))

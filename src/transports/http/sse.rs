@@ -62,7 +62,7 @@ pub async fn stream(app: App, StreamCaller { principal, ticket }: StreamCaller, 
         last_seen: last_seen(request.headers(), last_event_id.as_deref().unwrap_or_default()),
         goes_on: goes_on_for(request.headers(), stream.as_deref()),
         snapshot: snapshot.unwrap_or(true),
-        options: StreamOptions { marks, presence, transient: transient.unwrap_or(true) },
+        options: StreamOptions { marks, presence, transient: transient.unwrap_or(true), ..StreamOptions::default() },
     };
     let mut response = HttpResponse::Ok();
     response

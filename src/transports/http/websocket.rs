@@ -44,6 +44,11 @@ impl WebSocket {
         self.handshake.choose(ours)
     }
 
+    /// Whether the client offers a subprotocol, be it one of ours or not.
+    pub fn offers_any(&self) -> bool {
+        self.handshake.offers_any()
+    }
+
     /// What counts the memory of unfinished messages. They count for the client's address until
     /// [`Inlet::set_memory`](ws::Inlet::set_memory) is given that of a user.
     pub fn memory(&self) -> &MessageMemory {

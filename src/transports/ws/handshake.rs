@@ -70,6 +70,11 @@ impl Handshake {
         self.protocols.iter().find_map(|offered| ours.iter().find(|one| *one == offered).copied())
     }
 
+    /// Whether the client offers a subprotocol, be it one of ours or not.
+    pub fn offers_any(&self) -> bool {
+        !self.protocols.is_empty()
+    }
+
     /// The value of `Sec-WebSocket-Accept`.
     pub fn accept(&self) -> &str {
         &self.accept
@@ -146,6 +151,7 @@ mod tests {
             let mut headers = vec![KEY, THIRTEEN];
             headers.extend(offered.iter().map(|list| ("sec-websocket-protocol", *list)));
             assert_eq!(read(&headers).unwrap().choose(&["broker.v1", "mqtt"]), chosen, "{offered:?}");
+            assert_eq!(read(&headers).unwrap().offers_any(), !offered.is_empty(), "{offered:?}");
         }
     }
 

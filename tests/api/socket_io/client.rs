@@ -16,7 +16,12 @@ pub struct Polling {
 impl Polling {
     /// Opens a session.
     pub async fn open(server: &EchoServer) -> Self {
-        let client = Client::new(&server.url());
+        Self::at(&server.url()).await
+    }
+
+    /// Opens a session of a server at a URL.
+    pub async fn at(url: &str) -> Self {
+        let client = Client::new(url);
         let path = "/socket.io/?EIO=4&transport=polling";
         let opened = opened(client.get(path).await);
         Self { client, path: format!("{path}&sid={}", opened["sid"].as_str().unwrap()) }

@@ -9,11 +9,14 @@ mod earlier;
 mod kept;
 mod left_out;
 mod network;
+mod program;
 mod raw;
 mod seen;
 mod server;
+mod signer;
 mod socket;
 mod stream;
+mod topics;
 mod user;
 
 pub use accounts::{by_password, claims, forge, reset, reset_code, revoke, unrevoke, update};
@@ -25,6 +28,7 @@ pub use earlier::earlier_password;
 pub use kept::{Kept, Page, Receipt, bad_request, current, names, one, transient};
 pub use left_out::cannot_run;
 pub use network::Network;
+pub use program::Saying;
 pub use raw::RawStream;
 pub use seen::{
     change, current_of, insert_big, insert_large, insert_names, kept, listed, missing, move_to, pairs, set_scopes,
@@ -33,8 +37,10 @@ pub use seen::{
 pub use server::{
     ADMIN_TOKEN, JWT_SECRET, TestServer, bare_command, by_shell, command, with_descriptors, without_settings,
 };
+pub use signer::Signer;
 pub use socket::Socket;
 pub use stream::{Event, Stream};
+pub use topics::TopicClient;
 pub use user::{Body, User, after_kill, again};
 
 use std::future::Future;

@@ -1,0 +1,180 @@
+//! What clients ask for, and what they are answered.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::Serialize;
+use serde_json::value::to_raw_value;
+
+use super::client::{Client, Joined};
+use super::format::ChannelMessages;
+use super::sink::PollingSink;
+pub use super::types::ChannelApi;
+use crate::app::App;
+use crate::domain::FilterChange;
+use crate::error::Error;
+use crate::events::End;
+use crate::transports::socket_io::{Admission, Application, Connect, ConnectError, Event, Json, Outlet, Socket, Work};
+use crate::transports::stream_sink::WebSocketSink;
+
+/// What a client is told by, in the words of ChannelAPI.
+const CLIENT_EVENT: &str = "clientevent";
+
+/// What a client is told.
+#[derive(Serialize)]
+struct Told<'a> {
+    data: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u32>,
+}
+
+/// The argument of `join_channel`.
+#[derive(Deserialize)]
+struct Join {
+    token: String,
+}
+
+impl Join {
+    /// Reads an object, or a text that is one: ChannelAPI takes the text, and its documents show the object.
+    fn read(args: &[Json]) -> Option<Self> {
+        let json = args.first()?.get();
+        let is_text = json.starts_with('"');
+        let text = if is_text { serde_json::from_str::<String>(json).ok()? } else { json.to_owned() };
+        serde_json::from_str(&text).ok()
+    }
+}
+
+impl ChannelApi {
+    /// The application on a worker.
+    pub fn new(app: App) -> Self {
+        Self(app)
+    }
+
+    /// Joins the channel that a token is for. Returns its name.
+    async fn join(&self, client: &Socket<Self>, token: &str) -> Result<String, Error> {
+        let Self(app) = self;
+        let permit = app.identity.join_channel(token).await?;
+        let channel = permit.topic().to_string();
+        match client.join(app, permit)? {
+            Joined::Done => {}
+            Joined::Write => {
+                client.attach();
+            }
+            Joined::Change(stream, guest, filter) => {
+                let change = FilterChange::Replace(filter);
+                let changed = async { app.events.change_filter(&guest, stream, change)?.await };
+                match changed.await {
+                    // It is about to go on elsewhere, with the channels that there are then.
+                    Ok(_) | Err(Error::StreamUnknown) => {}
+                    Err(error) => {
+                        client.leave(&channel);
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(channel)
+    }
+}
+
+fn tell(socket: &Socket<ChannelApi>, data: &str, count: Option<u32>) {
+    // It always serializes.
+    if let Ok(told) = to_raw_value(&Told { data, count }) {
+        socket.emit(CLIENT_EVENT, &[told], &[]);
+    }
+}
+
+impl Application for ChannelApi {
+    async fn connect(&self, connect: Connect<'_, Self>) -> Result<Admission<Client>, ConnectError> {
+        if connect.namespace == "/" {
+            Ok(Admission::new(Client::default()))
+        } else {
+            Err(ConnectError::invalid_namespace())
+        }
+    }
+
+    fn connected(&self, socket: &Socket<Self>) {
+        tell(socket, "Connected", Some(0));
+    }
+
+    fn event(&self, socket: &Socket<Self>, event: Event<Self>) -> Option<Work> {
+        let Event { name, args, attachments, ack } = event;
+        match name.as_str() {
+            "message" => {
+                socket.emit(&name, &args, &attachments);
+                ack.map(|ack| ack.send(&[], &[]));
+                None
+            }
+            "join_channel" => {
+                let Some(Join { token }) = Join::read(&args) else {
+                    socket.disconnect();
+                    return None;
+                };
+                let (app, socket) = (self.clone(), socket.clone());
+                Some(Box::pin(async move {
+                    match app.join(&socket, &token).await {
+                        Ok(channel) => {
+                            tell(&socket, &format!("Connected to {channel}"), None);
+                            ack.map(|ack| ack.send(&[], &[]));
+                        }
+                        Err(Error::Unauthorized) => socket.disconnect(),
+                        Err(error @ (Error::TooManyTopics(_) | Error::TooManyFilters(_))) => {
+                            tell(&socket, &error.sentence(), None);
+                        }
+                        // It may work when the client has come back.
+                        Err(_) => socket.close(),
+                    }
+                }))
+            }
+            _ => None,
+        }
+    }
+
+    fn stream(&self, socket: Socket<Self>, outlet: Outlet<Self>) -> impl Future<Output = ()> + 'static {
+        let Self(app) = self.clone();
+        async move {
+            let end = Rc::new(Cell::new(None));
+            let begun = socket.begin(&app, |request, unwritten| match outlet {
+                Outlet::Polling(outlet) => app.open(request, PollingSink::new(outlet, &end), Bytes::new()),
+                Outlet::WebSocket { outlet, compresses } => {
+                    let format = if compresses { &ChannelMessages::Compressed } else { &ChannelMessages::Framed };
+                    let first = ChannelMessages::framed(&unwritten);
+                    app.open(request, WebSocketSink::new(outlet, format, &end), first)
+                }
+            });
+            let mut stream = match begun {
+                Ok(Some(stream)) => stream,
+                Ok(None) => return,
+                Err(_) => return socket.close(),
+            };
+            (&mut stream).await;
+            let (position, unwritten) = stream.left();
+            socket.stop(position, unwritten);
+            if !matches!(end.get(), None | Some(End::Gone)) {
+                // Nothing more of the channels can come on this session.
+                socket.close();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    #[test]
+    fn a_token_comes_in_an_object_or_in_the_text_of_one() {
+        let read = |json: &str| Join::read(&[RawValue::from_string(json.to_owned()).unwrap()]).map(|join| join.token);
+        for json in [r#"{"token":"abc"}"#, r#""{\"token\": \"abc\"}""#, r#"{"token":"abc","x":1}"#] {
+            assert_eq!(read(json).as_deref(), Some("abc"), "{json}");
+        }
+        for json in ["\"abc\"", "{}", "1", "null", r#"{"token":1}"#, r#"["abc"]"#, r#""\"x\"""#] {
+            assert_eq!(read(json), None, "{json}");
+        }
+        assert!(Join::read(&[]).is_none());
+    }
+}
