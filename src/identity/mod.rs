@@ -3,6 +3,7 @@
 //! [`Identity`] is the entry point. A signed-in user is a [`Principal`]. Changes go through the writer.
 
 mod audit;
+mod authorization;
 mod biscuit;
 mod channels;
 mod login;
@@ -14,6 +15,7 @@ mod throttle;
 mod ticket;
 mod tickets;
 mod token;
+mod topic_subscriptions;
 mod topics;
 mod totp;
 mod user_fields;
@@ -32,16 +34,18 @@ use crate::error::Error;
 use crate::store::Store;
 use crate::writer::Writer;
 
+pub use authorization::Authorization;
 pub use biscuit::{RootKey, Verified};
 pub use channels::{ChannelOwner, Channels};
-pub use login::{Authorization, Credentials};
+pub use login::Credentials;
 pub use names::{index_names, index_names_when_possible};
 pub use password::PasswordPool;
 pub use policy::PasswordPolicy;
 pub use reset::NewPassword;
 pub use tickets::{Pass, TICKET_LASTS, TicketUse};
 pub use token::{TokenForm, Tokens};
-pub use topics::{MAX_TOPICS, TopicPermit, TopicSubscriptions, TopicUse};
+pub use topic_subscriptions::{MAX_TOPICS, TopicSubscriptions};
+pub use topics::{TopicPermit, TopicUse};
 pub use user_fields::UserInput;
 pub use user_list::{UserList, UserQuery};
 

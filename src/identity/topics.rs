@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
@@ -6,18 +5,13 @@ use serde::Deserialize;
 
 use super::{Identity, Principal};
 use crate::config::Notiflux;
-use crate::domain::{
-    EventFilter, EventName, Guest, GuestRights, Pattern, Patterns, TenantName, Timestamp, inbox_owner,
-};
+use crate::domain::{EventName, Guest, GuestRights, Pattern, Patterns, TenantName, Timestamp, inbox_owner};
 use crate::error::Error;
 
 /// What stands before the colon in the name of a guest who came with such a token.
 const GUESTS: &str = "notiflux";
 /// How long a token is still taken after it has expired, and before it is valid: clocks differ, and notiflux gives as much.
 const LEEWAY: Duration = Duration::from_secs(60);
-/// How many topics one connection may be subscribed to.
-pub const MAX_TOPICS: usize = 1000;
-
 /// Checks the tokens of notiflux: JWTs of another service, signed with ES256 (RFC 7518, section 3.4), each with the topics that its
 /// holder may subscribe or broadcast to.
 pub struct TopicTokens {
@@ -49,12 +43,12 @@ struct Claims {
 #[derive(Clone, Debug)]
 pub struct TopicPermit {
     /// Where the token is from, and whom it calls the guest.
-    guest: (&'static str, String),
-    tenant: TenantName,
-    topic: EventName,
-    to: TopicUse,
+    pub(super) guest: (&'static str, String),
+    pub(super) tenant: TenantName,
+    pub(super) topic: EventName,
+    pub(super) to: TopicUse,
     /// When the right ends, if it does.
-    ends_at: Option<Timestamp>,
+    pub(super) ends_at: Option<Timestamp>,
 }
 
 /// A topic: a name that messages can be inserted under, and no inbox. A topic is for everybody with a token for it, an inbox for its
@@ -128,11 +122,6 @@ impl Identity {
         Ok(&self.topics()?.settings)
     }
 
-    /// Takes out the topics that have ended by now. Returns whether there was one.
-    pub fn take_ended(&self, topics: &mut TopicSubscriptions) -> bool {
-        topics.take_ended(self.0.clock.now())
-    }
-
     fn topics(&self) -> Result<&TopicTokens, Error> {
         self.0.topics.as_ref().ok_or(Error::NotFound)
     }
@@ -164,81 +153,6 @@ impl TopicPermit {
         }
         let rights = GuestRights { insert: exactly([self.topic]), ..GuestRights::default() };
         Ok(Guest::new((self.guest.0, &self.guest.1), self.tenant, rights, self.ends_at).into())
-    }
-}
-
-/// The topics that one connection is subscribed to. Each has been permitted; who the guest is was said by the first token.
-pub struct TopicSubscriptions {
-    guest: (&'static str, String),
-    tenant: TenantName,
-    /// With the end of each, if it ends before the connection does.
-    topics: BTreeMap<EventName, Option<Timestamp>>,
-}
-
-impl TopicSubscriptions {
-    /// Those of a connection with its first token, for no topic yet.
-    pub fn of(first: &TopicPermit) -> Self {
-        let TopicPermit { guest, tenant, .. } = first.clone();
-        Self { guest, tenant, topics: BTreeMap::new() }
-    }
-
-    /// Adds a topic. Returns whether it is a new one; of one that was there already, the later end counts.
-    ///
-    /// # Errors
-    /// [`Error::TopicNotAllowed`] if the permit is to broadcast; [`Error::TooManyTopics`].
-    pub fn add(&mut self, permit: TopicPermit) -> Result<bool, Error> {
-        let TopicPermit { topic, to, ends_at, tenant, .. } = permit;
-        if to != TopicUse::Subscribe || tenant != self.tenant {
-            return Err(Error::TopicNotAllowed);
-        }
-        if let Some(known) = self.topics.get_mut(&topic) {
-            // One that does not end is the latest end.
-            *known = known.zip(ends_at).map(|(known, other)| known.max(other));
-            return Ok(false);
-        }
-        if self.topics.len() >= MAX_TOPICS {
-            return Err(Error::TooManyTopics(MAX_TOPICS));
-        }
-        self.topics.insert(topic, ends_at);
-        Ok(true)
-    }
-
-    /// Takes a topic out. Returns whether it was there.
-    pub fn remove(&mut self, topic: &str) -> bool {
-        self.topics.remove(topic).is_some()
-    }
-
-    /// Takes all topics out. Returns whether there was one.
-    pub fn clear(&mut self) -> bool {
-        !std::mem::take(&mut self.topics).is_empty()
-    }
-
-    /// Takes out the topics that have ended by now. Returns whether there was one.
-    fn take_ended(&mut self, now: Timestamp) -> bool {
-        let before = self.topics.len();
-        self.topics.retain(|_, end| end.is_none_or(|end| now < end));
-        self.topics.len() < before
-    }
-
-    /// Whether there is a topic that ends.
-    pub fn can_end(&self) -> bool {
-        self.topics.values().any(Option::is_some)
-    }
-
-    /// Whether there is no topic.
-    pub fn is_empty(&self) -> bool {
-        self.topics.is_empty()
-    }
-
-    /// The guest, who may see these topics and no others.
-    pub fn guest(&self) -> Principal {
-        let rights = GuestRights { see: exactly(self.topics.keys().cloned()), ..GuestRights::default() };
-        Guest::new((self.guest.0, &self.guest.1), self.tenant.clone(), rights, None).into()
-    }
-
-    /// The topics, and nothing else.
-    pub fn filter(&self) -> EventFilter {
-        EventFilter::names(self.topics.keys().cloned())
     }
 }
 
@@ -377,49 +291,15 @@ mod tests {
     }
 
     #[test]
-    fn the_guests_of_a_token_may_do_what_was_permitted_and_nothing_else() {
+    fn whoever_may_broadcast_is_a_guest_until_the_leeway_of_the_token_is_over() {
         let signer = Signer::new();
-        let tokens = signer.tokens(|settings| settings.end_with_token = true);
-        let permit = |topic: &str, exp: u64| {
-            let claims = json!({"topics": [topic], "exp": NOW.as_secs() + exp});
-            subscribe(&tokens, &signer.token(&claims), topic).unwrap()
-        };
-        let mut topics = TopicSubscriptions::of(&permit("a", 1));
-        assert_eq!((topics.add(permit("a", 1)), topics.add(permit("b", 5))), (Ok(true), Ok(true)));
-        assert_eq!(topics.add(permit("a", 3)), Ok(false), "the later end counts");
-        let sees = |topics: &TopicSubscriptions, name: &str| {
-            let guest = topics.guest();
-            let (rights, _) = guest.account.scopes.to_see(crate::domain::Authorize::Open, &guest.username);
-            let inserts = guest.account.scopes.to_insert(crate::domain::Authorize::Open, &guest.username);
-            assert!(!inserts.allows(&EventName::parse(name).unwrap()));
-            assert_eq!(rights.allow(name), topics.filter().matches(name));
-            rights.allow(name)
-        };
-        assert!(sees(&topics, "a") && sees(&topics, "b") && !sees(&topics, "c"));
-        assert!(!topics.take_ended(NOW + Duration::from_millis(62_999)));
-        assert!(topics.take_ended(NOW + Duration::from_secs(63)) && !sees(&topics, "a") && sees(&topics, "b"));
-        assert!(topics.can_end() && topics.remove("b") && topics.is_empty() && !topics.can_end());
-        assert_eq!(permit("a", 1).broadcaster().map(drop), Err(Error::TopicNotAllowed));
-
+        let tokens = signer.tokens(|_| ());
+        let subscribe = subscribe(&tokens, &signer.token(&json!({})), "news").unwrap();
+        assert_eq!(subscribe.broadcaster().map(drop), Err(Error::TopicNotAllowed));
         let token = signer.token(&json!({"scope": "broadcast", "sub": "a\nb"}));
         let broadcast = tokens.permit(&token, "news", TopicUse::Broadcast, NOW).unwrap();
-        assert_eq!(topics.add(broadcast.clone()), Err(Error::TopicNotAllowed));
         let guest = broadcast.broadcaster().unwrap();
         assert_eq!(guest.expires_at, Some(NOW + Duration::from_secs(70)));
         assert!(guest.is_guest() && guest.username.as_str().starts_with("notiflux::"));
-    }
-
-    #[test]
-    fn a_connection_has_at_most_a_thousand_topics() {
-        let signer = Signer::new();
-        let tokens = signer.tokens(|_| ());
-        let names: Vec<_> = (0..=MAX_TOPICS).map(|number| format!("t{number}")).collect();
-        let token = signer.token(&json!({"topics": names}));
-        let first = subscribe(&tokens, &token, "t0").unwrap();
-        let mut topics = TopicSubscriptions::of(&first);
-        let with = |name: &str| TopicPermit { topic: EventName::parse(name).unwrap(), ..first.clone() };
-        assert!(names[..MAX_TOPICS].iter().all(|name| topics.add(with(name)) == Ok(true)));
-        assert_eq!(topics.add(with(&names[MAX_TOPICS])), Err(Error::TooManyTopics(MAX_TOPICS)));
-        assert_eq!(topics.add(with("t0")), Ok(false));
     }
 }

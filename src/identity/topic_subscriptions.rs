@@ -1,0 +1,135 @@
+use std::collections::BTreeMap;
+
+use super::topics::{TopicPermit, TopicUse, exactly};
+use super::{Identity, Principal};
+use crate::domain::{EventFilter, EventName, Guest, GuestRights, TenantName, Timestamp};
+use crate::error::Error;
+
+/// How many topics one connection may be subscribed to.
+pub const MAX_TOPICS: usize = 1000;
+
+impl Identity {
+    /// Takes out the topics that have ended by now. Returns whether there was one.
+    pub fn take_ended(&self, topics: &mut TopicSubscriptions) -> bool {
+        topics.take_ended(self.0.clock.now())
+    }
+}
+
+/// The topics that one connection is subscribed to. Each has been permitted; who the guest is was said by the first token.
+pub struct TopicSubscriptions {
+    guest: (&'static str, String),
+    tenant: TenantName,
+    /// With the end of each, if it ends before the connection does.
+    topics: BTreeMap<EventName, Option<Timestamp>>,
+}
+
+impl TopicSubscriptions {
+    /// Those of a connection with its first token, for no topic yet.
+    pub fn of(first: &TopicPermit) -> Self {
+        let TopicPermit { guest, tenant, .. } = first.clone();
+        Self { guest, tenant, topics: BTreeMap::new() }
+    }
+
+    /// Adds a topic. Returns whether it is a new one; of one that was there already, the later end counts.
+    ///
+    /// # Errors
+    /// [`Error::TopicNotAllowed`] if the permit is to broadcast; [`Error::TooManyTopics`].
+    pub fn add(&mut self, permit: TopicPermit) -> Result<bool, Error> {
+        let TopicPermit { topic, to, ends_at, tenant, .. } = permit;
+        if to != TopicUse::Subscribe || tenant != self.tenant {
+            return Err(Error::TopicNotAllowed);
+        }
+        if let Some(known) = self.topics.get_mut(&topic) {
+            // One that does not end is the latest end.
+            *known = known.zip(ends_at).map(|(known, other)| known.max(other));
+            return Ok(false);
+        }
+        if self.topics.len() >= MAX_TOPICS {
+            return Err(Error::TooManyTopics(MAX_TOPICS));
+        }
+        self.topics.insert(topic, ends_at);
+        Ok(true)
+    }
+
+    /// Takes a topic out. Returns whether it was there.
+    pub fn remove(&mut self, topic: &str) -> bool {
+        self.topics.remove(topic).is_some()
+    }
+
+    /// Takes all topics out. Returns whether there was one.
+    pub fn clear(&mut self) -> bool {
+        !std::mem::take(&mut self.topics).is_empty()
+    }
+
+    /// Takes out the topics that have ended by now. Returns whether there was one.
+    fn take_ended(&mut self, now: Timestamp) -> bool {
+        let before = self.topics.len();
+        self.topics.retain(|_, end| end.is_none_or(|end| now < end));
+        self.topics.len() < before
+    }
+
+    /// Whether there is a topic that ends.
+    pub fn can_end(&self) -> bool {
+        self.topics.values().any(Option::is_some)
+    }
+
+    /// Whether there is no topic.
+    pub fn is_empty(&self) -> bool {
+        self.topics.is_empty()
+    }
+
+    /// The guest, who may see these topics and no others.
+    pub fn guest(&self) -> Principal {
+        let rights = GuestRights { see: exactly(self.topics.keys().cloned()), ..GuestRights::default() };
+        Guest::new((self.guest.0, &self.guest.1), self.tenant.clone(), rights, None).into()
+    }
+
+    /// The topics, and nothing else.
+    pub fn filter(&self) -> EventFilter {
+        EventFilter::names(self.topics.keys().cloned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Authorize;
+
+    fn permit(topic: &str, to: TopicUse, ends_at: Option<u64>) -> TopicPermit {
+        let (tenant, topic) = (TenantName::parse("acme").unwrap(), EventName::parse(topic).unwrap());
+        TopicPermit::new(("notiflux", "bob"), tenant, topic, to, ends_at.map(Timestamp::from_millis))
+    }
+
+    fn until(topic: &str, ends_at: u64) -> TopicPermit {
+        permit(topic, TopicUse::Subscribe, Some(ends_at))
+    }
+
+    #[test]
+    fn the_guest_sees_the_topics_that_were_permitted_until_each_ends_and_inserts_nothing() {
+        let mut topics = TopicSubscriptions::of(&until("a", 1000));
+        assert_eq!((topics.add(until("a", 1000)), topics.add(until("b", 5000))), (Ok(true), Ok(true)));
+        assert_eq!(topics.add(until("a", 3000)), Ok(false), "the later end counts");
+        assert_eq!(topics.add(permit("c", TopicUse::Broadcast, None)), Err(Error::TopicNotAllowed));
+        let sees = |topics: &TopicSubscriptions, name: &str| {
+            let guest = topics.guest();
+            let (rights, _) = guest.account.scopes.to_see(Authorize::Open, &guest.username);
+            let inserts = guest.account.scopes.to_insert(Authorize::Open, &guest.username);
+            assert!(!inserts.allows(&EventName::parse(name).unwrap()));
+            assert_eq!(rights.allow(name), topics.filter().matches(name));
+            rights.allow(name)
+        };
+        assert!(sees(&topics, "a") && sees(&topics, "b") && !sees(&topics, "c"));
+        assert!(!topics.take_ended(Timestamp::from_millis(2999)));
+        assert!(topics.take_ended(Timestamp::from_millis(3000)) && !sees(&topics, "a") && sees(&topics, "b"));
+        assert_eq!(topics.add(permit("b", TopicUse::Subscribe, None)), Ok(false));
+        assert!(!topics.can_end() && topics.remove("b") && topics.is_empty());
+    }
+
+    #[test]
+    fn a_connection_has_at_most_a_thousand_topics() {
+        let mut topics = TopicSubscriptions::of(&until("t0", 1));
+        assert!((0..MAX_TOPICS).all(|number| topics.add(until(&format!("t{number}"), 1)) == Ok(true)));
+        assert_eq!(topics.add(until("more", 1)), Err(Error::TooManyTopics(MAX_TOPICS)));
+        assert_eq!(topics.add(until("t0", 1)), Ok(false));
+    }
+}
