@@ -3,6 +3,7 @@
 mod address;
 mod auth_context;
 mod base_path;
+mod channel_token;
 mod email;
 mod event;
 mod filter;
@@ -28,6 +29,7 @@ mod view;
 pub use address::ClientAddress;
 pub use auth_context::AuthContext;
 pub use base_path::BasePath;
+pub use channel_token::{ChannelToken, ChannelTokenId};
 pub use email::Email;
 pub use event::{DEFAULT_EVENT_BYTES, Event, EventKind, MAX_EVENT_BYTES, MAX_EXPIRES_IN, Quotas};
 pub use filter::{EventFilter, FilterChange, Holder, MAX_PATTERNS};

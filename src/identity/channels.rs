@@ -4,12 +4,13 @@ use aws_lc_rs::{constant_time, hmac};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 
 use super::audit::{Door, Visit};
-use super::topics::{TopicPermit, TopicUse, exactly, topic};
+use super::topic_guests::exactly;
+use super::topics::{TopicPermit, TopicUse, topic};
 use super::{Identity, Principal};
 use crate::config::Channels as Settings;
-use crate::domain::{ClientAddress, EventName, Guest, GuestRights, TenantName};
+use crate::domain::{ChannelToken, ChannelTokenId, ClientAddress, EventName, Guest, GuestRights, TenantName};
 use crate::error::Error;
-use crate::store::{ChannelToken, ChannelTokenId, Store};
+use crate::store::Store;
 use crate::writer::{Batch, Change, Writer};
 
 /// The setting that holds the random part of the key of tokens.

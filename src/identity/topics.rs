@@ -3,9 +3,8 @@ use std::time::Duration;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 
-use super::{Identity, Principal};
 use crate::config::Notiflux;
-use crate::domain::{EventName, Guest, GuestRights, Pattern, Patterns, TenantName, Timestamp, inbox_owner};
+use crate::domain::{EventName, TenantName, Timestamp, inbox_owner};
 use crate::error::Error;
 
 /// What stands before the colon in the name of a guest who came with such a token.
@@ -17,7 +16,7 @@ const LEEWAY: Duration = Duration::from_secs(60);
 pub struct TopicTokens {
     key: DecodingKey,
     validation: Validation,
-    settings: Notiflux,
+    pub(super) settings: Notiflux,
 }
 
 /// What a token is used for; its `scope` says the same.
@@ -91,7 +90,11 @@ impl TopicTokens {
         if holds && opened.header.crit.is_none() { Ok(opened.claims) } else { Err(Error::Unauthorized) }
     }
 
-    fn permit(&self, token: &str, name: &str, to: TopicUse, now: Timestamp) -> Result<TopicPermit, Error> {
+    /// Checks a token for one use of a topic.
+    ///
+    /// # Errors
+    /// Those of [`Identity::topic_permit`](super::Identity::topic_permit), if they are served.
+    pub(super) fn permit(&self, token: &str, name: &str, to: TopicUse, now: Timestamp) -> Result<TopicPermit, Error> {
         let Claims { sub: subject, exp, topics, scope, .. } = self.claims(token, now)?;
         if scope != to || !topics.iter().any(|permitted| permitted == name) {
             return Err(Error::TopicNotAllowed);
@@ -100,30 +103,6 @@ impl TopicTokens {
         let ends = to == TopicUse::Broadcast || self.settings.end_with_token;
         let ends_at = ends.then(|| Timestamp::from_secs(exp) + LEEWAY);
         Ok(TopicPermit::new((GUESTS, &subject), self.settings.tenant.clone(), topic, to, ends_at))
-    }
-}
-
-impl Identity {
-    /// Checks a token of notiflux for one use of a topic. It costs about a tenth of a millisecond.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] if clients of notiflux are not served; [`Error::Unauthorized`] for a token that is expired, malformed or
-    /// signed with another key; [`Error::TopicNotAllowed`] if it is for other topics or another use, or if the topic is an inbox;
-    /// [`Error::EventNameInvalid`] and [`Error::EventNameReserved`] for a topic that no event can be called.
-    pub fn topic_permit(&self, token: &str, topic: &str, to: TopicUse) -> Result<TopicPermit, Error> {
-        self.topics()?.permit(token, topic, to, self.0.clock.now())
-    }
-
-    /// How clients of notiflux are served.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] if they are not.
-    pub fn notiflux(&self) -> Result<&Notiflux, Error> {
-        Ok(&self.topics()?.settings)
-    }
-
-    fn topics(&self) -> Result<&TopicTokens, Error> {
-        self.0.topics.as_ref().ok_or(Error::NotFound)
     }
 }
 
@@ -142,23 +121,6 @@ impl TopicPermit {
     pub fn topic(&self) -> &EventName {
         &self.topic
     }
-
-    /// The guest who may send a message to the topic, until the token ends.
-    ///
-    /// # Errors
-    /// [`Error::TopicNotAllowed`] if the permit is to subscribe.
-    pub fn broadcaster(self) -> Result<Principal, Error> {
-        if self.to != TopicUse::Broadcast {
-            return Err(Error::TopicNotAllowed);
-        }
-        let rights = GuestRights { insert: exactly([self.topic]), ..GuestRights::default() };
-        Ok(Guest::new((self.guest.0, &self.guest.1), self.tenant, rights, self.ends_at).into())
-    }
-}
-
-/// Patterns that match these topics alone.
-pub(super) fn exactly(topics: impl IntoIterator<Item = EventName>) -> Patterns {
-    Patterns::new(topics.into_iter().map(Pattern::Exact).collect())
 }
 
 #[cfg(test)]
@@ -291,15 +253,13 @@ mod tests {
     }
 
     #[test]
-    fn whoever_may_broadcast_is_a_guest_until_the_leeway_of_the_token_is_over() {
+    fn a_permit_to_broadcast_ends_with_the_leeway_of_its_token() {
         let signer = Signer::new();
         let tokens = signer.tokens(|_| ());
         let subscribe = subscribe(&tokens, &signer.token(&json!({})), "news").unwrap();
-        assert_eq!(subscribe.broadcaster().map(drop), Err(Error::TopicNotAllowed));
-        let token = signer.token(&json!({"scope": "broadcast", "sub": "a\nb"}));
+        assert_eq!(subscribe.ends_at, None, "the subscription outlives the token");
+        let token = signer.token(&json!({"scope": "broadcast"}));
         let broadcast = tokens.permit(&token, "news", TopicUse::Broadcast, NOW).unwrap();
-        let guest = broadcast.broadcaster().unwrap();
-        assert_eq!(guest.expires_at, Some(NOW + Duration::from_secs(70)));
-        assert!(guest.is_guest() && guest.username.as_str().starts_with("notiflux::"));
+        assert_eq!(broadcast.ends_at, Some(NOW + Duration::from_secs(70)));
     }
 }

@@ -6,34 +6,8 @@ use super::database::Store;
 use super::rows::Rows;
 use super::transaction::Transaction;
 use super::{codec, keys};
-use crate::domain::{EventName, TenantName, Timestamp};
+use crate::domain::{ChannelToken, ChannelTokenId};
 use crate::error::Error;
-
-/// How long a token lasts after it was last used, in milliseconds: 7 days.
-const KEPT_MILLIS: u64 = 7 * 24 * 60 * 60 * 1000;
-
-/// By what the token of a channel is found. It cannot be made from the channel's name without the key.
-pub type ChannelTokenId = [u8; 16];
-
-/// A channel's token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChannelToken {
-    /// The tenant that the channel is in.
-    pub tenant: TenantName,
-    /// The channel.
-    pub channel: EventName,
-    /// Tells it from earlier tokens of the channel.
-    pub serial: u64,
-    /// When it was issued or last used.
-    pub used_at: Timestamp,
-}
-
-impl ChannelToken {
-    /// When it ends, unless it is used before.
-    pub fn expires_at(&self) -> Timestamp {
-        Timestamp::from_millis(self.used_at.as_millis().saturating_add(KEPT_MILLIS))
-    }
-}
 
 impl Store {
     /// The token of a channel. It may have expired.
@@ -87,6 +61,7 @@ impl Transaction<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{EventName, TenantName, Timestamp};
     use crate::store::Search;
 
     #[test]
@@ -109,6 +84,7 @@ mod tests {
         drop((store, committer));
         (store, committer) = Store::open(directory.path(), 1 << 20).unwrap();
         assert_eq!(store.channel_token(&id), Ok(Some(token(2, 9000))));
+        let ends = token(2, 9000).expires_at().as_millis();
         let mut found_at = |now: u64| {
             let found = store.find(&Search::for_old_channel_tokens(), Timestamp::from_millis(now), 10).unwrap().keys;
             let count = found.len();
@@ -117,9 +93,9 @@ mod tests {
             drop(transaction.commit().unwrap().reveal());
             count
         };
-        assert_eq!(found_at(9000 + KEPT_MILLIS - 1), 0, "each use moves it");
-        assert_eq!(found_at(9000 + KEPT_MILLIS), 1);
-        assert_eq!(found_at(9000 + KEPT_MILLIS), 0);
+        assert_eq!(found_at(ends - 1), 0, "each use moves it");
+        assert_eq!(found_at(ends), 1);
+        assert_eq!(found_at(ends), 0);
         assert_eq!(store.channel_token(&id), Ok(None));
     }
 

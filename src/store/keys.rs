@@ -28,8 +28,7 @@
 
 use aws_lc_rs::digest;
 
-use super::channel_tokens::ChannelTokenId;
-use crate::domain::{EventName, Position, SKELETON_VERSION, Skeleton, TenantName, Timestamp, Username};
+use crate::domain::{ChannelTokenId, EventName, Position, SKELETON_VERSION, Skeleton, TenantName, Timestamp, Username};
 
 /// The prefix of all users.
 pub const USERS: &[u8] = b"u";

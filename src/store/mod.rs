@@ -57,7 +57,6 @@ mod watermarks;
 
 pub use activity::{Activity, Due};
 pub use answers::NewAnswer;
-pub use channel_tokens::{ChannelToken, ChannelTokenId};
 pub use codec::Answered;
 pub use committer::{Committer, Durable};
 pub use database::Store;

@@ -1,8 +1,7 @@
 //! The tokens of channels.
 
 use super::numbers::Decoded;
-use crate::domain::{EventName, TenantName, Timestamp};
-use crate::store::channel_tokens::ChannelToken;
+use crate::domain::{ChannelToken, EventName, TenantName, Timestamp};
 
 /// The serial (8 bytes), the moment of the last use (8), the length of the tenant (2), the tenant, the channel.
 pub fn encode_channel_token(token: &ChannelToken) -> Vec<u8> {
