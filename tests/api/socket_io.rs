@@ -1,6 +1,7 @@
 //! Guards Engine.IO and Socket.IO over real connections, by the cases of their protocols' suites, against an echo application.
 
 mod channel_clients;
+mod channel_hostile;
 mod channels;
 mod client;
 mod clients;

@@ -6,6 +6,8 @@ mod frames;
 mod hostile;
 mod inserts;
 mod notiflux;
+mod notiflux_clients;
+mod notiflux_hostile;
 mod sign_in;
 mod streams;
 mod subscriptions;

@@ -6,10 +6,24 @@ It is started as `python channel.py <url> <token> <transport>...`.
 import json
 import sys
 
+import engineio
 import socketio
 
+
+class InOrder(engineio.Client):
+    """Handles one message after the other. The library has a thread for each, so they would be said in any order."""
+
+    def _trigger_event(self, event, *args, run_async=False, **kwargs):
+        return super()._trigger_event(event, *args, run_async=False, **kwargs)
+
+
+class Client(socketio.Client):
+    def _engineio_client_class(self):
+        return InOrder
+
+
 url, token, *transports = sys.argv[1:]
-client = socketio.Client(reconnection_delay=0.01, reconnection_delay_max=0.05)
+client = Client(reconnection_delay=0.01, reconnection_delay_max=0.05)
 
 
 def say(*line):

@@ -1,8 +1,5 @@
 //! What clients ask for, and what they are answered.
 
-use std::cell::Cell;
-use std::rc::Rc;
-
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::Serialize;
@@ -16,8 +13,9 @@ use crate::app::App;
 use crate::domain::FilterChange;
 use crate::error::Error;
 use crate::events::End;
+use crate::transports::json::parse;
 use crate::transports::socket_io::{Admission, Application, Connect, ConnectError, Event, Json, Outlet, Socket, Work};
-use crate::transports::stream_sink::WebSocketSink;
+use crate::transports::stream_sink::{Ended, WebSocketSink};
 
 /// What a client is told by, in the words of ChannelAPI.
 const CLIENT_EVENT: &str = "clientevent";
@@ -40,9 +38,7 @@ impl Join {
     /// Reads an object, or a text that is one: ChannelAPI takes the text, and its documents show the object.
     fn read(args: &[Json]) -> Option<Self> {
         let json = args.first()?.get();
-        let is_text = json.starts_with('"');
-        let text = if is_text { serde_json::from_str::<String>(json).ok()? } else { json.to_owned() };
-        serde_json::from_str(&text).ok()
+        if json.starts_with('"') { parse(&serde_json::from_str::<String>(json).ok()?).ok() } else { parse(json).ok() }
     }
 }
 
@@ -135,13 +131,13 @@ impl Application for ChannelApi {
     fn stream(&self, socket: Socket<Self>, outlet: Outlet<Self>) -> impl Future<Output = ()> + 'static {
         let Self(app) = self.clone();
         async move {
-            let end = Rc::new(Cell::new(None));
+            let ended = Ended::default();
             let begun = socket.begin(&app, |request, unwritten| match outlet {
-                Outlet::Polling(outlet) => app.open(request, PollingSink::new(outlet, &end), Bytes::new()),
+                Outlet::Polling(outlet) => app.open(request, PollingSink::new(outlet, &ended), Bytes::new()),
                 Outlet::WebSocket { outlet, compresses } => {
                     let format = if compresses { &ChannelMessages::Compressed } else { &ChannelMessages::Framed };
                     let first = ChannelMessages::framed(&unwritten);
-                    app.open(request, WebSocketSink::new(outlet, format, &end), first)
+                    app.open(request, WebSocketSink::new(outlet, format, &ended), first)
                 }
             });
             let mut stream = match begun {
@@ -152,7 +148,7 @@ impl Application for ChannelApi {
             (&mut stream).await;
             let (position, unwritten) = stream.left();
             socket.stop(position, unwritten);
-            if !matches!(end.get(), None | Some(End::Gone)) {
+            if !matches!(ended.get(), None | Some(End::Gone)) {
                 // Nothing more of the channels can come on this session.
                 socket.close();
             }

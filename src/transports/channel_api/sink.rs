@@ -1,6 +1,5 @@
 //! Where the stream of a session of long polling writes.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -10,17 +9,18 @@ use super::format::ChannelMessages;
 use super::types::ChannelApi;
 use crate::events::{End, Format, Sink, Written};
 use crate::transports::socket_io::{PollingOutlet, Written as Taken};
+use crate::transports::stream_sink::Ended;
 
 /// A [`Sink`] of packets for the next poll.
 pub struct PollingSink {
     outlet: PollingOutlet<ChannelApi>,
-    end: Rc<Cell<Option<End>>>,
+    ended: Ended,
 }
 
 impl PollingSink {
-    /// The place of a stream in a session. Why the stream has ended is put into `end`.
-    pub fn new(outlet: PollingOutlet<ChannelApi>, end: &Rc<Cell<Option<End>>>) -> Self {
-        Self { outlet, end: Rc::clone(end) }
+    /// The place of a stream in a session. Why the stream ends is told in `ended`.
+    pub fn new(outlet: PollingOutlet<ChannelApi>, ended: &Ended) -> Self {
+        Self { outlet, ended: Rc::clone(ended) }
     }
 }
 
@@ -50,6 +50,6 @@ impl Sink for PollingSink {
     }
 
     fn finish(&self, why: End) {
-        self.end.set(Some(why));
+        self.ended.set(Some(why));
     }
 }

@@ -10,15 +10,15 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use crate::contract::now_millis;
 use crate::support::{Client, Signer, TestServer, TopicClient, until};
 
-/// A server whose topics are those of acme, and who signs tokens for it.
-async fn server(more: &[&str]) -> (TestServer, Signer) {
+/// A server whose topics are those of acme, and what signs tokens for it.
+pub async fn server(more: &[&str]) -> (TestServer, Signer) {
     let signer = Signer::new();
     let flags = signer.flags();
     (TestServer::start_with(&[&[flags[0].as_str(), &flags[1]], more].concat()).await, signer)
 }
 
 /// Sends a message to a topic.
-async fn broadcast(server: &TestServer, signer: &Signer, topic: &str, message: &str) {
+pub async fn broadcast(server: &TestServer, signer: &Signer, topic: &str, message: &str) {
     let token = signer.token("broadcast", &[topic]);
     let body = json!({ "topic": topic, "message": message, "token": token });
     Client::new(&server.url).post("/broadcast", &body).await.ok();
