@@ -39,6 +39,10 @@ pub async fn serve(app: App, tells_errors: bool, mut inlet: Inlet, outlet: Outle
             Next::Look => change.is_due = client.look(),
         }
         for _ in 1..COMMANDS_AT_ONCE {
+            // Answers may be long, and nothing more is read before there is room for them.
+            if !change.answers.is_empty() {
+                break;
+            }
             let Some(Some(message)) = inlet.next().now_or_never() else { break };
             client.take(message, &mut change);
         }
