@@ -68,7 +68,7 @@ impl SharedEvent {
         self.id.position
     }
 
-    /// How much memory it and one encoding take, about.
+    /// How much memory it and one encoding take, about. Each further format in use adds its own.
     pub fn bytes(&self) -> usize {
         self.bytes as usize
     }
