@@ -19,7 +19,7 @@ pub trait Sink {
     /// Becomes ready when the client has gone. Wakes as a future does.
     fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()>;
 
-    /// Says that nothing more comes, and why, if the last write was taken whole. Dropping the sink then closes it.
+    /// Says that nothing more comes, and why, unless a write was taken in part. Dropping the sink then closes it.
     fn finish(&self, why: End);
 }
 

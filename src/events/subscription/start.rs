@@ -50,6 +50,8 @@ impl Subscription {
             changes_asked: Cell::new(0),
             changes_told: Cell::new(0),
             reads: RefCell::new(Self::first_read(first_given, after, subscriptions.position())),
+            // The head of an answer stands there, without which nothing can be said.
+            is_within: Cell::new(!first.is_empty()),
             rest: RefCell::new([first, begins].concat().into()),
             presence: options.presence.then(|| Box::new(RefCell::new(PendingPresence::all()))),
             waker: Cell::new(None),

@@ -55,6 +55,8 @@ pub struct Subscription<O: ?Sized = dyn Sink> {
     pub(super) reads: RefCell<Reads>,
     /// What could not be written yet.
     pub(super) rest: RefCell<Bytes>,
+    /// Whether the client has the beginning of `rest`, without which what it has means nothing.
+    pub(super) is_within: Cell<bool>,
     /// The users of whom it has yet to tell whether they are there; `None` if its client did not ask for that.
     pub(super) presence: Option<Box<RefCell<PendingPresence>>>,
     /// The waker of the task that catches up and waits for the end.
@@ -123,6 +125,7 @@ impl Subscription {
             Written::Part(taken) => {
                 // If nothing of it was taken, nothing need be kept of it.
                 if taken > 0 {
+                    self.is_within.set(taken < bytes.len());
                     *self.rest.borrow_mut() = bytes.slice(taken..);
                 }
                 self.leave(Phase::Blocked);
@@ -138,8 +141,10 @@ impl Subscription {
         if rest.is_empty() {
             return false;
         }
-        if self.write(&rest) == Written::Part(0) {
-            *self.rest.borrow_mut() = rest;
+        match self.write(&rest) {
+            Written::All => self.is_within.set(false),
+            Written::Part(0) => *self.rest.borrow_mut() = rest,
+            Written::Part(_) | Written::Gone => {}
         }
         true
     }
@@ -232,8 +237,9 @@ impl Subscriber for Subscription {
         }
         self.leave(Phase::Ended);
         self.wake();
-        // If an event was cut in the middle, only closing the connection says it.
-        if self.rest.borrow().is_empty() {
+        // What has not been begun is not written any more. If an event was cut in the middle, only closing the connection says it.
+        *self.rest.borrow_mut() = Bytes::new();
+        if !self.is_within.get() {
             self.sink.finish(why);
         }
     }

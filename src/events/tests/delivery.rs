@@ -53,6 +53,25 @@ fn a_stream_that_loses_the_right_while_many_are_written_to_gets_nothing_of_that_
 }
 
 #[test]
+fn a_client_that_is_slow_is_told_why_its_stream_ends_unless_it_has_a_part_of_a_write() {
+    run(async {
+        let whole = Lines.heartbeat().len();
+        for (room, more, told) in [(0, 0, true), (whole, 0, true), (whole + 5, 0, false), (whole + 5, 5, false)] {
+            let mut house = House::holding(&["a"]);
+            let line = house.open(0, "u", "*", 0, room);
+            rest().await;
+            line.give_room(more);
+            rest().await;
+            assert_eq!(line.taken.borrow().len(), room + more);
+            house.insert(&["b"], &["u"]);
+            settle(|| Rc::strong_count(&line) == 1).await;
+            assert_eq!(line.finished.get(), told.then_some(End::SignInOver), "{room} and {more}");
+            assert_eq!(line.taken.borrow().len(), room + more);
+        }
+    });
+}
+
+#[test]
 fn a_filter_gets_each_event_once_however_many_of_its_patterns_match() {
     run(async {
         let mut house = House::new();
