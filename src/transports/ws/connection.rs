@@ -65,9 +65,10 @@ impl<A: Future<Output = ()>> Future for Run<A> {
                 run.application.set(None);
                 shared.close_after_application();
             }
-            // What the application has queued goes out together.
-            shared.advance(context);
             shared.poll_rest(context);
+            shared.count_memory(context);
+            // What the application has queued goes out together, and the answers to pings that came meanwhile.
+            shared.advance(context);
             poll_timer(run.timer.as_mut(), shared, context);
             // In a new phase there is something else to wait for.
             if shared.phase() == phase {

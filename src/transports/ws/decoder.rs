@@ -21,6 +21,8 @@ const DEFLATE_ADDS: usize = 64;
 pub struct Decoder {
     max_message_bytes: usize,
     inflates: bool,
+    /// Whether messages are passed over.
+    skips: bool,
     /// The beginning of a header.
     header: [u8; MAX_HEADER],
     header_length: u8,
@@ -66,13 +68,30 @@ pub enum Item {
 impl Decoder {
     /// For messages of at most so many bytes, inflated. `inflates`: whether the client may send compressed messages.
     pub fn new(max_message_bytes: usize, inflates: bool) -> Self {
-        let (header, header_length) = ([0; MAX_HEADER], 0);
-        Self { max_message_bytes, inflates, header, header_length, frame: None, message: None, control: Vec::new() }
+        Self {
+            max_message_bytes,
+            inflates,
+            skips: false,
+            header: [0; MAX_HEADER],
+            header_length: 0,
+            frame: None,
+            message: None,
+            control: Vec::new(),
+        }
     }
 
     /// Changes how large a message may be, in bytes.
     pub fn set_max_message_bytes(&mut self, bytes: usize) {
         self.max_message_bytes = bytes;
+    }
+
+    /// Passes over messages from now on, an unfinished one included: they are neither kept nor looked at nor inflated, however large
+    /// they are. Control frames are items as before.
+    ///
+    /// Closes this fault: a client that nobody listened to any more sent small messages that inflate to large ones, and kept its thread
+    /// busy for seconds.
+    pub fn skip_messages(&mut self) {
+        (self.skips, self.message) = (true, None);
     }
 
     /// How much memory a message takes that has come in part, in bytes.
@@ -105,7 +124,7 @@ impl Decoder {
             if frame.opcode.is_control() {
                 return self.finish_control(frame.opcode).map(Some);
             }
-            if frame.is_final {
+            if frame.is_final && !self.skips {
                 return self.finish_message();
             }
             self.check_text()?;
@@ -141,7 +160,7 @@ impl Decoder {
     /// Begins a frame if it may stand here, and may be as long as it is.
     fn begin(&mut self, header: Header) -> Result<Frame, Violation> {
         let Header { opcode, is_final, is_compressed, length, mask } = header;
-        if !opcode.is_control() {
+        if !opcode.is_control() && !self.skips {
             match (&self.message, opcode) {
                 (None, Opcode::Continuation) => {
                     return Err(Violation::Protocol("a continuation of nothing"));
@@ -167,8 +186,9 @@ impl Decoder {
     fn push(&mut self, frame: &mut Frame, piece: &[u8]) {
         frame.left -= piece.len() as u64;
         let bytes = match &mut self.message {
-            Some(message) if !frame.opcode.is_control() => &mut message.bytes,
-            _ => &mut self.control,
+            _ if frame.opcode.is_control() => &mut self.control,
+            Some(message) => &mut message.bytes,
+            None => return,
         };
         let before = bytes.len();
         // Doubled, to avoid moving it with each piece, but to no more than is announced: what is announced costs the client nothing.

@@ -7,6 +7,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// Bytes to a client and from it.
+///
+/// While something waits to be sent, it must fail by itself if the client takes nothing of it for long, as TCP does with a user timeout
+/// (RFC 5482). Only the system sees each byte that is taken: for its owner, room is free again in large pieces only.
 pub trait Duplex: AsyncRead + AsyncWrite + Unpin {
     /// Becomes ready when everything that was written is on its way, and more can be written. Wakes as a future does.
     ///

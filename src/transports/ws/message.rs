@@ -15,6 +15,16 @@ pub enum Message {
     Binary(Bytes),
 }
 
+impl Message {
+    /// How many bytes it has.
+    pub(super) fn length(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+}
+
 /// Why nothing more comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {

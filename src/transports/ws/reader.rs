@@ -63,6 +63,12 @@ impl Reader {
         (self.memory, self.held) = (Some(memory), 0);
     }
 
+    /// Passes over messages from now on, and gives back the memory of an unfinished one.
+    pub fn skip_messages(&mut self) {
+        self.decoder.skip_messages();
+        (self.memory, self.held) = (None, 0);
+    }
+
     /// When something was read last.
     pub fn heard(&self) -> Instant {
         self.heard
@@ -85,10 +91,7 @@ impl Reader {
         match Pin::new(socket).poll_read(context, &mut buffer) {
             Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
             Poll::Ready(_) => return Poll::Ready(Err(Fault::Lost)),
-            Poll::Pending => {
-                self.count(context)?;
-                return Poll::Pending;
-            }
+            Poll::Pending => return Poll::Pending,
         }
         self.heard = Instant::now();
         let mut input = buffer.filled();
@@ -120,8 +123,11 @@ impl Reader {
         item
     }
 
-    /// Counts the memory of what is unfinished while the rest is awaited.
-    fn count(&mut self, context: &mut Context<'_>) -> Result<(), Violation> {
+    /// Counts the memory of a message that is unfinished.
+    ///
+    /// # Errors
+    /// [`Violation::NoMemory`].
+    pub fn count(&mut self, context: &mut Context<'_>) -> Result<(), Violation> {
         let Some(memory) = &mut self.memory else { return Ok(()) };
         let holds = self.decoder.held();
         if holds != std::mem::replace(&mut self.held, holds) && !memory.hold(holds) {

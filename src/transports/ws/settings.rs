@@ -12,6 +12,9 @@ pub const MAX_QUEUED_BYTES: usize = 1 << 20;
 pub const READ_BYTES: usize = 16 << 10;
 /// How many frames and reads of a connection are looked at for a message before others on its thread have their turn.
 pub const ITEMS_A_TURN: usize = 32;
+/// How many bytes of messages, inflated, the application is given before others on the thread have their turn. Some KiB of a client can
+/// become 64 large messages.
+pub const BYTES_A_TURN: usize = 64 << 10;
 
 /// What holds for a connection.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +32,7 @@ pub struct Settings {
 pub struct Times {
     /// The time between two pings.
     pub ping_every: Duration,
-    /// A client that sends nothing for so long, and takes nothing of what waits for it, has gone.
+    /// A client that sends nothing for so long has gone, unless something waits to be sent to it: see [`Duplex`](super::Duplex).
     pub silent_for: Duration,
     /// How long it may take until a close frame is sent, and before it the rest of what a stream has begun.
     pub close_within: Duration,

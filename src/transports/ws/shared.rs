@@ -59,6 +59,8 @@ pub struct Shared {
     is_awaited: Cell<bool>,
     /// Whether nothing is read because too many own replies wait.
     lacks_room: Cell<bool>,
+    /// How many bytes of messages the application was given since others had their turn.
+    given: Cell<usize>,
     pinged: Cell<Instant>,
     task: WakerSlot,
     /// Whether the task is being polled, so that it need not be woken.
@@ -86,6 +88,7 @@ impl Shared {
             has_inlet: Cell::new(true),
             is_awaited: Cell::default(),
             lacks_room: Cell::default(),
+            given: Cell::default(),
             pinged: Cell::new(now),
             task: WakerSlot::default(),
             is_polled: Cell::default(),
@@ -118,6 +121,7 @@ impl Shared {
     /// The application takes no messages any more.
     pub fn drop_inlet(&self) {
         self.has_inlet.set(false);
+        self.reader.borrow_mut().skip_messages();
         self.wake_task();
     }
 
@@ -172,6 +176,8 @@ impl Shared {
         }
         append(self.writer.borrow_mut().queue(), Opcode::Close, false, payload);
         *self.end.borrow_mut() = Some(end);
+        // The application gets no more.
+        self.reader.borrow_mut().skip_messages();
         self.enter(Phase::Closing, self.settings.times.close_within);
         self.wake_all();
     }
@@ -341,10 +347,11 @@ impl Shared {
             return;
         }
         if now >= self.reader.borrow().heard() + times.silent_for {
-            if self.is_awaited.get() {
+            // While something waits to be sent, it is the system that finds out whether the client takes any of it.
+            if self.is_awaited.get() && !self.writer.borrow().is_blocked() {
                 return self.end_now();
             }
-            // Nothing was read from it.
+            // Nothing was read from it, or it is busy reading.
             self.reader.borrow_mut().excuse();
         }
         if now >= self.pinged.get() + times.ping_every {

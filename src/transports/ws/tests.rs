@@ -25,6 +25,9 @@ const RECEIVE_BUFFER: u32 = 256 << 10;
 /// How much the system takes from the server for a client that reads nothing, in bytes.
 const SEND_BUFFER: u32 = 256 << 10;
 
+/// How long a client may take nothing of what waits for it.
+const UNREAD_FOR: Duration = Duration::from_secs(8);
+
 async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }
@@ -103,6 +106,7 @@ impl Client {
         let (socket, accepted) = tokio::join!(socket.connect(listener.local_addr().unwrap()), listener.accept());
         let (there, _) = accepted.unwrap();
         there.set_nodelay(true).unwrap();
+        socket2::SockRef::from(&there).set_tcp_user_timeout(Some(UNREAD_FOR)).unwrap();
         let connection = run(Box::new(there), b"head".to_vec(), received, settings, |inlet, outlet| {
             let application = application(inlet, outlet);
             async {

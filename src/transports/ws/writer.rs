@@ -66,6 +66,11 @@ impl Writer {
         self.waiting() == 0 && self.within.is_none() && !self.is_blocked
     }
 
+    /// Whether the socket has not taken what it was last given.
+    pub fn is_blocked(&self) -> bool {
+        self.is_blocked
+    }
+
     /// Whether a client that was slow has taken more since this was last asked: it is there, even if it says nothing.
     pub fn has_drained(&mut self) -> bool {
         std::mem::take(&mut self.has_drained)

@@ -229,3 +229,31 @@ fn what_is_marked_as_compressed_and_is_not_is_a_violation_and_blocks_that_end_ar
     assert_eq!(one_of(&lasts(10)), Item::Message(Message::Text(String::new())));
     assert_eq!(violation(&lasts(100)), Some(Violation::NotDeflate));
 }
+
+#[test]
+fn messages_that_are_passed_over_are_not_kept_or_looked_at_and_control_frames_among_them_are_items() {
+    let mut decoder = new();
+    let begun = fragment(0x1, false, &vec![b'x'; 10_000]);
+    let (begin, rest) = begun.split_at(begun.len() - 1);
+    assert_eq!(decoded(&mut decoder, [begin]), (Vec::new(), None));
+    assert!(decoder.held() > 0);
+    decoder.skip_messages();
+    assert_eq!(decoder.held(), 0);
+    let late = [
+        fragment(0x0, true, b"\xff"),
+        compressed(Opcode::Text, b"\xff\xff\xff"),
+        fragment(0x2, true, &vec![0; 3 << 20]),
+        fragment(0x1, false, b"\xff"),
+        fragment(0x9, true, b"p"),
+        fragment(0x0, true, b""),
+    ];
+    let bytes = [rest, &late.concat()].concat();
+    for cut in [1, 7, 5000] {
+        let mut decoder = new();
+        assert_eq!(decoded(&mut decoder, [begin]), (Vec::new(), None));
+        decoder.skip_messages();
+        let items = decoded(&mut decoder, bytes.chunks(cut));
+        assert_eq!(items, (vec![Item::Ping(Bytes::from_static(b"p"))], None), "in pieces of {cut}");
+        assert_eq!(decoder.held(), 0);
+    }
+}

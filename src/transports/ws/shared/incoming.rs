@@ -10,7 +10,7 @@ use crate::transports::ws::decoder::Item;
 use crate::transports::ws::frame::{Opcode, append};
 use crate::transports::ws::message::{End, Message};
 use crate::transports::ws::reader::{Came, Fault};
-use crate::transports::ws::settings::ITEMS_A_TURN;
+use crate::transports::ws::settings::{BYTES_A_TURN, ITEMS_A_TURN};
 use crate::transports::ws::violation::Violation;
 
 impl Shared {
@@ -21,9 +21,24 @@ impl Shared {
         }
         // Without that, an application that has a reply for each message would go on for as long as messages come.
         let progress = ready!(poll_proceed(context));
+        if self.given.get() >= BYTES_A_TURN {
+            self.given.set(0);
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let message = ready!(self.poll_next(context));
+        self.given.set(self.given.get() + message.as_ref().map_or(0, Message::length));
         progress.made_progress();
         Poll::Ready(message)
+    }
+
+    /// Counts the memory of an unfinished message, whether or not anything is read: a client that reads no answers is not read from, and
+    /// still holds what it has sent.
+    pub fn count_memory(&self, context: &mut Context<'_>) {
+        let counted = self.reader.borrow_mut().count(context);
+        if let Err(violation) = counted {
+            self.fail(violation);
+        }
     }
 
     /// The next message, or nothing when the phase changes.
@@ -85,7 +100,7 @@ impl Shared {
             Phase::Open if self.has_inlet.get() => {}
             Phase::Open | Phase::Closing | Phase::Closed if self.is_client_done.get() => {}
             Phase::Open | Phase::Closing | Phase::Closed => {
-                while let Poll::Ready(Some(_unread)) = self.poll_next(context) {}
+                let _ = self.poll_next(context);
             }
             Phase::Lingering => self.poll_discard(context),
             Phase::Ended => {}

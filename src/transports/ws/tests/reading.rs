@@ -133,6 +133,12 @@ struct Most {
     displaced: tokio::sync::oneshot::Receiver<()>,
 }
 
+impl Drop for Most {
+    fn drop(&mut self) {
+        self.held.set(0);
+    }
+}
+
 impl Memory for Most {
     fn hold(&mut self, bytes: usize) -> bool {
         self.held.set(bytes);
@@ -171,11 +177,107 @@ fn the_memory_of_an_unfinished_message_is_counted_and_can_be_claimed_back() {
                 displace.send(()).unwrap();
             } else {
                 client.send(&frame[50_000..150_000]).await;
-                is_held(100_001).await;
             }
             client.expect(Frame::close(code::TRY_AGAIN, "too many unfinished messages")).await;
             client.expect_end().await;
         }
+    });
+}
+
+#[test]
+fn the_memory_of_an_unfinished_message_is_claimed_back_from_a_client_that_reads_no_answers() {
+    on_a_worker(async {
+        let held = Rc::new(Cell::new(0));
+        let (displace, displaced) = tokio::sync::oneshot::channel();
+        let memory = Most { most: 1 << 20, held: Rc::clone(&held), displaced };
+        let mut client = Client::connect(settings(), |mut inlet, outlet| {
+            inlet.set_memory(Box::new(memory));
+            Seen::default().echo(inlet, outlet)
+        })
+        .await;
+        let part = ClientFrame { is_final: false, ..ClientFrame::whole(Opcode::Binary, &[0; 50_000]) }.bytes();
+        client.send(&part).await;
+        // Until nothing more fits anywhere, so that nothing is read any more.
+        let flood = control(Opcode::Ping, &[b'p'; 125]).repeat(100);
+        while tokio::time::timeout(Duration::from_secs(1), client.send(&flood)).await.is_ok() {}
+        assert!(held.get() >= 50_000, "{}", held.get());
+        displace.send(()).unwrap();
+        within("memory to be given back", async {
+            while held.get() > 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        // The connection is still there, and its client is told when it reads.
+        loop {
+            match client.next().await {
+                Some(Frame { first: 0x8a, .. }) => {}
+                other => break assert_eq!(other, Some(Frame::close(code::TRY_AGAIN, "too many unfinished messages"))),
+            }
+        }
+    });
+}
+
+#[test]
+fn messages_that_no_application_takes_are_neither_kept_nor_looked_at_and_pings_are_answered_at_once() {
+    on_a_worker(async {
+        let hour = Duration::from_secs(3600);
+        let times = Times { ping_every: hour, silent_for: hour, ..Times::default() };
+        let mut client = Client::connect(Settings { times, ..settings() }, async |inlet: Inlet, _outlet: Outlet| {
+            drop(inlet);
+            std::future::pending().await
+        })
+        .await;
+        let garbage = ClientFrame { is_compressed: true, ..ClientFrame::whole(Opcode::Text, &[0xff; 1000]) }.bytes();
+        for late in [garbage, ClientFrame::whole(Opcode::Text, &[0xff; 2 << 20]).bytes(), text("late")] {
+            client.send(&late).await;
+            client.send(&control(Opcode::Ping, b"p")).await;
+            client.expect(Frame::of(Opcode::Pong, "p")).await;
+        }
+    });
+}
+
+/// Ends with the next turn of a task: tokio's `yield_now` may be given one in many.
+async fn turn() {
+    let mut has_waited = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut has_waited, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+#[test]
+fn some_kib_that_inflate_to_large_messages_do_not_take_the_turns_of_others() {
+    on_a_worker(async {
+        let (taken, go) = (Rc::new(Cell::new(0)), tokio::sync::oneshot::channel());
+        let (takes, (go, gone_on)) = (Rc::clone(&taken), go);
+        let mut client = Client::connect(settings(), async move |mut inlet: Inlet, _outlet: Outlet| {
+            gone_on.await.unwrap();
+            while inlet.next().await.is_some() {
+                takes.set(takes.get() + 1);
+            }
+        })
+        .await;
+        let large = deflated(&vec![0; 1 << 19]);
+        let frame = ClientFrame { is_compressed: true, ..ClientFrame::whole(Opcode::Binary, &large) }.bytes();
+        assert!(frame.len() < 1000, "{}", frame.len());
+        client.send(&frame.repeat(50)).await;
+        let other = tokio::task::spawn_local(async move {
+            let (mut before, mut most) = (0, 0);
+            while before < 50 {
+                turn().await;
+                most = most.max(taken.get() - before);
+                before = taken.get();
+            }
+            most
+        });
+        go.send(()).unwrap();
+        let most = within("the messages", other).await.unwrap();
+        assert!(most <= 2, "{most} in a turn");
     });
 }
 
