@@ -109,6 +109,11 @@ impl<'a> Frame<'a> {
         Ok((verb, reference, Self { text, ..frame }))
     }
 
+    /// How many bytes it has.
+    pub fn length(&self) -> usize {
+        self.text.len()
+    }
+
     /// The body of `sign_in`.
     ///
     /// # Errors

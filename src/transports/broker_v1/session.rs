@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use serde_json::json;
+use tokio::time::{Sleep, sleep};
 
 use super::commands::{Frame, Verb};
 use super::sign_in::{SignedIn, sign_in};
@@ -13,18 +15,22 @@ use super::{close, replies};
 use crate::app::{App, Inserting};
 use crate::domain::FilterChange;
 use crate::error::Error;
-use crate::events::{CatchUp, Changing, Condition, Inserted, StreamId};
+use crate::events::{CatchUp, Changing, Condition, End, Inserted, StreamId};
 use crate::identity::Principal;
 use crate::transports::inserts::{Inserts, MAX_INSERT_BYTES, Receipts};
 use crate::transports::refusal::Refusal;
 use crate::transports::stream_sink::Ended;
 use crate::transports::ws::{Inlet, Memory, Message, Outlet};
 
-/// How much may be in flight before nothing more is read: this many inserts and changes, of which one with a condition counts as
-/// several, because a refusal has the event that is there instead.
+/// How much may be in flight before nothing more is read: this many inserts and changes, of which a large one, and one with a condition,
+/// count as several.
 const MAX_IN_FLIGHT: usize = 64;
-/// How many a condition counts as.
+/// How many a condition counts as: a refusal has the event that is there instead.
 const CONDITION_WEIGHT: usize = 16;
+/// How many bytes of a frame count as one insert, so that the largest frame is alone: the writer's queue is for all connections.
+const BYTES_A_WEIGHT: usize = MAX_INSERT_BYTES / MAX_IN_FLIGHT;
+/// How long what was asked for before is still answered after the stream has ended, to a client that is slow to read.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 /// How many frames are read before others on this thread have their turn.
 const FRAMES_IN_A_ROW: usize = 64;
 
@@ -49,12 +55,22 @@ struct Session {
     /// A client that showed a ticket may only read.
     may_insert: bool,
     stream: StreamId,
-    catch_up: CatchUp,
+    streaming: Streaming,
     ended: Ended,
     /// What was asked for and is not done yet, in that order.
     in_flight: VecDeque<InFlight>,
     inlet: Inlet,
     outlet: Outlet,
+}
+
+/// The work on the stream of a connection.
+enum Streaming {
+    /// The stream goes on.
+    Open(CatchUp),
+    /// It has ended, for this reason, and nothing of it is kept. The connection is closed when everything is answered, or in this time.
+    Ended(End, Pin<Box<Sleep>>),
+    /// It has ended within a write, so that nothing can be said any more.
+    Cut,
 }
 
 /// Something that was asked for by a frame with this number.
@@ -72,8 +88,8 @@ async fn begin(app: App, mut inlet: Inlet, outlet: Outlet, memory: MemoryOf) -> 
     let SignedIn { principal, by_ticket, stream, catch_up, ended } = sign_in(&app, &mut inlet, &outlet).await?;
     inlet.set_max_message_bytes(MAX_INSERT_BYTES);
     inlet.set_memory(memory(&principal));
-    let in_flight = VecDeque::new();
-    Some(Session { app, principal, may_insert: !by_ticket, stream, catch_up, ended, in_flight, inlet, outlet })
+    let (streaming, in_flight) = (Streaming::Open(catch_up), VecDeque::new());
+    Some(Session { app, principal, may_insert: !by_ticket, stream, streaming, ended, in_flight, inlet, outlet })
 }
 
 impl Future for Serving {
@@ -94,19 +110,42 @@ impl Future for Serving {
 
 impl Session {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.ended.get().is_none()
-            && Pin::new(&mut self.catch_up).poll(context).is_ready()
-            && self.ended.get().is_none()
+        if ready!(self.poll_streaming(context)) {
+            return self.poll_frames(context);
+        }
+        Poll::Ready(())
+    }
+
+    /// Has the stream go on. `true` if frames are to be read, and `false` if the connection is at its end.
+    fn poll_streaming(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        if let Streaming::Open(catch_up) = &mut self.streaming
+            && Pin::new(catch_up).poll(context).is_ready()
         {
-            // Within a write, so that nothing can be said any more.
-            return Poll::Ready(());
+            // Its user is not present by it any more, whatever is still to be answered.
+            self.streaming = match self.ended.get() {
+                Some(why) => Streaming::Ended(why, Box::pin(sleep(ANSWERED_WITHIN))),
+                None => Streaming::Cut,
+            };
         }
-        if let Some(why) = self.ended.get() {
-            // What was asked for before is still answered.
-            ready!(self.poll_in_flight(context));
-            close::stream_ended(&self.outlet, why);
-            return Poll::Ready(());
+        match &mut self.streaming {
+            // The rest of what the stream has begun goes before the close frame. Then the stream ends.
+            Streaming::Open(_) if self.outlet.is_closed() => Poll::Pending,
+            Streaming::Open(_) => Poll::Ready(true),
+            Streaming::Cut => Poll::Ready(false),
+            Streaming::Ended(why, until) => {
+                let (why, is_late) = (*why, until.as_mut().poll(context).is_ready());
+                if !is_late && !self.outlet.is_closed() {
+                    // What was asked for before is still answered.
+                    ready!(self.poll_in_flight(context));
+                }
+                close::stream_ended(&self.outlet, why);
+                Poll::Ready(false)
+            }
         }
+    }
+
+    /// Takes frames.
+    fn poll_frames(&mut self, context: &mut Context<'_>) -> Poll<()> {
         for _ in 0..FRAMES_IN_A_ROW {
             let _ = self.poll_in_flight(context);
             if self.weight() >= MAX_IN_FLIGHT {
@@ -115,7 +154,8 @@ impl Session {
             match ready!(self.inlet.poll_next(context)) {
                 Some(Message::Text(text)) => self.take(&text),
                 Some(Message::Binary(_)) => close::unsupported(&self.outlet),
-                None if self.outlet.is_closed() => return Poll::Ready(()),
+                // The stream is told of that, and has this polled once more.
+                None if self.outlet.is_closed() => return Poll::Pending,
                 // The server stops: what was asked for before is still answered.
                 None => return self.poll_in_flight(context),
             }
@@ -193,7 +233,7 @@ impl Session {
             return Err(Error::TicketReadsOnly);
         }
         let options = frame.options(&inserts, self.stream, &self.app.events)?;
-        let weight = if options.condition == Condition::None { 1 } else { CONDITION_WEIGHT };
+        let weight = weight(options.condition, frame.length());
         let Inserts { events, is_array, .. } = inserts;
         let inserting = self.app.events.insert(&self.principal, events, is_array, options)?;
         self.in_flight.push_back(InFlight { reference, work: Work::Insert { inserting, is_array, weight } });
@@ -243,6 +283,12 @@ impl Session {
     }
 }
 
+/// How much an insert counts as whose frame has so many bytes.
+fn weight(condition: Condition, bytes: usize) -> usize {
+    let of_condition = if condition == Condition::None { 1 } else { CONDITION_WEIGHT };
+    of_condition + bytes / BYTES_A_WEIGHT
+}
+
 #[cfg(test)]
 mod tests {
     use std::mem::size_of;
@@ -250,6 +296,16 @@ mod tests {
     use super::*;
     use crate::events::Subscription;
     use crate::transports::stream_sink::WebSocketSink;
+
+    #[test]
+    fn a_connection_has_64_small_inserts_in_flight_or_4_with_a_condition_or_1_of_the_largest() {
+        for (condition, bytes, most) in
+            [(Condition::None, 100, 64), (Condition::IsNew, 100, 4), (Condition::None, MAX_INSERT_BYTES, 1)]
+        {
+            let weight = weight(condition, bytes);
+            assert_eq!(MAX_IN_FLIGHT.div_ceil(weight), most, "{condition:?} {bytes}");
+        }
+    }
 
     #[test]
     fn what_is_kept_of_a_connection_that_waits_is_small() {

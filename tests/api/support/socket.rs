@@ -6,7 +6,8 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::{Bytes, Message};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Bytes, Message, Utf8Bytes};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::{Event, User, within};
@@ -41,6 +42,12 @@ impl Socket {
     pub async fn send_binary(&mut self, bytes: &'static [u8]) {
         let message = Message::Binary(Bytes::from_static(bytes));
         within("room for a frame", self.connection.send(message)).await.unwrap();
+    }
+
+    /// Sends a close frame with this code.
+    pub async fn send_close(&mut self, code: u16) {
+        let close = CloseFrame { code: code.into(), reason: Utf8Bytes::default() };
+        within("room for a frame", self.connection.send(Message::Close(Some(close)))).await.unwrap();
     }
 
     /// Sends a frame with the next number, which is returned.

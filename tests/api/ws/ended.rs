@@ -4,6 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
+use crate::presence::there;
 use crate::support::{
     Socket, TestServer, User, claims, forge, password_of, reset, reset_code, revoke, unrevoke, update,
 };
@@ -140,4 +141,53 @@ async fn a_server_that_stops_answers_what_was_asked_and_says_that_it_goes() {
     let alice = crate::support::again(&server, &alice);
     // Everything that was inserted was answered, and the other way round.
     assert_eq!(alice.latest("/events").await.len(), acknowledged);
+}
+
+#[tokio::test]
+async fn a_client_that_is_slow_gets_the_rest_of_what_was_begun_and_then_the_code() {
+    let server = TestServer::start_with(&["--retain_events=20000"]).await;
+    let alice = server.user("alice", "acme").await;
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        slow.push(alice.socket(json!({})).await);
+    }
+    let mut quick = alice.socket(json!({})).await;
+    let array: Vec<_> = (0..200).map(|_| json!({ "event": "a", "data": "x".repeat(2000) })).collect();
+    // 16 MB: more than the system takes for a client that does not read.
+    for _ in 0..40 {
+        alice.insert_raw(json!(array)).await.ok();
+        quick.take(200).await;
+    }
+    let [breaks_a_rule, closes] = &mut slow[..] else { panic!() };
+    breaks_a_rule.send_binary(b"x").await;
+    closes.send_close(4321).await;
+    assert_eq!(breaks_a_rule.closed().await, Some(1003));
+    assert_eq!(closes.closed().await, Some(4321));
+}
+
+#[tokio::test]
+async fn a_user_whose_sign_in_is_over_is_not_present_whatever_they_have_yet_to_read() {
+    let server = TestServer::start_with(&["--max_event_bytes=1048576"]).await;
+    let (alice, bob) = (server.user("alice", "acme").await, server.user("bob", "acme").await);
+    alice.insert("large", json!("x".repeat(1_000_000))).await;
+    let mut socket = alice.socket(json!({ "events": "" })).await;
+    there(&bob, &[("alice", 1)]).await;
+    let mut sent = Vec::new();
+    for number in 0..40 {
+        let fields = json!({ "event": "large", "data": number, "if_none_match": "*" });
+        sent.push(socket.send("insert", fields).await);
+    }
+    socket.answer(sent[0]).await;
+    revoke(&alice.client, "alice").await;
+    // Now and then it reads an answer, each of which is as large as the event, so that its connection is not lost.
+    let reads = async {
+        for reference in &sent[1..] {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            socket.answer(*reference).await;
+        }
+    };
+    tokio::select! {
+        _ = there(&bob, &[]) => {}
+        () = reads => panic!("it was present until it had read everything"),
+    }
 }
