@@ -7,6 +7,7 @@ mod modules;
 mod page;
 mod run;
 mod shell;
+mod websocket;
 
 use std::path::{Path, PathBuf};
 
