@@ -44,4 +44,4 @@ pub use message::{End, Memory, Message};
 pub use outlet::{Outlet, StreamOutlet};
 pub use settings::{Settings, Times};
 pub use violation::Violation;
-pub use writer::Written;
+pub use writer::{Serial, Written};

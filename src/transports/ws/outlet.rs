@@ -37,16 +37,30 @@ impl Outlet {
     }
 
     fn send_message(&self, opcode: Opcode, bytes: &[u8]) {
+        self.send_messages([(opcode, bytes)]);
+    }
+
+    /// Queues messages between which no stream writes. However long they are together, they are taken if the queue has room now.
+    pub fn send_messages<'a>(&self, messages: impl IntoIterator<Item = (Opcode, &'a [u8])>) {
         let is_compressed = self.compresses();
-        self.shared.send(|queue| match is_compressed {
-            true => append_compressed(queue, opcode, bytes),
-            false => append(queue, opcode, false, bytes),
+        self.shared.send(|queue| {
+            for (opcode, bytes) in messages {
+                match is_compressed {
+                    true => append_compressed(queue, opcode, bytes),
+                    false => append(queue, opcode, false, bytes),
+                }
+            }
         });
     }
 
     /// Queues whole frames that were encoded elsewhere.
     pub fn send(&self, frames: &[u8]) {
         self.shared.send(|queue| queue.extend_from_slice(frames));
+    }
+
+    /// How many bytes are queued.
+    pub fn waiting(&self) -> usize {
+        self.shared.waiting()
     }
 
     /// Whether less than 64 KiB are queued, or the connection closes.
@@ -81,7 +95,17 @@ impl Outlet {
         self.shared.stop();
     }
 
-    /// Where a stream writes.
+    /// Ends the connection now, and drops what is queued: for a connection whose memory others need.
+    pub fn cut(&self) {
+        self.shared.end_now();
+    }
+
+    /// Ends a stream: it writes the rest of what it has begun, and then nothing more can be written to its outlet.
+    pub fn end_stream(&self, stream: Serial) {
+        self.shared.end_stream(stream);
+    }
+
+    /// Where a stream writes. What it writes comes after what is queued already.
     pub fn stream(&self) -> StreamOutlet {
         StreamOutlet { serial: self.shared.add_stream(), shared: Rc::clone(&self.shared) }
     }
@@ -96,6 +120,11 @@ pub struct StreamOutlet {
 }
 
 impl StreamOutlet {
+    /// What [`Outlet::end_stream`] knows it by.
+    pub fn serial(&self) -> Serial {
+        self.serial
+    }
+
     /// Takes what fits now, without waiting.
     pub fn write(&self, frames: &Bytes) -> Written {
         self.shared.write_stream(self.serial, frames)
@@ -106,8 +135,8 @@ impl StreamOutlet {
         self.shared.poll_stream_ready(self.serial, context)
     }
 
-    /// Becomes ready when nothing can be written any more: the client has gone, or the connection closes and no write has been begun.
-    /// Wakes as a future does.
+    /// Becomes ready when nothing can be written any more: the client has gone, or the connection closes or the stream was ended,
+    /// and no write has been begun. Wakes as a future does.
     pub fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
         self.shared.poll_stream_gone(self.serial, context)
     }

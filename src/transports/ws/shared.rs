@@ -210,9 +210,20 @@ impl Shared {
         self.wake_task();
     }
 
-    /// A new stream.
+    /// Bytes of own replies that wait to be sent.
+    pub fn waiting(&self) -> usize {
+        self.writer.borrow().waiting()
+    }
+
+    /// A new stream. What it writes comes after the own replies that are queued already.
     pub fn add_stream(&self) -> Serial {
+        self.writer.borrow_mut().own_replies_first();
         self.streams.add()
+    }
+
+    /// A stream may begin no more writes.
+    pub fn end_stream(&self, serial: Serial) {
+        self.streams.end(serial);
     }
 
     /// A stream is dropped. If it has begun a write, nothing can be sent after that.
@@ -226,8 +237,8 @@ impl Shared {
     /// Whether a stream can write nothing any more.
     fn is_over_for(&self, serial: Serial) -> bool {
         match self.phase.get() {
-            Phase::Open => false,
-            Phase::Closing => self.writer.borrow().within() != Some(serial),
+            Phase::Open if !self.streams.has_ended(serial) => false,
+            Phase::Open | Phase::Closing => self.writer.borrow().within() != Some(serial),
             Phase::Closed | Phase::Lingering | Phase::Ended => true,
         }
     }

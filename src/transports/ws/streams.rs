@@ -19,13 +19,16 @@ struct Stream {
     ready: WakerSlot,
     /// Waits until it can never write again.
     gone: WakerSlot,
+    /// Whether it may begin no more writes.
+    has_ended: bool,
 }
 
 impl Streams {
     pub fn add(&self) -> Serial {
         let serial = self.next.get();
         self.next.set(serial.wrapping_add(1));
-        self.streams.borrow_mut().push(Stream { serial, ready: WakerSlot::default(), gone: WakerSlot::default() });
+        let (ready, gone) = (WakerSlot::default(), WakerSlot::default());
+        self.streams.borrow_mut().push(Stream { serial, ready, gone, has_ended: false });
         serial
     }
 
@@ -35,6 +38,21 @@ impl Streams {
         if streams.is_empty() {
             *streams = Vec::new();
         }
+    }
+
+    /// Lets one begin no more writes, and wakes it.
+    pub fn end(&self, serial: Serial) {
+        if let Some(stream) = self.streams.borrow_mut().iter_mut().find(|stream| stream.serial == serial)
+            && !std::mem::replace(&mut stream.has_ended, true)
+        {
+            stream.ready.wake();
+            stream.gone.wake();
+        }
+    }
+
+    /// Whether one may begin no more writes.
+    pub fn has_ended(&self, serial: Serial) -> bool {
+        self.streams.borrow().iter().any(|stream| stream.serial == serial && stream.has_ended)
     }
 
     pub fn keep_ready(&self, serial: Serial, waker: &Waker) {

@@ -86,6 +86,11 @@ impl Writer {
         !self.is_blocked && self.within.is_none_or(|within| within == serial)
     }
 
+    /// Gives own replies the next turn, so that a new stream writes after what was queued before it.
+    pub fn own_replies_first(&mut self) {
+        self.stream_was_last = true;
+    }
+
     /// A stream waits to write.
     pub fn wait(&mut self) {
         self.stream_waits = true;

@@ -298,3 +298,39 @@ fn a_client_that_reads_slowly_and_says_nothing_is_there_until_it_reads_no_more()
         .await;
     });
 }
+
+#[test]
+fn a_stream_comes_after_what_was_sent_before_it_began_and_writes_no_more_once_it_is_ended() {
+    on_a_worker(async {
+        let mut client = Client::connect(plain(), |_inlet, outlet| async move {
+            outlet.send_text("before");
+            let stream = outlet.stream();
+            assert!(write(&stream, &numbered(0, 4)).await);
+            // More than the client takes: it is in the middle of that.
+            let (large, mut context) = (numbered(1, 4 << 20), std::task::Context::from_waker(std::task::Waker::noop()));
+            let Written::Part(mut taken) = stream.write(&large) else { panic!() };
+            assert!(taken > 0);
+            outlet.end_stream(stream.serial());
+            assert!(stream.poll_gone(&mut context).is_pending(), "the rest is to come");
+            while taken < large.len() {
+                poll_fn(|context| stream.poll_ready(context)).await;
+                match stream.write(&large.slice(taken..)) {
+                    Written::All => break,
+                    Written::Part(more) => taken += more,
+                    Written::Gone => panic!("it was cut"),
+                }
+            }
+            poll_fn(|context| stream.poll_gone(context)).await;
+            assert_eq!(stream.write(&numbered(2, 4)), Written::Gone);
+            drop(stream);
+            outlet.send_text("after");
+            std::future::pending::<()>().await;
+        })
+        .await;
+        client.expect(Frame::of(Opcode::Text, "before")).await;
+        for at in 0..2 {
+            assert_eq!(number(&client.next().await.unwrap()), at);
+        }
+        client.expect(Frame::of(Opcode::Text, "after")).await;
+    });
+}
