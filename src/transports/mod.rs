@@ -7,6 +7,7 @@ pub mod http;
 mod inserts;
 mod json;
 mod notiflux;
+mod ranked;
 mod refusal;
 pub mod socket_io;
 mod stream_sink;

@@ -1,8 +1,7 @@
 //! The memory budget of unfinished bodies, and which body is dropped when it is exhausted.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::future::{Future, poll_fn};
-use std::hash::Hash;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -12,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::domain::{ClientAddress, Network, TenantName, Username};
 use crate::error::Error;
 use crate::identity::Principal;
+use crate::transports::ranked::Ranked;
 
 /// Budget of all bodies without a signed-in sender, in bytes.
 const OF_STRANGERS: usize = 24 << 20;
@@ -85,12 +85,6 @@ struct Counted {
     _keep: oneshot::Sender<()>,
 }
 
-/// Bytes by key, and the key with the most.
-struct Ranked<K> {
-    bytes: HashMap<K, usize>,
-    ranks: BTreeSet<(usize, K)>,
-}
-
 /// The part of the budget that one body holds, until this is dropped.
 pub struct Held {
     bodies: Bodies,
@@ -102,31 +96,6 @@ struct Place {
     number: u64,
     /// Resolves when the body must be dropped.
     displaced: oneshot::Receiver<()>,
-}
-
-impl<K> Default for Ranked<K> {
-    fn default() -> Self {
-        Self { bytes: HashMap::new(), ranks: BTreeSet::new() }
-    }
-}
-
-impl<K: Clone + Ord + Hash> Ranked<K> {
-    /// Changes the bytes of a key. A key with none is removed.
-    fn change(&mut self, key: &K, change: impl FnOnce(usize) -> usize) {
-        let before = self.bytes.get(key).copied().unwrap_or_default();
-        let now = change(before);
-        self.ranks.remove(&(before, key.clone()));
-        if now == 0 {
-            self.bytes.remove(key);
-        } else {
-            self.bytes.insert(key.clone(), now);
-            self.ranks.insert((now, key.clone()));
-        }
-    }
-
-    fn largest(&self) -> Option<&K> {
-        self.ranks.last().map(|(_, key)| key)
-    }
 }
 
 impl Share {
@@ -176,7 +145,7 @@ impl Share {
         self.groups.change(&group, &change);
         let senders = self.senders.entry(group.clone()).or_default();
         senders.change(sender, &change);
-        if senders.bytes.is_empty() {
+        if senders.is_empty() {
             self.senders.remove(&group);
         }
     }
@@ -315,7 +284,7 @@ mod tests {
             drop((all, again, kept));
             let share = bodies.share(&crowd[0]);
             assert_eq!((share.held, share.bodies.len(), share.senders.len()), (0, 0, 0));
-            assert!(share.groups.bytes.is_empty() && share.groups.ranks.is_empty());
+            assert!(share.groups.is_empty());
         }
     }
 
