@@ -7,8 +7,6 @@ use super::packet::Packet;
 
 /// What an attachment costs beside its bytes.
 const ATTACHMENT_BYTES: usize = 64;
-/// What a packet costs at most, for each byte of its text: its arguments are kept one by one.
-const TEXT_COST: usize = 4;
 
 /// Packets of a session, of which one may be incomplete.
 #[derive(Default)]
@@ -24,6 +22,13 @@ pub struct Assembled {
     pub packet: Packet,
     /// The attachments, by the numbers in the placeholders.
     pub attachments: Vec<Bytes>,
+}
+
+impl Assembled {
+    /// How much memory it takes at most, in bytes.
+    pub fn cost(&self) -> usize {
+        self.packet.cost() + self.attachments.iter().map(|bytes| bytes.len() + ATTACHMENT_BYTES).sum::<usize>()
+    }
 }
 
 struct Partial {
@@ -52,7 +57,7 @@ impl Assembler {
         if packet.attachments() == 0 {
             return Ok(Some(Assembled { packet, attachments: Vec::new() }));
         }
-        let (attachments, held) = (Vec::with_capacity(packet.attachments()), text.len() * TEXT_COST);
+        let (attachments, held) = (Vec::with_capacity(packet.attachments()), packet.cost());
         self.partial = Some(Box::new(Partial { packet, attachments, held, length: text.len() }));
         Ok(None)
     }

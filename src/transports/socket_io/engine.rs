@@ -61,7 +61,7 @@ pub enum Call<A: Application> {
 impl<A: Application> SocketIo<A> {
     /// No sessions yet. `random` draws bytes that cannot be guessed.
     pub fn new(settings: Settings, random: fn() -> [u8; Sid::BYTES]) -> Self {
-        Self(Arc::new(Sessions::new(settings, Shares::new(), random)))
+        Self(Arc::new(Sessions::new(settings, Shares::new(A::site), random)))
     }
 
     /// Sends pings, and ends the sessions that do not answer them, for ever. To be run once, on any thread.

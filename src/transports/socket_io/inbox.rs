@@ -16,7 +16,7 @@ use super::line::End;
 use super::malformed::Malformed;
 use super::members::{Answer, Member};
 use super::outbox::Frame;
-use super::packet::{Content, Packet, Writer};
+use super::packet::{Content, MAX_AUTH_BYTES, Packet, Writer};
 use super::session::{Session, WorkGuard};
 use super::sid::Sid;
 use super::socket::{Ack, Socket};
@@ -64,21 +64,23 @@ impl<A: Application> Inbox<A> {
         Poll::Ready(())
     }
 
-    /// Becomes ready when the next packet may be read.
-    pub fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    /// Becomes ready when the next packet may be read, or when none comes by this transport any more.
+    pub fn poll_room(&mut self, is_websocket: bool, context: &mut Context<'_>) -> Poll<()> {
         let _ = self.poll_work(context);
-        self.session.poll_room(context)
+        self.session.poll_room(is_websocket, context)
     }
 
     /// Takes a packet; `None` for what is not one. Packets for a session that has ended go nowhere.
     pub async fn take(&mut self, packet: Option<EnginePacket<'_>>) {
-        let Some(Assembled { packet: Packet { namespace, content }, attachments }) = self.session.receive(packet)
-        else {
-            return;
-        };
+        let Some(assembled) = self.session.receive(packet) else { return };
+        let bytes = assembled.cost();
+        let Assembled { packet: Packet { namespace, content, .. }, attachments } = assembled;
         let session = &self.session;
         let taken = match content {
-            Content::Connect(auth) => self.connect(namespace, auth).await,
+            Content::Connect(auth) => {
+                let _guard = session.begin_work(bytes);
+                self.connect(namespace, auth).await
+            }
             Content::Disconnect => session.leave(&namespace).then_some(()).ok_or(Malformed),
             Content::Ack { id, args, .. } => {
                 session.answer(&namespace, id, Answer { args, attachments }).then_some(()).ok_or(Malformed)
@@ -88,7 +90,7 @@ impl<A: Application> Inbox<A> {
                     let socket = Socket::new(session, member);
                     let ack = id.map(|id| Ack::new(socket.clone(), id));
                     if let Some(work) = self.app.event(&socket, Event { name, args, attachments, ack }) {
-                        let work = Counted { work, _guard: session.begin_work() };
+                        let work = Counted { work, _guard: session.begin_work(bytes) };
                         self.in_flight.get_or_insert_with(FuturesUnordered::new).push(work);
                     }
                     Ok(())
@@ -108,7 +110,7 @@ impl<A: Application> Inbox<A> {
         .await;
     }
 
-    async fn connect(&self, namespace: String, auth: Map<String, Value>) -> Result<(), Malformed> {
+    async fn connect(&self, namespace: String, auth: Option<Map<String, Value>>) -> Result<(), Malformed> {
         let session = &self.session;
         let refuse = |ConnectError { message, data }: ConnectError| {
             let packet = Writer::connect_error(&namespace, &message, data.as_deref());
@@ -118,12 +120,16 @@ impl<A: Application> Inbox<A> {
             refuse(ConnectError::new("Too many namespaces"));
             return Ok(());
         }
+        let Some(auth) = auth else {
+            refuse(ConnectError::new(format!("The option auth has more than {MAX_AUTH_BYTES} bytes")));
+            return Ok(());
+        };
         match self.app.connect(Connect { namespace: &namespace, auth, peer: &session.peer }).await {
             Err(error) => refuse(error),
             Ok(Admission { state, pid, sid }) => {
                 let id = sid.unwrap_or_else(|| Sid::new((self.random)()).text());
                 let member = Arc::new(Member { namespace, id, keeps_offset: pid.is_some(), state });
-                if session.join(&member, pid.as_deref()) {
+                if session.join(&member, pid.as_deref())? {
                     self.app.connected(&Socket::new(session, member));
                 }
             }

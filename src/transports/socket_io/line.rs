@@ -67,6 +67,8 @@ enum PollState {
 pub struct Line {
     phase: Phase,
     outbox: Outbox,
+    /// How many bytes a WebSocket has taken and not sent, while those are many.
+    sending: usize,
     poll: PollState,
     is_posting: bool,
     /// When something is due: a ping, or the end of a session that has not answered one.
@@ -112,6 +114,7 @@ impl Line {
         Self {
             phase: if is_websocket { Phase::WebSocket } else { Phase::Polling },
             outbox: Outbox::default(),
+            sending: 0,
             poll: PollState::None,
             is_posting: false,
             due: first_ping,
@@ -126,7 +129,7 @@ impl Line {
 
     /// How much memory it takes, in bytes.
     pub fn held(&self) -> usize {
-        self.outbox.held()
+        self.outbox.held() + self.sending
     }
 
     /// Why it has ended, if it has.
@@ -186,17 +189,25 @@ impl Line {
         self.stream.wake();
     }
 
-    /// The next thing to say, for a WebSocket; ready without one when it has ended and there is nothing more to say.
-    pub fn poll_frame(&mut self, context: &Context<'_>) -> Poll<Option<Frame>> {
-        let frame = self.outbox.pop();
+    /// The next thing to say, for a WebSocket that has room: a frame, and the attachments that belong to it. Ready without one when it
+    /// has ended and there is nothing more to say.
+    pub fn poll_packet(&mut self, context: &Context<'_>) -> Poll<Option<(Frame, Vec<Frame>)>> {
+        self.sending = 0;
+        let packet = self.outbox.pop_packet();
         if self.has_room() {
             self.room.wake();
         }
-        match frame {
-            Some(frame) => Poll::Ready(Some(frame)),
+        match packet {
+            Some(packet) => Poll::Ready(Some(packet)),
             None if self.end().is_some() => Poll::Ready(None),
             None => self.driver.wait(context),
         }
+    }
+
+    /// As [`Line::poll_end`], for a WebSocket without room, which has so many bytes to send.
+    pub fn poll_end_sending(&mut self, bytes: usize, context: &Context<'_>) -> Poll<()> {
+        self.sending = bytes;
+        self.poll_end(context)
     }
 
     /// Becomes ready when it has ended.
@@ -280,9 +291,17 @@ impl Line {
         Written::All
     }
 
-    /// Drops what was taken of an event stream and nobody has got yet.
-    pub fn drop_chunks(&mut self) {
+    /// Ends an event stream: drops what was taken of it and nobody has got yet, and wakes it.
+    pub fn end_stream(&mut self) {
         self.outbox.drop_chunks();
+        (self.is_blocked, self.is_owed) = (false, false);
+        self.stream.wake();
+        self.driver.wake();
+    }
+
+    /// Whether something that was taken of an event stream has yet to be given to the client.
+    pub fn has_chunk(&self) -> bool {
+        self.outbox.has_chunk()
     }
 
     /// Becomes ready when a chunk would be taken, or when none will be again.

@@ -112,6 +112,16 @@ impl Outbox {
         Some(frame)
     }
 
+    /// Takes the first frame, and the attachments that belong to it.
+    pub fn pop_packet(&mut self) -> Option<(Frame, Vec<Frame>)> {
+        let first = self.pop()?;
+        let mut attachments = Vec::new();
+        while let Some(Frame::Binary(_)) = self.frames.front() {
+            attachments.extend(self.pop());
+        }
+        Some((first, attachments))
+    }
+
     /// Takes the first packets as one payload of long polling.
     pub fn take_payload(&mut self) -> Bytes {
         let mut room = MAX_PACKETS;

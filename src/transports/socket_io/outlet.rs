@@ -5,7 +5,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::line::Written;
+use super::line::{Line, Written};
+use super::members::Member;
 use super::session::Session;
 use super::types::Types;
 use crate::transports::ws::StreamOutlet;
@@ -27,25 +28,32 @@ pub enum Outlet<T: Types> {
 /// It may be used by one task at a time.
 pub struct PollingOutlet<T: Types> {
     session: Arc<Session<T>>,
+    /// Whose stream it is. A session may have had others, and may have others after it.
+    member: Arc<Member<T>>,
 }
 
 impl<T: Types> PollingOutlet<T> {
-    pub(super) fn new(session: Arc<Session<T>>) -> Self {
-        Self { session }
+    pub(super) fn new(session: Arc<Session<T>>, member: Arc<Member<T>>) -> Self {
+        Self { session, member }
+    }
+
+    fn line<R>(&self, act: impl FnOnce(&mut Line) -> R) -> Option<R> {
+        self.session.stream_line(&self.member, act)
     }
 
     /// Gives packets to the poll that waits. Between two packets stands a [`SEPARATOR`](super::SEPARATOR).
     pub fn write(&self, packets: &Bytes) -> Written {
-        self.session.line(|line| line.write_chunk(packets))
+        self.line(|line| line.write_chunk(packets)).unwrap_or(Written::Gone)
     }
 
     /// Becomes ready when a poll waits, or when nothing can be written ever again. Wakes as a future does.
     pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.session.line(|line| line.poll_chunk_room(context))
+        self.line(|line| line.poll_chunk_room(context)).unwrap_or(Poll::Ready(()))
     }
 
-    /// Becomes ready when nothing can be written ever again: the session has ended, or upgrades. Wakes as a future does.
+    /// Becomes ready when nothing can be written ever again: the socket has left, or the session has ended or
+    /// upgrades. Wakes as a future does.
     pub fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.session.line(|line| line.poll_chunks_gone(context))
+        self.line(|line| line.poll_chunks_gone(context)).unwrap_or(Poll::Ready(()))
     }
 }

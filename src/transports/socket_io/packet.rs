@@ -16,6 +16,12 @@ pub type Json = Box<RawValue>;
 
 /// Maximum length of the name of a namespace, in bytes.
 const MAX_NAMESPACE_BYTES: usize = 128;
+/// Maximum length of what a client says of itself to join a namespace, in bytes. Nobody has admitted it by then.
+pub const MAX_AUTH_BYTES: usize = 16 << 10;
+/// What that takes at most in memory, for each of its bytes.
+const AUTH_COST: usize = 16;
+/// What an argument costs beside its bytes.
+const ARGUMENT_BYTES: usize = 32;
 /// Maximum number of attachments of a packet: as many as socket.io-parser takes.
 pub const MAX_ATTACHMENTS: usize = 10;
 /// Maximum number of arguments. Each takes more memory than the two bytes that announce it.
@@ -31,13 +37,15 @@ pub struct Packet {
     pub namespace: String,
     /// What it says.
     pub content: Content,
+    /// The length of its text, in bytes.
+    length: usize,
 }
 
 /// What a packet says.
 #[derive(Debug)]
 pub enum Content {
-    /// The client wants to join the namespace, and says this of itself.
-    Connect(Map<String, Value>),
+    /// The client wants to join the namespace, and says this of itself; `None` if it says more than [`MAX_AUTH_BYTES`].
+    Connect(Option<Map<String, Value>>),
     /// The client leaves the namespace.
     Disconnect,
     /// An event.
@@ -62,6 +70,15 @@ impl Packet {
         }
     }
 
+    /// How much memory it takes at most, in bytes.
+    pub fn cost(&self) -> usize {
+        match &self.content {
+            Content::Connect(None) | Content::Disconnect => 0,
+            Content::Connect(Some(_)) => self.length * AUTH_COST,
+            Content::Event { args, .. } | Content::Ack { args, .. } => self.length + args.len() * ARGUMENT_BYTES,
+        }
+    }
+
     /// Reads `<type>[<attachments>-][<namespace>,][<id>][<JSON>]`.
     ///
     /// # Errors
@@ -73,7 +90,8 @@ impl Packet {
         let namespace = rest.take_namespace()?.to_owned();
         let (id, json) = (rest.take_id()?, rest.0);
         let content = match kind {
-            '0' if id.is_none() => Content::Connect(if json.is_empty() { Map::new() } else { parse(json)? }),
+            '0' if id.is_none() && json.len() > MAX_AUTH_BYTES => Content::Connect(None),
+            '0' if id.is_none() => Content::Connect(Some(if json.is_empty() { Map::new() } else { parse(json)? })),
             '1' if id.is_none() && json.is_empty() => Content::Disconnect,
             '2' | '5' => {
                 let mut args = arguments(json, attachments)?;
@@ -87,7 +105,7 @@ impl Packet {
             }
             _ => return Err(Malformed),
         };
-        Ok(Self { namespace, content })
+        Ok(Self { namespace, content, length: text.len() })
     }
 }
 

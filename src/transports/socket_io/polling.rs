@@ -9,6 +9,7 @@ use super::application::Application;
 use super::engine_packet::{EnginePacket, SEPARATOR};
 use super::inbox::Inbox;
 use super::line::End;
+use super::members::Member;
 use super::outlet::{Outlet, PollingOutlet};
 use super::refusal::Refusal;
 use super::session::Session;
@@ -79,9 +80,9 @@ impl<A: Application> PostCall<A> {
         Err(Refusal::BadRequest)
     }
 
-    /// Maximum length of the body, in bytes.
+    /// Maximum length of the body, in bytes. It is less before the client has joined a namespace.
     pub fn max_bytes(&self) -> usize {
-        self.session.settings().max_payload
+        self.session.max_payload()
     }
 
     /// Refuses a body that is too large, or does not come. The session goes on.
@@ -95,12 +96,14 @@ impl<A: Application> PostCall<A> {
     /// [`Refusal::BadRequest`] if the body does not keep to the protocol, which ends the session, or if the session has ended meanwhile.
     pub async fn take(mut self, app: A, body: &str) -> Result<&'static str, Refusal> {
         let mut inbox = Inbox::new(app, Arc::clone(&self.session), self.sessions.random);
-        let mut packets = body.split(SEPARATOR);
-        // Not if another transport brings packets meanwhile, which would come between these.
-        while self.session.line(|line| line.is_polling()) {
-            let Some(packet) = packets.next() else { break };
-            poll_fn(|context| inbox.poll_room(context)).await;
-            inbox.take(EnginePacket::parse(packet)).await;
+        let mut packets = body.split(SEPARATOR).peekable();
+        while packets.peek().is_some() {
+            poll_fn(|context| inbox.poll_room(false, context)).await;
+            // Another transport brings packets now, which would come between these.
+            if !self.session.line(|line| line.is_polling()) {
+                break;
+            }
+            inbox.take(packets.next().and_then(EnginePacket::parse)).await;
             begin_stream(&inbox);
         }
         self.is_over = true;
@@ -143,8 +146,8 @@ impl<A: Application> Drop for PostCall<A> {
 /// Begins the event stream of a session, if one is wanted.
 fn begin_stream<A: Application>(inbox: &Inbox<A>) {
     let Some(member) = inbox.session.begin_stream(false) else { return };
-    let end = StreamEnd(Arc::clone(&inbox.session));
-    let outlet = Outlet::Polling(PollingOutlet::new(Arc::clone(&inbox.session)));
+    let end = StreamEnd { session: Arc::clone(&inbox.session), member: Arc::clone(&member) };
+    let outlet = Outlet::Polling(PollingOutlet::new(Arc::clone(&inbox.session), Arc::clone(&member)));
     let stream = inbox.app.stream(Socket::new(&inbox.session, member), outlet);
     let stream = tokio::task::spawn_local(async move {
         let _end = end;
@@ -154,10 +157,13 @@ fn begin_stream<A: Application>(inbox: &Inbox<A>) {
 }
 
 /// Tells the session of the end of its event stream, however that comes.
-struct StreamEnd<T: Types>(Arc<Session<T>>);
+struct StreamEnd<T: Types> {
+    session: Arc<Session<T>>,
+    member: Arc<Member<T>>,
+}
 
 impl<T: Types> Drop for StreamEnd<T> {
     fn drop(&mut self) {
-        self.0.end_stream(false);
+        self.session.end_stream(&self.member, false);
     }
 }

@@ -24,6 +24,11 @@ use super::types::Types;
 
 /// How much work of one session may be under way.
 pub const MAX_IN_FLIGHT: usize = 64;
+/// How many bytes of a client's are worked on before nothing more is read from it.
+const MAX_WORKING_BYTES: usize = 1 << 20;
+/// Maximum length of a post, of a message on a WebSocket, and of a packet with its attachments, of a client that has joined no
+/// namespace, in bytes.
+pub const MAX_UNADMITTED_BYTES: usize = 32 << 10;
 
 /// A session of Engine.IO, with its sockets.
 pub struct Session<T: Types> {
@@ -44,6 +49,8 @@ struct State<T: Types> {
     stream: Stream<T>,
     /// How much work is under way.
     in_flight: usize,
+    /// How many bytes the client has sent for that.
+    working: usize,
     /// The tasks that do work which goes on after its post.
     tasks: Vec<AbortHandle>,
     /// Its part of the memory.
@@ -68,9 +75,29 @@ impl<T: Types> State<T> {
             && !self.members.has(member)
         {
             self.stream = Stream::None;
-            self.line.drop_chunks();
+            self.line.end_stream();
         }
         Some(left)
+    }
+
+    /// Whether the client may join a namespace.
+    fn may_join(&self, namespace: &str) -> Result<bool, Malformed> {
+        if self.members.get(namespace).is_some() { Err(Malformed) } else { Ok(!self.members.is_full()) }
+    }
+
+    /// Whether this member's event stream is the one that is being written.
+    fn streams_for(&self, member: &Arc<Member<T>>) -> bool {
+        matches!(&self.stream, Stream::Running(running) if Arc::ptr_eq(running, member))
+    }
+
+    /// How large something that the client sends may be, in bytes.
+    fn max_payload(&self, settings: &Settings) -> usize {
+        if self.members.is_empty() { settings.max_payload.min(MAX_UNADMITTED_BYTES) } else { settings.max_payload }
+    }
+
+    /// How much memory it takes, in bytes.
+    fn held(&self) -> usize {
+        self.line.held() + self.assembler.held() + self.working
     }
 }
 
@@ -93,6 +120,7 @@ impl<T: Types> Session<T> {
             idle_until: now + settings.connect_timeout,
             stream: Stream::None,
             in_flight: 0,
+            working: 0,
             tasks: Vec::new(),
             share,
         };
@@ -105,9 +133,8 @@ impl<T: Types> Session<T> {
         let mut guard = lock(&self.state);
         let state = &mut *guard;
         let result = act(state);
-        let unsent = state.line.held();
-        let is_too_much = unsent > MAX_UNSENT_BYTES + 2 * self.settings.max_payload;
-        if is_too_much || !state.share.hold(unsent + state.assembler.held()) {
+        let is_too_much = state.line.held() > MAX_UNSENT_BYTES + 2 * self.settings.max_payload;
+        if is_too_much || !state.share.hold(state.held()) {
             state.line.close(End::Overloaded);
         }
         let is_over = state.line.end().is_some();
@@ -124,14 +151,20 @@ impl<T: Types> Session<T> {
         result
     }
 
-    /// The settings of the server.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    /// How large something that the client sends may be now, in bytes: less before it has joined a namespace.
+    pub fn max_payload(&self) -> usize {
+        lock(&self.state).max_payload(&self.settings)
     }
 
     /// Does something with its line.
     pub fn line<R>(&self, act: impl FnOnce(&mut Line) -> R) -> R {
         self.with(|state| act(&mut state.line))
+    }
+
+    /// How much memory it takes, in bytes.
+    #[cfg(test)]
+    pub fn held(&self) -> usize {
+        lock(&self.state).held()
     }
 
     /// Why it has ended, if it has.
@@ -168,7 +201,10 @@ impl<T: Types> Session<T> {
             }
             let assembled = match packet {
                 Some(EnginePacket::Message(text)) => state.assembler.text(text),
-                Some(EnginePacket::Binary(bytes)) => state.assembler.binary(bytes, self.settings.max_payload),
+                Some(EnginePacket::Binary(bytes)) => {
+                    let max_bytes = state.max_payload(&self.settings);
+                    state.assembler.binary(bytes, max_bytes)
+                }
                 Some(EnginePacket::Pong) => {
                     state.line.pong(Instant::now(), self.settings.ping_interval);
                     Ok(None)
@@ -188,18 +224,24 @@ impl<T: Types> Session<T> {
         })
     }
 
-    /// Becomes ready when more may be read from the client, or the session has ended.
-    pub fn poll_room(&self, context: &Context<'_>) -> Poll<()> {
+    /// Becomes ready when more may be read from the client by this transport, or when nothing more is: the session has ended, or another
+    /// transport has taken over. So one task waits at a time.
+    pub fn poll_room(&self, is_websocket: bool, context: &Context<'_>) -> Poll<()> {
         self.with(|state| {
-            let has_room = state.line.has_room() && state.in_flight < MAX_IN_FLIGHT;
-            if has_room || state.line.end().is_some() { Poll::Ready(()) } else { state.line.room.wait(context) }
+            let has_room =
+                state.line.has_room() && state.in_flight < MAX_IN_FLIGHT && state.working < MAX_WORKING_BYTES;
+            let is_over = state.line.end().is_some() || state.line.is_websocket() != is_websocket;
+            if has_room || is_over { Poll::Ready(()) } else { state.line.room.wait(context) }
         })
     }
 
-    /// Counts work as under way, until what is returned is dropped.
-    pub fn begin_work(self: &Arc<Self>) -> WorkGuard<T> {
-        self.with(|state| state.in_flight += 1);
-        WorkGuard(Arc::clone(self))
+    /// Counts work as under way, and so many bytes that the client has sent for it, until what is returned is dropped.
+    pub fn begin_work(self: &Arc<Self>, bytes: usize) -> WorkGuard<T> {
+        self.with(|state| {
+            state.in_flight += 1;
+            state.working += bytes;
+        });
+        WorkGuard { session: Arc::clone(self), bytes }
     }
 
     /// Has a task aborted when the session ends.
@@ -212,20 +254,23 @@ impl<T: Types> Session<T> {
 
     /// Whether a client may ask to join a namespace: it has not joined it yet, and not too many others.
     pub fn may_join(&self, namespace: &str) -> Result<bool, Malformed> {
-        let state = lock(&self.state);
-        if state.members.get(namespace).is_some() { Err(Malformed) } else { Ok(!state.members.is_full()) }
+        lock(&self.state).may_join(namespace)
     }
 
-    /// Makes the session a member of a namespace, and tells the client. Returns whether it is: the session may have ended.
-    pub fn join(&self, member: &Arc<Member<T>>, pid: Option<&str>) -> bool {
+    /// Makes the session a member of a namespace, and tells the client. Returns whether it is: the session may have ended, and may have
+    /// joined too many others meanwhile.
+    ///
+    /// # Errors
+    /// [`Malformed`] if it has joined this one meanwhile: an upgrade lets packets of a post and of the WebSocket be taken side by side.
+    pub fn join(&self, member: &Arc<Member<T>>, pid: Option<&str>) -> Result<bool, Malformed> {
         let packet = Writer::connect(&member.namespace, &member.id, pid);
         self.with(|state| {
-            let may = state.line.end().is_none();
+            let may = state.line.end().is_none() && state.may_join(&member.namespace)?;
             if may {
                 state.members.add(Arc::clone(member));
                 state.line.send(Frame::text(packet));
             }
-            may
+            Ok(may)
         })
     }
 
@@ -284,12 +329,16 @@ impl<T: Types> Session<T> {
 }
 
 /// Work that is under way.
-pub struct WorkGuard<T: Types>(Arc<Session<T>>);
+pub struct WorkGuard<T: Types> {
+    session: Arc<Session<T>>,
+    bytes: usize,
+}
 
 impl<T: Types> Drop for WorkGuard<T> {
     fn drop(&mut self) {
-        self.0.with(|state| {
+        self.session.with(|state| {
             state.in_flight -= 1;
+            state.working -= self.bytes;
             state.line.room.wake();
         });
     }
@@ -308,12 +357,14 @@ impl<T: Types> Session<T> {
         })
     }
 
-    /// The member that wants one, if one may begin with this transport: from then on it runs.
+    /// The member that wants one, if one may begin with this transport: from then on it runs. On a WebSocket, what was written for a poll
+    /// comes first.
     pub fn begin_stream(&self, is_websocket: bool) -> Option<Arc<Member<T>>> {
         self.with(|state| {
             let Stream::Wanted(member) = &state.stream else { return None };
             let member = Arc::clone(member);
-            if state.line.is_websocket() != is_websocket || !state.members.has(&member) {
+            let waits = is_websocket && state.line.has_chunk();
+            if waits || state.line.is_websocket() != is_websocket || !state.members.has(&member) {
                 return None;
             }
             state.stream = Stream::Running(Arc::clone(&member));
@@ -321,15 +372,25 @@ impl<T: Types> Session<T> {
         })
     }
 
-    /// It has ended. If that is because the session has upgraded, another one is wanted.
-    pub fn end_stream(&self, was_websocket: bool) {
+    /// Whether this member's is the one that runs. If not, because the member has left, it can write nothing more.
+    pub fn has_stream(&self, member: &Arc<Member<T>>) -> bool {
+        lock(&self.state).streams_for(member)
+    }
+
+    /// Does something with the line for this member's event stream; `None` if it is not the one that runs.
+    pub fn stream_line<R>(&self, member: &Arc<Member<T>>, act: impl FnOnce(&mut Line) -> R) -> Option<R> {
+        self.with(|state| state.streams_for(member).then(|| act(&mut state.line)))
+    }
+
+    /// This member's has ended. If that is because the session has upgraded, another one is wanted.
+    pub fn end_stream(&self, member: &Arc<Member<T>>, was_websocket: bool) {
         self.with(|state| {
-            if let Stream::Running(member) = std::mem::replace(&mut state.stream, Stream::None)
-                && state.line.is_websocket() != was_websocket
-                && state.members.has(&member)
-            {
-                state.stream = Stream::Wanted(member);
-                state.line.driver.wake();
+            if state.streams_for(member) {
+                state.stream = Stream::None;
+                if state.line.is_websocket() != was_websocket {
+                    state.stream = Stream::Wanted(Arc::clone(member));
+                    state.line.driver.wake();
+                }
             }
         });
     }

@@ -44,9 +44,11 @@ impl<T: Types> Sessions<T> {
 
     /// Opens a session; `None` if there are too many, or the server stops.
     pub fn open(&self, is_websocket: bool, peer: T::Peer, client: T::Client) -> Option<Arc<Session<T>>> {
-        let share =
-            if is_websocket { Share::connected(&self.shares, client) } else { Share::polling(&self.shares, client)? };
         let sid = Sid::new((self.random)());
+        let share = match is_websocket {
+            true => Share::connected(&self.shares, client, sid),
+            false => Share::polling(&self.shares, client, sid)?,
+        };
         let session = Session::new(sid, peer, &self.settings, is_websocket, share);
         {
             let mut table = lock(&self.table);
@@ -68,8 +70,11 @@ impl<T: Types> Sessions<T> {
 
     /// Drops a session that has ended.
     pub fn forget(&self, session: &Session<T>) {
-        let forgotten = lock(&self.table).by_sid.remove(&session.sid);
-        drop(forgotten);
+        drop(self.take(session.sid));
+    }
+
+    fn take(&self, sid: Sid) -> Option<Arc<Session<T>>> {
+        lock(&self.table).by_sid.remove(&sid)
     }
 
     /// Ends all sessions. None is opened any more.
@@ -82,13 +87,19 @@ impl<T: Types> Sessions<T> {
         sessions.values().for_each(|session| session.close(End::ServerClosed));
     }
 
-    /// Sends pings, and ends the sessions that do not answer them, for ever.
+    /// Sends pings, and ends the sessions that do not answer them and those whose memory others need, for ever.
     pub async fn keep_time(&self) {
         let beat = self.settings.ping_interval.min(self.settings.ping_timeout);
         let mut ticks = tokio::time::interval((beat / TICKS).clamp(Duration::from_millis(1), MAX_TICK));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.shares.displaced() => {}
+            }
+            for session in self.shares.take_displaced().into_iter().filter_map(|sid| self.take(sid)) {
+                session.close(End::Overloaded);
+            }
             let now = Instant::now();
             while let Some(sid) = self.next_due(now) {
                 let session = lock(&self.table).by_sid.get(&sid).cloned();

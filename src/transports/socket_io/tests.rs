@@ -29,13 +29,21 @@ const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 struct House {
     engine: SocketIo<Echo>,
     app: Echo,
+    /// Where the clients come from that open sessions.
+    from: IpAddr,
+}
+
+impl Default for House {
+    fn default() -> Self {
+        Self { engine: SocketIo::new(Settings::default(), ids), app: Echo::default(), from: HERE }
+    }
 }
 
 /// Runs a test on one thread, with a clock that goes on only when nothing else does.
 fn run(test: impl AsyncFnOnce(House)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let house = House { engine: SocketIo::new(Settings::default(), ids), app: Echo::default() };
+        let house = House::default();
         tokio::task::spawn_local(house.engine.clone().keep_time());
         test(house).await;
     });
@@ -54,8 +62,25 @@ fn request<'a>(method: Method, sid: Option<&'a str>) -> Request<'a> {
 }
 
 impl House {
+    /// As it is, with room for so many bytes.
+    fn with_room(self, bytes: usize) -> Self {
+        let sessions = Sessions::new(Settings::default(), Shares::of(bytes, IpAddr::clone), ids);
+        let house = Self { engine: SocketIo(std::sync::Arc::new(sessions)), ..self };
+        tokio::task::spawn_local(house.engine.clone().keep_time());
+        house
+    }
+
+    /// As it is, for clients from elsewhere.
+    fn elsewhere(&self) -> Self {
+        Self { from: "192.0.2.1".parse().unwrap(), ..self.clone() }
+    }
+
+    fn session(&self, client: &Client) -> std::sync::Arc<super::session::Session<Echo>> {
+        self.engine.0.get(&client.sid).unwrap()
+    }
+
     fn call(&self, request: Request<'_>) -> Result<Call<Echo>, Refusal> {
-        self.engine.call(request, || ((), HERE))
+        self.engine.call(request, || ((), self.from))
     }
 
     /// What opens a session, with its packet.

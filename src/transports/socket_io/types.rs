@@ -6,7 +6,13 @@ pub trait Types: Sized + 'static {
     type Peer: Send + Sync + 'static;
 
     /// The client that a session counts for, in the limits on sessions and memory: usually its network.
-    type Client: Clone + Eq + Hash + Send + 'static;
+    type Client: Clone + Ord + Hash + Send + 'static;
+
+    /// The site of a client: clients that one hand can have any number of. If memory is exhausted, it is the site with the most that loses
+    /// sessions, and of its clients the one with the most.
+    fn site(client: &Self::Client) -> Self::Client {
+        client.clone()
+    }
 
     /// What the application keeps of a socket. It is dropped, on any thread, when the socket has left its namespace, or its session has
     /// ended.

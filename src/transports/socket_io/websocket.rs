@@ -9,13 +9,14 @@ use super::application::Application;
 use super::engine_packet::{EnginePacket, PROBE, PROBED, SEPARATOR};
 use super::inbox::Inbox;
 use super::line::End;
+use super::members::Member;
 use super::outbox::Frame;
 use super::outlet::Outlet;
-use super::session::Session;
+use super::session::{MAX_UNADMITTED_BYTES, Session};
 use super::sessions::Sessions;
 use super::socket::Socket;
 use super::types::Types;
-use crate::transports::ws::{self, Inlet, Message, code};
+use crate::transports::ws::{self, Inlet, Message, Opcode, Serial, code};
 
 /// A WebSocket whose handshake is to be answered.
 pub struct WebSocketCall<A: Application> {
@@ -40,9 +41,12 @@ impl<A: Application> WebSocketCall<A> {
         Self { sessions: Arc::clone(sessions), session: Which::Upgrade(session) }
     }
 
-    /// Maximum length of a message, in bytes.
+    /// Maximum length of the first messages, in bytes.
     pub fn max_bytes(&self) -> usize {
-        self.sessions.settings.max_payload
+        match &self.session {
+            Which::New(..) => self.sessions.settings.max_payload.min(MAX_UNADMITTED_BYTES),
+            Which::Upgrade(session) => session.max_payload(),
+        }
     }
 
     /// Serves the connection until it ends. If this is dropped before, the session ends.
@@ -131,13 +135,24 @@ struct Driver<A: Application> {
     inlet: Inlet,
     outlet: ws::Outlet,
     /// The event stream that is being written.
-    stream: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    // In a box, since most have none.
+    stream: Option<Box<Stream<A>>>,
     // Last, so that everything above has gone when the session ends.
     _end: OnDrop<A>,
 }
 
+/// An event stream that is being written.
+struct Stream<T: Types> {
+    /// Whose it is.
+    member: Arc<Member<T>>,
+    /// What its outlet is known by.
+    serial: Serial,
+    writing: Pin<Box<dyn Future<Output = ()>>>,
+}
+
 impl<A: Application> Driver<A> {
     async fn run(mut self) {
+        self.limit();
         while let Some(message) = poll_fn(|context| self.poll_message(context)).await {
             let packet = match &message {
                 Message::Text(text) => EnginePacket::parse(text),
@@ -145,18 +160,25 @@ impl<A: Application> Driver<A> {
             };
             // In a box, so that a connection has no room for it while it is idle.
             Box::pin(self.inbox.take(packet)).await;
+            self.limit();
         }
+    }
+
+    /// Lets only a client that has joined a namespace send large messages.
+    fn limit(&mut self) {
+        self.inlet.set_max_message_bytes(self.inbox.session.max_payload());
     }
 
     /// Does everything else until the next message; `None` when the session has ended.
     fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Message>> {
         let _ = self.inbox.poll_work(context);
-        self.poll_stream(context);
         if self.poll_send(context).is_ready() {
-            self.outlet.close(self.close_code(), "");
+            self.close();
             return Poll::Ready(None);
         }
-        ready!(self.inbox.poll_room(context));
+        // Last, since what was written for a poll comes first.
+        self.poll_stream(context);
+        ready!(self.inbox.poll_room(true, context));
         self.inlet.poll_next(context)
     }
 
@@ -167,24 +189,28 @@ impl<A: Application> Driver<A> {
             // The outlet's queue is small. What it has no room for waits in the session, where it counts.
             if !self.outlet.has_room() && self.outlet.poll_room(context).is_pending() {
                 // A client that reads nothing is not waited for when its session has ended.
-                return session.line(|line| line.poll_end(context));
+                let sending = self.outlet.waiting();
+                return session.line(|line| line.poll_end_sending(sending, context));
             }
-            match ready!(session.line(|line| line.poll_frame(context))) {
-                Some(frame) => self.send(&frame),
+            match ready!(session.line(|line| line.poll_packet(context))) {
+                Some((frame, attachments)) => self.send(&frame, &attachments),
                 None => return Poll::Ready(()),
             }
         }
     }
 
-    fn send(&self, frame: &Frame) {
-        match frame {
-            Frame::Binary(bytes) => self.outlet.send_binary(bytes),
-            Frame::Text(text) => self.outlet.send_text(&String::from_utf8_lossy(text)),
-            // Written for a poll that did not come before the upgrade.
-            Frame::Chunk(packets) => {
-                String::from_utf8_lossy(packets).split(SEPARATOR).for_each(|packet| self.outlet.send_text(packet));
-            }
-        }
+    /// Sends a packet as a whole: a client takes no other between it and its attachments.
+    fn send(&self, frame: &Frame, attachments: &[Frame]) {
+        let frames = std::iter::once(frame).chain(attachments);
+        self.outlet.send_messages(frames.flat_map(|frame| {
+            let (opcode, bytes, is_chunk) = match frame {
+                Frame::Binary(bytes) => (Opcode::Binary, bytes, false),
+                Frame::Text(packet) => (Opcode::Text, packet, false),
+                // Written for a poll that did not come before the upgrade.
+                Frame::Chunk(packets) => (Opcode::Text, packets, true),
+            };
+            bytes.split(move |byte| is_chunk && char::from(*byte) == SEPARATOR).map(move |bytes| (opcode, bytes))
+        }));
     }
 
     fn poll_stream(&mut self, context: &mut Context<'_>) {
@@ -192,25 +218,37 @@ impl<A: Application> Driver<A> {
             let session = &self.inbox.session;
             let Some(stream) = &mut self.stream else {
                 let Some(member) = session.begin_stream(true) else { return };
-                let outlet = Outlet::WebSocket { outlet: self.outlet.stream(), compresses: self.outlet.compresses() };
-                self.stream = Some(Box::pin(self.inbox.app.stream(Socket::new(session, member), outlet)));
+                let outlet = self.outlet.stream();
+                let serial = outlet.serial();
+                let outlet = Outlet::WebSocket { outlet, compresses: self.outlet.compresses() };
+                let socket = Socket::new(session, Arc::clone(&member));
+                let writing = Box::pin(self.inbox.app.stream(socket, outlet));
+                self.stream = Some(Box::new(Stream { member, serial, writing }));
                 continue;
             };
-            if stream.as_mut().poll(context).is_pending() {
+            if !session.has_stream(&stream.member) {
+                // Its socket has left. The rest of what it has begun is part of a frame.
+                self.outlet.end_stream(stream.serial);
+            }
+            if stream.writing.as_mut().poll(context).is_pending() {
                 return;
             }
-            self.stream = None;
-            session.end_stream(true);
+            if let Some(stream) = self.stream.take() {
+                session.end_stream(&stream.member, true);
+            }
         }
     }
 
-    fn close_code(&self) -> u16 {
-        match self.inbox.session.end() {
+    fn close(&self) {
+        let code = match self.inbox.session.end() {
+            // What it has yet to send is what there is too much of.
+            Some(End::Overloaded) if !self.outlet.has_room() => return self.outlet.cut(),
             Some(End::Malformed) => code::PROTOCOL,
             Some(End::Overloaded) => code::TRY_AGAIN,
             Some(End::Idle) => code::POLICY,
             Some(End::ServerClosed) => code::GOING_AWAY,
             Some(End::ClientClosed | End::Gone | End::Silent) | None => code::NORMAL,
-        }
+        };
+        self.outlet.close(code, "");
     }
 }

@@ -46,6 +46,11 @@ fn poll(line: &mut Line) -> Bytes {
     answer
 }
 
+/// A packet without attachments, for a WebSocket.
+fn alone(packet: &str) -> Poll<Option<(Frame, Vec<Frame>)>> {
+    Poll::Ready(Some((Frame::text(packet), Vec::new())))
+}
+
 fn chunk() -> Bytes {
     Bytes::from_static(b"42[\"a\"]")
 }
@@ -177,9 +182,8 @@ fn while_a_session_upgrades_no_poll_waits_and_what_it_has_to_say_then_goes_to_th
     assert_eq!(line.write_chunk(&chunk()), Written::Nothing);
     assert!(line.upgrade() && line.is_websocket() && !line.is_polling());
     assert_eq!(line.write_chunk(&chunk()), Written::Gone);
-    let Poll::Ready(Some(frame)) = line.poll_frame(&context) else { panic!() };
-    assert_eq!(frame, Frame::text("4y"));
-    assert!(line.poll_frame(&context).is_pending());
+    assert_eq!(line.poll_packet(&context), alone("4y"));
+    assert!(line.poll_packet(&context).is_pending());
     line.send(Frame::text("2"));
     assert!(task.was_woken());
     // There is nothing above a WebSocket, and nothing to give up.
@@ -196,7 +200,7 @@ fn a_poll_that_waits_when_the_session_has_upgraded_takes_nothing_from_the_websoc
     line.send(Frame::text("4x"));
     assert_eq!(line.poll_answer(&idle()), Poll::Ready(NOOP.into()));
     line.end_poll(true);
-    assert_eq!(line.poll_frame(&idle()), Poll::Ready(Some(Frame::text("4x"))));
+    assert_eq!(line.poll_packet(&idle()), alone("4x"));
 }
 
 #[test]
@@ -220,9 +224,25 @@ fn a_websocket_is_given_what_was_sent_before_the_end_and_then_the_end() {
     let mut line = Line::new(true, Instant::now() + INTERVAL);
     line.send(Frame::text("41"));
     line.close(End::ServerClosed);
-    assert_eq!(line.poll_frame(&idle()), Poll::Ready(Some(Frame::text("41"))));
-    assert_eq!(line.poll_frame(&idle()), Poll::Ready(None));
+    assert_eq!(line.poll_packet(&idle()), alone("41"));
+    assert_eq!(line.poll_packet(&idle()), Poll::Ready(None));
     assert!(line.poll_end(&idle()).is_ready());
+}
+
+#[test]
+fn a_websocket_is_given_a_packet_with_its_attachments_and_says_what_it_has_yet_to_send() {
+    let mut line = Line::new(true, Instant::now() + INTERVAL);
+    let attachment = Frame::Binary(Bytes::from_static(&[1; 100]));
+    for frame in [Frame::text("452-[]"), attachment.clone(), attachment.clone(), Frame::text("42[]")] {
+        line.send(frame);
+    }
+    let packet = (Frame::text("452-[]"), vec![attachment; 2]);
+    assert_eq!(line.poll_packet(&idle()), Poll::Ready(Some(packet)));
+    let left = line.held();
+    assert!(line.poll_end_sending(100_000, &idle()).is_pending());
+    assert_eq!(line.held(), left + 100_000);
+    assert_eq!(line.poll_packet(&idle()), alone("42[]"));
+    assert_eq!(line.held(), 0);
 }
 
 #[test]

@@ -10,10 +10,11 @@ fn json(text: &str) -> Json {
 
 /// A packet in words that can be compared.
 fn read(text: &str) -> Option<String> {
-    let Packet { namespace, content } = Packet::parse(text).ok()?;
+    let Packet { namespace, content, .. } = Packet::parse(text).ok()?;
     let args = |args: &[Json]| args.iter().map(|json| json.get()).collect::<Vec<_>>().join(" ");
     Some(match content {
-        Content::Connect(auth) => format!("{namespace} connect {}", Value::Object(auth)),
+        Content::Connect(None) => format!("{namespace} connect with too much"),
+        Content::Connect(Some(auth)) => format!("{namespace} connect {}", Value::Object(auth)),
         Content::Disconnect => format!("{namespace} disconnect"),
         Content::Event { id, name, args: said, attachments } => {
             format!("{namespace} event {id:?} {name}: {} +{attachments}", args(&said))
@@ -192,7 +193,7 @@ proptest! {
         let text = Writer::event(&namespace, id, &name, &args, 0);
         // A payload of long polling can hold it.
         prop_assert!(!text.contains('\x1e') || namespace.contains('\x1e'));
-        let Packet { namespace: read, content } = Packet::parse(&text[1..]).unwrap();
+        let Packet { namespace: read, content, .. } = Packet::parse(&text[1..]).unwrap();
         prop_assert_eq!(read, namespace.as_str());
         let Content::Event { id: read_id, name: read_name, args: read_args, attachments: 0 } = content else { panic!() };
         prop_assert_eq!((read_id, read_name), (id, name));

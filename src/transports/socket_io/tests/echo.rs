@@ -43,6 +43,16 @@ impl Default for Gate {
     }
 }
 
+impl Gate {
+    async fn pass(&self) {
+        self.waiting.fetch_add(1, Relaxed);
+        if let Ok(permit) = self.permits.acquire().await {
+            permit.forget();
+        }
+        self.waiting.fetch_sub(1, Relaxed);
+    }
+}
+
 /// Numbers that are streamed as events `number`.
 #[derive(Default)]
 pub struct Feed {
@@ -61,6 +71,7 @@ impl Feed {
 }
 
 /// A socket of an echo server.
+#[derive(Default)]
 pub struct EchoSocket {
     auth: Map<String, Value>,
     /// The first number that its stream has yet to give.
@@ -92,6 +103,9 @@ impl Application for Echo {
         }
         if connect.auth.contains_key("refuse") {
             return Err(ConnectError { message: "Not authorized".to_owned(), data: Some(json("because")) });
+        }
+        if connect.auth.contains_key("slow") {
+            self.gate.pass().await;
         }
         let recovery = connect.recovery();
         let pid = recovery.map(|recovery| recovery.pid).or_else(|| connect.auth.get("recoverable")?.as_str());
@@ -135,11 +149,7 @@ impl Application for Echo {
             }
             "slow" => {
                 return Some(Box::pin(async move {
-                    gate.waiting.fetch_add(1, Relaxed);
-                    if let Ok(permit) = gate.permits.acquire().await {
-                        permit.forget();
-                    }
-                    gate.waiting.fetch_sub(1, Relaxed);
+                    gate.pass().await;
                     ack.map(|ack| ack.send(&args, &attachments));
                 }));
             }

@@ -2,6 +2,9 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::engine_packet::EnginePacket;
+use super::inbox::Inbox;
+use super::line::End;
 use super::*;
 
 #[test]
@@ -149,5 +152,47 @@ fn a_socket_that_can_be_recovered_is_told_by_what_and_goes_on_there() {
             let said = again.poll().await.unwrap();
             assert!(said.starts_with(&format!(r#"42["number",{first},"#)), "{said}");
         }
+    });
+}
+
+/// A session that upgrades while a post waits for something.
+async fn upgrade(house: &House, client: &Client, body: String) -> (Session, tokio::task::JoinHandle<Posted>) {
+    let posting = tokio::task::spawn_local({
+        let client = client.clone();
+        async move { client.post(&body).await }
+    });
+    rest().await;
+    let session = house.session(client);
+    assert!(!posting.is_finished() && session.line(|line| line.begin_upgrade()) && session.upgrade());
+    (session, posting)
+}
+
+type Session = std::sync::Arc<super::session::Session<Echo>>;
+type Posted = Result<&'static str, Refusal>;
+
+#[test]
+fn a_namespace_that_a_post_and_a_websocket_would_join_both_is_joined_once_and_the_session_ends() {
+    run(async |house| {
+        let client = house.join().await;
+        let (session, posting) = upgrade(&house, &client, r#"40/custom,{"slow":1}"#.to_owned()).await;
+        let mut inbox = Inbox::new(house.app.clone(), std::sync::Arc::clone(&session), ids);
+        inbox.take(Some(EnginePacket::Message("0/custom,"))).await;
+        assert!(session.member("/custom").is_some());
+        house.app.gate.permits.add_permits(1);
+        assert_eq!(posting.await.unwrap(), Err(Refusal::BadRequest));
+        assert_eq!(session.end(), Some(End::Malformed));
+        assert_eq!(house.app.sockets.load(Relaxed), 0);
+    });
+}
+
+#[test]
+fn a_post_that_waits_for_room_ends_when_a_websocket_takes_over() {
+    run(async |house| {
+        let client = house.join().await;
+        let event = format!("42[\"message\",\"{}\"]", "x".repeat(10_000));
+        let (session, posting) = upgrade(&house, &client, vec![event; 50].join("\x1e")).await;
+        rest().await;
+        assert!(posting.is_finished() && session.end().is_none());
+        assert_eq!(posting.await.unwrap(), Err(Refusal::BadRequest), "not all of it was taken");
     });
 }
