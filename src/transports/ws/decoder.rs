@@ -185,16 +185,18 @@ impl Decoder {
     /// Adds a piece of a frame's payload to what it belongs to.
     fn push(&mut self, frame: &mut Frame, piece: &[u8]) {
         frame.left -= piece.len() as u64;
-        let bytes = match &mut self.message {
-            _ if frame.opcode.is_control() => &mut self.control,
-            Some(message) => &mut message.bytes,
+        let (bytes, most) = match &mut self.message {
+            _ if frame.opcode.is_control() => (&mut self.control, usize::MAX),
+            Some(message) => (&mut message.bytes, most(self.max_message_bytes, message.is_compressed)),
             None => return,
         };
         let before = bytes.len();
-        // Doubled, to avoid moving it with each piece, but to no more than is announced: what is announced costs the client nothing.
-        let announced = before.saturating_add(piece.len()).saturating_add(frame.left as usize);
-        if before + piece.len() > bytes.capacity() {
-            bytes.reserve_exact((2 * bytes.capacity()).clamp(before + piece.len(), announced) - before);
+        let needed = before + piece.len();
+        if needed > bytes.capacity() {
+            // Doubled, to avoid moving it with each piece, also if each is a fragment of its own; but to no more than can come. What is
+            // announced costs the client nothing.
+            let most = if frame.is_final { needed.saturating_add(frame.left as usize) } else { most };
+            bytes.reserve_exact((2 * bytes.capacity()).min(most).max(needed) - before);
         }
         bytes.extend_from_slice(piece);
         unmask(&mut bytes[before..], &mut frame.mask);

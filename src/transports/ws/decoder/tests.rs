@@ -188,6 +188,20 @@ fn memory_grows_with_what_has_come_and_is_given_back() {
 }
 
 #[test]
+fn a_message_in_many_small_fragments_is_moved_seldom() {
+    let mut decoder = new();
+    decoded(&mut decoder, [&fragment(0x2, false, b"x")[..]]);
+    let (part, mut growths, mut held) = (fragment(0x0, false, b"x"), 0, decoder.held());
+    for come in 2..=100_000 {
+        assert_eq!(decoded(&mut decoder, [&part[..]]), (Vec::new(), None));
+        growths += usize::from(decoder.held() != held);
+        held = decoder.held();
+        assert!(held <= 2 * come, "{held} for {come}");
+    }
+    assert!(growths <= 17, "it was moved {growths} times");
+}
+
+#[test]
 fn a_compressed_message_is_inflated_no_further_than_a_message_may_be_long() {
     let most = 100_000;
     let bomb = |length| compressed(Opcode::Binary, &deflated(&vec![b'x'; length]));
