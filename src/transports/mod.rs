@@ -9,6 +9,8 @@ mod json;
 mod notiflux;
 mod ranked;
 mod refusal;
+#[cfg(test)]
+mod replay;
 pub mod socket_io;
 mod stream_sink;
 pub mod ws;

@@ -23,6 +23,8 @@ mod outbox;
 mod outlet;
 mod packet;
 mod polling;
+#[cfg(test)]
+pub mod properties;
 mod refusal;
 mod session;
 mod sessions;

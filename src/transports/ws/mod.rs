@@ -20,6 +20,8 @@ mod handshake;
 mod inlet;
 mod message;
 mod outlet;
+#[cfg(test)]
+pub mod properties;
 mod reader;
 mod settings;
 mod shared;
