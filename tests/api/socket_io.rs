@@ -8,6 +8,7 @@ mod clients;
 mod connection;
 #[path = "../../src/transports/socket_io/tests/echo.rs"]
 mod echo;
+mod hostile;
 mod polling;
 mod server;
 mod upgrade;

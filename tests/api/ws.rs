@@ -2,6 +2,7 @@
 //! without one (topics of notiflux).
 
 mod ended;
+mod floods;
 mod frames;
 mod hostile;
 mod inserts;

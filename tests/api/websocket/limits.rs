@@ -1,15 +1,15 @@
 //! Guards the server against connections that stay, stop or take memory.
 
-use super::{EchoServer, Raw, frame, text};
-use crate::support::within;
+use super::EchoServer;
+use crate::support::{RawSocket, frame, text_frame, within};
 
 #[tokio::test]
 async fn a_server_that_stops_closes_its_connections_with_1001() {
     let server = EchoServer::start();
     let mut open = Vec::new();
     for _ in 0..3 {
-        let mut raw = Raw::open(&server).await;
-        raw.send(&text("x")).await;
+        let mut raw = RawSocket::open_echo(&server).await;
+        raw.send(&text_frame("x")).await;
         assert_eq!(raw.frame().await, Some((0x81, b"x".to_vec())));
         open.push(raw);
     }
@@ -31,7 +31,7 @@ async fn unfinished_messages_of_many_connections_take_a_bounded_amount_of_memory
     let large = frame(0x82, &vec![0; 1 << 20]);
     let mut open = Vec::new();
     for _ in 0..connections {
-        let mut raw = Raw::open(&server).await;
+        let mut raw = RawSocket::open_echo(&server).await;
         // All but the last byte.
         raw.send(&large[..large.len() - 1]).await;
         open.push(raw);

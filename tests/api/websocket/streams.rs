@@ -3,26 +3,27 @@
 use broker::config::Origins;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{EchoServer, HANDSHAKE, Raw, frame, text};
+use super::{EchoServer, asks};
+use crate::support::{RawSocket, frame, text_frame};
 
 #[tokio::test]
 async fn a_stream_and_replies_come_whole_to_a_client_that_is_slow() {
     let server = EchoServer::start();
-    reads_slowly(Raw::connect(&server).await).await;
+    reads_slowly(RawSocket::connect(&server).await).await;
 }
 
 #[tokio::test]
 async fn a_stream_and_replies_come_whole_to_a_client_that_is_slow_over_tls() {
     let server = EchoServer::start_with_tls(Origins::Any);
-    reads_slowly(Raw::connect_with_tls(&server).await).await;
+    reads_slowly(RawSocket::connect_with_tls(&server).await).await;
 }
 
 /// Has much come before it reads. Then it asks between the frames of the stream, and says goodbye.
-async fn reads_slowly(mut raw: Raw<impl AsyncRead + AsyncWrite + Unpin>) {
-    raw.send(HANDSHAKE.replace("/echo", "/stream").as_bytes()).await;
+async fn reads_slowly(mut raw: RawSocket<impl AsyncRead + AsyncWrite + Unpin>) {
+    raw.send(asks().replace("/echo", "/stream").as_bytes()).await;
     assert!(raw.head().await.starts_with("HTTP/1.1 101 "));
     let (mut numbers, mut asked, mut answered) = (0, 0, 0);
-    raw.send(&text("0")).await;
+    raw.send(&text_frame("0")).await;
     while numbers < 100 || answered <= asked {
         let (first, payload) = raw.frame().await.expect("the connection goes on");
         match first {
@@ -32,7 +33,7 @@ async fn reads_slowly(mut raw: Raw<impl AsyncRead + AsyncWrite + Unpin>) {
                 numbers += 1;
                 if numbers % 10 == 0 {
                     asked += 1;
-                    raw.send(&text(&asked.to_string())).await;
+                    raw.send(&text_frame(&asked.to_string())).await;
                 }
             }
             _ => {
