@@ -21,8 +21,12 @@ pub struct Lab {
     pub options: Options,
     /// The binary under test.
     pub broker: PathBuf,
-    /// The other servers to compare with.
+    /// The other servers to compare SSE and inserts with.
     pub peers: Vec<Box<dyn Target>>,
+    /// The other servers to compare WebSocket with.
+    pub websocket_peers: Vec<Box<dyn Target>>,
+    /// The other servers to compare long polling with.
+    pub polling_peers: Vec<Box<dyn Target>>,
     /// The results.
     pub table: Table,
     scratch: TempDir,
@@ -37,7 +41,15 @@ impl Lab {
         }
         // The system's directory for temporary files may be in memory, where a flush costs nothing.
         let scratch = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).map_err(|error| error.to_string())?;
-        Ok(Self { options, broker, peers: Vec::new(), table: Table::default(), scratch })
+        Ok(Self {
+            options,
+            broker,
+            peers: Vec::new(),
+            websocket_peers: Vec::new(),
+            polling_peers: Vec::new(),
+            table: Table::default(),
+            scratch,
+        })
     }
 
     /// A directory that exists for this run only.

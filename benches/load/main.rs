@@ -22,6 +22,7 @@ mod server;
 mod statistics;
 mod table;
 mod targets;
+mod websocket;
 
 use std::process::ExitCode;
 
@@ -58,7 +59,9 @@ fn measure(options: Options) -> Result<bool> {
     eprintln!("{cores} cores, {descriptors} descriptors a process");
     let mut lab = Lab::new(options)?;
     if lab.options.peers {
-        lab.peers = targets::installed(&mut lab.table)?;
+        lab.peers = targets::installed(targets::peers(), &mut lab.table)?;
+        lab.websocket_peers = targets::installed(targets::websocket_peers(), &mut lab.table)?;
+        lab.polling_peers = targets::installed(targets::polling_peers(), &mut lab.table)?;
     }
     let mut all_ran = true;
     for (name, scenario) in wanted {

@@ -25,6 +25,32 @@ pub fn write_record(number: u32, out: &mut Vec<u8>) {
     let _ = write!(out, r#"{{"pad":"{PADDING}seq={number:010};"}}"#);
 }
 
+/// The number of orders in a large payload, which makes it 2 KiB long.
+const ORDERS: u32 = 20;
+
+/// Appends a JSON value of 2 KiB with this number, of the kind that programs send: objects of the same members with various
+/// values.
+pub fn write_large(number: u32, out: &mut Vec<u8>) {
+    const GOODS: [&str; 5] = ["espresso", "flat white", "croissant", "orange juice", "sandwich with cheese"];
+    let mut random = number;
+    let mut below = |limit: u32| {
+        // The generator of the C standard's example.
+        random = random.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+        (random >> 16) % limit
+    };
+    out.extend_from_slice(br#"{"orders":["#);
+    for order in 0..ORDERS {
+        let comma = if order == 0 { "" } else { "," };
+        let (id, table, goods) = (below(32_768), below(60), GOODS[below(5) as usize]);
+        let (count, cents) = (below(4) + 1, below(2_000));
+        let _ = write!(
+            out,
+            r#"{comma}{{"id":{id},"table":{table},"goods":"{goods}","count":{count},"cents":{cents},"state":"ordered"}}"#
+        );
+    }
+    let _ = write!(out, r#"],"mark":"seq={number:010};"}}"#);
+}
+
 /// An HTTP request without a body. Each of the headers ends with a line break.
 pub fn get(path: &str, headers: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n").into_bytes()

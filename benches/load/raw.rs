@@ -5,6 +5,8 @@
 //! publishes arrive in bursts, it waits for the whole burst; a server that first flushes to the disk does that as a
 //! side effect.
 
+mod format;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -17,8 +19,8 @@ use rustix::fd::OwnedFd;
 
 use crate::{Result, process};
 
-const STREAM_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n\
-    x-accel-buffering: no\r\ntransfer-encoding: chunked\r\n\r\n";
+use format::Format;
+
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 57\r\n\r\n\
     {\"id\":\"0000000000000000000000\",\"timestamp\":1700000000000}";
 
@@ -63,9 +65,11 @@ struct Raw {
     connections: Vec<Option<Connection>>,
     /// Descriptors of the subscribers.
     subscribers: Vec<usize>,
+    /// The transport of all subscribers.
+    format: Format,
     /// Publishes that are not yet sent to any subscriber.
     frames: Vec<u8>,
-    /// The chunk that contains them.
+    /// They as they are sent.
     chunk: Vec<u8>,
     /// The descriptors of their publishers.
     publishers: Vec<usize>,
@@ -97,6 +101,7 @@ impl Raw {
             listener,
             connections: Vec::new(),
             subscribers: Vec::new(),
+            format: Format::Sse,
             frames: Vec::new(),
             chunk: Vec::new(),
             publishers: Vec::new(),
@@ -183,9 +188,10 @@ impl Raw {
         let rest = connection.received.split_off(length);
         let request = std::mem::replace(&mut connection.received, rest);
         let body = memmem::find(&request, b"\r\n\r\n").map_or(&[][..], |head| &request[head + 4..]);
-        if request.starts_with(b"GET /sse") {
+        if let Some(format) = Format::of(&request) {
             self.subscribers.push(at);
-            self.send(at, STREAM_HEAD)
+            self.format = format;
+            self.send(at, format.head().as_bytes())
         } else if request.starts_with(b"GET /replay") {
             let replay = std::mem::take(&mut self.replay);
             self.send(at, &replay)?;
@@ -197,11 +203,7 @@ impl Raw {
         } else {
             self.position += 1;
             let (event, data) = parts(body);
-            self.frames.extend_from_slice(b"event:");
-            self.frames.extend_from_slice(event);
-            write!(self.frames, "\nid:{:016}000000\ndata:", self.position)?;
-            self.frames.extend_from_slice(data);
-            self.frames.extend_from_slice(b"\n\n");
+            self.format.write(self.position, event, data, &mut self.frames)?;
             self.publishers.push(at);
             Ok(())
         }
@@ -213,9 +215,7 @@ impl Raw {
         }
         let mut chunk = std::mem::take(&mut self.chunk);
         chunk.clear();
-        write!(chunk, "{:x}\r\n", self.frames.len())?;
-        chunk.extend_from_slice(&self.frames);
-        chunk.extend_from_slice(b"\r\n");
+        self.format.join(&self.frames, &mut chunk)?;
         self.written += 1;
         let first = self.misbehave(&chunk)?;
         for subscriber in first..self.subscribers.len() {

@@ -95,9 +95,10 @@ impl Drop for Server {
     }
 }
 
-/// A free port.
+/// A port that is free on every address: mosquitto listens for WebSocket on all of them, and the clients of the servers
+/// that run already have tens of thousands of ports on some.
 pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string())?;
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(|error| error.to_string())?;
     Ok(listener.local_addr().map_err(|error| error.to_string())?.port())
 }
 

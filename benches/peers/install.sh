@@ -3,7 +3,7 @@
 #
 #     install.sh [directory] [peer...]
 #
-# The default directory is target/peers of this repository, and the default peers are all four. Nothing outside of the
+# The default directory is target/peers of this repository, and the default peers are all five. Nothing outside of the
 # directory changes, and root is not needed: Debian's packages are downloaded and unpacked, not installed, so no service
 # starts. Peers of the right version are left alone. If a peer cannot be installed, the others still are, and the exit
 # status is 1. The installed versions are in <directory>/versions.txt.
@@ -11,6 +11,7 @@ set -uo pipefail
 
 DURABLE_STREAMS=0.1.5
 POCKETBASE=0.40.6
+SOCKET_IO=4.8.4
 NCHAN=(nginx=1.22.1-9+deb12u11 libnginx-mod-nchan=1:1.3.6+dfsg-2)
 MOSQUITTO=(mosquitto=2.0.11-1.2+deb12u2 libdlt2=2.18.8-6 libwrap0=7.6.q-32 libcjson1=1.7.15-1+deb12u4)
 
@@ -18,7 +19,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 dir=${1:-${PEERS_DIR:-$here/../../target/peers}}
 shift
 peers=("$@")
-[ ${#peers[@]} -gt 0 ] || peers=(durable-streams nchan mosquitto pocketbase)
+[ ${#peers[@]} -gt 0 ] || peers=(durable-streams nchan mosquitto pocketbase socket.io)
 mkdir -p "$dir" && dir=$(cd "$dir" && pwd) || exit 1
 
 installed() { [ "$(cat "$dir/$1/VERSION" 2>/dev/null)" = "$2" ]; }
@@ -73,6 +74,15 @@ pocketbase() {
     echo "$POCKETBASE" >"$dir/pocketbase/VERSION"
 }
 
+socket_io() {
+    installed socket.io "$SOCKET_IO" && return 0
+    command -v node >/dev/null && command -v npm >/dev/null || { echo "socket.io: needs node and npm" >&2; return 1; }
+    rm -rf "$dir/socket.io"
+    mkdir -p "$dir/socket.io"
+    npm install --silent --no-audit --no-fund --prefix "$dir/socket.io" "socket.io@$SOCKET_IO" || return 1
+    echo "$SOCKET_IO" >"$dir/socket.io/VERSION"
+}
+
 failed=()
 for peer in "${peers[@]}"; do
     case $peer in
@@ -80,6 +90,7 @@ for peer in "${peers[@]}"; do
         nchan) nchan ;;
         mosquitto) debian mosquitto "${MOSQUITTO[@]}" ;;
         pocketbase) pocketbase ;;
+        socket.io) socket_io ;;
         *) echo "unknown peer: $peer" >&2; false ;;
     esac || failed+=("$peer")
 done

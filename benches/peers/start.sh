@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # Starts one of the servers that install.sh installed, in the foreground, on 127.0.0.1:
 #
-#     start.sh <durable-streams|nchan|mosquitto|pocketbase> <port> <data directory> [cpu list]
+#     start.sh <durable-streams|nchan|mosquitto|pocketbase|socket.io> <port> <data directory> [cpu list [protocol]]
 #
 # With the name alone it prints the installed version. The data directory should be new and empty. The cpu list has the
-# form of taskset's; a server runs one worker for each core in it. PEERS_DIR is the directory of install.sh, if that is not
-# target/peers. The server replaces this shell, so the started process is the server: end it with SIGTERM (nginx has
-# workers that survive a SIGKILL of their master). It is ready when its port accepts connections. The exit status is 3 if
-# the peer is not installed, and 2 for wrong usage.
+# form of taskset's; a server runs one worker for each core in it. The protocol is
+# mosquitto's: mqtt, the default, or websockets. PEERS_DIR is the directory of install.sh, if that is not target/peers. The
+# server replaces this shell, so the started process is the server: end it with SIGTERM (nginx has workers that survive a
+# SIGKILL of their master). It is ready when its port accepts connections. The exit status is 3 if the peer is not
+# installed, and 2 for wrong usage.
 set -euo pipefail
 
-[ $# = 1 ] || [ $# -ge 3 ] || { echo "usage: $0 <durable-streams|nchan|mosquitto|pocketbase> <port> <data directory> [cpu list]" >&2; exit 2; }
-peer=$1 port=${2:-} cpus=${4:-}
+[ $# = 1 ] || [ $# -ge 3 ] || { echo "usage: $0 <durable-streams|nchan|mosquitto|pocketbase|socket.io> <port> <data directory> [cpu list [protocol]]" >&2; exit 2; }
+peer=$1 port=${2:-} cpus=${4:-} protocol=${5:-mqtt}
 here=$(cd "$(dirname "$0")" && pwd)
 dir=${PEERS_DIR:-$here/../../target/peers}
 [ -e "$dir/$peer/VERSION" ] || { echo "$peer is not installed in $dir: see install.sh" >&2; exit 3; }
@@ -38,6 +39,7 @@ template() {
     text=${text//@WORKERS@/"$workers"}
     text=${text//@FILES@/"$files"}
     text=${text//@USER@/"$user"}
+    text=${text//@PROTOCOL@/"$protocol"}
     text=${text//@REUSEPORT@/"$reuseport"}
     printf '%s\n' "$text" >"$data/$1"
 }
@@ -62,6 +64,9 @@ case $peer in
         LD_LIBRARY_PATH=$(echo "$dir"/usr/lib/*-linux-gnu)
         export LD_LIBRARY_PATH
         exec "${pin[@]}" "$dir/usr/sbin/mosquitto" -c "$data/mosquitto.conf"
+        ;;
+    socket.io)
+        NODE_ENV=production exec "${pin[@]}" node "$here/socket_io.mjs" "$dir" "$port"
         ;;
     pocketbase)
         pocketbase=("${pin[@]}" "$dir/bin/pocketbase" --dir "$data/pb_data" --migrationsDir "$here/pb_migrations")

@@ -11,6 +11,7 @@ mod stream;
 
 use std::io::{BufRead, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,9 @@ use crate::targets::Language;
 use crate::{Result, process};
 
 pub use handle::Crowd;
+
+/// How often a crowd looks whether its subscribers have been silent for too long, if there is no command.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The subscribers and publishers of a server.
 #[derive(Clone, Serialize, Deserialize)]
@@ -160,6 +164,8 @@ pub struct Outcome {
     pub published: u64,
     /// The number of receipts.
     pub deliveries: u64,
+    /// The number of bytes that subscribers received, without those of TLS.
+    pub bytes: u64,
     /// From the first publish until all subscribers received the last one.
     pub elapsed: Duration,
     /// From the due time of each publish to each of its receipts.
@@ -169,9 +175,8 @@ pub struct Outcome {
 /// Runs this process as a crowd until the standard input ends.
 pub fn serve() -> Result<()> {
     process::raise_descriptor_limit();
-    let mut lines = std::io::stdin().lock().lines();
-    let mut line = move || lines.next().transpose().map_err(|error| error.to_string());
-    let spec = line()?.ok_or("a crowd needs its settings on the standard input")?;
+    let lines = lines();
+    let spec = lines.recv().map_err(|_| "a crowd needs its settings on the standard input")?;
     let spec: Spec = serde_json::from_str(&spec).map_err(|error| error.to_string())?;
     if let Some(core) = spec.core {
         process::pin(core)?;
@@ -181,7 +186,20 @@ pub fn serve() -> Result<()> {
         Err(why) => return say(&Reply::Failed(why)),
     };
     say(&Reply::Ready)?;
-    while let Some(command) = line()? {
+    // Why a subscriber was lost between two commands: the answer to the next one.
+    let mut lost = None;
+    loop {
+        let command = match lines.recv_timeout(LOOK) {
+            Ok(command) => command,
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Err(RecvTimeoutError::Timeout) => {
+                lost = lost.or_else(|| people.keep_alive().err());
+                continue;
+            }
+        };
+        if let Some(why) = lost {
+            return say(&Reply::Failed(why));
+        }
         let command: Command = serde_json::from_str(&command).map_err(|error| error.to_string())?;
         let reply = match command {
             Command::Run(pace, during) => people.run(pace, during).map(Reply::Done),
@@ -192,8 +210,23 @@ pub fn serve() -> Result<()> {
             Ok(reply) => say(&reply)?,
             Err(why) => return say(&Reply::Failed(why)),
         }
+        // Not within a command, whose cost is measured.
+        lost = people.keep_alive().err();
     }
-    Ok(())
+}
+
+/// The lines of the standard input, which a thread reads so that waiting for one can end.
+fn lines() -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines() {
+            let Ok(line) = line else { return };
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 fn say(reply: &Reply) -> Result<()> {

@@ -20,6 +20,8 @@ use crate::statistics::Quantiles;
 use crate::targets::{Publication, Wire};
 use crate::{Result, message};
 
+/// For how long subscribers may be silent: less than half of the time after which Broker closes a WebSocket.
+const SILENCE: Duration = Duration::from_secs(10);
 /// How long to wait for surplus events.
 const SURPLUS_WITHIN: Duration = Duration::from_millis(200);
 const BUFFER: usize = 128 * 1024;
@@ -35,9 +37,11 @@ pub struct People {
     events: Vec<epoll::Event>,
     subscribers: Vec<Subscriber>,
     publishers: Vec<Publisher>,
-    /// Publishers with no unacknowledged publish. They publish in rotation, so that no connection stays idle long
-    /// enough for the server to close it.
+    /// Publishers, once for each publish that they may send now. They publish in rotation, so that no connection stays
+    /// idle long enough for the server to close it.
     idle: VecDeque<usize>,
+    /// Publishers with something unsent.
+    unsent: Vec<usize>,
     /// The bytes received by clients that are not yet subscribed.
     greetings: HashMap<usize, Vec<u8>>,
     /// One connection for the requests beside the streams, one after another, while the clients subscribe.
@@ -46,7 +50,12 @@ pub struct People {
     finder: memmem::Finder<'static>,
     buffer: Vec<u8>,
     request: Vec<u8>,
+    /// The content of a unit, and the reply to it.
+    content: Vec<u8>,
+    reply: Vec<u8>,
     begun: Instant,
+    /// When the subscribers last showed that they live.
+    alive: Instant,
     /// When an awaited event last arrived.
     progress: Instant,
     run: Run,
@@ -57,11 +66,16 @@ struct Subscriber {
     /// The end of the last read, which may contain the beginning of a mark.
     tail: [u8; message::MARK],
     tail_length: usize,
+    /// The beginning of a unit, if the wire has units.
+    received: Vec<u8>,
 }
 
 struct Publisher {
     stream: Stream,
     received: Vec<u8>,
+    /// Publishes that are to be sent together.
+    unsent: Vec<u8>,
+    is_open: bool,
 }
 
 /// The counters of a run.
@@ -70,6 +84,7 @@ struct Run {
     published: u64,
     acknowledged: u64,
     deliveries: u64,
+    bytes: u64,
     first_number: u32,
     /// The due time of each publish, from the first number on, in nanoseconds of the crowd's clock.
     due: Vec<u64>,
@@ -97,13 +112,17 @@ impl People {
             subscribers: Vec::with_capacity(spec.audience.subscribers),
             publishers: Vec::new(),
             idle: VecDeque::new(),
+            unsent: Vec::new(),
             greetings: HashMap::new(),
             beside: None,
             ledger,
             finder: memmem::Finder::new(message::MARKER),
             buffer: vec![0; message::MARK + BUFFER],
             request: Vec::new(),
+            content: Vec::new(),
+            reply: Vec::new(),
             begun: Instant::now(),
+            alive: Instant::now(),
             progress: Instant::now(),
             run: Run::default(),
             spec,
@@ -123,8 +142,10 @@ impl People {
             self.request.clear();
             self.wire.subscribe(self.spec.first_subscriber + subscriber, &mut self.request);
             stream.send(&self.request).map_err(|error| format!("subscriber {subscriber}: {error}"))?;
-            self.subscribers.push(Subscriber { stream, tail: [0; message::MARK], tail_length: 0 });
+            let (tail, received) = ([0; message::MARK], Vec::new());
+            self.subscribers.push(Subscriber { stream, tail, tail_length: 0, received });
             self.greetings.insert(subscriber, Vec::new());
+            self.keep_alive()?;
         }
         while !self.greetings.is_empty() {
             self.tick()?;
@@ -146,15 +167,17 @@ impl People {
             self.watch(&stream, self.subscribers.len() + publisher)?;
             self.request.clear();
             self.wire.open(publisher, &mut self.request);
-            if self.request.is_empty() {
-                self.idle.push_back(publisher);
-            } else {
+            if !self.request.is_empty() {
                 stream.send(&self.request).map_err(|error| format!("publisher {publisher}: {error}"))?;
             }
-            self.publishers.push(Publisher { stream, received: Vec::new() });
+            let is_open = self.request.is_empty();
+            self.publishers.push(Publisher { stream, received: Vec::new(), unsent: Vec::new(), is_open });
         }
-        while self.idle.len() < wanted {
+        while !self.publishers.iter().all(|publisher| publisher.is_open) {
             self.tick()?;
+        }
+        for _ in 0..self.wire.pipeline() {
+            self.idle.extend(0..wanted);
         }
         Ok(())
     }
@@ -190,6 +213,7 @@ impl People {
                 }
                 Pace::PerSecond(rate) => self.publish_due(begun, until, rate)?,
             };
+            self.send_publishes()?;
             if over && completed == self.run.published && self.run.acknowledged == self.run.published {
                 break;
             }
@@ -234,8 +258,38 @@ impl People {
         self.run.published += 1;
         // If each publish follows the one before, it has no due time, so the server cannot be late.
         self.run.due.extend(due);
-        let sent = self.publishers[publisher].stream.send(&self.request);
-        sent.map(|()| true).map_err(|error| format!("publisher {publisher}: {error}"))
+        let unsent = &mut self.publishers[publisher].unsent;
+        if unsent.is_empty() {
+            self.unsent.push(publisher);
+        }
+        unsent.extend_from_slice(&self.request);
+        Ok(true)
+    }
+
+    fn send_publishes(&mut self) -> Result<()> {
+        for publisher in self.unsent.drain(..) {
+            let one = &mut self.publishers[publisher];
+            one.stream.send(&one.unsent).map_err(|error| format!("publisher {publisher}: {error}"))?;
+            one.unsent.clear();
+        }
+        Ok(())
+    }
+
+    /// Shows the server that the subscribers live, if it has not been shown for some time, and reads what it sent without being
+    /// asked.
+    pub fn keep_alive(&mut self) -> Result<()> {
+        if self.alive.elapsed() < SILENCE {
+            return Ok(());
+        }
+        self.alive = Instant::now();
+        if let Some(words) = self.wire.keep_alive() {
+            let subscribers = self.subscribers.iter_mut().enumerate();
+            for (index, subscriber) in subscribers.filter(|(index, _)| !self.greetings.contains_key(index)) {
+                subscriber.stream.send(&words).map_err(|error| format!("subscriber {index}: {error}"))?;
+            }
+        }
+        while self.tick_within(Duration::ZERO)? > 0 {}
+        Ok(())
     }
 
     /// See [`super::Command::Through`].
@@ -268,6 +322,7 @@ impl People {
         Outcome {
             published: self.run.published,
             deliveries: self.run.deliveries,
+            bytes: self.run.bytes,
             elapsed: Duration::from_nanos(self.now() - begun),
             latency: Quantiles::of(&mut self.run.latencies),
         }

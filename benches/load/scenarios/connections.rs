@@ -10,7 +10,7 @@ use crate::lab::Lab;
 use crate::process;
 use crate::statistics::{bytes, number};
 use crate::table::Row;
-use crate::targets::{Running, Target, broker::Broker};
+use crate::targets::{Running, Target, doors::Door};
 
 /// The number of connections in one process, if the system allows it.
 const MOST: usize = 50_000;
@@ -37,7 +37,7 @@ pub fn run(lab: &mut Lab) -> Result<()> {
 fn hold(lab: &mut Lab, servers: usize, each: usize) -> Result<()> {
     let audience = Audience::of_one_room(each, 1);
     let begun = Instant::now();
-    let running: Vec<_> = (0..servers).map(|_| Broker.start(lab, &audience, None)).collect::<Result<_>>()?;
+    let running: Vec<_> = (0..servers).map(|_| Door::Sse.start(lab, &audience, None)).collect::<Result<_>>()?;
     let before = resident(&running)?;
     let mut crowds = Vec::new();
     for (server, running) in (0_u8..).zip(&running) {

@@ -12,62 +12,85 @@ use crate::crowd::Audience;
 use crate::lab::Lab;
 use crate::statistics::{count, nanos};
 use crate::table::Row;
-use crate::targets::{Target, broker::Broker, raw::Raw};
+use crate::targets::{Target, doors::Door, raw::Raw};
 
 const ROUND: Duration = Duration::from_secs(2);
 const SIZES: [usize; 2] = [1_000, 10_000];
-/// Publishes in flight, and the goal for deliveries per second, as a ratio to the raw server.
-const FLIGHTS: [(usize, f64); 2] = [(1, 0.8), (16, 0.9)];
-/// The goal for the CPU cost of a delivery with one publish in flight, as a ratio to the raw server.
-const COST_GOAL: f64 = 1.25;
-/// The goal for deliveries per second, as a ratio to another durable server: Broker has to be faster.
-const PEER_GOAL: f64 = 1.0;
+/// The goals over SSE.
+const GOALS: Goals = Goals { cost: 1.25, rates: [0.8, 0.9] };
+/// The numbers of publishes in flight.
+const FLIGHTS: [usize; 2] = [1, 16];
+
+/// What Broker has to reach, as ratios to the raw server.
+pub struct Goals {
+    /// For the CPU cost of a delivery with one publish in flight.
+    pub cost: f64,
+    /// For deliveries per second with each number of publishes in flight.
+    pub rates: [f64; FLIGHTS.len()],
+}
 
 /// Runs this scenario.
 pub fn run(lab: &mut Lab) -> Result<()> {
+    compare(lab, &Raw::Sse, &Door::Sse, |lab| &lab.peers, &GOALS)
+}
+
+/// Compares Broker with the raw server and with peers.
+pub fn compare(
+    lab: &mut Lab,
+    raw: &Raw,
+    broker: &Door,
+    peers: impl Fn(&Lab) -> &[Box<dyn Target>],
+    goals: &Goals,
+) -> Result<()> {
     for size in SIZES {
         // An event may reach all subscribers before its publisher is answered.
-        let audience = Audience::of_one_room(size, 2 * FLIGHTS[1].0);
-        let mut wanted: Vec<&dyn Target> = vec![&Raw, &Broker];
-        wanted.extend(lab.peers.iter().map(|peer| &**peer));
+        let audience = Audience::of_one_room(size, 2 * FLIGHTS[1]);
+        let mut wanted: Vec<&dyn Target> = vec![raw, broker];
+        wanted.extend(peers(lab).iter().map(|peer| &**peer));
+        let peer_goals: Vec<_> = peers(lab).iter().map(|peer| peer.rate_goal()).collect();
         let start = |target| Side::start(lab, target, &audience);
         let mut sides: Vec<_> = wanted.into_iter().map(start).collect::<Result<_>>()?;
-        for (in_flight, rate_goal) in FLIGHTS {
+        for (in_flight, rate_goal) in FLIGHTS.into_iter().zip(goals.rates) {
             let scores = compete(lab, &mut sides, in_flight, ROUND)?;
-            report(lab, &scores, &format!("{size} subscribers, {in_flight} in flight"), in_flight, rate_goal);
+            let what = format!("{size} subscribers, {in_flight} in flight");
+            let cost_goal = (in_flight == 1).then_some(goals.cost);
+            report(lab, &scores, &what, cost_goal, rate_goal);
+            report_peers(lab, &scores[1..], &what, &peer_goals);
+            lab.table.add(scores[0].disturbance(&what));
         }
         sides.into_iter().try_for_each(Side::finish)?;
     }
     Ok(())
 }
 
-fn report(lab: &mut Lab, scores: &[Score], what: &str, in_flight: usize, rate_goal: f64) {
+/// Compares all with the first, and the second with its goals.
+fn report(lab: &mut Lab, scores: &[Score], what: &str, cost_goal: Option<f64>, rate_goal: f64) {
     let Some((raw, others)) = scores.split_first() else { return };
-    for score in others {
-        let is_broker = score.name == Broker.name();
+    for (index, score) in others.iter().enumerate() {
+        let is_broker = index == 0;
         let what = format!("{}, {what}", score.name);
         let ratio = score.cost.median() / raw.cost.median();
         let row = Row::new(format!("{what}: server CPU per delivery"), score.cost.show(nanos))
             .beside(format!("{} {}", raw.name, raw.cost.show(nanos)), ratio);
-        let has_goal = is_broker && in_flight == 1;
-        lab.table.add(if has_goal { row.goal(format!("<= {COST_GOAL} x"), ratio <= COST_GOAL) } else { row });
+        lab.table.add(match cost_goal.filter(|_| is_broker) {
+            Some(goal) => row.goal(format!("<= {goal} x"), ratio <= goal),
+            None => row,
+        });
         let ratio = score.rate.median() / raw.rate.median();
         let row = Row::new(format!("{what}: deliveries/s"), score.rate.show(count))
             .beside(format!("{} {}", raw.name, raw.rate.show(count)), ratio);
         lab.table.add(if is_broker { row.goal(format!(">= {rate_goal} x"), ratio >= rate_goal) } else { row });
     }
-    report_durable(lab, others, what);
-    lab.table.add(raw.disturbance(what));
 }
 
-/// Compares Broker with the other servers that store events durably.
-fn report_durable(lab: &mut Lab, scores: &[Score], what: &str) {
-    let Some(broker) = scores.iter().find(|score| score.name == Broker.name()) else { return };
-    let durable: Vec<_> = lab.peers.iter().filter(|peer| peer.is_durable()).map(|peer| peer.name()).collect();
-    for peer in scores.iter().filter(|score| durable.contains(&score.name)) {
+/// Compares Broker with the peers that have a goal.
+fn report_peers(lab: &mut Lab, scores: &[Score], what: &str, goals: &[Option<f64>]) {
+    let Some((broker, peers)) = scores.split_first() else { return };
+    for (peer, goal) in peers.iter().zip(goals) {
+        let Some(goal) = goal else { continue };
         let ratio = broker.rate.median() / peer.rate.median();
         let row = Row::new(format!("{}, {what}: deliveries/s", broker.name), broker.rate.show(count))
             .beside(format!("{} {}", peer.name, peer.rate.show(count)), ratio);
-        lab.table.add(row.goal(format!("> {PEER_GOAL} x"), ratio > PEER_GOAL));
+        lab.table.add(row.goal(format!(">= {goal} x"), ratio >= *goal));
     }
 }

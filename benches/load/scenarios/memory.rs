@@ -1,6 +1,7 @@
-//! The resident memory of an idle, authenticated connection in the server, without and with TLS.
+//! The resident memory of an idle, authenticated connection in the server, of each transport, without and with TLS.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,24 +14,32 @@ use crate::process::Process;
 use crate::server::{Server, free_port};
 use crate::statistics::{bytes, number};
 use crate::table::Row;
-use crate::targets::{Language, broker};
+use crate::targets::broker_v1::Task;
+use crate::targets::{broker, doors::Door};
 
 const CONNECTIONS: usize = 10_000;
 /// Clients that connect before the measurement, so that memory that the server takes once, and has not yet given
 /// back, is not counted.
 const WARM_UP: usize = 9_000;
-const PLAIN_GOAL: f64 = 1.5 * 1024.0;
+/// The transports, with their names in the table and the goals without TLS.
+const DOORS: [(&str, Door, f64); 3] = [
+    ("SSE", Door::Sse, 1.5 * 1024.0),
+    ("WebSocket", Door::WebSocket(Task::Small), 2.5 * 1024.0),
+    ("Socket.IO over WebSocket", Door::SocketIo, 2.5 * 1024.0),
+];
 const TLS_GOAL: f64 = 12.0 * 1024.0;
 /// The number of checks, and the time between them, until the memory no longer changes.
 const SETTLING: (usize, Duration) = (20, Duration::from_millis(500));
 
 /// Runs this scenario.
 pub fn run(lab: &mut Lab) -> Result<()> {
-    let plain = measure(lab, None)?;
-    add(lab, "plain", plain, PLAIN_GOAL);
     let authority = Authority::new(lab.directory()?.keep().as_path())?;
-    let tls = measure(lab, Some(&authority))?;
-    add(lab, "TLS 1.3, HTTP/1.1", tls, TLS_GOAL);
+    for (name, door, goal) in DOORS {
+        let plain = measure(lab, door, None)?;
+        add(lab, &format!("{name}, plain"), plain, goal);
+        let tls = measure(lab, door, Some(&authority))?;
+        add(lab, &format!("{name}, TLS 1.3, HTTP/1.1"), tls, TLS_GOAL);
+    }
     Ok(())
 }
 
@@ -41,21 +50,23 @@ fn add(lab: &mut Lab, how: &str, each: f64, goal: f64) {
     );
 }
 
-fn measure(lab: &Lab, authority: Option<&Authority>) -> Result<f64> {
+fn measure(lab: &Lab, door: Door, authority: Option<&Authority>) -> Result<f64> {
     let audience = Audience::of_one_room(CONNECTIONS, 0);
     let database = lab.directory()?;
     let people = broker::people(database.path(), &audience)?;
-    let server = match authority {
-        None => broker::start(lab, database.path(), None, &[])?,
+    let (mut flags, http) = (door.flags(), free_port()?);
+    let port = match authority {
+        None => http,
         Some(authority) => {
-            let port = free_port()?;
-            let mut flags = authority.flags.clone();
-            flags.push(format!("--https_port={port}"));
-            let arguments = broker::arguments(database.path(), 0, &flags);
-            Server::start(lab.broker.as_os_str(), &arguments, port, None, Duration::from_secs(10))?
+            let https = free_port()?;
+            flags.extend_from_slice(&authority.flags);
+            flags.push(format!("--https_port={https}"));
+            https
         }
     };
-    let language = Language::new(broker::WIRE, &people)?;
+    let arguments = broker::arguments(database.path(), http, &flags);
+    let server = Server::start(lab.broker.as_os_str(), &arguments, port, None, Duration::from_secs(10))?;
+    let language = door.language(people, (Ipv4Addr::LOCALHOST, http).into())?;
     let spec = |subscribers| Spec {
         root: authority.map(|authority| authority.root.clone()),
         ..Spec::new(&language, server.address, &Audience::of_one_room(subscribers, 1))

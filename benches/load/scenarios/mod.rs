@@ -1,5 +1,6 @@
 //! The scenarios: one file each, which explains the meaning of its figures.
 
+mod compression;
 mod connections;
 mod fanout;
 mod growth;
@@ -7,6 +8,7 @@ mod inserts;
 mod latency;
 mod memory;
 mod million;
+mod polling;
 mod reconnect;
 mod replay;
 mod rooms;
@@ -14,8 +16,11 @@ mod scopes;
 mod self_check;
 mod side;
 mod size;
+mod socket_io;
 mod stalled;
 mod start;
+mod websocket;
+mod websocket_inserts;
 
 use crate::Result;
 use crate::lab::Lab;
@@ -24,11 +29,16 @@ use crate::lab::Lab;
 pub type Scenario = fn(&mut Lab) -> Result<()>;
 
 /// All scenarios, in the order in which they run.
-const SCENARIOS: [(&str, Scenario); 14] = [
+const SCENARIOS: [(&str, Scenario); 19] = [
     ("self_check", self_check::run),
     ("fanout", fanout::run),
+    ("websocket", websocket::run),
+    ("socket_io", socket_io::run),
+    ("polling", polling::run),
+    ("compression", compression::run),
     ("scopes", scopes::run),
     ("inserts", inserts::run),
+    ("websocket_inserts", websocket_inserts::run),
     ("memory", memory::run),
     ("connections", connections::run),
     ("rooms", rooms::run),

@@ -9,7 +9,7 @@ use crate::lab::Lab;
 use crate::process::watched;
 use crate::statistics::{nanos, number};
 use crate::table::Row;
-use crate::targets::{Target, broker::Broker};
+use crate::targets::{Target, doors::Door};
 
 const SUBSCRIBERS: usize = 15_000;
 const ROOMS: usize = 1_500;
@@ -26,7 +26,7 @@ pub fn run(lab: &mut Lab) -> Result<()> {
         [(Rooms::Tenants, "each in a tenant of 10"), (Rooms::Names, "one tenant, each asking for one name")]
     {
         let audience = Audience { subscribers: SUBSCRIBERS, rooms: ROOMS, by, publishers: PUBLISHERS };
-        let running = Broker.start(lab, &audience, None)?;
+        let running = Door::Sse.start(lab, &audience, None)?;
         let mut crowd = Crowd::gather(&Spec::new(&running.language, running.server.address, &audience))?;
         // The server verifies each token once, and fills its caches.
         crowd.run(Pace::PerSecond(INSERTS_PER_SECOND), Duration::from_millis(500))?;

@@ -29,7 +29,11 @@ pub fn run(lab: &mut Lab) -> Result<()> {
             let server = raw::start(&role, None)?;
             let mut crowd = Crowd::gather(&Spec {
                 patience: PATIENCE,
-                ..Spec::new(&Language::new(WIRE, &RawWire { keeps_order })?, server.address, &audience)
+                ..Spec::new(
+                    &Language::new(WIRE, &RawWire { keeps_order, ..RawWire::default() })?,
+                    server.address,
+                    &audience,
+                )
             })?;
             let ended = crowd.run(Pace::PerSecond(EVENTS_PER_SECOND), DURING).and_then(|_| crowd.finish());
             match (is_sound, ended) {

@@ -32,6 +32,7 @@ pub struct Side {
     costs: Vec<f64>,
     rates: Vec<f64>,
     waits: Vec<f64>,
+    bytes: Vec<f64>,
 }
 
 /// The results of the rounds of one task.
@@ -42,6 +43,8 @@ pub struct Score {
     pub cost: Rounds,
     /// Deliveries per second, or publishes per second if there are no subscribers.
     pub rate: Rounds,
+    /// Bytes that a subscriber received per delivery.
+    pub bytes: Rounds,
     /// The share of the time in which other programs had the server's core.
     pub wait: Rounds,
 }
@@ -68,8 +71,8 @@ impl Side {
     ) -> Result<Self> {
         let spec = Spec::new(language, server.address, audience).pinned(CLIENT_CORE);
         let spec = Spec { source: home(server.address), ..spec };
-        let (costs, rates, waits) = (Vec::new(), Vec::new(), Vec::new());
-        let mut side = Self { name, server, spec, crowd: None, streams_last, costs, rates, waits };
+        let [costs, rates, waits, bytes] = [const { Vec::new() }; 4];
+        let mut side = Self { name, server, spec, crowd: None, streams_last, costs, rates, waits, bytes };
         if streams_last {
             side.crowd = Some(side.crowd()?);
         }
@@ -122,15 +125,16 @@ impl Side {
             let elapsed = outcome.elapsed.as_secs_f64();
             self.costs.push(number(usage.cpu) / done);
             self.rates.push(done / elapsed);
+            self.bytes.push(number(outcome.bytes) / done);
             self.waits.push(number(usage.waited) / 1e9 / elapsed);
         }
         Ok(())
     }
 
     fn score(&mut self) -> Score {
-        let [cost, rate, wait] = [&mut self.costs, &mut self.rates, &mut self.waits];
-        let [cost, rate, wait] = [cost, rate, wait].map(|values| Rounds::new(std::mem::take(values)));
-        Score { name: self.name, cost, rate, wait }
+        let all = [&mut self.costs, &mut self.rates, &mut self.bytes, &mut self.waits];
+        let [cost, rate, bytes, wait] = all.map(|values| Rounds::new(std::mem::take(values)));
+        Score { name: self.name, cost, rate, bytes, wait }
     }
 
     /// Has the clients check for surplus events, and ends them and the server.

@@ -8,7 +8,7 @@ use crate::lab::Lab;
 use crate::server::Server;
 use crate::statistics::{Rounds, bytes, nanos, number};
 use crate::table::Row;
-use crate::targets::{Target, broker::Broker};
+use crate::targets::{Target, doors::Door};
 
 const HEALTHY: usize = 100;
 const STALLED: usize = 1_000;
@@ -59,7 +59,7 @@ pub fn run(lab: &mut Lab) -> Result<()> {
 
 fn start(lab: &Lab, stalled: usize) -> Result<(Server, Crowd)> {
     let audience = Audience::of_one_room(HEALTHY + stalled, PUBLISHERS);
-    let running = Broker.start(lab, &audience, None)?;
+    let running = Door::Sse.start(lab, &audience, None)?;
     let spec = Spec { stalled, ..Spec::new(&running.language, running.server.address, &audience) };
     Ok((running.server, Crowd::gather(&spec)?))
 }

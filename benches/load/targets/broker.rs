@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Greeting, Language, Publication, Running, Target, Wire};
+use super::{Answer, Greeting, Language, Publication, Running, Target, Wire};
 use crate::crowd::{Audience, Rooms};
 use crate::lab::Lab;
 use crate::seed::{self, Seed};
@@ -18,23 +18,7 @@ pub const WIRE: &str = "broker";
 /// The time limit for a start, which reads a database of a million events.
 const START_WITHIN: Duration = Duration::from_secs(120);
 
-/// The binary under test, with a new database.
-pub struct Broker;
-
-impl Target for Broker {
-    fn name(&self) -> &'static str {
-        "Broker"
-    }
-
-    fn start(&self, lab: &Lab, audience: &Audience, core: Option<usize>) -> Result<Running> {
-        let directory = lab.directory()?.keep();
-        let people = people(&directory, audience)?;
-        let server = start(lab, &directory, core, &[])?;
-        Ok(Running { server, language: Language::new(WIRE, &people)? })
-    }
-}
-
-/// The same with authorization by scopes, and with this many sets of scopes among the users. All of them may read the
+/// The binary under test with authorization by scopes, and with this many sets of scopes among the users. All of them may read the
 /// published events.
 pub struct Scoped {
     /// Its name in the table.
@@ -145,7 +129,7 @@ impl Wire for BrokerWire {
         message::write_post("/insert", &authorization, &body, out);
     }
 
-    fn acknowledged(&self, received: &[u8]) -> Result<Option<usize>> {
-        http::answer_length(received)
+    fn acknowledged(&self, received: &[u8]) -> Result<Option<Answer>> {
+        Ok(http::answer_length(received)?.map(Answer::acknowledgement))
     }
 }

@@ -5,7 +5,7 @@ use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
 use super::peer::{self, JSON};
-use super::{Greeting, Language, Publication, Running, Target, Wire};
+use super::{Answer, Greeting, Language, Publication, Running, Target, Wire};
 use crate::crowd::Audience;
 use crate::http::Http;
 use crate::lab::Lab;
@@ -24,6 +24,10 @@ impl Target for DurableStreams {
 
     fn is_durable(&self) -> bool {
         true
+    }
+
+    fn rate_goal(&self) -> Option<f64> {
+        Some(1.0)
     }
 
     fn streams_last(&self) -> bool {
@@ -72,7 +76,7 @@ impl Wire for DurableStreamsWire {
         message::write_post(&format!("/bench-{}", publisher % self.streams), JSON, &body, out);
     }
 
-    fn acknowledged(&self, received: &[u8]) -> Result<Option<usize>> {
-        http::answer_length(received)
+    fn acknowledged(&self, received: &[u8]) -> Result<Option<Answer>> {
+        Ok(http::answer_length(received)?.map(Answer::acknowledgement))
     }
 }

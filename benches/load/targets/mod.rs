@@ -5,12 +5,16 @@
 //! processes, so a wire is sent as its name and a JSON text, and is built again there.
 
 pub mod broker;
+pub mod broker_v1;
+pub mod doors;
 mod durable_streams;
 mod mosquitto;
+mod mosquitto_websocket;
 mod nchan;
 mod peer;
 mod pocketbase;
 pub mod raw;
+pub mod socket_io;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,6 +29,16 @@ use crate::table::{Row, Table};
 pub trait Target {
     /// Its name in the table.
     fn name(&self) -> &'static str;
+
+    /// Its name in `benches/peers`, if it is one of those.
+    fn package(&self) -> &'static str {
+        self.name()
+    }
+
+    /// How many times its deliveries per second Broker has to make, if that is a goal.
+    fn rate_goal(&self) -> Option<f64> {
+        None
+    }
 
     /// Whether an acknowledged publish is on disk, so that its inserts are comparable with Broker's.
     fn is_durable(&self) -> bool {
@@ -69,9 +83,15 @@ impl Language {
         match self.name.as_str() {
             broker::WIRE => Ok(Box::new(self.parameters::<broker::BrokerWire>()?)),
             raw::WIRE => Ok(Box::new(self.parameters::<raw::RawWire>()?)),
+            broker_v1::WIRE => Ok(Box::new(self.parameters::<broker_v1::BrokerV1Wire>()?)),
             durable_streams::WIRE => Ok(Box::new(self.parameters::<durable_streams::DurableStreamsWire>()?)),
             nchan::WIRE => Ok(Box::new(self.parameters::<nchan::NchanWire>()?)),
             mosquitto::WIRE => Ok(Box::new(self.parameters::<mosquitto::MosquittoWire>()?)),
+            mosquitto_websocket::WIRE => {
+                Ok(Box::new(self.parameters::<mosquitto_websocket::MosquittoWebSocketWire>()?))
+            }
+            socket_io::WEBSOCKET_WIRE => Ok(Box::new(self.parameters::<socket_io::WebSocketWire>()?)),
+            socket_io::POLLING_WIRE => Ok(Box::new(self.parameters::<socket_io::PollingWire>()?)),
             pocketbase::WIRE => Ok(Box::new(self.parameters::<pocketbase::PocketBaseWire>()?)),
             other => Err(format!("there is no wire {other}")),
         }
@@ -82,7 +102,7 @@ impl Language {
     }
 }
 
-/// The peers that `--peers` adds to the fan-out, and to the inserts if they are durable.
+/// The peers that `--peers` adds to the fan-out over SSE, and to the inserts if they are durable.
 pub fn peers() -> Vec<Box<dyn Target>> {
     vec![
         Box::new(durable_streams::DurableStreams),
@@ -92,10 +112,21 @@ pub fn peers() -> Vec<Box<dyn Target>> {
     ]
 }
 
-/// The installed peers. The table states the version of each, because a figure means little without it.
-pub fn installed(table: &mut Table) -> Result<Vec<Box<dyn Target>>> {
-    let mut installed = peers();
-    let mut versions = installed.iter().map(|peer| peer::version(peer.name())).collect::<Result<Vec<_>>>()?.into_iter();
+/// The peers that `--peers` adds to the fan-out over WebSocket.
+pub fn websocket_peers() -> Vec<Box<dyn Target>> {
+    vec![Box::new(mosquitto_websocket::MosquittoWebSocket), Box::new(socket_io::OverWebSocket)]
+}
+
+/// The peers that `--peers` adds to long polling.
+pub fn polling_peers() -> Vec<Box<dyn Target>> {
+    vec![Box::new(socket_io::Polling)]
+}
+
+/// Those that are installed. The table states the version of each, because a figure means little without it.
+pub fn installed(peers: Vec<Box<dyn Target>>, table: &mut Table) -> Result<Vec<Box<dyn Target>>> {
+    let mut installed = peers;
+    let mut versions =
+        installed.iter().map(|peer| peer::version(peer.package())).collect::<Result<Vec<_>>>()?.into_iter();
     installed.retain(|peer| {
         let version = versions.next().flatten();
         let is_there = version.is_some();
@@ -118,19 +149,56 @@ pub trait Wire {
     /// If the server refused it.
     fn greeted(&self, subscriber: usize, received: &[u8]) -> Result<Greeting>;
 
-    /// Appends the request of a publisher before its first publish. [`Wire::acknowledged`] recognizes its answer.
-    /// Most servers need none.
+    /// What a subscriber sends every few seconds so that the server does not take it for lost. Most servers need nothing.
+    fn keep_alive(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Whether a subscriber reads what follows its greeting by [`Wire::unit`], because it has to answer, or because the marks are not
+    /// to be seen in the bytes as they come.
+    fn has_units(&self) -> bool {
+        false
+    }
+
+    /// The length of the first whole unit that a subscriber received, or `None` if it is incomplete. Appends what it contains,
+    /// and what the subscriber has to send now.
+    ///
+    /// # Errors
+    /// If the server refused the subscriber, or the unit is malformed.
+    fn unit(
+        &self,
+        _subscriber: usize,
+        _received: &[u8],
+        _content: &mut Vec<u8>,
+        _reply: &mut Vec<u8>,
+    ) -> Result<Option<usize>> {
+        Ok(None)
+    }
+
+    /// Appends the request of a publisher before its first publish. Most servers need none.
     fn open(&self, _publisher: usize, _out: &mut Vec<u8>) {}
+
+    /// Interprets the answer to [`Wire::open`] as [`Wire::greeted`] does for subscribers.
+    ///
+    /// # Errors
+    /// If the server refused it.
+    fn opened(&self, _publisher: usize, received: &[u8]) -> Result<Greeting> {
+        Ok(self.acknowledged(received)?.map_or(Greeting::Incomplete, |answer| Greeting::Ready(answer.length)))
+    }
+
+    /// How many publishes of one publisher may be unanswered.
+    fn pipeline(&self) -> usize {
+        1
+    }
 
     /// Appends the request that publishes.
     fn publish(&self, publication: Publication, out: &mut Vec<u8>);
 
-    /// The length of the acknowledgement at the beginning of the bytes that a publisher received, or `None` if it is
-    /// incomplete.
+    /// What the server said to a publisher first in these bytes, or `None` if that is incomplete.
     ///
     /// # Errors
-    /// If the server refused it.
-    fn acknowledged(&self, received: &[u8]) -> Result<Option<usize>>;
+    /// If the server refused a publish.
+    fn acknowledged(&self, received: &[u8]) -> Result<Option<Answer>>;
 
     /// Whether all subscribers receive events that are in flight together in the same order.
     fn keeps_order(&self) -> bool {
@@ -148,6 +216,21 @@ pub enum Greeting {
     Elsewhere(Vec<u8>),
     /// The subscriber is subscribed. This many bytes were the greeting, and events follow.
     Ready(usize),
+}
+
+/// What a server says to a publisher.
+pub struct Answer {
+    /// The number of its bytes.
+    pub length: usize,
+    /// Whether it acknowledges a publish.
+    pub acknowledges: bool,
+}
+
+impl Answer {
+    /// An acknowledgement of this many bytes.
+    pub fn acknowledgement(length: usize) -> Self {
+        Self { length, acknowledges: true }
+    }
 }
 
 /// A publish.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Greeting, Language, Publication, Running, Target, Wire, peer};
+use super::{Answer, Greeting, Language, Publication, Running, Target, Wire, peer};
 use crate::crowd::Audience;
 use crate::lab::Lab;
 use crate::{Result, message};
@@ -75,10 +75,10 @@ impl Wire for MosquittoWire {
         write_packet(PUBLISH, &body, out);
     }
 
-    fn acknowledged(&self, received: &[u8]) -> Result<Option<usize>> {
+    fn acknowledged(&self, received: &[u8]) -> Result<Option<Answer>> {
         let Some((kind, body)) = packet(received) else { return Ok(None) };
         match (kind, body) {
-            (CONNACK, [_, 0]) | (PUBACK, [0, 1]) => Ok(Some(2 + body.len())),
+            (CONNACK, [_, 0]) | (PUBACK, [0, 1]) => Ok(Some(Answer::acknowledgement(2 + body.len()))),
             _ => Err(refused(received)),
         }
     }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::peer::{self, JSON};
-use super::{Greeting, Language, Publication, Running, Target, Wire};
+use super::{Answer, Greeting, Language, Publication, Running, Target, Wire};
 use crate::crowd::Audience;
 use crate::lab::Lab;
 use crate::{Result, http, message};
@@ -49,7 +49,7 @@ impl Wire for NchanWire {
         message::write_post("/pub?c=news", JSON, &body, out);
     }
 
-    fn acknowledged(&self, received: &[u8]) -> Result<Option<usize>> {
-        http::answer_length(received)
+    fn acknowledged(&self, received: &[u8]) -> Result<Option<Answer>> {
+        Ok(http::answer_length(received)?.map(Answer::acknowledgement))
     }
 }

@@ -27,9 +27,16 @@ pub fn version(peer: &str) -> Result<Option<String>> {
 
 /// Starts a peer with a new data directory, which is on the same disk as Broker's.
 pub fn start(peer: &str, lab: &Lab, core: Option<usize>) -> Result<Server> {
+    start_as(peer, None, lab, core)
+}
+
+/// The same with a protocol that is not the peer's first.
+pub fn start_as(peer: &str, protocol: Option<&str>, lab: &Lab, core: Option<usize>) -> Result<Server> {
     let port = free_port()?;
     let directory = lab.directory()?.keep();
     // The script detects the number of cores that it may use, and becomes the server.
-    let arguments = [peer.to_owned(), port.to_string(), directory.display().to_string()];
+    let mut arguments = vec![peer.to_owned(), port.to_string(), directory.display().to_string()];
+    // No cores: it is pinned already.
+    arguments.extend(protocol.into_iter().flat_map(|protocol| [String::new(), protocol.to_owned()]));
     Server::start(SCRIPT.as_ref(), &arguments, port, core, START_WITHIN)
 }

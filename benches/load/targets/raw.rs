@@ -4,17 +4,26 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Greeting, Language, Publication, Running, Target, Wire};
+use super::{Answer, Greeting, Language, Publication, Running, Target, Wire};
 use crate::crowd::Audience;
 use crate::lab::Lab;
 use crate::server::{Server, free_port, own_program};
-use crate::{Result, http, message, options};
+use crate::{Result, http, message, options, websocket};
 
+/// The path of subscribers that do not switch to WebSocket.
+const SSE: &str = "/sse";
 /// The name of its wire protocol.
 pub const WIRE: &str = "raw";
 
 /// The reference server, of epoll and `write`.
-pub struct Raw;
+pub enum Raw {
+    /// With the frames of SSE.
+    Sse,
+    /// With those of `broker.v1`.
+    BrokerV1,
+    /// With those of Socket.IO over WebSocket.
+    SocketIo,
+}
 
 impl Target for Raw {
     fn name(&self) -> &'static str {
@@ -24,8 +33,18 @@ impl Target for Raw {
     fn start(&self, _: &Lab, _: &Audience, core: Option<usize>) -> Result<Running> {
         Ok(Running {
             server: start(options::RAW, core)?,
-            language: Language::new(WIRE, &RawWire { keeps_order: true })?,
+            language: Language::new(WIRE, &RawWire { path: self.path().to_owned(), ..RawWire::default() })?,
         })
+    }
+}
+
+impl Raw {
+    fn path(&self) -> &'static str {
+        match self {
+            Self::Sse => SSE,
+            Self::BrokerV1 => "/ws",
+            Self::SocketIo => "/socket.io/",
+        }
     }
 }
 
@@ -41,11 +60,23 @@ pub fn start(role: &str, core: Option<usize>) -> Result<Server> {
 pub struct RawWire {
     /// Whether the server is taken to keep order. It does, but the tool itself is also tested without that promise.
     pub keeps_order: bool,
+    /// What subscribers ask for.
+    pub path: String,
+}
+
+impl Default for RawWire {
+    fn default() -> Self {
+        Self { keeps_order: true, path: SSE.to_owned() }
+    }
 }
 
 impl Wire for RawWire {
     fn subscribe(&self, _: usize, out: &mut Vec<u8>) {
-        out.extend_from_slice(&message::get("/sse", ""));
+        if self.path == SSE {
+            out.extend_from_slice(&message::get(SSE, ""));
+        } else {
+            websocket::write_handshake(&self.path, "", out);
+        }
     }
 
     fn greeted(&self, _: usize, received: &[u8]) -> Result<Greeting> {
@@ -58,8 +89,8 @@ impl Wire for RawWire {
         message::write_post("/insert", "", &body, out);
     }
 
-    fn acknowledged(&self, received: &[u8]) -> Result<Option<usize>> {
-        http::answer_length(received)
+    fn acknowledged(&self, received: &[u8]) -> Result<Option<Answer>> {
+        Ok(http::answer_length(received)?.map(Answer::acknowledgement))
     }
 
     fn keeps_order(&self) -> bool {

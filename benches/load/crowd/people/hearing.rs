@@ -25,7 +25,8 @@ impl People {
         Ok(())
     }
 
-    pub(super) fn tick_within(&mut self, at_most: Duration) -> Result<()> {
+    /// The same once, and without a complaint if nothing arrives. Returns how many sockets were ready.
+    pub(super) fn tick_within(&mut self, at_most: Duration) -> Result<usize> {
         let mut events = std::mem::take(&mut self.events);
         events.clear();
         let timeout = Timespec::try_from(at_most).map_err(|error| error.to_string())?;
@@ -48,8 +49,9 @@ impl People {
                 Err(_) => {}
             }
         }
+        let ready = events.len();
         self.events = events;
-        Ok(())
+        Ok(ready)
     }
 
     /// Reads a subscriber's socket.
@@ -65,8 +67,12 @@ impl People {
                 Err(error) => return Err(error.to_string()),
             };
             let end = message::MARK + length;
+            self.run.bytes += length as u64;
             if !self.greetings.is_empty() && self.greetings.contains_key(&index) {
                 self.greet(index, end)?;
+            } else if self.wire.has_units() {
+                self.subscribers[index].received.extend_from_slice(&self.buffer[message::MARK..end]);
+                self.read_units(index)?;
             } else {
                 self.buffer[begin..message::MARK].copy_from_slice(&subscriber.tail[..subscriber.tail_length]);
                 self.scan(index, begin, end)?;
@@ -104,6 +110,38 @@ impl People {
         Ok(())
     }
 
+    /// Reads the whole units that a subscriber has received.
+    fn read_units(&mut self, index: usize) -> Result<()> {
+        let received = std::mem::take(&mut self.subscribers[index].received);
+        let (mut content, mut reply) = (std::mem::take(&mut self.content), std::mem::take(&mut self.reply));
+        let mut done = 0;
+        while let Some(length) =
+            self.wire.unit(self.spec.first_subscriber + index, &received[done..], &mut content, &mut reply)?
+        {
+            done += length;
+        }
+        if !reply.is_empty() {
+            self.subscribers[index].stream.send(&reply).map_err(|error| error.to_string())?;
+        }
+        self.scan_content(index, &content)?;
+        let rest = &mut self.subscribers[index].received;
+        *rest = received;
+        rest.drain(..done);
+        content.clear();
+        reply.clear();
+        (self.content, self.reply) = (content, reply);
+        Ok(())
+    }
+
+    fn scan_content(&mut self, index: usize, content: &[u8]) -> Result<()> {
+        let end = message::MARK + content.len();
+        if self.buffer.len() < end {
+            self.buffer.resize(end, 0);
+        }
+        self.buffer[message::MARK..end].copy_from_slice(content);
+        self.scan(index, message::MARK, end)
+    }
+
     /// Treats the bytes as a part of the greeting.
     fn greet(&mut self, index: usize, end: usize) -> Result<()> {
         let received = self.greetings.entry(index).or_default();
@@ -131,12 +169,11 @@ impl People {
             return epoll::delete(&self.epoll, self.subscribers[index].stream.socket())
                 .map_err(|error| error.to_string());
         }
-        let end = message::MARK + rest.len();
-        if self.buffer.len() < end {
-            self.buffer.resize(end, 0);
+        if self.wire.has_units() {
+            self.subscribers[index].received = rest;
+            return self.read_units(index);
         }
-        self.buffer[message::MARK..end].copy_from_slice(&rest);
-        self.scan(index, message::MARK, end)
+        self.scan_content(index, &rest)
     }
 
     /// Reads the acknowledgements of a publisher.
@@ -150,14 +187,45 @@ impl People {
                 Err(error) => return Err(error.to_string()),
             };
             one.received.extend_from_slice(&self.buffer[..length]);
-            if let Some(length) = self.wire.acknowledged(&one.received)? {
-                one.received.drain(..length);
-                self.run.acknowledged += 1;
-                self.idle.push_back(publisher);
+            if one.is_open {
+                self.read_answers(publisher)?;
+            } else {
+                self.open(publisher)?;
             }
-            if !one.stream.must_be_emptied() {
+            if !self.publishers[publisher].stream.must_be_emptied() {
                 return Ok(());
             }
         }
+    }
+
+    fn open(&mut self, publisher: usize) -> Result<()> {
+        let one = &mut self.publishers[publisher];
+        match self.wire.opened(publisher, &one.received)? {
+            Greeting::Incomplete => Ok(()),
+            Greeting::Reply(words) => {
+                one.received.clear();
+                one.stream.send(&words).map_err(|error| error.to_string())
+            }
+            Greeting::Elsewhere(_) => Err("a publisher has one connection".to_owned()),
+            Greeting::Ready(length) => {
+                one.received.drain(..length);
+                one.is_open = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn read_answers(&mut self, publisher: usize) -> Result<()> {
+        let one = &mut self.publishers[publisher];
+        let mut done = 0;
+        while let Some(answer) = self.wire.acknowledged(&one.received[done..])? {
+            done += answer.length;
+            if answer.acknowledges {
+                self.run.acknowledged += 1;
+                self.idle.push_back(publisher);
+            }
+        }
+        one.received.drain(..done);
+        Ok(())
     }
 }

@@ -1,0 +1,85 @@
+//! What the reference sends to subscribers: the bytes of each of Broker's transports.
+
+use std::io::{Result, Write};
+
+use crate::websocket::{self, ACCEPT, TEXT};
+
+const STREAM_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n\
+    x-accel-buffering: no\r\ntransfer-encoding: chunked\r\n\r\n";
+
+/// A transport.
+#[derive(Clone, Copy)]
+pub enum Format {
+    /// Server-sent events in chunks.
+    Sse,
+    /// `broker.v1` over WebSocket.
+    BrokerV1,
+    /// Socket.IO over WebSocket.
+    SocketIo,
+}
+
+impl Format {
+    /// The transport that a request asks for, if it is a subscriber's.
+    pub fn of(request: &[u8]) -> Option<Self> {
+        let paths = [(Self::Sse, "GET /sse"), (Self::BrokerV1, "GET /ws"), (Self::SocketIo, "GET /socket.io/")];
+        paths.into_iter().find(|(_, path)| request.starts_with(path.as_bytes())).map(|(format, _)| format)
+    }
+
+    /// The head of the answer to it. Then follow events alone.
+    pub fn head(self) -> String {
+        match self {
+            Self::Sse => STREAM_HEAD.to_owned(),
+            Self::BrokerV1 | Self::SocketIo => format!(
+                "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: {ACCEPT}\r\n\r\n"
+            ),
+        }
+    }
+
+    /// Appends the nth event.
+    ///
+    /// # Errors
+    /// Those of `out`, and memory has none.
+    pub fn write(self, nth: u64, event: &[u8], data: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        let mut message = Vec::with_capacity(data.len() + 128);
+        match self {
+            Self::Sse => {
+                out.extend_from_slice(b"event:");
+                out.extend_from_slice(event);
+                write!(out, "\nid:{nth:016}000000\ndata:")?;
+                out.extend_from_slice(data);
+                out.extend_from_slice(b"\n\n");
+                return Ok(());
+            }
+            Self::BrokerV1 => {
+                message.extend_from_slice(br#"{"event":""#);
+                message.extend_from_slice(event);
+                message.extend_from_slice(br#"","data":"#);
+                message.extend_from_slice(data);
+                write!(message, r#","id":"{nth:016}000000","timestamp":1700000000000,"username":"user0"}}"#)?;
+            }
+            Self::SocketIo => {
+                message.extend_from_slice(br#"42["message","#);
+                message.extend_from_slice(data);
+                message.push(b']');
+            }
+        }
+        websocket::write_server_header(TEXT, message.len(), out);
+        out.extend_from_slice(&message);
+        Ok(())
+    }
+
+    /// Appends what is written at once: all events that are there.
+    ///
+    /// # Errors
+    /// Those of `out`, and memory has none.
+    pub fn join(self, events: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        if let Self::Sse = self {
+            write!(out, "{:x}\r\n", events.len())?;
+            out.extend_from_slice(events);
+            out.extend_from_slice(b"\r\n");
+        } else {
+            out.extend_from_slice(events);
+        }
+        Ok(())
+    }
+}

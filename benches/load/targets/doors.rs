@@ -1,0 +1,67 @@
+//! The ways into Broker beside SSE: the same binary, users and events.
+
+use std::net::SocketAddr;
+
+use super::broker::{self, BrokerWire};
+use super::broker_v1::{self, BrokerV1Wire, Task};
+use super::socket_io::{self, House, PollingWire, WebSocketWire};
+use super::{Language, Running, Target};
+use crate::Result;
+use crate::crowd::Audience;
+use crate::lab::Lab;
+
+/// The tenant of an audience of one room.
+const TENANT: &str = "room0";
+
+/// A way in.
+#[derive(Clone, Copy)]
+pub enum Door {
+    /// SSE.
+    Sse,
+    /// Broker's own subprotocol of WebSocket.
+    WebSocket(Task),
+    /// Channels over Socket.IO, which is over WebSocket.
+    SocketIo,
+    /// Channels over Socket.IO, which is over long polling.
+    Polling,
+}
+
+impl Door {
+    /// The flags that open it.
+    pub fn flags(self) -> Vec<String> {
+        match self {
+            Self::Sse | Self::WebSocket(_) => Vec::new(),
+            Self::SocketIo | Self::Polling => House::broker_flags(TENANT),
+        }
+    }
+
+    /// The protocol of its clients, if its server takes HTTP at an address.
+    pub fn language(self, people: BrokerWire, address: SocketAddr) -> Result<Language> {
+        match self {
+            Self::Sse => Language::new(broker::WIRE, &people),
+            Self::WebSocket(task) => Language::new(broker_v1::WIRE, &BrokerV1Wire::new(people, task)),
+            Self::SocketIo => Language::new(socket_io::WEBSOCKET_WIRE, &WebSocketWire(House::broker(address)?)),
+            Self::Polling => Language::new(socket_io::POLLING_WIRE, &PollingWire::new(House::broker(address)?)),
+        }
+    }
+}
+
+impl Target for Door {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Sse => "Broker",
+            Self::WebSocket(Task::Large { compressed: true }) => "Broker over WebSocket, compressed",
+            Self::WebSocket(_) => "Broker over WebSocket",
+            Self::SocketIo => "Broker over Socket.IO",
+            Self::Polling => "Broker over long polling",
+        }
+    }
+
+    fn start(&self, lab: &Lab, audience: &Audience, core: Option<usize>) -> Result<Running> {
+        let directory = lab.directory()?.keep();
+        let people = broker::people(&directory, audience)?;
+        let server = broker::start(lab, &directory, core, &self.flags())?;
+        let language = self.language(people, server.address)?;
+        Ok(Running { server, language })
+    }
+}
