@@ -61,6 +61,9 @@ impl People {
             // The rest of the last read stands directly before the new bytes.
             let begin = message::MARK - subscriber.tail_length;
             let length = match subscriber.stream.receive(&mut self.buffer[message::MARK..]) {
+                Ok(0) if self.greetings.contains_key(&index) => {
+                    return Err("the server closed the connection before the client was subscribed".to_owned());
+                }
                 Ok(0) => return Err("the server ended the stream".to_owned()),
                 Ok(length) => length,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
