@@ -32,16 +32,19 @@ pub type OfTenant = TenantSubscriptions<Subscription>;
 /// last event that it was given. From each position it catches up by the same path, and is then *live*: in the list of its group, which
 /// is given the next event as it comes. It keeps no queue: a client that does not read costs the position, and the rest of what was
 /// being written when it stopped.
+///
+/// What is looked at for each event stands first, beside the reference counts: an event that goes to thousands waits for memory more
+/// than for anything else.
+#[repr(C)]
 pub struct Subscription<O: ?Sized = dyn Sink> {
+    pub(super) phase: Cell<Phase>,
+    /// Up to here everything has been given, apart from what is in `rest`.
+    pub(super) position: Cell<Position>,
     /// Its record in the registry: what its user and its worker call it by, and whether its user's streams may go on.
     pub(in crate::events) presence_guard: PresenceGuard,
     pub(super) grant: RefCell<Grant>,
     pub(super) expires_at: Cell<Option<Timestamp>>,
-    pub(super) options: StreamOptions,
     pub(super) worker: Weak<Worker<Subscription>>,
-    pub(super) phase: Cell<Phase>,
-    /// Up to here everything has been given, apart from what is in `rest`.
-    pub(super) position: Cell<Position>,
     /// Up to here its client may know names though they were not given since: it came back with the id of a control event that
     /// stands before what it announces.
     pub(super) known_to: Cell<Position>,
@@ -51,6 +54,7 @@ pub struct Subscription<O: ?Sized = dyn Sink> {
     /// How many changes of its filter its client has asked for, and up to which of them it has said that it is in sync.
     pub(super) changes_asked: Cell<u32>,
     pub(super) changes_told: Cell<u32>,
+    pub(super) options: StreamOptions,
     /// What is to be given before it goes on with new events.
     pub(super) reads: RefCell<Reads>,
     /// What could not be written yet.

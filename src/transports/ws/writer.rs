@@ -27,12 +27,11 @@ pub type Serial = u32;
 /// have none. Nothing comes between the parts of a write. If both wait, they take turns.
 ///
 /// A context is always that of the connection's task, which alone waits for the socket.
+///
+/// What a stream's write looks at when nothing else is to be sent stands first, as in [`Shared`](super::shared::Shared).
 #[derive(Default)]
+#[repr(C)]
 pub struct Writer {
-    /// Own replies that are not being sent yet.
-    queued: Vec<u8>,
-    /// Own replies that are being sent: a turn.
-    sending: Bytes,
     /// The stream a write of which was taken in part.
     within: Option<Serial>,
     /// Whether the socket has not taken what it was last given.
@@ -43,6 +42,10 @@ pub struct Writer {
     stream_waits: bool,
     /// Whether the last turn was a stream's.
     stream_was_last: bool,
+    /// Own replies that are not being sent yet.
+    queued: Vec<u8>,
+    /// Own replies that are being sent: a turn.
+    sending: Bytes,
 }
 
 impl Writer {
