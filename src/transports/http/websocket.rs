@@ -13,6 +13,7 @@ use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, Version};
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use pin_project_lite::pin_project;
 use tokio::io::AsyncWrite;
 use tokio_rustls::server::TlsStream;
 
@@ -90,11 +91,7 @@ impl WebSocket {
             Box::pin(ws::run(duplex(left.stream), left.head, left.received, settings, |mut inlet, outlet| {
                 inlet.set_memory(memory.of_stranger(from));
                 let place = open.add(&outlet);
-                let application = application(inlet, outlet);
-                async move {
-                    let _place = place;
-                    application.await;
-                }
+                Placed { application: application(inlet, outlet), _place: place }
             }))
         });
         response.body(LeavingBody::new(&socket, leaves_to))
@@ -173,6 +170,23 @@ struct Table {
     is_closed: bool,
     next: u64,
     outlets: HashMap<u64, Outlet>,
+}
+
+pin_project! {
+    /// An application, with the place of its connection. An `async` block would have room for the application twice.
+    struct Placed<A> {
+        #[pin]
+        application: A,
+        _place: Place,
+    }
+}
+
+impl<A: Future> Future for Placed<A> {
+    type Output = A::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<A::Output> {
+        self.project().application.poll(context)
+    }
 }
 
 /// The place of a connection among those that are open.

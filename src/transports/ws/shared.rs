@@ -58,8 +58,6 @@ pub struct Shared {
     is_awaited: Cell<bool>,
     /// Whether nothing is read because too many own replies wait.
     lacks_room: Cell<bool>,
-    /// How many bytes of messages the application was given since others had their turn.
-    given: Cell<usize>,
     socket: RefCell<Option<Box<dyn Duplex>>>,
     writer: RefCell<Writer>,
     task: WakerSlot,
@@ -67,6 +65,8 @@ pub struct Shared {
     inlet: WakerSlot,
     room: WakerSlot,
     reader: RefCell<Reader>,
+    /// How many bytes of messages the application was given since others had their turn.
+    given: Cell<usize>,
     /// By when the phase must be over, if it is not the first.
     due: Cell<Instant>,
     pinged: Cell<Instant>,

@@ -28,7 +28,10 @@ impl Streams {
         let serial = self.next.get();
         self.next.set(serial.wrapping_add(1));
         let (ready, gone) = (WakerSlot::default(), WakerSlot::default());
-        self.streams.borrow_mut().push(Stream { serial, ready, gone, has_ended: false });
+        let mut streams = self.streams.borrow_mut();
+        // Not for four, as a list grows by itself.
+        streams.reserve_exact(1);
+        streams.push(Stream { serial, ready, gone, has_ended: false });
         serial
     }
 

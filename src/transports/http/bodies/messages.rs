@@ -36,7 +36,8 @@ impl MessageMemory {
 struct Messages {
     bodies: Bodies,
     sender: Sender,
-    held: Option<Held>,
+    /// In a box, since most connections have none most of the time.
+    held: Option<Box<Held>>,
 }
 
 impl Memory for Messages {
@@ -45,7 +46,7 @@ impl Memory for Messages {
             self.held = None;
             return true;
         }
-        let held = self.held.get_or_insert_with(|| self.bodies.hold(self.sender.clone()));
+        let held = self.held.get_or_insert_with(|| Box::new(self.bodies.hold(self.sender.clone())));
         held.hold(bytes).is_ok()
     }
 
