@@ -75,7 +75,7 @@ impl Outlet {
 
     /// Whether the client takes compressed frames, so that [`compressed_frame`](super::compressed_frame) may be used.
     pub fn compresses(&self) -> bool {
-        self.shared.settings().compression.compresses
+        self.shared.compression().compresses
     }
 
     /// Whether the connection closes or has ended.

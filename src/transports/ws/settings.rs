@@ -28,7 +28,7 @@ pub struct Settings {
 }
 
 /// How long things take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     /// The time between two pings.
     pub ping_every: Duration,
@@ -42,14 +42,19 @@ pub struct Times {
     pub linger: Duration,
 }
 
+impl Times {
+    /// Those of every connection, apart from tests.
+    pub(super) const USUAL: Self = Self {
+        ping_every: Duration::from_secs(12),
+        silent_for: Duration::from_secs(30),
+        close_within: Duration::from_secs(30),
+        answer_within: Duration::from_secs(5),
+        linger: Duration::from_secs(1),
+    };
+}
+
 impl Default for Times {
     fn default() -> Self {
-        Self {
-            ping_every: Duration::from_secs(12),
-            silent_for: Duration::from_secs(30),
-            close_within: Duration::from_secs(30),
-            answer_within: Duration::from_secs(5),
-            linger: Duration::from_secs(1),
-        }
+        Self::USUAL
     }
 }

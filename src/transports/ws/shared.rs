@@ -14,10 +14,11 @@ use super::close::Close;
 use super::code;
 use super::decoder::Decoder;
 use super::duplex::Duplex;
+use super::extension::Compression;
 use super::frame::{Opcode, append};
 use super::message::{End, Memory};
 use super::reader::Reader;
-use super::settings::{MAX_QUEUED_BYTES, MAX_REPLY_BYTES, Settings};
+use super::settings::{MAX_QUEUED_BYTES, MAX_REPLY_BYTES, Settings, Times};
 use super::streams::Streams;
 use super::waker::WakerSlot;
 use super::writer::{Serial, Writer, Written};
@@ -67,24 +68,24 @@ pub struct Shared {
     reader: RefCell<Reader>,
     /// How many bytes of messages the application was given since others had their turn.
     given: Cell<usize>,
-    /// By when the phase must be over, if it is not the first.
+    /// When the next ping is due; in a later phase, by when that must be over.
     due: Cell<Instant>,
-    pinged: Cell<Instant>,
     end: RefCell<Option<End>>,
-    settings: Settings,
+    compression: Compression,
+    /// If they are not those that every connection has.
+    times: Option<Box<Times>>,
 }
 
 impl Shared {
     pub fn new(socket: Box<dyn Duplex>, head: Vec<u8>, received: Bytes, settings: Settings) -> Self {
-        let decoder = Decoder::new(settings.max_message_bytes, settings.compression.inflates);
-        let now = Instant::now();
+        let Settings { max_message_bytes, compression, times } = settings;
+        let decoder = Decoder::new(max_message_bytes, compression.inflates);
         Self {
-            settings,
             socket: RefCell::new(Some(socket)),
             reader: RefCell::new(Reader::new(decoder, received)),
             writer: RefCell::new(Writer::new(head)),
             phase: Cell::new(Phase::Open),
-            due: Cell::new(now),
+            due: Cell::new(Instant::now() + times.ping_every),
             end: RefCell::default(),
             is_client_done: Cell::default(),
             is_shut: Cell::default(),
@@ -93,17 +94,22 @@ impl Shared {
             is_awaited: Cell::default(),
             lacks_room: Cell::default(),
             given: Cell::default(),
-            pinged: Cell::new(now),
             task: WakerSlot::default(),
             is_polled: Cell::default(),
             inlet: WakerSlot::default(),
             room: WakerSlot::default(),
             streams: Streams::default(),
+            compression,
+            times: (times != Times::USUAL).then(|| Box::new(times)),
         }
     }
 
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    pub fn compression(&self) -> Compression {
+        self.compression
+    }
+
+    fn times(&self) -> &Times {
+        self.times.as_deref().unwrap_or(&Times::USUAL)
     }
 
     pub fn phase(&self) -> Phase {
@@ -182,7 +188,7 @@ impl Shared {
         *self.end.borrow_mut() = Some(end);
         // The application gets no more.
         self.reader.borrow_mut().skip_messages();
-        self.enter(Phase::Closing, self.settings.times.close_within);
+        self.enter(Phase::Closing, self.times().close_within);
         self.wake_all();
     }
 
@@ -335,7 +341,7 @@ impl Shared {
             }
         }
         if self.phase.get() == Phase::Closing && writer.is_done() {
-            let times = &self.settings.times;
+            let times = self.times();
             match self.is_client_done.get() {
                 true => self.enter(Phase::Lingering, times.linger),
                 false => self.enter(Phase::Closed, times.answer_within),
@@ -345,16 +351,16 @@ impl Shared {
 
     /// When [`Shared::on_time`] has something to do.
     pub fn due(&self) -> Instant {
-        let times = &self.settings.times;
+        let times = self.times();
         match self.phase.get() {
-            Phase::Open => (self.pinged.get() + times.ping_every).min(self.reader.borrow().heard() + times.silent_for),
+            Phase::Open => self.due.get().min(self.reader.borrow().heard() + times.silent_for),
             _ => self.due.get(),
         }
     }
 
     /// Does what is due.
     pub fn on_time(&self) {
-        let (now, times) = (Instant::now(), &self.settings.times);
+        let (now, times) = (Instant::now(), self.times());
         if self.phase.get() != Phase::Open {
             if now >= self.due.get() {
                 self.end_now();
@@ -369,8 +375,8 @@ impl Shared {
             // Nothing was read from it, or it is busy reading.
             self.reader.borrow_mut().excuse();
         }
-        if now >= self.pinged.get() + times.ping_every {
-            self.pinged.set(now);
+        if now >= self.due.get() {
+            self.due.set(now + times.ping_every);
             // A client that has something to read already is not asked once more.
             if self.writer.borrow().waiting() == 0 {
                 self.send(|queue| append(queue, Opcode::Ping, false, &[]));

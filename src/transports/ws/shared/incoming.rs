@@ -86,7 +86,7 @@ impl Shared {
                         let payload = close.as_ref().map(Close::payload).unwrap_or_default();
                         self.begin_close(&payload, End::Closed(close));
                     }
-                    Phase::Closed => self.enter(Phase::Lingering, self.settings.times.linger),
+                    Phase::Closed => self.enter(Phase::Lingering, self.times().linger),
                     Phase::Closing | Phase::Lingering | Phase::Ended => {}
                 }
             }
@@ -124,7 +124,7 @@ impl Shared {
         self.is_client_done.set(true);
         match self.phase.get() {
             Phase::Open => self.close(&Close::new(violation.code(), &violation.to_string())),
-            Phase::Closed => self.enter(Phase::Lingering, self.settings.times.linger),
+            Phase::Closed => self.enter(Phase::Lingering, self.times().linger),
             Phase::Closing | Phase::Lingering | Phase::Ended => {}
         }
     }
