@@ -48,5 +48,6 @@ mod unrevoke_user;
 mod update_user;
 mod upgrade;
 mod verify;
+mod ways_in;
 mod websocket;
 mod ws;

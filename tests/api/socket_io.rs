@@ -15,3 +15,5 @@ mod upgrade;
 mod websocket;
 
 use broker::transports::{socket_io as sio, ws};
+pub use client::Polling;
+pub use connection::WebSocket;

@@ -19,7 +19,15 @@ impl WebSocket {
     /// # Errors
     /// The status of the answer and its body, if it is another one.
     pub async fn connect(server: &EchoServer, query: &str) -> Result<Self, (u16, String)> {
-        let url = format!("ws://{}/socket.io/?{query}", server.address);
+        Self::connect_to(&server.url(), query).await
+    }
+
+    /// The same at a URL.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn connect_to(url: &str, query: &str) -> Result<Self, (u16, String)> {
+        let url = format!("{}/socket.io/?{query}", url.replacen("http", "ws", 1));
         match within("a WebSocket", tokio_tungstenite::connect_async(url)).await {
             Ok((socket, _)) => Ok(Self(socket)),
             Err(Error::Http(answer)) => {
@@ -53,7 +61,12 @@ impl WebSocket {
     }
 
     pub async fn send(&mut self, text: &str) {
-        self.0.send(Message::text(text)).await.unwrap();
+        assert!(self.try_send(text).await, "the connection has ended");
+    }
+
+    /// Sends a text; whether the connection took it.
+    pub async fn try_send(&mut self, text: &str) -> bool {
+        self.0.send(Message::text(text)).await.is_ok()
     }
 
     pub async fn send_binary(&mut self, bytes: &[u8]) {

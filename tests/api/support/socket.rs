@@ -91,14 +91,19 @@ impl Socket {
 
     /// The answer with this `ref`, which is `null` where the frame had none.
     pub async fn answer_to(&mut self, reference: &Value) -> Value {
+        let answer = self.answer_before_the_end(reference).await;
+        answer.unwrap_or_else(|| panic!("no answer: closed with {:?}", self.closed))
+    }
+
+    /// The same; `None` if the connection ends without it.
+    pub async fn answer_before_the_end(&mut self, reference: &Value) -> Option<Value> {
         if let Some(at) = self.pending.iter().position(|object| object.get("ref") == Some(reference)) {
-            return self.pending.remove(at).unwrap();
+            return self.pending.remove(at);
         }
         loop {
-            let object = within("an answer", self.receive()).await;
-            let object = object.unwrap_or_else(|| panic!("no answer: closed with {:?}", self.closed));
+            let object = within("an answer", self.receive()).await?;
             if object.get("ref") == Some(reference) {
-                return object;
+                return Some(object);
             }
             self.pending.push_back(object);
         }

@@ -15,12 +15,12 @@ pub struct TopicClient(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl TopicClient {
     pub async fn connect(server: &TestServer) -> Self {
-        Self::connect_to(server, "/ws").await
+        Self::connect_to(&server.url, "/ws").await
     }
 
-    /// The same to a path with a query.
-    pub async fn connect_to(server: &TestServer, path: &str) -> Self {
-        let url = format!("ws://{}{path}", server.address());
+    /// The same at a URL, to a path with a query.
+    pub async fn connect_to(url: &str, path: &str) -> Self {
+        let url = format!("{}{path}", url.replacen("http", "ws", 1));
         let (socket, _) = within("a connection", connect_async(url)).await.unwrap();
         Self(socket)
     }

@@ -1,0 +1,167 @@
+//! What happens to a user, or to what a visitor shows, after everything was well.
+
+use std::time::Duration;
+
+use jsonwebtoken::Algorithm;
+use serde_json::json;
+
+use super::visitor::{Soon, Visitor, World};
+use crate::channel;
+use crate::contract::now_millis;
+use crate::support::{Signer, claims, forge, move_to, reset, reset_code, revoke, set_scopes, unrevoke, update};
+
+/// How long tokens last that are to expire, in seconds: what is done before takes less, unless the machine is busy.
+const SHORT: u64 = 6;
+/// How much later than it should a stream may end.
+const SURELY_OVER: Duration = Duration::from_millis(1200);
+
+/// A condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// All is well.
+    Nothing,
+    Revoked,
+    /// Revoked, and let in again: what was given before stays invalid.
+    Unrevoked,
+    PasswordChanged,
+    PasswordReset,
+    TwoFactor,
+    /// The token of the user.
+    Expired,
+    /// Those of a guest.
+    GuestExpired,
+    ScopeTaken,
+    MovedToAnotherTenant,
+    /// The visitor shows what somebody else has signed, or made up.
+    Forged,
+    /// The visitor shows what is good at another door.
+    OfAnotherDoor,
+    /// The visitor shows nothing.
+    NothingShown,
+    /// A guest shows what is for another topic.
+    WrongTopic,
+    /// A guest shows what is to subscribe where something is to be sent, and the other way round.
+    WrongScope,
+}
+
+pub const ALL: &[Condition] = &[
+    Condition::Nothing,
+    Condition::Revoked,
+    Condition::Unrevoked,
+    Condition::PasswordChanged,
+    Condition::PasswordReset,
+    Condition::TwoFactor,
+    Condition::Expired,
+    Condition::GuestExpired,
+    Condition::ScopeTaken,
+    Condition::MovedToAnotherTenant,
+    Condition::Forged,
+    Condition::OfAnotherDoor,
+    Condition::NothingShown,
+    Condition::WrongTopic,
+    Condition::WrongScope,
+];
+
+impl Condition {
+    /// A visitor for whom it has not come about yet.
+    pub async fn visitor(self, world: &World) -> Visitor {
+        let soon = match self {
+            Self::Expired => Soon::Users,
+            Self::GuestExpired => Soon::Guests,
+            _ => Soon::None,
+        };
+        world.visitor(soon, SHORT).await
+    }
+
+    /// Whether it has come about already, because all took so long.
+    pub fn came_too_early(self, visitor: &Visitor) -> bool {
+        matches!(self, Self::Expired | Self::GuestExpired) && now_millis() / 1000 >= visitor.expires_at - 1
+    }
+
+    /// Brings it about. Returns when the server has answered that it is done.
+    pub async fn bring_about(self, world: &World, visitor: &mut Visitor) {
+        let (client, username) = (visitor.client.clone(), visitor.username.clone());
+        match self {
+            Self::Nothing => {}
+            Self::Revoked => revoke(&client, &username).await,
+            Self::Unrevoked => {
+                revoke(&client, &username).await;
+                unrevoke(&client, &username).await;
+            }
+            Self::PasswordChanged => update(&client, &username, json!({ "password": "pw-secret-new" })).await,
+            Self::PasswordReset => {
+                let code = reset_code(&client, &username).await;
+                reset(&client, &username, "pw-secret-new", &code).await.ok();
+            }
+            Self::TwoFactor => update(&client, &username, json!({ "two_factor": true })).await,
+            Self::Expired | Self::GuestExpired => {
+                let ends = Duration::from_secs(visitor.expires_at) + SURELY_OVER;
+                tokio::time::sleep(ends.saturating_sub(Duration::from_millis(now_millis()))).await;
+            }
+            Self::ScopeTaken => set_scopes(&client, &username, &[&format!("{}:get", visitor.mark)]).await,
+            Self::MovedToAnotherTenant => move_to(&client, &username, "globex").await,
+            Self::Forged => show_forged(visitor),
+            Self::OfAnotherDoor => show_of_another_door(visitor),
+            Self::NothingShown => show_nothing(visitor),
+            Self::WrongTopic => {
+                let topics = ["other", "room/*", "*"];
+                visitor.to_subscribe = Some(world.signer.token("subscribe", &topics));
+                visitor.to_broadcast = Some(world.signer.token("broadcast", &topics));
+                visitor.channel_token = Some(channel::token(&world.server, "other").await);
+            }
+            Self::WrongScope => {
+                std::mem::swap(&mut visitor.to_subscribe, &mut visitor.to_broadcast);
+                std::mem::swap(&mut visitor.channel_token, &mut visitor.auth_key);
+            }
+        }
+    }
+}
+
+/// The same claims, signed with another secret.
+fn forged(jwt: &str) -> String {
+    forge(&claims(jwt), Algorithm::HS256, "another-jwt-secret-0123456789")
+}
+
+fn show_forged(visitor: &mut Visitor) {
+    visitor.password = Some("pw-secret-wrong".to_owned());
+    visitor.jwt = visitor.jwt.as_deref().map(forged);
+    visitor.show_as_ticket(|ticket| ticket.as_deref().map(forged));
+    let pass = visitor.pass.take().unwrap();
+    visitor.pass =
+        pass.1.split_once('=').map(|(name, pass_of)| (pass.0.clone(), format!("{name}={}", forged(pass_of))));
+    let stranger = Signer::new();
+    visitor.to_subscribe = Some(stranger.token("subscribe", &[&visitor.room]));
+    visitor.to_broadcast = Some(stranger.token("broadcast", &[&visitor.room]));
+    visitor.channel_token = Some("A".repeat(43));
+    visitor.auth_key = Some("another-auth-key-0123456".to_owned());
+}
+
+fn show_of_another_door(visitor: &mut Visitor) {
+    let (jwt, ticket) = (visitor.jwt.take(), visitor.ticket());
+    let (ticket_spent, cookie) = visitor.pass.take().unwrap();
+    let pass = cookie.split_once('=').map(|(_, pass)| pass.to_owned());
+    // A ticket is a JWT of ours as well, and so is the pass.
+    visitor.show_as_ticket(|_| pass.clone());
+    visitor.pass = Some((ticket_spent, format!("broker_sse={}", jwt.as_deref().unwrap_or_default())));
+    visitor.auth_key = visitor.channel_token.take();
+    visitor.channel_token.clone_from(&jwt);
+    visitor.password.clone_from(&jwt);
+    visitor.jwt = ticket;
+    visitor.to_subscribe.clone_from(&jwt);
+    visitor.to_broadcast = jwt;
+}
+
+fn show_nothing(visitor: &mut Visitor) {
+    visitor.show_as_ticket(|_| None);
+    visitor.pass = None;
+    for shown in [
+        &mut visitor.jwt,
+        &mut visitor.password,
+        &mut visitor.to_subscribe,
+        &mut visitor.to_broadcast,
+        &mut visitor.channel_token,
+        &mut visitor.auth_key,
+    ] {
+        *shown = None;
+    }
+}
