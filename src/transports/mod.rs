@@ -2,6 +2,7 @@
 
 pub mod broker_v1;
 mod channel_api;
+mod commands;
 mod control_event;
 pub mod http;
 mod inserts;

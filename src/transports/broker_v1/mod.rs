@@ -4,8 +4,8 @@
 //! [`Format`]: crate::events::Format
 
 mod close;
-mod commands;
 mod format;
+mod frame;
 mod replies;
 mod session;
 mod sign_in;

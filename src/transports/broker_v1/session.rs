@@ -6,29 +6,19 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::time::{Sleep, sleep};
 
-use super::commands::{Frame, Verb};
-use super::sign_in::{SignedIn, sign_in};
+use super::frame::Frame;
+use super::sign_in::{Open, sign_in};
 use super::{close, replies};
-use crate::app::{App, Inserting};
-use crate::domain::FilterChange;
-use crate::error::Error;
-use crate::events::{CatchUp, Changing, Condition, End, Inserted, StreamId};
+use crate::app::App;
+use crate::events::{CatchUp, End};
 use crate::identity::Principal;
-use crate::transports::inserts::{Inserts, MAX_INSERT_BYTES, Receipts};
-use crate::transports::refusal::Refusal;
+use crate::transports::commands::{Doing, MAX_IN_FLIGHT, Obeyed, SignedIn};
+use crate::transports::inserts::MAX_INSERT_BYTES;
 use crate::transports::stream_sink::Ended;
 use crate::transports::ws::{Inlet, Memory, Message, Outlet};
 
-/// How much may be in flight before nothing more is read: this many inserts and changes, of which a large one, and one with a condition,
-/// count as several.
-const MAX_IN_FLIGHT: usize = 64;
-/// How many a condition counts as: a refusal has the event that is there instead.
-const CONDITION_WEIGHT: usize = 16;
-/// How many bytes of a frame count as one insert, so that the largest frame is alone: the writer's queue is for all connections.
-const BYTES_A_WEIGHT: usize = MAX_INSERT_BYTES / MAX_IN_FLIGHT;
 /// How long what was asked for before is still answered after the stream has ended, to a client that is slow to read.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 /// How many frames are read before others on this thread have their turn.
@@ -51,10 +41,7 @@ enum Serving {
 /// A connection whose client has signed in.
 struct Session {
     app: App,
-    principal: Principal,
-    /// A client that showed a ticket may only read.
-    may_insert: bool,
-    stream: StreamId,
+    signed_in: SignedIn,
     streaming: Streaming,
     ended: Ended,
     /// What was asked for and is not done yet, in that order.
@@ -76,20 +63,15 @@ enum Streaming {
 /// Something that was asked for by a frame with this number.
 struct InFlight {
     reference: u64,
-    work: Work,
-}
-
-enum Work {
-    Insert { inserting: Inserting, is_array: bool, weight: usize },
-    Change(Changing),
+    doing: Doing,
 }
 
 async fn begin(app: App, mut inlet: Inlet, outlet: Outlet, memory: MemoryOf) -> Option<Session> {
-    let SignedIn { principal, by_ticket, stream, catch_up, ended } = sign_in(&app, &mut inlet, &outlet).await?;
+    let Open { signed_in, catch_up, ended } = sign_in(&app, &mut inlet, &outlet).await?;
     inlet.set_max_message_bytes(MAX_INSERT_BYTES);
-    inlet.set_memory(memory(&principal));
+    inlet.set_memory(memory(&signed_in.principal));
     let (streaming, in_flight) = (Streaming::Open(catch_up), VecDeque::new());
-    Some(Session { app, principal, may_insert: !by_ticket, stream, streaming, ended, in_flight, inlet, outlet })
+    Some(Session { app, signed_in, streaming, ended, in_flight, inlet, outlet })
 }
 
 impl Future for Serving {
@@ -169,20 +151,11 @@ impl Session {
     /// In the order in which it was asked for, which is nearly always that in which it is done. So only the first is waited for, and
     /// a commit wakes this task once.
     fn poll_in_flight(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        while let Some(InFlight { reference, work }) = self.in_flight.front_mut() {
-            let reference = *reference;
+        while let Some(InFlight { reference, doing }) = self.in_flight.front_mut() {
             // An answer may be large, and a client that does not read them has to wait.
             ready!(self.outlet.poll_room(context));
-            match work {
-                Work::Insert { inserting, is_array, .. } => {
-                    let (inserted, is_array) = (ready!(Pin::new(inserting).poll(context)), *is_array);
-                    self.answer_insert(reference, inserted, is_array);
-                }
-                Work::Change(changing) => match ready!(Pin::new(changing).poll(context)) {
-                    Ok(change) => self.answer(reference, json!({ "change": change })),
-                    Err(error) => self.refuse(Some(reference), &error),
-                },
-            }
+            let answer = ready!(doing.poll(&self.app, context));
+            replies::answer(&self.outlet, *reference, &answer);
             self.in_flight.pop_front();
         }
         // A connection that inserts nothing for long keeps no memory for it.
@@ -191,102 +164,23 @@ impl Session {
     }
 
     fn weight(&self) -> usize {
-        let weight = |in_flight: &InFlight| match in_flight.work {
-            Work::Insert { weight, .. } => weight,
-            Work::Change(_) => 1,
-        };
-        self.in_flight.iter().map(weight).sum()
+        self.in_flight.iter().map(|in_flight| in_flight.doing.weight()).sum()
     }
 
     /// Does what a frame asks for, or says why not.
     fn take(&mut self, text: &str) {
-        let (reference, done) = match Frame::parse(text) {
-            Ok((verb, reference, frame)) => (Some(reference), self.obey(verb, reference, &frame)),
+        let (reference, obeyed) = match Frame::parse(text) {
+            Ok(Frame { verb, reference, body }) => (Some(reference), self.signed_in.obey(&self.app, verb, &body)),
             Err((reference, error)) => (reference, Err(error)),
         };
-        if let Err(error) = done {
-            self.refuse(reference, &error);
+        match (reference, obeyed) {
+            (Some(reference), Ok(Obeyed::Later(doing))) => self.in_flight.push_back(InFlight { reference, doing }),
+            (Some(reference), Ok(Obeyed::Now(answer))) => replies::answer(&self.outlet, reference, &answer),
+            (reference, Err(error)) => replies::refuse(&self.outlet, reference, error),
+            // What has no number is an error.
+            (None, Ok(_)) => {}
         }
     }
-
-    fn obey(&mut self, verb: Verb, reference: u64, frame: &Frame<'_>) -> Result<(), Error> {
-        match verb {
-            Verb::SignIn => return Err(Error::SignedInAlready),
-            Verb::Subscribe => self.change(reference, FilterChange::Add(frame.names()?))?,
-            Verb::Unsubscribe => self.change(reference, FilterChange::Remove(frame.names()?))?,
-            Verb::Insert => self.insert(reference, frame.inserts(&self.app.events)?, frame)?,
-            Verb::Remove => self.insert(reference, frame.removal()?, frame)?,
-            Verb::Renew => self.renew(reference, &frame.token()?)?,
-            Verb::Ping => self.outlet.send_text(&replies::pong(reference)),
-        }
-        Ok(())
-    }
-
-    fn change(&mut self, reference: u64, change: FilterChange) -> Result<(), Error> {
-        let changing = self.app.events.change_filter(&self.principal, self.stream, change)?;
-        self.in_flight.push_back(InFlight { reference, work: Work::Change(changing) });
-        Ok(())
-    }
-
-    fn insert(&mut self, reference: u64, inserts: Inserts, frame: &Frame<'_>) -> Result<(), Error> {
-        if !self.may_insert {
-            return Err(Error::TicketReadsOnly);
-        }
-        let options = frame.options(&inserts, self.stream, &self.app.events)?;
-        let weight = weight(options.condition, frame.length());
-        let Inserts { events, is_array, .. } = inserts;
-        let inserting = self.app.events.insert(&self.principal, events, is_array, options)?;
-        self.in_flight.push_back(InFlight { reference, work: Work::Insert { inserting, is_array, weight } });
-        Ok(())
-    }
-
-    /// Takes a later token of the same user. With one that is refused everything stays as it was.
-    fn renew(&mut self, reference: u64, token: &str) -> Result<(), Error> {
-        let mut renewed = self.app.identity.bearer(token)?;
-        if renewed.username != self.principal.username {
-            return Err(Error::Unauthorized);
-        }
-        self.app.events.renew(&renewed, self.stream)?;
-        renewed.expires_at = renewed.expires_at.max(self.principal.expires_at);
-        let expires_at = renewed.expires_at.map(|expires_at| expires_at.as_millis());
-        (self.principal, self.may_insert) = (renewed, true);
-        self.answer(reference, json!({ "expires_at": expires_at }));
-        Ok(())
-    }
-
-    fn answer(&self, reference: u64, ok: serde_json::Value) {
-        self.outlet.send_text(&replies::done(reference, ok, false));
-    }
-
-    fn answer_insert(&self, reference: u64, inserted: Result<Inserted, Error>, is_array: bool) {
-        let events = &self.app.events;
-        match inserted {
-            Ok(inserted) => {
-                let receipts = Receipts::of(&inserted, is_array, events);
-                self.outlet.send_text(&replies::done(reference, receipts, inserted.is_replayed));
-            }
-            Err(ref error @ Error::PreconditionFailed(ref current)) => {
-                match current.as_deref().map(|event| events.view(event)).transpose() {
-                    Ok(current) => {
-                        let refusal = Refusal::of(error).with_current(current.as_deref());
-                        replies::refuse_with(&self.outlet, Some(reference), error, refusal);
-                    }
-                    Err(damaged) => self.refuse(Some(reference), &damaged),
-                }
-            }
-            Err(error) => self.refuse(Some(reference), &error),
-        }
-    }
-
-    fn refuse(&self, reference: Option<u64>, error: &Error) {
-        replies::refuse(&self.outlet, reference, error);
-    }
-}
-
-/// How much an insert counts as whose frame has so many bytes.
-fn weight(condition: Condition, bytes: usize) -> usize {
-    let of_condition = if condition == Condition::None { 1 } else { CONDITION_WEIGHT };
-    of_condition + bytes / BYTES_A_WEIGHT
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ impl Format for ChannelMessages {
             return None;
         }
         let mut packet = Vec::with_capacity(event.data.len() + 16);
-        let at = write_event(&mut packet, "/", MESSAGE, event.data, None);
+        let at = write_event(&mut packet, "/", MESSAGE, [event.data], None);
         let begin = buffer.len();
         let before = match self {
             Self::Polled => {

@@ -13,7 +13,22 @@ use super::types::Types;
 
 /// Work that an event causes. It runs on the thread that took the event, and is dropped when the session ends. It may outlast the post
 /// that brought the event: the answer to a question comes with another post.
-pub type Work = Pin<Box<dyn Future<Output = ()>>>;
+pub struct Work {
+    pub(super) future: Pin<Box<dyn Future<Output = ()>>>,
+    pub(super) weight: usize,
+}
+
+impl Work {
+    /// Work that counts as one.
+    pub fn new(future: impl Future<Output = ()> + 'static) -> Self {
+        Self::weighing(1, future)
+    }
+
+    /// Work that counts as so many, because its answer is large.
+    pub fn weighing(weight: usize, future: impl Future<Output = ()> + 'static) -> Self {
+        Self { future: Box::pin(future), weight }
+    }
+}
 
 /// What serves the sockets: a cheap clone on each thread that takes requests.
 ///
@@ -32,9 +47,10 @@ pub trait Application: Types + Clone {
 
     /// Writes an event stream to a socket that has called [`Socket::attach`], for as long as the future runs.
     ///
-    /// It begins on the thread that took the event, with [`Outlet::Polling`]. If the session upgrades, that outlet is gone, by which the
-    /// future must end. Then another one begins on the thread of the WebSocket, with [`Outlet::WebSocket`]: it has to go on where the
-    /// first one stopped. On a session that began with a WebSocket, there is one only. When the session ends, the future is dropped.
+    /// It begins on the thread that took the event, with [`Outlet::Polling`]. If the session upgrades, that outlet goes on taking what is
+    /// written, and the future may end when it likes: see [`Socket::has_upgraded`]. Then another one begins on the thread of the
+    /// WebSocket, with [`Outlet::WebSocket`]: it has to go on where the first one stopped. On a session that began with a WebSocket,
+    /// there is one only. When the session ends, or the socket leaves, the future is dropped.
     fn stream(&self, socket: Socket<Self>, outlet: Outlet<Self>) -> impl Future<Output = ()> + 'static;
 }
 

@@ -41,7 +41,7 @@ impl<T: Types> Future for Counted<T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        self.work.as_mut().poll(context)
+        self.work.future.as_mut().poll(context)
     }
 }
 
@@ -78,7 +78,7 @@ impl<A: Application> Inbox<A> {
         let session = &self.session;
         let taken = match content {
             Content::Connect(auth) => {
-                let _guard = session.begin_work(bytes);
+                let _guard = session.begin_work(1, bytes);
                 self.connect(namespace, auth).await
             }
             Content::Disconnect => session.leave(&namespace).then_some(()).ok_or(Malformed),
@@ -90,7 +90,7 @@ impl<A: Application> Inbox<A> {
                     let socket = Socket::new(session, member);
                     let ack = id.map(|id| Ack::new(socket.clone(), id));
                     if let Some(work) = self.app.event(&socket, Event { name, args, attachments, ack }) {
-                        let work = Counted { work, _guard: session.begin_work(bytes) };
+                        let work = Counted { _guard: session.begin_work(work.weight, bytes), work };
                         self.in_flight.get_or_insert_with(FuturesUnordered::new).push(work);
                     }
                     Ok(())

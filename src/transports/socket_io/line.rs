@@ -194,6 +194,9 @@ impl Line {
     pub fn poll_packet(&mut self, context: &Context<'_>) -> Poll<Option<(Frame, Vec<Frame>)>> {
         self.sending = 0;
         let packet = self.outbox.pop_packet();
+        if matches!(packet, Some((Frame::Chunk(_), _))) {
+            self.stream.wake();
+        }
         if self.has_room() {
             self.room.wake();
         }
@@ -274,9 +277,9 @@ impl Line {
         self.is_posting = false;
     }
 
-    /// Takes a chunk of an event stream if a poll waits for it.
+    /// Takes a chunk of an event stream if a poll waits for it, or if there is a WebSocket by now and it has sent the one before.
     pub fn write_chunk(&mut self, packets: &Bytes) -> Written {
-        if !self.is_polling() {
+        if self.end().is_some() {
             return Written::Gone;
         }
         if packets.is_empty() {
@@ -306,16 +309,17 @@ impl Line {
 
     /// Becomes ready when a chunk would be taken, or when none will be again.
     pub fn poll_chunk_room(&mut self, context: &Context<'_>) -> Poll<()> {
-        if !self.is_polling() || self.has_chunk_room() { Poll::Ready(()) } else { self.stream.wait(context) }
+        if self.end().is_some() || self.has_chunk_room() { Poll::Ready(()) } else { self.stream.wait(context) }
     }
 
-    /// Becomes ready when no chunk will be taken again.
+    /// Becomes ready when no chunk will be taken again. Wakes also when the session has upgraded.
     pub fn poll_chunks_gone(&mut self, context: &Context<'_>) -> Poll<()> {
-        if self.is_polling() { self.stream.wait(context) } else { Poll::Ready(()) }
+        if self.end().is_some() { Poll::Ready(()) } else { self.stream.wait(context) }
     }
 
     fn has_chunk_room(&self) -> bool {
-        !self.outbox.has_chunk() && (self.is_owed || matches!(self.poll, PollState::Waiting(_)))
+        let may = self.is_websocket() || self.is_owed || matches!(self.poll, PollState::Waiting(_));
+        may && !self.outbox.has_chunk()
     }
 }
 

@@ -24,7 +24,7 @@ pub enum Outlet<T: Types> {
     },
 }
 
-/// The place for one chunk of an event stream that the next poll takes. A client that does not poll costs no more than its position.
+/// The place for one chunk of an event stream that the next poll takes, or the WebSocket of a session that has upgraded. A client that does not poll costs no more than its position.
 /// It may be used by one task at a time.
 pub struct PollingOutlet<T: Types> {
     session: Arc<Session<T>>,
@@ -41,18 +41,18 @@ impl<T: Types> PollingOutlet<T> {
         self.session.stream_line(&self.member, act)
     }
 
-    /// Gives packets to the poll that waits. Between two packets stands a [`SEPARATOR`](super::SEPARATOR).
+    /// Gives packets to the poll that waits, or to the WebSocket. Between two packets stands a [`SEPARATOR`](super::SEPARATOR).
     pub fn write(&self, packets: &Bytes) -> Written {
         self.line(|line| line.write_chunk(packets)).unwrap_or(Written::Gone)
     }
 
-    /// Becomes ready when a poll waits, or when nothing can be written ever again. Wakes as a future does.
+    /// Becomes ready when a chunk would be taken, or when nothing can be written ever again. Wakes as a future does.
     pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
         self.line(|line| line.poll_chunk_room(context)).unwrap_or(Poll::Ready(()))
     }
 
-    /// Becomes ready when nothing can be written ever again: the socket has left, or the session has ended or
-    /// upgrades. Wakes as a future does.
+    /// Becomes ready when nothing can be written ever again: the socket has left, or the session has ended. Wakes as a future does, and
+    /// also when the session has upgraded.
     pub fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
         self.line(|line| line.poll_chunks_gone(context)).unwrap_or(Poll::Ready(()))
     }

@@ -289,24 +289,26 @@ fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-/// Appends an event with one argument, and its offset as a last one if the client is to be recovered by that. This is the packet that
+/// Appends an event with these arguments, which are JSON, and its offset as a last one if the client is to be recovered by that. This is the packet that
 /// a text frame of a WebSocket holds, for [`Outlet::WebSocket`](super::Outlet); packets for [`Outlet::Polling`](super::Outlet) have
-/// a [`SEPARATOR`](super::SEPARATOR) between them. Returns where `data` stands.
-pub fn write_event(
+/// a [`SEPARATOR`](super::SEPARATOR) between them. Returns where the first argument stands.
+pub fn write_event<const N: usize>(
     buffer: &mut Vec<u8>,
     namespace: &str,
     name: &str,
-    data: &str,
+    args: [&str; N],
     offset: Option<&str>,
 ) -> std::ops::Range<usize> {
     let Writer(head) = Writer::new('2', namespace);
     buffer.extend_from_slice(head.as_bytes());
     buffer.extend_from_slice(b"[");
     buffer.extend_from_slice(quoted(name).as_bytes());
-    buffer.extend_from_slice(b",");
-    let begin = buffer.len();
-    buffer.extend_from_slice(data.as_bytes());
-    let end = buffer.len();
+    let begin = buffer.len() + 1;
+    let end = begin + args.first().map_or(0, |first| first.len());
+    for argument in args {
+        buffer.extend_from_slice(b",");
+        buffer.extend_from_slice(argument.as_bytes());
+    }
     if let Some(offset) = offset {
         buffer.extend_from_slice(b",");
         buffer.extend_from_slice(quoted(offset).as_bytes());

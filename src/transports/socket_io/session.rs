@@ -237,13 +237,14 @@ impl<T: Types> Session<T> {
         })
     }
 
-    /// Counts work as under way, and so many bytes that the client has sent for it, until what is returned is dropped.
-    pub fn begin_work(self: &Arc<Self>, bytes: usize) -> WorkGuard<T> {
+    /// Counts work as under way, as so many pieces of it, and so many bytes that the client has sent for it, until what is returned is
+    /// dropped.
+    pub fn begin_work(self: &Arc<Self>, weight: usize, bytes: usize) -> WorkGuard<T> {
         self.with(|state| {
-            state.in_flight += 1;
+            state.in_flight += weight;
             state.working += bytes;
         });
-        WorkGuard { session: Arc::clone(self), bytes }
+        WorkGuard { session: Arc::clone(self), weight, bytes }
     }
 
     /// Has a task aborted when the session ends.
@@ -333,13 +334,14 @@ impl<T: Types> Session<T> {
 /// Work that is under way.
 pub struct WorkGuard<T: Types> {
     session: Arc<Session<T>>,
+    weight: usize,
     bytes: usize,
 }
 
 impl<T: Types> Drop for WorkGuard<T> {
     fn drop(&mut self) {
         self.session.with(|state| {
-            state.in_flight -= 1;
+            state.in_flight -= self.weight;
             state.working -= self.bytes;
             state.line.room.wake();
         });

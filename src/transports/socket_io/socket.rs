@@ -87,6 +87,11 @@ impl<T: Types> Socket<T> {
         self.session.want_stream(&self.member)
     }
 
+    /// Whether its session has gone from long polling to a WebSocket, or began with one.
+    pub fn has_upgraded(&self) -> bool {
+        self.session.line(|line| line.is_websocket())
+    }
+
     /// Makes it leave its namespace. The client is told, and does not come back by itself.
     pub fn disconnect(&self) {
         self.session.expel(&self.member);

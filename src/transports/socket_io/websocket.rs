@@ -206,7 +206,7 @@ impl<A: Application> Driver<A> {
             let (opcode, bytes, is_chunk) = match frame {
                 Frame::Binary(bytes) => (Opcode::Binary, bytes, false),
                 Frame::Text(packet) => (Opcode::Text, packet, false),
-                // Written for a poll that did not come before the upgrade.
+                // Of a stream that began before the upgrade.
                 Frame::Chunk(packets) => (Opcode::Text, packets, true),
             };
             bytes.split(move |byte| is_chunk && char::from(*byte) == SEPARATOR).map(move |bytes| (opcode, bytes))

@@ -27,8 +27,8 @@ impl<T: Types> Session<T> {
         self.with(|state| {
             let Stream::Wanted(member) = &state.stream else { return None };
             let member = Arc::clone(member);
-            let waits = is_websocket && state.line.has_chunk();
-            if waits || state.line.is_websocket() != is_websocket || !state.members.has(&member) {
+            let may = if is_websocket { state.line.is_drained_websocket() } else { state.line.is_polling() };
+            if !may || !state.members.has(&member) {
                 return None;
             }
             state.stream = Stream::Running(Arc::clone(&member));

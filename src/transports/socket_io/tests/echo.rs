@@ -140,7 +140,7 @@ impl Application for Echo {
             "leave" => socket.disconnect(),
             "close" => socket.close(),
             "ask" => {
-                return Some(Box::pin(async move {
+                return Some(Work::new(async move {
                     let Some(answer) = socket.ask("question", &args, &attachments) else { return };
                     if let Ok(answer) = answer.await {
                         socket.emit("answered", &answer.args, &answer.attachments);
@@ -148,7 +148,7 @@ impl Application for Echo {
                 }));
             }
             "slow" => {
-                return Some(Box::pin(async move {
+                return Some(Work::new(async move {
                     gate.pass().await;
                     ack.map(|ack| ack.send(&args, &attachments));
                 }));
@@ -198,7 +198,7 @@ async fn give(feed: &Feed, socket: &Socket<Echo>, outlet: &Outlet<Echo>) {
                         &mut chunk,
                         socket.namespace(),
                         "number",
-                        &number.to_string(),
+                        [&number.to_string()],
                         Some(&number.to_string()),
                     );
                 }
@@ -216,7 +216,7 @@ async fn give(feed: &Feed, socket: &Socket<Echo>, outlet: &Outlet<Echo>) {
                             buffer,
                             socket.namespace(),
                             "number",
-                            &number.to_string(),
+                            [&number.to_string()],
                             Some(&number.to_string()),
                         );
                     });

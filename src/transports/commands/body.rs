@@ -1,4 +1,4 @@
-//! The frames of a client.
+//! What a client sends with a command.
 
 use std::borrow::Cow;
 
@@ -13,13 +13,15 @@ use crate::events::{IdempotencyKey, StreamId};
 use crate::transports::inserts::Inserts;
 use crate::transports::json::parse;
 
-/// A frame of a client: what it asks for, and the number by which the answer names it.
+/// The fields of a command, in an object.
 #[derive(Deserialize)]
-pub struct Frame<'a> {
+pub struct Body<'a> {
+    /// What is asked for, if the object says so itself.
     #[serde(rename = "do", borrow)]
-    verb: Option<Cow<'a, str>>,
+    pub verb: Option<Cow<'a, str>>,
+    /// The number by which the answer names it, if it has one.
     #[serde(rename = "ref")]
-    reference: Option<u64>,
+    pub reference: Option<u64>,
     #[serde(skip)]
     text: &'a str,
     // Those of inserts, which are most frames, so that they are read at once.
@@ -45,29 +47,6 @@ pub enum Verb {
     Ping,
 }
 
-/// The body of `sign_in`: who it is, and the stream that is wanted, as in the query of `/sse`.
-#[derive(Deserialize)]
-pub struct SignIn<'a> {
-    #[serde(borrow)]
-    pub token: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    pub ticket: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    events: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    except: Option<Cow<'a, str>>,
-    /// `events` is often mistaken for it.
-    event: Option<IgnoredAny>,
-    #[serde(borrow)]
-    pub after: Option<Cow<'a, str>>,
-    pub snapshot: Option<bool>,
-    pub transient: Option<bool>,
-    pub marks: Option<bool>,
-    pub presence: Option<bool>,
-    #[serde(borrow)]
-    pub stream: Option<Cow<'a, str>>,
-}
-
 #[derive(Deserialize)]
 struct Subscribe<'a> {
     #[serde(borrow)]
@@ -90,38 +69,23 @@ struct Renew<'a> {
 }
 
 /// Refuses `event` where names are meant.
-fn refuse_event(event: Option<IgnoredAny>) -> Result<(), Error> {
+pub(super) fn refuse_event(event: Option<IgnoredAny>) -> Result<(), Error> {
     if event.is_some() { Err(Error::ParameterMeant { given: "event", meant: "events" }) } else { Ok(()) }
 }
 
-impl<'a> Frame<'a> {
-    /// Reads a frame. If it is none, what could be read of its number is beside the error.
+impl<'a> Body<'a> {
+    /// Reads the object.
     ///
     /// # Errors
-    /// [`Error::BodyInvalid`]; [`Error::CommandUnknown`].
-    pub fn parse(text: &'a str) -> Result<(Verb, u64, Self), (Option<u64>, Error)> {
-        let frame: Self = parse(text).map_err(|error| (None, error))?;
-        let reference = frame.reference;
-        let missing = |field: &str| (reference, Error::BodyInvalid(format!("missing field `{field}`")));
-        let reference = reference.ok_or_else(|| missing("ref"))?;
-        let verb = frame.verb.as_deref().ok_or_else(|| missing("do"))?;
-        let verb = Verb::parse(verb).ok_or((Some(reference), Error::CommandUnknown))?;
-        Ok((verb, reference, Self { text, ..frame }))
+    /// [`Error::BodyInvalid`].
+    pub fn parse(text: &'a str) -> Result<Self, Error> {
+        let body: Self = parse(text)?;
+        Ok(Self { text, ..body })
     }
 
     /// How many bytes it has.
     pub fn length(&self) -> usize {
         self.text.len()
-    }
-
-    /// The body of `sign_in`.
-    ///
-    /// # Errors
-    /// [`Error::BodyInvalid`]; [`Error::ParameterMeant`].
-    pub fn sign_in(&self) -> Result<SignIn<'a>, Error> {
-        let body: SignIn<'a> = parse(self.text)?;
-        refuse_event(body.event)?;
-        Ok(body)
     }
 
     /// The names and prefixes of `subscribe` and `unsubscribe`.
@@ -135,7 +99,7 @@ impl<'a> Frame<'a> {
         EventFilter::parse(&events)
     }
 
-    /// What `insert` is to insert: the events in `events`, or else the one that the frame itself is.
+    /// What `insert` is to insert: the events in `events`, or else the one that the object itself is.
     ///
     /// # Errors
     /// Those of [`Inserts::parse`].
@@ -177,8 +141,12 @@ impl<'a> Frame<'a> {
 }
 
 impl Verb {
-    fn parse(text: &str) -> Option<Self> {
-        Some(match text {
+    /// Reads the name of a command.
+    ///
+    /// # Errors
+    /// [`Error::CommandUnknown`].
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        Ok(match text {
             "sign_in" => Self::SignIn,
             "subscribe" => Self::Subscribe,
             "unsubscribe" => Self::Unsubscribe,
@@ -186,22 +154,8 @@ impl Verb {
             "remove" => Self::Remove,
             "renew" => Self::Renew,
             "ping" => Self::Ping,
-            _ => return None,
+            _ => return Err(Error::CommandUnknown),
         })
     }
 }
 
-impl SignIn<'_> {
-    /// The names that the stream is to give: all of them if nothing is said; none if `events` is empty, so that they can be added.
-    ///
-    /// # Errors
-    /// [`Error::FilterInvalid`].
-    pub fn filter(&self) -> Result<EventFilter, Error> {
-        let events = self.events.as_deref();
-        if events.is_some_and(|events| events.trim().is_empty()) {
-            let nothing = EventFilter::names([]);
-            return self.except.as_deref().map_or(Ok(nothing.clone()), |except| nothing.except(except));
-        }
-        EventFilter::of_lists(events, self.except.as_deref())
-    }
-}
