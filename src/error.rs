@@ -163,9 +163,9 @@ errors! {
     SignedInAlready => 409, "signed_in_already", "this connection has signed in: renew takes a later token of the same user";
     /// A ticket was shown, and this takes a token.
     TicketReadsOnly => 403, "ticket_reads_only", "a ticket opens a stream and no more: renew with a token first";
-    /// A frame asks for something that does not exist.
+    /// A command that does not exist.
     CommandUnknown => 400, "command_unknown",
-        "do must be sign_in, subscribe, unsubscribe, insert, remove, renew or ping";
+        "the command must be sign_in, subscribe, unsubscribe, insert, remove, renew or ping";
     /// None of the subprotocols that a client of WebSocket offers is spoken here.
     SubprotocolUnknown => 400, "subprotocol_unknown", "sec-websocket-protocol must offer broker.v1";
     /// The path exists, but takes another method.

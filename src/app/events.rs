@@ -13,8 +13,8 @@ use crate::domain::{
 };
 use crate::error::Error;
 use crate::events::{
-    Changing, Condition, EventParts, GoesOnFor, Hub, IdempotencyKey, Insert, Inserted, Lifetime, NewEvent, Rates,
-    Reset, Start, StreamId, StreamOptions, SubscribeRequest, WorkerHandle,
+    Changing, Condition, EventParts, GoesOnFor, HandOver, Hub, IdempotencyKey, Insert, Inserted, Lifetime, NewEvent,
+    Rates, Reset, Start, StreamId, StreamOptions, SubscribeRequest, WorkerHandle,
 };
 use crate::identity::{Identity, Principal};
 use crate::store::{History, HistoryQuery, LatestEvents, Store};
@@ -287,7 +287,25 @@ impl Events {
             options: query.options,
             expires_at: principal.expires_at,
             changes,
+            filter_changes: 0,
         })
+    }
+
+    /// Prepares a stream that goes on where one of the same principal has stopped.
+    ///
+    /// # Errors
+    /// Those of [`Events::subscribe`].
+    pub fn go_on(
+        &self,
+        principal: &Principal,
+        stream: StreamId,
+        stands: HandOver,
+        options: StreamOptions,
+    ) -> Result<SubscribeRequest, Error> {
+        let HandOver { position, filter, changes } = stands;
+        let (last_seen, goes_on) = (LastSeen::Id(self.id_at(position)), GoesOnFor::This(stream));
+        let request = self.subscribe(principal, StreamQuery { filter, last_seen, goes_on, snapshot: true, options })?;
+        Ok(SubscribeRequest { filter_changes: changes, ..request })
     }
 
     /// Decides where a stream begins.

@@ -46,7 +46,7 @@ pub use rate::Rates;
 pub use registry::{GRACE, GoesOnFor, Person, PresenceGuard, Registry, UserStreams};
 pub use sink::{End, Sink, Written};
 pub use stream_id::StreamId;
-pub use subscribe_request::{First, Start, StreamOptions, SubscribeRequest};
+pub use subscribe_request::{First, HandOver, Start, StreamOptions, SubscribeRequest};
 pub use subscription::{CatchUp, HEARTBEAT_EVERY, Subscription};
 pub use worker_handle::WorkerHandle;
 

@@ -1,6 +1,6 @@
 use super::control::Reset;
 use super::registry::PresenceGuard;
-use crate::domain::{Position, TenantName, Timestamp, View};
+use crate::domain::{EventFilter, Position, TenantName, Timestamp, View};
 
 /// What a stream gives its client. Every transport calls these options by the same names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,18 @@ pub struct SubscribeRequest {
     pub expires_at: Option<Timestamp>,
     /// What [`UserStreams::changes`](super::UserStreams::changes) was before the rights in the view were looked at.
     pub changes: u64,
+    /// How many changes of the filter were asked for before, by a stream that this one takes over.
+    pub filter_changes: u32,
+}
+
+/// Where a stream stands that another one takes over, on another connection of the same client.
+pub struct HandOver {
+    /// Everything up to this position has been given.
+    pub position: Position,
+    /// The filter, with what was added and taken out.
+    pub filter: EventFilter,
+    /// How many changes of the filter were asked for. All are in force.
+    pub changes: u32,
 }
 
 /// Where a stream begins. This is decided once, when the stream is asked for.

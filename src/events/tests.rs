@@ -285,6 +285,7 @@ impl House {
             start: Start::snapshot(None),
             options: StreamOptions::default(),
             expires_at: None,
+            filter_changes: 0,
         };
         change(&mut request);
         request

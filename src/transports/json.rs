@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::error::Error;
 
@@ -16,6 +17,14 @@ pub fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Error> {
         return Err(Error::BodyInvalid("it is not a JSON object".to_owned()));
     }
     serde_json::from_str(text).map_err(|error| Error::BodyInvalid(explain(&error)))
+}
+
+/// Reads an object that has been taken apart already.
+///
+/// # Errors
+/// [`Error::BodyInvalid`].
+pub fn from_object<'a, T: Deserialize<'a>>(object: &'a Map<String, Value>) -> Result<T, Error> {
+    T::deserialize(object).map_err(|error| Error::BodyInvalid(explain(&error)))
 }
 
 /// Reads an array of objects.
@@ -36,6 +45,8 @@ fn explain(error: &serde_json::Error) -> String {
         Category::Data if words.starts_with("missing field") || words.starts_with("duplicate field") => {
             words.split(" at line").next().unwrap_or_default().to_owned()
         }
+        // The text is not there any more.
+        Category::Data if error.line() == 0 => "a value has the wrong type".to_owned(),
         Category::Data => format!("a value has the wrong type {place}"),
         Category::Eof => "the JSON ends too early".to_owned(),
         Category::Syntax | Category::Io => format!("it is not JSON {place}"),

@@ -12,6 +12,9 @@ mod ranked;
 mod refusal;
 #[cfg(test)]
 mod replay;
+mod socket_clients;
 pub mod socket_io;
+mod socket_streams;
 mod stream_sink;
+mod user_sockets;
 pub mod ws;

@@ -3,13 +3,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-
 use super::reads::Next;
 use super::state::{Phase, Subscription};
-use crate::domain::{Position, TenantName};
+use crate::domain::TenantName;
 use crate::events::permits::{Permit, Waiting};
 use crate::events::sink::End;
+use crate::events::subscribe_request::HandOver;
 use crate::events::subscriber::Subscriber;
 
 /// The task of one subscription: catches up whenever the subscription is not live, and notices when its client has gone.
@@ -69,10 +68,17 @@ impl CatchUp {
         Self { subscription, queue: None }
     }
 
-    /// Where the stream stands, and what of the events up to there could not be written yet. Another stream of the same view goes on
-    /// where this one has ended if it writes that first, in its own format, and then what comes after the position.
-    pub fn left(&self) -> (Position, Bytes) {
-        (self.subscription.position.get(), self.subscription.rest.borrow().clone())
+    /// Ends the stream if it is live, so that another one can go on from where it stands: everything up to there has been given. `None` if
+    /// it is not, or has ended; a stream that is not live yet goes on.
+    pub fn hand_over(&self) -> Option<HandOver> {
+        let subscription = &self.subscription;
+        let is_live = matches!(subscription.phase.get(), Phase::Live(_)) && subscription.rest.borrow().is_empty();
+        if !is_live || subscription.is_over() {
+            return None;
+        }
+        subscription.end(End::Gone);
+        let (filter, changes) = (subscription.view().filter, subscription.changes_asked.get());
+        Some(HandOver { position: subscription.position.get(), filter, changes })
     }
 
     /// Whether it is this task that writes, and the sink may take something.

@@ -22,7 +22,8 @@ impl Subscription {
         sink: impl Sink + 'static,
         first: Bytes,
     ) -> (Rc<Subscription>, CatchUp) {
-        let SubscribeRequest { presence_guard, tenant, view, start, options, expires_at, changes } = request;
+        let SubscribeRequest { presence_guard, tenant, view, start, options, expires_at, changes, filter_changes } =
+            request;
         let Start { after, first: first_given, reset, known_to } = start;
         let View { filter, rights, own } = view;
         let (subscriptions, holder) = (worker.subscriptions(&tenant), filter.holder());
@@ -47,8 +48,8 @@ impl Subscription {
             position: Cell::new(after),
             known_to: Cell::new(known_to),
             unsynced: Cell::new(options.marks.then_some(Position::START)),
-            changes_asked: Cell::new(0),
-            changes_told: Cell::new(0),
+            changes_asked: Cell::new(filter_changes),
+            changes_told: Cell::new(filter_changes),
             reads: RefCell::new(Self::first_read(first_given, after, subscriptions.position())),
             // The head of an answer stands there, without which nothing can be said.
             is_within: Cell::new(!first.is_empty()),

@@ -174,6 +174,7 @@ impl World {
             options: StreamOptions { marks: true, transient: client.wants_transient, ..StreamOptions::default() },
             expires_at: None,
             changes,
+            filter_changes: 0,
         };
         let id = request.presence_guard.id;
         let sink = LineSink(Rc::clone(&line), super::format::format_of(&client.username));

@@ -1,5 +1,7 @@
 //! What clients ask for, and what they are answered.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::Serialize;
@@ -7,14 +9,12 @@ use serde_json::value::to_raw_value;
 
 use super::client::{Client, Joined};
 use super::format::ChannelMessages;
-use super::sink::PollingSink;
-pub use super::types::ChannelApi;
 use crate::app::App;
 use crate::domain::FilterChange;
 use crate::error::Error;
-use crate::events::End;
 use crate::transports::json::parse;
-use crate::transports::socket_io::{Admission, Application, Connect, ConnectError, Event, Json, Outlet, Socket, Work};
+use crate::transports::socket_io::{Event, Json, Outlet, Socket, Types, Work};
+use crate::transports::socket_streams::{Packets, PollingSink, run};
 use crate::transports::stream_sink::{Ended, WebSocketSink};
 
 /// What a client is told by, in the words of ChannelAPI.
@@ -42,6 +42,10 @@ impl Join {
     }
 }
 
+/// What clients of ChannelAPI are served by, on one worker.
+#[derive(Clone)]
+pub struct ChannelApi(App);
+
 impl ChannelApi {
     /// The application on a worker.
     pub fn new(app: App) -> Self {
@@ -49,14 +53,14 @@ impl ChannelApi {
     }
 
     /// Joins the channel that a token is for. Returns its name.
-    async fn join(&self, client: &Socket<Self>, token: &str) -> Result<String, Error> {
+    async fn join<T: Types>(&self, client: &Client, socket: &Socket<T>, token: &str) -> Result<String, Error> {
         let Self(app) = self;
         let permit = app.identity.join_channel(token).await?;
         let channel = permit.topic().to_string();
         match client.join(app, permit)? {
             Joined::Done => {}
             Joined::Write => {
-                client.attach();
+                socket.attach();
             }
             Joined::Change(stream, guest, filter) => {
                 let change = FilterChange::Replace(filter);
@@ -75,27 +79,21 @@ impl ChannelApi {
     }
 }
 
-fn tell(socket: &Socket<ChannelApi>, data: &str, count: Option<u32>) {
+fn tell<T: Types>(socket: &Socket<T>, data: &str, count: Option<u32>) {
     // It always serializes.
     if let Ok(told) = to_raw_value(&Told { data, count }) {
         socket.emit(CLIENT_EVENT, &[told], &[]);
     }
 }
 
-impl Application for ChannelApi {
-    async fn connect(&self, connect: Connect<'_, Self>) -> Result<Admission<Client>, ConnectError> {
-        if connect.namespace == "/" {
-            Ok(Admission::new(Client::default()))
-        } else {
-            Err(ConnectError::invalid_namespace())
-        }
-    }
-
-    fn connected(&self, socket: &Socket<Self>) {
+impl ChannelApi {
+    /// Greets a client.
+    pub fn connected<T: Types>(&self, socket: &Socket<T>) {
         tell(socket, "Connected", Some(0));
     }
 
-    fn event(&self, socket: &Socket<Self>, event: Event<Self>) -> Option<Work> {
+    /// Does what a client asks for, as [`Application::event`](crate::transports::socket_io::Application::event).
+    pub fn event<T: Types>(&self, client: &Arc<Client>, socket: &Socket<T>, event: Event<T>) -> Option<Work> {
         let Event { name, args, attachments, ack } = event;
         match name.as_str() {
             "message" => {
@@ -108,9 +106,9 @@ impl Application for ChannelApi {
                     socket.disconnect();
                     return None;
                 };
-                let (app, socket) = (self.clone(), socket.clone());
-                Some(Box::pin(async move {
-                    match app.join(&socket, &token).await {
+                let (app, client, socket) = (self.clone(), Arc::clone(client), socket.clone());
+                Some(Work::new(async move {
+                    match app.join(&client, &socket, &token).await {
                         Ok(channel) => {
                             tell(&socket, &format!("Connected to {channel}"), None);
                             ack.map(|ack| ack.send(&[], &[]));
@@ -128,29 +126,35 @@ impl Application for ChannelApi {
         }
     }
 
-    fn stream(&self, socket: Socket<Self>, outlet: Outlet<Self>) -> impl Future<Output = ()> + 'static {
+    /// Writes the messages of a client's channels, as [`Application::stream`](crate::transports::socket_io::Application::stream).
+    pub fn stream<T: Types>(
+        &self,
+        client: Arc<Client>,
+        socket: Socket<T>,
+        outlet: Outlet<T>,
+    ) -> impl Future<Output = ()> + 'static {
         let Self(app) = self.clone();
         async move {
             let ended = Ended::default();
-            let begun = socket.begin(&app, |request, unwritten| match outlet {
-                Outlet::Polling(outlet) => app.open(request, PollingSink::new(outlet, &ended), Bytes::new()),
+            let is_polling = matches!(outlet, Outlet::Polling(_));
+            let begun = client.begin(&app, |request| match outlet {
+                Outlet::Polling(outlet) => {
+                    let format = ChannelMessages::of(Packets::Polled);
+                    app.open(request, PollingSink::new(outlet, format, &ended), Bytes::new())
+                }
                 Outlet::WebSocket { outlet, compresses } => {
-                    let format = if compresses { &ChannelMessages::Compressed } else { &ChannelMessages::Framed };
-                    let first = ChannelMessages::framed(&unwritten);
-                    app.open(request, WebSocketSink::new(outlet, format, &ended), first)
+                    let format = ChannelMessages::of(Packets::on(compresses));
+                    app.open(request, WebSocketSink::new(outlet, format, &ended), Bytes::new())
                 }
             });
-            let mut stream = match begun {
-                Ok(Some(stream)) => stream,
-                Ok(None) => return,
-                Err(_) => return socket.close(),
-            };
-            (&mut stream).await;
-            let (position, unwritten) = stream.left();
-            socket.stop(position, unwritten);
-            if !matches!(ended.get(), None | Some(End::Gone)) {
-                // Nothing more of the channels can come on this session.
-                socket.close();
+            match begun {
+                Ok(Some(stream)) => match run(&socket, is_polling, stream).await {
+                    Some(stands) => client.stop(stands.position),
+                    // Nothing more of the channels can come on this session.
+                    None => socket.close(),
+                },
+                Ok(None) => {}
+                Err(_) => socket.close(),
             }
         }
     }

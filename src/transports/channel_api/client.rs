@@ -2,8 +2,6 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-
 use crate::app::{App, LastSeen, StreamQuery};
 use crate::domain::{EventFilter, Position};
 use crate::error::Error;
@@ -31,8 +29,8 @@ enum Stream {
     Requested(Box<SubscribeRequest>),
     /// It is being written.
     Open(StreamId),
-    /// It goes on where it stopped: after this position, and what could not be written of the messages before.
-    Stopped(StreamId, Position, Bytes),
+    /// It goes on where it stopped: after this position.
+    Stopped(StreamId, Position),
 }
 
 /// What is to be done for a channel that was joined.
@@ -91,23 +89,18 @@ impl Client {
         self.lock().channels.as_mut().map(|channels| channels.remove(channel));
     }
 
-    /// Opens the stream that is to be written. `open` is also given what must be written before it, as it was written for a poll. `None`
-    /// if there is none.
+    /// Opens the stream that is to be written. `None` if there is none.
     ///
     /// # Errors
     /// Those of [`crate::app::Events::subscribe`].
-    pub fn begin(
-        &self,
-        app: &App,
-        open: impl FnOnce(SubscribeRequest, Bytes) -> CatchUp,
-    ) -> Result<Option<CatchUp>, Error> {
+    pub fn begin(&self, app: &App, open: impl FnOnce(SubscribeRequest) -> CatchUp) -> Result<Option<CatchUp>, Error> {
         let state = &mut *self.lock();
-        let (request, unwritten) = match (std::mem::take(&mut state.stream), &state.channels) {
-            (Stream::Requested(request), _) => (*request, Bytes::new()),
-            (Stream::Stopped(id, position, unwritten), Some(channels)) => {
+        let request = match (std::mem::take(&mut state.stream), &state.channels) {
+            (Stream::Requested(request), _) => *request,
+            (Stream::Stopped(id, position), Some(channels)) => {
                 let after = LastSeen::Id(app.events.id_at(position));
                 let query = query(channels.filter(), after, GoesOnFor::This(id));
-                (app.events.subscribe(&channels.guest(), query)?, unwritten)
+                app.events.subscribe(&channels.guest(), query)?
             }
             (other, _) => {
                 state.stream = other;
@@ -116,14 +109,14 @@ impl Client {
         };
         state.stream = Stream::Open(request.presence_guard.id);
         // With the lock held: a channel that is joined by another request must find the stream open.
-        Ok(Some(open(request, unwritten)))
+        Ok(Some(open(request)))
     }
 
     /// Notes where the stream has stopped, so that it can go on.
-    pub fn stop(&self, position: Position, unwritten: Bytes) {
+    pub fn stop(&self, position: Position) {
         let state = &mut *self.lock();
         if let Stream::Open(id) = state.stream {
-            state.stream = Stream::Stopped(id, position, unwritten);
+            state.stream = Stream::Stopped(id, position);
         }
     }
 }

@@ -4,7 +4,6 @@
 mod application;
 mod client;
 mod format;
-mod sink;
-mod types;
 
 pub use application::ChannelApi;
+pub use client::Client;

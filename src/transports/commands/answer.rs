@@ -87,10 +87,12 @@ impl Answer {
                 let receipts = Receipts::of(&inserted, is_array, events);
                 Self::Done { ok: Outcome::Inserted(receipts), replayed: inserted.is_replayed }
             }
-            Err(Error::PreconditionFailed(current)) => match current.as_deref().map(|event| events.view(event)).transpose() {
-                Ok(current) => Self::Refused { error: Error::PreconditionFailed(None), current: Some(current) },
-                Err(damaged) => Self::refused(damaged),
-            },
+            Err(Error::PreconditionFailed(current)) => {
+                match current.as_deref().map(|event| events.view(event)).transpose() {
+                    Ok(current) => Self::Refused { error: Error::PreconditionFailed(None), current: Some(current) },
+                    Err(damaged) => Self::refused(damaged),
+                }
+            }
             Err(error) => Self::refused(error),
         }
     }

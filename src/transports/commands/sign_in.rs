@@ -58,11 +58,7 @@ impl SignIn<'_> {
     ///
     /// # Errors
     /// As [`SignIn::open`].
-    pub fn open_by(
-        &self,
-        services: &Services,
-        known: impl FnOnce(&str) -> Option<LastSeen>,
-    ) -> Result<Opening, Error> {
+    pub fn open_by(&self, services: &Services, known: impl FnOnce(&str) -> Option<LastSeen>) -> Result<Opening, Error> {
         refuse_event(self.event)?;
         let (principal, ticket) = match (&self.token, &self.ticket) {
             (Some(token), None) => (services.identity.bearer(token)?, None),

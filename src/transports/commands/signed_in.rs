@@ -124,9 +124,9 @@ impl Doing {
     /// Becomes ready when it is done. Wakes as a future does.
     pub fn poll(&mut self, services: &Services, context: &mut Context<'_>) -> Poll<Answer> {
         match self {
-            Self::Insert { inserting, is_array, .. } => {
-                Pin::new(inserting).poll(context).map(|inserted| Answer::of_insert(inserted, *is_array, &services.events))
-            }
+            Self::Insert { inserting, is_array, .. } => Pin::new(inserting)
+                .poll(context)
+                .map(|inserted| Answer::of_insert(inserted, *is_array, &services.events)),
             Self::Change(changing) => Pin::new(changing).poll(context).map(|changed| match changed {
                 Ok(change) => Answer::done(Outcome::Changed { change }),
                 Err(error) => Answer::refused(error),

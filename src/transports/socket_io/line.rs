@@ -147,6 +147,11 @@ impl Line {
         self.phase == Phase::WebSocket
     }
 
+    /// Whether it speaks through a WebSocket, and has passed on everything that there was to say.
+    pub fn is_drained_websocket(&self) -> bool {
+        self.is_websocket() && self.outbox.is_empty()
+    }
+
     /// Whether more may be read from the client.
     pub fn has_room(&self) -> bool {
         self.outbox.held() <= MAX_UNSENT_BYTES

@@ -41,7 +41,7 @@ pub use engine_packet::SEPARATOR;
 pub use line::Written;
 pub use members::Answer;
 pub use outlet::{Outlet, PollingOutlet};
-pub use packet::{Json, write_event};
+pub use packet::{Json, RESERVED, write_event};
 pub use polling::{PollCall, PostCall};
 pub use refusal::Refusal;
 pub use session::MAX_IN_FLIGHT;

@@ -26,8 +26,9 @@ const ARGUMENT_BYTES: usize = 32;
 pub const MAX_ATTACHMENTS: usize = 10;
 /// Maximum number of arguments. Each takes more memory than the two bytes that announce it.
 const MAX_ARGUMENTS: usize = 256;
-/// Names that have a meaning of their own in the libraries, which take no event of these names.
-const RESERVED: [&str; 6] =
+/// Names that have a meaning of their own in the libraries. No event of these names is taken, and none must be sent: a client would take
+/// it for the thing itself, such as the end of its connection.
+pub const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
 /// A packet as a client sends it.

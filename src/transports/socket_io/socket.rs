@@ -87,9 +87,10 @@ impl<T: Types> Socket<T> {
         self.session.want_stream(&self.member)
     }
 
-    /// Whether its session has gone from long polling to a WebSocket, or began with one.
+    /// Whether its session speaks through a WebSocket, and everything that was written to [`Outlet::Polling`](super::Outlet) before has
+    /// been passed on.
     pub fn has_upgraded(&self) -> bool {
-        self.session.line(|line| line.is_websocket())
+        self.session.line(|line| line.is_websocket() && !line.has_chunk())
     }
 
     /// Makes it leave its namespace. The client is told, and does not come back by itself.

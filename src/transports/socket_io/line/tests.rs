@@ -181,8 +181,14 @@ fn while_a_session_upgrades_no_poll_waits_and_what_it_has_to_say_then_goes_to_th
     line.send(Frame::text("4y"));
     assert_eq!(line.write_chunk(&chunk()), Written::Nothing);
     assert!(line.upgrade() && line.is_websocket() && !line.is_polling());
-    assert_eq!(line.write_chunk(&chunk()), Written::Gone);
+    // The stream that has begun goes on, a chunk at a time.
+    assert_eq!(line.write_chunk(&chunk()), Written::All);
+    assert_eq!(line.write_chunk(&chunk()), Written::Nothing);
     assert_eq!(line.poll_packet(&context), alone("4y"));
+    let (stream, waker) = Task::new();
+    assert!(line.poll_chunk_room(&Context::from_waker(&waker)).is_pending());
+    assert_eq!(line.poll_packet(&context), Poll::Ready(Some((Frame::Chunk(chunk()), Vec::new()))));
+    assert!(stream.was_woken() && line.poll_chunk_room(&Context::from_waker(&waker)).is_ready());
     assert!(line.poll_packet(&context).is_pending());
     line.send(Frame::text("2"));
     assert!(task.was_woken());

@@ -152,7 +152,7 @@ fn an_event_of_a_stream_has_its_offset_behind_its_data() {
         ("/custom", Some("7"), r#"x42/custom,["na\"me",{"a": 1},"7"]"#),
     ] {
         let mut buffer = b"x".to_vec();
-        let data = write_event(&mut buffer, namespace, "na\"me", r#"{"a": 1}"#, offset);
+        let data = write_event(&mut buffer, namespace, "na\"me", [r#"{"a": 1}"#], offset);
         assert_eq!(buffer, expected.as_bytes());
         assert_eq!(&buffer[data], br#"{"a": 1}"#);
     }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 use bytes::Bytes;
 use serde_json::value::{RawValue, to_raw_value};
@@ -165,6 +166,7 @@ impl Application for Echo {
             feed.began.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(transport);
             tokio::select! {
                 () = poll_fn(|context| match &outlet {
+                    Outlet::Polling(_) if socket.has_upgraded() => Poll::Ready(()),
                     Outlet::Polling(outlet) => outlet.poll_gone(context),
                     Outlet::WebSocket { outlet, .. } => outlet.poll_gone(context),
                 }) => {}

@@ -5,28 +5,27 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::format::ChannelMessages;
-use super::types::ChannelApi;
 use crate::events::{End, Format, Sink, Written};
-use crate::transports::socket_io::{PollingOutlet, Written as Taken};
+use crate::transports::socket_io::{PollingOutlet, Types, Written as Taken};
 use crate::transports::stream_sink::Ended;
 
 /// A [`Sink`] of packets for the next poll.
-pub struct PollingSink {
-    outlet: PollingOutlet<ChannelApi>,
+pub struct PollingSink<T: Types> {
+    outlet: PollingOutlet<T>,
+    format: &'static dyn Format,
     ended: Ended,
 }
 
-impl PollingSink {
+impl<T: Types> PollingSink<T> {
     /// The place of a stream in a session. Why the stream ends is told in `ended`.
-    pub fn new(outlet: PollingOutlet<ChannelApi>, ended: &Ended) -> Self {
-        Self { outlet, ended: Rc::clone(ended) }
+    pub fn new(outlet: PollingOutlet<T>, format: &'static dyn Format, ended: &Ended) -> Self {
+        Self { outlet, format, ended: Rc::clone(ended) }
     }
 }
 
-impl Sink for PollingSink {
+impl<T: Types> Sink for PollingSink<T> {
     fn format(&self) -> &'static dyn Format {
-        &ChannelMessages::Polled
+        self.format
     }
 
     fn write(&self, bytes: &Bytes) -> Written {

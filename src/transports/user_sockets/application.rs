@@ -1,0 +1,188 @@
+//! What users ask for, and what they are answered.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::to_raw_value;
+use serde_json::{Map, Value, json};
+
+use super::client::{Client, finish};
+use super::command::Command;
+use super::format::Events;
+use super::recovery;
+use crate::app::App;
+use crate::error::Error;
+use crate::events::{End, StreamId};
+use crate::transports::commands::{Answer, Obeyed, Opening, SignIn};
+use crate::transports::json::from_object;
+use crate::transports::refusal::log_fault;
+use crate::transports::socket_io::{Ack, Admission, Connect, ConnectError, Event, Outlet, Socket, Types, Work};
+use crate::transports::socket_streams::{Packets, PollingSink, run};
+use crate::transports::stream_sink::{Ended, WebSocketSink};
+
+/// What a client that waits for no answer is told a refusal by.
+const ERROR: &str = "$error";
+/// What a client is told before it is disconnected.
+const END: &str = "$end";
+
+/// What users are served by, on one worker.
+#[derive(Clone)]
+pub struct UserSockets(App);
+
+/// Why a client may not connect: the sentence of the error, and in `data` its code.
+pub fn refuse(error: &Error) -> ConnectError {
+    log_fault(error);
+    let mut data = json!({ "code": error.code() });
+    if let Some(seconds) = error.retry_after() {
+        data["retry_after"] = seconds.into();
+    }
+    ConnectError { message: error.sentence().into_owned(), data: to_raw_value(&data).ok() }
+}
+
+impl UserSockets {
+    /// The application on a worker.
+    pub fn new(app: App) -> Self {
+        Self(app)
+    }
+
+    /// Whether a client that connects says who it is.
+    pub fn signs_in(auth: &Map<String, Value>) -> bool {
+        auth.contains_key("token") || auth.contains_key("ticket")
+    }
+
+    /// Signs a user in, and prepares the stream. The id of the socket is that of the stream.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn connect<T: Types>(&self, connect: &Connect<'_, T>) -> Result<Admission<Client>, ConnectError> {
+        self.sign_in(connect).map_err(|error| refuse(&error))
+    }
+
+    fn sign_in<T: Types>(&self, connect: &Connect<'_, T>) -> Result<Admission<Client>, Error> {
+        let Self(app) = self;
+        let sign_in: SignIn<'_> = from_object(&connect.auth)?;
+        let recovers = match connect.auth.get("recovery") {
+            None | Some(Value::Null) => false,
+            Some(recovers) => {
+                recovers.as_bool().ok_or_else(|| Error::BodyInvalid("recovery is not true or false".to_owned()))?
+            }
+        };
+        let asked = connect.recovery().filter(|_| recovers);
+        let mut is_known = false;
+        let opening = sign_in.open_by(app, |username| {
+            let known = recovery::known(asked?, username);
+            is_known = known.is_some();
+            known
+        })?;
+        let Opening { signed_in, request } = &opening;
+        let pid = match asked {
+            // The same `pid` says that nothing was missed.
+            Some(asked) if is_known && recovery::is_exact(&request.start) => Some(asked.pid.to_owned()),
+            _ => recovers.then(|| recovery::pid(&request.start, signed_in.principal.username.as_str(), &app.events)),
+        };
+        let stream: StreamId = signed_in.stream;
+        Ok(Admission { state: Client::new(opening, recovers), pid, sid: Some(stream.to_string()) })
+    }
+
+    /// Does what a client asks for, as [`Application::event`](crate::transports::socket_io::Application::event).
+    pub fn event<T: Types>(&self, client: &Arc<Client>, socket: &Socket<T>, event: Event<T>) -> Option<Work> {
+        let Self(app) = self.clone();
+        let Event { name, args, attachments, ack } = event;
+        let command = match Command::read(&name, &args, &attachments) {
+            Ok(command) => command,
+            Err(error) => {
+                tell(socket, ack, &Answer::refused(error));
+                return None;
+            }
+        };
+        let socket = socket.clone();
+        if command.is_of_stream() {
+            let client = Arc::clone(client);
+            return Some(Work::new(async move {
+                let answer = client.obey_in_turn(&app, &command).await;
+                tell(&socket, ack, &answer);
+            }));
+        }
+        let obeyed = client.obey(&app, &command);
+        let weight = if let Ok(Obeyed::Later(doing)) = &obeyed { doing.weight() } else { 1 };
+        Some(Work::weighing(weight, async move {
+            let answer = finish(&app, obeyed).await;
+            tell(&socket, ack, &answer);
+        }))
+    }
+
+    /// Writes a user's stream, as [`Application::stream`](crate::transports::socket_io::Application::stream).
+    pub fn stream<T: Types>(
+        &self,
+        client: Arc<Client>,
+        socket: Socket<T>,
+        outlet: Outlet<T>,
+    ) -> impl Future<Output = ()> + 'static {
+        let Self(app) = self.clone();
+        async move {
+            let ended = Ended::default();
+            let is_polling = matches!(outlet, Outlet::Polling(_));
+            let has_offsets = client.has_offsets;
+            let opened = client.open(&app, |request| match outlet {
+                Outlet::Polling(outlet) => {
+                    let format = Events::of(Packets::Polled, has_offsets);
+                    app.open(request, PollingSink::new(outlet, format, &ended), Bytes::new())
+                }
+                Outlet::WebSocket { outlet, compresses } => {
+                    let format = Events::of(Packets::on(compresses), has_offsets);
+                    app.open(request, WebSocketSink::new(outlet, format, &ended), Bytes::new())
+                }
+            });
+            match opened {
+                Ok(Some(stream)) => {
+                    let stands = run(&socket, is_polling, stream).await;
+                    let is_over = stands.is_none();
+                    client.stop(stands);
+                    if is_over {
+                        end(&socket, ended.get());
+                    }
+                }
+                Ok(None) => {}
+                Err(Error::Unauthorized) => end(&socket, Some(End::SignInOver)),
+                Err(error) => {
+                    log_fault(&error);
+                    socket.close();
+                }
+            }
+        }
+    }
+}
+
+/// Answers a command. A client that waits for no answer is told only of a refusal.
+fn tell<T: Types>(socket: &Socket<T>, ack: Option<Ack<T>>, answer: &Answer) {
+    // Strings, numbers and events always serialize.
+    let Ok(argument) = to_raw_value(answer) else { return };
+    match (ack, answer) {
+        (Some(ack), _) => {
+            ack.send(&[argument], &[]);
+        }
+        (None, Answer::Refused { .. }) => {
+            socket.emit(ERROR, &[argument], &[]);
+        }
+        (None, Answer::Done { .. }) => {}
+    }
+}
+
+/// Tells a client that its stream has ended: one that is not to come back by itself is disconnected, and others lose the connection.
+fn end<T: Types>(socket: &Socket<T>, why: Option<End>) {
+    #[derive(Serialize)]
+    struct Why {
+        reason: &'static str,
+    }
+    let reason = match why {
+        Some(End::SignInOver) => "sign_in_over",
+        Some(End::TooManyStreams) => "too_many_streams",
+        // It was cut within an event, or the client may come back at once.
+        Some(End::Stopping | End::Unreadable | End::Gone) | None => return socket.close(),
+    };
+    if let Ok(why) = to_raw_value(&Why { reason }) {
+        socket.emit(END, &[why], &[]);
+    }
+    socket.disconnect();
+}

@@ -1,0 +1,134 @@
+//! What is kept of a user's socket: who signed in, and where its stream is.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Mutex as Turn, Notify};
+
+use super::command::{Command, lacked_stream};
+use crate::app::{App, Services};
+use crate::error::Error;
+use crate::events::{CatchUp, HandOver, StreamOptions, SubscribeRequest};
+use crate::transports::commands::{Answer, Obeyed, Opening, SignedIn};
+
+/// A socket, whose requests may come to any thread.
+pub struct Client {
+    state: Mutex<State>,
+    /// Held by the command that changes the stream: the others come after it, in the order in which they were sent.
+    turn: Turn<()>,
+    /// Told when the stream is opened.
+    opened: Notify,
+    /// Whether events carry their offset.
+    pub has_offsets: bool,
+}
+
+struct State {
+    signed_in: SignedIn,
+    options: StreamOptions,
+    stream: Stream,
+    /// How often the stream was opened.
+    opened: u32,
+}
+
+/// The stream.
+enum Stream {
+    /// It is asked for, and nobody writes it yet.
+    Requested(Box<SubscribeRequest>),
+    /// It is being written.
+    Open,
+    /// It goes on where it stands, on the WebSocket of the session.
+    Between(Box<HandOver>),
+    /// Nothing more comes.
+    Over,
+}
+
+impl Client {
+    /// A client that has signed in, and whose stream is to be written.
+    pub fn new(Opening { signed_in, request }: Opening, has_offsets: bool) -> Self {
+        let (options, stream) = (request.options, Stream::Requested(Box::new(request)));
+        let state = State { signed_in, options, stream, opened: 0 };
+        Self { state: Mutex::new(state), turn: Turn::default(), opened: Notify::new(), has_offsets }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens the stream that is to be written. `None` if there is none.
+    ///
+    /// # Errors
+    /// Those of [`Events::go_on`](crate::app::Events::go_on).
+    pub fn open(&self, app: &App, open: impl FnOnce(SubscribeRequest) -> CatchUp) -> Result<Option<CatchUp>, Error> {
+        let state = &mut *self.lock();
+        let request = match std::mem::replace(&mut state.stream, Stream::Over) {
+            Stream::Requested(request) => *request,
+            Stream::Between(stands) => {
+                let SignedIn { principal, stream, .. } = &state.signed_in;
+                app.events.go_on(principal, *stream, *stands, state.options)?
+            }
+            other => {
+                state.stream = other;
+                return Ok(None);
+            }
+        };
+        state.signed_in.stream = request.presence_guard.id;
+        // With the lock held: a command that comes by another request finds the stream open.
+        let stream = open(request);
+        (state.stream, state.opened) = (Stream::Open, state.opened + 1);
+        self.opened.notify_waiters();
+        Ok(Some(stream))
+    }
+
+    /// Notes where the stream has stopped; `None` if nothing more comes.
+    pub fn stop(&self, stands: Option<HandOver>) {
+        self.lock().stream = stands.map_or(Stream::Over, |stands| Stream::Between(Box::new(stands)));
+        self.opened.notify_waiters();
+    }
+
+    /// Carries out a command at once, if it is not about the stream itself.
+    ///
+    /// # Errors
+    /// Those of [`SignedIn::obey`].
+    pub fn obey(&self, services: &Services, command: &Command) -> Result<Obeyed, Error> {
+        command.obey(&mut self.lock().signed_in, services)
+    }
+
+    /// Carries out a command about the stream, after those that were sent before. If the stream is about to be opened, or goes from long
+    /// polling to a WebSocket, it waits for that.
+    pub async fn obey_in_turn(&self, services: &Services, command: &Command) -> Answer {
+        let _turn = self.turn.lock().await;
+        loop {
+            let mut opened = pin!(self.opened.notified());
+            opened.as_mut().enable();
+            let before = self.lock().opened;
+            let obeyed = self.obey(services, command);
+            let answer = finish(services, obeyed).await;
+            if !lacked_stream(&answer) {
+                return answer;
+            }
+            let is_between = {
+                let state = self.lock();
+                match state.stream {
+                    Stream::Requested(_) | Stream::Between(_) => true,
+                    // It was opened meanwhile.
+                    Stream::Open if state.opened != before => continue,
+                    Stream::Open | Stream::Over => false,
+                }
+            };
+            if !is_between {
+                return answer;
+            }
+            opened.await;
+        }
+    }
+}
+
+/// The answer to a command, when it has been carried out.
+pub async fn finish(services: &Services, obeyed: Result<Obeyed, Error>) -> Answer {
+    match obeyed {
+        Ok(Obeyed::Now(answer)) => answer,
+        Ok(Obeyed::Later(mut doing)) => poll_fn(|context| doing.poll(services, context)).await,
+        Err(error) => Answer::refused(error),
+    }
+}
