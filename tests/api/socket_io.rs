@@ -11,6 +11,8 @@ mod echo;
 mod hostile;
 mod polling;
 mod server;
+mod signed_in;
+mod signed_in_clients;
 mod upgrade;
 mod websocket;
 

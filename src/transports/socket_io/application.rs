@@ -87,7 +87,7 @@ pub struct Admission<S> {
     /// What the application keeps of it.
     pub state: S,
     /// `Some` to offer recovery: every event then carries its offset, a text, as its last argument. A client that asked for recovery has
-    /// been recovered if this is the `pid` that it asked for. Like a password, it must not be guessable.
+    /// been recovered if this is the `pid` that it asked for. If it lets a client in, it must not be guessable.
     pub pid: Option<String>,
     /// The id of the socket, which others may know. `None` for a new one: only a socket that is recovered has one.
     pub sid: Option<String>,

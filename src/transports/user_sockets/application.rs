@@ -140,7 +140,9 @@ impl UserSockets {
                     let is_over = stands.is_none();
                     client.stop(stands);
                     if is_over {
-                        end(&socket, ended.get());
+                        // A stream that ends with something yet to be written does not say why.
+                        let why = ended.get().or_else(|| client.is_shut_out(&app).then_some(End::SignInOver));
+                        end(&socket, why);
                     }
                 }
                 Ok(None) => {}

@@ -86,6 +86,11 @@ impl Client {
         self.opened.notify_waiters();
     }
 
+    /// Whether the sign-in is over.
+    pub fn is_shut_out(&self, services: &Services) -> bool {
+        services.identity.recheck(&self.lock().signed_in.principal).is_err()
+    }
+
     /// Carries out a command at once, if it is not about the stream itself.
     ///
     /// # Errors

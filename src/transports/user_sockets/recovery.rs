@@ -8,12 +8,13 @@ use crate::domain::Position;
 use crate::events::{First, Start};
 use crate::transports::socket_io::Recovery;
 
-/// Between the two parts of a `pid`: no id and no username has one.
+/// Between the parts of a `pid`: no id and no username has one.
 const BETWEEN: char = '/';
 
 /// What the client has seen by what it kept of an earlier socket, if that was one of this user.
 pub fn known(recovery: Recovery<'_>, username: &str) -> Option<LastSeen> {
-    let (began_after, of) = recovery.pid.split_once(BETWEEN)?;
+    let (began_after, rest) = recovery.pid.split_once(BETWEEN)?;
+    let (_, of) = rest.split_once(BETWEEN)?;
     // A page on which another user signs in keeps what it was given for the one before.
     if of != username {
         return None;
@@ -25,9 +26,11 @@ pub fn known(recovery: Recovery<'_>, username: &str) -> Option<LastSeen> {
 }
 
 /// What a client shows to be recovered: after which event its stream began, if not with the latest event of every name, and whose it is.
+/// Between them stands what makes it unlike others: a client that is given the one that it showed takes itself for recovered.
 pub fn pid(start: &Start, username: &str, events: &Events) -> String {
     let began_after = if is_exact(start) { events.id_at(start.after).to_string() } else { String::new() };
-    format!("{began_after}{BETWEEN}{username}")
+    let own = u64::from_be_bytes(crate::random::bytes());
+    format!("{began_after}{BETWEEN}{own:016x}{BETWEEN}{username}")
 }
 
 /// Whether a stream gives every event after a position that its client knows, and none again.
@@ -47,14 +50,13 @@ mod tests {
     fn what_was_seen_is_the_offset_or_where_the_stream_began_and_only_that_of_the_same_user() {
         let (began, offset) = ("0000000000000007000042", "0000000000000009000042");
         let id = |id| format!("{:?}", Some(LastSeen::parse(id)));
-        assert_eq!(seen(&format!("{began}/zoe"), Some(offset)), id(offset));
-        assert_eq!(seen(&format!("{began}/zoe"), None), id(began));
-        assert_eq!(seen("/zoe", Some(offset)), id(offset));
-        for (pid, offset) in
-            [("/zoe", None), ("0000000000000007000042/bob", Some(offset)), ("zoe", Some(offset)), ("", None)]
-        {
-            assert_eq!(seen(pid, offset), "None", "{pid}");
+        assert_eq!(seen(&format!("{began}/0/zoe"), Some(offset)), id(offset));
+        assert_eq!(seen(&format!("{began}/0/zoe"), None), id(began));
+        assert_eq!(seen("/0/zoe", Some(offset)), id(offset));
+        for pid in ["0000000000000007000042/0/bob", "/zoe", "zoe", "", "//", "/0/zoe/"] {
+            assert_eq!(seen(pid, Some(offset)), "None", "{pid}");
         }
-        assert_eq!(seen("/zoe", Some("hello")), "Some(Unknown)");
+        assert_eq!(seen("/0/zoe", None), "None");
+        assert_eq!(seen("/0/zoe", Some("hello")), "Some(Unknown)");
     }
 }

@@ -167,6 +167,10 @@ async fn other_versions_and_servers_without_channels_are_refused() {
     let server = TestServer::start_with(&FLAGS).await;
     let client = Client::new(&server.url);
     refused(&client.get("/socket.io/?EIO=3&transport=polling").await, 5, "Unsupported protocol version");
+    // Without channels, only users are served.
     let server = TestServer::start().await;
-    Client::new(&server.url).get("/socket.io/?EIO=4&transport=polling").await.refused(404, "not_found");
+    let polling = Polling::at(&server.url).await;
+    polling.post("40").await;
+    let refused = polling.poll().await;
+    assert!(refused.starts_with("44{") && refused.contains(r#""data":{"code":"unauthorized"}"#), "{refused}");
 }

@@ -56,8 +56,13 @@ impl WebSocket {
 
     /// A second transport of a session.
     pub async fn upgrade(server: &EchoServer, polling: &Polling) -> Self {
+        Self::upgrade_at(&server.url(), polling).await
+    }
+
+    /// The same, of a session of a server at a URL.
+    pub async fn upgrade_at(url: &str, polling: &Polling) -> Self {
         let sid = polling.path.split_once("sid=").unwrap().1;
-        Self::connect(server, &format!("EIO=4&transport=websocket&sid={sid}")).await.unwrap()
+        Self::connect_to(url, &format!("EIO=4&transport=websocket&sid={sid}")).await.unwrap()
     }
 
     pub async fn send(&mut self, text: &str) {

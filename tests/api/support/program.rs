@@ -1,7 +1,7 @@
 //! A program that nobody here wrote the library of, and what it says.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -30,7 +30,7 @@ impl Saying {
             .arg(file)
             .args(arguments)
             .current_dir(root.join("tests/clients"))
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(scratch.path().join("stderr")).unwrap())
             .spawn()
@@ -39,6 +39,26 @@ impl Saying {
         let stdout = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| said.send(line)));
         Self { child, lines, scratch }
+    }
+
+    /// Says a line on its standard input.
+    pub fn tell(&mut self, line: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// Has it do nothing until it goes on: its connections stay, and it notices nothing.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Has it go on.
+    pub fn go_on(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([format!("-{signal}"), self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
     }
 
     /// The next line.
