@@ -5,15 +5,19 @@ It is started as `python signed_in.py <url> <auth> <transport>...`.
 
 import json
 import sys
+import threading
 
 import socketio
 
 url, auth, *transports = sys.argv[1:]
+saying = threading.Lock()
 client = socketio.Client(reconnection_delay=0.01, reconnection_delay_max=0.05)
 
 
 def say(*line):
-    print(json.dumps(line, separators=(",", ":")), flush=True)
+    # This client has a thread for each event.
+    with saying:
+        print(json.dumps(line, separators=(",", ":")), flush=True)
 
 
 client.on("connect", lambda: say("connect", False))

@@ -187,14 +187,17 @@ async fn a_client_that_reads_slowly_is_given_everything_and_takes_no_memory() {
     }
     server.forget_peak();
     let before = server.resident_mebibytes();
+    let mut next = 0;
     for number in 0..300 {
         let event = json!({ "event": "n", "data": format!("{number} {large}"), "transient": true });
         alice.insert_raw(event).await.ok();
-    }
-    for client in &mut slow {
-        for number in 0..300 {
-            let event = within("an event", client.event()).await;
-            assert!(event[1].as_str().unwrap().starts_with(&format!("{number} ")));
+        // A tenth of it, or all that is left.
+        while number % 10 == 9 && (next <= number / 10 || number == 299 && next < 300) {
+            for client in &mut slow {
+                let event = within("an event", client.event()).await;
+                assert!(event[1].as_str().unwrap().starts_with(&format!("{next} ")));
+            }
+            next += 1;
         }
     }
     // The database has its own memory, which grows by what is inserted.
