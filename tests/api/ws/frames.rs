@@ -22,7 +22,7 @@ async fn a_frame_that_cannot_be_read_is_told_so_and_the_connection_goes_on() {
         ("{\"do\":\"ping\",\"ref\":\"1\"}", Value::Null, "body_invalid", "wrong type"),
         ("{\"do\":\"ping\",\"ref\":-1}", Value::Null, "body_invalid", "wrong type"),
         ("{\"ref\":91}", json!(91), "body_invalid", "missing field `do`"),
-        ("{\"ref\":92,\"do\":\"dance\"}", json!(92), "command_unknown", "do must be"),
+        ("{\"ref\":92,\"do\":\"dance\"}", json!(92), "command_unknown", "the command must be"),
         ("{\"ref\":93,\"do\":\"insert\"}", json!(93), "body_invalid", "missing field `event`"),
         ("{\"ref\":94,\"do\":\"insert\",\"event\":\"a\"}", json!(94), "body_invalid", "missing field `data`"),
         ("{\"ref\":95,\"do\":\"insert\",\"events\":{}}", json!(95), "body_invalid", "not an array"),
