@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Session, Stream};
-use crate::transports::socket_io::line::Line;
-use crate::transports::socket_io::lock::lock;
-use crate::transports::socket_io::members::Member;
-use crate::transports::socket_io::types::Types;
+use super::{Line, Member, Session, Stream, Types, lock};
 
 /// Its event stream: there is one at most, since chunks of two could not be told apart.
 impl<T: Types> Session<T> {
