@@ -19,7 +19,7 @@ const MAX_NAMESPACE_BYTES: usize = 128;
 /// Maximum length of what a client says of itself to join a namespace, in bytes. Nobody has admitted it by then.
 pub const MAX_AUTH_BYTES: usize = 16 << 10;
 /// What that takes at most in memory, for each of its bytes.
-const AUTH_COST: usize = 16;
+const AUTH_COST: usize = 96;
 /// What an argument costs beside its bytes.
 const ARGUMENT_BYTES: usize = 32;
 /// Maximum number of attachments of a packet: as many as socket.io-parser takes.

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
-use crate::presence::there;
 use crate::support::{
     Socket, TestServer, User, claims, forge, password_of, reset, reset_code, revoke, unrevoke, update,
 };
@@ -163,31 +162,4 @@ async fn a_client_that_is_slow_gets_the_rest_of_what_was_begun_and_then_the_code
     closes.send_close(4321).await;
     assert_eq!(breaks_a_rule.closed().await, Some(1003));
     assert_eq!(closes.closed().await, Some(4321));
-}
-
-#[tokio::test]
-async fn a_user_whose_sign_in_is_over_is_not_present_whatever_they_have_yet_to_read() {
-    let server = TestServer::start_with(&["--max_event_bytes=1048576"]).await;
-    let (alice, bob) = (server.user("alice", "acme").await, server.user("bob", "acme").await);
-    alice.insert("large", json!("x".repeat(1_000_000))).await;
-    let mut socket = alice.socket(json!({ "events": "" })).await;
-    there(&bob, &[("alice", 1)]).await;
-    let mut sent = Vec::new();
-    for number in 0..40 {
-        let fields = json!({ "event": "large", "data": number, "if_none_match": "*" });
-        sent.push(socket.send("insert", fields).await);
-    }
-    socket.answer(sent[0]).await;
-    revoke(&alice.client, "alice").await;
-    // Now and then it reads an answer, each of which is as large as the event, so that its connection is not lost.
-    let reads = async {
-        for reference in &sent[1..] {
-            tokio::time::sleep(Duration::from_secs(3)).await;
-            socket.answer(*reference).await;
-        }
-    };
-    tokio::select! {
-        _ = there(&bob, &[]) => {}
-        () = reads => panic!("it was present until it had read everything"),
-    }
 }
