@@ -32,13 +32,13 @@ enum Manner {
 
 /// An NTP server whose clock is off by so many seconds. It has a thread of its own, for an answer counts for some seconds
 /// only.
-struct NtpServer {
+pub struct NtpServer {
     address: SocketAddr,
     questions: Arc<AtomicUsize>,
 }
 
 impl NtpServer {
-    fn start(off_by: i64) -> Self {
+    pub fn start(off_by: i64) -> Self {
         Self::with(off_by, Manner::Honest)
     }
 
@@ -108,7 +108,7 @@ fn answer(question: &[u8], off_by: i64, manner: Manner) -> [u8; 48] {
 }
 
 /// The flag that has servers asked.
-fn asking(servers: &[&NtpServer]) -> String {
+pub fn asking(servers: &[&NtpServer]) -> String {
     let addresses: Vec<_> = servers.iter().map(|server| server.address.to_string()).collect();
     format!("--ntp_servers={}", addresses.join(","))
 }

@@ -192,16 +192,6 @@ mod tests {
     use crate::transports::stream_sink::WebSocketSink;
 
     #[test]
-    fn a_connection_has_64_small_inserts_in_flight_or_4_with_a_condition_or_1_of_the_largest() {
-        for (condition, bytes, most) in
-            [(Condition::None, 100, 64), (Condition::IsNew, 100, 4), (Condition::None, MAX_INSERT_BYTES, 1)]
-        {
-            let weight = weight(condition, bytes);
-            assert_eq!(MAX_IN_FLIGHT.div_ceil(weight), most, "{condition:?} {bytes}");
-        }
-    }
-
-    #[test]
     fn what_is_kept_of_a_connection_that_waits_is_small() {
         assert!(size_of::<Serving>() <= 256, "{}", size_of::<Serving>());
         // With two reference counts: the allocator's next larger size is 448 bytes.

@@ -134,3 +134,18 @@ impl Doing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_has_64_small_inserts_in_flight_or_4_with_a_condition_or_1_of_the_largest() {
+        for (condition, bytes, most) in
+            [(Condition::None, 100, 64), (Condition::IsNew, 100, 4), (Condition::None, MAX_INSERT_BYTES, 1)]
+        {
+            let weight = weight(condition, bytes);
+            assert_eq!(MAX_IN_FLIGHT.div_ceil(weight), most, "{condition:?} {bytes}");
+        }
+    }
+}

@@ -15,11 +15,16 @@ pub struct TopicClient(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl TopicClient {
     pub async fn connect(server: &TestServer) -> Self {
-        Self::connect_to(&server.url, "/ws").await
+        Self::connect_to(server, "/ws").await
     }
 
-    /// The same at a URL, to a path with a query.
-    pub async fn connect_to(url: &str, path: &str) -> Self {
+    /// The same to a path with a query.
+    pub async fn connect_to(server: &TestServer, path: &str) -> Self {
+        Self::connect_at(&server.url, path).await
+    }
+
+    /// The same, to a server at a URL.
+    pub async fn connect_at(url: &str, path: &str) -> Self {
         let url = format!("{}{path}", url.replacen("http", "ws", 1));
         let (socket, _) = within("a connection", connect_async(url)).await.unwrap();
         Self(socket)

@@ -7,9 +7,11 @@ use base64::prelude::BASE64_STANDARD;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::open::{Channels, Open};
+use super::open::{Channels, Lists, Open};
+use super::said::{Said, of_answer, of_object};
 use super::session::{Packet, Session, Transport};
-use super::visitor::Visitor;
+use super::user_socket::UserSocket;
+use super::visitor::{Proof, Visitor};
 use crate::sse_ticket::ask;
 use crate::support::{Answer, Socket, Stream, TopicClient};
 
@@ -20,16 +22,16 @@ pub enum Door {
     Bearer,
     /// The same with name and password.
     Basic,
+    /// `/events` and `/history` with a token in the header.
+    Lists,
     /// `/sse` with a ticket in the URL.
     Ticket,
     /// The same with one that is spent, and the cookie that it was exchanged for.
     Pass,
-    /// `broker.v1`, signed in by token.
-    SocketByToken,
-    /// `broker.v1`, signed in by ticket.
-    SocketByTicket,
-    /// `broker.v1`, signed in by ticket and renewed by token.
-    SocketRenewed,
+    /// `broker.v1`.
+    Socket(Proof),
+    /// Socket.IO of users.
+    User(Transport, Proof),
     /// Topics over WebSocket, and `/broadcast`.
     Notiflux,
     /// Channels over Socket.IO, and `/message`.
@@ -39,19 +41,26 @@ pub enum Door {
 pub const ALL: &[Door] = &[
     Door::Bearer,
     Door::Basic,
+    Door::Lists,
     Door::Ticket,
     Door::Pass,
-    Door::SocketByToken,
-    Door::SocketByTicket,
-    Door::SocketRenewed,
+    Door::Socket(Proof::Token),
+    Door::Socket(Proof::Ticket),
+    Door::Socket(Proof::Renewed),
+    Door::User(Transport::Polling, Proof::Token),
+    Door::User(Transport::Polling, Proof::Ticket),
+    Door::User(Transport::Polling, Proof::Renewed),
+    Door::User(Transport::WebSocket, Proof::Token),
+    Door::User(Transport::WebSocket, Proof::Ticket),
+    Door::User(Transport::WebSocket, Proof::Renewed),
+    Door::User(Transport::Upgraded, Proof::Token),
+    Door::User(Transport::Upgraded, Proof::Ticket),
+    Door::User(Transport::Upgraded, Proof::Renewed),
     Door::Notiflux,
     Door::Channel(Transport::Polling),
     Door::Channel(Transport::WebSocket),
     Door::Channel(Transport::Upgraded),
 ];
-
-/// What the server said: nothing against it, or why not.
-pub type Said = Result<(), String>;
 
 /// An attempt to subscribe to the room. Something may be open even if the room was refused.
 pub struct Attempt {
@@ -64,7 +73,12 @@ impl Door {
     pub async fn subscribe(self, visitor: &Visitor) -> Attempt {
         match self {
             Self::Bearer | Self::Basic | Self::Ticket | Self::Pass => self.open_sse(visitor).await,
-            Self::SocketByToken | Self::SocketByTicket | Self::SocketRenewed => self.open_socket(visitor).await,
+            Self::Lists => read_lists(visitor).await,
+            Self::Socket(proof) => open_socket(visitor, proof).await,
+            Self::User(transport, proof) => {
+                let (said, socket) = UserSocket::connect(visitor, transport, proof).await;
+                Attempt { said, open: socket.map(|socket| Open::User(Box::new(socket))) }
+            }
             Self::Notiflux => subscribe_to_topic(visitor).await,
             Self::Channel(transport) => join_channel(visitor, transport).await,
         }
@@ -73,23 +87,22 @@ impl Door {
     /// Inserts into the room by this way, from the beginning: what signs in is sent again.
     pub async fn insert(self, visitor: &Visitor, data: &str) -> Said {
         match self {
-            Self::Bearer | Self::Basic | Self::Ticket | Self::Pass => {
+            Self::Bearer | Self::Basic | Self::Lists | Self::Ticket | Self::Pass => {
                 let (query, headers) = self.shown(visitor);
                 let body = visitor.insert(data);
-                said(&post(visitor, &format!("/insert?{query}"), &headers, &body).await)
+                of_answer(&post(visitor, &format!("/insert?{query}"), &headers, &body).await)
             }
-            Self::SocketByToken | Self::SocketByTicket | Self::SocketRenewed => {
-                self.insert_by_socket(visitor, data).await
-            }
+            Self::Socket(proof) => insert_by_socket(visitor, proof, data).await,
+            Self::User(transport, proof) => UserSocket::insert_at_once(visitor, transport, proof, data).await,
             Self::Notiflux => {
                 let body = json!({ "topic": visitor.room, "message": data, "token": visitor.to_broadcast });
-                said(&post(visitor, "/broadcast", &[], &body).await)
+                of_answer(&post(visitor, "/broadcast", &[], &body).await)
             }
             Self::Channel(_) => {
                 let key = visitor.auth_key.clone().map(|key| ("authorization", key));
                 let path = format!("/message/{}", visitor.room);
                 let answer = post(visitor, &path, key.as_slice(), &json!({ "message": data })).await;
-                said(&answer)?;
+                of_answer(&answer)?;
                 assert_eq!(answer.json(), json!({ "success": true }));
                 Ok(())
             }
@@ -98,16 +111,21 @@ impl Door {
 
     /// Inserts by the connection that is open, if this way has inserts on a connection; else as whoever opened it.
     pub async fn insert_there(self, open: &mut Open, visitor: &Visitor, data: &str) -> Said {
-        let Open::Socket(socket) = open else { return self.insert(visitor, data).await };
-        let reference = socket.send("insert", visitor.insert(data)).await;
-        answered(socket, reference).await
+        match open {
+            Open::Socket(socket) => {
+                let reference = socket.send("insert", visitor.insert(data)).await;
+                answered(socket, reference).await
+            }
+            Open::User(socket) => socket.insert(visitor, data).await,
+            Open::Sse(_) | Open::Lists(_) | Open::Topics { .. } | Open::Channels(_) => self.insert(visitor, data).await,
+        }
     }
 
     /// What is shown to a request of HTTP: in the query, and as headers.
     fn shown(self, visitor: &Visitor) -> (String, Vec<(&'static str, String)>) {
         let authorization = |text: String| vec![("authorization", text)];
         match self {
-            Self::Bearer => {
+            Self::Bearer | Self::Lists => {
                 let header = visitor.jwt.as_ref().map(|jwt| authorization(format!("Bearer {jwt}")));
                 (String::new(), header.unwrap_or_default())
             }
@@ -134,50 +152,50 @@ impl Door {
         if response.status() == 200 {
             return Attempt { said: Ok(()), open: Some(Open::Sse(Box::new(Stream::open(response).await))) };
         }
-        Attempt { said: said(&Answer::of(response).await), open: None }
+        Attempt { said: of_answer(&Answer::of(response).await), open: None }
     }
+}
 
-    /// What signs in on a connection of `broker.v1`, if there is anything to show.
-    fn shown_to_socket(self, visitor: &Visitor) -> Option<Value> {
-        match self {
-            Self::SocketByToken => visitor.jwt.as_ref().map(|jwt| json!({ "token": jwt })),
-            Self::SocketByTicket => visitor.ticket().map(|ticket| json!({ "ticket": ticket })),
-            _ => Some(json!({ "ticket": visitor.own_ticket() })),
-        }
-    }
+/// Nothing is open where lists are read: they are read again, as whoever reads them now.
+async fn read_lists(visitor: &Visitor) -> Attempt {
+    let jwt = visitor.jwt.as_ref().map(|jwt| format!("Bearer {jwt}")).unwrap_or_default();
+    let reader = visitor.client.with_authorization(&jwt);
+    let said = of_answer(&reader.get(&format!("/events?events={}", visitor.names())).await);
+    let lists = Lists { reader, room: visitor.room.clone() };
+    Attempt { said, open: Some(Open::Lists(Box::new(lists))) }
+}
 
-    async fn open_socket(self, visitor: &Visitor) -> Attempt {
-        let mut socket = Socket::connect(&visitor.client.url).await;
-        let mut fields = self.shown_to_socket(visitor).unwrap_or_else(|| json!({}));
-        fields["events"] = json!(visitor.names());
-        let reference = socket.send("sign_in", fields).await;
-        let mut said = answered_first(&mut socket, reference).await;
-        if self == Self::SocketRenewed && said.is_ok() {
-            let reference = socket.send("renew", json!({ "token": visitor.jwt })).await;
-            said = answered(&mut socket, reference).await;
-        }
-        Attempt { said, open: Some(Open::Socket(Box::new(socket))) }
+async fn open_socket(visitor: &Visitor, proof: Proof) -> Attempt {
+    let mut socket = Socket::connect(&visitor.client.url).await;
+    let mut fields = visitor.shown_by(proof).unwrap_or_else(|| json!({}));
+    fields["events"] = json!(visitor.names());
+    let reference = socket.send("sign_in", fields).await;
+    let mut said = answered_first(&mut socket, reference).await;
+    if proof == Proof::Renewed && said.is_ok() {
+        let reference = socket.send("renew", json!({ "token": visitor.jwt })).await;
+        said = answered(&mut socket, reference).await;
     }
+    Attempt { said, open: Some(Open::Socket(Box::new(socket))) }
+}
 
-    /// Sends the insert at once, without a look at what is said to the sign-in before it.
-    async fn insert_by_socket(self, visitor: &Visitor, data: &str) -> Said {
-        let mut socket = Socket::connect(&visitor.client.url).await;
-        let shown = self.shown_to_socket(visitor);
-        let first = match shown.clone() {
-            Some(fields) => Some(socket.send("sign_in", fields).await),
-            None => None,
-        };
-        if self == Self::SocketRenewed {
-            socket.send("renew", json!({ "token": visitor.jwt })).await;
-        }
-        let insert = socket.send("insert", visitor.insert(data)).await;
-        let Some(first) = first else { return answered_first(&mut socket, insert).await };
-        if let Err(said) = answered_first(&mut socket, first).await {
-            assert!(socket.answer_before_the_end(&json!(insert)).await.is_none(), "what was sent behind {shown:?}");
-            return Err(said);
-        }
-        answered(&mut socket, insert).await
+/// Sends the insert at once, without a look at what is said to the sign-in before it.
+async fn insert_by_socket(visitor: &Visitor, proof: Proof, data: &str) -> Said {
+    let mut socket = Socket::connect(&visitor.client.url).await;
+    let mut first = None;
+    if let Some(fields) = visitor.shown_by(proof) {
+        first = Some(socket.send("sign_in", fields).await);
     }
+    if proof == Proof::Renewed {
+        socket.send("renew", json!({ "token": visitor.jwt })).await;
+    }
+    let insert = socket.send("insert", visitor.insert(data)).await;
+    let Some(first) = first else { return answered_first(&mut socket, insert).await };
+    if let Err(said) = answered_first(&mut socket, first).await {
+        let answer = socket.answer_before_the_end(&json!(insert)).await;
+        assert!(answer.is_none(), "{answer:?} to what was sent behind a sign-in that was refused: {said}");
+        return Err(said);
+    }
+    answered(&mut socket, insert).await
 }
 
 /// What is said to the first frame of a connection: a refusal closes it.
@@ -204,7 +222,7 @@ async fn answered(socket: &mut Socket, reference: u64) -> Said {
 }
 
 async fn subscribe_to_topic(visitor: &Visitor) -> Attempt {
-    let mut client = TopicClient::connect_to(&visitor.client.url, "/ws?errors=1").await;
+    let mut client = TopicClient::connect_at(&visitor.client.url, "/ws?errors=1").await;
     client.subscribe(&visitor.mark, &visitor.to_see_marks).await;
     let token = visitor.to_subscribe.as_ref().map(|token| format!(" {token}"));
     client.send(&format!("/subscribe {}{}", visitor.room, token.unwrap_or_default())).await;
@@ -221,9 +239,9 @@ async fn subscribe_to_topic(visitor: &Visitor) -> Attempt {
 
 async fn join_channel(visitor: &Visitor, transport: Transport) -> Attempt {
     let url = &visitor.client.url;
-    let mut session = Session::open(url, transport, "", None).await;
+    let mut session = Session::open(url, transport, "", Vec::new()).await;
     assert!(matches!(session.next().await, Packet::Connected));
-    let mut channels = Channels { session, came: VecDeque::new() };
+    let mut channels = Channels { session, came: VecDeque::new(), is_over: false };
     assert_eq!(channels.told().await.as_deref(), Some("Connected"));
     let token = json!({ "token": visitor.channel_token_of_marks });
     channels.session.send(&format!("42{}", json!(["join_channel", token]))).await;
@@ -243,13 +261,4 @@ async fn join_channel(visitor: &Visitor, transport: Transport) -> Attempt {
 async fn post(visitor: &Visitor, path: &str, headers: &[(&'static str, String)], body: &Value) -> Answer {
     let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     visitor.client.request(Method::POST, path, &headers, Some(body.to_string().into())).await
-}
-
-/// What an answer of HTTP says: its status, and the code of a refusal.
-fn said(answer: &Answer) -> Said {
-    if answer.status == 200 { Ok(()) } else { Err(format!("{} {}", answer.status, answer.code())) }
-}
-
-fn of_object(answer: &Value) -> Said {
-    answer["code"].as_str().map_or(Ok(()), |code| Err(code.to_owned()))
 }

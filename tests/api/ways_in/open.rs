@@ -4,13 +4,17 @@ use std::collections::VecDeque;
 
 use tokio_tungstenite::tungstenite::Message;
 
+use super::said::of_answer;
 use super::session::{Packet, Session};
-use crate::support::{Socket, Stream, TopicClient, within};
+use super::user_socket::UserSocket;
+use crate::support::{Kept, Page, Socket, Stream, TopicClient, User, within};
 
 /// Something that is open. Each gives the data of events, which here are texts.
 pub enum Open {
     Sse(Box<Stream>),
+    Lists(Box<Lists>),
     Socket(Box<Socket>),
+    User(Box<UserSocket>),
     Topics {
         client: Box<TopicClient>,
         /// What came before the answer to a command.
@@ -19,11 +23,19 @@ pub enum Open {
     Channels(Box<Channels>),
 }
 
+/// Somebody who reads lists of a name.
+pub struct Lists {
+    pub reader: User,
+    pub room: String,
+}
+
 /// A client of channels.
 pub struct Channels {
     pub session: Session,
     /// What came before the server told something.
     pub came: VecDeque<String>,
+    /// Whether it was disconnected. The session may last longer, for other namespaces.
+    pub is_over: bool,
 }
 
 /// What came up to a marker, or to the end.
@@ -37,6 +49,9 @@ pub struct Received {
 impl Open {
     /// Everything that comes up to a marker, or to the end.
     pub async fn receive(&mut self, marker: &str) -> Received {
+        if let Self::Lists(lists) = self {
+            return lists.read().await;
+        }
         let mut data = Vec::new();
         loop {
             match within("a marker or the end", self.next()).await {
@@ -55,10 +70,12 @@ impl Open {
                 Some(event) => Ok(event.json().as_str().unwrap().to_owned()),
                 None => Err("ended".to_owned()),
             },
+            Self::Lists(_) => Err("read".to_owned()),
             Self::Socket(socket) => match socket.read().await {
                 Some(event) => Ok(event.json().as_str().unwrap().to_owned()),
                 None => Err(format!("closed {}", socket.closed().await.unwrap_or_default())),
             },
+            Self::User(socket) => socket.next().await,
             Self::Topics { client, came } => match came.pop_front() {
                 Some(text) => Ok(text),
                 None => match client.next_message().await {
@@ -74,6 +91,23 @@ impl Open {
     }
 }
 
+impl Lists {
+    /// The history of the name, which has its latest event too.
+    async fn read(&self) -> Received {
+        let Self { reader, room } = self;
+        let (latest, history) = (format!("/events?events={room}"), format!("/history?event={room}&limit=1000"));
+        let (latest, history) = (reader.get(&latest).await, reader.get(&history).await);
+        if let (Err(end), Err(same)) = (of_answer(&latest), of_answer(&history)) {
+            assert_eq!(end, same);
+            return Received { data: Vec::new(), end: Some(end) };
+        }
+        let (latest, history): (Vec<Kept>, Page) = (latest.read(), history.read());
+        assert!(latest.iter().all(|event| history.events.contains(event)), "{latest:?} is not in {history:?}");
+        let data = history.events.iter().map(|event| serde_json::from_str(&event.data).unwrap());
+        Received { data: data.collect(), end: None }
+    }
+}
+
 impl Channels {
     /// The next thing that the server tells by `clientevent`; `None` at the end.
     pub async fn told(&mut self) -> Option<String> {
@@ -83,7 +117,10 @@ impl Channels {
                     return Some(args[0]["data"].as_str().unwrap().to_owned());
                 }
                 Packet::Event(_, args) => self.came.push_back(args[0].as_str().unwrap().to_owned()),
-                Packet::End => return None,
+                Packet::End => {
+                    self.is_over = true;
+                    return None;
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -93,9 +130,15 @@ impl Channels {
         if let Some(data) = self.came.pop_front() {
             return Some(data);
         }
+        if self.is_over {
+            return None;
+        }
         match self.session.next().await {
             Packet::Event(name, args) if name == "message" => Some(args[0].as_str().unwrap().to_owned()),
-            Packet::End => None,
+            Packet::End => {
+                self.is_over = true;
+                None
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 
 use crate::channel::{self, AUTH_KEY, FLAGS};
 use crate::contract::now_millis;
+use crate::ntp::{NtpServer, asking};
 use crate::sse_ticket::{ask, set_cookie, ticket_of};
-use crate::support::{Client, JWT_SECRET, Signer, Stream, TestServer, User, claims, forge, password_of};
+use crate::support::{Client, JWT_SECRET, Signer, Stream, TestServer, User, claims, command, forge, password_of};
 
 /// As many tickets as one case takes, and some more.
-const TICKETS: usize = 12;
+const TICKETS: usize = 24;
 /// For how long tokens of notiflux are taken after their end, in seconds.
 pub const LEEWAY: u64 = 60;
 
@@ -23,6 +24,7 @@ pub struct World {
     pub witness: User,
     /// The same in globex.
     pub other: User,
+    flags: Vec<String>,
     cases: Cell<usize>,
 }
 
@@ -54,6 +56,15 @@ pub struct Visitor {
     pub expires_at: u64,
 }
 
+/// What a user shows on a connection that is to be signed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    Token,
+    Ticket,
+    /// First a ticket, and then a token by `renew`.
+    Renewed,
+}
+
 /// Which tokens of a visitor end soon.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Soon {
@@ -68,12 +79,25 @@ impl World {
         let [tenant, key] = signer.flags();
         let flags = ["--authorize=scopes", "--notiflux_end_with_token", &tenant, &key, FLAGS[0], FLAGS[1]];
         let server = TestServer::start_with(&flags).await;
+        let flags = flags.map(str::to_owned).to_vec();
         let everything = json!({ "scopes": ["*:get", "*:post"] });
         let client = server.client();
         client.create_user_with("witness", "acme", everything.clone()).await.ok();
         client.create_user_with("other", "globex", everything).await.ok();
         let (witness, other) = (client.sign_in("witness").await, client.sign_in("other").await);
-        Self { server, signer, witness, other, cases: Cell::new(0) }
+        Self { server, signer, witness, other, flags, cases: Cell::new(0) }
+    }
+
+    /// The same after a restart, when so many seconds have gone by.
+    pub async fn after(self, seconds: i64) -> Self {
+        let servers = [NtpServer::start(seconds), NtpServer::start(seconds)];
+        let step = [asking(&[&servers[0], &servers[1]]), "--accept_clock_step".to_owned()];
+        let flags = [self.flags.clone(), step.to_vec()].concat();
+        let server = self.server.end_and_restart_with(move |directory| command(&flags, directory)).await;
+        server.says("accept_clock_step is set").await;
+        let client = server.client();
+        let (witness, other) = (client.sign_in("witness").await, client.sign_in("other").await);
+        Self { server, witness, other, ..self }
     }
 
     /// A new visitor, whose names nobody else uses, and of whose tokens some end so many seconds from now.
@@ -127,8 +151,9 @@ async fn pass_of(user: &User) -> (String, String) {
 impl Visitor {
     async fn take_tickets(&self, user: &User) {
         for _ in 0..TICKETS {
-            self.tickets.borrow_mut().push(Some(ticket_of(user).await));
-            self.own_tickets.borrow_mut().push(ticket_of(user).await);
+            let (ticket, own) = (ticket_of(user).await, ticket_of(user).await);
+            self.tickets.borrow_mut().push(Some(ticket));
+            self.own_tickets.borrow_mut().push(own);
         }
     }
 
@@ -137,9 +162,14 @@ impl Visitor {
         self.tickets.borrow_mut().pop().unwrap()
     }
 
-    /// One that is as it was issued, whatever else is shown.
-    pub fn own_ticket(&self) -> String {
-        self.own_tickets.borrow_mut().pop().unwrap()
+    /// What signs in on a connection, if there is anything to show. The ticket before a renewal is as it was issued, whatever else is
+    /// shown.
+    pub fn shown_by(&self, proof: Proof) -> Option<Value> {
+        match proof {
+            Proof::Token => self.jwt.as_ref().map(|jwt| json!({ "token": jwt })),
+            Proof::Ticket => self.ticket().map(|ticket| json!({ "ticket": ticket })),
+            Proof::Renewed => Some(json!({ "ticket": self.own_tickets.borrow_mut().pop().unwrap() })),
+        }
     }
 
     /// Has something else be shown in place of each ticket.

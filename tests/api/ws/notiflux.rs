@@ -120,7 +120,7 @@ async fn commands_are_answered_in_the_words_of_notiflux_and_refused_in_silence()
 #[tokio::test]
 async fn a_client_that_asks_for_errors_is_told_of_refusals() {
     let (server, signer) = server(&[]).await;
-    let mut client = TopicClient::connect_to(&server.url, "/ws?errors=1").await;
+    let mut client = TopicClient::connect_to(&server, "/ws?errors=1").await;
     for (topic, token, code) in [
         ("news", "bad".to_owned(), "unauthorized"),
         ("other", signer.token("subscribe", &["news"]), "topic_not_allowed"),
