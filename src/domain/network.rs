@@ -17,6 +17,11 @@ impl Network {
         Self::with_bits(address, 48)
     }
 
+    /// The site of this network, as [`Network::of_site`].
+    pub fn site(self) -> Self {
+        Self::with_bits(self.0, 48)
+    }
+
     fn with_bits(address: IpAddr, bits: u32) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> (128 - bits) << (128 - bits)).into(),

@@ -37,6 +37,10 @@ impl Types for SocketClients {
     type Peer = ();
     type Client = Network;
     type State = Member;
+
+    fn site(client: &Network) -> Network {
+        client.site()
+    }
 }
 
 impl Application for SocketClients {

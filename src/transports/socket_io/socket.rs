@@ -98,9 +98,12 @@ impl<T: Types> Socket<T> {
         self.session.expel(&self.member);
     }
 
-    /// Ends its session, after what was sent if a poll waits. The client connects anew.
+    /// Ends its session, after what was sent if a poll waits. The client connects anew. A socket that has left its namespace does nothing:
+    /// the session is that of others, or of the client's next socket.
     pub fn close(&self) {
-        self.session.close(End::ServerClosed);
+        if !self.is_gone() {
+            self.session.close(End::ServerClosed);
+        }
     }
 
     /// Whether it has left, or its session has ended.

@@ -26,6 +26,9 @@ const ERROR: &str = "$error";
 /// What a client is told before it is disconnected.
 const END: &str = "$end";
 
+/// How many commands one counts as whose answer may be large.
+const MAX_WEIGHT: usize = 16;
+
 /// What users are served by, on one worker.
 #[derive(Clone)]
 pub struct UserSockets(App);
@@ -97,10 +100,11 @@ impl UserSockets {
             }
         };
         let socket = socket.clone();
-        if command.is_of_stream() {
-            let client = Arc::clone(client);
-            return Some(Work::new(async move {
-                let answer = client.obey_in_turn(&app, &command).await;
+        if let Some(turn) = client.take_turn(&command) {
+            // What another command is answered is not known yet, and may be large.
+            let weight = if command.is_of_stream() { 1 } else { MAX_WEIGHT };
+            return Some(Work::weighing(weight, async move {
+                let answer = turn.obey(&app, &command).await;
                 tell(&socket, ack, &answer);
             }));
         }

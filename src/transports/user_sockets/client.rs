@@ -2,7 +2,9 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Mutex as Turn, Notify};
 
@@ -17,6 +19,8 @@ pub struct Client {
     state: Mutex<State>,
     /// Held by the command that changes the stream: the others come after it, in the order in which they were sent.
     turn: Turn<()>,
+    /// How many commands hold the turn or wait for it.
+    in_turn: AtomicUsize,
     /// Told when the stream is opened.
     opened: Notify,
     /// Whether events carry their offset.
@@ -48,7 +52,13 @@ impl Client {
     pub fn new(Opening { signed_in, request }: Opening, has_offsets: bool) -> Self {
         let (options, stream) = (request.options, Stream::Requested(Box::new(request)));
         let state = State { signed_in, options, stream, opened: 0 };
-        Self { state: Mutex::new(state), turn: Turn::default(), opened: Notify::new(), has_offsets }
+        Self {
+            state: Mutex::new(state),
+            turn: Turn::default(),
+            in_turn: AtomicUsize::new(0),
+            opened: Notify::new(),
+            has_offsets,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -99,9 +109,19 @@ impl Client {
         command.obey(&mut self.lock().signed_in, services)
     }
 
-    /// Carries out a command about the stream, after those that were sent before. If the stream is about to be opened, or goes from long
-    /// polling to a WebSocket, it waits for that.
-    pub async fn obey_in_turn(&self, services: &Services, command: &Command) -> Answer {
+    /// Has a command come after those that were sent before, if it is about the stream, or if one of them that is has yet to be done:
+    /// such as an insert behind the `renew` that allows it.
+    pub fn take_turn(self: &Arc<Self>, command: &Command) -> Option<InTurn> {
+        if !command.is_of_stream() && self.in_turn.load(Relaxed) == 0 {
+            return None;
+        }
+        self.in_turn.fetch_add(1, Relaxed);
+        Some(InTurn(Arc::clone(self)))
+    }
+
+    /// Carries out a command. If it is about the stream, and that is about to be opened, or goes from long polling to a WebSocket, it waits
+    /// for that.
+    async fn obey_in_turn(&self, services: &Services, command: &Command) -> Answer {
         let _turn = self.turn.lock().await;
         loop {
             let mut opened = pin!(self.opened.notified());
@@ -126,6 +146,22 @@ impl Client {
             }
             opened.await;
         }
+    }
+}
+
+/// A command's place behind those that were sent before.
+pub struct InTurn(Arc<Client>);
+
+impl InTurn {
+    /// Carries it out when its turn has come.
+    pub async fn obey(self, services: &Services, command: &Command) -> Answer {
+        self.0.obey_in_turn(services, command).await
+    }
+}
+
+impl Drop for InTurn {
+    fn drop(&mut self) {
+        self.0.in_turn.fetch_sub(1, Relaxed);
     }
 }
 

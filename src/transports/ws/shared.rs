@@ -66,12 +66,12 @@ pub struct Shared {
     inlet: WakerSlot,
     room: WakerSlot,
     reader: RefCell<Reader>,
-    /// How many bytes of messages the application was given since others had their turn.
-    given: Cell<usize>,
     /// When the next ping is due; in a later phase, by when that must be over.
     due: Cell<Instant>,
     end: RefCell<Option<End>>,
     compression: Compression,
+    /// How many bytes of messages the application was given since others had their turn.
+    given: Cell<u32>,
     /// If they are not those that every connection has.
     times: Option<Box<Times>>,
 }

@@ -21,13 +21,15 @@ impl Shared {
         }
         // Without that, an application that has a reply for each message would go on for as long as messages come.
         let progress = ready!(poll_proceed(context));
-        if self.given.get() >= BYTES_A_TURN {
+        if self.given.get() as usize >= BYTES_A_TURN {
             self.given.set(0);
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
         let message = ready!(self.poll_next(context));
-        self.given.set(self.given.get() + message.as_ref().map_or(0, Message::length));
+        // No message has 4 GiB.
+        let length = message.as_ref().map_or(0, Message::length);
+        self.given.set(self.given.get().saturating_add(u32::try_from(length).unwrap_or(u32::MAX)));
         progress.made_progress();
         Poll::Ready(message)
     }
