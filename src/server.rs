@@ -108,7 +108,7 @@ impl Server {
         // A write beyond a file size limit must fail with an error, and not end the process silently.
         let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
         if config.callers.only_this_machine {
-            tracing::warn!("admin_token or jwt_secret is the default or short: only this machine is served");
+            tracing::warn!("admin_token, jwt_secret or auth_key is the default or short: only this machine is served");
         }
         if !config.idle.is_empty() {
             let flags = config.idle.join(", ");
