@@ -102,6 +102,35 @@ await assert.rejects(ask('subscribe', { events: 'e' }), /not connected/);
 [socket, signIn] = again();
 assert.deepEqual([signIn.events, signIn.after], ['a,b,c,d,e', undefined]);
 
+// Refused, so it is not asked for again.
+const refused = assert.rejects(ask('subscribe', { events: 'a,bad' }), { code: 'filter_invalid' });
+await socket.say({ ref: socket.sent.at(-1).ref, error: 'no', code: 'filter_invalid' });
+await refused;
+await socket.say({ event: 'a', id: '11' });
+socket.lose();
+[socket, signIn] = again();
+assert.deepEqual([signIn.events, signIn.after], ['a,b,c,d,e', '11']);
+
+// A refused token is not used again, and a taken one is.
+for (const [token, answer, used] of [['bad', { error: 'no', code: 'unauthorized' }, 't'], ['later', { ok: {} }, 'later']]) {
+  const renewed = ask('renew', { token }).catch(() => {});
+  await socket.say({ ref: socket.sent.at(-1).ref, ...answer });
+  await renewed;
+  socket.lose();
+  [socket, signIn] = again();
+  assert.equal(signIn.token, used);
+}
+
+// Over for good: another connection goes on where this one was.
+await new Promise((resolve) => {
+  const ends = { onEnd: (code, after) => resolve(assert.deepEqual([code, after], [4401, '12'])) };
+  connect({ server: 'http://x', token: 't', events: 'a', after: '11', ...ends });
+  const other = opened.at(-1);
+  assert.equal(other.open().after, '11');
+  other.say({ event: 'a', id: '12' }).then(() => other.lose(4401));
+});
+assert.equal(attempts.length, 0);
+
 // Closed while the next attempt waits, and then for good.
 socket.lose();
 close();
