@@ -17,7 +17,7 @@ use crate::identity::Principal;
 use crate::transports::commands::{Doing, MAX_IN_FLIGHT, Obeyed, SignedIn};
 use crate::transports::inserts::MAX_INSERT_BYTES;
 use crate::transports::stream_sink::Ended;
-use crate::transports::ws::{Inlet, Memory, Message, Outlet};
+use crate::transports::ws::{Inlet, Memory, Message, Outlet, yield_turn};
 
 /// How long what was asked for before is still answered after the stream has ended, to a client that is slow to read.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
@@ -142,7 +142,7 @@ impl Session {
                 None => return self.poll_in_flight(context),
             }
         }
-        context.waker().wake_by_ref();
+        yield_turn(context);
         Poll::Pending
     }
 

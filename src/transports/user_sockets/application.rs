@@ -72,9 +72,10 @@ impl UserSockets {
             }
         };
         let asked = connect.recovery().filter(|_| recovers);
+        let wanted = recovery::wanted(&connect.auth);
         let mut is_known = false;
         let opening = sign_in.open_by(app, |username| {
-            let known = recovery::known(asked?, username);
+            let known = recovery::known(asked?, username, wanted);
             is_known = known.is_some();
             known
         })?;
@@ -82,7 +83,8 @@ impl UserSockets {
         let pid = match asked {
             // The same `pid` says that nothing was missed.
             Some(asked) if is_known && recovery::is_exact(&request.start) => Some(asked.pid.to_owned()),
-            _ => recovers.then(|| recovery::pid(&request.start, signed_in.principal.username.as_str(), &app.events)),
+            _ => recovers
+                .then(|| recovery::pid(&request.start, signed_in.principal.username.as_str(), wanted, &app.events)),
         };
         let stream: StreamId = signed_in.stream;
         Ok(Admission { state: Client::new(opening, recovers), pid, sid: Some(stream.to_string()) })

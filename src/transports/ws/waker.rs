@@ -1,7 +1,16 @@
 //! A place for the waker of one task.
 
 use std::cell::RefCell;
+use std::future::Future;
+use std::pin::pin;
 use std::task::{Context, Waker};
+
+/// Has the task polled again when others on its thread had their turn, and those that wait for a socket, too. To wake it at once would not
+/// do: the runtime looks at sockets only when no task is ready, or after some 61 of them.
+pub fn yield_turn(context: &mut Context<'_>) {
+    // It is pending once, and is what wakes the task.
+    let _ = pin!(tokio::task::yield_now()).poll(context);
+}
 
 /// The waker of the task that waits here, if one does.
 #[derive(Default)]

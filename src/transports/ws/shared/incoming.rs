@@ -12,6 +12,7 @@ use crate::transports::ws::message::{End, Message};
 use crate::transports::ws::reader::{Came, Fault};
 use crate::transports::ws::settings::{BYTES_A_TURN, ITEMS_A_TURN};
 use crate::transports::ws::violation::Violation;
+use crate::transports::ws::waker::yield_turn;
 
 impl Shared {
     /// The next message for the application.
@@ -23,7 +24,7 @@ impl Shared {
         let progress = ready!(poll_proceed(context));
         if self.given.get() as usize >= BYTES_A_TURN {
             self.given.set(0);
-            context.waker().wake_by_ref();
+            yield_turn(context);
             return Poll::Pending;
         }
         let message = ready!(self.poll_next(context));
@@ -73,7 +74,7 @@ impl Shared {
                 return Poll::Ready(None);
             }
         }
-        context.waker().wake_by_ref();
+        yield_turn(context);
         Poll::Pending
     }
 
@@ -115,7 +116,7 @@ impl Shared {
             None => return,
         };
         match polled {
-            Poll::Ready(Ok(())) => context.waker().wake_by_ref(),
+            Poll::Ready(Ok(())) => yield_turn(context),
             Poll::Ready(Err(_)) => self.end_now(),
             Poll::Pending => {}
         }
