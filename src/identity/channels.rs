@@ -148,7 +148,8 @@ impl Identity {
     /// The token of a channel: the same one as before, if that lasts.
     ///
     /// # Errors
-    /// Those of [`topic`] for a name that no channel can have; those of [`Writer::submit`].
+    /// [`Error::EventNameInvalid`], [`Error::EventNameReserved`] or [`Error::TopicNotAllowed`] for a name that no channel can have; those
+    /// of [`Writer::submit`].
     pub async fn channel_token(&self, _: &ChannelOwner, channel: &str) -> Result<String, Error> {
         let (channels, channel, now) = (self.channels()?, topic(channel)?, self.0.clock.now());
         let id = channels.id(&channel);
@@ -207,7 +208,7 @@ impl ChannelOwner {
     /// The guest who may insert messages into a channel.
     ///
     /// # Errors
-    /// Those of [`topic`] for a name that no channel can have.
+    /// [`Error::EventNameInvalid`], [`Error::EventNameReserved`] or [`Error::TopicNotAllowed`] for a name that no channel can have.
     pub fn publisher(&self, channel: &str) -> Result<(Principal, EventName), Error> {
         let channel = topic(channel)?;
         let rights = GuestRights { insert: exactly([channel.clone()]), ..GuestRights::default() };
