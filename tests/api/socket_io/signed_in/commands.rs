@@ -186,3 +186,34 @@ async fn refusals_with_large_events_do_not_pile_up() {
     let taken = server.peak_mebibytes().saturating_sub(before);
     assert!(taken < 32, "{taken} MiB");
 }
+
+#[tokio::test]
+async fn commands_that_are_sent_at_once_are_carried_out_in_their_order() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    for is_websocket in [false, true] {
+        let ticket = alice.post("/sse_ticket", "").await.ok().json()["ticket"].clone();
+        let mut client = if is_websocket { Sio::websocket(&server).await } else { Sio::polling(&server).await };
+        // The insert is allowed by the token before it, which waits for the stream to open.
+        let packets = [
+            format!("40{}", json!({ "ticket": ticket, "events": "" })),
+            format!("421{}", json!(["subscribe", "a"])),
+            format!("422{}", json!(["renew", { "token": alice.jwt() }])),
+            format!("423{}", json!(["insert", { "event": "a", "data": 1, "transient": true }])),
+        ];
+        if is_websocket {
+            for packet in packets {
+                client.send(&packet).await;
+            }
+        } else {
+            client.send(&packets.join("\x1e")).await;
+        }
+        let (mut inserted, mut event) = (false, false);
+        while !(inserted && event) {
+            let packet = client.next().await;
+            inserted |= packet.starts_with("433[{\"ok\":");
+            event |= packet.starts_with("42[\"a\",1,");
+            assert!(!packet.contains("ticket_reads_only"), "{packet}");
+        }
+    }
+}

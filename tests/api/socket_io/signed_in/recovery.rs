@@ -105,3 +105,21 @@ async fn what_is_no_event_never_ends_with_a_text_that_a_client_would_take_for_an
         assert!(if told { last.is_object() } else { *last == event[2]["id"] && last.is_string() }, "{event}");
     }
 }
+
+#[tokio::test]
+async fn a_client_that_asks_for_other_names_than_before_begins_anew() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    alice.insert("old", json!(0)).await;
+    let kept = auth(&alice, json!({ "recovery": true, "events": "a" }));
+    let (mut client, welcome) = Sio::connected(&server, true, kept.clone()).await;
+    let pid = welcome["pid"].as_str().unwrap();
+    alice.insert("a", json!(1)).await;
+    let event = client.event().await;
+    drop(client);
+    let other = auth(&alice, json!({ "recovery": true, "events": "a,old" }));
+    let (mut client, welcome) = back(&server, &other, pid, event[3].as_str()).await;
+    assert_ne!(welcome["pid"], pid);
+    client.gets("old", json!(0)).await;
+    client.gets("a", json!(1)).await;
+}
