@@ -25,8 +25,10 @@ pub trait Format: Sync {
     /// What keeps a quiet stream alive. A stream begins with it, too.
     fn heartbeat(&self) -> &'static [u8];
 
-    /// Makes one write of events or control events that stand one after another.
-    fn join(&self, content: Content) -> Bytes;
+    /// Makes one write of events or control events that stand one after another. By default nothing is added around them.
+    fn join(&self, content: Content) -> Bytes {
+        content.wrap(b"", b"")
+    }
 
     /// Makes one write of a single event without copying it, if this format adds nothing around it.
     fn alone(&self, _event: &Bytes) -> Option<Bytes> {

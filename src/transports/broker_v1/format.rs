@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::app::write_event;
 use crate::domain::EventId;
-use crate::events::{Content, ControlEvent, EventParts, Format, FormatKey};
+use crate::events::{ControlEvent, EventParts, Format, FormatKey};
 use crate::transports::control_event::control_event;
 use crate::transports::ws::{Opcode, compressed_frame, put_frame};
 
@@ -85,10 +85,6 @@ impl Format for Objects {
     /// A page does not see the pings of the protocol, but has to notice that a connection is dead.
     fn heartbeat(&self) -> &'static [u8] {
         b"\x81\x02{}"
-    }
-
-    fn join(&self, content: Content) -> Bytes {
-        content.wrap(b"", b"")
     }
 
     fn alone(&self, event: &Bytes) -> Option<Bytes> {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::domain::{EventId, EventKind};
-use crate::events::{Content, ControlEvent, EventParts, Format, FormatKey};
+use crate::events::{ControlEvent, EventParts, Format, FormatKey};
 use crate::transports::ws::{Opcode, compressed_frame, put_frame};
 
 /// A text frame for each message (RFC 6455).
@@ -58,10 +58,6 @@ impl Format for TopicMessages {
     /// The connection sends pings of its own.
     fn heartbeat(&self) -> &'static [u8] {
         b""
-    }
-
-    fn join(&self, content: Content) -> Bytes {
-        content.wrap(b"", b"")
     }
 
     fn alone(&self, event: &Bytes) -> Option<Bytes> {
