@@ -24,7 +24,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 /// How many frames are read before others on this thread have their turn.
 const FRAMES_IN_A_ROW: usize = 64;
 
-/// Whom the memory of unfinished frames is counted for, once a client has signed in.
+/// Whom the memory of a connection is counted for, once a client has signed in.
 pub type MemoryOf = Box<dyn FnOnce(&Principal) -> Box<dyn Memory>>;
 
 /// Serves a connection, whose client has yet to sign in.

@@ -50,7 +50,7 @@ impl WebSocket {
         self.handshake.offers_any()
     }
 
-    /// What counts the memory of unfinished messages. They count for the client's address until
+    /// What counts the memory of the connection. It counts for the client's address until
     /// [`Inlet::set_memory`](ws::Inlet::set_memory) is given that of a user.
     pub fn memory(&self) -> &MessageMemory {
         &self.memory

@@ -67,7 +67,7 @@ enum PollState {
 pub struct Line {
     phase: Phase,
     outbox: Outbox,
-    /// How many bytes a WebSocket has taken and not sent, while those are many.
+    /// How much memory a WebSocket has for what its client does not take.
     sending: usize,
     poll: PollState,
     is_posting: bool,
@@ -194,10 +194,10 @@ impl Line {
         self.stream.wake();
     }
 
-    /// The next thing to say, for a WebSocket that has room: a frame, and the attachments that belong to it. Ready without one when it
-    /// has ended and there is nothing more to say.
-    pub fn poll_packet(&mut self, context: &Context<'_>) -> Poll<Option<(Frame, Vec<Frame>)>> {
-        self.sending = 0;
+    /// The next thing to say, for a WebSocket that has room and so much in memory to send: a frame, and the attachments that belong to
+    /// it. Ready without one when it has ended and there is nothing more to say.
+    pub fn poll_packet(&mut self, sending: usize, context: &Context<'_>) -> Poll<Option<(Frame, Vec<Frame>)>> {
+        self.sending = sending;
         let packet = self.outbox.pop_packet();
         if matches!(packet, Some((Frame::Chunk(_), _))) {
             self.stream.wake();
@@ -212,9 +212,9 @@ impl Line {
         }
     }
 
-    /// As [`Line::poll_end`], for a WebSocket without room, which has so many bytes to send.
-    pub fn poll_end_sending(&mut self, bytes: usize, context: &Context<'_>) -> Poll<()> {
-        self.sending = bytes;
+    /// As [`Line::poll_end`], for a WebSocket without room that has so much in memory to send.
+    pub fn poll_end_sending(&mut self, sending: usize, context: &Context<'_>) -> Poll<()> {
+        self.sending = sending;
         self.poll_end(context)
     }
 

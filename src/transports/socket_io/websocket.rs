@@ -153,6 +153,7 @@ struct Stream<T: Types> {
 impl<A: Application> Driver<A> {
     async fn run(mut self) {
         self.limit();
+        self.outlet.leave_uncounted();
         while let Some(message) = poll_fn(|context| self.poll_message(context)).await {
             let packet = match &message {
                 Message::Text(text) => EnginePacket::parse(text),
@@ -184,15 +185,14 @@ impl<A: Application> Driver<A> {
 
     /// Sends what there is to say. Becomes ready when the session has ended and nothing is left to say.
     fn poll_send(&self, context: &mut Context<'_>) -> Poll<()> {
+        let (session, sending) = (&self.inbox.session, self.outlet.stuck());
         loop {
-            let session = &self.inbox.session;
             // The outlet's queue is small. What it has no room for waits in the session, where it counts.
             if !self.outlet.has_room() && self.outlet.poll_room(context).is_pending() {
                 // A client that reads nothing is not waited for when its session has ended.
-                let sending = self.outlet.waiting();
                 return session.line(|line| line.poll_end_sending(sending, context));
             }
-            match ready!(session.line(|line| line.poll_packet(context))) {
+            match ready!(session.line(|line| line.poll_packet(sending, context))) {
                 Some((frame, attachments)) => self.send(&frame, &attachments),
                 None => return Poll::Ready(()),
             }
@@ -242,7 +242,7 @@ impl<A: Application> Driver<A> {
     fn close(&self) {
         let code = match self.inbox.session.end() {
             // What it has yet to send is what there is too much of.
-            Some(End::Overloaded) if !self.outlet.has_room() => return self.outlet.cut(),
+            Some(End::Overloaded) if self.outlet.stuck() > 0 => return self.outlet.cut(),
             Some(End::Malformed) => code::PROTOCOL,
             Some(End::Overloaded) => code::TRY_AGAIN,
             Some(End::Idle) => code::POLICY,

@@ -61,17 +61,19 @@ impl<A: Future<Output = ()>> Future for Run<A> {
         loop {
             let phase = shared.phase();
             shared.advance(context);
+            let told = shared.stuck();
             if run.application.as_mut().as_pin_mut().is_some_and(|application| application.poll(context).is_ready()) {
                 run.application.set(None);
                 shared.close_after_application();
             }
             shared.poll_rest(context);
-            shared.count_memory(context);
             // What the application has queued goes out together, and the answers to pings that came meanwhile.
             shared.advance(context);
+            // After that, so that replies to a client that takes them count nowhere.
+            shared.count_memory(context);
             poll_timer(run.timer.as_mut(), shared, context);
             // In a new phase there is something else to wait for.
-            if shared.phase() == phase {
+            if shared.phase() == phase && !shared.has_to_tell(told) {
                 break;
             }
         }

@@ -38,7 +38,7 @@ impl Inlet {
         self.shared.set_max_message_bytes(bytes);
     }
 
-    /// Has the memory of unfinished messages counted here from now on.
+    /// Has the memory of an unfinished message, and of replies that the client does not take, counted here from now on.
     pub fn set_memory(&mut self, memory: Box<dyn Memory>) {
         self.shared.set_memory(memory);
     }

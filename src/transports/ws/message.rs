@@ -37,9 +37,10 @@ pub enum End {
     Ours,
 }
 
-/// Counts the memory of unfinished messages, so that many clients together cannot take any amount.
+/// Counts the memory of connections, so that many clients together cannot take any amount: an unfinished message, and own replies that
+/// the client does not take.
 pub trait Memory {
-    /// An unfinished message takes this many bytes now; 0 once it is finished. Returns whether it may.
+    /// A connection takes this many bytes now; 0 if it takes none any more. Returns whether it may.
     fn hold(&mut self, bytes: usize) -> bool;
 
     /// Becomes ready when others need what is held. Wakes as a future does.

@@ -58,9 +58,14 @@ impl Outlet {
         self.shared.send(|queue| queue.extend_from_slice(frames));
     }
 
-    /// How many bytes are queued.
-    pub fn waiting(&self) -> usize {
-        self.shared.waiting()
+    /// How much memory the queue takes of a client that does not take it, in steps of 4 KiB; 0 for any other.
+    pub fn stuck(&self) -> usize {
+        self.shared.stuck()
+    }
+
+    /// Leaves it to the application to count that memory: it is polled whenever [`Outlet::stuck`] has changed.
+    pub fn leave_uncounted(&self) {
+        self.shared.leave_replies_uncounted();
     }
 
     /// Whether less than 64 KiB are queued, or the connection closes.

@@ -23,7 +23,7 @@ pub struct Reader {
     /// When something was read last.
     heard: Instant,
     memory: Option<Box<dyn Memory>>,
-    /// How many bytes are held.
+    /// How many bytes are counted there.
     held: usize,
 }
 
@@ -63,10 +63,9 @@ impl Reader {
         (self.memory, self.held) = (Some(memory), 0);
     }
 
-    /// Passes over messages from now on, and gives back the memory of an unfinished one.
+    /// Passes over messages from now on, an unfinished one included.
     pub fn skip_messages(&mut self) {
         self.decoder.skip_messages();
-        (self.memory, self.held) = (None, 0);
     }
 
     /// When something was read last.
@@ -123,19 +122,28 @@ impl Reader {
         item
     }
 
-    /// Counts the memory of a message that is unfinished.
+    /// Counts the memory of a message that is unfinished, and so many bytes beside it.
     ///
     /// # Errors
     /// [`Violation::NoMemory`].
-    pub fn count(&mut self, context: &mut Context<'_>) -> Result<(), Violation> {
+    pub fn count(&mut self, beside: usize, context: &mut Context<'_>) -> Result<(), Violation> {
         let Some(memory) = &mut self.memory else { return Ok(()) };
-        let holds = self.decoder.held();
-        if holds != std::mem::replace(&mut self.held, holds) && !memory.hold(holds) {
-            return Err(Violation::NoMemory);
+        let holds = self.decoder.held() + beside;
+        let may = holds == self.held || memory.hold(holds);
+        let is_displaced = may && holds > 0 && memory.poll_displaced(context).is_ready();
+        if may && !is_displaced {
+            self.held = holds;
+            return Ok(());
         }
-        if holds > 0 && memory.poll_displaced(context).is_ready() {
-            return Err(Violation::NoMemory);
+        self.release();
+        Err(Violation::NoMemory)
+    }
+
+    /// Has what is held counted anew.
+    pub fn release(&mut self) {
+        if let Some(memory) = &mut self.memory {
+            memory.hold(0);
         }
-        Ok(())
+        self.held = 0;
     }
 }

@@ -8,6 +8,8 @@ use super::extension::Compression;
 pub const MAX_REPLY_BYTES: usize = 64 << 10;
 /// Bytes of own replies at which a connection is cut when more are sent.
 pub const MAX_QUEUED_BYTES: usize = 1 << 20;
+/// Memory of own replies that a client does not take is counted in whole steps of this.
+pub const REPLY_STEP: usize = 4 << 10;
 /// How much is read at once. Beside an unfinished message, a connection has at most this much in memory that has not been looked at.
 pub const READ_BYTES: usize = 16 << 10;
 /// How many frames and reads of a connection are looked at for a message before others on its thread have their turn.

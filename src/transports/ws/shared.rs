@@ -1,6 +1,7 @@
 //! What the task of a connection, its application and its streams have in common.
 
 mod incoming;
+mod memory;
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -70,6 +71,10 @@ pub struct Shared {
     due: Cell<Instant>,
     end: RefCell<Option<End>>,
     compression: Compression,
+    /// Whether the memory of own replies is counted here.
+    counts_replies: Cell<bool>,
+    /// Whether there were some to be counted.
+    had_stuck: Cell<bool>,
     /// How many bytes of messages the application was given since others had their turn.
     given: Cell<u32>,
     /// If they are not those that every connection has.
@@ -93,6 +98,8 @@ impl Shared {
             has_inlet: Cell::new(true),
             is_awaited: Cell::default(),
             lacks_room: Cell::default(),
+            counts_replies: Cell::new(true),
+            had_stuck: Cell::default(),
             given: Cell::default(),
             task: WakerSlot::default(),
             is_polled: Cell::default(),
@@ -169,6 +176,7 @@ impl Shared {
 
     /// Closes because the application has returned.
     pub fn close_after_application(&self) {
+        self.counts_replies.set(true);
         self.close(&match self.is_stopping.get() {
             true => Close::new(code::GOING_AWAY, "the server stops"),
             false => Close::new(code::NORMAL, ""),
@@ -220,11 +228,6 @@ impl Shared {
         self.wake_task();
     }
 
-    /// Bytes of own replies that wait to be sent.
-    pub fn waiting(&self) -> usize {
-        self.writer.borrow().waiting()
-    }
-
     /// A new stream. What it writes comes after the own replies that are queued already.
     pub fn add_stream(&self) -> Serial {
         self.writer.borrow_mut().own_replies_first();
@@ -269,14 +272,13 @@ impl Shared {
             self.end_now();
             return Written::Gone;
         };
-        if within.is_none() {
-            if was_within {
-                // Everything else had to wait for that.
-                self.streams.wake_all();
-            }
-            if waiting > 0 {
-                self.wake_task();
-            }
+        if was_within && within.is_none() {
+            // Everything else had to wait for that.
+            self.streams.wake_all();
+        }
+        // It sends what waits, or counts it.
+        if waiting > 0 {
+            self.wake_task();
         }
         written
     }

@@ -1,6 +1,7 @@
 //! Guards the task of a connection: whose turn it is to write, how much waits, and how everything ends.
 
 mod closing;
+mod memory;
 mod reading;
 mod streams;
 
@@ -114,7 +115,10 @@ impl Client {
                 application.await;
             }
         });
-        tokio::task::spawn_local(connection);
+        tokio::task::spawn_local(async {
+            let _watch = Watch;
+            connection.await;
+        });
         let mut client = Self { socket: socket.unwrap(), received: BytesMut::new() };
         let mut head = [0; 4];
         within("the head", client.socket.read_exact(&mut head)).await.unwrap();

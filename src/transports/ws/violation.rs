@@ -15,7 +15,7 @@ pub enum Violation {
     NotDeflate,
     /// 1009: a message is larger than it may be.
     TooLarge,
-    /// 1013: others need the memory that an unfinished message takes.
+    /// 1013: others need the memory that an unfinished message, or replies that the client does not take, have.
     NoMemory,
 }
 

@@ -4,7 +4,6 @@ use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 
 use super::duplex::Duplex;
@@ -45,7 +44,9 @@ pub struct Writer {
     /// Own replies that are not being sent yet.
     queued: Vec<u8>,
     /// Own replies that are being sent: a turn.
-    sending: Bytes,
+    sending: Vec<u8>,
+    /// How many bytes of them have been sent.
+    sent: usize,
 }
 
 impl Writer {
@@ -61,7 +62,12 @@ impl Writer {
 
     /// How many bytes of own replies wait.
     pub fn waiting(&self) -> usize {
-        self.queued.len() + self.sending.len()
+        self.queued.len() + self.sending.len() - self.sent
+    }
+
+    /// How much memory own replies take that the client does not take, in bytes; 0 while the socket takes more.
+    pub fn stuck(&self) -> usize {
+        if self.is_blocked { self.queued.capacity() + self.sending.capacity() } else { 0 }
     }
 
     /// Whether all own replies are on their way, and no stream has begun a write.
@@ -162,15 +168,14 @@ impl Writer {
     /// Takes a turn for own replies.
     fn write_own(&mut self, socket: &mut dyn Duplex, context: &mut Context<'_>) -> Result<()> {
         if self.sending.is_empty() {
-            self.sending = std::mem::take(&mut self.queued).into();
+            self.sending = std::mem::take(&mut self.queued);
         }
         let sending = std::mem::take(&mut self.sending);
-        let taken = self.put(socket, context, &sending)?;
-        if taken < sending.len() {
+        self.sent += self.put(socket, context, &sending[self.sent..])?;
+        if self.sent < sending.len() {
             self.sending = sending;
-            self.sending.advance(taken);
         } else {
-            self.stream_was_last = false;
+            (self.sent, self.stream_was_last) = (0, false);
         }
         Ok(())
     }

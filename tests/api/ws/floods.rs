@@ -215,3 +215,30 @@ async fn compression_bombs_are_inflated_to_what_a_frame_may_have_and_close_with_
     }
     is_served(&alice).await;
 }
+
+#[tokio::test]
+async fn what_many_clients_do_not_read_is_bounded_for_all_of_them_together() {
+    let server = TestServer::start_with(&["--max_event_bytes=1048576", "--streams_per_user=1000"]).await;
+    let alice = server.user("alice", "acme").await;
+    alice.insert("large", json!("x".repeat(1_000_000))).await;
+    let others = server.connections();
+    server.forget_peak();
+    let before = server.resident_mebibytes();
+    let (mut sockets, frame) = (Vec::new(), |number: usize| {
+        json!({ "do": "insert", "ref": number, "event": "large", "data": 1, "if_none_match": "*" }).to_string()
+    });
+    for _ in 0..250 {
+        let mut socket = alice.socket(json!({ "events": "" })).await;
+        // Each refusal has the event: more than the systems of both take.
+        for number in 0..10 {
+            socket.send_text(&frame(number)).await;
+        }
+        sockets.push(socket);
+    }
+    eventually("clients to be cut", || server.connections() < others + 250).await;
+    let taken = server.peak_mebibytes() - before;
+    assert!(taken < 100, "{taken} MiB");
+    // A client that reads is served, and what it reads costs the others nothing.
+    let mut other = server.user("bob", "elsewhere").await.socket(json!({})).await;
+    other.ok("insert", json!({ "event": "a", "data": 1 })).await;
+}

@@ -184,12 +184,12 @@ fn while_a_session_upgrades_no_poll_waits_and_what_it_has_to_say_then_goes_to_th
     // The stream that has begun goes on, a chunk at a time.
     assert_eq!(line.write_chunk(&chunk()), Written::All);
     assert_eq!(line.write_chunk(&chunk()), Written::Nothing);
-    assert_eq!(line.poll_packet(&context), alone("4y"));
+    assert_eq!(line.poll_packet(0, &context), alone("4y"));
     let (stream, waker) = Task::new();
     assert!(line.poll_chunk_room(&Context::from_waker(&waker)).is_pending());
-    assert_eq!(line.poll_packet(&context), Poll::Ready(Some((Frame::Chunk(chunk()), Vec::new()))));
+    assert_eq!(line.poll_packet(0, &context), Poll::Ready(Some((Frame::Chunk(chunk()), Vec::new()))));
     assert!(stream.was_woken() && line.poll_chunk_room(&Context::from_waker(&waker)).is_ready());
-    assert!(line.poll_packet(&context).is_pending());
+    assert!(line.poll_packet(0, &context).is_pending());
     line.send(Frame::text("2"));
     assert!(task.was_woken());
     // There is nothing above a WebSocket, and nothing to give up.
@@ -206,7 +206,7 @@ fn a_poll_that_waits_when_the_session_has_upgraded_takes_nothing_from_the_websoc
     line.send(Frame::text("4x"));
     assert_eq!(line.poll_answer(&idle()), Poll::Ready(NOOP.into()));
     line.end_poll(true);
-    assert_eq!(line.poll_packet(&idle()), alone("4x"));
+    assert_eq!(line.poll_packet(0, &idle()), alone("4x"));
 }
 
 #[test]
@@ -230,8 +230,8 @@ fn a_websocket_is_given_what_was_sent_before_the_end_and_then_the_end() {
     let mut line = Line::new(true, Instant::now() + INTERVAL);
     line.send(Frame::text("41"));
     line.close(End::ServerClosed);
-    assert_eq!(line.poll_packet(&idle()), alone("41"));
-    assert_eq!(line.poll_packet(&idle()), Poll::Ready(None));
+    assert_eq!(line.poll_packet(0, &idle()), alone("41"));
+    assert_eq!(line.poll_packet(0, &idle()), Poll::Ready(None));
     assert!(line.poll_end(&idle()).is_ready());
 }
 
@@ -243,11 +243,11 @@ fn a_websocket_is_given_a_packet_with_its_attachments_and_says_what_it_has_yet_t
         line.send(frame);
     }
     let packet = (Frame::text("452-[]"), vec![attachment; 2]);
-    assert_eq!(line.poll_packet(&idle()), Poll::Ready(Some(packet)));
+    assert_eq!(line.poll_packet(0, &idle()), Poll::Ready(Some(packet)));
     let left = line.held();
     assert!(line.poll_end_sending(100_000, &idle()).is_pending());
     assert_eq!(line.held(), left + 100_000);
-    assert_eq!(line.poll_packet(&idle()), alone("42[]"));
+    assert_eq!(line.poll_packet(0, &idle()), alone("42[]"));
     assert_eq!(line.held(), 0);
 }
 

@@ -125,7 +125,7 @@ fn after_an_upgrade_a_stream_begins_when_what_was_written_for_a_poll_has_gone() 
         rest().await;
         assert!(session.begin_stream(true).is_none());
         let context = std::task::Context::from_waker(std::task::Waker::noop());
-        assert!(session.line(|line| line.poll_packet(&context)).is_ready());
+        assert!(session.line(|line| line.poll_packet(0, &context)).is_ready());
         // The first one finds out that it may end.
         rest().await;
         assert!(session.begin_stream(true).is_some());

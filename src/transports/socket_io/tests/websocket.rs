@@ -129,6 +129,23 @@ fn a_session_that_ends_does_not_wait_for_a_client_that_reads_nothing() {
 }
 
 #[test]
+fn what_a_websocket_has_yet_to_send_counts_for_its_session_however_little_that_is() {
+    run(async |house| {
+        let (mut peer, session) = Peer::join(&house).await;
+        let text = "x".repeat(60_000);
+        peer.say(&format!("42[\"message\",\"{text}\"]")).await;
+        // It has room for more, and keeps some of this.
+        until(|| session.held() > 16 << 10).await;
+        for _ in 0..10 {
+            rest().await;
+        }
+        assert!((16 << 10..128 << 10).contains(&session.held()), "{}", session.held());
+        assert!(peer.text().await.contains(&text));
+        until(|| session.held() == 0).await;
+    });
+}
+
+#[test]
 fn a_socket_that_has_left_gets_nothing_more_of_its_stream_and_one_that_joins_again_has_its_own() {
     run(async |house| {
         let (mut peer, _) = Peer::join(&house).await;

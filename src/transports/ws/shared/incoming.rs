@@ -35,15 +35,6 @@ impl Shared {
         Poll::Ready(message)
     }
 
-    /// Counts the memory of an unfinished message, whether or not anything is read: a client that reads no answers is not read from, and
-    /// still holds what it has sent.
-    pub fn count_memory(&self, context: &mut Context<'_>) {
-        let counted = self.reader.borrow_mut().count(context);
-        if let Err(violation) = counted {
-            self.fail(violation);
-        }
-    }
-
     /// The next message, or nothing when the phase changes.
     fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Message>> {
         let phase = self.phase.get();
@@ -123,7 +114,7 @@ impl Shared {
     }
 
     /// Closes because the client broke a rule. What it sends is not looked at any more.
-    fn fail(&self, violation: Violation) {
+    pub(super) fn fail(&self, violation: Violation) {
         self.is_client_done.set(true);
         match self.phase.get() {
             Phase::Open => self.close(&Close::new(violation.code(), &violation.to_string())),

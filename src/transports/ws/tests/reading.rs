@@ -1,11 +1,10 @@
 //! Guards that messages come in order and at the pace of the application, and that pings are answered.
 
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use super::*;
 use crate::transports::ws::client::{ClientFrame, control, deflated, text};
-use crate::transports::ws::settings::MAX_REPLY_BYTES;
-use crate::transports::ws::{Memory, code};
+use crate::transports::ws::code;
 
 #[test]
 fn messages_are_given_out_in_order_and_what_came_with_the_handshake_comes_first() {
@@ -126,98 +125,6 @@ fn an_application_that_asks_for_nothing_is_sent_nothing() {
     });
 }
 
-/// Lets a message have so many bytes, until it is told otherwise.
-struct Most {
-    most: usize,
-    held: Rc<Cell<usize>>,
-    displaced: tokio::sync::oneshot::Receiver<()>,
-}
-
-impl Drop for Most {
-    fn drop(&mut self) {
-        self.held.set(0);
-    }
-}
-
-impl Memory for Most {
-    fn hold(&mut self, bytes: usize) -> bool {
-        self.held.set(bytes);
-        bytes <= self.most
-    }
-
-    fn poll_displaced(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        std::pin::Pin::new(&mut self.displaced).poll(context).map(drop)
-    }
-}
-
-#[test]
-fn the_memory_of_an_unfinished_message_is_counted_and_can_be_claimed_back() {
-    on_a_worker(async {
-        for claims in [false, true] {
-            let held = Rc::new(Cell::new(0));
-            let (displace, displaced) = tokio::sync::oneshot::channel();
-            let memory = Most { most: 100_000, held: Rc::clone(&held), displaced };
-            let mut client = Client::connect(settings(), |mut inlet, outlet| {
-                inlet.set_memory(Box::new(memory));
-                Seen::default().echo(inlet, outlet)
-            })
-            .await;
-            let is_held = async |least: usize| {
-                within("memory to be held", async {
-                    while held.get() < least {
-                        tokio::task::yield_now().await;
-                    }
-                })
-                .await;
-            };
-            let frame = ClientFrame::whole(Opcode::Binary, &[0; 200_000]).bytes();
-            client.send(&frame[..50_000]).await;
-            is_held(50_000 - 14).await;
-            if claims {
-                displace.send(()).unwrap();
-            } else {
-                client.send(&frame[50_000..150_000]).await;
-            }
-            client.expect(Frame::close(code::TRY_AGAIN, "too many unfinished messages")).await;
-            client.expect_end().await;
-        }
-    });
-}
-
-#[test]
-fn the_memory_of_an_unfinished_message_is_claimed_back_from_a_client_that_reads_no_answers() {
-    on_a_worker(async {
-        let held = Rc::new(Cell::new(0));
-        let (displace, displaced) = tokio::sync::oneshot::channel();
-        let memory = Most { most: 1 << 20, held: Rc::clone(&held), displaced };
-        let mut client = Client::connect(settings(), |mut inlet, outlet| {
-            inlet.set_memory(Box::new(memory));
-            Seen::default().echo(inlet, outlet)
-        })
-        .await;
-        let part = ClientFrame { is_final: false, ..ClientFrame::whole(Opcode::Binary, &[0; 50_000]) }.bytes();
-        client.send(&part).await;
-        // Until nothing more fits anywhere, so that nothing is read any more.
-        let flood = control(Opcode::Ping, &[b'p'; 125]).repeat(100);
-        while tokio::time::timeout(Duration::from_secs(1), client.send(&flood)).await.is_ok() {}
-        assert!(held.get() >= 50_000, "{}", held.get());
-        displace.send(()).unwrap();
-        within("memory to be given back", async {
-            while held.get() > 0 {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
-        // The connection is still there, and its client is told when it reads.
-        loop {
-            match client.next().await {
-                Some(Frame { first: 0x8a, .. }) => {}
-                other => break assert_eq!(other, Some(Frame::close(code::TRY_AGAIN, "too many unfinished messages"))),
-            }
-        }
-    });
-}
-
 #[test]
 fn messages_that_no_application_takes_are_neither_kept_nor_looked_at_and_pings_are_answered_at_once() {
     on_a_worker(async {
@@ -278,34 +185,6 @@ fn some_kib_that_inflate_to_large_messages_do_not_take_the_turns_of_others() {
         go.send(()).unwrap();
         let most = within("the messages", other).await.unwrap();
         assert!(most <= 2, "{most} in a turn");
-    });
-}
-
-#[test]
-fn the_memory_of_a_message_that_has_come_is_given_back() {
-    on_a_worker(async {
-        let held = Rc::new(Cell::new(0));
-        let (_keep, displaced) = tokio::sync::oneshot::channel();
-        let memory = Most { most: 1 << 20, held: Rc::clone(&held), displaced };
-        let mut client = Client::connect(settings(), |mut inlet, outlet| {
-            inlet.set_memory(Box::new(memory));
-            Seen::default().echo(inlet, outlet)
-        })
-        .await;
-        let frame = text(&"x".repeat(3 * MAX_REPLY_BYTES));
-        let (begin, end) = frame.split_at(frame.len() - 1);
-        client.send(begin).await;
-        while held.get() == 0 {
-            tokio::task::yield_now().await;
-        }
-        client.send(end).await;
-        client.next().await.unwrap();
-        within("memory to be given back", async {
-            while held.get() > 0 {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
     });
 }
 
