@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use actix_web::dev::Payload;
@@ -11,15 +12,18 @@ use actix_web::web::Query;
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
 
 use super::bodies::{Sender, Unread};
+use super::callers;
 use super::reply::Reply;
-use super::request::offers_websocket;
+use super::request::{no_services, offers_websocket};
 use super::socket::Socket;
 use super::websocket::WebSocket;
+use crate::config::Callers;
 use crate::domain::ClientAddress;
 use crate::error::Error;
 use crate::transports::socket_io::{self, Application, Call, PostCall, Refusal, SocketIo};
 
-/// Answers a request to `/socket.io/` that comes from this address. `opened_by` is asked of a request that opens a session.
+/// Answers a request to `/socket.io/` that comes from this address, and from a page that may call if it comes from one: without reading
+/// the answer, any other could still open sessions. `opened_by` is asked of a request that opens a session.
 ///
 /// # Errors
 /// Those of reading a body, and of a request that becomes a WebSocket. All others are answers of the protocol's own form.
@@ -30,6 +34,10 @@ pub async fn serve<A: Application>(
     from: ClientAddress,
     opened_by: impl FnOnce() -> (A::Peer, A::Client),
 ) -> Reply {
+    let callers = request.app_data::<Arc<Callers>>().ok_or_else(no_services)?;
+    if callers::check_origin(callers, request.headers()).is_err() {
+        return Ok(refuse(Refusal::Forbidden));
+    }
     match sessions.call(Parameters::of(request).request(request), opened_by) {
         Err(refusal) => Ok(refuse(refusal)),
         Ok(Call::Poll(poll)) => Ok(while_connected(request, poll.answer()).await.map_or_else(gone, said)),

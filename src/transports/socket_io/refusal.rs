@@ -13,6 +13,8 @@ pub enum Refusal {
     BadRequest,
     /// The version of the protocol is not 4.
     UnsupportedVersion,
+    /// The page that the request comes from may not make it.
+    Forbidden,
     /// There are too many sessions, of this client or altogether, or the server stops.
     Overloaded,
 }
@@ -20,7 +22,11 @@ pub enum Refusal {
 impl Refusal {
     /// The status of the HTTP answer.
     pub fn status(self) -> u16 {
-        if self == Self::Overloaded { 503 } else { 400 }
+        match self {
+            Self::Forbidden => 403,
+            Self::Overloaded => 503,
+            _ => 400,
+        }
     }
 
     /// The body of the HTTP answer, of the type `application/json`.
@@ -35,6 +41,7 @@ impl Refusal {
             Self::BadMethod => 2,
             // The protocol has no code of its own for the last one.
             Self::BadRequest | Self::Overloaded => 3,
+            Self::Forbidden => 4,
             Self::UnsupportedVersion => 5,
         }
     }
@@ -48,6 +55,7 @@ impl fmt::Display for Refusal {
             Self::BadMethod => "Bad handshake method",
             Self::BadRequest => "Bad request",
             Self::UnsupportedVersion => "Unsupported protocol version",
+            Self::Forbidden => "Forbidden",
             Self::Overloaded => "Too many sessions",
         })
     }

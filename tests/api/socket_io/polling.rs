@@ -5,7 +5,8 @@ use serde_json::json;
 
 use super::client::{Polling, opened, refused, said};
 use super::server::EchoServer;
-use crate::support::{Answer, Client, within};
+use crate::channel::FLAGS;
+use crate::support::{Answer, Client, TestServer, within};
 
 #[tokio::test]
 async fn a_session_opens_by_a_poll() {
@@ -190,6 +191,31 @@ async fn a_page_of_another_origin_may_post() {
     assert_eq!(preflight.header("access-control-allow-origin"), Some("*"));
     let posted = client.post_any(&page[..1], b"3").await.ok();
     assert_eq!(posted.header("access-control-allow-origin"), Some("*"));
+}
+
+#[tokio::test]
+async fn a_page_of_a_foreign_origin_opens_no_session_and_uses_none() {
+    const PAGE: &str = "https://page.example";
+    let origin = format!("--origin={PAGE}");
+    let server = TestServer::start_with(&[FLAGS[0], FLAGS[1], &origin]).await;
+    let session = Polling::at(&server.url).await;
+    let websocket = "/socket.io/?EIO=4&transport=websocket";
+    for path in ["/socket.io/?EIO=4&transport=polling", &session.path, websocket, "/socket.io/"] {
+        for origin in ["https://elsewhere.example", "null", ""] {
+            let answer = session.client.request(Method::GET, path, &[("origin", origin)], None).await;
+            assert_eq!((answer.status, answer.header("content-type")), (403, Some("application/json")), "{path}");
+            assert_eq!(answer.body, r#"{"code":4,"message":"Forbidden"}"#);
+            assert_eq!(answer.header("access-control-allow-origin"), None);
+        }
+    }
+    // What changes something is refused before it is known what it is for.
+    let posted = session.post_any(&[("origin", "https://elsewhere.example")], b"40").await;
+    posted.refused(403, "origin_not_allowed");
+    // Its session is as it was, for a page that may call and for a program.
+    session.post_any(&[("origin", PAGE)], b"40").await.ok();
+    assert!(session.poll().await.starts_with("40{"));
+    let answer = session.client.request(Method::GET, "/socket.io/?EIO=4&transport=polling", &[("origin", PAGE)], None);
+    opened(answer.await);
 }
 
 #[tokio::test]
