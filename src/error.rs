@@ -38,6 +38,8 @@ macro_rules! errors {
 errors! {
     /// The body is not JSON, lacks a field, or has one of the wrong type. The text says which.
     BodyInvalid(why: String) => 400, "body_invalid", format!("the body is not as expected: {why}");
+    /// A name in the path is not UTF-8.
+    PathInvalid => 400, "path_invalid", "the name in the path is not UTF-8, once its percent signs are decoded";
     /// A parameter in the query string cannot be read.
     QueryInvalid => 400, "query_invalid", "the query string is not as expected";
     /// A parameter that does not exist, and that is easily mistaken for one that does.

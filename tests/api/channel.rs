@@ -79,6 +79,10 @@ async fn without_the_key_nothing_is_said() {
         ("id:5", 400, "event_name_invalid"),
         ("@alice/x", 403, "topic_not_allowed"),
         ("%0A", 400, "event_name_invalid"),
+        // These two would be the same name.
+        ("%ff", 400, "path_invalid"),
+        ("%fe", 400, "path_invalid"),
+        ("a/%c3", 400, "path_invalid"),
     ] {
         for path in ["channel", "message"] {
             let answer = post(&server, &format!("/{path}/{name}"), Some(AUTH_KEY), r#"{"message": 1}"#).await;

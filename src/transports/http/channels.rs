@@ -5,13 +5,12 @@ use std::pin::Pin;
 
 use actix_web::dev::Payload as RequestPayload;
 use actix_web::http::header;
-use actix_web::web::Path;
 use actix_web::{FromRequest, HttpRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::bodies::{Sender, Unread};
-use super::extract::Peer;
+use super::extract::{NameInPath, Peer};
 use super::reply::{self, Reply};
 use super::request::no_services;
 use crate::app::{App, InsertOptions};
@@ -82,7 +81,7 @@ impl FromRequest for MessageBody {
 }
 
 /// `POST /channel/<name>`: the token of a channel.
-pub async fn open(app: App, name: Path<String>, owner: ChannelOwner) -> Reply {
+pub async fn open(app: App, NameInPath(name): NameInPath, owner: ChannelOwner) -> Reply {
     if name.is_empty() {
         return reply::json(&Done { success: false, token: None, message: Some(NO_CHANNEL) });
     }
@@ -91,7 +90,7 @@ pub async fn open(app: App, name: Path<String>, owner: ChannelOwner) -> Reply {
 }
 
 /// `POST /message/<name>`: a message to a channel.
-pub async fn send(app: App, name: Path<String>, MessageBody(owner, message): MessageBody) -> Reply {
+pub async fn send(app: App, NameInPath(name): NameInPath, MessageBody(owner, message): MessageBody) -> Reply {
     let refused = |why| reply::json(&Done { success: false, token: None, message: Some(why) });
     if name.is_empty() {
         return refused(NO_CHANNEL);

@@ -8,6 +8,7 @@ use std::sync::{Arc, Once};
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderValue};
+use actix_web::web::Path;
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::Either;
 use serde::Deserialize;
@@ -77,6 +78,24 @@ impl FromRequest for Peer {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(Self::of(request).map(Self))
+    }
+}
+
+/// The name at the end of a path: what every route with a parameter takes. actix replaces what is not UTF-8, so that different paths
+/// would be of the same name.
+pub struct NameInPath(pub String);
+
+impl FromRequest for NameInPath {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let is_text = percent_encoding::percent_decode_str(request.uri().path()).decode_utf8().is_ok();
+        let name = Path::<String>::from_request(request, payload).into_inner();
+        ready(match name {
+            Ok(name) if is_text => Ok(Self(name.into_inner())),
+            _ => Err(Error::PathInvalid),
+        })
     }
 }
 
