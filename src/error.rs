@@ -148,8 +148,8 @@ errors! {
     AuthKeyIncorrect => 403, "auth_key_incorrect", "the key in the header authorization is missing or wrong";
     /// The user lacks this scope.
     MissingScope(scope: String) => 403, "missing_scope", format!("this takes the scope {scope}");
-    /// The token of a guest is for other topics, or for another use of them.
-    TopicNotAllowed => 403, "topic_not_allowed", "this token does not allow that for this topic";
+    /// The token of a guest is for other topics, or for another use of them; or a topic or channel would be an inbox.
+    TopicNotAllowed => 403, "topic_not_allowed", "this is not allowed for this topic: it is an inbox, or the token is for other topics or another use";
     /// The inbox belongs to no user of the tenant.
     InboxUnknown => 404, "inbox_unknown", "there is no user in your tenant to whom this inbox could belong";
     /// The user has no such stream.
