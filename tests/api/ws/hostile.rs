@@ -24,7 +24,7 @@ async fn a_client_that_reads_no_answers_is_not_read_from_and_takes_no_memory() {
 }
 
 #[tokio::test]
-async fn inserts_beyond_those_in_flight_wait_and_all_are_done_once() {
+async fn inserts_are_done_once_and_in_order_however_many_are_sent_at_once() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     let mut socket = alice.socket(json!({ "events": "" })).await;
@@ -37,6 +37,28 @@ async fn inserts_beyond_those_in_flight_wait_and_all_are_done_once() {
         let id = socket.answer(reference).await["ok"]["id"].as_str().unwrap().to_owned();
         assert!(id > last, "out of order");
         last = id;
+    }
+}
+
+#[tokio::test]
+async fn beyond_64_inserts_in_flight_nothing_is_read() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice", "acme").await;
+    let mut socket = alice.socket(json!({ "events": "" })).await;
+    // They keep the writer busy for longer than it takes to read all that follows.
+    let many: Vec<_> = (0..1000).map(|number| json!({ "event": "many", "data": number })).collect();
+    let mut sent = Vec::new();
+    for _ in 0..10 {
+        sent.push(socket.send("insert", json!({ "events": many })).await);
+    }
+    for number in 0..300 {
+        sent.push(socket.send("insert", json!({ "event": "one", "data": number })).await);
+    }
+    socket.ok("ping", json!({})).await;
+    let in_flight = sent.iter().filter(|reference| !socket.was_answered(**reference)).count();
+    assert!(in_flight <= 64, "{in_flight} are in flight");
+    for reference in sent {
+        assert!(socket.answer(reference).await.get("ok").is_some());
     }
 }
 
