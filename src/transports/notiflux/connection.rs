@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::events::{CatchUp, End, GoesOnFor, StreamId, StreamOptions};
 use crate::identity::{Principal, TopicSubscriptions, TopicUse};
 use crate::transports::stream_sink::{Ended, WebSocketSink};
-use crate::transports::ws::{Inlet, Message, Outlet, code};
+use crate::transports::ws::{Inlet, Message, Outlet, Serial, code};
 
 /// How large a command may be, in bytes; notiflux takes as much.
 pub const MAX_MESSAGE_BYTES: usize = 65_536;
@@ -66,12 +66,20 @@ struct Client {
     outlet: Outlet,
     /// `None` before the first token.
     topics: Option<TopicSubscriptions>,
-    /// `None` before the first topic.
-    stream: Option<(StreamId, CatchUp)>,
+    /// `None` while there is no topic.
+    stream: Option<Stream>,
     /// `None` while no topic ends before the connection does.
     next_look: Option<Pin<Box<Sleep>>>,
     /// Why the stream has ended, once it has.
     ended: Ended,
+}
+
+/// The stream of a client.
+struct Stream {
+    id: StreamId,
+    /// What its outlet is known by.
+    serial: Serial,
+    catch_up: CatchUp,
 }
 
 /// What happens next.
@@ -117,7 +125,7 @@ impl Client {
     /// Becomes ready when the stream has ended.
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match &mut self.stream {
-            Some((_, catch_up)) => Pin::new(catch_up).poll(context),
+            Some(stream) => Pin::new(&mut stream.catch_up).poll(context),
             None => Poll::Pending,
         }
     }
@@ -182,13 +190,20 @@ impl Client {
         Some(())
     }
 
-    /// Opens the stream, or gives it other topics. `None` if it has ended meanwhile.
+    /// Opens the stream, gives it other topics, or ends it if there are none. `None` if it has ended by itself meanwhile.
     async fn change(&mut self) -> Option<Result<(), Error>> {
         let Some(topics) = &self.topics else { return Some(Ok(())) };
         let (guest, filter) = (topics.guest(), topics.filter());
-        let Some((id, _)) = self.stream else {
+        let Some(Stream { id, serial, .. }) = self.stream else {
             return Some(if topics.is_empty() { Ok(()) } else { self.open(&guest, filter) });
         };
+        if topics.is_empty() {
+            // A guest without topics is not present. What the stream has begun is part of a frame, and is sent.
+            self.outlet.end_stream(serial);
+            poll_fn(|context| self.poll_end(context)).await;
+            (self.stream, self.ended) = (None, Ended::default());
+            return Some(Ok(()));
+        }
         let mut changing = match self.app.events.change_filter(&guest, id, FilterChange::Replace(filter)) {
             Ok(changing) => pin!(changing),
             Err(error) => return Some(Err(error)),
@@ -214,8 +229,10 @@ impl Client {
         let request = self.app.events.subscribe(guest, query)?;
         let id = request.presence_guard.id;
         let format = if self.outlet.compresses() { &TopicMessages::Compressed } else { &TopicMessages::Plain };
-        let sink = WebSocketSink::new(self.outlet.stream(), format, &self.ended);
-        self.stream = Some((id, self.app.open(request, sink, Bytes::new())));
+        let outlet = self.outlet.stream();
+        let serial = outlet.serial();
+        let sink = WebSocketSink::new(outlet, format, &self.ended);
+        self.stream = Some(Stream { id, serial, catch_up: self.app.open(request, sink, Bytes::new()) });
         Ok(())
     }
 

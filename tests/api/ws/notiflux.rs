@@ -232,6 +232,32 @@ async fn a_guest_is_present_under_a_name_that_no_user_has() {
 }
 
 #[tokio::test]
+async fn a_guest_without_topics_is_not_present_and_with_another_one_is_again() {
+    let (server, signer) = server(&[]).await;
+    let alice = server.user("alice", "acme").await;
+    let token = signer.token("subscribe", &["news", "more"]);
+    let mut client = TopicClient::connect(&server).await;
+    for leave in ["/unsubscribe-all", "/unsubscribe news"] {
+        client.subscribe("news", &token).await;
+        broadcast(&server, &signer, "news", "here").await;
+        assert_eq!(client.next().await, "here");
+        assert_eq!(alice.get("/presence").await.ok().json()[0]["username"], "notiflux:notiflux", "{leave}");
+        client.send(leave).await;
+        assert!(client.settled().await.is_empty());
+        // It may come back within the grace.
+        assert_eq!(alice.get("/presence").await.ok().json()[0]["streams"].as_u64().unwrap_or(0), 0, "{leave}");
+        broadcast(&server, &signer, "news", "gone").await;
+    }
+    until("nobody to be present", async || (alice.get("/presence").await.ok().json() == json!([])).then_some(())).await;
+    // Of what is sent at once it is the end that counts.
+    client.subscribe("news", &token).await;
+    client.send("/unsubscribe-all").await;
+    client.subscribe("more", &token).await;
+    broadcast(&server, &signer, "more", "still here").await;
+    assert_eq!(client.next().await, "still here");
+}
+
+#[tokio::test]
 async fn without_the_flags_a_client_without_a_subprotocol_is_refused() {
     let server = TestServer::start().await;
     let refused = tokio_tungstenite::connect_async(format!("ws://{}/ws", server.address())).await;
