@@ -4,6 +4,7 @@ mod closing;
 mod memory;
 mod reading;
 mod streams;
+mod turns;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
