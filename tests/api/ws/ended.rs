@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::json;
 
 use crate::support::{
-    Socket, TestServer, User, claims, forge, password_of, reset, reset_code, revoke, unrevoke, update,
+    Socket, TestServer, User, claims, forge, password_of, reset, reset_code, revoke, unrevoke, until, update,
 };
 
 /// A connection ends within a second of what ends it. A busy machine gets more; one that found out only at its next heartbeat would
@@ -100,6 +100,31 @@ async fn a_connection_that_was_renewed_ends_by_a_revocation_all_the_same() {
     socket.ok("renew", json!({ "token": again.jwt() })).await;
     revoke(&alice.client, "alice").await;
     ends_promptly(&mut socket, 4401).await;
+}
+
+#[tokio::test]
+async fn a_user_whose_stream_has_ended_is_not_present_whatever_is_still_to_be_answered() {
+    let server = TestServer::start_with(&["--max_event_bytes=1048576"]).await;
+    let (alice, bob) = (server.user("alice", "acme").await, server.user("bob", "acme").await);
+    alice.insert("large", json!("x".repeat(1_000_000))).await;
+    let mut socket = alice.socket(json!({ "events": "" })).await;
+    let mut sent = Vec::new();
+    for number in 0..40 {
+        let fields = json!({ "event": "large", "data": number, "if_none_match": "*" });
+        sent.push(socket.send("insert", fields).await);
+    }
+    // Each refusal has the event, and no other one is read.
+    socket.answer(sent[0]).await;
+    let since = Instant::now();
+    revoke(&alice.client, "alice").await;
+    until("alice to be gone", async || {
+        let present = bob.get("/presence").await.ok().json();
+        (present[0]["streams"].as_u64().unwrap_or(0) == 0).then_some(())
+    })
+    .await;
+    assert!(since.elapsed() < PROMPTLY, "{:?}", since.elapsed());
+    // Her connection is there.
+    assert_eq!(socket.closed().await, Some(4401));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{Sio, auth};
-use crate::support::{TestServer, revoke, within};
+use crate::support::{TestServer, revoke, until, within};
 
 #[tokio::test]
 async fn an_event_is_an_event_of_its_name_with_its_data_and_what_is_known_of_it() {
@@ -149,6 +149,16 @@ async fn a_revocation_ends_the_stream_before_the_next_event_and_the_client_is_to
         other.insert("a", json!("after")).await;
         client.gets("$end", json!({ "reason": "sign_in_over" })).await;
         assert_eq!(client.next().await, "41");
+        // By what is left of the session nobody is present, and another user may go on with it.
+        until("eve to go", async || {
+            let present = other.get("/presence").await.ok().body;
+            (!present.contains(&name)).then_some(())
+        })
+        .await;
+        client.send(&format!("40{}", auth(&other, json!({ "events": "a", "snapshot": false })))).await;
+        assert!(client.next().await.starts_with("40{"));
+        other.insert("a", json!("again")).await;
+        client.gets("a", json!("again")).await;
     }
 }
 
@@ -162,7 +172,7 @@ async fn a_client_that_leaves_gets_nothing_more_and_may_come_back_on_the_same_co
         alice.insert("a", json!(1)).await;
         client.gets("a", json!(1)).await;
         client.send("41").await;
-        crate::support::until("alice to go", async || {
+        until("alice to go", async || {
             let present = alice.get("/presence").await.ok().body;
             (!present.contains("alice")).then_some(())
         })
