@@ -3,7 +3,7 @@
 mod channel_clients;
 mod channel_hostile;
 mod channels;
-mod client;
+pub mod client;
 mod clients;
 mod connection;
 #[path = "../../src/transports/socket_io/tests/echo.rs"]

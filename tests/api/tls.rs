@@ -7,6 +7,7 @@ mod http2;
 mod http2_bodies;
 mod http2_refused;
 mod tickets;
+mod transports;
 mod versions;
 
 use std::path::Path;
