@@ -206,6 +206,12 @@ impl Channel {
         lock(&self.recent).end()
     }
 
+    /// How many events there are after a position.
+    pub fn count_after(&self, after: Position) -> usize {
+        let recent = lock(&self.recent);
+        recent.events.len() - recent.events.partition_point(|event| event.position() <= after)
+    }
+
     /// What there is after one position, up to another, without transient events that have expired by now. The caller picks what is
     /// wanted, since the writer waits for this.
     pub fn between(&self, after: Position, until: Position, bytes: usize, now: Timestamp) -> Found {

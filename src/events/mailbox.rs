@@ -123,6 +123,11 @@ impl Mailbox {
         !lock(&self.post).filled.is_empty()
     }
 
+    /// The tenants whose channels have new events.
+    pub fn filled_tenants(&self) -> Vec<TenantName> {
+        lock(&self.post).filled.iter().map(|notifier| notifier.tenant.clone()).collect()
+    }
+
     /// Takes the channels with new events.
     pub fn take_filled(&self) -> Vec<Arc<WorkerNotifier>> {
         std::mem::take(&mut lock(&self.post).filled)

@@ -46,6 +46,8 @@ pub struct TenantSubscriptions<S: Subscriber + ?Sized> {
     position: Cell<Position>,
     /// Up to here every live subscription has been given everything.
     given: Cell<Position>,
+    /// How many events were given together last.
+    joined: Cell<usize>,
     groups: WeakMap<GroupKey, SubscriptionGroup<S>>,
     /// The groups, by the names of the events that they want.
     index: RefCell<Index<GroupId, SubscriptionGroup<S>>>,
@@ -87,6 +89,7 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
             readings: Permits::new(READING),
             position: Cell::new(end),
             given: Cell::new(end),
+            joined: Cell::default(),
             groups: WeakMap::default(),
             index: RefCell::new(Index::new()),
             last_group: Cell::new(0),
@@ -195,6 +198,7 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
 
     /// Gives what was fetched to every live subscription. Returns whether there is more.
     pub async fn give(&self, Fetched { events, until }: Fetched) -> bool {
+        self.joined.set(events.len());
         let from = self.position.replace(until);
         // Before the groups are written to: these subscriptions are not in them then.
         events.iter().for_each(|event| self.give_own(event));

@@ -16,8 +16,9 @@ use crate::domain::{TenantName, Username};
 /// How many subscriptions of a worker that catch up take a step before the live ones are given what is new.
 const CATCHING_UP: usize = 8;
 
-/// How long the worker waits for more to write after a round of writes, as a part of the time that the round took. An event that was
-/// published alone while a thousand streams were written to would else go out alone again, and the others after it.
+/// How long the worker waits, after a round of writes, for as many events as went out together in that round, as a part of the time
+/// that it took. An event that was published alone while a thousand streams were written to would else go out alone again, and the
+/// others after it.
 const GATHER_PART: u32 = 10;
 /// How long it waits at most.
 const GATHER: Duration = Duration::from_millis(2);
@@ -60,7 +61,7 @@ impl<S: ChangeView + ?Sized> Worker<S> {
                     self.drain_mailbox();
                     tokio::task::yield_now().await;
                 }
-                while Instant::now() < gathered_at {
+                while Instant::now() < gathered_at && self.are_more_expected() {
                     tokio::task::yield_now().await;
                     std::thread::yield_now();
                 }
@@ -77,6 +78,12 @@ impl<S: ChangeView + ?Sized> Worker<S> {
                 gathered_at = ended + if gather < GATHER_FROM { Duration::ZERO } else { gather };
             }
         }
+    }
+
+    /// Whether a channel has fewer new events than went out together last.
+    fn are_more_expected(&self) -> bool {
+        let are_expected = |subscriptions: Rc<TenantSubscriptions<S>>| subscriptions.are_more_expected();
+        self.mailbox.filled_tenants().iter().filter_map(|tenant| self.tenants.get(tenant)).any(are_expected)
     }
 
     /// Gives some of what is new in each channel to the live subscriptions. Returns whether there is more.

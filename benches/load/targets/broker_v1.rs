@@ -29,14 +29,14 @@ const MOST_BYTES: usize = 64 * 1024;
 /// What the clients do.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub enum Task {
-    /// Subscribers receive small events, which are inserted over HTTP.
+    /// Subscribers receive small events, which publishers insert over their sockets.
     Small,
     /// Subscribers receive events of some kilobytes, which are inserted over HTTP.
     Large {
         /// Whether the subscribers offer compression.
         compressed: bool,
     },
-    /// Publishers insert over their sockets.
+    /// Publishers insert over their sockets, several events at a time.
     Insert,
 }
 
@@ -55,6 +55,10 @@ impl BrokerV1Wire {
     /// The wire of these users.
     pub fn new(people: BrokerWire, task: Task) -> Self {
         Self { people, task, known: RefCell::default() }
+    }
+
+    fn inserts_over_sockets(&self) -> bool {
+        matches!(self.task, Task::Small | Task::Insert)
     }
 
     fn write_handshake(&self, out: &mut Vec<u8>) {
@@ -134,7 +138,7 @@ impl Wire for BrokerV1Wire {
     }
 
     fn open(&self, _: usize, out: &mut Vec<u8>) {
-        if let Task::Insert = self.task {
+        if self.inserts_over_sockets() {
             self.write_handshake(out);
         }
     }
@@ -150,7 +154,6 @@ impl Wire for BrokerV1Wire {
 
     fn publish(&self, publication: Publication, out: &mut Vec<u8>) {
         match self.task {
-            Task::Small => self.people.publish(publication, out),
             Task::Large { .. } => {
                 let mut body = br#"{"event":"orders","data":"#.to_vec();
                 message::write_large(publication.number, &mut body);
@@ -158,7 +161,7 @@ impl Wire for BrokerV1Wire {
                 let token = &self.people.tokens[publication.publisher % self.people.tokens.len()];
                 message::write_post("/insert", &format!("authorization: Bearer {token}\r\n"), &body, out);
             }
-            Task::Insert => {
+            Task::Small | Task::Insert => {
                 let number = publication.number;
                 let mut words = format!(r#"{{"do":"insert","ref":{number},"#).into_bytes();
                 let mut insert = Vec::with_capacity(256);
@@ -170,9 +173,9 @@ impl Wire for BrokerV1Wire {
     }
 
     fn acknowledged(&self, received: &[u8]) -> Result<Option<Answer>> {
-        let Task::Insert = self.task else {
+        if !self.inserts_over_sockets() {
             return Ok(http::answer_length(received)?.map(Answer::acknowledgement));
-        };
+        }
         let Some(frame) = websocket::frame(received)? else { return Ok(None) };
         Ok(Some(Answer { length: frame.length, acknowledges: is_ok(frame.payload)? }))
     }

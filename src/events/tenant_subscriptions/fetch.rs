@@ -12,6 +12,11 @@ use crate::events::subscriber::Subscriber;
 use crate::store::{Replay, Wanted};
 
 impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
+    /// Whether there are fewer new events than were given together last.
+    pub fn are_more_expected(&self) -> bool {
+        self.guard.channel.count_after(self.position()) < self.joined.get()
+    }
+
     /// Fetches some of what is new for the live subscriptions; `None` if there is nothing, or it must be read first. Only a part of
     /// it, since the other tenants of the worker wait, too, and a busy one may never come to its end.
     pub fn fetch(self: &Rc<Self>, now: Timestamp) -> Option<Fetched> {

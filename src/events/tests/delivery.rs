@@ -72,6 +72,27 @@ fn a_client_that_is_slow_is_told_why_its_stream_ends_unless_it_has_a_part_of_a_w
 }
 
 #[test]
+fn as_many_events_are_expected_as_went_out_together_last() {
+    run(async {
+        let mut house = House::new();
+        let line = house.open(0, "bob", "*", 0, usize::MAX);
+        rest().await;
+        let worker = Rc::clone(&house.workers[0].worker);
+        let subscriptions = worker.subscriptions(&tenant("t"));
+        for task in &house.workers[0].tasks {
+            task.abort();
+        }
+        rest().await;
+        for (insert, are_expected) in [(1, false), (3, false), (1, true), (1, false), (2, false), (2, false)] {
+            house.insert(&["a"; 3][..insert], &[]);
+            assert_eq!(subscriptions.are_more_expected(), are_expected, "{insert}");
+            worker.catch_up(&subscriptions).await;
+        }
+        assert_eq!(line.positions().len(), 10);
+    });
+}
+
+#[test]
 fn a_filter_gets_each_event_once_however_many_of_its_patterns_match() {
     run(async {
         let mut house = House::new();
