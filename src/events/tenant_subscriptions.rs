@@ -46,8 +46,8 @@ pub struct TenantSubscriptions<S: Subscriber + ?Sized> {
     position: Cell<Position>,
     /// Up to here every live subscription has been given everything.
     given: Cell<Position>,
-    /// How many events were given together last.
-    joined: Cell<usize>,
+    /// How many events were given together last, and were new after that: so many come soon if each is the answer to one of those.
+    expected: Cell<usize>,
     groups: WeakMap<GroupKey, SubscriptionGroup<S>>,
     /// The groups, by the names of the events that they want.
     index: RefCell<Index<GroupId, SubscriptionGroup<S>>>,
@@ -77,6 +77,8 @@ pub struct Fetched {
     events: Vec<Arc<SharedEvent>>,
     /// The position after them.
     until: Position,
+    /// Whether there were more that were not fetched.
+    is_cut: bool,
 }
 
 impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
@@ -89,7 +91,7 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
             readings: Permits::new(READING),
             position: Cell::new(end),
             given: Cell::new(end),
-            joined: Cell::default(),
+            expected: Cell::default(),
             groups: WeakMap::default(),
             index: RefCell::new(Index::new()),
             last_group: Cell::new(0),
@@ -196,9 +198,8 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
         watchers.iter().for_each(|watcher| watcher.note_presence(username));
     }
 
-    /// Gives what was fetched to every live subscription. Returns whether there is more.
-    pub async fn give(&self, Fetched { events, until }: Fetched) -> bool {
-        self.joined.set(events.len());
+    /// Gives what was fetched to every live subscription. Returns whether there was more that was not fetched.
+    pub async fn give(&self, Fetched { events, until, is_cut }: Fetched) -> bool {
         let from = self.position.replace(until);
         // Before the groups are written to: these subscriptions are not in them then.
         events.iter().for_each(|event| self.give_own(event));
@@ -207,7 +208,8 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
         }
         self.given.set(until);
         self.tell_synced();
-        self.position() < self.guard.channel.end()
+        self.expected.set(events.len() + self.guard.channel.count_after(until));
+        is_cut
     }
 
     /// Has the subscriptions of a user who alone may see an event fetch it, and what else is new, by themselves.

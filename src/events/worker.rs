@@ -16,9 +16,8 @@ use crate::domain::{TenantName, Username};
 /// How many subscriptions of a worker that catch up take a step before the live ones are given what is new.
 const CATCHING_UP: usize = 8;
 
-/// How long the worker waits, after a round of writes, for as many events as went out together in that round, as a part of the time
-/// that it took. An event that was published alone while a thousand streams were written to would else go out alone again, and the
-/// others after it.
+/// How long the worker waits, after a round of writes, for as many events as are expected, as a part of the time that the round took.
+/// An event that was published alone while a thousand streams were written to would else go out alone again, and the others after it.
 const GATHER_PART: u32 = 10;
 /// How long it waits at most.
 const GATHER: Duration = Duration::from_millis(2);
@@ -80,13 +79,13 @@ impl<S: ChangeView + ?Sized> Worker<S> {
         }
     }
 
-    /// Whether a channel has fewer new events than went out together last.
+    /// Whether a channel with new events has fewer than are expected.
     fn are_more_expected(&self) -> bool {
         let are_expected = |subscriptions: Rc<TenantSubscriptions<S>>| subscriptions.are_more_expected();
         self.mailbox.filled_tenants().iter().filter_map(|tenant| self.tenants.get(tenant)).any(are_expected)
     }
 
-    /// Gives some of what is new in each channel to the live subscriptions. Returns whether there is more.
+    /// Gives some of what is new in each channel to the live subscriptions. Returns whether there was more.
     async fn dispatch(self: &Rc<Self>) -> bool {
         let mut is_more = false;
         for notifier in self.mailbox.take_filled() {
@@ -101,7 +100,7 @@ impl<S: ChangeView + ?Sized> Worker<S> {
         is_more
     }
 
-    /// Gives some of what is new in a tenant to its live subscriptions. Returns whether there is more.
+    /// Gives some of what is new in a tenant to its live subscriptions. Returns whether there was more.
     pub async fn catch_up(self: &Rc<Self>, subscriptions: &Rc<TenantSubscriptions<S>>) -> bool {
         let Some(fetched) = subscriptions.fetch(self.clock.now()) else { return false };
         // After the events were fetched and before they are written: a stream that lost the right to them in their commit has been

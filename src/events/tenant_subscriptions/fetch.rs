@@ -1,6 +1,7 @@
 //! Fetching what is new for the live subscriptions of a tenant, once for all of them.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::{Fetched, State, TenantSubscriptions};
 use crate::domain::{Position, Timestamp};
@@ -8,13 +9,14 @@ use crate::error::Error;
 use crate::events::channel::Found;
 use crate::events::format::JOINED_BYTES;
 use crate::events::reading::{Missed, read_missed};
+use crate::events::shared_event::SharedEvent;
 use crate::events::subscriber::Subscriber;
 use crate::store::{Replay, Wanted};
 
 impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
-    /// Whether there are fewer new events than were given together last.
+    /// Whether there are fewer new events than are expected to come soon.
     pub fn are_more_expected(&self) -> bool {
-        self.guard.channel.count_after(self.position()) < self.joined.get()
+        self.guard.channel.count_after(self.position()) < self.expected.get()
     }
 
     /// Fetches some of what is new for the live subscriptions; `None` if there is nothing, or it must be read first. Only a part of
@@ -23,7 +25,7 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
         match self.missed.replace(State::Nothing) {
             State::Nothing => match self.guard.channel.between(self.position(), Position::END, JOINED_BYTES, now) {
                 Found::Nothing => None,
-                Found::Events(events, until) => Some(Fetched { events, until }),
+                Found::Events(events, until) => Some(self.fetched(events, until)),
                 // More came than the channel keeps, before this worker had the time for it.
                 Found::Behind => {
                     self.read_missed();
@@ -36,6 +38,10 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
             }
             State::Read(read, until) => Some(self.take_missed(*read, until)),
         }
+    }
+
+    fn fetched(&self, events: Vec<Arc<SharedEvent>>, until: Position) -> Fetched {
+        Fetched { events, until, is_cut: until < self.guard.channel.end() }
     }
 
     /// Has the next of what the channel no longer keeps read, once for all subscriptions. The end is that of the channel, and not that
@@ -62,13 +68,13 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
                 if has_gap {
                     self.leave_behind();
                 }
-                Fetched { events, until: position }
+                self.fetched(events, position)
             }
             Err(error) => {
                 let tenant = self.guard.tenant();
                 tracing::error!(%tenant, %error, "the streams of a tenant end because its events cannot be read");
                 self.groups.values().iter().for_each(|group| group.end_unreadable());
-                Fetched { events: Vec::new(), until }
+                self.fetched(Vec::new(), until)
             }
         }
     }

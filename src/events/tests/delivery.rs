@@ -72,7 +72,7 @@ fn a_client_that_is_slow_is_told_why_its_stream_ends_unless_it_has_a_part_of_a_w
 }
 
 #[test]
-fn as_many_events_are_expected_as_went_out_together_last() {
+fn as_many_events_are_expected_as_went_out_together_and_were_new_after_that() {
     run(async {
         let mut house = House::new();
         let line = house.open(0, "bob", "*", 0, usize::MAX);
@@ -89,6 +89,15 @@ fn as_many_events_are_expected_as_went_out_together_last() {
             worker.catch_up(&subscriptions).await;
         }
         assert_eq!(line.positions().len(), 10);
+
+        // Two come while three are written: five are under way.
+        house.insert(&["a"; 3], &[]);
+        let fetched = subscriptions.fetch(worker.clock().now()).unwrap();
+        house.insert(&["a"; 2], &[]);
+        assert!(!subscriptions.give(fetched).await, "they have been told anew");
+        assert!(subscriptions.are_more_expected());
+        house.insert(&["a"; 3], &[]);
+        assert!(!subscriptions.are_more_expected());
     });
 }
 
