@@ -19,10 +19,15 @@ use rustix::fd::OwnedFd;
 
 use crate::{Result, process};
 
+pub use format::OPEN_POLLING;
+
 use format::Format;
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 57\r\n\r\n\
     {\"id\":\"0000000000000000000000\",\"timestamp\":1700000000000}";
+
+/// The beginning of a poll, which has an id of a session.
+const POLL: &[u8] = b"GET /socket.io/?EIO=4&transport=polling&sid=";
 
 /// A fault that happens once to the first subscriber, to show that the clients notice it.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +91,16 @@ struct Connection {
     received: Vec<u8>,
     /// Bytes that the socket did not accept yet.
     unsent: Vec<u8>,
+    /// Whether a poll waits to be answered.
+    polls: bool,
+    /// Events that the next poll is answered with.
+    missed: Vec<u8>,
+}
+
+impl Connection {
+    fn new(stream: TcpStream) -> Self {
+        Self { stream, received: Vec::new(), unsent: Vec::new(), polls: false, missed: Vec::new() }
+    }
 }
 
 impl Raw {
@@ -162,7 +177,7 @@ impl Raw {
             if self.connections.len() <= at {
                 self.connections.resize_with(at + 1, || None);
             }
-            self.connections[at] = Some(Connection { stream, received: Vec::new(), unsent: Vec::new() });
+            self.connections[at] = Some(Connection::new(stream));
         }
     }
 
@@ -188,6 +203,11 @@ impl Raw {
         let rest = connection.received.split_off(length);
         let request = std::mem::replace(&mut connection.received, rest);
         let body = memmem::find(&request, b"\r\n\r\n").map_or(&[][..], |head| &request[head + 4..]);
+        if request.starts_with(POLL) {
+            connection.polls = true;
+            let missed = std::mem::take(&mut connection.missed);
+            return if missed.is_empty() { Ok(()) } else { self.answer_poll(at, &missed) };
+        }
         if let Some(format) = Format::of(&request) {
             self.subscribers.push(at);
             self.format = format;
@@ -219,7 +239,11 @@ impl Raw {
         self.written += 1;
         let first = self.misbehave(&chunk)?;
         for subscriber in first..self.subscribers.len() {
-            self.send(self.subscribers[subscriber], &chunk)?;
+            let at = self.subscribers[subscriber];
+            if matches!(self.format, Format::Polling) && !self.takes_poll(at) {
+                continue;
+            }
+            self.send(at, &chunk)?;
         }
         self.chunk = chunk;
         self.frames.clear();
@@ -227,6 +251,22 @@ impl Raw {
             self.send(publisher, ANSWER)?;
         }
         Ok(())
+    }
+
+    /// Takes the poll that waits. If there is none, keeps the events for the next one.
+    fn takes_poll(&mut self, at: usize) -> bool {
+        let Some(connection) = &mut self.connections[at] else { return false };
+        let polls = std::mem::take(&mut connection.polls);
+        if !polls {
+            self.format.append(&self.frames, &mut connection.missed);
+        }
+        polls
+    }
+
+    fn answer_poll(&mut self, at: usize, events: &[u8]) -> std::io::Result<()> {
+        let mut answer = Vec::new();
+        self.format.join(events, &mut answer)?;
+        if self.takes_poll(at) { self.send(at, &answer) } else { Ok(()) }
     }
 
     /// Applies the fault, if there is one and it is due. Returns the number of subscribers that this has handled.

@@ -7,6 +7,9 @@ use crate::websocket::{self, ACCEPT, TEXT};
 const STREAM_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n\
     x-accel-buffering: no\r\ntransfer-encoding: chunked\r\n\r\n";
 
+/// What stands between the packets of an answer to a poll.
+const SEPARATOR: u8 = 0x1e;
+
 /// A transport.
 #[derive(Clone, Copy)]
 pub enum Format {
@@ -16,13 +19,24 @@ pub enum Format {
     BrokerV1,
     /// Socket.IO over WebSocket.
     SocketIo,
+    /// Socket.IO over long polling.
+    Polling,
 }
+
+/// What a session that polls is opened with.
+pub const OPEN_POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
 impl Format {
     /// The transport that a request asks for, if it is a subscriber's.
     pub fn of(request: &[u8]) -> Option<Self> {
-        let paths = [(Self::Sse, "GET /sse"), (Self::BrokerV1, "GET /ws"), (Self::SocketIo, "GET /socket.io/")];
-        paths.into_iter().find(|(_, path)| request.starts_with(path.as_bytes())).map(|(format, _)| format)
+        let path = request.strip_prefix(b"GET ")?;
+        let begins = [
+            (Self::Sse, "/sse"),
+            (Self::BrokerV1, "/ws"),
+            (Self::Polling, OPEN_POLLING),
+            (Self::SocketIo, "/socket.io/"),
+        ];
+        begins.into_iter().find(|(_, begin)| path.starts_with(begin.as_bytes())).map(|(format, _)| format)
     }
 
     /// The head of the answer to it. Then follow events alone.
@@ -32,6 +46,8 @@ impl Format {
             Self::BrokerV1 | Self::SocketIo => format!(
                 "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: {ACCEPT}\r\n\r\n"
             ),
+            // A packet that says nothing.
+            Self::Polling => poll_head(1) + "6",
         }
     }
 
@@ -57,15 +73,27 @@ impl Format {
                 message.extend_from_slice(data);
                 write!(message, r#","id":"{nth:016}000000","timestamp":1700000000000,"username":"user0"}}"#)?;
             }
-            Self::SocketIo => {
+            Self::SocketIo | Self::Polling => {
                 message.extend_from_slice(br#"42["message","#);
                 message.extend_from_slice(data);
                 message.push(b']');
             }
         }
+        if let Self::Polling = self {
+            self.append(&message, out);
+            return Ok(());
+        }
         websocket::write_server_header(TEXT, message.len(), out);
         out.extend_from_slice(&message);
         Ok(())
+    }
+
+    /// Appends events to others.
+    pub fn append(self, events: &[u8], out: &mut Vec<u8>) {
+        if matches!(self, Self::Polling) && !out.is_empty() {
+            out.push(SEPARATOR);
+        }
+        out.extend_from_slice(events);
     }
 
     /// Appends what is written at once: all events that are there.
@@ -73,13 +101,23 @@ impl Format {
     /// # Errors
     /// Those of `out`, and memory has none.
     pub fn join(self, events: &[u8], out: &mut Vec<u8>) -> Result<()> {
-        if let Self::Sse = self {
-            write!(out, "{:x}\r\n", events.len())?;
-            out.extend_from_slice(events);
-            out.extend_from_slice(b"\r\n");
-        } else {
-            out.extend_from_slice(events);
+        match self {
+            Self::Sse => {
+                write!(out, "{:x}\r\n", events.len())?;
+                out.extend_from_slice(events);
+                out.extend_from_slice(b"\r\n");
+            }
+            Self::BrokerV1 | Self::SocketIo => out.extend_from_slice(events),
+            Self::Polling => {
+                out.extend_from_slice(poll_head(events.len()).as_bytes());
+                out.extend_from_slice(events);
+            }
         }
         Ok(())
     }
+}
+
+/// The head of an answer to a poll.
+fn poll_head(length: usize) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain; charset=UTF-8\r\ncontent-length: {length}\r\n\r\n")
 }

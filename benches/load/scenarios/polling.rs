@@ -8,7 +8,7 @@ use crate::crowd::Audience;
 use crate::lab::Lab;
 use crate::statistics::{count, nanos};
 use crate::table::Row;
-use crate::targets::{Target, doors::Door};
+use crate::targets::{Target, doors::Door, raw::Raw};
 
 const ROUND: Duration = Duration::from_secs(1);
 const CLIENTS: usize = 1_000;
@@ -18,25 +18,23 @@ const GOAL: f64 = 0.2;
 /// Runs this scenario.
 pub fn run(lab: &mut Lab) -> Result<()> {
     let audience = Audience::of_one_room(CLIENTS, 2);
-    let mut wanted: Vec<&dyn Target> = vec![&Door::Polling];
+    let mut wanted: Vec<&dyn Target> = vec![&Raw::Polling, &Door::Polling];
     wanted.extend(lab.polling_peers.iter().map(|peer| &**peer));
     let start = |target| Side::start(lab, target, &audience);
     let mut sides: Vec<_> = wanted.into_iter().map(start).collect::<Result<_>>()?;
     let scores = compete(lab, &mut sides, 1, ROUND)?;
-    let Some((broker, peers)) = scores.split_first() else { return Ok(()) };
-    let what = format!("{}, {CLIENTS} clients", broker.name);
-    for peer in peers {
-        let ratio = broker.cost.median() / peer.cost.median();
-        let row = Row::new(format!("{what}: server CPU per delivery"), broker.cost.show(nanos))
-            .beside(format!("{} {}", peer.name, peer.cost.show(nanos)), ratio);
-        lab.table.add(row.goal(format!("<= {GOAL} x"), ratio <= GOAL));
-        let ratio = broker.rate.median() / peer.rate.median();
-        let row = Row::new(format!("{what}: deliveries/s"), broker.rate.show(count));
-        lab.table.add(row.beside(format!("{} {}", peer.name, peer.rate.show(count)), ratio));
+    let [raw, broker, peers @ ..] = &scores[..] else { return Ok(()) };
+    for (one, other) in [(broker, raw)].into_iter().chain(peers.iter().flat_map(|peer| [(broker, peer), (raw, peer)])) {
+        let what = format!("{}, {CLIENTS} clients", one.name);
+        let ratio = one.cost.median() / other.cost.median();
+        let row = Row::new(format!("{what}: server CPU per delivery"), one.cost.show(nanos))
+            .beside(format!("{} {}", other.name, other.cost.show(nanos)), ratio);
+        let has_goal = std::ptr::eq(one, broker) && !std::ptr::eq(other, raw);
+        lab.table.add(if has_goal { row.goal(format!("<= {GOAL} x"), ratio <= GOAL) } else { row });
+        let ratio = one.rate.median() / other.rate.median();
+        let row = Row::new(format!("{what}: deliveries/s"), one.rate.show(count));
+        lab.table.add(row.beside(format!("{} {}", other.name, other.rate.show(count)), ratio));
     }
-    if peers.is_empty() {
-        lab.table.add(Row::new(format!("{what}: server CPU per delivery"), broker.cost.show(nanos)));
-        lab.table.add(Row::new(format!("{what}: deliveries/s"), broker.rate.show(count)));
-    }
+    lab.table.add(raw.disturbance(&format!("{CLIENTS} clients")));
     sides.into_iter().try_for_each(Side::finish)
 }

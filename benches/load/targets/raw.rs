@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Answer, Greeting, Language, Publication, Running, Target, Wire};
 use crate::crowd::Audience;
 use crate::lab::Lab;
+use crate::raw::OPEN_POLLING;
 use crate::server::{Server, free_port, own_program};
 use crate::{Result, http, message, options, websocket};
 
@@ -23,6 +24,8 @@ pub enum Raw {
     BrokerV1,
     /// With those of Socket.IO over WebSocket.
     SocketIo,
+    /// With those of Socket.IO over long polling.
+    Polling,
 }
 
 impl Target for Raw {
@@ -44,6 +47,7 @@ impl Raw {
             Self::Sse => SSE,
             Self::BrokerV1 => "/ws",
             Self::SocketIo => "/socket.io/",
+            Self::Polling => OPEN_POLLING,
         }
     }
 }
@@ -70,17 +74,39 @@ impl Default for RawWire {
     }
 }
 
+impl RawWire {
+    fn polls(&self) -> bool {
+        self.path == OPEN_POLLING
+    }
+}
+
 impl Wire for RawWire {
     fn subscribe(&self, _: usize, out: &mut Vec<u8>) {
-        if self.path == SSE {
-            out.extend_from_slice(&message::get(SSE, ""));
+        if self.path == SSE || self.polls() {
+            out.extend_from_slice(&message::get(&self.path, ""));
         } else {
             websocket::write_handshake(&self.path, "", out);
         }
     }
 
     fn greeted(&self, _: usize, received: &[u8]) -> Result<Greeting> {
+        if self.polls() {
+            // The answer is left for `unit`, which polls.
+            return Ok(http::answer_length(received)?.map_or(Greeting::Incomplete, |_| Greeting::Ready(0)));
+        }
         Ok(http::head_length(received)?.map_or(Greeting::Incomplete, Greeting::Ready))
+    }
+
+    fn has_units(&self) -> bool {
+        self.polls()
+    }
+
+    fn unit(&self, _: usize, received: &[u8], content: &mut Vec<u8>, reply: &mut Vec<u8>) -> Result<Option<usize>> {
+        let Some(length) = http::answer_length(received)? else { return Ok(None) };
+        content.extend_from_slice(&received[..length]);
+        // With an id of the usual length.
+        reply.extend_from_slice(&message::get(&format!("{}&sid=AAAAAAAAAAAAAAAAAAAA", self.path), ""));
+        Ok(Some(length))
     }
 
     fn publish(&self, publication: Publication, out: &mut Vec<u8>) {
