@@ -40,6 +40,10 @@ pub struct Heads {
     offers_websocket: Cell<bool>,
     /// The deadline for the next request, while none is being handled.
     due: Cell<Option<Instant>>,
+    /// The head with which the connection came back, until it is passed on.
+    brought: RefCell<Option<Vec<u8>>>,
+    /// The same while it is the current request's.
+    request: RefCell<Option<Vec<u8>>>,
 }
 
 #[derive(Default)]
@@ -85,11 +89,29 @@ impl Default for Heads {
             is_too_large: Cell::new(false),
             offers_websocket: Cell::new(false),
             due: Cell::new(Some(Instant::now() + HEAD_WITHIN)),
+            brought: RefCell::default(),
+            request: RefCell::default(),
         }
     }
 }
 
 impl Heads {
+    /// For a connection that comes back with these bytes.
+    pub fn of(received: Vec<u8>) -> Self {
+        let is_head = end_of_head(&received) == Some(received.len());
+        let heads = Self { brought: RefCell::new(is_head.then(|| received.clone())), ..Self::default() };
+        if received.is_empty() {
+            heads.due.set(Some(Instant::now() + KEEP_ALIVE + HEAD_WITHIN));
+        }
+        *heads.waiting.borrow_mut() = Waiting { bytes: received, ..Waiting::default() };
+        heads
+    }
+
+    /// The head of the current request, if the connection came back with it and nothing else.
+    pub fn take_request(&self) -> Option<Vec<u8>> {
+        self.request.take()
+    }
+
     /// Passes on waiting bytes if that is allowed; returns whether there were any.
     pub fn give(&self, buffer: &mut ReadBuf<'_>) -> bool {
         let waiting = &mut *self.waiting.borrow_mut();
@@ -174,6 +196,7 @@ impl Heads {
                     self.offers_websocket.set(offers::take(&mut bytes[..end]));
                     *body = Some(framed);
                     self.answer.set(Answer::Owed);
+                    *self.request.borrow_mut() = self.brought.take();
                     Next::Free(end)
                 }
                 Framing::Unsaid(place) => Next::Unsaid(place),

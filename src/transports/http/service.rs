@@ -20,7 +20,7 @@ use super::h2;
 use super::handshake::Handshakes;
 use super::limits::{KEEP_ALIVE, LINGER};
 use super::routes::{Routes, application};
-use super::socket::{Socket, Stream};
+use super::socket::{Onward, Socket, Stream};
 use super::websocket::OpenSockets;
 use crate::config::Callers;
 
@@ -114,7 +114,7 @@ fn http(
                 let callers = Arc::clone(&callers);
                 async move {
                     match accepted {
-                        Accepted::Http1(socket, from) => {
+                        Accepted::Http1(mut socket, from) => loop {
                             let seen = socket.clone();
                             tokio::select! {
                                 biased;
@@ -125,8 +125,15 @@ fn http(
                                 // Boxed, or every connection would reserve its read buffer.
                                 error = seen.heads().refused() => Box::pin(seen.refuse(&error, &callers)).await,
                             }
-                            Ok(seen.goes_on())
-                        }
+                            socket = match seen.onward() {
+                                None => break Ok(None),
+                                Some(Onward::Leaves(goes_on)) => break Ok(Some(goes_on)),
+                                Some(Onward::Returns(returns)) => match returns.await {
+                                    None => break Ok(None),
+                                    Some(back) => back,
+                                },
+                            };
+                        },
                         Accepted::Http2(stream, from) => {
                             // Boxed, or every connection would reserve room for it.
                             Box::pin(h2::serve(stream, from, http2, stopping.notified(), h2::Times::default())).await;

@@ -1,36 +1,26 @@
 //! Connections that leave actix: an HTTP/1.1 stream is detached after the request's head, so that it costs a socket
-//! and a position instead of the buffers of a whole HTTP connection, and is written to directly.
+//! and a position instead of the buffers of a whole HTTP connection, and is written to directly. So is a poll, whose
+//! connection comes back when its client asks for something else.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
-use std::io::{ErrorKind, Result};
+use std::future::{Future, poll_fn};
+use std::io::Result;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use actix_web::http::header::HeaderMap;
-use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use super::accept::{GoesOn, Tcp};
-use super::event_stream::EventStream;
 use super::heads::Heads;
 use super::limits::LINGER;
 use super::protection::Protection;
 use super::reply;
 use crate::config::Callers;
 use crate::error::Error;
-use crate::events::{End, Format, Sink, Written};
-
-/// Bytes that a client may send on a stream, where none are expected.
-const MAX_UNASKED_BYTES: u32 = 64 << 10;
-/// Unsent bytes that the kernel may hold for a slow reader; the rest of the stream is only a position.
-const MAX_UNSENT_BYTES: u32 = 128 << 10;
-
-/// The last chunk of a chunked body (RFC 9112, section 7.1).
-const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// A connection as actix sees it, until it leaves. Afterwards this reads as closed and discards writes.
 #[derive(Clone)]
@@ -41,7 +31,7 @@ struct Shared {
     /// The new owner, once everything written so far has been sent.
     leaves_to: RefCell<Option<Leaving>>,
     /// The work on it, once it has left.
-    goes_on: Cell<Option<GoesOn>>,
+    onward: Cell<Option<Onward>>,
     /// Whether the client closed its sending side.
     is_ended: Cell<bool>,
     heads: Heads,
@@ -61,12 +51,22 @@ pub struct Left {
     pub stream: Stream,
     /// The head of its answer, which is to be sent first.
     pub head: Vec<u8>,
+    /// The head of its request, if the connection had come back with it.
+    pub request: Option<Vec<u8>>,
     /// What the client has sent behind its request.
     pub received: Vec<u8>,
 }
 
 /// Turns a connection that leaves into its further work.
-pub type TakeOver = Box<dyn FnOnce(Left) -> GoesOn>;
+pub type TakeOver = Box<dyn FnOnce(Left) -> Onward>;
+
+/// The further work on a connection that has left.
+pub enum Onward {
+    /// Until it ends.
+    Leaves(GoesOn),
+    /// Until it comes back to actix, for the request that its client has sent or is yet to send, or ends.
+    Returns(Pin<Box<dyn Future<Output = Option<Socket>>>>),
+}
 
 /// The connection itself.
 pub enum Stream {
@@ -79,12 +79,21 @@ pub enum Stream {
 impl Socket {
     /// An accepted connection.
     pub fn new(stream: Stream) -> Self {
+        Self::with(stream, Heads::default())
+    }
+
+    /// A connection that comes back, with what its client has sent.
+    pub fn back(stream: Stream, received: Vec<u8>) -> Self {
+        Self::with(stream, Heads::of(received))
+    }
+
+    fn with(stream: Stream, heads: Heads) -> Self {
         Self(Rc::new(Shared {
             stream: RefCell::new(Some(stream)),
             leaves_to: RefCell::default(),
-            goes_on: Cell::default(),
+            onward: Cell::default(),
             is_ended: Cell::new(false),
-            heads: Heads::default(),
+            heads,
         }))
     }
 
@@ -135,8 +144,8 @@ impl Socket {
     }
 
     /// The work on it, if it has left; returned once.
-    pub fn goes_on(&self) -> Option<GoesOn> {
-        self.0.goes_on.take()
+    pub fn onward(&self) -> Option<Onward> {
+        self.0.onward.take()
     }
 
     /// Whether the connection uses TLS. False once it has left.
@@ -144,14 +153,9 @@ impl Socket {
         matches!(*self.0.stream.borrow(), Some(Stream::Tls(_)))
     }
 
-    fn poll<T>(
-        &self,
-        left: T,
-        poll: impl FnOnce(Pin<&mut (dyn Duplex + Unpin)>) -> Poll<Result<T>>,
-    ) -> Poll<Result<T>> {
+    fn poll<T>(&self, left: T, poll: impl FnOnce(Pin<&mut Stream>) -> Poll<Result<T>>) -> Poll<Result<T>> {
         match &mut *self.0.stream.borrow_mut() {
-            Some(Stream::Plain(stream)) => poll(Pin::new(stream)),
-            Some(Stream::Tls(stream)) => poll(Pin::new(&mut **stream)),
+            Some(stream) => poll(Pin::new(stream)),
             None => Poll::Ready(Ok(left)),
         }
     }
@@ -166,8 +170,37 @@ async fn refuse(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), refusal: &[u
     Ok(())
 }
 
+impl Stream {
+    fn poll<T>(&mut self, poll: impl FnOnce(Pin<&mut (dyn Duplex + Unpin)>) -> Poll<Result<T>>) -> Poll<Result<T>> {
+        match self {
+            Self::Plain(stream) => poll(Pin::new(stream)),
+            Self::Tls(stream) => poll(Pin::new(&mut **stream)),
+        }
+    }
+}
+
 trait Duplex: AsyncRead + AsyncWrite {}
 impl<T: AsyncRead + AsyncWrite> Duplex for T {}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        self.poll(|stream| stream.poll_read(context, buffer))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        self.poll(|stream| stream.poll_write(context, bytes))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        self.poll(|stream| stream.poll_flush(context))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        self.poll(|stream| stream.poll_shutdown(context))
+    }
+}
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
@@ -212,8 +245,8 @@ impl AsyncWrite for Socket {
         if let Some(Leaving { to, head }) = leaving {
             let stream = self.0.stream.take();
             if let Some(stream) = stream {
-                let received = self.0.heads.take_rest();
-                self.0.goes_on.set(Some(to(Left { stream, head, received })));
+                let (request, received) = (self.0.heads.take_request(), self.0.heads.take_rest());
+                self.0.onward.set(Some(to(Left { stream, head, request, received })));
                 context.waker().wake_by_ref();
             }
         }
@@ -222,142 +255,5 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         self.poll((), |stream| stream.poll_shutdown(context))
-    }
-}
-
-/// Limits the unsent bytes that the kernel holds for a stream.
-pub fn bound(socket: &Tcp) {
-    // Without support for it, the kernel holds more.
-    let _ = socket2::SockRef::from(&**socket).set_tcp_notsent_lowat(MAX_UNSENT_BYTES);
-}
-
-/// Counts the bytes that a client sends on its stream, where none are expected.
-#[derive(Default)]
-struct Unasked(Cell<u32>);
-
-impl Unasked {
-    /// Whether the client has gone, or keeps sending.
-    fn is_gone_by(&self, read: Result<usize>) -> bool {
-        match read {
-            Ok(0) => true,
-            Ok(bytes) => {
-                self.0.set(self.0.get().saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX)));
-                self.0.get() > MAX_UNASKED_BYTES
-            }
-            Err(error) => error.kind() != ErrorKind::WouldBlock,
-        }
-    }
-}
-
-/// A detached connection without TLS, written to in HTTP/1.1 chunks.
-pub struct PlainSink {
-    stream: Tcp,
-    unasked: Unasked,
-    has_envelope: bool,
-}
-
-impl PlainSink {
-    pub fn new(stream: Tcp, has_envelope: bool) -> Self {
-        bound(&stream);
-        Self { stream, unasked: Unasked::default(), has_envelope }
-    }
-}
-
-impl Sink for PlainSink {
-    fn format(&self) -> &'static dyn Format {
-        EventStream::chunked(self.has_envelope)
-    }
-
-    fn write(&self, bytes: &Bytes) -> Written {
-        match self.stream.try_write(bytes) {
-            Ok(taken) if taken == bytes.len() => Written::All,
-            Ok(taken) => Written::Part(taken),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Written::Part(0),
-            Err(_) => Written::Gone,
-        }
-    }
-
-    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
-        // The next write reports an error.
-        self.stream.poll_write_ready(context).map(drop)
-    }
-
-    fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if let Err(_gone) = ready!(self.stream.poll_read_ready(context)) {
-                return Poll::Ready(());
-            }
-            if self.unasked.is_gone_by(self.stream.try_read(&mut [0; 1024])) {
-                return Poll::Ready(());
-            }
-        }
-    }
-
-    fn finish(&self, _: End) {
-        let _ = self.stream.try_write(LAST_CHUNK);
-    }
-}
-
-/// A detached TLS connection, written to in HTTP/1.1 chunks.
-pub struct TlsSink {
-    stream: RefCell<Box<TlsStream<Tcp>>>,
-    unasked: Unasked,
-    has_envelope: bool,
-}
-
-impl TlsSink {
-    pub fn new(stream: Box<TlsStream<Tcp>>, has_envelope: bool) -> Self {
-        bound(stream.get_ref().0);
-        Self { stream: RefCell::new(stream), unasked: Unasked::default(), has_envelope }
-    }
-}
-
-impl Sink for TlsSink {
-    fn format(&self) -> &'static dyn Format {
-        EventStream::chunked(self.has_envelope)
-    }
-
-    fn write(&self, bytes: &Bytes) -> Written {
-        let mut stream = self.stream.borrow_mut();
-        // A caller that is told `Part` polls for readiness with its own waker.
-        let context = &mut Context::from_waker(Waker::noop());
-        let mut taken = 0;
-        while taken < bytes.len() {
-            match Pin::new(&mut **stream).poll_write(context, &bytes[taken..]) {
-                Poll::Ready(Ok(0) | Err(_)) => return Written::Gone,
-                Poll::Ready(Ok(more)) => taken += more,
-                Poll::Pending => return Written::Part(taken),
-            }
-        }
-        match Pin::new(&mut **stream).poll_flush(context) {
-            Poll::Ready(Ok(())) => Written::All,
-            Poll::Ready(Err(_)) => Written::Gone,
-            // Encrypted, but not sent.
-            Poll::Pending => Written::Part(taken),
-        }
-    }
-
-    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut **self.stream.borrow_mut()).poll_flush(context).map(drop)
-    }
-
-    fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut stream = self.stream.borrow_mut();
-        loop {
-            let mut bytes = [0; 1024];
-            let mut buffer = ReadBuf::new(&mut bytes);
-            let read = ready!(Pin::new(&mut **stream).poll_read(context, &mut buffer));
-            if self.unasked.is_gone_by(read.map(|()| buffer.filled().len())) {
-                return Poll::Ready(());
-            }
-        }
-    }
-
-    fn finish(&self, _: End) {
-        let mut stream = self.stream.borrow_mut();
-        let context = &mut Context::from_waker(Waker::noop());
-        let _ = Pin::new(&mut **stream).poll_write(context, LAST_CHUNK);
-        // Closes the TLS session too (RFC 8446, section 6.1).
-        let _ = Pin::new(&mut **stream).poll_shutdown(context);
     }
 }

@@ -12,11 +12,11 @@ use actix_web::web::Query;
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
 
 use super::bodies::{Sender, Unread};
-use super::callers;
 use super::reply::Reply;
 use super::request::{no_services, offers_websocket};
 use super::socket::Socket;
 use super::websocket::WebSocket;
+use super::{callers, polls};
 use crate::config::Callers;
 use crate::domain::ClientAddress;
 use crate::error::Error;
@@ -38,9 +38,14 @@ pub async fn serve<A: Application>(
     if callers::check_origin(callers, request.headers()).is_err() {
         return Ok(refuse(Refusal::Forbidden));
     }
-    match sessions.call(Parameters::of(request).request(request), opened_by) {
+    let parameters = Parameters::of(request);
+    match sessions.call(parameters.request(request), opened_by) {
         Err(refusal) => Ok(refuse(refusal)),
-        Ok(Call::Poll(poll)) => Ok(while_connected(request, poll.answer()).await.map_or_else(gone, said)),
+        // One that opens a session is the only one of its kind.
+        Ok(Call::Poll(poll)) => match polls::leaving(request).filter(|_| parameters.get("sid").is_some()) {
+            Some(socket) => Ok(polls::answer(socket, poll)),
+            None => Ok(while_connected(request, poll.answer()).await.map_or_else(gone, said)),
+        },
         Ok(Call::Post(post)) => {
             let body = Unread::of(request, payload);
             take(post, app, body, from).await

@@ -5,12 +5,12 @@ use actix_web::{HttpRequest, HttpResponse, http::Version};
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::accept::GoesOn;
 use super::body::{self, LeavingBody};
 use super::query::parameters;
 use super::reply::Reply;
 use super::request::is_head;
-use super::socket::{Left, PlainSink, Socket, Stream, TlsSink};
+use super::socket::{Left, Onward, Socket, Stream};
+use super::stream_sinks::{PlainSink, TlsSink};
 use super::ticket::StreamCaller;
 use crate::app::{App, LastSeen, StreamQuery};
 use crate::domain::EventFilter;
@@ -86,12 +86,12 @@ pub async fn stream(app: App, StreamCaller { principal, ticket }: StreamCaller, 
     // for it, pass on the head of an answer only with its first byte, and the first event may be long in coming.
     match request.conn_data::<Socket>() {
         Some(socket) if is_alone => {
-            let leaves_to = Box::new(move |left: Left| -> GoesOn {
+            let leaves_to = Box::new(move |left: Left| {
                 let head = left.head.into();
-                Box::pin(match left.stream {
+                Onward::Leaves(Box::pin(match left.stream {
                     Stream::Plain(stream) => app.open(subscribe_request, PlainSink::new(stream, envelope), head),
                     Stream::Tls(stream) => app.open(subscribe_request, TlsSink::new(stream, envelope), head),
-                })
+                }))
             });
             Ok(response.force_close().body(LeavingBody::new(socket, leaves_to)))
         }

@@ -17,13 +17,14 @@ use pin_project_lite::pin_project;
 use tokio::io::AsyncWrite;
 use tokio_rustls::server::TlsStream;
 
-use super::accept::{GoesOn, Tcp};
+use super::accept::Tcp;
 use super::bodies::{Bodies, MessageMemory};
 use super::body::LeavingBody;
 use super::callers;
 use super::extract::Peer;
 use super::request::{no_services, offers_websocket};
-use super::socket::{Left, Socket, Stream, bound};
+use super::socket::{Left, Onward, Socket, Stream};
+use super::stream_sinks::bound;
 use crate::config::Callers;
 use crate::domain::ClientAddress;
 use crate::error::Error;
@@ -87,12 +88,18 @@ impl WebSocket {
             response.insert_header((header::SEC_WEBSOCKET_EXTENSIONS, extensions));
         }
         let settings = Settings { max_message_bytes, compression: handshake.compression(), times };
-        let leaves_to = Box::new(move |left: Left| -> GoesOn {
-            Box::pin(ws::run(duplex(left.stream), left.head, left.received, settings, |mut inlet, outlet| {
-                inlet.set_memory(memory.of_stranger(from));
-                let place = open.add(&outlet);
-                Placed { application: application(inlet, outlet), _place: place }
-            }))
+        let leaves_to = Box::new(move |left: Left| {
+            Onward::Leaves(Box::pin(ws::run(
+                duplex(left.stream),
+                left.head,
+                left.received,
+                settings,
+                |mut inlet, outlet| {
+                    inlet.set_memory(memory.of_stranger(from));
+                    let place = open.add(&outlet);
+                    Placed { application: application(inlet, outlet), _place: place }
+                },
+            )))
         });
         response.body(LeavingBody::new(&socket, leaves_to))
     }

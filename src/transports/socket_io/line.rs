@@ -1,9 +1,10 @@
 //! What a session of Engine.IO is between its requests: its transport, what it has yet to say, its heartbeat. No I/O, no clock.
 
+mod polling;
+
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::engine_packet::{CLOSE, NOOP, PING};
@@ -61,6 +62,8 @@ enum PollState {
     Open,
     /// It waits.
     Waiting(Waker),
+    /// There is none, and the connection of the last one waits for the next.
+    Between(Waker),
 }
 
 /// The transport of a session.
@@ -70,6 +73,8 @@ pub struct Line {
     /// How much memory a WebSocket has for what its client does not take.
     sending: usize,
     poll: PollState,
+    /// How many polls there were, the last of which is known by this.
+    polls: u32,
     is_posting: bool,
     /// When something is due: a ping, or the end of a session that has not answered one.
     due: Instant,
@@ -116,6 +121,7 @@ impl Line {
             outbox: Outbox::default(),
             sending: 0,
             poll: PollState::None,
+            polls: 0,
             is_posting: false,
             due: first_ping,
             awaits_pong: false,
@@ -190,6 +196,7 @@ impl Line {
         }
         self.phase = Phase::Closed(end);
         self.wake_reader();
+        self.wake_between();
         self.room.wake();
         self.stream.wake();
     }
@@ -224,110 +231,6 @@ impl Line {
     }
 }
 
-/// Long polling.
-impl Line {
-    /// Begins a poll. Returns whether it may: there is one at most, and of two the session ends.
-    pub fn begin_poll(&mut self) -> bool {
-        let is_first = matches!(self.poll, PollState::None);
-        if is_first {
-            self.poll = PollState::Open;
-        } else {
-            self.close(End::Malformed);
-        }
-        is_first
-    }
-
-    /// The answer to the poll that was begun: everything that there is to say, as soon as there is something.
-    pub fn poll_answer(&mut self, context: &Context<'_>) -> Poll<Bytes> {
-        match self.phase {
-            Phase::Polling | Phase::Upgrading { is_probed: false } if self.outbox.is_empty() => {
-                self.poll = PollState::Waiting(context.waker().clone());
-                // It can write now.
-                self.stream.wake();
-                return Poll::Pending;
-            }
-            // What there is to say is for the WebSocket.
-            Phase::WebSocket => return Poll::Ready(Bytes::from_static(NOOP.as_bytes())),
-            _ if self.outbox.is_empty() => return Poll::Ready(Bytes::from_static(NOOP.as_bytes())),
-            _ => {}
-        }
-        self.is_owed = self.is_blocked && !self.outbox.has_chunk();
-        let payload = self.outbox.take_payload();
-        self.room.wake();
-        if self.is_owed {
-            self.stream.wake();
-        }
-        Poll::Ready(payload)
-    }
-
-    /// Ends the poll. If it was not answered, its client is gone.
-    pub fn end_poll(&mut self, is_answered: bool) {
-        self.poll = PollState::None;
-        if !is_answered && self.is_polling() {
-            self.close(End::Gone);
-        }
-    }
-
-    /// Begins a post. Returns whether it may: there is one at most, and of two the session ends.
-    pub fn begin_post(&mut self) -> bool {
-        let is_first = !std::mem::replace(&mut self.is_posting, true);
-        if !is_first {
-            self.close(End::Malformed);
-        }
-        is_first
-    }
-
-    /// Ends the post.
-    pub fn end_post(&mut self) {
-        self.is_posting = false;
-    }
-
-    /// Takes a chunk of an event stream if a poll waits for it, or if there is a WebSocket by now and it has sent the one before.
-    pub fn write_chunk(&mut self, packets: &Bytes) -> Written {
-        if self.end().is_some() {
-            return Written::Gone;
-        }
-        if packets.is_empty() {
-            return Written::All;
-        }
-        self.is_blocked = !self.has_chunk_room();
-        if self.is_blocked {
-            return Written::Nothing;
-        }
-        self.is_owed = false;
-        self.send(Frame::Chunk(packets.clone()));
-        Written::All
-    }
-
-    /// Ends an event stream: drops what was taken of it and nobody has got yet, and wakes it.
-    pub fn end_stream(&mut self) {
-        self.outbox.drop_chunks();
-        (self.is_blocked, self.is_owed) = (false, false);
-        self.stream.wake();
-        self.driver.wake();
-    }
-
-    /// Whether something that was taken of an event stream has yet to be given to the client.
-    pub fn has_chunk(&self) -> bool {
-        self.outbox.has_chunk()
-    }
-
-    /// Becomes ready when a chunk would be taken, or when none will be again.
-    pub fn poll_chunk_room(&mut self, context: &Context<'_>) -> Poll<()> {
-        if self.end().is_some() || self.has_chunk_room() { Poll::Ready(()) } else { self.stream.wait(context) }
-    }
-
-    /// Becomes ready when no chunk will be taken again. Wakes also when the session has upgraded.
-    pub fn poll_chunks_gone(&mut self, context: &Context<'_>) -> Poll<()> {
-        if self.end().is_some() { Poll::Ready(()) } else { self.stream.wait(context) }
-    }
-
-    fn has_chunk_room(&self) -> bool {
-        let may = self.is_websocket() || self.is_owed || matches!(self.poll, PollState::Waiting(_));
-        may && !self.outbox.has_chunk()
-    }
-}
-
 /// The upgrade from long polling to a WebSocket.
 impl Line {
     /// A WebSocket wants to take over. Returns whether it may: one at a time, and only from long polling.
@@ -353,6 +256,7 @@ impl Line {
         if may {
             self.phase = Phase::WebSocket;
             self.wake_reader();
+            self.wake_between();
             self.room.wake();
             self.stream.wake();
         }

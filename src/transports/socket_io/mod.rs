@@ -42,7 +42,7 @@ pub use line::Written;
 pub use members::Answer;
 pub use outlet::{Outlet, PollingOutlet};
 pub use packet::{Json, RESERVED, write_event};
-pub use polling::{PollCall, PostCall};
+pub use polling::{LastPoll, PollCall, PostCall};
 pub use refusal::Refusal;
 pub use session::MAX_IN_FLIGHT;
 pub use settings::Settings;

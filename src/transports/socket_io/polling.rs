@@ -2,13 +2,14 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
 use super::application::Application;
 use super::engine_packet::{EnginePacket, SEPARATOR};
 use super::inbox::Inbox;
-use super::line::End;
+use super::line::{End, Line};
 use super::members::Member;
 use super::outlet::{Outlet, PollingOutlet};
 use super::refusal::Refusal;
@@ -21,6 +22,8 @@ use super::types::Types;
 pub struct PollCall<T: Types> {
     sessions: Arc<Sessions<T>>,
     session: Arc<Session<T>>,
+    /// What the session knows it by.
+    number: u32,
     is_answered: bool,
 }
 
@@ -30,8 +33,8 @@ impl<T: Types> PollCall<T> {
     /// # Errors
     /// [`Refusal::BadRequest`] if the session has one already, which ends it.
     pub(super) fn begin(sessions: &Arc<Sessions<T>>, session: Arc<Session<T>>) -> Result<Self, Refusal> {
-        if session.line(|line| line.begin_poll()) {
-            return Ok(Self { sessions: Arc::clone(sessions), session, is_answered: false });
+        if let Some(number) = session.line(Line::begin_poll) {
+            return Ok(Self { sessions: Arc::clone(sessions), session, number, is_answered: false });
         }
         sessions.forget(&session);
         Err(Refusal::BadRequest)
@@ -39,9 +42,19 @@ impl<T: Types> PollCall<T> {
 
     /// Waits for something to say. It is the body of the answer, of the type `text/plain; charset=UTF-8`.
     pub async fn answer(mut self) -> Bytes {
-        let answer = poll_fn(|context| self.session.poll_answer(context)).await;
+        poll_fn(|context| self.poll_answer(context)).await
+    }
+
+    /// The same, for a connection on which more polls may come. It is called until it is ready.
+    pub fn poll_answer(&mut self, context: &Context<'_>) -> Poll<Bytes> {
+        let answer = ready!(self.session.poll_answer(context));
         self.is_answered = true;
-        answer
+        Poll::Ready(answer)
+    }
+
+    /// Ends it once it is answered: the next poll of the session may come on the same connection, or on another.
+    pub fn answered(self) -> LastPoll<T> {
+        LastPoll { sessions: Arc::clone(&self.sessions), session: Arc::clone(&self.session), number: self.number }
     }
 }
 
@@ -51,6 +64,27 @@ impl<T: Types> Drop for PollCall<T> {
         if self.session.end().is_some() {
             self.sessions.forget(&self.session);
         }
+    }
+}
+
+/// The last poll of a session, whose connection waits for the next one.
+pub struct LastPoll<T: Types> {
+    sessions: Arc<Sessions<T>>,
+    session: Arc<Session<T>>,
+    number: u32,
+}
+
+impl<T: Types> LastPoll<T> {
+    /// Begins the next one. `None` if it was not the last one, or the session takes no more polls: then nothing has happened.
+    pub fn again(self) -> Option<PollCall<T>> {
+        let Self { sessions, session, number } = self;
+        let number = session.line(|line| line.poll_again(number))?;
+        Some(PollCall { sessions, session, number, is_answered: false })
+    }
+
+    /// Becomes ready when [`LastPoll::again`] can only fail. Wakes as a future does.
+    pub fn poll_over(&self, context: &Context<'_>) -> Poll<()> {
+        self.session.line(|line| line.poll_last(self.number, context))
     }
 }
 

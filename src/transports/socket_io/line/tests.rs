@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Wake;
 
+use bytes::Bytes;
+
 use super::*;
 
 const INTERVAL: Duration = Duration::from_secs(25);
@@ -40,7 +42,7 @@ fn idle() -> Context<'static> {
 
 /// The answer to a poll that need not wait.
 fn poll(line: &mut Line) -> Bytes {
-    assert!(line.begin_poll());
+    assert!(line.begin_poll().is_some());
     let Poll::Ready(answer) = line.poll_answer(&idle()) else { panic!("the poll waits") };
     line.end_poll(true);
     answer
@@ -60,7 +62,7 @@ fn a_poll_waits_for_something_to_say_and_gets_all_of_it() {
     let mut line = polling();
     let (task, waker) = Task::new();
     let context = Context::from_waker(&waker);
-    assert!(line.begin_poll() && line.poll_answer(&context).is_pending());
+    assert!(line.begin_poll().is_some() && line.poll_answer(&context).is_pending());
     line.send(Frame::text("2"));
     line.send(Frame::text("43[]"));
     assert!(task.was_woken());
@@ -75,8 +77,8 @@ fn a_poll_waits_for_something_to_say_and_gets_all_of_it() {
 fn two_polls_at_once_end_the_session_and_the_first_is_told() {
     let mut line = polling();
     let (task, waker) = Task::new();
-    assert!(line.begin_poll() && line.poll_answer(&Context::from_waker(&waker)).is_pending());
-    assert!(!line.begin_poll());
+    assert!(line.begin_poll().is_some() && line.poll_answer(&Context::from_waker(&waker)).is_pending());
+    assert!(line.begin_poll().is_none());
     assert!(task.was_woken());
     assert_eq!(line.poll_answer(&idle()), Poll::Ready(CLOSE.into()));
     assert_eq!(line.end(), Some(End::Malformed));
@@ -98,7 +100,7 @@ fn a_client_that_drops_its_poll_has_gone_and_one_that_was_answered_has_not() {
     line.send(Frame::text("2"));
     assert_eq!(poll(&mut line), PING);
     assert_eq!(line.end(), None);
-    assert!(line.begin_poll() && line.poll_answer(&idle()).is_pending());
+    assert!(line.begin_poll().is_some() && line.poll_answer(&idle()).is_pending());
     line.end_poll(false);
     assert_eq!(line.end(), Some(End::Gone));
 }
@@ -110,7 +112,7 @@ fn a_client_that_closes_is_told_nothing_and_one_that_is_closed_gets_what_was_sen
     {
         let mut line = polling();
         let (task, waker) = Task::new();
-        assert!(line.begin_poll() && line.poll_answer(&Context::from_waker(&waker)).is_pending());
+        assert!(line.begin_poll().is_some() && line.poll_answer(&Context::from_waker(&waker)).is_pending());
         line.send(Frame::text("4x"));
         line.close(end);
         assert!(task.was_woken());
@@ -129,7 +131,7 @@ fn a_chunk_of_an_event_stream_is_taken_while_a_poll_waits_and_only_then() {
     for _ in 0..3 {
         assert_eq!(line.write_chunk(&chunk()), Written::Nothing);
         assert!(line.poll_chunk_room(&context).is_pending());
-        assert!(line.begin_poll() && line.poll_answer(&idle()).is_pending());
+        assert!(line.begin_poll().is_some() && line.poll_answer(&idle()).is_pending());
         assert!(task.was_woken() && line.poll_chunk_room(&context).is_ready());
         assert_eq!(line.write_chunk(&chunk()), Written::All);
         assert_eq!(line.write_chunk(&chunk()), Written::Nothing);
@@ -165,7 +167,7 @@ fn while_a_session_upgrades_no_poll_waits_and_what_it_has_to_say_then_goes_to_th
     let mut line = polling();
     let (task, waker) = Task::new();
     let context = Context::from_waker(&waker);
-    assert!(line.begin_poll() && line.poll_answer(&context).is_pending());
+    assert!(line.begin_poll().is_some() && line.poll_answer(&context).is_pending());
     assert!(line.begin_upgrade() && !line.begin_upgrade());
     assert!(line.poll_answer(&context).is_pending(), "it is not known yet whether the WebSocket works");
     line.probe();
@@ -201,7 +203,7 @@ fn while_a_session_upgrades_no_poll_waits_and_what_it_has_to_say_then_goes_to_th
 #[test]
 fn a_poll_that_waits_when_the_session_has_upgraded_takes_nothing_from_the_websocket() {
     let mut line = polling();
-    assert!(line.begin_poll() && line.poll_answer(&idle()).is_pending());
+    assert!(line.begin_poll().is_some() && line.poll_answer(&idle()).is_pending());
     assert!(line.begin_upgrade() && line.upgrade());
     line.send(Frame::text("4x"));
     assert_eq!(line.poll_answer(&idle()), Poll::Ready(NOOP.into()));
@@ -215,7 +217,7 @@ fn an_upgrade_that_is_given_up_leaves_the_session_to_polls() {
     assert!(line.begin_upgrade());
     line.probe();
     line.abort_upgrade();
-    assert!(line.begin_poll() && line.poll_answer(&idle()).is_pending());
+    assert!(line.begin_poll().is_some() && line.poll_answer(&idle()).is_pending());
     line.end_poll(true);
     assert!(line.begin_upgrade(), "another one may come");
     line.close(End::Silent);
@@ -281,4 +283,34 @@ fn a_client_that_answers_pings_goes_on_and_one_that_does_not_is_gone() {
     line.beat(line.due(), TIMEOUT);
     line.beat(line.due(), TIMEOUT);
     assert_eq!(line.end(), Some(End::Silent));
+}
+
+#[test]
+fn the_connection_of_a_poll_waits_for_the_next_one_until_another_has_polled_or_there_are_no_more() {
+    let ends: [fn(&mut Line); 3] = [
+        |line| assert!(line.begin_poll().is_some()),
+        |line| line.close(End::Silent),
+        |line| assert!(line.begin_upgrade() && line.upgrade()),
+    ];
+    for end in ends {
+        let mut line = polling();
+        let (task, waker) = Task::new();
+        let context = Context::from_waker(&waker);
+        let first = line.begin_poll().unwrap();
+        assert!(line.poll_last(first, &context).is_ready(), "it is not answered");
+        line.end_poll(true);
+        assert!(line.poll_last(first, &context).is_pending());
+        // What there is to say does not concern it.
+        line.send(Frame::text("4"));
+        let second = line.poll_again(first).unwrap();
+        assert!(!task.was_woken(), "it is not woken by itself");
+        assert_eq!(line.poll_answer(&idle()), Poll::Ready(Bytes::from_static(b"4")));
+        line.end_poll(true);
+        assert_eq!(line.poll_again(first), None);
+        assert!(line.poll_last(second, &context).is_pending() && line.poll_last(first, &idle()).is_ready());
+        end(&mut line);
+        assert!(task.was_woken());
+        assert!(line.poll_last(second, &context).is_ready());
+        assert_eq!(line.poll_again(second), None);
+    }
 }
