@@ -10,6 +10,7 @@ mod connection;
 mod echo;
 mod hostile;
 mod polling;
+mod polls;
 mod server;
 mod signed_in;
 mod signed_in_clients;

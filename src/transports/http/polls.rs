@@ -5,6 +5,7 @@
 //! A client that polls costs as many requests as events, and nearly all of their cost was actix's.
 
 use std::future::poll_fn;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
@@ -68,11 +69,14 @@ async fn serve<T: Types>(left: Left, mut poll: PollCall<T>) -> Option<Socket> {
         stream.write_all(&head.with(&answer)).await.ok()?;
         stream.flush().await.ok()?;
         let next = poll_fn(|context| {
-            // The session has ended, or goes on elsewhere: this is no connection of its any more.
-            if received.is_empty() && last.poll_over(context).is_ready() {
+            if !received.is_empty() {
                 return Poll::Ready(true);
             }
-            if received.is_empty() { poll_read(&mut stream, context, &mut received) } else { Poll::Ready(true) }
+            match poll_read(&mut stream, context, &mut received) {
+                // If the session has ended, or goes on elsewhere, this is no connection of its any more.
+                Poll::Pending => last.poll_over(context).map(|()| true),
+                read => read,
+            }
         });
         if !next.await {
             return None;
@@ -88,8 +92,8 @@ async fn serve<T: Types>(left: Left, mut poll: PollCall<T>) -> Option<Socket> {
 
 /// Reads once. Ready with whether there is more to come: the client has not closed its side.
 fn poll_read(stream: &mut Stream, context: &mut Context<'_>, received: &mut Vec<u8>) -> Poll<bool> {
-    let mut bytes = [0; READ_BYTES];
-    let mut buffer = ReadBuf::new(&mut bytes);
+    let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
+    let mut buffer = ReadBuf::uninit(&mut bytes);
     let read = ready!(Pin::new(stream).poll_read(context, &mut buffer));
     received.extend_from_slice(buffer.filled());
     Poll::Ready(read.is_ok() && !buffer.filled().is_empty())

@@ -60,8 +60,11 @@ impl<T: Types> PollCall<T> {
 
 impl<T: Types> Drop for PollCall<T> {
     fn drop(&mut self) {
-        self.session.line(|line| line.end_poll(self.is_answered));
-        if self.session.end().is_some() {
+        let has_ended = self.session.line(|line| {
+            line.end_poll(self.is_answered);
+            line.end().is_some()
+        });
+        if has_ended {
             self.sessions.forget(&self.session);
         }
     }

@@ -58,6 +58,11 @@ impl EchoServer {
         Self { address, sessions, feed, handle, thread: Some(thread) }
     }
 
+    /// Stops it, as Broker stops: requests are answered, and connections closed.
+    pub async fn stop(&self) {
+        self.handle.stop(true).await;
+    }
+
     /// Its URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
