@@ -44,8 +44,8 @@ pub struct Writer {
     stream_was_last: bool,
     /// Own replies that are not being sent yet.
     queued: Vec<u8>,
-    /// Own replies that are being sent: a turn.
-    sending: Bytes,
+    /// The rest of own replies that are being sent: a turn. In a box, since a client that reads takes them at once.
+    sending: Option<Box<Bytes>>,
 }
 
 impl Writer {
@@ -61,7 +61,7 @@ impl Writer {
 
     /// How many bytes of own replies wait.
     pub fn waiting(&self) -> usize {
-        self.queued.len() + self.sending.len()
+        self.queued.len() + self.sending.as_ref().map_or(0, |sending| sending.len())
     }
 
     /// Whether all own replies are on their way, and no stream has begun a write.
@@ -122,7 +122,7 @@ impl Writer {
     }
 
     fn is_streams_turn(&self) -> bool {
-        self.stream_waits && !self.stream_was_last && self.sending.is_empty()
+        self.stream_waits && !self.stream_was_last && self.sending.is_none()
     }
 
     /// Takes what fits of a stream's write.
@@ -137,7 +137,7 @@ impl Writer {
         bytes: &[u8],
     ) -> Result<Written> {
         if self.is_ready(serial) && self.within.is_none() {
-            let is_own_turn = !self.sending.is_empty() || self.stream_was_last;
+            let is_own_turn = self.sending.is_some() || self.stream_was_last;
             if is_own_turn && self.waiting() > 0 {
                 self.write_own(socket, context)?;
             }
@@ -161,14 +161,14 @@ impl Writer {
 
     /// Takes a turn for own replies.
     fn write_own(&mut self, socket: &mut dyn Duplex, context: &mut Context<'_>) -> Result<()> {
-        if self.sending.is_empty() {
-            self.sending = std::mem::take(&mut self.queued).into();
-        }
-        let sending = std::mem::take(&mut self.sending);
+        let mut sending = match self.sending.take() {
+            Some(rest) => *rest,
+            None => std::mem::take(&mut self.queued).into(),
+        };
         let taken = self.put(socket, context, &sending)?;
         if taken < sending.len() {
-            self.sending = sending;
-            self.sending.advance(taken);
+            sending.advance(taken);
+            self.sending = Some(Box::new(sending));
         } else {
             self.stream_was_last = false;
         }
