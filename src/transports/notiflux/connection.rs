@@ -214,7 +214,7 @@ impl Client {
         let request = self.app.events.subscribe(guest, query)?;
         let id = request.presence_guard.id;
         let format = if self.outlet.compresses() { &TopicMessages::Compressed } else { &TopicMessages::Plain };
-        let sink = WebSocketSink::new(self.outlet.stream(), format, &self.ended);
+        let sink = WebSocketSink::new(self.outlet.stream(), format, Some(&self.ended));
         self.stream = Some((id, self.app.open(request, sink, Bytes::new())));
         Ok(())
     }
