@@ -5,31 +5,37 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use memchr::memmem;
+use rustls::StreamOwned;
 
-use crate::Result;
+use crate::{Result, tls};
 
 /// The time limit for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+trait Duplex: Read + Write {}
+impl<T: Read + Write> Duplex for T {}
+
 /// A connection that stays open.
 pub struct Http {
-    stream: TcpStream,
+    stream: Box<dyn Duplex>,
     received: Vec<u8>,
 }
 
 impl Http {
     /// Connects.
     pub fn connect(address: SocketAddr) -> Result<Self> {
-        let fail = |error| format!("connecting to {address}: {error}");
-        let stream = TcpStream::connect(address).map_err(fail)?;
-        stream.set_nodelay(true).map_err(fail)?;
-        Self::over(stream)
+        Self::over(connect(address)?)
+    }
+
+    /// Connects with TLS, and trusts this root certificate, which is in PEM.
+    pub fn connect_tls(address: SocketAddr, root: &str) -> Result<Self> {
+        let stream = StreamOwned::new(tls::session(&tls::config(root)?)?, patient(connect(address)?)?);
+        Ok(Self { stream: Box::new(stream), received: Vec::new() })
     }
 
     /// Uses an existing connection.
     pub fn over(stream: TcpStream) -> Result<Self> {
-        stream.set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
-        Ok(Self { stream, received: Vec::new() })
+        Ok(Self { stream: Box::new(patient(stream)?), received: Vec::new() })
     }
 
     /// Sends a request.
@@ -66,6 +72,18 @@ impl Http {
             Err(error) => Err(format!("receiving: {error}")),
         }
     }
+}
+
+fn connect(address: SocketAddr) -> Result<TcpStream> {
+    let fail = |error| format!("connecting to {address}: {error}");
+    let stream = TcpStream::connect(address).map_err(fail)?;
+    stream.set_nodelay(true).map_err(fail)?;
+    Ok(stream)
+}
+
+fn patient(stream: TcpStream) -> Result<TcpStream> {
+    stream.set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
+    Ok(stream)
 }
 
 /// The length of the answer at the beginning of these bytes, or `None` if it is incomplete.

@@ -22,6 +22,7 @@ mod server;
 mod statistics;
 mod table;
 mod targets;
+mod tls;
 mod websocket;
 
 use std::process::ExitCode;

@@ -182,7 +182,8 @@ impl Identity {
         if now.since(known.used_at) >= USE_NOTED_WITHIN {
             self.0.writer.submit(Use { id, issue: None, serial: Some(known.serial) }).await?;
         }
-        let ChannelToken { tenant, channel, .. } = known;
+        // Not the one of the token, which is the same name once more in memory.
+        let (tenant, channel) = (channels.settings.tenant.clone(), known.channel);
         Ok(TopicPermit::new((GUESTS, channel.as_str()), tenant, channel.clone(), TopicUse::Subscribe, None))
     }
 

@@ -42,7 +42,7 @@ struct Claims {
 #[derive(Clone, Debug)]
 pub struct TopicPermit {
     /// Where the token is from, and whom it calls the guest.
-    pub(super) guest: (&'static str, String),
+    pub(super) guest: (&'static str, Box<str>),
     pub(super) tenant: TenantName,
     pub(super) topic: EventName,
     pub(super) to: TopicUse,
@@ -114,7 +114,7 @@ impl TopicPermit {
         to: TopicUse,
         ends_at: Option<Timestamp>,
     ) -> Self {
-        Self { guest: (of, subject.to_owned()), tenant, topic, to, ends_at }
+        Self { guest: (of, subject.into()), tenant, topic, to, ends_at }
     }
 
     /// The topic.

@@ -17,13 +17,13 @@ pub type Ended = Rc<Cell<Option<End>>>;
 pub struct WebSocketSink {
     outlet: StreamOutlet,
     format: &'static dyn Format,
-    ended: Ended,
+    ended: Option<Ended>,
 }
 
 impl WebSocketSink {
-    /// On a connection. Why the stream ends is told in `ended`.
-    pub fn new(outlet: StreamOutlet, format: &'static dyn Format, ended: &Ended) -> Self {
-        Self { outlet, format, ended: Rc::clone(ended) }
+    /// On a connection. Why the stream ends is told in `ended`, if anybody asks.
+    pub fn new(outlet: StreamOutlet, format: &'static dyn Format, ended: Option<&Ended>) -> Self {
+        Self { outlet, format, ended: ended.map(Rc::clone) }
     }
 }
 
@@ -53,6 +53,8 @@ impl Sink for WebSocketSink {
     }
 
     fn finish(&self, why: End) {
-        self.ended.set(Some(why));
+        if let Some(ended) = &self.ended {
+            ended.set(Some(why));
+        }
     }
 }

@@ -18,7 +18,7 @@ use super::{Outcome, Pace, Spec};
 use crate::http::Http;
 use crate::statistics::Quantiles;
 use crate::targets::{Publication, Wire};
-use crate::{Result, message};
+use crate::{Result, message, tls};
 
 /// For how long subscribers may be silent: less than half of the time after which Broker closes a WebSocket.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -102,7 +102,7 @@ impl People {
         let first = spec.first_subscriber;
         let readers = first..first + spec.audience.subscribers.saturating_sub(spec.stalled);
         let ledger = Ledger::new(&spec.audience, readers, spec.first_number, spec.others_publish, wire.keeps_order());
-        let tls = spec.root.as_deref().map(stream::tls).transpose()?;
+        let tls = spec.root.as_deref().map(tls::config).transpose()?;
         let mut people = Self {
             wire,
             tls,

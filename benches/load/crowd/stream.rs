@@ -6,11 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketType, sockopt};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::{ClientConfig, ClientConnection};
 
-use crate::Result;
+use crate::{Result, tls};
 
 /// The receive buffer of a client that does not read: the kernel's minimum.
 const SMALL_BUFFER: usize = 2048;
@@ -34,9 +32,7 @@ impl Stream {
         let stream = connect(source, address, small_buffer)?;
         stream.set_nonblocking(true).map_err(|error| error.to_string())?;
         let Some(config) = tls else { return Ok(Self::Plain(stream)) };
-        let name = ServerName::try_from("localhost").map_err(|error| error.to_string())?;
-        let connection = ClientConnection::new(Arc::clone(config), name).map_err(|error| error.to_string())?;
-        Ok(Self::Tls(stream, Box::new(connection)))
+        Ok(Self::Tls(stream, Box::new(tls::session(config)?)))
     }
 
     /// The socket.
@@ -107,17 +103,4 @@ fn flush(socket: &mut TcpStream, connection: &mut ClientConnection) -> io::Resul
         connection.write_tls(socket)?;
     }
     Ok(())
-}
-
-/// A client configuration that trusts this root only, for HTTP/1.1.
-pub fn tls(root: &str) -> Result<Arc<ClientConfig>> {
-    let mut roots = RootCertStore::empty();
-    let root = CertificateDer::from_pem_slice(root.as_bytes()).map_err(|error| error.to_string())?;
-    roots.add(root).map_err(|error| error.to_string())?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let mut config = config.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.resumption = rustls::client::Resumption::disabled();
-    Ok(Arc::new(config))
 }

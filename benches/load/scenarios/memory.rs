@@ -1,7 +1,6 @@
 //! The resident memory of an idle, authenticated connection in the server, of each transport, without and with TLS.
 
 use std::fs;
-use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 
 use crate::Result;
 use crate::crowd::{Audience, Crowd, Pace, Spec};
+use crate::http::Http;
 use crate::lab::Lab;
 use crate::process::Process;
 use crate::server::{Server, free_port};
@@ -69,7 +69,10 @@ fn measure(lab: &Lab, door: Door, authority: Option<&Authority>) -> Result<f64> 
     };
     let arguments = broker::arguments(database.path(), http, &flags);
     let server = Server::start(lab.broker.as_os_str(), &arguments, port, None, Duration::from_secs(10))?;
-    let language = door.language(people, (Ipv4Addr::LOCALHOST, http).into())?;
+    let language = door.language(people, || match authority {
+        Some(authority) => Http::connect_tls(server.address, &authority.root),
+        None => Http::connect(server.address),
+    })?;
     let spec = |subscribers| Spec {
         root: authority.map(|authority| authority.root.clone()),
         at_once: AT_ONCE,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::side::{Score, Side, compete};
 use crate::Result;
 use crate::crowd::Audience;
+use crate::http::Http;
 use crate::lab::{Lab, SERVER_CORE};
 use crate::statistics::{count, nanos};
 use crate::table::Row;
@@ -31,7 +32,7 @@ pub fn run(lab: &mut Lab) -> Result<()> {
         let database = lab.directory()?.keep();
         let people = BrokerWire { names: EVENT_NAMES, ..broker::people(&database, &audience)? };
         let server = broker::start(lab, &database, Some(SERVER_CORE), &[])?;
-        let language = door.language(people, server.address)?;
+        let language = door.language(people, || Http::connect(server.address))?;
         sides.push(Side::new(door.name(), server, &language, &audience)?);
     }
     for peer in lab.peers.iter().filter(|peer| peer.is_durable()) {

@@ -1,13 +1,12 @@
 //! The ways into Broker beside SSE: the same binary, users and events.
 
-use std::net::SocketAddr;
-
 use super::broker::{self, BrokerWire};
 use super::broker_v1::{self, BrokerV1Wire, Task};
 use super::socket_io::{self, House, PollingWire, WebSocketWire};
 use super::{Language, Running, Target};
 use crate::Result;
 use crate::crowd::Audience;
+use crate::http::Http;
 use crate::lab::Lab;
 
 /// The tenant of an audience of one room.
@@ -35,13 +34,13 @@ impl Door {
         }
     }
 
-    /// The protocol of its clients, if its server takes HTTP at an address.
-    pub fn language(self, people: BrokerWire, address: SocketAddr) -> Result<Language> {
+    /// The protocol of its clients. `connect` is asked for a connection to its server.
+    pub fn language(self, people: BrokerWire, connect: impl FnOnce() -> Result<Http>) -> Result<Language> {
         match self {
             Self::Sse => Language::new(broker::WIRE, &people),
             Self::WebSocket(task) => Language::new(broker_v1::WIRE, &BrokerV1Wire::new(people, task)),
-            Self::SocketIo => Language::new(socket_io::WEBSOCKET_WIRE, &WebSocketWire(House::broker(address)?)),
-            Self::Polling => Language::new(socket_io::POLLING_WIRE, &PollingWire::new(House::broker(address)?)),
+            Self::SocketIo => Language::new(socket_io::WEBSOCKET_WIRE, &WebSocketWire(House::broker(connect()?)?)),
+            Self::Polling => Language::new(socket_io::POLLING_WIRE, &PollingWire::new(House::broker(connect()?)?)),
         }
     }
 }
@@ -61,7 +60,7 @@ impl Target for Door {
         let directory = lab.directory()?.keep();
         let people = broker::people(&directory, audience)?;
         let server = broker::start(lab, &directory, core, &self.flags())?;
-        let language = self.language(people, server.address)?;
+        let language = self.language(people, || Http::connect(server.address))?;
         Ok(Running { server, language })
     }
 }

@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
@@ -83,11 +82,11 @@ impl House {
         vec![format!("--auth_key={AUTH_KEY}"), format!("--channel_tenant={tenant}")]
     }
 
-    /// Broker's channel, at the address of a started server.
-    pub fn broker(address: SocketAddr) -> Result<Self> {
+    /// Broker's channel, by a connection to a started server.
+    pub fn broker(mut server: Http) -> Result<Self> {
         let mut request = Vec::new();
         message::write_post(&format!("/channel/{CHANNEL}"), &authorization(), b"", &mut request);
-        let answer = Http::connect(address)?.ask(&request)?;
+        let answer = server.ask(&request)?;
         #[derive(Deserialize)]
         struct Made {
             token: String,

@@ -55,12 +55,12 @@ pub struct Subscription<O: ?Sized = dyn Sink> {
     pub(super) changes_asked: Cell<u32>,
     pub(super) changes_told: Cell<u32>,
     pub(super) options: StreamOptions,
+    /// Whether the client has the beginning of `rest`, without which what it has means nothing.
+    pub(super) is_within: Cell<bool>,
     /// What is to be given before it goes on with new events.
     pub(super) reads: RefCell<Reads>,
     /// What could not be written yet.
     pub(super) rest: RefCell<Bytes>,
-    /// Whether the client has the beginning of `rest`, without which what it has means nothing.
-    pub(super) is_within: Cell<bool>,
     /// The users of whom it has yet to tell whether they are there; `None` if its client did not ask for that.
     pub(super) presence: Option<Box<RefCell<PendingPresence>>>,
     /// The waker of the task that catches up and waits for the end.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::OptionFuture;
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::value::to_raw_value;
@@ -14,8 +16,8 @@ use crate::domain::FilterChange;
 use crate::error::Error;
 use crate::transports::json::parse;
 use crate::transports::socket_io::{Event, Json, Outlet, Socket, Types, Work};
-use crate::transports::socket_streams::{Packets, PollingSink, run};
-use crate::transports::stream_sink::{Ended, WebSocketSink};
+use crate::transports::socket_streams::{Packets, PollingSink, Running};
+use crate::transports::stream_sink::WebSocketSink;
 
 /// What a client is told by, in the words of ChannelAPI.
 const CLIENT_EVENT: &str = "clientevent";
@@ -126,37 +128,38 @@ impl ChannelApi {
         }
     }
 
-    /// Writes the messages of a client's channels, as [`Application::stream`](crate::transports::socket_io::Application::stream).
+    /// Writes the messages of a client's channels, as [`Application::stream`](crate::transports::socket_io::Application::stream). The
+    /// stream is opened at once.
     pub fn stream<T: Types>(
-        &self,
+        self,
         client: Arc<Client>,
         socket: Socket<T>,
         outlet: Outlet<T>,
-    ) -> impl Future<Output = ()> + 'static {
-        let Self(app) = self.clone();
-        async move {
-            let ended = Ended::default();
-            let is_polling = matches!(outlet, Outlet::Polling(_));
-            let begun = client.begin(&app, |request| match outlet {
-                Outlet::Polling(outlet) => {
-                    let format = ChannelMessages::of(Packets::Polled);
-                    app.open(request, PollingSink::new(outlet, format, &ended), Bytes::new())
-                }
-                Outlet::WebSocket { outlet, compresses } => {
-                    let format = ChannelMessages::of(Packets::on(compresses));
-                    app.open(request, WebSocketSink::new(outlet, format, &ended), Bytes::new())
-                }
-            });
-            match begun {
-                Ok(Some(stream)) => match run(&socket, is_polling, stream).await {
-                    Some(stands) => client.stop(stands.position),
-                    // Nothing more of the channels can come on this session.
-                    None => socket.close(),
-                },
-                Ok(None) => {}
-                Err(_) => socket.close(),
+    ) -> impl Future<Output = ()> {
+        let Self(app) = self;
+        let is_polling = matches!(outlet, Outlet::Polling(_));
+        let begun = client.begin(&app, |request| match outlet {
+            Outlet::Polling(outlet) => {
+                let format = ChannelMessages::of(Packets::Polled);
+                app.open(request, PollingSink::new(outlet, format, None), Bytes::new())
             }
-        }
+            Outlet::WebSocket { outlet, compresses } => {
+                let format = ChannelMessages::of(Packets::on(compresses));
+                app.open(request, WebSocketSink::new(outlet, format, None), Bytes::new())
+            }
+        });
+        let stream = begun.unwrap_or_else(|_| {
+            socket.close();
+            None
+        });
+        OptionFuture::from(stream.map(|stream| {
+            Running::new(socket, is_polling, stream).map(move |(socket, stands)| match stands {
+                Some(stands) => client.stop(stands.position),
+                // Nothing more of the channels can come on this session.
+                None => socket.close(),
+            })
+        }))
+        .map(drop)
     }
 }
 

@@ -231,7 +231,7 @@ impl Client {
         let format = if self.outlet.compresses() { &TopicMessages::Compressed } else { &TopicMessages::Plain };
         let outlet = self.outlet.stream();
         let serial = outlet.serial();
-        let sink = WebSocketSink::new(outlet, format, &self.ended);
+        let sink = WebSocketSink::new(outlet, format, Some(&self.ended));
         self.stream = Some(Stream { id, serial, catch_up: self.app.open(request, sink, Bytes::new()) });
         Ok(())
     }

@@ -28,7 +28,20 @@ pub struct Inbox<A: Application> {
     pub session: Arc<Session<A>>,
     random: fn() -> [u8; Sid::BYTES],
     /// `None` while there is nothing to do, which is most of the time.
-    in_flight: Option<FuturesUnordered<Counted<A>>>,
+    in_flight: Option<Box<InFlight<A>>>,
+    taking: Taking,
+}
+
+/// Work that is under way, side by side.
+type InFlight<A> = FuturesUnordered<Counted<A>>;
+
+/// The packet that is being taken.
+enum Taking {
+    Nothing,
+    /// One that took no time.
+    Taken,
+    /// One by which the client joins a namespace.
+    Connect(Pin<Box<dyn Future<Output = Result<(), Malformed>>>>),
 }
 
 /// Work that counts for its session.
@@ -47,7 +60,7 @@ impl<T: Types> Future for Counted<T> {
 
 impl<A: Application> Inbox<A> {
     pub fn new(app: A, session: Arc<Session<A>>, random: fn() -> [u8; Sid::BYTES]) -> Self {
-        Self { app, session, random, in_flight: None }
+        Self { app, session, random, in_flight: None, taking: Taking::Nothing }
     }
 
     /// Whether work is under way.
@@ -70,16 +83,33 @@ impl<A: Application> Inbox<A> {
         self.session.poll_room(is_websocket, context)
     }
 
-    /// Takes a packet; `None` for what is not one. Packets for a session that has ended go nowhere.
+    /// Takes a packet, as [`Inbox::begin`].
     pub async fn take(&mut self, packet: Option<EnginePacket<'_>>) {
+        self.begin(packet);
+        poll_fn(|context| self.poll_taken(context)).await;
+    }
+
+    /// Whether a packet is being taken.
+    pub fn is_taking(&self) -> bool {
+        !matches!(self.taking, Taking::Nothing)
+    }
+
+    /// Begins to take a packet; `None` for what is not one. Packets for a session that has ended go nowhere.
+    pub fn begin(&mut self, packet: Option<EnginePacket<'_>>) {
+        self.taking = Taking::Taken;
         let Some(assembled) = self.session.receive(packet) else { return };
         let bytes = assembled.cost();
         let Assembled { packet: Packet { namespace, content, .. }, attachments } = assembled;
         let session = &self.session;
         let taken = match content {
             Content::Connect(auth) => {
-                let _guard = session.begin_work(1, bytes);
-                self.connect(namespace, auth).await
+                let (guard, app) = (session.begin_work(1, bytes), self.app.clone());
+                let connect = connect(app, Arc::clone(session), self.random, namespace, auth);
+                self.taking = Taking::Connect(Box::pin(async move {
+                    let _guard = guard;
+                    connect.await
+                }));
+                return;
             }
             Content::Disconnect => session.leave(&namespace).then_some(()).ok_or(Malformed),
             Content::Ack { id, args, .. } => {
@@ -91,49 +121,65 @@ impl<A: Application> Inbox<A> {
                     let ack = id.map(|id| Ack::new(socket.clone(), id));
                     if let Some(work) = self.app.event(&socket, Event { name, args, attachments, ack }) {
                         let work = Counted { _guard: session.begin_work(work.weight, bytes), work };
-                        self.in_flight.get_or_insert_with(FuturesUnordered::new).push(work);
+                        self.in_flight.get_or_insert_default().push(work);
                     }
                     Ok(())
                 }
                 None => Err(Malformed),
             },
         };
+        self.settle(taken);
+    }
+
+    fn settle(&self, taken: Result<(), Malformed>) {
         if taken.is_err() {
             // A client that has left a namespace may have sent something before it knew. The original ends its session, too.
             self.session.close(End::Malformed);
         }
-        // In order, and before the next packet.
-        poll_fn(|context| {
-            let _ = self.poll_work(context);
-            Poll::Ready(())
-        })
-        .await;
     }
 
-    async fn connect(&self, namespace: String, auth: Option<Map<String, Value>>) -> Result<(), Malformed> {
-        let session = &self.session;
-        let refuse = |ConnectError { message, data }: ConnectError| {
-            let packet = Writer::connect_error(&namespace, &message, data.as_deref());
-            session.line(|line| line.send(Frame::text(packet)));
-        };
-        if !session.may_join(&namespace)? {
-            refuse(ConnectError::new("Too many namespaces"));
-            return Ok(());
+    /// Becomes ready when the packet has been taken.
+    pub fn poll_taken(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Taking::Connect(connecting) = &mut self.taking {
+            let taken = ready!(connecting.as_mut().poll(context));
+            self.settle(taken);
         }
-        let Some(auth) = auth else {
-            refuse(ConnectError::new(format!("The option auth has more than {MAX_AUTH_BYTES} bytes")));
-            return Ok(());
-        };
-        match self.app.connect(Connect { namespace: &namespace, auth, peer: &session.peer }).await {
-            Err(error) => refuse(error),
-            Ok(Admission { state, pid, sid }) => {
-                let id = sid.unwrap_or_else(|| Sid::new((self.random)()).text());
-                let member = Arc::new(Member { namespace, id, keeps_offset: pid.is_some(), state });
-                if session.join(&member, pid.as_deref())? {
-                    self.app.connected(&Socket::new(session, member));
-                }
+        self.taking = Taking::Nothing;
+        // In order, and before the next packet.
+        let _ = self.poll_work(context);
+        Poll::Ready(())
+    }
+}
+
+/// Lets a client join a namespace, if the application admits it.
+async fn connect<A: Application>(
+    app: A,
+    session: Arc<Session<A>>,
+    random: fn() -> [u8; Sid::BYTES],
+    namespace: String,
+    auth: Option<Map<String, Value>>,
+) -> Result<(), Malformed> {
+    let refuse = |ConnectError { message, data }: ConnectError| {
+        let packet = Writer::connect_error(&namespace, &message, data.as_deref());
+        session.line(|line| line.send(Frame::text(packet)));
+    };
+    if !session.may_join(&namespace)? {
+        refuse(ConnectError::new("Too many namespaces"));
+        return Ok(());
+    }
+    let Some(auth) = auth else {
+        refuse(ConnectError::new(format!("The option auth has more than {MAX_AUTH_BYTES} bytes")));
+        return Ok(());
+    };
+    match app.connect(Connect { namespace: &namespace, auth, peer: &session.peer }).await {
+        Err(error) => refuse(error),
+        Ok(Admission { state, pid, sid }) => {
+            let id = sid.unwrap_or_else(|| Sid::new(random()).text()).into();
+            let member = Arc::new(Member { namespace: namespace.into(), id, keeps_offset: pid.is_some(), state });
+            if session.join(&member, pid.as_deref())? {
+                app.connected(&Socket::new(&session, member));
             }
         }
-        Ok(())
     }
+    Ok(())
 }

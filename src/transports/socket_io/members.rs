@@ -17,9 +17,9 @@ const MAX_ASKED: usize = 64;
 /// A session's membership in a namespace.
 pub struct Member<T: Types> {
     /// The namespace.
-    pub namespace: String,
+    pub namespace: Box<str>,
     /// What others may know the socket by.
-    pub id: String,
+    pub id: Box<str>,
     /// Whether its client takes a text at the end of an event for an offset.
     pub keeps_offset: bool,
     /// What the application keeps of it.
@@ -70,7 +70,7 @@ impl<T: Types> Members<T> {
 
     /// The membership in a namespace.
     pub fn get(&self, namespace: &str) -> Option<&Arc<Member<T>>> {
-        self.0.iter().map(|entry| &entry.member).find(|member| member.namespace == namespace)
+        self.0.iter().map(|entry| &entry.member).find(|member| *member.namespace == *namespace)
     }
 
     /// Whether this one is still there.
@@ -80,12 +80,16 @@ impl<T: Types> Members<T> {
 
     /// Adds one to a namespace that has none yet.
     pub fn add(&mut self, member: Arc<Member<T>>) {
+        if self.0.is_empty() {
+            // Not for four, as a list grows by itself: most clients join one.
+            self.0.reserve_exact(1);
+        }
         self.0.push(Entry { member, asked: None });
     }
 
     /// Removes the membership in a namespace.
     pub fn remove(&mut self, namespace: &str) -> Option<Self> {
-        let at = self.0.iter().position(|entry| entry.member.namespace == namespace)?;
+        let at = self.0.iter().position(|entry| *entry.member.namespace == *namespace)?;
         Some(Self(vec![self.0.swap_remove(at)]))
     }
 
@@ -108,7 +112,7 @@ impl<T: Types> Members<T> {
 
     /// Takes the answer to an event; one that nobody asked for is ignored. Returns whether the session is in the namespace.
     pub fn answer(&mut self, namespace: &str, id: u64, answer: Answer) -> bool {
-        let Some(entry) = self.0.iter_mut().find(|entry| entry.member.namespace == namespace) else { return false };
+        let Some(entry) = self.0.iter_mut().find(|entry| *entry.member.namespace == *namespace) else { return false };
         if let Some(sender) = entry.asked.as_mut().and_then(|asked| asked.waiting.remove(&id)) {
             // Nobody may wait for it any more.
             let _ = sender.send(answer);

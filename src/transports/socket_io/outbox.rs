@@ -50,9 +50,13 @@ impl Frame {
     }
 }
 
-/// Frames in order, first in, first out.
+/// Frames in order, first in, first out. A session that is quiet keeps no memory for them.
 #[derive(Default)]
-pub struct Outbox {
+pub struct Outbox(Option<Box<Queue>>);
+
+#[derive(Default)]
+struct Queue {
+    /// At least one.
     frames: VecDeque<Frame>,
     held: usize,
     has_chunk: bool,
@@ -61,53 +65,54 @@ pub struct Outbox {
 impl Outbox {
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.0.is_none()
     }
 
     /// How much memory it takes, in bytes.
     pub fn held(&self) -> usize {
-        self.held
+        self.0.as_ref().map_or(0, |queue| queue.held)
     }
 
     /// Whether there is a piece of an event stream.
     pub fn has_chunk(&self) -> bool {
-        self.has_chunk
+        self.0.as_ref().is_some_and(|queue| queue.has_chunk)
     }
 
     /// Appends a frame.
     pub fn push(&mut self, frame: Frame) {
-        self.count(&frame);
-        self.frames.push_back(frame);
+        self.counting(&frame).push_back(frame);
     }
 
     /// Puts a frame before all others.
     fn push_front(&mut self, frame: Frame) {
-        self.count(&frame);
-        self.frames.push_front(frame);
+        self.counting(&frame).push_front(frame);
     }
 
     /// Drops what an event stream has written: its client has lost the right to it.
     pub fn drop_chunks(&mut self) {
-        for frame in std::mem::take(self).frames {
+        for frame in self.0.take().into_iter().flat_map(|queue| queue.frames) {
             if !matches!(frame, Frame::Chunk(_)) {
                 self.push(frame);
             }
         }
     }
 
-    fn count(&mut self, frame: &Frame) {
-        self.held += frame.cost();
-        self.has_chunk |= matches!(frame, Frame::Chunk(_));
+    /// The queue, with this frame counted.
+    fn counting(&mut self, frame: &Frame) -> &mut VecDeque<Frame> {
+        let queue = self.0.get_or_insert_default();
+        queue.held += frame.cost();
+        queue.has_chunk |= matches!(frame, Frame::Chunk(_));
+        &mut queue.frames
     }
 
     /// Takes the first frame.
     pub fn pop(&mut self) -> Option<Frame> {
-        let frame = self.frames.pop_front()?;
-        self.held -= frame.cost();
-        self.has_chunk &= !matches!(frame, Frame::Chunk(_));
-        if self.frames.is_empty() {
-            // A session that is quiet again keeps no memory.
-            self.frames = VecDeque::new();
+        let queue = self.0.as_mut()?;
+        let frame = queue.frames.pop_front()?;
+        queue.held -= frame.cost();
+        queue.has_chunk &= !matches!(frame, Frame::Chunk(_));
+        if queue.frames.is_empty() {
+            self.0 = None;
         }
         Some(frame)
     }
@@ -116,7 +121,7 @@ impl Outbox {
     pub fn pop_packet(&mut self) -> Option<(Frame, Vec<Frame>)> {
         let first = self.pop()?;
         let mut attachments = Vec::new();
-        while let Some(Frame::Binary(_)) = self.frames.front() {
+        while self.0.as_ref().is_some_and(|queue| matches!(queue.frames.front(), Some(Frame::Binary(_)))) {
             attachments.extend(self.pop());
         }
         Some((first, attachments))

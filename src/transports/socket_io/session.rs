@@ -53,11 +53,14 @@ struct State<T: Types> {
     in_flight: usize,
     /// How many bytes the client has sent for that.
     working: usize,
-    /// The tasks that do work which goes on after its post.
-    tasks: Vec<AbortHandle>,
+    /// The tasks that do work which goes on after its post. In a box, since only long polling has them.
+    tasks: Option<Box<Tasks>>,
     /// Its part of the memory.
     share: Share<T::Client>,
 }
+
+#[derive(Default)]
+struct Tasks(Vec<AbortHandle>);
 
 /// The event stream of a session.
 enum Stream<T: Types> {
@@ -123,7 +126,7 @@ impl<T: Types> Session<T> {
             stream: Stream::None,
             in_flight: 0,
             working: 0,
-            tasks: Vec::new(),
+            tasks: None,
             share,
         };
         Arc::new(Self { sid, peer, settings: Arc::clone(settings), state: Mutex::new(state) })
@@ -143,7 +146,7 @@ impl<T: Types> Session<T> {
         let left = is_over.then(|| {
             state.share.hold(0);
             state.stream = Stream::None;
-            let tasks = std::mem::take(&mut state.tasks);
+            let Tasks(tasks) = state.tasks.take().map_or_else(Tasks::default, |tasks| *tasks);
             (std::mem::take(&mut state.members), std::mem::take(&mut state.assembler), tasks)
         });
         drop(guard);
@@ -250,8 +253,9 @@ impl<T: Types> Session<T> {
     /// Has a task aborted when the session ends.
     pub fn keep_task(&self, task: AbortHandle) {
         self.with(|state| {
-            state.tasks.retain(|task| !task.is_finished());
-            state.tasks.push(task);
+            let Tasks(tasks) = &mut **state.tasks.get_or_insert_default();
+            tasks.retain(|task| !task.is_finished());
+            tasks.push(task);
         });
     }
 

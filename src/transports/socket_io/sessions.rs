@@ -1,7 +1,9 @@
 //! All sessions, and the clock that their heartbeats go by.
 
+use std::borrow::Borrow;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,13 +34,42 @@ pub struct Sessions<T: Types> {
 }
 
 struct Table<T: Types> {
-    by_sid: HashMap<Sid, Arc<Session<T>>>,
+    by_sid: HashSet<BySid<T>>,
     is_stopped: bool,
+}
+
+/// A session, found by its id: a map would have each id once more.
+struct BySid<T: Types>(Arc<Session<T>>);
+
+impl<T: Types> Borrow<Sid> for BySid<T> {
+    fn borrow(&self) -> &Sid {
+        &self.0.sid
+    }
+}
+
+impl<T: Types> PartialEq for BySid<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.sid == other.0.sid
+    }
+}
+
+impl<T: Types> Eq for BySid<T> {}
+
+impl<T: Types> Hash for BySid<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.sid.hash(state);
+    }
+}
+
+impl<T: Types> Table<T> {
+    fn get(&self, sid: Sid) -> Option<Arc<Session<T>>> {
+        self.by_sid.get(&sid).map(|BySid(session)| Arc::clone(session))
+    }
 }
 
 impl<T: Types> Sessions<T> {
     pub fn new(settings: Settings, shares: Shares<T::Client>, random: fn() -> [u8; Sid::BYTES]) -> Self {
-        let table = Mutex::new(Table { by_sid: HashMap::new(), is_stopped: false });
+        let table = Mutex::new(Table { by_sid: HashSet::new(), is_stopped: false });
         Self { settings: Arc::new(settings), random, shares: Arc::new(shares), table, due: Mutex::default() }
     }
 
@@ -55,7 +86,7 @@ impl<T: Types> Sessions<T> {
             if table.is_stopped {
                 return None;
             }
-            table.by_sid.insert(sid, Arc::clone(&session));
+            table.by_sid.insert(BySid(Arc::clone(&session)));
         }
         let first = self.settings.ping_interval.min(self.settings.connect_timeout);
         lock(&self.due).push(Reverse((Instant::now() + first, sid)));
@@ -64,7 +95,7 @@ impl<T: Types> Sessions<T> {
 
     /// The session of an id, if it has not ended.
     pub fn get(&self, sid: &str) -> Option<Arc<Session<T>>> {
-        let session = lock(&self.table).by_sid.get(&Sid::parse(sid)?).cloned()?;
+        let session = lock(&self.table).get(Sid::parse(sid)?)?;
         session.end().is_none().then_some(session)
     }
 
@@ -74,17 +105,17 @@ impl<T: Types> Sessions<T> {
     }
 
     fn take(&self, sid: Sid) -> Option<Arc<Session<T>>> {
-        lock(&self.table).by_sid.remove(&sid)
+        lock(&self.table).by_sid.take(&sid).map(|BySid(session)| session)
     }
 
     /// Ends all sessions. None is opened any more.
     pub fn stop(&self) {
-        let sessions = {
+        let sessions: Vec<_> = {
             let mut table = lock(&self.table);
             table.is_stopped = true;
-            std::mem::take(&mut table.by_sid)
+            table.by_sid.drain().collect()
         };
-        sessions.values().for_each(|session| session.close(End::ServerClosed));
+        sessions.iter().for_each(|BySid(session)| session.close(End::ServerClosed));
     }
 
     /// Sends pings, and ends the sessions that do not answer them and those whose memory others need, for ever.
@@ -102,7 +133,7 @@ impl<T: Types> Sessions<T> {
             }
             let now = Instant::now();
             while let Some(sid) = self.next_due(now) {
-                let session = lock(&self.table).by_sid.get(&sid).cloned();
+                let session = lock(&self.table).get(sid);
                 let Some(session) = session else { continue };
                 match session.beat(now) {
                     Some(next) => lock(&self.due).push(Reverse((next, sid))),

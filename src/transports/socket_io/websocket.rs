@@ -50,28 +50,67 @@ impl<A: Application> WebSocketCall<A> {
     }
 
     /// Serves the connection until it ends. If this is dropped before, the session ends.
-    pub async fn run(self, app: A, mut inlet: Inlet, outlet: ws::Outlet) {
+    pub fn run(self, app: A, inlet: Inlet, outlet: ws::Outlet) -> impl Future<Output = ()> {
+        Serving::Beginning(Box::pin(self.begin(app, inlet, outlet)))
+    }
+
+    /// Opens the session or upgrades it; `None` if the connection was closed instead.
+    async fn begin(self, app: A, mut inlet: Inlet, outlet: ws::Outlet) -> Option<Driver<A>> {
         let random = self.sessions.random;
         let session = match self.session {
             Which::New(peer, client) => {
-                let Some(session) = self.sessions.open(true, peer, client) else {
-                    return outlet.close(code::TRY_AGAIN, "");
-                };
-                session
+                let session = self.sessions.open(true, peer, client);
+                if session.is_none() {
+                    outlet.close(code::TRY_AGAIN, "");
+                }
+                session?
             }
             Which::Upgrade(session) => {
                 // Two may not try at once, and nothing is above a WebSocket.
-                let Some(upgrade) = Upgrade::begin(session) else { return outlet.close(code::POLICY, "") };
                 let within = self.sessions.settings.upgrade_timeout;
-                match tokio::time::timeout(within, upgrade.complete(&mut inlet, &outlet)).await {
-                    Ok(Some(session)) => session,
-                    Ok(None) | Err(_) => return outlet.close(code::POLICY, ""),
+                let session = match Upgrade::begin(session) {
+                    Some(upgrade) => tokio::time::timeout(within, upgrade.complete(&mut inlet, &outlet)).await,
+                    None => Ok(None),
+                };
+                let session = session.ok().flatten();
+                if session.is_none() {
+                    outlet.close(code::POLICY, "");
                 }
+                session?
             }
         };
         let sessions = self.sessions;
         let inbox = Inbox::new(app, Arc::clone(&session), random);
-        Driver { inbox, inlet, outlet, stream: None, _end: OnDrop { sessions, session } }.run().await;
+        let mut driver = Driver { inbox, inlet, outlet, stream: None, _end: OnDrop { sessions, session } };
+        driver.limit();
+        // The session counts.
+        driver.outlet.leave_uncounted();
+        Some(driver)
+    }
+}
+
+/// The work on a connection. It is small once there is a session: most connections say nothing for long.
+enum Serving<A: Application> {
+    Beginning(Pin<Box<dyn Future<Output = Option<Driver<A>>>>>),
+    Open(Driver<A>),
+}
+
+// Nothing in it is pinned but what is in boxes.
+impl<A: Application> Unpin for Serving<A> {}
+
+impl<A: Application> Future for Serving<A> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut *self {
+                Self::Open(driver) => return driver.poll(context),
+                Self::Beginning(beginning) => match ready!(beginning.as_mut().poll(context)) {
+                    Some(driver) => *self = Self::Open(driver),
+                    None => return Poll::Ready(()),
+                },
+            }
+        }
     }
 }
 
@@ -135,8 +174,7 @@ struct Driver<A: Application> {
     inlet: Inlet,
     outlet: ws::Outlet,
     /// The event stream that is being written.
-    // In a box, since most have none.
-    stream: Option<Box<Stream<A>>>,
+    stream: Option<Stream<A>>,
     // Last, so that everything above has gone when the session ends.
     _end: OnDrop<A>,
 }
@@ -151,17 +189,18 @@ struct Stream<T: Types> {
 }
 
 impl<A: Application> Driver<A> {
-    async fn run(mut self) {
-        self.limit();
-        self.outlet.leave_uncounted();
-        while let Some(message) = poll_fn(|context| self.poll_message(context)).await {
-            let packet = match &message {
+    /// Takes messages until the session has ended.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.inbox.is_taking() {
+                ready!(self.inbox.poll_taken(context));
+                self.limit();
+            }
+            let Some(message) = ready!(self.poll_message(context)) else { return Poll::Ready(()) };
+            self.inbox.begin(match &message {
                 Message::Text(text) => EnginePacket::parse(text),
                 Message::Binary(bytes) => Some(EnginePacket::Binary(bytes.clone())),
-            };
-            // In a box, so that a connection has no room for it while it is idle.
-            Box::pin(self.inbox.take(packet)).await;
-            self.limit();
+            });
         }
     }
 
@@ -223,7 +262,7 @@ impl<A: Application> Driver<A> {
                 let outlet = Outlet::WebSocket { outlet, compresses: self.outlet.compresses() };
                 let socket = Socket::new(session, Arc::clone(&member));
                 let writing = Box::pin(self.inbox.app.stream(socket, outlet));
-                self.stream = Some(Box::new(Stream { member, serial, writing }));
+                self.stream = Some(Stream { member, serial, writing });
                 continue;
             };
             if !session.has_stream(&stream.member) {

@@ -6,5 +6,5 @@ mod run;
 mod sink;
 
 pub use packets::Packets;
-pub use run::run;
+pub use run::Running;
 pub use sink::PollingSink;

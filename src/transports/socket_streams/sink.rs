@@ -13,13 +13,13 @@ use crate::transports::stream_sink::Ended;
 pub struct PollingSink<T: Types> {
     outlet: PollingOutlet<T>,
     format: &'static dyn Format,
-    ended: Ended,
+    ended: Option<Ended>,
 }
 
 impl<T: Types> PollingSink<T> {
-    /// The place of a stream in a session. Why the stream ends is told in `ended`.
-    pub fn new(outlet: PollingOutlet<T>, format: &'static dyn Format, ended: &Ended) -> Self {
-        Self { outlet, format, ended: Rc::clone(ended) }
+    /// The place of a stream in a session. Why the stream ends is told in `ended`, if anybody asks.
+    pub fn new(outlet: PollingOutlet<T>, format: &'static dyn Format, ended: Option<&Ended>) -> Self {
+        Self { outlet, format, ended: ended.map(Rc::clone) }
     }
 }
 
@@ -49,6 +49,8 @@ impl<T: Types> Sink for PollingSink<T> {
     }
 
     fn finish(&self, why: End) {
-        self.ended.set(Some(why));
+        if let Some(ended) = &self.ended {
+            ended.set(Some(why));
+        }
     }
 }

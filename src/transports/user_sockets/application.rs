@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::OptionFuture;
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
@@ -18,7 +20,7 @@ use crate::transports::commands::{Answer, Obeyed, Opening, SignIn};
 use crate::transports::json::from_object;
 use crate::transports::refusal::log_fault;
 use crate::transports::socket_io::{Ack, Admission, Connect, ConnectError, Event, Outlet, Socket, Types, Work};
-use crate::transports::socket_streams::{Packets, PollingSink, run};
+use crate::transports::socket_streams::{Packets, PollingSink, Running};
 use crate::transports::stream_sink::{Ended, WebSocketSink};
 
 /// What a client that waits for no answer is told a refusal by.
@@ -118,47 +120,49 @@ impl UserSockets {
         }))
     }
 
-    /// Writes a user's stream, as [`Application::stream`](crate::transports::socket_io::Application::stream).
+    /// Writes a user's stream, as [`Application::stream`](crate::transports::socket_io::Application::stream). The stream is opened at
+    /// once.
     pub fn stream<T: Types>(
-        &self,
+        self,
         client: Arc<Client>,
         socket: Socket<T>,
         outlet: Outlet<T>,
-    ) -> impl Future<Output = ()> + 'static {
-        let Self(app) = self.clone();
-        async move {
-            let ended = Ended::default();
-            let is_polling = matches!(outlet, Outlet::Polling(_));
-            let has_offsets = client.has_offsets;
-            let opened = client.open(&app, |request| match outlet {
-                Outlet::Polling(outlet) => {
-                    let format = Events::of(Packets::Polled, has_offsets);
-                    app.open(request, PollingSink::new(outlet, format, &ended), Bytes::new())
-                }
-                Outlet::WebSocket { outlet, compresses } => {
-                    let format = Events::of(Packets::on(compresses), has_offsets);
-                    app.open(request, WebSocketSink::new(outlet, format, &ended), Bytes::new())
-                }
-            });
-            match opened {
-                Ok(Some(stream)) => {
-                    let stands = run(&socket, is_polling, stream).await;
-                    let is_over = stands.is_none();
-                    client.stop(stands);
-                    if is_over {
-                        // A stream that ends with something yet to be written does not say why.
-                        let why = ended.get().or_else(|| client.is_shut_out(&app).then_some(End::SignInOver));
-                        end(&socket, why);
-                    }
-                }
-                Ok(None) => {}
-                Err(Error::Unauthorized) => end(&socket, Some(End::SignInOver)),
-                Err(error) => {
-                    log_fault(&error);
-                    socket.close();
-                }
+    ) -> impl Future<Output = ()> {
+        let Self(app) = self;
+        let ended = Ended::default();
+        let is_polling = matches!(outlet, Outlet::Polling(_));
+        let has_offsets = client.has_offsets;
+        let opened = client.open(&app, |request| match outlet {
+            Outlet::Polling(outlet) => {
+                let format = Events::of(Packets::Polled, has_offsets);
+                app.open(request, PollingSink::new(outlet, format, Some(&ended)), Bytes::new())
             }
-        }
+            Outlet::WebSocket { outlet, compresses } => {
+                let format = Events::of(Packets::on(compresses), has_offsets);
+                app.open(request, WebSocketSink::new(outlet, format, Some(&ended)), Bytes::new())
+            }
+        });
+        let stream = opened.unwrap_or_else(|error| {
+            if error == Error::Unauthorized {
+                end(&socket, Some(End::SignInOver));
+            } else {
+                log_fault(&error);
+                socket.close();
+            }
+            None
+        });
+        OptionFuture::from(stream.map(|stream| {
+            Running::new(socket, is_polling, stream).map(move |(socket, stands)| {
+                let is_over = stands.is_none();
+                client.stop(stands);
+                if is_over {
+                    // A stream that ends with something yet to be written does not say why.
+                    let why = ended.get().or_else(|| client.is_shut_out(&app).then_some(End::SignInOver));
+                    end(&socket, why);
+                }
+            })
+        }))
+        .map(drop)
     }
 }
 

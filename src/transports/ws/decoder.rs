@@ -19,10 +19,23 @@ const DEFLATE_ADDS: usize = 64;
 /// client merely announces, and it would find late that a text is not UTF-8.
 #[derive(Debug)]
 pub struct Decoder {
+    rules: Rules,
+    /// In a box, since it is there only while something has come in part.
+    begun: Option<Box<Begun>>,
+}
+
+/// What a client may send.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
     max_message_bytes: usize,
     inflates: bool,
     /// Whether messages are passed over.
     skips: bool,
+}
+
+/// What has come in part.
+#[derive(Debug, Default)]
+struct Begun {
     /// The beginning of a header.
     header: [u8; MAX_HEADER],
     header_length: u8,
@@ -68,21 +81,12 @@ pub enum Item {
 impl Decoder {
     /// For messages of at most so many bytes, inflated. `inflates`: whether the client may send compressed messages.
     pub fn new(max_message_bytes: usize, inflates: bool) -> Self {
-        Self {
-            max_message_bytes,
-            inflates,
-            skips: false,
-            header: [0; MAX_HEADER],
-            header_length: 0,
-            frame: None,
-            message: None,
-            control: Vec::new(),
-        }
+        Self { rules: Rules { max_message_bytes, inflates, skips: false }, begun: None }
     }
 
     /// Changes how large a message may be, in bytes.
     pub fn set_max_message_bytes(&mut self, bytes: usize) {
-        self.max_message_bytes = bytes;
+        self.rules.max_message_bytes = bytes;
     }
 
     /// Passes over messages from now on, an unfinished one included: they are neither kept nor looked at nor inflated, however large
@@ -91,12 +95,16 @@ impl Decoder {
     /// Closes this fault: a client that nobody listened to any more sent small messages that inflate to large ones, and kept its thread
     /// busy for seconds.
     pub fn skip_messages(&mut self) {
-        (self.skips, self.message) = (true, None);
+        self.rules.skips = true;
+        if let Some(begun) = &mut self.begun {
+            begun.message = None;
+        }
     }
 
     /// How much memory a message takes that has come in part, in bytes.
     pub fn held(&self) -> usize {
-        self.message.as_ref().map_or(0, |message| message.bytes.capacity())
+        let message = self.begun.as_ref().and_then(|begun| begun.message.as_ref());
+        message.map_or(0, |message| message.bytes.capacity())
     }
 
     /// Takes bytes from the beginning of `input` until something is complete. Without an item, all of them were taken.
@@ -104,18 +112,33 @@ impl Decoder {
     /// # Errors
     /// [`Violation`]. Nothing more can be decoded then.
     pub fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Item>, Violation> {
+        let mut begun = self.begun.take().map_or_else(Begun::default, |begun| *begun);
+        let item = begun.decode(input, self.rules)?;
+        if !begun.is_nothing() {
+            self.begun = Some(Box::new(begun));
+        }
+        Ok(item)
+    }
+}
+
+impl Begun {
+    fn is_nothing(&self) -> bool {
+        self.header_length == 0 && self.frame.is_none() && self.message.is_none()
+    }
+
+    fn decode(&mut self, input: &mut &[u8], rules: Rules) -> Result<Option<Item>, Violation> {
         loop {
             let mut frame = match self.frame.take() {
                 Some(frame) => frame,
-                None => match self.take_header(input)? {
-                    Some(header) => self.begin(header)?,
+                None => match self.take_header(input, rules)? {
+                    Some(header) => self.begin(header, rules)?,
                     None => return Ok(None),
                 },
             };
             let length = usize::try_from(frame.left).map_or(input.len(), |left| left.min(input.len()));
             let (piece, rest) = input.split_at(length);
             *input = rest;
-            self.push(&mut frame, piece);
+            self.push(&mut frame, piece, rules);
             if frame.left > 0 {
                 self.frame = Some(frame);
                 self.check_text()?;
@@ -124,26 +147,26 @@ impl Decoder {
             if frame.opcode.is_control() {
                 return self.finish_control(frame.opcode).map(Some);
             }
-            if frame.is_final && !self.skips {
-                return self.finish_message();
+            if frame.is_final && !rules.skips {
+                return self.finish_message(rules);
             }
             self.check_text()?;
         }
     }
 
     /// The next header, once it has come whole.
-    fn take_header(&mut self, input: &mut &[u8]) -> Result<Option<Header>, Violation> {
+    fn take_header(&mut self, input: &mut &[u8], rules: Rules) -> Result<Option<Header>, Violation> {
         let kept = usize::from(self.header_length);
         if kept == 0 {
             // Nearly always.
-            if let Some((header, length)) = Header::read(input, self.inflates)? {
+            if let Some((header, length)) = Header::read(input, rules.inflates)? {
                 *input = &input[length..];
                 return Ok(Some(header));
             }
         }
         let more = input.len().min(MAX_HEADER - kept);
         self.header[kept..kept + more].copy_from_slice(&input[..more]);
-        match Header::read(&self.header[..kept + more], self.inflates)? {
+        match Header::read(&self.header[..kept + more], rules.inflates)? {
             Some((header, length)) => {
                 *input = &input[length - kept..];
                 self.header_length = 0;
@@ -158,9 +181,9 @@ impl Decoder {
     }
 
     /// Begins a frame if it may stand here, and may be as long as it is.
-    fn begin(&mut self, header: Header) -> Result<Frame, Violation> {
+    fn begin(&mut self, header: Header, rules: Rules) -> Result<Frame, Violation> {
         let Header { opcode, is_final, is_compressed, length, mask } = header;
-        if !opcode.is_control() && !self.skips {
+        if !opcode.is_control() && !rules.skips {
             match (&self.message, opcode) {
                 (None, Opcode::Continuation) => {
                     return Err(Violation::Protocol("a continuation of nothing"));
@@ -173,7 +196,7 @@ impl Decoder {
             let (is_text, bytes, utf8) = (opcode == Opcode::Text, Vec::new(), Utf8::default());
             let new = Unfinished { is_text, is_compressed, bytes, utf8 };
             let message = self.message.get_or_insert(new);
-            let most = most(self.max_message_bytes, message.is_compressed);
+            let most = most(rules.max_message_bytes, message.is_compressed);
             let fits = usize::try_from(length).is_ok_and(|length| length <= most.saturating_sub(message.bytes.len()));
             if !fits {
                 return Err(Violation::TooLarge);
@@ -183,11 +206,11 @@ impl Decoder {
     }
 
     /// Adds a piece of a frame's payload to what it belongs to.
-    fn push(&mut self, frame: &mut Frame, piece: &[u8]) {
+    fn push(&mut self, frame: &mut Frame, piece: &[u8], rules: Rules) {
         frame.left -= piece.len() as u64;
         let (bytes, most) = match &mut self.message {
             _ if frame.opcode.is_control() => (&mut self.control, usize::MAX),
-            Some(message) => (&mut message.bytes, most(self.max_message_bytes, message.is_compressed)),
+            Some(message) => (&mut message.bytes, most(rules.max_message_bytes, message.is_compressed)),
             None => return,
         };
         let before = bytes.len();
@@ -221,10 +244,10 @@ impl Decoder {
         })
     }
 
-    fn finish_message(&mut self) -> Result<Option<Item>, Violation> {
+    fn finish_message(&mut self, rules: Rules) -> Result<Option<Item>, Violation> {
         let Some(Unfinished { is_text, is_compressed, mut bytes, .. }) = self.message.take() else { return Ok(None) };
         if is_compressed {
-            bytes = inflate(bytes, self.max_message_bytes)?;
+            bytes = inflate(bytes, rules.max_message_bytes)?;
         }
         Ok(Some(Item::Message(if is_text {
             Message::Text(String::from_utf8(bytes).map_err(|_| Violation::NotUtf8)?)

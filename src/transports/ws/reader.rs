@@ -18,8 +18,8 @@ use super::violation::Violation;
 /// kept.
 pub struct Reader {
     decoder: Decoder,
-    /// What was read and has not been decoded.
-    received: Bytes,
+    /// What was read and has not been decoded. In a box, since it is seldom more than one item that comes at once.
+    received: Option<Box<Bytes>>,
     /// When something was read last.
     heard: Instant,
     memory: Option<Box<dyn Memory>>,
@@ -49,10 +49,14 @@ impl From<Violation> for Fault {
     }
 }
 
+fn kept(received: Bytes) -> Option<Box<Bytes>> {
+    (!received.is_empty()).then(|| Box::new(received))
+}
+
 impl Reader {
     /// With what has come already.
     pub fn new(decoder: Decoder, received: Bytes) -> Self {
-        Self { decoder, received, heard: Instant::now(), memory: None, held: 0 }
+        Self { decoder, received: kept(received), heard: Instant::now(), memory: None, held: 0 }
     }
 
     pub fn set_max_message_bytes(&mut self, bytes: usize) {
@@ -80,7 +84,7 @@ impl Reader {
 
     /// Decodes what has been read, or reads once.
     pub fn poll(&mut self, socket: &mut dyn Duplex, context: &mut Context<'_>) -> Poll<Result<Came, Fault>> {
-        if !self.received.is_empty()
+        if self.received.is_some()
             && let Some(item) = self.decode_received()?
         {
             return Poll::Ready(Ok(Came::Item(item)));
@@ -95,13 +99,13 @@ impl Reader {
         self.heard = Instant::now();
         let mut input = buffer.filled();
         let item = self.decoder.decode(&mut input)?;
-        self.received = Bytes::copy_from_slice(input);
+        self.received = kept(Bytes::copy_from_slice(input));
         Poll::Ready(Ok(item.map_or(Came::Part, Came::Item)))
     }
 
     /// Drops what has come, and reads once.
     pub fn poll_discard(&mut self, socket: &mut dyn Duplex, context: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        self.received = Bytes::new();
+        self.received = None;
         let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
         let mut buffer = ReadBuf::uninit(&mut bytes);
         Pin::new(socket).poll_read(context, &mut buffer).map(|read| match read {
@@ -111,13 +115,14 @@ impl Reader {
     }
 
     fn decode_received(&mut self) -> Result<Option<Item>, Violation> {
-        let mut input = &self.received[..];
+        let Some(received) = &mut self.received else { return Ok(None) };
+        let mut input = &received[..];
         let item = self.decoder.decode(&mut input);
         let left = input.len();
-        self.received.advance(self.received.len() - left);
+        received.advance(received.len() - left);
         if left == 0 {
             // Gives its memory back.
-            self.received = Bytes::new();
+            self.received = None;
         }
         item
     }

@@ -21,7 +21,7 @@ use super::message::{End, Memory};
 use super::reader::Reader;
 use super::settings::{MAX_QUEUED_BYTES, MAX_REPLY_BYTES, Settings, Times};
 use super::streams::Streams;
-use super::waker::WakerSlot;
+use super::waker::{TaskWaker, WakerSlot};
 use super::writer::{Serial, Writer, Written};
 
 /// How far a connection is.
@@ -62,14 +62,15 @@ pub struct Shared {
     lacks_room: Cell<bool>,
     socket: RefCell<Option<Box<dyn Duplex>>>,
     writer: RefCell<Writer>,
-    task: WakerSlot,
+    task: TaskWaker,
     streams: Streams,
     inlet: WakerSlot,
     room: WakerSlot,
     reader: RefCell<Reader>,
     /// When the next ping is due; in a later phase, by when that must be over.
     due: Cell<Instant>,
-    end: RefCell<Option<End>>,
+    /// In a box, since it is there for a moment only.
+    end: Cell<Option<Box<End>>>,
     compression: Compression,
     /// Whether the memory of own replies is counted here.
     counts_replies: Cell<bool>,
@@ -91,7 +92,7 @@ impl Shared {
             writer: RefCell::new(Writer::new(head)),
             phase: Cell::new(Phase::Open),
             due: Cell::new(Instant::now() + times.ping_every),
-            end: RefCell::default(),
+            end: Cell::default(),
             is_client_done: Cell::default(),
             is_shut: Cell::default(),
             is_stopping: Cell::default(),
@@ -101,7 +102,7 @@ impl Shared {
             counts_replies: Cell::new(true),
             had_stuck: Cell::default(),
             given: Cell::default(),
-            task: WakerSlot::default(),
+            task: TaskWaker::default(),
             is_polled: Cell::default(),
             inlet: WakerSlot::default(),
             room: WakerSlot::default(),
@@ -124,7 +125,10 @@ impl Shared {
     }
 
     pub fn end(&self) -> Option<End> {
-        self.end.borrow().clone().or_else(|| self.is_stopping.get().then_some(End::Ours))
+        let end = self.end.take();
+        let why = end.as_deref().cloned();
+        self.end.set(end);
+        why.or_else(|| self.is_stopping.get().then_some(End::Ours))
     }
 
     pub fn set_max_message_bytes(&self, bytes: usize) {
@@ -193,7 +197,7 @@ impl Shared {
             return;
         }
         append(self.writer.borrow_mut().queue(), Opcode::Close, false, payload);
-        *self.end.borrow_mut() = Some(end);
+        self.end.set(Some(Box::new(end)));
         // The application gets no more.
         self.reader.borrow_mut().skip_messages();
         self.enter(Phase::Closing, self.times().close_within);
@@ -205,7 +209,8 @@ impl Shared {
         if self.phase.replace(Phase::Ended) == Phase::Ended {
             return;
         }
-        self.end.borrow_mut().get_or_insert(End::Lost);
+        let end = self.end.take().unwrap_or_else(|| Box::new(End::Lost));
+        self.end.set(Some(end));
         drop(self.socket.take());
         self.wake_all();
     }
@@ -217,7 +222,7 @@ impl Shared {
 
     fn wake_task(&self) {
         if !self.is_polled.get() {
-            self.task.wake_by_ref();
+            self.task.wake();
         }
     }
 

@@ -1,6 +1,6 @@
 //! A place for the waker of one task.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Waker};
@@ -14,15 +14,13 @@ pub fn yield_turn(context: &mut Context<'_>) {
 
 /// The waker of the task that waits here, if one does.
 #[derive(Default)]
-pub struct WakerSlot(RefCell<Option<Waker>>);
+pub struct WakerSlot(Cell<Option<Waker>>);
 
 impl WakerSlot {
     /// Keeps the waker of the task that waits from now on.
     pub fn keep(&self, waker: &Waker) {
-        let mut slot = self.0.borrow_mut();
-        if !slot.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
-            *slot = Some(waker.clone());
-        }
+        let kept = self.0.take().filter(|kept| kept.will_wake(waker));
+        self.0.set(Some(kept.unwrap_or_else(|| waker.clone())));
     }
 
     /// Wakes the task, which waits no longer.
@@ -31,9 +29,23 @@ impl WakerSlot {
             waker.wake();
         }
     }
+}
 
-    /// Wakes the task, which still waits.
-    pub fn wake_by_ref(&self) {
+/// The waker of the task of a connection. It stays in its place, unlike others, because each write of a stream needs it.
+#[derive(Default)]
+pub struct TaskWaker(RefCell<Option<Waker>>);
+
+impl TaskWaker {
+    /// Keeps the waker of the task.
+    pub fn keep(&self, waker: &Waker) {
+        let mut slot = self.0.borrow_mut();
+        if !slot.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
+            *slot = Some(waker.clone());
+        }
+    }
+
+    /// Wakes the task.
+    pub fn wake(&self) {
         if let Some(waker) = &*self.0.borrow() {
             waker.wake_by_ref();
         }

@@ -43,10 +43,21 @@ pub struct Writer {
     stream_was_last: bool,
     /// Own replies that are not being sent yet.
     queued: Vec<u8>,
-    /// Own replies that are being sent: a turn.
-    sending: Vec<u8>,
-    /// How many bytes of them have been sent.
+    /// Own replies that are being sent: a turn. In a box, since a client that reads takes them at once.
+    sending: Option<Box<Sending>>,
+}
+
+/// A turn of own replies.
+struct Sending {
+    bytes: Vec<u8>,
+    /// How many of them have been sent.
     sent: usize,
+}
+
+impl Sending {
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
 }
 
 impl Writer {
@@ -62,12 +73,13 @@ impl Writer {
 
     /// How many bytes of own replies wait.
     pub fn waiting(&self) -> usize {
-        self.queued.len() + self.sending.len() - self.sent
+        self.queued.len() + self.sending.as_ref().map_or(0, |sending| sending.rest().len())
     }
 
     /// How much memory own replies take that the client does not take, in bytes; 0 while the socket takes more.
     pub fn stuck(&self) -> usize {
-        if self.is_blocked { self.queued.capacity() + self.sending.capacity() } else { 0 }
+        let sending = self.sending.as_ref().map_or(0, |sending| sending.bytes.capacity());
+        if self.is_blocked { self.queued.capacity() + sending } else { 0 }
     }
 
     /// Whether all own replies are on their way, and no stream has begun a write.
@@ -128,7 +140,7 @@ impl Writer {
     }
 
     fn is_streams_turn(&self) -> bool {
-        self.stream_waits && !self.stream_was_last && self.sending.is_empty()
+        self.stream_waits && !self.stream_was_last && self.sending.is_none()
     }
 
     /// Takes what fits of a stream's write.
@@ -143,7 +155,7 @@ impl Writer {
         bytes: &[u8],
     ) -> Result<Written> {
         if self.is_ready(serial) && self.within.is_none() {
-            let is_own_turn = !self.sending.is_empty() || self.stream_was_last;
+            let is_own_turn = self.sending.is_some() || self.stream_was_last;
             if is_own_turn && self.waiting() > 0 {
                 self.write_own(socket, context)?;
             }
@@ -167,15 +179,15 @@ impl Writer {
 
     /// Takes a turn for own replies.
     fn write_own(&mut self, socket: &mut dyn Duplex, context: &mut Context<'_>) -> Result<()> {
-        if self.sending.is_empty() {
-            self.sending = std::mem::take(&mut self.queued);
-        }
-        let sending = std::mem::take(&mut self.sending);
-        self.sent += self.put(socket, context, &sending[self.sent..])?;
-        if self.sent < sending.len() {
-            self.sending = sending;
+        let mut sending = match self.sending.take() {
+            Some(rest) => *rest,
+            None => Sending { bytes: std::mem::take(&mut self.queued), sent: 0 },
+        };
+        sending.sent += self.put(socket, context, sending.rest())?;
+        if !sending.rest().is_empty() {
+            self.sending = Some(Box::new(sending));
         } else {
-            (self.sent, self.stream_was_last) = (0, false);
+            self.stream_was_last = false;
         }
         Ok(())
     }

@@ -281,7 +281,7 @@ fn whoever_looks_for_room_can_send_any_number_to_a_client_that_is_slow() {
 fn what_is_kept_of_a_connection_that_waits_is_small() {
     // Beside it there are the socket, the application, and what actix and tokio have of the task.
     assert!(size_of::<Run<()>>() <= 160, "{}", size_of::<Run<()>>());
-    // With two reference counts: the allocator's next larger size is 640 bytes.
+    // With two reference counts: the allocator's next larger size is 384 bytes.
     let shared = size_of::<crate::transports::ws::shared::Shared>() + 2 * size_of::<usize>();
-    assert!(shared <= 512, "{shared}");
+    assert!(shared <= 320, "{shared}");
 }
