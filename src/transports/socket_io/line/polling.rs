@@ -4,9 +4,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::{End, Line, Phase, PollState, Written};
-use crate::transports::socket_io::engine_packet::NOOP;
-use crate::transports::socket_io::outbox::Frame;
+use super::{End, Frame, Line, NOOP, Phase, PollState, Written};
 
 /// Long polling.
 impl Line {
