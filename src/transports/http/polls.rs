@@ -5,6 +5,7 @@
 //! A client that polls costs as many requests as events, and nearly all of their cost was actix's.
 
 use std::future::poll_fn;
+use std::io::Write;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -28,6 +29,8 @@ const READ_BYTES: usize = 2048;
 const MAX_STAMP_BYTES: usize = 32;
 /// The length of a date (RFC 9110, section 5.6.7).
 const DATE_BYTES: usize = 29;
+/// At least the length of the line that says a length, and of the end of the head.
+const LENGTH_BYTES: usize = 48;
 
 /// The connection of a poll that can leave actix: it has no body, which would be taken for the next request, the client
 /// keeps the connection, and nobody wants a line about each request in the log.
@@ -130,8 +133,12 @@ impl AnswerHead {
     /// This head, as of now, and a body.
     fn with(&mut self, body: &[u8]) -> Vec<u8> {
         self.set_date(SystemTime::now());
-        let length = format!("content-length: {}\r\n\r\n", body.len());
-        [&self.bytes, length.as_bytes(), body].concat()
+        let mut answer = Vec::with_capacity(self.bytes.len() + LENGTH_BYTES + body.len());
+        answer.extend_from_slice(&self.bytes);
+        // It cannot fail in memory.
+        let _ = write!(answer, "content-length: {}\r\n\r\n", body.len());
+        answer.extend_from_slice(body);
+        answer
     }
 
     fn set_date(&mut self, now: SystemTime) {

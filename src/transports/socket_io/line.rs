@@ -81,6 +81,8 @@ pub struct Line {
     awaits_pong: bool,
     /// An event stream was told that there was no room, and has not written since.
     is_blocked: bool,
+    /// Whether an event stream waits for the place of a chunk.
+    awaits_room: bool,
     /// The last poll took what there was while an event stream waited to write. So that answers cannot keep an event stream from its
     /// client for ever, the stream may write before the next poll comes.
     is_owed: bool,
@@ -126,6 +128,7 @@ impl Line {
             due: first_ping,
             awaits_pong: false,
             is_blocked: false,
+            awaits_room: false,
             is_owed: false,
             room: Waiter::default(),
             driver: Waiter::default(),

@@ -63,8 +63,9 @@ impl Line {
         match self.phase {
             Phase::Polling | Phase::Upgrading { is_probed: false } if self.outbox.is_empty() => {
                 self.poll = PollState::Waiting(context.waker().clone());
-                // It can write now.
-                self.stream.wake();
+                if std::mem::take(&mut self.awaits_room) {
+                    self.stream.wake();
+                }
                 return Poll::Pending;
             }
             // What there is to say is for the WebSocket.
@@ -135,7 +136,8 @@ impl Line {
 
     /// Becomes ready when a chunk would be taken, or when none will be again.
     pub fn poll_chunk_room(&mut self, context: &Context<'_>) -> Poll<()> {
-        if self.end().is_some() || self.has_chunk_room() { Poll::Ready(()) } else { self.stream.wait(context) }
+        self.awaits_room = self.end().is_none() && !self.has_chunk_room();
+        if self.awaits_room { self.stream.wait(context) } else { Poll::Ready(()) }
     }
 
     /// Becomes ready when no chunk will be taken again. Wakes also when the session has upgraded.
