@@ -1,4 +1,4 @@
-//! Where a stream writes on a WebSocket connection.
+//! Where a stream writes on a connection, or in a session, that has other things to say as well.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -12,32 +12,22 @@ use crate::events::{End, Format, Sink, Written};
 /// Why a stream has ended, once it has.
 pub type Ended = Rc<Cell<Option<End>>>;
 
-/// The stream's part of a connection, for whole frames of a format. The connection itself may go on: it is closed once what its client
-/// asked for before was answered, or it gets another stream.
-pub struct WebSocketSink {
-    outlet: StreamOutlet,
-    format: &'static dyn Format,
-    ended: Option<Ended>,
+/// A stream's part of a connection or a session: what a [`Sink`] does with bytes.
+pub trait Place {
+    /// As [`Sink::write`], for something.
+    fn write(&self, bytes: &Bytes) -> Written;
+
+    /// As [`Sink::poll_ready`].
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()>;
+
+    /// As [`Sink::poll_gone`].
+    fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()>;
 }
 
-impl WebSocketSink {
-    /// On a connection. Why the stream ends is told in `ended`, if anybody asks.
-    pub fn new(outlet: StreamOutlet, format: &'static dyn Format, ended: Option<&Ended>) -> Self {
-        Self { outlet, format, ended: ended.map(Rc::clone) }
-    }
-}
-
-impl Sink for WebSocketSink {
-    fn format(&self) -> &'static dyn Format {
-        self.format
-    }
-
+/// The stream's part of a WebSocket connection, for whole frames.
+impl Place for StreamOutlet {
     fn write(&self, bytes: &Bytes) -> Written {
-        // A format may have nothing to write of an event.
-        if bytes.is_empty() {
-            return Written::All;
-        }
-        match self.outlet.write(bytes) {
+        match self.write(bytes) {
             Taken::All => Written::All,
             Taken::Part(taken) => Written::Part(taken),
             Taken::Gone => Written::Gone,
@@ -45,11 +35,45 @@ impl Sink for WebSocketSink {
     }
 
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.outlet.poll_ready(context)
+        self.poll_ready(context)
     }
 
     fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.outlet.poll_gone(context)
+        self.poll_gone(context)
+    }
+}
+
+/// A [`Sink`] that writes to a place. When the stream ends, the connection may go on: it is closed once what its client asked for before
+/// was answered, or it gets another stream.
+pub struct StreamSink<P> {
+    place: P,
+    format: &'static dyn Format,
+    ended: Option<Ended>,
+}
+
+impl<P: Place> StreamSink<P> {
+    /// Why the stream ends is told in `ended`, if anybody asks.
+    pub fn new(place: P, format: &'static dyn Format, ended: Option<&Ended>) -> Self {
+        Self { place, format, ended: ended.map(Rc::clone) }
+    }
+}
+
+impl<P: Place> Sink for StreamSink<P> {
+    fn format(&self) -> &'static dyn Format {
+        self.format
+    }
+
+    fn write(&self, bytes: &Bytes) -> Written {
+        // A format may have nothing to write of an event.
+        if bytes.is_empty() { Written::All } else { self.place.write(bytes) }
+    }
+
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.place.poll_ready(context)
+    }
+
+    fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.place.poll_gone(context)
     }
 
     fn finish(&self, why: End) {

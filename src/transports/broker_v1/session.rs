@@ -189,13 +189,14 @@ mod tests {
 
     use super::*;
     use crate::events::Subscription;
-    use crate::transports::stream_sink::WebSocketSink;
+    use crate::transports::stream_sink::StreamSink;
+    use crate::transports::ws::StreamOutlet;
 
     #[test]
     fn what_is_kept_of_a_connection_that_waits_is_small() {
         assert!(size_of::<Serving>() <= 256, "{}", size_of::<Serving>());
         // With two reference counts: the allocator's next larger size is 384 bytes.
-        let subscription = size_of::<Subscription<WebSocketSink>>() + 2 * size_of::<usize>();
+        let subscription = size_of::<Subscription<StreamSink<StreamOutlet>>>() + 2 * size_of::<usize>();
         assert!(subscription <= 320, "{subscription}");
     }
 }

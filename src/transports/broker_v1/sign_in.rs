@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::events::CatchUp;
 use crate::transports::commands::{Answer, Opening, SignIn, SignedIn, Verb};
 use crate::transports::json::parse;
-use crate::transports::stream_sink::{Ended, WebSocketSink};
+use crate::transports::stream_sink::{Ended, StreamSink};
 use crate::transports::ws::{Inlet, Message, Opcode, Outlet, frame};
 
 /// How long a client may take to sign in.
@@ -85,7 +85,7 @@ fn open(app: &App, outlet: &Outlet, reference: u64, frame: &str) -> Result<Open,
     let welcome = Welcome { stream: stream.to_string(), username: principal.username.as_str(), expires_at };
     let answer: Bytes = frame_of(&replies::welcome(reference, welcome));
     let ended: Ended = Rc::default();
-    let sink = WebSocketSink::new(outlet.stream(), Objects::on(outlet.compresses()), Some(&ended));
+    let sink = StreamSink::new(outlet.stream(), Objects::on(outlet.compresses()), Some(&ended));
     let catch_up = app.open(request, sink, answer);
     Ok(Open { signed_in, catch_up, ended })
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::OptionFuture;
 use serde::Deserialize;
@@ -16,8 +15,7 @@ use crate::domain::FilterChange;
 use crate::error::Error;
 use crate::transports::json::parse;
 use crate::transports::socket_io::{Event, Json, Outlet, Socket, Types, Work};
-use crate::transports::socket_streams::{Packets, PollingSink, Running};
-use crate::transports::stream_sink::WebSocketSink;
+use crate::transports::socket_streams::{Running, open};
 
 /// What a client is told by, in the words of ChannelAPI.
 const CLIENT_EVENT: &str = "clientevent";
@@ -138,16 +136,8 @@ impl ChannelApi {
     ) -> impl Future<Output = ()> {
         let Self(app) = self;
         let is_polling = matches!(outlet, Outlet::Polling(_));
-        let begun = client.begin(&app, |request| match outlet {
-            Outlet::Polling(outlet) => {
-                let format = ChannelMessages::of(Packets::Polled);
-                app.open(request, PollingSink::new(outlet, format, None), Bytes::new())
-            }
-            Outlet::WebSocket { outlet, compresses } => {
-                let format = ChannelMessages::of(Packets::on(compresses));
-                app.open(request, WebSocketSink::new(outlet, format, None), Bytes::new())
-            }
-        });
+        let begun =
+            client.begin(&app, |request| open(&app, request, outlet, None, |packets| ChannelMessages::of(packets)));
         let stream = begun.unwrap_or_else(|_| {
             socket.close();
             None

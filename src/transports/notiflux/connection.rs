@@ -17,7 +17,7 @@ use crate::domain::{EventFilter, EventName, FilterChange};
 use crate::error::Error;
 use crate::events::{CatchUp, End, GoesOnFor, StreamId, StreamOptions};
 use crate::identity::{Principal, TopicSubscriptions, TopicUse};
-use crate::transports::stream_sink::{Ended, WebSocketSink};
+use crate::transports::stream_sink::{Ended, StreamSink};
 use crate::transports::ws::{Inlet, Message, Outlet, Serial, code};
 
 /// How large a command may be, in bytes; notiflux takes as much.
@@ -231,7 +231,7 @@ impl Client {
         let format = if self.outlet.compresses() { &TopicMessages::Compressed } else { &TopicMessages::Plain };
         let outlet = self.outlet.stream();
         let serial = outlet.serial();
-        let sink = WebSocketSink::new(outlet, format, Some(&self.ended));
+        let sink = StreamSink::new(outlet, format, Some(&self.ended));
         self.stream = Some(Stream { id, serial, catch_up: self.app.open(request, sink, Bytes::new()) });
         Ok(())
     }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::OptionFuture;
 use serde::Serialize;
@@ -20,8 +19,8 @@ use crate::transports::commands::{Answer, Obeyed, Opening, SignIn};
 use crate::transports::json::from_object;
 use crate::transports::refusal::log_fault;
 use crate::transports::socket_io::{Ack, Admission, Connect, ConnectError, Event, Outlet, Socket, Types, Work};
-use crate::transports::socket_streams::{Packets, PollingSink, Running};
-use crate::transports::stream_sink::{Ended, WebSocketSink};
+use crate::transports::socket_streams::{Running, open};
+use crate::transports::stream_sink::Ended;
 
 /// What a client that waits for no answer is told a refusal by.
 const ERROR: &str = "$error";
@@ -132,15 +131,8 @@ impl UserSockets {
         let ended = Ended::default();
         let is_polling = matches!(outlet, Outlet::Polling(_));
         let has_offsets = client.has_offsets;
-        let opened = client.open(&app, |request| match outlet {
-            Outlet::Polling(outlet) => {
-                let format = Events::of(Packets::Polled, has_offsets);
-                app.open(request, PollingSink::new(outlet, format, Some(&ended)), Bytes::new())
-            }
-            Outlet::WebSocket { outlet, compresses } => {
-                let format = Events::of(Packets::on(compresses), has_offsets);
-                app.open(request, WebSocketSink::new(outlet, format, Some(&ended)), Bytes::new())
-            }
+        let opened = client.open(&app, |request| {
+            open(&app, request, outlet, Some(&ended), |packets| Events::of(packets, has_offsets))
         });
         let stream = opened.unwrap_or_else(|error| {
             if error == Error::Unauthorized {
