@@ -46,7 +46,7 @@ pub struct TenantSubscriptions<S: Subscriber + ?Sized> {
     position: Cell<Position>,
     /// Up to here every live subscription has been given everything.
     given: Cell<Position>,
-    /// How many events were given together last, and were new after that: so many come soon if each is the answer to one of those.
+    /// The events of the last round, and those that came during it. If clients answer each, about as many follow.
     expected: Cell<usize>,
     groups: WeakMap<GroupKey, SubscriptionGroup<S>>,
     /// The groups, by the names of the events that they want.

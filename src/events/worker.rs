@@ -16,8 +16,8 @@ use crate::domain::{TenantName, Username};
 /// How many subscriptions of a worker that catch up take a step before the live ones are given what is new.
 const CATCHING_UP: usize = 8;
 
-/// How long the worker waits, after a round of writes, for as many events as are expected, as a part of the time that the round took.
-/// An event that was published alone while a thousand streams were written to would else go out alone again, and the others after it.
+/// How long the worker waits for the events that are expected, as a part of the time that the last round of writes took. An event that
+/// was published alone while a thousand streams were written to would else go out alone again, and the others after it.
 const GATHER_PART: u32 = 10;
 /// How long it waits at most.
 const GATHER: Duration = Duration::from_millis(2);
@@ -60,13 +60,12 @@ impl<S: ChangeView + ?Sized> Worker<S> {
                     self.drain_mailbox();
                     tokio::task::yield_now().await;
                 }
-                while Instant::now() < gathered_at && self.are_more_expected() {
-                    tokio::task::yield_now().await;
-                    std::thread::yield_now();
+                // What there is already need not be waited for.
+                if began_at.is_none() {
+                    self.gather(gathered_at).await;
                 }
                 let began = *began_at.get_or_insert_with(Instant::now);
                 if self.dispatch().await {
-                    // What there is already need not be waited for.
                     tokio::task::yield_now().await;
                     continue;
                 }
@@ -79,10 +78,17 @@ impl<S: ChangeView + ?Sized> Worker<S> {
         }
     }
 
-    /// Whether a channel with new events has fewer than are expected.
-    fn are_more_expected(&self) -> bool {
-        let are_expected = |subscriptions: Rc<TenantSubscriptions<S>>| subscriptions.are_more_expected();
-        self.mailbox.filled_tenants().iter().filter_map(|tenant| self.tenants.get(tenant)).any(are_expected)
+    /// Waits until every channel with new events has as many as are expected, but no longer than until then.
+    async fn gather(&self, until: Instant) {
+        if Instant::now() >= until {
+            return;
+        }
+        let filled: Vec<_> =
+            self.mailbox.filled_tenants().iter().filter_map(|tenant| self.tenants.get(tenant)).collect();
+        while Instant::now() < until && filled.iter().any(|subscriptions| subscriptions.are_more_expected()) {
+            tokio::task::yield_now().await;
+            std::thread::yield_now();
+        }
     }
 
     /// Gives some of what is new in each channel to the live subscriptions. Returns whether there was more.

@@ -27,7 +27,7 @@ pub trait Place {
 /// The stream's part of a WebSocket connection, for whole frames.
 impl Place for StreamOutlet {
     fn write(&self, bytes: &Bytes) -> Written {
-        match self.write(bytes) {
+        match StreamOutlet::write(self, bytes) {
             Taken::All => Written::All,
             Taken::Part(taken) => Written::Part(taken),
             Taken::Gone => Written::Gone,
@@ -35,11 +35,11 @@ impl Place for StreamOutlet {
     }
 
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.poll_ready(context)
+        StreamOutlet::poll_ready(self, context)
     }
 
     fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.poll_gone(context)
+        StreamOutlet::poll_gone(self, context)
     }
 }
 

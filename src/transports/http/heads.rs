@@ -44,6 +44,8 @@ pub struct Heads {
     brought: RefCell<Option<Vec<u8>>>,
     /// The same while it is the current request's.
     request: RefCell<Option<Vec<u8>>>,
+    /// Whether the connection came back without a byte, and none has come since.
+    is_kept: Cell<bool>,
 }
 
 #[derive(Default)]
@@ -91,6 +93,7 @@ impl Default for Heads {
             due: Cell::new(Some(Instant::now() + HEAD_WITHIN)),
             brought: RefCell::default(),
             request: RefCell::default(),
+            is_kept: Cell::default(),
         }
     }
 }
@@ -98,10 +101,11 @@ impl Default for Heads {
 impl Heads {
     /// For a connection that comes back with these bytes.
     pub fn of(received: Vec<u8>) -> Self {
-        let is_head = end_of_head(&received) == Some(received.len());
+        // Blank lines before a head are passed over, and would end it.
+        let is_head = blank_lines(&received) == 0 && end_of_head(&received) == Some(received.len());
         let heads = Self { brought: RefCell::new(is_head.then(|| received.clone())), ..Self::default() };
         if received.is_empty() {
-            heads.due.set(Some(Instant::now() + KEEP_ALIVE + HEAD_WITHIN));
+            heads.is_kept.set(true);
         }
         *heads.waiting.borrow_mut() = Waiting { bytes: received, ..Waiting::default() };
         heads
@@ -119,6 +123,7 @@ impl Heads {
             match self.next(&mut waiting.bytes, waiting.searched) {
                 Next::Free(bytes) => waiting.free = bytes,
                 Next::Blank(bytes) => {
+                    *self.brought.borrow_mut() = None;
                     waiting.bytes.drain(..bytes);
                     waiting.searched = 0;
                 }
@@ -151,6 +156,7 @@ impl Heads {
     /// Examines the bytes read after `before` and leaves in the buffer those that are passed on; returns whether
     /// there are any.
     pub fn take(&self, buffer: &mut ReadBuf<'_>, before: usize) -> bool {
+        self.is_kept.set(false);
         let waits = !self.waiting.borrow().bytes.is_empty();
         let mut at = before;
         // In the usual case, one complete request and nothing else, nothing is copied.
@@ -236,6 +242,11 @@ impl Heads {
     /// Whether every request passed on was answered, so that an error can be sent between two answers.
     pub fn is_between(&self) -> bool {
         self.answer.get() == Answer::Sent && self.body.borrow().as_ref().is_none_or(Body::is_whole)
+    }
+
+    /// Whether the client has sent nothing that it could be refused for: the connection came back, and was only kept.
+    pub fn is_kept(&self) -> bool {
+        self.is_kept.get()
     }
 
     /// The CORS fields of an incomplete or oversized head, so that its refusal can be read by the page that sent it.

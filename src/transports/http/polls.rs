@@ -13,16 +13,20 @@ use std::time::SystemTime;
 
 use actix_http::ConnectionType;
 use actix_web::http::Version;
-use actix_web::http::header::{self, HttpDate};
+use actix_web::http::header::{self, HeaderName, HttpDate};
 use actix_web::{HttpRequest, HttpResponse};
 use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
 use super::body::LeavingBody;
 use super::limits::MAX_HEADER_BYTES;
+use super::request::has_body;
 use super::socket::{Left, Onward, Socket, Stream};
+use super::stream_sinks::bound;
 use crate::transports::socket_io::{PollCall, Types};
 
+/// The header that says what answers are.
+pub const TEXT: (HeaderName, &str) = (header::CONTENT_TYPE, "text/plain; charset=UTF-8");
 /// How much of what a client sends is read at once.
 const READ_BYTES: usize = 2048;
 /// Maximum length of the parameter by which clients tell a poll from the last one.
@@ -35,10 +39,8 @@ const LENGTH_BYTES: usize = 48;
 /// The connection of a poll that can leave actix: it has no body, which would be taken for the next request, the client
 /// keeps the connection, and nobody wants a line about each request in the log.
 pub fn leaving(request: &HttpRequest) -> Option<&Socket> {
-    let headers = request.headers();
-    let has_body = headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING);
     let is_kept = request.head().connection_type() == ConnectionType::KeepAlive;
-    let can = request.version() == Version::HTTP_11 && is_kept && !has_body && !is_logged();
+    let can = request.version() == Version::HTTP_11 && is_kept && !has_body(request) && !is_logged();
     request.conn_data::<Socket>().filter(|_| can)
 }
 
@@ -49,9 +51,7 @@ fn is_logged() -> bool {
 /// Answers a poll, and those that come after it on its connection.
 pub fn answer<T: Types>(socket: &Socket, poll: PollCall<T>) -> HttpResponse {
     let leaves_to = Box::new(move |left: Left| Onward::Returns(Box::pin(serve(left, poll))));
-    let mut response = HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "text/plain; charset=UTF-8"))
-        .body(LeavingBody::new(socket, leaves_to));
+    let mut response = HttpResponse::Ok().insert_header(TEXT).body(LeavingBody::new(socket, leaves_to));
     // The length is said for each answer.
     response.head_mut().no_chunking(true);
     response
@@ -59,34 +59,33 @@ pub fn answer<T: Types>(socket: &Socket, poll: PollCall<T>) -> HttpResponse {
 
 async fn serve<T: Types>(left: Left, mut poll: PollCall<T>) -> Option<Socket> {
     let Left { mut stream, head, request, mut received } = left;
-    let (mut head, poll_head) = (AnswerHead::of(head), request.as_deref().and_then(PollHead::of));
+    bound(stream.tcp());
+    let (mut head, poll_head) = (AnswerHead::of(head), request.and_then(|request| PollHead::of(&request)));
     loop {
         let answer = poll_fn(|context| match poll.poll_answer(context) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
-            // Only this task hears that the client has gone.
+            // Only this task hears that the client has gone, as one that closes its side has.
             Poll::Pending => poll_gone(&mut stream, context, &mut received).map(|()| None),
         });
-        let answer = answer.await?;
+        let answer = head.with(&answer.await?);
         // Before it is written: with the answer, the client may send the next one on another connection.
         let last = poll.answered();
-        stream.write_all(&head.with(&answer)).await.ok()?;
+        stream.write_all(&answer).await.ok()?;
         stream.flush().await.ok()?;
+        drop(answer);
         let next = poll_fn(|context| {
-            if !received.is_empty() {
-                return Poll::Ready(true);
+            let is_closed = poll_gone(&mut stream, context, &mut received).is_ready();
+            if is_closed || !received.is_empty() {
+                return Poll::Ready(());
             }
-            match poll_read(&mut stream, context, &mut received) {
-                // If the session has ended, or goes on elsewhere, this is no connection of its any more.
-                Poll::Pending => last.poll_over(context).map(|()| true),
-                read => read,
-            }
+            // If the session has ended, or goes on elsewhere, this is no connection of its any more.
+            last.poll_over(context)
         });
-        if !next.await {
-            return None;
-        }
-        let again = poll_head.as_ref().filter(|head| head.is_of(&received) && !is_logged());
-        match again.and_then(|_| last.again()) {
+        next.await;
+        let same_head = poll_head.as_ref().filter(|head| head.is_of(&received) && !is_logged());
+        match same_head.and_then(|_| last.again()) {
             Some(next) => poll = next,
+            // There it is found out, too, that the client has gone.
             None => return Some(Socket::back(stream, received)),
         }
         received.clear();
@@ -102,7 +101,7 @@ fn poll_read(stream: &mut Stream, context: &mut Context<'_>, received: &mut Vec<
     Poll::Ready(read.is_ok() && !buffer.filled().is_empty())
 }
 
-/// Reads what a client sends while its poll waits. Ready when it has closed its side.
+/// Reads what a client has sent. Ready when it has closed its side.
 fn poll_gone(stream: &mut Stream, context: &mut Context<'_>, received: &mut Vec<u8>) -> Poll<()> {
     while received.len() <= MAX_HEADER_BYTES {
         if !ready!(poll_read(stream, context, received)) {

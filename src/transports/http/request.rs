@@ -1,7 +1,7 @@
 //! What several handlers ask of a request.
 
 use actix_web::HttpRequest;
-use actix_web::http::{Method, Version};
+use actix_web::http::{Method, Version, header};
 
 use super::socket::Socket;
 use crate::error::Error;
@@ -14,6 +14,12 @@ pub fn is_encrypted(request: &HttpRequest) -> bool {
 /// Whether the request offers to switch to WebSocket. Its headers do not show it any more.
 pub fn offers_websocket(request: &HttpRequest) -> bool {
     request.conn_data::<Socket>().is_some_and(|socket| socket.heads().offers_websocket())
+}
+
+/// Whether the request has a body, be it an empty one.
+pub fn has_body(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
 }
 
 /// Whether this is a HEAD request.

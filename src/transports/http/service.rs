@@ -125,7 +125,9 @@ fn http(
                                 // Boxed, or every connection would reserve its read buffer.
                                 error = seen.heads().refused() => Box::pin(seen.refuse(&error, &callers)).await,
                             }
-                            socket = match seen.onward() {
+                            let onward = seen.onward();
+                            drop(seen);
+                            socket = match onward {
                                 None => break Ok(None),
                                 Some(Onward::Leaves(goes_on)) => break Ok(Some(goes_on)),
                                 Some(Onward::Returns(returns)) => match returns.await {

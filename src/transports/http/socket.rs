@@ -110,15 +110,13 @@ impl Socket {
         let refusal = reply::bare_refusal(error, &headers);
         let stream = self.0.stream.take();
         // In the middle of another answer nothing can be sent.
-        if !self.0.heads.is_between() {
+        if self.0.heads.is_kept() || !self.0.heads.is_between() {
             return;
         }
-        // A failure to send the refusal is ignored.
-        let _ = match stream {
-            Some(Stream::Plain(mut stream)) => timeout(LINGER, refuse(&mut stream, &refusal)).await,
-            Some(Stream::Tls(mut stream)) => timeout(LINGER, refuse(&mut *stream, &refusal)).await,
-            None => return,
-        };
+        if let Some(mut stream) = stream {
+            // A failure to send the refusal is ignored.
+            let _ = timeout(LINGER, refuse(&mut stream, &refusal)).await;
+        }
     }
 
     /// Detaches the connection from actix once everything written so far has been sent, so answers to earlier
@@ -163,7 +161,7 @@ impl Socket {
 
 /// Sends the refusal and waits until the client has read it: closing a socket with unread input would discard the
 /// answer.
-async fn refuse(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), refusal: &[u8]) -> Result<()> {
+async fn refuse(stream: &mut Stream, refusal: &[u8]) -> Result<()> {
     stream.write_all(refusal).await?;
     stream.shutdown().await?;
     while stream.read(&mut [0; 4096]).await? > 0 {}
@@ -171,6 +169,14 @@ async fn refuse(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), refusal: &[u
 }
 
 impl Stream {
+    /// The connection below TLS.
+    pub fn tcp(&self) -> &Tcp {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
     fn poll<T>(&mut self, poll: impl FnOnce(Pin<&mut (dyn Duplex + Unpin)>) -> Poll<Result<T>>) -> Poll<Result<T>> {
         match self {
             Self::Plain(stream) => poll(Pin::new(stream)),

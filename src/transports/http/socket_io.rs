@@ -12,11 +12,12 @@ use actix_web::web::Query;
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
 
 use super::bodies::{Sender, Unread};
+use super::callers;
+use super::polls::{self, TEXT};
 use super::reply::Reply;
 use super::request::{no_services, offers_websocket};
 use super::socket::Socket;
 use super::websocket::WebSocket;
-use super::{callers, polls};
 use crate::config::Callers;
 use crate::domain::ClientAddress;
 use crate::error::Error;
@@ -41,7 +42,7 @@ pub async fn serve<A: Application>(
     let parameters = Parameters::of(request);
     match sessions.call(parameters.request(request), opened_by) {
         Err(refusal) => Ok(refuse(refusal)),
-        // One that opens a session is the only one of its kind.
+        // The same head again would open another session.
         Ok(Call::Poll(poll)) => match polls::leaving(request).filter(|_| parameters.get("sid").is_some()) {
             Some(socket) => Ok(polls::answer(socket, poll)),
             None => Ok(while_connected(request, poll.answer()).await.map_or_else(gone, said)),
@@ -119,7 +120,7 @@ async fn take<A: Application>(post: PostCall<A>, app: A, body: Unread, from: Cli
 }
 
 fn said(body: impl Into<bytes::Bytes>) -> HttpResponse {
-    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/plain; charset=UTF-8")).body(body.into())
+    HttpResponse::Ok().insert_header(TEXT).body(body.into())
 }
 
 fn refuse(refusal: Refusal) -> HttpResponse {

@@ -22,7 +22,7 @@ use super::bodies::{Bodies, MessageMemory};
 use super::body::LeavingBody;
 use super::callers;
 use super::extract::Peer;
-use super::request::{no_services, offers_websocket};
+use super::request::{has_body, no_services, offers_websocket};
 use super::socket::{Left, Onward, Socket, Stream};
 use super::stream_sinks::bound;
 use crate::config::Callers;
@@ -121,7 +121,6 @@ fn check(request: &HttpRequest) -> Result<WebSocket, Error> {
         _ => return Err(Error::HandshakeInvalid("it takes HTTP/1.1")),
     };
     let headers = request.headers();
-    let has_body = headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING);
     if request.method() != Method::GET {
         return Err(Error::UpgradeRequired);
     }
@@ -131,7 +130,7 @@ fn check(request: &HttpRequest) -> Result<WebSocket, Error> {
         Refusal::NotAsked | Refusal::Version => Error::UpgradeRequired,
         Refusal::Malformed(why) => Error::HandshakeInvalid(why),
     })?;
-    if has_body {
+    if has_body(request) {
         return Err(Error::HandshakeInvalid("it has a body"));
     }
     let callers = request.app_data::<Arc<Callers>>().ok_or_else(no_services)?;
@@ -142,15 +141,10 @@ fn check(request: &HttpRequest) -> Result<WebSocket, Error> {
 }
 
 fn duplex(stream: Stream) -> Box<dyn Duplex> {
+    bound(stream.tcp());
     match stream {
-        Stream::Plain(stream) => {
-            bound(&stream);
-            Box::new(stream)
-        }
-        Stream::Tls(stream) => {
-            bound(stream.get_ref().0);
-            stream
-        }
+        Stream::Plain(stream) => Box::new(stream),
+        Stream::Tls(stream) => stream,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Long polling: polls, which wait for what there is to say, and posts, which bring what the client says.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -25,6 +26,8 @@ pub struct PollCall<T: Types> {
     /// What the session knows it by.
     number: u32,
     is_answered: bool,
+    /// Whether it is yet to be known that the answer has been sent.
+    is_sending: bool,
 }
 
 impl<T: Types> PollCall<T> {
@@ -34,7 +37,7 @@ impl<T: Types> PollCall<T> {
     /// [`Refusal::BadRequest`] if the session has one already, which ends it.
     pub(super) fn begin(sessions: &Arc<Sessions<T>>, session: Arc<Session<T>>) -> Result<Self, Refusal> {
         if let Some(number) = session.line(Line::begin_poll) {
-            return Ok(Self { sessions: Arc::clone(sessions), session, number, is_answered: false });
+            return Ok(Self { sessions: Arc::clone(sessions), session, number, is_answered: false, is_sending: false });
         }
         sessions.forget(&session);
         Err(Refusal::BadRequest)
@@ -52,9 +55,12 @@ impl<T: Types> PollCall<T> {
         Poll::Ready(answer)
     }
 
-    /// Ends it once it is answered: the next poll of the session may come on the same connection, or on another.
-    pub fn answered(self) -> LastPoll<T> {
-        LastPoll { sessions: Arc::clone(&self.sessions), session: Arc::clone(&self.session), number: self.number }
+    /// Ends it once it is answered: the next poll of the session may come on the same connection, or on another. The answer counts for the
+    /// session until it has been sent: until something is asked of what is returned, or it is dropped.
+    pub fn answered(mut self) -> LastPoll<T> {
+        self.is_sending = true;
+        let (sessions, session) = (Arc::clone(&self.sessions), Arc::clone(&self.session));
+        LastPoll { sessions, session, number: self.number, is_noted: Cell::new(true) }
     }
 }
 
@@ -62,6 +68,9 @@ impl<T: Types> Drop for PollCall<T> {
     fn drop(&mut self) {
         let has_ended = self.session.line(|line| {
             line.end_poll(self.is_answered);
+            if !self.is_sending {
+                line.sent();
+            }
             line.end().is_some()
         });
         if has_ended {
@@ -75,19 +84,30 @@ pub struct LastPoll<T: Types> {
     sessions: Arc<Sessions<T>>,
     session: Arc<Session<T>>,
     number: u32,
+    /// Whether the session may know the task that waits, or count the answer.
+    is_noted: Cell<bool>,
 }
 
 impl<T: Types> LastPoll<T> {
     /// Begins the next one. `None` if it was not the last one, or the session takes no more polls: then nothing has happened.
     pub fn again(self) -> Option<PollCall<T>> {
-        let Self { sessions, session, number } = self;
-        let number = session.line(|line| line.poll_again(number))?;
-        Some(PollCall { sessions, session, number, is_answered: false })
+        let number = self.session.line(|line| line.poll_again(self.number))?;
+        self.is_noted.set(false);
+        let (sessions, session) = (Arc::clone(&self.sessions), Arc::clone(&self.session));
+        Some(PollCall { sessions, session, number, is_answered: false, is_sending: false })
     }
 
     /// Becomes ready when [`LastPoll::again`] can only fail. Wakes as a future does.
     pub fn poll_over(&self, context: &Context<'_>) -> Poll<()> {
         self.session.line(|line| line.poll_last(self.number, context))
+    }
+}
+
+impl<T: Types> Drop for LastPoll<T> {
+    fn drop(&mut self) {
+        if self.is_noted.get() {
+            self.session.line(|line| line.forget_last(self.number));
+        }
     }
 }
 

@@ -139,7 +139,9 @@ impl<T: Types> Session<T> {
         let state = &mut *guard;
         let result = act(state);
         let is_too_much = state.line.held() > MAX_UNSENT_BYTES + 2 * self.settings.max_payload;
-        if is_too_much || !state.share.hold(state.held()) {
+        // One that has ended holds nothing more, and takes no room from others.
+        let is_open = state.line.end().is_none();
+        if is_open && (is_too_much || !state.share.hold(state.held())) {
             state.line.close(End::Overloaded);
         }
         let is_over = state.line.end().is_some();

@@ -31,7 +31,7 @@ pub fn open<T: Types>(
 /// Packets for the next poll.
 impl<T: Types> Place for PollingOutlet<T> {
     fn write(&self, bytes: &Bytes) -> Written {
-        match self.write(bytes) {
+        match PollingOutlet::write(self, bytes) {
             Taken::All => Written::All,
             Taken::Nothing => Written::Part(0),
             Taken::Gone => Written::Gone,
@@ -39,10 +39,10 @@ impl<T: Types> Place for PollingOutlet<T> {
     }
 
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.poll_ready(context)
+        PollingOutlet::poll_ready(self, context)
     }
 
     fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.poll_gone(context)
+        PollingOutlet::poll_gone(self, context)
     }
 }

@@ -165,6 +165,20 @@ async fn polls_may_come_in_pieces_and_several_at_once() {
         post(&client, at).await;
         assert_eq!(connection.said(&poll(&client, at)).await, back(at));
     }
+    // Empty lines are passed over.
+    for blank in ["\r\n\r\n", "\n\n", "\r\n\n", "\n\r\n", "\r\n"] {
+        connection.send(blank).await;
+        for number in 0..3 {
+            post(&client, number).await;
+            assert_eq!(connection.said(&format!("{blank}{}", poll(&client, number))).await, back(number));
+        }
+    }
+    // What it is in one piece for its client may be several for the server.
+    let cookie = format!("host: x\r\ncookie: {}", "c".repeat(5000));
+    for number in 0..4 {
+        post(&client, number).await;
+        assert_eq!(connection.said(&poll(&client, number).replace("host: x", &cookie)).await, back(number));
+    }
     // The second waits until the first is answered, and so does what comes behind it.
     let three = [poll(&client, 1), poll(&client, 1), "GET /elsewhere HTTP/1.1\r\nhost: x\r\n\r\n".to_owned()].concat();
     connection.send(&three).await;

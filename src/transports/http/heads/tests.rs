@@ -9,7 +9,11 @@ struct Connection {
 
 impl Connection {
     fn new() -> Self {
-        Self { heads: Heads::default() }
+        Self::with(Heads::default())
+    }
+
+    fn with(heads: Heads) -> Self {
+        Self { heads }
     }
 
     /// Something comes; what is given on then.
@@ -150,4 +154,30 @@ fn a_request_must_come_in_time_and_its_answer_may_take_any() {
     connection.read(b"\r\n");
     connection.answer();
     assert_eq!(due(&connection), Some((KEEP_ALIVE + HEAD_WITHIN).as_secs()));
+}
+
+#[test]
+fn a_connection_that_comes_back_says_with_which_head_if_that_is_all() {
+    const HEAD: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    let brought = |received: &str, next: &str| {
+        let mut connection = Connection::with(Heads::of(received.as_bytes().to_vec()));
+        let mut given = connection.rest();
+        given.extend(connection.read(next.as_bytes()));
+        assert_eq!(String::from_utf8(given).unwrap(), HEAD, "{received:?}");
+        connection.heads.take_request().map(|request| String::from_utf8(request).unwrap())
+    };
+    assert_eq!(brought(HEAD, "").as_deref(), Some(HEAD));
+    for blank in ["\r\n\r\n", "\n\n", "\r\n\n", "\n\r\n", "\r\n", "\n"] {
+        assert_eq!(brought(blank, HEAD), None, "{blank:?}");
+        assert_eq!(brought(&format!("{blank}{HEAD}"), ""), None, "{blank:?}");
+    }
+    for at in [0, 1, 10, HEAD.len() - 1] {
+        assert_eq!(brought(&HEAD[..at], &HEAD[at..]), None);
+    }
+    // The next request has another head.
+    let mut connection = Connection::with(Heads::of(HEAD.as_bytes().to_vec()));
+    connection.rest();
+    connection.answer();
+    connection.read(b"GET /next HTTP/1.1\r\nhost: x\r\n\r\n");
+    assert_eq!(connection.heads.take_request(), None);
 }

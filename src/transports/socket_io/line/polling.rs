@@ -21,6 +21,14 @@ impl Line {
         Some(self.polls)
     }
 
+    /// The answer to a poll has been sent, or never will be.
+    pub fn sent(&mut self) {
+        // A WebSocket counts what it has to send itself.
+        if !self.is_websocket() {
+            self.sending = 0;
+        }
+    }
+
     /// Begins a poll on the connection of one that has been answered, as [`Line::begin_poll`] does. It may not if that was not the last
     /// one, or if there can be no more: then nothing has happened.
     pub fn poll_again(&mut self, last: u32) -> Option<u32> {
@@ -29,6 +37,7 @@ impl Line {
         if !may {
             return None;
         }
+        self.sent();
         // It is not to be woken by itself.
         self.poll = PollState::None;
         self.begin_poll()
@@ -39,6 +48,7 @@ impl Line {
         if !self.is_polling() || self.polls != last {
             return Poll::Ready(());
         }
+        self.sent();
         match &self.poll {
             PollState::Between(waker) if waker.will_wake(context.waker()) => Poll::Pending,
             PollState::None | PollState::Between(_) => {
@@ -46,6 +56,17 @@ impl Line {
                 Poll::Pending
             }
             PollState::Open | PollState::Waiting(_) => Poll::Ready(()),
+        }
+    }
+
+    /// The connection of this poll does not wait for the next one.
+    pub fn forget_last(&mut self, last: u32) {
+        if self.polls != last {
+            return;
+        }
+        self.sent();
+        if matches!(self.poll, PollState::Between(_)) {
+            self.poll = PollState::None;
         }
     }
 
@@ -75,6 +96,7 @@ impl Line {
         }
         self.is_owed = self.is_blocked && !self.outbox.has_chunk();
         let payload = self.outbox.take_payload();
+        self.sending = payload.len();
         self.room.wake();
         if self.is_owed {
             self.stream.wake();

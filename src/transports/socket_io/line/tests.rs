@@ -119,6 +119,7 @@ fn a_client_that_closes_is_told_nothing_and_one_that_is_closed_gets_what_was_sen
         assert_eq!(line.poll_answer(&idle()), Poll::Ready(said.into()), "{end:?}");
         line.close(End::Overloaded);
         line.send(Frame::text("4y"));
+        line.sent();
         assert_eq!((line.end(), line.held()), (Some(end), 0));
     }
 }
@@ -306,8 +307,13 @@ fn the_connection_of_a_poll_waits_for_the_next_one_until_another_has_polled_or_t
         assert!(!task.was_woken(), "it is not woken by itself");
         assert_eq!(line.poll_answer(&idle()), Poll::Ready(Bytes::from_static(b"4")));
         line.end_poll(true);
-        assert_eq!(line.poll_again(first), None);
+        assert_eq!(line.held(), 1, "it is being sent");
+        line.forget_last(first);
+        assert_eq!((line.poll_again(first), line.held()), (None, 1), "by the last one alone");
         assert!(line.poll_last(second, &context).is_pending() && line.poll_last(first, &idle()).is_ready());
+        assert_eq!(line.held(), 0);
+        line.forget_last(second);
+        assert!(!task.was_woken() && line.poll_last(second, &context).is_pending());
         end(&mut line);
         assert!(task.was_woken());
         assert!(line.poll_last(second, &context).is_ready());
