@@ -225,7 +225,7 @@ mod tests {
     use std::future::ready;
     use std::mem::size_of;
 
-    use super::super::stream_sinks::PlainSink;
+    use super::super::sse_sinks::PlainSink;
     use super::*;
     use crate::events::{CatchUp, Subscription};
 

@@ -28,7 +28,7 @@ mod socket;
 mod socket_io;
 mod sockets;
 mod sse;
-mod stream_sinks;
+mod sse_sinks;
 mod ticket;
 mod users;
 mod websocket;

@@ -21,8 +21,7 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use super::body::LeavingBody;
 use super::limits::MAX_HEADER_BYTES;
 use super::request::has_body;
-use super::socket::{Left, Onward, Socket, Stream};
-use super::stream_sinks::bound;
+use super::socket::{Left, Onward, Socket, Stream, bound};
 use crate::transports::socket_io::{PollCall, Types};
 
 /// The header that says what answers are.

@@ -22,6 +22,9 @@ use super::reply;
 use crate::config::Callers;
 use crate::error::Error;
 
+/// Unsent bytes that the kernel may hold for a slow reader: the rest of a stream is only a position, and that of an answer counts.
+const MAX_UNSENT_BYTES: u32 = 128 << 10;
+
 /// A connection as actix sees it, until it leaves. Afterwards this reads as closed and discards writes.
 #[derive(Clone)]
 pub struct Socket(Rc<Shared>);
@@ -262,4 +265,10 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         self.poll((), |stream| stream.poll_shutdown(context))
     }
+}
+
+/// Limits the unsent bytes that the kernel holds for a connection.
+pub fn bound(socket: &Tcp) {
+    // Without support for it, the kernel holds more.
+    let _ = socket2::SockRef::from(&**socket).set_tcp_notsent_lowat(MAX_UNSENT_BYTES);
 }

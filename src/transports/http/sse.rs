@@ -10,7 +10,7 @@ use super::query::parameters;
 use super::reply::Reply;
 use super::request::is_head;
 use super::socket::{Left, Onward, Socket, Stream};
-use super::stream_sinks::{PlainSink, TlsSink};
+use super::sse_sinks::{PlainSink, TlsSink};
 use super::ticket::StreamCaller;
 use crate::app::{App, LastSeen, StreamQuery};
 use crate::domain::EventFilter;

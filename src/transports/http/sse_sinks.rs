@@ -11,21 +11,14 @@ use tokio_rustls::server::TlsStream;
 
 use super::accept::Tcp;
 use super::event_stream::EventStream;
+use super::socket::bound;
 use crate::events::{End, Format, Sink, Written};
 
 /// Bytes that a client may send on a stream, where none are expected.
 const MAX_UNASKED_BYTES: u32 = 64 << 10;
-/// Unsent bytes that the kernel may hold for a slow reader; the rest of the stream is only a position.
-const MAX_UNSENT_BYTES: u32 = 128 << 10;
 
 /// The last chunk of a chunked body (RFC 9112, section 7.1).
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-
-/// Limits the unsent bytes that the kernel holds for a stream.
-pub fn bound(socket: &Tcp) {
-    // Without support for it, the kernel holds more.
-    let _ = socket2::SockRef::from(&**socket).set_tcp_notsent_lowat(MAX_UNSENT_BYTES);
-}
 
 /// Counts the bytes that a client sends on its stream, where none are expected.
 #[derive(Default)]
