@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::OptionFuture;
 use tokio::time::{Sleep, sleep};
 
 use super::frame::Frame;
@@ -29,13 +31,8 @@ pub type MemoryOf = Box<dyn FnOnce(&Principal) -> Box<dyn Memory>>;
 
 /// Serves a connection, whose client has yet to sign in.
 pub fn serve(app: App, inlet: Inlet, outlet: Outlet, memory: MemoryOf) -> impl Future<Output = ()> {
-    Serving::SigningIn(Box::pin(begin(app, inlet, outlet, memory)))
-}
-
-/// The work on a connection. It is small once its client has signed in: most connections say nothing for long.
-enum Serving {
-    SigningIn(Pin<Box<dyn Future<Output = Option<Session>>>>),
-    Open(Session),
+    // In a box, so that it is small once its client has signed in: most connections say nothing for long.
+    begin(app, inlet, outlet, memory).boxed_local().map(OptionFuture::from).flatten().map(drop)
 }
 
 /// A connection whose client has signed in.
@@ -74,30 +71,18 @@ async fn begin(app: App, mut inlet: Inlet, outlet: Outlet, memory: MemoryOf) -> 
     Some(Session { app, signed_in, streaming, ended, in_flight, inlet, outlet })
 }
 
-impl Future for Serving {
+impl Future for Session {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            match &mut *self {
-                Self::Open(session) => return session.poll(context),
-                Self::SigningIn(signing_in) => match ready!(signing_in.as_mut().poll(context)) {
-                    Some(session) => *self = Self::Open(session),
-                    None => return Poll::Ready(()),
-                },
-            }
-        }
-    }
-}
-
-impl Session {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if ready!(self.poll_streaming(context)) {
             return self.poll_frames(context);
         }
         Poll::Ready(())
     }
+}
 
+impl Session {
     /// Has the stream go on. `true` if frames are to be read, and `false` if the connection is at its end.
     fn poll_streaming(&mut self, context: &mut Context<'_>) -> Poll<bool> {
         if let Streaming::Open(catch_up) = &mut self.streaming
@@ -192,9 +177,13 @@ mod tests {
     use crate::transports::stream_sink::StreamSink;
     use crate::transports::ws::StreamOutlet;
 
+    fn size_of_result<R>(_: fn(App, Inlet, Outlet, MemoryOf) -> R) -> usize {
+        size_of::<R>()
+    }
+
     #[test]
     fn what_is_kept_of_a_connection_that_waits_is_small() {
-        assert!(size_of::<Serving>() <= 256, "{}", size_of::<Serving>());
+        assert!(size_of_result(serve) <= 256, "{}", size_of_result(serve));
         // With two reference counts: the allocator's next larger size is 384 bytes.
         let subscription = size_of::<Subscription<StreamSink<StreamOutlet>>>() + 2 * size_of::<usize>();
         assert!(subscription <= 320, "{subscription}");

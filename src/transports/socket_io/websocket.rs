@@ -5,6 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use futures_util::FutureExt;
+use futures_util::future::OptionFuture;
+
 use super::application::Application;
 use super::engine_packet::{EnginePacket, PROBE, PROBED, SEPARATOR};
 use super::inbox::Inbox;
@@ -51,7 +54,8 @@ impl<A: Application> WebSocketCall<A> {
 
     /// Serves the connection until it ends. If this is dropped before, the session ends.
     pub fn run(self, app: A, inlet: Inlet, outlet: ws::Outlet) -> impl Future<Output = ()> {
-        Serving::Beginning(Box::pin(self.begin(app, inlet, outlet)))
+        // In a box, so that it is small once there is a session: most connections say nothing for long.
+        self.begin(app, inlet, outlet).boxed_local().map(OptionFuture::from).flatten().map(drop)
     }
 
     /// Opens the session or upgrades it; `None` if the connection was closed instead.
@@ -86,31 +90,6 @@ impl<A: Application> WebSocketCall<A> {
         // The session counts.
         driver.outlet.leave_uncounted();
         Some(driver)
-    }
-}
-
-/// The work on a connection. It is small once there is a session: most connections say nothing for long.
-enum Serving<A: Application> {
-    Beginning(Pin<Box<dyn Future<Output = Option<Driver<A>>>>>),
-    Open(Driver<A>),
-}
-
-// Nothing in it is pinned but what is in boxes.
-impl<A: Application> Unpin for Serving<A> {}
-
-impl<A: Application> Future for Serving<A> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            match &mut *self {
-                Self::Open(driver) => return driver.poll(context),
-                Self::Beginning(beginning) => match ready!(beginning.as_mut().poll(context)) {
-                    Some(driver) => *self = Self::Open(driver),
-                    None => return Poll::Ready(()),
-                },
-            }
-        }
     }
 }
 
@@ -188,9 +167,14 @@ struct Stream<T: Types> {
     writing: Pin<Box<dyn Future<Output = ()>>>,
 }
 
-impl<A: Application> Driver<A> {
-    /// Takes messages until the session has ended.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+// Nothing in it is pinned but what is in boxes.
+impl<A: Application> Unpin for Driver<A> {}
+
+/// Takes messages until the session has ended.
+impl<A: Application> Future for Driver<A> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         loop {
             if self.inbox.is_taking() {
                 ready!(self.inbox.poll_taken(context));
@@ -203,7 +187,9 @@ impl<A: Application> Driver<A> {
             });
         }
     }
+}
 
+impl<A: Application> Driver<A> {
     /// Lets only a client that has joined a namespace send large messages.
     fn limit(&mut self) {
         self.inlet.set_max_message_bytes(self.inbox.session.max_payload());
