@@ -70,7 +70,7 @@ enum PollState {
 pub struct Line {
     phase: Phase,
     outbox: Outbox,
-    /// How much memory a WebSocket has for what its client does not take.
+    /// How much memory a WebSocket has for what its client does not take, or how long an answer to a poll is that is being sent.
     sending: usize,
     poll: PollState,
     /// How many polls there were, the last of which is known by this.
