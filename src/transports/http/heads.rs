@@ -106,6 +106,8 @@ impl Heads {
         let heads = Self { brought: RefCell::new(is_head.then(|| received.clone())), ..Self::default() };
         if received.is_empty() {
             heads.is_kept.set(true);
+            // A proxy takes it for one that is kept as long as others.
+            heads.due.set(Some(Instant::now() + KEEP_ALIVE));
         }
         *heads.waiting.borrow_mut() = Waiting { bytes: received, ..Waiting::default() };
         heads

@@ -180,4 +180,8 @@ fn a_connection_that_comes_back_says_with_which_head_if_that_is_all() {
     connection.answer();
     connection.read(b"GET /next HTTP/1.1\r\nhost: x\r\n\r\n");
     assert_eq!(connection.heads.take_request(), None);
+    // One that comes back with nothing is kept as long as others, and ends without a word.
+    let kept = Connection::with(Heads::of(Vec::new()));
+    let left = kept.heads.due.get().unwrap().saturating_duration_since(Instant::now());
+    assert!(kept.heads.is_kept() && left.as_secs_f64().round() as u64 == KEEP_ALIVE.as_secs());
 }
