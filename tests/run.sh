@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests need, then runs all tests. Rust, a C compiler, Python and Node must be there already.
+# Installs the programs that the tests need, then runs all tests, those of `client/` too. Rust, a C compiler, Python and Node
+# must be there already.
 # Arguments are passed on to `cargo test`: `tests/run.sh --test api clients` runs a part of the tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -83,3 +84,16 @@ fi
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
 
 cargo test --locked "$@"
+
+# The package for pages and programs, against the binary that was just built. Arguments choose Rust tests, and leave it out.
+[ $# = 0 ] || exit 0
+if ! cmp --silent client/package-lock.json client/node_modules/installed.json; then
+  (cd client && npm ci --ignore-scripts --no-audit --no-fund)
+  cp client/package-lock.json client/node_modules/installed.json
+fi
+cargo build --locked
+cd client
+npm run --silent check
+npm run --silent build
+npm run --silent size
+npm test --silent
