@@ -4,6 +4,7 @@ mod channels;
 mod flags;
 mod notiflux;
 mod settings;
+mod sign_ups;
 mod values;
 
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ pub use channels::Channels;
 pub use flags::LogFormat;
 pub use notiflux::Notiflux;
 pub use settings::{Limits, Passwords, Retained, SignIns};
+pub use sign_ups::{SignUps, Signup};
 pub use values::Origins;
 
 use values::{DEFAULT_ACME_DIRECTORY, check_path, default_scopes, list, ntp_servers, origins, secret, to_certify};
@@ -43,6 +45,8 @@ pub struct Config {
     pub base_path: BasePath,
     /// Settings of sign-ins.
     pub sign_ins: SignIns,
+    /// Settings of sign-up.
+    pub sign_ups: SignUps,
     /// Settings of passwords.
     pub passwords: Passwords,
     /// The secret that signs JWTs.
@@ -206,6 +210,7 @@ impl TryFrom<Flags> for Config {
                 .map_err(|why| format!("trusted_proxies: {why}"))?,
             base_path: flags.base_path,
             sign_ins: flags.sign_ins,
+            sign_ups: flags.sign_ups.try_into()?,
             passwords: flags.passwords,
             jwt_secret,
             admin_token,

@@ -118,6 +118,12 @@ errors! {
     TenantNameLookalike => 400, "tenant_name_lookalike", "tenant_name looks like that of another tenant";
     /// There is no such user. Only admin endpoints say so: elsewhere it would tell which accounts exist.
     UserUnknown => 400, "user_unknown", "there is no user of this name";
+    /// Nobody, or nobody without an invite, may sign up.
+    SignupClosed => 403, "signup_closed", "nobody can sign up here";
+    /// There is no such invite, it has been used, it has ended, or whoever made it may not invite any more.
+    InviteInvalid => 400, "invite_invalid", "the invite is missing, or does not work any more";
+    /// The user has as many open invites as they may have.
+    TooManyInvites(invites: u64) => 409, "too_many_invites", format!("a user may have {invites} open invites");
     /// The password policy refuses the password, and gives a reason if it can.
     PasswordWeak(why: Option<String>) => 400, "password_weak", match why {
         None => Cow::Borrowed("password is too weak"),

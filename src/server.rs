@@ -139,6 +139,10 @@ impl Server {
             Err(error) if error.passes() => false,
             indexed => indexed.map(|()| true).map_err(&core)?,
         };
+        if let Some(tenant) = config.sign_ups.tenant.as_ref().filter(|_| is_indexed) {
+            let looks_like = |error| StartError::Config(format!("signup_tenant {:?}: {error}", tenant.as_str()));
+            store.check_tenant(tenant).map_err(looks_like)?;
+        }
         let root = RootKey::load(&store, &writer).await.map_err(&core)?;
         let channels = match config.channels {
             Some(settings) => Some(Channels::load(settings, &store, &writer).await.map_err(&core)?),
@@ -148,6 +152,7 @@ impl Server {
             admin_token: config.admin_token,
             jwt_secret: config.jwt_secret,
             sign_ins: config.sign_ins,
+            sign_ups: config.sign_ups,
             passwords: config.passwords,
             default_scopes: config.default_scopes,
             notiflux: config.notiflux,

@@ -12,6 +12,7 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use super::channels::ChannelFlags;
 use super::notiflux::NotifluxFlags;
 use super::settings::{Limits, Passwords, Retained, SignIns};
+use super::sign_ups::SignUpFlags;
 use super::values::DEFAULT_ACME_DIRECTORY;
 use crate::domain::BasePath;
 
@@ -60,6 +61,8 @@ pub struct Flags {
     pub base_path: BasePath,
     #[command(flatten)]
     pub sign_ins: SignIns,
+    #[command(flatten)]
+    pub sign_ups: SignUpFlags,
     /// Secret that signs JWTs. Better in a file or the environment than here, where every user of the machine sees it.
     #[arg(long, env = "BROKER_JWT_SECRET", hide_env_values = true, default_value = DEFAULT_JWT_SECRET)]
     pub jwt_secret: String,

@@ -17,6 +17,8 @@ pub enum Door {
     Basic,
     /// A reset code.
     Reset,
+    /// A sign-up.
+    SignUp,
     /// The admin token.
     Admin,
     /// The key of the channels.
@@ -78,6 +80,7 @@ impl Visit {
             Door::SignIn => "sign-in",
             Door::Basic => "basic",
             Door::Reset => "password reset",
+            Door::SignUp => "sign-up",
             Door::Admin => "admin token",
             Door::Channels => "channel key",
         };

@@ -273,7 +273,7 @@ mod tests {
     use super::super::{RootKey, Settings};
     use super::*;
     use crate::clock::Clock;
-    use crate::config::{Passwords, SignIns};
+    use crate::config::{Passwords, SignIns, SignUps, Signup};
     use crate::store::Store;
     use crate::writer::Writer;
 
@@ -307,6 +307,7 @@ mod tests {
             admin_token: Secret::new("admin"),
             jwt_secret: Secret::new("jwt"),
             sign_ins: SignIns { jwt_expiry: Duration::from_secs(60), jwt_audience: None },
+            sign_ups: SignUps { signup: Signup::Closed, tenant: None },
             passwords: Passwords { password_min: 64, password_checker: true, totp_duration: Duration::from_secs(60) },
             default_scopes: None,
             notiflux: None,

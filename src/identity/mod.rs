@@ -6,11 +6,13 @@ mod audit;
 mod authorization;
 mod biscuit;
 mod channels;
+mod invites;
 mod login;
 mod names;
 mod password;
 mod policy;
 mod reset;
+mod sign_up;
 mod throttle;
 mod ticket;
 mod tickets;
@@ -28,7 +30,7 @@ use std::time::Duration;
 use moka::future::Cache;
 
 use crate::clock::Clock;
-use crate::config::{Notiflux, Passwords, SignIns};
+use crate::config::{Notiflux, Passwords, SignIns, SignUps};
 use crate::domain::{Account, AuthContext, ClientAddress, Guest, Scope, Secret, SignIn, Timestamp, Username};
 use crate::error::Error;
 use crate::store::Store;
@@ -37,6 +39,7 @@ use crate::writer::Writer;
 pub use authorization::Authorization;
 pub use biscuit::{RootKey, Verified};
 pub use channels::{ChannelOwner, Channels};
+pub use invites::{IssuedInvite, NewInvite};
 pub use login::Credentials;
 pub use names::{index_names, index_names_when_possible};
 pub use password::PasswordPool;
@@ -46,7 +49,7 @@ pub use tickets::{Pass, TICKET_LASTS, TicketUse};
 pub use token::{TokenForm, Tokens};
 pub use topic_guests::{MAX_TOPICS, TopicSubscriptions};
 pub use topics::{TopicPermit, TopicUse};
-pub use user_fields::UserInput;
+pub use user_fields::{NewAccount, UserInput};
 pub use user_list::{UserList, UserQuery};
 
 use audit::{Act, Door, Visit};
@@ -109,6 +112,8 @@ pub struct Settings {
     pub jwt_secret: Secret,
     /// Settings of sign-ins.
     pub sign_ins: SignIns,
+    /// Settings of sign-up.
+    pub sign_ups: SignUps,
     /// Settings of passwords.
     pub passwords: Passwords,
     /// The scopes of a user that is created without any; `None` means no scopes at all.

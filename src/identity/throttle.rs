@@ -17,11 +17,13 @@ const ACCOUNT: Allowance = Allowance { burst: 20, refill: Duration::from_secs(30
 const ADDRESS: Allowance = Allowance { burst: 300, refill: Duration::from_millis(200) };
 /// Guesses at the admin token and at the key of the channels from one address.
 const ADMIN: Allowance = Allowance { burst: 100, refill: Duration::from_secs(1) };
+/// Sign-ups from one address, successful ones too. A class of pupils may share one.
+const SIGN_UPS: Allowance = Allowance { burst: 60, refill: Duration::from_secs(10) };
 
 /// About 31 MiB if all are in use. 262,144 accounts have their own allowance, and further ones share 524,288. A guess
 /// at a new name counts for 30 s, so using them up takes 26,000 such guesses per second.
 const SETS_OF_ACCOUNTS: usize = 16_384;
-/// About 2 MiB each if all are in use. A guess counts for a second at most.
+/// About 2 MiB each if all are in use. A guess counts for a second at most, a sign-up for ten.
 const SETS_OF_ADDRESSES: usize = 1024;
 
 /// Recent guesses. Accounts and addresses have separate tables, so that guesses at names that do not exist take no room
@@ -30,6 +32,7 @@ pub struct Throttle {
     accounts: Arc<Table>,
     addresses: Arc<Table>,
     admins: Arc<Table>,
+    sign_ups: Arc<Table>,
 }
 
 /// A counted guess, until its result is known. Only a wrong guess stays counted.
@@ -49,6 +52,7 @@ impl Throttle {
             accounts: Table::new(ACCOUNT, SETS_OF_ACCOUNTS),
             addresses: Table::new(ADDRESS, SETS_OF_ADDRESSES),
             admins: Table::new(ADMIN, SETS_OF_ADDRESSES),
+            sign_ups: Table::new(SIGN_UPS, SETS_OF_ADDRESSES),
         }
     }
 
@@ -71,6 +75,17 @@ impl Throttle {
     /// As [`Throttle::account`].
     pub async fn admin(&self, from: ClientAddress) -> Result<Attempt, Error> {
         Ok(Attempt { by_address: count(&self.admins, from).await?, at_account: None })
+    }
+
+    /// Counts a sign-up, whatever comes of it.
+    ///
+    /// # Errors
+    /// [`Error::TooManyAttempts`] if there were too many from the address.
+    pub async fn sign_up(&self, from: ClientAddress) -> Result<(), Error> {
+        if let Some(held) = count(&self.sign_ups, from).await? {
+            held.was_wrong();
+        }
+        Ok(())
     }
 }
 
@@ -258,7 +273,7 @@ mod tests {
 
     #[test]
     fn the_pages_say_how_much_memory_the_counts_take() {
-        let mebibytes = ((SETS_OF_ACCOUNTS + 2 * SETS_OF_ADDRESSES) * SET_BYTES).div_ceil(1 << 20);
+        let mebibytes = ((SETS_OF_ACCOUNTS + 3 * SETS_OF_ADDRESSES) * SET_BYTES).div_ceil(1 << 20);
         let [operations, accounts] = [include_str!("../../docs/operations.md"), include_str!("../../docs/accounts.md")];
         assert!(operations.contains(&format!("| counts of wrong guesses | {mebibytes} MiB |")), "{mebibytes}");
         assert!(accounts.contains(&format!("Counts are in memory ({mebibytes} MiB at most)")), "{mebibytes}");

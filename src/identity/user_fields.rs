@@ -4,7 +4,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::domain::{Email, Payload, PayloadError, Scope, Secret, User, Username};
+use crate::domain::{Email, Payload, PayloadError, Scope, Secret, TenantName, User, Username};
 use crate::error::Error;
 
 /// A user as an admin sends one, to be made or changed. A field that is absent stays as it is; `null` clears a field that may
@@ -21,6 +21,32 @@ pub struct UserInput {
     #[serde(default, deserialize_with = "present")]
     data: Option<Option<Box<RawValue>>>,
     two_factor: Option<bool>,
+}
+
+/// The account that somebody who signs up asks for. Everything else about it is decided here.
+#[derive(Deserialize)]
+pub struct NewAccount {
+    pub(super) username: String,
+    password: Secret,
+    email: Option<String>,
+    data: Option<Box<RawValue>>,
+    pub(super) invite: Option<Secret>,
+}
+
+impl NewAccount {
+    /// The user, in this tenant and with these scopes; `None` gives them the default scopes.
+    pub(super) fn into_input(self, tenant: &TenantName, scopes: Option<&[Scope]>) -> UserInput {
+        let Self { username, password, email, data, invite: _ } = self;
+        UserInput {
+            username,
+            password: Some(password),
+            tenant_name: Some(tenant.to_string()),
+            email: Some(email),
+            scopes: scopes.map(|scopes| Some(scopes.iter().map(ToString::to_string).collect())),
+            data: Some(data),
+            two_factor: None,
+        }
+    }
 }
 
 /// Tells a field that is `null` from one that is absent.

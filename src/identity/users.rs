@@ -29,8 +29,18 @@ impl Identity {
         act.ends(self.create(admin, input).await)
     }
 
-    async fn create(&self, admin: &Admin, mut input: UserInput) -> Result<(), Error> {
-        let share = || Share::of_admin(admin.from);
+    async fn create(&self, admin: &Admin, input: UserInput) -> Result<(), Error> {
+        let share = |_: &Username| Share::of_admin(admin.from);
+        let user = self.prepare_user(share, input).await?;
+        self.0.writer.submit(user).await
+    }
+
+    /// Checks everything about a new user that can be checked early, in the order of the errors, and hashes the password at last.
+    pub(super) async fn prepare_user(
+        &self,
+        share: impl Fn(&Username) -> Share,
+        mut input: UserInput,
+    ) -> Result<CreateUser, Error> {
         let missing = |field| Error::BodyInvalid(format!("missing field `{field}`"));
         let password = input.password.take().ok_or_else(|| missing("password"))?;
         let tenant = input.tenant_name.take().ok_or_else(|| missing("tenant_name"))?;
@@ -41,7 +51,7 @@ impl Identity {
         self.0.store.check_username(&name)?;
         let tenant = TenantName::parse(&tenant)?;
         self.0.store.check_tenant(&tenant)?;
-        let password = self.new_password(share(), Password::parse(password)?, username, email.as_ref()).await?;
+        let password = self.new_password(share(username), Password::parse(password)?, username, email.as_ref()).await?;
         let mut user = User::new(Uuid::new_v4(), username.clone(), tenant, totp::new_secret());
         user.generation = new_generation();
         input.apply(&mut user)?;
@@ -49,8 +59,8 @@ impl Identity {
         let form = self.0.tokens.form().clone();
         // It is checked here to save the hash. The writer decides.
         form.check(&Subject::from(&user), None)?;
-        user.password_hash = self.0.passwords.hash(share(), password).await?;
-        self.0.writer.submit(CreateUser { name, user, form }).await
+        user.password_hash = self.0.passwords.hash(share(username), password).await?;
+        Ok(CreateUser { name, user, form })
     }
 
     /// Changes a user. The user's streams end if the change invalidates their sign-in, and continue after a change of
@@ -142,7 +152,8 @@ pub(super) fn unknown_is_unauthorized(error: Error) -> Error {
     if error == Error::UserUnknown { Error::Unauthorized } else { error }
 }
 
-struct CreateUser {
+/// Creates a user.
+pub(super) struct CreateUser {
     name: NewUsername,
     user: User,
     form: TokenForm,

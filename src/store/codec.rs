@@ -4,6 +4,7 @@
 mod answer;
 mod channel_token;
 mod event;
+mod invite;
 mod name;
 mod numbers;
 mod removal;
@@ -13,6 +14,7 @@ mod user;
 pub use answer::{Answered, decode_answer_numbers, decode_answered, encode_answer_numbers, encode_answered};
 pub use channel_token::{decode_channel_token, encode_channel_token};
 pub use event::{EventParts, StoredData, encode_event, event_parts};
+pub use invite::{decode_invite, encode_invite};
 pub use name::{LatestRow, NameRow, decode_name, encode_name};
 pub use numbers::{
     Decoded, decode_count, decode_moment, decode_position, decode_progress, encode_count, encode_moment,

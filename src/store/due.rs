@@ -1,5 +1,5 @@
-//! Rows that maintenance removes: expired events, events of streams that have ended, and answers and tokens of channels
-//! that are too old.
+//! Rows that maintenance removes: expired events, events of streams that have ended, answers and tokens of channels that
+//! are too old, and invites that have ended.
 //!
 //! A reader searches for them, and gives their keys to the writer, which looks at nothing else. So the search costs the
 //! writer nothing, however many removed rows it skips.
@@ -44,6 +44,11 @@ impl Search {
     /// A search for tokens of channels that may be forgotten.
     pub fn for_old_channel_tokens() -> Self {
         Self { of: Sought::Due(keys::CHANNEL_TOKEN_DUE), from: None }
+    }
+
+    /// A search for invites that have ended.
+    pub fn for_ended_invites() -> Self {
+        Self { of: Sought::Due(keys::INVITE_DUE), from: None }
     }
 
     /// A search for events that are bound to a stream; only in one tenant, if there is one.

@@ -24,11 +24,17 @@
 //! | `k` username, number | the idempotency key of the user's answer with this number |
 //! | `o` id | the token of a channel, by what the token is found |
 //! | `r` moment, id | empty: this token may be forgotten at that moment |
+//! | `I` id | an invite, by what it is found |
+//! | `J` moment, id | empty: this invite ends at that moment |
+//! | `M` username, id | empty: this invite was made by this user |
+//! | `N` username | the number of invites of this user |
 //! | `q` username | the range of the user's answer numbers: the oldest remembered, and the next |
 
 use aws_lc_rs::digest;
 
-use crate::domain::{ChannelTokenId, EventName, Position, SKELETON_VERSION, Skeleton, TenantName, Timestamp, Username};
+use crate::domain::{
+    ChannelTokenId, EventName, InviteId, Position, SKELETON_VERSION, Skeleton, TenantName, Timestamp, Username,
+};
 
 /// The prefix of all users.
 pub const USERS: &[u8] = b"u";
@@ -325,6 +331,44 @@ pub fn channel_token_due(at: Timestamp, id: &ChannelTokenId) -> Vec<u8> {
 pub fn of_channel_token_due(key: &[u8]) -> Option<(Timestamp, ChannelTokenId)> {
     let (at, id) = key.get(1..)?.split_first_chunk::<8>()?;
     Some((Timestamp::from_millis(u64::from_be_bytes(*at)), id.try_into().ok()?))
+}
+
+/// An invite.
+pub fn invite(id: &InviteId) -> Vec<u8> {
+    [b"I", &id[..]].concat()
+}
+
+/// The first byte of the keys of invites that end.
+pub const INVITE_DUE: u8 = b'J';
+
+/// The row that says when an invite ends.
+pub fn invite_due(at: Timestamp, id: &InviteId) -> Vec<u8> {
+    let mut key = due(INVITE_DUE, at);
+    key.extend_from_slice(id);
+    key
+}
+
+/// The id in such a key.
+pub fn of_invite_due(key: &[u8]) -> Option<InviteId> {
+    key.get(9..)?.try_into().ok()
+}
+
+/// The prefix of the invites that a user made.
+pub fn invites_made_by(username: &Username) -> Vec<u8> {
+    let mut key = vec![b'M'];
+    put_name(&mut key, username.as_str());
+    key
+}
+
+pub fn invite_made_by(username: &Username, id: &InviteId) -> Vec<u8> {
+    let mut key = invites_made_by(username);
+    key.extend_from_slice(id);
+    key
+}
+
+/// The number of invites of a user.
+pub fn invites_of(username: &Username) -> Vec<u8> {
+    [b"N", username.as_str().as_bytes()].concat()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //!   closes.
 //! - Commits: `committer`, `transaction`, `journal`, `overlay`, `checkpoint`, `progress`.
 //! - Rows that a transaction writes: `events`, `event_data`, `bound` (to a stream), `answers` (idempotency),
-//!   `lookalikes`, `channel_tokens`.
+//!   `lookalikes`, `channel_tokens`, `invites`.
 //! - Rows that maintenance finds and removes: `tail` (retention), `due` (expiry, ended streams), `tenants`, `activity`.
 //! - Reading many rows: `scan`, `replay`, `latest_events`, `names`, `history`, `chain`, `users`, on the threads of
 //!   `readers`.
@@ -34,6 +34,7 @@ mod event_data;
 mod events;
 mod history;
 mod integrity_scan;
+mod invites;
 mod journal;
 mod keys;
 mod latest_events;

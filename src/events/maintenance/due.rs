@@ -18,6 +18,7 @@ pub struct Due {
     expired: Search,
     answers: Search,
     channel_tokens: Search,
+    invites: Search,
     /// Streams that have gone for good. An insert that was decided before and is not yet committed may still be bound to them.
     going: Vec<GoneStream>,
     /// Streams to which nothing more is bound, and how far the events of each have been removed.
@@ -30,8 +31,8 @@ impl Due {
     pub fn new(hub: Hub, desk: Desk) -> Self {
         let before = (desk.store.head(), 0);
         let (expired, answers) = (Search::for_expired(), Search::for_old_answers());
-        let channel_tokens = Search::for_old_channel_tokens();
-        Self { hub, desk, expired, answers, channel_tokens, going: Vec::new(), gone: VecDeque::new(), before }
+        let (channel_tokens, invites) = (Search::for_old_channel_tokens(), Search::for_ended_invites());
+        Self { hub, desk, expired, answers, channel_tokens, invites, going: Vec::new(), gone: VecDeque::new(), before }
     }
 
     /// One step of each kind.
@@ -40,7 +41,8 @@ impl Due {
         // No kind waits for another that fails.
         let (expired, gone) = (self.remove_expired(at_most).await, self.remove_gone(at_most).await);
         let (answers, tokens) = (self.forget_answers(at_most).await, self.forget_channel_tokens(at_most).await);
-        Ok(if expired? | gone? | answers? | tokens? { Round::Goes } else { Round::Done })
+        let invites = self.forget_invites(at_most).await;
+        Ok(if expired? | gone? | answers? | tokens? | invites? { Round::Goes } else { Round::Done })
     }
 
     /// How many events of a kind this round may remove, by how many others have inserted since the last.
@@ -82,6 +84,16 @@ impl Due {
             self.desk.with_each(found.keys, ForgetChannelTokens).await?;
         }
         self.channel_tokens = found.rest;
+        Ok(found.is_more)
+    }
+
+    /// Forgets invites. Returns whether there are more.
+    async fn forget_invites(&mut self, at_most: usize) -> Result<bool, Error> {
+        let found = self.find(&self.invites, at_most).await?;
+        if !found.keys.is_empty() {
+            self.desk.with_each(found.keys, ForgetInvites).await?;
+        }
+        self.invites = found.rest;
         Ok(found.is_more)
     }
 
@@ -188,6 +200,17 @@ impl Change for ForgetChannelTokens {
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         batch.forget_channel_tokens(self.0)
+    }
+}
+
+/// Forgets invites that have ended.
+struct ForgetInvites(Vec<Vec<u8>>);
+
+impl Change for ForgetInvites {
+    type Outcome = ();
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        batch.forget_invites(self.0)
     }
 }
 

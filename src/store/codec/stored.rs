@@ -5,7 +5,9 @@ use base64::prelude::BASE64_STANDARD;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::domain::{Email, Generation, PasswordHash, Payload, Position, Scope, Secret, TenantName, Username};
+use crate::domain::{
+    Email, Generation, PasswordHash, Payload, Position, Scope, Secret, TenantName, Timestamp, Username,
+};
 
 /// A value that is stored as a type which JSON has.
 pub trait Stored: Sized {
@@ -73,6 +75,7 @@ stored! {
     Username as String: |name| name.to_string(), |name| Username::parse(&name).ok();
     TenantName as String: |name| name.to_string(), |name| TenantName::parse(&name).ok();
     Position as u64: |position| position.get(), |number| Some(Position::new(number));
+    Timestamp as u64: |moment| moment.as_millis(), |millis| Some(Timestamp::from_millis(millis));
     Generation as u64: |generation| generation.0, |number| Some(Generation(number));
     PasswordHash as String: |hash| hash.expose().to_owned(), |phc| Some(PasswordHash::new(phc));
     // The list of throw-away providers grows. An address that was accepted once stays.

@@ -228,3 +228,27 @@ impl<T: AdminBody> FromRequest for ByAdmin<T> {
         })
     }
 }
+
+/// A body that an admin may send, or a user. With the header `authorization` it is the user's; without it the admin's token is in the
+/// body.
+pub enum ByAdminOrUser<T> {
+    /// An admin, with the body.
+    Admin(Admin, T),
+    /// A user, with the body.
+    User(Principal, T),
+}
+
+impl<T: AdminBody> FromRequest for ByAdminOrUser<T> {
+    type Error = Error;
+    type Future = Extracted<Self>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        if request.headers().contains_key(header::AUTHORIZATION) {
+            let user = ByUser::<Json<T>>::from_request(request, payload);
+            Box::pin(async move { user.await.map(|ByUser(principal, Json(body))| Self::User(principal, body)) })
+        } else {
+            let admin = ByAdmin::<T>::from_request(request, payload);
+            Box::pin(async move { admin.await.map(|ByAdmin(admin, body)| Self::Admin(admin, body)) })
+        }
+    }
+}

@@ -1,11 +1,16 @@
-//! A user's own sign-in: `/login`, `/verify`, `/password_reset`.
+//! A user's own sign-in: `/sign_up`, `/login`, `/verify`, `/password_reset`.
 
 use serde_json::json;
 
 use super::extract::{Json, Peer};
 use super::reply::{self, Reply};
 use crate::app::App;
-use crate::identity::{Credentials, NewPassword, Principal};
+use crate::identity::{Credentials, NewAccount, NewPassword, Principal};
+
+pub async fn sign_up(app: App, Peer(from): Peer, Json(new): Json<NewAccount>) -> Reply {
+    app.identity.sign_up(new, from).await?;
+    Ok(reply::empty())
+}
 
 pub async fn login(app: App, Peer(from): Peer, Json(credentials): Json<Credentials>) -> Reply {
     let jwt = app.identity.login(credentials, from).await?;

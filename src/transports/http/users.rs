@@ -3,11 +3,11 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::extract::{AdminBody, ByAdmin};
+use super::extract::{AdminBody, ByAdmin, ByAdminOrUser};
 use super::reply::{self, Reply};
 use crate::app::App;
 use crate::error::Error;
-use crate::identity::{UserInput, UserQuery};
+use crate::identity::{NewInvite, UserInput, UserQuery};
 
 /// Names a user.
 #[derive(Deserialize)]
@@ -32,6 +32,7 @@ impl AdminBody for NewUser {
 }
 impl AdminBody for UserInput {}
 impl AdminBody for UserQuery {}
+impl AdminBody for NewInvite {}
 impl AdminBody for OfUser {}
 impl AdminBody for QrOfUser {}
 
@@ -61,6 +62,14 @@ pub async fn list_users(app: App, ByAdmin(admin, query): ByAdmin<UserQuery>) -> 
 
 pub async fn get_user(app: App, ByAdmin(admin, of): ByAdmin<OfUser>) -> Reply {
     reply::json(&app.identity.get_user(&admin, &of.username)?)
+}
+
+/// For admins, and for users with the scope for it.
+pub async fn create_invite(app: App, by: ByAdminOrUser<NewInvite>) -> Reply {
+    reply::json(&match by {
+        ByAdminOrUser::Admin(admin, new) => app.identity.create_invite(&admin, new).await?,
+        ByAdminOrUser::User(principal, new) => app.identity.create_invite_as(&principal, new).await?,
+    })
 }
 
 pub async fn create_qr(app: App, ByAdmin(admin, of): ByAdmin<QrOfUser>) -> Reply {

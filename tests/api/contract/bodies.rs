@@ -43,6 +43,7 @@ async fn a_missing_field_is_400_and_named() {
     let optional = |path: &str, field: &str| match path {
         "/login" => field == "totp",
         "/subscription" => field != "stream",
+        "/sign_up" => ["email", "data", "invite"].contains(&field),
         "/create_user" => ["email", "data", "scopes", "two_factor"].contains(&field),
         "/update_user" => !["admin_token", "username"].contains(&field),
         _ => false,
@@ -143,13 +144,14 @@ async fn unknown_fields_are_ignored_with_any_value() {
     let alice = server.user("alice", "acme").await;
     for (path, body) in bodies() {
         // A client that has not signed in may send 8 KiB.
-        let depth = if ["/login", "/password_reset"].contains(&path) { 3_000 } else { 10_000 };
+        let depth = if ["/login", "/sign_up", "/password_reset"].contains(&path) { 3_000 } else { 10_000 };
         let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         let body = body.to_string();
         let body = format!(r#"{{"unknown":{{"username":7}},"":null,"deep":{deep},{}"#, &body[1..]);
         let answer = alice.post(path, body).await;
         let status = match path {
             "/password_reset" => 401,
+            "/sign_up" => 403,
             "/subscription" => 404,
             _ => 200,
         };

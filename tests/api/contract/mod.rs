@@ -22,8 +22,8 @@ use tokio::net::TcpStream;
 use crate::support::{ADMIN_TOKEN, Client, TestServer, password_of, within};
 
 /// Every endpoint that takes a body, each with one that it accepts where there is a user `alice`, who has signed in. Only
-/// two refuse their own: `/password_reset`, since the code in it is never the right one, and `/subscription`, since nobody has
-/// the stream in it.
+/// three refuse their own: `/password_reset`, since the code in it is never the right one, `/subscription`, since nobody has
+/// the stream in it, and `/sign_up`, since nobody may sign up. `/create_invite` is not here: it takes two kinds of callers.
 pub fn bodies() -> Vec<(&'static str, Value)> {
     let new_user = json!({
         "admin_token": ADMIN_TOKEN, "username": "bob", "password": password_of("bob"), "tenant_name": "acme",
@@ -39,6 +39,13 @@ pub fn bodies() -> Vec<(&'static str, Value)> {
         ("/subscription", json!({ "stream": "0123456789abcdef", "events": "news", "except": "other" })),
         ("/login", json!({ "username": "alice", "password": password_of("alice"), "totp": "123456" })),
         ("/password_reset", json!({ "username": "alice", "password": password_of("alice"), "totp": "123456" })),
+        (
+            "/sign_up",
+            json!({
+                "username": "carol", "password": password_of("carol"), "email": "carol@example.com", "data": { "a": 1 },
+                "invite": "none",
+            }),
+        ),
         ("/create_user", new_user),
         ("/get_user", of_alice.clone()),
         ("/list_users", json!({ "admin_token": ADMIN_TOKEN })),
