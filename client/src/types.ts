@@ -210,7 +210,11 @@ export interface Client<E = AnyEvents> {
   /** What was made offline, if the option `outbox` is there. */
   readonly outbox: Outbox | undefined;
 
-  signIn(credentials: Credentials): Promise<void>;
+  /**
+   * Fails with `outbox_pending` if another user's changes wait in the outbox of this browser, unless `discard` is true: nothing of
+   * theirs may be left for this user to read.
+   */
+  signIn(credentials: Credentials & { discard?: boolean }): Promise<void>;
   /** Makes an account, and signs in. */
   signUp(account: SignUp): Promise<void>;
   /** Fails with `outbox_pending` if something waits in the outbox, unless `discard` is true. */
@@ -285,6 +289,8 @@ export interface RequestOptions {
   /** Milliseconds until it fails with `timeout`. */
   timeout?: number;
   signal?: AbortSignal;
+  /** Only as this user: fails with `unauthorized` if somebody else, or nobody, is signed in when the token is taken. */
+  as?: string;
 }
 
 /** What a plug-in can do with its client. */
@@ -302,6 +308,13 @@ export interface Host {
   onItem(listener: (change: Change) => void): Stop;
   /** A new idempotency key. */
   newKey(): string;
+  /**
+   * The time by the server's clock, in Unix milliseconds, as far as an answer of the last minute has told. Else the server is asked, as
+   * this user, and the failure of that request is this one's.
+   */
+  serverTime(user: string): Promise<number>;
+  /** Calls `onLead` while this tab leads those that share its user: one does at a time, where tabs can agree. */
+  lead(onLead: () => Stop): Stop;
 }
 
 export interface OutboxPlugin {
@@ -313,6 +326,8 @@ export interface CachePlugin {
 }
 
 export interface AttachedPlugin {
+  /** Called when a user has given the right password, before the session begins. It may refuse by failing, unless `discard`. */
+  beforeSignIn?(user: string, discard: boolean): void | Promise<void>;
   /** Called before the session is signed out. It may refuse by failing, unless `discard`. */
   beforeSignOut?(discard: boolean): void | Promise<void>;
   /** Called after each end of a sign-in: what is kept of this user must go. */
@@ -332,9 +347,23 @@ export interface Queued {
   readonly error?: BrokerError;
 }
 
+export interface OutboxStatus {
+  /**
+   * `idle`: nothing is left to be sent. `waiting`: for the server, until the next try at `retryAt`. `paused`: until the user signs in
+   * again.
+   */
+  readonly state: 'idle' | 'sending' | 'waiting' | 'paused';
+  readonly retryAt?: number;
+  /** Whether what waits survives a reload. It does not if the browser refuses or has lost its database. */
+  readonly durable: boolean;
+}
+
 export interface Outbox {
+  readonly status: Store<OutboxStatus>;
   /** Keeps an insert and sends it when it can. Resolves when it is kept, with what tells how it goes on. */
   enqueue(event: string, data: unknown, options?: InsertOptions): Promise<QueuedHandle>;
+  /** Keeps a removal, as `enqueue` keeps an insert. */
+  remove(event: string, options?: RemoveOptions): Promise<QueuedHandle>;
   /** What waits, the oldest first. */
   readonly pending: Store<readonly Queued[]>;
   /** Tries one again that is blocked, refused or unknown, with its own key. */
