@@ -209,6 +209,8 @@ export interface Client<E = AnyEvents> {
   readonly connection: Store<Connection>;
   /** What was made offline, if the option `outbox` is there. */
   readonly outbox: Outbox | undefined;
+  /** The events that it began with: the option of the same name, or none. React shows them while it takes over a page of a server. */
+  readonly initialEvents: readonly Item[];
 
   /**
    * Fails with `outbox_pending` if another user's changes wait in the outbox of this browser, unless `discard` is true: nothing of

@@ -74,7 +74,7 @@ export async function startServer(flags: string[] = []): Promise<Server> {
     port,
     async start(more = flags) {
       flags = more;
-      const process = spawn(binary, [`--port=${port}`, `--db=${db}`, '--ntp=false', ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
+      const process = spawn(binary, [`--port=${port}`, `--db=${db}`, '--ntp_servers=', ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
       child = process;
       let log = '';
       process.stdout!.on('data', (part) => (log += part));
