@@ -1,4 +1,5 @@
 // The core: what `import { … } from 'broker-client'` gives.
 
+export { createClient } from './client.js';
 export * from './errors.js';
 export type * from './types.js';

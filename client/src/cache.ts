@@ -1,0 +1,303 @@
+// The latest events: what the stream has told, and over it what is not acknowledged yet.
+
+import { covers, matches, toEntry } from './filter.js';
+import type { SourceMessage } from './source.js';
+import { call, createStore, listen, type Writable } from './store.js';
+import type { Change, Item, Overlay, Present, Stop } from './types.js';
+
+interface Entry {
+  readonly item: Item;
+  /** The present stream has told it. The others are gone if they do not come again. */
+  isConfirmed: boolean;
+}
+
+interface Shown {
+  /** Undefined for a removal. */
+  readonly item: Item | undefined;
+  /** The id of the acknowledgement. */
+  until?: string;
+}
+
+/** Lists that nobody watches are remembered too, so that one that is read twice is the same; so many at most. */
+const MAX_LISTS = 100;
+
+/** The list of a name or filter. */
+interface List {
+  readonly filter: string;
+  items: readonly Item[] | undefined;
+  readonly listeners: Set<{ call: () => void }>;
+}
+
+interface Listener {
+  readonly filter: string;
+  readonly call: (change: Change) => void;
+  isReady: boolean;
+}
+
+export interface Cache {
+  take(message: SourceMessage): void;
+  latest(name: string): Item | undefined;
+  /** The event that the stream has told, without what is pending. */
+  confirmed(name: string): Item | undefined;
+  all(filter: string): readonly Item[];
+  /** Calls the listener after each change of a name or of what a filter stands for. */
+  watch(filter: string, listener: () => void): Stop;
+  /** Calls the listener with the events that are there, then with each as it comes. */
+  on(filter: string, listener: (change: Change) => void): Stop;
+  /** Everything that is there, as messages. */
+  snapshot(): SourceMessage[];
+  readonly presence: Writable<readonly Present[]>;
+  isReady(filter: string): boolean;
+  seed(events: readonly (Item | Change)[]): void;
+  overlay(event: string, data: unknown, username: string, isRemoved?: boolean): Overlay;
+  /** Forgets everything. */
+  wipe(): void;
+}
+
+const freeze = ({ event, data, id, timestamp, username }: Item): Item => Object.freeze({ event, data, id, timestamp, username });
+const byName = (a: { event: string }, b: { event: string }) => (a.event < b.event ? -1 : 1);
+
+/** `isWanted` tells whether the stream will bring a name. */
+export function createCache(isWanted: (name: string) => boolean): Cache {
+  const entries = new Map<string, Entry>();
+  const overlays = new Map<string, Shown[]>();
+  const lists = new Map<string, List>();
+  /** Those of them that stand for more than one name. */
+  const prefixes = new Set<List>();
+  const listeners = new Set<Listener>();
+  const presence = createStore<readonly Present[]>([]);
+  let people = new Map<string, Present>();
+  /** Those who are told since the stream was opened, until it is in sync. */
+  let crowd: Map<string, Present> | undefined;
+  /** The filter of which everything has come. */
+  let complete: readonly string[] = [];
+  /** How far the stream has come. */
+  let position = '';
+  let changed = new Set<List>();
+
+  function latest(name: string): Item | undefined {
+    const shown = overlays.get(name)?.at(-1);
+    return shown ? shown.item : entries.get(name)?.item;
+  }
+
+  /** Tells those who look at a name, once for everything that comes at the same time. */
+  function touch(name: string) {
+    const mark = (list: List) => {
+      list.items = undefined;
+      if (!changed.size) queueMicrotask(flush);
+      changed.add(list);
+    };
+    const list = lists.get(name);
+    if (list) mark(list);
+    for (const list of prefixes) if (matches(list.filter, name)) mark(list);
+  }
+
+  function listOf(filter: string): List {
+    let list = lists.get(filter);
+    if (!list) {
+      list = { filter, items: undefined, listeners: new Set() };
+      if (lists.size > MAX_LISTS) for (const other of lists.values()) if (!other.listeners.size) forget(other);
+      lists.set(filter, list);
+      if (filter.endsWith('*')) prefixes.add(list);
+    }
+    return list;
+  }
+
+  function forget(list: List) {
+    lists.delete(list.filter);
+    prefixes.delete(list);
+  }
+
+  function flush() {
+    const all = [...changed];
+    changed = new Set();
+    for (const list of all) call([...list.listeners].map((entry) => entry.call));
+  }
+
+  function tell(change: Change) {
+    for (const listener of [...listeners]) {
+      if (listener.isReady && matches(listener.filter, change.event)) call([listener.call], change);
+    }
+  }
+
+  function drop(item: Item) {
+    entries.delete(item.event);
+    touch(item.event);
+    tell(Object.freeze({ ...item, data: null, removed: true }));
+  }
+
+  function apply(change: Change) {
+    const { event, id } = change;
+    const entry = entries.get(event);
+    if (change.transient) {
+      tell(Object.freeze(change));
+    } else if (!entry || !entry.isConfirmed || id > entry.item.id) {
+      const isNew = entry?.item.id !== id;
+      if (change.removed) entries.delete(event);
+      else entries.set(event, { item: isNew ? freeze(change) : entry!.item, isConfirmed: true });
+      if (isNew && (entry || !change.removed)) {
+        touch(event);
+        tell(Object.freeze(change));
+      }
+    }
+    reach(id);
+    settle(event);
+  }
+
+  function reach(id: string) {
+    if (id > position) position = id;
+  }
+
+  /** Takes away what the stream has overtaken. */
+  function settle(name: string) {
+    // The stream does not bring a name that nobody listens to.
+    const upTo = !isWanted(name) ? '9' : isReady(name) ? position : '';
+    keepShown(name, ({ until }) => !until || until > upTo);
+  }
+
+  function keepShown(name: string, isKept: (shown: Shown) => boolean) {
+    const shown = overlays.get(name) ?? [];
+    const left = shown.filter(isKept);
+    if (left.length === shown.length) return;
+    if (left.length) overlays.set(name, left);
+    else overlays.delete(name);
+    touch(name);
+  }
+
+  function synced(id: string, events: readonly string[]) {
+    reach(id);
+    complete = events;
+    for (const { item, isConfirmed } of [...entries.values()]) {
+      // It was not told again; or nobody wants it any more. What was there before the stream stays until it is asked for.
+      if (covers(events, item.event) !== isConfirmed) drop(item);
+    }
+    if (crowd) {
+      people = crowd;
+      crowd = undefined;
+      showPeople();
+    }
+    for (const name of [...overlays.keys()]) settle(name);
+  }
+
+  function showPeople() {
+    presence.set(Object.freeze([...people.values()].sort((a, b) => (a.username < b.username ? -1 : 1))));
+  }
+
+  function isReady(filter: string) {
+    return covers(complete, toEntry(filter));
+  }
+
+  function take(message: SourceMessage) {
+    switch (message.kind) {
+      case 'event':
+        return apply(message.change);
+      case 'fresh':
+        position = '';
+        // After a reset, what was acknowledged may be of another time.
+        if (message.reason) for (const name of [...overlays.keys()]) keepShown(name, ({ until }) => !until);
+        for (const entry of entries.values()) entry.isConfirmed = false;
+        return;
+      case 'left': {
+        const entry = entries.get(message.event);
+        if (entry) drop(entry.item);
+        return;
+      }
+      case 'synced':
+        return synced(message.id, message.events);
+      case 'crowd':
+        crowd = new Map();
+        return;
+      case 'online': {
+        const { username, present } = message;
+        const list = crowd ?? people;
+        if (present) list.set(username, Object.freeze(present));
+        else list.delete(username);
+        if (!crowd) showPeople();
+        return;
+      }
+      case 'state':
+        if (message.connection.state === 'idle') {
+          complete = [];
+          for (const name of [...overlays.keys()]) settle(name);
+          if (people.size) {
+            people.clear();
+            showPeople();
+          }
+        }
+    }
+  }
+
+  const collect = (filter: string) => {
+    const names = new Set([...entries.keys(), ...overlays.keys()]);
+    return [...names].filter((name) => matches(filter, name)).flatMap((name) => latest(name) ?? []).sort(byName);
+  };
+
+  return {
+    take,
+    latest,
+    confirmed: (name) => {
+      const entry = entries.get(name);
+      return entry?.isConfirmed ? entry.item : undefined;
+    },
+    all: (filter) => (listOf(filter).items ??= Object.freeze(collect(filter))),
+    watch: (filter, listener) => listen(listOf(filter).listeners, listener),
+    on(filter, run) {
+      const listener: Listener = { filter, call: run, isReady: false };
+      listeners.add(listener);
+      queueMicrotask(() => {
+        const there = [...entries.values()].filter(({ item, isConfirmed }) => isConfirmed && matches(filter, item.event));
+        for (const { item } of there.sort((a, b) => (a.item.id < b.item.id ? -1 : 1))) {
+          if (listeners.has(listener)) call([run], item);
+        }
+        listener.isReady = true;
+      });
+      return () => void listeners.delete(listener);
+    },
+    snapshot() {
+      const confirmed = [...entries.values()].filter((entry) => entry.isConfirmed);
+      return [
+        { kind: 'fresh' },
+        { kind: 'crowd' },
+        ...[...people.values()].map((present) => ({ kind: 'online', username: present.username, present }) as const),
+        ...confirmed.map(({ item }) => ({ kind: 'event', change: item }) as const),
+        ...(complete.length || people.size ? [{ kind: 'synced', id: position, events: complete } as const] : []),
+      ];
+    },
+    presence,
+    isReady,
+    seed(events) {
+      for (const change of events) {
+        const { event } = change;
+        if (entries.has(event) || isReady(event) || 'removed' in change || 'transient' in change) continue;
+        entries.set(event, { item: freeze(change), isConfirmed: false });
+        touch(event);
+      }
+    },
+    overlay(event, data, username, isRemoved) {
+      const base = entries.get(event)?.item;
+      const item = isRemoved
+        ? undefined
+        : Object.freeze({ event, data, id: base?.id ?? '', timestamp: Date.now(), username, pending: true as const });
+      const shown: Shown = { item };
+      overlays.set(event, [...(overlays.get(event) ?? []), shown]);
+      touch(event);
+      return {
+        accepted(id) {
+          shown.until = id;
+          settle(event);
+        },
+        refused: () => keepShown(event, (other) => other !== shown),
+      };
+    },
+    wipe() {
+      const names = [...entries.keys(), ...overlays.keys()];
+      entries.clear();
+      overlays.clear();
+      people.clear();
+      complete = [];
+      position = '';
+      names.forEach(touch);
+      showPeople();
+    },
+  };
+}

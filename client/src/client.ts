@@ -1,0 +1,213 @@
+// Puts the parts together: `createClient`.
+
+import { createAccount, proofOf } from './account.js';
+import { createCache } from './cache.js';
+import { createConnection } from './connection.js';
+import { BrokerError } from './errors.js';
+import { toEntry } from './filter.js';
+import { createHistory } from './history.js';
+import { send } from './http.js';
+import { createInterest } from './interest.js';
+import { watchPage } from './page.js';
+import { createSession, type Tokens } from './session.js';
+import type { OpenSource, Source } from './source.js';
+import { call, createStore, listen, randomKey } from './store.js';
+import { chooseTransports } from './transports/choose.js';
+import type { AnyEvents, AttachedPlugin, Change, Client, ClientOptions, Connection, Host, Item, RequestOptions, Store } from './types.js';
+import { createWrites } from './writes.js';
+
+/** Makes a client. Nothing is connected until something is listened to. */
+export function createClient<E extends object = AnyEvents>(options: ClientOptions): Client<E> {
+  const url = options.url.replace(/\/+$/, '');
+  const open = (path: string, more: RequestOptions = {}) => send(url + path, more);
+  const session = createSession(url, options.auth ?? {}, open);
+  const connection = createStore<Connection>({ state: 'idle', stale: true });
+  const onResets = new Set<{ call: (reason: string) => void }>();
+  const onItems = new Set<{ call: (change: Change) => void }>();
+  const streams = createStore<string | undefined>(undefined);
+  /** Tells when everything of a filter has come. */
+  const syncs = createStore('');
+  let isClosed = false;
+  let source: Source | undefined;
+
+  /** One request with the token. A token that is refused is renewed once. */
+  async function request(path: string, more: RequestOptions = {}): Promise<any> {
+    if (isClosed) throw new BrokerError('closed', 'the client is closed');
+    if (more.open) return open(path, more);
+    let refused: string | undefined;
+    for (;;) {
+      const token = await session.token(refused);
+      if (!token) throw new BrokerError('signed_out', 'nobody is signed in', 401);
+      try {
+        return await open(path, { ...more, headers: { ...more.headers, authorization: `Bearer ${token}` } });
+      } catch (error) {
+        // Of a request with a password it is said of the password.
+        if ((error as BrokerError).status !== 401 || refused || (more.body as any)?.password) throw error;
+        refused = token;
+      }
+    }
+  }
+
+  const interest = createInterest(() => (source ??= openSource()));
+  const cache = createCache(interest.covers);
+  if (options.initialEvents) cache.seed(options.initialEvents);
+
+  const own: OpenSource = createConnection({
+    url,
+    session,
+    request,
+    watchPage,
+    transports: chooseTransports(options.transport),
+  });
+
+  function openSource(): Source {
+    return own((message) => {
+      cache.take(message);
+      if (message.kind === 'state') {
+        streams.set(message.stream);
+        connection.set(Object.freeze(message.connection));
+      } else if (message.kind === 'synced') {
+        syncs.set(message.id);
+      } else if (message.kind === 'fresh' && message.reason) {
+        call([...onResets].map((entry) => entry.call), message.reason);
+      }
+    });
+  }
+
+  function overlay(event: string, data: unknown, isRemoved?: boolean) {
+    return cache.overlay(event, data, session.store.get().user ?? '', isRemoved);
+  }
+
+  const host: Host = {
+    url,
+    session: session.store,
+    connection,
+    request,
+    overlay,
+    seed: cache.seed,
+    onItem: (listener) => listen(onItems, listener),
+    newKey: randomKey,
+  };
+  cache.on('*', (change) => change.transient || call([...onItems].map((entry) => entry.call), change));
+  const outbox = options.outbox?.attach(host);
+  const plugins: AttachedPlugin[] = [outbox, options.cache?.attach(host)].flatMap((plugin) => plugin ?? []);
+
+  /** What one user was shown is nothing for the next. */
+  let shownTo: string | undefined;
+  async function onSession() {
+    const { status, user } = session.store.get();
+    if (status === 'unknown' || user === shownTo) return;
+    const former = shownTo;
+    shownTo = user;
+    if (former === undefined) return;
+    cache.wipe();
+    for (const plugin of plugins) await plugin.wipe?.(former);
+  }
+  session.store.subscribe(onSession);
+  void onSession();
+
+  const begin = (user: string, tokens: Tokens) => session.start(user, tokens);
+
+  async function signIn(path: string, { username, ...proof }: Parameters<Client['signIn']>[0]) {
+    const user = username.normalize('NFC');
+    await begin(user, await open(path, { body: { username: user, ...proofOf(proof), refresh: true } }));
+  }
+
+  const writes = createWrites({
+    request,
+    overlay,
+    known: (event) => (connection.get().state === 'live' && cache.isReady(event) ? (cache.confirmed(event) ?? null) : undefined),
+    async read(event) {
+      // Events of other names come along if this one has a comma.
+      const events: Item[] = await request(`/events?events=${encodeURIComponent(toEntry(event))}`);
+      return events.find((item) => item.event === event) ?? null;
+    },
+    stream: () =>
+      new Promise((resolve) => {
+        const end = () => {
+          stop();
+          clearTimeout(timer);
+          resolve(streams.get());
+        };
+        const look = () => ['live', 'stopped', 'idle'].includes(connection.get().state) && end();
+        const stop = connection.subscribe(look);
+        const timer = setTimeout(end, 10_000);
+        // What was listened to just before is asked for in a moment.
+        queueMicrotask(look);
+      }),
+  });
+
+  const storeOf = <T>(filter: string, get: () => T): Store<T> => ({
+    get,
+    subscribe(listener) {
+      const stops = [cache.watch(filter, listener), interest.add(filter)];
+      return () => stops.forEach((stop) => stop());
+    },
+  });
+
+  const client: Client = {
+    session: session.store,
+    connection,
+    outbox,
+    signIn: (credentials) => signIn('/login', credentials),
+    async signUp(account) {
+      const username = account.username.normalize('NFC');
+      await open('/sign_up', { body: { ...account, username } });
+      await signIn('/login', { username, password: account.password });
+    },
+    async signOut({ discard = false } = {}) {
+      for (const plugin of plugins) await plugin.beforeSignOut?.(discard);
+      const refresh_token = session.refreshToken();
+      await session.end('signed-out');
+      // It is out here whatever the server says.
+      if (refresh_token) await open('/logout', { body: { refresh_token }, timeout: 5000 }).catch(() => undefined);
+    },
+    on(filter, listener) {
+      const stops = [cache.on(filter, listener), interest.add(filter)];
+      return () => stops.forEach((stop) => stop());
+    },
+    latest: (name) => storeOf(name, () => cache.latest(name)),
+    all: (filter) => storeOf(filter, () => cache.all(filter)),
+    history: createHistory(request),
+    presence: () => ({
+      get: cache.presence.get,
+      subscribe(listener) {
+        const stops = [cache.presence.subscribe(listener), interest.addPresence()];
+        return () => stops.forEach((stop) => stop());
+      },
+    }),
+    isReady: cache.isReady,
+    ready: (filter) =>
+      new Promise((resolve, reject) => {
+        const stop = interest.add(filter);
+        const look = () => {
+          const isThere = cache.isReady(filter);
+          if (!isThere && !isClosed) return;
+          unsubscribe();
+          stop();
+          if (isThere) resolve();
+          else reject(new BrokerError('closed', 'the client is closed'));
+        };
+        const unsubscribe = syncs.subscribe(look);
+        look();
+      }),
+    ...writes,
+    onReset: (listener) => listen(onResets, listener),
+    retry: () => source?.retry(),
+    close() {
+      if (isClosed) return;
+      isClosed = true;
+      interest.close();
+      source?.close();
+      syncs.set('');
+      for (const plugin of plugins) plugin.close();
+      session.close();
+    },
+    ...createAccount(
+      request,
+      (tokens) => begin(session.store.get().user!, tokens),
+      (reason) => session.end(reason),
+    ),
+  };
+  return client as unknown as Client<E>;
+}

@@ -1,0 +1,374 @@
+// One stream that comes back: it resumes where it was, notices silence, and says how it stands.
+
+import { BrokerError, NetworkError, type RateLimitError } from './errors.js';
+import { covers } from './filter.js';
+import type { SessionKeeper } from './session.js';
+import type { OpenSource, WatchPage } from './source.js';
+import { now } from './store.js';
+import type { Frame, OpenStream } from './transports/transport.js';
+import type { Connection, Present, RequestOptions, Stop } from './types.js';
+
+/** A heartbeat comes every 12 seconds. */
+const SILENCE = 30_000;
+/** After a wake-up a stream must show life within one heartbeat. */
+const GRACE = 13_000;
+const LOOK_EVERY = 5_000;
+const MAX_WAIT = 30_000;
+/** So long a filter fits into the head of a request and into a first frame. */
+const MAX_FILTER_IN_HEAD = 8_000;
+/** Reasons after which trying again by itself would harm: two pages would end each other's streams for ever. */
+const FINAL = ['limit', 'replaced'];
+
+export interface ConnectionHost {
+  url: string;
+  session: SessionKeeper;
+  /** Ways to open a stream, the best first. */
+  transports: readonly OpenStream[];
+  request(path: string, options: RequestOptions): Promise<any>;
+  watchPage: WatchPage;
+}
+
+export const createConnection = ({ url, session, transports, request, watchPage }: ConnectionHost): OpenSource => (tell) => {
+  let want: { events: readonly string[]; presence: boolean } = { events: [], presence: false };
+  let state: Connection = { state: 'idle', stale: true };
+  /** Counts the attempts: whatever belongs to an earlier one is over. */
+  let attempt = 0;
+  let closeStream: Stop | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let ticker: ReturnType<typeof setInterval> | undefined;
+  let unwatch: Stop | undefined;
+  let isAsleep = false;
+  let fails = 0;
+  let transport = 0;
+  let stalls = 0;
+
+  let user: string | undefined;
+  let token: string | undefined;
+  /** The token that the server did not take. */
+  let refused: string | undefined;
+  let stream: string | undefined;
+
+  /** The id after which the stream can be resumed, for the names of `complete`. */
+  let last: string | undefined;
+  let complete: readonly string[] = [];
+  /** Names are new to the stream, or are sent again, until `$synced`: their ids are old, and a cut stream cannot be resumed. */
+  let isDirty = true;
+  /** What the open stream was asked for last. */
+  let sent: readonly string[] = [];
+  let sentPresence = false;
+  let isChanging = false;
+  /** The number of the change under way, once it is known, and the last that has come. */
+  let change = 0;
+  let reached = 0;
+  let isSynced = false;
+  let isRecycling = false;
+
+  let isOpen = false;
+  let heard = 0;
+  let openedAt = 0;
+  let ticked = 0;
+  let wall = 0;
+
+  function say(next: Connection['state'], reason?: string, retryAt?: number) {
+    state = { state: next, reason, retryAt, stale: next !== 'live' };
+    tell({ kind: 'state', connection: state, stream });
+  }
+
+  function cut() {
+    attempt++;
+    closeStream?.();
+    closeStream = undefined;
+    isOpen = isSynced = isChanging = isRecycling = false;
+    clearTimeout(timer);
+    clearInterval(ticker);
+  }
+
+  function stop(reason?: string) {
+    cut();
+    say('stopped', reason);
+  }
+
+  /** Full jitter: those who were cut off together do not come back together. */
+  function wait(reason: string, atLeast = 0) {
+    cut();
+    const ms = atLeast + 200 + Math.random() * Math.min(MAX_WAIT, 1000 * 2 ** fails++);
+    timer = setTimeout(open, ms);
+    say('waiting', reason, Date.now() + ms);
+  }
+
+  const isWanted = () => want.events.length > 0 || want.presence;
+
+  /** `isQuiet`: what is shown is not stale, the stream is only replaced by another one. */
+  async function open(isQuiet = false) {
+    cut();
+    const mine = attempt;
+    if (!isWanted() || isAsleep) return say('idle');
+    unwatch ??= watchPage({ wake, sleep });
+    if (!isQuiet) say('connecting');
+    try {
+      token = await session.token(refused);
+    } catch (error) {
+      if (mine === attempt) failed(error as BrokerError);
+      return;
+    }
+    if (mine !== attempt) return;
+    if (!token) return stop(session.store.get().reason ?? 'signed-out');
+    // It is another one: `session` does not give the same again.
+    refused = undefined;
+    forgetOther();
+
+    const isCovered = want.events.every((entry) => covers(complete, entry));
+    if (isDirty || !isCovered) last = undefined;
+    const isFresh = !last;
+    isDirty = false;
+    sent = want.events.join().length > MAX_FILTER_IN_HEAD ? [] : want.events;
+    sentPresence = want.presence;
+    if (isFresh) complete = sent;
+    change = reached = 0;
+    heard = openedAt = ticked = now();
+    wall = Date.now();
+    ticker = setInterval(tick, LOOK_EVERY);
+    const live = (run: (...args: any[]) => void) => (...args: any[]) => {
+      if (mine !== attempt) return;
+      heard = now();
+      run(...args);
+    };
+    closeStream = transports[transport]!(
+      { url, token, events: sent.join(), presence: sentPresence, after: last, stream },
+      {
+        open: live((id) => {
+          stream = id ?? stream;
+          openedAt = now();
+          isOpen = true;
+          if (isFresh) tell({ kind: 'fresh' });
+          if (sentPresence) tell({ kind: 'crowd' });
+          if (!isQuiet) say('syncing');
+          else say(state.state);
+          renewLater();
+        }),
+        life: live(() => {}),
+        frame: live(receive),
+        end: live((error) => (error ? failed(error) : recycle())),
+      },
+    );
+  }
+
+  function receive(frame: Frame) {
+    const { event, data, id } = frame;
+    if (event[0] !== '$') {
+      advance(id);
+      // It was on its way when the filter was narrowed.
+      if (covers(sent, event)) tell({ kind: 'event', change: frame as any });
+    } else if (event === '$synced') {
+      reached = data.change ?? reached;
+      if (!isChanging) synced(id);
+      else finish(id);
+    } else if (event === '$reset') {
+      last = undefined;
+      isDirty = true;
+      tell({ kind: 'fresh', reason: data.reason });
+    } else if (event === '$left') {
+      isDirty = true;
+      tell({ kind: 'left', event: data.event });
+    } else if (event === '$end') {
+      advance(id);
+      ended(data.reason, data.retry ?? 0);
+    } else if (event.startsWith('$presence/')) {
+      const username = event.slice(10);
+      const present: Present | undefined = data.online ? { username, since: data.since, streams: data.streams } : undefined;
+      tell({ kind: 'online', username, present });
+    }
+  }
+
+  /** Ids that are older than where the stream is are of events that are new to it. */
+  function advance(id: string) {
+    if (!isDirty && (!last || id > last)) last = id;
+  }
+
+  function synced(id: string) {
+    isDirty = false;
+    isSynced = true;
+    last = id;
+    complete = sent;
+    fails = 0;
+    tell({ kind: 'synced', id, events: sent });
+    if (sent.length === 0 && want.events.length > 0) return alter();
+    if (state.state !== 'live') say('live');
+    alter();
+  }
+
+  /** A change is complete with the first `$synced` of its number or a later one, which may come before the answer. */
+  function finish(id: string | undefined) {
+    if (!change || reached < change) return;
+    isChanging = false;
+    synced(id ?? last!);
+  }
+
+  async function alter() {
+    if (!isSynced || isChanging) return;
+    if (!isWanted() || (want.presence && !sentPresence) || isRecycling) return open(true);
+    if (want.events.join() === sent.join()) return;
+    const mine = attempt;
+    const before = sent;
+    sent = want.events;
+    isChanging = true;
+    change = 0;
+    complete = sent.filter((entry) => covers(before, entry));
+    if (complete.length < sent.length) isDirty = true;
+    // Without its id it cannot be changed.
+    if (!stream) return open();
+    let position: string | undefined;
+    try {
+      const body = { stream, ...(sent.length ? { events: sent.join() } : { except: '*' }) };
+      ({ change } = await request('/subscription', { body }));
+      position = last;
+    } catch (error) {
+      if (mine !== attempt) return;
+      isDirty = true;
+      const { code, retryable, status } = error as BrokerError;
+      if (retryable || code === 'stream_unknown' || status === 401) return failed(new NetworkError(code));
+      return stop(code);
+    }
+    if (mine === attempt) finish(position);
+  }
+
+  function recycle() {
+    isRecycling = true;
+    // It is opened anew as soon as it can be resumed.
+    if (!isDirty && !isChanging) void open(true);
+  }
+
+  function ended(reason: string, retry: number) {
+    if (reason === 'expired' || reason === 'revoked') {
+      if (token === session.jwt()) refused = token;
+      wait(reason);
+    } else if (retry || !FINAL.includes(reason)) wait(reason, retry);
+    else stop(reason);
+  }
+
+  function failed(error: BrokerError) {
+    const { code, status } = error;
+    // One that is not the best is left if it does not open.
+    if (code === 'no_stream' || (!isOpen && !status && transport && fails > 1)) nextTransport();
+    if (status === 401) refused = token;
+    if (now() - openedAt > 10_000 && isOpen) fails = 0;
+    if (status === 401 || error.retryable || code === 'stream_unknown') {
+      wait(code, ((error as RateLimitError).retryAfter ?? 0) * 1000);
+    } else stop(code);
+  }
+
+  function nextTransport() {
+    transport = (transport + 1) % transports.length;
+    stalls = 0;
+  }
+
+  function dead() {
+    // Its head has come, and nothing after it: a proxy or a browser holds it back.
+    if (now() - openedAt > 4 * SILENCE) stalls = 0;
+    if (isOpen && (!isSynced || ++stalls > 1)) nextTransport();
+    wait('silent');
+  }
+
+  function tick() {
+    const time = now();
+    const passed = time - ticked;
+    const drift = Date.now() - wall - passed;
+    const isGap = passed > 2 * LOOK_EVERY;
+    [ticked, wall] = [time, Date.now()];
+    if (isGap) look();
+    // The clock of the machine has gone on without ours, or was set.
+    else if (drift > LOOK_EVERY) doubt();
+    else if (time - heard > SILENCE || (isOpen && !isSynced && heard <= openedAt && time - heard > 2 * LOOK_EVERY)) dead();
+  }
+
+  /** Timers stood still, and what came meanwhile may not have been read yet: it is given a moment. */
+  function look() {
+    const mine = attempt;
+    setTimeout(() => {
+      if (mine !== attempt) return;
+      if (now() - heard > SILENCE) dead();
+      else doubt();
+    }, 1000);
+  }
+
+  /** From now on it must show life within one heartbeat. */
+  function doubt() {
+    heard = Math.min(heard, now() - SILENCE + GRACE);
+  }
+
+  function wake() {
+    if (isAsleep) {
+      isAsleep = false;
+      void open();
+    } else if (state.state === 'waiting') void open();
+    else if (closeStream) look();
+  }
+
+  function sleep() {
+    if (isAsleep) return;
+    isAsleep = true;
+    if (state.state === 'idle' || state.state === 'stopped') return;
+    cut();
+    say('waiting', 'asleep');
+  }
+
+  /** What another user was shown is nothing to resume from. */
+  function forgetOther() {
+    const is = session.store.get().user;
+    if (is === user) return;
+    if (user !== undefined) [last, stream, isDirty] = [undefined, undefined, true];
+    user = is;
+  }
+
+  /** A stream ends with its token, unless it is given a newer one before. */
+  function renewLater() {
+    const mine = attempt;
+    const ms = session.due();
+    if (ms > 2 ** 31 - 1) return;
+    timer = setTimeout(async () => {
+      await session.token().catch(() => undefined);
+      // Else it has failed, and is tried again.
+      if (mine === attempt && session.jwt() === token) timer = setTimeout(renewLater, LOOK_EVERY);
+    }, ms);
+  }
+
+  session.onToken(async () => {
+    const { status, user: is } = session.store.get();
+    const next = session.jwt();
+    if (status !== 'signed-in' || is !== user) {
+      refused = undefined;
+      if (status !== 'signed-in') return state.state === 'idle' ? undefined : stop(session.store.get().reason ?? 'signed-out');
+      // While it waits for the token it goes on with this one.
+      if (closeStream || state.state !== 'connecting') void open();
+    } else if (isOpen && next !== token && stream) {
+      const mine = attempt;
+      const former = token;
+      token = next;
+      // If this fails, the stream ends with the former token, and is resumed.
+      await request('/subscription', { body: { stream, renew: true } }).catch(() => mine === attempt && (token = former));
+      if (mine === attempt) renewLater();
+    } else if (state.state === 'stopped' || state.state === 'waiting') void open();
+  });
+
+  return {
+    want(next) {
+      const isOther = next.events.join() !== want.events.join() || next.presence !== want.presence;
+      want = next;
+      if (!isOther) return;
+      if (state.state === 'idle' || (state.state === 'stopped' && !FINAL.includes(state.reason!))) void open();
+      else if (!isWanted()) void open();
+      else void alter();
+    },
+    retry() {
+      fails = 0;
+      if (isAsleep || state.state === 'waiting' || state.state === 'stopped') wake();
+      if (state.state === 'stopped') void open();
+    },
+    close() {
+      cut();
+      unwatch?.();
+      want = { events: [], presence: false };
+      say('idle');
+    },
+  };
+};

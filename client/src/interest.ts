@@ -1,0 +1,63 @@
+// What is listened to: references are counted, and what nobody listens to any more is kept for a moment, because pages turn and
+// components are mounted twice.
+
+import { covers, toEntry, union } from './filter.js';
+import type { Source } from './source.js';
+import type { Stop } from './types.js';
+
+const LINGER = 1000;
+
+export interface Interest {
+  /** Listens to a name or filter until the function that it gives is called. */
+  add(nameOrFilter: string): Stop;
+  addPresence(): Stop;
+  covers(name: string): boolean;
+  close(): void;
+}
+
+export function createInterest(source: () => Source): Interest {
+  const counts = new Map<string, number>();
+  const PRESENCE = '$presence';
+  let isPlanned = false;
+  let isClosed = false;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+
+  function flush() {
+    isPlanned = false;
+    if (isClosed) return;
+    source().want({
+      events: union([...counts.keys()].filter((entry) => entry !== PRESENCE)),
+      presence: counts.has(PRESENCE),
+    });
+  }
+
+  function drop() {
+    for (const [entry, count] of counts) if (!count) counts.delete(entry);
+    flush();
+  }
+
+  function add(entry: string): Stop {
+    counts.set(entry, (counts.get(entry) ?? 0) + 1);
+    // All that a page asks for while it is drawn is one change.
+    if (!isPlanned) queueMicrotask(flush);
+    isPlanned = true;
+    let isOver = false;
+    return () => {
+      if (isOver) return;
+      isOver = true;
+      counts.set(entry, counts.get(entry)! - 1);
+      clearTimeout(timer);
+      if (!isClosed) timer = setTimeout(drop, LINGER);
+    };
+  }
+
+  return {
+    add: (nameOrFilter) => add(toEntry(nameOrFilter)),
+    addPresence: () => add(PRESENCE),
+    covers: (name) => covers([...counts.keys()], name),
+    close() {
+      isClosed = true;
+      clearTimeout(timer);
+    },
+  };
+}

@@ -1,0 +1,193 @@
+// The sign-in: its tokens in the storage, and their renewal, one at a time over all tabs.
+
+import type { BrokerError } from './errors.js';
+import { parse } from './http.js';
+import { locked } from './lock.js';
+import { createStore, now } from './store.js';
+import type { AuthOptions, KeyValueStorage, RequestOptions, Session, Store } from './types.js';
+
+/** What `/login` and `/refresh` answer. */
+export interface Tokens {
+  jwt: string;
+  expires_in?: number;
+  refresh_token?: string;
+}
+
+/** What is kept in the storage. */
+interface Kept {
+  user: string;
+  jwt: string;
+  refresh?: string;
+  /** Seconds that the token lasts, and when it was given, by the clock of the machine: a hint only. */
+  life?: number;
+  at?: number;
+}
+
+export interface SessionKeeper {
+  readonly store: Store<Session>;
+  /** A token that lasts a while; undefined if nobody is signed in. `refused` is one that the server did not take. */
+  token(refused?: string): Promise<string | undefined>;
+  /** Milliseconds until the token should be renewed. */
+  due(): number;
+  /** The token that may be used last without asking anybody. */
+  jwt(): string | undefined;
+  /** The refresh token, to end the session. */
+  refreshToken(): string | undefined;
+  start(user: string, tokens: Tokens): Promise<void>;
+  /** Forgets the sign-in. */
+  end(reason: string): Promise<void>;
+  /** Calls the listener when the token has changed. */
+  onToken(listener: () => void): void;
+  close(): void;
+}
+
+type Post = (path: string, options: RequestOptions) => Promise<any>;
+
+function chooseStorage(choice: AuthOptions['storage'] = 'local'): [storage: KeyValueStorage | undefined, isShared: boolean] {
+  if (choice === 'memory') return [undefined, false];
+  if (choice !== 'local') return [choice, true];
+  try {
+    // A page in a sandbox must not even look at it.
+    return [globalThis.localStorage, true];
+  } catch {
+    return [undefined, false];
+  }
+}
+
+/** The user in a token that somebody else has made. */
+function userOf(jwt: string): string {
+  try {
+    const bytes = atob(jwt.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/'));
+    return JSON.parse(decodeURIComponent(Array.from(bytes, (c) => `%${c.charCodeAt(0).toString(16).padStart(2, '0')}`).join(''))).sub;
+  } catch {
+    return '';
+  }
+}
+
+export function createSession(url: string, auth: AuthOptions, post: Post): SessionKeeper {
+  const supplier = auth.token;
+  const [storage, isShared] = supplier ? [undefined, false] : chooseStorage(auth.storage);
+  const key = `broker-client ${url}`;
+  const store = createStore<Session>({ status: 'unknown' });
+  const listeners: (() => void)[] = [];
+  let kept: Kept | undefined;
+  /** When the token should be renewed, by the time that passes. */
+  let dueAt = Infinity;
+  let renewing: Promise<string | undefined> | undefined;
+  let loading: Promise<void> | undefined;
+
+  function take(next: Kept | undefined, reason?: string) {
+    const isOther = next?.jwt !== kept?.jwt;
+    kept = next;
+    if (next && isOther) {
+      const life = (next.life ?? Infinity) * 1000;
+      const age = Math.max(0, Date.now() - (next.at ?? 0));
+      dueAt = now() + life - age - Math.min(30_000, life / 5);
+    }
+    const { status, user } = store.get();
+    if (!next) {
+      if (status !== 'signed-out') store.set({ status: 'signed-out', reason });
+    } else if (status !== 'signed-in' || user !== next.user) store.set({ status: 'signed-in', user: next.user });
+    if (isOther) for (const listener of listeners) listener();
+  }
+
+  async function load() {
+    if (!storage) return take(kept);
+    let text: string | null | undefined;
+    try {
+      const read = storage.getItem(key);
+      // At once if the storage can: a page that is signed in must not flicker.
+      text = typeof read === 'string' || !read ? read : await read;
+    } catch {
+      return take(kept);
+    }
+    take((text && parse(text)) || undefined);
+  }
+
+  async function keep(next: Kept | undefined, reason?: string) {
+    take(next, reason);
+    try {
+      await (next ? storage?.setItem(key, JSON.stringify(next)) : storage?.removeItem(key));
+    } catch {
+      // It is full or forbidden: the sign-in lasts as long as the page.
+    }
+  }
+
+  /** Looks up what another tab may have done, and renews the token if it is still the one that is too old. */
+  async function renew(old: string): Promise<string | undefined> {
+    await load();
+    const used = kept;
+    if (!used || used.jwt !== old) return used?.jwt;
+    if (!used.refresh) {
+      await keep(undefined, 'expired');
+      return;
+    }
+    let tokens: Tokens;
+    try {
+      tokens = await post('/refresh', { body: { refresh_token: used.refresh } });
+    } catch (error) {
+      if ((error as BrokerError).status !== 401) throw error;
+      await load();
+      // Another tab without locks was faster.
+      if (kept && kept.refresh !== used.refresh) return kept.jwt;
+      if (kept) await keep(undefined, (error as BrokerError).code);
+      return;
+    }
+    // Without a successor the token was one that had been used already: who used it has the successor.
+    if (!tokens.refresh_token) await load();
+    // It was signed out or in again meanwhile, perhaps in another tab.
+    if (kept?.refresh !== used.refresh) return kept?.jwt;
+    await keep(keptOf(used.user, tokens));
+    return tokens.jwt;
+  }
+
+  const keptOf = (user: string, { jwt, expires_in, refresh_token }: Tokens): Kept => ({
+    user,
+    jwt,
+    refresh: refresh_token,
+    life: expires_in,
+    at: Date.now(),
+  });
+
+  async function supplied(refused?: string): Promise<string | undefined> {
+    const jwt = (typeof supplier === 'function' ? await supplier() : supplier) || undefined;
+    if (jwt && jwt !== refused) take({ user: userOf(jwt), jwt });
+    else take(undefined, jwt ? 'unauthorized' : 'signed-out');
+    return kept?.jwt;
+  }
+
+  const onStorage = (event: StorageEvent) => {
+    if (event.key === key || event.key === null) void load();
+  };
+  if (isShared) globalThis.addEventListener?.('storage', onStorage as any);
+  // A server that renders pages has neither storage nor supplier, and says nothing of a session.
+  const isBrowser = typeof document !== 'undefined' || !!auth.storage;
+  if (!supplier && isBrowser) loading = load();
+
+  return {
+    store,
+    async token(refused) {
+      if (supplier) return kept && !refused ? kept.jwt : (renewing ??= supplied(refused).finally(() => (renewing = undefined)));
+      await (loading ??= load());
+      if (!kept) return;
+      const old = kept.jwt;
+      const isRefused = old === refused;
+      if (!isRefused && (now() < dueAt || !kept.refresh)) return old;
+      renewing ??= (isShared ? locked(key, () => renew(old)) : renew(old)).finally(() => (renewing = undefined));
+      try {
+        return await renewing;
+      } catch (error) {
+        // It is not over yet.
+        if (isRefused) throw error;
+        return old;
+      }
+    },
+    due: () => (kept?.refresh ? Math.max(0, dueAt - now()) : Infinity),
+    jwt: () => kept?.jwt,
+    refreshToken: () => kept?.refresh,
+    start: (user, tokens) => keep(keptOf(user, tokens)),
+    end: (reason) => keep(undefined, reason),
+    onToken: (listener) => void listeners.push(listener),
+    close: () => globalThis.removeEventListener?.('storage', onStorage as any),
+  };
+}

@@ -1,0 +1,31 @@
+// A stream by the browser's own `EventSource`, which cannot send a header: a ticket signs it in.
+
+import { send } from '../http.js';
+import { broken, sseUrl, type OpenStream } from './transport.js';
+
+export const openEventSource: OpenStream = (request, on) => {
+  let source: EventSource | undefined;
+  let isOver = false;
+  const end = (error: ReturnType<typeof broken>) => {
+    if (isOver) return;
+    close();
+    on.end(error);
+  };
+  const close = () => {
+    isOver = true;
+    source?.close();
+  };
+  send(`${request.url}/sse_ticket`, { body: {}, headers: { authorization: `Bearer ${request.token}` } }).then(({ ticket }) => {
+    if (isOver) return;
+    source = new EventSource(sseUrl(request, { frames: 'true', ticket }));
+    source.onmessage = ({ data }) => {
+      on.life();
+      const frame = JSON.parse(data);
+      if (frame.ok) on.open(frame.ok.stream);
+      else if (frame.event) on.frame(frame);
+    };
+    // It would come back by itself with a ticket that is used up.
+    source.onerror = () => end(broken());
+  }, end);
+  return close;
+};

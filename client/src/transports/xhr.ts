@@ -1,0 +1,63 @@
+// A stream by `XMLHttpRequest`: where `fetch` does not stream (React Native) or stalls (Safari).
+
+import { parse, retryAfter } from '../http.js';
+import { refusal } from '../errors.js';
+import { broken, readFrames, sseUrl, type OpenStream } from './transport.js';
+
+/** It keeps the whole text. When it is so long, another one should go on. */
+const MAX_TEXT = 1024 * 1024;
+
+export const openXhr: OpenStream = (request, on) => {
+  const xhr = new XMLHttpRequest();
+  const read = readFrames(on.frame);
+  let at = 0;
+  let isOpen = false;
+  let isOver = false;
+  let isFull = false;
+  const end = (error: ReturnType<typeof broken>) => {
+    if (isOver) return;
+    isOver = true;
+    on.end(error);
+    xhr.abort();
+  };
+  const look = () => {
+    if (isOver || xhr.readyState < 3) return;
+    const { status, responseText: text } = xhr;
+    if (status !== 200) {
+      if (xhr.readyState === 4) {
+        const headers = { get: (name: string) => xhr.getResponseHeader(name) };
+        end(status ? refusal(status, parse(text), retryAfter(headers)) : broken());
+      }
+      return;
+    }
+    if (!isOpen) {
+      isOpen = true;
+      on.open(xhr.getResponseHeader('broker-stream') ?? undefined);
+    }
+    if (text.length > at) {
+      on.life();
+      const chunk = text.slice(at);
+      at = text.length;
+      try {
+        read(chunk);
+      } catch {
+        return end(broken());
+      }
+    }
+    if (xhr.readyState === 4) end(broken());
+    else if (at > MAX_TEXT && !isFull && !isOver) {
+      isFull = true;
+      on.end(undefined);
+    }
+  };
+  xhr.open('GET', sseUrl(request));
+  xhr.setRequestHeader('authorization', `Bearer ${request.token}`);
+  // React Native hands out parts only to those who listen to progress.
+  xhr.onprogress = xhr.onreadystatechange = look;
+  xhr.onerror = xhr.ontimeout = () => end(broken());
+  xhr.send();
+  return () => {
+    isOver = true;
+    xhr.abort();
+  };
+};

@@ -1,0 +1,111 @@
+// Inserting and removing: each request has an idempotency key, so that it can be repeated until it is answered.
+
+import { BrokerError, ConflictError, type ServerError } from './errors.js';
+import { randomKey } from './store.js';
+import type { Ack, Client, Host, InsertItem, InsertOptions, Item, Overlay, RequestOptions } from './types.js';
+
+/** Waits before the second and third try, in milliseconds. Who has no network is told soon. */
+const PAUSES = [300, 1000];
+/** So often a change is made again because somebody else was faster. */
+const MAX_UPDATES = 50;
+
+export interface WritesHost extends Pick<Host, 'overlay'> {
+  request(path: string, options: RequestOptions): Promise<any>;
+  /** The latest event of a name if the cache has it for sure. */
+  known(event: string): Item | null | undefined;
+  /** The latest event of a name, from the server. */
+  read(event: string): Promise<Item | null>;
+  /** The id of the stream of this client, as soon as there is one. */
+  stream(): Promise<string | undefined>;
+}
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** The body of an insert, as the server takes it. */
+export const bodyOf = ({ event, data, expiresIn, transient, whileConnected }: InsertItem) => ({
+  event,
+  // What cannot be said in JSON is null.
+  data: data ?? null,
+  expires_in: expiresIn,
+  transient,
+  while_connected: whileConnected,
+});
+
+export const headersOf = ({ key, ifMatch, ifNoneMatch }: InsertOptions) => ({
+  'idempotency-key': key,
+  'if-match': ifMatch,
+  'if-none-match': ifNoneMatch ? '*' : undefined,
+});
+
+type Writes = Pick<Client, 'insert' | 'insertAll' | 'update' | 'remove'>;
+
+export function createWrites(host: WritesHost): Writes {
+  /** Sends the same request until it is answered. */
+  async function post(path: string, body: unknown, options: InsertOptions, stream?: string): Promise<any> {
+    const headers = { ...headersOf({ ...options, key: options.key ?? randomKey() }), 'broker-stream': stream };
+    for (let tries = 0; ; tries++) {
+      try {
+        return await host.request(path, { body, headers });
+      } catch (error) {
+        const { retryable, status } = error as BrokerError;
+        const ms = Math.max(PAUSES[tries] ?? 0, ((error as ServerError).retryAfter ?? 0) * 1000);
+        if (!retryable || status === 429 || tries >= PAUSES.length || ms > 5000) throw error;
+        await pause(ms * (0.5 + Math.random()));
+      }
+    }
+  }
+
+  /** Shows what is asked for until the server has answered, and the stream has it. */
+  async function showing<T>(overlays: Overlay[], run: () => Promise<T>): Promise<T> {
+    try {
+      const answer = await run();
+      const acks = [answer].flat() as Ack[];
+      overlays.forEach((overlay, at) => overlay.accepted(acks[at]!.id));
+      return answer;
+    } catch (error) {
+      for (const overlay of overlays) overlay.refused();
+      throw error;
+    }
+  }
+
+  const overlaysOf = (items: readonly InsertItem[], optimistic = true) =>
+    // Each has its own place among the answers; a transient one is never the latest.
+    optimistic && !items.some((item) => item.transient) ? items.map(({ event, data }) => host.overlay(event, data)) : [];
+
+  const streamOf = (items: readonly InsertItem[]) => (items.some((item) => item.whileConnected) ? host.stream() : undefined);
+
+  return {
+    insert: (event, data, options = {}) => {
+      const items = [{ ...options, event, data }];
+      return showing(overlaysOf(items, options.optimistic), async () =>
+        post('/insert', bodyOf(items[0]!), options, await streamOf(items)),
+      );
+    },
+    insertAll: (items, options = {}) =>
+      showing(overlaysOf(items, options.optimistic), async () =>
+        post('/insert', items.map(bodyOf), options, await streamOf(items)),
+      ),
+    remove: (event, options = {}) =>
+      showing(options.optimistic === false ? [] : [host.overlay(event, null, true)], () => post('/remove', { event }, options)),
+    async update(event, change, { expiresIn, optimistic } = {}) {
+      let current = host.known(event);
+      if (current === undefined) current = await host.read(event);
+      for (let tries = 0; ; tries++) {
+        const data = change(current?.data, current ?? undefined);
+        const condition: InsertOptions = current ? { ifMatch: current.id } : { ifNoneMatch: true };
+        const items = [{ event, data, expiresIn }];
+        try {
+          return await showing(overlaysOf(items, optimistic), () => post('/insert', bodyOf(items[0]!), condition));
+        } catch (error) {
+          if (!(error instanceof ConflictError) || tries >= MAX_UPDATES) throw error;
+          const next = error.current;
+          // It is there, and this user may not see it.
+          if (!next && !current) throw error;
+          current = next;
+          // Of many writers that try at once one gets on each time; the others need not all come again at once.
+          if (tries) await pause(Math.random() * 20 * tries);
+        }
+      }
+    },
+  };
+}
