@@ -3,7 +3,7 @@
 import { createAccount, proofOf } from './account.js';
 import { createCache } from './cache.js';
 import { createConnection } from './connection.js';
-import { BrokerError } from './errors.js';
+import { AuthError, BrokerError } from './errors.js';
 import { toEntry } from './filter.js';
 import { createHistory } from './history.js';
 import { send } from './http.js';
@@ -11,7 +11,7 @@ import { createInterest } from './interest.js';
 import { watchPage } from './page.js';
 import { createSession, type Tokens } from './session.js';
 import type { OpenSource, Source } from './source.js';
-import { call, createStore, listen, randomKey } from './store.js';
+import { call, createStore, listen, now, randomKey } from './store.js';
 import { chooseTransports } from './transports/choose.js';
 import type { AnyEvents, AttachedPlugin, Change, Client, ClientOptions, Connection, Host, Item, RequestOptions, Store } from './types.js';
 import { createWrites } from './writes.js';
@@ -19,7 +19,13 @@ import { createWrites } from './writes.js';
 /** Makes a client. Nothing is connected until something is listened to. */
 export function createClient<E extends object = AnyEvents>(options: ClientOptions): Client<E> {
   const url = options.url.replace(/\/+$/, '');
-  const open = (path: string, more: RequestOptions = {}) => send(url + path, more);
+  /** What the server's clock was ahead of the time that passes, and when that was seen. */
+  let clock = { ahead: 0, seen: -Infinity };
+  const open = (path: string, more: RequestOptions = {}) =>
+    send(url + path, more, (headers) => {
+      const time = Date.parse(headers.get('date') ?? '');
+      if (time) clock = { ahead: time - now(), seen: now() };
+    });
   const session = createSession(url, options.auth ?? {}, open);
   const connection = createStore<Connection>({ state: 'idle', stale: true });
   const onResets = new Set<{ call: (reason: string) => void }>();
@@ -37,7 +43,9 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     let refused: string | undefined;
     for (;;) {
       const token = await session.token(refused);
-      if (!token) throw new BrokerError('signed_out', 'nobody is signed in', 401);
+      if (!token || (more.as !== undefined && more.as !== session.store.get().user)) {
+        throw new AuthError('unauthorized', 'nobody is signed in', 401);
+      }
       try {
         return await open(path, { ...more, headers: { ...more.headers, authorization: `Bearer ${token}` } });
       } catch (error) {
@@ -87,6 +95,11 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     seed: cache.seed,
     onItem: (listener) => listen(onItems, listener),
     newKey: randomKey,
+    async serverTime(user) {
+      if (now() - clock.seen > 60_000) await request('/events?limit=1', { as: user });
+      return clock.seen > -Infinity ? clock.ahead + now() : Date.now();
+    },
+    lead: (onLead) => onLead(),
   };
   cache.on('*', (change) => change.transient || call([...onItems].map((entry) => entry.call), change));
   const outbox = options.outbox?.attach(host);
@@ -108,9 +121,11 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
 
   const begin = (user: string, tokens: Tokens) => session.start(user, tokens);
 
-  async function signIn(path: string, { username, ...proof }: Parameters<Client['signIn']>[0]) {
+  async function signIn({ username, discard = false, ...proof }: Parameters<Client['signIn']>[0]) {
     const user = username.normalize('NFC');
-    await begin(user, await open(path, { body: { username: user, ...proofOf(proof), refresh: true } }));
+    const tokens = await open('/login', { body: { username: user, ...proofOf(proof), refresh: true } });
+    for (const plugin of plugins) await plugin.beforeSignIn?.(user, discard);
+    await begin(user, tokens);
   }
 
   const writes = createWrites({
@@ -149,11 +164,12 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     session: session.store,
     connection,
     outbox,
-    signIn: (credentials) => signIn('/login', credentials),
+    initialEvents: (options.initialEvents ?? []) as Item[],
+    signIn,
     async signUp(account) {
       const username = account.username.normalize('NFC');
       await open('/sign_up', { body: { ...account, username } });
-      await signIn('/login', { username, password: account.password });
+      await signIn({ username, password: account.password });
     },
     async signOut({ discard = false } = {}) {
       for (const plugin of plugins) await plugin.beforeSignOut?.(discard);

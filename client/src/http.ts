@@ -16,7 +16,12 @@ export function parse(text: string): any {
 }
 
 /** Sends a request, a POST if it has a body, and gives what the answer says. */
-export async function send(url: string, { body, headers = {}, timeout = 30_000, signal }: RequestOptions): Promise<any> {
+export async function send(
+  url: string,
+  { body, headers = {}, timeout = 30_000, signal }: RequestOptions,
+  /** Is given the headers of the answer, whatever it is. */
+  seen?: (headers: Headers) => void,
+): Promise<any> {
   const abort = new AbortController();
   let code = 'network';
   const stop = (why: string) => {
@@ -34,6 +39,7 @@ export async function send(url: string, { body, headers = {}, timeout = 30_000, 
       headers: Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== undefined)) as Record<string, string>,
       signal: abort.signal,
     });
+    seen?.(reply.headers);
     const text = await reply.text();
     if (!reply.ok) throw refusal(reply.status, parse(text), retryAfter(reply.headers));
     if (!text || reply.headers.get('content-type')?.includes('ndjson')) return text;
