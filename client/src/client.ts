@@ -10,6 +10,7 @@ import { send } from './http.js';
 import { createInterest } from './interest.js';
 import { watchPage } from './page.js';
 import { createSession, type Tokens } from './session.js';
+import { shareSource } from './share.js';
 import type { OpenSource, Source } from './source.js';
 import { call, createStore, listen, now, randomKey } from './store.js';
 import { chooseTransports } from './transports/choose.js';
@@ -20,11 +21,11 @@ import { createWrites } from './writes.js';
 export function createClient<E extends object = AnyEvents>(options: ClientOptions): Client<E> {
   const url = options.url.replace(/\/+$/, '');
   /** What the server's clock was ahead of the time that passes, and when that was seen. */
-  let clock = { ahead: 0, seen: -Infinity };
+  let clock = { ahead: 0, seen: -Infinity, wall: 0 };
   const open = (path: string, more: RequestOptions = {}) =>
     send(url + path, more, (headers) => {
       const time = Date.parse(headers.get('date') ?? '');
-      if (time) clock = { ahead: time - now(), seen: now() };
+      if (time) clock = { ahead: time - now(), seen: now(), wall: Date.now() };
     });
   const session = createSession(url, options.auth ?? {}, open);
   const connection = createStore<Connection>({ state: 'idle', stale: true });
@@ -68,8 +69,11 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     transports: chooseTransports(options.transport),
   });
 
+  const ready = () => session.token().catch(() => undefined);
+  const sharing = options.share === false ? undefined : shareSource(own, { url, session: session.store, ready, snapshot: cache.snapshot });
+
   function openSource(): Source {
-    return own((message) => {
+    return (sharing?.open ?? own)((message) => {
       cache.take(message);
       if (message.kind === 'state') {
         streams.set(message.stream);
@@ -96,10 +100,16 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     onItem: (listener) => listen(onItems, listener),
     newKey: randomKey,
     async serverTime(user) {
-      if (now() - clock.seen > 60_000) await request('/events?limit=1', { as: user });
+      // Some clocks stand still while a device sleeps, and the other is set by people: only together they are trusted.
+      const isOld = (passed: number) => Math.abs(passed) > 60_000;
+      if (isOld(now() - clock.seen) || isOld(Date.now() - clock.wall)) await request('/events?limit=1', { as: user });
       return clock.seen > -Infinity ? clock.ahead + now() : Date.now();
     },
-    lead: (onLead) => onLead(),
+    ready,
+    lead(onLead) {
+      source ??= openSource();
+      return sharing ? sharing.lead(onLead) : onLead();
+    },
   };
   cache.on('*', (change) => change.transient || call([...onItems].map((entry) => entry.call), change));
   const outbox = options.outbox?.attach(host);
@@ -124,7 +134,13 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
   async function signIn({ username, discard = false, ...proof }: Parameters<Client['signIn']>[0]) {
     const user = username.normalize('NFC');
     const tokens = await open('/login', { body: { username: user, ...proofOf(proof), refresh: true } });
-    for (const plugin of plugins) await plugin.beforeSignIn?.(user, discard);
+    try {
+      for (const plugin of plugins) await plugin.beforeSignIn?.(user, discard);
+    } catch (error) {
+      // Nobody uses this session.
+      if (tokens.refresh_token) void open('/logout', { body: { refresh_token: tokens.refresh_token } }).catch(() => undefined);
+      throw error;
+    }
     await begin(user, tokens);
   }
 

@@ -28,7 +28,7 @@ export interface ConnectionHost {
   watchPage: WatchPage;
 }
 
-export const createConnection = ({ url, session, transports, request, watchPage }: ConnectionHost): OpenSource => (tell) => {
+export const createConnection = ({ url, session, transports, request, watchPage }: ConnectionHost): OpenSource => (tell, from) => {
   let want: { events: readonly string[]; presence: boolean } = { events: [], presence: false };
   let state: Connection = { state: 'idle', stale: true };
   /** Counts the attempts: whatever belongs to an earlier one is over. */
@@ -46,13 +46,13 @@ export const createConnection = ({ url, session, transports, request, watchPage 
   let token: string | undefined;
   /** The token that the server did not take. */
   let refused: string | undefined;
-  let stream: string | undefined;
+  let stream = from?.stream;
 
   /** The id after which the stream can be resumed, for the names of `complete`. */
-  let last: string | undefined;
-  let complete: readonly string[] = [];
+  let last = from?.id;
+  let complete = from?.events ?? [];
   /** Names are new to the stream, or are sent again, until `$synced`: their ids are old, and a cut stream cannot be resumed. */
-  let isDirty = true;
+  let isDirty = !from;
   /** What the open stream was asked for last. */
   let sent: readonly string[] = [];
   let sentPresence = false;

@@ -30,14 +30,16 @@ export interface Source {
   close(): void;
 }
 
-/** Opens a source. `tell` is called in the order of the stream. */
-export type OpenSource = (tell: (message: SourceMessage) => void) => Source;
+/** Where a stream is: everything of these filters has come, up to this id. */
+export interface Position {
+  readonly id: string;
+  readonly events: readonly string[];
+  /** The id of the stream, which can be taken over. */
+  readonly stream?: string;
+}
 
-/**
- * Makes a source that tabs share: the leader opens `own` for all of them and hands on what it tells. `snapshot` gives the leader's
- * cache as messages, for a tab that joins.
- */
-export type ShareSource = (own: OpenSource, options: { name: string; snapshot(): SourceMessage[] }) => OpenSource;
+/** Opens a source. `tell` is called in the order of the stream. With `from` it resumes there, if it can. */
+export type OpenSource = (tell: (message: SourceMessage) => void, from?: Position) => Source;
 
 /** What a page goes through. The leader of the tabs, the connection and the outbox all need it. */
 export interface PageEvents {

@@ -300,6 +300,8 @@ export interface Host {
   readonly url: string;
   readonly session: Store<Session>;
   readonly connection: Store<Connection>;
+  /** Resolves when it is known who is signed in. */
+  ready(): Promise<unknown>;
   /** One request, with the session's token. A 401 renews the token once. Fails with a {@link BrokerError}. */
   request<T = any>(path: string, options?: RequestOptions): Promise<T>;
   /** Shows a value as pending; `undefined` shows that the event is removed. */

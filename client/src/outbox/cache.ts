@@ -1,0 +1,81 @@
+// The cache: the latest events of a user are kept, and shown at the next start before the server has answered.
+
+import type { CachePlugin, Change, Item } from '../types.js';
+import { openDatabase, type Row } from './database.js';
+
+/** How long changes are gathered before they are written, in ms. */
+const GATHER = 500;
+
+export interface CacheOptions {
+  /** How many events are kept at most; 5,000 if left out. */
+  limit?: number;
+}
+
+export function createCache({ limit = 5000 }: CacheOptions = {}): CachePlugin {
+  return {
+    attach(host) {
+      const database = openDatabase<Row>(`broker ${host.url}`, () => {});
+      let owner: string | undefined;
+      let changes = new Map<string, Change>();
+      /** The names that are kept. */
+      let names = new Set<string>();
+      let timer: ReturnType<typeof setTimeout> | undefined;
+
+      const flush = () => {
+        clearTimeout(timer);
+        timer = undefined;
+        if (owner === undefined || !changes.size) return;
+        const rows: [string, Item | undefined][] = [];
+        for (const [name, change] of changes) {
+          if (change.removed) names.delete(name);
+          else if (names.size < limit) names.add(name);
+          rows.push([name, names.has(name) ? change : undefined]);
+        }
+        changes = new Map();
+        void database.putLatest(owner, rows);
+      };
+
+      const follow = async () => {
+        const { status, user } = host.session.get();
+        const next = status === 'signed-in' ? user : undefined;
+        if (next === owner) return;
+        clearTimeout(timer);
+        timer = undefined;
+        changes = new Map();
+        names = new Set();
+        owner = next;
+        if (next === undefined) return;
+        // Nobody else's events may be left for this user to read.
+        await database.wipe('latest', next, true);
+        const items = (await database.latest(next)) as Item[];
+        if (owner !== next) return;
+        for (const { event } of items) names.add(event);
+        host.seed(items);
+      };
+
+      const unsubscribe = host.session.subscribe(() => void follow());
+      void follow();
+      const unlisten = host.onItem((change) => {
+        if (owner === undefined || change.pending || change.transient) return;
+        changes.set(change.event, change);
+        timer ??= setTimeout(flush, GATHER);
+      });
+      const page = globalThis as unknown as Partial<Window>;
+      page.addEventListener?.('pagehide', flush);
+
+      return {
+        async wipe(user) {
+          changes = new Map();
+          if (user !== undefined) await database.wipe('latest', user);
+        },
+        close() {
+          flush();
+          unsubscribe();
+          unlisten();
+          page.removeEventListener?.('pagehide', flush);
+          database.close();
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,350 @@
+// The outbox: changes that are kept on disk before they are shown as queued, and sent when the server can be reached.
+
+import { BrokerError, refusal } from '../errors.js';
+import { call, createStore, type Writable } from '../store.js';
+import type {
+  Ack,
+  AttachedPlugin,
+  Host,
+  InsertOptions,
+  Outbox,
+  OutboxPlugin,
+  OutboxStatus,
+  Overlay,
+  Queued,
+  QueuedHandle,
+} from '../types.js';
+import { openDatabase } from './database.js';
+import { createQueue, type QueueRow, type QueueStatus } from './queue.js';
+
+/** How many changes may wait. */
+const LIMIT = 10_000;
+/** How long to wait for the word of the tab that has sent a row, after the row was seen to be gone, in ms. */
+const WORD = 1000;
+
+export interface OutboxOptions {
+  /** Called once if the browser refuses its database, or has lost it: from then on a reload forgets what waits. */
+  onMemory?(error: unknown): void;
+  /** Called when a change needs a decision, because it is `blocked`, `refused` or `unknown`. */
+  onStop?(queued: Queued): void;
+}
+
+/** What this tab shows for a row. */
+interface Entry {
+  row: QueueRow;
+  queued: Queued;
+  overlay?: Overlay | undefined;
+}
+
+/** Who waits here for a change. */
+interface Waiter {
+  status: Writable<Queued>;
+  resolve(ack: Ack): void;
+  reject(error: BrokerError): void;
+}
+
+/** What tabs tell each other: a key was acknowledged or discarded, how sending goes, or that the disk has changed. */
+type Word = { key?: string; ack?: Ack | undefined; status?: QueueStatus };
+
+interface Run {
+  owner: string;
+  wake(): Promise<unknown>;
+  tell(word: Word): void;
+  stop(): void;
+}
+
+export function createOutbox(options: OutboxOptions = {}): OutboxPlugin {
+  return { attach: (host) => attach(host, options) };
+}
+
+function show(row: QueueRow): Queued {
+  const { event, data = null } = JSON.parse(row.body);
+  const { key, state, refusal: why } = row;
+  return {
+    key,
+    event,
+    data,
+    state,
+    ...(row.path === '/remove' && { removed: true }),
+    ...(why && { error: refusal(why.status, { ...why, error: why.message }) }),
+  };
+}
+
+function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & AttachedPlugin {
+  const name = `broker ${host.url}`;
+  const status = createStore<OutboxStatus>({ state: 'idle', durable: true });
+  const pending = createStore<readonly Queued[]>([]);
+  const entries = new Map<string, Entry>();
+  const waiters = new Map<string, Waiter>();
+  /** Keys that were acknowledged or discarded, and may still be on the disk. */
+  const over = new Set<string>();
+  let run: Run | undefined;
+
+  const database = openDatabase<QueueRow>(name, (error) => {
+    status.set({ ...status.get(), durable: false });
+    if (onMemory) call([onMemory], error);
+  });
+
+  const publish = () => {
+    const rows = [...entries.values()].sort((a, b) => a.row.seq - b.row.seq);
+    pending.set(rows.map((entry) => entry.queued));
+  };
+
+  const set = (entry: Entry, queued: Queued) => {
+    entry.queued = queued;
+    waiters.get(queued.key)?.status.set(queued);
+  };
+
+  const discarded = () => new BrokerError('discarded', 'the change was discarded');
+
+  /** Ends a change: it was acknowledged, or will not be. */
+  const finish = (key: string, ack?: Ack) => {
+    over.add(key);
+    const entry = entries.get(key);
+    if (ack) entry?.overlay?.accepted(ack.id);
+    else entry?.overlay?.refused();
+    entries.delete(key);
+    const waiter = waiters.get(key);
+    waiters.delete(key);
+    if (waiter) {
+      waiter.status.set({ ...waiter.status.get(), state: ack ? 'done' : 'discarded' });
+      if (ack) waiter.resolve(ack);
+      else waiter.reject(discarded());
+    }
+    publish();
+  };
+
+  /** Shows what is on the disk. */
+  const changed = (rows: QueueRow[]) => {
+    const keys = new Set(rows.map((row) => row.key));
+    for (const key of over) if (!keys.has(key)) over.delete(key);
+    for (const row of rows) {
+      if (over.has(row.key)) continue;
+      let entry = entries.get(row.key);
+      const before = entry?.row.state;
+      if (!entry) entries.set(row.key, (entry = { row, queued: show(row) }));
+      entry.row = row;
+      if (before !== row.state) set(entry, show(row));
+      const { event, data, removed, error } = entry.queued;
+      if (row.state === 'queued') {
+        if (row.shown) entry.overlay ??= host.overlay(event, data, removed);
+        continue;
+      }
+      entry.overlay?.refused();
+      entry.overlay = undefined;
+      if (row.state !== 'refused') continue;
+      waiters.get(row.key)?.reject(error!);
+      waiters.delete(row.key);
+    }
+    for (const [key, entry] of entries) {
+      // Another tab has sent or discarded it, and is about to say which.
+      if (!keys.has(key)) setTimeout(() => entries.get(key) === entry && finish(key), WORD);
+    }
+    publish();
+  };
+
+  const report = ({ state, retryAt, key }: QueueStatus) => {
+    status.set({ state, ...(retryAt !== undefined && { retryAt }), durable: status.get().durable });
+    for (const entry of entries.values()) {
+      if (entry.row.state !== 'queued') continue;
+      const now = state === 'paused' ? state : entry.row.key === key ? 'sending' : 'queued';
+      if (now !== entry.queued.state) set(entry, { ...entry.queued, state: now });
+    }
+    publish();
+  };
+
+  const start = (owner: string): Run => {
+    let channel: BroadcastChannel | undefined;
+    const tell = (word: Word) => channel?.postMessage(word);
+    const queue = createQueue(
+      database,
+      owner,
+      {
+        now: () => host.serverTime(owner),
+        send: ({ path, body, headers, key }) =>
+          host.request(path, { body: JSON.parse(body), headers: { ...headers, 'idempotency-key': key }, as: owner }),
+      },
+      {
+        changed,
+        status(next) {
+          report(next);
+          tell({ status: next });
+        },
+        sent({ key }, ack) {
+          finish(key, ack);
+          tell({ key, ack });
+        },
+        stopped(row) {
+          tell({});
+          if (onStop) call([onStop], show(row));
+        },
+      },
+    );
+    const wake = () => queue.wake();
+    const open = () => {
+      if (channel || !globalThis.BroadcastChannel) return;
+      channel = new BroadcastChannel(`${name} ${owner}`);
+      channel.onmessage = ({ data: { key, ack, status: next } }: MessageEvent<Word>) => {
+        if (key) finish(key, ack);
+        else if (next) report(next);
+        else void wake();
+      };
+      // Node's keeps a process alive.
+      (channel as { unref?(): void }).unref?.();
+      void wake();
+    };
+    // A page with an open channel is not kept in the back-forward cache.
+    const close = () => {
+      channel?.close();
+      channel = undefined;
+    };
+    const page = globalThis as unknown as Partial<Window>;
+    page.addEventListener?.('pagehide', close);
+    page.addEventListener?.('pageshow', open);
+    page.addEventListener?.('online', wake);
+    const lead = () => {
+      const stop = queue.lead();
+      void wake();
+      return stop;
+    };
+    const stops = [host.lead(lead), host.connection.subscribe(() => host.connection.get().state === 'live' && wake())];
+    open();
+    return {
+      owner,
+      wake,
+      tell,
+      stop() {
+        page.removeEventListener?.('pagehide', close);
+        page.removeEventListener?.('pageshow', open);
+        page.removeEventListener?.('online', wake);
+        queue.close();
+        close();
+        for (const stop of stops) stop();
+        for (const { overlay } of entries.values()) overlay?.refused();
+        entries.clear();
+        publish();
+      },
+    };
+  };
+
+  const end = () => {
+    run?.stop();
+    run = undefined;
+  };
+  const discardAll = () => {
+    for (const key of [...waiters.keys()]) finish(key);
+  };
+
+  const follow = () => {
+    const { status: now, user, reason } = host.session.get();
+    const owner = now === 'signed-in' ? user : undefined;
+    if (owner === run?.owner) return;
+    const before = run?.owner;
+    end();
+    if (owner !== undefined) {
+      if (last !== owner) discardAll();
+      last = owner;
+      run = start(owner);
+    } else if (before !== undefined) {
+      if (reason === 'signed-out') {
+        // Another tab may have kept something since this was asked for.
+        discardAll();
+        void database.wipe('outbox', before);
+      } else {
+        status.set({ ...status.get(), state: 'paused' });
+      }
+    }
+  };
+  let last: string | undefined;
+  const unsubscribe = host.session.subscribe(follow);
+  follow();
+  // Whoever gives tokens is asked who is signed in. A server that renders pages sends nothing.
+  if (host.session.get().status === 'unknown' && globalThis.document) void host.ready();
+
+  const add = async (
+    path: QueueRow['path'],
+    event: string,
+    fields: object,
+    { ifMatch, ifNoneMatch, whileConnected, transient, optimistic = true, key = host.newKey() }: InsertOptions,
+  ): Promise<QueuedHandle> => {
+    if (host.session.get().status === 'unknown') await host.ready();
+    const mine = run;
+    if (!mine) throw refusal(401, { error: 'sign in first', code: 'unauthorized' });
+    if (whileConnected) throw new BrokerError('outbox_while_connected', 'what ends with a stream cannot wait for another one');
+    if (pending.get().length >= LIMIT) throw new BrokerError('outbox_full', `${LIMIT} changes wait already`);
+    if (entries.has(key) || waiters.has(key)) throw new BrokerError('idempotency_key_reused', 'a change with this key waits already');
+    const row = {
+      owner: mine.owner,
+      key,
+      path,
+      names: [event],
+      shown: optimistic && !transient,
+      body: JSON.stringify({ event, ...fields, transient }),
+      headers: { ...(ifMatch !== undefined && { 'if-match': ifMatch }), ...(ifNoneMatch && { 'if-none-match': '*' }) },
+      state: 'queued' as const,
+      created: Date.now(),
+    };
+    const waiting = createStore(show({ ...row, seq: 0 }));
+    const done = new Promise<Ack>((resolve, reject) => waiters.set(key, { status: waiting, resolve, reject }));
+    // A page that does not look at `done` must not have an unhandled rejection.
+    done.catch(() => {});
+    const seq = await database.add(row);
+    if (run !== mine) {
+      // Whoever has signed out meanwhile leaves nothing behind.
+      await database.update(seq, () => undefined);
+      finish(key);
+      throw discarded();
+    }
+    changed(await database.list(mine.owner));
+    mine.tell({});
+    void mine.wake();
+    return { key, status: waiting, done };
+  };
+
+  const decide = async (key: string, change: (row: QueueRow) => QueueRow | undefined) => {
+    const entry = entries.get(key);
+    if (!entry || !run) return;
+    const { tell, wake } = run;
+    await database.update(entry.row.seq, change);
+    tell({});
+    void wake();
+  };
+
+  return {
+    status,
+    pending,
+    enqueue: (event, data, options = {}) =>
+      add('/insert', event, { data: data === undefined ? null : data, expires_in: options.expiresIn }, options),
+    remove: (event, options = {}) => add('/remove', event, {}, options),
+    retry(key) {
+      void decide(key, (row) =>
+        row.state === 'queued' ? row : { ...row, state: 'queued', refusal: undefined, tried: undefined },
+      );
+    },
+    discard(key) {
+      void decide(key, () => undefined);
+      if (!run || !entries.has(key)) return;
+      run.tell({ key });
+      finish(key);
+    },
+    async beforeSignIn(user, discard) {
+      if (!(await database.hasOthers(user))) return;
+      if (!discard) throw new BrokerError('outbox_pending', 'changes of another user have not been sent');
+      await database.wipe('outbox', user, true);
+    },
+    async beforeSignOut(discard) {
+      if (!run) return;
+      const { owner } = run;
+      if (!(await database.list(owner)).length) return;
+      if (!discard) throw new BrokerError('outbox_pending', 'changes have not been sent');
+      end();
+      discardAll();
+      await database.wipe('outbox', owner);
+    },
+    close() {
+      unsubscribe();
+      end();
+      database.close();
+    },
+  };
+}

@@ -1,0 +1,174 @@
+// Tabs share one stream, and it goes on within three seconds whatever happens to the tab that reads it.
+import type { Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { PASSWORD, startServer, type Server } from '../server.js';
+import { eventually, setFrozen, startBrowser, type Browser } from './browser.js';
+
+let server: Server;
+let browser: Browser;
+let alice: string;
+let token: string;
+beforeAll(async () => {
+  server = await startServer();
+  browser = await startBrowser();
+});
+afterAll(async () => {
+  await browser.close();
+  await server.stop();
+});
+beforeEach(async ({ task }) => {
+  // Each test has a tenant of its own.
+  for (const name of ['alice', 'bob']) await server.user(name + task.id, { tenant_name: task.id });
+  alice = `alice${task.id}`;
+  token = await server.token(`bob${task.id}`);
+});
+afterEach(async () => {
+  for (const page of browser.context.pages()) await page.close();
+  browser.errors.length = 0;
+});
+
+/** Opens tabs in which alice is signed in, and which listen to everything under `todo/`. */
+async function openTabs(count: number): Promise<Page[]> {
+  const tabs: Page[] = [];
+  for (let at = 0; at < count; at++) {
+    const page = await browser.tab();
+    tabs.push(page);
+    await page.evaluate(
+      async ([url, username, password]) => {
+        const client = window.broker.create({ url: url! });
+        if (client.session.get().user !== username) await client.signIn({ username: username!, password: password! });
+        window.broker.listen('todo/*');
+        await client.ready('todo/*');
+      },
+      [server.url, alice, PASSWORD],
+    );
+  }
+  return tabs;
+}
+
+const isReading = (page: Page) => page.evaluate(() => window.broker.isReading);
+const readers = async (tabs: Page[]) => (await Promise.all(tabs.map(isReading))).filter(Boolean).length;
+const heard = (page: Page) => page.evaluate(() => window.broker.heard);
+
+async function leaderOf(tabs: Page[]): Promise<[leader: Page, others: Page[]]> {
+  for (const tab of tabs) if (await isReading(tab)) return [tab, tabs.filter((other) => other !== tab)];
+  throw new Error('no tab reads a stream');
+}
+
+/** Somebody else inserts all the time, until told to stop. Gives how many there were. */
+function writing() {
+  let isOver = false;
+  const done = (async () => {
+    let count = 0;
+    while (!isOver) {
+      await server.as(token, '/insert', { event: `todo/${count % 10}`, data: count++ });
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return count;
+  })();
+  return () => {
+    isOver = true;
+    return done;
+  };
+}
+
+/** Every tab was told everything, once and in order, and never waited for three seconds. */
+async function expectAll(tabs: Page[], count: number) {
+  for (const tab of tabs) {
+    const all = await eventually('the last one', async () => {
+      const all = (await heard(tab)).filter(({ data }) => typeof data === 'number');
+      return all.at(-1)?.data === count - 1 && all;
+    });
+    expect(all.map(({ data }) => data)).toEqual(Array.from({ length: count }, (_, at) => at));
+    const gaps = all.slice(1).map(({ at }, index) => at - all[index]!.at);
+    expect(Math.max(...gaps)).toBeLessThan(3000);
+  }
+}
+
+test('twenty tabs over HTTP/1.1 have one stream', async () => {
+  const tabs = await openTabs(20);
+  expect(await readers(tabs)).toBe(1);
+  const present = await server.as(token, '/presence');
+  expect(present).toMatchObject([{ username: alice, streams: 1 }]);
+
+  // Each tab can be asked something all the same: six streams would leave no connection for that.
+  await Promise.all(tabs.map((tab, at) => tab.evaluate((at) => window.broker.client.insert(`todo/of/${at}`, at).then(() => {}), at)));
+  for (const tab of tabs) {
+    await eventually('all twenty', async () => (await heard(tab)).length === 20);
+  }
+  expect(browser.errors).toEqual([]);
+});
+
+test('a tab that wants more is given it, by the stream of the leader', async () => {
+  const tabs = await openTabs(3);
+  const [, [follower]] = await leaderOf(tabs);
+  await server.as(token, '/insert', { event: 'more/1', data: 'there before' });
+  await follower!.evaluate(async () => {
+    window.broker.listen('more/*');
+    await window.broker.client.ready('more/*');
+  });
+  await server.as(token, '/insert', { event: 'more/2', data: 'new' });
+  const names = () => heard(follower!).then((all) => all.filter(({ event }) => event.startsWith('more/')).map(({ data }) => data));
+  await eventually('both', async () => (await names()).length === 2);
+  expect(await names()).toEqual(['there before', 'new']);
+  expect(await readers(tabs)).toBe(1);
+  expect(browser.errors).toEqual([]);
+});
+
+const ENDS: Record<string, (leader: Page) => Promise<Page | undefined>> = {
+  'is closed': (leader) => leader.close().then(() => undefined),
+  crashes: async (leader) => {
+    const session = await leader.context().newCDPSession(leader);
+    session.send('Page.crash').catch(() => {});
+    return undefined;
+  },
+  'is frozen': (leader) => setFrozen(leader, true).then(() => undefined),
+  'is stuck, and does not know it': async (leader) => {
+    const stuck = leader.evaluate(() => {
+      const end = Date.now() + 6000;
+      while (Date.now() < end);
+    });
+    stuck.catch(() => {});
+    return undefined;
+  },
+  'goes into the back-forward cache': async (leader) => {
+    await leader.evaluate(() => Object.assign(window, { isTheSame: true }));
+    await leader.goto(browser.site.replace('localhost', '127.0.0.1'), { waitUntil: 'commit' });
+    return leader;
+  },
+};
+
+for (const [what, end] of Object.entries(ENDS)) {
+  test(`the leader ${what}, and another tab goes on within three seconds`, async () => {
+    const tabs = await openTabs(4);
+    const stop = writing();
+    const [leader, others] = await leaderOf(tabs);
+    await eventually('the first ones', async () => (await heard(others[0]!)).length > 5);
+    const away = await end(leader);
+    await eventually('another leader', async () => (await readers(others)) === 1);
+    const before = (await heard(others[0]!)).length;
+    await eventually('more', async () => (await heard(others[0]!)).length > before + 5);
+    if (away) {
+      // It comes back as it was, and joins the others.
+      await away.goBack({ waitUntil: 'commit' });
+      expect(await away.evaluate(() => 'isTheSame' in window)).toBe(true);
+      await eventually('news in it', async () => {
+        const last = (await heard(others[0]!)).at(-1)!.id;
+        return (await heard(away)).at(-1)!.id >= last;
+      });
+    }
+    if (what === 'is frozen') {
+      await setFrozen(leader, false);
+      await eventually('news in it', async () => {
+        const last = (await heard(others[0]!)).at(-1)!.id;
+        return (await heard(leader)).at(-1)!.id >= last;
+      });
+    }
+    const count = await stop();
+    await expectAll(others, count);
+    if (what !== 'is closed' && what !== 'crashes') {
+      await eventually('one stream in all', async () => (await readers(tabs)) === 1);
+    }
+    expect(browser.errors).toEqual([]);
+  });
+}

@@ -1,0 +1,2 @@
+export * from '../../src/outbox/database.js';
+export * from '../../src/outbox/queue.js';
