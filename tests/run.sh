@@ -66,12 +66,22 @@ fi
 CHROMIUM=$(find_chromium) || stop "Chromium is missing: install it, and set CHROMIUM to its path"
 export CHROMIUM
 
-# The copy records the lock file of the installed modules.
-modules=tests/clients/node_modules
-if ! cmp --silent tests/clients/package-lock.json $modules/installed.json; then
-  (cd tests/clients && npm ci --ignore-scripts --no-audit --no-fund)
-  cp tests/clients/package-lock.json $modules/installed.json
-fi
+# Installs what a lock file says. The copy records the lock file of the installed modules.
+install_modules() {
+  cmp --silent "$1/package-lock.json" "$1/node_modules/installed.json" && return
+  (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund)
+  cp "$1/package-lock.json" "$1/node_modules/installed.json"
+}
+install_modules tests/clients
+install_modules client
+install_modules client/test/react-18
+
+# The package of `client/` as its users get it, for the programs of the tests and the pages of the documentation.
+package=tests/clients/node_modules/broker-client
+rm -rf $package
+mkdir -p target $package
+(cd client && npm pack --silent --pack-destination ../target)
+tar -xzf target/broker-client-*.tgz -C $package --strip-components=1
 
 # The Python packages that the pages of the documentation, and clients of the tests, import.
 if ! cmp --silent tests/requirements.txt target/python/installed.txt; then
@@ -87,13 +97,8 @@ cargo test --locked "$@"
 
 # The package for pages and programs, against the binary that was just built. Arguments choose Rust tests, and leave it out.
 [ $# = 0 ] || exit 0
-if ! cmp --silent client/package-lock.json client/node_modules/installed.json; then
-  (cd client && npm ci --ignore-scripts --no-audit --no-fund)
-  cp client/package-lock.json client/node_modules/installed.json
-fi
 cargo build --locked
 cd client
 npm run --silent check
-npm run --silent build
 npm run --silent size
 npm test --silent

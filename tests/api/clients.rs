@@ -1,4 +1,4 @@
-//! Guards existing clients: the unmodified broker-client 0.0.8 in Node and in headless Chromium, and Chromium's own
+//! Guards existing clients: the unmodified broker-client 0.0.8 and the drop-in for it in Node and in headless Chromium, and Chromium's own
 //! `EventSource`. The programs are in `tests/clients`.
 
 mod middleman;
@@ -16,8 +16,18 @@ async fn broker_client_in_node_gets_the_latest_event_of_each_name_and_then_every
 }
 
 #[tokio::test]
+async fn the_drop_in_in_node_gets_the_latest_event_of_each_name_and_then_every_insert() {
+    the_latest_event_of_each_name_and_then_every_insert(Host::DropInNode).await;
+}
+
+#[tokio::test]
 async fn broker_client_in_chromium_gets_the_latest_event_of_each_name_and_then_every_insert() {
     the_latest_event_of_each_name_and_then_every_insert(Host::Chromium).await;
+}
+
+#[tokio::test]
+async fn the_drop_in_in_chromium_gets_the_latest_event_of_each_name_and_then_every_insert() {
+    the_latest_event_of_each_name_and_then_every_insert(Host::DropInChromium).await;
 }
 
 async fn the_latest_event_of_each_name_and_then_every_insert(host: Host) {
@@ -66,8 +76,18 @@ async fn broker_client_in_node_takes_several_frames_in_one_read() {
 }
 
 #[tokio::test]
+async fn the_drop_in_in_node_takes_several_frames_in_one_read() {
+    several_frames_in_one_read(Host::DropInNode).await;
+}
+
+#[tokio::test]
 async fn broker_client_in_chromium_takes_several_frames_in_one_read() {
     several_frames_in_one_read(Host::Chromium).await;
+}
+
+#[tokio::test]
+async fn the_drop_in_in_chromium_takes_several_frames_in_one_read() {
+    several_frames_in_one_read(Host::DropInChromium).await;
 }
 
 async fn several_frames_in_one_read(host: Host) {
@@ -102,8 +122,18 @@ async fn broker_client_in_node_takes_one_frame_in_several_reads() {
 }
 
 #[tokio::test]
+async fn the_drop_in_in_node_takes_one_frame_in_several_reads() {
+    one_frame_in_several_reads(Host::DropInNode).await;
+}
+
+#[tokio::test]
 async fn broker_client_in_chromium_takes_one_frame_in_several_reads() {
     one_frame_in_several_reads(Host::Chromium).await;
+}
+
+#[tokio::test]
+async fn the_drop_in_in_chromium_takes_one_frame_in_several_reads() {
+    one_frame_in_several_reads(Host::DropInChromium).await;
 }
 
 async fn one_frame_in_several_reads(host: Host) {
@@ -131,8 +161,18 @@ async fn broker_client_in_node_takes_events_of_a_mebibyte() {
 }
 
 #[tokio::test]
+async fn the_drop_in_in_node_takes_events_of_a_mebibyte() {
+    events_of_a_mebibyte(Host::DropInNode).await;
+}
+
+#[tokio::test]
 async fn broker_client_in_chromium_takes_events_of_a_mebibyte() {
     events_of_a_mebibyte(Host::Chromium).await;
+}
+
+#[tokio::test]
+async fn the_drop_in_in_chromium_takes_events_of_a_mebibyte() {
+    events_of_a_mebibyte(Host::DropInChromium).await;
 }
 
 async fn events_of_a_mebibyte(host: Host) {
@@ -163,8 +203,18 @@ async fn broker_client_in_node_takes_events_in_envelopes() {
 }
 
 #[tokio::test]
+async fn the_drop_in_in_node_takes_events_in_envelopes() {
+    events_in_envelopes(Host::DropInNode).await;
+}
+
+#[tokio::test]
 async fn broker_client_in_chromium_takes_events_in_envelopes() {
     events_in_envelopes(Host::Chromium).await;
+}
+
+#[tokio::test]
+async fn the_drop_in_in_chromium_takes_events_in_envelopes() {
+    events_in_envelopes(Host::DropInChromium).await;
 }
 
 async fn events_in_envelopes(host: Host) {
@@ -189,8 +239,18 @@ async fn a_heartbeat_is_no_event_to_broker_client_in_node_and_spoils_none() {
 }
 
 #[tokio::test]
+async fn a_heartbeat_is_no_event_to_the_drop_in_in_node_and_spoils_none() {
+    a_heartbeat_is_no_event_and_spoils_none(Host::DropInNode).await;
+}
+
+#[tokio::test]
 async fn a_heartbeat_is_no_event_to_broker_client_in_chromium_and_spoils_none() {
     a_heartbeat_is_no_event_and_spoils_none(Host::Chromium).await;
+}
+
+#[tokio::test]
+async fn a_heartbeat_is_no_event_to_the_drop_in_in_chromium_and_spoils_none() {
+    a_heartbeat_is_no_event_and_spoils_none(Host::DropInChromium).await;
 }
 
 async fn a_heartbeat_is_no_event_and_spoils_none(host: Host) {

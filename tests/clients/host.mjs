@@ -5,10 +5,11 @@ import { fileURLToPath } from 'node:url';
 import { createInterface } from 'node:readline';
 import { build } from 'esbuild';
 
-/** Bundles a user's program and its client library into one module. */
+/** Bundles a user's program and its client library into one module: broker-client 0.0.8, or the drop-in if DROP_IN says so. */
 export async function bundle(platform, program = 'user.mjs') {
   const { outputFiles } = await build({
     entryPoints: [fileURLToPath(new URL(program, import.meta.url))],
+    alias: process.env.DROP_IN ? {} : { 'broker-client': 'broker-client-0.0.8' },
     bundle: true,
     format: 'esm',
     platform,

@@ -18,8 +18,12 @@ use crate::support::{TestServer, password_of, within};
 /// Where the client runs.
 #[derive(Clone, Copy)]
 pub enum Host {
+    /// broker-client 0.0.8 in Node.
     Node,
     Chromium,
+    /// The same program, with the drop-in of this repository.
+    DropInNode,
+    DropInChromium,
     /// Chromium's own client, in a page on this port.
     EventSource {
         page: u16,
@@ -94,7 +98,7 @@ impl Program {
     pub fn start(host: Host, server: &TestServer, stream: &str, listen: &[&str]) -> Self {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
         assert!(
-            directory.join("node_modules/broker-client").exists(),
+            directory.join("node_modules/broker-client/dist").exists(),
             "tests/clients/node_modules is missing: run tests/run.sh, which installs all that the tests need"
         );
         let scratch = tempfile::tempdir().unwrap();
@@ -102,6 +106,8 @@ impl Program {
         match host {
             Host::Node => command.arg("node.mjs"),
             Host::Chromium => command.arg("browser.mjs"),
+            Host::DropInNode => command.arg("node.mjs").env("DROP_IN", "true"),
+            Host::DropInChromium => command.arg("browser.mjs").env("DROP_IN", "true"),
             Host::Ws => command.args(["node.mjs", "socket.mjs"]),
             Host::WebSocket => command.args(["browser.mjs", "socket.mjs"]),
             Host::EventSource { page } => {
