@@ -93,6 +93,19 @@ export function countStreams(): () => number {
   return () => spy.mock.calls.filter(([url]) => String(url).includes('/sse')).length;
 }
 
+/** Holds back every request until what it gives is called. */
+export function holdRequests(): () => void {
+  const { fetch } = globalThis;
+  let go = () => {};
+  const gone = new Promise<void>((resolve) => (go = resolve));
+  const spy = vi.spyOn(globalThis, 'fetch').mockImplementation(async (...request) => {
+    await gone;
+    return fetch(...request);
+  });
+  ends.push(() => spy.mockRestore());
+  return go;
+}
+
 /** What React and the page complain of. */
 export function complaints(): unknown[][] {
   const spy = vi.spyOn(console, 'error').mockImplementation(() => undefined);
