@@ -48,9 +48,10 @@ export async function freePort(): Promise<number> {
 
 /** Starts a server with these flags, such as `--access_expiry=2`. */
 export async function startServer(flags: string[] = []): Promise<Server> {
-  const port = await freePort();
+  // The first start chooses a free port, which no other test can take in between.
+  let port = 0;
+  let url = '';
   const db = mkdtempSync(join(tmpdir(), 'broker-client-'));
-  const url = `http://127.0.0.1:${port}`;
   let child: ChildProcess | undefined;
 
   async function end(signal: NodeJS.Signals) {
@@ -70,24 +71,29 @@ export async function startServer(flags: string[] = []): Promise<Server> {
   }
 
   const server: Server = {
-    url,
-    port,
+    get url() {
+      return url;
+    },
+    get port() {
+      return port;
+    },
     async start(more = flags) {
       flags = more;
       const process = spawn(binary, [`--port=${port}`, `--db=${db}`, '--ntp_servers=', ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
       child = process;
       let log = '';
-      process.stdout!.on('data', (part) => (log += part));
-      process.stderr!.on('data', (part) => (log += part));
-      let ended = false;
-      process.once('exit', () => (ended = true));
-      for (;;) {
-        if (ended) throw new Error(`the server has ended:\n${log}`);
-        // There is nothing to wait for but the port itself.
-        const ok = await fetch(`${url}/health`).then((reply) => reply.ok, () => false);
-        if (ok) return;
-        await new Promise((done) => setTimeout(done, 20));
-      }
+      await new Promise<void>((resolve, reject) => {
+        const read = (part: unknown) => {
+          log += part;
+          const listens = /listening url="(http:\/\/127\.0\.0\.1:(\d+))"/.exec(log);
+          if (!listens) return;
+          [url, port] = [listens[1]!, Number(listens[2])];
+          resolve();
+        };
+        process.stdout!.on('data', read);
+        process.stderr!.on('data', read);
+        process.once('exit', () => reject(new Error(`the server has ended:\n${log}`)));
+      });
     },
     kill: () => end('SIGKILL'),
     terminate: () => end('SIGTERM'),
