@@ -1,12 +1,12 @@
 // Puts the parts together: `createClient`.
 
-import { createAccount, proofOf } from './account.js';
+import { createAccount } from './account.js';
 import { createCache } from './cache.js';
 import { createConnection } from './connection.js';
 import { AuthError, BrokerError } from './errors.js';
 import { toEntry } from './filter.js';
 import { createHistory } from './history.js';
-import { send } from './http.js';
+import { bearer, fields, query, send } from './http.js';
 import { createInterest } from './interest.js';
 import { watchPage } from './page.js';
 import { createSession, type Tokens } from './session.js';
@@ -48,7 +48,7 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
         throw new AuthError('unauthorized', 'nobody is signed in', 401);
       }
       try {
-        return await open(path, { ...more, headers: { ...more.headers, authorization: `Bearer ${token}` } });
+        return await open(path, { ...more, headers: { ...more.headers, ...bearer(token) } });
       } catch (error) {
         // Of a request with a password it is said of the password.
         if ((error as BrokerError).status !== 401 || refused || (more.body as any)?.password) throw error;
@@ -133,7 +133,7 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
 
   async function signIn({ username, discard = false, ...proof }: Parameters<Client['signIn']>[0]) {
     const user = username.normalize('NFC');
-    const tokens = await open('/login', { body: { username: user, ...proofOf(proof), refresh: true } });
+    const tokens = await open('/login', { body: { ...fields(proof), username: user, refresh: true } });
     try {
       for (const plugin of plugins) await plugin.beforeSignIn?.(user, discard);
     } catch (error) {
@@ -150,7 +150,7 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     known: (event) => (connection.get().state === 'live' && cache.isReady(event) ? (cache.confirmed(event) ?? null) : undefined),
     async read(event) {
       // Events of other names come along if this one has a comma.
-      const events: Item[] = await request(`/events?events=${encodeURIComponent(toEntry(event))}`);
+      const events: Item[] = await request(`/events?${query({ events: toEntry(event) })}`);
       return events.find((item) => item.event === event) ?? null;
     },
     stream: () =>

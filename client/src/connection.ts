@@ -1,11 +1,11 @@
 // One stream that comes back: it resumes where it was, notices silence, and says how it stands.
 
-import { BrokerError, NetworkError, type RateLimitError } from './errors.js';
+import { NetworkError, type BrokerError } from './errors.js';
 import { covers } from './filter.js';
 import type { SessionKeeper } from './session.js';
 import type { OpenSource, WatchPage } from './source.js';
 import { now } from './store.js';
-import type { Frame, OpenStream } from './transports/transport.js';
+import { filterOf, type Frame, type OpenStream } from './transports/transport.js';
 import type { Connection, Present, RequestOptions, Stop } from './types.js';
 
 /** A heartbeat comes every 12 seconds. */
@@ -219,8 +219,7 @@ export const createConnection = ({ url, session, transports, request, watchPage 
     if (!stream) return open();
     let position: string | undefined;
     try {
-      const body = { stream, ...(sent.length ? { events: sent.join() } : { except: '*' }) };
-      ({ change } = await request('/subscription', { body }));
+      ({ change } = await request('/subscription', { body: { stream, ...filterOf(sent.join()) } }));
       position = last;
     } catch (error) {
       if (mine !== attempt) return;
@@ -253,7 +252,7 @@ export const createConnection = ({ url, session, transports, request, watchPage 
     if (status === 401) refused = token;
     if (now() - openedAt > 10_000 && isOpen) fails = 0;
     if (status === 401 || error.retryable || code === 'stream_unknown') {
-      wait(code, ((error as RateLimitError).retryAfter ?? 0) * 1000);
+      wait(code, error.retryAfter * 1000);
     } else stop(code);
   }
 

@@ -4,29 +4,32 @@ import type { Change } from './types.js';
 
 /** A request that failed. */
 export class BrokerError extends Error {
-  /** What went wrong, as in the server's table of errors; or `network`, `timeout`, `closed` and others of this package. */
-  readonly code: string;
-  /** The status of the answer; 0 if there was none. */
-  readonly status: number;
+  override name = 'BrokerError';
 
-  constructor(code: string, message: string, status = 0) {
+  constructor(
+    /** What went wrong, as in the server's table of errors; or `network`, `timeout`, `closed` and others of this package. */
+    readonly code: string,
+    message: string,
+    /** The status of the answer; 0 if there was none. */
+    readonly status = 0,
+    /** Seconds to wait, if the server says so. */
+    readonly retryAfter = 0,
+  ) {
     super(message);
-    this.name = 'BrokerError';
-    this.code = code;
-    this.status = status;
   }
 
   /** Whether the same request may succeed later. */
   get retryable(): boolean {
-    return this.status === 429 || this.status === 408 || this.status >= 500;
+    return this.status === 429 || this.status === 408 || this.status > 499;
   }
 }
 
 /** There was no answer. Whether the request was carried out is not known. */
 export class NetworkError extends BrokerError {
+  override name = 'NetworkError';
+
   constructor(code = 'network', message = 'the server cannot be reached') {
     super(code, message);
-    this.name = 'NetworkError';
   }
 
   override get retryable(): boolean {
@@ -43,45 +46,31 @@ export class AuthError extends BrokerError {
 export class ConflictError extends BrokerError {
   override name = 'ConflictError';
   /** The latest event of the name, or null. */
-  readonly current: Change | null;
-
-  constructor(code: string, message: string, status: number, current: Change | null) {
-    super(code, message, status);
-    this.current = current;
-  }
+  readonly current: Change | null = null;
 }
 
-/** Too much at once (429). */
+/** Too much at once (429). Wait `retryAfter` seconds. */
 export class RateLimitError extends BrokerError {
   override name = 'RateLimitError';
-  /** Seconds to wait. */
-  readonly retryAfter: number;
-
-  constructor(code: string, message: string, status: number, retryAfter: number) {
-    super(code, message, status);
-    this.retryAfter = retryAfter;
-  }
 }
 
 /** The server failed, or is too busy (5xx). */
 export class ServerError extends BrokerError {
   override name = 'ServerError';
-  /** Seconds to wait, if the server says so. */
-  readonly retryAfter: number;
-
-  constructor(code: string, message: string, status: number, retryAfter: number) {
-    super(code, message, status);
-    this.retryAfter = retryAfter;
-  }
 }
 
 /** The error that an answer stands for. `body` is that of a refusal, if it could be read. */
-export function refusal(status: number, body: any, retryAfter = 0): BrokerError {
-  const code: string = body?.code ?? (status === 401 ? 'unauthorized' : `status_${status}`);
-  const message: string = body?.error ?? `the server answered ${status}`;
-  if (status === 401 || status === 403) return new AuthError(code, message, status);
-  if (status === 412) return new ConflictError(code, message, status, body?.current ?? null);
-  if (status === 429) return new RateLimitError(code, message, status, retryAfter);
-  if (status >= 500) return new ServerError(code, message, status, retryAfter);
-  return new BrokerError(code, message, status);
+export function refusal(status: number, body: any, retryAfter?: number): BrokerError {
+  const Kind =
+    status === 401 || status === 403
+      ? AuthError
+      : status === 412
+        ? ConflictError
+        : status === 429
+          ? RateLimitError
+          : status > 499
+            ? ServerError
+            : BrokerError;
+  const error = new Kind(body?.code ?? (status === 401 ? 'unauthorized' : `status_${status}`), body?.error ?? `status ${status}`, status, retryAfter);
+  return Object.assign(error, body?.current && { current: body.current });
 }

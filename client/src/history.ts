@@ -1,17 +1,15 @@
 // The retained events of a name, page by page as they are read.
 
+import { query } from './http.js';
 import type { Change, HistoryOptions, RequestOptions } from './types.js';
 
-export function createHistory(request: (path: string, options?: RequestOptions) => Promise<any>) {
-  return async function* (event: string, { order = 'newest', before, after, pageSize = 100 }: HistoryOptions = {}): AsyncGenerator<Change> {
+export const createHistory = (request: (path: string, options?: RequestOptions) => Promise<any>) =>
+  async function* (event: string, { order = 'newest', before, after, pageSize = 100 }: HistoryOptions = {}): AsyncGenerator<Change> {
     for (;;) {
-      const fields = { event, order, limit: pageSize, before, after };
-      const query = Object.entries(fields).flatMap(([name, value]) => (value === undefined ? [] : `${name}=${encodeURIComponent(value)}`));
-      const { events, next } = await request(`/history?${query.join('&')}`);
+      const { events, next } = await request(`/history?${query({ event, order, limit: pageSize, before, after })}`);
       yield* events;
       if (!next) return;
       if (order === 'newest') before = next;
       else after = next;
     }
   };
-}

@@ -1,19 +1,34 @@
 // One request: its time-out, its answer, its refusal.
 
-import { NetworkError, refusal } from './errors.js';
+import { BrokerError, NetworkError, refusal } from './errors.js';
 import type { RequestOptions } from './types.js';
 
-/** Seconds of the header `retry-after`. */
-export const retryAfter = (headers: { get(name: string): string | null }): number => Number(headers.get('retry-after')) || 0;
-
 /** What a text says in JSON; undefined if it is empty or cut off. */
-export function parse(text: string): any {
+export function parse(text: string | null | undefined): any {
   try {
-    return JSON.parse(text);
+    return JSON.parse(text!);
   } catch {
-    return undefined;
+    return;
   }
 }
+
+/** The error that a refused request stands for. */
+export const refused = (status: number, text: string, retryAfter: string | null): BrokerError =>
+  refusal(status, parse(text), Number(retryAfter) || 0);
+
+/** Names as the server writes them: `expiresIn` is `expires_in`. */
+export const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+/** The same for the fields of a body. */
+export const fields = (object: object = {}): any => Object.fromEntries(Object.entries(object).map(([name, value]) => [snake(name), value]));
+
+/** A query of those that are there. */
+export const query = (object: Record<string, string | number | undefined>): string =>
+  Object.entries(object)
+    .flatMap(([name, value]) => (value === undefined ? [] : `${name}=${encodeURIComponent(value)}`))
+    .join('&');
+
+export const bearer = (token: string): { authorization: string } => ({ authorization: `Bearer ${token}` });
 
 /** Sends a request, a POST if it has a body, and gives what the answer says. */
 export async function send(
@@ -24,31 +39,30 @@ export async function send(
 ): Promise<any> {
   const abort = new AbortController();
   let code = 'network';
-  const stop = (why: string) => {
+  const stop = (why = 'aborted') => {
     code = why;
     abort.abort();
   };
   const timer = setTimeout(stop, timeout, 'timeout');
-  const onAbort = () => stop('aborted');
+  const onAbort = () => stop();
   signal?.addEventListener('abort', onAbort);
-  if (signal?.aborted) onAbort();
+  if (signal?.aborted) stop();
   try {
     const reply = await fetch(url, {
-      method: body === undefined ? 'GET' : 'POST',
-      body: body === undefined ? undefined : JSON.stringify(body),
-      headers: Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== undefined)) as Record<string, string>,
+      ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
+      headers: JSON.parse(JSON.stringify(headers)),
       signal: abort.signal,
     });
     seen?.(reply.headers);
     const text = await reply.text();
-    if (!reply.ok) throw refusal(reply.status, parse(text), retryAfter(reply.headers));
+    if (!reply.ok) throw refused(reply.status, text, reply.headers.get('retry-after'));
     if (!text || reply.headers.get('content-type')?.includes('ndjson')) return text;
     const answer = parse(text);
+    if (answer !== undefined) return answer;
     // A list that ends before its last bracket was cut off.
-    if (answer === undefined) code = 'cut_off';
-    else return answer;
-  } catch (error: any) {
-    if (error.status) throw error;
+    code = 'cut_off';
+  } catch (error) {
+    if (error instanceof BrokerError) throw error;
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);

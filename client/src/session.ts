@@ -58,7 +58,7 @@ function chooseStorage(choice: AuthOptions['storage'] = 'local'): [storage: KeyV
 function userOf(jwt: string): string {
   try {
     const bytes = atob(jwt.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/'));
-    return JSON.parse(decodeURIComponent(Array.from(bytes, (c) => `%${c.charCodeAt(0).toString(16).padStart(2, '0')}`).join(''))).sub;
+    return JSON.parse(new TextDecoder().decode(Uint8Array.from(bytes, (c) => c.charCodeAt(0)))).sub;
   } catch {
     return '';
   }

@@ -1,6 +1,7 @@
 // Inserting and removing: each request has an idempotency key, so that it can be repeated until it is answered.
 
-import { BrokerError, ConflictError, type ServerError } from './errors.js';
+import { BrokerError, ConflictError } from './errors.js';
+import { fields } from './http.js';
 import { randomKey } from './store.js';
 import type { Ack, Client, Host, InsertItem, InsertOptions, Item, Overlay, RequestOptions } from './types.js';
 
@@ -22,14 +23,9 @@ export interface WritesHost extends Pick<Host, 'overlay'> {
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** The body of an insert, as the server takes it. */
-export const bodyOf = ({ event, data, expiresIn, transient, whileConnected }: InsertItem) => ({
-  event,
+export const bodyOf = ({ event, data, expiresIn, transient, whileConnected }: InsertItem) =>
   // What cannot be said in JSON is null.
-  data: data ?? null,
-  expires_in: expiresIn,
-  transient,
-  while_connected: whileConnected,
-});
+  fields({ event, data: data ?? null, expiresIn, transient, whileConnected });
 
 export const headersOf = ({ key, ifMatch, ifNoneMatch }: InsertOptions) => ({
   'idempotency-key': key,
@@ -47,9 +43,9 @@ export function createWrites(host: WritesHost): Writes {
       try {
         return await host.request(path, { body, headers });
       } catch (error) {
-        const { retryable, status } = error as BrokerError;
-        const ms = Math.max(PAUSES[tries] ?? 0, ((error as ServerError).retryAfter ?? 0) * 1000);
-        if (!retryable || status === 429 || tries >= PAUSES.length || ms > 5000) throw error;
+        const { retryable, status, retryAfter } = error as BrokerError;
+        const ms = Math.max(PAUSES[tries] ?? Infinity, retryAfter * 1000);
+        if (!retryable || status === 429 || ms > 5000) throw error;
         await pause(ms * (0.5 + Math.random()));
       }
     }

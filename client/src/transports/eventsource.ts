@@ -1,6 +1,6 @@
 // A stream by the browser's own `EventSource`, which cannot send a header: a ticket signs it in.
 
-import { send } from '../http.js';
+import { bearer, send } from '../http.js';
 import { broken, sseUrl, type OpenStream } from './transport.js';
 
 export const openEventSource: OpenStream = (request, on) => {
@@ -15,7 +15,7 @@ export const openEventSource: OpenStream = (request, on) => {
     isOver = true;
     source?.close();
   };
-  send(`${request.url}/sse_ticket`, { body: {}, headers: { authorization: `Bearer ${request.token}` } }).then(({ ticket }) => {
+  send(`${request.url}/sse_ticket`, { body: {}, headers: bearer(request.token) }).then(({ ticket }) => {
     if (isOver) return;
     source = new EventSource(sseUrl(request, { frames: 'true', ticket }));
     source.onmessage = ({ data }) => {

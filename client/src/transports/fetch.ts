@@ -1,18 +1,17 @@
 // A stream by `fetch`, where it hands out a body as it comes.
 
-import { parse, retryAfter } from '../http.js';
-import { refusal } from '../errors.js';
+import { bearer, refused } from '../http.js';
 import { broken, noStream, readFrames, sseUrl, type OpenStream } from './transport.js';
 
 export const openFetch: OpenStream = (request, on) => {
   const abort = new AbortController();
   const run = async () => {
     const reply = await fetch(sseUrl(request), {
-      headers: { authorization: `Bearer ${request.token}` },
+      headers: bearer(request.token),
       cache: 'no-store',
       signal: abort.signal,
     });
-    if (!reply.ok) return refusal(reply.status, parse(await reply.text()), retryAfter(reply.headers));
+    if (!reply.ok) return refused(reply.status, await reply.text(), reply.headers.get('retry-after'));
     const reader = reply.body?.getReader?.();
     if (!reader) return noStream();
     on.open(reply.headers.get('broker-stream') ?? undefined);

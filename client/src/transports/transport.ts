@@ -1,6 +1,7 @@
 // What every transport is: it opens one stream, and knows nothing of stores, sessions or reconnecting.
 
 import { NetworkError, type BrokerError } from '../errors.js';
+import { query } from '../http.js';
 import { createParser } from '../parser.js';
 import type { Stop } from '../types.js';
 
@@ -41,20 +42,11 @@ export interface StreamEvents {
 /** Opens a stream. What it gives closes it, and nothing more is told then. */
 export type OpenStream = (request: StreamRequest, on: StreamEvents) => Stop;
 
-export function sseUrl({ url, events, presence, after, stream }: StreamRequest, more: Record<string, string> = {}): string {
-  const fields: Record<string, string | undefined> = {
-    // A list must not be empty.
-    ...(events ? { events } : { except: '*' }),
-    envelope: 'true',
-    marks: 'true',
-    presence: presence ? 'true' : undefined,
-    lastEventId: after,
-    stream,
-    ...more,
-  };
-  const query = Object.entries(fields).flatMap(([name, value]) => (value ? `${name}=${encodeURIComponent(value)}` : []));
-  return `${url}/sse?${query.join('&')}`;
-}
+/** The filter as the server takes it: a list must not be empty. */
+export const filterOf = (events: string): { events?: string; except?: string } => (events ? { events } : { except: '*' });
+
+export const sseUrl = ({ url, events, presence, after, stream }: StreamRequest, more?: Record<string, string>): string =>
+  `${url}/sse?${query({ ...filterOf(events), envelope: 'true', marks: 'true', presence: `${presence}`, lastEventId: after, stream, ...more })}`;
 
 /** Reads the text of a stream with `envelope=true`. Fails if it is no such stream. */
 export function readFrames(on: (frame: Frame) => void): (chunk: string) => void {

@@ -10,6 +10,8 @@ export const openWebSocket: OpenStream = ({ url, token, events, presence, after,
   const socket = new WebSocket(`${url.replace(/^http/, 'ws')}/ws`, 'broker.v1');
   let refused: BrokerError | undefined;
   let isOver = false;
+  // The close follows, and tells more.
+  socket.onerror = () => {};
   socket.onopen = () => {
     const fields = { do: 'sign_in', ref: 1, token, events, marks: true, presence, after, stream };
     socket.send(JSON.stringify(fields));

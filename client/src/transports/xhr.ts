@@ -1,7 +1,6 @@
 // A stream by `XMLHttpRequest`: where `fetch` does not stream (React Native) or stalls (Safari).
 
-import { parse, retryAfter } from '../http.js';
-import { refusal } from '../errors.js';
+import { bearer, refused } from '../http.js';
 import { broken, readFrames, sseUrl, type OpenStream } from './transport.js';
 
 /** It keeps the whole text. When it is so long, another one should go on. */
@@ -25,8 +24,7 @@ export const openXhr: OpenStream = (request, on) => {
     const { status, responseText: text } = xhr;
     if (status !== 200) {
       if (xhr.readyState === 4) {
-        const headers = { get: (name: string) => xhr.getResponseHeader(name) };
-        end(status ? refusal(status, parse(text), retryAfter(headers)) : broken());
+        end(status ? refused(status, text, xhr.getResponseHeader('retry-after')) : broken());
       }
       return;
     }
@@ -51,7 +49,7 @@ export const openXhr: OpenStream = (request, on) => {
     }
   };
   xhr.open('GET', sseUrl(request));
-  xhr.setRequestHeader('authorization', `Bearer ${request.token}`);
+  xhr.setRequestHeader('authorization', bearer(request.token).authorization);
   // React Native hands out parts only to those who listen to progress.
   xhr.onprogress = xhr.onreadystatechange = look;
   xhr.onerror = xhr.ontimeout = () => end(broken());

@@ -1,0 +1,251 @@
+// A stream that dies in silence, a server that is killed, a machine that sleeps, a clock that is wrong.
+
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { createClient, type Client, type ConnectionState } from '../src/index.js';
+import { startProxy, type Proxy } from './proxy.js';
+import { same } from './same.js';
+import { startServer, until, type Server } from './server.js';
+import { ALL_TRANSPORTS, NodeXhr, withGlobals } from './transports.js';
+
+let server: Server;
+let token: string;
+const ends: (() => unknown)[] = [];
+
+beforeAll(async () => {
+  server = await startServer();
+  await server.user('alice');
+  token = await server.token('alice');
+});
+afterEach(async () => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+  for (const end of ends.splice(0)) await end();
+});
+afterAll(() => server.stop());
+
+async function through(): Promise<Proxy> {
+  const proxy = await startProxy(server.port);
+  ends.push(() => proxy.close());
+  return proxy;
+}
+
+function clientOf(url: string, options: Partial<Parameters<typeof createClient>[0]> = {}): Client {
+  const client = createClient({ url, auth: { token }, ...options });
+  ends.unshift(() => client.close());
+  return client;
+}
+
+const reaches = (client: Client, state: ConnectionState) => until(client.connection, (connection) => connection.state === state);
+
+/** The clocks stand still but for what a test does; sockets go on. */
+const fakeClock = () => vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance', 'Date'] });
+
+const realTimeout = setTimeout;
+/** Sockets have a moment of real time. */
+const moment = () => new Promise<void>((resolve) => realTimeout(resolve, 10));
+
+/** Resolves when the client is in this state, while its time goes on by steps of a second, and stands still while an answer is due. */
+async function advancedTo(client: Client, state: ConnectionState, seconds: number) {
+  const is = () => client.connection.get().state;
+  for (let at = 0; at < seconds && is() !== state; at++) {
+    if ((is() === 'connecting' && state !== 'waiting') || is() === 'syncing') {
+      const isOther = until(client.connection, (connection) => connection.state !== is());
+      await Promise.race([isOther, new Promise((resolve) => realTimeout(resolve, 500))]);
+    }
+    if (is() === state) break;
+    await vi.advanceTimersByTimeAsync(1000);
+    await moment();
+  }
+  expect(is()).toBe(state);
+}
+
+test('a server that is killed and started again is found again, and nothing is missed', async () => {
+  const own = await startServer();
+  ends.push(() => own.stop());
+  await own.user('alice');
+  const alice = await own.token('alice');
+  const client = clientOf(own.url, { auth: { token: alice } });
+  const seen: unknown[] = [];
+  client.on('x', ({ data }) => seen.push(data));
+  await client.ready('x');
+  await client.insert('x', 1);
+  await same(client, own, alice, 'x');
+  await own.kill();
+  const waiting = await reaches(client, 'waiting');
+  expect(waiting).toMatchObject({ reason: 'stream_broken', stale: true });
+  expect(waiting.retryAt).toBeGreaterThan(Date.now() - 1000);
+  expect(client.latest('x').get()!.data).toBe(1);
+  await own.start();
+  await own.as(alice, '/insert', { event: 'x', data: 2 });
+  await same(client, own, alice, 'x');
+  expect(seen).toEqual([1, 2]);
+});
+
+test('a server that stops in order says so, and the client waits as long as it asks', async () => {
+  const own = await startServer();
+  ends.push(() => own.stop());
+  await own.user('alice');
+  const client = clientOf(own.url, { auth: { token: await own.token('alice') } });
+  client.on('x', () => {});
+  await client.ready('x');
+  const gone = reaches(client, 'waiting');
+  await own.terminate();
+  await gone;
+  await own.start();
+  await reaches(client, 'live');
+});
+
+test('a black hole is noticed after 30 seconds of silence, and left', async () => {
+  const proxy = await through();
+  const client = clientOf(proxy.url);
+  client.on('x', () => {});
+  fakeClock();
+  await advancedTo(client, 'live', 5);
+  proxy.isSilent = true;
+  await vi.advanceTimersByTimeAsync(29_000);
+  expect(client.connection.get().state).toBe('live');
+  await advancedTo(client, 'waiting', 8);
+  expect(client.connection.get()).toMatchObject({ reason: 'silent', stale: true });
+  // Nor does it come back through it.
+  await advancedTo(client, 'connecting', 5);
+  proxy.isSilent = false;
+  proxy.cut();
+  await advancedTo(client, 'live', 40);
+});
+
+/** A server of one quiet stream, whose heart beats when it is told to. */
+async function quiet() {
+  const streams: ServerResponse[] = [];
+  const http = createServer((request, reply) => {
+    if (!request.url!.startsWith('/sse')) return void reply.end('{}');
+    streams.push(reply);
+    reply.writeHead(200, { 'content-type': 'text/event-stream' });
+    reply.write('event:$synced\nid:1\ndata:{"id":"1"}\n\n');
+  });
+  await new Promise<void>((done) => http.listen(0, '127.0.0.1', done));
+  ends.push(() => {
+    http.closeAllConnections();
+    http.close();
+  });
+  return {
+    url: `http://127.0.0.1:${(http.address() as AddressInfo).port}`,
+    streams,
+    /** So many heartbeats, twelve seconds after each other. */
+    async beats(count: number) {
+      for (let at = 0; at < count; at++) {
+        await vi.advanceTimersByTimeAsync(12_000);
+        streams.at(-1)!.write(':\n');
+        await moment();
+      }
+    },
+  };
+}
+
+test('heartbeats are life: a quiet stream is not left', async () => {
+  const { url, streams, beats } = await quiet();
+  const client = clientOf(url);
+  fakeClock();
+  client.on('x', () => {});
+  await advancedTo(client, 'live', 5);
+  await beats(10);
+  expect(client.connection.get().state).toBe('live');
+  expect(streams.length).toBe(1);
+});
+
+test('after 30 seconds of sleep a stream that still lives goes on, and one that died is left', async () => {
+  const proxy = await through();
+  const client = clientOf(proxy.url);
+  fakeClock();
+  client.on('x', () => {});
+  await advancedTo(client, 'live', 5);
+  // The machine slept: no timer ran, and the first tick comes late. What came meanwhile is read only after it.
+  let slept = 0;
+  const before = performance.now.bind(performance);
+  vi.spyOn(performance, 'now').mockImplementation(() => before() + slept);
+  const sleep = async () => {
+    slept += 31_000;
+    // Until the late tick, which makes another timer.
+    for (const timers = vi.getTimerCount(); vi.getTimerCount() === timers; ) await vi.advanceTimersByTimeAsync(100);
+  };
+  await sleep();
+  expect(client.connection.get().state).toBe('live');
+  await server.as(token, '/insert', { event: 'x', data: 'life' });
+  await until(client.latest('x'), (item) => item?.data === 'life');
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(client.connection.get().state).toBe('live');
+  expect(proxy.streams).toBe(1);
+  proxy.isSilent = true;
+  await sleep();
+  await advancedTo(client, 'waiting', 3);
+  proxy.isSilent = false;
+});
+
+test('a stream that died while the machine slept is left soon after', async () => {
+  const proxy = await through();
+  const client = clientOf(proxy.url);
+  fakeClock();
+  client.on('x', () => {});
+  await advancedTo(client, 'live', 5);
+  proxy.isSilent = true;
+  // The monotonic clock stood still as well: only the clock of the wall tells.
+  vi.setSystemTime(Date.now() + 3_600_000);
+  await advancedTo(client, 'waiting', 20);
+  proxy.isSilent = false;
+  proxy.cut();
+  await advancedTo(client, 'live', 40);
+});
+
+for (const [name, shift] of [
+  ['a day ahead', 86_400_000],
+  ['a day back', -86_400_000],
+] as const) {
+  test(`a clock that is set ${name} ends no stream that lives`, async () => {
+    const { url, streams, beats } = await quiet();
+    const client = clientOf(url);
+    fakeClock();
+    client.on('x', () => {});
+    await advancedTo(client, 'live', 5);
+    const states: string[] = [];
+    client.connection.subscribe(() => states.push(client.connection.get().state));
+    vi.setSystemTime(Date.now() + shift);
+    await beats(5);
+    expect(states).toEqual([]);
+    expect(streams.length).toBe(1);
+  });
+}
+
+test('a transport that is stalled behind its head is left for another', async () => {
+  const undo = withGlobals(ALL_TRANSPORTS);
+  ends.push(undo);
+  const proxy = await through();
+  const made = NodeXhr.made;
+  proxy.isStalled = true;
+  const client = clientOf(proxy.url);
+  fakeClock();
+  client.on('x', () => {});
+  await advancedTo(client, 'syncing', 5);
+  await advancedTo(client, 'waiting', 20);
+  proxy.isStalled = false;
+  await advancedTo(client, 'live', 20);
+  expect(NodeXhr.made).toBe(made + 1);
+});
+
+test('tries that fail come back later and later, at random times', async () => {
+  const random = vi.spyOn(Math, 'random').mockReturnValue(1);
+  const client = clientOf('http://127.0.0.1:9');
+  fakeClock();
+  const waits: number[] = [];
+  client.connection.subscribe(() => {
+    const { state, retryAt } = client.connection.get();
+    if (state === 'waiting') waits.push(retryAt! - Date.now());
+  });
+  client.on('x', () => {});
+  for (let at = 0; at < 150; at++) {
+    await vi.advanceTimersByTimeAsync(1000);
+    await moment();
+  }
+  expect(waits.slice(0, 7)).toEqual([1200, 2200, 4200, 8200, 16200, 30200, 30200]);
+  expect(random).toHaveBeenCalled();
+});
