@@ -258,6 +258,11 @@ impl Events {
         }
     }
 
+    /// Whether the sign-in of a principal has expired.
+    pub fn has_expired(&self, principal: &Principal) -> bool {
+        principal.expires_at.is_some_and(|expires_at| expires_at <= self.clock.now())
+    }
+
     /// Prepares a stream: checks the principal's rights, and decides where the stream begins.
     ///
     /// # Errors
@@ -278,9 +283,15 @@ impl Events {
         let (rights, own) = self.to_see(&account, principal, &query.filter);
         let tenant = account.tenant.clone();
         let start = self.start(&account, head, &query)?;
+        let goes_on = match query.goes_on {
+            // A client without control events is not told that its stream was replaced. It would come back, and the two would fight for the
+            // id. A guest is all that were given the same name.
+            GoesOnFor::This(stream) if query.options.marks && !principal.is_guest() => GoesOnFor::Replaces(stream),
+            goes_on => goes_on,
+        };
         let filter = self.hub.keep_filter(&tenant, username, query.filter)?;
         Ok(SubscribeRequest {
-            presence_guard: user_streams.arrive(&tenant, query.goes_on, self.clock.now()),
+            presence_guard: user_streams.arrive(&tenant, goes_on, self.clock.now()),
             tenant,
             view: View { filter, rights, own },
             start,

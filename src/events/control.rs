@@ -2,6 +2,7 @@
 //! was given, so that a client that resumes from it misses nothing. While something from before that position is still to come, the id
 //! is that of the very beginning.
 
+use super::ending::End;
 use super::registry::Person;
 use crate::domain::Username;
 
@@ -26,6 +27,8 @@ pub enum ControlEvent<'a> {
         /// The name.
         name: &'a str,
     },
+    /// The stream ends, for a reason that [is told](End::is_told). Nothing follows.
+    End(End),
 }
 
 /// Why a stream does not go on with what came after the last event that its reader saw.

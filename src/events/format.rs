@@ -3,6 +3,7 @@ use std::ops::Range;
 use bytes::{Buf, Bytes};
 
 use super::control::ControlEvent;
+use super::ending::Ending;
 use crate::domain::{Event, EventId, EventKind, Timestamp};
 use crate::store::{Store, StoredEvent};
 
@@ -135,6 +136,11 @@ impl dyn Format + '_ {
         let mut content = Content::with_capacity(128);
         controls.into_iter().for_each(|control| self.control(&control, id, content.buffer()));
         self.join_or_nothing(content)
+    }
+
+    /// What is written of the end of a stream: nothing, if its client is not to be told.
+    pub fn ending(&self, Ending { why, told }: Ending) -> Bytes {
+        told.map_or_else(Bytes::new, |id| self.controls([ControlEvent::End(why)], id))
     }
 
     /// A heartbeat as one write.

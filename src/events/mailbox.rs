@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, oneshot};
 
+use super::ending::End;
 use super::gate::Gate;
 use super::lock::lock;
 use super::stream_id::Serial;
@@ -50,8 +51,8 @@ pub enum Command {
     Filter(FilterChange, Option<(Rights, Own)>, oneshot::Sender<Result<u32, Error>>),
     /// Go on until then, if that is later than what was said before.
     Renew(Timestamp),
-    /// End, since its user has opened too many.
-    End,
+    /// End, for this reason.
+    End(End),
 }
 
 /// A worker's entry in a channel, by which the channel says that it has new events.

@@ -6,6 +6,7 @@
 
 mod channel;
 mod control;
+mod ending;
 mod filters;
 mod format;
 mod gate;
@@ -36,6 +37,7 @@ mod worker_handle;
 mod worker_streams;
 
 pub use control::{ControlEvent, Reset};
+pub use ending::{End, Ending};
 pub use format::{Content, EventParts, Format, FormatKey};
 pub use hub::{Changing, Hub, Rules};
 pub use insert::{
@@ -44,7 +46,7 @@ pub use insert::{
 pub use maintenance::{Retention, keep_up};
 pub use rate::Rates;
 pub use registry::{GRACE, GoesOnFor, Person, PresenceGuard, Registry, UserStreams};
-pub use sink::{End, Sink, Written};
+pub use sink::{Sink, Written};
 pub use stream_id::StreamId;
 pub use subscribe_request::{First, HandOver, Start, StreamOptions, SubscribeRequest};
 pub use subscription::{CatchUp, HEARTBEAT_EVERY, Subscription};

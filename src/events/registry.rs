@@ -35,7 +35,8 @@ pub struct UserStreams {
     access: Arc<Access>,
 }
 
-/// One stream of a user. The stream has a record as long as this exists, and for the grace after that.
+/// One connection of a stream of a user. The stream has a record as long as this exists, and for the grace after that. Once another
+/// connection has taken the stream over, the record is that one's, and this changes nothing any more.
 pub struct PresenceGuard {
     user_streams: UserStreams,
     /// The stream's name for its user.
@@ -208,21 +209,22 @@ impl PresenceGuard {
         self.serial
     }
 
-    /// A worker has it now. If its user has more than so many streams open then, the oldest ones end.
-    pub fn open(&self, worker: &Mailbox, at_most: usize) {
-        lock(&self.user_streams.registry.0).open(self.id, worker.id(), at_most);
+    /// A worker has it now. If its user has more than so many streams open then, the oldest ones end. Returns whether the stream is still
+    /// this one's, and no later connection has taken it over.
+    pub fn open(&self, worker: &Mailbox, at_most: usize) -> bool {
+        lock(&self.user_streams.registry.0).open((self.id, self.serial), worker.id(), at_most)
     }
 
     /// Its user goes to another tenant with it. No event after this position is bound to it in the tenant before, unless they come
     /// back.
     pub fn move_to(&self, tenant: &TenantName, now: Timestamp, head: Position) {
-        lock(&self.user_streams.registry.0).move_to(self.id, tenant, (now, Instant::now(), head));
+        lock(&self.user_streams.registry.0).move_to((self.id, self.serial), tenant, (now, Instant::now(), head));
     }
 }
 
 impl Drop for PresenceGuard {
     fn drop(&mut self) {
-        lock(&self.user_streams.registry.0).leave(self.id, Instant::now());
+        lock(&self.user_streams.registry.0).leave((self.id, self.serial), Instant::now());
     }
 }
 

@@ -2,6 +2,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+use super::ending::Ending;
 use super::format::Format;
 
 /// The way by which the bytes of a subscription reach its client. A transport brings it, with the [`Format`] of those bytes. It stays on
@@ -19,24 +20,9 @@ pub trait Sink {
     /// Becomes ready when the client has gone. Wakes as a future does.
     fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()>;
 
-    /// Says that nothing more comes, and why, unless a write was taken in part. Dropping the sink then closes it.
-    fn finish(&self, why: End);
-}
-
-/// Why a subscription ends. A transport tells its client so if its protocol has words for it: some clients may come back at once, and
-/// others only with another sign-in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The sign-in is over: it has expired, or its user was revoked, or signs in by another password or with a code from now on.
-    SignInOver,
-    /// Its user has opened more streams than they may have, and it was the oldest.
-    TooManyStreams,
-    /// The server stops.
-    Stopping,
-    /// Its events cannot be read.
-    Unreadable,
-    /// The client has gone.
-    Gone,
+    /// Says that nothing more comes, and why, unless a write was taken in part. It does not wait: a client that takes nothing is not told.
+    /// Dropping the sink then closes it.
+    fn finish(&self, ending: Ending);
 }
 
 /// What a [`Sink`] did with some bytes.

@@ -3,9 +3,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::ending::End;
 use super::registry::UserStreams;
 use super::shared_event::SharedEvent;
-use super::sink::End;
 use super::stream_id::Serial;
 use crate::domain::{Account, FilterChange, Own, Position, Rights, TenantName, Timestamp, Username};
 use crate::error::Error;

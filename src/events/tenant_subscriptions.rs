@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
+use super::ending::End;
 use super::format::{Format, FormatKey};
 use super::hub::ChannelGuard;
 use super::index::Index;
 use super::permits::Permits;
 use super::reading::Missed;
 use super::shared_event::{SharedEvent, join};
-use super::sink::End;
 use super::stream_id::Serial;
 use super::subscriber::Subscriber;
 use super::weak_map::WeakMap;

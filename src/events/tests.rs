@@ -26,8 +26,8 @@ use self::format::Lines;
 use super::*;
 use crate::clock::Clock;
 use crate::domain::{
-    Authorize, EventFilter, EventName, FilterChange, Payload, Position, Scope, TenantName, Timestamp, User, Username,
-    View,
+    Authorize, EventFilter, EventId, EventName, FilterChange, Payload, Position, Scope, TenantName, Timestamp, User,
+    Username, View,
 };
 use crate::store::{Committer, Durable, Excess, Store};
 use crate::writer::Committed;
@@ -41,6 +41,8 @@ struct Line {
     taken: RefCell<Vec<u8>>,
     /// Why nothing more comes, once that was said.
     finished: Cell<Option<End>>,
+    /// What its client was told to resume from then.
+    told: Cell<Option<EventId>>,
     /// Whether the client has gone.
     gone: Cell<bool>,
     waker: Cell<Option<Waker>>,
@@ -149,8 +151,9 @@ impl Sink for LineSink {
         Poll::Pending
     }
 
-    fn finish(&self, why: End) {
-        self.0.finished.set(Some(why));
+    fn finish(&self, ending: Ending) {
+        self.0.finished.set(Some(ending.why));
+        self.0.told.set(ending.told);
     }
 }
 

@@ -2,10 +2,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::ending::End;
 use super::hub::Hub;
 use super::mailbox::{Command, Mailbox, Post};
 use super::permits::Permits;
-use super::sink::End;
 use super::subscriber::{ChangeView, Subscriber};
 use super::tenant_subscriptions::{TenantSubscriptions, Tenants};
 use super::wheel::{TICK, Wheel};
@@ -127,7 +127,7 @@ impl<S: ChangeView + ?Sized> Worker<S> {
         for username in ended {
             let of_user = self.streams.of_user(&username);
             // One that was opened since goes on.
-            of_user.iter().filter(|one| one.user_streams().is_ended()).for_each(|one| one.end(End::SignInOver));
+            of_user.iter().filter(|one| one.user_streams().is_ended()).for_each(|one| one.end(End::Revoked));
         }
         // After that: a stream that is moved to another tenant is no longer told of users that have gone from this one.
         changed.iter().for_each(|username| self.change_rights(username));
@@ -139,7 +139,7 @@ impl<S: ChangeView + ?Sized> Worker<S> {
                     let _ = done.send(subscription.change_filter(change, guest));
                 }
                 Command::Renew(until) => subscription.renew(until),
-                Command::End => subscription.end(End::TooManyStreams),
+                Command::End(why) => subscription.end(why),
             }
         }
         if let Some(done) = closing {
@@ -164,7 +164,7 @@ impl<S: ChangeView + ?Sized> Worker<S> {
                     let rights = account.scopes.to_see(self.hub.rules().authorize, username);
                     subscription.change_rights(account, rights, changes);
                 }
-                Ok(None) => subscription.end(End::SignInOver),
+                Ok(None) => subscription.end(End::Revoked),
                 // Without knowing them nothing more may be given.
                 Err(_) => subscription.end(End::Unreadable),
             }

@@ -4,8 +4,9 @@ use bytes::Bytes;
 use tokio::task::JoinHandle;
 use tokio::task::coop::unconstrained;
 
+use super::ending::End;
 use super::hub::Hub;
-use super::sink::{End, Sink};
+use super::sink::Sink;
 use super::subscribe_request::SubscribeRequest;
 use super::subscriber::Subscriber;
 use super::subscription::{CatchUp, Subscription};
@@ -40,13 +41,17 @@ impl WorkerHandle {
         let (subscription, task) = Subscription::start(worker, request, sink, first);
         let guard = &subscription.presence_guard;
         worker.streams().add(&subscription);
-        guard.open(worker.mailbox(), worker.hub().rules().streams_of(guard.user_streams().username()));
+        let at_most = worker.hub().rules().streams_of(guard.user_streams().username());
+        let is_replaced = !guard.open(worker.mailbox(), at_most);
         // At once, so that a client whose stream is ended before the task runs has had an answer; and not before the stream is known by
         // the id that is in it.
         subscription.write_rest();
-        // The user's streams may have been ended, or the server closed, before a worker had it; and the rights may have changed.
+        // The user's streams may have been ended, or its id taken, or the server closed, before a worker had it; and the rights may have
+        // changed.
         if subscription.is_over() {
-            subscription.end(End::SignInOver);
+            subscription.end(End::Revoked);
+        } else if is_replaced {
+            subscription.end(End::Replaced);
         } else if worker.hub().is_closed() {
             subscription.end(End::Stopping);
         } else if guard.user_streams().changes() != changes {

@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use serde_json::{Value, json};
 
 use crate::domain::EventId;
-use crate::events::{ControlEvent, Reset};
+use crate::events::{ControlEvent, End, Reset};
+
+/// How long a server that stops is away, at the least, in milliseconds.
+const RESTARTED_IN: u32 = 1000;
 
 /// What a control event is called, and what it says. `id` is what its reader resumes from. The name begins with `$`, which no event's
 /// name does.
@@ -24,6 +27,24 @@ pub fn control_event(control: &ControlEvent<'_>, id: EventId) -> (Cow<'static, s
             (format!("$presence/{username}").into(), data)
         }
         ControlEvent::Left { name } => ("$left".into(), json!({ "event": name })),
+        ControlEvent::End(why) => ("$end".into(), json!({ "reason": end_name(*why), "retry": retry(*why) })),
+    }
+}
+
+/// In how many milliseconds a client may come back unchanged; `None` if that is of no use.
+fn retry(why: End) -> Option<u32> {
+    (why == End::Stopping).then_some(RESTARTED_IN)
+}
+
+fn end_name(why: End) -> Option<&'static str> {
+    match why {
+        End::Expired => Some("expired"),
+        End::Revoked => Some("revoked"),
+        End::Replaced => Some("replaced"),
+        End::TooManyStreams => Some("limit"),
+        End::Stopping => Some("stopping"),
+        // Nobody is told of these.
+        End::Unreadable | End::Gone => None,
     }
 }
 

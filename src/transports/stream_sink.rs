@@ -7,10 +7,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use super::ws::{StreamOutlet, Written as Taken};
-use crate::events::{End, Format, Sink, Written};
+use crate::events::{Ending, Format, Sink, Written};
 
-/// Why a stream has ended, once it has.
-pub type Ended = Rc<Cell<Option<End>>>;
+/// How a stream has ended, once it has.
+pub type Ended = Rc<Cell<Option<Ending>>>;
 
 /// A stream's part of a connection or a session: what a [`Sink`] does with bytes.
 pub trait Place {
@@ -52,7 +52,8 @@ pub struct StreamSink<P> {
 }
 
 impl<P: Place> StreamSink<P> {
-    /// Why the stream ends is told in `ended`, if anybody asks.
+    /// How the stream ends is told in `ended`, if anybody asks: what its client is told of that stands among the other things that the
+    /// connection says.
     pub fn new(place: P, format: &'static dyn Format, ended: Option<&Ended>) -> Self {
         Self { place, format, ended: ended.map(Rc::clone) }
     }
@@ -76,9 +77,9 @@ impl<P: Place> Sink for StreamSink<P> {
         self.place.poll_gone(context)
     }
 
-    fn finish(&self, why: End) {
+    fn finish(&self, ending: Ending) {
         if let Some(ended) = &self.ended {
-            ended.set(Some(why));
+            ended.set(Some(ending));
         }
     }
 }

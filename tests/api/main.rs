@@ -43,6 +43,7 @@ mod socket_io;
 mod sse;
 mod sse_ticket;
 mod start;
+mod stream_end;
 mod subscription;
 mod systemd;
 mod tls;

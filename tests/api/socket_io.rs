@@ -12,7 +12,7 @@ mod hostile;
 mod polling;
 mod polls;
 mod server;
-mod signed_in;
+pub mod signed_in;
 mod signed_in_clients;
 mod upgrade;
 mod websocket;

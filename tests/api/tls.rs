@@ -5,6 +5,7 @@ mod handshakes;
 mod headers;
 mod http2;
 mod http2_bodies;
+mod http2_ends;
 mod http2_refused;
 mod tickets;
 mod transports;

@@ -7,13 +7,15 @@ use crate::events::stream_id::StreamId;
 /// connected are removed.
 pub const GRACE: Duration = Duration::from_secs(5);
 
-/// Which stream a new one takes over, of those of its user that ended within the grace.
+/// Which stream a new one takes over, of those of its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GoesOnFor {
-    /// The one that ended last.
+    /// The one that ended last, within the grace.
     Last,
-    /// This one. If it is not among them, none: the last may be another page's.
+    /// This one, if it ended within the grace. If it did not, none: the last may be another page's.
     This(StreamId),
+    /// This one, also if it is open: that one ends.
+    Replaces(StreamId),
     /// None: the request named something that is no stream.
     None,
 }

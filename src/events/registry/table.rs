@@ -7,6 +7,7 @@ use super::grace::{GRACE, GoesOnFor, GoneStream};
 use super::presence::{Counted, PEOPLE_AT_ONCE, Presence};
 use super::record::{Record, State, User};
 use crate::domain::{Position, TenantName, Timestamp, Username};
+use crate::events::ending::End;
 use crate::events::mailbox::{Command, Mailbox, WorkerId};
 use crate::events::small_map::SmallMap;
 use crate::events::stream_id::{Serial, StreamId};
@@ -108,7 +109,9 @@ impl Table {
         now: Timestamp,
     ) -> (StreamId, Serial) {
         let username = access.username();
-        let id = self.orphan_for(tenant, username, goes_on).unwrap_or_else(|| self.unused(StreamId::random));
+        let id = self.taken_over(tenant, username, goes_on).unwrap_or_else(|| self.unused(StreamId::random));
+        // Before its record is replaced. The id is that of the new stream from now on, whatever becomes of the old connection.
+        self.end(id, End::Replaced);
         let (serial, state) = (self.next_serial(), State::Opening);
         self.come(tenant, username, now);
         self.put(id, Some(Record { access: Arc::clone(access), tenant: tenant.clone(), serial, state }));
@@ -125,36 +128,45 @@ impl Table {
         }
     }
 
-    /// The stream of a user that ended a moment ago and that a new one is to take over.
-    fn orphan_for(&self, tenant: &TenantName, username: &Username, goes_on: GoesOnFor) -> Option<StreamId> {
-        let may_be = |id: &StreamId| {
-            let record = self.streams.get(id).filter(|record| record.state == State::Orphaned);
-            record.is_some_and(|record| record.tenant == *tenant && record.access.username() == username)
+    /// The stream of a user that ended a moment ago, or is open, and that a new one is to take over.
+    fn taken_over(&self, tenant: &TenantName, username: &Username, goes_on: GoesOnFor) -> Option<StreamId> {
+        let is_theirs = |id: &StreamId| {
+            let record = self.streams.get(id);
+            record.filter(|record| record.tenant == *tenant && record.access.username() == username)
         };
+        let may_be = |id: &StreamId| is_theirs(id).is_some_and(|record| record.state == State::Orphaned);
         match goes_on {
             GoesOnFor::Last => self.users.get(username)?.orphaned.values().rev().copied().find(may_be),
             GoesOnFor::This(id) => Some(id).filter(may_be),
+            GoesOnFor::Replaces(id) => Some(id).filter(|id| is_theirs(id).is_some()),
             GoesOnFor::None => None,
         }
     }
 
-    /// A worker has a stream now. If its user has too many open then, the oldest ones end.
-    pub fn open(&mut self, id: StreamId, worker: WorkerId, at_most: usize) {
-        let Some(access) = self.streams.get(&id).map(|record| Arc::clone(&record.access)) else { return };
+    /// The record of a stream, if it is that of this connection: another one may have taken the stream over.
+    fn of_connection(&self, id: StreamId, serial: Serial) -> Option<Record> {
+        self.streams.get(&id).filter(|record| record.serial == serial).cloned()
+    }
+
+    /// A worker has a stream now. If its user has too many open then, the oldest ones end. Returns whether no other connection has taken
+    /// it over by now.
+    pub fn open(&mut self, (id, serial): (StreamId, Serial), worker: WorkerId, at_most: usize) -> bool {
+        let Some(Record { access, .. }) = self.of_connection(id, serial) else { return false };
         // The end may have come between the request and this. The subscription looks at its access, too.
         let state = if access.is_ended() { State::Ending } else { State::Open(worker) };
         self.set_state(id, state);
         let open = &self.user(access.username()).open;
         let oldest: Vec<_> = open.values().take(open.len().saturating_sub(at_most)).copied().collect();
-        oldest.into_iter().for_each(|id| self.end(id));
+        oldest.into_iter().for_each(|id| self.end(id, End::TooManyStreams));
+        true
     }
 
-    /// Has a stream end, if it is open.
-    fn end(&mut self, id: StreamId) {
+    /// Has a stream end for a reason, if it is open.
+    pub fn end(&mut self, id: StreamId, why: End) {
         let Some(Record { serial, state: State::Open(worker), .. }) = self.streams.get(&id).cloned() else { return };
         self.set_state(id, State::Ending);
         if let Some(worker) = self.worker(worker) {
-            worker.post_command(serial, Command::End);
+            worker.post_command(serial, Command::End(why));
         }
     }
 
@@ -179,9 +191,9 @@ impl Table {
         }
     }
 
-    /// The connection of a stream has closed. It may be taken over until the grace is over.
-    pub fn leave(&mut self, id: StreamId, now: Instant) {
-        if let Some(record) = self.streams.get(&id).cloned() {
+    /// The connection of a stream has closed. It may be taken over until the grace is over, unless that has happened.
+    pub fn leave(&mut self, (id, serial): (StreamId, Serial), now: Instant) {
+        if let Some(record) = self.of_connection(id, serial) {
             self.orphan(id, record.access, record.tenant, now);
         }
     }
@@ -193,8 +205,8 @@ impl Table {
     }
 
     /// The user of a stream goes to another tenant with it, at a position.
-    pub fn move_to(&mut self, id: StreamId, to: &TenantName, now: (Timestamp, Instant, Position)) {
-        let Some(mut record) = self.streams.get(&id).cloned() else { return };
+    pub fn move_to(&mut self, (id, serial): (StreamId, Serial), to: &TenantName, now: (Timestamp, Instant, Position)) {
+        let Some(mut record) = self.of_connection(id, serial) else { return };
         let from = std::mem::replace(&mut record.tenant, to.clone());
         let access = Arc::clone(&record.access);
         self.leave_behind(id, &from, access.username(), now.2, now.1);
@@ -346,6 +358,11 @@ impl Table {
     /// everybody: both change under the lock of this table.
     fn tell(&self, tenant: &TenantName, username: &Username) {
         self.workers.iter().for_each(|worker| worker.post_presence(tenant, username));
+    }
+
+    #[cfg(test)]
+    pub fn serial(&self, id: StreamId) -> Serial {
+        self.streams.get(&id).map_or_else(Serial::default, |record| record.serial)
     }
 
     #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::*;
+use crate::events::ending::End;
+use crate::events::mailbox::Command;
 
 /// A table with one worker, which is told of users that come and go.
 struct Rig {
@@ -44,19 +46,19 @@ impl Rig {
     /// A stream of bob's that a worker has.
     fn open(&mut self, at_most: usize) -> StreamId {
         let id = self.arrive("acme", GoesOnFor::None, 1);
-        self.table.open(id, self.worker.id(), at_most);
+        self.table.open((id, self.table.serial(id)), self.worker.id(), at_most);
         id
     }
 
     fn leave(&mut self, stream: StreamId, seconds: u64) {
-        self.table.leave(stream, self.after(seconds));
+        self.table.leave((stream, self.table.serial(stream)), self.after(seconds));
         self.table.release_handle(&bob());
     }
 
     /// The position is that of the second.
     fn move_to(&mut self, stream: StreamId, name: &str, seconds: u64) {
         let now = (Timestamp::from_millis(7), self.after(seconds), Position::new(seconds));
-        self.table.move_to(stream, &tenant(name), now);
+        self.table.move_to((stream, self.table.serial(stream)), &tenant(name), now);
     }
 
     fn gone(&mut self, seconds: u64) -> Vec<GoneStream> {
@@ -159,6 +161,58 @@ fn a_request_that_names_a_stream_that_cannot_be_taken_over_gets_a_new_one_and_no
 }
 
 #[test]
+fn an_open_stream_is_taken_over_if_that_is_asked_for_and_its_user_was_never_gone() {
+    let mut rig = Rig::new(&["acme"]);
+    let access = rig.table.take_handle(&bob());
+    let replaces = |rig: &mut Rig, id| {
+        rig.table.arrive(&access, &tenant("acme"), GoesOnFor::Replaces(id), Timestamp::from_millis(9))
+    };
+    // About to be opened, open, and one too many.
+    for state in 0..3 {
+        let id = if state == 0 { rig.arrive("acme", GoesOnFor::None, 1) } else { rig.open(usize::MAX) };
+        let before = (id, rig.table.serial(id));
+        if state == 2 {
+            rig.table.end(id, End::TooManyStreams);
+            rig.worker.take();
+        }
+        rig.told("acme");
+        let (taken, serial) = replaces(&mut rig, id);
+        assert!(taken == id && serial > before.1);
+        assert_eq!(rig.here("acme"), Some((1, 1)), "state {state}");
+        let ends: Vec<_> = rig
+            .worker
+            .take()
+            .commands
+            .into_iter()
+            .map(|(serial, command)| (serial, matches!(command, Command::End(End::Replaced))))
+            .collect();
+        assert_eq!(ends, if state == 1 { vec![(before.1, true)] } else { vec![] });
+        // The connection of before changes nothing of it any more.
+        assert!(!rig.table.open(before, rig.worker.id(), usize::MAX));
+        rig.table.move_to(before, &tenant("other"), (Timestamp::from_millis(9), rig.now, Position::new(9)));
+        rig.table.leave(before, rig.now);
+        rig.table.release_handle(&bob());
+        assert!(rig.here("other").is_none() && rig.table.open_stream(&bob(), id).is_none());
+        assert!(rig.table.open((id, serial), rig.worker.id(), 1), "the other one does not count");
+        assert_eq!(rig.table.open_stream(&bob(), id).map(|(serial, _)| serial), Some(serial));
+        assert!(rig.gone(100).is_empty() && rig.told("acme") == 0);
+        // Somebody else's is not, nor one of another tenant, nor one that there is not.
+        let eve = rig.table.take_handle(&Username::parse("eve").unwrap());
+        let now = Timestamp::from_millis(9);
+        let others = [(&eve, "acme", id), (&access, "other", id), (&access, "acme", StreamId::new(7))];
+        for (access, name, id) in others {
+            let (other, serial) = rig.table.arrive(access, &tenant(name), GoesOnFor::Replaces(id), now);
+            assert_ne!(other, id);
+            rig.table.leave((other, serial), rig.now);
+        }
+        assert!(rig.worker.take().commands.is_empty());
+        rig.table.leave((id, serial), rig.now);
+        rig.gone(100);
+        rig.told("acme");
+    }
+}
+
+#[test]
 fn the_stream_that_ended_last_is_taken_over_first() {
     let mut rig = Rig::new(&[]);
     let [first, second, third] = [GoesOnFor::Last; 3].map(|goes_on| rig.arrive("acme", goes_on, 1));
@@ -203,7 +257,7 @@ fn streams_end_with_their_user_whether_they_are_open_or_about_to_be_and_later_on
     drop(rig.table.end_user(&bob()));
     let post = rig.worker.take();
     assert!(access.is_ended() && post.ended == [bob()] && post.commands.is_empty());
-    rig.table.open(opening, rig.worker.id(), usize::MAX);
+    rig.table.open((opening, rig.table.serial(opening)), rig.worker.id(), usize::MAX);
     let later = rig.open(usize::MAX);
     assert_eq!(
         [open, opening, later].map(|stream| rig.table.open_stream(&bob(), stream).is_some()),

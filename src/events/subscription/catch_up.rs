@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 use super::reads::Next;
 use super::state::{Phase, Subscription};
 use crate::domain::TenantName;
+use crate::events::ending::End;
 use crate::events::permits::{Permit, Waiting};
-use crate::events::sink::End;
 use crate::events::subscribe_request::HandOver;
 use crate::events::subscriber::Subscriber;
 
@@ -34,7 +34,7 @@ impl Future for CatchUp {
         loop {
             // Looked at after whatever was read and before it is written: streams end before the events of their commit can be seen.
             if subscription.is_over() {
-                subscription.end(End::SignInOver);
+                subscription.end(End::Revoked);
                 return Poll::Ready(());
             }
             if !self.may_write(&subscription, context) {

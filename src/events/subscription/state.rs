@@ -6,11 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::reads::Reads;
-use crate::domain::{EventKind, Holder, Own, Patterns, Position, TenantName, Timestamp, Username, View};
+use crate::domain::{EventId, EventKind, Holder, Own, Patterns, Position, TenantName, Timestamp, Username, View};
+use crate::events::ending::{End, Ending};
 use crate::events::pending_presence::PendingPresence;
 use crate::events::registry::{PresenceGuard, UserStreams};
 use crate::events::shared_event::SharedEvent;
-use crate::events::sink::{End, Sink, Written};
+use crate::events::sink::{Sink, Written};
 use crate::events::stream_id::Serial;
 use crate::events::subscribe_request::StreamOptions;
 use crate::events::subscriber::Subscriber;
@@ -174,6 +175,13 @@ impl Subscription {
         self.expires_at.get().map_or(HEARTBEAT_EVERY, |expires_at| expires_at.since(now).min(HEARTBEAT_EVERY))
     }
 
+    /// What its client resumes from when it ends, so that it misses nothing of what was fetched for it and was not written.
+    fn resumes_from(&self, is_all_given: bool) -> EventId {
+        let is_known = is_all_given && !self.reads.borrow().is_switching();
+        let position = if is_known { self.position.get() } else { Position::START };
+        self.group().subscriptions.guard.store().event_id(position)
+    }
+
     /// Ends because its events cannot be read.
     pub(super) fn end_unreadable(&self, error: &crate::error::Error) {
         let group = self.group();
@@ -242,9 +250,10 @@ impl Subscriber for Subscription {
         self.leave(Phase::Ended);
         self.wake();
         // What has not been begun is not written any more. If an event was cut in the middle, only closing the connection says it.
-        *self.rest.borrow_mut() = Bytes::new();
+        let is_all_given = std::mem::take(&mut *self.rest.borrow_mut()).is_empty();
         if !self.is_within.get() {
-            self.sink.finish(why);
+            let is_told = self.options.marks && why.is_told();
+            self.sink.finish(Ending { why, told: is_told.then(|| self.resumes_from(is_all_given)) });
         }
     }
 
@@ -275,7 +284,7 @@ impl Subscriber for Subscription {
         match self.phase.get() {
             Phase::Ended => return None,
             _ if self.expires_at.get().is_some_and(|expires_at| now >= expires_at) => {
-                self.end(End::SignInOver);
+                self.end(End::Expired);
                 return None;
             }
             Phase::Live(_) => {

@@ -8,10 +8,10 @@ use super::state::{Group, Phase, Subscription};
 use crate::domain::Position;
 use crate::events::channel::Found;
 use crate::events::control::{ControlEvent, Reset};
+use crate::events::ending::End;
 use crate::events::format::JOINED_BYTES;
 use crate::events::reading::{Given, Source, fill, read};
 use crate::events::shared_event::{SharedEvent, join};
-use crate::events::sink::End;
 use crate::events::subscriber::Subscriber;
 use crate::store::{Missing, Replay, Wanted};
 

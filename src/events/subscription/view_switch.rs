@@ -6,8 +6,8 @@ use super::state::{Grant, OfTenant, Subscription};
 use crate::domain::{Account, FilterChange, Own, Position, Rights, Timestamp, Username, View};
 use crate::error::Error;
 use crate::events::control::Reset;
+use crate::events::ending::End;
 use crate::events::reading::Lost;
-use crate::events::sink::End;
 use crate::events::subscriber::{ChangeView, Subscriber};
 use crate::store::{Names, Replay, Wanted};
 
@@ -108,7 +108,7 @@ impl Subscription {
         }
         // Its worker has ended, or it is to end: it is not given its new rights any more.
         if self.grant.borrow().changes == before {
-            self.end(if self.user_streams().is_ended() { End::SignInOver } else { End::Stopping });
+            self.end(if self.user_streams().is_ended() { End::Revoked } else { End::Stopping });
         }
         false
     }

@@ -214,7 +214,7 @@ fn a_renewed_stream_goes_on_until_the_later_end() {
         // That it was not shortened is seen where it outlives what was said.
         settle(|| left.finished.get().is_some()).await;
         settle(|| shortened.finished.get().is_some()).await;
-        assert_eq!(left.finished.get(), Some(End::SignInOver));
+        assert_eq!(left.finished.get(), Some(End::Expired));
         assert!(house.workers[0].worker.clock().now() >= soon);
         rest().await;
         assert_eq!(renewed.finished.get(), None);
@@ -231,7 +231,7 @@ fn a_stream_says_why_it_ends() {
         house.insert(&["a"], &["ended"]);
         gone.go();
         settle(|| ended.finished.get().is_some() && gone.finished.get().is_some()).await;
-        assert_eq!([&ended, &gone].map(|line| line.finished.get()), [Some(End::SignInOver), Some(End::Gone)]);
+        assert_eq!([&ended, &gone].map(|line| line.finished.get()), [Some(End::Revoked), Some(End::Gone)]);
         let many = Username::parse("many").unwrap();
         let guard =
             house.hub.registry().user_streams(&many).arrive(&tenant("t"), GoesOnFor::None, Timestamp::from_millis(1));
@@ -241,5 +241,62 @@ fn a_stream_says_why_it_ends() {
         rest().await;
         house.hub.close().await;
         settle(|| last.finished.get() == Some(End::Stopping)).await;
+    });
+}
+
+#[test]
+fn only_a_client_with_control_events_is_told_of_the_end_and_what_it_resumes_from_is_what_it_was_given() {
+    run(async {
+        let mut house = House::new();
+        let marked = |username: &'static str, room| {
+            house.open_with(0, username, "*", room, |request| request.options.marks = true)
+        };
+        let (live, stalled, expired) = (marked("u", usize::MAX), marked("u", 0), marked("e", usize::MAX));
+        let plain = house.open(1, "u", "*", 0, usize::MAX);
+        settle(|| is_synced(&live) && is_synced(&expired)).await;
+        for _ in 0..20 {
+            house.insert(&["a"], &[]);
+        }
+        settle(|| live.positions().ends_with(&[20]) && plain.positions().ends_with(&[20])).await;
+        house.insert(&["b"], &["u"]);
+        settle(|| [&live, &stalled, &plain].iter().all(|line| line.finished.get().is_some())).await;
+        let position = |line: &Line| line.told.get().map(|id| id.position.get());
+        assert_eq!((position(&live), position(&plain)), (Some(20), None));
+        // It has taken nothing of what was fetched for it.
+        assert_eq!(position(&stalled), Some(0));
+        house.hub.close().await;
+        settle(|| expired.finished.get() == Some(End::Stopping)).await;
+        assert_eq!(position(&expired), Some(21));
+    });
+}
+
+#[test]
+fn a_stream_that_another_one_replaces_ends_on_its_worker_or_before_it_has_one() {
+    run(async {
+        let house = House::new();
+        let first = house.open_with(0, "u", "*", usize::MAX, |request| request.options.marks = true);
+        settle(|| is_synced(&first)).await;
+        let user = Username::parse("u").unwrap();
+        let stream = house.hub.registry().only(&user);
+        let again = |request: &mut SubscribeRequest| {
+            let (streams, now) = (house.hub.registry().user_streams(&user), Timestamp::from_millis(1));
+            request.presence_guard = streams.arrive(&tenant("t"), GoesOnFor::Replaces(stream), now);
+        };
+        // On another worker, and then on the same one.
+        let second = house.open_with(1, "u", "*", usize::MAX, again);
+        settle(|| first.finished.get() == Some(End::Replaced)).await;
+        let third = house.open_with(1, "u", "*", usize::MAX, again);
+        settle(|| second.finished.get() == Some(End::Replaced)).await;
+        assert_eq!((house.hub.registry().only(&user), third.finished.get()), (stream, None));
+        // It was asked for before, and is opened after another one has taken its id.
+        let late = house.open_with(0, "u", "*", usize::MAX, |request| {
+            again(request);
+            let (streams, now) = (house.hub.registry().user_streams(&user), Timestamp::from_millis(1));
+            let guard = streams.arrive(&tenant("t"), GoesOnFor::Replaces(stream), now);
+            guard.open(house.workers[1].worker.mailbox(), usize::MAX);
+            std::mem::forget(guard);
+        });
+        settle(|| late.finished.get() == Some(End::Replaced) && third.finished.get().is_some()).await;
+        assert_eq!(house.hub.registry().only(&user), stream);
     });
 }

@@ -65,7 +65,7 @@ fn a_client_that_is_slow_is_told_why_its_stream_ends_unless_it_has_a_part_of_a_w
             assert_eq!(line.taken.borrow().len(), room + more);
             house.insert(&["b"], &["u"]);
             settle(|| Rc::strong_count(&line) == 1).await;
-            assert_eq!(line.finished.get(), told.then_some(End::SignInOver), "{room} and {more}");
+            assert_eq!(line.finished.get(), told.then_some(End::Revoked), "{room} and {more}");
             assert_eq!(line.taken.borrow().len(), room + more);
         }
     });

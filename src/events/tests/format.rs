@@ -37,6 +37,7 @@ impl Format for Lines {
                 (format!("$presence/{username}"), person.is_some().to_string())
             }
             ControlEvent::Left { name } => ("$left".to_owned(), (*name).to_owned()),
+            ControlEvent::End(why) => ("$end".to_owned(), format!("{why:?}")),
         };
         buffer.extend_from_slice(format!("{id} {name} {data}\n").as_bytes());
     }

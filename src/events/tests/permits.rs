@@ -26,8 +26,8 @@ impl Sink for Noting {
         self.0.poll_gone(context)
     }
 
-    fn finish(&self, why: End) {
-        self.0.finish(why);
+    fn finish(&self, ending: Ending) {
+        self.0.finish(ending);
     }
 }
 

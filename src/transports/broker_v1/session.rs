@@ -14,7 +14,7 @@ use super::frame::Frame;
 use super::sign_in::{Open, sign_in};
 use super::{close, replies};
 use crate::app::App;
-use crate::events::{CatchUp, End};
+use crate::events::{CatchUp, Ending};
 use crate::identity::Principal;
 use crate::transports::commands::{Doing, MAX_IN_FLIGHT, Obeyed, SignedIn};
 use crate::transports::inserts::MAX_INSERT_BYTES;
@@ -51,8 +51,8 @@ struct Session {
 enum Streaming {
     /// The stream goes on.
     Open(CatchUp),
-    /// It has ended, for this reason, and nothing of it is kept. The connection is closed when everything is answered, or in this time.
-    Ended(End, Pin<Box<Sleep>>),
+    /// It has ended like this, and nothing of it is kept. The connection is closed when everything is answered, or in this time.
+    Ended(Ending, Pin<Box<Sleep>>),
     /// It has ended within a write, so that nothing can be said any more.
     Cut,
 }
@@ -90,7 +90,7 @@ impl Session {
         {
             // Its user is not present by it any more, whatever is still to be answered.
             self.streaming = match self.ended.get() {
-                Some(why) => Streaming::Ended(why, Box::pin(sleep(ANSWERED_WITHIN))),
+                Some(ending) => Streaming::Ended(ending, Box::pin(sleep(ANSWERED_WITHIN))),
                 None => Streaming::Cut,
             };
         }
@@ -99,13 +99,13 @@ impl Session {
             Streaming::Open(_) if self.outlet.is_closed() => Poll::Pending,
             Streaming::Open(_) => Poll::Ready(true),
             Streaming::Cut => Poll::Ready(false),
-            Streaming::Ended(why, until) => {
-                let (why, is_late) = (*why, until.as_mut().poll(context).is_ready());
+            Streaming::Ended(ending, until) => {
+                let (ending, is_late) = (*ending, until.as_mut().poll(context).is_ready());
                 if !is_late && !self.outlet.is_closed() {
                     // What was asked for before is still answered.
                     ready!(self.poll_in_flight(context));
                 }
-                close::stream_ended(&self.outlet, why);
+                close::stream_ended(&self.outlet, ending);
                 Poll::Ready(false)
             }
         }

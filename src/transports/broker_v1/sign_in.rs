@@ -29,7 +29,7 @@ pub struct Open {
     pub signed_in: SignedIn,
     /// The work on the stream.
     pub catch_up: CatchUp,
-    /// Why the stream has ended, once it has.
+    /// How the stream has ended, once it has.
     pub ended: Ended,
 }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::event_stream::EventStream;
 use super::socket::{Socket, TakeOver};
-use crate::events::{End, Format, Sink, Written};
+use crate::events::{End, Ending, Format, Sink, Written};
 
 /// The body of an answer whose connection leaves actix.
 pub struct LeavingBody {
@@ -50,6 +50,8 @@ impl MessageBody for LeavingBody {
 struct Slot {
     chunk: Cell<Option<Bytes>>,
     finished: Cell<bool>,
+    /// What is given at the end.
+    farewell: Cell<Bytes>,
     /// The body was dropped.
     dropped: Cell<bool>,
     /// The body's waker, set while it asks for a chunk.
@@ -116,15 +118,25 @@ impl Sink for SlotSink {
         Poll::Pending
     }
 
-    fn finish(&self, _: End) {
-        self.slot.finished.set(true);
+    fn finish(&self, ending: Ending) {
+        if self.slot.finished.replace(true) {
+            return;
+        }
+        // Nothing more is given to a reader that lost the right to it, even if it was written already. Then nothing is said either: a
+        // client would resume after what it was not given.
+        let chunk = self.slot.chunk.take();
+        let is_lost = chunk.is_some() && ending.why == End::Revoked;
+        if ending.told.is_some() && !is_lost {
+            let farewell = [&*chunk.unwrap_or_default(), &*self.format().ending(ending)].concat();
+            self.slot.farewell.set(farewell.into());
+        }
         Slot::wake(&self.slot.body);
     }
 }
 
 impl Drop for SlotSink {
     fn drop(&mut self) {
-        self.finish(End::Gone);
+        self.finish(Ending::untold(End::Gone));
     }
 }
 
@@ -144,10 +156,10 @@ impl MessageBody for SlotBody {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
         let slot = &self.slot;
-        // Nothing more is given to a reader that lost the right to it, even if it was written already; nor to a
-        // client that closed its sending side, which would count as present until a write fails.
+        // A client that closed its sending side would count as present until a write fails.
         if slot.finished.get() || self.socket.as_ref().is_some_and(Socket::has_ended) {
-            return Poll::Ready(None);
+            let farewell = slot.farewell.take();
+            return Poll::Ready((!farewell.is_empty()).then_some(Ok(farewell)));
         }
         if let Some(chunk) = slot.chunk.take() {
             return Poll::Ready(Some(Ok(chunk)));
@@ -173,6 +185,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::domain::{Epoch, EventId, Position};
 
     #[test]
     fn a_chunk_is_taken_only_while_the_body_is_asked_for_one() {
@@ -189,6 +202,41 @@ mod tests {
             assert_eq!(sink.write(&chunk), Written::All);
             assert_eq!(sink.write(&chunk), Written::Part(0));
             assert!(body.as_mut().poll_next(context).is_ready());
+        }
+    }
+
+    #[test]
+    fn at_the_end_a_client_is_told_why_unless_it_would_resume_after_what_it_was_not_given() {
+        let id = EventId { position: Position::new(7), epoch: Epoch::new(42) };
+        for (why, has_chunk, told, given) in [
+            (End::Expired, false, true, Some("$end")),
+            (End::Expired, true, true, Some("x$end")),
+            (End::Revoked, false, true, Some("$end")),
+            (End::Revoked, true, true, None),
+            (End::Expired, true, false, None),
+            (End::Gone, false, false, None),
+        ] {
+            let (sink, body) = pair(None, false);
+            let mut body = pin!(body);
+            let context = &mut Context::from_waker(Waker::noop());
+            assert!(body.as_mut().poll_next(context).is_pending());
+            if has_chunk {
+                assert_eq!(sink.write(&Bytes::from_static(b"x")), Written::All);
+            }
+            sink.finish(Ending { why, told: told.then_some(id) });
+            drop(sink);
+            let mut next = || match body.as_mut().poll_next(context) {
+                Poll::Ready(chunk) => chunk.map(|chunk| chunk.unwrap()),
+                Poll::Pending => panic!("it has not ended"),
+            };
+            let came = next().map(|chunk| String::from_utf8(chunk.to_vec()).unwrap());
+            match (given, came) {
+                (None, None) => {}
+                (Some("$end"), Some(came)) => assert!(came.starts_with("event:$end\n"), "{came}"),
+                (Some(_), Some(came)) => assert!(came.starts_with("xevent:$end\n"), "{came}"),
+                (_, came) => panic!("{why:?}, with a chunk {has_chunk}: {came:?}"),
+            }
+            assert!(next().is_none());
         }
     }
 }

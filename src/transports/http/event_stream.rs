@@ -115,7 +115,7 @@ mod tests {
     use serde_json::Value;
 
     use crate::domain::{Epoch, Event, Position, Username};
-    use crate::events::Reset;
+    use crate::events::{End, Reset};
 
     const ID: EventId = EventId { position: Position::new(7), epoch: Epoch::new(42) };
 
@@ -249,6 +249,11 @@ mod tests {
             (
                 ControlEvent::Presence { username: &bob, person: None },
                 format!("event:$presence/bob\n{id}{{\"online\":false}}\n\n"),
+            ),
+            (ControlEvent::End(End::Revoked), format!("event:$end\n{id}{{\"reason\":\"revoked\",\"retry\":null}}\n\n")),
+            (
+                ControlEvent::End(End::Stopping),
+                format!("event:$end\n{id}{{\"reason\":\"stopping\",\"retry\":1000}}\n\n"),
             ),
             (ControlEvent::Left { name: "grün" }, format!("event:$left\n{id}{{\"event\":\"gr\\u00fcn\"}}\n\n")),
         ] {

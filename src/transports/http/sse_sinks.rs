@@ -12,13 +12,18 @@ use tokio_rustls::server::TlsStream;
 use super::accept::Tcp;
 use super::event_stream::EventStream;
 use super::socket::bound;
-use crate::events::{End, Format, Sink, Written};
+use crate::events::{Ending, Format, Sink, Written};
 
 /// Bytes that a client may send on a stream, where none are expected.
 const MAX_UNASKED_BYTES: u32 = 64 << 10;
 
 /// The last chunk of a chunked body (RFC 9112, section 7.1).
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// What is written at the end of a stream: why, for clients that are told, and that nothing follows.
+fn last_chunks(format: &dyn Format, ending: Ending) -> Vec<u8> {
+    [&*format.ending(ending), LAST_CHUNK].concat()
+}
 
 /// Counts the bytes that a client sends on its stream, where none are expected.
 #[derive(Default)]
@@ -82,8 +87,8 @@ impl Sink for PlainSink {
         }
     }
 
-    fn finish(&self, _: End) {
-        let _ = self.stream.try_write(LAST_CHUNK);
+    fn finish(&self, ending: Ending) {
+        let _ = self.stream.try_write(&last_chunks(self.format(), ending));
     }
 }
 
@@ -142,10 +147,10 @@ impl Sink for TlsSink {
         }
     }
 
-    fn finish(&self, _: End) {
+    fn finish(&self, ending: Ending) {
         let mut stream = self.stream.borrow_mut();
         let context = &mut Context::from_waker(Waker::noop());
-        let _ = Pin::new(&mut **stream).poll_write(context, LAST_CHUNK);
+        let _ = Pin::new(&mut **stream).poll_write(context, &last_chunks(self.format(), ending));
         // Closes the TLS session too (RFC 8446, section 6.1).
         let _ = Pin::new(&mut **stream).poll_shutdown(context);
     }

@@ -52,9 +52,9 @@ pub async fn serve(app: App, tells_errors: bool, mut inlet: Inlet, outlet: Outle
         }
     }
     if inlet.end().is_none() {
-        let (code, why) = match client.ended.get() {
+        let (code, why) = match client.ended.get().map(|ending| ending.why) {
             Some(End::Unreadable) => (code::INTERNAL, "the messages cannot be read"),
-            Some(End::Stopping | End::TooManyStreams | End::SignInOver | End::Gone) | None => (code::GOING_AWAY, ""),
+            _ => (code::GOING_AWAY, ""),
         };
         client.outlet.close(code, why);
     }
@@ -70,7 +70,7 @@ struct Client {
     stream: Option<Stream>,
     /// `None` while no topic ends before the connection does.
     next_look: Option<Pin<Box<Sleep>>>,
-    /// Why the stream has ended, once it has.
+    /// How the stream has ended, once it has.
     ended: Ended,
 }
 

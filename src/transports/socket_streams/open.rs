@@ -10,7 +10,7 @@ use crate::events::{CatchUp, Format, SubscribeRequest, Written};
 use crate::transports::socket_io::{Outlet, PollingOutlet, Types, Written as Taken};
 use crate::transports::stream_sink::{Ended, Place, StreamSink};
 
-/// Opens a stream that writes to a session, in the format for how that takes packets. Why it ends is told in `ended`, if anybody asks.
+/// Opens a stream that writes to a session, in the format for how that takes packets. How it ends is told in `ended`, if anybody asks.
 pub fn open<T: Types>(
     app: &App,
     request: SubscribeRequest,

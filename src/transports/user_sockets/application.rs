@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::OptionFuture;
-use serde::Serialize;
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
@@ -14,8 +13,9 @@ use super::format::Events;
 use super::recovery;
 use crate::app::App;
 use crate::error::Error;
-use crate::events::{End, StreamId};
+use crate::events::{ControlEvent, End, Ending, StreamId};
 use crate::transports::commands::{Answer, Obeyed, Opening, SignIn};
+use crate::transports::control_event::control_event;
 use crate::transports::json::from_object;
 use crate::transports::refusal::log_fault;
 use crate::transports::socket_io::{Ack, Admission, Connect, ConnectError, Event, Outlet, Socket, Types, Work};
@@ -136,7 +136,7 @@ impl UserSockets {
         });
         let stream = opened.unwrap_or_else(|error| {
             if error == Error::Unauthorized {
-                end(&socket, Some(End::SignInOver));
+                end(&socket, Some(client.shut_out(&app)));
             } else {
                 log_fault(&error);
                 socket.close();
@@ -149,8 +149,8 @@ impl UserSockets {
                 client.stop(stands);
                 if is_over {
                     // A stream that ends with something yet to be written does not say why.
-                    let why = ended.get().or_else(|| client.is_shut_out(&app).then_some(End::SignInOver));
-                    end(&socket, why);
+                    let is_shut_out = || client.is_shut_out(&app).then(|| client.shut_out(&app));
+                    end(&socket, ended.get().or_else(is_shut_out));
                 }
             })
         }))
@@ -174,19 +174,29 @@ fn tell<T: Types>(socket: &Socket<T>, ack: Option<Ack<T>>, answer: &Answer) {
 }
 
 /// Tells a client that its stream has ended: one that is not to come back by itself is disconnected, and others lose the connection.
-fn end<T: Types>(socket: &Socket<T>, why: Option<End>) {
-    #[derive(Serialize)]
-    struct Why {
-        reason: &'static str,
-    }
-    let reason = match why {
-        Some(End::SignInOver) => "sign_in_over",
-        Some(End::TooManyStreams) => "too_many_streams",
-        // It was cut within an event, or the client may come back at once.
-        Some(End::Stopping | End::Unreadable | End::Gone) | None => return socket.close(),
+/// `None` is a stream that was cut within an event.
+fn end<T: Types>(socket: &Socket<T>, ending: Option<Ending>) {
+    let Some(Ending { why, told }) = ending else { return socket.close() };
+    // A client without control events is told so too if it is disconnected, by the reasons that there were before `$end` was one.
+    let untold = match why {
+        End::Expired | End::Revoked => Some("sign_in_over"),
+        End::Replaced => Some("replaced"),
+        End::TooManyStreams => Some("too_many_streams"),
+        // The client may come back at once.
+        End::Stopping | End::Unreadable | End::Gone => None,
     };
-    if let Ok(why) = to_raw_value(&Why { reason }) {
-        socket.emit(END, &[why], &[]);
+    let args = match (told, untold) {
+        (Some(id), _) => vec![control_event(&ControlEvent::End(why), id).1, json!({ "id": id.to_string() })],
+        (None, Some(reason)) => vec![json!({ "reason": reason })],
+        (None, None) => Vec::new(),
+    };
+    // What is made of strings and numbers always serializes.
+    let args: Vec<_> = args.iter().filter_map(|arg| to_raw_value(arg).ok()).collect();
+    if !args.is_empty() {
+        socket.emit(END, &args, &[]);
     }
-    socket.disconnect();
+    match untold {
+        Some(_) => socket.disconnect(),
+        None => socket.close(),
+    }
 }

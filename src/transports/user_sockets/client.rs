@@ -10,8 +10,9 @@ use tokio::sync::{Mutex as Turn, Notify};
 
 use super::command::{Command, lacked_stream};
 use crate::app::{App, Services};
+use crate::domain::Position;
 use crate::error::Error;
-use crate::events::{CatchUp, HandOver, StreamOptions, SubscribeRequest};
+use crate::events::{CatchUp, End, Ending, HandOver, StreamOptions, SubscribeRequest};
 use crate::transports::commands::{Answer, Obeyed, Opening, SignedIn};
 
 /// A socket, whose requests may come to any thread.
@@ -94,6 +95,13 @@ impl Client {
     pub fn stop(&self, stands: Option<HandOver>) {
         self.lock().stream = stands.map_or(Stream::Over, |stands| Stream::Between(Box::new(stands)));
         self.opened.notify_waiters();
+    }
+
+    /// How its stream ends if its sign-in is over and the stream itself did not say so. Where it stood is not known.
+    pub fn shut_out(&self, services: &Services) -> Ending {
+        let State { signed_in, options, .. } = &*self.lock();
+        let why = if services.events.has_expired(&signed_in.principal) { End::Expired } else { End::Revoked };
+        Ending { why, told: options.marks.then(|| services.events.id_at(Position::START)) }
     }
 
     /// Whether the sign-in is over.

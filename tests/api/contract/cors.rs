@@ -200,6 +200,19 @@ async fn a_throttled_page_may_read_how_long_to_wait() {
 }
 
 #[tokio::test]
+async fn a_page_may_read_the_time_of_the_server_from_every_answer() {
+    let server = TestServer::start().await;
+    for (path, status) in [("/", 200), ("/nowhere", 404), ("/verify", 401)] {
+        let answer = server.client().request(Method::GET, path, &[("origin", HERE)], None).await;
+        assert_eq!(answer.status, status);
+        let exposed = answer.header("access-control-expose-headers").unwrap();
+        assert!(exposed.split(", ").any(|name| name == "date"), "{exposed}");
+        let date = answer.header("date").unwrap_or_else(|| panic!("no date: {path}"));
+        assert!(date.ends_with(" GMT") && date.contains("20"), "{date}");
+    }
+}
+
+#[tokio::test]
 async fn a_stream_tells_which_origins_may_read_it() {
     for (flag, origin, credentials) in [("--origin=*", "*", None), ("--origin=https://app.example", HERE, Some("true"))]
     {

@@ -200,6 +200,14 @@ impl Subscriber {
                 assert!(might_know, "{who}, with {:?}, was told of {left}", self.periods);
                 self.view.remove(&left);
             }
+            // Nothing ends a stream here but the server that stops. A client that had not taken everything that was on its way comes back
+            // from the beginning.
+            "$end" => {
+                assert_eq!(event.json()["reason"], "stopping", "{who}");
+                if event.id.starts_with("0000000000000000") {
+                    self.transient.clear();
+                }
+            }
             name => {
                 assert!(!name.starts_with('$'), "{who} did not ask for {event:?}");
                 self.check(event, author, tenants);
