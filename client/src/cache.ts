@@ -57,6 +57,9 @@ export interface Cache {
 const freeze = ({ event, data, id, timestamp, username }: Item): Item => Object.freeze({ event, data, id, timestamp, username });
 const byName = (a: { event: string }, b: { event: string }) => (a.event < b.event ? -1 : 1);
 
+/** After so long a live stream will not bring what was acknowledged, in ms: its user may not read it. */
+const UNSEEN = 5000;
+
 /** `isWanted` tells whether the stream will bring a name. */
 export function createCache(isWanted: (name: string) => boolean): Cache {
   const entries = new Map<string, Entry>();
@@ -73,6 +76,7 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
   let complete: readonly string[] = [];
   /** How far the stream has come. */
   let position = '';
+  let isLive = false;
   let changed = new Set<List>();
 
   function latest(name: string): Item | undefined {
@@ -108,6 +112,11 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
     prefixes.delete(list);
   }
 
+  /** What lies under a pending value is not seen. */
+  function touchBase(name: string) {
+    if (!overlays.has(name)) touch(name);
+  }
+
   function flush() {
     const all = [...changed];
     changed = new Set();
@@ -122,7 +131,7 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
 
   function drop(item: Item) {
     entries.delete(item.event);
-    touch(item.event);
+    touchBase(item.event);
     tell(Object.freeze({ ...item, data: null, removed: true }));
   }
 
@@ -136,7 +145,7 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
       if (change.removed) entries.delete(event);
       else entries.set(event, { item: isNew ? freeze(change) : entry!.item, isConfirmed: true });
       if (isNew && (entry || !change.removed)) {
-        touch(event);
+        touchBase(event);
         tell(Object.freeze(change));
       }
     }
@@ -148,20 +157,19 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
     if (id > position) position = id;
   }
 
-  /** Takes away what the stream has overtaken. */
+  /** Takes away what the stream has overtaken, and what was asked for before that: it must not be seen again. */
   function settle(name: string) {
     // The stream does not bring a name that nobody listens to.
     const upTo = !isWanted(name) ? '9' : isReady(name) ? position : '';
-    keepShown(name, ({ until }) => !until || until > upTo);
+    keepShown(name, (shown) => shown.slice(shown.map(({ until }) => !!until && until <= upTo).lastIndexOf(true) + 1));
   }
 
-  function keepShown(name: string, isKept: (shown: Shown) => boolean) {
+  function keepShown(name: string, keep: (shown: Shown[]) => Shown[]) {
     const shown = overlays.get(name) ?? [];
-    const left = shown.filter(isKept);
-    if (left.length === shown.length) return;
+    const left = keep(shown);
     if (left.length) overlays.set(name, left);
     else overlays.delete(name);
-    touch(name);
+    if (left.at(-1) !== shown.at(-1)) touch(name);
   }
 
   function synced(id: string, events: readonly string[]) {
@@ -194,7 +202,7 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
       case 'fresh':
         position = '';
         // After a reset, what was acknowledged may be of another time.
-        if (message.reason) for (const name of [...overlays.keys()]) keepShown(name, ({ until }) => !until);
+        if (message.reason) for (const name of [...overlays.keys()]) keepShown(name, (shown) => shown.filter(({ until }) => !until));
         for (const entry of entries.values()) entry.isConfirmed = false;
         return;
       case 'left': {
@@ -216,6 +224,7 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
         return;
       }
       case 'state':
+        isLive = message.connection.state === 'live';
         if (message.connection.state === 'idle') {
           complete = [];
           for (const name of [...overlays.keys()]) settle(name);
@@ -281,12 +290,20 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
       const shown: Shown = { item };
       overlays.set(event, [...(overlays.get(event) ?? []), shown]);
       touch(event);
+      const refused = () => keepShown(event, (all) => all.filter((other) => other !== shown));
+      const giveUp = () =>
+        setTimeout(() => {
+          if (!overlays.get(event)?.includes(shown)) return;
+          if (isLive) refused();
+          else giveUp();
+        }, UNSEEN);
       return {
         accepted(id) {
           shown.until = id;
           settle(event);
+          giveUp();
         },
-        refused: () => keepShown(event, (other) => other !== shown),
+        refused,
       };
     },
     wipe() {
