@@ -6,7 +6,7 @@
 import { union } from './filter.js';
 import type { OpenSource, Position, Source, SourceMessage, Want } from './source.js';
 import { createTabs, type Tabs } from './tabs.js';
-import type { Connection, Session, Stop, Store } from './types.js';
+import type { Session, Stop, Store } from './types.js';
 
 /** So long a new leader asks for what the former one did, in ms: other tabs have not said yet what they want. */
 const INHERIT = 1500;
@@ -27,149 +27,145 @@ export interface Sharing {
   lead(onLead: () => Stop): Stop;
 }
 
-/** What tabs say to each other. */
-type Word =
-  /** The leader: its stream goes on from here. */
-  | { kind: 'begin'; at?: Position }
-  /** A follower: what it wants, and whether it needs the cache. */
-  | { kind: 'want'; want: Want; isNew: boolean }
-  /** The leader, to one follower. */
-  | { kind: 'cache'; to: string; messages: SourceMessage[] }
-  /** The leader, to those that have joined. */
-  | { kind: 'told'; messages: SourceMessage[] }
-  /** A follower: try now. */
-  | { kind: 'retry' };
+/** What a follower says: what it wants, whether it needs the cache, and whether to try now. */
+interface Wish {
+  want: Want;
+  isNew?: boolean;
+  isRetry?: boolean;
+}
+
+/** What a leader says. */
+interface News {
+  /** Its stream goes on from here. */
+  begin?: [at: Position | undefined];
+  /** For this tab alone; else for all that have joined. */
+  to?: string;
+  messages?: SourceMessage[];
+}
 
 const NOTHING: Want = { events: [], presence: false };
 
 export function shareSource(own: OpenSource, { url, session, ready, snapshot }: ShareOptions): Sharing {
-  /** Those who want to know whether this tab leads, and how each ends it. */
-  const leads = new Map<() => Stop, Stop | undefined>();
-  let isLeading = false;
+  /** Those who want to know whether this tab leads, and what ends it for them. */
+  const leads = new Set<{ onLead: () => Stop; stop?: Stop }>();
 
-  const open: OpenSource = (tell, from) => {
+  /** As the leader: its stream. */
+  let source: Source | undefined;
+
+  const open: OpenSource = (tell, at) => {
+    // `at` is where this tab is, whoever reads the stream. It is undefined while there is nothing to go on from.
     let user: string | undefined;
     let tabs: Tabs | undefined;
     let mine = NOTHING;
-    /** Where this tab is, whoever reads the stream. */
-    let at = from;
-    let state: SourceMessage | undefined;
+    let state: SourceMessage;
     /** Whether the stream tells who is online. */
     let hasPresence = false;
     /** As a follower: whether what the leader tells goes on from what this tab has. */
     let isJoined = false;
-
-    // What follows is the leader's.
-    let source: Source | undefined;
+    /** As the leader: what others want, which of them wait for the cache, and what is to be handed on. */
     const wants = new Map<string, Want>();
-    let inherited: Want | undefined;
-    let isWhole = false;
-    /** Tabs that wait until the cache is whole. */
     let newcomers: string[] = [];
     let batch: SourceMessage[] = [];
 
     const take = (message: SourceMessage) => {
       const { kind } = message;
-      if (kind === 'event' && at && message.change.id > at.id) at = { ...at, id: message.change.id };
-      else if (kind === 'synced') at = { id: message.id, events: message.events, stream: at?.stream };
-      // Until the next `synced` there is nothing to go on from.
+      if (kind === 'synced') at = { id: message.id, events: message.events, stream: at?.stream };
       else if (kind === 'fresh' || kind === 'left') at = undefined;
       else if (kind === 'crowd') hasPresence = true;
+      else if (at && kind === 'event' && message.change.id > at.id) at = { ...at, id: message.change.id };
       else if (kind === 'state') {
         state = message;
-        if (at) at = { ...at, stream: message.stream };
+        if (at && message.stream) at = { ...at, stream: message.stream };
       }
       tell(message);
     };
+
     const isWanted = () => mine.events.length > 0 || mine.presence;
     /** Says how it stands while no stream is read, here or elsewhere. */
     const rest = () => {
       const { status, reason } = session.get();
       const isOut = status === 'signed-out';
-      const state: Connection['state'] = !isWanted() ? 'idle' : isOut ? 'stopped' : 'connecting';
+      const state = !isWanted() ? 'idle' : isOut ? 'stopped' : 'connecting';
       take({ kind: 'state', connection: { state, reason: isOut ? (reason ?? status) : undefined, stale: true } });
       if (isWanted() && status === 'unknown') void ready();
     };
-    const post = (word: Word) => tabs?.post(word);
 
     const ask = () => {
-      const all = [mine, ...wants.values(), inherited ?? NOTHING];
+      const all = [mine, ...wants.values()];
       source?.want({ events: union(all.flatMap((want) => want.events)), presence: all.some((want) => want.presence) });
     };
+    const wish = (more?: Partial<Wish>) => tabs?.post({ want: mine, ...more } satisfies Wish);
+    const news = (word: News) => tabs?.post(word);
 
     const flush = () => {
-      if (batch.length) post({ kind: 'told', messages: batch });
+      if (batch.length) news({ messages: batch });
       batch = [];
-      if (!isWhole) return;
-      const messages = [...snapshot(), state!];
-      for (const to of newcomers) post({ kind: 'cache', to, messages });
+      if (!at) return;
+      for (const to of newcomers) news({ to, messages: [...snapshot(), state] });
       newcomers = [];
-    };
-    const hand = (message: SourceMessage) => {
-      if (message.kind === 'fresh' || message.kind === 'left') isWhole = false;
-      if (message.kind === 'synced') isWhole = true;
-      take(message);
-      // What came in one piece goes on in one piece.
-      if (batch.push(message) === 1) queueMicrotask(flush);
     };
 
     const onLead = () => {
       let isOver = false;
-      isLeading = isJoined = true;
-      isWhole = false;
-      inherited = at && { events: at.events, presence: hasPresence };
+      isJoined = true;
+      // Its place among those who want is that of the former leader.
+      wants.clear();
+      wants.set('', at ? { events: at.events, presence: hasPresence } : NOTHING);
+      const drop = (id: string) => wants.delete(id) && ask();
+      const timer = setTimeout(drop, INHERIT, '');
       hasPresence = false;
-      const timer = setTimeout(() => {
-        inherited = undefined;
-        ask();
-      }, INHERIT);
-      post({ kind: 'begin', at });
-      source = own((message) => !isOver && hand(message), at);
+      news({ begin: [at] });
+      source = own((message) => {
+        if (isOver) return;
+        take(message);
+        // What came in one piece goes on in one piece.
+        if (batch.push(message) === 1) queueMicrotask(flush);
+      }, at);
       ask();
-      for (const each of leads.keys()) leads.set(each, each());
+      for (const each of leads) each.stop = each.onLead();
       return () => {
         isOver = true;
         clearTimeout(timer);
-        source?.close();
+        source!.close();
         source = undefined;
-        isLeading = isJoined = false;
-        wants.clear();
+        isJoined = false;
         newcomers = batch = [];
-        for (const [each, stop] of leads) {
-          stop?.();
-          leads.set(each, undefined);
-        }
+        for (const each of leads) each.stop?.();
         if (tabs) rest();
       };
     };
 
-    const onMessage = (word: Word, from: string) => {
-      if (word.kind === 'want') {
+    const onMessage = (word: Wish & News, from: string) => {
+      if (word.want) {
         if (!wants.has(from)) tabs!.whenGone(from, () => wants.delete(from) && ask());
         wants.set(from, word.want);
-        if (word.isNew) {
-          newcomers.push(from);
-          queueMicrotask(flush);
-        }
         ask();
-      } else if (word.kind === 'retry') source?.retry();
-      else if (word.kind === 'begin') {
+        if (word.isRetry) source!.retry();
+        if (!word.isNew) return;
+        newcomers.push(from);
+        queueMicrotask(flush);
+      } else if (word.begin) {
         // All tabs have read the same: who is where the new leader begins needs nothing else.
-        isJoined &&= !!at && at.id === word.at?.id && at.events.join() === word.at.events.join();
-        greet();
-      } else if (word.kind === 'cache' ? word.to === tabs!.id : isJoined) {
+        isJoined &&= JSON.stringify(word.begin) === JSON.stringify([at]);
+        wish({ isNew: !isJoined });
+      } else if (word.to ? word.to === tabs!.id : isJoined) {
         isJoined = true;
-        word.messages.forEach(take);
+        word.messages!.forEach(take);
       }
     };
 
-    const greet = () => post({ kind: 'want', want: mine, isNew: !isJoined });
     const onLeader = (isNew: boolean) => {
-      // A new one says where it begins. Of one that was there already something may have been missed.
-      isJoined &&= isNew;
-      greet();
+      if (isNew) return;
+      // It was there already, and something may have been missed.
+      isJoined = false;
+      wish({ isNew: true });
     };
 
+    const close = () => {
+      const former = tabs;
+      tabs = undefined;
+      former?.close();
+    };
     const follow = () => {
       const { status, user: next } = session.get();
       const is = status === 'signed-in' ? next : undefined;
@@ -177,12 +173,11 @@ export function shareSource(own: OpenSource, { url, session, ready, snapshot }: 
       // What another user was shown is nothing to go on from.
       if (user !== undefined) at = undefined;
       user = is;
-      const former = tabs;
-      tabs = undefined;
-      former?.close();
+      close();
       rest();
-      if (is === undefined) return;
-      tabs = createTabs({ name: `broker-client ${url} ${is}`, onLead, onLeader, onMessage: onMessage as never });
+      if (is !== undefined) {
+        tabs = createTabs({ name: `broker-client ${url} ${is}`, onLead, onLeader, onMessage: onMessage as never });
+      }
     };
 
     const unsubscribe = session.subscribe(follow);
@@ -191,18 +186,13 @@ export function shareSource(own: OpenSource, { url, session, ready, snapshot }: 
       want(want) {
         mine = want;
         if (source) return ask();
-        greet();
+        wish();
         if (!isJoined) rest();
       },
-      retry() {
-        if (source) source.retry();
-        else post({ kind: 'retry' });
-      },
+      retry: () => (source ? source.retry() : wish({ isRetry: true })),
       close() {
         unsubscribe();
-        const former = tabs;
-        tabs = undefined;
-        former?.close();
+        close();
       },
     };
   };
@@ -210,10 +200,12 @@ export function shareSource(own: OpenSource, { url, session, ready, snapshot }: 
   return {
     open,
     lead(onLead) {
-      leads.set(onLead, isLeading ? onLead() : undefined);
+      const each: { onLead: () => Stop; stop?: Stop } = { onLead };
+      if (source) each.stop = onLead();
+      leads.add(each);
       return () => {
-        leads.get(onLead)?.();
-        leads.delete(onLead);
+        leads.delete(each);
+        each.stop?.();
       };
     },
   };

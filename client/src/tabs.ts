@@ -1,25 +1,27 @@
-/**
- * Tabs of one origin choose a leader by a Web Lock, and talk over a BroadcastChannel.
- *
- * The lock alone is not enough: a page that is frozen keeps its lock. So a follower that hears nothing of the leader asks whether it
- * is alive, and takes the lock away if there is no answer. It asks, instead of the leader telling it at an interval, because timers
- * of a hidden leader run once a minute, while messages wake it at once.
- */
+// Tabs of one origin choose a leader by a Web Lock, and talk over a BroadcastChannel.
+//
+// The lock alone is not enough: a page that is frozen keeps its lock. So a follower that hears nothing of the leader asks whether it is
+// alive, and takes the lock away if there is no answer. It asks, instead of the leader telling it at an interval, because timers of a
+// hidden leader run once a minute, while messages wake it at once.
+
+import { watchPage } from './page.js';
+import { randomKey } from './store.js';
+import type { Stop } from './types.js';
 
 /** How long a follower hears nothing before it asks, in ms. */
 const QUIET = 700;
 /** How long the leader has for an answer. With QUIET this bounds the gap after a leader has frozen. */
 const ANSWER = 1000;
-/** How long a lock that nobody else can hold may take, in ms. */
-const STUCK = 3000;
 /** Followers that have waited equally long draw lots, so that one of them takes the lock. */
 const SPREAD = 150;
+/** How long a lock that nobody else can hold may take, in ms. */
+const STUCK = 3000;
 
 export interface TabsOptions {
   /** Tabs that give the same name share a leader. */
   name: string;
   /** Is called when this tab becomes the leader. What it returns is called when it is not any more. */
-  onLead(): () => void;
+  onLead(): Stop;
   /** Is called when another tab has become the leader, or was found to be it. What a new one says is heard from its first word. */
   onLeader(isNew: boolean): void;
   /** Is called with what another tab has posted: the leader for all, or a follower for the leader. */
@@ -29,7 +31,6 @@ export interface TabsOptions {
 export interface Tabs {
   /** The id of this tab on the channel. */
   readonly id: string;
-  readonly isLeader: boolean;
   /** As the leader, sends to all followers. As a follower, sends to the leader if there is one. */
   post(message: unknown): void;
   /** Calls `gone` once the tab of this id has gone: it was closed, crashed, or is in the back-forward cache. */
@@ -37,103 +38,87 @@ export interface Tabs {
   close(): void;
 }
 
-/** What is used of a page. Tests put others in. */
-export interface TabsEnvironment {
-  document?: EventTarget | undefined;
-  window?: EventTarget | undefined;
-  navigator?: { locks?: LockManager | undefined } | undefined;
-  BroadcastChannel?: typeof BroadcastChannel | undefined;
-}
-
 /** `lead` tells of a new leader, `alive` answers `ping`, and `bye` says that the leader is none any more. */
 type Kind = 'ping' | 'alive' | 'claim' | 'lead' | 'bye' | 'down' | 'up';
 
-export function createTabs(options: TabsOptions, env: TabsEnvironment = globalThis as TabsEnvironment): Tabs {
-  const { name, onLead, onLeader, onMessage } = options;
-  const locks = env.navigator?.locks;
-  const Channel = env.BroadcastChannel;
-  const { window: win, document: doc } = env;
-  const id = Math.random().toString(36).slice(2) + Date.now().toString(36);
-
-  if (!doc || !win || !locks || !Channel) {
-    // Browsers have no locks in pages that are no secure context, such as http://192.168.1.2: each tab leads itself.
-    const stop = onLead();
-    return { id, isLeader: true, post() {}, whenGone() {}, close: stop };
-  }
-
+export function createTabs({ name, onLead, onLeader, onMessage }: TabsOptions): Tabs {
+  const id = randomKey();
+  const locks = globalThis.navigator?.locks;
   let channel: BroadcastChannel | undefined;
-  let stop: (() => void) | undefined;
+  let stop: Stop | undefined;
   /** Ends when this tab leaves. */
-  let stay = new AbortController();
+  let stay: AbortController;
   /** Ends when this tab stops waiting for, or holding, the lock of the leader. */
   let bid = new AbortController();
   let leader: string | undefined;
-  let heard = false;
+  let isHeard = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   const tell = (kind: Kind, body?: unknown) => channel?.postMessage([kind, id, body]);
-  const ignore = () => {};
-  /** Holds a lock until the signal ends. */
-  const hold = (signal: AbortSignal) =>
-    new Promise<void>((release) => {
-      if (signal.aborted) release();
-      else signal.addEventListener('abort', () => release());
-    });
+
+  /** Holds a lock from when it is granted until the signal ends. `lost` is called if it is refused or taken away. */
+  const hold = (lock: string, { signal }: AbortController, steal: boolean, granted: () => void, lost: () => void) =>
+    void locks
+      .request(lock, steal ? { steal } : { signal }, () => {
+        if (signal.aborted) return;
+        granted();
+        return new Promise((release) => signal.addEventListener('abort', release));
+      })
+      .catch(() => signal.aborted || lost());
 
   const unlead = () => {
-    if (!stop) return;
-    tell('bye');
     const end = stop;
     stop = undefined;
+    if (!end) return;
+    tell('bye');
     end();
   };
 
   const apply = (steal: boolean) => {
     bid.abort();
     bid = new AbortController();
-    const { signal } = bid;
-    locks
-      .request(name, steal ? { steal } : { signal }, () => {
-        if (signal.aborted) return;
+    hold(
+      name,
+      bid,
+      steal,
+      () => {
         clearTimeout(timer);
         leader = undefined;
         tell('lead');
         stop = onLead();
-        return hold(signal);
-      })
-      .catch(() => {
+      },
+      () => {
         // Another tab took the lock, because this one seemed frozen: what it leads is that tab's now.
-        if (signal.aborted || !stop) return;
+        if (!stop) return;
         unlead();
         apply(false);
         quiet();
-      });
+      },
+    );
   };
 
   const later = (ms: number, then: () => void) => {
     clearTimeout(timer);
-    heard = false;
+    isHeard = false;
     const due = Date.now() + ms;
     timer = setTimeout(() => {
       // After its own sleep a tab has heard nobody, which says nothing of the leader.
-      if (heard || Date.now() - due > QUIET) quiet();
+      if (isHeard || Date.now() - due > QUIET) quiet();
       else then();
     }, ms);
   };
-  const quiet = (): void =>
-    later(QUIET, () => {
-      tell('ping');
-      asked();
-    });
-  const asked = () =>
-    later(ANSWER, () =>
-      later(Math.random() * SPREAD, () => {
-        tell('claim');
-        leader = undefined;
-        apply(true);
-        quiet();
-      }),
-    );
+  const ask = () => {
+    tell('ping');
+    asked();
+  };
+  const quiet = () => later(QUIET, ask);
+  const asked = () => later(ANSWER, () => later(Math.random() * SPREAD, claim));
+  const claim = () => {
+    tell('claim');
+    leader = undefined;
+    apply(true);
+    quiet();
+  };
 
   const receive = ({ data: [kind, from, body] }: MessageEvent<[Kind, string, unknown]>) => {
     if (stop) {
@@ -148,65 +133,54 @@ export function createTabs(options: TabsOptions, env: TabsEnvironment = globalTh
       leader = from;
       onLeader(kind === 'lead');
     }
-    if (kind === 'claim') heard = true;
+    if (kind === 'claim' || from === leader) isHeard = true;
     if (from !== leader) return;
-    heard = true;
     if (kind === 'bye') leader = undefined;
     if (kind === 'down') onMessage(body, from);
   };
 
   const join = () => {
     if (channel || stop) return;
+    if (!globalThis.document || !locks || !globalThis.BroadcastChannel) {
+      // Browsers have no locks in pages that are no secure context, such as http://192.168.1.2: each tab leads itself.
+      stop = onLead();
+      return;
+    }
     stay = new AbortController();
-    const { signal } = stay;
-    channel = new Channel(name);
+    channel = new BroadcastChannel(name);
     // Locks that are refused, as in a sandboxed frame, or never granted, must keep no page from its stream.
     const alone = () => {
-      if (signal.aborted) return;
       leave();
       stop = onLead();
     };
     timer = setTimeout(alone, STUCK);
     // Others learn of this tab's end by its own lock. Nobody may hear of the tab before it holds it.
-    locks
-      .request(name + id, { signal }, () => {
-        if (signal.aborted) return;
-        channel!.onmessage = receive;
-        apply(false);
-        tell('ping');
-        asked();
-        return hold(signal);
-      })
-      .catch(alone);
+    const begin = () => {
+      channel!.onmessage = receive;
+      apply(false);
+      ask();
+    };
+    hold(name + id, stay, false, begin, alone);
   };
   const leave = () => {
     clearTimeout(timer);
     unlead();
     bid.abort();
-    stay.abort();
+    stay?.abort();
     channel?.close();
     channel = leader = undefined;
   };
 
   // A page with a lock, a stream or an open channel is not kept in the back-forward cache, and one that is frozen starves the others.
-  const watched: [EventTarget, string, () => void][] = [
-    [win, 'pagehide', leave],
-    [win, 'pageshow', join],
-    [doc, 'freeze', leave],
-    [doc, 'resume', join],
-  ];
-  for (const [target, type, listener] of watched) target.addEventListener(type, listener);
+  const unwatch = watchPage({ wake: join, sleep: leave });
   join();
 
   return {
     id,
-    get isLeader() {
-      return !!stop;
-    },
     post: (body) => (stop || leader) && tell(stop ? 'down' : 'up', body),
-    whenGone: (other, gone) => void locks.request(name + other, { signal: stay.signal }, gone).catch(ignore),
+    whenGone: (other, gone) => void locks.request(name + other, { signal: stay.signal }, gone).catch(() => {}),
     close() {
-      for (const [target, type, listener] of watched) target.removeEventListener(type, listener);
+      unwatch();
       leave();
     },
   };
