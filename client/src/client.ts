@@ -194,13 +194,13 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
       // It is out here whatever the server says.
       if (refresh_token) await open('/logout', { body: { refresh_token }, timeout: 5000 }).catch(() => undefined);
     },
-    on(filter, listener) {
+    on(filter: string, listener: (change: Change<any, any>) => void) {
       const stops = [cache.on(filter, listener), interest.add(filter)];
       return () => stops.forEach((stop) => stop());
     },
-    latest: (name) => storeOf(name, () => cache.latest(name)),
-    all: (filter) => storeOf(filter, () => cache.all(filter)),
-    history: createHistory(request),
+    latest: (name) => storeOf<any>(name, () => cache.latest(name)),
+    all: (filter) => storeOf<any>(filter, () => cache.all(filter)),
+    history: createHistory(request) as Client['history'],
     presence: () => ({
       get: cache.presence.get,
       subscribe(listener) {

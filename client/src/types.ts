@@ -20,18 +20,24 @@ export type Filter = `${string}*`;
 /** The data of the events that a name or a filter stands for. */
 export type DataOf<E, F extends string> = F extends `${infer P}*` ? Matching<E, P> : F extends keyof E ? E[F] : never;
 
-type Matching<E, P extends string, K = Name<E>> = K extends `${P}${string}`
-  ? E[K & keyof E]
+// Each key for itself: an intersection of two patterns is a pattern of its own for TypeScript.
+type Matching<E, P extends string, K extends keyof E = keyof E> = K extends `${P}${string}` ? E[K] : `${P}${string}` extends K ? E[K] : never;
+
+/** The names that a name or a filter stands for. */
+export type NameOf<E, F extends string> = F extends `${infer P}*` ? MatchingName<E, P> : F;
+
+type MatchingName<E, P extends string, K = Name<E>> = K extends `${P}${string}`
+  ? K
   : `${P}${string}` extends K
-    ? E[K & keyof E]
+    ? `${P}${string}`
     : never;
 
 /** A name or a filter. */
 export type NameOrFilter<E> = Name<E> | Filter;
 
 /** The latest event of a name. Items are frozen: the same object is given until something newer comes. */
-export interface Item<D = any> {
-  readonly event: string;
+export interface Item<D = any, N extends string = string> {
+  readonly event: N;
   readonly data: D;
   /** 22 digits; a greater id is a later event. An item that is still pending has the id of the item that it replaces, or ''. */
   readonly id: string;
@@ -44,7 +50,7 @@ export interface Item<D = any> {
 }
 
 /** An event as it happens. */
-export interface Change<D = any> extends Item<D> {
+export interface Change<D = any, N extends string = string> extends Item<D, N> {
   /** The event was removed, or has expired. `data` is null then. */
   readonly removed?: true;
   /** It happened, and is not the latest event of its name. */
@@ -223,12 +229,12 @@ export interface Client<E = AnyEvents> {
   signOut(options?: { discard?: boolean }): Promise<void>;
 
   /** Calls the listener with each event of a name or filter: those that are there, then each as it happens. */
-  on<F extends NameOrFilter<E>>(nameOrFilter: F, listener: (change: Change<DataOf<E, F>>) => void): Stop;
-  latest<N extends Name<E>>(name: N): Store<Item<E[N]> | undefined>;
+  on<F extends NameOrFilter<E>>(nameOrFilter: F, listener: (change: Change<DataOf<E, F>, NameOf<E, F>>) => void): Stop;
+  latest<N extends Name<E>>(name: N): Store<Item<E[N], N> | undefined>;
   /** The latest events of a filter, in the order of their names. */
-  all<F extends NameOrFilter<E>>(filter: F): Store<readonly Item<DataOf<E, F>>[]>;
+  all<F extends NameOrFilter<E>>(filter: F): Store<readonly Item<DataOf<E, F>, NameOf<E, F>>[]>;
   /** Reads what is retained of a name, page by page as you go on. */
-  history<N extends Name<E>>(name: N, options?: HistoryOptions): AsyncIterable<Change<E[N]>>;
+  history<N extends Name<E>>(name: N, options?: HistoryOptions): AsyncIterable<Change<E[N], N>>;
   /** Who is online. */
   presence(): Store<readonly Present[]>;
   /** Whether everything of a name or filter that is listened to has come. */

@@ -1,7 +1,7 @@
 // The hooks that show something. Each renders again when its own value changes, and only then.
 import { useMemo, useSyncExternalStore } from 'react';
 import { matches } from '../filter.js';
-import type { Client, Connection, DataOf, Item, Name, NameOrFilter, Present, Session, Store } from '../types.js';
+import type { Client, Connection, DataOf, Item, Name, NameOf, NameOrFilter, Present, Session, Store } from '../types.js';
 import { useClient } from './context.js';
 import type { Events } from './register.js';
 
@@ -16,17 +16,17 @@ export function useStore<T>(store: Store<T>, onServer: T): T {
 }
 
 /** The latest event of a name; `undefined` if there is none, or it has not come yet. */
-export function useLatest<N extends Name<Events>>(name: N): Item<Events[N]> | undefined {
+export function useLatest<N extends Name<Events>>(name: N): Item<Events[N], N> | undefined {
   const client = useClient();
   const [store, onServer] = useMemo(() => [client.latest(name), initial(client, name)[0]], [client, name]);
-  return useStore<Item | undefined>(store, onServer);
+  return useStore<Item<any, any> | undefined>(store, onServer);
 }
 
 /** The latest events of a filter such as `todo/*`, in the order of their names. */
-export function useAll<F extends NameOrFilter<Events>>(filter: F): readonly Item<DataOf<Events, F>>[] {
+export function useAll<F extends NameOrFilter<Events>>(filter: F): readonly Item<DataOf<Events, F>, NameOf<Events, F>>[] {
   const client = useClient();
   const [store, onServer] = useMemo(() => [client.all(filter), initial(client, filter)], [client, filter]);
-  return useStore<readonly Item[]>(store, onServer);
+  return useStore<readonly Item<any, any>[]>(store, onServer);
 }
 
 /** Who is online. */

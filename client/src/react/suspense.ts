@@ -1,18 +1,18 @@
 // The hooks that show the nearest <Suspense>'s fallback until everything has come for the first time.
 import { useEffect, useRef } from 'react';
-import type { DataOf, Item, Name, NameOrFilter } from '../types.js';
+import type { DataOf, Item, Name, NameOf, NameOrFilter } from '../types.js';
 import { useClient } from './context.js';
 import { useAll, useLatest } from './hooks.js';
 import type { Events } from './register.js';
 
 /** As `useLatest`, but waits until it is known whether there is an event. */
-export function useSuspenseLatest<N extends Name<Events>>(name: N): Item<Events[N]> | undefined {
+export function useSuspenseLatest<N extends Name<Events>>(name: N): Item<Events[N], N> | undefined {
   useReady(name);
   return useLatest(name);
 }
 
 /** As `useAll`, but waits until all events have come. */
-export function useSuspenseAll<F extends NameOrFilter<Events>>(filter: F): readonly Item<DataOf<Events, F>>[] {
+export function useSuspenseAll<F extends NameOrFilter<Events>>(filter: F): readonly Item<DataOf<Events, F>, NameOf<Events, F>>[] {
   useReady(filter);
   return useAll(filter);
 }

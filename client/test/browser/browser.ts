@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { chromium, type BrowserContext, type Page } from 'playwright-core';
 
-function chromiumPath(): string {
+export function chromiumPath(): string {
   const folders = process.env.PATH!.split(delimiter);
   const paths = ['chromium', 'chromium-browser'].flatMap((name) => folders.map((folder) => join(folder, name)));
   const path = process.env.CHROMIUM ?? paths.find((path) => existsSync(path));

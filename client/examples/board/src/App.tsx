@@ -1,0 +1,44 @@
+import { createClient } from 'broker-client';
+import { createCache, createOutbox } from 'broker-client/outbox';
+import { BrokerProvider, useAll, useConnection, useInsert, useOutbox, usePresence, useSession } from 'broker-client/react';
+import { useState } from 'react';
+
+type Events = { [name: `todo/${string}`]: { title: string; done: boolean }; [name: `typing/${string}`]: true };
+declare module 'broker-client/react' { interface Register { events: Events } }
+const client = createClient<Events>({ url: 'http://localhost:8080', outbox: createOutbox(), cache: createCache() });
+
+function SignIn() {
+  const [error, setError] = useState('');
+  const enter = (how: typeof client.signIn, form: HTMLFormElement) =>
+    how(Object.fromEntries(new FormData(form)) as { username: string; password: string }).catch((error) => setError(error.message));
+  return (
+    <form className="sign-in" onSubmit={(e) => { e.preventDefault(); enter(client.signIn, e.currentTarget); }}>
+      <input name="username" placeholder="Username" autoComplete="username" required />
+      <input name="password" type="password" placeholder="Password" autoComplete="current-password" required />
+      <button>Sign in</button> <button type="button" onClick={(e) => enter(client.signUp, e.currentTarget.form!)}>Sign up</button>
+      <p role="alert">{error}</p>
+    </form>
+  );
+}
+
+function Board() {
+  const [todos, typing, online] = [useAll('todo/*'), useAll('typing/*'), usePresence()];
+  const [{ user }, { stale }, { enqueue, remove, pending }, { insert }] = [useSession(), useConnection(), useOutbox(), useInsert()];
+  const add = (form: FormData) => void enqueue(`todo/${Date.now()}-${user}`, { title: `${form.get('title')}`, done: false });
+  const type = () => typing.some(({ username }) => username === user) || insert(`typing/${user}`, true, { expiresIn: 4 });
+  return (
+    <main>
+      <header>{online.map(({ username }) => <b key={username}>{username}</b>)} {stale && `Offline, ${pending.length} to be sent`}</header>
+      {todos.map(({ event, data, username, pending }) => (
+        <label key={event} className={pending && 'pending'}>
+          <input type="checkbox" checked={data.done} onChange={() => enqueue(event, { ...data, done: !data.done })} />
+          <span>{data.title}</span> <small>{username}</small> <button aria-label="Remove" onClick={() => remove(event)}>×</button>
+        </label>))}
+      <form action={add}><input name="title" placeholder="What is to be done?" onInput={type} required /><button>Add</button></form>
+      <p role="status">{typing.map(({ username }) => username !== user && `${username} is typing… `)}</p>
+      <button disabled={pending.length > 0} onClick={() => client.signOut()}>Sign out</button>
+    </main>
+  );
+}
+
+export default () => <BrokerProvider client={client} signedOut={<SignIn />}><Board /></BrokerProvider>;
