@@ -117,7 +117,9 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
 
   /** What one user was shown is nothing for the next. */
   let shownTo: string | undefined;
-  async function onSession() {
+  let wiped: Promise<void> | undefined;
+  const onSession = () => (wiped = change());
+  async function change() {
     const { status, user } = session.store.get();
     if (status === 'unknown' || user === shownTo) return;
     const former = shownTo;
@@ -127,7 +129,7 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     for (const plugin of plugins) await plugin.wipe?.(former);
   }
   session.store.subscribe(onSession);
-  void onSession();
+  onSession();
 
   const begin = (user: string, tokens: Tokens) => session.start(user, tokens);
 
@@ -191,6 +193,7 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
       for (const plugin of plugins) await plugin.beforeSignOut?.(discard);
       const refresh_token = session.refreshToken();
       await session.end('signed-out');
+      await wiped;
       // It is out here whatever the server says.
       if (refresh_token) await open('/logout', { body: { refresh_token }, timeout: 5000 }).catch(() => undefined);
     },

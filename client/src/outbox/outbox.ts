@@ -246,13 +246,8 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
       last = owner;
       run = start(owner);
     } else if (before !== undefined) {
-      if (reason === 'signed-out') {
-        // Another tab may have kept something since this was asked for.
-        discardAll();
-        void database.wipe('outbox', before);
-      } else {
-        status.set({ ...status.get(), state: 'paused' });
-      }
+      if (reason === 'signed-out') discardAll();
+      else status.set({ ...status.get(), state: 'paused' });
     }
   };
   let last: string | undefined;
@@ -340,6 +335,10 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
       end();
       discardAll();
       await database.wipe('outbox', owner);
+    },
+    async wipe(user) {
+      // A session that has ended by itself pauses. After a sign-out, another tab may have kept something since it was asked for.
+      if (user !== undefined && host.session.get().reason === 'signed-out') await database.wipe('outbox', user);
     },
     close() {
       unsubscribe();

@@ -1,0 +1,180 @@
+// What a program can do with the outbox and the cache: enqueue, look, decide.
+import { IDBFactory, IDBKeyRange } from 'fake-indexeddb';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { createClient, type Client, type Queued } from '../../src/index.js';
+import { createCache, createOutbox } from '../../src/outbox/index.js';
+import { PASSWORD, startServer, until, type Server } from '../server.js';
+
+let server: Server;
+let clients: Client[] = [];
+beforeAll(async () => {
+  server = await startServer();
+  await server.user('alice');
+  await server.user('bob');
+});
+afterAll(() => server.stop());
+beforeEach(() => {
+  Object.assign(globalThis, { indexedDB: new IDBFactory(), IDBKeyRange });
+});
+afterEach(() => {
+  for (const client of clients) client.close();
+  clients = [];
+  Reflect.deleteProperty(globalThis, 'indexedDB');
+});
+
+async function start(username = 'alice', onStop?: (queued: Queued) => void) {
+  const client = createClient({
+    url: server.url,
+    auth: { storage: 'memory' },
+    transport: 'fetch',
+    outbox: createOutbox({ onStop }),
+    cache: createCache(),
+  });
+  clients.push(client);
+  if (username) await client.signIn({ username, password: PASSWORD });
+  return { client, outbox: client.outbox! };
+}
+
+const read = async (event: string) => (await server.as(await server.token('bob'), `/events?events=${event}`))[0];
+
+test('an insert is kept, sent, acknowledged, and then nowhere any more', async () => {
+  const { client, outbox } = await start();
+  const store = client.latest('plain');
+  store.subscribe(() => {});
+  const { key, done, status } = await outbox.enqueue('plain', { a: 1 }, { expiresIn: 600 });
+  expect(outbox.pending.get()).toMatchObject([{ key, event: 'plain', data: { a: 1 } }]);
+  expect(store.get()).toMatchObject({ data: { a: 1 }, pending: true });
+  const { id } = await done;
+  expect(status.get().state).toBe('done');
+  expect(outbox.pending.get()).toEqual([]);
+  expect(await read('plain')).toMatchObject({ id, data: { a: 1 } });
+  await until(store, (item) => item?.id === id);
+  await until(outbox.status, ({ state }) => state === 'idle');
+});
+
+test('a removal is kept and sent too, and one of what is gone already is done', async () => {
+  const { client, outbox } = await start();
+  await client.insert('there', 1);
+  const removal = await outbox.remove('there');
+  expect(removal.status.get()).toMatchObject({ event: 'there', removed: true });
+  await removal.done;
+  expect(await read('there')).toBeUndefined();
+  await expect((await outbox.remove('there')).done).resolves.toMatchObject({ id: '' });
+});
+
+test('a refusal is said to those who wait and to those who look, and can be tried again or discarded', async () => {
+  const stopped: Queued[] = [];
+  const { client, outbox } = await start('alice', (queued) => stopped.push(queued));
+  const store = client.latest('doc');
+  store.subscribe(() => {});
+  await client.insert('doc', 'first');
+  const { key, done, status } = await outbox.enqueue('doc', 'second', { ifNoneMatch: true });
+  const after = await outbox.enqueue('doc', 'third');
+  await until(status, ({ state }) => state === 'blocked');
+  expect(status.get().error).toMatchObject({ status: 412, current: { data: 'first' } });
+  expect(stopped).toMatchObject([{ key, state: 'blocked' }]);
+  // What waits behind it is still shown.
+  expect(store.get()).toMatchObject({ data: 'third', pending: true });
+
+  await client.remove('doc', { optimistic: false });
+  outbox.retry(key);
+  await done;
+  await after.done;
+  expect((await read('doc')).data).toBe('third');
+
+  const wrong = await outbox.enqueue('doc', 'x', { ifMatch: 'nonsense' });
+  await expect(wrong.done).rejects.toMatchObject({ code: 'precondition_invalid', status: 400 });
+  expect(outbox.pending.get()).toMatchObject([{ state: 'refused', error: { code: 'precondition_invalid' } }]);
+  outbox.discard(wrong.key);
+  expect(outbox.pending.get()).toEqual([]);
+});
+
+test('what was discarded before it was sent is never sent, and is not shown any more', async () => {
+  const { client, outbox } = await start();
+  const store = client.latest('never');
+  store.subscribe(() => {});
+  await client.ready('never');
+  await server.kill();
+  const { key, done } = await outbox.enqueue('never', 1);
+  await until(outbox.status, ({ state }) => state === 'waiting');
+  expect(store.get()?.data).toBe(1);
+  outbox.discard(key);
+  await expect(done).rejects.toMatchObject({ code: 'discarded' });
+  expect(store.get()).toBeUndefined();
+  await server.start();
+  await (await outbox.enqueue('other', 1)).done;
+  expect(await read('never')).toBeUndefined();
+});
+
+test('enqueue refuses what cannot wait', async () => {
+  const { outbox } = await start();
+  await expect(outbox.enqueue('x', 1, { whileConnected: true })).rejects.toMatchObject({ code: 'outbox_while_connected' });
+  await server.kill();
+  await outbox.enqueue('x', 1, { key: 'mine' });
+  await expect(outbox.enqueue('x', 2, { key: 'mine' })).rejects.toMatchObject({ code: 'idempotency_key_reused' });
+  await server.start();
+  const { outbox: nobodys } = await start('');
+  await expect(nobodys.enqueue('x', 1)).rejects.toMatchObject({ code: 'unauthorized' });
+});
+
+test('without a database everything works, and the status says that a reload would forget it', async () => {
+  Reflect.deleteProperty(globalThis, 'indexedDB');
+  const { outbox } = await start();
+  const { done } = await outbox.enqueue('memory', 1);
+  expect(outbox.status.get().durable).toBe(false);
+  await done;
+  expect(await read('memory')).toMatchObject({ data: 1 });
+});
+
+test('a second client of the same user shows what the first has enqueued, and either may send it', async () => {
+  const first = await start();
+  const second = await start();
+  await server.kill();
+  const { done } = await first.outbox.enqueue('both', 1);
+  await until(second.outbox.pending, (list) => list.length === 1);
+  await server.start();
+  await done;
+  await until(second.outbox.pending, (list) => list.length === 0);
+  const { events } = await server.as(await server.token('bob'), '/history?event=both');
+  expect(events).toHaveLength(1);
+});
+
+test('the cache shows the last state before the server has answered, to the same user alone', async () => {
+  const first = await start();
+  await first.client.insertAll([
+    { event: 'cached/1', data: 1 },
+    { event: 'cached/2', data: 2 },
+  ]);
+  const list = first.client.all('cached/*');
+  list.subscribe(() => {});
+  await until(list, (items) => items.length === 2 && items.every(({ pending }) => !pending));
+  // It is written when the page goes, at the latest.
+  first.client.close();
+
+  await server.kill();
+  const token = await (async () => {
+    await server.start();
+    const token = await server.token('alice');
+    await server.kill();
+    return token;
+  })();
+  const open = (jwt: string) => {
+    const client = createClient({ url: server.url, auth: { token: jwt }, transport: 'fetch', cache: createCache() });
+    clients.push(client);
+    const store = client.all('cached/*');
+    store.subscribe(() => {});
+    return { client, store };
+  };
+  const { client, store } = open(token);
+  await until(store, (items) => items.length === 2);
+  expect(client.connection.get()).toMatchObject({ stale: true });
+  client.close();
+
+  await server.start();
+  const bobs = await server.token('bob');
+  await server.kill();
+  const other = open(bobs);
+  await until(other.client.connection, ({ state }) => state === 'waiting');
+  expect(other.store.get()).toEqual([]);
+  await server.start();
+});
