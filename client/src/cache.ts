@@ -2,7 +2,7 @@
 
 import { covers, matches, toEntry } from './filter.js';
 import type { SourceMessage } from './source.js';
-import { call, createStore, listen, type Writable } from './store.js';
+import { both, call, createEmitter, createStore, type Emitter, type Writable } from './store.js';
 import type { Change, Item, Overlay, Present, Stop } from './types.js';
 
 interface Entry {
@@ -25,13 +25,7 @@ const MAX_LISTS = 100;
 interface List {
   readonly filter: string;
   items: readonly Item[] | undefined;
-  readonly listeners: Set<{ call: () => void }>;
-}
-
-interface Listener {
-  readonly filter: string;
-  readonly call: (change: Change) => void;
-  isReady: boolean;
+  readonly changes: Emitter<[]>;
 }
 
 export interface Cache {
@@ -67,7 +61,7 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
   const lists = new Map<string, List>();
   /** Those of them that stand for more than one name. */
   const prefixes = new Set<List>();
-  const listeners = new Set<Listener>();
+  const { on, emit: tell } = createEmitter<[change: Change]>();
   const presence = createStore<readonly Present[]>([]);
   let people = new Map<string, Present>();
   /** Those who are told since the stream was opened, until it is in sync. */
@@ -99,8 +93,8 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
   function listOf(filter: string): List {
     let list = lists.get(filter);
     if (!list) {
-      list = { filter, items: undefined, listeners: new Set() };
-      if (lists.size > MAX_LISTS) for (const other of lists.values()) if (!other.listeners.size) forget(other);
+      list = { filter, items: undefined, changes: createEmitter() };
+      if (lists.size > MAX_LISTS) for (const other of lists.values()) if (!other.changes.isUsed()) forget(other);
       lists.set(filter, list);
       if (filter.endsWith('*')) prefixes.add(list);
     }
@@ -120,13 +114,7 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
   function flush() {
     const all = [...changed];
     changed = new Set();
-    for (const list of all) call([...list.listeners].map((entry) => entry.call));
-  }
-
-  function tell(change: Change) {
-    for (const listener of [...listeners]) {
-      if (listener.isReady && matches(listener.filter, change.event)) call([listener.call], change);
-    }
+    for (const list of all) list.changes.emit();
   }
 
   function drop(item: Item) {
@@ -249,18 +237,16 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
       return entry?.isConfirmed ? entry.item : undefined;
     },
     all: (filter) => (listOf(filter).items ??= Object.freeze(collect(filter))),
-    watch: (filter, listener) => listen(listOf(filter).listeners, listener),
+    watch: (filter, listener) => listOf(filter).changes.on(listener),
     on(filter, run) {
-      const listener: Listener = { filter, call: run, isReady: false };
-      listeners.add(listener);
+      let phase: 'new' | 'on' | 'over' = 'new';
+      const stop = on((change) => phase === 'on' && matches(filter, change.event) && run(change));
       queueMicrotask(() => {
         const there = [...entries.values()].filter(({ item, isConfirmed }) => isConfirmed && matches(filter, item.event));
-        for (const { item } of there.sort((a, b) => (a.item.id < b.item.id ? -1 : 1))) {
-          if (listeners.has(listener)) call([run], item);
-        }
-        listener.isReady = true;
+        for (const { item } of there.sort((a, b) => (a.item.id < b.item.id ? -1 : 1))) if (phase === 'new') call([run], item);
+        if (phase === 'new') phase = 'on';
       });
-      return () => void listeners.delete(listener);
+      return both(stop, () => (phase = 'over'));
     },
     snapshot() {
       const confirmed = [...entries.values()].filter((entry) => entry.isConfirmed);

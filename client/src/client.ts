@@ -8,30 +8,25 @@ import { toEntry } from './filter.js';
 import { createHistory } from './history.js';
 import { bearer, fields, query, send } from './http.js';
 import { createInterest } from './interest.js';
-import { watchPage } from './page.js';
 import { createSession, type Tokens } from './session.js';
 import { shareSource } from './share.js';
 import type { OpenSource, Source } from './source.js';
-import { call, createStore, listen, now, randomKey } from './store.js';
+import { both, createEmitter, createStore, when } from './store.js';
 import { chooseTransports } from './transports/choose.js';
 import type { AnyEvents, AttachedPlugin, Change, Client, ClientOptions, Connection, Host, Item, RequestOptions, Store } from './types.js';
 import { createWrites } from './writes.js';
 
+const closed = () => new BrokerError('closed', 'the client is closed');
+
 /** Makes a client. Nothing is connected until something is listened to. */
 export function createClient<E extends object = AnyEvents>(options: ClientOptions): Client<E> {
   const url = options.url.replace(/\/+$/, '');
-  /** What the server's clock was ahead of the time that passes, and when that was seen. */
-  let clock = { ahead: 0, seen: -Infinity, wall: 0 };
-  const open = (path: string, more: RequestOptions = {}) =>
-    send(url + path, more, (headers) => {
-      const time = Date.parse(headers.get('date') ?? '');
-      if (time) clock = { ahead: time - now(), seen: now(), wall: Date.now() };
-    });
+  const open = (path: string, more: RequestOptions = {}) => send(url + path, more);
   const session = createSession(url, options.auth ?? {}, open);
   const connection = createStore<Connection>({ state: 'idle', stale: true });
-  const onResets = new Set<{ call: (reason: string) => void }>();
-  const onItems = new Set<{ call: (change: Change) => void }>();
-  const streams = createStore<string | undefined>(undefined);
+  const resets = createEmitter<[reason: string]>();
+  const items = createEmitter<[change: Change]>();
+  let stream: string | undefined;
   /** Tells when everything of a filter has come. */
   const syncs = createStore('');
   let isClosed = false;
@@ -39,7 +34,7 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
 
   /** One request with the token. A token that is refused is renewed once. */
   async function request(path: string, more: RequestOptions = {}): Promise<any> {
-    if (isClosed) throw new BrokerError('closed', 'the client is closed');
+    if (isClosed) throw closed();
     if (more.open) return open(path, more);
     let refused: string | undefined;
     for (;;) {
@@ -65,23 +60,22 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     url,
     session,
     request,
-    watchPage,
     transports: chooseTransports(options.transport),
   });
 
   const ready = () => session.token().catch(() => undefined);
-  const sharing = options.share === false ? undefined : shareSource(own, { url, session: session.store, ready, snapshot: cache.snapshot });
+  const sharing = shareSource(own, { url, isAlone: options.share === false, session: session.store, ready, snapshot: cache.snapshot });
 
   function openSource(): Source {
-    return (sharing?.open ?? own)((message) => {
+    return sharing.open((message) => {
       cache.take(message);
       if (message.kind === 'state') {
-        streams.set(message.stream);
+        stream = message.stream;
         connection.set(Object.freeze(message.connection));
       } else if (message.kind === 'synced') {
         syncs.set(message.id);
       } else if (message.kind === 'fresh' && message.reason) {
-        call([...onResets].map((entry) => entry.call), message.reason);
+        resets.emit(message.reason);
       }
     });
   }
@@ -97,21 +91,14 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     request,
     overlay,
     seed: cache.seed,
-    onItem: (listener) => listen(onItems, listener),
-    newKey: randomKey,
-    async serverTime(user) {
-      // Some clocks stand still while a device sleeps, and the other is set by people: only together they are trusted.
-      const isOld = (passed: number) => Math.abs(passed) > 60_000;
-      if (isOld(now() - clock.seen) || isOld(Date.now() - clock.wall)) await request('/events?limit=1', { as: user });
-      return clock.seen > -Infinity ? clock.ahead + now() : Date.now();
-    },
+    onItem: items.on,
     ready,
     lead(onLead) {
       source ??= openSource();
-      return sharing ? sharing.lead(onLead) : onLead();
+      return sharing.lead(onLead);
     },
   };
-  cache.on('*', (change) => change.transient || call([...onItems].map((entry) => entry.call), change));
+  cache.on('*', (change) => change.transient || items.emit(change));
   const outbox = options.outbox?.attach(host);
   const plugins: AttachedPlugin[] = [outbox, options.cache?.attach(host)].flatMap((plugin) => plugin ?? []);
 
@@ -155,27 +142,17 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
       const events: Item[] = await request(`/events?${query({ events: toEntry(event) })}`);
       return events.find((item) => item.event === event) ?? null;
     },
-    stream: () =>
-      new Promise((resolve) => {
-        const end = () => {
-          stop();
-          clearTimeout(timer);
-          resolve(streams.get());
-        };
-        const look = () => ['live', 'stopped', 'idle'].includes(connection.get().state) && end();
-        const stop = connection.subscribe(look);
-        const timer = setTimeout(end, 10_000);
-        // What was listened to just before is asked for in a moment.
-        queueMicrotask(look);
-      }),
+    async stream() {
+      // What was listened to just before is asked for in a moment.
+      await undefined;
+      await when(connection, ({ state }) => state !== 'connecting' && state !== 'syncing');
+      return stream;
+    },
   });
 
   const storeOf = <T>(filter: string, get: () => T): Store<T> => ({
     get,
-    subscribe(listener) {
-      const stops = [cache.watch(filter, listener), interest.add(filter)];
-      return () => stops.forEach((stop) => stop());
-    },
+    subscribe: (listener) => both(cache.watch(filter, listener), interest.add(filter)),
   });
 
   const client: Client = {
@@ -197,37 +174,23 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
       // It is out here whatever the server says.
       if (refresh_token) await open('/logout', { body: { refresh_token }, timeout: 5000 }).catch(() => undefined);
     },
-    on(filter: string, listener: (change: Change<any, any>) => void) {
-      const stops = [cache.on(filter, listener), interest.add(filter)];
-      return () => stops.forEach((stop) => stop());
-    },
+    on: (filter: string, listener: (change: Change<any, any>) => void) => both(cache.on(filter, listener), interest.add(filter)),
     latest: (name) => storeOf<any>(name, () => cache.latest(name)),
     all: (filter) => storeOf<any>(filter, () => cache.all(filter)),
     history: createHistory(request) as Client['history'],
     presence: () => ({
       get: cache.presence.get,
-      subscribe(listener) {
-        const stops = [cache.presence.subscribe(listener), interest.addPresence()];
-        return () => stops.forEach((stop) => stop());
-      },
+      subscribe: (listener) => both(cache.presence.subscribe(listener), interest.addPresence()),
     }),
     isReady: cache.isReady,
-    ready: (filter) =>
-      new Promise((resolve, reject) => {
-        const stop = interest.add(filter);
-        const look = () => {
-          const isThere = cache.isReady(filter);
-          if (!isThere && !isClosed) return;
-          unsubscribe();
-          stop();
-          if (isThere) resolve();
-          else reject(new BrokerError('closed', 'the client is closed'));
-        };
-        const unsubscribe = syncs.subscribe(look);
-        look();
-      }),
+    async ready(filter) {
+      const stop = interest.add(filter);
+      await when(syncs, () => cache.isReady(filter) || isClosed);
+      stop();
+      if (isClosed) throw closed();
+    },
     ...writes,
-    onReset: (listener) => listen(onResets, listener),
+    onReset: resets.on,
     retry: () => source?.retry(),
     close() {
       if (isClosed) return;

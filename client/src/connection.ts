@@ -3,7 +3,7 @@
 import { NetworkError, type BrokerError } from './errors.js';
 import { covers } from './filter.js';
 import type { SessionKeeper } from './session.js';
-import type { OpenSource, WatchPage } from './source.js';
+import type { OpenSource } from './source.js';
 import { now } from './store.js';
 import { filterOf, type Frame, type OpenStream } from './transports/transport.js';
 import type { Connection, Present, RequestOptions, Stop } from './types.js';
@@ -25,10 +25,9 @@ export interface ConnectionHost {
   /** Ways to open a stream, the best first. */
   transports: readonly OpenStream[];
   request(path: string, options: RequestOptions): Promise<any>;
-  watchPage: WatchPage;
 }
 
-export const createConnection = ({ url, session, transports, request, watchPage }: ConnectionHost): OpenSource => (tell, from) => {
+export const createConnection = ({ url, session, transports, request }: ConnectionHost): OpenSource => (tell, from) => {
   let want: { events: readonly string[]; presence: boolean } = { events: [], presence: false };
   let state: Connection = { state: 'idle', stale: true };
   /** Counts the attempts: whatever belongs to an earlier one is over. */
@@ -36,13 +35,10 @@ export const createConnection = ({ url, session, transports, request, watchPage 
   let closeStream: Stop | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let ticker: ReturnType<typeof setInterval> | undefined;
-  let unwatch: Stop | undefined;
-  let isAsleep = false;
   let fails = 0;
   let transport = 0;
   let stalls = 0;
 
-  let user: string | undefined;
   let token: string | undefined;
   /** The token that the server did not take. */
   let refused: string | undefined;
@@ -61,7 +57,6 @@ export const createConnection = ({ url, session, transports, request, watchPage 
   let change = 0;
   let reached = 0;
   let isSynced = false;
-  let isRecycling = false;
 
   let isOpen = false;
   let heard = 0;
@@ -78,7 +73,7 @@ export const createConnection = ({ url, session, transports, request, watchPage 
     attempt++;
     closeStream?.();
     closeStream = undefined;
-    isOpen = isSynced = isChanging = isRecycling = false;
+    isOpen = isSynced = isChanging = false;
     clearTimeout(timer);
     clearInterval(ticker);
   }
@@ -102,8 +97,7 @@ export const createConnection = ({ url, session, transports, request, watchPage 
   async function open(isQuiet = false) {
     cut();
     const mine = attempt;
-    if (!isWanted() || isAsleep) return say('idle');
-    unwatch ??= watchPage({ wake, sleep });
+    if (!isWanted()) return say('idle');
     if (!isQuiet) say('connecting');
     try {
       token = await session.token(refused);
@@ -115,7 +109,6 @@ export const createConnection = ({ url, session, transports, request, watchPage 
     if (!token) return stop(session.store.get().reason ?? 'signed-out');
     // It is another one: `session` does not give the same again.
     refused = undefined;
-    forgetOther();
 
     const isCovered = want.events.every((entry) => covers(complete, entry));
     if (isDirty || !isCovered) last = undefined;
@@ -148,7 +141,8 @@ export const createConnection = ({ url, session, transports, request, watchPage 
         }),
         life: live(() => {}),
         frame: live(receive),
-        end: live((error) => (error ? failed(error) : recycle())),
+        // It is opened anew as soon as it can be resumed.
+        end: live((error) => (error ? failed(error) : isDirty || isChanging || void open(true))),
       },
     );
   }
@@ -206,7 +200,7 @@ export const createConnection = ({ url, session, transports, request, watchPage 
 
   async function alter() {
     if (!isSynced || isChanging) return;
-    if (!isWanted() || (want.presence && !sentPresence) || isRecycling) return open(true);
+    if (!isWanted() || (want.presence && !sentPresence)) return open(true);
     if (want.events.join() === sent.join()) return;
     const mine = attempt;
     const before = sent;
@@ -229,12 +223,6 @@ export const createConnection = ({ url, session, transports, request, watchPage 
       return stop(code);
     }
     if (mine === attempt) finish(position);
-  }
-
-  function recycle() {
-    isRecycling = true;
-    // It is opened anew as soon as it can be resumed.
-    if (!isDirty && !isChanging) void open(true);
   }
 
   function ended(reason: string, retry: number) {
@@ -271,52 +259,30 @@ export const createConnection = ({ url, session, transports, request, watchPage 
   function tick() {
     const time = now();
     const passed = time - ticked;
-    const drift = Date.now() - wall - passed;
-    const isGap = passed > 2 * LOOK_EVERY;
-    [ticked, wall] = [time, Date.now()];
-    if (isGap) look();
     // The clock of the machine has gone on without ours, or was set.
-    else if (drift > LOOK_EVERY) doubt();
+    const drift = Date.now() - wall - passed;
+    ticked = time;
+    wall += passed + drift;
+    if (passed > 2 * LOOK_EVERY || drift > LOOK_EVERY) look();
     else if (time - heard > SILENCE || (isOpen && !isSynced && heard <= openedAt && time - heard > 2 * LOOK_EVERY)) dead();
   }
 
-  /** Timers stood still, and what came meanwhile may not have been read yet: it is given a moment. */
+  /**
+   * Timers stood still, and what came meanwhile may not have been read yet: it is given a moment. Then it must show life within one
+   * heartbeat.
+   */
   function look() {
     const mine = attempt;
     setTimeout(() => {
       if (mine !== attempt) return;
       if (now() - heard > SILENCE) dead();
-      else doubt();
+      else heard = Math.min(heard, now() - SILENCE + GRACE);
     }, 1000);
   }
 
-  /** From now on it must show life within one heartbeat. */
-  function doubt() {
-    heard = Math.min(heard, now() - SILENCE + GRACE);
-  }
-
   function wake() {
-    if (isAsleep) {
-      isAsleep = false;
-      void open();
-    } else if (state.state === 'waiting') void open();
+    if (state.state === 'waiting') void open();
     else if (closeStream) look();
-  }
-
-  function sleep() {
-    if (isAsleep) return;
-    isAsleep = true;
-    if (state.state === 'idle' || state.state === 'stopped') return;
-    cut();
-    say('waiting', 'asleep');
-  }
-
-  /** What another user was shown is nothing to resume from. */
-  function forgetOther() {
-    const is = session.store.get().user;
-    if (is === user) return;
-    if (user !== undefined) [last, stream, isDirty] = [undefined, undefined, true];
-    user = is;
   }
 
   /** A stream ends with its token, unless it is given a newer one before. */
@@ -331,22 +297,14 @@ export const createConnection = ({ url, session, transports, request, watchPage 
     }, ms);
   }
 
-  session.onToken(async () => {
-    const { status, user: is } = session.store.get();
-    const next = session.jwt();
-    if (status !== 'signed-in' || is !== user) {
-      refused = undefined;
-      if (status !== 'signed-in') return state.state === 'idle' ? undefined : stop(session.store.get().reason ?? 'signed-out');
-      // While it waits for the token it goes on with this one.
-      if (closeStream || state.state !== 'connecting') void open();
-    } else if (isOpen && next !== token && stream) {
-      const mine = attempt;
-      const former = token;
-      token = next;
-      // If this fails, the stream ends with the former token, and is resumed.
-      await request('/subscription', { body: { stream, renew: true } }).catch(() => mine === attempt && (token = former));
-      if (mine === attempt) renewLater();
-    } else if (state.state === 'stopped' || state.state === 'waiting') void open();
+  const offToken = session.onToken(async () => {
+    const mine = attempt;
+    const former = token;
+    if (!isOpen || !stream || !session.jwt()) return;
+    token = session.jwt();
+    // If this fails, the stream ends with the former token, and is resumed.
+    await request('/subscription', { body: { stream, renew: true } }).catch(() => mine === attempt && (token = former));
+    if (mine === attempt) renewLater();
   });
 
   return {
@@ -354,18 +312,18 @@ export const createConnection = ({ url, session, transports, request, watchPage 
       const isOther = next.events.join() !== want.events.join() || next.presence !== want.presence;
       want = next;
       if (!isOther) return;
-      if (state.state === 'idle' || (state.state === 'stopped' && !FINAL.includes(state.reason!))) void open();
-      else if (!isWanted()) void open();
+      if (!isWanted() || state.state === 'idle' || (state.state === 'stopped' && !FINAL.includes(state.reason!))) void open();
       else void alter();
     },
     retry() {
       fails = 0;
-      if (isAsleep || state.state === 'waiting' || state.state === 'stopped') wake();
       if (state.state === 'stopped') void open();
+      else wake();
     },
+    wake,
     close() {
       cut();
-      unwatch?.();
+      offToken();
       want = { events: [], presence: false };
       say('idle');
     },

@@ -31,22 +31,13 @@ export const query = (object: Record<string, string | number | undefined>): stri
 export const bearer = (token: string): { authorization: string } => ({ authorization: `Bearer ${token}` });
 
 /** Sends a request, a POST if it has a body, and gives what the answer says. */
-export async function send(
-  url: string,
-  { body, headers = {}, timeout = 30_000, signal }: RequestOptions,
-  /** Is given the headers of the answer, whatever it is. */
-  seen?: (headers: Headers) => void,
-): Promise<any> {
+export async function send(url: string, { body, headers = {}, timeout = 30_000, seen }: RequestOptions): Promise<any> {
   const abort = new AbortController();
   let code = 'network';
-  const stop = (why = 'aborted') => {
-    code = why;
+  const timer = setTimeout(() => {
+    code = 'timeout';
     abort.abort();
-  };
-  const timer = setTimeout(stop, timeout, 'timeout');
-  const onAbort = () => stop();
-  signal?.addEventListener('abort', onAbort);
-  if (signal?.aborted) stop();
+  }, timeout);
   try {
     const reply = await fetch(url, {
       ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
@@ -65,7 +56,6 @@ export async function send(
     if (error instanceof BrokerError) throw error;
   } finally {
     clearTimeout(timer);
-    signal?.removeEventListener('abort', onAbort);
   }
   throw new NetworkError(code);
 }

@@ -7,19 +7,9 @@ const PATIENCE = 10_000;
 export async function locked<T>(name: string, run: () => Promise<T>): Promise<T> {
   const locks = globalThis.navigator?.locks;
   if (!locks) return run();
-  let isStarted = false;
-  const abort = new AbortController();
-  const timer = setTimeout(() => abort.abort(), PATIENCE);
-  try {
-    return await locks.request(name, { signal: abort.signal }, () => {
-      clearTimeout(timer);
-      isStarted = true;
-      return run();
-    });
-  } catch (error) {
-    if (isStarted) throw error;
-    return run();
-  } finally {
-    clearTimeout(timer);
-  }
+  let running: Promise<T> | undefined;
+  // The signal ends the waiting, and not what has begun.
+  return locks
+    .request(name, { signal: AbortSignal.timeout(PATIENCE) }, () => (running = run()))
+    .catch(() => running ?? run());
 }

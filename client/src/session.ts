@@ -3,8 +3,8 @@
 import type { BrokerError } from './errors.js';
 import { parse } from './http.js';
 import { locked } from './lock.js';
-import { createStore, now } from './store.js';
-import type { AuthOptions, KeyValueStorage, RequestOptions, Session, Store } from './types.js';
+import { createEmitter, createStore, now } from './store.js';
+import type { AuthOptions, KeyValueStorage, RequestOptions, Session, Stop, Store } from './types.js';
 
 /** What `/login` and `/refresh` answer. */
 export interface Tokens {
@@ -37,7 +37,7 @@ export interface SessionKeeper {
   /** Forgets the sign-in. */
   end(reason: string): Promise<void>;
   /** Calls the listener when the token has changed. */
-  onToken(listener: () => void): void;
+  onToken(listener: () => void): Stop;
   close(): void;
 }
 
@@ -69,7 +69,7 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
   const [storage, isShared] = supplier ? [undefined, false] : chooseStorage(auth.storage);
   const key = `broker-client ${url}`;
   const store = createStore<Session>({ status: 'unknown' });
-  const listeners: (() => void)[] = [];
+  const tokens = createEmitter();
   let kept: Kept | undefined;
   /** When the token should be renewed, by the time that passes. */
   let dueAt = Infinity;
@@ -88,20 +88,22 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
     if (!next) {
       if (status !== 'signed-out') store.set({ status: 'signed-out', reason });
     } else if (status !== 'signed-in' || user !== next.user) store.set({ status: 'signed-in', user: next.user });
-    if (isOther) for (const listener of listeners) listener();
+    if (isOther) tokens.emit();
   }
 
   async function load() {
-    if (!storage) return take(kept);
-    let text: string | null | undefined;
-    try {
-      const read = storage.getItem(key);
-      // At once if the storage can: a page that is signed in must not flicker.
-      text = typeof read === 'string' || !read ? read : await read;
-    } catch {
-      return take(kept);
+    if (supplier) {
+      const jwt = typeof supplier === 'function' ? await supplier() : supplier;
+      return take(jwt ? { user: userOf(jwt), jwt } : undefined, 'signed-out');
     }
-    take((text && parse(text)) || undefined);
+    try {
+      let text = storage && storage.getItem(key);
+      // At once if the storage can: a page that is signed in must not flicker.
+      if ((text as Promise<unknown>)?.then) text = await text;
+      return take(storage ? parse(text as string) || undefined : kept);
+    } catch {
+      take(kept);
+    }
   }
 
   async function keep(next: Kept | undefined, reason?: string) {
@@ -149,13 +151,6 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
     at: Date.now(),
   });
 
-  async function supplied(refused?: string): Promise<string | undefined> {
-    const jwt = (typeof supplier === 'function' ? await supplier() : supplier) || undefined;
-    if (jwt && jwt !== refused) take({ user: userOf(jwt), jwt });
-    else take(undefined, jwt ? 'unauthorized' : 'signed-out');
-    return kept?.jwt;
-  }
-
   const onStorage = (event: StorageEvent) => {
     if (event.key === key || event.key === null) void load();
   };
@@ -167,8 +162,9 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
   return {
     store,
     async token(refused) {
-      if (supplier) return kept && !refused ? kept.jwt : (renewing ??= supplied(refused).finally(() => (renewing = undefined)));
       await (loading ??= load());
+      // What supplies tokens is asked again, even if it had none.
+      if (!kept && supplier) await load();
       if (!kept) return;
       const old = kept.jwt;
       const isRefused = old === refused;
@@ -187,7 +183,7 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
     refreshToken: () => kept?.refresh,
     start: (user, tokens) => keep(keptOf(user, tokens)),
     end: (reason) => keep(undefined, reason),
-    onToken: (listener) => void listeners.push(listener),
+    onToken: tokens.on,
     close: () => globalThis.removeEventListener?.('storage', onStorage as any),
   };
 }

@@ -14,6 +14,8 @@ const INHERIT = 1500;
 export interface ShareOptions {
   /** Tabs of one server and one user share. */
   url: string;
+  /** This tab shares with nobody. */
+  isAlone: boolean;
   session: Store<Session>;
   /** Finds out who is signed in. */
   ready(): Promise<unknown>;
@@ -45,7 +47,7 @@ interface News {
 
 const NOTHING: Want = { events: [], presence: false };
 
-export function shareSource(own: OpenSource, { url, session, ready, snapshot }: ShareOptions): Sharing {
+export function shareSource(own: OpenSource, { url, isAlone, session, ready, snapshot }: ShareOptions): Sharing {
   /** Those who want to know whether this tab leads, and what ends it for them. */
   const leads = new Set<{ onLead: () => Stop; stop?: Stop }>();
 
@@ -176,7 +178,8 @@ export function shareSource(own: OpenSource, { url, session, ready, snapshot }: 
       close();
       rest();
       if (is !== undefined) {
-        tabs = createTabs({ name: `broker-client ${url} ${is}`, onLead, onLeader, onMessage: onMessage as never });
+        const onWake = () => source?.wake();
+        tabs = createTabs({ name: `broker-client ${url} ${is}`, isAlone, onLead, onLeader, onMessage: onMessage as never, onWake });
       }
     };
 
@@ -189,7 +192,9 @@ export function shareSource(own: OpenSource, { url, session, ready, snapshot }: 
         wish();
         if (!isJoined) rest();
       },
-      retry: () => (source ? source.retry() : wish({ isRetry: true })),
+      // Who supplies tokens may have one now.
+      retry: () => (source ? source.retry() : tabs ? wish({ isRetry: true }) : void ready()),
+      wake() {},
       close() {
         unsubscribe();
         close();

@@ -27,6 +27,8 @@ export interface Source {
   want(want: Want): void;
   /** Tries now. */
   retry(): void;
+  /** Looks whether the network is there: the page may have slept. */
+  wake(): void;
   close(): void;
 }
 
@@ -41,11 +43,11 @@ export interface Position {
 /** Opens a source. `tell` is called in the order of the stream. With `from` it resumes there, if it can. */
 export type OpenSource = (tell: (message: SourceMessage) => void, from?: Position) => Source;
 
-/** What a page goes through. The leader of the tabs, the connection and the outbox all need it. */
+/** What a page goes through. */
 export interface PageEvents {
   /** The page may have been asleep, is seen again, or has a network again. */
-  wake(why: 'gap' | 'visible' | 'online' | 'resume'): void;
-  /** The page is frozen or goes into the back-forward cache: what it holds open keeps it from that, or starves others. */
+  wake(): void;
+  /** The page is left, frozen or goes into the back-forward cache: what it holds open keeps it from that, or starves others. */
   sleep(): void;
 }
 

@@ -15,11 +15,24 @@ export function call<A extends unknown[]>(listeners: Iterable<(...args: A) => vo
   }
 }
 
-/** Adds to a set. Each call counts for itself, even with the same listener. */
-export function listen<F>(listeners: Set<{ call: F }>, call: F): Stop {
-  const entry = { call };
-  listeners.add(entry);
-  return () => void listeners.delete(entry);
+export interface Emitter<A extends unknown[]> {
+  /** Each call counts for itself, even with the same listener. */
+  on(listener: (...args: A) => void): Stop;
+  emit(...args: A): void;
+  isUsed(): boolean;
+}
+
+export function createEmitter<A extends unknown[] = []>(): Emitter<A> {
+  const listeners = new Set<(...args: A) => void>();
+  return {
+    on(listener) {
+      const own = (...args: A) => listener(...args);
+      listeners.add(own);
+      return () => void listeners.delete(own);
+    },
+    emit: (...args) => call(listeners, ...args),
+    isUsed: () => listeners.size > 0,
+  };
 }
 
 export interface Writable<T> extends Store<T> {
@@ -27,16 +40,36 @@ export interface Writable<T> extends Store<T> {
 }
 
 export function createStore<T>(value: T): Writable<T> {
-  const listeners = new Set<{ call: () => void }>();
+  const { on, emit } = createEmitter();
   return {
     get: () => value,
-    subscribe: (listener) => listen(listeners, listener),
+    subscribe: on,
     set(next) {
       value = next;
-      call([...listeners].map((entry) => entry.call));
+      emit();
     },
   };
 }
+
+/** Resolves when this holds for what is in the store. */
+export const when = <T>(store: Store<T>, holds: (value: T) => boolean): Promise<void> =>
+  new Promise((resolve) => {
+    const look = () => {
+      if (!holds(store.get())) return;
+      stop();
+      resolve();
+    };
+    const stop = store.subscribe(look);
+    look();
+  });
+
+/** Ends both. */
+export const both =
+  (one: Stop, other: Stop): Stop =>
+  () => {
+    one();
+    other();
+  };
 
 /** Milliseconds that have passed, whatever the clock of the machine is set to. */
 export const now = (): number => performance.now();

@@ -20,12 +20,16 @@ const STUCK = 3000;
 export interface TabsOptions {
   /** Tabs that give the same name share a leader. */
   name: string;
+  /** This tab leads itself, and shares with nobody. */
+  isAlone: boolean;
   /** Is called when this tab becomes the leader. What it returns is called when it is not any more. */
   onLead(): Stop;
   /** Is called when another tab has become the leader, or was found to be it. What a new one says is heard from its first word. */
   onLeader(isNew: boolean): void;
   /** Is called with what another tab has posted: the leader for all, or a follower for the leader. */
   onMessage(message: unknown, from: string): void;
+  /** Is called when the page is seen again, has a network again, or goes on after it was frozen. */
+  onWake(): void;
 }
 
 export interface Tabs {
@@ -41,7 +45,7 @@ export interface Tabs {
 /** `lead` tells of a new leader, `alive` answers `ping`, and `bye` says that the leader is none any more. */
 type Kind = 'ping' | 'alive' | 'claim' | 'lead' | 'bye' | 'down' | 'up';
 
-export function createTabs({ name, onLead, onLeader, onMessage }: TabsOptions): Tabs {
+export function createTabs({ name, isAlone, onLead, onLeader, onMessage, onWake }: TabsOptions): Tabs {
   const id = randomKey();
   const locks = globalThis.navigator?.locks;
   let channel: BroadcastChannel | undefined;
@@ -141,7 +145,7 @@ export function createTabs({ name, onLead, onLeader, onMessage }: TabsOptions): 
 
   const join = () => {
     if (channel || stop) return;
-    if (!globalThis.document || !locks || !globalThis.BroadcastChannel) {
+    if (isAlone || !globalThis.document || !locks || !globalThis.BroadcastChannel) {
       // Browsers have no locks in pages that are no secure context, such as http://192.168.1.2: each tab leads itself.
       stop = onLead();
       return;
@@ -172,7 +176,11 @@ export function createTabs({ name, onLead, onLeader, onMessage }: TabsOptions): 
   };
 
   // A page with a lock, a stream or an open channel is not kept in the back-forward cache, and one that is frozen starves the others.
-  const unwatch = watchPage({ wake: join, sleep: leave });
+  const wake = () => {
+    join();
+    onWake();
+  };
+  const unwatch = watchPage({ wake, sleep: leave });
   join();
 
   return {

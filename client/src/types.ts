@@ -296,7 +296,8 @@ export interface RequestOptions {
   open?: boolean;
   /** Milliseconds until it fails with `timeout`. */
   timeout?: number;
-  signal?: AbortSignal;
+  /** Is given the headers of the answer, whatever it is. */
+  seen?(headers: Headers): void;
   /** Only as this user: fails with `unauthorized` if somebody else, or nobody, is signed in when the token is taken. */
   as?: string;
 }
@@ -316,13 +317,6 @@ export interface Host {
   seed(events: readonly Item[]): void;
   /** Every latest event that the stream has confirmed, as it changes; `removed` ones too. */
   onItem(listener: (change: Change) => void): Stop;
-  /** A new idempotency key. */
-  newKey(): string;
-  /**
-   * The time by the server's clock, in Unix milliseconds, as far as an answer of the last minute has told. Else the server is asked, as
-   * this user, and the failure of that request is this one's.
-   */
-  serverTime(user: string): Promise<number>;
   /** Calls `onLead` while this tab leads those that share its user: one does at a time, where tabs can agree. */
   lead(onLead: () => Stop): Stop;
 }

@@ -52,46 +52,40 @@ export function createWrites(host: WritesHost): Writes {
   }
 
   /** Shows what is asked for until the server has answered, and the stream has it. */
-  async function showing<T>(overlays: Overlay[], run: () => Promise<T>): Promise<T> {
+  async function showing<T>(overlays: Overlay[] | false, run: () => Promise<T>): Promise<T> {
     try {
       const answer = await run();
-      const acks = [answer].flat() as Ack[];
-      overlays.forEach((overlay, at) => overlay.accepted(acks[at]!.id));
+      if (overlays) [answer].flat().forEach((ack, at) => overlays[at]!.accepted((ack as Ack).id));
       return answer;
     } catch (error) {
-      for (const overlay of overlays) overlay.refused();
+      if (overlays) for (const overlay of overlays) overlay.refused();
       throw error;
     }
   }
 
-  const overlaysOf = (items: readonly InsertItem[], optimistic = true) =>
-    // Each has its own place among the answers; a transient one is never the latest.
-    optimistic && !items.some((item) => item.transient) ? items.map(({ event, data }) => host.overlay(event, data)) : [];
-
-  const streamOf = (items: readonly InsertItem[]) => (items.some((item) => item.whileConnected) ? host.stream() : undefined);
+  const insert = (items: readonly InsertItem[], isOne: boolean, options: InsertOptions = {}) =>
+    showing(
+      // Each has its own place among the answers; a transient one is never the latest.
+      options.optimistic !== false && !items.some((item) => item.transient) && items.map(({ event, data }) => host.overlay(event, data)),
+      async () => {
+        const bodies = items.map(bodyOf);
+        const stream = items.some((item) => item.whileConnected) ? await host.stream() : undefined;
+        return post('/insert', isOne ? bodies[0] : bodies, options, stream);
+      },
+    );
 
   return {
-    insert: (event, data, options = {}) => {
-      const items = [{ ...options, event, data }];
-      return showing(overlaysOf(items, options.optimistic), async () =>
-        post('/insert', bodyOf(items[0]!), options, await streamOf(items)),
-      );
-    },
-    insertAll: (items, options = {}) =>
-      showing(overlaysOf(items, options.optimistic), async () =>
-        post('/insert', items.map(bodyOf), options, await streamOf(items)),
-      ),
+    insert: (event, data, options) => insert([{ ...options, event, data }], true, options),
+    insertAll: (items, options) => insert(items, false, options),
     remove: (event, options = {}) =>
-      showing(options.optimistic === false ? [] : [host.overlay(event, null, true)], () => post('/remove', { event }, options)),
+      showing(options.optimistic !== false && [host.overlay(event, null, true)], () => post('/remove', { event }, options)),
     async update(event, change, { expiresIn, optimistic } = {}) {
       let current = host.known(event);
       if (current === undefined) current = await host.read(event);
       for (let tries = 0; ; tries++) {
         const data = change(current?.data, current ?? undefined);
-        const condition: InsertOptions = current ? { ifMatch: current.id } : { ifNoneMatch: true };
-        const items = [{ event, data, expiresIn }];
         try {
-          return await showing(overlaysOf(items, optimistic), () => post('/insert', bodyOf(items[0]!), condition));
+          return await insert([{ event, data, expiresIn }], true, { optimistic, ifMatch: current?.id, ifNoneMatch: !current });
         } catch (error) {
           if (!(error instanceof ConflictError) || tries >= MAX_UPDATES) throw error;
           const next = error.current;

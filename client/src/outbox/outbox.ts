@@ -1,7 +1,8 @@
 // The outbox: changes that are kept on disk before they are shown as queued, and sent when the server can be reached.
 
 import { BrokerError, refusal } from '../errors.js';
-import { call, createStore, type Writable } from '../store.js';
+import { call, createStore, randomKey, type Writable } from '../store.js';
+import { createClock } from './clock.js';
 import type {
   Ack,
   AttachedPlugin,
@@ -79,6 +80,7 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
   /** Keys that were acknowledged or discarded, and may still be on the disk. */
   const over = new Set<string>();
   let run: Run | undefined;
+  const clock = createClock(host);
 
   const database = openDatabase<QueueRow>(name, (error) => {
     status.set({ ...status.get(), durable: false });
@@ -160,9 +162,9 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
       database,
       owner,
       {
-        now: () => host.serverTime(owner),
+        now: () => clock.now(owner),
         send: ({ path, body, headers, key }) =>
-          host.request(path, { body: JSON.parse(body), headers: { ...headers, 'idempotency-key': key }, as: owner }),
+          host.request(path, { body: JSON.parse(body), headers: { ...headers, 'idempotency-key': key }, as: owner, seen: clock.seen }),
       },
       {
         changed,
@@ -260,7 +262,7 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
     path: QueueRow['path'],
     event: string,
     fields: object,
-    { ifMatch, ifNoneMatch, whileConnected, transient, optimistic = true, key = host.newKey() }: InsertOptions,
+    { ifMatch, ifNoneMatch, whileConnected, transient, optimistic = true, key = randomKey() }: InsertOptions,
   ): Promise<QueuedHandle> => {
     if (host.session.get().status === 'unknown') await host.ready();
     const mine = run;

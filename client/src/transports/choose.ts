@@ -1,24 +1,37 @@
 // Which transports there are here, the best first.
 
-import type { TransportName } from '../types.js';
-import { openEventSource } from './eventsource.js';
+import type { Stop, TransportName } from '../types.js';
 import { openFetch } from './fetch.js';
-import type { OpenStream } from './transport.js';
-import { openWebSocket } from './websocket.js';
-import { openXhr } from './xhr.js';
+import { noStream, type OpenStream } from './transport.js';
+
+/** Loads a transport where it is needed: most pages never do. One that cannot be loaded is like one that does not work. */
+const later =
+  (load: () => Promise<{ default: OpenStream }>): OpenStream =>
+  (request, on) => {
+    let stop: Stop | undefined;
+    let isOver = false;
+    load().then(
+      (module) => isOver || (stop = module.default(request, on)),
+      () => isOver || on.end(noStream()),
+    );
+    return () => {
+      isOver = true;
+      stop?.();
+    };
+  };
 
 const ALL: [name: TransportName, constructor: string, open: OpenStream][] = [
   ['fetch', 'ReadableStream', openFetch],
-  ['xhr', 'XMLHttpRequest', openXhr],
-  ['websocket', 'WebSocket', openWebSocket],
-  ['eventsource', 'EventSource', openEventSource],
+  ['xhr', 'XMLHttpRequest', later(() => import('./xhr.js'))],
+  ['websocket', 'WebSocket', later(() => import('./websocket.js'))],
+  ['eventsource', 'EventSource', later(() => import('./eventsource.js'))],
 ];
 
 export function chooseTransports(wanted: TransportName | 'auto' = 'auto'): readonly OpenStream[] {
-  const there = ALL.filter(([name, constructor]) => (wanted === 'auto' ? constructor in globalThis : name === wanted));
-  const agent = globalThis.navigator?.userAgent ?? '';
+  const { userAgent = '', product } = globalThis.navigator ?? {};
   // The `fetch` of WebKit may stall in the middle of a stream; that of React Native does not stream.
-  const isPoor = /AppleWebKit/.test(agent) && !/Chrom(e|ium)\//.test(agent);
-  if (isPoor || globalThis.navigator?.product === 'ReactNative') there.push(...there.splice(0, there[0]?.[0] === 'fetch' ? 1 : 0));
-  return there.map(([, , open]) => open);
+  const isPoor = product === 'ReactNative' || /AppleWebKit(?!.*Chrom)/.test(userAgent);
+  return (isPoor ? [...ALL.slice(1), ALL[0]!] : ALL)
+    .filter(([name, constructor]) => (wanted === 'auto' ? constructor in globalThis : name === wanted))
+    .map(([, , open]) => open);
 }

@@ -3,7 +3,7 @@
 import { bearer, send } from '../http.js';
 import { broken, sseUrl, type OpenStream } from './transport.js';
 
-export const openEventSource: OpenStream = (request, on) => {
+const openEventSource: OpenStream = (request, on) => {
   let source: EventSource | undefined;
   let isOver = false;
   const end = (error: ReturnType<typeof broken>) => {
@@ -29,3 +29,5 @@ export const openEventSource: OpenStream = (request, on) => {
   }, end);
   return close;
 };
+
+export default openEventSource;

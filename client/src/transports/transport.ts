@@ -35,7 +35,7 @@ export interface StreamEvents {
   /** Something came, a heartbeat if nothing else. */
   life(): void;
   frame(frame: Frame): void;
-  /** The stream is over. Without an error it goes on, and should be opened anew at a good moment: it has become too long. */
+  /** The stream is over. Without an error it goes on, and should be opened anew at a good moment, as often as this is said: it is too long. */
   end(error: BrokerError | undefined): void;
 }
 
@@ -56,6 +56,6 @@ export function readFrames(on: (frame: Frame) => void): (chunk: string) => void 
   });
 }
 
-export const broken = (): BrokerError => new NetworkError('stream_broken', 'the stream was cut off');
+export const broken = (): BrokerError => new NetworkError('stream_broken');
 /** This transport does not work here, and another one may. */
-export const noStream = (): BrokerError => new NetworkError('no_stream', 'this transport does not stream here');
+export const noStream = (): BrokerError => new NetworkError('no_stream');

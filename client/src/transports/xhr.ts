@@ -6,13 +6,12 @@ import { broken, readFrames, sseUrl, type OpenStream } from './transport.js';
 /** It keeps the whole text. When it is so long, another one should go on. */
 const MAX_TEXT = 1024 * 1024;
 
-export const openXhr: OpenStream = (request, on) => {
+const openXhr: OpenStream = (request, on) => {
   const xhr = new XMLHttpRequest();
   const read = readFrames(on.frame);
   let at = 0;
   let isOpen = false;
   let isOver = false;
-  let isFull = false;
   const end = (error: ReturnType<typeof broken>) => {
     if (isOver) return;
     isOver = true;
@@ -43,10 +42,7 @@ export const openXhr: OpenStream = (request, on) => {
       }
     }
     if (xhr.readyState === 4) end(broken());
-    else if (at > MAX_TEXT && !isFull && !isOver) {
-      isFull = true;
-      on.end(undefined);
-    }
+    else if (at > MAX_TEXT && !isOver) on.end(undefined);
   };
   xhr.open('GET', sseUrl(request));
   xhr.setRequestHeader('authorization', bearer(request.token).authorization);
@@ -59,3 +55,5 @@ export const openXhr: OpenStream = (request, on) => {
     xhr.abort();
   };
 };
+
+export default openXhr;
