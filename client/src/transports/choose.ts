@@ -20,7 +20,8 @@ const later =
     };
   };
 
-const ALL: [name: TransportName, constructor: string, open: OpenStream][] = [
+/** Made in a function, so that a bundle without it takes no transport along. */
+const all = (): [name: TransportName, constructor: string, open: OpenStream][] => [
   ['fetch', 'ReadableStream', openFetch],
   ['xhr', 'XMLHttpRequest', later(() => import('./xhr.js'))],
   ['websocket', 'WebSocket', later(() => import('./websocket.js'))],
@@ -31,7 +32,9 @@ export function chooseTransports(wanted: TransportName | 'auto' = 'auto'): reado
   const { userAgent = '', product } = globalThis.navigator ?? {};
   // The `fetch` of WebKit may stall in the middle of a stream; that of React Native does not stream.
   const isPoor = product === 'ReactNative' || /AppleWebKit(?!.*Chrom)/.test(userAgent);
-  return (isPoor ? [...ALL.slice(1), ALL[0]!] : ALL)
+  const there = all();
+  if (isPoor) there.push(there.shift()!);
+  return there
     .filter(([name, constructor]) => (wanted === 'auto' ? constructor in globalThis : name === wanted))
     .map(([, , open]) => open);
 }
