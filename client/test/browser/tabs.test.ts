@@ -61,8 +61,8 @@ function writing() {
   const done = (async () => {
     let count = 0;
     while (!isOver) {
-      await server.as(token, '/insert', { event: `todo/${count % 10}`, data: count++ });
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await server.as(token, '/insert', { event: `todo/${count % 2}`, data: count++ });
+      await new Promise((resolve) => setTimeout(resolve, 20));
     }
     return count;
   })();
