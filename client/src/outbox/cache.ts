@@ -1,5 +1,6 @@
 // The cache: the latest events of a user are kept, and shown at the next start before the server has answered.
 
+import { watchPage } from '../page.js';
 import type { CachePlugin, Change, Item } from '../types.js';
 import { openDatabase, type Row } from './database.js';
 
@@ -60,8 +61,7 @@ export function createCache({ limit = 5000 }: CacheOptions = {}): CachePlugin {
         changes.set(change.event, change);
         timer ??= setTimeout(flush, GATHER);
       });
-      const page = globalThis as unknown as Partial<Window>;
-      page.addEventListener?.('pagehide', flush);
+      const unwatch = watchPage({ wake() {}, sleep: flush });
 
       return {
         async wipe(user) {
@@ -72,7 +72,7 @@ export function createCache({ limit = 5000 }: CacheOptions = {}): CachePlugin {
           flush();
           unsubscribe();
           unlisten();
-          page.removeEventListener?.('pagehide', flush);
+          unwatch();
           database.close();
         },
       };

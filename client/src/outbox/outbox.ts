@@ -1,6 +1,7 @@
 // The outbox: changes that are kept on disk before they are shown as queued, and sent when the server can be reached.
 
 import { BrokerError, refusal } from '../errors.js';
+import { watchPage } from '../page.js';
 import { call, createStore, randomKey, type Writable } from '../store.js';
 import { createClock } from './clock.js';
 import type {
@@ -184,15 +185,16 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
     );
     const wake = () => queue.wake();
     const open = () => {
-      if (channel || !globalThis.BroadcastChannel) return;
-      channel = new BroadcastChannel(`${name} ${owner}`);
-      channel.onmessage = ({ data: { key, ack, status: next } }: MessageEvent<Word>) => {
-        if (key) finish(key, ack);
-        else if (next) report(next);
-        else void wake();
-      };
-      // Node's keeps a process alive.
-      (channel as { unref?(): void }).unref?.();
+      if (!channel && globalThis.BroadcastChannel) {
+        channel = new BroadcastChannel(`${name} ${owner}`);
+        channel.onmessage = ({ data: { key, ack, status: next } }: MessageEvent<Word>) => {
+          if (key) finish(key, ack);
+          else if (next) report(next);
+          else void wake();
+        };
+        // Node's keeps a process alive.
+        (channel as { unref?(): void }).unref?.();
+      }
       void wake();
     };
     // A page with an open channel is not kept in the back-forward cache.
@@ -200,27 +202,24 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
       channel?.close();
       channel = undefined;
     };
-    const page = globalThis as unknown as Partial<Window>;
-    page.addEventListener?.('pagehide', close);
-    page.addEventListener?.('pageshow', open);
-    page.addEventListener?.('online', wake);
     const lead = () => {
       const stop = queue.lead();
       void wake();
       return stop;
     };
-    const stops = [host.lead(lead), host.connection.subscribe(() => host.connection.get().state === 'live' && wake())];
+    const stops = [
+      watchPage({ wake: open, sleep: close }),
+      host.lead(lead),
+      host.connection.subscribe(() => host.connection.get().state === 'live' && wake()),
+      queue.close,
+      close,
+    ];
     open();
     return {
       owner,
       wake,
       tell,
       stop() {
-        page.removeEventListener?.('pagehide', close);
-        page.removeEventListener?.('pageshow', open);
-        page.removeEventListener?.('online', wake);
-        queue.close();
-        close();
         for (const stop of stops) stop();
         for (const { overlay } of entries.values()) overlay?.refused();
         entries.clear();
