@@ -89,6 +89,8 @@ export function createTabs({ name, isAlone, onLead, onLeader, onMessage, onWake 
         clearTimeout(timer);
         leader = undefined;
         tell('lead');
+        // It may post as the leader from the start.
+        stop = () => {};
         stop = onLead();
       },
       () => {

@@ -21,11 +21,13 @@ export function createCache({ limit = 5000 }: CacheOptions = {}): CachePlugin {
       /** The names that are kept. */
       let names = new Set<string>();
       let timer: ReturnType<typeof setTimeout> | undefined;
+      /** All tabs are told the same, and one writes it. The others have it ready, should they lead. */
+      let isLeading = false;
 
       const flush = () => {
         clearTimeout(timer);
         timer = undefined;
-        if (owner === undefined || !changes.size) return;
+        if (owner === undefined || !isLeading) return;
         const rows: [string, Item | undefined][] = [];
         for (const [name, change] of changes) {
           if (change.removed) names.delete(name);
@@ -62,6 +64,14 @@ export function createCache({ limit = 5000 }: CacheOptions = {}): CachePlugin {
         timer ??= setTimeout(flush, GATHER);
       });
       const unwatch = watchPage({ wake() {}, sleep: flush });
+      const unlead = host.lead(() => {
+        isLeading = true;
+        flush();
+        return () => {
+          flush();
+          isLeading = false;
+        };
+      });
 
       return {
         async wipe(user) {
@@ -72,6 +82,7 @@ export function createCache({ limit = 5000 }: CacheOptions = {}): CachePlugin {
           flush();
           unsubscribe();
           unlisten();
+          unlead();
           unwatch();
           database.close();
         },

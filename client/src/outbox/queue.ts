@@ -92,9 +92,11 @@ export function createQueue(database: Database<QueueRow>, owner: string, host: Q
   let again = false;
   let failures = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;
+  /** What was on the disk, less what was sent since: to read thousands of rows for each of them would take minutes. */
+  let rows: QueueRow[] | undefined;
 
   const refresh = async () => {
-    const rows = await database.list(owner);
+    rows = await database.list(owner);
     if (!closed) on.changed(rows);
     return rows;
   };
@@ -121,12 +123,13 @@ export function createQueue(database: Database<QueueRow>, owner: string, host: Q
 
   const stopAt = async (row: QueueRow, changes: Partial<QueueRow>) => {
     const stopped = await change(row, changes);
+    rows = undefined;
     if (stopped) on.stopped(stopped);
   };
 
   /** Does one thing. Gives whether there may be more to do. */
   const step = async (): Promise<boolean> => {
-    let row = next(await refresh());
+    let row = next(rows ?? (await refresh()));
     if (!row) {
       on.status({ state: 'idle' });
       return false;
@@ -143,6 +146,7 @@ export function createQueue(database: Database<QueueRow>, owner: string, host: Q
       }
       const marked = await change(row, { tried: before ?? time });
       // Another tab has sent or discarded it meanwhile, or leads now.
+      if (!marked) rows = undefined;
       if (!marked || closed || !leading) return true;
       row = marked;
       receipt = await host.send(row);
@@ -175,6 +179,7 @@ export function createQueue(database: Database<QueueRow>, owner: string, host: Q
     failures = 0;
     // Said first: other tabs must not see the row go without knowing why.
     on.sent(row, receipt);
+    rows = rows?.filter(({ seq }) => seq !== row.seq);
     await database.update(row.seq, () => undefined);
     return true;
   };
@@ -193,6 +198,7 @@ export function createQueue(database: Database<QueueRow>, owner: string, host: Q
   const run = () => {
     clearTimeout(timer);
     again = true;
+    rows = undefined;
     return (running ??= loop());
   };
 

@@ -80,7 +80,7 @@ export async function startBrowser(): Promise<Browser> {
     async close() {
       const gone = once(child, 'exit');
       const session = await browser.newBrowserCDPSession();
-      await session.send('Browser.close');
+      await session.send('Browser.close').catch(() => {}); // It may be gone before it has answered.
       await gone;
       site.close();
       site.closeAllConnections();

@@ -115,6 +115,53 @@ test('a tab that wants more is given it, by the stream of the leader', async () 
   expect(browser.errors).toEqual([]);
 });
 
+test('what a tab wants besides the others is still brought to it when another tab leads', async () => {
+  const tabs = await openTabs(3);
+  for (const [at, tab] of tabs.entries()) {
+    await tab.evaluate(async (filter) => {
+      window.broker.listen(filter);
+      await window.broker.client.ready(filter);
+    }, `own/${at}/*` as const);
+  }
+  // What `ready` has listened to lingers for a second, and each tab says what it wants once more then.
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  const [leader, others] = await leaderOf(tabs);
+  await leader.close();
+  await eventually('another leader', async () => (await readers(others)) === 1);
+  // A new leader asks for what the former one did at first, and then for what tabs have said that they want.
+  const deadline = Date.now() + 4000;
+  let count = 0;
+  while (Date.now() < deadline) {
+    for (const at of tabs.keys()) await server.as(token, '/insert', { event: `own/${at}/1`, data: count });
+    count++;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  for (const tab of others) {
+    const filter = `own/${tabs.indexOf(tab)}/1`;
+    const own = async () => (await heard(tab)).filter(({ event }) => event === filter).map(({ data }) => data);
+    await eventually('the last one', async () => (await own()).at(-1) === count - 1);
+    expect(await own()).toEqual(Array.from({ length: count }, (_, n) => n));
+  }
+});
+
+test('an event that ends with the connection of the tabs stays until the last of them has gone', async () => {
+  const tabs = await openTabs(2);
+  const [leader, [follower]] = await leaderOf(tabs);
+  await follower!.evaluate(async () => {
+    window.broker.listen('typing/*');
+    await window.broker.client.ready('typing/*');
+    await window.broker.client.insert('typing/me', true, { whileConnected: true });
+  });
+  await leader.close();
+  await eventually('another leader', () => isReading(follower!));
+  const names = async () => (await server.as(token, '/events?events=typing/*')).length;
+  // A stream that nobody took over ends its events after five seconds, and one more.
+  await new Promise((resolve) => setTimeout(resolve, 8000));
+  expect(await names()).toBe(1);
+  await follower!.close();
+  await eventually('its end', async () => (await names()) === 0);
+});
+
 const ENDS: Record<string, (leader: Page) => Promise<Page | undefined>> = {
   'is closed': (leader) => leader.close().then(() => undefined),
   crashes: async (leader) => {
