@@ -138,7 +138,7 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
     // Without a successor the token was one that had been used already: who used it has the successor.
     if (!tokens.refresh_token) await load();
     // It was signed out or in again meanwhile, perhaps in another tab.
-    if (kept?.refresh !== used.refresh) return kept?.jwt;
+    if (kept?.user !== used.user || (kept.refresh && kept.refresh !== used.refresh)) return kept?.jwt;
     await keep(keptOf(used.user, tokens));
     return tokens.jwt;
   }

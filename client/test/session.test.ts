@@ -1,0 +1,204 @@
+// The sign-in: one renewal at a time, what is kept and when it is forgotten, whatever the order of things.
+
+import { afterEach, expect, test, vi } from 'vitest';
+import { AuthError, NetworkError } from '../src/errors.js';
+import { createSession, type SessionKeeper, type Tokens } from '../src/session.js';
+import type { AuthOptions } from '../src/types.js';
+
+afterEach(() => vi.useRealTimers());
+
+/** A storage that several pages share. */
+function storageOf(map = new Map<string, string>()) {
+  return {
+    map,
+    getItem: (key: string) => map.get(key) ?? null,
+    setItem: (key: string, value: string) => void map.set(key, value),
+    removeItem: (key: string) => void map.delete(key),
+  };
+}
+
+/** A server that renews: it rotates the refresh token, and takes the one before it for a token without a successor. */
+function serverOf() {
+  let count = 0;
+  let isOver = false;
+  const server = {
+    calls: 0,
+    /** What holds the next answer back. */
+    gate: undefined as Promise<unknown> | undefined,
+    tokens: (): Tokens => ({ jwt: `access-${count}`, expires_in: 900, refresh_token: `refresh-${count}` }),
+    end: () => (isOver = true),
+    async post(path: string, { body }: any): Promise<any> {
+      expect(path).toBe('/refresh');
+      server.calls++;
+      const age = count - Number(body.refresh_token.slice('refresh-'.length));
+      if (isOver || age > 1) throw new AuthError('session_ended', 'it has ended', 401);
+      if (age === 0) count++;
+      const answer = { ...server.tokens(), ...(age && { refresh_token: undefined }) };
+      await server.gate;
+      return answer;
+    },
+  };
+  return server;
+}
+
+const sessionOf = (post: (path: string, options: any) => Promise<any>, auth: AuthOptions = { storage: storageOf() }): SessionKeeper =>
+  createSession('http://server', auth, post);
+
+test('a token that is refused is renewed, once for all who ask', async () => {
+  const server = serverOf();
+  const session = sessionOf(server.post);
+  await session.start('alice', server.tokens());
+  const tokens = await Promise.all(Array.from({ length: 20 }, () => session.token('access-0')));
+  expect(new Set(tokens)).toEqual(new Set(['access-1']));
+  expect(server.calls).toBe(1);
+  expect(session.store.get()).toEqual({ status: 'signed-in', user: 'alice' });
+});
+
+test('a token is renewed before it ends, by the time that passes, and not by the clock', async () => {
+  vi.useFakeTimers({ toFake: ['performance', 'Date'] });
+  const server = serverOf();
+  const session = sessionOf(server.post);
+  await session.start('alice', server.tokens());
+  vi.setSystemTime(Date.now() + 86_400_000);
+  expect(await session.token()).toBe('access-0');
+  vi.advanceTimersByTime(869_000);
+  expect(await session.token()).toBe('access-0');
+  vi.advanceTimersByTime(2_000);
+  expect(await session.token()).toBe('access-1');
+  vi.setSystemTime(Date.now() - 2 * 86_400_000);
+  expect(await session.token()).toBe('access-1');
+});
+
+test('a page that finds a sign-in goes on with it, also if the clock was set back meanwhile', async () => {
+  const server = serverOf();
+  const storage = storageOf();
+  await sessionOf(server.post, { storage }).start('alice', server.tokens());
+  const found = sessionOf(server.post, { storage });
+  expect(found.store.get()).toEqual({ status: 'signed-in', user: 'alice' });
+  vi.useFakeTimers({ toFake: ['Date'] });
+  vi.setSystemTime(Date.now() - 86_400_000);
+  expect(await sessionOf(server.post, { storage }).token()).toBe('access-0');
+  // With a clock that is ahead the token looks old, and is renewed.
+  vi.setSystemTime(Date.now() + 3 * 86_400_000);
+  expect(await sessionOf(server.post, { storage }).token()).toBe('access-1');
+  expect(server.calls).toBe(1);
+});
+
+test('another page has renewed: what it got is taken from the storage', async () => {
+  const server = serverOf();
+  const storage = storageOf();
+  const [one, other] = [sessionOf(server.post, { storage }), sessionOf(server.post, { storage })];
+  await one.start('alice', server.tokens());
+  expect(await other.token()).toBeUndefined();
+  const later = sessionOf(server.post, { storage });
+  await one.token('access-0');
+  expect(await later.token('access-0')).toBe('access-1');
+  expect(server.calls).toBe(1);
+});
+
+test('without locks a page that was slower takes what the faster one got', async () => {
+  const server = serverOf();
+  const storage = storageOf();
+  await sessionOf(server.post, { storage }).start('alice', server.tokens());
+  const [one, other] = [sessionOf(server.post, { storage }), sessionOf(server.post, { storage })];
+  const tokens = await Promise.all([one.token('access-0'), other.token('access-0')]);
+  expect(tokens).toEqual(['access-1', 'access-1']);
+  // Neither has lost the successor.
+  for (const session of [one, other, sessionOf(server.post, { storage })]) {
+    expect(await session.token('access-1')).toBe('access-2');
+    expect(session.refreshToken()).toBe('refresh-2');
+  }
+  expect(server.calls).toBe(3);
+});
+
+test('an answer without a successor lasts as long as its token', async () => {
+  const session = sessionOf(async () => ({ jwt: 'access-1', expires_in: 900 }));
+  await session.start('alice', { jwt: 'access-0', expires_in: 900, refresh_token: 'former' });
+  expect(await session.token('access-0')).toBe('access-1');
+  expect(session.refreshToken()).toBeUndefined();
+  // The former refresh token must not be used again: that would end the session of who has its successor.
+  expect(await session.token('access-1')).toBeUndefined();
+  expect(session.store.get()).toEqual({ status: 'signed-out', reason: 'expired' });
+});
+
+test('a session that has ended is signed out, with the reason', async () => {
+  const server = serverOf();
+  const storage = storageOf();
+  const session = sessionOf(server.post, { storage });
+  await session.start('alice', server.tokens());
+  server.end();
+  expect(await session.token('access-0')).toBeUndefined();
+  expect(session.store.get()).toEqual({ status: 'signed-out', reason: 'session_ended' });
+  expect(storage.map.size).toBe(0);
+});
+
+test('without a network nobody is signed out, and a token that still lasts is used', async () => {
+  vi.useFakeTimers({ toFake: ['performance'] });
+  let isDown = true;
+  const server = serverOf();
+  const session = sessionOf(async (path, options) => {
+    if (isDown) throw new NetworkError();
+    return server.post(path, options);
+  });
+  await session.start('alice', server.tokens());
+  vi.advanceTimersByTime(880_000);
+  expect(await session.token()).toBe('access-0');
+  await expect(session.token('access-0')).rejects.toThrow('the server cannot be reached');
+  expect(session.store.get().status).toBe('signed-in');
+  isDown = false;
+  expect(await session.token('access-0')).toBe('access-1');
+});
+
+test('who signs out while a renewal is under way is signed out', async () => {
+  const server = serverOf();
+  const session = sessionOf(server.post);
+  await session.start('alice', server.tokens());
+  let go!: (value?: unknown) => void;
+  server.gate = new Promise((resolve) => (go = resolve));
+  const renewed = session.token('access-0');
+  await vi.waitFor(() => expect(server.calls).toBe(1));
+  await session.end('signed-out');
+  go();
+  expect(await renewed).toBeUndefined();
+  expect(session.store.get()).toEqual({ status: 'signed-out', reason: 'signed-out' });
+  expect(session.jwt()).toBeUndefined();
+});
+
+test('who signs in as another while a renewal is under way stays the other', async () => {
+  const server = serverOf();
+  const session = sessionOf(server.post);
+  await session.start('alice', server.tokens());
+  let go!: (value?: unknown) => void;
+  server.gate = new Promise((resolve) => (go = resolve));
+  const renewed = session.token('access-0');
+  await vi.waitFor(() => expect(server.calls).toBe(1));
+  await session.start('bob', { jwt: 'of-bob', expires_in: 900, refresh_token: 'bobs' });
+  go();
+  expect(await renewed).toBe('of-bob');
+  expect(session.store.get().user).toBe('bob');
+});
+
+test('a service that supplies tokens is asked again when one is refused, and its user is known', async () => {
+  const claims = (sub: string) => `x.${Buffer.from(JSON.stringify({ sub })).toString('base64url')}.x`;
+  const supplied = [claims('zoë'), claims('zoë') + '2', claims('zoë') + '2'];
+  let asked = 0;
+  const session = sessionOf(() => Promise.reject(new Error('not asked')), { token: async () => supplied[asked++] });
+  expect(await session.token()).toBe(supplied[0]);
+  expect(session.store.get()).toEqual({ status: 'signed-in', user: 'zoë' });
+  expect(await session.token()).toBe(supplied[0]);
+  expect(await session.token(supplied[0])).toBe(supplied[1]);
+  // The same again is of no use.
+  expect(await session.token(supplied[1])).toBeUndefined();
+  expect(session.store.get()).toMatchObject({ status: 'signed-out' });
+});
+
+test('a storage that fails is done without', async () => {
+  const fail = () => {
+    throw new Error('the storage is full');
+  };
+  const server = serverOf();
+  const session = sessionOf(server.post, { storage: { getItem: fail, setItem: fail, removeItem: fail } });
+  await session.start('alice', server.tokens());
+  expect(await session.token()).toBe('access-0');
+  expect(await session.token('access-0')).toBe('access-1');
+});
