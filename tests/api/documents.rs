@@ -32,6 +32,7 @@ pages! {
     the_page_on_architecture_works: "docs/architecture.md",
     the_page_on_authorization_works: "docs/authorization.md",
     the_page_on_other_products_works: "docs/comparison.md",
+    the_page_on_the_client_works: "docs/client.md",
     the_page_on_configuration_works: "docs/configuration.md",
     the_page_on_errors_works: "docs/errors.md",
     the_page_on_events_works: "docs/events.md",
