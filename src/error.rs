@@ -144,6 +144,8 @@ errors! {
     AdminTokenIncorrect => 401, "admin_token_incorrect", "admin_token is incorrect";
     /// Credentials are missing, malformed, expired, revoked or wrong. All of these look alike on purpose.
     Unauthorized => 401, "unauthorized", "the credentials are missing or not valid";
+    /// The refresh token is unknown, has expired, or was used before; or its session has ended.
+    SessionEnded => 401, "session_ended", "the session has ended: sign in again";
     /// The request is for a host that is not this machine, and with a weak secret only this machine is served.
     HostNotAllowed => 403, "host_not_allowed",
         "with a default or short secret only localhost and loopback addresses are served";
@@ -160,6 +162,10 @@ errors! {
     InboxUnknown => 404, "inbox_unknown", "there is no user in your tenant to whom this inbox could belong";
     /// The user has no such stream.
     StreamUnknown => 404, "stream_unknown", "you have no open stream with this id";
+    /// The user has no such session.
+    SessionUnknown => 404, "session_unknown", "you have no session with this id";
+    /// The caller has signed in without a session. Nothing but the session itself could be meant.
+    SessionMissing => 400, "session_unknown", "this sign-in is of no session: there is no refresh token for it";
     /// No such path.
     NotFound => 404, "not_found", "there is nothing at this path";
     /// The path takes a WebSocket handshake, and this is none that can be accepted. The text says why.
@@ -294,6 +300,6 @@ mod tests {
     fn errors_that_are_answered_alike_are_the_only_ones_that_share_a_code() {
         let mut codes = BTreeSet::new();
         let shared: Vec<_> = Error::TABLE.iter().filter(|(_, code)| !codes.insert(*code)).collect();
-        assert_eq!(shared, [&(401, "admin_token_incorrect")]);
+        assert_eq!(shared, [&(401, "admin_token_incorrect"), &(400, "session_unknown")]);
     }
 }

@@ -246,16 +246,14 @@ impl Events {
         (rights, own)
     }
 
-    /// Has an open stream go on until a later sign-in of its user expires, if that is later than what was said before.
+    /// Has an open stream go on until a newer token expires, if that is later than what was said before. It must be of the session that
+    /// the stream was opened by, or both of none.
     ///
     /// # Errors
     /// [`Error::StreamUnknown`] if they have no such stream; [`Error::Unauthorized`] if their rights ended meanwhile.
     pub fn renew(&self, principal: &Principal, stream: StreamId) -> Result<(), Error> {
         self.identity.recheck(principal)?;
-        match principal.expires_at {
-            Some(until) => self.hub.renew(&principal.username, stream, until),
-            None => Ok(()),
-        }
+        self.hub.renew(&principal.username, principal.session(), stream, principal.expires_at)
     }
 
     /// Whether the sign-in of a principal has expired.
@@ -291,7 +289,7 @@ impl Events {
         };
         let filter = self.hub.keep_filter(&tenant, username, query.filter)?;
         Ok(SubscribeRequest {
-            presence_guard: user_streams.arrive(&tenant, goes_on, self.clock.now()),
+            presence_guard: user_streams.arrive_by(principal.session(), &tenant, goes_on, self.clock.now()),
             tenant,
             view: View { filter, rights, own },
             start,

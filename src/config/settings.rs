@@ -15,6 +15,12 @@ pub struct SignIns {
     /// Seconds that a sign-in lasts, from 1 to 3153600000 (100 years).
     #[arg(long, env = "BROKER_JWT_EXPIRY", default_value = "86400", value_parser = value_parser!(u64).range(1..=3_153_600_000).map(Duration::from_secs))]
     pub jwt_expiry: Duration,
+    /// Seconds that the access token of a session lasts, from 1 to 86400 (a day).
+    #[arg(long, env = "BROKER_ACCESS_EXPIRY", default_value = "900", value_parser = value_parser!(u64).range(1..=86_400).map(Duration::from_secs))]
+    pub access_expiry: Duration,
+    /// Seconds after its last refresh that a session ends, from 1 to 3153600000 (100 years).
+    #[arg(long, env = "BROKER_REFRESH_EXPIRY", default_value = "2592000", value_parser = value_parser!(u64).range(1..=3_153_600_000).map(Duration::from_secs))]
+    pub refresh_expiry: Duration,
     /// Audience (`aud`) of JWTs, 1 to 256 bytes; their scopes are in `scope` then [default: none, and `aud` has the
     /// scopes].
     #[arg(long, env = "BROKER_JWT_AUDIENCE", value_parser = audience)]

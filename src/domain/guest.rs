@@ -38,6 +38,7 @@ impl Guest {
             scopes: Granted::of_guest(&username, rights),
             needs_code: false,
             revoked: false,
+            sessions: Box::default(),
         };
         Self(Arc::new(Inner { username, account: Arc::new(account), expires_at }))
     }
@@ -95,7 +96,8 @@ mod tests {
                 assert!(!sees(inbox) && !inserts(inbox), "{inbox}");
             }
         }
-        assert!(!account.upholds(&crate::domain::SignIn { generation: Generation(1), by_password_alone: false }));
+        let sign_in = crate::domain::SignIn { generation: Generation(1), by_password_alone: false, session: None };
+        assert!(!account.upholds(&sign_in));
     }
 
     #[test]

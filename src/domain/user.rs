@@ -1,6 +1,8 @@
 use uuid::Uuid;
 
-use super::{Email, Granted, PasswordHash, Payload, Position, Scope, Secret, TenantName, Timestamp, Username};
+use super::{
+    Email, Granted, PasswordHash, Payload, Position, Scope, Secret, SessionId, TenantName, Timestamp, Username,
+};
 
 /// The largest user that an admin can create, in bytes: all of its stored fields, and room for everything that the
 /// server may add later. Users of earlier versions, which reserved no such room, can be larger by that room, about 200
@@ -107,17 +109,13 @@ pub struct Account {
     pub needs_code: bool,
     /// Whether every sign-in is refused.
     pub revoked: bool,
+    /// The sessions that have not been ended.
+    pub sessions: Box<[SessionId]>,
 }
 
 impl Account {
-    /// Whether a sign-in is still valid for this user. Every kind of authentication uses this one rule.
-    pub fn upholds(&self, sign_in: &SignIn) -> bool {
-        !self.revoked && self.generation == sign_in.generation && !(sign_in.by_password_alone && self.needs_code)
-    }
-}
-
-impl From<&User> for Account {
-    fn from(user: &User) -> Self {
+    /// The account of a user who has these sessions.
+    pub fn of(user: &User, sessions: Box<[SessionId]>) -> Self {
         Self {
             id: user.id,
             tenant: user.tenant.clone(),
@@ -127,17 +125,32 @@ impl From<&User> for Account {
             scopes: user.scopes().into(),
             needs_code: user.needs_code(),
             revoked: user.revoked,
+            sessions,
         }
+    }
+
+    /// Whether a sign-in is still valid for this user. Every kind of authentication uses this one rule.
+    pub fn upholds(&self, sign_in: &SignIn) -> bool {
+        let SignIn { generation, by_password_alone, session } = *sign_in;
+        let is_enough = !(by_password_alone && self.needs_code);
+        !self.revoked && self.generation == generation && is_enough && self.upholds_session(session)
+    }
+
+    /// Whether the session of a sign-in has not been ended, if it has one.
+    pub fn upholds_session(&self, session: Option<SessionId>) -> bool {
+        session.is_none_or(|session| self.sessions.contains(&session))
     }
 }
 
 /// The sign-in of a user.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignIn {
     /// The user's generation at the sign-in.
     pub generation: Generation,
     /// Whether a password alone was enough, without a second factor.
     pub by_password_alone: bool,
+    /// The session that it belongs to, if there is one. It ends with that.
+    pub session: Option<SessionId>,
 }
 
 /// A permission to set a new password once. It has its own secret, so a person with the authenticator app cannot reset

@@ -15,7 +15,9 @@ use super::mailbox::{Command, Mailbox, WorkerNotifier};
 use super::registry::{GoneStream, Registry};
 use super::shared_event::SharedEvent;
 use super::stream_id::StreamId;
-use crate::domain::{Authorize, Event, EventFilter, FilterChange, Own, Rights, TenantName, Timestamp, Username};
+use crate::domain::{
+    Authorize, Event, EventFilter, FilterChange, Own, Rights, SessionId, TenantName, Timestamp, Username,
+};
 use crate::error::Error;
 use crate::store::Store;
 use crate::writer::Committed;
@@ -168,13 +170,22 @@ impl Hub {
         Ok(Changing(changed))
     }
 
-    /// Has a user's stream go on until a moment, if it would end sooner.
+    /// Has a user's stream go on until a moment, if it would end sooner and belongs to this session, or to none.
     ///
     /// # Errors
     /// [`Error::StreamUnknown`] if they have no such stream open.
-    pub fn renew(&self, username: &Username, id: StreamId, until: Timestamp) -> Result<(), Error> {
-        let (stream, worker) = self.0.registry.open_stream(username, id).ok_or(Error::StreamUnknown)?;
-        worker.post_command(stream, Command::Renew(until));
+    pub fn renew(
+        &self,
+        username: &Username,
+        session: Option<SessionId>,
+        id: StreamId,
+        until: Option<Timestamp>,
+    ) -> Result<(), Error> {
+        let stream = self.0.registry.open_stream_of(username, session, id);
+        let (stream, worker) = stream.ok_or(Error::StreamUnknown)?;
+        if let Some(until) = until {
+            worker.post_command(stream, Command::Renew(until));
+        }
         Ok(())
     }
 

@@ -350,7 +350,11 @@ mod tests {
     fn fingerprint(events: Vec<NewEvent>, is_array: bool, condition: Condition) -> String {
         let insert = Insert {
             username: Username::parse("u").unwrap(),
-            auth_context: AuthContext::User(SignIn { generation: Generation(1), by_password_alone: false }),
+            auth_context: AuthContext::User(SignIn {
+                generation: Generation(1),
+                by_password_alone: false,
+                session: None,
+            }),
             events,
             is_array,
             condition,

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use super::lock::lock;
 use super::mailbox::Mailbox;
 use super::stream_id::{Serial, StreamId};
-use crate::domain::{Position, TenantName, Timestamp, Username};
+use crate::domain::{Position, SessionId, TenantName, Timestamp, Username};
 use access::Access;
 pub use grace::{GRACE, GoesOnFor, GoneStream};
 pub use presence::{PEOPLE_AT_ONCE, Person, Presence};
@@ -68,6 +68,17 @@ impl Registry {
     /// The serial of a user's stream, and its worker, if it is open.
     pub fn open_stream(&self, username: &Username, id: StreamId) -> Option<(Serial, Arc<Mailbox>)> {
         lock(&self.0).open_stream(username, id)
+    }
+
+    /// The same, if the stream belongs to this session, or to none if there is none.
+    pub fn open_stream_of(
+        &self,
+        username: &Username,
+        session: Option<SessionId>,
+        id: StreamId,
+    ) -> Option<(Serial, Arc<Mailbox>)> {
+        let table = lock(&self.0);
+        table.open_stream(username, id).filter(|_| table.is_of_session(id, session))
     }
 
     /// Whether a user has a stream that is open, about to be, or ended within the grace. Once it is not, it never is again.
@@ -185,10 +196,22 @@ impl UserStreams {
         self.access.changes()
     }
 
-    /// Begins a stream in a tenant: the user is present from now on.
-    pub fn arrive(self, tenant: &TenantName, goes_on: GoesOnFor, now: Timestamp) -> PresenceGuard {
-        let (id, serial) = lock(&self.registry.0).arrive(&self.access, tenant, goes_on, now);
+    /// Begins a stream in a tenant, which belongs to a session if there is one: the user is present from now on.
+    pub fn arrive_by(
+        self,
+        session: Option<SessionId>,
+        tenant: &TenantName,
+        goes_on: GoesOnFor,
+        now: Timestamp,
+    ) -> PresenceGuard {
+        let (id, serial) = lock(&self.registry.0).arrive((&self.access, session), tenant, goes_on, now);
         PresenceGuard { user_streams: self, id, serial }
+    }
+
+    /// The same without a session.
+    #[cfg(test)]
+    pub fn arrive(self, tenant: &TenantName, goes_on: GoesOnFor, now: Timestamp) -> PresenceGuard {
+        self.arrive_by(None, tenant, goes_on, now)
     }
 }
 
@@ -207,6 +230,12 @@ impl PresenceGuard {
     /// The number by which its worker knows it.
     pub fn serial(&self) -> Serial {
         self.serial
+    }
+
+    /// The session that it belongs to, if its client has signed in by one. It is asked for when rights have changed, so each stream need
+    /// not have it.
+    pub fn session(&self) -> Option<SessionId> {
+        lock(&self.user_streams.registry.0).session_of(self.id, self.serial)
     }
 
     /// A worker has it now. If its user has more than so many streams open then, the oldest ones end. Returns whether the stream is still

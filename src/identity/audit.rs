@@ -1,5 +1,5 @@
-//! The audit log: one line for each sign-in or similar attempt and for each action of an admin on a user, with user,
-//! address and result, without secrets.
+//! The audit log: one line for each sign-in or similar attempt, for each action of an admin on a user, and for each of a user on their
+//! own account, with user, address and result, without secrets.
 //!
 //! Anybody can cause a line about an attempt, so those are limited ([`crate::log::ACCESS`]). All lines are bounded: an
 //! invalid name is not written at all.
@@ -19,6 +19,8 @@ pub enum Door {
     Reset,
     /// A sign-up.
     SignUp,
+    /// A refresh token.
+    Refresh,
     /// The admin token.
     Admin,
     /// The key of the channels.
@@ -36,6 +38,9 @@ pub struct Visit {
     from: ClientAddress,
     is_told: bool,
 }
+
+/// What is logged of a refresh token that another one had replaced, instead of the code of its refusal.
+const REUSED: &str = "refresh_token_reused";
 
 impl Visit {
     /// Begins an attempt. `user` is the claimed username, if it is a valid name.
@@ -63,11 +68,24 @@ impl Visit {
         visit.ends(outcome)
     }
 
+    /// Notes whose attempt it is, once that is known.
+    pub fn is_of(&mut self, username: Username) {
+        self.user = Some(username);
+    }
+
+    /// Logs that a refresh token was used which another one had replaced. Returns its refusal, which looks like any other.
+    pub fn was_reused(&mut self) -> Error {
+        self.tell(REUSED);
+        Error::SessionEnded
+    }
+
     /// Logs the result, and returns it.
     pub fn ends<T>(mut self, outcome: Result<T, Error>) -> Result<T, Error> {
         match &outcome {
-            // If the admin then changes something, that is logged on its own line. A message to a channel is no news of an account.
-            Ok(_) if matches!(self.door, Door::Admin | Door::Channels) => self.is_told = true,
+            _ if self.is_told => {}
+            // If the admin then changes something, that is logged on its own line. A message to a channel is no news of an account, nor
+            // is that it goes on.
+            Ok(_) if matches!(self.door, Door::Admin | Door::Channels | Door::Refresh) => self.is_told = true,
             Ok(_) => self.tell("ok"),
             Err(error) => self.tell(error.code()),
         }
@@ -81,6 +99,7 @@ impl Visit {
             Door::Basic => "basic",
             Door::Reset => "password reset",
             Door::SignUp => "sign-up",
+            Door::Refresh => "refresh",
             Door::Admin => "admin token",
             Door::Channels => "channel key",
         };
@@ -98,7 +117,7 @@ impl Drop for Visit {
     }
 }
 
-/// An admin's action on a user, until its result is known.
+/// An admin's action on a user, or a user's own action on their account, until its result is known.
 ///
 /// If it is dropped before that, the client has disconnected, which is logged, too: the action may be carried out.
 #[must_use]
@@ -106,14 +125,20 @@ pub struct Act {
     what: &'static str,
     done: &'static str,
     user: Option<Username>,
+    is_by_owner: bool,
     from: ClientAddress,
     is_told: bool,
 }
 
 impl Act {
-    /// Begins an action: `what` is to be `done`, as in `user revoked`. `user` is written if it is a valid name.
+    /// Begins an admin's action: `what` is to be `done`, as in `user revoked`. `user` is written if it is a valid name.
     pub fn on(user: &str, what: &'static str, done: &'static str, from: ClientAddress) -> Self {
-        Self { what, done, user: Username::parse(user).ok(), from, is_told: false }
+        Self { what, done, user: Username::parse(user).ok(), is_by_owner: false, from, is_told: false }
+    }
+
+    /// Begins an action of a user on their own account.
+    pub fn by_owner(user: &Username, what: &'static str, done: &'static str, from: ClientAddress) -> Self {
+        Self { what, done, user: Some(user.clone()), is_by_owner: true, from, is_told: false }
     }
 
     /// Logs the result, and returns it.
@@ -127,7 +152,12 @@ impl Act {
         let Self { what, done, from, .. } = self;
         let user = self.user.as_ref().map(Username::as_str);
         let not = if outcome == "ok" { "" } else { "not " };
-        tracing::info!(target: log::ADMIN, user, address = %from, outcome, "{what} {not}{done}");
+        if self.is_by_owner {
+            // Any user can cause it, so it is limited as attempts are.
+            tracing::info!(target: log::ACCESS, door = "account", user, address = %from, outcome, "{what} {not}{done}");
+        } else {
+            tracing::info!(target: log::ADMIN, user, address = %from, outcome, "{what} {not}{done}");
+        }
     }
 }
 

@@ -5,10 +5,12 @@ use serde::Deserialize;
 
 use super::audit::{Door, Visit};
 use super::password::{Share, Verdict};
+use super::sessions::{Device, IssuedTokens};
 use super::throttle::Attempt;
+use super::token::Claimed;
 use super::{Identity, Principal, Verified, totp};
 use crate::domain::{
-    Account, AuthContext, ClientAddress, Generation, Password, PasswordHash, Secret, Timestamp, User, Username,
+    Account, AuthContext, ClientAddress, Password, PasswordHash, Secret, SignIn, Timestamp, User, Username,
 };
 use crate::error::Error;
 use crate::writer::{Batch, Change};
@@ -19,18 +21,23 @@ pub struct Credentials {
     username: String,
     password: Secret,
     totp: Option<String>,
+    /// Whether a session is to begin, which refresh tokens renew.
+    refresh: Option<bool>,
 }
 
 impl Identity {
-    /// Signs a user in. Returns a JWT.
+    /// Signs a user in.
     ///
     /// # Errors
     /// [`Error::Unauthorized`], the same and after the same time for an unknown user, a wrong password, a wrong or
-    /// spent code and a revoked user; [`Error::TooManyAttempts`]; [`Error::Overloaded`]; and, if a code was given,
-    /// those of [`crate::writer::Writer::submit`].
-    pub async fn login(&self, credentials: Credentials, from: ClientAddress) -> Result<String, Error> {
-        let Credentials { username, password, totp: code } = credentials;
-        let attempt = async |username| self.sign_in(username, password, code, from).await;
+    /// spent code and a revoked user; [`Error::TooManyAttempts`]; [`Error::Overloaded`]; and, if a code was given
+    /// or a session begins, those of [`crate::writer::Writer::submit`].
+    pub async fn login(&self, credentials: Credentials, device: Device) -> Result<IssuedTokens, Error> {
+        let (Credentials { username, password, totp: code, refresh }, from) = (credentials, device.address);
+        let attempt = async |username| {
+            let user = self.sign_in(username, password, code, from).await?;
+            self.issue(&user, refresh.unwrap_or_default(), device).await
+        };
         Visit::of_claimed(Door::SignIn, &username, from, attempt).await
     }
 
@@ -40,7 +47,7 @@ impl Identity {
         password: Secret,
         code: Option<String>,
         from: ClientAddress,
-    ) -> Result<String, Error> {
+    ) -> Result<User, Error> {
         let code = code.map(totp::without_blanks);
         let password = Password::parse(password).map_err(|_| Error::Unauthorized)?;
         let attempt = self.0.throttle.account(&username, from).await?;
@@ -60,8 +67,7 @@ impl Identity {
             self.0.writer.submit(SpendStep { username, step, attempt }).await?;
         }
         self.renew(&user.username, outdated, from).await;
-        let now = self.0.clock.now();
-        self.0.tokens.issue(&user, now, now + self.0.settings.sign_ins.jwt_expiry)
+        Ok(user)
     }
 
     /// Authenticates a user by a JWT.
@@ -70,22 +76,20 @@ impl Identity {
     /// [`Error::Unauthorized`] if it is expired, revoked or wrong.
     pub fn bearer(&self, token: &str) -> Result<Principal, Error> {
         let claimed = self.0.tokens.read(token, self.0.clock.now())?;
-        self.of_generation(claimed.username.clone(), claimed.generation, claimed.expires_at, false)
+        let Claimed { username, generation, session, expires_at, .. } = &*claimed;
+        let sign_in = SignIn { generation: *generation, by_password_alone: false, session: *session };
+        self.of_sign_in(username.clone(), sign_in, Some(*expires_at))
     }
 
-    /// Authenticates a user by a proof of identity, if the user still has the generation of that proof.
-    pub(super) fn of_generation(
+    /// Authenticates a user by an earlier sign-in, if their account still upholds it.
+    pub(super) fn of_sign_in(
         &self,
         username: Username,
-        generation: Generation,
-        expires_at: Timestamp,
-        by_password_alone: bool,
+        sign_in: SignIn,
+        expires_at: Option<Timestamp>,
     ) -> Result<Principal, Error> {
         let account = self.0.store.account(&username)?.ok_or(Error::Unauthorized)?;
-        if account.generation != generation {
-            return Err(Error::Unauthorized);
-        }
-        Principal::new(username, account, Some(expires_at), by_password_alone)
+        Principal::new(username, account, expires_at, sign_in)
     }
 
     /// Authenticates a user by name and password.
@@ -95,7 +99,9 @@ impl Identity {
     /// on, since the header cannot carry the code; [`Error::TooManyAttempts`]; [`Error::Overloaded`].
     pub async fn basic(&self, username: Username, password: Password, from: ClientAddress) -> Result<Principal, Error> {
         let user = self.user_of_basic(&username, password, from).await?;
-        Principal::new(username, Arc::new(Account::from(&user)), None, true)
+        let sign_in = SignIn { generation: user.generation, by_password_alone: true, session: None };
+        // A password is of no session.
+        Principal::new(username, Arc::new(Account::of(&user, Box::default())), None, sign_in)
     }
 
     /// The account of a principal, if they would still be authenticated. For requests that wait, and for open streams.
@@ -306,8 +312,13 @@ mod tests {
         let settings = Settings {
             admin_token: Secret::new("admin"),
             jwt_secret: Secret::new("jwt"),
-            sign_ins: SignIns { jwt_expiry: Duration::from_secs(60), jwt_audience: None },
             sign_ups: SignUps { signup: Signup::Closed, tenant: None },
+            sign_ins: SignIns {
+                jwt_expiry: Duration::from_secs(60),
+                access_expiry: Duration::from_secs(60),
+                refresh_expiry: Duration::from_secs(60),
+                jwt_audience: None,
+            },
             passwords: Passwords { password_min: 64, password_checker: true, totp_duration: Duration::from_secs(60) },
             default_scopes: None,
             notiflux: None,
@@ -316,7 +327,9 @@ mod tests {
         let identity = Identity::new(store.clone(), writer, clock, root, settings).unwrap();
         let sign_in = async |name: &str, password: &str| {
             let (username, password) = (name.to_owned(), password.to_owned());
-            identity.login(Credentials { username, password: password.into(), totp: None }, local()).await.map(drop)
+            let credentials = Credentials { username, password: password.into(), totp: None, refresh: None };
+            let device = Device { address: local(), client: None };
+            identity.login(credentials, device).await.map(drop)
         };
         let hash_of = |name| store.user(&Username::parse(name).unwrap()).unwrap().unwrap().password_hash;
         let refused = Err(Error::Unauthorized);

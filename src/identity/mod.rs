@@ -11,7 +11,9 @@ mod login;
 mod names;
 mod password;
 mod policy;
+mod refresh_token;
 mod reset;
+mod sessions;
 mod sign_up;
 mod throttle;
 mod ticket;
@@ -31,7 +33,9 @@ use moka::future::Cache;
 
 use crate::clock::Clock;
 use crate::config::{Notiflux, Passwords, SignIns, SignUps};
-use crate::domain::{Account, AuthContext, ClientAddress, Guest, Scope, Secret, SignIn, Timestamp, Username};
+use crate::domain::{
+    Account, AuthContext, ClientAddress, Guest, Scope, Secret, SessionId, SignIn, Timestamp, Username,
+};
 use crate::error::Error;
 use crate::store::Store;
 use crate::writer::Writer;
@@ -45,6 +49,7 @@ pub use names::{index_names, index_names_when_possible};
 pub use password::PasswordPool;
 pub use policy::PasswordPolicy;
 pub use reset::NewPassword;
+pub use sessions::{Device, IssuedTokens, SessionToEnd, SessionView};
 pub use tickets::{Pass, TICKET_LASTS, TicketUse};
 pub use token::{TokenForm, Tokens};
 pub use topic_guests::{MAX_TOPICS, TopicSubscriptions};
@@ -53,6 +58,7 @@ pub use user_fields::{NewAccount, UserInput};
 pub use user_list::{UserList, UserQuery};
 
 use audit::{Act, Door, Visit};
+use refresh_token::RefreshTokens;
 use throttle::Throttle;
 use tickets::Tickets;
 use topics::TopicTokens;
@@ -81,13 +87,20 @@ impl Principal {
         username: Username,
         account: Arc<Account>,
         expires_at: Option<Timestamp>,
-        by_password_alone: bool,
+        sign_in: SignIn,
     ) -> Result<Self, Error> {
-        let sign_in = SignIn { generation: account.generation, by_password_alone };
         if !account.upholds(&sign_in) {
             return Err(Error::Unauthorized);
         }
         Ok(Self { username, account, expires_at, auth_context: AuthContext::User(sign_in) })
+    }
+
+    /// The session that they have signed in by, if it was one.
+    pub fn session(&self) -> Option<SessionId> {
+        match &self.auth_context {
+            AuthContext::User(sign_in) => sign_in.session,
+            AuthContext::Guest(_) => None,
+        }
     }
 
     /// Whether it is a guest, and no user.
@@ -134,6 +147,7 @@ struct Inner {
     clock: Clock,
     passwords: PasswordPool,
     tokens: Tokens,
+    refresh_tokens: RefreshTokens,
     tickets: Tickets,
     topics: Option<TopicTokens>,
     root: RootKey,
@@ -157,6 +171,7 @@ impl Identity {
             clock,
             passwords: PasswordPool::start()?,
             tokens: Tokens::new(&settings.jwt_secret, TokenForm::new(settings.sign_ins.jwt_audience.clone())),
+            refresh_tokens: RefreshTokens::new(&settings.jwt_secret),
             tickets: Tickets::new(),
             topics: settings.notiflux.clone().map(TopicTokens::new),
             root,

@@ -69,6 +69,14 @@ impl Throttle {
         Ok(Attempt { by_address, at_account })
     }
 
+    /// Counts a guess at what belongs to no account that is known yet, such as a refresh token.
+    ///
+    /// # Errors
+    /// As [`Throttle::account`].
+    pub async fn address(&self, from: ClientAddress) -> Result<Attempt, Error> {
+        Ok(Attempt { by_address: count(&self.addresses, from).await?, at_account: None })
+    }
+
     /// Counts a guess at the admin token or at the key of the channels.
     ///
     /// # Errors
@@ -115,7 +123,11 @@ impl Attempt {
             Err(error) => {
                 if matches!(
                     error,
-                    Error::Unauthorized | Error::AdminTokenIncorrect | Error::AuthKeyIncorrect | Error::Damaged(_)
+                    Error::Unauthorized
+                        | Error::AdminTokenIncorrect
+                        | Error::AuthKeyIncorrect
+                        | Error::SessionEnded
+                        | Error::Damaged(_)
                 ) {
                     self.was_wrong();
                 }

@@ -15,9 +15,8 @@ impl Identity {
         let now = self.0.clock.now();
         let right = Right {
             username: principal.username.clone(),
-            generation: sign_in.generation,
+            sign_in: *sign_in,
             expires_at: principal.expires_at.unwrap_or_else(|| now + self.0.settings.sign_ins.jwt_expiry),
-            by_password_alone: sign_in.by_password_alone,
         };
         self.0.tickets.issue(&self.0.tokens, &right, now)
     }
@@ -45,7 +44,7 @@ impl Identity {
                 (rights.find(|right| right.username == username).ok_or(Error::Unauthorized)?, None)
             }
         };
-        let Right { username, generation, expires_at, by_password_alone } = right;
-        Ok((self.of_generation(username, generation, expires_at, by_password_alone)?, pass))
+        let Right { username, sign_in, expires_at } = right;
+        Ok((self.of_sign_in(username, sign_in, Some(expires_at))?, pass))
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use jsonwebtoken::Validation;
 use serde::{Deserialize, Serialize};
 
-use super::token::{Tokens, from_hex, issued_by, to_hex};
-use crate::domain::{Generation, Timestamp, Username};
+use super::token::{Tokens, from_hex, issued_by, session_of, to_hex};
+use crate::domain::{SignIn, Timestamp, Username};
 use crate::error::Error;
 
 /// How long a ticket is valid. It is short because a proxy may log the URL.
@@ -57,11 +57,10 @@ pub enum TicketUse {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Right {
     pub username: Username,
-    pub generation: Generation,
-    /// When the sign-in that it was issued for expires.
+    /// The sign-in that it was issued for.
+    pub sign_in: SignIn,
+    /// When that expires.
     pub expires_at: Timestamp,
-    /// Whether that sign-in was a password alone.
-    pub by_password_alone: bool,
 }
 
 /// The result of checking a ticket.
@@ -86,6 +85,9 @@ struct Claims {
     until: u64,
     /// Whether the sign-in was a password alone.
     basic: bool,
+    /// As in a token.
+    #[serde(rename = "sid", skip_serializing_if = "Option::is_none", default)]
+    session: Option<String>,
     /// The number of a ticket. It cannot be guessed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     jti: Option<String>,
@@ -98,9 +100,10 @@ impl Right {
             sub: self.username.to_string(),
             iat: now.as_secs(),
             exp: ends_at.as_secs(),
-            generation: to_hex(self.generation),
+            generation: to_hex(self.sign_in.generation),
             until: self.expires_at.as_secs(),
-            basic: self.by_password_alone,
+            basic: self.sign_in.by_password_alone,
+            session: self.sign_in.session.map(|session| session.to_string()),
             jti: number.map(|number| format!("{number:032x}")),
         }
     }
@@ -112,9 +115,12 @@ impl TryFrom<Claims> for Right {
     fn try_from(claims: Claims) -> Result<Self, Error> {
         Ok(Self {
             username: Username::parse(&claims.sub).map_err(|_| Error::Unauthorized)?,
-            generation: from_hex(&claims.generation)?,
+            sign_in: SignIn {
+                generation: from_hex(&claims.generation)?,
+                by_password_alone: claims.basic,
+                session: session_of(claims.session.as_deref())?,
+            },
             expires_at: Timestamp::from_secs(claims.until),
-            by_password_alone: claims.basic,
         })
     }
 }

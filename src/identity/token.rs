@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::domain::{Generation, Scope, Secret, TenantName, Timestamp, User, Username};
+use crate::domain::{Generation, Scope, Secret, SessionId, TenantName, Timestamp, User, Username};
 use crate::error::Error;
 
 const ISSUER: &str = "Broker";
@@ -55,6 +55,9 @@ struct Claims<'a> {
     /// The user's generation, in hexadecimal: JavaScript cannot hold a number of 64 bits.
     #[serde(rename = "gen")]
     generation: String,
+    /// The session that the token belongs to; absent if it is of none.
+    #[serde(rename = "sid", skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
 }
 
 /// The claims that Broker reads. The others, above all the scopes, are as they were at the time of issue, and are for
@@ -66,6 +69,8 @@ struct Read {
     nbf: Option<u64>,
     #[serde(rename = "gen")]
     generation: String,
+    #[serde(rename = "sid")]
+    session: Option<String>,
 }
 
 /// The part of a token that depends on the user.
@@ -90,7 +95,13 @@ impl TokenForm {
         Self { audience: audience.map(Arc::from) }
     }
 
-    fn claims<'a>(&self, subject: &Subject<'a>, issued_at: u64, expires_at: u64) -> Claims<'a> {
+    fn claims<'a>(
+        &self,
+        subject: &Subject<'a>,
+        issued_at: u64,
+        expires_at: u64,
+        session: Option<SessionId>,
+    ) -> Claims<'a> {
         let joined = |scopes: Vec<&str>, by: &str| (!scopes.is_empty()).then(|| scopes.join(by));
         let scopes = subject.scopes.iter().map(Scope::as_str);
         let (aud, scope) = match &self.audience {
@@ -111,6 +122,7 @@ impl TokenForm {
             tenant_name: subject.tenant.as_str(),
             id: subject.id,
             generation: to_hex(subject.generation),
+            session: session.map(|session| session.to_string()),
         }
     }
 
@@ -121,7 +133,8 @@ impl TokenForm {
     fn bytes_at_most(&self, subject: &Subject<'_>) -> Result<usize, Error> {
         let internal = |error: serde_json::Error| Error::Internal(error.to_string());
         let header = serde_json::to_vec(&Header::default()).map_err(internal)?;
-        let claims = serde_json::to_vec(&self.claims(subject, u64::MAX, u64::MAX)).map_err(internal)?;
+        let claims = serde_json::to_vec(&self.claims(subject, u64::MAX, u64::MAX, SessionId::new(u64::MAX)))
+            .map_err(internal)?;
         let base64 = |bytes: usize| (bytes * 4).div_ceil(3);
         Ok(base64(header.len()) + 1 + base64(claims.len()) + 1 + base64(SIGNATURE_BYTES))
     }
@@ -159,6 +172,8 @@ impl TokenForm {
 pub struct Claimed {
     pub username: Username,
     pub generation: Generation,
+    /// The session that it belongs to, which may have ended.
+    pub session: Option<SessionId>,
     /// The token is valid from this moment on.
     pub not_before: Timestamp,
     pub expires_at: Timestamp,
@@ -182,12 +197,18 @@ impl Tokens {
         }
     }
 
-    /// Issues a token for a user, valid from now until `expires_at`.
+    /// Issues a token for a user, valid from now until `expires_at`, and no longer than its session if it has one.
     ///
     /// # Errors
     /// [`Error::Internal`], which cannot happen with a key of this kind.
-    pub fn issue(&self, user: &User, now: Timestamp, expires_at: Timestamp) -> Result<String, Error> {
-        let claims = self.form.claims(&user.into(), now.as_secs(), expires_at.as_secs());
+    pub fn issue(
+        &self,
+        user: &User,
+        now: Timestamp,
+        expires_at: Timestamp,
+        session: Option<SessionId>,
+    ) -> Result<String, Error> {
+        let claims = self.form.claims(&user.into(), now.as_secs(), expires_at.as_secs(), session);
         self.sign(&claims)
     }
 
@@ -237,10 +258,11 @@ impl Tokens {
     }
 
     fn verify(&self, token: &str) -> Result<Claimed, Error> {
-        let Read { sub, exp, nbf, generation } = self.open(token, &self.validation)?;
+        let Read { sub, exp, nbf, generation, session } = self.open(token, &self.validation)?;
         Ok(Claimed {
             username: Username::parse(&sub).map_err(|_| Error::Unauthorized)?,
             generation: from_hex(&generation)?,
+            session: session_of(session.as_deref())?,
             not_before: Timestamp::from_secs(nbf.unwrap_or_default()),
             expires_at: Timestamp::from_secs(exp),
         })
@@ -258,6 +280,11 @@ pub(super) fn issued_by(issuer: &str) -> Validation {
     // the generation, so that a token stays valid after a change of `jwt_audience`.
     validation.validate_aud = false;
     validation
+}
+
+/// The session in a claim, if there is one.
+pub(super) fn session_of(claim: Option<&str>) -> Result<Option<SessionId>, Error> {
+    claim.map(|session| SessionId::parse(session).ok_or(Error::Unauthorized)).transpose()
 }
 
 pub(super) fn to_hex(generation: Generation) -> String {
@@ -296,7 +323,7 @@ mod tests {
             let tokens = Tokens::new(&Secret::new("secret"), TokenForm::new(audience));
             for count in [0, 1, 100] {
                 let user = user("zoë\"", "a\\b", &scopes[..count]);
-                let token = tokens.issue(&user, now, now).unwrap();
+                let token = tokens.issue(&user, now, now, SessionId::new(u64::MAX)).unwrap();
                 let at_most = tokens.form().bytes_at_most(&Subject::from(&user)).unwrap();
                 // Two numbers have ten digits instead of twenty.
                 assert!(token.len() <= at_most && at_most - token.len() < 32, "{} of {at_most}", token.len());

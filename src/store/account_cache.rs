@@ -29,7 +29,7 @@ impl Weighter<Username, Arc<Account>> for Bytes {
         // Twice, since parsed they take as much again.
         let scopes = account.scopes.iter().map(|scope| 2 * (BYTES_OF_SCOPE + BYTES_OF_TEXT + scope.as_str().len()));
         let texts = username.as_str().len() + account.tenant.as_str().len() + 2 * BYTES_OF_TEXT;
-        (size_of::<Account>() + texts + scopes.sum::<usize>()) as u64
+        (size_of::<Account>() + texts + scopes.sum::<usize>() + size_of_val(&*account.sessions)) as u64
     }
 }
 
@@ -102,6 +102,7 @@ mod tests {
             scopes: Vec::new().into(),
             needs_code: false,
             revoked: false,
+            sessions: Box::default(),
         }
     }
 

@@ -8,6 +8,7 @@ mod invite;
 mod name;
 mod numbers;
 mod removal;
+mod session;
 mod stored;
 mod user;
 
@@ -21,6 +22,7 @@ pub use numbers::{
     encode_position, encode_progress,
 };
 pub use removal::{Expiry, decode_bound, decode_expiry, encode_bound, encode_expiry, encode_transient_expiry};
+pub use session::{SessionRow, decode_session, decode_sessions_of, encode_session, encode_sessions_of};
 pub use user::{decode_account, decode_user, encode_user, user_bytes_at_most};
 
 #[cfg(test)]

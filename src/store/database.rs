@@ -72,7 +72,11 @@ impl Store {
     /// # Errors
     /// As [`Store::user`].
     pub fn account(&self, username: &Username) -> Result<Option<Arc<Account>>, Error> {
-        self.accounts.get_or_read(username, || self.decoded(&keys::user(username), codec::decode_account))
+        self.accounts.get_or_read(username, || {
+            let Some(account) = self.decoded(&keys::user(username), codec::decode_account)? else { return Ok(None) };
+            let sessions = self.session_names(username, account.generation)?;
+            Ok(Some(Account { sessions, ..account }))
+        })
     }
 
     /// A value of which the whole server has one.

@@ -1,5 +1,5 @@
-//! Rows that maintenance removes: expired events, events of streams that have ended, answers and tokens of channels that
-//! are too old, and invites that have ended.
+//! Rows that maintenance removes: expired events, events of streams that have ended, answers, tokens of channels and
+//! sessions that are too old, and invites that have ended.
 //!
 //! A reader searches for them, and gives their keys to the writer, which looks at nothing else. So the search costs the
 //! writer nothing, however many removed rows it skips.
@@ -49,6 +49,11 @@ impl Search {
     /// A search for invites that have ended.
     pub fn for_ended_invites() -> Self {
         Self { of: Sought::Due(keys::INVITE_DUE), from: None }
+    }
+
+    /// A search for sessions that may have expired.
+    pub fn for_old_sessions() -> Self {
+        Self { of: Sought::Due(keys::SESSION_DUE), from: None }
     }
 
     /// A search for events that are bound to a stream; only in one tenant, if there is one.

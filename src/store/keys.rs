@@ -28,13 +28,20 @@
 //! | `J` moment, id | empty: this invite ends at that moment |
 //! | `M` username, id | empty: this invite was made by this user |
 //! | `N` username | the number of invites of this user |
+//! | `y` id | a session |
+//! | `m` username | the user's generation, and the ids of the sessions in it |
+//! | `z` moment, id | empty: this session may have expired at that moment |
 //! | `q` username | the range of the user's answer numbers: the oldest remembered, and the next |
+
+mod sessions;
 
 use aws_lc_rs::digest;
 
 use crate::domain::{
     ChannelTokenId, EventName, InviteId, Position, SKELETON_VERSION, Skeleton, TenantName, Timestamp, Username,
 };
+
+pub use sessions::{SESSION_DUE, of_session_due, session, session_due, sessions_of};
 
 /// The prefix of all users.
 pub const USERS: &[u8] = b"u";

@@ -9,7 +9,7 @@
 //!   closes.
 //! - Commits: `committer`, `transaction`, `journal`, `overlay`, `checkpoint`, `progress`.
 //! - Rows that a transaction writes: `events`, `event_data`, `bound` (to a stream), `answers` (idempotency),
-//!   `lookalikes`, `channel_tokens`, `invites`.
+//!   `lookalikes`, `channel_tokens`, `invites`, `sessions`.
 //! - Rows that maintenance finds and removes: `tail` (retention), `due` (expiry, ended streams), `tenants`, `activity`.
 //! - Reading many rows: `scan`, `replay`, `latest_events`, `names`, `history`, `chain`, `users`, on the threads of
 //!   `readers`.
@@ -48,6 +48,7 @@ mod readers;
 mod replay;
 mod rows;
 mod scan;
+mod sessions;
 mod sizes;
 mod tail;
 mod tenants;

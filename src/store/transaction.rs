@@ -11,7 +11,9 @@ use super::progress::Progress;
 use super::rows::Rows;
 use super::sizes::{MAX_CHANGE_BYTES, MAX_COMMIT_BYTES, ROW_HEAD_BYTES};
 use super::{codec, keys};
-use crate::domain::{Account, AuthContext, Event, MAX_USER_BYTES, Position, TenantName, Timestamp, User, Username};
+use crate::domain::{
+    Account, AuthContext, Event, MAX_USER_BYTES, Position, SessionId, TenantName, Timestamp, User, Username,
+};
 use crate::error::Error;
 
 /// How far the time on disk may be from the time of the newest commit.
@@ -185,7 +187,14 @@ impl Transaction<'_> {
     /// be revoked.
     pub fn put_user(&mut self, user: &User) {
         self.put(keys::user(&user.username), codec::encode_user(user));
-        let before = self.users.insert(user.username.clone(), (user.clone(), Arc::new(user.into())));
+        let sessions = self.session_names(user);
+        self.note_user(user, sessions);
+    }
+
+    /// Notes a user who has changed, or whose sessions have, for the changes after this one and for the cache of accounts.
+    pub(super) fn note_user(&mut self, user: &User, sessions: Box<[SessionId]>) {
+        let account = Arc::new(Account::of(user, sessions));
+        let before = self.users.insert(user.username.clone(), (user.clone(), account));
         self.undo.users.push((user.username.clone(), before));
     }
 

@@ -11,7 +11,8 @@ use crate::writer::{Batch, Change};
 /// How many streams that have gone are looked at in one round. Nothing is bound to most of them, but expired events wait meanwhile.
 const STREAMS_A_ROUND: usize = 64;
 
-/// Removes events that have expired, events that were bound to a stream that has gone, and answers that no client will ask for again.
+/// Removes events that have expired, events that were bound to a stream that has gone, sessions that have expired, and answers that
+/// no client will ask for again.
 pub struct Due {
     hub: Hub,
     desk: Desk,
@@ -19,6 +20,7 @@ pub struct Due {
     answers: Search,
     channel_tokens: Search,
     invites: Search,
+    sessions: Search,
     /// Streams that have gone for good. An insert that was decided before and is not yet committed may still be bound to them.
     going: Vec<GoneStream>,
     /// Streams to which nothing more is bound, and how far the events of each have been removed.
@@ -32,7 +34,8 @@ impl Due {
         let before = (desk.store.head(), 0);
         let (expired, answers) = (Search::for_expired(), Search::for_old_answers());
         let (channel_tokens, invites) = (Search::for_old_channel_tokens(), Search::for_ended_invites());
-        Self { hub, desk, expired, answers, channel_tokens, invites, going: Vec::new(), gone: VecDeque::new(), before }
+        let (sessions, going, gone) = (Search::for_old_sessions(), Vec::new(), VecDeque::new());
+        Self { hub, desk, expired, answers, channel_tokens, invites, sessions, going, gone, before }
     }
 
     /// One step of each kind.
@@ -41,8 +44,9 @@ impl Due {
         // No kind waits for another that fails.
         let (expired, gone) = (self.remove_expired(at_most).await, self.remove_gone(at_most).await);
         let (answers, tokens) = (self.forget_answers(at_most).await, self.forget_channel_tokens(at_most).await);
-        let invites = self.forget_invites(at_most).await;
-        Ok(if expired? | gone? | answers? | tokens? | invites? { Round::Goes } else { Round::Done })
+        let (invites, sessions) = (self.forget_invites(at_most).await, self.forget_sessions(at_most).await);
+        let is_more = expired? | gone? | answers? | tokens? | invites? | sessions?;
+        Ok(if is_more { Round::Goes } else { Round::Done })
     }
 
     /// How many events of a kind this round may remove, by how many others have inserted since the last.
@@ -94,6 +98,16 @@ impl Due {
             self.desk.with_each(found.keys, ForgetInvites).await?;
         }
         self.invites = found.rest;
+        Ok(found.is_more)
+    }
+
+    /// Removes sessions that have expired. Returns whether there are more.
+    async fn forget_sessions(&mut self, at_most: usize) -> Result<bool, Error> {
+        let found = self.find(&self.sessions, at_most).await?;
+        if !found.keys.is_empty() {
+            self.desk.with_each(found.keys, ForgetSessions).await?;
+        }
+        self.sessions = found.rest;
         Ok(found.is_more)
     }
 
@@ -211,6 +225,17 @@ impl Change for ForgetInvites {
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         batch.forget_invites(self.0)
+    }
+}
+
+/// Removes sessions that have expired.
+struct ForgetSessions(Vec<Vec<u8>>);
+
+impl Change for ForgetSessions {
+    type Outcome = ();
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        batch.forget_expired_sessions(self.0)
     }
 }
 

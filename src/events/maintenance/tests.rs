@@ -151,7 +151,11 @@ fn while_connected(user: &User, stream: StreamId, hub: &Hub) -> Insert {
     let event = NewEvent::new(EventName::parse("here").unwrap(), Payload::null(), lifetime, 1000).unwrap();
     Insert {
         username: user.username.clone(),
-        auth_context: AuthContext::User(SignIn { generation: user.generation, by_password_alone: false }),
+        auth_context: AuthContext::User(SignIn {
+            generation: user.generation,
+            by_password_alone: false,
+            session: None,
+        }),
         events: vec![event],
         is_array: false,
         condition: Condition::None,

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::access::Access;
 use super::presence::Counted;
-use crate::domain::{TenantName, Username};
+use crate::domain::{SessionId, TenantName, Username};
 use crate::events::mailbox::WorkerId;
 use crate::events::small_map::SmallMap;
 use crate::events::stream_id::{Serial, StreamId};
@@ -14,6 +14,8 @@ pub struct Record {
     pub access: Arc<Access>,
     /// The tenant that it is in.
     pub tenant: TenantName,
+    /// The session that it belongs to.
+    pub session: Option<SessionId>,
     /// The serial of the connection, or of its end.
     pub serial: Serial,
     /// How far it is.

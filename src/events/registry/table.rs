@@ -6,7 +6,7 @@ use super::access::Access;
 use super::grace::{GRACE, GoesOnFor, GoneStream};
 use super::presence::{Counted, PEOPLE_AT_ONCE, Presence};
 use super::record::{Record, State, User};
-use crate::domain::{Position, TenantName, Timestamp, Username};
+use crate::domain::{Position, SessionId, TenantName, Timestamp, Username};
 use crate::events::ending::End;
 use crate::events::mailbox::{Command, Mailbox, WorkerId};
 use crate::events::small_map::SmallMap;
@@ -103,7 +103,7 @@ impl Table {
     /// A user asks for a stream with a handle: its id, and its serial.
     pub fn arrive(
         &mut self,
-        access: &Arc<Access>,
+        (access, session): (&Arc<Access>, Option<SessionId>),
         tenant: &TenantName,
         goes_on: GoesOnFor,
         now: Timestamp,
@@ -114,7 +114,7 @@ impl Table {
         self.end(id, End::Replaced);
         let (serial, state) = (self.next_serial(), State::Opening);
         self.come(tenant, username, now);
-        self.put(id, Some(Record { access: Arc::clone(access), tenant: tenant.clone(), serial, state }));
+        self.put(id, Some(Record { access: Arc::clone(access), tenant: tenant.clone(), session, serial, state }));
         (id, serial)
     }
 
@@ -194,13 +194,13 @@ impl Table {
     /// The connection of a stream has closed. It may be taken over until the grace is over, unless that has happened.
     pub fn leave(&mut self, (id, serial): (StreamId, Serial), now: Instant) {
         if let Some(record) = self.of_connection(id, serial) {
-            self.orphan(id, record.access, record.tenant, now);
+            self.orphan(id, record, now);
         }
     }
 
-    fn orphan(&mut self, id: StreamId, access: Arc<Access>, tenant: TenantName, now: Instant) {
+    fn orphan(&mut self, id: StreamId, of: Record, now: Instant) {
         let (serial, state) = (self.next_serial(), State::Orphaned);
-        self.put(id, Some(Record { access, tenant, serial, state }));
+        self.put(id, Some(Record { serial, state, ..of }));
         self.due.push_back(Due { at: now + GRACE, stream: id, of: DueOf::Ended(serial) });
     }
 
@@ -228,8 +228,9 @@ impl Table {
         match moved_at {
             Some(moved_at) => self.leave_behind(id, tenant, username, moved_at, now),
             None => {
-                let access = Arc::clone(&self.user(username).access);
-                self.orphan(id, access, tenant.clone(), now);
+                let (access, tenant) = (Arc::clone(&self.user(username).access), tenant.clone());
+                let (serial, state) = (self.next_serial(), State::Opening);
+                self.orphan(id, Record { access, tenant, session: None, serial, state }, now);
             }
         }
     }
@@ -267,6 +268,16 @@ impl Table {
             State::Open(worker) if !record.access.is_ended() => Some((record.serial, Arc::clone(self.worker(worker)?))),
             _ => None,
         }
+    }
+
+    /// Whether a stream belongs to a session, or to none if there is none.
+    pub fn is_of_session(&self, id: StreamId, session: Option<SessionId>) -> bool {
+        self.streams.get(&id).is_some_and(|record| record.session == session)
+    }
+
+    /// The session that a stream belongs to, unless another connection has the stream by now.
+    pub fn session_of(&self, id: StreamId, serial: Serial) -> Option<SessionId> {
+        self.streams.get(&id).filter(|record| record.serial == serial)?.session
     }
 
     /// Notes that the grace of a stream is over.

@@ -60,6 +60,9 @@ impl Switch {
 impl ChangeView for Subscription {
     fn change_rights(self: &Rc<Self>, account: &Account, (rights, own): (Rights, Own), changes: u64) {
         self.grant.borrow_mut().changes = changes;
+        if !account.upholds_session(self.presence_guard.session()) {
+            return self.end(End::SignInOver);
+        }
         // Its worker is what calls this.
         let Some(worker) = self.worker.upgrade() else { return };
         let filter = self.view().filter;

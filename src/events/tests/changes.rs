@@ -207,7 +207,7 @@ fn a_renewed_stream_goes_on_until_the_later_end() {
         let renew = |username: &str, millis: u64| {
             let username = Username::parse(username).unwrap();
             let until = Timestamp::from_millis(now.as_millis() + millis);
-            house.hub.renew(&username, house.hub.registry().only(&username), until).unwrap();
+            house.hub.renew(&username, None, house.hub.registry().only(&username), Some(until)).unwrap();
         };
         renew("a", 3_600_000);
         renew("b", 1);

@@ -1,7 +1,7 @@
 //! Guards tickets and passes: how long and how often each is good, and how many there may be.
 
 use super::*;
-use crate::domain::Secret;
+use crate::domain::{Generation, Secret, SessionId};
 use crate::identity::TokenForm;
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_500);
@@ -18,9 +18,8 @@ fn tokens() -> Tokens {
 fn right() -> Right {
     Right {
         username: user("alice"),
-        generation: Generation(7),
+        sign_in: SignIn { generation: Generation(7), by_password_alone: true, session: SessionId::new(8) },
         expires_at: Timestamp::from_secs((NOW + HOUR).as_secs()),
-        by_password_alone: true,
     }
 }
 

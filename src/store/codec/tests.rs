@@ -106,9 +106,9 @@ fn an_account_that_is_read_equals_the_one_made_from_the_whole_user() {
         ..User::example()
     };
     let account = |user: &User| decode_account(&encode_user(user)).unwrap();
-    assert_eq!(account(&user), Account::from(&user));
+    assert_eq!(account(&user), Account::of(&user, Box::default()));
     let plain = User { scopes: None, two_factor: None, revoked: false, data: None, ..user };
-    assert_eq!(account(&plain), Account::from(&plain));
+    assert_eq!(account(&plain), Account::of(&plain, Box::default()));
 }
 
 #[test]

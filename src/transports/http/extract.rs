@@ -19,7 +19,7 @@ use super::request::no_services;
 use crate::app::App;
 use crate::domain::{ClientAddress, Secret, TrustedProxies};
 use crate::error::Error;
-use crate::identity::{Admin, Authorization, Principal};
+use crate::identity::{Admin, Authorization, Device, Principal};
 use crate::transports::inserts::MAX_INSERT_BYTES;
 use crate::transports::json;
 
@@ -81,6 +81,41 @@ impl FromRequest for Peer {
     }
 }
 
+/// How many bytes are kept of the name by which a program calls itself.
+const MAX_CLIENT_BYTES: usize = 256;
+
+impl FromRequest for Device {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let client = request.headers().get(header::USER_AGENT).map(|name| {
+            let name = String::from_utf8_lossy(name.as_bytes());
+            name[..name.floor_char_boundary(MAX_CLIENT_BYTES)].to_owned()
+        });
+        ready(Peer::of(request).map(|address| Self { address, client }))
+    }
+}
+
+/// The header `Authorization` as it was sent, for a handler that takes other proofs, too: nothing is checked yet.
+pub struct Header(pub Result<Authorization, Error>);
+
+impl Header {
+    fn of(request: &HttpRequest) -> Self {
+        let header = request.headers().get(header::AUTHORIZATION).ok_or(Error::Unauthorized);
+        Self(header.and_then(|header| Authorization::parse(header.as_bytes())))
+    }
+}
+
+impl FromRequest for Header {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(Self::of(request)))
+    }
+}
+
 /// The name at the end of a path: what every route with a parameter takes. actix replaces what is not UTF-8, so that different paths
 /// would be of the same name.
 pub struct NameInPath(pub String);
@@ -107,8 +142,7 @@ impl FromRequest for Principal {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let Some(app) = request.app_data::<App>() else { return Either::Left(ready(Err(no_services()))) };
-        let header = request.headers().get(header::AUTHORIZATION).ok_or(Error::Unauthorized);
-        match header.and_then(|header| Authorization::parse(header.as_bytes())) {
+        match Header::of(request).0 {
             Err(error) => Either::Left(ready(Err(error))),
             Ok(Authorization::Bearer(token)) => Either::Left(ready(app.identity.bearer(&token))),
             Ok(Authorization::Basic(username, password)) => {

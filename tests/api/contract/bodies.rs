@@ -44,6 +44,7 @@ async fn a_missing_field_is_400_and_named() {
         "/login" => field == "totp",
         "/subscription" => field != "stream",
         "/sign_up" => ["email", "data", "invite"].contains(&field),
+        "/logout" | "/end_session" => true,
         "/create_user" => ["email", "data", "scopes", "two_factor"].contains(&field),
         "/update_user" => !["admin_token", "username"].contains(&field),
         _ => false,
@@ -144,15 +145,16 @@ async fn unknown_fields_are_ignored_with_any_value() {
     let alice = server.user("alice", "acme").await;
     for (path, body) in bodies() {
         // A client that has not signed in may send 8 KiB.
-        let depth = if ["/login", "/sign_up", "/password_reset"].contains(&path) { 3_000 } else { 10_000 };
+        let is_small = ["/login", "/sign_up", "/password_reset", "/refresh", "/logout"].contains(&path);
+        let depth = if is_small { 3_000 } else { 10_000 };
         let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         let body = body.to_string();
         let body = format!(r#"{{"unknown":{{"username":7}},"":null,"deep":{deep},{}"#, &body[1..]);
         let answer = alice.post(path, body).await;
         let status = match path {
-            "/password_reset" => 401,
             "/sign_up" => 403,
-            "/subscription" => 404,
+            "/password_reset" | "/refresh" => 401,
+            "/subscription" | "/end_session" => 404,
             _ => 200,
         };
         assert_eq!(answer.status, status, "{path}: {answer:?}");
@@ -165,7 +167,7 @@ async fn optional_fields_may_be_null() {
     let client = server.client();
     let nothing = json!({ "email": null, "data": null, "scopes": null, "two_factor": null });
     client.create_user_with("alice", "acme", nothing).await.ok();
-    let body = json!({ "username": "alice", "password": "pw-secret-alice", "totp": null });
+    let body = json!({ "username": "alice", "password": "pw-secret-alice", "totp": null, "refresh": null });
     client.post("/login", &body).await.ok();
 }
 

@@ -22,8 +22,9 @@ use tokio::net::TcpStream;
 use crate::support::{ADMIN_TOKEN, Client, TestServer, password_of, within};
 
 /// Every endpoint that takes a body, each with one that it accepts where there is a user `alice`, who has signed in. Only
-/// three refuse their own: `/password_reset`, since the code in it is never the right one, `/subscription`, since nobody has
-/// the stream in it, and `/sign_up`, since nobody may sign up. `/create_invite` is not here: it takes two kinds of callers.
+/// these refuse their own: `/password_reset` and `/refresh`, since the code and the token in it are never the right ones,
+/// `/subscription` and `/end_session`, since nobody has the stream and the session in it, and `/sign_up`, since nobody may sign
+/// up. `/create_invite` is not here: it takes two kinds of callers.
 pub fn bodies() -> Vec<(&'static str, Value)> {
     let new_user = json!({
         "admin_token": ADMIN_TOKEN, "username": "bob", "password": password_of("bob"), "tenant_name": "acme",
@@ -38,6 +39,9 @@ pub fn bodies() -> Vec<(&'static str, Value)> {
         ("/remove", json!({ "event": "news" })),
         ("/subscription", json!({ "stream": "0123456789abcdef", "events": "news", "except": "other" })),
         ("/login", json!({ "username": "alice", "password": password_of("alice"), "totp": "123456" })),
+        ("/refresh", json!({ "refresh_token": "0123456789abcdef.a.b" })),
+        ("/logout", json!({ "refresh_token": "0123456789abcdef.a.b" })),
+        ("/end_session", json!({ "session": "0123456789abcdef" })),
         ("/password_reset", json!({ "username": "alice", "password": password_of("alice"), "totp": "123456" })),
         (
             "/sign_up",

@@ -14,6 +14,7 @@ mod raw;
 mod raw_socket;
 mod seen;
 mod server;
+mod session;
 mod signer;
 mod socket;
 mod stream;
@@ -39,6 +40,7 @@ pub use seen::{
 pub use server::{
     ADMIN_TOKEN, JWT_SECRET, TestServer, bare_command, by_shell, command, with_descriptors, without_settings,
 };
+pub use session::Session;
 pub use signer::Signer;
 pub use socket::Socket;
 pub use stream::{Event, Stream};

@@ -8,10 +8,11 @@ use crate::events::StreamId;
 use crate::transports::http::extract::{ByUser, Json};
 use crate::transports::http::reply::{self, Reply};
 
-/// The body of `/subscription`: a stream, and the filter that it is to have from now on.
+/// The body of `/subscription`: a stream, and the filter that it is to have from now on, or that it is to go on.
 #[derive(Deserialize)]
 pub struct Body {
     stream: String,
+    renew: Option<bool>,
     events: Option<String>,
     except: Option<String>,
     /// `events` is often mistaken for it.
@@ -24,13 +25,29 @@ struct Changed {
     change: u32,
 }
 
-/// `POST /subscription`: another filter for an open stream.
+/// The answer to a renewal.
+#[derive(Serialize)]
+struct Renewed {
+    /// When the token expires until which the stream goes on, in milliseconds since 1970.
+    expires_at: Option<u64>,
+}
+
+/// `POST /subscription`: another filter for an open stream, or a newer token.
 pub async fn change(app: App, ByUser(principal, Json(body)): ByUser<Json<Body>>) -> Reply {
     if body.event.is_some() {
         return Err(Error::ParameterMeant { given: "event", meant: "events" });
     }
+    let stream = StreamId::parse(&body.stream).ok_or(Error::StreamUnknown);
+    if body.renew.unwrap_or_default() {
+        if body.events.is_some() || body.except.is_some() {
+            return Err(Error::BodyInvalid("it takes either renew, or events and except".to_owned()));
+        }
+        app.events.renew(&principal, stream?)?;
+        let expires_at = principal.expires_at.map(|expires_at| expires_at.as_millis());
+        return reply::json(&Renewed { expires_at });
+    }
     let filter = EventFilter::of_lists(body.events.as_deref(), body.except.as_deref())?;
-    let stream = StreamId::parse(&body.stream).ok_or(Error::StreamUnknown)?;
+    let stream = stream?;
     let change = app.events.change_filter(&principal, stream, FilterChange::Replace(filter))?.await?;
     reply::json(&Changed { change })
 }

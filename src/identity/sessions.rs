@@ -1,0 +1,399 @@
+//! Sessions: sign-ins with a short access token, which refresh tokens renew. The writer decides whatever becomes of one, so of many
+//! refreshes with the same token one gives a successor, and a refresh that races the end of its session revives nothing.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::audit::{Act, Door, Visit};
+use super::refresh_token::{self, Family, Rotation, Shown, is_same};
+use super::throttle::Attempt;
+use super::users::new_generation;
+use super::{Identity, Principal};
+use crate::domain::{
+    AuthContext, ClientAddress, FormerSecret, Generation, Secret, SecretHash, Session, SessionId, Timestamp, User,
+    Username,
+};
+use crate::error::Error;
+use crate::store::Lane;
+use crate::writer::{Batch, Change};
+
+/// For how long a refresh token that was replaced still gives an access token: two tabs may have refreshed at once.
+const GRACE: Duration = Duration::from_secs(10);
+/// How many tokens are known that were replaced within the grace. Older ones count as used too late.
+const MAX_FORMER: usize = 16;
+
+/// From where, and by which program, somebody signs in.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// The address.
+    pub address: ClientAddress,
+    /// The program, as it calls itself.
+    pub client: Option<String>,
+}
+
+/// The answer to a sign-in: a token, and what belongs to its session if it has one.
+#[derive(Serialize)]
+pub struct IssuedTokens {
+    jwt: String,
+    #[serde(flatten)]
+    session: Option<IssuedSession>,
+}
+
+#[derive(Serialize)]
+struct IssuedSession {
+    /// In seconds.
+    expires_in: u64,
+    /// In milliseconds since 1970.
+    expires_at: u64,
+    /// Absent if another request has got it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    session: String,
+}
+
+/// The session that is to be ended, or all sign-ins.
+#[derive(Deserialize)]
+pub struct SessionToEnd {
+    session: Option<String>,
+    all: Option<bool>,
+}
+
+/// A session as its user sees it.
+#[derive(Serialize)]
+pub struct SessionView {
+    session: String,
+    created: u64,
+    used: u64,
+    address: String,
+    client: Option<String>,
+    current: bool,
+}
+
+impl Identity {
+    /// The tokens for a user who has just signed in: a JWT, or those of a new session if it is to be refreshed.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] if the user was revoked or changed meanwhile; those of [`crate::writer::Writer::submit`].
+    pub(super) async fn issue(&self, user: &User, refresh: bool, device: Device) -> Result<IssuedTokens, Error> {
+        if !refresh {
+            let now = self.0.clock.now();
+            let jwt = self.0.tokens.issue(user, now, now + self.0.settings.sign_ins.jwt_expiry, None)?;
+            return Ok(IssuedTokens { jwt, session: None });
+        }
+        let (hashes, family, rotation) = (&self.0.refresh_tokens, Family::random(), Rotation::random());
+        let begun = self.0.writer.submit(BeginSession {
+            username: user.username.clone(),
+            generation: user.generation,
+            family: hashes.hash_family(&family),
+            current: hashes.hash_rotation(&rotation),
+            device,
+            lasts: self.0.settings.sign_ins.refresh_expiry,
+        });
+        let renewal = begun.await?;
+        let token = refresh_token::write(renewal.id, &family, &rotation);
+        self.tokens_of(&renewal, Some(token))
+    }
+
+    /// Gives an access token for a refresh token, and the refresh token that takes its place. One that was replaced a moment ago gives
+    /// an access token alone. One that was replaced before has been copied: its session ends.
+    ///
+    /// # Errors
+    /// [`Error::SessionEnded`]; [`Error::TooManyAttempts`]; [`Error::Overloaded`]; those of [`crate::writer::Writer::submit`].
+    pub async fn refresh(&self, token: &Secret, device: Device) -> Result<IssuedTokens, Error> {
+        let mut visit = Visit::at(Door::Refresh, None, device.address);
+        let refreshed = self.try_refresh(token, device, &mut visit).await;
+        visit.ends(refreshed)
+    }
+
+    async fn try_refresh(&self, token: &Secret, device: Device, visit: &mut Visit) -> Result<IssuedTokens, Error> {
+        let attempt = self.0.throttle.address(device.address).await?;
+        // Looked at here, so that a guess costs the writer nothing. The writer decides.
+        let known = self.session_shown(token);
+        let ((Shown { session: id, family, rotation }, session), attempt) =
+            attempt.settle(known.and_then(|known| known.ok_or(Error::SessionEnded)))?;
+        visit.is_of(session.username);
+        let next = Rotation::random();
+        let renewed = self.0.writer.submit(Renew {
+            id,
+            family: session.family,
+            rotation: self.0.refresh_tokens.hash_rotation(&rotation),
+            next: self.0.refresh_tokens.hash_rotation(&next),
+            device,
+            lasts: self.0.settings.sign_ins.refresh_expiry,
+            attempt,
+        });
+        match renewed.await? {
+            Renewed::Rotated(renewal) => self.tokens_of(&renewal, Some(refresh_token::write(id, &family, &next))),
+            Renewed::Repeated(renewal) => self.tokens_of(&renewal, None),
+            Renewed::Reused => Err(visit.was_reused()),
+        }
+    }
+
+    /// The session of a refresh token, if the token has the secret of its family.
+    fn session_shown(&self, token: &Secret) -> Result<Option<(Shown, Session)>, Error> {
+        let Some(shown) = refresh_token::read(token) else { return Ok(None) };
+        let family = self.0.refresh_tokens.hash_family(&shown.family);
+        let session = self.0.store.session(shown.session)?.filter(|session| is_same(&session.family, &family));
+        Ok(session.map(|session| (shown, session)))
+    }
+
+    fn tokens_of(&self, renewal: &Renewal, refresh_token: Option<String>) -> Result<IssuedTokens, Error> {
+        let Renewal { id, user, now, expires_at } = renewal;
+        // No access token outlives its session, so a session that has expired has none, and nothing asks for its time.
+        let expires_at = (*now + self.0.settings.sign_ins.access_expiry).min(*expires_at);
+        let jwt = self.0.tokens.issue(user, *now, expires_at, Some(*id))?;
+        let session = IssuedSession {
+            expires_in: expires_at.as_secs().saturating_sub(now.as_secs()),
+            // As the token says it.
+            expires_at: Timestamp::from_secs(expires_at.as_secs()).as_millis(),
+            refresh_token,
+            session: id.to_string(),
+        };
+        Ok(IssuedTokens { jwt, session: Some(session) })
+    }
+
+    /// Ends the session of a refresh token. One that is of no session, or of one that has ended, is as good.
+    ///
+    /// # Errors
+    /// Those of [`crate::writer::Writer::submit`].
+    pub async fn logout_by_refresh_token(&self, token: &Secret, from: ClientAddress) -> Result<(), Error> {
+        match self.session_shown(token)? {
+            Some((shown, session)) => self.log_out(shown.session, session.username, from).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the session of an access token, if it has not ended yet.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] for a token that is no good; [`Error::SessionMissing`] for one that is of no session; those of
+    /// [`crate::writer::Writer::submit`].
+    pub async fn logout(&self, token: &str, from: ClientAddress) -> Result<(), Error> {
+        let claimed = self.0.tokens.read(token, self.0.clock.now())?;
+        match claimed.session {
+            Some(session) => self.log_out(session, claimed.username.clone(), from).await,
+            None => self.bearer(token).and(Err(Error::SessionMissing)),
+        }
+    }
+
+    async fn log_out(&self, id: SessionId, username: Username, from: ClientAddress) -> Result<(), Error> {
+        let act = Act::by_owner(&username, "session", "ended by logout", from);
+        let by = EndedBy::Token;
+        match self.0.writer.submit(EndSession { id, username, by }).await {
+            Err(Error::SessionUnknown) => act.ends(Ok(())),
+            ended => act.ends(ended),
+        }
+    }
+
+    /// The sessions of a user, the newest first.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] if the principal's rights ended meanwhile; [`Error::Overloaded`]; [`Error::Storage`].
+    pub async fn sessions(&self, principal: &Principal) -> Result<Vec<SessionView>, Error> {
+        let account = self.recheck(principal)?;
+        let lane = Lane::of_request(&account.tenant, &principal.username);
+        let (username, now) = (principal.username.clone(), self.0.clock.now());
+        let sessions = self.0.store.read(&lane, move |store| store.sessions_of(&username, now)).await?;
+        let view = |(id, session): (SessionId, Session)| SessionView {
+            session: id.to_string(),
+            created: session.created_at.as_millis(),
+            used: session.used_at.as_millis(),
+            address: session.address,
+            client: session.client,
+            current: principal.session() == Some(id),
+        };
+        Ok(sessions.into_iter().map(view).collect())
+    }
+
+    /// Ends a session of the principal's, or all their sign-ins.
+    ///
+    /// # Errors
+    /// [`Error::BodyInvalid`] if it is not either of them; [`Error::SessionUnknown`]; [`Error::Unauthorized`] if the principal's rights
+    /// ended meanwhile; those of [`crate::writer::Writer::submit`].
+    pub async fn end_session(
+        &self,
+        principal: &Principal,
+        which: SessionToEnd,
+        from: ClientAddress,
+    ) -> Result<(), Error> {
+        let (username, auth_context) = (principal.username.clone(), principal.auth_context.clone());
+        match (which.session, which.all.unwrap_or_default()) {
+            (Some(session), false) => {
+                let act = Act::by_owner(&username, "session", "ended", from);
+                let ended = async {
+                    let id = SessionId::parse(&session).ok_or(Error::SessionUnknown)?;
+                    let by = EndedBy::User(auth_context);
+                    self.0.writer.submit(EndSession { id, username, by }).await
+                };
+                act.ends(ended.await)
+            }
+            (None, true) => {
+                let act = Act::by_owner(&username, "all sign-ins", "ended", from);
+                let generation = new_generation();
+                act.ends(self.0.writer.submit(EndSignIns { username, auth_context, generation }).await)
+            }
+            _ => Err(Error::BodyInvalid("it takes either session, or all as true".to_owned())),
+        }
+    }
+}
+
+/// A session that was begun or renewed, or would have been if another request had not done so.
+struct Renewal {
+    id: SessionId,
+    user: User,
+    now: Timestamp,
+    expires_at: Timestamp,
+}
+
+/// Begins a session.
+struct BeginSession {
+    username: Username,
+    /// That of the user when they were authenticated.
+    generation: Generation,
+    family: SecretHash,
+    current: SecretHash,
+    device: Device,
+    lasts: Duration,
+}
+
+impl Change for BeginSession {
+    type Outcome = Renewal;
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<Renewal, Error> {
+        let Self { username, generation, family, current, device, lasts } = self;
+        let user = batch.user(&username)?.filter(|user| !user.revoked && user.generation == generation);
+        let user = user.ok_or(Error::Unauthorized)?;
+        let now = batch.now();
+        let expires_at = now + lasts;
+        let session = Session {
+            username,
+            generation,
+            family,
+            current,
+            former: Vec::new(),
+            created_at: now,
+            used_at: now,
+            expires_at,
+            address: device.address.to_string(),
+            client: device.client,
+        };
+        let (id, has_lost_one) = batch.begin_session(&user, session)?;
+        if has_lost_one {
+            batch.change_rights_of(&user.username);
+        }
+        Ok(Renewal { id, user, now, expires_at })
+    }
+}
+
+/// Renews a session by a refresh token.
+struct Renew {
+    id: SessionId,
+    family: SecretHash,
+    rotation: SecretHash,
+    /// Of the token that takes its place.
+    next: SecretHash,
+    device: Device,
+    lasts: Duration,
+    attempt: Attempt,
+}
+
+/// What a refresh token came to.
+enum Renewed {
+    /// Another one takes its place.
+    Rotated(Renewal),
+    /// Another one took its place a moment ago.
+    Repeated(Renewal),
+    /// Another one took its place before that, so the session has been ended.
+    Reused,
+}
+
+impl Change for Renew {
+    type Outcome = Renewed;
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<Renewed, Error> {
+        let Self { id, family, rotation, next, device, lasts, attempt } = self;
+        let found = batch.session(id).and_then(|found| {
+            found.filter(|(session, _)| is_same(&session.family, &family)).ok_or(Error::SessionEnded)
+        });
+        let ((mut session, user), _) = attempt.settle(found)?;
+        let now = batch.now();
+        if is_same(&session.current, &rotation) {
+            let expires_at = now + lasts;
+            session.former.retain(|former| now.since(former.replaced_at) < GRACE);
+            if session.former.len() >= MAX_FORMER {
+                session.former.remove(0);
+            }
+            session.former.push(FormerSecret { hash: session.current, replaced_at: now });
+            (session.current, session.used_at, session.expires_at) = (next, now, expires_at);
+            (session.address, session.client) = (device.address.to_string(), device.client);
+            batch.renew_session(id, session)?;
+            return Ok(Renewed::Rotated(Renewal { id, user, now, expires_at }));
+        }
+        let is_recent = |former: &FormerSecret| now.since(former.replaced_at) < GRACE;
+        if session.former.iter().any(|former| is_same(&former.hash, &rotation) && is_recent(former)) {
+            return Ok(Renewed::Repeated(Renewal { id, user, now, expires_at: session.expires_at }));
+        }
+        // Somebody has a copy: whoever comes second shows a token that the other one has replaced.
+        end(batch, &user, id)?;
+        Ok(Renewed::Reused)
+    }
+}
+
+/// Ends a session.
+struct EndSession {
+    id: SessionId,
+    username: Username,
+    by: EndedBy,
+}
+
+/// By what right a session is ended.
+enum EndedBy {
+    /// A token of the session itself.
+    Token,
+    /// A sign-in of its user.
+    User(AuthContext),
+}
+
+impl Change for EndSession {
+    type Outcome = ();
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        let Self { id, username, by } = self;
+        if let EndedBy::User(auth_context) = by {
+            batch.account(&username, &auth_context)?;
+        }
+        let found = batch.session(id)?.filter(|(session, _)| session.username == username);
+        let (_, user) = found.ok_or(Error::SessionUnknown)?;
+        end(batch, &user, id)
+    }
+}
+
+/// Ends a session and its streams.
+fn end(batch: &mut Batch<'_>, user: &User, id: SessionId) -> Result<(), Error> {
+    batch.end_session(user, id)?;
+    // Its streams find that it has ended as they look at their rights.
+    batch.change_rights_of(&user.username);
+    Ok(())
+}
+
+/// Ends all sign-ins of a user.
+struct EndSignIns {
+    username: Username,
+    auth_context: AuthContext,
+    generation: Generation,
+}
+
+impl Change for EndSignIns {
+    type Outcome = ();
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        let Self { username, auth_context, generation } = self;
+        batch.account(&username, &auth_context)?;
+        let user = batch.user(&username)?.ok_or(Error::Unauthorized)?;
+        batch.put_user(&User { generation, ..user });
+        batch.forget_sessions_of(&username)?;
+        batch.end_streams_of(&username);
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+//! Guards `/refresh`: of many uses of a token one gives a successor, and a token that was replaced gives nothing for long.
+
+mod backups;
+mod races;
+mod shape;
