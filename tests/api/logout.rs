@@ -12,8 +12,10 @@ async fn the_session_of_the_token_ends_with_its_streams_and_no_other() {
     for by_refresh_token in [false, true] {
         let (session, other) = (client.begin_session("alice").await, client.begin_session("alice").await);
         let plain = client.sign_in("alice").await;
-        let mut ending = [session.user.stream().await, session.user.stream_of("/sse?events=x", None).await];
-        let mut staying = [other.user.stream().await, plain.stream().await];
+        let path = "/sse?snapshot=false";
+        let mut ending =
+            [session.user.stream_of(path, None).await, session.user.stream_of("/sse?events=x", None).await];
+        let mut staying = [other.user.stream_of(path, None).await, plain.stream_of(path, None).await];
         let answer = if by_refresh_token {
             client.post("/logout", &json!({ "refresh_token": session.refresh_token })).await
         } else {
@@ -27,7 +29,7 @@ async fn the_session_of_the_token_ends_with_its_streams_and_no_other() {
         session.refresh().await.refused(401, "session_ended");
         let id = plain.insert("news", json!(1)).await;
         for stream in &mut staying {
-            while stream.next().await.id != id {}
+            assert_eq!(stream.next().await.id, id);
         }
         other.refreshed().await;
         other.user.verify().await.ok();

@@ -277,7 +277,7 @@ impl Table {
 
     /// The session that a stream belongs to, unless another connection has the stream by now.
     pub fn session_of(&self, id: StreamId, serial: Serial) -> Option<SessionId> {
-        self.streams.get(&id).filter(|record| record.serial == serial)?.session
+        self.of_connection(id, serial)?.session
     }
 
     /// Notes that the grace of a stream is over.

@@ -61,7 +61,7 @@ impl ChangeView for Subscription {
     fn change_rights(self: &Rc<Self>, account: &Account, (rights, own): (Rights, Own), changes: u64) {
         self.grant.borrow_mut().changes = changes;
         if !account.upholds_session(self.presence_guard.session()) {
-            return self.end(End::SignInOver);
+            return self.end(End::Revoked);
         }
         // Its worker is what calls this.
         let Some(worker) = self.worker.upgrade() else { return };

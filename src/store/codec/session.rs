@@ -75,18 +75,6 @@ impl Stored for SecretHash {
     }
 }
 
-impl Stored for Timestamp {
-    type As = u64;
-
-    fn store(&self) -> u64 {
-        self.as_millis()
-    }
-
-    fn restore(millis: u64) -> Option<Self> {
-        Some(Self::from_millis(millis))
-    }
-}
-
 pub fn encode_session(SessionRow { session, due_at }: SessionRow) -> Vec<u8> {
     let Session { username, generation, family, current, former, .. } = session;
     let Session { created_at, used_at, expires_at, address, client, .. } = session;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::ntp::{NtpServer, asking};
-use crate::support::{Session, TestServer, command};
+use crate::support::{Session, TestServer, command, eventually};
 
 /// The same server when so many seconds have gone by.
 async fn after(server: TestServer, seconds: i64, more: &[&str]) -> (TestServer, [NtpServer; 2]) {
@@ -15,7 +15,9 @@ async fn after(server: TestServer, seconds: i64, more: &[&str]) -> (TestServer, 
     let mut flags = vec![asking(&[&servers[0], &servers[1]]), "--accept_clock_step".to_owned()];
     flags.extend(more.iter().map(ToString::to_string));
     let server = server.end_and_restart_with(move |directory| command(&flags, directory)).await;
-    server.says("accept_clock_step is set").await;
+    let is_set =
+        |line: &str| line.contains("the clock was wrong and is set") || line.contains("the clock is corrected");
+    eventually("the other time", || server.log().lines().any(is_set)).await;
     (server, servers)
 }
 
