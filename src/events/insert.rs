@@ -348,13 +348,10 @@ mod tests {
     use crate::domain::{Generation, SignIn};
 
     fn fingerprint(events: Vec<NewEvent>, is_array: bool, condition: Condition) -> String {
+        let sign_in = SignIn { generation: Generation(1), by_password_alone: false, session: None };
         let insert = Insert {
             username: Username::parse("u").unwrap(),
-            auth_context: AuthContext::User(SignIn {
-                generation: Generation(1),
-                by_password_alone: false,
-                session: None,
-            }),
+            auth_context: AuthContext::User(sign_in),
             events,
             is_array,
             condition,

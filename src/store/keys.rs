@@ -33,14 +33,14 @@
 //! | `z` moment, id | empty: this session may have expired at that moment |
 //! | `q` username | the range of the user's answer numbers: the oldest remembered, and the next |
 
+mod channel_tokens;
 mod sessions;
 
 use aws_lc_rs::digest;
 
-use crate::domain::{
-    ChannelTokenId, EventName, InviteId, Position, SKELETON_VERSION, Skeleton, TenantName, Timestamp, Username,
-};
+use crate::domain::{EventName, InviteId, Position, SKELETON_VERSION, Skeleton, TenantName, Timestamp, Username};
 
+pub use channel_tokens::{CHANNEL_TOKEN_DUE, channel_token, channel_token_due, of_channel_token_due};
 pub use sessions::{SESSION_DUE, of_session_due, session, session_due, sessions_of};
 
 /// The prefix of all users.
@@ -317,27 +317,6 @@ pub fn user_of_answer(answer_key: &[u8]) -> Option<Username> {
 /// The range of a user's answer numbers: `codec::encode_answer_numbers`.
 pub fn answer_numbers(username: &Username) -> Vec<u8> {
     [b"q", username.as_str().as_bytes()].concat()
-}
-
-/// The token of a channel.
-pub fn channel_token(id: &ChannelTokenId) -> Vec<u8> {
-    [b"o", &id[..]].concat()
-}
-
-/// The first byte of the keys of tokens of channels that may be forgotten.
-pub const CHANNEL_TOKEN_DUE: u8 = b'r';
-
-/// The row that says when the token of a channel may be forgotten.
-pub fn channel_token_due(at: Timestamp, id: &ChannelTokenId) -> Vec<u8> {
-    let mut key = due(CHANNEL_TOKEN_DUE, at);
-    key.extend_from_slice(id);
-    key
-}
-
-/// The moment in such a key, and the id.
-pub fn of_channel_token_due(key: &[u8]) -> Option<(Timestamp, ChannelTokenId)> {
-    let (at, id) = key.get(1..)?.split_first_chunk::<8>()?;
-    Some((Timestamp::from_millis(u64::from_be_bytes(*at)), id.try_into().ok()?))
 }
 
 /// An invite.
