@@ -1,6 +1,7 @@
 //! Guards `/subscription`: another filter for an open stream.
 
 pub mod flood;
+mod renew;
 
 use std::collections::HashMap;
 

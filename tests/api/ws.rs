@@ -9,6 +9,7 @@ mod inserts;
 mod notiflux;
 mod notiflux_clients;
 mod notiflux_hostile;
+mod sessions;
 mod sign_in;
 mod streams;
 mod subscriptions;

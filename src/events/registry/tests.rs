@@ -165,7 +165,7 @@ fn an_open_stream_is_taken_over_if_that_is_asked_for_and_its_user_was_never_gone
     let mut rig = Rig::new(&["acme"]);
     let access = rig.table.take_handle(&bob());
     let replaces = |rig: &mut Rig, id| {
-        rig.table.arrive(&access, &tenant("acme"), GoesOnFor::Replaces(id), Timestamp::from_millis(9))
+        rig.table.arrive((&access, None), &tenant("acme"), GoesOnFor::Replaces(id), Timestamp::from_millis(9))
     };
     // About to be opened, open, and one too many.
     for state in 0..3 {
@@ -201,7 +201,7 @@ fn an_open_stream_is_taken_over_if_that_is_asked_for_and_its_user_was_never_gone
         let now = Timestamp::from_millis(9);
         let others = [(&eve, "acme", id), (&access, "other", id), (&access, "acme", StreamId::new(7))];
         for (access, name, id) in others {
-            let (other, serial) = rig.table.arrive(access, &tenant(name), GoesOnFor::Replaces(id), now);
+            let (other, serial) = rig.table.arrive((access, None), &tenant(name), GoesOnFor::Replaces(id), now);
             assert_ne!(other, id);
             rig.table.leave((other, serial), rig.now);
         }

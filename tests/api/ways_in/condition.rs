@@ -40,6 +40,14 @@ pub enum Condition {
     NothingShown,
     /// A guest shows what is for another topic.
     WrongTopic,
+    /// The visitor has signed in with a session.
+    OfASession,
+    /// The same, and has a newer token by now. What was open goes on.
+    SessionRefreshed,
+    /// The user of a session is revoked.
+    SessionRevoked,
+    /// A session is ended by its user, who has signed in elsewhere.
+    SessionEnded,
     /// A guest shows what is to subscribe where something is to be sent, and the other way round.
     WrongScope,
 }
@@ -58,6 +66,10 @@ pub const ALL: &[Condition] = &[
     Condition::Forged,
     Condition::OfAnotherDoor,
     Condition::NothingShown,
+    Condition::OfASession,
+    Condition::SessionRefreshed,
+    Condition::SessionRevoked,
+    Condition::SessionEnded,
     Condition::WrongTopic,
     Condition::WrongScope,
 ];
@@ -70,7 +82,8 @@ impl Condition {
             Self::GuestExpired => Soon::Guests,
             _ => Soon::None,
         };
-        world.visitor(soon, SHORT).await
+        let sessions = [Self::OfASession, Self::SessionRefreshed, Self::SessionRevoked, Self::SessionEnded];
+        world.visitor(soon, SHORT, sessions.contains(&self)).await
     }
 
     /// Whether it has come about already, because all took so long.
@@ -82,8 +95,16 @@ impl Condition {
     pub async fn bring_about(self, world: &World, visitor: &mut Visitor) {
         let (client, username) = (visitor.client.clone(), visitor.username.clone());
         match self {
-            Self::Nothing => {}
-            Self::Revoked => revoke(&client, &username).await,
+            Self::Nothing | Self::OfASession => {}
+            Self::SessionRefreshed => {
+                let session = visitor.session.as_ref().unwrap().refreshed().await;
+                visitor.jwt = Some(session.user.jwt().to_owned());
+            }
+            Self::SessionEnded => {
+                let id = &visitor.session.as_ref().unwrap().id;
+                client.sign_in(&username).await.post("/end_session", json!({ "session": id })).await.ok();
+            }
+            Self::Revoked | Self::SessionRevoked => revoke(&client, &username).await,
             Self::Unrevoked => {
                 revoke(&client, &username).await;
                 unrevoke(&client, &username).await;

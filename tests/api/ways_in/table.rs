@@ -82,19 +82,34 @@ const DISCONNECTED: Cell = No("disconnected");
 const OVER: Cell = No("disconnected sign_in_over");
 
 /// All conditions that end the sign-in of a user.
-const SHUT_OUT: &[Condition] = &[Revoked, Unrevoked, PasswordChanged, PasswordReset, TwoFactor, Expired];
+const SHUT_OUT: &[Condition] =
+    &[Revoked, Unrevoked, PasswordChanged, PasswordReset, TwoFactor, Expired, SessionRevoked, SessionEnded];
 const SHOWS_WRONG: &[Condition] = &[Forged, OfAnotherDoor, NothingShown];
-const OF_USERS: &[Condition] =
-    &[Revoked, Unrevoked, PasswordChanged, PasswordReset, TwoFactor, Expired, ScopeTaken, MovedToAnotherTenant];
+const OF_USERS: &[Condition] = &[
+    Revoked,
+    Unrevoked,
+    PasswordChanged,
+    PasswordReset,
+    TwoFactor,
+    Expired,
+    OfASession,
+    SessionRefreshed,
+    SessionRevoked,
+    SessionEnded,
+    ScopeTaken,
+    MovedToAnotherTenant,
+];
+/// Users whom nothing shuts out.
+const WELL: &[Condition] = &[Nothing, OfASession, SessionRefreshed];
 
 /// Under these conditions, at these doors.
 type Rows = &'static [(&'static [Condition], &'static [&'static [Door]], Row)];
 
 pub const TABLE: Rows = &[
     // A control: everything works, and nothing that should not.
-    (&[Nothing], &[BY_HEADER, BY_TOKEN, RENEWED], Is([Yes, Yes, Yes, Yes, Yes])),
-    (&[Nothing], &[BY_URL], Is([Yes, NO_401, Yes, Yes, NO_401])),
-    (&[Nothing], &[SOCKET_BY_TICKET, USER_BY_TICKET], Is([Yes, READS_ONLY, Yes, Yes, READS_ONLY])),
+    (WELL, &[BY_HEADER, BY_TOKEN, RENEWED], Is([Yes, Yes, Yes, Yes, Yes])),
+    (WELL, &[BY_URL], Is([Yes, NO_401, Yes, Yes, NO_401])),
+    (WELL, &[SOCKET_BY_TICKET, USER_BY_TICKET], Is([Yes, READS_ONLY, Yes, Yes, READS_ONLY])),
     (&[Nothing], &[&[Notiflux], CHANNELS], Is([Yes, Yes, Yes, Yes, Yes])),
     // Users whose sign-in is over.
     (SHUT_OUT, &[BY_URL, &[Bearer]], Is([ENDED, NO_401, NO_401, Silent, NO_401])),
@@ -104,8 +119,14 @@ pub const TABLE: Rows = &[
     (SHUT_OUT, &[USER], Is([OVER, NO_MORE, NO, Silent, NO_OR_DISCONNECTED])),
     (SHUT_OUT, &[USER_BY_TICKET], Is([OVER, READS_ONLY_OR_NO_MORE, NO, Silent, NO_OR_DISCONNECTED])),
     // A password is as good as before if its user is let in again.
-    (&[Revoked, PasswordChanged, PasswordReset, TwoFactor], &[&[Basic]], Is([ENDED, NO_401, NO_401, Silent, NO_401])),
+    (
+        &[Revoked, PasswordChanged, PasswordReset, TwoFactor, SessionRevoked],
+        &[&[Basic]],
+        Is([ENDED, NO_401, NO_401, Silent, NO_401]),
+    ),
     (&[Unrevoked], &[&[Basic]], Is([ENDED, Yes, Yes, Yes, Yes])),
+    // A password is of no session.
+    (&[SessionEnded], &[&[Basic]], Is([Yes, Yes, Yes, Yes, Yes])),
     (&[Expired], &[&[Basic]], DoesNotApply("a password does not expire")),
     // Users who have other rights than before.
     (&[ScopeTaken], &[BY_HEADER], Is([Silent, NO_SCOPE_403, Yes, Silent, NO_SCOPE_403])),

@@ -8,7 +8,9 @@ use crate::channel::{self, AUTH_KEY, FLAGS};
 use crate::contract::now_millis;
 use crate::ntp::{NtpServer, asking};
 use crate::sse_ticket::{ask, set_cookie, ticket_of};
-use crate::support::{Client, JWT_SECRET, Signer, Stream, TestServer, User, claims, command, forge, password_of};
+use crate::support::{
+    Client, JWT_SECRET, Session, Signer, Stream, TestServer, User, claims, command, forge, password_of,
+};
 
 /// As many tickets as one case takes, and some more.
 const TICKETS: usize = 24;
@@ -34,6 +36,8 @@ pub struct Visitor {
     pub username: String,
     pub password: Option<String>,
     pub jwt: Option<String>,
+    /// The session that token and tickets belong to, if it was to be.
+    pub session: Option<Session>,
     tickets: RefCell<Vec<Option<String>>>,
     /// Tickets that no condition makes wrong ones of.
     own_tickets: RefCell<Vec<String>>,
@@ -101,13 +105,17 @@ impl World {
     }
 
     /// A new visitor, whose names nobody else uses, and of whose tokens some end so many seconds from now.
-    pub async fn visitor(&self, soon: Soon, seconds: u64) -> Visitor {
+    pub async fn visitor(&self, soon: Soon, seconds: u64, has_session: bool) -> Visitor {
         let number = self.cases.replace(self.cases.get() + 1);
         let [username, room, mark] = ["alice", "room/", "mark/"].map(|name| format!("{name}{number}"));
         let client = self.server.client();
         let scopes = [format!("{room}:get"), format!("{room}:post"), format!("{mark}:get")];
         client.create_user_with(&username, "acme", json!({ "scopes": scopes })).await.ok();
-        let mut user = client.sign_in(&username).await;
+        let session = if has_session { Some(client.begin_session(&username).await) } else { None };
+        let mut user = match &session {
+            Some(session) => session.user.clone(),
+            None => client.sign_in(&username).await,
+        };
         let expires_at = now_millis() / 1000 + seconds;
         if soon == Soon::Users {
             let mut claims = claims(user.jwt());
@@ -120,6 +128,7 @@ impl World {
         let visitor = Visitor {
             password: Some(password_of(&username)),
             jwt: Some(user.jwt().to_owned()),
+            session,
             tickets: RefCell::default(),
             own_tickets: RefCell::default(),
             pass: Some(pass_of(&user).await),

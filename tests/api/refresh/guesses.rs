@@ -1,0 +1,84 @@
+//! Guards `/refresh` against guesses, and what the log says of sessions.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Client, TestServer, eventually};
+
+async fn refresh_from(client: &Client, address: &str, token: &str) -> Answer {
+    let body = json!({ "refresh_token": token }).to_string().into_bytes();
+    client.request(Method::POST, "/refresh", &[("x-forwarded-for", address)], Some(body)).await
+}
+
+#[tokio::test]
+async fn guesses_count_by_their_address_and_right_tokens_do_not() {
+    let server = TestServer::start_with(&["--trusted_proxies=127.0.0.1"]).await;
+    let client = server.client();
+    client.create_user("alice", "acme").await;
+    let (mut session, other) = (client.begin_session("alice").await, client.begin_session("alice").await);
+    let rotation = session.refresh_token.rsplit('.').next().unwrap();
+    let guess = format!("{}.{rotation}.{rotation}", session.id);
+    let mut throttled = 0;
+    for number in 0..1000 {
+        let token = if number % 2 == 0 { &guess } else { "nonsense" };
+        let answer = refresh_from(&client, "192.0.2.1", token).await;
+        if answer.status == 429 {
+            throttled += 1;
+            answer.refused(429, "too_many_attempts");
+        } else {
+            answer.refused(401, "session_ended");
+        }
+    }
+    assert!(throttled > 100, "{throttled}");
+    // Elsewhere it goes on, however often.
+    for _ in 0..400 {
+        let answer = refresh_from(&client, "192.0.2.2", &session.refresh_token).await.ok().json();
+        session.refresh_token = answer["refresh_token"].as_str().unwrap().to_owned();
+    }
+    refresh_from(&client, "192.0.2.2", &other.refresh_token).await.ok();
+    let list = session.user.get("/sessions").await.ok().json();
+    assert!(list.as_array().unwrap().iter().all(|session| session["address"] == "192.0.2.2"), "{list}");
+}
+
+#[tokio::test]
+async fn the_log_says_what_ended_sessions_and_shows_no_token() {
+    let server = TestServer::start_with(&["--log=info"]).await;
+    let client = server.client();
+    client.create_user("alice", "acme").await;
+    let mut sessions = Vec::new();
+    for _ in 0..4 {
+        sessions.push(client.begin_session("alice").await);
+    }
+    let refreshed = sessions[0].refreshed().await;
+    let family = refreshed.refresh_token.rsplit_once('.').unwrap().0;
+    let made_up = format!("{family}.{}", sessions[1].refresh_token.rsplit('.').next().unwrap());
+    client.refresh(&made_up).await.refused(401, "session_ended");
+    client.refresh(&refreshed.refresh_token).await.refused(401, "session_ended");
+    sessions[1].user.post("/logout", json!({})).await.ok();
+    sessions[3].user.post("/end_session", json!({ "session": sessions[2].id })).await.ok();
+    sessions[3].user.post("/end_session", json!({ "session": sessions[2].id })).await.refused(404, "session_unknown");
+    sessions[3].user.post("/end_session", json!({ "all": true })).await.ok();
+    let told = || {
+        let lines = server.log();
+        let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let lines = lines.filter(|line| line["target"] == "broker::access" && line["door"] != "sign-in");
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        lines.map(|line| ["message", "door", "user", "outcome"].map(|field| text(&line[field]))).collect::<Vec<_>>()
+    };
+    let expected = [
+        ["not let in", "refresh", "alice", "refresh_token_reused"],
+        ["not let in", "refresh", "-", "session_ended"],
+        ["session ended by logout", "account", "alice", "ok"],
+        ["session ended", "account", "alice", "ok"],
+        ["session not ended", "account", "alice", "session_unknown"],
+        ["all sign-ins ended", "account", "alice", "ok"],
+    ];
+    eventually("the last of them", || told().len() >= expected.len()).await;
+    assert_eq!(told(), expected.map(|line| line.map(str::to_owned)));
+    let log = server.log();
+    for session in sessions.iter().chain([&refreshed]) {
+        for secret in session.refresh_token.split('.').skip(1).chain([session.user.jwt()]) {
+            assert!(!log.contains(secret), "{secret}");
+        }
+    }
+}
