@@ -14,6 +14,8 @@ const { metafile } = await build({
   splitting: true,
   format: 'esm',
   target: 'es2022',
+  // Constants are put where they are used, which a bundler of users cannot do any more.
+  minifySyntax: true,
   external: ['react', 'node:*'],
   chunkNames: 'shared/[name]-[hash]',
   logLevel: 'warning',

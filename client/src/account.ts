@@ -4,10 +4,23 @@ import { fields, snake } from './http.js';
 import type { Tokens } from './session.js';
 import type { Client, RequestOptions } from './types.js';
 
-const READS = ['me', 'exportMe', 'sessions'] as const;
-const WRITES = ['endSession', 'createInvite', 'deleteMe', 'changePassword', 'twoFactorBegin', 'twoFactorConfirm', 'twoFactorEnd'] as const;
+const NAMES =
+  'me exportMe sessions updateMe endSession createInvite deleteMe changePassword twoFactorBegin twoFactorConfirm twoFactorEnd';
 
-export type Account = Pick<Client, (typeof READS)[number] | (typeof WRITES)[number] | 'updateMe'>;
+export type Account = Pick<
+  Client,
+  | 'me'
+  | 'exportMe'
+  | 'sessions'
+  | 'updateMe'
+  | 'endSession'
+  | 'createInvite'
+  | 'deleteMe'
+  | 'changePassword'
+  | 'twoFactorBegin'
+  | 'twoFactorConfirm'
+  | 'twoFactorEnd'
+>;
 
 /** `begin` goes on with a new sign-in: the former ones have ended. `end` forgets this one. */
 export function createAccount(
@@ -15,18 +28,17 @@ export function createAccount(
   begin: (tokens: Tokens) => Promise<void>,
   end: (reason: string) => Promise<void>,
 ): Account {
-  const account: Record<string, (options: any) => Promise<unknown>> = {
-    updateMe: (data) => request('/update_me', { body: { data } }),
+  const call = async (name: string, options?: object) => {
+    // What is answered with a new sign-in is asked for one that can be renewed.
+    const answer = await request(`/${snake(name)}`, { body: options && { ...fields(options), refresh: true } });
+    if (answer.jwt) await begin(answer);
+    if (name === 'deleteMe') await end('deleted');
+    return answer;
   };
-  for (const name of READS) account[name] = () => request(`/${snake(name)}`);
-  for (const name of WRITES) {
-    const isNew = name === 'changePassword' || name === 'twoFactorConfirm';
-    account[name] = async (options) => {
-      const answer = await request(`/${snake(name)}`, { body: { ...fields(options), ...(isNew && { refresh: true }) } });
-      if (isNew) await begin(answer);
-      if (name === 'deleteMe') await end('deleted');
-      return answer;
-    };
-  }
-  return account as unknown as Account;
+  const account = Object.fromEntries(NAMES.split(' ').map((name) => [name, (options?: object) => call(name, options)]));
+  return {
+    ...(account as unknown as Account),
+    updateMe: (data) => call('updateMe', { data }),
+    createInvite: (options = {}) => call('createInvite', options),
+  };
 }

@@ -120,21 +120,21 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
   function drop(item: Item) {
     entries.delete(item.event);
     touchBase(item.event);
-    tell(Object.freeze({ ...item, data: null, removed: true }));
+    tell({ ...item, data: null, removed: true });
   }
 
   function apply(change: Change) {
     const { event, id } = change;
     const entry = entries.get(event);
     if (change.transient) {
-      tell(Object.freeze(change));
+      tell(change);
     } else if (!entry || !entry.isConfirmed || id > entry.item.id) {
       const isNew = entry?.item.id !== id;
       if (change.removed) entries.delete(event);
       else entries.set(event, { item: isNew ? freeze(change) : entry!.item, isConfirmed: true });
       if (isNew && (entry || !change.removed)) {
         touchBase(event);
-        tell(Object.freeze(change));
+        tell(change);
       }
     }
     reach(id);
@@ -206,7 +206,7 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
       case 'online': {
         const { username, present } = message;
         const list = crowd ?? people;
-        if (present) list.set(username, Object.freeze(present));
+        if (present) list.set(username, present);
         else list.delete(username);
         if (!crowd) showPeople();
         return;

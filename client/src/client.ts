@@ -118,6 +118,10 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
   session.store.subscribe(onSession);
   onSession();
 
+  /** Ends a session that nobody uses any more, whatever the server says. */
+  const logout = async (refresh_token?: string) =>
+    refresh_token && open('/logout', { body: { refresh_token }, timeout: 5000 }).catch(() => undefined);
+
   const begin = (user: string, tokens: Tokens) => session.start(user, tokens);
 
   async function signIn({ username, discard = false, ...proof }: Parameters<Client['signIn']>[0]) {
@@ -126,8 +130,7 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     try {
       for (const plugin of plugins) await plugin.beforeSignIn?.(user, discard);
     } catch (error) {
-      // Nobody uses this session.
-      if (tokens.refresh_token) void open('/logout', { body: { refresh_token: tokens.refresh_token } }).catch(() => undefined);
+      void logout(tokens.refresh_token);
       throw error;
     }
     await begin(user, tokens);
@@ -171,8 +174,7 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
       const refresh_token = session.refreshToken();
       await session.end('signed-out');
       await wiped;
-      // It is out here whatever the server says.
-      if (refresh_token) await open('/logout', { body: { refresh_token }, timeout: 5000 }).catch(() => undefined);
+      await logout(refresh_token);
     },
     on: (filter: string, listener: (change: Change<any, any>) => void) => both(cache.on(filter, listener), interest.add(filter)),
     latest: (name) => storeOf<any>(name, () => cache.latest(name)),

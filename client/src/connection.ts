@@ -1,12 +1,13 @@
 // One stream that comes back: it resumes where it was, notices silence, and says how it stands.
 
-import { NetworkError, type BrokerError } from './errors.js';
+import { BrokerError, NetworkError } from './errors.js';
 import { covers } from './filter.js';
 import type { SessionKeeper } from './session.js';
 import type { OpenSource } from './source.js';
 import { now } from './store.js';
-import { filterOf, type Frame, type OpenStream } from './transports/transport.js';
-import type { Connection, Present, RequestOptions, Stop } from './types.js';
+import type { LoadTransport } from './transports/choose.js';
+import { filterOf, noStream, type Frame, type OpenStream } from './transports/transport.js';
+import type { Connection, RequestOptions, Stop } from './types.js';
 
 /** A heartbeat comes every 12 seconds. */
 const SILENCE = 30_000;
@@ -23,7 +24,7 @@ export interface ConnectionHost {
   url: string;
   session: SessionKeeper;
   /** Ways to open a stream, the best first. */
-  transports: readonly OpenStream[];
+  transports: readonly LoadTransport[];
   request(path: string, options: RequestOptions): Promise<any>;
 }
 
@@ -99,10 +100,12 @@ export const createConnection = ({ url, session, transports, request }: Connecti
     const mine = attempt;
     if (!isWanted()) return say('idle');
     if (!isQuiet) say('connecting');
+    let openStream: OpenStream;
     try {
-      token = await session.token(refused);
+      [token, openStream] = await Promise.all([session.token(refused), transports[transport]!().catch(() => Promise.reject(noStream()))]);
     } catch (error) {
-      if (mine === attempt) failed(error as BrokerError);
+      // A service that supplies tokens may fail in any way.
+      if (mine === attempt) failed(error instanceof BrokerError ? error : new NetworkError('no_token'));
       return;
     }
     if (mine !== attempt) return;
@@ -126,7 +129,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
       heard = now();
       run(...args);
     };
-    closeStream = transports[transport]!(
+    closeStream = openStream(
       { url, token, events: sent.join(), presence: sentPresence, after: last, stream },
       {
         open: live((id) => {
@@ -135,8 +138,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
           isOpen = true;
           if (isFresh) tell({ kind: 'fresh' });
           if (sentPresence) tell({ kind: 'crowd' });
-          if (!isQuiet) say('syncing');
-          else say(state.state);
+          say(isQuiet ? state.state : 'syncing');
           renewLater();
         }),
         life: live(() => {}),
@@ -169,8 +171,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
       ended(data.reason, data.retry ?? 0);
     } else if (event.startsWith('$presence/')) {
       const username = event.slice(10);
-      const present: Present | undefined = data.online ? { username, since: data.since, streams: data.streams } : undefined;
-      tell({ kind: 'online', username, present });
+      tell({ kind: 'online', username, present: data.online && { username, since: data.since, streams: data.streams } });
     }
   }
 

@@ -62,15 +62,9 @@ export class ServerError extends BrokerError {
 /** The error that an answer stands for. `body` is that of a refusal, if it could be read. */
 export function refusal(status: number, body: any, retryAfter?: number): BrokerError {
   const Kind =
-    status === 401 || status === 403
-      ? AuthError
-      : status === 412
-        ? ConflictError
-        : status === 429
-          ? RateLimitError
-          : status > 499
-            ? ServerError
-            : BrokerError;
-  const error = new Kind(body?.code ?? (status === 401 ? 'unauthorized' : `status_${status}`), body?.error ?? `status ${status}`, status, retryAfter);
+    ({ 401: AuthError, 403: AuthError, 412: ConflictError, 429: RateLimitError } as Record<number, typeof BrokerError>)[status] ??
+    (status > 499 ? ServerError : BrokerError);
+  const code = body?.code ?? (status === 401 ? 'unauthorized' : `status_${status}`);
+  const error = new Kind(code, body?.error ?? code, status, retryAfter);
   return Object.assign(error, body?.current && { current: body.current });
 }

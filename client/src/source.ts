@@ -14,7 +14,7 @@ export type SourceMessage =
   /** Everything is sent again from here; what is not seen again until `synced` is gone. With a reason, the server has asked for it. */
   | { readonly kind: 'fresh'; readonly reason?: string }
   | { readonly kind: 'event'; readonly change: Change }
-  | { readonly kind: 'online'; readonly username: string; readonly present?: Present }
+  | { readonly kind: 'online'; readonly username: string; readonly present?: Present | false }
   /** Everybody that is online is told again from here. */
   | { readonly kind: 'crowd' }
   /** The event may not be seen any more. */

@@ -76,10 +76,8 @@ export const now = (): number => performance.now();
 
 /** A random name: an idempotency key must not be guessed by accident, and not more. */
 export function randomKey(): string {
-  const bytes = new Uint8Array(16);
+  const bytes = new Uint8Array(16).map(() => Math.random() * 256);
   // `randomUUID` wants a secure context, and React Native has neither.
-  const { crypto } = globalThis as { crypto?: Partial<Crypto> };
-  if (crypto?.getRandomValues) crypto.getRandomValues(bytes);
-  else bytes.forEach((_, at) => (bytes[at] = Math.random() * 256));
+  (globalThis.crypto as Crypto | undefined)?.getRandomValues?.(bytes);
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
