@@ -2,6 +2,7 @@
 
 mod event_object;
 mod events;
+mod export;
 mod listing;
 mod reader;
 mod rows;

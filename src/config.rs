@@ -19,7 +19,7 @@ use flags::{
 pub use channels::Channels;
 pub use flags::LogFormat;
 pub use notiflux::Notiflux;
-pub use settings::{Limits, Passwords, Retained, SignIns};
+pub use settings::{Deletions, Limits, Passwords, Retained, SignIns};
 pub use sign_ups::{SignUps, Signup};
 pub use values::Origins;
 
@@ -47,6 +47,8 @@ pub struct Config {
     pub sign_ins: SignIns,
     /// Settings of sign-up.
     pub sign_ups: SignUps,
+    /// What becomes of a user who is deleted.
+    pub deletions: Deletions,
     /// Settings of passwords.
     pub passwords: Passwords,
     /// The secret that signs JWTs.
@@ -211,6 +213,7 @@ impl TryFrom<Flags> for Config {
             base_path: flags.base_path,
             sign_ins: flags.sign_ins,
             sign_ups: flags.sign_ups.try_into()?,
+            deletions: flags.deletions,
             passwords: flags.passwords,
             jwt_secret,
             admin_token,

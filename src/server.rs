@@ -154,6 +154,7 @@ impl Server {
             sign_ins: config.sign_ins,
             sign_ups: config.sign_ups,
             passwords: config.passwords,
+            deletions: config.deletions,
             default_scopes: config.default_scopes,
             notiflux: config.notiflux,
             channels,

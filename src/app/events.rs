@@ -3,6 +3,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::event_object::event_object;
+use super::export::ExportRows;
 use super::listing::{self, Form, Listing};
 use super::reader::{ReadScope, Reader};
 use super::rows::{HistoryRows, LatestRows, PresentUsers};
@@ -208,6 +209,19 @@ impl Events {
             )
         };
         listing::read(self.reader(principal, EventFilter::ALL)?, Form::Page("events"), rows).await
+    }
+
+    /// Exports everything that is kept of the principal, who is a user.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] for a guest, and if the principal's rights ended meanwhile; [`Error::Storage`]; [`Error::Damaged`].
+    pub async fn export(&self, principal: Principal) -> Result<Listing, Error> {
+        if principal.is_guest() {
+            return Err(Error::Unauthorized);
+        }
+        let (by, now) = (principal.clone(), self.clock.now());
+        let rows = move |_: &ReadScope| ExportRows::new(&by, now);
+        listing::read(self.reader(principal, EventFilter::ALL)?, Form::Lines, rows).await
     }
 
     /// Lists the users of the principal's tenant who are present.

@@ -39,6 +39,8 @@ pub trait Rows: Send + Sized + 'static {
 pub enum Form {
     /// An array, which has no pages.
     Array,
+    /// Each item is a line (NDJSON).
+    Lines,
     /// `{"<name>": […], "next": …}`: one page, and the value that the next one is asked for with.
     Page(&'static str),
 }
@@ -50,9 +52,10 @@ impl Form {
     }
 }
 
-/// The items of one step, as JSON with commas between them.
+/// The items of one step, as JSON: with commas between them, or each with a line feed after it.
 pub struct Items {
     json: Vec<u8>,
+    form: Form,
     /// No step has written an item yet.
     is_first: bool,
 }
@@ -63,10 +66,16 @@ impl Items {
     /// # Errors
     /// [`Error::Internal`] if it cannot be written as JSON.
     pub fn push(&mut self, item: &impl Serialize) -> Result<(), Error> {
-        if !std::mem::take(&mut self.is_first) {
+        let is_first = std::mem::take(&mut self.is_first);
+        let is_line = matches!(self.form, Form::Lines);
+        if !is_first && !is_line {
             self.json.push(b',');
         }
-        serde_json::to_writer(&mut self.json, item).map_err(|error| Error::Internal(error.to_string()))
+        serde_json::to_writer(&mut self.json, item).map_err(|error| Error::Internal(error.to_string()))?;
+        if is_line {
+            self.json.push(b'\n');
+        }
+        Ok(())
     }
 
     /// Whether they are enough for one step.
@@ -116,17 +125,18 @@ impl<R: Rows> Unfinished<R> {
     fn begin(rows: R, form: Form, store: &Store) -> Result<Step<R>, Error> {
         let head = match form {
             Form::Array => b"[".to_vec(),
+            Form::Lines => Vec::new(),
             Form::Page(name) => format!("{{\"{name}\":[").into_bytes(),
         };
         Self { rows, form, is_first: true }.step(store, head)
     }
 
     fn step(mut self, store: &Store, json: Vec<u8>) -> Result<Step<R>, Error> {
-        let mut items = Items { json, is_first: self.is_first };
+        let mut items = Items { json, form: self.form, is_first: self.is_first };
         let is_more = self.rows.next(store, &mut items)?;
-        let Items { mut json, is_first } = items;
+        let Items { mut json, is_first, .. } = items;
         self.is_first = is_first;
-        if !is_more {
+        if !is_more && !matches!(self.form, Form::Lines) {
             json.push(b']');
             if matches!(self.form, Form::Page(_)) {
                 let next = serde_json::to_string(&self.rows.next_page(store));

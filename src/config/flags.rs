@@ -11,7 +11,7 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 use super::channels::ChannelFlags;
 use super::notiflux::NotifluxFlags;
-use super::settings::{Limits, Passwords, Retained, SignIns};
+use super::settings::{Deletions, Limits, Passwords, Retained, SignIns};
 use super::sign_ups::SignUpFlags;
 use super::values::DEFAULT_ACME_DIRECTORY;
 use crate::domain::BasePath;
@@ -117,6 +117,8 @@ pub struct Flags {
     pub admin_token_file: Option<PathBuf>,
     #[command(flatten)]
     pub passwords: Passwords,
+    #[command(flatten)]
+    pub deletions: Deletions,
     #[command(flatten)]
     pub notiflux: NotifluxFlags,
     #[command(flatten)]

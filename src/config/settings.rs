@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::builder::TypedValueParser;
 use clap::{ArgAction, Args, value_parser};
 
-use crate::domain::{DEFAULT_EVENT_BYTES, MAX_EVENT_BYTES, Quotas, is_blank};
+use crate::domain::{DEFAULT_EVENT_BYTES, Erase, MAX_EVENT_BYTES, Quotas, is_blank};
 
 /// Settings of sign-ins.
 #[derive(Args, Clone, Debug)]
@@ -40,6 +40,18 @@ pub struct Passwords {
     /// Seconds that a password reset code lasts.
     #[arg(long, env = "BROKER_TOTP_DURATION", default_value = "300", value_parser = value_parser!(u64).range(1..=86_400).map(Duration::from_secs))]
     pub totp_duration: Duration,
+}
+
+/// What becomes of a user who is deleted.
+#[derive(Args, Clone, Debug)]
+#[command(rename_all = "snake_case")]
+pub struct Deletions {
+    /// Seconds for which nobody gets the name of a deleted user.
+    #[arg(long, env = "BROKER_NAME_QUARANTINE", default_value = "2592000", value_parser = value_parser!(u64).range(..=3_153_600_000).map(Duration::from_secs))]
+    pub name_quarantine: Duration,
+    /// What happens to the events that a deleted user inserted: remove, or anonymise to put another name in the place of theirs.
+    #[arg(long, env = "BROKER_ERASE", default_value = "anonymise", value_parser = erase)]
+    pub erase: Erase,
 }
 
 /// Limits of inserts and streams.
@@ -86,6 +98,11 @@ pub struct Retained {
     /// Inserts of each tenant that are kept in exact order; 0 keeps the latest of each name only.
     #[arg(long, env = "BROKER_RETAIN_EVENTS", default_value_t = 100_000, value_parser = value_parser!(u64).range(..=1_000_000_000).map(|events| events as usize))]
     pub retain_events: usize,
+}
+
+/// What happens to the events of a deleted user.
+fn erase(word: &str) -> Result<Erase, String> {
+    Erase::parse(word).ok_or_else(|| "it is remove or anonymise".to_owned())
 }
 
 /// The audience of JWTs: a name or a URL (RFC 7519, section 4.1.3), short enough to be in each.

@@ -8,9 +8,9 @@ use icu_properties::{CodePointMapData, CodePointSetData};
 use super::{TenantName, Username};
 use crate::error::Error;
 
-/// Raised whenever [`Skeleton`]s change, because of other rules or newer Unicode tables. Then the stored ones are
-/// computed again.
-pub const SKELETON_VERSION: u8 = 2;
+/// Raised whenever [`Skeleton`]s change, because of other rules or newer Unicode tables, or the rows that hold them. Then
+/// the stored ones are computed again.
+pub const SKELETON_VERSION: u8 = 3;
 
 /// A username that a new user may have. Users of earlier versions may have other names.
 ///

@@ -51,6 +51,8 @@ struct Recent {
     /// Whether the workers have yet to be told.
     pending: bool,
     latest: Filled,
+    /// The reading of the latest events that counts. What an earlier one has read may have been erased since.
+    filling: u64,
 }
 
 /// Whether the latest event of every name is in memory.
@@ -88,6 +90,13 @@ pub struct Pushed {
 pub struct Filling {
     channel: Arc<Channel>,
     until: Position,
+    number: u64,
+}
+
+/// What was in memory, to be dropped while nothing is locked.
+pub struct Forgotten {
+    _events: VecDeque<Arc<SharedEvent>>,
+    _latest: Filled,
 }
 
 /// What a channel has after a position.
@@ -103,7 +112,8 @@ pub enum Found {
 impl Channel {
     /// A channel for what comes after a position.
     pub fn new(start: Position, used: Arc<Used>) -> Self {
-        let recent = Recent { start, events: VecDeque::new(), bytes: 0, pending: false, latest: Filled::Not };
+        let latest = Filled::Not;
+        let recent = Recent { start, events: VecDeque::new(), bytes: 0, pending: false, latest, filling: 0 };
         Self { recent: Mutex::new(recent), settled: Arc::default(), notifiers: Mutex::default(), used }
     }
 
@@ -159,7 +169,22 @@ impl Channel {
         }
         // From here on what is published is taken as it comes.
         recent.latest = Filled::Partly(LatestByName::default());
-        Fill::Begun(Filling { channel: Arc::clone(channel), until: recent.end() })
+        recent.filling += 1;
+        Fill::Begun(Filling { channel: Arc::clone(channel), until: recent.end(), number: recent.filling })
+    }
+
+    /// Forgets all events that are in memory: streams read them from the store. A reading of the latest ones that is under way
+    /// comes to nothing.
+    pub fn forget(&self) -> Forgotten {
+        let mut recent = lock(&self.recent);
+        recent.start = recent.end();
+        self.used.recent.fetch_sub(std::mem::take(&mut recent.bytes), Ordering::Relaxed);
+        let _events = std::mem::take(&mut recent.events);
+        recent.filling += 1;
+        if let Filled::Partly(latest) | Filled::Wholly(latest, _) = &recent.latest {
+            self.used.latest.fetch_sub(latest.bytes(), Ordering::Relaxed);
+        }
+        Forgotten { _events, _latest: std::mem::replace(&mut recent.latest, Filled::Not) }
     }
 
     /// Resolves when a reading that is under way by now has ended.
@@ -263,6 +288,9 @@ impl Filling {
     /// Takes one that was read. Returns whether more are wanted: together they may have become too much.
     pub fn take(&self, event: &Arc<SharedEvent>) -> bool {
         let mut recent = lock(&self.channel.recent);
+        if recent.filling != self.number {
+            return false;
+        }
         let too_much = self.channel.take_latest(&mut recent, event);
         let are_wanted = matches!(recent.latest, Filled::Partly(_));
         // The writer may wait for the lock, and the latest events may be many.
@@ -274,6 +302,9 @@ impl Filling {
     /// All of them have been read. Up to this position one may have been left out.
     pub fn finish(self, left_out: Position) {
         let mut recent = lock(&self.channel.recent);
+        if recent.filling != self.number {
+            return;
+        }
         recent.latest = match std::mem::replace(&mut recent.latest, Filled::Never) {
             Filled::Partly(mut latest) => {
                 latest.settle();
@@ -288,7 +319,9 @@ impl Drop for Filling {
     fn drop(&mut self) {
         let mut recent = lock(&self.channel.recent);
         let mut unfinished = None;
-        if let Filled::Partly(latest) = &recent.latest {
+        if let Filled::Partly(latest) = &recent.latest
+            && recent.filling == self.number
+        {
             self.channel.used.latest.fetch_sub(latest.bytes(), Ordering::Relaxed);
             unfinished = Some(std::mem::replace(&mut recent.latest, Filled::Not));
         }

@@ -145,6 +145,14 @@ impl Hub {
         filled.iter().for_each(|channel| channel.notify());
     }
 
+    /// Forgets the events of a tenant that are in memory, since some of them were erased on the disk. They are read from there
+    /// again.
+    pub fn forget_in_memory(&self, tenant: &TenantName) {
+        let channel = lock(&self.0.channels).of_tenant.get(tenant).map(Arc::clone);
+        // Freed with nothing locked, since the writer may wait.
+        drop(channel.map(|channel| channel.forget()));
+    }
+
     /// The streams of all users.
     pub fn registry(&self) -> &Registry {
         &self.0.registry

@@ -1,15 +1,17 @@
 //! Work that nobody asks for: events that have expired are removed, and events that are too old are forgotten. This is done in the
 //! background, in small steps through the writer, so that inserts do not wait.
 //!
-//! `due`, which removes what has expired, and `retention`, which shortens the tails, have a loop each, so that neither waits for the
-//! other. Each looks outside the writer for the events that are to go, and gives them to the writer to remove.
+//! `due`, which removes what has expired, `retention`, which shortens the tails, and `erasing`, which erases what deleted users left,
+//! have a loop each, so that none waits for another. Each looks outside the writer for the events that are to go, and gives them to the writer to remove.
 
 mod due;
+mod erasing;
 mod retention;
 mod rounds;
 mod waiting;
 
 use self::due::Due;
+use self::erasing::Erasing;
 use self::retention::Tails;
 use self::rounds::{Desk, Pace};
 use super::hub::Hub;
@@ -18,10 +20,11 @@ use crate::writer::Writer;
 
 pub use self::retention::Retention;
 
-/// Removes what has expired and shortens the tails, for as long as the server lives.
+/// Removes what has expired, shortens the tails, and erases what deleted users left, for as long as the server lives.
 pub async fn keep_up(hub: Hub, writer: Writer, clock: Clock, retention: Retention) {
     let desk = Desk { store: hub.store().clone(), writer, clock };
-    let (mut due, mut tails) = (Due::new(hub, desk.clone()), Tails::new(desk, retention));
+    let (mut due, mut erasing) = (Due::new(hub.clone(), desk.clone()), Erasing::new(hub, desk.clone()));
+    let mut tails = Tails::new(desk, retention);
     let due = async {
         let mut pace = Pace::new();
         while pace.goes_on(due.round().await).await {}
@@ -30,7 +33,11 @@ pub async fn keep_up(hub: Hub, writer: Writer, clock: Clock, retention: Retentio
         let mut pace = Pace::new();
         while pace.goes_on(tails.round().await).await {}
     };
-    tokio::join!(due, retention);
+    let erasures = async {
+        let mut pace = Pace::new();
+        while pace.goes_on(erasing.round().await).await {}
+    };
+    tokio::join!(due, retention, erasures);
 }
 
 #[cfg(test)]

@@ -19,6 +19,10 @@ pub enum Door {
     Reset,
     /// A sign-up.
     SignUp,
+    /// A new password, by whoever knows the old one.
+    NewPassword,
+    /// The deletion of the own account.
+    Deletion,
     /// A refresh token.
     Refresh,
     /// The admin token.
@@ -99,6 +103,8 @@ impl Visit {
             Door::Basic => "basic",
             Door::Reset => "password reset",
             Door::SignUp => "sign-up",
+            Door::NewPassword => "password change",
+            Door::Deletion => "account deletion",
             Door::Refresh => "refresh",
             Door::Admin => "admin token",
             Door::Channels => "channel key",

@@ -132,7 +132,7 @@ impl Identity {
 
     /// Checks a guess at a user's password, together with the further check `also`. A wrong guess counts for every
     /// username: for an unknown or revoked user, every password is wrong.
-    async fn prove<T: Send + 'static>(
+    pub(super) async fn prove<T: Send + 'static>(
         &self,
         username: &Username,
         password: Password,
@@ -217,15 +217,15 @@ impl Identity {
 }
 
 /// The result of a correct guess.
-struct Proven<T> {
+pub(super) struct Proven<T> {
     /// The user as it is now.
-    user: User,
+    pub user: User,
     /// The result of the further check.
-    also: T,
+    pub also: T,
     /// The hash and its password, if it should be hashed again.
     outdated: Option<(PasswordHash, Password)>,
     /// The attempt, for further checks.
-    attempt: Attempt,
+    pub attempt: Attempt,
 }
 
 /// Spends the time step of a sign-in code, and all earlier ones (RFC 6238, section 5.2: a code works once).
@@ -279,7 +279,8 @@ mod tests {
     use super::super::{RootKey, Settings};
     use super::*;
     use crate::clock::Clock;
-    use crate::config::{Passwords, SignIns, SignUps, Signup};
+    use crate::config::{Deletions, Passwords, SignIns, SignUps, Signup};
+    use crate::domain::Erase;
     use crate::store::Store;
     use crate::writer::Writer;
 
@@ -320,6 +321,7 @@ mod tests {
                 jwt_audience: None,
             },
             passwords: Passwords { password_min: 64, password_checker: true, totp_duration: Duration::from_secs(60) },
+            deletions: Deletions { name_quarantine: Duration::ZERO, erase: Erase::Anonymise },
             default_scopes: None,
             notiflux: None,
             channels: None,

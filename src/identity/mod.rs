@@ -2,10 +2,12 @@
 //!
 //! [`Identity`] is the entry point. A signed-in user is a [`Principal`]. Changes go through the writer.
 
+mod account;
 mod audit;
 mod authorization;
 mod biscuit;
 mod channels;
+mod deletion;
 mod invites;
 mod login;
 mod names;
@@ -32,7 +34,7 @@ use std::time::Duration;
 use moka::future::Cache;
 
 use crate::clock::Clock;
-use crate::config::{Notiflux, Passwords, SignIns, SignUps};
+use crate::config::{Deletions, Notiflux, Passwords, SignIns, SignUps};
 use crate::domain::{
     Account, AuthContext, ClientAddress, Guest, Scope, Secret, SessionId, SignIn, Timestamp, Username,
 };
@@ -40,6 +42,7 @@ use crate::error::Error;
 use crate::store::Store;
 use crate::writer::Writer;
 
+pub use account::{NewOwnPassword, Removal, kept_of};
 pub use authorization::Authorization;
 pub use biscuit::{RootKey, Verified};
 pub use channels::{ChannelOwner, Channels};
@@ -54,7 +57,7 @@ pub use tickets::{Pass, TICKET_LASTS, TicketUse};
 pub use token::{TokenForm, Tokens};
 pub use topic_guests::{MAX_TOPICS, TopicSubscriptions};
 pub use topics::{TopicPermit, TopicUse};
-pub use user_fields::{NewAccount, UserInput};
+pub use user_fields::{NewAccount, OwnInput, UserInput};
 pub use user_list::{UserList, UserQuery};
 
 use audit::{Act, Door, Visit};
@@ -129,6 +132,8 @@ pub struct Settings {
     pub sign_ups: SignUps,
     /// Settings of passwords.
     pub passwords: Passwords,
+    /// What becomes of a user who is deleted.
+    pub deletions: Deletions,
     /// The scopes of a user that is created without any; `None` means no scopes at all.
     pub default_scopes: Option<Vec<Scope>>,
     /// Settings of the tokens of notiflux; `None` takes none.

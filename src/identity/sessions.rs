@@ -70,6 +70,20 @@ pub struct SessionView {
     current: bool,
 }
 
+impl SessionView {
+    /// A session, as whoever asks from the current one sees it.
+    pub(super) fn of(id: SessionId, session: Session, current: Option<SessionId>) -> Self {
+        Self {
+            session: id.to_string(),
+            created: session.created_at.as_millis(),
+            used: session.used_at.as_millis(),
+            address: session.address,
+            client: session.client,
+            current: current == Some(id),
+        }
+    }
+}
+
 impl Identity {
     /// The tokens for a user who has just signed in: a JWT, or those of a new session if it is to be refreshed.
     ///
@@ -195,15 +209,7 @@ impl Identity {
         let lane = Lane::of_request(&account.tenant, &principal.username);
         let (username, now) = (principal.username.clone(), self.0.clock.now());
         let sessions = self.0.store.read(&lane, move |store| store.sessions_of(&username, now)).await?;
-        let view = |(id, session): (SessionId, Session)| SessionView {
-            session: id.to_string(),
-            created: session.created_at.as_millis(),
-            used: session.used_at.as_millis(),
-            address: session.address,
-            client: session.client,
-            current: principal.session() == Some(id),
-        };
-        Ok(sessions.into_iter().map(view).collect())
+        Ok(sessions.into_iter().map(|(id, session)| SessionView::of(id, session, principal.session())).collect())
     }
 
     /// Ends a session of the principal's, or all their sign-ins.

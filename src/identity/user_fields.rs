@@ -3,6 +3,7 @@
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use crate::domain::{Email, Payload, PayloadError, Scope, Secret, TenantName, User, Username};
 use crate::error::Error;
@@ -49,6 +50,30 @@ impl NewAccount {
     }
 }
 
+/// What users change about their own account.
+#[derive(Deserialize)]
+pub struct OwnInput {
+    /// It must be there: `null` clears it.
+    #[serde(deserialize_with = "nullable")]
+    data: Option<Box<RawValue>>,
+}
+
+impl OwnInput {
+    /// Writes the fields over those of a user.
+    ///
+    /// # Errors
+    /// [`Error::DataTooDeep`].
+    pub(super) fn apply(&self, user: &mut User) -> Result<(), Error> {
+        user.data = self.data.as_deref().map(payload).transpose()?;
+        Ok(())
+    }
+}
+
+/// Reads a field that may be `null` and must not be absent.
+fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Option::deserialize(deserializer)
+}
+
 /// Tells a field that is `null` from one that is absent.
 fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
@@ -92,10 +117,47 @@ fn payload(data: &RawValue) -> Result<Payload, Error> {
 /// # Errors
 /// [`Error::Damaged`] if the data of the user is no JSON.
 pub fn view(user: &User) -> Result<Box<RawValue>, Error> {
+    UserView { username: &user.username, user: Some(user), data: data_of(user)? }.to_json()
+}
+
+fn data_of(user: &User) -> Result<Option<&RawValue>, Error> {
     let data = user.data.as_ref().map(|data| serde_json::from_str(data.as_str())).transpose();
-    let data =
-        data.map_err(|error| Error::Damaged(format!("the data of user {} is damaged: {error}", user.username)))?;
-    UserView { username: &user.username, user: Some(user), data }.to_json()
+    data.map_err(|error| Error::Damaged(format!("the data of user {} is damaged: {error}", user.username)))
+}
+
+/// A user as they see themselves, as JSON.
+///
+/// # Errors
+/// As [`view`].
+pub fn own_view(user: &User) -> Result<Box<RawValue>, Error> {
+    to_json(&OwnView {
+        id: user.id,
+        username: user.username.as_str(),
+        tenant_name: user.tenant.as_str(),
+        email: user.email.as_ref().map(Email::as_str),
+        scopes: user.scopes.as_ref().map(|scopes| scopes.iter().map(Scope::as_str).collect()),
+        data: data_of(user)?,
+        two_factor: user.needs_code(),
+    })
+}
+
+#[derive(Serialize)]
+struct OwnView<'a> {
+    id: Uuid,
+    username: &'a str,
+    tenant_name: &'a str,
+    email: Option<&'a str>,
+    scopes: Option<Vec<&'a str>>,
+    data: Option<&'a RawValue>,
+    two_factor: bool,
+}
+
+/// A value as JSON.
+///
+/// # Errors
+/// [`Error::Internal`].
+pub(super) fn to_json(value: &impl Serialize) -> Result<Box<RawValue>, Error> {
+    serde_json::value::to_raw_value(value).map_err(|error| Error::Internal(error.to_string()))
 }
 
 /// A user that cannot be read. It has the keys that other users have, and their values are `null`.
@@ -118,7 +180,7 @@ const HIDDEN: &str = "***";
 
 impl UserView<'_> {
     fn to_json(&self) -> Result<Box<RawValue>, Error> {
-        serde_json::value::to_raw_value(self).map_err(|error| Error::Internal(error.to_string()))
+        to_json(self)
     }
 }
 

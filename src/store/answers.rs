@@ -89,6 +89,22 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// Forgets some answers of a user. Returns whether none is left.
+    pub(super) fn forget_answers_of(&mut self, username: &Username, at_most: usize) -> Result<bool, Error> {
+        let numbers = keys::answer_numbers(username);
+        let Some((oldest, next)) = self.decoded(&numbers, codec::decode_answer_numbers)? else { return Ok(true) };
+        let until = next.min(oldest.saturating_add(at_most as u64));
+        for number in oldest..until {
+            self.forget_numbered(username, number)?;
+        }
+        if until == next {
+            self.remove(numbers);
+        } else {
+            self.put(numbers, codec::encode_answer_numbers(until, next));
+        }
+        Ok(until == next)
+    }
+
     /// Forgets answers that are too old, by the keys that [`super::database::Store::find`] found.
     ///
     /// # Errors

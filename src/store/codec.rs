@@ -3,9 +3,11 @@
 
 mod answer;
 mod channel_token;
+mod erasure;
 mod event;
 mod invite;
 mod name;
+mod names;
 mod numbers;
 mod removal;
 mod session;
@@ -14,9 +16,11 @@ mod user;
 
 pub use answer::{Answered, decode_answer_numbers, decode_answered, encode_answer_numbers, encode_answered};
 pub use channel_token::{decode_channel_token, encode_channel_token};
-pub use event::{EventParts, StoredData, encode_event, event_parts};
+pub use erasure::{decode_erasure, encode_erasure};
+pub use event::{EventParts, StoredData, encode_event, encode_expired, event_parts, rename_event};
 pub use invite::{decode_invite, encode_invite};
 pub use name::{LatestRow, NameRow, decode_name, encode_name};
+pub use names::{decode_names, encode_names};
 pub use numbers::{
     Decoded, decode_count, decode_moment, decode_position, decode_progress, encode_count, encode_moment,
     encode_position, encode_progress,

@@ -51,6 +51,11 @@ impl Search {
         Self { of: Sought::Due(keys::INVITE_DUE), from: None }
     }
 
+    /// A search for names of deleted users that may be given again.
+    pub fn for_free_names() -> Self {
+        Self { of: Sought::Due(keys::QUARANTINE_DUE), from: None }
+    }
+
     /// A search for sessions that may have expired.
     pub fn for_old_sessions() -> Self {
         Self { of: Sought::Due(keys::SESSION_DUE), from: None }
@@ -202,6 +207,7 @@ impl Transaction<'_> {
             let (tenant, position) = keys::of_expiry(&key).ok_or_else(|| damaged(&key, "an expiry's key is none"))?;
             match codec::decode_expiry(&value).map_err(|why| damaged(&key, why))? {
                 Expiry::OfValue(username, name) if self.latest_position(&tenant, &name)? == Some(position) => {
+                    let username = self.name_for_removal(username)?;
                     self.remove_event(tenant, username, name)?;
                     events += 1;
                 }
@@ -235,6 +241,7 @@ impl Transaction<'_> {
                 continue;
             }
             if self.latest_position(&tenant, &name)? == Some(position) {
+                let username = self.name_for_removal(username)?;
                 self.remove_event(tenant, username, name)?;
                 events += 1;
             }

@@ -12,6 +12,19 @@ use crate::error::Error;
 pub const MAX_INVITES_OF_USER: u64 = 100;
 
 impl Store {
+    /// The invites that a user made, without those that have been used up. They are not many ([`MAX_INVITES_OF_USER`]).
+    ///
+    /// # Errors
+    /// [`Error::Storage`] if the database fails; [`Error::Damaged`].
+    pub fn invites_made_by(&self, username: &Username) -> Result<Vec<Invite>, Error> {
+        let mut ids: Vec<InviteId> = Vec::new();
+        self.scan_prefix(&keys::invites_made_by(username), &mut |key, _| {
+            ids.push(keys::of_invite_made_by(key).ok_or_else(|| damaged(key, "an invite's id is none"))?);
+            Ok(true)
+        })?;
+        ids.iter().filter_map(|id| self.invite(id).transpose()).collect()
+    }
+
     /// An invite. It may have ended.
     ///
     /// # Errors
@@ -73,6 +86,17 @@ impl Transaction<'_> {
             match self.invite(&id)? {
                 Some(invite) => self.forget_invite(&id, &invite)?,
                 None => self.remove(key),
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets invites of a deleted user.
+    pub(super) fn forget_invites_of(&mut self, username: &Username, invites: Vec<InviteId>) -> Result<(), Error> {
+        for id in invites {
+            match self.invite(&id)? {
+                Some(invite) => self.forget_invite(&id, &invite)?,
+                None => self.remove(keys::invite_made_by(username, &id)),
             }
         }
         Ok(())

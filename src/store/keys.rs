@@ -6,7 +6,7 @@
 //! | `s` name | a setting of the whole server |
 //! | `d` position | the epoch that begins there |
 //! | `u` username | a user |
-//! | `l` version, kind, SHA-256 of a skeleton | the first username or tenant name with this skeleton |
+//! | `l` version, kind, SHA-256 of a skeleton | the first usernames or tenant names with this skeleton |
 //! | `t` tenant | empty: some user has or had this tenant |
 //! | `n` tenant, event name | the index entry of the name: the position of its newest event; position, removal, expiry, stream and chunks of its latest one |
 //! | `e` tenant, position | an event |
@@ -24,6 +24,9 @@
 //! | `k` username, number | the idempotency key of the user's answer with this number |
 //! | `o` id | the token of a channel, by what the token is found |
 //! | `r` moment, id | empty: this token may be forgotten at that moment |
+//! | `E` username | what is kept of a deleted user, and is being erased |
+//! | `Q` username | the name of a deleted user, which nobody gets before this moment |
+//! | `R` moment, username | empty: this name may be given again at that moment |
 //! | `I` id | an invite, by what it is found |
 //! | `J` moment, id | empty: this invite ends at that moment |
 //! | `M` username, id | empty: this invite was made by this user |
@@ -33,13 +36,18 @@
 //! | `z` moment, id | empty: this session may have expired at that moment |
 //! | `q` username | the range of the user's answer numbers: the oldest remembered, and the next |
 
+mod accounts;
 mod channel_tokens;
 mod sessions;
 
 use aws_lc_rs::digest;
 
-use crate::domain::{EventName, InviteId, Position, SKELETON_VERSION, Skeleton, TenantName, Timestamp, Username};
+use crate::domain::{EventName, Position, SKELETON_VERSION, Skeleton, TenantName, Timestamp, Username};
 
+pub use accounts::{
+    ERASURES, INVITE_DUE, QUARANTINE_DUE, erasure, invite, invite_due, invite_made_by, invites_made_by, invites_of,
+    of_invite_due, of_invite_made_by, of_quarantine_due, quarantine, quarantine_due,
+};
 pub use channel_tokens::{CHANNEL_TOKEN_DUE, channel_token, channel_token_due, of_channel_token_due};
 pub use sessions::{SESSION_DUE, of_session_due, session, session_due, sessions_of};
 
@@ -317,44 +325,6 @@ pub fn user_of_answer(answer_key: &[u8]) -> Option<Username> {
 /// The range of a user's answer numbers: `codec::encode_answer_numbers`.
 pub fn answer_numbers(username: &Username) -> Vec<u8> {
     [b"q", username.as_str().as_bytes()].concat()
-}
-
-/// An invite.
-pub fn invite(id: &InviteId) -> Vec<u8> {
-    [b"I", &id[..]].concat()
-}
-
-/// The first byte of the keys of invites that end.
-pub const INVITE_DUE: u8 = b'J';
-
-/// The row that says when an invite ends.
-pub fn invite_due(at: Timestamp, id: &InviteId) -> Vec<u8> {
-    let mut key = due(INVITE_DUE, at);
-    key.extend_from_slice(id);
-    key
-}
-
-/// The id in such a key.
-pub fn of_invite_due(key: &[u8]) -> Option<InviteId> {
-    key.get(9..)?.try_into().ok()
-}
-
-/// The prefix of the invites that a user made.
-pub fn invites_made_by(username: &Username) -> Vec<u8> {
-    let mut key = vec![b'M'];
-    put_name(&mut key, username.as_str());
-    key
-}
-
-pub fn invite_made_by(username: &Username, id: &InviteId) -> Vec<u8> {
-    let mut key = invites_made_by(username);
-    key.extend_from_slice(id);
-    key
-}
-
-/// The number of invites of a user.
-pub fn invites_of(username: &Username) -> Vec<u8> {
-    [b"N", username.as_str().as_bytes()].concat()
 }
 
 #[cfg(test)]

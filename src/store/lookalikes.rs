@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::damage::damaged;
 use super::database::Store;
 use super::rows::Rows;
-use super::sizes::{MAX_CHANGE_BYTES, NAMES_ROWS_BYTES};
+use super::sizes::{MAX_CHANGE_BYTES, MAX_OWNERS, NAMES_ROWS_BYTES};
 use super::transaction::Transaction;
 use super::{codec, keys};
 use crate::domain::{NewTenantName, NewUsername, SKELETON_VERSION, Skeleton, TenantName, Username};
@@ -73,8 +74,9 @@ fn is_taken(rows: &impl Rows, kind: keys::NameKind, name: &str) -> Result<bool, 
     Ok(false)
 }
 
-fn rows_of(kind: keys::NameKind, name: &str) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
-    Skeleton::all_of(name).into_iter().map(move |skeleton| (keys::skeleton(kind, &skeleton), name.as_bytes().to_vec()))
+pub(super) fn rows_of(kind: keys::NameKind, name: &str) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+    let owner = codec::encode_names([name]);
+    Skeleton::all_of(name).into_iter().map(move |skeleton| (keys::skeleton(kind, &skeleton), owner.clone()))
 }
 
 fn name_indexing(rows: &impl Rows) -> Result<NameIndexing, Error> {
@@ -87,6 +89,10 @@ fn name_indexing(rows: &impl Rows) -> Result<NameIndexing, Error> {
 fn free_username(rows: &impl Rows, username: &NewUsername) -> Result<Claim, Error> {
     let name = username.get().as_str();
     if rows.get(&keys::user(username.get()))?.is_some() {
+        return Err(Error::UsernameTaken);
+    }
+    // That of a deleted user, for a while.
+    if rows.get(&keys::quarantine(username.get()))?.is_some() {
         return Err(Error::UsernameTaken);
     }
     if is_taken(rows, keys::NameKind::User, name)? {
@@ -188,11 +194,14 @@ impl Transaction<'_> {
                         progress.with_slash += 1;
                         progress.example.get_or_insert_with(|| username.to_string());
                     }
-                    self.note(&mut new, &mut rows_of(keys::NameKind::User, username.as_str()))?;
+                    self.note(&mut new, username.as_str(), &mut rows_of(keys::NameKind::User, username.as_str()))?;
                 }
                 if let Some(tenant) = tenant {
-                    let itself = (keys::tenant(&tenant), Vec::new());
-                    self.note(&mut new, &mut rows_of(keys::NameKind::Tenant, tenant.as_str()).chain([itself]))?;
+                    let key = keys::tenant(&tenant);
+                    if self.get(&key)?.is_none() {
+                        new.insert(key, Vec::new());
+                    }
+                    self.note(&mut new, tenant.as_str(), &mut rows_of(keys::NameKind::Tenant, tenant.as_str()))?;
                 }
             }
         }
@@ -202,15 +211,25 @@ impl Transaction<'_> {
         Ok(progress)
     }
 
-    /// Adds the rows that do not exist yet.
+    /// Adds the rows of a name that do not exist yet, and adds the name to those that others have.
     fn note(
         &self,
         new: &mut BTreeMap<Vec<u8>, Vec<u8>>,
+        name: &str,
         rows: &mut dyn Iterator<Item = (Vec<u8>, Vec<u8>)>,
     ) -> Result<(), Error> {
-        for (key, value) in rows {
-            if !new.contains_key(&key) && self.get(&key)?.is_none() {
-                new.insert(key, value);
+        for (key, alone) in rows {
+            let known = match new.get(&key) {
+                Some(known) => Some(codec::decode_names(known).map_err(|why| damaged(&key, why))?),
+                None => self.decoded(&key, codec::decode_names)?,
+            };
+            match known {
+                None => drop(new.insert(key, alone)),
+                Some(known) if known.len() >= MAX_OWNERS || known.iter().any(|known| known == name) => {}
+                Some(known) => {
+                    let all = known.iter().map(String::as_str).chain([name]);
+                    new.insert(key, codec::encode_names(all));
+                }
             }
         }
         Ok(())

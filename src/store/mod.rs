@@ -10,8 +10,9 @@
 //! - Commits: `committer`, `transaction`, `journal`, `overlay`, `checkpoint`, `progress`.
 //! - Rows that a transaction writes: `events`, `event_data`, `bound` (to a stream), `answers` (idempotency),
 //!   `lookalikes`, `channel_tokens`, `invites`, `sessions`.
-//! - Rows that maintenance finds and removes: `tail` (retention), `due` (expiry, ended streams), `tenants`, `activity`.
-//! - Reading many rows: `scan`, `replay`, `latest_events`, `names`, `history`, `chain`, `users`, on the threads of
+//! - Rows that maintenance finds and removes: `tail` (retention), `due` (expiry, ended streams), `erasures` (deleted
+//!   users), `tenants`, `activity`.
+//! - Reading many rows: `scan`, `replay`, `latest_events`, `names`, `history`, `chain`, `users`, `user_events`, on the threads of
 //!   `readers`.
 //! - Reading one row: `database`, `rows`, `damage`, `epochs`, `account_cache`.
 
@@ -30,6 +31,7 @@ mod database;
 mod disk;
 mod due;
 mod epochs;
+mod erasures;
 mod event_data;
 mod events;
 mod history;
@@ -54,6 +56,7 @@ mod tail;
 mod tenants;
 mod touched;
 mod transaction;
+mod user_events;
 mod users;
 mod watermarks;
 
@@ -63,6 +66,7 @@ pub use codec::Answered;
 pub use committer::{Committer, Durable};
 pub use database::Store;
 pub use due::{Found, Search};
+pub use erasures::{ErasureScan, Finished};
 pub use event_data::StoredEvent;
 pub use history::{History, HistoryQuery, Page};
 pub use integrity_scan::OPENING_THREAD;
@@ -75,6 +79,7 @@ pub use replay::{Missing, Replay, Wanted};
 pub use sizes::{MAX_CHANGE_BYTES, of_insert as bytes_of_insert};
 pub use tail::{Excess, Oldest, TailCount};
 pub use transaction::Transaction;
+pub use user_events::UserEvents;
 pub use users::Users;
 
 #[cfg(test)]

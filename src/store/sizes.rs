@@ -82,7 +82,11 @@ pub const fn of_insert(events: usize, data: usize) -> usize {
 }
 
 /// The bytes that the names of a new user and a new tenant write: four skeletons each, and the tenant itself.
-pub const NAMES_ROWS_BYTES: usize = 8 * (ROW_HEAD_BYTES + 3 + 32 + MAX_NAME_BYTES) + ROW_HEAD_BYTES + 1 + NAME_BYTES;
+pub const NAMES_ROWS_BYTES: usize =
+    8 * (ROW_HEAD_BYTES + 3 + 32 + MAX_OWNERS * NAME_BYTES) + ROW_HEAD_BYTES + 1 + NAME_BYTES;
+
+/// How many names the row of a skeleton holds. Names of earlier versions may look alike.
+pub const MAX_OWNERS: usize = 4;
 
 // A step of maintenance is never refused.
 const _: () = assert!(2 * STEP_BYTES <= MAX_CHANGE_BYTES);

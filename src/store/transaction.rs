@@ -27,8 +27,8 @@ pub struct Transaction<'a> {
     pub(super) head: Position,
     /// The rows to write.
     pending: HashMap<Vec<u8>, Write>,
-    /// The users that change, as they are after the changes so far.
-    users: HashMap<Username, (User, Arc<Account>)>,
+    /// The users that change, as they are after the changes so far; `None` if they are deleted.
+    users: HashMap<Username, ChangedUser>,
     /// The size of these rows in the journal.
     bytes: usize,
     /// The size of the events that were read to be shown in refusals. They stay in memory until all changes are
@@ -41,6 +41,9 @@ pub struct Transaction<'a> {
     undo: Undo,
 }
 
+/// A user that changes; `None` if the user is deleted.
+type ChangedUser = Option<(User, Arc<Account>)>;
+
 /// The values of some keys before a change, if they had one.
 type Before<K, V> = Vec<(K, Option<V>)>;
 
@@ -48,7 +51,7 @@ type Before<K, V> = Vec<(K, Option<V>)>;
 #[derive(Default)]
 struct Undo {
     writes: Before<Vec<u8>, Write>,
-    users: Before<Username, (User, Arc<Account>)>,
+    users: Before<Username, ChangedUser>,
     floors: Before<TenantName, Position>,
     head: Position,
     events: usize,
@@ -148,7 +151,7 @@ impl Transaction<'_> {
     /// [`Error::Storage`] if the database fails; [`Error::Damaged`].
     pub fn user(&self, username: &Username) -> Result<Option<User>, Error> {
         match self.users.get(username) {
-            Some((user, _)) => Ok(Some(user.clone())),
+            Some(changed) => Ok(changed.as_ref().map(|(user, _)| user.clone())),
             None => self.committer.store.user(username),
         }
     }
@@ -178,7 +181,7 @@ impl Transaction<'_> {
 
     fn account_of(&self, username: &Username) -> Result<Option<Arc<Account>>, Error> {
         match self.users.get(username) {
-            Some((_, account)) => Ok(Some(Arc::clone(account))),
+            Some(changed) => Ok(changed.as_ref().map(|(_, account)| Arc::clone(account))),
             None => self.committer.store.account(username),
         }
     }
@@ -191,11 +194,21 @@ impl Transaction<'_> {
         self.note_user(user, sessions);
     }
 
+    /// Takes the row of a user away.
+    pub(super) fn remove_user(&mut self, username: &Username) {
+        self.remove(keys::user(username));
+        self.change_user(username, None);
+    }
+
     /// Notes a user who has changed, or whose sessions have, for the changes after this one and for the cache of accounts.
     pub(super) fn note_user(&mut self, user: &User, sessions: Box<[SessionId]>) {
         let account = Arc::new(Account::of(user, sessions));
-        let before = self.users.insert(user.username.clone(), (user.clone(), account));
-        self.undo.users.push((user.username.clone(), before));
+        self.change_user(&user.username, Some((user.clone(), account)));
+    }
+
+    fn change_user(&mut self, username: &Username, changed: ChangedUser) {
+        let before = self.users.insert(username.clone(), changed);
+        self.undo.users.push((username.clone(), before));
     }
 
     /// Writes a user that an admin created or changed. The user must leave room for everything that the server may add

@@ -66,6 +66,44 @@ fn a_transient_event_that_has_expired_is_passed_over_and_nothing_else_is() {
 }
 
 #[test]
+fn what_is_forgotten_is_read_from_the_store_and_a_reading_that_was_under_way_counts_no_more() {
+    let used = Arc::new(Used::default());
+    let channel = Arc::new(Channel::new(Position::START, Arc::clone(&used)));
+    let fill = || match Channel::begin_filling(&channel) {
+        Fill::Begun(filling) => Some(filling),
+        _ => None,
+    };
+    let latest = |channel: &Channel| {
+        let found = channel.latest(Position::START, Position::END, usize::MAX, |_| true);
+        found.map(|(events, ..)| events.iter().map(|event| event.position().get()).collect::<Vec<_>>())
+    };
+    channel.push(event(1, 100));
+    let before = fill().unwrap();
+    assert!(before.take(&event(1, 100)));
+    drop(channel.forget());
+    assert!(matches!(channel.between(Position::START, Position::END, 1, NOW), Found::Behind));
+    assert!(matches!(channel.between(Position::new(1), Position::END, 1, NOW), Found::Nothing));
+    let after = fill().unwrap();
+    // What the first one has read may have been erased since.
+    assert!(!before.take(&event(1, 100)));
+    before.finish(Position::START);
+    assert_eq!(latest(&channel), None);
+    channel.push(event(2, 100));
+    assert!(after.take(&event(1, 50)));
+    after.finish(Position::START);
+    assert_eq!(latest(&channel), Some(vec![1, 2]));
+    drop(channel.forget());
+    assert_eq!(latest(&channel), None);
+    assert_eq!((used.recent.load(Ordering::Relaxed), used.latest.load(Ordering::Relaxed)), (0, 0));
+    // One that is dropped leaves the later one alone.
+    let dropped = fill().unwrap();
+    drop(channel.forget());
+    let last = fill().unwrap();
+    drop(dropped);
+    assert!(last.take(&event(1, 50)), "it is under way");
+}
+
+#[test]
 fn the_latest_of_a_small_tenant_stay_in_memory_however_much_large_ones_take() {
     let used = Arc::new(Used::default());
     let filled = |events: &mut dyn Iterator<Item = Arc<SharedEvent>>| {

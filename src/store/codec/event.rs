@@ -1,7 +1,7 @@
 //! The row of an event: a header of lengths, and then its text.
 
 use super::numbers::{Decoded, encode_moment, encode_position};
-use crate::domain::{Event, EventKind, MAX_EVENT_BYTES, Position, Timestamp};
+use crate::domain::{Event, EventKind, MAX_EVENT_BYTES, Position, Timestamp, Username};
 use crate::store::chunks;
 
 /// A flag in the length of the username: the position of the previous event of the name follows (format 3).
@@ -45,14 +45,27 @@ pub fn encode_event(event: &Event, previous: Option<Position>) -> Vec<u8> {
     value
 }
 
-/// What is left of a transient event that has expired: its place in the chain of its name, and the timestamp by which
+/// What is left of a transient event that has expired, or of an event that was erased: its place in the chain of its name, and the timestamp by which
 /// retention goes.
-pub fn encode_expired(event: &Event, previous: Option<Position>) -> Vec<u8> {
-    let name = event.name.as_str();
+pub fn encode_expired(timestamp: Timestamp, name: &str, previous: Option<Position>) -> Vec<u8> {
     let mut value = Vec::with_capacity(20 + name.len());
-    put_head(&mut value, event.timestamp, "", (name, IS_TRANSIENT | HAS_EXPIRED), previous);
+    put_head(&mut value, timestamp, "", (name, IS_TRANSIENT | HAS_EXPIRED), previous);
     value.extend_from_slice(name.as_bytes());
     value
+}
+
+/// The row of an event with another username in it, and everything else as it is.
+pub fn rename_event(value: &[u8], username: &Username) -> Decoded<Vec<u8>> {
+    const SHORT: &str = "an event is cut short";
+    let parts = event_parts(value)?;
+    let (timestamp, rest) = value.split_first_chunk::<8>().ok_or(SHORT)?;
+    let (length, rest) = rest.split_first_chunk::<2>().ok_or(SHORT)?;
+    let flag = u16::from_be_bytes(*length) & HAS_PREVIOUS;
+    let numbers = 8 * (usize::from(flag != 0) + usize::from(parts.expires_at.is_some()));
+    let (head, rest) = rest.split_at_checked(2 + numbers).ok_or(SHORT)?;
+    let rest = rest.get(parts.username.len()..).ok_or(SHORT)?;
+    let name = username.as_str().as_bytes();
+    Ok([&timestamp[..], &(name.len() as u16 | flag).to_be_bytes(), head, name, rest].concat())
 }
 
 /// Appends the fields that every event has. The name comes with its flags.

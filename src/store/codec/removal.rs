@@ -27,7 +27,8 @@ pub fn encode_expiry(username: &Username, name: &EventName) -> Vec<u8> {
 /// So nobody reads the event to let it expire.
 pub fn encode_transient_expiry(event: &Event, previous: Option<Position>) -> Vec<u8> {
     let chunks = u16::from(chunks::count(event.data.as_str().len()));
-    [&(OF_TRANSIENT | chunks).to_be_bytes()[..], &encode_expired(event, previous)].concat()
+    [&(OF_TRANSIENT | chunks).to_be_bytes()[..], &encode_expired(event.timestamp, event.name.as_str(), previous)]
+        .concat()
 }
 
 pub fn decode_expiry(value: &[u8]) -> Decoded<Expiry<'_>> {

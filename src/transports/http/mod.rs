@@ -1,6 +1,7 @@
 //! HTTP: the JSON endpoints and the event stream (SSE), as Broker 15's clients know them.
 
 mod accept;
+mod account;
 mod around;
 mod bodies;
 mod body;

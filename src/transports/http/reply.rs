@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentType, HeaderMap};
-use actix_web::{HttpResponse, ResponseError};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use futures_util::TryStreamExt;
 use futures_util::stream::{self, StreamExt};
 use serde::Serialize;
@@ -35,10 +35,29 @@ pub fn json(value: &impl Serialize) -> Reply {
     Ok(HttpResponse::Ok().insert_header(ContentType::json()).body(body))
 }
 
+/// Lines of JSON (NDJSON).
+const LINES: &str = "application/x-ndjson";
+
+/// The answer to HEAD where GET would give lines of JSON.
+pub fn head_of_lines() -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, LINES)).body(body::None::new())
+}
+
+/// Done, with a list of lines.
+pub fn lines(list: Listing) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CONTENT_TYPE, LINES));
+    body_of(response, list)
+}
+
 /// Done, with a list.
 pub fn listing(list: Listing) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header(ContentType::json());
+    body_of(response, list)
+}
+
+fn body_of(mut response: HttpResponseBuilder, list: Listing) -> HttpResponse {
     match list.rest {
         None => response.body(list.first),
         // After the first bytes no refusal can be made of an error any more, which would log it.

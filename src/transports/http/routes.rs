@@ -11,7 +11,7 @@ use actix_web_lab::middleware::CatchPanic;
 
 use super::bodies::Bodies;
 use super::sockets::{self, Sockets};
-use super::{around, broadcast, channels, events, reply, session, sse, ticket, users, ws};
+use super::{account, around, broadcast, channels, events, reply, session, sse, ticket, users, ws};
 use crate::app::App;
 use crate::config::Callers;
 use crate::error::Error;
@@ -85,10 +85,16 @@ fn table(config: &mut web::ServiceConfig) {
         .service(get("/sessions", session::sessions))
         .service(post("/end_session", session::end_session))
         .service(post("/password_reset", session::password_reset))
+        .service(get("/me", account::show))
+        .service(post("/update_me", account::update))
+        .service(post("/change_password", account::change_password))
+        .service(post("/delete_me", account::delete))
+        .service(get("/export_me", account::export))
         .service(post("/create_user", users::create_user))
         .service(post("/update_user", users::update_user))
         .service(post("/revoke_user", users::revoke_user))
         .service(post("/unrevoke_user", users::unrevoke_user))
+        .service(post("/delete_user", users::delete_user))
         .service(post("/list_users", users::list_users))
         .service(post("/create_invite", users::create_invite))
         .service(post("/get_user", users::get_user))

@@ -22,6 +22,13 @@ pub struct QrOfUser {
     issuer: String,
 }
 
+/// Names a user to be deleted.
+#[derive(Deserialize)]
+pub struct UserToDelete {
+    username: String,
+    erase: Option<String>,
+}
+
 /// A user to be made.
 #[derive(Deserialize)]
 #[serde(transparent)]
@@ -34,6 +41,7 @@ impl AdminBody for UserInput {}
 impl AdminBody for UserQuery {}
 impl AdminBody for NewInvite {}
 impl AdminBody for OfUser {}
+impl AdminBody for UserToDelete {}
 impl AdminBody for QrOfUser {}
 
 pub async fn create_user(app: App, ByAdmin(admin, NewUser(input)): ByAdmin<NewUser>) -> Reply {
@@ -53,6 +61,11 @@ pub async fn revoke_user(app: App, ByAdmin(admin, of): ByAdmin<OfUser>) -> Reply
 
 pub async fn unrevoke_user(app: App, ByAdmin(admin, of): ByAdmin<OfUser>) -> Reply {
     app.identity.set_revoked(&admin, &of.username, false).await?;
+    Ok(reply::empty())
+}
+
+pub async fn delete_user(app: App, ByAdmin(admin, of): ByAdmin<UserToDelete>) -> Reply {
+    app.identity.delete_user(&admin, &of.username, of.erase.as_deref()).await?;
     Ok(reply::empty())
 }
 

@@ -44,6 +44,8 @@ async fn a_missing_field_is_400_and_named() {
         "/login" => field == "totp",
         "/subscription" => field != "stream",
         "/sign_up" => ["email", "data", "invite"].contains(&field),
+        "/delete_me" | "/change_password" => ["totp", "refresh"].contains(&field),
+        "/delete_user" => field == "erase",
         "/logout" | "/end_session" => true,
         "/create_user" => ["email", "data", "scopes", "two_factor"].contains(&field),
         "/update_user" => !["admin_token", "username"].contains(&field),
@@ -153,7 +155,7 @@ async fn unknown_fields_are_ignored_with_any_value() {
         let answer = alice.post(path, body).await;
         let status = match path {
             "/sign_up" => 403,
-            "/password_reset" | "/refresh" => 401,
+            "/password_reset" | "/refresh" | "/delete_me" => 401,
             "/subscription" | "/end_session" => 404,
             _ => 200,
         };

@@ -22,9 +22,9 @@ use tokio::net::TcpStream;
 use crate::support::{ADMIN_TOKEN, Client, TestServer, password_of, within};
 
 /// Every endpoint that takes a body, each with one that it accepts where there is a user `alice`, who has signed in. Only
-/// these refuse their own: `/password_reset` and `/refresh`, since the code and the token in it are never the right ones,
-/// `/subscription` and `/end_session`, since nobody has the stream and the session in it, and `/sign_up`, since nobody may sign
-/// up. `/create_invite` is not here: it takes two kinds of callers.
+/// these refuse their own: `/password_reset`, `/refresh` and `/delete_me`, since the code, the token and the password in them are never
+/// the right ones, `/subscription` and `/end_session`, since nobody has the stream and the session in it, and `/sign_up`, since
+/// nobody may sign up. `/create_invite` is not here: it takes two kinds of callers.
 pub fn bodies() -> Vec<(&'static str, Value)> {
     let new_user = json!({
         "admin_token": ADMIN_TOKEN, "username": "bob", "password": password_of("bob"), "tenant_name": "acme",
@@ -50,6 +50,12 @@ pub fn bodies() -> Vec<(&'static str, Value)> {
                 "invite": "none",
             }),
         ),
+        ("/update_me", json!({ "data": { "a": 1 } })),
+        ("/delete_me", json!({ "password": password_of("bob"), "totp": "123456" })),
+        (
+            "/change_password",
+            json!({ "password": password_of("alice"), "new_password": password_of("alice"), "totp": "123456" }),
+        ),
         ("/create_user", new_user),
         ("/get_user", of_alice.clone()),
         ("/list_users", json!({ "admin_token": ADMIN_TOKEN })),
@@ -57,8 +63,9 @@ pub fn bodies() -> Vec<(&'static str, Value)> {
         ("/create_totp", of_alice.clone()),
         ("/unrevoke_user", of_alice.clone()),
         ("/update_user", changed_user),
-        // Last, since it ends what alice signed in for.
+        // Last, since they end what alice signed in for.
         ("/revoke_user", of_alice),
+        ("/delete_user", json!({ "admin_token": ADMIN_TOKEN, "username": "alice", "erase": "remove" })),
     ]
 }
 

@@ -27,14 +27,14 @@ use crate::support::{
 const STEP: u64 = 30;
 
 /// Somebody's authenticator app, which has scanned their QR code.
-struct Authenticator {
+pub struct Authenticator {
     /// What was in the QR code.
     url: String,
     totp: Totp,
 }
 
 impl Authenticator {
-    async fn scan(client: &Client, username: &str, issuer: &str) -> Self {
+    pub async fn scan(client: &Client, username: &str, issuer: &str) -> Self {
         let body = json!({ "username": username, "issuer": issuer });
         let qr = client.admin("/create_qr", body).await.ok().json()["qr"].as_str().unwrap().to_owned();
         let png = BASE64_STANDARD.decode(qr).unwrap();
@@ -50,29 +50,29 @@ impl Authenticator {
     }
 
     /// The code of a step.
-    fn code(&self, step: u64) -> String {
+    pub fn code(&self, step: u64) -> String {
         self.totp.generate(step * STEP).to_string()
     }
 
     /// A code that is none of those that hold now or soon.
-    fn wrong_code(&self) -> String {
+    pub fn wrong_code(&self) -> String {
         let near: Vec<_> = (step() - 2..step() + 3).map(|step| self.code(step)).collect();
         (0..).map(|n| format!("{n:06}")).find(|code| !near.contains(code)).unwrap()
     }
 }
 
 /// The time step of now.
-fn step() -> u64 {
+pub fn step() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / STEP
 }
 
 /// A user with two-factor on, and their authenticator.
-async fn with_two_factor(client: &Client, username: &str) -> Authenticator {
+pub async fn with_two_factor(client: &Client, username: &str) -> Authenticator {
     client.create_user_with(username, "acme", json!({ "two_factor": true })).await.ok();
     Authenticator::scan(client, username, "Acme").await
 }
 
-async fn login_with(client: &Client, username: &str, password: &str, code: &str) -> Answer {
+pub async fn login_with(client: &Client, username: &str, password: &str, code: &str) -> Answer {
     client.post("/login", &json!({ "username": username, "password": password, "totp": code })).await
 }
 

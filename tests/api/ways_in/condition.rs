@@ -5,10 +5,12 @@ use std::time::Duration;
 use jsonwebtoken::Algorithm;
 use serde_json::json;
 
-use super::visitor::{Soon, Visitor, World};
+use super::visitor::{Soon, Visitor, World, scopes_of};
 use crate::channel;
 use crate::contract::now_millis;
-use crate::support::{Signer, claims, forge, move_to, reset, reset_code, revoke, set_scopes, unrevoke, update};
+use crate::support::{
+    Client, Signer, claims, forge, move_to, reset, reset_code, revoke, set_scopes, unrevoke, until, update,
+};
 
 /// How long tokens last that are to expire, in seconds: what is done before takes less, unless the machine is busy.
 const SHORT: u64 = 6;
@@ -23,6 +25,10 @@ pub enum Condition {
     Revoked,
     /// Revoked, and let in again: what was given before stays invalid.
     Unrevoked,
+    /// Deleted by an admin.
+    Deleted,
+    /// Deleted, and another user has the name and the password of before.
+    DeletedAndReplaced,
     PasswordChanged,
     PasswordReset,
     TwoFactor,
@@ -46,6 +52,8 @@ pub enum Condition {
     SessionRefreshed,
     /// The user of a session is revoked.
     SessionRevoked,
+    /// The same user deleted.
+    SessionDeleted,
     /// A session is ended by its user, who has signed in elsewhere.
     SessionEnded,
     /// A guest shows what is to subscribe where something is to be sent, and the other way round.
@@ -56,6 +64,8 @@ pub const ALL: &[Condition] = &[
     Condition::Nothing,
     Condition::Revoked,
     Condition::Unrevoked,
+    Condition::Deleted,
+    Condition::DeletedAndReplaced,
     Condition::PasswordChanged,
     Condition::PasswordReset,
     Condition::TwoFactor,
@@ -69,6 +79,7 @@ pub const ALL: &[Condition] = &[
     Condition::OfASession,
     Condition::SessionRefreshed,
     Condition::SessionRevoked,
+    Condition::SessionDeleted,
     Condition::SessionEnded,
     Condition::WrongTopic,
     Condition::WrongScope,
@@ -82,7 +93,8 @@ impl Condition {
             Self::GuestExpired => Soon::Guests,
             _ => Soon::None,
         };
-        let sessions = [Self::OfASession, Self::SessionRefreshed, Self::SessionRevoked, Self::SessionEnded];
+        let sessions =
+            [Self::OfASession, Self::SessionRefreshed, Self::SessionRevoked, Self::SessionDeleted, Self::SessionEnded];
         world.visitor(soon, SHORT, sessions.contains(&self)).await
     }
 
@@ -108,6 +120,17 @@ impl Condition {
             Self::Unrevoked => {
                 revoke(&client, &username).await;
                 unrevoke(&client, &username).await;
+            }
+            Self::Deleted | Self::SessionDeleted => delete(&client, &username).await,
+            Self::DeletedAndReplaced => {
+                let password = visitor.password.clone().unwrap();
+                delete(&client, &username).await;
+                until("the name to be free", async || {
+                    let scopes = scopes_of(&visitor.room, &visitor.mark);
+                    let more = json!({ "password": password, "scopes": scopes });
+                    (client.create_user_with(&username, "acme", more).await.status == 200).then_some(())
+                })
+                .await;
             }
             Self::PasswordChanged => update(&client, &username, json!({ "password": "pw-secret-new" })).await,
             Self::PasswordReset => {
@@ -136,6 +159,10 @@ impl Condition {
             }
         }
     }
+}
+
+async fn delete(client: &Client, username: &str) {
+    client.admin("/delete_user", json!({ "username": username })).await.ok();
 }
 
 /// The same claims, signed with another secret.

@@ -82,12 +82,25 @@ const DISCONNECTED: Cell = No("disconnected");
 const OVER: Cell = No("disconnected sign_in_over");
 
 /// All conditions that end the sign-in of a user.
-const SHUT_OUT: &[Condition] =
-    &[Revoked, Unrevoked, PasswordChanged, PasswordReset, TwoFactor, Expired, SessionRevoked, SessionEnded];
+const SHUT_OUT: &[Condition] = &[
+    Revoked,
+    Unrevoked,
+    Deleted,
+    DeletedAndReplaced,
+    PasswordChanged,
+    PasswordReset,
+    TwoFactor,
+    Expired,
+    SessionRevoked,
+    SessionDeleted,
+    SessionEnded,
+];
 const SHOWS_WRONG: &[Condition] = &[Forged, OfAnotherDoor, NothingShown];
 const OF_USERS: &[Condition] = &[
     Revoked,
     Unrevoked,
+    Deleted,
+    DeletedAndReplaced,
     PasswordChanged,
     PasswordReset,
     TwoFactor,
@@ -95,6 +108,7 @@ const OF_USERS: &[Condition] = &[
     OfASession,
     SessionRefreshed,
     SessionRevoked,
+    SessionDeleted,
     SessionEnded,
     ScopeTaken,
     MovedToAnotherTenant,
@@ -120,11 +134,11 @@ pub const TABLE: Rows = &[
     (SHUT_OUT, &[USER_BY_TICKET], Is([OVER, READS_ONLY_OR_NO_MORE, NO, Silent, NO_OR_DISCONNECTED])),
     // A password is as good as before if its user is let in again.
     (
-        &[Revoked, PasswordChanged, PasswordReset, TwoFactor, SessionRevoked],
+        &[Revoked, Deleted, PasswordChanged, PasswordReset, TwoFactor, SessionRevoked, SessionDeleted],
         &[&[Basic]],
         Is([ENDED, NO_401, NO_401, Silent, NO_401]),
     ),
-    (&[Unrevoked], &[&[Basic]], Is([ENDED, Yes, Yes, Yes, Yes])),
+    (&[Unrevoked, DeletedAndReplaced], &[&[Basic]], Is([ENDED, Yes, Yes, Yes, Yes])),
     // A password is of no session.
     (&[SessionEnded], &[&[Basic]], Is([Yes, Yes, Yes, Yes, Yes])),
     (&[Expired], &[&[Basic]], DoesNotApply("a password does not expire")),

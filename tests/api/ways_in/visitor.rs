@@ -81,7 +81,8 @@ impl World {
     pub async fn start() -> Self {
         let signer = Signer::new();
         let [tenant, key] = signer.flags();
-        let flags = ["--authorize=scopes", "--notiflux_end_with_token", &tenant, &key, FLAGS[0], FLAGS[1]];
+        let own = ["--authorize=scopes", "--notiflux_end_with_token", "--name_quarantine=0"];
+        let flags = [own[0], own[1], own[2], &tenant, &key, FLAGS[0], FLAGS[1]];
         let server = TestServer::start_with(&flags).await;
         let flags = flags.map(str::to_owned).to_vec();
         let everything = json!({ "scopes": ["*:get", "*:post"] });
@@ -109,8 +110,7 @@ impl World {
         let number = self.cases.replace(self.cases.get() + 1);
         let [username, room, mark] = ["alice", "room/", "mark/"].map(|name| format!("{name}{number}"));
         let client = self.server.client();
-        let scopes = [format!("{room}:get"), format!("{room}:post"), format!("{mark}:get")];
-        client.create_user_with(&username, "acme", json!({ "scopes": scopes })).await.ok();
+        client.create_user_with(&username, "acme", json!({ "scopes": scopes_of(&room, &mark) })).await.ok();
         let session = if has_session { Some(client.begin_session(&username).await) } else { None };
         let mut user = match &session {
             Some(session) => session.user.clone(),
@@ -147,6 +147,11 @@ impl World {
         visitor.take_tickets(&user).await;
         visitor
     }
+}
+
+/// The scopes of a visitor.
+pub fn scopes_of(room: &str, mark: &str) -> [String; 3] {
+    [format!("{room}:get"), format!("{room}:post"), format!("{mark}:get")]
 }
 
 /// A spent ticket, and the cookie that its stream has set.

@@ -1,0 +1,253 @@
+//! What users do with their own account.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::audit::{Door, Visit};
+use super::deletion::Deletion;
+use super::password::Share;
+use super::sessions::{Device, IssuedTokens, SessionView};
+use super::throttle::Attempt;
+use super::user_fields::{OwnInput, own_view, to_json};
+use super::users::new_generation;
+use super::{Identity, Principal, totp};
+use crate::domain::{
+    AuthContext, ClientAddress, Generation, Invite, Password, PasswordHash, Scope, Secret, SessionId, Timestamp, User,
+    Username,
+};
+use crate::error::Error;
+use crate::store::Store;
+use crate::writer::{Batch, Change};
+
+/// A new password, and the old one.
+#[derive(Deserialize)]
+pub struct NewOwnPassword {
+    password: Secret,
+    new_password: Secret,
+    totp: Option<String>,
+    /// Whether a session is to begin, which refresh tokens renew.
+    refresh: Option<bool>,
+}
+
+/// What a user shows to delete the own account.
+#[derive(Deserialize)]
+pub struct Removal {
+    password: Secret,
+    totp: Option<String>,
+}
+
+impl Identity {
+    /// The own user, as JSON.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] for a guest; [`Error::Storage`]; [`Error::Damaged`].
+    pub fn me(&self, principal: &Principal) -> Result<Box<RawValue>, Error> {
+        if principal.is_guest() {
+            return Err(Error::Unauthorized);
+        }
+        let user = self.0.store.user(&principal.username)?;
+        // Not another user who got the same name since.
+        let user = user.filter(|user| user.id == principal.account.id).ok_or(Error::Unauthorized)?;
+        own_view(&user)
+    }
+
+    /// Changes what users may change about their own account.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] for a guest; [`Error::DataTooDeep`]; [`Error::UserTooLarge`]; those of
+    /// [`crate::writer::Writer::submit`].
+    pub async fn update_me(&self, principal: &Principal, input: OwnInput) -> Result<(), Error> {
+        if principal.is_guest() {
+            return Err(Error::Unauthorized);
+        }
+        let (username, auth_context) = (principal.username.clone(), principal.auth_context.clone());
+        self.0.writer.submit(UpdateMe { username, auth_context, input }).await
+    }
+}
+
+impl Identity {
+    /// Sets a new password for whoever is signed in and knows the old one. It ends every sign-in of the user, and begins a new one.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] for a wrong password or a wrong code, and for a guest; [`Error::TooManyAttempts`]; once the old password
+    /// was right, those of [`super::PasswordPolicy::check`], which spend no code; [`Error::Overloaded`]; those of
+    /// [`crate::writer::Writer::submit`].
+    pub async fn change_password(
+        &self,
+        principal: &Principal,
+        new: NewOwnPassword,
+        device: Device,
+    ) -> Result<IssuedTokens, Error> {
+        let from = device.address;
+        let visit = Visit::at(Door::NewPassword, Some(principal.username.clone()), from);
+        let changed = async {
+            let NewOwnPassword { password, new_password, totp, refresh } = new;
+            let (user, owner) = self.confirm(principal, password, totp, from).await?;
+            let share = || Share::of_account(from, &user.username);
+            let new = Password::parse(new_password)?;
+            let new = self.new_password(share(), new, &user.username, user.email.as_ref()).await?;
+            let hash = self.0.passwords.hash(share(), new).await?;
+            let user = self.0.writer.submit(ChangePassword { owner, hash, generation: new_generation() }).await?;
+            self.issue(&user, refresh.unwrap_or_default(), device).await
+        };
+        visit.ends(changed.await)
+    }
+
+    /// Deletes the account of whoever is signed in and knows the password.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] for a wrong password or a wrong code, and for a guest; [`Error::TooManyAttempts`]; [`Error::Overloaded`];
+    /// those of [`crate::writer::Writer::submit`].
+    pub async fn delete_me(&self, principal: &Principal, removal: Removal, from: ClientAddress) -> Result<(), Error> {
+        let visit = Visit::at(Door::Deletion, Some(principal.username.clone()), from);
+        let deleted = async {
+            let Removal { password, totp } = removal;
+            let (_, owner) = self.confirm(principal, password, totp, from).await?;
+            self.0.writer.submit(DeleteMe { owner, how: self.deletion(None) }).await
+        };
+        visit.ends(deleted.await)
+    }
+
+    /// Checks the password of whoever is signed in, and the code if they need one, for an act that a sign-in alone is not enough for.
+    async fn confirm(
+        &self,
+        principal: &Principal,
+        password: Secret,
+        code: Option<String>,
+        from: ClientAddress,
+    ) -> Result<(User, Owner), Error> {
+        if principal.is_guest() {
+            return Err(Error::Unauthorized);
+        }
+        let (code, clock) = (code.map(totp::without_blanks), self.0.clock.clone());
+        let password = Password::parse(password).map_err(|_| Error::Unauthorized)?;
+        let attempt = self.0.throttle.account(&principal.username, from).await?;
+        // As at a sign-in.
+        let step_of_code = move |user: &User| {
+            if !user.needs_code() {
+                return Ok(None);
+            }
+            let step = code.and_then(|code| totp::matching_step(&user.totp_secret, &code, clock.now()));
+            step.ok_or(Error::Unauthorized).map(Some)
+        };
+        let proven = self.prove(&principal.username, password, from, attempt, step_of_code).await?;
+        let (username, auth_context) = (principal.username.clone(), principal.auth_context.clone());
+        Ok((proven.user, Owner { username, auth_context, step: proven.also, attempt: proven.attempt }))
+    }
+}
+
+/// A user who changes the own account, by a sign-in and a code that must be good when the writer decides.
+struct Owner {
+    username: Username,
+    auth_context: AuthContext,
+    /// The time step of the code, if one was needed.
+    step: Option<u64>,
+    attempt: Attempt,
+}
+
+impl Owner {
+    /// The user as they are now, with the code spent.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] if the sign-in has ended, or the code is spent already.
+    fn user(self, batch: &Batch<'_>) -> Result<User, Error> {
+        batch.account(&self.username, &self.auth_context)?;
+        let mut user = batch.user(&self.username)?.ok_or(Error::Unauthorized)?;
+        let is_unspent = match self.step {
+            Some(step) => user.totp_spent_step.is_none_or(|spent| spent < step),
+            None => !user.needs_code(),
+        };
+        self.attempt.settle(if is_unspent { Ok(()) } else { Err(Error::Unauthorized) }).map(drop)?;
+        user.totp_spent_step = self.step.or(user.totp_spent_step);
+        Ok(user)
+    }
+}
+
+struct ChangePassword {
+    owner: Owner,
+    hash: PasswordHash,
+    generation: Generation,
+}
+
+impl Change for ChangePassword {
+    /// The user as they are after that.
+    type Outcome = User;
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<User, Error> {
+        let mut user = self.owner.user(batch)?;
+        user.set_password(self.hash, self.generation);
+        batch.put_user(&user);
+        batch.end_streams_of(&user.username);
+        Ok(user)
+    }
+}
+
+struct DeleteMe {
+    owner: Owner,
+    how: Deletion,
+}
+
+impl Change for DeleteMe {
+    type Outcome = ();
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        let user = self.owner.user(batch)?;
+        self.how.of(batch, &user)
+    }
+}
+
+struct UpdateMe {
+    username: Username,
+    auth_context: AuthContext,
+    input: OwnInput,
+}
+
+impl Change for UpdateMe {
+    type Outcome = ();
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        batch.account(&self.username, &self.auth_context)?;
+        let before = batch.user(&self.username)?.ok_or(Error::Unauthorized)?;
+        let mut user = before.clone();
+        self.input.apply(&mut user)?;
+        batch.put_user_as_given(&user, Some(&before))
+    }
+}
+
+/// What is kept of a user beside events, each as JSON with the word for what it is. `current` is the session that asks. No secrets and no hashes are among it.
+///
+/// # Errors
+/// [`Error::Storage`]; [`Error::Damaged`].
+pub fn kept_of(
+    store: &Store,
+    user: &User,
+    current: Option<SessionId>,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, Box<RawValue>)>, Error> {
+    let mut kept = vec![("user", own_view(user)?)];
+    for (id, session) in store.sessions_of(&user.username, now)? {
+        kept.push(("session", to_json(&SessionView::of(id, session, current))?));
+    }
+    for invite in store.invites_made_by(&user.username)? {
+        kept.push(("invite", invite_view(&invite)?));
+    }
+    Ok(kept)
+}
+
+fn invite_view(invite: &Invite) -> Result<Box<RawValue>, Error> {
+    #[derive(Serialize)]
+    struct View<'a> {
+        tenant_name: &'a str,
+        scopes: Option<Vec<&'a str>>,
+        made_at: u64,
+        expires_at: u64,
+        uses_left: u16,
+    }
+    to_json(&View {
+        tenant_name: invite.tenant.as_str(),
+        scopes: invite.scopes.as_ref().map(|scopes| scopes.iter().map(Scope::as_str).collect()),
+        made_at: invite.made_at.as_millis(),
+        expires_at: invite.expires_at.as_millis(),
+        uses_left: invite.uses_left,
+    })
+}

@@ -1,0 +1,72 @@
+//! Deleting users. Their sign-ins and streams end at once; what they left is erased in the background (`store/erasures.rs`).
+
+use super::{Admin, Identity};
+use crate::config::Deletions;
+use crate::domain::{Erase, User, Username};
+use crate::error::Error;
+use crate::writer::{Batch, Change};
+
+impl Identity {
+    /// Deletes a user. What happens to the events that they inserted is as the flag says, unless the admin says otherwise.
+    ///
+    /// # Errors
+    /// [`Error::BodyInvalid`] for another word than `remove` and `anonymise`; [`Error::UserUnknown`]; those of
+    /// [`crate::writer::Writer::submit`].
+    pub async fn delete_user(&self, admin: &Admin, username: &str, erase: Option<&str>) -> Result<(), Error> {
+        let act = admin.act("user", "deleted", username);
+        let deleted = async {
+            let erase = match erase {
+                None => None,
+                Some(word) => {
+                    let parsed = Erase::parse(word);
+                    Some(parsed.ok_or_else(|| Error::BodyInvalid("erase must be remove or anonymise".to_owned()))?)
+                }
+            };
+            let username = Username::parse(username).map_err(|_| Error::UserUnknown)?;
+            self.0.writer.submit(DeleteUser { username, how: self.deletion(erase) }).await
+        };
+        act.ends(deleted.await)
+    }
+
+    /// How a user is deleted: as the flags say, unless something else is asked for.
+    pub(super) fn deletion(&self, erase: Option<Erase>) -> Deletion {
+        let settings = self.0.settings.deletions.clone();
+        let erase = erase.unwrap_or(settings.erase);
+        Deletion { settings: Deletions { erase, ..settings }, random: crate::random::bytes() }
+    }
+}
+
+/// How a user is deleted.
+pub(super) struct Deletion {
+    settings: Deletions,
+    /// For the name that takes the place of the user's.
+    random: [u8; 8],
+}
+
+impl Deletion {
+    /// Deletes a user, and ends their streams.
+    ///
+    /// # Errors
+    /// Those of [`crate::store::Transaction::delete_user`].
+    pub(super) fn of(self, batch: &mut Batch<'_>, user: &User) -> Result<(), Error> {
+        let Self { settings: Deletions { name_quarantine, erase }, random } = self;
+        let free_at = batch.now() + name_quarantine;
+        batch.delete_user(user, erase, free_at, random)?;
+        batch.end_streams_of(&user.username);
+        Ok(())
+    }
+}
+
+struct DeleteUser {
+    username: Username,
+    how: Deletion,
+}
+
+impl Change for DeleteUser {
+    type Outcome = ();
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        let user = batch.user(&self.username)?.ok_or(Error::UserUnknown)?;
+        self.how.of(batch, &user)
+    }
+}

@@ -1,0 +1,73 @@
+//! Reading all events of a user, for an export: those that they inserted, and those of their inbox.
+
+use super::database::Store;
+use super::event_data::{StoredEvent, event_row};
+use super::keys;
+use crate::domain::{Position, TenantName, User, Username, inbox_owner};
+use crate::error::Error;
+
+/// How many rows one step looks at, so that a step is short.
+const ROWS_A_STEP: usize = 8192;
+/// How many bytes of events one step reads.
+const BYTES_A_STEP: usize = 4 << 20;
+
+/// A reading of the latest and the retained events that a user inserted, in all tenants that the user has been in, and of the
+/// user's inbox in the tenant of now. There is no list of them, so it looks at all events of the tenant.
+pub struct UserEvents {
+    username: Username,
+    tenant: TenantName,
+    /// The range of keys that is left.
+    left: Option<(Vec<u8>, Vec<u8>)>,
+    /// Nothing after this is given.
+    until: Position,
+}
+
+impl UserEvents {
+    /// Begins a reading of what there is by now.
+    pub fn new(store: &Store, user: &User) -> Self {
+        let tenant = &user.tenant;
+        let range = if user.tenant_since == Position::START {
+            (keys::event(tenant, Position::START), keys::event(tenant, Position::END))
+        } else {
+            keys::events_of_tenants_after(None)
+        };
+        Self { username: user.username.clone(), tenant: tenant.clone(), left: Some(range), until: store.head() }
+    }
+
+    /// Gives the next events to `each`, about `bytes` together. Returns whether there may be more. Events that cannot be read are
+    /// left out, and the log names them. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] if the database fails; the errors of `each`.
+    pub fn next(
+        &mut self,
+        store: &Store,
+        bytes: usize,
+        mut each: impl FnMut(&TenantName, StoredEvent<'_>) -> Result<(), Error>,
+    ) -> Result<bool, Error> {
+        let Some((from, until)) = self.left.take() else { return Ok(false) };
+        let (mut rows, mut read, mut given, mut next) = (0, 0, 0, None);
+        store.scan(&from, &until, &mut |key, value| {
+            if rows >= ROWS_A_STEP || read >= BYTES_A_STEP || given >= bytes {
+                next = Some(key.to_vec());
+                return Ok(false);
+            }
+            rows += 1;
+            read += value.len();
+            let Some(tenant) = keys::tenant_of_event(key) else { return Ok(true) };
+            let event = event_row(key, value).and_then(|(position, parts)| {
+                let is_inserted = parts.username == self.username.as_str().as_bytes();
+                let is_received = || tenant == self.tenant && inbox_owner(parts.name) == Some(self.username.as_str());
+                let is_wanted = position <= self.until && (is_inserted || is_received());
+                Ok(if is_wanted { store.whole(key, position, &parts)?.map(|event| (parts.bytes, event)) } else { None })
+            });
+            if let Some((bytes, event)) = store.unless_damaged(event)?.flatten() {
+                given += bytes;
+                each(&tenant, event)?;
+            }
+            Ok(true)
+        })?;
+        self.left = next.map(|next| (next, until));
+        Ok(self.left.is_some())
+    }
+}
