@@ -179,7 +179,7 @@ export function shareSource(own: OpenSource, { url, isAlone, session, ready, sna
       rest();
       if (is !== undefined) {
         const onWake = () => source?.wake();
-        tabs = createTabs({ name: `broker-client ${url} ${is}`, isAlone, onLead, onLeader, onMessage: onMessage as never, onWake });
+        tabs = createTabs({ name: `broker-client 1 ${url} ${is}`, isAlone, onLead, onLeader, onMessage: onMessage as never, onWake });
       }
     };
 

@@ -148,7 +148,7 @@ test('a tab is killed at every await, before and after what it awaits, and anoth
       expectOnce(await live(`${at}/${when}/`, { at, when }), `killed ${when} await ${at}`);
     }
   }
-}, 180_000);
+}, 600_000);
 
 test('the tab that goes on is killed too', async () => {
   const { took } = await live('second/');
@@ -158,7 +158,23 @@ test('the tab that goes on is killed too', async () => {
       expectOnce(await live(`${at}/${next}/`, { at, when }, { at: next, when }), `killed ${when} await ${at} and ${next}`);
     }
   }
-}, 180_000);
+}, 600_000);
+
+test('a tab is killed at every await while another sends the same', async () => {
+  const took = 60;
+  for (let at = 1; at <= took; at += 2) {
+    const prefix = `beside/${at}/`;
+    const indexedDB = new IDBFactory();
+    const other = openTab(indexedDB);
+    for (const row of ROWS) await other.enqueue(prefix + (row % 2), row);
+    let isDead = false;
+    const first = openTab(indexedDB, { life: { at, when: at % 4 === 1 ? 'before' : 'after', onDeath: () => (isDead = true) } });
+    void first.drain();
+    await other.drain();
+    expect(await inserted(prefix), `killed at await ${at}`).toEqual(ROWS);
+    expect(isDead || at > 30).toBe(true);
+  }
+}, 600_000);
 
 test('two tabs that both send, as without locks, send each change once and in order', async () => {
   const indexedDB = new IDBFactory();
