@@ -1,27 +1,18 @@
 //! Sessions: sign-ins with a short access token, which refresh tokens renew. The writer decides whatever becomes of one, so of many
 //! refreshes with the same token one gives a successor, and a refresh that races the end of its session revives nothing.
 
-use std::time::Duration;
+mod changes;
 
 use serde::{Deserialize, Serialize};
 
+use self::changes::{BeginSession, EndSession, EndSignIns, EndedBy, Renew, Renewal, Renewed};
 use super::audit::{Act, Door, Visit};
 use super::refresh_token::{self, Family, Rotation, Shown, is_same};
-use super::throttle::Attempt;
 use super::users::new_generation;
 use super::{Identity, Principal};
-use crate::domain::{
-    AuthContext, ClientAddress, FormerSecret, Generation, Secret, SecretHash, Session, SessionId, Timestamp, User,
-    Username,
-};
+use crate::domain::{ClientAddress, Secret, Session, SessionId, Timestamp, User, Username};
 use crate::error::Error;
 use crate::store::Lane;
-use crate::writer::{Batch, Change};
-
-/// For how long a refresh token that was replaced still gives an access token: two tabs may have refreshed at once.
-const GRACE: Duration = Duration::from_secs(10);
-/// How many tokens are known that were replaced within the grace. Older ones count as used too late.
-const MAX_FORMER: usize = 16;
 
 /// From where, and by which program, somebody signs in.
 #[derive(Clone, Debug)]
@@ -241,165 +232,5 @@ impl Identity {
             }
             _ => Err(Error::BodyInvalid("it takes either session, or all as true".to_owned())),
         }
-    }
-}
-
-/// A session that was begun or renewed, or would have been if another request had not done so.
-struct Renewal {
-    id: SessionId,
-    user: User,
-    now: Timestamp,
-    expires_at: Timestamp,
-}
-
-/// Begins a session.
-struct BeginSession {
-    username: Username,
-    /// That of the user when they were authenticated.
-    generation: Generation,
-    family: SecretHash,
-    current: SecretHash,
-    device: Device,
-    lasts: Duration,
-}
-
-impl Change for BeginSession {
-    type Outcome = Renewal;
-
-    fn decide(self, batch: &mut Batch<'_>) -> Result<Renewal, Error> {
-        let Self { username, generation, family, current, device, lasts } = self;
-        let user = batch.user(&username)?.filter(|user| !user.revoked && user.generation == generation);
-        let user = user.ok_or(Error::Unauthorized)?;
-        let now = batch.now();
-        let expires_at = now + lasts;
-        let session = Session {
-            username,
-            generation,
-            family,
-            current,
-            former: Vec::new(),
-            created_at: now,
-            used_at: now,
-            expires_at,
-            address: device.address.to_string(),
-            client: device.client,
-        };
-        let (id, has_lost_one) = batch.begin_session(&user, session)?;
-        if has_lost_one {
-            batch.change_rights_of(&user.username);
-        }
-        Ok(Renewal { id, user, now, expires_at })
-    }
-}
-
-/// Renews a session by a refresh token.
-struct Renew {
-    id: SessionId,
-    family: SecretHash,
-    rotation: SecretHash,
-    /// Of the token that takes its place.
-    next: SecretHash,
-    device: Device,
-    lasts: Duration,
-    attempt: Attempt,
-}
-
-/// What a refresh token came to.
-enum Renewed {
-    /// Another one takes its place.
-    Rotated(Renewal),
-    /// Another one took its place a moment ago.
-    Repeated(Renewal),
-    /// Another one took its place before that, so the session has been ended.
-    Reused,
-}
-
-impl Change for Renew {
-    type Outcome = Renewed;
-
-    fn decide(self, batch: &mut Batch<'_>) -> Result<Renewed, Error> {
-        let Self { id, family, rotation, next, device, lasts, attempt } = self;
-        let found = batch.session(id).and_then(|found| {
-            found.filter(|(session, _)| is_same(&session.family, &family)).ok_or(Error::SessionEnded)
-        });
-        let ((mut session, user), _) = attempt.settle(found)?;
-        let now = batch.now();
-        if is_same(&session.current, &rotation) {
-            let expires_at = now + lasts;
-            session.former.retain(|former| now.since(former.replaced_at) < GRACE);
-            if session.former.len() >= MAX_FORMER {
-                session.former.remove(0);
-            }
-            session.former.push(FormerSecret { hash: session.current, replaced_at: now });
-            (session.current, session.used_at, session.expires_at) = (next, now, expires_at);
-            (session.address, session.client) = (device.address.to_string(), device.client);
-            batch.renew_session(id, session)?;
-            return Ok(Renewed::Rotated(Renewal { id, user, now, expires_at }));
-        }
-        let is_recent = |former: &FormerSecret| now.since(former.replaced_at) < GRACE;
-        if session.former.iter().any(|former| is_same(&former.hash, &rotation) && is_recent(former)) {
-            return Ok(Renewed::Repeated(Renewal { id, user, now, expires_at: session.expires_at }));
-        }
-        // Somebody has a copy: whoever comes second shows a token that the other one has replaced.
-        end(batch, &user, id)?;
-        Ok(Renewed::Reused)
-    }
-}
-
-/// Ends a session.
-struct EndSession {
-    id: SessionId,
-    username: Username,
-    by: EndedBy,
-}
-
-/// By what right a session is ended.
-enum EndedBy {
-    /// A token of the session itself.
-    Token,
-    /// A sign-in of its user.
-    User(AuthContext),
-}
-
-impl Change for EndSession {
-    type Outcome = ();
-
-    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        let Self { id, username, by } = self;
-        if let EndedBy::User(auth_context) = by {
-            batch.account(&username, &auth_context)?;
-        }
-        let found = batch.session(id)?.filter(|(session, _)| session.username == username);
-        let (_, user) = found.ok_or(Error::SessionUnknown)?;
-        end(batch, &user, id)
-    }
-}
-
-/// Ends a session and its streams.
-fn end(batch: &mut Batch<'_>, user: &User, id: SessionId) -> Result<(), Error> {
-    batch.end_session(user, id)?;
-    // Its streams find that it has ended as they look at their rights.
-    batch.change_rights_of(&user.username);
-    Ok(())
-}
-
-/// Ends all sign-ins of a user.
-struct EndSignIns {
-    username: Username,
-    auth_context: AuthContext,
-    generation: Generation,
-}
-
-impl Change for EndSignIns {
-    type Outcome = ();
-
-    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        let Self { username, auth_context, generation } = self;
-        batch.account(&username, &auth_context)?;
-        let user = batch.user(&username)?.ok_or(Error::Unauthorized)?;
-        batch.put_user(&User { generation, ..user });
-        batch.forget_sessions_of(&username)?;
-        batch.end_streams_of(&username);
-        Ok(())
     }
 }

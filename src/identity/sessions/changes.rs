@@ -1,0 +1,175 @@
+//! Changes of sessions, each decided in the writer.
+
+use std::time::Duration;
+
+use super::Device;
+use crate::domain::{AuthContext, FormerSecret, Generation, SecretHash, Session, SessionId, Timestamp, User, Username};
+use crate::error::Error;
+use crate::identity::refresh_token::is_same;
+use crate::identity::throttle::Attempt;
+use crate::writer::{Batch, Change};
+
+/// For how long a refresh token that was replaced still gives an access token: two tabs may have refreshed at once.
+const GRACE: Duration = Duration::from_secs(10);
+/// How many tokens are known that were replaced within the grace. Older ones count as used too late.
+const MAX_FORMER: usize = 16;
+
+/// A session that was begun or renewed, or would have been if another request had not done so.
+pub struct Renewal {
+    pub id: SessionId,
+    pub user: User,
+    pub now: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+/// Begins a session.
+pub struct BeginSession {
+    pub username: Username,
+    /// That of the user when they were authenticated.
+    pub generation: Generation,
+    pub family: SecretHash,
+    pub current: SecretHash,
+    pub device: Device,
+    pub lasts: Duration,
+}
+
+impl Change for BeginSession {
+    type Outcome = Renewal;
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<Renewal, Error> {
+        let Self { username, generation, family, current, device, lasts } = self;
+        let user = batch.user(&username)?.filter(|user| !user.revoked && user.generation == generation);
+        let user = user.ok_or(Error::Unauthorized)?;
+        let now = batch.now();
+        let expires_at = now + lasts;
+        let session = Session {
+            username,
+            generation,
+            family,
+            current,
+            former: Vec::new(),
+            created_at: now,
+            used_at: now,
+            expires_at,
+            address: device.address.to_string(),
+            client: device.client,
+        };
+        let (id, has_lost_one) = batch.begin_session(&user, session)?;
+        if has_lost_one {
+            batch.change_rights_of(&user.username);
+        }
+        Ok(Renewal { id, user, now, expires_at })
+    }
+}
+
+/// Renews a session by a refresh token.
+pub struct Renew {
+    pub id: SessionId,
+    pub family: SecretHash,
+    pub rotation: SecretHash,
+    /// Of the token that takes its place.
+    pub next: SecretHash,
+    pub device: Device,
+    pub lasts: Duration,
+    pub attempt: Attempt,
+}
+
+/// What a refresh token came to.
+pub enum Renewed {
+    /// Another one takes its place.
+    Rotated(Renewal),
+    /// Another one took its place a moment ago.
+    Repeated(Renewal),
+    /// Another one took its place before that, so the session has been ended.
+    Reused,
+}
+
+impl Change for Renew {
+    type Outcome = Renewed;
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<Renewed, Error> {
+        let Self { id, family, rotation, next, device, lasts, attempt } = self;
+        let found = batch.session(id).and_then(|found| {
+            found.filter(|(session, _)| is_same(&session.family, &family)).ok_or(Error::SessionEnded)
+        });
+        let ((mut session, user), _) = attempt.settle(found)?;
+        let now = batch.now();
+        if is_same(&session.current, &rotation) {
+            let expires_at = now + lasts;
+            session.former.retain(|former| now.since(former.replaced_at) < GRACE);
+            if session.former.len() >= MAX_FORMER {
+                session.former.remove(0);
+            }
+            session.former.push(FormerSecret { hash: session.current, replaced_at: now });
+            (session.current, session.used_at, session.expires_at) = (next, now, expires_at);
+            (session.address, session.client) = (device.address.to_string(), device.client);
+            batch.renew_session(id, session)?;
+            return Ok(Renewed::Rotated(Renewal { id, user, now, expires_at }));
+        }
+        let is_recent = |former: &FormerSecret| now.since(former.replaced_at) < GRACE;
+        if session.former.iter().any(|former| is_same(&former.hash, &rotation) && is_recent(former)) {
+            return Ok(Renewed::Repeated(Renewal { id, user, now, expires_at: session.expires_at }));
+        }
+        // Somebody has a copy: whoever comes second shows a token that the other one has replaced.
+        end(batch, &user, id)?;
+        Ok(Renewed::Reused)
+    }
+}
+
+/// Ends a session.
+pub struct EndSession {
+    pub id: SessionId,
+    pub username: Username,
+    pub by: EndedBy,
+}
+
+/// By what right a session is ended.
+pub enum EndedBy {
+    /// A token of the session itself.
+    Token,
+    /// A sign-in of its user.
+    User(AuthContext),
+}
+
+impl Change for EndSession {
+    type Outcome = ();
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        let Self { id, username, by } = self;
+        if let EndedBy::User(auth_context) = by {
+            batch.account(&username, &auth_context)?;
+        }
+        let found = batch.session(id)?.filter(|(session, _)| session.username == username);
+        let (_, user) = found.ok_or(Error::SessionUnknown)?;
+        end(batch, &user, id)
+    }
+}
+
+/// Ends a session and its streams.
+fn end(batch: &mut Batch<'_>, user: &User, id: SessionId) -> Result<(), Error> {
+    batch.end_session(user, id)?;
+    // Its streams find that it has ended as they look at their rights.
+    batch.change_rights_of(&user.username);
+    Ok(())
+}
+
+/// Ends all sign-ins of a user.
+pub struct EndSignIns {
+    pub username: Username,
+    pub auth_context: AuthContext,
+    pub generation: Generation,
+}
+
+impl Change for EndSignIns {
+    type Outcome = ();
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        let Self { username, auth_context, generation } = self;
+        batch.account(&username, &auth_context)?;
+        let user = batch.user(&username)?.ok_or(Error::Unauthorized)?;
+        batch.put_user(&User { generation, ..user });
+        batch.forget_sessions_of(&username)?;
+        batch.end_streams_of(&username);
+        Ok(())
+    }
+}
