@@ -73,7 +73,7 @@ export function shareSource(own: OpenSource, { url, isAlone, session, ready, sna
       const { kind } = message;
       if (kind === 'synced') at = { id: message.id, events: message.events, stream: at?.stream };
       else if (kind === 'fresh' || kind === 'left') at = undefined;
-      else if (kind === 'crowd') hasPresence = true;
+      else if (kind === 'online') hasPresence = true;
       else if (at && kind === 'event' && message.change.id > at.id) at = { ...at, id: message.change.id };
       else if (kind === 'state') {
         state = message;
