@@ -5,8 +5,9 @@ use serde_json::value::RawValue;
 
 use super::audit::{Door, Visit};
 use super::deletion::Deletion;
+use super::device::Device;
 use super::password::Share;
-use super::sessions::{Device, IssuedTokens, SessionView};
+use super::sessions::{IssuedTokens, SessionView};
 use super::throttle::Attempt;
 use super::user_fields::{OwnInput, own_view, to_json};
 use super::users::new_generation;

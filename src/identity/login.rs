@@ -4,8 +4,9 @@ use aws_lc_rs::hmac;
 use serde::Deserialize;
 
 use super::audit::{Door, Visit};
+use super::device::Device;
 use super::password::{Share, Verdict};
-use super::sessions::{Device, IssuedTokens};
+use super::sessions::IssuedTokens;
 use super::throttle::Attempt;
 use super::token::Claimed;
 use super::{Identity, Principal, Verified, totp};

@@ -7,21 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use self::changes::{BeginSession, EndSession, EndSignIns, EndedBy, Renew, Renewal, Renewed};
 use super::audit::{Act, Door, Visit};
+use super::device::Device;
 use super::refresh_token::{self, Family, Rotation, Shown, is_same};
 use super::users::new_generation;
 use super::{Identity, Principal};
 use crate::domain::{ClientAddress, Secret, Session, SessionId, Timestamp, User, Username};
 use crate::error::Error;
 use crate::store::Lane;
-
-/// From where, and by which program, somebody signs in.
-#[derive(Clone, Debug)]
-pub struct Device {
-    /// The address.
-    pub address: ClientAddress,
-    /// The program, as it calls itself.
-    pub client: Option<String>,
-}
 
 /// The answer to a sign-in: a token, and what belongs to its session if it has one.
 #[derive(Serialize)]

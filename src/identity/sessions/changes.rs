@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Device;
 use crate::domain::{AuthContext, FormerSecret, Generation, SecretHash, Session, SessionId, Timestamp, User, Username};
 use crate::error::Error;
+use crate::identity::device::Device;
 use crate::identity::refresh_token::is_same;
 use crate::identity::throttle::Attempt;
 use crate::writer::{Batch, Change};
