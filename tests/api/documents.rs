@@ -40,6 +40,7 @@ pages! {
     the_page_on_the_http_api_works: "docs/http-api.md",
     the_page_on_operations_works: "docs/operations.md",
     the_page_on_presence_works: "docs/presence.md",
+    the_page_on_react_works: "docs/react.md",
     the_page_on_security_works: "docs/security.md",
     the_page_on_socket_io_works: "docs/socketio.md",
     the_page_on_streams_works: "docs/streams.md",

@@ -3,14 +3,14 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { copyExample, makeProject, type Project } from '../package/project.js';
+import { CLIENT, copyExample, makeProject, type Project } from '../package/project.js';
 import { PASSWORD, type Server, startServer } from '../server.js';
-import { openSite, picture, type Site } from './site.js';
+import { openSite, type Pages, picture } from './site.js';
 
 const MODULES = ['react', 'react-dom', '@types/react', '@types/react-dom', 'typescript', 'vite', '@vitejs/plugin-react'];
 let server: Server;
 let project: Project;
-let site: Site;
+let site: Pages;
 
 beforeAll(async () => {
   server = await startServer(['--signup=open', '--signup_tenant=acme']);
@@ -42,6 +42,13 @@ async function add(page: Page, title: string) {
   await page.press('[name=title]', 'Enter');
   await item(page, title).waitFor();
 }
+
+it('is the app of the guide, in at most 40 lines', () => {
+  const app = readFileSync(join(CLIENT, 'examples/board/src/App.tsx'), 'utf8');
+  const guide = readFileSync(join(CLIENT, '../docs/guide.md'), 'utf8');
+  expect(guide).toContain(`\`\`\`tsx file=App.tsx\n${app}\`\`\`\n`);
+  expect(app.split('\n').filter((line) => line.trim()).length).toBeLessThanOrEqual(40);
+});
 
 it('is shared by two people, and goes on through a kill and a restart of the server', async () => {
   const [alice, bob] = [await site.open(), await site.open()];

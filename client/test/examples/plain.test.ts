@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { copyExample, makeProject, type Project } from '../package/project.js';
 import { PASSWORD, type Server, startServer } from '../server.js';
-import { openSite, picture, type Site } from './site.js';
+import { openSite, type Pages, picture } from './site.js';
 
 let server: Server;
 let project: Project;
-let site: Site;
+let site: Pages;
 
 beforeAll(async () => {
   server = await startServer();

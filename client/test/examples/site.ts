@@ -9,7 +9,7 @@ import { chromiumPath } from '../browser/browser.js';
 
 const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
 
-export interface Site {
+export interface Pages {
   /** Opens the page in a new profile. */
   open(): Promise<Page>;
   /** What a page has thrown, or has logged as an error. A server that is away is logged by the browser itself, and left out. */
@@ -17,19 +17,8 @@ export interface Site {
   close(): Promise<void>;
 }
 
-export async function openSite(folder: string): Promise<Site> {
-  const files = createServer(async (request, response) => {
-    const { pathname } = new URL(request.url ?? '/', 'http://site');
-    const path = pathname.endsWith('/') ? `${pathname}index.html` : pathname;
-    try {
-      const body = await readFile(join(folder, path));
-      response.setHeader('content-type', TYPES[extname(path)] ?? 'application/octet-stream').end(body);
-    } catch {
-      response.writeHead(404).end();
-    }
-  }).listen(0, '127.0.0.1');
-  await once(files, 'listening');
-  const url = `http://127.0.0.1:${(files.address() as AddressInfo).port}/`;
+/** Opens pages of a site in Chromium. */
+export async function openPages(url: string): Promise<Pages> {
   const browser: Browser = await chromium.launch({
     executablePath: chromiumPath(),
     chromiumSandbox: false,
@@ -50,8 +39,28 @@ export async function openSite(folder: string): Promise<Site> {
       await page.goto(url);
       return page;
     },
+    close: () => browser.close(),
+  };
+}
+
+/** Serves a folder, and opens its page. */
+export async function openSite(folder: string): Promise<Pages> {
+  const files = createServer(async (request, response) => {
+    const { pathname } = new URL(request.url ?? '/', 'http://site');
+    const path = pathname.endsWith('/') ? `${pathname}index.html` : pathname;
+    try {
+      const body = await readFile(join(folder, path));
+      response.setHeader('content-type', TYPES[extname(path)] ?? 'application/octet-stream').end(body);
+    } catch {
+      response.writeHead(404).end();
+    }
+  }).listen(0, '127.0.0.1');
+  await once(files, 'listening');
+  const pages = await openPages(`http://127.0.0.1:${(files.address() as AddressInfo).port}/`);
+  return {
+    ...pages,
     async close() {
-      await browser.close();
+      await pages.close();
       files.close();
       files.closeAllConnections();
     },

@@ -35,9 +35,11 @@ fn failures(page: &Page, port: &str) -> Vec<String> {
     let modules = root().join("tests/clients/node_modules");
     std::os::unix::fs::symlink(modules, directory.path().join("node_modules")).unwrap();
     let mut run = Run { page, ports: ports(page, port), directory: directory.path(), failures: Vec::new() };
-    run.blocks();
+    // A server that a page has started stays until its pages for the browser have been opened.
+    let shell = run.blocks();
     run.programs_that_never_run();
     run.html();
+    drop(shell);
     run.failures
 }
 
@@ -65,7 +67,7 @@ impl Run<'_> {
         self.failures.push(format!("{}:{line}: {}", self.page.path, why.trim_end()));
     }
 
-    fn blocks(&mut self) {
+    fn blocks(&mut self) -> Shell {
         let mut shell = Shell::start(self.directory);
         for Block { line, text, kind } in &self.page.blocks {
             let back: Vec<_> = self.ports.iter().map(|(of_page, here)| (here.clone(), of_page.clone())).collect();
@@ -87,7 +89,7 @@ impl Run<'_> {
                     });
                     if is_over {
                         self.fail(*line, &outcome.err().unwrap_or_default());
-                        return;
+                        return shell;
                     }
                     outcome
                 }
@@ -116,6 +118,7 @@ impl Run<'_> {
                 self.fail(*line, &why);
             }
         }
+        shell
     }
 
     /// Every JavaScript or Python program must be run by a block, opened in a page or imported by one that is.
