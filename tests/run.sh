@@ -33,7 +33,12 @@ mount mount
 prlimit util-linux
 ip iproute2
 systemd-analyze systemd
+WebKitWebDriver webkit2gtk-driver
+Xvfb xvfb
 END
+
+# FIREFOX can name a Firefox in another place.
+has "${FIREFOX:-firefox-esr}" || missing+=(firefox-esr)
 
 # Ubuntu uses another name. CHROMIUM can name a browser in another place.
 find_chromium() {
@@ -75,6 +80,7 @@ install_modules() {
 install_modules tests/clients
 install_modules client
 install_modules client/test/react-18
+install_modules client/test/next
 
 # The package of `client/` as its users get it, for the programs of the tests and the pages of the documentation.
 package=tests/clients/node_modules/broker-client
@@ -82,6 +88,7 @@ rm -rf $package
 mkdir -p target $package
 (cd client && npm pack --silent --pack-destination ../target)
 tar -xzf target/broker-client-*.tgz -C $package --strip-components=1
+ln -sf ../broker-client/bin/broker-client.js tests/clients/node_modules/.bin/broker-client
 
 # The Python packages that the pages of the documentation, and clients of the tests, import.
 if ! cmp --silent tests/requirements.txt target/python/installed.txt; then

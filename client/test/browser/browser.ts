@@ -29,11 +29,8 @@ export interface Browser {
   close(): Promise<void>;
 }
 
-/**
- * Starts a browser, and a site that has the page of `page.ts`. Playwright's own start is not used: what it sets by default keeps pages
- * from being hidden, frozen, and kept for going back.
- */
-export async function startBrowser(): Promise<Browser> {
+/** Serves the page of `page.ts`. Gives its address under `localhost`. */
+export async function servePage(): Promise<{ url: string; close(): void }> {
   const entry = fileURLToPath(new URL('page.ts', import.meta.url));
   const built = await build({ entryPoints: [entry], bundle: true, write: false, format: 'esm', target: 'es2022' });
   const script = built.outputFiles[0]!.text;
@@ -43,8 +40,22 @@ export async function startBrowser(): Promise<Browser> {
     response.end(isScript ? script : '<!doctype html><link rel=icon href=data:,><script type=module src=/page.js></script>');
   }).listen(0, '127.0.0.1');
   await once(site, 'listening');
-  const url = `http://localhost:${(site.address() as AddressInfo).port}`;
+  return {
+    url: `http://localhost:${(site.address() as AddressInfo).port}`,
+    close() {
+      site.close();
+      site.closeAllConnections();
+    },
+  };
+}
 
+/**
+ * Starts a browser, and a site that has the page of `page.ts`. Playwright's own start is not used: what it sets by default keeps pages
+ * from being hidden, frozen, and kept for going back.
+ */
+export async function startBrowser(): Promise<Browser> {
+  const site = await servePage();
+  const { url } = site;
   const profile = mkdtempSync(join(tmpdir(), 'broker-chromium-'));
   const flags = ['gpu', 'quic', 'background-networking', 'component-update', 'sync'].map((name) => `--disable-${name}`);
   const own = [`--user-data-dir=${profile}`, '--headless', '--no-first-run', '--no-sandbox', '--remote-debugging-port=0'];
@@ -83,7 +94,6 @@ export async function startBrowser(): Promise<Browser> {
       await session.send('Browser.close').catch(() => {}); // It may be gone before it has answered.
       await gone;
       site.close();
-      site.closeAllConnections();
       rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
     },
   };
