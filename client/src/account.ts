@@ -1,7 +1,7 @@
 // The requests of people about their own account. They have the names and fields of the HTTP API, in the spelling of JavaScript.
 
 import { fields, snake } from './http.js';
-import type { Tokens } from './session.js';
+import type { SessionKeeper } from './session.js';
 import type { Client, RequestOptions } from './types.js';
 
 const NAMES =
@@ -22,17 +22,24 @@ export type Account = Pick<
   | 'twoFactorEnd'
 >;
 
-/** `begin` goes on with a new sign-in: the former ones have ended. `end` forgets this one. */
-export function createAccount(
-  request: (path: string, options?: RequestOptions) => Promise<any>,
-  begin: (tokens: Tokens) => Promise<void>,
-  end: (reason: string) => Promise<void>,
-): Account {
+export interface AccountHost {
+  request(path: string, options?: RequestOptions): Promise<any>;
+  session: SessionKeeper;
+  /** Ends a session that nobody uses any more. */
+  logout(refreshToken?: string): Promise<void>;
+}
+
+export function createAccount({ request, session, logout }: AccountHost): Account {
   const call = async (name: string, options?: object) => {
     // What is answered with a new sign-in is asked for one that can be renewed.
-    const answer = await request(`/${snake(name)}`, { body: options && { ...fields(options), refresh: true } });
-    if (answer.jwt) await begin(answer);
-    if (name === 'deleteMe') await end('deleted');
+    const more: RequestOptions = { body: options && { ...fields(options), refresh: true } };
+    const answer = await request(`/${snake(name)}`, more);
+    const { as } = more;
+    const { user } = session.store.get();
+    // The former sign-ins have ended, which this page may have been told already. Another user who has signed in meanwhile stays.
+    const isTheirs = !user || user === as;
+    if (answer.jwt) await (isTheirs ? session.start(as!, answer) : logout(answer.refresh_token));
+    if (name === 'deleteMe' && isTheirs) await session.end('deleted');
     return answer;
   };
   const account = Object.fromEntries(NAMES.split(' ').map((name) => [name, (options?: object) => call(name, options)]));

@@ -8,12 +8,12 @@ import { toEntry } from './filter.js';
 import { createHistory } from './history.js';
 import { bearer, fields, query, send } from './http.js';
 import { createInterest } from './interest.js';
-import { createSession, type Tokens } from './session.js';
+import { createSession } from './session.js';
 import { shareSource } from './share.js';
 import type { OpenSource, Source } from './source.js';
 import { both, createEmitter, createStore, when } from './store.js';
 import { chooseTransports } from './transports/choose.js';
-import type { AnyEvents, AttachedPlugin, Change, Client, ClientOptions, Connection, Host, Item, RequestOptions, Store } from './types.js';
+import type { AnyEvents, AttachedPlugin, Change, Client, ClientOptions, Connection, Host, Item, Proof, RequestOptions, Store } from './types.js';
 import { createWrites } from './writes.js';
 
 const closed = () => new BrokerError('closed', 'the client is closed');
@@ -37,16 +37,18 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     if (isClosed) throw closed();
     if (more.open) return open(path, more);
     let refused: string | undefined;
+    // Whoever signs in meanwhile has not asked for this. It is kept in `more`, for what takes several requests.
+    const isAsker = () => (more.as ??= session.store.get().user) === session.store.get().user;
     for (;;) {
+      isAsker();
       const token = await session.token(refused);
-      if (!token || (more.as !== undefined && more.as !== session.store.get().user)) {
-        throw new AuthError('unauthorized', 'nobody is signed in', 401);
-      }
+      if (!token || !isAsker()) throw new AuthError('unauthorized', 'nobody is signed in', 401);
       try {
         return await open(path, { ...more, headers: { ...more.headers, ...bearer(token) } });
       } catch (error) {
-        // Of a request with a password it is said of the password.
-        if ((error as BrokerError).status !== 401 || refused || (more.body as any)?.password) throw error;
+        // Of a request with a password or a code it is said of these.
+        const { password, totp } = (more.body ?? {}) as Partial<Proof>;
+        if ((error as BrokerError).status !== 401 || refused || password || totp) throw error;
         refused = token;
       }
     }
@@ -119,10 +121,9 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
   onSession();
 
   /** Ends a session that nobody uses any more, whatever the server says. */
-  const logout = async (refresh_token?: string) =>
-    refresh_token && open('/logout', { body: { refresh_token }, timeout: 5000 }).catch(() => undefined);
-
-  const begin = (user: string, tokens: Tokens) => session.start(user, tokens);
+  const logout = async (refresh_token?: string): Promise<void> => {
+    if (refresh_token) await open('/logout', { body: { refresh_token }, timeout: 5000 }).catch(() => undefined);
+  };
 
   async function signIn({ username, discard = false, ...proof }: Parameters<Client['signIn']>[0]) {
     const user = username.normalize('NFC');
@@ -133,16 +134,16 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
       void logout(tokens.refresh_token);
       throw error;
     }
-    await begin(user, tokens);
+    await session.start(user, tokens);
   }
 
   const writes = createWrites({
     request,
     overlay,
     known: (event) => (connection.get().state === 'live' && cache.isReady(event) ? (cache.confirmed(event) ?? null) : undefined),
-    async read(event) {
+    async read(event, more) {
       // Events of other names come along if this one has a comma.
-      const events: Item[] = await request(`/events?${query({ events: toEntry(event) })}`);
+      const events: Item[] = await request(`/events?${query({ events: toEntry(event) })}`, more);
       return events.find((item) => item.event === event) ?? null;
     },
     async stream() {
@@ -203,11 +204,7 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
       for (const plugin of plugins) plugin.close();
       session.close();
     },
-    ...createAccount(
-      request,
-      (tokens) => begin(session.store.get().user!, tokens),
-      (reason) => session.end(reason),
-    ),
+    ...createAccount({ request, session, logout }),
   };
   return client as unknown as Client<E>;
 }

@@ -15,7 +15,7 @@ export interface WritesHost extends Pick<Host, 'overlay'> {
   /** The latest event of a name if the cache has it for sure. */
   known(event: string): Item | null | undefined;
   /** The latest event of a name, from the server. */
-  read(event: string): Promise<Item | null>;
+  read(event: string, more: RequestOptions): Promise<Item | null>;
   /** The id of the stream of this client, as soon as there is one. */
   stream(): Promise<string | undefined>;
 }
@@ -33,15 +33,20 @@ export const headersOf = ({ key, ifMatch, ifNoneMatch }: InsertOptions) => ({
   'if-none-match': ifNoneMatch ? '*' : undefined,
 });
 
+/** With what several requests of one user share. */
+type Options = InsertOptions & { more?: RequestOptions };
+
 type Writes = Pick<Client, 'insert' | 'insertAll' | 'update' | 'remove'>;
 
 export function createWrites(host: WritesHost): Writes {
   /** Sends the same request until it is answered. */
-  async function post(path: string, body: unknown, options: InsertOptions, stream?: string): Promise<any> {
+  async function post(path: string, body: unknown, options: Options, stream?: string): Promise<any> {
     const headers = { ...headersOf({ ...options, key: options.key ?? randomKey() }), 'broker-stream': stream };
+    // What is sent again is sent as the same user.
+    const more = Object.assign(options.more ?? {}, { body, headers });
     for (let tries = 0; ; tries++) {
       try {
-        return await host.request(path, { body, headers });
+        return await host.request(path, more);
       } catch (error) {
         const { retryable, status, retryAfter } = error as BrokerError;
         const ms = Math.max(PAUSES[tries] ?? Infinity, retryAfter * 1000);
@@ -63,7 +68,7 @@ export function createWrites(host: WritesHost): Writes {
     }
   }
 
-  const insert = (items: readonly InsertItem[], isOne: boolean, options: InsertOptions = {}) =>
+  const insert = (items: readonly InsertItem[], isOne: boolean, options: Options = {}) =>
     showing(
       // Each has its own place among the answers; a transient one is never the latest.
       options.optimistic !== false && !items.some((item) => item.transient) && items.map(({ event, data }) => host.overlay(event, data)),
@@ -80,12 +85,13 @@ export function createWrites(host: WritesHost): Writes {
     remove: (event, options = {}) =>
       showing(options.optimistic !== false && [host.overlay(event, null, true)], () => post('/remove', { event }, options)),
     async update(event, change, { expiresIn, optimistic } = {}) {
+      const more: RequestOptions = {};
       let current = host.known(event);
-      if (current === undefined) current = await host.read(event);
+      if (current === undefined) current = await host.read(event, more);
       for (let tries = 0; ; tries++) {
         const data = change(current?.data, current ?? undefined);
         try {
-          return await insert([{ event, data, expiresIn }], true, { optimistic, ifMatch: current?.id, ifNoneMatch: !current });
+          return await insert([{ event, data, expiresIn }], true, { more, optimistic, ifMatch: current?.id, ifNoneMatch: !current });
         } catch (error) {
           if (!(error instanceof ConflictError) || tries >= MAX_UPDATES) throw error;
           const next = error.current;
