@@ -118,6 +118,14 @@ errors! {
     TenantNameLookalike => 400, "tenant_name_lookalike", "tenant_name looks like that of another tenant";
     /// There is no such user. Only admin endpoints say so: elsewhere it would tell which accounts exist.
     UserUnknown => 400, "user_unknown", "there is no user of this name";
+    /// The password is right, and the user has two-factor authentication.
+    TotpRequired => 401, "totp_required", "the password is right, and a code of the authenticator app is needed too";
+    /// There is no secret to confirm.
+    TwoFactorNotBegun => 409, "two_factor_not_begun", "two-factor authentication was not begun, or too long ago";
+    /// Another secret would take the place of the one that is confirmed.
+    TwoFactorOn => 409, "two_factor_on", "two-factor authentication is on: switch it off first";
+    /// There is nothing to switch off.
+    TwoFactorOff => 409, "two_factor_off", "two-factor authentication is off";
     /// Nobody, or nobody without an invite, may sign up.
     SignupClosed => 403, "signup_closed", "nobody can sign up here";
     /// There is no such invite, it has been used, it has ended, or whoever made it may not invite any more.

@@ -1,11 +1,12 @@
 use uuid::Uuid;
 
 use super::{
-    Email, Granted, PasswordHash, Payload, Position, Scope, Secret, SessionId, TenantName, Timestamp, Username,
+    Email, Granted, PasswordHash, Payload, Position, RecoveryHash, Scope, Secret, SessionId, TenantName, Timestamp,
+    Username,
 };
 
 /// The largest user that an admin can create, in bytes: all of its stored fields, and room for everything that the
-/// server may add later. Users of earlier versions, which reserved no such room, can be larger by that room, about 200
+/// server may add later. Users of earlier versions, which reserved no such room, can be larger by that room, about 600
 /// bytes.
 pub const MAX_USER_BYTES: usize = 100 * 1024;
 
@@ -42,8 +43,12 @@ pub struct User {
     pub two_factor: Option<bool>,
     /// Whether every sign-in is refused.
     pub revoked: bool,
-    /// The secret of the sign-in codes, shared with the authenticator app by `create_qr`.
+    /// The secret of the sign-in codes, shared with the authenticator app: by `create_qr`, or by its owner, who confirmed it.
     pub totp_secret: Secret,
+    /// A secret that its owner has not confirmed yet. It counts for nothing.
+    pub pending_totp: Option<PendingTotp>,
+    /// Those of the recovery codes that are not spent.
+    pub recovery_codes: Vec<RecoveryHash>,
     /// The last time step (RFC 6238) that was used to sign in. It and all earlier ones are spent.
     pub totp_spent_step: Option<u64>,
     /// A pending password reset.
@@ -67,6 +72,8 @@ impl User {
             two_factor: None,
             revoked: false,
             totp_secret,
+            pending_totp: None,
+            recovery_codes: Vec::new(),
             totp_spent_step: None,
             reset: None,
         }
@@ -82,11 +89,34 @@ impl User {
         self.two_factor == Some(true)
     }
 
-    /// Replaces the password. Earlier tokens and a pending reset become invalid.
+    /// Replaces the password. Earlier tokens, a pending reset and a pending secret become invalid.
     pub fn set_password(&mut self, hash: PasswordHash, generation: Generation) {
         self.password_hash = hash;
         self.generation = generation;
         self.reset = None;
+        self.pending_totp = None;
+    }
+
+    /// Has sign-ins need a code of this secret, of which a step was used to confirm it. Earlier tokens become invalid: they needed none.
+    pub fn switch_two_factor_on(
+        &mut self,
+        secret: Secret,
+        step: u64,
+        recovery_codes: Vec<RecoveryHash>,
+        generation: Generation,
+    ) {
+        self.two_factor = Some(true);
+        self.totp_secret = secret;
+        self.totp_spent_step = Some(step);
+        self.pending_totp = None;
+        self.recovery_codes = recovery_codes;
+        self.generation = generation;
+    }
+
+    /// Has sign-ins need no code any more.
+    pub fn switch_two_factor_off(&mut self) {
+        self.two_factor = Some(false);
+        self.recovery_codes = Vec::new();
     }
 }
 
@@ -151,6 +181,15 @@ pub struct SignIn {
     pub by_password_alone: bool,
     /// The session that it belongs to, if there is one. It ends with that.
     pub session: Option<SessionId>,
+}
+
+/// A secret for an authenticator app, until a code of it shows that the app has it.
+#[derive(Clone, Debug)]
+pub struct PendingTotp {
+    /// The secret.
+    pub secret: Secret,
+    /// Until when it can be confirmed.
+    pub expires_at: Timestamp,
 }
 
 /// A permission to set a new password once. It has its own secret, so a person with the authenticator app cannot reset

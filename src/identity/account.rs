@@ -6,12 +6,13 @@ use serde_json::value::RawValue;
 use super::audit::{Door, Visit};
 use super::deletion::Deletion;
 use super::device::Device;
+use super::owner::ProvenOwner;
 use super::password::Share;
+use super::second_factor::Code;
 use super::sessions::{IssuedTokens, SessionView};
-use super::throttle::Attempt;
 use super::user_fields::{OwnInput, own_view, to_json};
 use super::users::new_generation;
-use super::{Identity, Principal, totp};
+use super::{Identity, Principal};
 use crate::domain::{
     AuthContext, ClientAddress, Generation, Invite, Password, PasswordHash, Scope, Secret, SessionId, Timestamp, User,
     Username,
@@ -26,6 +27,7 @@ pub struct NewOwnPassword {
     password: Secret,
     new_password: Secret,
     totp: Option<String>,
+    recovery_code: Option<String>,
     /// Whether a session is to begin, which refresh tokens renew.
     refresh: Option<bool>,
 }
@@ -35,6 +37,7 @@ pub struct NewOwnPassword {
 pub struct Removal {
     password: Secret,
     totp: Option<String>,
+    recovery_code: Option<String>,
 }
 
 impl Identity {
@@ -70,7 +73,8 @@ impl Identity {
     /// Sets a new password for whoever is signed in and knows the old one. It ends every sign-in of the user, and begins a new one.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] for a wrong password or a wrong code, and for a guest; [`Error::TooManyAttempts`]; once the old password
+    /// [`Error::BodyInvalid`] with two codes; [`Error::Unauthorized`] for a wrong password or a wrong code, and for a guest;
+    /// [`Error::TotpRequired`] if only the code is missing; [`Error::TooManyAttempts`]; once the old password
     /// was right, those of [`super::PasswordPolicy::check`], which spend no code; [`Error::Overloaded`]; those of
     /// [`crate::writer::Writer::submit`].
     pub async fn change_password(
@@ -82,8 +86,9 @@ impl Identity {
         let from = device.address;
         let visit = Visit::at(Door::NewPassword, Some(principal.username.clone()), from);
         let changed = async {
-            let NewOwnPassword { password, new_password, totp, refresh } = new;
-            let (user, owner) = self.confirm(principal, password, totp, from).await?;
+            let NewOwnPassword { password, new_password, totp, recovery_code, refresh } = new;
+            let code = Code::of(totp, recovery_code)?;
+            let (user, owner) = self.prove_owner(principal, password, code, from).await?;
             let share = || Share::of_account(from, &user.username);
             let new = Password::parse(new_password)?;
             let new = self.new_password(share(), new, &user.username, user.email.as_ref()).await?;
@@ -97,75 +102,23 @@ impl Identity {
     /// Deletes the account of whoever is signed in and knows the password.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] for a wrong password or a wrong code, and for a guest; [`Error::TooManyAttempts`]; [`Error::Overloaded`];
+    /// [`Error::BodyInvalid`] with two codes; [`Error::Unauthorized`] for a wrong password or a wrong code, and for a guest;
+    /// [`Error::TotpRequired`] if only the code is missing; [`Error::TooManyAttempts`]; [`Error::Overloaded`];
     /// those of [`crate::writer::Writer::submit`].
     pub async fn delete_me(&self, principal: &Principal, removal: Removal, from: ClientAddress) -> Result<(), Error> {
         let visit = Visit::at(Door::Deletion, Some(principal.username.clone()), from);
         let deleted = async {
-            let Removal { password, totp } = removal;
-            let (_, owner) = self.confirm(principal, password, totp, from).await?;
+            let Removal { password, totp, recovery_code } = removal;
+            let code = Code::of(totp, recovery_code)?;
+            let (_, owner) = self.prove_owner(principal, password, code, from).await?;
             self.0.writer.submit(DeleteMe { owner, how: self.deletion(None) }).await
         };
         visit.ends(deleted.await)
     }
-
-    /// Checks the password of whoever is signed in, and the code if they need one, for an act that a sign-in alone is not enough for.
-    async fn confirm(
-        &self,
-        principal: &Principal,
-        password: Secret,
-        code: Option<String>,
-        from: ClientAddress,
-    ) -> Result<(User, Owner), Error> {
-        if principal.is_guest() {
-            return Err(Error::Unauthorized);
-        }
-        let (code, clock) = (code.map(totp::without_blanks), self.0.clock.clone());
-        let password = Password::parse(password).map_err(|_| Error::Unauthorized)?;
-        let attempt = self.0.throttle.account(&principal.username, from).await?;
-        // As at a sign-in.
-        let step_of_code = move |user: &User| {
-            if !user.needs_code() {
-                return Ok(None);
-            }
-            let step = code.and_then(|code| totp::matching_step(&user.totp_secret, &code, clock.now()));
-            step.ok_or(Error::Unauthorized).map(Some)
-        };
-        let proven = self.prove(&principal.username, password, from, attempt, step_of_code).await?;
-        let (username, auth_context) = (principal.username.clone(), principal.auth_context.clone());
-        Ok((proven.user, Owner { username, auth_context, step: proven.also, attempt: proven.attempt }))
-    }
-}
-
-/// A user who changes the own account, by a sign-in and a code that must be good when the writer decides.
-struct Owner {
-    username: Username,
-    auth_context: AuthContext,
-    /// The time step of the code, if one was needed.
-    step: Option<u64>,
-    attempt: Attempt,
-}
-
-impl Owner {
-    /// The user as they are now, with the code spent.
-    ///
-    /// # Errors
-    /// [`Error::Unauthorized`] if the sign-in has ended, or the code is spent already.
-    fn user(self, batch: &Batch<'_>) -> Result<User, Error> {
-        batch.account(&self.username, &self.auth_context)?;
-        let mut user = batch.user(&self.username)?.ok_or(Error::Unauthorized)?;
-        let is_unspent = match self.step {
-            Some(step) => user.totp_spent_step.is_none_or(|spent| spent < step),
-            None => !user.needs_code(),
-        };
-        self.attempt.settle(if is_unspent { Ok(()) } else { Err(Error::Unauthorized) }).map(drop)?;
-        user.totp_spent_step = self.step.or(user.totp_spent_step);
-        Ok(user)
-    }
 }
 
 struct ChangePassword {
-    owner: Owner,
+    owner: ProvenOwner,
     hash: PasswordHash,
     generation: Generation,
 }
@@ -184,7 +137,7 @@ impl Change for ChangePassword {
 }
 
 struct DeleteMe {
-    owner: Owner,
+    owner: ProvenOwner,
     how: Deletion,
 }
 

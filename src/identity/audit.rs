@@ -25,6 +25,8 @@ pub enum Door {
     Deletion,
     /// A refresh token.
     Refresh,
+    /// What a user does about their two-factor authentication.
+    TwoFactor,
     /// The admin token.
     Admin,
     /// The key of the channels.
@@ -106,6 +108,7 @@ impl Visit {
             Door::NewPassword => "password change",
             Door::Deletion => "account deletion",
             Door::Refresh => "refresh",
+            Door::TwoFactor => "two-factor",
             Door::Admin => "admin token",
             Door::Channels => "channel key",
         };

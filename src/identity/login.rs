@@ -6,10 +6,11 @@ use serde::Deserialize;
 use super::audit::{Door, Visit};
 use super::device::Device;
 use super::password::{Share, Verdict};
+use super::second_factor::{Code, SpendCode};
 use super::sessions::IssuedTokens;
 use super::throttle::Attempt;
 use super::token::Claimed;
-use super::{Identity, Principal, Verified, totp};
+use super::{Identity, Principal, Verified};
 use crate::domain::{
     Account, AuthContext, ClientAddress, Password, PasswordHash, Secret, SignIn, Timestamp, User, Username,
 };
@@ -22,6 +23,7 @@ pub struct Credentials {
     username: String,
     password: Secret,
     totp: Option<String>,
+    recovery_code: Option<String>,
     /// Whether a session is to begin, which refresh tokens renew.
     refresh: Option<bool>,
 }
@@ -30,11 +32,13 @@ impl Identity {
     /// Signs a user in.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`], the same and after the same time for an unknown user, a wrong password, a wrong or
-    /// spent code and a revoked user; [`Error::TooManyAttempts`]; [`Error::Overloaded`]; and, if a code was given
-    /// or a session begins, those of [`crate::writer::Writer::submit`].
+    /// [`Error::BodyInvalid`] with two codes. [`Error::Unauthorized`], the same for an unknown user, a wrong password, a wrong or spent code
+    /// and a revoked user; without a code after the same time. [`Error::TotpRequired`] if the password is right and only the code is
+    /// missing; [`Error::TooManyAttempts`]; [`Error::Overloaded`]; and, if a code was given or a session begins, those of
+    /// [`crate::writer::Writer::submit`].
     pub async fn login(&self, credentials: Credentials, device: Device) -> Result<IssuedTokens, Error> {
-        let (Credentials { username, password, totp: code, refresh }, from) = (credentials, device.address);
+        let Credentials { username, password, totp, recovery_code, refresh } = credentials;
+        let (code, from) = (Code::of(totp, recovery_code)?, device.address);
         let attempt = async |username| {
             let user = self.sign_in(username, password, code, from).await?;
             self.issue(&user, refresh.unwrap_or_default(), device).await
@@ -46,26 +50,15 @@ impl Identity {
         &self,
         username: Username,
         password: Secret,
-        code: Option<String>,
+        code: Option<Code>,
         from: ClientAddress,
     ) -> Result<User, Error> {
-        let code = code.map(totp::without_blanks);
         let password = Password::parse(password).map_err(|_| Error::Unauthorized)?;
         let attempt = self.0.throttle.account(&username, from).await?;
-        let clock = self.0.clock.clone();
-        // The code is checked together with the password, so that a wrong code takes as long as a wrong password, and
-        // counts as well.
-        let step_of_code = move |user: &User| {
-            if !user.needs_code() {
-                return Ok(None);
-            }
-            let step = code.and_then(|code| totp::matching_step(&user.totp_secret, &code, clock.now()));
-            step.ok_or(Error::Unauthorized).map(Some)
-        };
-        let Proven { user, also: step, outdated, attempt } =
-            self.prove(&username, password, from, attempt, step_of_code).await?;
-        if let Some(step) = step {
-            self.0.writer.submit(SpendStep { username, step, attempt }).await?;
+        let Proven { user, outdated, attempt } = self.prove(&username, password, from, attempt, |_| Ok(())).await?;
+        let factor = self.second_factor(&user, code, attempt).await?;
+        if factor.is_needed() {
+            self.0.writer.submit(SpendCode { username, generation: user.generation, factor }).await?;
         }
         self.renew(&user.username, outdated, from).await;
         Ok(user)
@@ -133,22 +126,23 @@ impl Identity {
 
     /// Checks a guess at a user's password, together with the further check `also`. A wrong guess counts for every
     /// username: for an unknown or revoked user, every password is wrong.
-    pub(super) async fn prove<T: Send + 'static>(
+    pub(super) async fn prove(
         &self,
         username: &Username,
         password: Password,
         from: ClientAddress,
         attempt: Attempt,
-        also: impl FnOnce(&User) -> Result<T, Error> + Send + 'static,
-    ) -> Result<Proven<T>, Error> {
+        also: impl FnOnce(&User) -> Result<(), Error> + Send + 'static,
+    ) -> Result<Proven, Error> {
         let (user, attempt) = attempt.settle(self.0.store.user(username))?;
         let kept = user.as_ref().map(|user| user.password_hash.clone());
         let judge = move |verdict: Verdict| {
             let user = user.filter(|user| verdict.matches && !user.revoked).ok_or(Error::Unauthorized)?;
-            Ok((also(&user)?, user, verdict.is_outdated))
+            also(&user)?;
+            Ok((user, verdict.is_outdated))
         };
         let share = Share::of_account(from, username);
-        let ((also, before, is_outdated), attempt) =
+        let ((before, is_outdated), attempt) =
             self.0.passwords.check(share, password.clone(), kept, attempt, judge).await?;
         // The user is read again after the hash, which took time, so that a revocation meanwhile counts.
         let user = self.0.store.user(username)?.ok_or(Error::Unauthorized)?;
@@ -156,7 +150,7 @@ impl Identity {
             return Err(Error::Unauthorized);
         }
         let outdated = is_outdated.then_some((before.password_hash, password));
-        Ok(Proven { user, also, outdated, attempt })
+        Ok(Proven { user, outdated, attempt })
     }
 
     /// Replaces an outdated hash after the user was authenticated. If this happened earlier, its time would tell a
@@ -218,36 +212,13 @@ impl Identity {
 }
 
 /// The result of a correct guess.
-pub(super) struct Proven<T> {
+pub(super) struct Proven {
     /// The user as it is now.
-    pub user: User,
-    /// The result of the further check.
-    pub also: T,
+    pub(super) user: User,
     /// The hash and its password, if it should be hashed again.
     outdated: Option<(PasswordHash, Password)>,
     /// The attempt, for further checks.
-    pub attempt: Attempt,
-}
-
-/// Spends the time step of a sign-in code, and all earlier ones (RFC 6238, section 5.2: a code works once).
-struct SpendStep {
-    username: Username,
-    step: u64,
-    attempt: Attempt,
-}
-
-impl Change for SpendStep {
-    type Outcome = ();
-
-    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        let user = batch.user(&self.username)?;
-        let is_unspent = |user: &User| user.totp_spent_step.is_none_or(|spent| spent < self.step);
-        let unspent = user.filter(is_unspent).ok_or(Error::Unauthorized);
-        let (mut user, _) = self.attempt.settle(unspent)?;
-        user.totp_spent_step = Some(self.step);
-        batch.put_user(&user);
-        Ok(())
-    }
+    pub(super) attempt: Attempt,
 }
 
 /// Replaces a hash by one of the same password with today's parameters.
@@ -330,7 +301,8 @@ mod tests {
         let identity = Identity::new(store.clone(), writer, clock, root, settings).unwrap();
         let sign_in = async |name: &str, password: &str| {
             let (username, password) = (name.to_owned(), password.to_owned());
-            let credentials = Credentials { username, password: password.into(), totp: None, refresh: None };
+            let credentials =
+                Credentials { username, password: password.into(), totp: None, recovery_code: None, refresh: None };
             let device = Device { address: local(), client: None };
             identity.login(credentials, device).await.map(drop)
         };
@@ -338,7 +310,7 @@ mod tests {
         let refused = Err(Error::Unauthorized);
         assert_eq!(sign_in("zoe", "jos\u{e9} 12345").await, refused, "another than was hashed");
         assert_eq!(sign_in("zoe", "wrong").await, refused);
-        assert_eq!(sign_in("max", typed).await, refused, "without the code");
+        assert_eq!(sign_in("max", typed).await, Err(Error::TotpRequired), "without the code");
         let by_basic = identity.basic(Username::parse("max").unwrap(), Password::parse(typed).unwrap(), local());
         assert_eq!(by_basic.await.map(drop), refused);
         assert!(hash_of("zoe") == kept && hash_of("max") == kept);

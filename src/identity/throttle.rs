@@ -11,8 +11,10 @@ use table::{Allowance, Held, Table};
 use crate::domain::{ClientAddress, Username};
 use crate::error::Error;
 
-/// Guesses at one account's password, code or reset code, from anywhere.
+/// Guesses at one account's password or reset code, from anywhere.
 const ACCOUNT: Allowance = Allowance { burst: 20, refill: Duration::from_secs(30) };
+/// Guesses at the code of one account, by clients that have shown its password or a sign-in.
+const CODES: Allowance = Allowance { burst: 20, refill: Duration::from_secs(30) };
 /// Guesses from one address, at any accounts. Many people may share one address, so this limit is wide.
 const ADDRESS: Allowance = Allowance { burst: 300, refill: Duration::from_millis(200) };
 /// Guesses at the admin token and at the key of the channels from one address.
@@ -25,11 +27,14 @@ const SIGN_UPS: Allowance = Allowance { burst: 60, refill: Duration::from_secs(1
 const SETS_OF_ACCOUNTS: usize = 16_384;
 /// About 2 MiB each if all are in use. A guess counts for a second at most, a sign-up for ten.
 const SETS_OF_ADDRESSES: usize = 1024;
+/// About 2 MiB if all are in use. Only whoever can sign in to an account guesses at its codes.
+const SETS_OF_CODES: usize = 1024;
 
 /// Recent guesses. Accounts and addresses have separate tables, so that guesses at names that do not exist take no room
 /// from addresses.
 pub struct Throttle {
     accounts: Arc<Table>,
+    codes: Arc<Table>,
     addresses: Arc<Table>,
     admins: Arc<Table>,
     sign_ups: Arc<Table>,
@@ -50,6 +55,7 @@ impl Throttle {
     pub fn new() -> Self {
         Self {
             accounts: Table::new(ACCOUNT, SETS_OF_ACCOUNTS),
+            codes: Table::new(CODES, SETS_OF_CODES),
             addresses: Table::new(ADDRESS, SETS_OF_ADDRESSES),
             admins: Table::new(ADMIN, SETS_OF_ADDRESSES),
             sign_ups: Table::new(SIGN_UPS, SETS_OF_ADDRESSES),
@@ -75,6 +81,19 @@ impl Throttle {
     /// As [`Throttle::account`].
     pub async fn address(&self, from: ClientAddress) -> Result<Attempt, Error> {
         Ok(Attempt { by_address: count(&self.addresses, from).await?, at_account: None })
+    }
+
+    /// Counts a guess as one at the code of an account, by a client that has shown its password or a sign-in. The guess at the password was
+    /// right, and is given back. Strangers cannot use this allowance up: their guesses at the password do not count here.
+    ///
+    /// # Errors
+    /// As [`Throttle::account`].
+    pub async fn code(&self, username: &Username, attempt: Attempt) -> Result<Attempt, Error> {
+        let Attempt { by_address, at_account } = attempt;
+        // Before it waits: others wait for that.
+        drop(at_account);
+        let at_account = Some(self.codes.take(username).await?);
+        Ok(Attempt { by_address, at_account })
     }
 
     /// Counts a guess at the admin token or at the key of the channels.
@@ -221,6 +240,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn strangers_use_up_no_guess_at_the_code_nor_does_a_wrong_code_one_at_the_password() {
+        let throttle = Throttle::new();
+        assert_eq!(refused(&throttle, 100, |_| (user("zoe"), at(LOCAL))).await, 80);
+        let code = async || {
+            let attempt = throttle.address(at(LOCAL)).await?;
+            throttle.code(&user("zoe"), attempt).await
+        };
+        for _ in 0..20 {
+            code().await.unwrap().was_wrong();
+        }
+        assert!(matches!(code().await.err(), Some(Error::TooManyAttempts(1..=30))));
+
+        let throttle = Throttle::new();
+        for _ in 0..20 {
+            let attempt = throttle.account(&user("max"), at(LOCAL)).await.unwrap();
+            throttle.code(&user("max"), attempt).await.unwrap().was_wrong();
+        }
+        assert_eq!(refused(&throttle, 20, |_| (user("max"), at(LOCAL))).await, 0);
+    }
+
+    #[tokio::test]
     async fn one_address_cannot_try_every_account_and_one_ipv6_network_is_one_address() {
         let throttle = Throttle::new();
         let refused = refused(&throttle, 400, |n| (user(&format!("user{n}")), at([0x2001, 0xdb8, 0, 0, 0, 0, 0, n])));
@@ -285,7 +325,7 @@ mod tests {
 
     #[test]
     fn the_pages_say_how_much_memory_the_counts_take() {
-        let mebibytes = ((SETS_OF_ACCOUNTS + 3 * SETS_OF_ADDRESSES) * SET_BYTES).div_ceil(1 << 20);
+        let mebibytes = ((SETS_OF_ACCOUNTS + SETS_OF_CODES + 3 * SETS_OF_ADDRESSES) * SET_BYTES).div_ceil(1 << 20);
         let [operations, accounts] = [include_str!("../../docs/operations.md"), include_str!("../../docs/accounts.md")];
         assert!(operations.contains(&format!("| counts of wrong guesses | {mebibytes} MiB |")), "{mebibytes}");
         assert!(accounts.contains(&format!("Counts are in memory ({mebibytes} MiB at most)")), "{mebibytes}");

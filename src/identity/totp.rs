@@ -63,7 +63,7 @@ const MIN_PIXELS: usize = 256;
 /// # Errors
 /// [`Error::QrTooLarge`] if issuer and username do not fit.
 pub fn qr(issuer: &Issuer<'_>, username: &Username, secret: &Secret) -> Result<String, Error> {
-    let url = otpauth_url(issuer.0, username, secret);
+    let url = otpauth_url(issuer, username, secret);
     let code = QrCode::new(url.as_bytes()).map_err(|_| Error::QrTooLarge)?;
     let png = picture(&code).map_err(|error| Error::Internal(error.to_string()))?;
     Ok(BASE64_STANDARD.encode(png))
@@ -95,10 +95,15 @@ fn picture(code: &QrCode) -> Result<Vec<u8>, png::EncodingError> {
     Ok(png)
 }
 
+/// A secret as people type it into an authenticator app that cannot scan.
+pub fn base_32(secret: &Secret) -> String {
+    totp_rs::Secret::from(secret.expose().to_vec()).to_base32()
+}
+
 /// `otpauth://totp/<issuer>:<username>?secret=…&issuer=…` (Google Authenticator's "Key Uri Format").
-fn otpauth_url(issuer: &str, username: &Username, secret: &Secret) -> String {
-    let (issuer, username) = (percent_encoded(issuer), percent_encoded(username.as_str()));
-    let secret = totp_rs::Secret::from(secret.expose().to_vec()).to_base32();
+pub fn otpauth_url(issuer: &Issuer<'_>, username: &Username, secret: &Secret) -> String {
+    let (issuer, username) = (percent_encoded(issuer.0), percent_encoded(username.as_str()));
+    let secret = base_32(secret);
     format!("otpauth://totp/{issuer}:{username}?secret={secret}&issuer={issuer}")
 }
 
@@ -148,7 +153,7 @@ mod tests {
     #[test]
     fn the_url_is_percent_encoded() {
         let username = Username::parse("zoë@x y").unwrap();
-        let url = otpauth_url("A & B/ c", &username, &Secret::new("12345678901234567890"));
+        let url = otpauth_url(&Issuer("A & B/ c"), &username, &Secret::new("12345678901234567890"));
         assert_eq!(
             url,
             "otpauth://totp/A%20%26%20B%2F%20c:zo%C3%AB%40x%20y?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\

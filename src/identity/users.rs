@@ -198,6 +198,9 @@ impl Change for UpdateUser {
         if is_asked_for_more {
             user.generation = self.generation;
         }
+        if before.needs_code() && !user.needs_code() {
+            user.switch_two_factor_off();
+        }
         let tenant = self.tenant.as_ref().map(|tenant| batch.free_tenant(tenant)).transpose()?;
         user.tenant = self.tenant.unwrap_or(user.tenant);
         let is_moved = user.tenant != before.tenant;
@@ -236,6 +239,7 @@ impl Change for SetRevoked {
         // This includes a token that was issued while the user was revoked: it must never work.
         if self.revoked || user.revoked {
             user.reset = None;
+            user.pending_totp = None;
         }
         user.revoked = self.revoked;
         if self.revoked {

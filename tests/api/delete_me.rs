@@ -87,7 +87,7 @@ async fn with_two_factor_it_takes_a_code_which_works_once() {
     let code = app.code(now);
     let jwt = login_with(&client, "alice", &password_of("alice"), &code).await.jwt();
     let alice = client.with_authorization(&format!("Bearer {jwt}"));
-    assert_eq!(delete(&alice, &password_of("alice")).await.status, 401);
+    delete(&alice, &password_of("alice")).await.refused(401, "totp_required");
     for wrong in [&code, &app.wrong_code()] {
         let body = json!({ "password": password_of("alice"), "totp": wrong });
         alice.post("/delete_me", body).await.refused(401, "unauthorized");

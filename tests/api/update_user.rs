@@ -54,7 +54,7 @@ async fn a_new_password_alone_leaves_data_scopes_and_two_factor() {
     update(&client, json!({ "password": password_of("new") })).await.ok();
     assert_eq!(user_object(&client, "alice").await, before);
     assert_eq!(before["two_factor"], true);
-    client.login("alice", &password_of("new")).await.refused(401, "unauthorized");
+    client.login("alice", &password_of("new")).await.refused(401, "totp_required");
     update(&client, json!({ "two_factor": false })).await.ok();
     client.login("alice", &password_of("new")).await.ok();
     client.login("alice", STRONG).await.refused(401, "unauthorized");

@@ -6,7 +6,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::domain::{
-    Email, Generation, PasswordHash, Payload, Position, Scope, Secret, TenantName, Timestamp, Username,
+    Email, Generation, PasswordHash, Payload, Position, RecoveryHash, Scope, Secret, TenantName, Timestamp, Username,
 };
 
 /// A value that is stored as a type which JSON has.
@@ -83,5 +83,7 @@ stored! {
     Scope as String: |scope| scope.to_string(), |text| Scope::parse(&text).ok();
     // JSON as text, so that it comes back byte for byte.
     Payload as String: |data| data.to_string(), |json| Some(Payload::from_stored(&json));
+    RecoveryHash as String: |hash| BASE64_STANDARD.encode(hash.0),
+        |text| BASE64_STANDARD.decode(text).ok()?.try_into().ok().map(RecoveryHash);
     Secret as String: |secret| BASE64_STANDARD.encode(secret.expose()), |text| BASE64_STANDARD.decode(text).ok().map(Secret::new);
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::domain::{
-    Account, Email, Event, EventKind, EventName, Generation, MAX_EVENT_BYTES, PasswordHash, Payload, Position,
-    ResetChallenge, Scope, Secret, TenantName, Timestamp, User, Username,
+    Account, Email, Event, EventKind, EventName, Generation, MAX_EVENT_BYTES, PasswordHash, Payload, PendingTotp,
+    Position, RECOVERY_CODES, RecoveryHash, ResetChallenge, Scope, Secret, TenantName, Timestamp, User, Username,
 };
 use crate::store::chunks;
 
@@ -123,12 +123,21 @@ fn nothing_that_the_server_writes_of_a_user_makes_them_larger_than_was_reckoned(
         generation: Generation(u64::MAX),
         revoked: false,
         totp_spent_step: Some(1 << 60),
+        pending_totp: Some(PendingTotp { secret: Secret::new([7; 20]), expires_at: Timestamp::from_secs(1 << 40) }),
+        recovery_codes: vec![RecoveryHash([7; 16]); RECOVERY_CODES],
         reset: Some(code),
         ..user
     };
     let bytes = encode_user(&written).len();
     assert!(bytes <= at_most && at_most < bytes + 100, "{bytes} of {at_most}");
     assert_eq!(user_bytes_at_most(&written), at_most, "what is the admin's has not changed");
+    let read = decode_user(&encode_user(&written)).unwrap();
+    assert_eq!(read.recovery_codes, written.recovery_codes);
+    let [read, pending] = [read, written].map(|user| user.pending_totp.unwrap());
+    assert!(read.secret.matches(pending.secret.expose()) && read.expires_at == pending.expires_at);
+    // A user without any of this is written as by earlier versions.
+    let plain = String::from_utf8(encode_user(&User::example())).unwrap();
+    assert!(!plain.contains("pending") && !plain.contains("recovery"), "{plain}");
 }
 
 #[test]

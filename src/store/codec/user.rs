@@ -6,8 +6,8 @@ use uuid::Uuid;
 use super::numbers::Decoded;
 use super::stored::{self, Stored};
 use crate::domain::{
-    Account, Email, Generation, PasswordHash, Payload, Position, ResetChallenge, Scope, Secret, TenantName, Timestamp,
-    User, Username,
+    Account, Email, Generation, PasswordHash, Payload, PendingTotp, Position, RECOVERY_CODES, RecoveryHash,
+    ResetChallenge, Scope, Secret, TenantName, Timestamp, User, Username,
 };
 
 /// A user as it is stored. A field that is added later must have a default.
@@ -37,6 +37,10 @@ struct StoredUser {
     revoked: bool,
     #[serde(with = "stored")]
     totp_secret: Secret,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "stored")]
+    pending_totp: Option<PendingTotp>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "stored")]
+    recovery_codes: Vec<RecoveryHash>,
     totp_spent_step: Option<u64>,
     #[serde(default, with = "stored")]
     reset: Option<ResetChallenge>,
@@ -63,6 +67,26 @@ impl Stored for ResetChallenge {
     fn restore(stored: StoredReset) -> Option<Self> {
         let expires_at = Timestamp::from_millis(stored.expires_at_millis);
         Some(Self { code: Secret::new(stored.code), expires_at, tries_left: stored.tries_left })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct StoredPending {
+    #[serde(with = "stored")]
+    secret: Secret,
+    #[serde(with = "stored")]
+    expires_at: Timestamp,
+}
+
+impl Stored for PendingTotp {
+    type As = StoredPending;
+
+    fn store(&self) -> StoredPending {
+        StoredPending { secret: self.secret.clone(), expires_at: self.expires_at }
+    }
+
+    fn restore(StoredPending { secret, expires_at }: StoredPending) -> Option<Self> {
+        Some(Self { secret, expires_at })
     }
 }
 
@@ -94,6 +118,11 @@ pub fn user_bytes_at_most(user: &User) -> usize {
         revoked: false,
         two_factor: Some(false),
         totp_spent_step: Some(u64::MAX),
+        pending_totp: Some(PendingTotp {
+            secret: user.totp_secret.clone(),
+            expires_at: Timestamp::from_millis(u64::MAX),
+        }),
+        recovery_codes: vec![RecoveryHash([u8::MAX; 16]); RECOVERY_CODES],
         reset: Some(ResetChallenge {
             code: Secret::new("000000"),
             expires_at: Timestamp::from_millis(u64::MAX),

@@ -31,6 +31,7 @@ mod sockets;
 mod sse;
 mod sse_sinks;
 mod ticket;
+mod two_factor;
 mod users;
 mod websocket;
 mod ws;

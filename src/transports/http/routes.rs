@@ -11,7 +11,7 @@ use actix_web_lab::middleware::CatchPanic;
 
 use super::bodies::Bodies;
 use super::sockets::{self, Sockets};
-use super::{account, around, broadcast, channels, events, reply, session, sse, ticket, users, ws};
+use super::{account, around, broadcast, channels, events, reply, session, sse, ticket, two_factor, users, ws};
 use crate::app::App;
 use crate::config::Callers;
 use crate::error::Error;
@@ -84,6 +84,9 @@ fn table(config: &mut web::ServiceConfig) {
         .service(post("/logout", session::logout))
         .service(get("/sessions", session::sessions))
         .service(post("/end_session", session::end_session))
+        .service(post("/two_factor_begin", two_factor::begin))
+        .service(post("/two_factor_confirm", two_factor::confirm))
+        .service(post("/two_factor_end", two_factor::end))
         .service(post("/password_reset", session::password_reset))
         .service(get("/me", account::show))
         .service(post("/update_me", account::update))

@@ -42,9 +42,10 @@ async fn a_missing_field_is_400_and_named() {
     let alice = server.user("alice", "acme").await;
     let optional = |path: &str, field: &str| match path {
         "/login" => field == "totp",
+        "/two_factor_end" => ["totp", "recovery_code"].contains(&field),
         "/subscription" => field != "stream",
         "/sign_up" => ["email", "data", "invite"].contains(&field),
-        "/delete_me" | "/change_password" => ["totp", "refresh"].contains(&field),
+        "/delete_me" | "/change_password" => ["totp", "recovery_code", "refresh"].contains(&field),
         "/delete_user" => field == "erase",
         "/logout" | "/end_session" => true,
         "/create_user" => ["email", "data", "scopes", "two_factor"].contains(&field),
@@ -154,6 +155,8 @@ async fn unknown_fields_are_ignored_with_any_value() {
         let body = format!(r#"{{"unknown":{{"username":7}},"":null,"deep":{deep},{}"#, &body[1..]);
         let answer = alice.post(path, body).await;
         let status = match path {
+            "/two_factor_confirm" => 401,
+            "/two_factor_end" => 409,
             "/sign_up" => 403,
             "/password_reset" | "/refresh" | "/delete_me" => 401,
             "/subscription" | "/end_session" => 404,

@@ -22,9 +22,9 @@ use tokio::net::TcpStream;
 use crate::support::{ADMIN_TOKEN, Client, TestServer, password_of, within};
 
 /// Every endpoint that takes a body, each with one that it accepts where there is a user `alice`, who has signed in. Only
-/// these refuse their own: `/password_reset`, `/refresh` and `/delete_me`, since the code, the token and the password in them are never
-/// the right ones, `/subscription` and `/end_session`, since nobody has the stream and the session in it, and `/sign_up`, since
-/// nobody may sign up. `/create_invite` is not here: it takes two kinds of callers.
+/// these refuse their own: `/password_reset`, `/refresh`, `/delete_me` and those of two-factor, since the code, the token and the
+/// password in them are never the right ones or not asked for, `/subscription` and `/end_session`, since nobody has the stream and
+/// the session in it, and `/sign_up`, since nobody may sign up. `/create_invite` is not here: it takes two kinds of callers.
 pub fn bodies() -> Vec<(&'static str, Value)> {
     let new_user = json!({
         "admin_token": ADMIN_TOKEN, "username": "bob", "password": password_of("bob"), "tenant_name": "acme",
@@ -43,6 +43,9 @@ pub fn bodies() -> Vec<(&'static str, Value)> {
         ("/logout", json!({ "refresh_token": "0123456789abcdef.a.b" })),
         ("/end_session", json!({ "session": "0123456789abcdef" })),
         ("/password_reset", json!({ "username": "alice", "password": password_of("alice"), "totp": "123456" })),
+        ("/two_factor_begin", json!({ "password": password_of("alice") })),
+        ("/two_factor_confirm", json!({ "totp": "123456" })),
+        ("/two_factor_end", json!({ "password": password_of("alice"), "totp": "123456", "recovery_code": null })),
         (
             "/sign_up",
             json!({

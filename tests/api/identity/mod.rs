@@ -29,14 +29,18 @@ const STEP: u64 = 30;
 /// Somebody's authenticator app, which has scanned their QR code.
 pub struct Authenticator {
     /// What was in the QR code.
-    url: String,
+    pub url: String,
     totp: Totp,
 }
 
 impl Authenticator {
     pub async fn scan(client: &Client, username: &str, issuer: &str) -> Self {
         let body = json!({ "username": username, "issuer": issuer });
-        let qr = client.admin("/create_qr", body).await.ok().json()["qr"].as_str().unwrap().to_owned();
+        Self::scanned(client.admin("/create_qr", body).await.ok().json()["qr"].as_str().unwrap())
+    }
+
+    /// Scans a PNG in base64.
+    pub fn scanned(qr: &str) -> Self {
         let png = BASE64_STANDARD.decode(qr).unwrap();
         let picture = image::load_from_memory_with_format(&png, image::ImageFormat::Png).unwrap().to_luma8();
         let (width, height) = (picture.width() as usize, picture.height() as usize);
@@ -44,9 +48,18 @@ impl Authenticator {
             picture.get_pixel(x as u32, y as u32).0[0]
         });
         let (_, url) = seen.detect_grids()[0].decode().unwrap();
-        let secret = url.split_once("secret=").unwrap().1.split('&').next().unwrap();
-        let secret = Secret::try_from_base32(secret).unwrap();
-        Self { url, totp: Builder::new().with_secret(secret).build().unwrap() }
+        Self::of(&url)
+    }
+
+    /// With what stands in the QR code.
+    pub fn of(url: &str) -> Self {
+        let secret = Secret::try_from_base32(secret_of(url)).unwrap();
+        Self { url: url.to_owned(), totp: Builder::new().with_secret(secret).build().unwrap() }
+    }
+
+    /// The secret in base 32.
+    pub fn secret(&self) -> &str {
+        secret_of(&self.url)
     }
 
     /// The code of a step.
@@ -59,6 +72,10 @@ impl Authenticator {
         let near: Vec<_> = (step() - 2..step() + 3).map(|step| self.code(step)).collect();
         (0..).map(|n| format!("{n:06}")).find(|code| !near.contains(code)).unwrap()
     }
+}
+
+fn secret_of(url: &str) -> &str {
+    url.split_once("secret=").unwrap().1.split('&').next().unwrap()
 }
 
 /// The time step of now.
@@ -77,7 +94,7 @@ pub async fn login_with(client: &Client, username: &str, password: &str, code: &
 }
 
 /// Signs in with the password that the user was made with.
-async fn login_with_code(client: &Client, username: &str, code: &str) -> Answer {
+pub async fn login_with_code(client: &Client, username: &str, code: &str) -> Answer {
     login_with(client, username, &password_of(username), code).await
 }
 

@@ -38,7 +38,6 @@ async fn nobody_is_told_why_a_sign_in_was_refused() {
         client.login("nobody", "wrong").await,
         client.login("revoked", &password_of("revoked")).await,
         client.login("revoked", "wrong").await,
-        client.login("two-factor", &password_of("two-factor")).await,
         client.login("two-factor", "wrong").await,
         login_with_code(&client, "two-factor", &app.wrong_code()).await,
         login_with_code(&client, "two-factor", &spent).await,

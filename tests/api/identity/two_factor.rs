@@ -46,9 +46,15 @@ async fn with_two_factor_on_a_sign_in_needs_the_code() {
     let server = TestServer::start().await;
     let client = server.client();
     let app = with_two_factor(&client, "alice").await;
-    let without = client.login("alice", &password_of("alice")).await.refused(401, "unauthorized");
-    let wrong = login_with_code(&client, "alice", &app.wrong_code()).await.refused(401, "unauthorized");
-    assert_eq!(without.body, wrong.body);
+    client.login("alice", &password_of("alice")).await.refused(401, "totp_required");
+    // Only after the right password, so that nobody else learns who has two-factor on.
+    for wrong in [
+        client.login("alice", "wrong").await,
+        login_with_code(&client, "alice", &app.wrong_code()).await,
+        login_with(&client, "alice", "wrong", &app.code(step())).await,
+    ] {
+        wrong.refused(401, "unauthorized");
+    }
     let answer = login_with_code(&client, "alice", &app.code(step())).await.ok();
     let jwt = answer.jwt();
     assert_eq!(client.with_authorization(&format!("Bearer {jwt}")).doors().await, [200; 3]);
@@ -187,7 +193,7 @@ async fn two_factor_can_be_switched_on_and_off() {
     let app = Authenticator::scan(&client, "alice", "Acme").await;
     client.sign_in("alice").await;
     update(&client, "alice", json!({ "two_factor": true })).await;
-    client.login("alice", &password_of("alice")).await.refused(401, "unauthorized");
+    client.login("alice", &password_of("alice")).await.refused(401, "totp_required");
     login_with_code(&client, "alice", &app.code(step())).await.ok();
     update(&client, "alice", json!({ "two_factor": false })).await;
     client.sign_in("alice").await;
@@ -246,7 +252,7 @@ async fn after_a_reset_the_second_factor_is_still_needed_and_the_same() {
     let new = password_of("new");
     let answer = reset(&client, "alice", &new, &code).await.ok();
     assert_eq!(answer.body, "", "a reset signs nobody in");
-    client.login("alice", &new).await.refused(401, "unauthorized");
+    client.login("alice", &new).await.refused(401, "totp_required");
     login_with(&client, "alice", &new, &spent).await.refused(401, "unauthorized");
     assert_eq!(by_password(&client, "alice", &new).doors().await, [401; 3]);
     login_with(&client, "alice", &new, &app.code(step() + 1)).await.ok();
@@ -324,4 +330,60 @@ async fn a_code_that_was_used_is_a_wrong_guess() {
         login_with_code(&client, "alice", &code).await.refused(401, "unauthorized");
     }
     until_throttled(async || login_with_code(&client, "alice", &code).await).await;
+}
+
+#[tokio::test]
+async fn a_sign_in_without_the_code_counts_as_a_wrong_guess() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    with_two_factor(&client, "alice").await;
+    let without = async || client.login("alice", &password_of("alice")).await;
+    for _ in 0..20 {
+        without().await.refused(401, "totp_required");
+    }
+    until_throttled(without).await;
+}
+
+#[tokio::test]
+async fn wrong_passwords_of_strangers_take_nothing_from_the_owners_allowance_for_codes() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let app = with_two_factor(&client, "alice").await;
+    for _ in 0..15 {
+        client.login("alice", "a stranger's guess").await.refused(401, "unauthorized");
+    }
+    // As many as without them.
+    let wrong = app.wrong_code();
+    for _ in 0..20 {
+        login_with_code(&client, "alice", &wrong).await.refused(401, "unauthorized");
+    }
+    until_throttled(async || login_with_code(&client, "alice", &wrong).await).await;
+    // Nor do wrong codes take a guess at the password.
+    client.login("alice", "a stranger's guess").await.refused(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn of_a_thousand_wrong_codes_at_once_few_are_looked_at_and_the_right_one_is_not_among_them() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let app = with_two_factor(&client, "alice").await;
+    let wrong = app.wrong_code();
+    let answers = join_all((0..1000).map(|_| login_with_code(&client, "alice", &wrong))).await;
+    let looked_at = answers.iter().filter(|answer| answer.status == 401).count();
+    // One or another may have been won back meanwhile.
+    assert!((20..=25).contains(&looked_at), "{looked_at}");
+    assert!(answers.iter().all(|answer| [401, 429, 503].contains(&answer.status)));
+}
+
+#[tokio::test]
+async fn a_right_password_without_the_code_is_remembered_nowhere() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let app = with_two_factor(&client, "alice").await;
+    let basic = by_password(&client, "alice", &password_of("alice"));
+    client.login("alice", &password_of("alice")).await.refused(401, "totp_required");
+    assert_eq!(basic.doors().await, [401; 3]);
+    login_with_code(&client, "alice", &app.code(step())).await.ok();
+    assert_eq!(basic.doors().await, [401; 3]);
+    client.login("alice", &password_of("alice")).await.refused(401, "totp_required");
 }
