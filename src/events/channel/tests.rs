@@ -89,7 +89,7 @@ fn what_is_forgotten_is_read_from_the_store_and_a_reading_that_was_under_way_cou
     before.finish(Position::START);
     assert_eq!(latest(&channel), None);
     channel.push(event(2, 100));
-    assert!(after.take(&event(1, 50)));
+    assert!(after.take(&event(1, 100)));
     after.finish(Position::START);
     assert_eq!(latest(&channel), Some(vec![1, 2]));
     drop(channel.forget());
@@ -100,7 +100,7 @@ fn what_is_forgotten_is_read_from_the_store_and_a_reading_that_was_under_way_cou
     drop(channel.forget());
     let last = fill().unwrap();
     drop(dropped);
-    assert!(last.take(&event(1, 50)), "it is under way");
+    assert!(last.take(&event(1, 100)), "it is under way");
 }
 
 #[test]
