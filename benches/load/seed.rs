@@ -67,7 +67,7 @@ impl Seed {
     }
 
     fn token_of(&self, user: &User) -> Result<String> {
-        self.tokens.issue(user, now(), now() + TOKEN_LIFE).map_err(told)
+        self.tokens.issue(user, now(), now() + TOKEN_LIFE, None).map_err(told)
     }
 
     /// Adds an event with data that is valid JSON.
@@ -128,7 +128,7 @@ impl Change {
 /// The token of a user of an earlier seed: it follows from the name.
 pub fn token(name: &str, tenant: &str) -> Result<String> {
     let tokens = Tokens::new(&Secret::new(JWT_SECRET), TokenForm::new(None));
-    tokens.issue(&user(name, tenant)?, now(), now() + TOKEN_LIFE).map_err(told)
+    tokens.issue(&user(name, tenant)?, now(), now() + TOKEN_LIFE, None).map_err(told)
 }
 
 fn user(name: &str, tenant: &str) -> Result<User> {
