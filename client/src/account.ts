@@ -40,7 +40,8 @@ export function createAccount({ request, session, logout }: AccountHost): Accoun
     const isTheirs = !user || user === as;
     if (answer.jwt) await (isTheirs ? session.start(as!, answer) : logout(answer.refresh_token));
     if (name === 'deleteMe' && isTheirs) await session.end('deleted');
-    return answer;
+    // Tokens are for nobody else.
+    return answer.jwt ? { recovery_codes: answer.recovery_codes } : answer;
   };
   const account = Object.fromEntries(NAMES.split(' ').map((name) => [name, (options?: object) => call(name, options)]));
   return {

@@ -134,7 +134,9 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
       void logout(tokens.refresh_token);
       throw error;
     }
+    const former = session.refreshToken();
     await session.start(user, tokens);
+    void logout(former);
   }
 
   const writes = createWrites({

@@ -30,7 +30,10 @@ export function createEmitter<A extends unknown[] = []>(): Emitter<A> {
       listeners.add(own);
       return () => void listeners.delete(own);
     },
-    emit: (...args) => call(listeners, ...args),
+    emit(...args) {
+      // One that another has ended meanwhile is not called any more.
+      for (const listener of [...listeners]) if (listeners.has(listener)) call([listener], ...args);
+    },
     isUsed: () => listeners.size > 0,
   };
 }

@@ -196,7 +196,8 @@ export interface SignIn {
 
 /** The user's own account. */
 export interface Me {
-  readonly id: number;
+  /** A UUID. */
+  readonly id: string;
   readonly username: string;
   readonly tenant_name: string;
   readonly email: string | null;

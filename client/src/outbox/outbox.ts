@@ -55,6 +55,9 @@ interface Run {
   stop(): void;
 }
 
+/** The user has ended the sign-in for good: nothing that waits will be sent. */
+const isOver = (reason?: string) => reason === 'signed-out' || reason === 'deleted';
+
 export function createOutbox(options: OutboxOptions = {}): OutboxPlugin {
   return { attach: (host) => attach(host, options) };
 }
@@ -247,7 +250,7 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
       last = owner;
       run = start(owner);
     } else if (before !== undefined) {
-      if (reason === 'signed-out') discardAll();
+      if (isOver(reason)) discardAll();
       else status.set({ ...status.get(), state: 'paused' });
     }
   };
@@ -339,7 +342,7 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
     },
     async wipe(user) {
       // A session that has ended by itself pauses. After a sign-out, another tab may have kept something since it was asked for.
-      if (user !== undefined && host.session.get().reason === 'signed-out') await database.wipe('outbox', user);
+      if (user !== undefined && isOver(host.session.get().reason)) await database.wipe('outbox', user);
     },
     close() {
       unsubscribe();

@@ -31,12 +31,12 @@ function Board() {
       <header>{online.map(({ username }) => <b key={username}>{username}</b>)} {stale && `Offline, ${pending.length} to be sent`}</header>
       {todos.map(({ event, data, username, pending }) => (
         <label key={event} className={pending && 'pending'}>
-          <input type="checkbox" checked={data.done} onChange={() => enqueue(event, { ...data, done: !data.done })} />
-          <span>{data.title}</span> <small>{username}</small> <button aria-label="Remove" onClick={() => remove(event)}>×</button>
+          <input type="checkbox" checked={!!data?.done} onChange={() => enqueue(event, { ...data, done: !data?.done })} />
+          <span>{`${data?.title}`}</span> <small>{username}</small> <button aria-label="Remove" onClick={() => remove(event)}>×</button>
         </label>))}
       <form action={add}><input name="title" placeholder="What is to be done?" onInput={type} required /><button>Add</button></form>
       <p role="status">{typing.map(({ username }) => username !== user && `${username} is typing… `)}</p>
-      <button disabled={pending.length > 0} onClick={() => client.signOut()}>Sign out</button>
+      <button onClick={() => (!pending.length || confirm('Discard what is not sent?')) && client.signOut({ discard: true })}>Sign out</button>
     </main>
   );
 }
