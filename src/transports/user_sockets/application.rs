@@ -1,5 +1,6 @@
 //! What users ask for, and what they are answered.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -131,12 +132,19 @@ impl UserSockets {
         let ended = Ended::default();
         let is_polling = matches!(outlet, Outlet::Polling(_));
         let has_offsets = client.has_offsets;
+        let on_end = {
+            let (socket, ended) = (socket.clone(), Rc::clone(&ended));
+            Box::new(move |ending| {
+                ended.set(Some(ending));
+                say_end(&socket, ending);
+            })
+        };
         let opened = client.open(&app, |request| {
-            open(&app, request, outlet, Some(&ended), |packets| Events::of(packets, has_offsets))
+            open(&app, request, outlet, Some(on_end), |packets| Events::of(packets, has_offsets))
         });
         let stream = opened.unwrap_or_else(|error| {
             if error == Error::Unauthorized {
-                end(&socket, Some(client.shut_out(&app)));
+                shut_out(&socket, client.shut_out(&app));
             } else {
                 log_fault(&error);
                 socket.close();
@@ -148,9 +156,12 @@ impl UserSockets {
                 let is_over = stands.is_none();
                 client.stop(stands);
                 if is_over {
-                    // A stream that ends with something yet to be written does not say why.
-                    let is_shut_out = || client.is_shut_out(&app).then(|| client.shut_out(&app));
-                    end(&socket, ended.get().or_else(is_shut_out));
+                    match ended.get() {
+                        Some(ending) => leave(&socket, ending.why),
+                        // A stream that ends with something yet to be written does not say why.
+                        None if client.is_shut_out(&app) => shut_out(&socket, client.shut_out(&app)),
+                        None => socket.close(),
+                    }
                 }
             })
         }))
@@ -173,19 +184,20 @@ fn tell<T: Types>(socket: &Socket<T>, ack: Option<Ack<T>>, answer: &Answer) {
     }
 }
 
-/// Tells a client that its stream has ended: one that is not to come back by itself is disconnected, and others lose the connection.
-/// `None` is a stream that was cut within an event.
-fn end<T: Types>(socket: &Socket<T>, ending: Option<Ending>) {
-    let Some(Ending { why, told }) = ending else { return socket.close() };
-    // A client without control events is told so too if it is disconnected, by the reasons that there were before `$end` was one.
-    let untold = match why {
+/// The reason for which a client is disconnected that is not to come back by itself, as one without control events is told it.
+fn final_reason(why: End) -> Option<&'static str> {
+    match why {
         End::Expired | End::Revoked => Some("sign_in_over"),
         End::Replaced => Some("replaced"),
         End::TooManyStreams => Some("too_many_streams"),
         // The client may come back at once.
         End::Stopping | End::Unreadable | End::Gone => None,
-    };
-    let args = match (told, untold) {
+    }
+}
+
+/// Tells a client why its stream ends, if it asked for control events or is disconnected.
+fn say_end<T: Types>(socket: &Socket<T>, Ending { why, told }: Ending) {
+    let args = match (told, final_reason(why)) {
         (Some(id), _) => vec![control_event(&ControlEvent::End(why), id).1, json!({ "id": id.to_string() })],
         (None, Some(reason)) => vec![json!({ "reason": reason })],
         (None, None) => Vec::new(),
@@ -195,8 +207,18 @@ fn end<T: Types>(socket: &Socket<T>, ending: Option<Ending>) {
     if !args.is_empty() {
         socket.emit(END, &args, &[]);
     }
-    match untold {
+}
+
+/// Ends what a client has whose stream has ended: one that is not to come back by itself is disconnected, and others lose the connection.
+fn leave<T: Types>(socket: &Socket<T>, why: End) {
+    match final_reason(why) {
         Some(_) => socket.disconnect(),
         None => socket.close(),
     }
+}
+
+/// Ends what a client has whose sign-in is over.
+fn shut_out<T: Types>(socket: &Socket<T>, ending: Ending) {
+    say_end(socket, ending);
+    leave(socket, ending.why);
 }
