@@ -255,7 +255,7 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
         { kind: 'crowd' },
         ...[...people.values()].map((present) => ({ kind: 'online', username: present.username, present }) as const),
         ...confirmed.map(({ item }) => ({ kind: 'event', change: item }) as const),
-        ...(complete.length || people.size ? [{ kind: 'synced', id: position, events: complete } as const] : []),
+        { kind: 'synced', id: position, events: complete },
       ];
     },
     presence,
@@ -277,12 +277,15 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
       overlays.set(event, [...(overlays.get(event) ?? []), shown]);
       touch(event);
       const refused = () => keepShown(event, (all) => all.filter((other) => other !== shown));
-      const giveUp = () =>
-        setTimeout(() => {
+      const giveUp = () => {
+        const timer = setTimeout(() => {
           if (!overlays.get(event)?.includes(shown)) return;
           if (isLive) refused();
           else giveUp();
         }, UNSEEN);
+        // A program in Node does not stay for it.
+        (timer as { unref?(): void }).unref?.();
+      };
       return {
         accepted(id) {
           shown.until = id;

@@ -1,9 +1,9 @@
 // Puts the parts together: `createClient`.
 
-import { createAccount } from './account.js';
+import type { Account } from './account.js';
 import { createCache } from './cache.js';
 import { createConnection } from './connection.js';
-import { AuthError, BrokerError } from './errors.js';
+import { AuthError, BrokerError, NetworkError } from './errors.js';
 import { toEntry } from './filter.js';
 import { createHistory } from './history.js';
 import { bearer, fields, query, send } from './http.js';
@@ -15,6 +15,10 @@ import { both, createEmitter, createStore, when } from './store.js';
 import { chooseTransports } from './transports/choose.js';
 import type { AnyEvents, AttachedPlugin, Change, Client, ClientOptions, Connection, Host, Item, Proof, RequestOptions, Store } from './types.js';
 import { createWrites } from './writes.js';
+
+/** What `account.ts` does. */
+const ACCOUNT =
+  'me exportMe sessions updateMe endSession createInvite deleteMe changePassword twoFactorBegin twoFactorConfirm twoFactorEnd';
 
 const closed = () => new BrokerError('closed', 'the client is closed');
 
@@ -73,7 +77,7 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
       cache.take(message);
       if (message.kind === 'state') {
         stream = message.stream;
-        connection.set(Object.freeze(message.connection));
+        connection.set(message.connection);
       } else if (message.kind === 'synced') {
         syncs.set(message.id);
       } else if (message.kind === 'fresh' && message.reason) {
@@ -161,6 +165,18 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     subscribe: (listener) => both(cache.watch(filter, listener), interest.add(filter)),
   });
 
+  const account = Object.fromEntries(
+    ACCOUNT.split(' ').map((name) => [
+      name,
+      async (options?: unknown) => {
+        // Whoever signs in while it is loaded has not asked for this.
+        const as = session.store.get().user;
+        const { default: call } = await import('./account.js').catch(() => Promise.reject(new NetworkError()));
+        return call({ request, session, logout }, name, as, options);
+      },
+    ]),
+  ) as unknown as Account;
+
   const client: Client = {
     session: session.store,
     connection,
@@ -206,7 +222,7 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
       for (const plugin of plugins) plugin.close();
       session.close();
     },
-    ...createAccount({ request, session, logout }),
+    ...account,
   };
   return client as unknown as Client<E>;
 }

@@ -57,6 +57,8 @@ export const createConnection = ({ url, session, transports, request }: Connecti
   /** The number of the change under way, once it is known, and the last that has come. */
   let change = 0;
   let reached = 0;
+  /** The id of the last `$synced` while a change was under way. */
+  let position = '';
   let isSynced = false;
 
   let isOpen = false;
@@ -100,9 +102,9 @@ export const createConnection = ({ url, session, transports, request }: Connecti
     const mine = attempt;
     if (!isWanted()) return say('idle');
     if (!isQuiet) say('connecting');
-    let openStream: OpenStream;
+    let opener: { default: OpenStream };
     try {
-      [token, openStream] = await Promise.all([session.token(refused), transports[transport]!().catch(() => Promise.reject(noStream()))]);
+      [token, opener] = await Promise.all([session.token(refused), transports[transport]!().catch(() => Promise.reject(noStream()))]);
     } catch (error) {
       // A service that supplies tokens may fail in any way.
       if (mine === attempt) failed(error instanceof BrokerError ? error : new NetworkError('no_token'));
@@ -129,7 +131,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
       heard = now();
       run(...args);
     };
-    closeStream = openStream(
+    closeStream = opener.default(
       { url, token, events: sent.join(), presence: sentPresence, after: last, stream },
       {
         open: live((id) => {
@@ -158,7 +160,10 @@ export const createConnection = ({ url, session, transports, request }: Connecti
     } else if (event === '$synced') {
       reached = data.change ?? reached;
       if (!isChanging) synced(id);
-      else finish(id);
+      else {
+        position = id;
+        finish();
+      }
     } else if (event === '$reset') {
       last = undefined;
       isDirty = true;
@@ -183,7 +188,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
   function synced(id: string) {
     isDirty = false;
     isSynced = true;
-    last = id;
+    advance(id);
     complete = sent;
     fails = 0;
     tell({ kind: 'synced', id, events: sent });
@@ -193,10 +198,10 @@ export const createConnection = ({ url, session, transports, request }: Connecti
   }
 
   /** A change is complete with the first `$synced` of its number or a later one, which may come before the answer. */
-  function finish(id: string | undefined) {
+  function finish() {
     if (!change || reached < change) return;
     isChanging = false;
-    synced(id ?? last!);
+    synced(position);
   }
 
   async function alter() {
@@ -212,10 +217,8 @@ export const createConnection = ({ url, session, transports, request }: Connecti
     if (complete.length < sent.length) isDirty = true;
     // Without its id it cannot be changed.
     if (!stream) return open();
-    let position: string | undefined;
     try {
       ({ change } = await request('/subscription', { body: { stream, ...filterOf(sent.join()) } }));
-      position = last;
     } catch (error) {
       if (mine !== attempt) return;
       isDirty = true;
@@ -223,7 +226,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
       if (retryable || code === 'stream_unknown' || status === 401) return failed(new NetworkError(code));
       return stop(code);
     }
-    if (mine === attempt) finish(position);
+    if (mine === attempt) finish();
   }
 
   function ended(reason: string, retry: number) {
@@ -252,8 +255,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
 
   function dead() {
     // Its head has come, and nothing after it: a proxy or a browser holds it back.
-    if (now() - openedAt > 4 * SILENCE) stalls = 0;
-    if (isOpen && (!isSynced || ++stalls > 1)) nextTransport();
+    if (!isSynced || ++stalls > 1) nextTransport();
     wait('silent');
   }
 

@@ -28,8 +28,8 @@ export class BrokerError extends Error {
 export class NetworkError extends BrokerError {
   override name = 'NetworkError';
 
-  constructor(code = 'network', message = 'the server cannot be reached') {
-    super(code, message);
+  constructor(code = 'network') {
+    super(code, 'the server cannot be reached');
   }
 
   override get retryable(): boolean {
@@ -64,7 +64,7 @@ export function refusal(status: number, body: any, retryAfter?: number): BrokerE
   const Kind =
     ({ 401: AuthError, 403: AuthError, 412: ConflictError, 429: RateLimitError } as Record<number, typeof BrokerError>)[status] ??
     (status > 499 ? ServerError : BrokerError);
-  const code = body?.code ?? (status === 401 ? 'unauthorized' : `status_${status}`);
+  const code = body?.code ?? `status_${status}`;
   const error = new Kind(code, body?.error ?? code, status, retryAfter);
   return Object.assign(error, body?.current && { current: body.current });
 }

@@ -43,22 +43,21 @@ export interface SessionKeeper {
 
 type Post = (path: string, options: RequestOptions) => Promise<any>;
 
-function chooseStorage(choice: AuthOptions['storage'] = 'local'): [storage: KeyValueStorage | undefined, isShared: boolean] {
-  if (choice === 'memory') return [undefined, false];
-  if (choice !== 'local') return [choice, true];
+function chooseStorage(choice: AuthOptions['storage'] = 'local'): KeyValueStorage | undefined {
+  if (typeof choice === 'object') return choice;
   try {
     // A page in a sandbox must not even look at it.
-    return [globalThis.localStorage, true];
+    return choice === 'local' ? globalThis.localStorage : undefined;
   } catch {
-    return [undefined, false];
+    return;
   }
 }
 
 /** The user in a token that somebody else has made. */
 function userOf(jwt: string): string {
   try {
-    const bytes = atob(jwt.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/'));
-    return JSON.parse(new TextDecoder().decode(Uint8Array.from(bytes, (c) => c.charCodeAt(0)))).sub;
+    // `escape` makes text of UTF-8, also where there is no TextDecoder.
+    return JSON.parse(decodeURIComponent(escape(atob(jwt.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/'))))).sub;
   } catch {
     return '';
   }
@@ -66,7 +65,7 @@ function userOf(jwt: string): string {
 
 export function createSession(url: string, auth: AuthOptions, post: Post): SessionKeeper {
   const supplier = auth.token;
-  const [storage, isShared] = supplier ? [undefined, false] : chooseStorage(auth.storage);
+  const storage = chooseStorage(auth.storage);
   const key = `broker-client ${url}`;
   const store = createStore<Session>({ status: 'unknown' });
   const tokens = createEmitter();
@@ -120,20 +119,16 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
     await load();
     const used = kept;
     if (!used || used.jwt !== old) return used?.jwt;
-    if (!used.refresh) {
-      await keep(undefined, 'expired');
-      return;
-    }
+    if (!used.refresh) return void (await keep(undefined, 'expired'));
     let tokens: Tokens;
     try {
       tokens = await post('/refresh', { body: { refresh_token: used.refresh } });
     } catch (error) {
       if ((error as BrokerError).status !== 401) throw error;
       await load();
-      // Another tab without locks was faster.
-      if (kept && kept.refresh !== used.refresh) return kept.jwt;
-      if (kept) await keep(undefined, (error as BrokerError).code);
-      return;
+      // Else another tab without locks was faster.
+      if (kept?.refresh === used.refresh) await keep(undefined, (error as BrokerError).code);
+      return kept?.jwt;
     }
     // Without a successor the token was one that had been used already: who used it has the successor.
     if (!tokens.refresh_token) await load();
@@ -154,22 +149,28 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
   const onStorage = (event: StorageEvent) => {
     if (event.key === key || event.key === null) void load();
   };
-  if (isShared) globalThis.addEventListener?.('storage', onStorage as any);
+  globalThis.addEventListener?.('storage', onStorage as any);
   // A server that renders pages has neither storage nor supplier, and says nothing of a session.
   const isBrowser = typeof document !== 'undefined' || !!auth.storage;
   if (!supplier && isBrowser) loading = load();
+  /** Once, unless it fails, as only a supplier may. */
+  const loaded = () =>
+    (loading ??= load().catch((error) => {
+      loading = undefined;
+      throw error;
+    }));
 
   return {
     store,
     async token(refused) {
-      await (loading ??= load());
+      await loaded();
       // What supplies tokens is asked again, even if it had none.
       if (!kept && supplier) await load();
       if (!kept) return;
       const old = kept.jwt;
       const isRefused = old === refused;
       if (!isRefused && (now() < dueAt || !kept.refresh)) return old;
-      renewing ??= (isShared ? locked(key, () => renew(old)) : renew(old)).finally(() => (renewing = undefined));
+      renewing ??= locked(key, () => renew(old)).finally(() => (renewing = undefined));
       try {
         return await renewing;
       } catch (error) {

@@ -10,7 +10,7 @@ export interface Proxy {
   isSilent: boolean;
   /** Holds back what streams answer. Requests are answered. */
   areStreamsHeld: boolean;
-  /** New streams get their head, and then nothing. */
+  /** New streams get their head, and then nothing. A WebSocket passes. */
   isStalled: boolean;
   /** How many connections asked for a stream. */
   readonly streams: number;
@@ -27,6 +27,8 @@ export async function startProxy(port: number): Promise<Proxy> {
   const server = createServer((client) => {
     const upstream = connect(port, '127.0.0.1');
     let isStream = false;
+    let isSocket = false;
+    let hasHead = false;
     let left = Infinity;
     for (const socket of [client, upstream]) {
       open.add(socket);
@@ -43,6 +45,7 @@ export async function startProxy(port: number): Promise<Proxy> {
       const line = /^GET \S*\/(sse|ws)\S*/.exec(part.toString('latin1'));
       if (line) {
         isStream = true;
+        isSocket = line[1] === 'ws';
         carriers.add(client);
         proxy.requests.push(line[0]);
         left = proxy.cutAfter ?? Infinity;
@@ -53,7 +56,11 @@ export async function startProxy(port: number): Promise<Proxy> {
       if (proxy.isSilent) return;
       if (!isStream) return void client.write(part);
       if (proxy.areStreamsHeld) return;
-      if (proxy.isStalled) part = part.subarray(0, part.indexOf('\r\n\r\n') + 4);
+      if (proxy.isStalled && !isSocket) {
+        if (hasHead) return;
+        hasHead = true;
+        part = part.subarray(0, part.indexOf('\r\n\r\n') + 4);
+      }
       if (part.length < left) {
         left -= part.length;
         client.write(part);

@@ -192,6 +192,19 @@ test('a service that supplies tokens is asked again when one is refused, and its
   expect(session.store.get()).toMatchObject({ status: 'signed-out' });
 });
 
+test('a service that fails to supply a token is asked again', async () => {
+  let isDown = true;
+  const session = sessionOf(() => Promise.reject(new Error('not asked')), {
+    async token() {
+      if (isDown) throw new TypeError('the service is down');
+      return 'x.x.x';
+    },
+  });
+  await expect(session.token()).rejects.toThrow('the service is down');
+  isDown = false;
+  expect(await session.token()).toBe('x.x.x');
+});
+
 test('a storage that fails is done without', async () => {
   const fail = () => {
     throw new Error('the storage is full');

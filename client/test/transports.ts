@@ -2,6 +2,7 @@
 
 import { request, type ClientRequest } from 'node:http';
 import { WebSocket } from 'ws';
+import { createParser } from '../src/parser.js';
 
 /** XMLHttpRequest as React Native has it: the text comes in parts to those that listen to progress. */
 export class NodeXhr {
@@ -118,4 +119,29 @@ export function withGlobals(globals: Record<string, unknown>): () => void {
   };
 }
 
-export const ALL_TRANSPORTS = { XMLHttpRequest: NodeXhr, WebSocket };
+/** EventSource, but for reconnecting by itself. Messages that have a name are not handed on, as nobody listens to one. */
+export class NodeEventSource {
+  onmessage?: (event: { data: string }) => void;
+  onerror?: () => void;
+  #xhr = new NodeXhr();
+
+  constructor(url: string) {
+    const xhr = this.#xhr;
+    const parse = createParser((name, data) => name === 'message' && this.onmessage?.({ data }));
+    let at = 0;
+    xhr.open('GET', url);
+    xhr.onprogress = () => {
+      const text = xhr.responseText.slice(at);
+      at = xhr.responseText.length;
+      if (xhr.status === 200) parse(text);
+    };
+    xhr.onload = xhr.onerror = () => this.onerror?.();
+    xhr.send();
+  }
+
+  close() {
+    this.#xhr.abort();
+  }
+}
+
+export const ALL_TRANSPORTS = { XMLHttpRequest: NodeXhr, WebSocket, EventSource: NodeEventSource };

@@ -5,16 +5,14 @@ import { openFetch } from './fetch.js';
 import type { OpenStream } from './transport.js';
 
 /** Loads a transport where it is needed: most pages never need another one than the first. */
-export type LoadTransport = () => Promise<OpenStream>;
-
-const modules = (load: () => Promise<{ default: OpenStream }>): LoadTransport => () => load().then((module) => module.default);
+export type LoadTransport = () => Promise<{ default: OpenStream }>;
 
 export function chooseTransports(wanted: TransportName | 'auto' = 'auto'): readonly LoadTransport[] {
   const all: [name: TransportName, constructor: string, load: LoadTransport][] = [
-    ['fetch', 'ReadableStream', async () => openFetch],
-    ['xhr', 'XMLHttpRequest', modules(() => import('./xhr.js'))],
-    ['websocket', 'WebSocket', modules(() => import('./websocket.js'))],
-    ['eventsource', 'EventSource', modules(() => import('./eventsource.js'))],
+    ['fetch', 'ReadableStream', async () => ({ default: openFetch })],
+    ['xhr', 'XMLHttpRequest', () => import('./xhr.js')],
+    ['websocket', 'WebSocket', () => import('./websocket.js')],
+    ['eventsource', 'EventSource', () => import('./eventsource.js')],
   ];
   const { userAgent = '', product } = globalThis.navigator ?? {};
   // The `fetch` of WebKit may stall in the middle of a stream; that of React Native does not stream.

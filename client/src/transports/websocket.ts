@@ -26,8 +26,8 @@ const openWebSocket: OpenStream = ({ url, token, events, presence, after, stream
     isOver = true;
     // The code tells whether to come back: with another token, after a correction, or later.
     const status = code === 4401 ? 401 : [1002, 1003, 1007, 1009, 4400, 4409].includes(code) ? 400 : 503;
-    const why = refused ?? (status === 400 && { code: code === 4409 ? 'limit' : 'protocol' });
-    on.end(why || status === 401 ? refusal(status, why, refused?.retry_after) : broken());
+    const why = refused ?? (status < 500 && { code: code === 4401 ? 'unauthorized' : code === 4409 ? 'limit' : 'protocol' });
+    on.end(why ? refusal(status, why, why.retry_after) : broken());
   };
   return () => {
     isOver = true;

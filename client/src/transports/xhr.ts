@@ -19,7 +19,7 @@ const openXhr: OpenStream = (request, on) => {
     xhr.abort();
   };
   const look = () => {
-    if (isOver || xhr.readyState < 3) return;
+    if (isOver || xhr.readyState < 2) return;
     const { status, responseText: text } = xhr;
     if (status !== 200) {
       if (xhr.readyState === 4) {
