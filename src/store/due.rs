@@ -14,6 +14,9 @@ use super::transaction::Transaction;
 use crate::domain::{Position, TenantName, Timestamp, Username};
 use crate::error::Error;
 
+/// Within how many milliseconds a row can be read after the moment at which its commit was decided.
+const READABLE_WITHIN: u64 = 60_000;
+
 /// A search, and how far it has come. It does not look again at rows that it has passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Search {
@@ -78,6 +81,19 @@ impl Search {
         }
     }
 
+    /// Up to which key a search has come that has found everything below `until`.
+    fn passed(&self, now: Timestamp, until: Vec<u8>) -> Vec<u8> {
+        match self.of {
+            // The search is taken back for each of these rows that comes later.
+            Sought::Due(keys::EXPIRY | keys::ANSWER_DUE) | Sought::Bound(..) => until,
+            // For others it is not. A row may be due at once, and be read only after its commit.
+            Sought::Due(kind) => {
+                let readable = keys::due(kind, Timestamp::from_millis(now.as_millis().saturating_sub(READABLE_WITHIN)));
+                self.from.clone().map_or(readable.clone(), |from| from.max(readable))
+            }
+        }
+    }
+
     /// The range of keys that is left to search.
     pub(super) fn range(&self, now: Timestamp) -> (Vec<u8>, Vec<u8>) {
         let (first, end) = match &self.of {
@@ -130,7 +146,7 @@ impl Store {
             Ok(true)
         })?;
         if !found.is_more {
-            found.rest.from = Some(until);
+            found.rest.from = Some(search.passed(now, until));
         }
         Ok(found)
     }

@@ -94,25 +94,30 @@ enum Fate {
 /// What is to happen to an event, and in whose erasure; `None` if it stays as it is.
 fn fate_of<'a>(
     parts: &EventParts<'_>,
-    position: Position,
-    mut erasure: impl FnMut(&str) -> Result<Option<&'a Erasure>, Error>,
-) -> Result<Option<(Fate, &'a Erasure)>, Error> {
+    (tenant, position): (&TenantName, Position),
+    scan: &'a ErasureScan,
+) -> Option<(Fate, &'a Erasure)> {
     if parts.data == StoredData::Expired {
-        return Ok(None);
+        return None;
     }
+    // One scan is for many users, who may have been in other tenants.
+    let erasure = |name: &str| {
+        let is_here = |erasure: &&Erasure| erasure.tenant.as_ref().is_none_or(|of| of == tenant);
+        scan.of_name(name).filter(|erasure| position <= erasure.until).filter(is_here)
+    };
     let is_removal = parts.kind == EventKind::Removal;
     // An inbox goes whoever inserted its events. Of a removal there only the username is left to erase.
     if !is_removal
         && let Some(owner) = inbox_owner(parts.name)
-        && let Some(erasure) = erasure(owner)?.filter(|erasure| position <= erasure.until)
+        && let Some(erasure) = erasure(owner)
     {
-        return Ok(Some((Fate::Removed, erasure)));
+        return Some((Fate::Removed, erasure));
     }
     let by = std::str::from_utf8(parts.username).unwrap_or_default();
-    let Some(erasure) = erasure(by)?.filter(|erasure| position <= erasure.until) else { return Ok(None) };
+    let erasure = erasure(by)?;
     // Others have to be told that a name was removed, so a removal stays.
     let fate = if is_removal || erasure.erase == Erase::Anonymise { Fate::Renamed } else { Fate::Removed };
-    Ok(Some((fate, erasure)))
+    Some((fate, erasure))
 }
 
 impl Store {
@@ -150,8 +155,10 @@ impl Store {
             }
             rows += 1;
             bytes += value.len();
-            let fate = event_row(key, value)
-                .and_then(|(position, parts)| fate_of(&parts, position, |name| Ok(scan.of_name(name))));
+            let fate = event_row(key, value).and_then(|(position, parts)| {
+                let tenant = keys::tenant_of_event(key).ok_or_else(|| damaged(key, "an event's tenant is none"))?;
+                Ok(fate_of(&parts, (&tenant, position), &scan))
+            });
             if self.unless_damaged(fate)?.flatten().is_some() {
                 to_write += key.len() + value.len();
                 found.push(key.to_vec());
@@ -221,8 +228,8 @@ impl Transaction<'_> {
             // It may have gone since.
             let Some(value) = self.get(&key)? else { continue };
             let (position, parts) = event_row(&key, &value)?;
-            let Some((fate, erasure)) = fate_of(&parts, position, |name| Ok(scan.of_name(name)))? else { continue };
             let tenant = keys::tenant_of_event(&key).ok_or_else(|| damaged(&key, "an event's tenant is none"))?;
+            let Some((fate, erasure)) = fate_of(&parts, (&tenant, position), scan) else { continue };
             let name = EventName::parse(parts.name).map_err(|_| damaged(&key, "an event's name is not one"))?;
             let latest = self.latest_row(&keys::name(&tenant, name.as_str()))?;
             let latest = latest.filter(|latest| latest.position == position);

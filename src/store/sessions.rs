@@ -82,6 +82,13 @@ impl Transaction<'_> {
         names.unwrap_or_default().into()
     }
 
+    /// The names of the sessions of a user, and their generation. If they cannot be read there are none: that must neither keep anybody
+    /// from signing in, nor a sign-in from being ended.
+    fn known_sessions(&self, username: &Username) -> Result<(Generation, Vec<SessionId>), Error> {
+        let names = self.committer.store.unless_damaged(self.sessions_row(username))?;
+        Ok(names.unwrap_or((Generation(0), Vec::new())))
+    }
+
     /// The session with a name and its user, if it has not ended, with every change that was decided before.
     ///
     /// # Errors
@@ -100,7 +107,7 @@ impl Transaction<'_> {
     /// As [`Transaction::user`].
     pub fn begin_session(&mut self, user: &User, session: Session) -> Result<(SessionId, bool), Error> {
         let id = self.unused_session_name()?;
-        let (generation, mut names) = self.sessions_row(&user.username)?;
+        let (generation, mut names) = self.known_sessions(&user.username)?;
         if generation != user.generation {
             for ended in std::mem::take(&mut names) {
                 self.forget_session(ended)?;
@@ -141,8 +148,8 @@ impl Transaction<'_> {
     /// As [`Transaction::user`].
     pub fn end_session(&mut self, user: &User, id: SessionId) -> Result<(), Error> {
         self.forget_session(id)?;
-        let mut names = self.in_generation(&user.username, user.generation)?;
-        names.retain(|name| *name != id);
+        let (generation, mut names) = self.known_sessions(&user.username)?;
+        names.retain(|name| *name != id && generation == user.generation);
         self.put_session_names(user, names);
         Ok(())
     }
@@ -152,7 +159,7 @@ impl Transaction<'_> {
     /// # Errors
     /// As [`Transaction::user`].
     pub fn forget_sessions_of(&mut self, username: &Username) -> Result<(), Error> {
-        for id in self.sessions_row(username)?.1 {
+        for id in self.known_sessions(username)?.1 {
             self.forget_session(id)?;
         }
         self.remove(keys::sessions_of(username));
@@ -182,7 +189,7 @@ impl Transaction<'_> {
     }
 
     fn drop_session(&mut self, id: SessionId, session: &Session, due_at: Timestamp) -> Result<(), Error> {
-        let (generation, mut names) = self.sessions_row(&session.username)?;
+        let (generation, mut names) = self.known_sessions(&session.username)?;
         names.retain(|name| *name != id);
         match self.user(&session.username)? {
             Some(user) if user.generation == generation => self.put_session_names(&user, names),

@@ -11,6 +11,9 @@ use crate::writer::{Batch, Change};
 /// How many streams that have gone are looked at in one round. Nothing is bound to most of them, but expired events wait meanwhile.
 const STREAMS_A_ROUND: usize = 64;
 
+/// How many sessions are looked at in one round: each may write some KiB, far more than the row that tells of it.
+const SESSIONS_A_ROUND: usize = 256;
+
 /// Removes events that have expired, events that were bound to a stream that has gone, sessions that have expired, and answers that
 /// no client will ask for again.
 pub struct Due {
@@ -103,7 +106,7 @@ impl Due {
 
     /// Removes sessions that have expired. Returns whether there are more.
     async fn forget_sessions(&mut self, at_most: usize) -> Result<bool, Error> {
-        let found = self.find(&self.sessions, at_most).await?;
+        let found = self.find(&self.sessions, at_most.min(SESSIONS_A_ROUND)).await?;
         if !found.keys.is_empty() {
             self.desk.with_each(found.keys, ForgetSessions).await?;
         }

@@ -2,7 +2,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::Instant;
 
 use super::rounds::{Desk, Round};
-use crate::domain::Username;
+use crate::domain::{TenantName, Username};
 use crate::error::Error;
 use crate::events::hub::Hub;
 use crate::store::{ErasureScan, Finished, Search, Store};
@@ -19,14 +19,27 @@ pub struct Erasing {
     desk: Desk,
     /// The scan for the events of some deleted users that is under way.
     scan: Option<ErasureScan>,
+    /// Tenants in which the scan has erased events. What memory has of them is forgotten at its end: to forget it at each step would
+    /// have every new stream read from the store meanwhile.
+    touched: BTreeSet<TenantName>,
     /// Users whose events have been erased. The rest of what they left goes now.
     scanned: HashSet<Username>,
+    /// Those of them of whom a row cannot be read. They are tried again at the next start.
+    damaged: HashSet<Username>,
     names: Search,
 }
 
 impl Erasing {
     pub fn new(hub: Hub, desk: Desk) -> Self {
-        Self { hub, desk, scan: None, scanned: HashSet::new(), names: Search::for_free_names() }
+        Self {
+            hub,
+            desk,
+            scan: None,
+            touched: BTreeSet::new(),
+            scanned: HashSet::new(),
+            damaged: HashSet::new(),
+            names: Search::for_free_names(),
+        }
     }
 
     /// One step of each kind.
@@ -48,15 +61,14 @@ impl Erasing {
         let found = self.desk.read(move |store: &Store| store.find_to_erase(scan)).await?;
         tokio::time::sleep(began.elapsed() * PAUSE).await;
         if !found.keys.is_empty() {
-            let tenants: BTreeSet<_> = found.keys.iter().filter_map(|key| Store::tenant_of_event(key)).collect();
-            let erased = self.desk.with_each(found.keys, |keys| EraseEvents { keys, scan: of.clone() }).await;
-            // Also if it has failed, which may be after some of it was committed.
-            tenants.iter().for_each(|tenant| self.hub.forget_in_memory(tenant));
-            erased?;
+            // Before it is done, since some of it may be committed before it fails.
+            self.touched.extend(found.keys.iter().filter_map(|key| Store::tenant_of_event(key)));
+            self.desk.with_each(found.keys, |keys| EraseEvents { keys, scan: of.clone() }).await?;
         }
         // Not before it is done: a step that fails is tried again.
         self.scan = found.rest;
         if self.scan.is_none() {
+            std::mem::take(&mut self.touched).iter().for_each(|tenant| self.hub.forget_in_memory(tenant));
             self.scanned.extend(of.users().cloned());
         }
         Ok(true)
@@ -65,10 +77,12 @@ impl Erasing {
     /// Takes a step of what is left after the events. Returns whether there is more that does not wait for anything.
     async fn finish(&mut self) -> Result<bool, Error> {
         let mut goes_on = false;
-        for username in self.scanned.clone() {
+        let waiting: Vec<_> = self.scanned.difference(&self.damaged).cloned().collect();
+        for username in waiting {
             let finished = self.desk.writer.submit(FinishErasure(username.clone())).await;
             match self.desk.store.unless_damaged(finished)? {
-                Some(Finished::Wholly) | None => drop(self.scanned.remove(&username)),
+                Some(Finished::Wholly) => drop(self.scanned.remove(&username)),
+                None => drop(self.damaged.insert(username)),
                 Some(Finished::Partly) => goes_on = true,
                 Some(Finished::Waits) => {}
             }

@@ -329,14 +329,29 @@ fn other_tenants_and_later_events_are_not_touched() {
     let zoe = create(&mut committer, NAME, "acme");
     // One was never there, so these are of somebody with the same name in an earlier version.
     let inbox = EventName::parse(&format!("@{NAME}/x")).unwrap();
-    for (at, by) in [("globex", "max"), ("acme", "max")] {
+    for (at, by) in [("globex", "ann"), ("acme", "ann")] {
         let insert = |transaction: &mut Transaction<'_>| {
             transaction.insert_event(tenant(at), username(by), inbox.clone(), Payload::null()).map(drop)
         };
         change(&mut committer, insert);
     }
+    // Another one has been in several tenants, so the scan for both looks everywhere.
+    let moved = User { tenant_since: Position::new(1), ..create(&mut committer, "max", "acme") };
     delete(&mut committer, &zoe, Erase::Remove, 5000);
+    delete(&mut committer, &moved, Erase::Remove, 5000);
     erase_all(&store, &mut committer);
     assert_eq!(latest(&store, "acme"), []);
-    assert_eq!(latest(&store, "globex"), [(inbox.to_string(), "max".to_owned())]);
+    assert_eq!(latest(&store, "globex"), [(inbox.to_string(), "ann".to_owned())]);
+}
+
+#[test]
+fn a_name_that_is_free_at_once_is_found_although_the_search_has_passed_its_moment() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = Store::open(directory.path(), 1 << 20).unwrap();
+    let zoe = create(&mut committer, NAME, "acme");
+    let passed = store.find(&Search::for_free_names(), Timestamp::from_millis(100_000), 10).unwrap();
+    assert!(passed.keys.is_empty());
+    // The commit was decided before, and can be read only now.
+    delete(&mut committer, &zoe, Erase::Remove, 99_000);
+    assert_eq!(store.find(&passed.rest, Timestamp::from_millis(100_000), 10).unwrap().keys.len(), 1);
 }

@@ -193,4 +193,11 @@ fn rows_that_cannot_be_read_let_nobody_in_and_shut_nobody_out_for_good() {
     });
     assert!(house.store.account(&user(1).username).unwrap().unwrap().sessions.is_empty());
     assert!(house.store.damage_told().len() >= 2);
+    house.change(30, |transaction| transaction.end_session(&user(2), id).unwrap());
+    house.store.smuggle(keys::sessions_of(&user(1).username), b"123456789");
+    let signed_in = house.change(40, |transaction| transaction.begin_session(&user(2), session(&user(2), at(40))));
+    let found = house.store.sessions_of(&user(1).username, at(40)).unwrap();
+    assert_eq!(found.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [signed_in.unwrap().0]);
+    house.store.smuggle(keys::sessions_of(&user(1).username), b"123456789");
+    house.change(50, |transaction| transaction.forget_sessions_of(&user(1).username).unwrap());
 }
