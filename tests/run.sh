@@ -102,9 +102,8 @@ export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
 
 cargo test --locked "$@"
 
-# The package for pages and programs, against the binary that was just built. Arguments choose Rust tests, and leave it out.
+# The package for pages and programs, against the binary that the tests above have built. Arguments choose Rust tests, and leave it out.
 [ $# = 0 ] || exit 0
-cargo build --locked
 cd client
 npm run --silent check
 npm run --silent size
