@@ -170,7 +170,8 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
       const old = kept.jwt;
       const isRefused = old === refused;
       if (!isRefused && (now() < dueAt || !kept.refresh)) return old;
-      renewing ??= locked(key, () => renew(old)).finally(() => (renewing = undefined));
+      // What supplies tokens is code of the application, which must not run under a lock.
+      renewing ??= (supplier ? renew(old) : locked(key, () => renew(old))).finally(() => (renewing = undefined));
       try {
         return await renewing;
       } catch (error) {
