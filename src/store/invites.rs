@@ -12,7 +12,7 @@ use crate::error::Error;
 pub const MAX_INVITES_OF_USER: u64 = 100;
 
 impl Store {
-    /// The invites that a user made, without those that have been used up. They are not many ([`MAX_INVITES_OF_USER`]).
+    /// The invites that a user made, without those that have been used up. They are not many (`MAX_INVITES_OF_USER`).
     ///
     /// # Errors
     /// [`Error::Storage`] if the database fails; [`Error::Damaged`].
