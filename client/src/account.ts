@@ -32,10 +32,12 @@ export default async function call({ request, session, logout }: AccountHost, na
   if (name === 'createInvite') options ??= {};
   // What is answered with a new sign-in is asked for one that can be renewed.
   const more: RequestOptions = { as, body: options && { ...fields(options), refresh: true } };
+  // All of an account may be long.
+  if (name === 'exportMe') more.timeout = 600_000;
   const answer = await request(`/${snake(name)}`, more);
-  const { user } = session.store.get();
-  // The former sign-ins have ended, which this page may have been told already. Another user who has signed in meanwhile stays.
-  const isTheirs = !user || user === more.as;
+  const { user, reason } = session.store.get();
+  // The former sign-ins have ended, which this page may have been told already. Who has signed in or out meanwhile stays so.
+  const isTheirs = user ? user === more.as : reason !== 'signed-out';
   if (answer.jwt) await (isTheirs ? session.start(more.as!, answer) : logout(answer.refresh_token));
   if (name === 'deleteMe' && isTheirs) await session.end('deleted');
   // Tokens are for nobody else.

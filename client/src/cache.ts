@@ -42,6 +42,8 @@ export interface Cache {
   snapshot(): SourceMessage[];
   readonly presence: Writable<readonly Present[]>;
   isReady(filter: string): boolean;
+  /** Whether the stream has told everything of anything. */
+  isSynced(): boolean;
   seed(events: readonly (Item | Change)[]): void;
   overlay(event: string, data: unknown, username: string, isRemoved?: boolean): Overlay;
   /** Forgets everything. */
@@ -51,8 +53,8 @@ export interface Cache {
 const freeze = ({ event, data, id, timestamp, username }: Item): Item => Object.freeze({ event, data, id, timestamp, username });
 const byName = (a: { event: string }, b: { event: string }) => (a.event < b.event ? -1 : 1);
 
-/** After so long a live stream will not bring what was acknowledged, in ms: its user may not read it. */
-const UNSEEN = 5000;
+/** After so long a live stream will not bring what was acknowledged, in ms: its user may not read it. A stream that is dead is noticed before. */
+const UNSEEN = 35_000;
 
 /** `isWanted` tells whether the stream will bring a name. */
 export function createCache(isWanted: (name: string) => boolean): Cache {
@@ -117,9 +119,13 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
     for (const list of all) list.changes.emit();
   }
 
+  function forgetEntry(name: string) {
+    entries.delete(name);
+    touchBase(name);
+  }
+
   function drop(item: Item) {
-    entries.delete(item.event);
-    touchBase(item.event);
+    forgetEntry(item.event);
     tell({ ...item, data: null, removed: true });
   }
 
@@ -164,8 +170,11 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
     reach(id);
     complete = events;
     for (const { item, isConfirmed } of [...entries.values()]) {
-      // It was not told again; or nobody wants it any more. What was there before the stream stays until it is asked for.
-      if (covers(events, item.event) !== isConfirmed) drop(item);
+      // What was there before the stream stays until it is asked for.
+      if (covers(events, item.event) === isConfirmed) continue;
+      // It was not told again, so it is gone; or nobody wants it any more, and it is still there.
+      if (isConfirmed) forgetEntry(item.event);
+      else drop(item);
     }
     if (crowd) {
       people = crowd;
@@ -260,6 +269,7 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
     },
     presence,
     isReady,
+    isSynced: () => complete.length > 0,
     seed(events) {
       for (const change of events) {
         const { event } = change;
@@ -278,10 +288,10 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
       touch(event);
       const refused = () => keepShown(event, (all) => all.filter((other) => other !== shown));
       const giveUp = () => {
+        if (!overlays.get(event)?.includes(shown)) return;
         const timer = setTimeout(() => {
-          if (!overlays.get(event)?.includes(shown)) return;
           if (isLive) refused();
-          else giveUp();
+          giveUp();
         }, UNSEEN);
         // A program in Node does not stay for it.
         (timer as { unref?(): void }).unref?.();
@@ -300,6 +310,7 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
       entries.clear();
       overlays.clear();
       people.clear();
+      crowd = undefined;
       complete = [];
       position = '';
       names.forEach(touch);

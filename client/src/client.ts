@@ -20,7 +20,7 @@ import { createWrites } from './writes.js';
 const ACCOUNT =
   'me exportMe sessions updateMe endSession createInvite deleteMe changePassword twoFactorBegin twoFactorConfirm twoFactorEnd';
 
-const closed = () => new BrokerError('closed', 'the client is closed');
+const closed = () => new BrokerError('closed', 'closed');
 
 /** Makes a client. Nothing is connected until something is listened to. */
 export function createClient<E extends object = AnyEvents>(options: ClientOptions): Client<E> {
@@ -52,7 +52,7 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
       } catch (error) {
         // Of a request with a password or a code it is said of these.
         const { password, totp } = (more.body ?? {}) as Partial<Proof>;
-        if ((error as BrokerError).status !== 401 || refused || password || totp) throw error;
+        if ((error as BrokerError).status !== 401 || refused || (password ?? totp) !== undefined) throw error;
         refused = token;
       }
     }
@@ -80,8 +80,8 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
         connection.set(message.connection);
       } else if (message.kind === 'synced') {
         syncs.set(message.id);
-      } else if (message.kind === 'fresh' && message.reason) {
-        resets.emit(message.reason);
+      } else if (message.kind === 'fresh' && (message.reason || cache.isSynced())) {
+        resets.emit(message.reason ?? 'gap');
       }
     });
   }
@@ -152,7 +152,8 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
       const events: Item[] = await request(`/events?${query({ events: toEntry(event) })}`, more);
       return events.find((item) => item.event === event) ?? null;
     },
-    async stream() {
+    async stream(more) {
+      more.as ??= session.store.get().user;
       // What was listened to just before is asked for in a moment.
       await undefined;
       await when(connection, ({ state }) => state !== 'connecting' && state !== 'syncing');
@@ -218,6 +219,7 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
       isClosed = true;
       interest.close();
       source?.close();
+      connection.set({ state: 'idle', stale: true });
       syncs.set('');
       for (const plugin of plugins) plugin.close();
       session.close();

@@ -115,11 +115,16 @@ export const createConnection = ({ url, session, transports, request }: Connecti
     // It is another one: `session` does not give the same again.
     refused = undefined;
 
-    const isCovered = want.events.every((entry) => covers(complete, entry));
-    if (isDirty || !isCovered) last = undefined;
+    // What has come is resumed, and nothing of it is missed; what is new is added when that is in sync.
+    const common = want.events.filter((entry) => covers(complete, entry));
+    if (isDirty || !common.length) last = undefined;
+    sent = last ? common : want.events;
+    if (sent.join().length > MAX_FILTER_IN_HEAD) {
+      last = undefined;
+      sent = [];
+    }
     const isFresh = !last;
     isDirty = false;
-    sent = want.events.join().length > MAX_FILTER_IN_HEAD ? [] : want.events;
     sentPresence = want.presence;
     if (isFresh) complete = sent;
     change = reached = 0;
@@ -131,24 +136,29 @@ export const createConnection = ({ url, session, transports, request }: Connecti
       heard = now();
       run(...args);
     };
-    closeStream = opener.default(
-      { url, token, events: sent.join(), presence: sentPresence, after: last, stream },
-      {
-        open: live((id) => {
-          stream = id ?? stream;
-          openedAt = now();
-          isOpen = true;
-          if (isFresh) tell({ kind: 'fresh' });
-          if (sentPresence) tell({ kind: 'crowd' });
-          say(isQuiet ? state.state : 'syncing');
-          renewLater();
-        }),
-        life: live(() => {}),
-        frame: live(receive),
-        // It is opened anew as soon as it can be resumed.
-        end: live((error) => (error ? failed(error) : isDirty || isChanging || void open(true))),
-      },
-    );
+    try {
+      closeStream = opener.default(
+        { url, token, events: sent.join(), presence: sentPresence, after: last, stream },
+        {
+          open: live((id) => {
+            stream = id ?? stream;
+            openedAt = now();
+            isOpen = true;
+            if (isFresh) tell({ kind: 'fresh' });
+            if (sentPresence) tell({ kind: 'crowd' });
+            say(isQuiet ? state.state : 'syncing');
+            renewLater();
+          }),
+          life: live(() => {}),
+          frame: live(receive),
+          // It is opened anew as soon as it can be resumed.
+          end: live((error) => (error ? failed(error) : isDirty || isChanging || void open(true))),
+        },
+      );
+    } catch {
+      // It is not there, or forbidden here.
+      failed(noStream());
+    }
   }
 
   function receive(frame: Frame) {
@@ -191,8 +201,9 @@ export const createConnection = ({ url, session, transports, request }: Connecti
     advance(id);
     complete = sent;
     fails = 0;
-    tell({ kind: 'synced', id, events: sent });
+    // Nothing has come yet of a filter that was too long.
     if (sent.length === 0 && want.events.length > 0) return alter();
+    tell({ kind: 'synced', id, events: sent });
     if (state.state !== 'live') say('live');
     alter();
   }

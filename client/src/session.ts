@@ -74,6 +74,8 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
   let dueAt = Infinity;
   let renewing: Promise<string | undefined> | undefined;
   let loading: Promise<void> | undefined;
+  /** Counts what is kept: what was asked for before that is older. A storage answers in the order in which it is asked. */
+  let writes = 0;
 
   function take(next: Kept | undefined, reason?: string) {
     const isOther = next?.jwt !== kept?.jwt;
@@ -91,21 +93,26 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
   }
 
   async function load() {
+    const before = writes;
+    let next = kept;
     if (supplier) {
       const jwt = typeof supplier === 'function' ? await supplier() : supplier;
-      return take(jwt ? { user: userOf(jwt), jwt } : undefined, 'signed-out');
+      next = jwt ? { user: userOf(jwt), jwt } : undefined;
+    } else if (storage) {
+      try {
+        let text = storage.getItem(key);
+        // At once if the storage can: a page that is signed in must not flicker.
+        if ((text as Promise<unknown>)?.then) text = await text;
+        next = parse(text as string) || undefined;
+      } catch {
+        // What is known stays.
+      }
     }
-    try {
-      let text = storage && storage.getItem(key);
-      // At once if the storage can: a page that is signed in must not flicker.
-      if ((text as Promise<unknown>)?.then) text = await text;
-      return take(storage ? parse(text as string) || undefined : kept);
-    } catch {
-      take(kept);
-    }
+    if (before === writes) take(next, supplier && 'signed-out');
   }
 
   async function keep(next: Kept | undefined, reason?: string) {
+    writes++;
     take(next, reason);
     try {
       await (next ? storage?.setItem(key, JSON.stringify(next)) : storage?.removeItem(key));
@@ -122,7 +129,7 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
     if (!used.refresh) return void (await keep(undefined, 'expired'));
     let tokens: Tokens;
     try {
-      tokens = await post('/refresh', { body: { refresh_token: used.refresh } });
+      tokens = await post('/refresh', { body: { refresh_token: used.refresh }, timeout: 5000 });
     } catch (error) {
       if ((error as BrokerError).status !== 401) throw error;
       await load();
@@ -130,9 +137,10 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
       if (kept?.refresh === used.refresh) await keep(undefined, (error as BrokerError).code);
       return kept?.jwt;
     }
-    // Without a successor the token was one that had been used already: who used it has the successor.
+    // Without a successor the token was one that had been used already: who used it has the successor. Or it was signed out or in again
+    // meanwhile, perhaps in another tab.
+    await load();
     if (!tokens.refresh_token) await load();
-    // It was signed out or in again meanwhile, perhaps in another tab.
     if (kept?.user !== used.user || (kept.refresh && kept.refresh !== used.refresh)) return kept?.jwt;
     await keep(keptOf(used.user, tokens));
     return tokens.jwt;
@@ -147,18 +155,17 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
   });
 
   const onStorage = (event: StorageEvent) => {
-    if (event.key === key || event.key === null) void load();
+    if (event.key === key || event.key === null) load().catch(() => {});
   };
   globalThis.addEventListener?.('storage', onStorage as any);
-  // A server that renders pages has neither storage nor supplier, and says nothing of a session.
-  const isBrowser = typeof document !== 'undefined' || !!auth.storage;
-  if (!supplier && isBrowser) loading = load();
   /** Once, unless it fails, as only a supplier may. */
   const loaded = () =>
     (loading ??= load().catch((error) => {
       loading = undefined;
       throw error;
     }));
+  // A page shows who is signed in, also if nothing else asks. A server that renders pages says nothing of a session.
+  if (typeof document !== 'undefined' || auth.storage || globalThis.navigator?.product === 'ReactNative') loaded().catch(() => {});
 
   return {
     store,

@@ -257,7 +257,10 @@ export interface Client<E = AnyEvents> {
   ): Promise<Ack>;
   remove<N extends Name<E>>(name: N, options?: RemoveOptions): Promise<Ack>;
 
-  /** Everything is sent anew, for instance because the server was restored from a backup. What you derived may be wrong. */
+  /**
+   * Everything is sent anew: what you derived may be wrong, as after the server was restored from a backup. With the reason `gap` only the
+   * latest event of each name is sent, and those between were missed.
+   */
   onReset(listener: (reason: string) => void): Stop;
   /** Tries to connect now. Call it when an app comes to the foreground, or to go on after `stopped`. */
   retry(): void;

@@ -16,8 +16,8 @@ export interface WritesHost extends Pick<Host, 'overlay'> {
   known(event: string): Item | null | undefined;
   /** The latest event of a name, from the server. */
   read(event: string, more: RequestOptions): Promise<Item | null>;
-  /** The id of the stream of this client, as soon as there is one. */
-  stream(): Promise<string | undefined>;
+  /** The id of the stream of this client, as soon as there is one. Whoever signs in while it waits has not asked for it. */
+  stream(more: RequestOptions): Promise<string | undefined>;
 }
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -74,8 +74,9 @@ export function createWrites(host: WritesHost): Writes {
       options.optimistic !== false && !items.some((item) => item.transient) && items.map(({ event, data }) => host.overlay(event, data)),
       async () => {
         const bodies = items.map(bodyOf);
-        const stream = items.some((item) => item.whileConnected) ? await host.stream() : undefined;
-        return post('/insert', isOne ? bodies[0] : bodies, options, stream);
+        const { more = {} } = options;
+        const stream = items.some((item) => item.whileConnected) ? await host.stream(more) : undefined;
+        return post('/insert', isOne ? bodies[0] : bodies, { ...options, more }, stream);
       },
     );
 

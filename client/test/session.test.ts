@@ -215,3 +215,53 @@ test('a storage that fails is done without', async () => {
   expect(await session.token()).toBe('access-0');
   expect(await session.token('access-0')).toBe('access-1');
 });
+
+test('what is read from a slow storage does not undo what was signed in or out meanwhile', async () => {
+  const map = new Map<string, string>();
+  const slow = <T>(run: () => T) =>
+    new Promise<T>((resolve) => {
+      const value = run();
+      setTimeout(() => resolve(value), 20);
+    });
+  const { getItem, setItem, removeItem } = storageOf(map);
+  const storage = {
+    getItem: (key: string) => slow(() => getItem(key)),
+    setItem: (key: string, value: string) => slow(() => setItem(key, value)),
+    removeItem: (key: string) => slow(() => removeItem(key)),
+  };
+  const server = serverOf();
+  const session = sessionOf(server.post, { storage });
+  // The first reading is under way.
+  await session.start('alice', server.tokens());
+  await session.token();
+  expect(session.store.get()).toEqual({ status: 'signed-in', user: 'alice' });
+  const renewal = session.token('access-0');
+  await session.end('signed-out');
+  expect(await renewal).toBeUndefined();
+  expect(session.store.get().status).toBe('signed-out');
+  expect(map.size).toBe(0);
+});
+
+test('a renewal does not overwrite the sign-in of another page that this one has not heard of', async () => {
+  const server = serverOf();
+  const storage = storageOf();
+  const session = sessionOf(server.post, { storage });
+  await session.start('alice', server.tokens());
+  let open!: () => void;
+  server.gate = new Promise<void>((resolve) => (open = resolve));
+  const renewal = session.token('access-0');
+  await vi.waitFor(() => expect(server.calls).toBe(1));
+  await sessionOf(server.post, { storage }).start('bob', { jwt: 'of bob', refresh_token: 'refresh of bob' });
+  open();
+  expect(await renewal).toBe('of bob');
+  expect(session.store.get().user).toBe('bob');
+  expect([...storage.map.values()].join()).toContain('refresh of bob');
+});
+
+test('a page learns from a service that supplies tokens who is signed in, also if nothing is listened to', async () => {
+  vi.stubGlobal('document', {});
+  const session = sessionOf(() => Promise.reject(new Error('not asked')), { token: () => 'x.x.x' });
+  vi.unstubAllGlobals();
+  await vi.waitFor(() => expect(session.store.get().status).toBe('signed-in'));
+  session.close();
+});

@@ -1,5 +1,6 @@
 // The hooks that show the nearest <Suspense>'s fallback until everything has come for the first time.
 import { useEffect, useRef } from 'react';
+import { matches } from '../filter.js';
 import type { DataOf, Item, Name, NameOf, NameOrFilter } from '../types.js';
 import { useClient } from './context.js';
 import { useAll, useLatest } from './hooks.js';
@@ -23,8 +24,10 @@ function useReady(filter: NameOrFilter<Events>): void {
   useEffect(() => {
     shown.current = filter;
   });
+  // A server does not listen, and what it has read is there when the page takes over.
+  if (typeof window === 'undefined' || client.initialEvents.some(({ event }) => matches(filter, event))) return;
   // What is on the screen stays there while the page connects again.
-  if (shown.current === filter || client.initialEvents.length > 0 || client.isReady(filter)) return;
+  if (shown.current === filter || client.isReady(filter)) return;
   // Both versions of React wait for a promise that is thrown, and then render again.
   throw client.ready(filter);
 }

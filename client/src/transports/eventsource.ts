@@ -1,7 +1,8 @@
 // A stream by the browser's own `EventSource`, which cannot send a header: a ticket signs it in.
 
+import { BrokerError } from '../errors.js';
 import { bearer, send } from '../http.js';
-import { broken, sseUrl, type OpenStream } from './transport.js';
+import { broken, noStream, sseUrl, type OpenStream } from './transport.js';
 
 const openEventSource: OpenStream = (request, on) => {
   let source: EventSource | undefined;
@@ -15,7 +16,8 @@ const openEventSource: OpenStream = (request, on) => {
     isOver = true;
     source?.close();
   };
-  send(`${request.url}/sse_ticket`, { body: {}, headers: bearer(request.token) }).then(({ ticket }) => {
+  const run = async () => {
+    const { ticket } = await send(`${request.url}/sse_ticket`, { body: {}, headers: bearer(request.token) });
     if (isOver) return;
     source = new EventSource(sseUrl(request, { frames: 'true', ticket }));
     source.onmessage = ({ data }) => {
@@ -26,7 +28,8 @@ const openEventSource: OpenStream = (request, on) => {
     };
     // It would come back by itself with a ticket that is used up.
     source.onerror = () => end(broken());
-  }, end);
+  };
+  run().catch((error) => end(error instanceof BrokerError ? error : noStream()));
   return close;
 };
 

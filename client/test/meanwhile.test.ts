@@ -1,0 +1,75 @@
+// Who signs in or out while something is under way: it is neither sent nor kept in the place of another.
+
+import { afterEach, expect, test, vi } from 'vitest';
+import { createClient } from '../src/index.js';
+
+afterEach(() => vi.unstubAllGlobals());
+
+/** Answers by path, with the name of who asks as the token. */
+function serve(answer: (path: string, init: { body: string; headers: Record<string, string> }) => unknown) {
+  vi.stubGlobal('fetch', async (url: string, init: any) => {
+    const path = new URL(url).pathname;
+    if (path === '/login') {
+      const { username } = JSON.parse(init.body);
+      return Response.json({ jwt: username, expires_in: 900, refresh_token: `of ${username}` });
+    }
+    return Response.json((await answer(path, init)) ?? {});
+  });
+  return createClient<any>({ url: 'http://server', auth: { storage: 'memory' }, share: false, transport: 'fetch' });
+}
+
+test('who signs out while the password is changed stays signed out, and nothing is left open', async () => {
+  let open!: () => void;
+  const gate = new Promise<void>((resolve) => (open = resolve));
+  const calls: string[] = [];
+  const client = serve(async (path, { body }) => {
+    calls.push(`${path} ${JSON.parse(body).refresh_token}`);
+    if (path !== '/change_password') return;
+    await gate;
+    return { jwt: 'new', expires_in: 900, refresh_token: 'new session' };
+  });
+  await client.signIn({ username: 'alice', password: 'x' });
+  const change = client.changePassword({ password: 'x', newPassword: 'y' });
+  await vi.waitFor(() => expect(calls.length).toBe(1));
+  await client.signOut();
+  open();
+  await change;
+  expect(client.session.get().status).toBe('signed-out');
+  expect(calls).toContain('/logout new session');
+  client.close();
+});
+
+test('what waits for a stream is not sent as whoever signs in meanwhile', async () => {
+  let open!: () => void;
+  const gate = new Promise<void>((resolve) => (open = resolve));
+  const inserts: unknown[] = [];
+  const client = serve(async (path, { headers }) => {
+    if (path === '/insert') inserts.push(headers.authorization);
+    if (path !== '/sse') return;
+    await gate;
+    throw new TypeError('no network');
+  });
+  await client.signIn({ username: 'alice', password: 'x' });
+  client.on('x', () => {});
+  await vi.waitFor(() => expect(client.connection.get().state).toBe('connecting'));
+  const insert = client.insert('typing', 'alice', { whileConnected: true }).catch((error) => error.code);
+  await client.signIn({ username: 'bob', password: 'x' });
+  open();
+  expect(await insert).toBe('unauthorized');
+  expect(inserts).toEqual([]);
+  client.close();
+});
+
+test('an empty code is refused once, and is no refused token', async () => {
+  const calls: string[] = [];
+  const client = serve((path) => void calls.push(path));
+  await client.signIn({ username: 'alice', password: 'x' });
+  const { fetch } = globalThis;
+  vi.stubGlobal('fetch', async (url: string, init: any) => {
+    await fetch(url, init);
+    return Response.json({ code: 'unauthorized', error: 'wrong' }, { status: 401 });
+  });
+  await expect(client.twoFactorConfirm({ totp: '' })).rejects.toMatchObject({ status: 401 });
+  expect(calls).toEqual(['/two_factor_confirm']);
+  client.close();
+});

@@ -1,0 +1,147 @@
+// What comes and goes while a filter changes, a stream is cut off, or a client is closed: nothing is missed or taken for removed.
+
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { createCache } from '../src/cache.js';
+import { createClient, type Client } from '../src/index.js';
+import type { Change, ClientOptions } from '../src/types.js';
+import { startProxy, type Proxy } from './proxy.js';
+import { PASSWORD, startServer, until, type Server } from './server.js';
+
+let server: Server;
+let proxy: Proxy;
+let client: Client<any>;
+let token: string;
+const insert = (event: string, data: unknown) => server.as(token, '/insert', { event, data });
+const reaches = (state: string) => until(client.connection, (connection) => connection.state === state);
+
+beforeAll(async () => {
+  server = await startServer();
+  await server.user('alice');
+  token = await server.token('alice');
+});
+afterEach(async () => {
+  vi.useRealTimers();
+  client.close();
+  await proxy?.close();
+});
+afterAll(() => server.stop());
+
+async function begin(options: Partial<ClientOptions> = {}) {
+  proxy = await startProxy(server.port);
+  client = createClient({ url: proxy.url, auth: { storage: 'memory' }, ...options });
+  await client.signIn({ username: 'alice', password: PASSWORD });
+}
+
+test('who listens to one more thing while offline misses nothing', async () => {
+  await begin();
+  const seen: unknown[] = [];
+  const resets: string[] = [];
+  client.onReset((reason) => resets.push(reason));
+  client.on('room/1', ({ data }) => seen.push(data));
+  await client.ready('room/1');
+  await insert('room/1', 'one');
+  await until(client.latest('room/1'), (item) => item?.data === 'one');
+  proxy.cut();
+  await reaches('waiting');
+  client.on('profile', () => {});
+  for (const data of ['two', 'three', 'four']) await insert('room/1', data);
+  await client.ready('profile');
+  await until(client.latest('room/1'), (item) => item?.data === 'four');
+  expect(seen).toEqual(['one', 'two', 'three', 'four']);
+  expect(resets).toEqual([]);
+});
+
+test('a stream that cannot be resumed says that there may be a gap', async () => {
+  await begin();
+  const resets: string[] = [];
+  client.onReset((reason) => resets.push(reason));
+  client.on('gap/1', () => {});
+  await client.ready('gap/1');
+  expect(resets).toEqual([]);
+  // It is widened, and cut off before that is in sync.
+  proxy.areStreamsHeld = true;
+  client.on('gap/2', () => {});
+  await insert('gap/1', 1);
+  await vi.waitFor(() => expect(client.connection.get().state).toBe('live'));
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  proxy.cut();
+  await reaches('waiting');
+  proxy.areStreamsHeld = false;
+  await client.ready('gap/2');
+  expect(resets).toEqual(['gap']);
+});
+
+test('a filter that is too long for a request is resumed without a removal', async () => {
+  await begin();
+  const names = Array.from({ length: 400 }, (_, at) => `item/with-a-long-name-indeed-${at}`);
+  await client.insertAll(names.slice(0, 50).map((event, data) => ({ event, data })), { optimistic: false });
+  const removed: Change[] = [];
+  for (const name of names) client.on(name, (change) => change.removed && removed.push(change));
+  await client.ready(names[0]!);
+  const gap = new Promise((resolve) => client.onReset(resolve));
+  proxy.cut();
+  expect(await gap).toBe('gap');
+  await insert(names[0]!, 'again');
+  await until(client.latest(names[0]!), (item) => item?.data === 'again');
+  await reaches('live');
+  expect(removed).toEqual([]);
+  expect(client.latest(names[49]!).get()?.data).toBe(49);
+});
+
+test('what nobody listens to any more was not removed', () => {
+  const cache = createCache(() => true);
+  const seen: Change[] = [];
+  cache.on('*', (change) => seen.push(change));
+  const change = { event: 'todo/1', id: '5', data: 1, timestamp: 1, username: 'alice' };
+  cache.take({ kind: 'event', change });
+  cache.take({ kind: 'synced', id: '5', events: ['todo/*'] });
+  cache.take({ kind: 'synced', id: '5', events: ['other/*'] });
+  expect(cache.latest('todo/1')).toBeUndefined();
+  expect(seen.filter(({ removed }) => removed)).toEqual([]);
+});
+
+test('a value that is acknowledged stays while a stream that died is not noticed', () => {
+  vi.useFakeTimers();
+  const cache = createCache(() => true);
+  cache.take({ kind: 'state', connection: { state: 'live', stale: false } });
+  cache.take({ kind: 'synced', id: '5', events: ['title'] });
+  cache.overlay('title', 'new', 'alice').accepted('6');
+  vi.advanceTimersByTime(32_000);
+  expect(cache.latest('title')?.data).toBe('new');
+  vi.advanceTimersByTime(10_000);
+  expect(cache.latest('title')).toBeUndefined();
+  // One that the stream has already is not waited for.
+  cache.overlay('title', 'new', 'alice').accepted('5');
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test('who is online for one user is not told to the next', () => {
+  const cache = createCache(() => true);
+  cache.take({ kind: 'crowd' });
+  cache.take({ kind: 'online', username: 'alice', present: { username: 'alice', since: 1, streams: 1 } });
+  cache.wipe();
+  cache.take({ kind: 'synced', id: '5', events: ['*'] });
+  expect(cache.presence.get()).toEqual([]);
+});
+
+test('a client that is closed is idle', async () => {
+  await begin();
+  client.on('x', () => {});
+  await client.ready('x');
+  client.close();
+  expect(client.connection.get()).toEqual({ state: 'idle', stale: true });
+});
+
+test('a transport that is not there is waited for, and does not end the program', async () => {
+  for (const transport of ['websocket', 'eventsource'] as const) {
+    const [name] = transport === 'websocket' ? ['WebSocket'] : ['EventSource'];
+    vi.stubGlobal(name!, undefined);
+    await begin({ transport });
+    client.on('x', () => {});
+    await reaches('waiting');
+    expect(client.connection.get().reason).toBe('no_stream');
+    client.close();
+    vi.unstubAllGlobals();
+    await proxy.close();
+  }
+});
