@@ -9,7 +9,7 @@ use super::device::Device;
 use super::owner::ProvenOwner;
 use super::password::Share;
 use super::second_factor::Code;
-use super::sessions::{IssuedTokens, SessionView};
+use super::sessions::{BeginSession, IssuedTokens, SessionView, SignedIn};
 use super::user_fields::{OwnInput, own_view, to_json};
 use super::users::new_generation;
 use super::{Identity, Principal};
@@ -93,8 +93,10 @@ impl Identity {
             let new = Password::parse(new_password)?;
             let new = self.new_password(share(), new, &user.username, user.email.as_ref()).await?;
             let hash = self.0.passwords.hash(share(), new).await?;
-            let user = self.0.writer.submit(ChangePassword { owner, hash, generation: new_generation() }).await?;
-            self.issue(&user, refresh.unwrap_or_default(), device).await
+            let (session, token) = self.new_session(refresh.unwrap_or_default(), device);
+            let generation = new_generation();
+            let signed_in = self.0.writer.submit(ChangePassword { owner, hash, generation, session }).await?;
+            self.issue(signed_in, token)
         };
         visit.ends(changed.await)
     }
@@ -121,18 +123,18 @@ struct ChangePassword {
     owner: ProvenOwner,
     hash: PasswordHash,
     generation: Generation,
+    session: Option<BeginSession>,
 }
 
 impl Change for ChangePassword {
-    /// The user as they are after that.
-    type Outcome = User;
+    type Outcome = SignedIn;
 
-    fn decide(self, batch: &mut Batch<'_>) -> Result<User, Error> {
+    fn decide(self, batch: &mut Batch<'_>) -> Result<SignedIn, Error> {
         let mut user = self.owner.user(batch)?;
         user.set_password(self.hash, self.generation);
         batch.put_user(&user);
         batch.end_streams_of(&user.username);
-        Ok(user)
+        SignedIn::new(batch, user, self.session)
     }
 }
 

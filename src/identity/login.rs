@@ -6,8 +6,8 @@ use serde::Deserialize;
 use super::audit::{Door, Visit};
 use super::device::Device;
 use super::password::{Share, Verdict};
-use super::second_factor::{Code, SpendCode};
-use super::sessions::IssuedTokens;
+use super::second_factor::{Code, LetIn};
+use super::sessions::{BeginSession, IssuedTokens, SignedIn};
 use super::throttle::Attempt;
 use super::token::Claimed;
 use super::{Identity, Principal, Verified};
@@ -40,8 +40,9 @@ impl Identity {
         let Credentials { username, password, totp, recovery_code, refresh } = credentials;
         let (code, from) = (Code::of(totp, recovery_code)?, device.address);
         let attempt = async |username| {
-            let user = self.sign_in(username, password, code, from).await?;
-            self.issue(&user, refresh.unwrap_or_default(), device).await
+            let (session, token) = self.new_session(refresh.unwrap_or_default(), device);
+            let signed_in = self.sign_in(username, password, code, session, from).await?;
+            self.issue(signed_in, token)
         };
         Visit::of_claimed(Door::SignIn, &username, from, attempt).await
     }
@@ -51,17 +52,21 @@ impl Identity {
         username: Username,
         password: Secret,
         code: Option<Code>,
+        session: Option<BeginSession>,
         from: ClientAddress,
-    ) -> Result<User, Error> {
+    ) -> Result<SignedIn, Error> {
         let password = Password::parse(password).map_err(|_| Error::Unauthorized)?;
         let attempt = self.0.throttle.account(&username, from).await?;
         let Proven { user, outdated, attempt } = self.prove(&username, password, from, attempt, |_| Ok(())).await?;
         let factor = self.second_factor(&user, code, attempt).await?;
-        if factor.is_needed() {
-            self.0.writer.submit(SpendCode { username, generation: user.generation, factor }).await?;
-        }
-        self.renew(&user.username, outdated, from).await;
-        Ok(user)
+        let signed_in = if factor.is_needed() || session.is_some() {
+            let (username, generation) = (username.clone(), user.generation);
+            self.0.writer.submit(LetIn { username, generation, factor, session }).await?
+        } else {
+            SignedIn::Plain(Box::new(user))
+        };
+        self.renew(&username, outdated, from).await;
+        Ok(signed_in)
     }
 
     /// Authenticates a user by a JWT.

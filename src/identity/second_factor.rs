@@ -3,6 +3,7 @@
 //! Every way that takes a code counts it in one allowance, which only a client with the right password, or with a sign-in, can use up. So
 //! strangers take no guess at the code from its owner, and a client that knows the password has the same few guesses wherever it tries.
 
+use super::sessions::{BeginSession, SignedIn};
 use super::throttle::Attempt;
 use super::{Identity, totp};
 use crate::domain::{Generation, RecoveryCode, Timestamp, User, Username};
@@ -121,22 +122,27 @@ impl SecondFactor {
     }
 }
 
-/// Spends the second factor of a sign-in.
-pub(super) struct SpendCode {
+/// Lets a user in whose password was right: spends the second factor, and begins the session if there is to be one. A code is not spent
+/// if the session cannot begin.
+pub(super) struct LetIn {
     pub username: Username,
     /// That of the user whose password was right.
     pub generation: Generation,
     pub factor: SecondFactor,
+    pub session: Option<BeginSession>,
 }
 
-impl Change for SpendCode {
-    type Outcome = ();
+impl Change for LetIn {
+    type Outcome = SignedIn;
 
-    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+    fn decide(self, batch: &mut Batch<'_>) -> Result<SignedIn, Error> {
         let user = batch.user(&self.username)?.filter(|user| user.generation == self.generation && !user.revoked);
         let mut user = user.ok_or(Error::Unauthorized)?;
+        let spends = self.factor.is_needed();
         self.factor.spend(&mut user, batch.now())?;
-        batch.put_user(&user);
-        Ok(())
+        if spends {
+            batch.put_user(&user);
+        }
+        SignedIn::new(batch, user, self.session)
     }
 }

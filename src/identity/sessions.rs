@@ -5,13 +5,14 @@ mod changes;
 
 use serde::{Deserialize, Serialize};
 
-use self::changes::{BeginSession, EndSession, EndSignIns, EndedBy, Renew, Renewal, Renewed};
+pub(super) use self::changes::{BeginSession, SignedIn};
+use self::changes::{EndSession, EndSignIns, EndedBy, Renew, Renewal, Renewed};
 use super::audit::{Act, Door, Visit};
 use super::device::Device;
 use super::refresh_token::{self, Family, Rotation, Shown, is_same};
 use super::users::new_generation;
 use super::{Identity, Principal};
-use crate::domain::{ClientAddress, Secret, Session, SessionId, Timestamp, User, Username};
+use crate::domain::{ClientAddress, Secret, Session, SessionId, Timestamp, Username};
 use crate::error::Error;
 use crate::store::Lane;
 
@@ -33,6 +34,12 @@ struct IssuedSession {
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<String>,
     session: String,
+}
+
+/// What the first refresh token of a session is made of, until it is known which session that is.
+pub(super) struct NewToken {
+    family: Family,
+    rotation: Rotation,
 }
 
 /// The session that is to be ended, or all sign-ins.
@@ -68,28 +75,37 @@ impl SessionView {
 }
 
 impl Identity {
-    /// The tokens for a user who has just signed in: a JWT, or those of a new session if it is to be refreshed.
-    ///
-    /// # Errors
-    /// [`Error::Unauthorized`] if the user was revoked or changed meanwhile; those of [`crate::writer::Writer::submit`].
-    pub(super) async fn issue(&self, user: &User, refresh: bool, device: Device) -> Result<IssuedTokens, Error> {
+    /// The session that is to begin in the change that lets a user in, if it is to be refreshed, and what its refresh token will be made of.
+    pub(super) fn new_session(&self, refresh: bool, device: Device) -> (Option<BeginSession>, Option<NewToken>) {
         if !refresh {
-            let now = self.0.clock.now();
-            let jwt = self.0.tokens.issue(user, now, now + self.0.settings.sign_ins.jwt_expiry, None)?;
-            return Ok(IssuedTokens { jwt, session: None });
+            return (None, None);
         }
         let (hashes, family, rotation) = (&self.0.refresh_tokens, Family::random(), Rotation::random());
-        let begun = self.0.writer.submit(BeginSession {
-            username: user.username.clone(),
-            generation: user.generation,
+        let begin = BeginSession {
             family: hashes.hash_family(&family),
             current: hashes.hash_rotation(&rotation),
             device,
             lasts: self.0.settings.sign_ins.refresh_expiry,
-        });
-        let renewal = begun.await?;
-        let token = refresh_token::write(renewal.id, &family, &rotation);
-        self.tokens_of(&renewal, Some(token))
+        };
+        (Some(begin), Some(NewToken { family, rotation }))
+    }
+
+    /// The tokens for a user who was let in: a JWT, or those of the session that has begun.
+    ///
+    /// # Errors
+    /// [`Error::Internal`].
+    pub(super) fn issue(&self, signed_in: SignedIn, token: Option<NewToken>) -> Result<IssuedTokens, Error> {
+        match signed_in {
+            SignedIn::Plain(user) => {
+                let now = self.0.clock.now();
+                let jwt = self.0.tokens.issue(&user, now, now + self.0.settings.sign_ins.jwt_expiry, None)?;
+                Ok(IssuedTokens { jwt, session: None })
+            }
+            SignedIn::Session(begun) => {
+                let token = token.map(|token| refresh_token::write(begun.id, &token.family, &token.rotation));
+                self.tokens_of(&begun, token)
+            }
+        }
     }
 
     /// Gives an access token for a refresh token, and the refresh token that takes its place. One that was replaced a moment ago gives
@@ -226,3 +242,6 @@ impl Identity {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,12 +8,12 @@ use super::audit::{Door, Visit};
 use super::device::Device;
 use super::owner::{Owner, ProvenOwner};
 use super::second_factor::Code;
-use super::sessions::IssuedTokens;
+use super::sessions::{BeginSession, IssuedTokens, SignedIn};
 use super::throttle::Attempt;
 use super::totp::{self, Issuer};
 use super::users::new_generation;
 use super::{Identity, Principal};
-use crate::domain::{ClientAddress, Generation, PendingTotp, RECOVERY_CODES, RecoveryCode, Secret, Timestamp, User};
+use crate::domain::{ClientAddress, Generation, PendingTotp, RECOVERY_CODES, RecoveryCode, Secret, Timestamp};
 use crate::error::Error;
 use crate::writer::{Batch, Change};
 
@@ -111,8 +111,9 @@ impl Identity {
             let shown = recovery_codes.iter().map(RecoveryCode::shown).collect();
             let (code, generation) = (totp::without_blanks(totp), new_generation());
             let owner = Owner::of(principal);
-            let user = self.0.writer.submit(Confirm { owner, code, attempt, recovery_codes, generation }).await?;
-            let tokens = self.issue(&user, refresh.unwrap_or_default(), device).await?;
+            let (session, token) = self.new_session(refresh.unwrap_or_default(), device);
+            let confirm = Confirm { owner, code, attempt, recovery_codes, generation, session };
+            let tokens = self.issue(self.0.writer.submit(confirm).await?, token)?;
             Ok(ConfirmedTwoFactor { tokens, recovery_codes: shown })
         };
         visit.ends(confirmed.await)
@@ -169,14 +170,14 @@ struct Confirm {
     attempt: Attempt,
     recovery_codes: Vec<RecoveryCode>,
     generation: Generation,
+    session: Option<BeginSession>,
 }
 
 impl Change for Confirm {
-    /// The user as they are after that.
-    type Outcome = User;
+    type Outcome = SignedIn;
 
-    fn decide(self, batch: &mut Batch<'_>) -> Result<User, Error> {
-        let Self { owner, code, attempt, recovery_codes, generation } = self;
+    fn decide(self, batch: &mut Batch<'_>) -> Result<SignedIn, Error> {
+        let Self { owner, code, attempt, recovery_codes, generation, session } = self;
         let mut user = owner.user(batch)?;
         if user.needs_code() {
             return Err(Error::TwoFactorOn);
@@ -190,7 +191,7 @@ impl Change for Confirm {
         user.switch_two_factor_on(secret, step, recovery_codes, generation);
         batch.put_user(&user);
         batch.end_streams_of(&user.username);
-        Ok(user)
+        SignedIn::new(batch, user, session)
     }
 }
 

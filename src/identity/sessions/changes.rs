@@ -22,29 +22,36 @@ pub struct Renewal {
     pub expires_at: Timestamp,
 }
 
-/// Begins a session.
+/// A session that is to begin within the change that lets its user in: the client is told of both or of neither.
 pub struct BeginSession {
-    pub username: Username,
-    /// That of the user when they were authenticated.
-    pub generation: Generation,
     pub family: SecretHash,
     pub current: SecretHash,
     pub device: Device,
     pub lasts: Duration,
 }
 
-impl Change for BeginSession {
-    type Outcome = Renewal;
+/// A user who was let in.
+pub enum SignedIn {
+    /// Without a session.
+    Plain(Box<User>),
+    /// By a new session.
+    Session(Box<Renewal>),
+}
 
-    fn decide(self, batch: &mut Batch<'_>) -> Result<Renewal, Error> {
-        let Self { username, generation, family, current, device, lasts } = self;
-        let user = batch.user(&username)?.filter(|user| !user.revoked && user.generation == generation);
-        let user = user.ok_or(Error::Unauthorized)?;
+impl SignedIn {
+    /// Begins the session of a user whom this change lets in, if there is to be one. The user is stored as they are now.
+    ///
+    /// # Errors
+    /// [`Error::Storage`]; [`Error::Damaged`].
+    pub fn new(batch: &mut Batch<'_>, user: User, session: Option<BeginSession>) -> Result<Self, Error> {
+        let Some(BeginSession { family, current, device, lasts }) = session else {
+            return Ok(Self::Plain(Box::new(user)));
+        };
         let now = batch.now();
         let expires_at = now + lasts;
         let session = Session {
-            username,
-            generation,
+            username: user.username.clone(),
+            generation: user.generation,
             family,
             current,
             former: Vec::new(),
@@ -58,7 +65,7 @@ impl Change for BeginSession {
         if has_lost_one {
             batch.change_rights_of(&user.username);
         }
-        Ok(Renewal { id, user, now, expires_at })
+        Ok(Self::Session(Box::new(Renewal { id, user, now, expires_at })))
     }
 }
 
