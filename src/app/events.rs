@@ -260,6 +260,15 @@ impl Events {
         (rights, own)
     }
 
+    /// Takes from the allowances of a principal what a change of their own user takes: as much as an insert of one event.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] if the principal's rights ended meanwhile; [`Error::InsertRateExceeded`].
+    pub fn take_for_update(&self, principal: &Principal) -> Result<(), Error> {
+        let account = self.identity.recheck(principal)?;
+        self.rates.take(&principal.username, &account.tenant, 1)
+    }
+
     /// Has an open stream go on until a newer token expires, if that is later than what was said before. It must be of the session that
     /// the stream was opened by, or both of none.
     ///

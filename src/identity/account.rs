@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::audit::{Door, Visit};
+use super::audit::{Act, Door, Visit};
 use super::deletion::Deletion;
 use super::device::Device;
-use super::owner::ProvenOwner;
+use super::owner::{Owner, ProvenOwner};
 use super::password::Share;
 use super::second_factor::Code;
 use super::sessions::{BeginSession, IssuedTokens, SessionView, SignedIn};
@@ -14,8 +14,8 @@ use super::user_fields::{OwnInput, own_view, to_json};
 use super::users::new_generation;
 use super::{Identity, Principal};
 use crate::domain::{
-    AuthContext, ClientAddress, Generation, Invite, Password, PasswordHash, Scope, Secret, SessionId, Timestamp, User,
-    Username,
+    ClientAddress, Generation, Invite, MAX_USER_BYTES, Password, PasswordHash, Payload, Scope, Secret, SessionId,
+    Timestamp, User,
 };
 use crate::error::Error;
 use crate::store::Store;
@@ -60,12 +60,23 @@ impl Identity {
     /// # Errors
     /// [`Error::Unauthorized`] for a guest; [`Error::DataTooDeep`]; [`Error::UserTooLarge`]; those of
     /// [`crate::writer::Writer::submit`].
-    pub async fn update_me(&self, principal: &Principal, input: OwnInput) -> Result<(), Error> {
-        if principal.is_guest() {
-            return Err(Error::Unauthorized);
-        }
-        let (username, auth_context) = (principal.username.clone(), principal.auth_context.clone());
-        self.0.writer.submit(UpdateMe { username, auth_context, input }).await
+    pub async fn update_me(&self, principal: &Principal, input: OwnInput, from: ClientAddress) -> Result<(), Error> {
+        let act = Act::by_owner(&principal.username, "data", "changed", from);
+        let updated = async {
+            if principal.is_guest() {
+                return Err(Error::Unauthorized);
+            }
+            // What no user may have is not to wait for the writer. An earlier Broker allowed more, which may stay.
+            if input.bytes() > MAX_USER_BYTES {
+                let before = self.0.store.user(&principal.username)?.and_then(|user| user.data);
+                if before.is_none_or(|before| before.as_str().len() < input.bytes()) {
+                    return Err(Error::UserTooLarge);
+                }
+            }
+            let update = UpdateMe { owner: Owner::of(principal), data: input.into_data()? };
+            self.0.writer.submit(update).await
+        };
+        act.ends(updated.await)
     }
 }
 
@@ -153,19 +164,20 @@ impl Change for DeleteMe {
 }
 
 struct UpdateMe {
-    username: Username,
-    auth_context: AuthContext,
-    input: OwnInput,
+    owner: Owner,
+    data: Option<Payload>,
 }
 
 impl Change for UpdateMe {
     type Outcome = ();
 
+    fn bytes(&self) -> usize {
+        self.data.as_ref().map_or(0, |data| data.as_str().len())
+    }
+
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        batch.account(&self.username, &self.auth_context)?;
-        let before = batch.user(&self.username)?.ok_or(Error::Unauthorized)?;
-        let mut user = before.clone();
-        self.input.apply(&mut user)?;
+        let before = self.owner.user(batch)?;
+        let user = User { data: self.data, ..before.clone() };
         batch.put_user_as_given(&user, Some(&before))
     }
 }

@@ -25,8 +25,12 @@ pub enum Door {
     Deletion,
     /// A refresh token.
     Refresh,
-    /// What a user does about their two-factor authentication.
-    TwoFactor,
+    /// The beginning of two-factor authentication, which counts for nothing yet.
+    TwoFactorBegin,
+    /// Two-factor authentication, switched on.
+    TwoFactorOn,
+    /// Two-factor authentication, switched off.
+    TwoFactorOff,
     /// The admin token.
     Admin,
     /// The key of the channels.
@@ -108,7 +112,9 @@ impl Visit {
             Door::NewPassword => "password change",
             Door::Deletion => "account deletion",
             Door::Refresh => "refresh",
-            Door::TwoFactor => "two-factor",
+            Door::TwoFactorBegin => "two-factor begin",
+            Door::TwoFactorOn => "two-factor on",
+            Door::TwoFactorOff => "two-factor off",
             Door::Admin => "admin token",
             Door::Channels => "channel key",
         };

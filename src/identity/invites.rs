@@ -4,10 +4,12 @@ use aws_lc_rs::digest;
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use serde::{Deserialize, Serialize};
 
+use super::audit::Act;
 use super::{Admin, Identity, Principal};
 use crate::config::Signup;
 use crate::domain::{
-    AuthContext, Invite, InviteId, Inviter, Scope, Secret, TenantName, Timestamp, Username, missing_to_invite,
+    AuthContext, ClientAddress, Invite, InviteId, Inviter, Scope, Secret, TenantName, Timestamp, Username,
+    missing_to_invite,
 };
 use crate::error::Error;
 use crate::writer::{Batch, Change};
@@ -72,7 +74,17 @@ impl Identity {
     /// # Errors
     /// [`Error::Unauthorized`] for a guest; [`Error::BodyInvalid`] if it names a tenant; [`Error::MissingScope`];
     /// [`Error::TooManyInvites`]; those of [`Identity::create_invite`].
-    pub async fn create_invite_as(&self, principal: &Principal, new: NewInvite) -> Result<IssuedInvite, Error> {
+    pub async fn create_invite_as(
+        &self,
+        principal: &Principal,
+        new: NewInvite,
+        from: ClientAddress,
+    ) -> Result<IssuedInvite, Error> {
+        let act = Act::by_owner(&principal.username, "invite", "made", from);
+        act.ends(self.try_create_invite_as(principal, new).await)
+    }
+
+    async fn try_create_invite_as(&self, principal: &Principal, new: NewInvite) -> Result<IssuedInvite, Error> {
         if principal.is_guest() {
             return Err(Error::Unauthorized);
         }

@@ -95,7 +95,7 @@ impl Identity {
             return Err(Error::Unauthorized);
         }
         let password = Password::parse(password).map_err(|_| Error::Unauthorized)?;
-        let attempt = self.0.throttle.account(&principal.username, from).await?;
+        let attempt = self.0.throttle.owner(&principal.username, from).await?;
         self.prove(&principal.username, password, from, attempt, |_| Ok(())).await
     }
 }

@@ -169,11 +169,15 @@ impl Identity {
     /// Ends the session of a refresh token. One that is of no session, or of one that has ended, is as good.
     ///
     /// # Errors
-    /// Those of [`crate::writer::Writer::submit`].
+    /// [`Error::TooManyAttempts`]; [`Error::Overloaded`]; those of [`crate::writer::Writer::submit`].
     pub async fn logout_by_refresh_token(&self, token: &Secret, from: ClientAddress) -> Result<(), Error> {
-        match self.session_shown(token)? {
-            Some((shown, session)) => self.log_out(shown.session, session.username, from).await,
-            None => Ok(()),
+        // Counted as at a refresh, though the answer tells nothing: a guess is a hash and a look at the store.
+        let attempt = self.0.throttle.address(from).await?;
+        let known = self.session_shown(token).and_then(|known| known.ok_or(Error::SessionEnded));
+        match attempt.settle(known) {
+            Ok(((shown, session), _)) => self.log_out(shown.session, session.username, from).await,
+            Err(Error::SessionEnded) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

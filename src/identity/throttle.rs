@@ -13,6 +13,8 @@ use crate::error::Error;
 
 /// Guesses at one account's password or reset code, from anywhere.
 const ACCOUNT: Allowance = Allowance { burst: 20, refill: Duration::from_secs(30) };
+/// Guesses at the password of one account by clients that are signed in to it.
+const OWNER: Allowance = Allowance { burst: 20, refill: Duration::from_secs(30) };
 /// Guesses at the code of one account, by clients that have shown its password or a sign-in.
 const CODES: Allowance = Allowance { burst: 20, refill: Duration::from_secs(30) };
 /// Guesses from one address, at any accounts. Many people may share one address, so this limit is wide.
@@ -27,13 +29,14 @@ const SIGN_UPS: Allowance = Allowance { burst: 60, refill: Duration::from_secs(1
 const SETS_OF_ACCOUNTS: usize = 16_384;
 /// About 2 MiB each if all are in use. A guess counts for a second at most, a sign-up for ten.
 const SETS_OF_ADDRESSES: usize = 1024;
-/// About 2 MiB if all are in use. Only whoever can sign in to an account guesses at its codes.
+/// About 2 MiB each if all are in use. Only whoever can sign in to an account guesses at its codes, or at its password as its owner.
 const SETS_OF_CODES: usize = 1024;
 
 /// Recent guesses. Accounts and addresses have separate tables, so that guesses at names that do not exist take no room
 /// from addresses.
 pub struct Throttle {
     accounts: Arc<Table>,
+    owners: Arc<Table>,
     codes: Arc<Table>,
     addresses: Arc<Table>,
     admins: Arc<Table>,
@@ -55,6 +58,7 @@ impl Throttle {
     pub fn new() -> Self {
         Self {
             accounts: Table::new(ACCOUNT, SETS_OF_ACCOUNTS),
+            owners: Table::new(OWNER, SETS_OF_CODES),
             codes: Table::new(CODES, SETS_OF_CODES),
             addresses: Table::new(ADDRESS, SETS_OF_ADDRESSES),
             admins: Table::new(ADMIN, SETS_OF_ADDRESSES),
@@ -72,6 +76,17 @@ impl Throttle {
         // account refuses, the guess was not made, and the address gets it back.
         let by_address = count(&self.addresses, from).await?;
         let at_account = Some(self.accounts.take(username).await?);
+        Ok(Attempt { by_address, at_account })
+    }
+
+    /// Counts a guess at the password of an account by a client that is signed in to it. Strangers cannot use this allowance up: their
+    /// guesses at the password do not keep its owner from changing it.
+    ///
+    /// # Errors
+    /// As [`Throttle::account`].
+    pub async fn owner(&self, username: &Username, from: ClientAddress) -> Result<Attempt, Error> {
+        let by_address = count(&self.addresses, from).await?;
+        let at_account = Some(self.owners.take(username).await?);
         Ok(Attempt { by_address, at_account })
     }
 
@@ -261,6 +276,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn strangers_do_not_keep_the_owner_from_acts_that_take_the_password() {
+        let throttle = Throttle::new();
+        assert_eq!(refused(&throttle, 100, |_| (user("zoe"), at(LOCAL))).await, 80);
+        for _ in 0..20 {
+            throttle.owner(&user("zoe"), at(LOCAL)).await.unwrap().was_wrong();
+        }
+        assert!(matches!(throttle.owner(&user("zoe"), at(LOCAL)).await.err(), Some(Error::TooManyAttempts(1..=30))));
+    }
+
+    #[tokio::test]
     async fn one_address_cannot_try_every_account_and_one_ipv6_network_is_one_address() {
         let throttle = Throttle::new();
         let refused = refused(&throttle, 400, |n| (user(&format!("user{n}")), at([0x2001, 0xdb8, 0, 0, 0, 0, 0, n])));
@@ -325,7 +350,7 @@ mod tests {
 
     #[test]
     fn the_pages_say_how_much_memory_the_counts_take() {
-        let mebibytes = ((SETS_OF_ACCOUNTS + SETS_OF_CODES + 3 * SETS_OF_ADDRESSES) * SET_BYTES).div_ceil(1 << 20);
+        let mebibytes = ((SETS_OF_ACCOUNTS + 2 * SETS_OF_CODES + 3 * SETS_OF_ADDRESSES) * SET_BYTES).div_ceil(1 << 20);
         let [operations, accounts] = [include_str!("../../docs/operations.md"), include_str!("../../docs/accounts.md")];
         assert!(operations.contains(&format!("| counts of wrong guesses | {mebibytes} MiB |")), "{mebibytes}");
         assert!(accounts.contains(&format!("Counts are in memory ({mebibytes} MiB at most)")), "{mebibytes}");

@@ -59,13 +59,17 @@ pub struct OwnInput {
 }
 
 impl OwnInput {
-    /// Writes the fields over those of a user.
+    /// How many bytes the data has as it came.
+    pub(super) fn bytes(&self) -> usize {
+        self.data.as_ref().map_or(0, |data| data.get().len())
+    }
+
+    /// The data.
     ///
     /// # Errors
     /// [`Error::DataTooDeep`].
-    pub(super) fn apply(&self, user: &mut User) -> Result<(), Error> {
-        user.data = self.data.as_deref().map(payload).transpose()?;
-        Ok(())
+    pub(super) fn into_data(self) -> Result<Option<Payload>, Error> {
+        self.data.as_deref().map(payload).transpose()
     }
 }
 

@@ -44,6 +44,15 @@ async fn data_must_be_there_and_has_bounds() {
 }
 
 #[tokio::test]
+async fn it_takes_from_the_allowance_of_inserts() {
+    let server = TestServer::start_with(&["--insert_rate=1"]).await;
+    let alice = server.user("alice", "acme").await;
+    alice.post("/update_me", json!({ "data": 1 })).await.ok();
+    alice.post("/update_me", json!({ "data": 2 })).await.refused(429, "insert_rate_exceeded");
+    assert_eq!(alice.get("/me").await.json()["data"], 1);
+}
+
+#[tokio::test]
 async fn only_whoever_is_signed_in_may() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;

@@ -46,7 +46,8 @@ fn written(answer: &impl Serialize) -> Value {
 async fn a_session_begins_in_the_commit_that_lets_its_user_in() {
     let (zoe, from) = (Username::parse("zoe").unwrap(), ClientAddress::of([127, 0, 0, 1].into()));
     let share = Share::of_account(from, &zoe);
-    let password_hash = PasswordPool::start().unwrap().hash(share, Password::parse(PASSWORD).unwrap()).await.unwrap();
+    let password_hash =
+        PasswordPool::start().unwrap().hash_again(share, Password::parse(PASSWORD).unwrap()).await.unwrap();
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = Store::open(directory.path(), 64 << 20).unwrap();
     let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();

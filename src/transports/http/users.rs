@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::extract::{AdminBody, ByAdmin, ByAdminOrUser};
+use super::extract::{AdminBody, ByAdmin, ByAdminOrUser, Peer};
 use super::reply::{self, Reply};
 use crate::app::App;
 use crate::error::Error;
@@ -78,10 +78,10 @@ pub async fn get_user(app: App, ByAdmin(admin, of): ByAdmin<OfUser>) -> Reply {
 }
 
 /// For admins, and for users with the scope for it.
-pub async fn create_invite(app: App, by: ByAdminOrUser<NewInvite>) -> Reply {
+pub async fn create_invite(app: App, Peer(from): Peer, by: ByAdminOrUser<NewInvite>) -> Reply {
     reply::json(&match by {
         ByAdminOrUser::Admin(admin, new) => app.identity.create_invite(&admin, new).await?,
-        ByAdminOrUser::User(principal, new) => app.identity.create_invite_as(&principal, new).await?,
+        ByAdminOrUser::User(principal, new) => app.identity.create_invite_as(&principal, new, from).await?,
     })
 }
 

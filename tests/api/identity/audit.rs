@@ -155,3 +155,28 @@ async fn guesses_in_a_flood_are_a_few_lines_and_that_they_are_throttled_is_one_o
     assert!(count("sign-in", "too_many_attempts") >= 1);
     assert!((10..100).contains(&count("admin token", "admin_token_incorrect")), "ten in ten seconds");
 }
+
+#[tokio::test]
+async fn what_users_do_to_their_own_account_is_told_apart() {
+    let server = TestServer::start_with(&["--log=info", "--signup=invite"]).await;
+    let client = server.client();
+    client.create_user_with("alice", "acme", json!({ "scopes": ["invite:post"] })).await.ok();
+    let alice = client.sign_in("alice").await;
+    alice.post("/update_me", json!({ "data": 1 })).await.ok();
+    alice.post("/create_invite", json!({})).await.ok();
+    let (_, alice, codes) = crate::two_factor_confirm::switched_on(&alice, "alice").await;
+    let end = json!({ "password": password_of("alice"), "recovery_code": codes[0] });
+    alice.post("/two_factor_end", &end).await.ok();
+    let told = || lines(&server, "broker::access");
+    eventually("the last of them", || told().len() >= 6).await;
+    let told: Vec<_> = told().iter().map(|line| [&line["door"], &line["message"]].map(ToString::to_string)).collect();
+    let expected = [
+        ["sign-in", "let in"],
+        ["account", "data changed"],
+        ["account", "invite made"],
+        ["two-factor begin", "let in"],
+        ["two-factor on", "let in"],
+        ["two-factor off", "let in"],
+    ];
+    assert_eq!(told, expected.map(|line| line.map(|text| format!("\"{text}\""))));
+}
