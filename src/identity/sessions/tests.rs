@@ -33,7 +33,7 @@ fn settings() -> Settings {
 }
 
 fn read<T: DeserializeOwned>(body: Value) -> T {
-    serde_json::from_value(body).unwrap()
+    serde_json::from_str(&body.to_string()).unwrap()
 }
 
 fn written(answer: &impl Serialize) -> Value {
