@@ -143,7 +143,7 @@ async function filters(transport: TransportName, seed: number) {
   }
 }
 
-for (const transport of ['fetch', 'xhr', 'websocket'] as const) {
+for (const transport of ['fetch', 'xhr', 'websocket', 'eventsource'] as const) {
   test(`inserts, removals, scopes, tenants and cuts in any order leave what the server has: ${transport}`, async () => {
     await Promise.all([1, 2, 3].map((seed) => model(transport, seed)));
   });

@@ -7,6 +7,7 @@ mod ended;
 pub mod envelope;
 mod filters;
 mod frame;
+mod frames;
 pub mod opening;
 pub mod pipelined;
 mod resets;

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
 
-use super::event_stream::EventStream;
+use super::event_stream::{EventStream, Shape};
 use super::socket::{Socket, TakeOver};
 use crate::events::{End, Ending, Format, Sink, Written};
 
@@ -76,20 +76,20 @@ impl Slot {
 }
 
 /// Both ends of a slot, for a stream on this HTTP/1 connection, if it is one.
-pub fn pair(socket: Option<Socket>, has_envelope: bool) -> (SlotSink, SlotBody) {
+pub fn pair(socket: Option<Socket>, shape: Shape) -> (SlotSink, SlotBody) {
     let slot = Rc::new(Slot::default());
-    (SlotSink { slot: Rc::clone(&slot), has_envelope }, SlotBody { slot, socket })
+    (SlotSink { slot: Rc::clone(&slot), shape }, SlotBody { slot, socket })
 }
 
 /// The end that the subscription writes to.
 pub struct SlotSink {
     slot: Rc<Slot>,
-    has_envelope: bool,
+    shape: Shape,
 }
 
 impl Sink for SlotSink {
     fn format(&self) -> &'static dyn Format {
-        EventStream::bare(self.has_envelope)
+        EventStream::bare(self.shape)
     }
 
     fn write(&self, bytes: &Bytes) -> Written {
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_chunk_is_taken_only_while_the_body_is_asked_for_one() {
-        let (sink, body) = pair(None, false);
+        let (sink, body) = pair(None, Shape::Plain);
         let mut body = pin!(body);
         let context = &mut Context::from_waker(Waker::noop());
         let chunk = Bytes::from_static(b"x");
@@ -216,7 +216,7 @@ mod tests {
             (End::Expired, true, false, None),
             (End::Gone, false, false, None),
         ] {
-            let (sink, body) = pair(None, false);
+            let (sink, body) = pair(None, Shape::Plain);
             let mut body = pin!(body);
             let context = &mut Context::from_waker(Waker::noop());
             assert!(body.as_mut().poll_next(context).is_pending());

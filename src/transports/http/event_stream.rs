@@ -6,39 +6,71 @@ use std::io::Write;
 use std::ops::Range;
 
 use bytes::Bytes;
+use serde_json::json;
 
 use crate::app;
 use crate::domain::EventId;
-use crate::events::{Content, ControlEvent, EventParts, Format, FormatKey};
+use crate::events::{Content, ControlEvent, EventParts, Format, FormatKey, StreamId};
 use crate::transports::control_event::control_event;
 use fields::{write_data, write_name};
+
+/// What a message of the stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Name, id and data of the event.
+    Plain,
+    /// The same, and the data is the whole event as an object.
+    Envelope,
+    /// Only data: the object of an event or a control event, as in a frame of `broker.v1`. A browser's `EventSource` hands on messages
+    /// of unknown names only if they have none, and no comments.
+    Frames,
+}
 
 /// `text/event-stream`, with no space after a colon: `broker-client` 0.0.8 would keep it as part of the value.
 #[derive(Clone, Copy, Debug)]
 pub struct EventStream {
     /// Whether each write is a chunk of HTTP/1.1 (RFC 9112, section 7.1).
     is_chunked: bool,
-    /// Whether the data of a frame is the whole event as an object.
-    has_envelope: bool,
+    shape: Shape,
 }
 
 impl EventStream {
     /// The stream as it is: the transport has a framing of its own.
-    pub fn bare(has_envelope: bool) -> &'static Self {
-        if has_envelope {
-            &Self { is_chunked: false, has_envelope: true }
-        } else {
-            &Self { is_chunked: false, has_envelope: false }
+    pub fn bare(shape: Shape) -> &'static Self {
+        match shape {
+            Shape::Plain => &Self { is_chunked: false, shape: Shape::Plain },
+            Shape::Envelope => &Self { is_chunked: false, shape: Shape::Envelope },
+            Shape::Frames => &Self { is_chunked: false, shape: Shape::Frames },
         }
     }
 
     /// The stream in chunks of HTTP/1.1.
-    pub fn chunked(has_envelope: bool) -> &'static Self {
-        if has_envelope {
-            &Self { is_chunked: true, has_envelope: true }
-        } else {
-            &Self { is_chunked: true, has_envelope: false }
+    pub fn chunked(shape: Shape) -> &'static Self {
+        match shape {
+            Shape::Plain => &Self { is_chunked: true, shape: Shape::Plain },
+            Shape::Envelope => &Self { is_chunked: true, shape: Shape::Envelope },
+            Shape::Frames => &Self { is_chunked: true, shape: Shape::Frames },
         }
+    }
+
+    /// The first message of a stream of frames, which names the stream: `EventSource` cannot read the header.
+    pub fn opening(&self, stream: StreamId) -> String {
+        if self.shape != Shape::Frames {
+            return String::new();
+        }
+        let message = format!("data:{}\n\n", json!({ "ok": { "stream": stream.to_string() } }));
+        if self.is_chunked { format!("{:x}\r\n{message}\r\n", message.len()) } else { message }
+    }
+
+    /// Appends what stands before the data of an event: `event:<name>\nid:<id>\ndata:`, or only the last of it.
+    fn begin(&self, buffer: &mut Vec<u8>, name: &str, id: EventId) {
+        if self.shape != Shape::Frames {
+            buffer.extend_from_slice(b"event:");
+            write_name(buffer, name);
+            // Writing to memory cannot fail.
+            let _ = write!(buffer, "\nid:{id}\n");
+        }
+        buffer.extend_from_slice(b"data:");
     }
 }
 
@@ -51,22 +83,30 @@ const ID: usize = 22;
 
 impl Format for EventStream {
     fn key(&self) -> FormatKey {
-        let encoding = if self.has_envelope { "sse-envelope" } else { "sse" };
+        let encoding = match self.shape {
+            Shape::Plain => "sse",
+            Shape::Envelope => "sse-envelope",
+            Shape::Frames => "sse-frames",
+        };
         FormatKey { encoding, framing: if self.is_chunked { "chunked" } else { "bare" } }
     }
 
     fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {
         let EventParts { id, name, data, username, .. } = *event;
         // Exactly, in the usual case, so that an event that is kept wastes nothing.
-        let envelope = if self.has_envelope { ENVELOPE + name.len() + ID + username.len() } else { 0 };
-        buffer.reserve(AROUND + name.len() + ID + data.len() + envelope);
-        begin(buffer, name, id);
-        let data = if self.has_envelope {
-            app::write_event(buffer, event, write_data)
-        } else {
+        let object = ENVELOPE + name.len() + ID + username.len();
+        buffer.reserve(match self.shape {
+            Shape::Plain => AROUND + name.len() + ID + data.len(),
+            Shape::Envelope => AROUND + name.len() + ID + data.len() + object,
+            Shape::Frames => "data:\n\n".len() + data.len() + object,
+        });
+        self.begin(buffer, name, id);
+        let data = if self.shape == Shape::Plain {
             let begin = buffer.len();
             write_data(buffer, data);
             begin..buffer.len()
+        } else {
+            app::write_event(buffer, event, write_data)
         };
         buffer.extend_from_slice(END);
         Some(data)
@@ -75,14 +115,22 @@ impl Format for EventStream {
     /// A control event is written like an event. Its name begins with `$`, which no event's name does.
     fn control(&self, control: &ControlEvent<'_>, id: EventId, buffer: &mut Vec<u8>) {
         let (name, data) = control_event(control, id);
-        begin(buffer, &name, id);
+        self.begin(buffer, &name, id);
+        let data = match self.shape {
+            Shape::Frames => json!({ "event": &*name, "data": data, "id": id.to_string() }),
+            Shape::Plain | Shape::Envelope => data,
+        };
         write_data(buffer, &data.to_string());
         buffer.extend_from_slice(END);
     }
 
     /// A comment without a blank line after it: `broker-client` 0.0.8 would take `:\n\n` for an event.
     fn heartbeat(&self) -> &'static [u8] {
-        b":\n"
+        match self.shape {
+            Shape::Plain | Shape::Envelope => b":\n",
+            // A page does not see comments.
+            Shape::Frames => b"data:{}\n\n",
+        }
     }
 
     fn join(&self, content: Content) -> Bytes {
@@ -101,16 +149,10 @@ impl Format for EventStream {
 /// What stands after the data of an event.
 const END: &[u8] = b"\n\n";
 
-/// Appends `event:<name>\nid:<id>\ndata:`.
-fn begin(buffer: &mut Vec<u8>, name: &str, id: EventId) {
-    buffer.extend_from_slice(b"event:");
-    write_name(buffer, name);
-    // Writing to memory cannot fail.
-    let _ = write!(buffer, "\nid:{id}\ndata:");
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
     use serde_json::Value;
 
@@ -120,20 +162,24 @@ mod tests {
     const ID: EventId = EventId { position: Position::new(7), epoch: Epoch::new(42) };
 
     /// The frame of an event, which must say rightly where the data is.
-    fn frame_of(event: &EventParts<'_>, has_envelope: bool) -> String {
+    fn frame_of(event: &EventParts<'_>, shape: Shape) -> String {
         let mut buffer = b"before".to_vec();
-        let at = EventStream::bare(has_envelope).event(event, &mut buffer).unwrap();
-        assert!(buffer[..at.start].ends_with(if has_envelope { b"\"data\":" } else { b"data:" }));
+        let at = EventStream::bare(shape).event(event, &mut buffer).unwrap();
+        let before: &[u8] = if shape == Shape::Plain { b"data:" } else { b"\"data\":" };
+        assert!(buffer[..at.start].ends_with(before));
         assert_eq!(value(std::str::from_utf8(&buffer[at]).unwrap()), value(event.data));
         String::from_utf8(buffer.split_off("before".len())).unwrap()
     }
 
     fn frame(name: &str, data: &str) -> String {
-        frame_of(&EventParts { name, data, ..EventParts::of(&Event::example(7, "news", "1"), ID) }, false)
+        frame_of(&EventParts { name, data, ..EventParts::of(&Event::example(7, "news", "1"), ID) }, Shape::Plain)
     }
 
     fn enveloped(name: &str, data: &str, username: &str) -> String {
-        frame_of(&EventParts { name, data, username, ..EventParts::of(&Event::example(7, "news", "1"), ID) }, true)
+        frame_of(
+            &EventParts { name, data, username, ..EventParts::of(&Event::example(7, "news", "1"), ID) },
+            Shape::Envelope,
+        )
     }
 
     fn value(json: &str) -> Value {
@@ -142,9 +188,9 @@ mod tests {
 
     fn control(control: &ControlEvent<'_>) -> String {
         let mut buffer = Vec::new();
-        EventStream::bare(false).control(control, ID, &mut buffer);
+        EventStream::bare(Shape::Plain).control(control, ID, &mut buffer);
         let mut with_envelope = Vec::new();
-        EventStream::bare(true).control(control, ID, &mut with_envelope);
+        EventStream::bare(Shape::Envelope).control(control, ID, &mut with_envelope);
         assert_eq!(buffer, with_envelope);
         String::from_utf8(buffer).unwrap()
     }
@@ -163,22 +209,46 @@ mod tests {
     }
 
     #[test]
+    fn in_frames_every_message_is_data_alone_as_over_a_websocket() {
+        let object =
+            r#"{"event":"news","data":1,"id":"0000000000000007000042","timestamp":1795327184269,"username":"bob"}"#;
+        let event = Event::example(7, "news", "1");
+        let frame = frame_of(&EventParts { username: "bob", ..EventParts::of(&event, ID) }, Shape::Frames);
+        assert_eq!(frame, format!("data:{object}\n\n"));
+        let mut control = Vec::new();
+        let left = ControlEvent::Left { name: "a" };
+        EventStream::bare(Shape::Frames).control(&left, ID, &mut control);
+        let object = String::from_utf8(control).unwrap();
+        let object = value(object.strip_prefix("data:").unwrap().strip_suffix("\n\n").unwrap());
+        assert_eq!(object, json!({ "event": "$left", "data": { "event": "a" }, "id": ID.to_string() }));
+        assert_eq!(EventStream::bare(Shape::Frames).heartbeat(), b"data:{}\n\n");
+        let id = StreamId::parse("c4429f81d667fdad").unwrap();
+        assert_eq!(EventStream::bare(Shape::Frames).opening(id), "data:{\"ok\":{\"stream\":\"c4429f81d667fdad\"}}\n\n");
+        assert_eq!(
+            EventStream::chunked(Shape::Frames).opening(id),
+            "2b\r\ndata:{\"ok\":{\"stream\":\"c4429f81d667fdad\"}}\n\n\r\n"
+        );
+        assert_eq!(EventStream::chunked(Shape::Envelope).opening(id), "");
+    }
+
+    #[test]
     fn nothing_is_wasted_on_an_event_that_is_kept() {
         let event = Event::example(7, "news", r#"{"b":1,"a":[2]}"#);
-        for has_envelope in [false, true] {
+        for shape in [Shape::Plain, Shape::Envelope, Shape::Frames] {
             let mut buffer = Vec::new();
-            EventStream::bare(has_envelope).event(&EventParts::of(&event, ID), &mut buffer);
+            EventStream::bare(shape).event(&EventParts::of(&event, ID), &mut buffer);
             assert_eq!(buffer.capacity(), buffer.len());
         }
     }
 
     #[test]
     fn streams_that_get_other_bytes_have_another_key_and_events_are_shared_whatever_the_framing_is() {
-        let formats = [false, true].map(|envelope| [EventStream::bare(envelope), EventStream::chunked(envelope)]);
-        let [[bare, chunked], [enveloped, enveloped_chunked]] = formats.map(|formats| formats.map(Format::key));
-        assert_eq!((bare.encoding, enveloped.encoding), (chunked.encoding, enveloped_chunked.encoding));
-        assert_eq!((bare.framing, chunked.framing), (enveloped.framing, enveloped_chunked.framing));
-        assert!(bare.encoding != enveloped.encoding && bare.framing != chunked.framing);
+        let shapes = [Shape::Plain, Shape::Envelope, Shape::Frames];
+        let [bare, chunked] = [EventStream::bare, EventStream::chunked].map(|of| shapes.map(|shape| of(shape).key()));
+        assert_eq!(bare.map(|key| key.encoding), chunked.map(|key| key.encoding));
+        assert!(bare.iter().all(|key| key.framing == bare[0].framing && key.framing != chunked[0].framing));
+        let encodings: HashSet<_> = bare.iter().map(|key| key.encoding).collect();
+        assert_eq!(encodings.len(), shapes.len());
     }
 
     #[test]
@@ -266,8 +336,8 @@ mod tests {
         for length in [1, 15, 16, 255, 256, 4095, 4096, 70_000] {
             let name = "x".repeat(length);
             let left = || [ControlEvent::Left { name: &name }];
-            let bare = (EventStream::bare(false) as &dyn Format).controls(left(), ID);
-            let chunk = (EventStream::chunked(false) as &dyn Format).controls(left(), ID);
+            let bare = (EventStream::bare(Shape::Plain) as &dyn Format).controls(left(), ID);
+            let chunk = (EventStream::chunked(Shape::Plain) as &dyn Format).controls(left(), ID);
             assert_eq!(chunk, [format!("{:x}\r\n", bare.len()).as_bytes(), &bare, b"\r\n"].concat());
         }
     }

@@ -2,10 +2,10 @@
 
 use actix_web::http::header::{self, CacheControl, CacheDirective, HeaderMap, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, http::Version};
-use bytes::Bytes;
 use serde::Deserialize;
 
 use super::body::{self, LeavingBody};
+use super::event_stream::{EventStream, Shape};
 use super::query::parameters;
 use super::reply::Reply;
 use super::request::is_head;
@@ -30,6 +30,7 @@ struct Parameters {
     marks: bool,
     presence: bool,
     envelope: bool,
+    frames: bool,
 }
 
 // Proxies are set up to wait 15 seconds for the next byte of a stream (docs/operations.md).
@@ -55,7 +56,7 @@ fn goes_on_for(headers: &HeaderMap, in_url: Option<&str>) -> GoesOnFor {
 
 /// `GET /sse`: opens a stream.
 pub async fn stream(app: App, StreamCaller { principal, ticket }: StreamCaller, request: HttpRequest) -> Reply {
-    let Parameters { events, except, stream, last_event_id, snapshot, transient, marks, presence, envelope } =
+    let Parameters { events, except, stream, last_event_id, snapshot, transient, marks, presence, envelope, frames } =
         parameters(&request)?;
     let query = StreamQuery {
         filter: EventFilter::of_lists(events.as_deref(), except.as_deref())?,
@@ -63,6 +64,11 @@ pub async fn stream(app: App, StreamCaller { principal, ticket }: StreamCaller, 
         goes_on: goes_on_for(request.headers(), stream.as_deref()),
         snapshot: snapshot.unwrap_or(true),
         options: StreamOptions { marks, presence, transient: transient.unwrap_or(true), ..StreamOptions::default() },
+    };
+    let shape = match (frames, envelope) {
+        (true, _) => Shape::Frames,
+        (false, true) => Shape::Envelope,
+        (false, false) => Shape::Plain,
     };
     let mut response = HttpResponse::Ok();
     response
@@ -75,7 +81,8 @@ pub async fn stream(app: App, StreamCaller { principal, ticket }: StreamCaller, 
         return Ok(response.body(actix_web::body::None::new()));
     }
     let subscribe_request = app.events.subscribe(&principal, query)?;
-    response.insert_header((STREAM_HEADER, subscribe_request.presence_guard.id.to_string()));
+    let id = subscribe_request.presence_guard.id;
+    response.insert_header((STREAM_HEADER, id.to_string()));
     // This may refuse the stream as well, and comes last: a ticket is spent only by a stream that opens.
     if let Some(cookie) = ticket.map(|ticket| ticket.spend(&app, &request)).transpose()?.flatten() {
         response.insert_header((header::SET_COOKIE, cookie));
@@ -87,17 +94,20 @@ pub async fn stream(app: App, StreamCaller { principal, ticket }: StreamCaller, 
     match request.conn_data::<Socket>() {
         Some(socket) if is_alone => {
             let leaves_to = Box::new(move |left: Left| {
-                let head = left.head.into();
+                let mut head = left.head;
+                head.extend_from_slice(EventStream::chunked(shape).opening(id).as_bytes());
+                let head = head.into();
                 Onward::Leaves(Box::pin(match left.stream {
-                    Stream::Plain(stream) => app.open(subscribe_request, PlainSink::new(stream, envelope), head),
-                    Stream::Tls(stream) => app.open(subscribe_request, TlsSink::new(stream, envelope), head),
+                    Stream::Plain(stream) => app.open(subscribe_request, PlainSink::new(stream, shape), head),
+                    Stream::Tls(stream) => app.open(subscribe_request, TlsSink::new(stream, shape), head),
                 }))
             });
             Ok(response.force_close().body(LeavingBody::new(socket, leaves_to)))
         }
         socket => {
-            let (sink, body) = body::pair(socket.cloned(), envelope);
-            tokio::task::spawn_local(app.open(subscribe_request, sink, Bytes::new()));
+            let (sink, body) = body::pair(socket.cloned(), shape);
+            let opening = EventStream::bare(shape).opening(id).into();
+            tokio::task::spawn_local(app.open(subscribe_request, sink, opening));
             Ok(response.body(body))
         }
     }

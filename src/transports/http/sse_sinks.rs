@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use super::accept::Tcp;
-use super::event_stream::EventStream;
+use super::event_stream::{EventStream, Shape};
 use super::socket::bound;
 use crate::events::{Ending, Format, Sink, Written};
 
@@ -47,19 +47,19 @@ impl Unasked {
 pub struct PlainSink {
     stream: Tcp,
     unasked: Unasked,
-    has_envelope: bool,
+    shape: Shape,
 }
 
 impl PlainSink {
-    pub fn new(stream: Tcp, has_envelope: bool) -> Self {
+    pub fn new(stream: Tcp, shape: Shape) -> Self {
         bound(&stream);
-        Self { stream, unasked: Unasked::default(), has_envelope }
+        Self { stream, unasked: Unasked::default(), shape }
     }
 }
 
 impl Sink for PlainSink {
     fn format(&self) -> &'static dyn Format {
-        EventStream::chunked(self.has_envelope)
+        EventStream::chunked(self.shape)
     }
 
     fn write(&self, bytes: &Bytes) -> Written {
@@ -96,19 +96,19 @@ impl Sink for PlainSink {
 pub struct TlsSink {
     stream: RefCell<Box<TlsStream<Tcp>>>,
     unasked: Unasked,
-    has_envelope: bool,
+    shape: Shape,
 }
 
 impl TlsSink {
-    pub fn new(stream: Box<TlsStream<Tcp>>, has_envelope: bool) -> Self {
+    pub fn new(stream: Box<TlsStream<Tcp>>, shape: Shape) -> Self {
         bound(stream.get_ref().0);
-        Self { stream: RefCell::new(stream), unasked: Unasked::default(), has_envelope }
+        Self { stream: RefCell::new(stream), unasked: Unasked::default(), shape }
     }
 }
 
 impl Sink for TlsSink {
     fn format(&self) -> &'static dyn Format {
-        EventStream::chunked(self.has_envelope)
+        EventStream::chunked(self.shape)
     }
 
     fn write(&self, bytes: &Bytes) -> Written {
