@@ -72,6 +72,17 @@ async fn what_is_out_of_range_or_missing_is_refused() {
 }
 
 #[tokio::test]
+async fn an_invite_without_scopes_gives_on_the_default_ones_which_its_maker_must_have() {
+    let server = TestServer::start_with(&["--signup=invite", "--default_scopes=news:get,chat:get"]).await;
+    let dave = inviter(&server, "dave", &["invite:post", "news:get"]).await;
+    let refused = dave.post("/create_invite", json!({})).await;
+    assert_eq!((refused.status, refused.json()["scope"].clone()), (403, json!("chat:get")));
+    dave.post("/create_invite", json!({ "scopes": ["news:get"] })).await.ok();
+    let erin = inviter(&server, "erin", &["invite:post", "news:get", "chat:get"]).await;
+    erin.post("/create_invite", json!({})).await.ok();
+}
+
+#[tokio::test]
 async fn users_need_the_scope_for_it_and_give_on_only_scopes_that_they_have() {
     let server = TestServer::start_with(&INVITE).await;
     for (name, scopes) in [("alice", &[][..]), ("bob", &["*:post"]), ("carol", &["invite/*:post", "invite:get"])] {
