@@ -1,5 +1,5 @@
 // The drop-in for `broker-client` 0.0.8: the same surface, without its faults. Pages of Broker 15 go on with it unchanged.
-// `{ reconnect: true }` adds what 0.0.8 never did. docs/client.md lists the differences.
+// `{ reconnect: true }` adds what 0.0.8 never did. docs/streams.md lists the differences.
 import { createParser } from '../parser.js';
 import { wait } from './wait.js';
 
