@@ -4,7 +4,7 @@
 const modifyEsbuildConfig = (config) => ({ ...config, format: 'esm', logLevel: 'error' });
 const check = (name, path, imports, limit, ignore) => ({ name, path, import: imports, limit, ignore, gzip: true, modifyEsbuildConfig });
 
-const LAZY = ['xhr', 'websocket', 'eventsource', 'account'].map((name) => `./shared/${name}-*`);
+const LAZY = ['xhr', 'websocket', 'eventsource', 'account', 'claims'].map((name) => `./shared/${name}-*`);
 
 export default [
   // The rest is loaded when it is needed: the other transports where the first does not work.

@@ -5,11 +5,15 @@ const PATIENCE = 10_000;
 
 /** Runs it while no other tab does; without locks, or if another tab does not give it back, at once. Never runs it twice. */
 export async function locked<T>(name: string, run: () => Promise<T>): Promise<T> {
-  const locks = globalThis.navigator?.locks;
-  if (!locks) return run();
   let running: Promise<T> | undefined;
-  // The signal ends the waiting, and not what has begun.
-  return locks
-    .request(name, { signal: AbortSignal.timeout(PATIENCE) }, () => (running = run()))
-    .catch(() => running ?? run());
+  const late = () => AbortSignal.timeout(PATIENCE);
+  await globalThis.navigator?.locks
+    // The signal ends the waiting, and not what has begun.
+    ?.request(name, { signal: late() }, () => {
+      running = run();
+      // What hangs, as a storage may, goes on, and keeps nobody else from it.
+      return Promise.race([running, new Promise((give) => late().addEventListener('abort', give))]);
+    })
+    .catch(() => {});
+  return running ?? run();
 }

@@ -3,7 +3,7 @@
 import type { BrokerError } from './errors.js';
 import { parse } from './http.js';
 import { locked } from './lock.js';
-import { createEmitter, createStore, now } from './store.js';
+import { createEmitter, now } from './store.js';
 import type { AuthOptions, KeyValueStorage, RequestOptions, Session, Stop, Store } from './types.js';
 
 /** What `/login` and `/refresh` answer. */
@@ -53,23 +53,17 @@ function chooseStorage(choice: AuthOptions['storage'] = 'local'): KeyValueStorag
   }
 }
 
-/** The user in a token that somebody else has made. */
-function userOf(jwt: string): string {
-  try {
-    // `escape` makes text of UTF-8, also where there is no TextDecoder.
-    return JSON.parse(decodeURIComponent(escape(atob(jwt.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/'))))).sub;
-  } catch {
-    return '';
-  }
-}
-
 export function createSession(url: string, auth: AuthOptions, post: Post): SessionKeeper {
   const supplier = auth.token;
   const storage = chooseStorage(auth.storage);
   const key = `broker-client ${url}`;
-  const store = createStore<Session>({ status: 'unknown' });
+  const changes = createEmitter();
   const tokens = createEmitter();
   let kept: Kept | undefined;
+  let session: Session = { status: 'unknown' };
+  /** What listeners know. */
+  let told = session;
+  let toldJwt: string | undefined;
   /** When the token should be renewed, by the time that passes. */
   let dueAt = Infinity;
   let renewing: Promise<string | undefined> | undefined;
@@ -78,48 +72,74 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
   let writes = 0;
 
   function take(next: Kept | undefined, reason?: string) {
-    const isOther = next?.jwt !== kept?.jwt;
-    kept = next;
-    if (next && isOther) {
+    if (next && next.jwt !== kept?.jwt) {
       const life = (next.life ?? Infinity) * 1000;
       const age = Math.max(0, Date.now() - (next.at ?? 0));
       dueAt = now() + life - age - Math.min(30_000, life / 5);
     }
-    const { status, user } = store.get();
-    if (!next) {
-      if (status !== 'signed-out') store.set({ status: 'signed-out', reason });
-    } else if (status !== 'signed-in' || user !== next.user) store.set({ status: 'signed-in', user: next.user });
+    kept = next;
+    if (next) {
+      if (session.user !== next.user) session = { status: 'signed-in', user: next.user };
+    } else if (session.status !== 'signed-out' || session.reason !== reason) session = { status: 'signed-out', reason };
+  }
+
+  /** Tells what has changed. Who listens is code of the application, which must not run under a lock. */
+  function tell() {
+    const isOther = toldJwt !== kept?.jwt;
+    toldJwt = kept?.jwt;
+    if (told !== session) {
+      told = session;
+      changes.emit();
+    }
     if (isOther) tokens.emit();
   }
 
-  async function load() {
+  async function load(reason?: string) {
     const before = writes;
     let next = kept;
     if (supplier) {
       const jwt = typeof supplier === 'function' ? await supplier() : supplier;
-      next = jwt ? { user: userOf(jwt), jwt } : undefined;
+      const user = jwt && (await import('./claims.js')).default(jwt);
+      // Who cannot be told from others would be shown what is theirs.
+      next = user ? { user, jwt: jwt! } : undefined;
+      reason = jwt ? 'token_unreadable' : 'signed-out';
     } else if (storage) {
       try {
         let text = storage.getItem(key);
         // At once if the storage can: a page that is signed in must not flicker.
         if ((text as Promise<unknown>)?.then) text = await text;
-        next = parse(text as string) || undefined;
+        const found = parse(text as string);
+        next = found?.jwt && found;
+        reason ??= found?.reason;
       } catch {
         // What is known stays.
       }
     }
-    if (before === writes) take(next, supplier && 'signed-out');
+    // The first reason that is known is the right one.
+    if (before === writes) take(next, kept || supplier ? reason : (session.reason ?? reason));
   }
+  const look = (reason?: string) => load(reason).then(tell);
 
   async function keep(next: Kept | undefined, reason?: string) {
     writes++;
     take(next, reason);
-    try {
-      await (next ? storage?.setItem(key, JSON.stringify(next)) : storage?.removeItem(key));
-    } catch {
-      // It is full or forbidden: the sign-in lasts as long as the page.
-    }
+    const write = async (run: () => unknown) => {
+      try {
+        await run();
+      } catch {
+        // It is full or forbidden: the sign-in lasts as long as the page.
+      }
+    };
+    // Other tabs are told why it has gone.
+    const written = write(() => storage?.setItem(key, JSON.stringify(next ?? { reason })));
+    if (!next) await write(() => storage?.removeItem(key));
+    await written;
   }
+  const change = (next?: Kept, reason?: string) => {
+    const done = keep(next, reason);
+    tell();
+    return done;
+  };
 
   /** Looks up what another tab may have done, and renews the token if it is still the one that is too old. */
   async function renew(old: string): Promise<string | undefined> {
@@ -155,12 +175,12 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
   });
 
   const onStorage = (event: StorageEvent) => {
-    if (event.key === key || event.key === null) load().catch(() => {});
+    if (event.key === key || event.key === null) look(parse(event.newValue)?.reason).catch(() => {});
   };
   globalThis.addEventListener?.('storage', onStorage as any);
   /** Once, unless it fails, as only a supplier may. */
   const loaded = () =>
-    (loading ??= load().catch((error) => {
+    (loading ??= look().catch((error) => {
       loading = undefined;
       throw error;
     }));
@@ -168,17 +188,20 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
   if (typeof document !== 'undefined' || auth.storage || globalThis.navigator?.product === 'ReactNative') loaded().catch(() => {});
 
   return {
-    store,
+    store: { get: () => session, subscribe: changes.on },
     async token(refused) {
       await loaded();
       // What supplies tokens is asked again, even if it had none.
-      if (!kept && supplier) await load();
+      if (!kept && supplier) await look();
       if (!kept) return;
       const old = kept.jwt;
       const isRefused = old === refused;
       if (!isRefused && (now() < dueAt || !kept.refresh)) return old;
       // What supplies tokens is code of the application, which must not run under a lock.
-      renewing ??= (supplier ? renew(old) : locked(key, () => renew(old))).finally(() => (renewing = undefined));
+      renewing ??= (supplier ? renew(old) : locked(key, () => renew(old))).finally(() => {
+        renewing = undefined;
+        tell();
+      });
       try {
         return await renewing;
       } catch (error) {
@@ -190,8 +213,8 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
     due: () => (kept?.refresh ? Math.max(0, dueAt - now()) : Infinity),
     jwt: () => kept?.jwt,
     refreshToken: () => kept?.refresh,
-    start: (user, tokens) => keep(keptOf(user, tokens)),
-    end: (reason) => keep(undefined, reason),
+    start: (user, tokens) => change(keptOf(user, tokens)),
+    end: (reason) => change(undefined, reason),
     onToken: tokens.on,
     close: () => globalThis.removeEventListener?.('storage', onStorage as any),
   };

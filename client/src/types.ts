@@ -68,7 +68,7 @@ export interface Session {
   /** `unknown` until the storage was read, and on a server that renders pages. */
   readonly status: 'unknown' | 'signed-out' | 'signed-in';
   readonly user?: string;
-  /** Why it is signed out: `signed-out` by the user, or a code of the server such as `session_ended`. */
+  /** Why it is signed out: `signed-out` by the user, here or in another tab, or a code such as `session_ended`. */
   readonly reason?: string;
 }
 
@@ -107,7 +107,7 @@ export interface KeyValueStorage {
 export interface AuthOptions {
   /** Where the sign-in is kept: `local` is `localStorage` if there is one, `memory` forgets it with the page. */
   storage?: 'local' | 'memory' | KeyValueStorage;
-  /** Gives a token, if your own service signs people in. It is asked again when the server has refused the last one. */
+  /** Gives a token of Broker, if your own service signs people in. It is asked again when the server has refused the last one. */
   token?: string | (() => string | undefined | Promise<string | undefined>);
 }
 

@@ -5,7 +5,11 @@ import { AuthError, NetworkError } from '../src/errors.js';
 import { createSession, type SessionKeeper, type Tokens } from '../src/session.js';
 import type { AuthOptions } from '../src/types.js';
 
-afterEach(() => vi.useRealTimers());
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+  vi.restoreAllMocks();
+});
 
 /** A storage that several pages share. */
 function storageOf(map = new Map<string, string>()) {
@@ -40,6 +44,9 @@ function serverOf() {
   };
   return server;
 }
+
+/** A token that a service of the application has made. */
+const claims = (sub: unknown) => `x.${Buffer.from(JSON.stringify({ sub })).toString('base64url')}.x`;
 
 const sessionOf = (post: (path: string, options: any) => Promise<any>, auth: AuthOptions = { storage: storageOf() }): SessionKeeper =>
   createSession('http://server', auth, post);
@@ -179,7 +186,6 @@ test('who signs in as another while a renewal is under way stays the other', asy
 });
 
 test('a service that supplies tokens is asked again when one is refused, and its user is known', async () => {
-  const claims = (sub: string) => `x.${Buffer.from(JSON.stringify({ sub })).toString('base64url')}.x`;
   const supplied = [claims('zoë'), claims('zoë') + '2', claims('zoë') + '2'];
   let asked = 0;
   const session = sessionOf(() => Promise.reject(new Error('not asked')), { token: async () => supplied[asked++] });
@@ -197,12 +203,18 @@ test('a service that fails to supply a token is asked again', async () => {
   const session = sessionOf(() => Promise.reject(new Error('not asked')), {
     async token() {
       if (isDown) throw new TypeError('the service is down');
-      return 'x.x.x';
+      return claims('alice');
     },
   });
   await expect(session.token()).rejects.toThrow('the service is down');
   isDown = false;
-  expect(await session.token()).toBe('x.x.x');
+  expect(await session.token()).toBe(claims('alice'));
+});
+
+test.each(['x.x.x', 'no token', claims(7), claims('')])('a token that does not say whose it is signs nobody in: %s', async (token) => {
+  const session = sessionOf(() => Promise.reject(new Error('not asked')), { token: () => token });
+  expect(await session.token()).toBeUndefined();
+  expect(session.store.get()).toEqual({ status: 'signed-out', reason: 'token_unreadable' });
 });
 
 test('a storage that fails is done without', async () => {
@@ -260,8 +272,93 @@ test('a renewal does not overwrite the sign-in of another page that this one has
 
 test('a page learns from a service that supplies tokens who is signed in, also if nothing is listened to', async () => {
   vi.stubGlobal('document', {});
-  const session = sessionOf(() => Promise.reject(new Error('not asked')), { token: () => 'x.x.x' });
+  const session = sessionOf(() => Promise.reject(new Error('not asked')), { token: () => claims('alice') });
   vi.unstubAllGlobals();
   await vi.waitFor(() => expect(session.store.get().status).toBe('signed-in'));
   session.close();
+});
+
+/** The locks of a browser, one at a time for a name. What they wait for is told by `isHeld`. */
+function stubLocks() {
+  let last: Promise<unknown> = Promise.resolve();
+  const locks = {
+    isHeld: false,
+    request: (_name: string, { signal }: { signal: AbortSignal }, run: () => Promise<unknown>) => {
+      const granted = last.then(async () => {
+        signal.throwIfAborted();
+        locks.isHeld = true;
+        await run();
+      });
+      last = granted.catch(() => {}).then(() => (locks.isHeld = false));
+      return last.then(() => granted);
+    },
+  };
+  vi.stubGlobal('navigator', { locks });
+  return locks;
+}
+
+test('no listener is called while the lock of the renewal is held', async () => {
+  const locks = stubLocks();
+  const server = serverOf();
+  const calls: [what: string, isHeld: boolean][] = [];
+  const session = sessionOf((path, options) => {
+    calls.push([path, locks.isHeld]);
+    return server.post(path, options);
+  });
+  await session.start('alice', server.tokens());
+  session.onToken(() => calls.push(['token', locks.isHeld]));
+  session.store.subscribe(() => calls.push([session.store.get().status, locks.isHeld]));
+  expect(await session.token('access-0')).toBe('access-1');
+  server.end();
+  expect(await session.token('access-1')).toBeUndefined();
+  expect(calls).toEqual([['/refresh', true], ['token', false], ['/refresh', true], ['signed-out', false], ['token', false]]);
+});
+
+test('a storage that never answers keeps no other page from renewing', async () => {
+  stubLocks();
+  // The time-out of the lock is one of the platform, which has no fake.
+  const timeouts: AbortController[] = [];
+  vi.spyOn(AbortSignal, 'timeout').mockImplementation(() => {
+    timeouts.push(new AbortController());
+    return timeouts.at(-1)!.signal;
+  });
+  const server = serverOf();
+  const storage = storageOf();
+  await sessionOf(server.post, { storage }).start('alice', server.tokens());
+  let isStuck = false;
+  const getItem = (key: string) => (isStuck ? new Promise<null>(() => {}) : storage.getItem(key));
+  const stuck = sessionOf(server.post, { storage: { ...storage, getItem } });
+  const other = sessionOf(server.post, { storage });
+  isStuck = true;
+  void stuck.token('access-0');
+  await vi.waitFor(() => expect((navigator.locks as any).isHeld).toBe(true));
+  const renewed = other.token('access-0');
+  await vi.waitFor(() => expect(timeouts).toHaveLength(3));
+  // The first page waited for the lock, and holds it; the other one waits.
+  timeouts[1]!.abort();
+  expect(await renewed).toBe('access-1');
+});
+
+test('another page is told why nobody is signed in any more', async () => {
+  const { map, ...storage } = storageOf();
+  let onStorage!: (event: { key: string | null; newValue: string | null }) => void;
+  vi.stubGlobal('addEventListener', (_type: string, listener: typeof onStorage) => (onStorage = listener));
+  const server = serverOf();
+  await sessionOf(server.post, { storage }).start('alice', server.tokens());
+  const other = sessionOf(server.post, { storage });
+  const tellOther = onStorage;
+  const events: Parameters<typeof onStorage>[0][] = [];
+  const one = sessionOf(server.post, {
+    storage: {
+      getItem: storage.getItem,
+      setItem: (key, newValue) => (storage.setItem(key, newValue), events.push({ key, newValue })),
+      removeItem: (key) => (storage.removeItem(key), events.push({ key, newValue: null })),
+    },
+  });
+  await one.end('signed-out');
+  // Nothing of the user is left, and nothing else.
+  expect(map.size).toBe(0);
+  // A browser tells later, when what it tells of is over.
+  events.forEach(tellOther);
+  await vi.waitFor(() => expect(other.store.get()).toEqual({ status: 'signed-out', reason: 'signed-out' }));
 });
