@@ -120,11 +120,7 @@ impl Identity {
     }
 
     async fn try_refresh(&self, token: &Secret, device: Device, visit: &mut Visit) -> Result<IssuedTokens, Error> {
-        let attempt = self.0.throttle.address(device.address).await?;
-        // Looked at here, so that a guess costs the writer nothing. The writer decides.
-        let known = self.session_shown(token);
-        let ((Shown { session: id, family, rotation }, session), attempt) =
-            attempt.settle(known.and_then(|known| known.ok_or(Error::SessionEnded)))?;
+        let (Shown { session: id, family, rotation }, session) = self.session_shown(token, device.address).await?;
         visit.is_of(session.username);
         let next = Rotation::random();
         let renewed = self.0.writer.submit(Renew {
@@ -134,7 +130,6 @@ impl Identity {
             next: self.0.refresh_tokens.hash_rotation(&next),
             device,
             lasts: self.0.settings.sign_ins.refresh_expiry,
-            attempt,
         });
         match renewed.await? {
             Renewed::Rotated(renewal) => self.tokens_of(&renewal, Some(refresh_token::write(id, &family, &next))),
@@ -143,8 +138,22 @@ impl Identity {
         }
     }
 
-    /// The session of a refresh token, if the token has the secret of its family.
-    fn session_shown(&self, token: &Secret) -> Result<Option<(Shown, Session)>, Error> {
+    /// The session of a refresh token that has the secret of its family. Whether it is still good, the writer decides.
+    ///
+    /// Only a token of no session takes from the allowance of its address: whoever guesses there must keep nobody else from going on,
+    /// since a page that is refused loses its streams. Looked at without an allowance, a guess costs a hash and a row and costs the
+    /// writer nothing; that it is told from a right one is of no use to it, for the secret has 128 bits.
+    async fn session_shown(&self, token: &Secret, from: ClientAddress) -> Result<(Shown, Session), Error> {
+        let found = self.find_shown(token);
+        if let Ok(Some(shown)) = found {
+            return Ok(shown);
+        }
+        let attempt = self.0.throttle.address(from).await?;
+        let (shown, _) = attempt.settle(found.and_then(|found| found.ok_or(Error::SessionEnded)))?;
+        Ok(shown)
+    }
+
+    fn find_shown(&self, token: &Secret) -> Result<Option<(Shown, Session)>, Error> {
         let Some(shown) = refresh_token::read(token) else { return Ok(None) };
         let family = self.0.refresh_tokens.hash_family(&shown.family);
         let session = self.0.store.session(shown.session)?.filter(|session| is_same(&session.family, &family));
@@ -171,11 +180,8 @@ impl Identity {
     /// # Errors
     /// [`Error::TooManyAttempts`]; [`Error::Overloaded`]; those of [`crate::writer::Writer::submit`].
     pub async fn logout_by_refresh_token(&self, token: &Secret, from: ClientAddress) -> Result<(), Error> {
-        // Counted as at a refresh, though the answer tells nothing: a guess is a hash and a look at the store.
-        let attempt = self.0.throttle.address(from).await?;
-        let known = self.session_shown(token).and_then(|known| known.ok_or(Error::SessionEnded));
-        match attempt.settle(known) {
-            Ok(((shown, session), _)) => self.log_out(shown.session, session.username, from).await,
+        match self.session_shown(token, from).await {
+            Ok((shown, session)) => self.log_out(shown.session, session.username, from).await,
             Err(Error::SessionEnded) => Ok(()),
             Err(error) => Err(error),
         }

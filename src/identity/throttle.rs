@@ -90,7 +90,7 @@ impl Throttle {
         Ok(Attempt { by_address, at_account })
     }
 
-    /// Counts a guess at what belongs to no account that is known yet, such as a refresh token.
+    /// Counts a guess that is at no account, such as a refresh token of no session.
     ///
     /// # Errors
     /// As [`Throttle::account`].

@@ -6,7 +6,6 @@ use crate::domain::{AuthContext, FormerSecret, Generation, SecretHash, Session, 
 use crate::error::Error;
 use crate::identity::device::Device;
 use crate::identity::refresh_token::is_same;
-use crate::identity::throttle::Attempt;
 use crate::writer::{Batch, Change};
 
 /// For how long a refresh token that was replaced still gives an access token: two tabs may have refreshed at once.
@@ -78,7 +77,6 @@ pub struct Renew {
     pub next: SecretHash,
     pub device: Device,
     pub lasts: Duration,
-    pub attempt: Attempt,
 }
 
 /// What a refresh token came to.
@@ -95,11 +93,9 @@ impl Change for Renew {
     type Outcome = Renewed;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<Renewed, Error> {
-        let Self { id, family, rotation, next, device, lasts, attempt } = self;
-        let found = batch.session(id).and_then(|found| {
-            found.filter(|(session, _)| is_same(&session.family, &family)).ok_or(Error::SessionEnded)
-        });
-        let ((mut session, user), _) = attempt.settle(found)?;
+        let Self { id, family, rotation, next, device, lasts } = self;
+        let found = batch.session(id)?.filter(|(session, _)| is_same(&session.family, &family));
+        let (mut session, user) = found.ok_or(Error::SessionEnded)?;
         let now = batch.now();
         if is_same(&session.current, &rotation) {
             let expires_at = now + lasts;

@@ -3,41 +3,69 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Client, TestServer, eventually};
+use crate::support::{Answer, Client, Session, TestServer, eventually};
 
-async fn refresh_from(client: &Client, address: &str, token: &str) -> Answer {
+async fn post_from(client: &Client, address: &str, path: &str, token: &str) -> Answer {
     let body = json!({ "refresh_token": token }).to_string().into_bytes();
-    client.request(Method::POST, "/refresh", &[("x-forwarded-for", address)], Some(body)).await
+    client.request(Method::POST, path, &[("x-forwarded-for", address)], Some(body)).await
+}
+
+/// Guesses from an address, at the family of a session and at nothing, until the next one would be refused. Returns how many were not.
+async fn guess_until_throttled(client: &Client, address: &str, path: &str, session: &Session) -> usize {
+    let rotation = session.refresh_token.rsplit('.').next().unwrap();
+    let guess = format!("{}.{rotation}.{rotation}", session.id);
+    for number in 0..1000 {
+        let token = if number % 2 == 0 { &guess } else { "nonsense" };
+        let answer = post_from(client, address, path, token).await;
+        if answer.status == 429 {
+            answer.refused(429, "too_many_attempts");
+            return number;
+        }
+        // That a session has ended is what a sign-out wants.
+        if path == "/logout" {
+            answer.ok()
+        } else {
+            answer.refused(401, "session_ended")
+        };
+    }
+    panic!("1000 guesses were not too many");
 }
 
 #[tokio::test]
-async fn guesses_count_by_their_address_and_right_tokens_do_not() {
+async fn guesses_count_by_their_address_and_right_tokens_neither_count_nor_are_refused_for_those() {
     let server = TestServer::start_with(&["--trusted_proxies=127.0.0.1"]).await;
     let client = server.client();
     client.create_user("alice", "acme").await;
     let (mut session, other) = (client.begin_session("alice").await, client.begin_session("alice").await);
-    let rotation = session.refresh_token.rsplit('.').next().unwrap();
-    let guess = format!("{}.{rotation}.{rotation}", session.id);
-    let mut throttled = 0;
-    for number in 0..1000 {
-        let token = if number % 2 == 0 { &guess } else { "nonsense" };
-        let answer = refresh_from(&client, "192.0.2.1", token).await;
-        if answer.status == 429 {
-            throttled += 1;
-            answer.refused(429, "too_many_attempts");
-        } else {
-            answer.refused(401, "session_ended");
-        }
-    }
-    assert!(throttled > 100, "{throttled}");
-    // Elsewhere it goes on, however often.
-    for _ in 0..400 {
-        let answer = refresh_from(&client, "192.0.2.2", &session.refresh_token).await.ok().json();
+    let guesses = guess_until_throttled(&client, "192.0.2.1", "/refresh", &session).await;
+    assert!(guesses >= 300, "{guesses}");
+    // It goes on, there and elsewhere, however often.
+    for number in 0..400 {
+        let address = format!("192.0.2.{}", 1 + number % 2);
+        let answer = post_from(&client, &address, "/refresh", &session.refresh_token).await.ok().json();
         session.refresh_token = answer["refresh_token"].as_str().unwrap().to_owned();
     }
-    refresh_from(&client, "192.0.2.2", &other.refresh_token).await.ok();
-    let list = session.user.get("/sessions").await.ok().json();
-    assert!(list.as_array().unwrap().iter().all(|session| session["address"] == "192.0.2.2"), "{list}");
+    guess_until_throttled(&client, "192.0.2.1", "/refresh", &session).await;
+    post_from(&client, "192.0.2.1", "/refresh", &other.refresh_token).await.ok();
+    // Guesses have ended nothing.
+    post_from(&client, "192.0.2.1", "/refresh", &session.refresh_token).await.ok();
+    session.user.verify().await.ok();
+}
+
+#[tokio::test]
+async fn guesses_at_a_sign_out_count_too_and_nobody_there_is_kept_from_one() {
+    let server = TestServer::start_with(&["--trusted_proxies=127.0.0.1"]).await;
+    let client = server.client();
+    client.create_user("alice", "acme").await;
+    let session = client.begin_session("alice").await;
+    let guesses = guess_until_throttled(&client, "192.0.2.1", "/logout", &session).await;
+    assert!(guesses >= 300, "{guesses}");
+    // Both ways in take from one allowance.
+    let more = guess_until_throttled(&client, "192.0.2.1", "/refresh", &session).await;
+    assert!(more < 150, "{more}");
+    session.user.verify().await.ok();
+    post_from(&client, "192.0.2.1", "/logout", &session.refresh_token).await.ok();
+    session.user.verify().await.refused(401, "unauthorized");
 }
 
 #[tokio::test]
