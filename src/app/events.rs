@@ -10,12 +10,13 @@ use super::rows::{HistoryRows, LatestRows, PresentUsers};
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::domain::{
-    Account, Authorize, Event, EventFilter, EventId, EventName, FilterChange, Own, Payload, Position, Rights, View,
+    Account, Authorize, Event, EventFilter, EventId, EventName, FilterChange, Own, Payload, Position, Rights,
+    Timestamp, View,
 };
 use crate::error::Error;
 use crate::events::{
-    Changing, Condition, EventParts, GoesOnFor, HandOver, Hub, IdempotencyKey, Insert, Inserted, Lifetime, NewEvent,
-    Rates, Reset, Start, StreamId, StreamOptions, SubscribeRequest, WorkerHandle,
+    Changing, Condition, EventParts, GoesOnFor, HandOver, Hub, IdempotencyKey, Insert, Inserted, Lease, Lifetime,
+    NewEvent, Rates, Reset, Start, StreamId, StreamOptions, SubscribeRequest, WorkerHandle,
 };
 use crate::identity::{Identity, Principal};
 use crate::store::{History, HistoryQuery, LatestEvents, Store};
@@ -270,13 +271,14 @@ impl Events {
     }
 
     /// Has an open stream go on until a newer token expires, if that is later than what was said before. It must be of the session that
-    /// the stream was opened by, or both of none.
+    /// the stream was opened by, or both of none. Returns when the stream ends now; `None` is never.
     ///
     /// # Errors
-    /// [`Error::StreamUnknown`] if they have no such stream; [`Error::Unauthorized`] if their rights ended meanwhile.
-    pub fn renew(&self, principal: &Principal, stream: StreamId) -> Result<(), Error> {
+    /// [`Error::StreamUnknown`] if they have no such stream, or if only one of the two sign-ins expires; [`Error::Unauthorized`] if their
+    /// rights ended meanwhile.
+    pub fn renew(&self, principal: &Principal, stream: StreamId) -> Result<Option<Timestamp>, Error> {
         self.identity.recheck(principal)?;
-        self.hub.renew(&principal.username, principal.session(), stream, principal.expires_at)
+        self.hub.renew(&principal.username, stream, lease_of(principal))
     }
 
     /// Whether the sign-in of a principal has expired.
@@ -312,12 +314,11 @@ impl Events {
         };
         let filter = self.hub.keep_filter(&tenant, username, query.filter)?;
         Ok(SubscribeRequest {
-            presence_guard: user_streams.arrive_by(principal.session(), &tenant, goes_on, self.clock.now()),
+            presence_guard: user_streams.arrive_by(lease_of(principal), &tenant, goes_on, self.clock.now()),
             tenant,
             view: View { filter, rights, own },
             start,
             options: query.options,
-            expires_at: principal.expires_at,
             changes,
             filter_changes: 0,
         })
@@ -374,4 +375,9 @@ impl Events {
         let filter = self.hub.keep_filter(&principal.account.tenant, &principal.username, filter)?;
         Ok(Reader::new(self.identity.clone(), self.store().clone(), self.authorize(), principal, filter))
     }
+}
+
+/// By what a stream of a principal goes on.
+fn lease_of(principal: &Principal) -> Lease {
+    Lease { session: principal.session(), expires_at: principal.expires_at }
 }

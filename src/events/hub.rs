@@ -12,12 +12,10 @@ use super::filters::Filters;
 use super::gate::Gate;
 use super::lock::lock;
 use super::mailbox::{Command, Mailbox, WorkerNotifier};
-use super::registry::{GoneStream, Registry};
+use super::registry::{GoneStream, Lease, Registry};
 use super::shared_event::SharedEvent;
 use super::stream_id::StreamId;
-use crate::domain::{
-    Authorize, Event, EventFilter, FilterChange, Own, Rights, SessionId, TenantName, Timestamp, Username,
-};
+use crate::domain::{Authorize, Event, EventFilter, FilterChange, Own, Rights, TenantName, Timestamp, Username};
 use crate::error::Error;
 use crate::store::Store;
 use crate::writer::Committed;
@@ -178,23 +176,16 @@ impl Hub {
         Ok(Changing(changed))
     }
 
-    /// Has a user's stream go on until a moment, if it would end sooner and belongs to this session, or to none.
+    /// Has a user's stream go on by a later sign-in, if it would end sooner. Returns when it ends now; `None` is never.
     ///
     /// # Errors
-    /// [`Error::StreamUnknown`] if they have no such stream open.
-    pub fn renew(
-        &self,
-        username: &Username,
-        session: Option<SessionId>,
-        id: StreamId,
-        until: Option<Timestamp>,
-    ) -> Result<(), Error> {
-        let stream = self.0.registry.open_stream_of(username, session, id);
-        let (stream, worker) = stream.ok_or(Error::StreamUnknown)?;
-        if let Some(until) = until {
+    /// [`Error::StreamUnknown`] if they have no such stream open, or none that a sign-in of this kind renews.
+    pub fn renew(&self, username: &Username, id: StreamId, by: Lease) -> Result<Option<Timestamp>, Error> {
+        let (stream, worker, lease) = self.0.registry.renew(username, id, by).ok_or(Error::StreamUnknown)?;
+        if let Some(until) = lease.expires_at {
             worker.post_command(stream, Command::Renew(until));
         }
-        Ok(())
+        Ok(lease.expires_at)
     }
 
     /// A filter that a user of a tenant is to have for longer than a moment: it counts for them until its last copy is dropped.

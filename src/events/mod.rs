@@ -45,7 +45,7 @@ pub use insert::{
 };
 pub use maintenance::{Retention, keep_up};
 pub use rate::Rates;
-pub use registry::{GRACE, GoesOnFor, Person, PresenceGuard, Registry, UserStreams};
+pub use registry::{GRACE, GoesOnFor, Lease, Person, PresenceGuard, Registry, UserStreams};
 pub use sink::{Sink, Written};
 pub use stream_id::StreamId;
 pub use subscribe_request::{First, HandOver, Start, StreamOptions, SubscribeRequest};

@@ -22,6 +22,7 @@ use crate::domain::{Position, SessionId, TenantName, Timestamp, Username};
 use access::Access;
 pub use grace::{GRACE, GoesOnFor, GoneStream};
 pub use presence::{PEOPLE_AT_ONCE, Person, Presence};
+pub use record::Lease;
 use table::Table;
 
 /// The streams of a hub. Cheap to clone.
@@ -41,6 +42,8 @@ pub struct PresenceGuard {
     user_streams: UserStreams,
     /// The stream's name for its user.
     pub id: StreamId,
+    /// When it ends if it is not renewed; `None` is never.
+    pub expires_at: Option<Timestamp>,
     serial: Serial,
 }
 
@@ -70,15 +73,9 @@ impl Registry {
         lock(&self.0).open_stream(username, id)
     }
 
-    /// The same, if the stream belongs to this session, or to none if there is none.
-    pub fn open_stream_of(
-        &self,
-        username: &Username,
-        session: Option<SessionId>,
-        id: StreamId,
-    ) -> Option<(Serial, Arc<Mailbox>)> {
-        let table = lock(&self.0);
-        table.open_stream(username, id).filter(|_| table.is_of_session(id, session))
+    /// Renews a user's stream, if it is open and this sign-in may. Returns its serial, its worker, and by what it goes on.
+    pub fn renew(&self, username: &Username, id: StreamId, by: Lease) -> Option<(Serial, Arc<Mailbox>, Lease)> {
+        lock(&self.0).renew(username, id, by)
     }
 
     /// Whether a user has a stream that is open, about to be, or ended within the grace. Once it is not, it never is again.
@@ -196,22 +193,16 @@ impl UserStreams {
         self.access.changes()
     }
 
-    /// Begins a stream in a tenant, which belongs to a session if there is one: the user is present from now on.
-    pub fn arrive_by(
-        self,
-        session: Option<SessionId>,
-        tenant: &TenantName,
-        goes_on: GoesOnFor,
-        now: Timestamp,
-    ) -> PresenceGuard {
-        let (id, serial) = lock(&self.registry.0).arrive((&self.access, session), tenant, goes_on, now);
-        PresenceGuard { user_streams: self, id, serial }
+    /// Begins a stream in a tenant, by a sign-in: the user is present from now on.
+    pub fn arrive_by(self, lease: Lease, tenant: &TenantName, goes_on: GoesOnFor, now: Timestamp) -> PresenceGuard {
+        let (id, serial) = lock(&self.registry.0).arrive((&self.access, lease), tenant, goes_on, now);
+        PresenceGuard { user_streams: self, id, expires_at: lease.expires_at, serial }
     }
 
-    /// The same without a session.
+    /// The same by a sign-in without a session that does not expire.
     #[cfg(test)]
     pub fn arrive(self, tenant: &TenantName, goes_on: GoesOnFor, now: Timestamp) -> PresenceGuard {
-        self.arrive_by(None, tenant, goes_on, now)
+        self.arrive_by(Lease::default(), tenant, goes_on, now)
     }
 }
 
@@ -235,7 +226,7 @@ impl PresenceGuard {
     /// The session that it belongs to, if its client has signed in by one. It is asked for when rights have changed, so each stream need
     /// not have it.
     pub fn session(&self) -> Option<SessionId> {
-        lock(&self.user_streams.registry.0).session_of(self.id, self.serial)
+        lock(&self.user_streams.registry.0).lease_of(self.id, self.serial)?.session
     }
 
     /// A worker has it now. If its user has more than so many streams open then, the oldest ones end. Returns whether the stream is still

@@ -1,6 +1,6 @@
 use super::control::Reset;
 use super::registry::PresenceGuard;
-use crate::domain::{EventFilter, Position, TenantName, Timestamp, View};
+use crate::domain::{EventFilter, Position, TenantName, View};
 
 /// What a stream gives its client. Every transport calls these options by the same names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl Default for StreamOptions {
 
 /// A stream that is about to be opened, and the rights that it is opened by.
 pub struct SubscribeRequest {
-    /// Counts the user as present, and carries the id of the stream.
+    /// Counts the user as present, and carries the id of the stream and when it ends.
     pub presence_guard: PresenceGuard,
     /// The tenant of the user.
     pub tenant: TenantName,
@@ -33,8 +33,6 @@ pub struct SubscribeRequest {
     pub start: Start,
     /// What the stream gives.
     pub options: StreamOptions,
-    /// When the stream ends; `None` is never.
-    pub expires_at: Option<Timestamp>,
     /// What [`UserStreams::changes`](super::UserStreams::changes) was before the rights in the view were looked at.
     pub changes: u64,
     /// How many changes of the filter were asked for before, by a stream that this one takes over.

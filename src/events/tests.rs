@@ -287,7 +287,6 @@ impl House {
             view: View { filter: EventFilter::parse(filter).unwrap(), rights, own },
             start: Start::snapshot(None),
             options: StreamOptions::default(),
-            expires_at: None,
             filter_changes: 0,
         };
         change(&mut request);

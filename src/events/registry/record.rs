@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::access::Access;
 use super::presence::Counted;
-use crate::domain::{SessionId, TenantName, Username};
+use crate::domain::{SessionId, TenantName, Timestamp, Username};
 use crate::events::mailbox::WorkerId;
 use crate::events::small_map::SmallMap;
 use crate::events::stream_id::{Serial, StreamId};
@@ -14,12 +14,21 @@ pub struct Record {
     pub access: Arc<Access>,
     /// The tenant that it is in.
     pub tenant: TenantName,
-    /// The session that it belongs to.
-    pub session: Option<SessionId>,
+    /// By which sign-in it goes on.
+    pub lease: Lease,
     /// The serial of the connection, or of its end.
     pub serial: Serial,
     /// How far it is.
     pub state: State,
+}
+
+/// By which sign-in a stream goes on, and for how long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lease {
+    /// The session that it belongs to, if it belongs to one.
+    pub session: Option<SessionId>,
+    /// When it ends; `None` is never.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// How far a stream is.
@@ -62,6 +71,15 @@ impl User {
             State::Orphaned => Some(&mut self.orphaned),
             State::Opening | State::Ending => None,
         }
+    }
+}
+
+impl Lease {
+    /// What it becomes by another sign-in: it ends at the later of the two moments. Only a sign-in of its kind renews it: one of the same
+    /// session, which expires if it does.
+    pub fn renewed_by(self, other: Self) -> Option<Self> {
+        let is_of_its_kind = self.session == other.session && self.expires_at.is_some() == other.expires_at.is_some();
+        is_of_its_kind.then(|| Self { expires_at: self.expires_at.max(other.expires_at), ..self })
     }
 }
 

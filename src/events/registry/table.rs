@@ -3,10 +3,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::access::Access;
-use super::grace::{GRACE, GoesOnFor, GoneStream};
+use super::grace::{Due, DueOf, GRACE, GoesOnFor, GoneStream, Left};
 use super::presence::{Counted, PEOPLE_AT_ONCE, Presence};
-use super::record::{Record, State, User};
-use crate::domain::{Position, SessionId, TenantName, Timestamp, Username};
+use super::record::{Lease, Record, State, User};
+use crate::domain::{Position, TenantName, Timestamp, Username};
 use crate::events::ending::End;
 use crate::events::mailbox::{Command, Mailbox, WorkerId};
 use crate::events::small_map::SmallMap;
@@ -27,28 +27,6 @@ pub struct Table {
     workers: Vec<Arc<Mailbox>>,
     last_worker: WorkerId,
     last: Serial,
-}
-
-/// That a stream was in a tenant that its user has moved out of: for the grace it counts as there.
-struct Left {
-    username: Username,
-    until: Instant,
-    /// The last position by then. Events that were bound to the stream later were bound by a user who has come back.
-    moved_at: Position,
-}
-
-/// When a grace is over.
-struct Due {
-    at: Instant,
-    stream: StreamId,
-    of: DueOf,
-}
-
-enum DueOf {
-    /// Of a stream that has ended with this serial. If it has another one by then, it was taken over.
-    Ended(Serial),
-    /// Of a stream that has left this tenant.
-    Left(TenantName),
 }
 
 impl Table {
@@ -103,7 +81,7 @@ impl Table {
     /// A user asks for a stream with a handle: its id, and its serial.
     pub fn arrive(
         &mut self,
-        (access, session): (&Arc<Access>, Option<SessionId>),
+        (access, lease): (&Arc<Access>, Lease),
         tenant: &TenantName,
         goes_on: GoesOnFor,
         now: Timestamp,
@@ -114,7 +92,7 @@ impl Table {
         self.end(id, End::Replaced);
         let (serial, state) = (self.next_serial(), State::Opening);
         self.come(tenant, username, now);
-        self.put(id, Some(Record { access: Arc::clone(access), tenant: tenant.clone(), session, serial, state }));
+        self.put(id, Some(Record { access: Arc::clone(access), tenant: tenant.clone(), lease, serial, state }));
         (id, serial)
     }
 
@@ -144,14 +122,16 @@ impl Table {
     }
 
     /// The record of a stream, if it is that of this connection: another one may have taken the stream over.
-    fn of_connection(&self, id: StreamId, serial: Serial) -> Option<Record> {
-        self.streams.get(&id).filter(|record| record.serial == serial).cloned()
+    fn of_connection(&self, id: StreamId, serial: Serial) -> Option<&Record> {
+        self.streams.get(&id).filter(|record| record.serial == serial)
     }
 
     /// A worker has a stream now. If its user has too many open then, the oldest ones end. Returns whether no other connection has taken
     /// it over by now.
     pub fn open(&mut self, (id, serial): (StreamId, Serial), worker: WorkerId, at_most: usize) -> bool {
-        let Some(Record { access, .. }) = self.of_connection(id, serial) else { return false };
+        let Some(access) = self.of_connection(id, serial).map(|record| Arc::clone(&record.access)) else {
+            return false;
+        };
         // The end may have come between the request and this. The subscription looks at its access, too.
         let state = if access.is_ended() { State::Ending } else { State::Open(worker) };
         self.set_state(id, state);
@@ -163,7 +143,7 @@ impl Table {
 
     /// Has a stream end for a reason, if it is open.
     pub fn end(&mut self, id: StreamId, why: End) {
-        let Some(Record { serial, state: State::Open(worker), .. }) = self.streams.get(&id).cloned() else { return };
+        let Some(&Record { serial, state: State::Open(worker), .. }) = self.streams.get(&id) else { return };
         self.set_state(id, State::Ending);
         if let Some(worker) = self.worker(worker) {
             worker.post_command(serial, Command::End(why));
@@ -193,20 +173,22 @@ impl Table {
 
     /// The connection of a stream has closed. It may be taken over until the grace is over, unless that has happened.
     pub fn leave(&mut self, (id, serial): (StreamId, Serial), now: Instant) {
-        if let Some(record) = self.of_connection(id, serial) {
-            self.orphan(id, record, now);
+        if let Some(Record { access, tenant, .. }) = self.of_connection(id, serial) {
+            let (access, tenant) = (Arc::clone(access), tenant.clone());
+            self.orphan(id, access, tenant, now);
         }
     }
 
-    fn orphan(&mut self, id: StreamId, of: Record, now: Instant) {
-        let (serial, state) = (self.next_serial(), State::Orphaned);
-        self.put(id, Some(Record { serial, state, ..of }));
+    /// A stream of a user has ended. Whoever takes it over brings a sign-in of their own.
+    fn orphan(&mut self, id: StreamId, access: Arc<Access>, tenant: TenantName, now: Instant) {
+        let (serial, state, lease) = (self.next_serial(), State::Orphaned, Lease::default());
+        self.put(id, Some(Record { access, tenant, lease, serial, state }));
         self.due.push_back(Due { at: now + GRACE, stream: id, of: DueOf::Ended(serial) });
     }
 
     /// The user of a stream goes to another tenant with it, at a position.
     pub fn move_to(&mut self, (id, serial): (StreamId, Serial), to: &TenantName, now: (Timestamp, Instant, Position)) {
-        let Some(mut record) = self.of_connection(id, serial) else { return };
+        let Some(mut record) = self.of_connection(id, serial).cloned() else { return };
         let from = std::mem::replace(&mut record.tenant, to.clone());
         let access = Arc::clone(&record.access);
         self.leave_behind(id, &from, access.username(), now.2, now.1);
@@ -228,9 +210,8 @@ impl Table {
         match moved_at {
             Some(moved_at) => self.leave_behind(id, tenant, username, moved_at, now),
             None => {
-                let (access, tenant) = (Arc::clone(&self.user(username).access), tenant.clone());
-                let (serial, state) = (self.next_serial(), State::Opening);
-                self.orphan(id, Record { access, tenant, session: None, serial, state }, now);
+                let access = Arc::clone(&self.user(username).access);
+                self.orphan(id, access, tenant.clone(), now);
             }
         }
     }
@@ -270,14 +251,17 @@ impl Table {
         }
     }
 
-    /// Whether a stream belongs to a session, or to none if there is none.
-    pub fn is_of_session(&self, id: StreamId, session: Option<SessionId>) -> bool {
-        self.streams.get(&id).is_some_and(|record| record.session == session)
+    /// By which sign-in a stream goes on, unless another connection has the stream by now.
+    pub fn lease_of(&self, id: StreamId, serial: Serial) -> Option<Lease> {
+        Some(self.of_connection(id, serial)?.lease)
     }
 
-    /// The session that a stream belongs to, unless another connection has the stream by now.
-    pub fn session_of(&self, id: StreamId, serial: Serial) -> Option<SessionId> {
-        self.of_connection(id, serial)?.session
+    /// Renews an open stream of a user, if this sign-in may. Returns what it goes on by.
+    pub fn renew(&mut self, username: &Username, id: StreamId, by: Lease) -> Option<(Serial, Arc<Mailbox>, Lease)> {
+        let (serial, worker) = self.open_stream(username, id)?;
+        let lease = &mut self.streams.get_mut(&id)?.lease;
+        *lease = lease.renewed_by(by)?;
+        Some((serial, worker, *lease))
     }
 
     /// Notes that the grace of a stream is over.

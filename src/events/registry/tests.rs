@@ -40,7 +40,7 @@ impl Rig {
 
     fn arrive(&mut self, name: &str, goes_on: GoesOnFor, millis: u64) -> StreamId {
         let access = self.table.take_handle(&bob());
-        self.table.arrive((&access, None), &tenant(name), goes_on, Timestamp::from_millis(millis)).0
+        self.table.arrive((&access, Lease::default()), &tenant(name), goes_on, Timestamp::from_millis(millis)).0
     }
 
     /// A stream of bob's that a worker has.
@@ -154,7 +154,10 @@ fn a_request_that_names_a_stream_that_cannot_be_taken_over_gets_a_new_one_and_no
     let eve = Username::parse("eve").unwrap();
     for goes_on in [GoesOnFor::Last, GoesOnFor::This(ended)] {
         let access = rig.table.take_handle(&eve);
-        assert_ne!(rig.table.arrive((&access, None), &tenant("acme"), goes_on, Timestamp::from_millis(1)).0, ended);
+        assert_ne!(
+            rig.table.arrive((&access, Lease::default()), &tenant("acme"), goes_on, Timestamp::from_millis(1)).0,
+            ended
+        );
         assert_ne!(rig.arrive("other", goes_on, 1), ended);
     }
     assert_eq!(rig.arrive("acme", GoesOnFor::Last, 1), ended);
@@ -165,7 +168,12 @@ fn an_open_stream_is_taken_over_if_that_is_asked_for_and_its_user_was_never_gone
     let mut rig = Rig::new(&["acme"]);
     let access = rig.table.take_handle(&bob());
     let replaces = |rig: &mut Rig, id| {
-        rig.table.arrive((&access, None), &tenant("acme"), GoesOnFor::Replaces(id), Timestamp::from_millis(9))
+        rig.table.arrive(
+            (&access, Lease::default()),
+            &tenant("acme"),
+            GoesOnFor::Replaces(id),
+            Timestamp::from_millis(9),
+        )
     };
     // About to be opened, open, and one too many.
     for state in 0..3 {
@@ -201,7 +209,8 @@ fn an_open_stream_is_taken_over_if_that_is_asked_for_and_its_user_was_never_gone
         let now = Timestamp::from_millis(9);
         let others = [(&eve, "acme", id), (&access, "other", id), (&access, "acme", StreamId::new(7))];
         for (access, name, id) in others {
-            let (other, serial) = rig.table.arrive((access, None), &tenant(name), GoesOnFor::Replaces(id), now);
+            let (other, serial) =
+                rig.table.arrive((access, Lease::default()), &tenant(name), GoesOnFor::Replaces(id), now);
             assert_ne!(other, id);
             rig.table.leave((other, serial), rig.now);
         }
@@ -228,7 +237,7 @@ fn streams_that_end_all_at_once_are_gone_in_parts() {
         let username = Username::parse(&number.to_string()).unwrap();
         let now = Timestamp::from_millis(1);
         let access = rig.table.take_handle(&username);
-        let (stream, _) = rig.table.arrive((&access, None), &tenant("acme"), GoesOnFor::Last, now);
+        let (stream, _) = rig.table.arrive((&access, Lease::default()), &tenant("acme"), GoesOnFor::Last, now);
         rig.leave(stream, 0);
     }
     rig.told("acme");

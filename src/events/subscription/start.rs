@@ -22,8 +22,7 @@ impl Subscription {
         sink: impl Sink + 'static,
         first: Bytes,
     ) -> (Rc<Subscription>, CatchUp) {
-        let SubscribeRequest { presence_guard, tenant, view, start, options, expires_at, changes, filter_changes } =
-            request;
+        let SubscribeRequest { presence_guard, tenant, view, start, options, changes, filter_changes } = request;
         let Start { after, first: first_given, reset, known_to } = start;
         let View { filter, rights, own } = view;
         let (subscriptions, holder) = (worker.subscriptions(&tenant), filter.holder());
@@ -39,9 +38,9 @@ impl Subscription {
             None => group.format.joined_heartbeat(),
         };
         let subscription: Rc<Subscription> = Rc::new(Subscription {
+            expires_at: Cell::new(presence_guard.expires_at),
             presence_guard,
             grant: RefCell::new(Grant { group, own: own.patterns, holder, changes }),
-            expires_at: Cell::new(expires_at),
             options,
             worker: Rc::downgrade(worker),
             phase: Cell::new(Phase::CatchingUp),

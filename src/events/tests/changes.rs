@@ -202,12 +202,20 @@ fn a_renewed_stream_goes_on_until_the_later_end() {
         let house = House::new();
         let now = house.workers[0].worker.clock().now();
         let soon = Timestamp::from_millis(now.as_millis() + 600);
-        let open = |username| house.open_with(0, username, "*", usize::MAX, |request| request.expires_at = Some(soon));
+        let open = |username| {
+            house.open_with(0, username, "*", usize::MAX, |request| {
+                let streams = house.hub.registry().user_streams(&Username::parse(username).unwrap());
+                let lease = Lease { session: None, expires_at: Some(soon) };
+                request.presence_guard = streams.arrive_by(lease, &tenant("t"), GoesOnFor::None, now);
+            })
+        };
         let [renewed, shortened, left] = ["a", "b", "c"].map(open);
         let renew = |username: &str, millis: u64| {
             let username = Username::parse(username).unwrap();
             let until = Timestamp::from_millis(now.as_millis() + millis);
-            house.hub.renew(&username, None, house.hub.registry().only(&username), Some(until)).unwrap();
+            let lease = Lease { session: None, expires_at: Some(until) };
+            let ends_at = house.hub.renew(&username, house.hub.registry().only(&username), lease).unwrap();
+            assert_eq!(ends_at, Some(until.max(soon)));
         };
         renew("a", 3_600_000);
         renew("b", 1);

@@ -20,10 +20,11 @@ fn open(house: &House, guest: &Guest, filter: &str) -> Rc<Line> {
     house.open_with(0, "u", filter, usize::MAX, |request| {
         let user_streams = house.hub.registry().user_streams(guest.username());
         request.changes = user_streams.changes();
-        request.presence_guard = user_streams.arrive(&tenant("t"), GoesOnFor::None, Timestamp::from_millis(1));
+        let lease = Lease { session: None, expires_at: guest.expires_at() };
+        request.presence_guard =
+            user_streams.arrive_by(lease, &tenant("t"), GoesOnFor::None, Timestamp::from_millis(1));
         let (rights, own) = guest.account().scopes.to_see(Authorize::Open, guest.username());
         request.view = View { filter: EventFilter::parse(filter).unwrap(), rights, own };
-        request.expires_at = guest.expires_at();
     })
 }
 

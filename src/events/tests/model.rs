@@ -172,7 +172,6 @@ impl World {
             view: View { filter: client.filter.clone(), rights, own },
             start,
             options: StreamOptions { marks: true, transient: client.wants_transient, ..StreamOptions::default() },
-            expires_at: None,
             changes,
             filter_changes: 0,
         };

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use super::answer::{Answer, Outcome};
 use super::body::{Body, Verb};
 use crate::app::{Inserting, Services};
-use crate::domain::FilterChange;
+use crate::domain::{FilterChange, Timestamp};
 use crate::error::Error;
 use crate::events::{Changing, Condition, StreamId};
 use crate::identity::Principal;
@@ -98,9 +98,9 @@ impl SignedIn {
         if renewed.username != self.principal.username {
             return Err(Error::Unauthorized);
         }
-        services.events.renew(&renewed, self.stream)?;
-        renewed.expires_at = renewed.expires_at.max(self.principal.expires_at);
-        let expires_at = renewed.expires_at.map(|expires_at| expires_at.as_millis());
+        // The stream and the connection go on until the same moment, which is that of the token only if it is the later one.
+        renewed.expires_at = services.events.renew(&renewed, self.stream)?;
+        let expires_at = renewed.expires_at.map(Timestamp::as_millis);
         (self.principal, self.may_insert) = (renewed, true);
         Ok(Obeyed::Now(Answer::done(Outcome::Renewed { expires_at })))
     }

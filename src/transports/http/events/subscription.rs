@@ -2,7 +2,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
-use crate::domain::{EventFilter, FilterChange};
+use crate::domain::{EventFilter, FilterChange, Timestamp};
 use crate::error::Error;
 use crate::events::StreamId;
 use crate::transports::http::extract::{ByUser, Json};
@@ -28,7 +28,7 @@ struct Changed {
 /// The answer to a renewal.
 #[derive(Serialize)]
 struct Renewed {
-    /// When the token expires until which the stream goes on, in milliseconds since 1970.
+    /// When the stream ends, in milliseconds since 1970.
     expires_at: Option<u64>,
 }
 
@@ -42,9 +42,8 @@ pub async fn change(app: App, ByUser(principal, Json(body)): ByUser<Json<Body>>)
         if body.events.is_some() || body.except.is_some() {
             return Err(Error::BodyInvalid("it takes either renew, or events and except".to_owned()));
         }
-        app.events.renew(&principal, stream?)?;
-        let expires_at = principal.expires_at.map(|expires_at| expires_at.as_millis());
-        return reply::json(&Renewed { expires_at });
+        let expires_at = app.events.renew(&principal, stream?)?;
+        return reply::json(&Renewed { expires_at: expires_at.map(Timestamp::as_millis) });
     }
     let filter = EventFilter::of_lists(body.events.as_deref(), body.except.as_deref())?;
     let stream = stream?;
