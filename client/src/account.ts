@@ -1,12 +1,14 @@
-// The requests of people about their own account. They have the names and fields of the HTTP API, in the spelling of JavaScript. Most
-// pages never make one, so this is loaded with the first.
+// Signing in, and the requests of people about their own account. Those have the names and fields of the HTTP API, in the spelling of
+// JavaScript. Pages that find a sign-in make none of them as a rule, so this is loaded with the first.
 
 import { fields, snake } from './http.js';
 import type { SessionKeeper } from './session.js';
-import type { Client, RequestOptions } from './types.js';
+import type { AttachedPlugin, Client, Credentials, RequestOptions, SignUp } from './types.js';
 
 export type Account = Pick<
   Client,
+  | 'signIn'
+  | 'signUp'
   | 'me'
   | 'exportMe'
   | 'sessions'
@@ -23,15 +25,41 @@ export type Account = Pick<
 export interface AccountHost {
   request(path: string, options?: RequestOptions): Promise<any>;
   session: SessionKeeper;
+  plugins: readonly AttachedPlugin[];
   /** Ends a session that nobody uses any more. */
   logout(refreshToken?: string): Promise<void>;
 }
 
-export default async function call({ request, session, logout }: AccountHost, name: string, as?: string, options?: any): Promise<any> {
+async function signIn({ request, session, plugins, logout }: AccountHost, { username, discard = false, ...proof }: SignInOptions) {
+  const user = username.normalize('NFC');
+  const tokens = await request('/login', { open: true, body: { ...fields(proof), username: user, refresh: true } });
+  try {
+    for (const plugin of plugins) await plugin.beforeSignIn?.(user, discard);
+  } catch (error) {
+    void logout(tokens.refresh_token);
+    throw error;
+  }
+  const former = session.refreshToken();
+  await session.start(user, tokens);
+  void logout(former);
+}
+
+type SignInOptions = Credentials & { discard?: boolean };
+
+async function signUp(host: AccountHost, account: SignUp) {
+  const username = account.username.normalize('NFC');
+  await host.request('/sign_up', { open: true, body: { ...account, username } });
+  await signIn(host, { username, password: account.password });
+}
+
+export default async function call(host: AccountHost, name: string, more: RequestOptions, options?: any): Promise<any> {
+  if (name === 'signIn') return signIn(host, options);
+  if (name === 'signUp') return signUp(host, options);
+  const { request, session, logout } = host;
   if (name === 'updateMe') options = { data: options };
   if (name === 'createInvite') options ??= {};
   // What is answered with a new sign-in is asked for one that can be renewed.
-  const more: RequestOptions = { as, body: options && { ...fields(options), refresh: true } };
+  more.body = options && { ...fields(options), refresh: true };
   // All of an account may be long.
   if (name === 'exportMe') more.timeout = 600_000;
   const answer = await request(`/${snake(name)}`, more);

@@ -3,22 +3,21 @@
 import type { Account } from './account.js';
 import { createCache } from './cache.js';
 import { createConnection } from './connection.js';
-import { AuthError, BrokerError, NetworkError } from './errors.js';
-import { toEntry } from './filter.js';
-import { createHistory } from './history.js';
-import { bearer, fields, query, send } from './http.js';
+import { AuthError, BrokerError, refusal } from './errors.js';
+import { bearer, send } from './http.js';
 import { createInterest } from './interest.js';
+import { load } from './load.js';
 import { createSession } from './session.js';
 import { shareSource } from './share.js';
 import type { OpenSource, Source } from './source.js';
 import { both, createEmitter, createStore, when } from './store.js';
 import { chooseTransports } from './transports/choose.js';
-import type { AnyEvents, AttachedPlugin, Change, Client, ClientOptions, Connection, Host, Item, Proof, RequestOptions, Store } from './types.js';
+import type { AnyEvents, AttachedPlugin, Change, Client, ClientOptions, Connection, HistoryOptions, Host, Item, Proof, RequestOptions, Store } from './types.js';
 import { createWrites } from './writes.js';
 
 /** What `account.ts` does. */
 const ACCOUNT =
-  'me exportMe sessions updateMe endSession createInvite deleteMe changePassword twoFactorBegin twoFactorConfirm twoFactorEnd';
+  'signIn signUp me exportMe sessions updateMe endSession createInvite deleteMe changePassword twoFactorBegin twoFactorConfirm twoFactorEnd';
 
 const closed = () => new BrokerError('closed', 'closed');
 
@@ -29,10 +28,11 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
   const session = createSession(url, options.auth ?? {}, open);
   const connection = createStore<Connection>({ state: 'idle', stale: true });
   const resets = createEmitter<[reason: string]>();
-  const items = createEmitter<[change: Change]>();
   let stream: string | undefined;
-  /** Tells when everything of a filter has come. */
-  const syncs = createStore('');
+  /** Tells whenever something may be ready, or never will be. */
+  const moves = createEmitter();
+  /** How many requests of `account.ts` are under way: one of them may sign in. */
+  let pending = 0;
   let isClosed = false;
   let source: Source | undefined;
 
@@ -58,6 +58,9 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     }
   }
 
+  /** Whoever signs in between the requests of one thing, or while it is loaded, has not asked for it. */
+  const asker = (): RequestOptions => ({ as: session.store.get().user });
+
   const interest = createInterest(() => (source ??= openSource()));
   const cache = createCache(interest.covers);
   if (options.initialEvents) cache.seed(options.initialEvents);
@@ -78,11 +81,10 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
       if (message.kind === 'state') {
         stream = message.stream;
         connection.set(message.connection);
-      } else if (message.kind === 'synced') {
-        syncs.set(message.id);
       } else if (message.kind === 'fresh' && (message.reason || cache.isSynced())) {
         resets.emit(message.reason ?? 'gap');
       }
+      moves.emit();
     });
   }
 
@@ -97,14 +99,13 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     request,
     overlay,
     seed: cache.seed,
-    onItem: items.on,
+    onItem: (listener) => cache.on('*', (change) => change.transient || listener(change)),
     ready,
     lead(onLead) {
       source ??= openSource();
       return sharing.lead(onLead);
     },
   };
-  cache.on('*', (change) => change.transient || items.emit(change));
   const outbox = options.outbox?.attach(host);
   const plugins: AttachedPlugin[] = [outbox, options.cache?.attach(host)].flatMap((plugin) => plugin ?? []);
 
@@ -129,34 +130,15 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     if (refresh_token) await open('/logout', { body: { refresh_token }, timeout: 5000 }).catch(() => undefined);
   };
 
-  async function signIn({ username, discard = false, ...proof }: Parameters<Client['signIn']>[0]) {
-    const user = username.normalize('NFC');
-    const tokens = await open('/login', { body: { ...fields(proof), username: user, refresh: true } });
-    try {
-      for (const plugin of plugins) await plugin.beforeSignIn?.(user, discard);
-    } catch (error) {
-      void logout(tokens.refresh_token);
-      throw error;
-    }
-    const former = session.refreshToken();
-    await session.start(user, tokens);
-    void logout(former);
-  }
-
   const writes = createWrites({
     request,
+    asker,
     overlay,
     known: (event) => (connection.get().state === 'live' && cache.isReady(event) ? (cache.confirmed(event) ?? null) : undefined),
-    async read(event, more) {
-      // Events of other names come along if this one has a comma.
-      const events: Item[] = await request(`/events?${query({ events: toEntry(event) })}`, more);
-      return events.find((item) => item.event === event) ?? null;
-    },
-    async stream(more) {
-      more.as ??= session.store.get().user;
+    async stream() {
       // What was listened to just before is asked for in a moment.
       await undefined;
-      await when(connection, ({ state }) => state !== 'connecting' && state !== 'syncing');
+      await when(moves.on, () => !['connecting', 'syncing'].includes(connection.get().state));
       return stream;
     },
   });
@@ -170,10 +152,14 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     ACCOUNT.split(' ').map((name) => [
       name,
       async (options?: unknown) => {
-        // Whoever signs in while it is loaded has not asked for this.
-        const as = session.store.get().user;
-        const { default: call } = await import('./account.js').catch(() => Promise.reject(new NetworkError()));
-        return call({ request, session, logout }, name, as, options);
+        const more = asker();
+        pending++;
+        try {
+          return await (await load(import('./account.js')))({ request, session, plugins, logout }, name, more, options);
+        } finally {
+          pending--;
+          moves.emit();
+        }
       },
     ]),
   ) as unknown as Account;
@@ -183,12 +169,6 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     connection,
     outbox,
     initialEvents: (options.initialEvents ?? []) as Item[],
-    signIn,
-    async signUp(account) {
-      const username = account.username.normalize('NFC');
-      await open('/sign_up', { body: { ...account, username } });
-      await signIn({ username, password: account.password });
-    },
     async signOut({ discard = false } = {}) {
       for (const plugin of plugins) await plugin.beforeSignOut?.(discard);
       const refresh_token = session.refreshToken();
@@ -199,7 +179,10 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     on: (filter: string, listener: (change: Change<any, any>) => void) => both(cache.on(filter, listener), interest.add(filter)),
     latest: (name) => storeOf<any>(name, () => cache.latest(name)),
     all: (filter) => storeOf<any>(filter, () => cache.all(filter)),
-    history: createHistory(request) as Client['history'],
+    async *history(...options: [event: any, options?: HistoryOptions]): AsyncGenerator<any> {
+      const more = asker();
+      yield* (await load(import('./history.js')))(request, more, ...options);
+    },
     presence: () => ({
       get: cache.presence.get,
       subscribe: (listener) => both(cache.presence.subscribe(listener), interest.addPresence()),
@@ -207,9 +190,15 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     isReady: cache.isReady,
     async ready(filter) {
       const stop = interest.add(filter);
-      await when(syncs, () => cache.isReady(filter) || isClosed);
+      // A connection that has stopped is tried again for what is new.
+      await undefined;
+      const hasStopped = () => connection.get().state === 'stopped';
+      await when(moves.on, () => cache.isReady(filter) || isClosed || (hasStopped() && !pending));
       stop();
       if (isClosed) throw closed();
+      if (cache.isReady(filter)) return;
+      const { reason } = connection.get();
+      throw refusal(session.jwt() ? 0 : 401, { code: reason, error: `the connection has stopped: ${reason}` });
     },
     ...writes,
     onReset: resets.on,
@@ -220,7 +209,7 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
       interest.close();
       source?.close();
       connection.set({ state: 'idle', stale: true });
-      syncs.set('');
+      moves.emit();
       for (const plugin of plugins) plugin.close();
       session.close();
     },

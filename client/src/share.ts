@@ -58,6 +58,8 @@ export function shareSource(own: OpenSource, { url, isAlone, session, ready, sna
     // `at` is where this tab is, whoever reads the stream. It is undefined while there is nothing to go on from.
     let user: string | undefined;
     let tabs: Tabs | undefined;
+    /** Ends the stream that is opened before it is known who is signed in. */
+    let endAlone: Stop | undefined;
     let mine = NOTHING;
     let state: SourceMessage;
     /** Whether the stream tells who is online. */
@@ -89,13 +91,13 @@ export function shareSource(own: OpenSource, { url, isAlone, session, ready, sna
       const isOut = status === 'signed-out';
       const state = !isWanted() ? 'idle' : isOut ? 'stopped' : 'connecting';
       take({ kind: 'state', connection: { state, reason: isOut ? (reason ?? status) : undefined, stale: true } });
-      if (isWanted() && status === 'unknown') void ready();
     };
 
     const ask = () => {
       const all = [mine, ...wants.values()];
       source?.want({ events: union(all.flatMap((want) => want.events)), presence: all.some((want) => want.presence) });
     };
+    const drop = (id: string) => wants.delete(id) && ask();
     const wish = (more?: Partial<Wish>) => tabs?.post({ want: mine, ...more } satisfies Wish);
     const news = (word: News) => tabs?.post(word);
 
@@ -110,11 +112,13 @@ export function shareSource(own: OpenSource, { url, isAlone, session, ready, sna
     const onLead = () => {
       let isOver = false;
       isJoined = true;
-      // Its place among those who want is that of the former leader.
+      let timer: ReturnType<typeof setTimeout> | undefined;
       wants.clear();
-      wants.set('', at ? { events: at.events, presence: hasPresence } : NOTHING);
-      const drop = (id: string) => wants.delete(id) && ask();
-      const timer = setTimeout(drop, INHERIT, '');
+      if (at) {
+        // Its place among those who want is that of the former leader.
+        wants.set('', { events: at.events, presence: hasPresence });
+        timer = setTimeout(drop, INHERIT, '');
+      }
       hasPresence = false;
       news({ begin: [at] });
       source = own((message) => {
@@ -139,7 +143,7 @@ export function shareSource(own: OpenSource, { url, isAlone, session, ready, sna
 
     const onMessage = (word: Wish & News, from: string) => {
       if (word.want) {
-        if (!wants.has(from)) tabs!.whenGone(from, () => wants.delete(from) && ask());
+        if (!wants.has(from)) tabs!.whenGone(from, () => drop(from));
         wants.set(from, word.want);
         ask();
         if (word.isRetry) source!.retry();
@@ -167,17 +171,20 @@ export function shareSource(own: OpenSource, { url, isAlone, session, ready, sna
       const former = tabs;
       tabs = undefined;
       former?.close();
+      endAlone?.();
+      endAlone = undefined;
     };
     const follow = () => {
-      const { status, user: next } = session.get();
-      const is = status === 'signed-in' ? next : undefined;
+      const { status, user: is } = session.get();
       if (tabs && is === user) return;
       // What another user was shown is nothing to go on from.
       if (user !== undefined) at = undefined;
       user = is;
       close();
       rest();
-      if (is !== undefined) {
+      // It asks who is signed in, again and again as long as something is wanted.
+      if (status === 'unknown') endAlone = onLead();
+      else if (is !== undefined) {
         const onWake = () => source?.wake();
         tabs = createTabs({ name: `broker-client 1 ${url} ${is}`, isAlone, onLead, onLeader, onMessage: onMessage as never, onWake });
       }

@@ -54,15 +54,15 @@ export function createStore<T>(value: T): Writable<T> {
   };
 }
 
-/** Resolves when this holds for what is in the store. */
-export const when = <T>(store: Store<T>, holds: (value: T) => boolean): Promise<void> =>
+/** Resolves when this holds, at once or after one of the calls of a listener. */
+export const when = (on: (listener: () => void) => Stop, holds: () => boolean): Promise<void> =>
   new Promise((resolve) => {
     const look = () => {
-      if (!holds(store.get())) return;
+      if (!holds()) return;
       stop();
       resolve();
     };
-    const stop = store.subscribe(look);
+    const stop = on(look);
     look();
   });
 
@@ -73,6 +73,9 @@ export const both =
     one();
     other();
   };
+
+/** Waits for some milliseconds. */
+export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Milliseconds that have passed, whatever the clock of the machine is set to. */
 export const now = (): number => performance.now();

@@ -240,7 +240,10 @@ export interface Client<E = AnyEvents> {
   presence(): Store<readonly Present[]>;
   /** Whether everything of a name or filter that is listened to has come. */
   isReady(nameOrFilter: NameOrFilter<E>): boolean;
-  /** Resolves when everything of a name or filter has come. Keeps listening to it until then. */
+  /**
+   * Resolves when everything of a name or filter has come. Keeps listening to it until then. Fails with the reason once the connection
+   * has stopped, as it does when nobody is signed in, unless a sign-in is under way.
+   */
   ready(nameOrFilter: NameOrFilter<E>): Promise<void>;
 
   insert<N extends Name<E>>(name: N, data: E[N], options?: InsertOptions): Promise<Ack>;

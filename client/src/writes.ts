@@ -1,26 +1,23 @@
 // Inserting and removing: each request has an idempotency key, so that it can be repeated until it is answered.
 
-import { BrokerError, ConflictError } from './errors.js';
+import type { BrokerError } from './errors.js';
 import { fields } from './http.js';
-import { randomKey } from './store.js';
+import { load } from './load.js';
+import { pause, randomKey } from './store.js';
 import type { Ack, Client, Host, InsertItem, InsertOptions, Item, Overlay, RequestOptions } from './types.js';
 
 /** Waits before the second and third try, in milliseconds. Who has no network is told soon. */
 const PAUSES = [300, 1000];
-/** So often a change is made again because somebody else was faster. */
-const MAX_UPDATES = 50;
 
 export interface WritesHost extends Pick<Host, 'overlay'> {
   request(path: string, options: RequestOptions): Promise<any>;
   /** The latest event of a name if the cache has it for sure. */
   known(event: string): Item | null | undefined;
-  /** The latest event of a name, from the server. */
-  read(event: string, more: RequestOptions): Promise<Item | null>;
-  /** The id of the stream of this client, as soon as there is one. Whoever signs in while it waits has not asked for it. */
-  stream(more: RequestOptions): Promise<string | undefined>;
+  /** The id of the stream of this client, as soon as there is one. */
+  stream(): Promise<string | undefined>;
+  /** Who asks: whoever signs in meanwhile has not. */
+  asker(): RequestOptions;
 }
-
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** The body of an insert, as the server takes it. */
 export const bodyOf = ({ event, data, expiresIn, transient, whileConnected }: InsertItem) =>
@@ -35,6 +32,9 @@ export const headersOf = ({ key, ifMatch, ifNoneMatch }: InsertOptions) => ({
 
 /** With what several requests of one user share. */
 type Options = InsertOptions & { more?: RequestOptions };
+
+/** Inserts. What is one is sent as such, and not as a list. */
+export type Writing = (items: readonly InsertItem[], isOne: boolean, options?: Options) => Promise<any>;
 
 type Writes = Pick<Client, 'insert' | 'insertAll' | 'update' | 'remove'>;
 
@@ -68,15 +68,15 @@ export function createWrites(host: WritesHost): Writes {
     }
   }
 
-  const insert = (items: readonly InsertItem[], isOne: boolean, options: Options = {}) =>
+  const insert: Writing = (items, isOne, options = {}) =>
     showing(
       // Each has its own place among the answers; a transient one is never the latest.
       options.optimistic !== false && !items.some((item) => item.transient) && items.map(({ event, data }) => host.overlay(event, data)),
       async () => {
         const bodies = items.map(bodyOf);
-        const { more = {} } = options;
-        const stream = items.some((item) => item.whileConnected) ? await host.stream(more) : undefined;
-        return post('/insert', isOne ? bodies[0] : bodies, { ...options, more }, stream);
+        const more = host.asker();
+        const stream = items.some((item) => item.whileConnected) ? await host.stream() : undefined;
+        return post('/insert', isOne ? bodies[0] : bodies, { more, ...options }, stream);
       },
     );
 
@@ -85,24 +85,9 @@ export function createWrites(host: WritesHost): Writes {
     insertAll: (items, options) => insert(items, false, options),
     remove: (event, options = {}) =>
       showing(options.optimistic !== false && [host.overlay(event, null, true)], () => post('/remove', { event }, options)),
-    async update(event, change, { expiresIn, optimistic } = {}) {
-      const more: RequestOptions = {};
-      let current = host.known(event);
-      if (current === undefined) current = await host.read(event, more);
-      for (let tries = 0; ; tries++) {
-        const data = change(current?.data, current ?? undefined);
-        try {
-          return await insert([{ event, data, expiresIn }], true, { more, optimistic, ifMatch: current?.id, ifNoneMatch: !current });
-        } catch (error) {
-          if (!(error instanceof ConflictError) || tries >= MAX_UPDATES) throw error;
-          const next = error.current;
-          // It is there, and this user may not see it.
-          if (!next && !current) throw error;
-          current = next;
-          // Of many writers that try at once one gets on each time; the others need not all come again at once.
-          if (tries) await pause(Math.random() * 20 * tries);
-        }
-      }
+    async update(...options) {
+      const more = host.asker();
+      return (await load(import('./update.js')))(host, insert, more, ...options);
     },
   };
 }

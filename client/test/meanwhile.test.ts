@@ -2,8 +2,12 @@
 
 import { afterEach, expect, test, vi } from 'vitest';
 import { createClient } from '../src/index.js';
+import { until } from './server.js';
 
-afterEach(() => vi.unstubAllGlobals());
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
 
 /** Answers by path, with the name of who asks as the token. */
 function serve(answer: (path: string, init: { body: string; headers: Record<string, string> }) => unknown) {
@@ -71,5 +75,69 @@ test('an empty code is refused once, and is no refused token', async () => {
   });
   await expect(client.twoFactorConfirm({ totp: '' })).rejects.toMatchObject({ status: 401 });
   expect(calls).toEqual(['/two_factor_confirm']);
+  client.close();
+});
+
+test('nobody waits for what will never come: the reason is said, unless somebody is signing in', async () => {
+  const streams: string[] = [];
+  const client = serve((path, { headers }) => {
+    if (path !== '/sse') return;
+    streams.push(`${path} ${headers.authorization}`);
+    return new Promise(() => {});
+  });
+  await expect(client.ready('x')).rejects.toMatchObject({ name: 'AuthError', code: 'signed-out', status: 401 });
+  // Whoever is signing in is waited for.
+  const signIn = client.signIn({ username: 'alice', password: 'x' });
+  const ready = client.ready('x').catch((error) => error.code);
+  await signIn;
+  await vi.waitFor(() => expect(streams).toEqual(['/sse Bearer alice']));
+  await client.signOut();
+  expect(await ready).toBe('signed-out');
+  const closed = client.ready('x');
+  client.close();
+  await expect(closed).rejects.toMatchObject({ code: 'closed' });
+});
+
+test('a sign-in that fails is waited for no longer', async () => {
+  const client = serve(() => {});
+  vi.stubGlobal('fetch', async () => Response.json({ code: 'unauthorized', error: 'wrong' }, { status: 401 }));
+  const signIn = client.signIn({ username: 'alice', password: 'x' }).catch((error) => error.code);
+  const ready = client.ready('x').catch((error) => error.code);
+  expect(await Promise.all([signIn, ready])).toEqual(['unauthorized', 'signed-out']);
+  client.close();
+});
+
+test('a service that fails to supply a token is asked again while something is wanted, and says when', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  let isDown = true;
+  let asked = 0;
+  let opened!: (token: unknown) => void;
+  const stream = new Promise((resolve) => (opened = resolve));
+  const jwt = `x.${btoa(JSON.stringify({ sub: 'alice' }))}.x`;
+  vi.stubGlobal('fetch', (_url: string, { headers }: any) => (opened(headers.authorization), new Promise(() => {})));
+  const client = createClient<any>({
+    url: 'http://server',
+    transport: 'fetch',
+    auth: {
+      async token() {
+        asked++;
+        if (isDown) throw new TypeError('the service is down');
+        return jwt;
+      },
+    },
+  });
+  const stop = client.on('x', () => {});
+  for (let round = 1; round < 4; round++) {
+    await until(client.connection, ({ state }) => state === 'waiting');
+    expect(client.connection.get()).toMatchObject({ reason: 'no_token', retryAt: expect.any(Number), stale: true });
+    expect(asked).toBe(round);
+    vi.advanceTimersByTime(30_000);
+  }
+  isDown = false;
+  await until(client.connection, ({ state }) => state === 'waiting');
+  vi.advanceTimersByTime(30_000);
+  expect(await stream).toBe(`Bearer ${jwt}`);
+  expect(client.session.get()).toEqual({ status: 'signed-in', user: 'alice' });
+  stop();
   client.close();
 });

@@ -1,7 +1,8 @@
 // The hooks that show the nearest <Suspense>'s fallback until everything has come for the first time.
 import { useEffect, useRef } from 'react';
+import type { BrokerError } from '../errors.js';
 import { matches } from '../filter.js';
-import type { DataOf, Item, Name, NameOf, NameOrFilter } from '../types.js';
+import type { Client, DataOf, Item, Name, NameOf, NameOrFilter } from '../types.js';
 import { useClient } from './context.js';
 import { useAll, useLatest } from './hooks.js';
 import type { Events } from './register.js';
@@ -28,6 +29,32 @@ function useReady(filter: NameOrFilter<Events>): void {
   if (typeof window === 'undefined' || client.initialEvents.some(({ event }) => matches(filter, event))) return;
   // What is on the screen stays there while the page connects again.
   if (shown.current === filter || client.isReady(filter)) return;
+  const wait = waitFor(client, filter);
+  if (wait.error) throw wait.error;
   // Both versions of React wait for a promise that is thrown, and then render again.
-  throw client.ready(filter);
+  throw wait.end;
+}
+
+interface Wait {
+  end: Promise<unknown>;
+  error?: BrokerError;
+}
+
+const waits = new WeakMap<object, Map<string, Wait>>();
+
+/** One wait for all who ask, which React asks for again to learn how it ended. */
+function waitFor(client: Client<any>, filter: string): Wait {
+  const all = waits.get(client) ?? new Map<string, Wait>();
+  waits.set(client, all);
+  const known = all.get(filter);
+  // As long as the connection has stopped, it would fail again.
+  if (known && (!known.error || client.connection.get().state === 'stopped')) return known;
+  const wait: Wait = {
+    end: client.ready(filter).then(
+      () => all.delete(filter),
+      (error) => (wait.error = error),
+    ),
+  };
+  all.set(filter, wait);
+  return wait;
 }

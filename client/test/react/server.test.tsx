@@ -1,7 +1,8 @@
 // Guards rendering on a server, taking that over in a page, and suspense.
-import { type ReactNode, Suspense } from 'react';
-import { renderToString } from 'react-dom/server';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Writable } from 'node:stream';
+import { Component, type ReactNode, Suspense } from 'react';
+import { renderToPipeableStream, renderToString } from 'react-dom/server';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createClient } from '../../src/index.js';
 import {
   BrokerProvider,
@@ -14,7 +15,7 @@ import {
   useSuspenseLatest,
 } from '../../src/react/index.js';
 import type { Client, Item } from '../../src/types.js';
-import { type Server, startServer, until } from '../server.js';
+import { PASSWORD, type Server, startServer, until } from '../server.js';
 import { clientOf, complaints, hydrate, show } from './dom.js';
 
 let server: Server;
@@ -102,5 +103,61 @@ describe('suspense', () => {
     const initialEvents = [{ event: 's/1', data: 7, id: '1'.padStart(22, '0'), timestamp: 1, username: 'alice' }];
     const client = createClient<any>({ url: server.url, auth: { storage: 'memory' }, initialEvents });
     expect(renderToString(within(client, waiting(<All />)))).toContain('7');
+  });
+
+  /** What a server sends, and what it is told of. */
+  async function piped(node: ReactNode) {
+    const errors: unknown[] = [];
+    let html = '';
+    await new Promise<void>((resolve) => {
+      const body = new Writable({
+        write(part, _encoding, next) {
+          html += part;
+          next();
+        },
+        final: (next) => (next(), resolve()),
+      });
+      const { pipe } = renderToPipeableStream(node, { onAllReady: () => pipe(body), onError: (error) => void errors.push(error) });
+    });
+    return { html, errors };
+  }
+
+  it('keeps no server waiting, where nobody is signed in and nothing was read', async () => {
+    const client = createClient<any>({ url: server.url, auth: { storage: 'memory' } });
+    const page = within(client, waiting(<p><All />!<Latest name="s/1" /></p>));
+    vi.stubGlobal('window', undefined);
+    const { html, errors } = await piped(page);
+    vi.unstubAllGlobals();
+    expect(html.replace(/<!--.*?-->/g, '')).toBe('<p>!undefined</p>');
+    expect(errors).toEqual([]);
+    expect(client.connection.get().state).toBe('idle');
+    // A server that looks like a page is told.
+    const told = await piped(page);
+    expect(told.html).toContain('waiting');
+    expect(told.errors[0]).toMatchObject({ name: 'AuthError', code: 'signed-out' });
+    client.close();
+  });
+
+  class Boundary extends Component<{ children: ReactNode }> {
+    override state: { code?: string } = {};
+    static getDerivedStateFromError = ({ code }: { code: string }) => ({ code });
+    override render() {
+      const { code } = this.state;
+      return code ? <button onClick={() => this.setState({ code: undefined })}>{code}</button> : this.props.children;
+    }
+  }
+
+  it('says why nothing comes, and goes on when it can', async () => {
+    const errors = complaints();
+    const client = await clientOf(server, 'alice');
+    await client.insert('s/9', 9);
+    await client.signOut();
+    const page = show(client, <Boundary>{waiting(<Latest name="s/9" />)}</Boundary>);
+    await page.shows('signed-out');
+    await client.signIn({ username: 'alice', password: PASSWORD });
+    page.container.querySelector('button')!.click();
+    await page.shows('9');
+    // React tells of what a boundary has caught.
+    expect(errors.length).toBeGreaterThan(0);
   });
 });
