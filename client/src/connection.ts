@@ -1,5 +1,6 @@
 // One stream that comes back: it resumes where it was, notices silence, and says how it stands.
 
+import { bounded } from './bounded.js';
 import { BrokerError, NetworkError } from './errors.js';
 import { covers } from './filter.js';
 import type { SessionKeeper } from './session.js';
@@ -89,7 +90,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
   /** Full jitter: those who were cut off together do not come back together. */
   function wait(reason: string, atLeast = 0) {
     cut();
-    const ms = atLeast + 200 + Math.random() * Math.min(MAX_WAIT, 1000 * 2 ** fails++);
+    const ms = bounded(atLeast / 1000) * 1000 + 200 + Math.random() * Math.min(MAX_WAIT, 1000 * 2 ** fails++);
     timer = setTimeout(open, ms);
     say('waiting', reason, Date.now() + ms);
   }
@@ -229,7 +230,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
     // Without its id it cannot be changed.
     if (!stream) return open();
     try {
-      ({ change } = await request('/subscription', { body: { stream, ...filterOf(sent.join()) } }));
+      ({ change } = await request('/subscription', { body: { stream, ...filterOf(sent.join()) }, isWhole: (answer) => answer.change }));
     } catch (error) {
       if (mine !== attempt) return;
       isDirty = true;

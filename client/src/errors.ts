@@ -1,5 +1,6 @@
 // Errors as classes, so that a program can tell what to do about one.
 
+import { bounded } from './bounded.js';
 import type { Change } from './types.js';
 
 /** A request that failed. */
@@ -28,8 +29,8 @@ export class BrokerError extends Error {
 export class NetworkError extends BrokerError {
   override name = 'NetworkError';
 
-  constructor(code = 'network') {
-    super(code, 'the server cannot be reached');
+  constructor(code = 'network', message = 'the server cannot be reached') {
+    super(code, message);
   }
 
   override get retryable(): boolean {
@@ -59,12 +60,17 @@ export class ServerError extends BrokerError {
   override name = 'ServerError';
 }
 
+/** Refusals of a proxy that the same request will always get: it is too large, or its head is. */
+const TOO_LARGE = [413, 414, 431];
+
 /** The error that an answer stands for. `body` is that of a refusal, if it could be read. */
-export function refusal(status: number, body: any, retryAfter?: number): BrokerError {
+export function refusal(status: number, body: any, retryAfter?: unknown): BrokerError {
   const Kind =
     ({ 401: AuthError, 403: AuthError, 412: ConflictError, 429: RateLimitError } as Record<number, typeof BrokerError>)[status] ??
     (status > 499 ? ServerError : BrokerError);
   const code = body?.code ?? `status_${status}`;
-  const error = new Kind(code, body?.error ?? code, status, retryAfter);
+  const error = new Kind(code, body?.error ?? code, status, bounded(retryAfter));
+  // Broker's refusals have a code. One of a proxy or a captive portal says nothing of the request.
+  if (!body?.code && !error.retryable && !TOO_LARGE.includes(status)) return new NetworkError(code, `another server has answered: ${status}`);
   return Object.assign(error, body?.current && { current: body.current });
 }

@@ -9,8 +9,9 @@ export default async function* history(
   event: string,
   { order = 'newest', before, after, pageSize = 100 }: HistoryOptions = {},
 ): AsyncGenerator<Change> {
+  const isWhole = (answer: any) => Array.isArray(answer.events);
   for (;;) {
-    const { events, next } = await request(`/history?${query({ event, order, limit: pageSize, before, after })}`, more);
+    const { events, next } = await request(`/history?${query({ event, order, limit: pageSize, before, after })}`, Object.assign(more, { isWhole }));
     yield* events;
     if (!next) return;
     if (order === 'newest') before = next;

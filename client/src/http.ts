@@ -13,8 +13,7 @@ export function parse(text: string | null | undefined): any {
 }
 
 /** The error that a refused request stands for. */
-export const refused = (status: number, text: string, retryAfter: string | null): BrokerError =>
-  refusal(status, parse(text), Number(retryAfter) || 0);
+export const refused = (status: number, text: string, retryAfter: string | null): BrokerError => refusal(status, parse(text), retryAfter);
 
 /** Names as the server writes them: `expiresIn` is `expires_in`. */
 export const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
@@ -30,27 +29,33 @@ export const query = (object: Record<string, string | number | undefined>): stri
 
 export const bearer = (token: string): { authorization: string } => ({ authorization: `Bearer ${token}` });
 
+/** Whether an answer says that a request was carried out: for each insert of an array it has an id. */
+export const isReceiptOf = (body: unknown) => (answer: any) => [body].flat().every((_, at) => [answer].flat()[at]?.id);
+
 /** Sends a request, a POST if it has a body, and gives what the answer says. */
-export async function send(url: string, { body, headers = {}, timeout = 30_000, seen }: RequestOptions): Promise<any> {
+export async function send(url: string, { body, headers = {}, timeout = 30_000, seen, isWhole = () => true }: RequestOptions): Promise<any> {
   const abort = new AbortController();
+  // What cannot be sent at all is a mistake of the caller, and not one of the network.
+  const init = {
+    ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
+    headers: new Headers(JSON.parse(JSON.stringify(headers))),
+    signal: abort.signal,
+  };
   let code = 'network';
   const timer = setTimeout(() => {
     code = 'timeout';
     abort.abort();
   }, timeout);
   try {
-    const reply = await fetch(url, {
-      ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
-      headers: JSON.parse(JSON.stringify(headers)),
-      signal: abort.signal,
-    });
-    seen?.(reply.headers);
+    const reply = await fetch(url, init);
     const text = await reply.text();
     if (!reply.ok) throw refused(reply.status, text, reply.headers.get('retry-after'));
-    if (!text || reply.headers.get('content-type')?.includes('ndjson')) return text;
-    const answer = parse(text);
-    if (answer !== undefined) return answer;
-    // A list that ends before its last bracket was cut off.
+    const answer = !text || reply.headers.get('content-type')?.includes('ndjson') ? text : parse(text);
+    if (answer !== undefined && isWhole(answer)) {
+      seen?.(reply.headers);
+      return answer;
+    }
+    // A list that ends before its last bracket was cut off; and a proxy or a captive portal may have answered in the place of Broker.
     code = 'cut_off';
   } catch (error) {
     if (error instanceof BrokerError) throw error;

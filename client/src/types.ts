@@ -303,10 +303,12 @@ export interface RequestOptions {
   open?: boolean;
   /** Milliseconds until it fails with `timeout`. */
   timeout?: number;
-  /** Is given the headers of the answer, whatever it is. */
+  /** Is given the headers of an answer that was no refusal. */
   seen?(headers: Headers): void;
   /** Only as this user: fails with `unauthorized` if somebody else, or nobody, is signed in when the token is taken. */
   as?: string;
+  /** Whether the answer is one of Broker, where it must say something. Any other fails with `cut_off`. */
+  isWhole?(answer: any): boolean;
 }
 
 /** What a plug-in can do with its client. */

@@ -21,7 +21,7 @@ export default async function update(
   let current = known(event);
   if (current === undefined) {
     // Events of other names come along if this one has a comma.
-    const events: Item[] = await request(`/events?${query({ events: toEntry(event) })}`, more);
+    const events: Item[] = await request(`/events?${query({ events: toEntry(event) })}`, Object.assign(more, { isWhole: Array.isArray }));
     current = events.find((item) => item.event === event) ?? null;
   }
   for (let tries = 0; ; tries++) {

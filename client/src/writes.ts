@@ -1,7 +1,7 @@
 // Inserting and removing: each request has an idempotency key, so that it can be repeated until it is answered.
 
 import type { BrokerError } from './errors.js';
-import { fields } from './http.js';
+import { fields, isReceiptOf } from './http.js';
 import { load } from './load.js';
 import { pause, randomKey } from './store.js';
 import type { Ack, Client, Host, InsertItem, InsertOptions, Item, Overlay, RequestOptions } from './types.js';
@@ -43,7 +43,7 @@ export function createWrites(host: WritesHost): Writes {
   async function post(path: string, body: unknown, options: Options, stream?: string): Promise<any> {
     const headers = { ...headersOf({ ...options, key: options.key ?? randomKey() }), 'broker-stream': stream };
     // What is sent again is sent as the same user.
-    const more = Object.assign(options.more ?? {}, { body, headers });
+    const more = Object.assign(options.more ?? {}, { body, headers, isWhole: isReceiptOf(body) });
     for (let tries = 0; ; tries++) {
       try {
         return await host.request(path, more);

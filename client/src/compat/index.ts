@@ -1,5 +1,6 @@
 // The drop-in for `broker-client` 0.0.8: the same surface, without its faults. Pages of Broker 15 go on with it unchanged.
 // `{ reconnect: true }` adds what 0.0.8 never did. docs/streams.md lists the differences.
+import { bounded } from '../bounded.js';
 import { createParser } from '../parser.js';
 import { wait } from './wait.js';
 
@@ -100,8 +101,9 @@ async function run(client: BrokerClient, url: string | URL, init: BrokerClientIn
     const began = performance.now();
     const error = await attempt(client, url, init, memory);
     if (signal.aborted) return;
-    const { status = 0 } = error ?? {};
-    const isRefused = status >= 400 && status < 500 && status !== 408 && status !== 429;
+    const { status = 0, code } = error ?? {};
+    // Broker's refusals have a code. One of a proxy or a captive portal does not last.
+    const isRefused = code !== undefined && status >= 400 && status < 500 && status !== 408 && status !== 429;
     if (init.reconnect && !isRefused) client.readState = BrokerClient.CONNECTING;
     if (error) {
       if (client.onerror) call(client, client.onerror, error);
@@ -152,7 +154,7 @@ async function attempt(client: BrokerClient, url: string | URL, init: BrokerClie
     if (reconnect && client.lastEventID) sent.set('last-event-id', client.lastEventID);
     if (reconnect && memory.stream) sent.set('broker-stream', memory.stream);
     const response = await fetch(url, { ...rest, headers: sent, signal: own.signal });
-    memory.retryAfter = Number(response.headers.get('retry-after')) * 1000;
+    memory.retryAfter = bounded(response.headers.get('retry-after')) * 1000;
     if (!response.ok || !response.body) {
       const answer = await response.json().catch(() => ({}));
       return failure(answer.error ?? `status ${response.status}`, response.status, answer.code);

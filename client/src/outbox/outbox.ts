@@ -1,6 +1,7 @@
 // The outbox: changes that are kept on disk before they are shown as queued, and sent when the server can be reached.
 
 import { BrokerError, refusal } from '../errors.js';
+import { isReceiptOf } from '../http.js';
 import { watchPage } from '../page.js';
 import { call, createStore, randomKey, type Writable } from '../store.js';
 import { createClock } from './clock.js';
@@ -167,8 +168,11 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
       owner,
       {
         now: () => clock.now(owner),
-        send: ({ path, body, headers, key }) =>
-          host.request(path, { body: JSON.parse(body), headers: { ...headers, 'idempotency-key': key }, as: owner, seen: clock.seen }),
+        send: ({ path, body: text, headers, key }) => {
+          const body = JSON.parse(text);
+          const more = { as: owner, seen: clock.seen, isWhole: isReceiptOf(body) };
+          return host.request(path, { body, headers: { ...headers, 'idempotency-key': key }, ...more });
+        },
       },
       {
         changed,

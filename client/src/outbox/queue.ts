@@ -167,7 +167,8 @@ export function createQueue(database: Database<QueueRow>, owner: string, host: Q
         return false;
       }
       // No cap on tries. Full jitter, so that many clients do not come back at once.
-      const wait = failure.retryAfter ? failure.retryAfter * 1000 : Math.random() * Math.min(30_000, 500 * 2 ** Math.min(failures++, 6));
+      const jitter = Math.random() * Math.min(30_000, 500 * 2 ** Math.min(failures++, 6));
+      const wait = failure.retryAfter ? failure.retryAfter * 1000 * (1 + Math.random()) : jitter;
       on.status({ state: 'waiting', retryAt: Date.now() + wait });
       timer = setTimeout(run, wait);
       return false;
