@@ -30,24 +30,29 @@ export interface AccountHost {
   logout(refreshToken?: string): Promise<void>;
 }
 
-async function signIn({ request, session, plugins, logout }: AccountHost, { username, discard = false, ...proof }: SignInOptions) {
+const admit = async ({ plugins }: AccountHost, user: string, discard?: boolean) => {
+  for (const plugin of plugins) await plugin.beforeSignIn?.(user, !!discard);
+};
+
+async function signIn(host: AccountHost, { username, discard, ...proof }: Credentials & { discard?: boolean }) {
+  const { request, session, logout } = host;
   const user = username.normalize('NFC');
   const tokens = await request('/login', { open: true, body: { ...fields(proof), username: user, refresh: true } });
   try {
-    for (const plugin of plugins) await plugin.beforeSignIn?.(user, discard);
+    await admit(host, user, discard);
   } catch (error) {
     void logout(tokens.refresh_token);
     throw error;
   }
-  const former = session.refreshToken();
+  const former = await session.refreshToken();
   await session.start(user, tokens);
   void logout(former);
 }
 
-type SignInOptions = Credentials & { discard?: boolean };
-
-async function signUp(host: AccountHost, account: SignUp) {
+async function signUp(host: AccountHost, { discard, ...account }: SignUp & { discard?: boolean }) {
   const username = account.username.normalize('NFC');
+  // An account that cannot be signed in here is not made.
+  await admit(host, username, discard);
   await host.request('/sign_up', { open: true, body: { ...account, username } });
   await signIn(host, { username, password: account.password });
 }

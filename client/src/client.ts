@@ -171,7 +171,7 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     initialEvents: (options.initialEvents ?? []) as Item[],
     async signOut({ discard = false } = {}) {
       for (const plugin of plugins) await plugin.beforeSignOut?.(discard);
-      const refresh_token = session.refreshToken();
+      const refresh_token = await session.refreshToken();
       await session.end('signed-out');
       await wiped;
       await logout(refresh_token);

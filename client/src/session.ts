@@ -1,6 +1,6 @@
 // The sign-in: its tokens in the storage, and their renewal, one at a time over all tabs.
 
-import type { BrokerError } from './errors.js';
+import { NetworkError, type BrokerError } from './errors.js';
 import { parse } from './http.js';
 import { locked } from './lock.js';
 import { createEmitter, now } from './store.js';
@@ -13,7 +13,7 @@ export interface Tokens {
   refresh_token?: string;
 }
 
-/** What is kept in the storage. */
+/** What is kept in the storage. Other programs, and other versions of this one, may keep something else there. */
 interface Kept {
   user: string;
   jwt: string;
@@ -32,7 +32,7 @@ export interface SessionKeeper {
   /** The token that may be used last without asking anybody. */
   jwt(): string | undefined;
   /** The refresh token, to end the session. */
-  refreshToken(): string | undefined;
+  refreshToken(): Promise<string | undefined>;
   start(user: string, tokens: Tokens): Promise<void>;
   /** Forgets the sign-in. */
   end(reason: string): Promise<void>;
@@ -53,10 +53,20 @@ function chooseStorage(choice: AuthOptions['storage'] = 'local'): KeyValueStorag
   }
 }
 
+const isKept = (found: Kept | undefined) => typeof found?.user === 'string' && typeof found.jwt === 'string';
+
+/** What to keep of an answer. One without a token is none of the server: something between here and there gave it. */
+function keptOf(user: string, { jwt, expires_in, refresh_token }: Tokens): Kept {
+  const kept = { user, jwt, refresh: refresh_token, life: expires_in, at: Date.now() };
+  if (!jwt || !isKept(kept)) throw new NetworkError('cut_off');
+  return kept;
+}
+
 export function createSession(url: string, auth: AuthOptions, post: Post): SessionKeeper {
   const supplier = auth.token;
   const storage = chooseStorage(auth.storage);
-  const key = `broker-client ${url}`;
+  // The secure storage of Expo takes these characters only.
+  const key = `broker-client.${url.replace(/[^a-z\d.-]/gi, (letter) => `_${letter.charCodeAt(0).toString(16)}`)}`;
   const changes = createEmitter();
   const tokens = createEmitter();
   let kept: Kept | undefined;
@@ -70,10 +80,14 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
   let loading: Promise<void> | undefined;
   /** Counts what is kept: what was asked for before that is older. A storage answers in the order in which it is asked. */
   let writes = 0;
+  /** The storage has what is known here. Where it cannot be written, what it has is older. */
+  let isStored = true;
+  /** The refresh token that another page has used already. */
+  let spent: string | undefined;
 
   function take(next: Kept | undefined, reason?: string) {
     if (next && next.jwt !== kept?.jwt) {
-      const life = (next.life ?? Infinity) * 1000;
+      const life = next.life! >= 1 ? next.life! * 1000 : Infinity;
       const age = Math.max(0, Date.now() - (next.at ?? 0));
       dueAt = now() + life - age - Math.min(30_000, life / 5);
     }
@@ -103,13 +117,15 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
       // Who cannot be told from others would be shown what is theirs.
       next = user ? { user, jwt: jwt! } : undefined;
       reason = jwt ? 'token_unreadable' : 'signed-out';
-    } else if (storage) {
+    } else if (storage && isStored) {
       try {
         let text = storage.getItem(key);
         // At once if the storage can: a page that is signed in must not flicker.
         if ((text as Promise<unknown>)?.then) text = await text;
         const found = parse(text as string);
-        next = found?.jwt && found;
+        // Whoever used the token has its successor, and is about to write it.
+        if (!isKept(found)) next = undefined;
+        else if (!spent || found.refresh !== spent) next = found;
         reason ??= found?.reason;
       } catch {
         // What is known stays.
@@ -123,17 +139,25 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
   async function keep(next: Kept | undefined, reason?: string) {
     writes++;
     take(next, reason);
+    const mine = writes;
     const write = async (run: () => unknown) => {
       try {
         await run();
+        return true;
       } catch {
         // It is full or forbidden: the sign-in lasts as long as the page.
+        return false;
       }
     };
+    const remove = () => write(() => storage?.removeItem(key));
     // Other tabs are told why it has gone.
     const written = write(() => storage?.setItem(key, JSON.stringify(next ?? { reason })));
-    if (!next) await write(() => storage?.removeItem(key));
-    await written;
+    if (!next) await remove();
+    const isDone = await written;
+    if (mine !== writes) return;
+    isStored = isDone;
+    // What is there is of a former sign-in, or has been used.
+    if (!isDone) await remove();
   }
   const change = (next?: Kept, reason?: string) => {
     const done = keep(next, reason);
@@ -147,9 +171,9 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
     const used = kept;
     if (!used || used.jwt !== old) return used?.jwt;
     if (!used.refresh) return void (await keep(undefined, 'expired'));
-    let tokens: Tokens;
+    let next: Kept;
     try {
-      tokens = await post('/refresh', { body: { refresh_token: used.refresh }, timeout: 5000 });
+      next = keptOf(used.user, await post('/refresh', { body: { refresh_token: used.refresh }, timeout: 5000 }));
     } catch (error) {
       if ((error as BrokerError).status !== 401) throw error;
       await load();
@@ -157,25 +181,22 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
       if (kept?.refresh === used.refresh) await keep(undefined, (error as BrokerError).code);
       return kept?.jwt;
     }
-    // Without a successor the token was one that had been used already: who used it has the successor. Or it was signed out or in again
-    // meanwhile, perhaps in another tab.
+    // It was signed out or in again meanwhile, perhaps in another tab, or another tab without locks was faster.
     await load();
-    if (!tokens.refresh_token) await load();
     if (kept?.user !== used.user || (kept.refresh && kept.refresh !== used.refresh)) return kept?.jwt;
-    await keep(keptOf(used.user, tokens));
-    return tokens.jwt;
+    if (next.refresh) await keep(next);
+    else {
+      // Another tab has the successor. It must not be overwritten, whether it is written yet or not.
+      spent = used.refresh;
+      take(next);
+    }
+    return next.jwt;
   }
 
-  const keptOf = (user: string, { jwt, expires_in, refresh_token }: Tokens): Kept => ({
-    user,
-    jwt,
-    refresh: refresh_token,
-    life: expires_in,
-    at: Date.now(),
-  });
-
-  const onStorage = (event: StorageEvent) => {
-    if (event.key === key || event.key === null) look(parse(event.newValue)?.reason).catch(() => {});
+  const onStorage = ({ key: name, newValue }: StorageEvent) => {
+    if (name !== key && name !== null) return;
+    if (newValue) isStored = true;
+    look(parse(newValue)?.reason).catch(() => {});
   };
   globalThis.addEventListener?.('storage', onStorage as any);
   /** Once, unless it fails, as only a supplier may. */
@@ -212,8 +233,11 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
     },
     due: () => (kept?.refresh ? Math.max(0, dueAt - now()) : Infinity),
     jwt: () => kept?.jwt,
-    refreshToken: () => kept?.refresh,
-    start: (user, tokens) => change(keptOf(user, tokens)),
+    async refreshToken() {
+      await loaded().catch(() => {});
+      return kept?.refresh;
+    },
+    start: async (user, tokens) => change(keptOf(user, tokens)),
     end: (reason) => change(undefined, reason),
     onToken: tokens.on,
     close: () => globalThis.removeEventListener?.('storage', onStorage as any),

@@ -203,7 +203,7 @@ export interface Me {
   readonly email: string | null;
   readonly scopes: readonly string[] | null;
   readonly data: any;
-  readonly two_factor: boolean | null;
+  readonly two_factor: boolean;
 }
 
 /** What proves that it is the user who asks. */
@@ -224,8 +224,8 @@ export interface Client<E = AnyEvents> {
    * theirs may be left for this user to read.
    */
   signIn(credentials: Credentials & { discard?: boolean }): Promise<void>;
-  /** Makes an account, and signs in. */
-  signUp(account: SignUp): Promise<void>;
+  /** Makes an account, and signs in. Fails before that with `outbox_pending`, as `signIn` does. */
+  signUp(account: SignUp & { discard?: boolean }): Promise<void>;
   /** Fails with `outbox_pending` if something waits in the outbox, unless `discard` is true. */
   signOut(options?: { discard?: boolean }): Promise<void>;
 

@@ -1,6 +1,6 @@
 // The sign-in: one renewal at a time, what is kept and when it is forgotten, whatever the order of things.
 
-import { afterEach, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { AuthError, NetworkError } from '../src/errors.js';
 import { createSession, type SessionKeeper, type Tokens } from '../src/session.js';
 import type { AuthOptions } from '../src/types.js';
@@ -113,7 +113,7 @@ test('without locks a page that was slower takes what the faster one got', async
   // Neither has lost the successor.
   for (const session of [one, other, sessionOf(server.post, { storage })]) {
     expect(await session.token('access-1')).toBe('access-2');
-    expect(session.refreshToken()).toBe('refresh-2');
+    expect(await session.refreshToken()).toBe('refresh-2');
   }
   expect(server.calls).toBe(3);
 });
@@ -122,7 +122,7 @@ test('an answer without a successor lasts as long as its token', async () => {
   const session = sessionOf(async () => ({ jwt: 'access-1', expires_in: 900 }));
   await session.start('alice', { jwt: 'access-0', expires_in: 900, refresh_token: 'former' });
   expect(await session.token('access-0')).toBe('access-1');
-  expect(session.refreshToken()).toBeUndefined();
+  expect(await session.refreshToken()).toBeUndefined();
   // The former refresh token must not be used again: that would end the session of who has its successor.
   expect(await session.token('access-1')).toBeUndefined();
   expect(session.store.get()).toEqual({ status: 'signed-out', reason: 'expired' });
@@ -215,6 +215,112 @@ test.each(['x.x.x', 'no token', claims(7), claims('')])('a token that does not s
   const session = sessionOf(() => Promise.reject(new Error('not asked')), { token: () => token });
   expect(await session.token()).toBeUndefined();
   expect(session.store.get()).toEqual({ status: 'signed-out', reason: 'token_unreadable' });
+});
+
+test.each([undefined, '', {}, { jwt: '' }, { jwt: 7 }])('an answer without a token is none, and nothing is lost: %o', async (answer) => {
+  const storage = storageOf();
+  const session = sessionOf(async () => answer ?? '', { storage });
+  await session.start('alice', serverOf().tokens());
+  const before = [...storage.map];
+  await expect(session.token('access-0')).rejects.toMatchObject({ code: 'cut_off', retryable: true });
+  expect([...storage.map]).toEqual(before);
+  expect(await session.token()).toBe('access-0');
+  await expect(session.start('bob', { ...(answer as Tokens) })).rejects.toMatchObject({ code: 'cut_off' });
+  expect(session.store.get().user).toBe('alice');
+});
+
+test.each(['{}', '5', '"x"', '[]', 'true', '{"user":{},"jwt":"x"}', '{"user":"alice","jwt":5}', 'x'])(
+  'what others have left in the storage signs nobody in: %s',
+  async (text) => {
+    const session = sessionOf(serverOf().post, { storage: { ...storageOf(), getItem: () => text } });
+    expect(await session.token()).toBeUndefined();
+    expect(session.store.get()).toMatchObject({ status: 'signed-out' });
+  },
+);
+
+test.each([0, -5, NaN, 'soon' as never])('a life of %s is none: it is not renewed before it is refused', async (life) => {
+  const session = sessionOf(serverOf().post);
+  await session.start('alice', { jwt: 'access-0', expires_in: life, refresh_token: 'refresh-0' });
+  expect(session.due()).toBe(Infinity);
+  expect(await session.token()).toBe('access-0');
+});
+
+test('the name in the storage is one that every storage takes, and each server has its own', async () => {
+  const storage = storageOf();
+  const urls = ['https://broker.example.com/a', 'https://broker.example.com_2fa', 'http://192.168.1.2:8080', 'http://192.168.1.2/8080'];
+  for (const url of urls) await createSession(url, { storage }, serverOf().post).start('alice', serverOf().tokens());
+  expect(storage.map.size).toBe(urls.length);
+  for (const key of storage.map.keys()) expect(key).toMatch(/^[\w.-]+$/);
+});
+
+describe('a storage that cannot be written', () => {
+  const full = (map?: Map<string, string>) => ({
+    ...storageOf(map),
+    setItem() {
+      throw new Error('the storage is full');
+    },
+  });
+
+  test('signs nobody in as the user before', async () => {
+    const { map, ...storage } = storageOf();
+    await sessionOf(serverOf().post, { storage }).start('alice', { jwt: 'of alice', expires_in: 900, refresh_token: 'of alice' });
+    const server = serverOf();
+    const session = sessionOf(server.post, { storage: full(map) });
+    await session.start('bob', server.tokens());
+    expect(await session.token('access-0')).toBe('access-1');
+    expect(session.store.get().user).toBe('bob');
+    // A reload finds nobody, and not somebody else.
+    expect(map.size).toBe(0);
+  });
+
+  test('signs nobody out, and uses no refresh token twice', async () => {
+    const server = serverOf();
+    const { map, ...storage } = storageOf();
+    await sessionOf(server.post, { storage }).start('alice', server.tokens());
+    const session = sessionOf(server.post, { storage: full(map) });
+    for (const count of [0, 1, 2]) expect(await session.token(`access-${count}`)).toBe(`access-${count + 1}`);
+    expect(session.store.get()).toEqual({ status: 'signed-in', user: 'alice' });
+    expect(map.size).toBe(0);
+  });
+
+  test('is read again when another page has written it', async () => {
+    let onStorage!: (event: object) => void;
+    vi.stubGlobal('addEventListener', (_type: string, listener: typeof onStorage) => (onStorage = listener));
+    const server = serverOf();
+    const { map, ...storage } = storageOf();
+    const session = sessionOf(server.post, { storage: full(map) });
+    await session.start('alice', server.tokens());
+    const [tellFirst] = [onStorage];
+    await sessionOf(server.post, { storage }).start('bob', { jwt: 'of bob', refresh_token: 'of bob' });
+    const [[key, newValue]] = [...map] as [[string, string]];
+    tellFirst({ key, newValue });
+    await vi.waitFor(() => expect(session.store.get().user).toBe('bob'));
+  });
+});
+
+test('without locks a page that was slower does not overwrite the successor, also if it does not see it yet', async () => {
+  const server = serverOf();
+  const shared = storageOf();
+  await sessionOf(server.post, { storage: shared }).start('alice', server.tokens());
+  // The other process shows what was written some time later.
+  const old = new Map(shared.map);
+  let isLate = true;
+  const late = { ...shared, getItem: (key: string) => (isLate ? old.get(key)! : shared.getItem(key)) };
+  const [one, other] = [sessionOf(server.post, { storage: shared }), sessionOf(server.post, { storage: late })];
+  expect(await one.token('access-0')).toBe('access-1');
+  expect(await other.token('access-0')).toBe('access-1');
+  expect([...shared.map.values()].join()).toContain('"refresh":"refresh-1"');
+  isLate = false;
+  for (const session of [one, other]) expect(await session.token('access-1')).toBe('access-2');
+  expect(server.calls).toBe(3);
+});
+
+test('the refresh token that ends the session is there as soon as a slow storage has answered', async () => {
+  const server = serverOf();
+  const storage = storageOf();
+  await sessionOf(server.post, { storage }).start('alice', server.tokens());
+  const getItem = async (key: string) => storage.getItem(key);
+  expect(await sessionOf(server.post, { storage: { ...storage, getItem } }).refreshToken()).toBe('refresh-0');
 });
 
 test('a storage that fails is done without', async () => {
