@@ -30,11 +30,13 @@ export interface AccountHost {
   logout(refreshToken?: string): Promise<void>;
 }
 
+type SignInOptions = Credentials & { discard?: boolean | undefined };
+
 const admit = async ({ plugins }: AccountHost, user: string, discard?: boolean) => {
   for (const plugin of plugins) await plugin.beforeSignIn?.(user, !!discard);
 };
 
-async function signIn(host: AccountHost, { username, discard, ...proof }: Credentials & { discard?: boolean }) {
+async function signIn(host: AccountHost, { username, discard, ...proof }: SignInOptions) {
   const { request, session, logout } = host;
   const user = username.normalize('NFC');
   const tokens = await request('/login', { open: true, body: { ...fields(proof), username: user, refresh: true } });
@@ -54,13 +56,13 @@ async function signUp(host: AccountHost, { discard, ...account }: SignUp & { dis
   // An account that cannot be signed in here is not made.
   await admit(host, username, discard);
   await host.request('/sign_up', { open: true, body: { ...account, username } });
-  await signIn(host, { username, password: account.password });
+  await signIn(host, { username, password: account.password, discard });
 }
 
 export default async function call(host: AccountHost, name: string, more: RequestOptions, options?: any): Promise<any> {
   if (name === 'signIn') return signIn(host, options);
   if (name === 'signUp') return signUp(host, options);
-  const { request, session, logout } = host;
+  const { request, session, plugins, logout } = host;
   if (name === 'updateMe') options = { data: options };
   if (name === 'createInvite') options ??= {};
   // What is answered with a new sign-in is asked for one that can be renewed.
@@ -72,7 +74,11 @@ export default async function call(host: AccountHost, name: string, more: Reques
   // The former sign-ins have ended, which this page may have been told already. Who has signed in or out meanwhile stays so.
   const isTheirs = user ? user === more.as : reason !== 'signed-out';
   if (answer.jwt) await (isTheirs ? session.start(more.as!, answer) : logout(answer.refresh_token));
-  if (name === 'deleteMe' && isTheirs) await session.end('deleted');
+  if (name === 'deleteMe' && isTheirs) {
+    await session.end('deleted');
+    // The sign-in may have ended before, and what waits was kept for the next one.
+    for (const plugin of plugins) await plugin.wipe?.(more.as);
+  }
   // Tokens are for nobody else.
   return answer.jwt ? { recovery_codes: answer.recovery_codes } : answer;
 }

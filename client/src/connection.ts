@@ -3,6 +3,7 @@
 import { bounded } from './bounded.js';
 import { BrokerError, NetworkError } from './errors.js';
 import { covers } from './filter.js';
+import { bearer } from './http.js';
 import type { SessionKeeper } from './session.js';
 import type { OpenSource } from './source.js';
 import { now } from './store.js';
@@ -303,12 +304,14 @@ export const createConnection = ({ url, session, transports, request }: Connecti
   /** A stream ends with its token, unless it is given a newer one before. */
   function renewLater() {
     const mine = attempt;
+    clearTimeout(timer);
     const ms = session.due();
     if (ms > 2 ** 31 - 1) return;
     timer = setTimeout(async () => {
+      const old = token;
       await session.token().catch(() => undefined);
-      // Else it has failed, and is tried again.
-      if (mine === attempt && session.jwt() === token) timer = setTimeout(renewLater, LOOK_EVERY);
+      // It has failed, and is tried again.
+      if (mine === attempt && session.jwt() === old) timer = setTimeout(renewLater, LOOK_EVERY);
     }, ms);
   }
 
@@ -316,9 +319,11 @@ export const createConnection = ({ url, session, transports, request }: Connecti
     const mine = attempt;
     const former = token;
     if (!isOpen || !stream || !session.jwt()) return;
-    token = session.jwt();
-    // If this fails, the stream ends with the former token, and is resumed.
-    await request('/subscription', { body: { stream, renew: true } }).catch(() => mine === attempt && (token = former));
+    token = session.jwt()!;
+    // If this fails, the stream ends with the former token, and is resumed. A token that is refused here must not be renewed for it: that
+    // would be the next token to be given, and so on.
+    const more = { open: true, headers: bearer(token), body: { stream, renew: true } };
+    await request('/subscription', more).catch(() => mine === attempt && (token = former));
     if (mine === attempt) renewLater();
   });
 

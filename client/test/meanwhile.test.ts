@@ -1,7 +1,7 @@
 // Who signs in or out while something is under way: it is neither sent nor kept in the place of another.
 
 import { afterEach, expect, test, vi } from 'vitest';
-import { createClient } from '../src/index.js';
+import { BrokerError, createClient, type ClientOptions, type OutboxPlugin } from '../src/index.js';
 import { until } from './server.js';
 
 afterEach(() => {
@@ -10,7 +10,10 @@ afterEach(() => {
 });
 
 /** Answers by path, with the name of who asks as the token. */
-function serve(answer: (path: string, init: { body: string; headers: Record<string, string> }) => unknown) {
+function serve(
+  answer: (path: string, init: { body: string; headers: Record<string, string> }) => unknown,
+  options: Partial<ClientOptions> = {},
+) {
   vi.stubGlobal('fetch', async (url: string, init: any) => {
     const path = new URL(url).pathname;
     if (path === '/login') {
@@ -19,7 +22,7 @@ function serve(answer: (path: string, init: { body: string; headers: Record<stri
     }
     return Response.json((await answer(path, init)) ?? {});
   });
-  return createClient<any>({ url: 'http://server', auth: { storage: 'memory' }, share: false, transport: 'fetch' });
+  return createClient<any>({ url: 'http://server', auth: { storage: 'memory' }, share: false, transport: 'fetch', ...options });
 }
 
 test('who signs out while the password is changed stays signed out, and nothing is left open', async () => {
@@ -139,5 +142,27 @@ test('a service that fails to supply a token is asked again while something is w
   expect(await stream).toBe(`Bearer ${jwt}`);
   expect(client.session.get()).toEqual({ status: 'signed-in', user: 'alice' });
   stop();
+  client.close();
+});
+
+test('no account is made that cannot be signed in, because changes of another user wait', async () => {
+  const paths: string[] = [];
+  const admitted: [user: string, discard: boolean][] = [];
+  const outbox = {
+    attach: () => ({
+      async beforeSignIn(user: string, discard: boolean) {
+        admitted.push([user, discard]);
+        if (!discard) throw new BrokerError('outbox_pending', 'changes of another user have not been sent');
+      },
+      close() {},
+    }),
+  } as unknown as OutboxPlugin;
+  const client = serve((path) => void paths.push(path), { outbox });
+  await expect(client.signUp({ username: 'bob', password: 'x' })).rejects.toMatchObject({ code: 'outbox_pending' });
+  expect(paths).toEqual([]);
+  await client.signUp({ username: 'bob', password: 'x', discard: true });
+  expect(paths).toEqual(['/sign_up']);
+  expect(admitted[0]).toEqual(['bob', false]);
+  expect(client.session.get()).toMatchObject({ user: 'bob' });
   client.close();
 });

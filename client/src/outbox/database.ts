@@ -97,7 +97,11 @@ export function openDatabase<R extends Row>(
         const db = await (opened ??= open());
         return await new Promise<T>((resolve, reject) => {
           const transaction = db.transaction(store, mode, { durability: 'strict' });
-          const timer = setTimeout(reject, STUCK, new Error('IndexedDB does not answer'));
+          const timer = setTimeout(() => {
+            reject(new Error('IndexedDB does not answer'));
+            // It must not be done later, when it has been done in another way.
+            transaction.abort();
+          }, STUCK);
           const request = work(transaction.objectStore(store));
           transaction.oncomplete = () => {
             clearTimeout(timer);

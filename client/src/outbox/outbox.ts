@@ -254,8 +254,9 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
       last = owner;
       run = start(owner);
     } else if (before !== undefined) {
-      if (isOver(reason)) discardAll();
-      else status.set({ ...status.get(), state: 'paused' });
+      if (isOver(reason)) return discardAll();
+      status.set({ state: 'paused', durable: status.get().durable });
+      for (const waiter of waiters.values()) waiter.status.set({ ...waiter.status.get(), state: 'paused' });
     }
   };
   let last: string | undefined;
@@ -346,7 +347,9 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
     },
     async wipe(user) {
       // A session that has ended by itself pauses. After a sign-out, another tab may have kept something since it was asked for.
-      if (user !== undefined && isOver(host.session.get().reason)) await database.wipe('outbox', user);
+      if (user === undefined || !isOver(host.session.get().reason)) return;
+      if (!run) discardAll();
+      await database.wipe('outbox', user);
     },
     close() {
       unsubscribe();

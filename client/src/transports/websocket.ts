@@ -3,6 +3,9 @@
 import { refusal } from '../errors.js';
 import { broken, type OpenStream } from './transport.js';
 
+/** What a code of a close says for which there was no frame. */
+const CODES: Record<number, string> = { 4401: 'unauthorized', 4409: 'limit', 4410: 'replaced' };
+
 const openWebSocket: OpenStream = ({ url, token, events, presence, after, stream }, on) => {
   const socket = new WebSocket(`${url.replace(/^http/, 'ws')}/ws`, 'broker.v1');
   let refused: any;
@@ -25,8 +28,8 @@ const openWebSocket: OpenStream = ({ url, token, events, presence, after, stream
     if (isOver) return;
     isOver = true;
     // The code tells whether to come back: with another token, after a correction, or later.
-    const status = code === 4401 ? 401 : [1002, 1003, 1007, 1009, 4400, 4409].includes(code) ? 400 : 503;
-    const why = refused ?? (status < 500 && { code: code === 4401 ? 'unauthorized' : code === 4409 ? 'limit' : 'protocol' });
+    const status = code === 4401 ? 401 : [1002, 1003, 1007, 1009, 4400, 4409, 4410].includes(code) ? 400 : 503;
+    const why = refused ?? (status < 500 && { code: CODES[code] ?? 'protocol' });
     on.end(why ? refusal(status, why, why.retry_after) : broken());
   };
   return () => {

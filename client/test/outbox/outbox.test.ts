@@ -1,6 +1,6 @@
 // What a program can do with the outbox and the cache: enqueue, look, decide.
 import { IDBFactory, IDBKeyRange } from 'fake-indexeddb';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { createClient, type Client, type Queued } from '../../src/index.js';
 import { createCache, createOutbox } from '../../src/outbox/index.js';
 import { PASSWORD, startServer, until, type Server } from '../server.js';
@@ -20,6 +20,7 @@ afterEach(() => {
   for (const client of clients) client.close();
   clients = [];
   Reflect.deleteProperty(globalThis, 'indexedDB');
+  vi.restoreAllMocks();
 });
 
 async function start(username = 'alice', onStop?: (queued: Queued) => void) {
@@ -177,4 +178,52 @@ test('the cache shows the last state before the server has answered, to the same
   await until(other.client.connection, ({ state }) => state === 'waiting');
   expect(other.store.get()).toEqual([]);
   await server.start();
+});
+
+/** Changes do not reach the server until what it gives is called. `then` is run between an answer and its arrival. */
+function holdInserts(then = async (_path: string) => {}): () => void {
+  const { fetch } = globalThis;
+  let isHeld = true;
+  vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
+    const path = new URL(String(url)).pathname;
+    if (isHeld && path === '/insert') throw new TypeError('no network');
+    const reply = await fetch(url, init);
+    await then(path);
+    return reply;
+  });
+  return () => (isHeld = false);
+}
+
+test('what waits pauses with the session, and is sent once when the same user is back', async () => {
+  await server.user('carol');
+  const { client, outbox } = await start('carol');
+  const release = holdInserts();
+  const { done, status } = await outbox.enqueue('paused', 'kept');
+  await until(outbox.status, ({ state }) => state === 'waiting');
+  await server.admin('/revoke_user', { username: 'carol' });
+  await expect(client.me()).rejects.toMatchObject({ status: 401 });
+  expect(outbox.status.get()).toEqual({ state: 'paused', durable: true });
+  expect(status.get()).toMatchObject({ event: 'paused', state: 'paused' });
+  // What belongs to a user is shown to nobody else.
+  expect(outbox.pending.get()).toEqual([]);
+  await server.admin('/unrevoke_user', { username: 'carol' });
+  release();
+  await client.signIn({ username: 'carol', password: PASSWORD });
+  const { id } = await done;
+  expect(await read('paused')).toMatchObject({ id, data: 'kept', username: 'carol' });
+  expect(status.get().state).toBe('done');
+});
+
+test.each([false, true])('a deleted user leaves nothing that waits, also if the session has ended before the answer: %s', async (isLate) => {
+  await server.user(`dave-${isLate}`);
+  const { client, outbox } = await start(`dave-${isLate}`);
+  holdInserts(async (path) => {
+    if (isLate && path === '/delete_me') await client.me().catch(() => {});
+  });
+  const { done } = await outbox.enqueue('left', 'of dave');
+  await client.deleteMe({ password: PASSWORD });
+  expect(client.session.get()).toMatchObject({ status: 'signed-out', reason: 'deleted' });
+  await expect(done).rejects.toMatchObject({ code: 'discarded' });
+  await client.signIn({ username: 'alice', password: PASSWORD });
+  expect(outbox.pending.get()).toEqual([]);
 });

@@ -1,6 +1,6 @@
 // What was kept in the outbox reaches the server exactly once and in order, wherever a tab dies and whoever else sends.
 import { IDBFactory } from 'fake-indexeddb';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { startServer, type Server } from '../server.js';
 import { killable, type Life } from './killable.js';
 import type * as Modules from './modules.js';
@@ -339,4 +339,26 @@ test('a database that is lost while it is open is opened again', async () => {
   expect([opens, tab.memory]).toEqual([2, []]);
   await tab.drain();
   expect(await inserted('lost/')).toEqual([1, 2]);
+});
+
+test('a database that does not answer in time does nothing later: what it was asked is done in memory', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  const aborts: unknown[] = [];
+  const transaction = { objectStore: () => ({ add: () => ({}) }), abort: () => void aborts.push(transaction) };
+  const factory = {
+    open() {
+      const request = { result: { transaction: () => transaction, close() {} }, onsuccess: undefined as (() => void) | undefined };
+      queueMicrotask(() => request.onsuccess!());
+      return request;
+    },
+  };
+  const database = load(undefined, [globalThis]).openDatabase<Row>('test', () => {}, factory as unknown as IDBFactory);
+  const row = database.add({ owner: 'alice', key: 'key' } as Row);
+  // It is opened once more.
+  for (const count of [1, 2]) {
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(aborts).toHaveLength(count);
+  }
+  expect(await row).toBeGreaterThan(1e15);
+  vi.useRealTimers();
 });
