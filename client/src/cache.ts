@@ -9,6 +9,8 @@ interface Entry {
   readonly item: Item;
   /** The present stream has told it. The others are gone if they do not come again. */
   isConfirmed: boolean;
+  /** Listeners have been told. They are not told what an earlier start has left, or a server has rendered. */
+  isTold: boolean;
 }
 
 interface Shown {
@@ -38,6 +40,8 @@ export interface Cache {
   watch(filter: string, listener: () => void): Stop;
   /** Calls the listener with the events that are there, then with each as it comes. */
   on(filter: string, listener: (change: Change) => void): Stop;
+  /** Calls the listener with each change. `isUntold` ones are the end of what other listeners were not told. */
+  onItem(listener: (change: Change, isUntold?: boolean) => void): Stop;
   /** Everything that is there, as messages. */
   snapshot(): SourceMessage[];
   readonly presence: Writable<readonly Present[]>;
@@ -63,7 +67,7 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
   const lists = new Map<string, List>();
   /** Those of them that stand for more than one name. */
   const prefixes = new Set<List>();
-  const { on, emit: tell } = createEmitter<[change: Change]>();
+  const { on: onItem, emit: tell } = createEmitter<[change: Change, isUntold?: boolean]>();
   const presence = createStore<readonly Present[]>([]);
   let people = new Map<string, Present>();
   /** Those who are told since the stream was opened, until it is in sync. */
@@ -124,9 +128,9 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
     touchBase(name);
   }
 
-  function drop(item: Item) {
+  function drop({ item, isTold }: Entry) {
     forgetEntry(item.event);
-    tell({ ...item, data: null, removed: true });
+    tell({ ...item, data: null, removed: true }, !isTold);
   }
 
   function apply(change: Change) {
@@ -137,11 +141,9 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
     } else if (!entry || !entry.isConfirmed || id > entry.item.id) {
       const isNew = entry?.item.id !== id;
       if (change.removed) entries.delete(event);
-      else entries.set(event, { item: isNew ? freeze(change) : entry!.item, isConfirmed: true });
-      if (isNew && (entry || !change.removed)) {
-        touchBase(event);
-        tell(change);
-      }
+      else entries.set(event, { item: isNew ? freeze(change) : entry!.item, isConfirmed: true, isTold: true });
+      if (isNew && (entry || !change.removed)) touchBase(event);
+      if (change.removed ? entry : isNew || !entry!.isTold) tell(change, change.removed && !entry!.isTold);
     }
     reach(id);
     settle(event);
@@ -169,12 +171,13 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
   function synced(id: string, events: readonly string[]) {
     reach(id);
     complete = events;
-    for (const { item, isConfirmed } of [...entries.values()]) {
+    for (const entry of [...entries.values()]) {
+      const { item, isConfirmed } = entry;
       // What was there before the stream stays until it is asked for.
       if (covers(events, item.event) === isConfirmed) continue;
       // It was not told again, so it is gone; or nobody wants it any more, and it is still there.
       if (isConfirmed) forgetEntry(item.event);
-      else drop(item);
+      else drop(entry);
     }
     if (crowd) {
       people = crowd;
@@ -204,7 +207,7 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
         return;
       case 'left': {
         const entry = entries.get(message.event);
-        if (entry) drop(entry.item);
+        if (entry) drop(entry);
         return;
       }
       case 'synced':
@@ -249,7 +252,7 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
     watch: (filter, listener) => listOf(filter).changes.on(listener),
     on(filter, run) {
       let phase: 'new' | 'on' | 'over' = 'new';
-      const stop = on((change) => phase === 'on' && matches(filter, change.event) && run(change));
+      const stop = onItem((change, isUntold) => phase === 'on' && !isUntold && matches(filter, change.event) && run(change));
       queueMicrotask(() => {
         const there = [...entries.values()].filter(({ item, isConfirmed }) => isConfirmed && matches(filter, item.event));
         for (const { item } of there.sort((a, b) => (a.item.id < b.item.id ? -1 : 1))) if (phase === 'new') call([run], item);
@@ -257,6 +260,7 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
       });
       return both(stop, () => (phase = 'over'));
     },
+    onItem,
     snapshot() {
       const confirmed = [...entries.values()].filter((entry) => entry.isConfirmed);
       return [
@@ -274,7 +278,7 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
       for (const change of events) {
         const { event } = change;
         if (entries.has(event) || isReady(event) || 'removed' in change || 'transient' in change) continue;
-        entries.set(event, { item: freeze(change), isConfirmed: false });
+        entries.set(event, { item: freeze(change), isConfirmed: false, isTold: false });
         touch(event);
       }
     },

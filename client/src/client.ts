@@ -12,7 +12,7 @@ import { shareSource } from './share.js';
 import type { OpenSource, Source } from './source.js';
 import { both, createEmitter, createStore, when } from './store.js';
 import { chooseTransports } from './transports/choose.js';
-import type { AnyEvents, AttachedPlugin, Change, Client, ClientOptions, Connection, HistoryOptions, Host, Item, Proof, RequestOptions, Store } from './types.js';
+import type { AnyEvents, AttachedPlugin, Change, Client, ClientOptions, Connection, HistoryOptions, Host, Proof, RequestOptions, Store } from './types.js';
 import { createWrites } from './writes.js';
 
 /** What `account.ts` does. */
@@ -63,7 +63,8 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
 
   const interest = createInterest(() => (source ??= openSource()));
   const cache = createCache(interest.covers);
-  if (options.initialEvents) cache.seed(options.initialEvents);
+  cache.seed(options.initialEvents ?? []);
+  const initialEvents = cache.all('*');
 
   const own: OpenSource = createConnection({
     url,
@@ -99,7 +100,7 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     request,
     overlay,
     seed: cache.seed,
-    onItem: (listener) => cache.on('*', (change) => change.transient || listener(change)),
+    onItem: cache.onItem,
     ready,
     lead(onLead) {
       source ??= openSource();
@@ -168,7 +169,7 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     session: session.store,
     connection,
     outbox,
-    initialEvents: (options.initialEvents ?? []) as Item[],
+    initialEvents,
     async signOut({ discard = false } = {}) {
       for (const plugin of plugins) await plugin.beforeSignOut?.(discard);
       const refresh_token = await session.refreshToken();

@@ -6,7 +6,7 @@ import { covers } from './filter.js';
 import { bearer } from './http.js';
 import type { SessionKeeper } from './session.js';
 import type { OpenSource } from './source.js';
-import { now } from './store.js';
+import { now, randomKey } from './store.js';
 import type { LoadTransport } from './transports/choose.js';
 import { filterOf, noStream, type Frame, type OpenStream } from './transports/transport.js';
 import type { Connection, RequestOptions, Stop } from './types.js';
@@ -17,10 +17,12 @@ const SILENCE = 30_000;
 const GRACE = 13_000;
 const LOOK_EVERY = 5_000;
 const MAX_WAIT = 30_000;
+/** A stream that was open for so long was a good one. */
+const GOOD = 10_000;
+/** Two silences within this time are no chance. */
+const SHORT = 300_000;
 /** So long a filter fits into the head of a request and into a first frame. */
 const MAX_FILTER_IN_HEAD = 8_000;
-/** Reasons after which trying again by itself would harm: two pages would end each other's streams for ever. */
-const FINAL = ['limit', 'replaced'];
 
 export interface ConnectionHost {
   url: string;
@@ -40,7 +42,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
   let ticker: ReturnType<typeof setInterval> | undefined;
   let fails = 0;
   let transport = 0;
-  let stalls = 0;
+  let silentAt = -Infinity;
 
   let token: string | undefined;
   /** The token that the server did not take. */
@@ -90,6 +92,10 @@ export const createConnection = ({ url, session, transports, request }: Connecti
 
   /** Full jitter: those who were cut off together do not come back together. */
   function wait(reason: string, atLeast = 0) {
+    // Not with `$synced`: what cuts off every stream soon would be asked without end.
+    if (isOpen && now() - openedAt > GOOD) fails = 0;
+    // It is another's now, and two pages must not take it from each other for ever.
+    if (reason === 'replaced') stream = undefined;
     cut();
     const ms = bounded(atLeast / 1000) * 1000 + 200 + Math.random() * Math.min(MAX_WAIT, 1000 * 2 ** fails++);
     timer = setTimeout(open, ms);
@@ -139,8 +145,9 @@ export const createConnection = ({ url, session, transports, request }: Connecti
       run(...args);
     };
     try {
+      // Without a name it would be given the stream that the same user has just lost on another device.
       closeStream = opener.default(
-        { url, token, events: sent.join(), presence: sentPresence, after: last, stream },
+        { url, token, events: sent.join(), presence: sentPresence, after: last, stream: stream ?? randomKey() },
         {
           open: live((id) => {
             stream = id ?? stream;
@@ -202,7 +209,6 @@ export const createConnection = ({ url, session, transports, request }: Connecti
     isSynced = true;
     advance(id);
     complete = sent;
-    fails = 0;
     // Nothing has come yet of a filter that was too long.
     if (sent.length === 0 && want.events.length > 0) return alter();
     tell({ kind: 'synced', id, events: sent });
@@ -246,7 +252,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
     if (reason === 'expired' || reason === 'revoked') {
       if (token === session.jwt()) refused = token;
       wait(reason);
-    } else if (retry || !FINAL.includes(reason)) wait(reason, retry);
+    } else if (retry || reason !== 'limit') wait(reason, retry);
     else stop(reason);
   }
 
@@ -255,7 +261,6 @@ export const createConnection = ({ url, session, transports, request }: Connecti
     // One that is not the best is left if it does not open.
     if (code === 'no_stream' || (!isOpen && !status && transport && fails > 1)) nextTransport();
     if (status === 401) refused = token;
-    if (now() - openedAt > 10_000 && isOpen) fails = 0;
     if (status === 401 || error.retryable || code === 'stream_unknown') {
       wait(code, error.retryAfter * 1000);
     } else stop(code);
@@ -263,12 +268,14 @@ export const createConnection = ({ url, session, transports, request }: Connecti
 
   function nextTransport() {
     transport = (transport + 1) % transports.length;
-    stalls = 0;
+    silentAt = -Infinity;
   }
 
   function dead() {
     // Its head has come, and nothing after it: a proxy or a browser holds it back.
-    if (!isSynced || ++stalls > 1) nextTransport();
+    const isAgain = now() - silentAt < SHORT;
+    silentAt = now();
+    if (!isSynced || isAgain) nextTransport();
     wait('silent');
   }
 
@@ -332,7 +339,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
       const isOther = next.events.join() !== want.events.join() || next.presence !== want.presence;
       want = next;
       if (!isOther) return;
-      if (!isWanted() || state.state === 'idle' || (state.state === 'stopped' && !FINAL.includes(state.reason!))) void open();
+      if (!isWanted() || state.state === 'idle' || (state.state === 'stopped' && state.reason !== 'limit')) void open();
       else void alter();
     },
     retry() {

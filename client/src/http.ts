@@ -38,7 +38,7 @@ export async function send(url: string, { body, headers = {}, timeout = 30_000, 
   // What cannot be sent at all is a mistake of the caller, and not one of the network.
   const init = {
     ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
-    headers: new Headers(JSON.parse(JSON.stringify(headers))),
+    headers: JSON.parse(JSON.stringify(headers)),
     signal: abort.signal,
   };
   let code = 'network';

@@ -21,6 +21,8 @@ export function createInterest(source: () => Source): Interest {
   let isPlanned = false;
   let isClosed = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
+  /** What nobody listened to when that was looked at last, nor since. */
+  let idle = new Set<string>();
 
   function flush() {
     isPlanned = false;
@@ -32,12 +34,21 @@ export function createInterest(source: () => Source): Interest {
   }
 
   function drop() {
-    for (const [entry, count] of counts) if (!count) counts.delete(entry);
+    timer = undefined;
+    const former = idle;
+    idle = new Set();
+    for (const [entry, count] of counts) {
+      if (count) continue;
+      if (former.has(entry)) counts.delete(entry);
+      else idle.add(entry);
+    }
+    if (idle.size) timer = setTimeout(drop, LINGER);
     flush();
   }
 
   function add(entry: string): Stop {
     counts.set(entry, (counts.get(entry) ?? 0) + 1);
+    idle.delete(entry);
     // All that a page asks for while it is drawn is one change.
     if (!isPlanned) queueMicrotask(flush);
     isPlanned = true;
@@ -46,8 +57,7 @@ export function createInterest(source: () => Source): Interest {
       if (isOver) return;
       isOver = true;
       counts.set(entry, counts.get(entry)! - 1);
-      clearTimeout(timer);
-      if (!isClosed) timer = setTimeout(drop, LINGER);
+      if (!isClosed) timer ??= setTimeout(drop, LINGER);
     };
   }
 

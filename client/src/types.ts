@@ -324,7 +324,7 @@ export interface Host {
   overlay(event: string, data: unknown, removed?: boolean): Overlay;
   /** Puts events of an earlier start into the cache, unless something newer is there. They are stale until the stream has confirmed them. */
   seed(events: readonly Item[]): void;
-  /** Every latest event that the stream has confirmed, as it changes; `removed` ones too. */
+  /** Every event that the stream has brought, and every removal. */
   onItem(listener: (change: Change) => void): Stop;
   /** Calls `onLead` while this tab leads those that share its user: one does at a time, where tabs can agree. */
   lead(onLead: () => Stop): Stop;

@@ -3,9 +3,12 @@
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { createCache } from '../src/cache.js';
 import { createClient, type Client } from '../src/index.js';
-import type { Change, ClientOptions } from '../src/types.js';
+import { createInterest } from '../src/interest.js';
+import type { Source } from '../src/source.js';
+import type { Change, ClientOptions, Item } from '../src/types.js';
 import { startProxy, type Proxy } from './proxy.js';
 import { PASSWORD, startServer, until, type Server } from './server.js';
+import { ALL_TRANSPORTS, withGlobals } from './transports.js';
 
 let server: Server;
 let proxy: Proxy;
@@ -100,6 +103,69 @@ test('what nobody listens to any more was not removed', () => {
   expect(seen.filter(({ removed }) => removed)).toEqual([]);
 });
 
+test('what was there before the stream is told to listeners once, when the stream has brought it', async () => {
+  const cache = createCache(() => true);
+  const [there, gone] = ['there', 'gone'].map((event) => ({ event, id: '5', data: 1, timestamp: 1, username: 'alice' }));
+  cache.seed([there!, gone!]);
+  const seen: Change[] = [];
+  const kept: Change[] = [];
+  cache.on('*', (change) => seen.push(change));
+  cache.onItem((change) => kept.push(change));
+  await undefined;
+  for (let streams = 0; streams < 2; streams++) {
+    cache.take({ kind: 'fresh' });
+    cache.take({ kind: 'event', change: there! });
+    cache.take({ kind: 'synced', id: '5', events: ['*'] });
+  }
+  // Who keeps them on a disk has to know what is gone; who listens was never told that it was there.
+  expect(seen).toEqual([there]);
+  expect(kept).toMatchObject([{ event: 'there' }, { event: 'gone', removed: true }]);
+});
+
+test('an event of a page that a server has rendered is told to its listeners', async () => {
+  for (const event of ['seed/1', 'seed/2']) await insert(event, event);
+  const initialEvents: Item[] = await server.as(token, '/events?events=seed/*');
+  await begin({ initialEvents });
+  const seen: unknown[] = [];
+  client.on('seed/*', ({ data }) => seen.push(data));
+  await client.ready('seed/*');
+  expect(seen).toEqual(['seed/1', 'seed/2']);
+});
+
+/** A source that keeps what is wanted of it. */
+const sourceOf = (filters: string[][]): Source => ({ want: ({ events }) => void filters.push([...events]), retry() {}, wake() {}, close() {} });
+
+test('a list that is scrolled does not end in a filter of everything', async () => {
+  vi.useFakeTimers();
+  const filters: string[][] = [];
+  const interest = createInterest(() => sourceOf(filters));
+  const rows: (() => void)[] = [];
+  for (let row = 0; row < 3000; row++) {
+    rows.push(interest.add(`row/${row}`));
+    if (rows.length > 20) rows.shift()!();
+    await vi.advanceTimersByTimeAsync(10);
+  }
+  expect(Math.max(...filters.map(({ length }) => length))).toBeLessThan(250);
+  expect(filters.flat()).not.toContain('*');
+  for (const stop of rows) stop();
+  vi.advanceTimersByTime(2500);
+  expect(filters.at(-1)).toEqual([]);
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test('what is listened to again within a second was never let go', async () => {
+  vi.useFakeTimers();
+  const filters: string[][] = [];
+  const interest = createInterest(() => sourceOf(filters));
+  for (let at = 0; at < 50; at++) {
+    const stop = interest.add('page');
+    await vi.advanceTimersByTimeAsync(300);
+    stop();
+    await vi.advanceTimersByTimeAsync(990);
+  }
+  expect(filters.filter(({ length }) => !length)).toEqual([]);
+});
+
 test('a value that is acknowledged stays while a stream that died is not noticed', () => {
   vi.useFakeTimers();
   const cache = createCache(() => true);
@@ -122,6 +188,55 @@ test('who is online for one user is not told to the next', () => {
   cache.wipe();
   cache.take({ kind: 'synced', id: '5', events: ['*'] });
   expect(cache.presence.get()).toEqual([]);
+});
+
+test('a second device does not get the stream that the first has just lost, and both stay', async () => {
+  await begin();
+  client.on('device', () => {});
+  await client.ready('device');
+  proxy.cut();
+  await reaches('waiting');
+  const other = createClient({ url: server.url, auth: { storage: 'memory' } });
+  await other.signIn({ username: 'alice', password: PASSWORD });
+  other.on('device', () => {});
+  await other.ready('device');
+  const states: string[] = [];
+  other.connection.subscribe(() => states.push(other.connection.get().state));
+  client.retry();
+  await reaches('live');
+  await insert('device', 'both');
+  for (const one of [client, other]) await until(one.latest('device'), (item) => item?.data === 'both');
+  expect(states).toEqual([]);
+  other.close();
+});
+
+test.each(['fetch', 'websocket'] as const)('a client whose stream another takes over goes on with one of its own: %s', async (transport) => {
+  const undo = withGlobals(ALL_TRANSPORTS);
+  await begin({ transport });
+  client.on('mine', () => {});
+  await client.ready('mine');
+  // Its id stands in what its inserts are sent with.
+  const fetch = vi.spyOn(globalThis, 'fetch');
+  await client.insert('typing', true, { whileConnected: true });
+  const id = (fetch.mock.calls.at(-1)![1]!.headers as Record<string, string>)['broker-stream'];
+  fetch.mockRestore();
+  const taken = until(client.connection, ({ reason }) => reason === 'replaced');
+  const abort = new AbortController();
+  const reply = await globalThis.fetch(`${server.url}/sse?marks=true&stream=${id}`, {
+    headers: { authorization: `Bearer ${token}` },
+    signal: abort.signal,
+  });
+  expect(reply.headers.get('broker-stream')).toBe(id);
+  await taken;
+  await reaches('live');
+  await insert('mine', 'back');
+  await until(client.latest('mine'), (item) => item?.data === 'back');
+  const other = vi.spyOn(globalThis, 'fetch');
+  await client.insert('typing', true, { whileConnected: true });
+  expect((other.mock.calls.at(-1)![1]!.headers as Record<string, string>)['broker-stream']).not.toBe(id);
+  other.mockRestore();
+  abort.abort();
+  undo();
 });
 
 test('a client that is closed is idle', async () => {

@@ -232,6 +232,43 @@ test('a transport that is stalled behind its head is left for another', async ()
   expect(NodeXhr.made).toBe(made + 1);
 });
 
+test('two silences an hour apart are no reason for another transport', async () => {
+  ends.push(withGlobals(ALL_TRANSPORTS));
+  // Each wait is longer than a step of this test.
+  vi.spyOn(Math, 'random').mockReturnValue(1);
+  const made = NodeXhr.made;
+  const { url, beats } = await quiet();
+  const client = clientOf(url);
+  fakeClock();
+  client.on('x', () => {});
+  for (let silence = 0; silence < 2; silence++) {
+    await advancedTo(client, 'live', 5);
+    await beats(300);
+    await advancedTo(client, 'waiting', 40);
+  }
+  await advancedTo(client, 'live', 5);
+  expect(NodeXhr.made).toBe(made);
+});
+
+test('a stream that is cut off soon after it is in sync comes back later and later', async () => {
+  vi.spyOn(Math, 'random').mockReturnValue(1);
+  const { url, streams } = await quiet();
+  const client = clientOf(url);
+  fakeClock();
+  const waits: number[] = [];
+  client.connection.subscribe(() => {
+    const { state, retryAt } = client.connection.get();
+    if (state === 'waiting') waits.push(retryAt! - Date.now());
+  });
+  client.on('x', () => {});
+  for (let at = 0; at < 5; at++) {
+    await advancedTo(client, 'live', 40);
+    streams.at(-1)!.destroy();
+    await advancedTo(client, 'waiting', 5);
+  }
+  expect(waits).toEqual([1200, 2200, 4200, 8200, 16200]);
+});
+
 test('tries that fail come back later and later, at random times', async () => {
   const random = vi.spyOn(Math, 'random').mockReturnValue(1);
   const client = clientOf('http://127.0.0.1:9');

@@ -18,8 +18,8 @@ export function createCache({ limit = 5000 }: CacheOptions = {}): CachePlugin {
       const database = openDatabase<Row>(`broker ${host.url}`, () => {});
       let owner: string | undefined;
       let changes = new Map<string, Change>();
-      /** The names that are kept. */
-      let names = new Set<string>();
+      /** The names that are kept, and the ids of their events. */
+      let names = new Map<string, string>();
       let timer: ReturnType<typeof setTimeout> | undefined;
       /** All tabs are told the same, and one writes it. The others have it ready, should they lead. */
       let isLeading = false;
@@ -31,7 +31,7 @@ export function createCache({ limit = 5000 }: CacheOptions = {}): CachePlugin {
         const rows: [string, Item | undefined][] = [];
         for (const [name, change] of changes) {
           if (change.removed) names.delete(name);
-          else if (names.size < limit) names.add(name);
+          else if (names.size < limit || names.has(name)) names.set(name, change.id);
           rows.push([name, names.has(name) ? change : undefined]);
         }
         changes = new Map();
@@ -45,21 +45,23 @@ export function createCache({ limit = 5000 }: CacheOptions = {}): CachePlugin {
         clearTimeout(timer);
         timer = undefined;
         changes = new Map();
-        names = new Set();
+        names = new Map();
         owner = next;
         if (next === undefined) return;
         // Nobody else's events may be left for this user to read.
         await database.wipe('latest', next, true);
         const items = (await database.latest(next)) as Item[];
         if (owner !== next) return;
-        for (const { event } of items) names.add(event);
+        for (const { event, id } of items) names.set(event, id);
         host.seed(items);
       };
 
       const unsubscribe = host.session.subscribe(() => void follow());
       void follow();
       const unlisten = host.onItem((change) => {
-        if (owner === undefined || change.pending || change.transient) return;
+        if (owner === undefined || change.transient) return;
+        // The stream has confirmed what is kept.
+        if (names.get(change.event) === change.id && !change.removed && !changes.has(change.event)) return;
         changes.set(change.event, change);
         timer ??= setTimeout(flush, GATHER);
       });

@@ -80,7 +80,7 @@ export function useHistory<N extends Name<Events>>(name: N, { pageSize = 50 }: H
     };
     read.current = () => void page();
     begin();
-    const stops = [client.on(name, (change) => change.transient || add([change], {})), client.onReset(begin)];
+    const stops = [client.on(name, (change) => add([change], {})), client.onReset(begin)];
     return () => {
       generation += 1;
       for (const stop of stops) stop();

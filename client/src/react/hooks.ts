@@ -45,6 +45,6 @@ export function useConnection(): Connection {
   return useStore(useClient().connection, IDLE);
 }
 
-/** The events that the client began with, of a name or a filter. */
+/** The events that the client began with, of a name or a filter. They are sorted by name. */
 const initial = ({ initialEvents }: Pick<Client, 'initialEvents'>, filter: string): readonly Item[] =>
   Object.freeze(initialEvents.filter(({ event }) => matches(filter, event)));

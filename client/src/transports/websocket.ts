@@ -28,8 +28,8 @@ const openWebSocket: OpenStream = ({ url, token, events, presence, after, stream
     if (isOver) return;
     isOver = true;
     // The code tells whether to come back: with another token, after a correction, or later.
-    const status = code === 4401 ? 401 : [1002, 1003, 1007, 1009, 4400, 4409, 4410].includes(code) ? 400 : 503;
-    const why = refused ?? (status < 500 && { code: CODES[code] ?? 'protocol' });
+    const status = code === 4401 ? 401 : [1002, 1003, 1007, 1009, 4400, 4409].includes(code) ? 400 : 503;
+    const why = refused ?? ((CODES[code] || status < 500) && { code: CODES[code] ?? 'protocol' });
     on.end(why ? refusal(status, why, why.retry_after) : broken());
   };
   return () => {

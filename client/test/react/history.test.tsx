@@ -34,6 +34,16 @@ it('shows the last events, earlier ones, and new ones', async () => {
   await page.shows('1,2,3,4,5,6,7,8 all ');
 });
 
+it('shows the lines of a chat, which are transient', async () => {
+  const client = await clientOf(server, 'alice');
+  await client.insert('lines', 1, { transient: true });
+  const page = show(client, <Chat room="lines" pageSize={3} />);
+  await page.shows('1 all ');
+  await client.ready('lines');
+  await client.insert('lines', 2, { transient: true });
+  await page.shows('1,2 all ');
+});
+
 it('begins anew with another name', async () => {
   const client = await clientOf(server, 'alice');
   await client.insert('one', 1);
