@@ -28,14 +28,14 @@ function Board() {
   const type = () => typing.some(({ username }) => username === user) || insert(`typing/${user}`, true, { expiresIn: 4 });
   return (
     <main>
-      <header>{online.map(({ username }) => <b key={username}>{username}</b>)} {stale && `Offline, ${pending.length} to be sent`}</header>
+      <header>{stale ? `Offline, ${pending.length || 'nothing'} to be sent` : online.map(({ username }) => <b key={username}>{username}</b>)}</header>
       {todos.map(({ event, data, username, pending }) => (
         <label key={event} className={pending && 'pending'}>
           <input type="checkbox" checked={!!data?.done} onChange={() => enqueue(event, { ...data, done: !data?.done })} />
           <span>{`${data?.title}`}</span> <small>{username}</small> <button aria-label="Remove" onClick={() => remove(event)}>×</button>
         </label>))}
       <form action={add}><input name="title" placeholder="What is to be done?" onInput={type} required /><button>Add</button></form>
-      <p role="status">{typing.map(({ username }) => username !== user && `${username} is typing… `)}</p>
+      <p role="status">{!stale && typing.map(({ username }) => username !== user && `${username} is typing… `)}</p>
       <button onClick={() => (!pending.length || confirm('Discard what is not sent?')) && client.signOut({ discard: true })}>Sign out</button>
     </main>
   );
