@@ -3,7 +3,7 @@
 import { NetworkError, type BrokerError } from './errors.js';
 import { parse } from './http.js';
 import { locked } from './lock.js';
-import { createEmitter, now } from './store.js';
+import { createEmitter, now, when } from './store.js';
 import type { AuthOptions, KeyValueStorage, RequestOptions, Session, Stop, Store } from './types.js';
 
 /** What `/login` and `/refresh` answer. */
@@ -40,6 +40,9 @@ export interface SessionKeeper {
   onToken(listener: () => void): Stop;
   close(): void;
 }
+
+/** So long another tab may take to learn what was stored, in ms. */
+const STORED = 2000;
 
 type Post = (path: string, options: RequestOptions) => Promise<any>;
 
@@ -166,8 +169,11 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
   };
 
   /** Looks up what another tab may have done, and renews the token if it is still the one that is too old. */
-  async function renew(old: string): Promise<string | undefined> {
+  async function renew(old: string, hasWaited?: boolean): Promise<string | undefined> {
     await load();
+    // Browsers pass a lock on sooner than what was stored under it.
+    const late = (stored: () => void) => setTimeout(stored, STORED);
+    if (hasWaited) await Promise.race([new Promise<void>(late), when(tokens.on, () => kept?.jwt !== old)]);
     const used = kept;
     if (!used || used.jwt !== old) return used?.jwt;
     if (!used.refresh) return void (await keep(undefined, 'expired'));
@@ -219,7 +225,7 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
       const isRefused = old === refused;
       if (!isRefused && (now() < dueAt || !kept.refresh)) return old;
       // What supplies tokens is code of the application, which must not run under a lock.
-      renewing ??= (supplier ? renew(old) : locked(key, () => renew(old))).finally(() => {
+      renewing ??= (supplier ? renew(old) : locked(key, (hasWaited) => renew(old, hasWaited))).finally(() => {
         renewing = undefined;
         tell();
       });

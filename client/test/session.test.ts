@@ -389,11 +389,12 @@ function stubLocks() {
   let last: Promise<unknown> = Promise.resolve();
   const locks = {
     isHeld: false,
-    request: (_name: string, { signal }: { signal: AbortSignal }, run: () => Promise<unknown>) => {
+    request: (_name: string, { signal, ifAvailable }: LockOptions, run: (lock: object | null) => Promise<unknown>) => {
+      if (ifAvailable && locks.isHeld) return Promise.resolve(run(null));
       const granted = last.then(async () => {
-        signal.throwIfAborted();
+        signal?.throwIfAborted();
         locks.isHeld = true;
-        await run();
+        await run({});
       });
       last = granted.catch(() => {}).then(() => (locks.isHeld = false));
       return last.then(() => granted);
@@ -439,10 +440,35 @@ test('a storage that never answers keeps no other page from renewing', async () 
   void stuck.token('access-0');
   await vi.waitFor(() => expect((navigator.locks as any).isHeld).toBe(true));
   const renewed = other.token('access-0');
-  await vi.waitFor(() => expect(timeouts).toHaveLength(3));
-  // The first page waited for the lock, and holds it; the other one waits.
-  timeouts[1]!.abort();
+  await vi.waitFor(() => expect(timeouts).toHaveLength(2));
+  // The first page holds the lock, and the other one waits for it.
+  timeouts[0]!.abort();
   expect(await renewed).toBe('access-1');
+});
+
+test('a page that waited for the lock waits for what was stored under it, which its browser may show later', async () => {
+  stubLocks();
+  const stores: ((event: { key: string | null; newValue: string | null }) => void)[] = [];
+  vi.stubGlobal('addEventListener', (_type: string, listener: (typeof stores)[0]) => stores.push(listener));
+  const server = serverOf();
+  const shared = storageOf();
+  await sessionOf(server.post, { storage: shared }).start('alice', server.tokens());
+  const old = new Map(shared.map);
+  let isLate = true;
+  const one = sessionOf(server.post, { storage: shared });
+  const other = sessionOf(server.post, { storage: { ...shared, getItem: (key) => (isLate ? old.get(key)! : shared.getItem(key)) } });
+  let open!: () => void;
+  server.gate = new Promise<void>((resolve) => (open = resolve));
+  const renewed = one.token('access-0');
+  await vi.waitFor(() => expect(server.calls).toBe(1));
+  const waited = other.token('access-0');
+  open();
+  expect(await renewed).toBe('access-1');
+  isLate = false;
+  const [key, newValue] = [...shared.map][0]!;
+  stores.at(-1)!({ key, newValue });
+  expect(await waited).toBe('access-1');
+  expect(server.calls).toBe(1);
 });
 
 test('another page is told why nobody is signed in any more', async () => {
