@@ -57,6 +57,12 @@ it('is shared by two people, and goes on through a kill and a restart of the ser
   await enter(bob, 'bob', 'Sign up');
   for (const page of [alice, bob]) for (const name of ['alice', 'bob']) await page.locator('header b', { hasText: name }).waitFor();
 
+  // Anybody in the tenant may insert anything. It must not break the page of all.
+  const anything = [null, 'text', { title: { toString: null } }, { title: ['<img src=x onerror=alert(1)>'] }];
+  for (const [at, data] of anything.entries()) await server.as(await server.token('bob'), '/insert', { event: `todo/${at}`, data });
+  await expect.poll(() => alice.locator('label').count()).toBe(anything.length);
+  for (const at of anything.keys()) await server.as(await server.token('bob'), '/remove', { event: `todo/${at}` });
+
   await add(alice, 'milk');
   await item(bob, 'milk').locator('small', { hasText: 'alice' }).waitFor();
   await item(bob, 'milk').getByRole('checkbox').click();
@@ -106,4 +112,9 @@ it('says why somebody is not let in, and lets out', async () => {
   expect(site.errors.slice(before)).toEqual([expect.stringContaining('401')]);
   await enter(page, 'carol', 'Sign in');
   await page.locator('main').waitFor();
+  // What is refused is said, and can be discarded.
+  await page.fill('[name=title]', 'long '.repeat(50_000));
+  await page.press('[name=title]', 'Enter');
+  await page.getByRole('button', { name: 'Discard' }).click();
+  await page.getByRole('button', { name: 'Discard' }).waitFor({ state: 'detached' });
 });

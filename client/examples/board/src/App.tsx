@@ -23,22 +23,22 @@ function SignIn() {
 
 function Board() {
   const [todos, typing, online] = [useAll('todo/*'), useAll('typing/*'), usePresence()];
-  const [{ user }, { stale }, { enqueue, remove, pending }, { insert }] = [useSession(), useConnection(), useOutbox(), useInsert()];
+  const [{ user }, { stale }, { enqueue, remove, pending, discard }, { insert }] = [useSession(), useConnection(), useOutbox(), useInsert()];
   const add = (form: FormData) => void enqueue(`todo/${Date.now()}-${user}`, { title: `${form.get('title')}`, done: false });
   const type = () => typing.some(({ username }) => username === user) || insert(`typing/${user}`, true, { expiresIn: 4 });
-  return (
-    <main>
-      <header>{stale ? `Offline, ${pending.length || 'nothing'} to be sent` : online.map(({ username }) => <b key={username}>{username}</b>)}</header>
-      {todos.map(({ event, data, username, pending }) => (
-        <label key={event} className={pending && 'pending'}>
-          <input type="checkbox" checked={!!data?.done} onChange={() => enqueue(event, { ...data, done: !data?.done })} />
-          <span>{`${data?.title}`}</span> <small>{username}</small> <button aria-label="Remove" onClick={() => remove(event)}>×</button>
-        </label>))}
-      <form action={add}><input name="title" placeholder="What is to be done?" onInput={type} required /><button>Add</button></form>
-      <p role="status">{!stale && typing.map(({ username }) => username !== user && `${username} is typing… `)}</p>
-      <button onClick={() => (!pending.length || confirm('Discard what is not sent?')) && client.signOut({ discard: true })}>Sign out</button>
-    </main>
-  );
+  return <main>
+    <header>{stale ? `Offline, ${pending.length || 'nothing'} to be sent` : online.map(({ username }) => <b key={username}>{username}</b>)}</header>
+    {todos.map(({ event, data, username, pending }) => (
+      <label key={event} className={pending && 'pending'}>
+        <input type="checkbox" checked={!!data?.done} onChange={() => enqueue(event, { ...data, done: !data?.done })} />
+        <span>{typeof data?.title === 'string' && data.title}</span> <small>{username}</small>
+        <button aria-label="Remove" onClick={() => remove(event)}>×</button>
+      </label>))}
+    <form action={add}><input name="title" placeholder="What is to be done?" onInput={type} required /><button>Add</button></form>
+    {pending.map(({ key, error }) => error && <p key={key}>{error.message} <button onClick={() => discard(key)}>Discard</button></p>)}
+    <p role="status">{!stale && typing.map(({ username }) => username !== user && `${username} is typing… `)}</p>
+    <button onClick={() => (!pending.length || confirm('Discard what is not sent?')) && client.signOut({ discard: true })}>Sign out</button>
+  </main>;
 }
 
 export default () => <BrokerProvider client={client} signedOut={<SignIn />}><Board /></BrokerProvider>;
