@@ -2,10 +2,10 @@
 
 import { covers, matches, toEntry } from './filter.js';
 import type { SourceMessage } from './source.js';
-import { both, call, createEmitter, createStore, type Emitter, type Writable } from './store.js';
+import { call, createEmitter, createStore, type Emitter, type Writable } from './store.js';
 import type { Change, Item, Overlay, Present, Stop } from './types.js';
 
-interface Entry {
+export interface Entry {
   readonly item: Item;
   /** The present stream has told it. The others are gone if they do not come again. */
   isConfirmed: boolean;
@@ -33,8 +33,8 @@ interface List {
 export interface Cache {
   take(message: SourceMessage): void;
   latest(name: string): Item | undefined;
-  /** The event that the stream has told, without what is pending. */
-  confirmed(name: string): Item | undefined;
+  /** What is there without what is pending. */
+  entry(name: string): Entry | undefined;
   all(filter: string): readonly Item[];
   /** Calls the listener after each change of a name or of what a filter stands for. */
   watch(filter: string, listener: () => void): Stop;
@@ -184,7 +184,7 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
       crowd = undefined;
       showPeople();
     }
-    for (const name of [...overlays.keys()]) settle(name);
+    [...overlays.keys()].forEach(settle);
   }
 
   function showPeople() {
@@ -202,7 +202,7 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
       case 'fresh':
         position = '';
         // After a reset, what was acknowledged may be of another time.
-        if (message.reason) for (const name of [...overlays.keys()]) keepShown(name, (shown) => shown.filter(({ until }) => !until));
+        if (message.reason) [...overlays.keys()].forEach((name) => keepShown(name, (shown) => shown.filter(({ until }) => !until)));
         for (const entry of entries.values()) entry.isConfirmed = false;
         return;
       case 'left': {
@@ -227,7 +227,7 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
         isLive = message.connection.state === 'live';
         if (message.connection.state === 'idle') {
           complete = [];
-          for (const name of [...overlays.keys()]) settle(name);
+          [...overlays.keys()].forEach(settle);
           if (people.size) {
             people.clear();
             showPeople();
@@ -244,21 +244,21 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
   return {
     take,
     latest,
-    confirmed: (name) => {
-      const entry = entries.get(name);
-      return entry?.isConfirmed ? entry.item : undefined;
-    },
+    entry: (name) => entries.get(name),
     all: (filter) => (listOf(filter).items ??= Object.freeze(collect(filter))),
     watch: (filter, listener) => listOf(filter).changes.on(listener),
     on(filter, run) {
-      let phase: 'new' | 'on' | 'over' = 'new';
-      const stop = onItem((change, isUntold) => phase === 'on' && !isUntold && matches(filter, change.event) && run(change));
+      let stop: Stop | undefined;
+      let isOver = false;
       queueMicrotask(() => {
         const there = [...entries.values()].filter(({ item, isConfirmed }) => isConfirmed && matches(filter, item.event));
-        for (const { item } of there.sort((a, b) => (a.item.id < b.item.id ? -1 : 1))) if (phase === 'new') call([run], item);
-        if (phase === 'new') phase = 'on';
+        for (const { item } of there.sort((a, b) => (a.item.id < b.item.id ? -1 : 1))) isOver || call(run, item);
+        if (!isOver) stop = onItem((change, isUntold) => !isUntold && matches(filter, change.event) && run(change));
       });
-      return both(stop, () => (phase = 'over'));
+      return () => {
+        isOver = true;
+        stop?.();
+      };
     },
     onItem,
     snapshot() {

@@ -135,7 +135,8 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     request,
     asker,
     overlay,
-    known: (event) => (connection.get().state === 'live' && cache.isReady(event) ? (cache.confirmed(event) ?? null) : undefined),
+    connection,
+    cache,
     async stream() {
       // What was listened to just before is asked for in a moment.
       await undefined;
@@ -144,8 +145,8 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     },
   });
 
-  const storeOf = <T>(filter: string, get: () => T): Store<T> => ({
-    get,
+  const storeOf = <T>(filter: string, get: (filter: string) => T): Store<T> => ({
+    get: () => get(filter),
     subscribe: (listener) => both(cache.watch(filter, listener), interest.add(filter)),
   });
 
@@ -178,8 +179,8 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
       await logout(refresh_token);
     },
     on: (filter: string, listener: (change: Change<any, any>) => void) => both(cache.on(filter, listener), interest.add(filter)),
-    latest: (name) => storeOf<any>(name, () => cache.latest(name)),
-    all: (filter) => storeOf<any>(filter, () => cache.all(filter)),
+    latest: (name) => storeOf<any>(name, cache.latest),
+    all: (filter) => storeOf<any>(filter, cache.all),
     async *history(...options: [event: any, options?: HistoryOptions]): AsyncGenerator<any> {
       const more = asker();
       yield* (await load(import('./history.js')))(request, more, ...options);

@@ -1,12 +1,12 @@
 // One stream that comes back: it resumes where it was, notices silence, and says how it stands.
 
 import { bounded } from './bounded.js';
-import { BrokerError, NetworkError } from './errors.js';
+import { type BrokerError, NetworkError } from './errors.js';
 import { covers } from './filter.js';
 import { bearer } from './http.js';
 import type { SessionKeeper } from './session.js';
-import type { OpenSource } from './source.js';
-import { now, randomKey } from './store.js';
+import { isSomething, NOTHING, type OpenSource } from './source.js';
+import { now } from './store.js';
 import type { LoadTransport } from './transports/choose.js';
 import { filterOf, noStream, type Frame, type OpenStream } from './transports/transport.js';
 import type { Connection, RequestOptions, Stop } from './types.js';
@@ -33,7 +33,7 @@ export interface ConnectionHost {
 }
 
 export const createConnection = ({ url, session, transports, request }: ConnectionHost): OpenSource => (tell, from) => {
-  let want: { events: readonly string[]; presence: boolean } = { events: [], presence: false };
+  let want = NOTHING;
   let state: Connection = { state: 'idle', stale: true };
   /** Counts the attempts: whatever belongs to an earlier one is over. */
   let attempt = 0;
@@ -102,20 +102,17 @@ export const createConnection = ({ url, session, transports, request }: Connecti
     say('waiting', reason, Date.now() + ms);
   }
 
-  const isWanted = () => want.events.length > 0 || want.presence;
-
   /** `isQuiet`: what is shown is not stale, the stream is only replaced by another one. */
   async function open(isQuiet = false) {
     cut();
     const mine = attempt;
-    if (!isWanted()) return say('idle');
+    if (!isSomething(want)) return say('idle');
     if (!isQuiet) say('connecting');
     let opener: { default: OpenStream };
     try {
       [token, opener] = await Promise.all([session.token(refused), transports[transport]!().catch(() => Promise.reject(noStream()))]);
     } catch (error) {
-      // A service that supplies tokens may fail in any way.
-      if (mine === attempt) failed(error instanceof BrokerError ? error : new NetworkError('no_token'));
+      if (mine === attempt) failed(error as BrokerError);
       return;
     }
     if (mine !== attempt) return;
@@ -147,7 +144,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
     try {
       // Without a name it would be given the stream that the same user has just lost on another device.
       closeStream = opener.default(
-        { url, token, events: sent.join(), presence: sentPresence, after: last, stream: stream ?? randomKey() },
+        { url, token, events: sent.join(), presence: sentPresence, after: last, stream: stream ?? 'new' },
         {
           open: live((id) => {
             stream = id ?? stream;
@@ -195,7 +192,8 @@ export const createConnection = ({ url, session, transports, request }: Connecti
       ended(data.reason, data.retry ?? 0);
     } else if (event.startsWith('$presence/')) {
       const username = event.slice(10);
-      tell({ kind: 'online', username, present: data.online && { username, since: data.since, streams: data.streams } });
+      const { online, ...rest } = data;
+      tell({ kind: 'online', username, present: online && { username, ...rest } });
     }
   }
 
@@ -225,7 +223,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
 
   async function alter() {
     if (!isSynced || isChanging) return;
-    if (!isWanted() || (want.presence && !sentPresence)) return open(true);
+    if (!isSomething(want) || (want.presence && !sentPresence)) return open(true);
     if (want.events.join() === sent.join()) return;
     const mine = attempt;
     const before = sent;
@@ -339,7 +337,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
       const isOther = next.events.join() !== want.events.join() || next.presence !== want.presence;
       want = next;
       if (!isOther) return;
-      if (!isWanted() || state.state === 'idle' || (state.state === 'stopped' && state.reason !== 'limit')) void open();
+      if (!isSomething(want) || state.state === 'idle' || (state.state === 'stopped' && state.reason !== 'limit')) void open();
       else void alter();
     },
     retry() {
@@ -351,7 +349,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
     close() {
       cut();
       offToken();
-      want = { events: [], presence: false };
+      want = NOTHING;
       say('idle');
     },
   };

@@ -7,16 +7,16 @@ import type { Change } from './types.js';
 export class BrokerError extends Error {
   override name = 'BrokerError';
 
-  constructor(
-    /** What went wrong, as in the server's table of errors; or `network`, `timeout`, `closed` and others of this package. */
-    readonly code: string,
-    message: string,
-    /** The status of the answer; 0 if there was none. */
-    readonly status = 0,
-    /** Seconds to wait, if the server says so. */
-    readonly retryAfter = 0,
-  ) {
+  /** What went wrong, as in the server's table of errors; or `network`, `timeout`, `closed` and others of this package. */
+  declare readonly code: string;
+  /** The status of the answer; 0 if there was none. */
+  declare readonly status: number;
+  /** Seconds to wait, if the server says so. */
+  declare readonly retryAfter: number;
+
+  constructor(code: string, message: string, status = 0, retryAfter = 0) {
     super(message);
+    Object.assign(this, { code, status, retryAfter });
   }
 
   /** Whether the same request may succeed later. */

@@ -1,7 +1,7 @@
 // One request: its time-out, its answer, its refusal.
 
 import { BrokerError, NetworkError, refusal } from './errors.js';
-import type { RequestOptions } from './types.js';
+import type { InsertOptions, RequestOptions } from './types.js';
 
 /** What a text says in JSON; undefined if it is empty or cut off. */
 export function parse(text: string | null | undefined): any {
@@ -28,6 +28,13 @@ export const query = (object: Record<string, string | number | undefined>): stri
     .join('&');
 
 export const bearer = (token: string): { authorization: string } => ({ authorization: `Bearer ${token}` });
+
+/** The key and the conditions of an insert or a removal, as headers. */
+export const headersOf = ({ key, ifMatch, ifNoneMatch }: InsertOptions) => ({
+  'idempotency-key': key,
+  'if-match': ifMatch,
+  'if-none-match': ifNoneMatch ? '*' : undefined,
+});
 
 /** Whether an answer says that a request was carried out: for each insert of an array it has an id. */
 export const isReceiptOf = (body: unknown) => (answer: any) => [body].flat().every((_, at) => [answer].flat()[at]?.id);

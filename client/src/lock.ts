@@ -1,6 +1,6 @@
 // One at a time over all tabs, where the browser can do that.
 
-/** How long another tab may hold it. */
+/** How long a tab waits for it, and holds it. */
 const PATIENCE = 10_000;
 
 /**

@@ -2,8 +2,9 @@
 
 import { NetworkError, type BrokerError } from './errors.js';
 import { parse } from './http.js';
+import { load } from './load.js';
 import { locked } from './lock.js';
-import { createEmitter, now, when } from './store.js';
+import { createEmitter, now, pause, when } from './store.js';
 import type { AuthOptions, KeyValueStorage, RequestOptions, Session, Stop, Store } from './types.js';
 
 /** What `/login` and `/refresh` answer. */
@@ -111,15 +112,11 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
     if (isOther) tokens.emit();
   }
 
-  async function load(reason?: string) {
+  async function find(reason?: string) {
     const before = writes;
     let next = kept;
     if (supplier) {
-      const jwt = typeof supplier === 'function' ? await supplier() : supplier;
-      const user = jwt && (await import('./claims.js')).default(jwt);
-      // Who cannot be told from others would be shown what is theirs.
-      next = user ? { user, jwt: jwt! } : undefined;
-      reason = jwt ? 'token_unreadable' : 'signed-out';
+      ({ kept: next, reason } = await (await load(import('./claims.js')))(supplier));
     } else if (storage && isStored) {
       try {
         let text = storage.getItem(key);
@@ -137,21 +134,18 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
     // The first reason that is known is the right one.
     if (before === writes) take(next, kept || supplier ? reason : (session.reason ?? reason));
   }
-  const look = (reason?: string) => load(reason).then(tell);
+  const look = (reason?: string) => find(reason).then(tell);
 
   async function keep(next: Kept | undefined, reason?: string) {
     writes++;
     take(next, reason);
     const mine = writes;
-    const write = async (run: () => unknown) => {
-      try {
-        await run();
-        return true;
-      } catch {
-        // It is full or forbidden: the sign-in lasts as long as the page.
-        return false;
-      }
-    };
+    // Where it is full or forbidden, the sign-in lasts as long as the page.
+    const write = (run: () => unknown) =>
+      new Promise((resolve) => resolve(run())).then(
+        () => true,
+        () => false,
+      );
     const remove = () => write(() => storage?.removeItem(key));
     // Other tabs are told why it has gone.
     const written = write(() => storage?.setItem(key, JSON.stringify(next ?? { reason })));
@@ -170,10 +164,9 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
 
   /** Looks up what another tab may have done, and renews the token if it is still the one that is too old. */
   async function renew(old: string, hasWaited?: boolean): Promise<string | undefined> {
-    await load();
+    await find();
     // Browsers pass a lock on sooner than what was stored under it.
-    const late = (stored: () => void) => setTimeout(stored, STORED);
-    if (hasWaited) await Promise.race([new Promise<void>(late), when(tokens.on, () => kept?.jwt !== old)]);
+    if (hasWaited) await Promise.race([pause(STORED), when(tokens.on, () => kept?.jwt !== old)]);
     const used = kept;
     if (!used || used.jwt !== old) return used?.jwt;
     if (!used.refresh) return void (await keep(undefined, 'expired'));
@@ -182,13 +175,13 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
       next = keptOf(used.user, await post('/refresh', { body: { refresh_token: used.refresh }, timeout: 5000 }));
     } catch (error) {
       if ((error as BrokerError).status !== 401) throw error;
-      await load();
+      await find();
       // Else another tab without locks was faster.
       if (kept?.refresh === used.refresh) await keep(undefined, (error as BrokerError).code);
       return kept?.jwt;
     }
     // It was signed out or in again meanwhile, perhaps in another tab, or another tab without locks was faster.
-    await load();
+    await find();
     if (kept?.user !== used.user || (kept.refresh && kept.refresh !== used.refresh)) return kept?.jwt;
     if (next.refresh) await keep(next);
     else {
@@ -237,7 +230,8 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
         return old;
       }
     },
-    due: () => (kept?.refresh ? Math.max(0, dueAt - now()) : Infinity),
+    // A timer may be a moment early.
+    due: () => (kept?.refresh ? Math.max(0, dueAt - now()) + 10 : Infinity),
     jwt: () => kept?.jwt,
     async refreshToken() {
       await loaded().catch(() => {});

@@ -4,7 +4,7 @@
 // stream was. A tab that joins is given the leader's cache first.
 
 import { union } from './filter.js';
-import type { OpenSource, Position, Source, SourceMessage, Want } from './source.js';
+import { isSomething, NOTHING, type OpenSource, type Position, type Source, type SourceMessage, type Want } from './source.js';
 import { createTabs, type Tabs } from './tabs.js';
 import type { Session, Stop, Store } from './types.js';
 
@@ -45,8 +45,6 @@ interface News {
   messages?: SourceMessage[];
 }
 
-const NOTHING: Want = { events: [], presence: false };
-
 export function shareSource(own: OpenSource, { url, isAlone, session, ready, snapshot }: ShareOptions): Sharing {
   /** Those who want to know whether this tab leads, and what ends it for them. */
   const leads = new Set<{ onLead: () => Stop; stop?: Stop }>();
@@ -84,12 +82,11 @@ export function shareSource(own: OpenSource, { url, isAlone, session, ready, sna
       tell(message);
     };
 
-    const isWanted = () => mine.events.length > 0 || mine.presence;
     /** Says how it stands while no stream is read, here or elsewhere. */
     const rest = () => {
       const { status, reason } = session.get();
       const isOut = status === 'signed-out';
-      const state = !isWanted() ? 'idle' : isOut ? 'stopped' : 'connecting';
+      const state = !isSomething(mine) ? 'idle' : isOut ? 'stopped' : 'connecting';
       take({ kind: 'state', connection: { state, reason: isOut ? (reason ?? status) : undefined, stale: true } });
     };
 
@@ -98,14 +95,14 @@ export function shareSource(own: OpenSource, { url, isAlone, session, ready, sna
       source?.want({ events: union(all.flatMap((want) => want.events)), presence: all.some((want) => want.presence) });
     };
     const drop = (id: string) => wants.delete(id) && ask();
-    const wish = (more?: Partial<Wish>) => tabs?.post({ want: mine, ...more } satisfies Wish);
-    const news = (word: News) => tabs?.post(word);
+    const post = (word: Wish | News) => tabs?.post(word);
+    const wish = (more?: Partial<Wish>) => post({ want: mine, ...more });
 
     const flush = () => {
-      if (batch.length) news({ messages: batch });
+      if (batch.length) post({ messages: batch });
       batch = [];
       if (!at) return;
-      for (const to of newcomers) news({ to, messages: [...snapshot(), state] });
+      for (const to of newcomers) post({ to, messages: [...snapshot(), state] });
       newcomers = [];
     };
 
@@ -120,7 +117,7 @@ export function shareSource(own: OpenSource, { url, isAlone, session, ready, sna
         timer = setTimeout(drop, INHERIT, '');
       }
       hasPresence = false;
-      news({ begin: [at] });
+      post({ begin: [at] });
       source = own((message) => {
         if (isOver) return;
         take(message);

@@ -8,6 +8,10 @@ export interface Want {
   readonly presence: boolean;
 }
 
+export const NOTHING: Want = { events: [], presence: false };
+
+export const isSomething = ({ events, presence }: Want): boolean => events.length > 0 || presence;
+
 /** What a source tells. The messages can be cloned, so that one tab can hand them on to others. */
 export type SourceMessage =
   | { readonly kind: 'state'; readonly connection: Connection; readonly stream?: string }

@@ -3,15 +3,13 @@
 import type { Stop, Store } from './types.js';
 
 /** Calls code of the application. What it throws is its own, and must not stop the rest. */
-export function call<A extends unknown[]>(listeners: Iterable<(...args: A) => void>, ...args: A): void {
-  for (const listener of [...listeners]) {
-    try {
-      listener(...args);
-    } catch (error) {
-      setTimeout(() => {
-        throw error;
-      });
-    }
+export function call<A extends unknown[]>(listener: (...args: A) => void, ...args: A): void {
+  try {
+    listener(...args);
+  } catch (error) {
+    setTimeout(() => {
+      throw error;
+    });
   }
 }
 
@@ -23,16 +21,16 @@ export interface Emitter<A extends unknown[]> {
 }
 
 export function createEmitter<A extends unknown[] = []>(): Emitter<A> {
-  const listeners = new Set<(...args: A) => void>();
+  const listeners = new Set<{ listener: (...args: A) => void }>();
   return {
     on(listener) {
-      const own = (...args: A) => listener(...args);
+      const own = { listener };
       listeners.add(own);
       return () => void listeners.delete(own);
     },
     emit(...args) {
       // One that another has ended meanwhile is not called any more.
-      for (const listener of [...listeners]) if (listeners.has(listener)) call([listener], ...args);
+      for (const own of [...listeners]) if (listeners.has(own)) call(own.listener, ...args);
     },
     isUsed: () => listeners.size > 0,
   };
@@ -80,10 +78,10 @@ export const pause = (ms: number): Promise<void> => new Promise((resolve) => set
 /** Milliseconds that have passed, whatever the clock of the machine is set to. */
 export const now = (): number => performance.now();
 
-/** A random name: an idempotency key must not be guessed by accident, and not more. */
+/** A random name, of digits: an idempotency key must not be guessed by accident, and not more. */
 export function randomKey(): string {
   const bytes = new Uint8Array(16).map(() => Math.random() * 256);
   // `randomUUID` wants a secure context, and React Native has neither.
   (globalThis.crypto as Crypto | undefined)?.getRandomValues?.(bytes);
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return bytes.join('');
 }

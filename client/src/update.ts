@@ -11,15 +11,19 @@ import type { Writing, WritesHost } from './writes.js';
 const MAX_UPDATES = 50;
 
 export default async function update(
-  { known, request }: WritesHost,
+  { cache, connection, request }: WritesHost,
   insert: Writing,
   more: RequestOptions,
   event: string,
   change: (data: any, item: Item | undefined) => unknown,
   { expiresIn, optimistic }: Pick<InsertOptions, 'expiresIn' | 'optimistic'> = {},
 ): Promise<Ack> {
-  let current = known(event);
-  if (current === undefined) {
+  let current: Item | null;
+  if (connection.get().state === 'live' && cache.isReady(event)) {
+    // What the stream has told is the latest, without what is pending.
+    const entry = cache.entry(event);
+    current = entry?.isConfirmed ? entry.item : null;
+  } else {
     // Events of other names come along if this one has a comma.
     const events: Item[] = await request(`/events?${query({ events: toEntry(event) })}`, Object.assign(more, { isWhole: Array.isArray }));
     current = events.find((item) => item.event === event) ?? null;

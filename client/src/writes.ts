@@ -1,18 +1,18 @@
 // Inserting and removing: each request has an idempotency key, so that it can be repeated until it is answered.
 
+import type { Cache } from './cache.js';
 import type { BrokerError } from './errors.js';
-import { fields, isReceiptOf } from './http.js';
+import { headersOf, isReceiptOf } from './http.js';
 import { load } from './load.js';
 import { pause, randomKey } from './store.js';
-import type { Ack, Client, Host, InsertItem, InsertOptions, Item, Overlay, RequestOptions } from './types.js';
+import type { Ack, Client, Host, InsertItem, InsertOptions, Overlay, RequestOptions } from './types.js';
 
 /** Waits before the second and third try, in milliseconds. Who has no network is told soon. */
 const PAUSES = [300, 1000];
 
-export interface WritesHost extends Pick<Host, 'overlay'> {
+export interface WritesHost extends Pick<Host, 'overlay' | 'connection'> {
   request(path: string, options: RequestOptions): Promise<any>;
-  /** The latest event of a name if the cache has it for sure. */
-  known(event: string): Item | null | undefined;
+  cache: Cache;
   /** The id of the stream of this client, as soon as there is one. */
   stream(): Promise<string | undefined>;
   /** Who asks: whoever signs in meanwhile has not. */
@@ -20,14 +20,13 @@ export interface WritesHost extends Pick<Host, 'overlay'> {
 }
 
 /** The body of an insert, as the server takes it. */
-export const bodyOf = ({ event, data, expiresIn, transient, whileConnected }: InsertItem) =>
+const bodyOf = ({ event, data, expiresIn, transient, whileConnected }: InsertItem) => ({
+  event,
   // What cannot be said in JSON is null.
-  fields({ event, data: data ?? null, expiresIn, transient, whileConnected });
-
-export const headersOf = ({ key, ifMatch, ifNoneMatch }: InsertOptions) => ({
-  'idempotency-key': key,
-  'if-match': ifMatch,
-  'if-none-match': ifNoneMatch ? '*' : undefined,
+  data: data ?? null,
+  expires_in: expiresIn,
+  transient,
+  while_connected: whileConnected,
 });
 
 /** With what several requests of one user share. */

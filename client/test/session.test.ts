@@ -206,7 +206,7 @@ test('a service that fails to supply a token is asked again', async () => {
       return claims('alice');
     },
   });
-  await expect(session.token()).rejects.toThrow('the service is down');
+  await expect(session.token()).rejects.toMatchObject({ code: 'no_token', retryable: true, message: expect.stringContaining('the service is down') });
   isDown = false;
   expect(await session.token()).toBe(claims('alice'));
 });

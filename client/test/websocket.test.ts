@@ -9,7 +9,7 @@ afterEach(() => vi.unstubAllGlobals());
 test.each([
   [4401, 'AuthError', 'unauthorized', false],
   [4409, 'BrokerError', 'limit', false],
-  [4410, 'BrokerError', 'replaced', false],
+  [4410, 'ServerError', 'replaced', true],
   [4400, 'BrokerError', 'protocol', false],
   [1006, 'NetworkError', 'stream_broken', true],
   [1012, 'NetworkError', 'stream_broken', true],

@@ -1,7 +1,7 @@
 // The outbox: changes that are kept on disk before they are shown as queued, and sent when the server can be reached.
 
 import { BrokerError, refusal } from '../errors.js';
-import { isReceiptOf } from '../http.js';
+import { headersOf, isReceiptOf } from '../http.js';
 import { watchPage } from '../page.js';
 import { call, createStore, randomKey, type Writable } from '../store.js';
 import { createClock } from './clock.js';
@@ -89,7 +89,7 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
 
   const database = openDatabase<QueueRow>(name, (error) => {
     status.set({ ...status.get(), durable: false });
-    if (onMemory) call([onMemory], error);
+    if (onMemory) call(onMemory, error);
   });
 
   const publish = () => {
@@ -151,7 +151,7 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
   };
 
   const report = ({ state, retryAt, key }: QueueStatus) => {
-    status.set({ state, ...(retryAt !== undefined && { retryAt }), durable: status.get().durable });
+    status.set({ state, retryAt, durable: status.get().durable });
     for (const entry of entries.values()) {
       if (entry.row.state !== 'queued') continue;
       const now = state === 'paused' ? state : entry.row.key === key ? 'sending' : 'queued';
@@ -168,10 +168,9 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
       owner,
       {
         now: () => clock.now(owner),
-        send: ({ path, body: text, headers, key }) => {
+        send: ({ path, body: text, headers }) => {
           const body = JSON.parse(text);
-          const more = { as: owner, seen: clock.seen, isWhole: isReceiptOf(body) };
-          return host.request(path, { body, headers: { ...headers, 'idempotency-key': key }, ...more });
+          return host.request(path, { body, headers, as: owner, seen: clock.seen, isWhole: isReceiptOf(body) });
         },
       },
       {
@@ -186,7 +185,7 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
         },
         stopped(row) {
           tell({});
-          if (onStop) call([onStop], show(row));
+          if (onStop) call(onStop, show(row));
         },
       },
     );
@@ -274,17 +273,17 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
     if (host.session.get().status === 'unknown') await host.ready();
     const mine = run;
     if (!mine) throw refusal(401, { error: 'sign in first', code: 'unauthorized' });
-    if (whileConnected) throw new BrokerError('outbox_while_connected', 'what ends with a stream cannot wait for another one');
+    if (whileConnected) throw new BrokerError('outbox_while_connected', 'what ends with a stream cannot wait');
     if (pending.get().length >= LIMIT) throw new BrokerError('outbox_full', `${LIMIT} changes wait already`);
     if (entries.has(key) || waiters.has(key)) throw new BrokerError('idempotency_key_reused', 'a change with this key waits already');
     const row = {
       owner: mine.owner,
       key,
       path,
-      names: [event],
+      name: event,
       shown: optimistic && !transient,
       body: JSON.stringify({ event, ...fields, transient }),
-      headers: { ...(ifMatch !== undefined && { 'if-match': ifMatch }), ...(ifNoneMatch && { 'if-none-match': '*' }) },
+      headers: headersOf({ key, ifMatch, ifNoneMatch }),
       state: 'queued' as const,
       created: Date.now(),
     };
@@ -318,7 +317,7 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
     status,
     pending,
     enqueue: (event, data, options = {}) =>
-      add('/insert', event, { data: data === undefined ? null : data, expires_in: options.expiresIn }, options),
+      add('/insert', event, { data: data ?? null, expires_in: options.expiresIn }, options),
     remove: (event, options = {}) => add('/remove', event, {}, options),
     retry(key) {
       void decide(key, (row) =>

@@ -25,13 +25,13 @@ export interface QueueRow extends Row {
   /** The idempotency key. */
   key: string;
   path: '/insert' | '/remove';
-  /** The names that the request changes. */
-  names: string[];
+  /** The name that the request changes. */
+  name: string;
   /** Whether the value is shown before it is acknowledged. */
   shown: boolean;
   /** The bytes of the request. */
   body: string;
-  headers: Record<string, string>;
+  headers: Record<string, string | undefined>;
   state: QueueState;
   /** When it was enqueued, by the clock of this device. */
   created: number;
@@ -106,20 +106,21 @@ export function createQueue(database: Database<QueueRow>, owner: string, host: Q
     const held = new Set<string>();
     for (const row of rows) {
       if (row.state === 'refused') continue;
-      if (row.state === 'queued' && !row.names.some((name) => held.has(name))) return row;
-      for (const name of row.names) held.add(name);
+      if (row.state === 'queued' && !held.has(row.name)) return row;
+      held.add(row.name);
     }
     return undefined;
   };
 
   const change = async (row: QueueRow, changes: Partial<QueueRow>) => {
-    // Nothing is written where nothing changes, as when the server cannot be reached.
-    if (Object.keys(changes).length === 1 && 'tried' in changes && changes.tried === row.tried) return row;
     let changed: QueueRow | undefined;
     // Is not there any more if another tab has sent or discarded it.
     await database.update(row.seq, (kept) => (kept.key === row.key ? (changed = { ...kept, ...changes }) : kept));
     return changed;
   };
+
+  /** Nothing is written where nothing changes, as when the server cannot be reached. */
+  const mark = async (row: QueueRow, tried: number | undefined) => (tried === row.tried ? row : change(row, { tried }));
 
   const stopAt = async (row: QueueRow, changes: Partial<QueueRow>) => {
     const stopped = await change(row, changes);
@@ -144,7 +145,7 @@ export function createQueue(database: Database<QueueRow>, owner: string, host: Q
         await stopAt(row, { state: 'unknown' });
         return true;
       }
-      const marked = await change(row, { tried: before ?? time });
+      const marked = await mark(row, before ?? time);
       // Another tab has sent or discarded it meanwhile, or leads now.
       if (!marked) rows = undefined;
       if (!marked || closed || !leading) return true;
@@ -157,11 +158,10 @@ export function createQueue(database: Database<QueueRow>, owner: string, host: Q
       if (failure.status && failure.status !== 401 && (!failure.retryable || failure.code === 'value_damaged')) {
         const { status, code, message, current } = failure;
         if (code === 'event_unknown' && row.path === '/remove') return done(row, { id: '', timestamp: 0 });
-        const refusal: Refusal = current === undefined ? { status, code, message } : { status, code, message, current };
-        await stopAt(row, { tried, refusal, state: status === 412 ? 'blocked' : 'refused' });
+        await stopAt(row, { tried, refusal: { status, code, message, current }, state: status === 412 ? 'blocked' : 'refused' });
         return true;
       }
-      await change(row, { tried });
+      await mark(row, tried);
       if (failure.status === 401) {
         on.status({ state: 'paused' });
         return false;

@@ -65,7 +65,7 @@ function openTab(indexedDB: IDBFactory, { life, send = (_, go) => go(), later = 
       owner,
       key: `${event}-${data}-${keys++}`,
       path: '/insert',
-      names: [event],
+      name: event,
       shown: true,
       body: JSON.stringify({ event, data }),
       headers,
