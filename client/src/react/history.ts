@@ -2,6 +2,7 @@
 import { useCallback, useEffect, useRef, useState } from 'react';
 import type { BrokerError } from '../errors.js';
 import type { Change, Name } from '../types.js';
+import { pause } from '../store.js';
 import { useClient } from './context.js';
 import { useSession } from './hooks.js';
 import type { Events } from './register.js';
@@ -22,6 +23,9 @@ export interface History<D = any> {
   more(): void;
 }
 
+/** So long the first reading waits for the stream, in ms: what comes between the two would be missed. */
+const PATIENCE = 2000;
+
 type State = Omit<History, 'more'>;
 const EMPTY: State = { items: [], hasMore: true, loading: true, error: undefined };
 
@@ -38,6 +42,8 @@ export function useHistory<N extends Name<Events>>(name: N, { pageSize = 50 }: H
     let reader: AsyncIterator<Change> | undefined;
     let isReading = false;
     let generation = 0;
+    /** The id of the last event that was read at first. */
+    let newest: string | undefined;
     const known = new Map<string, Change>();
     // Ids have the same length, so they sort as text.
     const sorted = () => [...known.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
@@ -46,7 +52,8 @@ export function useHistory<N extends Name<Events>>(name: N, { pageSize = 50 }: H
       set((now) => ({ ...now, items: sorted(), ...more }));
     };
 
-    const page = async () => {
+    /** Reads the last events, or those before what is there. */
+    const page = async (isFirst = false) => {
       if (isReading) return;
       isReading = true;
       const own = generation;
@@ -55,7 +62,8 @@ export function useHistory<N extends Name<Events>>(name: N, { pageSize = 50 }: H
       let hasMore = true;
       let error: BrokerError | undefined;
       try {
-        reader ??= client.history(name, { pageSize, before: sorted()[0]?.id })[Symbol.asyncIterator]();
+        const before = isFirst ? undefined : sorted()[0]?.id;
+        reader ??= client.history(name, { pageSize, before })[Symbol.asyncIterator]();
         while (own === generation && hasMore && changes.length < pageSize) {
           const { done, value } = await reader.next();
           if (done) hasMore = false;
@@ -68,19 +76,46 @@ export function useHistory<N extends Name<Events>>(name: N, { pageSize = 50 }: H
       // A reader that has failed is over: the next try goes on after what has come.
       if (error) reader = undefined;
       isReading = false;
+      if (isFirst && changes.length) {
+        // What was read before may end further back than this begins.
+        const oldest = changes.at(-1)!.id;
+        if (newest && newest < oldest) for (const id of known.keys()) if (id < oldest) known.delete(id);
+        newest = changes[0]!.id;
+      }
       add(changes, { hasMore, loading: false, error });
     };
 
-    const begin = () => {
+    const again = () => {
       generation += 1;
-      known.clear();
       reader = undefined;
       isReading = false;
-      void page();
+      return page(true);
+    };
+
+    const begin = async () => {
+      const own = ++generation;
+      known.clear();
+      newest = undefined;
+      set((now) => ({ ...now, loading: true }));
+      // It fails where nothing will come: the history may be read all the same.
+      const isReady = client.ready(name).then(
+        () => true,
+        () => false,
+      );
+      const isInTime = await Promise.race([isReady, pause(PATIENCE)]);
+      if (own !== generation) return;
+      const reading = again();
+      if (isInTime !== undefined) return;
+      const now = generation;
+      await reading;
+      if ((await isReady) && now === generation) void again();
     };
     read.current = () => void page();
-    begin();
-    const stops = [client.on(name, (change) => add([change], {})), client.onReset(begin)];
+    void begin();
+    const stops = [
+      client.on(name, (change) => add([change], {})),
+      client.onReset(() => void begin()),
+    ];
     return () => {
       generation += 1;
       for (const stop of stops) stop();

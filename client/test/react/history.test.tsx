@@ -1,7 +1,9 @@
 // Guards `useHistory`: the last events at first, earlier ones when they are asked for, new ones as they happen, each once.
 import { afterAll, beforeAll, it, vi } from 'vitest';
 import { type History, useHistory } from '../../src/react/index.js';
-import { type Server, startServer } from '../server.js';
+import { createClient } from '../../src/index.js';
+import { startProxy } from '../proxy.js';
+import { PASSWORD, type Server, startServer, until } from '../server.js';
 import { clientOf, show } from './dom.js';
 
 let server: Server;
@@ -42,6 +44,58 @@ it('shows the lines of a chat, which are transient', async () => {
   await client.ready('lines');
   await client.insert('lines', 2, { transient: true });
   await page.shows('1,2 all ');
+});
+
+it('misses nothing while the stream is late, and reads again what could not be read', async () => {
+  const token = await server.token('bob');
+  const say = (data: unknown) => server.as(token, '/insert', { event: 'late', data });
+  for (const data of [1, 2]) await say(data);
+  const proxy = await startProxy(server.port);
+  proxy.areStreamsHeld = true;
+  const client = createClient<any>({ url: proxy.url, auth: { storage: 'memory' }, transport: 'fetch' });
+  await client.signIn({ username: 'alice', password: PASSWORD });
+  const page = show(client, <Chat room="late" pageSize={3} />);
+  await page.shows('1,2 all ');
+  for (const data of [3, 4]) await say(data);
+  proxy.areStreamsHeld = false;
+  proxy.cut();
+  client.retry();
+  await page.shows('1,2,3,4 more ');
+  // Without a network nothing can be read. It is, as soon as there is one.
+  proxy.isSilent = true;
+  const fetch = vi.spyOn(globalThis, 'fetch').mockRejectedValue(new TypeError('no network'));
+  proxy.cut();
+  await until(client.connection, ({ state }) => state === 'waiting');
+  page.render(<Chat room="silent" pageSize={3} />);
+  await page.shows(' more network');
+  fetch.mockRestore();
+  for (const data of [1, 2]) await server.as(token, '/insert', { event: 'silent', data });
+  proxy.isSilent = false;
+  client.retry();
+  await page.shows('1,2 all ');
+  client.close();
+  await proxy.close();
+});
+
+it('shows what is there now, and no hole, if much was said while the stream was late', async () => {
+  const token = await server.token('bob');
+  const say = (data: unknown) => server.as(token, '/insert', { event: 'much', data });
+  for (const data of [1, 2]) await say(data);
+  const proxy = await startProxy(server.port);
+  proxy.areStreamsHeld = true;
+  const client = createClient<any>({ url: proxy.url, auth: { storage: 'memory' }, transport: 'fetch' });
+  await client.signIn({ username: 'alice', password: PASSWORD });
+  const page = show(client, <Chat room="much" pageSize={3} />);
+  await page.shows('1,2 all ');
+  for (const data of [3, 4, 5, 6, 7]) await say(data);
+  proxy.areStreamsHeld = false;
+  proxy.cut();
+  client.retry();
+  await page.shows('5,6,7 more ');
+  hook.more();
+  await page.shows('2,3,4,5,6,7 more ');
+  client.close();
+  await proxy.close();
 });
 
 it('begins anew with another name', async () => {
