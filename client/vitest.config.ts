@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { defineConfig } from 'vitest/config';
+import { PATIENCE } from './test/patience.js';
 
 const ofReact18 = (name: string) => resolve(import.meta.dirname, 'test/react-18/node_modules', name);
 const react = ['test/react/**/*.test.{ts,tsx}'];
@@ -7,8 +8,10 @@ const all = ['test/**/*.test.{ts,tsx}'];
 
 export default defineConfig({
   test: {
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 2 * PATIENCE,
+    hookTimeout: 2 * PATIENCE,
+    expect: { poll: { timeout: PATIENCE } },
+    setupFiles: ['test/setup.ts'],
     // Each file may start servers of its own, and the machine may be small.
     maxWorkers: Number(process.env.CLIENT_TEST_WORKERS ?? 2),
     projects: [

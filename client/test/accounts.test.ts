@@ -4,11 +4,12 @@ import { createHmac } from 'node:crypto';
 import { afterEach, expect, test, vi } from 'vitest';
 import { createClient, type Client } from '../src/index.js';
 import { startProxy } from './proxy.js';
+import { letTokensLast, requests } from './requests.js';
 import { PASSWORD, startServer, until, type Server } from './server.js';
 
 const ends: (() => unknown)[] = [];
 afterEach(async () => {
-  vi.restoreAllMocks();
+  vi.unstubAllGlobals();
   for (const end of ends.splice(0)) await end();
 });
 
@@ -35,27 +36,9 @@ async function signedIn(url: string, username = 'alice'): Promise<Client> {
 const stopped = (client: Client) => until(client.connection, ({ state }) => state === 'stopped');
 const signedOut = (client: Client) => until(client.session, ({ status }) => status === 'signed-out');
 
-/** Counts requests of a path, and tells when there were so many. */
-function requests(path: string) {
-  const real = globalThis.fetch;
-  let count = 0;
-  const waiting: (() => void)[] = [];
-  vi.spyOn(globalThis, 'fetch').mockImplementation(async (...request) => {
-    const reply = await real(...request);
-    if (new URL(String(request[0])).pathname === path) {
-      count++;
-      waiting.forEach((look) => look());
-    }
-    return reply;
-  });
-  return {
-    count: () => count,
-    reach: (so: number) => new Promise<void>((resolve) => waiting.push(() => count >= so && resolve())),
-  };
-}
-
 test('a stream goes on over renewals of the token', async () => {
-  const server = await serverOf('--access_expiry=6');
+  letTokensLast(2);
+  const server = await serverOf();
   await server.user('alice');
   const proxy = await startProxy(server.port);
   ends.push(() => proxy.close());
@@ -63,7 +46,7 @@ test('a stream goes on over renewals of the token', async () => {
   const states: string[] = [];
   client.connection.subscribe(() => states.push(client.connection.get().state));
   const renewals = requests('/subscription');
-  await renewals.reach(2);
+  await renewals.reach(3);
   await client.insert('x', 'still there');
   await until(client.latest('x'), (item) => item?.data === 'still there' && !item.pending);
   expect(states).toEqual([]);

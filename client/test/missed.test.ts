@@ -7,6 +7,7 @@ import { createInterest } from '../src/interest.js';
 import type { Source } from '../src/source.js';
 import type { Change, ClientOptions, Item } from '../src/types.js';
 import { startProxy, type Proxy } from './proxy.js';
+import { requests } from './requests.js';
 import { PASSWORD, startServer, until, type Server } from './server.js';
 import { ALL_TRANSPORTS, withGlobals } from './transports.js';
 
@@ -24,6 +25,7 @@ beforeAll(async () => {
 });
 afterEach(async () => {
   vi.useRealTimers();
+  vi.unstubAllGlobals();
   client.close();
   await proxy?.close();
 });
@@ -63,10 +65,10 @@ test('a stream that cannot be resumed says that there may be a gap', async () =>
   expect(resets).toEqual([]);
   // It is widened, and cut off before that is in sync.
   proxy.areStreamsHeld = true;
+  const changes = requests('/subscription');
   client.on('gap/2', () => {});
+  await changes.reach(1);
   await insert('gap/1', 1);
-  await vi.waitFor(() => expect(client.connection.get().state).toBe('live'));
-  await new Promise((resolve) => setTimeout(resolve, 100));
   proxy.cut();
   await reaches('waiting');
   proxy.areStreamsHeld = false;

@@ -2,7 +2,9 @@
 
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { createClient, type Client, type TransportName } from '../src/index.js';
+import { PATIENCE } from './patience.js';
 import { startProxy, type Proxy } from './proxy.js';
+import { requests } from './requests.js';
 import { eventsOf, same } from './same.js';
 import { startServer, type Server } from './server.js';
 import { ALL_TRANSPORTS, withGlobals } from './transports.js';
@@ -19,6 +21,7 @@ beforeAll(async () => {
   vi.spyOn(Math, 'random').mockReturnValue(0.01);
 });
 afterEach(async () => {
+  vi.unstubAllGlobals();
   for (const end of ends.splice(0)) await end();
 });
 afterAll(async () => {
@@ -200,7 +203,7 @@ test('a stream that is cut off at any byte, then changes, comes to what the serv
       }),
     );
   }
-}, 180_000);
+}, 5 * PATIENCE);
 
 test('a filter that is widened and cut off before it is in sync is opened anew, and what has gone meanwhile is gone', async () => {
   const token = await server.token('writer');
@@ -213,16 +216,9 @@ test('a filter that is widened and cut off before it is in sync is opened anew, 
   expect(through.streams).toBe(1);
   // The server has taken the change, and nothing of it comes.
   through.areStreamsHeld = true;
-  const real = globalThis.fetch;
-  const changed = new Promise<void>((resolve) => {
-    vi.spyOn(globalThis, 'fetch').mockImplementation(async (...request) => {
-      const reply = await real(...request);
-      if (String(request[0]).endsWith('/subscription')) resolve();
-      return reply;
-    });
-  });
+  const changes = requests('/subscription');
   const reached = reader.ready('w/*');
-  await changed;
+  await changes.reach(1);
   await server.as(token, '/remove', { event: 'v/1' });
   await server.as(token, '/insert', { event: 'w/3', data: 1 });
   through.areStreamsHeld = false;

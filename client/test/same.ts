@@ -1,6 +1,7 @@
 // Waits until what a client shows equals what the server has.
 
 import type { Client, Item } from '../src/index.js';
+import { PATIENCE } from './patience.js';
 import type { Server } from './server.js';
 
 /** The events of a filter that this user may see, as `/events` has them. */
@@ -12,7 +13,7 @@ export async function eventsOf(server: Server, token: string, filter: string): P
 }
 
 /** Resolves when the store of the filter equals `/events`; fails, and shows both, if it does not come to that. */
-export async function same(client: Client, server: Server, token: string, filter: string, patience = 30_000): Promise<void> {
+export async function same(client: Client, server: Server, token: string, filter: string, patience = PATIENCE): Promise<void> {
   const store = client.all(filter);
   const plain = (items: readonly Item[]) => items.map(({ event, id, data, username, timestamp }) => ({ event, id, data, username, timestamp }));
   const sorted = (items: Item[]) => items.sort((a, b) => (a.event < b.event ? -1 : 1));

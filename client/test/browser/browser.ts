@@ -9,6 +9,7 @@ import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { chromium, type BrowserContext, type Page } from 'playwright-core';
+import { PATIENCE } from '../patience.js';
 
 export function chromiumPath(): string {
   const folders = process.env.PATH!.split(delimiter);
@@ -73,6 +74,7 @@ export async function startBrowser(): Promise<Browser> {
   const browser = await chromium.connectOverCDP(endpoint, { noDefaults: true });
   const context = browser.contexts()[0]!;
   const errors: string[] = [];
+  context.setDefaultTimeout(PATIENCE);
   context.on('page', (page) => {
     page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
     page.on('pageerror', (error) => errors.push(String(error.stack ?? error)));
@@ -107,7 +109,7 @@ export async function setFrozen(page: Page, isFrozen: boolean) {
 }
 
 /** Asks until it is so: for what happens in another process, and says nothing when it does. */
-export async function eventually<T>(what: string, look: () => Promise<T | undefined | false>, ms = 15_000): Promise<T> {
+export async function eventually<T>(what: string, look: () => Promise<T | undefined | false>, ms = PATIENCE): Promise<T> {
   const end = Date.now() + ms;
   for (;;) {
     const found = await look();

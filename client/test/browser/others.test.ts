@@ -19,7 +19,7 @@ describe.each([
     await server.user('alice');
     token = await server.token('alice');
     [site, driver] = await Promise.all([servePage(), start()]);
-  }, 120_000);
+  });
   afterAll(async () => {
     await driver?.close();
     site?.close();

@@ -2,6 +2,7 @@
 // nobody else's.
 import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { PATIENCE } from '../patience.js';
 import { PASSWORD, startServer, type Server } from '../server.js';
 import { eventually, startBrowser, type Browser } from './browser.js';
 
@@ -95,8 +96,8 @@ test('what is made offline is kept, shown at the next start, and sent once and i
 
   await server.start();
   token = await server.token(bob);
-  await eventually('the last one', async () => (await pending(second)).length === 0, 40_000);
-  await eventually('the stream', async () => (await shown(second)).every(([, , isPending]) => !isPending), 40_000);
+  await eventually('the last one', async () => (await pending(second)).length === 0);
+  await eventually('the stream', async () => (await shown(second)).every(([, , isPending]) => !isPending));
   expect(await inserted()).toEqual(['was there', 1, 2, 3]);
 });
 
@@ -117,7 +118,7 @@ test('tabs that crash while they send: each change once and in order', async () 
   }
   await eventually('an empty outbox', async () => (await pending(page)).length === 0);
   expect(await inserted()).toEqual(want);
-}, 180_000);
+}, 5 * PATIENCE);
 
 test('one tab of many sends, and all of them show how it goes', async () => {
   const tabs = [await openTab(alice), await openTab(alice), await openTab(alice)];

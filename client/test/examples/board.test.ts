@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { CLIENT, copyExample, makeProject, type Project } from '../package/project.js';
+import { PATIENCE } from '../patience.js';
 import { PASSWORD, type Server, startServer } from '../server.js';
 import { openSite, type Pages, picture } from './site.js';
 
@@ -21,7 +22,7 @@ beforeAll(async () => {
   await project.run(process.execPath, 'node_modules/typescript/bin/tsc');
   await project.run(process.execPath, 'node_modules/vite/bin/vite.js', 'build', '--logLevel', 'warn');
   site = await openSite(join(project.folder, 'dist'));
-}, 120_000);
+});
 
 afterAll(async () => {
   await site?.close();
@@ -69,8 +70,10 @@ it('is shared by two people, and goes on through a kill and a restart of the ser
   await item(alice, 'milk').locator('small', { hasText: 'bob' }).waitFor();
   await expect.poll(() => item(alice, 'milk').getByRole('checkbox').isChecked()).toBe(true);
 
+  // It is shown for four seconds.
+  const typing = alice.getByText('bob is typing…').waitFor();
   await bob.locator('[name=title]').pressSequentially('but');
-  await alice.getByText('bob is typing…').waitFor();
+  await typing;
   await add(alice, 'bread');
   await add(bob, 'butter');
   await picture(alice, 'board');
@@ -98,7 +101,7 @@ it('is shared by two people, and goes on through a kill and a restart of the ser
   const { events } = await server.as(token, '/history?event=' + encodeURIComponent((await server.as(token, '/events')).at(-1).event));
   expect(events).toHaveLength(1);
   expect(site.errors).toEqual([]);
-}, 120_000);
+}, 3 * PATIENCE);
 
 it('says why somebody is not let in, and lets out', async () => {
   const page = await site.open();

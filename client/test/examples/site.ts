@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { extname, join } from 'node:path';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { chromiumPath } from '../browser/browser.js';
+import { PATIENCE } from '../patience.js';
 
 const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
 
@@ -30,7 +31,7 @@ export async function openPages(url: string): Promise<Pages> {
     async open() {
       const context = await browser.newContext({ viewport: { width: 640, height: 560 } });
       const page = await context.newPage();
-      page.setDefaultTimeout(20_000);
+      page.setDefaultTimeout(PATIENCE);
       page.on('pageerror', (error) => errors.push(`uncaught: ${error.stack ?? error}`));
       page.on('console', (message) => {
         const isAway = /net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|INCOMPLETE_CHUNKED_ENCODING|EMPTY_RESPONSE)/.test(message.text());

@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { openPages, type Pages } from '../examples/site.js';
+import { PATIENCE } from '../patience.js';
 import { PASSWORD, type Server, startServer } from '../server.js';
 import { CLIENT, PACKED } from './project.js';
 
@@ -31,7 +32,7 @@ beforeAll(async () => {
   await server.user('alice');
   token = await server.token('alice');
   await server.as(token, '/insert', { event: 'todo/1', data: 'milk' });
-}, 60_000);
+});
 
 afterAll(async () => {
   await pages?.close();
@@ -64,4 +65,4 @@ it('is built, rendered by a server, taken over without a difference, and goes on
   await server.as(token, '/insert', { event: 'todo/2', data: 'bread' });
   await page.getByText('signed-in: milk,bread').waitFor();
   expect(pages.errors).toEqual([]);
-}, 180_000);
+}, 5 * PATIENCE);

@@ -12,7 +12,7 @@ import { CLIENT, makeProject, PACKED, type Project } from './project.js';
 let project: Project;
 beforeAll(async () => {
   project = await makeProject({}, ['react', 'react-dom', '@types/react', '@types/react-dom', '@types/node', 'typescript', 'undici-types']);
-}, 120_000);
+});
 afterAll(() => project?.remove());
 
 const read = (path: string) => readFileSync(join(project.folder, 'node_modules/broker-client', path), 'utf8');

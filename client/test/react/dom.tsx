@@ -6,6 +6,7 @@ import { afterEach, vi } from 'vitest';
 import { createClient } from '../../src/index.js';
 import { BrokerProvider } from '../../src/react/index.js';
 import type { Client, ClientOptions } from '../../src/types.js';
+import { PATIENCE } from '../patience.js';
 import { PASSWORD, type Server } from '../server.js';
 
 const page = new Window({ url: 'http://localhost/' });
@@ -39,7 +40,7 @@ function shown(container: HTMLElement, render: (node: ReactNode) => void, unmoun
       new Promise<void>((resolve, reject) => {
         const look = () => text() === wanted && end(resolve);
         const observer = new MutationObserver(look);
-        const timer = setTimeout(() => end(() => reject(new Error(`it shows ${JSON.stringify(text())}, not ${wanted}`))), 15_000);
+        const timer = setTimeout(() => end(() => reject(new Error(`it shows ${JSON.stringify(text())}, not ${wanted}`))), PATIENCE);
         const end = (settle: () => void) => {
           observer.disconnect();
           clearTimeout(timer);
