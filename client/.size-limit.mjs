@@ -4,10 +4,10 @@
 const modifyEsbuildConfig = (config) => ({ ...config, format: 'esm', logLevel: 'error' });
 const check = (name, path, imports, limit, ignore) => ({ name, path, import: imports, limit, ignore, gzip: true, modifyEsbuildConfig });
 
-const LAZY = ['xhr', 'websocket', 'eventsource', 'account', 'claims', 'history', 'update'].map((name) => `./shared/${name}-*`);
+const LAZY = ['xhr', 'websocket', 'eventsource', 'more'].map((name) => `./shared/${name}-*`);
 
 export default [
-  // The rest is loaded when it is needed: the other transports where the first does not work, and what not every page asks for.
+  // The rest is loaded later: what nothing at the start of a page needs, and the other transports where the first does not work.
   check('core', 'dist/index.js', '{ createClient }', '10.5 KB', LAZY),
   check('core with all that it loads later', 'dist/index.js', '{ createClient }', '12.45 KB'),
   check('outbox, with the core left out', 'dist/outbox/index.js', '{ createOutbox }', '4 KiB', ['../shared/*']),

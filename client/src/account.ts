@@ -1,5 +1,5 @@
 // Signing in, and the requests of people about their own account. Those have the names and fields of the HTTP API, in the spelling of
-// JavaScript. Pages that find a sign-in make none of them as a rule, so this is loaded with the first.
+// JavaScript.
 
 import { fields, snake } from './http.js';
 import type { SessionKeeper } from './session.js';

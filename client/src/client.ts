@@ -6,7 +6,7 @@ import { createConnection } from './connection.js';
 import { AuthError, BrokerError, refusal } from './errors.js';
 import { bearer, send } from './http.js';
 import { createInterest } from './interest.js';
-import { load } from './load.js';
+import { loadMore } from './load.js';
 import { createSession } from './session.js';
 import { shareSource } from './share.js';
 import type { OpenSource, Source } from './source.js';
@@ -25,6 +25,7 @@ const closed = () => new BrokerError('closed', 'closed');
 export function createClient<E extends object = AnyEvents>(options: ClientOptions): Client<E> {
   const url = options.url.replace(/\/+$/, '');
   const open = (path: string, more: RequestOptions = {}) => send(url + path, more);
+  loadMore().catch(() => {});
   const session = createSession(url, options.auth ?? {}, open);
   const connection = createStore<Connection>({ state: 'idle', stale: true });
   const resets = createEmitter<[reason: string]>();
@@ -157,7 +158,7 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
         const more = asker();
         pending++;
         try {
-          return await (await load(import('./account.js')))({ request, session, plugins, logout }, name, more, options);
+          return await (await loadMore()).account({ request, session, plugins, logout }, name, more, options);
         } finally {
           pending--;
           moves.emit();
@@ -183,7 +184,7 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     all: (filter) => storeOf<any>(filter, cache.all),
     async *history(...options: [event: any, options?: HistoryOptions]): AsyncGenerator<any> {
       const more = asker();
-      yield* (await load(import('./history.js')))(request, more, ...options);
+      yield* (await loadMore()).history(request, more, ...options);
     },
     presence: () => ({
       get: cache.presence.get,

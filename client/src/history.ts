@@ -1,4 +1,4 @@
-// The retained events of a name, page by page as they are read. It is loaded with the first.
+// The retained events of a name, page by page as they are read.
 
 import { query } from './http.js';
 import type { Change, HistoryOptions, RequestOptions } from './types.js';

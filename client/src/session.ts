@@ -2,7 +2,7 @@
 
 import { NetworkError, type BrokerError } from './errors.js';
 import { parse } from './http.js';
-import { load } from './load.js';
+import { loadMore } from './load.js';
 import { locked } from './lock.js';
 import { createEmitter, now, pause, when } from './store.js';
 import type { AuthOptions, KeyValueStorage, RequestOptions, Session, Stop, Store } from './types.js';
@@ -116,7 +116,7 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
     const before = writes;
     let next = kept;
     if (supplier) {
-      ({ kept: next, reason } = await (await load(import('./claims.js')))(supplier));
+      ({ kept: next, reason } = await (await loadMore()).supplied(supplier));
     } else if (storage && isStored) {
       try {
         let text = storage.getItem(key);

@@ -1,4 +1,4 @@
-// Changing the latest event, again and again until nobody else was faster. It is loaded with the first.
+// Changing the latest event, again and again until nobody else was faster.
 
 import { ConflictError } from './errors.js';
 import { toEntry } from './filter.js';

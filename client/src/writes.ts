@@ -3,7 +3,7 @@
 import type { Cache } from './cache.js';
 import type { BrokerError } from './errors.js';
 import { headersOf, isReceiptOf } from './http.js';
-import { load } from './load.js';
+import { loadMore } from './load.js';
 import { pause, randomKey } from './store.js';
 import type { Ack, Client, Host, InsertItem, InsertOptions, Overlay, RequestOptions } from './types.js';
 
@@ -86,7 +86,7 @@ export function createWrites(host: WritesHost): Writes {
       showing(options.optimistic !== false && [host.overlay(event, null, true)], () => post('/remove', { event }, options)),
     async update(...options) {
       const more = host.asker();
-      return (await load(import('./update.js')))(host, insert, more, ...options);
+      return (await loadMore()).update(host, insert, more, ...options);
     },
   };
 }

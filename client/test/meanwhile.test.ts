@@ -166,3 +166,14 @@ test('no account is made that cannot be signed in, because changes of another us
   expect(client.session.get()).toMatchObject({ user: 'bob' });
   client.close();
 });
+
+test('what stands beside the core is loaded as soon as there is a client: Firefox would never ask again for what failed later', async () => {
+  vi.resetModules();
+  const loaded = vi.fn(() => ({}));
+  vi.doMock('../src/more.js', loaded);
+  const { createClient } = await import('../src/client.js');
+  expect(loaded).not.toHaveBeenCalled();
+  createClient({ url: 'http://server', auth: { storage: 'memory' } }).close();
+  await vi.waitFor(() => expect(loaded).toHaveBeenCalled());
+  vi.doUnmock('../src/more.js');
+});

@@ -1,4 +1,4 @@
-// Tokens that a service of the application supplies. Few pages have one, so this is loaded with the first.
+// Tokens that a service of the application supplies.
 
 import { BrokerError, NetworkError } from './errors.js';
 import type { AuthOptions } from './types.js';
