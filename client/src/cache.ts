@@ -1,6 +1,6 @@
 // The latest events: what the stream has told, and over it what is not acknowledged yet.
 
-import { covers, matches, toEntry } from './filter.js';
+import { covers, isPossible, matches, toEntry } from './filter.js';
 import type { SourceMessage } from './source.js';
 import { call, createEmitter, createStore, type Emitter, type Writable } from './store.js';
 import type { Change, Item, Overlay, Present, Stop } from './types.js';
@@ -192,7 +192,8 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
   }
 
   function isReady(filter: string) {
-    return covers(complete, toEntry(filter));
+    // All that there can be has come of a name that nothing can have.
+    return covers(complete, toEntry(filter)) || !isPossible(filter);
   }
 
   function take(message: SourceMessage) {

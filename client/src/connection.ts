@@ -68,6 +68,8 @@ export const createConnection = ({ url, session, transports, request }: Connecti
   let isOpen = false;
   let heard = 0;
   let openedAt = 0;
+  /** When a frame came last, or the stream was opened. */
+  let framed = 0;
   let ticked = 0;
   let wall = 0;
 
@@ -148,7 +150,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
         {
           open: live((id) => {
             stream = id ?? stream;
-            openedAt = now();
+            openedAt = framed = now();
             isOpen = true;
             if (isFresh) tell({ kind: 'fresh' });
             if (sentPresence) tell({ kind: 'crowd' });
@@ -169,6 +171,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
 
   function receive(frame: Frame) {
     const { event, data, id } = frame;
+    framed = now();
     if (event[0] !== '$') {
       advance(id);
       // It was on its way when the filter was narrowed.
@@ -285,7 +288,13 @@ export const createConnection = ({ url, session, transports, request }: Connecti
     ticked = time;
     wall += passed + drift;
     if (passed > 2 * LOOK_EVERY || drift > LOOK_EVERY) look();
-    else if (time - heard > SILENCE || (isOpen && !isSynced && heard <= openedAt && time - heard > 2 * LOOK_EVERY)) dead();
+    else if (
+      time - heard > SILENCE ||
+      // Something that is not Broker may send life and nothing else.
+      (isOpen && !isSynced && (time - framed > SILENCE || (heard <= openedAt && time - heard > 2 * LOOK_EVERY)))
+    ) {
+      dead();
+    }
   }
 
   /**

@@ -17,9 +17,13 @@ export const toEntry = (nameOrFilter: string): string => {
   return comma < 0 ? nameOrFilter : `${nameOrFilter.slice(0, comma)}*`;
 };
 
+/** Whether an event can have such a name. The server refuses a filter with any other, and all that is listened to with it. */
+export const isPossible = (entry: string): boolean =>
+  /^[^\p{Cc}\p{Cs}\u2028\u2029]+$/u.test(entry.trim()) && encodeURIComponent(entry).replace(/%../g, '-').length <= 256;
+
 /** The shortest list that asks for all of these entries, always in the same order. */
 export function union(entries: Iterable<string>): string[] {
-  const list = [...new Set(entries)].sort();
+  const list = [...new Set(entries)].filter(isPossible).sort();
   const prefixes = list.filter((entry) => entry.endsWith('*'));
   const kept = list.filter((entry) => !prefixes.some((other) => other !== entry && covers([other], entry)));
   return kept.length > MAX_ENTRIES ? ['*'] : kept;

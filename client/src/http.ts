@@ -44,7 +44,7 @@ export async function send(url: string, { body, headers = {}, timeout = 30_000, 
   const abort = new AbortController();
   // What cannot be sent at all is a mistake of the caller, and not one of the network.
   const init = {
-    ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
+    ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body), redirect: 'error' as const }),
     headers: JSON.parse(JSON.stringify(headers)),
     signal: abort.signal,
   };

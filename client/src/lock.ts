@@ -1,7 +1,10 @@
 // One at a time over all tabs, where the browser can do that.
 
-/** How long a tab waits for it, and holds it. */
-const PATIENCE = 10_000;
+/**
+ * How long a tab waits for it, and holds it: longer than the request of the tab that has it may take, and shorter than the 10 s for
+ * which the server knows the refresh token that this one has used.
+ */
+const PATIENCE = 7000;
 
 /**
  * Runs it while no other tab does; without locks, or if another tab does not give it back, at once. Never runs it twice. It is told

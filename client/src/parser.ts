@@ -15,7 +15,9 @@ export function createParser(on: (event: string, data: string, id: string) => vo
     // The line feed of a CR LF that was split between two pieces.
     if (afterCr && chunk[0] === '\n') chunk = chunk.slice(1);
     afterCr = chunk.endsWith('\r');
-    const lines = (rest + chunk).split(/\r\n|\n|\r/);
+    // What has come of an unfinished line is not read again.
+    const lines = chunk.split(/\r\n|\n|\r/);
+    lines[0] = rest + lines[0];
     rest = lines.pop()!;
     for (const line of lines) {
       if (!line) {

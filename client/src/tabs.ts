@@ -5,13 +5,15 @@
 // hidden leader run once a minute, while messages wake it at once.
 
 import { watchPage } from './page.js';
-import { randomKey } from './store.js';
+import { openChannel, randomKey } from './store.js';
 import type { Stop } from './types.js';
 
 /** How long a follower hears nothing before it asks, in ms. */
 const QUIET = 700;
 /** How long the leader has for an answer. With QUIET this bounds the gap after a leader has frozen. */
 const ANSWER = 1000;
+/** A timer that is so late was asleep. Those of hidden pages run once a second. */
+const SLEPT = 1500;
 /** Followers that have waited equally long draw lots, so that one of them takes the lock. */
 const SPREAD = 150;
 /** How long a lock that nobody else can hold may take, in ms. */
@@ -109,7 +111,7 @@ export function createTabs({ name, isAlone, onLead, onLeader, onMessage, onWake 
     const due = Date.now() + ms;
     timer = setTimeout(() => {
       // After its own sleep a tab has heard nobody, which says nothing of the leader.
-      if (isHeard || Date.now() - due > QUIET) quiet();
+      if (isHeard || Date.now() - due > SLEPT) quiet();
       else then();
     }, ms);
   };
@@ -147,13 +149,13 @@ export function createTabs({ name, isAlone, onLead, onLeader, onMessage, onWake 
 
   const join = () => {
     if (channel || stop) return;
-    if (isAlone || !globalThis.document || !locks || !globalThis.BroadcastChannel) {
+    channel = isAlone || !globalThis.document || !locks ? undefined : openChannel(name);
+    if (!channel) {
       // Browsers have no locks in pages that are no secure context, such as http://192.168.1.2: each tab leads itself.
       stop = onLead();
       return;
     }
     stay = new AbortController();
-    channel = new BroadcastChannel(name);
     // Locks that are refused, as in a sandboxed frame, or never granted, must keep no page from its stream.
     const alone = () => {
       leave();

@@ -118,6 +118,19 @@ test('a proxy that takes nothing so large ends what waits: the same request woul
   await expect(done).rejects.toMatchObject({ code: 'status_413', status: 413 });
 });
 
+test('a password follows no redirect', async () => {
+  const asked: string[] = [];
+  const elsewhere = createServer((incoming, outgoing) => {
+    asked.push(incoming.url!);
+    outgoing.end('{"jwt":"x"}');
+  });
+  await new Promise<void>((done) => elsewhere.listen(0, '127.0.0.1', done));
+  answer = all({ status: 307, headers: { location: `http://127.0.0.1:${(elsewhere.address() as { port: number }).port}/login` } });
+  await expect(client.signIn({ username: 'alice', password: PASSWORD })).rejects.toMatchObject({ code: 'network' });
+  expect(asked).toEqual([]);
+  elsewhere.close();
+});
+
 describe('a wait that nobody can mean', () => {
   beforeEach(() => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });

@@ -110,3 +110,23 @@ test('what the second listens to is added to the same stream', async () => {
   expect(await server.as(token, '/presence')).toMatchObject([{ username: 'alice', streams: 1 }]);
   stop();
 });
+
+test('a name that no event can have disturbs nothing that is listened to', async () => {
+  const alice = await client('alice');
+  const seen: unknown[] = [];
+  alice.on('good', ({ data }) => seen.push(data));
+  const impossible = ['', ' ', 'bad\nname', 'x'.repeat(257), 'ü'.repeat(129), 'half of \ud83d', 'line\u2028separator'];
+  for (const name of impossible) alice.on(name, () => {});
+  await alice.ready('good');
+  for (const name of impossible) await alice.ready(name);
+  await alice.insert('good', 1);
+  await until(alice.connection, ({ state }) => state === 'live');
+  await until(alice.latest('good'), (item) => item?.data === 1);
+  expect(seen).toEqual([1]);
+  await expect(alice.insert('bad\nname', 1)).rejects.toMatchObject({ status: 400 });
+  // The longest that there is.
+  alice.on('ü'.repeat(128), ({ data }) => seen.push(data));
+  await alice.ready('ü'.repeat(128));
+  await alice.insert('ü'.repeat(128), 2);
+  await until(alice.latest('ü'.repeat(128)), (item) => item?.data === 2);
+});

@@ -98,3 +98,14 @@ test('a recorded stream of the server is read alike at every split position', as
     await server.stop();
   }
 });
+
+test('a line that comes in many pieces is not read again with each of them', () => {
+  // Some hundred times as long as would be possible in the time of a test.
+  const piece = 'x'.repeat(1024);
+  let length = 0;
+  const parse = createParser((_, data) => (length = data.length));
+  parse('data:');
+  for (let at = 0; at < 100_000; at++) parse(piece);
+  parse('\n\n');
+  expect(length).toBe(100_000 * piece.length);
+});

@@ -3,6 +3,7 @@
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { WebSocketServer } from 'ws';
 import { createClient, type Client, type ConnectionState } from '../src/index.js';
 import { startProxy, type Proxy } from './proxy.js';
 import { same } from './same.js';
@@ -119,14 +120,14 @@ test('a black hole is noticed after 30 seconds of silence, and left', async () =
 });
 
 /** A server of one quiet stream, whose heart beats when it is told to. */
-async function quiet() {
+async function quiet(isInSync = true) {
   const reads = vi.spyOn(TextDecoder.prototype, 'decode');
   const streams: ServerResponse[] = [];
   const http = createServer((request, reply) => {
     if (!request.url!.startsWith('/sse')) return void reply.end('{}');
     streams.push(reply);
     reply.writeHead(200, { 'content-type': 'text/event-stream' });
-    reply.write('event:$synced\nid:1\ndata:{"id":"1"}\n\n');
+    reply.write(isInSync ? 'event:$synced\nid:1\ndata:{"id":"1"}\n\n' : ':\n');
   });
   await new Promise<void>((done) => http.listen(0, '127.0.0.1', done));
   ends.push(() => {
@@ -235,6 +236,40 @@ test('a transport that is stalled behind its head is left for another', async ()
   proxy.isStalled = false;
   await advancedTo(client, 'live', 20);
   expect(NodeXhr.made).toBe(made + 1);
+});
+
+test.each(['fetch', 'xhr', 'websocket', 'eventsource'] as const)('a stream that cannot be read is left: %s', async (transport) => {
+  ends.push(withGlobals(ALL_TRANSPORTS));
+  for (const text of ['not json', 'null', '{"event":"$synced","data":null}']) {
+    const http = createServer((request, reply) => {
+      if (!request.url!.startsWith('/sse?')) return void reply.end('{"ticket":"x"}');
+      reply.writeHead(200, { 'content-type': 'text/event-stream' });
+      reply.write(`${transport === 'eventsource' ? '' : 'event:x\n'}id:1\ndata:${text}\n\n`);
+    });
+    new WebSocketServer({ server: http, path: '/ws', handleProtocols: () => 'broker.v1' }).on('connection', (socket) => socket.send(text));
+    await new Promise<void>((done) => http.listen(0, '127.0.0.1', done));
+    const client = clientOf(`http://127.0.0.1:${(http.address() as AddressInfo).port}`, { transport });
+    client.on('x', () => {});
+    const { reason } = await reaches(client, 'waiting');
+    expect(reason).toBe('stream_broken');
+    client.close();
+    http.closeAllConnections();
+    http.close();
+  }
+});
+
+test('a stream of nothing but heartbeats is left, as it is not one of Broker', async () => {
+  const { url, beats } = await quiet(false);
+  const client = clientOf(url);
+  fakeClock();
+  client.on('x', () => {});
+  await advancedTo(client, 'syncing', 5);
+  await beats(2);
+  expect(client.connection.get().state).toBe('syncing');
+  const reasons: unknown[] = [];
+  client.connection.subscribe(() => reasons.push(client.connection.get().reason));
+  await beats(2);
+  expect(reasons).toContain('silent');
 });
 
 test('two silences an hour apart are no reason for another transport', async () => {

@@ -41,7 +41,7 @@ type Kept = { owner: string; event: string; item: unknown };
 export function openDatabase<R extends Row>(
   name: string,
   onMemory: (error: unknown) => void,
-  factory: IDBFactory | undefined = globalThis.indexedDB,
+  factory?: IDBFactory,
 ): Database<R> {
   let opened: Promise<IDBDatabase> | undefined;
   let broken = false;
@@ -52,7 +52,8 @@ export function openDatabase<R extends Row>(
 
   const open = () =>
     new Promise<IDBDatabase>((resolve, reject) => {
-      const request = factory!.open(name, 1);
+      // Where a site may not store anything, even to look at it fails.
+      const request = (factory ?? globalThis.indexedDB).open(name, 1);
       const timer = setTimeout(reject, STUCK, new Error('IndexedDB does not answer'));
       request.onupgradeneeded = () => {
         const db = request.result;

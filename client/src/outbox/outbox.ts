@@ -3,7 +3,7 @@
 import { BrokerError, refusal } from '../errors.js';
 import { headersOf, isReceiptOf } from '../http.js';
 import { watchPage } from '../page.js';
-import { call, createStore, randomKey, type Writable } from '../store.js';
+import { call, createStore, openChannel, randomKey, type Writable } from '../store.js';
 import { createClock } from './clock.js';
 import type {
   Ack,
@@ -191,9 +191,10 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
     );
     const wake = () => queue.wake();
     const open = () => {
-      if (!channel && globalThis.BroadcastChannel) {
-        channel = new BroadcastChannel(`${name} ${owner}`);
-        channel.onmessage = ({ data: { key, ack, status: next } }: MessageEvent<Word>) => {
+      channel ??= openChannel(`${name} ${owner}`);
+      if (channel) {
+        channel.onmessage = ({ data }: MessageEvent<Word>) => {
+          const { key, ack, status: next } = data;
           if (key) finish(key, ack);
           else if (next) report(next);
           else void wake();

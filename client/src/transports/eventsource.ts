@@ -2,7 +2,7 @@
 
 import { BrokerError } from '../errors.js';
 import { bearer, send } from '../http.js';
-import { broken, noStream, sseUrl, type OpenStream } from './transport.js';
+import { broken, noStream, reading, sseUrl, type OpenStream } from './transport.js';
 
 const openEventSource: OpenStream = (request, on) => {
   let source: EventSource | undefined;
@@ -22,9 +22,11 @@ const openEventSource: OpenStream = (request, on) => {
     source = new EventSource(sseUrl(request, { frames: 'true', ticket }));
     source.onmessage = ({ data }) => {
       on.life();
-      const frame = JSON.parse(data);
-      if (frame.ok) on.open(frame.ok.stream);
-      else if (frame.event) on.frame(frame);
+      reading(() => {
+        const frame = JSON.parse(data);
+        if (frame.ok) on.open(frame.ok.stream);
+        else if (frame.event) on.frame(frame);
+      }, end);
     };
     // It would come back by itself with a ticket that is used up.
     source.onerror = () => end(broken());

@@ -56,6 +56,15 @@ export function readFrames(on: (frame: Frame) => void): (chunk: string) => void 
   });
 }
 
+/** Reads what has come. The stream ends if it cannot be read: what follows such a hole is worth nothing. */
+export function reading(run: () => void, end: (error: BrokerError) => void): void {
+  try {
+    run();
+  } catch {
+    end(broken());
+  }
+}
+
 export const broken = (): BrokerError => new NetworkError('stream_broken');
 /** This transport does not work here, and another one may. */
 export const noStream = (): BrokerError => new NetworkError('no_stream');

@@ -1,7 +1,7 @@
 // A stream by `XMLHttpRequest`: where `fetch` does not stream (React Native) or stalls (Safari).
 
 import { bearer, refused } from '../http.js';
-import { broken, readFrames, sseUrl, type OpenStream } from './transport.js';
+import { broken, readFrames, reading, sseUrl, type OpenStream } from './transport.js';
 
 /** It keeps the whole text. When it is so long, another one should go on. */
 const MAX_TEXT = 1024 * 1024;
@@ -35,11 +35,7 @@ const openXhr: OpenStream = (request, on) => {
       on.life();
       const chunk = text.slice(at);
       at = text.length;
-      try {
-        read(chunk);
-      } catch {
-        return end(broken());
-      }
+      reading(() => read(chunk), end);
     }
     if (xhr.readyState === 4) end(broken());
     else if (at > MAX_TEXT && !isOver) on.end(undefined);

@@ -227,3 +227,21 @@ test.each([false, true])('a deleted user leaves nothing that waits, also if the 
   await client.signIn({ username: 'alice', password: PASSWORD });
   expect(outbox.pending.get()).toEqual([]);
 });
+
+test('where a site may store nothing, changes are kept in memory and sent', async () => {
+  const refuse = () => {
+    throw new DOMException('The operation is insecure.', 'SecurityError');
+  };
+  Object.defineProperty(globalThis, 'indexedDB', { get: refuse, configurable: true });
+  const { BroadcastChannel } = globalThis;
+  Object.assign(globalThis, { BroadcastChannel: refuse });
+  try {
+    const { outbox } = await start();
+    const { done } = await outbox.enqueue('insecure', 1);
+    expect(outbox.status.get().durable).toBe(false);
+    const { id } = await done;
+    expect(await read('insecure')).toMatchObject({ id, data: 1 });
+  } finally {
+    Object.assign(globalThis, { BroadcastChannel });
+  }
+});
