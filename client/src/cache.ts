@@ -252,7 +252,7 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
       let stop: Stop | undefined;
       let isOver = false;
       queueMicrotask(() => {
-        const there = [...entries.values()].filter(({ item, isConfirmed }) => isConfirmed && matches(filter, item.event));
+        const there = [...entries.values()].filter(({ item, isTold }) => isTold && matches(filter, item.event));
         for (const { item } of there.sort((a, b) => (a.item.id < b.item.id ? -1 : 1))) isOver || call(run, item);
         if (!isOver) stop = onItem((change, isUntold) => !isUntold && matches(filter, change.event) && run(change));
       });

@@ -124,6 +124,21 @@ test('what was there before the stream is told to listeners once, when the strea
   expect(kept).toMatchObject([{ event: 'there' }, { event: 'gone', removed: true }]);
 });
 
+test('who begins to listen while everything is sent again hears what has not changed', async () => {
+  const cache = createCache(() => true);
+  const change = { event: 'todo/1', id: '5', data: 1, timestamp: 1, username: 'alice' };
+  cache.take({ kind: 'fresh' });
+  cache.take({ kind: 'event', change });
+  cache.take({ kind: 'synced', id: '5', events: ['*'] });
+  cache.take({ kind: 'fresh' });
+  const seen: Change[] = [];
+  cache.on('*', (change) => seen.push(change));
+  await undefined;
+  cache.take({ kind: 'event', change });
+  cache.take({ kind: 'synced', id: '5', events: ['*'] });
+  expect(seen).toEqual([change]);
+});
+
 test('an event of a page that a server has rendered is told to its listeners', async () => {
   for (const event of ['seed/1', 'seed/2']) await insert(event, event);
   const initialEvents: Item[] = await server.as(token, '/events?events=seed/*');

@@ -3,7 +3,7 @@
 import { BrokerError, refusal } from '../errors.js';
 import { headersOf, isReceiptOf } from '../http.js';
 import { watchPage } from '../page.js';
-import { call, createStore, openChannel, randomKey, type Writable } from '../store.js';
+import { call, createEmitter, createStore, openChannel, randomKey, type Writable } from '../store.js';
 import { createClock } from './clock.js';
 import type {
   Ack,
@@ -52,6 +52,7 @@ type Word = { key?: string; ack?: Ack | undefined; status?: QueueStatus };
 interface Run {
   owner: string;
   wake(): Promise<unknown>;
+  added(row: QueueRow): void;
   tell(word: Word): void;
   stop(): void;
 }
@@ -79,7 +80,9 @@ function show(row: QueueRow): Queued {
 function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & AttachedPlugin {
   const name = `broker ${host.url}`;
   const status = createStore<OutboxStatus>({ state: 'idle', durable: true });
-  const pending = createStore<readonly Queued[]>([]);
+  const changes = createEmitter();
+  /** What is shown; undefined until it is asked for after a change. */
+  let shown: readonly Queued[] | undefined = [];
   const entries = new Map<string, Entry>();
   const waiters = new Map<string, Waiter>();
   /** Keys that were acknowledged or discarded, and may still be on the disk. */
@@ -92,9 +95,17 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
     if (onMemory) call(onMemory, error);
   });
 
+  const get = () => (shown ??= [...entries.values()].sort((a, b) => a.row.seq - b.row.seq).map(({ queued }) => queued));
+
+  /** Tells of all changes of a moment at once: there may be thousands. */
   const publish = () => {
-    const rows = [...entries.values()].sort((a, b) => a.row.seq - b.row.seq);
-    pending.set(rows.map((entry) => entry.queued));
+    if (shown) {
+      queueMicrotask(() => {
+        get();
+        changes.emit();
+      });
+    }
+    shown = undefined;
   };
 
   const set = (entry: Entry, queued: Queued) => {
@@ -121,28 +132,31 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
     publish();
   };
 
+  const take = (row: QueueRow) => {
+    const { key, state } = row;
+    if (over.has(key)) return;
+    let entry = entries.get(key);
+    const before = entry?.row.state;
+    if (!entry) entries.set(key, (entry = { row, queued: show(row) }));
+    entry.row = row;
+    if (before !== state) set(entry, show(row));
+    const { event, data, removed, error } = entry.queued;
+    if (state === 'queued') {
+      if (row.shown) entry.overlay ??= host.overlay(event, data, removed);
+      return publish();
+    }
+    entry.overlay?.refused();
+    entry.overlay = undefined;
+    if (state !== 'refused') return;
+    waiters.get(key)?.reject(error!);
+    waiters.delete(key);
+  };
+
   /** Shows what is on the disk. */
   const changed = (rows: QueueRow[]) => {
     const keys = new Set(rows.map((row) => row.key));
     for (const key of over) if (!keys.has(key)) over.delete(key);
-    for (const row of rows) {
-      if (over.has(row.key)) continue;
-      let entry = entries.get(row.key);
-      const before = entry?.row.state;
-      if (!entry) entries.set(row.key, (entry = { row, queued: show(row) }));
-      entry.row = row;
-      if (before !== row.state) set(entry, show(row));
-      const { event, data, removed, error } = entry.queued;
-      if (row.state === 'queued') {
-        if (row.shown) entry.overlay ??= host.overlay(event, data, removed);
-        continue;
-      }
-      entry.overlay?.refused();
-      entry.overlay = undefined;
-      if (row.state !== 'refused') continue;
-      waiters.get(row.key)?.reject(error!);
-      waiters.delete(row.key);
-    }
+    rows.forEach(take);
     for (const [key, entry] of entries) {
       // Another tab has sent or discarded it, and is about to say which.
       if (!keys.has(key)) setTimeout(() => entries.get(key) === entry && finish(key), WORD);
@@ -225,6 +239,7 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
     return {
       owner,
       wake,
+      added: queue.added,
       tell,
       stop() {
         for (const stop of stops) stop();
@@ -275,7 +290,7 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
     const mine = run;
     if (!mine) throw refusal(401, { error: 'sign in first', code: 'unauthorized' });
     if (whileConnected) throw new BrokerError('outbox_while_connected', 'what ends with a stream cannot wait');
-    if (pending.get().length >= LIMIT) throw new BrokerError('outbox_full', `${LIMIT} changes wait already`);
+    if (entries.size >= LIMIT) throw new BrokerError('outbox_full', `${LIMIT} changes wait already`);
     if (entries.has(key) || waiters.has(key)) throw new BrokerError('idempotency_key_reused', 'a change with this key waits already');
     const row = {
       owner: mine.owner,
@@ -288,6 +303,8 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
       state: 'queued' as const,
       created: Date.now(),
     };
+    // What cannot be sent would keep all others from being sent.
+    new Headers(row.headers as Record<string, string>);
     const waiting = createStore(show({ ...row, seq: 0 }));
     const done = new Promise<Ack>((resolve, reject) => waiters.set(key, { status: waiting, resolve, reject }));
     // A page that does not look at `done` must not have an unhandled rejection.
@@ -299,9 +316,10 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
       finish(key);
       throw discarded();
     }
-    changed(await database.list(mine.owner));
+    const kept = { ...row, seq };
+    take(kept);
+    mine.added(kept);
     mine.tell({});
-    void mine.wake();
     return { key, status: waiting, done };
   };
 
@@ -316,7 +334,7 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
 
   return {
     status,
-    pending,
+    pending: { get, subscribe: changes.on },
     enqueue: (event, data, options = {}) =>
       add('/insert', event, { data: data ?? null, expires_in: options.expiresIn }, options),
     remove: (event, options = {}) => add('/remove', event, {}, options),

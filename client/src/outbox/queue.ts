@@ -196,16 +196,25 @@ export function createQueue(database: Database<QueueRow>, owner: string, host: Q
     }
   };
 
-  const run = () => {
+  const go = () => {
     clearTimeout(timer);
     again = true;
-    rows = undefined;
     return (running ??= loop());
+  };
+
+  const run = () => {
+    rows = undefined;
+    return go();
   };
 
   return {
     /** Looks again, because rows were added, or somebody came online or signed in. Is fulfilled when there is no more to do now. */
     wake: (): Promise<unknown> => (leading ? run() : refresh()),
+    /** Takes a row that this tab has just written, without reading thousands of others again. */
+    added(row: QueueRow) {
+      rows?.push(row);
+      if (leading) void go();
+    },
     /** From the next `wake` on this tab sends. */
     lead() {
       leading = true;

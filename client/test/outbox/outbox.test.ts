@@ -1,5 +1,5 @@
 // What a program can do with the outbox and the cache: enqueue, look, decide.
-import { IDBFactory, IDBKeyRange } from 'fake-indexeddb';
+import { IDBFactory, IDBIndex, IDBKeyRange } from 'fake-indexeddb';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { createClient, type Client, type Queued } from '../../src/index.js';
 import { createCache, createOutbox } from '../../src/outbox/index.js';
@@ -244,4 +244,38 @@ test('where a site may store nothing, changes are kept in memory and sent', asyn
   } finally {
     Object.assign(globalThis, { BroadcastChannel });
   }
+});
+
+test('a change that cannot be sent is refused at once, and keeps no other from being sent', async () => {
+  const { outbox } = await start();
+  await expect(outbox.enqueue('header', 1, { key: 'ключ' })).rejects.toThrow(TypeError);
+  await expect(outbox.enqueue('header', 1, { ifMatch: 'a\nb' })).rejects.toThrow(TypeError);
+  expect(outbox.pending.get()).toEqual([]);
+  const { done } = await outbox.enqueue('header', 2);
+  const { id } = await done;
+  expect(await read('header')).toMatchObject({ id, data: 2 });
+});
+
+test('what waits is read and told once for many changes, and not once for each', async () => {
+  const { client, outbox } = await start();
+  const lists = vi.spyOn(IDBIndex.prototype, 'getAll');
+  vi.stubGlobal('fetch', async () => {
+    throw new TypeError('no network');
+  });
+  let told = 0;
+  outbox.pending.subscribe(() => told++);
+  const names = Array.from({ length: 300 }, (_, at) => `many/${at}`);
+  await Promise.all(names.map((name, at) => outbox.enqueue(name, at)));
+  expect(outbox.pending.get().map(({ event }) => event)).toEqual(names);
+  expect(lists.mock.calls.length).toBeLessThan(30);
+  expect(told).toBeLessThan(3 * names.length);
+  lists.mockRestore();
+  vi.unstubAllGlobals();
+  client.retry();
+  const { done } = await outbox.enqueue('many/last', 1);
+  await done;
+  const events = await server.as(await server.token('bob'), '/events?events=many/*');
+  expect(events).toHaveLength(301);
+  // In order.
+  expect(events.toSorted((a: any, b: any) => (a.id < b.id ? -1 : 1)).map((one: any) => one.event)).toEqual([...names, 'many/last']);
 });
