@@ -23,11 +23,11 @@ function SignIn() {
 
 function Board() {
   const [todos, typing, online] = [useAll('todo/*'), useAll('typing/*'), usePresence()];
-  const [{ user }, { stale }, { enqueue, remove, pending, discard }, { insert }] = [useSession(), useConnection(), useOutbox(), useInsert()];
+  const [{ user }, { state }, { enqueue, remove, pending, discard }, { insert }] = [useSession(), useConnection(), useOutbox(), useInsert()];
   const add = (form: FormData) => void enqueue(`todo/${Date.now()}-${user}`, { title: `${form.get('title')}`, done: false });
   const type = () => typing.some(({ username }) => username === user) || insert(`typing/${user}`, true, { expiresIn: 4 });
   return <main>
-    <header>{stale ? `Offline, ${pending.length || 'nothing'} to be sent` : online.map(({ username }) => <b key={username}>{username}</b>)}</header>
+    <header>{state === 'waiting' ? `Offline, ${pending.length || 'nothing'} to be sent` : online.map(({ username }) => <b key={username}>{username}</b>)}</header>
     {todos.map(({ event, data, username, pending }) => (
       <label key={event} className={pending && 'pending'}>
         <input type="checkbox" checked={!!data?.done} onChange={() => enqueue(event, { ...data, done: !data?.done })} />
@@ -36,9 +36,9 @@ function Board() {
       </label>))}
     <form action={add}><input name="title" placeholder="What is to be done?" onInput={type} required /><button>Add</button></form>
     {pending.map(({ key, error }) => error && <p key={key}>{error.message} <button onClick={() => discard(key)}>Discard</button></p>)}
-    <p role="status">{!stale && typing.map(({ username }) => username !== user && `${username} is typing… `)}</p>
+    <p role="status">{state === 'live' && typing.map(({ username }) => username !== user && `${username} is typing… `)}</p>
     <button onClick={() => (!pending.length || confirm('Discard what is not sent?')) && client.signOut({ discard: true })}>Sign out</button>
   </main>;
 }
 
-export default () => <BrokerProvider client={client} signedOut={<SignIn />}><Board /></BrokerProvider>;
+export default function App() { return <BrokerProvider client={client} signedOut={<SignIn />}><Board /></BrokerProvider>; }
