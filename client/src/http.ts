@@ -58,7 +58,7 @@ export async function send(url: string, { body, headers = {}, timeout = 30_000, 
     const text = await reply.text();
     if (!reply.ok) throw refused(reply.status, text, reply.headers.get('retry-after'));
     const answer = !text || reply.headers.get('content-type')?.includes('ndjson') ? text : parse(text);
-    if (answer !== undefined && isWhole(answer)) {
+    if (answer != null && isWhole(answer)) {
       seen?.(reply.headers);
       return answer;
     }

@@ -78,7 +78,6 @@ export const pause = (ms: number): Promise<void> => new Promise((resolve) => set
 /** Milliseconds that have passed, whatever the clock of the machine is set to. */
 export const now = (): number => performance.now();
 
-/** A random name, of digits: an idempotency key must not be guessed by accident, and not more. */
 /** A channel to other tabs; undefined where there are none, or where the site may not store anything. */
 export function openChannel(name: string): BroadcastChannel | undefined {
   try {
@@ -88,6 +87,7 @@ export function openChannel(name: string): BroadcastChannel | undefined {
   }
 }
 
+/** A random name, of digits: an idempotency key must not be guessed by accident, and not more. */
 export function randomKey(): string {
   const bytes = new Uint8Array(16).map(() => Math.random() * 256);
   // `randomUUID` wants a secure context, and React Native has neither.
