@@ -41,7 +41,7 @@ describe.each([
     return tab;
   }
 
-  it.each(['auto', 'fetch', 'xhr', 'websocket'])('gets each event once by %s, through a kill and a restart', async (transport) => {
+  it.each(['auto', 'fetch', 'xhr', 'eventsource', 'websocket'])('gets each event once by %s, through a kill and a restart', async (transport) => {
     const prefix = `${transport}/`;
     await insert(`${prefix}a`, 1);
     const tab = await open(prefix, { transport, share: false, auth: { storage: 'memory' } });

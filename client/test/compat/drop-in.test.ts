@@ -1,4 +1,4 @@
-// Guards the drop-in: programs of 0.0.8 do with it what they did, and each of 0.0.8's faults that docs/client.md lists is gone.
+// Guards the drop-in: programs of 0.0.8 do with it what they did, and each of 0.0.8's faults that docs/streams.md lists is gone.
 // Every scenario runs with both clients, so the list is proven at the same time.
 import { spawn } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
