@@ -57,7 +57,7 @@ pub use public_key::Es256PublicKey;
 pub use recovery_code::{RECOVERY_CODES, RecoveryCode, RecoveryHash};
 pub use scope::Scope;
 pub use secret::{MAX_PASSWORD_BYTES, Password, PasswordHash, Secret};
-pub use session::{FormerSecret, MAX_SESSIONS, SecretHash, Session};
+pub use session::{FormerSecret, HashKeyId, MAX_SESSIONS, SecretHash, Session};
 pub use session_id::SessionId;
 pub use time::Timestamp;
 pub use user::{Account, Generation, MAX_USER_BYTES, PendingTotp, ResetChallenge, SignIn, User};

@@ -6,6 +6,9 @@ pub const MAX_SESSIONS: usize = 100;
 /// A keyed hash of a secret in a refresh token. The secrets themselves are not stored.
 pub type SecretHash = [u8; 32];
 
+/// Tells one key of such hashes from another, and nothing else about it.
+pub type HashKeyId = u64;
+
 /// A sign-in that is renewed by refresh tokens, until it is ended or was not renewed for too long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -13,6 +16,8 @@ pub struct Session {
     pub username: Username,
     /// The generation of the user at the sign-in. With another one of the user the session has ended.
     pub generation: Generation,
+    /// The key of its hashes. Once the server has another one, nobody can show that they have a secret of the session: it has ended.
+    pub hash_key: HashKeyId,
     /// Of the secret that all refresh tokens of the session share.
     pub family: SecretHash,
     /// Of the secret that only the newest refresh token has.

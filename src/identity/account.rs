@@ -6,8 +6,9 @@ use serde_json::value::RawValue;
 use super::audit::{Act, Door, Visit};
 use super::deletion::Deletion;
 use super::device::Device;
-use super::owner::{Owner, ProvenOwner};
+use super::owner::Owner;
 use super::password::Share;
+use super::proven_owner::ProvenOwner;
 use super::second_factor::Code;
 use super::sessions::{BeginSession, IssuedTokens, SessionView, SignedIn};
 use super::user_fields::{OwnInput, own_view, to_json};
@@ -182,7 +183,8 @@ impl Change for UpdateMe {
     }
 }
 
-/// What is kept of a user beside events, each as JSON with the word for what it is. `current` is the session that asks. No secrets and no hashes are among it.
+/// What is kept of a user beside events, each as JSON with the word for what it is. `current` is the session that asks. No secrets and no
+/// hashes are among it.
 ///
 /// # Errors
 /// [`Error::Storage`]; [`Error::Damaged`].
@@ -219,3 +221,6 @@ fn invite_view(invite: &Invite) -> Result<Box<RawValue>, Error> {
         uses_left: invite.uses_left,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,8 +32,8 @@ impl Identity {
     /// Signs a user in.
     ///
     /// # Errors
-    /// [`Error::BodyInvalid`] with two codes. [`Error::Unauthorized`], the same for an unknown user, a wrong password, a wrong or spent code
-    /// and a revoked user; without a code after the same time. [`Error::TotpRequired`] if the password is right and only the code is
+    /// [`Error::BodyInvalid`] with two codes. [`Error::Unauthorized`], the same for an unknown user, a wrong password, a wrong or spent
+    /// code and a revoked user; without a code after the same time. [`Error::TotpRequired`] if the password is right and only the code is
     /// missing; [`Error::TooManyAttempts`]; [`Error::Overloaded`]; and, if a code was given or a session begins, those of
     /// [`crate::writer::Writer::submit`].
     pub async fn login(&self, credentials: Credentials, device: Device) -> Result<IssuedTokens, Error> {

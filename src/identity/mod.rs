@@ -15,6 +15,7 @@ mod names;
 mod owner;
 mod password;
 mod policy;
+mod proven_owner;
 mod refresh_token;
 mod reset;
 mod second_factor;
@@ -223,3 +224,6 @@ impl Admin {
         Act::on(user, what, done, self.from)
     }
 }
+
+#[cfg(test)]
+mod tests;

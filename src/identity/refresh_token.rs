@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-use crate::domain::{Secret, SecretHash, SessionId};
+use crate::domain::{HashKeyId, Secret, SecretHash, SessionId};
 
 /// The secrets of a token have 128 bits, so a hash without salt is as good as one with.
 const SECRET_BYTES: usize = 16;
@@ -67,6 +67,12 @@ impl RefreshTokens {
     /// The hash of a rotation.
     pub fn hash_rotation(&self, Rotation(secret): &Rotation) -> SecretHash {
         self.hash(b'r', &**secret)
+    }
+
+    /// Tells the key of these hashes from another one.
+    pub fn hash_key(&self) -> HashKeyId {
+        let [a, b, c, d, e, f, g, h, ..] = self.hash(b'k', &[]);
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
     }
 
     fn hash(&self, kind: u8, secret: &[u8]) -> SecretHash {
@@ -144,5 +150,6 @@ mod tests {
         let all = [&one, &other].map(|tokens| [tokens.hash_family(&family), tokens.hash_rotation(&rotation)]);
         let different: std::collections::HashSet<_> = all.into_iter().flatten().collect();
         assert_eq!(different.len(), 4);
+        assert_ne!(one.hash_key(), other.hash_key());
     }
 }

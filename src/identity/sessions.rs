@@ -9,6 +9,7 @@ pub(super) use self::changes::{BeginSession, SignedIn};
 use self::changes::{EndSession, EndSignIns, EndedBy, Renew, Renewal, Renewed};
 use super::audit::{Act, Door, Visit};
 use super::device::Device;
+use super::owner::Owner;
 use super::refresh_token::{self, Family, Rotation, Shown, is_same};
 use super::users::new_generation;
 use super::{Identity, Principal};
@@ -75,13 +76,15 @@ impl SessionView {
 }
 
 impl Identity {
-    /// The session that is to begin in the change that lets a user in, if it is to be refreshed, and what its refresh token will be made of.
+    /// The session that is to begin in the change that lets a user in, if it is to be refreshed, and what its refresh token will be made
+    /// of.
     pub(super) fn new_session(&self, refresh: bool, device: Device) -> (Option<BeginSession>, Option<NewToken>) {
         if !refresh {
             return (None, None);
         }
         let (hashes, family, rotation) = (&self.0.refresh_tokens, Family::random(), Rotation::random());
         let begin = BeginSession {
+            hash_key: hashes.hash_key(),
             family: hashes.hash_family(&family),
             current: hashes.hash_rotation(&rotation),
             device,
@@ -202,8 +205,8 @@ impl Identity {
 
     async fn log_out(&self, id: SessionId, username: Username, from: ClientAddress) -> Result<(), Error> {
         let act = Act::by_owner(&username, "session", "ended by logout", from);
-        let by = EndedBy::Token;
-        match self.0.writer.submit(EndSession { id, username, by }).await {
+        let by = EndedBy::Token(username);
+        match self.0.writer.submit(EndSession { id, by }).await {
             Err(Error::SessionUnknown) => act.ends(Ok(())),
             ended => act.ends(ended),
         }
@@ -216,9 +219,11 @@ impl Identity {
     pub async fn sessions(&self, principal: &Principal) -> Result<Vec<SessionView>, Error> {
         let account = self.recheck(principal)?;
         let lane = Lane::of_request(&account.tenant, &principal.username);
-        let (username, now) = (principal.username.clone(), self.0.clock.now());
+        let (username, now, hash_key) =
+            (principal.username.clone(), self.0.clock.now(), self.0.refresh_tokens.hash_key());
         let sessions = self.0.store.read(&lane, move |store| store.sessions_of(&username, now)).await?;
-        Ok(sessions.into_iter().map(|(id, session)| SessionView::of(id, session, principal.session())).collect())
+        let alive = sessions.into_iter().filter(|(_, session)| session.hash_key == hash_key);
+        Ok(alive.map(|(id, session)| SessionView::of(id, session, principal.session())).collect())
     }
 
     /// Ends a session of the principal's, or all their sign-ins.
@@ -232,21 +237,20 @@ impl Identity {
         which: SessionToEnd,
         from: ClientAddress,
     ) -> Result<(), Error> {
-        let (username, auth_context) = (principal.username.clone(), principal.auth_context.clone());
+        let (username, owner) = (&principal.username, Owner::of(principal));
         match (which.session, which.all.unwrap_or_default()) {
             (Some(session), false) => {
-                let act = Act::by_owner(&username, "session", "ended", from);
+                let act = Act::by_owner(username, "session", "ended", from);
                 let ended = async {
                     let id = SessionId::parse(&session).ok_or(Error::SessionUnknown)?;
-                    let by = EndedBy::User(auth_context);
-                    self.0.writer.submit(EndSession { id, username, by }).await
+                    self.0.writer.submit(EndSession { id, by: EndedBy::User(owner) }).await
                 };
                 act.ends(ended.await)
             }
             (None, true) => {
-                let act = Act::by_owner(&username, "all sign-ins", "ended", from);
+                let act = Act::by_owner(username, "all sign-ins", "ended", from);
                 let generation = new_generation();
-                act.ends(self.0.writer.submit(EndSignIns { username, auth_context, generation }).await)
+                act.ends(self.0.writer.submit(EndSignIns { owner, generation }).await)
             }
             _ => Err(Error::BodyInvalid("it takes either session, or all as true".to_owned())),
         }

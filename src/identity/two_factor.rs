@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::audit::{Door, Visit};
 use super::device::Device;
-use super::owner::{Owner, ProvenOwner};
+use super::owner::Owner;
+use super::proven_owner::ProvenOwner;
 use super::second_factor::Code;
 use super::sessions::{BeginSession, IssuedTokens, SignedIn};
 use super::throttle::Attempt;

@@ -1,8 +1,8 @@
 //! Sessions: a row for each, found by its name; a row for each user who has some, with their names; and a row for each by the moment at
 //! which maintenance looks whether it has expired.
 //!
-//! Sessions of another generation than that of their user have ended. They are no longer found, and their rows go when the user signs
-//! in anew, or when they would have expired.
+//! Sessions of another generation than that of their user have ended. They are no longer found, and their rows go when the user begins
+//! another session, or when they would have expired.
 
 use super::codec::{self, SessionRow};
 use super::damage::damaged;
@@ -100,8 +100,8 @@ impl Transaction<'_> {
         Ok(session.map(|session| (session, user)))
     }
 
-    /// Begins a session of a user, who loses the one that was used longest ago if there are too many. Returns its name, and whether one
-    /// was lost.
+    /// Begins a session of a user, who loses the one that was used longest ago if there are too many, or one that has ended since its
+    /// hashes have another key. Returns its name, and whether one was lost.
     ///
     /// # Errors
     /// As [`Transaction::user`].
@@ -118,7 +118,8 @@ impl Transaction<'_> {
             let mut used = Vec::with_capacity(names.len());
             for (place, name) in names.iter().enumerate() {
                 let row = self.committer.store.unless_damaged(self.session_row(*name))?.flatten();
-                used.push((row.map_or(Timestamp::from_millis(0), |row| row.session.used_at), place));
+                let alive = row.filter(|row| row.session.hash_key == session.hash_key);
+                used.push((alive.map(|row| row.session.used_at), place));
             }
             let Some((_, place)) = used.into_iter().min() else { break };
             self.forget_session(names.remove(place))?;
@@ -127,7 +128,7 @@ impl Transaction<'_> {
         let due_at = session.expires_at;
         self.put(keys::session_due(due_at, id), Vec::new());
         self.put(keys::session(id), codec::encode_session(SessionRow { session, due_at }));
-        self.put_session_names(user, names);
+        self.change_session_names(user, names);
         Ok((id, is_too_many))
     }
 
@@ -150,7 +151,7 @@ impl Transaction<'_> {
         self.forget_session(id)?;
         let (generation, mut names) = self.known_sessions(&user.username)?;
         names.retain(|name| *name != id && generation == user.generation);
-        self.put_session_names(user, names);
+        self.change_session_names(user, names);
         Ok(())
     }
 
@@ -173,31 +174,22 @@ impl Transaction<'_> {
     pub fn forget_expired_sessions(&mut self, due: Vec<Vec<u8>>) -> Result<(), Error> {
         for key in due {
             let (at, id) = keys::of_session_due(&key).ok_or_else(|| damaged(&key, "a session's moment is none"))?;
-            if let Some(SessionRow { session, due_at }) = self.session_row(id)?.filter(|row| row.due_at == at) {
+            if let Some(SessionRow { session, .. }) = self.session_row(id)?.filter(|row| row.due_at == at) {
                 if session.expires_at > self.now() {
                     // It was renewed since.
                     let due_at = session.expires_at;
                     self.put(keys::session_due(due_at, id), Vec::new());
                     self.put(keys::session(id), codec::encode_session(SessionRow { session, due_at }));
                 } else {
-                    self.drop_session(id, &session, due_at)?;
+                    let (generation, mut names) = self.known_sessions(&session.username)?;
+                    names.retain(|name| *name != id);
+                    // The user is not read, and an account in memory may go on naming the session: no token outlives it.
+                    self.put_session_names(&session.username, generation, &names);
+                    self.remove(keys::session(id));
                 }
             }
             self.remove(key);
         }
-        Ok(())
-    }
-
-    fn drop_session(&mut self, id: SessionId, session: &Session, due_at: Timestamp) -> Result<(), Error> {
-        let (generation, mut names) = self.known_sessions(&session.username)?;
-        names.retain(|name| *name != id);
-        match self.user(&session.username)? {
-            Some(user) if user.generation == generation => self.put_session_names(&user, names),
-            _ if names.is_empty() => self.remove(keys::sessions_of(&session.username)),
-            _ => self.put(keys::sessions_of(&session.username), codec::encode_sessions_of(generation, &names)),
-        }
-        self.remove(keys::session_due(due_at, id));
-        self.remove(keys::session(id));
         Ok(())
     }
 
@@ -220,14 +212,18 @@ impl Transaction<'_> {
         }
     }
 
-    fn put_session_names(&mut self, user: &User, names: Vec<SessionId>) {
-        let key = keys::sessions_of(&user.username);
+    fn change_session_names(&mut self, user: &User, names: Vec<SessionId>) {
+        self.put_session_names(&user.username, user.generation, &names);
+        self.note_user(user, names.into());
+    }
+
+    fn put_session_names(&mut self, username: &Username, generation: Generation, names: &[SessionId]) {
+        let key = keys::sessions_of(username);
         if names.is_empty() {
             self.remove(key);
         } else {
-            self.put(key, codec::encode_sessions_of(user.generation, &names));
+            self.put(key, codec::encode_sessions_of(generation, names));
         }
-        self.note_user(user, names.into());
     }
 }
 

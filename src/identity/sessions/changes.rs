@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::domain::{AuthContext, FormerSecret, Generation, SecretHash, Session, SessionId, Timestamp, User, Username};
+use crate::domain::{FormerSecret, Generation, HashKeyId, SecretHash, Session, SessionId, Timestamp, User, Username};
 use crate::error::Error;
 use crate::identity::device::Device;
+use crate::identity::owner::Owner;
 use crate::identity::refresh_token::is_same;
 use crate::writer::{Batch, Change};
 
@@ -23,6 +24,7 @@ pub struct Renewal {
 
 /// A session that is to begin within the change that lets its user in: the client is told of both or of neither.
 pub struct BeginSession {
+    pub hash_key: HashKeyId,
     pub family: SecretHash,
     pub current: SecretHash,
     pub device: Device,
@@ -43,7 +45,7 @@ impl SignedIn {
     /// # Errors
     /// [`Error::Storage`]; [`Error::Damaged`].
     pub fn new(batch: &mut Batch<'_>, user: User, session: Option<BeginSession>) -> Result<Self, Error> {
-        let Some(BeginSession { family, current, device, lasts }) = session else {
+        let Some(BeginSession { hash_key, family, current, device, lasts }) = session else {
             return Ok(Self::Plain(Box::new(user)));
         };
         let now = batch.now();
@@ -51,6 +53,7 @@ impl SignedIn {
         let session = Session {
             username: user.username.clone(),
             generation: user.generation,
+            hash_key,
             family,
             current,
             former: Vec::new(),
@@ -122,26 +125,26 @@ impl Change for Renew {
 /// Ends a session.
 pub struct EndSession {
     pub id: SessionId,
-    pub username: Username,
     pub by: EndedBy,
 }
 
 /// By what right a session is ended.
 pub enum EndedBy {
-    /// A token of the session itself.
-    Token,
+    /// A token of the session itself, which says whose it is.
+    Token(Username),
     /// A sign-in of its user.
-    User(AuthContext),
+    User(Owner),
 }
 
 impl Change for EndSession {
     type Outcome = ();
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        let Self { id, username, by } = self;
-        if let EndedBy::User(auth_context) = by {
-            batch.account(&username, &auth_context)?;
-        }
+        let Self { id, by } = self;
+        let username = match by {
+            EndedBy::Token(username) => username,
+            EndedBy::User(owner) => owner.user(batch)?.username,
+        };
         let found = batch.session(id)?.filter(|(session, _)| session.username == username);
         let (_, user) = found.ok_or(Error::SessionUnknown)?;
         end(batch, &user, id)
@@ -158,8 +161,7 @@ fn end(batch: &mut Batch<'_>, user: &User, id: SessionId) -> Result<(), Error> {
 
 /// Ends all sign-ins of a user.
 pub struct EndSignIns {
-    pub username: Username,
-    pub auth_context: AuthContext,
+    pub owner: Owner,
     pub generation: Generation,
 }
 
@@ -167,12 +169,11 @@ impl Change for EndSignIns {
     type Outcome = ();
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        let Self { username, auth_context, generation } = self;
-        batch.account(&username, &auth_context)?;
-        let user = batch.user(&username)?.ok_or(Error::Unauthorized)?;
-        batch.put_user(&User { generation, ..user });
-        batch.forget_sessions_of(&username)?;
-        batch.end_streams_of(&username);
+        let Self { owner, generation } = self;
+        let user = User { generation, ..owner.user(batch)? };
+        batch.put_user(&user);
+        batch.forget_sessions_of(&user.username)?;
+        batch.end_streams_of(&user.username);
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::numbers::Decoded;
 use super::stored::{self, Stored};
-use crate::domain::{FormerSecret, Generation, SecretHash, Session, SessionId, Timestamp, Username};
+use crate::domain::{FormerSecret, Generation, HashKeyId, SecretHash, Session, SessionId, Timestamp, Username};
 
 const WRONG: &str = "a session is not the JSON that was written";
 
@@ -24,6 +24,7 @@ struct StoredSession {
     username: Username,
     #[serde(with = "stored")]
     generation: Generation,
+    hash_key: HashKeyId,
     #[serde(with = "stored")]
     family: SecretHash,
     #[serde(with = "stored")]
@@ -76,11 +77,12 @@ impl Stored for SecretHash {
 }
 
 pub fn encode_session(SessionRow { session, due_at }: SessionRow) -> Vec<u8> {
-    let Session { username, generation, family, current, former, .. } = session;
+    let Session { username, generation, hash_key, family, current, former, .. } = session;
     let Session { created_at, used_at, expires_at, address, client, .. } = session;
     let stored = StoredSession {
         username,
         generation,
+        hash_key,
         family,
         current,
         former,
@@ -97,10 +99,21 @@ pub fn encode_session(SessionRow { session, due_at }: SessionRow) -> Vec<u8> {
 
 pub fn decode_session(value: &[u8]) -> Decoded<SessionRow> {
     let stored: StoredSession = serde_json::from_slice(value).map_err(|_| WRONG)?;
-    let StoredSession { username, generation, family, current, former, created_at, .. } = stored;
-    let StoredSession { used_at, expires_at, due_at, address, client, .. } = stored;
-    let session =
-        Session { username, generation, family, current, former, created_at, used_at, expires_at, address, client };
+    let StoredSession { username, generation, hash_key, family, current, former, .. } = stored;
+    let StoredSession { created_at, used_at, expires_at, due_at, address, client, .. } = stored;
+    let session = Session {
+        username,
+        generation,
+        hash_key,
+        family,
+        current,
+        former,
+        created_at,
+        used_at,
+        expires_at,
+        address,
+        client,
+    };
     Ok(SessionRow { session, due_at })
 }
 

@@ -300,6 +300,7 @@ fn answers_invites_and_sessions_go_and_those_of_others_stay() {
             let session = Session {
                 username: by.clone(),
                 generation: user.generation,
+                hash_key: 3,
                 family: [1; 32],
                 current: [2; 32],
                 former: Vec::new(),

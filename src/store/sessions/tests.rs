@@ -26,6 +26,7 @@ fn session(user: &User, now: Timestamp) -> Session {
     Session {
         username: user.username.clone(),
         generation: user.generation,
+        hash_key: 3,
         family: [1; 32],
         current: [2; 32],
         former: Vec::new(),
@@ -86,6 +87,8 @@ impl House {
         let keys = self.store.find(&Search::for_old_sessions(), at(now), 1000).unwrap().keys;
         let count = keys.len();
         self.change(now, |transaction| transaction.forget_expired_sessions(keys).unwrap());
+        // The account in memory may name those that have expired.
+        self.store.accounts.forget(&user(1).username);
         count
     }
 }
@@ -159,11 +162,16 @@ fn maintenance_removes_what_has_expired_and_nothing_that_was_renewed() {
     assert_eq!((house.maintain(3 * lasts - 1), house.maintain(3 * lasts)), (0, 1));
     assert_eq!((house.found(3 * lasts), house.rows()), (vec![], [0, 0, 0]));
 
-    // Also of a user who has another generation by now, or is gone.
+    // Also of a user who has another generation by now, and of one who cannot be read.
     house.begin(4 * lasts);
     house.change(4 * lasts, |transaction| transaction.put_user(&user(2)));
     assert_eq!(house.maintain(9 * lasts), 1);
     assert_eq!(house.rows(), [0, 0, 0]);
+    house.change(9 * lasts, |transaction| {
+        transaction.begin_session(&user(2), session(&user(2), at(9 * lasts))).unwrap()
+    });
+    house.store.smuggle(keys::user(&user(2).username), b"{");
+    assert_eq!((house.maintain(20 * lasts), house.rows()), (1, [0, 0, 0]));
 }
 
 #[test]
@@ -178,6 +186,21 @@ fn beyond_the_limit_the_one_that_was_used_longest_ago_is_lost() {
     let found = house.found(1001);
     assert_eq!((found.len(), house.rows()), (MAX_SESSIONS, [MAX_SESSIONS, 1, MAX_SESSIONS]));
     assert!(found.contains(&newest) && found.contains(&all[0]) && !found.contains(&all[1]));
+}
+
+#[test]
+fn one_with_hashes_of_another_key_is_lost_before_any_that_is_alive() {
+    let mut house = House::new();
+    let oldest = house.begin(10);
+    let of_another_key = house.change(20, |transaction| {
+        let session = Session { hash_key: 4, ..session(&user(1), at(20)) };
+        transaction.begin_session(&user(1), session).unwrap().0
+    });
+    for number in 0..MAX_SESSIONS as u64 - 1 {
+        house.begin(30 + number);
+    }
+    let found = house.found(1000);
+    assert!(found.len() == MAX_SESSIONS && found.contains(&oldest) && !found.contains(&of_another_key));
 }
 
 #[test]

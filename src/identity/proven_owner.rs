@@ -1,0 +1,79 @@
+//! Users who change what a sign-in alone is not enough for in their own account: the password and the second factor must be good too.
+
+use super::login::Proven;
+use super::owner::Owner;
+use super::second_factor::{Code, SecondFactor};
+use super::{Identity, Principal};
+use crate::domain::{ClientAddress, Password, Secret, User};
+use crate::error::Error;
+use crate::writer::Batch;
+
+/// A user who has shown the password too, and a code if they need one.
+#[must_use]
+pub struct ProvenOwner {
+    owner: Owner,
+    factor: SecondFactor,
+}
+
+impl ProvenOwner {
+    /// Whether there is a second factor to spend.
+    pub fn needs_code(&self) -> bool {
+        self.factor.is_needed()
+    }
+
+    /// The user as they are now, with the code spent. They are to be stored, or to go.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] if the sign-in has ended, or if the code is wrong or spent, which counts.
+    pub fn user(self, batch: &Batch<'_>) -> Result<User, Error> {
+        let mut user = self.owner.user(batch)?;
+        self.factor.spend(&mut user, batch.now())?;
+        Ok(user)
+    }
+}
+
+impl Identity {
+    /// Checks the password of whoever is signed in, and asks for the code if they need one, which the writer checks. Returns also the user.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] if the password or the code is wrong, as at a sign-in, and for a guest; [`Error::TotpRequired`] if it is
+    /// right and the code is missing; [`Error::TooManyAttempts`]; [`Error::Overloaded`].
+    pub(super) async fn prove_owner(
+        &self,
+        principal: &Principal,
+        password: Secret,
+        code: Option<Code>,
+        from: ClientAddress,
+    ) -> Result<(User, ProvenOwner), Error> {
+        let Proven { user, attempt, .. } = self.prove_password_of(principal, password, from).await?;
+        let factor = self.second_factor(&user, code, attempt).await?;
+        Ok((user, ProvenOwner { owner: Owner::of(principal), factor }))
+    }
+
+    /// Checks the password of whoever is signed in, for what needs no code. Returns the user.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] if it is wrong, as at a sign-in, and for a guest; [`Error::TooManyAttempts`]; [`Error::Overloaded`].
+    pub(super) async fn prove_password(
+        &self,
+        principal: &Principal,
+        password: Secret,
+        from: ClientAddress,
+    ) -> Result<User, Error> {
+        Ok(self.prove_password_of(principal, password, from).await?.user)
+    }
+
+    async fn prove_password_of(
+        &self,
+        principal: &Principal,
+        password: Secret,
+        from: ClientAddress,
+    ) -> Result<Proven, Error> {
+        if principal.is_guest() {
+            return Err(Error::Unauthorized);
+        }
+        let password = Password::parse(password).map_err(|_| Error::Unauthorized)?;
+        let attempt = self.0.throttle.owner(&principal.username, from).await?;
+        self.prove(&principal.username, password, from, attempt, |_| Ok(())).await
+    }
+}

@@ -1,0 +1,87 @@
+//! An identity over a store of its own, for the tests of the modules of this folder.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Identity, Principal, RootKey, Settings};
+use crate::clock::Clock;
+use crate::config::{Deletions, Passwords, SignIns, SignUps, Signup};
+use crate::domain::{ClientAddress, Erase, Secret, SignIn, Timestamp, User, Username};
+use crate::store::Store;
+use crate::writer::{Committed, Writer};
+
+/// An identity with one user.
+pub struct House {
+    pub identity: Identity,
+    pub store: Store,
+    pub clock: Clock,
+    /// The name of the user.
+    pub username: Username,
+    /// How many commits there were.
+    commits: Arc<AtomicUsize>,
+    /// The writer answers nothing while this is held.
+    pub answers: Arc<Mutex<()>>,
+    _directory: tempfile::TempDir,
+}
+
+fn settings() -> Settings {
+    let lasts = Duration::from_secs(60);
+    Settings {
+        admin_token: Secret::new("admin"),
+        jwt_secret: Secret::new("jwt"),
+        sign_ups: SignUps { signup: Signup::Closed, tenant: None },
+        sign_ins: SignIns { jwt_expiry: lasts, access_expiry: lasts, refresh_expiry: lasts, jwt_audience: None },
+        passwords: Passwords { password_min: 8, password_checker: false, totp_duration: lasts },
+        deletions: Deletions { name_quarantine: Duration::ZERO, erase: Erase::Anonymise },
+        default_scopes: None,
+        notiflux: None,
+        channels: None,
+    }
+}
+
+/// The address of whoever asks.
+pub fn local() -> ClientAddress {
+    ClientAddress::of([127, 0, 0, 1].into())
+}
+
+/// The body of a request.
+pub fn read<T: DeserializeOwned>(body: &Value) -> T {
+    serde_json::from_str(&body.to_string()).unwrap()
+}
+
+impl House {
+    pub async fn of(user: User) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, mut committer) = Store::open(directory.path(), 64 << 20).unwrap();
+        let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
+        transaction.put_user(&user);
+        drop(transaction.commit().unwrap().reveal());
+        let (clock, commits, answers) = (Clock::from_local(), Arc::default(), Arc::default());
+        let (counted, held): (Arc<AtomicUsize>, Arc<Mutex<()>>) = (Arc::clone(&commits), Arc::clone(&answers));
+        let publish = move |committed: Committed| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            drop(committed.durable.reveal());
+            drop(held.lock().unwrap_or_else(PoisonError::into_inner));
+        };
+        let (writer, _failure) = Writer::start(committer, clock.clone(), publish).unwrap();
+        let root = RootKey::load(&store, &writer).await.unwrap();
+        let identity = Identity::new(store.clone(), writer, clock.clone(), root, settings()).unwrap();
+        Self { identity, store, clock, username: user.username, commits, answers, _directory: directory }
+    }
+
+    /// How many commits there were up to now.
+    pub fn commits(&self) -> usize {
+        self.commits.load(Ordering::SeqCst)
+    }
+
+    /// The user, signed in without a session.
+    pub fn principal(&self) -> Principal {
+        let generation = self.store.user(&self.username).unwrap().unwrap().generation;
+        let sign_in = SignIn { generation, by_password_alone: false, session: None };
+        self.identity.of_sign_in(self.username.clone(), sign_in, None).unwrap()
+    }
+}
