@@ -7,8 +7,8 @@ use crate::domain::EventId;
 pub struct Ending {
     /// Why it ends.
     pub why: End,
-    /// What a client that is told so in a [control event](super::ControlEvent::End) resumes from; `None` if it did not ask for control events, or
-    /// if there is nothing to tell.
+    /// What a client that is told so in a [control event](super::ControlEvent::End) resumes from; `None` if it did not ask for control
+    /// events, or if there is nothing to tell.
     pub told: Option<EventId>,
 }
 

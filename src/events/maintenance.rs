@@ -2,7 +2,8 @@
 //! background, in small steps through the writer, so that inserts do not wait.
 //!
 //! `due`, which removes what has expired, `retention`, which shortens the tails, and `erasing`, which erases what deleted users left,
-//! have a loop each, so that none waits for another. Each looks outside the writer for the events that are to go, and gives them to the writer to remove.
+//! have a loop each, so that none waits for another. Each looks outside the writer for the events that are to go, and gives them to the
+//! writer to remove.
 
 mod due;
 mod erasing;

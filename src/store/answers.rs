@@ -4,7 +4,6 @@
 use super::codec::{self, Answered};
 use super::damage::damaged;
 use super::keys;
-use super::overlay::Write;
 use super::rows::Rows;
 use super::sizes::FORGOTTEN_AT_ONCE;
 use super::transaction::Transaction;
@@ -61,9 +60,9 @@ impl Transaction<'_> {
         let timestamp = self.now();
         let until = Timestamp::from_millis(timestamp.as_millis() + KEPT_MILLIS);
         let key = keys::answer(username, idempotency_key);
-        // The key is new, since no other answer has this number.
-        let numbered = keys::numbered_answer(username, number);
-        self.write(numbered, Write::PutNew(idempotency_key.as_bytes().into()));
+        // Not as a row that is new: numbers begin anew with the next user of a name, and the row of a deleted one may be in the
+        // store until the next checkpoint.
+        self.put(keys::numbered_answer(username, number), idempotency_key.as_bytes().to_vec());
         self.put(keys::answer_due(until, &key), Vec::new());
         self.due.answer = self.due.answer.min(until);
         let place = Some((number, tenant.clone()));

@@ -1,5 +1,5 @@
-//! Rows that maintenance removes: expired events, events of streams that have ended, answers, tokens of channels and
-//! sessions that are too old, and invites that have ended.
+//! Rows that are due, and what maintenance does with them: expired events, events of streams that have ended, answers,
+//! tokens of channels and sessions that are too old, invites that have ended, and names that may be given again.
 //!
 //! A reader searches for them, and gives their keys to the writer, which looks at nothing else. So the search costs the
 //! writer nothing, however many removed rows it skips.
@@ -140,7 +140,8 @@ impl Store {
             }
             // A removal is an event: up to seven rows with the tenant in their keys, and three with the name. The end
             // of a transient event writes fewer, with those of its chunks. Any error of this estimate has room, since a
-            // step is half of what a change may write.
+            // step is half of what a change may write. It is too small for sessions, whose rows are not as long as this
+            // one: of those, `at_most` is to be so small that they have room.
             bytes += 100 + 6 * (key.len() + value.len());
             found.keys.push(key.to_vec());
             Ok(true)

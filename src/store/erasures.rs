@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::codec::{self, EventParts, LatestRow, StoredData};
 use super::damage::damaged;
 use super::database::Store;
-use super::event_data::event_row;
+use super::event_data::{Step, event_row};
 use super::keys;
 use super::lookalikes::rows_of;
 use super::rows::Rows;
@@ -21,18 +21,12 @@ use crate::domain::{
 };
 use crate::error::Error;
 
-/// How many rows one step of a scan looks at, so that a step is short.
-const ROWS_A_STEP: usize = 8192;
-/// How many bytes of events one step reads.
-const BYTES_A_STEP: usize = 4 << 20;
 /// How many events one step erases.
 const ERASED_A_STEP: usize = 256;
 /// How many answers one step forgets.
 const ANSWERS_A_STEP: usize = 256;
 /// For how many deleted users one scan looks.
 const USERS_A_SCAN: usize = 256;
-/// How long a name waits, in milliseconds, if what its user left is still being erased when it could be given again.
-const NAME_WAITS: u64 = 1000;
 
 /// A scan for the events of deleted users, and for the events of their inboxes.
 #[derive(Clone)]
@@ -146,24 +140,13 @@ impl Store {
     /// [`Error::Storage`] if the database fails.
     pub fn find_to_erase(&self, mut scan: ErasureScan) -> Result<ToErase, Error> {
         let Some((from, until)) = scan.left.pop_front() else { return Ok(ToErase { keys: Vec::new(), rest: None }) };
-        let (mut found, mut rows, mut bytes, mut to_write) = (Vec::new(), 0, 0, 0);
-        let mut next = None;
-        self.scan(&from, &until, &mut |key, value| {
-            if rows >= ROWS_A_STEP || bytes >= BYTES_A_STEP || to_write >= STEP_BYTES || found.len() >= ERASED_A_STEP {
-                next = Some(key.to_vec());
-                return Ok(false);
+        let (mut found, mut to_write) = (Vec::new(), 0);
+        let next = self.step_through_events(&from, &until, |row| {
+            if fate_of(&row.parts, (&row.tenant, row.position), &scan).is_some() {
+                to_write += row.key.len() + row.value.len();
+                found.push(row.key.to_vec());
             }
-            rows += 1;
-            bytes += value.len();
-            let fate = event_row(key, value).and_then(|(position, parts)| {
-                let tenant = keys::tenant_of_event(key).ok_or_else(|| damaged(key, "an event's tenant is none"))?;
-                Ok(fate_of(&parts, (&tenant, position), &scan))
-            });
-            if self.unless_damaged(fate)?.flatten().is_some() {
-                to_write += key.len() + value.len();
-                found.push(key.to_vec());
-            }
-            Ok(true)
+            Ok(if to_write >= STEP_BYTES || found.len() >= ERASED_A_STEP { Step::IsEnough } else { Step::Goes })
         })?;
         if let Some(next) = next {
             scan.left.push_front((next, until));
@@ -288,6 +271,10 @@ impl Transaction<'_> {
         })?;
         self.forget_invites_of(username, invites)?;
         self.remove(keys::erasure(username));
+        // The moment may have passed meanwhile.
+        if let Some(free_at) = self.decoded(&keys::quarantine(username), codec::decode_moment)? {
+            self.put(keys::quarantine_due(free_at.max(self.now()), username), Vec::new());
+        }
         Ok(Finished::Wholly)
     }
 
@@ -300,13 +287,13 @@ impl Transaction<'_> {
             let (_, username) =
                 keys::of_quarantine_due(&key).ok_or_else(|| damaged(&key, "a name's moment is none"))?;
             self.remove(key);
-            if self.erasure(&username)?.is_some() {
-                let later = Timestamp::from_millis(self.now().as_millis() + NAME_WAITS);
-                self.put(keys::quarantine_due(later, &username), Vec::new());
-                continue;
+            // The user may have been deleted again, and another moment counts now. While there is something to erase none does: when
+            // that is done, the name is due anew.
+            let free_at = self.decoded(&keys::quarantine(&username), codec::decode_moment)?;
+            if free_at.is_some_and(|free_at| free_at <= self.now()) && self.erasure(&username)?.is_none() {
+                self.remove(keys::quarantine(&username));
+                self.give_back(&username)?;
             }
-            self.remove(keys::quarantine(&username));
-            self.give_back(&username)?;
         }
         Ok(())
     }

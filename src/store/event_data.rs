@@ -28,6 +28,13 @@ pub struct StoredEvent<'a> {
     pub username: &'a str,
 }
 
+/// Whether a step through events goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Goes,
+    IsEnough,
+}
+
 /// The position and the parts of an event, from its row.
 pub(super) fn event_row<'a>(key: &[u8], value: &'a [u8]) -> Result<(Position, EventParts<'a>), Error> {
     let position = keys::position(key).ok_or_else(|| damaged(key, "an event's key is cut short"))?;
@@ -39,7 +46,47 @@ pub(super) fn event_row<'a>(key: &[u8], value: &'a [u8]) -> Result<(Position, Ev
     Ok((position, parts))
 }
 
+/// How many rows of events one step looks at, so that a step is short.
+pub(super) const ROWS_A_STEP: usize = 8192;
+/// How many bytes of events one step reads.
+pub(super) const BYTES_A_STEP: usize = 4 << 20;
+
+/// An event that a step comes to.
+pub(super) struct EventRow<'a> {
+    pub key: &'a [u8],
+    pub value: &'a [u8],
+    pub tenant: TenantName,
+    pub position: Position,
+    pub parts: EventParts<'a>,
+}
+
 impl Store {
+    /// Gives the events between two keys to `each`, until that says that it is enough, but no more than one step reads. Returns where
+    /// the next step begins, if there may be more. Events that cannot be read are left out, and the log names them. Blocks on the disk.
+    pub(super) fn step_through_events(
+        &self,
+        from: &[u8],
+        until: &[u8],
+        mut each: impl FnMut(EventRow<'_>) -> Result<Step, Error>,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let (mut rows, mut bytes, mut step, mut next) = (0, 0, Step::Goes, None);
+        self.scan(from, until, &mut |key, value| {
+            if rows >= ROWS_A_STEP || bytes >= BYTES_A_STEP || step == Step::IsEnough {
+                next = Some(key.to_vec());
+                return Ok(false);
+            }
+            rows += 1;
+            bytes += value.len();
+            let event = event_row(key, value).and_then(|(position, parts)| {
+                let tenant = keys::tenant_of_event(key).ok_or_else(|| damaged(key, "an event's tenant is none"))?;
+                each(EventRow { key, value, tenant, position, parts })
+            });
+            step = self.unless_damaged(event)?.unwrap_or(step);
+            Ok(true)
+        })?;
+        Ok(next)
+    }
+
     /// The whole event for a row that was read. `None` if the event was removed since, or has expired.
     ///
     /// # Errors

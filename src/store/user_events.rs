@@ -1,15 +1,10 @@
 //! Reading all events of a user, for an export: those that they inserted, and those of their inbox.
 
 use super::database::Store;
-use super::event_data::{StoredEvent, event_row};
+use super::event_data::{EventRow, Step, StoredEvent};
 use super::keys;
 use crate::domain::{Position, TenantName, User, Username, inbox_owner};
 use crate::error::Error;
-
-/// How many rows one step looks at, so that a step is short.
-const ROWS_A_STEP: usize = 8192;
-/// How many bytes of events one step reads.
-const BYTES_A_STEP: usize = 4 << 20;
 
 /// A reading of the latest and the retained events that a user inserted, in all tenants that the user has been in, and of the
 /// user's inbox in the tenant of now. There is no list of them, so it looks at all events of the tenant.
@@ -46,26 +41,19 @@ impl UserEvents {
         mut each: impl FnMut(&TenantName, StoredEvent<'_>) -> Result<(), Error>,
     ) -> Result<bool, Error> {
         let Some((from, until)) = self.left.take() else { return Ok(false) };
-        let (mut rows, mut read, mut given, mut next) = (0, 0, 0, None);
-        store.scan(&from, &until, &mut |key, value| {
-            if rows >= ROWS_A_STEP || read >= BYTES_A_STEP || given >= bytes {
-                next = Some(key.to_vec());
-                return Ok(false);
-            }
-            rows += 1;
-            read += value.len();
-            let Some(tenant) = keys::tenant_of_event(key) else { return Ok(true) };
-            let event = event_row(key, value).and_then(|(position, parts)| {
-                let is_inserted = parts.username == self.username.as_str().as_bytes();
-                let is_received = || tenant == self.tenant && inbox_owner(parts.name) == Some(self.username.as_str());
-                let is_wanted = position <= self.until && (is_inserted || is_received());
-                Ok(if is_wanted { store.whole(key, position, &parts)?.map(|event| (parts.bytes, event)) } else { None })
-            });
-            if let Some((bytes, event)) = store.unless_damaged(event)?.flatten() {
-                given += bytes;
+        let mut given = 0;
+        let next = store.step_through_events(&from, &until, |row| {
+            let EventRow { key, tenant, position, parts, .. } = row;
+            let is_inserted = parts.username == self.username.as_str().as_bytes();
+            let is_received = || tenant == self.tenant && inbox_owner(parts.name) == Some(self.username.as_str());
+            if position <= self.until
+                && (is_inserted || is_received())
+                && let Some(event) = store.whole(key, position, &parts)?
+            {
+                given += parts.bytes;
                 each(&tenant, event)?;
             }
-            Ok(true)
+            Ok(if given >= bytes { Step::IsEnough } else { Step::Goes })
         })?;
         self.left = next.map(|next| (next, until));
         Ok(self.left.is_some())

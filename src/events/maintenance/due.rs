@@ -11,11 +11,11 @@ use crate::writer::{Batch, Change};
 /// How many streams that have gone are looked at in one round. Nothing is bound to most of them, but expired events wait meanwhile.
 const STREAMS_A_ROUND: usize = 64;
 
-/// How many sessions are looked at in one round: each may write some KiB, far more than the row that tells of it.
+/// How many sessions are looked at in one round: each may write some KiB, far more than [`Store::find`] reckons with.
 const SESSIONS_A_ROUND: usize = 256;
 
-/// Removes events that have expired, events that were bound to a stream that has gone, sessions that have expired, and answers that
-/// no client will ask for again.
+/// Removes events that have expired and events that were bound to a stream that has gone, and forgets what is too old: answers,
+/// tokens of channels, invites and sessions.
 pub struct Due {
     hub: Hub,
     desk: Desk,
@@ -46,10 +46,8 @@ impl Due {
         let at_most = self.step();
         // No kind waits for another that fails.
         let (expired, gone) = (self.remove_expired(at_most).await, self.remove_gone(at_most).await);
-        let (answers, tokens) = (self.forget_answers(at_most).await, self.forget_channel_tokens(at_most).await);
-        let (invites, sessions) = (self.forget_invites(at_most).await, self.forget_sessions(at_most).await);
-        let is_more = expired? | gone? | answers? | tokens? | invites? | sessions?;
-        Ok(if is_more { Round::Goes } else { Round::Done })
+        let old = self.forget_old(at_most).await;
+        Ok(if expired? | gone? | old? { Round::Goes } else { Round::Done })
     }
 
     /// How many events of a kind this round may remove, by how many others have inserted since the last.
@@ -65,53 +63,26 @@ impl Due {
         let due = self.desk.store.activity().take_due();
         self.expired.go_back(due.expiry);
         self.answers.go_back(due.answer);
-        let found = self.find(&self.expired, at_most).await?;
-        if !found.keys.is_empty() {
-            self.before.1 += self.desk.with_each(found.keys, RemoveExpired).await?.iter().sum::<usize>();
-        }
-        // Not before it is done: a step that fails is tried again.
-        self.expired = found.rest;
-        Ok(found.is_more)
+        let (is_more, removed) = self.desk.remove_found(&mut self.expired, at_most, RemoveExpired).await?;
+        self.before.1 += removed.iter().sum::<usize>();
+        Ok(is_more)
     }
 
-    /// Forgets answers. Returns whether there are more.
-    async fn forget_answers(&mut self, at_most: usize) -> Result<bool, Error> {
-        let found = self.find(&self.answers, at_most).await?;
-        if !found.keys.is_empty() {
-            self.desk.with_each(found.keys, ForgetAnswers).await?;
+    /// Forgets what is too old, of each kind. Returns whether there is more.
+    async fn forget_old(&mut self, at_most: usize) -> Result<bool, Error> {
+        let Self { desk, answers, channel_tokens, invites, sessions, .. } = self;
+        let kinds: [(&mut Search, usize, HowToForget); 4] = [
+            (answers, at_most, |batch, keys| batch.forget_answers(keys)),
+            (channel_tokens, at_most, |batch, keys| batch.forget_channel_tokens(keys)),
+            (invites, at_most, |batch, keys| batch.forget_invites(keys)),
+            (sessions, at_most.min(SESSIONS_A_ROUND), |batch, keys| batch.forget_expired_sessions(keys)),
+        ];
+        let mut all = Ok(false);
+        for (search, at_most, how) in kinds {
+            let forgotten = desk.remove_found(search, at_most, |keys| Forget { keys, how }).await;
+            all = all.and_then(|is_more| forgotten.map(|(is_more_of_it, _)| is_more | is_more_of_it));
         }
-        self.answers = found.rest;
-        Ok(found.is_more)
-    }
-
-    /// Forgets tokens of channels. Returns whether there are more.
-    async fn forget_channel_tokens(&mut self, at_most: usize) -> Result<bool, Error> {
-        let found = self.find(&self.channel_tokens, at_most).await?;
-        if !found.keys.is_empty() {
-            self.desk.with_each(found.keys, ForgetChannelTokens).await?;
-        }
-        self.channel_tokens = found.rest;
-        Ok(found.is_more)
-    }
-
-    /// Forgets invites. Returns whether there are more.
-    async fn forget_invites(&mut self, at_most: usize) -> Result<bool, Error> {
-        let found = self.find(&self.invites, at_most).await?;
-        if !found.keys.is_empty() {
-            self.desk.with_each(found.keys, ForgetInvites).await?;
-        }
-        self.invites = found.rest;
-        Ok(found.is_more)
-    }
-
-    /// Removes sessions that have expired. Returns whether there are more.
-    async fn forget_sessions(&mut self, at_most: usize) -> Result<bool, Error> {
-        let found = self.find(&self.sessions, at_most.min(SESSIONS_A_ROUND)).await?;
-        if !found.keys.is_empty() {
-            self.desk.with_each(found.keys, ForgetSessions).await?;
-        }
-        self.sessions = found.rest;
-        Ok(found.is_more)
+        all
     }
 
     /// Takes the streams whose grace is over, and removes the events that were bound to them. Returns whether there is more.
@@ -149,11 +120,6 @@ impl Due {
             }
         }
         Ok(!self.gone.is_empty())
-    }
-
-    async fn find(&self, search: &Search, at_most: usize) -> Result<Found, Error> {
-        let (search, now) = (search.clone(), self.desk.clock.now());
-        self.desk.read(move |store| store.find(&search, now, at_most)).await
     }
 }
 
@@ -198,47 +164,20 @@ impl Change for RemoveExpired {
     }
 }
 
-/// Forgets answers that no client will ask for again.
-struct ForgetAnswers(Vec<Vec<u8>>);
+/// How the writer forgets rows of some kind, by their keys.
+type HowToForget = fn(&mut Batch<'_>, Vec<Vec<u8>>) -> Result<(), Error>;
 
-impl Change for ForgetAnswers {
-    type Outcome = ();
-
-    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        batch.forget_answers(self.0)
-    }
+/// Forgets rows that are too old.
+struct Forget {
+    keys: Vec<Vec<u8>>,
+    how: HowToForget,
 }
 
-/// Forgets tokens of channels that have expired.
-struct ForgetChannelTokens(Vec<Vec<u8>>);
-
-impl Change for ForgetChannelTokens {
+impl Change for Forget {
     type Outcome = ();
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        batch.forget_channel_tokens(self.0)
-    }
-}
-
-/// Forgets invites that have ended.
-struct ForgetInvites(Vec<Vec<u8>>);
-
-impl Change for ForgetInvites {
-    type Outcome = ();
-
-    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        batch.forget_invites(self.0)
-    }
-}
-
-/// Removes sessions that have expired.
-struct ForgetSessions(Vec<Vec<u8>>);
-
-impl Change for ForgetSessions {
-    type Outcome = ();
-
-    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        batch.forget_expired_sessions(self.0)
+        (self.how)(batch, self.keys)
     }
 }
 

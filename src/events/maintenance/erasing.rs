@@ -92,13 +92,7 @@ impl Erasing {
 
     /// Gives names free. Returns whether there are more.
     async fn free_names(&mut self) -> Result<bool, Error> {
-        let (names, now) = (self.names.clone(), self.desk.clock.now());
-        let found = self.desk.read(move |store| store.find(&names, now, NAMES_A_ROUND)).await?;
-        if !found.keys.is_empty() {
-            self.desk.with_each(found.keys, FreeNames).await?;
-        }
-        self.names = found.rest;
-        Ok(found.is_more)
+        Ok(self.desk.remove_found(&mut self.names, NAMES_A_ROUND, FreeNames).await?.0)
     }
 }
 

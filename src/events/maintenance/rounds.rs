@@ -4,7 +4,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::store::{Lane, Store};
+use crate::store::{Found, Lane, Search, Store};
 use crate::writer::{Change, Writer};
 
 /// How often a loop looks for something to do after a round in which there was nothing.
@@ -62,6 +62,21 @@ impl Desk {
             }
         }
         Ok(outcomes)
+    }
+
+    /// Continues a search, and has the writer change what it finds. Returns whether there is more, and the outcomes of the changes.
+    pub async fn remove_found<C: Change>(
+        &self,
+        search: &mut Search,
+        at_most: usize,
+        change: impl Fn(Vec<Vec<u8>>) -> C,
+    ) -> Result<(bool, Vec<C::Outcome>), Error> {
+        let (from, now) = (search.clone(), self.clock.now());
+        let Found { keys, is_more, rest } = self.read(move |store| store.find(&from, now, at_most)).await?;
+        let outcomes = if keys.is_empty() { Vec::new() } else { self.with_each(keys, change).await? };
+        // Not before it is done: a step that fails is tried again.
+        *search = rest;
+        Ok((is_more, outcomes))
     }
 }
 

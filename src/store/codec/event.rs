@@ -45,8 +45,8 @@ pub fn encode_event(event: &Event, previous: Option<Position>) -> Vec<u8> {
     value
 }
 
-/// What is left of a transient event that has expired, or of an event that was erased: its place in the chain of its name, and the timestamp by which
-/// retention goes.
+/// What is left of a transient event that has expired, or of an event that was erased: its place in the chain of its name, and the
+/// timestamp by which retention goes.
 pub fn encode_expired(timestamp: Timestamp, name: &str, previous: Option<Position>) -> Vec<u8> {
     let mut value = Vec::with_capacity(20 + name.len());
     put_head(&mut value, timestamp, "", (name, IS_TRANSIENT | HAS_EXPIRED), previous);

@@ -246,10 +246,11 @@ fn a_name_is_taken_until_its_moment_and_its_erasure_have_come() {
             erase_all(&store, &mut committer);
         }
         let due = due_names(&store, 100_000);
-        assert_eq!(due.len(), 1, "it is looked at again later");
+        assert_eq!(due.len(), 1, "it is looked at again when all is erased");
         change_at(&mut committer, 50_000, |transaction| transaction.free_names(due));
         assert_eq!(is_free(NAME).is_ok(), free);
         assert_eq!(is_free(&upper).is_ok(), free);
+        assert_eq!(due_names(&store, u64::MAX - 1), Vec::<Vec<u8>>::new(), "it is not looked at meanwhile");
     }
     assert_eq!(rows_with(&store, NAME), Vec::<String>::new());
     create(&mut committer, &upper, "acme");
@@ -355,4 +356,50 @@ fn a_name_that_is_free_at_once_is_found_although_the_search_has_passed_its_momen
     // The commit was decided before, and can be read only now.
     delete(&mut committer, &zoe, Erase::Remove, 99_000);
     assert_eq!(store.find(&passed.rest, Timestamp::from_millis(100_000), 10).unwrap().keys.len(), 1);
+}
+
+#[test]
+fn what_was_due_of_an_earlier_user_frees_no_name_of_a_later_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = Store::open(directory.path(), 1 << 20).unwrap();
+    let zoe = create(&mut committer, NAME, "acme");
+    delete(&mut committer, &zoe, Erase::Anonymise, 500);
+    // The name is due at 500, and again when all is erased, at 1000.
+    erase_all(&store, &mut committer);
+    change(&mut committer, |transaction| transaction.free_names(due_names(&store, 500)));
+    let zoe = create(&mut committer, NAME, "acme");
+    let due = due_names(&store, 1000);
+    assert_eq!(due.len(), 1);
+    let again = due.clone();
+    change(&mut committer, |transaction| transaction.free_names(due));
+    let lookalike = NewUsername::parse(&NAME.to_uppercase()).unwrap();
+    assert_eq!(store.check_username(&lookalike), Err(Error::UsernameLookalike));
+    delete(&mut committer, &zoe, Erase::Anonymise, 5000);
+    erase_all(&store, &mut committer);
+    change(&mut committer, |transaction| transaction.free_names(again));
+    assert_eq!(store.check_username(&NewUsername::parse(NAME).unwrap()), Err(Error::UsernameTaken));
+}
+
+/// The numbers of answers begin anew, and the rows of before may be in the store until the next checkpoint.
+#[test]
+fn what_is_forgotten_of_the_next_user_of_a_name_brings_back_nothing_of_a_deleted_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = Store::open(directory.path(), 64 << 20).unwrap();
+    let (zoe, acme) = (username(NAME), tenant("acme"));
+    let remember = |committer: &mut Committer, idempotency_key| {
+        let (first, count, fingerprint) = (Position::new(1), 1, [0; 32]);
+        let new = NewAnswer { username: &zoe, tenant: &acme, idempotency_key, fingerprint, first, count };
+        change(committer, |transaction| transaction.remember_answer(new, 10));
+    };
+    let forget = |committer: &mut Committer| {
+        assert!(change(committer, |transaction| transaction.forget_answers_of(&zoe, ANSWERS_A_STEP)));
+    };
+    remember(&mut committer, "key-of-before");
+    // As in a checkpoint, which has moved that row.
+    store.overlay.freeze();
+    forget(&mut committer);
+    remember(&mut committer, "key-of-now");
+    forget(&mut committer);
+    assert_eq!(rows_with(&store, NAME), Vec::<String>::new());
+    assert_eq!(rows_with(&store, "key-of-"), Vec::<String>::new());
 }
