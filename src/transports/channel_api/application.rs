@@ -13,6 +13,7 @@ use super::format::ChannelMessages;
 use crate::app::App;
 use crate::domain::FilterChange;
 use crate::error::Error;
+use crate::events::HandOver;
 use crate::transports::json::parse;
 use crate::transports::socket_io::{Event, Json, Outlet, Socket, Types, Work};
 use crate::transports::socket_streams::{Running, open};
@@ -143,10 +144,18 @@ impl ChannelApi {
             None
         });
         OptionFuture::from(stream.map(|stream| {
-            Running::new(socket, is_polling, stream).map(move |(socket, stands)| match stands {
-                Some(stands) => client.stop(stands.position),
-                // Nothing more of the channels can come on this session.
-                None => socket.close(),
+            let note = move |stands: Option<HandOver>| {
+                let is_over = stands.is_none();
+                if let Some(stands) = stands {
+                    client.stop(stands.position);
+                }
+                is_over
+            };
+            Running::new(socket, is_polling, stream, note).map(|(socket, is_over)| {
+                if is_over {
+                    // Nothing more of the channels can come on this session.
+                    socket.close();
+                }
             })
         }))
         .map(drop)

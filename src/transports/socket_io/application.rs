@@ -41,8 +41,8 @@ pub trait Application: Types + Clone {
     /// Greets a socket that has joined: its client has been told so, and what is emitted here comes next.
     fn connected(&self, _socket: &Socket<Self>) {}
 
-    /// Takes an event of a socket. What cannot be done at once is returned as work. Of each session, [`MAX_IN_FLIGHT`](super::MAX_IN_FLIGHT) may be under way,
-    /// then nothing more is read from it.
+    /// Takes an event of a socket. What cannot be done at once is returned as work. Of each session,
+    /// [`MAX_IN_FLIGHT`](super::MAX_IN_FLIGHT) may be under way, then nothing more is read from it.
     fn event(&self, socket: &Socket<Self>, event: Event<Self>) -> Option<Work>;
 
     /// Writes an event stream to a socket that has called [`Socket::attach`], for as long as the future runs.

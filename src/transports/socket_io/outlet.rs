@@ -24,8 +24,8 @@ pub enum Outlet<T: Types> {
     },
 }
 
-/// The place for one chunk of an event stream that the next poll takes, or the WebSocket of a session that has upgraded. A client that does not poll costs no more than its position.
-/// It may be used by one task at a time.
+/// The place for one chunk of an event stream that the next poll takes, or the WebSocket of a session that has upgraded. A client that
+/// does not poll costs no more than its position. It may be used by one task at a time.
 pub struct PollingOutlet<T: Types> {
     session: Arc<Session<T>>,
     /// Whose stream it is. A session may have had others, and may have others after it.

@@ -23,7 +23,8 @@ impl Packets {
         if compresses { Self::Compressed } else { Self::Framed }
     }
 
-    /// Appends a packet that `write` writes. Returns how many bytes more stand before it than when it was written, if it is there as it was.
+    /// Appends a packet that `write` writes. Returns how many bytes more stand before it than when it was written, if it is there as it
+    /// was.
     pub fn put(self, buffer: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Option<usize> {
         match self {
             Self::Polled => {

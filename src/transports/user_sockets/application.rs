@@ -14,7 +14,7 @@ use super::format::Events;
 use super::recovery;
 use crate::app::App;
 use crate::error::Error;
-use crate::events::{ControlEvent, End, Ending, StreamId};
+use crate::events::{ControlEvent, End, Ending, HandOver, StreamId};
 use crate::transports::commands::{Answer, Obeyed, Opening, SignIn};
 use crate::transports::control_event::control_event;
 use crate::transports::json::from_object;
@@ -152,9 +152,13 @@ impl UserSockets {
             None
         });
         OptionFuture::from(stream.map(|stream| {
-            Running::new(socket, is_polling, stream).map(move |(socket, stands)| {
+            let noted = Arc::clone(&client);
+            let note = move |stands: Option<HandOver>| {
                 let is_over = stands.is_none();
-                client.stop(stands);
+                noted.stop(stands);
+                is_over
+            };
+            Running::new(socket, is_polling, stream, note).map(move |(socket, is_over)| {
                 if is_over {
                     match ended.get() {
                         Some(ending) => leave(&socket, ending.why),

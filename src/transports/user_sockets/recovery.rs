@@ -40,7 +40,8 @@ pub fn known(recovery: Recovery<'_>, username: &str, wanted: u64) -> Option<Last
 }
 
 /// What a client shows to be recovered: after which event its stream began, if not with the latest event of every name, and whose it is.
-/// Between them stands what makes it unlike others, and for which events it is: a client that is given the one that it showed takes itself for recovered.
+/// Between them stands what makes it unlike others, and for which events it is: a client that is given the one that it showed takes
+/// itself for recovered.
 pub fn pid(start: &Start, username: &str, wanted: u64, events: &Events) -> String {
     let began_after = if is_exact(start) { events.id_at(start.after).to_string() } else { String::new() };
     let own = u64::from_be_bytes(crate::random::bytes());

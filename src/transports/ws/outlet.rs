@@ -14,8 +14,8 @@ use super::writer::{Serial, Written};
 /// Own replies on a connection: a cheap clone, which stays on its thread. Once the connection closes, everything does nothing.
 ///
 /// What is sent is queued, and goes out together when the task of the connection is polled next. Nothing more is read while 64 KiB are
-/// queued, so replies need not wait if each takes a bounded number of bytes. Whoever sends unasked must wait for [room](Outlet::poll_room): a
-/// connection for which more than 1 MiB is queued already is cut.
+/// queued, so replies need not wait if each takes a bounded number of bytes. Whoever sends unasked must wait for
+/// [room](Outlet::poll_room): a connection for which more than 1 MiB is queued already is cut.
 #[derive(Clone)]
 pub struct Outlet {
     shared: Rc<Shared>,
