@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::socket_io::signed_in::{Sio, auth};
 use crate::support::{
-    Client, Event, Socket, Stream, TestServer, User, password_of, reset, reset_code, revoke, unrevoke, update, within,
+    Client, Event, Socket, Stream, TestServer, User, password_of, reset, reset_code, revoke, unrevoke, until_soon,
+    update, within,
 };
 
 /// The transports of streams.
@@ -162,10 +163,11 @@ async fn whatever_ends_the_sign_in_is_said_to_have_revoked_it_and_nothing_of_aft
 
 #[tokio::test]
 async fn a_token_that_expires_is_said_to_have_and_one_stream_too_many_too() {
-    let server = TestServer::start_with(&["--jwt_expiry=8", "--streams_per_user=4"]).await;
+    let server = TestServer::start_with(&["--streams_per_user=4"]).await;
     let alice = server.user("alice", "acme").await;
     let too_many = open_all(&server, &alice).await;
-    let last = open_all(&server, &alice).await;
+    // Long enough for four streams.
+    let last = open_all(&server, &until_soon(&alice, 12)).await;
     for stream in too_many {
         stream.ends_with("limit").await;
     }

@@ -50,7 +50,7 @@ async fn nothing_counts_before_it_is_confirmed_and_what_is_begun_again_replaces(
 }
 
 #[tokio::test]
-async fn it_takes_the_password_and_wrong_ones_are_counted_with_those_of_sign_ins() {
+async fn it_takes_the_password_and_wrong_ones_are_counted_with_those_of_other_acts_of_the_owner() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;
     alice.post("/two_factor_begin", "{}").await.refused(400, "body_invalid");

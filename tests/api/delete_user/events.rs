@@ -1,8 +1,12 @@
 //! What a deleted user has inserted: removed, or under another name; the inbox is removed in any case.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
-use crate::support::{Client, Stream, TestServer, User, again, insert_large, move_to, one, transient, until};
+use crate::support::{
+    Client, Stream, TestServer, User, again, in_time, insert_large, move_to, one, password_of, transient, until,
+};
 
 /// A name that stands in no text of the tests.
 const GONE: &str = "quirinus";
@@ -121,6 +125,41 @@ async fn removed_events_are_gone_from_histories_too_and_open_streams_are_told() 
 }
 
 #[tokio::test]
+async fn the_flag_decides_unless_the_admin_does() {
+    let by_admin = |erase: Option<&str>| {
+        let mut body = json!({ "username": GONE });
+        if let Some(erase) = erase {
+            body["erase"] = json!(erase);
+        }
+        body
+    };
+    for (flag, by, stays) in [
+        (None, None, true),
+        (None, Some(by_admin(None)), true),
+        (Some("--erase=anonymise"), None, true),
+        (Some("--erase=remove"), None, false),
+        (Some("--erase=remove"), Some(by_admin(None)), false),
+        (Some("--erase=remove"), Some(by_admin(Some("anonymise"))), true),
+        (Some("--erase=anonymise"), Some(by_admin(Some("remove"))), false),
+    ] {
+        let server = TestServer::start_with(flag.as_slice()).await;
+        let (_, bob, since) = both(&server).await;
+        let what = format!("{flag:?} {by:?}");
+        match by {
+            Some(body) => drop(server.client().admin("/delete_user", body).await.ok()),
+            None => {
+                let gone = server.client().sign_in(GONE).await;
+                gone.post("/delete_me", json!({ "password": password_of(GONE) })).await.ok();
+            }
+        }
+        let all = until_gone(&bob, NAMES, &since).await;
+        assert_eq!(all.contains("of the deleted 0"), stays, "{what}");
+        let names: Vec<_> = bob.latest("/events").await.into_iter().map(|event| event.event).collect();
+        assert_eq!(names.contains(&"own".to_owned()), stays, "{what}");
+    }
+}
+
+#[tokio::test]
 async fn an_erasure_that_is_cut_off_goes_on_after_a_restart() {
     let server = TestServer::start_with(&["--journal_bytes=65536"]).await;
     let (gone, bob) = (server.user(GONE, "acme").await, server.user("bob", "acme").await);
@@ -150,24 +189,32 @@ async fn an_erasure_that_is_cut_off_goes_on_after_a_restart() {
 
 #[tokio::test]
 async fn events_of_a_stream_and_of_a_time_end_under_the_other_name() {
-    let server = TestServer::start().await;
-    let (gone, bob) = (server.user(GONE, "acme").await, server.user("bob", "acme").await);
-    let since = bob.insert("begin", json!(null)).await;
-    let (stream, id) = gone.open("/sse", None).await;
-    let bound = json!({ "event": "here", "data": 1, "while_connected": true });
-    gone.insert_with(&[("broker-stream", &id)], bound).await.ok();
-    gone.insert_raw(json!({ "event": "short", "data": 1, "expires_in": 2 })).await.ok();
-    let mut watcher: Stream = bob.stream_of("/sse?envelope=true&snapshot=false", None).await;
-    delete(&server.client(), "anonymise").await;
-    drop(stream);
-    let mut removed = [watcher.next().await.envelope(), watcher.next().await.envelope()];
-    removed.sort_by(|one, other| one.event.cmp(&other.event));
-    assert_eq!(
-        removed.each_ref().map(|event| (event.event.as_str(), event.removed)),
-        [("here", true), ("short", true)]
-    );
-    assert!(removed.iter().all(|event| event.username.starts_with("deleted:")), "{removed:?}");
-    until_gone(&bob, &["here", "short"], &since).await;
+    in_time("a deletion before the event expires", async || {
+        let server = TestServer::start().await;
+        let (gone, bob) = (server.user(GONE, "acme").await, server.user("bob", "acme").await);
+        let since = bob.insert("begin", json!(null)).await;
+        let (stream, id) = gone.open("/sse", None).await;
+        let bound = json!({ "event": "here", "data": 1, "while_connected": true });
+        gone.insert_with(&[("broker-stream", &id)], bound).await.ok();
+        let inserted = Instant::now();
+        gone.insert_raw(json!({ "event": "short", "data": 1, "expires_in": 3 })).await.ok();
+        let mut watcher: Stream = bob.stream_of("/sse?envelope=true&snapshot=false", None).await;
+        delete(&server.client(), "anonymise").await;
+        if inserted.elapsed() >= Duration::from_secs(3) {
+            return None;
+        }
+        drop(stream);
+        let mut removed = [watcher.next().await.envelope(), watcher.next().await.envelope()];
+        removed.sort_by(|one, other| one.event.cmp(&other.event));
+        assert_eq!(
+            removed.each_ref().map(|event| (event.event.as_str(), event.removed)),
+            [("here", true), ("short", true)]
+        );
+        assert!(removed.iter().all(|event| event.username.starts_with("deleted:")), "{removed:?}");
+        until_gone(&bob, &["here", "short"], &since).await;
+        Some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -3,11 +3,14 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::json;
 
 use crate::ntp::{NtpServer, asking};
-use crate::support::{Session, TestServer, command, eventually};
+use crate::support::{Session, TestServer, command, eventually, in_time};
 
 /// The same server when so many seconds have gone by.
 async fn after(server: TestServer, seconds: i64, more: &[&str]) -> (TestServer, [NtpServer; 2]) {
@@ -24,20 +27,29 @@ async fn after(server: TestServer, seconds: i64, more: &[&str]) -> (TestServer, 
 #[tokio::test]
 async fn a_session_goes_on_over_a_restart_and_tokens_that_were_replaced_stay_so() {
     for kill in [false, true] {
-        let server = TestServer::start().await;
-        let client = server.client();
-        client.create_user("alice", "acme").await;
-        let (first, ended) = (client.begin_session("alice").await, client.begin_session("alice").await);
-        let second = first.refreshed().await;
-        ended.user.post("/logout", json!({})).await.ok();
-        let server = server.end_and_restart(kill).await;
-        let client = server.client();
-        // Within the grace, it gives no more than it did before the restart.
-        assert_eq!(first.at(&client).refresh().await.ok().json().get("refresh_token"), None);
-        second.at(&client).user.verify().await.ok();
-        second.at(&client).refreshed().await;
-        ended.at(&client).refresh().await.refused(401, "session_ended");
-        ended.at(&client).user.verify().await.refused(401, "unauthorized");
+        in_time("a former token within the ten seconds of its grace", async || {
+            let server = TestServer::start().await;
+            let client = server.client();
+            client.create_user("alice", "acme").await;
+            let (first, ended) = (client.begin_session("alice").await, client.begin_session("alice").await);
+            let since = Instant::now();
+            let second = first.refreshed().await;
+            ended.user.post("/logout", json!({})).await.ok();
+            let server = server.end_and_restart(kill).await;
+            let client = server.client();
+            // It gives no more than it did before the restart.
+            let again = first.at(&client).refresh().await;
+            if since.elapsed() >= Duration::from_secs(10) {
+                return None;
+            }
+            assert_eq!(again.ok().json().get("refresh_token"), None);
+            second.at(&client).user.verify().await.ok();
+            second.at(&client).refreshed().await;
+            ended.at(&client).refresh().await.refused(401, "session_ended");
+            ended.at(&client).user.verify().await.refused(401, "unauthorized");
+            Some(())
+        })
+        .await;
     }
 }
 
@@ -78,6 +90,32 @@ async fn a_session_ends_if_it_is_not_refreshed_and_goes_on_if_it_is() {
     session.at(&server.client()).refresh().await.refused(401, "session_ended");
 }
 
+#[tokio::test]
+async fn no_secret_of_a_refresh_token_is_stored() {
+    let mut server = TestServer::start().await;
+    let client = server.client();
+    client.create_user("alice", "acme").await;
+    let mut sessions = vec![client.begin_session("alice").await];
+    for _ in 0..2 {
+        sessions.push(sessions[sessions.len() - 1].refreshed().await);
+    }
+    // In the journal, and then in what is made of it at a stop.
+    for is_stopped in [false, true] {
+        if is_stopped {
+            server.stop().await;
+        }
+        let stored = server.stored();
+        assert!(stored.has("\"address\":\"127.0.0.1\""), "a session is stored otherwise");
+        for session in &sessions {
+            for part in session.refresh_token.split('.').skip(1) {
+                let secret = BASE64_URL_SAFE_NO_PAD.decode(part).unwrap();
+                let spellings = [part.to_owned(), BASE64_STANDARD_NO_PAD.encode(&secret)];
+                assert!(!stored.has(&secret) && spellings.iter().all(|text| !stored.has(text)), "{part}");
+            }
+        }
+    }
+}
+
 fn copy(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
     assert!(copied.success());
@@ -109,7 +147,10 @@ async fn with_another_secret_a_restored_backup_takes_none_of_the_tokens_of_befor
         session.refresh().await.refused(401, "session_ended");
         session.user.verify().await.refused(401, "unauthorized");
     }
-    server.client().begin_session("alice").await.refreshed().await;
+    let session = server.client().begin_session("alice").await.refreshed().await;
+    let list = session.user.get("/sessions").await.ok().json();
+    let listed: Vec<_> = list.as_array().unwrap().iter().map(|listed| &listed["session"]).collect();
+    assert_eq!(listed, [&json!(session.id)]);
 }
 
 #[tokio::test]

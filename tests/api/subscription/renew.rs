@@ -1,23 +1,12 @@
 //! Guards the renewal of an open stream: by a newer token of the same session, and by no other.
 
-use jsonwebtoken::Algorithm;
 use serde_json::json;
 
-use crate::contract::now_millis;
 use crate::sse_ticket::{ask, ticket_of};
-use crate::support::{
-    Answer, JWT_SECRET, Stream, TestServer, User, by_password, claims, forge, in_time, password_of, revoke,
-};
+use crate::support::{Answer, Stream, TestServer, User, by_password, claims, in_time, password_of, revoke, until_soon};
 
 async fn renew(user: &User, stream: &str) -> Answer {
     user.post("/subscription", json!({ "stream": stream, "renew": true })).await
-}
-
-/// The same user with a token that expires so many seconds from now.
-fn until_soon(user: &User, seconds: u64) -> User {
-    let mut claims = claims(user.jwt());
-    claims["exp"] = json!(now_millis() / 1000 + seconds);
-    user.client.with_authorization(&format!("Bearer {}", forge(&claims, Algorithm::HS256, JWT_SECRET)))
 }
 
 #[tokio::test]

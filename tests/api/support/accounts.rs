@@ -5,7 +5,8 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
-use super::{Answer, Client, User};
+use super::{Answer, Client, JWT_SECRET, User};
+use crate::contract::now_millis;
 
 /// Asks for a reset code.
 pub async fn reset_code(client: &Client, username: &str) -> String {
@@ -46,4 +47,11 @@ pub fn claims(jwt: &str) -> Value {
 /// A JWT signed with this secret.
 pub fn forge(claims: &Value, algorithm: Algorithm, secret: &str) -> String {
     jsonwebtoken::encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
+}
+
+/// The same user with a token that expires so many seconds from now.
+pub fn until_soon(user: &User, seconds: u64) -> User {
+    let mut claims = claims(user.jwt());
+    claims["exp"] = json!(now_millis() / 1000 + seconds);
+    user.client.with_authorization(&format!("Bearer {}", forge(&claims, Algorithm::HS256, JWT_SECRET)))
 }

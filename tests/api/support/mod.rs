@@ -21,7 +21,7 @@ mod stream;
 mod topics;
 mod user;
 
-pub use accounts::{by_password, claims, forge, reset, reset_code, revoke, unrevoke, update};
+pub use accounts::{by_password, claims, forge, reset, reset_code, revoke, unrevoke, until_soon, update};
 pub use authority::Authority;
 pub use busy::{in_time, until_throttled, within_the_grace};
 pub use client::{Answer, Client};

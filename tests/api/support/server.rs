@@ -31,6 +31,17 @@ pub struct TestServer {
     may_have_panicked: bool,
 }
 
+/// What is stored of a server.
+pub struct Stored(pub Vec<u8>);
+
+impl Stored {
+    /// Whether this is somewhere in it.
+    pub fn has(&self, bytes: impl AsRef<[u8]>) -> bool {
+        let bytes = bytes.as_ref();
+        self.0.windows(bytes.len()).any(|window| window == bytes)
+    }
+}
+
 impl TestServer {
     /// Starts with the defaults of tests: a free port, strong secrets, no NTP.
     pub async fn start() -> Self {
@@ -187,6 +198,18 @@ impl TestServer {
 
     pub fn database(&self) -> PathBuf {
         self.directory.path().join("db")
+    }
+
+    /// All bytes of all files of the database.
+    pub fn stored(&self) -> Stored {
+        fn all_in(directory: &Path) -> Vec<u8> {
+            let paths = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+            // A file may go meanwhile.
+            let read =
+                |path: PathBuf| if path.is_dir() { all_in(&path) } else { std::fs::read(&path).unwrap_or_default() };
+            paths.flat_map(read).collect()
+        }
+        Stored(all_in(&self.database()))
     }
 
     /// The directory that the database and whatever a test puts beside it are in.

@@ -37,22 +37,13 @@ use Row::*;
 const BY_HEADER: &[Door] = &[Bearer, Basic, Lists];
 const BY_URL: &[Door] = &[Ticket, Pass];
 /// `broker.v1`, by what is shown.
-const SOCKET: &[Door] = &[Socket(Token), Socket(Renewed)];
+const SOCKET_BY_TOKEN: &[Door] = &[Socket(Token)];
+const SOCKET_RENEWED: &[Door] = &[Socket(Renewed)];
 const SOCKET_BY_TICKET: &[Door] = &[Socket(ByTicket)];
 /// Socket.IO of users, by what is shown.
-const USER: &[Door] = &[
-    User(Polling, Token),
-    User(WebSocket, Token),
-    User(Upgraded, Token),
-    User(Polling, Renewed),
-    User(WebSocket, Renewed),
-    User(Upgraded, Renewed),
-];
 const USER_BY_TOKEN: &[Door] = &[User(Polling, Token), User(WebSocket, Token), User(Upgraded, Token)];
+const USER_RENEWED: &[Door] = &[User(Polling, Renewed), User(WebSocket, Renewed), User(Upgraded, Renewed)];
 const USER_BY_TICKET: &[Door] = &[User(Polling, ByTicket), User(WebSocket, ByTicket), User(Upgraded, ByTicket)];
-/// Connections, by what is shown to come in.
-const BY_TOKEN: &[Door] = &[Socket(Token), User(Polling, Token), User(WebSocket, Token), User(Upgraded, Token)];
-const RENEWED: &[Door] = &[Socket(Renewed), User(Polling, Renewed), User(WebSocket, Renewed), User(Upgraded, Renewed)];
 pub const CHANNELS: &[Door] = &[Channel(Polling), Channel(WebSocket), Channel(Upgraded)];
 
 /// What refuses a request of HTTP.
@@ -69,6 +60,9 @@ const READS_ONLY: Cell = No("ticket_reads_only");
 /// An insert on a connection that is being closed.
 const NO_MORE: Cell = No("unauthorized");
 const READS_ONLY_OR_NO_MORE: Cell = No("ticket_reads_only or unauthorized");
+/// The same over Socket.IO. If the insert crosses the end of the namespace, it is of none and ends the session, before it is said why.
+const NO_MORE_OR_CUT: Cell = No("unauthorized or unanswered");
+const READS_ONLY_OR_CUT: Cell = No("ticket_reads_only or unauthorized or unanswered");
 /// What refuses a user over Socket.IO.
 const NO: Cell = No("unauthorized");
 /// The same, with something sent behind what was to sign in: that is of no namespace, and ends the session.
@@ -79,7 +73,8 @@ const NO_USER: Cell = No("of channels");
 const ENDED: Cell = No("ended");
 const CLOSED: Cell = No("closed 4401");
 const DISCONNECTED: Cell = No("disconnected");
-const OVER: Cell = No("disconnected sign_in_over");
+/// Without the reason if an insert has crossed it.
+const OVER: Cell = No("disconnected sign_in_over or disconnected");
 
 /// All conditions that end the sign-in of a user.
 const SHUT_OUT: &[Condition] = &[
@@ -96,23 +91,8 @@ const SHUT_OUT: &[Condition] = &[
     SessionEnded,
 ];
 const SHOWS_WRONG: &[Condition] = &[Forged, OfAnotherDoor, NothingShown];
-const OF_USERS: &[Condition] = &[
-    Revoked,
-    Unrevoked,
-    Deleted,
-    DeletedAndReplaced,
-    PasswordChanged,
-    PasswordReset,
-    TwoFactor,
-    Expired,
-    OfASession,
-    SessionRefreshed,
-    SessionRevoked,
-    SessionDeleted,
-    SessionEnded,
-    ScopeTaken,
-    MovedToAnotherTenant,
-];
+/// All others that are of users.
+const OTHERS_OF_USERS: &[Condition] = &[OfASession, SessionRefreshed, ScopeTaken, MovedToAnotherTenant];
 /// Users whom nothing shuts out.
 const WELL: &[Condition] = &[Nothing, OfASession, SessionRefreshed];
 
@@ -121,17 +101,17 @@ type Rows = &'static [(&'static [Condition], &'static [&'static [Door]], Row)];
 
 pub const TABLE: Rows = &[
     // A control: everything works, and nothing that should not.
-    (WELL, &[BY_HEADER, BY_TOKEN, RENEWED], Is([Yes, Yes, Yes, Yes, Yes])),
+    (WELL, &[BY_HEADER, SOCKET_BY_TOKEN, USER_BY_TOKEN, SOCKET_RENEWED, USER_RENEWED], Is([Yes, Yes, Yes, Yes, Yes])),
     (WELL, &[BY_URL], Is([Yes, NO_401, Yes, Yes, NO_401])),
     (WELL, &[SOCKET_BY_TICKET, USER_BY_TICKET], Is([Yes, READS_ONLY, Yes, Yes, READS_ONLY])),
     (&[Nothing], &[&[Notiflux], CHANNELS], Is([Yes, Yes, Yes, Yes, Yes])),
     // Users whose sign-in is over.
     (SHUT_OUT, &[BY_URL, &[Bearer]], Is([ENDED, NO_401, NO_401, Silent, NO_401])),
     (SHUT_OUT, &[&[Lists]], Is([NO_401, NO_401, NO_401, Silent, NO_401])),
-    (SHUT_OUT, &[SOCKET], Is([CLOSED, NO_MORE, NO_4401, Silent, NO_4401])),
+    (SHUT_OUT, &[SOCKET_BY_TOKEN, SOCKET_RENEWED], Is([CLOSED, NO_MORE, NO_4401, Silent, NO_4401])),
     (SHUT_OUT, &[SOCKET_BY_TICKET], Is([CLOSED, READS_ONLY_OR_NO_MORE, NO_4401, Silent, NO_4401])),
-    (SHUT_OUT, &[USER], Is([OVER, NO_MORE, NO, Silent, NO_OR_DISCONNECTED])),
-    (SHUT_OUT, &[USER_BY_TICKET], Is([OVER, READS_ONLY_OR_NO_MORE, NO, Silent, NO_OR_DISCONNECTED])),
+    (SHUT_OUT, &[USER_BY_TOKEN, USER_RENEWED], Is([OVER, NO_MORE_OR_CUT, NO, Silent, NO_OR_DISCONNECTED])),
+    (SHUT_OUT, &[USER_BY_TICKET], Is([OVER, READS_ONLY_OR_CUT, NO, Silent, NO_OR_DISCONNECTED])),
     // A password is as good as before if its user is let in again.
     (
         &[Revoked, Deleted, PasswordChanged, PasswordReset, TwoFactor, SessionRevoked, SessionDeleted],
@@ -145,9 +125,17 @@ pub const TABLE: Rows = &[
     // Users who have other rights than before.
     (&[ScopeTaken], &[BY_HEADER], Is([Silent, NO_SCOPE_403, Yes, Silent, NO_SCOPE_403])),
     (&[ScopeTaken], &[BY_URL], Is([Silent, NO_401, Yes, Silent, NO_401])),
-    (&[ScopeTaken], &[BY_TOKEN, RENEWED], Is([Silent, NO_SCOPE, Yes, Silent, NO_SCOPE])),
+    (
+        &[ScopeTaken],
+        &[SOCKET_BY_TOKEN, USER_BY_TOKEN, SOCKET_RENEWED, USER_RENEWED],
+        Is([Silent, NO_SCOPE, Yes, Silent, NO_SCOPE]),
+    ),
     (&[ScopeTaken], &[SOCKET_BY_TICKET, USER_BY_TICKET], Is([Silent, READS_ONLY, Yes, Silent, READS_ONLY])),
-    (&[MovedToAnotherTenant], &[BY_HEADER, BY_TOKEN, RENEWED], Is([Elsewhere, Elsewhere, Yes, Elsewhere, Elsewhere])),
+    (
+        &[MovedToAnotherTenant],
+        &[BY_HEADER, SOCKET_BY_TOKEN, USER_BY_TOKEN, SOCKET_RENEWED, USER_RENEWED],
+        Is([Elsewhere, Elsewhere, Yes, Elsewhere, Elsewhere]),
+    ),
     (&[MovedToAnotherTenant], &[BY_URL], Is([Elsewhere, NO_401, Yes, Elsewhere, NO_401])),
     (
         &[MovedToAnotherTenant],
@@ -156,24 +144,34 @@ pub const TABLE: Rows = &[
     ),
     // Users who show something wrong. What is open stays as it is.
     (SHOWS_WRONG, &[BY_HEADER, BY_URL], Is([Yes, NO_401, NO_401, Silent, NO_401])),
-    (&[Forged, OfAnotherDoor], &[&[Socket(Token)]], Is([Yes, Yes, NO_4401, Silent, NO_4401])),
+    (&[Forged, OfAnotherDoor], &[SOCKET_BY_TOKEN], Is([Yes, Yes, NO_4401, Silent, NO_4401])),
     (&[Forged, OfAnotherDoor], &[SOCKET_BY_TICKET], Is([Yes, READS_ONLY, NO_4401, Silent, NO_4401])),
     (&[Forged, OfAnotherDoor], &[USER_BY_TOKEN], Is([Yes, Yes, NO, Silent, NO_OR_DISCONNECTED])),
     (&[Forged, OfAnotherDoor], &[USER_BY_TICKET], Is([Yes, READS_ONLY, NO, Silent, NO_OR_DISCONNECTED])),
     // They have come by a good ticket, and stay what they were.
-    (&[Forged, OfAnotherDoor], &[RENEWED], Is([Yes, Yes, NO, Yes, READS_ONLY])),
-    (&[NothingShown], &[RENEWED], Is([Yes, Yes, No("body_invalid"), Yes, READS_ONLY])),
-    (&[NothingShown], &[&[Socket(Token)]], Is([Yes, Yes, No("body_invalid 4400"), Silent, NO_4401])),
+    (&[Forged, OfAnotherDoor], &[SOCKET_RENEWED, USER_RENEWED], Is([Yes, Yes, NO, Yes, READS_ONLY])),
+    (&[NothingShown], &[SOCKET_RENEWED, USER_RENEWED], Is([Yes, Yes, No("body_invalid"), Yes, READS_ONLY])),
+    (&[NothingShown], &[SOCKET_BY_TOKEN], Is([Yes, Yes, No("body_invalid 4400"), Silent, NO_4401])),
     (&[NothingShown], &[SOCKET_BY_TICKET], Is([Yes, READS_ONLY, No("body_invalid 4400"), Silent, NO_4401])),
     (&[NothingShown], &[USER_BY_TOKEN], Is([Yes, Yes, NO_USER, Silent, NO_USER])),
     (&[NothingShown], &[USER_BY_TICKET], Is([Yes, READS_ONLY, NO_USER, Silent, NO_USER])),
     (
         &[GuestExpired, WrongTopic, WrongScope],
-        &[BY_HEADER, BY_URL, BY_TOKEN, RENEWED, SOCKET_BY_TICKET, USER_BY_TICKET],
+        &[
+            BY_HEADER,
+            BY_URL,
+            SOCKET_BY_TOKEN,
+            USER_BY_TOKEN,
+            SOCKET_RENEWED,
+            USER_RENEWED,
+            SOCKET_BY_TICKET,
+            USER_BY_TICKET,
+        ],
         DoesNotApply("a user is no guest"),
     ),
     // Guests.
-    (OF_USERS, &[&[Notiflux], CHANNELS], DoesNotApply("a guest has no account")),
+    (SHUT_OUT, &[&[Notiflux], CHANNELS], DoesNotApply("a guest has no account")),
+    (OTHERS_OF_USERS, &[&[Notiflux], CHANNELS], DoesNotApply("a guest has no account")),
     (&[GuestExpired], &[&[Notiflux]], Is([Silent, NO_401, NO, Silent, NO_401])),
     (&[Forged, OfAnotherDoor], &[&[Notiflux]], Is([Yes, NO_401, NO, Silent, NO_401])),
     (&[NothingShown], &[&[Notiflux]], Is([Yes, NO_FIELD, No("invalid command"), Silent, NO_FIELD])),
