@@ -1,8 +1,10 @@
 // Signing in, and the requests of people about their own account. Those have the names and fields of the HTTP API, in the spelling of
 // JavaScript.
 
+import { AuthError } from './errors.js';
 import { fields, snake } from './http.js';
 import type { SessionKeeper } from './session.js';
+import { claimsOf } from './supplied.js';
 import type { AttachedPlugin, Client, Credentials, RequestOptions, SignUp } from './types.js';
 
 export type Account = Pick<
@@ -28,6 +30,8 @@ export interface AccountHost {
   plugins: readonly AttachedPlugin[];
   /** Ends a session that nobody uses any more. */
   logout(refreshToken?: string): Promise<void>;
+  /** Whether somebody has signed out since this was asked for. */
+  isOut(): boolean;
 }
 
 type SignInOptions = Credentials & { discard?: boolean | undefined };
@@ -37,10 +41,11 @@ const admit = async ({ plugins }: AccountHost, user: string, discard?: boolean) 
 };
 
 async function signIn(host: AccountHost, { username, discard, ...proof }: SignInOptions) {
-  const { request, session, logout } = host;
+  const { request, session, logout, isOut } = host;
   const user = username.normalize('NFC');
   const tokens = await request('/login', { open: true, body: { ...fields(proof), username: user, refresh: true } });
   try {
+    if (isOut()) throw new AuthError('signed-out', 'signed out before the sign-in was answered', 401);
     await admit(host, user, discard);
   } catch (error) {
     void logout(tokens.refresh_token);
@@ -53,8 +58,8 @@ async function signIn(host: AccountHost, { username, discard, ...proof }: SignIn
 
 async function signUp(host: AccountHost, { discard, ...account }: SignUp & { discard?: boolean }) {
   const username = account.username.normalize('NFC');
-  // An account that cannot be signed in here is not made.
-  await admit(host, username, discard);
+  // An account that cannot be signed in here is not made. Nothing is discarded before there is one.
+  if (!discard) await admit(host, username);
   await host.request('/sign_up', { open: true, body: { ...account, username } });
   await signIn(host, { username, password: account.password, discard });
 }
@@ -69,7 +74,9 @@ export default async function call(host: AccountHost, name: string, more: Reques
   more.body = options && { ...fields(options), refresh: true };
   // All of an account may be long.
   if (name === 'exportMe') more.timeout = 600_000;
-  const answer = await request(`/${snake(name)}`, more);
+  // The server ends all sign-ins, and answers with a new one: no tab must ask for another token of the former ones in between.
+  const send = () => request(`/${snake(name)}`, more);
+  const answer = await (name === 'changePassword' || name === 'twoFactorConfirm' ? session.alone(send) : send());
   const { user, reason } = session.store.get();
   // The former sign-ins have ended, which this page may have been told already. Who has signed in or out meanwhile stays so.
   const isTheirs = user ? user === more.as : reason !== 'signed-out';
@@ -79,6 +86,10 @@ export default async function call(host: AccountHost, name: string, more: Reques
     // The sign-in may have ended before, and what waits was kept for the next one.
     for (const plugin of plugins) await plugin.wipe?.(more.as);
   }
+  // What waits in the outbox stays for the next sign-in, as when a session ends by itself.
+  const isThis = name === 'endSession' && (options.all || options.session === claimsOf(session.jwt()).sid);
+  if (isThis && isTheirs) await session.end('session_ended');
   // Tokens are for nobody else.
-  return answer.jwt ? { recovery_codes: answer.recovery_codes } : answer;
+  if (answer.jwt) return answer.recovery_codes && { recovery_codes: answer.recovery_codes };
+  return answer || undefined;
 }

@@ -34,6 +34,8 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
   const moves = createEmitter();
   /** How many requests of `account.ts` are under way: one of them may sign in. */
   let pending = 0;
+  /** How often somebody has signed out. */
+  let signOuts = 0;
   let isClosed = false;
   let source: Source | undefined;
 
@@ -156,9 +158,10 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
       name,
       async (options?: unknown) => {
         const more = asker();
+        const before = signOuts;
         pending++;
         try {
-          return await (await loadMore()).account({ request, session, plugins, logout }, name, more, options);
+          return await (await loadMore()).account({ request, session, plugins, logout, isOut: () => before < signOuts }, name, more, options);
         } finally {
           pending--;
           moves.emit();
@@ -173,6 +176,7 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     outbox,
     initialEvents,
     async signOut({ discard = false } = {}) {
+      signOuts++;
       for (const plugin of plugins) await plugin.beforeSignOut?.(discard);
       const refresh_token = await session.refreshToken();
       await session.end('signed-out');

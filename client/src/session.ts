@@ -39,6 +39,8 @@ export interface SessionKeeper {
   end(reason: string): Promise<void>;
   /** Calls the listener when the token has changed. */
   onToken(listener: () => void): Stop;
+  /** Runs it while no tab renews its token. */
+  alone<T>(run: () => Promise<T>): Promise<T>;
   close(): void;
 }
 
@@ -206,6 +208,8 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
     }));
   // A page shows who is signed in, also if nothing else asks. A server that renders pages says nothing of a session.
   if (typeof document !== 'undefined' || auth.storage || globalThis.navigator?.product === 'ReactNative') loaded().catch(() => {});
+  // Nobody listens yet.
+  tell();
 
   return {
     store: { get: () => session, subscribe: changes.on },
@@ -240,6 +244,7 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
     start: async (user, tokens) => change(keptOf(user, tokens)),
     end: (reason) => change(undefined, reason),
     onToken: tokens.on,
+    alone: (run) => locked(key, run),
     close: () => globalThis.removeEventListener?.('storage', onStorage as any),
   };
 }

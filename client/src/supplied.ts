@@ -3,15 +3,25 @@
 import { BrokerError, NetworkError } from './errors.js';
 import type { AuthOptions } from './types.js';
 
-/** The user of the token; undefined if it cannot be read. */
-function userOf(jwt: string): string | undefined {
+/** What a token says; nothing if it cannot be read. */
+export function claimsOf(jwt = ''): { sub?: unknown; sid?: unknown } {
   try {
     // `escape` makes text of UTF-8, also where there is no TextDecoder.
-    const { sub } = JSON.parse(decodeURIComponent(escape(atob(jwt.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/')))));
-    return typeof sub === 'string' && sub ? sub : undefined;
+    return JSON.parse(decodeURIComponent(escape(atob(jwt.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/'))))) ?? {};
   } catch {
-    return;
+    return {};
   }
+}
+
+/** As long as a request may take. */
+const PATIENCE = 30_000;
+
+function inTime<T>(answer: T | Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout>;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(reject, PATIENCE, new NetworkError('timeout'));
+  });
+  return Promise.race([answer, late]).finally(() => clearTimeout(timer));
 }
 
 export interface Supplied {
@@ -23,13 +33,13 @@ export interface Supplied {
 export default async function supplied(supplier: NonNullable<AuthOptions['token']>): Promise<Supplied> {
   let jwt: string | undefined;
   try {
-    jwt = typeof supplier === 'function' ? await supplier() : supplier;
+    jwt = typeof supplier === 'function' ? await inTime(supplier()) : supplier;
   } catch (error) {
     // It may be back soon.
     throw error instanceof BrokerError ? error : new NetworkError('no_token', `no token was supplied: ${error}`);
   }
   if (!jwt) return { reason: 'signed-out' };
-  const user = userOf(jwt);
+  const { sub: user } = claimsOf(jwt);
   // Who cannot be told from others would be shown what is theirs.
-  return user === undefined ? { reason: 'token_unreadable' } : { kept: { user, jwt } };
+  return user && typeof user === 'string' ? { kept: { user, jwt } } : { reason: 'token_unreadable' };
 }

@@ -131,17 +131,17 @@ export interface Credentials {
   username: string;
   password: string;
   /** The code of an authenticator app. Ask for it after the error `totp_required`. */
-  totp?: string;
+  totp?: string | undefined;
   /** A recovery code in the place of `totp`. */
-  recoveryCode?: string;
+  recoveryCode?: string | undefined;
 }
 
 export interface SignUp {
   username: string;
   password: string;
-  email?: string;
+  email?: string | undefined;
   data?: unknown;
-  invite?: string;
+  invite?: string | undefined;
 }
 
 export interface InsertOptions {
@@ -161,10 +161,16 @@ export interface InsertOptions {
   optimistic?: boolean;
 }
 
-export interface InsertItem<D = any> extends Pick<InsertOptions, 'expiresIn' | 'transient' | 'whileConnected'> {
-  event: string;
+export interface InsertItem<D = any, N extends string = string> extends Pick<InsertOptions, 'expiresIn' | 'transient' | 'whileConnected'> {
+  event: N;
   data: D;
 }
+
+/** One insert of several: each name goes with data of its own. */
+export type InsertItemOf<E, N = Name<E>> = N extends Name<E> ? InsertItem<E[N], N> : never;
+
+/** A change that waits has no connection that it could end with. */
+export type EnqueueOptions = Omit<InsertOptions, 'whileConnected'>;
 
 export interface RemoveOptions extends Pick<InsertOptions, 'ifMatch' | 'key' | 'optimistic'> {}
 
@@ -215,7 +221,7 @@ export interface Client<E = AnyEvents> {
   readonly session: Store<Session>;
   readonly connection: Store<Connection>;
   /** What was made offline, if the option `outbox` is there. */
-  readonly outbox: Outbox | undefined;
+  readonly outbox: Outbox<E> | undefined;
   /** The events that it began with: the option of the same name, or none. React shows them while it takes over a page of a server. */
   readonly initialEvents: readonly Item[];
 
@@ -248,10 +254,7 @@ export interface Client<E = AnyEvents> {
 
   insert<N extends Name<E>>(name: N, data: E[N], options?: InsertOptions): Promise<Ack>;
   /** Inserts all or none. */
-  insertAll<N extends Name<E>>(
-    items: readonly InsertItem<E[N]>[],
-    options?: Pick<InsertOptions, 'key' | 'optimistic'>,
-  ): Promise<Ack[]>;
+  insertAll(items: readonly InsertItemOf<E>[], options?: Pick<InsertOptions, 'key' | 'optimistic'>): Promise<Ack[]>;
   /** Changes the latest event; `change` is called again with the newer one if somebody else was faster. */
   update<N extends Name<E>>(
     name: N,
@@ -371,12 +374,12 @@ export interface OutboxStatus {
   readonly durable: boolean;
 }
 
-export interface Outbox {
+export interface Outbox<E = AnyEvents> {
   readonly status: Store<OutboxStatus>;
   /** Keeps an insert and sends it when it can. Resolves when it is kept, with what tells how it goes on. */
-  enqueue(event: string, data: unknown, options?: InsertOptions): Promise<QueuedHandle>;
+  enqueue<N extends Name<E>>(event: N, data: E[N], options?: EnqueueOptions): Promise<QueuedHandle>;
   /** Keeps a removal, as `enqueue` keeps an insert. */
-  remove(event: string, options?: RemoveOptions): Promise<QueuedHandle>;
+  remove(event: Name<E>, options?: RemoveOptions): Promise<QueuedHandle>;
   /** What waits, the oldest first. */
   readonly pending: Store<readonly Queued[]>;
   /** Tries one again that is blocked, refused or unknown, with its own key. */

@@ -134,14 +134,66 @@ test('a service that fails to supply a token is asked again while something is w
     await until(client.connection, ({ state }) => state === 'waiting');
     expect(client.connection.get()).toMatchObject({ reason: 'no_token', retryAt: expect.any(Number), stale: true });
     expect(asked).toBe(round);
+    isDown = round < 3;
     vi.advanceTimersByTime(30_000);
   }
-  isDown = false;
-  await until(client.connection, ({ state }) => state === 'waiting');
-  vi.advanceTimersByTime(30_000);
   expect(await stream).toBe(`Bearer ${jwt}`);
   expect(client.session.get()).toEqual({ status: 'signed-in', user: 'alice' });
   stop();
+  client.close();
+});
+
+test('who signs out while a sign-in is being answered stays signed out', async () => {
+  let open!: () => void;
+  const gate = new Promise<void>((resolve) => (open = resolve));
+  const logouts: string[] = [];
+  const client = serve((path, { body }) => void (path === '/logout' && logouts.push(body)));
+  const { fetch } = globalThis;
+  vi.stubGlobal('fetch', async (url: string, init: any) => {
+    const reply = await fetch(url, init);
+    if (url.endsWith('/login')) await gate;
+    return reply;
+  });
+  const signIn = client.signIn({ username: 'alice', password: 'x' }).catch((error) => error.code);
+  await client.signOut();
+  open();
+  expect(await signIn).toBe('signed-out');
+  expect(client.session.get().status).toBe('signed-out');
+  await vi.waitFor(() => expect(logouts).toEqual(['{"refresh_token":"of alice"}']));
+  client.close();
+});
+
+test('who ends all sign-ins, or this one, is signed out, also if nothing is listened to', async () => {
+  const jwt = `x.${btoa(JSON.stringify({ sub: 'alice', sid: 'this' }))}.x`;
+  const client = serve(() => '');
+  const { fetch } = globalThis;
+  vi.stubGlobal('fetch', (url: string, init: any) =>
+    url.endsWith('/login') ? Response.json({ jwt, expires_in: 900, refresh_token: 'of alice' }) : fetch(url, init),
+  );
+  const signIn = () => client.signIn({ username: 'alice', password: 'x' });
+  await signIn();
+  await client.endSession({ session: 'another' });
+  expect(client.session.get().status).toBe('signed-in');
+  await client.endSession({ session: 'this' });
+  expect(client.session.get()).toMatchObject({ status: 'signed-out', reason: 'session_ended' });
+  await signIn();
+  await client.endSession({ all: true });
+  expect(client.session.get()).toMatchObject({ status: 'signed-out', reason: 'session_ended' });
+  client.close();
+});
+
+test('a service that never answers is asked again', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  let asked = 0;
+  const client = createClient<any>({ url: 'http://server', auth: { token: () => (asked++, new Promise(() => {})) } });
+  const me = client.me().catch((error) => error);
+  client.on('x', () => {});
+  await vi.waitFor(() => expect(asked).toBe(1));
+  await vi.advanceTimersByTimeAsync(30_000);
+  expect(await me).toMatchObject({ name: 'NetworkError', code: 'timeout' });
+  await until(client.connection, ({ state }) => state === 'waiting');
+  await vi.advanceTimersByTimeAsync(2_000);
+  await vi.waitFor(() => expect(asked).toBe(2));
   client.close();
 });
 
@@ -162,7 +214,8 @@ test('no account is made that cannot be signed in, because changes of another us
   expect(paths).toEqual([]);
   await client.signUp({ username: 'bob', password: 'x', discard: true });
   expect(paths).toEqual(['/sign_up']);
-  expect(admitted[0]).toEqual(['bob', false]);
+  // Nothing was thrown away before there was an account.
+  expect(admitted).toEqual([['bob', false], ['bob', true]]);
   expect(client.session.get()).toMatchObject({ user: 'bob' });
   client.close();
 });

@@ -2,6 +2,7 @@
 
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { AuthError, NetworkError } from '../src/errors.js';
+import { createClient } from '../src/client.js';
 import { createSession, type SessionKeeper, type Tokens } from '../src/session.js';
 import type { AuthOptions } from '../src/types.js';
 
@@ -493,4 +494,42 @@ test('another page is told why nobody is signed in any more', async () => {
   // A browser tells later, when what it tells of is over.
   events.forEach(tellOther);
   await vi.waitFor(() => expect(other.store.get()).toEqual({ status: 'signed-out', reason: 'signed-out' }));
+});
+
+test('no tab asks for a token of the former sign-ins while they are being replaced', async () => {
+  stubLocks();
+  const storage = storageOf();
+  const paths: string[] = [];
+  let open!: () => void;
+  const gate = new Promise<void>((resolve) => (open = resolve));
+  let isReplaced = false;
+  const unauthorized = (code: string) => Response.json({ code, error: code }, { status: 401 });
+  vi.stubGlobal('fetch', async (url: string, { body, headers }: any) => {
+    const path = new URL(url).pathname;
+    paths.push(path);
+    if (path === '/login') return Response.json({ jwt: 'old', expires_in: 900, refresh_token: 'old' });
+    if (path === '/refresh') return JSON.parse(body).refresh_token === 'old' && isReplaced ? unauthorized('session_ended') : new Response('');
+    if (path === '/me') return headers.authorization === 'Bearer new' ? Response.json({ username: 'alice' }) : unauthorized('unauthorized');
+    if (path !== '/two_factor_confirm') return new Response('');
+    isReplaced = true;
+    await gate;
+    return Response.json({ jwt: 'new', expires_in: 900, refresh_token: 'new', recovery_codes: ['one'] });
+  });
+  const clientOf = () => createClient<any>({ url: 'http://server', auth: { storage } });
+  const one = clientOf();
+  await one.signIn({ username: 'alice', password: 'x' });
+  const other = clientOf();
+  const states: string[] = [];
+  for (const { session } of [one, other]) session.subscribe(() => states.push(session.get().status));
+  const confirmed = one.twoFactorConfirm({ totp: '123456' });
+  await vi.waitFor(() => expect(paths).toContain('/two_factor_confirm'));
+  // Both tabs, in the meantime, have a token that the server does not take any more.
+  const answers = [one.me(), other.me()];
+  await vi.waitFor(() => expect(paths.filter((path) => path === '/me')).toHaveLength(2));
+  open();
+  expect(await confirmed).toEqual({ recovery_codes: ['one'] });
+  for (const answer of await Promise.all(answers)) expect(answer.username).toBe('alice');
+  expect(states).toEqual([]);
+  expect(paths).not.toContain('/refresh');
+  for (const client of [one, other]) client.close();
 });

@@ -45,6 +45,7 @@ export function openDatabase<R extends Row>(
 ): Database<R> {
   let opened: Promise<IDBDatabase> | undefined;
   let broken = false;
+  let isStuck = false;
   let seq = IN_MEMORY;
   const memory = new Map<number, R>();
   /** The rows of the disk as they were read last. They are gone on with if the disk is lost. */
@@ -54,7 +55,10 @@ export function openDatabase<R extends Row>(
     new Promise<IDBDatabase>((resolve, reject) => {
       // Where a site may not store anything, even to look at it fails.
       const request = (factory ?? globalThis.indexedDB).open(name, 1);
-      const timer = setTimeout(reject, STUCK, new Error('IndexedDB does not answer'));
+      const timer = setTimeout(() => {
+        isStuck = true;
+        reject(new Error('IndexedDB does not answer'));
+      }, STUCK);
       request.onupgradeneeded = () => {
         const db = request.result;
         db.createObjectStore('outbox', { keyPath: 'seq', autoIncrement: true }).createIndex('owner', 'owner');
@@ -100,8 +104,12 @@ export function openDatabase<R extends Row>(
           const transaction = db.transaction(store, mode, { durability: 'strict' });
           const timer = setTimeout(() => {
             reject(new Error('IndexedDB does not answer'));
-            // It must not be done later, when it has been done in another way.
-            transaction.abort();
+            try {
+              // It must not be done later, when it has been done in another way.
+              transaction.abort();
+            } catch {
+              // It is being written. What is added again then has the same key, which the server knows.
+            }
           }, STUCK);
           const request = work(transaction.objectStore(store));
           transaction.oncomplete = () => {
@@ -115,7 +123,8 @@ export function openDatabase<R extends Row>(
         });
       } catch (error) {
         close();
-        if (again) {
+        // If it cannot even be opened, whoever waits for it should not wait twice.
+        if (again || isStuck) {
           if (!broken) onMemory(error);
           broken = true;
           return otherwise;

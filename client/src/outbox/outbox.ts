@@ -261,15 +261,17 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
   const follow = () => {
     const { status: now, user, reason } = host.session.get();
     const owner = now === 'signed-in' ? user : undefined;
-    if (owner === run?.owner) return;
     const before = run?.owner;
-    end();
+    if (owner !== before) end();
     if (owner !== undefined) {
+      if (owner === before) return;
       if (last !== owner) discardAll();
       last = owner;
       run = start(owner);
+    } else if (isOver(reason)) {
+      // It may become known later than that the sign-in has ended.
+      discardAll();
     } else if (before !== undefined) {
-      if (isOver(reason)) return discardAll();
       status.set({ state: 'paused', durable: status.get().durable });
       for (const waiter of waiters.values()) waiter.status.set({ ...waiter.status.get(), state: 'paused' });
     }

@@ -1,7 +1,7 @@
 // The hooks that change something.
 import { useMemo, useState } from 'react';
 import type { BrokerError } from '../errors.js';
-import type { Ack, Client, InsertItem, InsertOptions, Item, Name, Outbox, OutboxStatus, Queued, QueuedHandle, RemoveOptions } from '../types.js';
+import type { Ack, Client, InsertItemOf, InsertOptions, Item, Name, Outbox, OutboxStatus, Queued, RemoveOptions } from '../types.js';
 import { useClient } from './context.js';
 import { useStore } from './hooks.js';
 import type { Events } from './register.js';
@@ -9,8 +9,8 @@ import type { Events } from './register.js';
 /** The writes of the client. They never fail: they give `undefined`, and `error` says why, so that a handler need not catch. */
 export interface Inserts {
   insert<N extends Name<Events>>(name: N, data: Events[N], options?: InsertOptions): Promise<Ack | undefined>;
-  insertAll<N extends Name<Events>>(
-    items: readonly InsertItem<Events[N]>[],
+  insertAll(
+    items: readonly InsertItemOf<Events>[],
     options?: Pick<InsertOptions, 'key' | 'optimistic'>,
   ): Promise<Ack[] | undefined>;
   update<N extends Name<Events>>(
@@ -51,11 +51,7 @@ export function useInsert(): Inserts {
   return useMemo(() => ({ ...writes, pending: pending > 0, error }), [writes, pending, error]);
 }
 
-export interface OutboxHook extends Omit<Outbox, 'pending' | 'status' | 'enqueue' | 'remove'> {
-  /** Keeps an insert, and sends it when it can. */
-  enqueue<N extends Name<Events>>(event: N, data: Events[N], options?: InsertOptions): Promise<QueuedHandle>;
-  /** Keeps a removal, and sends it when it can. */
-  remove(event: Name<Events>, options?: RemoveOptions): Promise<QueuedHandle>;
+export interface OutboxHook extends Omit<Outbox<Events>, 'pending' | 'status'> {
   /** What waits, the oldest first. */
   readonly pending: readonly Queued[];
   readonly status: OutboxStatus;

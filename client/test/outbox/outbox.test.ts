@@ -21,6 +21,7 @@ afterEach(() => {
   clients = [];
   Reflect.deleteProperty(globalThis, 'indexedDB');
   vi.restoreAllMocks();
+  vi.unstubAllGlobals();
 });
 
 async function start(username = 'alice', onStop?: (queued: Queued) => void) {
@@ -109,7 +110,7 @@ test('what was discarded before it was sent is never sent, and is not shown any 
 
 test('enqueue refuses what cannot wait', async () => {
   const { outbox } = await start();
-  await expect(outbox.enqueue('x', 1, { whileConnected: true })).rejects.toMatchObject({ code: 'outbox_while_connected' });
+  await expect(outbox.enqueue('x', 1, { whileConnected: true } as object)).rejects.toMatchObject({ code: 'outbox_while_connected' });
   await server.kill();
   await outbox.enqueue('x', 1, { key: 'mine' });
   await expect(outbox.enqueue('x', 2, { key: 'mine' })).rejects.toMatchObject({ code: 'idempotency_key_reused' });
@@ -278,4 +279,35 @@ test('what waits is read and told once for many changes, and not once for each',
   expect(events).toHaveLength(301);
   // In order.
   expect(events.toSorted((a: any, b: any) => (a.id < b.id ? -1 : 1)).map((one: any) => one.event)).toEqual([...names, 'many/last']);
+});
+
+test('what another tab throws away at its sign-out is discarded here, too, also if the reason becomes known late', async () => {
+  const map = new Map<string, string>();
+  const listeners: ((event: { key: string; newValue: string | null }) => void)[] = [];
+  vi.stubGlobal('addEventListener', (type: string, listener: (typeof listeners)[0]) => type === 'storage' && listeners.push(listener));
+  const events: { key: string; newValue: string | null }[] = [];
+  const storage = {
+    getItem: (key: string) => map.get(key) ?? null,
+    setItem: (key: string, newValue: string) => (map.set(key, newValue), events.push({ key, newValue })),
+    removeItem: (key: string) => (map.delete(key), events.push({ key, newValue: null })),
+  };
+  const open = () => {
+    const client = createClient({ url: server.url, auth: { storage }, transport: 'fetch', outbox: createOutbox() });
+    clients.push(client);
+    return client;
+  };
+  holdInserts();
+  const one = open();
+  await one.signIn({ username: 'alice', password: PASSWORD });
+  const other = open();
+  await until(other.session, ({ status }) => status === 'signed-in');
+  const { done } = await other.outbox!.enqueue('thrown', 'away');
+  events.length = 0;
+  await one.signOut({ discard: true });
+  // The removal is seen before it is known why, as by a renewal.
+  expect(events.map(({ newValue }) => newValue)).toEqual(['{"reason":"signed-out"}', null]);
+  listeners.at(-1)!(events[1]!);
+  await until(other.session, ({ status }) => status === 'signed-out');
+  listeners.at(-1)!(events[0]!);
+  await expect(done).rejects.toMatchObject({ code: 'discarded' });
 });

@@ -39,6 +39,20 @@ void client.update('todo/1', (data) => ({ title: '', ...data, done: true }), { e
 void (async () => {
   for await (const { data } of client.history('todo/1', { pageSize: 10 })) same<typeof data, Todo>();
 })();
+void client.insertAll([{ event: 'title', data: 'Shopping' }, { event: 'todo/1', data: { title: 'milk' }, expiresIn: 5 }]);
+void client.outbox?.enqueue('todo/1', { title: 'milk' }, { expiresIn: 5 });
+// @ts-expect-error: there is no such name
+void client.insertAll([{ event: 'tilte', data: 'Shopping' }]);
+// @ts-expect-error: a title is a string, though a todo is none
+void client.insertAll([{ event: 'title', data: { title: 'milk' } }]);
+// @ts-expect-error: there is no such name
+void client.outbox?.enqueue('tilte', 'Shopping');
+// @ts-expect-error: a title is a string
+void client.outbox?.enqueue('title', 1);
+// @ts-expect-error: there is no such name
+void client.outbox?.remove('tilte');
+// @ts-expect-error: what waits has no connection
+void client.outbox?.enqueue('title', 'Shopping', { whileConnected: true });
 // @ts-expect-error: there is no such name
 client.latest('tilte');
 // @ts-expect-error: a title is a string
@@ -55,6 +69,8 @@ todos[0]!.data = { title: '' };
 const anything = createClient({ url: '' });
 same<NonNullable<ReturnType<ReturnType<typeof anything.latest>['get']>>['data'], any>();
 void anything.insert('whatever', { x: 1 });
+void anything.insertAll([{ event: 'whatever', data: { x: 1 } }]);
+void anything.outbox?.enqueue('whatever', { x: 1 });
 
 export function Hooks() {
   const [one, all, { items }, later] = [useLatest('title'), useAll('todo/*'), useHistory('todo/1'), useSuspenseAll('typing/*')];
@@ -62,10 +78,14 @@ export function Hooks() {
   same<typeof all, readonly Item<Todo, `todo/${string}`>[]>();
   same<(typeof items)[number]['data'], Todo>();
   same<(typeof later)[number]['data'], true>();
-  const { insert, error } = useInsert();
+  const { insert, insertAll, error } = useInsert();
   same<NonNullable<typeof error>['code'], string>();
   void insert(all[0]!.event, { title: '' });
   void useOutbox().enqueue('todo/1', { title: '' });
+  // @ts-expect-error: a title is a string
+  void useOutbox().enqueue('title', 1);
+  // @ts-expect-error: there is no such name
+  void insertAll([{ event: 'tilte', data: '' }]);
   // @ts-expect-error: a title is a string
   void insert('title', 1);
   // @ts-expect-error: there is no such name
