@@ -137,7 +137,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
     change = reached = 0;
     heard = openedAt = ticked = now();
     wall = Date.now();
-    ticker = setInterval(tick, LOOK_EVERY);
+    ticker = setInterval(watch, LOOK_EVERY);
     const live = (run: (...args: any[]) => void) => (...args: any[]) => {
       if (mine !== attempt) return;
       heard = now();
@@ -280,7 +280,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
     wait('silent');
   }
 
-  function tick() {
+  function watch() {
     const time = now();
     const passed = time - ticked;
     // The clock of the machine has gone on without ours, or was set.
@@ -355,6 +355,10 @@ export const createConnection = ({ url, session, transports, request }: Connecti
       else wake();
     },
     wake,
+    tick() {
+      if (state.state !== 'waiting') return void (closeStream && watch());
+      if (Date.now() >= state.retryAt!) void open();
+    },
     close() {
       cut();
       offToken();

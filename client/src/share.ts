@@ -182,8 +182,9 @@ export function shareSource(own: OpenSource, { url, isAlone, session, ready, sna
       // It asks who is signed in, again and again as long as something is wanted.
       if (status === 'unknown') endAlone = onLead();
       else if (is !== undefined) {
-        const onWake = () => source?.wake();
-        tabs = createTabs({ name: `broker-client 1 ${url} ${is}`, isAlone, onLead, onLeader, onMessage: onMessage as never, onWake });
+        const name = `broker-client 1 ${url} ${is}`;
+        const [onWake, onPing] = [() => source?.wake(), () => source?.tick()];
+        tabs = createTabs({ name, isAlone, onLead, onLeader, onMessage: onMessage as never, onWake, onPing });
       }
     };
 
@@ -199,6 +200,7 @@ export function shareSource(own: OpenSource, { url, isAlone, session, ready, sna
       // Who supplies tokens may have one now.
       retry: () => (source ? source.retry() : tabs ? wish({ isRetry: true }) : void ready()),
       wake() {},
+      tick() {},
       close() {
         unsubscribe();
         close();

@@ -33,6 +33,8 @@ export interface Source {
   retry(): void;
   /** Looks whether the network is there: the page may have slept. */
   wake(): void;
+  /** Does what is due: the timers of a page that is hidden may run once a minute. */
+  tick(): void;
   close(): void;
 }
 

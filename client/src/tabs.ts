@@ -32,6 +32,8 @@ export interface TabsOptions {
   onMessage(message: unknown, from: string): void;
   /** Is called when the page is seen again, has a network again, or goes on after it was frozen. */
   onWake(): void;
+  /** Is called in the leader when a follower asks for it: messages come also while timers hardly run. */
+  onPing(): void;
 }
 
 export interface Tabs {
@@ -47,7 +49,7 @@ export interface Tabs {
 /** `lead` tells of a new leader, `alive` answers `ping`, and `bye` says that the leader is none any more. */
 type Kind = 'ping' | 'alive' | 'claim' | 'lead' | 'bye' | 'down' | 'up';
 
-export function createTabs({ name, isAlone, onLead, onLeader, onMessage, onWake }: TabsOptions): Tabs {
+export function createTabs({ name, isAlone, onLead, onLeader, onMessage, onWake, onPing }: TabsOptions): Tabs {
   const id = randomKey();
   const locks = globalThis.navigator?.locks;
   let channel: BroadcastChannel | undefined;
@@ -130,7 +132,10 @@ export function createTabs({ name, isAlone, onLead, onLeader, onMessage, onWake 
 
   const receive = ({ data: [kind, from, body] }: MessageEvent<[Kind, string, unknown]>) => {
     if (stop) {
-      if (kind === 'ping') tell('alive');
+      if (kind === 'ping') {
+        tell('alive');
+        onPing();
+      }
       if (kind === 'up') onMessage(body, from);
       return;
     }

@@ -150,7 +150,7 @@ test('an event of a page that a server has rendered is told to its listeners', a
 });
 
 /** A source that keeps what is wanted of it. */
-const sourceOf = (filters: string[][]): Source => ({ want: ({ events }) => void filters.push([...events]), retry() {}, wake() {}, close() {} });
+const sourceOf = (filters: string[][]): Source => ({ want: ({ events }) => void filters.push([...events]), retry() {}, wake() {}, tick() {}, close() {} });
 
 test('a list that is scrolled does not end in a filter of everything', async () => {
   vi.useFakeTimers();

@@ -4,7 +4,9 @@ import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { WebSocketServer } from 'ws';
+import { createConnection } from '../src/connection.js';
 import { createClient, type Client, type ConnectionState } from '../src/index.js';
+import type { OpenStream, StreamEvents } from '../src/transports/transport.js';
 import { startProxy, type Proxy } from './proxy.js';
 import { same } from './same.js';
 import { startServer, until, type Server } from './server.js';
@@ -270,6 +272,41 @@ test('a stream of nothing but heartbeats is left, as it is not one of Broker', a
   client.connection.subscribe(() => reasons.push(client.connection.get().reason));
   await beats(2);
   expect(reasons).toContain('silent');
+});
+
+test('a leader whose timers stand still, because it is hidden, does what is due when another tab asks', async () => {
+  fakeClock();
+  const begun = performance.now();
+  let passed = 0;
+  // The clocks go on, and no timer runs.
+  vi.spyOn(performance, 'now').mockImplementation(() => begun + passed);
+  const wall = Date.now();
+  vi.spyOn(Date, 'now').mockImplementation(() => wall + passed);
+  const opened: StreamEvents[] = [];
+  const open: OpenStream = (_, on) => {
+    opened.push(on);
+    return () => {};
+  };
+  const session = { token: async () => 'token', jwt: () => 'token', due: () => Infinity, onToken: () => () => {} };
+  const states: string[] = [];
+  const connect = createConnection({ url: '', session: session as never, transports: [async () => ({ default: open })], request: async () => ({}) });
+  const source = connect((message) => message.kind === 'state' && states.push(message.connection.state));
+  source.want({ events: ['x'], presence: false });
+  await moment();
+  opened[0]!.open('stream');
+  opened[0]!.frame({ event: '$synced', data: {}, id: '1' });
+  const asked = async (seconds: number) => {
+    for (let at = 0; at < seconds; at += 2) {
+      passed += 2000;
+      source.tick();
+      await moment();
+    }
+  };
+  await asked(28);
+  expect(states.at(-1)).toBe('live');
+  await asked(6);
+  expect(opened).toHaveLength(2);
+  source.close();
 });
 
 test('two silences an hour apart are no reason for another transport', async () => {

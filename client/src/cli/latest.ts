@@ -12,7 +12,11 @@ export async function latestEvents(url: string, token: string, filter?: string):
     const query = new URLSearchParams({ limit: String(PAGE) });
     if (filter !== undefined) query.set('events', filter);
     if (after !== null) query.set('after', after);
-    const page: { events: Latest[]; next: string | null } = await get(`${url}/events?${query}`, token);
+    const page: { events: Latest[]; next: string | null } | null = await get(`${url}/events?${query}`, token);
+    // Pages go on after each other.
+    if (!Array.isArray(page?.events) || (page.next !== null && page.next === after)) {
+      throw new Exit(EXIT.failed, 'the answer has no page of events: is this Broker?', 'not_broker');
+    }
     events.push(...page.events);
     after = page.next;
   } while (after !== null);

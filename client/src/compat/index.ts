@@ -156,7 +156,7 @@ async function attempt(client: BrokerClient, url: string | URL, init: BrokerClie
     const response = await fetch(url, { ...rest, headers: sent, signal: own.signal });
     memory.retryAfter = bounded(response.headers.get('retry-after')) * 1000;
     if (!response.ok || !response.body) {
-      const answer = await response.json().catch(() => ({}));
+      const answer = (await response.json().catch(() => undefined)) ?? {};
       return failure(answer.error ?? `status ${response.status}`, response.status, answer.code);
     }
     memory.stream = response.headers.get('broker-stream');

@@ -33,11 +33,12 @@ const EMPTY: State = { items: [], hasMore: true, loading: true, error: undefined
 export function useHistory<N extends Name<Events>>(name: N, { pageSize = 50 }: HistoryHookOptions = {}): History<Events[N]> {
   const client = useClient();
   const { status, user } = useSession();
-  const [state, set] = useState(EMPTY);
+  const [{ of, ...state }, set] = useState({ ...EMPTY, of: '' });
+  const key = `${user} ${name}`;
   const read = useRef<() => void>(undefined);
 
   useEffect(() => {
-    set(EMPTY);
+    set({ ...EMPTY, of: key });
     if (status !== 'signed-in') return;
     let reader: AsyncIterator<Change> | undefined;
     let isReading = false;
@@ -123,5 +124,6 @@ export function useHistory<N extends Name<Events>>(name: N, { pageSize = 50 }: H
   }, [client, name, pageSize, status, user]);
 
   const more = useCallback(() => read.current?.(), []);
-  return { ...state, more };
+  // What another user, or another name, has left is nothing to show.
+  return { ...(of === key ? state : EMPTY), more };
 }

@@ -128,6 +128,14 @@ it('shows nothing that would move the cursor, and takes nothing from another ser
   answers.close();
 });
 
+it.each(['[]', '{}', 'null', '{"events":[],"next":"x"}'])('ends if %s answers, which is not Broker', async (answer) => {
+  const other = createServer((_, reply) => reply.end(answer));
+  await new Promise<void>((done) => other.listen(0, '127.0.0.1', done));
+  const url = `http://127.0.0.1:${(other.address() as AddressInfo).port}`;
+  expect(await run(['types', '--url', url, '--token', 'x', '--out', '-'])).toMatchObject({ status: 1, err: expect.stringContaining('Broker') });
+  other.close();
+});
+
 it('explains itself', async () => {
   expect(await run(['types', '--help'])).toMatchObject({ status: 0, out: expect.stringContaining('--check') });
 });
