@@ -39,6 +39,7 @@ async function begin(options: Partial<ClientOptions> = {}) {
 
 test('who listens to one more thing while offline misses nothing', async () => {
   await begin();
+  await insert('profile', 'there before');
   const seen: unknown[] = [];
   const resets: string[] = [];
   client.onReset((reason) => resets.push(reason));
@@ -53,6 +54,7 @@ test('who listens to one more thing while offline misses nothing', async () => {
   await client.ready('profile');
   await until(client.latest('room/1'), (item) => item?.data === 'four');
   expect(seen).toEqual(['one', 'two', 'three', 'four']);
+  expect(client.latest('profile').get()?.data).toBe('there before');
   expect(resets).toEqual([]);
 });
 
@@ -84,11 +86,15 @@ test('a filter that is too long for a request is resumed without a removal', asy
   for (const name of names) client.on(name, (change) => change.removed && removed.push(change));
   await client.ready(names[0]!);
   const gap = new Promise((resolve) => client.onReset(resolve));
+  // A stream without names is in sync at once, and that means nothing.
+  const live: boolean[] = [];
+  client.connection.subscribe(() => client.connection.get().state === 'live' && live.push(client.isReady(names[0]!)));
   proxy.cut();
   expect(await gap).toBe('gap');
   await insert(names[0]!, 'again');
   await until(client.latest(names[0]!), (item) => item?.data === 'again');
   await reaches('live');
+  expect(live).toEqual([true]);
   expect(removed).toEqual([]);
   expect(client.latest(names[49]!).get()?.data).toBe(49);
 });

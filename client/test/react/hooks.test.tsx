@@ -1,6 +1,6 @@
 // Guards the hooks that show something: they show what there is as it changes, over one stream, and render no oftener than they must.
 import { type ReactNode, useEffect } from 'react';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { useAll, useClient, useConnection, useInsert, useLatest, useOutbox, usePresence, useSession } from '../../src/react/index.js';
 import type { Client, Outbox, OutboxPlugin, OutboxStatus, Queued } from '../../src/types.js';
 import { type Server, startServer, until } from '../server.js';
@@ -26,6 +26,7 @@ beforeEach(async () => {
 const own = (name: string) => `r${round}/${name}`;
 
 const Latest = ({ name }: { name: string }) => <>{JSON.stringify(useLatest(name)?.data ?? null)}</>;
+const Online = () => <>{usePresence().map(({ username }) => `${username} `)}</>;
 const All = ({ filter }: { filter: string }) => <>{useAll(filter).map(({ event, data }) => `${event.split('/').at(-1)}=${data} `)}</>;
 
 describe('useLatest and useAll', () => {
@@ -77,19 +78,19 @@ describe('useLatest and useAll', () => {
         <Some id="session" hook={useSession} />
         <Some id="presence" hook={usePresence} />
         <Some id="insert" hook={useInsert} />
-        <Latest name={own('noise')} />
+        <Online /> <Latest name={own('noise')} />
       </>,
     );
-    await page.shows('0');
+    await page.shows('alice  0');
     await until(client.connection, ({ state }) => state === 'live');
     const before = { ...renders };
     expect(before.latest).toBeGreaterThan(0);
     for (let n = 1; n <= 20; n += 1) await client.insert(own('noise'), n);
-    await page.shows('20');
+    await page.shows('alice  20');
     expect(renders).toEqual(before);
     await client.insert(own('list/2'), 1, { optimistic: false });
     await client.insert(own('noise'), 21, { optimistic: false });
-    await page.shows('21');
+    await page.shows('alice  21');
     expect(renders).toEqual({ ...before, all: (before.all ?? 0) + 1 });
   });
 
@@ -106,7 +107,7 @@ describe('useLatest and useAll', () => {
       </>,
     );
     await until(client.connection, ({ state }) => state === 'live');
-    expect(page.text()).toContain('a=1');
+    await vi.waitFor(() => expect(page.text()).toContain('a=1'));
     expect(streams()).toBe(1);
     page.unmount();
     await until(client.connection, ({ state }) => state === 'idle');
@@ -115,7 +116,6 @@ describe('useLatest and useAll', () => {
 
 describe('usePresence, useSession and useConnection', () => {
   it('tell who is there', async () => {
-    const Online = () => <>{usePresence().map(({ username }) => `${username} `)}</>;
     const page = show(client, <Online />);
     await page.shows('alice ');
     const bob = await clientOf(server, 'bob');
