@@ -3,6 +3,8 @@
 
 import { AuthError } from './errors.js';
 import { fields, snake } from './http.js';
+import { locked } from './lock.js';
+import { keptOf } from './renewal.js';
 import type { SessionKeeper } from './session.js';
 import { claimsOf } from './supplied.js';
 import type { AttachedPlugin, Client, Credentials, RequestOptions, SignUp } from './types.js';
@@ -51,8 +53,9 @@ async function signIn(host: AccountHost, { username, discard, ...proof }: SignIn
     void logout(tokens.refresh_token);
     throw error;
   }
+  const kept = keptOf(user, tokens);
   const former = await session.refreshToken();
-  await session.start(user, tokens);
+  await session.start(kept);
   void logout(former);
 }
 
@@ -76,11 +79,11 @@ export default async function call(host: AccountHost, name: string, more: Reques
   if (name === 'exportMe') more.timeout = 600_000;
   // The server ends all sign-ins, and answers with a new one: no tab must ask for another token of the former ones in between.
   const send = () => request(`/${snake(name)}`, more);
-  const answer = await (name === 'changePassword' || name === 'twoFactorConfirm' ? session.alone(send) : send());
+  const answer = await (name === 'changePassword' || name === 'twoFactorConfirm' ? locked(session.key, send) : send());
   const { user, reason } = session.store.get();
   // The former sign-ins have ended, which this page may have been told already. Who has signed in or out meanwhile stays so.
   const isTheirs = user ? user === more.as : reason !== 'signed-out';
-  if (answer.jwt) await (isTheirs ? session.start(more.as!, answer) : logout(answer.refresh_token));
+  if (answer.jwt) await (isTheirs ? session.start(keptOf(more.as!, answer)) : logout(answer.refresh_token));
   if (name === 'deleteMe' && isTheirs) {
     await session.end('deleted');
     // The sign-in may have ended before, and what waits was kept for the next one.

@@ -1,30 +1,15 @@
-// The sign-in: its tokens in the storage, and their renewal, one at a time over all tabs.
+// The sign-in: its tokens in the storage, and who is told of them.
 
-import { NetworkError, type BrokerError } from './errors.js';
 import { parse } from './http.js';
+import { isKept, type Kept } from './kept.js';
 import { loadMore } from './load.js';
-import { locked } from './lock.js';
-import { createEmitter, now, pause, when } from './store.js';
+import type { Renewable } from './renewal.js';
+import { createEmitter, now } from './store.js';
 import type { AuthOptions, KeyValueStorage, RequestOptions, Session, Stop, Store } from './types.js';
 
-/** What `/login` and `/refresh` answer. */
-export interface Tokens {
-  jwt: string;
-  expires_in?: number;
-  refresh_token?: string;
-}
-
-/** What is kept in the storage. Other programs, and other versions of this one, may keep something else there. */
-interface Kept {
-  user: string;
-  jwt: string;
-  refresh?: string;
-  /** Seconds that the token lasts, and when it was given, by the clock of the machine: a hint only. */
-  life?: number;
-  at?: number;
-}
-
 export interface SessionKeeper {
+  /** The name in the storage, and of the lock of the renewal. */
+  readonly key: string;
   readonly store: Store<Session>;
   /** A token that lasts a while; undefined if nobody is signed in. `refused` is one that the server did not take. */
   token(refused?: string): Promise<string | undefined>;
@@ -34,18 +19,14 @@ export interface SessionKeeper {
   jwt(): string | undefined;
   /** The refresh token, to end the session. */
   refreshToken(): Promise<string | undefined>;
-  start(user: string, tokens: Tokens): Promise<void>;
+  /** Signs in. */
+  start(next: Kept): Promise<void>;
   /** Forgets the sign-in. */
   end(reason: string): Promise<void>;
   /** Calls the listener when the token has changed. */
   onToken(listener: () => void): Stop;
-  /** Runs it while no tab renews its token. */
-  alone<T>(run: () => Promise<T>): Promise<T>;
   close(): void;
 }
-
-/** So long another tab may take to learn what was stored, in ms. */
-const STORED = 2000;
 
 type Post = (path: string, options: RequestOptions) => Promise<any>;
 
@@ -57,15 +38,6 @@ function chooseStorage(choice: AuthOptions['storage'] = 'local'): KeyValueStorag
   } catch {
     return;
   }
-}
-
-const isKept = (found: Kept | undefined) => typeof found?.user === 'string' && typeof found.jwt === 'string';
-
-/** What to keep of an answer. One without a token is none of the server: something between here and there gave it. */
-function keptOf(user: string, { jwt, expires_in, refresh_token }: Tokens): Kept {
-  const kept = { user, jwt, refresh: refresh_token, life: expires_in, at: Date.now() };
-  if (!jwt || !isKept(kept)) throw new NetworkError('cut_off');
-  return kept;
 }
 
 export function createSession(url: string, auth: AuthOptions, post: Post): SessionKeeper {
@@ -88,8 +60,6 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
   let writes = 0;
   /** The storage has what is known here. Where it cannot be written, what it has is older. */
   let isStored = true;
-  /** The refresh token that another page has used already. */
-  let spent: string | undefined;
 
   function take(next: Kept | undefined, reason?: string) {
     if (next && next.jwt !== kept?.jwt) {
@@ -125,9 +95,9 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
         // At once if the storage can: a page that is signed in must not flicker.
         if ((text as Promise<unknown>)?.then) text = await text;
         const found = parse(text as string);
-        // Whoever used the token has its successor, and is about to write it.
         if (!isKept(found)) next = undefined;
-        else if (!spent || found.refresh !== spent) next = found;
+        // Whoever used the token has its successor, and is about to write it.
+        else if (!kept?.spent || found.refresh !== kept.spent) next = found;
         reason ??= found?.reason;
       } catch {
         // What is known stays.
@@ -164,36 +134,6 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
     return done;
   };
 
-  /** Looks up what another tab may have done, and renews the token if it is still the one that is too old. */
-  async function renew(old: string, hasWaited?: boolean): Promise<string | undefined> {
-    await find();
-    // Browsers pass a lock on sooner than what was stored under it.
-    if (hasWaited) await Promise.race([pause(STORED), when(tokens.on, () => kept?.jwt !== old)]);
-    const used = kept;
-    if (!used || used.jwt !== old) return used?.jwt;
-    if (!used.refresh) return void (await keep(undefined, 'expired'));
-    let next: Kept;
-    try {
-      next = keptOf(used.user, await post('/refresh', { body: { refresh_token: used.refresh }, timeout: 5000 }));
-    } catch (error) {
-      if ((error as BrokerError).status !== 401) throw error;
-      await find();
-      // Else another tab without locks was faster.
-      if (kept?.refresh === used.refresh) await keep(undefined, (error as BrokerError).code);
-      return kept?.jwt;
-    }
-    // It was signed out or in again meanwhile, perhaps in another tab, or another tab without locks was faster.
-    await find();
-    if (kept?.user !== used.user || (kept.refresh && kept.refresh !== used.refresh)) return kept?.jwt;
-    if (next.refresh) await keep(next);
-    else {
-      // Another tab has the successor. It must not be overwritten, whether it is written yet or not.
-      spent = used.refresh;
-      take(next);
-    }
-    return next.jwt;
-  }
-
   const onStorage = ({ key: name, newValue }: StorageEvent) => {
     if (name !== key && name !== null) return;
     if (newValue) isStored = true;
@@ -211,7 +151,10 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
   // Nobody listens yet.
   tell();
 
+  const renewable: Renewable = { key, isSupplied: !!supplier, kept: () => kept, find, take, keep, post, onToken: tokens.on };
+
   return {
+    key,
     store: { get: () => session, subscribe: changes.on },
     async token(refused) {
       await loaded();
@@ -221,8 +164,8 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
       const old = kept.jwt;
       const isRefused = old === refused;
       if (!isRefused && (now() < dueAt || !kept.refresh)) return old;
-      // What supplies tokens is code of the application, which must not run under a lock.
-      renewing ??= (supplier ? renew(old) : locked(key, (hasWaited) => renew(old, hasWaited))).finally(() => {
+      const run = async () => (await loadMore()).renew(renewable, old);
+      renewing ??= run().finally(() => {
         renewing = undefined;
         tell();
       });
@@ -241,10 +184,9 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
       await loaded().catch(() => {});
       return kept?.refresh;
     },
-    start: async (user, tokens) => change(keptOf(user, tokens)),
+    start: change,
     end: (reason) => change(undefined, reason),
     onToken: tokens.on,
-    alone: (run) => locked(key, run),
     close: () => globalThis.removeEventListener?.('storage', onStorage as any),
   };
 }

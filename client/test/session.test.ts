@@ -3,7 +3,9 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { AuthError, NetworkError } from '../src/errors.js';
 import { createClient } from '../src/client.js';
-import { createSession, type SessionKeeper, type Tokens } from '../src/session.js';
+import type { Tokens } from '../src/kept.js';
+import { keptOf } from '../src/renewal.js';
+import { createSession } from '../src/session.js';
 import type { AuthOptions } from '../src/types.js';
 
 afterEach(() => {
@@ -49,8 +51,10 @@ function serverOf() {
 /** A token that a service of the application has made. */
 const claims = (sub: unknown) => `x.${Buffer.from(JSON.stringify({ sub })).toString('base64url')}.x`;
 
-const sessionOf = (post: (path: string, options: any) => Promise<any>, auth: AuthOptions = { storage: storageOf() }): SessionKeeper =>
-  createSession('http://server', auth, post);
+const sessionOf = (post: (path: string, options: any) => Promise<any>, auth: AuthOptions = { storage: storageOf() }, url = 'http://server') => {
+  const session = createSession(url, auth, post);
+  return { ...session, start: async (user: string, tokens: Tokens) => session.start(keptOf(user, tokens)) };
+};
 
 test('a token that is refused is renewed, once for all who ask', async () => {
   const server = serverOf();
@@ -249,7 +253,7 @@ test.each([0, -5, NaN, 'soon' as never])('a life of %s is none: it is not renewe
 test('the name in the storage is one that every storage takes, and each server has its own', async () => {
   const storage = storageOf();
   const urls = ['https://broker.example.com/a', 'https://broker.example.com_2fa', 'http://192.168.1.2:8080', 'http://192.168.1.2/8080'];
-  for (const url of urls) await createSession(url, { storage }, serverOf().post).start('alice', serverOf().tokens());
+  for (const url of urls) await sessionOf(serverOf().post, { storage }, url).start('alice', serverOf().tokens());
   expect(storage.map.size).toBe(urls.length);
   for (const key of storage.map.keys()) expect(key).toMatch(/^[\w.-]+$/);
 });
@@ -390,8 +394,11 @@ function stubLocks() {
   let last: Promise<unknown> = Promise.resolve();
   const locks = {
     isHeld: false,
+    /** How many have asked for it, and wait. */
+    waits: 0,
     request: (_name: string, { signal, ifAvailable }: LockOptions, run: (lock: object | null) => Promise<unknown>) => {
       if (ifAvailable && locks.isHeld) return Promise.resolve(run(null));
+      if (locks.isHeld) locks.waits++;
       const granted = last.then(async () => {
         signal?.throwIfAborted();
         locks.isHeld = true;
@@ -448,7 +455,7 @@ test('a storage that never answers keeps no other page from renewing', async () 
 });
 
 test('a page that waited for the lock waits for what was stored under it, which its browser may show later', async () => {
-  stubLocks();
+  const locks = stubLocks();
   const stores: ((event: { key: string | null; newValue: string | null }) => void)[] = [];
   vi.stubGlobal('addEventListener', (_type: string, listener: (typeof stores)[0]) => stores.push(listener));
   const server = serverOf();
@@ -463,6 +470,7 @@ test('a page that waited for the lock waits for what was stored under it, which 
   const renewed = one.token('access-0');
   await vi.waitFor(() => expect(server.calls).toBe(1));
   const waited = other.token('access-0');
+  await vi.waitFor(() => expect(locks.waits).toBe(1));
   open();
   expect(await renewed).toBe('access-1');
   isLate = false;
