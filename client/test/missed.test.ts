@@ -1,6 +1,6 @@
 // What comes and goes while a filter changes, a stream is cut off, or a client is closed: nothing is missed or taken for removed.
 
-import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createCache } from '../src/cache.js';
 import { createClient, type Client } from '../src/index.js';
 import { createInterest } from '../src/interest.js';
@@ -8,6 +8,7 @@ import type { Source } from '../src/source.js';
 import type { Change, ClientOptions, Item } from '../src/types.js';
 import { startProxy, type Proxy } from './proxy.js';
 import { requests } from './requests.js';
+import { same } from './same.js';
 import { PASSWORD, startServer, until, type Server } from './server.js';
 import { ALL_TRANSPORTS, withGlobals } from './transports.js';
 
@@ -260,6 +261,75 @@ test.each(['fetch', 'websocket'] as const)('a client whose stream another takes 
   other.mockRestore();
   abort.abort();
   undo();
+});
+
+test('a stream that the server has not given up yet is taken over, with what ends with it', async () => {
+  await begin();
+  proxy.isCutUnnoticed = true;
+  client.on('kept/*', () => {});
+  await client.ready('kept/*');
+  await client.insert('kept/typing', true, { whileConnected: true });
+  for (let cuts = 1; cuts <= 3; cuts++) {
+    proxy.cut();
+    await reaches('waiting');
+    client.retry();
+    await reaches('live');
+    expect(proxy.streams).toBe(1 + cuts);
+    expect(await server.as(token, '/presence')).toMatchObject([{ username: 'alice', streams: 1 }]);
+  }
+  expect(await server.as(token, '/events?events=kept/*')).toMatchObject([{ event: 'kept/typing', data: true }]);
+});
+
+describe('a server that comes back with an old backup', () => {
+  let restore: () => void;
+  beforeAll(async () => {
+    await insert('old/1', 'old');
+    await server.terminate();
+    restore = server.backup();
+    await server.start();
+  });
+
+  test.each(['fetch', 'xhr', 'websocket', 'eventsource'] as const)('says so, and nothing of the lost time is left: %s', async (transport) => {
+    const undo = withGlobals(ALL_TRANSPORTS);
+    proxy = await startProxy(server.port);
+    client = createClient({ url: proxy.url, auth: { token }, transport });
+    const resets: unknown[] = [];
+    const reset = new Promise<void>((resolve) => {
+      client.onReset((reason) => {
+        resets.push([reason, client.latest('old/3').get()]);
+        resolve();
+      });
+    });
+    const heard = new Map<string, unknown>();
+    client.on('old/*', ({ event, data, removed }) => (removed ? heard.delete(event) : heard.set(event, data)));
+    await client.ready('old/*');
+    await client.insert('old/1', 'new');
+    await client.insert('old/2', 'lost');
+    await same(client, server, token, 'old/*');
+    expect(resets).toEqual([]);
+    // It is acknowledged, and the stream has not brought it.
+    proxy.areStreamsHeld = true;
+    await client.insert('old/3', 'lost, too');
+    expect(client.latest('old/3').get()).toMatchObject({ data: 'lost, too', pending: true });
+
+    await server.kill();
+    restore();
+    proxy.areStreamsHeld = false;
+    await server.start();
+    client.retry();
+    await reset;
+    await same(client, server, token, 'old/*');
+    // What was acknowledged is of another time, and is not waited for.
+    expect(resets).toEqual([['unknown_id', undefined]]);
+    expect(client.all('old/*').get()).toMatchObject([{ event: 'old/1', data: 'old' }]);
+    await insert('old/4', 'after');
+    await same(client, server, token, 'old/*');
+    expect([...heard].sort()).toEqual([
+      ['old/1', 'old'],
+      ['old/4', 'after'],
+    ]);
+    undo();
+  });
 });
 
 test('a client that is closed is idle', async () => {

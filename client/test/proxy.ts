@@ -12,6 +12,8 @@ export interface Proxy {
   areStreamsHeld: boolean;
   /** New streams get their head, and then nothing. A WebSocket passes. */
   isStalled: boolean;
+  /** The server does not learn that a stream was cut, and goes on with it. */
+  isCutUnnoticed: boolean;
   /** How many connections asked for a stream. */
   readonly streams: number;
   /** The request lines of streams, the newest last. */
@@ -38,7 +40,7 @@ export async function startProxy(port: number): Promise<Proxy> {
         open.delete(socket);
         carriers.delete(socket);
         client.destroy();
-        upstream.destroy();
+        if (!isStream || !proxy.isCutUnnoticed) upstream.destroy();
       });
     }
     client.on('data', (part) => {
@@ -53,7 +55,7 @@ export async function startProxy(port: number): Promise<Proxy> {
       if (!proxy.isSilent) upstream.write(part);
     });
     upstream.on('data', (part) => {
-      if (proxy.isSilent) return;
+      if (proxy.isSilent || client.destroyed) return;
       if (!isStream) return void client.write(part);
       if (proxy.areStreamsHeld) return;
       if (proxy.isStalled && !isSocket) {
@@ -76,6 +78,7 @@ export async function startProxy(port: number): Promise<Proxy> {
     cutAfter: undefined,
     isSilent: false,
     isStalled: false,
+    isCutUnnoticed: false,
     areStreamsHeld: false,
     get streams() {
       return proxy.requests.length;

@@ -1,6 +1,6 @@
 // A stream that dies in silence, a server that is killed, a machine that sleeps, a clock that is wrong.
 
-import { createServer, type ServerResponse } from 'node:http';
+import { createServer, type RequestListener, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { WebSocketServer } from 'ws';
@@ -96,11 +96,33 @@ test('a server that stops in order says so, and the client waits as long as it a
   const client = clientOf(own.url, { auth: { token: await own.token('alice') } });
   client.on('x', () => {});
   await client.ready('x');
+  vi.spyOn(Math, 'random').mockReturnValue(0);
+  vi.useFakeTimers({ toFake: ['Date'] });
   const gone = reaches(client, 'waiting');
   await own.terminate();
-  await gone;
+  // A second, which the server asks for, and what every wait is.
+  expect(await gone).toMatchObject({ reason: 'stopping', retryAt: Date.now() + 1200 });
   await own.start();
   await reaches(client, 'live');
+});
+
+test.each([
+  [429, 'fetch'],
+  [503, 'fetch'],
+  [429, 'xhr'],
+  [503, 'xhr'],
+  [429, 'eventsource'],
+] as const)('a stream that is refused with %i waits as long as the server asks: %s', async (status, transport) => {
+  ends.push(withGlobals(ALL_TRANSPORTS));
+  const url = await serve((_, reply) => {
+    reply.writeHead(status, { 'retry-after': '7' });
+    reply.end(JSON.stringify({ error: 'later', code: 'busy' }));
+  });
+  vi.spyOn(Math, 'random').mockReturnValue(0);
+  vi.useFakeTimers({ toFake: ['Date'] });
+  const client = clientOf(url, { transport });
+  client.on('x', () => {});
+  expect(await reaches(client, 'waiting')).toMatchObject({ reason: 'busy', retryAt: Date.now() + 7200 });
 });
 
 test('a black hole is noticed after 30 seconds of silence, and left', async () => {
@@ -121,23 +143,29 @@ test('a black hole is noticed after 30 seconds of silence, and left', async () =
   await advancedTo(client, 'live', 40);
 });
 
-/** A server of one quiet stream, whose heart beats when it is told to. */
-async function quiet(isInSync = true) {
-  const reads = vi.spyOn(TextDecoder.prototype, 'decode');
-  const streams: ServerResponse[] = [];
-  const http = createServer((request, reply) => {
-    if (!request.url!.startsWith('/sse')) return void reply.end('{}');
-    streams.push(reply);
-    reply.writeHead(200, { 'content-type': 'text/event-stream' });
-    reply.write(isInSync ? 'event:$synced\nid:1\ndata:{"id":"1"}\n\n' : ':\n');
-  });
+/** A made-up server. Gives its address. */
+async function serve(answer: RequestListener): Promise<string> {
+  const http = createServer(answer);
   await new Promise<void>((done) => http.listen(0, '127.0.0.1', done));
   ends.push(() => {
     http.closeAllConnections();
     http.close();
   });
+  return `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
+}
+
+/** A server of one quiet stream, whose heart beats when it is told to. */
+async function quiet(isInSync = true) {
+  const reads = vi.spyOn(TextDecoder.prototype, 'decode');
+  const streams: ServerResponse[] = [];
+  const url = await serve((request, reply) => {
+    if (!request.url!.startsWith('/sse')) return void reply.end('{}');
+    streams.push(reply);
+    reply.writeHead(200, { 'content-type': 'text/event-stream' });
+    reply.write(isInSync ? 'event:$synced\nid:1\ndata:{"id":"1"}\n\n' : ':\n');
+  });
   return {
-    url: `http://127.0.0.1:${(http.address() as AddressInfo).port}`,
+    url,
     streams,
     /** So many heartbeats, twelve seconds after each other. */
     async beats(count: number) {
@@ -327,9 +355,12 @@ test('two silences an hour apart are no reason for another transport', async () 
   expect(NodeXhr.made).toBe(made);
 });
 
-test('a stream that is cut off soon after it is in sync comes back later and later', async () => {
+test.each([
+  ['soon after it is in sync', 'live'],
+  ['before it is in sync', 'syncing'],
+] as const)('a stream that is cut off %s comes back later and later', async (_, state) => {
   vi.spyOn(Math, 'random').mockReturnValue(1);
-  const { url, streams } = await quiet();
+  const { url, streams } = await quiet(state === 'live');
   const client = clientOf(url);
   fakeClock();
   const waits: number[] = [];
@@ -339,7 +370,7 @@ test('a stream that is cut off soon after it is in sync comes back later and lat
   });
   client.on('x', () => {});
   for (let at = 0; at < 5; at++) {
-    await advancedTo(client, 'live', 40);
+    await advancedTo(client, state, 40);
     streams.at(-1)!.destroy();
     await reaches(client, 'waiting');
   }

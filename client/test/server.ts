@@ -1,7 +1,7 @@
 // Starts the real server for a test, on a free port with a database of its own, and stops it again.
 
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -33,6 +33,8 @@ export interface Server {
   terminate(): Promise<void>;
   /** Starts it again on the same port and database. */
   start(flags?: string[]): Promise<void>;
+  /** Puts the database of a process that has ended aside. What it gives brings it back, as an old backup, also more than once. */
+  backup(): () => void;
   /** Ends it, and removes the database. */
   stop(): Promise<void>;
 }
@@ -52,6 +54,7 @@ export async function startServer(flags: string[] = []): Promise<Server> {
   let port = 0;
   let url = '';
   const db = mkdtempSync(join(tmpdir(), 'broker-client-'));
+  const aside = `${db}.backup`;
   let child: ChildProcess | undefined;
 
   async function end(signal: NodeJS.Signals) {
@@ -97,9 +100,16 @@ export async function startServer(flags: string[] = []): Promise<Server> {
     },
     kill: () => end('SIGKILL'),
     terminate: () => end('SIGTERM'),
+    backup() {
+      cpSync(db, aside, { recursive: true });
+      return () => {
+        rmSync(db, { recursive: true });
+        cpSync(aside, db, { recursive: true });
+      };
+    },
     async stop() {
       await end('SIGKILL');
-      rmSync(db, { recursive: true, force: true });
+      for (const folder of [db, aside]) rmSync(folder, { recursive: true, force: true });
     },
     admin: (path, body) => call(path, { method: 'POST', body: JSON.stringify({ admin_token: 'letmein', ...body }) }),
     async user(username, fields = {}) {

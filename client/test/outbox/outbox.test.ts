@@ -1,5 +1,5 @@
 // What a program can do with the outbox and the cache: enqueue, look, decide.
-import { IDBFactory, IDBIndex, IDBKeyRange } from 'fake-indexeddb';
+import { IDBFactory, IDBIndex, IDBKeyRange, IDBObjectStore } from 'fake-indexeddb';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { createClient, type Client, type Queued } from '../../src/index.js';
 import { createCache, createOutbox } from '../../src/outbox/index.js';
@@ -52,6 +52,51 @@ test('an insert is kept, sent, acknowledged, and then nowhere any more', async (
   expect(await read('plain')).toMatchObject({ id, data: { a: 1 } });
   await until(store, (item) => item?.id === id);
   await until(outbox.status, ({ state }) => state === 'idle');
+});
+
+test('a change is on the disk before it is shown, said to be kept, or sent', async () => {
+  const { client, outbox } = await start();
+  const store = client.latest('held');
+  store.subscribe(() => {});
+  await client.ready('held');
+  await (await outbox.enqueue('first', 1)).done;
+  const names: string[] = [];
+  const { fetch } = globalThis;
+  vi.spyOn(globalThis, 'fetch').mockImplementation((url, init) => {
+    names.push(...(/"event":"(\w+)"/.exec(String(init?.body))?.slice(1) ?? []));
+    return fetch(url, init);
+  });
+  // Another page writes, and writes on: a transaction of its own keeps others from beginning.
+  const db = await new Promise<IDBDatabase>((resolve) => {
+    const request = indexedDB.open(`broker ${server.url}`);
+    request.onsuccess = () => resolve(request.result);
+  });
+  const rows = db.transaction('outbox', 'readwrite').objectStore('outbox');
+  let isHeld = true;
+  const hold = () => {
+    if (isHeld) rows.count().onsuccess = hold;
+  };
+  hold();
+  const asked = new Promise<void>((resolve) => {
+    const add = IDBObjectStore.prototype.add;
+    vi.spyOn(IDBObjectStore.prototype, 'add').mockImplementation(function (this: IDBObjectStore, ...row) {
+      resolve();
+      return add.apply(this, row);
+    });
+  });
+  let isKept = false;
+  const kept = outbox.enqueue('held', 1).finally(() => (isKept = true));
+  await asked;
+  // Whatever does not wait for the disk has had its turn.
+  for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
+  expect([isKept, outbox.pending.get(), store.get(), names]).toEqual([false, [], undefined, []]);
+
+  isHeld = false;
+  const { done } = await kept;
+  db.close();
+  expect(store.get()).toMatchObject({ data: 1 });
+  await done;
+  expect(names).toEqual(['held']);
 });
 
 test('a removal is kept and sent too, and one of what is gone already is done', async () => {

@@ -197,6 +197,24 @@ describe('useInsert', () => {
     expect(await write!.remove(own('a'))).toMatchObject({ id: expect.any(String) });
   });
 
+  it('goes on when its component has gone', async () => {
+    let write: ReturnType<typeof useInsert>;
+    const Form = () => {
+      write = useInsert();
+      return <>{`${write.pending}`}</>;
+    };
+    const page = show(client, <Form />);
+    await page.shows('false');
+    const go = holdRequests();
+    const inserted = write!.insert(own('a'), 1);
+    await page.shows('true');
+    page.unmount();
+    go();
+    const ack = await inserted;
+    const [found] = await server.as(await server.token('bob'), `/events?events=${own('a')}`);
+    expect(found).toMatchObject({ id: ack!.id, data: 1, username: 'alice' });
+  });
+
   it('gives the same functions at each render', async () => {
     const functions = new Set<unknown>();
     const Form = () => {
