@@ -13,19 +13,19 @@ import type { OpenSource, Source } from './source.js';
 import { both, createEmitter, createStore, when } from './store.js';
 import { chooseTransports } from './transports/choose.js';
 import type { AnyEvents, AttachedPlugin, Change, Client, ClientOptions, Connection, HistoryOptions, Host, Proof, RequestOptions, Store } from './types.js';
-import { createWrites } from './writes.js';
+import type { Writes } from './writes.js';
 
 /** What `account.ts` does. */
 const ACCOUNT =
   'signIn signUp me exportMe sessions updateMe endSession createInvite deleteMe changePassword twoFactorBegin twoFactorConfirm twoFactorEnd';
 
+const nobody = () => new AuthError('unauthorized', 'nobody is signed in', 401);
 const closed = () => new BrokerError('closed', 'closed');
 
 /** Makes a client. Nothing is connected until something is listened to. */
 export function createClient<E extends object = AnyEvents>(options: ClientOptions): Client<E> {
   const url = options.url.replace(/\/+$/, '');
   const open = (path: string, more: RequestOptions = {}) => send(url + path, more);
-  loadMore().catch(() => {});
   const session = createSession(url, options.auth ?? {}, open);
   const connection = createStore<Connection>({ state: 'idle', stale: true });
   const resets = createEmitter<[reason: string]>();
@@ -49,7 +49,7 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     for (;;) {
       isAsker();
       const token = await session.token(refused);
-      if (!token || !isAsker()) throw new AuthError('unauthorized', 'nobody is signed in', 401);
+      if (!token || !isAsker()) throw nobody();
       try {
         return await open(path, { ...more, headers: { ...more.headers, ...bearer(token) } });
       } catch (error) {
@@ -134,19 +134,31 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     if (refresh_token) await open('/logout', { body: { refresh_token }, timeout: 5000 }).catch(() => undefined);
   };
 
-  const writes = createWrites({
-    request,
-    asker,
-    overlay,
-    connection,
-    cache,
-    async stream() {
-      // What was listened to just before is asked for in a moment.
-      await undefined;
-      await when(moves.on, () => !['connecting', 'syncing'].includes(connection.get().state));
-      return stream;
-    },
-  });
+  let writes: Writes | undefined;
+  const loadWrites = async () =>
+    (writes ??= (await loadMore()).createWrites({
+      request,
+      asker,
+      overlay,
+      connection,
+      cache,
+      async stream() {
+        // What was listened to just before is asked for in a moment.
+        await undefined;
+        await when(moves.on, () => !['connecting', 'syncing'].includes(connection.get().state));
+        return stream;
+      },
+    }));
+  loadWrites().catch(() => {});
+  /** What is loaded is shown at once. */
+  const write =
+    (name: keyof Writes) =>
+    async (...options: any[]): Promise<any> => {
+      const { as } = asker();
+      const { [name]: run } = writes ?? (await loadWrites());
+      if (as && as !== asker().as) throw nobody();
+      return (run as any)(...options);
+    };
 
   const storeOf = <T>(filter: string, get: (filter: string) => T): Store<T> => ({
     get: () => get(filter),
@@ -207,7 +219,10 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
       const { reason } = connection.get();
       throw refusal(session.jwt() ? 0 : 401, { code: reason, error: `the connection has stopped: ${reason}` });
     },
-    ...writes,
+    insert: write('insert'),
+    insertAll: write('insertAll'),
+    update: write('update'),
+    remove: write('remove'),
     onReset: resets.on,
     retry: () => source?.retry(),
     close() {

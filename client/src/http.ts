@@ -49,9 +49,12 @@ export async function send(url: string, { body, headers = {}, timeout = 30_000, 
     signal: abort.signal,
   };
   let code = 'network';
-  const timer = setTimeout(() => {
-    code = 'timeout';
-    abort.abort();
+  // A page that has slept may find its time over, and the answer there: it is given a moment to read it.
+  let timer = setTimeout(() => {
+    timer = setTimeout(() => {
+      code = 'timeout';
+      abort.abort();
+    }, 500);
   }, timeout);
   try {
     const reply = await fetch(url, init);

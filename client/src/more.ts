@@ -4,4 +4,4 @@ export { default as account } from './account.js';
 export { default as history } from './history.js';
 export { renew } from './renewal.js';
 export { default as supplied } from './supplied.js';
-export { default as update } from './update.js';
+export { createWrites } from './writes.js';

@@ -3,8 +3,8 @@
 import type { Cache } from './cache.js';
 import type { BrokerError } from './errors.js';
 import { headersOf, isReceiptOf } from './http.js';
-import { loadMore } from './load.js';
 import { pause, randomKey } from './store.js';
+import update from './update.js';
 import type { Ack, Client, Host, InsertItem, InsertOptions, Overlay, RequestOptions } from './types.js';
 
 /** Waits before the second and third try, in milliseconds. Who has no network is told soon. */
@@ -35,7 +35,7 @@ type Options = InsertOptions & { more?: RequestOptions };
 /** Inserts. What is one is sent as such, and not as a list. */
 export type Writing = (items: readonly InsertItem[], isOne: boolean, options?: Options) => Promise<any>;
 
-type Writes = Pick<Client, 'insert' | 'insertAll' | 'update' | 'remove'>;
+export type Writes = Pick<Client, 'insert' | 'insertAll' | 'update' | 'remove'>;
 
 export function createWrites(host: WritesHost): Writes {
   /** Sends the same request until it is answered. */
@@ -84,9 +84,6 @@ export function createWrites(host: WritesHost): Writes {
     insertAll: (items, options) => insert(items, false, options),
     remove: (event, options = {}) =>
       showing(options.optimistic !== false && [host.overlay(event, null, true)], () => post('/remove', { event }, options)),
-    async update(...options) {
-      const more = host.asker();
-      return (await loadMore()).update(host, insert, more, ...options);
-    },
+    update: (...options) => update(host, insert, host.asker(), ...options),
   };
 }

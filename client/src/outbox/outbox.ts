@@ -113,7 +113,7 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
     waiters.get(queued.key)?.status.set(queued);
   };
 
-  const discarded = () => new BrokerError('discarded', 'the change was discarded');
+  const discarded = () => new BrokerError('discarded', 'discarded');
 
   /** Ends a change: it was acknowledged, or will not be. */
   const finish = (key: string, ack?: Ack) => {
@@ -291,9 +291,9 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
     if (host.session.get().status === 'unknown') await host.ready();
     const mine = run;
     if (!mine) throw refusal(401, { error: 'sign in first', code: 'unauthorized' });
-    if (whileConnected) throw new BrokerError('outbox_while_connected', 'what ends with a stream cannot wait');
-    if (entries.size >= LIMIT) throw new BrokerError('outbox_full', `${LIMIT} changes wait already`);
-    if (entries.has(key) || waiters.has(key)) throw new BrokerError('idempotency_key_reused', 'a change with this key waits already');
+    if (whileConnected) throw new BrokerError('outbox_while_connected', 'a stream cannot be waited for');
+    if (entries.size >= LIMIT) throw new BrokerError('outbox_full', 'too many changes wait');
+    if (entries.has(key) || waiters.has(key)) throw new BrokerError('idempotency_key_reused', 'the key is in use');
     const row = {
       owner: mine.owner,
       key,

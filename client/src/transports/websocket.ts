@@ -20,7 +20,6 @@ const openWebSocket: OpenStream = ({ url, token, events, presence, after, stream
     if (isOver) return;
     isOver = true;
     on.end(error);
-    socket.close();
   };
   socket.onmessage = ({ data }) => {
     if (isOver) return;
@@ -30,7 +29,10 @@ const openWebSocket: OpenStream = ({ url, token, events, presence, after, stream
       if (frame.ok) on.open(frame.ok.stream);
       else if (frame.error) refused = frame;
       else if (frame.event) on.frame(frame);
-    }, end);
+    }, (error) => {
+      end(error);
+      socket.close();
+    });
   };
   socket.onclose = ({ code }) => {
     // The code tells whether to come back: with another token, after a correction, or later.
