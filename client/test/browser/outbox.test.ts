@@ -1,45 +1,24 @@
 // The outbox and the cache in a real browser, with its own database: what is kept survives its tab, is sent once and in order, and is
 // nobody else's.
 import type { Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { PATIENCE } from '../patience.js';
-import { PASSWORD, startServer, type Server } from '../server.js';
-import { eventually, startBrowser, type Browser } from './browser.js';
+import { PASSWORD } from '../server.js';
+import { eventually } from './browser.js';
+import { setScene } from './scene.js';
 
-let server: Server;
-let browser: Browser;
-let alice: string;
-let bob: string;
-let token: string;
-
-beforeAll(async () => {
-  server = await startServer();
-  browser = await startBrowser();
-});
-afterAll(async () => {
-  await browser.close();
-  await server.stop();
-});
-beforeEach(async ({ task }) => {
-  [alice, bob] = [`alice${task.id}`, `bob${task.id}`];
-  for (const name of [alice, bob]) await server.user(name, { tenant_name: task.id });
-  token = await server.token(bob);
-});
-afterEach(async () => {
-  for (const page of browser.context.pages()) await page.close();
-  browser.errors.length = 0;
-});
+const scene = setScene();
 
 /** Opens a tab in which this user is signed in, and looks at everything. */
 async function openTab(user: string): Promise<Page> {
-  const page = await browser.tab();
+  const page = await scene.browser.tab();
   await page.evaluate(
     async ([url, username, password]) => {
       const client = window.broker.create({ url: url!, isKept: true });
       window.broker.watch('*');
       if (client.session.get().user !== username) await client.signIn({ username: username!, password: password!, discard: true });
     },
-    [server.url, user, PASSWORD],
+    [scene.server.url, user, PASSWORD],
   );
   return page;
 }
@@ -54,8 +33,8 @@ const live = (page: Page) => eventually('live', () => page.evaluate(() => window
 /** The data that the server has, in the order in which it was inserted. */
 async function inserted() {
   const all = [];
-  for (const { event } of await server.as(token, '/events')) {
-    all.push(...(await server.as(token, `/history?event=${encodeURIComponent(event)}`)).events);
+  for (const { event } of await scene.server.as(scene.token, '/events')) {
+    all.push(...(await scene.server.as(scene.token, `/history?event=${encodeURIComponent(event)}`)).events);
   }
   return all.sort((a, b) => (a.id < b.id ? -1 : 1)).map(({ data }) => data);
 }
@@ -75,17 +54,17 @@ const kept = (page: Page) =>
   });
 
 test('what is made offline is kept, shown at the next start, and sent once and in order when the server is back', async () => {
-  const first = await openTab(alice);
+  const first = await openTab(scene.alice);
   await live(first);
-  await server.as(token, '/insert', { event: 'old', data: 'was there' });
+  await scene.server.as(scene.token, '/insert', { event: 'old', data: 'was there' });
   await eventually('the old one', async () => (await shown(first)).length === 1);
   await eventually('the old one in the database', async () => (await kept(first)).includes('was there'));
-  await server.kill();
+  await scene.server.kill();
   for (const n of [1, 2, 3]) await enqueue(first, `todo/${n % 2}`, n);
   expect((await pending(first)).map(([data]) => data)).toEqual([1, 2, 3]);
   await first.close();
 
-  const second = await openTab(alice);
+  const second = await openTab(scene.alice);
   const all = [
     ['old', 'was there', false],
     ['todo/0', 2, true],
@@ -94,8 +73,8 @@ test('what is made offline is kept, shown at the next start, and sent once and i
   await eventually('what was kept', async () => JSON.stringify(await shown(second)) === JSON.stringify(all));
   expect(await second.evaluate(() => window.broker.client.connection.get().stale)).toBe(true);
 
-  await server.start();
-  token = await server.token(bob);
+  await scene.server.start();
+  scene.token = await scene.server.token(scene.bob);
   await eventually('the last one', async () => (await pending(second)).length === 0);
   await eventually('the stream', async () => (await shown(second)).every(([, , isPending]) => !isPending));
   expect(await inserted()).toEqual(['was there', 1, 2, 3]);
@@ -103,16 +82,16 @@ test('what is made offline is kept, shown at the next start, and sent once and i
 
 test('tabs that crash while they send: each change once and in order', async () => {
   const want: number[] = [];
-  let page = await openTab(alice);
+  let page = await openTab(scene.alice);
   for (let round = 0; round < 8; round++) {
-    const other = await openTab(alice);
+    const other = await openTab(scene.alice);
     for (let n = 0; n < 4; n++) {
       want.push(want.length);
       await enqueue(n % 2 ? page : other, `todo/${n}`, want.length - 1);
     }
     // Somewhere in the middle, and somewhere else each time.
     await other.evaluate((ms) => new Promise((resolve) => setTimeout(resolve, ms)), (round * 7) % 40);
-    const session = await browser.context.newCDPSession(page);
+    const session = await scene.browser.context.newCDPSession(page);
     session.send('Page.crash').catch(() => {});
     page = other;
   }
@@ -121,7 +100,7 @@ test('tabs that crash while they send: each change once and in order', async () 
 }, 5 * PATIENCE);
 
 test('one tab of many sends, and all of them show how it goes', async () => {
-  const tabs = [await openTab(alice), await openTab(alice), await openTab(alice)];
+  const tabs = [await openTab(scene.alice), await openTab(scene.alice), await openTab(scene.alice)];
   for (const tab of tabs) await live(tab);
   await Promise.all(tabs.map((tab, at) => enqueue(tab, `todo/${at}`, at)));
   for (const tab of tabs) {
@@ -131,18 +110,19 @@ test('one tab of many sends, and all of them show how it goes', async () => {
     });
     expect(await pending(tab)).toEqual([]);
   }
-  const inserts = await Promise.all(tabs.map((tab) => tab.evaluate(() => window.broker.requests.filter((path) => path === '/insert').length)));
+  const insertsOf = (tab: Page) => tab.evaluate(() => window.broker.requests.filter((path) => path === '/insert').length);
+  const inserts = await Promise.all(tabs.map(insertsOf));
   expect(inserts.filter(Boolean)).toHaveLength(1);
   expect((await inserted()).sort()).toEqual([0, 1, 2]);
-  expect(browser.errors).toEqual([]);
+  expect(scene.browser.errors).toEqual([]);
 });
 
 test('a sign-out refuses while something waits, unless told, and leaves nothing of the user', async () => {
-  const page = await openTab(alice);
+  const page = await openTab(scene.alice);
   await live(page);
   await page.evaluate(() => window.broker.client.insert('seen', 'bytes of alice').then(() => {}));
   await eventually('it in the database', async () => (await kept(page)).includes('bytes of alice'));
-  await server.kill();
+  await scene.server.kill();
   await enqueue(page, 'todo/1', 'secret of alice');
   expect(await kept(page)).toContain('secret of alice');
   const signOut = (discard: boolean) =>
@@ -161,19 +141,19 @@ test('a sign-out refuses while something waits, unless told, and leaves nothing 
   expect(await shown(page)).toEqual([]);
   expect(await pending(page)).toEqual([]);
   expect(await kept(page)).not.toContain('alice');
-  await server.start();
+  await scene.server.start();
 });
 
 test("another user is not let in over somebody's changes that wait, unless told, and reads none of their bytes", async () => {
-  const first = await openTab(alice);
+  const first = await openTab(scene.alice);
   await live(first);
   await first.evaluate(() => window.broker.client.insert('seen', 'bytes of alice').then(() => {}));
   await eventually('it in the database', async () => (await kept(first)).includes('bytes of alice'));
-  await server.as(token, '/events');
+  await scene.server.as(scene.token, '/events');
   // Her sign-in is ended by somebody else, while something of hers waits.
   await first.route('**/insert', (route) => route.abort());
   await enqueue(first, 'todo/1', 'secret of alice');
-  await server.admin('/revoke_user', { username: alice });
+  await scene.server.admin('/revoke_user', { username: scene.alice });
   await eventually('the end', () => first.evaluate(() => window.broker.client.session.get().status === 'signed-out'));
   expect(await pending(first)).toEqual([]);
   expect(await shown(first)).toEqual([]);
@@ -181,7 +161,7 @@ test("another user is not let in over somebody's changes that wait, unless told,
   expect(await kept(first)).toContain('secret of alice');
   await first.close();
 
-  const second = await browser.tab();
+  const second = await scene.browser.tab();
   const signIn = (discard: boolean) =>
     second.evaluate(
       async ([url, username, password, discard]) => {
@@ -189,7 +169,7 @@ test("another user is not let in over somebody's changes that wait, unless told,
         const credentials = { username: username as string, password: password as string, discard: discard as boolean };
         return client.signIn(credentials).then(() => 'in', ({ code }) => code); // prettier-ignore
       },
-      [server.url, bob, PASSWORD, discard],
+      [scene.server.url, scene.bob, PASSWORD, discard],
     );
   expect(await signIn(false)).toBe('outbox_pending');
   expect(await second.evaluate(() => window.broker.client.session.get().status)).toBe('signed-out');

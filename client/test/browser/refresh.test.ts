@@ -1,29 +1,17 @@
 // Tabs share one sign-in: whatever they do at the same time, its token is renewed once.
 import type { Page, Request } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { PASSWORD, startServer, type Server } from '../server.js';
-import { eventually, startBrowser, type Browser } from './browser.js';
+import { beforeAll, beforeEach, expect, test } from 'vitest';
+import { PASSWORD } from '../server.js';
+import { eventually } from './browser.js';
+import { setScene } from './scene.js';
 
-let server: Server;
-let browser: Browser;
+const scene = setScene();
 let refreshes: Request[] = [];
-beforeAll(async () => {
-  server = await startServer();
-  await server.user('alice');
-  browser = await startBrowser();
-  browser.context.on('request', (request) => request.url().endsWith('/refresh') && refreshes.push(request));
-});
-afterAll(async () => {
-  await browser.close();
-  await server.stop();
+beforeAll(() => {
+  scene.browser.context.on('request', (request) => request.url().endsWith('/refresh') && refreshes.push(request));
 });
 beforeEach(() => {
   refreshes = [];
-});
-afterEach(async () => {
-  for (const page of browser.context.pages()) await page.close();
-  await browser.context.unrouteAll();
-  browser.errors.length = 0;
 });
 
 /**
@@ -31,7 +19,7 @@ afterEach(async () => {
  * late a slow machine renews them.
  */
 async function letLast(path: '/login' | '/refresh', expires_in: number) {
-  await browser.context.route(`**${path}`, async (route) => {
+  await scene.browser.context.route(`**${path}`, async (route) => {
     const reply = await route.fetch();
     await route.fulfill({ response: reply, json: { ...(await reply.json()), expires_in } });
   });
@@ -40,13 +28,14 @@ async function letLast(path: '/login' | '/refresh', expires_in: number) {
 async function openTabs(count: number): Promise<Page[]> {
   const tabs: Page[] = [];
   for (let at = 0; at < count; at++) {
-    const page = await browser.tab();
+    const page = await scene.browser.tab();
     tabs.push(page);
-    await page.evaluate((url) => void window.broker.create({ url }), server.url);
+    await page.evaluate((url) => void window.broker.create({ url }), scene.server.url);
   }
-  await tabs[0]!.evaluate((password) => window.broker.client.signIn({ username: 'alice', password }), PASSWORD);
+  const credentials = { username: scene.alice, password: PASSWORD };
+  await tabs[0]!.evaluate((credentials) => window.broker.client.signIn(credentials), credentials);
   for (const tab of tabs) {
-    await eventually('the sign-in', () => tab.evaluate(() => window.broker.client.session.get().status === 'signed-in'));
+    await eventually('the sign-in', () => tab.evaluate((user) => window.broker.client.session.get().user === user, scene.alice));
   }
   return tabs;
 }
@@ -56,7 +45,7 @@ async function openTabs(count: number): Promise<Page[]> {
  * taken by another page until all of them have asked.
  */
 async function tenAskAtOnce(tabs: Page[]) {
-  const other = await browser.tab();
+  const other = await scene.browser.tab();
   await other.evaluate(
     () =>
       new Promise<void>((locked) => {
@@ -86,13 +75,13 @@ test('ten tabs whose token is too old at once renew it once', async () => {
   const tabs = await openTabs(10);
   await tenAskAtOnce(tabs);
   expect(refreshes).toHaveLength(1);
-  expect(browser.errors).toEqual([]);
+  expect(scene.browser.errors).toEqual([]);
 });
 
 test('ten tabs whose token is refused at once renew it once', async () => {
   const tabs = await openTabs(10);
   let first: string | undefined;
-  await browser.context.route('**/sessions', async (route) => {
+  await scene.browser.context.route('**/sessions', async (route) => {
     const { authorization } = await route.request().allHeaders();
     first ??= authorization;
     if (authorization !== first) return route.continue();
@@ -102,7 +91,7 @@ test('ten tabs whose token is refused at once renew it once', async () => {
   await tenAskAtOnce(tabs);
   expect(refreshes).toHaveLength(1);
   // The browser itself logs each refusal.
-  expect(browser.errors).toEqual(tabs.map(() => expect.stringContaining('401')));
+  expect(scene.browser.errors).toEqual(tabs.map(() => expect.stringContaining('401')));
 });
 
 test('tabs that share a stream stay signed in over many renewals, and each is told what happens', async () => {
@@ -121,7 +110,7 @@ test('tabs that share a stream stay signed in over many renewals, and each is to
   }
   const streams = await Promise.all(tabs.map((tab) => tab.evaluate(() => window.broker.requests.filter((path) => path === '/sse').length)));
   expect(streams.filter(Boolean)).toEqual([1]);
-  expect(browser.errors).toEqual([]);
+  expect(scene.browser.errors).toEqual([]);
 });
 
 test('a sign-out in one tab is one in all of them', async () => {
@@ -138,5 +127,5 @@ test('a sign-out in one tab is one in all of them', async () => {
     await eventually('its stream', () => tab.evaluate(() => !window.broker.isReading));
     expect(await tab.evaluate(() => window.broker.client.connection.get())).toMatchObject({ state: 'stopped', reason: 'signed-out' });
   }
-  expect(browser.errors).toEqual([]);
+  expect(scene.browser.errors).toEqual([]);
 });

@@ -1,46 +1,26 @@
 // Tabs share one stream, and it goes on within three seconds whatever happens to the tab that reads it.
 import type { Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { PASSWORD, startServer, type Server } from '../server.js';
-import { eventually, setFrozen, startBrowser, type Browser } from './browser.js';
+import { expect, test } from 'vitest';
+import { PASSWORD } from '../server.js';
+import { eventually, setFrozen } from './browser.js';
+import { setScene } from './scene.js';
 
-let server: Server;
-let browser: Browser;
-let alice: string;
-let token: string;
-beforeAll(async () => {
-  server = await startServer();
-  browser = await startBrowser();
-});
-afterAll(async () => {
-  await browser.close();
-  await server.stop();
-});
-beforeEach(async ({ task }) => {
-  // Each test has a tenant of its own.
-  for (const name of ['alice', 'bob']) await server.user(name + task.id, { tenant_name: task.id });
-  alice = `alice${task.id}`;
-  token = await server.token(`bob${task.id}`);
-});
-afterEach(async () => {
-  for (const page of browser.context.pages()) await page.close();
-  browser.errors.length = 0;
-});
+const scene = setScene();
 
 /** Opens tabs in which alice is signed in, and which listen to everything under `todo/`. */
-async function openTabs(count: number): Promise<Page[]> {
+async function openTabs(count: number, share = true): Promise<Page[]> {
   const tabs: Page[] = [];
   for (let at = 0; at < count; at++) {
-    const page = await browser.tab();
+    const page = await scene.browser.tab();
     tabs.push(page);
     await page.evaluate(
-      async ([url, username, password]) => {
-        const client = window.broker.create({ url: url! });
-        if (client.session.get().user !== username) await client.signIn({ username: username!, password: password! });
+      async ([url, username, password, share]) => {
+        const client = window.broker.create({ url, share });
+        if (client.session.get().user !== username) await client.signIn({ username, password });
         window.broker.listen('todo/*');
         await client.ready('todo/*');
       },
-      [server.url, alice, PASSWORD],
+      [scene.server.url, scene.alice, PASSWORD, share] as const,
     );
   }
   return tabs;
@@ -61,7 +41,7 @@ function writing() {
   const done = (async () => {
     let count = 0;
     while (!isOver) {
-      await server.as(token, '/insert', { event: `todo/${count % 2}`, data: count++ });
+      await scene.server.as(scene.token, '/insert', { event: `todo/${count % 2}`, data: count++ });
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     return count;
@@ -72,47 +52,53 @@ function writing() {
   };
 }
 
-/** Every tab was told everything, once and in order, and never waited for three seconds. */
-async function expectAll(tabs: Page[], count: number) {
-  for (const tab of tabs) {
-    const all = await eventually('the last one', async () => {
-      const all = (await heard(tab)).filter(({ data }) => typeof data === 'number');
-      return all.at(-1)?.data === count - 1 && all;
-    });
-    expect(all.map(({ data }) => data)).toEqual(Array.from({ length: count }, (_, at) => at));
-    const gaps = all.slice(1).map(({ at }, index) => at - all[index]!.at);
-    expect(Math.max(...gaps)).toBeLessThan(3000);
-  }
+/** The longest time, in ms, in which a tab was told nothing. It was told everything, once and in order. */
+async function longestGap(tab: Page, count: number) {
+  const all = await eventually('the last one', async () => {
+    const all = (await heard(tab)).filter(({ data }) => typeof data === 'number');
+    return all.at(-1)?.data === count - 1 && all;
+  });
+  expect(all.map(({ data }) => data)).toEqual(Array.from({ length: count }, (_, at) => at));
+  return Math.max(...all.slice(1).map(({ at }, index) => at - all[index]!.at));
+}
+
+/**
+ * No tab waited for three seconds. Five messages go to and fro between processes in that time, and a busy machine is late with each of
+ * them, as it is with the stream of a tab that shares with nobody.
+ */
+async function expectNoLongGap(tabs: Page[], alone: Page, count: number) {
+  const late = Math.max(0, (await longestGap(alone, count)) - 100);
+  for (const tab of tabs) expect(await longestGap(tab, count)).toBeLessThan(3000 + 5 * late);
 }
 
 test('twenty tabs over HTTP/1.1 have one stream', async () => {
   const tabs = await openTabs(20);
   expect(await readers(tabs)).toBe(1);
-  const present = await server.as(token, '/presence');
-  expect(present).toMatchObject([{ username: alice, streams: 1 }]);
+  const present = await scene.server.as(scene.token, '/presence');
+  expect(present).toMatchObject([{ username: scene.alice, streams: 1 }]);
 
   // Each tab can be asked something all the same: six streams would leave no connection for that.
   await Promise.all(tabs.map((tab, at) => tab.evaluate((at) => window.broker.client.insert(`todo/of/${at}`, at).then(() => {}), at)));
   for (const tab of tabs) {
     await eventually('all twenty', async () => (await heard(tab)).length === 20);
   }
-  expect(browser.errors).toEqual([]);
+  expect(scene.browser.errors).toEqual([]);
 });
 
 test('a tab that wants more is given it, by the stream of the leader', async () => {
   const tabs = await openTabs(3);
   const [, [follower]] = await leaderOf(tabs);
-  await server.as(token, '/insert', { event: 'more/1', data: 'there before' });
+  await scene.server.as(scene.token, '/insert', { event: 'more/1', data: 'there before' });
   await follower!.evaluate(async () => {
     window.broker.listen('more/*');
     await window.broker.client.ready('more/*');
   });
-  await server.as(token, '/insert', { event: 'more/2', data: 'new' });
+  await scene.server.as(scene.token, '/insert', { event: 'more/2', data: 'new' });
   const names = () => heard(follower!).then((all) => all.filter(({ event }) => event.startsWith('more/')).map(({ data }) => data));
   await eventually('both', async () => (await names()).length === 2);
   expect(await names()).toEqual(['there before', 'new']);
   expect(await readers(tabs)).toBe(1);
-  expect(browser.errors).toEqual([]);
+  expect(scene.browser.errors).toEqual([]);
 });
 
 test('what a tab wants besides the others is still brought to it when another tab leads', async () => {
@@ -132,7 +118,7 @@ test('what a tab wants besides the others is still brought to it when another ta
   const deadline = Date.now() + 4000;
   let count = 0;
   while (Date.now() < deadline) {
-    for (const at of tabs.keys()) await server.as(token, '/insert', { event: `own/${at}/1`, data: count });
+    for (const at of tabs.keys()) await scene.server.as(scene.token, '/insert', { event: `own/${at}/1`, data: count });
     count++;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
@@ -154,7 +140,7 @@ test('an event that ends with the connection of the tabs stays until the last of
   });
   await leader.close();
   await eventually('another leader', () => isReading(follower!));
-  const names = async () => (await server.as(token, '/events?events=typing/*')).length;
+  const names = async () => (await scene.server.as(scene.token, '/events?events=typing/*')).length;
   // A stream that nobody took over ends its events after five seconds, and one more.
   await new Promise((resolve) => setTimeout(resolve, 8000));
   expect(await names()).toBe(1);
@@ -180,13 +166,15 @@ const ENDS: Record<string, (leader: Page) => Promise<Page | undefined>> = {
   },
   'goes into the back-forward cache': async (leader) => {
     await leader.evaluate(() => Object.assign(window, { isTheSame: true }));
-    await leader.goto(browser.site.replace('localhost', '127.0.0.1'), { waitUntil: 'commit' });
+    await leader.goto(scene.browser.site.replace('localhost', '127.0.0.1'), { waitUntil: 'commit' });
     return leader;
   },
 };
 
 for (const [what, end] of Object.entries(ENDS)) {
   test(`the leader ${what}, and another tab goes on within three seconds`, async () => {
+    const [alone] = await openTabs(1, false);
+    // The last of them is seen. If all are hidden, their timers run once a second, and it takes longer.
     const tabs = await openTabs(4);
     const stop = writing();
     const [leader, others] = await leaderOf(tabs);
@@ -212,10 +200,10 @@ for (const [what, end] of Object.entries(ENDS)) {
       });
     }
     const count = await stop();
-    await expectAll(others, count);
+    await expectNoLongGap(others, alone!, count);
     if (what !== 'is closed' && what !== 'crashes') {
       await eventually('one stream in all', async () => (await readers(tabs)) === 1);
     }
-    expect(browser.errors).toEqual([]);
+    expect(scene.browser.errors).toEqual([]);
   });
 }

@@ -1,50 +1,37 @@
 // Each transport in a real browser: a stream of every name, a filter that changes, presence, and coming back after a cut.
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import type { TransportName } from '../../src/types.js';
 import { PATIENCE } from '../patience.js';
 import { startProxy, type Proxy } from '../proxy.js';
-import { PASSWORD, startServer, type Server } from '../server.js';
-import { eventually, startBrowser, type Browser } from './browser.js';
+import { PASSWORD } from '../server.js';
+import { eventually } from './browser.js';
+import { setScene } from './scene.js';
 
-let server: Server;
-let browser: Browser;
-let token: string;
+const scene = setScene();
 const proxies: Proxy[] = [];
-
-beforeAll(async () => {
-  server = await startServer();
-  browser = await startBrowser();
-  for (const name of ['alice', 'bob']) await server.user(name);
-  token = await server.token('bob');
-});
 afterEach(async () => {
-  for (const page of browser.context.pages()) await page.close();
   for (const proxy of proxies.splice(0)) await proxy.close();
-});
-afterAll(async () => {
-  await browser.close();
-  await server.stop();
 });
 
 async function through() {
-  const proxy = await startProxy(server.port);
+  const proxy = await startProxy(scene.server.port);
   proxies.push(proxy);
   return proxy;
 }
 
-const insert = (event: string, data: unknown) => server.as(token, '/insert', { event, data });
+const insert = (event: string, data: unknown) => scene.server.as(scene.token, '/insert', { event, data });
 
 async function open(url: string, transport: TransportName | 'auto') {
-  const page = await browser.tab();
+  const page = await scene.browser.tab();
   await page.evaluate(
-    async ([url, transport, password]) => {
+    async ([url, transport, username, password]) => {
       const client = window.broker.create({ url, transport: transport as 'auto', share: false, auth: { storage: 'memory' } });
-      await client.signIn({ username: 'alice', password: password! });
+      await client.signIn({ username, password });
       window.broker.listen('list/*');
       client.presence().subscribe(() => {});
       await client.ready('list/*');
     },
-    [url, transport, PASSWORD] as const,
+    [url, transport, scene.alice, PASSWORD] as const,
   );
   const data = (filter: string) =>
     page.evaluate((filter) => window.broker.client.all(filter as '*').get().map((item) => [item.event, item.data]), filter);
@@ -67,7 +54,7 @@ for (const transport of ['fetch', 'xhr', 'websocket', 'eventsource'] as const) {
     }, `more/${transport}*`);
     await shows(`more/${transport}*`, [[`more/${transport}`, 1]]);
     const people = () => page.evaluate(() => window.broker.client.presence().get().map((one) => one.username).join());
-    await eventually('alice alone', async () => (await people()) === 'alice');
+    await eventually('alice alone', async () => (await people()) === scene.alice);
     // The filter was changed on the same stream.
     expect(proxy.streams).toBe(1);
 
@@ -84,14 +71,14 @@ for (const transport of ['fetch', 'xhr', 'websocket', 'eventsource'] as const) {
 test('a transport that a proxy holds back is left for the next one', async () => {
   const proxy = await through();
   proxy.isStalled = true;
-  const page = await browser.tab();
+  const page = await scene.browser.tab();
   await page.evaluate(
-    async ([url, password]) => {
-      const client = window.broker.create({ url: url!, transport: 'auto', share: false, auth: { storage: 'memory' } });
-      await client.signIn({ username: 'alice', password: password! });
+    async ([url, username, password]) => {
+      const client = window.broker.create({ url, transport: 'auto', share: false, auth: { storage: 'memory' } });
+      await client.signIn({ username, password });
       window.broker.listen('list/*');
     },
-    [proxy.url, PASSWORD],
+    [proxy.url, scene.alice, PASSWORD] as const,
   );
   // Streams by `fetch` and XMLHttpRequest get no byte, as behind a proxy that buffers; a WebSocket has its frames.
   await eventually('it is live', () => page.evaluate(() => window.broker.client.connection.get().state === 'live'), 2 * PATIENCE);
