@@ -27,7 +27,7 @@ async function chosen(navigator: object | undefined, lacks: readonly string[] = 
   return found.map((transport) => NAMES.get(transport.default)).join(' ');
 }
 
-const FETCH_FIRST = 'fetch xhr websocket eventsource';
+const FETCH_FIRST = 'fetch websocket xhr eventsource';
 const FETCH_LAST = 'xhr websocket eventsource fetch';
 
 test.each([
@@ -56,7 +56,7 @@ test('React Native begins with what streams there', async () => {
 
 test('what is not there is not chosen by itself', async () => {
   expect(await chosen(undefined, ['XMLHttpRequest', 'WebSocket', 'EventSource'])).toBe('fetch');
-  expect(await chosen(undefined, ['ReadableStream'])).toBe('xhr websocket eventsource');
+  expect(await chosen(undefined, ['ReadableStream'])).toBe('websocket xhr eventsource');
 });
 
 test('who names a transport gets this one alone', async () => {
