@@ -28,6 +28,7 @@ export function createCache({ limit = 5000 }: CacheOptions = {}): CachePlugin {
         clearTimeout(timer);
         timer = undefined;
         if (owner === undefined || !isLeading) return;
+        const of = owner;
         const rows: [string, Item | undefined][] = [];
         for (const [name, change] of changes) {
           if (change.removed) names.delete(name);
@@ -35,7 +36,12 @@ export function createCache({ limit = 5000 }: CacheOptions = {}): CachePlugin {
           rows.push([name, names.has(name) ? change : undefined]);
         }
         changes = new Map();
-        void database.putLatest(owner, rows);
+        void database.transact('latest', 'readwrite', undefined, (store) => {
+          for (const [event, item] of rows) {
+            if (item) store.put({ owner: of, event, item });
+            else store.delete([of, event]);
+          }
+        });
       };
 
       const follow = async () => {
@@ -50,7 +56,8 @@ export function createCache({ limit = 5000 }: CacheOptions = {}): CachePlugin {
         if (next === undefined) return;
         // Nobody else's events may be left for this user to read.
         await database.wipe('latest', next, true);
-        const items = (await database.latest(next)) as Item[];
+        const rows = await database.transact<{ item: Item }[]>('latest', 'readonly', [], (store) => store.index('owner').getAll(next));
+        const items = rows.map(({ item }) => item);
         if (owner !== next) return;
         for (const { event, id } of items) names.set(event, id);
         host.seed(items);

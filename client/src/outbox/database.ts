@@ -26,17 +26,14 @@ export interface Database<R extends Row> {
   list(owner: string): Promise<R[]>;
   /** Whether other owners have rows. */
   hasOthers(owner: string): Promise<boolean>;
-  /** The latest events of an owner, as they were given to `putLatest`. */
-  latest(owner: string): Promise<unknown[]>;
-  /** Keeps events by their names. Removes those that are undefined. */
-  putLatest(owner: string, items: Iterable<[name: string, item: unknown]>): Promise<void>;
   /** Removes the rows or the latest events of this owner, or of everybody else. */
   wipe(store: Store, owner: string, others?: boolean): Promise<void>;
+  /** Does `work` in one transaction. Gives what it asked for when that is on disk, and `otherwise` if there is no disk. */
+  transact<T>(store: Store, mode: IDBTransactionMode, otherwise: T, work: (store: IDBObjectStore) => IDBRequest | void): Promise<T>;
   close(): void;
 }
 
 export type Store = 'outbox' | 'latest';
-type Kept = { owner: string; event: string; item: unknown };
 
 export function openDatabase<R extends Row>(
   name: string,
@@ -88,7 +85,6 @@ export function openDatabase<R extends Row>(
     opened = undefined;
   };
 
-  /** Does `work` in one transaction. Gives what it asked for when that is on disk, and `otherwise` if there is no disk. */
   const transact = async <T>(
     store: Store,
     mode: IDBTransactionMode,
@@ -181,17 +177,6 @@ export function openDatabase<R extends Row>(
       await transact('outbox', 'readonly', undefined, (store) => walk(store, owner, true, () => (found = true)));
       return found;
     },
-    async latest(owner) {
-      const rows = await transact<Kept[]>('latest', 'readonly', [], (store) => store.index('owner').getAll(owner));
-      return rows.map((row) => row.item);
-    },
-    putLatest: (owner, items) =>
-      transact('latest', 'readwrite', undefined, (store) => {
-        for (const [event, item] of items) {
-          if (item) store.put({ owner, event, item });
-          else store.delete([owner, event]);
-        }
-      }),
     async wipe(store, owner, others = false) {
       if (store === 'outbox') {
         mirror = [];
@@ -199,6 +184,7 @@ export function openDatabase<R extends Row>(
       }
       await transact(store, 'readwrite', undefined, (rows) => walk(rows, owner, others, (cursor) => cursor.delete()));
     },
+    transact,
     close,
   };
 }

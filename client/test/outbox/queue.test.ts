@@ -316,17 +316,21 @@ test('what an owner has kept is neither read nor sent for another', async () => 
   const indexedDB = new IDBFactory();
   const alice = openTab(indexedDB, { send: () => Promise.reject(lost) });
   await alice.enqueue('mine/a', 'secret of alice');
-  await alice.database.putLatest('alice', [['mine/b', { event: 'mine/b', data: 'read by alice' }]]);
+  const kept = { owner: 'alice', event: 'mine/b', item: { event: 'mine/b', data: 'read by alice' } };
+  await alice.database.transact('latest', 'readwrite', undefined, (store) => store.put(kept));
+  const latest = (tab: typeof alice, owner: string) =>
+    tab.database.transact<unknown[]>('latest', 'readonly', [], (store) => store.index('owner').getAll(owner));
   const bob = openTab(indexedDB, { owner: 'bob' });
   expect(await bob.database.list('bob')).toEqual([]);
-  expect(await bob.database.latest('bob')).toEqual([]);
+  expect(await latest(bob, 'bob')).toEqual([]);
+  expect(await latest(alice, 'alice')).toEqual([kept]);
   expect(await bob.database.hasOthers('bob')).toBe(true);
   await bob.drain();
   expect(await inserted('mine/')).toEqual([]);
   await bob.database.wipe('outbox', 'bob', true);
   await bob.database.wipe('latest', 'bob', true);
   expect(await alice.database.list('alice')).toEqual([]);
-  expect(await alice.database.latest('alice')).toEqual([]);
+  expect(await latest(alice, 'alice')).toEqual([]);
 });
 
 test('a database that is refused is tried once more, and then rows are kept in memory, with one word of it', async () => {
