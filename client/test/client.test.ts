@@ -1,6 +1,7 @@
 // A client against the real server: signing in, listening, inserting, removing, presence, history.
 
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { send } from '../src/http.js';
 import { createClient, type Change, type Client, ConflictError } from '../src/index.js';
 import { PASSWORD, startServer, until, type Server } from './server.js';
 
@@ -129,4 +130,15 @@ test('a name that no event can have disturbs nothing that is listened to', async
   await alice.ready('ü'.repeat(128));
   await alice.insert('ü'.repeat(128), 2);
   await until(alice.latest('ü'.repeat(128)), (item) => item?.data === 2);
+});
+
+test('an answer that came while the page slept is read, although its time is over', async () => {
+  const token = await server.token('alice');
+  const ask = () => send(`${server.url}/me`, { headers: { authorization: `Bearer ${token}` }, timeout: 100 });
+  // The connection is there for the next request.
+  await ask();
+  const answer = ask();
+  await new Promise(setImmediate);
+  for (const end = performance.now() + 1000; performance.now() < end; ) /* sleep */;
+  expect(await answer).toMatchObject({ username: 'alice' });
 });
