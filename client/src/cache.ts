@@ -267,7 +267,7 @@ export function createCache(isWanted: (name: string) => boolean): Cache {
       return [
         { kind: 'fresh' },
         { kind: 'crowd' },
-        ...[...people.values()].map((present) => ({ kind: 'online', username: present.username, present }) as const),
+        ...[...people].map(([username, present]) => ({ kind: 'online', username, present }) as const),
         ...confirmed.map(({ item }) => ({ kind: 'event', change: item }) as const),
         { kind: 'synced', id: position, events: complete },
       ];

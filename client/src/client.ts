@@ -5,7 +5,7 @@ import { createCache } from './cache.js';
 import { createConnection } from './connection.js';
 import { AuthError, BrokerError, refusal } from './errors.js';
 import { bearer, send } from './http.js';
-import { createInterest } from './interest.js';
+import { createInterest, PRESENCE } from './interest.js';
 import { loadMore } from './load.js';
 import { createSession } from './session.js';
 import { shareSource } from './share.js';
@@ -44,12 +44,11 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     if (isClosed) throw closed();
     if (more.open) return open(path, more);
     let refused: string | undefined;
-    // Whoever signs in meanwhile has not asked for this. It is kept in `more`, for what takes several requests.
-    const isAsker = () => (more.as ??= session.store.get().user) === session.store.get().user;
     for (;;) {
-      isAsker();
+      // Whoever signs in meanwhile has not asked for this. It is kept in `more`, for what takes several requests.
+      more.as ??= session.store.get().user;
       const token = await session.token(refused);
-      if (!token || !isAsker()) throw nobody();
+      if (!token || (more.as ??= session.store.get().user) !== session.store.get().user) throw nobody();
       try {
         return await open(path, { ...more, headers: { ...more.headers, ...bearer(token) } });
       } catch (error) {
@@ -204,15 +203,14 @@ export function createClient<E extends object = AnyEvents>(options: ClientOption
     },
     presence: () => ({
       get: cache.presence.get,
-      subscribe: (listener) => both(cache.presence.subscribe(listener), interest.addPresence()),
+      subscribe: (listener) => both(cache.presence.subscribe(listener), interest.add(PRESENCE)),
     }),
     isReady: cache.isReady,
     async ready(filter) {
       const stop = interest.add(filter);
       // A connection that has stopped is tried again for what is new.
       await undefined;
-      const hasStopped = () => connection.get().state === 'stopped';
-      await when(moves.on, () => cache.isReady(filter) || isClosed || (hasStopped() && !pending));
+      await when(moves.on, () => cache.isReady(filter) || isClosed || (connection.get().state === 'stopped' && !pending));
       stop();
       if (isClosed) throw closed();
       if (cache.isReady(filter)) return;

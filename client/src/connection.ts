@@ -1,7 +1,7 @@
 // One stream that comes back: it resumes where it was, notices silence, and says how it stands.
 
 import { bounded } from './bounded.js';
-import { type BrokerError, NetworkError } from './errors.js';
+import type { BrokerError } from './errors.js';
 import { covers } from './filter.js';
 import { bearer } from './http.js';
 import type { SessionKeeper } from './session.js';
@@ -99,7 +99,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
     // It is another's now, and two pages must not take it from each other for ever.
     if (reason === 'replaced') stream = undefined;
     cut();
-    const ms = bounded(atLeast / 1000) * 1000 + 200 + Math.random() * Math.min(MAX_WAIT, 1000 * 2 ** fails++);
+    const ms = bounded(atLeast) * 1000 + 200 + Math.random() * Math.min(MAX_WAIT, 1000 * 2 ** fails++);
     timer = setTimeout(open, ms);
     say('waiting', reason, Date.now() + ms);
   }
@@ -192,10 +192,10 @@ export const createConnection = ({ url, session, transports, request }: Connecti
       tell({ kind: 'left', event: data.event });
     } else if (event === '$end') {
       advance(id);
-      ended(data.reason, data.retry ?? 0);
+      ended(data.reason, data.retry / 1000);
     } else if (event.startsWith('$presence/')) {
-      const username = event.slice(10);
       const { online, ...rest } = data;
+      const username = event.slice(10);
       tell({ kind: 'online', username, present: online && { username, ...rest } });
     }
   }
@@ -242,9 +242,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
     } catch (error) {
       if (mine !== attempt) return;
       isDirty = true;
-      const { code, retryable, status } = error as BrokerError;
-      if (retryable || code === 'stream_unknown' || status === 401) return failed(new NetworkError(code));
-      return stop(code);
+      return failed(error as BrokerError);
     }
     if (mine === attempt) finish();
   }
@@ -263,7 +261,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
     if (code === 'no_stream' || (!isOpen && !status && transport && fails > 1)) nextTransport();
     if (status === 401) refused = token;
     if (status === 401 || error.retryable || code === 'stream_unknown') {
-      wait(code, error.retryAfter * 1000);
+      wait(code, error.retryAfter);
     } else stop(code);
   }
 
@@ -343,7 +341,7 @@ export const createConnection = ({ url, session, transports, request }: Connecti
 
   return {
     want(next) {
-      const isOther = next.events.join() !== want.events.join() || next.presence !== want.presence;
+      const isOther = JSON.stringify(next) !== JSON.stringify(want);
       want = next;
       if (!isOther) return;
       if (!isSomething(want) || state.state === 'idle' || (state.state === 'stopped' && state.reason !== 'limit')) void open();

@@ -28,6 +28,6 @@ export const isPossible = (entry: string): boolean =>
 export function union(entries: Iterable<string>): string[] {
   const list = [...new Set(entries)].filter(isPossible).sort();
   const prefixes = list.filter((entry) => entry.endsWith('*'));
-  const kept = list.filter((entry) => !prefixes.some((other) => other !== entry && covers([other], entry)));
+  const kept = list.filter((entry) => !covers(prefixes.filter((other) => other !== entry), entry));
   return kept.length > MAX_ENTRIES ? ['*'] : kept;
 }

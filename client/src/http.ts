@@ -40,11 +40,11 @@ export const headersOf = ({ key, ifMatch, ifNoneMatch }: InsertOptions) => ({
 export const isReceiptOf = (body: unknown) => (answer: any) => [body].flat().every((_, at) => [answer].flat()[at]?.id);
 
 /** Sends a request, a POST if it has a body, and gives what the answer says. */
-export async function send(url: string, { body, headers = {}, timeout = 30_000, seen, isWhole = () => true }: RequestOptions): Promise<any> {
+export async function send(url: string, { body, headers = {}, timeout = 30_000, seen, isText, isWhole = () => true }: RequestOptions): Promise<any> {
   const abort = new AbortController();
   // What cannot be sent at all is a mistake of the caller, and not one of the network.
   const init = {
-    ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body), redirect: 'error' as const }),
+    ...(body !== undefined && { method: 'POST', body: JSON.stringify(body), redirect: 'error' as const }),
     headers: JSON.parse(JSON.stringify(headers)),
     signal: abort.signal,
   };
@@ -60,7 +60,7 @@ export async function send(url: string, { body, headers = {}, timeout = 30_000, 
     const reply = await fetch(url, init);
     const text = await reply.text();
     if (!reply.ok) throw refused(reply.status, text, reply.headers.get('retry-after'));
-    const answer = !text || reply.headers.get('content-type')?.includes('ndjson') ? text : parse(text);
+    const answer = !text || isText ? text : parse(text);
     if (answer != null && isWhole(answer)) {
       seen?.(reply.headers);
       return answer;

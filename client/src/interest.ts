@@ -6,18 +6,18 @@ import type { Source } from './source.js';
 import type { Stop } from './types.js';
 
 const LINGER = 1000;
+/** Stands for who is online. No event has such a name. */
+export const PRESENCE = '$presence';
 
 export interface Interest {
-  /** Listens to a name or filter until the function that it gives is called. */
+  /** Listens to a name or filter, or to {@link PRESENCE}, until the function that it gives is called. */
   add(nameOrFilter: string): Stop;
-  addPresence(): Stop;
   covers(name: string): boolean;
   close(): void;
 }
 
 export function createInterest(source: () => Source): Interest {
   const counts = new Map<string, number>();
-  const PRESENCE = '$presence';
   let isPlanned = false;
   let isClosed = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -63,7 +63,6 @@ export function createInterest(source: () => Source): Interest {
 
   return {
     add: (nameOrFilter) => add(toEntry(nameOrFilter)),
-    addPresence: () => add(PRESENCE),
     covers: (name) => covers([...counts.keys()], name),
     close() {
       isClosed = true;

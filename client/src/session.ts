@@ -31,10 +31,9 @@ export interface SessionKeeper {
 type Post = (path: string, options: RequestOptions) => Promise<any>;
 
 function chooseStorage(choice: AuthOptions['storage'] = 'local'): KeyValueStorage | undefined {
-  if (typeof choice === 'object') return choice;
   try {
     // A page in a sandbox must not even look at it.
-    return choice === 'local' ? globalThis.localStorage : undefined;
+    return choice === 'local' ? globalThis.localStorage : choice === 'memory' ? undefined : choice;
   } catch {
     return;
   }
@@ -44,7 +43,7 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
   const supplier = auth.token;
   const storage = chooseStorage(auth.storage);
   // The secure storage of Expo takes these characters only.
-  const key = `broker-client.${url.replace(/[^a-z\d.-]/gi, (letter) => `_${letter.charCodeAt(0).toString(16)}`)}`;
+  const key = `broker-client.${encodeURIComponent(url).replace(/[^\w.-]/g, '_')}`;
   const changes = createEmitter();
   const tokens = createEmitter();
   let kept: Kept | undefined;
@@ -68,9 +67,9 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
       dueAt = now() + life - age - Math.min(30_000, life / 5);
     }
     kept = next;
-    if (next) {
-      if (session.user !== next.user) session = { status: 'signed-in', user: next.user };
-    } else if (session.status !== 'signed-out' || session.reason !== reason) session = { status: 'signed-out', reason };
+    const is: Session = next ? { status: 'signed-in', user: next.user } : { status: 'signed-out', reason };
+    // It stays the same object as long as nothing changes.
+    if (JSON.stringify(is) !== JSON.stringify(session)) session = is;
   }
 
   /** Tells what has changed. Who listens is code of the application, which must not run under a lock. */

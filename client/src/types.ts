@@ -306,6 +306,8 @@ export interface RequestOptions {
   open?: boolean;
   /** Milliseconds until it fails with `timeout`. */
   timeout?: number;
+  /** The answer is text, and not JSON. */
+  isText?: boolean;
   /** Is given the headers of an answer that was no refusal. */
   seen?(headers: Headers): void;
   /** Only as this user: fails with `unauthorized` if somebody else, or nobody, is signed in when the token is taken. */

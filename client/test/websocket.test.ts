@@ -16,7 +16,7 @@ test.each([
 ])('closed with %i: %s %s', (code, name, reason, retryable) => {
   let socket!: WebSocket;
   vi.stubGlobal('WebSocket', function (this: WebSocket) {
-    socket = this;
+    socket = Object.assign(this, { close() {} });
   });
   const end = vi.fn<(error: BrokerError | undefined) => void>();
   const request = { url: 'http://server', token: 'token', events: 'x', presence: false };

@@ -54,7 +54,7 @@ export function openDatabase<R extends Row>(
       const request = (factory ?? globalThis.indexedDB).open(name, 1);
       const timer = setTimeout(() => {
         isStuck = true;
-        reject(new Error('IndexedDB does not answer'));
+        reject(new Error('IndexedDB hangs'));
       }, STUCK);
       request.onupgradeneeded = () => {
         const db = request.result;
@@ -99,7 +99,7 @@ export function openDatabase<R extends Row>(
         return await new Promise<T>((resolve, reject) => {
           const transaction = db.transaction(store, mode, { durability: 'strict' });
           const timer = setTimeout(() => {
-            reject(new Error('IndexedDB does not answer'));
+            reject(new Error('IndexedDB hangs'));
             try {
               // It must not be done later, when it has been done in another way.
               transaction.abort();
@@ -131,7 +131,7 @@ export function openDatabase<R extends Row>(
 
   /** Calls `each` with a cursor at every row of the owner, or of everybody else. */
   const walk = (store: IDBObjectStore, owner: string, others: boolean, each: (cursor: IDBCursorWithValue) => void) => {
-    const request = others ? store.openCursor() : store.index('owner').openCursor(owner);
+    const request = store.openCursor();
     request.onsuccess = () => {
       const cursor = request.result;
       if (!cursor) return;

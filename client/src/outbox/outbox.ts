@@ -203,12 +203,11 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
         },
       },
     );
-    const wake = () => queue.wake();
+    const { wake } = queue;
     const open = () => {
       channel ??= openChannel(`${name} ${owner}`);
       if (channel) {
-        channel.onmessage = ({ data }: MessageEvent<Word>) => {
-          const { key, ack, status: next } = data;
+        channel.onmessage = ({ data: { key, ack, status: next } }: MessageEvent<Word>) => {
           if (key) finish(key, ack);
           else if (next) report(next);
           else void wake();
@@ -223,14 +222,13 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
       channel?.close();
       channel = undefined;
     };
-    const lead = () => {
-      const stop = queue.lead();
-      void wake();
-      return stop;
-    };
     const stops = [
       watchPage({ wake: open, sleep: close }),
-      host.lead(lead),
+      host.lead(() => {
+        const stop = queue.lead();
+        void wake();
+        return stop;
+      }),
       host.connection.subscribe(() => host.connection.get().state === 'live' && wake()),
       queue.close,
       close,
@@ -259,8 +257,7 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
   };
 
   const follow = () => {
-    const { status: now, user, reason } = host.session.get();
-    const owner = now === 'signed-in' ? user : undefined;
+    const { user: owner, reason } = host.session.get();
     const before = run?.owner;
     if (owner !== before) end();
     if (owner !== undefined) {
@@ -303,7 +300,6 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
       body: JSON.stringify({ event, ...fields, transient }),
       headers: headersOf({ key, ifMatch, ifNoneMatch }),
       state: 'queued' as const,
-      created: Date.now(),
     };
     // What cannot be sent would keep all others from being sent.
     new Headers(row.headers as Record<string, string>);
@@ -327,11 +323,11 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
 
   const decide = async (key: string, change: (row: QueueRow) => QueueRow | undefined) => {
     const entry = entries.get(key);
-    if (!entry || !run) return;
-    const { tell, wake } = run;
+    const mine = run;
+    if (!entry || !mine) return;
     await database.update(entry.row.seq, change);
-    tell({});
-    void wake();
+    mine.tell({});
+    void mine.wake();
   };
 
   return {
@@ -347,8 +343,8 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
     },
     discard(key) {
       void decide(key, () => undefined);
-      if (!run || !entries.has(key)) return;
-      run.tell({ key });
+      if (!entries.has(key)) return;
+      run?.tell({ key });
       finish(key);
     },
     async beforeSignIn(user, discard) {

@@ -33,8 +33,6 @@ export interface QueueRow extends Row {
   body: string;
   headers: Record<string, string | undefined>;
   state: QueueState;
-  /** When it was enqueued, by the clock of this device. */
-  created: number;
   /** When it was sent first without a certain answer, by the clock of the server. */
   tried?: number | undefined;
   refusal?: Refusal | undefined;
@@ -83,7 +81,7 @@ export interface QueueEvents {
 }
 
 /** Whether an answer says for certain that the server has not done the request: after a 5xx it may have. */
-const certain = (failure: Failure) => failure.status !== undefined && failure.status >= 400 && failure.status < 500;
+const certain = (failure: Failure) => failure.status! >= 400 && failure.status! < 500;
 
 export function createQueue(database: Database<QueueRow>, owner: string, host: QueueHost, on: QueueEvents) {
   let leading = false;
@@ -148,7 +146,7 @@ export function createQueue(database: Database<QueueRow>, owner: string, host: Q
       const marked = await mark(row, before ?? time);
       // Another tab has sent or discarded it meanwhile, or leads now.
       if (!marked) rows = undefined;
-      if (!marked || closed || !leading) return true;
+      if (!marked || !leading) return true;
       row = marked;
       receipt = await host.send(row);
     } catch (error) {
@@ -187,9 +185,9 @@ export function createQueue(database: Database<QueueRow>, owner: string, host: Q
 
   const loop = async () => {
     try {
-      while (again && leading && !closed) {
+      while (again && leading) {
         again = false;
-        while (leading && !closed && (await step())) /* go on */;
+        while (leading && (await step())) /* go on */;
       }
     } finally {
       running = undefined;
@@ -225,6 +223,7 @@ export function createQueue(database: Database<QueueRow>, owner: string, host: Q
     },
     close() {
       closed = true;
+      leading = false;
       clearTimeout(timer);
     },
   };

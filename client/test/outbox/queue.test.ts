@@ -73,7 +73,6 @@ function openTab(indexedDB: IDBFactory, { life, send = (_, go) => go(), later = 
       body: JSON.stringify({ event, data }),
       headers,
       state: 'queued',
-      created: Date.now(),
     });
   /** Sends until nothing is left that could be sent now. */
   const drain = async () => {
