@@ -41,7 +41,6 @@ test('a stream goes on over renewals of the token', async () => {
   const server = await serverOf();
   await server.user('alice');
   const proxy = await startProxy(server.port);
-  ends.push(() => proxy.close());
   const client = await signedIn(proxy.url);
   const states: string[] = [];
   client.connection.subscribe(() => states.push(client.connection.get().state));

@@ -28,7 +28,6 @@ afterEach(async () => {
   vi.useRealTimers();
   vi.unstubAllGlobals();
   client.close();
-  await proxy?.close();
 });
 afterAll(() => server.stop());
 
@@ -342,14 +341,12 @@ test('a client that is closed is idle', async () => {
 
 test('a transport that is not there is waited for, and does not end the program', async () => {
   for (const transport of ['websocket', 'eventsource'] as const) {
-    const [name] = transport === 'websocket' ? ['WebSocket'] : ['EventSource'];
-    vi.stubGlobal(name!, undefined);
+    vi.stubGlobal(transport === 'websocket' ? 'WebSocket' : 'EventSource', undefined);
     await begin({ transport });
     client.on('x', () => {});
     await reaches('waiting');
     expect(client.connection.get().reason).toBe('no_stream');
     client.close();
     vi.unstubAllGlobals();
-    await proxy.close();
   }
 });

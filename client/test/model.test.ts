@@ -3,7 +3,7 @@
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { createClient, type Client, type TransportName } from '../src/index.js';
 import { PATIENCE } from './patience.js';
-import { startProxy, type Proxy } from './proxy.js';
+import { startProxy } from './proxy.js';
 import { requests } from './requests.js';
 import { eventsOf, same } from './same.js';
 import { startServer, type Server } from './server.js';
@@ -36,12 +36,6 @@ async function writer(name: string, tenant_name: string): Promise<string> {
   return server.token(name);
 }
 
-async function proxy(): Promise<Proxy> {
-  const made = await startProxy(server.port);
-  ends.push(() => made.close());
-  return made;
-}
-
 function clientOf(url: string, token: string, transport?: TransportName): Client {
   const made = createClient({ url, auth: { token }, transport });
   ends.unshift(() => made.close());
@@ -71,7 +65,7 @@ async function model(transport: TransportName, seed: number) {
   await server.user(name, { scopes: ['*:get'], tenant_name: tenants.home });
   const token = await server.token(name);
   const writers = { home: await writer(`${name}-home`, tenants.home), away: await writer(`${name}-away`, tenants.away) };
-  const through = await proxy();
+  const through = await startProxy(server.port);
   const reader = clientOf(through.url, token, transport);
   const listening = new Map<string, () => void>();
   const log: string[] = [];
@@ -118,7 +112,7 @@ async function model(transport: TransportName, seed: number) {
 async function filters(transport: TransportName, seed: number) {
   const pick = random(seed);
   const token = await writer(`writer-${transport}-${seed}`, `filters of ${transport} ${seed}`);
-  const through = await proxy();
+  const through = await startProxy(server.port);
   const reader = clientOf(through.url, token, transport);
   const listening = new Map<string, () => void>();
   for (let round = 0; round < 10; round++) {
@@ -159,7 +153,7 @@ for (const transport of ['fetch', 'xhr', 'websocket', 'eventsource'] as const) {
 test('a stream that is cut off at any byte, then changes, comes to what the server has', async () => {
   const token = await server.token('writer');
   for (const event of ['cut/1', 'cut/2', 'cut/3']) await server.as(token, '/insert', { event, data: 'before' });
-  const through = await proxy();
+  const through = await startProxy(server.port);
   const first = clientOf(through.url, token);
   await first.ready('cut/*');
   // The answer has a head of some 400 bytes and four messages.
@@ -208,7 +202,7 @@ test('a stream that is cut off at any byte, then changes, comes to what the serv
 test('a filter that is widened and cut off before it is in sync is opened anew, and what has gone meanwhile is gone', async () => {
   const token = await server.token('writer');
   for (const event of ['w/1', 'w/2', 'v/1', 'v/2']) await server.as(token, '/insert', { event, data: 1 });
-  const through = await proxy();
+  const through = await startProxy(server.port);
   const reader = clientOf(through.url, token);
   const v = reader.all('v/*');
   v.subscribe(() => {});
@@ -232,7 +226,7 @@ test('a filter that is widened and cut off before it is in sync is opened anew, 
 
 test('a stream that was in sync resumes by its last id', async () => {
   const token = await server.token('writer');
-  const through = await proxy();
+  const through = await startProxy(server.port);
   const reader = clientOf(through.url, token);
   const seen: unknown[] = [];
   reader.on('r/*', ({ data }) => seen.push(data));

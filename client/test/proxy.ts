@@ -1,6 +1,7 @@
 // A TCP proxy in front of a server: it can cut connections after so many bytes, go silent, or hand on byte by byte.
 
 import { connect, createServer, type Socket } from 'node:net';
+import { onTestFinished } from 'vitest';
 
 export interface Proxy {
   readonly url: string;
@@ -20,6 +21,7 @@ export interface Proxy {
   readonly requests: string[];
   /** Cuts all connections that carry a stream. */
   cut(): void;
+  /** It ends with its test; a test that has many of them may end each as soon as it can. */
   close(): Promise<void>;
 }
 
@@ -91,5 +93,6 @@ export async function startProxy(port: number): Promise<Proxy> {
       await closed;
     },
   };
+  onTestFinished(() => proxy.close());
   return proxy;
 }

@@ -7,7 +7,7 @@ import { WebSocketServer } from 'ws';
 import { createConnection } from '../src/connection.js';
 import { createClient, type Client, type ConnectionState } from '../src/index.js';
 import type { OpenStream, StreamEvents } from '../src/transports/transport.js';
-import { startProxy, type Proxy } from './proxy.js';
+import { startProxy } from './proxy.js';
 import { same } from './same.js';
 import { startServer, until, type Server } from './server.js';
 import { ALL_TRANSPORTS, NodeXhr, withGlobals } from './transports.js';
@@ -27,12 +27,6 @@ afterEach(async () => {
   for (const end of ends.splice(0)) await end();
 });
 afterAll(() => server.stop());
-
-async function through(): Promise<Proxy> {
-  const proxy = await startProxy(server.port);
-  ends.push(() => proxy.close());
-  return proxy;
-}
 
 function clientOf(url: string, options: Partial<Parameters<typeof createClient>[0]> = {}): Client {
   const client = createClient({ url, auth: { token }, ...options });
@@ -126,7 +120,7 @@ test.each([
 });
 
 test('a black hole is noticed after 30 seconds of silence, and left', async () => {
-  const proxy = await through();
+  const proxy = await startProxy(server.port);
   const client = clientOf(proxy.url);
   client.on('x', () => {});
   fakeClock();
@@ -191,7 +185,7 @@ test('heartbeats are life: a quiet stream is not left', async () => {
 });
 
 test('after 30 seconds of sleep a stream that still lives goes on, and one that died is left', async () => {
-  const proxy = await through();
+  const proxy = await startProxy(server.port);
   const client = clientOf(proxy.url);
   fakeClock();
   client.on('x', () => {});
@@ -219,7 +213,7 @@ test('after 30 seconds of sleep a stream that still lives goes on, and one that 
 });
 
 test('a stream that died while the machine slept is left soon after', async () => {
-  const proxy = await through();
+  const proxy = await startProxy(server.port);
   const client = clientOf(proxy.url);
   fakeClock();
   client.on('x', () => {});
@@ -255,7 +249,7 @@ for (const [name, shift] of [
 test('a transport that is stalled behind its head is left for another', async () => {
   const undo = withGlobals(ALL_TRANSPORTS);
   ends.push(undo);
-  const proxy = await through();
+  const proxy = await startProxy(server.port);
   proxy.isStalled = true;
   const client = clientOf(proxy.url);
   fakeClock();

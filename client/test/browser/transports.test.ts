@@ -1,23 +1,13 @@
 // Each transport in a real browser: a stream of every name, a filter that changes, presence, and coming back after a cut.
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { TransportName } from '../../src/types.js';
 import { PATIENCE } from '../patience.js';
-import { startProxy, type Proxy } from '../proxy.js';
+import { startProxy } from '../proxy.js';
 import { PASSWORD } from '../server.js';
 import { eventually } from './browser.js';
 import { setScene } from './scene.js';
 
 const scene = setScene();
-const proxies: Proxy[] = [];
-afterEach(async () => {
-  for (const proxy of proxies.splice(0)) await proxy.close();
-});
-
-async function through() {
-  const proxy = await startProxy(scene.server.port);
-  proxies.push(proxy);
-  return proxy;
-}
 
 const insert = (event: string, data: unknown) => scene.server.as(scene.token, '/insert', { event, data });
 
@@ -43,7 +33,7 @@ async function open(url: string, transport: TransportName | 'auto') {
 for (const transport of ['fetch', 'xhr', 'websocket', 'eventsource'] as const) {
   test(`${transport}: every name, another filter, who is there, and back after a cut`, async () => {
     const at = `list/${transport}`;
-    const proxy = await through();
+    const proxy = await startProxy(scene.server.port);
     const { page, shows } = await open(proxy.url, transport);
     await insert(at, 'grüße 😀');
     await shows(`${at}*`, [[at, 'grüße 😀']]);
@@ -69,7 +59,7 @@ for (const transport of ['fetch', 'xhr', 'websocket', 'eventsource'] as const) {
 }
 
 test('a transport that a proxy holds back is left for the next one', async () => {
-  const proxy = await through();
+  const proxy = await startProxy(scene.server.port);
   proxy.isStalled = true;
   const page = await scene.browser.tab();
   await page.evaluate(

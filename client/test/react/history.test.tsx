@@ -74,7 +74,6 @@ it('misses nothing while the stream is late, and reads again what could not be r
   client.retry();
   await page.shows('1,2 all ');
   client.close();
-  await proxy.close();
 });
 
 it('shows what is there now, and no hole, if much was said while the stream was late', async () => {
@@ -95,7 +94,6 @@ it('shows what is there now, and no hole, if much was said while the stream was 
   hook.more();
   await page.shows('2,3,4,5,6,7 more ');
   client.close();
-  await proxy.close();
 });
 
 it('begins anew with another name', async () => {
