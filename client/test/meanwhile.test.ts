@@ -3,6 +3,7 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import { BrokerError, createClient, type ClientOptions, type OutboxPlugin } from '../src/index.js';
 import { until } from './server.js';
+import { createGate } from './gate.js';
 
 afterEach(() => {
   vi.useRealTimers();
@@ -26,20 +27,19 @@ function serve(
 }
 
 test('who signs out while the password is changed stays signed out, and nothing is left open', async () => {
-  let open!: () => void;
-  const gate = new Promise<void>((resolve) => (open = resolve));
+  const gate = createGate();
   const calls: string[] = [];
   const client = serve(async (path, { body }) => {
     calls.push(`${path} ${JSON.parse(body).refresh_token}`);
     if (path !== '/change_password') return;
-    await gate;
+    await gate.isOpen;
     return { jwt: 'new', expires_in: 900, refresh_token: 'new session' };
   });
   await client.signIn({ username: 'alice', password: 'x' });
   const change = client.changePassword({ password: 'x', newPassword: 'y' });
   await vi.waitFor(() => expect(calls.length).toBe(1));
   await client.signOut();
-  open();
+  gate.open();
   await change;
   expect(client.session.get().status).toBe('signed-out');
   expect(calls).toContain('/logout new session');
@@ -47,13 +47,12 @@ test('who signs out while the password is changed stays signed out, and nothing 
 });
 
 test('what waits for a stream is not sent as whoever signs in meanwhile', async () => {
-  let open!: () => void;
-  const gate = new Promise<void>((resolve) => (open = resolve));
+  const gate = createGate();
   const inserts: unknown[] = [];
   const client = serve(async (path, { headers }) => {
     if (path === '/insert') inserts.push(headers.authorization);
     if (path !== '/sse') return;
-    await gate;
+    await gate.isOpen;
     throw new TypeError('no network');
   });
   await client.signIn({ username: 'alice', password: 'x' });
@@ -61,7 +60,7 @@ test('what waits for a stream is not sent as whoever signs in meanwhile', async 
   await vi.waitFor(() => expect(client.connection.get().state).toBe('connecting'));
   const insert = client.insert('typing', 'alice', { whileConnected: true }).catch((error) => error.code);
   await client.signIn({ username: 'bob', password: 'x' });
-  open();
+  gate.open();
   expect(await insert).toBe('unauthorized');
   expect(inserts).toEqual([]);
   client.close();
@@ -144,19 +143,18 @@ test('a service that fails to supply a token is asked again while something is w
 });
 
 test('who signs out while a sign-in is being answered stays signed out', async () => {
-  let open!: () => void;
-  const gate = new Promise<void>((resolve) => (open = resolve));
+  const gate = createGate();
   const logouts: string[] = [];
   const client = serve((path, { body }) => void (path === '/logout' && logouts.push(body)));
   const { fetch } = globalThis;
   vi.stubGlobal('fetch', async (url: string, init: any) => {
     const reply = await fetch(url, init);
-    if (url.endsWith('/login')) await gate;
+    if (url.endsWith('/login')) await gate.isOpen;
     return reply;
   });
   const signIn = client.signIn({ username: 'alice', password: 'x' }).catch((error) => error.code);
   await client.signOut();
-  open();
+  gate.open();
   expect(await signIn).toBe('signed-out');
   expect(client.session.get().status).toBe('signed-out');
   await vi.waitFor(() => expect(logouts).toEqual(['{"refresh_token":"of alice"}']));

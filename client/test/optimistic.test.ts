@@ -1,6 +1,7 @@
 // Values are shown before the server has acknowledged them, do not flicker when it does, and are taken back if it refuses.
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { createClient, type Client } from '../src/index.js';
+import { createGate } from './gate.js';
 import { PASSWORD, startServer, until, type Server } from './server.js';
 
 let server: Server;
@@ -103,25 +104,22 @@ test("somebody else's change does not show through a value that is pending", asy
   await server.as(other, '/insert', { event: 'shared', data: 'first' });
   await until(store, (item) => item?.data === 'first');
   // The answer is held back until the other's later event has come.
-  let answer = () => {};
-  const held = new Promise<void>((resolve) => (answer = resolve));
-  let arrived = () => {};
-  const done = new Promise<void>((resolve) => (arrived = resolve));
+  const [answer, arrival] = [createGate(), createGate()];
   globalThis.fetch = async (input, init) => {
     const reply = await realFetch(input, init);
     if (!String(input).endsWith('/insert')) return reply;
-    arrived();
-    await held;
+    arrival.open();
+    await answer.isOpen;
     return reply;
   };
   const mine = client.insert('shared', 'mine');
-  await done;
+  await arrival.isOpen;
   globalThis.fetch = realFetch;
   const later = await server.as(other, '/insert', { event: 'shared', data: 'theirs, later' });
   const told = new Promise<void>((resolve) => client.on('shared', ({ id }) => id === later.id && resolve()));
   await told;
   expect(store.get()).toMatchObject({ data: 'mine', pending: true });
-  answer();
+  answer.open();
   await mine;
   await until(store, (item) => item?.id === later.id);
   expect(seen.map(([data]) => data)).toEqual(['first', 'mine', 'theirs, later']);

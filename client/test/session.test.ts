@@ -7,6 +7,7 @@ import type { Tokens } from '../src/kept.js';
 import { keptOf } from '../src/renewal.js';
 import { createSession } from '../src/session.js';
 import type { AuthOptions } from '../src/types.js';
+import { createGate } from './gate.js';
 
 afterEach(() => {
   vi.useRealTimers();
@@ -165,12 +166,12 @@ test('who signs out while a renewal is under way is signed out', async () => {
   const server = serverOf();
   const session = sessionOf(server.post);
   await session.start('alice', server.tokens());
-  let go!: (value?: unknown) => void;
-  server.gate = new Promise((resolve) => (go = resolve));
+  const gate = createGate();
+  server.gate = gate.isOpen;
   const renewed = session.token('access-0');
   await vi.waitFor(() => expect(server.calls).toBe(1));
   await session.end('signed-out');
-  go();
+  gate.open();
   expect(await renewed).toBeUndefined();
   expect(session.store.get()).toEqual({ status: 'signed-out', reason: 'signed-out' });
   expect(session.jwt()).toBeUndefined();
@@ -180,12 +181,12 @@ test('who signs in as another while a renewal is under way stays the other', asy
   const server = serverOf();
   const session = sessionOf(server.post);
   await session.start('alice', server.tokens());
-  let go!: (value?: unknown) => void;
-  server.gate = new Promise((resolve) => (go = resolve));
+  const gate = createGate();
+  server.gate = gate.isOpen;
   const renewed = session.token('access-0');
   await vi.waitFor(() => expect(server.calls).toBe(1));
   await session.start('bob', { jwt: 'of-bob', expires_in: 900, refresh_token: 'bobs' });
-  go();
+  gate.open();
   expect(await renewed).toBe('of-bob');
   expect(session.store.get().user).toBe('bob');
 });
@@ -370,12 +371,12 @@ test('a renewal does not overwrite the sign-in of another page that this one has
   const storage = storageOf();
   const session = sessionOf(server.post, { storage });
   await session.start('alice', server.tokens());
-  let open!: () => void;
-  server.gate = new Promise<void>((resolve) => (open = resolve));
+  const gate = createGate();
+  server.gate = gate.isOpen;
   const renewal = session.token('access-0');
   await vi.waitFor(() => expect(server.calls).toBe(1));
   await sessionOf(server.post, { storage }).start('bob', { jwt: 'of bob', refresh_token: 'refresh of bob' });
-  open();
+  gate.open();
   expect(await renewal).toBe('of bob');
   expect(session.store.get().user).toBe('bob');
   expect([...storage.map.values()].join()).toContain('refresh of bob');
@@ -465,13 +466,13 @@ test('a page that waited for the lock waits for what was stored under it, which 
   let isLate = true;
   const one = sessionOf(server.post, { storage: shared });
   const other = sessionOf(server.post, { storage: { ...shared, getItem: (key) => (isLate ? old.get(key)! : shared.getItem(key)) } });
-  let open!: () => void;
-  server.gate = new Promise<void>((resolve) => (open = resolve));
+  const gate = createGate();
+  server.gate = gate.isOpen;
   const renewed = one.token('access-0');
   await vi.waitFor(() => expect(server.calls).toBe(1));
   const waited = other.token('access-0');
   await vi.waitFor(() => expect(locks.waits).toBe(1));
-  open();
+  gate.open();
   expect(await renewed).toBe('access-1');
   isLate = false;
   const [key, newValue] = [...shared.map][0]!;
@@ -508,8 +509,7 @@ test('no tab asks for a token of the former sign-ins while they are being replac
   stubLocks();
   const storage = storageOf();
   const paths: string[] = [];
-  let open!: () => void;
-  const gate = new Promise<void>((resolve) => (open = resolve));
+  const gate = createGate();
   let isReplaced = false;
   const unauthorized = (code: string) => Response.json({ code, error: code }, { status: 401 });
   vi.stubGlobal('fetch', async (url: string, { body, headers }: any) => {
@@ -520,7 +520,7 @@ test('no tab asks for a token of the former sign-ins while they are being replac
     if (path === '/me') return headers.authorization === 'Bearer new' ? Response.json({ username: 'alice' }) : unauthorized('unauthorized');
     if (path !== '/two_factor_confirm') return new Response('');
     isReplaced = true;
-    await gate;
+    await gate.isOpen;
     return Response.json({ jwt: 'new', expires_in: 900, refresh_token: 'new', recovery_codes: ['one'] });
   });
   const clientOf = () => createClient<any>({ url: 'http://server', auth: { storage } });
@@ -534,7 +534,7 @@ test('no tab asks for a token of the former sign-ins while they are being replac
   // Both tabs, in the meantime, have a token that the server does not take any more.
   const answers = [one.me(), other.me()];
   await vi.waitFor(() => expect(paths.filter((path) => path === '/me')).toHaveLength(2));
-  open();
+  gate.open();
   expect(await confirmed).toEqual({ recovery_codes: ['one'] });
   for (const answer of await Promise.all(answers)) expect(answer.username).toBe('alice');
   expect(states).toEqual([]);

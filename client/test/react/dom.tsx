@@ -6,6 +6,7 @@ import { afterEach, vi } from 'vitest';
 import { createClient } from '../../src/index.js';
 import { BrokerProvider } from '../../src/react/index.js';
 import type { Client, ClientOptions } from '../../src/types.js';
+import { createGate } from '../gate.js';
 import { PATIENCE } from '../patience.js';
 import { PASSWORD, type Server } from '../server.js';
 
@@ -97,14 +98,13 @@ export function countStreams(): () => number {
 /** Holds back every request until what it gives is called. */
 export function holdRequests(): () => void {
   const { fetch } = globalThis;
-  let go = () => {};
-  const gone = new Promise<void>((resolve) => (go = resolve));
+  const gate = createGate();
   const spy = vi.spyOn(globalThis, 'fetch').mockImplementation(async (...request) => {
-    await gone;
+    await gate.isOpen;
     return fetch(...request);
   });
   ends.push(() => spy.mockRestore());
-  return go;
+  return gate.open;
 }
 
 /** What React and the page complain of. */
