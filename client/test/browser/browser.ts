@@ -54,13 +54,13 @@ export async function servePage(): Promise<{ url: string; close(): void }> {
  * Starts a browser, and a site that has the page of `page.ts`. Playwright's own start is not used: what it sets by default keeps pages
  * from being hidden, frozen, and kept for going back.
  */
-export async function startBrowser(): Promise<Browser> {
+export async function startBrowser(more: readonly string[] = []): Promise<Browser> {
   const site = await servePage();
   const { url } = site;
   const profile = mkdtempSync(join(tmpdir(), 'broker-chromium-'));
   const flags = ['gpu', 'quic', 'background-networking', 'component-update', 'sync'].map((name) => `--disable-${name}`);
   const own = [`--user-data-dir=${profile}`, '--headless', '--no-first-run', '--no-sandbox', '--remote-debugging-port=0'];
-  const child = spawn(chromiumPath(), [...own, ...flags, 'about:blank'], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(chromiumPath(), [...own, ...flags, ...more, 'about:blank'], { stdio: ['ignore', 'ignore', 'pipe'] });
   const endpoint = await new Promise<string>((resolve, reject) => {
     let log = '';
     child.once('exit', () => reject(new Error(`Chromium has ended:\n${log}`)));

@@ -40,11 +40,8 @@ async function openTabs(count: number): Promise<Page[]> {
   return tabs;
 }
 
-/**
- * Each of ten tabs asks for something, and finds that the token has ended before any of them has a newer one: the lock of the renewal is
- * taken by another page until all of them have asked.
- */
-async function tenAskAtOnce(tabs: Page[]) {
+/** Another page takes the lock of the renewal, and keeps it until it is told to `release` it. */
+async function holdLock(): Promise<Page> {
   const other = await scene.browser.tab();
   await other.evaluate(
     () =>
@@ -54,6 +51,15 @@ async function tenAskAtOnce(tabs: Page[]) {
         void navigator.locks.request(Object.keys(localStorage)[0]!, () => (locked(), held));
       }),
   );
+  return other;
+}
+
+/**
+ * Each of ten tabs asks for something, and finds that the token has ended before any of them has a newer one: the lock of the renewal is
+ * taken by another page until all of them have asked.
+ */
+async function tenAskAtOnce(tabs: Page[]) {
+  const other = await holdLock();
   // A token that lasts a second is too old then, and the next is another one: those that are given in the same second are the same.
   await new Promise((resolve) => setTimeout(resolve, 1000));
   const answers = tabs.map((tab) =>
@@ -92,6 +98,27 @@ test('ten tabs whose token is refused at once renew it once', async () => {
   expect(refreshes).toHaveLength(1);
   // The browser itself logs each refusal.
   expect(scene.browser.errors).toEqual(tabs.map(() => expect.stringContaining('401')));
+});
+
+test('a page that never gives the lock back keeps no other from renewing', async () => {
+  await letLast('/login', 1);
+  const [tab] = await openTabs(1);
+  await holdLock();
+  const asked = await tab!.evaluate(async () => {
+    const asked: number[] = [];
+    const { timeout } = AbortSignal;
+    AbortSignal.timeout = (ms) => {
+      asked.push(ms);
+      return timeout.call(AbortSignal, 100);
+    };
+    // The token is too old after a second.
+    while (!asked.length) await window.broker.client.sessions();
+    return asked;
+  });
+  expect(refreshes).toHaveLength(1);
+  // It would have waited as long as another page may take, and not so long that the server takes a token for stolen.
+  expect(Math.max(...asked)).toBeLessThan(10_000);
+  expect(scene.browser.errors).toEqual([]);
 });
 
 test('tabs that share a stream stay signed in over many renewals, and each is told what happens', async () => {

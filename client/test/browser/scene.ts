@@ -1,6 +1,6 @@
 // What the tests of a file share: a server, a browser, and for each test two users in a tenant of its own.
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
-import { startServer, type Server } from '../server.js';
+import { startServer, type Server, type UserFields } from '../server.js';
 import { startBrowser, type Browser } from './browser.js';
 
 export interface Scene {
@@ -12,16 +12,23 @@ export interface Scene {
   token: string;
 }
 
+/** What the server, the browser and the requests for users have besides what they always have. */
+export interface SceneOptions {
+  serverFlags?: string[];
+  browserFlags?: string[];
+  user?: UserFields;
+}
+
 /** Is there from the first hook of the file on. The pages of a test are closed after it. */
-export function setScene(): Scene {
+export function setScene({ serverFlags, browserFlags, user }: SceneOptions = {}): Scene {
   const scene = {} as { -readonly [K in keyof Scene]: Scene[K] };
   beforeAll(async () => {
-    scene.server = await startServer();
-    scene.browser = await startBrowser();
+    scene.server = await startServer(serverFlags);
+    scene.browser = await startBrowser(browserFlags);
   });
   beforeEach(async ({ task }) => {
     Object.assign(scene, { alice: `alice${task.id}`, bob: `bob${task.id}` });
-    for (const name of [scene.alice, scene.bob]) await scene.server.user(name, { tenant_name: task.id });
+    for (const name of [scene.alice, scene.bob]) await scene.server.user(name, { tenant_name: task.id, ...user });
     scene.token = await scene.server.token(scene.bob);
   });
   afterEach(async () => {
