@@ -94,6 +94,9 @@ test('a recorded stream of the server is read alike at every split position', as
     expect(whole.map(([event]) => event)).toEqual(['a', 'b/1', 'grüße/日本', '$synced']);
     expect(JSON.parse(whole[0]![1]).data).toEqual(data);
     tryEverySplit(Buffer.concat(pieces), whole);
+    // As something between here and there might write it.
+    const recorded = Buffer.concat(pieces).toString();
+    for (const feed of ['\r\n', '\r']) tryEverySplit('\uFEFF' + recorded.replaceAll('\n', feed), whole);
   } finally {
     await server.stop();
   }

@@ -15,6 +15,8 @@ export interface Proxy {
   isStalled: boolean;
   /** The server does not learn that a stream was cut, and goes on with it. */
   isCutUnnoticed: boolean;
+  /** How many bytes of streams were handed on. */
+  received: number;
   /** How many connections asked for a stream. */
   readonly streams: number;
   /** The request lines of streams, the newest last. */
@@ -65,6 +67,7 @@ export async function startProxy(port: number): Promise<Proxy> {
         hasHead = true;
         part = part.subarray(0, part.indexOf('\r\n\r\n') + 4);
       }
+      proxy.received += Math.min(part.length, left);
       if (part.length < left) {
         left -= part.length;
         client.write(part);
@@ -78,6 +81,7 @@ export async function startProxy(port: number): Promise<Proxy> {
   const proxy: Proxy = {
     url: `http://127.0.0.1:${(server.address() as { port: number }).port}`,
     cutAfter: undefined,
+    received: 0,
     isSilent: false,
     isStalled: false,
     isCutUnnoticed: false,

@@ -101,6 +101,34 @@ test('a tab that wants more is given it, by the stream of the leader', async () 
   expect(scene.browser.errors).toEqual([]);
 });
 
+test('tabs of two users of a tenant share no stream, and none is told what is for the other', async () => {
+  const open = async (username: string) => {
+    const page = await scene.browser.tab();
+    await page.evaluate(
+      async ([url, username, password]) => {
+        await window.broker.create({ url, auth: { storage: 'memory' } }).signIn({ username, password });
+        window.broker.listen('*');
+        await window.broker.client.ready('*');
+      },
+      [scene.server.url, username, PASSWORD] as const,
+    );
+    return page;
+  };
+  const users = [scene.alice, scene.bob, scene.alice, scene.bob];
+  const tabs: Page[] = [];
+  for (const user of users) tabs.push(await open(user));
+  expect(await readers(tabs)).toBe(2);
+  for (const user of [scene.alice, scene.bob]) {
+    await scene.server.as(await scene.server.token(user), '/insert', { event: `@${user}/note`, data: `of ${user}` });
+  }
+  await scene.server.as(scene.token, '/insert', { event: 'last', data: 'for all' });
+  for (const [at, tab] of tabs.entries()) {
+    await eventually('the last one', async () => (await heard(tab)).some(({ event }) => event === 'last'));
+    expect((await heard(tab)).map(({ data }) => data)).toEqual([`of ${users[at]}`, 'for all']);
+  }
+  expect(scene.browser.errors).toEqual([]);
+});
+
 test('what a tab wants besides the others is still brought to it when another tab leads', async () => {
   const tabs = await openTabs(3);
   for (const [at, tab] of tabs.entries()) {
