@@ -24,6 +24,7 @@ const closed = () => new BrokerError('closed', 'closed');
 
 /** Makes a client. Nothing is connected until something is listened to. */
 export function createClient<E extends object = AnyEvents>(options: ClientOptions): Client<E> {
+  if (!/^https?:/.test(options.url)) throw new TypeError('createClient: `url` must be the address of Broker, such as http://localhost:8080');
   const url = options.url.replace(/\/+$/, '');
   const open = (path: string, more: RequestOptions = {}) => send(url + path, more);
   const session = createSession(url, options.auth ?? {}, open);

@@ -9,6 +9,9 @@ import type { RequestOptions, Stop } from './types.js';
 /** So long another tab may take to learn what was stored, in ms. */
 const STORED = 2000;
 
+/** After so long the server is asked once more, in ms: an answer that was lost must be asked for again while the server knows the token. */
+const SLOW = 5000;
+
 /** What a session lets its renewal do. */
 export interface Renewable {
   /** The name of the lock. */
@@ -22,6 +25,8 @@ export interface Renewable {
   take(next: Kept): void;
   /** Takes it over, and stores it for all tabs. */
   keep(next: Kept | undefined, reason?: string): Promise<void>;
+  /** The same, and tells those who listen. */
+  change(next: Kept): Promise<void>;
   post(path: string, options: RequestOptions): Promise<any>;
   onToken(listener: () => void): Stop;
 }
@@ -33,9 +38,18 @@ export function keptOf(user: string, { jwt, expires_in, refresh_token }: Tokens)
   return kept;
 }
 
+/** Gives what comes soon. */
+function inTime<T>(answer: Promise<T>): Promise<T | undefined> {
+  let timer: ReturnType<typeof setTimeout>;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), SLOW);
+  });
+  return Promise.race([answer, late]).finally(() => clearTimeout(timer));
+}
+
 /** Renews the token if it is still the one that is too old. Gives the one that is to be used. */
 export function renew(session: Renewable, old: string): Promise<string | undefined> {
-  const { key, isSupplied, kept, find, take, keep, post, onToken } = session;
+  const { key, isSupplied, kept, find, take, keep, change, post, onToken } = session;
 
   const run = async (hasWaited?: boolean) => {
     await find();
@@ -44,9 +58,18 @@ export function renew(session: Renewable, old: string): Promise<string | undefin
     const used = kept();
     if (!used || used.jwt !== old) return used?.jwt;
     if (!used.refresh) return void (await keep(undefined, 'expired'));
+    const ask = async (timeout?: number) =>
+      keptOf(used.user, await post('/refresh', { body: { refresh_token: used.refresh }, timeout }));
     let next: Kept;
     try {
-      next = keptOf(used.user, await post('/refresh', { body: { refresh_token: used.refresh }, timeout: 5000 }));
+      const first = ask();
+      const soon = await inTime(first);
+      if (!soon) {
+        // It may be slow and not lost. Then it has the successor, which the next answer has not.
+        const isNews = ({ refresh }: Kept) => refresh && [kept()?.refresh, kept()?.spent].includes(used.refresh);
+        first.then(async (late) => isNews(late) && (await change(late))).catch(() => {});
+      }
+      next = soon || (await ask(SLOW));
     } catch (error) {
       const { status, code } = error as BrokerError;
       if (status !== 401) throw error;

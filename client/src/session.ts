@@ -119,24 +119,32 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
       );
     const remove = () => write(() => storage?.removeItem(key));
     // Other tabs are told why it has gone.
-    const written = write(() => storage?.setItem(key, JSON.stringify(next ?? { reason })));
+    const set = () => write(() => storage?.setItem(key, JSON.stringify(next ?? { reason })));
+    const written = set();
     if (!next) await remove();
-    const isDone = await written;
+    let isDone = await written;
     if (mine !== writes) return;
+    if (!isDone) {
+      // What is there is of a former sign-in, or has been used. Without it there may be room.
+      await remove();
+      if (mine !== writes) return;
+      isDone = !!next && (await set());
+    }
     isStored = isDone;
-    // What is there is of a former sign-in, or has been used.
-    if (!isDone) await remove();
   }
-  const change = (next?: Kept, reason?: string) => {
+  const change = async (next?: Kept, reason?: string) => {
     const done = keep(next, reason);
     tell();
-    return done;
+    await done;
+    // Browsers tell other pages, and not the other clients of this one.
+    if (storage && isStored) globalThis.dispatchEvent?.(new StorageEvent('storage', { key, newValue: JSON.stringify(next ?? { reason }) }));
   };
 
   const onStorage = ({ key: name, newValue }: StorageEvent) => {
     if (name !== key && name !== null) return;
-    if (newValue) isStored = true;
-    look(parse(newValue)?.reason).catch(() => {});
+    const news = parse(newValue);
+    if (news?.jwt) isStored = true;
+    look(news?.reason).catch(() => {});
   };
   globalThis.addEventListener?.('storage', onStorage as any);
   /** Once, unless it fails, as only a supplier may. */
@@ -150,7 +158,7 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
   // Nobody listens yet.
   tell();
 
-  const renewable: Renewable = { key, isSupplied: !!supplier, kept: () => kept, find, take, keep, post, onToken: tokens.on };
+  const renewable: Renewable = { key, isSupplied: !!supplier, kept: () => kept, find, take, keep, change, post, onToken: tokens.on };
 
   return {
     key,

@@ -1,6 +1,7 @@
 // An error tells what to do about it.
 
 import { expect, test } from 'vitest';
+import { createClient } from '../src/client.js';
 import { AuthError, BrokerError, ConflictError, NetworkError, RateLimitError, refusal, ServerError } from '../src/errors.js';
 
 test('a refusal becomes the class of its status, with its code', () => {
@@ -16,4 +17,8 @@ test('a refusal becomes the class of its status, with its code', () => {
   expect(refusal(400, { code: 'filter_invalid' })).toMatchObject({ retryable: false, status: 400 });
   expect(new NetworkError()).toMatchObject({ retryable: true, status: 0, name: 'NetworkError' });
   expect(new NetworkError()).toBeInstanceOf(BrokerError);
+});
+
+test.each([undefined, '', '/', 'localhost:8080', 'ws://localhost:8080'])('an address that is none is said at once: %s', (url) => {
+  expect(() => createClient({ url: url as string })).toThrow('`url` must be the address of Broker');
 });

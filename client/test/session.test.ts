@@ -124,6 +124,55 @@ test('without locks a page that was slower takes what the faster one got', async
   expect(server.calls).toBe(3);
 });
 
+test.each([true, false])('an answer that is slow and not lost still gives the successor, if the next try has an answer: %s', async (isAnswered) => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  const server = serverOf();
+  const storage = storageOf();
+  let tries = 0;
+  const session = sessionOf(
+    async (path, options) => {
+      const answer = server.post(path, options);
+      if (++tries === 2 && !isAnswered) throw new NetworkError('timeout');
+      return answer;
+    },
+    { storage },
+  );
+  await session.start('alice', server.tokens());
+  let open!: () => void;
+  server.gate = new Promise<void>((resolve) => (open = resolve));
+  const renewed = session.token('access-0').catch((error) => error.code);
+  await vi.waitFor(() => expect(tries).toBe(1));
+  server.gate = undefined;
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect(await renewed).toBe(isAnswered ? 'access-1' : 'timeout');
+  expect(await session.refreshToken()).toBe(isAnswered ? undefined : 'refresh-0');
+  open();
+  await vi.waitFor(async () => expect(await session.refreshToken()).toBe('refresh-1'));
+  expect([...storage.map.values()].join()).toContain('refresh-1');
+  expect(await session.token('access-1')).toBe('access-2');
+});
+
+test('a slow answer does not sign in whoever has signed out meanwhile', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  const server = serverOf();
+  const session = sessionOf(server.post);
+  await session.start('alice', server.tokens());
+  let open!: () => void;
+  server.gate = new Promise<void>((resolve) => (open = resolve));
+  const renewed = session.token('access-0');
+  await vi.waitFor(() => expect(server.calls).toBe(1));
+  const gone = server.gate;
+  server.gate = undefined;
+  await vi.advanceTimersByTimeAsync(5_000);
+  await renewed;
+  await session.end('signed-out');
+  open();
+  await gone;
+  await vi.advanceTimersByTimeAsync(10);
+  expect(session.store.get()).toEqual({ status: 'signed-out', reason: 'signed-out' });
+  expect(await session.refreshToken()).toBeUndefined();
+});
+
 test('an answer without a successor lasts as long as its token', async () => {
   const session = sessionOf(async () => ({ jwt: 'access-1', expires_in: 900 }));
   await session.start('alice', { jwt: 'access-0', expires_in: 900, refresh_token: 'former' });
@@ -289,6 +338,32 @@ describe('a storage that cannot be written', () => {
     expect(map.size).toBe(0);
   });
 
+  test('makes room by what it has, so that other pages stay signed in', async () => {
+    const server = serverOf();
+    const { map, ...storage } = storageOf();
+    await sessionOf(server.post, { storage }).start('alice', server.tokens());
+    const setItem = (key: string, value: string) => {
+      if (map.has(key)) throw new Error('the storage is full');
+      map.set(key, value);
+    };
+    const session = sessionOf(server.post, { storage: { ...storage, setItem } });
+    expect(await session.token('access-0')).toBe('access-1');
+    expect([...map.values()].join()).toContain('refresh-1');
+  });
+
+  test('is not read again because somebody has signed out elsewhere', async () => {
+    let onStorage!: (event: object) => void;
+    vi.stubGlobal('addEventListener', (_type: string, listener: typeof onStorage) => (onStorage = listener));
+    const { map, ...storage } = full();
+    let key = '';
+    const session = sessionOf(serverOf().post, { storage: { ...storage, removeItem: (name) => ((key = name), storage.removeItem(name)) } });
+    await session.start('alice', serverOf().tokens());
+    onStorage({ key, newValue: '{"reason":"signed-out"}' });
+    onStorage({ key, newValue: null });
+    expect(await session.token()).toBe('access-0');
+    expect(session.store.get().user).toBe('alice');
+  });
+
   test('is read again when another page has written it', async () => {
     let onStorage!: (event: object) => void;
     vi.stubGlobal('addEventListener', (_type: string, listener: typeof onStorage) => (onStorage = listener));
@@ -338,6 +413,24 @@ test('a storage that fails is done without', async () => {
   await session.start('alice', server.tokens());
   expect(await session.token()).toBe('access-0');
   expect(await session.token('access-0')).toBe('access-1');
+});
+
+test('another client of the same page is told, which the browser does not', async () => {
+  const listeners = new Set<(event: object) => void>();
+  vi.stubGlobal('addEventListener', (_type: string, listener: (event: object) => void) => listeners.add(listener));
+  vi.stubGlobal('StorageEvent', function (this: object, _type: string, init: object) {
+    Object.assign(this, init);
+  });
+  vi.stubGlobal('dispatchEvent', (event: object) => listeners.forEach((listener) => listener(event)));
+  const server = serverOf();
+  const storage = storageOf();
+  const [one, other] = [sessionOf(server.post, { storage }), sessionOf(server.post, { storage })];
+  await one.start('alice', server.tokens());
+  await vi.waitFor(() => expect(other.store.get()).toEqual({ status: 'signed-in', user: 'alice' }));
+  await one.end('signed-out');
+  await vi.waitFor(() => expect(other.store.get()).toEqual({ status: 'signed-out', reason: 'signed-out' }));
+  await one.start('bob', { jwt: 'of bob', refresh_token: 'of bob' });
+  await vi.waitFor(() => expect(other.store.get().user).toBe('bob'));
 });
 
 test('what is read from a slow storage does not undo what was signed in or out meanwhile', async () => {

@@ -66,7 +66,7 @@ client.latest('title').get().data;
 // @ts-expect-error: items are not changed in place
 todos[0]!.data = { title: '' };
 
-const anything = createClient({ url: '' });
+const anything = createClient({ url: 'http://localhost:8080' });
 same<NonNullable<ReturnType<ReturnType<typeof anything.latest>['get']>>['data'], any>();
 void anything.insert('whatever', { x: 1 });
 void anything.insertAll([{ event: 'whatever', data: { x: 1 } }]);
