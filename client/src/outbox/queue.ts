@@ -117,8 +117,11 @@ export function createQueue(database: Database<QueueRow>, owner: string, host: Q
     return changed;
   };
 
-  /** Nothing is written where nothing changes, as when the server cannot be reached. */
-  const mark = async (row: QueueRow, tried: number | undefined) => (tried === row.tried ? row : change(row, { tried }));
+  /** Nothing is written where nothing changes, as when the server cannot be reached. What is remembered of the disk is marked, too. */
+  const mark = async (row: QueueRow, tried: number | undefined) => {
+    if (tried === row.tried || (await change(row, { tried }))) return Object.assign(row, { tried });
+    return undefined;
+  };
 
   const stopAt = async (row: QueueRow, changes: Partial<QueueRow>) => {
     const stopped = await change(row, changes);
@@ -128,7 +131,7 @@ export function createQueue(database: Database<QueueRow>, owner: string, host: Q
 
   /** Does one thing. Gives whether there may be more to do. */
   const step = async (): Promise<boolean> => {
-    let row = next(rows ?? (await refresh()));
+    const row = next(rows ?? (await refresh()));
     if (!row) {
       on.status({ state: 'idle' });
       return false;
@@ -144,10 +147,9 @@ export function createQueue(database: Database<QueueRow>, owner: string, host: Q
         return true;
       }
       const marked = await mark(row, before ?? time);
-      // Another tab has sent or discarded it meanwhile, or leads now.
+      // It was sent or discarded meanwhile, here or in another tab; or another tab leads now.
       if (!marked) rows = undefined;
-      if (!marked || !leading) return true;
-      row = marked;
+      if (!rows || !leading) return true;
       receipt = await host.send(row);
     } catch (error) {
       const failure = error as Failure;

@@ -25,6 +25,8 @@ interface Surroundings {
   send?: Send;
   /** What is added to the server's time. */
   later?: () => number;
+  /** The server's time. */
+  now?: () => number | Promise<number>;
   owner?: string;
 }
 
@@ -34,7 +36,7 @@ const serverNow = Date.now.bind(Date);
 const lost = { code: 'network', message: 'no answer', retryable: true, retryAfter: 0.001 };
 
 /** A tab: modules of its own, over the one database of the browser. */
-function openTab(indexedDB: IDBFactory, { life, send = (_, go) => go(), later = () => 0, owner = 'alice' }: Surroundings = {}) {
+function openTab(indexedDB: IDBFactory, { life, send = (_, go) => go(), later = () => 0, now = serverNow, owner = 'alice' }: Surroundings = {}) {
   const module = load(life, [{ ...globalThis, indexedDB }]);
   const call = async (path: string, init: RequestInit = {}) => {
     const headers = { ...init.headers, authorization: `Bearer ${token}` };
@@ -49,7 +51,7 @@ function openTab(indexedDB: IDBFactory, { life, send = (_, go) => go(), later = 
   const states: string[] = [];
   const sent: string[] = [];
   const host = {
-    now: async () => serverNow() + later(),
+    now: async () => (await now()) + later(),
     send: (row: Row) =>
       send(row, async () => {
         const { path, body, key, headers } = row;
@@ -386,4 +388,45 @@ test('a database that does not answer in time does nothing later: what it was as
   }
   expect(await row).toBeGreaterThan(1e15);
   vi.useRealTimers();
+});
+
+test('when a row was tried first is kept, whatever is enqueued and answered after that', async () => {
+  const time = Date.now();
+  let tries = 0;
+  const tab = openTab(new IDBFactory(), {
+    now: () => time + 1000 * tries,
+    send: () => Promise.reject(++tries === 1 ? { ...lost, retryAfter: 3600 } : { ...lost, status: 429, code: 'insert_rate_exceeded', retryAfter: 3600 }),
+  });
+  await tab.enqueue('first/a', 1);
+  await tab.drain();
+  const read = async () => (await tab.database.list('alice')).map(({ tried }) => tried);
+  expect(await read()).toEqual([time]);
+  await tab.enqueue('first/b', 2);
+  const [, row] = await tab.database.list('alice');
+  tab.queue.added(row!);
+  await vi.waitFor(() => expect(tries).toBe(2));
+  await vi.waitFor(() => expect(tab.states.at(-1)).toBe('waiting'));
+  expect(await read()).toEqual([time, undefined]);
+  tab.queue.close();
+});
+
+test('what is discarded while the time is asked for is not sent', async () => {
+  let answer: ((time: number) => void) | undefined;
+  const sent: string[] = [];
+  let tries = 0;
+  const tab = openTab(new IDBFactory(), {
+    now: () => (tries ? new Promise((resolve) => (answer = resolve)) : Date.now()),
+    send: (row, go) => (tries++ ? (sent.push(row.key), go()) : Promise.reject({ ...lost, retryAfter: 3600 })),
+  });
+  await tab.enqueue('gone/a', 1);
+  await tab.drain();
+  void tab.queue.wake();
+  await vi.waitFor(() => expect(answer).toBeDefined());
+  const [row] = await tab.database.list('alice');
+  await tab.database.update(row!.seq, () => undefined);
+  const done = tab.queue.wake();
+  answer!(Date.now());
+  await done;
+  expect(sent).toEqual([]);
+  tab.queue.close();
 });
