@@ -27,6 +27,8 @@ export interface Server {
   token(username: string): Promise<string>;
   /** A request of a user, by a token of {@link token}. */
   as(token: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<any>;
+  /** The data of all events whose names begin so, also of former ones, in the order in which it was inserted. */
+  inserted(token: string, prefix?: string): Promise<any[]>;
   /** Ends the process as by `kill -9`. */
   kill(): Promise<void>;
   /** Ends the process in order. */
@@ -118,6 +120,13 @@ export async function startServer(flags: string[] = []): Promise<Server> {
     async token(username) {
       const body = JSON.stringify({ username, password: PASSWORD });
       return (await call('/login', { method: 'POST', body })).jwt;
+    },
+    async inserted(token, prefix = '') {
+      const all: { id: string; data: unknown }[] = [];
+      for (const { event } of await server.as(token, `/events?events=${encodeURIComponent(`${prefix}*`)}`)) {
+        all.push(...(await server.as(token, `/history?event=${encodeURIComponent(event)}`)).events);
+      }
+      return all.sort((a, b) => (a.id < b.id ? -1 : 1)).map(({ data }) => data);
     },
     as: (token, path, body, headers = {}) =>
       call(path, {

@@ -30,14 +30,7 @@ const shown = (page: Page) =>
   page.evaluate(() => window.broker.client.all('*').get().map(({ event, data, pending }) => [event, data, !!pending])); // prettier-ignore
 const live = (page: Page) => eventually('live', () => page.evaluate(() => window.broker.client.connection.get().state === 'live'));
 
-/** The data that the server has, in the order in which it was inserted. */
-async function inserted() {
-  const all = [];
-  for (const { event } of await scene.server.as(scene.token, '/events')) {
-    all.push(...(await scene.server.as(scene.token, `/history?event=${encodeURIComponent(event)}`)).events);
-  }
-  return all.sort((a, b) => (a.id < b.id ? -1 : 1)).map(({ data }) => data);
-}
+const inserted = () => scene.server.inserted(scene.token);
 
 /** Every byte that pages of the site can read: of their databases, and of their storage. */
 const kept = (page: Page) =>

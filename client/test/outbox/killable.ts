@@ -10,6 +10,17 @@ export interface Life {
   onDeath(): void;
 }
 
+export type Death = Omit<Life, 'onDeath'>;
+
+/** A death before and one after each of so many awaits. */
+export const deathsUpTo = (count: number): Death[] =>
+  Array.from({ length: count }, (_, at) => [{ at: at + 1, when: 'before' } as const, { at: at + 1, when: 'after' } as const]).flat();
+
+/** Lives know nothing of each other, and the server commits together what comes together. */
+export async function atOnce<T>(lives: T[], run: (life: T) => Promise<void>) {
+  while (lives.length) await Promise.all(lives.splice(0, 16).map(run));
+}
+
 interface Node {
   type: string;
   start: number;

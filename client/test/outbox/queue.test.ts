@@ -2,7 +2,7 @@
 import { IDBFactory } from 'fake-indexeddb';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { startServer, type Server } from '../server.js';
-import { killable, type Life } from './killable.js';
+import { atOnce, deathsUpTo, killable, type Death, type Life } from './killable.js';
 import type * as Modules from './modules.js';
 
 let server: Server;
@@ -85,17 +85,9 @@ function openTab(indexedDB: IDBFactory, { life, send = (_, go) => go(), later = 
 }
 type Tab = ReturnType<typeof openTab>;
 
-/** The data that the server has under these names, in the order in which they were inserted. */
-async function inserted(prefix: string) {
-  const all = [];
-  for (const { event } of await server.as(token, `/events?events=${prefix}*`)) {
-    all.push(...(await server.as(token, `/history?event=${encodeURIComponent(event)}`)).events);
-  }
-  return all.sort((a, b) => (a.id < b.id ? -1 : 1)).map(({ data }) => data);
-}
+const inserted = (prefix: string) => server.inserted(token, prefix);
 
 const ROWS = [1, 2, 3, 4];
-type Death = Omit<Life, 'onDeath'>;
 
 /**
  * A tab enqueues and sends, and dies where it is told. A second one goes on, which was there already and may die as well, and then a
@@ -141,15 +133,6 @@ async function live(prefix: string, first?: Death, second?: Death) {
 /** What was not said to be kept may be there or not. It is the last. */
 function expectOnce({ kept, seen }: { kept: number[]; seen: number[] }, where: string) {
   expect([kept, ROWS.slice(0, kept.length + 1)], where).toContainEqual(seen);
-}
-
-/** A death before and one after each of so many awaits. */
-const deathsUpTo = (count: number): Death[] =>
-  Array.from({ length: count }, (_, at) => [{ at: at + 1, when: 'before' } as const, { at: at + 1, when: 'after' } as const]).flat();
-
-/** Lives know nothing of each other, and the server commits together what comes together. */
-async function atOnce<T>(lives: T[], run: (life: T) => Promise<void>) {
-  while (lives.length) await Promise.all(lives.splice(0, 16).map(run));
 }
 
 test('a tab is killed at every await, before and after what it awaits, and another goes on', async () => {
