@@ -11,11 +11,14 @@ const PATIENCE = 7000;
  * whether another tab had the lock until now.
  */
 export async function locked<T>(name: string, run: (hasWaited?: boolean) => Promise<T>): Promise<T> {
+  const locks = globalThis.navigator?.locks;
+  // React Native has neither locks nor `AbortSignal.timeout`.
+  if (!locks) return run();
   let running: Promise<T> | undefined;
   const late = () => AbortSignal.timeout(PATIENCE);
   const take = (options: LockOptions) =>
-    globalThis.navigator?.locks
-      ?.request(name, options, (lock) => {
+    locks
+      .request(name, options, (lock) => {
         if (!lock) return;
         running = run(!options.ifAvailable);
         // What hangs, as a storage may, goes on, and keeps nobody else from it.

@@ -25,7 +25,11 @@ beforeAll(async () => {
   const { fetch } = await import('whatwg-fetch');
   const before = undo;
   const undoFetch = withGlobals({ fetch });
+  const { timeout, any } = AbortSignal;
+  Reflect.deleteProperty(AbortSignal, 'timeout');
+  Reflect.deleteProperty(AbortSignal, 'any');
   undo = () => {
+    Object.assign(AbortSignal, { timeout, any });
     undoFetch();
     before();
   };
@@ -65,5 +69,16 @@ test('a client signs in, listens, inserts, and comes back', async () => {
   again.retry();
   expect(again.latest('todo/1').get()!.data).toEqual({ text: 'milk' });
   again.close();
+
+  // Its token has ended by then.
+  const [key, text] = [...stored][0]!;
+  const { refresh, ...kept } = JSON.parse(text);
+  stored.set(key, JSON.stringify({ ...kept, refresh, at: Date.now() - 3_600_000 }));
+  const later = createClient({ url: server.url, auth: { storage } });
+  expect(await later.me()).toMatchObject({ username: 'alice' });
+  expect(JSON.parse(stored.get(key)!).refresh).not.toBe(refresh);
+  later.on('todo/*', () => {});
+  await later.ready('todo/*');
+  later.close();
 });
 

@@ -166,6 +166,7 @@ export function createQueue(database: Database<QueueRow>, owner: string, host: Q
         on.status({ state: 'paused' });
         return false;
       }
+      if (!leading) return false;
       // No cap on tries. Full jitter, so that many clients do not come back at once.
       const jitter = Math.random() * Math.min(30_000, 500 * 2 ** Math.min(failures++, 6));
       const wait = failure.retryAfter ? failure.retryAfter * 1000 * (1 + Math.random()) : jitter;
@@ -196,10 +197,11 @@ export function createQueue(database: Database<QueueRow>, owner: string, host: Q
     }
   };
 
-  const go = () => {
+  const go = async () => {
     clearTimeout(timer);
     again = true;
-    return (running ??= loop());
+    // A loop that ends at once would be the last.
+    if (leading) await (running ??= loop());
   };
 
   const run = () => {

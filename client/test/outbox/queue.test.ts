@@ -413,3 +413,25 @@ test('what is discarded while the time is asked for is not sent', async () => {
   expect(sent).toEqual([]);
   tab.queue.close();
 });
+
+test('a tab that loses the lead while it sends, and leads again, goes on', async () => {
+  let fail: (() => void) | undefined;
+  const tab = openTab(new IDBFactory(), {
+    send: (_, go) => (fail ? go() : new Promise((_, reject) => (fail = () => reject({ ...lost, retryAfter: 0 })))),
+  });
+  await tab.enqueue('lead/a', 1);
+  const stop = tab.queue.lead();
+  const first = tab.queue.wake();
+  await vi.waitFor(() => expect(fail).toBeDefined());
+  stop();
+  const timers = vi.spyOn(globalThis, 'setTimeout');
+  fail!();
+  await first;
+  // Nothing is planned by who does not lead, and looking after all harms nothing.
+  expect(timers).not.toHaveBeenCalled();
+  timers.mockRestore();
+  tab.queue.added((await tab.database.list('alice'))[0]!);
+  await tab.drain();
+  expect(await inserted('lead/')).toEqual([1]);
+  tab.queue.close();
+});
