@@ -46,15 +46,17 @@ async function signIn(host: AccountHost, { username, discard, ...proof }: SignIn
   const { request, session, logout, isOut } = host;
   const user = username.normalize('NFC');
   const tokens = await request('/login', { open: true, body: { ...fields(proof), username: user, refresh: true } });
+  // Before anything is thrown away: an answer without a token is none.
+  const kept = keptOf(user, tokens);
+  let former: string | undefined;
   try {
-    if (isOut()) throw new AuthError('signed-out', 'signed out before the sign-in was answered', 401);
     await admit(host, user, discard);
+    former = await session.refreshToken();
+    if (isOut()) throw new AuthError('signed-out', 'signed out before the sign-in was answered', 401);
   } catch (error) {
     void logout(tokens.refresh_token);
     throw error;
   }
-  const kept = keptOf(user, tokens);
-  const former = await session.refreshToken();
   await session.start(kept);
   void logout(former);
 }
@@ -77,9 +79,12 @@ export default async function call(host: AccountHost, name: string, more: Reques
   more.body = options && { ...fields(options), refresh: true };
   // All of an account may be long.
   if (name === 'exportMe') Object.assign(more, { timeout: 600_000, isText: true });
-  // The server ends all sign-ins, and answers with a new one: no tab must ask for another token of the former ones in between.
   const send = () => request(`/${snake(name)}`, more);
-  const answer = await (name === 'changePassword' || name === 'twoFactorConfirm' ? locked(session.key, send) : send());
+  // The server ends all sign-ins, and answers with a new one: no tab must ask for another token of the former ones in between.
+  const isNew = name === 'changePassword' || name === 'twoFactorConfirm';
+  // A renewal that is due would wait for the same lock.
+  if (isNew) await session.token().catch(() => {});
+  const answer = await (isNew ? locked(session.key, send) : send());
   const { user, reason } = session.store.get();
   // The former sign-ins have ended, which this page may have been told already. Who has signed in or out meanwhile stays so.
   const isTheirs = user ? user === more.as : reason !== 'signed-out';

@@ -1,8 +1,8 @@
 // One at a time over all tabs, where the browser can do that.
 
 /**
- * How long a tab waits for it, and holds it: longer than the request of the tab that has it may take, and shorter than the 10 s for
- * which the server knows the refresh token that this one has used.
+ * How long a tab waits for it, and holds it: shorter than the 10 s for which the server knows the refresh token that the tab before has
+ * used, so that whoever goes on without it gets a token all the same.
  */
 const PATIENCE = 7000;
 

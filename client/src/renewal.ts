@@ -11,6 +11,11 @@ const STORED = 2000;
 
 /** After so long the server is asked once more, in ms: an answer that was lost must be asked for again while the server knows the token. */
 const SLOW = 5000;
+/**
+ * So long the first answer is waited for, in ms. If the next request uses the token, the first one must not come to the server more than 10 s
+ * after that: it would be taken for one of a thief, and end the session.
+ */
+const LATE = 14_000;
 
 /** What a session lets its renewal do. */
 export interface Renewable {
@@ -58,11 +63,11 @@ export function renew(session: Renewable, old: string): Promise<string | undefin
     const used = kept();
     if (!used || used.jwt !== old) return used?.jwt;
     if (!used.refresh) return void (await keep(undefined, 'expired'));
-    const ask = async (timeout?: number) =>
+    const ask = async (timeout: number) =>
       keptOf(used.user, await post('/refresh', { body: { refresh_token: used.refresh }, timeout }));
     let next: Kept;
     try {
-      const first = ask();
+      const first = ask(LATE);
       const soon = await inTime(first);
       if (!soon) {
         // It may be slow and not lost. Then it has the successor, which the next answer has not.

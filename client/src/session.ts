@@ -130,14 +130,15 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
       if (mine !== writes) return;
       isDone = !!next && (await set());
     }
-    isStored = isDone;
+    if (mine === writes) isStored = isDone;
   }
   const change = async (next?: Kept, reason?: string) => {
     const done = keep(next, reason);
     tell();
     await done;
     // Browsers tell other pages, and not the other clients of this one.
-    if (storage && isStored) globalThis.dispatchEvent?.(new StorageEvent('storage', { key, newValue: JSON.stringify(next ?? { reason }) }));
+    const newValue = JSON.stringify(next ?? { reason });
+    if (storage && isStored && globalThis.StorageEvent) dispatchEvent(new StorageEvent('storage', { key, newValue }));
   };
 
   const onStorage = ({ key: name, newValue }: StorageEvent) => {
@@ -189,7 +190,8 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
     jwt: () => kept?.jwt,
     async refreshToken() {
       await loaded().catch(() => {});
-      return kept?.refresh;
+      // The server ends the session by a former one, too.
+      return kept?.refresh ?? kept?.spent;
     },
     start: change,
     end: (reason) => change(undefined, reason),

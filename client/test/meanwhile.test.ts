@@ -161,6 +161,26 @@ test('who signs out while a sign-in is being answered stays signed out', async (
   client.close();
 });
 
+test('who signs out while a sign-in looks for changes of others stays signed out, and an answer that is none throws nothing away', async () => {
+  const admitted: boolean[] = [];
+  let go!: () => void;
+  const gate = new Promise<void>((resolve) => (go = resolve));
+  const plugin = { beforeSignIn: async (_user: string, discard: boolean) => (admitted.push(discard), gate), close() {} };
+  const outbox = { attach: () => plugin } as unknown as OutboxPlugin;
+  const client = serve(() => {}, { outbox });
+  const signIn = client.signIn({ username: 'alice', password: 'x' }).catch((error) => error.code);
+  await vi.waitFor(() => expect(admitted).toEqual([false]));
+  await client.signOut();
+  go();
+  expect(await signIn).toBe('signed-out');
+  expect(client.session.get().status).toBe('signed-out');
+  // As of a captive portal.
+  vi.stubGlobal('fetch', async () => new Response(''));
+  await expect(client.signIn({ username: 'alice', password: 'x', discard: true })).rejects.toMatchObject({ retryable: true });
+  expect(admitted).toEqual([false]);
+  client.close();
+});
+
 test('who ends all sign-ins, or this one, is signed out, also if nothing is listened to', async () => {
   const jwt = `x.${btoa(JSON.stringify({ sub: 'alice', sid: 'this' }))}.x`;
   const client = serve(() => '');

@@ -145,7 +145,7 @@ test.each([true, false])('an answer that is slow and not lost still gives the su
   server.gate = undefined;
   await vi.advanceTimersByTimeAsync(5_000);
   expect(await renewed).toBe(isAnswered ? 'access-1' : 'timeout');
-  expect(await session.refreshToken()).toBe(isAnswered ? undefined : 'refresh-0');
+  expect(await session.refreshToken()).toBe('refresh-0');
   open();
   await vi.waitFor(async () => expect(await session.refreshToken()).toBe('refresh-1'));
   expect([...storage.map.values()].join()).toContain('refresh-1');
@@ -177,7 +177,8 @@ test('an answer without a successor lasts as long as its token', async () => {
   const session = sessionOf(async () => ({ jwt: 'access-1', expires_in: 900 }));
   await session.start('alice', { jwt: 'access-0', expires_in: 900, refresh_token: 'former' });
   expect(await session.token('access-0')).toBe('access-1');
-  expect(await session.refreshToken()).toBeUndefined();
+  // To end the session it is still good.
+  expect(await session.refreshToken()).toBe('former');
   // The former refresh token must not be used again: that would end the session of who has its successor.
   expect(await session.token('access-1')).toBeUndefined();
   expect(session.store.get()).toEqual({ status: 'signed-out', reason: 'expired' });
@@ -415,6 +416,15 @@ test('a storage that fails is done without', async () => {
   expect(await session.token('access-0')).toBe('access-1');
 });
 
+test('where events are dispatched and there are none of storages, as in workers, a sign-in is one', async () => {
+  vi.stubGlobal('dispatchEvent', () => true);
+  vi.stubGlobal('StorageEvent', undefined);
+  const session = sessionOf(serverOf().post);
+  await session.start('alice', serverOf().tokens());
+  await session.end('signed-out');
+  expect(session.store.get().status).toBe('signed-out');
+});
+
 test('another client of the same page is told, which the browser does not', async () => {
   const listeners = new Set<(event: object) => void>();
   vi.stubGlobal('addEventListener', (_type: string, listener: (event: object) => void) => listeners.add(listener));
@@ -596,6 +606,24 @@ test('another page is told why nobody is signed in any more', async () => {
   // A browser tells later, when what it tells of is over.
   events.forEach(tellOther);
   await vi.waitFor(() => expect(other.store.get()).toEqual({ status: 'signed-out', reason: 'signed-out' }));
+});
+
+test('a password is changed at once, also if the token is due: that does not wait for its own lock', async () => {
+  stubLocks();
+  vi.useFakeTimers({ toFake: ['performance'] });
+  const paths: string[] = [];
+  vi.stubGlobal('fetch', async (url: string) => {
+    paths.push(new URL(url).pathname);
+    return Response.json({ jwt: `token ${paths.length}`, expires_in: 900, refresh_token: `refresh ${paths.length}` });
+  });
+  const client = createClient({ url: 'http://server', auth: { storage: storageOf() } });
+  await client.signIn({ username: 'alice', password: 'x' });
+  vi.advanceTimersByTime(890_000);
+  const began = Date.now();
+  await client.changePassword({ password: 'x', newPassword: 'y' });
+  expect(Date.now() - began).toBeLessThan(5_000);
+  expect(paths).toEqual(['/login', '/refresh', '/change_password']);
+  client.close();
 });
 
 test('no tab asks for a token of the former sign-ins while they are being replaced', async () => {
