@@ -41,7 +41,8 @@ function chooseStorage(choice: AuthOptions['storage'] = 'local'): KeyValueStorag
 
 export function createSession(url: string, auth: AuthOptions, post: Post): SessionKeeper {
   const supplier = auth.token;
-  const storage = chooseStorage(auth.storage);
+  // What somebody else supplies is kept there.
+  const storage = supplier ? undefined : chooseStorage(auth.storage);
   // The secure storage of Expo takes these characters only.
   const key = `broker-client.${encodeURIComponent(url).replace(/[^\w.-]/g, '_')}`;
   const changes = createEmitter();
@@ -142,7 +143,7 @@ export function createSession(url: string, auth: AuthOptions, post: Post): Sessi
   };
 
   const onStorage = ({ key: name, newValue }: StorageEvent) => {
-    if (name !== key && name !== null) return;
+    if (!storage || (name !== key && name !== null)) return;
     const news = parse(newValue);
     if (news?.jwt) isStored = true;
     look(news?.reason).catch(() => {});

@@ -443,6 +443,24 @@ test('another client of the same page is told, which the browser does not', asyn
   await vi.waitFor(() => expect(other.store.get().user).toBe('bob'));
 });
 
+test('a service that supplies tokens is not asked because of what is stored, and nothing is', async () => {
+  let onStorage!: (event: object) => void;
+  vi.stubGlobal('addEventListener', (_type: string, listener: typeof onStorage) => (onStorage = listener));
+  const dispatched = vi.fn();
+  vi.stubGlobal('dispatchEvent', dispatched);
+  vi.stubGlobal('StorageEvent', function () {});
+  const { map, ...storage } = storageOf();
+  let asked = 0;
+  const session = sessionOf(serverOf().post, { storage, token: () => (asked++, claims('alice')) });
+  await session.token();
+  // Another password has been set.
+  await session.start('alice', { jwt: 'new', expires_in: 900, refresh_token: 'new' });
+  onStorage({ key: session.key, newValue: '{"user":"bob","jwt":"of bob"}' });
+  onStorage({ key: null, newValue: null });
+  expect(await session.token()).toBe('new');
+  expect([asked, map.size, dispatched.mock.calls.length]).toEqual([1, 0, 0]);
+});
+
 test('what is read from a slow storage does not undo what was signed in or out meanwhile', async () => {
   const map = new Map<string, string>();
   const slow = <T>(run: () => T) =>
