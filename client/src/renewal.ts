@@ -3,6 +3,7 @@
 import { NetworkError, type BrokerError } from './errors.js';
 import { isKept, type Kept, type Tokens } from './kept.js';
 import { locked } from './lock.js';
+import { soon } from './soon.js';
 import { pause, when } from './store.js';
 import type { RequestOptions, Stop } from './types.js';
 
@@ -43,15 +44,6 @@ export function keptOf(user: string, { jwt, expires_in, refresh_token }: Tokens)
   return kept;
 }
 
-/** Gives what comes soon. */
-function inTime<T>(answer: Promise<T>): Promise<T | undefined> {
-  let timer: ReturnType<typeof setTimeout>;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), SLOW);
-  });
-  return Promise.race([answer, late]).finally(() => clearTimeout(timer));
-}
-
 /** Renews the token if it is still the one that is too old. Gives the one that is to be used. */
 export function renew(session: Renewable, old: string): Promise<string | undefined> {
   const { key, isSupplied, kept, find, take, keep, change, post, onToken } = session;
@@ -68,13 +60,13 @@ export function renew(session: Renewable, old: string): Promise<string | undefin
     let next: Kept;
     try {
       const first = ask(LATE);
-      const soon = await inTime(first);
-      if (!soon) {
+      const answer = await soon(first, SLOW);
+      if (!answer) {
         // It may be slow and not lost. Then it has the successor, which the next answer has not.
         const isNews = ({ refresh }: Kept) => refresh && [kept()?.refresh, kept()?.spent].includes(used.refresh);
         first.then(async (late) => isNews(late) && (await change(late))).catch(() => {});
       }
-      next = soon || (await ask(SLOW));
+      next = answer || (await ask(SLOW));
     } catch (error) {
       const { status, code } = error as BrokerError;
       if (status !== 401) throw error;

@@ -1,6 +1,7 @@
 // Tokens that a service of the application supplies.
 
 import { BrokerError, NetworkError } from './errors.js';
+import { soon } from './soon.js';
 import type { AuthOptions } from './types.js';
 
 /** What a token says; nothing if it cannot be read. */
@@ -16,14 +17,6 @@ export function claimsOf(jwt = ''): { sub?: unknown; sid?: unknown } {
 /** As long as a request may take. */
 const PATIENCE = 30_000;
 
-function inTime<T>(answer: T | Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout>;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(reject, PATIENCE, new NetworkError('timeout'));
-  });
-  return Promise.race([answer, late]).finally(() => clearTimeout(timer));
-}
-
 export interface Supplied {
   kept?: { user: string; jwt: string };
   /** Why there is no token to be used. */
@@ -33,7 +26,10 @@ export interface Supplied {
 export default async function supplied(supplier: NonNullable<AuthOptions['token']>): Promise<Supplied> {
   let jwt: string | undefined;
   try {
-    jwt = typeof supplier === 'function' ? await inTime(supplier()) : supplier;
+    const give = async () => ({ jwt: typeof supplier === 'function' ? await supplier() : supplier });
+    const answer = await soon(give(), PATIENCE);
+    if (!answer) throw new NetworkError('timeout');
+    ({ jwt } = answer);
   } catch (error) {
     // It may be back soon.
     throw error instanceof BrokerError ? error : new NetworkError('no_token', `no token was supplied: ${error}`);
