@@ -19,6 +19,9 @@ beforeAll(async () => {
     EventSource: undefined,
     crypto: undefined,
     TextDecoder: undefined,
+    ReadableStream: undefined,
+    BroadcastChannel: undefined,
+    structuredClone: undefined,
     self: globalThis,
   });
   // @ts-expect-error It has no types.
@@ -79,6 +82,9 @@ test('a client signs in, listens, inserts, and comes back', async () => {
   expect(JSON.parse(stored.get(key)!).refresh).not.toBe(refresh);
   later.on('todo/*', () => {});
   await later.ready('todo/*');
+  await later.signOut();
+  expect(later.connection.get().state).toBe('stopped');
+  expect(stored.size).toBe(0);
   later.close();
 });
 
