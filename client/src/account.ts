@@ -78,7 +78,7 @@ export default async function call(host: AccountHost, name: string, more: Reques
   // What is answered with a new sign-in is asked for one that can be renewed.
   more.body = options && { ...fields(options), refresh: true };
   // All of an account may be long.
-  if (name === 'exportMe') Object.assign(more, { timeout: 600_000, isText: true });
+  if (name === 'exportMe') Object.assign(more, { timeout: 600_000, isText: true, isWhole: (text: string) => text[0] === '{' });
   const send = () => request(`/${snake(name)}`, more);
   // The server ends all sign-ins, and answers with a new one: no tab must ask for another token of the former ones in between.
   const isNew = name === 'changePassword' || name === 'twoFactorConfirm';

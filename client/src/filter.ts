@@ -19,7 +19,7 @@ export const toEntry = (nameOrFilter: string): string => {
 
 /** Whether an event can have such a name. The server refuses a filter with any other, and all that is listened to with it. */
 export const isPossible = (entry: string): boolean =>
-  /^[^\p{Cc}\p{Cs}\u2028\u2029]+$/u.test(entry.trim()) &&
+  /^[^\0-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+$/u.test(entry.trim()) &&
   // Some readers of streams would take these for a field. A prefix may end in the middle of another word.
   !/(data|event|id|retry):(.*[^*])?$/.test(entry) &&
   encodeURIComponent(entry).replace(/%../g, '-').length <= 256;

@@ -130,7 +130,10 @@ export function createTabs({ name, isAlone, onLead, onLeader, onMessage, onWake,
     quiet();
   };
 
-  const receive = ({ data: [kind, from, body] }: MessageEvent<[Kind, string, unknown]>) => {
+  const receive = ({ data }: MessageEvent<[Kind, string, unknown]>) => {
+    // Whatever else speaks here is not of this version.
+    if (!Array.isArray(data)) return;
+    const [kind, from, body] = data;
     if (stop) {
       if (kind === 'ping') {
         tell('alive');

@@ -119,7 +119,8 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
   const finish = (key: string, ack?: Ack) => {
     over.add(key);
     const entry = entries.get(key);
-    if (ack) entry?.overlay?.accepted(ack.id);
+    // What was gone already has no id.
+    if (ack?.id) entry?.overlay?.accepted(ack.id);
     else entry?.overlay?.refused();
     entries.delete(key);
     const waiter = waiters.get(key);
@@ -205,9 +206,10 @@ function attach(host: Host, { onMemory, onStop }: OutboxOptions): Outbox & Attac
     );
     const { wake } = queue;
     const open = () => {
-      channel ??= openChannel(`${name} ${owner}`);
+      channel ??= openChannel(`broker-client outbox 1 ${host.url} ${owner}`);
       if (channel) {
-        channel.onmessage = ({ data: { key, ack, status: next } }: MessageEvent<Word>) => {
+        channel.onmessage = ({ data }: MessageEvent<Word>) => {
+          const { key, ack, status: next } = data ?? {};
           if (key) finish(key, ack);
           else if (next) report(next);
           else void wake();

@@ -162,11 +162,12 @@ export function createQueue(database: Database<QueueRow>, owner: string, host: Q
         return true;
       }
       await mark(row, tried);
+      // Another tab, or another user, has the word now.
+      if (!leading) return false;
       if (failure.status === 401) {
         on.status({ state: 'paused' });
         return false;
       }
-      if (!leading) return false;
       // No cap on tries. Full jitter, so that many clients do not come back at once.
       const jitter = Math.random() * Math.min(30_000, 500 * 2 ** Math.min(failures++, 6));
       const wait = failure.retryAfter ? failure.retryAfter * 1000 * (1 + Math.random()) : jitter;

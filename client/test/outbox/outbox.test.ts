@@ -356,3 +356,14 @@ test('what another tab throws away at its sign-out is discarded here, too, also 
   listeners.at(-1)!(events[0]!);
   await expect(done).rejects.toMatchObject({ code: 'discarded' });
 });
+
+test('a name whose removal was late is shown again as soon as somebody inserts it', async () => {
+  const { client, outbox } = await start();
+  const store = client.latest('late');
+  store.subscribe(() => {});
+  await client.ready('late');
+  const { done } = await outbox.remove('late');
+  await done;
+  const { id } = await server.as(await server.token('bob'), '/insert', { event: 'late', data: 'by bob' });
+  await until(store, (item) => item?.id === id);
+});
