@@ -2,6 +2,7 @@
 // the server, and tabs that share a stream.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PASSWORD, type Server, startServer } from '../server.js';
+import { PATIENCE } from '../patience.js';
 import { eventually, servePage } from './browser.js';
 import { type Driver, startFirefox, startWebKit, type Tab } from './drivers.js';
 
@@ -19,7 +20,8 @@ describe.each([
     await server.user('alice');
     token = await server.token('alice');
     [site, driver] = await Promise.all([servePage(), start()]);
-  });
+    // A browser's first start is slow where all processors are busy.
+  }, 4 * PATIENCE);
   afterAll(async () => {
     await driver?.close();
     site?.close();
