@@ -77,3 +77,6 @@ impl Identity {
         self.prove(&principal.username, password, from, attempt, |_| Ok(())).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,13 +4,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Identity, Principal, RootKey, Settings};
+use super::password::Share;
+use super::{Device, Identity, PasswordPool, Principal, RootKey, Settings};
 use crate::clock::Clock;
 use crate::config::{Deletions, Passwords, SignIns, SignUps, Signup};
-use crate::domain::{ClientAddress, Erase, Secret, SignIn, Timestamp, User, Username};
+use crate::domain::{ClientAddress, Erase, Password, Secret, SignIn, Timestamp, User, Username};
 use crate::store::Store;
 use crate::writer::{Committed, Writer};
 
@@ -29,7 +31,7 @@ pub struct House {
 }
 
 fn settings() -> Settings {
-    let lasts = Duration::from_secs(60);
+    let lasts = Duration::from_secs(3600);
     Settings {
         admin_token: Secret::new("admin"),
         jwt_secret: Secret::new("jwt"),
@@ -48,12 +50,31 @@ pub fn local() -> ClientAddress {
     ClientAddress::of([127, 0, 0, 1].into())
 }
 
+/// The device of whoever signs in.
+pub fn device() -> Device {
+    Device { address: local(), client: None }
+}
+
+/// What is answered.
+pub fn written(answer: &impl Serialize) -> Value {
+    serde_json::to_value(answer).unwrap()
+}
+
 /// The body of a request.
 pub fn read<T: DeserializeOwned>(body: &Value) -> T {
     serde_json::from_str(&body.to_string()).unwrap()
 }
 
 impl House {
+    /// One whose user has this password, and no two-factor.
+    pub async fn with_password(password: &str) -> Self {
+        let user = User { two_factor: None, ..User::example() };
+        let share = Share::of_account(local(), &user.username);
+        let password = Password::parse(password).unwrap();
+        let password_hash = PasswordPool::start().unwrap().hash_again(share, password).await.unwrap();
+        Self::of(User { password_hash, ..user }).await
+    }
+
     pub async fn of(user: User) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (store, mut committer) = Store::open(directory.path(), 64 << 20).unwrap();

@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::json;
 
+use crate::identity::{login_with, login_with_code, step, with_two_factor};
 use crate::support::{Answer, Client, TestServer, User, by_password, password_of, revoke, until_throttled};
 
 async fn change(user: &User, password: &str, new: &str) -> Answer {
@@ -122,4 +123,22 @@ async fn nobody_else_may_and_of_many_at_once_one_does() {
     client.login("alice", right[0].1).await.ok();
     revoke(&client, "alice").await;
     change(&alice, right[0].1, &password_of("x")).await.refused(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn with_two_factor_it_takes_a_code_of_the_app_and_spends_it() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let app = with_two_factor(&client, "alice").await;
+    let (old, new) = (password_of("alice"), password_of("new"));
+    let change = async |user: &User, old: &str, new: &str, code: &str| {
+        user.post("/change_password", json!({ "password": old, "new_password": new, "totp": code })).await
+    };
+    let alice = signed_in(&client, login_with_code(&client, "alice", &app.code(step())).await);
+    change(&alice, &old, &new, &app.wrong_code()).await.refused(401, "unauthorized");
+    let code = app.code(step() + 1);
+    let alice = signed_in(&client, change(&alice, &old, &new, &code).await);
+    change(&alice, &new, &old, &code).await.refused(401, "unauthorized");
+    login_with(&client, "alice", &new, &code).await.refused(401, "unauthorized");
+    alice.verify().await.ok();
 }

@@ -1,29 +1,16 @@
-use serde::Serialize;
 use serde_json::{Value, json};
 use totp_rs::Builder;
 
-use crate::domain::{Password, User};
-use crate::identity::password::Share;
-use crate::identity::tests::{House, local, read};
-use crate::identity::{Device, PasswordPool};
+use crate::identity::tests::{House, device, local, read, written};
 
 const PASSWORD: &str = "a password of zoe";
-
-fn written(answer: &impl Serialize) -> Value {
-    serde_json::to_value(answer).unwrap()
-}
 
 /// A second commit could be refused after the first one was made: then the client is told that nothing was done, and has lost its code, or
 /// the only showing of the recovery codes.
 #[tokio::test]
 async fn a_session_begins_in_the_commit_that_lets_its_user_in() {
-    let (user, from) = (User { two_factor: None, ..User::example() }, local());
-    let share = Share::of_account(from, &user.username);
-    let password_hash =
-        PasswordPool::start().unwrap().hash_again(share, Password::parse(PASSWORD).unwrap()).await.unwrap();
-    let house = House::of(User { password_hash, ..user }).await;
+    let (house, from) = (House::with_password(PASSWORD).await, local());
     let House { identity, store, clock, username: zoe, .. } = &house;
-    let device = || Device { address: from, client: None };
     let since = |before: usize| house.commits() - before;
     let now = || house.commits();
     let principal = |answer: &Value| identity.bearer(answer["jwt"].as_str().unwrap()).unwrap();
