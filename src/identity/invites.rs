@@ -5,6 +5,7 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use serde::{Deserialize, Serialize};
 
 use super::audit::Act;
+use super::owner::Owner;
 use super::{Admin, Identity, Principal};
 use crate::config::Signup;
 use crate::domain::{
@@ -30,6 +31,12 @@ pub struct NewInvite {
     scopes: Option<Vec<String>>,
     expires_in: Option<u64>,
     uses: Option<u64>,
+}
+
+/// The invite that is to be withdrawn.
+#[derive(Deserialize)]
+pub struct InviteToDelete {
+    invite: Secret,
 }
 
 /// An invite, which is shown once.
@@ -93,6 +100,31 @@ impl Identity {
         }
         let by = Some((principal.username.clone(), principal.auth_context.clone()));
         self.issue_invite(new, principal.account.tenant.clone(), by).await
+    }
+
+    /// Withdraws any invite, for an admin.
+    ///
+    /// # Errors
+    /// [`Error::InviteInvalid`] if there is no such invite; those of [`crate::writer::Writer::submit`].
+    pub async fn delete_invite(&self, admin: &Admin, InviteToDelete { invite }: InviteToDelete) -> Result<(), Error> {
+        let act = admin.act("invite", "deleted", "");
+        act.ends(self.0.writer.submit(DeleteInvite { id: id_of(&invite), by: None }).await)
+    }
+
+    /// Withdraws an invite that a user has made.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] for a guest, and if the principal's rights ended meanwhile; [`Error::InviteInvalid`] if they have made no such
+    /// invite; those of [`crate::writer::Writer::submit`].
+    pub async fn delete_invite_as(
+        &self,
+        principal: &Principal,
+        InviteToDelete { invite }: InviteToDelete,
+        from: ClientAddress,
+    ) -> Result<(), Error> {
+        let act = Act::by_owner(&principal.username, "invite", "deleted", from);
+        let by = Some(Owner::of(principal));
+        act.ends(self.0.writer.submit(DeleteInvite { id: id_of(&invite), by }).await)
     }
 
     async fn issue_invite(
@@ -160,5 +192,25 @@ impl Change for CreateInvite {
         batch.add_invite(&id, &Invite { tenant, scopes, made_at, expires_at, uses_left: uses, made_by })?;
         batch.claim(claim);
         Ok(expires_at)
+    }
+}
+
+struct DeleteInvite {
+    id: InviteId,
+    /// The user who must have made it; `None` for an admin.
+    by: Option<Owner>,
+}
+
+impl Change for DeleteInvite {
+    type Outcome = ();
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        let Self { id, by } = self;
+        let owner = by.map(|owner| owner.user(batch)).transpose()?;
+        let is_theirs = |invite: &Invite| {
+            owner.as_ref().is_none_or(|owner| invite.made_by.as_ref().is_some_and(|inviter| inviter.id == owner.id))
+        };
+        let invite = batch.invite(&id)?.filter(is_theirs).ok_or(Error::InviteInvalid)?;
+        batch.forget_invite(&id, &invite)
     }
 }

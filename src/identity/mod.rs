@@ -52,7 +52,7 @@ pub use authorization::Authorization;
 pub use biscuit::{RootKey, Verified};
 pub use channels::{ChannelOwner, Channels};
 pub use device::Device;
-pub use invites::{IssuedInvite, NewInvite};
+pub use invites::{InviteToDelete, IssuedInvite, NewInvite};
 pub use login::Credentials;
 pub use names::{index_names, index_names_when_possible};
 pub use password::PasswordPool;

@@ -102,7 +102,11 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    fn forget_invite(&mut self, id: &InviteId, invite: &Invite) -> Result<(), Error> {
+    /// Forgets an invite.
+    ///
+    /// # Errors
+    /// As [`Transaction::insert_event`].
+    pub fn forget_invite(&mut self, id: &InviteId, invite: &Invite) -> Result<(), Error> {
         if let Some(inviter) = &invite.made_by {
             let count = keys::invites_of(&inviter.username);
             match self.invites_of(&inviter.username)?.saturating_sub(1) {

@@ -15,6 +15,7 @@ mod create_invite;
 mod create_qr;
 mod create_totp;
 mod create_user;
+mod delete_invite;
 mod delete_me;
 mod delete_user;
 mod disk_full;

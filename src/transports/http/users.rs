@@ -7,7 +7,7 @@ use super::extract::{AdminBody, ByAdmin, ByAdminOrUser, Peer};
 use super::reply::{self, Reply};
 use crate::app::App;
 use crate::error::Error;
-use crate::identity::{NewInvite, UserInput, UserQuery};
+use crate::identity::{InviteToDelete, NewInvite, UserInput, UserQuery};
 
 /// Names a user.
 #[derive(Deserialize)]
@@ -40,6 +40,7 @@ impl AdminBody for NewUser {
 impl AdminBody for UserInput {}
 impl AdminBody for UserQuery {}
 impl AdminBody for NewInvite {}
+impl AdminBody for InviteToDelete {}
 impl AdminBody for OfUser {}
 impl AdminBody for UserToDelete {}
 impl AdminBody for QrOfUser {}
@@ -83,6 +84,15 @@ pub async fn create_invite(app: App, Peer(from): Peer, by: ByAdminOrUser<NewInvi
         ByAdminOrUser::Admin(admin, new) => app.identity.create_invite(&admin, new).await?,
         ByAdminOrUser::User(principal, new) => app.identity.create_invite_as(&principal, new, from).await?,
     })
+}
+
+/// For admins, and for the user who made the invite.
+pub async fn delete_invite(app: App, Peer(from): Peer, by: ByAdminOrUser<InviteToDelete>) -> Reply {
+    match by {
+        ByAdminOrUser::Admin(admin, which) => app.identity.delete_invite(&admin, which).await?,
+        ByAdminOrUser::User(principal, which) => app.identity.delete_invite_as(&principal, which, from).await?,
+    }
+    Ok(reply::empty())
 }
 
 pub async fn create_qr(app: App, ByAdmin(admin, of): ByAdmin<QrOfUser>) -> Reply {

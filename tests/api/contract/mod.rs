@@ -24,7 +24,8 @@ use crate::support::{ADMIN_TOKEN, Client, TestServer, password_of, within};
 /// Every endpoint that takes a body, each with one that it accepts where there is a user `alice`, who has signed in. Only
 /// these refuse their own: `/password_reset`, `/refresh`, `/delete_me` and those of two-factor, since the code, the token and the
 /// password in them are never the right ones or not asked for, `/subscription` and `/end_session`, since nobody has the stream and
-/// the session in it, and `/sign_up`, since nobody may sign up. `/create_invite` is not here: it takes two kinds of callers.
+/// the session in it, and `/sign_up`, since nobody may sign up. `/create_invite` and `/delete_invite` are not here: they take two
+/// kinds of callers.
 pub fn bodies() -> Vec<(&'static str, Value)> {
     let new_user = json!({
         "admin_token": ADMIN_TOKEN, "username": "bob", "password": password_of("bob"), "tenant_name": "acme",
