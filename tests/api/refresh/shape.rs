@@ -1,9 +1,11 @@
 //! Guards what a refresh is answered, and what is refused.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::contract::now_millis;
-use crate::support::{Session, TestServer, claims, password_of, revoke, update};
+use crate::support::{Session, TestServer, claims, in_time, password_of, revoke, update};
 
 fn fields(answer: &Value) -> Vec<&str> {
     answer.as_object().unwrap().keys().map(String::as_str).collect()
@@ -179,4 +181,28 @@ async fn an_access_token_of_a_session_that_is_made_up_is_refused() {
         client.with_authorization(&format!("Bearer {jwt}")).verify().await.refused(401, "unauthorized");
     }
     session.user.verify().await.ok();
+}
+
+/// More would make the row of a session grow with each refresh of a client in a loop.
+#[tokio::test]
+async fn of_the_tokens_that_were_replaced_a_moment_ago_the_last_16_are_known() {
+    in_time("18 tokens within the ten seconds of the grace", async || {
+        let server = TestServer::start().await;
+        let client = server.client();
+        client.create_user("alice", "acme").await;
+        let mut all = vec![client.begin_session("alice").await];
+        let since = Instant::now();
+        for _ in 0..17 {
+            all.push(all[all.len() - 1].refreshed().await);
+        }
+        let (known, forgotten) = (all[1].refresh().await, all[0].refresh().await);
+        if since.elapsed() >= Duration::from_secs(10) {
+            return None;
+        }
+        assert_eq!(known.ok().json().get("refresh_token"), None);
+        forgotten.refused(401, "session_ended");
+        all[17].refresh().await.refused(401, "session_ended");
+        Some(())
+    })
+    .await;
 }

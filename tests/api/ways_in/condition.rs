@@ -42,6 +42,8 @@ pub enum Condition {
     Forged,
     /// The visitor shows what is good at another door.
     OfAnotherDoor,
+    /// The visitor shows the refresh token of a session, which is good at `/refresh` and `/logout` alone.
+    RefreshTokenShown,
     /// The visitor shows nothing.
     NothingShown,
     /// A guest shows what is for another topic.
@@ -75,6 +77,7 @@ pub const ALL: &[Condition] = &[
     Condition::MovedToAnotherTenant,
     Condition::Forged,
     Condition::OfAnotherDoor,
+    Condition::RefreshTokenShown,
     Condition::NothingShown,
     Condition::OfASession,
     Condition::SessionRefreshed,
@@ -93,8 +96,14 @@ impl Condition {
             Self::GuestExpired => Soon::Guests,
             _ => Soon::None,
         };
-        let sessions =
-            [Self::OfASession, Self::SessionRefreshed, Self::SessionRevoked, Self::SessionDeleted, Self::SessionEnded];
+        let sessions = [
+            Self::OfASession,
+            Self::SessionRefreshed,
+            Self::SessionRevoked,
+            Self::SessionDeleted,
+            Self::SessionEnded,
+            Self::RefreshTokenShown,
+        ];
         world.visitor(soon, SHORT, sessions.contains(&self)).await
     }
 
@@ -146,6 +155,7 @@ impl Condition {
             Self::MovedToAnotherTenant => move_to(&client, &username, "globex").await,
             Self::Forged => show_forged(visitor),
             Self::OfAnotherDoor => show_of_another_door(visitor),
+            Self::RefreshTokenShown => show_refresh_token(visitor),
             Self::NothingShown => show_nothing(visitor),
             Self::WrongTopic => {
                 let topics = ["other", "room/*", "*"];
@@ -199,17 +209,22 @@ fn show_of_another_door(visitor: &mut Visitor) {
     visitor.to_broadcast = jwt;
 }
 
+fn show_refresh_token(visitor: &mut Visitor) {
+    let token = visitor.session.as_ref().unwrap().refresh_token.clone();
+    visitor.show_as_ticket(|_| Some(token.clone()));
+    let (ticket_spent, _) = visitor.pass.take().unwrap();
+    visitor.pass = Some((ticket_spent, format!("broker_sse={token}")));
+    all_shown(visitor).into_iter().for_each(|shown| *shown = Some(token.clone()));
+}
+
+/// Everything that is shown, but for tickets and the pass.
+fn all_shown(visitor: &mut Visitor) -> [&mut Option<String>; 6] {
+    let Visitor { jwt, password, to_subscribe, to_broadcast, channel_token, auth_key, .. } = visitor;
+    [jwt, password, to_subscribe, to_broadcast, channel_token, auth_key]
+}
+
 fn show_nothing(visitor: &mut Visitor) {
     visitor.show_as_ticket(|_| None);
     visitor.pass = None;
-    for shown in [
-        &mut visitor.jwt,
-        &mut visitor.password,
-        &mut visitor.to_subscribe,
-        &mut visitor.to_broadcast,
-        &mut visitor.channel_token,
-        &mut visitor.auth_key,
-    ] {
-        *shown = None;
-    }
+    all_shown(visitor).into_iter().for_each(|shown| *shown = None);
 }

@@ -90,7 +90,8 @@ const SHUT_OUT: &[Condition] = &[
     SessionDeleted,
     SessionEnded,
 ];
-const SHOWS_WRONG: &[Condition] = &[Forged, OfAnotherDoor, NothingShown];
+const SHOWS_ANOTHER: &[Condition] = &[Forged, OfAnotherDoor, RefreshTokenShown];
+const SHOWS_WRONG: &[Condition] = &[Forged, OfAnotherDoor, RefreshTokenShown, NothingShown];
 /// All others that are of users.
 const OTHERS_OF_USERS: &[Condition] = &[OfASession, SessionRefreshed, ScopeTaken, MovedToAnotherTenant];
 /// Users whom nothing shuts out.
@@ -144,12 +145,12 @@ pub const TABLE: Rows = &[
     ),
     // Users who show something wrong. What is open stays as it is.
     (SHOWS_WRONG, &[BY_HEADER, BY_URL], Is([Yes, NO_401, NO_401, Silent, NO_401])),
-    (&[Forged, OfAnotherDoor], &[SOCKET_BY_TOKEN], Is([Yes, Yes, NO_4401, Silent, NO_4401])),
-    (&[Forged, OfAnotherDoor], &[SOCKET_BY_TICKET], Is([Yes, READS_ONLY, NO_4401, Silent, NO_4401])),
-    (&[Forged, OfAnotherDoor], &[USER_BY_TOKEN], Is([Yes, Yes, NO, Silent, NO_OR_DISCONNECTED])),
-    (&[Forged, OfAnotherDoor], &[USER_BY_TICKET], Is([Yes, READS_ONLY, NO, Silent, NO_OR_DISCONNECTED])),
+    (SHOWS_ANOTHER, &[SOCKET_BY_TOKEN], Is([Yes, Yes, NO_4401, Silent, NO_4401])),
+    (SHOWS_ANOTHER, &[SOCKET_BY_TICKET], Is([Yes, READS_ONLY, NO_4401, Silent, NO_4401])),
+    (SHOWS_ANOTHER, &[USER_BY_TOKEN], Is([Yes, Yes, NO, Silent, NO_OR_DISCONNECTED])),
+    (SHOWS_ANOTHER, &[USER_BY_TICKET], Is([Yes, READS_ONLY, NO, Silent, NO_OR_DISCONNECTED])),
     // They have come by a good ticket, and stay what they were.
-    (&[Forged, OfAnotherDoor], &[SOCKET_RENEWED, USER_RENEWED], Is([Yes, Yes, NO, Yes, READS_ONLY])),
+    (SHOWS_ANOTHER, &[SOCKET_RENEWED, USER_RENEWED], Is([Yes, Yes, NO, Yes, READS_ONLY])),
     (&[NothingShown], &[SOCKET_RENEWED, USER_RENEWED], Is([Yes, Yes, No("body_invalid"), Yes, READS_ONLY])),
     (&[NothingShown], &[SOCKET_BY_TOKEN], Is([Yes, Yes, No("body_invalid 4400"), Silent, NO_4401])),
     (&[NothingShown], &[SOCKET_BY_TICKET], Is([Yes, READS_ONLY, No("body_invalid 4400"), Silent, NO_4401])),
@@ -173,7 +174,7 @@ pub const TABLE: Rows = &[
     (SHUT_OUT, &[&[Notiflux], CHANNELS], DoesNotApply("a guest has no account")),
     (OTHERS_OF_USERS, &[&[Notiflux], CHANNELS], DoesNotApply("a guest has no account")),
     (&[GuestExpired], &[&[Notiflux]], Is([Silent, NO_401, NO, Silent, NO_401])),
-    (&[Forged, OfAnotherDoor], &[&[Notiflux]], Is([Yes, NO_401, NO, Silent, NO_401])),
+    (SHOWS_ANOTHER, &[&[Notiflux]], Is([Yes, NO_401, NO, Silent, NO_401])),
     (&[NothingShown], &[&[Notiflux]], Is([Yes, NO_FIELD, No("invalid command"), Silent, NO_FIELD])),
     (&[WrongTopic, WrongScope], &[&[Notiflux]], Is([Yes, NO_TOPIC, No("topic_not_allowed"), Silent, NO_TOPIC])),
     (&[GuestExpired], &[CHANNELS], DoesNotApply("a channel's token lasts for a week: see the test of its own")),
