@@ -109,7 +109,8 @@ async fn no_secret_of_a_refresh_token_is_stored() {
         for session in &sessions {
             for part in session.refresh_token.split('.').skip(1) {
                 let secret = BASE64_URL_SAFE_NO_PAD.decode(part).unwrap();
-                let spellings = [part.to_owned(), BASE64_STANDARD_NO_PAD.encode(&secret)];
+                // Without the end, which is spelled otherwise if more comes behind it.
+                let spellings = [part, &BASE64_STANDARD_NO_PAD.encode(&secret)].map(|text| text[..20].to_owned());
                 assert!(!stored.has(&secret) && spellings.iter().all(|text| !stored.has(text)), "{part}");
             }
         }
