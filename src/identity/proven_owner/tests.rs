@@ -47,7 +47,10 @@ fn tries() -> impl Strategy<Value = Vec<Try>> {
         prop_oneof![1 => Just(Code::None), 1 => Just(Code::Wrong), 1 => Just(Code::Spent), 3 => Just(Code::Right)];
     let one = (what, prop::bool::weighted(0.2), prop::bool::weighted(0.7), code);
     let one = one.prop_map(|(what, is_stale, has_password, code)| Try { what, is_stale, has_password, code });
-    prop::collection::vec(one, 4..14)
+    let on = [What::Begin, What::Confirm];
+    let on = on.map(|what| Try { what, is_stale: false, has_password: true, code: Code::Right });
+    (prop::bool::weighted(0.7), prop::collection::vec(one, 4..14))
+        .prop_map(move |(is_on, tries)| on.into_iter().filter(|_| is_on).chain(tries).collect())
 }
 
 /// What is so after some tries.
@@ -174,7 +177,7 @@ impl Model {
 
 proptest! {
     // Each case hashes some twenty passwords.
-    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 20, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 20, ..ProptestConfig::default() })]
 
     #[test]
     fn no_sequence_of_calls_changes_the_password_or_the_second_factor_without_what_it_takes(tries in tries()) {
