@@ -195,6 +195,7 @@ pub fn kept_of(
     now: Timestamp,
 ) -> Result<Vec<(&'static str, Box<RawValue>)>, Error> {
     let mut kept = vec![("user", own_view(user)?)];
+    // Also those that another secret of JWTs has ended: they are kept.
     for (id, session) in store.sessions_of(&user.username, now)? {
         kept.push(("session", to_json(&SessionView::of(id, session, current))?));
     }

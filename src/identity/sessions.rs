@@ -143,7 +143,7 @@ impl Identity {
 
     /// The session of a refresh token that has the secret of its family. Whether it is still good, the writer decides.
     ///
-    /// Only a token of no session takes from the allowance of its address: whoever guesses there must keep nobody else from going on,
+    /// Only a token of no session that is alive takes from the allowance of its address: whoever guesses there must keep nobody else from going on,
     /// since a page that is refused loses its streams. Looked at without an allowance, a guess costs a hash and a row and costs the
     /// writer nothing; that it is told from a right one is of no use to it, for the secret has 128 bits.
     async fn session_shown(&self, token: &Secret, from: ClientAddress) -> Result<(Shown, Session), Error> {
@@ -160,7 +160,12 @@ impl Identity {
         let Some(shown) = refresh_token::read(token) else { return Ok(None) };
         let family = self.0.refresh_tokens.hash_family(&shown.family);
         let session = self.0.store.session(shown.session)?.filter(|session| is_same(&session.family, &family));
-        Ok(session.map(|session| (shown, session)))
+        let Some(session) = session.filter(|session| session.expires_at > self.0.clock.now()) else { return Ok(None) };
+        // The row of a session stays for a while after a new password and the like have ended it. Whoever was shut out by that with a
+        // copy of its token is not to reach the writer for free.
+        let account = self.0.store.account(&session.username)?;
+        let is_alive = account.is_some_and(|account| !account.revoked && account.upholds_session(Some(shown.session)));
+        Ok(is_alive.then_some((shown, session)))
     }
 
     fn tokens_of(&self, renewal: &Renewal, refresh_token: Option<String>) -> Result<IssuedTokens, Error> {

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Client, Session, TestServer, eventually};
+use crate::support::{Answer, Client, Session, TestServer, eventually, revoke, unrevoke};
 
 async fn post_from(client: &Client, address: &str, path: &str, token: &str) -> Answer {
     let body = json!({ "refresh_token": token }).to_string().into_bytes();
@@ -66,6 +66,25 @@ async fn guesses_at_a_sign_out_count_too_and_nobody_there_is_kept_from_one() {
     session.user.verify().await.ok();
     post_from(&client, "192.0.2.1", "/logout", &session.refresh_token).await.ok();
     session.user.verify().await.refused(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn a_token_of_a_session_that_has_ended_counts_as_a_guess() {
+    let server = TestServer::start_with(&["--trusted_proxies=127.0.0.1"]).await;
+    let client = server.client();
+    client.create_user("alice", "acme").await;
+    for (address, path) in [("192.0.2.1", "/refresh"), ("192.0.2.2", "/logout")] {
+        let session = client.begin_session("alice").await;
+        // Its row is still there.
+        revoke(&client, "alice").await;
+        let mut tries = 0;
+        while post_from(&client, address, path, &session.refresh_token).await.status != 429 {
+            tries += 1;
+            assert!(tries < 1000, "{path}");
+        }
+        assert!(tries >= 300, "{path} {tries}");
+        unrevoke(&client, "alice").await;
+    }
 }
 
 #[tokio::test]
