@@ -79,6 +79,8 @@ it('is shared by two people, and goes on through a kill and a restart of the ser
   await picture(alice, 'board');
   await item(alice, 'bread').getByRole('button').click();
   await item(bob, 'bread').waitFor({ state: 'detached' });
+  // Bob's browser may not have sent it yet.
+  await item(alice, 'butter').and(alice.locator(':not(.pending)')).waitFor();
 
   await server.kill();
   for (const page of [alice, bob]) await page.getByText('Offline').waitFor();
