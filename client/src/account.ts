@@ -19,6 +19,7 @@ export type Account = Pick<
   | 'updateMe'
   | 'endSession'
   | 'createInvite'
+  | 'deleteInvite'
   | 'deleteMe'
   | 'changePassword'
   | 'twoFactorBegin'

@@ -17,7 +17,7 @@ import type { Writes } from './writes.js';
 
 /** What `account.ts` does. */
 const ACCOUNT =
-  'signIn signUp me exportMe sessions updateMe endSession createInvite deleteMe changePassword twoFactorBegin twoFactorConfirm twoFactorEnd';
+  'signIn signUp me exportMe sessions updateMe endSession createInvite deleteInvite deleteMe changePassword twoFactorBegin twoFactorConfirm twoFactorEnd';
 
 const nobody = () => new AuthError('unauthorized', 'nobody is signed in', 401);
 const closed = () => new BrokerError('closed', 'closed');

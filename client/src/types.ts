@@ -282,6 +282,8 @@ export interface Client<E = AnyEvents> {
   sessions(): Promise<SignIn[]>;
   /** Ends one sign-in of the user, or all, this one too. */
   endSession(which: { session: string } | { all: true }): Promise<void>;
+  /** Withdraws an invite that this user has made. */
+  deleteInvite(options: { invite: string }): Promise<void>;
   createInvite(options?: { scopes?: string[]; expiresIn?: number; uses?: number }): Promise<{ invite: string; expires_at: number }>;
   twoFactorBegin(options: { password: string; issuer?: string }): Promise<{ secret: string; uri: string; qr: string }>;
   /** Switches it on. The codes are shown once. */

@@ -156,3 +156,17 @@ test('two-factor is switched on by its owner, asked for after the right password
   await again.twoFactorEnd({ password: PASSWORD, recoveryCode: recovery_codes[1] });
   await clientOf(server.url).signIn(credentials);
 });
+
+test('who may invite makes an invite, which lets one person in, and withdraws another', async () => {
+  const server = await serverOf('--signup=invite');
+  await server.admin('/create_user', { username: 'alice', password: PASSWORD, tenant_name: 'acme', scopes: ['*:get', '*:post', 'invite:post'] });
+  const alice = await signedIn(server.url);
+  const { invite } = await alice.createInvite({ uses: 1 });
+  const bob = clientOf(server.url);
+  await bob.signUp({ username: 'bob', password: PASSWORD, invite });
+  expect(bob.session.get()).toMatchObject({ status: 'signed-in', user: 'bob' });
+  const { invite: other } = await alice.createInvite();
+  expect(await alice.deleteInvite({ invite: other })).toBeUndefined();
+  const carol = clientOf(server.url).signUp({ username: 'carol', password: PASSWORD, invite: other });
+  await expect(carol).rejects.toMatchObject({ code: 'invite_invalid' });
+});
