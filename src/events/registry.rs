@@ -9,6 +9,7 @@ mod presence;
 mod record;
 mod table;
 
+use std::cell::Cell;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -43,7 +44,7 @@ pub struct PresenceGuard {
     /// The stream's name for its user.
     pub id: StreamId,
     /// When it ends if it is not renewed; `None` is never.
-    pub expires_at: Option<Timestamp>,
+    pub expires_at: Cell<Option<Timestamp>>,
     serial: Serial,
 }
 
@@ -196,7 +197,7 @@ impl UserStreams {
     /// Begins a stream in a tenant, by a sign-in: the user is present from now on.
     pub fn arrive_by(self, lease: Lease, tenant: &TenantName, goes_on: GoesOnFor, now: Timestamp) -> PresenceGuard {
         let (id, serial) = lock(&self.registry.0).arrive((&self.access, lease), tenant, goes_on, now);
-        PresenceGuard { user_streams: self, id, expires_at: lease.expires_at, serial }
+        PresenceGuard { user_streams: self, id, expires_at: Cell::new(lease.expires_at), serial }
     }
 
     /// The same by a sign-in without a session that does not expire.

@@ -38,7 +38,6 @@ impl Subscription {
             None => group.format.joined_heartbeat(),
         };
         let subscription: Rc<Subscription> = Rc::new(Subscription {
-            expires_at: Cell::new(presence_guard.expires_at),
             presence_guard,
             grant: RefCell::new(Grant { group, own: own.patterns, holder, changes }),
             options,

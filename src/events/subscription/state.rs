@@ -44,7 +44,6 @@ pub struct Subscription<O: ?Sized = dyn Sink> {
     /// Its record in the registry: what its user and its worker call it by, and whether its user's streams may go on.
     pub(in crate::events) presence_guard: PresenceGuard,
     pub(super) grant: RefCell<Grant>,
-    pub(super) expires_at: Cell<Option<Timestamp>>,
     pub(super) worker: Weak<Worker<Subscription>>,
     /// Up to here its client may know names though they were not given since: it came back with the id of a control event that
     /// stands before what it announces.
@@ -172,7 +171,10 @@ impl Subscription {
 
     /// To the next heartbeat or the end of its time, whichever is sooner.
     pub(super) fn next_beat(&self, now: Timestamp) -> Duration {
-        self.expires_at.get().map_or(HEARTBEAT_EVERY, |expires_at| expires_at.since(now).min(HEARTBEAT_EVERY))
+        self.presence_guard
+            .expires_at
+            .get()
+            .map_or(HEARTBEAT_EVERY, |expires_at| expires_at.since(now).min(HEARTBEAT_EVERY))
     }
 
     /// What its client resumes from when it ends, so that it misses nothing of what was fetched for it and was not written.
@@ -283,7 +285,7 @@ impl Subscriber for Subscription {
     fn beat(&self, now: Timestamp) -> Option<Duration> {
         match self.phase.get() {
             Phase::Ended => return None,
-            _ if self.expires_at.get().is_some_and(|expires_at| now >= expires_at) => {
+            _ if self.presence_guard.expires_at.get().is_some_and(|expires_at| now >= expires_at) => {
                 self.end(End::Expired);
                 return None;
             }

@@ -93,7 +93,8 @@ impl ChangeView for Subscription {
     }
 
     fn renew(&self, until: Timestamp) {
-        self.expires_at.set(self.expires_at.get().map(|expires_at| expires_at.max(until)));
+        let expires_at = &self.presence_guard.expires_at;
+        expires_at.set(expires_at.get().map(|expires_at| expires_at.max(until)));
     }
 }
 
