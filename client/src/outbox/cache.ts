@@ -41,6 +41,8 @@ export function createCache({ limit = 5000 }: CacheOptions = {}): CachePlugin {
             if (item) store.put({ owner: of, event, item });
             else store.delete([of, event]);
           }
+          // A page that is being left has no time to see it end.
+          store.transaction.commit?.();
         });
       };
 
