@@ -46,16 +46,22 @@ it('shows the lines of a chat, which are transient', async () => {
   await page.shows('1,2 all ');
 });
 
-it('misses nothing while the stream is late, and reads again what could not be read', async () => {
+/** A page with two lines of a chat, whose stream is held back. */
+async function showLate(room: string) {
   const token = await server.token('bob');
-  const say = (data: unknown) => server.as(token, '/insert', { event: 'late', data });
+  const say = (data: unknown) => server.as(token, '/insert', { event: room, data });
   for (const data of [1, 2]) await say(data);
   const proxy = await startProxy(server.port);
   proxy.areStreamsHeld = true;
   const client = createClient<any>({ url: proxy.url, auth: { storage: 'memory' }, transport: 'fetch' });
   await client.signIn({ username: 'alice', password: PASSWORD });
-  const page = show(client, <Chat room="late" pageSize={3} />);
+  const page = show(client, <Chat room={room} pageSize={3} />);
   await page.shows('1,2 all ');
+  return { token, say, proxy, client, page };
+}
+
+it('misses nothing while the stream is late, and reads again what could not be read', async () => {
+  const { token, say, proxy, client, page } = await showLate('late');
   for (const data of [3, 4]) await say(data);
   proxy.areStreamsHeld = false;
   proxy.cut();
@@ -77,15 +83,7 @@ it('misses nothing while the stream is late, and reads again what could not be r
 });
 
 it('shows what is there now, and no hole, if much was said while the stream was late', async () => {
-  const token = await server.token('bob');
-  const say = (data: unknown) => server.as(token, '/insert', { event: 'much', data });
-  for (const data of [1, 2]) await say(data);
-  const proxy = await startProxy(server.port);
-  proxy.areStreamsHeld = true;
-  const client = createClient<any>({ url: proxy.url, auth: { storage: 'memory' }, transport: 'fetch' });
-  await client.signIn({ username: 'alice', password: PASSWORD });
-  const page = show(client, <Chat room="much" pageSize={3} />);
-  await page.shows('1,2 all ');
+  const { say, proxy, client, page } = await showLate('much');
   for (const data of [3, 4, 5, 6, 7]) await say(data);
   proxy.areStreamsHeld = false;
   proxy.cut();
