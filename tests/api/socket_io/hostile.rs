@@ -231,7 +231,12 @@ async fn a_flood_of_pings_or_of_packets_that_say_nothing_is_taken_at_the_pace_of
         is_served(&server).await;
         if !is_answered {
             raw.send(&frame(0x89, b"still here")).await;
-            assert_eq!(raw.frame().await, Some((0x8a, b"still here".to_vec())));
+            let mut answer = raw.frame().await;
+            // Engine.IO's ping, on a slow machine.
+            while answer == Some((0x81, b"2".to_vec())) {
+                answer = raw.frame().await;
+            }
+            assert_eq!(answer, Some((0x8a, b"still here".to_vec())));
         }
     }
     // Pings are the server's: a client that sends one is closed.

@@ -62,7 +62,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawSocket<S> {
         (head[9..12].parse().unwrap(), head, body)
     }
 
-    /// The first byte and the payload of the next frame; `None` at the end.
+    /// The first byte and the payload of the next frame, but of the server's pings: on a slow machine one may come at any moment.
+    /// `None` at the end.
     pub async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {
             let (header, length) = match self.received[..] {
@@ -73,6 +74,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawSocket<S> {
             };
             if self.received.len() >= header + length {
                 let frame: Vec<u8> = self.received.drain(..header + length).collect();
+                if frame[0] == 0x89 {
+                    continue;
+                }
                 return Some((frame[0], frame[header..].to_vec()));
             }
             if !self.fill().await {
