@@ -1,4 +1,8 @@
+mod steps;
+
 use proptest::prelude::*;
+
+use steps::{steps, take};
 
 use super::*;
 use crate::domain::{Invite, Inviter, NewUsername, Payload, Session};
@@ -13,6 +17,12 @@ fn username(name: &str) -> Username {
 
 fn tenant(name: &str) -> TenantName {
     TenantName::parse(name).unwrap()
+}
+
+fn open() -> (tempfile::TempDir, Store, Committer) {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, committer) = Store::open(directory.path(), 1 << 20).unwrap();
+    (directory, store, committer)
 }
 
 fn change<T>(committer: &mut Committer, change: impl FnOnce(&mut Transaction<'_>) -> Result<T, Error>) -> T {
@@ -106,66 +116,6 @@ fn latest(store: &Store, at: &str) -> Vec<(String, String)> {
     found
 }
 
-#[derive(Clone, Debug)]
-enum Step {
-    Insert { by_zoe: bool, name: u8, large: bool, expires: bool, bound: bool },
-    Transient { by_zoe: bool, name: u8, expires: bool },
-    Remove { by_zoe: bool, name: u8 },
-    Shorten { keep: usize },
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let flag = any::<bool>;
-    let step = prop_oneof![
-        6 => (flag(), 0..5_u8, prop::bool::weighted(0.1), flag(), prop::bool::weighted(0.1))
-            .prop_map(|(by_zoe, name, large, expires, bound)| Step::Insert { by_zoe, name, large, expires, bound }),
-        3 => (flag(), 0..5_u8, flag()).prop_map(|(by_zoe, name, expires)| Step::Transient { by_zoe, name, expires }),
-        2 => (flag(), 0..5_u8).prop_map(|(by_zoe, name)| Step::Remove { by_zoe, name }),
-        1 => (0..6_usize).prop_map(|keep| Step::Shorten { keep }),
-    ];
-    prop::collection::vec(step, 1..40)
-}
-
-/// One of a few event names; the last is in the inbox of the user.
-fn event_name(number: u8) -> EventName {
-    let inbox = format!("@{NAME}/note");
-    EventName::parse(["a", "b", "c/d", "e", &inbox][usize::from(number)]).unwrap()
-}
-
-fn take(store: &Store, committer: &mut Committer, step: &Step) {
-    let acme = tenant("acme");
-    let by = |by_zoe: bool| username(if by_zoe { NAME } else { "max" });
-    match *step {
-        Step::Insert { by_zoe, name, large, expires, bound } => change(committer, |transaction| {
-            let data = if large { format!("\"{}\"", "x".repeat(150_000)) } else { "1".to_owned() };
-            let data = Payload::from_valid_json(&data).unwrap();
-            let event = transaction.insert_event(acme, by(by_zoe), event_name(name), data)?;
-            if expires {
-                transaction.expire(&event, Timestamp::from_millis(100_000))?;
-            }
-            if bound { transaction.bind(&event, 77) } else { Ok(()) }
-        }),
-        Step::Transient { by_zoe, name, expires } => change(committer, |transaction| {
-            let at = expires.then(|| Timestamp::from_millis(100_000));
-            transaction.insert_transient(acme, by(by_zoe), event_name(name), Payload::null(), at).map(drop)
-        }),
-        Step::Remove { by_zoe, name } => change(committer, |transaction| {
-            if transaction.latest_position(&acme, &event_name(name))?.is_some() {
-                transaction.remove_event(acme, by(by_zoe), event_name(name))?;
-            }
-            Ok(())
-        }),
-        Step::Shorten { keep } => {
-            let moment = Timestamp::from_millis(1);
-            let mut count = crate::store::TailCount::new(store, acme.clone()).unwrap();
-            let length = std::iter::repeat_with(|| count.step(store).unwrap()).find_map(|counted| counted).unwrap().0;
-            let excess = Excess { surplus: length.saturating_sub(keep), before: moment, now: moment, at_most: 64 };
-            let oldest = store.oldest(&acme, excess).unwrap();
-            change(committer, |transaction| transaction.shorten(oldest).map(drop));
-        }
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
@@ -232,8 +182,7 @@ proptest! {
 
 #[test]
 fn a_name_is_taken_until_its_moment_and_its_erasure_have_come() {
-    let directory = tempfile::tempdir().unwrap();
-    let (store, mut committer) = Store::open(directory.path(), 1 << 20).unwrap();
+    let (_directory, store, mut committer) = open();
     let zoe = create(&mut committer, NAME, "acme");
     delete(&mut committer, &zoe, Erase::Anonymise, 5000);
     let is_free = |name: &str| store.check_username(&NewUsername::parse(name).unwrap());
@@ -258,8 +207,7 @@ fn a_name_is_taken_until_its_moment_and_its_erasure_have_come() {
 
 #[test]
 fn a_name_of_an_earlier_version_that_looks_like_a_deleted_one_stays_protected() {
-    let directory = tempfile::tempdir().unwrap();
-    let (store, mut committer) = Store::open(directory.path(), 1 << 20).unwrap();
+    let (_directory, store, mut committer) = open();
     // Before names were indexed, both could be had.
     let [zoe, lookalike] = ["zoe", "Zoe"].map(|name| User { username: username(name), ..User::example() });
     change(&mut committer, |transaction| {
@@ -277,8 +225,7 @@ fn a_name_of_an_earlier_version_that_looks_like_a_deleted_one_stays_protected() 
 
 #[test]
 fn answers_invites_and_sessions_go_and_those_of_others_stay() {
-    let directory = tempfile::tempdir().unwrap();
-    let (store, mut committer) = Store::open(directory.path(), 1 << 20).unwrap();
+    let (_directory, store, mut committer) = open();
     let zoe = create(&mut committer, NAME, "acme");
     let acme = tenant("acme");
     for (number, name) in [NAME, "max"].into_iter().enumerate() {
@@ -326,8 +273,7 @@ fn answers_invites_and_sessions_go_and_those_of_others_stay() {
 
 #[test]
 fn other_tenants_and_later_events_are_not_touched() {
-    let directory = tempfile::tempdir().unwrap();
-    let (store, mut committer) = Store::open(directory.path(), 1 << 20).unwrap();
+    let (_directory, store, mut committer) = open();
     let zoe = create(&mut committer, NAME, "acme");
     // One was never there, so these are of somebody with the same name in an earlier version.
     let inbox = EventName::parse(&format!("@{NAME}/x")).unwrap();
@@ -348,8 +294,7 @@ fn other_tenants_and_later_events_are_not_touched() {
 
 #[test]
 fn a_name_that_is_free_at_once_is_found_although_the_search_has_passed_its_moment() {
-    let directory = tempfile::tempdir().unwrap();
-    let (store, mut committer) = Store::open(directory.path(), 1 << 20).unwrap();
+    let (_directory, store, mut committer) = open();
     let zoe = create(&mut committer, NAME, "acme");
     let passed = store.find(&Search::for_free_names(), Timestamp::from_millis(100_000), 10).unwrap();
     assert!(passed.keys.is_empty());
@@ -360,8 +305,7 @@ fn a_name_that_is_free_at_once_is_found_although_the_search_has_passed_its_momen
 
 #[test]
 fn what_was_due_of_an_earlier_user_frees_no_name_of_a_later_one() {
-    let directory = tempfile::tempdir().unwrap();
-    let (store, mut committer) = Store::open(directory.path(), 1 << 20).unwrap();
+    let (_directory, store, mut committer) = open();
     let zoe = create(&mut committer, NAME, "acme");
     delete(&mut committer, &zoe, Erase::Anonymise, 500);
     // The name is due at 500, and again when all is erased, at 1000.
