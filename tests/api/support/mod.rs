@@ -32,7 +32,7 @@ pub use left_out::cannot_run;
 pub use network::Network;
 pub use program::Saying;
 pub use raw::RawStream;
-pub use raw_socket::{RawSocket, bomb, frame, handshake, text_frame};
+pub use raw_socket::{RawSocket, bomb, frame, handshake, send_all, text_frame};
 pub use seen::{
     change, current_of, insert_big, insert_large, insert_names, kept, listed, missing, move_to, pairs, set_scopes,
     subscribe, text, until_gone, user_with,

@@ -22,6 +22,12 @@ impl RawSocket {
     }
 }
 
+/// Writes bytes, and has them sent: what TLS has taken may still be in its own memory.
+pub async fn send_all(connection: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> std::io::Result<()> {
+    connection.write_all(bytes).await?;
+    connection.flush().await
+}
+
 /// The request of a client, with these more headers, each with its end of line.
 pub fn handshake(path: &str, headers: &str) -> String {
     format!(
@@ -38,7 +44,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawSocket<S> {
 
     /// Sends bytes.
     pub async fn send(&mut self, bytes: &[u8]) {
-        within("the server to read", self.socket.write_all(bytes)).await.unwrap();
+        within("the server to read", send_all(&mut self.socket, bytes)).await.unwrap();
     }
 
     /// The head of the next answer.
@@ -92,7 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawSocket<S> {
             if let (0x88, [high, low, ..]) = (first, &payload[..]) {
                 code = Some(u16::from_be_bytes([*high, *low]));
                 // It may have closed already.
-                let _ = self.socket.write_all(&frame(0x88, &payload)).await;
+                let _ = send_all(&mut self.socket, &frame(0x88, &payload)).await;
             }
         }
         code

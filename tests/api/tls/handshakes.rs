@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::{FLAGS, Secure};
-use crate::support::{command, eventually, in_time, raise_descriptor_limit, with_descriptors, within};
+use crate::support::{command, eventually, in_time, raise_descriptor_limit, send_all, with_descriptors, within};
 
 /// How many descriptors the server has: one network may have a quarter of the connections that these are enough for under way.
 const DESCRIPTORS: usize = 256;
@@ -114,7 +114,7 @@ async fn a_handshake_has_a_shorter_time_than_the_head_of_a_request() {
         let began = Instant::now();
         // It has ten seconds.
         let mut head = secure.connect("http/1.1").await;
-        head.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        send_all(&mut head, b"GET / HTTP/1.1\r\n").await.unwrap();
         // So much more that it ends first, if a handshake has as long.
         tokio::time::sleep(Duration::from_secs(2)).await;
         let since = Instant::now();

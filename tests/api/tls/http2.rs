@@ -12,7 +12,7 @@ use super::Secure;
 use crate::contract::half_closed;
 use crate::sse::opening::AT_ONCE;
 use crate::sse::pipelined::requests_before_a_stream_are_answered;
-use crate::support::{User, eventually, until, within};
+use crate::support::{User, eventually, send_all, until, within};
 
 /// What a client says first, and settings that change nothing.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
@@ -124,11 +124,11 @@ async fn a_list_of_headers_that_is_not_finished_ends_its_connection_within_ten_s
         async move {
             let (mut read, mut write) = tokio::io::split(secure.connect("h2").await);
             let since = Instant::now();
-            write.write_all(&bytes).await.unwrap();
+            send_all(&mut write, &bytes).await.unwrap();
             let sending = async {
                 loop {
                     tokio::time::sleep(Duration::from_secs(3)).await;
-                    if !goes_on || write.write_all(&frame(9, 0, 1, &[0x84])).await.is_err() {
+                    if !goes_on || send_all(&mut write, &frame(9, 0, 1, &[0x84])).await.is_err() {
                         std::future::pending::<()>().await;
                     }
                 }
@@ -159,7 +159,7 @@ async fn endless_lists_of_headers_take_no_memory_and_end_their_connections() {
             bytes.extend(frame(9, 0, 1, &fields));
         }
         // It is closed at some point on the way.
-        let _ = within("bytes to be taken", connection.write_all(&bytes)).await;
+        let _ = within("bytes to be taken", send_all(&mut connection, &bytes)).await;
         open.push(connection);
     }
     secure.client().get("/").await.ok();
@@ -237,7 +237,7 @@ async fn requests_that_are_cancelled_again_and_again_end_their_connection() {
         bytes.extend(frame(1, 5, 2 * stream + 1, &[0x82, 0x84, 0x87, 0x41, 1, b'x']));
         bytes.extend(frame(3, 0, 2 * stream + 1, &8_u32.to_be_bytes()));
     }
-    let _ = within("bytes to be taken", connection.write_all(&bytes)).await;
+    let _ = within("bytes to be taken", send_all(&mut connection, &bytes)).await;
     let since = Instant::now();
     let _ = within("the end", connection.read_to_end(&mut Vec::new())).await;
     // Long before an idle connection would be closed.
@@ -256,7 +256,7 @@ async fn empty_pieces_of_a_body_without_end_end_their_connection() {
         bytes.extend(frame(0, 0, 1, &[]));
         bytes.extend(frame(0, 8, 1, &[3, 0, 0, 0]));
     }
-    let _ = within("bytes to be taken", connection.write_all(&bytes)).await;
+    let _ = within("bytes to be taken", send_all(&mut connection, &bytes)).await;
     let since = Instant::now();
     let _ = within("the end", connection.read_to_end(&mut Vec::new())).await;
     // Long before the body's time is over.
@@ -328,15 +328,14 @@ async fn requests_that_are_so_wrong_that_the_server_cancels_them_end_their_conne
         for number in 0..wrong {
             let stream = 2 * number + 1;
             let request = [frame(1, 4, stream, &head), frame(0, 1, stream, b"{}")].concat();
-            if write.write_all(&request).await.is_err() || write.flush().await.is_err() {
+            if send_all(&mut write, &request).await.is_err() {
                 is_over = true;
                 break;
             }
         }
         // What is asked then is answered, or nothing is.
         let ping = frame(6, 0, 0, b"12345678");
-        let _ = write.write_all(&ping).await;
-        let _ = write.flush().await;
+        let _ = send_all(&mut write, &ping).await;
         let pong = frame(6, 1, 0, b"12345678");
         let mut came = Vec::new();
         while !is_over && !came.windows(pong.len()).any(|window| window == pong) {

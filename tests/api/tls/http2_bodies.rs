@@ -3,11 +3,11 @@
 use base64::Engine;
 use bytes::Bytes;
 use h2::client::Builder;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 
 use super::Secure;
 use super::http2::{PREFACE, connect, frame};
-use crate::support::within;
+use crate::support::{send_all, within};
 
 /// The frame that says goodbye, and the code for a client that does too much (RFC 9113, sections 6.8 and 7).
 const GOAWAY: u8 = 7;
@@ -29,7 +29,7 @@ async fn bodies_in_pieces_of_a_byte_that_nobody_reads_yet_end_their_connection()
     ]
     .concat();
     let bytes = [PREFACE, &frame(1, 4, 1, &head), &frame(0, 0, 1, b"x").repeat(30_000)].concat();
-    let (_, mut came) = (write.write_all(&bytes).await, Vec::new());
+    let (_, mut came) = (send_all(&mut write, &bytes).await, Vec::new());
     let _ = within("the end", read.read_to_end(&mut came)).await;
     let mut rest = &came[..];
     loop {

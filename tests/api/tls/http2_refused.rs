@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use super::Secure;
 use super::http2::{Connection, PREFACE, connect, frame};
-use crate::support::{password_of, within};
+use crate::support::{password_of, send_all, within};
 
 const ORIGIN: &str = "origin: https://other.example";
 
@@ -150,13 +150,11 @@ async fn many_small_pieces_of_bodies_that_nobody_reads_take_no_memory() {
     for stream in [1, 3, 5, 7, 9] {
         // POST /nope of https.
         let head = frame(1, 4, stream, &[&[0x83, 0x87, 0x04, 5][..], b"/nope", &[0x41, 1, b'x']].concat());
-        write.write_all(&head).await.unwrap();
-        write.flush().await.unwrap();
+        send_all(&mut write, &head).await.unwrap();
         read_through(&mut read, b"not_found").await;
         write.write_all(&frame(0, 0, stream, b"x").repeat(PIECES)).await.unwrap();
         // It is answered after all of these have been looked at.
-        write.write_all(&frame(6, 0, 0, b"12345678")).await.unwrap();
-        write.flush().await.unwrap();
+        send_all(&mut write, &frame(6, 0, 0, b"12345678")).await.unwrap();
         read_through(&mut read, &frame(6, 1, 0, b"12345678")).await;
     }
     let growth = secure.server.resident_mebibytes().saturating_sub(before);
