@@ -48,6 +48,6 @@ async fn run(program: &'static str, script: &'static str, arguments: Vec<String>
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap();
     let output = output.expect("tests/run.sh installs all that the tests need");
     let [said, complained] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-    assert!(output.status.success(), "{script}: {said}\n{complained}");
+    assert!(output.status.success(), "{script} ended with {}: {said}\n{complained}", output.status);
     said
 }
