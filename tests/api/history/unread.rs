@@ -67,7 +67,7 @@ async fn answers_that_nobody_reads_hold_little_memory_and_are_whole_once_they_ar
         for _ in 0..UNREAD {
             answers.push(RawStream::ask(&server, request, Some(4096)).await);
         }
-        let taken = server.peak_mebibytes() - before;
+        let taken = server.peak_above(before);
         assert!(taken <= MOST, "{UNREAD} unread answers take {taken} MiB: {name}");
         // The last, and at once: an answer of which nothing is taken for half a minute is given up.
         let (text, is_ended) = within("the rest of an answer", answers.pop().unwrap().rest()).await;

@@ -88,7 +88,7 @@ async fn open_and_leave() -> (usize, usize) {
     };
     let came = futures_util::future::join_all((0..10).map(|_| open(6_700))).await;
     let counts = came.into_iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-    let taken = server.peak_mebibytes() - before;
+    let taken = server.peak_above(before);
     assert!(taken < 256, "{taken} MiB: more than 4 KiB for each session");
     // A connection of its own needs no such place.
     is_served(&server).await;
@@ -172,7 +172,7 @@ async fn what_a_client_says_of_itself_has_at_most_16_kib_in_a_message_of_32_kib(
     expect(&mut raw, "0{\"sid\":").await;
     expect(&mut raw, r#"44{"message":"The option auth has more than 16384 bytes"}"#).await;
     // As values, so many objects would take 93 MB.
-    let taken = server.peak_mebibytes() - before;
+    let taken = server.peak_above(before);
     assert!(taken < 12, "{taken} MiB");
     is_served(&server).await;
 }
@@ -203,7 +203,7 @@ async fn bombs_and_fragments_are_taken_up_to_a_million_bytes_and_close_with_1009
     }
     raw.send(&frame(0x00, b"x")).await;
     assert_eq!(raw.closed().await, Some(1009));
-    let taken = server.peak_mebibytes() - before;
+    let taken = server.peak_above(before);
     assert!(taken < 24, "{taken} MiB");
     let polling = join_by_polling(&server).await;
     let large = vec![b'x'; MAX_PAYLOAD + 1];
@@ -226,7 +226,7 @@ async fn a_flood_of_pings_or_of_packets_that_say_nothing_is_taken_at_the_pace_of
             times += 1;
         }
         assert_eq!(times < 500, is_answered, "a client that does not read is read from");
-        let taken = server.peak_mebibytes() - before;
+        let taken = server.peak_above(before);
         assert!(taken < 8, "{taken} MiB");
         is_served(&server).await;
         if !is_answered {
@@ -262,7 +262,7 @@ async fn a_client_that_posts_and_does_not_poll_is_read_no_further_than_64_kib_of
     polling.post(r#"42["message",1]"#).await;
     assert_eq!(polling.poll().await, r#"42["message",1]"#);
     assert!(posting.iter().all(|post| !post.is_finished()), "a post is answered whose echoes nobody has taken");
-    let taken = server.peak_mebibytes() - before;
+    let taken = server.peak_above(before);
     // The ten bodies themselves have 9 MB.
     assert!(taken < 32, "{taken} MiB");
     posting.iter().for_each(|post| post.abort());
@@ -283,7 +283,7 @@ async fn attachments_that_never_come_whole_take_256_mib_and_the_largest_sessions
         assert_eq!(raw.frame().await.map(|(first, _)| first), Some(0x8a));
         sockets.push(raw);
     }
-    let taken = server.peak_mebibytes() - before;
+    let taken = server.peak_above(before);
     assert!(taken < 300, "{taken} MiB");
     // Of the same size, those that came first have ended.
     assert_eq!(sockets[0].closed().await, Some(1013));

@@ -159,6 +159,11 @@ impl TestServer {
         self.mebibytes("VmHWM:")
     }
 
+    /// By how much that is above what it had before. The system counts both a little late, so that the most can be less than what there was.
+    pub fn peak_above(&self, before: usize) -> usize {
+        self.peak_mebibytes().saturating_sub(before)
+    }
+
     /// What it has in memory, in mebibytes.
     pub fn resident_mebibytes(&self) -> usize {
         self.mebibytes("VmRSS:")
