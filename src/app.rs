@@ -7,12 +7,12 @@ mod listing;
 mod reader;
 mod rows;
 
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::config::Callers;
+use crate::config::{Callers, Mqtt};
 use crate::domain::{BasePath, TrustedProxies};
 use crate::error::Error;
 use crate::events::{CatchUp, Sink, SubscribeRequest, WorkerHandle};
@@ -38,11 +38,24 @@ pub struct Services {
     pub trusted_proxies: Arc<TrustedProxies>,
     /// The path below which browsers see the server.
     pub base_path: BasePath,
+    /// Settings of MQTT; `None` without it.
+    pub mqtt: Option<Arc<Mqtt>>,
 }
 
 /// The services on one worker: a cheap clone that stays on its thread.
 #[derive(Clone)]
 pub struct App(Rc<OnWorker>);
+
+/// The services on a worker, as long as somebody else has them.
+#[derive(Default)]
+pub struct WeakApp(Weak<OnWorker>);
+
+impl WeakApp {
+    /// The services, if somebody has them.
+    pub fn upgrade(&self) -> Option<App> {
+        self.0.upgrade().map(App)
+    }
+}
 
 struct OnWorker {
     services: Services,
@@ -62,6 +75,11 @@ impl App {
     pub fn on_worker(services: Services) -> Self {
         let worker = services.events.start_worker();
         Self(Rc::new(OnWorker { services, worker }))
+    }
+
+    /// The same, for as long as somebody else has it.
+    pub fn downgrade(&self) -> WeakApp {
+        WeakApp(Rc::downgrade(&self.0))
     }
 
     /// Opens a stream on this worker, and writes `first` before its events. The stream goes on for as long as the returned task

@@ -2,6 +2,7 @@
 
 mod channels;
 mod flags;
+mod mqtt;
 mod notiflux;
 mod settings;
 mod sign_ups;
@@ -18,6 +19,7 @@ use flags::{
 
 pub use channels::Channels;
 pub use flags::LogFormat;
+pub use mqtt::{Mqtt, MqttGuests};
 pub use notiflux::Notiflux;
 pub use settings::{Deletions, Limits, Passwords, Retained, SignIns};
 pub use sign_ups::{SignUps, Signup};
@@ -71,6 +73,8 @@ pub struct Config {
     pub notiflux: Option<Notiflux>,
     /// Settings of the channels of ChannelAPI; `None` without any.
     pub channels: Option<Channels>,
+    /// Settings of MQTT; `None` without it.
+    pub mqtt: Option<Mqtt>,
     /// The time servers; if there are none, the local clock is trusted.
     pub ntp_servers: Vec<String>,
     /// Whether the servers are trusted however far their time is from the local clock and the database.
@@ -165,12 +169,14 @@ impl TryFrom<Flags> for Config {
         let jwt_secret = secret("jwt_secret", flags.jwt_secret, DEFAULT_JWT_SECRET, flags.jwt_secret_file.as_deref())?;
 
         let channels: Option<Channels> = flags.channels.try_into()?;
+        let mqtt = flags.mqtt.read(flags.secure)?;
         let auth_key = channels.as_ref().map(|channels| ("auth_key", &channels.key, DEFAULT_AUTH_KEY));
 
         let weak: Vec<_> =
             [("admin_token", &admin_token, DEFAULT_ADMIN_TOKEN), ("jwt_secret", &jwt_secret, DEFAULT_JWT_SECRET)]
                 .into_iter()
                 .chain(auth_key)
+                .chain(mqtt.iter().flat_map(Mqtt::secrets).map(|(name, secret)| (name, secret, "")))
                 .filter(|(_, secret, default)| {
                     secret.expose().len() < MIN_SECRET_BYTES || secret.matches(default.as_bytes())
                 })
@@ -228,6 +234,7 @@ impl TryFrom<Flags> for Config {
             retained: flags.retained,
             notiflux: flags.notiflux.try_into()?,
             channels,
+            mqtt,
             ntp_servers: ntp_servers(&flags.ntp_servers)?,
             accept_clock_step: flags.accept_clock_step,
             idle,

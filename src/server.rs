@@ -1,78 +1,33 @@
 //! The wiring: what is started, in which order, and how it ends.
 
-use std::fmt;
-use std::net::{SocketAddr, TcpListener};
-use std::num::NonZeroUsize;
+mod listen;
+mod start_error;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use actix_server::{Server as Listener, ServerHandle};
-use rustix::process::{Resource, getrlimit};
 use sd_notify::NotifyState;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
-use crate::app::{App, Events, Services};
+use crate::app::{Events, Services};
 use crate::clock::Clock;
-use crate::config::{Config, Listen};
+use crate::config::Config;
 use crate::error::Error;
 use crate::events::{Hub, Retention, Rules, keep_up};
 use crate::identity::{Channels, Identity, RootKey, Settings, TokenForm, index_names, index_names_when_possible};
 use crate::store::{OpenError, Store};
-use crate::tls::{self, Maintenance, TlsError};
-use crate::transports::http::{self, Bodies, Connections, Handshakes, Sockets};
+use crate::transports::http::{self, Sockets};
 use crate::writer::{Failure, Writer};
 
-/// How many descriptors are reserved for everything but connections, so that no number of connections keeps the
-/// database from its files. They are for the database's open files, the journal's next file, certificates, time servers
-/// and name lookups.
-const RESERVED_DESCRIPTORS: usize = 64;
-/// The same for each worker, which has its own poll.
-const RESERVED_PER_WORKER: usize = 8;
-/// The maximum number of workers that actix starts.
-const MAX_WORKERS: usize = 512;
-/// How many connections may wait to be accepted.
-const BACKLOG: i32 = 4096;
-/// How many seconds running requests may take when the server stops.
-const STOP_WITHIN_SECS: u64 = 3;
+use listen::{Listening, listen};
+
+pub use start_error::StartError;
 
 /// How long the writer may take to end after its last commit. A running checkpoint is cut off.
 const WRITER_ENDS_WITHIN: Duration = Duration::from_secs(1);
-
-/// Why the server does not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// The settings do not fit together. The sentence says what to change.
-    Config(String),
-    /// The database cannot be opened.
-    Store(OpenError),
-    /// The certificate cannot be used.
-    Tls(TlsError),
-    /// The address cannot be listened on.
-    Listen(SocketAddr, std::io::Error),
-    /// The database cannot be used.
-    Core(Error),
-    /// The operating system gives no threads.
-    Threads(std::io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(why) => why.fmt(f),
-            Self::Store(why) => why.fmt(f),
-            Self::Tls(why) => why.fmt(f),
-            Self::Listen(address, why) => write!(f, "cannot listen on {address}: {why}"),
-            Self::Core(why) => why.fmt(f),
-            Self::Threads(why) => write!(f, "cannot start threads: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
 
 /// The parts of the server that are stopped one after the other. Transports reach them only through [`Services`].
 struct Core {
@@ -84,7 +39,6 @@ struct Core {
 
 /// A server that listens.
 pub struct Server {
-    address: SocketAddr,
     http: Listener,
     core: Core,
     services: Services,
@@ -177,9 +131,10 @@ impl Server {
             callers: config.callers.into(),
             trusted_proxies: config.trusted_proxies.into(),
             base_path: config.base_path,
+            mqtt: config.mqtt.map(Arc::new),
         };
 
-        let (address, scheme, http, certificate) =
+        let Listening { addresses, http, certificate } =
             listen(&config.listen, config.host, services.clone(), core.sockets.clone())?;
         let mut background =
             vec![tokio::task::spawn_local(clock.follow(config.ntp_servers)), tokio::task::spawn_local(maintenance)];
@@ -190,16 +145,13 @@ impl Server {
         }
         background.extend(certificate.map(tokio::task::spawn_local));
         tracing::info!(
-            url = format!("{scheme}://{address}"),
+            url = addresses.http,
+            mqtt = addresses.mqtt,
+            mqtts = addresses.mqtts,
             database = %core.store.path().display(),
             "listening"
         );
-        Ok(Self { address, http, core, services, failure, background, signals })
-    }
-
-    /// The address that it listens on.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+        Ok(Self { http, core, services, failure, background, signals })
     }
 
     /// Serves until SIGTERM or SIGINT. Then it ends the streams, finishes the running requests, and closes the
@@ -253,66 +205,6 @@ async fn stop(core: &Core, handle: ServerHandle) {
     handle.stop(true).await;
     core.writer.stop().await;
     tracing::info!("stopped");
-}
-
-fn listen(
-    listen: &Listen,
-    host: std::net::IpAddr,
-    services: Services,
-    sockets: Sockets,
-) -> Result<(SocketAddr, &'static str, Listener, Option<Maintenance>), StartError> {
-    let workers = thread::available_parallelism().map_or(2, NonZeroUsize::get).min(MAX_WORKERS);
-    let per_worker = connections_per_worker(getrlimit(Resource::Nofile).current, workers);
-    let connections = Connections::at_most(per_worker * workers);
-    let bodies = Bodies::default();
-    let builder = Listener::build()
-        .disable_signals()
-        .workers(workers)
-        .max_concurrent_connections(per_worker)
-        .shutdown_timeout(STOP_WITHIN_SECS);
-    let stopping = builder.graceful_shutdown_signal();
-    let (port, scheme) = match listen {
-        Listen::Http(port) => (*port, "http"),
-        Listen::Https(port, _) => (*port, "https"),
-    };
-    let wanted = SocketAddr::new(host, port);
-    let cannot = |error| StartError::Listen(wanted, error);
-    let callers = Arc::clone(&services.callers);
-    // The app stays on its worker. The services that it is made from may be sent to any thread.
-    let on_worker = move || http::routes(App::on_worker(services.clone()), bodies.clone(), sockets.clone());
-    let listener = bind(wanted).map_err(cannot)?;
-    let address = listener.local_addr().map_err(cannot)?;
-    let (builder, maintenance) = match listen {
-        Listen::Http(_) => {
-            let service = move || http::plain(on_worker(), Arc::clone(&callers), stopping.clone(), connections.clone());
-            (builder.listen(scheme, listener, service).map_err(cannot)?, None)
-        }
-        Listen::Https(_, certificate) => {
-            let (tls, maintenance) = tls::configure(certificate).map_err(StartError::Tls)?;
-            let handshakes = Handshakes::new(tls, &connections);
-            let service = move || {
-                http::tls(on_worker(), Arc::clone(&callers), stopping.clone(), connections.clone(), handshakes.clone())
-            };
-            (builder.listen(scheme, listener, service).map_err(cannot)?, Some(maintenance))
-        }
-    };
-    Ok((address, scheme, builder.run(), maintenance))
-}
-
-/// How many connections a worker may have, if the process may have this many descriptors.
-fn connections_per_worker(descriptors: Option<u64>, workers: usize) -> usize {
-    let descriptors = descriptors.map_or(usize::MAX / 2, |limit| usize::try_from(limit).unwrap_or(usize::MAX / 2));
-    let reserved = RESERVED_DESCRIPTORS + RESERVED_PER_WORKER * workers;
-    (descriptors.saturating_sub(reserved) / workers).max(1)
-}
-
-fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // Connections of an earlier run that are not quite gone do not prevent a start.
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }
 
 async fn asked_to_stop(signals: [std::io::Result<Signal>; 2]) {

@@ -10,6 +10,7 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 use super::channels::ChannelFlags;
+use super::mqtt::MqttFlags;
 use super::notiflux::NotifluxFlags;
 use super::settings::{Deletions, Limits, Passwords, Retained, SignIns};
 use super::sign_ups::SignUpFlags;
@@ -123,6 +124,8 @@ pub struct Flags {
     pub notiflux: NotifluxFlags,
     #[command(flatten)]
     pub channels: ChannelFlags,
+    #[command(flatten)]
+    pub mqtt: MqttFlags,
     /// NTP servers, host or host:port with commas between; empty trusts the local clock.
     #[arg(long, env = "BROKER_NTP_SERVERS", default_value = "time.cloudflare.com,time.google.com,pool.ntp.org")]
     pub ntp_servers: String,
@@ -150,7 +153,8 @@ impl Flags {
         let matches = Self::command().try_get_matches_from(args)?;
         let mut flags = Self::from_arg_matches(&matches)?;
         let (host, port) =
-            flags.notiflux.address(variable).map_err(|why| Self::command().error(ErrorKind::ValueValidation, why))?;
+            flags.notiflux.address(&variable).map_err(|why| Self::command().error(ErrorKind::ValueValidation, why))?;
+        flags.mqtt.take_variables(&variable);
         flags.host = flags.host.or(host);
         if matches.value_source("port") == Some(ValueSource::DefaultValue) {
             flags.port = port.unwrap_or(flags.port);

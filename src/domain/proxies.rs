@@ -22,7 +22,8 @@ impl TrustedProxies {
         self.0.is_empty()
     }
 
-    fn trust(&self, ip: IpAddr) -> bool {
+    /// Whether this address is one of them.
+    pub fn trusts(&self, ip: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&ip))
     }
 
@@ -39,7 +40,7 @@ impl TrustedProxies {
         forwarded: impl DoubleEndedIterator<Item = &'a [u8]>,
     ) -> ClientAddress {
         let Some(peer) = peer.map(|peer| peer.to_canonical()) else { return ClientAddress::unknown() };
-        if !self.trust(peer) {
+        if !self.trusts(peer) {
             return ClientAddress::of(peer);
         }
         let x_forwarded_for = self.last_untrusted(x_forwarded_for, addresses_of_list);
@@ -67,7 +68,7 @@ impl TrustedProxies {
             for address in addresses.into_iter().rev() {
                 match address {
                     None => return FromHeader::Junk,
-                    Some(ip) if self.trust(ip) => told = FromHeader::Address(ip),
+                    Some(ip) if self.trusts(ip) => told = FromHeader::Address(ip),
                     Some(ip) => return FromHeader::Address(ip),
                 }
             }

@@ -7,7 +7,10 @@ mod control_event;
 pub mod http;
 mod inserts;
 mod json;
+mod mqtt;
+pub mod mqtt_tcp;
 mod notiflux;
+mod open_sockets;
 mod ranked;
 mod refusal;
 #[cfg(test)]
@@ -16,5 +19,6 @@ mod socket_clients;
 pub mod socket_io;
 mod socket_streams;
 mod stream_sink;
+pub mod tcp;
 mod user_sockets;
 pub mod ws;

@@ -1,6 +1,5 @@
 //! HTTP: the JSON endpoints and the event stream (SSE), as Broker 15's clients know them.
 
-mod accept;
 mod account;
 mod around;
 mod bodies;
@@ -13,9 +12,9 @@ mod event_stream;
 mod events;
 mod extract;
 mod h2;
-mod handshake;
 mod heads;
 mod limits;
+mod mqtt;
 mod offers;
 mod polls;
 mod protection;
@@ -36,9 +35,7 @@ mod users;
 mod websocket;
 mod ws;
 
-pub use accept::Connections;
 pub use bodies::{Bodies, MessageMemory};
-pub use handshake::Handshakes;
 pub use routes::{Routes, routes};
 pub use service::{plain, tls};
 pub use socket_io::serve as serve_socket_io;

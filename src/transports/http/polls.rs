@@ -21,8 +21,9 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use super::body::LeavingBody;
 use super::limits::MAX_HEADER_BYTES;
 use super::request::has_body;
-use super::socket::{Left, Onward, Socket, Stream, bound};
+use super::socket::{Left, Onward, Socket};
 use crate::transports::socket_io::{PollCall, Types};
+use crate::transports::tcp::{Stream, bound};
 
 /// The header that says what answers are.
 pub const TEXT: (HeaderName, &str) = (header::CONTENT_TYPE, "text/plain; charset=UTF-8");

@@ -11,7 +11,7 @@ use actix_web_lab::middleware::CatchPanic;
 
 use super::bodies::Bodies;
 use super::sockets::{self, Sockets};
-use super::{account, around, broadcast, channels, events, reply, session, sse, ticket, two_factor, users, ws};
+use super::{account, around, broadcast, channels, events, mqtt, reply, session, sse, ticket, two_factor, users, ws};
 use crate::app::App;
 use crate::config::Callers;
 use crate::error::Error;
@@ -65,6 +65,7 @@ fn table(config: &mut web::ServiceConfig) {
         .service(get("/", alive))
         .service(get("/health", alive))
         .service(get("/ws", ws::connect))
+        .service(get("/mqtt", mqtt::connect))
         .service(post("/broadcast", broadcast::broadcast))
         .service(post("/channel/{name:.*}", channels::open))
         .service(post("/message/{name:.*}", channels::send))

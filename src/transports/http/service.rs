@@ -15,14 +15,13 @@ use actix_web::dev::AppConfig;
 use actix_web::rt::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::accept::{Connections, GoesOn, Tcp, counted};
 use super::h2;
-use super::handshake::Handshakes;
 use super::limits::{KEEP_ALIVE, LINGER};
 use super::routes::{Routes, application};
-use super::socket::{Onward, Socket, Stream};
-use super::websocket::OpenSockets;
+use super::socket::{Onward, Socket};
 use crate::config::Callers;
+use crate::transports::open_sockets::OpenSockets;
+use crate::transports::tcp::{Connections, GoesOn, Handshakes, Stream, Tcp, counted};
 
 /// An accepted connection by protocol, with the peer's address.
 enum Accepted {

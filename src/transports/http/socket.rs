@@ -12,18 +12,14 @@ use std::task::{Context, Poll, ready};
 use actix_web::http::header::HeaderMap;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
-use tokio_rustls::server::TlsStream;
 
-use super::accept::{GoesOn, Tcp};
 use super::heads::Heads;
 use super::limits::LINGER;
 use super::protection::Protection;
 use super::reply;
 use crate::config::Callers;
 use crate::error::Error;
-
-/// Unsent bytes that the kernel may hold for a slow reader: the rest of a stream is only a position, and that of an answer counts.
-const MAX_UNSENT_BYTES: u32 = 128 << 10;
+use crate::transports::tcp::{GoesOn, Stream};
 
 /// A connection as actix sees it, until it leaves. Afterwards this reads as closed and discards writes.
 #[derive(Clone)]
@@ -69,14 +65,6 @@ pub enum Onward {
     Leaves(GoesOn),
     /// Until it comes back to actix, for the request that its client has sent or is yet to send, or ends.
     Returns(Pin<Box<dyn Future<Output = Option<Socket>>>>),
-}
-
-/// The connection itself.
-pub enum Stream {
-    /// Without TLS.
-    Plain(Tcp),
-    /// With TLS.
-    Tls(Box<TlsStream<Tcp>>),
 }
 
 impl Socket {
@@ -171,46 +159,6 @@ async fn refuse(stream: &mut Stream, refusal: &[u8]) -> Result<()> {
     Ok(())
 }
 
-impl Stream {
-    /// The connection below TLS.
-    pub fn tcp(&self) -> &Tcp {
-        match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
-        }
-    }
-
-    fn poll<T>(&mut self, poll: impl FnOnce(Pin<&mut (dyn Duplex + Unpin)>) -> Poll<Result<T>>) -> Poll<Result<T>> {
-        match self {
-            Self::Plain(stream) => poll(Pin::new(stream)),
-            Self::Tls(stream) => poll(Pin::new(&mut **stream)),
-        }
-    }
-}
-
-trait Duplex: AsyncRead + AsyncWrite {}
-impl<T: AsyncRead + AsyncWrite> Duplex for T {}
-
-impl AsyncRead for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
-        self.poll(|stream| stream.poll_read(context, buffer))
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        self.poll(|stream| stream.poll_write(context, bytes))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        self.poll(|stream| stream.poll_flush(context))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        self.poll(|stream| stream.poll_shutdown(context))
-    }
-}
-
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let heads = &self.0.heads;
@@ -265,10 +213,4 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         self.poll((), |stream| stream.poll_shutdown(context))
     }
-}
-
-/// Limits the unsent bytes that the kernel holds for a connection.
-pub fn bound(socket: &Tcp) {
-    // Without support for it, the kernel holds more.
-    let _ = socket2::SockRef::from(&**socket).set_tcp_notsent_lowat(MAX_UNSENT_BYTES);
 }

@@ -9,12 +9,13 @@ use super::event_stream::{EventStream, Shape};
 use super::query::parameters;
 use super::reply::Reply;
 use super::request::is_head;
-use super::socket::{Left, Onward, Socket, Stream};
+use super::socket::{Left, Onward, Socket};
 use super::sse_sinks::{PlainSink, TlsSink};
 use super::ticket::StreamCaller;
 use crate::app::{App, LastSeen, StreamQuery};
 use crate::domain::EventFilter;
 use crate::events::{GoesOnFor, HEARTBEAT_EVERY, StreamId, StreamOptions};
+use crate::transports::tcp::Stream;
 
 /// The parameters of `/sse`.
 #[derive(Default, Deserialize)]

@@ -9,10 +9,9 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-use super::accept::Tcp;
 use super::event_stream::{EventStream, Shape};
-use super::socket::bound;
 use crate::events::{Ending, Format, Sink, Written};
+use crate::transports::tcp::{Tcp, bound};
 
 /// Bytes that a client may send on a stream, where none are expected.
 const MAX_UNASKED_BYTES: u32 = 64 << 10;

@@ -1,33 +1,24 @@
 //! From a request to a WebSocket connection.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::future::{Future, Ready, ready};
-use std::io::Result as IoResult;
-use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, Version};
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
-use pin_project_lite::pin_project;
-use tokio::io::AsyncWrite;
-use tokio_rustls::server::TlsStream;
 
-use super::accept::Tcp;
 use super::bodies::{Bodies, MessageMemory};
 use super::body::LeavingBody;
 use super::callers;
 use super::extract::Peer;
 use super::request::{has_body, no_services, offers_websocket};
-use super::socket::{Left, Onward, Socket, Stream, bound};
+use super::socket::{Left, Onward, Socket};
 use crate::config::Callers;
 use crate::domain::ClientAddress;
 use crate::error::Error;
-use crate::transports::ws::{self, Duplex, Handshake, Inlet, Outlet, Refusal, Settings, Times};
+use crate::transports::open_sockets::OpenSockets;
+use crate::transports::ws::{self, Compression, Handshake, Inlet, Outlet, Refusal, Settings, Times};
 
 /// A request that may become a WebSocket connection: a handshake over HTTP/1.1 that is right in every respect, from a page that may
 /// call. As the argument of a handler it has been checked; a handler that answers other requests as well takes a `Result` of it.
@@ -37,6 +28,8 @@ pub struct WebSocket {
     from: ClientAddress,
     memory: MessageMemory,
     open: OpenSockets,
+    /// Whether what the client offers for compression is taken.
+    may_compress: bool,
 }
 
 impl WebSocket {
@@ -48,6 +41,16 @@ impl WebSocket {
     /// Whether the client offers a subprotocol, be it one of ours or not.
     pub fn offers_any(&self) -> bool {
         self.handshake.offers_any()
+    }
+
+    /// The same, with messages that are not compressed, whatever the client offers.
+    pub fn without_compression(self) -> Self {
+        Self { may_compress: false, ..self }
+    }
+
+    /// Where the client is.
+    pub fn from(&self) -> ClientAddress {
+        self.from
     }
 
     /// What counts the memory of the connection. It counts for the client's address until
@@ -76,27 +79,28 @@ impl WebSocket {
         times: Times,
         application: impl FnOnce(Inlet, Outlet) -> A + 'static,
     ) -> HttpResponse {
-        let Self { handshake, socket, from, memory, open } = self;
+        let Self { handshake, socket, from, memory, open, may_compress } = self;
         let mut response = HttpResponse::SwitchingProtocols();
         response.insert_header((header::UPGRADE, "websocket"));
         response.insert_header((header::SEC_WEBSOCKET_ACCEPT, handshake.accept()));
         if let Some(protocol) = protocol {
             response.insert_header((header::SEC_WEBSOCKET_PROTOCOL, protocol));
         }
-        if let Some(extensions) = handshake.extensions() {
+        if let Some(extensions) = handshake.extensions().filter(|_| may_compress) {
             response.insert_header((header::SEC_WEBSOCKET_EXTENSIONS, extensions));
         }
-        let settings = Settings { max_message_bytes, compression: handshake.compression(), times };
+        let compression = if may_compress { handshake.compression() } else { Compression::default() };
+        let settings = Settings { max_message_bytes, compression, times, has_frames: true };
         let leaves_to = Box::new(move |left: Left| {
             Onward::Leaves(Box::pin(ws::run(
-                duplex(left.stream),
+                left.stream.into_duplex(),
                 left.head,
                 left.received,
                 settings,
                 |mut inlet, outlet| {
                     inlet.set_memory(memory.of_stranger(from));
                     let place = open.add(&outlet);
-                    Placed { application: application(inlet, outlet), _place: place }
+                    place.with(application(inlet, outlet))
                 },
             )))
         });
@@ -136,88 +140,5 @@ fn check(request: &HttpRequest) -> Result<WebSocket, Error> {
     callers::check_origin(callers, headers)?;
     let memory = request.app_data::<Bodies>().cloned().map(MessageMemory::new).ok_or_else(no_services)?;
     let open = request.app_data::<OpenSockets>().cloned().ok_or_else(no_services)?;
-    Ok(WebSocket { handshake, socket, from: Peer::of(request)?, memory, open })
-}
-
-fn duplex(stream: Stream) -> Box<dyn Duplex> {
-    bound(stream.tcp());
-    match stream {
-        Stream::Plain(stream) => Box::new(stream),
-        Stream::Tls(stream) => stream,
-    }
-}
-
-impl Duplex for Tcp {
-    fn poll_writable(&mut self, context: &mut Context<'_>) -> Poll<IoResult<()>> {
-        self.poll_write_ready(context)
-    }
-}
-
-impl Duplex for TlsStream<Tcp> {
-    fn poll_writable(&mut self, context: &mut Context<'_>) -> Poll<IoResult<()>> {
-        Pin::new(self).poll_flush(context)
-    }
-}
-
-/// The connections of a worker, which are closed when the server stops: without that it would wait for them in vain, and their clients
-/// would not know that they can come back.
-#[derive(Clone, Default)]
-pub struct OpenSockets(Rc<RefCell<Table>>);
-
-#[derive(Default)]
-struct Table {
-    /// Whether the server stops.
-    is_closed: bool,
-    next: u64,
-    outlets: HashMap<u64, Outlet>,
-}
-
-pin_project! {
-    /// An application, with the place of its connection. An `async` block would have room for the application twice.
-    struct Placed<A> {
-        #[pin]
-        application: A,
-        _place: Place,
-    }
-}
-
-impl<A: Future> Future for Placed<A> {
-    type Output = A::Output;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<A::Output> {
-        self.project().application.poll(context)
-    }
-}
-
-/// The place of a connection among those that are open.
-struct Place {
-    open: OpenSockets,
-    number: u64,
-}
-
-impl OpenSockets {
-    fn add(&self, outlet: &Outlet) -> Place {
-        let table = &mut *self.0.borrow_mut();
-        let number = table.next;
-        table.next += 1;
-        if table.is_closed {
-            outlet.stop();
-        }
-        table.outlets.insert(number, outlet.clone());
-        Place { open: self.clone(), number }
-    }
-
-    /// Stops them all, once the server does: each is closed with 1001, after what its client has asked for was answered.
-    pub async fn close_when(self, stops: impl Future<Output = ()>) {
-        stops.await;
-        let table = &mut *self.0.borrow_mut();
-        table.is_closed = true;
-        table.outlets.values().for_each(Outlet::stop);
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.open.0.borrow_mut().outlets.remove(&self.number);
-    }
+    Ok(WebSocket { handshake, socket, from: Peer::of(request)?, memory, open, may_compress: true })
 }

@@ -31,6 +31,8 @@ struct Rules {
     inflates: bool,
     /// Whether messages are passed over.
     skips: bool,
+    /// Whether there are frames. Without, any bytes are a message.
+    has_frames: bool,
 }
 
 /// What has come in part.
@@ -81,7 +83,12 @@ pub enum Item {
 impl Decoder {
     /// For messages of at most so many bytes, inflated. `inflates`: whether the client may send compressed messages.
     pub fn new(max_message_bytes: usize, inflates: bool) -> Self {
-        Self { rules: Rules { max_message_bytes, inflates, skips: false }, begun: None }
+        Self { rules: Rules { max_message_bytes, inflates, skips: false, has_frames: true }, begun: None }
+    }
+
+    /// For bytes without frames.
+    pub fn without_frames() -> Self {
+        Self { rules: Rules { max_message_bytes: 0, inflates: false, skips: false, has_frames: false }, begun: None }
     }
 
     /// Changes how large a message may be, in bytes.
@@ -112,6 +119,10 @@ impl Decoder {
     /// # Errors
     /// [`Violation`]. Nothing more can be decoded then.
     pub fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Item>, Violation> {
+        if !self.rules.has_frames {
+            let bytes = std::mem::take(input);
+            return Ok((!self.rules.skips).then(|| Item::Message(Message::Binary(Bytes::copy_from_slice(bytes)))));
+        }
         let mut begun = self.begun.take().map_or_else(Begun::default, |begun| *begun);
         let item = begun.decode(input, self.rules)?;
         if !begun.is_nothing() {

@@ -42,10 +42,11 @@ impl Outlet {
 
     /// Queues messages between which no stream writes. However long they are together, they are taken if the queue has room now.
     pub fn send_messages<'a>(&self, messages: impl IntoIterator<Item = (Opcode, &'a [u8])>) {
-        let is_compressed = self.compresses();
+        let (has_frames, is_compressed) = (self.has_frames(), self.compresses());
         self.shared.send(|queue| {
             for (opcode, bytes) in messages {
                 match is_compressed {
+                    _ if !has_frames => queue.extend_from_slice(bytes),
                     true => append_compressed(queue, opcode, bytes),
                     false => append(queue, opcode, false, bytes),
                 }
@@ -76,6 +77,11 @@ impl Outlet {
     /// Becomes ready when it [has room](Outlet::has_room). One task can wait. Wakes as a future does.
     pub fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
         self.shared.poll_room(context)
+    }
+
+    /// Whether messages have frames: see [`Settings`](super::Settings). Without, whole frames are bytes as they are.
+    pub fn has_frames(&self) -> bool {
+        self.shared.has_frames()
     }
 
     /// Whether the client takes compressed frames, so that [`compressed_frame`](super::compressed_frame) may be used.

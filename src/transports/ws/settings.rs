@@ -27,6 +27,9 @@ pub struct Settings {
     pub compression: Compression,
     /// How long things take.
     pub times: Times,
+    /// Whether messages have frames. Without, a connection is bytes: each read of them is a message, what is sent goes out as it is,
+    /// and there are neither pings nor close frames. That is for a protocol that is spoken over TCP as well as over WebSocket.
+    pub has_frames: bool,
 }
 
 /// How long things take.

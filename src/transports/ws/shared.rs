@@ -24,6 +24,9 @@ use super::streams::Streams;
 use super::waker::{TaskWaker, WakerSlot};
 use super::writer::{Serial, Writer, Written};
 
+/// For what is never due.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -78,14 +81,19 @@ pub struct Shared {
     had_stuck: Cell<bool>,
     /// How many bytes of messages the application was given since others had their turn.
     given: Cell<u32>,
+    /// Whether there are frames.
+    has_frames: bool,
     /// If they are not those that every connection has.
     times: Option<Box<Times>>,
 }
 
 impl Shared {
     pub fn new(socket: Box<dyn Duplex>, head: Vec<u8>, received: Bytes, settings: Settings) -> Self {
-        let Settings { max_message_bytes, compression, times } = settings;
-        let decoder = Decoder::new(max_message_bytes, compression.inflates);
+        let Settings { max_message_bytes, compression, times, has_frames } = settings;
+        let decoder = match has_frames {
+            true => Decoder::new(max_message_bytes, compression.inflates),
+            false => Decoder::without_frames(),
+        };
         Self {
             socket: RefCell::new(Some(socket)),
             reader: RefCell::new(Reader::new(decoder, received)),
@@ -102,6 +110,7 @@ impl Shared {
             counts_replies: Cell::new(true),
             had_stuck: Cell::default(),
             given: Cell::default(),
+            has_frames,
             task: TaskWaker::default(),
             is_polled: Cell::default(),
             inlet: WakerSlot::default(),
@@ -114,6 +123,11 @@ impl Shared {
 
     pub fn compression(&self) -> Compression {
         self.compression
+    }
+
+    /// Whether there are frames.
+    pub fn has_frames(&self) -> bool {
+        self.has_frames
     }
 
     fn times(&self) -> &Times {
@@ -196,7 +210,11 @@ impl Shared {
         if self.phase.get() != Phase::Open {
             return;
         }
-        append(self.writer.borrow_mut().queue(), Opcode::Close, false, payload);
+        if self.has_frames {
+            append(self.writer.borrow_mut().queue(), Opcode::Close, false, payload);
+        } else {
+            self.is_client_done.set(true);
+        }
         self.end.set(Some(Box::new(end)));
         // The application gets no more.
         self.reader.borrow_mut().skip_messages();
@@ -360,6 +378,8 @@ impl Shared {
     pub fn due(&self) -> Instant {
         let times = self.times();
         match self.phase.get() {
+            // Without frames, it is the application that knows what its client has to say, and how often.
+            Phase::Open if !self.has_frames => Instant::now() + DAY,
             Phase::Open => self.due.get().min(self.reader.borrow().heard() + times.silent_for),
             _ => self.due.get(),
         }
@@ -372,6 +392,9 @@ impl Shared {
             if now >= self.due.get() {
                 self.end_now();
             }
+            return;
+        }
+        if !self.has_frames {
             return;
         }
         if now >= self.reader.borrow().heard() + times.silent_for {

@@ -57,7 +57,7 @@ impl Drop for Watch {
 
 fn settings() -> Settings {
     let compression = Compression { inflates: true, compresses: true };
-    Settings { max_message_bytes: 1 << 20, compression, times: Times::default() }
+    Settings { max_message_bytes: 1 << 20, compression, times: Times::default(), has_frames: true }
 }
 
 /// A client, whose frames a test writes itself.

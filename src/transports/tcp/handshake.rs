@@ -34,11 +34,10 @@ pub struct Handshakes {
 }
 
 impl Handshakes {
-    /// For a certificate, with the limit on connections.
-    pub fn new(mut config: ServerConfig, connections: &Connections) -> Self {
-        let ours = [b"h2".to_vec(), b"http/1.1".to_vec()];
+    /// For a certificate and protocols (ALPN, RFC 7301), with the limit on connections.
+    pub fn new(mut config: ServerConfig, protocols: &[&str], connections: &Connections) -> Self {
         // Protocols for certificate maintenance (ACME) follow.
-        config.alpn_protocols.splice(..0, ours);
+        config.alpn_protocols.splice(..0, protocols.iter().map(|protocol| protocol.as_bytes().to_vec()));
         let share = (connections.most() / SHARE_OF_ALL).clamp(1, SHARE);
         Self { acceptor: TlsAcceptor::from(Arc::new(config)), under_way: UnderWay::at_most(share) }
     }

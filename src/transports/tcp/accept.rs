@@ -225,9 +225,8 @@ mod tests {
     use std::future::ready;
     use std::mem::size_of;
 
-    use super::super::sse_sinks::PlainSink;
     use super::*;
-    use crate::events::{CatchUp, Subscription};
+    use crate::events::CatchUp;
 
     async fn pair() -> (TcpStream, TcpStream) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -274,8 +273,5 @@ mod tests {
         // This is stored twice, beside at most four words of actix's and twelve of tokio's, rounded up to 128 bytes.
         assert!(size_of::<Counted<()>>() <= 32, "{}", size_of::<Counted<()>>());
         assert!(size_of::<CatchUp>() <= 96, "{}", size_of::<CatchUp>());
-        // With two reference counts: the allocator's next larger size is 448 bytes.
-        let subscription = size_of::<Subscription<PlainSink>>() + 2 * size_of::<usize>();
-        assert!(subscription <= 384, "{subscription}");
     }
 }

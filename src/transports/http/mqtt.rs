@@ -1,0 +1,23 @@
+//! `/mqtt`: MQTT over WebSocket.
+
+use super::reply::Reply;
+use super::websocket::WebSocket;
+use crate::app::App;
+use crate::error::Error;
+use crate::transports::mqtt;
+
+/// How large a message may be, in bytes. Packets need not fit into one (MQTT 5.0, section 6): clients send larger ones in parts, or none.
+const MAX_MESSAGE_BYTES: usize = 4 << 20;
+
+/// `GET /mqtt`: a connection.
+pub async fn connect(app: App, socket: WebSocket) -> Reply {
+    if app.mqtt.is_none() {
+        return Err(Error::NotFound);
+    }
+    let protocol = socket.choose(&mqtt::PROTOCOLS).ok_or(Error::SubprotocolUnknown)?;
+    let (from, memory) = (socket.from(), socket.memory().clone());
+    // Its packets are made for one connection, so that none could be compressed for many.
+    Ok(socket.without_compression().accept(Some(protocol), MAX_MESSAGE_BYTES, move |inlet, outlet| {
+        mqtt::serve(app, (inlet, outlet), from, Box::new(move |principal| memory.of_user(principal)))
+    }))
+}

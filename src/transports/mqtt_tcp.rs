@@ -1,0 +1,90 @@
+//! MQTT over TCP, with and without TLS: from an accepted socket to [`mqtt::serve`].
+
+use std::future::Future;
+use std::io::Result;
+use std::sync::Arc;
+
+use actix_http::error::DispatchError;
+use actix_server::GracefulShutdownSignal;
+use actix_service::{ServiceFactory, fn_service};
+use actix_web::rt::net::TcpStream;
+use bytes::Bytes;
+
+use super::http::{Bodies, MessageMemory};
+use super::mqtt;
+use super::open_sockets::OpenSockets;
+use super::tcp::{Connections, GoesOn, Handshakes, Stream, Tcp, address_of, counted};
+use super::ws::{self, Compression, Settings, Times};
+use crate::app::App;
+use crate::domain::ClientAddress;
+
+/// What a worker serves connections with.
+#[derive(Clone)]
+pub struct MqttWorker {
+    app: App,
+    memory: MessageMemory,
+    open: OpenSockets,
+}
+
+impl MqttWorker {
+    /// On this thread, until the server stops.
+    pub fn start(app: App, bodies: Bodies, stopping: GracefulShutdownSignal) -> Self {
+        let open = OpenSockets::default();
+        tokio::task::spawn_local(open.clone().close_when(async move { stopping.notified().await }));
+        Self { app, memory: MessageMemory::new(bodies), open }
+    }
+
+    /// The work on a connection.
+    fn serve(self, stream: Stream, from: ClientAddress) -> GoesOn {
+        let settings = Settings {
+            // Packets are taken apart, and counted, behind this.
+            max_message_bytes: 0,
+            compression: Compression::default(),
+            times: Times::default(),
+            has_frames: false,
+        };
+        let Self { app, memory, open } = self;
+        Box::pin(ws::run(stream.into_duplex(), Vec::new(), Bytes::new(), settings, |mut inlet, outlet| {
+            inlet.set_memory(memory.of_stranger(from));
+            let place = open.add(&outlet);
+            place.with(mqtt::serve(app, (inlet, outlet), from, Box::new(move |principal| memory.of_user(principal))))
+        }))
+    }
+}
+
+/// Serves connections without TLS.
+pub fn plain(
+    worker: MqttWorker,
+    connections: Connections,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
+    served(worker, connections, |tcp| async { Ok(Stream::Plain(tcp)) })
+}
+
+/// Serves connections with TLS.
+pub fn tls(
+    worker: MqttWorker,
+    connections: Connections,
+    handshakes: Handshakes,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
+    served(worker, connections, move |tcp| {
+        let handshakes = handshakes.clone();
+        async move { handshakes.shake(tcp).await.map(|stream| Stream::Tls(Box::new(stream))) }
+    })
+}
+
+fn served<F: Future<Output = Result<Stream>>>(
+    worker: MqttWorker,
+    connections: Connections,
+    secured: impl Fn(Tcp) -> F + Clone + 'static,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
+    let serve = move |mut tcp: Tcp| {
+        let (worker, secured) = (worker.clone(), secured.clone());
+        async move {
+            let proxies = Arc::clone(&worker.app.trusted_proxies);
+            let from = address_of(&mut tcp, &proxies).await?;
+            let stream = secured(tcp).await?;
+            Ok::<_, DispatchError>(Some(worker.serve(stream, from)))
+        }
+    };
+    counted(fn_service(serve), connections)
+}
