@@ -17,7 +17,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::Error;
 use crate::events::{Hub, Retention, Rules, keep_up};
-use crate::identity::{Channels, Identity, RootKey, Settings, TokenForm, index_names, index_names_when_possible};
+use crate::identity::{
+    Channels, Identity, MqttTokens, RootKey, Settings, TokenForm, index_names, index_names_when_possible,
+};
 use crate::store::{OpenError, Store};
 use crate::transports::http::{self, Sockets};
 use crate::writer::{Failure, Writer};
@@ -102,6 +104,8 @@ impl Server {
             Some(settings) => Some(Channels::load(settings, &store, &writer).await.map_err(&core)?),
             None => None,
         };
+        let mqtt_guests = config.mqtt.as_ref().and_then(|mqtt| mqtt.guests.clone());
+        let mqtt_tokens = mqtt_guests.map(MqttTokens::new).transpose().map_err(StartError::Config)?;
         let settings = Settings {
             admin_token: config.admin_token,
             jwt_secret: config.jwt_secret,
@@ -112,6 +116,8 @@ impl Server {
             default_scopes: config.default_scopes,
             notiflux: config.notiflux,
             channels,
+            mqtt_tokens,
+            mqtt_anonymous: config.mqtt.as_ref().and_then(|mqtt| mqtt.anonymous.clone()),
         };
         let identity =
             Identity::new(store.clone(), writer.clone(), clock.clone(), root, settings).map_err(StartError::Threads)?;

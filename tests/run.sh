@@ -32,6 +32,7 @@ mkfs.ext4 e2fsprogs
 mount mount
 prlimit util-linux
 ip iproute2
+mosquitto_pub mosquitto-clients
 systemd-analyze systemd
 WebKitWebDriver webkit2gtk-driver
 Xvfb xvfb

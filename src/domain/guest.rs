@@ -68,7 +68,7 @@ impl Guest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Authorize, EventFilter, EventName, Pattern, Patterns, View};
+    use crate::domain::{Authorize, EventFilter, EventName, GuestInsert, Pattern, Patterns, View};
 
     fn patterns(texts: &[&str]) -> Patterns {
         Patterns::new(texts.iter().map(|text| Pattern::parse(text).unwrap()).collect())
@@ -81,7 +81,10 @@ mod tests {
 
     #[test]
     fn a_guest_sees_and_inserts_what_is_named_and_no_inbox_whatever_users_may() {
-        let rights = GuestRights { see: patterns(&["news", "room/*", "@*"]), insert: patterns(&["talk/*", "@*"]) };
+        let rights = GuestRights {
+            see: patterns(&["news", "room/*", "@*"]),
+            insert: GuestInsert::Of(patterns(&["talk/*", "@*"])),
+        };
         let guest = guest(rights, None);
         let account = guest.account();
         for authorize in [Authorize::Open, Authorize::Scopes] {

@@ -61,4 +61,4 @@ pub use session::{FormerSecret, HashKeyId, MAX_SESSIONS, SecretHash, Session};
 pub use session_id::SessionId;
 pub use time::Timestamp;
 pub use user::{Account, Generation, MAX_USER_BYTES, PendingTotp, ResetChallenge, SignIn, User};
-pub use view::{Authorize, GuestRights, MayInsert, Own, Rights, View, inbox_owner};
+pub use view::{Authorize, GuestInsert, GuestRights, MayInsert, Own, Rights, View, inbox_owner};

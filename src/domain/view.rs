@@ -42,7 +42,47 @@ pub enum MayInsert {
     /// The events that one of these patterns matches.
     Of(Patterns),
     /// The same, for a guest: never what belongs to an inbox.
-    OfGuest(Patterns),
+    OfGuest(GuestInsert),
+}
+
+/// The events that a guest may insert, beside inboxes, which they never may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GuestInsert {
+    /// The events that one of these patterns matches.
+    Of(Patterns),
+    /// Whatever is not under the id of another: a number, a UUID or an id in hexadecimal that is followed by `_` or `/`. Under this
+    /// one it may.
+    NotUnderIdsBut(Box<str>),
+}
+
+impl Default for GuestInsert {
+    fn default() -> Self {
+        Self::Of(Patterns::default())
+    }
+}
+
+impl GuestInsert {
+    fn allows(&self, name: &str) -> bool {
+        match self {
+            Self::Of(patterns) => patterns.matches(name),
+            Self::NotUnderIdsBut(own) => {
+                let rest = name.strip_prefix(&**own);
+                rest.is_some_and(|rest| rest.starts_with(SEPARATORS))
+                    || !name.split_once(SEPARATORS).is_some_and(|(id, _)| looks_like_an_id(id))
+            }
+        }
+    }
+}
+
+/// What stands between the id that a name is under and the rest.
+const SEPARATORS: [char; 2] = ['_', '/'];
+
+/// Whether a text is an id, as services give them to their users: a number; or at least 24 digits in hexadecimal, with or without
+/// hyphens, which no word is.
+fn looks_like_an_id(text: &str) -> bool {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_hexadecimal = text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    !text.is_empty() && (is_number || (is_hexadecimal && text.len() >= 24))
 }
 
 /// The events that a guest may see, and those that they may insert.
@@ -50,8 +90,8 @@ pub enum MayInsert {
 pub struct GuestRights {
     /// Names and prefixes of events that they may see.
     pub see: Patterns,
-    /// Names and prefixes of events that they may insert.
-    pub insert: Patterns,
+    /// Events that they may insert.
+    pub insert: GuestInsert,
 }
 
 /// The events that a reader gets: those that it wants, of those that it may see.
@@ -131,7 +171,7 @@ impl MayInsert {
         match self {
             Self::All => true,
             Self::Of(patterns) => patterns.matches(name),
-            Self::OfGuest(patterns) => inbox_owner(name).is_none() && patterns.matches(name),
+            Self::OfGuest(insert) => inbox_owner(name).is_none() && insert.allows(name),
         }
     }
 }

@@ -31,6 +31,11 @@ pub trait Format: Sync {
         content.wrap(b"", b"")
     }
 
+    /// The same, of the latest events of their names that are given because they are there, and not because they are new.
+    fn join_latest(&self, content: Content) -> Bytes {
+        self.join(content)
+    }
+
     /// Makes one write of a single event without copying it, if this format adds nothing around it.
     fn alone(&self, _event: &Bytes) -> Option<Bytes> {
         None
@@ -101,6 +106,11 @@ impl Content {
         &mut self.bytes
     }
 
+    /// What there is, to be changed.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[Self::ROOM..]
+    }
+
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -154,6 +164,11 @@ impl dyn Format + '_ {
     /// Joins the content if there is any: an empty write means the end in some protocols.
     pub(super) fn join_or_nothing(&self, content: Content) -> Bytes {
         if content.is_empty() { Bytes::new() } else { self.join(content) }
+    }
+
+    /// The same, of latest events.
+    pub(super) fn join_latest_or_nothing(&self, content: Content) -> Bytes {
+        if content.is_empty() { Bytes::new() } else { self.join_latest(content) }
     }
 }
 

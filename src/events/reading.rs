@@ -90,7 +90,11 @@ fn read_replay(
     let is_read_snapshot = replay.missing() == Missing::Snapshot && !more;
     let left_out = if is_read_snapshot { left_out_up_to(store, channel, replay.tenant())? } else { Position::START };
     let (position, is_incomplete) = (replay.position(), replay.has_gap());
-    let (bytes, rest) = (format.join_or_nothing(content), more.then_some(Source::Replay(replay)));
+    let bytes = match replay.missing() {
+        Missing::Snapshot => format.join_latest_or_nothing(content),
+        Missing::Events => format.join_or_nothing(content),
+    };
+    let rest = more.then_some(Source::Replay(replay));
     Ok(Given { bytes, rest, position, left_out, is_incomplete })
 }
 

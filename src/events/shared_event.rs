@@ -133,10 +133,20 @@ pub fn join(format: &dyn Format, events: &[Arc<SharedEvent>]) -> Bytes {
     {
         return alone;
     }
+    format.join_or_nothing(content(format, events))
+}
+
+/// Latest events as one write of a format.
+pub fn join_latest(format: &dyn Format, events: &[Arc<SharedEvent>]) -> Bytes {
+    format.join_latest_or_nothing(content(format, events))
+}
+
+fn content(format: &dyn Format, events: &[Arc<SharedEvent>]) -> Content {
+    let of = format.key().encoding;
     let encoded = || events.iter().map(|event| event.encoded_as(of, format));
     let mut content = Content::with_capacity(encoded().map(Bytes::len).sum());
     encoded().for_each(|event| content.buffer().extend_from_slice(event));
-    format.join_or_nothing(content)
+    content
 }
 
 #[cfg(test)]

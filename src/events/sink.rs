@@ -32,6 +32,8 @@ pub enum Written {
     All,
     /// Took so many, and takes no more before it is ready again. The rest must be written next.
     Part(usize),
+    /// Took so many, which are whole events, and takes no more before it is ready again.
+    Whole(usize),
     /// Nothing can be written ever again.
     Gone,
 }

@@ -35,6 +35,8 @@ pub enum Door {
     Admin,
     /// The key of the channels.
     Channels,
+    /// The key of handlers of MQTT.
+    MqttHandler,
 }
 
 /// An authentication attempt, until its result is known.
@@ -117,6 +119,7 @@ impl Visit {
             Door::TwoFactorOff => "two-factor off",
             Door::Admin => "admin token",
             Door::Channels => "channel key",
+            Door::MqttHandler => "mqtt handler key",
         };
         let user = self.user.as_ref().map(Username::as_str);
         let what = if outcome == "ok" { "let in" } else { "not let in" };

@@ -8,7 +8,9 @@ use super::topic_guests::exactly;
 use super::topics::{TopicPermit, TopicUse, topic};
 use super::{Identity, Principal};
 use crate::config::Channels as Settings;
-use crate::domain::{ChannelToken, ChannelTokenId, ClientAddress, EventName, Guest, GuestRights, TenantName};
+use crate::domain::{
+    ChannelToken, ChannelTokenId, ClientAddress, EventName, Guest, GuestInsert, GuestRights, TenantName,
+};
 use crate::error::Error;
 use crate::store::Store;
 use crate::writer::{Batch, Change, Writer};
@@ -212,7 +214,7 @@ impl ChannelOwner {
     /// [`Error::EventNameInvalid`], [`Error::EventNameReserved`] or [`Error::TopicNotAllowed`] for a name that no channel can have.
     pub fn publisher(&self, channel: &str) -> Result<(Principal, EventName), Error> {
         let channel = topic(channel)?;
-        let rights = GuestRights { insert: exactly([channel.clone()]), ..GuestRights::default() };
+        let rights = GuestRights { insert: GuestInsert::Of(exactly([channel.clone()])), ..GuestRights::default() };
         Ok((Guest::new(PUBLISHER, self.tenant.clone(), rights, None).into(), channel))
     }
 }

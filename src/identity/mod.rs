@@ -11,6 +11,8 @@ mod deletion;
 mod device;
 mod invites;
 mod login;
+mod mqtt;
+mod mqtt_guests;
 mod names;
 mod owner;
 mod password;
@@ -54,6 +56,8 @@ pub use channels::{ChannelOwner, Channels};
 pub use device::Device;
 pub use invites::{InviteToDelete, IssuedInvite, NewInvite};
 pub use login::Credentials;
+pub use mqtt::MqttCredentials;
+pub use mqtt_guests::MqttTokens;
 pub use names::{index_names, index_names_when_possible};
 pub use password::PasswordPool;
 pub use policy::PasswordPolicy;
@@ -147,6 +151,10 @@ pub struct Settings {
     pub notiflux: Option<Notiflux>,
     /// The channels of ChannelAPI; `None` without any.
     pub channels: Option<Channels>,
+    /// What knows clients of MQTT without an account here; `None` knows none.
+    pub mqtt_tokens: Option<MqttTokens>,
+    /// The user as whom clients of MQTT are served that show nothing.
+    pub mqtt_anonymous: Option<Username>,
 }
 
 /// The services of identity: a cheap clone.
@@ -162,6 +170,7 @@ struct Inner {
     refresh_tokens: RefreshTokens,
     tickets: Tickets,
     topics: Option<TopicTokens>,
+    mqtt: Option<MqttTokens>,
     root: RootKey,
     throttle: Throttle,
     settings: Settings,
@@ -176,7 +185,13 @@ impl Identity {
     ///
     /// # Errors
     /// If the operating system gives no threads for hashing.
-    pub fn new(store: Store, writer: Writer, clock: Clock, root: RootKey, settings: Settings) -> std::io::Result<Self> {
+    pub fn new(
+        store: Store,
+        writer: Writer,
+        clock: Clock,
+        root: RootKey,
+        mut settings: Settings,
+    ) -> std::io::Result<Self> {
         Ok(Self(Arc::new(Inner {
             store,
             writer,
@@ -185,6 +200,7 @@ impl Identity {
             tokens: Tokens::new(&settings.jwt_secret, TokenForm::new(settings.sign_ins.jwt_audience.clone())),
             refresh_tokens: RefreshTokens::new(&settings.jwt_secret),
             tickets: Tickets::new(),
+            mqtt: settings.mqtt_tokens.take(),
             topics: settings.notiflux.clone().map(TopicTokens::new),
             root,
             throttle: Throttle::new(),

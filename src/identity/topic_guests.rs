@@ -1,7 +1,9 @@
 use super::topics::{TopicPermit, TopicTokens, TopicUse};
 use super::{Identity, Principal};
 use crate::config::Notiflux;
-use crate::domain::{EventFilter, EventName, Guest, GuestRights, Pattern, Patterns, TenantName, Timestamp};
+use crate::domain::{
+    EventFilter, EventName, Guest, GuestInsert, GuestRights, Pattern, Patterns, TenantName, Timestamp,
+};
 use crate::error::Error;
 
 /// How many topics one connection may be subscribed to.
@@ -45,7 +47,7 @@ impl TopicPermit {
         if self.to != TopicUse::Broadcast {
             return Err(Error::TopicNotAllowed);
         }
-        let rights = GuestRights { insert: exactly([self.topic]), ..GuestRights::default() };
+        let rights = GuestRights { insert: GuestInsert::Of(exactly([self.topic])), ..GuestRights::default() };
         Ok(Guest::new((self.guest.0, &self.guest.1), self.tenant, rights, self.ends_at).into())
     }
 }

@@ -37,6 +37,7 @@ mod maintenance;
 mod me;
 mod message;
 mod model;
+mod mqtt;
 mod ntp;
 mod password_reset;
 mod power_loss;

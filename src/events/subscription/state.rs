@@ -134,6 +134,12 @@ impl Subscription {
                 }
                 self.leave(Phase::Blocked);
             }
+            Written::Whole(taken) => {
+                if taken > 0 {
+                    *self.rest.borrow_mut() = bytes.slice(taken..);
+                }
+                self.leave(Phase::Blocked);
+            }
             Written::Gone => self.end(End::Gone),
         }
         written
@@ -147,8 +153,8 @@ impl Subscription {
         }
         match self.write(&rest) {
             Written::All => self.is_within.set(false),
-            Written::Part(0) => *self.rest.borrow_mut() = rest,
-            Written::Part(_) | Written::Gone => {}
+            Written::Part(0) | Written::Whole(0) => *self.rest.borrow_mut() = rest,
+            Written::Part(_) | Written::Whole(_) | Written::Gone => {}
         }
         true
     }
@@ -233,7 +239,7 @@ impl Subscriber for Subscription {
         if position > from {
             return self.fall_behind();
         }
-        if matches!(self.write(bytes), Written::All | Written::Part(1..)) {
+        if matches!(self.write(bytes), Written::All | Written::Part(1..) | Written::Whole(1..)) {
             self.position.set(until);
         }
     }

@@ -11,7 +11,7 @@ use crate::events::control::{ControlEvent, Reset};
 use crate::events::ending::End;
 use crate::events::format::JOINED_BYTES;
 use crate::events::reading::{Given, Source, fill, read};
-use crate::events::shared_event::{SharedEvent, join};
+use crate::events::shared_event::{SharedEvent, join, join_latest};
 use crate::events::subscriber::Subscriber;
 use crate::store::{Missing, Replay, Wanted};
 
@@ -88,7 +88,7 @@ impl Subscription {
         if self.is_current() {
             self.note_left_out(left_out);
             self.position.set(position);
-            *self.rest.borrow_mut() = join(group.format, &events);
+            *self.rest.borrow_mut() = join_latest(group.format, &events);
             // Memory is looked at again.
             self.go_on((position < until).then_some(Work::Due));
         }

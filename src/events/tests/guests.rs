@@ -1,7 +1,7 @@
 //! Guards guests, who have no account: what their token permits is all that they see and insert, and it ends with the token.
 
 use super::*;
-use crate::domain::{AuthContext, Guest, GuestRights, Pattern, Patterns, Quotas};
+use crate::domain::{AuthContext, Guest, GuestInsert, GuestRights, Pattern, Patterns, Quotas};
 use crate::error::Error;
 use crate::writer::Writer;
 
@@ -11,7 +11,7 @@ fn patterns(names: &[&str]) -> Patterns {
 
 /// A guest of the tenant t who may see and insert these.
 fn guest(names: &[&str], expires_at: Option<Timestamp>) -> Guest {
-    let rights = GuestRights { see: patterns(names), insert: patterns(names) };
+    let rights = GuestRights { see: patterns(names), insert: GuestInsert::Of(patterns(names)) };
     Guest::new(("test", "u"), tenant("t"), rights, expires_at)
 }
 

@@ -1,25 +1,48 @@
-//! MQTT 3.1, 3.1.1 and 5.
+//! MQTT 3.1, 3.1.1 and 5: a further way to the same events. A topic is the name of an event. A message with RETAIN 1 is the latest event
+//! of its name, one without is transient, and one with RETAIN 1 and an empty payload is a removal. The page `docs/mqtt.md` describes it.
+//!
+//! - [`packet`] has packets as types and as bytes.
+//! - [`connect`] lets a client in; [`client`] is one that is connected, with what it [publishes](inbound) and
+//!   [subscribes](subscriptions) to.
+//! - Events go out as [`record`]s, which are the same for all; the [`sink`] of a connection makes packets of them as its client takes
+//!   them ([`outbound`]).
+
+mod client;
+mod client_id;
+mod connect;
+mod doing;
+mod filters;
+mod inbound;
+mod outbound;
+mod packet;
+mod reasons;
+mod record;
+mod sink;
+mod subscriptions;
 
 use std::future::Future;
+
+use futures_util::FutureExt;
+use futures_util::future::OptionFuture;
 
 use super::ws::{Inlet, Memory, Outlet};
 use crate::app::App;
 use crate::domain::ClientAddress;
 use crate::identity::Principal;
 
-/// Whom the memory of a connection is counted for, once a client has signed in.
+/// What a client offers in `Sec-WebSocket-Protocol`; the second is that of MQTT 3.1.
+pub const PROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
+
+/// Whom the memory of a connection is counted for, once a client is let in.
 pub type MemoryOf = Box<dyn FnOnce(&Principal) -> Box<dyn Memory>>;
 
-/// Serves a connection.
+/// Serves a connection, whose client has yet to say who it is.
 pub fn serve(
     app: App,
     (inlet, outlet): (Inlet, Outlet),
     from: ClientAddress,
     memory: MemoryOf,
 ) -> impl Future<Output = ()> {
-    let _ = (app, inlet, outlet, from, memory);
-    async {}
+    // In a box, so that it is small once its client is let in: most connections say nothing for long.
+    connect::connect(app, inlet, outlet, from, memory).boxed_local().map(OptionFuture::from).flatten().map(drop)
 }
-
-/// What a client offers in `Sec-WebSocket-Protocol`; the other one is that of MQTT 3.1 (mosquitto, paho).
-pub const PROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];

@@ -46,5 +46,5 @@ pub use message::{End, Memory, Message};
 pub use outlet::{Outlet, StreamOutlet};
 pub use settings::{Settings, Times};
 pub use violation::Violation;
-pub use waker::yield_turn;
+pub use waker::{WakerSlot, yield_turn};
 pub use writer::{Serial, Written};

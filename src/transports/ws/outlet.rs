@@ -3,8 +3,6 @@
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-
 use super::close::Close;
 use super::deflate::append_compressed;
 use super::frame::{Opcode, append};
@@ -137,7 +135,7 @@ impl StreamOutlet {
     }
 
     /// Takes what fits now, without waiting.
-    pub fn write(&self, frames: &Bytes) -> Written {
+    pub fn write(&self, frames: &[u8]) -> Written {
         self.shared.write_stream(self.serial, frames)
     }
 

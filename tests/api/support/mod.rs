@@ -8,6 +8,7 @@ mod disk;
 mod earlier;
 mod kept;
 mod left_out;
+pub mod mqtt;
 mod network;
 mod program;
 mod raw;

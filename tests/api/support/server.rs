@@ -145,6 +145,23 @@ impl TestServer {
         self.url.rsplit_once('/').unwrap().1
     }
 
+    /// Where it listens to MQTT without TLS.
+    pub fn mqtt(&self) -> String {
+        self.listens("mqtt")
+    }
+
+    /// Where it listens to MQTT with TLS.
+    pub fn mqtts(&self) -> String {
+        self.listens("mqtts")
+    }
+
+    /// The address in the line that says where the server listens.
+    fn listens(&self, scheme: &str) -> String {
+        let (log, field) = (self.log(), format!("\"{scheme}\":\"{scheme}://"));
+        let (_, rest) = log.split_once(&field).unwrap_or_else(|| panic!("{scheme} is not served"));
+        rest.split_once('"').unwrap().0.to_owned()
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

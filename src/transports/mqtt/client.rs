@@ -1,0 +1,332 @@
+//! A client that is connected.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::connect::{METHOD, say};
+use super::doing::{self, Doing, Done, MAX_IN_FLIGHT};
+use super::inbound::{Inbound, Take, Will};
+use super::packet::{
+    AckKind, Auth, Authentication, Connect, Decoder, Disconnect, Encoder, Packet, Property, Publish, Reason, Version,
+};
+use super::sink::Shared;
+use super::{reasons, subscriptions};
+use crate::app::{App, InsertOptions};
+use crate::domain::Secret;
+use crate::events::{CatchUp, Condition, StreamId};
+use crate::identity::Principal;
+use crate::transports::ws::{Inlet, Message, Outlet, yield_turn};
+
+/// How many packets are read before others on this thread have their turn.
+const PACKETS_IN_A_ROW: usize = 64;
+/// A client without a keep alive is not expected to say anything.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// How long nothing may be acknowledged before messages of QoS 0 pass the others.
+const STALLED_AFTER: Duration = Duration::from_secs(1);
+
+/// A client that is connected.
+pub struct Client {
+    app: App,
+    principal: Principal,
+    version: Version,
+    encoder: Encoder,
+    inlet: Inlet,
+    outlet: Outlet,
+    decoder: Decoder,
+    /// What has come and is not decoded.
+    received: Bytes,
+    shared: Rc<Shared>,
+    stream: StreamId,
+    catch_up: CatchUp,
+    /// What was asked for and is not done yet, in that order.
+    doing: VecDeque<Doing>,
+    inbound: Inbound,
+    publisher: u64,
+    will: Option<Box<Will>>,
+    /// Whether it may authenticate again.
+    can_renew: bool,
+    /// How long it may be silent: one and a half times the keep alive (MQTT 5.0, 3.1.2-22).
+    silent_for: Duration,
+    /// When a packet came last.
+    heard: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+/// Why a connection ends.
+enum End {
+    /// The client has said so, or the connection is lost.
+    Gone,
+    /// The client is told why.
+    Told(Reason, Option<&'static str>),
+}
+
+impl Client {
+    /// One that was let in.
+    pub fn new(
+        app: App,
+        (inlet, outlet): (Inlet, Outlet),
+        (decoder, received): (Decoder, Bytes),
+        connect: &Connect,
+        encoder: Encoder,
+        principal: Principal,
+        will: Option<Box<Will>>,
+        (stream, catch_up, shared): (StreamId, CatchUp, Rc<Shared>),
+        publisher: u64,
+    ) -> Self {
+        let heard = Instant::now();
+        let silent_for = match connect.keep_alive {
+            0 => NEVER,
+            seconds => Duration::from_millis(u64::from(seconds) * 1500),
+        };
+        Self {
+            app,
+            principal,
+            version: connect.version,
+            encoder,
+            inlet,
+            outlet,
+            decoder,
+            received,
+            shared,
+            stream,
+            catch_up,
+            doing: VecDeque::new(),
+            inbound: Inbound::default(),
+            publisher,
+            will,
+            can_renew: connect.authentication.is_some(),
+            silent_for,
+            heard,
+            timer: Box::pin(sleep_until(heard + silent_for)),
+        }
+    }
+
+    /// Goes on with everything, until the connection ends.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        if Pin::new(&mut self.catch_up).poll(context).is_ready() {
+            return Poll::Ready(match self.shared.ended.get() {
+                Some(ending) => End::Told(reasons::of_end(ending.why), None),
+                None => End::Gone,
+            });
+        }
+        if let Poll::Ready(end) = self.poll_packets(context) {
+            return Poll::Ready(end);
+        }
+        self.poll_time(context)
+    }
+
+    /// Answers, and takes packets.
+    fn poll_packets(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        for _ in 0..PACKETS_IN_A_ROW {
+            if let Some(end) = self.answer(context) {
+                return Poll::Ready(end);
+            }
+            let weight: usize = self.doing.iter().map(Doing::weight).sum();
+            if weight >= MAX_IN_FLIGHT || !self.outlet.has_room() {
+                return self.outlet.poll_room(context).map(|()| End::Gone).is_pending().then_some(Poll::Pending).unwrap_or(Poll::Pending);
+            }
+            match self.decoder.decode(&mut self.received) {
+                Ok(Some(packet)) => {
+                    self.heard = Instant::now();
+                    if let Some(end) = self.take(packet) {
+                        return Poll::Ready(end);
+                    }
+                }
+                Ok(None) => match self.inlet.poll_next(context) {
+                    Poll::Ready(Some(Message::Binary(bytes))) => self.received = bytes,
+                    Poll::Ready(Some(Message::Text(_))) => {
+                        return Poll::Ready(End::Told(Reason::ProtocolError, Some("MQTT is binary")));
+                    }
+                    Poll::Ready(None) => return Poll::Ready(self.closed()),
+                    Poll::Pending => return Poll::Pending,
+                },
+                Err(violation) => return Poll::Ready(End::Told(violation.reason, Some(violation.what))),
+            }
+        }
+        yield_turn(context);
+        Poll::Pending
+    }
+
+    /// Nothing more comes.
+    fn closed(&self) -> End {
+        match self.inlet.end() {
+            Some(crate::transports::ws::End::Ours) => End::Told(Reason::ServerShuttingDown, None),
+            _ => End::Gone,
+        }
+    }
+
+    /// Sends the answers that are due, in order.
+    fn answer(&mut self, context: &mut Context<'_>) -> Option<End> {
+        let mut out = Vec::new();
+        let mut end = None;
+        while let Some(doing) = self.doing.front_mut()
+            && end.is_none()
+        {
+            match doing.poll(self.version, self.encoder, &mut out, context) {
+                Poll::Pending => break,
+                Poll::Ready(done) => {
+                    self.doing.pop_front();
+                    match done {
+                        Done::Answered => {}
+                        Done::NotTaken(id) => drop(self.inbound.release(id)),
+                        Done::NotSubscribed => {}
+                        Done::Ends(reason) => end = Some(End::Told(reason, None)),
+                    }
+                }
+            }
+        }
+        if !out.is_empty() {
+            self.outlet.send_binary(&out);
+        }
+        end
+    }
+
+    fn poll_time(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        loop {
+            let due = self.heard + self.silent_for;
+            if Instant::now() >= due {
+                return Poll::Ready(End::Told(Reason::KeepAliveTimeout, None));
+            }
+            if self.timer.is_elapsed() || self.timer.deadline() > due {
+                self.timer.as_mut().reset(due);
+            }
+            if self.timer.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Takes a packet. Returns why the connection ends, if it does.
+    fn take(&mut self, packet: Packet) -> Option<End> {
+        let mut outbound = self.shared.outbound.borrow_mut();
+        match packet {
+            Packet::Publish(publish) => {
+                drop(outbound);
+                return self.publish(publish);
+            }
+            Packet::PubAck(ack) => {
+                if outbound.acknowledged(ack.packet_id) {
+                    self.shared.wake();
+                }
+            }
+            Packet::PubRec(ack) => {
+                let is_known = outbound.received(ack.packet_id, !ack.reason.is_failure());
+                if ack.reason.is_failure() {
+                    self.shared.wake();
+                } else {
+                    let reason = if is_known { Reason::Success } else { Reason::PacketIdNotFound };
+                    say(&self.outlet, |out| self.encoder.ack(out, AckKind::PubRel, ack.packet_id, reason, None));
+                }
+            }
+            Packet::PubComp(ack) => {
+                if outbound.completed(ack.packet_id) {
+                    self.shared.wake();
+                }
+            }
+            Packet::PubRel(ack) => {
+                let is_known = self.inbound.release(ack.packet_id);
+                let reason = if is_known { Reason::Success } else { Reason::PacketIdNotFound };
+                say(&self.outlet, |out| self.encoder.ack(out, AckKind::PubComp, ack.packet_id, reason, None));
+            }
+            Packet::Subscribe(subscribe) => {
+                let of = (&self.app, &self.principal, self.stream);
+                self.doing.push_back(subscriptions::subscribe(of.0, of.1, of.2, &mut outbound, subscribe));
+            }
+            Packet::Unsubscribe(unsubscribe) => {
+                let of = (&self.app, &self.principal, self.stream);
+                self.doing.push_back(subscriptions::unsubscribe(of.0, of.1, of.2, &mut outbound, unsubscribe));
+            }
+            Packet::PingReq => say(&self.outlet, |out| self.encoder.pingresp(out)),
+            Packet::Disconnect(Disconnect { reason, .. }) => {
+                if reason != Reason::DisconnectWithWill {
+                    self.will = None;
+                }
+                return Some(End::Gone);
+            }
+            Packet::Auth(auth) => {
+                drop(outbound);
+                return self.renew(&auth);
+            }
+            // The decoder knows only one.
+            Packet::Connect(_) => return Some(End::Told(Reason::ProtocolError, None)),
+        }
+        None
+    }
+
+    fn publish(&mut self, publish: Publish) -> Option<End> {
+        let weight = doing::weight(publish.payload.len());
+        let (event, answer) = match self.inbound.take(&self.app, publish, self.publisher) {
+            Ok(Take::Insert(event, answer)) => (event, answer),
+            Ok(Take::Again(id)) => {
+                self.doing.push_back(Doing::Refused { answer: Some((AckKind::PubRec, id)), reason: Reason::Success });
+                return None;
+            }
+            Err(violation) => return Some(End::Told(violation.reason, Some(violation.what))),
+        };
+        let inserting = event.and_then(|event| {
+            let options = InsertOptions { condition: Condition::None, key: None, stream: None };
+            self.app.events.insert(&self.principal, vec![event], false, options)
+        });
+        self.doing.push_back(match inserting {
+            Ok(inserting) => Doing::Publish { answer, inserting, weight },
+            Err(error) if self.version != Version::V5 && reasons::passes(&error) && answer.is_some() => {
+                return Some(End::Told(reasons::of_publish(&error), None));
+            }
+            Err(error) => Doing::Refused { answer, reason: reasons::of_publish(&error) },
+        });
+        None
+    }
+
+    /// Authenticates again, so that the connection goes on for longer (MQTT 5.0, 4.12.1).
+    fn renew(&mut self, Auth { reason, authentication }: &Auth) -> Option<End> {
+        let Authentication { method, data } = authentication;
+        if !self.can_renew || *reason != Reason::Reauthenticate || method != METHOD {
+            return Some(End::Told(Reason::ProtocolError, Some("nothing was to be authenticated like this")));
+        }
+        let token = data.as_ref().map(|data| Secret::new(data.0.to_vec()));
+        let renewed = token.and_then(|token| self.app.identity.mqtt_token(&token).ok());
+        let renewed = renewed.filter(|renewed| renewed.username == self.principal.username);
+        let renewed = renewed.and_then(|renewed| {
+            let expires_at = self.app.events.renew(&renewed, self.stream).ok()?;
+            Some(Principal { expires_at, ..renewed })
+        });
+        let Some(renewed) = renewed else { return Some(End::Told(Reason::NotAuthorized, None)) };
+        self.principal = renewed;
+        say(&self.outlet, |out| {
+            self.encoder.auth(out, Reason::Success, &[Property::AuthenticationMethod(METHOD)]);
+        });
+        None
+    }
+}
+
+impl Future for Client {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let client = &mut *self;
+        client.poll_end(context).map(|end| {
+            if let End::Told(reason, why) = end {
+                say(&client.outlet, |out| client.encoder.disconnect(out, reason, why));
+            }
+        })
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if let Some(will) = self.will.take()
+            && let Ok(event) = will.event(&self.app)
+        {
+            let options = InsertOptions { condition: Condition::None, key: None, stream: None };
+            // Rights are looked at again. It is inserted whether that is awaited or not.
+            let _ = self.app.events.insert(&self.principal, vec![event], false, options);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! How a client is let in.
+
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use super::MemoryOf;
+use super::client::Client;
+use super::client_id::ClientId;
+use super::inbound::{MAX_ALIASES, RECEIVE_MAXIMUM, Will, max_packet_bytes};
+use super::outbound::{Limits, Outbound};
+use super::packet::{Authentication, Connect, Decoder, Encoder, Packet, Property, Reason, Violation};
+use super::reasons;
+use super::sink::{PacketSink, Shared};
+use crate::app::{App, LastSeen, StreamQuery};
+use crate::domain::{ClientAddress, EventFilter, Secret};
+use crate::events::{GoesOnFor, StreamOptions};
+use crate::identity::{MqttCredentials, Principal};
+use crate::transports::ws::{Inlet, Message, Outlet};
+
+/// How long a client may take to say who it is.
+const WITHIN: Duration = Duration::from_secs(10);
+/// How large a CONNECT may be, in bytes: a token, and a will of 64 KiB.
+const MAX_CONNECT_BYTES: usize = 128 << 10;
+/// The method of enhanced authentication: a token, which can be renewed on the open connection.
+pub const METHOD: &str = "JWT";
+
+/// Waits for the CONNECT of a client, and lets it in.
+pub async fn connect(
+    app: App,
+    mut inlet: Inlet,
+    outlet: Outlet,
+    from: ClientAddress,
+    memory: MemoryOf,
+) -> Option<Client> {
+    let mut decoder = Decoder::new(MAX_CONNECT_BYTES);
+    let (connect, rest) = match timeout(WITHIN, first(&mut inlet, &mut decoder)).await.ok().flatten()? {
+        Ok(first) => first,
+        Err(violation) => {
+            if let Some(version) = violation.connack {
+                say(&outlet, |out| {
+                    Encoder::new(version).connack(out, false, violation.reason, Some(violation.what), &[]);
+                });
+            }
+            return None;
+        }
+    };
+    let encoder = Encoder::of(&connect);
+    match let_in(&app, &connect, from).await {
+        Ok((principal, client_id)) => {
+            inlet.set_memory(memory(&principal));
+            decoder.set_max_packet_bytes(max_packet_bytes(&app));
+            open(app, (inlet, outlet), (decoder, rest), *connect, principal, client_id)
+        }
+        Err(reason) => {
+            say(&outlet, |out| encoder.connack(out, false, reason, None, &[]));
+            None
+        }
+    }
+}
+
+/// Sends packets.
+pub fn say(outlet: &Outlet, write: impl FnOnce(&mut Vec<u8>)) {
+    let mut out = Vec::new();
+    write(&mut out);
+    if !out.is_empty() {
+        outlet.send_binary(&out);
+    }
+}
+
+/// The CONNECT, and what has come behind it; `None` if the connection ends before.
+async fn first(inlet: &mut Inlet, decoder: &mut Decoder) -> Option<Result<(Box<Connect>, Bytes), Violation>> {
+    loop {
+        let mut input = match inlet.next().await? {
+            Message::Binary(bytes) => bytes,
+            Message::Text(_) => return None,
+        };
+        match decoder.decode(&mut input) {
+            Ok(Some(Packet::Connect(connect))) => return Some(Ok((connect, input))),
+            // Nothing else is a first packet.
+            Ok(Some(_)) => return None,
+            Ok(None) => {}
+            Err(violation) => return Some(Err(violation)),
+        }
+    }
+}
+
+/// Finds out who a client is, and what its session is called.
+async fn let_in(app: &App, connect: &Connect, from: ClientAddress) -> Result<(Principal, ClientId), Reason> {
+    let client_id = match connect.client_id.as_str() {
+        _ if connect.must_refuse_client_id => None,
+        "" => Some(ClientId::assign()),
+        id => ClientId::parse(id),
+    };
+    let client_id = client_id.ok_or(Reason::ClientIdNotValid)?;
+    let secret = |bytes: &Bytes| Secret::new(bytes.to_vec());
+    let principal = match &connect.authentication {
+        Some(Authentication { method, .. }) if method != METHOD => return Err(Reason::BadAuthenticationMethod),
+        Some(Authentication { data, .. }) => {
+            let token = data.as_ref().ok_or(Reason::BadUserNameOrPassword)?;
+            app.identity.mqtt_token(&secret(&token.0)).map(Some)
+        }
+        None => {
+            let password = connect.password.as_ref().map(|password| secret(&password.0));
+            let username = connect.username.clone();
+            app.identity.mqtt(MqttCredentials { username, password }, from).await
+        }
+    };
+    let principal = principal.map_err(|error| reasons::of_connect(&error))?.ok_or(Reason::NotAuthorized)?;
+    Ok((principal, client_id))
+}
+
+/// Opens the stream of a client, and says that it is let in.
+fn open(
+    app: App,
+    (inlet, outlet): (Inlet, Outlet),
+    received: (Decoder, Bytes),
+    connect: Connect,
+    principal: Principal,
+    client_id: ClientId,
+) -> Option<Client> {
+    let encoder = Encoder::of(&connect);
+    let refuse = |reason| {
+        say(&outlet, |out| encoder.connack(out, false, reason, None, &[]));
+        None
+    };
+    let will = match connect.will.as_ref().map(|will| Will::new(&app, will, client_id.publisher(&principal.username))) {
+        Some(Err(error)) => return refuse(reasons::of_publish(&error)),
+        Some(Ok(will)) => Some(Box::new(will)),
+        None => None,
+    };
+    let query = StreamQuery {
+        filter: EventFilter::names([]),
+        last_seen: LastSeen::Nothing,
+        goes_on: GoesOnFor::None,
+        snapshot: false,
+        options: StreamOptions { backfill: false, ..StreamOptions::default() },
+    };
+    let request = match app.events.subscribe(&principal, query) {
+        Ok(request) => request,
+        Err(error) => return refuse(reasons::of_connect(&error)),
+    };
+    let limits = Limits {
+        version: connect.version,
+        receive_maximum: connect.receive_maximum,
+        maximum_packet_size: connect.maximum_packet_size,
+        topic_alias_maximum: connect.topic_alias_maximum,
+        publisher: client_id.publisher(&principal.username),
+    };
+    let shared = Shared::new(Outbound::new(limits, request.start.after));
+    say(&outlet, |out| {
+        let assigned = connect.client_id.is_empty().then(|| Property::AssignedClientIdentifier(client_id.as_str()));
+        let most = u32::try_from(max_packet_bytes(&app)).unwrap_or(u32::MAX);
+        let properties = [
+            NonZeroU16::new(RECEIVE_MAXIMUM).map(Property::ReceiveMaximum),
+            most.try_into().ok().map(Property::MaximumPacketSize),
+            Some(Property::TopicAliasMaximum(MAX_ALIASES)),
+            assigned,
+            connect.authentication.as_ref().map(|_| Property::AuthenticationMethod(METHOD)),
+            (connect.session_expiry > 0).then_some(Property::SessionExpiryInterval(0)),
+        ];
+        let properties: Vec<_> = properties.into_iter().flatten().collect();
+        encoder.connack(out, false, Reason::Success, None, &properties);
+    });
+    let stream = request.presence_guard.id;
+    let catch_up = app.open(request, PacketSink::new(&shared, &outlet, app.events.clock().clone()), Bytes::new());
+    Some(Client::new(app, (inlet, outlet), received, &connect, encoder, principal, will, (stream, catch_up, shared)))
+}

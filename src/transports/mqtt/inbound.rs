@@ -1,0 +1,146 @@
+//! What a client publishes.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU16;
+
+use super::packet::{AckKind, Publish, PublishProperties, Qos, Reason, Violation};
+use super::packet;
+use crate::app::App;
+use crate::domain::{EventName, MAX_EXPIRES_IN, Published};
+use crate::error::Error;
+use crate::events::{Lifetime, NewEvent};
+
+/// How many messages of QoS 1 and 2 a client of MQTT 5 may have unacknowledged.
+pub const RECEIVE_MAXIMUM: u16 = 64;
+/// The greatest topic alias that a client may use.
+pub const MAX_ALIASES: u16 = 32;
+/// What a packet has beside the event in it, at most: properties count as parts of the event.
+const AROUND_BYTES: usize = 1 << 10;
+
+/// How large a packet may be, in bytes.
+pub fn max_packet_bytes(app: &App) -> usize {
+    app.events.max_event_bytes() + AROUND_BYTES
+}
+
+/// What is known of the messages of one client.
+#[derive(Default)]
+pub struct Inbound {
+    /// Topics by alias, from 1.
+    aliases: Vec<Option<Box<str>>>,
+    /// The identifiers of messages of QoS 2 that were taken and not released.
+    unreleased: BTreeSet<NonZeroU16>,
+}
+
+/// What is to be done with a message.
+pub enum Take {
+    /// It is inserted, and acknowledged like this.
+    Insert(Result<NewEvent, Error>, Option<(AckKind, NonZeroU16)>),
+    /// It has been taken before, and is acknowledged again.
+    Again(NonZeroU16),
+}
+
+impl Inbound {
+    /// Takes a message of a client with this number.
+    ///
+    /// # Errors
+    /// [`Violation`].
+    pub fn take(&mut self, app: &App, publish: Publish, publisher: u64) -> Result<Take, Violation> {
+        let topic = self.topic(&publish)?;
+        let answer = match (publish.qos, publish.packet_id) {
+            (Qos::AtMostOnce, _) | (_, None) => None,
+            (Qos::AtLeastOnce, Some(id)) => Some((AckKind::PubAck, id)),
+            (Qos::ExactlyOnce, Some(id)) => {
+                if self.unreleased.contains(&id) {
+                    return Ok(Take::Again(id));
+                }
+                if self.unreleased.len() >= RECEIVE_MAXIMUM.into() {
+                    return Err(violation(Reason::ReceiveMaximumExceeded, "too many messages that are not released"));
+                }
+                self.unreleased.insert(id);
+                Some((AckKind::PubRec, id))
+            }
+        };
+        let Publish { qos, retain, properties, payload, .. } = publish;
+        let event = new_event(app, &topic, (qos, retain), &properties, &payload, publisher);
+        Ok(Take::Insert(event, answer))
+    }
+
+    /// The topic of a message (MQTT 5.0, 3.3.2.3.4).
+    fn topic(&mut self, publish: &Publish) -> Result<Box<str>, Violation> {
+        let Some(alias) = publish.properties.topic_alias else { return Ok(publish.topic.as_str().into()) };
+        if alias.get() > MAX_ALIASES {
+            return Err(violation(Reason::TopicAliasInvalid, "a topic alias beyond the maximum"));
+        }
+        let at = usize::from(alias.get()) - 1;
+        if self.aliases.len() <= at {
+            self.aliases.resize(at + 1, None);
+        }
+        if !publish.topic.is_empty() {
+            self.aliases[at] = Some(publish.topic.as_str().into());
+        }
+        self.aliases[at].clone().ok_or(violation(Reason::ProtocolError, "a topic alias that stands for nothing"))
+    }
+
+    /// A message is released, or was not taken. Returns whether one had this identifier.
+    pub fn release(&mut self, id: NonZeroU16) -> bool {
+        self.unreleased.remove(&id)
+    }
+}
+
+fn violation(reason: Reason, what: &'static str) -> Violation {
+    Violation { reason, connack: None, what }
+}
+
+/// The event that a message is.
+fn new_event(
+    app: &App,
+    topic: &str,
+    (qos, retain): (Qos, bool),
+    properties: &PublishProperties,
+    payload: &[u8],
+    publisher: u64,
+) -> Result<NewEvent, Error> {
+    // Those belong to the server (MQTT 5.0, 4.7.2).
+    if topic.starts_with('$') {
+        return Err(Error::EventNameReserved);
+    }
+    let name = EventName::parse(topic)?;
+    let published = Published::over_mqtt(qos.into(), publisher, properties);
+    let expires_in = properties.message_expiry.map(|seconds| u64::from(seconds).clamp(1, MAX_EXPIRES_IN));
+    let lifetime = Lifetime { expires_in, transient: !retain, ..Lifetime::default() };
+    match retain && payload.is_empty() {
+        true => app.events.new_clearing(name, published),
+        false => app.events.new_publication(name, payload, published, lifetime),
+    }
+}
+
+/// What is published when a client is gone.
+pub struct Will {
+    topic: Box<str>,
+    payload: bytes::Bytes,
+    qos: Qos,
+    retain: bool,
+    properties: PublishProperties,
+    publisher: u64,
+}
+
+impl Will {
+    /// The will of a CONNECT.
+    ///
+    /// # Errors
+    /// If its message would not be taken.
+    pub fn new(app: &App, will: &packet::Will, publisher: u64) -> Result<Self, Error> {
+        let packet::Will { topic, payload, qos, retain, properties, .. } = will.clone();
+        let will = Self { topic: topic.into(), payload, qos, retain, properties, publisher };
+        will.event(app)?;
+        Ok(will)
+    }
+
+    /// The event that it is.
+    ///
+    /// # Errors
+    /// If it is not taken.
+    pub fn event(&self, app: &App) -> Result<NewEvent, Error> {
+        new_event(app, &self.topic, (self.qos, self.retain), &self.properties, &self.payload, self.publisher)
+    }
+}
