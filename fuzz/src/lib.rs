@@ -30,3 +30,27 @@ pub mod socket_io {
     mod packet;
     pub mod properties;
 }
+
+/// The packets of MQTT.
+#[allow(dead_code)]
+#[path = "../../src/transports/mqtt/packet"]
+pub mod mqtt {
+    mod ack;
+    mod client;
+    mod connect;
+    mod connect_flags;
+    mod decoder;
+    mod disconnect;
+    mod encoder;
+    mod fields;
+    mod header;
+    pub mod invariants;
+    mod property;
+    mod publish;
+    mod qos;
+    mod reason;
+    mod subscribe;
+    mod version;
+    mod violation;
+    mod write;
+}

@@ -37,6 +37,13 @@ pub enum FilterChange {
     Replace(EventFilter),
     /// The names and prefixes of this one in addition.
     Add(EventFilter),
+    /// As [`FilterChange::Add`]; and the latest events of some names are given, whether these are new or not.
+    Subscribe {
+        /// The names that are added.
+        add: EventFilter,
+        /// The names of which the latest events are given.
+        give: EventFilter,
+    },
     /// The names and prefixes of this one are taken out. A name that another entry matches is still wanted.
     Remove(EventFilter),
 }
@@ -49,7 +56,7 @@ impl FilterChange {
     pub fn of(self, before: &EventFilter) -> Result<EventFilter, Error> {
         match self {
             Self::Replace(filter) => Ok(filter),
-            Self::Add(filter) => {
+            Self::Add(filter) | Self::Subscribe { add: filter, .. } => {
                 let mut entries = before.entries().into_owned();
                 entries.extend_from_slice(&filter.entries());
                 before.with_entries(entries)

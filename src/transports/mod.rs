@@ -7,7 +7,7 @@ mod control_event;
 pub mod http;
 mod inserts;
 mod json;
-mod mqtt;
+pub mod mqtt;
 pub mod mqtt_tcp;
 mod notiflux;
 mod open_sockets;

@@ -1,4 +1,4 @@
-//! Guards the parsers of WebSocket, Engine.IO and Socket.IO against any input: replays what fuzzing has found worth keeping
+//! Guards the parsers of WebSocket, Engine.IO, Socket.IO and MQTT against any input: replays what fuzzing has found worth keeping
 //! (`fuzz/corpus`), and variations of it.
 
 use std::path::Path;
@@ -8,7 +8,7 @@ use proptest::prelude::any;
 use proptest::sample::{Index, select};
 use proptest::test_runner::TestRunner;
 
-use super::{socket_io, ws};
+use super::{mqtt, socket_io, ws};
 
 /// Checks all inputs of a target, and of each some that differ in a few bytes or are cut.
 fn replay(target: &str, check: fn(&[u8])) {
@@ -52,4 +52,9 @@ fn payloads_of_engine_io_keep_their_properties() {
 #[test]
 fn packets_of_socket_io_keep_their_properties() {
     replay("socket_io", socket_io::properties::packets);
+}
+
+#[test]
+fn packets_of_mqtt_keep_their_properties() {
+    replay("mqtt_packets", mqtt::packet::invariants::packets);
 }

@@ -140,8 +140,11 @@ fn transports_reach_events_and_the_database_only_through_their_entry_points() {
 }
 
 /// Folders that know nothing of Broker, and what of the crate they may name all the same.
-const STRANGERS: &[(&str, &[&str])] =
-    &[("transports/ws", &["transports/ws"]), ("transports/socket_io", &["transports/ws", "transports/ranked"])];
+const STRANGERS: &[(&str, &[&str])] = &[
+    ("transports/ws", &["transports/ws"]),
+    ("transports/socket_io", &["transports/ws", "transports/ranked"]),
+    ("transports/mqtt/packet", &["transports/mqtt/packet"]),
+];
 
 #[test]
 fn protocols_know_nothing_of_broker_nor_of_http() {

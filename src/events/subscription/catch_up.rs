@@ -118,6 +118,10 @@ impl CatchUp {
                 subscription.read_missed(until);
                 ready!(subscription.poll_read(context));
             }
+            Next::Asked => {
+                subscription.read_asked();
+                ready!(subscription.poll_read(context));
+            }
             Next::Wait => ready!(subscription.poll_read(context)),
         }
         Poll::Ready(())

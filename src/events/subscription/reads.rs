@@ -2,7 +2,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::domain::Position;
+use crate::domain::{EventFilter, FilterChange, Position};
 use crate::error::Error;
 use crate::events::control::Reset;
 use crate::events::reading::{Given, Lost, Settled, Source};
@@ -23,6 +23,19 @@ pub struct Reads(Vec<Read>);
 pub struct Read {
     pub what: What,
     pub work: Work,
+    /// What was asked for by itself. In a box, since few streams ask.
+    asked: Option<Box<Asked>>,
+}
+
+/// Latest events that the client asked for, whether or not they are new in its view.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Their names.
+    pub filter: EventFilter,
+    /// Up to here they have been given.
+    pub after: Position,
+    /// Up to here they are to be given.
+    pub until: Position,
 }
 
 /// What is to be given.
@@ -34,6 +47,8 @@ pub enum What {
     Lost,
     /// The latest events that a change of the view made visible, of those up to the subscription's position.
     New,
+    /// The latest events that the client asked for.
+    Asked,
     /// The latest event of every name after the subscription's position, up to another.
     Snapshot(Position),
     /// Every event after the subscription's position, up to another.
@@ -67,6 +82,8 @@ pub enum Next {
     Memory(Position, bool),
     /// The store must be read from the subscription's position, up to another.
     Store(Position),
+    /// The store must be read for what was asked for.
+    Asked,
     /// A thread of the store must take a step.
     Wait,
 }
@@ -74,14 +91,14 @@ pub enum Next {
 impl What {
     /// Whether it follows from a change of the view.
     pub fn is_of_switch(self) -> bool {
-        matches!(self, Self::Anew(_) | Self::Lost | Self::New)
+        matches!(self, Self::Anew(_) | Self::Lost | Self::New | Self::Asked)
     }
 
     /// The position up to which it moves the subscription.
     fn until(self) -> Option<Position> {
         match self {
             Self::Snapshot(until) | Self::Missed(until) => Some(until),
-            Self::Anew(_) | Self::Lost | Self::New => None,
+            Self::Anew(_) | Self::Lost | Self::New | Self::Asked => None,
         }
     }
 }
@@ -92,9 +109,10 @@ impl Reads {
         match self.0.first() {
             None => Next::Nothing,
             Some(Read { what: What::Anew(reason), .. }) => Next::Anew(*reason),
-            Some(Read { what: What::Snapshot(until), work: Work::Due }) => Next::Memory(*until, false),
-            Some(Read { what: What::Snapshot(until), work: Work::Filled }) => Next::Memory(*until, true),
-            Some(Read { what: What::Missed(until), work: Work::Due }) => Next::Store(*until),
+            Some(Read { what: What::Snapshot(until), work: Work::Due, .. }) => Next::Memory(*until, false),
+            Some(Read { what: What::Snapshot(until), work: Work::Filled, .. }) => Next::Memory(*until, true),
+            Some(Read { what: What::Missed(until), work: Work::Due, .. }) => Next::Store(*until),
+            Some(Read { what: What::Asked, work: Work::Due, .. }) => Next::Asked,
             Some(_) => Next::Wait,
         }
     }
@@ -129,7 +147,7 @@ impl Reads {
 
     /// Adds what the subscription is missing itself.
     pub fn push(&mut self, what: What) {
-        self.add(self.0.len(), Read { what, work: Work::Due });
+        self.add(self.0.len(), Read::new(what, Work::Due));
     }
 
     /// Adds names that were lost. If too many losses wait to be told, the subscription begins anew for this reason instead.
@@ -137,7 +155,7 @@ impl Reads {
         let losses = self.losses();
         if losses < MAX_LOST {
             let work = Work::Next(Source::Lost(Box::new(lost)));
-            self.add(losses, Read { what: What::Lost, work });
+            self.add(losses, Read::new(What::Lost, work));
         } else {
             // Its client takes nothing, and each of these takes memory.
             self.clear();
@@ -149,7 +167,28 @@ impl Reads {
     pub fn push_new(&mut self, replay: Replay) {
         let work = Work::Next(Source::Replay(Box::new(replay)));
         let before = self.0.iter().filter(|read| matches!(read.what, What::Lost | What::New)).count();
-        self.add(before, Read { what: What::New, work });
+        self.add(before, Read::new(What::New, work));
+    }
+
+    /// Adds latest events that the client asked for, of those up to a position: before what it is missing, and after what it asked for
+    /// before. What has not begun is made one, so that a client that asks and does not read takes no more memory.
+    pub fn push_asked(&mut self, filter: EventFilter, until: Position) {
+        let last = self.0.iter_mut().rfind(|read| read.what == What::Asked);
+        if let Some(Read { work: Work::Due, asked: Some(asked), .. }) = last
+            && asked.after == Position::START
+            && let Ok(both) = FilterChange::Add(filter.clone()).of(&asked.filter)
+        {
+            (asked.filter, asked.until) = (both, until);
+            return;
+        }
+        let before = self.0.iter().filter(|read| read.what.is_of_switch()).count();
+        let asked = Asked { filter, after: Position::START, until };
+        self.add(before, Read { asked: Some(Box::new(asked)), ..Read::new(What::Asked, Work::Due) });
+    }
+
+    /// What the client asked for, if that comes first.
+    pub fn asked(&self) -> Option<&Asked> {
+        self.0.first().and_then(|read| read.asked.as_deref())
     }
 
     /// Takes out the events that became visible last, if none of them has been read: what was wanted.
@@ -181,7 +220,7 @@ impl Reads {
     pub fn forget_view(&mut self, position: Position, is_wider: bool) {
         let is_past = |what: What| what.until().is_some_and(|until| until <= position);
         self.0.retain(|read| (is_wider || read.what != What::New) && !is_past(read.what));
-        for read in self.0.iter_mut().filter(|read| read.what.until().is_some()) {
+        for read in self.0.iter_mut().filter(|read| read.what.until().is_some() || read.what == What::Asked) {
             // A memory that is being filled, or that has been, is not of the view.
             if !matches!(read.work, Work::Filling(_) | Work::Filled) {
                 read.work = Work::Due;
@@ -199,6 +238,19 @@ impl Reads {
     fn shrink(&mut self) {
         if self.0.is_empty() {
             self.clear();
+        }
+    }
+}
+
+impl Read {
+    fn new(what: What, work: Work) -> Self {
+        Self { what, work, asked: None }
+    }
+
+    /// What was asked for has been given up to a position.
+    pub fn give_asked(&mut self, until: Position) {
+        if let Some(asked) = &mut self.asked {
+            asked.after = until;
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use super::reads::{Next, What, Work};
+use super::reads::{Asked, Next, What, Work};
 use super::state::{Group, Phase, Subscription};
-use crate::domain::Position;
+use crate::domain::{Position, View};
 use crate::events::channel::Found;
 use crate::events::control::{ControlEvent, Reset};
 use crate::events::ending::End;
@@ -27,7 +27,7 @@ impl Subscription {
             || match reads.next() {
                 Next::Nothing => self.position.get() < self.group().subscriptions.position(),
                 Next::Memory(..) => true,
-                Next::Anew(_) | Next::Store(_) | Next::Wait => false,
+                Next::Anew(_) | Next::Store(_) | Next::Asked | Next::Wait => false,
             }
     }
 
@@ -129,6 +129,15 @@ impl Subscription {
         self.go_on(Some(Work::Next(self.source(Missing::Events, until))));
     }
 
+    /// Has the latest events read that its client asked for, as far as it may see them.
+    pub(super) fn read_asked(&self) {
+        let Some(Asked { filter, after, until }) = self.reads.borrow().asked().cloned() else { return };
+        let tenant = self.group().subscriptions.guard.tenant().clone();
+        let view = View { filter, ..self.view() };
+        let replay = Replay::snapshot(tenant, Wanted::Of(Box::new(view)), after, until);
+        self.go_on(Some(Work::Next(Source::Replay(Box::new(replay)))));
+    }
+
     /// What it is missing from its position on, by its present view.
     fn source(&self, missing: Missing, until: Position) -> Source {
         let tenant = self.group().subscriptions.guard.tenant().clone();
@@ -147,7 +156,11 @@ impl Subscription {
         if self.phase.get() == Phase::Ended {
             return;
         }
-        let read = self.reads.borrow_mut().front().and_then(|front| Some((front.what, front.work.take_done()?)));
+        let read = self.reads.borrow_mut().front().and_then(|front| {
+            let given = front.work.take_done()?;
+            front.give_asked(given.position);
+            Some((front.what, given))
+        });
         let Some((what, Given { bytes, rest, position, left_out, is_incomplete })) = read else { return };
         // A client with control events is told, and given everything.
         if is_incomplete && self.options.marks {

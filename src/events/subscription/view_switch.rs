@@ -74,7 +74,11 @@ impl ChangeView for Subscription {
         let worker = self.worker.upgrade().filter(|_| !self.is_over()).ok_or(Error::StreamUnknown)?;
         let before = self.view();
         let tenant = Rc::clone(&self.group().subscriptions);
-        let is_added = matches!(change, FilterChange::Add(_));
+        let is_added = matches!(change, FilterChange::Add(_) | FilterChange::Subscribe { .. });
+        let asked = match &change {
+            FilterChange::Subscribe { give, .. } => Some(give.clone()),
+            _ => None,
+        };
         let filter = change.of(&before.filter)?;
         let filter = worker.hub().keep_filter(tenant.guard.tenant(), self.user_streams().username(), filter)?;
         let number = self.changes_asked.get() + 1;
@@ -88,6 +92,11 @@ impl ChangeView for Subscription {
             self.say_synced_again();
         } else {
             self.switch_view(tenant, Position::START, view, is_added);
+        }
+        if let Some(asked) = asked.filter(|asked| !asked.is_nothing()) {
+            self.fall_behind();
+            self.reads.borrow_mut().push_asked(asked, self.position.get());
+            self.wake();
         }
         Ok(number)
     }

@@ -94,8 +94,8 @@ impl Filters {
 /// Whether the latest event of each name is given to a subscription that is new or not (MQTT 5.0, 3.8.3.1).
 pub fn gives_retained(handling: RetainHandling, is_new: bool) -> bool {
     match handling {
-        RetainHandling::Send => true,
-        RetainHandling::SendIfNew => is_new,
-        RetainHandling::DoNotSend => false,
+        RetainHandling::Always => true,
+        RetainHandling::IfNew => is_new,
+        RetainHandling::Never => false,
     }
 }

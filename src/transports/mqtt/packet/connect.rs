@@ -1,0 +1,229 @@
+//! CONNECT (MQTT 5.0, 3.1).
+
+use std::fmt;
+use std::num::{NonZeroU16, NonZeroU32};
+
+use bytes::Bytes;
+
+use super::connect_flags as flags;
+use super::fields::Fields;
+use super::property::{FOREIGN, Properties, Property};
+use super::publish::PublishProperties;
+use super::qos::Qos;
+use super::reason::Reason;
+use super::version::Version;
+use super::violation::Violation;
+
+/// How long a client identifier may be in MQTT 3.1.
+const MAX_CLIENT_ID_V31: usize = 23;
+
+/// The client begins a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connect {
+    /// The version that the connection has from now on.
+    pub version: Version,
+    /// Whether a session that is there is to be forgotten.
+    pub clean_start: bool,
+    /// How long the client is silent at most, in seconds; 0 is for ever.
+    pub keep_alive: u16,
+    /// It may be empty.
+    pub client_id: String,
+    /// Whether the version has a server refuse the client identifier ([`Reason::ClientIdNotValid`]): in MQTT 3.1 an empty one and one of
+    /// more than 23 bytes, in 3.1.1 an empty one without a clean start.
+    pub must_refuse_client_id: bool,
+    /// Who the client says it is.
+    pub username: Option<String>,
+    /// What proves it. In MQTT 5 it may come without a user name.
+    pub password: Option<Secret>,
+    /// What is published for the client when the connection ends.
+    pub will: Option<Will>,
+    /// How long the session is to outlive the connection, in seconds; [`u32::MAX`] is for ever, as MQTT 3 without a clean start has it.
+    pub session_expiry: u32,
+    /// How many messages of QoS 1 and 2 the client takes before it has acknowledged them.
+    pub receive_maximum: NonZeroU16,
+    /// How large packets may be that the client takes, in bytes.
+    pub maximum_packet_size: Option<NonZeroU32>,
+    /// The greatest topic alias that the client takes.
+    pub topic_alias_maximum: u16,
+    /// Whether the client asks for response information, which a server need not give.
+    pub wants_response_information: bool,
+    /// Whether the client takes reason strings and user properties in other packets than PUBLISH, CONNACK and DISCONNECT.
+    pub wants_problem_information: bool,
+    /// Names and values in their order.
+    pub user_properties: Vec<(String, String)>,
+    /// How the client wants to authenticate beside a password.
+    pub authentication: Option<Authentication>,
+}
+
+/// What is published for a client that is gone (MQTT 5.0, 3.1.2.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Will {
+    /// Never empty, and without wildcards.
+    pub topic: String,
+    /// At most 65,535 bytes.
+    pub payload: Bytes,
+    /// How surely it is to be delivered.
+    pub qos: Qos,
+    /// Whether it is to be retained.
+    pub retain: bool,
+    /// How long it waits for the client to come back, in seconds.
+    pub delay: u32,
+    /// What is published beside it; never a topic alias.
+    pub properties: PublishProperties,
+}
+
+/// Enhanced authentication (MQTT 5.0, 4.12).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authentication {
+    /// Its name.
+    pub method: String,
+    /// What belongs to it.
+    pub data: Option<Secret>,
+}
+
+/// Bytes that are in no log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub Bytes);
+
+impl Secret {
+    pub(super) fn copy(bytes: &[u8]) -> Self {
+        Self(Bytes::copy_from_slice(bytes))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// Reads the name and the level of the protocol.
+///
+/// # Errors
+/// [`Violation`]. A level that is unknown is answered as MQTT 3.1.1 has it: bridges begin with levels of their own, and go on with
+/// another only after that answer.
+pub fn read_version(fields: &mut Fields<'_>) -> Result<Version, Violation> {
+    let unsupported = |connack, what| Violation { reason: Reason::UnsupportedVersion, connack, what };
+    let name = fields.text()?;
+    if !matches!(name, "MQTT" | "MQIsdp") {
+        return Err(unsupported(None, "a protocol that is not MQTT"));
+    }
+    let protocol = (name, fields.u8()?);
+    let version = [Version::V31, Version::V311, Version::V5].into_iter().find(|one| one.protocol() == protocol);
+    version.ok_or(unsupported(Some(Version::V311), "a version of MQTT that is unknown"))
+}
+
+impl Connect {
+    /// Reads what follows the version.
+    pub(super) fn read(mut fields: Fields<'_>, version: Version) -> Result<Self, Violation> {
+        let flags = fields.u8()?;
+        check_flags(flags, version)?;
+        let clean_start = flags & flags::CLEAN_START != 0;
+        let mut connect = Self::new(version, clean_start, fields.u16()?);
+        if version.has_properties() {
+            connect.read_properties(&mut fields)?;
+        }
+        connect.client_id = fields.text()?.to_owned();
+        connect.must_refuse_client_id = match version {
+            Version::V31 => !(1..=MAX_CLIENT_ID_V31).contains(&connect.client_id.len()),
+            Version::V311 => connect.client_id.is_empty() && !clean_start,
+            Version::V5 => false,
+        };
+        if flags & flags::WILL != 0 {
+            connect.will = Some(Will::read(flags, &mut fields, version)?);
+        }
+        // In MQTT 3.1 the remaining length counts for more than these flags (3.1 of it).
+        let is_there = |flag, fields: &Fields<'_>| flags & flag != 0 && !(version == Version::V31 && fields.is_empty());
+        if is_there(flags::USER_NAME, &fields) {
+            connect.username = Some(fields.text()?.to_owned());
+        }
+        if is_there(flags::PASSWORD, &fields) {
+            connect.password = Some(Secret::copy(fields.binary()?));
+        }
+        fields.finish()?;
+        Ok(connect)
+    }
+
+    /// With nothing that may be left out.
+    pub(super) fn new(version: Version, clean_start: bool, keep_alive: u16) -> Self {
+        Self {
+            version,
+            clean_start,
+            keep_alive,
+            client_id: String::new(),
+            must_refuse_client_id: false,
+            username: None,
+            password: None,
+            will: None,
+            session_expiry: if version.has_properties() || clean_start { 0 } else { u32::MAX },
+            receive_maximum: NonZeroU16::MAX,
+            maximum_packet_size: None,
+            topic_alias_maximum: 0,
+            wants_response_information: false,
+            wants_problem_information: true,
+            user_properties: Vec::new(),
+            authentication: None,
+        }
+    }
+
+    fn read_properties(&mut self, fields: &mut Fields<'_>) -> Result<(), Violation> {
+        let (mut method, mut data) = (None, None);
+        let mut properties = Properties::read(fields)?;
+        while let Some(property) = properties.next()? {
+            match property {
+                Property::SessionExpiryInterval(seconds) => self.session_expiry = seconds,
+                Property::ReceiveMaximum(most) => self.receive_maximum = most,
+                Property::MaximumPacketSize(bytes) => self.maximum_packet_size = Some(bytes),
+                Property::TopicAliasMaximum(most) => self.topic_alias_maximum = most,
+                Property::RequestResponseInformation(wants) => self.wants_response_information = wants,
+                Property::RequestProblemInformation(wants) => self.wants_problem_information = wants,
+                Property::UserProperty(name, value) => self.user_properties.push((name.to_owned(), value.to_owned())),
+                Property::AuthenticationMethod(text) => method = Some(text.to_owned()),
+                Property::AuthenticationData(bytes) => data = Some(Secret::copy(bytes)),
+                _ => return Err(FOREIGN),
+            }
+        }
+        if method.is_none() && data.is_some() {
+            return Err(Violation::protocol("authentication data without a method"));
+        }
+        self.authentication = method.map(|method| Authentication { method, data });
+        Ok(())
+    }
+}
+
+fn check_flags(flags: u8, version: Version) -> Result<(), Violation> {
+    if flags & flags::RESERVED != 0 {
+        return Err(Violation::malformed("the reserved flag of CONNECT"));
+    }
+    if flags & flags::WILL == 0 && flags & (flags::WILL_QOS | flags::WILL_RETAIN) != 0 {
+        return Err(Violation::malformed("flags of a will without one"));
+    }
+    let has_password_alone = flags & (flags::USER_NAME | flags::PASSWORD) == flags::PASSWORD;
+    if has_password_alone && !version.has_properties() {
+        return Err(Violation::malformed("a password without a user name"));
+    }
+    Ok(())
+}
+
+impl Will {
+    fn read(flags: u8, fields: &mut Fields<'_>, version: Version) -> Result<Self, Violation> {
+        let qos = Qos::of((flags & flags::WILL_QOS) >> 3).ok_or(Violation::malformed("a will of QoS 3"))?;
+        let (mut delay, mut properties) = (0, PublishProperties::default());
+        if version.has_properties() {
+            let mut read = Properties::read(fields)?;
+            while let Some(property) = read.next()? {
+                match property {
+                    Property::WillDelayInterval(seconds) => delay = seconds,
+                    Property::TopicAlias(_) => return Err(FOREIGN),
+                    property => properties.take(property)?,
+                }
+            }
+        }
+        let topic = fields.topic()?.to_owned();
+        if topic.is_empty() {
+            return Err(Violation::malformed("a will without a topic"));
+        }
+        let payload = Bytes::copy_from_slice(fields.binary()?);
+        Ok(Self { topic, payload, qos, retain: flags & flags::WILL_RETAIN != 0, delay, properties })
+    }
+}

@@ -1,0 +1,179 @@
+//! What a server sends.
+
+use std::num::NonZeroU16;
+
+use super::connect::Connect;
+use super::property::{Property, put_properties};
+use super::publish::Publish;
+use super::qos::Qos;
+use super::reason::Reason;
+use super::version::Version;
+use super::write::put_packet;
+
+const CONNACK: u8 = 0x20;
+const SUBACK: u8 = 0x90;
+const UNSUBACK: u8 = 0xB0;
+const PINGRESP: u8 = 0xD0;
+const DISCONNECT: u8 = 0xE0;
+const AUTH: u8 = 0xF0;
+/// What a SUBACK of MQTT 3.1.1 says of a subscription that is refused (3.9.3).
+const FAILURE_V3: u8 = 0x80;
+
+/// Appends packets as one client takes them. Reason strings are left out for a client that asked for no problem information, and where
+/// they would make a packet larger than the client takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoder {
+    version: Version,
+    sends_reason_strings: bool,
+    max_packet_bytes: usize,
+}
+
+/// One of the four packets that acknowledge a message of QoS 1 or 2: its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum AckKind {
+    /// QoS 1.
+    PubAck = 0x40,
+    /// QoS 2, first step.
+    PubRec = 0x50,
+    /// QoS 2, second step.
+    PubRel = 0x62,
+    /// QoS 2, third step.
+    PubComp = 0x70,
+}
+
+impl Encoder {
+    /// For a client of which nothing but the version is known.
+    pub fn new(version: Version) -> Self {
+        Self { version, sends_reason_strings: true, max_packet_bytes: usize::MAX }
+    }
+
+    /// For the client that sent this.
+    pub fn of(connect: &Connect) -> Self {
+        let max_packet_bytes = connect.maximum_packet_size.map_or(usize::MAX, |bytes| bytes.get() as usize);
+        Self { version: connect.version, sends_reason_strings: connect.wants_problem_information, max_packet_bytes }
+    }
+
+    /// Appends a CONNACK (MQTT 5.0, 3.2). No session is present where something failed, and MQTT 3.1 does not say whether one is. Before
+    /// MQTT 5 without properties.
+    pub fn connack(
+        self,
+        buffer: &mut Vec<u8>,
+        is_session_present: bool,
+        reason: Reason,
+        reason_string: Option<&str>,
+        properties: &[Property<'_>],
+    ) {
+        let is_present = is_session_present && !reason.is_failure() && self.version != Version::V31;
+        self.put(buffer, CONNACK, reason_string, |buffer, reason_string| {
+            buffer.push(is_present.into());
+            if self.version.has_properties() {
+                buffer.push(reason.code());
+                put_properties(buffer, reason_string.into_iter().chain(properties.iter().copied()));
+            } else {
+                buffer.push(reason.connack_code_v3());
+            }
+        });
+    }
+
+    /// Appends a PUBACK, PUBREC, PUBREL or PUBCOMP (MQTT 5.0, 3.4 to 3.7) in its shortest form. Before MQTT 5 it has no reason, so that a
+    /// failure is told as a success.
+    pub fn ack(
+        self,
+        buffer: &mut Vec<u8>,
+        kind: AckKind,
+        packet_id: NonZeroU16,
+        reason: Reason,
+        reason_string: Option<&str>,
+    ) {
+        self.put(buffer, kind as u8, reason_string, |buffer, reason_string| {
+            buffer.extend(packet_id.get().to_be_bytes());
+            self.put_reason(buffer, reason, reason_string);
+        });
+    }
+
+    /// Appends a SUBACK (MQTT 5.0, 3.9): for each filter the QoS that it is granted, or why it is refused, which MQTT 3 does not say.
+    pub fn suback(self, buffer: &mut Vec<u8>, packet_id: NonZeroU16, results: &[Result<Qos, Reason>]) {
+        let has_reasons = self.version.has_properties();
+        let code = |result: &Result<Qos, Reason>| match result {
+            Ok(qos) => *qos as u8,
+            Err(reason) if has_reasons => reason.code(),
+            Err(_) => FAILURE_V3,
+        };
+        put_packet(buffer, SUBACK, |buffer| {
+            buffer.extend(packet_id.get().to_be_bytes());
+            if has_reasons {
+                put_properties(buffer, []);
+            }
+            buffer.extend(results.iter().map(code));
+        });
+    }
+
+    /// Appends an UNSUBACK (MQTT 5.0, 3.11): for each filter how it went, which MQTT 3 does not say.
+    pub fn unsuback(self, buffer: &mut Vec<u8>, packet_id: NonZeroU16, reasons: &[Reason]) {
+        put_packet(buffer, UNSUBACK, |buffer| {
+            buffer.extend(packet_id.get().to_be_bytes());
+            if self.version.has_properties() {
+                put_properties(buffer, []);
+                buffer.extend(reasons.iter().map(|reason| reason.code()));
+            }
+        });
+    }
+
+    /// Appends a PINGRESP (MQTT 5.0, 3.13).
+    pub fn pingresp(self, buffer: &mut Vec<u8>) {
+        buffer.extend([PINGRESP, 0]);
+    }
+
+    /// Appends a DISCONNECT (MQTT 5.0, 3.14); nothing before MQTT 5, in which only clients send it.
+    pub fn disconnect(self, buffer: &mut Vec<u8>, reason: Reason, reason_string: Option<&str>) {
+        if self.version.has_properties() {
+            self.put(buffer, DISCONNECT, reason_string, |buffer, reason_string| {
+                self.put_reason(buffer, reason, reason_string);
+            });
+        }
+    }
+
+    /// Appends an AUTH (MQTT 5.0, 3.15); nothing before MQTT 5.
+    pub fn auth(self, buffer: &mut Vec<u8>, reason: Reason, properties: &[Property<'_>]) {
+        if self.version.has_properties() {
+            put_packet(buffer, AUTH, |buffer| {
+                buffer.push(reason.code());
+                put_properties(buffer, properties.iter().copied());
+            });
+        }
+    }
+
+    /// Appends a PUBLISH (MQTT 5.0, 3.3). Before MQTT 5 without properties.
+    pub fn publish(self, buffer: &mut Vec<u8>, publish: &Publish) {
+        publish.put(buffer, self.version);
+    }
+
+    /// Appends a packet, of which `write` appends what follows the fixed header, with the reason string if it may have one.
+    fn put(
+        self,
+        buffer: &mut Vec<u8>,
+        first: u8,
+        reason_string: Option<&str>,
+        write: impl Fn(&mut Vec<u8>, Option<Property<'_>>),
+    ) {
+        let begin = buffer.len();
+        let reason_string = reason_string.filter(|_| self.sends_reason_strings).map(Property::ReasonString);
+        put_packet(buffer, first, |buffer| write(buffer, reason_string));
+        if reason_string.is_some() && buffer.len() - begin > self.max_packet_bytes {
+            buffer.truncate(begin);
+            put_packet(buffer, first, |buffer| write(buffer, None));
+        }
+    }
+
+    /// Appends the end of a packet that may be left out as far as it says nothing.
+    fn put_reason(self, buffer: &mut Vec<u8>, reason: Reason, reason_string: Option<Property<'_>>) {
+        if !self.version.has_properties() || reason == Reason::Success && reason_string.is_none() {
+            return;
+        }
+        buffer.push(reason.code());
+        if reason_string.is_some() {
+            put_properties(buffer, reason_string);
+        }
+    }
+}
