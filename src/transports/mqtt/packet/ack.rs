@@ -8,12 +8,12 @@ use super::reason::Reason;
 use super::version::Version;
 use super::violation::Violation;
 
-/// What a packet says of a message of QoS 1 or 2.
+/// A PUBACK, PUBREC, PUBREL or PUBCOMP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ack {
-    /// Which message.
+    /// The packet identifier of the message.
     pub packet_id: NonZeroU16,
-    /// How it went; before MQTT 5 always a success.
+    /// The reason code; always [`Reason::Success`] before MQTT 5.
     pub reason: Reason,
 }
 

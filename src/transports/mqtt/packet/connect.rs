@@ -17,71 +17,72 @@ use super::violation::Violation;
 /// How long a client identifier may be in MQTT 3.1.
 const MAX_CLIENT_ID_V31: usize = 23;
 
-/// The client begins a connection.
+/// A CONNECT packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connect {
-    /// The version that the connection has from now on.
+    /// The version of the protocol.
     pub version: Version,
-    /// Whether a session that is there is to be forgotten.
+    /// Clean Start, or Clean Session: discard an existing session.
     pub clean_start: bool,
-    /// How long the client is silent at most, in seconds; 0 is for ever.
+    /// Keep alive, in seconds; 0 turns it off.
     pub keep_alive: u16,
-    /// It may be empty.
+    /// The client identifier. It may be empty.
     pub client_id: String,
-    /// Whether the version has a server refuse the client identifier ([`Reason::ClientIdNotValid`]): in MQTT 3.1 an empty one and one of
-    /// more than 23 bytes, in 3.1.1 an empty one without a clean start.
+    /// Whether the specification has the server refuse the client identifier ([`Reason::ClientIdNotValid`]): in MQTT 3.1 if it is empty
+    /// or has more than 23 bytes, in 3.1.1 if it is empty without Clean Session.
     pub must_refuse_client_id: bool,
-    /// Who the client says it is.
+    /// The user name.
     pub username: Option<String>,
-    /// What proves it. In MQTT 5 it may come without a user name.
+    /// The password. In MQTT 5 it may come without a user name.
     pub password: Option<Secret>,
-    /// What is published for the client when the connection ends.
+    /// The will.
     pub will: Option<Will>,
-    /// How long the session is to outlive the connection, in seconds; [`u32::MAX`] is for ever, as MQTT 3 without a clean start has it.
+    /// Session expiry interval, in seconds; with [`u32::MAX`] the session never expires. In MQTT 3 it is 0 with Clean Session, and
+    /// [`u32::MAX`] without.
     pub session_expiry: u32,
-    /// How many messages of QoS 1 and 2 the client takes before it has acknowledged them.
+    /// Receive maximum: how many messages of QoS 1 and 2 may be unacknowledged at a time.
     pub receive_maximum: NonZeroU16,
-    /// How large packets may be that the client takes, in bytes.
+    /// Maximum size of a packet to the client, in bytes.
     pub maximum_packet_size: Option<NonZeroU32>,
-    /// The greatest topic alias that the client takes.
+    /// The highest topic alias that the client accepts.
     pub topic_alias_maximum: u16,
-    /// Whether the client asks for response information, which a server need not give.
+    /// Request response information. A server may ignore it.
     pub wants_response_information: bool,
-    /// Whether the client takes reason strings and user properties in other packets than PUBLISH, CONNACK and DISCONNECT.
+    /// Request problem information: the client accepts reason strings and user properties in all packets.
     pub wants_problem_information: bool,
-    /// Names and values in their order.
+    /// User properties: names and values in their order.
     pub user_properties: Vec<(String, String)>,
-    /// How the client wants to authenticate beside a password.
+    /// Enhanced authentication, if the client asks for it.
     pub authentication: Option<Authentication>,
 }
 
-/// What is published for a client that is gone (MQTT 5.0, 3.1.2.5).
+/// A will: the message that the server publishes when the connection ends without a normal DISCONNECT (MQTT 5.0, 3.1.2.5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Will {
-    /// Never empty, and without wildcards.
+    /// The topic name, not empty and without wildcards.
     pub topic: String,
-    /// At most 65,535 bytes.
+    /// The payload, at most 65,535 bytes.
     pub payload: Bytes,
-    /// How surely it is to be delivered.
+    /// The QoS.
     pub qos: Qos,
-    /// Whether it is to be retained.
+    /// The RETAIN flag.
     pub retain: bool,
-    /// How long it waits for the client to come back, in seconds.
+    /// Will delay interval, in seconds.
     pub delay: u32,
-    /// What is published beside it; never a topic alias.
+    /// The properties, without a topic alias.
     pub properties: PublishProperties,
 }
 
 /// Enhanced authentication (MQTT 5.0, 4.12).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authentication {
-    /// Its name.
+    /// The authentication method.
     pub method: String,
-    /// What belongs to it.
+    /// The authentication data.
     pub data: Option<Secret>,
 }
 
-/// Bytes that are in no log.
+/// Bytes that `Debug` does not show, so that no log has them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub Bytes);
 
@@ -97,11 +98,11 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Reads the name and the level of the protocol.
+/// Reads the protocol name and the protocol level.
 ///
 /// # Errors
-/// [`Violation`]. A level that is unknown is answered as MQTT 3.1.1 has it: bridges begin with levels of their own, and go on with
-/// another only after that answer.
+/// [`Violation`]. An unknown level is answered with a CONNACK of MQTT 3.1.1: bridges try levels of their own first (0x83, 0x84), and
+/// fall back to a standard one only after that answer.
 pub fn read_version(fields: &mut Fields<'_>) -> Result<Version, Violation> {
     let unsupported = |connack, what| Violation { reason: Reason::UnsupportedVersion, connack, what };
     let name = fields.text()?;
@@ -132,7 +133,7 @@ impl Connect {
         if flags & flags::WILL != 0 {
             connect.will = Some(Will::read(flags, &mut fields, version)?);
         }
-        // In MQTT 3.1 the remaining length counts for more than these flags (3.1 of it).
+        // In MQTT 3.1 the remaining length takes precedence over these flags: the fields may be missing (MQTT 3.1, CONNECT).
         let is_there = |flag, fields: &Fields<'_>| flags & flag != 0 && !(version == Version::V31 && fields.is_empty());
         if is_there(flags::USER_NAME, &fields) {
             connect.username = Some(fields.text()?.to_owned());
@@ -144,7 +145,7 @@ impl Connect {
         Ok(connect)
     }
 
-    /// With nothing that may be left out.
+    /// A CONNECT without its optional parts.
     pub(super) fn new(version: Version, clean_start: bool, keep_alive: u16) -> Self {
         Self {
             version,

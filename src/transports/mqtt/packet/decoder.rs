@@ -1,4 +1,4 @@
-//! From bytes to packets.
+//! Decoding packets.
 
 use bytes::Bytes;
 
@@ -13,71 +13,72 @@ use super::subscribe::{Subscribe, Unsubscribe};
 use super::version::Version;
 use super::violation::Violation;
 
-/// Makes packets of the bytes of a client, however they are cut. It does no I/O, and keeps nothing but a packet that has come in part: at
-/// most twice what has come of it, and never more than a packet may have.
+/// Decodes the packets of one client from bytes in any pieces. It keeps only a packet that is incomplete, in at most twice the memory of
+/// the bytes that have arrived, and never more than the maximum packet size. An announced length takes no memory.
 ///
-/// The first packet must be a CONNECT, from which it learns the version of all others; it must be the only one.
+/// The first packet must be a CONNECT, and no other may be one. It sets the version for all later packets.
 #[derive(Debug)]
 pub struct Decoder {
     max_packet_bytes: usize,
-    /// Without one, no CONNECT has come.
+    /// `None` before the CONNECT.
     version: Option<Version>,
-    /// The beginning of a packet, with its header.
+    /// The beginning of an incomplete packet, with its fixed header.
     begun: Vec<u8>,
 }
 
-/// What a client sent.
+/// A packet from a client. It can take up to 25 times the memory of its bytes, if it has many empty filters or user properties.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Packet {
-    /// Begins the connection: the first packet and no other.
+    /// CONNECT: the first packet and only the first.
     Connect(Box<Connect>),
-    /// A message.
+    /// PUBLISH.
     Publish(Publish),
-    /// Acknowledges a message of QoS 1.
+    /// PUBACK: acknowledges QoS 1.
     PubAck(Ack),
-    /// Acknowledges a message of QoS 2, first step.
+    /// PUBREC: QoS 2, first step.
     PubRec(Ack),
-    /// Releases a message of QoS 2, second step.
+    /// PUBREL: QoS 2, second step.
     PubRel(Ack),
-    /// Completes a message of QoS 2, third step.
+    /// PUBCOMP: QoS 2, third step.
     PubComp(Ack),
-    /// Asks for messages.
+    /// SUBSCRIBE.
     Subscribe(Subscribe),
-    /// Asks for no more of them.
+    /// UNSUBSCRIBE.
     Unsubscribe(Unsubscribe),
-    /// Asks whether the server is there.
+    /// PINGREQ.
     PingReq,
-    /// Ends the connection.
+    /// DISCONNECT.
     Disconnect(Disconnect),
-    /// Authenticates further; in MQTT 5 alone.
+    /// AUTH: MQTT 5 only.
     Auth(Auth),
 }
 
 impl Decoder {
-    /// For packets of at most so many bytes, with their fixed headers.
+    /// A decoder with this maximum packet size in bytes, fixed headers included.
     pub fn new(max_packet_bytes: usize) -> Self {
         Self { max_packet_bytes, version: None, begun: Vec::new() }
     }
 
-    /// Changes how large a packet may be, in bytes.
+    /// Changes the maximum packet size, in bytes. The next packet is the first that it applies to.
     pub fn set_max_packet_bytes(&mut self, bytes: usize) {
         self.max_packet_bytes = bytes;
     }
 
-    /// The version that the client has connected with; `None` until it has.
+    /// The version of the client's CONNECT; `None` before it.
     pub fn version(&self) -> Option<Version> {
         self.version
     }
 
-    /// How much memory a packet takes that has come in part, in bytes.
+    /// The memory that an incomplete packet takes, in bytes.
     pub fn held(&self) -> usize {
         self.begun.capacity()
     }
 
-    /// Takes bytes from the beginning of `input` until a packet is complete. Without one, all of them were taken.
+    /// Takes bytes from the beginning of `input` until a packet is complete, and returns it. `None` means that all of `input` was taken
+    /// and more is needed.
     ///
     /// # Errors
-    /// [`Violation`]. Nothing more can be decoded then.
+    /// [`Violation`]. Close the connection: nothing more can be decoded.
     pub fn decode(&mut self, input: &mut Bytes) -> Result<Option<Packet>, Violation> {
         let Some((header, packet)) = self.take(input)? else { return Ok(None) };
         let fields = Fields::new(&packet[header.length..]);

@@ -7,22 +7,22 @@ use super::reason::{OF_AUTH, OF_DISCONNECT, Reason};
 use super::version::Version;
 use super::violation::Violation;
 
-/// The client ends the connection.
+/// A DISCONNECT packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disconnect {
-    /// Why. Its will is not published if this is [`Reason::Success`].
+    /// The reason code. With [`Reason::Success`], the will is not published.
     pub reason: Reason,
-    /// How long the session is to outlive the connection instead of what CONNECT said, in seconds. It must be 0 if CONNECT said 0 (MQTT
-    /// 5.0, 3.14.2.2.2), which is for the caller to check.
+    /// A new session expiry interval in seconds, in place of the one in CONNECT. The caller must check that it is 0 if the one in CONNECT
+    /// was 0 (MQTT 5.0, 3.14.2.2.2).
     pub session_expiry: Option<u32>,
 }
 
-/// More of an exchange of authentication data.
+/// An AUTH packet: enhanced authentication goes on, or begins again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Auth {
     /// [`Reason::ContinueAuthentication`] or [`Reason::Reauthenticate`].
     pub reason: Reason,
-    /// How, and with what.
+    /// The method and its data.
     pub authentication: Authentication,
 }
 

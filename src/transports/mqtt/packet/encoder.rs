@@ -1,4 +1,4 @@
-//! What a server sends.
+//! Encoding the packets of a server.
 
 use std::num::NonZeroU16;
 
@@ -19,8 +19,8 @@ const AUTH: u8 = 0xF0;
 /// What a SUBACK of MQTT 3.1.1 says of a subscription that is refused (3.9.3).
 const FAILURE_V3: u8 = 0x80;
 
-/// Appends packets as one client takes them. Reason strings are left out for a client that asked for no problem information, and where
-/// they would make a packet larger than the client takes.
+/// Appends packets for one client. It leaves out a reason string if the client does not want problem information, or if the packet would
+/// exceed the client's maximum packet size.
 #[derive(Clone, Copy, Debug)]
 pub struct Encoder {
     version: Version,
@@ -28,7 +28,7 @@ pub struct Encoder {
     max_packet_bytes: usize,
 }
 
-/// One of the four packets that acknowledge a message of QoS 1 or 2: its first byte.
+/// The packets that acknowledge a message of QoS 1 or 2, by their first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum AckKind {
@@ -43,19 +43,19 @@ pub enum AckKind {
 }
 
 impl Encoder {
-    /// For a client of which nothing but the version is known.
+    /// An encoder for a client whose version alone is known.
     pub fn new(version: Version) -> Self {
         Self { version, sends_reason_strings: true, max_packet_bytes: usize::MAX }
     }
 
-    /// For the client that sent this.
+    /// An encoder for the client that sent this CONNECT.
     pub fn of(connect: &Connect) -> Self {
         let max_packet_bytes = connect.maximum_packet_size.map_or(usize::MAX, |bytes| bytes.get() as usize);
         Self { version: connect.version, sends_reason_strings: connect.wants_problem_information, max_packet_bytes }
     }
 
-    /// Appends a CONNACK (MQTT 5.0, 3.2). No session is present where something failed, and MQTT 3.1 does not say whether one is. Before
-    /// MQTT 5 without properties.
+    /// Appends a CONNACK (MQTT 5.0, 3.2). Session Present is 0 if the reason is a failure, and in MQTT 3.1. Reason string and properties
+    /// are left out before MQTT 5.
     pub fn connack(
         self,
         buffer: &mut Vec<u8>,
@@ -76,8 +76,8 @@ impl Encoder {
         });
     }
 
-    /// Appends a PUBACK, PUBREC, PUBREL or PUBCOMP (MQTT 5.0, 3.4 to 3.7) in its shortest form. Before MQTT 5 it has no reason, so that a
-    /// failure is told as a success.
+    /// Appends a PUBACK, PUBREC, PUBREL or PUBCOMP (MQTT 5.0, 3.4 to 3.7) in its shortest form. Before MQTT 5 it has no
+    /// reason code, so that the client takes a failure for a success.
     pub fn ack(
         self,
         buffer: &mut Vec<u8>,
@@ -92,7 +92,7 @@ impl Encoder {
         });
     }
 
-    /// Appends a SUBACK (MQTT 5.0, 3.9): for each filter the QoS that it is granted, or why it is refused, which MQTT 3 does not say.
+    /// Appends a SUBACK (MQTT 5.0, 3.9): for each filter the granted QoS, or the reason code of the refusal, which is 0x80 before MQTT 5.
     pub fn suback(self, buffer: &mut Vec<u8>, packet_id: NonZeroU16, results: &[Result<Qos, Reason>]) {
         let has_reasons = self.version.has_properties();
         let code = |result: &Result<Qos, Reason>| match result {
@@ -109,7 +109,7 @@ impl Encoder {
         });
     }
 
-    /// Appends an UNSUBACK (MQTT 5.0, 3.11): for each filter how it went, which MQTT 3 does not say.
+    /// Appends an UNSUBACK (MQTT 5.0, 3.11): a reason code for each filter, none before MQTT 5.
     pub fn unsuback(self, buffer: &mut Vec<u8>, packet_id: NonZeroU16, reasons: &[Reason]) {
         put_packet(buffer, UNSUBACK, |buffer| {
             buffer.extend(packet_id.get().to_be_bytes());
@@ -144,7 +144,7 @@ impl Encoder {
         }
     }
 
-    /// Appends a PUBLISH (MQTT 5.0, 3.3). Before MQTT 5 without properties.
+    /// Appends a PUBLISH (MQTT 5.0, 3.3). Properties are left out before MQTT 5.
     pub fn publish(self, buffer: &mut Vec<u8>, publish: &Publish) {
         publish.put(buffer, self.version);
     }
@@ -166,7 +166,7 @@ impl Encoder {
         }
     }
 
-    /// Appends the end of a packet that may be left out as far as it says nothing.
+    /// Appends reason code and properties, each only if needed.
     fn put_reason(self, buffer: &mut Vec<u8>, reason: Reason, reason_string: Option<Property<'_>>) {
         if !self.version.has_properties() || reason == Reason::Success && reason_string.is_none() {
             return;

@@ -1,16 +1,17 @@
-//! The packets of MQTT 3.1, 3.1.1 and 5 for servers, as bytes and as types. It knows nothing of the application on it, and nothing of
-//! connections: bytes are given to it, and it gives bytes.
+//! The codec for MQTT 3.1, 3.1.1 and 5 on the server side. It knows nothing of Broker, and does no I/O: it takes bytes and returns
+//! packets, or takes packets and appends bytes.
 //!
-//! - [`Decoder`] makes [`Packet`]s of the bytes of a client, or says in a [`Violation`] which rule they break.
-//! - [`Encoder`] appends what a server sends, as the version of the client has it.
-//! - [`Property`], [`remaining_length`], [`put_text`] and their like are for encoders elsewhere.
+//! - [`Decoder`] decodes [`Packet`]s from the bytes of a client. A [`Violation`] says which rule the client broke.
+//! - [`Encoder`] appends the packets that a server sends, in the version of the client.
+//! - [`Property`], [`remaining_length`], [`put_text`] and their like help encoders elsewhere, such as one for a PUBLISH to many
+//!   subscribers.
 //!
-//! The crate `mqtt-protocol-core` 0.7.9 has packets, too, and is not used. Its `parse` takes what the specifications forbid: U+0000 in
-//! texts, integers that are longer than they must be, the reserved flag of CONNECT, will flags that contradict each other, a will of
-//! QoS 3, packet identifier 0 in PUBLISH and SUBSCRIBE, `+` and `#` in the topic of a PUBLISH, an empty topic without an alias. It
-//! refuses what MQTT 5 allows, a password without a user name, and ends the connection for one bad `$share` filter of many. It wants
-//! each PUBLISH in an `Arc<[u8]>` of its own, which is a copy, keeps what reads the fixed header to itself, and has no MQTT 3.1. What it
-//! spares is less code than what it would take to check and to convert its types.
+//! We do not use the crate `mqtt-protocol-core` 0.7.9. Its `parse` accepts much that the specifications forbid: U+0000 in texts, integers
+//! that are not in their shortest form, the reserved flag of CONNECT, will flags that contradict each other, a will of QoS 3, DUP with
+//! QoS 0, packet identifier 0 in PUBLISH and SUBSCRIBE, wildcards in topic names, an empty topic name without an alias. It refuses a
+//! password without a user name, which MQTT 5 allows, and takes one invalid `$share` filter for a malformed packet. Its `PacketBuilder`
+//! allocates the announced length, and copies each PUBLISH twice. It has no MQTT 3.1. Checking and converting its types would take more
+//! code than it saves.
 
 mod ack;
 #[cfg(test)]

@@ -10,58 +10,58 @@ use super::write::{put_after_length, put_binary, put_length, put_text};
 /// A property of a packet of MQTT 5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Property<'a> {
-    /// Whether the payload is UTF-8.
+    /// Whether the payload is declared as UTF-8.
     PayloadFormatIndicator(bool),
-    /// How long a message is of use, in seconds.
+    /// When a message expires, in seconds from now.
     MessageExpiryInterval(u32),
-    /// What the payload is; any text.
+    /// The content type; any text.
     ContentType(&'a str),
-    /// The topic that answers are wanted on.
+    /// The topic for a response.
     ResponseTopic(&'a str),
-    /// What the one who asks knows the answer by.
+    /// Data that relates a response to its request.
     CorrelationData(&'a [u8]),
-    /// What a client knows a subscription by.
+    /// The identifier of a subscription.
     SubscriptionIdentifier(NonZeroU32),
-    /// How long a session outlives its connection, in seconds; [`u32::MAX`] is for ever.
+    /// When a session expires, in seconds after its connection; never with [`u32::MAX`].
     SessionExpiryInterval(u32),
-    /// The client identifier that the server has chosen.
+    /// The client identifier that the server assigned.
     AssignedClientIdentifier(&'a str),
-    /// The keep alive that the server wants instead, in seconds.
+    /// The keep alive that the client must use, in seconds.
     ServerKeepAlive(u16),
-    /// How client and server authenticate.
+    /// The method of enhanced authentication.
     AuthenticationMethod(&'a str),
-    /// What belongs to it.
+    /// The data of enhanced authentication.
     AuthenticationData(&'a [u8]),
     /// Whether the client wants reason strings.
     RequestProblemInformation(bool),
-    /// How long a will waits for the client, in seconds.
+    /// The delay of a will, in seconds.
     WillDelayInterval(u32),
     /// Whether the client wants response information.
     RequestResponseInformation(bool),
-    /// A reason for people.
+    /// A reason for humans to read.
     ReasonString(&'a str),
     /// How many messages of QoS 1 and 2 may be unacknowledged at a time.
     ReceiveMaximum(NonZeroU16),
-    /// The greatest topic alias that is taken.
+    /// The highest topic alias that is accepted.
     TopicAliasMaximum(u16),
-    /// A number in place of a topic.
+    /// A number that stands for a topic name.
     TopicAlias(NonZeroU16),
-    /// A name and a value of the applications.
+    /// A name and a value for applications.
     UserProperty(&'a str, &'a str),
-    /// How large a packet may be, in bytes.
+    /// The maximum packet size, in bytes.
     MaximumPacketSize(NonZeroU32),
-    /// Whether the server has wildcards.
+    /// Whether the server supports wildcards.
     WildcardSubscriptionAvailable(bool),
-    /// Whether the server has subscription identifiers.
+    /// Whether the server supports subscription identifiers.
     SubscriptionIdentifierAvailable(bool),
-    /// Whether the server has shared subscriptions.
+    /// Whether the server supports shared subscriptions.
     SharedSubscriptionAvailable(bool),
 }
 
 /// The properties of a packet of a client, one at a time.
 pub struct Properties<'a> {
     fields: Fields<'a>,
-    /// A bit for each identifier that has come.
+    /// A bit for each identifier that was read.
     seen: u64,
 }
 
@@ -82,7 +82,7 @@ impl<'a> Properties<'a> {
     /// The next one, if there is one.
     ///
     /// # Errors
-    /// [`Violation`], also for all that only servers send, and for what may come once and has come before.
+    /// [`Violation`], also for a property that only servers send, and for a second one of a kind that may come once.
     pub fn next(&mut self) -> Result<Option<Property<'a>>, Violation> {
         if self.fields.is_empty() {
             return Ok(None);
@@ -97,7 +97,7 @@ impl<'a> Properties<'a> {
         Ok(Some(property))
     }
 
-    /// Passes over reason strings and user properties, which nobody here reads.
+    /// Skips reason strings and user properties.
     ///
     /// # Errors
     /// [`Violation`], also for anything else.

@@ -16,42 +16,41 @@ pub const PUBLISH: u8 = 0x30;
 const DUP: u8 = 0b1000;
 const RETAIN: u8 = 0b1;
 
-/// A message on its way.
+/// A PUBLISH packet, from or to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publish {
-    /// Whether it may have been sent before. Never with QoS 0.
+    /// DUP: the packet may have been sent before. Never set with QoS 0.
     pub dup: bool,
-    /// How surely it is to be delivered.
+    /// The QoS.
     pub qos: Qos,
-    /// Whether it is to be retained, or has been.
+    /// RETAIN: the server is to retain the message, or did.
     pub retain: bool,
-    /// Without wildcards; empty if a topic alias stands for it.
+    /// The topic name, without wildcards. It is empty if the topic alias stands for it.
     pub topic: String,
-    /// What acknowledgements name, with QoS 1 and 2 alone.
+    /// The packet identifier; `None` with QoS 0.
     pub packet_id: Option<NonZeroU16>,
-    /// What MQTT 5 says beside it; nothing before.
+    /// The properties; empty before MQTT 5.
     pub properties: PublishProperties,
-    /// The message. Of a client it is a part of the bytes that were given to the decoder, and keeps all of them in memory: copy it to keep
-    /// it for long.
+    /// The payload. From the decoder it is a slice of the input, and keeps all of the input in memory: copy it to keep it for long.
     pub payload: Bytes,
 }
 
-/// The properties of a message (MQTT 5.0, 3.3.2.3), or of a will.
+/// The properties of a PUBLISH (MQTT 5.0, 3.3.2.3) or a will.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PublishProperties {
-    /// Whether the publisher says that the payload is UTF-8; that has not been checked.
+    /// Payload format indicator: the publisher declares the payload as UTF-8. The payload has not been validated.
     pub is_utf8: bool,
-    /// How long it is of use, in seconds.
+    /// Message expiry interval, in seconds.
     pub message_expiry: Option<u32>,
-    /// A number in place of the topic. Never of a will.
+    /// Topic alias. Never set on a will.
     pub topic_alias: Option<NonZeroU16>,
-    /// Where answers are wanted; without wildcards.
+    /// Response topic, without wildcards. It may be empty.
     pub response_topic: Option<String>,
-    /// What the one who asks knows the answer by.
+    /// Correlation data.
     pub correlation_data: Option<Bytes>,
-    /// Names and values in their order; names may come more than once.
+    /// User properties: names and values in their order. A name may come more than once.
     pub user_properties: Vec<(String, String)>,
-    /// What the payload is.
+    /// Content type: any text.
     pub content_type: Option<String>,
 }
 
@@ -85,7 +84,7 @@ impl Publish {
         Ok(Self { dup, qos, retain, topic, packet_id, properties, payload })
     }
 
-    /// Appends the packet. Before MQTT 5 without properties.
+    /// Appends the packet. Properties are left out before MQTT 5.
     pub(super) fn put(&self, buffer: &mut Vec<u8>, version: Version) {
         let (dup, retain) = (if self.dup { DUP } else { 0 }, if self.retain { RETAIN } else { 0 });
         put_packet(buffer, PUBLISH | dup | (self.qos as u8) << 1 | retain, |buffer| {
@@ -100,7 +99,7 @@ impl Publish {
 }
 
 impl PublishProperties {
-    /// Takes one in.
+    /// Sets one of them.
     pub(super) fn take(&mut self, property: Property<'_>) -> Result<(), Violation> {
         match property {
             Property::PayloadFormatIndicator(is_utf8) => self.is_utf8 = is_utf8,
@@ -115,7 +114,7 @@ impl PublishProperties {
         Ok(())
     }
 
-    /// What a packet says of them.
+    /// The properties as a packet has them.
     pub fn iter(&self) -> impl Iterator<Item = Property<'_>> {
         let once = [
             self.is_utf8.then_some(Property::PayloadFormatIndicator(true)),

@@ -1,6 +1,6 @@
 //! Quality of service.
 
-/// How surely a message is delivered (MQTT 5.0, 4.3). The higher, the surer.
+/// Quality of service (MQTT 5.0, 4.3). A higher QoS is greater.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Qos {
@@ -14,7 +14,7 @@ pub enum Qos {
 }
 
 impl Qos {
-    /// What the lowest two bits stand for; `None` for 3, which no packet may say.
+    /// The QoS in the lowest two bits; `None` for 3, which is not allowed.
     pub fn of(bits: u8) -> Option<Self> {
         match bits & 0b11 {
             0 => Some(Self::AtMostOnce),

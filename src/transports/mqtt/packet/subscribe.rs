@@ -14,51 +14,51 @@ const RESERVED_V3: u8 = 0b1111_1100;
 const NO_LOCAL: u8 = 0b100;
 const RETAIN_AS_PUBLISHED: u8 = 0b1000;
 
-/// The client wants messages.
+/// A SUBSCRIBE packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscribe {
-    /// What the SUBACK names.
+    /// The packet identifier, which the SUBACK repeats.
     pub packet_id: NonZeroU16,
-    /// What the client wants to know these subscriptions by, at most 268,435,455.
+    /// The subscription identifier for all of its filters, at most 268,435,455.
     pub subscription_id: Option<NonZeroU32>,
-    /// At least one, in the order that the SUBACK answers in.
+    /// The subscriptions, at least one. The SUBACK has a reason code for each in this order.
     pub subscriptions: Vec<Subscription>,
 }
 
-/// A filter and its options (MQTT 5.0, 3.8.3.1). Those of MQTT 3 have a QoS only.
+/// A topic filter and its options (MQTT 5.0, 3.8.3.1). In MQTT 3 the only option is the QoS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
-    /// Any text, an empty one included: whether it is a topic filter has not been checked.
+    /// The topic filter. It has not been validated, and may be empty.
     pub filter: String,
-    /// The highest QoS that messages are wanted with.
+    /// The maximum QoS.
     pub qos: Qos,
-    /// Whether the client does not want what it publishes itself. Never of a shared subscription.
+    /// No Local: the client does not get its own messages. Never set on a shared subscription.
     pub no_local: bool,
-    /// Whether messages keep the RETAIN flag that they were published with.
+    /// Retain As Published: messages keep the RETAIN flag that they were published with.
     pub retain_as_published: bool,
-    /// Which retained messages are wanted at once.
+    /// Whether retained messages are sent at once.
     pub retain_handling: RetainHandling,
 }
 
-/// When a subscription gets retained messages.
+/// When subscribing sends retained messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum RetainHandling {
-    /// Whenever the client subscribes.
+    /// At every SUBSCRIBE.
     #[default]
     Always = 0,
-    /// If there was no such subscription.
+    /// If the subscription is new.
     IfNew = 1,
-    /// Not at all.
+    /// Never.
     Never = 2,
 }
 
-/// The client no longer wants messages.
+/// An UNSUBSCRIBE packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsubscribe {
-    /// What the UNSUBACK names.
+    /// The packet identifier, which the UNSUBACK repeats.
     pub packet_id: NonZeroU16,
-    /// At least one, in the order that the UNSUBACK answers in; any texts.
+    /// The topic filters, at least one and not validated. The UNSUBACK has a reason code for each in this order.
     pub filters: Vec<String>,
 }
 

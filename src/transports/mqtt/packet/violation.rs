@@ -1,30 +1,29 @@
-//! Faults of a client, after which a connection cannot go on.
+//! Errors of a client that end its connection.
 
 use std::fmt;
 
 use super::reason::Reason;
 use super::version::Version;
 
-/// Why a connection cannot go on.
+/// A client broke a rule of the specification. Its connection must be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// What the specification calls it: what a CONNACK or a DISCONNECT says.
+    /// The reason code for the CONNACK or DISCONNECT.
     pub reason: Reason,
-    /// The version of the CONNACK that answers, if the fault is in a CONNECT and the specification has an answer to it: MQTT 5 has one to
-    /// every fault, the others only to a version that is unknown (3.1.1, 3.1.4-1). Without it a DISCONNECT of MQTT 5 answers if the
-    /// client has connected with that version, and otherwise nothing does.
+    /// `Some` if a CONNACK of this version answers the error: in MQTT 5 every error within a CONNECT, before only an unknown protocol
+    /// level (MQTT 3.1.1, 3.1.2-2 and 3.1.4-1). With `None`, send a DISCONNECT if the client has connected with MQTT 5, else nothing.
     pub connack: Option<Version>,
-    /// What the client did.
+    /// A short description in English: it can be a reason string.
     pub what: &'static str,
 }
 
 impl Violation {
-    /// What cannot be parsed (MQTT 5.0, 4.13.1).
+    /// A malformed packet (MQTT 5.0, 4.13.1).
     pub(super) const fn malformed(what: &'static str) -> Self {
         Self { reason: Reason::MalformedPacket, connack: None, what }
     }
 
-    /// What can be parsed and is not allowed.
+    /// A protocol error (MQTT 5.0, 4.13.1).
     pub(super) const fn protocol(what: &'static str) -> Self {
         Self { reason: Reason::ProtocolError, connack: None, what }
     }
