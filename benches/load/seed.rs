@@ -9,7 +9,7 @@ use broker::domain::{
 };
 use broker::error::Error;
 use broker::identity::{TokenForm, Tokens};
-use broker::store::{Committer, Store, Transaction};
+use broker::store::{Committer, Draft, Store, Transaction};
 use uuid::Uuid;
 
 use crate::Result;
@@ -119,7 +119,7 @@ impl Change {
                 Ok(())
             }
             Self::Event { tenant, username, name, data } => {
-                transaction.insert_event(tenant, username, name, data).map(|_| ())
+                transaction.insert_event(Draft::value(tenant, username, name, data)).map(|_| ())
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::events::EventParts;
 ///
 /// `append` appends text that is part of the object and comes from users. It may write characters as escapes of JSON.
 pub fn write_event(buffer: &mut Vec<u8>, event: &EventParts<'_>, append: impl Fn(&mut Vec<u8>, &str)) -> Range<usize> {
-    let EventParts { id, name, data, kind, timestamp, username } = *event;
+    let EventParts { id, name, data, kind, timestamp, username, .. } = *event;
     buffer.extend_from_slice(b"{\"event\":");
     append(buffer, &quoted(name));
     buffer.extend_from_slice(b",\"data\":");

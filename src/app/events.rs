@@ -10,8 +10,8 @@ use super::rows::{HistoryRows, LatestRows, PresentUsers};
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::domain::{
-    Account, Authorize, Event, EventFilter, EventId, EventName, FilterChange, Own, Payload, Position, Rights,
-    Timestamp, View,
+    Account, Authorize, Event, EventFilter, EventId, EventName, FilterChange, Own, Payload, Position, Published,
+    Rights, Timestamp, View,
 };
 use crate::error::Error;
 use crate::events::{
@@ -149,6 +149,19 @@ impl Events {
     /// Those of [`NewEvent::new`].
     pub fn new_event(&self, name: EventName, data: Payload, lifetime: Lifetime) -> Result<NewEvent, Error> {
         NewEvent::new(name, data, lifetime, self.limits.max_event_bytes)
+    }
+
+    /// An event that is to be inserted as it is published over MQTT.
+    ///
+    /// # Errors
+    /// Those of [`NewEvent::published`].
+    pub fn published_event(
+        &self,
+        name: EventName,
+        (data, published): (Payload, Published),
+        lifetime: Lifetime,
+    ) -> Result<NewEvent, Error> {
+        NewEvent::published(name, data, published, lifetime, self.limits.max_event_bytes)
     }
 
     /// Inserts or removes events, all of them or none, after every insert that was asked for before on this thread. What is returned

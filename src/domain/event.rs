@@ -1,4 +1,6 @@
-use super::{EventName, Payload, Position, TenantName, Timestamp, Username};
+use std::sync::Arc;
+
+use super::{EventName, Payload, Position, Published, TenantName, Timestamp, Username};
 
 /// The largest size of an event that a server can allow, name and data together, in bytes of UTF-8 without white space
 /// between tokens.
@@ -26,9 +28,12 @@ pub struct Event {
     pub data: Payload,
     /// What it does to its name.
     pub kind: EventKind,
-    /// When a transient event leaves the history, if it does before the events around it. `None` for other kinds: a
-    /// value that expires is removed by an event of its own.
+    /// When it expires, if it does. A transient event then leaves the history; a value is removed by an event of its own.
     pub expires_at: Option<Timestamp>,
+    /// Whether it is a removal since the value had expired, rather than by somebody.
+    pub by_expiry: bool,
+    /// What it has beside its data if it was published over MQTT.
+    pub published: Option<Arc<Published>>,
 }
 
 /// What an event does to its name.
@@ -40,6 +45,13 @@ pub enum EventKind {
     Removal,
     /// Neither. It is delivered and retained like the others, but is never the latest event of the name.
     Transient,
+}
+
+impl Event {
+    /// How many bytes its data has, with what was published beside it.
+    pub fn content_bytes(&self) -> usize {
+        self.data.as_str().len() + self.published.as_ref().map_or(0, |published| published.bytes())
+    }
 }
 
 #[cfg(test)]
@@ -55,6 +67,8 @@ impl Event {
             data: Payload::from_stored(data),
             kind: EventKind::Value,
             expires_at: None,
+            by_expiry: false,
+            published: None,
         }
     }
 }

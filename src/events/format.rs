@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes};
 
 use super::control::ControlEvent;
 use super::ending::Ending;
-use crate::domain::{Event, EventId, EventKind, Timestamp};
+use crate::domain::{Event, EventId, EventKind, Published, Timestamp};
 use crate::store::{Store, StoredEvent};
 
 /// How much is joined into one write at most, apart from one more event and from what a format adds to each.
@@ -65,20 +65,29 @@ pub struct EventParts<'a> {
     pub timestamp: Timestamp,
     /// The user that inserted it.
     pub username: &'a str,
+    /// When it expires, if it does. Not known of values that are in the database since format 4.
+    pub expires_at: Option<Timestamp>,
+    /// Whether it is the removal of a value that had expired, rather than by somebody.
+    pub by_expiry: bool,
+    /// What it has beside its data if it was published over MQTT.
+    pub published: Option<&'a Published>,
 }
 
 impl<'a> EventParts<'a> {
     /// Those of an event that was committed, and has this id.
     pub fn of(event: &'a Event, id: EventId) -> Self {
-        let Event { name, username, timestamp, data, kind, .. } = event;
+        let Event { ref name, ref username, timestamp, ref data, kind, expires_at, by_expiry, ref published, .. } =
+            *event;
         let (name, data, username) = (name.as_str(), data.as_str(), username.as_str());
-        Self { id, name, data, kind: *kind, timestamp: *timestamp, username }
+        Self { id, name, data, kind, timestamp, username, expires_at, by_expiry, published: published.as_deref() }
     }
 
     /// Those of an event that was read from the store.
     pub fn of_stored(event: &'a StoredEvent<'_>, store: &Store) -> Self {
-        let StoredEvent { position, name, ref data, kind, timestamp, username } = *event;
-        Self { id: store.event_id(position), name, data, kind, timestamp, username }
+        let StoredEvent { position, name, ref data, kind, timestamp, username, expires_at, by_expiry, ref published } =
+            *event;
+        let (id, published) = (store.event_id(position), published.as_deref());
+        Self { id, name, data, kind, timestamp, username, expires_at, by_expiry, published }
     }
 }
 

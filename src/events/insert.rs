@@ -3,14 +3,15 @@ use std::collections::HashSet;
 
 use aws_lc_rs::digest;
 
+use super::new_event::NewEvent;
 use super::registry::Registry;
 use super::stream_id::StreamId;
 use crate::domain::{
-    Account, AuthContext, Authorize, Event, EventName, MAX_EXPIRES_IN, Payload, Position, Quotas, Timestamp, Username,
+    Account, AuthContext, Authorize, Event, EventKind, EventName, Payload, Position, Quotas, Timestamp, Username,
     inbox_owner,
 };
 use crate::error::Error;
-use crate::store::{self, NewAnswer};
+use crate::store::{self, Draft, NewAnswer};
 use crate::writer::{Batch, Change};
 
 /// How many events one request may insert.
@@ -21,77 +22,6 @@ pub const MAX_BYTES_AT_ONCE: usize = 2 << 20;
 const _: () = assert!(store::bytes_of_insert(MAX_EVENTS_AT_ONCE, MAX_BYTES_AT_ONCE) <= store::MAX_CHANGE_BYTES);
 /// The longest idempotency key, in bytes.
 const MAX_KEY_BYTES: usize = 255;
-
-/// An event that is to be inserted under a name, or the removal of the name.
-#[derive(Debug)]
-pub struct NewEvent {
-    name: EventName,
-    /// `None` removes the name.
-    data: Option<Payload>,
-    /// In milliseconds.
-    expires_in: Option<u64>,
-    /// Whether it is removed when its user's stream has gone.
-    while_connected: bool,
-    /// Whether it is never the latest event of its name.
-    transient: bool,
-}
-
-/// How long an event lasts, if nothing else is inserted under its name.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Lifetime {
-    /// So many seconds; `None` is for ever.
-    pub expires_in: Option<u64>,
-    /// As long as its user's stream is connected.
-    pub while_connected: bool,
-    /// It is delivered and retained like others, but never is the latest event of its name. With `expires_in` it leaves
-    /// the history and the resumption of streams after that time, and no removal tells so.
-    pub transient: bool,
-}
-
-impl NewEvent {
-    /// An event with data.
-    ///
-    /// # Errors
-    /// [`Error::EventNameInvalid`] for a name that a client may take for another; [`Error::EventNameReserved`];
-    /// [`Error::EventTooLarge`] if name and data together have more than `max_bytes`;
-    /// [`Error::ExpiryInvalid`] for less than a second, or more than [`MAX_EXPIRES_IN`];
-    /// [`Error::TransientInvalid`] for a transient event that is to end with a stream: nothing would be removed then.
-    pub fn new(name: EventName, data: Payload, lifetime: Lifetime, max_bytes: usize) -> Result<Self, Error> {
-        let Lifetime { expires_in, while_connected, transient } = lifetime;
-        if !name.is_trimmed() {
-            return Err(Error::EventNameInvalid);
-        }
-        if name.is_reserved() {
-            return Err(Error::EventNameReserved);
-        }
-        if name.as_str().len() + data.as_str().len() > max_bytes {
-            return Err(Error::EventTooLarge(max_bytes));
-        }
-        if expires_in.is_some_and(|seconds| !(1..=MAX_EXPIRES_IN).contains(&seconds)) {
-            return Err(Error::ExpiryInvalid);
-        }
-        if transient && while_connected {
-            return Err(Error::TransientInvalid);
-        }
-        let expires_in = expires_in.map(|seconds| seconds * 1000);
-        Ok(Self { name, data: Some(data), expires_in, while_connected, transient })
-    }
-
-    fn bytes(&self) -> usize {
-        self.name.as_str().len() + self.data.as_ref().map_or(0, |data| data.as_str().len())
-    }
-
-    /// The removal of a name, which may be one that only earlier versions allowed.
-    ///
-    /// # Errors
-    /// [`Error::EventNameReserved`].
-    pub fn removal(name: EventName) -> Result<Self, Error> {
-        if name.is_reserved() {
-            return Err(Error::EventNameReserved);
-        }
-        Ok(Self { name, data: None, expires_in: None, while_connected: false, transient: false })
-    }
-}
 
 /// The precondition of an insert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,21 +148,19 @@ impl Insert {
         let stream = self.stream.as_ref().map(|(stream, _)| *stream);
         let Self { username, events, key, quotas, .. } = self;
         let (first, count, timestamp) = (batch.head().next(), events.len() as u64, batch.now());
-        for NewEvent { name, data, expires_in, while_connected, transient } in events {
-            let expires_at = expires_in.map(|millis| Timestamp::from_millis(timestamp.as_millis() + millis));
-            let (tenant, username) = (account.tenant.clone(), username.clone());
-            let Some(data) = data else {
-                batch.remove_event(tenant, username, name)?;
-                continue;
+        for NewEvent { name, data, expires_in, while_connected, transient, clears, published } in events {
+            let tenant = account.tenant.clone();
+            // Decided here, since an earlier event of this insert may have given the name a value, or taken it.
+            let removes = clears && batch.latest_position(&tenant, &name)?.is_some();
+            let draft = match data.filter(|_| !removes) {
+                None => Draft::removal(tenant, username.clone(), name),
+                Some(data) => Draft {
+                    kind: if transient { EventKind::Transient } else { EventKind::Value },
+                    expires_at: expires_in.map(|millis| Timestamp::from_millis(timestamp.as_millis() + millis)),
+                    ..Draft::value(tenant, username.clone(), name, data)
+                },
             };
-            if transient {
-                batch.insert_transient(tenant, username, name, data, expires_at)?;
-                continue;
-            }
-            let event = batch.insert_event(tenant, username, name, data)?;
-            if let Some(expires_at) = expires_at {
-                batch.expire(&event, expires_at)?;
-            }
+            let event = batch.insert_event(Draft { published, ..draft })?;
             if let Some(stream) = stream.filter(|_| while_connected) {
                 batch.bind(&event, stream.get())?;
             }
@@ -249,7 +177,8 @@ impl Insert {
     fn check(&self, batch: &mut Batch<'_>, account: &Account) -> Result<(), Error> {
         let tenant = &account.tenant;
         let (mut new, mut bound) = (HashSet::new(), HashSet::new());
-        for (number, NewEvent { name, data, while_connected, transient, .. }) in self.events.iter().enumerate() {
+        for (number, NewEvent { name, data, while_connected, transient, clears, .. }) in self.events.iter().enumerate()
+        {
             let latest = batch.latest_position(tenant, name)?;
             if data.is_none() && latest.is_none() {
                 return Err(Error::EventUnknown);
@@ -263,6 +192,7 @@ impl Insert {
             // An event that nobody would ever see is refused: the inbox of `@Bob/x` is not bob's. A user of another tenant is treated as
             // unknown, or this would tell which accounts exist. An event that is there already can be removed.
             if data.is_some()
+                && !(*clears && latest.is_some())
                 && let Some(owner) = inbox_owner(name.as_str())
                 && !batch.is_in_tenant(owner, tenant)?
             {
@@ -323,7 +253,8 @@ impl Insert {
         };
         context.update(condition.as_bytes());
         context.update(if self.is_array { b" true" } else { b" false" });
-        for NewEvent { name, data, expires_in, while_connected, transient } in &self.events {
+        // What is published over MQTT has no key.
+        for NewEvent { name, data, expires_in, while_connected, transient, .. } in &self.events {
             let data = data.as_ref().map(Payload::as_str);
             // Each with its length, so that no two requests give the same bytes.
             for part in [Some(name.as_str()), data] {
@@ -343,58 +274,4 @@ impl Insert {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{Generation, SignIn};
-
-    fn fingerprint(events: Vec<NewEvent>, is_array: bool, condition: Condition) -> String {
-        let sign_in = SignIn { generation: Generation(1), by_password_alone: false, session: None };
-        let insert = Insert {
-            username: Username::parse("u").unwrap(),
-            auth_context: AuthContext::User(sign_in),
-            events,
-            is_array,
-            condition,
-            key: None,
-            stream: None,
-            authorize: Authorize::Open,
-            quotas: Quotas { names: 1, bound: 1, keys: 1 },
-        };
-        insert.fingerprint().iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    #[test]
-    fn fingerprints_are_those_that_are_on_disk() {
-        let event = |lifetime| {
-            let (name, data) = (EventName::parse("news").unwrap(), Payload::from_valid_json("[1]").unwrap());
-            NewEvent::new(name, data, lifetime, 1000).unwrap()
-        };
-        let plain = || event(Lifetime::default());
-        let removal = NewEvent::removal(EventName::parse("news").unwrap()).unwrap();
-        let lasting = event(Lifetime { expires_in: Some(7), while_connected: true, transient: false });
-        let of = [
-            fingerprint(vec![plain()], false, Condition::None),
-            fingerprint(vec![plain()], false, Condition::IsNew),
-            fingerprint(vec![removal], false, Condition::IsAt(Some(Position::new(7)))),
-            fingerprint(vec![plain()], false, Condition::IsAt(None)),
-            fingerprint(vec![plain(), lasting], true, Condition::None),
-        ];
-        // Made by the release that began to keep them.
-        let expected = [
-            "20ae4c3cf8166b4427e35092e1e8ff9f62fa13205b9c74ee5fee3d8b848f2a40",
-            "27e7631edc09309839d84c6262a9875289041272007d3d48fd083c92633e04b7",
-            "cfc19fcaa0fd45a8b7274822d7b2df1e6d27e5de0efb1559746045776acf41c4",
-            "dde0a4096fe52cd40a21ebff2c4738316c0367506401d8d1fcca129e81a784a4",
-            "2628ddf15f8db8a05bf10aa114da33381ff3e864f92e039a839fd0b801770c10",
-        ];
-        assert_eq!(of, expected);
-        // What came later tells requests from each other in the same way.
-        let transient = |expires_in| event(Lifetime { expires_in, transient: true, ..Lifetime::default() });
-        let later = [transient(None), transient(Some(7))].map(|event| fingerprint(vec![event], false, Condition::None));
-        let expected = [
-            "b0580cafd2bd2f49bede60ecb5e3a550d0b85c296c03961b1aac9f4ec905f32c",
-            "b6b87659d17d2a019cc9e0003c6066c96ff572ea322e664e4fbba7077539d77a",
-        ];
-        assert_eq!(later, expected);
-    }
-}
+mod tests;

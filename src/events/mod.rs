@@ -17,6 +17,7 @@ mod latest;
 mod lock;
 mod mailbox;
 mod maintenance;
+mod new_event;
 mod pending_presence;
 mod permits;
 mod rate;
@@ -40,10 +41,9 @@ pub use control::{ControlEvent, Reset};
 pub use ending::{End, Ending};
 pub use format::{Content, EventParts, Format, FormatKey};
 pub use hub::{Changing, Hub, Rules};
-pub use insert::{
-    Condition, IdempotencyKey, Insert, Inserted, Lifetime, MAX_BYTES_AT_ONCE, MAX_EVENTS_AT_ONCE, NewEvent,
-};
+pub use insert::{Condition, IdempotencyKey, Insert, Inserted, MAX_BYTES_AT_ONCE, MAX_EVENTS_AT_ONCE};
 pub use maintenance::{Retention, keep_up};
+pub use new_event::{Lifetime, NewEvent};
 pub use rate::Rates;
 pub use registry::{GRACE, GoesOnFor, Lease, Person, PresenceGuard, Registry, UserStreams};
 pub use sink::{Sink, Written};

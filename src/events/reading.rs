@@ -238,11 +238,11 @@ impl<'a> Shared<'a> {
 
     /// A name was valid when it was stored.
     fn event(&mut self, event: &StoredEvent<'_>) -> Option<Arc<SharedEvent>> {
-        let StoredEvent { position, name, ref data, kind, timestamp, username } = *event;
+        let StoredEvent { position, name, ref data, kind, timestamp, username, expires_at, by_expiry, ref published } =
+            *event;
         let (name, username, data) = (EventName::parse(name).ok()?, self.author(username)?, Payload::from_stored(data));
-        // It is given at once: no transient event expires before that.
-        let (tenant, expires_at) = (self.tenant.clone(), None);
-        let event = Event { position, tenant, name, username, timestamp, data, kind, expires_at };
+        let (tenant, published) = (self.tenant.clone(), published.clone());
+        let event = Event { position, tenant, name, username, timestamp, data, kind, expires_at, by_expiry, published };
         Some(Arc::new(SharedEvent::new(event, self.store.event_id(position))))
     }
 

@@ -5,13 +5,13 @@ use bytes::Bytes;
 
 use super::format::{Content, EventParts, Format};
 use super::lock::lock;
-use crate::domain::{Event, EventId, EventKind, EventName, Payload, Position, Timestamp, Username};
+use crate::domain::{Event, EventId, EventKind, EventName, Payload, Position, Published, Timestamp, Username};
 
 /// What a format adds to an event's name and data, and what its username takes beside the text, about.
 const AROUND_BYTES: usize = 56;
 
-/// The moment of expiry of an event that never expires.
-const NEVER: Timestamp = Timestamp::from_millis(u64::MAX);
+/// What a pair of user properties takes beside its texts, about: the two of them, and what the allocator adds.
+const PAIR_BYTES: usize = 2 * size_of::<String>() + 32;
 
 /// An event in memory, shared by all streams that get it. Each format encodes it at most once, when the first stream of that format
 /// needs it, whichever worker or group that stream belongs to.
@@ -22,17 +22,27 @@ pub struct SharedEvent {
     bytes: u32,
     /// What it does to its name.
     pub kind: EventKind,
+    /// Whether it is the removal of a value that had expired.
+    by_expiry: bool,
     /// What it is called.
     pub name: EventName,
     encoding: OnceLock<Encoding>,
     /// Its position, as clients see it.
     pub id: EventId,
     timestamp: Timestamp,
-    /// When it expires, if it is a transient event. A value that expires is followed by its removal.
-    expires_at: Timestamp,
+    /// What few events have.
+    rare: Option<Box<Rare>>,
     username: Username,
     /// What was inserted. `None` once an encoding contains it, so that it is not in memory twice.
     data: Mutex<Option<Payload>>,
+}
+
+/// What few events have. It stands apart, so that others take no memory for it.
+struct Rare {
+    /// When it expires. A value that expires is followed by its removal.
+    expires_at: Option<Timestamp>,
+    /// What it has beside its data if it was published over MQTT.
+    published: Option<Arc<Published>>,
 }
 
 /// What a format made of an event.
@@ -52,15 +62,20 @@ impl SharedEvent {
     pub fn new(event: Event, id: EventId) -> Self {
         // Data has 1 MiB at most.
         let bytes = u32::try_from(memory(&event)).unwrap_or(u32::MAX);
-        let Event { name, username, timestamp, data, kind, expires_at, .. } = event;
-        let expires_at = expires_at.unwrap_or(NEVER);
+        let Event { name, username, timestamp, data, kind, expires_at, by_expiry, published, .. } = event;
+        let is_rare = expires_at.is_some() || published.is_some();
+        let rare = is_rare.then(|| Box::new(Rare { expires_at, published }));
         let (data, encoding) = (Mutex::new(Some(data)), OnceLock::new());
-        Self { bytes, kind, name, encoding, id, timestamp, expires_at, username, data }
+        Self { bytes, kind, by_expiry, name, encoding, id, timestamp, rare, username, data }
     }
 
     /// Whether it is a transient event that has expired. It may be in memory all the same.
     pub fn has_expired(&self, now: Timestamp) -> bool {
-        self.expires_at <= now
+        self.kind == EventKind::Transient && self.expires_at().is_some_and(|expires_at| expires_at <= now)
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        self.rare.as_ref()?.expires_at
     }
 
     /// Its place in the order of all events.
@@ -93,9 +108,12 @@ impl SharedEvent {
         let mut given = lock(&self.data);
         let data = given.as_ref().map_or_else(|| self.encoded_data(), Payload::as_str);
         let (id, name, username) = (self.id, self.name.as_str(), self.username.as_str());
-        let (kind, timestamp) = (self.kind, self.timestamp);
+        let (kind, timestamp, by_expiry) = (self.kind, self.timestamp, self.by_expiry);
+        let (expires_at, published) =
+            (self.expires_at(), self.rare.as_ref().and_then(|rare| rare.published.as_deref()));
         let mut bytes = Vec::new();
-        let at = format.event(&EventParts { id, name, data, kind, timestamp, username }, &mut bytes);
+        let parts = EventParts { id, name, data, kind, timestamp, username, expires_at, by_expiry, published };
+        let at = format.event(&parts, &mut bytes);
         // A format that is mistaken about this must not cost the other formats the data.
         let at = at.filter(|at| bytes.get(at.clone()).is_some_and(|data| std::str::from_utf8(data).is_ok()));
         let at = at.and_then(|at| Some(u32::try_from(at.start).ok()?..u32::try_from(at.end).ok()?)).unwrap_or(0..0);
@@ -117,12 +135,17 @@ impl SharedEvent {
 }
 
 /// How much memory an event takes, about, once it is encoded. A format may write data that is not ASCII with the escapes of JSON, and
-/// what it wrote takes the place of the data.
-fn memory(Event { name, username, data, .. }: &Event) -> usize {
+/// what it wrote takes the place of the data. What was published over MQTT is in memory beside it, and may be in the encoding as well.
+fn memory(Event { name, username, data, published, .. }: &Event) -> usize {
     let data = data.as_str();
     let escaped = |char: char| if char.is_ascii() { 1 } else { r"\u0000".len() * char.len_utf16() };
     let data = if data.is_ascii() { data.len() } else { data.chars().map(escaped).sum() };
-    AROUND_BYTES + name.as_str().len() + username.as_str().len() + data
+    let beside = published.as_ref().map_or(0, |published| {
+        // A name and a value are a text each on the heap.
+        let pairs = published.properties.user_properties.len() * PAIR_BYTES;
+        size_of::<Published>() + pairs + 2 * published.bytes()
+    });
+    AROUND_BYTES + name.as_str().len() + username.as_str().len() + data + beside
 }
 
 /// Events as one write of a format.
@@ -258,6 +281,20 @@ mod tests {
         assert_eq!(ascii, around + 7);
         assert_eq!(event("\"grün\"").bytes(), around + 5 + 6);
         assert_eq!(event("\"😀\"").bytes(), around + 2 + 12);
+    }
+
+    #[test]
+    fn what_was_published_over_mqtt_counts_with_each_of_many_empty_properties() {
+        let bytes = |user_properties| {
+            let mut published = Published::example();
+            published.properties.user_properties = user_properties;
+            let published = Some(Arc::new(published));
+            SharedEvent::new(Event { published, ..Event::example(7, "name", "1") }, event("1").id).bytes()
+        };
+        let none = bytes(Vec::new());
+        assert!(none > event("1").bytes() + size_of::<Published>());
+        let pair = size_of::<(String, String)>();
+        assert!(bytes(vec![Default::default(); 1000]) > none + 1000 * pair);
     }
 
     #[test]

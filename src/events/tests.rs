@@ -8,6 +8,7 @@ mod guests;
 mod handover;
 mod model;
 mod permits;
+mod published;
 mod transient;
 mod users;
 
@@ -29,7 +30,7 @@ use crate::domain::{
     Authorize, EventFilter, EventId, EventName, FilterChange, Payload, Position, Scope, TenantName, Timestamp, User,
     Username, View,
 };
-use crate::store::{Committer, Durable, Excess, Store};
+use crate::store::{Committer, Draft, Durable, Excess, Store};
 use crate::writer::Committed;
 
 /// A connection that takes so many bytes and then no more, until it is given room.
@@ -201,16 +202,16 @@ impl House {
         for name in names {
             let (tenant, user) = (TenantName::parse("t").unwrap(), Username::parse("u").unwrap());
             if let Some(name) = name.strip_prefix('-') {
-                transaction.remove_event(tenant, user, EventName::parse(name).unwrap()).unwrap();
+                transaction.insert_event(Draft::removal(tenant, user, EventName::parse(name).unwrap())).unwrap();
                 continue;
             }
             if let Some(name) = name.strip_prefix('~') {
                 let (name, data) = (EventName::parse(name).unwrap(), Payload::from_stored("\"~\""));
-                transaction.insert_transient(tenant, user, name, data, None).unwrap();
+                transaction.insert_event(Draft::transient(tenant, user, name, data)).unwrap();
                 continue;
             }
             let data = Payload::from_valid_json(&format!("\"{}\"", "x".repeat(300))).unwrap();
-            transaction.insert_event(tenant, user, EventName::parse(name).unwrap(), data).unwrap();
+            transaction.insert_event(Draft::value(tenant, user, EventName::parse(name).unwrap(), data)).unwrap();
         }
         committed(transaction.commit().unwrap())
     }

@@ -9,6 +9,7 @@ mod invite;
 mod name;
 mod names;
 mod numbers;
+mod published;
 mod removal;
 mod session;
 mod stored;
@@ -17,7 +18,7 @@ mod user;
 pub use answer::{Answered, decode_answer_numbers, decode_answered, encode_answer_numbers, encode_answered};
 pub use channel_token::{decode_channel_token, encode_channel_token};
 pub use erasure::{decode_erasure, encode_erasure};
-pub use event::{EventParts, StoredData, encode_event, encode_expired, event_parts, rename_event};
+pub use event::{EventParts, StoredData, content, encode_event, encode_expired, event_parts, rename_event};
 pub use invite::{decode_invite, encode_invite};
 pub use name::{LatestRow, NameRow, decode_name, encode_name};
 pub use names::{decode_names, encode_names};
@@ -25,6 +26,7 @@ pub use numbers::{
     Decoded, decode_count, decode_moment, decode_position, decode_progress, encode_count, encode_moment,
     encode_position, encode_progress,
 };
+pub use published::HEAD_BYTES as PUBLISHED_HEAD_BYTES;
 pub use removal::{Expiry, decode_bound, decode_expiry, encode_bound, encode_expiry, encode_transient_expiry};
 pub use session::{SessionRow, decode_session, decode_sessions_of, encode_session, encode_sessions_of};
 pub use user::{decode_account, decode_user, encode_user, user_bytes_at_most};

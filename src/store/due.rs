@@ -7,6 +7,7 @@
 use super::codec::{self, Expiry};
 use super::damage::damaged;
 use super::database::Store;
+use super::draft::Draft;
 use super::keys;
 use super::rows::Rows;
 use super::sizes::STEP_BYTES;
@@ -225,7 +226,7 @@ impl Transaction<'_> {
             match codec::decode_expiry(&value).map_err(|why| damaged(&key, why))? {
                 Expiry::OfValue(username, name) if self.latest_position(&tenant, &name)? == Some(position) => {
                     let username = self.name_for_removal(username)?;
-                    self.remove_event(tenant, username, name)?;
+                    self.insert_event(Draft { by_expiry: true, ..Draft::removal(tenant, username, name) })?;
                     events += 1;
                 }
                 Expiry::OfValue(..) => {}
@@ -259,7 +260,7 @@ impl Transaction<'_> {
             }
             if self.latest_position(&tenant, &name)? == Some(position) {
                 let username = self.name_for_removal(username)?;
-                self.remove_event(tenant, username, name)?;
+                self.insert_event(Draft::removal(tenant, username, name))?;
                 events += 1;
             }
             self.remove(key);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::codec::{self, EventParts, LatestRow, StoredData};
 use super::damage::damaged;
 use super::database::Store;
+use super::draft::Draft;
 use super::event_data::{Step, event_row};
 use super::keys;
 use super::lookalikes::rows_of;
@@ -222,10 +223,10 @@ impl Transaction<'_> {
                     let left = codec::encode_expired(parts.timestamp, parts.name, parts.previous);
                     if latest.is_some() {
                         // Streams are told, as of any other removal.
-                        self.remove_event(tenant.clone(), erasure.stand_in.clone(), name)?;
+                        self.insert_event(Draft::removal(tenant.clone(), erasure.stand_in.clone(), name))?;
                         removals += 1;
                     }
-                    if let Some(at) = parts.expires_at {
+                    if let Some(at) = parts.leaves_at() {
                         self.remove(keys::expiry(at, &tenant, position));
                     }
                     self.empty_event(&tenant, position, parts.chunks(), &left)?;

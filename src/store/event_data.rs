@@ -1,15 +1,16 @@
 //! Events as rows: reading one whole, writing one, taking one away.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::codec::EventParts;
 use super::damage::damaged;
 use super::database::Store;
 use super::overlay::Write;
-use super::rows::Rows;
+use super::rows::{Content, Rows};
 use super::transaction::Transaction;
 use super::{chunks, codec, keys};
-use crate::domain::{Event, EventKind, Position, TenantName, Timestamp};
+use crate::domain::{Event, EventKind, Position, Published, TenantName, Timestamp};
 use crate::error::Error;
 
 /// An event as it is read, without a copy.
@@ -26,6 +27,12 @@ pub struct StoredEvent<'a> {
     pub timestamp: Timestamp,
     /// The user that inserted it.
     pub username: &'a str,
+    /// When it expires, if it does. Not known of values in a database of format 4.
+    pub expires_at: Option<Timestamp>,
+    /// Whether it is the removal of a value that had expired.
+    pub by_expiry: bool,
+    /// What it has beside its data if it was published over MQTT.
+    pub published: Option<Arc<Published>>,
 }
 
 /// Whether a step through events goes on.
@@ -97,22 +104,21 @@ impl Store {
         position: Position,
         parts: &EventParts<'a>,
     ) -> Result<Option<StoredEvent<'a>>, Error> {
-        let EventParts { timestamp, name, kind, .. } = *parts;
+        let EventParts { timestamp, name, kind, expires_at, by_expiry, .. } = *parts;
         let username = parts.username().map_err(|why| damaged(key, why))?;
-        let data = self.data(key, position, parts)?;
-        Ok(data.map(|data| StoredEvent { position, name, data, kind, timestamp, username }))
+        let Some(Content { data, published }) = self.content(key, position, parts)? else { return Ok(None) };
+        Ok(Some(StoredEvent { position, name, data, kind, timestamp, username, expires_at, by_expiry, published }))
     }
 }
 
 impl Transaction<'_> {
-    /// Writes an event: its row, and chunks if its data is large.
+    /// Writes an event: its row, and chunks if its content is large.
     pub(super) fn put_event(&mut self, event: &Event, previous: Option<Position>) {
         let row = codec::encode_event(event, previous);
         // The key is new, since no other event has this position.
         self.write(keys::event(&event.tenant, event.position), Write::PutNew(row.into()));
-        let data = event.data.as_str().as_bytes();
-        if chunks::count(data.len()) > 0 {
-            for (number, chunk) in (0..).zip(data.chunks(chunks::CHUNK_BYTES)) {
+        if chunks::count(event.content_bytes()) > 0 {
+            for (number, chunk) in (0..).zip(codec::content(event).chunks(chunks::CHUNK_BYTES)) {
                 self.write(keys::chunk(event.position, number), Write::PutNew(chunk.into()));
             }
         }

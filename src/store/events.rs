@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use super::codec::{self, LatestRow, NameRow};
 use super::damage::damaged;
+use super::draft::Draft;
 use super::overlay::Write;
-use super::rows::Rows;
+use super::rows::{Content, Rows};
 use super::transaction::Transaction;
 use super::{chunks, keys};
-use crate::domain::{Event, EventKind, EventName, Payload, Position, TenantName, Timestamp, Username};
+use crate::domain::{Event, EventKind, EventName, Payload, Position, TenantName, Username};
 use crate::error::Error;
 
 /// For how many tenants a value is cached. Beyond that the cache is emptied, and values are read again when they are
@@ -24,90 +25,56 @@ fn remember<T>(of_tenants: &mut HashMap<TenantName, T>, tenant: &TenantName, val
 }
 
 impl Transaction<'_> {
-    /// Gives an event the next position, and makes it the latest of its name.
+    /// Gives an event the next position, and its name an entry: unless it is transient, it is the latest event of the name, or
+    /// its removal. An event that expires is found at its moment ([`Transaction::remove_expired`]).
     ///
     /// # Errors
     /// [`Error::Storage`] if the database fails; [`Error::Damaged`].
-    pub fn insert_event(
-        &mut self,
-        tenant: TenantName,
-        username: Username,
-        name: EventName,
-        data: Payload,
-    ) -> Result<Event, Error> {
-        self.add_latest(tenant, username, name, data, EventKind::Value)
-    }
-
-    /// Removes a name that exists. A removal is an event like others, with data `null`.
-    ///
-    /// # Errors
-    /// As [`Transaction::insert_event`].
-    pub fn remove_event(&mut self, tenant: TenantName, username: Username, name: EventName) -> Result<Event, Error> {
-        self.add_latest(tenant, username, name, Payload::null(), EventKind::Removal)
-    }
-
-    /// Gives a transient event the next position. It expires at a moment, if one is given: then it leaves the history,
-    /// and no event says so.
-    ///
-    /// # Errors
-    /// As [`Transaction::insert_event`].
-    pub fn insert_transient(
-        &mut self,
-        tenant: TenantName,
-        username: Username,
-        name: EventName,
-        data: Payload,
-        expires_at: Option<Timestamp>,
-    ) -> Result<Event, Error> {
-        let name_key = keys::name(&tenant, name.as_str());
+    pub fn insert_event(&mut self, draft: Draft) -> Result<Event, Error> {
+        let event = draft.at(self.head.next(), self.now());
+        let (tenant, position) = (&event.tenant, event.position);
+        let name_key = keys::name(tenant, event.name.as_str());
         let row = self.name_row(&name_key)?;
-        let (position, timestamp, kind) = (self.head.next(), self.now(), EventKind::Transient);
-        let event = Event { position, tenant, name, username, timestamp, data, kind, expires_at };
         let previous = row.map(|row| row.tip);
-        if let Some(at) = expires_at {
-            let key = keys::expiry(at, &event.tenant, position);
-            self.write(key, Write::PutNew(codec::encode_transient_expiry(&event, previous).into()));
+        if let Some(at) = event.expires_at {
+            let expiry = match event.kind {
+                EventKind::Transient => codec::encode_transient_expiry(&event, previous),
+                EventKind::Value | EventKind::Removal => codec::encode_expiry(&event.username, &event.name),
+            };
+            // The key is new, since no other event has this position.
+            self.write(keys::expiry(at, tenant, position), Write::PutNew(expiry.into()));
             self.due.expiry = self.due.expiry.min(at);
         }
-        self.append(name_key, NameRow { tip: position, latest: row.and_then(|row| row.latest) }, &event, previous);
+        let row = match event.kind {
+            EventKind::Transient => NameRow { tip: position, latest: row.and_then(|row| row.latest) },
+            EventKind::Value | EventKind::Removal => NameRow::of(self.replace_latest(&event, row)?),
+        };
+        self.append(name_key, row, &event, previous);
         Ok(event)
     }
 
-    /// Adds a latest event, or a removal.
-    fn add_latest(
-        &mut self,
-        tenant: TenantName,
-        username: Username,
-        name: EventName,
-        data: Payload,
-        kind: EventKind,
-    ) -> Result<Event, Error> {
-        let name_key = keys::name(&tenant, name.as_str());
-        let row = self.name_row(&name_key)?;
-        let (before, is_removal) = (row.and_then(|row| row.latest), kind == EventKind::Removal);
+    /// Makes place for an event as the latest of its name, or for its removal.
+    fn replace_latest(&mut self, event: &Event, row: Option<NameRow>) -> Result<LatestRow, Error> {
+        let Event { position, tenant, name, .. } = event;
+        let (before, is_removal) = (row.and_then(|row| row.latest), event.kind == EventKind::Removal);
         if row.and_then(NameRow::value).is_some() == is_removal {
-            let names = self.names(&tenant)?;
+            let names = self.names(tenant)?;
             let names = if is_removal { names.saturating_sub(1) } else { names + 1 };
-            self.put(keys::names(&tenant), codec::encode_count(names));
+            self.put(keys::names(tenant), codec::encode_count(names));
         }
-        let floor = self.floor(&tenant)?;
+        let floor = self.floor(tenant)?;
         if let Some(stream) = before.and_then(|before| before.stream) {
-            self.unbind(&tenant, &name, stream)?;
+            self.unbind(tenant, name, stream)?;
         }
         if let Some((before, at)) = before.and_then(|before| Some((before.position, before.expires_at?))) {
-            self.remove(keys::expiry(at, &tenant, before));
+            self.remove(keys::expiry(at, tenant, before));
         }
         // Up to the floor only the latest event of a name is kept, and the one before no longer is the latest.
         if let Some(before) = before.filter(|before| before.position <= floor) {
-            self.take_event_away(&tenant, before.position, before.chunks);
+            self.take_event_away(tenant, before.position, before.chunks);
         }
-
-        let (position, timestamp) = (self.head.next(), self.now());
-        let event = Event { position, tenant, name, username, timestamp, data, kind, expires_at: None };
-        let latest =
-            LatestRow { is_removal, chunks: chunks::count(event.data.as_str().len()), ..LatestRow::at(position) };
-        self.append(name_key, NameRow::of(latest), &event, row.map(|row| row.tip));
-        Ok(event)
+        let (chunks, expires_at) = (chunks::count(event.content_bytes()), event.expires_at);
+        Ok(LatestRow { is_removal, chunks, expires_at, ..LatestRow::at(*position) })
     }
 
     /// Writes an event at the next position, with the index entry of its name.
@@ -135,7 +102,7 @@ impl Transaction<'_> {
         let key = keys::event(tenant, position);
         let Some(value) = self.get(&key)? else { return Ok(None) };
         let parts = codec::event_parts(&value).map_err(|why| damaged(&key, why))?;
-        let Some(data) = self.data(&key, position, &parts)? else { return Ok(None) };
+        let Some(Content { data, published }) = self.content(&key, position, &parts)? else { return Ok(None) };
         self.shown += parts.bytes;
         let decode = || {
             Ok(Event {
@@ -147,6 +114,8 @@ impl Transaction<'_> {
                 data: Payload::from_stored(&data),
                 kind: parts.kind,
                 expires_at: parts.expires_at,
+                by_expiry: parts.by_expiry,
+                published,
             })
         };
         decode().map(Some).map_err(|why| damaged(&key, why))
@@ -184,19 +153,5 @@ impl Transaction<'_> {
         let floor = self.position_at(&keys::floor(tenant))?;
         remember(&mut self.committer.floors, tenant, floor);
         Ok(floor)
-    }
-
-    /// Makes an event of this transaction, which is no transient one, expire at a moment: it is removed then, if it is
-    /// still the latest of its name.
-    ///
-    /// # Errors
-    /// As [`Transaction::insert_event`].
-    pub fn expire(&mut self, event: &Event, at: Timestamp) -> Result<(), Error> {
-        let key = keys::expiry(at, &event.tenant, event.position);
-        // The key is new, since no other event has this position.
-        self.write(key, Write::PutNew(codec::encode_expiry(&event.username, &event.name).into()));
-        self.due.expiry = self.due.expiry.min(at);
-        // The event that takes its place finds the expiry by this, and removes it.
-        self.amend_latest(event, |latest| LatestRow { expires_at: Some(at), ..latest })
     }
 }

@@ -287,6 +287,7 @@ impl Transaction<'_> {
 mod tests {
     use super::*;
     use crate::domain::{EventName, Payload, Timestamp, User};
+    use crate::store::Draft;
 
     fn name(text: &str) -> NewUsername {
         NewUsername::parse(text).unwrap()
@@ -320,7 +321,7 @@ mod tests {
         let mut transaction = committer.begin(Timestamp::from_secs(1)).unwrap();
         // Earlier versions allowed this name.
         let (user, event) = (Username::parse("zoe").unwrap(), EventName::parse("x").unwrap());
-        let _ = transaction.insert_event(tenant("jose\u{301}"), user, event, Payload::null()).unwrap();
+        let _ = transaction.insert_event(Draft::value(tenant("jose\u{301}"), user, event, Payload::null())).unwrap();
         transaction.put(keys::tenant(&tenant("initech")), Vec::new());
         let _ = transaction.commit().unwrap().reveal();
         let mut transaction = committer.begin(Timestamp::from_secs(2)).unwrap();
@@ -340,7 +341,8 @@ mod tests {
         let (user, event) = (Username::parse("zoe").unwrap(), EventName::parse("x").unwrap());
         for number in 0..NAMES_AT_ONCE {
             let tenant = TenantName::parse(&format!("tenant {number}")).unwrap();
-            let _ = transaction.insert_event(tenant, user.clone(), event.clone(), Payload::null()).unwrap();
+            let _ =
+                transaction.insert_event(Draft::value(tenant, user.clone(), event.clone(), Payload::null())).unwrap();
         }
         let _ = transaction.commit().unwrap().reveal();
         // First as tenants with events, then again as tenants that have a row.

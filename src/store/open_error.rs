@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 /// The version of the layout that this program writes, and the newest that it reads.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// Why a database cannot be opened.
 #[derive(Debug)]

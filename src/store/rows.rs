@@ -7,8 +7,14 @@ use super::chunks::CHUNK_BYTES;
 use super::codec::{self, Decoded, EventParts, LatestRow, NameRow, StoredData};
 use super::damage::damaged;
 use super::keys;
-use crate::domain::Position;
+use crate::domain::{Position, Published};
 use crate::error::Error;
+
+/// What an event consists of beside its row's fields.
+pub struct Content<'a> {
+    pub data: Cow<'a, str>,
+    pub published: Option<Arc<Published>>,
+}
 
 /// A source of rows.
 pub trait Rows {
@@ -36,11 +42,22 @@ pub trait Rows {
         Ok(self.name_row(name_key)?.and_then(|name| name.latest))
     }
 
-    /// The data of an event, from its row or its chunks. `None` if the event was removed after its row was read, or has
-    /// expired: the caller goes on as if it had not found the row.
-    fn data<'a>(&self, key: &[u8], position: Position, parts: &EventParts<'a>) -> Result<Option<Cow<'a, str>>, Error> {
+    /// The data of an event and what was published beside it, from its row or its chunks. `None` if the event was removed after its
+    /// row was read, or has expired: the caller goes on as if it had not found the row.
+    fn content<'a>(
+        &self,
+        key: &[u8],
+        position: Position,
+        parts: &EventParts<'a>,
+    ) -> Result<Option<Content<'a>>, Error> {
+        let published = |envelope: &[u8]| {
+            let Some(head) = parts.published else { return Ok(None) };
+            head.decode(envelope).map(|published| Some(Arc::new(published))).map_err(|why| damaged(key, why))
+        };
         let bytes = match parts.data {
-            StoredData::Inline(data) => return Ok(Some(Cow::Borrowed(data))),
+            StoredData::Inline(data) => {
+                return Ok(Some(Content { data: Cow::Borrowed(data), published: published(parts.envelope)? }));
+            }
             StoredData::InChunks(bytes) => bytes,
             StoredData::Expired => return Ok(None),
         };
@@ -58,7 +75,8 @@ pub trait Rows {
             }
             data.extend_from_slice(&chunk);
         }
+        let envelope = data.split_off(bytes - parts.published.map_or(0, |head| head.envelope_bytes()));
         let data = String::from_utf8(data).map_err(|_| damaged(key, "its data is not UTF-8"))?;
-        Ok(Some(Cow::Owned(data)))
+        Ok(Some(Content { data: Cow::Owned(data), published: published(&envelope)? }))
     }
 }

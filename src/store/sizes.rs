@@ -2,6 +2,7 @@
 //! full disk is found while nothing has happened yet. A change that would need more is refused.
 
 use super::chunks::{CHUNK_BYTES, MAX_CHUNKS, MAX_INLINE_BYTES};
+use super::codec::PUBLISHED_HEAD_BYTES;
 use super::keys::{CHUNK_KEY_BYTES, TIME_SETTING};
 use crate::domain::{MAX_NAME_BYTES, MAX_USER_BYTES};
 
@@ -41,7 +42,8 @@ const NAME_BYTES: usize = 2 + MAX_NAME_BYTES;
 /// The bytes that a chunk writes in addition to its data, and that its removal writes.
 const CHUNK_ROW_BYTES: usize = ROW_HEAD_BYTES + CHUNK_KEY_BYTES;
 
-/// The most bytes that the data of events writes, with the heads of chunks, and the length of data in chunks.
+/// The most bytes that the data of events writes, and what was published beside it, with the heads of chunks, and the length of what
+/// is in chunks.
 const fn of_data(bytes: usize) -> usize {
     // Data in chunks has more than `MAX_INLINE_BYTES`, and only its last chunk is not full.
     bytes + (bytes / MAX_INLINE_BYTES) * (CHUNK_ROW_BYTES + 4) + (bytes / CHUNK_BYTES) * CHUNK_ROW_BYTES
@@ -49,12 +51,12 @@ const fn of_data(bytes: usize) -> usize {
 
 /// The most bytes that one event writes in addition to its data: the largest keys and values of `keys` and `codec`.
 const EVENT_ROWS_BYTES: usize = {
-    // The index entry of its name, which is written again if the event expires, and again if it is bound to a stream.
-    // With a transient event it is written once, and has nine bytes more. And the number of names.
-    let name = 3 * (ROW_HEAD_BYTES + 1 + NAME_BYTES + MAX_NAME_BYTES + 25) + ROW_HEAD_BYTES + 1 + NAME_BYTES + 8;
+    // The index entry of its name, which is written again if the event is bound to a stream. With a transient event it is
+    // written once, and has nine bytes more. And the number of names.
+    let name = 2 * (ROW_HEAD_BYTES + 1 + NAME_BYTES + MAX_NAME_BYTES + 25) + ROW_HEAD_BYTES + 1 + NAME_BYTES + 8;
     // The event itself, and the removal of the previous event with its chunks.
     let key = ROW_HEAD_BYTES + 1 + NAME_BYTES + 8;
-    let event = key + 8 + 8 + 2 * NAME_BYTES + key + MAX_CHUNKS * CHUNK_ROW_BYTES;
+    let event = key + 3 * 8 + PUBLISHED_HEAD_BYTES + 2 * NAME_BYTES + key + MAX_CHUNKS * CHUNK_ROW_BYTES;
     // Its expiry, and the removal of the previous event's expiry.
     let key = ROW_HEAD_BYTES + 1 + 8 + NAME_BYTES + 8;
     let expiry = key + 2 * NAME_BYTES + key;

@@ -47,7 +47,7 @@ struct Old {
     name_key: Option<Vec<u8>>,
     kind: EventKind,
     /// When it expires, if it is a transient event that does.
-    expires_at: Option<Timestamp>,
+    leaves_at: Option<Timestamp>,
 }
 
 /// A count of a tail, in steps, because a tail may have any length.
@@ -140,10 +140,10 @@ impl Store {
             let old = parts.map(|parts| self.old_event(tenant, position, &parts));
             let old = old.map_or(Ok(None), |old| self.unless_damaged(old))?;
             let old =
-                old.unwrap_or(Old { position, chunks: None, name_key: None, kind: EventKind::Value, expires_at: None });
+                old.unwrap_or(Old { position, chunks: None, name_key: None, kind: EventKind::Value, leaves_at: None });
             let chunks = usize::from(old.chunks.unwrap_or(0));
             bytes += key.len() + old.name_key.as_ref().map_or(0, Vec::len);
-            bytes += old.expires_at.map_or(0, |_| key.len());
+            bytes += old.leaves_at.map_or(0, |_| key.len());
             bytes += chunks * (ROW_HEAD_BYTES + keys::CHUNK_KEY_BYTES);
             oldest.events.push(old);
             Ok(true)
@@ -155,7 +155,7 @@ impl Store {
         let name_key = keys::name(tenant, parts.name);
         let has_it = self.name_row(&name_key)?.is_some_and(|row| row.has(position));
         let (name_key, chunks) = (has_it.then_some(name_key), Some(parts.chunks()));
-        Ok(Old { position, chunks, name_key, kind: parts.kind, expires_at: parts.expires_at })
+        Ok(Old { position, chunks, name_key, kind: parts.kind, leaves_at: parts.leaves_at() })
     }
 
     /// After an event of a clock that was ahead: the first event with a true timestamp, if no event after it is of such
@@ -234,7 +234,7 @@ impl Transaction<'_> {
 
     /// The floor passes an event: it goes, unless it is the latest of its name.
     fn pass(&mut self, tenant: &TenantName, old: Old) -> Result<(), Error> {
-        let Old { position, chunks, name_key, kind, expires_at } = old;
+        let Old { position, chunks, name_key, kind, leaves_at } = old;
         let row = name_key.as_ref().map_or(Ok(None), |name_key| self.name_row(name_key))?;
         let row = row.filter(|row| row.has(position));
         if kind == EventKind::Value && row.is_some() {
@@ -243,7 +243,7 @@ impl Transaction<'_> {
         if let Some(chunks) = chunks {
             self.take_event_away(tenant, position, chunks);
         }
-        if let Some(at) = expires_at {
+        if let Some(at) = leaves_at {
             self.remove(keys::expiry(at, tenant, position));
         }
         match (name_key, row.map(|row| row.without(position))) {

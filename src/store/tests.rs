@@ -3,6 +3,7 @@
 mod damage;
 mod large;
 mod opening;
+mod published;
 mod reading;
 mod removing;
 mod replay;
@@ -32,7 +33,7 @@ fn insert(committer: &mut Committer, tenant_name: &str, names: &[&str]) -> Vec<E
     for name in names {
         let (name, user) = (EventName::parse(name).unwrap(), Username::parse("u").unwrap());
         let data = Payload::from_valid_json("1").unwrap();
-        transaction.insert_event(tenant(tenant_name), user, name, data).unwrap();
+        transaction.insert_event(Draft::value(tenant(tenant_name), user, name, data)).unwrap();
     }
     transaction.commit().unwrap().reveal()
 }
@@ -132,7 +133,7 @@ fn insert_at(committer: &mut Committer, millis: u64, name: &str, then: impl FnOn
     let mut transaction = committer.begin(Timestamp::from_millis(millis)).unwrap();
     let (name, user) = (EventName::parse(name).unwrap(), Username::parse("u").unwrap());
     let data = Payload::from_valid_json("1").unwrap();
-    let event = transaction.insert_event(tenant("a"), user, name, data).unwrap();
+    let event = transaction.insert_event(Draft::value(tenant("a"), user, name, data)).unwrap();
     then(&mut transaction, &event);
     drop(transaction.commit().unwrap().reveal());
 }

@@ -5,7 +5,7 @@ use std::sync::mpsc as std_mpsc;
 
 use super::*;
 use crate::domain::{EventName, Payload, TenantName};
-use crate::store::{MAX_CHANGE_BYTES, Store};
+use crate::store::{Draft, MAX_CHANGE_BYTES, Store};
 
 /// A writer of a database, and what it published: the users whose streams ended, and the number of events.
 struct Running {
@@ -39,7 +39,7 @@ impl Change for Try {
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         let user = Username::parse(self.name).unwrap();
         let (tenant, name) = (TenantName::parse("t").unwrap(), EventName::parse(self.name).unwrap());
-        batch.insert_event(tenant, user.clone(), name, Payload::null())?;
+        batch.insert_event(Draft::value(tenant, user.clone(), name, Payload::null()))?;
         batch.end_streams_of(&user);
         for part in 0..self.bytes / 1000 {
             batch.put_setting(&format!("{}{part}", self.name), vec![7; 1000]);

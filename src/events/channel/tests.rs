@@ -63,6 +63,11 @@ fn a_transient_event_that_has_expired_is_passed_over_and_nothing_else_is() {
     assert_eq!(found(0, 5), (vec![2, 4], 5));
     assert_eq!(found(4, 5), (vec![], 5));
     assert!(matches!(channel.between(Position::new(5), Position::END, 1, NOW), Found::Nothing));
+    // A value stays until its removal, which is an event of its own.
+    let id = EventId { position: Position::new(6), epoch: Epoch::new(1) };
+    let expires_at = Some(Timestamp::from_millis(4));
+    channel.push(Arc::new(SharedEvent::new(Event { expires_at, ..Event::example(6, "n", "1") }, id)));
+    assert_eq!(found(5, 5), (vec![6], 6));
 }
 
 #[test]

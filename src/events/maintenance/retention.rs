@@ -315,6 +315,7 @@ impl Change for Shorten {
 mod tests {
     use super::*;
     use crate::domain::{EventName, Payload, Username};
+    use crate::store::Draft;
 
     #[test]
     fn a_look_at_tails_that_take_long_ends_and_goes_on_with_the_next() {
@@ -324,7 +325,9 @@ mod tests {
         let (user, event) = (Username::parse("u").unwrap(), EventName::parse("x").unwrap());
         let tenants: Vec<_> = (0..3).map(|number| TenantName::parse(&format!("t{number}")).unwrap()).collect();
         for tenant in &tenants {
-            transaction.insert_event(tenant.clone(), user.clone(), event.clone(), Payload::null()).unwrap();
+            transaction
+                .insert_event(Draft::value(tenant.clone(), user.clone(), event.clone(), Payload::null()))
+                .unwrap();
         }
         drop(transaction.commit().unwrap().reveal());
         let (before, now) = (Timestamp::from_millis(1), Timestamp::from_millis(1));

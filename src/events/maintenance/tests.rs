@@ -11,11 +11,12 @@ use crate::domain::{
 };
 use crate::error::Error;
 use crate::events::hub::Rules;
-use crate::events::insert::{Condition, Insert, Lifetime, NewEvent};
+use crate::events::insert::{Condition, Insert};
 use crate::events::maintenance::rounds::{EVERY, Round};
+use crate::events::new_event::{Lifetime, NewEvent};
 use crate::events::registry::{GoesOnFor, GoneStream};
 use crate::events::stream_id::StreamId;
-use crate::store::{Committer, NewAnswer, Search, Store};
+use crate::store::{Committer, Draft, NewAnswer, Search, Store};
 use crate::writer::{Batch, Change};
 
 const STREAM: u64 = 7;
@@ -38,11 +39,11 @@ impl Filled {
         let mut transaction = self.committer.begin(Timestamp::from_millis(1)).unwrap();
         for name in names {
             let name_parsed = EventName::parse(name).unwrap();
-            let event = transaction.insert_event(tenant.clone(), user.clone(), name_parsed, Payload::null()).unwrap();
-            match name.chars().next() {
-                Some('x') => transaction.expire(&event, Timestamp::from_millis(2)).unwrap(),
-                Some('w') => transaction.bind(&event, STREAM).unwrap(),
-                _ => {}
+            let expires_at = name.starts_with('x').then_some(Timestamp::from_millis(2));
+            let draft = Draft::value(tenant.clone(), user.clone(), name_parsed, Payload::null());
+            let event = transaction.insert_event(Draft { expires_at, ..draft }).unwrap();
+            if name.starts_with('w') {
+                transaction.bind(&event, STREAM).unwrap();
             }
             let (username, idempotency_key, first, count) = (&user, *name, event.position, 1);
             let (tenant, fingerprint) = (&tenant, [0; 32]);

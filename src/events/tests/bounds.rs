@@ -254,7 +254,7 @@ fn is_served_beside_a_busy_tenant(flood: usize) {
         for name in ["t"].repeat(flood).into_iter().chain(["quiet"]) {
             let (user, event) = (Username::parse("u").unwrap(), EventName::parse("a").unwrap());
             let data = Payload::from_valid_json(&format!("\"{}\"", "x".repeat(300))).unwrap();
-            transaction.insert_event(tenant(name), user, event, data).unwrap();
+            transaction.insert_event(Draft::value(tenant(name), user, event, data)).unwrap();
         }
         house.hub.publish(committed(transaction.commit().unwrap()));
         noted.borrow_mut().clear();

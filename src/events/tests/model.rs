@@ -45,7 +45,10 @@ impl Writing<'_, '_> {
     fn insert(&mut self, tenant: usize, name: usize, size: usize) {
         let (of, user) = (TenantName::parse(TENANTS[tenant]).unwrap(), Username::parse("clerk").unwrap());
         let data = Payload::from_valid_json(&format!("\"{}\"", "x".repeat(size))).unwrap();
-        let event = self.transaction.insert_event(of, user, EventName::parse(NAMES[name]).unwrap(), data).unwrap();
+        let event = self
+            .transaction
+            .insert_event(Draft::value(of, user, EventName::parse(NAMES[name]).unwrap(), data))
+            .unwrap();
         self.truth[tenant].insert(NAMES[name].to_owned(), event.position.get());
     }
 
@@ -53,7 +56,7 @@ impl Writing<'_, '_> {
         let (of, user) = (TenantName::parse(TENANTS[tenant]).unwrap(), Username::parse("clerk").unwrap());
         let data = Payload::from_valid_json(&format!("{TRANSIENT}{}\"", "x".repeat(size))).unwrap();
         let (name, event_name) = (NAMES[name].to_owned(), EventName::parse(NAMES[name]).unwrap());
-        let event = self.transaction.insert_transient(of, user, event_name, data, None).unwrap();
+        let event = self.transaction.insert_event(Draft::transient(of, user, event_name, data)).unwrap();
         self.transient[tenant].push((name, event.position.get()));
     }
 
@@ -61,7 +64,7 @@ impl Writing<'_, '_> {
     fn remove(&mut self, tenant: usize, name: usize) {
         if name >= ANCHORS && self.truth[tenant].remove(NAMES[name]).is_some() {
             let (of, user) = (TenantName::parse(TENANTS[tenant]).unwrap(), Username::parse("clerk").unwrap());
-            self.transaction.remove_event(of, user, EventName::parse(NAMES[name]).unwrap()).unwrap();
+            self.transaction.insert_event(Draft::removal(of, user, EventName::parse(NAMES[name]).unwrap())).unwrap();
         }
     }
 }

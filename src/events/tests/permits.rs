@@ -42,7 +42,9 @@ async fn quiet(house: &mut House) -> Rc<Line> {
 fn insert_in_quiet(house: &mut House) {
     let mut transaction = house.committer.begin(Timestamp::from_millis(1)).unwrap();
     let (user, event) = (Username::parse("bob").unwrap(), EventName::parse("a").unwrap());
-    transaction.insert_event(tenant("quiet"), user, event, Payload::from_valid_json("1").unwrap()).unwrap();
+    transaction
+        .insert_event(Draft::value(tenant("quiet"), user, event, Payload::from_valid_json("1").unwrap()))
+        .unwrap();
     house.hub.publish(committed(transaction.commit().unwrap()));
 }
 

@@ -119,8 +119,9 @@ fn one_that_has_expired_comes_to_nobody_also_while_it_is_in_memory() {
         let mut transaction = house.committer.begin(Timestamp::from_millis(1)).unwrap();
         for expires_at in [2, u64::MAX - 1, 2] {
             let (user, name) = (Username::parse("u").unwrap(), EventName::parse("a").unwrap());
-            let at = Some(Timestamp::from_millis(expires_at));
-            transaction.insert_transient(tenant("t"), user, name, Payload::null(), at).unwrap();
+            let expires_at = Some(Timestamp::from_millis(expires_at));
+            let draft = Draft::transient(tenant("t"), user, name, Payload::null());
+            transaction.insert_event(Draft { expires_at, ..draft }).unwrap();
         }
         let committed = committed(transaction.commit().unwrap());
         house.hub.publish(committed);

@@ -26,7 +26,7 @@ pub fn encode_expiry(username: &Username, name: &EventName) -> Vec<u8> {
 /// Of a transient event: the flag with the number of chunks (2 bytes), and the row that takes the place of the event's.
 /// So nobody reads the event to let it expire.
 pub fn encode_transient_expiry(event: &Event, previous: Option<Position>) -> Vec<u8> {
-    let chunks = u16::from(chunks::count(event.data.as_str().len()));
+    let chunks = u16::from(chunks::count(event.content_bytes()));
     [&(OF_TRANSIENT | chunks).to_be_bytes()[..], &encode_expired(event.timestamp, event.name.as_str(), previous)]
         .concat()
 }

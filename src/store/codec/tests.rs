@@ -65,6 +65,8 @@ fn a_transient_event_is_read_as_it_was_written_and_leaves_its_place_and_name_whe
         data: Payload::from_valid_json(&format!("\"{}\"", "x".repeat(chunks::MAX_INLINE_BYTES))).unwrap(),
         kind: EventKind::Transient,
         expires_at: Some(Timestamp::from_millis(8)),
+        by_expiry: false,
+        published: None,
     };
     for (previous, expires_at) in [(None, None), (Some(Position::new(3)), event.expires_at)] {
         for data in [Payload::null(), event.data.clone()] {
@@ -151,6 +153,8 @@ fn an_event_that_is_not_large_is_written_as_it_always_was_and_a_large_one_leaves
         data: Payload::from_valid_json(&data).unwrap(),
         kind: EventKind::Value,
         expires_at: None,
+        by_expiry: false,
+        published: None,
     };
     let head = [&7_u64.to_be_bytes()[..], &[0x80, 4, 0, 4], &3_u64.to_be_bytes(), "zoënews".as_bytes()].concat();
     let of = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));

@@ -279,7 +279,7 @@ fn other_tenants_and_later_events_are_not_touched() {
     let inbox = EventName::parse(&format!("@{NAME}/x")).unwrap();
     for (at, by) in [("globex", "ann"), ("acme", "ann")] {
         let insert = |transaction: &mut Transaction<'_>| {
-            transaction.insert_event(tenant(at), username(by), inbox.clone(), Payload::null()).map(drop)
+            transaction.insert_event(Draft::value(tenant(at), username(by), inbox.clone(), Payload::null())).map(drop)
         };
         change(&mut committer, insert);
     }

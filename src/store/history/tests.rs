@@ -3,7 +3,7 @@
 use super::query::STEP_LOOKED_AT_BYTES;
 use super::*;
 use crate::domain::{EventName, Payload, TenantName, Timestamp, Username};
-use crate::store::keys;
+use crate::store::{Draft, keys};
 
 fn tenant() -> TenantName {
     TenantName::parse("a").unwrap()
@@ -19,7 +19,7 @@ fn filled(events: &[(&str, usize, usize)]) -> (tempfile::TempDir, Store) {
             for _ in done..(done + 100).min(*count) {
                 let (user, name) = (Username::parse("u").unwrap(), EventName::parse(name).unwrap());
                 let data = Payload::from_valid_json(&format!("\"{}\"", "x".repeat(*bytes))).unwrap();
-                transaction.insert_event(tenant(), user, name, data).unwrap();
+                transaction.insert_event(Draft::value(tenant(), user, name, data)).unwrap();
                 transaction.keep().unwrap();
             }
             drop(transaction.commit().unwrap().reveal());

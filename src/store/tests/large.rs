@@ -16,14 +16,14 @@ fn insert_data(committer: &mut Committer, name: &str, data: &str) -> Position {
     let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
     let (name, user) = (EventName::parse(name).unwrap(), Username::parse("u").unwrap());
     let data = Payload::from_valid_json(data).unwrap();
-    transaction.insert_event(tenant("a"), user, name, data).unwrap();
+    transaction.insert_event(Draft::value(tenant("a"), user, name, data)).unwrap();
     transaction.commit().unwrap().reveal()[0].position
 }
 
 fn remove(committer: &mut Committer, name: &str) {
     let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
     let (name, user) = (EventName::parse(name).unwrap(), Username::parse("u").unwrap());
-    transaction.remove_event(tenant("a"), user, name).unwrap();
+    transaction.insert_event(Draft::removal(tenant("a"), user, name)).unwrap();
     drop(transaction.commit().unwrap().reveal());
 }
 
@@ -282,7 +282,7 @@ fn large_events_write_no_more_than_was_reckoned_also_in_place_of_large_ones() {
             for number in 0..events {
                 let (name, user) = (EventName::parse(&format!("{number}")).unwrap(), Username::parse("u").unwrap());
                 let data = Payload::from_valid_json(&data_of(bytes, 'x')).unwrap();
-                transaction.insert_event(tenant("a"), user, name, data).unwrap();
+                transaction.insert_event(Draft::value(tenant("a"), user, name, data)).unwrap();
             }
             let heads = ROW_HEAD_BYTES + keys::CHUNK_KEY_BYTES;
             let (written, data) = (transaction.written(), events * bytes);

@@ -82,13 +82,13 @@ fn an_id_of_an_event_that_a_restored_copy_lacks_is_never_valid() {
 fn a_newer_format_is_refused_and_the_database_left_as_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let (store, committer) = open(directory.path()).unwrap();
-    store.tree.insert(keys::setting("format"), &5_u32.to_be_bytes()).unwrap();
+    store.tree.insert(keys::setting("format"), &6_u32.to_be_bytes()).unwrap();
     store.tree.flush().unwrap();
     drop((store, committer));
     for _ in 0..2 {
         let refused = open(directory.path()).err().unwrap();
-        assert!(matches!(refused, OpenError::TooNew(_, 5)), "{refused}");
-        assert!(refused.to_string().contains("format 5"), "{refused}");
+        assert!(matches!(refused, OpenError::TooNew(_, 6)), "{refused}");
+        assert!(refused.to_string().contains("format 6"), "{refused}");
     }
 }
 

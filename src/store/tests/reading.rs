@@ -99,10 +99,10 @@ fn unrevealed(committer: &mut Committer, names: &[&str], removed: &[&str]) -> Du
     let name = |name: &&str| (EventName::parse(name).unwrap(), Username::parse("u").unwrap());
     for (name, user) in names.iter().map(name) {
         let data = Payload::from_valid_json("2").unwrap();
-        transaction.insert_event(tenant("a"), user, name, data).unwrap();
+        transaction.insert_event(Draft::value(tenant("a"), user, name, data)).unwrap();
     }
     for (name, user) in removed.iter().map(name) {
-        transaction.remove_event(tenant("a"), user, name).unwrap();
+        transaction.insert_event(Draft::removal(tenant("a"), user, name)).unwrap();
     }
     transaction.commit().unwrap()
 }

@@ -33,15 +33,22 @@ fn looks(store: &Store, search: &Search, now: u64) -> usize {
     store.overlay.next_rows(from, until, usize::MAX).0.len()
 }
 
+/// Inserts an event that expires at a moment.
+fn insert_expiring(committer: &mut Committer, name: &str, millis: u64) {
+    let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
+    let (name, user, expires_at) = (EventName::parse(name).unwrap(), Username::parse("u").unwrap(), millis);
+    let draft = Draft::value(tenant("a"), user, name, Payload::null());
+    transaction.insert_event(Draft { expires_at: Some(Timestamp::from_millis(expires_at)), ..draft }).unwrap();
+    drop(transaction.commit().unwrap().reveal());
+}
+
 #[test]
 fn a_search_for_expired_events_does_not_look_at_removed_ones_again() {
     const COUNT: usize = 500;
     let directory = tempfile::tempdir().unwrap();
     let (store, mut committer) = open_with(directory.path(), LARGE).unwrap();
     for number in 0..COUNT {
-        insert_at(&mut committer, 1, &format!("name{number}"), |transaction, event| {
-            transaction.expire(event, Timestamp::from_millis(number as u64)).unwrap();
-        });
+        insert_expiring(&mut committer, &format!("name{number}"), number as u64);
     }
     // As after a checkpoint: from now on, a removed key stays in the overlay as removed.
     store.overlay.freeze();
@@ -62,9 +69,7 @@ fn a_search_for_expired_events_does_not_look_at_removed_ones_again() {
     assert!(found(&store, &search, 2000).keys.is_empty());
 
     // The clock was set back.
-    insert_at(&mut committer, 1, "early", |transaction, event| {
-        transaction.expire(event, Timestamp::from_millis(300)).unwrap();
-    });
+    insert_expiring(&mut committer, "early", 300);
     assert!(found(&store, &search, 2000).keys.is_empty());
     search.go_back(store.activity().take_due().expiry);
     assert_eq!(found(&store, &search, 2000).keys.len(), 1);
@@ -107,7 +112,7 @@ fn noted_activity_is_counted_before_it_is_revealed() {
     let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
     let (user, name) = (Username::parse("u").unwrap(), EventName::parse("x").unwrap());
     for _ in 0..3 {
-        transaction.insert_event(tenant("a"), user.clone(), name.clone(), Payload::null()).unwrap();
+        transaction.insert_event(Draft::value(tenant("a"), user.clone(), name.clone(), Payload::null())).unwrap();
     }
     let durable = transaction.commit().unwrap();
     let heard = store.activity().take().remove(&tenant("a")).unwrap();
@@ -143,8 +148,8 @@ fn a_step_of_maintenance_is_bounded_in_bytes_too() {
         for number in first..first + 1000 {
             let (name, user) = (EventName::parse(&format!("{number:0256}")).unwrap(), Username::parse("u").unwrap());
             let data = Payload::from_valid_json("1").unwrap();
-            let event = transaction.insert_event(long.clone(), user, name, data).unwrap();
-            transaction.expire(&event, Timestamp::from_millis(2)).unwrap();
+            let expires_at = Some(Timestamp::from_millis(2));
+            transaction.insert_event(Draft { expires_at, ..Draft::value(long.clone(), user, name, data) }).unwrap();
         }
         drop(transaction.commit().unwrap().reveal());
     }

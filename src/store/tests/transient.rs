@@ -30,7 +30,8 @@ fn a_large_one_that_expires_while_it_is_read_is_gone_as_a_whole_and_hides_nothin
     let (name, user, at) = (EventName::parse("x").unwrap(), Username::parse("u").unwrap(), Timestamp::from_millis(2));
     let large = Payload::from_valid_json(&format!("\"{}\"", "x".repeat(300 << 10))).unwrap();
     for data in [large, Payload::null()] {
-        transaction.insert_transient(tenant("a"), user.clone(), name.clone(), data, Some(at)).unwrap();
+        let draft = Draft::transient(tenant("a"), user.clone(), name.clone(), data);
+        transaction.insert_event(Draft { expires_at: Some(at), ..draft }).unwrap();
     }
     drop(transaction.commit().unwrap().reveal());
     let newest = store.newest_event(&tenant("a"), "x").unwrap().unwrap();
@@ -58,10 +59,10 @@ fn unrevealed(committer: &mut Committer, transient: &[&str], latest: &[&str]) ->
     let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
     let name = |name: &&str| (EventName::parse(name).unwrap(), Username::parse("u").unwrap());
     for (name, user) in transient.iter().map(name) {
-        transaction.insert_transient(tenant("a"), user, name, Payload::null(), None).unwrap();
+        transaction.insert_event(Draft::transient(tenant("a"), user, name, Payload::null())).unwrap();
     }
     for (name, user) in latest.iter().map(name) {
-        transaction.insert_event(tenant("a"), user, name, Payload::null()).unwrap();
+        transaction.insert_event(Draft::value(tenant("a"), user, name, Payload::null())).unwrap();
     }
     transaction.commit().unwrap()
 }
@@ -123,7 +124,8 @@ fn a_damaged_transient_event_hides_nothing_else_and_expires_without_being_read()
     let (name, user) = (EventName::parse("x").unwrap(), Username::parse("u").unwrap());
     for _ in 0..3 {
         let (user, name, at) = (user.clone(), name.clone(), Timestamp::from_millis(5));
-        transaction.insert_transient(tenant("a"), user, name, Payload::null(), Some(at)).unwrap();
+        let draft = Draft::transient(tenant("a"), user, name, Payload::null());
+        transaction.insert_event(Draft { expires_at: Some(at), ..draft }).unwrap();
     }
     drop(transaction.commit().unwrap().reveal());
     let key = keys::event(&tenant("a"), Position::new(3));

@@ -18,13 +18,11 @@ fn the_largest_insert_writes_no_more_than_is_reckoned_and_may_be_written_at_once
             let name = EventName::parse(&format!("{number:0256}")).unwrap();
             let data = Payload::from_valid_json(&data).unwrap();
             let (of, user, at) = (self::tenant(&tenant), user.clone(), Timestamp::from_millis(9));
-            if kind == EventKind::Transient {
-                transaction.insert_transient(of, user, name, data, Some(at)).unwrap();
-                continue;
+            let draft = Draft { kind, expires_at: Some(at), ..Draft::value(of, user, name, data) };
+            let event = transaction.insert_event(draft).unwrap();
+            if kind == EventKind::Value {
+                transaction.bind(&event, 7).unwrap();
             }
-            let event = transaction.insert_event(of, user, name, data).unwrap();
-            transaction.expire(&event, at).unwrap();
-            transaction.bind(&event, 7).unwrap();
         }
         let (idempotency_key, first, count) = ("k".repeat(255), Position::new(1), EVENTS as u64);
         let (of, fingerprint) = (self::tenant(&tenant), [7; 32]);
@@ -52,7 +50,7 @@ fn the_binding_to_a_stream_is_forgotten_with_its_event() {
     insert_at(&mut committer, 1, "elsewhere", |transaction, event| transaction.bind(event, 8).unwrap());
     let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
     let (name, user) = (EventName::parse("removed").unwrap(), Username::parse("u").unwrap());
-    transaction.remove_event(tenant("a"), user, name).unwrap();
+    transaction.insert_event(Draft::removal(tenant("a"), user, name)).unwrap();
     drop(transaction.commit().unwrap().reveal());
     assert_eq!([7, 8].map(|stream| count(&store, &keys::bound_to(stream, None))), [1, 1]);
     let user = Username::parse("u").unwrap();
@@ -73,7 +71,7 @@ fn the_names_of_a_tenant_without_a_count_are_counted_once() {
         if !is_refused {
             let (name, user) = (EventName::parse("new").unwrap(), Username::parse("u").unwrap());
             let data = Payload::from_valid_json("1").unwrap();
-            transaction.insert_event(tenant("a"), user, name, data).unwrap();
+            transaction.insert_event(Draft::value(tenant("a"), user, name, data)).unwrap();
         }
         drop(transaction.commit().unwrap().reveal());
         names
@@ -145,7 +143,7 @@ fn caches_do_not_grow_with_the_number_of_tenants() {
         for number in first..first + 1000 {
             let (name, user) = (EventName::parse("x").unwrap(), Username::parse("u").unwrap());
             let data = Payload::from_valid_json("1").unwrap();
-            transaction.insert_event(tenant(&format!("t{number}")), user, name, data).unwrap();
+            transaction.insert_event(Draft::value(tenant(&format!("t{number}")), user, name, data)).unwrap();
         }
         drop(transaction.commit().unwrap().reveal());
     }

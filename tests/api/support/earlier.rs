@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use broker::domain::{EventName, Payload, TenantName, Timestamp, Username};
-use broker::store::Store;
+use broker::store::{Draft, Store};
 
 use super::{TestServer, password_of};
 
@@ -51,7 +51,7 @@ impl TestServer {
             let (username, tenant) = (Username::parse(username).unwrap(), TenantName::parse(tenant).unwrap());
             for event in events {
                 let (name, data) = (EventName::parse(event).unwrap(), Payload::from_valid_json("1").unwrap());
-                transaction.insert_event(tenant.clone(), username.clone(), name, data).unwrap();
+                transaction.insert_event(Draft::value(tenant.clone(), username.clone(), name, data)).unwrap();
             }
             let _ = transaction.commit().unwrap().reveal();
         }

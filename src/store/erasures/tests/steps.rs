@@ -35,19 +35,19 @@ pub(super) fn take(store: &Store, committer: &mut Committer, step: &Step) {
         Step::Insert { by_zoe, name, large, expires, bound } => change(committer, |transaction| {
             let data = if large { format!("\"{}\"", "x".repeat(150_000)) } else { "1".to_owned() };
             let data = Payload::from_valid_json(&data).unwrap();
-            let event = transaction.insert_event(acme, by(by_zoe), event_name(name), data)?;
-            if expires {
-                transaction.expire(&event, Timestamp::from_millis(100_000))?;
-            }
+            let expires_at = expires.then_some(Timestamp::from_millis(100_000));
+            let draft = Draft::value(acme, by(by_zoe), event_name(name), data);
+            let event = transaction.insert_event(Draft { expires_at, ..draft })?;
             if bound { transaction.bind(&event, 77) } else { Ok(()) }
         }),
         Step::Transient { by_zoe, name, expires } => change(committer, |transaction| {
-            let at = expires.then(|| Timestamp::from_millis(100_000));
-            transaction.insert_transient(acme, by(by_zoe), event_name(name), Payload::null(), at).map(drop)
+            let expires_at = expires.then(|| Timestamp::from_millis(100_000));
+            let draft = Draft::transient(acme, by(by_zoe), event_name(name), Payload::null());
+            transaction.insert_event(Draft { expires_at, ..draft }).map(drop)
         }),
         Step::Remove { by_zoe, name } => change(committer, |transaction| {
             if transaction.latest_position(&acme, &event_name(name))?.is_some() {
-                transaction.remove_event(acme, by(by_zoe), event_name(name))?;
+                transaction.insert_event(Draft::removal(acme, by(by_zoe), event_name(name)))?;
             }
             Ok(())
         }),

@@ -96,15 +96,12 @@ impl World {
             let expires_at = expires_in.map(|after| self.now + after);
             let moment = expires_at.map(Timestamp::from_millis);
             let has_value = transaction.latest_position(&of, &event_name).unwrap().is_some();
-            let event = match kind {
-                0..=2 => {
-                    let event = transaction.insert_event(of, user, event_name, data).unwrap();
-                    moment.iter().for_each(|moment| transaction.expire(&event, *moment).unwrap());
-                    event
-                }
-                3 if has_value => transaction.remove_event(of, user, event_name).unwrap(),
-                _ => transaction.insert_transient(of, user, event_name, data, moment).unwrap(),
+            let draft = match kind {
+                0..=2 => Draft { expires_at: moment, ..Draft::value(of, user, event_name, data) },
+                3 if has_value => Draft::removal(of, user, event_name),
+                _ => Draft { expires_at: moment, ..Draft::transient(of, user, event_name, data) },
             };
+            let event = transaction.insert_event(draft).unwrap();
             let expires_at = expires_at.filter(|_| event.kind != EventKind::Removal);
             let chunks = if is_large && event.kind != EventKind::Removal { 3 } else { 0 };
             let (position, kind) = (event.position.get(), event.kind);
