@@ -1,16 +1,19 @@
 use std::io::Write;
 use std::ops::Range;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::domain::EventKind;
+use crate::domain::{EventKind, PayloadFormat, Properties};
 use crate::error::Error;
 use crate::events::EventParts;
 
 /// Appends an event as every transport shows it, in JSON: the object `{"event", "data", "id", "timestamp", "username"}`, with
-/// `"removed": true` after these if the name was removed, and `"transient": true` if the event is transient. Returns where in the
-/// buffer the data stands.
+/// `"removed": true` after these if the name was removed, `"transient": true` if the event is transient, and `"properties"` if it was
+/// published over MQTT with such. Returns where in the buffer the data stands.
 ///
 /// `append` appends text that is part of the object and comes from users. It may write characters as escapes of JSON.
 pub fn write_event(buffer: &mut Vec<u8>, event: &EventParts<'_>, append: impl Fn(&mut Vec<u8>, &str)) -> Range<usize> {
@@ -29,8 +32,46 @@ pub fn write_event(buffer: &mut Vec<u8>, event: &EventParts<'_>, append: impl Fn
         EventKind::Removal => b",\"removed\":true",
         EventKind::Transient => b",\"transient\":true",
     });
+    if let Some(properties) = properties(event) {
+        buffer.extend_from_slice(b",\"properties\":");
+        append(buffer, &properties);
+    }
     buffer.push(b'}');
     begin..end
+}
+
+/// The properties of MQTT as they are shown.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_topic: Option<&'a str>,
+    /// In base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_data: Option<String>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    user_properties: &'a [(String, String)],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_format: Option<&'static str>,
+}
+
+/// The properties of an event that was published over MQTT with some, as an object of JSON.
+pub fn properties(event: &EventParts<'_>) -> Option<String> {
+    let properties = &event.published?.properties;
+    if properties.are_none() {
+        return None;
+    }
+    let Properties { payload_format, content_type, response_topic, correlation_data, user_properties } = properties;
+    let shown = Shown {
+        content_type: content_type.as_deref(),
+        response_topic: response_topic.as_deref(),
+        correlation_data: correlation_data.as_ref().map(|data| BASE64_STANDARD.encode(data)),
+        user_properties,
+        payload_format: (*payload_format == Some(PayloadFormat::Text)).then_some("text"),
+    };
+    // Writing strings to memory cannot fail.
+    serde_json::to_string(&shown).ok()
 }
 
 /// A string of JSON.
@@ -51,8 +92,10 @@ pub(super) fn event_object(event: &EventParts<'_>) -> Result<Box<RawValue>, Erro
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::domain::{Epoch, Event, EventId, EventName, Position};
+    use crate::domain::{Epoch, Event, EventId, EventName, Position, Published};
 
     const ID: EventId = EventId { position: Position::new(7), epoch: Epoch::new(42) };
 
@@ -75,6 +118,25 @@ mod tests {
         assert!(removal.ends_with(r#""username":"zoe","removed":true}"#), "{removal}");
         let transient = object(&Event { kind: EventKind::Transient, ..Event::example(7, "news", "null") }).unwrap();
         assert!(transient.ends_with(r#""username":"zoe","transient":true}"#), "{transient}");
+    }
+
+    #[test]
+    fn properties_of_mqtt_are_shown_if_there_are_any_and_neither_qos_nor_publisher_is() {
+        let published = Published::example();
+        let event = |published| Event { published: Some(Arc::new(published)), ..Event::example(7, "news", "1") };
+        let all = object(&event(published.clone())).unwrap();
+        let expected = concat!(
+            r#""username":"zoe","properties":{"content_type":"text/plain","response_topic":"answers/7","correlation_data":"AP8=","#,
+            r#""user_properties":[["b","1"],["a",""],["b","grün \"2\""]],"payload_format":"text"}}"#
+        );
+        assert!(all.ends_with(expected), "{all}");
+        let with = |properties| object(&event(Published { properties, ..published.clone() })).unwrap();
+        let payload_format = Some(PayloadFormat::Bytes);
+        for none in [Properties::default(), Properties { payload_format, ..Properties::default() }] {
+            assert_eq!(with(none), object(&Event::example(7, "news", "1")).unwrap());
+        }
+        let one = with(Properties { content_type: Some(String::new()), payload_format, ..Properties::default() });
+        assert!(one.ends_with(r#","properties":{"content_type":""}}"#), "{one}");
     }
 
     #[test]

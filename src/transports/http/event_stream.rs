@@ -106,7 +106,8 @@ impl Format for EventStream {
             write_data(buffer, data);
             begin..buffer.len()
         } else {
-            app::write_event(buffer, event, write_data)
+            // Clients of SSE do not know the properties of MQTT.
+            app::write_event(buffer, &EventParts { published: None, ..*event }, write_data)
         };
         buffer.extend_from_slice(END);
         Some(data)
@@ -156,7 +157,7 @@ mod tests {
     use super::*;
     use serde_json::Value;
 
-    use crate::domain::{Epoch, Event, Position, Username};
+    use crate::domain::{Epoch, Event, Position, Published, Username};
     use crate::events::{End, Reset};
 
     const ID: EventId = EventId { position: Position::new(7), epoch: Epoch::new(42) };
@@ -229,6 +230,17 @@ mod tests {
             "2b\r\ndata:{\"ok\":{\"stream\":\"c4429f81d667fdad\"}}\n\n\r\n"
         );
         assert_eq!(EventStream::chunked(Shape::Envelope).opening(id), "");
+    }
+
+    #[test]
+    fn properties_of_mqtt_are_in_no_shape() {
+        let event = Event::example(7, "news", "1");
+        let published = Some(std::sync::Arc::new(Published::example()));
+        let with = Event { published, ..event.clone() };
+        for shape in [Shape::Plain, Shape::Envelope, Shape::Frames] {
+            let [with, without] = [&with, &event].map(|event| frame_of(&EventParts::of(event, ID), shape));
+            assert_eq!(with, without);
+        }
     }
 
     #[test]

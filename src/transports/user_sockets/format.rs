@@ -7,6 +7,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use crate::app::properties;
 use crate::domain::{EventId, EventKind};
 use crate::events::{Content, ControlEvent, EventParts, Format, FormatKey};
 use crate::transports::control_event::control_event;
@@ -61,12 +62,16 @@ fn about(event: &EventParts<'_>) -> String {
     let EventParts { id, timestamp, username, kind, .. } = event;
     let (timestamp, username) = (timestamp.as_millis(), Value::from(*username));
     let mut about = format!(r#"{{"id":"{id}","timestamp":{timestamp},"username":{username}"#);
-    // Writing to memory cannot fail.
-    let _ = about.write_str(match kind {
-        EventKind::Value => "}",
-        EventKind::Removal => r#","removed":true}"#,
-        EventKind::Transient => r#","transient":true}"#,
+    about.push_str(match kind {
+        EventKind::Value => "",
+        EventKind::Removal => r#","removed":true"#,
+        EventKind::Transient => r#","transient":true"#,
     });
+    if let Some(properties) = properties(event) {
+        // Writing to memory cannot fail.
+        let _ = write!(about, r#","properties":{properties}"#);
+    }
+    about.push('}');
     about
 }
 
@@ -113,7 +118,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::domain::{Epoch, Event, EventName, Position};
+    use crate::domain::{Epoch, Event, EventName, Position, Published};
 
     const ID: EventId = EventId { position: Position::new(7), epoch: Epoch::new(42) };
 
@@ -146,6 +151,15 @@ mod tests {
             );
             assert_eq!(&framed[data.unwrap()], br#"{"a": 1}"#);
         }
+    }
+
+    #[test]
+    fn properties_of_mqtt_are_the_last_that_is_known_of_an_event() {
+        let published = Some(std::sync::Arc::new(Published::example()));
+        let event = Event { kind: EventKind::Transient, published, ..Event::example(7, "news", "1") };
+        let (packet, _) = written(Events::of(Packets::Polled, false), &event);
+        let (packet, known) = (String::from_utf8(packet).unwrap(), properties(&EventParts::of(&event, ID)).unwrap());
+        assert!(packet.ends_with(&format!("\"transient\":true,\"properties\":{known}}}]\u{1e}")), "{packet}");
     }
 
     #[test]
