@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::events::{CatchUp, Sink, SubscribeRequest, WorkerHandle};
 use crate::identity::{Admin, Identity, UserQuery};
 
-pub use event_object::write_event;
+pub use event_object::{properties, write_event};
 pub use events::{Events, HistoryPage, InsertOptions, Inserting, LastSeen, StreamQuery};
 pub use listing::{Listing, STEP_BYTES};
 

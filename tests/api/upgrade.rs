@@ -1,5 +1,5 @@
 //! Guards databases of earlier formats, as they were left by Brokers that were killed: `upgrade/format-1.tgz` by that of 16.0.0, and
-//! the others by ones between that and the next. `upgrade/format-2.tgz` has its events in the journal, and `upgrade/format-3.tgz` has
+//! the others by ones between that and the next. `upgrade/format-2.tgz` has its events in the journal, and those after it have
 //! some there and some after a checkpoint.
 
 use std::process::Command;
@@ -177,6 +177,40 @@ async fn a_database_of_format_3_is_as_it_was_left_and_goes_on_also_if_it_is_kill
     bob.try_insert("seventh", json!(1)).await.refused(409, "too_many_names");
     bob.insert("old", json!("new")).await;
     assert_eq!(data(&bob, "old").await, ["\"new\"", "1"]);
+}
+
+#[tokio::test]
+async fn a_database_of_format_4_is_as_it_was_left_and_goes_on() {
+    let flags = ["--retain_for=3000000000", "--max_event_bytes=1048576"].map(str::to_owned);
+    let server = TestServer::try_start(unpack(4), move |directory| command(&flags, directory)).await.unwrap();
+    let (alice, bob) = (server.client().sign_in("alice").await, server.client().sign_in("bob").await);
+    // A value and a transient event expire.
+    let is_gone = async || {
+        let left = [data(&bob, "lobby").await.len(), bob.latest("/events?events=offer").await.len()];
+        (left == [0, 0]).then_some(())
+    };
+    until("what was to go", is_gone).await;
+    assert_eq!(data(&bob, "offer").await, ["null", "\"soon over\""]);
+    let latest = bob.latest("/events").await;
+    assert_eq!(names(&latest), ["large", "doc"]);
+    assert_eq!([&latest[0].id, &latest[1].id], ["0000000000000004449836", "0000000000000009290162"]);
+    let large = [format!("\"{}\"", "y".repeat(120_000)), format!("\"{}\"", "x".repeat(150_000))];
+    assert_eq!(data(&bob, "large").await, large);
+    let doc = ["\"third\"", "\"second\"", r#"{"b":1.0,"a":[12345678901234567890]}"#];
+    assert_eq!(
+        (data(&bob, "doc").await, data(&bob, "gone").await),
+        (doc.map(str::to_owned).to_vec(), vec!["null".to_owned(), "1".to_owned()])
+    );
+
+    // The next rows are of the new format: a value tells when it expires.
+    let value = json!({ "event": "doc", "data": "fourth", "expires_in": 3600 });
+    let transient = json!({ "event": "doc", "data": "fifth", "expires_in": 3600, "transient": true });
+    alice.insert_raw(json!([value, transient])).await.ok();
+    let server = server.end_and_restart(true).await;
+    let bob = server.client().sign_in("bob").await;
+    let doc: Vec<_> = ["\"fifth\"", "\"fourth\""].into_iter().chain(doc).map(str::to_owned).collect();
+    assert_eq!(data(&bob, "doc").await, doc);
+    assert_eq!(data(&bob, "large").await, large);
 }
 
 #[tokio::test]
