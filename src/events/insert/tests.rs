@@ -1,4 +1,4 @@
-//! Guards inserts: what tells one request from another, and what a retained message with an empty payload does.
+//! Guards by what one insert is told from another, as it is on disk.
 
 use super::*;
 use crate::domain::{Generation, SignIn};
