@@ -3,20 +3,20 @@ use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use super::EventName;
 use super::patterns::{Pattern, Patterns, difference};
+use super::{EventName, TopicFilter};
 use crate::error::Error;
 
-/// How many names and prefixes one filter may have.
+/// How many names, prefixes and topic filters one filter may have.
 pub const MAX_PATTERNS: usize = 1000;
-/// The memory that a name or prefix takes in addition to its bytes, with its entry in the index of filters.
+/// The memory that a name, prefix or topic filter takes in addition to its bytes, with its entry in the index of filters.
 const BYTES_OF_PATTERN: usize = 128;
 
 /// A value that every copy of a filter holds. It is dropped with the last copy, and so tells that the filter is unused.
 pub type Holder = Arc<dyn Any + Send + Sync>;
 
-/// The events that a subscriber wants: all, or names and prefixes (`news,chat/*`), except for some of them. Cheap to
-/// clone. Filters with the same entries in another order are equal.
+/// The events that a subscriber wants: all, or names and prefixes (`news,chat/*`), or topic filters of MQTT, except for some of them.
+/// Cheap to clone. Filters with the same entries in another order are equal.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
     /// `None` matches everything.
@@ -35,16 +35,9 @@ pub struct EventFilter {
 pub enum FilterChange {
     /// This one in its place.
     Replace(EventFilter),
-    /// The names and prefixes of this one in addition.
+    /// The entries of this one in addition.
     Add(EventFilter),
-    /// As [`FilterChange::Add`]; and the latest events of some names are given, whether these are new or not.
-    Subscribe {
-        /// The names that are added.
-        add: EventFilter,
-        /// The names of which the latest events are given.
-        give: EventFilter,
-    },
-    /// The names and prefixes of this one are taken out. A name that another entry matches is still wanted.
+    /// The entries of this one are taken out. A name that another entry matches is still wanted.
     Remove(EventFilter),
 }
 
@@ -150,6 +143,14 @@ impl EventFilter {
         Self { patterns: Some(patterns), ..Self::ALL }
     }
 
+    /// A filter that matches what these topic filters match. Without any it matches nothing, and entries can be added to it.
+    ///
+    /// # Errors
+    /// [`Error::FilterInvalid`] if they are more than [`MAX_PATTERNS`].
+    pub fn topics(filters: impl IntoIterator<Item = TopicFilter>) -> Result<Self, Error> {
+        Self::ALL.with_entries(filters.into_iter().map(Pattern::from).collect())
+    }
+
     /// Whether it matches nothing that these patterns do not match.
     pub fn is_within(&self, patterns: &Patterns) -> bool {
         self.patterns.as_ref().is_some_and(|own| own.iter().all(|pattern| patterns.contain(pattern)))
@@ -173,7 +174,7 @@ impl EventFilter {
     pub fn bytes(&self) -> usize {
         let lists = [self.patterns.as_deref(), self.entries.as_deref(), self.except.as_deref()];
         let patterns = lists.into_iter().flatten().flatten();
-        patterns.map(|pattern| pattern.beginning().len() + BYTES_OF_PATTERN).sum()
+        patterns.map(|pattern| pattern.text().len() + BYTES_OF_PATTERN).sum()
     }
 
     /// The same filter with a holder, which is dropped with the last copy.
@@ -196,11 +197,20 @@ impl EventFilter {
         self.except == other.except
     }
 
-    /// The wanted patterns, without overlap; `None` if everything is wanted.
+    /// Whether it matches all topics of MQTT, those alone or with others.
+    pub fn has_all_topics(&self) -> bool {
+        let is_all = |pattern: &Pattern| matches!(pattern, Pattern::Topic(filter) if filter.is_all());
+        self.patterns().is_some_and(|patterns| patterns.iter().any(is_all))
+    }
+
+    /// The wanted patterns, where only topic filters may overlap; `None` if everything is wanted.
     pub fn patterns(&self) -> Option<&[Pattern]> {
         self.patterns.as_deref()
     }
 }
+
+#[cfg(test)]
+mod topics;
 
 #[cfg(test)]
 mod tests {

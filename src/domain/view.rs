@@ -1,4 +1,4 @@
-use super::{EventFilter, EventName, Pattern, Patterns, Scope, Username, difference};
+use super::{EventFilter, EventName, Pattern, Patterns, Scope, Username, candidates, difference};
 
 /// The placeholder for the user's own name in a scope.
 const OWN_NAME: &str = "{username}";
@@ -88,10 +88,10 @@ fn looks_like_an_id(text: &str) -> bool {
 /// The events that a guest may see, and those that they may insert.
 #[derive(Clone, Debug, Default)]
 pub struct GuestRights {
-    /// Names and prefixes of events that they may see.
+    /// Names, prefixes and topic filters of events that they may see.
     pub see: Patterns,
-    /// Events that they may insert.
-    pub insert: GuestInsert,
+    /// Names, prefixes and topic filters of events that they may insert.
+    pub insert: Patterns,
 }
 
 /// The events that a reader gets: those that it wants, of those that it may see.
@@ -129,7 +129,7 @@ fn patterns(scopes: &[Scope], operation: &str, username: &Username) -> (Vec<Patt
         let with_name = |text: &str| text.replace(OWN_NAME, username.as_str());
         own.extend(match pattern {
             Pattern::Prefix(prefix) => Some(Pattern::Prefix(with_name(&prefix).into())),
-            Pattern::Exact(name) => EventName::parse(&with_name(name.as_str())).ok().map(Pattern::Exact),
+            name => EventName::parse(&with_name(name.text())).ok().map(Pattern::Exact),
         });
     }
     (shared, own)
@@ -217,25 +217,28 @@ impl View {
         self.filter.matches(name) && self.allows(name)
     }
 
-    /// Patterns that contain everything that is given by this view and not by the one before; `None` if they would not narrow
-    /// anything. Of a filter to which a name was added, it is that name.
+    /// Names and prefixes that contain everything that is given by this view and not by the one before; `None` if they would not
+    /// narrow anything. Of a filter to which a name was added, it is that name.
     pub fn candidates_beyond(&self, before: &Self) -> Option<Vec<Pattern>> {
         let differ_by_names_alone =
             self.rights == before.rights && self.own == before.own && self.filter.has_exceptions_of(&before.filter);
-        match (self.filter.patterns(), before.filter.patterns()) {
-            (Some(wanted), Some(had)) if differ_by_names_alone => Some(difference(wanted, had).cloned().collect()),
-            _ => self.candidates(),
-        }
+        let beyond = match (self.filter.patterns(), before.filter.patterns()) {
+            (Some(wanted), Some(had)) if differ_by_names_alone => {
+                candidates(&difference(wanted, had).cloned().collect::<Vec<_>>())
+            }
+            _ => None,
+        };
+        beyond.or_else(|| self.candidates())
     }
 
-    /// Patterns that contain everything that is given; `None` if they would not narrow anything.
+    /// Names and prefixes that contain everything that is given; `None` if they would not narrow anything.
     pub fn candidates(&self) -> Option<Vec<Pattern>> {
-        if let Some(patterns) = self.filter.patterns() {
-            return Some(patterns.to_vec());
+        if let Some(wanted) = self.filter.patterns().and_then(candidates) {
+            return Some(wanted);
         }
         let Rights::Of(shared) = &self.rights else { return None };
         let inbox = Pattern::Prefix(format!("@{}/", self.own.username).into());
-        Some(shared.iter().chain(self.own.patterns.iter()).cloned().chain([inbox]).collect())
+        candidates(shared)?.into_iter().chain(candidates(&self.own.patterns)?).chain([inbox]).collect::<Vec<_>>().into()
     }
 }
 

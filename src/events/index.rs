@@ -3,7 +3,8 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use super::small_map::SmallMap;
-use crate::domain::{EventName, Pattern, difference};
+use super::topic_index::TopicIndex;
+use crate::domain::{EventFilter, EventName, Pattern, Rights, difference};
 
 /// Groups or subscriptions, found by the names of the events that they want, and each known by a key. It may also name some that do
 /// not want an event after all.
@@ -13,20 +14,22 @@ pub struct Index<K, T: ?Sized> {
     of_prefix: HashMap<Arc<str>, SmallMap<K, Weak<T>>>,
     /// How many prefixes of each length there are: only those need be looked up.
     prefix_lengths: BTreeMap<usize, usize>,
+    of_topic: TopicIndex<K, T>,
 }
 
 impl<K: Ord + Copy, T: ?Sized> Index<K, T> {
     /// An empty one.
     pub fn new() -> Self {
         let (of_name, of_prefix) = (HashMap::new(), HashMap::new());
-        Self { of_all: SmallMap::default(), of_name, of_prefix, prefix_lengths: BTreeMap::new() }
+        let of_topic = TopicIndex::new();
+        Self { of_all: SmallMap::default(), of_name, of_prefix, prefix_lengths: BTreeMap::new(), of_topic }
     }
 
     /// How many entries there are.
     #[cfg(test)]
     pub fn len(&self) -> usize {
         let lists = self.of_name.values().chain(self.of_prefix.values()).chain([&self.of_all]);
-        lists.map(SmallMap::len).sum::<usize>() + self.prefix_lengths.len()
+        lists.map(SmallMap::len).sum::<usize>() + self.prefix_lengths.len() + self.of_topic.len()
     }
 
     /// Adds one that wants the events that the patterns name, or all.
@@ -66,6 +69,7 @@ impl<K: Ord + Copy, T: ?Sized> Index<K, T> {
                 }
                 wanting
             }
+            Pattern::Topic(filter) => return self.of_topic.add(filter, key, one),
         };
         wanting.insert(key, one.clone());
     }
@@ -87,6 +91,7 @@ impl<K: Ord + Copy, T: ?Sized> Index<K, T> {
                     self.forget_length(prefix.len());
                 }
             }
+            Pattern::Topic(filter) => self.of_topic.remove(filter, key),
         }
     }
 
@@ -106,14 +111,22 @@ impl<K: Ord + Copy, T: ?Sized> Index<K, T> {
         let prefixes = self.prefix_lengths.keys().filter_map(move |length| name.get(..*length));
         let of_prefix = prefixes.filter_map(|prefix| self.of_prefix.get(prefix));
         let lists = [&self.of_all].into_iter().chain(of_name).chain(of_prefix);
-        lists.flat_map(SmallMap::values).filter_map(Weak::upgrade)
+        lists.flat_map(SmallMap::values).chain(self.of_topic.wanting(name)).filter_map(Weak::upgrade)
+    }
+}
+
+/// Patterns outside of which nothing is wanted that may be seen.
+pub fn patterns_of<'a>(filter: &'a EventFilter, rights: &'a Rights) -> Option<&'a [Pattern]> {
+    match rights {
+        // The rights say more than a filter that matches everything.
+        Rights::Of(patterns) if filter.patterns().is_none() || filter.has_all_topics() => Some(patterns),
+        _ => filter.patterns(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::EventFilter;
 
     #[test]
     fn each_is_found_by_its_patterns_until_it_is_taken_out_and_leaves_nothing() {

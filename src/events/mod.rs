@@ -31,6 +31,7 @@ mod subscribe_request;
 mod subscriber;
 mod subscription;
 mod tenant_subscriptions;
+mod topic_index;
 mod weak_map;
 mod wheel;
 mod worker;

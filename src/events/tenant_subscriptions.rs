@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::ending::End;
 use super::format::{Format, FormatKey};
 use super::hub::ChannelGuard;
-use super::index::Index;
+use super::index::{Index, patterns_of};
 use super::permits::Permits;
 use super::reading::Missed;
 use super::shared_event::{SharedEvent, join};
@@ -381,14 +381,6 @@ impl<S: Subscriber + ?Sized> SubscriptionGroup<S> {
             }
         }
     }
-}
-
-/// Patterns outside of which nothing is wanted that may be seen.
-fn patterns_of<'a>(filter: &'a EventFilter, rights: &'a Rights) -> Option<&'a [Pattern]> {
-    filter.patterns().or(match rights {
-        Rights::All => None,
-        Rights::Of(patterns) => Some(patterns),
-    })
 }
 
 impl<S: Subscriber + ?Sized> Drop for SubscriptionGroup<S> {

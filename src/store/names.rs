@@ -21,16 +21,11 @@ pub struct Names {
 impl Names {
     /// Begins a reading of the names whose events are wanted.
     pub fn new(tenant: TenantName, wanted: Wanted) -> Self {
-        let ranges = wanted.patterns().into_iter().map(|pattern| match pattern {
-            Pattern::Exact(name) => {
-                let key = keys::name(&tenant, name.as_str());
-                key.clone()..keys::after(&key)
-            }
-            Pattern::Prefix(prefix) => {
-                let first = keys::name(&tenant, &prefix);
-                let end = keys::end_of(&first);
-                first..end
-            }
+        let ranges = wanted.candidates().into_iter().map(|pattern| {
+            let first = keys::name(&tenant, pattern.beginning());
+            let is_one = matches!(pattern, Pattern::Exact(_));
+            let end = if is_one { keys::after(&first) } else { keys::end_of(&first) };
+            first..end
         });
         let unread = Unread::new(ranges.collect());
         Self { tenant, wanted, unread }

@@ -56,8 +56,8 @@ impl Wanted {
         }
     }
 
-    /// Patterns that contain all wanted names, in the order of the names, without overlap.
-    pub(super) fn patterns(&self) -> Vec<Pattern> {
+    /// Names and prefixes that contain all wanted names, in the order of the names, without overlap.
+    pub(super) fn candidates(&self) -> Vec<Pattern> {
         let candidates = match self {
             Self::All => None,
             Self::Of(view) => view.candidates(),
@@ -316,26 +316,24 @@ impl Store {
     fn latest_positions(&self, tenant: &TenantName, wanted: &Wanted) -> Result<(Option<Few>, usize), Error> {
         let mut few = Few { positions: Vec::new(), newest: Position::START };
         let mut looked_at = 0;
-        for pattern in wanted.patterns() {
-            match pattern {
-                Pattern::Exact(name) => {
+        for pattern in wanted.candidates() {
+            let beginning = keys::name(tenant, pattern.beginning());
+            if let Pattern::Exact(name) = pattern {
+                looked_at += 1;
+                if let Some(row) = self.name_row(&beginning)?
+                    && wanted.matches(name.as_str())
+                {
+                    few.add(row);
+                }
+            } else {
+                self.scan_prefix(&beginning, &mut |key, value| {
+                    let name = keys::name_of(tenant, key).ok_or_else(|| damaged(key, "a name is cut short"))?;
                     looked_at += 1;
-                    if let Some(row) = self.name_row(&keys::name(tenant, name.as_str()))?
-                        && wanted.matches(name.as_str())
-                    {
-                        few.add(row);
+                    if wanted.matches(name) {
+                        few.add(codec::decode_name(value).map_err(|why| damaged(key, why))?);
                     }
-                }
-                Pattern::Prefix(prefix) => {
-                    self.scan_prefix(&keys::name(tenant, &prefix), &mut |key, value| {
-                        let name = keys::name_of(tenant, key).ok_or_else(|| damaged(key, "a name is cut short"))?;
-                        looked_at += 1;
-                        if wanted.matches(name) {
-                            few.add(codec::decode_name(value).map_err(|why| damaged(key, why))?);
-                        }
-                        Ok(looked_at <= MAX_FEW)
-                    })?;
-                }
+                    Ok(looked_at <= MAX_FEW)
+                })?;
             }
             if looked_at > MAX_FEW || few.positions.len() > MAX_FEW {
                 return Ok((None, looked_at));

@@ -7,6 +7,7 @@ mod published;
 mod reading;
 mod removing;
 mod replay;
+mod topic_filters;
 mod transient;
 mod writing;
 
