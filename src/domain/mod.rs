@@ -30,6 +30,7 @@ mod session;
 mod session_id;
 mod time;
 mod topic_filter;
+mod topic_rights;
 mod user;
 mod view;
 
