@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::Limits;
 use crate::domain::{
     Account, Authorize, Event, EventFilter, EventId, EventName, FilterChange, Own, Payload, Position, Published,
-    Rights, Timestamp, View,
+    Rights, Timestamp, TopicFilter, View,
 };
 use crate::error::Error;
 use crate::events::{
@@ -117,6 +117,23 @@ impl Events {
     /// How it is decided which events a user may see: the same for lists as for streams.
     fn authorize(&self) -> Authorize {
         self.hub.rules().authorize
+    }
+
+    /// The time.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// How many bytes an event may have.
+    pub fn max_event_bytes(&self) -> usize {
+        self.limits.max_event_bytes
+    }
+
+    /// Whether a principal may subscribe to a filter: a user if it shows them anything, and a guest if it is within what they may see.
+    pub fn may_subscribe(&self, principal: &Principal, filter: &TopicFilter) -> bool {
+        let Ok(account) = self.identity.recheck(principal) else { return false };
+        let (rights, own) = account.scopes.to_see(self.authorize(), &principal.username);
+        if principal.is_guest() { rights.covers(filter, &own) } else { rights.overlaps(filter, &own) }
     }
 
     /// The id of the event at a position.

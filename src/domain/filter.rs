@@ -164,6 +164,11 @@ impl EventFilter {
         Ok(Self { except: Some(Patterns::new(parse_entries(text)?)), ..self })
     }
 
+    /// Whether it matches nothing at all.
+    pub fn is_nothing(&self) -> bool {
+        self.patterns.as_ref().is_some_and(|patterns| patterns.is_empty())
+    }
+
     /// Whether the filter matches a name.
     pub fn matches(&self, name: &str) -> bool {
         self.patterns.as_ref().is_none_or(|patterns| patterns.matches(name))

@@ -9,6 +9,7 @@ mod handover;
 mod model;
 mod permits;
 mod published;
+mod topic_filters;
 mod transient;
 mod users;
 
@@ -27,8 +28,8 @@ use self::format::Lines;
 use super::*;
 use crate::clock::Clock;
 use crate::domain::{
-    Authorize, EventFilter, EventId, EventName, FilterChange, Payload, Position, Scope, TenantName, Timestamp, User,
-    Username, View,
+    Authorize, EventFilter, EventId, EventName, FilterChange, Payload, Position, Scope, TenantName, Timestamp,
+    TopicFilter, User, Username, View,
 };
 use crate::store::{Committer, Draft, Durable, Excess, Store};
 use crate::writer::Committed;
@@ -333,6 +334,11 @@ fn view(username: &str, scopes: &[&str]) -> View {
 /// Another filter in the place of the one that a stream has.
 fn replace(filter: &str) -> FilterChange {
     FilterChange::Replace(EventFilter::parse(filter).unwrap())
+}
+
+/// A filter of topic filters.
+fn topics(filters: &[&str]) -> EventFilter {
+    EventFilter::topics(filters.iter().map(|filter| TopicFilter::parse(filter).unwrap())).unwrap()
 }
 
 /// Whether a stream was told that it was in sync.

@@ -13,11 +13,12 @@ use crate::store::Transaction;
 
 const TENANTS: [&str; 2] = ["t", "other"];
 /// Names that are always there, and names that come and go.
-const NAMES: [&str; 8] = ["a0", "a1", "a2", "a3", "v0", "v1", "v2", "v3"];
+const NAMES: [&str; 8] = ["a/0", "a/1", "a/2", "a/3", "v/0", "v/1", "v/2", "v/3"];
 const ANCHORS: usize = 4;
 const USERNAMES: [&str; 3] = ["one", "two", "three"];
-const FILTERS: [&str; 5] = ["*", "a*", "v*", "a0,v1", "a1,v*"];
-const SCOPES: [&[&str]; 4] = [&["*:get"], &["a*:get"], &["a0:get", "v*:get"], &["a1:get", "v0:get", "v1:get"]];
+const FILTERS: [&str; 5] = ["*", "a*", "v*", "a/0,v/1", "a/1,v*"];
+const TOPIC_FILTERS: [&str; 5] = ["#", "a/+", "+/1", "v/#", "+/+"];
+const SCOPES: [&[&str]; 4] = [&["*:get"], &["a*:get"], &["a/0:get", "v*:get"], &["a/1:get", "v/0:get", "v/1:get"]];
 
 /// The events of a tenant by name, as they are.
 type State = BTreeMap<String, u64>;

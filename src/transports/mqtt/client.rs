@@ -31,24 +31,41 @@ const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// How long nothing may be acknowledged before messages of QoS 0 pass the others.
 const STALLED_AFTER: Duration = Duration::from_secs(1);
 
+/// A connection, and what has come on it.
+pub struct Connection {
+    /// Where messages come from.
+    pub inlet: Inlet,
+    /// Where answers go.
+    pub outlet: Outlet,
+    /// Makes packets of them.
+    pub decoder: Decoder,
+    /// What has come and is not decoded.
+    pub received: Bytes,
+}
+
+/// The stream of a client.
+pub struct Streaming {
+    /// What it is known by.
+    pub stream: StreamId,
+    /// The work on it.
+    pub catch_up: CatchUp,
+    /// What its sink shares.
+    pub shared: Rc<Shared>,
+    /// What the client's own messages are known by.
+    pub publisher: u64,
+}
+
 /// A client that is connected.
 pub struct Client {
     app: App,
     principal: Principal,
     version: Version,
     encoder: Encoder,
-    inlet: Inlet,
-    outlet: Outlet,
-    decoder: Decoder,
-    /// What has come and is not decoded.
-    received: Bytes,
-    shared: Rc<Shared>,
-    stream: StreamId,
-    catch_up: CatchUp,
+    connection: Connection,
+    streaming: Streaming,
     /// What was asked for and is not done yet, in that order.
     doing: VecDeque<Doing>,
     inbound: Inbound,
-    publisher: u64,
     will: Option<Box<Will>>,
     /// Whether it may authenticate again.
     can_renew: bool,
@@ -71,14 +88,11 @@ impl Client {
     /// One that was let in.
     pub fn new(
         app: App,
-        (inlet, outlet): (Inlet, Outlet),
-        (decoder, received): (Decoder, Bytes),
+        connection: Connection,
         connect: &Connect,
-        encoder: Encoder,
         principal: Principal,
         will: Option<Box<Will>>,
-        (stream, catch_up, shared): (StreamId, CatchUp, Rc<Shared>),
-        publisher: u64,
+        streaming: Streaming,
     ) -> Self {
         let heard = Instant::now();
         let silent_for = match connect.keep_alive {
@@ -89,17 +103,11 @@ impl Client {
             app,
             principal,
             version: connect.version,
-            encoder,
-            inlet,
-            outlet,
-            decoder,
-            received,
-            shared,
-            stream,
-            catch_up,
+            encoder: Encoder::of(connect),
+            connection,
+            streaming,
             doing: VecDeque::new(),
             inbound: Inbound::default(),
-            publisher,
             will,
             can_renew: connect.authentication.is_some(),
             silent_for,
@@ -110,8 +118,8 @@ impl Client {
 
     /// Goes on with everything, until the connection ends.
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<End> {
-        if Pin::new(&mut self.catch_up).poll(context).is_ready() {
-            return Poll::Ready(match self.shared.ended.get() {
+        if Pin::new(&mut self.streaming.catch_up).poll(context).is_ready() {
+            return Poll::Ready(match self.streaming.shared.ended.get() {
                 Some(ending) => End::Told(reasons::of_end(ending.why), None),
                 None => End::Gone,
             });
@@ -129,18 +137,18 @@ impl Client {
                 return Poll::Ready(end);
             }
             let weight: usize = self.doing.iter().map(Doing::weight).sum();
-            if weight >= MAX_IN_FLIGHT || !self.outlet.has_room() {
-                return self.outlet.poll_room(context).map(|()| End::Gone).is_pending().then_some(Poll::Pending).unwrap_or(Poll::Pending);
+            if weight >= MAX_IN_FLIGHT || self.connection.outlet.poll_room(context).is_pending() {
+                return Poll::Pending;
             }
-            match self.decoder.decode(&mut self.received) {
+            match self.connection.decoder.decode(&mut self.connection.received) {
                 Ok(Some(packet)) => {
                     self.heard = Instant::now();
                     if let Some(end) = self.take(packet) {
                         return Poll::Ready(end);
                     }
                 }
-                Ok(None) => match self.inlet.poll_next(context) {
-                    Poll::Ready(Some(Message::Binary(bytes))) => self.received = bytes,
+                Ok(None) => match self.connection.inlet.poll_next(context) {
+                    Poll::Ready(Some(Message::Binary(bytes))) => self.connection.received = bytes,
                     Poll::Ready(Some(Message::Text(_))) => {
                         return Poll::Ready(End::Told(Reason::ProtocolError, Some("MQTT is binary")));
                     }
@@ -156,7 +164,7 @@ impl Client {
 
     /// Nothing more comes.
     fn closed(&self) -> End {
-        match self.inlet.end() {
+        match self.connection.inlet.end() {
             Some(crate::transports::ws::End::Ours) => End::Told(Reason::ServerShuttingDown, None),
             _ => End::Gone,
         }
@@ -183,7 +191,7 @@ impl Client {
             }
         }
         if !out.is_empty() {
-            self.outlet.send_binary(&out);
+            self.connection.outlet.send_binary(&out);
         }
         end
     }
@@ -205,7 +213,7 @@ impl Client {
 
     /// Takes a packet. Returns why the connection ends, if it does.
     fn take(&mut self, packet: Packet) -> Option<End> {
-        let mut outbound = self.shared.outbound.borrow_mut();
+        let mut outbound = self.streaming.shared.outbound.borrow_mut();
         match packet {
             Packet::Publish(publish) => {
                 drop(outbound);
@@ -213,37 +221,41 @@ impl Client {
             }
             Packet::PubAck(ack) => {
                 if outbound.acknowledged(ack.packet_id) {
-                    self.shared.wake();
+                    self.streaming.shared.wake();
                 }
             }
             Packet::PubRec(ack) => {
                 let is_known = outbound.received(ack.packet_id, !ack.reason.is_failure());
                 if ack.reason.is_failure() {
-                    self.shared.wake();
+                    self.streaming.shared.wake();
                 } else {
                     let reason = if is_known { Reason::Success } else { Reason::PacketIdNotFound };
-                    say(&self.outlet, |out| self.encoder.ack(out, AckKind::PubRel, ack.packet_id, reason, None));
+                    say(&self.connection.outlet, |out| {
+                        self.encoder.ack(out, AckKind::PubRel, ack.packet_id, reason, None)
+                    });
                 }
             }
             Packet::PubComp(ack) => {
                 if outbound.completed(ack.packet_id) {
-                    self.shared.wake();
+                    self.streaming.shared.wake();
                 }
             }
             Packet::PubRel(ack) => {
                 let is_known = self.inbound.release(ack.packet_id);
                 let reason = if is_known { Reason::Success } else { Reason::PacketIdNotFound };
-                say(&self.outlet, |out| self.encoder.ack(out, AckKind::PubComp, ack.packet_id, reason, None));
+                say(&self.connection.outlet, |out| {
+                    self.encoder.ack(out, AckKind::PubComp, ack.packet_id, reason, None)
+                });
             }
             Packet::Subscribe(subscribe) => {
-                let of = (&self.app, &self.principal, self.stream);
+                let of = (&self.app, &self.principal, self.streaming.stream);
                 self.doing.push_back(subscriptions::subscribe(of.0, of.1, of.2, &mut outbound, subscribe));
             }
             Packet::Unsubscribe(unsubscribe) => {
-                let of = (&self.app, &self.principal, self.stream);
+                let of = (&self.app, &self.principal, self.streaming.stream);
                 self.doing.push_back(subscriptions::unsubscribe(of.0, of.1, of.2, &mut outbound, unsubscribe));
             }
-            Packet::PingReq => say(&self.outlet, |out| self.encoder.pingresp(out)),
+            Packet::PingReq => say(&self.connection.outlet, |out| self.encoder.pingresp(out)),
             Packet::Disconnect(Disconnect { reason, .. }) => {
                 if reason != Reason::DisconnectWithWill {
                     self.will = None;
@@ -262,7 +274,7 @@ impl Client {
 
     fn publish(&mut self, publish: Publish) -> Option<End> {
         let weight = doing::weight(publish.payload.len());
-        let (event, answer) = match self.inbound.take(&self.app, publish, self.publisher) {
+        let (event, answer) = match self.inbound.take(&self.app, publish, self.streaming.publisher) {
             Ok(Take::Insert(event, answer)) => (event, answer),
             Ok(Take::Again(id)) => {
                 self.doing.push_back(Doing::Refused { answer: Some((AckKind::PubRec, id)), reason: Reason::Success });
@@ -294,12 +306,12 @@ impl Client {
         let renewed = token.and_then(|token| self.app.identity.mqtt_token(&token).ok());
         let renewed = renewed.filter(|renewed| renewed.username == self.principal.username);
         let renewed = renewed.and_then(|renewed| {
-            let expires_at = self.app.events.renew(&renewed, self.stream).ok()?;
+            let expires_at = self.app.events.renew(&renewed, self.streaming.stream).ok()?;
             Some(Principal { expires_at, ..renewed })
         });
         let Some(renewed) = renewed else { return Some(End::Told(Reason::NotAuthorized, None)) };
         self.principal = renewed;
-        say(&self.outlet, |out| {
+        say(&self.connection.outlet, |out| {
             self.encoder.auth(out, Reason::Success, &[Property::AuthenticationMethod(METHOD)]);
         });
         None
@@ -313,7 +325,7 @@ impl Future for Client {
         let client = &mut *self;
         client.poll_end(context).map(|end| {
             if let End::Told(reason, why) = end {
-                say(&client.outlet, |out| client.encoder.disconnect(out, reason, why));
+                say(&client.connection.outlet, |out| client.encoder.disconnect(out, reason, why));
             }
         })
     }

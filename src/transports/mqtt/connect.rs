@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::MemoryOf;
-use super::client::Client;
+use super::client::{Client, Connection, Streaming};
 use super::client_id::ClientId;
 use super::inbound::{MAX_ALIASES, RECEIVE_MAXIMUM, Will, max_packet_bytes};
 use super::outbound::{Limits, Outbound};
@@ -126,7 +126,8 @@ fn open(
         say(&outlet, |out| encoder.connack(out, false, reason, None, &[]));
         None
     };
-    let will = match connect.will.as_ref().map(|will| Will::new(&app, will, client_id.publisher(&principal.username))) {
+    let publisher = client_id.publisher(&principal.username);
+    let will = match connect.will.as_ref().map(|will| Will::new(&app, will, publisher)) {
         Some(Err(error)) => return refuse(reasons::of_publish(&error)),
         Some(Ok(will)) => Some(Box::new(will)),
         None => None,
@@ -147,7 +148,7 @@ fn open(
         receive_maximum: connect.receive_maximum,
         maximum_packet_size: connect.maximum_packet_size,
         topic_alias_maximum: connect.topic_alias_maximum,
-        publisher: client_id.publisher(&principal.username),
+        publisher,
     };
     let shared = Shared::new(Outbound::new(limits, request.start.after));
     say(&outlet, |out| {
@@ -166,5 +167,6 @@ fn open(
     });
     let stream = request.presence_guard.id;
     let catch_up = app.open(request, PacketSink::new(&shared, &outlet, app.events.clock().clone()), Bytes::new());
-    Some(Client::new(app, (inlet, outlet), received, &connect, encoder, principal, will, (stream, catch_up, shared)))
+    let connection = Connection { inlet, outlet, decoder: received.0, received: received.1 };
+    Some(Client::new(app, connection, &connect, principal, will, Streaming { stream, catch_up, shared, publisher }))
 }

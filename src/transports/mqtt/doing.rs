@@ -133,12 +133,7 @@ pub fn refuse(
     acknowledge(answer, reason, encoder, out)
 }
 
-fn acknowledge(
-    answer: Option<(AckKind, NonZeroU16)>,
-    reason: Reason,
-    encoder: Encoder,
-    out: &mut Vec<u8>,
-) -> Done {
+fn acknowledge(answer: Option<(AckKind, NonZeroU16)>, reason: Reason, encoder: Encoder, out: &mut Vec<u8>) -> Done {
     let Some((kind, id)) = answer else { return Done::Answered };
     encoder.ack(out, kind, id, reason, None);
     if kind == AckKind::PubRec && reason.is_failure() { Done::NotTaken(id) } else { Done::Answered }

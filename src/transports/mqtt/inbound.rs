@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU16;
 
-use super::packet::{AckKind, Publish, PublishProperties, Qos, Reason, Violation};
 use super::packet;
+use super::packet::{AckKind, Publish, PublishProperties, Qos, Reason, Violation};
 use crate::app::App;
-use crate::domain::{EventName, MAX_EXPIRES_IN, Published};
+use crate::domain::{self, EventName, MAX_EXPIRES_IN, PayloadForm, PayloadFormat, Properties, Published, PublisherId};
 use crate::error::Error;
 use crate::events::{Lifetime, NewEvent};
 
@@ -53,7 +53,7 @@ impl Inbound {
                 if self.unreleased.contains(&id) {
                     return Ok(Take::Again(id));
                 }
-                if self.unreleased.len() >= RECEIVE_MAXIMUM.into() {
+                if self.unreleased.len() >= usize::from(RECEIVE_MAXIMUM) {
                     return Err(violation(Reason::ReceiveMaximumExceeded, "too many messages that are not released"));
                 }
                 self.unreleased.insert(id);
@@ -105,12 +105,23 @@ fn new_event(
         return Err(Error::EventNameReserved);
     }
     let name = EventName::parse(topic)?;
-    let published = Published::over_mqtt(qos.into(), publisher, properties);
+    let (data, form) = PayloadForm::read(payload);
+    let qos = domain::Qos::from_number(qos as u8).unwrap_or(domain::Qos::AtMostOnce);
+    let published = Published { form, qos, publisher: PublisherId(publisher), properties: forwarded(properties) };
     let expires_in = properties.message_expiry.map(|seconds| u64::from(seconds).clamp(1, MAX_EXPIRES_IN));
     let lifetime = Lifetime { expires_in, transient: !retain, ..Lifetime::default() };
-    match retain && payload.is_empty() {
-        true => app.events.new_clearing(name, published),
-        false => app.events.new_publication(name, payload, published, lifetime),
+    app.events.published_event(name, (data, published), lifetime)
+}
+
+/// The properties that subscribers get.
+fn forwarded(properties: &PublishProperties) -> Properties {
+    let PublishProperties { is_utf8, response_topic, correlation_data, user_properties, content_type, .. } = properties;
+    Properties {
+        payload_format: is_utf8.then_some(PayloadFormat::Text),
+        content_type: content_type.clone(),
+        response_topic: response_topic.clone(),
+        correlation_data: correlation_data.as_ref().map(|data| data.to_vec()),
+        user_properties: user_properties.clone(),
     }
 }
 

@@ -200,7 +200,10 @@ impl Outbound {
             let left = record.expires_at.map(|at| seconds_until(at, now)).map(Property::MessageExpiryInterval);
             let mut own = Vec::new();
             let ids = ids.iter().map(|id| Property::SubscriptionIdentifier(*id));
-            left.into_iter().chain(alias.map(Property::TopicAlias)).chain(ids).for_each(|property| property.put(&mut own));
+            left.into_iter()
+                .chain(alias.map(Property::TopicAlias))
+                .chain(ids)
+                .for_each(|property| property.put(&mut own));
             let (length, of_length) = remaining_length(own.len() + record.properties.len());
             put_packet(out, first, |out| {
                 put_text(out, topic);

@@ -20,7 +20,7 @@ pub fn of_publish(error: &Error) -> Reason {
     match error {
         Error::EventNameInvalid | Error::EventNameReserved => Reason::TopicNameInvalid,
         Error::EventTooLarge(_) => Reason::QuotaExceeded,
-        Error::Internal(_) | Error::Storage(_) | Error::Damaged => Reason::Unspecified,
+        Error::Internal(_) | Error::Storage(_) | Error::Damaged(_) => Reason::Unspecified,
         error if error.status() == 403 || error.status() == 401 => Reason::NotAuthorized,
         _ => Reason::QuotaExceeded,
     }

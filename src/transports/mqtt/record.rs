@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::packet::{Property, Qos};
-use crate::domain::{EventId, EventKind, Position, Timestamp};
+use crate::domain::{EventId, EventKind, PayloadFormat, Position, Published, Timestamp};
 use crate::events::{Content, ControlEvent, EventParts, Format, FormatKey};
 
 /// What a record begins with: its length (4 bytes), then flags (1), length of the topic (2), length of the properties (4), position
@@ -55,7 +55,7 @@ impl Format for Records {
     /// Of what MQTT cannot say nothing is written: of names that no topic has, and of removals by expiry, since its clients see to
     /// that themselves.
     fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {
-        if event.is_expiry || event.name.contains(['+', '#']) {
+        if event.by_expiry || event.name.contains(['+', '#']) {
             return None;
         }
         let begin = buffer.len();
@@ -63,13 +63,7 @@ impl Format for Records {
         buffer.extend_from_slice(event.name.as_bytes());
         let properties_at = buffer.len();
         if let Some(published) = event.published {
-            let mut put = |property: Property<'_>| property.put(buffer);
-            let properties = &published.properties;
-            properties.is_text.then(|| put(Property::PayloadFormatIndicator(true)));
-            properties.content_type.as_deref().map(|of| put(Property::ContentType(of)));
-            properties.response_topic.as_deref().map(|topic| put(Property::ResponseTopic(topic)));
-            properties.correlation_data.as_deref().map(|data| put(Property::CorrelationData(data)));
-            properties.user.iter().for_each(|(name, value)| put(Property::UserProperty(name, value)));
+            properties(published).for_each(|property| property.put(buffer));
         }
         let payload_at = buffer.len();
         let is_removal = event.kind == EventKind::Removal;
@@ -80,12 +74,12 @@ impl Format for Records {
                 Some(payload_at..buffer.len())
             }
             Some(published) => {
-                buffer.extend_from_slice(&published.payload(event.data));
+                buffer.extend_from_slice(&published.form.payload_bytes(event.data));
                 None
             }
         };
         // What came by another way is as sure as can be.
-        let qos = event.published.map_or(Qos::ExactlyOnce, |published| published.qos.into());
+        let qos = event.published.and_then(|published| Qos::of(published.qos.number())).unwrap_or(Qos::ExactlyOnce);
         let is_retained = event.kind != EventKind::Transient;
         let head = Head {
             length: buffer.len() - begin,
@@ -94,7 +88,7 @@ impl Format for Records {
             properties: payload_at - properties_at,
             position: event.id.position.get(),
             expires_at: event.expires_at.map_or(0, Timestamp::as_millis),
-            publisher: event.published.map_or(0, |published| published.publisher),
+            publisher: event.published.map_or(0, |published| published.publisher.0),
         };
         buffer[begin..begin + HEAD_BYTES].copy_from_slice(&head.bytes());
         data_at
@@ -120,6 +114,19 @@ impl Format for Records {
         }
         self.join(content)
     }
+}
+
+/// The properties of MQTT 5 that an event was published with.
+fn properties(published: &Published) -> impl Iterator<Item = Property<'_>> {
+    let properties = &published.properties;
+    let once = [
+        properties.payload_format.map(|format| Property::PayloadFormatIndicator(format == PayloadFormat::Text)),
+        properties.content_type.as_deref().map(Property::ContentType),
+        properties.response_topic.as_deref().map(Property::ResponseTopic),
+        properties.correlation_data.as_deref().map(Property::CorrelationData),
+    ];
+    let of_user = properties.user_properties.iter().map(|(name, value)| Property::UserProperty(name, value));
+    once.into_iter().flatten().chain(of_user)
 }
 
 /// What stands before the topic.

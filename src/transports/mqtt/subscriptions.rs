@@ -5,7 +5,7 @@ use super::filters::{Wanted, gives_retained};
 use super::outbound::Outbound;
 use super::packet::{Qos, Reason, Subscribe, Subscription, Unsubscribe};
 use crate::app::App;
-use crate::domain::{EventFilter, FilterChange, SharedFilter, TopicFilter};
+use crate::domain::{EventFilter, FilterChange, TopicFilter};
 use crate::events::StreamId;
 use crate::identity::Principal;
 
@@ -48,7 +48,7 @@ pub fn subscribe(
 
 /// Whether a filter can be added (MQTT 5.0, 3.9.3).
 fn admit(app: &App, principal: &Principal, outbound: &Outbound, text: &str) -> Result<TopicFilter, Reason> {
-    if SharedFilter::is_meant(text) {
+    if text.starts_with("$share/") {
         return Err(Reason::SharedSubscriptionsNotSupported);
     }
     let filter = TopicFilter::parse(text).ok_or(Reason::TopicFilterInvalid)?;

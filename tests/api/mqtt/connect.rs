@@ -36,7 +36,11 @@ async fn users_are_let_in_by_token_or_password_and_nobody_else() {
             ("a:b", "x", bad),
             ("", "x", not_authorized),
         ] {
-            assert_eq!(code(&server, &with(level, username, password)).await, expected, "{level} {username} {password}");
+            assert_eq!(
+                code(&server, &with(level, username, password)).await,
+                expected,
+                "{level} {username} {password}"
+            );
         }
         let nothing = Connect { level, client_id: "device", ..Connect::default() };
         assert_eq!(code(&server, &nothing).await, not_authorized, "{level}");
@@ -50,9 +54,14 @@ async fn a_version_that_is_unknown_a_client_id_that_cannot_be_and_a_packet_that_
     let unknown = Connect { level: 6, client_id: "x", login, ..Connect::default() };
     assert_eq!(code(&server, &unknown).await, 1);
     let long = "x".repeat(257);
-    for (level, client_id, keeps_session, expected) in
-        [(3, "", false, 2), (3, &long[..24], false, 2), (4, "", true, 2), (4, "", false, 0), (4, &long, false, 2), (5, &long, false, 0x85)]
-    {
+    for (level, client_id, keeps_session, expected) in [
+        (3, "", false, 2),
+        (3, &long[..24], false, 2),
+        (4, "", true, 2),
+        (4, "", false, 0),
+        (4, &long, false, 2),
+        (5, &long, false, 0x85),
+    ] {
         let connect = Connect { level, client_id, login, keeps_session, ..Connect::default() };
         assert_eq!(code(&server, &connect).await, expected, "{level} {client_id:?}");
     }

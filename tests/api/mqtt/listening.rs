@@ -19,8 +19,7 @@ async fn a_message_goes_from_tcp_to_websocket_and_back() {
     let (server, alice) = server_with(&[]).await;
     let mut tcp = client(&server, 4, "tcp", &alice).await;
     for (path, protocol) in [("/mqtt", "mqtt"), ("/mqtt", "mqttv3.1")] {
-        let mut raw =
-            RawSocket::open(&server, path, &format!("sec-websocket-protocol: {protocol}\r\n")).await;
+        let mut raw = RawSocket::open(&server, path, &format!("sec-websocket-protocol: {protocol}\r\n")).await;
         let connect = Connect { level: 4, client_id: "ws", login: Some(("JWT", alice.jwt())), ..Connect::default() };
         // A packet may come in any number of frames (MQTT 5.0, 6.0.0-3).
         for piece in connect.bytes().chunks(7) {
@@ -72,7 +71,11 @@ async fn a_trusted_proxy_says_where_a_client_is_and_nobody_else_does() {
 #[tokio::test]
 async fn a_proxy_that_says_nothing_right_is_cut() {
     let (server, _) = server_with(&["--trusted_proxies=127.0.0.1"]).await;
-    for said in [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff"[..], b"\r\n\r\n\0\r\nQUIX\n\x21\x11\x00\x0c", b"\rxxxxxxxxxxxxxxxxxxxxxx"] {
+    for said in [
+        &b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff"[..],
+        b"\r\n\r\n\0\r\nQUIX\n\x21\x11\x00\x0c",
+        b"\rxxxxxxxxxxxxxxxxxxxxxx",
+    ] {
         let mut socket = tokio::net::TcpStream::connect(server.mqtt()).await.unwrap();
         send_all(&mut socket, said).await.unwrap();
         let _ = socket.shutdown().await;

@@ -100,7 +100,10 @@ async fn the_properties_of_a_message_are_given_back_and_shown_where_there_is_roo
     let message = subscriber.message().await;
     assert_eq!(message.property(property::USER), [[text("k"), text("1")].concat(), [text("k"), text("2")].concat()]);
     assert_eq!((message.property(0x01), message.property(0x03)), (vec![&[1][..]], vec![&text("text/plain")[..]]));
-    assert_eq!((message.property(0x08), message.property(0x09)), (vec![&text("answers")[..]], vec![&binary(b"\x01\x02")[..]]));
+    assert_eq!(
+        (message.property(0x08), message.property(0x09)),
+        (vec![&text("answers")[..]], vec![&binary(b"\x01\x02")[..]])
+    );
     let shown = alice.get("/events").await.json();
     assert_eq!(
         shown["events"][0]["properties"],

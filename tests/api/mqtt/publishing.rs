@@ -22,9 +22,7 @@ async fn a_topic_that_no_event_can_be_called_is_refused_and_before_mqtt_5_droppe
 async fn acknowledgements_come_in_the_order_of_the_messages() {
     let (server, alice) = server_with(&[]).await;
     let mut mqtt = client(&server, 5, "x", &alice).await;
-    let messages: Vec<u8> = (1..=200_u16)
-        .flat_map(|id| mqtt.publish_bytes(("a", b"1"), 1, false, id, &[]))
-        .collect();
+    let messages: Vec<u8> = (1..=200_u16).flat_map(|id| mqtt.publish_bytes(("a", b"1"), 1, false, id, &[])).collect();
     mqtt.send(&messages).await;
     for id in 1..=200_u16 {
         let puback = mqtt.packet().await.unwrap();

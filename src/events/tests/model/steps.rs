@@ -65,11 +65,16 @@ impl World {
             25..=28 => self.clients[who].stream.iter().for_each(|stream| stream.line.give_room(size * size * 2)),
             29 => self.clients[who].leave(),
             30 | 31 => {
-                let filter = EventFilter::parse(FILTERS[which % FILTERS.len()]).unwrap();
+                let number = which % FILTERS.len();
+                let filter = if size % 2 == 0 {
+                    EventFilter::parse(FILTERS[number]).unwrap()
+                } else {
+                    topics(&[TOPIC_FILTERS[number]])
+                };
                 // To take everything out of a filter is of little use.
                 self.change_filter(
                     who,
-                    match (what, size % 3) {
+                    match (what, size / 2 % 3) {
                         (30, _) | (_, 0) => FilterChange::Replace(filter),
                         (_, 1) => FilterChange::Add(filter),
                         _ => FilterChange::Remove(filter),
