@@ -4,6 +4,7 @@ mod event_object;
 mod events;
 mod export;
 mod listing;
+mod mqtt;
 mod reader;
 mod rows;
 

@@ -10,8 +10,8 @@ use super::rows::{HistoryRows, LatestRows, PresentUsers};
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::domain::{
-    Account, Authorize, Event, EventFilter, EventId, EventName, FilterChange, Own, Payload, Position, Published,
-    Rights, Timestamp, TopicFilter, View,
+    Account, Authorize, Event, EventFilter, EventId, EventName, FilterChange, Own, Payload, Position, Rights,
+    Timestamp, View,
 };
 use crate::error::Error;
 use crate::events::{
@@ -27,11 +27,11 @@ use crate::writer::{Outcome, Writer};
 /// Whatever a principal reads or changes goes through it, so that a transport cannot forget to look at their rights.
 #[derive(Clone)]
 pub struct Events {
-    identity: Identity,
+    pub(super) identity: Identity,
     writer: Writer,
     hub: Hub,
-    clock: Clock,
-    limits: Limits,
+    pub(super) clock: Clock,
+    pub(super) limits: Limits,
     rates: Arc<Rates>,
 }
 
@@ -115,25 +115,8 @@ impl Events {
     }
 
     /// How it is decided which events a user may see: the same for lists as for streams.
-    fn authorize(&self) -> Authorize {
+    pub(super) fn authorize(&self) -> Authorize {
         self.hub.rules().authorize
-    }
-
-    /// The time.
-    pub fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
-    /// How many bytes an event may have.
-    pub fn max_event_bytes(&self) -> usize {
-        self.limits.max_event_bytes
-    }
-
-    /// Whether a principal may subscribe to a filter: a user if it shows them anything, and a guest if it is within what they may see.
-    pub fn may_subscribe(&self, principal: &Principal, filter: &TopicFilter) -> bool {
-        let Ok(account) = self.identity.recheck(principal) else { return false };
-        let (rights, own) = account.scopes.to_see(self.authorize(), &principal.username);
-        if principal.is_guest() { rights.covers(filter, &own) } else { rights.overlaps(filter, &own) }
     }
 
     /// The id of the event at a position.
@@ -166,19 +149,6 @@ impl Events {
     /// Those of [`NewEvent::new`].
     pub fn new_event(&self, name: EventName, data: Payload, lifetime: Lifetime) -> Result<NewEvent, Error> {
         NewEvent::new(name, data, lifetime, self.limits.max_event_bytes)
-    }
-
-    /// An event that is to be inserted as it is published over MQTT.
-    ///
-    /// # Errors
-    /// Those of [`NewEvent::published`].
-    pub fn published_event(
-        &self,
-        name: EventName,
-        (data, published): (Payload, Published),
-        lifetime: Lifetime,
-    ) -> Result<NewEvent, Error> {
-        NewEvent::published(name, data, published, lifetime, self.limits.max_event_bytes)
     }
 
     /// Inserts or removes events, all of them or none, after every insert that was asked for before on this thread. What is returned
@@ -401,7 +371,7 @@ impl Events {
         Ok(if query.options.marks || !all_known { anew(Some(Reset::NotKept)) } else { Start::changed_after(after) })
     }
 
-    fn reader(&self, principal: Principal, filter: EventFilter) -> Result<Reader, Error> {
+    pub(super) fn reader(&self, principal: Principal, filter: EventFilter) -> Result<Reader, Error> {
         let filter = self.hub.keep_filter(&principal.account.tenant, &principal.username, filter)?;
         Ok(Reader::new(self.identity.clone(), self.store().clone(), self.authorize(), principal, filter))
     }

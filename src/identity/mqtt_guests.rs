@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::Principal;
 use crate::config::MqttGuests;
-use crate::domain::{EventName, Guest, GuestInsert, GuestRights, Pattern, Patterns, Secret, Timestamp};
+use crate::domain::{Guest, GuestInsert, GuestRights, Pattern, Patterns, Secret, Timestamp, TopicFilter};
 use crate::error::Error;
 
 /// What stands before the colon in the name of a device.
@@ -103,7 +103,8 @@ impl MqttTokens {
         let expires_at = exp.map(moment);
         let holds = nbf.is_none_or(|from| moment(from) <= now) && expires_at.is_none_or(|end| now < end);
         let id: String = user_id.or(sub).map(Into::into).unwrap_or_default();
-        if !holds || (id.is_empty() && !handler) {
+        // An id with wildcards in it would show the events of others.
+        if !holds || (id.is_empty() && !handler) || id.contains(['+', '#']) {
             return Err(Error::Unauthorized);
         }
         Ok(if handler {
@@ -135,17 +136,11 @@ fn handler_rights() -> GuestRights {
 /// A device sees what is under its own id, and what its token lists. The separator matters: 68946 is not 689461. It inserts anything but
 /// what is under the id of another.
 fn device_rights(id: &str, listed: &[String]) -> GuestRights {
-    let own = ["_", "/"].map(|separator| Pattern::Prefix(format!("{id}{separator}").into()));
-    let listed = listed.iter().filter_map(|topic| match topic.strip_suffix("/#") {
-        Some(parent) => Some([Pattern::Prefix(format!("{parent}/").into())].into_iter().chain(exact(parent))),
-        None => exact(topic).map(|exact| [exact].into_iter().chain(None)),
-    });
+    let under = Pattern::Prefix(format!("{id}_").into());
+    let filters = [format!("{id}/#")];
+    let filters = filters.iter().chain(listed).filter_map(|filter| TopicFilter::parse(filter));
     GuestRights {
-        see: Patterns::new(own.into_iter().chain(listed.flatten()).collect()),
+        see: Patterns::new(std::iter::once(under).chain(filters.map(Pattern::from)).collect()),
         insert: GuestInsert::NotUnderIdsBut(id.into()),
     }
-}
-
-fn exact(topic: &str) -> Option<Pattern> {
-    EventName::parse(topic).ok().map(Pattern::Exact)
 }

@@ -94,6 +94,23 @@ impl Store {
         Ok(next)
     }
 
+    /// Gives one event, if it is still there and has not expired. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] if the database fails; [`Error::Damaged`].
+    pub fn event_at(
+        &self,
+        tenant: &TenantName,
+        position: Position,
+        give: impl FnOnce(&StoredEvent<'_>),
+    ) -> Result<(), Error> {
+        let key = keys::event(tenant, position);
+        let Some(value) = self.get(&key)? else { return Ok(()) };
+        let (position, parts) = event_row(&key, &value)?;
+        self.whole(&key, position, &parts)?.as_ref().map(give);
+        Ok(())
+    }
+
     /// The whole event for a row that was read. `None` if the event was removed since, or has expired.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 use super::numbers::Decoded;
 use crate::domain::{PART_BYTES, PayloadForm, PayloadFormat, Properties, Published, PublisherId, Qos};
 
-/// The length of the head: the length of the envelope (4 bytes), [flags](flags) (1), and the publisher (8).
+/// The length of the head: the length of the envelope (4 bytes), [`flags`] (1), and the publisher (8).
 pub const HEAD_BYTES: usize = 13;
 
 /// The kinds of parts.

@@ -1,6 +1,6 @@
-//! `/mqtt`: MQTT over WebSocket.
+//! `/mqtt`: MQTT over WebSocket, which may be on every path that is no other.
 
-use super::reply::Reply;
+use super::reply::{self, Reply};
 use super::websocket::WebSocket;
 use crate::app::App;
 use crate::error::Error;
@@ -10,14 +10,24 @@ use crate::transports::mqtt;
 const MAX_MESSAGE_BYTES: usize = 4 << 20;
 
 /// `GET /mqtt`: a connection.
-pub async fn connect(app: App, socket: WebSocket) -> Reply {
+pub async fn connect(app: App, socket: Result<WebSocket, Error>) -> Reply {
     if app.mqtt.is_none() {
         return Err(Error::NotFound);
     }
+    let socket = socket?;
     let protocol = socket.choose(&mqtt::PROTOCOLS).ok_or(Error::SubprotocolUnknown)?;
     let (from, memory) = (socket.from(), socket.memory().clone());
     // Its packets are made for one connection, so that none could be compressed for many.
     Ok(socket.without_compression().accept(Some(protocol), MAX_MESSAGE_BYTES, move |inlet, outlet| {
         mqtt::serve(app, (inlet, outlet), from, Box::new(move |principal| memory.of_user(principal)))
     }))
+}
+
+/// Any other path: a connection if clients of MQTT may use it.
+pub async fn elsewhere(app: App, socket: Result<WebSocket, Error>) -> Reply {
+    let takes_any = app.mqtt.as_ref().is_some_and(|mqtt| mqtt.any_path);
+    match &socket {
+        Ok(offered) if takes_any && offered.choose(&mqtt::PROTOCOLS).is_some() => connect(app, socket).await,
+        _ => Ok(reply::refusal(&Error::NotFound)),
+    }
 }

@@ -35,7 +35,7 @@ pub fn routes(app: App, bodies: Bodies, sockets: Sockets) -> Routes {
                 config.service(web::scope(prefix).configure(table));
             }
         }
-        config.default_service(web::to(|| async { reply::refusal(&Error::NotFound) }));
+        config.default_service(web::to(mqtt::elsewhere));
     })
 }
 

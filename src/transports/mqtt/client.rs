@@ -16,10 +16,12 @@ use super::inbound::{Inbound, Take, Will};
 use super::packet::{
     AckKind, Auth, Authentication, Connect, Decoder, Disconnect, Encoder, Packet, Property, Publish, Reason, Version,
 };
+use super::record::Records;
 use super::sink::Shared;
 use super::{reasons, subscriptions};
 use crate::app::{App, InsertOptions};
 use crate::domain::Secret;
+use crate::error::Error;
 use crate::events::{CatchUp, Condition, StreamId};
 use crate::identity::Principal;
 use crate::transports::ws::{Inlet, Message, Outlet, yield_turn};
@@ -74,6 +76,10 @@ pub struct Client {
     /// When a packet came last.
     heard: Instant,
     timer: Pin<Box<Sleep>>,
+    /// When the client last acknowledged a message.
+    acknowledged: Instant,
+    /// Messages that waited and can be sent now are being read. In a box, since that is seldom so.
+    reading: Option<Pin<Box<dyn Future<Output = (Vec<super::outbound::Message>, Result<Bytes, Error>)>>>>,
 }
 
 /// Why a connection ends.
@@ -113,11 +119,17 @@ impl Client {
             silent_for,
             heard,
             timer: Box::pin(sleep_until(heard + silent_for)),
+            acknowledged: heard,
+            reading: None,
         }
     }
 
     /// Goes on with everything, until the connection ends.
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        // A SUBACK goes before the messages that it is for.
+        if let Some(end) = self.answer(context) {
+            return Poll::Ready(end);
+        }
         if Pin::new(&mut self.streaming.catch_up).poll(context).is_ready() {
             return Poll::Ready(match self.streaming.shared.ended.get() {
                 Some(ending) => End::Told(reasons::of_end(ending.why), None),
@@ -127,6 +139,7 @@ impl Client {
         if let Poll::Ready(end) = self.poll_packets(context) {
             return Poll::Ready(end);
         }
+        self.send_waiting(context);
         self.poll_time(context)
     }
 
@@ -192,15 +205,55 @@ impl Client {
         }
         if !out.is_empty() {
             self.connection.outlet.send_binary(&out);
+            self.connection.outlet.go_first();
         }
         end
     }
 
-    fn poll_time(&mut self, context: &mut Context<'_>) -> Poll<End> {
+    /// Sends messages that waited behind others that are acknowledged by now.
+    fn send_waiting(&mut self, context: &mut Context<'_>) {
         loop {
-            let due = self.heard + self.silent_for;
-            if Instant::now() >= due {
+            if self.reading.is_none() {
+                let due = self.streaming.shared.outbound.borrow().due();
+                if due.is_empty() {
+                    return;
+                }
+                let (events, principal) = (self.app.events.clone(), self.principal.clone());
+                let positions = due.iter().map(|message| message.position).collect();
+                self.reading = Some(Box::pin(async move {
+                    let read = events.at(principal, positions, &Records).await;
+                    (due, read)
+                }));
+            }
+            let Some(reading) = &mut self.reading else { return };
+            let Poll::Ready((due, read)) = reading.as_mut().poll(context) else { return };
+            self.reading = None;
+            // If the rights have ended, the stream ends, too.
+            let Ok(records) = read else { return };
+            let mut out = Vec::new();
+            let now = self.app.events.clock().now();
+            self.streaming.shared.outbound.borrow_mut().send_due(&due, &records, now, &mut out);
+            if !out.is_empty() {
+                self.connection.outlet.send_binary(&out);
+            }
+            self.streaming.shared.wake();
+        }
+    }
+
+    fn poll_time(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        self.streaming.shared.keep(context.waker());
+        loop {
+            let (now, mut due) = (Instant::now(), self.heard + self.silent_for);
+            if now >= due {
                 return Poll::Ready(End::Told(Reason::KeepAliveTimeout, None));
+            }
+            let is_full = !self.streaming.shared.outbound.borrow().has_room();
+            let stalls_at = self.acknowledged + STALLED_AFTER;
+            if is_full && now >= stalls_at {
+                self.streaming.shared.outbound.borrow_mut().set_stalled(true);
+                self.streaming.shared.wake();
+            } else if is_full {
+                due = due.min(stalls_at);
             }
             if self.timer.is_elapsed() || self.timer.deadline() > due {
                 self.timer.as_mut().reset(due);
@@ -221,6 +274,7 @@ impl Client {
             }
             Packet::PubAck(ack) => {
                 if outbound.acknowledged(ack.packet_id) {
+                    self.acknowledged = Instant::now();
                     self.streaming.shared.wake();
                 }
             }
@@ -237,6 +291,7 @@ impl Client {
             }
             Packet::PubComp(ack) => {
                 if outbound.completed(ack.packet_id) {
+                    self.acknowledged = Instant::now();
                     self.streaming.shared.wake();
                 }
             }

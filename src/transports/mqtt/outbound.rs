@@ -280,6 +280,25 @@ impl Outbound {
         let room = self.window().saturating_sub(self.in_flight.len());
         self.waiting.iter().take(room).copied().collect()
     }
+
+    /// Sends messages that were due: these records are of those that are still there.
+    pub fn send_due(&mut self, due: &[Message], mut records: &[u8], now: Timestamp, out: &mut Vec<u8>) {
+        let mut ids = Vec::new();
+        for message in due {
+            self.waiting.pop_front();
+            let Some((record, length)) = Record::first(records) else { continue };
+            if record.position != message.position {
+                continue;
+            }
+            records = &records[length..];
+            let record = Record { is_from_before: message.is_from_before, ..record };
+            // Those that still wait come after it.
+            let waiting = std::mem::take(&mut self.waiting);
+            self.deliver(&record, now, &mut ids, out);
+            self.waiting = waiting;
+        }
+        self.is_stalled &= !self.waiting.is_empty();
+    }
 }
 
 /// What a PUBLISH says of itself.

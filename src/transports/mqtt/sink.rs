@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroU32;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
 
@@ -24,12 +24,24 @@ pub struct Shared {
     pub ended: Cell<Option<Ending>>,
     /// The task of the stream, which waits until the client acknowledges something.
     waits: WakerSlot,
+    /// The task of the connection, which looks how long the client acknowledges nothing.
+    client: WakerSlot,
 }
 
 impl Shared {
     /// For a client to which nothing was sent yet.
     pub fn new(outbound: Outbound) -> Rc<Self> {
-        Rc::new(Self { outbound: outbound.into(), ended: Cell::default(), waits: WakerSlot::default() })
+        Rc::new(Self {
+            outbound: outbound.into(),
+            ended: Cell::default(),
+            waits: WakerSlot::default(),
+            client: WakerSlot::default(),
+        })
+    }
+
+    /// Has this task woken when the client must acknowledge something before it gets more.
+    pub fn keep(&self, client: &Waker) {
+        self.client.keep(client);
     }
 
     /// The client takes more than before.
@@ -65,7 +77,11 @@ impl PacketSink {
         let (now, mut outbound) = (self.clock.now(), self.shared.outbound.borrow_mut());
         let mut taken = 0;
         while let Some((record, length)) = Record::first(&records[taken..]) {
-            if packets.len() >= PACKETS_AT_ONCE || outbound.take(&record, now, ids, packets) == Taken::No {
+            if packets.len() >= PACKETS_AT_ONCE {
+                return taken;
+            }
+            if outbound.take(&record, now, ids, packets) == Taken::No {
+                self.shared.client.wake();
                 return taken;
             }
             taken += length;

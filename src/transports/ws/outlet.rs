@@ -57,6 +57,11 @@ impl Outlet {
         self.shared.send(|queue| queue.extend_from_slice(frames));
     }
 
+    /// Has what is queued go before whatever a stream writes next.
+    pub fn go_first(&self) {
+        self.shared.own_replies_first();
+    }
+
     /// How much memory the queue takes of a client that does not take it, in steps of 4 KiB; 0 for any other.
     pub fn stuck(&self) -> usize {
         self.shared.stuck()

@@ -257,6 +257,11 @@ impl Shared {
         self.streams.add()
     }
 
+    /// What is queued goes before whatever a stream writes next.
+    pub fn own_replies_first(&self) {
+        self.writer.borrow_mut().own_replies_first();
+    }
+
     /// A stream may begin no more writes.
     pub fn end_stream(&self, serial: Serial) {
         self.streams.end(serial);

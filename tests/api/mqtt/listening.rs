@@ -11,7 +11,7 @@ async fn mqtt_is_off_unless_it_is_asked_for() {
     let server = TestServer::start().await;
     assert!(!server.log().contains("mqtt://"));
     let alice = server.user("alice", "acme").await;
-    assert_eq!(alice.get("/mqtt").await.status(), 404);
+    assert_eq!(alice.get("/mqtt").await.status, 404);
 }
 
 #[tokio::test]

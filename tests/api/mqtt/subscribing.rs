@@ -2,7 +2,6 @@
 
 use serde_json::json;
 
-use super::super::support::Body;
 use super::super::support::mqtt::{Connect, Mqtt, packet, property};
 use super::{client, server_with};
 
@@ -167,7 +166,7 @@ async fn messages_of_qos_2_go_through_their_steps() {
     let (server, alice) = server_with(&[]).await;
     let mut mqtt = client(&server, 4, "x", &alice).await;
     mqtt.subscribe(&[("a", 2)]).await;
-    alice.insert(&json!({"event": "a", "data": 1})).await;
+    alice.insert("a", json!(1)).await;
     let message = mqtt.message().await;
     assert_eq!(message.brief(), ("a", "1", 2, false));
     let id = message.id.unwrap().to_be_bytes();
@@ -199,14 +198,14 @@ async fn without_the_right_to_them_the_events_of_others_are_not_given_and_an_exa
     let (server, _) = server_with(&["--authorize=scopes"]).await;
     let admin = server.client();
     let bob = super::super::support::user_with(&server, "bob", &["open/*:get", "open/*:post", "secret:post"]).await;
-    bob.insert(&json!({"event": "secret", "data": 1})).await;
-    bob.insert(&json!({"event": "open/1", "data": 1})).await;
+    bob.insert("secret", json!(1)).await;
+    bob.insert("open/1", json!(1)).await;
     let mut mqtt = client(&server, 5, "x", &bob).await;
     assert_eq!(mqtt.subscribe(&[("#", 0), ("secret", 0)]).await, [0, 0x87]);
     assert_eq!(mqtt.message().await.topic, "open/1");
     mqtt.nothing_comes().await;
-    bob.insert(&json!({"event": "secret", "data": 2})).await;
-    bob.insert(&json!({"event": "open/1", "data": 2})).await;
+    bob.insert("secret", json!(2)).await;
+    bob.insert("open/1", json!(2)).await;
     assert_eq!(mqtt.message().await.brief(), ("open/1", "2", 0, false));
     assert_eq!(mqtt.publish("other", b"1", false).await, 0x87);
     drop(admin);

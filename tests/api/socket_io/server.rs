@@ -10,7 +10,8 @@ use actix_server::{Server, ServerHandle};
 use actix_web::{HttpRequest, Responder, web};
 use broker::config::{Callers, Origins};
 use broker::domain::{ClientAddress, TrustedProxies};
-use broker::transports::http::{self, Bodies, Connections, Routes};
+use broker::transports::http::{self, Bodies, Routes};
+use broker::transports::tcp::Connections;
 
 use super::echo::{Echo, Feed};
 use super::sio::{Settings, SocketIo};

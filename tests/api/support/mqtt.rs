@@ -1,5 +1,7 @@
 //! A client of MQTT that writes its packets itself, so that a test can send what no other client would.
 
+use std::collections::VecDeque;
+
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 
@@ -22,6 +24,8 @@ pub mod property {
 pub struct Mqtt<S = TcpStream> {
     pub socket: S,
     received: Vec<u8>,
+    /// Packets that came while others were awaited.
+    early: VecDeque<Packet>,
     /// The level of the protocol: 3, 4 or 5.
     pub level: u8,
     next_id: u16,
@@ -192,7 +196,7 @@ impl Mqtt {
 impl<S: AsyncRead + AsyncWrite + Unpin> Mqtt<S> {
     /// Over a connection that was made elsewhere.
     pub fn over(socket: S, level: u8) -> Self {
-        Self { socket, received: Vec::new(), level, next_id: 0 }
+        Self { socket, received: Vec::new(), early: VecDeque::new(), level, next_id: 0 }
     }
 
     pub async fn send(&mut self, bytes: &[u8]) {
@@ -201,6 +205,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mqtt<S> {
 
     /// The next packet; `None` at the end of the connection.
     pub async fn packet(&mut self) -> Option<Packet> {
+        if let Some(early) = self.early.pop_front() {
+            return Some(early);
+        }
+        self.next().await
+    }
+
+    /// The next packet of a kind. Messages that come before are kept.
+    async fn answer(&mut self, first: u8) -> Packet {
+        loop {
+            let packet = self.next().await.expect("an answer");
+            if packet.first == first {
+                return packet;
+            }
+            assert_eq!(packet.first & 0xF0, 0x30, "{packet:?}");
+            self.early.push_back(packet);
+        }
+    }
+
+    async fn next(&mut self) -> Option<Packet> {
         loop {
             if let Some(packet) = self.take_packet() {
                 return Some(packet);
@@ -248,8 +271,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mqtt<S> {
         let id = self.id();
         let publish = self.publish_bytes((topic, payload), 1, retain, id, of);
         self.send(&publish).await;
-        let puback = self.packet().await.expect("a PUBACK");
-        assert_eq!((puback.first, &puback.body[..2]), (0x40, &id.to_be_bytes()[..]), "{puback:?}");
+        let puback = self.answer(0x40).await;
+        assert_eq!(puback.body[..2], id.to_be_bytes(), "{puback:?}");
         puback.body.get(2).copied().unwrap_or_default()
     }
 
@@ -279,8 +302,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mqtt<S> {
         let of = if self.level == 5 { vec![0] } else { Vec::new() };
         let filters: Vec<u8> = filters.iter().flat_map(|filter| text(filter)).collect();
         self.send(&packet(0xA2, &[id.to_be_bytes().to_vec(), of, filters].concat())).await;
-        let unsuback = self.packet().await.expect("an UNSUBACK");
-        assert_eq!((unsuback.first, &unsuback.body[..2]), (0xB0, &id.to_be_bytes()[..]), "{unsuback:?}");
+        let unsuback = self.answer(0xB0).await;
+        assert_eq!(unsuback.body[..2], id.to_be_bytes(), "{unsuback:?}");
         unsuback.body[2..].to_vec()
     }
 

@@ -12,7 +12,8 @@ use actix_server::{Server, ServerHandle};
 use actix_web::{HttpResponse, web};
 use broker::config::{Callers, Certificate, Origins};
 use broker::domain::{OriginPattern, TrustedProxies};
-use broker::transports::http::{Bodies, Connections, Handshakes, Routes, WebSocket, plain, tls};
+use broker::transports::http::{Bodies, Routes, WebSocket, plain, tls};
+use broker::transports::tcp::{Connections, Handshakes};
 use broker::transports::ws::{Inlet, Message, Opcode, Outlet, Times, Written, frame};
 use bytes::Bytes;
 
@@ -70,7 +71,7 @@ impl EchoServer {
                     }),
                     Some(certificate) => {
                         let (config, _maintenance) = broker::tls::configure(&certificate).unwrap();
-                        let handshakes = Handshakes::new(config, &connections);
+                        let handshakes = Handshakes::new(config, &["h2", "http/1.1"], &connections);
                         builder.listen("echo", listener, move || {
                             let (callers, handshakes) = (Arc::clone(&callers), handshakes.clone());
                             tls(routes(&bodies), callers, stopping.clone(), connections.clone(), handshakes)
