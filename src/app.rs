@@ -1,5 +1,6 @@
 //! What the handlers of every transport share.
 
+mod claims;
 mod event_object;
 mod events;
 mod export;
@@ -14,11 +15,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::config::{Callers, Mqtt};
-use crate::domain::{BasePath, TrustedProxies};
+use crate::domain::{BasePath, TrustedProxies, Username};
 use crate::error::Error;
 use crate::events::{CatchUp, Sink, SubscribeRequest, WorkerHandle};
 use crate::identity::{Admin, Identity, UserQuery};
 
+pub use claims::{Claims, Held};
 pub use event_object::{properties, write_event};
 pub use events::{Events, HistoryPage, InsertOptions, Inserting, LastSeen, StreamQuery};
 pub use listing::{Listing, STEP_BYTES};
@@ -41,7 +43,16 @@ pub struct Services {
     pub base_path: BasePath,
     /// Settings of MQTT; `None` without it.
     pub mqtt: Option<Arc<Mqtt>>,
+    /// Which sessions of MQTT have a connection.
+    pub mqtt_sessions: MqttSessions,
 }
+
+/// The sessions of MQTT that have a connection: by the user and the client identifier. A claim says whether it is to begin anew (Clean
+/// Start).
+pub type MqttSessions = Claims<(Username, Box<str>), bool>;
+
+/// Such a session, while a connection has it.
+pub type HeldSession = Held<(Username, Box<str>), bool>;
 
 /// The services on one worker: a cheap clone that stays on its thread.
 #[derive(Clone)]

@@ -12,7 +12,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
-use crate::app::{Events, Services};
+use crate::app::{Events, MqttSessions, Services};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::Error;
@@ -138,6 +138,7 @@ impl Server {
             trusted_proxies: config.trusted_proxies.into(),
             base_path: config.base_path,
             mqtt: config.mqtt.map(Arc::new),
+            mqtt_sessions: MqttSessions::default(),
         };
 
         let Listening { addresses, http, certificate } =

@@ -17,6 +17,11 @@ impl Events {
         &self.clock
     }
 
+    /// The position of the newest event that can be seen.
+    pub fn head(&self) -> Position {
+        self.store().head()
+    }
+
     /// How many bytes an event may have.
     pub fn max_event_bytes(&self) -> usize {
         self.limits.max_event_bytes

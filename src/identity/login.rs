@@ -302,6 +302,8 @@ mod tests {
             default_scopes: None,
             notiflux: None,
             channels: None,
+            mqtt_tokens: None,
+            mqtt_anonymous: None,
         };
         let identity = Identity::new(store.clone(), writer, clock, root, settings).unwrap();
         let sign_in = async |name: &str, password: &str| {

@@ -42,6 +42,8 @@ fn settings() -> Settings {
         default_scopes: None,
         notiflux: None,
         channels: None,
+        mqtt_tokens: None,
+        mqtt_anonymous: None,
     }
 }
 

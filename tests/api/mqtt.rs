@@ -4,6 +4,7 @@ mod connect;
 mod listening;
 mod messages;
 mod publishing;
+mod sessions;
 mod subscribing;
 
 use super::support::mqtt::{Connect, Mqtt};

@@ -1,7 +1,7 @@
 //! Guards which topic filters are granted to users and to guests, before anything is delivered by them.
 
 use super::*;
-use crate::domain::{Authorize, Guest, GuestRights, Scope, TenantName, Username};
+use crate::domain::{Authorize, Guest, GuestInsert, GuestRights, Scope, TenantName, Username};
 use proptest::prelude::*;
 
 fn filter(text: &str) -> TopicFilter {
@@ -65,7 +65,8 @@ fn rights_cover_a_filter_that_lies_within_them() {
 #[test]
 fn the_rights_of_a_guest_may_be_topic_filters() {
     let patterns = |texts: &[&str]| Patterns::new(texts.iter().map(|text| filter(text).into()).collect());
-    let rights = GuestRights { see: patterns(&["dev/+/state", "room/#"]), insert: patterns(&["dev/+/set"]) };
+    let rights =
+        GuestRights { see: patterns(&["dev/+/state", "room/#"]), insert: GuestInsert::Of(patterns(&["dev/+/set"])) };
     let guest = Guest::new(("mqtt", "bob"), TenantName::parse("acme").unwrap(), rights, None);
     let (rights, own) = guest.account().scopes.to_see(Authorize::Open, guest.username());
     for (text, covers, overlaps) in [

@@ -1,5 +1,8 @@
 //! A client that is connected.
 
+mod packets;
+mod waiting;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -10,17 +13,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::connect::{METHOD, say};
-use super::doing::{self, Doing, Done, MAX_IN_FLIGHT};
-use super::inbound::{Inbound, Take, Will};
-use super::packet::{
-    AckKind, Auth, Authentication, Connect, Decoder, Disconnect, Encoder, Packet, Property, Publish, Reason, Version,
-};
-use super::record::Records;
+use super::connect::say;
+use super::doing::{Doing, Done, MAX_IN_FLIGHT};
+use super::inbound::{Inbound, Will};
+use super::packet::{Connect, Decoder, Encoder, Reason, Version};
+use super::reasons;
 use super::sink::Shared;
-use super::{reasons, subscriptions};
-use crate::app::{App, InsertOptions};
-use crate::domain::Secret;
+use crate::app::{App, HeldSession, InsertOptions};
 use crate::error::Error;
 use crate::events::{CatchUp, Condition, StreamId};
 use crate::identity::Principal;
@@ -55,6 +54,8 @@ pub struct Streaming {
     pub shared: Rc<Shared>,
     /// What the client's own messages are known by.
     pub publisher: u64,
+    /// Its session, until another connection wants it.
+    pub held: HeldSession,
 }
 
 /// A client that is connected.
@@ -76,8 +77,8 @@ pub struct Client {
     /// When a packet came last.
     heard: Instant,
     timer: Pin<Box<Sleep>>,
-    /// When the client last acknowledged a message.
-    acknowledged: Instant,
+    /// Since when the client can be sent nothing that it must acknowledge, without having acknowledged anything.
+    full_since: Option<Instant>,
     /// Messages that waited and can be sent now are being read. In a box, since that is seldom so.
     reading: Option<Pin<Box<dyn Future<Output = (Vec<super::outbound::Message>, Result<Bytes, Error>)>>>>,
 }
@@ -119,7 +120,7 @@ impl Client {
             silent_for,
             heard,
             timer: Box::pin(sleep_until(heard + silent_for)),
-            acknowledged: heard,
+            full_since: None,
             reading: None,
         }
     }
@@ -129,6 +130,9 @@ impl Client {
         // A SUBACK goes before the messages that it is for.
         if let Some(end) = self.answer(context) {
             return Poll::Ready(end);
+        }
+        if self.streaming.held.poll_wanted(context).is_ready() {
+            return Poll::Ready(End::Told(Reason::SessionTakenOver, None));
         }
         if Pin::new(&mut self.streaming.catch_up).poll(context).is_ready() {
             return Poll::Ready(match self.streaming.shared.ended.get() {
@@ -160,14 +164,17 @@ impl Client {
                         return Poll::Ready(end);
                     }
                 }
-                Ok(None) => match self.connection.inlet.poll_next(context) {
-                    Poll::Ready(Some(Message::Binary(bytes))) => self.connection.received = bytes,
-                    Poll::Ready(Some(Message::Text(_))) => {
-                        return Poll::Ready(End::Told(Reason::ProtocolError, Some("MQTT is binary")));
+                Ok(None) => {
+                    self.connection.inlet.hold(self.connection.decoder.held());
+                    match self.connection.inlet.poll_next(context) {
+                        Poll::Ready(Some(Message::Binary(bytes))) => self.connection.received = bytes,
+                        Poll::Ready(Some(Message::Text(_))) => {
+                            return Poll::Ready(End::Told(Reason::ProtocolError, Some("MQTT is binary")));
+                        }
+                        Poll::Ready(None) => return Poll::Ready(self.closed()),
+                        Poll::Pending => return Poll::Pending,
                     }
-                    Poll::Ready(None) => return Poll::Ready(self.closed()),
-                    Poll::Pending => return Poll::Pending,
-                },
+                }
                 Err(violation) => return Poll::Ready(End::Told(violation.reason, Some(violation.what))),
             }
         }
@@ -210,36 +217,6 @@ impl Client {
         end
     }
 
-    /// Sends messages that waited behind others that are acknowledged by now.
-    fn send_waiting(&mut self, context: &mut Context<'_>) {
-        loop {
-            if self.reading.is_none() {
-                let due = self.streaming.shared.outbound.borrow().due();
-                if due.is_empty() {
-                    return;
-                }
-                let (events, principal) = (self.app.events.clone(), self.principal.clone());
-                let positions = due.iter().map(|message| message.position).collect();
-                self.reading = Some(Box::pin(async move {
-                    let read = events.at(principal, positions, &Records).await;
-                    (due, read)
-                }));
-            }
-            let Some(reading) = &mut self.reading else { return };
-            let Poll::Ready((due, read)) = reading.as_mut().poll(context) else { return };
-            self.reading = None;
-            // If the rights have ended, the stream ends, too.
-            let Ok(records) = read else { return };
-            let mut out = Vec::new();
-            let now = self.app.events.clock().now();
-            self.streaming.shared.outbound.borrow_mut().send_due(&due, &records, now, &mut out);
-            if !out.is_empty() {
-                self.connection.outlet.send_binary(&out);
-            }
-            self.streaming.shared.wake();
-        }
-    }
-
     fn poll_time(&mut self, context: &mut Context<'_>) -> Poll<End> {
         self.streaming.shared.keep(context.waker());
         loop {
@@ -248,12 +225,15 @@ impl Client {
                 return Poll::Ready(End::Told(Reason::KeepAliveTimeout, None));
             }
             let is_full = !self.streaming.shared.outbound.borrow().has_room();
-            let stalls_at = self.acknowledged + STALLED_AFTER;
-            if is_full && now >= stalls_at {
-                self.streaming.shared.outbound.borrow_mut().set_stalled(true);
-                self.streaming.shared.wake();
-            } else if is_full {
-                due = due.min(stalls_at);
+            let full_since = if is_full { Some(self.full_since.unwrap_or(now)) } else { None };
+            self.full_since = full_since;
+            match full_since.map(|since| since + STALLED_AFTER) {
+                Some(stalls_at) if now < stalls_at => due = due.min(stalls_at),
+                Some(_) => {
+                    self.streaming.shared.outbound.borrow_mut().stall();
+                    self.streaming.shared.wake();
+                }
+                None => {}
             }
             if self.timer.is_elapsed() || self.timer.deadline() > due {
                 self.timer.as_mut().reset(due);
@@ -262,114 +242,6 @@ impl Client {
                 return Poll::Pending;
             }
         }
-    }
-
-    /// Takes a packet. Returns why the connection ends, if it does.
-    fn take(&mut self, packet: Packet) -> Option<End> {
-        let mut outbound = self.streaming.shared.outbound.borrow_mut();
-        match packet {
-            Packet::Publish(publish) => {
-                drop(outbound);
-                return self.publish(publish);
-            }
-            Packet::PubAck(ack) => {
-                if outbound.acknowledged(ack.packet_id) {
-                    self.acknowledged = Instant::now();
-                    self.streaming.shared.wake();
-                }
-            }
-            Packet::PubRec(ack) => {
-                let is_known = outbound.received(ack.packet_id, !ack.reason.is_failure());
-                if ack.reason.is_failure() {
-                    self.streaming.shared.wake();
-                } else {
-                    let reason = if is_known { Reason::Success } else { Reason::PacketIdNotFound };
-                    say(&self.connection.outlet, |out| {
-                        self.encoder.ack(out, AckKind::PubRel, ack.packet_id, reason, None)
-                    });
-                }
-            }
-            Packet::PubComp(ack) => {
-                if outbound.completed(ack.packet_id) {
-                    self.acknowledged = Instant::now();
-                    self.streaming.shared.wake();
-                }
-            }
-            Packet::PubRel(ack) => {
-                let is_known = self.inbound.release(ack.packet_id);
-                let reason = if is_known { Reason::Success } else { Reason::PacketIdNotFound };
-                say(&self.connection.outlet, |out| {
-                    self.encoder.ack(out, AckKind::PubComp, ack.packet_id, reason, None)
-                });
-            }
-            Packet::Subscribe(subscribe) => {
-                let of = (&self.app, &self.principal, self.streaming.stream);
-                self.doing.push_back(subscriptions::subscribe(of.0, of.1, of.2, &mut outbound, subscribe));
-            }
-            Packet::Unsubscribe(unsubscribe) => {
-                let of = (&self.app, &self.principal, self.streaming.stream);
-                self.doing.push_back(subscriptions::unsubscribe(of.0, of.1, of.2, &mut outbound, unsubscribe));
-            }
-            Packet::PingReq => say(&self.connection.outlet, |out| self.encoder.pingresp(out)),
-            Packet::Disconnect(Disconnect { reason, .. }) => {
-                if reason != Reason::DisconnectWithWill {
-                    self.will = None;
-                }
-                return Some(End::Gone);
-            }
-            Packet::Auth(auth) => {
-                drop(outbound);
-                return self.renew(&auth);
-            }
-            // The decoder knows only one.
-            Packet::Connect(_) => return Some(End::Told(Reason::ProtocolError, None)),
-        }
-        None
-    }
-
-    fn publish(&mut self, publish: Publish) -> Option<End> {
-        let weight = doing::weight(publish.payload.len());
-        let (event, answer) = match self.inbound.take(&self.app, publish, self.streaming.publisher) {
-            Ok(Take::Insert(event, answer)) => (event, answer),
-            Ok(Take::Again(id)) => {
-                self.doing.push_back(Doing::Refused { answer: Some((AckKind::PubRec, id)), reason: Reason::Success });
-                return None;
-            }
-            Err(violation) => return Some(End::Told(violation.reason, Some(violation.what))),
-        };
-        let inserting = event.and_then(|event| {
-            let options = InsertOptions { condition: Condition::None, key: None, stream: None };
-            self.app.events.insert(&self.principal, vec![event], false, options)
-        });
-        self.doing.push_back(match inserting {
-            Ok(inserting) => Doing::Publish { answer, inserting, weight },
-            Err(error) if self.version != Version::V5 && reasons::passes(&error) && answer.is_some() => {
-                return Some(End::Told(reasons::of_publish(&error), None));
-            }
-            Err(error) => Doing::Refused { answer, reason: reasons::of_publish(&error) },
-        });
-        None
-    }
-
-    /// Authenticates again, so that the connection goes on for longer (MQTT 5.0, 4.12.1).
-    fn renew(&mut self, Auth { reason, authentication }: &Auth) -> Option<End> {
-        let Authentication { method, data } = authentication;
-        if !self.can_renew || *reason != Reason::Reauthenticate || method != METHOD {
-            return Some(End::Told(Reason::ProtocolError, Some("nothing was to be authenticated like this")));
-        }
-        let token = data.as_ref().map(|data| Secret::new(data.0.to_vec()));
-        let renewed = token.and_then(|token| self.app.identity.mqtt_token(&token).ok());
-        let renewed = renewed.filter(|renewed| renewed.username == self.principal.username);
-        let renewed = renewed.and_then(|renewed| {
-            let expires_at = self.app.events.renew(&renewed, self.streaming.stream).ok()?;
-            Some(Principal { expires_at, ..renewed })
-        });
-        let Some(renewed) = renewed else { return Some(End::Told(Reason::NotAuthorized, None)) };
-        self.principal = renewed;
-        say(&self.connection.outlet, |out| {
-            self.encoder.auth(out, Reason::Success, &[Property::AuthenticationMethod(METHOD)]);
-        });
-        None
     }
 }
 

@@ -14,7 +14,7 @@ use super::outbound::{Limits, Outbound};
 use super::packet::{Authentication, Connect, Decoder, Encoder, Packet, Property, Reason, Violation};
 use super::reasons;
 use super::sink::{PacketSink, Shared};
-use crate::app::{App, LastSeen, StreamQuery};
+use crate::app::{App, HeldSession, LastSeen, StreamQuery};
 use crate::domain::{ClientAddress, EventFilter, Secret};
 use crate::events::{GoesOnFor, StreamOptions};
 use crate::identity::{MqttCredentials, Principal};
@@ -52,7 +52,10 @@ pub async fn connect(
         Ok((principal, client_id)) => {
             inlet.set_memory(memory(&principal));
             decoder.set_max_packet_bytes(max_packet_bytes(&app));
-            open(app, (inlet, outlet), (decoder, rest), *connect, principal, client_id)
+            let key = (principal.username.clone(), client_id.as_str().into());
+            // Another connection of the same session ends first.
+            let held = timeout(WITHIN, app.mqtt_sessions.claim(key, connect.clean_start)).await.ok()?;
+            open(app, (inlet, outlet), (decoder, rest), *connect, (principal, client_id), held)
         }
         Err(reason) => {
             say(&outlet, |out| encoder.connack(out, false, reason, None, &[]));
@@ -81,7 +84,7 @@ async fn first(inlet: &mut Inlet, decoder: &mut Decoder) -> Option<Result<(Box<C
             Ok(Some(Packet::Connect(connect))) => return Some(Ok((connect, input))),
             // Nothing else is a first packet.
             Ok(Some(_)) => return None,
-            Ok(None) => {}
+            Ok(None) => inlet.hold(decoder.held()),
             Err(violation) => return Some(Err(violation)),
         }
     }
@@ -118,8 +121,8 @@ fn open(
     (inlet, outlet): (Inlet, Outlet),
     received: (Decoder, Bytes),
     connect: Connect,
-    principal: Principal,
-    client_id: ClientId,
+    (principal, client_id): (Principal, ClientId),
+    held: HeldSession,
 ) -> Option<Client> {
     let encoder = Encoder::of(&connect);
     let refuse = |reason| {
@@ -149,6 +152,7 @@ fn open(
         maximum_packet_size: connect.maximum_packet_size,
         topic_alias_maximum: connect.topic_alias_maximum,
         publisher,
+        keeps: false,
     };
     let shared = Shared::new(Outbound::new(limits, request.start.after));
     say(&outlet, |out| {
@@ -168,5 +172,12 @@ fn open(
     let stream = request.presence_guard.id;
     let catch_up = app.open(request, PacketSink::new(&shared, &outlet, app.events.clock().clone()), Bytes::new());
     let connection = Connection { inlet, outlet, decoder: received.0, received: received.1 };
-    Some(Client::new(app, connection, &connect, principal, will, Streaming { stream, catch_up, shared, publisher }))
+    Some(Client::new(
+        app,
+        connection,
+        &connect,
+        principal,
+        will,
+        Streaming { stream, catch_up, shared, publisher, held },
+    ))
 }

@@ -3,7 +3,8 @@
 use std::num::NonZeroU32;
 
 use super::packet::{Qos, RetainHandling};
-use crate::domain::TopicFilter;
+use super::record::Record;
+use crate::domain::{Position, TopicFilter};
 
 /// A subscription: which messages are wanted, and how (MQTT 5.0, 3.8.3.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Wanted {
     pub retain_as_published: bool,
     /// What the client knows the subscription by.
     pub id: Option<NonZeroU32>,
+    /// What was published up to here came before it. A session that goes on from an earlier position is not given that.
+    pub since: Position,
 }
 
 /// The subscriptions of a client, each filter once.
@@ -38,7 +41,7 @@ impl Filters {
     pub fn put(&mut self, wanted: Wanted) -> bool {
         match self.0.iter_mut().find(|other| other.filter == wanted.filter) {
             Some(other) => {
-                *other = wanted;
+                *other = Wanted { since: other.since, ..wanted };
                 false
             }
             None => {
@@ -73,13 +76,14 @@ impl Filters {
         self.0.iter()
     }
 
-    /// How a message of a topic is delivered, and for which identifiers; `None` if no subscription wants it. `is_own` says that the
-    /// client has published it.
-    pub fn deliver(&self, topic: &str, is_own: bool, ids: &mut Vec<NonZeroU32>) -> Option<Delivery> {
+    /// How a message is delivered, and for which identifiers; `None` if no subscription wants it. `is_own` says that the client has
+    /// published it.
+    pub fn deliver(&self, record: &Record<'_>, is_own: bool, ids: &mut Vec<NonZeroU32>) -> Option<Delivery> {
         ids.clear();
         let mut found: Option<Delivery> = None;
         for wanted in &self.0 {
-            if (is_own && wanted.no_local) || !wanted.filter.matches(topic) {
+            let is_before = record.position <= wanted.since && !record.is_from_before;
+            if is_before || (is_own && wanted.no_local) || !wanted.filter.matches(record.topic) {
                 continue;
             }
             ids.extend(wanted.id);

@@ -27,6 +27,8 @@ pub struct Records;
 /// An event as the connections of MQTT get it.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
+    /// All of it.
+    pub bytes: &'a [u8],
     /// Its position in the order of all events.
     pub position: Position,
     /// The QoS that it was published with.
@@ -181,6 +183,7 @@ impl<'a> Record<'a> {
         let (topic, body) = body.split_at_checked(topic.into())?;
         let (properties, payload) = body.split_at_checked(properties as usize)?;
         let record = Self {
+            bytes: records.get(..length)?,
             position: Position::new(position),
             qos: Qos::of(flags & QOS)?,
             is_retained: flags & IS_RETAINED != 0,

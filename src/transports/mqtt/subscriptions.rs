@@ -21,7 +21,8 @@ pub fn subscribe(
     let mut add = |subscription: Subscription| -> Result<Qos, Reason> {
         let Subscription { filter, qos, no_local, retain_as_published, retain_handling } = subscription;
         let filter = admit(app, principal, outbound, &filter)?;
-        let wanted = Wanted { filter: filter.clone(), qos, no_local, retain_as_published, id: subscription_id };
+        let since = app.events.head();
+        let wanted = Wanted { filter: filter.clone(), qos, no_local, retain_as_published, id: subscription_id, since };
         let is_new = outbound.filters.put(wanted);
         if gives_retained(retain_handling, is_new) {
             given.push(filter.clone());

@@ -38,6 +38,11 @@ impl Inlet {
         self.shared.set_max_message_bytes(bytes);
     }
 
+    /// So many bytes of what was given out are kept, since they are unfinished for the application. They count as an unfinished message.
+    pub fn hold(&mut self, bytes: usize) {
+        self.shared.hold(bytes);
+    }
+
     /// Has the memory of an unfinished message, and of replies that the client does not take, counted here from now on.
     pub fn set_memory(&mut self, memory: Box<dyn Memory>) {
         self.shared.set_memory(memory);

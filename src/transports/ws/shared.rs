@@ -2,6 +2,7 @@
 
 mod incoming;
 mod memory;
+mod timing;
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -23,9 +24,6 @@ use super::settings::{MAX_QUEUED_BYTES, MAX_REPLY_BYTES, Settings, Times};
 use super::streams::Streams;
 use super::waker::{TaskWaker, WakerSlot};
 use super::writer::{Serial, Writer, Written};
-
-/// For what is never due.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +79,8 @@ pub struct Shared {
     had_stuck: Cell<bool>,
     /// How many bytes of messages the application was given since others had their turn.
     given: Cell<u32>,
+    /// How many bytes the application keeps of unfinished messages of its own.
+    kept: Cell<u32>,
     /// Whether there are frames.
     has_frames: bool,
     /// If they are not those that every connection has.
@@ -110,6 +110,7 @@ impl Shared {
             counts_replies: Cell::new(true),
             had_stuck: Cell::default(),
             given: Cell::default(),
+            kept: Cell::default(),
             has_frames,
             task: TaskWaker::default(),
             is_polled: Cell::default(),
@@ -123,6 +124,11 @@ impl Shared {
 
     pub fn compression(&self) -> Compression {
         self.compression
+    }
+
+    /// The application keeps so many bytes of unfinished messages of its own.
+    pub fn hold(&self, bytes: usize) {
+        self.kept.set(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
     /// Whether there are frames.
@@ -375,46 +381,6 @@ impl Shared {
             match self.is_client_done.get() {
                 true => self.enter(Phase::Lingering, times.linger),
                 false => self.enter(Phase::Closed, times.answer_within),
-            }
-        }
-    }
-
-    /// When [`Shared::on_time`] has something to do.
-    pub fn due(&self) -> Instant {
-        let times = self.times();
-        match self.phase.get() {
-            // Without frames, it is the application that knows what its client has to say, and how often.
-            Phase::Open if !self.has_frames => Instant::now() + DAY,
-            Phase::Open => self.due.get().min(self.reader.borrow().heard() + times.silent_for),
-            _ => self.due.get(),
-        }
-    }
-
-    /// Does what is due.
-    pub fn on_time(&self) {
-        let (now, times) = (Instant::now(), self.times());
-        if self.phase.get() != Phase::Open {
-            if now >= self.due.get() {
-                self.end_now();
-            }
-            return;
-        }
-        if !self.has_frames {
-            return;
-        }
-        if now >= self.reader.borrow().heard() + times.silent_for {
-            // While something waits to be sent, it is the system that finds out whether the client takes any of it.
-            if self.is_awaited.get() && !self.writer.borrow().is_blocked() {
-                return self.end_now();
-            }
-            // Nothing was read from it, or it is busy reading.
-            self.reader.borrow_mut().excuse();
-        }
-        if now >= self.due.get() {
-            self.due.set(now + times.ping_every);
-            // A client that has something to read already is not asked once more.
-            if self.writer.borrow().waiting() == 0 {
-                self.send(|queue| append(queue, Opcode::Ping, false, &[]));
             }
         }
     }

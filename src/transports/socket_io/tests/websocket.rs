@@ -41,6 +41,7 @@ impl Peer {
             max_message_bytes: call.max_bytes(),
             compression: ws::Compression::default(),
             times: ws::Times::default(),
+            has_frames: true,
         };
         let (ended, ends) = oneshot::channel();
         let app = house.app.clone();

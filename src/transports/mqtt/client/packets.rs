@@ -1,0 +1,124 @@
+//! What a client asks for by its packets.
+
+use super::{Client, End};
+use crate::app::InsertOptions;
+use crate::domain::Secret;
+use crate::events::Condition;
+use crate::identity::Principal;
+use crate::transports::mqtt::connect::{METHOD, say};
+use crate::transports::mqtt::doing::{self, Doing};
+use crate::transports::mqtt::inbound::Take;
+use crate::transports::mqtt::packet::{
+    AckKind, Auth, Authentication, Disconnect, Packet, Property, Publish, Reason, Version,
+};
+use crate::transports::mqtt::{reasons, subscriptions};
+
+impl Client {
+    /// Takes a packet. Returns why the connection ends, if it does.
+    pub(super) fn take(&mut self, packet: Packet) -> Option<End> {
+        let mut outbound = self.streaming.shared.outbound.borrow_mut();
+        match packet {
+            Packet::Publish(publish) => {
+                drop(outbound);
+                return self.publish(publish);
+            }
+            Packet::PubAck(ack) => {
+                if outbound.acknowledged(ack.packet_id) {
+                    self.full_since = None;
+                    self.streaming.shared.wake();
+                }
+            }
+            Packet::PubRec(ack) => {
+                let is_known = outbound.received(ack.packet_id, !ack.reason.is_failure());
+                if ack.reason.is_failure() {
+                    self.streaming.shared.wake();
+                } else {
+                    let reason = if is_known { Reason::Success } else { Reason::PacketIdNotFound };
+                    say(&self.connection.outlet, |out| {
+                        self.encoder.ack(out, AckKind::PubRel, ack.packet_id, reason, None)
+                    });
+                }
+            }
+            Packet::PubComp(ack) => {
+                if outbound.completed(ack.packet_id) {
+                    self.full_since = None;
+                    self.streaming.shared.wake();
+                }
+            }
+            Packet::PubRel(ack) => {
+                let is_known = self.inbound.release(ack.packet_id);
+                let reason = if is_known { Reason::Success } else { Reason::PacketIdNotFound };
+                say(&self.connection.outlet, |out| {
+                    self.encoder.ack(out, AckKind::PubComp, ack.packet_id, reason, None)
+                });
+            }
+            Packet::Subscribe(subscribe) => {
+                let of = (&self.app, &self.principal, self.streaming.stream);
+                self.doing.push_back(subscriptions::subscribe(of.0, of.1, of.2, &mut outbound, subscribe));
+            }
+            Packet::Unsubscribe(unsubscribe) => {
+                let of = (&self.app, &self.principal, self.streaming.stream);
+                self.doing.push_back(subscriptions::unsubscribe(of.0, of.1, of.2, &mut outbound, unsubscribe));
+            }
+            Packet::PingReq => say(&self.connection.outlet, |out| self.encoder.pingresp(out)),
+            Packet::Disconnect(Disconnect { reason, .. }) => {
+                if reason != Reason::DisconnectWithWill {
+                    self.will = None;
+                }
+                return Some(End::Gone);
+            }
+            Packet::Auth(auth) => {
+                drop(outbound);
+                return self.renew(&auth);
+            }
+            // The decoder knows only one.
+            Packet::Connect(_) => return Some(End::Told(Reason::ProtocolError, None)),
+        }
+        None
+    }
+
+    fn publish(&mut self, publish: Publish) -> Option<End> {
+        let weight = doing::weight(publish.payload.len());
+        let (event, answer) = match self.inbound.take(&self.app, publish, self.streaming.publisher) {
+            Ok(Take::Insert(event, answer)) => (event, answer),
+            Ok(Take::Again(id)) => {
+                self.doing.push_back(Doing::Refused { answer: Some((AckKind::PubRec, id)), reason: Reason::Success });
+                return None;
+            }
+            Err(violation) => return Some(End::Told(violation.reason, Some(violation.what))),
+        };
+        let inserting = event.and_then(|event| {
+            let options = InsertOptions { condition: Condition::None, key: None, stream: None };
+            self.app.events.insert(&self.principal, vec![event], false, options)
+        });
+        self.doing.push_back(match inserting {
+            Ok(inserting) => Doing::Publish { answer, inserting, weight },
+            Err(error) if self.version != Version::V5 && reasons::passes(&error) && answer.is_some() => {
+                return Some(End::Told(reasons::of_publish(&error), None));
+            }
+            Err(error) => Doing::Refused { answer, reason: reasons::of_publish(&error) },
+        });
+        None
+    }
+
+    /// Authenticates again, so that the connection goes on for longer (MQTT 5.0, 4.12.1).
+    fn renew(&mut self, Auth { reason, authentication }: &Auth) -> Option<End> {
+        let Authentication { method, data } = authentication;
+        if !self.can_renew || *reason != Reason::Reauthenticate || method != METHOD {
+            return Some(End::Told(Reason::ProtocolError, Some("nothing was to be authenticated like this")));
+        }
+        let token = data.as_ref().map(|data| Secret::new(data.0.to_vec()));
+        let renewed = token.and_then(|token| self.app.identity.mqtt_token(&token).ok());
+        let renewed = renewed.filter(|renewed| renewed.username == self.principal.username);
+        let renewed = renewed.and_then(|renewed| {
+            let expires_at = self.app.events.renew(&renewed, self.streaming.stream).ok()?;
+            Some(Principal { expires_at, ..renewed })
+        });
+        let Some(renewed) = renewed else { return Some(End::Told(Reason::NotAuthorized, None)) };
+        self.principal = renewed;
+        say(&self.connection.outlet, |out| {
+            self.encoder.auth(out, Reason::Success, &[Property::AuthenticationMethod(METHOD)]);
+        });
+        None
+    }
+}

@@ -1,0 +1,110 @@
+//! What of a session outlives a connection: how far it has come, and how it goes on.
+
+use std::num::NonZeroU16;
+
+use super::compose::Head;
+use super::{InFlight, Limits, Outbound, Progress, State, Unnoted};
+use crate::domain::{Position, Timestamp};
+use crate::transports::mqtt::filters::Filters;
+use crate::transports::mqtt::packet::Qos;
+use crate::transports::mqtt::record::Record;
+
+impl Outbound {
+    /// For a client that comes back to its session, up to now.
+    pub fn resumed(limits: Limits, filters: Filters, progress: Progress, now: Position) -> Self {
+        let Progress { position, exact_position, in_flight, waiting, last_id } = progress;
+        Self {
+            filters,
+            is_resuming: !in_flight.is_empty(),
+            in_flight: in_flight.into(),
+            waiting: waiting.into(),
+            last_id,
+            exact_position,
+            quiet_until: now,
+            ..Self::new(limits, position)
+        }
+    }
+
+    /// How far the session has come.
+    pub fn progress(&self) -> Progress {
+        let in_flight = self.in_flight.iter().filter(|message| message.state != State::Unnoted).copied();
+        let unnoted = self.unnoted.iter().map(|unnoted| unnoted.message);
+        Progress {
+            position: self.position,
+            exact_position: self.exact_position,
+            in_flight: in_flight.collect(),
+            waiting: unnoted.chain(self.waiting.iter().copied()).collect(),
+            last_id: self.last_id,
+        }
+    }
+
+    /// The messages of QoS 2 that are to be noted, and up to where all have been then.
+    pub fn take_unnoted(&mut self) -> (Vec<Unnoted>, Position) {
+        (std::mem::take(&mut self.unnoted), self.exact_position)
+    }
+
+    /// Sends messages that have been noted. Returns those that are not sent after all, since they are too large for the client, or are
+    /// not wanted any more.
+    pub fn send_noted(&mut self, noted: &[Unnoted], now: Timestamp, out: &mut Vec<u8>) -> Vec<NonZeroU16> {
+        let mut not_sent = Vec::new();
+        for Unnoted { id, record, .. } in noted {
+            let is_sent =
+                Record::first(record).is_some_and(|(record, _)| self.put_again(*id, &record, false, now, out));
+            match self.in_flight.iter_mut().find(|message| message.id == *id) {
+                Some(message) if is_sent => message.state = State::SentOnce,
+                _ => {
+                    self.in_flight.retain(|message| message.id != *id);
+                    not_sent.push(*id);
+                }
+            }
+        }
+        not_sent
+    }
+
+    /// What was in flight when the session went on, in that order; empty if it was sent again.
+    pub fn to_resend(&self) -> Vec<InFlight> {
+        if self.is_resuming { self.in_flight.iter().copied().collect() } else { Vec::new() }
+    }
+
+    /// Sends again what was in flight: these records are of those events that are still there. `release` appends a PUBREL. Returns the
+    /// messages that are gone.
+    pub fn resend(
+        &mut self,
+        mut records: &[u8],
+        now: Timestamp,
+        out: &mut Vec<u8>,
+        release: impl Fn(NonZeroU16, &mut Vec<u8>),
+    ) -> Vec<NonZeroU16> {
+        let mut gone = Vec::new();
+        for InFlight { id, message, state } in self.to_resend() {
+            if state == State::Released {
+                release(id, out);
+                continue;
+            }
+            let record = Record::first(records).filter(|(record, _)| record.position == message.position);
+            let is_sent = record.is_some_and(|(record, length)| {
+                records = &records[length..];
+                let record = Record { is_from_before: message.is_from_before, ..record };
+                self.put_again(id, &record, true, now, out)
+            });
+            if !is_sent {
+                gone.push(id);
+            }
+        }
+        self.in_flight.retain(|message| !gone.contains(&message.id));
+        self.is_resuming = false;
+        gone
+    }
+
+    /// Appends a message that has its identifier already. Returns whether it did.
+    fn put_again(&mut self, id: NonZeroU16, record: &Record<'_>, dup: bool, now: Timestamp, out: &mut Vec<u8>) -> bool {
+        let (mut ids, is_own) = (Vec::new(), record.publisher == Some(self.limits.publisher));
+        let Some(delivery) = self.filters.deliver(record, is_own, &mut ids) else { return false };
+        if record.expires_at.is_some_and(|expires_at| expires_at <= now) {
+            return false;
+        }
+        let retain = record.is_from_before || (delivery.retain_as_published && record.is_retained);
+        let qos = delivery.qos.min(record.qos).max(Qos::AtLeastOnce);
+        self.put(record, now, Head { qos, retain, dup, id: Some(id) }, &ids, out)
+    }
+}

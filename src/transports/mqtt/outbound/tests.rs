@@ -1,0 +1,191 @@
+//! Guards what a client is sent: each message once, by an identifier that nothing else has, within its window, and again after it has
+//! come back.
+
+use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
+
+use super::*;
+use crate::domain::{
+    self, Epoch, Event, EventId, EventKind, PayloadForm, Properties, Published, PublisherId, TopicFilter,
+};
+use crate::events::{EventParts, Format};
+use crate::transports::mqtt::filters::Wanted;
+use crate::transports::mqtt::packet::Version;
+use crate::transports::mqtt::record::Records;
+
+const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+fn limits(version: Version, receive_maximum: u16) -> Limits {
+    Limits {
+        version,
+        receive_maximum: NonZeroU16::new(receive_maximum).unwrap(),
+        maximum_packet_size: None,
+        topic_alias_maximum: 0,
+        publisher: 7,
+        keeps: false,
+    }
+}
+
+fn wanted(filter: &str, qos: Qos) -> Wanted {
+    let filter = TopicFilter::parse(filter).unwrap();
+    Wanted { filter, qos, no_local: false, retain_as_published: false, id: None, since: Position::START }
+}
+
+/// What goes out to a client of MQTT 3.1.1 with these subscriptions.
+fn outbound(receive_maximum: u16, subscriptions: &[(&str, Qos)]) -> Outbound {
+    let mut outbound = Outbound::new(limits(Version::V311, receive_maximum), Position::START);
+    subscriptions.iter().for_each(|(filter, qos)| drop(outbound.filters.put(wanted(filter, *qos))));
+    outbound
+}
+
+/// The record of a message that was published with this QoS.
+fn record(position: u64, name: &str, payload: &[u8], qos: u8) -> Vec<u8> {
+    let (data, form) = PayloadForm::read(payload);
+    let qos = domain::Qos::from_number(qos).unwrap();
+    let published = Published { form, qos, publisher: PublisherId(9), properties: Properties::default() };
+    let event = Event {
+        kind: EventKind::Transient,
+        data,
+        published: Some(Arc::new(published)),
+        ..Event::example(position, name, "null")
+    };
+    let (mut buffer, id) = (Vec::new(), EventId { position: Position::new(position), epoch: Epoch::new(1) });
+    Records.event(&EventParts::of(&event, id), &mut buffer);
+    buffer
+}
+
+/// Has a record taken: what becomes of it, and the packets.
+fn take(outbound: &mut Outbound, record: &[u8]) -> (Taken, Vec<u8>) {
+    let (mut out, mut ids) = (Vec::new(), Vec::<NonZeroU32>::new());
+    let (record, length) = Record::first(record).unwrap();
+    assert_eq!(length, record.bytes.len());
+    (outbound.take(&record, NOW, &mut ids, &mut out), out)
+}
+
+/// The first byte and the identifier of a PUBLISH of the topic `a`.
+fn sent(packet: &[u8]) -> (u8, u16) {
+    assert_eq!(packet[2..5], *b"\x00\x01a", "{packet:?}");
+    (packet[0], u16::from_be_bytes([packet[5], packet[6]]))
+}
+
+fn id(number: u16) -> NonZeroU16 {
+    NonZeroU16::new(number).unwrap()
+}
+
+#[test]
+fn an_identifier_is_not_used_again_before_its_message_is_acknowledged() {
+    let mut outbound = outbound(100, &[("a", Qos::AtLeastOnce)]);
+    assert_eq!(sent(&take(&mut outbound, &record(1, "a", b"x", 1)).1), (0x32, 1));
+    for position in 2..70_002 {
+        let (taken, packet) = take(&mut outbound, &record(position, "a", b"x", 1));
+        let (first, number) = sent(&packet);
+        assert!(taken == Taken::Yes && first == 0x32 && number != 1 && number != 0);
+        assert!(outbound.acknowledged(id(number)) && !outbound.acknowledged(id(number)));
+    }
+    assert!(outbound.acknowledged(id(1)));
+}
+
+#[test]
+fn beyond_its_window_a_client_is_sent_nothing_that_it_must_acknowledge() {
+    let mut outbound = outbound(2, &[("a", Qos::ExactlyOnce)]);
+    for (position, qos) in [(1, 1), (2, 2)] {
+        assert_eq!(take(&mut outbound, &record(position, "a", b"x", qos)).0, Taken::Yes);
+    }
+    assert_eq!(take(&mut outbound, &record(3, "a", b"x", 1)), (Taken::No, Vec::new()));
+    assert_eq!(outbound.position(), Position::new(2));
+    assert_eq!(take(&mut outbound, &record(3, "a", b"x", 0)).0, Taken::Yes, "QoS 0 has no window");
+    // A message of QoS 2 counts until it is completed.
+    assert!(!outbound.acknowledged(id(2)) && outbound.received(id(2), true) && !outbound.takes_any());
+    assert!(outbound.completed(id(2)) && outbound.takes_any());
+    assert!(!outbound.received(id(2), true));
+}
+
+#[test]
+fn a_client_that_acknowledges_nothing_has_a_thousand_waiting_and_then_gets_nothing() {
+    let mut outbound = outbound(1, &[("a", Qos::AtLeastOnce)]);
+    take(&mut outbound, &record(1, "a", b"x", 1));
+    assert!(!outbound.takes_any());
+    outbound.stall();
+    for position in 2..1_002 {
+        assert_eq!(take(&mut outbound, &record(position, "a", b"x", 1)), (Taken::Yes, Vec::new()));
+    }
+    assert_eq!(take(&mut outbound, &record(1_002, "a", b"x", 1)).0, Taken::No);
+    assert!(outbound.due().is_empty() && outbound.acknowledged(id(1)));
+    let due = outbound.due();
+    assert_eq!(due.len(), 1);
+    // The first is gone meanwhile, and the second is there.
+    let mut out = Vec::new();
+    outbound.send_due(&due, &[], NOW, &mut out);
+    assert!(out.is_empty());
+    let due = outbound.due();
+    assert_eq!(due[0].position, Position::new(3));
+    outbound.send_due(&due, &record(3, "a", b"3", 1), NOW, &mut out);
+    assert_eq!(sent(&out).0, 0x32);
+    assert_eq!(take(&mut outbound, &record(1_002, "a", b"x", 1)).0, Taken::Yes, "in its turn, behind the others");
+    assert_eq!(outbound.progress().waiting.len(), 999);
+}
+
+#[test]
+fn a_session_goes_on_with_what_was_in_flight_and_leaves_out_what_was_not_meant_for_it() {
+    let mut before = outbound(10, &[("a", Qos::ExactlyOnce)]);
+    for (position, qos) in [(1, 1), (2, 2), (3, 2), (4, 1)] {
+        take(&mut before, &record(position, "a", b"x", qos));
+    }
+    assert!(before.acknowledged(id(1)) && before.received(id(2), true));
+    let progress = before.progress();
+    assert_eq!(progress.position, Position::new(4));
+    let mut filters = Filters::default();
+    filters.put(wanted("a", Qos::ExactlyOnce));
+    let mut after = Outbound::resumed(limits(Version::V311, 10), filters, progress, Position::new(8));
+    // Nothing new goes before what is sent again.
+    assert_eq!(take(&mut after, &record(5, "a", b"x", 1)).0, Taken::No);
+    let in_flight: Vec<_> = after.to_resend().iter().map(|message| (message.id.get(), message.state)).collect();
+    assert_eq!(in_flight, [(2, State::Released), (3, State::SentOnce), (4, State::Sent)]);
+    let (mut out, records) = (Vec::new(), [record(3, "a", b"x", 2), record(4, "a", b"x", 1)].concat());
+    let gone = after.resend(&records, NOW, &mut out, |id, out| out.extend(id.get().to_be_bytes()));
+    assert!(gone.is_empty());
+    assert_eq!((out[..2].to_vec(), sent(&out[2..10]), sent(&out[10..])), (vec![0, 2], (0x3C, 3), (0x3A, 4)));
+    // Of what was published while it was away, it gets what is above QoS 0.
+    assert_eq!(take(&mut after, &record(5, "a", b"x", 0)), (Taken::Yes, Vec::new()));
+    assert_eq!(sent(&take(&mut after, &record(6, "a", b"x", 1)).1), (0x32, 5));
+    assert!(!take(&mut after, &record(9, "a", b"x", 0)).1.is_empty());
+}
+
+#[test]
+fn a_message_that_is_gone_is_not_sent_again_and_frees_its_identifier() {
+    let mut before = outbound(10, &[("a", Qos::AtLeastOnce)]);
+    for position in [1, 2] {
+        take(&mut before, &record(position, "a", b"x", 1));
+    }
+    let mut filters = Filters::default();
+    filters.put(wanted("a", Qos::AtLeastOnce));
+    let mut after = Outbound::resumed(limits(Version::V5, 10), filters, before.progress(), Position::new(2));
+    let mut out = Vec::new();
+    assert_eq!(after.resend(&record(2, "a", b"x", 1), NOW, &mut out, |_, _| ()), [id(1)]);
+    assert_eq!(sent(&out), (0x3A, 2));
+    assert!(after.to_resend().is_empty() && !after.acknowledged(id(1)));
+}
+
+#[test]
+fn of_a_session_that_is_kept_messages_of_qos_2_are_sent_once_they_are_noted_and_only_once() {
+    let mut outbound = Outbound::new(Limits { keeps: true, ..limits(Version::V311, 10) }, Position::START);
+    outbound.filters.put(wanted("a", Qos::ExactlyOnce));
+    assert_eq!(take(&mut outbound, &record(1, "a", b"x", 2)), (Taken::Yes, Vec::new()));
+    assert_eq!(outbound.progress().waiting.len(), 1, "not noted yet");
+    let (unnoted, exact) = outbound.take_unnoted();
+    assert_eq!((unnoted.len(), unnoted[0].id, exact), (1, id(1), Position::new(1)));
+    let mut out = Vec::new();
+    assert!(outbound.send_noted(&unnoted, NOW, &mut out).is_empty());
+    assert_eq!(sent(&out), (0x34, 1));
+    assert_eq!(outbound.progress().in_flight[0].state, State::SentOnce);
+    // From an earlier position on, it is passed over.
+    assert_eq!(take(&mut outbound, &record(1, "a", b"x", 2)), (Taken::Yes, Vec::new()));
+}
+
+#[test]
+fn what_came_before_a_subscription_is_not_for_it() {
+    let mut outbound = outbound(10, &[]);
+    outbound.filters.put(Wanted { since: Position::new(5), ..wanted("a", Qos::AtLeastOnce) });
+    assert!(take(&mut outbound, &record(5, "a", b"x", 1)).1.is_empty());
+    assert!(!take(&mut outbound, &record(6, "a", b"x", 1)).1.is_empty());
+}

@@ -1,0 +1,93 @@
+//! Messages on their way to a client, and how far they are.
+
+use std::num::{NonZeroU16, NonZeroU32};
+
+use bytes::Bytes;
+
+use crate::domain::Position;
+use crate::transports::mqtt::packet::Version;
+
+/// What a client said of itself that counts for what it is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Its version.
+    pub version: Version,
+    /// How many messages of QoS 1 and 2 it takes unacknowledged.
+    pub receive_maximum: NonZeroU16,
+    /// How large packets may be, in bytes.
+    pub maximum_packet_size: Option<NonZeroU32>,
+    /// The greatest topic alias.
+    pub topic_alias_maximum: u16,
+    /// What its own messages are known by.
+    pub publisher: u64,
+    /// Whether its session outlives the connection.
+    pub keeps: bool,
+}
+
+/// A message that is not acknowledged, or not wholly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InFlight {
+    /// What the client knows it by.
+    pub id: NonZeroU16,
+    /// Its event.
+    pub message: Message,
+    /// How far it is.
+    pub state: State,
+}
+
+/// A message by its event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The position of the event.
+    pub position: Position,
+    /// Whether it was given as the latest event of its name.
+    pub is_from_before: bool,
+}
+
+/// How far a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// A PUBACK is awaited.
+    Sent,
+    /// A PUBREC is awaited.
+    SentOnce,
+    /// A PUBCOMP is awaited.
+    Released,
+    /// It is sent once the session knows of it, since it must not be sent by another identifier then (MQTT 5.0, 4.3.3).
+    Unnoted,
+}
+
+/// A message of QoS 2 that is sent once the session knows of it.
+#[derive(Clone, Debug)]
+pub struct Unnoted {
+    /// What the client will know it by.
+    pub id: NonZeroU16,
+    /// Its event.
+    pub message: Message,
+    /// Its record.
+    pub(super) record: Bytes,
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It was written, or will be, or never is to be.
+    Yes,
+    /// It must wait until the client acknowledges something.
+    No,
+}
+
+/// How far a session has come, as it is kept.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// Everything up to here is done, or in flight, or waits.
+    pub position: Position,
+    /// Messages of QoS 2 up to here have been noted.
+    pub exact_position: Position,
+    /// What is in flight, in that order.
+    pub in_flight: Vec<InFlight>,
+    /// What waits behind that.
+    pub waiting: Vec<Message>,
+    /// The last identifier that was used.
+    pub last_id: u16,
+}
