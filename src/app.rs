@@ -17,7 +17,7 @@ use bytes::Bytes;
 use crate::config::{Callers, Mqtt};
 use crate::domain::{BasePath, TrustedProxies, Username};
 use crate::error::Error;
-use crate::events::{CatchUp, Sink, SubscribeRequest, WorkerHandle};
+use crate::events::{CatchUp, Rates, Sink, SubscribeRequest, WorkerHandle};
 use crate::identity::{Admin, Identity, UserQuery};
 
 pub use claims::{Claims, Held};
@@ -45,6 +45,8 @@ pub struct Services {
     pub mqtt: Option<Arc<Mqtt>>,
     /// Which sessions of MQTT have a connection.
     pub mqtt_sessions: MqttSessions,
+    /// How often a user may connect over MQTT.
+    pub mqtt_connects: Arc<Rates>,
 }
 
 /// The sessions of MQTT that have a connection: by the user and the client identifier. A claim says whether it is to begin anew (Clean

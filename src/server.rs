@@ -16,7 +16,7 @@ use crate::app::{Events, MqttSessions, Services};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::Error;
-use crate::events::{Hub, Retention, Rules, keep_up};
+use crate::events::{Hub, Rates, Retention, Rules, keep_up};
 use crate::identity::{
     Channels, Identity, MqttTokens, RootKey, Settings, TokenForm, index_names, index_names_when_possible,
 };
@@ -131,6 +131,7 @@ impl Server {
         };
         let events = Events::new(identity.clone(), writer.clone(), hub.clone(), clock.clone(), config.limits);
         let core = Core { writer, hub, store, sockets: http::sockets() };
+        let connect_rate = config.mqtt.as_ref().map_or(0, |mqtt| mqtt.connect_rate);
         let services = Services {
             identity,
             events,
@@ -139,6 +140,7 @@ impl Server {
             base_path: config.base_path,
             mqtt: config.mqtt.map(Arc::new),
             mqtt_sessions: MqttSessions::default(),
+            mqtt_connects: Arc::new(Rates::new(connect_rate, 0)),
         };
 
         let Listening { addresses, http, certificate } =

@@ -46,6 +46,9 @@ pub struct MqttFlags {
     /// File with that password.
     #[arg(long, env = "BROKER_MQTT_HANDLER_KEY_FILE")]
     pub mqtt_handler_key_file: Option<PathBuf>,
+    /// MQTT connections that a user may begin in a second; 0 is no limit.
+    #[arg(long, env = "BROKER_MQTT_CONNECT_RATE", default_value_t = 0)]
+    pub mqtt_connect_rate: u32,
     /// Topic filters that an MQTT connection may have.
     #[arg(long, env = "BROKER_MQTT_FILTERS", default_value = "1000", value_parser = value_parser!(u16).range(1..=1000).map(usize::from))]
     pub mqtt_filters: usize,
@@ -64,6 +67,8 @@ pub struct Mqtt {
     pub anonymous: Option<Username>,
     /// How tokens of another service are checked, and handlers known.
     pub guests: Option<MqttGuests>,
+    /// How many connections a user may begin in a second; 0 is no limit.
+    pub connect_rate: u32,
     /// How many topic filters a connection may have.
     pub filters: usize,
 }
@@ -161,8 +166,14 @@ impl MqttFlags {
                 false => Ok(None),
             };
         }
-        let MqttFlags { mqtt_port: port, mqtts_port: tls_port, mqtt_any_path: any_path, mqtt_filters: filters, .. } =
-            self;
-        Ok(Some(Mqtt { port, tls_port, any_path, anonymous, guests, filters }))
+        let MqttFlags {
+            mqtt_port: port,
+            mqtts_port: tls_port,
+            mqtt_any_path: any_path,
+            mqtt_filters: filters,
+            mqtt_connect_rate: connect_rate,
+            ..
+        } = self;
+        Ok(Some(Mqtt { port, tls_port, any_path, anonymous, guests, connect_rate, filters }))
     }
 }

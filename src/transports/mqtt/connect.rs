@@ -112,6 +112,8 @@ async fn let_in(app: &App, connect: &Connect, from: ClientAddress) -> Result<(Pr
         }
     };
     let principal = principal.map_err(|error| reasons::of_connect(&error))?.ok_or(Reason::NotAuthorized)?;
+    let rate = app.mqtt_connects.take(&principal.username, &principal.account.tenant, 1);
+    rate.map_err(|_| Reason::ConnectionRateExceeded)?;
     Ok((principal, client_id))
 }
 

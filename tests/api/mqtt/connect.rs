@@ -150,6 +150,20 @@ async fn clients_without_credentials_are_the_user_that_is_named_if_one_is() {
 }
 
 #[tokio::test]
+async fn a_user_who_connects_too_often_is_told_so() {
+    let (server, alice) = server_with(&["--mqtt_connect_rate=3"]).await;
+    let login = Some(("JWT", alice.jwt()));
+    for (level, expected) in [(4, 3), (5, 0x9F)] {
+        let connect = Connect { level, client_id: "x", login, ..Connect::default() };
+        let mut codes = Vec::new();
+        while codes.last().is_none_or(|last| *last == 0) {
+            codes.push(code(&server, &connect).await);
+        }
+        assert_eq!(codes.last(), Some(&expected));
+    }
+}
+
+#[tokio::test]
 async fn a_sign_in_that_ends_ends_the_connection_with_its_reason() {
     let (server, alice) = server_with(&["--jwt_expiry=2"]).await;
     let mut five = client(&server, 5, "five", &alice).await;
