@@ -6,6 +6,9 @@ use super::packet::{Qos, RetainHandling};
 use super::record::Record;
 use crate::domain::{Position, TopicFilter};
 
+/// Up to so many subscriptions are compared one by one.
+const FEW: usize = 16;
+
 /// A subscription: which messages are wanted, and how (MQTT 5.0, 3.8.3.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
@@ -23,12 +26,14 @@ pub struct Wanted {
     pub since: Position,
 }
 
-/// The subscriptions of a client, each filter once.
+/// The subscriptions of a client, each filter once, in the order of the filters' text.
 #[derive(Debug, Default)]
-pub struct Filters(Vec<Wanted>);
+pub struct Filters {
+    wanted: Vec<Wanted>,
+}
 
 /// How a message is delivered: by all subscriptions together that want it, so that it comes once.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// The highest QoS of them.
     pub qos: Qos,
@@ -37,43 +42,46 @@ pub struct Delivery {
 }
 
 impl Filters {
+    fn place(&self, filter: &TopicFilter) -> Result<usize, usize> {
+        self.wanted.binary_search_by(|other| other.filter.as_str().cmp(filter.as_str()))
+    }
+
     /// Adds a subscription, or puts it in the place of the one with the same filter (MQTT 5.0, 3.8.4-3). Returns whether it is a new one.
     pub fn put(&mut self, wanted: Wanted) -> bool {
-        match self.0.iter_mut().find(|other| other.filter == wanted.filter) {
-            Some(other) => {
-                *other = Wanted { since: other.since, ..wanted };
-                false
-            }
-            None => {
-                if self.0.is_empty() {
+        let place = self.place(&wanted.filter);
+        match place {
+            Ok(at) => self.wanted[at] = Wanted { since: self.wanted[at].since, ..wanted },
+            Err(at) => {
+                if self.wanted.is_empty() {
                     // Not for four, as a list grows by itself.
-                    self.0.reserve_exact(1);
+                    self.wanted.reserve_exact(1);
                 }
-                self.0.push(wanted);
-                true
+                self.wanted.insert(at, wanted);
             }
         }
+        place.is_err()
     }
 
     /// Takes a subscription out. Returns whether it was there.
     pub fn remove(&mut self, filter: &TopicFilter) -> bool {
-        let at = self.0.iter().position(|other| other.filter == *filter);
-        at.map(|at| self.0.swap_remove(at)).is_some()
+        let Ok(at) = self.place(filter) else { return false };
+        self.wanted.remove(at);
+        true
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.wanted.len()
     }
 
     /// Whether one has this filter.
     pub fn contains(&self, filter: &TopicFilter) -> bool {
-        self.0.iter().any(|other| other.filter == *filter)
+        self.place(filter).is_ok()
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Wanted> {
-        self.0.iter()
+        self.wanted.iter()
     }
 
     /// How a message is delivered, and for which identifiers; `None` if no subscription wants it. `is_own` says that the client has
@@ -81,17 +89,59 @@ impl Filters {
     pub fn deliver(&self, record: &Record<'_>, is_own: bool, ids: &mut Vec<NonZeroU32>) -> Option<Delivery> {
         ids.clear();
         let mut found: Option<Delivery> = None;
-        for wanted in &self.0 {
+        self.each_match(record.topic, &mut |wanted| {
             let is_before = record.position <= wanted.since && !record.is_from_before;
-            if is_before || (is_own && wanted.no_local) || !wanted.filter.matches(record.topic) {
-                continue;
+            if is_before || (is_own && wanted.no_local) {
+                return;
             }
             ids.extend(wanted.id);
             let known = found.get_or_insert(Delivery { qos: Qos::AtMostOnce, retain_as_published: false });
             known.qos = known.qos.max(wanted.qos);
             known.retain_as_published |= wanted.retain_as_published;
-        }
+        });
         found
+    }
+
+    /// Gives every subscription that matches a topic to `each`.
+    fn each_match(&self, topic: &str, each: &mut dyn FnMut(&Wanted)) {
+        if self.wanted.len() <= FEW {
+            return self.wanted.iter().filter(|wanted| wanted.filter.matches(topic)).for_each(each);
+        }
+        // Names with wildcards come from other transports, and no filter matches them.
+        if topic.contains(['+', '#']) {
+            return;
+        }
+        let of_server = if topic.starts_with('$') { going_on(&self.wanted, 0, "$") } else { &self.wanted };
+        each_going_on(of_server, 0, topic, each);
+    }
+}
+
+/// Those of some subscriptions, which are in order and the same up to a byte, that go on with a text there.
+fn going_on<'a>(wanted: &'a [Wanted], at: usize, text: &str) -> &'a [Wanted] {
+    let (_, from) = wanted.split_at(wanted.partition_point(|one| one.filter.as_str()[at..] < *text));
+    from.split_at(from.partition_point(|one| one.filter.as_str()[at..].starts_with(text))).0
+}
+
+/// Gives those of some subscriptions that match what a topic has from a level on: they are in order, and the same up to that level, which
+/// begins at a byte. In their order they are a tree of levels, in which this goes down.
+fn each_going_on(wanted: &[Wanted], at: usize, topic: &str, each: &mut dyn FnMut(&Wanted)) {
+    if wanted.is_empty() {
+        return;
+    }
+    // There is one at most: nothing follows it.
+    going_on(wanted, at, "#").iter().for_each(&mut *each);
+    let (level, below) = topic.split_once('/').map_or((topic, None), |(level, below)| (level, Some(below)));
+    for level in [level, "+"] {
+        let (wanted, at) = (going_on(wanted, at, level), at + level.len());
+        match below {
+            Some(below) => each_going_on(going_on(wanted, at, "/"), at + 1, below, each),
+            None => {
+                let ends_here = wanted.first().filter(|first| first.filter.as_str().len() == at);
+                // `a/#` matches `a`, too.
+                let above = going_on(wanted, at, "/#").iter();
+                ends_here.into_iter().chain(above).for_each(&mut *each);
+            }
+        }
     }
 }
 
@@ -101,5 +151,48 @@ pub fn gives_retained(handling: RetainHandling, is_new: bool) -> bool {
         RetainHandling::Always => true,
         RetainHandling::IfNew => is_new,
         RetainHandling::Never => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn wanted(filter: &str) -> Option<Wanted> {
+        let filter = TopicFilter::parse(filter)?;
+        let qos = Qos::AtMostOnce;
+        Some(Wanted { filter, qos, no_local: false, retain_as_published: false, id: None, since: Position::START })
+    }
+
+    proptest! {
+        #[test]
+        fn the_subscriptions_that_match_are_found_in_many_as_one_by_one(
+            texts in prop::collection::vec("[ab$]{0,1}(/[ab+]{0,1}){0,3}(/#)?|[+#]|[+](/[ab]){0,2}", 0..60),
+            topic in "[ab$+]{0,2}(/[ab]{0,1}){0,3}",
+        ) {
+            let mut filters = Filters::default();
+            texts.iter().filter_map(|text| wanted(text)).for_each(|wanted| drop(filters.put(wanted)));
+            let mut found = Vec::new();
+            filters.each_match(&topic, &mut |wanted| found.push(wanted.filter.clone()));
+            found.sort();
+            let one_by_one: Vec<_> = filters.iter().map(|wanted| wanted.filter.clone()).collect();
+            let expected: Vec<_> = one_by_one.into_iter().filter(|filter| filter.matches(&topic)).collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn a_filter_is_there_once_and_keeps_its_beginning() {
+        let mut filters = Filters::default();
+        let a = |qos, since| Wanted { qos, since: Position::new(since), ..wanted("a/+").unwrap() };
+        assert!(filters.put(a(Qos::AtMostOnce, 3)) && filters.put(wanted("b").unwrap()));
+        assert!(!filters.put(a(Qos::AtLeastOnce, 9)));
+        let kept: Vec<_> = filters.iter().map(|wanted| (wanted.qos, wanted.since.get())).collect();
+        assert_eq!(kept, [(Qos::AtLeastOnce, 3), (Qos::AtMostOnce, 0)]);
+        let filter = TopicFilter::parse("a/+").unwrap();
+        assert!(filters.contains(&filter) && filters.remove(&filter) && !filters.remove(&filter));
+        assert_eq!(filters.len(), 1);
     }
 }

@@ -121,6 +121,9 @@ fn a_client_that_acknowledges_nothing_has_a_thousand_waiting_and_then_gets_nothi
     assert_eq!(due[0].position, Position::new(3));
     outbound.send_due(&due, &record(3, "a", b"3", 1), NOW, &mut out);
     assert_eq!(sent(&out).0, 0x32);
+    // It acknowledges again, so that nothing more need wait beside those; and then it does not.
+    assert_eq!(take(&mut outbound, &record(1_002, "a", b"x", 1)).0, Taken::No);
+    outbound.stall();
     assert_eq!(take(&mut outbound, &record(1_002, "a", b"x", 1)).0, Taken::Yes, "in its turn, behind the others");
     assert_eq!(outbound.progress().waiting.len(), 999);
 }
