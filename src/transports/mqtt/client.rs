@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::connect::say;
+use super::basics::say;
 use super::doing::{Doing, Done, MAX_IN_FLIGHT};
 use super::inbound::{Inbound, Will};
 use super::packet::{Connect, Decoder, Encoder, Reason, Version};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::MemoryOf;
+use super::basics::{METHOD, MemoryOf, say};
 use super::client::{Client, Connection, Streaming};
 use super::client_id::ClientId;
 use super::inbound::{MAX_ALIASES, RECEIVE_MAXIMUM, Will, max_packet_bytes};
@@ -24,9 +24,6 @@ use crate::transports::ws::{Inlet, Message, Outlet};
 const WITHIN: Duration = Duration::from_secs(10);
 /// How large a CONNECT may be, in bytes: a token, and a will of 64 KiB.
 const MAX_CONNECT_BYTES: usize = 128 << 10;
-/// The method of enhanced authentication: a token, which can be renewed on the open connection.
-pub const METHOD: &str = "JWT";
-
 /// Waits for the CONNECT of a client, and lets it in.
 pub async fn connect(
     app: App,
@@ -61,15 +58,6 @@ pub async fn connect(
             say(&outlet, |out| encoder.connack(out, false, reason, None, &[]));
             None
         }
-    }
-}
-
-/// Sends packets.
-pub fn say(outlet: &Outlet, write: impl FnOnce(&mut Vec<u8>)) {
-    let mut out = Vec::new();
-    write(&mut out);
-    if !out.is_empty() {
-        outlet.send_binary(&out);
     }
 }
 

@@ -14,7 +14,7 @@ use super::packet::Qos;
 use super::record::Record;
 use crate::domain::{Position, Timestamp};
 
-use compose::Head;
+use types::Head;
 
 pub use types::{InFlight, Limits, Message, Progress, State, Taken, Unnoted};
 

@@ -5,7 +5,7 @@ use crate::app::InsertOptions;
 use crate::domain::Secret;
 use crate::events::Condition;
 use crate::identity::Principal;
-use crate::transports::mqtt::connect::{METHOD, say};
+use crate::transports::mqtt::basics::{METHOD, say};
 use crate::transports::mqtt::doing::{self, Doing};
 use crate::transports::mqtt::inbound::Take;
 use crate::transports::mqtt::packet::{

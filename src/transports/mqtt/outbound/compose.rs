@@ -3,8 +3,9 @@
 use std::num::{NonZeroU16, NonZeroU32};
 
 use super::Outbound;
+use super::types::Head;
 use crate::domain::Timestamp;
-use crate::transports::mqtt::packet::{Property, Qos, Version, put_packet, put_text, remaining_length};
+use crate::transports::mqtt::packet::{Property, Version, put_packet, put_text, remaining_length};
 use crate::transports::mqtt::record::Record;
 
 /// How many topics have an alias on a connection.
@@ -14,15 +15,6 @@ const MAX_ALIASES: u16 = 64;
 const PUBLISH: u8 = 0x30;
 const DUP: u8 = 0b1000;
 const RETAIN: u8 = 0b1;
-
-/// What a PUBLISH says of itself.
-#[derive(Clone, Copy)]
-pub struct Head {
-    pub qos: Qos,
-    pub retain: bool,
-    pub dup: bool,
-    pub id: Option<NonZeroU16>,
-}
 
 impl Outbound {
     /// Appends a PUBLISH. Returns whether it did: a packet that is larger than the client takes is not sent (MQTT 5.0, 3.1.2-25).

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU16;
 
-use super::compose::Head;
+use super::types::Head;
 use super::{InFlight, Limits, Outbound, Progress, State, Unnoted};
 use crate::domain::{Position, Timestamp};
 use crate::transports::mqtt::filters::Filters;

@@ -5,7 +5,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use bytes::Bytes;
 
 use crate::domain::Position;
-use crate::transports::mqtt::packet::Version;
+use crate::transports::mqtt::packet::{Qos, Version};
 
 /// What a client said of itself that counts for what it is sent.
 #[derive(Clone, Copy, Debug)]
@@ -90,4 +90,13 @@ pub struct Progress {
     pub waiting: Vec<Message>,
     /// The last identifier that was used.
     pub last_id: u16,
+}
+
+/// What a PUBLISH says of itself.
+#[derive(Clone, Copy)]
+pub struct Head {
+    pub qos: Qos,
+    pub retain: bool,
+    pub dup: bool,
+    pub id: Option<NonZeroU16>,
 }
