@@ -12,6 +12,9 @@ use crate::events::{Lifetime, NewEvent};
 
 /// How many messages of QoS 1 and 2 a client of MQTT 5 may have unacknowledged.
 pub const RECEIVE_MAXIMUM: u16 = 64;
+/// How many messages of QoS 2 may be taken and not released. More than [`RECEIVE_MAXIMUM`], since clients of MQTT 3 know no such limit,
+/// and some of MQTT 5 do not keep it: mqtt.js sends everything at once.
+const MAX_UNRELEASED: usize = 1000;
 /// The greatest topic alias that a client may use.
 pub const MAX_ALIASES: u16 = 32;
 /// What a packet has beside the event in it, at most: properties count as parts of the event.
@@ -53,7 +56,7 @@ impl Inbound {
                 if self.unreleased.contains(&id) {
                     return Ok(Take::Again(id));
                 }
-                if self.unreleased.len() >= usize::from(RECEIVE_MAXIMUM) {
+                if self.unreleased.len() >= MAX_UNRELEASED {
                     return Err(violation(Reason::ReceiveMaximumExceeded, "too many messages that are not released"));
                 }
                 self.unreleased.insert(id);

@@ -54,6 +54,24 @@ async fn a_message_of_qos_2_is_taken_once_however_often_it_is_sent_before_its_re
 }
 
 #[tokio::test]
+async fn a_client_may_send_many_messages_of_qos_2_before_it_releases_one_and_not_any_number() {
+    let (server, alice) = server_with(&[]).await;
+    for level in [4, 5] {
+        let mut mqtt = client(&server, level, "x", &alice).await;
+        let messages: Vec<u8> =
+            (1..=1000_u16).flat_map(|id| mqtt.publish_bytes(("a", b"1"), 2, false, id, &[])).collect();
+        mqtt.send(&messages).await;
+        for id in 1..=1000_u16 {
+            let pubrec = mqtt.packet().await.unwrap();
+            assert_eq!((pubrec.first, &pubrec.body[..]), (0x50, &id.to_be_bytes()[..]));
+        }
+        let one_more = mqtt.publish_bytes(("a", b"1"), 2, false, 1001, &[]);
+        mqtt.send(&one_more).await;
+        assert_eq!(mqtt.ended().await, (level == 5).then_some(0x93));
+    }
+}
+
+#[tokio::test]
 async fn an_alias_stands_for_a_topic_and_the_subscriber_sees_the_topic() {
     let (server, alice) = server_with(&[]).await;
     let mut subscriber = client(&server, 4, "subscriber", &alice).await;
