@@ -24,9 +24,9 @@ use tokio_rustls::client::TlsStream;
 use crate::support::{Authority, Client, TestServer, command, within};
 
 /// A server with a certificate for `localhost` and `127.0.0.1` in its own directory.
-struct Secure {
-    server: TestServer,
-    authority: Authority,
+pub struct Secure {
+    pub server: TestServer,
+    pub authority: Authority,
 }
 
 impl Secure {
@@ -34,7 +34,7 @@ impl Secure {
         Self::start_with(&[]).await
     }
 
-    async fn start_with(flags: &[&str]) -> Self {
+    pub async fn start_with(flags: &[&str]) -> Self {
         let flags: Vec<String> = FLAGS.iter().chain(flags).map(|flag| (*flag).to_owned()).collect();
         Self::start_as(move |directory| command(&flags, directory)).await
     }
@@ -50,12 +50,17 @@ impl Secure {
     }
 
     /// A client that takes the first offered version of HTTP.
-    fn client(&self) -> Client {
+    pub fn client(&self) -> Client {
         self.client_with(reqwest::Client::builder())
     }
 
     /// A bare connection on which this is spoken.
     async fn connect(&self, protocol: &str) -> TlsStream<TcpStream> {
+        self.connect_to(self.server.address(), protocol).await
+    }
+
+    /// The same, to another port of the server.
+    pub async fn connect_to(&self, address: &str, protocol: &str) -> TlsStream<TcpStream> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.authority.root().as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -63,7 +68,6 @@ impl Secure {
             rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let mut config = config.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-        let address = self.server.address();
         let socket = within("a connection", TcpStream::connect(address)).await.unwrap();
         let connecting =
             TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), socket);

@@ -19,6 +19,11 @@ pub struct Saying {
 impl Saying {
     /// Starts `node <file>` for JavaScript, and Python for other files, with arguments.
     pub fn start(file: &str, arguments: &[&str]) -> Self {
+        Self::trusting(None, file, arguments)
+    }
+
+    /// The same, which takes certificates of the authority whose root is in a file.
+    pub fn trusting(root_file: Option<&Path>, file: &str, arguments: &[&str]) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let scratch = tempfile::tempdir().unwrap();
         let mut command = if file.ends_with(".mjs") {
@@ -26,6 +31,9 @@ impl Saying {
         } else {
             Command::new(root.join("target/python/bin/python"))
         };
+        if let Some(root_file) = root_file {
+            command.env("NODE_EXTRA_CA_CERTS", root_file).env("SSL_CERT_FILE", root_file);
+        }
         let mut child = command
             .arg(file)
             .args(arguments)
