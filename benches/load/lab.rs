@@ -25,6 +25,8 @@ pub struct Lab {
     pub peers: Vec<Box<dyn Target>>,
     /// The other servers to compare WebSocket with.
     pub websocket_peers: Vec<Box<dyn Target>>,
+    /// The other servers to compare MQTT with.
+    pub mqtt_peers: Vec<Box<dyn Target>>,
     /// The other servers to compare long polling with.
     pub polling_peers: Vec<Box<dyn Target>>,
     /// The results.
@@ -46,6 +48,7 @@ impl Lab {
             broker,
             peers: Vec::new(),
             websocket_peers: Vec::new(),
+            mqtt_peers: Vec::new(),
             polling_peers: Vec::new(),
             table: Table::default(),
             scratch,

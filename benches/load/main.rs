@@ -13,6 +13,7 @@ mod disk;
 mod http;
 mod lab;
 mod message;
+mod mqtt;
 mod options;
 mod process;
 mod raw;
@@ -62,6 +63,7 @@ fn measure(options: Options) -> Result<bool> {
     if lab.options.peers {
         lab.peers = targets::installed(targets::peers(), &mut lab.table)?;
         lab.websocket_peers = targets::installed(targets::websocket_peers(), &mut lab.table)?;
+        lab.mqtt_peers = targets::installed(targets::mqtt_peers(), &mut lab.table)?;
         lab.polling_peers = targets::installed(targets::polling_peers(), &mut lab.table)?;
     }
     let mut all_ran = true;

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use crate::Result;
 use crate::raw::Fault;
@@ -29,6 +30,10 @@ pub struct Options {
     pub peers: bool,
     /// A binary to measure instead of the one that cargo built.
     pub broker: Option<PathBuf>,
+    /// How many live subscriptions `mqtt_live` holds, and for how many seconds.
+    pub subscribers: Option<usize>,
+    /// See [`Self::subscribers`].
+    pub seconds: Option<u64>,
     /// A directory that keeps the database of a million users between runs, because creating it takes minutes.
     pub keep: Option<PathBuf>,
 }
@@ -44,7 +49,8 @@ pub const RAW_WITH: &str = "raw-that-";
 /// See [`CROWD`].
 pub const ACTIX_PARSE: &str = "actix-parse";
 
-const USAGE: &str = "usage: cargo bench --bench load -- [SCENARIO...] [--quick] [--peers] [--broker FILE] [--keep DIR]";
+const USAGE: &str = "usage: cargo bench --bench load -- [SCENARIO...] [--quick] [--peers] [--broker FILE] [--keep DIR] \
+    [--subscribers N] [--seconds N]";
 
 impl Options {
     /// Reads the command line of this process.
@@ -63,13 +69,15 @@ impl Options {
                 "--peers" => options.peers = true,
                 "--broker" => options.broker = Some(value()?.into()),
                 "--keep" => options.keep = Some(value()?.into()),
+                "--subscribers" => options.subscribers = Some(number(&value()?)?),
+                "--seconds" => options.seconds = Some(number(&value()?)?),
                 ROLE => {
                     role = match value()?.as_str() {
                         CROWD => Role::Crowd,
-                        RAW => Role::Raw(port(&value()?)?, None),
-                        ACTIX_PARSE => Role::ActixParse(port(&value()?)?),
+                        RAW => Role::Raw(number(&value()?)?, None),
+                        ACTIX_PARSE => Role::ActixParse(number(&value()?)?),
                         other => match other.strip_prefix(RAW_WITH).and_then(Fault::parse) {
-                            Some(fault) => Role::Raw(port(&value()?)?, Some(fault)),
+                            Some(fault) => Role::Raw(number(&value()?)?, Some(fault)),
                             None => return Err(format!("there is no role {other}")),
                         },
                     }
@@ -82,6 +90,6 @@ impl Options {
     }
 }
 
-fn port(text: &str) -> Result<u16> {
-    text.parse().map_err(|_| format!("{text} is not a port"))
+fn number<T: FromStr>(text: &str) -> Result<T> {
+    text.parse().map_err(|_| format!("{text} is not a number that is possible here"))
 }

@@ -19,7 +19,7 @@ use rustix::fd::OwnedFd;
 
 use crate::{Result, process};
 
-pub use format::OPEN_POLLING;
+pub use format::{MQTT, OPEN_POLLING};
 
 use format::Format;
 

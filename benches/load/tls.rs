@@ -14,7 +14,7 @@ pub fn session(config: &Arc<ClientConfig>) -> Result<ClientConnection> {
     ClientConnection::new(Arc::clone(config), name).map_err(|error| error.to_string())
 }
 
-/// A client configuration that trusts this root only, for HTTP/1.1.
+/// A client configuration that trusts this root only, for HTTP/1.1 and MQTT.
 pub fn config(root: &str) -> Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_slice(root.as_bytes()).map_err(|error| error.to_string())?;
@@ -22,7 +22,7 @@ pub fn config(root: &str) -> Result<Arc<ClientConfig>> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let mut config = config.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"http/1.1".to_vec(), b"mqtt".to_vec()];
     config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))
 }

@@ -2,6 +2,7 @@
 
 use std::io::{Result, Write};
 
+use crate::mqtt::{self, Level, Message};
 use crate::websocket::{self, ACCEPT, TEXT};
 
 const STREAM_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n\
@@ -17,12 +18,16 @@ pub enum Format {
     Sse,
     /// `broker.v1` over WebSocket.
     BrokerV1,
+    /// MQTT: messages of QoS 0 as MQTT 3.1.1 has them.
+    Mqtt,
     /// Socket.IO over WebSocket.
     SocketIo,
     /// Socket.IO over long polling.
     Polling,
 }
 
+/// What a subscriber of MQTT asks for. It is the one packet that differs: the rest is what a server of MQTT sends.
+pub const MQTT: &str = "/mqtt";
 /// What a session that polls is opened with.
 pub const OPEN_POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
@@ -33,6 +38,7 @@ impl Format {
         let begins = [
             (Self::Sse, "/sse"),
             (Self::BrokerV1, "/ws"),
+            (Self::Mqtt, MQTT),
             (Self::Polling, OPEN_POLLING),
             (Self::SocketIo, "/socket.io/"),
         ];
@@ -43,7 +49,7 @@ impl Format {
     pub fn head(self) -> String {
         match self {
             Self::Sse => STREAM_HEAD.to_owned(),
-            Self::BrokerV1 | Self::SocketIo => format!(
+            Self::BrokerV1 | Self::Mqtt | Self::SocketIo => format!(
                 "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: {ACCEPT}\r\n\r\n"
             ),
             // A packet that says nothing.
@@ -64,6 +70,12 @@ impl Format {
                 write!(out, "\nid:{nth:016}000000\ndata:")?;
                 out.extend_from_slice(data);
                 out.extend_from_slice(b"\n\n");
+                return Ok(());
+            }
+            Self::Mqtt => {
+                let topic = std::str::from_utf8(event).unwrap_or_default();
+                let message = Message { level: Level::V311, topic, id: None, retain: false };
+                mqtt::write_message(message, |out| out.extend_from_slice(data), out);
                 return Ok(());
             }
             Self::BrokerV1 => {
@@ -107,7 +119,7 @@ impl Format {
                 out.extend_from_slice(events);
                 out.extend_from_slice(b"\r\n");
             }
-            Self::BrokerV1 | Self::SocketIo => out.extend_from_slice(events),
+            Self::BrokerV1 | Self::Mqtt | Self::SocketIo => out.extend_from_slice(events),
             Self::Polling => {
                 out.extend_from_slice(poll_head(events.len()).as_bytes());
                 out.extend_from_slice(events);

@@ -14,18 +14,18 @@ use crate::process::Process;
 use crate::server::{Server, free_port};
 use crate::statistics::{bytes, number};
 use crate::table::Row;
-use crate::targets::broker_v1::Task;
-use crate::targets::{broker, doors::Door};
+use crate::targets::{broker, broker_mqtt, broker_v1, doors::Door};
 
 const CONNECTIONS: usize = 10_000;
 /// Clients that connect before the measurement, so that memory that the server takes once, and has not yet given
 /// back, is not counted.
 const WARM_UP: usize = 9_000;
 /// The transports, with their names in the table and the goals without TLS.
-const DOORS: [(&str, Door, f64); 3] = [
+const DOORS: [(&str, Door, f64); 4] = [
     ("SSE", Door::Sse, 1.5 * 1024.0),
-    ("WebSocket", Door::WebSocket(Task::Small), 2.5 * 1024.0),
+    ("WebSocket", Door::WebSocket(broker_v1::Task::Small), 2.5 * 1024.0),
     ("Socket.IO over WebSocket", Door::SocketIo, 2.5 * 1024.0),
+    ("MQTT", Door::Mqtt(broker_mqtt::Task::deliver(0)), 3.0 * 1024.0),
 ];
 const TLS_GOAL: f64 = 12.0 * 1024.0;
 /// How many clients may connect at the same time. Few: if other programs have the processor, a handshake of TLS that waits for its turn
@@ -41,7 +41,7 @@ pub fn run(lab: &mut Lab) -> Result<()> {
         let plain = measure(lab, door, None)?;
         add(lab, &format!("{name}, plain"), plain, goal);
         let tls = measure(lab, door, Some(&authority))?;
-        add(lab, &format!("{name}, TLS 1.3, HTTP/1.1"), tls, TLS_GOAL);
+        add(lab, &format!("{name}, TLS 1.3"), tls, TLS_GOAL);
     }
     Ok(())
 }
@@ -57,15 +57,19 @@ fn measure(lab: &Lab, door: Door, authority: Option<&Authority>) -> Result<f64> 
     let audience = Audience::of_one_room(CONNECTIONS, 0);
     let database = lab.directory()?;
     let people = broker::people(database.path(), &audience)?;
-    let (mut flags, http) = (door.flags(), free_port()?);
-    let port = match authority {
-        None => http,
-        Some(authority) => {
-            let https = free_port()?;
-            flags.extend_from_slice(&authority.flags);
-            flags.push(format!("--https_port={https}"));
-            https
+    let (mut flags, http, https) = (door.flags(), free_port()?, free_port()?);
+    if let Some(authority) = authority {
+        flags.extend_from_slice(&authority.flags);
+        flags.push(format!("--https_port={https}"));
+    }
+    let port = match (door, authority) {
+        (Door::Mqtt(_), _) => {
+            let (flag, port) = (if authority.is_some() { "mqtts_port" } else { "mqtt_port" }, free_port()?);
+            flags.push(format!("--{flag}={port}"));
+            port
         }
+        (_, Some(_)) => https,
+        (_, None) => http,
     };
     let arguments = broker::arguments(database.path(), http, &flags);
     let server = Server::start(lab.broker.as_os_str(), &arguments, port, None, Duration::from_secs(10))?;

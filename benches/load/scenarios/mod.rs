@@ -8,6 +8,10 @@ mod inserts;
 mod latency;
 mod memory;
 mod million;
+mod mqtt;
+mod mqtt_inserts;
+mod mqtt_live;
+mod mqtt_topics;
 mod polling;
 mod reconnect;
 mod replay;
@@ -28,17 +32,20 @@ use crate::lab::Lab;
 /// A measurement that adds its rows to the table.
 pub type Scenario = fn(&mut Lab) -> Result<()>;
 
-/// All scenarios, in the order in which they run.
-const SCENARIOS: [(&str, Scenario); 19] = [
+/// The scenarios that run if none is named, in that order.
+const SCENARIOS: [(&str, Scenario); 22] = [
     ("self_check", self_check::run),
     ("fanout", fanout::run),
     ("websocket", websocket::run),
     ("socket_io", socket_io::run),
+    ("mqtt", mqtt::run),
     ("polling", polling::run),
     ("compression", compression::run),
     ("scopes", scopes::run),
     ("inserts", inserts::run),
     ("websocket_inserts", websocket_inserts::run),
+    ("mqtt_inserts", mqtt_inserts::run),
+    ("mqtt_topics", mqtt_topics::run),
     ("memory", memory::run),
     ("connections", connections::run),
     ("rooms", rooms::run),
@@ -51,7 +58,10 @@ const SCENARIOS: [(&str, Scenario); 19] = [
     ("size", size::run),
 ];
 
-/// The scenarios of these names, or all if there are no names.
+/// Those that take too long for that.
+const LONG: [(&str, Scenario); 1] = [("mqtt_live", mqtt_live::run)];
+
+/// The scenarios of these names, or all that run without being named if there are no names.
 ///
 /// # Errors
 /// If a name is unknown.
@@ -60,8 +70,9 @@ pub fn chosen(names: &[String]) -> Result<Vec<(&'static str, Scenario)>> {
         return Ok(SCENARIOS.to_vec());
     }
     let find = |name: &String| {
-        let all = || SCENARIOS.map(|(name, _)| name).join(", ");
-        let found = SCENARIOS.iter().find(|(known, _)| known == name).copied();
+        let known = || SCENARIOS.into_iter().chain(LONG);
+        let all = || known().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
+        let found = known().find(|(known, _)| known == name);
         found.ok_or_else(|| format!("there is no scenario {name}; there are {}", all()))
     };
     names.iter().map(find).collect()

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::lab::Lab;
 use crate::targets::{broker_v1::Task, doors::Door, raw::Raw};
 
-const GOALS: Goals = Goals { cost: 1.25, rates: [0.8, 0.8] };
+const GOALS: Goals = Goals { cost: 1.25, rates: Some([0.8, 0.8]) };
 
 /// Runs this scenario.
 pub fn run(lab: &mut Lab) -> Result<()> {

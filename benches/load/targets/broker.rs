@@ -51,6 +51,13 @@ pub fn start(lab: &Lab, database: &Path, core: Option<usize>, flags: &[String]) 
     Server::start(lab.broker.as_os_str(), &arguments, port, core, START_WITHIN)
 }
 
+/// The same for clients that do not speak HTTP, at the port of this flag.
+pub fn start_at(flag: &str, lab: &Lab, database: &Path, core: Option<usize>) -> Result<Server> {
+    let (http, port) = (free_port()?, free_port()?);
+    let arguments = arguments(database, http, &[format!("--{flag}={port}")]);
+    Server::start(lab.broker.as_os_str(), &arguments, port, core, START_WITHIN)
+}
+
 /// The command line: strong secrets, and no time server on the network.
 pub fn arguments(database: &Path, port: u16, flags: &[String]) -> Vec<String> {
     let mut arguments = vec![

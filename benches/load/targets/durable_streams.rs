@@ -26,8 +26,8 @@ impl Target for DurableStreams {
         true
     }
 
-    fn rate_goal(&self) -> Option<f64> {
-        Some(1.0)
+    fn rate_goals(&self) -> Option<[f64; 2]> {
+        Some([1.0; 2])
     }
 
     fn streams_last(&self) -> bool {

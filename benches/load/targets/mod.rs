@@ -5,6 +5,7 @@
 //! processes, so a wire is sent as its name and a JSON text, and is built again there.
 
 pub mod broker;
+pub mod broker_mqtt;
 pub mod broker_v1;
 pub mod doors;
 mod durable_streams;
@@ -35,8 +36,9 @@ pub trait Target {
         self.name()
     }
 
-    /// How many times its deliveries per second Broker has to make, if that is a goal.
-    fn rate_goal(&self) -> Option<f64> {
+    /// How many times its deliveries per second Broker has to make, if that is a goal: with one publish in flight, and with
+    /// sixteen.
+    fn rate_goals(&self) -> Option<[f64; 2]> {
         None
     }
 
@@ -83,6 +85,7 @@ impl Language {
         match self.name.as_str() {
             broker::WIRE => Ok(Box::new(self.parameters::<broker::BrokerWire>()?)),
             raw::WIRE => Ok(Box::new(self.parameters::<raw::RawWire>()?)),
+            broker_mqtt::WIRE => Ok(Box::new(self.parameters::<broker_mqtt::MqttWire>()?)),
             broker_v1::WIRE => Ok(Box::new(self.parameters::<broker_v1::BrokerV1Wire>()?)),
             durable_streams::WIRE => Ok(Box::new(self.parameters::<durable_streams::DurableStreamsWire>()?)),
             nchan::WIRE => Ok(Box::new(self.parameters::<nchan::NchanWire>()?)),
@@ -107,7 +110,7 @@ pub fn peers() -> Vec<Box<dyn Target>> {
     vec![
         Box::new(durable_streams::DurableStreams),
         Box::new(nchan::Nchan),
-        Box::new(mosquitto::Mosquitto),
+        Box::new(mosquitto::Mosquitto { rate_goals: None }),
         Box::new(pocketbase::PocketBase),
     ]
 }
@@ -115,6 +118,11 @@ pub fn peers() -> Vec<Box<dyn Target>> {
 /// The peers that `--peers` adds to the fan-out over WebSocket.
 pub fn websocket_peers() -> Vec<Box<dyn Target>> {
     vec![Box::new(mosquitto_websocket::MosquittoWebSocket), Box::new(socket_io::OverWebSocket)]
+}
+
+/// The peers that `--peers` adds to the fan-out over MQTT.
+pub fn mqtt_peers() -> Vec<Box<dyn Target>> {
+    vec![Box::new(mosquitto::Mosquitto { rate_goals: Some([3.0, 10.0]) })]
 }
 
 /// The peers that `--peers` adds to long polling.

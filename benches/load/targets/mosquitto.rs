@@ -5,30 +5,28 @@ use serde::{Deserialize, Serialize};
 use super::{Answer, Greeting, Language, Publication, Running, Target, Wire, peer};
 use crate::crowd::Audience;
 use crate::lab::Lab;
+use crate::mqtt::{self, Connect, Kind, Level, Message};
 use crate::{Result, message};
 
 /// The name of its wire protocol.
 pub const WIRE: &str = "mosquitto";
 const TOPIC: &str = "news";
-/// The first byte of each packet type, with the flags in use here.
-const CONNECT: u8 = 0x10;
-/// See [`CONNECT`].
-const CONNACK: u8 = 0x20;
-/// See [`CONNECT`]. At QoS 1, which is acknowledged.
-const PUBLISH: u8 = 0x32;
-/// See [`CONNECT`].
-const PUBACK: u8 = 0x40;
-/// See [`CONNECT`].
-const SUBSCRIBE: u8 = 0x82;
-/// See [`CONNECT`].
-const SUBACK: u8 = 0x90;
+/// A packet identifier: any but 0, since a publisher has one publish in flight.
+const ID: u16 = 1;
 
 /// The peer that does not speak HTTP.
-pub struct Mosquitto;
+pub struct Mosquitto {
+    /// See [`Target::rate_goals`].
+    pub rate_goals: Option<[f64; 2]>,
+}
 
 impl Target for Mosquitto {
     fn name(&self) -> &'static str {
         "mosquitto"
+    }
+
+    fn rate_goals(&self) -> Option<[f64; 2]> {
+        self.rate_goals
     }
 
     fn start(&self, lab: &Lab, _: &Audience, core: Option<usize>) -> Result<Running> {
@@ -42,84 +40,48 @@ pub struct MosquittoWire;
 
 impl Wire for MosquittoWire {
     fn subscribe(&self, subscriber: usize, out: &mut Vec<u8>) {
-        write_connect(&format!("s{subscriber}"), out);
+        let client = format!("s{subscriber}");
+        mqtt::write_connect(Connect { level: Level::V311, client: &client, login: None }, out);
     }
 
     fn greeted(&self, _: usize, received: &[u8]) -> Result<Greeting> {
-        let Some((kind, body)) = packet(received) else { return Ok(Greeting::Incomplete) };
-        match (kind, body) {
-            (CONNACK, [_, 0]) => {
-                let mut subscribe = vec![0, 1];
-                write_text(TOPIC, &mut subscribe);
-                // QoS 0.
-                subscribe.push(0);
-                let mut words = Vec::new();
-                write_packet(SUBSCRIBE, &subscribe, &mut words);
-                Ok(Greeting::Reply(words))
-            }
-            (SUBACK, [0, 1, 0]) => Ok(Greeting::Ready(2 + body.len())),
-            _ => Err(refused(received)),
-        }
+        greeted(received, |out| mqtt::write_subscribe(TOPIC, 0, out))
     }
 
     fn open(&self, publisher: usize, out: &mut Vec<u8>) {
-        write_connect(&format!("p{publisher}"), out);
+        let client = format!("p{publisher}");
+        mqtt::write_connect(Connect { level: Level::V311, client: &client, login: None }, out);
     }
 
     fn publish(&self, publication: Publication, out: &mut Vec<u8>) {
-        let mut body = Vec::with_capacity(256);
-        write_text(TOPIC, &mut body);
-        // A packet id: any but 0, since a publisher has one publish in flight.
-        body.extend_from_slice(&[0, 1]);
-        message::write_payload(publication.number, &mut body);
-        write_packet(PUBLISH, &body, out);
+        let message = Message { level: Level::V311, topic: TOPIC, id: Some(ID), retain: false };
+        mqtt::write_message(message, |out| message::write_payload(publication.number, out), out);
     }
 
     fn acknowledged(&self, received: &[u8]) -> Result<Option<Answer>> {
-        let Some((kind, body)) = packet(received) else { return Ok(None) };
-        match (kind, body) {
-            (CONNACK, [_, 0]) | (PUBACK, [0, 1]) => Ok(Some(Answer::acknowledgement(2 + body.len()))),
-            _ => Err(refused(received)),
+        acknowledged(received)
+    }
+}
+
+/// The state of a subscriber, which is let in first and subscribes then.
+pub fn greeted(received: &[u8], subscribe: impl FnOnce(&mut Vec<u8>)) -> Result<Greeting> {
+    let Some(packet) = mqtt::packet(received)? else { return Ok(Greeting::Incomplete) };
+    match packet.kind {
+        Kind::ConnAck => {
+            let mut words = Vec::new();
+            subscribe(&mut words);
+            Ok(Greeting::Reply(words))
         }
+        Kind::SubAck => Ok(Greeting::Ready(packet.length)),
+        Kind::Publish | Kind::PubAck => Err(mqtt::refused(received)),
     }
 }
 
-/// The packet at the beginning: its first byte and the bytes after its length, or `None` if it is incomplete. The
-/// expected packets are short, so the length is one byte.
-fn packet(received: &[u8]) -> Option<(u8, &[u8])> {
-    let [kind, length, rest @ ..] = received else { return None };
-    Some((*kind, rest.get(..usize::from(*length))?))
-}
-
-/// Appends a packet. Its length is in groups of seven bits, the lowest first; all but the last have the top bit set.
-fn write_packet(kind: u8, body: &[u8], out: &mut Vec<u8>) {
-    out.push(kind);
-    let mut left = body.len();
-    while left > 0x7f {
-        out.push((left & 0x7f) as u8 | 0x80);
-        left >>= 7;
+/// What a publisher is told: that it is let in, or that a message is taken.
+pub fn acknowledged(received: &[u8]) -> Result<Option<Answer>> {
+    let Some(packet) = mqtt::packet(received)? else { return Ok(None) };
+    match packet.kind {
+        Kind::ConnAck | Kind::PubAck => Ok(Some(Answer::acknowledgement(packet.length))),
+        Kind::Publish | Kind::SubAck => Err(mqtt::refused(received)),
     }
-    out.push(left as u8);
-    out.extend_from_slice(body);
-}
-
-/// Appends a short text after its length.
-fn write_text(text: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(&[0, text.len() as u8]);
-    out.extend_from_slice(text.as_bytes());
-}
-
-/// Appends the first packet of a connection. Each connection needs a different name, or the server closes the earlier
-/// one with that name.
-fn write_connect(client: &str, out: &mut Vec<u8>) {
-    let mut body = Vec::new();
-    write_text("MQTT", &mut body);
-    // Version 3.1.1, a clean session, no keep-alive.
-    body.extend_from_slice(&[4, 2, 0, 0]);
-    write_text(client, &mut body);
-    write_packet(CONNECT, &body, out);
-}
-
-fn refused(received: &[u8]) -> String {
-    format!("the server answered {received:02x?}")
 }

@@ -25,8 +25,8 @@ impl Target for MosquittoWebSocket {
         PACKAGE
     }
 
-    fn rate_goal(&self) -> Option<f64> {
-        Some(2.0)
+    fn rate_goals(&self) -> Option<[f64; 2]> {
+        Some([2.0; 2])
     }
 
     fn start(&self, lab: &Lab, _: &Audience, core: Option<usize>) -> Result<Running> {

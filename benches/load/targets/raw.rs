@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Answer, Greeting, Language, Publication, Running, Target, Wire};
 use crate::crowd::Audience;
 use crate::lab::Lab;
-use crate::raw::OPEN_POLLING;
+use crate::raw::{MQTT, OPEN_POLLING};
 use crate::server::{Server, free_port, own_program};
 use crate::{Result, http, message, options, websocket};
 
@@ -22,6 +22,8 @@ pub enum Raw {
     Sse,
     /// With those of `broker.v1`.
     BrokerV1,
+    /// With those of MQTT, of QoS 0.
+    Mqtt,
     /// With those of Socket.IO over WebSocket.
     SocketIo,
     /// With those of Socket.IO over long polling.
@@ -46,6 +48,7 @@ impl Raw {
         match self {
             Self::Sse => SSE,
             Self::BrokerV1 => "/ws",
+            Self::Mqtt => MQTT,
             Self::SocketIo => "/socket.io/",
             Self::Polling => OPEN_POLLING,
         }

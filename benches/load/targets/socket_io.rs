@@ -36,8 +36,8 @@ impl Target for OverWebSocket {
         PACKAGE
     }
 
-    fn rate_goal(&self) -> Option<f64> {
-        Some(4.0)
+    fn rate_goals(&self) -> Option<[f64; 2]> {
+        Some([4.0; 2])
     }
 
     fn start(&self, lab: &Lab, _: &Audience, core: Option<usize>) -> Result<Running> {
