@@ -12,6 +12,7 @@ mod granted;
 mod guest;
 mod host;
 mod invite;
+mod mqtt_session;
 mod name;
 mod name_prefix;
 mod network;
@@ -46,6 +47,10 @@ pub use granted::Granted;
 pub use guest::Guest;
 pub use host::{host_and_port, is_domain_name, is_this_machine};
 pub use invite::{INVITE_SCOPE, Invite, InviteId, Inviter, missing_to_invite};
+pub use mqtt_session::{
+    KeptSubscription, KeptWill, MqttProgress, MqttSession, MqttSessionHead, MqttSessionId, MqttSessionKey,
+    NEVER_EXPIRES, Outgoing, OutgoingEvent, OutgoingState, WillRight,
+};
 pub(crate) use name::is_blank;
 pub use name::{EventName, MAX_NAME_BYTES, TenantName, Username};
 pub use name_prefix::NamePrefix;

@@ -1,0 +1,195 @@
+//! A session of MQTT that outlives its connection (MQTT 5.0, 4.1). It is a position in the order of all events, and no queue.
+
+use std::collections::BTreeSet;
+use std::num::{NonZeroU16, NonZeroU32};
+
+use super::{EventName, Position, Properties, PublisherId, Qos, SignIn, TenantName, Timestamp, TopicFilter, Username};
+
+/// A session expiry interval in seconds that never ends (MQTT 5.0, 3.1.2.11.2).
+pub const NEVER_EXPIRES: u32 = u32::MAX;
+
+/// What a session is known by. No user can take that of another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MqttSessionKey {
+    /// The user or the guest.
+    pub username: Username,
+    /// The client identifier.
+    pub client_id: Box<str>,
+}
+
+/// The number of a session in the database. A session that begins anew has another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MqttSessionId(pub u64);
+
+/// What is known of a session beside how far it has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MqttSessionHead {
+    /// What it is known by.
+    pub key: MqttSessionKey,
+    /// The tenant of its events.
+    pub tenant: TenantName,
+    /// What the messages of its client are known by.
+    pub publisher: PublisherId,
+    /// The session expiry interval, in seconds; [`NEVER_EXPIRES`].
+    pub expiry: u32,
+    /// When it began, and after which event.
+    pub began: (Timestamp, Position),
+    /// When its connection ended; `None` while it has one.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// A whole session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MqttSession {
+    /// What is known of it beside the rest.
+    pub head: MqttSessionHead,
+    /// Its subscriptions, in the order of their filters.
+    pub subscriptions: Vec<KeptSubscription>,
+    /// How far it has come.
+    pub progress: MqttProgress,
+    /// Identifiers of messages of QoS 2 that the client has sent and not released.
+    pub unreleased: BTreeSet<NonZeroU16>,
+    /// The will.
+    pub will: Option<KeptWill>,
+}
+
+/// A subscription (MQTT 5.0, 3.8.3.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptSubscription {
+    /// The topic filter, or all of a shared subscription.
+    pub filter: Box<str>,
+    /// The greatest QoS.
+    pub qos: Qos,
+    /// No Local.
+    pub no_local: bool,
+    /// Retain As Published.
+    pub retain_as_published: bool,
+    /// The subscription identifier.
+    pub id: Option<NonZeroU32>,
+    /// What was published up to here came before it.
+    pub since: Position,
+}
+
+/// How far the messages to a client have come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MqttProgress {
+    /// Everything up to here is done, or stands below.
+    pub position: Position,
+    /// Messages of QoS 2 up to here have been noted, or were done before: none of them is given another packet identifier.
+    pub exact_position: Position,
+    /// Messages that are not acknowledged, or not wholly, in the order in which they were sent.
+    pub outgoing: Vec<Outgoing>,
+    /// Messages that come after those and have no packet identifier yet.
+    pub waiting: Vec<OutgoingEvent>,
+    /// The packet identifier that was given last; 0 if none was.
+    pub last_id: u16,
+}
+
+/// The event of a message to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutgoingEvent {
+    /// Its position.
+    pub position: Position,
+    /// Whether it is given as the latest event of its name, to a subscription that was new.
+    pub is_from_before: bool,
+}
+
+/// A message to a client that is not acknowledged, or not wholly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The packet identifier.
+    pub id: NonZeroU16,
+    /// Its event.
+    pub event: OutgoingEvent,
+    /// How far it is.
+    pub state: OutgoingState,
+}
+
+/// How far a message to a client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutgoingState {
+    /// QoS 1: a PUBACK is awaited.
+    Sent,
+    /// QoS 2: a PUBREC is awaited.
+    SentOnce,
+    /// QoS 2: a PUBCOMP is awaited.
+    Released,
+}
+
+/// The message that is published when a connection ends without a normal DISCONNECT (MQTT 5.0, 3.1.2.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptWill {
+    /// The topic.
+    pub topic: EventName,
+    /// The payload.
+    pub payload: Box<[u8]>,
+    /// The QoS.
+    pub qos: Qos,
+    /// Whether it becomes the latest event of its name.
+    pub retain: bool,
+    /// The properties that subscribers get.
+    pub properties: Properties,
+    /// After how many seconds the message expires, if it does.
+    pub expires_in: Option<u32>,
+    /// How many seconds after the end of the connection it is published, unless the session goes on by then.
+    pub delay: u32,
+    /// What the right to publish it rests on.
+    pub by: WillRight,
+}
+
+/// What the right to publish a will rests on. It is looked at again when the will is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WillRight {
+    /// The sign-in of a user.
+    SignIn(SignIn),
+    /// The token of a guest, which permitted the topic and ends at a moment, if it does.
+    Token(Option<Timestamp>),
+}
+
+impl MqttSessionHead {
+    /// When it expires, if its connection has ended and it ever does.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        let ended_at = self.ended_at.filter(|_| self.expiry != NEVER_EXPIRES)?;
+        Some(ended_at + std::time::Duration::from_secs(self.expiry.into()))
+    }
+
+    /// When a will with this delay is due, in seconds, if its connection has ended: not later than the end of the session.
+    pub fn will_due_at(&self, delay: u32) -> Option<Timestamp> {
+        let ended_at = self.ended_at?;
+        Some(ended_at + std::time::Duration::from_secs(delay.min(self.expiry).into()))
+    }
+}
+
+impl KeptSubscription {
+    /// The topics of it; `None` of a shared subscription, which is no session's alone.
+    pub fn topics(&self) -> Option<TopicFilter> {
+        if self.filter.starts_with(super::SharedFilter::BEGINNING) { None } else { TopicFilter::parse(&self.filter) }
+    }
+}
+
+impl MqttProgress {
+    /// That of a session that begins here.
+    pub fn at(position: Position) -> Self {
+        Self { position, exact_position: position, ..Self::default() }
+    }
+
+    /// The position before the first event that is not done.
+    pub fn done_up_to(&self) -> Position {
+        let before = self.events().map(|event| Position::new(event.position.get().saturating_sub(1)));
+        before.min().map_or(self.position, |first| first.min(self.position))
+    }
+
+    /// Whether the event at a position is not done.
+    pub fn needs(&self, position: Position) -> bool {
+        position > self.position || self.names(position)
+    }
+
+    /// Whether the event at a position is on its way, or waits.
+    pub fn names(&self, position: Position) -> bool {
+        self.events().any(|event| event.position == position)
+    }
+
+    fn events(&self) -> impl Iterator<Item = &OutgoingEvent> {
+        self.outgoing.iter().map(|message| &message.event).chain(&self.waiting)
+    }
+}
