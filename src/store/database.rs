@@ -7,6 +7,7 @@ use super::account_cache::AccountCache;
 use super::activity::Activity;
 use super::damage::ReportedDamage;
 use super::epochs::Epochs;
+use super::mqtt_cursors::MqttCursors;
 use super::overlay::Overlay;
 use super::readers::{Lane, Readers};
 use super::rows::Rows;
@@ -27,6 +28,7 @@ pub struct Store {
     pub(super) accounts: Arc<AccountCache>,
     pub(super) activity: Arc<Activity>,
     pub(super) reported: Arc<ReportedDamage>,
+    pub(super) mqtt_cursors: Arc<MqttCursors>,
     pub(super) readers: Readers,
     /// Held while the database is open. The last field: sled is closed before it is released.
     pub(super) _lock: Arc<File>,
@@ -57,6 +59,11 @@ impl Store {
     /// The tenants that inserted events recently, and when something is due next.
     pub fn activity(&self) -> &Activity {
         &self.activity
+    }
+
+    /// How far the sessions of MQTT have come.
+    pub fn mqtt_cursors(&self) -> &MqttCursors {
+        &self.mqtt_cursors
     }
 
     /// The user with this name.

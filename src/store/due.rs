@@ -65,6 +65,16 @@ impl Search {
         Self { of: Sought::Due(keys::SESSION_DUE), from: None }
     }
 
+    /// A search for sessions of MQTT of which the will or the end may be due.
+    pub fn for_mqtt_due() -> Self {
+        Self { of: Sought::Due(keys::MQTT_DUE), from: None }
+    }
+
+    /// A search for forgotten sessions of MQTT of which rows are left.
+    pub fn for_mqtt_left() -> Self {
+        Self { of: Sought::Due(keys::MQTT_LEFT), from: None }
+    }
+
     /// A search for events that are bound to a stream; only in one tenant, if there is one.
     pub fn for_bound(stream: u64, tenant: Option<TenantName>) -> Self {
         Self { of: Sought::Bound(stream, tenant), from: None }

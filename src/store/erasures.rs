@@ -49,12 +49,15 @@ impl ErasureScan {
     /// A scan for these deleted users.
     pub fn new(erasures: Vec<Erasure>) -> Self {
         let tenants: Option<BTreeSet<_>> = erasures.iter().map(|erasure| erasure.tenant.clone()).collect();
-        let of_tenant =
-            |tenant: TenantName| (keys::event(&tenant, Position::START), keys::event(&tenant, Position::END));
+        let of_tenant = |tenant: TenantName| {
+            let (first, last) = (Position::START, Position::END);
+            let kept = (keys::kept_event(&tenant, first), keys::kept_event(&tenant, last));
+            [(keys::event(&tenant, first), keys::event(&tenant, last)), kept]
+        };
         let left = match tenants {
-            Some(tenants) => tenants.into_iter().map(of_tenant).collect(),
+            Some(tenants) => tenants.into_iter().flat_map(of_tenant).collect(),
             // One of them has been in several tenants.
-            None => [keys::events_of_tenants_after(None)].into(),
+            None => [keys::events_of_tenants_after(None), keys::kept_events_of_all()].into(),
         };
         let of = erasures.into_iter().map(|erasure| (erasure.username.clone(), erasure)).collect();
         Self { of: Arc::new(of), left }
@@ -179,6 +182,7 @@ impl Transaction<'_> {
     ) -> Result<(), Error> {
         let username = &user.username;
         self.forget_sessions_of(username)?;
+        self.forget_mqtt_sessions_of(username)?;
         let erasure = Erasure {
             username: username.clone(),
             stand_in: Erasure::stand_in(random),
@@ -214,6 +218,16 @@ impl Transaction<'_> {
             let (position, parts) = event_row(&key, &value)?;
             let tenant = keys::tenant_of_event(&key).ok_or_else(|| damaged(&key, "an event's tenant is none"))?;
             let Some((fate, erasure)) = fate_of(&parts, (&tenant, position), scan) else { continue };
+            if keys::is_kept_event(&key) {
+                match fate {
+                    Fate::Renamed => {
+                        let renamed = codec::rename_event(&value, &erasure.stand_in);
+                        self.put(key.clone(), renamed.map_err(|why| damaged(&key, why))?);
+                    }
+                    Fate::Removed => self.remove_kept_event(&tenant, position)?,
+                }
+                continue;
+            }
             let name = EventName::parse(parts.name).map_err(|_| damaged(&key, "an event's name is not one"))?;
             let latest = self.latest_row(&keys::name(&tenant, name.as_str()))?;
             let latest = latest.filter(|latest| latest.position == position);

@@ -94,7 +94,7 @@ impl Store {
         Ok(next)
     }
 
-    /// Gives one event, if it is still there and has not expired. Blocks on the disk.
+    /// Gives one event, if it is still there and has not expired, or is kept for a session of MQTT. Blocks on the disk.
     ///
     /// # Errors
     /// [`Error::Storage`] if the database fails; [`Error::Damaged`].
@@ -104,10 +104,12 @@ impl Store {
         position: Position,
         give: impl FnOnce(&StoredEvent<'_>),
     ) -> Result<(), Error> {
-        let key = keys::event(tenant, position);
-        let Some(value) = self.get(&key)? else { return Ok(()) };
-        let (position, parts) = event_row(&key, &value)?;
-        self.whole(&key, position, &parts)?.as_ref().map(give);
+        for key in [keys::event(tenant, position), keys::kept_event(tenant, position)] {
+            let Some(value) = self.get(&key)? else { continue };
+            let (position, parts) = event_row(&key, &value)?;
+            self.whole(&key, position, &parts)?.as_ref().map(give);
+            return Ok(());
+        }
         Ok(())
     }
 
@@ -141,12 +143,16 @@ impl Transaction<'_> {
         }
     }
 
-    /// Takes an event away: its row, and all of its chunks. No other code does.
-    pub(super) fn take_event_away(&mut self, tenant: &TenantName, position: Position, chunks: u8) {
+    /// Takes an event away: its row, and all of its chunks, unless sessions of MQTT still need it. No other code does, but for what is
+    /// kept for those.
+    pub(super) fn take_event_away(&mut self, tenant: &TenantName, position: Position, chunks: u8) -> Result<(), Error> {
         self.remove(keys::event(tenant, position));
-        for number in 0..chunks {
-            self.remove(keys::chunk(position, number));
+        if chunks > 0 && self.get(&keys::kept_event(tenant, position))?.is_none() {
+            for number in 0..chunks {
+                self.remove(keys::chunk(position, number));
+            }
         }
+        Ok(())
     }
 
     /// Takes the content of a transient event away, and leaves a row in its place: the chain of its name goes through
@@ -158,7 +164,7 @@ impl Transaction<'_> {
         chunks: u8,
         left: &[u8],
     ) -> Result<(), Error> {
-        self.take_event_away(tenant, position, chunks);
+        self.take_event_away(tenant, position, chunks)?;
         // Up to the floor only latest events are kept. A damaged event may have stayed there.
         if position > self.floor(tenant)? {
             self.put(keys::event(tenant, position), left.to_vec());

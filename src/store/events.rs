@@ -71,7 +71,7 @@ impl Transaction<'_> {
         }
         // Up to the floor only the latest event of a name is kept, and the one before no longer is the latest.
         if let Some(before) = before.filter(|before| before.position <= floor) {
-            self.take_event_away(tenant, before.position, before.chunks);
+            self.take_event_away(tenant, before.position, before.chunks)?;
         }
         let (chunks, expires_at) = (chunks::count(event.content_bytes()), event.expires_at);
         Ok(LatestRow { is_removal, chunks, expires_at, ..LatestRow::at(*position) })

@@ -35,9 +35,19 @@
 //! | `m` username | the user's generation, and the ids of the sessions in it |
 //! | `z` moment, id | empty: this session may have expired at that moment |
 //! | `q` username | the range of the user's answer numbers: the oldest remembered, and the next |
+//! | `a` username, client identifier | the number of a session of MQTT |
+//! | `A` username | the numbers of the sessions of MQTT that the user has |
+//! | `S` number | a session of MQTT |
+//! | `P` number | how far it has come |
+//! | `Y` number, kind, what | its other parts: `keys/mqtt_sessions.rs` |
+//! | `T` moment, number | empty: its will or its end may be due at that moment |
+//! | `G` moment, number | the tenant of a forgotten session of MQTT of which rows are left |
+//! | `K` tenant, position | an event that the tail has lost and that a session of MQTT still needs |
+//! | `C` tenant, position | by how many sessions that event is needed |
 
 mod accounts;
 mod channel_tokens;
+mod mqtt_sessions;
 mod sessions;
 
 use aws_lc_rs::digest;
@@ -49,6 +59,11 @@ pub use accounts::{
     of_invite_due, of_invite_made_by, of_quarantine_due, quarantine, quarantine_due,
 };
 pub use channel_tokens::{CHANNEL_TOKEN_DUE, channel_token, channel_token_due, of_channel_token_due};
+pub use mqtt_sessions::{
+    MQTT_DUE, MQTT_LEFT, MQTT_SESSIONS, MqttPart, is_kept_event, keepers, kept_event, kept_events_of_all, mqtt_due,
+    mqtt_left, mqtt_part, mqtt_parts, mqtt_progress, mqtt_session, mqtt_session_name, mqtt_sessions_of, of_mqtt_due,
+    of_mqtt_part, of_mqtt_session,
+};
 pub use sessions::{SESSION_DUE, of_session_due, session, session_due, sessions_of};
 
 /// The prefix of all users.

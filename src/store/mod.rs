@@ -9,7 +9,7 @@
 //!   closes.
 //! - Commits: `committer`, `transaction`, `journal`, `overlay`, `checkpoint`, `progress`.
 //! - Rows that a transaction writes: `events`, `event_data`, `bound` (to a stream), `answers` (idempotency),
-//!   `lookalikes`, `channel_tokens`, `invites`, `sessions`.
+//!   `lookalikes`, `channel_tokens`, `invites`, `sessions`, `mqtt_sessions`.
 //! - Rows that maintenance finds and removes: `tail` (retention), `due` (expiry, ended streams), `erasures` (deleted
 //!   users), `tenants`, `activity`.
 //! - Reading many rows: `scan`, `replay`, `latest_events`, `names`, `history`, `chain`, `users`, `user_events`, on the threads of
@@ -42,6 +42,8 @@ mod journal;
 mod keys;
 mod latest_events;
 mod lookalikes;
+mod mqtt_cursors;
+mod mqtt_sessions;
 mod names;
 mod open;
 mod open_error;
@@ -74,6 +76,8 @@ pub use history::{History, HistoryQuery, Page};
 pub use integrity_scan::OPENING_THREAD;
 pub use latest_events::LatestEvents;
 pub use lookalikes::NameIndexing;
+pub use mqtt_cursors::{MqttCursor, MqttCursors};
+pub use mqtt_sessions::{LeavingEvent, MAX_QUEUED, MqttReplay, Queued};
 pub use names::Names;
 pub use open_error::OpenError;
 pub use readers::Lane;

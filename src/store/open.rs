@@ -148,6 +148,7 @@ fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError
         accounts: Arc::new(AccountCache::new()),
         activity: Arc::default(),
         reported: Arc::default(),
+        mqtt_cursors: Arc::default(),
         readers: Readers::start().map_err(directory)?,
         _lock: Arc::new(lock),
     };

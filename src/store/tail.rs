@@ -102,6 +102,16 @@ impl TailCount {
 }
 
 impl Oldest {
+    /// The tenant of the tail.
+    pub fn tenant(&self) -> &TenantName {
+        &self.tenant
+    }
+
+    /// The positions of the events, in order.
+    pub fn positions(&self) -> impl Iterator<Item = Position> {
+        self.events.iter().map(|event| event.position)
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
@@ -241,7 +251,7 @@ impl Transaction<'_> {
             return Ok(());
         }
         if let Some(chunks) = chunks {
-            self.take_event_away(tenant, position, chunks);
+            self.take_event_away(tenant, position, chunks)?;
         }
         if let Some(at) = leaves_at {
             self.remove(keys::expiry(at, tenant, position));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::activity::Due;
 use super::committer::{Committer, Durable};
+use super::mqtt_cursors::CursorChange;
 use super::overlay::Write;
 use super::progress::Progress;
 use super::rows::Rows;
@@ -37,6 +38,8 @@ pub struct Transaction<'a> {
     pub(super) events: Vec<Event>,
     /// When one of its rows is due.
     pub(super) due: Due,
+    /// How far sessions of MQTT have come.
+    pub(super) cursors: Vec<CursorChange>,
     notes_time: bool,
     undo: Undo,
 }
@@ -55,6 +58,7 @@ struct Undo {
     floors: Before<TenantName, Position>,
     head: Position,
     events: usize,
+    cursors: usize,
     bytes: usize,
     /// How much the change has written. A row that is written twice counts twice, since this is an upper bound.
     written: usize,
@@ -81,6 +85,7 @@ impl Committer {
             notes_time: false,
             undo: Undo { head, ..Undo::default() },
             due: Due::default(),
+            cursors: Vec::new(),
         })
     }
 }
@@ -123,6 +128,7 @@ impl Transaction<'_> {
         floors.clear();
         self.undo.head = self.head;
         self.undo.events = self.events.len();
+        self.undo.cursors = self.cursors.len();
         self.undo.bytes = self.bytes;
         self.undo.written = 0;
         Ok(())
@@ -141,6 +147,7 @@ impl Transaction<'_> {
         }
         self.head = self.undo.head;
         self.events.truncate(self.undo.events);
+        self.cursors.truncate(self.undo.cursors);
         self.bytes = self.undo.bytes;
         self.undo.written = 0;
     }
@@ -250,7 +257,7 @@ impl Transaction<'_> {
         if !self.pending.is_empty() && self.notes_time {
             self.keep_time();
         }
-        let Self { committer, pending, events, head, users, due, .. } = self;
+        let Self { committer, pending, events, head, users, due, cursors, .. } = self;
         let durable = Durable { events, head, store: committer.store.clone() };
         if pending.is_empty() {
             return Ok(durable);
@@ -265,6 +272,7 @@ impl Transaction<'_> {
         users.keys().for_each(|username| committer.store.accounts.forget(username));
         committer.store.activity.add(&durable.events);
         committer.store.activity.add_due(due);
+        committer.store.mqtt_cursors.apply(cursors);
         committer.commits = progress.commits;
         committer.is_epoch_kept |= !durable.events.is_empty();
         committer.commit_watermark.note(progress.commits);

@@ -31,6 +31,13 @@ impl PublishedHead<'_> {
         u32::from_be_bytes([a, b, c, d]) as usize
     }
 
+    /// With which quality of service it was published, and by which client.
+    pub fn qos_and_publisher(self) -> Decoded<(Qos, PublisherId)> {
+        let [_, _, _, _, flags, publisher @ ..] = *self.0;
+        let qos = Qos::from_number(flags >> 2 & 3).ok_or(WRONG)?;
+        Ok((qos, PublisherId(u64::from_be_bytes(publisher))))
+    }
+
     /// The head of the same event without its envelope.
     pub fn without_envelope(self) -> [u8; HEAD_BYTES] {
         let mut head = *self.0;
@@ -40,7 +47,7 @@ impl PublishedHead<'_> {
 
     /// What was published, from head and envelope.
     pub fn decode(self, envelope: &[u8]) -> Decoded<Published> {
-        let [_, _, _, _, flags, publisher @ ..] = *self.0;
+        let [_, _, _, _, flags, ..] = *self.0;
         let (mut raw, mut properties) = (None, Properties::default());
         properties.payload_format = match flags >> 4 {
             0 => None,
@@ -72,8 +79,8 @@ impl PublishedHead<'_> {
             (3, raw) => PayloadForm::Raw(raw.unwrap_or_default()),
             _ => return Err(WRONG),
         };
-        let qos = Qos::from_number(flags >> 2 & 3).ok_or(WRONG)?;
-        Ok(Published { form, qos, publisher: PublisherId(u64::from_be_bytes(publisher)), properties })
+        let (qos, publisher) = self.qos_and_publisher()?;
+        Ok(Published { form, qos, publisher, properties })
     }
 }
 

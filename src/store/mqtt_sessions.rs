@@ -1,0 +1,182 @@
+//! Sessions of MQTT as rows. What changes often is small: a session has a row for itself, one for how far it has come, and one for each
+//! subscription, each message of QoS 2 on its way, and each piece of its will (`keys/mqtt_sessions.rs`).
+//!
+//! A session is forgotten at once and by few rows; maintenance removes its other rows then (`MQTT_LEFT`). No row is written for a
+//! session that is forgotten, and its number is not used again, so these are all.
+//!
+//! A session of which a row is damaged is as if it were not there. The log names the key.
+
+mod changes;
+mod due;
+mod queue;
+mod replay;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
+
+use super::codec::{self, MqttSessionRow};
+use super::damage::damaged;
+use super::database::Store;
+use super::keys::{self, MqttPart};
+use super::mqtt_cursors::CursorChange;
+use super::rows::Rows;
+use crate::domain::{
+    KeptWill, MqttProgress, MqttSession, MqttSessionHead, MqttSessionId, MqttSessionKey, Outgoing, OutgoingState,
+    Position, Username,
+};
+use crate::error::Error;
+
+pub use queue::{LeavingEvent, MAX_QUEUED, Queued};
+pub use replay::MqttReplay;
+
+/// A source of rows, from which sessions are read.
+trait MqttRows: Rows {
+    fn mqtt_number(&self, key: &MqttSessionKey) -> Result<Option<MqttSessionId>, Error> {
+        self.decoded(&keys::mqtt_session_name(key), codec::decode_mqtt_number)
+    }
+
+    fn mqtt_row(&self, id: MqttSessionId) -> Result<Option<MqttSessionRow>, Error> {
+        self.decoded(&keys::mqtt_session(id), codec::decode_mqtt_session)
+    }
+
+    fn mqtt_numbers(&self, username: &Username) -> Result<Vec<MqttSessionId>, Error> {
+        Ok(self.decoded(&keys::mqtt_sessions_of(username), codec::decode_mqtt_numbers)?.unwrap_or_default())
+    }
+
+    fn stored_progress(&self, id: MqttSessionId) -> Result<MqttProgress, Error> {
+        Ok(self.decoded(&keys::mqtt_progress(id), codec::decode_mqtt_progress)?.unwrap_or_default())
+    }
+
+    fn stored_will(&self, id: MqttSessionId) -> Result<Option<KeptWill>, Error> {
+        let first = keys::mqtt_part(id, &MqttPart::Will(0));
+        let mut value = Vec::new();
+        for number in 0..=u8::MAX {
+            let Some(piece) = self.get(&keys::mqtt_part(id, &MqttPart::Will(number)))? else { break };
+            value.extend_from_slice(&piece);
+        }
+        let will = (!value.is_empty()).then(|| codec::decode_mqtt_will(&value)).transpose();
+        will.map_err(|why| damaged(&first, why))
+    }
+}
+
+impl<T: Rows> MqttRows for T {}
+
+/// The parts of a session that are rows of their own.
+#[derive(Default)]
+struct Parts {
+    noted: BTreeMap<NonZeroU16, Outgoing>,
+    unreleased: BTreeSet<NonZeroU16>,
+    exact_position: Position,
+    subscriptions: Vec<crate::domain::KeptSubscription>,
+}
+
+impl Parts {
+    fn add(&mut self, part: MqttPart, value: &[u8]) -> codec::Decoded<()> {
+        match part {
+            MqttPart::Outgoing(id) => drop(self.noted.insert(id, codec::decode_mqtt_outgoing(id, value)?)),
+            MqttPart::Unreleased(id) => drop(self.unreleased.insert(id)),
+            MqttPart::ExactPosition => self.exact_position = codec::decode_position(value)?,
+            MqttPart::Subscription(filter) => {
+                self.subscriptions.push(codec::decode_mqtt_subscription(filter, value)?);
+            }
+            // The will is read whole, and the queue event by event.
+            MqttPart::Will(_) | MqttPart::Queued(_) | MqttPart::QueueLength => {}
+        }
+        Ok(())
+    }
+
+    /// How far the session has come, from what was saved last and what was noted since.
+    fn progress(&mut self, saved: MqttProgress) -> MqttProgress {
+        let MqttProgress { position, exact_position, outgoing: sent, waiting, last_id } = saved;
+        let (mut outgoing, mut again) = (Vec::new(), Vec::new());
+        for message in sent {
+            match (message.state, self.noted.remove(&message.id)) {
+                (OutgoingState::Sent, None) => outgoing.push(message),
+                // It was acknowledged since, or else it is sent once more, since its packet identifier has been given to another message.
+                (OutgoingState::Sent, Some(noted)) => {
+                    self.noted.insert(message.id, noted);
+                    again.push(message.event);
+                }
+                (_, Some(noted)) => outgoing.push(noted),
+                // It was completed since.
+                (_, None) => {}
+            }
+        }
+        let mut since: Vec<_> = std::mem::take(&mut self.noted).into_values().collect();
+        since.sort_by_key(|message| (message.event.position, message.event.is_from_before));
+        outgoing.extend(since);
+        again.extend(waiting);
+        let exact_position = exact_position.max(self.exact_position);
+        MqttProgress { position, exact_position, outgoing, waiting: again, last_id }
+    }
+}
+
+impl Store {
+    /// The number of a session.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] if the database fails; [`Error::Damaged`].
+    pub fn mqtt_session_id(&self, key: &MqttSessionKey) -> Result<Option<MqttSessionId>, Error> {
+        self.mqtt_number(key)
+    }
+
+    /// A whole session; `None` if it was forgotten. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As [`Store::mqtt_session_id`].
+    pub fn mqtt_session(&self, id: MqttSessionId) -> Result<Option<MqttSession>, Error> {
+        let Some(MqttSessionRow { head, .. }) = self.mqtt_row(id)? else { return Ok(None) };
+        let saved = self.stored_progress(id)?;
+        let mut parts = Parts::default();
+        self.scan_prefix(&keys::mqtt_parts(id), &mut |key, value| {
+            let part = keys::of_mqtt_part(key).ok_or("a part of a session of MQTT is none");
+            part.and_then(|part| parts.add(part, value)).map_err(|why| damaged(key, why))?;
+            Ok(true)
+        })?;
+        let progress = parts.progress(saved);
+        let Parts { subscriptions, unreleased, .. } = parts;
+        Ok(Some(MqttSession { head, subscriptions, progress, unreleased, will: self.stored_will(id)? }))
+    }
+
+    /// The sessions of a user, as long as they outlive their connections. Those that cannot be read are left out. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] if the database fails.
+    pub fn mqtt_sessions_of(&self, username: &Username) -> Result<Vec<MqttSession>, Error> {
+        let ids = self.unless_damaged(self.mqtt_numbers(username))?.unwrap_or_default();
+        let read = |id| self.unless_damaged(self.mqtt_session(id)).map(Option::flatten).transpose();
+        ids.into_iter().filter_map(read).collect()
+    }
+
+    /// Notes how far all sessions have come. Returns those that had a connection when the server stopped without ending them. Called
+    /// before the first client can come. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As [`Store::mqtt_sessions_of`].
+    pub fn recall_mqtt_sessions(&self) -> Result<Vec<MqttSessionId>, Error> {
+        let (mut cursors, mut lost) = (Vec::new(), Vec::new());
+        self.scan_prefix(keys::MQTT_SESSIONS, &mut |key, value| {
+            let read = || {
+                let id = keys::of_mqtt_session(key).ok_or_else(|| damaged(key, "a session's number is none"))?;
+                let MqttSessionRow { head, .. } = codec::decode_mqtt_session(value).map_err(|why| damaged(key, why))?;
+                Ok((id, head, self.stored_progress(id)?))
+            };
+            if let Some((id, MqttSessionHead { tenant, ended_at, expiry, .. }, progress)) =
+                self.unless_damaged(read())?
+            {
+                if ended_at.is_none() {
+                    lost.push(id);
+                }
+                if expiry > 0 {
+                    cursors.push(CursorChange { tenant, id, done_up_to: Some(progress.done_up_to()) });
+                }
+            }
+            Ok(true)
+        })?;
+        self.mqtt_cursors.apply(cursors);
+        Ok(lost)
+    }
+}
+
+#[cfg(test)]
+mod tests;
