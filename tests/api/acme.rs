@@ -10,7 +10,7 @@ use pebble::Pebble;
 use reqwest::tls::TlsInfo;
 use serde_json::json;
 
-use crate::support::{Client, TestServer, command, free_port, until, within};
+use crate::support::{Client, TestServer, command, connect_trusting, free_port, until, within};
 
 /// A server that asks this authority for its certificate.
 async fn start(pebble: &Pebble) -> TestServer {
@@ -21,6 +21,7 @@ async fn start(pebble: &Pebble) -> TestServer {
         format!("--acme_directory={}", pebble.directory_url()),
         format!("--acme_ca={}", pebble.ca().display()),
         "--certs=kept/certs".to_owned(),
+        "--mqtts_port=0".to_owned(),
     ];
     let directory = Arc::new(tempfile::tempdir().unwrap());
     let started = TestServer::try_start(directory, move |directory| command(&flags, directory)).await;
@@ -74,6 +75,8 @@ async fn an_authority_issues_a_certificate_to_a_running_server_and_a_client_stre
     let event = stream.next().await;
     assert_eq!((event.id, event.data.as_str()), (id.clone(), r#"{"title":"gr\u00fcn"}"#));
     drop(stream);
+    // MQTT has the same certificate.
+    connect_trusting(&root, &server.mqtts(), "mqtt").await.unwrap();
     // The root vouches for no other name.
     let mut nameless = client.clone();
     nameless.url = server.url.clone();

@@ -4,9 +4,11 @@ mod clients;
 mod connect;
 mod listening;
 mod messages;
+mod mobile_broker;
 mod publishing;
 mod sessions;
 mod subscribing;
+mod tls;
 
 use super::support::mqtt::{Connect, Mqtt};
 use super::support::{TestServer, User};

@@ -15,13 +15,10 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::support::{Authority, Client, TestServer, command, within};
+use crate::support::{Authority, Client, TestServer, command, connect_trusting};
 
 /// A server with a certificate for `localhost` and `127.0.0.1` in its own directory.
 pub struct Secure {
@@ -56,22 +53,7 @@ impl Secure {
 
     /// A bare connection on which this is spoken.
     async fn connect(&self, protocol: &str) -> TlsStream<TcpStream> {
-        self.connect_to(self.server.address(), protocol).await
-    }
-
-    /// The same, to another port of the server.
-    pub async fn connect_to(&self, address: &str, protocol: &str) -> TlsStream<TcpStream> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.authority.root().as_bytes()).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config =
-            rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let mut config = config.with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-        let socket = within("a connection", TcpStream::connect(address)).await.unwrap();
-        let connecting =
-            TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), socket);
-        within("a handshake", connecting).await.unwrap()
+        connect_trusting(&self.authority.root(), self.server.address(), protocol).await.unwrap()
     }
 
     fn client_with(&self, settings: reqwest::ClientBuilder) -> Client {

@@ -2,6 +2,7 @@
 
 mod condition;
 mod door;
+mod mqtt_client;
 mod open;
 mod said;
 mod session;

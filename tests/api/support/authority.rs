@@ -1,10 +1,16 @@
 //! A certificate authority.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-use super::Client;
+use super::{Client, within};
 
 /// A certificate authority of a test's own.
 pub struct Authority {
@@ -36,6 +42,22 @@ impl Authority {
         std::fs::write(&key_path, key.serialize_pem()).unwrap();
         (chain_path, key_path)
     }
+}
+
+/// A bare connection to `localhost` at this address, on which this is spoken, and whose certificate is of this root.
+///
+/// # Errors
+/// If the certificate is of another one.
+pub async fn connect_trusting(root: &str, address: &str, protocol: &str) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+    let socket = within("a connection", TcpStream::connect(address)).await.unwrap();
+    let connecting = TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), socket);
+    within("a handshake", connecting).await
 }
 
 impl Client {

@@ -23,7 +23,7 @@ mod topics;
 mod user;
 
 pub use accounts::{by_password, claims, forge, reset, reset_code, revoke, unrevoke, until_soon, update};
-pub use authority::Authority;
+pub use authority::{Authority, connect_trusting};
 pub use busy::{in_time, until_throttled, within_the_grace};
 pub use client::{Answer, Client};
 pub use disk::LoopDisk;

@@ -7,6 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::mqtt_client::{Line as MqttLine, MqttClient, Shown};
 use super::open::{Channels, Lists, Open};
 use super::said::{Said, of_answer, of_object};
 use super::session::{Packet, Session, Transport};
@@ -36,6 +37,8 @@ pub enum Door {
     Notiflux,
     /// Channels over Socket.IO, and `/message`.
     Channel(Transport),
+    /// MQTT.
+    Mqtt(MqttLine, Shown),
 }
 
 pub const ALL: &[Door] = &[
@@ -60,6 +63,10 @@ pub const ALL: &[Door] = &[
     Door::Channel(Transport::Polling),
     Door::Channel(Transport::WebSocket),
     Door::Channel(Transport::Upgraded),
+    Door::Mqtt(MqttLine::Tcp, Shown::Token),
+    Door::Mqtt(MqttLine::Tcp, Shown::Password),
+    Door::Mqtt(MqttLine::WebSocket, Shown::Token),
+    Door::Mqtt(MqttLine::WebSocket, Shown::Password),
 ];
 
 /// An attempt to subscribe to the room. Something may be open even if the room was refused.
@@ -81,6 +88,12 @@ impl Door {
             }
             Self::Notiflux => subscribe_to_topic(visitor).await,
             Self::Channel(transport) => join_channel(visitor, transport).await,
+            Self::Mqtt(line, shown) => {
+                let (said, client) = MqttClient::connect(visitor, line, shown).await;
+                let Some(mut client) = client else { return Attempt { said, open: None } };
+                let said = client.subscribe(visitor).await;
+                Attempt { said, open: Some(Open::Mqtt(Box::new(client))) }
+            }
         }
     }
 
@@ -106,6 +119,10 @@ impl Door {
                 assert_eq!(answer.json(), json!({ "success": true }));
                 Ok(())
             }
+            Self::Mqtt(line, shown) => match MqttClient::connect(visitor, line, shown).await {
+                (_, Some(mut client)) => client.insert(visitor, data).await,
+                (said, None) => said,
+            },
         }
     }
 
@@ -117,6 +134,7 @@ impl Door {
                 answered(socket, reference).await
             }
             Open::User(socket) => socket.insert(visitor, data).await,
+            Open::Mqtt(client) => client.insert(visitor, data).await,
             Open::Sse(_) | Open::Lists(_) | Open::Topics { .. } | Open::Channels(_) => self.insert(visitor, data).await,
         }
     }

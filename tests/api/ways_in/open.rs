@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use tokio_tungstenite::tungstenite::Message;
 
+use super::mqtt_client::MqttClient;
 use super::said::of_answer;
 use super::session::{Packet, Session};
 use super::user_socket::UserSocket;
@@ -21,6 +22,7 @@ pub enum Open {
         came: VecDeque<String>,
     },
     Channels(Box<Channels>),
+    Mqtt(Box<MqttClient>),
 }
 
 /// Somebody who reads lists of a name.
@@ -86,6 +88,7 @@ impl Open {
                     other => Err(format!("{other:?}")),
                 },
             },
+            Self::Mqtt(client) => client.next().await,
             Self::Channels(channels) => channels.next().await.ok_or_else(|| "disconnected".to_owned()),
         }
     }

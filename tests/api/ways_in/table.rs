@@ -2,6 +2,7 @@
 
 use super::condition::Condition::{self, *};
 use super::door::Door::{self, *};
+use super::mqtt_client::{Line, Shown};
 use super::session::Transport::{Polling, Upgraded, WebSocket};
 use super::visitor::Proof::{Renewed, Ticket as ByTicket, Token};
 use Cell::*;
@@ -45,6 +46,9 @@ const USER_BY_TOKEN: &[Door] = &[User(Polling, Token), User(WebSocket, Token), U
 const USER_RENEWED: &[Door] = &[User(Polling, Renewed), User(WebSocket, Renewed), User(Upgraded, Renewed)];
 const USER_BY_TICKET: &[Door] = &[User(Polling, ByTicket), User(WebSocket, ByTicket), User(Upgraded, ByTicket)];
 pub const CHANNELS: &[Door] = &[Channel(Polling), Channel(WebSocket), Channel(Upgraded)];
+/// MQTT, by what is shown.
+const MQTT_BY_TOKEN: &[Door] = &[Mqtt(Line::Tcp, Shown::Token), Mqtt(Line::WebSocket, Shown::Token)];
+const MQTT_BY_PASSWORD: &[Door] = &[Mqtt(Line::Tcp, Shown::Password), Mqtt(Line::WebSocket, Shown::Password)];
 
 /// What refuses a request of HTTP.
 const NO_401: Cell = No("401 unauthorized");
@@ -75,6 +79,14 @@ const CLOSED: Cell = No("closed 4401");
 const DISCONNECTED: Cell = No("disconnected");
 /// Without the reason if an insert has crossed it.
 const OVER: Cell = No("disconnected sign_in_over or disconnected");
+/// What refuses a client of MQTT: at its CONNECT, if the credentials are wrong or none; for a message; and how its connection ends.
+const NO_CONNECT: Cell = No("connack 0x86");
+const NO_CREDENTIALS: Cell = No("connack 0x87");
+const NO_PUBLISH: Cell = No("puback 0x87");
+const DROPPED: Cell = No("disconnect 0x87");
+const DROPPED_IN_TIME: Cell = No("disconnect 0xa0");
+/// A message that crosses the end of its connection.
+const NO_PUBLISH_OR_DROPPED: Cell = No("puback 0x87 or disconnect 0x87 or disconnect 0xa0 or cut");
 
 /// All conditions that end the sign-in of a user.
 const SHUT_OUT: &[Condition] = &[
@@ -170,6 +182,47 @@ pub const TABLE: Rows = &[
         ],
         DoesNotApply("a user is no guest"),
     ),
+    // MQTT.
+    (WELL, &[MQTT_BY_TOKEN, MQTT_BY_PASSWORD], Is([Yes, Yes, Yes, Yes, Yes])),
+    (
+        &[
+            Revoked,
+            Unrevoked,
+            Deleted,
+            DeletedAndReplaced,
+            PasswordChanged,
+            PasswordReset,
+            TwoFactor,
+            SessionRevoked,
+            SessionDeleted,
+            SessionEnded,
+        ],
+        &[MQTT_BY_TOKEN],
+        Is([DROPPED, NO_PUBLISH_OR_DROPPED, NO_CONNECT, Silent, NO_CONNECT]),
+    ),
+    (&[Expired], &[MQTT_BY_TOKEN], Is([DROPPED_IN_TIME, NO_PUBLISH_OR_DROPPED, NO_CONNECT, Silent, NO_CONNECT])),
+    (
+        &[Revoked, Deleted, PasswordChanged, PasswordReset, TwoFactor, SessionRevoked, SessionDeleted],
+        &[MQTT_BY_PASSWORD],
+        Is([DROPPED, NO_PUBLISH_OR_DROPPED, NO_CONNECT, Silent, NO_CONNECT]),
+    ),
+    // A password is as good as before, but not what it has opened.
+    (&[Unrevoked, DeletedAndReplaced], &[MQTT_BY_PASSWORD], Is([DROPPED, NO_PUBLISH_OR_DROPPED, Yes, Yes, Yes])),
+    (&[SessionEnded], &[MQTT_BY_PASSWORD], Is([Yes, Yes, Yes, Yes, Yes])),
+    (&[Expired], &[MQTT_BY_PASSWORD], DoesNotApply("a password does not expire")),
+    (
+        &[ScopeTaken],
+        &[MQTT_BY_TOKEN, MQTT_BY_PASSWORD],
+        Is([Silent, NO_PUBLISH, No("suback 0x87"), Silent, NO_PUBLISH]),
+    ),
+    (
+        &[MovedToAnotherTenant],
+        &[MQTT_BY_TOKEN, MQTT_BY_PASSWORD],
+        Is([Elsewhere, Elsewhere, Yes, Elsewhere, Elsewhere]),
+    ),
+    (SHOWS_ANOTHER, &[MQTT_BY_TOKEN, MQTT_BY_PASSWORD], Is([Yes, Yes, NO_CONNECT, Silent, NO_CONNECT])),
+    (&[NothingShown], &[MQTT_BY_TOKEN, MQTT_BY_PASSWORD], Is([Yes, Yes, NO_CREDENTIALS, Silent, NO_CREDENTIALS])),
+    (&[GuestExpired, WrongTopic, WrongScope], &[MQTT_BY_TOKEN, MQTT_BY_PASSWORD], DoesNotApply("a user is no guest")),
     // Guests.
     (SHUT_OUT, &[&[Notiflux], CHANNELS], DoesNotApply("a guest has no account")),
     (OTHERS_OF_USERS, &[&[Notiflux], CHANNELS], DoesNotApply("a guest has no account")),

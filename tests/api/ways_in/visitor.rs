@@ -33,6 +33,8 @@ pub struct World {
 /// A user of acme, who is also a guest at the doors of guests.
 pub struct Visitor {
     pub client: Client,
+    /// Where the server listens to MQTT.
+    pub mqtt: String,
     pub username: String,
     pub password: Option<String>,
     pub jwt: Option<String>,
@@ -82,7 +84,7 @@ impl World {
         let signer = Signer::new();
         let [tenant, key] = signer.flags();
         let own = ["--authorize=scopes", "--notiflux_end_with_token", "--name_quarantine=0"];
-        let flags = [own[0], own[1], own[2], &tenant, &key, FLAGS[0], FLAGS[1]];
+        let flags = [own[0], own[1], own[2], "--mqtt_port=0", &tenant, &key, FLAGS[0], FLAGS[1]];
         let server = TestServer::start_with(&flags).await;
         let flags = flags.map(str::to_owned).to_vec();
         let everything = json!({ "scopes": ["*:get", "*:post"] });
@@ -138,6 +140,7 @@ impl World {
             channel_token: Some(channel::token(&self.server, &room).await),
             auth_key: Some(AUTH_KEY.to_owned()),
             channel_token_of_marks: channel::token(&self.server, &mark).await,
+            mqtt: self.server.mqtt(),
             client,
             username,
             room,
