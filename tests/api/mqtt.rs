@@ -5,6 +5,7 @@ mod connect;
 mod listening;
 mod messages;
 mod mobile_broker;
+mod model;
 mod publishing;
 mod sessions;
 mod subscribing;
