@@ -67,11 +67,11 @@ impl Subscriber {
             properties,
             ..Connect::default()
         };
+        let (mqtt, connack) = Mqtt::open(server, &connect).await;
+        assert_eq!(connack.body[1], 0, "{connack:?}");
         if !self.keeps {
             self.forget();
         }
-        let (mqtt, connack) = Mqtt::open(server, &connect).await;
-        assert_eq!(connack.body[1], 0, "{connack:?}");
         // What came on the connection before, and was not read, is lost; it may come again.
         self.lose();
         self.mqtt = Some(mqtt);
