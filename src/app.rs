@@ -6,6 +6,7 @@ mod events;
 mod export;
 mod listing;
 mod mqtt;
+mod mqtt_sessions;
 mod reader;
 mod rows;
 
@@ -24,6 +25,7 @@ pub use claims::{Claims, Held};
 pub use event_object::{properties, write_event};
 pub use events::{Events, HistoryPage, InsertOptions, Inserting, LastSeen, StreamQuery};
 pub use listing::{Listing, STEP_BYTES};
+pub use mqtt_sessions::{BegunSession, ConnectingClient, Keeping, KeptSession};
 
 use listing::Form;
 use reader::AdminReader;
@@ -49,12 +51,11 @@ pub struct Services {
     pub mqtt_connects: Arc<Rates>,
 }
 
-/// The sessions of MQTT that have a connection: by the user and the client identifier. A claim says whether it is to begin anew (Clean
-/// Start).
-pub type MqttSessions = Claims<(Username, Box<str>), bool>;
+/// The sessions of MQTT that have a connection: by the user and the client identifier.
+pub type MqttSessions = Claims<(Username, Box<str>)>;
 
 /// Such a session, while a connection has it.
-pub type HeldSession = Held<(Username, Box<str>), bool>;
+pub type HeldSession = Held<(Username, Box<str>)>;
 
 /// The services on one worker: a cheap clone that stays on its thread.
 #[derive(Clone)]

@@ -122,7 +122,7 @@ impl Server {
         let identity =
             Identity::new(store.clone(), writer.clone(), clock.clone(), root, settings).map_err(StartError::Threads)?;
         let retention = Retention { age: config.retained.retain_for, events: config.retained.retain_events };
-        let maintenance = keep_up(hub.clone(), writer.clone(), clock.clone(), retention);
+        let maintenance = keep_up(hub.clone(), writer.clone(), clock.clone(), retention, config.limits.quotas());
         let settled = clock.clone();
         // It waits for the clock, because events that expire by a wrong clock are lost.
         let maintenance = async move {

@@ -10,19 +10,13 @@ use std::task::{Context, Poll};
 use futures_util::task::AtomicWaker;
 use tokio::sync::oneshot;
 
-/// What is held, by key: a cheap clone, shared by all threads. `W` is what a claim says to the holder.
-pub struct Claims<K: Eq + Hash, W>(Arc<Mutex<HashMap<K, Entry<K, W>>>>);
+/// What is held, by key: a cheap clone, shared by all threads.
+pub struct Claims<K: Eq + Hash>(Arc<Mutex<HashMap<K, Entry<K>>>>);
 
-struct Entry<K: Eq + Hash, W> {
+struct Entry<K: Eq + Hash> {
     wanted: Arc<Wanted>,
-    /// In the order in which they came.
-    waiting: VecDeque<Waiting<K, W>>,
-}
-
-struct Waiting<K: Eq + Hash, W> {
-    says: W,
-    /// Whatever becomes of the receiver, what is held is let go in the end.
-    given: oneshot::Sender<Held<K, W>>,
+    /// In the order in which they came. Whatever becomes of the receiver, what is held is let go in the end.
+    waiting: VecDeque<oneshot::Sender<Held<K>>>,
 }
 
 /// Whether somebody else waits.
@@ -40,34 +34,34 @@ impl Wanted {
 }
 
 /// Something that is held, until this is dropped.
-pub struct Held<K: Eq + Hash, W> {
-    claims: Claims<K, W>,
+pub struct Held<K: Eq + Hash> {
+    claims: Claims<K>,
     /// `None` once it is let go.
     key: Option<K>,
     wanted: Arc<Wanted>,
 }
 
-impl<K: Eq + Hash, W> Clone for Claims<K, W> {
+impl<K: Eq + Hash> Clone for Claims<K> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<K: Eq + Hash, W> Default for Claims<K, W> {
+impl<K: Eq + Hash> Default for Claims<K> {
     fn default() -> Self {
         Self(Arc::default())
     }
 }
 
-impl<K: Eq + Hash, W> Claims<K, W> {
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, Entry<K, W>>> {
+impl<K: Eq + Hash> Claims<K> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Entry<K>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<K: Eq + Hash + Clone, W> Claims<K, W> {
+impl<K: Eq + Hash + Clone> Claims<K> {
     /// Waits until nobody else holds something, and holds it. Of several that wait each has it in turn, so that the last one keeps it.
-    pub async fn claim(&self, key: K, says: W) -> Held<K, W> {
+    pub async fn claim(&self, key: K) -> Held<K> {
         let (given, gives) = oneshot::channel();
         {
             let mut entries = self.lock();
@@ -78,7 +72,7 @@ impl<K: Eq + Hash + Clone, W> Claims<K, W> {
                     return Held { claims: self.clone(), key: Some(key), wanted };
                 }
                 Some(entry) => {
-                    entry.waiting.push_back(Waiting { says, given });
+                    entry.waiting.push_back(given);
                     entry.wanted.now();
                 }
             }
@@ -88,22 +82,15 @@ impl<K: Eq + Hash + Clone, W> Claims<K, W> {
     }
 }
 
-impl<K: Eq + Hash, W> Held<K, W> {
+impl<K: Eq + Hash> Held<K> {
     /// Becomes ready when somebody else waits. Wakes as a future does.
     pub fn poll_wanted(&self, context: &mut Context<'_>) -> Poll<()> {
         self.wanted.holder.register(context.waker());
         if self.wanted.is.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
     }
-
-    /// Looks at what the one says that waits for the longest.
-    pub fn next_says<R>(&self, look: impl FnOnce(&W) -> R) -> Option<R> {
-        let entries = self.claims.lock();
-        let next = entries.get(self.key.as_ref()?)?.waiting.front()?;
-        Some(look(&next.says))
-    }
 }
 
-impl<K: Eq + Hash, W> Drop for Held<K, W> {
+impl<K: Eq + Hash> Drop for Held<K> {
     fn drop(&mut self) {
         let Some(mut key) = self.key.take() else { return };
         let mut entries = self.claims.lock();
@@ -114,7 +101,7 @@ impl<K: Eq + Hash, W> Drop for Held<K, W> {
                 wanted.now();
             }
             entry.wanted = Arc::clone(&wanted);
-            match next.given.send(Self { claims: self.claims.clone(), key: Some(key), wanted }) {
+            match next.send(Self { claims: self.claims.clone(), key: Some(key), wanted }) {
                 Ok(()) => return,
                 // It waits no longer. What comes back must not be dropped with its key, since the lock is held here.
                 Err(mut back) => match back.key.take() {
@@ -135,9 +122,9 @@ mod tests {
 
     use super::*;
 
-    type Of = Claims<&'static str, u8>;
+    type Of = Claims<&'static str>;
 
-    fn is_wanted(held: &Held<&'static str, u8>) -> bool {
+    fn is_wanted(held: &Held<&'static str>) -> bool {
         held.poll_wanted(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
@@ -148,20 +135,19 @@ mod tests {
         }
     }
 
-    fn claim(claims: &Of, says: u8) -> tokio::task::JoinHandle<Held<&'static str, u8>> {
+    fn claim(claims: &Of) -> tokio::task::JoinHandle<Held<&'static str>> {
         let claims = claims.clone();
-        tokio::spawn(async move { claims.claim("a", says).await })
+        tokio::spawn(async move { claims.claim("a").await })
     }
 
     #[tokio::test]
     async fn each_has_it_in_turn_and_the_last_keeps_it() {
         let claims = Of::default();
-        let (first, other) = (claims.claim("a", 1).await, claims.claim("b", 0).await);
+        let (first, other) = (claims.claim("a").await, claims.claim("b").await);
         assert!(!is_wanted(&first));
-        let second = claim(&claims, 2);
+        let second = claim(&claims);
         tokio::time::timeout(Duration::from_secs(60), poll_fn(|context| first.poll_wanted(context))).await.unwrap();
-        assert_eq!(first.next_says(|says| *says), Some(2));
-        let third = claim(&claims, 3);
+        let third = claim(&claims);
         until_waiting(&claims, 2).await;
         drop(first);
         let second = second.await.unwrap();
@@ -176,11 +162,11 @@ mod tests {
     #[tokio::test]
     async fn one_that_waits_no_longer_is_passed_over_and_one_that_was_given_it_unseen_lets_go() {
         let claims = Of::default();
-        let first = claims.claim("a", 1).await;
-        assert!(tokio::time::timeout(Duration::from_millis(1), claims.claim("a", 2)).await.is_err());
-        let mut third = Box::pin(claims.claim("a", 3));
+        let first = claims.claim("a").await;
+        assert!(tokio::time::timeout(Duration::from_millis(1), claims.claim("a")).await.is_err());
+        let mut third = Box::pin(claims.claim("a"));
         assert!(third.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        let fourth = claim(&claims, 4);
+        let fourth = claim(&claims);
         until_waiting(&claims, 3).await;
         drop(first);
         // It was given to the third, which never looked.

@@ -28,11 +28,11 @@ use crate::writer::{Outcome, Writer};
 #[derive(Clone)]
 pub struct Events {
     pub(super) identity: Identity,
-    writer: Writer,
+    pub(super) writer: Writer,
     hub: Hub,
     pub(super) clock: Clock,
     pub(super) limits: Limits,
-    rates: Arc<Rates>,
+    pub(super) rates: Arc<Rates>,
 }
 
 /// An insert that was asked for. Resolves when its events are on disk.
@@ -71,6 +71,8 @@ pub enum LastSeen {
     Unknown,
     /// This one.
     Id(EventId),
+    /// Not an event but a position, up to which a session of MQTT has been given everything, or keeps what it has not.
+    Position(Position),
 }
 
 /// A page of the history of a name, as a client asks for it.
@@ -170,8 +172,9 @@ impl Events {
         let (username, auth_context) = (principal.username.clone(), principal.auth_context.clone());
         self.rates.take(&username, &account.tenant, events.len())?;
         let (authorize, quotas) = (self.authorize(), self.limits.quotas());
-        let stream = stream.map(|stream| (stream, self.hub.registry().clone()));
-        let insert = Insert { username, auth_context, events, is_array, condition, key, stream, authorize, quotas };
+        let (packet, stream) = (None, stream.map(|stream| (stream, self.hub.registry().clone())));
+        let insert =
+            Insert { username, auth_context, events, is_array, condition, key, stream, packet, authorize, quotas };
         self.writer.post(insert)
     }
 
@@ -349,6 +352,7 @@ impl Events {
             LastSeen::Nothing => return Ok(anew(None)),
             LastSeen::Unknown => None,
             LastSeen::Id(id) => self.position_of(id),
+            LastSeen::Position(position) => return Ok(Start { after: position, ..Start::now(head, None) }),
         };
         let Some(after) = after else { return Ok(anew(Some(Reset::UnknownId))) };
         // The very beginning is a position like others, and before a change if there was one. It is the id of control events

@@ -52,6 +52,9 @@ pub struct MqttFlags {
     /// Topic filters that an MQTT connection may have.
     #[arg(long, env = "BROKER_MQTT_FILTERS", default_value = "1000", value_parser = value_parser!(u16).range(1..=1000).map(usize::from))]
     pub mqtt_filters: usize,
+    /// MQTT sessions of a user that outlive their connections. One more ends the one whose connection ended first.
+    #[arg(long, env = "BROKER_MQTT_SESSIONS", default_value = "100", value_parser = value_parser!(u16).range(1..=1000).map(usize::from))]
+    pub mqtt_sessions: usize,
 }
 
 /// Settings of MQTT.
@@ -71,6 +74,8 @@ pub struct Mqtt {
     pub connect_rate: u32,
     /// How many topic filters a connection may have.
     pub filters: usize,
+    /// How many sessions of a user outlive their connections.
+    pub sessions: usize,
 }
 
 impl Mqtt {
@@ -171,9 +176,10 @@ impl MqttFlags {
             mqtts_port: tls_port,
             mqtt_any_path: any_path,
             mqtt_filters: filters,
+            mqtt_sessions: sessions,
             mqtt_connect_rate: connect_rate,
             ..
         } = self;
-        Ok(Some(Mqtt { port, tls_port, any_path, anonymous, guests, connect_rate, filters }))
+        Ok(Some(Mqtt { port, tls_port, any_path, anonymous, guests, connect_rate, filters, sessions }))
     }
 }

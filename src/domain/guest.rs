@@ -2,7 +2,10 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Account, Generation, Granted, GuestRights, Position, TenantName, Timestamp, Username};
+use super::{
+    Account, EventName, Generation, Granted, GuestInsert, GuestRights, Pattern, Patterns, Position, TenantName,
+    Timestamp, Username,
+};
 
 /// Somebody who has no account here: a token that another service signed says who they are and what they may do.
 ///
@@ -28,7 +31,16 @@ impl Guest {
         rights: GuestRights,
         expires_at: Option<Timestamp>,
     ) -> Self {
-        let username = Username::of_guest(of, subject);
+        Self::named(Username::of_guest(of, subject), tenant, rights, expires_at)
+    }
+
+    /// Somebody who was a guest of this name when a token permitted them to insert events of one name, until a moment if there is one.
+    pub fn to_insert(username: Username, tenant: TenantName, name: EventName, until: Option<Timestamp>) -> Self {
+        let insert = GuestInsert::Of(Patterns::new(vec![Pattern::Exact(name)]));
+        Self::named(username, tenant, GuestRights { insert, ..GuestRights::default() }, until)
+    }
+
+    fn named(username: Username, tenant: TenantName, rights: GuestRights, expires_at: Option<Timestamp>) -> Self {
         let account = Account {
             id: Uuid::nil(),
             tenant,
@@ -68,7 +80,7 @@ impl Guest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Authorize, EventFilter, EventName, GuestInsert, Pattern, Patterns, View};
+    use crate::domain::{Authorize, EventFilter, View};
 
     fn patterns(texts: &[&str]) -> Patterns {
         Patterns::new(texts.iter().map(|text| Pattern::parse(text).unwrap()).collect())

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::num::{NonZeroU16, NonZeroU32};
 
-use super::{EventName, Position, Properties, PublisherId, Qos, SignIn, TenantName, Timestamp, TopicFilter, Username};
+use super::{
+    AuthContext, EventName, Position, Properties, PublisherId, Qos, SignIn, TenantName, Timestamp, TopicFilter,
+    Username,
+};
 
 /// A session expiry interval in seconds that never ends (MQTT 5.0, 3.1.2.11.2).
 pub const NEVER_EXPIRES: u32 = u32::MAX;
@@ -144,6 +147,15 @@ pub enum WillRight {
     SignIn(SignIn),
     /// The token of a guest, which permitted the topic and ends at a moment, if it does.
     Token(Option<Timestamp>),
+}
+
+impl From<&AuthContext> for WillRight {
+    fn from(by: &AuthContext) -> Self {
+        match by {
+            AuthContext::User(sign_in) => Self::SignIn(*sign_in),
+            AuthContext::Guest(guest) => Self::Token(guest.expires_at()),
+        }
+    }
 }
 
 impl MqttSessionHead {

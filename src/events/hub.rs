@@ -201,13 +201,15 @@ impl Hub {
         self.0.filters.keep(tenant, username, filter)
     }
 
-    /// Takes the streams that were open at the last stop for streams that end now: a client that comes back takes its own over. Called
+    /// Takes the streams that were open at the last stop for streams that end now: a client that comes back takes its own over. Notes the
+    /// sessions of MQTT. Called
     /// before the first client can come.
     ///
     /// # Errors
     /// [`Error::Storage`] if the database fails.
     pub fn recall_streams(&self) -> Result<(), Error> {
         let Inner { store, registry, .. } = &*self.0;
+        store.recall_mqtt_sessions()?;
         for (stream, tenant, username) in store.bound_streams()? {
             // The user may have gone to another tenant since, with the stream.
             let account = store.unless_damaged(store.account(&username))?.flatten();

@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::num::NonZeroU16;
 
 use aws_lc_rs::digest;
 
@@ -7,8 +8,8 @@ use super::new_event::NewEvent;
 use super::registry::Registry;
 use super::stream_id::StreamId;
 use crate::domain::{
-    Account, AuthContext, Authorize, Event, EventKind, EventName, Payload, Position, Quotas, Timestamp, Username,
-    inbox_owner,
+    Account, AuthContext, Authorize, Event, EventKind, EventName, MqttSessionId, Payload, Position, Quotas, TenantName,
+    Timestamp, Username, inbox_owner,
 };
 use crate::error::Error;
 use crate::store::{self, Draft, NewAnswer};
@@ -67,6 +68,9 @@ pub struct Insert {
     pub key: Option<IdempotencyKey>,
     /// The stream that events are bound to, and the registry that knows whether it is still there.
     pub stream: Option<(StreamId, Registry)>,
+    /// The session of MQTT and the packet identifier by which a message of QoS 2 is known until it is released: the session notes it in
+    /// the same commit, and what it has noted is not inserted again.
+    pub packet: Option<(MqttSessionId, NonZeroU16)>,
     /// How it is decided what a user may insert.
     pub authorize: Authorize,
     /// The quotas of the tenant and the user.
@@ -82,7 +86,7 @@ pub struct Inserted {
     pub count: u64,
     /// When they were committed.
     pub timestamp: Timestamp,
-    /// Whether an earlier request with the same idempotency key inserted them.
+    /// Whether an earlier request with the same idempotency key inserted them, or the same packet of MQTT.
     pub is_replayed: bool,
 }
 
@@ -96,10 +100,12 @@ impl Change for Insert {
     fn decide(self, batch: &mut Batch<'_>) -> Result<Inserted, Error> {
         // Checked once more here: an insert that is decided after a revocation was answered does not get through.
         let account = batch.account(&self.username, &self.auth_context)?;
-        let may_insert = account.scopes.to_insert(self.authorize, &self.username);
-        if let Some(NewEvent { name, .. }) = self.events.iter().find(|event| !may_insert.allows(&event.name)) {
-            return Err(Error::MissingScope(Authorize::scope_to_insert(name)));
+        if let Some((session, packet)) = self.packet
+            && let Some((first, timestamp)) = batch.mqtt_unreleased(session, packet)?
+        {
+            return Ok(Inserted { first, count: 1, timestamp, is_replayed: true });
         }
+        self.check_rights(&account)?;
         let fingerprint = self.key.as_ref().map(|_| self.fingerprint());
         if let Some(inserted) = self.inserted_before(batch, &account, fingerprint)? {
             return Ok(inserted);
@@ -113,6 +119,31 @@ impl Change for Insert {
 type Fingerprint = [u8; 32];
 
 impl Insert {
+    /// Inserts the events into this tenant, as another change that goes on if that is refused; then nothing is inserted.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] if the database fails; [`Error::Damaged`], if something was written by then.
+    pub fn or_nothing(self, batch: &mut Batch<'_>, tenant: &TenantName) -> Result<(), Error> {
+        let checked = batch.account(&self.username, &self.auth_context).and_then(|account| {
+            self.check_rights(&account)?;
+            self.check(batch, &account)?;
+            Ok(account)
+        });
+        match checked {
+            Ok(account) if account.tenant == *tenant => self.write(batch, &account, None).map(drop),
+            Err(error @ (Error::Storage(_) | Error::Internal(_))) => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    fn check_rights(&self, account: &Account) -> Result<(), Error> {
+        let may_insert = account.scopes.to_insert(self.authorize, &self.username);
+        if let Some(NewEvent { name, .. }) = self.events.iter().find(|event| !may_insert.allows(&event.name)) {
+            return Err(Error::MissingScope(Authorize::scope_to_insert(name)));
+        }
+        Ok(())
+    }
+
     /// What an earlier request with the same key inserted.
     fn inserted_before(
         &self,
@@ -146,7 +177,7 @@ impl Insert {
         fingerprint: Option<Fingerprint>,
     ) -> Result<Inserted, Error> {
         let stream = self.stream.as_ref().map(|(stream, _)| *stream);
-        let Self { username, events, key, quotas, .. } = self;
+        let Self { username, events, key, packet, quotas, .. } = self;
         let (first, count, timestamp) = (batch.head().next(), events.len() as u64, batch.now());
         for NewEvent { name, data, expires_in, while_connected, transient, clears, published } in events {
             let tenant = account.tenant.clone();
@@ -169,6 +200,9 @@ impl Insert {
             let tenant = &account.tenant;
             let new = NewAnswer { username: &username, tenant, idempotency_key: key, fingerprint, first, count };
             batch.remember_answer(new, quotas.keys)?;
+        }
+        if let Some((session, packet)) = packet {
+            batch.note_mqtt_unreleased(session, packet, first)?;
         }
         Ok(Inserted { first, count, timestamp, is_replayed: false })
     }

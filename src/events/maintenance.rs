@@ -1,31 +1,39 @@
 //! Work that nobody asks for: events that have expired are removed, and events that are too old are forgotten. This is done in the
 //! background, in small steps through the writer, so that inserts do not wait.
 //!
-//! `due`, which removes what has expired, `retention`, which shortens the tails, and `erasing`, which erases what deleted users left,
-//! have a loop each, so that none waits for another. Each looks outside the writer for the events that are to go, and gives them to the
+//! `due`, which removes what has expired, `retention`, which shortens the tails, `erasing`, which erases what deleted users left, and
+//! `mqtt_sessions`, which ends sessions of MQTT and publishes wills, have a loop each, so that none waits for another. Each looks outside the writer for the events that are to go, and gives them to the
 //! writer to remove.
 
 mod due;
 mod erasing;
+mod leaving;
+mod mqtt_sessions;
 mod retention;
 mod rounds;
 mod waiting;
 
 use self::due::Due;
 use self::erasing::Erasing;
+use self::mqtt_sessions::MqttSessions;
 use self::retention::Tails;
 use self::rounds::{Desk, Pace};
 use super::hub::Hub;
+use super::mqtt_sessions::WillRules;
 use crate::clock::Clock;
+use crate::domain::Quotas;
 use crate::writer::Writer;
 
 pub use self::retention::Retention;
 
-/// Removes what has expired, shortens the tails, and erases what deleted users left, for as long as the server lives.
-pub async fn keep_up(hub: Hub, writer: Writer, clock: Clock, retention: Retention) {
+/// Removes what has expired, shortens the tails, erases what deleted users left, and publishes wills within quotas, for as long as the
+/// server lives.
+pub async fn keep_up(hub: Hub, writer: Writer, clock: Clock, retention: Retention, quotas: Quotas) {
+    let rules = WillRules { authorize: hub.rules().authorize, quotas };
     let desk = Desk { store: hub.store().clone(), writer, clock };
     let (mut due, mut erasing) = (Due::new(hub.clone(), desk.clone()), Erasing::new(hub, desk.clone()));
-    let mut tails = Tails::new(desk, retention);
+    let mut sessions = MqttSessions::new(desk.clone(), rules);
+    let mut tails = Tails::new(desk, retention, rules);
     let due = async {
         let mut pace = Pace::new();
         while pace.goes_on(due.round().await).await {}
@@ -38,7 +46,11 @@ pub async fn keep_up(hub: Hub, writer: Writer, clock: Clock, retention: Retentio
         let mut pace = Pace::new();
         while pace.goes_on(erasing.round().await).await {}
     };
-    tokio::join!(due, retention, erasures);
+    let sessions = async {
+        let mut pace = Pace::new();
+        while pace.goes_on(sessions.round().await).await {}
+    };
+    tokio::join!(due, retention, erasures, sessions);
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod latest;
 mod lock;
 mod mailbox;
 mod maintenance;
+mod mqtt_sessions;
 mod new_event;
 mod pending_presence;
 mod permits;
@@ -44,6 +45,9 @@ pub use format::{Content, EventParts, Format, FormatKey};
 pub use hub::{Changing, Hub, Rules};
 pub use insert::{Condition, IdempotencyKey, Insert, Inserted, MAX_BYTES_AT_ONCE, MAX_EVENTS_AT_ONCE};
 pub use maintenance::{Retention, keep_up};
+pub use mqtt_sessions::{
+    BeginMqttSession, BegunMqttSession, ChangeMqttSession, MqttSessionChange, WillFate, WillRules,
+};
 pub use new_event::{Lifetime, NewEvent};
 pub use rate::Rates;
 pub use registry::{GRACE, GoesOnFor, Lease, Person, PresenceGuard, Registry, UserStreams};

@@ -13,10 +13,10 @@ use super::control::ControlEvent;
 use super::format::{Content, EventParts, Format, JOINED_BYTES};
 use super::hub::{ChannelGuard, Hub};
 use super::shared_event::SharedEvent;
-use crate::domain::{Event, EventName, Payload, Position, TenantName, Username};
+use crate::domain::{Event, EventName, Payload, Position, TenantName, Username, View};
 use crate::error::Error;
 use crate::fair::Task;
-use crate::store::{Lane, Missing, Names, Replay, Store, StoredEvent, Wanted};
+use crate::store::{Lane, Missing, MqttReplay, Names, Replay, Store, StoredEvent, Wanted};
 
 /// How many lost names are told at once.
 const LEFT_AT_ONCE: usize = 1024;
@@ -30,6 +30,16 @@ pub enum Source {
     Replay(Box<Replay>),
     /// The names of events that may no longer be seen.
     Lost(Box<Lost>),
+    /// Events that a session of MQTT needs.
+    Session(Box<SessionReplay>),
+}
+
+/// What a session of MQTT has missed.
+pub struct SessionReplay {
+    /// The events of its tenant, from its queue and the tail.
+    pub replay: MqttReplay,
+    /// Which of them it gets.
+    pub view: Box<View>,
 }
 
 /// Names that a client may no longer see.
@@ -68,6 +78,7 @@ pub fn read(
     guard.store().read_on(&Lane::of_stream(guard.tenant(), reader), move |store| match source {
         Source::Replay(replay) => read_replay(store, &hub, &channel, replay, format),
         Source::Lost(lost) => read_lost(store, lost, format),
+        Source::Session(session) => read_session(store, session, format),
     })
 }
 
@@ -96,6 +107,22 @@ fn read_replay(
     };
     let rest = more.then_some(Source::Replay(replay));
     Ok(Given { bytes, rest, position, left_out, is_incomplete })
+}
+
+/// The next events that a session of MQTT has missed.
+fn read_session(store: &Store, mut session: Box<SessionReplay>, format: &dyn Format) -> Result<Given, Error> {
+    let mut content = Content::with_capacity(0);
+    let SessionReplay { replay, view } = &mut *session;
+    let more = replay.next(store, JOINED_BYTES, |event| {
+        let before = content.len();
+        if view.matches(event.name) {
+            format.event(&EventParts::of_stored(&event, store), content.buffer());
+        }
+        content.len() - before
+    })?;
+    let (position, bytes) = (replay.position(), format.join_or_nothing(content));
+    let rest = more.then_some(Source::Session(session));
+    Ok(Given { bytes, rest, position, left_out: Position::START, is_incomplete: false })
 }
 
 /// The next names that a client has lost, as control events. A client that gets no further than one of them, and comes back with its id,

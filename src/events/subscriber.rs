@@ -31,8 +31,8 @@ pub trait Subscriber: 'static {
     /// Ends it. Nothing more is written but the end, if the transport has a way to say it. Only the first reason counts.
     fn end(&self, why: End);
 
-    /// Whether its client asked for control events.
-    fn wants_control_events(&self) -> bool;
+    /// Whether it is to read by itself what the tail has lost: its client is to be told that, or its session needs it.
+    fn reads_gaps_alone(&self) -> bool;
 
     /// Up to here events may come of names that its snapshot had to leave out. It says that it is in sync after that.
     fn left_out(&self) -> Position;

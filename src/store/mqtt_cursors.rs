@@ -1,6 +1,6 @@
 //! What retention must know of sessions of MQTT, in memory: how far each has come, by tenant. A tenant without sessions has no entry.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,9 +27,14 @@ impl MqttCursor {
     }
 }
 
-/// The cursors of all sessions that outlive their connections.
+/// The cursors of all sessions that outlive their connections, and the sessions whose connections were lost with the server.
 #[derive(Debug, Default)]
-pub struct MqttCursors(Mutex<HashMap<TenantName, BTreeMap<MqttSessionId, MqttCursor>>>);
+pub struct MqttCursors {
+    of_tenants: Mutex<OfTenants>,
+    lost: Mutex<BTreeSet<MqttSessionId>>,
+}
+
+type OfTenants = HashMap<TenantName, BTreeMap<MqttSessionId, MqttCursor>>;
 
 /// A change that is made when its commit can be read: whoever reads the sessions after that finds what the cursor says of them.
 #[derive(Clone, Debug)]
@@ -43,8 +48,31 @@ pub struct CursorChange {
 }
 
 impl MqttCursors {
-    fn lock(&self) -> MutexGuard<'_, HashMap<TenantName, BTreeMap<MqttSessionId, MqttCursor>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, OfTenants> {
+        self.of_tenants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lost(&self) -> MutexGuard<'_, BTreeSet<MqttSessionId>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_lost(&self, lost: BTreeSet<MqttSessionId>) {
+        *self.lost() = lost;
+    }
+
+    /// Some of the sessions that had a connection when the server stopped without ending them, and have not gone on since.
+    pub fn some_lost(&self, at_most: usize) -> Vec<MqttSessionId> {
+        self.lost().iter().take(at_most).copied().collect()
+    }
+
+    /// Whether a session is among those.
+    pub(super) fn is_lost(&self, id: MqttSessionId) -> bool {
+        self.lost().contains(&id)
+    }
+
+    /// The session has gone on, or its connection has been ended.
+    pub fn find_again(&self, id: MqttSessionId) {
+        self.lost().remove(&id);
     }
 
     pub(super) fn apply(&self, changes: Vec<CursorChange>) {

@@ -148,13 +148,13 @@ impl Store {
         ids.into_iter().filter_map(read).collect()
     }
 
-    /// Notes how far all sessions have come. Returns those that had a connection when the server stopped without ending them. Called
-    /// before the first client can come. Blocks on the disk.
+    /// Notes how far all sessions have come, and which had a connection when the server stopped without ending them. Called before the
+    /// first client can come. Blocks on the disk.
     ///
     /// # Errors
     /// As [`Store::mqtt_sessions_of`].
-    pub fn recall_mqtt_sessions(&self) -> Result<Vec<MqttSessionId>, Error> {
-        let (mut cursors, mut lost) = (Vec::new(), Vec::new());
+    pub fn recall_mqtt_sessions(&self) -> Result<(), Error> {
+        let (mut cursors, mut lost) = (Vec::new(), BTreeSet::new());
         self.scan_prefix(keys::MQTT_SESSIONS, &mut |key, value| {
             let read = || {
                 let id = keys::of_mqtt_session(key).ok_or_else(|| damaged(key, "a session's number is none"))?;
@@ -165,7 +165,7 @@ impl Store {
                 self.unless_damaged(read())?
             {
                 if ended_at.is_none() {
-                    lost.push(id);
+                    lost.insert(id);
                 }
                 if expiry > 0 {
                     cursors.push(CursorChange { tenant, id, done_up_to: Some(progress.done_up_to()) });
@@ -174,7 +174,8 @@ impl Store {
             Ok(true)
         })?;
         self.mqtt_cursors.apply(cursors);
-        Ok(lost)
+        self.mqtt_cursors.set_lost(lost);
+        Ok(())
     }
 }
 

@@ -102,11 +102,6 @@ impl TailCount {
 }
 
 impl Oldest {
-    /// The tenant of the tail.
-    pub fn tenant(&self) -> &TenantName {
-        &self.tenant
-    }
-
     /// The positions of the events, in order.
     pub fn positions(&self) -> impl Iterator<Item = Position> {
         self.events.iter().map(|event| event.position)

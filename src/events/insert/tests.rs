@@ -14,6 +14,7 @@ fn fingerprint(events: Vec<NewEvent>, is_array: bool, condition: Condition) -> S
         condition,
         key: None,
         stream: None,
+        packet: None,
         authorize: Authorize::Open,
         quotas: Quotas { names: 1, bound: 1, keys: 1 },
     };

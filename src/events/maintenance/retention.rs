@@ -1,10 +1,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use super::leaving::Leaving;
 use super::rounds::{Desk, Round, step};
 use super::waiting::{Waiting, in_turn};
 use crate::domain::{Position, TenantName, Timestamp};
 use crate::error::Error;
+use crate::events::mqtt_sessions::WillRules;
 use crate::store::{Excess, Oldest, Store, TailCount};
 use crate::writer::{Batch, Change};
 
@@ -52,6 +54,8 @@ impl Retention {
 /// The tails of all tenants, and which of them are too long.
 pub struct Tails {
     desk: Desk,
+    /// By what the wills of sessions are published that end since they need too much.
+    rules: WillRules,
     retention: Retention,
     /// The tails of tenants that inserted something lately.
     known: HashMap<TenantName, Tail>,
@@ -61,6 +65,8 @@ pub struct Tails {
     counting: Option<TailCount>,
     /// Tenants with tails that may be too long.
     long: BTreeSet<TenantName>,
+    /// What is to leave those of them of which many sessions of MQTT may need it.
+    leaving: HashMap<TenantName, Leaving>,
     /// The tenant among these that was shortened last.
     last: Option<TenantName>,
     /// The tenant after which the search for old events goes on.
@@ -81,14 +87,16 @@ struct Tail {
 }
 
 impl Tails {
-    pub fn new(desk: Desk, retention: Retention) -> Self {
+    pub fn new(desk: Desk, retention: Retention, rules: WillRules) -> Self {
         Self {
             desk,
+            rules,
             retention,
             known: HashMap::new(),
             uncounted: Waiting::new(TAILS_REMEMBERED),
             counting: None,
             long: BTreeSet::new(),
+            leaving: HashMap::new(),
             last: None,
             next: None,
             all_seen: false,
@@ -205,13 +213,15 @@ impl Tails {
 
     /// Shortens a tail by one step. Returns whether that is all.
     async fn shorten(&mut self, tenant: &TenantName) -> Result<bool, Error> {
-        let tail = self.known.get(tenant);
-        let surplus = tail.map_or(0, |tail| tail.events.saturating_sub(self.retention.events));
-        let now = self.desk.clock.now();
-        let at_most = step(tail.map_or(0, |tail| tail.came));
-        let excess = Excess { surplus, before: self.retention.before(now), now, at_most };
-        let of = tenant.clone();
-        let oldest = self.desk.read(move |store| store.oldest(&of, excess)).await?;
+        let mut leaving = match self.leaving.remove(tenant) {
+            Some(leaving) => leaving,
+            None => Leaving::new(self.oldest(tenant).await?),
+        };
+        if !leaving.keep(&self.desk, tenant, self.rules, SHORTEN_WITHIN).await? {
+            self.leaving.insert(tenant.clone(), leaving);
+            return Ok(false);
+        }
+        let Leaving { oldest, .. } = leaving;
         let is_all = oldest.is_all;
         if !oldest.is_empty() {
             let by = self.desk.writer.submit(Shorten(oldest)).await?;
@@ -221,6 +231,17 @@ impl Tails {
             }
         }
         Ok(is_all)
+    }
+
+    /// The events of a tail that are to go next.
+    async fn oldest(&self, tenant: &TenantName) -> Result<Oldest, Error> {
+        let tail = self.known.get(tenant);
+        let surplus = tail.map_or(0, |tail| tail.events.saturating_sub(self.retention.events));
+        let now = self.desk.clock.now();
+        let at_most = step(tail.map_or(0, |tail| tail.came));
+        let excess = Excess { surplus, before: self.retention.before(now), now, at_most };
+        let of = tenant.clone();
+        self.desk.read(move |store| store.oldest(&of, excess)).await
     }
 }
 

@@ -20,6 +20,7 @@ use crate::store::{Committer, Draft, NewAnswer, Search, Store};
 use crate::writer::{Batch, Change};
 
 const STREAM: u64 = 7;
+const QUOTAS: Quotas = Quotas { names: 10, bound: 10, keys: 10 };
 
 /// A database with rows that maintenance is to remove.
 struct Filled {
@@ -95,7 +96,7 @@ async fn a_damaged_value_keeps_nothing_else_from_being_removed() {
     let (writer, _failure) =
         Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed)).unwrap();
     let retention = Retention { age: Duration::from_secs(3600), events: 1000 };
-    let maintenance = tokio::spawn(keep_up(hub, writer.clone(), clock, retention));
+    let maintenance = tokio::spawn(keep_up(hub, writer.clone(), clock, retention, QUOTAS));
 
     let is_done = || {
         // Nothing can be removed from the first tenant, whose floor is damaged.
@@ -162,8 +163,9 @@ fn while_connected(user: &User, stream: StreamId, hub: &Hub) -> Insert {
         condition: Condition::None,
         key: None,
         stream: Some((stream, hub.registry().clone())),
+        packet: None,
         authorize: Authorize::Open,
-        quotas: Quotas { names: 10, bound: 10, keys: 10 },
+        quotas: QUOTAS,
     }
 }
 
@@ -180,7 +182,7 @@ async fn an_event_that_is_bound_as_its_stream_goes_for_good_goes_with_it_though_
     let (writer, _failure) =
         Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed)).unwrap();
     let retention = Retention { age: Duration::from_secs(3600), events: 1000 };
-    let maintenance = tokio::spawn(keep_up(hub.clone(), writer.clone(), clock, retention));
+    let maintenance = tokio::spawn(keep_up(hub.clone(), writer.clone(), clock, retention, QUOTAS));
     let arrival =
         hub.registry().user_streams(&user.username).arrive(&user.tenant, GoesOnFor::Last, Timestamp::from_millis(1));
     let stream = arrival.id;

@@ -265,8 +265,8 @@ impl Subscriber for Subscription {
         }
     }
 
-    fn wants_control_events(&self) -> bool {
-        self.options.marks
+    fn reads_gaps_alone(&self) -> bool {
+        self.options.marks || self.options.session.is_some()
     }
 
     fn left_out(&self) -> Position {

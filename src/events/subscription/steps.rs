@@ -10,10 +10,10 @@ use crate::events::channel::Found;
 use crate::events::control::{ControlEvent, Reset};
 use crate::events::ending::End;
 use crate::events::format::JOINED_BYTES;
-use crate::events::reading::{Given, Source, fill, read};
+use crate::events::reading::{Given, SessionReplay, Source, fill, read};
 use crate::events::shared_event::{SharedEvent, join, join_latest};
 use crate::events::subscriber::Subscriber;
-use crate::store::{Missing, Replay, Wanted};
+use crate::store::{Missing, MqttReplay, Replay, Wanted};
 
 impl Subscription {
     /// Whether the next step is taken on this thread.
@@ -141,7 +141,12 @@ impl Subscription {
     /// What it is missing from its position on, by its present view.
     fn source(&self, missing: Missing, until: Position) -> Source {
         let tenant = self.group().subscriptions.guard.tenant().clone();
-        let (wanted, after) = (Wanted::Of(Box::new(self.view())), self.position.get());
+        let (view, after) = (Box::new(self.view()), self.position.get());
+        if let (Missing::Events, Some(session)) = (missing, self.options.session) {
+            let replay = MqttReplay::new(session, tenant, after, until);
+            return Source::Session(Box::new(SessionReplay { replay, view }));
+        }
+        let wanted = Wanted::Of(view);
         let replay = match missing {
             Missing::Snapshot => Replay::snapshot(tenant, wanted, after, until),
             Missing::Events => Replay::events(tenant, wanted, after, until),

@@ -79,12 +79,13 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
         }
     }
 
-    /// Of what comes next only the latest event of each name is left. Subscriptions with control events are to be told so: they find
-    /// out by themselves, from where they stand. The others can be given what is left together.
+    /// Of what comes next only the latest event of each name is left. Subscriptions with control events are to be told so, and sessions
+    /// of MQTT have the rest in their queues: they find out by themselves, from where they stand. The others can be given what is left
+    /// together.
     fn leave_behind(&self) {
         for group in self.groups.values() {
             let live = group.live();
-            live.iter().filter(|one| one.wants_control_events()).for_each(|one| one.fall_behind());
+            live.iter().filter(|one| one.reads_gaps_alone()).for_each(|one| one.fall_behind());
         }
     }
 }

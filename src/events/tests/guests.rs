@@ -92,6 +92,7 @@ fn insert(guest: &Guest, name: &str) -> Insert {
         condition: Condition::None,
         key: None,
         stream: None,
+        packet: None,
         authorize: Authorize::Open,
         quotas: Quotas { names: 10, bound: 10, keys: 10 },
     }

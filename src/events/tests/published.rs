@@ -126,6 +126,7 @@ fn insert(user: &User, events: Vec<NewEvent>) -> Insert {
         condition: Condition::None,
         key: None,
         stream: None,
+        packet: None,
         authorize: Authorize::Open,
         quotas: Quotas { names: 1, bound: 10, keys: 10 },
     }

@@ -24,9 +24,8 @@ impl Transaction<'_> {
         &self,
         key: &MqttSessionKey,
     ) -> Result<Option<(MqttSessionId, Option<MqttSessionHead>)>, Error> {
-        let store = &self.committer.store;
-        let Some(id) = store.unless_damaged(self.mqtt_number(key))?.flatten() else { return Ok(None) };
-        Ok(Some((id, store.unless_damaged(self.mqtt_head(id))?.flatten())))
+        let id = self.committer.store.unless_damaged(self.mqtt_number(key))?.flatten();
+        id.map(|id| Ok((id, self.mqtt_head_if_whole(id)?))).transpose()
     }
 
     /// What is known of a session, with every change that was decided before; `None` if it was forgotten.
@@ -35,6 +34,24 @@ impl Transaction<'_> {
     /// As [`Transaction::user`].
     pub fn mqtt_head(&self, id: MqttSessionId) -> Result<Option<MqttSessionHead>, Error> {
         Ok(self.mqtt_row(id)?.map(|row| row.head))
+    }
+
+    /// The same; one that cannot be read is not there.
+    ///
+    /// # Errors
+    /// As [`Transaction::mqtt_session_of`].
+    pub fn mqtt_head_if_whole(&self, id: MqttSessionId) -> Result<Option<MqttSessionHead>, Error> {
+        Ok(self.committer.store.unless_damaged(self.mqtt_head(id))?.flatten())
+    }
+
+    /// Whether the connection of a session was lost with the server, and the session has not gone on since.
+    pub fn is_mqtt_session_lost(&self, id: MqttSessionId) -> bool {
+        self.committer.store.mqtt_cursors.is_lost(id)
+    }
+
+    /// Notes that a session goes on whose connection was lost with the server.
+    pub fn find_mqtt_session_again(&self, id: MqttSessionId) {
+        self.committer.store.mqtt_cursors.find_again(id);
     }
 
     /// The will of a session, with every change that was decided before. One that cannot be read is not there.
@@ -335,8 +352,7 @@ impl Transaction<'_> {
     /// As [`Transaction::mqtt_session_of`].
     pub fn forget_mqtt_sessions_of(&mut self, username: &Username) -> Result<(), Error> {
         for id in self.mqtt_sessions_of(username)? {
-            let head = self.committer.store.unless_damaged(self.mqtt_head(id))?.flatten();
-            match head {
+            match self.mqtt_head_if_whole(id)? {
                 Some(head) => self.forget_mqtt_session(id, &head.key)?,
                 // Its name goes when somebody asks for it, and finds nothing.
                 None => self.remove(keys::mqtt_session(id)),

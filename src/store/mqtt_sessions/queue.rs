@@ -10,7 +10,6 @@ use crate::store::damage::damaged;
 use crate::store::database::Store;
 use crate::store::keys::{self, MqttPart};
 use crate::store::rows::Rows;
-use crate::store::tail::Oldest;
 use crate::store::transaction::Transaction;
 
 /// How many events a session may have in its queue. One that needs more ends.
@@ -38,6 +37,11 @@ pub struct LeavingEvent {
 }
 
 impl LeavingEvent {
+    /// Its position.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
     /// Whether a session needs it, and would be given it with QoS 1 or 2.
     fn is_needed(&self, session: &MqttSession) -> bool {
         let is_own = self.publisher == Some(session.head.publisher);
@@ -54,31 +58,28 @@ impl LeavingEvent {
 }
 
 impl Store {
-    /// The events that are about to leave a tail and that a client of MQTT could be given with QoS 1 or 2. Blocks on the disk.
+    /// Of the events at some positions those that a client of MQTT could be given with QoS 1 or 2. Blocks on the disk.
     ///
     /// # Errors
     /// [`Error::Storage`] if the database fails.
-    pub fn leaving(&self, oldest: &Oldest) -> Result<Vec<LeavingEvent>, Error> {
-        let read = |position| {
-            let key = keys::event(oldest.tenant(), position);
-            let Some(value) = self.get(&key)? else { return Ok(None) };
-            let parts = codec::event_parts(&value).map_err(|why| damaged(&key, why))?;
-            let published = match parts.published {
-                Some(head) => Some(head.qos_and_publisher().map_err(|why| damaged(&key, why))?),
-                None => None,
-            };
-            // What came by another way is as sure as can be.
-            let qos = published.map_or(Qos::ExactlyOnce, |(qos, _)| qos);
-            if parts.data == StoredData::Expired || parts.by_expiry || qos == Qos::AtMostOnce {
-                return Ok(None);
-            }
-            let publisher = published.map(|(_, publisher)| publisher);
-            Ok(Some(LeavingEvent { position, name: parts.name.into(), publisher, bytes: value.len() }))
-        };
-        let read = oldest
-            .positions()
-            .filter_map(|position| self.unless_damaged(read(position)).map(Option::flatten).transpose());
-        read.collect()
+    pub fn leaving(&self, tenant: &TenantName, positions: Vec<Position>) -> Result<Vec<LeavingEvent>, Error> {
+        let read = |position| self.unless_damaged(self.leaving_event(tenant, position)).map(Option::flatten);
+        positions.into_iter().filter_map(|position| read(position).transpose()).collect()
+    }
+
+    fn leaving_event(&self, tenant: &TenantName, position: Position) -> Result<Option<LeavingEvent>, Error> {
+        let key = keys::event(tenant, position);
+        let Some(value) = self.get(&key)? else { return Ok(None) };
+        let parts = codec::event_parts(&value).map_err(|why| damaged(&key, why))?;
+        let published = parts.published.map(|head| head.qos_and_publisher()).transpose();
+        let published = published.map_err(|why| damaged(&key, why))?;
+        // What came by another way is as sure as can be.
+        let qos = published.map_or(Qos::ExactlyOnce, |(qos, _)| qos);
+        if parts.data == StoredData::Expired || parts.by_expiry || qos == Qos::AtMostOnce {
+            return Ok(None);
+        }
+        let publisher = published.map(|(_, publisher)| publisher);
+        Ok(Some(LeavingEvent { position, name: parts.name.into(), publisher, bytes: value.len() }))
     }
 
     /// Which of some events a session needs. Blocks on the disk.

@@ -322,7 +322,8 @@ fn a_damaged_row_is_an_error_of_its_session_alone() {
     assert_eq!(read(&house), [house.session(other)]);
     // Whatever is damaged, it can be forgotten, with all of its rows.
     house.store.smuggle(keys::mqtt_session(id), b"?");
-    assert_eq!(house.store.recall_mqtt_sessions(), Ok(vec![other]));
+    house.store.recall_mqtt_sessions().unwrap();
+    assert_eq!(house.store.mqtt_cursors().some_lost(9), [other]);
     house.change(2, |transaction| {
         assert_eq!(transaction.mqtt_session_of(&head("phone", 60).key), Ok(Some((id, None))));
         transaction.forget_mqtt_session(id, &head("phone", 60).key).unwrap();
@@ -345,7 +346,8 @@ fn after_a_restart_retention_knows_how_far_each_session_has_come_and_which_had_a
         transaction.put_mqtt_head(gone, MqttSessionHead { ended_at: Some(at(2)), ..head("gone", 60) }).unwrap();
     });
     let house = house.restart();
-    assert_eq!(house.store.recall_mqtt_sessions(), Ok(vec![here]));
+    house.store.recall_mqtt_sessions().unwrap();
+    assert_eq!(house.store.mqtt_cursors().some_lost(9), [here]);
     let behind = |position| house.store.mqtt_cursors().behind(&acme(), Position::new(position), None, 9);
     assert_eq!((behind(5), behind(6), behind(8).len()), (vec![], vec![gone], 2));
 }

@@ -15,13 +15,15 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::basics::say;
 use super::doing::{Doing, Done, MAX_IN_FLIGHT};
-use super::inbound::{Inbound, Will};
+use super::inbound::Inbound;
+use super::keeping::Keeper;
+use super::outbound::{self, Unnoted};
 use super::packet::{Connect, Decoder, Encoder, Reason, Version};
 use super::reasons;
 use super::sink::Shared;
-use crate::app::{App, HeldSession, InsertOptions};
+use crate::app::{App, HeldSession, Keeping};
 use crate::error::Error;
-use crate::events::{CatchUp, Condition, StreamId};
+use crate::events::{CatchUp, StreamId, WillFate};
 use crate::identity::Principal;
 use crate::transports::ws::{Inlet, Message, Outlet, yield_turn};
 
@@ -54,6 +56,8 @@ pub struct Streaming {
     pub shared: Rc<Shared>,
     /// What the client's own messages are known by.
     pub publisher: u64,
+    /// What of its session is on disk.
+    pub keeper: Keeper,
     /// Its session, until another connection wants it.
     pub held: HeldSession,
 }
@@ -69,7 +73,14 @@ pub struct Client {
     /// What was asked for and is not done yet, in that order.
     doing: VecDeque<Doing>,
     inbound: Inbound,
-    will: Option<Box<Will>>,
+    /// How the session ends with the connection: for how long it goes on, if that was changed, and what becomes of the will.
+    leaves: (Option<u32>, WillFate),
+    /// Messages of QoS 2 that the session is yet to know of, before they are sent.
+    noting: VecDeque<(Vec<Unnoted>, Keeping)>,
+    /// Those that could not be noted.
+    unnoted: Vec<Unnoted>,
+    /// When the session is saved, if it has come further.
+    save_at: Option<Instant>,
     /// Whether it may authenticate again.
     can_renew: bool,
     /// How long it may be silent: one and a half times the keep alive (MQTT 5.0, 3.1.2-22).
@@ -79,8 +90,16 @@ pub struct Client {
     timer: Pin<Box<Sleep>>,
     /// Since when the client can be sent nothing that it must acknowledge, without having acknowledged anything.
     full_since: Option<Instant>,
-    /// Messages that waited and can be sent now are being read. In a box, since that is seldom so.
-    reading: Option<Pin<Box<dyn Future<Output = (Vec<super::outbound::Message>, Result<Bytes, Error>)>>>>,
+    /// Messages that are to be sent again, or that waited and can be sent now, are being read. In a box, since that is seldom so.
+    reading: Option<Pin<Box<dyn Future<Output = (Read, Result<Bytes, Error>)>>>>,
+}
+
+/// What is read for a client.
+enum Read {
+    /// What was in flight when the session went on.
+    InFlight,
+    /// What waited.
+    Waiting(Vec<outbound::Message>),
 }
 
 /// Why a connection ends.
@@ -98,7 +117,7 @@ impl Client {
         connection: Connection,
         connect: &Connect,
         principal: Principal,
-        will: Option<Box<Will>>,
+        inbound: Inbound,
         streaming: Streaming,
     ) -> Self {
         let heard = Instant::now();
@@ -114,8 +133,11 @@ impl Client {
             connection,
             streaming,
             doing: VecDeque::new(),
-            inbound: Inbound::default(),
-            will,
+            inbound,
+            leaves: (None, WillFate::AfterDelay),
+            noting: VecDeque::new(),
+            unnoted: Vec::new(),
+            save_at: None,
             can_renew: connect.authentication.is_some(),
             silent_for,
             heard,
@@ -141,6 +163,9 @@ impl Client {
             });
         }
         if let Poll::Ready(end) = self.poll_packets(context) {
+            return Poll::Ready(end);
+        }
+        if let Some(end) = self.send_noted(context) {
             return Poll::Ready(end);
         }
         self.send_waiting(context);
@@ -197,7 +222,7 @@ impl Client {
         while let Some(doing) = self.doing.front_mut()
             && end.is_none()
         {
-            match doing.poll(self.version, self.encoder, &mut out, context) {
+            match doing.poll((self.version, self.encoder), &self.streaming.keeper, &mut out, context) {
                 Poll::Pending => break,
                 Poll::Ready(done) => {
                     self.doing.pop_front();
@@ -235,6 +260,9 @@ impl Client {
                 }
                 None => {}
             }
+            if let Some(save_at) = self.save_at(now) {
+                due = due.min(save_at);
+            }
             if self.timer.is_elapsed() || self.timer.deadline() > due {
                 self.timer.as_mut().reset(due);
             }
@@ -260,12 +288,14 @@ impl Future for Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        if let Some(will) = self.will.take()
-            && let Ok(event) = will.event(&self.app)
-        {
-            let options = InsertOptions { condition: Condition::None, key: None, stream: None };
-            // Rights are looked at again. It is inserted whether that is awaited or not.
-            let _ = self.app.events.insert(&self.principal, vec![event], false, options);
+        let mut progress = self.streaming.shared.outbound.borrow().progress();
+        // What was passed over is not to be looked at again.
+        if let Some(stands) = self.streaming.catch_up.hand_over() {
+            progress.position = progress.position.max(stands.position);
         }
+        // Those that are being noted are on disk before this is; the others wait.
+        progress.waiting.splice(0..0, self.unnoted.iter().map(|unnoted| unnoted.message));
+        let (expiry, will) = self.leaves;
+        self.streaming.keeper.end(progress, expiry, will);
     }
 }

@@ -9,13 +9,14 @@ use tokio::time::timeout;
 use super::basics::{METHOD, MemoryOf, say};
 use super::client::{Client, Connection, Streaming};
 use super::client_id::ClientId;
-use super::inbound::{MAX_ALIASES, RECEIVE_MAXIMUM, Will, max_packet_bytes};
+use super::inbound::{self, Inbound, MAX_ALIASES, RECEIVE_MAXIMUM, max_packet_bytes};
 use super::outbound::{Limits, Outbound};
 use super::packet::{Authentication, Connect, Decoder, Encoder, Packet, Property, Reason, Violation};
 use super::reasons;
+use super::session::{self, Before, Begun};
 use super::sink::{PacketSink, Shared};
-use crate::app::{App, HeldSession, LastSeen, StreamQuery};
-use crate::domain::{ClientAddress, EventFilter, Secret};
+use crate::app::{App, ConnectingClient, LastSeen, StreamQuery};
+use crate::domain::{ClientAddress, EventFilter, PublisherId, Secret};
 use crate::events::{GoesOnFor, StreamOptions};
 use crate::identity::{MqttCredentials, Principal};
 use crate::transports::ws::{Inlet, Message, Outlet};
@@ -49,10 +50,19 @@ pub async fn connect(
         Ok((principal, client_id)) => {
             inlet.set_memory(memory(&principal));
             decoder.set_max_packet_bytes(max_packet_bytes(&app));
-            let key = (principal.username.clone(), client_id.as_str().into());
-            // Another connection of the same session ends first.
-            let held = timeout(WITHIN, app.mqtt_sessions.claim(key, connect.clean_start)).await.ok()?;
-            open(app, (inlet, outlet), (decoder, rest), *connect, (principal, client_id), held)
+            let refuse = |reason| {
+                say(&outlet, |out| encoder.connack(out, false, reason, None, &[]));
+                None
+            };
+            let begun = match begin_session(&app, &connect, &principal, &client_id).await {
+                Ok(begun) => begun,
+                Err(reason) => return refuse(reason),
+            };
+            let connection = Connection { inlet, outlet: outlet.clone(), decoder, received: rest };
+            match open(app, connection, &connect, principal, &client_id, begun) {
+                Ok(client) => Some(client),
+                Err(reason) => refuse(reason),
+            }
         }
         Err(reason) => {
             say(&outlet, |out| encoder.connack(out, false, reason, None, &[]));
@@ -105,47 +115,69 @@ async fn let_in(app: &App, connect: &Connect, from: ClientAddress) -> Result<(Pr
     Ok((principal, client_id))
 }
 
+/// Begins the session of a client, or has it go on, once no other connection has it.
+async fn begin_session(
+    app: &App,
+    connect: &Connect,
+    principal: &Principal,
+    client_id: &ClientId,
+) -> Result<Begun, Reason> {
+    let publisher = client_id.publisher(&principal.username);
+    let will = connect.will.as_ref().map(|will| inbound::will(app, principal, will, publisher));
+    let client = ConnectingClient {
+        client_id: client_id.as_str().into(),
+        clean_start: connect.clean_start,
+        expiry: connect.session_expiry,
+        publisher: PublisherId(publisher),
+        will: will.transpose().map_err(|error| reasons::of_publish(&error))?,
+        most: app.mqtt.as_ref().map_or(0, |mqtt| mqtt.sessions),
+    };
+    let key = (principal.username.clone(), client_id.as_str().into());
+    // Another connection of the same session ends first.
+    let held = timeout(WITHIN, app.mqtt_sessions.claim(key)).await.map_err(|_| Reason::ServerBusy)?;
+    session::begin(app.clone(), principal.clone(), client, held).await
+}
+
 /// Opens the stream of a client, and says that it is let in.
 fn open(
     app: App,
-    (inlet, outlet): (Inlet, Outlet),
-    received: (Decoder, Bytes),
-    connect: Connect,
-    (principal, client_id): (Principal, ClientId),
-    held: HeldSession,
-) -> Option<Client> {
-    let encoder = Encoder::of(&connect);
-    let refuse = |reason| {
-        say(&outlet, |out| encoder.connack(out, false, reason, None, &[]));
-        None
-    };
-    let publisher = client_id.publisher(&principal.username);
-    let will = match connect.will.as_ref().map(|will| Will::new(&app, will, publisher)) {
-        Some(Err(error)) => return refuse(reasons::of_publish(&error)),
-        Some(Ok(will)) => Some(Box::new(will)),
-        None => None,
-    };
+    connection: Connection,
+    connect: &Connect,
+    principal: Principal,
+    client_id: &ClientId,
+    mut begun: Begun,
+) -> Result<Client, Reason> {
+    let is_present = begun.before.is_some();
+    let topics = begun.before.as_mut().map(|before| std::mem::take(&mut before.topics)).unwrap_or_default();
+    // Before the stream is opened: what comes from here on is not from while the client was away.
+    let head = app.events.head();
     let query = StreamQuery {
-        filter: EventFilter::names([]),
-        last_seen: LastSeen::Nothing,
+        filter: EventFilter::topics(topics).map_err(|_| Reason::QuotaExceeded)?,
+        last_seen: LastSeen::Position(begun.before.as_ref().map_or(head, |before| before.progress.position)),
         goes_on: GoesOnFor::None,
         snapshot: false,
-        options: StreamOptions { backfill: false, ..StreamOptions::default() },
+        options: StreamOptions { backfill: false, session: begun.session(), ..StreamOptions::default() },
     };
-    let request = match app.events.subscribe(&principal, query) {
-        Ok(request) => request,
-        Err(error) => return refuse(reasons::of_connect(&error)),
-    };
+    let request = app.events.subscribe(&principal, query).map_err(|error| reasons::of_connect(&error))?;
+    let (keeper, held, before) = begun.into_parts().ok_or(Reason::Unspecified)?;
+    let publisher = client_id.publisher(&principal.username);
     let limits = Limits {
         version: connect.version,
         receive_maximum: connect.receive_maximum,
         maximum_packet_size: connect.maximum_packet_size,
         topic_alias_maximum: connect.topic_alias_maximum,
         publisher,
-        keeps: false,
+        keeps: keeper.kept().is_some(),
     };
-    let shared = Shared::new(Outbound::new(limits, request.start.after));
-    say(&outlet, |out| {
+    let (outbound, inbound) = match before {
+        Some(Before { progress, filters, unreleased, .. }) => {
+            (Outbound::resumed(limits, filters, progress, head), Inbound::resumed(unreleased))
+        }
+        None => (Outbound::new(limits, request.start.after), Inbound::default()),
+    };
+    let shared = Shared::new(outbound);
+    let (encoder, outlet) = (Encoder::of(connect), &connection.outlet);
+    say(outlet, |out| {
         let assigned = connect.client_id.is_empty().then(|| Property::AssignedClientIdentifier(client_id.as_str()));
         let most = u32::try_from(max_packet_bytes(&app)).unwrap_or(u32::MAX);
         let properties = [
@@ -154,20 +186,12 @@ fn open(
             Some(Property::TopicAliasMaximum(MAX_ALIASES)),
             assigned,
             connect.authentication.as_ref().map(|_| Property::AuthenticationMethod(METHOD)),
-            (connect.session_expiry > 0).then_some(Property::SessionExpiryInterval(0)),
         ];
         let properties: Vec<_> = properties.into_iter().flatten().collect();
-        encoder.connack(out, false, Reason::Success, None, &properties);
+        encoder.connack(out, is_present, Reason::Success, None, &properties);
     });
     let stream = request.presence_guard.id;
-    let catch_up = app.open(request, PacketSink::new(&shared, &outlet, app.events.clock().clone()), Bytes::new());
-    let connection = Connection { inlet, outlet, decoder: received.0, received: received.1 };
-    Some(Client::new(
-        app,
-        connection,
-        &connect,
-        principal,
-        will,
-        Streaming { stream, catch_up, shared, publisher, held },
-    ))
+    let catch_up = app.open(request, PacketSink::new(&shared, outlet, app.events.clock().clone()), Bytes::new());
+    let streaming = Streaming { stream, catch_up, shared, publisher, keeper, held };
+    Ok(Client::new(app, connection, connect, principal, inbound, streaming))
 }

@@ -4,11 +4,12 @@ use std::num::NonZeroU16;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use super::keeping::Keeper;
 use super::packet::{AckKind, Encoder, Qos, Reason, Version};
 use super::reasons;
-use crate::app::Inserting;
+use crate::app::{Inserting, Keeping};
 use crate::error::Error;
-use crate::events::Changing;
+use crate::events::{Changing, MqttSessionChange};
 
 /// How much may be in flight on a connection before nothing more is read.
 pub const MAX_IN_FLIGHT: usize = 64;
@@ -41,6 +42,10 @@ pub enum Doing {
         results: Vec<Result<Qos, Reason>>,
         /// Resolves when they are in force; `None` if none was added.
         changing: Option<Changing>,
+        /// What is kept of them then, if the session outlives the connection.
+        kept: Option<MqttSessionChange>,
+        /// Resolves when that is on disk.
+        keeping: Option<Keeping>,
     },
     /// Filters are taken out.
     Unsubscribe {
@@ -50,6 +55,19 @@ pub enum Doing {
         reasons: Vec<Reason>,
         /// Resolves when they are gone; `None` if none was there.
         changing: Option<Changing>,
+        /// Resolves when they are gone from the disk.
+        keeping: Option<Keeping>,
+    },
+    /// A message of QoS 2 is acknowledged in its second or third step, once the session knows of it.
+    Step {
+        /// How it is acknowledged.
+        kind: AckKind,
+        /// Which message.
+        id: NonZeroU16,
+        /// Whether there is such a message.
+        is_known: bool,
+        /// Resolves when the session knows of it, if it outlives the connection.
+        keeping: Option<Keeping>,
     },
 }
 
@@ -75,15 +93,15 @@ impl Doing {
     pub fn weight(&self) -> usize {
         match self {
             Self::Publish { weight, .. } => *weight,
-            Self::Refused { .. } | Self::Subscribe { .. } | Self::Unsubscribe { .. } => 1,
+            Self::Refused { .. } | Self::Subscribe { .. } | Self::Unsubscribe { .. } | Self::Step { .. } => 1,
         }
     }
 
     /// Becomes ready when it is done, and appends the answer. Wakes as a future does.
     pub fn poll(
         &mut self,
-        version: Version,
-        encoder: Encoder,
+        (version, encoder): (Version, Encoder),
+        keeper: &Keeper,
         out: &mut Vec<u8>,
         context: &mut Context<'_>,
     ) -> Poll<Done> {
@@ -93,11 +111,19 @@ impl Doing {
                 Err(error) => refuse(*answer, &error, version, encoder, out),
             },
             Self::Refused { answer, reason } => acknowledge(*answer, *reason, encoder, out),
-            Self::Subscribe { id, results, changing } => {
-                let is_changed = match changing {
-                    Some(changing) => ready!(Pin::new(changing).poll(context)).is_ok(),
-                    None => true,
-                };
+            Self::Subscribe { id, results, changing, kept, keeping } => {
+                let mut is_changed = true;
+                if let Some(asked) = changing {
+                    is_changed = ready!(Pin::new(asked).poll(context)).is_ok();
+                    *changing = None;
+                    // Only what can be given is kept.
+                    match kept.take().filter(|_| is_changed).map(|kept| keeper.change(kept)) {
+                        Some(Ok(kept)) => *keeping = kept,
+                        Some(Err(_)) => is_changed = false,
+                        None => {}
+                    }
+                }
+                let is_changed = is_changed && ready!(poll_kept(keeping, context));
                 if !is_changed {
                     let granted = results.iter_mut().filter(|result| result.is_ok());
                     granted.for_each(|result| *result = Err(Reason::QuotaExceeded));
@@ -105,15 +131,36 @@ impl Doing {
                 encoder.suback(out, *id, results);
                 if is_changed { Done::Answered } else { Done::NotSubscribed }
             }
-            Self::Unsubscribe { id, reasons, changing } => {
+            Self::Unsubscribe { id, reasons, changing, keeping } => {
                 if let Some(changing) = changing {
                     // To take names out of a filter fails only with the stream, which ends the connection.
                     let _ = ready!(Pin::new(changing).poll(context));
                 }
+                *changing = None;
+                if !ready!(poll_kept(keeping, context)) {
+                    return Poll::Ready(Done::Ends(Reason::Unspecified));
+                }
                 encoder.unsuback(out, *id, reasons);
                 Done::Answered
             }
+            Self::Step { kind, id, is_known, keeping } => {
+                if !ready!(poll_kept(keeping, context)) {
+                    return Poll::Ready(Done::Ends(Reason::Unspecified));
+                }
+                let reason = if *is_known { Reason::Success } else { Reason::PacketIdNotFound };
+                encoder.ack(out, *kind, *id, reason, None);
+                Done::Answered
+            }
         })
+    }
+}
+
+/// Becomes ready when something is on disk, if it is to be. Returns whether it is: the session may have been forgotten.
+fn poll_kept(keeping: &mut Option<Keeping>, context: &mut Context<'_>) -> Poll<bool> {
+    match keeping {
+        // Whether there was such a message is known without the disk.
+        Some(keeping) => Pin::new(keeping).poll(context).map(|kept| kept.is_ok()),
+        None => Poll::Ready(true),
     }
 }
 

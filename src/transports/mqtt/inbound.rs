@@ -3,12 +3,17 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU16;
 
+use super::keeping::kept_qos;
 use super::packet;
 use super::packet::{AckKind, Publish, PublishProperties, Qos, Reason, Violation};
 use crate::app::App;
-use crate::domain::{self, EventName, MAX_EXPIRES_IN, PayloadForm, PayloadFormat, Properties, Published, PublisherId};
+use crate::domain::{
+    AuthContext, EventName, KeptWill, MAX_EXPIRES_IN, PayloadForm, PayloadFormat, Properties, Published, PublisherId,
+    WillRight,
+};
 use crate::error::Error;
 use crate::events::{Lifetime, NewEvent};
+use crate::identity::Principal;
 
 /// How many messages of QoS 1 and 2 a client of MQTT 5 may have unacknowledged.
 pub const RECEIVE_MAXIMUM: u16 = 64;
@@ -84,6 +89,11 @@ impl Inbound {
         self.aliases[at].clone().ok_or(violation(Reason::ProtocolError, "a topic alias that stands for nothing"))
     }
 
+    /// Of a client that comes back: the identifiers of messages that were taken and not released.
+    pub fn resumed(unreleased: BTreeSet<NonZeroU16>) -> Self {
+        Self { aliases: Vec::new(), unreleased }
+    }
+
     /// A message is released, or was not taken. Returns whether one had this identifier.
     pub fn release(&mut self, id: NonZeroU16) -> bool {
         self.unreleased.remove(&id)
@@ -109,8 +119,8 @@ fn new_event(
     }
     let name = EventName::parse(topic)?;
     let (data, form) = PayloadForm::read(payload);
-    let qos = domain::Qos::from_number(qos as u8).unwrap_or(domain::Qos::AtMostOnce);
-    let published = Published { form, qos, publisher: PublisherId(publisher), properties: forwarded(properties) };
+    let published =
+        Published { form, qos: kept_qos(qos), publisher: PublisherId(publisher), properties: forwarded(properties) };
     let expires_in = properties.message_expiry.map(|seconds| u64::from(seconds).clamp(1, MAX_EXPIRES_IN));
     let lifetime = Lifetime { expires_in, transient: !retain, ..Lifetime::default() };
     app.events.published_event(name, (data, published), lifetime)
@@ -128,33 +138,24 @@ fn forwarded(properties: &PublishProperties) -> Properties {
     }
 }
 
-/// What is published when a client is gone.
-pub struct Will {
-    topic: Box<str>,
-    payload: bytes::Bytes,
-    qos: Qos,
-    retain: bool,
-    properties: PublishProperties,
-    publisher: u64,
-}
-
-impl Will {
-    /// The will of a CONNECT.
-    ///
-    /// # Errors
-    /// If its message would not be taken.
-    pub fn new(app: &App, will: &packet::Will, publisher: u64) -> Result<Self, Error> {
-        let packet::Will { topic, payload, qos, retain, properties, .. } = will.clone();
-        let will = Self { topic: topic.into(), payload, qos, retain, properties, publisher };
-        will.event(app)?;
-        Ok(will)
-    }
-
-    /// The event that it is.
-    ///
-    /// # Errors
-    /// If it is not taken.
-    pub fn event(&self, app: &App) -> Result<NewEvent, Error> {
-        new_event(app, &self.topic, (self.qos, self.retain), &self.properties, &self.payload, self.publisher)
-    }
+/// The will of a CONNECT, as its session keeps it.
+///
+/// # Errors
+/// If its message would not be taken.
+pub fn will(app: &App, principal: &Principal, will: &packet::Will, publisher: u64) -> Result<KeptWill, Error> {
+    let packet::Will { topic, payload, qos, retain, delay, properties } = will;
+    new_event(app, topic, (*qos, *retain), properties, payload, publisher)?;
+    Ok(KeptWill {
+        topic: EventName::parse(topic)?,
+        payload: payload.to_vec().into(),
+        qos: kept_qos(*qos),
+        retain: *retain,
+        properties: forwarded(properties),
+        expires_in: properties.message_expiry,
+        delay: *delay,
+        by: match &principal.auth_context {
+            AuthContext::User(sign_in) => WillRight::SignIn(*sign_in),
+            AuthContext::Guest(guest) => WillRight::Token(guest.expires_at()),
+        },
+    })
 }

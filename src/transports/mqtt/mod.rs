@@ -7,10 +7,12 @@ mod connect;
 mod doing;
 mod filters;
 mod inbound;
+mod keeping;
 mod outbound;
 pub mod packet;
 mod reasons;
 mod record;
+mod session;
 mod sink;
 mod subscriptions;
 

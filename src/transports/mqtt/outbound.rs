@@ -47,6 +47,8 @@ pub struct Outbound {
     quiet_until: Position,
     /// Whether what was in flight when the session went on has yet to be sent again, before anything else.
     is_resuming: bool,
+    /// Whether the session has come further since it was saved.
+    has_changed: bool,
 }
 
 impl Outbound {
@@ -65,6 +67,7 @@ impl Outbound {
             unnoted: Vec::new(),
             quiet_until: Position::START,
             is_resuming: false,
+            has_changed: false,
         }
     }
 
@@ -99,6 +102,7 @@ impl Outbound {
         if taken == Taken::Yes && !record.is_from_before {
             self.position = self.position.max(record.position);
         }
+        self.has_changed |= taken == Taken::Yes;
         taken
     }
 
@@ -187,6 +191,7 @@ impl Outbound {
         let at = self.in_flight.iter().position(|message| message.id == id && is_in(message.state));
         let ended = at.and_then(|at| self.in_flight.remove(at)).is_some();
         self.is_stalled &= !ended;
+        self.has_changed |= ended;
         ended
     }
 

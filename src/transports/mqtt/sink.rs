@@ -86,6 +86,9 @@ impl PacketSink {
             }
             taken += length;
         }
+        if outbound.has_unnoted() {
+            self.shared.client.wake();
+        }
         records.len()
     }
 

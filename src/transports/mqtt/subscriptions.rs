@@ -2,27 +2,28 @@
 
 use super::doing::Doing;
 use super::filters::{Wanted, gives_retained};
+use super::keeping::{Keeper, kept_subscription};
 use super::outbound::Outbound;
 use super::packet::{Qos, Reason, Subscribe, Subscription, Unsubscribe};
 use crate::app::App;
 use crate::domain::{EventFilter, FilterChange, TopicFilter};
-use crate::events::StreamId;
+use crate::events::{MqttSessionChange, StreamId};
 use crate::identity::Principal;
 
 /// Adds filters.
 pub fn subscribe(
-    app: &App,
-    principal: &Principal,
-    stream: StreamId,
+    (app, principal, stream): (&App, &Principal, StreamId),
+    keeper: &Keeper,
     outbound: &mut Outbound,
     Subscribe { packet_id: id, subscription_id, subscriptions }: Subscribe,
 ) -> Doing {
-    let (mut added, mut given) = (Vec::new(), Vec::new());
+    let (mut added, mut given, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     let mut add = |subscription: Subscription| -> Result<Qos, Reason> {
         let Subscription { filter, qos, no_local, retain_as_published, retain_handling } = subscription;
         let filter = admit(app, principal, outbound, &filter)?;
         let since = app.events.head();
         let wanted = Wanted { filter: filter.clone(), qos, no_local, retain_as_published, id: subscription_id, since };
+        kept.push(kept_subscription(&wanted));
         let is_new = outbound.filters.put(wanted);
         if gives_retained(retain_handling, is_new) {
             given.push(filter.clone());
@@ -32,7 +33,7 @@ pub fn subscribe(
     };
     let mut results: Vec<_> = subscriptions.into_iter().map(&mut add).collect();
     if added.is_empty() {
-        return Doing::Subscribe { id, results, changing: None };
+        return Doing::Subscribe { id, results, changing: None, kept: None, keeping: None };
     }
     let (add, give) = (EventFilter::topics(added), EventFilter::topics(given));
     let changing = match (add, give) {
@@ -44,7 +45,8 @@ pub fn subscribe(
     if changing.is_err() {
         results.iter_mut().for_each(|result| *result = result.and(Err(Reason::QuotaExceeded)));
     }
-    Doing::Subscribe { id, results, changing: changing.ok() }
+    let kept = keeper.kept().map(|_| MqttSessionChange::Subscribe(kept));
+    Doing::Subscribe { id, results, changing: changing.ok(), kept, keeping: None }
 }
 
 /// Whether a filter can be added (MQTT 5.0, 3.9.3).
@@ -62,9 +64,8 @@ fn admit(app: &App, principal: &Principal, outbound: &Outbound, text: &str) -> R
 
 /// Takes filters out.
 pub fn unsubscribe(
-    app: &App,
-    principal: &Principal,
-    stream: StreamId,
+    (app, principal, stream): (&App, &Principal, StreamId),
+    keeper: &Keeper,
     outbound: &mut Outbound,
     Unsubscribe { packet_id: id, filters }: Unsubscribe,
 ) -> Doing {
@@ -77,8 +78,14 @@ pub fn unsubscribe(
         _ => Reason::NoSubscriptionExisted,
     };
     let reasons = filters.into_iter().map(&mut remove).collect();
+    let texts = removed.iter().map(|filter: &TopicFilter| filter.as_str().into()).collect();
+    let keeping = match removed.is_empty() {
+        true => None,
+        // If nothing more can be written now, the subscription comes back with the session, and is taken out again.
+        false => keeper.change(MqttSessionChange::Unsubscribe(texts)).ok().flatten(),
+    };
     let change = (!removed.is_empty()).then(|| EventFilter::topics(removed)).and_then(Result::ok);
     let changing =
         change.and_then(|filter| app.events.change_filter(principal, stream, FilterChange::Remove(filter)).ok());
-    Doing::Unsubscribe { id, reasons, changing }
+    Doing::Unsubscribe { id, reasons, changing, keeping }
 }

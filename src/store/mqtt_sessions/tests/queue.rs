@@ -9,7 +9,7 @@ impl House {
     fn shorten(&mut self, by: usize) -> Vec<MqttSessionId> {
         let excess = Excess { surplus: by, before: at(0), now: at(1 << 40), at_most: usize::MAX };
         let oldest = self.store.oldest(&acme(), excess).unwrap();
-        let leaving = self.store.leaving(&oldest).unwrap();
+        let leaving = self.store.leaving(&acme(), oldest.positions().collect()).unwrap();
         let mut ended = Vec::new();
         let last = oldest.positions().last().unwrap();
         for id in self.store.mqtt_cursors().behind(&acme(), last, None, usize::MAX) {

@@ -1,9 +1,11 @@
 //! What a client asks for by its packets.
 
+use std::num::NonZeroU16;
+
 use super::{Client, End};
 use crate::app::InsertOptions;
 use crate::domain::Secret;
-use crate::events::Condition;
+use crate::events::{Condition, MqttSessionChange, WillFate};
 use crate::identity::Principal;
 use crate::transports::mqtt::basics::{METHOD, say};
 use crate::transports::mqtt::doing::{self, Doing};
@@ -29,42 +31,50 @@ impl Client {
                 }
             }
             Packet::PubRec(ack) => {
-                let is_known = outbound.received(ack.packet_id, !ack.reason.is_failure());
-                if ack.reason.is_failure() {
+                let (id, is_taken) = (ack.packet_id, !ack.reason.is_failure());
+                let is_known = outbound.received(id, is_taken);
+                drop(outbound);
+                if !is_taken {
+                    self.full_since = None;
                     self.streaming.shared.wake();
-                } else {
-                    let reason = if is_known { Reason::Success } else { Reason::PacketIdNotFound };
-                    say(&self.connection.outlet, |out| {
-                        self.encoder.ack(out, AckKind::PubRel, ack.packet_id, reason, None)
-                    });
+                    self.streaming.keeper.change_later(MqttSessionChange::ForgetOutgoing(vec![id]));
+                    return None;
                 }
+                return self.step(AckKind::PubRel, id, is_known, MqttSessionChange::ReleaseOutgoing(vec![id]));
             }
             Packet::PubComp(ack) => {
                 if outbound.completed(ack.packet_id) {
                     self.full_since = None;
                     self.streaming.shared.wake();
+                    self.streaming.keeper.change_later(MqttSessionChange::ForgetOutgoing(vec![ack.packet_id]));
                 }
             }
             Packet::PubRel(ack) => {
-                let is_known = self.inbound.release(ack.packet_id);
-                let reason = if is_known { Reason::Success } else { Reason::PacketIdNotFound };
-                say(&self.connection.outlet, |out| {
-                    self.encoder.ack(out, AckKind::PubComp, ack.packet_id, reason, None)
-                });
+                drop(outbound);
+                let (id, is_known) = (ack.packet_id, self.inbound.release(ack.packet_id));
+                return self.step(AckKind::PubComp, id, is_known, MqttSessionChange::ReleaseInbound(id));
             }
             Packet::Subscribe(subscribe) => {
                 let of = (&self.app, &self.principal, self.streaming.stream);
-                self.doing.push_back(subscriptions::subscribe(of.0, of.1, of.2, &mut outbound, subscribe));
+                let keeper = &self.streaming.keeper;
+                self.doing.push_back(subscriptions::subscribe(of, keeper, &mut outbound, subscribe));
             }
             Packet::Unsubscribe(unsubscribe) => {
                 let of = (&self.app, &self.principal, self.streaming.stream);
-                self.doing.push_back(subscriptions::unsubscribe(of.0, of.1, of.2, &mut outbound, unsubscribe));
+                let keeper = &self.streaming.keeper;
+                self.doing.push_back(subscriptions::unsubscribe(of, keeper, &mut outbound, unsubscribe));
             }
             Packet::PingReq => say(&self.connection.outlet, |out| self.encoder.pingresp(out)),
-            Packet::Disconnect(Disconnect { reason, .. }) => {
-                if reason != Reason::DisconnectWithWill {
-                    self.will = None;
+            Packet::Disconnect(Disconnect { reason, session_expiry }) => {
+                // A session that was to end with the connection cannot be kept after all (MQTT 5.0, 3.14.2.2.2).
+                if session_expiry.is_some_and(|seconds| seconds > 0) && self.streaming.keeper.expiry() == 0 {
+                    return Some(End::Told(Reason::ProtocolError, Some("a session expiry in DISCONNECT alone")));
                 }
+                let will = match reason {
+                    Reason::DisconnectWithWill => WillFate::AfterDelay,
+                    _ => WillFate::Discarded,
+                };
+                self.leaves = (session_expiry, will);
                 return Some(End::Gone);
             }
             Packet::Auth(auth) => {
@@ -77,6 +87,17 @@ impl Client {
         None
     }
 
+    /// Takes a step of a message of QoS 2, once the session knows of it.
+    fn step(&mut self, kind: AckKind, id: NonZeroU16, is_known: bool, change: MqttSessionChange) -> Option<End> {
+        match self.streaming.keeper.change(change) {
+            Ok(keeping) => {
+                self.doing.push_back(Doing::Step { kind, id, is_known, keeping });
+                None
+            }
+            Err(_) => Some(End::Told(Reason::ServerBusy, None)),
+        }
+    }
+
     fn publish(&mut self, publish: Publish) -> Option<End> {
         let weight = doing::weight(publish.payload.len());
         let (event, answer) = match self.inbound.take(&self.app, publish, self.streaming.publisher) {
@@ -87,7 +108,14 @@ impl Client {
             }
             Err(violation) => return Some(End::Told(violation.reason, Some(violation.what))),
         };
+        let once = match (self.streaming.keeper.kept(), answer) {
+            (Some(session), Some((AckKind::PubRec, id))) => Some((session.id(), id)),
+            _ => None,
+        };
         let inserting = event.and_then(|event| {
+            if let Some((session, id)) = once {
+                return self.app.events.insert_once(&self.principal, event, session, id);
+            }
             let options = InsertOptions { condition: Condition::None, key: None, stream: None };
             self.app.events.insert(&self.principal, vec![event], false, options)
         });

@@ -25,6 +25,21 @@ impl Outbound {
         }
     }
 
+    /// Whether the session has come further since it was saved.
+    pub fn has_changed(&self) -> bool {
+        self.has_changed
+    }
+
+    /// It is saved as it is now.
+    pub fn set_saved(&mut self) {
+        self.has_changed = false;
+    }
+
+    /// Whether messages of QoS 2 are to be noted.
+    pub fn has_unnoted(&self) -> bool {
+        !self.unnoted.is_empty()
+    }
+
     /// How far the session has come.
     pub fn progress(&self) -> Progress {
         let in_flight = self.in_flight.iter().filter(|message| message.state != State::Unnoted).copied();

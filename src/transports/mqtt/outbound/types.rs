@@ -78,7 +78,7 @@ pub enum Taken {
 }
 
 /// How far a session has come, as it is kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Progress {
     /// Everything up to here is done, or in flight, or waits.
     pub position: Position,

@@ -1,0 +1,164 @@
+//! Sessions of MQTT that outlive their connections.
+
+use std::num::NonZeroU16;
+
+use super::events::{Events, Inserting};
+use crate::domain::{KeptWill, MqttSession, MqttSessionId, MqttSessionKey, Position, PublisherId};
+use crate::error::Error;
+use crate::events::{
+    BeginMqttSession, BegunMqttSession, ChangeMqttSession, Condition, Insert, MqttSessionChange, NewEvent, WillRules,
+};
+use crate::identity::Principal;
+use crate::store::{Lane, MqttCursor, Store};
+use crate::writer::Outcome;
+
+/// A client of MQTT that connects, as its session is begun by.
+#[derive(Clone, Debug)]
+pub struct ConnectingClient {
+    /// The client identifier.
+    pub client_id: Box<str>,
+    /// Clean Start.
+    pub clean_start: bool,
+    /// The session expiry interval, in seconds.
+    pub expiry: u32,
+    /// What its messages are known by.
+    pub publisher: PublisherId,
+    /// The will.
+    pub will: Option<KeptWill>,
+    /// How many sessions its user may have that outlive their connections.
+    pub most: usize,
+}
+
+/// The session of a client that has connected.
+pub enum BegunSession {
+    /// It begins anew. Without an expiry and a will it is in memory alone.
+    Anew(Option<MqttSessionId>),
+    /// It goes on.
+    Present(MqttSessionId, Box<MqttSession>),
+    /// Its user has too many sessions, and all of them are connected.
+    TooMany,
+}
+
+/// A change of a session that was asked for. Resolves when it is on disk.
+pub type Keeping = Outcome<bool>;
+
+/// A session that outlives its connection, or has a will, while a connection has it.
+pub struct KeptSession {
+    events: Events,
+    id: MqttSessionId,
+    cursor: Option<MqttCursor>,
+}
+
+impl KeptSession {
+    /// The session of a client.
+    pub fn new(events: &Events, principal: &Principal, id: MqttSessionId) -> Self {
+        Self { events: events.clone(), id, cursor: events.mqtt_cursor(principal, id) }
+    }
+
+    /// What it is called.
+    pub fn id(&self) -> MqttSessionId {
+        self.id
+    }
+
+    /// Changes it, as [`Events::change_mqtt_session`] says.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn change(&self, change: MqttSessionChange) -> Result<Keeping, Error> {
+        self.events.change_mqtt_session(self.id, change)
+    }
+
+    /// Everything up to here is done, so that nobody need keep it for the session.
+    pub fn raise(&self, position: Position) {
+        if let Some(cursor) = &self.cursor {
+            cursor.raise(position);
+        }
+    }
+}
+
+impl Events {
+    fn will_rules(&self) -> WillRules {
+        WillRules { authorize: self.authorize(), quotas: self.limits.quotas() }
+    }
+
+    /// Begins a session, or has one go on. Whoever calls this must be the only connection of it. If the session cannot be read it begins
+    /// anew.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] if the principal's rights ended meanwhile; [`Error::Storage`]; those of
+    /// [`Writer::submit`](crate::writer::Writer::submit).
+    pub async fn begin_mqtt_session(
+        &self,
+        principal: &Principal,
+        client: ConnectingClient,
+    ) -> Result<BegunSession, Error> {
+        self.identity.recheck(principal)?;
+        let begin = |client: ConnectingClient| {
+            let ConnectingClient { client_id, clean_start, expiry, publisher, will, most } = client;
+            let key = MqttSessionKey { username: principal.username.clone(), client_id };
+            let (auth_context, rules) = (principal.auth_context.clone(), self.will_rules());
+            let begin = BeginMqttSession { key, auth_context, clean_start, expiry, publisher, will, most, rules };
+            self.writer.submit(begin)
+        };
+        let id = match begin(client.clone()).await? {
+            BegunMqttSession::Anew(id) => return Ok(BegunSession::Anew(id)),
+            BegunMqttSession::TooMany => return Ok(BegunSession::TooMany),
+            BegunMqttSession::Present(id) => id,
+        };
+        let lane = Lane::of_request(&principal.account.tenant, &principal.username);
+        let read = move |store: &Store| store.unless_damaged(store.mqtt_session(id));
+        if let Some(session) = self.store().read_on(&lane, read).await??.flatten() {
+            return Ok(BegunSession::Present(id, Box::new(session)));
+        }
+        // It has the will of this connection, which is not over.
+        self.change_mqtt_session(id, MqttSessionChange::CancelWill)?.await?;
+        Ok(match begin(ConnectingClient { clean_start: true, ..client }).await? {
+            BegunMqttSession::Anew(id) => BegunSession::Anew(id),
+            BegunMqttSession::Present(_) | BegunMqttSession::TooMany => BegunSession::TooMany,
+        })
+    }
+
+    /// Changes a session, after every change that was asked for before on this thread. What is returned resolves when that is on disk;
+    /// it is changed whether that is awaited or not. It says whether the session was still there; of
+    /// [`MqttSessionChange::ReleaseInbound`], whether a message had that packet identifier.
+    ///
+    /// # Errors
+    /// Those of [`Writer::post`](crate::writer::Writer::post).
+    pub fn change_mqtt_session(&self, id: MqttSessionId, change: MqttSessionChange) -> Result<Outcome<bool>, Error> {
+        self.writer.post(ChangeMqttSession { id, change, rules: self.will_rules() })
+    }
+
+    /// Inserts a message of QoS 2 as [`Events::insert`] does, unless the session has noted its packet identifier: then
+    /// [`is_replayed`](crate::events::Inserted::is_replayed) says so.
+    ///
+    /// # Errors
+    /// Those of [`Events::insert`].
+    pub fn insert_once(
+        &self,
+        principal: &Principal,
+        event: NewEvent,
+        session: MqttSessionId,
+        packet: NonZeroU16,
+    ) -> Result<Inserting, Error> {
+        let account = self.identity.recheck(principal)?;
+        let (username, auth_context) = (principal.username.clone(), principal.auth_context.clone());
+        self.rates.take(&username, &account.tenant, 1)?;
+        self.writer.post(Insert {
+            username,
+            auth_context,
+            events: vec![event],
+            is_array: false,
+            condition: Condition::None,
+            key: None,
+            stream: None,
+            packet: Some((session, packet)),
+            authorize: self.authorize(),
+            quotas: self.limits.quotas(),
+        })
+    }
+
+    /// The cursor of a session of the principal's tenant, for its connection to raise; `None` of one that ends with its connection.
+    pub fn mqtt_cursor(&self, principal: &Principal, id: MqttSessionId) -> Option<MqttCursor> {
+        self.store().mqtt_cursors().of(&principal.account.tenant, id)
+    }
+}

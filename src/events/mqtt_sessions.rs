@@ -1,0 +1,301 @@
+//! Changes of sessions of MQTT that outlive their connections, and wills.
+
+use std::num::NonZeroU16;
+
+use super::insert::{Condition, Insert};
+use super::new_event::{Lifetime, NewEvent};
+use crate::domain::{
+    AuthContext, Authorize, Guest, KeptSubscription, KeptWill, MAX_EVENT_BYTES, MAX_EXPIRES_IN, MqttProgress,
+    MqttSessionHead, MqttSessionId, MqttSessionKey, Outgoing, PayloadForm, Position, Published, PublisherId, Quotas,
+    WillRight,
+};
+use crate::error::Error;
+use crate::writer::{Batch, Change};
+
+/// By what wills are published.
+#[derive(Clone, Copy, Debug)]
+pub struct WillRules {
+    /// How it is decided what a user may insert.
+    pub authorize: Authorize,
+    /// The quotas of tenants and users.
+    pub quotas: Quotas,
+}
+
+impl WillRules {
+    /// Publishes a will, with the rights that its publisher has now. If there are none, it is dropped, as MQTT has it for messages that
+    /// are not permitted and cannot be refused.
+    fn publish(self, batch: &mut Batch<'_>, head: &MqttSessionHead, will: KeptWill) -> Result<(), Error> {
+        let KeptWill { topic, payload, qos, retain, properties, expires_in, by, delay: _ } = will;
+        let (username, tenant) = (head.key.username.clone(), &head.tenant);
+        let auth_context = match by {
+            WillRight::SignIn(sign_in) => AuthContext::User(sign_in),
+            WillRight::Token(until) => {
+                AuthContext::Guest(Guest::to_insert(username.clone(), tenant.clone(), topic.clone(), until))
+            }
+        };
+        let (data, form) = PayloadForm::read(&payload);
+        let published = Published { form, qos, publisher: head.publisher, properties };
+        let expires_in = expires_in.map(|seconds| u64::from(seconds).clamp(1, MAX_EXPIRES_IN));
+        let lifetime = Lifetime { expires_in, transient: !retain, ..Lifetime::default() };
+        let Ok(event) = NewEvent::published(topic, data, published, lifetime, MAX_EVENT_BYTES) else { return Ok(()) };
+        let insert = Insert {
+            username,
+            auth_context,
+            events: vec![event],
+            is_array: false,
+            condition: Condition::None,
+            key: None,
+            stream: None,
+            packet: None,
+            authorize: self.authorize,
+            quotas: self.quotas,
+        };
+        insert.or_nothing(batch, tenant)
+    }
+
+    /// Publishes the will of a session, if there is one, and takes it away.
+    fn publish_of(self, batch: &mut Batch<'_>, id: MqttSessionId, head: &MqttSessionHead) -> Result<(), Error> {
+        let Some(will) = batch.mqtt_will(id)? else { return Ok(()) };
+        batch.put_mqtt_will(id, None)?;
+        self.publish(batch, head, will)
+    }
+
+    /// Forgets a session. Its will does not wait longer than that (MQTT 5.0, 3.1.3.2.2).
+    pub(super) fn forget(self, batch: &mut Batch<'_>, id: MqttSessionId) -> Result<(), Error> {
+        let Some(head) = batch.mqtt_head(id)? else { return Ok(()) };
+        self.publish_of(batch, id, &head)?;
+        batch.forget_mqtt_session(id, &head.key)
+    }
+
+    /// Ends the connection of a session, whose will is published now or after its delay. Without an expiry the session ends, too.
+    pub(super) fn end(self, batch: &mut Batch<'_>, id: MqttSessionId, head: MqttSessionHead) -> Result<(), Error> {
+        if head.expiry == 0 {
+            return self.forget(batch, id);
+        }
+        let head = MqttSessionHead { ended_at: Some(batch.now()), ..head };
+        if batch.mqtt_will(id)?.is_some_and(|will| will.delay == 0) {
+            self.publish_of(batch, id, &head)?;
+        }
+        batch.put_mqtt_head(id, head)
+    }
+
+    /// Does what is due of a session whose connection has ended.
+    pub(super) fn look_after(self, batch: &mut Batch<'_>, id: MqttSessionId) -> Result<(), Error> {
+        let Some(head) = batch.mqtt_head(id)? else { return Ok(()) };
+        let now = batch.now();
+        if head.expires_at().is_some_and(|at| at <= now) {
+            return self.forget(batch, id);
+        }
+        let will_at = batch.mqtt_will(id)?.and_then(|will| head.will_due_at(will.delay));
+        if will_at.is_some_and(|at| at <= now) {
+            self.publish_of(batch, id, &head)?;
+        }
+        Ok(())
+    }
+}
+
+/// A client connects: its session goes on or begins anew, and its will is kept.
+pub struct BeginMqttSession {
+    /// What the session is known by.
+    pub key: MqttSessionKey,
+    /// What the rights of the client rest on.
+    pub auth_context: AuthContext,
+    /// Clean Start (MQTT 5.0, 3.1.2.4): what there is of the session ends.
+    pub clean_start: bool,
+    /// The session expiry interval, in seconds.
+    pub expiry: u32,
+    /// What the messages of the client are known by.
+    pub publisher: PublisherId,
+    /// The will.
+    pub will: Option<KeptWill>,
+    /// How many sessions of a user may outlive their connections.
+    pub most: usize,
+    /// By what wills are published.
+    pub rules: WillRules,
+}
+
+/// What became of the session of a client that connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BegunMqttSession {
+    /// It begins anew. Without an expiry and a will the database does not know of it.
+    Anew(Option<MqttSessionId>),
+    /// It goes on.
+    Present(MqttSessionId),
+    /// Its user has too many sessions, and all of them are connected.
+    TooMany,
+}
+
+impl Change for BeginMqttSession {
+    type Outcome = BegunMqttSession;
+
+    fn bytes(&self) -> usize {
+        self.will.as_ref().map_or(0, |will| will.payload.len())
+    }
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<BegunMqttSession, Error> {
+        let Self { key, auth_context, clean_start, expiry, publisher, will, most, rules } = self;
+        let account = batch.account(&key.username, &auth_context)?;
+        // What a guest may publish is not known any more when the will is.
+        let may_insert = account.scopes.to_insert(rules.authorize, &key.username);
+        let is_void = |will: &KeptWill| matches!(will.by, WillRight::Token(_)) && !may_insert.allows(&will.topic);
+        let will = will.filter(|will| !is_void(will));
+
+        let mut present = None;
+        match batch.mqtt_session_of(&key)? {
+            None => {}
+            Some((id, None)) => batch.forget_mqtt_session(id, &key)?,
+            Some((id, Some(head))) => {
+                // Whoever connects is alone: the connection before was lost with the server, or could not be ended.
+                let has_expired = match head.ended_at {
+                    None => head.expiry == 0,
+                    Some(_) => head.expires_at().is_some_and(|at| at <= batch.now()),
+                };
+                // A session is as new in another tenant than before, or in the same one after another: its position says nothing of
+                // the events of that tenant, and the rights by which it was subscribed were others.
+                let is_here = head.tenant == account.tenant && head.began.1 >= account.tenant_since;
+                if clean_start || has_expired || !is_here {
+                    rules.forget(batch, id)?;
+                } else {
+                    // It goes on before the will was due; but one without a delay was due when the connection was lost.
+                    if batch.mqtt_will(id)?.is_some_and(|will| will.delay == 0) {
+                        rules.publish_of(batch, id, &head)?;
+                    }
+                    present = Some((id, head));
+                }
+            }
+        }
+        let (id, begun) = match present {
+            Some((id, head)) => {
+                batch.put_mqtt_head(id, MqttSessionHead { expiry, publisher, ended_at: None, ..head })?;
+                (id, BegunMqttSession::Present(id))
+            }
+            None if expiry == 0 && will.is_none() => return Ok(BegunMqttSession::Anew(None)),
+            None => {
+                if expiry > 0 && !make_room(batch, &key, most, rules)? {
+                    return Ok(BegunMqttSession::TooMany);
+                }
+                let began = (batch.now(), batch.head());
+                let tenant = account.tenant.clone();
+                let head = MqttSessionHead { key, tenant, publisher, expiry, began, ended_at: None };
+                let id = batch.add_mqtt_session(head)?;
+                (id, BegunMqttSession::Anew(Some(id)))
+            }
+        };
+        batch.put_mqtt_will(id, will.as_ref())?;
+        batch.find_mqtt_session_again(id);
+        Ok(begun)
+    }
+}
+
+/// Forgets the sessions of a user that ended longest ago until there is room for one more. Returns whether there is.
+fn make_room(batch: &mut Batch<'_>, key: &MqttSessionKey, most: usize, rules: WillRules) -> Result<bool, Error> {
+    let ids = batch.mqtt_sessions_of(&key.username)?;
+    let Some(too_many) = (ids.len() + 1).checked_sub(most).filter(|too_many| *too_many > 0) else { return Ok(true) };
+    let mut ended = Vec::new();
+    for id in ids {
+        // One that cannot be read is found by its name, and forgotten, when its client comes.
+        if let Some(ended_at) = batch.mqtt_head_if_whole(id)?.and_then(|head| head.ended_at) {
+            ended.push((ended_at, id));
+        }
+    }
+    ended.sort_unstable();
+    let has_room = ended.len() >= too_many;
+    for (_, id) in ended.into_iter().take(too_many).filter(|_| has_room) {
+        rules.forget(batch, id)?;
+    }
+    Ok(has_room)
+}
+
+/// What becomes of the will when a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WillFate {
+    /// It is published after its delay, if the session does not go on before.
+    AfterDelay,
+    /// It is published now.
+    Now,
+    /// It is not published.
+    Discarded,
+}
+
+/// A change of a session that a client has.
+#[derive(Debug)]
+pub enum MqttSessionChange {
+    /// Notes how far it has come.
+    Save(MqttProgress),
+    /// Adds subscriptions; one that is there already goes on by the new options.
+    Subscribe(Vec<KeptSubscription>),
+    /// Takes subscriptions out, by their filters.
+    Unsubscribe(Vec<Box<str>>),
+    /// Notes messages of QoS 2 before they are sent, and that all up to a position have been noted.
+    NoteOutgoing(Vec<Outgoing>, Position),
+    /// Notes that the client has received messages of QoS 2, before it is told to release them.
+    ReleaseOutgoing(Vec<NonZeroU16>),
+    /// Notes that messages of QoS 2 are done.
+    ForgetOutgoing(Vec<NonZeroU16>),
+    /// The client has released a message of QoS 2 of its own.
+    ReleaseInbound(NonZeroU16),
+    /// Takes the will away.
+    CancelWill,
+    /// Its connection has ended: how far it has come, another session expiry interval if there is one, and what becomes of the will.
+    End(MqttProgress, Option<u32>, WillFate),
+    /// It ends, and its will is published if it still has one.
+    Forget,
+}
+
+/// Changes a session.
+pub struct ChangeMqttSession {
+    /// The session.
+    pub id: MqttSessionId,
+    /// What changes.
+    pub change: MqttSessionChange,
+    /// By what wills are published.
+    pub rules: WillRules,
+}
+
+impl Change for ChangeMqttSession {
+    /// Whether the session was still there; of [`MqttSessionChange::ReleaseInbound`], whether a message had that packet identifier.
+    type Outcome = bool;
+
+    fn bytes(&self) -> usize {
+        match &self.change {
+            MqttSessionChange::Save(progress) | MqttSessionChange::End(progress, ..) => {
+                size_of_val(&progress.outgoing[..]) + size_of_val(&progress.waiting[..])
+            }
+            MqttSessionChange::Subscribe(subscriptions) => subscriptions.iter().map(|one| one.filter.len()).sum(),
+            _ => 0,
+        }
+    }
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<bool, Error> {
+        let Self { id, change, rules } = self;
+        // One that was forgotten meanwhile writes nothing, since nothing would be removed of it any more.
+        let Some(head) = batch.mqtt_head(id)? else { return Ok(false) };
+        match change {
+            MqttSessionChange::Save(progress) => batch.save_mqtt_progress(id, &progress)?,
+            MqttSessionChange::Subscribe(subscriptions) => batch.put_mqtt_subscriptions(id, subscriptions)?,
+            MqttSessionChange::Unsubscribe(filters) => batch.remove_mqtt_subscriptions(id, filters),
+            MqttSessionChange::NoteOutgoing(messages, exact_position) => {
+                batch.note_mqtt_outgoing(id, messages, exact_position)?;
+            }
+            MqttSessionChange::ReleaseOutgoing(packets) => batch.release_mqtt_outgoing(id, packets)?,
+            MqttSessionChange::ForgetOutgoing(packets) => batch.forget_mqtt_outgoing(id, packets)?,
+            MqttSessionChange::ReleaseInbound(packet) => return batch.release_mqtt_unreleased(id, packet),
+            MqttSessionChange::CancelWill => batch.put_mqtt_will(id, None)?,
+            MqttSessionChange::End(progress, expiry, will) => {
+                let head = MqttSessionHead { expiry: expiry.unwrap_or(head.expiry), ..head };
+                match will {
+                    WillFate::AfterDelay => {}
+                    WillFate::Now => rules.publish_of(batch, id, &head)?,
+                    WillFate::Discarded => batch.put_mqtt_will(id, None)?,
+                }
+                batch.save_mqtt_progress(id, &progress)?;
+                rules.end(batch, id, head)?;
+            }
+            MqttSessionChange::Forget => rules.forget(batch, id)?,
+        }
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests;

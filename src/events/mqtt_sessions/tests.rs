@@ -1,0 +1,368 @@
+//! Guards sessions of MQTT as the writer decides about them: who has one, what it is given once, and that its will comes once.
+
+mod maintenance;
+
+use std::time::Duration;
+
+use super::*;
+use crate::clock::Clock;
+use crate::domain::{
+    EventName, Generation, GuestInsert, GuestRights, NEVER_EXPIRES, OutgoingEvent, OutgoingState, Pattern, Patterns,
+    Payload, Properties, Qos, SignIn, TenantName, Timestamp, User, Username,
+};
+use crate::events::hub::{Hub, Rules};
+use crate::events::insert::Inserted;
+use crate::events::maintenance::{Retention, keep_up};
+use crate::store::{Committer, Store, Transaction};
+use crate::writer::{Failure, Writer};
+
+const RULES: WillRules =
+    WillRules { authorize: Authorize::Open, quotas: Quotas { names: 10_000, bound: 10, keys: 10 } };
+
+/// A database with the user zoe, and a writer.
+struct House {
+    directory: tempfile::TempDir,
+    store: Store,
+    hub: Hub,
+    writer: Writer,
+    failure: Failure,
+}
+
+impl House {
+    /// One in which something was committed in 1970.
+    fn after(change: impl FnOnce(&mut Transaction<'_>)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, mut committer) = Store::open(directory.path(), 64 << 20).unwrap();
+        let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
+        transaction.put_user(&User::example());
+        change(&mut transaction);
+        drop(transaction.commit().unwrap().reveal());
+        Self::with(directory, store, committer)
+    }
+
+    fn new() -> Self {
+        Self::after(|_| {})
+    }
+
+    fn with(directory: tempfile::TempDir, store: Store, committer: Committer) -> Self {
+        let hub = Hub::new(store.clone(), Rules { authorize: Authorize::Open, streams_per_user: 1 });
+        hub.recall_streams().unwrap();
+        let publisher = hub.clone();
+        let publish = move |committed| publisher.publish(committed);
+        let (writer, failure) = Writer::start(committer, Clock::from_local(), publish).unwrap();
+        Self { directory, store, hub, writer, failure }
+    }
+
+    /// As after a kill: nothing is ended.
+    async fn restart(self) -> Self {
+        let Self { directory, store, hub, writer, failure } = self;
+        writer.stop().await;
+        failure.ended().await;
+        drop((store, hub, writer));
+        let (store, committer) = Store::open(directory.path(), 64 << 20).unwrap();
+        Self::with(directory, store, committer)
+    }
+
+    async fn begin(&self, begin: BeginMqttSession) -> BegunMqttSession {
+        self.writer.submit(begin).await.unwrap()
+    }
+
+    async fn begin_anew(&self, begin: BeginMqttSession) -> MqttSessionId {
+        match self.begin(begin).await {
+            BegunMqttSession::Anew(Some(id)) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn change(&self, id: MqttSessionId, change: MqttSessionChange) -> bool {
+        self.writer.submit(ChangeMqttSession { id, change, rules: RULES }).await.unwrap()
+    }
+
+    async fn end(&self, id: MqttSessionId, will: WillFate) -> bool {
+        self.change(id, MqttSessionChange::End(MqttProgress::at(self.store.head()), None, will)).await
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for position in 1..=self.store.head().get() {
+            let give = |event: &crate::store::StoredEvent<'_>| names.push(event.name.to_owned());
+            self.store.event_at(&acme(), Position::new(position), give).unwrap();
+        }
+        names
+    }
+}
+
+fn acme() -> TenantName {
+    TenantName::parse("acme").unwrap()
+}
+
+fn sign_in() -> SignIn {
+    SignIn { generation: Generation(1), by_password_alone: false, session: None }
+}
+
+/// The user zoe connects, and has a session for an hour.
+fn connect(client_id: &str) -> BeginMqttSession {
+    BeginMqttSession {
+        key: MqttSessionKey { username: Username::parse("zoe").unwrap(), client_id: client_id.into() },
+        auth_context: AuthContext::User(sign_in()),
+        clean_start: false,
+        expiry: 3600,
+        publisher: PublisherId(9),
+        will: None,
+        most: 3,
+        rules: RULES,
+    }
+}
+
+fn will(topic: &str, delay: u32) -> Option<KeptWill> {
+    Some(KeptWill {
+        topic: EventName::parse(topic).unwrap(),
+        payload: b"{}"[..].into(),
+        qos: Qos::AtLeastOnce,
+        retain: false,
+        properties: Properties::default(),
+        expires_in: None,
+        delay,
+        by: WillRight::SignIn(sign_in()),
+    })
+}
+
+#[tokio::test]
+async fn a_session_goes_on_for_its_own_client_alone_until_it_is_to_begin_anew() {
+    let house = House::new();
+    let id = house.begin_anew(connect("phone")).await;
+    let subscription = KeptSubscription {
+        filter: "a/#".into(),
+        qos: Qos::AtLeastOnce,
+        no_local: false,
+        retain_as_published: false,
+        id: None,
+        since: Position::START,
+    };
+    assert!(house.change(id, MqttSessionChange::Subscribe(vec![subscription.clone()])).await);
+    assert!(house.end(id, WillFate::Discarded).await);
+    let house = house.restart().await;
+    assert_eq!(house.begin(connect("phone")).await, BegunMqttSession::Present(id));
+    let session = house.store.mqtt_session(id).unwrap().unwrap();
+    assert_eq!((session.subscriptions, session.head.ended_at), (vec![subscription], None));
+    // Also without an end, as after a kill; and another expiry counts.
+    let house = house.restart().await;
+    let begin = BeginMqttSession { expiry: 5, ..connect("phone") };
+    assert_eq!(house.begin(begin).await, BegunMqttSession::Present(id));
+    assert_eq!(house.store.mqtt_session(id).unwrap().unwrap().head.expiry, 5);
+    // Another client, and another user with the same client identifier.
+    let other = house.begin_anew(connect("tablet")).await;
+    let guest = guest(&["a"], None);
+    let key = MqttSessionKey { username: guest.username().clone(), client_id: "phone".into() };
+    let of_guest = BeginMqttSession { key, auth_context: AuthContext::Guest(guest), ..connect("phone") };
+    assert_ne!(house.begin_anew(of_guest).await, id);
+    let anew = house.begin_anew(BeginMqttSession { clean_start: true, ..connect("phone") }).await;
+    assert!(anew != id && anew != other && house.store.mqtt_session(anew).unwrap().unwrap().subscriptions.is_empty());
+    assert!(!house.change(id, MqttSessionChange::Save(MqttProgress::default())).await, "it was forgotten");
+    // Nothing is written for one that needs nothing, and it ends the one that there was.
+    let brief = BeginMqttSession { clean_start: true, expiry: 0, ..connect("phone") };
+    assert_eq!(house.begin(brief).await, BegunMqttSession::Anew(None));
+    assert_eq!(house.store.mqtt_session(anew), Ok(None));
+    // Without an expiry one that goes on ends with its connection.
+    let last = BeginMqttSession { expiry: 0, ..connect("tablet") };
+    assert_eq!(house.begin(last).await, BegunMqttSession::Present(other));
+    assert!(house.end(other, WillFate::Discarded).await);
+    assert_eq!(house.store.mqtt_session(other), Ok(None));
+}
+
+#[tokio::test]
+async fn a_session_is_as_new_for_a_user_who_has_come_to_another_tenant_or_back() {
+    let house = House::new();
+    let id = house.begin_anew(connect("phone")).await;
+    house.end(id, WillFate::Discarded).await;
+    let (position, at) = insert(&house, "a").await;
+    assert!(at > Timestamp::from_millis(1));
+    struct Move(User);
+    impl Change for Move {
+        type Outcome = ();
+        fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+            batch.put_user(&self.0);
+            Ok(())
+        }
+    }
+    house.writer.submit(Move(User { tenant_since: position, ..User::example() })).await.unwrap();
+    let back = house.begin_anew(connect("phone")).await;
+    assert_ne!(back, id);
+    let other = User { tenant: TenantName::parse("other").unwrap(), tenant_since: position, ..User::example() };
+    house.writer.submit(Move(other)).await.unwrap();
+    let there = house.begin_anew(connect("phone")).await;
+    assert_eq!(house.store.mqtt_session(there).unwrap().unwrap().head.tenant.as_str(), "other");
+    // Nobody begins one without a right to.
+    house.writer.submit(Move(User { revoked: true, ..User::example() })).await.unwrap();
+    assert_eq!(house.writer.submit(connect("phone")).await, Err(Error::Unauthorized));
+}
+
+#[tokio::test]
+async fn beyond_the_limit_the_session_that_ended_first_is_forgotten_and_without_one_a_new_one_is_refused() {
+    let house = House::new();
+    let (a, b) = (house.begin_anew(connect("a")).await, house.begin_anew(connect("b")).await);
+    let c = house.begin_anew(BeginMqttSession { will: will("of/c", 60), ..connect("c") }).await;
+    for id in [c, a] {
+        house.end(id, WillFate::AfterDelay).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    house.begin_anew(connect("d")).await;
+    let is_there = |id| house.store.mqtt_session(id).unwrap().is_some();
+    assert_eq!([a, b, c].map(is_there), [true, true, false]);
+    assert_eq!(house.names(), ["of/c"], "its will does not wait longer than the session");
+    house.begin_anew(connect("e")).await;
+    assert_eq!(house.begin(connect("f")).await, BegunMqttSession::TooMany);
+    // One that ends with its connection does not count; nor does one that is there already.
+    house.begin_anew(BeginMqttSession { expiry: 0, will: will("w", 0), ..connect("g") }).await;
+    assert_eq!(house.begin(connect("b")).await, BegunMqttSession::Present(b));
+    // A lower limit takes as many as it must.
+    house.end(b, WillFate::Discarded).await;
+    assert_eq!(house.begin(BeginMqttSession { most: 1, ..connect("f") }).await, BegunMqttSession::TooMany);
+    assert!(is_there(b));
+}
+
+async fn insert(house: &House, name: &str) -> (Position, Timestamp) {
+    let Inserted { first, timestamp, .. } = house.writer.submit(publish(name, None)).await.unwrap();
+    (first, timestamp)
+}
+
+fn publish(name: &str, packet: Option<(MqttSessionId, NonZeroU16)>) -> Insert {
+    let lifetime = Lifetime { transient: true, ..Lifetime::default() };
+    let event = NewEvent::new(EventName::parse(name).unwrap(), Payload::null(), lifetime, 1000).unwrap();
+    Insert {
+        username: Username::parse("zoe").unwrap(),
+        auth_context: AuthContext::User(sign_in()),
+        events: vec![event],
+        is_array: false,
+        condition: Condition::None,
+        key: None,
+        stream: None,
+        packet,
+        authorize: Authorize::Open,
+        quotas: RULES.quotas,
+    }
+}
+
+#[tokio::test]
+async fn a_message_of_qos_2_is_inserted_once_however_often_it_comes_until_it_is_released() {
+    let house = House::new();
+    let (id, seven) = (house.begin_anew(connect("phone")).await, NonZeroU16::new(7).unwrap());
+    let packet = Some((id, seven));
+    // Three at once, in one commit.
+    let all = [(); 3].map(|()| house.writer.post(publish("a", packet)).unwrap());
+    let all = futures_util::future::join_all(all).await;
+    let is_replayed: Vec<_> = all.iter().map(|inserted| inserted.as_ref().unwrap().is_replayed).collect();
+    assert_eq!(is_replayed, [false, true, true]);
+    let house = house.restart().await;
+    let again = house.writer.submit(publish("a", packet)).await.unwrap();
+    assert_eq!(&Inserted { is_replayed: false, ..again }, all[0].as_ref().unwrap());
+    assert_eq!(house.store.mqtt_session(id).unwrap().unwrap().unreleased, [seven].into());
+    assert!(house.change(id, MqttSessionChange::ReleaseInbound(seven)).await);
+    assert!(!house.change(id, MqttSessionChange::ReleaseInbound(seven)).await);
+    assert!(!house.writer.submit(publish("b", packet)).await.unwrap().is_replayed);
+    assert_eq!(house.names(), ["a", "b"]);
+    // What is refused is not noted.
+    let eight = NonZeroU16::new(8).unwrap();
+    let refused = Insert { condition: Condition::IsAt(None), ..publish("c", Some((id, eight))) };
+    assert!(house.writer.submit(refused).await.is_err());
+    assert_eq!(house.store.mqtt_session(id).unwrap().unwrap().unreleased, [seven].into());
+    // Nor is anything of a session that was forgotten: nothing of it is left then.
+    assert!(house.change(id, MqttSessionChange::Forget).await);
+    assert!(!house.writer.submit(publish("d", Some((id, eight)))).await.unwrap().is_replayed);
+    assert!(!house.change(id, MqttSessionChange::ReleaseInbound(eight)).await);
+}
+
+#[tokio::test]
+async fn messages_to_the_client_are_known_from_before_they_are_sent_until_they_are_done() {
+    let house = House::new();
+    let (id, one, two) = (house.begin_anew(connect("phone")).await, NonZeroU16::MIN, NonZeroU16::new(2).unwrap());
+    let message = |id, position| Outgoing {
+        id,
+        event: OutgoingEvent { position: Position::new(position), is_from_before: false },
+        state: OutgoingState::SentOnce,
+    };
+    let note = MqttSessionChange::NoteOutgoing(vec![message(one, 3), message(two, 4)], Position::new(5));
+    assert!(house.change(id, note).await);
+    assert!(house.change(id, MqttSessionChange::ReleaseOutgoing(vec![one])).await);
+    assert!(house.change(id, MqttSessionChange::ForgetOutgoing(vec![two])).await);
+    let progress = house.store.mqtt_session(id).unwrap().unwrap().progress;
+    assert_eq!(progress.exact_position, Position::new(5));
+    assert_eq!(progress.outgoing, [Outgoing { state: OutgoingState::Released, ..message(one, 3) }]);
+}
+
+/// A guest who may insert these.
+fn guest(names: &[&str], until: Option<Timestamp>) -> Guest {
+    let patterns = Patterns::new(names.iter().map(|name| Pattern::parse(name).unwrap()).collect());
+    let rights = GuestRights { see: Patterns::default(), insert: GuestInsert::Of(patterns) };
+    Guest::new(("mqtt", "7"), acme(), rights, until)
+}
+
+#[tokio::test]
+async fn a_will_is_published_once_or_never_as_the_connection_ends() {
+    let house = House::new();
+    for (fate, delay, wanted) in [
+        (WillFate::AfterDelay, 0, 1),
+        (WillFate::AfterDelay, 60, 0),
+        (WillFate::Now, 60, 1),
+        (WillFate::Discarded, 0, 0),
+    ] {
+        let before = house.names().len();
+        let id = house.begin_anew(BeginMqttSession { will: will("gone", delay), ..connect("phone") }).await;
+        assert!(house.end(id, fate).await);
+        assert!(house.end(id, fate).await, "again");
+        assert_eq!(house.names().len() - before, wanted, "{fate:?} {delay}");
+        // One that waits is not published if the session goes on, and is if it ends.
+        let begin = BeginMqttSession { clean_start: false, ..connect("phone") };
+        assert_eq!(house.begin(begin).await, BegunMqttSession::Present(id));
+        assert_eq!(house.store.mqtt_session(id).unwrap().unwrap().will, None);
+        assert_eq!(house.names().len() - before, wanted);
+        house.change(id, MqttSessionChange::Forget).await;
+    }
+    let before = house.names().len();
+    let id = house.begin_anew(BeginMqttSession { will: will("gone", 60), ..connect("phone") }).await;
+    house.end(id, WillFate::AfterDelay).await;
+    let anew =
+        house.begin_anew(BeginMqttSession { clean_start: true, will: will("other", 0), ..connect("phone") }).await;
+    assert_eq!(house.names().len() - before, 1);
+    assert!(house.change(anew, MqttSessionChange::CancelWill).await);
+    house.end(anew, WillFate::AfterDelay).await;
+    // A session without an expiry has a will, too.
+    let brief = house.begin_anew(BeginMqttSession { expiry: 0, will: will("brief", 60), ..connect("b") }).await;
+    house.end(brief, WillFate::AfterDelay).await;
+    assert_eq!(house.names().split_off(before), ["gone", "brief"]);
+    assert_eq!(house.store.mqtt_session(brief), Ok(None));
+}
+
+#[tokio::test]
+async fn a_will_is_published_with_the_rights_of_then() {
+    let house = House::new();
+    let end = async |begin: BeginMqttSession| {
+        let id = house.begin_anew(BeginMqttSession { clean_start: true, ..begin }).await;
+        assert!(house.end(id, WillFate::AfterDelay).await);
+    };
+    let of_guest = |topic: &str, names: &[&str], until: Option<u64>| {
+        let guest = guest(names, until.map(Timestamp::from_millis));
+        let key = MqttSessionKey { username: guest.username().clone(), client_id: "phone".into() };
+        let by = WillRight::Token(guest.expires_at());
+        let will = will(topic, 0).map(|will| KeptWill { by, ..will });
+        BeginMqttSession { key, auth_context: AuthContext::Guest(guest), will, ..connect("phone") }
+    };
+    end(of_guest("7/a", &["7/*"], None)).await;
+    end(of_guest("8/a", &["7/*"], None)).await;
+    assert_eq!(house.names(), ["7/a"]);
+    // One whose sign-in has ended meanwhile, one that no event may be called, and one that is too much.
+    let other = SignIn { generation: Generation(2), ..sign_in() };
+    let by = WillRight::SignIn(other);
+    end(BeginMqttSession { will: will("a", 0).map(|will| KeptWill { by, ..will }), ..connect("a") }).await;
+    end(BeginMqttSession { will: will("$a", 0), ..connect("a") }).await;
+    let quotas = Quotas { names: 0, ..RULES.quotas };
+    let id = house.begin_anew(BeginMqttSession {
+        will: will("b", 0).map(|will| KeptWill { retain: true, ..will }),
+        ..connect("b")
+    });
+    let id = id.await;
+    let change = MqttSessionChange::End(MqttProgress::default(), None, WillFate::Now);
+    let rules = WillRules { quotas, ..RULES };
+    assert_eq!(house.writer.submit(ChangeMqttSession { id, change, rules }).await, Ok(true));
+    assert_eq!(house.names(), ["7/a"]);
+}

@@ -1,0 +1,170 @@
+//! Guards what maintenance does for sessions of MQTT: delayed wills, ends, and what retention keeps for them.
+
+use super::*;
+use crate::domain::NEVER_EXPIRES as NEVER;
+use crate::store::{MAX_QUEUED, MqttReplay};
+
+impl House {
+    /// Does all the work of maintenance until something is so.
+    async fn maintained(&self, retained: usize, is_so: impl Fn(&Store) -> bool) {
+        let retention = Retention { age: Duration::from_secs(1 << 40), events: retained };
+        let work = keep_up(self.hub.clone(), self.writer.clone(), Clock::from_local(), retention, RULES.quotas);
+        let work = tokio::spawn(work);
+        let wait = async {
+            while !is_so(&self.store) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("maintenance does it");
+        work.abort();
+        let _ = work.await;
+    }
+}
+
+/// A session of 1970, as it is on the disk.
+fn old(
+    transaction: &mut Transaction<'_>,
+    client_id: &str,
+    will: Option<KeptWill>,
+    ended: bool,
+    expiry: u32,
+) -> MqttSessionId {
+    let head = MqttSessionHead {
+        key: connect(client_id).key,
+        tenant: acme(),
+        publisher: PublisherId(9),
+        expiry,
+        began: (Timestamp::from_millis(1), Position::START),
+        ended_at: None,
+    };
+    let id = transaction.add_mqtt_session(head.clone()).unwrap();
+    transaction.put_mqtt_will(id, will.as_ref()).unwrap();
+    if ended {
+        let ended_at = Some(Timestamp::from_millis(1));
+        transaction.put_mqtt_head(id, MqttSessionHead { ended_at, ..head }).unwrap();
+    }
+    id
+}
+
+#[tokio::test]
+async fn sessions_end_and_wills_come_at_their_time_and_once_also_if_the_server_was_killed() {
+    let mut ids = Vec::new();
+    let house = House::after(|transaction| {
+        ids = vec![
+            old(transaction, "expired", will("expired", 90), true, 60),
+            old(transaction, "delayed", will("delayed", 5), true, NEVER),
+            old(transaction, "killed", will("killed", 0), false, NEVER),
+            old(transaction, "killed-brief", will("brief", 3600), false, 0),
+            // These wait.
+            old(transaction, "killed-delayed", will("later", 3600), false, NEVER),
+            old(transaction, "here", None, true, NEVER),
+        ];
+    });
+    // A client that is back before anybody has looked is not ended; its will was due.
+    let back = match house.begin(BeginMqttSession { will: will("new", 0), ..connect("killed") }).await {
+        BegunMqttSession::Present(id) => id,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((house.names(), back), (vec!["killed".to_owned()], ids[2]));
+    let is_done =
+        |store: &Store| store.head().get() >= 4 && store.mqtt_session(ids[4]).unwrap().unwrap().head.ended_at.is_some();
+    house.maintained(1000, is_done).await;
+    let house = house.restart().await;
+    house.maintained(1000, |store| store.head().get() >= 5).await;
+    assert!(house.store.mqtt_session(back).unwrap().unwrap().head.ended_at.is_some());
+    let mut names = house.names();
+    names.sort();
+    assert_eq!(names, ["brief", "delayed", "expired", "killed", "new"]);
+    let is_there: Vec<_> = ids.iter().map(|id| house.store.mqtt_session(*id).unwrap().is_some()).collect();
+    assert_eq!(is_there, [false, true, true, false, true, true]);
+    assert_eq!(house.store.mqtt_session(ids[4]).unwrap().unwrap().will, will("later", 3600));
+}
+
+fn replayed(house: &House, id: MqttSessionId) -> Vec<u64> {
+    let mut replay = MqttReplay::new(id, acme(), Position::START, house.store.head());
+    let mut positions = Vec::new();
+    let each = |positions: &mut Vec<u64>, event: crate::store::StoredEvent<'_>| {
+        positions.push(event.position.get());
+        1
+    };
+    while replay.next(&house.store, 1, |event| each(&mut positions, event)).unwrap() {}
+    positions
+}
+
+async fn insert_many(house: &House, name: &str, count: u64) {
+    let inserting: Vec<_> = (0..count).map(|_| house.writer.post(publish(name, None)).unwrap()).collect();
+    for inserted in inserting {
+        inserted.await.unwrap();
+    }
+}
+
+fn subscription(filter: &str) -> MqttSessionChange {
+    MqttSessionChange::Subscribe(vec![KeptSubscription {
+        filter: filter.into(),
+        qos: Qos::AtLeastOnce,
+        no_local: false,
+        retain_as_published: false,
+        id: None,
+        since: Position::START,
+    }])
+}
+
+#[tokio::test]
+async fn retention_starves_no_session_that_needs_little_and_ends_one_that_needs_too_much() {
+    let house = House::new();
+    let (some, all) = (house.begin_anew(connect("some")).await, house.begin_anew(connect("all")).await);
+    let ahead = house.begin_anew(connect("ahead")).await;
+    // Many sessions, so that they are looked at in several steps.
+    let mut others = Vec::new();
+    for number in 0..50 {
+        others.push(house.begin_anew(BeginMqttSession { most: 1000, ..connect(&number.to_string()) }).await);
+    }
+    for (id, filter) in [(some, "a"), (all, "#"), (ahead, "#")].into_iter().chain(others.iter().map(|id| (*id, "a"))) {
+        assert!(house.change(id, subscription(filter)).await);
+    }
+    insert_many(&house, "a", 20).await;
+    insert_many(&house, "b", MAX_QUEUED).await;
+    insert_many(&house, "a", 1).await;
+    house.store.mqtt_cursors().of(&acme(), ahead).unwrap().raise(house.store.head());
+    let floor = Position::new(house.store.head().get() - 10);
+    house.maintained(10, |store| store.floor(&acme()).unwrap() >= floor).await;
+    let tail = house.store.head().get() - 9..=house.store.head().get();
+    let wanted: Vec<_> = (1..=20).chain(tail.clone()).collect();
+    assert_eq!(replayed(&house, some), wanted);
+    assert!(others.iter().all(|id| replayed(&house, *id) == wanted));
+    assert_eq!(replayed(&house, ahead), tail.collect::<Vec<_>>());
+    assert_eq!(house.store.mqtt_session(all), Ok(None));
+    assert!(house.store.mqtt_session(ahead).unwrap().is_some());
+    // Over restarts, too, and until it is done.
+    let house = house.restart().await;
+    assert_eq!(replayed(&house, some), wanted);
+    let done = MqttProgress::at(house.store.head());
+    assert!(house.change(some, MqttSessionChange::Save(done)).await);
+    assert!(replayed(&house, some).iter().all(|position| *position > 20));
+}
+
+#[tokio::test]
+async fn what_is_left_of_forgotten_sessions_goes() {
+    let house = House::new();
+    let id = house.begin_anew(BeginMqttSession { will: will("w", 60), ..connect("phone") }).await;
+    house.change(id, subscription("a")).await;
+    insert_many(&house, "a", 30).await;
+    house.maintained(10, |store| store.floor(&acme()).unwrap() >= Position::new(20)).await;
+    assert_eq!(replayed(&house, id).len(), 30);
+    house.change(id, MqttSessionChange::Forget).await;
+    assert!(replayed(&house, id).len() > 11, "the queue is still there");
+    house
+        .maintained(1000, |store| {
+            let mut replay = MqttReplay::new(id, acme(), Position::START, Position::new(1));
+            let mut is_gone = true;
+            while replay
+                .next(store, 1, |_| {
+                    is_gone = false;
+                    1
+                })
+                .unwrap()
+            {}
+            is_gone
+        })
+        .await;
+}
