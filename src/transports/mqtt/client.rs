@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::basics::say;
-use super::doing::{Doing, Done, MAX_IN_FLIGHT};
+use super::doing::{Doing, Done, MAX_IN_FLIGHT, With};
 use super::inbound::Inbound;
 use super::keeping::Keeper;
 use super::outbound::{self, Unnoted};
@@ -217,19 +217,25 @@ impl Client {
 
     /// Sends the answers that are due, in order.
     fn answer(&mut self, context: &mut Context<'_>) -> Option<End> {
-        let mut out = Vec::new();
-        let mut end = None;
+        let with = With {
+            app: &self.app,
+            principal: &self.principal,
+            stream: self.streaming.stream,
+            keeper: &self.streaming.keeper,
+            version: self.version,
+            encoder: self.encoder,
+        };
+        let (mut out, mut end) = (Vec::new(), None);
         while let Some(doing) = self.doing.front_mut()
             && end.is_none()
         {
-            match doing.poll((self.version, self.encoder), &self.streaming.keeper, &mut out, context) {
+            match doing.poll(&with, &mut out, context) {
                 Poll::Pending => break,
                 Poll::Ready(done) => {
                     self.doing.pop_front();
                     match done {
                         Done::Answered => {}
                         Done::NotTaken(id) => drop(self.inbound.release(id)),
-                        Done::NotSubscribed => {}
                         Done::Ends(reason) => end = Some(End::Told(reason, None)),
                     }
                 }

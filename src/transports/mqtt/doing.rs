@@ -7,9 +7,11 @@ use std::task::{Context, Poll, ready};
 use super::keeping::Keeper;
 use super::packet::{AckKind, Encoder, Qos, Reason, Version};
 use super::reasons;
-use crate::app::{Inserting, Keeping};
+use crate::app::{App, Inserting, Keeping};
+use crate::domain::FilterChange;
 use crate::error::Error;
-use crate::events::{Changing, MqttSessionChange};
+use crate::events::{Changing, MqttSessionChange, StreamId};
+use crate::identity::Principal;
 
 /// How much may be in flight on a connection before nothing more is read.
 pub const MAX_IN_FLIGHT: usize = 64;
@@ -40,12 +42,10 @@ pub enum Doing {
         id: NonZeroU16,
         /// For each filter how it went, if the change succeeds.
         results: Vec<Result<Qos, Reason>>,
-        /// Resolves when they are in force; `None` if none was added.
-        changing: Option<Changing>,
-        /// What is kept of them then, if the session outlives the connection.
-        kept: Option<MqttSessionChange>,
-        /// Resolves when that is on disk.
-        keeping: Option<Keeping>,
+        /// The change; `None` if none is added.
+        change: Option<Refilter>,
+        /// The filters, to be taken out of what is kept if the stream cannot have them.
+        added: Vec<Box<str>>,
     },
     /// Filters are taken out.
     Unsubscribe {
@@ -53,10 +53,8 @@ pub enum Doing {
         id: NonZeroU16,
         /// For each filter how it went.
         reasons: Vec<Reason>,
-        /// Resolves when they are gone; `None` if none was there.
-        changing: Option<Changing>,
-        /// Resolves when they are gone from the disk.
-        keeping: Option<Keeping>,
+        /// The change; `None` if none was there.
+        change: Option<Refilter>,
     },
     /// A message of QoS 2 is acknowledged in its second or third step, once the session knows of it.
     Step {
@@ -71,14 +69,65 @@ pub enum Doing {
     },
 }
 
+/// A change of what a client is subscribed to: first of its session, and then of its stream, so that it is known for good before its
+/// client is told, and told before the messages come that it is for. It begins when all that was asked for before is done.
+pub enum Refilter {
+    /// Not begun.
+    Due(Option<MqttSessionChange>, FilterChange),
+    /// It is written down.
+    Keeping(Option<Keeping>, FilterChange),
+    /// The stream changes.
+    Changing(Changing),
+}
+
+/// What things are done with.
+pub struct With<'a> {
+    /// The services.
+    pub app: &'a App,
+    /// Who asks.
+    pub principal: &'a Principal,
+    /// The stream of the client.
+    pub stream: StreamId,
+    /// What of the session is on disk.
+    pub keeper: &'a Keeper,
+    /// The version of the client.
+    pub version: Version,
+    /// How it is answered.
+    pub encoder: Encoder,
+}
+
+impl Refilter {
+    /// Becomes ready when it is done. Returns whether it succeeded.
+    fn poll(&mut self, with: &With<'_>, context: &mut Context<'_>) -> Poll<bool> {
+        loop {
+            match self {
+                Self::Due(kept, change) => {
+                    let Some(Ok(keeping)) = kept.take().map(|kept| with.keeper.change(kept)) else {
+                        return Poll::Ready(false);
+                    };
+                    *self = Self::Keeping(keeping, change.clone());
+                }
+                Self::Keeping(keeping, change) => {
+                    if !ready!(poll_kept(keeping, context)) {
+                        return Poll::Ready(false);
+                    }
+                    match with.app.events.change_filter(with.principal, with.stream, change.clone()) {
+                        Ok(changing) => *self = Self::Changing(changing),
+                        Err(_) => return Poll::Ready(false),
+                    }
+                }
+                Self::Changing(changing) => return Pin::new(changing).poll(context).map(|changed| changed.is_ok()),
+            }
+        }
+    }
+}
+
 /// What became of it.
 pub enum Done {
     /// It is answered.
     Answered,
     /// A message of QoS 2 was not taken, so that its identifier is free again.
     NotTaken(NonZeroU16),
-    /// Filters that were asked for could not be added.
-    NotSubscribed,
     /// A client that cannot be told of a refusal must not take the message for delivered: the connection ends.
     Ends(Reason),
 }
@@ -98,46 +147,32 @@ impl Doing {
     }
 
     /// Becomes ready when it is done, and appends the answer. Wakes as a future does.
-    pub fn poll(
-        &mut self,
-        (version, encoder): (Version, Encoder),
-        keeper: &Keeper,
-        out: &mut Vec<u8>,
-        context: &mut Context<'_>,
-    ) -> Poll<Done> {
+    pub fn poll(&mut self, with: &With<'_>, out: &mut Vec<u8>, context: &mut Context<'_>) -> Poll<Done> {
+        let With { version, encoder, .. } = *with;
         Poll::Ready(match self {
             Self::Publish { answer, inserting, .. } => match ready!(Pin::new(inserting).poll(context)) {
                 Ok(_) => acknowledge(*answer, Reason::Success, encoder, out),
                 Err(error) => refuse(*answer, &error, version, encoder, out),
             },
             Self::Refused { answer, reason } => acknowledge(*answer, *reason, encoder, out),
-            Self::Subscribe { id, results, changing, kept, keeping } => {
-                let mut is_changed = true;
-                if let Some(asked) = changing {
-                    is_changed = ready!(Pin::new(asked).poll(context)).is_ok();
-                    *changing = None;
-                    // Only what can be given is kept.
-                    match kept.take().filter(|_| is_changed).map(|kept| keeper.change(kept)) {
-                        Some(Ok(kept)) => *keeping = kept,
-                        Some(Err(_)) => is_changed = false,
-                        None => {}
-                    }
-                }
-                let is_changed = is_changed && ready!(poll_kept(keeping, context));
+            Self::Subscribe { id, results, change, added } => {
+                let is_changed = match change {
+                    Some(change) => ready!(change.poll(with, context)),
+                    None => true,
+                };
                 if !is_changed {
                     let granted = results.iter_mut().filter(|result| result.is_ok());
                     granted.for_each(|result| *result = Err(Reason::QuotaExceeded));
+                    with.keeper.change_later(MqttSessionChange::Unsubscribe(std::mem::take(added)));
                 }
                 encoder.suback(out, *id, results);
-                if is_changed { Done::Answered } else { Done::NotSubscribed }
+                Done::Answered
             }
-            Self::Unsubscribe { id, reasons, changing, keeping } => {
-                if let Some(changing) = changing {
-                    // To take names out of a filter fails only with the stream, which ends the connection.
-                    let _ = ready!(Pin::new(changing).poll(context));
-                }
-                *changing = None;
-                if !ready!(poll_kept(keeping, context)) {
+            Self::Unsubscribe { id, reasons, change } => {
+                // To take names out of a filter fails only with the stream, which ends the connection.
+                if let Some(change) = change
+                    && !ready!(change.poll(with, context))
+                {
                     return Poll::Ready(Done::Ends(Reason::Unspecified));
                 }
                 encoder.unsuback(out, *id, reasons);

@@ -1,19 +1,19 @@
 //! What a client subscribes to, and no longer.
 
-use super::doing::Doing;
+use super::doing::{Doing, Refilter};
 use super::filters::{Wanted, gives_retained};
-use super::keeping::{Keeper, kept_subscription};
+use super::keeping::kept_subscription;
 use super::outbound::Outbound;
 use super::packet::{Qos, Reason, Subscribe, Subscription, Unsubscribe};
 use crate::app::App;
 use crate::domain::{EventFilter, FilterChange, TopicFilter};
-use crate::events::{MqttSessionChange, StreamId};
+use crate::events::MqttSessionChange;
 use crate::identity::Principal;
 
 /// Adds filters.
 pub fn subscribe(
-    (app, principal, stream): (&App, &Principal, StreamId),
-    keeper: &Keeper,
+    app: &App,
+    principal: &Principal,
     outbound: &mut Outbound,
     Subscribe { packet_id: id, subscription_id, subscriptions }: Subscribe,
 ) -> Doing {
@@ -33,20 +33,21 @@ pub fn subscribe(
     };
     let mut results: Vec<_> = subscriptions.into_iter().map(&mut add).collect();
     if added.is_empty() {
-        return Doing::Subscribe { id, results, changing: None, kept: None, keeping: None };
+        return Doing::Subscribe { id, results, change: None, added: Vec::new() };
     }
-    let (add, give) = (EventFilter::topics(added), EventFilter::topics(given));
-    let changing = match (add, give) {
+    let texts = added.iter().map(|filter| filter.as_str().into()).collect();
+    let change = match (EventFilter::topics(added), EventFilter::topics(given)) {
         (Ok(add), Ok(give)) => {
-            app.events.change_filter(principal, stream, FilterChange::Subscribe { add, give }).map_err(|_| ())
+            let change = FilterChange::Subscribe { add, give };
+            Some(Refilter::Due(Some(MqttSessionChange::Subscribe(kept)), change))
         }
-        _ => Err(()),
+        // There are no more than a connection may have.
+        _ => None,
     };
-    if changing.is_err() {
+    if change.is_none() {
         results.iter_mut().for_each(|result| *result = result.and(Err(Reason::QuotaExceeded)));
     }
-    let kept = keeper.kept().map(|_| MqttSessionChange::Subscribe(kept));
-    Doing::Subscribe { id, results, changing: changing.ok(), kept, keeping: None }
+    Doing::Subscribe { id, results, change, added: texts }
 }
 
 /// Whether a filter can be added (MQTT 5.0, 3.9.3).
@@ -63,12 +64,7 @@ fn admit(app: &App, principal: &Principal, outbound: &Outbound, text: &str) -> R
 }
 
 /// Takes filters out.
-pub fn unsubscribe(
-    (app, principal, stream): (&App, &Principal, StreamId),
-    keeper: &Keeper,
-    outbound: &mut Outbound,
-    Unsubscribe { packet_id: id, filters }: Unsubscribe,
-) -> Doing {
+pub fn unsubscribe(outbound: &mut Outbound, Unsubscribe { packet_id: id, filters }: Unsubscribe) -> Doing {
     let mut removed = Vec::new();
     let mut remove = |text: String| match TopicFilter::parse(&text) {
         Some(filter) if outbound.filters.remove(&filter) => {
@@ -79,13 +75,8 @@ pub fn unsubscribe(
     };
     let reasons = filters.into_iter().map(&mut remove).collect();
     let texts = removed.iter().map(|filter: &TopicFilter| filter.as_str().into()).collect();
-    let keeping = match removed.is_empty() {
-        true => None,
-        // If nothing more can be written now, the subscription comes back with the session, and is taken out again.
-        false => keeper.change(MqttSessionChange::Unsubscribe(texts)).ok().flatten(),
-    };
     let change = (!removed.is_empty()).then(|| EventFilter::topics(removed)).and_then(Result::ok);
-    let changing =
-        change.and_then(|filter| app.events.change_filter(principal, stream, FilterChange::Remove(filter)).ok());
-    Doing::Unsubscribe { id, reasons, changing, keeping }
+    let change =
+        change.map(|filter| Refilter::Due(Some(MqttSessionChange::Unsubscribe(texts)), FilterChange::Remove(filter)));
+    Doing::Unsubscribe { id, reasons, change }
 }

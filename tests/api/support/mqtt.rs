@@ -276,7 +276,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mqtt<S> {
         puback.body.get(2).copied().unwrap_or_default()
     }
 
-    /// Subscribes to filters with options. Returns the codes of the SUBACK; messages must not come before it.
+    /// Subscribes to filters with options. Returns the codes of the SUBACK.
     pub async fn subscribe(&mut self, filters: &[(&str, u8)]) -> Vec<u8> {
         self.subscribe_with(filters, &[]).await
     }
@@ -288,8 +288,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mqtt<S> {
         let filters = filters.iter().flat_map(|(filter, options)| [text(filter), vec![*options]].concat());
         let body = [id.to_be_bytes().to_vec(), of, filters.collect()].concat();
         self.send(&packet(0x82, &body)).await;
-        let suback = self.packet().await.expect("a SUBACK");
-        assert_eq!((suback.first, &suback.body[..2]), (0x90, &id.to_be_bytes()[..]), "{suback:?}");
+        let suback = self.answer(0x90).await;
+        assert_eq!(suback.body[..2], id.to_be_bytes(), "{suback:?}");
         let mut rest = &suback.body[2..];
         if self.level == 5 {
             properties(&mut rest);

@@ -55,14 +55,11 @@ impl Client {
                 return self.step(AckKind::PubComp, id, is_known, MqttSessionChange::ReleaseInbound(id));
             }
             Packet::Subscribe(subscribe) => {
-                let of = (&self.app, &self.principal, self.streaming.stream);
-                let keeper = &self.streaming.keeper;
-                self.doing.push_back(subscriptions::subscribe(of, keeper, &mut outbound, subscribe));
+                let doing = subscriptions::subscribe(&self.app, &self.principal, &mut outbound, subscribe);
+                self.doing.push_back(doing);
             }
             Packet::Unsubscribe(unsubscribe) => {
-                let of = (&self.app, &self.principal, self.streaming.stream);
-                let keeper = &self.streaming.keeper;
-                self.doing.push_back(subscriptions::unsubscribe(of, keeper, &mut outbound, unsubscribe));
+                self.doing.push_back(subscriptions::unsubscribe(&mut outbound, unsubscribe));
             }
             Packet::PingReq => say(&self.connection.outlet, |out| self.encoder.pingresp(out)),
             Packet::Disconnect(Disconnect { reason, session_expiry }) => {
