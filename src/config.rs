@@ -169,7 +169,7 @@ impl TryFrom<Flags> for Config {
         let jwt_secret = secret("jwt_secret", flags.jwt_secret, DEFAULT_JWT_SECRET, flags.jwt_secret_file.as_deref())?;
 
         let channels: Option<Channels> = flags.channels.try_into()?;
-        let mqtt = flags.mqtt.read(flags.secure)?;
+        let mqtt = flags.mqtt.read(flags.secure, &jwt_secret)?;
         let auth_key = channels.as_ref().map(|channels| ("auth_key", &channels.key, DEFAULT_AUTH_KEY));
 
         let weak: Vec<_> =

@@ -149,12 +149,20 @@ impl MqttFlags {
         }
     }
 
-    /// What is set, checked; `None` if MQTT is not served.
+    /// What is set, checked; `None` if MQTT is not served. `jwt_secret` is that of our own tokens.
     ///
     /// # Errors
     /// A text that says what to change.
-    pub fn read(self, secure: bool) -> Result<Option<Mqtt>, String> {
+    pub fn read(self, secure: bool, jwt_secret: &Secret) -> Result<Option<Mqtt>, String> {
         let guests = self.guests()?;
+        let token_secret = guests.as_ref().and_then(|guests| guests.secret.as_ref());
+        if token_secret.is_some_and(|secret| secret.matches(jwt_secret.expose())) {
+            // A token of a user that is revoked would be one of a guest.
+            return Err(
+                "mqtt_jwt_secret is the same as jwt_secret: let the other service sign with a secret of its own"
+                    .to_owned(),
+            );
+        }
         if self.mqtts_port.is_some() && !secure {
             return Err("mqtts_port needs the certificate of HTTPS: set secure".to_owned());
         }
@@ -183,3 +191,6 @@ impl MqttFlags {
         Ok(Some(Mqtt { port, tls_port, any_path, anonymous, guests, connect_rate, filters, sessions }))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -281,6 +281,38 @@ mod tests {
     }
 
     #[test]
+    fn a_guest_with_an_id_inserts_what_is_under_no_other_id() {
+        let under = |own: &str| GuestInsert::NotUnderIdsBut(own.into());
+        let hexadecimal = "507f1f77bcf86cd799439011";
+        let uuid = "123e4567-e89b-12d3-a456-426614174000";
+        for (own, name, expected) in [
+            ("68946", "68946_x", true),
+            ("68946", "68946/x", true),
+            // The separator matters, and so does all that is before it.
+            ("68946", "689461_x", false),
+            ("68946", "6894_x", false),
+            ("68946", "23412_x", false),
+            ("68946", "23412/x/68946_x", false),
+            ("68946", "68946", true),
+            ("68946", "23412", true),
+            ("68946", "request_contact", true),
+            ("68946", "news/23412_x", true),
+            ("68946", "_x", true),
+            ("68946", "/x", true),
+            ("68946", "abc_x", true),
+            ("68946", &format!("{hexadecimal}_x"), false),
+            ("68946", &format!("{uuid}/x"), false),
+            (uuid, &format!("{uuid}/x"), true),
+            (hexadecimal, &format!("{hexadecimal}0_x"), false),
+            // One with a separator in it is its own as a whole.
+            ("12_34", "12_34_x", true),
+            ("12_34", "12_35_x", false),
+        ] {
+            assert_eq!(under(own).allows(name), expected, "{own}: {name}");
+        }
+    }
+
+    #[test]
     fn what_a_view_has_beyond_another_is_found_by_the_names_that_were_added() {
         let patterns = |text: &str| -> Vec<_> { text.split_whitespace().filter_map(Pattern::parse).collect() };
         for (before, after, beyond) in

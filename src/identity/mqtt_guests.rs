@@ -144,3 +144,6 @@ fn device_rights(id: &str, listed: &[String]) -> GuestRights {
         insert: GuestInsert::NotUnderIdsBut(id.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;
