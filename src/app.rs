@@ -25,7 +25,7 @@ pub use claims::{Claims, Held};
 pub use event_object::{properties, write_event};
 pub use events::{Events, HistoryPage, InsertOptions, Inserting, LastSeen, StreamQuery};
 pub use listing::{Listing, STEP_BYTES};
-pub use mqtt_sessions::{BegunSession, ConnectingClient, Keeping, KeptSession};
+pub use mqtt_sessions::{BegunSession, ConnectingClient};
 
 use listing::Form;
 use reader::AdminReader;

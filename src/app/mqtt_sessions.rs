@@ -2,14 +2,18 @@
 
 use std::num::NonZeroU16;
 
+use bytes::Bytes;
+
 use super::events::{Events, Inserting};
-use crate::domain::{KeptWill, MqttSession, MqttSessionId, MqttSessionKey, Position, PublisherId};
+use super::reader::ReadScope;
+use crate::domain::{EventFilter, KeptWill, MqttSession, MqttSessionId, MqttSessionKey, PublisherId};
 use crate::error::Error;
 use crate::events::{
-    BeginMqttSession, BegunMqttSession, ChangeMqttSession, Condition, Insert, MqttSessionChange, NewEvent, WillRules,
+    BeginMqttSession, BegunMqttSession, ChangeMqttSession, Condition, EventParts, Format, Insert, MqttSessionChange,
+    NewEvent, WillRules,
 };
 use crate::identity::Principal;
-use crate::store::{Lane, MqttCursor, Store};
+use crate::store::{Lane, MqttCursor, MqttReplay, Store};
 use crate::writer::Outcome;
 
 /// A client of MQTT that connects, as its session is begun by.
@@ -37,43 +41,6 @@ pub enum BegunSession {
     Present(MqttSessionId, Box<MqttSession>),
     /// Its user has too many sessions, and all of them are connected.
     TooMany,
-}
-
-/// A change of a session that was asked for. Resolves when it is on disk.
-pub type Keeping = Outcome<bool>;
-
-/// A session that outlives its connection, or has a will, while a connection has it.
-pub struct KeptSession {
-    events: Events,
-    id: MqttSessionId,
-    cursor: Option<MqttCursor>,
-}
-
-impl KeptSession {
-    /// The session of a client.
-    pub fn new(events: &Events, principal: &Principal, id: MqttSessionId) -> Self {
-        Self { events: events.clone(), id, cursor: events.mqtt_cursor(principal, id) }
-    }
-
-    /// What it is called.
-    pub fn id(&self) -> MqttSessionId {
-        self.id
-    }
-
-    /// Changes it, as [`Events::change_mqtt_session`] says.
-    ///
-    /// # Errors
-    /// As that.
-    pub fn change(&self, change: MqttSessionChange) -> Result<Keeping, Error> {
-        self.events.change_mqtt_session(self.id, change)
-    }
-
-    /// Everything up to here is done, so that nobody need keep it for the session.
-    pub fn raise(&self, position: Position) {
-        if let Some(cursor) = &self.cursor {
-            cursor.raise(position);
-        }
-    }
 }
 
 impl Events {
@@ -160,5 +127,31 @@ impl Events {
     /// The cursor of a session of the principal's tenant, for its connection to raise; `None` of one that ends with its connection.
     pub fn mqtt_cursor(&self, principal: &Principal, id: MqttSessionId) -> Option<MqttCursor> {
         self.store().mqtt_cursors().of(&principal.account.tenant, id)
+    }
+
+    /// The next events that a session has missed, about `bytes`, as a format writes them, of those that the principal may see. Returns
+    /// also the rest of the replay, and whether there are more.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] if the principal's rights ended meanwhile; [`Error::Storage`].
+    pub async fn missed(
+        &self,
+        principal: Principal,
+        replay: MqttReplay,
+        bytes: usize,
+        format: &'static (dyn Format + Send),
+    ) -> Result<(Bytes, MqttReplay, bool), Error> {
+        let read = move |store: &Store, scope: &ReadScope| {
+            let (mut written, mut replay) = (Vec::new(), replay.clone());
+            let is_more = replay.next(store, bytes, |event| {
+                let before = written.len();
+                if scope.view.allows(event.name) {
+                    format.event(&EventParts::of_stored(&event, store), &mut written);
+                }
+                written.len() - before
+            })?;
+            Ok((Bytes::from(written), replay, is_more))
+        };
+        self.reader(principal, EventFilter::ALL)?.read(read).await.map(|(_, missed)| missed)
     }
 }
