@@ -88,7 +88,7 @@ mod tests {
 
     fn header(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
         let length = u16::try_from(addresses.len()).unwrap().to_be_bytes();
-        [&SIGNATURE[..], &[command, family], &length, addresses].concat()
+        [SIGNATURE, &[command, family], &length, addresses].concat()
     }
 
     #[test]
