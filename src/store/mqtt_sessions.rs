@@ -138,14 +138,12 @@ impl Store {
         Ok(Some(MqttSession { head, subscriptions, progress, unreleased, will: self.stored_will(id)? }))
     }
 
-    /// The sessions of a user, as long as they outlive their connections. Those that cannot be read are left out. Blocks on the disk.
+    /// The sessions of a user that outlive their connections.
     ///
     /// # Errors
-    /// [`Error::Storage`] if the database fails.
-    pub fn mqtt_sessions_of(&self, username: &Username) -> Result<Vec<MqttSession>, Error> {
-        let ids = self.unless_damaged(self.mqtt_numbers(username))?.unwrap_or_default();
-        let read = |id| self.unless_damaged(self.mqtt_session(id)).map(Option::flatten).transpose();
-        ids.into_iter().filter_map(read).collect()
+    /// As [`Store::mqtt_session_id`].
+    pub fn mqtt_sessions_of(&self, username: &Username) -> Result<Vec<MqttSessionId>, Error> {
+        self.mqtt_numbers(username)
     }
 
     /// Notes how far all sessions have come, and which had a connection when the server stopped without ending them. Called before the

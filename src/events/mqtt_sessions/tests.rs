@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::*;
 use crate::clock::Clock;
 use crate::domain::{
-    EventName, Generation, GuestInsert, GuestRights, NEVER_EXPIRES, OutgoingEvent, OutgoingState, Pattern, Patterns,
-    Payload, Properties, Qos, SignIn, TenantName, Timestamp, User, Username,
+    EventName, Generation, GuestInsert, GuestRights, OutgoingEvent, OutgoingState, Pattern, Patterns, Payload,
+    Properties, Qos, SignIn, TenantName, Timestamp, User, Username,
 };
 use crate::events::hub::{Hub, Rules};
 use crate::events::insert::Inserted;

@@ -1,7 +1,7 @@
 //! Guards what maintenance does for sessions of MQTT: delayed wills, ends, and what retention keeps for them.
 
 use super::*;
-use crate::domain::NEVER_EXPIRES as NEVER;
+use crate::domain::NEVER_EXPIRES;
 use crate::store::{MAX_QUEUED, MqttReplay};
 
 impl House {
@@ -52,12 +52,12 @@ async fn sessions_end_and_wills_come_at_their_time_and_once_also_if_the_server_w
     let house = House::after(|transaction| {
         ids = vec![
             old(transaction, "expired", will("expired", 90), true, 60),
-            old(transaction, "delayed", will("delayed", 5), true, NEVER),
-            old(transaction, "killed", will("killed", 0), false, NEVER),
+            old(transaction, "delayed", will("delayed", 5), true, NEVER_EXPIRES),
+            old(transaction, "killed", will("killed", 0), false, NEVER_EXPIRES),
             old(transaction, "killed-brief", will("brief", 3600), false, 0),
             // These wait.
-            old(transaction, "killed-delayed", will("later", 3600), false, NEVER),
-            old(transaction, "here", None, true, NEVER),
+            old(transaction, "killed-delayed", will("later", 3600), false, NEVER_EXPIRES),
+            old(transaction, "here", None, true, NEVER_EXPIRES),
         ];
     });
     // A client that is back before anybody has looked is not ended; its will was due.
