@@ -9,6 +9,7 @@ mod mqtt;
 mod mqtt_sessions;
 mod reader;
 mod rows;
+mod shares;
 
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -25,7 +26,8 @@ pub use claims::{Claims, Held};
 pub use event_object::{properties, write_event};
 pub use events::{Events, HistoryPage, InsertOptions, Inserting, LastSeen, StreamQuery};
 pub use listing::{Listing, STEP_BYTES};
-pub use mqtt_sessions::{BegunSession, ConnectingClient};
+pub use mqtt_sessions::{BegunSession, ConnectingClient, Keeping, KeptSession};
+pub use shares::{Inbox, Item, Membership, Share, Shares};
 
 use listing::Form;
 use reader::AdminReader;
@@ -47,6 +49,8 @@ pub struct Services {
     pub mqtt: Option<Arc<Mqtt>>,
     /// Which sessions of MQTT have a connection.
     pub mqtt_sessions: MqttSessions,
+    /// The shared subscriptions of MQTT.
+    pub shares: Shares,
     /// How often a user may connect over MQTT.
     pub mqtt_connects: Arc<Rates>,
 }

@@ -29,7 +29,7 @@ use crate::writer::{Outcome, Writer};
 pub struct Events {
     pub(super) identity: Identity,
     pub(super) writer: Writer,
-    hub: Hub,
+    pub(super) hub: Hub,
     pub(super) clock: Clock,
     pub(super) limits: Limits,
     pub(super) rates: Arc<Rates>,

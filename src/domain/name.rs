@@ -13,6 +13,8 @@ const FIELD_PREFIXES: [&str; 4] = ["data:", "event:", "id:", "retry:"];
 
 /// What the name of every guest has in it, and that of no user.
 const GUEST_SIGN: char = ':';
+/// The name of the streams of shared subscriptions. With the sign of guests, so that no user has it.
+const SHARES: &str = "mqtt_share:";
 
 /// Characters that some client drops at the ends of a name: white space in Unicode, and white space for JavaScript's
 /// `trim` and for earlier versions of it and of other languages.
@@ -99,6 +101,16 @@ impl Username {
         let hash = digest::digest(&digest::SHA256, subject.as_bytes());
         let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         Self(format!("{of}{GUEST_SIGN}{GUEST_SIGN}{hash}").into())
+    }
+
+    /// The name of the streams of shared subscriptions, which are nobody's alone.
+    pub fn of_shares() -> Self {
+        Self(SHARES.into())
+    }
+
+    /// Whether it is that name.
+    pub fn is_of_shares(&self) -> bool {
+        &*self.0 == SHARES
     }
 
     /// Restores the name of a user or a guest that was stored with what they inserted.

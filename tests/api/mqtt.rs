@@ -8,6 +8,7 @@ mod mobile_broker;
 mod model;
 mod publishing;
 mod sessions;
+mod shares;
 mod subscribing;
 mod tls;
 

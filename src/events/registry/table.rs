@@ -338,7 +338,8 @@ impl Table {
 
     /// A user comes to a tenant, in which a record of theirs is about to be counted.
     fn come(&mut self, tenant: &TenantName, username: &Username, now: Timestamp) {
-        if self.presence.come(tenant, username, now) {
+        // Nobody is there because events are shared.
+        if !username.is_of_shares() && self.presence.come(tenant, username, now) {
             self.tell(tenant, username);
         }
     }

@@ -1,6 +1,7 @@
 //! A client that is connected.
 
 mod packets;
+mod shared;
 mod waiting;
 
 use std::collections::VecDeque;
@@ -169,6 +170,9 @@ impl Client {
             return Poll::Ready(end);
         }
         self.send_waiting(context);
+        if let Some(end) = self.give_shared(context) {
+            return Poll::Ready(end);
+        }
         self.poll_time(context)
     }
 

@@ -13,6 +13,7 @@ pub mod packet;
 mod reasons;
 mod record;
 mod session;
+mod shares;
 mod sink;
 mod subscriptions;
 

@@ -2,6 +2,7 @@
 
 mod compose;
 mod kept;
+mod shared;
 mod types;
 
 use std::collections::{HashMap, VecDeque};
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use super::filters::Filters;
 use super::packet::Qos;
 use super::record::Record;
+use super::shares::Memberships;
 use crate::domain::{Position, Timestamp};
 
 use types::Head;
@@ -29,6 +31,8 @@ pub struct Outbound {
     limits: Limits,
     /// What it is subscribed to.
     pub filters: Filters,
+    /// Its shared subscriptions. In a box, since few clients have any.
+    pub shares: Option<Box<Memberships>>,
     in_flight: VecDeque<InFlight>,
     /// Messages that come after these, while the client acknowledges nothing.
     waiting: VecDeque<Message>,
@@ -57,6 +61,7 @@ impl Outbound {
         Self {
             limits,
             filters: Filters::default(),
+            shares: None,
             in_flight: VecDeque::new(),
             waiting: VecDeque::new(),
             last_id: 0,
@@ -192,6 +197,9 @@ impl Outbound {
         let ended = at.and_then(|at| self.in_flight.remove(at)).is_some();
         self.is_stalled &= !ended;
         self.has_changed |= ended;
+        if let Some(shares) = self.shares.as_mut().filter(|_| ended) {
+            shares.done(id);
+        }
         ended
     }
 

@@ -5,8 +5,9 @@ use super::filters::{Wanted, gives_retained};
 use super::keeping::kept_subscription;
 use super::outbound::Outbound;
 use super::packet::{Qos, Reason, Subscribe, Subscription, Unsubscribe};
+use super::shares::Options;
 use crate::app::App;
-use crate::domain::{EventFilter, FilterChange, TopicFilter};
+use crate::domain::{EventFilter, FilterChange, SharedFilter, TopicFilter};
 use crate::events::MqttSessionChange;
 use crate::identity::Principal;
 
@@ -20,6 +21,10 @@ pub fn subscribe(
     let (mut added, mut given, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     let mut add = |subscription: Subscription| -> Result<Qos, Reason> {
         let Subscription { filter, qos, no_local, retain_as_published, retain_handling } = subscription;
+        if filter.starts_with(SharedFilter::BEGINNING) {
+            let options = Options { qos, retain_as_published, id: subscription_id };
+            return share(app, principal, outbound, &filter, options);
+        }
         let filter = admit(app, principal, outbound, &filter)?;
         let since = app.events.head();
         let wanted = Wanted { filter: filter.clone(), qos, no_local, retain_as_published, id: subscription_id, since };
@@ -52,21 +57,46 @@ pub fn subscribe(
 
 /// Whether a filter can be added (MQTT 5.0, 3.9.3).
 fn admit(app: &App, principal: &Principal, outbound: &Outbound, text: &str) -> Result<TopicFilter, Reason> {
-    if text.starts_with("$share/") {
-        return Err(Reason::SharedSubscriptionsNotSupported);
-    }
     let filter = TopicFilter::parse(text).ok_or(Reason::TopicFilterInvalid)?;
-    let most = app.mqtt.as_ref().map_or(0, |mqtt| mqtt.filters);
-    if outbound.filters.len() >= most && !outbound.filters.contains(&filter) {
+    if is_full(app, outbound) && !outbound.filters.contains(&filter) {
         return Err(Reason::QuotaExceeded);
     }
     if app.events.may_subscribe(principal, &filter) { Ok(filter) } else { Err(Reason::NotAuthorized) }
+}
+
+/// Whether a client has as many filters as it may have.
+fn is_full(app: &App, outbound: &Outbound) -> bool {
+    let shared = outbound.shares.as_ref().map_or(0, |shares| shares.len());
+    outbound.filters.len() + shared >= app.mqtt.as_ref().map_or(0, |mqtt| mqtt.filters)
+}
+
+/// Adds a shared subscription (MQTT 5.0, 4.8.2). Nothing retained is given by it.
+fn share(
+    app: &App,
+    principal: &Principal,
+    outbound: &mut Outbound,
+    text: &str,
+    options: Options,
+) -> Result<Qos, Reason> {
+    let shared = SharedFilter::parse(text).ok_or(Reason::TopicFilterInvalid)?;
+    if is_full(app, outbound) && !outbound.shares_mut().contains(&shared) {
+        return Err(Reason::QuotaExceeded);
+    }
+    if !app.events.may_subscribe(principal, &shared.filter) {
+        return Err(Reason::NotAuthorized);
+    }
+    let joined = outbound.shares_mut().put(app, principal, shared, options);
+    joined.map(|()| options.qos).map_err(|_| Reason::QuotaExceeded)
 }
 
 /// Takes filters out.
 pub fn unsubscribe(outbound: &mut Outbound, Unsubscribe { packet_id: id, filters }: Unsubscribe) -> Doing {
     let mut removed = Vec::new();
     let mut remove = |text: String| match TopicFilter::parse(&text) {
+        _ if text.starts_with(SharedFilter::BEGINNING) => match SharedFilter::parse(&text) {
+            Some(shared) if outbound.shares_mut().remove(&shared) => Reason::Success,
+            _ => Reason::NoSubscriptionExisted,
+        },
         Some(filter) if outbound.filters.remove(&filter) => {
             removed.push(filter);
             Reason::Success

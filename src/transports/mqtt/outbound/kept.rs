@@ -42,7 +42,8 @@ impl Outbound {
 
     /// How far the session has come.
     pub fn progress(&self) -> Progress {
-        let in_flight = self.in_flight.iter().filter(|message| message.state != State::Unnoted).copied();
+        let is_kept = |message: &&InFlight| message.state != State::Unnoted && !self.is_lost_with_connection(message);
+        let in_flight = self.in_flight.iter().filter(is_kept).copied();
         let unnoted = self.unnoted.iter().map(|unnoted| unnoted.message);
         Progress {
             position: self.position,

@@ -1,0 +1,206 @@
+//! The shared subscriptions of one client (MQTT 5.0, 4.8.2).
+
+mod sink;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::Bytes;
+
+use super::packet::Qos;
+use crate::app::{App, Inbox, Item, Membership, Share};
+use crate::domain::{Position, SharedFilter};
+use crate::error::Error;
+use crate::events::Ending;
+use crate::identity::Principal;
+
+use sink::ShareSink;
+
+/// How a client is given what it shares.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// With which QoS at most.
+    pub qos: Qos,
+    /// Whether a message says what its publisher said of RETAIN.
+    pub retain_as_published: bool,
+    /// What the client knows the subscription by.
+    pub id: Option<NonZeroU32>,
+}
+
+/// The shared subscriptions of a client, and what of them is on its way to it. When this is dropped, other members are given what the
+/// client has not acknowledged, but for messages of QoS 2: nobody else may be given those (MQTT 5.0, 4.8.2-5).
+#[derive(Default)]
+pub struct Memberships {
+    inbox: Arc<Inbox>,
+    of_client: Vec<OfClient>,
+    last_slot: u32,
+    /// What was sent and is not acknowledged, or not wholly.
+    sent: HashMap<NonZeroU16, Sent>,
+    /// What was given to others before, and is to be read.
+    pub to_read: Vec<(u32, Item)>,
+    /// What is being read.
+    pub reading: Option<Reading>,
+    /// How many messages more the client takes, as its shares know it.
+    room: usize,
+}
+
+struct OfClient {
+    slot: u32,
+    shared: SharedFilter,
+    options: Options,
+    member: Membership,
+}
+
+struct Sent {
+    share: Arc<Share>,
+    position: Position,
+    topic: Box<str>,
+    qos: Qos,
+}
+
+/// Events that are read for a client.
+pub struct Reading {
+    /// What is read, each with the slot of its membership.
+    pub items: Vec<(u32, Item)>,
+    /// Reads their records, of those that are there.
+    pub records: Pin<Box<dyn Future<Output = Result<Bytes, Error>>>>,
+}
+
+impl std::fmt::Debug for Memberships {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Memberships").field("sent", &self.sent.len()).finish_non_exhaustive()
+    }
+}
+
+impl Memberships {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.of_client.len()
+    }
+
+    /// Whether there is one of this share.
+    pub fn contains(&self, shared: &SharedFilter) -> bool {
+        self.of_client.iter().any(|one| one.shared == *shared)
+    }
+
+    /// Becomes a member, or one with other options.
+    ///
+    /// # Errors
+    /// Those of [`App::join_share`].
+    pub fn put(
+        &mut self,
+        app: &App,
+        principal: &Principal,
+        shared: SharedFilter,
+        options: Options,
+    ) -> Result<(), Error> {
+        if let Some(known) = self.of_client.iter_mut().find(|one| one.shared == shared) {
+            known.options = options;
+            return Ok(());
+        }
+        self.last_slot = self.last_slot.wrapping_add(1);
+        let slot = self.last_slot;
+        let member = app.join_share(principal, &shared, (&self.inbox, slot), ShareSink::new)?;
+        member.offer(self.room);
+        self.of_client.push(OfClient { slot, shared, options, member });
+        Ok(())
+    }
+
+    /// Is no member any more. What was sent stays with the client, which may still acknowledge it (MQTT 5.0, 3.10.4-3). Returns whether it
+    /// was one.
+    pub fn remove(&mut self, shared: &SharedFilter) -> bool {
+        let Some(at) = self.of_client.iter().position(|one| one.shared == *shared) else { return false };
+        let OfClient { slot, member, .. } = self.of_client.swap_remove(at);
+        let share = Arc::clone(member.share());
+        // First, so that nothing more is given to it.
+        drop(member);
+        share.give_back(self.inbox.take_of(slot));
+        true
+    }
+
+    /// Takes what is for the client; and how the stream of a share has ended, if one has. Has the task woken when there is more.
+    pub fn take(&mut self, waker: &Waker) -> (Vec<(u32, Item)>, Option<Ending>) {
+        let (items, ended) = self.inbox.take(waker);
+        (items.into(), ended)
+    }
+
+    /// How a client is given what comes under a slot, if it may see it, as it is now.
+    pub fn options(&self, slot: u32, topic: &str) -> Option<Options> {
+        let one = self.of_client.iter().find(|one| one.slot == slot)?;
+        one.member.may_see(topic).then_some(one.options)
+    }
+
+    /// Gives to others what the client does not take.
+    pub fn give_back(&self, items: impl IntoIterator<Item = (u32, Item)>) {
+        for (slot, item) in items {
+            // If it is no member any more, and the last one, nobody is there.
+            if let Some(one) = self.of_client.iter().find(|one| one.slot == slot) {
+                one.member.share().give_back(vec![item]);
+            }
+        }
+    }
+
+    /// The client takes so many messages more. `has_taken` says that it was given some meanwhile.
+    pub fn offer(&mut self, room: usize, has_taken: bool) {
+        if room != self.room || has_taken {
+            self.room = room;
+            self.of_client.iter().for_each(|one| one.member.offer(room));
+        }
+    }
+
+    /// A message that came under a slot is on its way.
+    pub fn sent(&mut self, slot: u32, id: NonZeroU16, (position, topic): (Position, &str), qos: Qos) {
+        if let Some(one) = self.of_client.iter().find(|one| one.slot == slot) {
+            let share = Arc::clone(one.member.share());
+            self.sent.insert(id, Sent { share, position, topic: topic.into(), qos });
+        }
+    }
+
+    /// Whether a message on its way is of a share.
+    pub fn has_sent(&self, id: NonZeroU16) -> bool {
+        self.sent.contains_key(&id)
+    }
+
+    /// A message is acknowledged.
+    pub fn done(&mut self, id: NonZeroU16) {
+        self.sent.remove(&id);
+    }
+
+    /// How many events are being read, or are to be.
+    pub fn being_read(&self) -> usize {
+        self.to_read.len() + self.reading.as_ref().map_or(0, |reading| reading.items.len())
+    }
+}
+
+impl Drop for Memberships {
+    fn drop(&mut self) {
+        let mut back: Vec<(Arc<Share>, Vec<Item>)> = Vec::new();
+        let mut give = |share: Arc<Share>, item: Item| match back.iter_mut().find(|(of, _)| Arc::ptr_eq(of, &share)) {
+            Some((_, items)) => items.push(item),
+            None => back.push((share, vec![item])),
+        };
+        for Sent { share, position, topic, qos } in std::mem::take(&mut self.sent).into_values() {
+            if qos == Qos::AtLeastOnce {
+                give(share, Item { position, topic, record: None });
+            }
+        }
+        let being_read = self.reading.take().map(|reading| reading.items).unwrap_or_default();
+        let of_client = std::mem::take(&mut self.of_client);
+        for (slot, item) in being_read.into_iter().chain(std::mem::take(&mut self.to_read)) {
+            if let Some(one) = of_client.iter().find(|one| one.slot == slot) {
+                give(Arc::clone(one.member.share()), item);
+            }
+        }
+        for OfClient { slot, member, .. } in of_client {
+            let share = Arc::clone(member.share());
+            // First, so that nothing is given back to it.
+            drop(member);
+            self.inbox.take_of(slot).into_iter().for_each(|item| give(Arc::clone(&share), item));
+        }
+        back.into_iter().for_each(|(share, items)| share.give_back(items));
+    }
+}
