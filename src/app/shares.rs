@@ -10,7 +10,7 @@ mod state;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use crate::domain::{Position, SharedFilter, TenantName, Username};
 use crate::error::Error;
 use crate::events::Ending;
 
+use inbox::lock;
 use state::State;
 
 pub use inbox::{Inbox, Item};
@@ -42,10 +43,6 @@ pub struct Membership {
     key: Key,
     share: Arc<Share>,
     member: u64,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shares {

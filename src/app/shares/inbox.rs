@@ -1,12 +1,15 @@
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use bytes::Bytes;
 
-use super::lock;
 use crate::domain::Position;
 use crate::events::Ending;
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What a connection is given by the shares that it is a member of. Each of those puts no more in than the connection takes.
 #[derive(Default)]
