@@ -7,6 +7,7 @@ mod export;
 mod listing;
 mod mqtt;
 mod mqtt_sessions;
+mod mqtt_stats;
 mod reader;
 mod rows;
 mod shares;
@@ -27,6 +28,7 @@ pub use event_object::{properties, write_event};
 pub use events::{Events, HistoryPage, InsertOptions, Inserting, LastSeen, StreamQuery};
 pub use listing::{Listing, STEP_BYTES};
 pub use mqtt_sessions::{BegunSession, ConnectingClient, Keeping, KeptSession};
+pub use mqtt_stats::{CountedClient, MqttStats};
 pub use shares::{Inbox, Item, Membership, Share, Shares};
 
 use listing::Form;
@@ -49,6 +51,8 @@ pub struct Services {
     pub mqtt: Option<Arc<Mqtt>>,
     /// Which sessions of MQTT have a connection.
     pub mqtt_sessions: MqttSessions,
+    /// What is counted of the clients of MQTT.
+    pub mqtt_stats: MqttStats,
     /// The shared subscriptions of MQTT.
     pub shares: Shares,
     /// How often a user may connect over MQTT.

@@ -12,7 +12,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
-use crate::app::{Events, MqttSessions, Services, Shares};
+use crate::app::{Events, MqttSessions, MqttStats, Services, Shares};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::Error;
@@ -140,6 +140,7 @@ impl Server {
             base_path: config.base_path,
             mqtt: config.mqtt.map(Arc::new),
             mqtt_sessions: MqttSessions::default(),
+            mqtt_stats: MqttStats::default(),
             shares: Shares::default(),
             mqtt_connects: Arc::new(Rates::new(connect_rate, 0)),
         };

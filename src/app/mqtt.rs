@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::events::Events;
 use super::reader::ReadScope;
 use crate::clock::Clock;
-use crate::domain::{EventFilter, EventName, Payload, Position, Published, TopicFilter};
+use crate::domain::{EventFilter, EventName, Payload, Position, Published, TenantName, TopicFilter};
 use crate::error::Error;
 use crate::events::{EventParts, Format, Lifetime, NewEvent};
 use crate::identity::Principal;
@@ -38,6 +38,11 @@ impl Events {
         lifetime: Lifetime,
     ) -> Result<NewEvent, Error> {
         NewEvent::published(name, data, published, lifetime, self.limits.max_event_bytes)
+    }
+
+    /// How many names of a tenant have a value, if that can be read.
+    pub(super) fn names(&self, tenant: &TenantName) -> Option<u64> {
+        self.store().names(tenant).ok()
     }
 
     /// Whether a principal may subscribe to a filter: a user if it shows them anything, and a guest if it is within what they may see.

@@ -15,6 +15,14 @@ const HANDLERS: &str = "mqtt_handler";
 /// The handler that has the key, and no token that says more.
 const WITH_KEY: &str = "key";
 
+impl Principal {
+    /// Whether it is a handler of MQTT.
+    pub fn is_mqtt_handler(&self) -> bool {
+        let of = self.username.as_str().split_once(':').filter(|_| self.is_guest());
+        of.is_some_and(|(of, _)| of == HANDLERS)
+    }
+}
+
 /// Checks the tokens of devices, and the key of handlers.
 pub struct MqttTokens {
     settings: MqttGuests,

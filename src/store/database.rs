@@ -102,6 +102,14 @@ impl Store {
         self.decoded(&keys::setting(keys::TIME_SETTING), codec::decode_moment)
     }
 
+    /// How many names of a tenant have a value, as far as they have been counted.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] if the database fails; [`Error::Damaged`].
+    pub fn names(&self, tenant: &TenantName) -> Result<u64, Error> {
+        Ok(self.decoded(&keys::names(tenant), codec::decode_count)?.unwrap_or(0))
+    }
+
     /// Up to this position, only the latest event of each name is kept.
     ///
     /// # Errors

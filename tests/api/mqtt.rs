@@ -10,6 +10,7 @@ mod publishing;
 mod sessions;
 mod shares;
 mod subscribing;
+mod sys;
 mod tls;
 
 use super::support::mqtt::{Connect, Mqtt};

@@ -2,6 +2,7 @@
 
 mod packets;
 mod shared;
+mod sys;
 mod waiting;
 
 use std::collections::VecDeque;
@@ -173,6 +174,7 @@ impl Client {
         if let Some(end) = self.give_shared(context) {
             return Poll::Ready(end);
         }
+        self.give_sys(context);
         self.poll_time(context)
     }
 

@@ -169,12 +169,13 @@ fn open(
         publisher,
         keeps: keeper.kept().is_some(),
     };
-    let (outbound, inbound) = match before {
+    let (mut outbound, inbound) = match before {
         Some(Before { progress, filters, unreleased, .. }) => {
             (Outbound::resumed(limits, filters, progress, head), Inbound::resumed(unreleased))
         }
         None => (Outbound::new(limits, request.start.after), Inbound::default()),
     };
+    outbound.count(app.mqtt_stats.count_client(&principal.account.tenant));
     let shared = Shared::new(outbound);
     let (encoder, outlet) = (Encoder::of(connect), &connection.outlet);
     say(outlet, |out| {

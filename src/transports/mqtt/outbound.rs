@@ -3,6 +3,7 @@
 mod compose;
 mod kept;
 mod shared;
+mod sys;
 mod types;
 
 use std::collections::{HashMap, VecDeque};
@@ -14,11 +15,12 @@ use super::filters::Filters;
 use super::packet::Qos;
 use super::record::Record;
 use super::shares::Memberships;
+use crate::app::CountedClient;
 use crate::domain::{Position, Timestamp};
 
 use types::Head;
 
-pub use types::{InFlight, Limits, Message, Progress, State, Taken, Unnoted};
+pub use types::{InFlight, Limits, Message, Progress, State, Sys, Taken, Unnoted, is_sys};
 
 /// How many messages of QoS 1 and 2 a client has unacknowledged at most, whatever it takes.
 const MAX_WINDOW: u16 = 100;
@@ -33,6 +35,10 @@ pub struct Outbound {
     pub filters: Filters,
     /// Its shared subscriptions. In a box, since few clients have any.
     pub shares: Option<Box<Memberships>>,
+    /// What it is told of the server. In a box, since hardly any is.
+    pub sys: Option<Box<Sys>>,
+    /// By what it counts among the clients of its tenant.
+    counted: Option<CountedClient>,
     in_flight: VecDeque<InFlight>,
     /// Messages that come after these, while the client acknowledges nothing.
     waiting: VecDeque<Message>,
@@ -62,6 +68,8 @@ impl Outbound {
             limits,
             filters: Filters::default(),
             shares: None,
+            sys: None,
+            counted: None,
             in_flight: VecDeque::new(),
             waiting: VecDeque::new(),
             last_id: 0,

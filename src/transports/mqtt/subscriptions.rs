@@ -3,7 +3,7 @@
 use super::doing::{Doing, Refilter};
 use super::filters::{Wanted, gives_retained};
 use super::keeping::kept_subscription;
-use super::outbound::Outbound;
+use super::outbound::{Outbound, is_sys};
 use super::packet::{Qos, Reason, Subscribe, Subscription, Unsubscribe};
 use super::shares::Options;
 use crate::app::App;
@@ -30,13 +30,17 @@ pub fn subscribe(
         let wanted = Wanted { filter: filter.clone(), qos, no_local, retain_as_published, id: subscription_id, since };
         kept.push(kept_subscription(&wanted));
         let is_new = outbound.filters.put(wanted);
-        if gives_retained(retain_handling, is_new) {
+        let is_given = gives_retained(retain_handling, is_new);
+        if is_sys(&filter) {
+            outbound.begin_sys(is_given.then(|| filter.clone()));
+        } else if is_given {
             given.push(filter.clone());
         }
         added.push(filter);
         Ok(qos)
     };
     let mut results: Vec<_> = subscriptions.into_iter().map(&mut add).collect();
+    outbound.count_subscriptions();
     if added.is_empty() {
         return Doing::Subscribe { id, results, change: None, added: Vec::new() };
     }
@@ -61,7 +65,9 @@ fn admit(app: &App, principal: &Principal, outbound: &Outbound, text: &str) -> R
     if is_full(app, outbound) && !outbound.filters.contains(&filter) {
         return Err(Reason::QuotaExceeded);
     }
-    if app.events.may_subscribe(principal, &filter) { Ok(filter) } else { Err(Reason::NotAuthorized) }
+    // What the server says of itself is for handlers.
+    let may = if is_sys(&filter) { principal.is_mqtt_handler() } else { app.events.may_subscribe(principal, &filter) };
+    if may { Ok(filter) } else { Err(Reason::NotAuthorized) }
 }
 
 /// Whether a client has as many filters as it may have.
@@ -82,7 +88,8 @@ fn share(
     if is_full(app, outbound) && !outbound.shares_mut().contains(&shared) {
         return Err(Reason::QuotaExceeded);
     }
-    if !app.events.may_subscribe(principal, &shared.filter) {
+    // What the server says of itself is not an event, and so is not shared.
+    if is_sys(&shared.filter) || !app.events.may_subscribe(principal, &shared.filter) {
         return Err(Reason::NotAuthorized);
     }
     let joined = outbound.shares_mut().put(app, principal, shared, options);
@@ -104,6 +111,7 @@ pub fn unsubscribe(outbound: &mut Outbound, Unsubscribe { packet_id: id, filters
         _ => Reason::NoSubscriptionExisted,
     };
     let reasons = filters.into_iter().map(&mut remove).collect();
+    outbound.count_subscriptions();
     let texts = removed.iter().map(|filter: &TopicFilter| filter.as_str().into()).collect();
     let change = (!removed.is_empty()).then(|| EventFilter::topics(removed)).and_then(Result::ok);
     let change =

@@ -21,6 +21,7 @@ impl Client {
         let mut outbound = self.streaming.shared.outbound.borrow_mut();
         match packet {
             Packet::Publish(publish) => {
+                outbound.count_received();
                 drop(outbound);
                 return self.publish(publish);
             }

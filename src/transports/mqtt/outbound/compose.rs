@@ -62,6 +62,9 @@ impl Outbound {
             // The client has not been told of it.
             self.aliases.as_mut().filter(|_| new_alias).map(|aliases| aliases.remove(record.topic));
         }
+        if let Some(client) = self.counted.as_ref().filter(|_| !is_too_large) {
+            client.sent();
+        }
         !is_too_large
     }
 

@@ -1,10 +1,12 @@
 //! Messages on their way to a client, and how far they are.
 
 use std::num::{NonZeroU16, NonZeroU32};
+use std::pin::Pin;
 
 use bytes::Bytes;
+use tokio::time::Sleep;
 
-use crate::domain::Position;
+use crate::domain::{Position, TopicFilter};
 use crate::transports::mqtt::packet::{Qos, Version};
 
 /// What a client said of itself that counts for what it is sent.
@@ -99,4 +101,21 @@ pub struct Head {
     pub retain: bool,
     pub dup: bool,
     pub id: Option<NonZeroU16>,
+}
+
+/// What the topics begin with that the server says of itself, and filters for them.
+const SYS: &str = "$SYS";
+
+/// The subscriptions of a client below `$SYS/`.
+#[derive(Debug)]
+pub struct Sys {
+    /// Those that are new, and are given what there is.
+    pub(super) given: Vec<TopicFilter>,
+    /// When it is told again.
+    pub(super) next: Pin<Box<Sleep>>,
+}
+
+/// Whether a filter is for what the server says of itself.
+pub fn is_sys(filter: &TopicFilter) -> bool {
+    filter.as_str().strip_prefix(SYS).is_some_and(|below| below.is_empty() || below.starts_with('/'))
 }
