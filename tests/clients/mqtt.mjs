@@ -103,6 +103,22 @@ for (const qos of [1, 2]) {
   await Promise.all(Array.from({ length: 300 }, (_, index) => publish(there, 'many', `${index}`, { qos })));
   for (let index = 0; index < 300; index += 1) await comes(here, 'many', `${index}`, qos, false);
 }
+
+// What is shared comes to one of those that share it, and all of it to those that are left.
+const members = [await connect('member 1'), await connect('member 2')];
+const share = (client) => client.subscribeAsync(`$share/group/${prefix}jobs/#`, { qos: 1 });
+if (members[0].subscribeAsync) {
+  for (const member of members) assert.equal((await share(member))[0].qos, 1);
+  for (let index = 0; index < 20; index += 1) await publish(there, 'jobs/1', `${index}`, { qos: 1 });
+  while (members[0].came.length + members[1].came.length < 20) await new Promise((resolve) => setTimeout(resolve, 5));
+  const came = members.flatMap((member) => member.came.splice(0)).map(({ payload }) => Number(payload));
+  assert.deepEqual(came.sort((a, b) => a - b), Array.from({ length: 20 }, (_, index) => index));
+  await new Promise((resolve) => members[0].end(false, resolve));
+  await publish(there, 'jobs/2', 'left', { qos: 1 });
+  await comes(members[1], 'jobs/2', 'left', 1, false);
+}
+members.forEach((member) => member.end(true));
+
 for (const client of [here, there]) {
   await new Promise((resolve) => client.end(false, resolve));
   assert.deepEqual(client.came, []);
