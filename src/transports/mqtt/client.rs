@@ -266,11 +266,9 @@ impl Client {
             self.full_since = full_since;
             match full_since.map(|since| since + STALLED_AFTER) {
                 Some(stalls_at) if now < stalls_at => due = due.min(stalls_at),
-                Some(_) => {
-                    self.streaming.shared.outbound.borrow_mut().stall();
-                    self.streaming.shared.wake();
-                }
-                None => {}
+                // Once: it wakes this task.
+                Some(_) if self.streaming.shared.outbound.borrow_mut().stall() => self.streaming.shared.wake(),
+                Some(_) | None => {}
             }
             if let Some(save_at) = self.save_at(now) {
                 due = due.min(save_at);

@@ -99,19 +99,14 @@ impl Outbound {
         !self.is_resuming && ((self.has_room() && self.waiting.is_empty()) || may_wait)
     }
 
-    /// The client has acknowledged nothing for a while: until it does, messages of QoS 0 pass the others.
-    pub fn stall(&mut self) {
-        self.is_stalled = true;
-    }
-
-    /// Everything up to here was taken.
-    pub fn position(&self) -> Position {
-        self.position
+    /// The client has acknowledged nothing for a while: until it does, messages of QoS 0 pass the others. Returns whether this is new.
+    pub fn stall(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_stalled, true)
     }
 
     /// Takes a record: appends the packet, leaves it out because the client is not to get it, or says that it must wait.
     pub fn take(&mut self, record: &Record<'_>, now: Timestamp, ids: &mut Vec<NonZeroU32>, out: &mut Vec<u8>) -> Taken {
-        let taken = self.deliver(record, now, ids, out);
+        let taken = self.deliver(record, false, now, ids, out);
         if taken == Taken::Yes && !record.is_from_before {
             self.position = self.position.max(record.position);
         }
@@ -119,7 +114,15 @@ impl Outbound {
         taken
     }
 
-    fn deliver(&mut self, record: &Record<'_>, now: Timestamp, ids: &mut Vec<NonZeroU32>, out: &mut Vec<u8>) -> Taken {
+    /// What has waited is known to be undone, whatever came after it.
+    fn deliver(
+        &mut self,
+        record: &Record<'_>,
+        has_waited: bool,
+        now: Timestamp,
+        ids: &mut Vec<NonZeroU32>,
+        out: &mut Vec<u8>,
+    ) -> Taken {
         if self.is_resuming {
             return Taken::No;
         }
@@ -138,7 +141,7 @@ impl Outbound {
             }
             return Taken::Yes;
         }
-        if qos == Qos::ExactlyOnce && self.limits.keeps && is_past(self.exact_position) {
+        if qos == Qos::ExactlyOnce && self.limits.keeps && !has_waited && is_past(self.exact_position) {
             return Taken::Yes;
         }
         if !self.waiting.is_empty() || !self.has_room() {
@@ -204,6 +207,8 @@ impl Outbound {
         let at = self.in_flight.iter().position(|message| message.id == id && is_in(message.state));
         let ended = at.and_then(|at| self.in_flight.remove(at)).is_some();
         self.is_stalled &= !ended;
+        // Everything may be acknowledged before it is sent again.
+        self.is_resuming &= !self.in_flight.is_empty();
         self.has_changed |= ended;
         if let Some(shares) = self.shares.as_mut().filter(|_| ended) {
             shares.done(id);
@@ -230,7 +235,7 @@ impl Outbound {
             let record = Record { is_from_before: message.is_from_before, ..record };
             // Those that still wait come after it.
             let waiting = std::mem::take(&mut self.waiting);
-            self.deliver(&record, now, &mut ids, out);
+            self.deliver(&record, true, now, &mut ids, out);
             self.waiting = waiting;
         }
     }

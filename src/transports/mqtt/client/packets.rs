@@ -36,9 +36,11 @@ impl Client {
                 let is_known = outbound.received(id, is_taken);
                 drop(outbound);
                 if !is_taken {
-                    self.full_since = None;
-                    self.streaming.shared.wake();
-                    self.streaming.keeper.change_later(MqttSessionChange::ForgetOutgoing(vec![id]));
+                    if is_known {
+                        self.full_since = None;
+                        self.streaming.shared.wake();
+                        self.streaming.keeper.change_later(MqttSessionChange::ForgetOutgoing(vec![id]));
+                    }
                     return None;
                 }
                 return self.step(AckKind::PubRel, id, is_known, MqttSessionChange::ReleaseOutgoing(vec![id]));

@@ -64,8 +64,7 @@ impl Outbound {
     pub fn send_noted(&mut self, noted: &[Unnoted], now: Timestamp, out: &mut Vec<u8>) -> Vec<NonZeroU16> {
         let mut not_sent = Vec::new();
         for Unnoted { id, record, .. } in noted {
-            let is_sent =
-                Record::first(record).is_some_and(|(record, _)| self.put_again(*id, &record, false, now, out));
+            let is_sent = Record::first(record).is_some_and(|(record, _)| self.send_first(*id, &record, now, out));
             match self.in_flight.iter_mut().find(|message| message.id == *id) {
                 Some(message) if is_sent => message.state = State::SentOnce,
                 _ => {
@@ -84,27 +83,28 @@ impl Outbound {
 
     /// Sends again what was in flight: these records are of those events that are still there. `release` appends a PUBREL. Returns the
     /// messages that are gone.
+    ///
+    /// What the client has acknowledged since the records were read is not in flight any more: records are found by their positions.
     pub fn resend(
         &mut self,
-        mut records: &[u8],
+        records: &[u8],
         now: Timestamp,
         out: &mut Vec<u8>,
         release: impl Fn(NonZeroU16, &mut Vec<u8>),
     ) -> Vec<NonZeroU16> {
         let mut gone = Vec::new();
         for InFlight { id, message, state } in self.to_resend() {
-            if state == State::Released {
-                release(id, out);
-                continue;
-            }
-            let record = Record::first(records).filter(|(record, _)| record.position == message.position);
-            let is_sent = record.is_some_and(|(record, length)| {
-                records = &records[length..];
-                let record = Record { is_from_before: message.is_from_before, ..record };
-                self.put_again(id, &record, true, now, out)
-            });
-            if !is_sent {
-                gone.push(id);
+            let qos = if state == State::Sent { Qos::AtLeastOnce } else { Qos::ExactlyOnce };
+            let record = Each(records).find(|record| record.position == message.position);
+            let is_sent = state != State::Released
+                && record.is_some_and(|record| {
+                    let record = Record { is_from_before: message.is_from_before, ..record };
+                    self.send_again(id, &record, qos, now, out)
+                });
+            match qos {
+                _ if is_sent => {}
+                Qos::ExactlyOnce => self.release(id, out, &release),
+                _ => gone.push(id),
             }
         }
         self.in_flight.retain(|message| !gone.contains(&message.id));
@@ -112,15 +112,46 @@ impl Outbound {
         gone
     }
 
-    /// Appends a message that has its identifier already. Returns whether it did.
-    fn put_again(&mut self, id: NonZeroU16, record: &Record<'_>, dup: bool, now: Timestamp, out: &mut Vec<u8>) -> bool {
+    /// Goes on with PUBREL. The client may have a message that cannot be sent again, and took its identifier for used until now
+    /// (MQTT 5.0, 4.3.3).
+    fn release(&mut self, id: NonZeroU16, out: &mut Vec<u8>, release: impl Fn(NonZeroU16, &mut Vec<u8>)) {
+        if let Some(message) = self.in_flight.iter_mut().find(|message| message.id == id) {
+            message.state = State::Released;
+        }
+        release(id, out);
+    }
+
+    /// Appends a message of QoS 2 that has its identifier already, unless the client does not want it any more. Returns whether it did.
+    fn send_first(&mut self, id: NonZeroU16, record: &Record<'_>, now: Timestamp, out: &mut Vec<u8>) -> bool {
         let (mut ids, is_own) = (Vec::new(), record.publisher == Some(self.limits.publisher));
         let Some(delivery) = self.filters.deliver(record, is_own, &mut ids) else { return false };
         if record.expires_at.is_some_and(|expires_at| expires_at <= now) {
             return false;
         }
         let retain = record.is_from_before || (delivery.retain_as_published && record.is_retained);
-        let qos = delivery.qos.min(record.qos).max(Qos::AtLeastOnce);
-        self.put(record, now, Head { qos, retain, dup, id: Some(id) }, &ids, out)
+        self.put(record, now, Head { qos: Qos::ExactlyOnce, retain, dup: false, id: Some(id) }, &ids, out)
+    }
+
+    /// Appends a message once more, with the QoS that it had: that of a subscription may have changed. What was begun is completed after
+    /// an UNSUBSCRIBE (MQTT 5.0, 3.10.4-3) and after the message's expiry (4.3.3-7), too. Returns whether it did.
+    fn send_again(&mut self, id: NonZeroU16, record: &Record<'_>, qos: Qos, now: Timestamp, out: &mut Vec<u8>) -> bool {
+        let (mut ids, is_own) = (Vec::new(), record.publisher == Some(self.limits.publisher));
+        let as_published =
+            self.filters.deliver(record, is_own, &mut ids).is_some_and(|given| given.retain_as_published);
+        let retain = record.is_from_before || (as_published && record.is_retained);
+        self.put(record, now, Head { qos, retain, dup: true, id: Some(id) }, &ids, out)
+    }
+}
+
+/// Records behind each other.
+struct Each<'a>(&'a [u8]);
+
+impl<'a> Iterator for Each<'a> {
+    type Item = Record<'a>;
+
+    fn next(&mut self) -> Option<Record<'a>> {
+        let (record, length) = Record::first(self.0)?;
+        self.0 = &self.0[length..];
+        Some(record)
     }
 }

@@ -92,7 +92,7 @@ fn beyond_its_window_a_client_is_sent_nothing_that_it_must_acknowledge() {
         assert_eq!(take(&mut outbound, &record(position, "a", b"x", qos)).0, Taken::Yes);
     }
     assert_eq!(take(&mut outbound, &record(3, "a", b"x", 1)), (Taken::No, Vec::new()));
-    assert_eq!(outbound.position(), Position::new(2));
+    assert_eq!(outbound.position, Position::new(2));
     assert_eq!(take(&mut outbound, &record(3, "a", b"x", 0)).0, Taken::Yes, "QoS 0 has no window");
     // A message of QoS 2 counts until it is completed.
     assert!(!outbound.acknowledged(id(2)) && outbound.received(id(2), true) && !outbound.takes_any());
@@ -183,6 +183,78 @@ fn of_a_session_that_is_kept_messages_of_qos_2_are_sent_once_they_are_noted_and_
     assert_eq!(outbound.progress().in_flight[0].state, State::SentOnce);
     // From an earlier position on, it is passed over.
     assert_eq!(take(&mut outbound, &record(1, "a", b"x", 2)), (Taken::Yes, Vec::new()));
+}
+
+/// A session that is kept and goes on, with a filter `a`.
+fn resumed(version: Version, qos: Qos, progress: Progress) -> Outbound {
+    let mut filters = Filters::default();
+    filters.put(wanted("a", qos));
+    let now = progress.position;
+    Outbound::resumed(Limits { keeps: true, ..limits(version, 10) }, filters, progress, now)
+}
+
+#[test]
+fn a_message_of_qos_2_that_was_not_noted_before_the_connection_ended_is_sent_when_the_session_goes_on() {
+    let mut before = Outbound::new(Limits { keeps: true, ..limits(Version::V311, 10) }, Position::START);
+    before.filters.put(wanted("a", Qos::ExactlyOnce));
+    take(&mut before, &record(1, "a", b"x", 2));
+    let mut after = resumed(Version::V311, Qos::ExactlyOnce, before.progress());
+    let due = after.due();
+    assert_eq!(due.len(), 1);
+    after.send_due(&due, &record(1, "a", b"x", 2), NOW, &mut Vec::new());
+    assert_eq!(after.take_unnoted().0.len(), 1);
+}
+
+#[test]
+fn what_is_acknowledged_while_it_is_read_to_be_sent_again_holds_nothing_back() {
+    let mut before = outbound(10, &[("a", Qos::ExactlyOnce)]);
+    for (position, qos) in [(1, 1), (2, 2), (3, 1)] {
+        take(&mut before, &record(position, "a", b"x", qos));
+    }
+    let progress = before.progress();
+    let records = [record(1, "a", b"x", 1), record(2, "a", b"x", 2), record(3, "a", b"x", 1)].concat();
+    let mut after = resumed(Version::V311, Qos::ExactlyOnce, progress.clone());
+    assert!(after.acknowledged(id(1)) && after.received(id(2), true));
+    let mut out = Vec::new();
+    assert!(after.resend(&records, NOW, &mut out, |_, _| ()).is_empty());
+    assert_eq!(sent(&out), (0x3A, 3));
+    // If nothing is left, there is nothing to wait for.
+    let mut after = resumed(Version::V311, Qos::ExactlyOnce, progress);
+    assert!(after.acknowledged(id(1)) && after.received(id(2), true) && after.completed(id(2)));
+    assert!(!after.takes_any());
+    assert!(after.acknowledged(id(3)) && after.takes_any());
+}
+
+#[test]
+fn what_was_begun_is_completed_with_its_qos_whatever_becomes_of_the_subscription() {
+    let mut before = outbound(10, &[("a", Qos::ExactlyOnce)]);
+    for (position, qos) in [(1, 1), (2, 2), (3, 2)] {
+        take(&mut before, &record(position, "a", b"x", qos));
+    }
+    // The third event is gone: the client may have it, and waits for its PUBREL.
+    let records = [record(1, "a", b"x", 1), record(2, "a", b"x", 2)].concat();
+    for qos in [Some(Qos::AtLeastOnce), None] {
+        let mut after = resumed(Version::V311, qos.unwrap_or(Qos::AtMostOnce), before.progress());
+        if qos.is_none() {
+            after.filters = Filters::default();
+        }
+        let mut out = Vec::new();
+        let gone = after.resend(&records, NOW, &mut out, |id, out| out.extend(id.get().to_be_bytes()));
+        let length = (out.len() - 2) / 2;
+        assert!(gone.is_empty());
+        assert_eq!((sent(&out[..length]), sent(&out[length..2 * length])), ((0x3A, 1), (0x3C, 2)));
+        assert_eq!(out[2 * length..], [0, 3]);
+        assert!(after.acknowledged(id(1)) && after.received(id(2), true));
+        assert!(after.completed(id(2)) && after.completed(id(3)));
+    }
+}
+
+#[test]
+fn a_client_stalls_once_until_it_acknowledges_something() {
+    let mut outbound = outbound(1, &[("a", Qos::AtLeastOnce)]);
+    take(&mut outbound, &record(1, "a", b"x", 1));
+    assert!(outbound.stall() && !outbound.stall());
+    assert!(outbound.acknowledged(id(1)) && outbound.stall());
 }
 
 #[test]
