@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::patterns::{Pattern, Patterns, difference};
-use super::{EventName, TopicFilter};
+use super::{EventName, Position, TopicFilter};
 use crate::error::Error;
 
 /// How many names, prefixes and topic filters one filter may have.
@@ -37,6 +37,15 @@ pub enum FilterChange {
     Replace(EventFilter),
     /// The entries of this one in addition.
     Add(EventFilter),
+    /// As [`FilterChange::Add`]; and the latest events of some names are given, whether these are new or not.
+    Subscribe {
+        /// The names that are added.
+        add: EventFilter,
+        /// The names of which the latest events are given.
+        give: EventFilter,
+        /// Up to here they are, at least: the subscriber wants what comes later only as it comes.
+        until: Position,
+    },
     /// The entries of this one are taken out. A name that another entry matches is still wanted.
     Remove(EventFilter),
 }

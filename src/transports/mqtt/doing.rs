@@ -44,8 +44,8 @@ pub enum Doing {
         results: Vec<Result<Qos, Reason>>,
         /// The change; `None` if none is added.
         change: Option<Refilter>,
-        /// The filters, to be taken out of what is kept if the stream cannot have them.
-        added: Vec<Box<str>>,
+        /// The filters that were not there before, to be taken out of what is kept if the stream cannot have them.
+        new: Vec<Box<str>>,
     },
     /// Filters are taken out.
     Unsubscribe {
@@ -155,7 +155,7 @@ impl Doing {
                 Err(error) => refuse(*answer, &error, version, encoder, out),
             },
             Self::Refused { answer, reason } => acknowledge(*answer, *reason, encoder, out),
-            Self::Subscribe { id, results, change, added } => {
+            Self::Subscribe { id, results, change, new } => {
                 let is_changed = match change {
                     Some(change) => ready!(change.poll(with, context)),
                     None => true,
@@ -163,7 +163,7 @@ impl Doing {
                 if !is_changed {
                     let granted = results.iter_mut().filter(|result| result.is_ok());
                     granted.for_each(|result| *result = Err(Reason::QuotaExceeded));
-                    with.keeper.change_later(MqttSessionChange::Unsubscribe(std::mem::take(added)));
+                    with.keeper.change_later(MqttSessionChange::Unsubscribe(std::mem::take(new)));
                 }
                 encoder.suback(out, *id, results);
                 Done::Answered

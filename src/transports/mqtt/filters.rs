@@ -173,7 +173,9 @@ mod tests {
             topic in "[ab$+]{0,2}(/[ab]{0,1}){0,3}",
         ) {
             let mut filters = Filters::default();
-            texts.iter().filter_map(|text| wanted(text)).for_each(|wanted| drop(filters.put(wanted)));
+            texts.iter().filter_map(|text| wanted(text)).for_each(|wanted| {
+                filters.put(wanted);
+            });
             let mut found = Vec::new();
             filters.each_match(&topic, &mut |wanted| found.push(wanted.filter.clone()));
             found.sort();

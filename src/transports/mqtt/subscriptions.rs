@@ -1,5 +1,7 @@
 //! What a client subscribes to, and no longer.
 
+use std::collections::BTreeMap;
+
 use super::doing::{Doing, Refilter};
 use super::filters::{Wanted, gives_retained};
 use super::keeping::kept_subscription;
@@ -18,7 +20,11 @@ pub fn subscribe(
     outbound: &mut Outbound,
     Subscribe { packet_id: id, subscription_id, subscriptions }: Subscribe,
 ) -> Doing {
-    let (mut added, mut given, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut added, mut given, mut new) = (Vec::new(), Vec::new(), Vec::new());
+    // Of a filter that comes more than once, the last one counts.
+    let mut kept = BTreeMap::new();
+    // Everything up to here comes as retained, if it is given, and everything later as it comes.
+    let since = app.events.head();
     let mut add = |subscription: Subscription| -> Result<Qos, Reason> {
         let Subscription { filter, qos, no_local, retain_as_published, retain_handling } = subscription;
         if filter.starts_with(SharedFilter::BEGINNING) {
@@ -26,10 +32,12 @@ pub fn subscribe(
             return share(app, principal, outbound, &filter, options);
         }
         let filter = admit(app, principal, outbound, &filter)?;
-        let since = app.events.head();
         let wanted = Wanted { filter: filter.clone(), qos, no_local, retain_as_published, id: subscription_id, since };
-        kept.push(kept_subscription(&wanted));
+        kept.insert(filter.as_str().to_owned(), kept_subscription(&wanted));
         let is_new = outbound.filters.put(wanted);
+        if is_new {
+            new.push(filter.as_str().into());
+        }
         let is_given = gives_retained(retain_handling, is_new);
         if is_sys(&filter) {
             outbound.begin_sys(is_given.then(|| filter.clone()));
@@ -42,13 +50,12 @@ pub fn subscribe(
     let mut results: Vec<_> = subscriptions.into_iter().map(&mut add).collect();
     outbound.count_subscriptions();
     if added.is_empty() {
-        return Doing::Subscribe { id, results, change: None, added: Vec::new() };
+        return Doing::Subscribe { id, results, change: None, new };
     }
-    let texts = added.iter().map(|filter| filter.as_str().into()).collect();
     let change = match (EventFilter::topics(added), EventFilter::topics(given)) {
         (Ok(add), Ok(give)) => {
-            let change = FilterChange::Subscribe { add, give };
-            Some(Refilter::Due(Some(MqttSessionChange::Subscribe(kept)), change))
+            let change = FilterChange::Subscribe { add, give, until: since };
+            Some(Refilter::Due(Some(MqttSessionChange::Subscribe(kept.into_values().collect())), change))
         }
         // There are no more than a connection may have.
         _ => None,
@@ -56,7 +63,7 @@ pub fn subscribe(
     if change.is_none() {
         results.iter_mut().for_each(|result| *result = result.and(Err(Reason::QuotaExceeded)));
     }
-    Doing::Subscribe { id, results, change, added: texts }
+    Doing::Subscribe { id, results, change, new }
 }
 
 /// Whether a filter can be added (MQTT 5.0, 3.9.3).

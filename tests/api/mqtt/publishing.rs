@@ -129,6 +129,7 @@ async fn a_will_is_published_unless_the_client_says_goodbye() {
         (4, Some(packet(0xE0, &[])), false),
         (5, Some(packet(0xE0, &[])), false),
         (5, Some(packet(0xE0, &[0x04])), true),
+        (5, Some(packet(0xE0, &[0x93])), true),
         (5, Some(packet(0xF0, &[])), true),
     ] {
         let login = Some(("JWT", alice.jwt()));

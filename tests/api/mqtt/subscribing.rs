@@ -137,6 +137,34 @@ async fn a_client_is_sent_no_more_than_it_takes_unacknowledged_and_the_rest_afte
 }
 
 #[tokio::test]
+async fn a_client_that_lags_is_given_what_was_retained_before_it_subscribed() {
+    let (server, alice) = server_with(&[]).await;
+    let mut publisher = client(&server, 4, "publisher", &alice).await;
+    let properties = [&[property::RECEIVE_MAXIMUM][..], &1_u16.to_be_bytes()].concat();
+    let login = Some(("JWT", alice.jwt()));
+    let connect = Connect { level: 5, client_id: "x", login, properties, ..Connect::default() };
+    let (mut mqtt, _) = Mqtt::open(&server, &connect).await;
+    mqtt.subscribe(&[("a", 1)]).await;
+    for _ in 0..3 {
+        publisher.publish("a", b"1", false).await;
+    }
+    publisher.publish("b", b"2", true).await;
+    let mut next = mqtt.message().await;
+    // The stream has stopped before the retained message.
+    mqtt.subscribe(&[("b", 1)]).await;
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        mqtt.acknowledge(next.id.unwrap()).await;
+        next = mqtt.message().await;
+        others.push((next.topic.clone(), next.retain));
+    }
+    others.sort();
+    assert_eq!(others, [("a".into(), false), ("a".into(), false), ("b".into(), true)]);
+    mqtt.acknowledge(next.id.unwrap()).await;
+    mqtt.nothing_comes().await;
+}
+
+#[tokio::test]
 async fn with_a_full_window_messages_of_qos_0_go_on() {
     let (server, alice) = server_with(&[]).await;
     let mut publisher = client(&server, 5, "publisher", &alice).await;

@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 
 use super::{Client, End};
 use crate::app::InsertOptions;
-use crate::domain::Secret;
+use crate::domain::{EventFilter, FilterChange, Secret};
 use crate::events::{Condition, MqttSessionChange, WillFate};
 use crate::identity::Principal;
 use crate::transports::mqtt::basics::{METHOD, say};
@@ -71,8 +71,9 @@ impl Client {
                     return Some(End::Told(Reason::ProtocolError, Some("a session expiry in DISCONNECT alone")));
                 }
                 let will = match reason {
-                    Reason::DisconnectWithWill => WillFate::AfterDelay,
-                    _ => WillFate::Discarded,
+                    Reason::Success => WillFate::Discarded,
+                    // What it reports as an error leaves the will as it is (MQTT 5.0, 3.14.4-3).
+                    _ => WillFate::AfterDelay,
                 };
                 self.leaves = (session_expiry, will);
                 return Some(End::Gone);
@@ -139,7 +140,11 @@ impl Client {
         let renewed = token.and_then(|token| self.app.identity.mqtt_token(&token).ok());
         let renewed = renewed.filter(|renewed| renewed.username == self.principal.username);
         let renewed = renewed.and_then(|renewed| {
-            let expires_at = self.app.events.renew(&renewed, self.streaming.stream).ok()?;
+            let (events, stream) = (&self.app.events, self.streaming.stream);
+            let expires_at = events.renew(&renewed, stream).ok()?;
+            // The newer token of a guest may permit less, or more.
+            let nothing = EventFilter::topics([]).ok()?;
+            drop(events.change_filter(&renewed, stream, FilterChange::Remove(nothing)).ok()?);
             Some(Principal { expires_at, ..renewed })
         });
         let Some(renewed) = renewed else { return Some(End::Told(Reason::NotAuthorized, None)) };

@@ -34,7 +34,9 @@ fn wanted(filter: &str, qos: Qos) -> Wanted {
 /// What goes out to a client of MQTT 3.1.1 with these subscriptions.
 fn outbound(receive_maximum: u16, subscriptions: &[(&str, Qos)]) -> Outbound {
     let mut outbound = Outbound::new(limits(Version::V311, receive_maximum), Position::START);
-    subscriptions.iter().for_each(|(filter, qos)| drop(outbound.filters.put(wanted(filter, *qos))));
+    for (filter, qos) in subscriptions {
+        outbound.filters.put(wanted(filter, *qos));
+    }
     outbound
 }
 
