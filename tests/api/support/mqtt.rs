@@ -218,7 +218,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mqtt<S> {
             if packet.first == first {
                 return packet;
             }
-            assert_eq!(packet.first & 0xF0, 0x30, "{packet:?}");
+            // A message of QoS 2 that was begun may go on.
+            assert!(matches!(packet.first & 0xF0, 0x30 | 0x60), "{packet:?}");
             self.early.push_back(packet);
         }
     }
