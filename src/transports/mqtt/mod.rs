@@ -16,6 +16,8 @@ mod session;
 mod shares;
 mod sink;
 mod subscriptions;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 
