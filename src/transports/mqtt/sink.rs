@@ -10,6 +10,7 @@ use bytes::{Buf, Bytes};
 use super::outbound::{Outbound, Taken};
 use super::record::{Record, Records};
 use crate::clock::Clock;
+use crate::domain::Timestamp;
 use crate::events::{Ending, Format, Sink, Written};
 use crate::transports::ws::{Opcode, Outlet, StreamOutlet, WakerSlot, Written as Sent, put_frame};
 
@@ -74,12 +75,14 @@ impl PacketSink {
 
     /// Makes packets of records, until there are many or the client must acknowledge some. Returns how many bytes of records were taken.
     fn make(&self, records: &[u8], packets: &mut Vec<u8>, ids: &mut Vec<NonZeroU32>) -> usize {
-        let (now, mut outbound) = (self.clock.now(), self.shared.outbound.borrow_mut());
+        let mut outbound = self.shared.outbound.borrow_mut();
         let mut taken = 0;
         while let Some((record, length)) = Record::first(&records[taken..]) {
             if packets.len() >= PACKETS_AT_ONCE {
                 return taken;
             }
+            // It costs more than to look at the record, and counts only for what expires.
+            let now = record.expires_at.map_or(Timestamp::from_millis(0), |_| self.clock.now());
             if outbound.take(&record, now, ids, packets) == Taken::No {
                 self.shared.client.wake();
                 return taken;

@@ -5,7 +5,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use super::Outbound;
 use super::types::Head;
 use crate::domain::Timestamp;
-use crate::transports::mqtt::packet::{Property, Version, put_packet, put_text, remaining_length};
+use crate::transports::mqtt::packet::{Property, Version, put_header, put_text, remaining_length, text_length};
 use crate::transports::mqtt::record::Record;
 
 /// How many topics have an alias on a connection.
@@ -29,33 +29,25 @@ impl Outbound {
         let begin = out.len();
         let first = PUBLISH | if dup { DUP } else { 0 } | (qos as u8) << 1 | if retain { RETAIN } else { 0 };
         let id = id.map(|id| id.get().to_be_bytes());
-        let mut new_alias = false;
+        let (mut topic, mut new_alias) = (record.topic, false);
+        // Of a client of MQTT 5. They take memory only if there are some that are the client's own.
+        let (mut length, mut own, mut properties) = (([0; 4], 0), Vec::new(), &[][..]);
         if self.limits.version == Version::V5 {
-            let (topic, alias) = self.alias(record.topic);
-            new_alias = alias.is_some() && !topic.is_empty();
+            let (short, alias) = self.alias(record.topic);
+            (topic, new_alias) = (short, alias.is_some() && !short.is_empty());
             let left = record.expires_at.map(|at| seconds_until(at, now)).map(Property::MessageExpiryInterval);
-            let mut own = Vec::new();
             let ids = ids.iter().map(|id| Property::SubscriptionIdentifier(*id));
             left.into_iter()
                 .chain(alias.map(Property::TopicAlias))
                 .chain(ids)
                 .for_each(|property| property.put(&mut own));
-            let (length, of_length) = remaining_length(own.len() + record.properties.len());
-            put_packet(out, first, |out| {
-                put_text(out, topic);
-                out.extend(id.into_iter().flatten());
-                out.extend_from_slice(&length[..of_length]);
-                out.extend_from_slice(&own);
-                out.extend_from_slice(record.properties);
-                out.extend_from_slice(record.payload);
-            });
-        } else {
-            put_packet(out, first, |out| {
-                put_text(out, record.topic);
-                out.extend(id.into_iter().flatten());
-                out.extend_from_slice(record.payload);
-            });
+            properties = record.properties;
+            length = remaining_length(own.len() + properties.len());
         }
+        let parts = [id.as_ref().map_or(&[][..], |id| id), &length.0[..length.1], &own, properties, record.payload];
+        put_header(out, first, text_length(topic) + parts.iter().map(|part| part.len()).sum::<usize>());
+        put_text(out, topic);
+        parts.iter().for_each(|part| out.extend_from_slice(part));
         let is_too_large = self.limits.maximum_packet_size.is_some_and(|most| out.len() - begin > most.get() as usize);
         if is_too_large {
             out.truncate(begin);

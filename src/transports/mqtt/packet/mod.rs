@@ -48,4 +48,4 @@ pub use reason::Reason;
 pub use subscribe::{RetainHandling, Subscribe, Subscription, Unsubscribe};
 pub use version::Version;
 pub use violation::Violation;
-pub use write::{MAX_REMAINING_LENGTH, put_binary, put_packet, put_text, remaining_length};
+pub use write::{MAX_REMAINING_LENGTH, put_binary, put_header, put_packet, put_text, remaining_length, text_length};

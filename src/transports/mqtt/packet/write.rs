@@ -40,6 +40,18 @@ pub fn put_packet(buffer: &mut Vec<u8>, first: u8, write: impl FnOnce(&mut Vec<u
     put_after_length(buffer, write);
 }
 
+/// Appends the fixed header of a packet with this first byte, if it is known how many bytes follow: at most [`MAX_REMAINING_LENGTH`].
+/// Unlike [`put_packet`] it moves nothing that follows.
+pub fn put_header(buffer: &mut Vec<u8>, first: u8, length: usize) {
+    buffer.push(first);
+    put_length(buffer, length);
+}
+
+/// How many bytes [`put_text`] appends.
+pub fn text_length(text: &str) -> usize {
+    2 + text.floor_char_boundary(MAX_FIELD_BYTES)
+}
+
 /// Appends a text (MQTT 5.0, 1.5.4): the first 65,535 bytes of it, or less where a character would be cut.
 pub fn put_text(buffer: &mut Vec<u8>, text: &str) {
     put_binary(buffer, &text.as_bytes()[..text.floor_char_boundary(MAX_FIELD_BYTES)]);
