@@ -25,6 +25,10 @@ const PUBACK: u8 = 0x40;
 const SUBSCRIBE: u8 = 0x82;
 /// See [`CONNECT`].
 const SUBACK: u8 = 0x90;
+/// See [`CONNECT`].
+const PINGREQ: u8 = 0xc0;
+/// See [`CONNECT`].
+const PINGRESP: u8 = 0xd0;
 
 /// The most bytes of a remaining length.
 const LENGTH_BYTES: usize = 4;
@@ -53,6 +57,8 @@ pub enum Kind {
     PubAck,
     /// The client is subscribed, or not.
     SubAck,
+    /// The server is there.
+    PingResp,
 }
 
 /// What a client says of itself.
@@ -103,6 +109,7 @@ pub fn packet(received: &[u8]) -> Result<Option<Packet<'_>>> {
         PUBLISH => Kind::Publish,
         PUBACK => Kind::PubAck,
         SUBACK => Kind::SubAck,
+        PINGRESP => Kind::PingResp,
         _ => return Err(refused(received)),
     };
     // The codes stand behind flags or a packet identifier. Without a code, a PUBACK says that all is well.
@@ -110,7 +117,7 @@ pub fn packet(received: &[u8]) -> Result<Option<Packet<'_>>> {
         Kind::ConnAck => body.get(1) != Some(&0),
         Kind::PubAck => body.get(2).is_some_and(|code| *code >= 0x80),
         Kind::SubAck => body.last().is_none_or(|code| *code >= 0x80),
-        Kind::Publish => false,
+        Kind::Publish | Kind::PingResp => false,
     };
     if is_refusal {
         return Err(refused(received));
@@ -169,6 +176,11 @@ pub fn write_message(message: Message<'_>, write: impl FnOnce(&mut Vec<u8>), out
     write(&mut body);
     let flags = u8::from(id.is_some()) << 1 | if retain { RETAIN } else { 0 };
     write_packet(PUBLISH | flags, &body, out);
+}
+
+/// Appends a PINGREQ.
+pub fn write_ping(out: &mut Vec<u8>) {
+    write_packet(PINGREQ, &[], out);
 }
 
 fn write_no_properties(level: Level, out: &mut Vec<u8>) {

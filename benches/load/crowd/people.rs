@@ -193,6 +193,8 @@ impl People {
 
     /// See [`super::Command::Run`].
     pub fn run(&mut self, pace: Pace, during: Duration) -> Result<Outcome> {
+        // Other crowds may have gathered for longer than the patience lasts.
+        self.progress = Instant::now();
         self.employ(pace)?;
         self.run = Run { first_number: self.ledger.next_number(), ..Run::default() };
         self.progress = Instant::now();

@@ -83,17 +83,26 @@ impl Wire for MqttWire {
         mosquitto::greeted(received, |out| self.write_subscribe(subscriber, out))
     }
 
+    fn keep_alive(&self) -> Option<Vec<u8>> {
+        let mut words = Vec::new();
+        mqtt::write_ping(&mut words);
+        Some(words)
+    }
+
     fn has_units(&self) -> bool {
         matches!(self.task, Task::Deliver { qos: 1.., .. })
     }
 
     fn unit(&self, _: usize, received: &[u8], content: &mut Vec<u8>, reply: &mut Vec<u8>) -> Result<Option<usize>> {
         let Some(packet) = mqtt::packet(received)? else { return Ok(None) };
-        if packet.kind != Kind::Publish {
-            return Err(mqtt::refused(received));
+        match packet.kind {
+            Kind::Publish => {
+                content.extend_from_slice(packet.body);
+                packet.write_ack(reply)?;
+            }
+            Kind::PingResp => {}
+            Kind::ConnAck | Kind::PubAck | Kind::SubAck => return Err(mqtt::refused(received)),
         }
-        content.extend_from_slice(packet.body);
-        packet.write_ack(reply)?;
         Ok(Some(packet.length))
     }
 

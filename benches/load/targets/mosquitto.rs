@@ -73,7 +73,7 @@ pub fn greeted(received: &[u8], subscribe: impl FnOnce(&mut Vec<u8>)) -> Result<
             Ok(Greeting::Reply(words))
         }
         Kind::SubAck => Ok(Greeting::Ready(packet.length)),
-        Kind::Publish | Kind::PubAck => Err(mqtt::refused(received)),
+        Kind::Publish | Kind::PubAck | Kind::PingResp => Err(mqtt::refused(received)),
     }
 }
 
@@ -82,6 +82,6 @@ pub fn acknowledged(received: &[u8]) -> Result<Option<Answer>> {
     let Some(packet) = mqtt::packet(received)? else { return Ok(None) };
     match packet.kind {
         Kind::ConnAck | Kind::PubAck => Ok(Some(Answer::acknowledgement(packet.length))),
-        Kind::Publish | Kind::SubAck => Err(mqtt::refused(received)),
+        Kind::Publish | Kind::SubAck | Kind::PingResp => Err(mqtt::refused(received)),
     }
 }
