@@ -93,8 +93,11 @@ pub struct Client {
     /// Since when the client can be sent nothing that it must acknowledge, without having acknowledged anything.
     full_since: Option<Instant>,
     /// Messages that are to be sent again, or that waited and can be sent now, are being read. In a box, since that is seldom so.
-    reading: Option<Pin<Box<dyn Future<Output = (Read, Result<Bytes, Error>)>>>>,
+    reading: Option<Reading>,
 }
+
+/// A read that goes on for a client, with what it is for.
+type Reading = Pin<Box<dyn Future<Output = (Read, Result<Bytes, Error>)>>>;
 
 /// What is read for a client.
 enum Read {

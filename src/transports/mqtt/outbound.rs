@@ -27,6 +27,9 @@ const MAX_WINDOW: u16 = 100;
 /// How many messages wait behind those that a client does not acknowledge, while others of QoS 0 pass them.
 const MAX_WAITING: usize = 1000;
 
+/// Topics that the client knows by a number (MQTT 5.0, 3.3.2.3.4).
+type Aliases = HashMap<Box<str>, NonZeroU16>;
+
 /// What goes out to one client.
 #[derive(Debug)]
 pub struct Outbound {
@@ -44,7 +47,7 @@ pub struct Outbound {
     waiting: VecDeque<Message>,
     last_id: u16,
     /// Topics by alias. In a box, since few clients take aliases.
-    aliases: Option<Box<HashMap<Box<str>, NonZeroU16>>>,
+    aliases: Option<Box<Aliases>>,
     /// Everything up to here was taken, apart from latest events that subscriptions begin with.
     position: Position,
     /// Whether nothing was acknowledged for a while, so that messages of QoS 0 pass the others.

@@ -43,7 +43,7 @@ impl Subscriber {
     pub fn new(number: usize, keeps: bool, token: &str) -> Self {
         Self {
             client_id: format!("subscriber{number}"),
-            level: if number % 2 == 0 { 5 } else { 4 },
+            level: if number.is_multiple_of(2) { 5 } else { 4 },
             keeps,
             mqtt: None,
             subscriptions: BTreeMap::new(),
@@ -200,7 +200,7 @@ impl Subscriber {
 
     fn compare(&self) {
         let who = &self.client_id;
-        for topic in 0..TOPICS.len() {
+        for (topic, name) in TOPICS.iter().enumerate() {
             for qos in 0..3 {
                 let got: Vec<_> = self
                     .got
@@ -214,8 +214,8 @@ impl Subscriber {
                         first.push(*number);
                     }
                 }
-                assert!(first.is_sorted(), "{who}: QoS {qos} of {} out of order: {got:?}", TOPICS[topic]);
-                assert!(qos == 1 || first.len() == got.len(), "{who}: QoS {qos} of {} twice: {got:?}", TOPICS[topic]);
+                assert!(first.is_sorted(), "{who}: QoS {qos} of {name} out of order: {got:?}");
+                assert!(qos == 1 || first.len() == got.len(), "{who}: QoS {qos} of {name} twice: {got:?}");
                 for number in first {
                     let due = self.due.iter().find(|due| due.number == number);
                     let due = due.unwrap_or_else(|| panic!("{who}: {number} was not for it"));
