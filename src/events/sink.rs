@@ -4,12 +4,19 @@ use bytes::Bytes;
 
 use super::ending::Ending;
 use super::format::Format;
+use crate::domain::MqttSessionId;
 
 /// The way by which the bytes of a subscription reach its client. A transport brings it, with the [`Format`] of those bytes. It stays on
 /// its worker's thread.
 pub trait Sink {
     /// How what is written here is encoded.
     fn format(&self) -> &'static dyn Format;
+
+    /// The session of MQTT that it is of, if any: what the tail has lost and the session still needs is read from its queue. Here, so that
+    /// other streams have no room for it.
+    fn session(&self) -> Option<MqttSessionId> {
+        None
+    }
 
     /// Takes what fits now, without waiting.
     fn write(&self, bytes: &Bytes) -> Written;

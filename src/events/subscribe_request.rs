@@ -1,6 +1,6 @@
 use super::control::Reset;
 use super::registry::PresenceGuard;
-use crate::domain::{EventFilter, MqttSessionId, Position, TenantName, View};
+use crate::domain::{EventFilter, Position, TenantName, View};
 
 /// What a stream gives its client. Every transport calls these options by the same names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,13 +13,11 @@ pub struct StreamOptions {
     pub transient: bool,
     /// A stream that gets another view is given the latest events that are new in it.
     pub backfill: bool,
-    /// The session of MQTT that the stream is of: what the tail has lost and the session still needs is read from its queue.
-    pub session: Option<MqttSessionId>,
 }
 
 impl Default for StreamOptions {
     fn default() -> Self {
-        Self { marks: false, presence: false, transient: true, backfill: true, session: None }
+        Self { marks: false, presence: false, transient: true, backfill: true }
     }
 }
 

@@ -142,7 +142,7 @@ impl Subscription {
     fn source(&self, missing: Missing, until: Position) -> Source {
         let tenant = self.group().subscriptions.guard.tenant().clone();
         let (view, after) = (Box::new(self.view()), self.position.get());
-        if let (Missing::Events, Some(session)) = (missing, self.options.session) {
+        if let (Missing::Events, Some(session)) = (missing, self.sink.session()) {
             let replay = MqttReplay::new(session, tenant, after, until);
             return Source::Session(Box::new(SessionReplay { replay, view }));
         }

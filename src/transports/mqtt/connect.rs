@@ -156,9 +156,10 @@ fn open(
         last_seen: LastSeen::Position(begun.before.as_ref().map_or(head, |before| before.progress.position)),
         goes_on: GoesOnFor::None,
         snapshot: false,
-        options: StreamOptions { backfill: false, session: begun.session(), ..StreamOptions::default() },
+        options: StreamOptions { backfill: false, ..StreamOptions::default() },
     };
     let request = app.events.subscribe(&principal, query).map_err(|error| reasons::of_connect(&error))?;
+    let session = begun.session();
     let (keeper, held, before) = begun.into_parts().ok_or(Reason::Unspecified)?;
     let publisher = client_id.publisher(&principal.username);
     let limits = Limits {
@@ -192,7 +193,8 @@ fn open(
         encoder.connack(out, is_present, Reason::Success, None, &properties);
     });
     let stream = request.presence_guard.id;
-    let catch_up = app.open(request, PacketSink::new(&shared, outlet, app.events.clock().clone()), Bytes::new());
+    let sink = PacketSink::new(&shared, outlet, app.events.clock().clone(), session);
+    let catch_up = app.open(request, sink, Bytes::new());
     let streaming = Streaming { stream, catch_up, shared, publisher, keeper, held };
     Ok(Client::new(app, connection, connect, principal, inbound, streaming))
 }

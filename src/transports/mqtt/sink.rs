@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 use super::outbound::{Outbound, Taken};
 use super::record::{Record, Records};
 use crate::clock::Clock;
-use crate::domain::Timestamp;
+use crate::domain::{MqttSessionId, Timestamp};
 use crate::events::{Ending, Format, Sink, Written};
 use crate::transports::ws::{Opcode, Outlet, StreamOutlet, WakerSlot, Written as Sent, put_frame};
 
@@ -57,6 +57,8 @@ pub struct PacketSink {
     outlet: StreamOutlet,
     has_frames: bool,
     clock: Clock,
+    /// The session, if it outlives the connection.
+    session: Option<MqttSessionId>,
     /// Packets, some of which have been sent. Nothing else may come before the rest.
     rest: RefCell<Bytes>,
 }
@@ -68,9 +70,9 @@ thread_local! {
 
 impl PacketSink {
     /// For a connection.
-    pub fn new(shared: &Rc<Shared>, outlet: &Outlet, clock: Clock) -> Self {
+    pub fn new(shared: &Rc<Shared>, outlet: &Outlet, clock: Clock, session: Option<MqttSessionId>) -> Self {
         let (outlet, has_frames) = (outlet.stream(), outlet.has_frames());
-        Self { shared: Rc::clone(shared), outlet, has_frames, clock, rest: RefCell::default() }
+        Self { shared: Rc::clone(shared), outlet, has_frames, clock, session, rest: RefCell::default() }
     }
 
     /// Makes packets of records, until there are many or the client must acknowledge some. Returns how many bytes of records were taken.
@@ -139,6 +141,10 @@ impl PacketSink {
 impl Sink for PacketSink {
     fn format(&self) -> &'static dyn Format {
         &Records
+    }
+
+    fn session(&self) -> Option<MqttSessionId> {
+        self.session
     }
 
     fn write(&self, records: &Bytes) -> Written {

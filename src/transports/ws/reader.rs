@@ -24,7 +24,9 @@ pub struct Reader {
     heard: Instant,
     memory: Option<Box<dyn Memory>>,
     /// How many bytes are counted there.
-    held: usize,
+    held: u32,
+    /// How many bytes the application keeps of unfinished messages of its own.
+    kept: u32,
 }
 
 /// What a client has sent.
@@ -56,7 +58,7 @@ fn kept(received: Bytes) -> Option<Box<Bytes>> {
 impl Reader {
     /// With what has come already.
     pub fn new(decoder: Decoder, received: Bytes) -> Self {
-        Self { decoder, received: kept(received), heard: Instant::now(), memory: None, held: 0 }
+        Self { decoder, received: kept(received), heard: Instant::now(), memory: None, held: 0, kept: 0 }
     }
 
     pub fn set_max_message_bytes(&mut self, bytes: usize) {
@@ -127,17 +129,22 @@ impl Reader {
         item
     }
 
+    /// The application keeps so many bytes of unfinished messages of its own.
+    pub fn keep(&mut self, bytes: usize) {
+        self.kept = u32::try_from(bytes).unwrap_or(u32::MAX);
+    }
+
     /// Counts the memory of a message that is unfinished, and so many bytes beside it.
     ///
     /// # Errors
     /// [`Violation::NoMemory`].
     pub fn count(&mut self, beside: usize, context: &mut Context<'_>) -> Result<(), Violation> {
         let Some(memory) = &mut self.memory else { return Ok(()) };
-        let holds = self.decoder.held() + beside;
-        let may = holds == self.held || memory.hold(holds);
+        let holds = self.decoder.held() + self.kept as usize + beside;
+        let may = holds == self.held as usize || memory.hold(holds);
         let is_displaced = may && holds > 0 && memory.poll_displaced(context).is_ready();
         if may && !is_displaced {
-            self.held = holds;
+            self.held = u32::try_from(holds).unwrap_or(u32::MAX);
             return Ok(());
         }
         self.release();

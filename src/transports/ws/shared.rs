@@ -79,10 +79,6 @@ pub struct Shared {
     had_stuck: Cell<bool>,
     /// How many bytes of messages the application was given since others had their turn.
     given: Cell<u32>,
-    /// How many bytes the application keeps of unfinished messages of its own.
-    kept: Cell<u32>,
-    /// Whether there are frames.
-    has_frames: bool,
     /// If they are not those that every connection has.
     times: Option<Box<Times>>,
 }
@@ -97,7 +93,7 @@ impl Shared {
         Self {
             socket: RefCell::new(Some(socket)),
             reader: RefCell::new(Reader::new(decoder, received)),
-            writer: RefCell::new(Writer::new(head)),
+            writer: RefCell::new(Writer::new(head, has_frames)),
             phase: Cell::new(Phase::Open),
             due: Cell::new(Instant::now() + times.ping_every),
             end: Cell::default(),
@@ -110,8 +106,6 @@ impl Shared {
             counts_replies: Cell::new(true),
             had_stuck: Cell::default(),
             given: Cell::default(),
-            kept: Cell::default(),
-            has_frames,
             task: TaskWaker::default(),
             is_polled: Cell::default(),
             inlet: WakerSlot::default(),
@@ -128,12 +122,12 @@ impl Shared {
 
     /// The application keeps so many bytes of unfinished messages of its own.
     pub fn hold(&self, bytes: usize) {
-        self.kept.set(u32::try_from(bytes).unwrap_or(u32::MAX));
+        self.reader.borrow_mut().keep(bytes);
     }
 
     /// Whether there are frames.
     pub fn has_frames(&self) -> bool {
-        self.has_frames
+        self.writer.borrow().has_frames()
     }
 
     fn times(&self) -> &Times {
@@ -216,7 +210,7 @@ impl Shared {
         if self.phase.get() != Phase::Open {
             return;
         }
-        if self.has_frames {
+        if self.has_frames() {
             append(self.writer.borrow_mut().queue(), Opcode::Close, false, payload);
         } else {
             self.is_client_done.set(true);

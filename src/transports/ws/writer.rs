@@ -41,6 +41,8 @@ pub struct Writer {
     stream_waits: bool,
     /// Whether the last turn was a stream's.
     stream_was_last: bool,
+    /// Whether there are no frames.
+    is_bare: bool,
     /// Own replies that are not being sent yet.
     queued: Vec<u8>,
     /// Own replies that are being sent: a turn. In a box, since a client that reads takes them at once.
@@ -62,8 +64,13 @@ impl Sending {
 
 impl Writer {
     /// With this much to be sent first.
-    pub fn new(queued: Vec<u8>) -> Self {
-        Self { queued, ..Self::default() }
+    pub fn new(queued: Vec<u8>, has_frames: bool) -> Self {
+        Self { queued, is_bare: !has_frames, ..Self::default() }
+    }
+
+    /// Whether what is written here has frames.
+    pub fn has_frames(&self) -> bool {
+        !self.is_bare
     }
 
     /// Where own replies are appended.

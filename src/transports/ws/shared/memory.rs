@@ -18,7 +18,7 @@ impl Shared {
             // It is what holds memory for the longest that goes first, and an answer is not as old as the message that it is for.
             reader.release();
         }
-        let counted = reader.count(replies + self.kept.get() as usize, context);
+        let counted = reader.count(replies, context);
         drop(reader);
         match counted {
             Ok(()) => {}

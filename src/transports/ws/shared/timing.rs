@@ -16,7 +16,7 @@ impl Shared {
         let times = self.times();
         match self.phase.get() {
             // Without frames, it is the application that knows what its client has to say, and how often.
-            Phase::Open if !self.has_frames => Instant::now() + DAY,
+            Phase::Open if !self.has_frames() => Instant::now() + DAY,
             Phase::Open => self.due.get().min(self.reader.borrow().heard() + times.silent_for),
             _ => self.due.get(),
         }
@@ -31,7 +31,7 @@ impl Shared {
             }
             return;
         }
-        if !self.has_frames {
+        if !self.has_frames() {
             return;
         }
         if now >= self.reader.borrow().heard() + times.silent_for {
