@@ -14,6 +14,7 @@ use super::outbound::{Limits, Outbound};
 use super::packet::{Authentication, Connect, Decoder, Encoder, Packet, Property, Reason, Violation};
 use super::reasons;
 use super::session::{self, Before, Begun};
+use super::shares::Memberships;
 use super::sink::{PacketSink, Shared};
 use crate::app::{App, ConnectingClient, LastSeen, StreamQuery};
 use crate::domain::{ClientAddress, EventFilter, PublisherId, Secret};
@@ -159,6 +160,8 @@ fn open(
         options: StreamOptions { backfill: false, ..StreamOptions::default() },
     };
     let request = app.events.subscribe(&principal, query).map_err(|error| reasons::of_connect(&error))?;
+    let shares = begun.before.as_mut().map(|before| std::mem::take(&mut before.shares)).unwrap_or_default();
+    let shares = Memberships::of(&app, &principal, shares).map_err(|error| reasons::of_connect(&error))?;
     let session = begun.session();
     let (keeper, held, before) = begun.into_parts().ok_or(Reason::Unspecified)?;
     let publisher = client_id.publisher(&principal.username);
@@ -176,6 +179,7 @@ fn open(
         }
         None => (Outbound::new(limits, request.start.after), Inbound::default()),
     };
+    outbound.shares = shares;
     outbound.count(app.mqtt_stats.count_client(&principal.account.tenant));
     let shared = Shared::new(outbound);
     let (encoder, outlet) = (Encoder::of(connect), &connection.outlet);

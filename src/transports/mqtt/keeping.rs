@@ -3,9 +3,11 @@
 use super::filters::{Filters, Wanted};
 use super::outbound::{InFlight, Message, Progress, State, Unnoted};
 use super::packet::Qos;
+use super::shares::Options;
 use crate::app::{Keeping, KeptSession};
 use crate::domain::{
-    self, KeptSubscription, MqttProgress, MqttSession, Outgoing, OutgoingEvent, OutgoingState, Position, TopicFilter,
+    self, KeptSubscription, MqttProgress, MqttSession, Outgoing, OutgoingEvent, OutgoingState, Position, SharedFilter,
+    TopicFilter,
 };
 use crate::error::Error;
 use crate::events::{MqttSessionChange, WillFate};
@@ -77,6 +79,15 @@ pub fn kept_subscription(wanted: &Wanted) -> KeptSubscription {
     }
 }
 
+/// A shared subscription as it is kept. What members are given is not decided by one of them.
+pub fn kept_share(
+    text: Box<str>,
+    Options { qos, retain_as_published, id }: Options,
+    since: Position,
+) -> KeptSubscription {
+    KeptSubscription { filter: text, qos: kept_qos(qos), no_local: false, retain_as_published, id, since }
+}
+
 /// A quality of service as events have it.
 pub fn kept_qos(qos: Qos) -> domain::Qos {
     match qos {
@@ -84,6 +95,19 @@ pub fn kept_qos(qos: Qos) -> domain::Qos {
         Qos::AtLeastOnce => domain::Qos::AtLeastOnce,
         Qos::ExactlyOnce => domain::Qos::ExactlyOnce,
     }
+}
+
+/// The shared subscriptions of a session.
+pub fn shares(session: &MqttSession) -> Vec<(SharedFilter, Options)> {
+    let share = |kept: &KeptSubscription| {
+        let options = Options { qos: sent_qos(kept.qos), retain_as_published: kept.retain_as_published, id: kept.id };
+        Some((SharedFilter::parse(&kept.filter)?, options))
+    };
+    session.subscriptions.iter().filter_map(share).collect()
+}
+
+fn sent_qos(qos: domain::Qos) -> Qos {
+    Qos::of(qos.number()).unwrap_or_default()
 }
 
 /// The subscriptions of a session, but those that it shares with others; and their filters.
@@ -94,7 +118,7 @@ pub fn subscriptions(session: &MqttSession) -> (Filters, Vec<TopicFilter>) {
         topics.push(filter.clone());
         filters.put(Wanted {
             filter,
-            qos: Qos::of(kept.qos.number()).unwrap_or_default(),
+            qos: sent_qos(kept.qos),
             no_local: kept.no_local,
             retain_as_published: kept.retain_as_published,
             id: kept.id,

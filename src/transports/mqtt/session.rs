@@ -6,12 +6,13 @@ use std::num::NonZeroU16;
 use tokio::sync::oneshot;
 
 use super::filters::Filters;
-use super::keeping::{Keeper, progress, subscriptions};
+use super::keeping::{Keeper, progress, shares, subscriptions};
 use super::outbound::Progress;
 use super::packet::Reason;
 use super::reasons;
+use super::shares::Options;
 use crate::app::{App, BegunSession, ConnectingClient, HeldSession, KeptSession};
-use crate::domain::{MqttSession, MqttSessionId, TopicFilter};
+use crate::domain::{MqttSession, MqttSessionId, SharedFilter, TopicFilter};
 use crate::error::Error;
 use crate::events::WillFate;
 use crate::identity::Principal;
@@ -32,6 +33,8 @@ pub struct Before {
     pub filters: Filters,
     /// Their filters.
     pub topics: Vec<TopicFilter>,
+    /// Its shared subscriptions.
+    pub shares: Vec<(SharedFilter, Options)>,
     /// The identifiers of messages of QoS 2 that the client has not released.
     pub unreleased: BTreeSet<NonZeroU16>,
 }
@@ -39,7 +42,8 @@ pub struct Before {
 impl From<MqttSession> for Before {
     fn from(session: MqttSession) -> Self {
         let (filters, topics) = subscriptions(&session);
-        Self { progress: progress(&session.progress), filters, topics, unreleased: session.unreleased }
+        let shares = shares(&session);
+        Self { progress: progress(&session.progress), filters, topics, shares, unreleased: session.unreleased }
     }
 }
 

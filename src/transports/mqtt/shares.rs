@@ -77,6 +77,22 @@ impl std::fmt::Debug for Memberships {
 }
 
 impl Memberships {
+    /// Those of a session that goes on; `None` if it has none.
+    ///
+    /// # Errors
+    /// Those of [`App::join_share`].
+    pub fn of(
+        app: &App,
+        principal: &Principal,
+        shares: Vec<(SharedFilter, Options)>,
+    ) -> Result<Option<Box<Self>>, Error> {
+        let mut memberships = Self::default();
+        for (shared, options) in shares {
+            memberships.put(app, principal, shared, options)?;
+        }
+        Ok((memberships.len() > 0).then(|| Box::new(memberships)))
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.of_client.len()
@@ -87,7 +103,7 @@ impl Memberships {
         self.of_client.iter().any(|one| one.shared == *shared)
     }
 
-    /// Becomes a member, or one with other options.
+    /// Becomes a member, or one with other options. Returns whether it was none.
     ///
     /// # Errors
     /// Those of [`App::join_share`].
@@ -97,17 +113,17 @@ impl Memberships {
         principal: &Principal,
         shared: SharedFilter,
         options: Options,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         if let Some(known) = self.of_client.iter_mut().find(|one| one.shared == shared) {
             known.options = options;
-            return Ok(());
+            return Ok(false);
         }
         self.last_slot = self.last_slot.wrapping_add(1);
         let slot = self.last_slot;
         let member = app.join_share(principal, &shared, (&self.inbox, slot), ShareSink::new)?;
         member.offer(self.room);
         self.of_client.push(OfClient { slot, shared, options, member });
-        Ok(())
+        Ok(true)
     }
 
     /// Is no member any more. What was sent stays with the client, which may still acknowledge it (MQTT 5.0, 3.10.4-3). Returns whether it

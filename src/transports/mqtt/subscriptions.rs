@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::doing::{Doing, Refilter};
 use super::filters::{Wanted, gives_retained};
-use super::keeping::kept_subscription;
+use super::keeping::{kept_share, kept_subscription};
 use super::outbound::{Outbound, is_sys};
 use super::packet::{Qos, Reason, Subscribe, Subscription, Unsubscribe};
 use super::shares::Options;
@@ -29,7 +29,11 @@ pub fn subscribe(
         let Subscription { filter, qos, no_local, retain_as_published, retain_handling } = subscription;
         if filter.starts_with(SharedFilter::BEGINNING) {
             let options = Options { qos, retain_as_published, id: subscription_id };
-            return share(app, principal, outbound, &filter, options);
+            if share(app, principal, outbound, &filter, options)? {
+                new.push(filter.as_str().into());
+            }
+            kept.insert(filter.clone(), kept_share(filter.into(), options, since));
+            return Ok(qos);
         }
         let filter = admit(app, principal, outbound, &filter)?;
         let wanted = Wanted { filter: filter.clone(), qos, no_local, retain_as_published, id: subscription_id, since };
@@ -49,7 +53,7 @@ pub fn subscribe(
     };
     let mut results: Vec<_> = subscriptions.into_iter().map(&mut add).collect();
     outbound.count_subscriptions();
-    if added.is_empty() {
+    if kept.is_empty() {
         return Doing::Subscribe { id, results, change: None, new };
     }
     let change = match (EventFilter::topics(added), EventFilter::topics(given)) {
@@ -83,14 +87,14 @@ fn is_full(app: &App, outbound: &Outbound) -> bool {
     outbound.filters.len() + shared >= app.mqtt.as_ref().map_or(0, |mqtt| mqtt.filters)
 }
 
-/// Adds a shared subscription (MQTT 5.0, 4.8.2). Nothing retained is given by it.
+/// Adds a shared subscription (MQTT 5.0, 4.8.2). Nothing retained is given by it. Returns whether it is new.
 fn share(
     app: &App,
     principal: &Principal,
     outbound: &mut Outbound,
     text: &str,
     options: Options,
-) -> Result<Qos, Reason> {
+) -> Result<bool, Reason> {
     let shared = SharedFilter::parse(text).ok_or(Reason::TopicFilterInvalid)?;
     if is_full(app, outbound) && !outbound.shares_mut().contains(&shared) {
         return Err(Reason::QuotaExceeded);
@@ -99,19 +103,22 @@ fn share(
     if is_sys(&shared.filter) || !app.events.may_subscribe(principal, &shared.filter) {
         return Err(Reason::NotAuthorized);
     }
-    let joined = outbound.shares_mut().put(app, principal, shared, options);
-    joined.map(|()| options.qos).map_err(|_| Reason::QuotaExceeded)
+    outbound.shares_mut().put(app, principal, shared, options).map_err(|_| Reason::QuotaExceeded)
 }
 
 /// Takes filters out.
 pub fn unsubscribe(outbound: &mut Outbound, Unsubscribe { packet_id: id, filters }: Unsubscribe) -> Doing {
-    let mut removed = Vec::new();
+    let (mut removed, mut texts) = (Vec::new(), Vec::<Box<str>>::new());
     let mut remove = |text: String| match TopicFilter::parse(&text) {
         _ if text.starts_with(SharedFilter::BEGINNING) => match SharedFilter::parse(&text) {
-            Some(shared) if outbound.shares_mut().remove(&shared) => Reason::Success,
+            Some(shared) if outbound.shares_mut().remove(&shared) => {
+                texts.push(text.into());
+                Reason::Success
+            }
             _ => Reason::NoSubscriptionExisted,
         },
         Some(filter) if outbound.filters.remove(&filter) => {
+            texts.push(text.into());
             removed.push(filter);
             Reason::Success
         }
@@ -119,8 +126,7 @@ pub fn unsubscribe(outbound: &mut Outbound, Unsubscribe { packet_id: id, filters
     };
     let reasons = filters.into_iter().map(&mut remove).collect();
     outbound.count_subscriptions();
-    let texts = removed.iter().map(|filter: &TopicFilter| filter.as_str().into()).collect();
-    let change = (!removed.is_empty()).then(|| EventFilter::topics(removed)).and_then(Result::ok);
+    let change = (!texts.is_empty()).then(|| EventFilter::topics(removed)).and_then(Result::ok);
     let change =
         change.map(|filter| Refilter::Due(Some(MqttSessionChange::Unsubscribe(texts)), FilterChange::Remove(filter)));
     Doing::Unsubscribe { id, reasons, change }

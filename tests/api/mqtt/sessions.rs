@@ -342,3 +342,41 @@ async fn a_session_that_is_away_for_long_misses_nothing_up_to_a_thousand_message
         mqtt.nothing_comes().await;
     }
 }
+
+#[tokio::test]
+async fn a_client_whose_session_goes_on_is_a_member_of_its_groups_again() {
+    let (mut server, mut alice) = server_with(&[]).await;
+    let (mut mqtt, _) = reopen(&server, &keeping(5, "x", alice.jwt())).await;
+    let filters = [("$share/g/a", 1), ("$share/h/a", 2), ("$share/i/a", 0)];
+    assert_eq!(mqtt.subscribe(&filters).await, [1, 2, 0]);
+    mqtt.unsubscribe(&["$share/h/a"]).await;
+    for how in 0..3 {
+        drop(mqtt);
+        server.keeps_only(1).await;
+        if how > 0 {
+            server = server.end_and_restart(how == 2).await;
+            alice = again(&server, &alice);
+        }
+        let (resumed, is_present) = reopen(&server, &keeping(5, "x", alice.jwt())).await;
+        mqtt = resumed;
+        assert!(is_present);
+        let mut publisher = client(&server, 4, "publisher", &alice).await;
+        publisher.publish("a", &[how], false).await;
+        drop(publisher);
+        let mut given = [mqtt.message().await, mqtt.message().await];
+        given.sort_by_key(|message| message.qos);
+        let [once, acknowledged] = given;
+        assert_eq!((once.qos, once.payload), (0, vec![how]));
+        assert_eq!((acknowledged.qos, acknowledged.payload), (1, vec![how]));
+        mqtt.acknowledge(acknowledged.id.unwrap()).await;
+        mqtt.nothing_comes().await;
+        server.keeps_only(2).await;
+    }
+    // A session that begins anew has none of them.
+    drop(mqtt);
+    let anew = Connect { keeps_session: false, ..keeping(5, "x", alice.jwt()) };
+    let (mut mqtt, is_present) = reopen(&server, &anew).await;
+    assert!(!is_present);
+    client(&server, 4, "publisher", &alice).await.publish("a", b"", false).await;
+    mqtt.nothing_comes().await;
+}
