@@ -1,4 +1,11 @@
-//! MQTT 3.1, 3.1.1 and 5.
+//! MQTT 3.1, 3.1.1 and 5: a further way to the same events. A topic is the name of an event. A message with RETAIN 1 is the latest event
+//! of its name, one without is transient, and one with RETAIN 1 and an empty payload is a removal. The page `docs/mqtt.md` describes it.
+//!
+//! - `packet` has packets as types and as bytes.
+//! - `connect` lets a client in; `client` is one that is connected, with what it publishes (`inbound`) and
+//!   subscribes (`subscriptions`) to.
+//! - Events go out as `record`s, which are the same for all; the `sink` of a connection makes packets of them as its client takes
+//!   them (`outbound`).
 
 mod basics;
 mod client;
