@@ -69,6 +69,6 @@ pub use secret::{MAX_PASSWORD_BYTES, Password, PasswordHash, Secret};
 pub use session::{FormerSecret, HashKeyId, MAX_SESSIONS, SecretHash, Session};
 pub use session_id::SessionId;
 pub use time::Timestamp;
-pub use topic_filter::{SharedFilter, TopicFilter};
+pub use topic_filter::{MAX_LEVELS_WITH_PLUS, SharedFilter, TopicFilter};
 pub use user::{Account, Generation, MAX_USER_BYTES, PendingTotp, ResetChallenge, SignIn, User};
 pub use view::{Authorize, GuestInsert, GuestRights, MayInsert, Own, Rights, View, inbox_owner};

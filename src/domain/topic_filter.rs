@@ -8,6 +8,10 @@ const ONE_LEVEL: &str = "+";
 /// The wildcard for all levels from here on, and for none.
 const ALL_LEVELS: &str = "#";
 
+/// How many levels a filter with `+` has at most, without `#`. In a tree of filters, a name goes on by its own level and by `+`: so
+/// with each level there are twice as many ways to go, and this bounds what a name costs, whatever filters there are.
+pub const MAX_LEVELS_WITH_PLUS: usize = 8;
+
 /// A topic filter of MQTT (MQTT 5.0, 4.7): the topics that a client subscribes to, where `+` stands for one level and `#` for all
 /// that follow. Topics are event names. Cheap to clone.
 ///
@@ -54,8 +58,8 @@ pub(super) fn levels_match(mut filter: &str, mut name: &str) -> bool {
 }
 
 impl TopicFilter {
-    /// Parses a topic filter: 1 to 256 bytes without U+0000, where `#` is the last level or nowhere, and `+` is a whole level. It need
-    /// not match anything that can be an event name.
+    /// Parses a topic filter: 1 to 256 bytes without U+0000, where `#` is the last level or nowhere, and `+` is a whole level, and one of
+    /// [`MAX_LEVELS_WITH_PLUS`]. It need not match anything that can be an event name.
     pub fn parse(text: &str) -> Option<Self> {
         if text.is_empty() || text.len() > MAX_NAME_BYTES || text.contains('\0') {
             return None;
@@ -64,7 +68,9 @@ impl TopicFilter {
             "" => Some(above),
             _ => above.strip_suffix('/'),
         })?;
-        above.split('/').all(|level| level == ONE_LEVEL || !has_wildcard(level)).then(|| Self(text.into()))
+        let has_few_levels = !above.contains(ONE_LEVEL) || above.split('/').count() <= MAX_LEVELS_WITH_PLUS;
+        let are_levels = above.split('/').all(|level| level == ONE_LEVEL || !has_wildcard(level));
+        (has_few_levels && are_levels).then(|| Self(text.into()))
     }
 
     /// The filter as it was written.
@@ -76,13 +82,6 @@ impl TopicFilter {
     pub fn matches(&self, name: &str) -> bool {
         let is_hidden = self.begins_with_wildcard() && name.starts_with('$');
         !is_hidden && !has_wildcard(name) && levels_match(&self.0, name)
-    }
-
-    /// The levels as they were written, and whether a `#` follows them.
-    pub fn levels(&self) -> (impl Iterator<Item = &str>, bool) {
-        let all = self.0.split('/');
-        let is_open = self.0.ends_with(ALL_LEVELS);
-        (all.filter(|level| *level != ALL_LEVELS), is_open)
     }
 
     /// Whether it has a wildcard. Without any it matches one name at most.

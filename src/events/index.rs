@@ -32,6 +32,12 @@ impl<K: Ord + Copy, T: ?Sized> Index<K, T> {
         lists.map(SmallMap::len).sum::<usize>() + self.prefix_lengths.len() + self.of_topic.len()
     }
 
+    /// How many places of the tree of topic filters were looked at since this was asked last.
+    #[cfg(test)]
+    pub fn take_topic_steps(&self) -> usize {
+        self.of_topic.steps.take()
+    }
+
     /// Adds one that wants the events that the patterns name, or all.
     pub fn add(&mut self, patterns: Option<&[Pattern]>, key: K, one: &Weak<T>) {
         match patterns {
@@ -104,14 +110,19 @@ impl<K: Ord + Copy, T: ?Sized> Index<K, T> {
         }
     }
 
-    /// Those that may want the events of a name.
-    pub fn wanting(&self, name: &str) -> impl Iterator<Item = Rc<T>> {
+    /// Those that may want the events of a name, each once, in the order of their keys.
+    pub fn wanting(&self, name: &str) -> Vec<Rc<T>> {
         let of_name = self.of_name.get(name).into_iter();
         // A prefix is whole characters, so one that ends inside a character is none.
-        let prefixes = self.prefix_lengths.keys().filter_map(move |length| name.get(..*length));
+        let prefixes = self.prefix_lengths.keys().filter_map(|length| name.get(..*length));
         let of_prefix = prefixes.filter_map(|prefix| self.of_prefix.get(prefix));
         let lists = [&self.of_all].into_iter().chain(of_name).chain(of_prefix);
-        lists.flat_map(SmallMap::values).chain(self.of_topic.wanting(name)).filter_map(Weak::upgrade)
+        let listed = lists.flat_map(SmallMap::entries).map(|(key, one)| (*key, one));
+        let mut wanting: Vec<_> = listed.chain(self.of_topic.wanting(name)).collect();
+        // Several patterns of one may match. Lists that are in order are merged quickly by this sort.
+        wanting.sort_by_key(|(key, _)| *key);
+        wanting.dedup_by_key(|(key, _)| *key);
+        wanting.into_iter().filter_map(|(_, one)| one.upgrade()).collect()
     }
 }
 
@@ -133,12 +144,8 @@ mod tests {
         let filters = ["a,a,b*", "b*,bc*", "bcd,a", "*"].map(|filter| EventFilter::parse(filter).unwrap());
         let there: Vec<_> = (0..filters.len()).map(Rc::new).collect();
         let mut index = Index::new();
-        let found = |index: &Index<usize, usize>, name: &str| {
-            let mut found: Vec<_> = index.wanting(name).map(|one| *one).collect();
-            found.sort_unstable();
-            found.dedup();
-            found
-        };
+        let found =
+            |index: &Index<usize, usize>, name: &str| index.wanting(name).iter().map(|one| **one).collect::<Vec<_>>();
         for one in &there {
             index.add(filters[**one].patterns(), **one, &Rc::downgrade(one));
         }

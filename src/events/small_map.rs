@@ -65,7 +65,8 @@ impl<K: Ord, V> SmallMap<K, V> {
         self.entries().map(|(key, _)| key)
     }
 
-    fn entries(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
+    /// The entries, in the order of their keys.
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
         let (one, many) = match self {
             Self::Empty => (None, None),
             Self::One(key, value) => (Some((key, value)), None),

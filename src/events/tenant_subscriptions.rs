@@ -218,7 +218,7 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
         let wanting = match inbox_owner(name) {
             Some(owner) => Username::parse(owner).map_or_else(|_| Vec::new(), |owner| self.streams.of_user(&owner)),
             // Nothing may be borrowed while one of them ends.
-            None => self.own.borrow().wanting(name).collect(),
+            None => self.own.borrow().wanting(name),
         };
         wanting.iter().for_each(|subscription| subscription.fetch_own(self.guard.tenant(), event));
     }
@@ -229,12 +229,10 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
         let index = self.index.borrow();
         for event in events {
             for group in index.wanting(event.name.as_str()) {
-                let mut of_group = group.events.borrow_mut();
-                // Two patterns of one filter may both want it.
-                let is_same = |last: &Arc<SharedEvent>| Arc::ptr_eq(last, event);
-                if of_group.last().is_some_and(is_same) || !group.wants(event) {
+                if !group.wants(event) {
                     continue;
                 }
+                let mut of_group = group.events.borrow_mut();
                 if of_group.is_empty() {
                     wanting.push(Rc::clone(&group));
                 }

@@ -1,118 +1,165 @@
-use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::rc::Weak;
 
 use super::small_map::SmallMap;
 use crate::domain::TopicFilter;
 
-/// How many levels of a filter count here. With the wildcards that they can have, they bound how much is looked up for a name,
-/// whatever filters there are.
-const LEVELS: usize = 10;
-
 /// Groups or subscriptions, found by the topic filters of MQTT that match a name, and each known by a key.
 ///
-/// Where the wildcards of a filter are is its shape. With the levels of a name, each shape makes one filter that matches that name, and
-/// that filter is looked up. So what a name costs depends on how many shapes there are, and not on how many filters: subscribers mostly
-/// differ in what stands between the wildcards.
+/// It is a tree of the levels of filters. A name goes down in it by its own levels and by `+`, wherever filters go on so. What a name
+/// costs is so bounded by its levels, and by the few that filters with `+` may have ([`TopicFilter::parse`]), however many filters
+/// there are.
 pub struct TopicIndex<K, T: ?Sized> {
-    /// By the hash of a shape, and of the levels without a wildcard. It may name some whose filters do not match after all: those that
-    /// differ from others in later levels alone, or whose hashes happen to be the same. So a filter is a part of the key.
+    /// By the place of a filter. Different filters may have the same place, if rarely. So a filter is a part of the key.
     wanting: HashMap<u64, SmallMap<(K, TopicFilter), Weak<T>>>,
-    /// How many filters of each shape there are: only those need be looked up.
-    shapes: BTreeMap<Shape, usize>,
+    /// How filters go on, by the place of what they begin with.
+    branches: HashMap<u64, Branch>,
     hasher: RandomState,
+    /// How many places were looked at.
+    #[cfg(test)]
+    pub steps: std::cell::Cell<usize>,
 }
 
-/// Where a filter has wildcards.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Shape {
-    /// How many levels it has, without `#`.
-    levels: usize,
-    /// Which of them are `+`: a bit for each.
-    any: u16,
-    /// Whether further levels may follow: it ends with `#`, or has more levels than count.
-    is_open: bool,
+/// Where a filter stands, or what it begins with: the hash of its levels. So all places of the tree are in one table, without pointers.
+type Place = DefaultHasher;
+
+/// How many filters go on after the levels that they begin with.
+#[derive(Default)]
+struct Branch {
+    /// By a level without a wildcard.
+    named: u32,
+    /// By `+`.
+    one: u32,
+    /// By `#`.
+    all: u32,
 }
 
-impl Shape {
-    /// The shape of a filter; `None` if that has no wildcard, and so matches no name: one that matches a name is no filter here.
-    fn of(filter: &TopicFilter) -> Option<Self> {
-        let (levels, is_open) = filter.levels();
-        let mut shape = Self { is_open, ..Self::default() };
-        for (number, level) in levels.enumerate() {
-            if number == LEVELS {
-                shape.is_open = true;
-                break;
-            }
-            shape.any |= u16::from(level == "+") << number;
-            shape.levels += 1;
+impl Branch {
+    /// How many go on by a level.
+    fn by(&mut self, level: &str) -> &mut u32 {
+        match level {
+            "+" => &mut self.one,
+            "#" => &mut self.all,
+            _ => &mut self.named,
         }
-        filter.has_wildcard().then_some(shape)
     }
 
-    /// The place of the filter of this shape that matches a name with these levels, if there can be one.
-    fn place_for(self, name: &[&str], hasher: &RandomState) -> Option<u64> {
-        let fits = self.levels == name.len() || (self.is_open && self.levels < name.len());
-        fits.then(|| self.place(name.iter().copied(), hasher))
-    }
-
-    /// The place of the filter of this shape that has these levels.
-    fn place<'a>(self, levels: impl Iterator<Item = &'a str>, hasher: &RandomState) -> u64 {
-        let is_named = |number: &usize| self.any >> number & 1 == 0;
-        let named = levels.take(self.levels).enumerate().filter(|(number, _)| is_named(number));
-        let mut state = hasher.build_hasher();
-        self.hash(&mut state);
-        named.for_each(|(_, level)| level.hash(&mut state));
-        std::hash::Hasher::finish(&state)
+    fn is_empty(&self) -> bool {
+        (self.named, self.one, self.all) == (0, 0, 0)
     }
 }
 
-impl<K: Ord, T: ?Sized> TopicIndex<K, T> {
+/// The place below another.
+fn below(place: &Place, level: &str) -> Place {
+    let mut below = place.clone();
+    level.hash(&mut below);
+    below
+}
+
+impl<K: Ord + Copy, T: ?Sized> TopicIndex<K, T> {
     /// An empty one.
     pub fn new() -> Self {
-        Self { wanting: HashMap::new(), shapes: BTreeMap::new(), hasher: RandomState::new() }
+        Self {
+            wanting: HashMap::new(),
+            branches: HashMap::new(),
+            hasher: RandomState::new(),
+            #[cfg(test)]
+            steps: std::cell::Cell::default(),
+        }
     }
 
     /// How many entries there are.
     #[cfg(test)]
     pub fn len(&self) -> usize {
-        self.wanting.values().map(SmallMap::len).sum::<usize>() + self.shapes.len()
+        self.wanting.values().map(SmallMap::len).sum::<usize>() + self.branches.len()
     }
 
-    /// Adds one that wants the events that a filter matches.
+    fn place(&self, filter: &TopicFilter) -> u64 {
+        filter.as_str().split('/').fold(self.hasher.build_hasher(), |place, level| below(&place, level)).finish()
+    }
+
+    /// Adds one that wants the events that a filter matches. Without a wildcard that is none: one that matches a name is no filter here.
     pub fn add(&mut self, filter: &TopicFilter, key: K, one: &Weak<T>) {
-        let Some(shape) = Shape::of(filter) else { return };
-        let wanting = self.wanting.entry(shape.place(filter.levels().0, &self.hasher)).or_default();
+        if !filter.has_wildcard() {
+            return;
+        }
+        let place = self.place(filter);
+        let wanting = self.wanting.entry(place).or_default();
         let before = wanting.len();
         wanting.insert((key, filter.clone()), one.clone());
-        *self.shapes.entry(shape).or_default() += wanting.len() - before;
+        if wanting.len() > before {
+            self.count(filter, 1);
+        }
     }
 
     /// Takes out one that was added with this filter.
     pub fn remove(&mut self, filter: &TopicFilter, key: K) {
-        let Some(shape) = Shape::of(filter) else { return };
-        let place = shape.place(filter.levels().0, &self.hasher);
+        let place = self.place(filter);
         let Some(wanting) = self.wanting.get_mut(&place) else { return };
         let before = wanting.len();
         wanting.remove(&(key, filter.clone()));
-        let removed = before - wanting.len();
+        let is_removed = wanting.len() < before;
         if wanting.is_empty() {
             self.wanting.remove(&place);
         }
-        if let Some(filters) = self.shapes.get_mut(&shape) {
-            *filters -= removed;
-            if *filters == 0 {
-                self.shapes.remove(&shape);
-            }
+        if is_removed {
+            self.count(filter, -1);
         }
     }
 
-    /// Those that may want the events of a name.
-    pub fn wanting(&self, name: &str) -> impl Iterator<Item = &Weak<T>> {
-        // Most tenants have no client of MQTT.
-        let levels: Vec<_> = if self.shapes.is_empty() { Vec::new() } else { name.splitn(LEVELS + 1, '/').collect() };
-        let places = self.shapes.keys().filter_map(move |shape| shape.place_for(&levels, &self.hasher));
-        places.filter_map(|place| self.wanting.get(&place)).flat_map(SmallMap::values)
+    /// Counts one more or less wherever a filter goes along.
+    fn count(&mut self, filter: &TopicFilter, change: i32) {
+        let mut place = self.hasher.build_hasher();
+        for level in filter.as_str().split('/') {
+            let at = place.finish();
+            let branch = self.branches.entry(at).or_default();
+            let filters = branch.by(level);
+            *filters = filters.saturating_add_signed(change);
+            if branch.is_empty() {
+                self.branches.remove(&at);
+            }
+            level.hash(&mut place);
+        }
+    }
+
+    /// Those that want the events of a name, once for each of their filters that matches it.
+    pub fn wanting(&self, name: &str) -> impl Iterator<Item = (K, &Weak<T>)> {
+        let mut found = Vec::new();
+        // Most tenants have no client of MQTT. Names with wildcards come from other transports, and no filter matches them.
+        if !self.branches.is_empty() && !name.contains(['+', '#']) {
+            // Filters that begin with a wildcard match no name that begins with `$` (MQTT 5.0, 4.7.2-1).
+            self.find(&self.hasher.build_hasher(), Some(name), !name.starts_with('$'), &mut found);
+        }
+        found.into_iter().flat_map(SmallMap::entries).map(|((key, _), one)| (*key, one))
+    }
+
+    /// Finds the filters below a place that match what a name has from there on, if it has more.
+    fn find<'a>(
+        &'a self,
+        place: &Place,
+        name: Option<&str>,
+        by_wildcards: bool,
+        found: &mut Vec<&'a SmallMap<(K, TopicFilter), Weak<T>>>,
+    ) {
+        #[cfg(test)]
+        self.steps.set(self.steps.get() + 1);
+        let Some(branch) = self.branches.get(&place.finish()) else { return };
+        // `a/#` matches `a`, too.
+        if branch.all > 0 && by_wildcards {
+            found.extend(self.wanting.get(&below(place, "#").finish()));
+        }
+        let Some(name) = name else { return };
+        let (level, rest) = name.split_once('/').map_or((name, None), |(level, rest)| (level, Some(rest)));
+        for (level, is_there) in [(level, branch.named > 0), ("+", branch.one > 0 && by_wildcards)] {
+            if is_there {
+                let place = below(place, level);
+                if rest.is_none() {
+                    found.extend(self.wanting.get(&place.finish()));
+                }
+                self.find(&place, rest, true, found);
+            }
+        }
     }
 }
 

@@ -98,6 +98,25 @@ fn a_text_that_the_specification_forbids_is_no_filter() {
 }
 
 #[test]
+fn a_filter_with_plus_has_few_levels_and_one_without_has_any() {
+    let levels = |level: &str, levels: usize, end: &str| format!("{}{end}", vec![level; levels].join("/"));
+    for good in
+        [levels("+", 8, ""), levels("+", 8, "/#"), levels("a", 7, "/+"), levels("a", 120, "/#"), levels("", 200, "")]
+    {
+        assert!(TopicFilter::parse(&good).is_some(), "{good}");
+    }
+    for bad in [
+        levels("+", 9, ""),
+        levels("a", 8, "/+"),
+        levels("a", 8, "/+/#"),
+        levels("", 9, "/+"),
+        levels("+", 1, "////////"),
+    ] {
+        assert_eq!(TopicFilter::parse(&bad), None, "{bad}");
+    }
+}
+
+#[test]
 fn a_name_with_a_wildcard_is_matched_by_no_filter() {
     for name in ["+", "#", "a/+", "a/#", "a+", "a/b#c"] {
         for text in ["#", "+", "a/#", "a/+", "+/+"] {
