@@ -2,19 +2,19 @@
 
 use super::{Own, Pattern, Patterns, Rights, TopicFilter, inbox_owner};
 
-/// The owner of the inbox in which everything is that a filter matches, if there is one. `@bob/#` matches the name `@bob`, too, which
-/// is in no inbox.
-fn inbox_of(filter: &TopicFilter) -> Option<&str> {
-    let is_more = filter.parent().is_none_or(|parent| inbox_owner(parent).is_some());
-    inbox_owner(filter.as_str()).filter(|_| is_more)
+/// Whether a filter that begins as an inbox does matches nothing outside of it: `@bob/#` matches the name `@bob`, too.
+fn is_in_inbox(filter: &TopicFilter) -> bool {
+    filter.parent().is_none_or(|parent| inbox_owner(parent).is_some())
 }
 
 impl Rights {
     /// Whether somebody with these rights, and with events of their own, may see whatever a filter matches, apart from the inboxes of
     /// others, which nobody else may see. If in doubt, it is false.
     pub fn covers(&self, filter: &TopicFilter, own: &Own) -> bool {
-        if let Some(owner) = inbox_of(filter) {
-            return owner == own.username.as_str();
+        match inbox_owner(filter.as_str()) {
+            Some(owner) if owner != own.username.as_str() => return false,
+            Some(_) if is_in_inbox(filter) => return true,
+            Some(_) | None => {}
         }
         let pattern = Pattern::from(filter.clone());
         let is_shared = match self {
@@ -25,9 +25,9 @@ impl Rights {
     }
 
     /// Whether somebody with these rights, and with events of their own, may see anything at all that a filter matches. If in doubt,
-    /// it is true.
+    /// it is true. `@bob/#` stands for bob's inbox: that others may see the name `@bob`, which it matches too, does not count.
     pub fn overlaps(&self, filter: &TopicFilter, own: &Own) -> bool {
-        if let Some(owner) = inbox_of(filter) {
+        if let Some(owner) = inbox_owner(filter.as_str()) {
             return owner == own.username.as_str();
         }
         let overlaps = |patterns: &Patterns| patterns.overlap(filter);
