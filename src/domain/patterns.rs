@@ -2,7 +2,7 @@ use std::cmp::Ordering;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::topic_filter::{has_wildcard, levels_match};
+use super::topic_filter::has_wildcard;
 use super::{EventName, MAX_NAME_BYTES, TopicFilter};
 
 /// Up to so many topic filters are compared one after the other: that is faster than to search, and bounds what filters cost that
@@ -216,8 +216,10 @@ fn going_on<'a>(topics: &'a [Pattern], at: usize, text: &str) -> &'a [Pattern] {
 /// Whether one of some topic filters, which are in order and the same up to a level that begins at a byte, matches what a name has
 /// from that level on. In their order they are a tree of levels, in which this goes down.
 fn one_goes_on(topics: &[Pattern], at: usize, name: &str) -> bool {
+    #[cfg(test)]
+    tests::STEPS.set(tests::STEPS.get() + 1);
     if topics.len() <= FEW_TOPICS {
-        return topics.iter().any(|topic| levels_match(&topic.text()[at..], name));
+        return topics.iter().any(|topic| matches!(topic, Pattern::Topic(filter) if filter.matches_from(at, name)));
     }
     if !going_on(topics, at, "#").is_empty() {
         return true;
@@ -244,8 +246,29 @@ impl Deref for Patterns {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+    use crate::domain::MAX_LEVELS_WITH_PLUS;
     use proptest::prelude::*;
+
+    thread_local! {
+        /// How many places of the tree were looked at.
+        pub static STEPS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    #[test]
+    fn filters_that_go_every_way_cost_no_more_than_there_are_ways() {
+        let level = |bits: usize, number: usize| if bits >> number & 1 == 0 { "a/" } else { "+/" };
+        let way = |bits: usize| (0..MAX_LEVELS_WITH_PLUS - 1).map(|number| level(bits, number)).collect::<String>();
+        let filters = (0..5120).filter_map(|one| TopicFilter::parse(&format!("{}b{one}", way(one / 40))));
+        let patterns = Patterns::new(filters.map(Pattern::from).collect());
+        assert_eq!(patterns.len(), 5120);
+        assert!(!patterns.matches(&["a"; MAX_LEVELS_WITH_PLUS].join("/")));
+        // Each node of the tree has two below it, one of which may turn out to be empty.
+        let steps = STEPS.take();
+        assert!((128..=2 << MAX_LEVELS_WITH_PLUS).contains(&steps), "{steps}");
+    }
 
     fn is_named(patterns: &[Pattern], name: &str) -> bool {
         patterns.iter().any(|pattern| pattern.matches(name))

@@ -39,7 +39,7 @@ pub(super) fn has_wildcard(text: &str) -> bool {
 }
 
 /// Whether the levels of a filter, or its last ones, match those of a name that has no wildcards, or its last ones.
-pub(super) fn levels_match(mut filter: &str, mut name: &str) -> bool {
+fn levels_match(mut filter: &str, mut name: &str) -> bool {
     loop {
         let ((wanted, filter_below), (level, below)) = (split(filter), split(name));
         if wanted == ALL_LEVELS {
@@ -82,6 +82,11 @@ impl TopicFilter {
     pub fn matches(&self, name: &str) -> bool {
         let is_hidden = self.begins_with_wildcard() && name.starts_with('$');
         !is_hidden && !has_wildcard(name) && levels_match(&self.0, name)
+    }
+
+    /// Whether its levels from a byte on match those of a name without wildcards, or its last ones.
+    pub fn matches_from(&self, at: usize, name: &str) -> bool {
+        levels_match(&self.0[at..], name)
     }
 
     /// Whether it has a wildcard. Without any it matches one name at most.

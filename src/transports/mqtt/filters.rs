@@ -104,9 +104,6 @@ impl Filters {
 
     /// Gives every subscription that matches a topic to `each`.
     fn each_match(&self, topic: &str, each: &mut dyn FnMut(&Wanted)) {
-        if self.wanted.len() <= FEW {
-            return self.wanted.iter().filter(|wanted| wanted.filter.matches(topic)).for_each(each);
-        }
         // Names with wildcards come from other transports, and no filter matches them.
         if topic.contains(['+', '#']) {
             return;
@@ -125,8 +122,10 @@ fn going_on<'a>(wanted: &'a [Wanted], at: usize, text: &str) -> &'a [Wanted] {
 /// Gives those of some subscriptions that match what a topic has from a level on: they are in order, and the same up to that level, which
 /// begins at a byte. In their order they are a tree of levels, in which this goes down.
 fn each_going_on(wanted: &[Wanted], at: usize, topic: &str, each: &mut dyn FnMut(&Wanted)) {
-    if wanted.is_empty() {
-        return;
+    #[cfg(test)]
+    tests::STEPS.set(tests::STEPS.get() + 1);
+    if wanted.len() <= FEW {
+        return wanted.iter().filter(|wanted| wanted.filter.matches_from(at, topic)).for_each(each);
     }
     // There is one at most: nothing follows it.
     going_on(wanted, at, "#").iter().for_each(&mut *each);
@@ -156,9 +155,31 @@ pub fn gives_retained(handling: RetainHandling, is_new: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::MAX_LEVELS_WITH_PLUS;
+
+    thread_local! {
+        /// How many places of the tree were looked at.
+        pub static STEPS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    #[test]
+    fn filters_that_go_every_way_cost_no_more_than_there_are_ways() {
+        let level = |bits: usize, number: usize| if bits >> number & 1 == 0 { "a/" } else { "+/" };
+        let way = |bits: usize| (0..MAX_LEVELS_WITH_PLUS - 1).map(|number| level(bits, number)).collect::<String>();
+        let mut filters = Filters::default();
+        (0..5120).filter_map(|one| wanted(&format!("{}b{one}", way(one / 40)))).for_each(|wanted| {
+            filters.put(wanted);
+        });
+        assert_eq!(filters.len(), 5120);
+        filters.each_match(&["a"; MAX_LEVELS_WITH_PLUS].join("/"), &mut |wanted| panic!("{wanted:?}"));
+        let steps = STEPS.take();
+        assert!((128..=2 << MAX_LEVELS_WITH_PLUS).contains(&steps), "{steps}");
+    }
 
     fn wanted(filter: &str) -> Option<Wanted> {
         let filter = TopicFilter::parse(filter)?;
