@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher, RandomState};
 use std::rc::Weak;
 
 use super::small_map::SmallMap;
@@ -12,9 +12,9 @@ use crate::domain::TopicFilter;
 /// there are.
 pub struct TopicIndex<K, T: ?Sized> {
     /// By the place of a filter. Different filters may have the same place, if rarely. So a filter is a part of the key.
-    wanting: HashMap<u64, SmallMap<(K, TopicFilter), Weak<T>>>,
+    wanting: ByPlace<SmallMap<(K, TopicFilter), Weak<T>>>,
     /// How filters go on, by the place of what they begin with.
-    branches: HashMap<u64, Branch>,
+    branches: ByPlace<Branch>,
     hasher: RandomState,
     /// How many places were looked at.
     #[cfg(test)]
@@ -23,6 +23,27 @@ pub struct TopicIndex<K, T: ?Sized> {
 
 /// Where a filter stands, or what it begins with: the hash of its levels. So all places of the tree are in one table, without pointers.
 type Place = DefaultHasher;
+
+/// What is known of places, by their hashes.
+type ByPlace<V> = HashMap<u64, V, BuildHasherDefault<AsItIs>>;
+
+/// A key that is a hash already.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0 << 8 | u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// How many filters go on after the levels that they begin with.
 #[derive(Default)]
@@ -61,8 +82,8 @@ impl<K: Ord + Copy, T: ?Sized> TopicIndex<K, T> {
     /// An empty one.
     pub fn new() -> Self {
         Self {
-            wanting: HashMap::new(),
-            branches: HashMap::new(),
+            wanting: HashMap::default(),
+            branches: HashMap::default(),
             hasher: RandomState::new(),
             #[cfg(test)]
             steps: std::cell::Cell::default(),
