@@ -31,6 +31,8 @@ pub struct ConnectingClient {
     pub will: Option<KeptWill>,
     /// How many sessions its user may have that outlive their connections.
     pub most: usize,
+    /// Whether there may be more as long as all of them are connected.
+    pub may_exceed: bool,
 }
 
 /// The session of a client that has connected.
@@ -52,20 +54,33 @@ impl Events {
     /// anew.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] if the principal's rights ended meanwhile; [`Error::Storage`]; those of
-    /// [`Writer::submit`](crate::writer::Writer::submit).
+    /// [`Error::Unauthorized`] if the principal's rights ended meanwhile; [`Error::MissingScope`] if they may not publish the will;
+    /// [`Error::InsertRateExceeded`], since a will counts as an insert from the beginning: nobody could be refused it later;
+    /// [`Error::Storage`]; those of [`Writer::submit`](crate::writer::Writer::submit).
     pub async fn begin_mqtt_session(
         &self,
         principal: &Principal,
         client: ConnectingClient,
     ) -> Result<BegunSession, Error> {
-        self.identity.recheck(principal)?;
+        let account = self.identity.recheck(principal)?;
+        if client.will.is_some() {
+            self.rates.take(&principal.username, &account.tenant, 1)?;
+        }
         let begin = |client: ConnectingClient| {
-            let ConnectingClient { client_id, clean_start, expiry, publisher, will, most } = client;
+            let ConnectingClient { client_id, clean_start, expiry, publisher, will, most, may_exceed } = client;
             let key = MqttSessionKey { username: principal.username.clone(), client_id };
             let (auth_context, rules) = (principal.auth_context.clone(), self.will_rules());
-            let begin = BeginMqttSession { key, auth_context, clean_start, expiry, publisher, will, most, rules };
-            self.writer.submit(begin)
+            self.writer.submit(BeginMqttSession {
+                key,
+                auth_context,
+                clean_start,
+                expiry,
+                publisher,
+                will,
+                most,
+                may_exceed,
+                rules,
+            })
         };
         let id = match begin(client.clone()).await? {
             BegunMqttSession::Anew(id) => return Ok(BegunSession::Anew(id)),

@@ -34,10 +34,10 @@ impl Guest {
         Self::named(Username::of_guest(of, subject), tenant, rights, expires_at)
     }
 
-    /// Somebody who was a guest of this name when a token permitted them to insert events of one name, until a moment if there is one.
-    pub fn to_insert(username: Username, tenant: TenantName, name: EventName, until: Option<Timestamp>) -> Self {
+    /// Somebody who was a guest of this name when a token permitted them to insert events of one name.
+    pub fn to_insert(username: Username, tenant: TenantName, name: EventName) -> Self {
         let insert = GuestInsert::Of(Patterns::new(vec![Pattern::Exact(name)]));
-        Self::named(username, tenant, GuestRights { insert, ..GuestRights::default() }, until)
+        Self::named(username, tenant, GuestRights { insert, ..GuestRights::default() }, None)
     }
 
     fn named(username: Username, tenant: TenantName, rights: GuestRights, expires_at: Option<Timestamp>) -> Self {

@@ -140,12 +140,12 @@ pub struct KeptWill {
     pub by: WillRight,
 }
 
-/// What the right to publish a will rests on. It is looked at again when the will is published.
+/// What the right to publish a will rests on. That of a user is looked at again when the will is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WillRight {
     /// The sign-in of a user.
     SignIn(SignIn),
-    /// The token of a guest, which permitted the topic and ends at a moment, if it does.
+    /// The token of a guest, which permits the topic and ends at a moment, if it does. The will is published by then.
     Token(Option<Timestamp>),
 }
 
@@ -165,10 +165,14 @@ impl MqttSessionHead {
         Some(ended_at + std::time::Duration::from_secs(self.expiry.into()))
     }
 
-    /// When a will with this delay is due, in seconds, if its connection has ended: not later than the end of the session.
-    pub fn will_due_at(&self, delay: u32) -> Option<Timestamp> {
-        let ended_at = self.ended_at?;
-        Some(ended_at + std::time::Duration::from_secs(delay.min(self.expiry).into()))
+    /// When a will is due, if its connection has ended: not later than the end of the session, and not later than the right to it.
+    pub fn will_due_at(&self, will: &KeptWill) -> Option<Timestamp> {
+        let delay = std::time::Duration::from_secs(will.delay.min(self.expiry).into());
+        let due_at = self.ended_at? + delay;
+        Some(match will.by {
+            WillRight::Token(Some(until)) => due_at.min(until),
+            WillRight::Token(None) | WillRight::SignIn(_) => due_at,
+        })
     }
 }
 

@@ -22,15 +22,15 @@ pub struct WillRules {
 }
 
 impl WillRules {
-    /// Publishes a will, with the rights that its publisher has now. If there are none, it is dropped, as MQTT has it for messages that
-    /// are not permitted and cannot be refused.
+    /// Publishes a will, with the rights that its user has now. If there are none, it is dropped, as MQTT has it for messages that are not
+    /// permitted and cannot be refused. A guest had them when the connection ended, which does not outlive its token.
     fn publish(self, batch: &mut Batch<'_>, head: &MqttSessionHead, will: KeptWill) -> Result<(), Error> {
         let KeptWill { topic, payload, qos, retain, properties, expires_in, by, delay: _ } = will;
         let (username, tenant) = (head.key.username.clone(), &head.tenant);
         let auth_context = match by {
             WillRight::SignIn(sign_in) => AuthContext::User(sign_in),
-            WillRight::Token(until) => {
-                AuthContext::Guest(Guest::to_insert(username.clone(), tenant.clone(), topic.clone(), until))
+            WillRight::Token(_) => {
+                AuthContext::Guest(Guest::to_insert(username.clone(), tenant.clone(), topic.clone()))
             }
         };
         let (data, form) = PayloadForm::read(&payload);
@@ -53,11 +53,32 @@ impl WillRules {
         insert.or_nothing(batch, tenant)
     }
 
+    /// Has the right to publish the will of a session rest on something newer.
+    fn renew(
+        self,
+        batch: &mut Batch<'_>,
+        id: MqttSessionId,
+        head: &MqttSessionHead,
+        by: &AuthContext,
+    ) -> Result<(), Error> {
+        let Some(will) = batch.mqtt_will(id)? else { return Ok(()) };
+        let username = &head.key.username;
+        let may_insert = batch.account(username, by)?.scopes.to_insert(self.authorize, username);
+        let will = may_insert.allows(&will.topic).then(|| KeptWill { by: by.into(), ..will });
+        batch.put_mqtt_will(id, will.as_ref())
+    }
+
     /// Publishes the will of a session, if there is one, and takes it away.
     fn publish_of(self, batch: &mut Batch<'_>, id: MqttSessionId, head: &MqttSessionHead) -> Result<(), Error> {
         let Some(will) = batch.mqtt_will(id)? else { return Ok(()) };
         batch.put_mqtt_will(id, None)?;
         self.publish(batch, head, will)
+    }
+
+    /// The same, if that is due since the connection has ended.
+    fn publish_if_due(self, batch: &mut Batch<'_>, id: MqttSessionId, head: &MqttSessionHead) -> Result<(), Error> {
+        let due_at = batch.mqtt_will(id)?.and_then(|will| head.will_due_at(&will));
+        if due_at.is_some_and(|at| at <= batch.now()) { self.publish_of(batch, id, head) } else { Ok(()) }
     }
 
     /// Forgets a session. Its will does not wait longer than that (MQTT 5.0, 3.1.3.2.2).
@@ -73,24 +94,17 @@ impl WillRules {
             return self.forget(batch, id);
         }
         let head = MqttSessionHead { ended_at: Some(batch.now()), ..head };
-        if batch.mqtt_will(id)?.is_some_and(|will| will.delay == 0) {
-            self.publish_of(batch, id, &head)?;
-        }
+        self.publish_if_due(batch, id, &head)?;
         batch.put_mqtt_head(id, head)
     }
 
     /// Does what is due of a session whose connection has ended.
     pub(super) fn look_after(self, batch: &mut Batch<'_>, id: MqttSessionId) -> Result<(), Error> {
         let Some(head) = batch.mqtt_head(id)? else { return Ok(()) };
-        let now = batch.now();
-        if head.expires_at().is_some_and(|at| at <= now) {
+        if head.expires_at().is_some_and(|at| at <= batch.now()) {
             return self.forget(batch, id);
         }
-        let will_at = batch.mqtt_will(id)?.and_then(|will| head.will_due_at(will.delay));
-        if will_at.is_some_and(|at| at <= now) {
-            self.publish_of(batch, id, &head)?;
-        }
-        Ok(())
+        self.publish_if_due(batch, id, &head)
     }
 }
 
@@ -110,6 +124,8 @@ pub struct BeginMqttSession {
     pub will: Option<KeptWill>,
     /// How many sessions of a user may outlive their connections.
     pub most: usize,
+    /// Whether there may be more as long as all of them are connected.
+    pub may_exceed: bool,
     /// By what wills are published.
     pub rules: WillRules,
 }
@@ -133,12 +149,13 @@ impl Change for BeginMqttSession {
     }
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<BegunMqttSession, Error> {
-        let Self { key, auth_context, clean_start, expiry, publisher, will, most, rules } = self;
+        let Self { key, auth_context, clean_start, expiry, publisher, will, most, may_exceed, rules } = self;
         let account = batch.account(&key.username, &auth_context)?;
-        // What a guest may publish is not known any more when the will is.
-        let may_insert = account.scopes.to_insert(rules.authorize, &key.username);
-        let is_void = |will: &KeptWill| matches!(will.by, WillRight::Token(_)) && !may_insert.allows(&will.topic);
-        let will = will.filter(|will| !is_void(will));
+        if let Some(KeptWill { topic, .. }) = &will
+            && !account.scopes.to_insert(rules.authorize, &key.username).allows(topic)
+        {
+            return Err(Error::MissingScope(Authorize::scope_to_insert(topic)));
+        }
 
         let mut present = None;
         match batch.mqtt_session_of(&key)? {
@@ -171,7 +188,7 @@ impl Change for BeginMqttSession {
             }
             None if expiry == 0 && will.is_none() => return Ok(BegunMqttSession::Anew(None)),
             None => {
-                if expiry > 0 && !make_room(batch, &key, most, rules)? {
+                if expiry > 0 && !make_room(batch, &key, (most, may_exceed), rules)? {
                     return Ok(BegunMqttSession::TooMany);
                 }
                 let began = (batch.now(), batch.head());
@@ -188,7 +205,12 @@ impl Change for BeginMqttSession {
 }
 
 /// Forgets the sessions of a user that ended longest ago until there is room for one more. Returns whether there is.
-fn make_room(batch: &mut Batch<'_>, key: &MqttSessionKey, most: usize, rules: WillRules) -> Result<bool, Error> {
+fn make_room(
+    batch: &mut Batch<'_>,
+    key: &MqttSessionKey,
+    (most, may_exceed): (usize, bool),
+    rules: WillRules,
+) -> Result<bool, Error> {
     let ids = batch.mqtt_sessions_of(&key.username)?;
     let Some(too_many) = (ids.len() + 1).checked_sub(most).filter(|too_many| *too_many > 0) else { return Ok(true) };
     let mut ended = Vec::new();
@@ -199,7 +221,7 @@ fn make_room(batch: &mut Batch<'_>, key: &MqttSessionKey, most: usize, rules: Wi
         }
     }
     ended.sort_unstable();
-    let has_room = ended.len() >= too_many;
+    let has_room = may_exceed || ended.len() >= too_many;
     for (_, id) in ended.into_iter().take(too_many).filter(|_| has_room) {
         rules.forget(batch, id)?;
     }
@@ -236,6 +258,8 @@ pub enum MqttSessionChange {
     ReleaseInbound(NonZeroU16),
     /// Takes the will away.
     CancelWill,
+    /// The right to publish the will rests on this from now on. If that does not permit it, there is no will any more.
+    RenewWill(AuthContext),
     /// Its connection has ended: how far it has come, another session expiry interval if there is one, and what becomes of the will.
     End(MqttProgress, Option<u32>, WillFate),
     /// It ends, and its will is published if it still has one.
@@ -281,6 +305,7 @@ impl Change for ChangeMqttSession {
             MqttSessionChange::ForgetOutgoing(packets) => batch.forget_mqtt_outgoing(id, packets)?,
             MqttSessionChange::ReleaseInbound(packet) => return batch.release_mqtt_unreleased(id, packet),
             MqttSessionChange::CancelWill => batch.put_mqtt_will(id, None)?,
+            MqttSessionChange::RenewWill(by) => rules.renew(batch, id, &head, &by)?,
             MqttSessionChange::End(progress, expiry, will) => {
                 let head = MqttSessionHead { expiry: expiry.unwrap_or(head.expiry), ..head };
                 match will {

@@ -12,6 +12,7 @@ mod shares;
 mod subscribing;
 mod sys;
 mod tls;
+mod wills;
 
 use super::support::mqtt::{Connect, Mqtt};
 use super::support::{TestServer, User};

@@ -123,7 +123,7 @@ impl Transaction<'_> {
 
     /// When the next thing of a session is due whose connection has ended.
     fn next_due(&self, id: MqttSessionId, head: &MqttSessionHead) -> Result<Option<Timestamp>, Error> {
-        let will_at = self.mqtt_will(id)?.and_then(|will| head.will_due_at(will.delay));
+        let will_at = self.mqtt_will(id)?.and_then(|will| head.will_due_at(&will));
         Ok(will_at.into_iter().chain(head.expires_at()).min())
     }
 

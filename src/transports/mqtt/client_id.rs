@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::domain::Username;
+use crate::domain::{ClientAddress, Username};
 
 /// How long one may be, in bytes. MQTT asks for 23, and allows more.
 const MAX_BYTES: usize = 256;
@@ -20,6 +20,12 @@ impl ClientId {
     /// One for a client that has chosen none.
     pub fn assign() -> Self {
         Self(uuid::Uuid::new_v4().simple().to_string().into())
+    }
+
+    /// The same of a stranger, who shares a user with all other strangers: those of another network are other clients.
+    pub fn of_stranger(self, from: ClientAddress) -> Self {
+        // No client can choose one like this: there is no U+0000 in a text of MQTT (MQTT 5.0, 1.5.4-2).
+        Self(format!("\0{}\0{}", from.network(), self.0).into())
     }
 
     /// As text.
@@ -40,5 +46,21 @@ impl ClientId {
 impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_of_two_networks_are_two_clients_and_of_one_are_one() {
+        let of =
+            |id: &str, from: &str| ClientId::parse(id).unwrap().of_stranger(ClientAddress::of(from.parse().unwrap()));
+        assert_eq!(of("x", "2001:db8::1"), of("x", "2001:db8::2"));
+        let ids = [of("x", "192.0.2.1"), of("x", "192.0.2.2"), of("y", "192.0.2.1"), ClientId::parse("x").unwrap()];
+        let username = Username::parse("u").unwrap();
+        let different: std::collections::BTreeSet<_> = ids.iter().map(|id| id.publisher(&username)).collect();
+        assert_eq!(different.len(), 4);
     }
 }

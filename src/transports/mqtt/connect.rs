@@ -48,14 +48,14 @@ pub async fn connect(
     };
     let encoder = Encoder::of(&connect);
     match let_in(&app, &connect, from).await {
-        Ok((principal, client_id)) => {
+        Ok(LetIn { principal, client_id, expiry }) => {
             inlet.set_memory(memory(&principal));
             decoder.set_max_packet_bytes(max_packet_bytes(&app));
             let refuse = |reason| {
                 say(&outlet, |out| encoder.connack(out, false, reason, None, &[]));
                 None
             };
-            let begun = match begin_session(&app, &connect, &principal, &client_id).await {
+            let begun = match begin_session(&app, &connect, &principal, &client_id, expiry).await {
                 Ok(begun) => begun,
                 Err(reason) => return refuse(reason),
             };
@@ -89,8 +89,17 @@ async fn first(inlet: &mut Inlet, decoder: &mut Decoder) -> Option<Result<(Box<C
     }
 }
 
+/// A client that is let in.
+struct LetIn {
+    principal: Principal,
+    /// What its session is called.
+    client_id: ClientId,
+    /// How long the session outlives the connection, in seconds.
+    expiry: u32,
+}
+
 /// Finds out who a client is, and what its session is called.
-async fn let_in(app: &App, connect: &Connect, from: ClientAddress) -> Result<(Principal, ClientId), Reason> {
+async fn let_in(app: &App, connect: &Connect, from: ClientAddress) -> Result<LetIn, Reason> {
     let client_id = match connect.client_id.as_str() {
         _ if connect.must_refuse_client_id => None,
         "" => Some(ClientId::assign()),
@@ -113,7 +122,12 @@ async fn let_in(app: &App, connect: &Connect, from: ClientAddress) -> Result<(Pr
     let principal = principal.map_err(|error| reasons::of_connect(&error))?.ok_or(Reason::NotAuthorized)?;
     let rate = app.mqtt_connects.take(&principal.username, &principal.account.tenant, 1);
     rate.map_err(|_| Reason::ConnectionRateExceeded)?;
-    Ok((principal, client_id))
+    if !connect.shows_nothing() {
+        return Ok(LetIn { principal, client_id, expiry: connect.session_expiry });
+    }
+    // Whoever shows nothing cannot show either that a session is theirs. One that was assigned is nobody else's.
+    let client_id = if connect.client_id.is_empty() { client_id } else { client_id.of_stranger(from) };
+    Ok(LetIn { principal, client_id, expiry: 0 })
 }
 
 /// Begins the session of a client, or has it go on, once no other connection has it.
@@ -122,16 +136,19 @@ async fn begin_session(
     connect: &Connect,
     principal: &Principal,
     client_id: &ClientId,
+    expiry: u32,
 ) -> Result<Begun, Reason> {
     let publisher = client_id.publisher(&principal.username);
     let will = connect.will.as_ref().map(|will| inbound::will(app, principal, will, publisher));
     let client = ConnectingClient {
         client_id: client_id.as_str().into(),
         clean_start: connect.clean_start,
-        expiry: connect.session_expiry,
+        expiry,
         publisher: PublisherId(publisher),
         will: will.transpose().map_err(|error| reasons::of_publish(&error))?,
         most: app.mqtt.as_ref().map_or(0, |mqtt| mqtt.sessions),
+        // All that have the key are one user.
+        may_exceed: principal.is_mqtt_handler(),
     };
     let key = (principal.username.clone(), client_id.as_str().into());
     // Another connection of the same session ends first.
@@ -182,13 +199,14 @@ fn open(
     outbound.shares = shares;
     outbound.count(app.mqtt_stats.count_client(&principal.account.tenant));
     let shared = Shared::new(outbound);
-    let (encoder, outlet) = (Encoder::of(connect), &connection.outlet);
+    let (encoder, outlet, expiry) = (Encoder::of(connect), &connection.outlet, keeper.expiry());
     say(outlet, |out| {
         let assigned = connect.client_id.is_empty().then(|| Property::AssignedClientIdentifier(client_id.as_str()));
         let most = u32::try_from(max_packet_bytes(&app)).unwrap_or(u32::MAX);
         let properties = [
             NonZeroU16::new(RECEIVE_MAXIMUM).map(Property::ReceiveMaximum),
             most.try_into().ok().map(Property::MaximumPacketSize),
+            (expiry != connect.session_expiry).then_some(Property::SessionExpiryInterval(expiry)),
             Some(Property::TopicAliasMaximum(MAX_ALIASES)),
             assigned,
             connect.authentication.as_ref().map(|_| Property::AuthenticationMethod(METHOD)),

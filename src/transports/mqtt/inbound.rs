@@ -8,8 +8,7 @@ use super::packet;
 use super::packet::{AckKind, Publish, PublishProperties, Qos, Reason, Violation};
 use crate::app::App;
 use crate::domain::{
-    AuthContext, EventName, KeptWill, MAX_EXPIRES_IN, PayloadForm, PayloadFormat, Properties, Published, PublisherId,
-    WillRight,
+    EventName, KeptWill, MAX_EXPIRES_IN, PayloadForm, PayloadFormat, Properties, Published, PublisherId, WillRight,
 };
 use crate::error::Error;
 use crate::events::{Lifetime, NewEvent};
@@ -153,9 +152,6 @@ pub fn will(app: &App, principal: &Principal, will: &packet::Will, publisher: u6
         properties: forwarded(properties),
         expires_in: properties.message_expiry,
         delay: *delay,
-        by: match &principal.auth_context {
-            AuthContext::User(sign_in) => WillRight::SignIn(*sign_in),
-            AuthContext::Guest(guest) => WillRight::Token(guest.expires_at()),
-        },
+        by: WillRight::from(&principal.auth_context),
     })
 }

@@ -6,8 +6,8 @@ use super::packet::Qos;
 use super::shares::Options;
 use crate::app::{Keeping, KeptSession};
 use crate::domain::{
-    self, KeptSubscription, MqttProgress, MqttSession, Outgoing, OutgoingEvent, OutgoingState, Position, SharedFilter,
-    TopicFilter,
+    self, AuthContext, KeptSubscription, MqttProgress, MqttSession, Outgoing, OutgoingEvent, OutgoingState, Position,
+    SharedFilter, TopicFilter,
 };
 use crate::error::Error;
 use crate::events::{MqttSessionChange, WillFate};
@@ -42,6 +42,17 @@ impl Keeper {
     /// Those of [`KeptSession::change`].
     pub fn change(&self, change: MqttSessionChange) -> Result<Option<Keeping>, Error> {
         self.kept().map(|session| session.change(change)).transpose()
+    }
+
+    /// Has the right to publish the will rest on a newer token, also of a session that ends with its connection.
+    ///
+    /// # Errors
+    /// Those of [`KeptSession::change`].
+    pub fn renew_will(&self, by: AuthContext) -> Result<(), Error> {
+        match &self.session {
+            Some(session) => session.change(MqttSessionChange::RenewWill(by)).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Changes it without waiting for that: if it comes to nothing, more is kept than need be.

@@ -13,7 +13,7 @@ fn with<'a>(level: u8, username: &'a str, password: &'a str) -> Connect<'a> {
 }
 
 /// A token of another service.
-fn token(secret: &str, claims: &serde_json::Value) -> String {
+pub fn token(secret: &str, claims: &serde_json::Value) -> String {
     let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
     jsonwebtoken::encode(&jsonwebtoken::Header::default(), claims, &key).unwrap()
 }
@@ -147,6 +147,31 @@ async fn clients_without_credentials_are_the_user_that_is_named_if_one_is() {
     let alice = server.client().sign_in("alice").await;
     let events = alice.latest("/events").await;
     assert_eq!((events[0].event.as_str(), events[0].username.as_str()), ("news", "alice"));
+}
+
+#[tokio::test]
+async fn clients_without_credentials_have_no_session_and_disturb_no_other_address() {
+    let (server, _) = server_with(&["--mqtt_anonymous=alice"]).await;
+    let expiry = [&[0x11][..], &3600_u32.to_be_bytes()].concat();
+    for (level, properties, is_told) in [(4, Vec::new(), false), (5, expiry, true)] {
+        let nothing = Connect { level, client_id: "x", properties, keeps_session: true, ..Connect::default() };
+        for _ in 0..2 {
+            let (mqtt, connack) = Mqtt::open(&server, &nothing).await;
+            assert_eq!(connack.body[..2], [0, 0], "{level}");
+            assert_eq!(connack.body.windows(5).any(|window| window == [0x11, 0, 0, 0, 0]), is_told, "{level}");
+            drop(mqtt);
+        }
+        let (mut mine, _) = Mqtt::open(&server, &nothing).await;
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut theirs = Mqtt::over(socket.connect(server.mqtt().parse().unwrap()).await.unwrap(), level);
+        theirs.send(&nothing.bytes()).await;
+        assert_eq!(theirs.packet().await.unwrap().body[..2], [0, 0]);
+        mine.nothing_comes().await;
+        let (_again, _) = Mqtt::open(&server, &nothing).await;
+        assert_eq!(mine.ended().await, (level == 5).then_some(0x8E));
+        theirs.nothing_comes().await;
+    }
 }
 
 #[tokio::test]

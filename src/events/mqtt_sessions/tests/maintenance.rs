@@ -6,7 +6,7 @@ use crate::store::{MAX_QUEUED, MqttReplay};
 
 impl House {
     /// Does all the work of maintenance until something is so.
-    async fn maintained(&self, retained: usize, is_so: impl Fn(&Store) -> bool) {
+    pub(super) async fn maintained(&self, retained: usize, is_so: impl Fn(&Store) -> bool) {
         let retention = Retention { age: Duration::from_secs(1 << 40), events: retained };
         let work = keep_up(self.hub.clone(), self.writer.clone(), Clock::from_local(), retention, RULES.quotas);
         let work = tokio::spawn(work);

@@ -148,6 +148,9 @@ impl Client {
             Some(Principal { expires_at, ..renewed })
         });
         let Some(renewed) = renewed else { return Some(End::Told(Reason::NotAuthorized, None)) };
+        if self.streaming.keeper.renew_will(renewed.auth_context.clone()).is_err() {
+            return Some(End::Told(Reason::ServerBusy, None));
+        }
         self.principal = renewed;
         say(&self.connection.outlet, |out| {
             self.encoder.auth(out, Reason::Success, &[Property::AuthenticationMethod(METHOD)]);

@@ -115,6 +115,12 @@ pub fn read_version(fields: &mut Fields<'_>) -> Result<Version, Violation> {
 }
 
 impl Connect {
+    /// Whether it says nothing of who the client is.
+    pub fn shows_nothing(&self) -> bool {
+        let has_name = self.username.as_ref().is_some_and(|username| !username.is_empty());
+        !has_name && self.password.is_none() && self.authentication.is_none()
+    }
+
     /// Reads what follows the version.
     pub(super) fn read(mut fields: Fields<'_>, version: Version) -> Result<Self, Violation> {
         let flags = fields.u8()?;
