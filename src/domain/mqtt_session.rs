@@ -201,8 +201,14 @@ impl MqttProgress {
     }
 
     /// Whether the event at a position is on its way, or waits.
-    pub fn names(&self, position: Position) -> bool {
+    fn names(&self, position: Position) -> bool {
         self.events().any(|event| event.position == position)
+    }
+
+    /// The events that are on their way, or wait, in order.
+    pub fn named(&self) -> impl Iterator<Item = Position> {
+        let positions: BTreeSet<_> = self.events().map(|event| event.position).collect();
+        positions.into_iter()
     }
 
     fn events(&self) -> impl Iterator<Item = &OutgoingEvent> {

@@ -5,6 +5,7 @@
 //! `mqtt_sessions`, which ends sessions of MQTT and publishes wills, have a loop each, so that none waits for another. Each looks outside the writer for the events that are to go, and gives them to the
 //! writer to remove.
 
+mod away;
 mod due;
 mod erasing;
 mod leaving;

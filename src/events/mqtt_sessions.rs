@@ -108,6 +108,23 @@ impl WillRules {
     }
 }
 
+/// Ends a session in a change that has written nothing yet, and without its will if that cannot be published since something is damaged
+/// where it is to go: a session that did not end would never expire.
+pub(super) fn without_will_if_damaged(
+    batch: &mut Batch<'_>,
+    id: MqttSessionId,
+    end: impl Fn(&mut Batch<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    match end(batch) {
+        Err(Error::Damaged(_)) => {
+            batch.undo();
+            batch.put_mqtt_will(id, None)?;
+            end(batch)
+        }
+        ended => ended,
+    }
+}
+
 /// A client connects: its session goes on or begins anew, and its will is kept.
 pub struct BeginMqttSession {
     /// What the session is known by.
@@ -308,13 +325,15 @@ impl Change for ChangeMqttSession {
             MqttSessionChange::RenewWill(by) => rules.renew(batch, id, &head, &by)?,
             MqttSessionChange::End(progress, expiry, will) => {
                 let head = MqttSessionHead { expiry: expiry.unwrap_or(head.expiry), ..head };
-                match will {
-                    WillFate::AfterDelay => {}
-                    WillFate::Now => rules.publish_of(batch, id, &head)?,
-                    WillFate::Discarded => batch.put_mqtt_will(id, None)?,
-                }
-                batch.save_mqtt_progress(id, &progress)?;
-                rules.end(batch, id, head)?;
+                without_will_if_damaged(batch, id, |batch| {
+                    match will {
+                        WillFate::AfterDelay => {}
+                        WillFate::Now => rules.publish_of(batch, id, &head)?,
+                        WillFate::Discarded => batch.put_mqtt_will(id, None)?,
+                    }
+                    batch.save_mqtt_progress(id, &progress)?;
+                    rules.end(batch, id, head.clone())
+                })?;
             }
             MqttSessionChange::Forget => rules.forget(batch, id)?,
         }

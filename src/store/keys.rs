@@ -61,8 +61,8 @@ pub use accounts::{
 pub use channel_tokens::{CHANNEL_TOKEN_DUE, channel_token, channel_token_due, of_channel_token_due};
 pub use mqtt_sessions::{
     MQTT_DUE, MQTT_LEFT, MQTT_SESSIONS, MqttPart, is_kept_event, keepers, kept_event, kept_events_of_all, mqtt_due,
-    mqtt_left, mqtt_part, mqtt_parts, mqtt_progress, mqtt_session, mqtt_session_name, mqtt_sessions_of, of_mqtt_due,
-    of_mqtt_part, of_mqtt_session,
+    mqtt_left, mqtt_part, mqtt_parts, mqtt_progress, mqtt_session, mqtt_session_name, mqtt_session_names,
+    mqtt_sessions_of, of_mqtt_due, of_mqtt_part, of_mqtt_session,
 };
 pub use sessions::{SESSION_DUE, of_session_due, session, session_due, sessions_of};
 

@@ -1,29 +1,36 @@
 //! What retention must know of sessions of MQTT, in memory: how far each has come, by tenant. A tenant without sessions has no entry.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZeroU64;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::{MqttSessionId, Position, TenantName};
 
+/// How many sessions are looked at before others have the lock.
+const SESSIONS_AT_ONCE: usize = 1024;
+
 /// How far one session has come. While it is connected it comes further than the database knows.
-#[derive(Clone, Debug)]
-pub struct MqttCursor(Arc<AtomicU64>);
+#[derive(Clone, Debug, Default)]
+pub struct MqttCursor(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    position: AtomicU64,
+    /// Which absence of its client this is; 0 while it is connected.
+    absence: AtomicU64,
+}
 
 impl MqttCursor {
-    fn at(position: Position) -> Self {
-        Self(Arc::new(AtomicU64::new(position.get())))
-    }
-
     /// Says that everything up to here is done: it is not in flight, and does not wait.
     pub fn raise(&self, position: Position) {
-        self.0.fetch_max(position.get(), Ordering::Relaxed);
+        self.0.position.fetch_max(position.get(), Ordering::Relaxed);
     }
 
     /// Everything up to here is done.
     pub fn position(&self) -> Position {
-        Position::new(self.0.load(Ordering::Relaxed))
+        Position::new(self.0.position.load(Ordering::Relaxed))
     }
 }
 
@@ -32,6 +39,7 @@ impl MqttCursor {
 pub struct MqttCursors {
     of_tenants: Mutex<OfTenants>,
     lost: Mutex<BTreeSet<MqttSessionId>>,
+    absences: AtomicU64,
 }
 
 type OfTenants = HashMap<TenantName, BTreeMap<MqttSessionId, MqttCursor>>;
@@ -43,8 +51,29 @@ pub struct CursorChange {
     pub tenant: TenantName,
     /// The session.
     pub id: MqttSessionId,
-    /// Up to where everything is done; `None` if the session is forgotten.
-    pub done_up_to: Option<Position>,
+    /// What is so from now on.
+    pub now: CursorState,
+}
+
+/// What can be said of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CursorState {
+    /// Everything is done up to here.
+    DoneUpTo(Position),
+    /// Whether it has no connection.
+    Away(bool),
+    /// It is forgotten.
+    Forgotten,
+}
+
+/// A session that stands before some event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// The session.
+    pub id: MqttSessionId,
+    /// Which absence of its client this is, of all absences of clients; `None` while it is connected. What a session needs is the same
+    /// from the beginning of an absence to its end.
+    pub absence: Option<NonZeroU64>,
 }
 
 impl MqttCursors {
@@ -80,15 +109,18 @@ impl MqttCursors {
             return;
         }
         let mut of_tenants = self.lock();
-        for CursorChange { tenant, id, done_up_to } in changes {
-            match done_up_to {
-                Some(position) => match of_tenants.entry(tenant).or_default().entry(id) {
-                    std::collections::btree_map::Entry::Occupied(entry) => {
-                        entry.get().0.store(position.get(), Ordering::Relaxed);
-                    }
-                    std::collections::btree_map::Entry::Vacant(entry) => drop(entry.insert(MqttCursor::at(position))),
-                },
-                None => {
+        for CursorChange { tenant, id, now } in changes {
+            match now {
+                CursorState::DoneUpTo(position) => {
+                    let cursor = of_tenants.entry(tenant).or_default().entry(id).or_default();
+                    cursor.0.position.store(position.get(), Ordering::Relaxed);
+                }
+                CursorState::Away(is_away) => {
+                    let Some(cursor) = of_tenants.get(&tenant).and_then(|sessions| sessions.get(&id)) else { continue };
+                    let absence = if is_away { self.absences.fetch_add(1, Ordering::Relaxed) + 1 } else { 0 };
+                    cursor.0.absence.store(absence, Ordering::Relaxed);
+                }
+                CursorState::Forgotten => {
                     let sessions = of_tenants.get_mut(&tenant);
                     if sessions.is_some_and(|sessions| sessions.remove(&id).is_some() && sessions.is_empty()) {
                         of_tenants.remove(&tenant);
@@ -98,24 +130,37 @@ impl MqttCursors {
         }
     }
 
+    /// The tenant of a session.
+    pub(super) fn tenant_of(&self, id: MqttSessionId) -> Option<TenantName> {
+        let of_tenants = self.lock();
+        of_tenants.iter().find(|(_, sessions)| sessions.contains_key(&id)).map(|(tenant, _)| tenant.clone())
+    }
+
     /// The cursor of a session.
     pub fn of(&self, tenant: &TenantName, id: MqttSessionId) -> Option<MqttCursor> {
         self.lock().get(tenant)?.get(&id).cloned()
     }
 
-    /// Some sessions of a tenant that stand before a position, in order, after one of them.
-    pub fn behind(
-        &self,
-        tenant: &TenantName,
-        position: Position,
-        after: Option<MqttSessionId>,
-        at_most: usize,
-    ) -> Vec<MqttSessionId> {
-        let of_tenants = self.lock();
-        let Some(sessions) = of_tenants.get(tenant) else { return Vec::new() };
-        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let behind = sessions.range((after, Bound::Unbounded)).filter(|(_, cursor)| cursor.position() < position);
-        behind.map(|(id, _)| *id).take(at_most).collect()
+    /// The sessions of a tenant that stand before a position, in order.
+    pub fn behind(&self, tenant: &TenantName, position: Position) -> Vec<Behind> {
+        let (mut all, mut after) = (Vec::new(), Bound::Unbounded);
+        loop {
+            // Workers wait for this lock.
+            let of_tenants = self.lock();
+            let Some(sessions) = of_tenants.get(tenant) else { return all };
+            let mut last = None;
+            for (id, cursor) in sessions.range((after, Bound::Unbounded)).take(SESSIONS_AT_ONCE) {
+                if cursor.position() < position {
+                    let absence = NonZeroU64::new(cursor.0.absence.load(Ordering::Relaxed));
+                    all.push(Behind { id: *id, absence });
+                }
+                last = Some(*id);
+            }
+            match last {
+                Some(last) => after = Bound::Excluded(last),
+                None => return all,
+            }
+        }
     }
 }
 
@@ -126,27 +171,37 @@ mod tests {
     #[test]
     fn the_sessions_that_stand_before_a_position_are_found_in_order_and_of_those_that_go_nothing_is_left() {
         let (cursors, tenant) = (MqttCursors::default(), TenantName::parse("acme").unwrap());
-        let change = |id, position: Option<u64>| {
+        let change = |id, now| {
             let (tenant, id) = (tenant.clone(), MqttSessionId(id));
-            cursors.apply(vec![CursorChange { tenant, id, done_up_to: position.map(Position::new) }]);
+            cursors.apply(vec![CursorChange { tenant, id, now }]);
         };
-        let behind = |position, after: Option<u64>, at_most| -> Vec<_> {
-            let behind = cursors.behind(&tenant, Position::new(position), after.map(MqttSessionId), at_most);
-            behind.into_iter().map(|id| id.0).collect()
+        let set = |id, position| change(id, CursorState::DoneUpTo(Position::new(position)));
+        let behind = |position| -> Vec<_> {
+            let behind = cursors.behind(&tenant, Position::new(position));
+            behind.into_iter().map(|behind| behind.id.0).collect()
         };
         for (id, position) in [(3, 5), (1, 5), (2, 9)] {
-            change(id, Some(position));
+            set(id, position);
         }
-        assert_eq!((behind(5, None, 9), behind(6, None, 9), behind(10, None, 2)), (vec![], vec![1, 3], vec![1, 2]));
-        assert_eq!(behind(10, Some(2), 2), [3]);
+        assert_eq!((behind(5), behind(6), behind(10)), (vec![], vec![1, 3], vec![1, 2, 3]));
+        // Also of more than are looked at in a row.
+        (4..3000).for_each(|id| set(id, 20));
+        assert_eq!((behind(20).len(), behind(21).len()), (3, 2999));
+        (4..3000).for_each(|id| change(id, CursorState::Forgotten));
         let cursor = cursors.of(&tenant, MqttSessionId(1)).unwrap();
         cursor.raise(Position::new(7));
         cursor.raise(Position::new(4));
-        assert_eq!((behind(7, None, 9), cursor.position().get()), (vec![3], 7));
+        assert_eq!((behind(7), cursor.position().get()), (vec![3], 7));
         // What the database says of it counts, though it were less: more is kept then.
-        change(1, Some(6));
-        assert_eq!(behind(7, None, 9), [1, 3]);
-        [1, 2, 3, 4].into_iter().for_each(|id| change(id, None));
-        assert!(behind(99, None, 9).is_empty() && cursors.lock().is_empty());
+        set(1, 6);
+        assert_eq!(behind(7), [1, 3]);
+        // No two absences are the same.
+        let absences = || cursors.behind(&tenant, Position::END).iter().map(|one| one.absence).collect::<Vec<_>>();
+        [1, 2, 2].into_iter().for_each(|id| change(id, CursorState::Away(true)));
+        change(1, CursorState::Away(false));
+        change(77, CursorState::Away(true));
+        assert_eq!(absences(), [None, NonZeroU64::new(3), None]);
+        [1, 2, 3, 4].into_iter().for_each(|id| change(id, CursorState::Forgotten));
+        assert!(behind(99).is_empty() && cursors.lock().is_empty());
     }
 }

@@ -18,7 +18,7 @@ use super::codec::{self, MqttSessionRow};
 use super::damage::damaged;
 use super::database::Store;
 use super::keys::{self, MqttPart};
-use super::mqtt_cursors::CursorChange;
+use super::mqtt_cursors::{CursorChange, CursorState};
 use super::rows::Rows;
 use crate::domain::{
     KeptWill, MqttProgress, MqttSession, MqttSessionHead, MqttSessionId, MqttSessionKey, Outgoing, OutgoingState,
@@ -26,7 +26,7 @@ use crate::domain::{
 };
 use crate::error::Error;
 
-pub use queue::{LeavingEvent, MAX_QUEUED, Queued};
+pub use queue::{LeavingEvent, MAX_QUEUED, MqttNeeds, Queued};
 pub use replay::MqttReplay;
 
 /// A source of rows, from which sessions are read.
@@ -80,7 +80,7 @@ impl Parts {
                 self.subscriptions.push(codec::decode_mqtt_subscription(filter, value)?);
             }
             // The will is read whole, and the queue event by event.
-            MqttPart::Will(_) | MqttPart::Queued(_) | MqttPart::QueueLength => {}
+            MqttPart::Will(_) | MqttPart::Queued(_) | MqttPart::QueueSize => {}
         }
         Ok(())
     }
@@ -146,6 +146,16 @@ impl Store {
         self.mqtt_numbers(username)
     }
 
+    /// The keys by which the sessions of a user are found, of those that are committed.
+    fn mqtt_names_of(&self, username: &Username) -> Result<Vec<Vec<u8>>, Error> {
+        let mut names = Vec::new();
+        self.scan_prefix(&keys::mqtt_session_names(username), &mut |key, _| {
+            names.push(key.to_vec());
+            Ok(true)
+        })?;
+        Ok(names)
+    }
+
     /// Notes how far all sessions have come, and which had a connection when the server stopped without ending them. Called before the
     /// first client can come. Blocks on the disk.
     ///
@@ -166,7 +176,9 @@ impl Store {
                     lost.insert(id);
                 }
                 if expiry > 0 {
-                    cursors.push(CursorChange { tenant, id, done_up_to: Some(progress.done_up_to()) });
+                    let is_away = CursorState::Away(ended_at.is_some());
+                    let states = [CursorState::DoneUpTo(progress.done_up_to()), is_away];
+                    cursors.extend(states.map(|now| CursorChange { tenant: tenant.clone(), id, now }));
                 }
             }
             Ok(true)

@@ -7,15 +7,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::away::{Away, Needed, needed_by};
 use super::rounds::Desk;
-use crate::domain::{MqttSessionId, Position, TenantName};
+use crate::domain::{Position, TenantName};
 use crate::error::Error;
 use crate::events::mqtt_sessions::WillRules;
-use crate::store::{LeavingEvent, Oldest, Queued, Store};
+use crate::store::{Behind, LeavingEvent, MqttNeeds, Oldest, Queued, Store};
 use crate::writer::{Batch, Change};
 
 /// How many sessions are looked at in one read.
-const SESSIONS_A_STEP: usize = 16;
+const SESSIONS_A_STEP: usize = 64;
 /// How many bytes of events one change keeps at most, plus one event, and how many events.
 const BYTES_A_CHANGE: usize = 1 << 20;
 const EVENTS_A_CHANGE: usize = 1024;
@@ -23,15 +24,22 @@ const EVENTS_A_CHANGE: usize = 1024;
 /// The oldest events of a tail, on their way out.
 pub struct Leaving {
     pub oldest: Oldest,
-    /// Those that some session may need; read when the first such session is found.
-    events: Option<Arc<[LeavingEvent]>>,
-    /// The last session that has been looked at.
-    after: Option<MqttSessionId>,
+    /// What is to be done about them; `None` if nobody has asked yet who may need them.
+    asking: Option<Asking>,
+}
+
+/// Who may need some events, as far as they have not been looked at.
+struct Asking {
+    events: Arc<[LeavingEvent]>,
+    /// How many of these have been kept for the sessions of which is known what they need.
+    kept: usize,
+    /// Sessions that are to be read, the last one first.
+    unknown: Vec<Behind>,
 }
 
 impl Leaving {
     pub fn new(oldest: Oldest) -> Self {
-        Self { oldest, events: None, after: None }
+        Self { oldest, asking: None }
     }
 
     /// Has the sessions that stand before these events keep what they need. Returns whether all have; it ends after a while, and goes on
@@ -40,57 +48,75 @@ impl Leaving {
         &mut self,
         desk: &Desk,
         tenant: &TenantName,
-        rules: WillRules,
+        (away, rules): (&mut Away, WillRules),
         within: Duration,
     ) -> Result<bool, Error> {
         let Some(last) = self.oldest.positions().last() else { return Ok(true) };
         let began = Instant::now();
-        loop {
-            // Of a tenant without such sessions this is all.
-            let behind = desk.store.mqtt_cursors().behind(tenant, last, self.after, SESSIONS_A_STEP);
-            let Some(last_of_these) = behind.last().copied() else { return Ok(true) };
-            if self.after.is_some() && began.elapsed() > within {
+        let asking = match &mut self.asking {
+            Some(asking) => asking,
+            None => {
+                let behind = desk.store.mqtt_cursors().behind(tenant, last);
+                let unknown = away.unknown(tenant, &behind);
+                // Of a tenant without such sessions this is all.
+                if behind.is_empty() {
+                    return Ok(true);
+                }
+                let events = read_events(desk, tenant, self.oldest.positions().collect()).await?;
+                self.asking.insert(Asking { events, kept: 0, unknown })
+            }
+        };
+        let Asking { events, kept, unknown } = asking;
+        // Those of which is not known yet what they need are read below.
+        while *kept < events.len() {
+            let (needed, rest) = away.needed(tenant, &events[*kept..], EVENTS_A_CHANGE);
+            queue(desk, needed, events, rules).await?;
+            *kept = events.len() - rest.len();
+            if began.elapsed() > within {
                 return Ok(false);
             }
-            let events = match &self.events {
-                Some(events) => Arc::clone(events),
-                None => self.read_events(desk, tenant).await?,
-            };
-            let of = Arc::clone(&events);
-            let needed = desk.read(move |store| needed(store, behind, &of)).await?;
-            for needed in in_changes(needed, &events) {
-                let queued = desk.writer.submit(Queue { needed, rules }).await;
-                desk.store.unless_damaged(queued)?;
-            }
+        }
+        while !unknown.is_empty() {
+            let some = unknown[unknown.len().saturating_sub(SESSIONS_A_STEP)..].to_vec();
+            let (ids, of) = (some.clone(), Arc::clone(events));
+            let read = desk.read(move |store| read_sessions(store, ids, &of)).await?;
+            let (sessions, needed) = read;
+            sessions.into_iter().for_each(|(one, needs)| away.learn(tenant, one, needs));
+            queue(desk, needed, events, rules).await?;
             // Not before it is done: a step that fails is tried again.
-            self.after = Some(last_of_these);
+            unknown.truncate(unknown.len() - some.len());
+            if began.elapsed() > within {
+                return Ok(false);
+            }
         }
-    }
-
-    async fn read_events(&mut self, desk: &Desk, tenant: &TenantName) -> Result<Arc<[LeavingEvent]>, Error> {
-        let (tenant, positions): (_, Vec<_>) = (tenant.clone(), self.oldest.positions().collect());
-        let read = move |store: &Store| store.leaving(&tenant, positions);
-        let events: Arc<[LeavingEvent]> = desk.read(read).await?.into();
-        self.events = Some(Arc::clone(&events));
-        Ok(events)
+        Ok(true)
     }
 }
 
-/// What each of some sessions needs.
-type Needed = Vec<(MqttSessionId, Vec<Position>)>;
-
-fn needed(store: &Store, sessions: Vec<MqttSessionId>, events: &[LeavingEvent]) -> Result<Needed, Error> {
-    let mut needed = Vec::new();
-    for id in sessions {
-        let positions = store.needed_by_mqtt(id, events)?;
-        if !positions.is_empty() {
-            needed.push((id, positions));
-        }
-    }
-    Ok(needed)
+async fn read_events(desk: &Desk, tenant: &TenantName, positions: Vec<Position>) -> Result<Arc<[LeavingEvent]>, Error> {
+    let tenant = tenant.clone();
+    Ok(desk.read(move |store: &Store| store.leaving(&tenant, positions)).await?.into())
 }
 
-/// The same in parts that one change can keep.
+/// What some sessions need, and which of some events that are.
+type Found = (Vec<(Behind, MqttNeeds)>, Needed);
+
+fn read_sessions(store: &Store, sessions: Vec<Behind>, events: &[LeavingEvent]) -> Result<Found, Error> {
+    let read = |one: Behind| Ok(store.mqtt_needs(one.id)?.map(|needs| (one, needs)));
+    let found = sessions.into_iter().filter_map(|one| read(one).transpose()).collect::<Result<Vec<_>, Error>>()?;
+    let needed = needed_by(&found, events);
+    Ok((found, needed))
+}
+
+async fn queue(desk: &Desk, needed: Needed, events: &[LeavingEvent], rules: WillRules) -> Result<(), Error> {
+    for needed in in_changes(needed, events) {
+        let queued = desk.writer.submit(Queue { needed, rules }).await;
+        desk.store.unless_damaged(queued)?;
+    }
+    Ok(())
+}
+
+/// What some sessions need, in parts that one change can keep.
 fn in_changes(needed: Needed, events: &[LeavingEvent]) -> Vec<Needed> {
     let bytes_of = |position: &Position| {
         let at = events.binary_search_by_key(position, LeavingEvent::position);

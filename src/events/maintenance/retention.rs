@@ -1,6 +1,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use super::away::Away;
 use super::leaving::Leaving;
 use super::rounds::{Desk, Round, step};
 use super::waiting::{Waiting, in_turn};
@@ -67,6 +68,8 @@ pub struct Tails {
     long: BTreeSet<TenantName>,
     /// What is to leave those of them of which many sessions of MQTT may need it.
     leaving: HashMap<TenantName, Leaving>,
+    /// What sessions of MQTT need whose clients are away.
+    away: Away,
     /// The tenant among these that was shortened last.
     last: Option<TenantName>,
     /// The tenant after which the search for old events goes on.
@@ -97,6 +100,7 @@ impl Tails {
             counting: None,
             long: BTreeSet::new(),
             leaving: HashMap::new(),
+            away: Away::default(),
             last: None,
             next: None,
             all_seen: false,
@@ -217,7 +221,7 @@ impl Tails {
             Some(leaving) => leaving,
             None => Leaving::new(self.oldest(tenant).await?),
         };
-        if !leaving.keep(&self.desk, tenant, self.rules, SHORTEN_WITHIN).await? {
+        if !leaving.keep(&self.desk, tenant, (&mut self.away, self.rules), SHORTEN_WITHIN).await? {
             self.leaving.insert(tenant.clone(), leaving);
             return Ok(false);
         }

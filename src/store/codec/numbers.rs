@@ -32,6 +32,16 @@ pub fn decode_count(value: &[u8]) -> Decoded<u64> {
     value.try_into().map(u64::from_be_bytes).map_err(|_| "a number has 8 bytes")
 }
 
+/// How many there are, and how many bytes they have.
+pub fn encode_size((count, bytes): (u64, u64)) -> Vec<u8> {
+    (u128::from(count) << 64 | u128::from(bytes)).to_be_bytes().to_vec()
+}
+
+pub fn decode_size(value: &[u8]) -> Decoded<(u64, u64)> {
+    let both = value.try_into().map(u128::from_be_bytes).map_err(|_| "a size has 16 bytes")?;
+    Ok(((both >> 64) as u64, both as u64))
+}
+
 pub fn encode_progress(progress: Progress) -> [u8; 16] {
     let number = u128::from(progress.head.get()) << 64 | u128::from(progress.commits);
     number.to_be_bytes()

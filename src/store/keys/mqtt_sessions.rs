@@ -7,10 +7,16 @@ use crate::domain::{MqttSessionId, MqttSessionKey, Position, TenantName, Timesta
 
 /// The number of a session, by what the session is known by.
 pub fn mqtt_session_name(key: &MqttSessionKey) -> Vec<u8> {
-    let mut name = vec![b'a'];
-    put_name(&mut name, key.username.as_str());
+    let mut name = mqtt_session_names(&key.username);
     name.extend_from_slice(key.client_id.as_bytes());
     name
+}
+
+/// The prefix of the keys by which the sessions of a user are found.
+pub fn mqtt_session_names(username: &Username) -> Vec<u8> {
+    let mut prefix = vec![b'a'];
+    put_name(&mut prefix, username.as_str());
+    prefix
 }
 
 /// The numbers of the sessions of a user.
@@ -63,7 +69,7 @@ pub enum MqttPart {
     /// An event that it still needs and that the tail has lost.
     Queued(Position),
     /// How many of those there are.
-    QueueLength,
+    QueueSize,
 }
 
 /// The key of such a row.
@@ -88,7 +94,7 @@ pub fn mqtt_part(id: MqttSessionId, part: &MqttPart) -> Vec<u8> {
             key.push(b'q');
             key.extend_from_slice(&position.get().to_be_bytes());
         }
-        MqttPart::QueueLength => key.push(b'n'),
+        MqttPart::QueueSize => key.push(b'n'),
     }
     key
 }
@@ -104,7 +110,7 @@ pub fn of_mqtt_part(key: &[u8]) -> Option<MqttPart> {
         b's' => MqttPart::Subscription(std::str::from_utf8(rest).ok()?.into()),
         b'w' => MqttPart::Will(*rest.first().filter(|_| rest.len() == 1)?),
         b'q' => MqttPart::Queued(Position::new(u64::from_be_bytes(rest.try_into().ok()?))),
-        b'n' if rest.is_empty() => MqttPart::QueueLength,
+        b'n' if rest.is_empty() => MqttPart::QueueSize,
         _ => return None,
     })
 }
@@ -186,7 +192,7 @@ mod tests {
             MqttPart::Subscription("a/+".into()),
             MqttPart::Will(255),
             MqttPart::Queued(Position::END),
-            MqttPart::QueueLength,
+            MqttPart::QueueSize,
         ] {
             let key = mqtt_part(id, &part);
             assert!(key.starts_with(&mqtt_parts(id)));

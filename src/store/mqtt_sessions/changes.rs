@@ -5,13 +5,13 @@ use std::num::NonZeroU16;
 use super::MqttRows;
 use crate::domain::{
     KeptSubscription, KeptWill, MqttProgress, MqttSessionHead, MqttSessionId, MqttSessionKey, Outgoing, OutgoingState,
-    Position, Timestamp, Username,
+    Position, TenantName, Timestamp, Username,
 };
 use crate::error::Error;
 use crate::store::chunks::CHUNK_BYTES;
 use crate::store::codec::{self, MqttSessionRow};
 use crate::store::keys::{self, MqttPart};
-use crate::store::mqtt_cursors::CursorChange;
+use crate::store::mqtt_cursors::{CursorChange, CursorState};
 use crate::store::rows::Rows;
 use crate::store::transaction::Transaction;
 
@@ -86,8 +86,7 @@ impl Transaction<'_> {
             let mut ids = self.mqtt_sessions_of(&head.key.username)?;
             ids.push(id);
             self.put(keys::mqtt_sessions_of(&head.key.username), codec::encode_mqtt_numbers(&ids));
-            let done_up_to = Some(head.began.1);
-            self.cursors.push(CursorChange { tenant: head.tenant.clone(), id, done_up_to });
+            self.note_cursor(&head.tenant, id, CursorState::DoneUpTo(head.began.1));
         }
         let progress = MqttProgress::at(head.began.1);
         self.put(keys::mqtt_progress(id), codec::encode_mqtt_progress(&progress));
@@ -101,6 +100,7 @@ impl Transaction<'_> {
     /// As [`Transaction::user`].
     pub fn put_mqtt_head(&mut self, id: MqttSessionId, head: MqttSessionHead) -> Result<(), Error> {
         let known = self.mqtt_row(id)?.and_then(|row| row.due_at);
+        self.note_cursor(&head.tenant, id, CursorState::Away(head.ended_at.is_some()));
         let next = self.next_due(id, &head)?;
         // A client that comes and goes leaves one row: maintenance finds the session by that, and looks when it is due then.
         let due_at = match (known, next) {
@@ -112,6 +112,10 @@ impl Transaction<'_> {
         };
         self.put_due(id, MqttSessionRow { head, due_at });
         Ok(())
+    }
+
+    fn note_cursor(&mut self, tenant: &TenantName, id: MqttSessionId, now: CursorState) {
+        self.cursors.push(CursorChange { tenant: tenant.clone(), id, now });
     }
 
     fn put_due(&mut self, id: MqttSessionId, row: MqttSessionRow) {
@@ -204,7 +208,7 @@ impl Transaction<'_> {
         let (tenant, done_up_to) = (row.head.tenant, progress.done_up_to());
         self.prune_mqtt_queue(id, &tenant, |position| progress.needs(position))?;
         if row.head.expiry > 0 {
-            self.cursors.push(CursorChange { tenant, id, done_up_to: Some(done_up_to) });
+            self.note_cursor(&tenant, id, CursorState::DoneUpTo(done_up_to));
         }
         Ok(())
     }
@@ -331,17 +335,23 @@ impl Transaction<'_> {
                 self.put(of_user, codec::encode_mqtt_numbers(&ids));
             }
         }
+        self.forget_rows(id)
+    }
+
+    /// Forgets what there is of a session but its name, and its place among those of its user.
+    fn forget_rows(&mut self, id: MqttSessionId) -> Result<(), Error> {
         let row = self.committer.store.unless_damaged(self.mqtt_row(id))?.flatten();
         if let Some(due_at) = row.as_ref().and_then(|row| row.due_at) {
             self.remove(keys::mqtt_due(due_at, id));
         }
-        let tenant = row.map(|row| row.head.tenant);
+        // Of one that cannot be read, retention knows it if it could be read at the start.
+        let tenant = row.map(|row| row.head.tenant).or_else(|| self.committer.store.mqtt_cursors.tenant_of(id));
         self.remove(keys::mqtt_session(id));
         self.remove(keys::mqtt_progress(id));
         let left = tenant.as_ref().map(|tenant| tenant.as_str().as_bytes().to_vec()).unwrap_or_default();
         self.put(keys::mqtt_left(self.now(), id), left);
         if let Some(tenant) = tenant {
-            self.cursors.push(CursorChange { tenant, id, done_up_to: None });
+            self.note_cursor(&tenant, id, CursorState::Forgotten);
         }
         Ok(())
     }
@@ -354,11 +364,16 @@ impl Transaction<'_> {
         for id in self.mqtt_sessions_of(username)? {
             match self.mqtt_head_if_whole(id)? {
                 Some(head) => self.forget_mqtt_session(id, &head.key)?,
-                // Its name goes when somebody asks for it, and finds nothing.
-                None => self.remove(keys::mqtt_session(id)),
+                None => self.forget_rows(id)?,
             }
         }
         self.remove(keys::mqtt_sessions_of(username));
+        // Those of damaged ones are left, and those of sessions that end with their connections, whose ends find them by their numbers.
+        for name in self.committer.store.mqtt_names_of(username)? {
+            if self.get(&name)?.is_some() {
+                self.remove(name);
+            }
+        }
         Ok(())
     }
 }

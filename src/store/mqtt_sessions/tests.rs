@@ -333,6 +333,15 @@ fn a_damaged_row_is_an_error_of_its_session_alone() {
     house.change(3, |transaction| transaction.forget_mqtt_sessions_of(username).unwrap());
     house.sweep();
     assert_eq!(house.rows(KINDS), (0, 0));
+    // The same with a user who is deleted, with what is kept for a session that was whole at the start.
+    let id = house.begin("phone", 60);
+    house.change(4, |transaction| transaction.put_mqtt_subscriptions(id, vec![subscription("#", 0)]).unwrap());
+    house.insert(&["a", "a"], 1);
+    house.shorten(1);
+    house.store.smuggle(keys::mqtt_session(id), b"?");
+    house.change(6, |transaction| transaction.forget_mqtt_sessions_of(username).unwrap());
+    house.sweep();
+    assert_eq!((house.rows(KINDS), house.store.mqtt_cursors().behind(&acme(), Position::END)), ((0, 0), vec![]));
 }
 
 #[test]
@@ -348,6 +357,10 @@ fn after_a_restart_retention_knows_how_far_each_session_has_come_and_which_had_a
     let house = house.restart();
     house.store.recall_mqtt_sessions().unwrap();
     assert_eq!(house.store.mqtt_cursors().some_lost(9), [here]);
-    let behind = |position| house.store.mqtt_cursors().behind(&acme(), Position::new(position), None, 9);
-    assert_eq!((behind(5), behind(6), behind(8).len()), (vec![], vec![gone], 2));
+    let behind = |position| -> Vec<_> {
+        let behind = house.store.mqtt_cursors().behind(&acme(), Position::new(position));
+        behind.into_iter().map(|one| (one.id, one.absence.is_some())).collect()
+    };
+    assert_eq!((behind(5), behind(6)), (vec![], vec![(gone, true)]));
+    assert!(behind(8).len() == 2 && behind(8).contains(&(here, false)));
 }

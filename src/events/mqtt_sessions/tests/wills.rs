@@ -70,6 +70,19 @@ async fn a_will_is_published_once_or_never_as_the_connection_ends() {
 }
 
 #[tokio::test]
+async fn a_session_ends_whatever_is_damaged_where_its_will_is_to_go() {
+    for damaged in [&b"n\0\x04acmegone"[..], b"f\0\x04acme", b"c\0\x04acme"] {
+        let house = House::new();
+        let will = will("gone", 0).map(|will| KeptWill { retain: true, ..will });
+        let id = house.begin_anew(BeginMqttSession { will, ..connect("phone") }).await;
+        house.store.smuggle(damaged.to_vec(), b"?");
+        assert!(house.end(id, WillFate::AfterDelay).await, "{damaged:?}");
+        let session = house.store.mqtt_session(id).unwrap().unwrap();
+        assert!(session.head.ended_at.is_some() && session.will.is_none() && house.names().is_empty());
+    }
+}
+
+#[tokio::test]
 async fn a_will_is_published_with_the_rights_of_then() {
     let house = House::new();
     let end = async |begin: BeginMqttSession| {

@@ -2,18 +2,21 @@
 
 use super::*;
 use crate::domain::{Erase, User};
-use crate::store::{ErasureScan, Excess, MAX_QUEUED, MqttReplay};
+use crate::store::mqtt_sessions::queue::MAX_QUEUED_BYTES;
+use crate::store::{Behind, ErasureScan, Excess, MAX_QUEUED, MqttReplay, UserEvents};
 
 impl House {
     /// Has the oldest events leave the tail, as maintenance does. Returns the sessions that could not keep what they need.
-    fn shorten(&mut self, by: usize) -> Vec<MqttSessionId> {
+    pub(super) fn shorten(&mut self, by: usize) -> Vec<MqttSessionId> {
         let excess = Excess { surplus: by, before: at(0), now: at(1 << 40), at_most: usize::MAX };
         let oldest = self.store.oldest(&acme(), excess).unwrap();
         let leaving = self.store.leaving(&acme(), oldest.positions().collect()).unwrap();
         let mut ended = Vec::new();
         let last = oldest.positions().last().unwrap();
-        for id in self.store.mqtt_cursors().behind(&acme(), last, None, usize::MAX) {
-            let needed = self.store.needed_by_mqtt(id, &leaving).unwrap();
+        for Behind { id, .. } in self.store.mqtt_cursors().behind(&acme(), last) {
+            let needs = self.store.mqtt_needs(id).unwrap().unwrap();
+            let needed: Vec<_> =
+                leaving.iter().filter(|event| needs.needs(event)).map(|event| event.position()).collect();
             let queued = self.change(6, |transaction| transaction.queue_for_mqtt(id, &needed).unwrap());
             if queued == Queued::TooMany {
                 ended.push(id);
@@ -128,7 +131,7 @@ fn nothing_is_kept_that_a_session_is_not_given_with_qos_1_or_has_done() {
         [2, 6, 7]
     );
     cursor.raise(Position::new(8));
-    assert_eq!(house.store.mqtt_cursors().behind(&acme(), Position::new(8), None, 9), []);
+    assert_eq!(house.store.mqtt_cursors().behind(&acme(), Position::new(8)), []);
 }
 
 #[test]
@@ -158,6 +161,61 @@ fn the_latest_event_of_a_name_that_is_kept_outlives_being_superseded_and_a_kept_
     house.shorten(1);
     value(&mut house);
     assert_eq!(house.given(other, 0), [one(2, "v", LARGE), one(3, "v", LARGE)]);
+}
+
+#[test]
+fn an_export_has_what_is_kept_for_sessions_once() {
+    let mut house = House::new();
+    let id = house.subscribed("1", "#");
+    house.insert(&["a", "b"], 1);
+    house.change(5, |transaction| {
+        let (user, name) = (Username::parse("zoe").unwrap(), EventName::parse("latest").unwrap());
+        transaction.insert_event(Draft::value(acme(), user, name, Payload::null())).unwrap();
+    });
+    house.insert(&["c"], 1);
+    house.shorten(3);
+    for user in [User::example(), User { tenant_since: Position::new(1), ..User::example() }] {
+        let (mut names, mut events) = (Vec::new(), UserEvents::new(&house.store, &user));
+        let mut more = true;
+        while more {
+            let each = |_: &TenantName, event: crate::store::StoredEvent<'_>| {
+                names.push(event.name.to_owned());
+                Ok(())
+            };
+            more = events.next(&house.store, 1, each).unwrap();
+        }
+        names.sort();
+        assert_eq!(names, ["a", "b", "c", "latest"], "{id:?}");
+    }
+}
+
+#[test]
+fn a_queue_takes_so_many_bytes_and_one_event_more() {
+    let mut house = House::new();
+    let id = house.subscribed("1", "#");
+    let takes = MAX_QUEUED_BYTES / 1_000_000 + 1;
+    for _ in 0..takes + 2 {
+        house.insert(&["a"], 1_000_000);
+    }
+    assert_eq!(house.shorten(usize::try_from(takes).unwrap()), []);
+    // What is done makes room.
+    house.change(6, |transaction| transaction.save_mqtt_progress(id, &MqttProgress::at(Position::new(1))).unwrap());
+    assert_eq!(house.shorten(1), []);
+    assert_eq!(house.shorten(1), [id]);
+}
+
+#[test]
+fn an_event_of_which_nobody_knows_how_many_need_it_stays_and_keeps_no_session_from_going_on() {
+    let mut house = House::new();
+    let (id, other) = (house.subscribed("1", "#"), house.subscribed("2", "#"));
+    house.insert(&["a", "a"], 1);
+    house.shorten(1);
+    house.store.smuggle(keys::keepers(&acme(), Position::new(1)), b"?");
+    house.store.smuggle(keys::mqtt_part(id, &MqttPart::QueueSize), b"?");
+    house.change(6, |transaction| transaction.save_mqtt_progress(id, &MqttProgress::at(Position::new(1))).unwrap());
+    assert_eq!(house.given(other, 0), [one(1, "a", 1), one(2, "a", 1)]);
+    assert_eq!(house.store.mqtt_queue(id, Position::START, Position::END), Ok(vec![]));
+    assert_eq!(house.shorten(1), []);
 }
 
 #[test]

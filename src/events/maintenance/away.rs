@@ -1,0 +1,175 @@
+//! What sessions of MQTT need whose clients are away, in memory: nobody reads each of them again whenever some events leave the tail.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZeroU64;
+
+use crate::domain::{MqttSessionId, Position, TenantName};
+use crate::store::{Behind, LeavingEvent, MqttNeeds};
+
+/// How many bytes all of this takes at most, roughly. Sessions beyond that are read whenever some events leave.
+const MAX_BYTES: usize = 64 << 20;
+/// What a session takes beside its filters, and a filter beside its text, roughly: they are in two maps.
+const BYTES_A_SESSION: usize = 256;
+const BYTES_A_FILTER: usize = 192;
+
+/// What each of some sessions needs.
+pub type Needed = Vec<(MqttSessionId, Vec<Position>)>;
+
+/// The sessions whose clients are away, by tenant.
+pub struct Away {
+    of_tenants: HashMap<TenantName, Sessions>,
+    bytes: usize,
+    max_bytes: usize,
+}
+
+impl Default for Away {
+    fn default() -> Self {
+        Self { of_tenants: HashMap::new(), bytes: 0, max_bytes: MAX_BYTES }
+    }
+}
+
+/// Those of a tenant.
+#[derive(Default)]
+struct Sessions {
+    of: HashMap<MqttSessionId, (NonZeroU64, MqttNeeds)>,
+    by: HashMap<By, BTreeSet<MqttSessionId>>,
+}
+
+/// What an event must have so that a session can need it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum By {
+    Position(Position),
+    Name(Box<str>),
+    FirstLevel(Box<str>),
+    /// Its filter begins with a wildcard.
+    Anything,
+}
+
+fn first_level(name: &str) -> &str {
+    name.split('/').next().unwrap_or(name)
+}
+
+fn of_needs(needs: &MqttNeeds) -> impl Iterator<Item = By> {
+    let of_topics = needs.topics().map(|topics| match (topics.as_str(), first_level(topics.as_str())) {
+        (_, "+" | "#") => By::Anything,
+        (filter, first) if filter.contains(['+', '#']) => By::FirstLevel(first.into()),
+        (filter, _) => By::Name(filter.into()),
+    });
+    of_topics.chain(needs.named().iter().map(|position| By::Position(*position)))
+}
+
+fn bytes_of(needs: &MqttNeeds) -> usize {
+    let of_filters: usize = needs.topics().map(|topics| topics.as_str().len() * 2 + BYTES_A_FILTER).sum();
+    BYTES_A_SESSION + of_filters + needs.named().len() * BYTES_A_FILTER
+}
+
+impl Away {
+    /// Of the sessions of a tenant that stand before some events, those of which is not known here what they need. Those that are not
+    /// among them are forgotten here.
+    pub fn unknown(&mut self, tenant: &TenantName, behind: &[Behind]) -> Vec<Behind> {
+        let Some(sessions) = self.of_tenants.get_mut(tenant) else { return behind.to_vec() };
+        let is_known = |one: &&Behind| {
+            let known = sessions.of.get(&one.id).map(|(absence, _)| *absence);
+            known.is_some() && known == one.absence
+        };
+        let (known, unknown): (Vec<Behind>, Vec<Behind>) = behind.iter().partition(is_known);
+        if known.len() < sessions.of.len() {
+            let known: BTreeSet<_> = known.iter().map(|one| one.id).collect();
+            let gone: Vec<_> = sessions.of.keys().filter(|id| !known.contains(id)).copied().collect();
+            let bytes: usize = gone.into_iter().map(|id| sessions.forget(id)).sum();
+            self.bytes = self.bytes.saturating_sub(bytes);
+        }
+        if sessions.of.is_empty() {
+            self.of_tenants.remove(tenant);
+        }
+        unknown
+    }
+
+    /// Remembers what a session needs from the beginning of an absence of its client on, if there is room.
+    pub fn learn(&mut self, tenant: &TenantName, Behind { id, absence }: Behind, needs: MqttNeeds) {
+        let (Some(absence), bytes) = (absence, bytes_of(&needs)) else { return };
+        let sessions = self.of_tenants.entry(tenant.clone()).or_default();
+        self.bytes = self.bytes.saturating_sub(sessions.forget(id));
+        if self.bytes + bytes <= self.max_bytes {
+            self.bytes += bytes;
+            sessions.add(id, absence, needs);
+        }
+    }
+
+    /// Which of some events the sessions need that are known here. It ends when it has found about so many; the events that are left
+    /// over have their turn next.
+    pub fn needed<'a>(
+        &self,
+        tenant: &TenantName,
+        events: &'a [LeavingEvent],
+        about: usize,
+    ) -> (Needed, &'a [LeavingEvent]) {
+        match self.of_tenants.get(tenant) {
+            Some(sessions) => sessions.needed(events, about),
+            None => (Needed::new(), &[]),
+        }
+    }
+}
+
+/// Which of some events each of some sessions needs. To ask each session of each event takes far longer.
+pub fn needed_by(sessions: &[(Behind, MqttNeeds)], events: &[LeavingEvent]) -> Needed {
+    let mut all = Sessions::default();
+    for (one, needs) in sessions {
+        all.add(one.id, NonZeroU64::MIN, needs.clone());
+    }
+    all.needed(events, usize::MAX).0
+}
+
+impl Sessions {
+    fn add(&mut self, id: MqttSessionId, absence: NonZeroU64, needs: MqttNeeds) {
+        for by in of_needs(&needs) {
+            self.by.entry(by).or_default().insert(id);
+        }
+        self.of.insert(id, (absence, needs));
+    }
+
+    fn needed<'a>(&self, mut events: &'a [LeavingEvent], about: usize) -> (Needed, &'a [LeavingEvent]) {
+        let mut needed: BTreeMap<MqttSessionId, Vec<Position>> = BTreeMap::new();
+        let mut found = 0;
+        while let Some((event, rest)) = events.split_first()
+            && found < about
+        {
+            for id in self.that_need(event) {
+                needed.entry(id).or_default().push(event.position());
+                found += 1;
+            }
+            events = rest;
+        }
+        (needed.into_iter().collect(), events)
+    }
+
+    fn that_need(&self, event: &LeavingEvent) -> BTreeSet<MqttSessionId> {
+        let name = event.name();
+        let by = [
+            By::Position(event.position()),
+            By::Name(name.into()),
+            By::FirstLevel(first_level(name).into()),
+            By::Anything,
+        ];
+        let may_need = by.iter().filter_map(|by| self.by.get(by)).flatten();
+        let needs = |id: &&MqttSessionId| self.of.get(*id).is_some_and(|(_, needs)| needs.needs(event));
+        may_need.filter(needs).copied().collect()
+    }
+
+    /// Forgets a session. Returns how many bytes that was counted as.
+    fn forget(&mut self, id: MqttSessionId) -> usize {
+        let Some((_, needs)) = self.of.remove(&id) else { return 0 };
+        for by in of_needs(&needs) {
+            if let Some(ids) = self.by.get_mut(&by)
+                && ids.remove(&id)
+                && ids.is_empty()
+            {
+                self.by.remove(&by);
+            }
+        }
+        bytes_of(&needs)
+    }
+}
+
+#[cfg(test)]
+mod tests;
