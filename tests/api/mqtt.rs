@@ -2,6 +2,7 @@
 
 mod clients;
 mod connect;
+mod kills;
 mod listening;
 mod messages;
 mod mobile_broker;

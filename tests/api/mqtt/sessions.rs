@@ -50,7 +50,7 @@ async fn of_many_that_come_at_once_one_is_left() {
 }
 
 /// What a client says that wants its session kept.
-fn keeping<'a>(level: u8, client_id: &'a str, token: &'a str) -> Connect<'a> {
+pub fn keeping<'a>(level: u8, client_id: &'a str, token: &'a str) -> Connect<'a> {
     let properties = if level == 5 { expiry(3600) } else { Vec::new() };
     Connect { level, client_id, login: Some(("JWT", token)), keeps_session: true, properties, ..Connect::default() }
 }
@@ -60,7 +60,7 @@ fn expiry(seconds: u32) -> Vec<u8> {
 }
 
 /// Connects, and whether there was a session.
-async fn reopen(server: &TestServer, connect: &Connect<'_>) -> (Mqtt, bool) {
+pub async fn reopen(server: &TestServer, connect: &Connect<'_>) -> (Mqtt, bool) {
     let (mqtt, connack) = Mqtt::open(server, connect).await;
     assert_eq!(connack.body[1], 0, "{connack:?}");
     (mqtt, connack.body[0] == 1)
