@@ -5,10 +5,11 @@
 //! in order, and only then answers. So unique names, optimistic concurrency and single-use codes need no locks, a
 //! thousand inserts share one sync, and no client ever sees an event that a crash could take back.
 
+mod waiting;
+
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,10 +21,8 @@ use crate::domain::Username;
 use crate::error::Error;
 use crate::store::{Committer, Durable, Transaction};
 
-/// How many changes may wait. More are refused, so that memory is bounded and an answer never takes long.
-const QUEUE: usize = 4096;
-/// How many bytes they may hold together.
-const QUEUE_BYTES: usize = 64 << 20;
+use waiting::{Waiting, Waits};
+
 /// How many changes one commit may have.
 const MAX_BATCH: usize = 1024;
 /// From this size on, the last commit served a crowd of clients: the next commit waits a moment for their next changes.
@@ -45,6 +44,12 @@ pub trait Change: Send + 'static {
     /// How many bytes it holds while it waits, if they are worth counting.
     fn bytes(&self) -> usize {
         0
+    }
+
+    /// Whether it waits however many others do, and counts for none of them. Only for changes whose number something else bounds, and
+    /// that must not be lost.
+    fn is_needed(&self) -> bool {
+        false
     }
 
     /// Decides against the current state, and writes the consequences. After an `Err`, everything that it wrote is
@@ -150,29 +155,8 @@ type Answer = Box<dyn FnOnce(Result<(), Error>) + Send>;
 /// A change, and the channel for its result.
 struct Pending<C: Change> {
     change: C,
-    waiting: Waiting,
+    waiting: Option<Waiting>,
     reply: oneshot::Sender<Result<C::Outcome, Error>>,
-}
-
-/// The bytes of a waiting change, counted while it waits.
-struct Waiting {
-    bytes: usize,
-    of_all: Arc<AtomicUsize>,
-}
-
-impl Waiting {
-    /// Counts the bytes, if there is room for them.
-    fn count(bytes: usize, of_all: &Arc<AtomicUsize>) -> Result<Self, Error> {
-        let waiting = Self { bytes, of_all: Arc::clone(of_all) };
-        let before = of_all.fetch_add(bytes, Ordering::Relaxed);
-        if before + bytes > QUEUE_BYTES { Err(Error::Overloaded) } else { Ok(waiting) }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.of_all.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
 }
 
 /// A [`Pending`] without its type.
@@ -198,8 +182,8 @@ impl<C: Change> Request for Pending<C> {
 /// The handle of the writer: a cheap clone.
 #[derive(Clone)]
 pub struct Writer {
-    queue: mpsc::Sender<Box<dyn Request>>,
-    waiting_bytes: Arc<AtomicUsize>,
+    queue: mpsc::UnboundedSender<Box<dyn Request>>,
+    waits: Arc<Waits>,
 }
 
 /// What becomes of a change that was posted.
@@ -227,14 +211,14 @@ impl Writer {
         clock: Clock,
         publish: impl FnMut(Committed) + Send + 'static,
     ) -> std::io::Result<(Self, Failure)> {
-        let (queue, requests) = mpsc::channel(QUEUE);
+        let (queue, requests) = mpsc::unbounded_channel();
         let (failed, failure) = oneshot::channel();
         thread::Builder::new().name("writer".to_owned()).spawn(move || {
             if let Err(error) = run(committer, &clock, requests, publish) {
                 let _ = failed.send(error);
             }
         })?;
-        Ok((Self { queue, waiting_bytes: Arc::default() }, Failure(Some(failure))))
+        Ok((Self { queue, waits: Arc::default() }, Failure(Some(failure))))
     }
 
     /// Decides a change, and waits until its writes are durable.
@@ -250,15 +234,12 @@ impl Writer {
     /// durable; the change is decided whether that is awaited or not.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] if too many changes wait; [`Error::ShuttingDown`] if the writer has ended; later, the others of
+    /// [`Error::Overloaded`] if too many changes wait and this one is not needed; [`Error::ShuttingDown`] if the writer has ended; later, the others of
     /// [`Writer::submit`].
     pub fn post<C: Change>(&self, change: C) -> Result<Outcome<C::Outcome>, Error> {
         let (reply, outcome) = oneshot::channel();
-        let waiting = Waiting::count(change.bytes(), &self.waiting_bytes)?;
-        self.queue.try_send(Box::new(Pending { change, waiting, reply })).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Error::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => Error::ShuttingDown,
-        })?;
+        let waiting = if change.is_needed() { None } else { Some(Waiting::count(change.bytes(), &self.waits)?) };
+        self.queue.send(Box::new(Pending { change, waiting, reply })).map_err(|_| Error::ShuttingDown)?;
         Ok(Outcome(outcome))
     }
 
@@ -317,7 +298,7 @@ impl Failure {
 fn run(
     mut committer: Committer,
     clock: &Clock,
-    mut requests: mpsc::Receiver<Box<dyn Request>>,
+    mut requests: mpsc::UnboundedReceiver<Box<dyn Request>>,
     mut publish: impl FnMut(Committed),
 ) -> Result<(), Error> {
     let (mut last_size, mut last_end) = (0, Instant::now());

@@ -1,16 +1,16 @@
 //! Sessions of MQTT that outlive their connections.
 
 use std::num::NonZeroU16;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
 use super::events::{Events, Inserting};
-use super::reader::ReadScope;
-use crate::domain::{EventFilter, KeptWill, MqttSession, MqttSessionId, MqttSessionKey, PublisherId};
+use crate::domain::{KeptWill, MqttProgress, MqttSession, MqttSessionId, MqttSessionKey, Position, PublisherId};
 use crate::error::Error;
 use crate::events::{
-    BeginMqttSession, BegunMqttSession, ChangeMqttSession, Condition, EventParts, Format, Insert, MqttSessionChange,
-    NewEvent, WillRules,
+    BeginMqttSession, BegunMqttSession, ChangeMqttSession, Condition, Insert, MqttSessionChange, NewEvent, WillFate,
+    WillRules,
 };
 use crate::identity::Principal;
 use crate::store::{Lane, MqttCursor, MqttReplay, Store};
@@ -45,6 +45,59 @@ pub enum BegunSession {
     TooMany,
 }
 
+/// A change of a session that was asked for. Resolves when it is on disk.
+pub type Keeping = Outcome<bool>;
+
+/// A session that outlives its connection, or has a will, while a connection has it.
+pub struct KeptSession {
+    events: Events,
+    id: MqttSessionId,
+    cursor: Option<MqttCursor>,
+}
+
+impl KeptSession {
+    /// The session of a client.
+    pub fn new(events: &Events, principal: &Principal, id: MqttSessionId) -> Self {
+        Self { events: events.clone(), id, cursor: events.mqtt_cursor(principal, id) }
+    }
+
+    /// What it is called.
+    pub fn id(&self) -> MqttSessionId {
+        self.id
+    }
+
+    /// Changes it, as [`Events::change_mqtt_session`] says.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn change(&self, change: MqttSessionChange) -> Result<Keeping, Error> {
+        self.events.change_mqtt_session(self.id, change)
+    }
+
+    /// Its connection has ended: writes that down, or has it found out later that nothing is written of it.
+    pub fn end(&self, progress: MqttProgress, expiry: Option<u32>, will: WillFate) {
+        let _ = self.change(MqttSessionChange::End(progress, expiry, will));
+        self.events.lose_mqtt_session(self.id);
+    }
+
+    /// Its client is not let in after all.
+    pub fn refuse(&self, is_new: bool) {
+        self.events.refuse_mqtt_session(self.id, is_new);
+    }
+
+    /// Becomes ready when the session is forgotten although a connection has it. Wakes as a future does.
+    pub fn poll_forgotten(&self, context: &Context<'_>) -> Poll<()> {
+        self.cursor.as_ref().map_or(Poll::Pending, |cursor| cursor.poll_forgotten(context))
+    }
+
+    /// Everything up to here is done, so that nobody need keep it for the session.
+    pub fn raise(&self, position: Position) {
+        if let Some(cursor) = &self.cursor {
+            cursor.raise(position);
+        }
+    }
+}
+
 impl Events {
     fn will_rules(&self) -> WillRules {
         WillRules { authorize: self.authorize(), quotas: self.limits.quotas() }
@@ -62,15 +115,31 @@ impl Events {
         principal: &Principal,
         client: ConnectingClient,
     ) -> Result<BegunSession, Error> {
+        if self.hub.is_closed() {
+            return Err(Error::ShuttingDown);
+        }
         let account = self.identity.recheck(principal)?;
         if client.will.is_some() {
             self.rates.take(&principal.username, &account.tenant, 1)?;
         }
-        let begin = |client: ConnectingClient| {
-            let ConnectingClient { client_id, clean_start, expiry, publisher, will, most, may_exceed } = client;
-            let key = MqttSessionKey { username: principal.username.clone(), client_id };
-            let (auth_context, rules) = (principal.auth_context.clone(), self.will_rules());
-            self.writer.submit(BeginMqttSession {
+        let id = match self.begin_mqtt(principal, client.clone()).await? {
+            BegunMqttSession::Anew(id) => return Ok(BegunSession::Anew(id)),
+            BegunMqttSession::TooMany => return Ok(BegunSession::TooMany),
+            BegunMqttSession::Present(id) => id,
+        };
+        let begun = self.go_on_with_mqtt(principal, client, id).await;
+        if !matches!(begun, Ok(BegunSession::Present(..))) {
+            self.refuse_mqtt_session(id, false);
+        }
+        begun
+    }
+
+    async fn begin_mqtt(&self, principal: &Principal, client: ConnectingClient) -> Result<BegunMqttSession, Error> {
+        let ConnectingClient { client_id, clean_start, expiry, publisher, will, most, may_exceed } = client;
+        let key = MqttSessionKey { username: principal.username.clone(), client_id };
+        let (auth_context, rules) = (principal.auth_context.clone(), self.will_rules());
+        self.writer
+            .submit(BeginMqttSession {
                 key,
                 auth_context,
                 clean_start,
@@ -81,12 +150,16 @@ impl Events {
                 may_exceed,
                 rules,
             })
-        };
-        let id = match begin(client.clone()).await? {
-            BegunMqttSession::Anew(id) => return Ok(BegunSession::Anew(id)),
-            BegunMqttSession::TooMany => return Ok(BegunSession::TooMany),
-            BegunMqttSession::Present(id) => id,
-        };
+            .await
+    }
+
+    /// Reads a session that goes on. If it cannot be read it begins anew.
+    async fn go_on_with_mqtt(
+        &self,
+        principal: &Principal,
+        client: ConnectingClient,
+        id: MqttSessionId,
+    ) -> Result<BegunSession, Error> {
         let lane = Lane::of_request(&principal.account.tenant, &principal.username);
         let read = move |store: &Store| store.unless_damaged(store.mqtt_session(id));
         if let Some(session) = self.store().read_on(&lane, read).await??.flatten() {
@@ -94,10 +167,25 @@ impl Events {
         }
         // It has the will of this connection, which is not over.
         self.change_mqtt_session(id, MqttSessionChange::CancelWill)?.await?;
-        Ok(match begin(ConnectingClient { clean_start: true, ..client }).await? {
+        Ok(match self.begin_mqtt(principal, ConnectingClient { clean_start: true, ..client }).await? {
             BegunMqttSession::Anew(id) => BegunSession::Anew(id),
             BegunMqttSession::Present(_) | BegunMqttSession::TooMany => BegunSession::TooMany,
         })
+    }
+
+    /// The client of a session that has begun is not let in after all, and so has no will. A session that was there before is as when
+    /// its connection is lost; a new one is forgotten.
+    fn refuse_mqtt_session(&self, id: MqttSessionId, is_new: bool) {
+        let _ = self.change_mqtt_session(id, MqttSessionChange::CancelWill);
+        if is_new {
+            let _ = self.change_mqtt_session(id, MqttSessionChange::Forget);
+        }
+        self.lose_mqtt_session(id);
+    }
+
+    /// The connection of a session is over. If nothing is written of that, maintenance writes it.
+    fn lose_mqtt_session(&self, id: MqttSessionId) {
+        self.store().mqtt_cursors().lose(id);
     }
 
     /// Changes a session, after every change that was asked for before on this thread. What is returned resolves when that is on disk;

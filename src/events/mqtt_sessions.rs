@@ -299,12 +299,16 @@ impl Change for ChangeMqttSession {
 
     fn bytes(&self) -> usize {
         match &self.change {
-            MqttSessionChange::Save(progress) | MqttSessionChange::End(progress, ..) => {
-                size_of_val(&progress.outgoing[..]) + size_of_val(&progress.waiting[..])
-            }
             MqttSessionChange::Subscribe(subscriptions) => subscriptions.iter().map(|one| one.filter.len()).sum(),
             _ => 0,
         }
+    }
+
+    /// A connection has a few of them under way, each of no more than it holds itself. Whatever many connections have to write at once, as
+    /// when an event is sent to all of them or all of them are lost, is written, and no change of others is refused for it. A client can
+    /// be told that it has no new subscription.
+    fn is_needed(&self) -> bool {
+        !matches!(self.change, MqttSessionChange::Subscribe(_))
     }
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<bool, Error> {
@@ -334,6 +338,7 @@ impl Change for ChangeMqttSession {
                     batch.save_mqtt_progress(id, &progress)?;
                     rules.end(batch, id, head.clone())
                 })?;
+                batch.find_mqtt_session_again(id);
             }
             MqttSessionChange::Forget => rules.forget(batch, id)?,
         }

@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroU64;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use futures_util::task::AtomicWaker;
 
 use crate::domain::{MqttSessionId, Position, TenantName};
 
@@ -20,6 +23,9 @@ struct Inner {
     position: AtomicU64,
     /// Which absence of its client this is; 0 while it is connected.
     absence: AtomicU64,
+    is_forgotten: AtomicBool,
+    /// The connection of the session.
+    holder: AtomicWaker,
 }
 
 impl MqttCursor {
@@ -32,9 +38,21 @@ impl MqttCursor {
     pub fn position(&self) -> Position {
         Position::new(self.0.position.load(Ordering::Relaxed))
     }
+
+    /// Becomes ready when the session is forgotten, though a connection has it. Wakes as a future does, one task.
+    pub fn poll_forgotten(&self, context: &Context<'_>) -> Poll<()> {
+        self.0.holder.register(context.waker());
+        if self.0.is_forgotten.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn forget(&self) {
+        self.0.is_forgotten.store(true, Ordering::Release);
+        self.0.holder.wake();
+    }
 }
 
-/// The cursors of all sessions that outlive their connections, and the sessions whose connections were lost with the server.
+/// The cursors of all sessions that outlive their connections, and the sessions whose connections were lost: with the server, or without
+/// saying how far they have come.
 #[derive(Debug, Default)]
 pub struct MqttCursors {
     of_tenants: Mutex<OfTenants>,
@@ -89,7 +107,13 @@ impl MqttCursors {
         *self.lost() = lost;
     }
 
-    /// Some of the sessions that had a connection when the server stopped without ending them, and have not gone on since.
+    /// The connection of a session is over, and perhaps nothing is written of that. Called after whatever is to be written, and before
+    /// another connection has the session.
+    pub fn lose(&self, id: MqttSessionId) {
+        self.lost().insert(id);
+    }
+
+    /// Some of the sessions whose connections were lost, and that have not gone on since.
     pub fn some_lost(&self, at_most: usize) -> Vec<MqttSessionId> {
         self.lost().iter().take(at_most).copied().collect()
     }
@@ -121,8 +145,11 @@ impl MqttCursors {
                     cursor.0.absence.store(absence, Ordering::Relaxed);
                 }
                 CursorState::Forgotten => {
-                    let sessions = of_tenants.get_mut(&tenant);
-                    if sessions.is_some_and(|sessions| sessions.remove(&id).is_some() && sessions.is_empty()) {
+                    let Some(sessions) = of_tenants.get_mut(&tenant) else { continue };
+                    if let Some(cursor) = sessions.remove(&id) {
+                        cursor.forget();
+                    }
+                    if sessions.is_empty() {
                         of_tenants.remove(&tenant);
                     }
                 }
@@ -201,7 +228,10 @@ mod tests {
         change(1, CursorState::Away(false));
         change(77, CursorState::Away(true));
         assert_eq!(absences(), [None, NonZeroU64::new(3), None]);
+        let is_forgotten = || cursor.poll_forgotten(&Context::from_waker(std::task::Waker::noop())).is_ready();
+        assert!(!is_forgotten());
         [1, 2, 3, 4].into_iter().for_each(|id| change(id, CursorState::Forgotten));
+        assert!(is_forgotten(), "whoever has it is told");
         assert!(behind(99).is_empty() && cursors.lock().is_empty());
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::mpsc as std_mpsc;
 
+use super::waiting::QUEUE;
 use super::*;
 use crate::domain::{EventName, Payload, TenantName};
 use crate::store::{Draft, MAX_CHANGE_BYTES, Store};
@@ -161,4 +162,42 @@ async fn a_change_that_needs_a_damaged_value_is_refused_alone_however_often_it_c
     assert_eq!(running.store.head().get(), 5);
     let reason = tokio::time::timeout(Duration::ZERO, running.failure.reason()).await;
     assert!(reason.is_err(), "the writer gave up: {reason:?}");
+}
+
+/// A change that must not be refused, or one that may be.
+struct Count {
+    is_needed: bool,
+}
+
+impl Change for Count {
+    type Outcome = ();
+
+    fn is_needed(&self) -> bool {
+        self.is_needed
+    }
+
+    fn decide(self, _: &mut Batch<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_is_needed_is_never_refused_and_takes_no_room_from_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(directory.path());
+    let (go, wait) = std_mpsc::channel();
+    let hold = running.writer.post(Hold(wait)).unwrap();
+    let post = |is_needed| running.writer.post(Count { is_needed });
+    let mut needed: Vec<_> = (0..2 * QUEUE).map(|_| post(true).unwrap()).collect();
+    // The one that holds the others up may have been taken by now.
+    let mut others: Vec<_> = (1..QUEUE).map(|_| post(false).unwrap()).collect();
+    others.extend(post(false));
+    assert_eq!(post(false).err(), Some(Error::Overloaded));
+    needed.push(post(true).unwrap());
+    drop(go);
+    hold.await.unwrap();
+    for outcome in needed.into_iter().chain(others) {
+        outcome.await.unwrap();
+    }
+    assert!(post(false).unwrap().await.is_ok());
 }

@@ -2,6 +2,7 @@
 
 mod clients;
 mod connect;
+mod keeping;
 mod kills;
 mod listening;
 mod messages;

@@ -1,5 +1,6 @@
 //! Guards sessions of MQTT as the writer decides about them: who has one, what it is given once, and that its will comes once.
 
+mod busy;
 mod maintenance;
 mod wills;
 

@@ -23,9 +23,10 @@ use super::outbound::{self, Unnoted};
 use super::packet::{Connect, Decoder, Encoder, Reason, Version};
 use super::reasons;
 use super::sink::Shared;
+use super::subscriptions;
 use crate::app::{App, HeldSession, Keeping};
 use crate::error::Error;
-use crate::events::{CatchUp, StreamId, WillFate};
+use crate::events::{CatchUp, MqttSessionChange, StreamId, WillFate};
 use crate::identity::Principal;
 use crate::transports::ws::{Inlet, Message, Outlet, yield_turn};
 
@@ -77,10 +78,8 @@ pub struct Client {
     inbound: Inbound,
     /// How the session ends with the connection: for how long it goes on, if that was changed, and what becomes of the will.
     leaves: (Option<u32>, WillFate),
-    /// Messages of QoS 2 that the session is yet to know of, before they are sent.
-    noting: VecDeque<(Vec<Unnoted>, Keeping)>,
-    /// Those that could not be noted.
-    unnoted: Vec<Unnoted>,
+    /// Messages of QoS 2 that the session is yet to know of, before they are sent; without a change, they could not be noted.
+    noting: VecDeque<(Vec<Unnoted>, Option<Keeping>)>,
     /// When the session is saved, if it has come further.
     save_at: Option<Instant>,
     /// Whether it may authenticate again.
@@ -141,7 +140,6 @@ impl Client {
             inbound,
             leaves: (None, WillFate::AfterDelay),
             noting: VecDeque::new(),
-            unnoted: Vec::new(),
             save_at: None,
             can_renew: connect.authentication.is_some(),
             silent_for,
@@ -154,6 +152,10 @@ impl Client {
 
     /// Goes on with everything, until the connection ends.
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        // Before anything is acknowledged to it.
+        if self.streaming.keeper.poll_forgotten(context).is_ready() {
+            return Poll::Ready(End::Told(Reason::QuotaExceeded, Some("the session could not be kept any longer")));
+        }
         // A SUBACK goes before the messages that it is for.
         if let Some(end) = self.answer(context) {
             return Poll::Ready(end);
@@ -245,6 +247,14 @@ impl Client {
                     match done {
                         Done::Answered => {}
                         Done::NotTaken(id) => drop(self.inbound.release(id)),
+                        Done::NotSubscribed(new) => {
+                            let mut outbound = self.streaming.shared.outbound.borrow_mut();
+                            subscriptions::take_out(&mut outbound, &new);
+                            drop(outbound);
+                            with.keeper.change_later(MqttSessionChange::Unsubscribe(new));
+                            // Those that were asked for since have built on these.
+                            self.doing.iter_mut().for_each(Doing::fail);
+                        }
                         Done::Ends(reason) => end = Some(End::Told(reason, None)),
                     }
                 }
@@ -307,7 +317,8 @@ impl Drop for Client {
             progress.position = progress.position.max(stands.position);
         }
         // Those that are being noted are on disk before this is; the others wait.
-        progress.waiting.splice(0..0, self.unnoted.iter().map(|unnoted| unnoted.message));
+        let refused = self.noting.iter().filter(|(_, keeping)| keeping.is_none()).flat_map(|(unnoted, _)| unnoted);
+        progress.waiting.splice(0..0, refused.map(|unnoted| unnoted.message));
         let (expiry, will) = self.leaves;
         self.streaming.keeper.end(progress, expiry, will);
     }

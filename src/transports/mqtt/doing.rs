@@ -70,10 +70,11 @@ pub enum Doing {
 }
 
 /// A change of what a client is subscribed to: first of its session, and then of its stream, so that it is known for good before its
-/// client is told, and told before the messages come that it is for. It begins when all that was asked for before is done.
+/// client is told, and told before the messages come that it is for. The session changes at once, whatever becomes of the connection;
+/// the stream when all that was asked for before is done.
 pub enum Refilter {
-    /// Not begun.
-    Due(Option<MqttSessionChange>, FilterChange),
+    /// It is refused.
+    Refused,
     /// It is written down.
     Keeping(Option<Keeping>, FilterChange),
     /// The stream changes.
@@ -97,18 +98,21 @@ pub struct With<'a> {
 }
 
 impl Refilter {
+    /// Begins a change of the session that is one of the stream, too.
+    pub fn begin(keeper: &Keeper, kept: MqttSessionChange, change: FilterChange) -> Self {
+        keeper.change(kept).map_or(Self::Refused, |keeping| Self::Keeping(keeping, change))
+    }
+
     /// Becomes ready when it is done. Returns whether it succeeded.
     fn poll(&mut self, with: &With<'_>, context: &mut Context<'_>) -> Poll<bool> {
         loop {
             match self {
-                Self::Due(kept, change) => {
-                    let Some(Ok(keeping)) = kept.take().map(|kept| with.keeper.change(kept)) else {
-                        return Poll::Ready(false);
-                    };
-                    *self = Self::Keeping(keeping, change.clone());
-                }
+                Self::Refused => return Poll::Ready(false),
                 Self::Keeping(keeping, change) => {
-                    if !ready!(poll_kept(keeping, context)) {
+                    // The session may have been forgotten.
+                    if let Some(keeping) = keeping
+                        && ready!(Pin::new(keeping).poll(context)) != Ok(true)
+                    {
                         return Poll::Ready(false);
                     }
                     match with.app.events.change_filter(with.principal, with.stream, change.clone()) {
@@ -126,6 +130,8 @@ impl Refilter {
 pub enum Done {
     /// It is answered.
     Answered,
+    /// A SUBSCRIBE failed, so that these filters, which were not there before, are not there now.
+    NotSubscribed(Vec<Box<str>>),
     /// A message of QoS 2 was not taken, so that its identifier is free again.
     NotTaken(NonZeroU16),
     /// A client that cannot be told of a refusal must not take the message for delivered: the connection ends.
@@ -146,6 +152,13 @@ impl Doing {
         }
     }
 
+    /// Has a SUBSCRIBE fail.
+    pub fn fail(&mut self) {
+        if let Self::Subscribe { change: Some(change), .. } = self {
+            *change = Refilter::Refused;
+        }
+    }
+
     /// Becomes ready when it is done, and appends the answer. Wakes as a future does.
     pub fn poll(&mut self, with: &With<'_>, out: &mut Vec<u8>, context: &mut Context<'_>) -> Poll<Done> {
         let With { version, encoder, .. } = *with;
@@ -163,10 +176,9 @@ impl Doing {
                 if !is_changed {
                     let granted = results.iter_mut().filter(|result| result.is_ok());
                     granted.for_each(|result| *result = Err(Reason::QuotaExceeded));
-                    with.keeper.change_later(MqttSessionChange::Unsubscribe(std::mem::take(new)));
                 }
                 encoder.suback(out, *id, results);
-                Done::Answered
+                if is_changed { Done::Answered } else { Done::NotSubscribed(std::mem::take(new)) }
             }
             Self::Unsubscribe { id, reasons, change } => {
                 // To take names out of a filter fails only with the stream, which ends the connection.
@@ -190,7 +202,7 @@ impl Doing {
     }
 }
 
-/// Becomes ready when something is on disk, if it is to be. Returns whether it is: the session may have been forgotten.
+/// Becomes ready when something is on disk, if it is to be. Returns whether it is.
 fn poll_kept(keeping: &mut Option<Keeping>, context: &mut Context<'_>) -> Poll<bool> {
     match keeping {
         // Whether there was such a message is known without the disk.

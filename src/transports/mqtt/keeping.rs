@@ -1,5 +1,10 @@
 //! What of a session is on disk, so that it outlives its connection.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
 use super::filters::{Filters, Wanted};
 use super::outbound::{InFlight, Message, Progress, State, Unnoted};
 use super::packet::Qos;
@@ -18,17 +23,33 @@ pub struct Keeper {
     session: Option<KeptSession>,
     /// How long it outlives the connection, in seconds.
     expiry: u32,
+    /// What is being written of how far it has come.
+    saving: Option<Keeping>,
 }
+
+/// How often it is written down how far a session has come, at most. What was acknowledged since then comes again after a crash.
+const SAVE_EVERY: Duration = Duration::from_secs(10);
 
 impl Keeper {
     /// For a session that outlives its connection by so many seconds.
     pub fn new(session: Option<KeptSession>, expiry: u32) -> Self {
-        Self { session, expiry }
+        Self { session, expiry, saving: None }
     }
 
     /// The session, if it outlives its connection.
     pub fn kept(&self) -> Option<&KeptSession> {
         self.session.as_ref().filter(|_| self.expiry > 0)
+    }
+
+    /// The session on disk, whether it outlives its connection or not.
+    pub fn session(&self) -> Option<&KeptSession> {
+        self.session.as_ref()
+    }
+
+    /// Becomes ready when the session is forgotten although its connection has it: retention could not wait for it, or its user is gone.
+    /// Wakes as a future does.
+    pub fn poll_forgotten(&self, context: &Context<'_>) -> Poll<()> {
+        self.session.as_ref().map_or(Poll::Pending, |session| session.poll_forgotten(context))
     }
 
     /// How long the session outlives the connection, in seconds.
@@ -60,19 +81,44 @@ impl Keeper {
         let _ = self.change(change);
     }
 
-    /// Notes how far it has come.
-    pub fn save(&self, progress: Progress) {
-        if let Some(session) = self.kept() {
-            let progress = kept_progress(progress);
-            session.raise(progress.done_up_to());
-            let _ = session.change(MqttSessionChange::Save(progress));
+    /// Everything up to here is done, so that retention keeps nothing of it for the session. It goes ahead of what is on disk.
+    pub fn raise(&self, done_up_to: Position) {
+        if let Some(session) = &self.session {
+            session.raise(done_up_to);
         }
+    }
+
+    /// How long after its first change it is saved. Sessions that change in one moment, since an event is for all of them, are not all
+    /// saved in one.
+    pub fn saves_after(&self) -> Duration {
+        let half = SAVE_EVERY / 2;
+        let millis = u64::try_from(half.as_millis()).unwrap_or(1);
+        half + Duration::from_millis(self.session.as_ref().map_or(0, |session| session.id().0 % millis))
+    }
+
+    /// Whether the last [`Keeper::save`] is not on disk yet.
+    pub fn is_saving(&mut self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        self.saving.take_if(|saving| Pin::new(saving).poll(&mut context).is_ready());
+        self.saving.is_some()
+    }
+
+    /// Notes how far it has come.
+    pub fn save(&mut self, progress: Progress) {
+        self.saving = self.change(MqttSessionChange::Save(kept_progress(progress))).ok().flatten();
     }
 
     /// Its connection has ended. It may be for another time from now on.
     pub fn end(&self, progress: Progress, expiry: Option<u32>, will: WillFate) {
         if let Some(session) = &self.session {
-            let _ = session.change(MqttSessionChange::End(kept_progress(progress), expiry, will));
+            session.end(kept_progress(progress), expiry, will);
+        }
+    }
+
+    /// The client is not let in after all, to a session that is new or was there before.
+    pub fn refuse(&self, is_new: bool) {
+        if let Some(session) = &self.session {
+            session.refuse(is_new);
         }
     }
 }

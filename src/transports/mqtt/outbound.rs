@@ -60,7 +60,7 @@ pub struct Outbound {
     quiet_until: Position,
     /// Whether what was in flight when the session went on has yet to be sent again, before anything else.
     is_resuming: bool,
-    /// Whether the session has come further since it was saved.
+    /// Whether the session has come further since it was saved, by messages above QoS 0.
     has_changed: bool,
 }
 
@@ -113,7 +113,6 @@ impl Outbound {
         if taken == Taken::Yes && !record.is_from_before {
             self.position = self.position.max(record.position);
         }
-        self.has_changed |= taken == Taken::Yes;
         taken
     }
 
@@ -152,8 +151,10 @@ impl Outbound {
                 return Taken::No;
             }
             self.waiting.push_back(message);
+            self.has_changed = true;
             return Taken::Yes;
         }
+        self.has_changed = true;
         let id = self.next_id();
         if qos == Qos::ExactlyOnce && self.limits.keeps {
             if !record.is_from_before {

@@ -14,10 +14,9 @@ use super::shares::Options;
 use crate::app::{App, BegunSession, ConnectingClient, HeldSession, KeptSession};
 use crate::domain::{MqttSession, MqttSessionId, SharedFilter, TopicFilter};
 use crate::error::Error;
-use crate::events::WillFate;
 use crate::identity::Principal;
 
-/// A session that has begun, or goes on. Dropped before its connection has it, the connection has ended.
+/// A session that has begun, or goes on. Dropped before its connection has it, the client is not let in.
 pub struct Begun {
     /// What of it is on disk, and which connection has it. In this order: it is written before another connection has it.
     parts: Option<(Keeper, HeldSession)>,
@@ -48,9 +47,11 @@ impl From<MqttSession> for Before {
 }
 
 impl Begun {
-    /// What it is called on disk, if it outlives its connection.
+    /// What it is called on disk, if there may be messages for it: it outlives its connection, or has outlived another.
     pub fn session(&self) -> Option<MqttSessionId> {
-        self.parts.as_ref().and_then(|(keeper, _)| keeper.kept()).map(KeptSession::id)
+        let (keeper, _) = self.parts.as_ref()?;
+        let session = if self.before.is_some() { keeper.session() } else { keeper.kept() };
+        session.map(KeptSession::id)
     }
 
     /// Hands the session over to its connection.
@@ -63,8 +64,7 @@ impl Begun {
 impl Drop for Begun {
     fn drop(&mut self) {
         if let Some((keeper, held)) = self.parts.take() {
-            let progress = self.before.take().map(|before| before.progress).unwrap_or_default();
-            keeper.end(progress, None, WillFate::AfterDelay);
+            keeper.refuse(self.before.is_none());
             drop(held);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::doing::{Doing, Refilter};
 use super::filters::{Wanted, gives_retained};
-use super::keeping::{kept_share, kept_subscription};
+use super::keeping::{Keeper, kept_share, kept_subscription};
 use super::outbound::{Outbound, is_sys};
 use super::packet::{Qos, Reason, Subscribe, Subscription, Unsubscribe};
 use super::shares::Options;
@@ -17,6 +17,7 @@ use crate::identity::Principal;
 pub fn subscribe(
     app: &App,
     principal: &Principal,
+    keeper: &Keeper,
     outbound: &mut Outbound,
     Subscribe { packet_id: id, subscription_id, subscriptions }: Subscribe,
 ) -> Doing {
@@ -59,13 +60,14 @@ pub fn subscribe(
     let change = match (EventFilter::topics(added), EventFilter::topics(given)) {
         (Ok(add), Ok(give)) => {
             let change = FilterChange::Subscribe { add, give, until: since };
-            Some(Refilter::Due(Some(MqttSessionChange::Subscribe(kept.into_values().collect())), change))
+            Some(Refilter::begin(keeper, MqttSessionChange::Subscribe(kept.into_values().collect()), change))
         }
         // There are no more than a connection may have.
         _ => None,
     };
     if change.is_none() {
         results.iter_mut().for_each(|result| *result = result.and(Err(Reason::QuotaExceeded)));
+        take_out(outbound, &std::mem::take(&mut new));
     }
     Doing::Subscribe { id, results, change, new }
 }
@@ -106,28 +108,39 @@ fn share(
     outbound.shares_mut().put(app, principal, shared, options).map_err(|_| Reason::QuotaExceeded)
 }
 
+/// Takes filters out that were added for a SUBSCRIBE that has failed.
+pub fn take_out(outbound: &mut Outbound, filters: &[Box<str>]) {
+    for text in filters {
+        remove(outbound, text);
+    }
+    outbound.count_subscriptions();
+}
+
+/// Takes a filter out of those of the connection. Returns it, if it was there; it is `None` of a shared one.
+fn remove(outbound: &mut Outbound, text: &str) -> Option<Option<TopicFilter>> {
+    if text.starts_with(SharedFilter::BEGINNING) {
+        return SharedFilter::parse(text).filter(|shared| outbound.shares_mut().remove(shared)).map(|_| None);
+    }
+    TopicFilter::parse(text).filter(|filter| outbound.filters.remove(filter)).map(Some)
+}
+
 /// Takes filters out.
-pub fn unsubscribe(outbound: &mut Outbound, Unsubscribe { packet_id: id, filters }: Unsubscribe) -> Doing {
+pub fn unsubscribe(
+    keeper: &Keeper,
+    outbound: &mut Outbound,
+    Unsubscribe { packet_id: id, filters }: Unsubscribe,
+) -> Doing {
     let (mut removed, mut texts) = (Vec::new(), Vec::<Box<str>>::new());
-    let mut remove = |text: String| match TopicFilter::parse(&text) {
-        _ if text.starts_with(SharedFilter::BEGINNING) => match SharedFilter::parse(&text) {
-            Some(shared) if outbound.shares_mut().remove(&shared) => {
-                texts.push(text.into());
-                Reason::Success
-            }
-            _ => Reason::NoSubscriptionExisted,
-        },
-        Some(filter) if outbound.filters.remove(&filter) => {
-            texts.push(text.into());
-            removed.push(filter);
-            Reason::Success
-        }
-        _ => Reason::NoSubscriptionExisted,
+    let mut remove = |text: String| {
+        let Some(filter) = remove(outbound, &text) else { return Reason::NoSubscriptionExisted };
+        texts.push(text.into());
+        removed.extend(filter);
+        Reason::Success
     };
     let reasons = filters.into_iter().map(&mut remove).collect();
     outbound.count_subscriptions();
     let change = (!texts.is_empty()).then(|| EventFilter::topics(removed)).and_then(Result::ok);
-    let change =
-        change.map(|filter| Refilter::Due(Some(MqttSessionChange::Unsubscribe(texts)), FilterChange::Remove(filter)));
+    let change = change
+        .map(|filter| Refilter::begin(keeper, MqttSessionChange::Unsubscribe(texts), FilterChange::Remove(filter)));
     Doing::Unsubscribe { id, reasons, change }
 }

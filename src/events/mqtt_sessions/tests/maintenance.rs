@@ -168,3 +168,32 @@ async fn what_is_left_of_forgotten_sessions_goes() {
         })
         .await;
 }
+
+#[tokio::test]
+async fn a_session_whose_end_could_not_be_written_is_ended_later_unless_its_client_is_back() {
+    let house = House::new();
+    let (lost, back) = (house.begin_anew(connect("lost")).await, house.begin_anew(connect("back")).await);
+    let written = house.begin_anew(BeginMqttSession { will: will("gone", 0), ..connect("written") }).await;
+    for id in [lost, back, written] {
+        house.store.mqtt_cursors().lose(id);
+    }
+    assert_eq!(house.begin(connect("back")).await, BegunMqttSession::Present(back));
+    // Its will was taken away, and that counts.
+    assert!(house.end(written, WillFate::Discarded).await);
+    let is_ended = |store: &Store, id| store.mqtt_session(id).unwrap().unwrap().head.ended_at.is_some();
+    house.maintained(1000, |store| is_ended(store, lost)).await;
+    assert!(!is_ended(&house.store, back) && is_ended(&house.store, written));
+    assert!(house.store.mqtt_cursors().some_lost(9).is_empty() && house.names().is_empty());
+}
+
+#[tokio::test]
+async fn the_connection_of_a_session_that_retention_cannot_wait_for_is_told() {
+    let house = House::new();
+    let id = house.begin_anew(connect("stalled")).await;
+    assert!(house.change(id, subscription("#")).await);
+    let cursor = house.store.mqtt_cursors().of(&acme(), id).unwrap();
+    insert_many(&house, "a", MAX_QUEUED + 20).await;
+    let told = tokio::spawn(std::future::poll_fn(move |context| cursor.poll_forgotten(context)));
+    house.maintained(10, |store| store.mqtt_session(id).unwrap().is_none()).await;
+    tokio::time::timeout(Duration::from_secs(60), told).await.expect("it is woken").unwrap();
+}

@@ -58,11 +58,17 @@ impl Client {
                 return self.step(AckKind::PubComp, id, is_known, MqttSessionChange::ReleaseInbound(id));
             }
             Packet::Subscribe(subscribe) => {
-                let doing = subscriptions::subscribe(&self.app, &self.principal, &mut outbound, subscribe);
+                let doing = subscriptions::subscribe(
+                    &self.app,
+                    &self.principal,
+                    &self.streaming.keeper,
+                    &mut outbound,
+                    subscribe,
+                );
                 self.doing.push_back(doing);
             }
             Packet::Unsubscribe(unsubscribe) => {
-                self.doing.push_back(subscriptions::unsubscribe(&mut outbound, unsubscribe));
+                self.doing.push_back(subscriptions::unsubscribe(&self.streaming.keeper, &mut outbound, unsubscribe));
             }
             Packet::PingReq => say(&self.connection.outlet, |out| self.encoder.pingresp(out)),
             Packet::Disconnect(Disconnect { reason, session_expiry }) => {
@@ -90,7 +96,9 @@ impl Client {
 
     /// Takes a step of a message of QoS 2, once the session knows of it.
     fn step(&mut self, kind: AckKind, id: NonZeroU16, is_known: bool, change: MqttSessionChange) -> Option<End> {
-        match self.streaming.keeper.change(change) {
+        // Of a message that the connection does not know the session knows nothing, either.
+        let keeping = if is_known { self.streaming.keeper.change(change) } else { Ok(None) };
+        match keeping {
             Ok(keeping) => {
                 self.doing.push_back(Doing::Step { kind, id, is_known, keeping });
                 None

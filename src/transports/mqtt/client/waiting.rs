@@ -4,7 +4,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -15,9 +14,6 @@ use crate::transports::mqtt::keeping::note;
 use crate::transports::mqtt::outbound::State;
 use crate::transports::mqtt::packet::{AckKind, Reason};
 use crate::transports::mqtt::record::Records;
-
-/// How often it is written down how far a session has come. What was acknowledged since then comes again after a crash.
-const SAVE_EVERY: Duration = Duration::from_secs(10);
 
 impl Client {
     /// Sends what was in flight when the session went on, and messages that waited behind others that are acknowledged by now.
@@ -75,19 +71,16 @@ impl Client {
         let (unnoted, exact_position) = self.streaming.shared.outbound.borrow_mut().take_unnoted();
         if !unnoted.is_empty() {
             match self.streaming.keeper.change(note(&unnoted, exact_position)) {
-                Ok(Some(keeping)) => self.noting.push_back((unnoted, keeping)),
                 Ok(None) => {}
-                Err(_) => {
-                    self.unnoted = unnoted;
-                    return Some(End::Told(Reason::ServerBusy, None));
-                }
+                keeping => self.noting.push_back((unnoted, keeping.ok().flatten())),
             }
         }
         let mut out = Vec::new();
         while let Some((unnoted, keeping)) = self.noting.front_mut() {
-            match Pin::new(keeping).poll(context) {
-                Poll::Pending => break,
-                Poll::Ready(Ok(true)) => {
+            let noted = keeping.as_mut().map(|keeping| Pin::new(keeping).poll(context));
+            match noted {
+                Some(Poll::Pending) => break,
+                Some(Poll::Ready(Ok(true))) => {
                     let now = self.app.events.clock().now();
                     let not_sent = self.streaming.shared.outbound.borrow_mut().send_noted(unnoted, now, &mut out);
                     if !not_sent.is_empty() {
@@ -96,8 +89,16 @@ impl Client {
                     }
                     self.noting.pop_front();
                 }
-                // The session was forgotten, or nothing can be written any more.
-                Poll::Ready(_) => return Some(End::Told(Reason::Unspecified, None)),
+                // The session was forgotten.
+                Some(Poll::Ready(Ok(false))) => return Some(End::Told(Reason::QuotaExceeded, None)),
+                // Nothing can be written now. Those that follow may be refused as well.
+                None | Some(Poll::Ready(Err(_))) => {
+                    *keeping = None;
+                    for (_, keeping) in self.noting.iter_mut().skip(1) {
+                        keeping.take_if(|keeping| matches!(Pin::new(keeping).poll(context), Poll::Ready(Err(_))));
+                    }
+                    return Some(End::Told(Reason::ServerBusy, None));
+                }
             }
         }
         if !out.is_empty() {
@@ -108,19 +109,28 @@ impl Client {
 
     /// Saves the session if that is due. Returns when it is due next, if it has come further.
     pub(super) fn save_at(&mut self, now: Instant) -> Option<Instant> {
-        self.streaming.keeper.kept()?;
+        let keeper = &mut self.streaming.keeper;
+        keeper.session()?;
         let mut outbound = self.streaming.shared.outbound.borrow_mut();
+        // At once: retention has nothing to do for a client that acknowledges as fast as it is sent.
+        keeper.raise(outbound.done_up_to());
+        keeper.kept()?;
         if !outbound.has_changed() {
             self.save_at = None;
             return None;
         }
-        let save_at = *self.save_at.get_or_insert(now + SAVE_EVERY);
+        let save_at = *self.save_at.get_or_insert(now + keeper.saves_after());
         if now < save_at {
             return Some(save_at);
         }
+        if keeper.is_saving() {
+            // The disk is slow.
+            self.save_at = Some(now + keeper.saves_after());
+            return self.save_at;
+        }
         self.save_at = None;
         outbound.set_saved();
-        self.streaming.keeper.save(outbound.progress());
+        keeper.save(outbound.progress());
         None
     }
 }

@@ -40,6 +40,13 @@ impl Outbound {
         !self.unnoted.is_empty()
     }
 
+    /// The position before the first event that is not done.
+    pub fn done_up_to(&self) -> Position {
+        let waiting = self.in_flight.iter().map(|message| message.message).chain(self.waiting.iter().copied());
+        let first = waiting.map(|message| Position::new(message.position.get().saturating_sub(1))).min();
+        first.map_or(self.position, |first| first.min(self.position))
+    }
+
     /// How far the session has come.
     pub fn progress(&self) -> Progress {
         let is_kept = |message: &&InFlight| message.state != State::Unnoted && !self.is_lost_with_connection(message);

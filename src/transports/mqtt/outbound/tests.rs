@@ -266,3 +266,18 @@ fn what_came_before_a_subscription_is_not_for_it() {
     assert!(take(&mut outbound, &record(5, "a", b"x", 1)).1.is_empty());
     assert!(!take(&mut outbound, &record(6, "a", b"x", 1)).1.is_empty());
 }
+
+#[test]
+fn a_session_has_come_further_by_what_it_must_not_lose_and_only_as_far_as_all_of_that_is_done() {
+    let mut outbound = outbound(10, &[("a", Qos::AtLeastOnce)]);
+    take(&mut outbound, &record(1, "a", b"x", 0));
+    take(&mut outbound, &record(2, "b", b"x", 1));
+    assert!(!outbound.has_changed() && outbound.done_up_to() == Position::new(2));
+    for position in [4, 6] {
+        take(&mut outbound, &record(position, "a", b"x", 1));
+    }
+    assert!(outbound.has_changed() && outbound.done_up_to() == Position::new(3));
+    outbound.set_saved();
+    assert!(outbound.acknowledged(id(1)) && outbound.has_changed() && outbound.done_up_to() == Position::new(5));
+    assert!(outbound.acknowledged(id(2)) && outbound.done_up_to() == Position::new(6));
+}
