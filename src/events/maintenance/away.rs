@@ -40,20 +40,20 @@ struct Sessions {
 enum By {
     Position(Position),
     Name(Box<str>),
-    FirstLevel(Box<str>),
-    /// Its filter begins with a wildcard.
+    /// The first level of a filter that is no wildcard, and which level that is.
+    Level(usize, Box<str>),
+    /// Its filter is of wildcards alone.
     Anything,
 }
 
-fn first_level(name: &str) -> &str {
-    name.split('/').next().unwrap_or(name)
-}
-
 fn of_needs(needs: &MqttNeeds) -> impl Iterator<Item = By> {
-    let of_topics = needs.topics().map(|topics| match (topics.as_str(), first_level(topics.as_str())) {
-        (_, "+" | "#") => By::Anything,
-        (filter, first) if filter.contains(['+', '#']) => By::FirstLevel(first.into()),
-        (filter, _) => By::Name(filter.into()),
+    let of_topics = needs.topics().map(|topics| {
+        let filter = topics.as_str();
+        if !filter.contains(['+', '#']) {
+            return By::Name(filter.into());
+        }
+        let level = filter.split('/').enumerate().find(|(_, level)| !matches!(*level, "+" | "#"));
+        level.map_or(By::Anything, |(at, level)| By::Level(at, level.into()))
     });
     of_topics.chain(needs.named().iter().map(|position| By::Position(*position)))
 }
@@ -145,13 +145,9 @@ impl Sessions {
 
     fn that_need(&self, event: &LeavingEvent) -> BTreeSet<MqttSessionId> {
         let name = event.name();
-        let by = [
-            By::Position(event.position()),
-            By::Name(name.into()),
-            By::FirstLevel(first_level(name).into()),
-            By::Anything,
-        ];
-        let may_need = by.iter().filter_map(|by| self.by.get(by)).flatten();
+        let levels = name.split('/').enumerate().map(|(at, level)| By::Level(at, level.into()));
+        let by = levels.chain([By::Position(event.position()), By::Name(name.into()), By::Anything]);
+        let may_need = by.filter_map(|by| self.by.get(&by)).flatten();
         let needs = |id: &&MqttSessionId| self.of.get(*id).is_some_and(|(_, needs)| needs.needs(event));
         may_need.filter(needs).copied().collect()
     }
