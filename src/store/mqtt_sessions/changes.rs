@@ -228,7 +228,12 @@ impl Transaction<'_> {
         }
         let mut saved = self.stored_progress(id)?;
         let waited = saved.waiting.len();
-        saved.waiting.retain(|event| messages.iter().all(|message| message.event != *event));
+        for message in &messages {
+            // An event may wait more than once, if it is retained and was asked for as often.
+            if let Some(at) = saved.waiting.iter().position(|event| *event == message.event) {
+                saved.waiting.remove(at);
+            }
+        }
         // One that waited when this was saved is on its way now, and must not be sent by another packet identifier as well.
         if saved.waiting.len() != waited {
             self.put(keys::mqtt_progress(id), codec::encode_mqtt_progress(&saved));
