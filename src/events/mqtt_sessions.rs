@@ -26,6 +26,9 @@ impl WillRules {
     /// permitted and cannot be refused. A guest had them when the connection ended, which does not outlive its token.
     fn publish(self, batch: &mut Batch<'_>, head: &MqttSessionHead, will: KeptWill) -> Result<(), Error> {
         let KeptWill { topic, payload, qos, retain, properties, expires_in, by, delay: _ } = will;
+        if expires_in == Some(0) {
+            return Ok(());
+        }
         let (username, tenant) = (head.key.username.clone(), &head.tenant);
         let auth_context = match by {
             WillRight::SignIn(sign_in) => AuthContext::User(sign_in),
@@ -35,7 +38,7 @@ impl WillRules {
         };
         let (data, form) = PayloadForm::read(&payload);
         let published = Published { form, qos, publisher: head.publisher, properties };
-        let expires_in = expires_in.map(|seconds| u64::from(seconds).clamp(1, MAX_EXPIRES_IN));
+        let expires_in = expires_in.map(|seconds| u64::from(seconds).min(MAX_EXPIRES_IN));
         let lifetime = Lifetime { expires_in, transient: !retain, ..Lifetime::default() };
         let Ok(event) = NewEvent::published(topic, data, published, lifetime, MAX_EVENT_BYTES) else { return Ok(()) };
         let insert = Insert {

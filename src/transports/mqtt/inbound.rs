@@ -42,6 +42,8 @@ pub struct Inbound {
 pub enum Take {
     /// It is inserted, and acknowledged like this.
     Insert(Result<NewEvent, Error>, Option<(AckKind, NonZeroU16)>),
+    /// It has expired before anybody can be given it, and is acknowledged like this (MQTT 5.0, 3.3.2.3.3).
+    Expired(Option<(AckKind, NonZeroU16)>),
     /// It has been taken before, and is acknowledged again.
     Again(NonZeroU16),
 }
@@ -69,7 +71,10 @@ impl Inbound {
         };
         let Publish { qos, retain, properties, payload, .. } = publish;
         let event = new_event(app, &topic, (qos, retain), &properties, &payload, publisher);
-        Ok(Take::Insert(event, answer))
+        Ok(match properties.message_expiry {
+            Some(0) if event.is_ok() => Take::Expired(answer),
+            _ => Take::Insert(event, answer),
+        })
     }
 
     /// The topic of a message (MQTT 5.0, 3.3.2.3.4).
@@ -120,7 +125,7 @@ fn new_event(
     let (data, form) = PayloadForm::read(payload);
     let published =
         Published { form, qos: kept_qos(qos), publisher: PublisherId(publisher), properties: forwarded(properties) };
-    let expires_in = properties.message_expiry.map(|seconds| u64::from(seconds).clamp(1, MAX_EXPIRES_IN));
+    let expires_in = properties.message_expiry.map(|seconds| u64::from(seconds).min(MAX_EXPIRES_IN));
     let lifetime = Lifetime { expires_in, transient: !retain, ..Lifetime::default() };
     app.events.published_event(name, (data, published), lifetime)
 }

@@ -122,6 +122,13 @@ async fn a_message_expires_and_says_how_long_it_has_left() {
     let (server, alice) = server_with(&[]).await;
     let mut publisher = client(&server, 5, "publisher", &alice).await;
     let expiry = |seconds: u32| [&[property::MESSAGE_EXPIRY][..], &seconds.to_be_bytes()].concat();
+    let mut live = client(&server, 5, "live", &alice).await;
+    live.subscribe(&[("at once", 1)]).await;
+    for retain in [false, true] {
+        assert_eq!(publisher.publish_with("at once", b"1", retain, &expiry(0)).await, 0);
+    }
+    live.nothing_comes().await;
+    assert!(alice.latest("/events?events=at+once").await.is_empty());
     publisher.publish_with("long", b"1", true, &expiry(1000)).await;
     publisher.publish_with("short", b"1", true, &expiry(1)).await;
     let mut subscriber = client(&server, 5, "subscriber", &alice).await;

@@ -111,6 +111,10 @@ impl Client {
         let weight = doing::weight(publish.payload.len());
         let (event, answer) = match self.inbound.take(&self.app, publish, self.streaming.publisher) {
             Ok(Take::Insert(event, answer)) => (event, answer),
+            Ok(Take::Expired(answer)) => {
+                self.doing.push_back(Doing::Refused { answer, reason: Reason::Success });
+                return None;
+            }
             Ok(Take::Again(id)) => {
                 self.doing.push_back(Doing::Refused { answer: Some((AckKind::PubRec, id)), reason: Reason::Success });
                 return None;
