@@ -7,9 +7,20 @@ use super::reader::ReadScope;
 use crate::clock::Clock;
 use crate::domain::{EventFilter, EventName, Payload, Position, Published, TenantName, TopicFilter};
 use crate::error::Error;
-use crate::events::{EventParts, Format, Lifetime, NewEvent};
+use crate::events::{EventParts, Format, JOINED_BYTES, Lifetime, NewEvent};
 use crate::identity::Principal;
 use crate::store::Store;
+
+/// Events that were read by their positions.
+#[derive(Debug)]
+pub struct EventsAt {
+    /// Those that are still there.
+    pub written: Bytes,
+    /// Of how many positions they are: the reading ends early when there are 64 KiB.
+    pub looked_at: usize,
+    /// What was published up to here may be gone because it was too old.
+    pub floor: Position,
+}
 
 impl Events {
     /// The time.
@@ -52,7 +63,7 @@ impl Events {
         if principal.is_guest() { rights.covers(filter, &own) } else { rights.overlaps(filter, &own) }
     }
 
-    /// The events at some positions as a format writes them, of those that the principal may see and that are still there.
+    /// The events at the first of some positions as a format writes them, of those that the principal may see.
     ///
     /// # Errors
     /// [`Error::Unauthorized`] if the principal's rights ended meanwhile; [`Error::Storage`].
@@ -61,10 +72,14 @@ impl Events {
         principal: Principal,
         positions: Vec<Position>,
         format: &'static (dyn Format + Send),
-    ) -> Result<Bytes, Error> {
+    ) -> Result<EventsAt, Error> {
         let read = move |store: &Store, scope: &ReadScope| {
-            let mut written = Vec::new();
+            let (mut written, mut looked_at) = (Vec::new(), 0);
             for position in &positions {
+                if written.len() >= JOINED_BYTES {
+                    break;
+                }
+                looked_at += 1;
                 let give = |event: &crate::store::StoredEvent<'_>| {
                     if scope.view.allows(event.name) {
                         format.event(&EventParts::of_stored(event, store), &mut written);
@@ -72,7 +87,7 @@ impl Events {
                 };
                 store.unless_damaged(store.event_at(&scope.tenant, *position, give))?;
             }
-            Ok(Bytes::from(written))
+            Ok(EventsAt { written: written.into(), looked_at, floor: store.floor(&scope.tenant)? })
         };
         self.reader(principal, EventFilter::ALL)?.read(read).await.map(|(_, written)| written)
     }

@@ -35,6 +35,8 @@ pub enum End {
     Stopping,
     /// Its events cannot be read.
     Unreadable,
+    /// It has fallen so far behind that events are gone which its client needs.
+    Behind,
     /// The client has gone.
     Gone,
 }
@@ -45,7 +47,7 @@ impl End {
     pub fn is_told(self) -> bool {
         match self {
             Self::Expired | Self::Revoked | Self::Replaced | Self::TooManyStreams | Self::Stopping => true,
-            Self::Unreadable | Self::Gone => false,
+            Self::Unreadable | Self::Behind | Self::Gone => false,
         }
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::ending::Ending;
 use super::format::Format;
-use crate::domain::MqttSessionId;
+use crate::domain::{EventFilter, MqttSessionId};
 
 /// The way by which the bytes of a subscription reach its client. A transport brings it, with the [`Format`] of those bytes. It stays on
 /// its worker's thread.
@@ -17,6 +17,14 @@ pub trait Sink {
     fn session(&self) -> Option<MqttSessionId> {
         None
     }
+
+    /// Whether its client must not miss an event without being told. Its stream ends if it does.
+    fn needs_all(&self) -> bool {
+        false
+    }
+
+    /// Latest events that come from here on were asked for by this filter.
+    fn begin_asked(&self, _: &EventFilter) {}
 
     /// Takes what fits now, without waiting.
     fn write(&self, bytes: &Bytes) -> Written;

@@ -44,7 +44,7 @@ fn end_name(why: End) -> Option<&'static str> {
         End::TooManyStreams => Some("limit"),
         End::Stopping => Some("stopping"),
         // Nobody is told of these.
-        End::Unreadable | End::Gone => None,
+        End::Unreadable | End::Behind | End::Gone => None,
     }
 }
 

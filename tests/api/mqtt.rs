@@ -9,6 +9,7 @@ mod messages;
 mod mobile_broker;
 mod model;
 mod publishing;
+mod sending;
 mod sessions;
 mod shares;
 mod subscribing;

@@ -24,7 +24,7 @@ pub struct Read {
     pub what: What,
     pub work: Work,
     /// What was asked for by itself. In a box, since few streams ask.
-    asked: Option<Box<Asked>>,
+    pub asked: Option<Box<Asked>>,
 }
 
 /// Latest events that the client asked for, whether or not they are new in its view.

@@ -164,9 +164,15 @@ impl Subscription {
         let read = self.reads.borrow_mut().front().and_then(|front| {
             let given = front.work.take_done()?;
             front.give_asked(given.position);
+            if let Some(asked) = &front.asked {
+                self.sink.begin_asked(&asked.filter);
+            }
             Some((front.what, given))
         });
         let Some((what, Given { bytes, rest, position, left_out, is_incomplete })) = read else { return };
+        if is_incomplete && self.sink.needs_all() {
+            return self.end(End::Behind);
+        }
         // A client with control events is told, and given everything.
         if is_incomplete && self.options.marks {
             return self.begin_anew(Reset::NotKept);

@@ -50,7 +50,7 @@ pub fn stream_ended(outlet: &Outlet, ending: Ending) {
         End::Replaced => (REPLACED, "the stream goes on on another connection"),
         End::TooManyStreams => (TOO_MANY_STREAMS, "too many streams of this user: this was the oldest"),
         End::Stopping => (code::GOING_AWAY, "the server stops"),
-        End::Unreadable => (code::INTERNAL, "the events cannot be read"),
+        End::Unreadable | End::Behind => (code::INTERNAL, "the events cannot be read"),
         End::Gone => (code::NORMAL, ""),
     };
     outlet.close(code, reason);

@@ -19,19 +19,22 @@ use super::basics::say;
 use super::doing::{Doing, Done, MAX_IN_FLIGHT, With};
 use super::inbound::Inbound;
 use super::keeping::Keeper;
-use super::outbound::{self, Unnoted};
+use super::outbound::{Due, Unnoted};
 use super::packet::{Connect, Decoder, Encoder, Reason, Version};
 use super::reasons;
 use super::sink::Shared;
 use super::subscriptions;
 use crate::app::{App, HeldSession, Keeping};
-use crate::error::Error;
 use crate::events::{CatchUp, MqttSessionChange, StreamId, WillFate};
 use crate::identity::Principal;
 use crate::transports::ws::{Inlet, Message, Outlet, yield_turn};
 
+use waiting::Reading;
+
 /// How many packets are read before others on this thread have their turn.
 const PACKETS_IN_A_ROW: usize = 64;
+/// How many bytes of answers are made before they are sent.
+const ANSWERS_AT_ONCE: usize = 64 << 10;
 /// A client without a keep alive is not expected to say anything.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// How long nothing may be acknowledged before messages of QoS 0 pass the others.
@@ -92,18 +95,7 @@ pub struct Client {
     /// Since when the client can be sent nothing that it must acknowledge, without having acknowledged anything.
     full_since: Option<Instant>,
     /// Messages that are to be sent again, or that waited and can be sent now, are being read. In a box, since that is seldom so.
-    reading: Option<Reading>,
-}
-
-/// A read that goes on for a client, with what it is for.
-type Reading = Pin<Box<dyn Future<Output = (Read, Result<Bytes, Error>)>>>;
-
-/// What is read for a client.
-enum Read {
-    /// What was in flight when the session went on.
-    InFlight,
-    /// What waited.
-    Waiting(Vec<outbound::Message>),
+    reading: Option<Box<(Due, Reading)>>,
 }
 
 /// Why a connection ends.
@@ -172,14 +164,19 @@ impl Client {
         if let Poll::Ready(end) = self.poll_packets(context) {
             return Poll::Ready(end);
         }
+        if let Some(end) = self.send_waiting(context) {
+            return Poll::Ready(end);
+        }
+        // Some of those that waited are to be noted.
         if let Some(end) = self.send_noted(context) {
             return Poll::Ready(end);
         }
-        self.send_waiting(context);
         if let Some(end) = self.give_shared(context) {
             return Poll::Ready(end);
         }
         self.give_sys(context);
+        // The stream waits for this only if it has something to write, too.
+        let _ = self.streaming.shared.way_out.poll_sent(context);
         self.poll_time(context)
     }
 
@@ -190,7 +187,12 @@ impl Client {
                 return Poll::Ready(end);
             }
             let weight: usize = self.doing.iter().map(Doing::weight).sum();
-            if weight >= MAX_IN_FLIGHT || self.connection.outlet.poll_room(context).is_pending() {
+            if weight >= MAX_IN_FLIGHT {
+                // It may have said something: it is this side that does not listen.
+                self.heard = Instant::now();
+                return Poll::Pending;
+            }
+            if self.connection.outlet.poll_room(context).is_pending() {
                 return Poll::Pending;
             }
             match self.connection.decoder.decode(&mut self.connection.received) {
@@ -236,35 +238,47 @@ impl Client {
             version: self.version,
             encoder: self.encoder,
         };
-        let (mut out, mut end) = (Vec::new(), None);
-        while let Some(doing) = self.doing.front_mut()
-            && end.is_none()
-        {
-            match doing.poll(&with, &mut out, context) {
-                Poll::Pending => break,
-                Poll::Ready(done) => {
-                    self.doing.pop_front();
-                    match done {
-                        Done::Answered => {}
-                        Done::NotTaken(id) => drop(self.inbound.release(id)),
-                        Done::NotSubscribed(new) => {
-                            let mut outbound = self.streaming.shared.outbound.borrow_mut();
-                            subscriptions::take_out(&mut outbound, &new);
-                            drop(outbound);
-                            with.keeper.change_later(MqttSessionChange::Unsubscribe(new));
-                            // Those that were asked for since have built on these.
-                            self.doing.iter_mut().for_each(Doing::fail);
+        let mut out = Vec::new();
+        loop {
+            // A client may ask for more than it takes of the answers.
+            if self.doing.is_empty() || self.connection.outlet.poll_room(context).is_pending() {
+                return None;
+            }
+            let mut end = None;
+            while let Some(doing) = self.doing.front_mut()
+                && end.is_none()
+                && out.len() < ANSWERS_AT_ONCE
+            {
+                match doing.poll(&with, &mut out, context) {
+                    Poll::Pending => break,
+                    Poll::Ready(done) => {
+                        self.doing.pop_front();
+                        match done {
+                            Done::Answered => {}
+                            Done::NotTaken(id) => drop(self.inbound.release(id)),
+                            Done::NotSubscribed(new) => {
+                                let mut outbound = self.streaming.shared.outbound.borrow_mut();
+                                subscriptions::take_out(&mut outbound, &new);
+                                drop(outbound);
+                                with.keeper.change_later(MqttSessionChange::Unsubscribe(new));
+                                // Those that were asked for since have built on these.
+                                self.doing.iter_mut().for_each(Doing::fail);
+                            }
+                            Done::Ends(reason) => end = Some(End::Told(reason, None)),
                         }
-                        Done::Ends(reason) => end = Some(End::Told(reason, None)),
                     }
                 }
             }
+            let is_more = out.len() >= ANSWERS_AT_ONCE && end.is_none();
+            if !out.is_empty() {
+                self.connection.outlet.send_binary(&out);
+                self.connection.outlet.go_first();
+                out.clear();
+            }
+            if !is_more {
+                return end;
+            }
         }
-        if !out.is_empty() {
-            self.connection.outlet.send_binary(&out);
-            self.connection.outlet.go_first();
-        }
-        end
     }
 
     fn poll_time(&mut self, context: &mut Context<'_>) -> Poll<End> {

@@ -198,7 +198,6 @@ fn open(
     };
     outbound.shares = shares;
     outbound.count(app.mqtt_stats.count_client(&principal.account.tenant));
-    let shared = Shared::new(outbound);
     let (encoder, outlet, expiry) = (Encoder::of(connect), &connection.outlet, keeper.expiry());
     say(outlet, |out| {
         let assigned = connect.client_id.is_empty().then(|| Property::AssignedClientIdentifier(client_id.as_str()));
@@ -214,8 +213,10 @@ fn open(
         let properties: Vec<_> = properties.into_iter().flatten().collect();
         encoder.connack(out, is_present, Reason::Success, None, &properties);
     });
+    // What it writes comes after that.
+    let shared = Shared::new(outbound, outlet);
     let stream = request.presence_guard.id;
-    let sink = PacketSink::new(&shared, outlet, app.events.clock().clone(), session);
+    let sink = PacketSink::new(&shared, app.events.clock().clone(), session);
     let catch_up = app.open(request, sink, Bytes::new());
     let streaming = Streaming { stream, catch_up, shared, publisher, keeper, held };
     Ok(Client::new(app, connection, connect, principal, inbound, streaming))

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use super::packet::{Qos, RetainHandling};
 use super::record::Record;
-use crate::domain::{Position, TopicFilter};
+use crate::domain::{EventFilter, Position, TopicFilter};
 
 /// Up to so many subscriptions are compared one by one.
 const FEW: usize = 16;
@@ -85,13 +85,23 @@ impl Filters {
     }
 
     /// How a message is delivered, and for which identifiers; `None` if no subscription wants it. `is_own` says that the client has
-    /// published it.
-    pub fn deliver(&self, record: &Record<'_>, is_own: bool, ids: &mut Vec<NonZeroU32>) -> Option<Delivery> {
+    /// published it. Retained messages are delivered by those subscriptions alone that they were `asked` for by, if that is known
+    /// (MQTT 5.0, 3.8.4).
+    pub fn deliver(
+        &self,
+        record: &Record<'_>,
+        is_own: bool,
+        asked: Option<&EventFilter>,
+        ids: &mut Vec<NonZeroU32>,
+    ) -> Option<Delivery> {
         ids.clear();
         let mut found: Option<Delivery> = None;
         self.each_match(record.topic, &mut |wanted| {
-            let is_before = record.position <= wanted.since && !record.is_from_before;
-            if is_before || (is_own && wanted.no_local) {
+            let is_other = match record.is_from_before {
+                true => asked.is_some_and(|asked| !asked.has_topic(&wanted.filter)),
+                false => record.position <= wanted.since,
+            };
+            if is_other || (is_own && wanted.no_local) {
                 return;
             }
             ids.extend(wanted.id);

@@ -5,7 +5,7 @@
 //! - `connect` lets a client in; `client` is one that is connected, with what it publishes (`inbound`) and
 //!   subscribes (`subscriptions`) to.
 //! - Events go out as `record`s, which are the same for all; the `sink` of a connection makes packets of them as its client takes
-//!   them (`outbound`).
+//!   them (`outbound`), and all go by one `way_out`.
 
 mod basics;
 mod client;
@@ -25,6 +25,7 @@ mod sink;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod way_out;
 
 use std::future::Future;
 

@@ -16,16 +16,18 @@ use super::packet::Qos;
 use super::record::Record;
 use super::shares::Memberships;
 use crate::app::CountedClient;
-use crate::domain::{Position, Timestamp};
+use crate::domain::{EventFilter, Position, Timestamp};
 
 use types::Head;
 
-pub use types::{InFlight, Limits, Message, Progress, State, Sys, Taken, Unnoted, is_sys};
+pub use types::{Due, InFlight, Limits, Message, Progress, State, Sys, Taken, Unnoted, is_sys};
 
 /// How many messages of QoS 1 and 2 a client has unacknowledged at most, whatever it takes.
 const MAX_WINDOW: u16 = 100;
 /// How many messages wait behind those that a client does not acknowledge, while others of QoS 0 pass them.
 const MAX_WAITING: usize = 1000;
+/// How many bytes of messages of QoS 2 wait at least until the session knows of them, before others have to wait with their events.
+const MAX_UNNOTED_BYTES: usize = 64 << 10;
 
 /// Topics that the client knows by a number (MQTT 5.0, 3.3.2.3.4).
 type Aliases = HashMap<Box<str>, NonZeroU16>;
@@ -36,6 +38,8 @@ pub struct Outbound {
     limits: Limits,
     /// What it is subscribed to.
     pub filters: Filters,
+    /// By what the retained messages were asked for that come now. In a box, since they come once.
+    asked: Option<Box<EventFilter>>,
     /// Its shared subscriptions. In a box, since few clients have any.
     pub shares: Option<Box<Memberships>>,
     /// What it is told of the server. In a box, since hardly any is.
@@ -43,6 +47,8 @@ pub struct Outbound {
     /// By what it counts among the clients of its tenant.
     counted: Option<CountedClient>,
     in_flight: VecDeque<InFlight>,
+    /// What was in flight when the session went on and has yet to be sent again, before anything that is to be acknowledged.
+    again: Vec<InFlight>,
     /// Messages that come after these, while the client acknowledges nothing.
     waiting: VecDeque<Message>,
     last_id: u16,
@@ -56,10 +62,10 @@ pub struct Outbound {
     exact_position: Position,
     /// Those that are to be.
     unnoted: Vec<Unnoted>,
+    /// How many bytes they have, with those that are being noted.
+    unnoted_bytes: u32,
     /// Messages of QoS 0 up to here were published while the client was away, and are not for it.
     quiet_until: Position,
-    /// Whether what was in flight when the session went on has yet to be sent again, before anything else.
-    is_resuming: bool,
     /// Whether the session has come further since it was saved, by messages above QoS 0.
     has_changed: bool,
 }
@@ -70,10 +76,12 @@ impl Outbound {
         Self {
             limits,
             filters: Filters::default(),
+            asked: None,
             shares: None,
             sys: None,
             counted: None,
             in_flight: VecDeque::new(),
+            again: Vec::new(),
             waiting: VecDeque::new(),
             last_id: 0,
             aliases: None,
@@ -81,8 +89,8 @@ impl Outbound {
             is_stalled: false,
             exact_position: position,
             unnoted: Vec::new(),
+            unnoted_bytes: 0,
             quiet_until: Position::START,
-            is_resuming: false,
             has_changed: false,
         }
     }
@@ -91,20 +99,33 @@ impl Outbound {
         self.limits.receive_maximum.get().min(MAX_WINDOW).into()
     }
 
+    /// How many messages of QoS 1 and 2 can be sent that have not been before.
+    fn room(&self) -> usize {
+        match self.again.is_empty() && (self.unnoted_bytes as usize) < MAX_UNNOTED_BYTES {
+            true => self.window().saturating_sub(self.in_flight.len()),
+            false => 0,
+        }
+    }
+
     /// Whether another message of QoS 1 or 2 can be sent.
     pub fn has_room(&self) -> bool {
-        self.in_flight.len() < self.window()
+        self.room() > 0
     }
 
     /// Whether a record can be taken, whatever its QoS is.
     pub fn takes_any(&self) -> bool {
         let may_wait = self.is_stalled && self.waiting.len() < MAX_WAITING;
-        !self.is_resuming && ((self.has_room() && self.waiting.is_empty()) || may_wait)
+        (self.has_room() && self.waiting.is_empty()) || may_wait
     }
 
     /// The client has acknowledged nothing for a while: until it does, messages of QoS 0 pass the others. Returns whether this is new.
     pub fn stall(&mut self) -> bool {
         !std::mem::replace(&mut self.is_stalled, true)
+    }
+
+    /// Retained messages that come from here on were asked for by these filters.
+    pub fn begin_asked(&mut self, filter: &EventFilter) {
+        self.asked = Some(Box::new(filter.clone()));
     }
 
     /// Takes a record: appends the packet, leaves it out because the client is not to get it, or says that it must wait.
@@ -125,11 +146,12 @@ impl Outbound {
         ids: &mut Vec<NonZeroU32>,
         out: &mut Vec<u8>,
     ) -> Taken {
-        if self.is_resuming {
+        if !self.again.is_empty() && !self.is_stalled {
             return Taken::No;
         }
         let is_own = record.publisher == Some(self.limits.publisher);
-        let Some(delivery) = self.filters.deliver(record, is_own, ids) else { return Taken::Yes };
+        let asked = self.asked.as_deref().filter(|_| !has_waited);
+        let Some(delivery) = self.filters.deliver(record, is_own, asked, ids) else { return Taken::Yes };
         if record.expires_at.is_some_and(|expires_at| expires_at <= now) {
             return Taken::Yes;
         }
@@ -146,7 +168,8 @@ impl Outbound {
         if qos == Qos::ExactlyOnce && self.limits.keeps && !has_waited && is_past(self.exact_position) {
             return Taken::Yes;
         }
-        if !self.waiting.is_empty() || !self.has_room() {
+        // There is room for those that have waited.
+        if !has_waited && (!self.waiting.is_empty() || !self.has_room()) {
             if !self.is_stalled || self.waiting.len() >= MAX_WAITING {
                 return Taken::No;
             }
@@ -161,7 +184,9 @@ impl Outbound {
                 self.exact_position = self.exact_position.max(record.position);
             }
             self.in_flight.push_back(InFlight { id, message, state: State::Unnoted });
-            self.unnoted.push(Unnoted { id, message, record: Bytes::copy_from_slice(record.bytes) });
+            self.unnoted_bytes += record.bytes.len() as u32;
+            let (record, ids) = (Bytes::copy_from_slice(record.bytes), ids.as_slice().into());
+            self.unnoted.push(Unnoted { id, message, retain, ids, record });
             return Taken::Yes;
         }
         if self.put(record, now, Head { qos, retain, dup: false, id: Some(id) }, ids, out) {
@@ -194,6 +219,9 @@ impl Outbound {
         if !is_taken {
             return self.end(id, |state| state == State::SentOnce);
         }
+        // It need not be sent again.
+        let again = self.again.iter().position(|message| message.id == id && message.state != State::Sent);
+        self.in_flight.extend(again.map(|at| self.again.remove(at)));
         let Some(message) = self.in_flight.iter_mut().find(|message| message.id == id) else { return false };
         if message.state == State::Sent {
             return false;
@@ -208,11 +236,14 @@ impl Outbound {
     }
 
     fn end(&mut self, id: NonZeroU16, is_in: impl Fn(State) -> bool) -> bool {
-        let at = self.in_flight.iter().position(|message| message.id == id && is_in(message.state));
-        let ended = at.and_then(|at| self.in_flight.remove(at)).is_some();
+        // It may be acknowledged before it is sent again.
+        let is_ended = |message: &InFlight| message.id == id && is_in(message.state);
+        let ended = match (self.in_flight.iter().position(is_ended), self.again.iter().position(is_ended)) {
+            (Some(at), _) => self.in_flight.remove(at).is_some(),
+            (None, Some(at)) => self.again.remove(at).id == id,
+            (None, None) => false,
+        };
         self.is_stalled &= !ended;
-        // Everything may be acknowledged before it is sent again.
-        self.is_resuming &= !self.in_flight.is_empty();
         self.has_changed |= ended;
         if let Some(shares) = self.shares.as_mut().filter(|_| ended) {
             shares.done(id);
@@ -220,28 +251,37 @@ impl Outbound {
         ended
     }
 
-    /// The messages that wait and can be sent now.
-    pub fn due(&self) -> Vec<Message> {
-        let room = self.window().saturating_sub(self.in_flight.len());
-        self.waiting.iter().take(room).copied().collect()
+    /// Whether messages are to be sent again, or wait.
+    pub fn has_due(&self) -> bool {
+        !self.again.is_empty() || !self.waiting.is_empty()
     }
 
-    /// Sends messages that were due: these records are of those that are still there.
-    pub fn send_due(&mut self, due: &[Message], mut records: &[u8], now: Timestamp, out: &mut Vec<u8>) {
-        let mut ids = Vec::new();
+    /// What is to be read next, since it can be sent now: what is sent again comes first.
+    pub fn due(&self) -> Option<Due> {
+        let again = self.to_resend();
+        if !again.is_empty() {
+            return Some(Due::Again(again));
+        }
+        let waiting: Vec<_> = self.waiting.iter().take(self.room()).copied().collect();
+        (!waiting.is_empty()).then_some(Due::Waiting(waiting))
+    }
+
+    /// Sends messages that were due: these records are of those that are still there. Returns those that are not.
+    pub fn send_due(&mut self, due: &[Message], mut records: &[u8], now: Timestamp, out: &mut Vec<u8>) -> Vec<Message> {
+        let (mut ids, mut gone) = (Vec::new(), Vec::new());
         for message in due {
             self.waiting.pop_front();
-            let Some((record, length)) = Record::first(records) else { continue };
-            if record.position != message.position {
+            self.has_changed = true;
+            let record = Record::first(records).filter(|(record, _)| record.position == message.position);
+            let Some((record, length)) = record else {
+                gone.push(*message);
                 continue;
-            }
+            };
             records = &records[length..];
             let record = Record { is_from_before: message.is_from_before, ..record };
-            // Those that still wait come after it.
-            let waiting = std::mem::take(&mut self.waiting);
             self.deliver(&record, true, now, &mut ids, out);
-            self.waiting = waiting;
         }
+        gone
     }
 }
 

@@ -38,7 +38,7 @@ pub fn of_end(end: End) -> Reason {
         End::Expired => Reason::MaximumConnectTime,
         End::Revoked => Reason::NotAuthorized,
         End::Replaced => Reason::SessionTakenOver,
-        End::TooManyStreams => Reason::QuotaExceeded,
+        End::TooManyStreams | End::Behind => Reason::QuotaExceeded,
         End::Stopping => Reason::ServerShuttingDown,
         End::Unreadable => Reason::Unspecified,
         End::Gone => Reason::Success,

@@ -9,10 +9,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Waker;
 
-use bytes::Bytes;
-
 use super::packet::Qos;
-use crate::app::{App, Inbox, Item, Membership, Share};
+use crate::app::{App, EventsAt, Inbox, Item, Membership, Share};
 use crate::domain::{Position, SharedFilter};
 use crate::error::Error;
 use crate::events::Ending;
@@ -66,8 +64,8 @@ struct Sent {
 pub struct Reading {
     /// What is read, each with the slot of its membership.
     pub items: Vec<(u32, Item)>,
-    /// Reads their records, of those that are there.
-    pub records: Pin<Box<dyn Future<Output = Result<Bytes, Error>>>>,
+    /// Reads the records of the first ones, of those that are there.
+    pub records: Pin<Box<dyn Future<Output = Result<EventsAt, Error>>>>,
 }
 
 impl std::fmt::Debug for Memberships {

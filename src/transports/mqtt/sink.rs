@@ -3,16 +3,18 @@
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroU32;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 use super::outbound::{Outbound, Taken};
+use super::packet::Qos;
 use super::record::{Record, Records};
+use super::way_out::WayOut;
 use crate::clock::Clock;
-use crate::domain::{MqttSessionId, Timestamp};
+use crate::domain::{EventFilter, MqttSessionId, Timestamp};
 use crate::events::{Ending, Format, Sink, Written};
-use crate::transports::ws::{Opcode, Outlet, StreamOutlet, WakerSlot, Written as Sent, put_frame};
+use crate::transports::ws::{Outlet, WakerSlot};
 
 /// How many bytes of packets are made before they are written.
 const PACKETS_AT_ONCE: usize = 64 << 10;
@@ -21,6 +23,8 @@ const PACKETS_AT_ONCE: usize = 64 << 10;
 pub struct Shared {
     /// What goes out to the client.
     pub outbound: RefCell<Outbound>,
+    /// Where all messages to it go.
+    pub way_out: WayOut,
     /// How the stream has ended, once it has.
     pub ended: Cell<Option<Ending>>,
     /// The task of the stream, which waits until the client acknowledges something.
@@ -31,9 +35,10 @@ pub struct Shared {
 
 impl Shared {
     /// For a client to which nothing was sent yet.
-    pub fn new(outbound: Outbound) -> Rc<Self> {
+    pub fn new(outbound: Outbound, outlet: &Outlet) -> Rc<Self> {
         Rc::new(Self {
             outbound: outbound.into(),
+            way_out: WayOut::new(outlet),
             ended: Cell::default(),
             waits: WakerSlot::default(),
             client: WakerSlot::default(),
@@ -54,13 +59,9 @@ impl Shared {
 /// The sink of a connection.
 pub struct PacketSink {
     shared: Rc<Shared>,
-    outlet: StreamOutlet,
-    has_frames: bool,
     clock: Clock,
     /// The session, if it outlives the connection.
     session: Option<MqttSessionId>,
-    /// Packets, some of which have been sent. Nothing else may come before the rest.
-    rest: RefCell<Bytes>,
 }
 
 thread_local! {
@@ -70,9 +71,8 @@ thread_local! {
 
 impl PacketSink {
     /// For a connection.
-    pub fn new(shared: &Rc<Shared>, outlet: &Outlet, clock: Clock, session: Option<MqttSessionId>) -> Self {
-        let (outlet, has_frames) = (outlet.stream(), outlet.has_frames());
-        Self { shared: Rc::clone(shared), outlet, has_frames, clock, session, rest: RefCell::default() }
+    pub fn new(shared: &Rc<Shared>, clock: Clock, session: Option<MqttSessionId>) -> Self {
+        Self { shared: Rc::clone(shared), clock, session }
     }
 
     /// Makes packets of records, until there are many or the client must acknowledge some. Returns how many bytes of records were taken.
@@ -96,46 +96,6 @@ impl PacketSink {
         }
         records.len()
     }
-
-    /// Sends packets. Returns whether more can be sent; `None` if nothing can ever again.
-    fn send(&self, packets: &[u8]) -> Option<bool> {
-        let framed;
-        let bytes = if self.has_frames && !packets.is_empty() {
-            let mut frame = Vec::with_capacity(packets.len() + 16);
-            put_frame(&mut frame, Opcode::Binary, |frame| frame.extend_from_slice(packets));
-            framed = frame;
-            &framed
-        } else {
-            packets
-        };
-        match self.outlet.write(bytes) {
-            Sent::All => Some(true),
-            Sent::Part(sent) => {
-                *self.rest.borrow_mut() = Bytes::copy_from_slice(&bytes[sent..]);
-                Some(false)
-            }
-            Sent::Gone => None,
-        }
-    }
-
-    /// Sends the rest of what was begun. Returns whether nothing of it is left; `None` if nothing can be sent ever again.
-    fn send_rest(&self) -> Option<bool> {
-        let mut rest = self.rest.borrow_mut();
-        if rest.is_empty() {
-            return Some(true);
-        }
-        match self.outlet.write(&rest) {
-            Sent::All => {
-                *rest = Bytes::new();
-                Some(true)
-            }
-            Sent::Part(sent) => {
-                rest.advance(sent);
-                Some(false)
-            }
-            Sent::Gone => None,
-        }
-    }
 }
 
 impl Sink for PacketSink {
@@ -147,11 +107,20 @@ impl Sink for PacketSink {
         self.session
     }
 
+    /// A session that outlives its connection has a queue of what is gone, and of QoS 0 messages may be lost.
+    fn needs_all(&self) -> bool {
+        self.session.is_none() && self.shared.outbound.borrow().filters.iter().any(|one| one.qos > Qos::AtMostOnce)
+    }
+
+    fn begin_asked(&self, filter: &EventFilter) {
+        self.shared.outbound.borrow_mut().begin_asked(filter);
+    }
+
     fn write(&self, records: &Bytes) -> Written {
         if records.is_empty() {
             return Written::All;
         }
-        let Some(is_sent) = self.send_rest() else { return Written::Gone };
+        let Some(is_sent) = self.shared.way_out.send_rest() else { return Written::Gone };
         if !is_sent {
             return Written::Whole(0);
         }
@@ -164,7 +133,7 @@ impl Sink for PacketSink {
                     // The client is to get none of the rest, or none yet.
                     return if taken == records.len() { Written::All } else { Written::Whole(taken) };
                 }
-                let sent = self.send(packets);
+                let sent = self.shared.way_out.send(packets);
                 if packets.capacity() > 2 * PACKETS_AT_ONCE {
                     packets.shrink_to(2 * PACKETS_AT_ONCE);
                 }
@@ -179,27 +148,17 @@ impl Sink for PacketSink {
     }
 
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            match self.send_rest() {
-                None => return Poll::Ready(()),
-                Some(false) => {
-                    if self.outlet.poll_ready(context).is_pending() {
-                        return Poll::Pending;
-                    }
-                }
-                Some(true) => break,
-            }
-        }
+        ready!(self.shared.way_out.poll_sent(context));
         if self.shared.outbound.borrow().takes_any() {
-            return self.outlet.poll_ready(context);
+            return self.shared.way_out.poll_ready(context);
         }
         self.shared.waits.keep(context.waker());
         // Or the connection ends.
-        self.outlet.poll_gone(context)
+        self.shared.way_out.poll_gone(context)
     }
 
     fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.outlet.poll_gone(context)
+        self.shared.way_out.poll_gone(context)
     }
 
     fn finish(&self, ending: Ending) {

@@ -251,3 +251,29 @@ async fn more_filters_than_a_connection_may_have_are_refused() {
     assert_eq!(codes, [vec![1; 10], vec![0x97; 2]].concat());
     assert_eq!(mqtt.subscribe(&[("f/0/+", 0)]).await, [0]);
 }
+
+#[tokio::test]
+async fn a_retained_message_comes_by_the_subscription_that_asks_for_it_alone() {
+    let (server, alice) = server_with(&[]).await;
+    let mut mqtt = client(&server, 5, "x", &alice).await;
+    assert_eq!(mqtt.publish("a", b"1", true).await, 0);
+    let id = |number: u8| [property::SUBSCRIPTION_ID, number];
+    // By the first with QoS 2, but for its own messages; by the second with QoS 0; and by both, if they ask at once.
+    for (filters, number, expected) in [
+        (&[("#", 0b0110)][..], 1, None),
+        (&[("a", 0)], 2, Some((0, vec![2]))),
+        (&[("+", 1)], 3, Some((1, vec![3]))),
+        (&[("a", 1), ("+", 0)], 4, Some((1, vec![4, 4]))),
+    ] {
+        mqtt.subscribe_with(filters, &id(number)).await;
+        if let Some((qos, ids)) = expected {
+            let message = mqtt.message().await;
+            assert_eq!((message.qos, message.retain), (qos, true));
+            assert_eq!(message.property(property::SUBSCRIPTION_ID).concat(), ids);
+            if let Some(id) = message.id {
+                mqtt.acknowledge(id).await;
+            }
+        }
+        mqtt.nothing_comes().await;
+    }
+}

@@ -2,13 +2,14 @@
 
 use std::task::{Context, Poll};
 
+use super::waiting::read;
 use super::{Client, End};
-use crate::app::Item;
+use crate::app::{EventsAt, Item};
 use crate::domain::Timestamp;
 use crate::transports::mqtt::doing::Doing;
 use crate::transports::mqtt::outbound::Outbound;
 use crate::transports::mqtt::reasons;
-use crate::transports::mqtt::record::{Record, Records};
+use crate::transports::mqtt::record::Record;
 use crate::transports::mqtt::shares::Reading;
 
 /// How many messages a share may have on the way to a client that it has not seen. With few of them, members have their turns in small
@@ -32,7 +33,7 @@ impl Client {
         if outbound.shares.is_none() || self.doing.iter().any(|doing| matches!(doing, Doing::Subscribe { .. })) {
             return None;
         }
-        let has_room = self.connection.outlet.poll_room(context).is_ready();
+        let has_room = shared.way_out.poll_ready(context).is_ready();
         let (items, ended) = outbound.shares_mut().take(context.waker());
         if let Some(ending) = ended {
             return Some(End::Told(reasons::of_end(ending.why), None));
@@ -50,14 +51,14 @@ impl Client {
                 }
             }
         }
-        if let Some(end) = self.give_read(&mut giving, context) {
+        if has_room && let Some(end) = self.give_read(&mut giving, context) {
             return Some(end);
         }
         let Giving { out, back, .. } = giving;
         if !out.is_empty() {
-            self.connection.outlet.send_binary(&out);
+            shared.way_out.send(&out);
         }
-        let window = outbound.room().min(AT_ONCE);
+        let window = outbound.room_for_shared().min(AT_ONCE);
         let shares = outbound.shares_mut();
         if !back.is_empty() {
             // First, so that they are not given to this client again.
@@ -74,18 +75,20 @@ impl Client {
         loop {
             let shares = giving.outbound.shares_mut();
             if shares.reading.is_none() && !shares.to_read.is_empty() {
-                let (events, principal) = (self.app.events.clone(), self.principal.clone());
                 let items = std::mem::take(&mut shares.to_read);
                 let positions = items.iter().map(|(_, item)| item.position).collect();
-                let records = Box::pin(async move { events.at(principal, positions, &Records).await });
+                let records = read(&self.app, &self.principal, positions);
                 shares.reading = Some(Reading { items, records });
             }
             let reading = shares.reading.as_mut()?;
             let Poll::Ready(read) = reading.records.as_mut().poll(context) else { return None };
             // Another member may be able to.
-            let Ok(records) = read else { return read.err().map(|error| End::Told(reasons::of_connect(&error), None)) };
-            let (items, mut rest) = (std::mem::take(&mut reading.items), &records[..]);
+            let Ok(EventsAt { written: records, looked_at, .. }) = read else {
+                return read.err().map(|error| End::Told(reasons::of_connect(&error), None));
+            };
+            let (mut items, mut rest) = (std::mem::take(&mut reading.items), &records[..]);
             shares.reading = None;
+            shares.to_read.splice(0..0, items.split_off(looked_at));
             for (slot, item) in items {
                 // It may be gone.
                 let record = Record::first(rest).filter(|(record, _)| record.position == item.position);

@@ -11,7 +11,7 @@ impl Client {
         let mut outbound = self.streaming.shared.outbound.borrow_mut();
         // A SUBACK goes before the messages that it is for, and a client that takes nothing is told nothing.
         let is_later = || self.doing.iter().any(|doing| matches!(doing, Doing::Subscribe { .. }));
-        if outbound.sys.is_none() || is_later() || self.connection.outlet.poll_room(context).is_pending() {
+        if outbound.sys.is_none() || is_later() || self.streaming.shared.way_out.poll_ready(context).is_pending() {
             return;
         }
         let (app, tenant) = (&self.app, &self.principal.account.tenant);
@@ -19,7 +19,7 @@ impl Client {
         let topics = |client: &_| app.mqtt_stats.topics(&app.events, tenant, client);
         outbound.give_sys(context, app.events.clock().now(), topics, &mut out);
         if !out.is_empty() {
-            self.connection.outlet.send_binary(&out);
+            self.streaming.shared.way_out.send(&out);
         }
     }
 }

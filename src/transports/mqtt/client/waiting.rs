@@ -3,91 +3,135 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use super::{Client, End, Read};
+use super::{Client, End};
+use crate::app::{App, EventsAt};
 use crate::domain::Position;
+use crate::error::Error;
 use crate::events::MqttSessionChange;
+use crate::identity::Principal;
 use crate::transports::mqtt::keeping::note;
-use crate::transports::mqtt::outbound::State;
+use crate::transports::mqtt::outbound::{Due, Message};
 use crate::transports::mqtt::packet::{AckKind, Reason};
+use crate::transports::mqtt::reasons;
 use crate::transports::mqtt::record::Records;
 
-impl Client {
-    /// Sends what was in flight when the session went on, and messages that waited behind others that are acknowledged by now.
-    pub(super) fn send_waiting(&mut self, context: &mut Context<'_>) {
-        loop {
-            if self.reading.is_none() {
-                let Some((read, positions)) = self.to_read() else { return };
-                let (events, principal) = (self.app.events.clone(), self.principal.clone());
-                self.reading = Some(Box::pin(async move {
-                    let records = events.at(principal, positions, &Records).await;
-                    (read, records)
-                }));
-            }
-            let Some(reading) = &mut self.reading else { return };
-            let Poll::Ready((read, records)) = reading.as_mut().poll(context) else { return };
-            self.reading = None;
-            // If the rights have ended, the stream ends, too.
-            let Ok(records) = records else { return };
-            let (now, encoder, mut out) = (self.app.events.clock().now(), self.encoder, Vec::new());
-            let mut outbound = self.streaming.shared.outbound.borrow_mut();
-            match read {
-                Read::Waiting(due) => outbound.send_due(&due, &records, now, &mut out),
-                Read::InFlight => {
-                    let gone = outbound.resend(&records, now, &mut out, |id, out| {
-                        encoder.ack(out, AckKind::PubRel, id, Reason::Success, None);
-                    });
-                    if !gone.is_empty() {
-                        self.streaming.keeper.change_later(MqttSessionChange::ForgetOutgoing(gone));
-                    }
-                }
-            }
-            drop(outbound);
-            if !out.is_empty() {
-                self.connection.outlet.send_binary(&out);
-            }
-            self.streaming.shared.wake();
+/// After what time a read is tried again that was refused.
+const READ_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// A read of records that goes on.
+pub(super) type Reading = Pin<Box<dyn Future<Output = Result<EventsAt, Error>>>>;
+
+/// Reads the records of events.
+pub(super) fn read(app: &App, principal: &Principal, positions: Vec<Position>) -> Reading {
+    let (events, principal) = (app.events.clone(), principal.clone());
+    Box::pin(async move { unless_refused(|| events.at(principal.clone(), positions.clone(), &Records)).await })
+}
+
+/// Tries a read again that is refused because there is too much to do: nobody else would.
+async fn unless_refused<T, F: Future<Output = Result<T, Error>>>(mut read: impl FnMut() -> F) -> Result<T, Error> {
+    loop {
+        match read().await {
+            Err(error) if error.retry_after().is_some() => sleep(READ_AGAIN_AFTER).await,
+            read => return read,
         }
     }
+}
 
-    /// What is to be read now, and where it is.
-    fn to_read(&self) -> Option<(Read, Vec<Position>)> {
-        let outbound = self.streaming.shared.outbound.borrow();
-        let in_flight = outbound.to_resend();
-        if !in_flight.is_empty() {
-            let sent = in_flight.iter().filter(|message| message.state != State::Released);
-            return Some((Read::InFlight, sent.map(|message| message.message.position).collect()));
+impl Client {
+    /// Sends what was in flight when the session went on, and messages that waited behind others that are acknowledged by now. Returns
+    /// why the connection ends, if it does.
+    pub(super) fn send_waiting(&mut self, context: &mut Context<'_>) -> Option<End> {
+        let (shared, encoder) = (Rc::clone(&self.streaming.shared), self.encoder);
+        let release = |id, out: &mut Vec<u8>| encoder.ack(out, AckKind::PubRel, id, Reason::Success, None);
+        loop {
+            if !shared.outbound.borrow().has_due() || shared.way_out.poll_ready(context).is_pending() {
+                return None;
+            }
+            let mut out = Vec::new();
+            if self.reading.is_none() {
+                let mut outbound = shared.outbound.borrow_mut();
+                outbound.release_again(&mut out, release);
+                self.reading = outbound.due().map(|due| {
+                    let reading = read(&self.app, &self.principal, due.positions());
+                    Box::new((due, reading))
+                });
+            } else if let Some(reading) = &mut self.reading {
+                let (due, reading) = &mut **reading;
+                let Poll::Ready(read) = reading.as_mut().poll(context) else { return None };
+                let EventsAt { written: records, looked_at, floor } = match read {
+                    Ok(read) => read,
+                    Err(error) => return Some(End::Told(reasons::of_connect(&error), None)),
+                };
+                let (now, mut outbound) = (self.app.events.clock().now(), shared.outbound.borrow_mut());
+                match due {
+                    Due::Waiting(due) => {
+                        let gone = outbound.send_due(&due[..looked_at], &records, now, &mut out);
+                        let is_lost = |message: &Message| !message.is_from_before && message.position <= floor;
+                        if self.streaming.keeper.kept().is_none() && gone.iter().any(is_lost) {
+                            return Some(End::Told(Reason::QuotaExceeded, Some("too far behind")));
+                        }
+                    }
+                    Due::Again(due) => {
+                        let gone = outbound.resend(&due[..looked_at], &records, now, &mut out, release);
+                        if !gone.is_empty() {
+                            self.streaming.keeper.change_later(MqttSessionChange::ForgetOutgoing(gone));
+                        }
+                    }
+                }
+                drop(outbound);
+                self.reading = None;
+                shared.wake();
+            }
+            if !out.is_empty() {
+                shared.way_out.send(&out);
+            } else if self.reading.is_none() && shared.outbound.borrow().due().is_none() {
+                // The client is to acknowledge something first.
+                return None;
+            }
         }
-        let due = outbound.due();
-        let positions = due.iter().map(|message| message.position).collect();
-        (!due.is_empty()).then_some((Read::Waiting(due), positions))
     }
 
     /// Notes messages of QoS 2 of a session that is kept, and sends those that have been noted.
     pub(super) fn send_noted(&mut self, context: &mut Context<'_>) -> Option<End> {
-        let (unnoted, exact_position) = self.streaming.shared.outbound.borrow_mut().take_unnoted();
+        let shared = Rc::clone(&self.streaming.shared);
+        let (unnoted, exact_position) = shared.outbound.borrow_mut().take_unnoted();
         if !unnoted.is_empty() {
             match self.streaming.keeper.change(note(&unnoted, exact_position)) {
                 Ok(None) => {}
                 keeping => self.noting.push_back((unnoted, keeping.ok().flatten())),
             }
         }
-        let mut out = Vec::new();
         while let Some((unnoted, keeping)) = self.noting.front_mut() {
+            if shared.way_out.poll_ready(context).is_pending() {
+                break;
+            }
             let noted = keeping.as_mut().map(|keeping| Pin::new(keeping).poll(context));
             match noted {
                 Some(Poll::Pending) => break,
                 Some(Poll::Ready(Ok(true))) => {
-                    let now = self.app.events.clock().now();
-                    let not_sent = self.streaming.shared.outbound.borrow_mut().send_noted(unnoted, now, &mut out);
+                    let (now, mut out) = (self.app.events.clock().now(), Vec::new());
+                    let mut outbound = shared.outbound.borrow_mut();
+                    let not_sent = outbound.send_noted(unnoted, now, &mut out);
+                    let has_due = outbound.has_due();
+                    drop(outbound);
                     if !not_sent.is_empty() {
                         self.streaming.keeper.change_later(MqttSessionChange::ForgetOutgoing(not_sent));
-                        self.streaming.shared.wake();
                     }
                     self.noting.pop_front();
+                    if !out.is_empty() {
+                        shared.way_out.send(&out);
+                    }
+                    // There is room for others.
+                    shared.wake();
+                    if has_due {
+                        context.waker().wake_by_ref();
+                    }
                 }
                 // The session was forgotten.
                 Some(Poll::Ready(Ok(false))) => return Some(End::Told(Reason::QuotaExceeded, None)),
@@ -100,9 +144,6 @@ impl Client {
                     return Some(End::Told(Reason::ServerBusy, None));
                 }
             }
-        }
-        if !out.is_empty() {
-            self.connection.outlet.send_binary(&out);
         }
         None
     }
@@ -132,5 +173,26 @@ impl Client {
         outbound.set_saved();
         keeper.save(outbound.progress());
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_that_is_refused_is_tried_again_and_one_that_fails_is_not() {
+        let tries = &Cell::new(0);
+        let read = |last: Result<u8, Error>| {
+            tries.set(0);
+            unless_refused(move || {
+                tries.set(tries.get() + 1);
+                std::future::ready(if tries.get() < 3 { Err(Error::Overloaded) } else { last.clone() })
+            })
+        };
+        assert_eq!((read(Ok(7)).await, tries.get()), (Ok(7), 3));
+        assert_eq!((read(Err(Error::Unauthorized)).await, tries.get()), (Err(Error::Unauthorized), 3));
     }
 }

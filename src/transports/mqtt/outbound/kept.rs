@@ -15,8 +15,7 @@ impl Outbound {
         let Progress { position, exact_position, in_flight, waiting, last_id } = progress;
         Self {
             filters,
-            is_resuming: !in_flight.is_empty(),
-            in_flight: in_flight.into(),
+            again: in_flight,
             waiting: waiting.into(),
             last_id,
             exact_position,
@@ -42,7 +41,8 @@ impl Outbound {
 
     /// The position before the first event that is not done.
     pub fn done_up_to(&self) -> Position {
-        let waiting = self.in_flight.iter().map(|message| message.message).chain(self.waiting.iter().copied());
+        let in_flight = self.in_flight.iter().chain(&self.again);
+        let waiting = in_flight.map(|message| message.message).chain(self.waiting.iter().copied());
         let first = waiting.map(|message| Position::new(message.position.get().saturating_sub(1))).min();
         first.map_or(self.position, |first| first.min(self.position))
     }
@@ -50,7 +50,7 @@ impl Outbound {
     /// How far the session has come.
     pub fn progress(&self) -> Progress {
         let is_kept = |message: &&InFlight| message.state != State::Unnoted && !self.is_lost_with_connection(message);
-        let in_flight = self.in_flight.iter().filter(is_kept).copied();
+        let in_flight = self.in_flight.iter().filter(is_kept).chain(&self.again).copied();
         let unnoted = self.unnoted.iter().map(|unnoted| unnoted.message);
         Progress {
             position: self.position,
@@ -66,12 +66,16 @@ impl Outbound {
         (std::mem::take(&mut self.unnoted), self.exact_position)
     }
 
-    /// Sends messages that have been noted. Returns those that are not sent after all, since they are too large for the client, or are
-    /// not wanted any more.
+    /// Sends messages that have been noted. Returns those that are not sent after all, since they are too large for the client, or have
+    /// expired.
     pub fn send_noted(&mut self, noted: &[Unnoted], now: Timestamp, out: &mut Vec<u8>) -> Vec<NonZeroU16> {
         let mut not_sent = Vec::new();
-        for Unnoted { id, record, .. } in noted {
-            let is_sent = Record::first(record).is_some_and(|(record, _)| self.send_first(*id, &record, now, out));
+        for Unnoted { id, retain, ids, record, .. } in noted {
+            self.unnoted_bytes -= record.len() as u32;
+            let head = Head { qos: Qos::ExactlyOnce, retain: *retain, dup: false, id: Some(*id) };
+            let is_current = |record: &Record<'_>| record.expires_at.is_none_or(|expires_at| expires_at > now);
+            let record = Record::first(record).map(|(record, _)| record).filter(is_current);
+            let is_sent = record.is_some_and(|record| self.put(&record, now, head, ids, out));
             match self.in_flight.iter_mut().find(|message| message.id == *id) {
                 Some(message) if is_sent => message.state = State::SentOnce,
                 _ => {
@@ -83,60 +87,64 @@ impl Outbound {
         not_sent
     }
 
-    /// What was in flight when the session went on, in that order; empty if it was sent again.
-    pub fn to_resend(&self) -> Vec<InFlight> {
-        if self.is_resuming { self.in_flight.iter().copied().collect() } else { Vec::new() }
+    /// What is sent again next, in the order in which it was sent, as far as the client takes it now (MQTT 5.0, 4.9).
+    pub(super) fn to_resend(&self) -> Vec<InFlight> {
+        let room = self.window().saturating_sub(self.in_flight.len());
+        let sent = self.again.iter().filter(|message| message.state != State::Released);
+        sent.take(room).copied().collect()
     }
 
-    /// Sends again what was in flight: these records are of those events that are still there. `release` appends a PUBREL. Returns the
-    /// messages that are gone.
+    /// Goes on with those messages that the client received over an earlier connection: however many it takes at a time, it takes
+    /// PUBRELs (MQTT 5.0, 4.9), which `release` appends.
+    pub fn release_again(&mut self, out: &mut Vec<u8>, release: impl Fn(NonZeroU16, &mut Vec<u8>)) {
+        let is_received = |message: &InFlight| message.state == State::Released;
+        if !self.again.iter().any(is_received) {
+            return;
+        }
+        let (received, again): (Vec<_>, _) = std::mem::take(&mut self.again).into_iter().partition(is_received);
+        self.again = again;
+        received.iter().for_each(|message| release(message.id, out));
+        self.in_flight.extend(received);
+    }
+
+    /// Sends messages again that were read: these records are of those events that are still there. `release` appends a PUBREL. Returns
+    /// the messages that are gone.
     ///
-    /// What the client has acknowledged since the records were read is not in flight any more: records are found by their positions.
+    /// What the client has acknowledged since the records were read is not sent: records are found by their positions.
     pub fn resend(
         &mut self,
+        read: &[InFlight],
         records: &[u8],
         now: Timestamp,
         out: &mut Vec<u8>,
         release: impl Fn(NonZeroU16, &mut Vec<u8>),
     ) -> Vec<NonZeroU16> {
         let mut gone = Vec::new();
-        for InFlight { id, message, state } in self.to_resend() {
-            let qos = if state == State::Sent { Qos::AtLeastOnce } else { Qos::ExactlyOnce };
+        for InFlight { id, message, .. } in read {
+            let at = self.again.iter().position(|again| again.id == *id);
+            let Some(mut again) = at.map(|at| self.again.remove(at)) else { continue };
+            let qos = if again.state == State::Sent { Qos::AtLeastOnce } else { Qos::ExactlyOnce };
             let record = Each(records).find(|record| record.position == message.position);
-            let is_sent = state != State::Released
-                && record.is_some_and(|record| {
-                    let record = Record { is_from_before: message.is_from_before, ..record };
-                    self.send_again(id, &record, qos, now, out)
-                });
+            let is_sent = record.is_some_and(|record| {
+                let record = Record { is_from_before: message.is_from_before, ..record };
+                self.send_again(*id, &record, qos, now, out)
+            });
             match qos {
                 _ if is_sent => {}
-                Qos::ExactlyOnce => self.release(id, out, &release),
-                _ => gone.push(id),
+                // The client may have a message that cannot be sent again, and took its identifier for used until now (MQTT 5.0,
+                // 4.3.3).
+                Qos::ExactlyOnce => {
+                    again.state = State::Released;
+                    release(*id, out);
+                }
+                _ => {
+                    gone.push(*id);
+                    continue;
+                }
             }
+            self.in_flight.push_back(again);
         }
-        self.in_flight.retain(|message| !gone.contains(&message.id));
-        self.is_resuming = false;
         gone
-    }
-
-    /// Goes on with PUBREL. The client may have a message that cannot be sent again, and took its identifier for used until now
-    /// (MQTT 5.0, 4.3.3).
-    fn release(&mut self, id: NonZeroU16, out: &mut Vec<u8>, release: impl Fn(NonZeroU16, &mut Vec<u8>)) {
-        if let Some(message) = self.in_flight.iter_mut().find(|message| message.id == id) {
-            message.state = State::Released;
-        }
-        release(id, out);
-    }
-
-    /// Appends a message of QoS 2 that has its identifier already, unless the client does not want it any more. Returns whether it did.
-    fn send_first(&mut self, id: NonZeroU16, record: &Record<'_>, now: Timestamp, out: &mut Vec<u8>) -> bool {
-        let (mut ids, is_own) = (Vec::new(), record.publisher == Some(self.limits.publisher));
-        let Some(delivery) = self.filters.deliver(record, is_own, &mut ids) else { return false };
-        if record.expires_at.is_some_and(|expires_at| expires_at <= now) {
-            return false;
-        }
-        let retain = record.is_from_before || (delivery.retain_as_published && record.is_retained);
-        self.put(record, now, Head { qos: Qos::ExactlyOnce, retain, dup: false, id: Some(id) }, &ids, out)
     }
 
     /// Appends a message once more, with the QoS that it had: that of a subscription may have changed. What was begun is completed after
@@ -144,7 +152,7 @@ impl Outbound {
     fn send_again(&mut self, id: NonZeroU16, record: &Record<'_>, qos: Qos, now: Timestamp, out: &mut Vec<u8>) -> bool {
         let (mut ids, is_own) = (Vec::new(), record.publisher == Some(self.limits.publisher));
         let as_published =
-            self.filters.deliver(record, is_own, &mut ids).is_some_and(|given| given.retain_as_published);
+            self.filters.deliver(record, is_own, None, &mut ids).is_some_and(|given| given.retain_as_published);
         let retain = record.is_from_before || (as_published && record.is_retained);
         self.put(record, now, Head { qos, retain, dup: true, id: Some(id) }, &ids, out)
     }

@@ -14,11 +14,8 @@ impl Outbound {
     }
 
     /// How many messages of shared subscriptions can be sent: none while others wait, so that these keep their order.
-    pub fn room(&self) -> usize {
-        match self.waiting.is_empty() && !self.is_resuming {
-            true => self.window().saturating_sub(self.in_flight.len()),
-            false => 0,
-        }
+    pub fn room_for_shared(&self) -> usize {
+        if self.waiting.is_empty() { self.room() } else { 0 }
     }
 
     /// Takes a record that came under a slot: appends the packet, unless it has expired or is too large. Returns `false` if the client takes
@@ -40,7 +37,7 @@ impl Outbound {
             self.put(record, now, Head { qos, retain, dup: false, id: None }, ids.as_slice(), out);
             return true;
         }
-        if self.room() == 0 {
+        if self.room_for_shared() == 0 {
             return false;
         }
         let id = self.next_id();

@@ -92,7 +92,7 @@ impl Outbound {
             payload,
         };
         let mut ids = Vec::new();
-        if let Some(delivery) = self.filters.deliver(&record, false, &mut ids) {
+        if let Some(delivery) = self.filters.deliver(&record, false, None, &mut ids) {
             let retain = is_new || delivery.retain_as_published;
             self.put(&record, now, Head { qos: Qos::AtMostOnce, retain, dup: false, id: None }, &ids, out);
         }

@@ -74,6 +74,22 @@ fn id(number: u16) -> NonZeroU16 {
     NonZeroU16::new(number).unwrap()
 }
 
+/// The messages that waited and can be sent now.
+fn waiting(outbound: &Outbound) -> Vec<Message> {
+    match outbound.due() {
+        Some(Due::Waiting(waiting)) => waiting,
+        due => panic!("{due:?}"),
+    }
+}
+
+/// Sends again what can be: which are gone, and what goes out. A PUBREL is the identifier alone.
+fn resend(outbound: &mut Outbound, records: &[u8], out: &mut Vec<u8>) -> Vec<NonZeroU16> {
+    let release = |id: NonZeroU16, out: &mut Vec<u8>| out.extend(id.get().to_be_bytes());
+    outbound.release_again(out, release);
+    let read = outbound.to_resend();
+    outbound.resend(&read, records, NOW, out, release)
+}
+
 #[test]
 fn an_identifier_is_not_used_again_before_its_message_is_acknowledged() {
     let mut outbound = outbound(100, &[("a", Qos::AtLeastOnce)]);
@@ -112,14 +128,14 @@ fn a_client_that_acknowledges_nothing_has_a_thousand_waiting_and_then_gets_nothi
         assert_eq!(take(&mut outbound, &record(position, "a", b"x", 1)), (Taken::Yes, Vec::new()));
     }
     assert_eq!(take(&mut outbound, &record(1_002, "a", b"x", 1)).0, Taken::No);
-    assert!(outbound.due().is_empty() && outbound.acknowledged(id(1)));
-    let due = outbound.due();
+    assert!(outbound.due().is_none() && outbound.acknowledged(id(1)));
+    let due = waiting(&outbound);
     assert_eq!(due.len(), 1);
     // The first is gone meanwhile, and the second is there.
     let mut out = Vec::new();
     outbound.send_due(&due, &[], NOW, &mut out);
     assert!(out.is_empty());
-    let due = outbound.due();
+    let due = waiting(&outbound);
     assert_eq!(due[0].position, Position::new(3));
     outbound.send_due(&due, &record(3, "a", b"3", 1), NOW, &mut out);
     assert_eq!(sent(&out).0, 0x32);
@@ -144,10 +160,10 @@ fn a_session_goes_on_with_what_was_in_flight_and_leaves_out_what_was_not_meant_f
     let mut after = Outbound::resumed(limits(Version::V311, 10), filters, progress, Position::new(8));
     // Nothing new goes before what is sent again.
     assert_eq!(take(&mut after, &record(5, "a", b"x", 1)).0, Taken::No);
-    let in_flight: Vec<_> = after.to_resend().iter().map(|message| (message.id.get(), message.state)).collect();
-    assert_eq!(in_flight, [(2, State::Released), (3, State::SentOnce), (4, State::Sent)]);
+    let again: Vec<_> = after.to_resend().iter().map(|message| (message.id.get(), message.state)).collect();
+    assert_eq!(again, [(3, State::SentOnce), (4, State::Sent)]);
     let (mut out, records) = (Vec::new(), [record(3, "a", b"x", 2), record(4, "a", b"x", 1)].concat());
-    let gone = after.resend(&records, NOW, &mut out, |id, out| out.extend(id.get().to_be_bytes()));
+    let gone = resend(&mut after, &records, &mut out);
     assert!(gone.is_empty());
     assert_eq!((out[..2].to_vec(), sent(&out[2..10]), sent(&out[10..])), (vec![0, 2], (0x3C, 3), (0x3A, 4)));
     // Of what was published while it was away, it gets what is above QoS 0.
@@ -166,7 +182,7 @@ fn a_message_that_is_gone_is_not_sent_again_and_frees_its_identifier() {
     filters.put(wanted("a", Qos::AtLeastOnce));
     let mut after = Outbound::resumed(limits(Version::V5, 10), filters, before.progress(), Position::new(2));
     let mut out = Vec::new();
-    assert_eq!(after.resend(&record(2, "a", b"x", 1), NOW, &mut out, |_, _| ()), [id(1)]);
+    assert_eq!(resend(&mut after, &record(2, "a", b"x", 1), &mut out), [id(1)]);
     assert_eq!(sent(&out), (0x3A, 2));
     assert!(after.to_resend().is_empty() && !after.acknowledged(id(1)));
 }
@@ -201,7 +217,7 @@ fn a_message_of_qos_2_that_was_not_noted_before_the_connection_ended_is_sent_whe
     before.filters.put(wanted("a", Qos::ExactlyOnce));
     take(&mut before, &record(1, "a", b"x", 2));
     let mut after = resumed(Version::V311, Qos::ExactlyOnce, before.progress());
-    let due = after.due();
+    let due = waiting(&after);
     assert_eq!(due.len(), 1);
     after.send_due(&due, &record(1, "a", b"x", 2), NOW, &mut Vec::new());
     assert_eq!(after.take_unnoted().0.len(), 1);
@@ -216,9 +232,9 @@ fn what_is_acknowledged_while_it_is_read_to_be_sent_again_holds_nothing_back() {
     let progress = before.progress();
     let records = [record(1, "a", b"x", 1), record(2, "a", b"x", 2), record(3, "a", b"x", 1)].concat();
     let mut after = resumed(Version::V311, Qos::ExactlyOnce, progress.clone());
+    let (read, mut out) = (after.to_resend(), Vec::new());
     assert!(after.acknowledged(id(1)) && after.received(id(2), true));
-    let mut out = Vec::new();
-    assert!(after.resend(&records, NOW, &mut out, |_, _| ()).is_empty());
+    assert!(after.resend(&read, &records, NOW, &mut out, |_, _| ()).is_empty());
     assert_eq!(sent(&out), (0x3A, 3));
     // If nothing is left, there is nothing to wait for.
     let mut after = resumed(Version::V311, Qos::ExactlyOnce, progress);
@@ -241,7 +257,7 @@ fn what_was_begun_is_completed_with_its_qos_whatever_becomes_of_the_subscription
             after.filters = Filters::default();
         }
         let mut out = Vec::new();
-        let gone = after.resend(&records, NOW, &mut out, |id, out| out.extend(id.get().to_be_bytes()));
+        let gone = resend(&mut after, &records, &mut out);
         let length = (out.len() - 2) / 2;
         assert!(gone.is_empty());
         assert_eq!((sent(&out[..length]), sent(&out[length..2 * length])), ((0x3A, 1), (0x3C, 2)));
@@ -280,4 +296,63 @@ fn a_session_has_come_further_by_what_it_must_not_lose_and_only_as_far_as_all_of
     outbound.set_saved();
     assert!(outbound.acknowledged(id(1)) && outbound.has_changed() && outbound.done_up_to() == Position::new(5));
     assert!(outbound.acknowledged(id(2)) && outbound.done_up_to() == Position::new(6));
+}
+
+#[test]
+fn what_is_sent_again_is_no_more_than_the_client_takes_now_and_pubrels_are_not_counted() {
+    let mut before = outbound(10, &[("a", Qos::ExactlyOnce)]);
+    for (position, qos) in [(1, 1), (2, 1), (3, 2), (4, 2)] {
+        take(&mut before, &record(position, "a", b"x", qos));
+    }
+    assert!(before.received(id(4), true));
+    let mut filters = Filters::default();
+    filters.put(wanted("a", Qos::ExactlyOnce));
+    let mut after = Outbound::resumed(limits(Version::V5, 2), filters, before.progress(), Position::new(4));
+    let records = [record(1, "a", b"x", 1), record(2, "a", b"x", 1), record(3, "a", b"x", 2)].concat();
+    let mut out = Vec::new();
+    resend(&mut after, &records, &mut out);
+    assert_eq!(
+        (&out[..2], sent(&out[2..]), out.len()),
+        (&[0, 4][..], (0x3A, 1), 2 + 9),
+        "the PUBREL waits for nothing"
+    );
+    assert_eq!(after.due(), None);
+    let kept: Vec<_> = after.progress().in_flight.iter().map(|message| message.id.get()).collect();
+    assert_eq!(kept, [4, 1, 2, 3]);
+    // Nothing new overtakes those that are still to be sent again, but for QoS 0 if nothing is acknowledged.
+    assert_eq!(take(&mut after, &record(5, "a", b"x", 0)).0, Taken::No);
+    after.stall();
+    assert_eq!(take(&mut after, &record(5, "a", b"x", 0)).1[0], 0x30);
+    assert_eq!(take(&mut after, &record(6, "a", b"x", 1)), (Taken::Yes, Vec::new()));
+    for (acknowledged, next) in [(1, 2), (2, 3)] {
+        assert!(after.acknowledged(id(acknowledged)));
+        let mut out = Vec::new();
+        resend(&mut after, &records, &mut out);
+        assert_eq!(sent(&out).1, next);
+    }
+    assert!(after.due().is_none() && after.completed(id(4)));
+    assert_eq!(waiting(&after)[0].position, Position::new(6));
+}
+
+#[test]
+fn messages_of_qos_2_that_are_to_be_noted_are_not_copied_without_end_and_those_that_waited_are_not_lost() {
+    let mut outbound = Outbound::new(Limits { keeps: true, ..limits(Version::V311, 100) }, Position::START);
+    outbound.filters.put(wanted("a", Qos::ExactlyOnce));
+    let large = |position| record(position, "a", &[b'x'; MAX_UNNOTED_BYTES / 2], 2);
+    assert_eq!([1, 2, 3].map(|position| take(&mut outbound, &large(position)).0), [Taken::Yes, Taken::Yes, Taken::No]);
+    outbound.stall();
+    assert_eq!([3, 4, 5, 6].map(|position| take(&mut outbound, &large(position)).0), [Taken::Yes; 4]);
+    assert_eq!(outbound.due(), None);
+    let mut positions = Vec::new();
+    while outbound.has_unnoted() {
+        let (unnoted, mut out) = (outbound.take_unnoted().0, Vec::new());
+        assert!(!outbound.has_room() && outbound.send_noted(&unnoted, NOW, &mut out).is_empty() && !out.is_empty());
+        positions.extend(unnoted.iter().map(|unnoted| unnoted.message.position.get()));
+        if let Some(Due::Waiting(due)) = outbound.due() {
+            let records: Vec<_> = due.iter().flat_map(|due| large(due.position.get())).collect();
+            outbound.send_due(&due, &records, NOW, &mut Vec::new());
+        }
+    }
+    assert_eq!(positions, [1, 2, 3, 4, 5, 6]);
+    assert!(outbound.has_room());
 }

@@ -66,8 +66,31 @@ pub struct Unnoted {
     pub id: NonZeroU16,
     /// Its event.
     pub message: Message,
+    /// What the packet says of RETAIN.
+    pub(super) retain: bool,
+    /// The subscriptions that it comes by.
+    pub(super) ids: Box<[NonZeroU32]>,
     /// Its record.
     pub(super) record: Bytes,
+}
+
+/// Messages that can be sent once their events are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// They were in flight when the session went on.
+    Again(Vec<InFlight>),
+    /// They waited.
+    Waiting(Vec<Message>),
+}
+
+impl Due {
+    /// Where their events are.
+    pub fn positions(&self) -> Vec<Position> {
+        match self {
+            Self::Again(again) => again.iter().map(|again| again.message.position).collect(),
+            Self::Waiting(waiting) => waiting.iter().map(|message| message.position).collect(),
+        }
+    }
 }
 
 /// What became of a record.
