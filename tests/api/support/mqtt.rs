@@ -240,6 +240,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mqtt<S> {
         }
     }
 
+    /// The packets that had come when the connection ended. The last one may have been cut off.
+    pub async fn rest(&mut self) -> Vec<Packet> {
+        // A connection that was reset may not tell of all that came on it.
+        let _ = within("the end", self.socket.read_to_end(&mut self.received)).await;
+        let mut rest: Vec<_> = self.early.drain(..).collect();
+        rest.extend(std::iter::from_fn(|| self.take_packet()));
+        rest
+    }
+
     fn take_packet(&mut self) -> Option<Packet> {
         let end_of_length = self.received.iter().skip(1).take(4).position(|byte| byte & 0x80 == 0)? + 2;
         let length = read_length(&mut &self.received[1..end_of_length]);

@@ -1,235 +1,285 @@
-//! A client that subscribes, as the specification has it, and what it must have got.
+//! A client that subscribes, and what it must have got.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use super::super::super::support::TestServer;
-use super::super::super::support::mqtt::{Connect, Message, Mqtt, packet, property};
-use super::{FILTERS, TOPICS};
+use super::client::{Arrival, ModelClient};
+use super::publisher::Published;
+use super::{FILTERS, TOPICS, is_match};
 
-/// Something that was published.
-#[derive(Clone, Copy, Debug)]
-pub struct Published {
-    pub number: u32,
-    pub topic: usize,
-    pub qos: u8,
-}
-
-/// A message that a client was to get, with the QoS that it comes with.
+/// A message that a client was to get when it was published.
 #[derive(Clone, Copy, Debug)]
 struct Due {
     number: u32,
     topic: usize,
-    qos: u8,
+    /// With which QoS it was published.
+    published: u8,
+    /// The QoS that it may come with: more than one if a subscription changed before it came.
+    with: [bool; 3],
     /// Whether it must come.
     must: bool,
+    /// Whether it may have been published more than once.
+    is_repeated: bool,
+}
+
+/// A retained message that a subscription begins with.
+#[derive(Clone, Copy, Debug)]
+struct Retained {
+    number: u32,
+    topic: usize,
+    qos: u8,
+    must: bool,
+    has_come: bool,
+}
+
+/// How a message came last.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    qos: u8,
+    id: Option<u16>,
+    /// Its place among all that came, when it came first.
+    place: usize,
+    connection: u32,
+    kills: u32,
 }
 
 pub struct Subscriber {
-    client_id: String,
-    level: u8,
-    keeps: bool,
-    /// `None` while it is away.
-    pub mqtt: Option<Mqtt>,
+    pub client: ModelClient,
     /// With which QoS, by filter.
     subscriptions: BTreeMap<usize, u8>,
     due: Vec<Due>,
-    got: Vec<(u32, usize, u8)>,
-    /// Messages of QoS 2 that were taken and are not released.
-    unreleased: HashSet<u16>,
-    token: String,
+    retained: Vec<Retained>,
+    seen: HashMap<u32, Seen>,
+    /// How many messages came.
+    places: usize,
+    /// The greatest message of each topic and QoS that came.
+    greatest: HashMap<(usize, u8), u32>,
+    /// Up to which place messages were sent again on this connection.
+    resent: (u32, usize),
+    /// How often the server was killed.
+    kills: u32,
 }
 
 impl Subscriber {
-    pub fn new(number: usize, keeps: bool, token: &str) -> Self {
+    pub fn new(client: ModelClient) -> Self {
         Self {
-            client_id: format!("subscriber{number}"),
-            level: if number.is_multiple_of(2) { 5 } else { 4 },
-            keeps,
-            mqtt: None,
+            client,
             subscriptions: BTreeMap::new(),
             due: Vec::new(),
-            got: Vec::new(),
-            unreleased: HashSet::new(),
-            token: token.to_owned(),
+            retained: Vec::new(),
+            seen: HashMap::new(),
+            places: 0,
+            greatest: HashMap::new(),
+            resent: (0, 0),
+            kills: 0,
         }
     }
 
     pub async fn connect(&mut self, server: &TestServer) {
-        let mut properties = Vec::new();
-        if self.level == 5 && self.keeps {
-            properties = [&[property::SESSION_EXPIRY][..], &u32::MAX.to_be_bytes()].concat();
-        }
-        let connect = Connect {
-            level: self.level,
-            client_id: &self.client_id,
-            login: Some(("JWT", &self.token)),
-            keeps_session: self.keeps,
-            properties,
-            ..Connect::default()
-        };
-        let (mqtt, connack) = Mqtt::open(server, &connect).await;
-        assert_eq!(connack.body[1], 0, "{connack:?}");
-        if !self.keeps {
-            self.forget();
-        }
-        // What came on the connection before, and was not read, is lost; it may come again.
+        self.client.connect(server).await;
         self.lose();
-        self.mqtt = Some(mqtt);
     }
 
-    /// It is away, without having read what was on its way.
-    pub fn disconnect(&mut self) {
-        self.mqtt = None;
-        if self.keeps { self.lose() } else { self.forget() }
+    pub async fn disconnect(&mut self, says: bool) {
+        if says {
+            self.client.say_goodbye().await;
+        } else {
+            self.client.leave();
+        }
+        self.lose();
     }
 
-    /// Messages of QoS 0 that were on their way need not come any more.
+    /// What was on its way to it is lost, or comes again.
     fn lose(&mut self) {
-        self.due.iter_mut().filter(|due| due.qos == 0).for_each(|due| due.must = false);
-    }
-
-    /// It has no session any more.
-    fn forget(&mut self) {
-        self.subscriptions.clear();
-        self.unreleased.clear();
-        self.due.iter_mut().for_each(|due| due.must = false);
-    }
-
-    /// Something is published.
-    pub fn publish(&mut self, Published { number, topic, qos }: Published) {
-        let matches = |filter: &usize| is_match(FILTERS[*filter], TOPICS[topic]);
-        let Some(granted) = self.subscriptions.iter().filter(|(filter, _)| matches(filter)).map(|(_, qos)| *qos).max()
-        else {
-            return;
-        };
-        let qos = qos.min(granted);
-        // Nobody keeps messages of QoS 0 for a client that is away.
-        if self.mqtt.is_some() || (qos > 0 && self.keeps) {
-            self.due.push(Due { number, topic, qos, must: true });
+        if self.client.keeps {
+            self.due.iter_mut().filter(|due| due.with[0]).for_each(|due| due.must = false);
+            self.retained.iter_mut().filter(|retained| retained.qos == 0).for_each(|retained| retained.must = false);
+        } else {
+            self.subscriptions.clear();
+            self.due.clear();
+            self.retained.clear();
+            self.seen.clear();
+            self.greatest.clear();
         }
     }
 
-    pub async fn subscribe(&mut self, filter: usize, qos: u8) {
-        let Some(mut mqtt) = self.mqtt.take() else { return };
-        // Nothing is retained in this model, so that nothing is given at once.
+    /// The server has ended.
+    pub async fn cut(&mut self, kill: bool) {
+        for arrival in self.client.rest().await {
+            self.take(arrival);
+        }
+        if kill {
+            self.kills += 1;
+            self.client.forget_acknowledged();
+        }
+        self.lose();
+    }
+
+    /// Which QoS a message comes with, as it is subscribed now.
+    fn granted(&self, topic: usize) -> Option<u8> {
+        let matching = self.subscriptions.iter().filter(|(filter, _)| is_match(FILTERS[**filter], TOPICS[topic]));
+        matching.map(|(_, qos)| *qos).max()
+    }
+
+    /// Something is sent to the server.
+    pub fn publish(&mut self, Published { number, topic, qos: published, retain }: Published) {
+        if retain {
+            // One that is superseded need not come any more.
+            self.retained.iter_mut().filter(|of| of.topic == topic).for_each(|of| of.must = false);
+        }
+        let Some(granted) = self.granted(topic) else { return };
+        let qos = published.min(granted);
+        // Nobody keeps messages of QoS 0 for a client that is away.
+        let must = self.client.is_there() || (qos > 0 && self.client.keeps);
+        let mut with = [false; 3];
+        with[usize::from(qos)] = true;
+        self.due.push(Due { number, topic, published, with, must, is_repeated: false });
+    }
+
+    /// A message may not have been published after all.
+    pub fn lost(&mut self, number: u32) {
+        self.due.iter_mut().filter(|due| due.number == number).for_each(|due| due.must = false);
+    }
+
+    /// A message may have been published once more.
+    pub fn repeated(&mut self, number: u32) {
+        self.due.iter_mut().filter(|due| due.number == number).for_each(|due| due.is_repeated = true);
+    }
+
+    /// Subscribes. `retained` has the retained message of each topic, by its number and QoS.
+    pub async fn subscribe(&mut self, filter: usize, qos: u8, retained: &[Option<(u32, u8)>]) {
+        let Some(mqtt) = self.client.mqtt() else { return };
         assert_eq!(mqtt.subscribe(&[(FILTERS[filter], qos)]).await, [qos]);
         self.subscriptions.insert(filter, qos);
-        self.mqtt = Some(mqtt);
+        self.change();
+        for (topic, name) in TOPICS.iter().enumerate() {
+            if let Some((number, published)) = retained[topic].filter(|_| is_match(FILTERS[filter], name)) {
+                // Overlapping subscriptions may raise it.
+                let qos = published.min(self.granted(topic).unwrap());
+                self.retained.push(Retained { number, topic, qos, must: true, has_come: false });
+            }
+        }
     }
 
     pub async fn unsubscribe(&mut self, filter: usize) {
-        let Some(mut mqtt) = self.mqtt.take() else { return };
+        let Some(mqtt) = self.client.mqtt() else { return };
         mqtt.unsubscribe(&[FILTERS[filter]]).await;
         if self.subscriptions.remove(&filter).is_some() {
-            // What was on its way may come or not.
-            let left: Vec<_> = self.subscriptions.keys().map(|filter| FILTERS[*filter]).collect();
-            let is_wanted = |due: &Due| left.iter().any(|filter| is_match(filter, TOPICS[due.topic]));
-            self.due.iter_mut().filter(|due| !is_wanted(due)).for_each(|due| due.must = false);
-        }
-        self.mqtt = Some(mqtt);
-    }
-
-    /// Reads and answers so many packets, if there are as many.
-    pub async fn read(&mut self, packets: usize) {
-        let Some(mut mqtt) = self.mqtt.take() else { return };
-        // A PINGRESP comes after everything that was on its way.
-        mqtt.send(&[0xC0, 0]).await;
-        let mut read = 0;
-        loop {
-            let packet_in = mqtt.packet().await.expect("a connection");
-            match packet_in.first {
-                0xD0 => break,
-                0x62 => {
-                    let id = u16::from_be_bytes([packet_in.body[0], packet_in.body[1]]);
-                    self.unreleased.remove(&id);
-                    mqtt.send(&packet(0x70, &id.to_be_bytes())).await;
-                }
-                _ => {
-                    let message = mqtt.as_message(&packet_in).unwrap_or_else(|| panic!("{packet_in:?}"));
-                    // The rest is read, and not acknowledged.
-                    self.take(&mut mqtt, &message, read < packets).await;
-                    read += 1;
-                }
-            }
-        }
-        self.mqtt = Some(mqtt);
-    }
-
-    async fn take(&mut self, mqtt: &mut Mqtt, message: &Message, acknowledges: bool) {
-        let number = std::str::from_utf8(&message.payload).unwrap().parse().unwrap();
-        let topic = TOPICS.iter().position(|topic| *topic == message.topic).unwrap();
-        match (message.qos, message.id) {
-            (2, Some(id)) => {
-                if self.unreleased.insert(id) {
-                    self.got.push((number, topic, 2));
-                }
-                if acknowledges {
-                    mqtt.send(&packet(0x50, &id.to_be_bytes())).await;
-                }
-            }
-            (qos, id) => {
-                self.got.push((number, topic, qos));
-                if let Some(id) = id.filter(|_| acknowledges) {
-                    mqtt.acknowledge(id).await;
-                }
-            }
+            self.change();
         }
     }
 
-    /// Compares it with the model, once everything that must come has come.
-    pub async fn settle(&mut self) {
-        if self.mqtt.is_none() {
+    /// Subscriptions have changed: what was on its way may come as it was or as it is due now, or not at all.
+    fn change(&mut self) {
+        let granted: Vec<_> = (0..TOPICS.len()).map(|topic| self.granted(topic)).collect();
+        for due in self.due.iter_mut().filter(|due| !self.seen.contains_key(&due.number)) {
+            match granted[due.topic] {
+                Some(granted) => due.with[usize::from(due.published.min(granted))] = true,
+                None => due.must = false,
+            }
+        }
+        for retained in &mut self.retained {
+            retained.must = false;
+        }
+    }
+
+    pub async fn read(&mut self, acks: usize) {
+        for arrival in self.client.read(acks).await {
+            self.take(arrival);
+        }
+    }
+
+    pub async fn sip(&mut self) {
+        for arrival in self.client.sip().await {
+            self.take(arrival);
+        }
+    }
+
+    fn take(&mut self, arrival: Arrival) {
+        let who = &self.client.id;
+        let Arrival { number, topic, qos, retain, dup, id, is_again } = arrival;
+        if retain {
+            if !is_again {
+                self.take_retained(arrival);
+            }
             return;
         }
-        for _ in 0..2_000 {
+        let Some(due) = self.due.iter().find(|due| due.number == number && due.topic == topic) else {
+            panic!("{who}: nobody asked for {arrival:?}");
+        };
+        let before = self.seen.get(&number).copied();
+        assert!(is_again || due.with[usize::from(qos)], "{who}: another QoS is due: {arrival:?}, {due:?}");
+        if let Some(before) = before
+            && !due.is_repeated
+        {
+            let was_killed = before.kills < self.kills;
+            let is_resent = self.client.keeps
+                && qos == before.qos
+                && id == before.id
+                && before.connection < self.client.connection
+                && (is_again || (qos == 1 && !self.client.seen_by_server.contains(&(number, false))));
+            // After a crash messages of QoS 1 may come twice; and those of QoS 2 only if they were of another QoS before.
+            let is_once_more = was_killed && (qos == 1 || before.qos == 1 || qos != before.qos);
+            assert!(is_resent || is_once_more, "{who}: twice: {arrival:?}, {before:?}, {due:?}");
+            assert!(dup || is_once_more, "{who}: sent again without DUP: {arrival:?}, {before:?}");
+            if dup && !was_killed {
+                if self.resent.0 < self.client.connection {
+                    self.resent = (self.client.connection, 0);
+                }
+                assert!(before.place > self.resent.1, "{who}: sent again out of order: {arrival:?}");
+                self.resent.1 = before.place;
+            }
+        }
+        // What came with another QoS for a while has no place of its own.
+        let is_plain = due.with.iter().filter(|with| **with).count() == 1 && !(due.is_repeated && qos == 0);
+        if before.is_none() && is_plain {
+            let greatest = self.greatest.entry((topic, qos)).or_default();
+            assert!(number > *greatest, "{who}: out of order: {arrival:?} after {greatest}");
+            *greatest = number;
+        }
+        self.places += 1;
+        let place = before.filter(|before| before.kills == self.kills).map_or(self.places, |before| before.place);
+        let seen = Seen { qos, id, place, connection: self.client.connection, kills: self.kills };
+        self.seen.insert(number, seen);
+    }
+
+    fn take_retained(&mut self, arrival: Arrival) {
+        let who = &self.client.id;
+        let Arrival { number, topic, qos, .. } = arrival;
+        let mut of = self.retained.iter_mut().filter(|of| of.number == number && of.topic == topic);
+        // Of QoS 1 it may come again, as others may.
+        let due = if qos == 1 { of.next_back() } else { of.find(|of| !of.has_come) };
+        let Some(due) = due else {
+            panic!("{who}: no such retained message is due: {arrival:?}, {:?}", self.retained);
+        };
+        assert!(qos <= due.qos || !due.must, "{who}: another QoS is due: {arrival:?}, {due:?}");
+        if qos == 1 {
+            self.retained.iter_mut().filter(|of| of.number == number).for_each(|of| of.has_come = true);
+        } else {
+            due.has_come = true;
+        }
+    }
+
+    /// Reads until everything has come that must come.
+    pub async fn settle(&mut self) {
+        if !self.client.is_there() {
+            return;
+        }
+        let until = tokio::time::Instant::now() + super::super::super::support::PATIENCE;
+        loop {
             self.read(usize::MAX).await;
             let missing = self.missing();
             if missing.is_empty() {
-                break;
+                return;
             }
+            assert!(tokio::time::Instant::now() < until, "{} misses {missing:?}", self.client.id);
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
-        assert!(self.missing().is_empty(), "{} misses {:?}", self.client_id, self.missing());
-        self.compare();
     }
 
-    fn missing(&self) -> Vec<Due> {
-        let has = |due: &Due| self.got.iter().any(|(number, ..)| *number == due.number);
-        self.due.iter().filter(|due| due.must && !has(due)).copied().collect()
+    fn missing(&self) -> Vec<String> {
+        let due = self.due.iter().filter(|due| due.must && !self.seen.contains_key(&due.number));
+        let retained = self.retained.iter().filter(|retained| retained.must && !retained.has_come);
+        due.map(|due| format!("{due:?}")).chain(retained.map(|retained| format!("{retained:?}"))).collect()
     }
-
-    fn compare(&self) {
-        let who = &self.client_id;
-        for (topic, name) in TOPICS.iter().enumerate() {
-            for qos in 0..3 {
-                let got: Vec<_> = self
-                    .got
-                    .iter()
-                    .filter(|(_, of, with)| (*of, *with) == (topic, qos))
-                    .map(|(number, ..)| *number)
-                    .collect();
-                let mut first = Vec::new();
-                for number in &got {
-                    if !first.contains(number) {
-                        first.push(*number);
-                    }
-                }
-                assert!(first.is_sorted(), "{who}: QoS {qos} of {name} out of order: {got:?}");
-                assert!(qos == 1 || first.len() == got.len(), "{who}: QoS {qos} of {name} twice: {got:?}");
-                for number in first {
-                    let due = self.due.iter().find(|due| due.number == number);
-                    let due = due.unwrap_or_else(|| panic!("{who}: {number} was not for it"));
-                    // A subscription may have been changed while it was on its way.
-                    assert!(qos <= 2 && due.topic == topic, "{who}: {due:?}");
-                }
-            }
-        }
-    }
-}
-
-/// Whether a filter of the table matches a topic of the table.
-fn is_match(filter: &str, topic: &str) -> bool {
-    let (filter, topic) = (filter.split_once('/'), topic.split_once('/').unwrap());
-    let Some((first, second)) = filter else { return true };
-    (first == "+" || first == topic.0) && (second == "#" || second == "+" || second == topic.1)
 }
