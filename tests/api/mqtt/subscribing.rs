@@ -1,5 +1,7 @@
 //! Guards subscriptions: filters, their options, what is given at once, and acknowledgements.
 
+use std::collections::HashSet;
+
 use serde_json::json;
 
 use super::super::support::mqtt::{Connect, Mqtt, packet, property};
@@ -275,5 +277,50 @@ async fn a_retained_message_comes_by_the_subscription_that_asks_for_it_alone() {
             }
         }
         mqtt.nothing_comes().await;
+    }
+}
+
+#[tokio::test]
+async fn a_slow_client_gets_all_of_many_retained_messages_and_what_is_published_meanwhile() {
+    const ALL: usize = 10_000;
+    let (server, alice) = server_with(&[]).await;
+    // More than the buffers of a connection hold.
+    let padding = "x".repeat(500);
+    let event = |number: usize| json!({ "event": format!("retained/{number}"), "data": padding });
+    for first in (0..ALL).step_by(1000) {
+        let events: Vec<_> = (first..first + 1000).map(event).collect();
+        alice.insert_raw(serde_json::Value::from(events)).await.ok();
+    }
+    for (qos, receive_maximum) in [(0, 10), (1, 10), (2, 3)] {
+        let properties = [&[property::RECEIVE_MAXIMUM][..], &u16::to_be_bytes(receive_maximum)].concat();
+        let login = Some(("JWT", alice.jwt()));
+        let connect = Connect { level: 5, client_id: "slow", login, properties, ..Connect::default() };
+        let (mut slow, _) = Mqtt::open(&server, &connect).await;
+        assert_eq!(slow.subscribe(&[("#", qos)]).await, [qos]);
+        let mut publisher = client(&server, 4, "publisher", &alice).await;
+        let live = (0..1_000).map(|number| format!("live/{qos}/{number}"));
+        for topic in live.clone() {
+            assert_eq!(publisher.publish(&topic, b"1", false).await, 0);
+        }
+        // One that comes between is as one that waits for it: all were to come.
+        let mut missing: HashSet<_> = live.chain((0..ALL).map(|number| format!("retained/{number}"))).collect();
+        let mut times = 0;
+        while !missing.is_empty() {
+            let packet_in = slow.packet().await.expect("a message");
+            let Some(message) = slow.as_message(&packet_in) else {
+                assert_eq!(packet_in.first, 0x62, "a PUBREL");
+                slow.send(&packet(0x70, &packet_in.body[..2])).await;
+                continue;
+            };
+            assert!(missing.remove(&message.topic), "twice, or not asked for: {}", message.topic);
+            assert_eq!((message.retain, message.qos <= qos), (message.topic.starts_with("retained"), true));
+            if let Some(id) = message.id {
+                slow.send(&packet(if message.qos == 1 { 0x40 } else { 0x50 }, &id.to_be_bytes())).await;
+            }
+            times += 1;
+            if times % 5_000 == 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            }
+        }
     }
 }
