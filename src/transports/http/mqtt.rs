@@ -1,4 +1,4 @@
-//! `/mqtt`: MQTT over WebSocket, which may be on every path that is no other.
+//! `/mqtt`: MQTT over WebSocket, which may be on every path that is no other, and on `/`.
 
 use super::reply::{self, Reply};
 use super::websocket::WebSocket;
@@ -25,9 +25,16 @@ pub async fn connect(app: App, socket: Result<WebSocket, Error>) -> Reply {
 
 /// Any other path: a connection if clients of MQTT may use it.
 pub async fn elsewhere(app: App, socket: Result<WebSocket, Error>) -> Reply {
+    if takes(&app, &socket) { connect(app, socket).await } else { Ok(reply::refusal(&Error::NotFound)) }
+}
+
+/// `GET /`, which is the path of clients that are given none: a connection, as everywhere else, or else the health check.
+pub async fn root(app: App, socket: Result<WebSocket, Error>) -> Reply {
+    if takes(&app, &socket) { connect(app, socket).await } else { Ok(reply::empty()) }
+}
+
+/// Whether a request is that of a client of MQTT which may use any path.
+fn takes(app: &App, socket: &Result<WebSocket, Error>) -> bool {
     let takes_any = app.mqtt.as_ref().is_some_and(|mqtt| mqtt.any_path);
-    match &socket {
-        Ok(offered) if takes_any && offered.choose(&mqtt::PROTOCOLS).is_some() => connect(app, socket).await,
-        _ => Ok(reply::refusal(&Error::NotFound)),
-    }
+    takes_any && socket.as_ref().is_ok_and(|offered| offered.choose(&mqtt::PROTOCOLS).is_some())
 }

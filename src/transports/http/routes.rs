@@ -62,7 +62,7 @@ pub fn application(
 
 fn table(config: &mut web::ServiceConfig) {
     config
-        .service(get("/", alive))
+        .service(get("/", mqtt::root))
         .service(get("/health", alive))
         .service(get("/ws", ws::connect))
         .service(get("/mqtt", mqtt::connect))
@@ -134,7 +134,7 @@ async fn wrong_method(allowed: &'static str) -> HttpResponse {
     response
 }
 
-/// `GET /`: the health check.
+/// `GET /health`: the health check.
 async fn alive() -> HttpResponse {
     reply::empty()
 }

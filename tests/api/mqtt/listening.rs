@@ -41,13 +41,42 @@ fn masked(payload: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn websocket_takes_any_path_that_is_no_other_if_it_is_to() {
-    for (flags, expected) in [(&["--mqtt"][..], "HTTP/1.1 404 "), (&["--mqtt_any_path"], "HTTP/1.1 101 ")] {
-        let server = TestServer::start_with(flags).await;
-        let socket = tokio::net::TcpStream::connect(server.address()).await.unwrap();
-        let mut raw = RawSocket::over(socket);
-        raw.send(super::super::support::handshake("/a/b", "sec-websocket-protocol: mqtt\r\n").as_bytes()).await;
-        let head = raw.head().await;
-        assert!(head.starts_with(expected), "{head}");
+    for (flag, elsewhere, at_root) in [("--mqtt", 404, 200), ("--mqtt_any_path", 101, 101)] {
+        let server = TestServer::start_with(&[flag]).await;
+        let head_of = async |path: &str, headers: &str| {
+            let mut raw = RawSocket::over(tokio::net::TcpStream::connect(server.address()).await.unwrap());
+            raw.send(super::super::support::handshake(path, headers).as_bytes()).await;
+            raw.head().await
+        };
+        for (path, protocol, expected) in [
+            ("/a/b", "mqtt", elsewhere),
+            // The path of a client that is given none.
+            ("/", "mqtt", at_root),
+            ("/", "mqttv3.1", at_root),
+            ("/a/b", "other", 404),
+            ("/", "other", 200),
+        ] {
+            let head = head_of(path, &format!("sec-websocket-protocol: {protocol}\r\n")).await;
+            assert!(head.starts_with(&format!("HTTP/1.1 {expected} ")), "{flag} {path} {protocol}: {head}");
+        }
+        // Whoever asks whether the server is well is told so.
+        for method in [reqwest::Method::GET, reqwest::Method::HEAD] {
+            assert_eq!(server.client().request(method, "/", &[], None).await.status, 200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_of_origins_that_are_not_allowed_are_refused() {
+    let server = TestServer::start_with(&["--mqtt_any_path", "--origin=https://app.example"]).await;
+    for (origin, is_let_in) in [("https://app.example", true), ("https://evil.example", false)] {
+        for path in ["/mqtt", "/", "/a/b"] {
+            let headers = format!("sec-websocket-protocol: mqtt\r\norigin: {origin}\r\n");
+            let mut raw = RawSocket::over(tokio::net::TcpStream::connect(server.address()).await.unwrap());
+            raw.send(super::super::support::handshake(path, &headers).as_bytes()).await;
+            let head = raw.head().await;
+            assert_eq!(head.starts_with("HTTP/1.1 101 "), is_let_in, "{origin} {path}: {head}");
+        }
     }
 }
 
