@@ -33,9 +33,9 @@ impl Identity {
             (Some(BY_TOKEN), Some(token)) => self.mqtt_token(&token).map(Some),
             (Some(HANDLER), Some(key)) if self.0.mqtt.is_some() => self.handler(key, from).await.map(Some),
             (Some(name), Some(password)) => {
-                let unauthorized = |_| Error::Unauthorized;
-                let username = Username::parse(name).map_err(unauthorized)?;
-                let password = Password::parse(password).map_err(unauthorized)?;
+                // What no user can be called shows as little as no name does. Whether a user is called so, nobody learns here.
+                let Ok(username) = Username::parse(name) else { return Ok(None) };
+                let password = Password::parse(password).map_err(|_| Error::Unauthorized)?;
                 self.basic(username, password, from).await.map(Some)
             }
         }
@@ -56,8 +56,11 @@ impl Identity {
     /// Authenticates a handler, by the key or by a token that says so.
     async fn handler(&self, key: Secret, from: ClientAddress) -> Result<Principal, Error> {
         let tokens = self.0.mqtt.as_ref().ok_or(Error::Unauthorized)?;
-        if let Ok(principal) = self.mqtt_token(&key) {
-            return Ok(principal);
+        match self.mqtt_token(&key) {
+            Ok(principal) if principal.is_mqtt_handler() => return Ok(principal),
+            // The token of somebody else is no guess at the key.
+            Ok(_) => return Err(Error::Unauthorized),
+            Err(_) => {}
         }
         let visit = Visit::at(Door::MqttHandler, None, from);
         let guess = async {

@@ -34,7 +34,7 @@ async fn users_are_let_in_by_token_or_password_and_nobody_else() {
             ("JWT", "a.b.c", bad),
             ("alice", "wrong password", bad),
             ("nobody", password, bad),
-            ("a:b", "x", bad),
+            ("a:b", "x", not_authorized),
             ("", "x", not_authorized),
         ] {
             assert_eq!(
@@ -75,15 +75,25 @@ async fn a_version_that_is_unknown_a_client_id_that_cannot_be_and_a_packet_that_
 async fn a_client_without_an_id_is_told_the_one_it_gets() {
     let (server, alice) = server_with(&[]).await;
     let connect = Connect { level: 5, login: Some(("JWT", alice.jwt())), ..Connect::default() };
-    let (_mqtt, connack) = Mqtt::open(&server, &connect).await;
-    let assigned = [&[property::ASSIGNED_CLIENT_ID][..], &text("")[..1]].concat();
-    assert!(connack.body.windows(2).any(|window| window == assigned), "{connack:?}");
+    let mut ids = Vec::new();
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let (mqtt, connack) = Mqtt::open(&server, &connect).await;
+        let assigned = connack.properties().into_iter().find(|(id, _)| *id == property::ASSIGNED_CLIENT_ID);
+        ids.push(assigned.expect("an identifier").1);
+        clients.push(mqtt);
+    }
+    assert!(ids[0].len() > 2 && ids[0] != ids[1], "{ids:?}");
+    // Neither has taken the other's place.
+    for mqtt in &mut clients {
+        mqtt.nothing_comes().await;
+    }
 }
 
 #[tokio::test]
 async fn devices_and_handlers_of_the_mobile_broker_are_guests_with_their_own_topics() {
     let secret = "0123456789abcdef-mobile";
-    let (server, _) = server_with(&[
+    let (server, alice) = server_with(&[
         "--mqtt_tenant=acme",
         &format!("--mqtt_jwt_secret={secret}"),
         "--mqtt_handler_key=0123456789abcdef-handler",
@@ -102,6 +112,10 @@ async fn devices_and_handlers_of_the_mobile_broker_are_guests_with_their_own_top
         ("handler", "0123456789abcdef-handler".to_owned(), 0),
         ("handler", of(&json!({"handler": true})), 0),
         ("handler", "wrong".to_owned(), 4),
+        // Whom another token names, is let in by that name alone.
+        ("handler", of(&json!({"user_id": 68946})), 4),
+        ("handler", of(&json!({"user_id": 68946, "handler": false})), 4),
+        ("handler", alice.jwt().to_owned(), 4),
     ] {
         assert_eq!(code(&server, &with(4, username, &password)).await, expected, "{username} {password}");
     }
@@ -202,6 +216,21 @@ async fn a_sign_in_that_ends_ends_the_connection_with_its_reason() {
 }
 
 #[tokio::test]
+async fn a_user_who_is_called_like_a_way_in_signs_in_by_token() {
+    for (flags, name, by_password) in [
+        (&[][..], "JWT", 4),
+        (&[], "handler", 0),
+        (&["--mqtt_tenant=acme", "--mqtt_handler_key=0123456789abcdef-handler"], "handler", 4),
+    ] {
+        let (server, _) = server_with(flags).await;
+        let user = server.user(name, "acme").await;
+        let password = password_of(name);
+        assert_eq!(code(&server, &with(4, name, &password)).await, by_password, "{flags:?} {name}");
+        assert_eq!(code(&server, &with(4, "JWT", user.jwt())).await, 0, "{flags:?} {name}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_is_renewed_on_the_open_connection() {
     let (server, alice) = server_with(&["--jwt_expiry=3"]).await;
     let method = [&[0x15][..], &text("JWT")].concat();
@@ -210,6 +239,7 @@ async fn a_token_is_renewed_on_the_open_connection() {
     let connect = Connect { level: 5, client_id: "x", properties, ..Connect::default() };
     let (mut mqtt, connack) = Mqtt::open(&server, &connect).await;
     assert_eq!(connack.body[1], 0, "{connack:?}");
+    let mut unrenewed = client(&server, 5, "unrenewed", &alice).await;
     let other = server.user("bob", "acme").await;
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     let newer = server.client().sign_in("alice").await;
@@ -224,6 +254,9 @@ async fn a_token_is_renewed_on_the_open_connection() {
     let renewed = auth(newer.jwt());
     mqtt.send(&renewed).await;
     assert_eq!(mqtt.packet().await.unwrap().first, 0xF0);
+    // The first token ends here, and whoever has not renewed it goes.
+    assert_eq!(unrenewed.ended().await, Some(0xA0));
+    mqtt.nothing_comes().await;
     let stolen = auth(other.jwt());
     mqtt.send(&stolen).await;
     assert_eq!(mqtt.ended().await, Some(0x87));

@@ -143,6 +143,13 @@ fn properties(bytes: &mut &[u8]) -> Vec<Property> {
     found
 }
 
+impl Packet {
+    /// The properties of a CONNACK of level 5.
+    pub fn properties(&self) -> Vec<Property> {
+        properties(&mut &self.body[2..])
+    }
+}
+
 impl Connect<'_> {
     pub fn bytes(&self) -> Vec<u8> {
         let mut flags = if self.keeps_session { 0 } else { 0b10 };
