@@ -145,7 +145,7 @@ async fn begin_session(
         clean_start: connect.clean_start,
         expiry,
         publisher: PublisherId(publisher),
-        will: will.transpose().map_err(|error| reasons::of_publish(&error))?,
+        will: will.transpose().map_err(|error| reasons::of_will(&error))?,
         most: app.mqtt.as_ref().map_or(0, |mqtt| mqtt.sessions),
         // All that have the key are one user.
         may_exceed: principal.is_mqtt_handler(),

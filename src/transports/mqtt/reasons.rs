@@ -26,6 +26,15 @@ pub fn of_publish(error: &Error) -> Reason {
     }
 }
 
+/// Why a client is not let in whose will is not taken (MQTT 5.0, 3.2.2.2).
+pub fn of_will(error: &Error) -> Reason {
+    match error {
+        // It is too large however often it is sent, unlike what exceeds a quota now.
+        Error::EventTooLarge(_) => Reason::PacketTooLarge,
+        error => of_publish(error),
+    }
+}
+
 /// Whether it may go better the next time. A client of MQTT 3, which cannot be told of a refusal, must not take such a message for
 /// delivered.
 pub fn passes(error: &Error) -> bool {
@@ -44,3 +53,6 @@ pub fn of_end(end: End) -> Reason {
         End::Gone => Reason::Success,
     }
 }
+
+#[cfg(test)]
+mod tests;

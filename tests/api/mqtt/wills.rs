@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::super::support::mqtt::{Connect, Mqtt, packet, text};
+use super::super::support::mqtt::{Connect, Mqtt, packet, property, text};
 use super::super::support::{TestServer, User, within};
 use super::connect::token;
 use super::{client, server_with};
@@ -78,6 +78,71 @@ async fn a_will_that_its_user_may_not_publish_is_refused_with_the_connection() {
         let connect =
             Connect { level, client_id: "u", login, will: Some(("gone", b"", 0, false)), ..Connect::default() };
         assert_eq!(Mqtt::open(&server, &connect).await.1.body[..2], [0, code]);
+    }
+}
+
+#[tokio::test]
+async fn a_takeover_publishes_the_will_unless_it_waits_for_a_session_that_goes_on() {
+    let (server, alice) = server_with(&[]).await;
+    let mut watcher = client(&server, 4, "watcher", &alice).await;
+    watcher.subscribe(&[("gone/+", 0)]).await;
+    let properties = |expiry: u32| [&[property::SESSION_EXPIRY][..], &expiry.to_be_bytes()].concat();
+    let delayed = |delay: u32| [&[0x18][..], &delay.to_be_bytes()].concat();
+    for (number, (level, expiry, delay, clean_start, is_published)) in [
+        (4, 0, 0, false, true),
+        (4, 0, 0, true, true),
+        (5, 3600, 0, false, true),
+        (5, 0, 0, true, true),
+        // The session ends, and the will does not wait for longer.
+        (5, 3600, 3600, true, true),
+        (5, 0, 3600, false, true),
+        // The client is back in time.
+        (5, 3600, 3600, false, false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (topic, client_id) = (format!("gone/{number}"), format!("c{number}"));
+        let login = Some(("JWT", alice.jwt()));
+        let second = Connect {
+            level,
+            client_id: &client_id,
+            login,
+            keeps_session: !clean_start,
+            properties: properties(expiry),
+            ..Connect::default()
+        };
+        let first = Connect {
+            keeps_session: true,
+            will: Some((&topic, b"bye", 1, false)),
+            will_properties: delayed(delay),
+            ..second.clone()
+        };
+        let (mut mqtt, _) = Mqtt::open(&server, &first).await;
+        let (_second, connack) = Mqtt::open(&server, &second).await;
+        assert_eq!(connack.body[1], 0, "{number}");
+        assert_eq!(mqtt.ended().await, (level == 5).then_some(0x8E), "{number}");
+        if is_published {
+            assert_eq!(watcher.message().await.topic, topic);
+        }
+        // It is published with the takeover, or not at all.
+        watcher.nothing_comes().await;
+    }
+}
+
+#[tokio::test]
+async fn a_will_that_no_event_can_be_is_refused_for_good() {
+    let (server, alice) = server_with(&["--max_event_bytes=1000"]).await;
+    let large = [b'x'; 2000];
+    for (topic, payload, code) in [("$SYS/x", &b"1"[..], 0x90), (" a", b"1", 0x90), ("a", &large, 0x95)] {
+        for level in [3, 4, 5] {
+            let login = Some(("JWT", alice.jwt()));
+            let connect =
+                Connect { level, client_id: "x", login, will: Some((topic, payload, 1, false)), ..Connect::default() };
+            // 3 would have the client try again.
+            let expected = if level == 5 { code } else { 5 };
+            assert_eq!(Mqtt::open(&server, &connect).await.1.body[..2], [0, expected], "{level} {topic}");
+        }
     }
 }
 

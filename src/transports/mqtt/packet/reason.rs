@@ -140,7 +140,12 @@ impl Reason {
             Self::UnsupportedVersion => 1,
             Self::ClientIdNotValid => 2,
             Self::BadUserNameOrPassword => 4,
-            Self::NotAuthorized | Self::Banned | Self::BadAuthenticationMethod => 5,
+            // Those of clients that are told to try again by another code would do so for ever.
+            Self::NotAuthorized
+            | Self::Banned
+            | Self::BadAuthenticationMethod
+            | Self::TopicNameInvalid
+            | Self::PacketTooLarge => 5,
             _ => 3,
         }
     }
