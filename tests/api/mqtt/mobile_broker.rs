@@ -4,7 +4,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 use super::super::support::mqtt::Connect;
-use super::super::support::{Saying, TestServer, command};
+use super::super::support::{Saying, TestServer, User, command};
 use super::code;
 
 const SECRET: &str = "0123456789abcdef-mobile";
@@ -30,16 +30,24 @@ fn by_secret(claims: &Value) -> String {
     token(Algorithm::HS256, &EncodingKey::from_secret(SECRET.as_bytes()), claims)
 }
 
-/// Runs the flow with a client.
-async fn the_flow_works(package: &str) {
+/// A server for the flow, and what the program must know of it.
+async fn server_for_the_flow() -> (TestServer, User, Value) {
     let secret = format!("--mqtt_jwt_secret={SECRET}");
     let key = format!("--mqtt_handler_key={HANDLER_KEY}");
-    let (server, alice) = super::server_with(&["--mqtt_tenant=acme", &secret, &key]).await;
+    let (server, alice) = super::server_with(&["--mqtt_any_path", "--mqtt_tenant=acme", &secret, &key]).await;
     let phones =
         json!({ "68946": by_secret(&json!({ "user_id": 68946 })), "23412": by_secret(&json!({ "user_id": 23412 })) });
-    for url in [format!("mqtt://{}", server.mqtt()), format!("ws://{}/mqtt", server.address())] {
+    let known = json!({ "phones": phones, "key": HANDLER_KEY, "token": alice.jwt() });
+    (server, alice, known)
+}
+
+/// Runs the flow with a client.
+async fn the_flow_works(package: &str) {
+    let (server, alice, known) = server_for_the_flow().await;
+    // Without a path, mqtt.js asks for `/`.
+    let websocket = format!("ws://{}", server.address());
+    for url in [format!("mqtt://{}", server.mqtt()), format!("{websocket}/mqtt"), websocket] {
         let mut program = Saying::start("mobile-broker.mjs", &[package, &url, &server.url]);
-        let known = json!({ "phones": phones, "key": HANDLER_KEY, "token": alice.jwt() });
         program.tell(&known.to_string());
         assert_eq!(program.next().await, "done", "{url}");
         // What the last run has left.
@@ -48,13 +56,22 @@ async fn the_flow_works(package: &str) {
 }
 
 #[tokio::test]
-async fn contacts_are_requested_approved_and_listed_with_mqtt_js_5_and_a_page_sees_them_live() {
+async fn contacts_are_requested_approved_and_listed_with_mqtt_js_5_and_broker_client_sees_them_live() {
     the_flow_works("mqtt").await;
 }
 
 #[tokio::test]
-async fn contacts_are_requested_approved_and_listed_with_mqtt_js_2_and_a_page_sees_them_live() {
+async fn contacts_are_requested_approved_and_listed_with_mqtt_js_2_and_broker_client_sees_them_live() {
     the_flow_works("mqtt2").await;
+}
+
+#[tokio::test]
+async fn a_react_page_in_chromium_sees_the_request_of_a_contact_live() {
+    let (server, _, known) = server_for_the_flow().await;
+    let url = format!("mqtt://{}", server.mqtt());
+    let mut program = Saying::start("mobile-broker.mjs", &["mqtt", &url, &server.url, "page"]);
+    program.tell(&known.to_string());
+    assert_eq!(program.next().await, "done");
 }
 
 /// What a device is told that connects with a token.
