@@ -2,6 +2,7 @@
 
 mod clients;
 mod connect;
+mod ends;
 mod keeping;
 mod kills;
 mod listening;
@@ -9,6 +10,7 @@ mod messages;
 mod mobile_broker;
 mod model;
 mod publishing;
+mod rights;
 mod sending;
 mod sessions;
 mod shares;

@@ -145,3 +145,41 @@ async fn a_message_expires_and_says_how_long_it_has_left() {
     // The removal by expiry is no message.
     subscriber.nothing_comes().await;
 }
+
+#[tokio::test]
+async fn what_is_left_of_a_message_is_less_the_later_it_is_asked_for_and_then_there_is_nothing() {
+    let (server, alice) = server_with(&[]).await;
+    let mut publisher = client(&server, 5, "publisher", &alice).await;
+    let mut subscriber = client(&server, 5, "subscriber", &alice).await;
+    let expiry = [&[property::MESSAGE_EXPIRY][..], &6_u32.to_be_bytes()].concat();
+    let since = std::time::Instant::now();
+    publisher.publish_with("a", b"1", true, &expiry).await;
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    subscriber.subscribe(&[("a", 0)]).await;
+    let message = subscriber.message().await;
+    let left = u32::from_be_bytes(message.property(property::MESSAGE_EXPIRY)[0].try_into().unwrap());
+    assert!(since.elapsed().as_secs() >= 6 || (1..=3).contains(&left), "{left}");
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    subscriber.subscribe(&[("a", 0)]).await;
+    subscriber.nothing_comes().await;
+}
+
+#[tokio::test]
+async fn text_and_bytes_are_seen_as_json_by_streams_too() {
+    let (server, alice) = server_with(&[]).await;
+    let mut publisher = client(&server, 4, "publisher", &alice).await;
+    let mut stream = alice.stream().await;
+    for retain in [true, false] {
+        for (payload, expected) in [
+            (&b"plain text"[..], r#""plain text""#),
+            (b"\xff\x00\xfe", r#"{"$base64":"/wD+"}"#),
+            (br#"{"on": true}"#, r#"{"on":true}"#),
+        ] {
+            publisher.publish("raw", payload, retain).await;
+            let event = stream.next().await;
+            assert_eq!((event.name.as_str(), event.data.as_str()), ("raw", expected), "{retain}");
+        }
+    }
+    let latest = alice.stream().await.next().await;
+    assert_eq!(latest.data, r#"{"on":true}"#, "the latest that was retained");
+}

@@ -110,6 +110,30 @@ async fn a_subscriber_that_takes_aliases_is_given_them() {
 }
 
 #[tokio::test]
+async fn a_subscriber_is_given_no_more_than_64_aliases_whatever_it_takes() {
+    let (server, alice) = server_with(&[]).await;
+    let properties = [&[property::TOPIC_ALIAS_MAXIMUM][..], &u16::MAX.to_be_bytes()].concat();
+    let login = Some(("JWT", alice.jwt()));
+    let connect = Connect { level: 5, client_id: "x", login, properties, ..Connect::default() };
+    let (mut subscriber, _) = Mqtt::open(&server, &connect).await;
+    subscriber.subscribe(&[("#", 0)]).await;
+    let mut publisher = client(&server, 4, "publisher", &alice).await;
+    let mut aliases = std::collections::BTreeSet::new();
+    for is_again in [false, true] {
+        for number in 0..66 {
+            let topic = format!("t/{number}");
+            publisher.publish(&topic, b"1", false).await;
+            let message = subscriber.message().await;
+            let alias = message.property(property::TOPIC_ALIAS);
+            assert_eq!(alias.len(), usize::from(number < 64), "{topic}");
+            assert_eq!(message.topic, if is_again && number < 64 { "" } else { topic.as_str() });
+            aliases.extend(alias.iter().map(|alias| alias.to_vec()));
+        }
+    }
+    assert_eq!(aliases.len(), 64);
+}
+
+#[tokio::test]
 async fn a_packet_that_is_too_large_ends_the_connection_and_an_event_that_is_is_refused() {
     let (server, alice) = server_with(&["--max_event_bytes=1000"]).await;
     let mut mqtt = client(&server, 5, "x", &alice).await;

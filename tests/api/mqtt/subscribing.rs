@@ -12,8 +12,10 @@ async fn a_filter_that_is_none_is_refused_alone() {
     let (server, alice) = server_with(&[]).await;
     let mut mqtt = client(&server, 5, "x", &alice).await;
     assert_eq!(mqtt.subscribe(&[("a", 0), ("b/#/c", 0), ("a+", 1), ("", 0), ("+", 2)]).await, [0, 0x8F, 0x8F, 0x8F, 2]);
+    let (fits, long) = ("x".repeat(256), "x".repeat(257));
+    assert_eq!(mqtt.subscribe(&[(&fits, 0), (&long, 0), ("a", 0)]).await, [0, 0x8F, 0]);
     let mut mqtt = client(&server, 4, "y", &alice).await;
-    assert_eq!(mqtt.subscribe(&[("a", 0), ("b/#/c", 0)]).await, [0, 0x80]);
+    assert_eq!(mqtt.subscribe(&[("a", 0), ("b/#/c", 0), (&long, 0)]).await, [0, 0x80, 0x80]);
 }
 
 #[tokio::test]
@@ -139,6 +141,63 @@ async fn a_client_is_sent_no_more_than_it_takes_unacknowledged_and_the_rest_afte
 }
 
 #[tokio::test]
+async fn no_client_has_more_than_a_hundred_messages_unacknowledged_whatever_it_takes() {
+    let (server, alice) = server_with(&[]).await;
+    let mut publisher = client(&server, 4, "publisher", &alice).await;
+    for level in [3, 4, 5] {
+        let properties = [&[property::RECEIVE_MAXIMUM][..], &u16::MAX.to_be_bytes()].concat();
+        let login = Some(("JWT", alice.jwt()));
+        let connect = Connect { level, client_id: "x", login, properties, ..Connect::default() };
+        let (mut mqtt, _) = Mqtt::open(&server, &connect).await;
+        mqtt.subscribe(&[("a", 1)]).await;
+        for _ in 0..102 {
+            publisher.publish("a", b"1", false).await;
+        }
+        let mut ids = Vec::new();
+        for _ in 0..100 {
+            ids.push(mqtt.message().await.id.unwrap());
+        }
+        for id in &ids[..2] {
+            mqtt.nothing_comes().await;
+            mqtt.acknowledge(*id).await;
+            mqtt.message().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_retained_message_comes_with_the_qos_of_the_subscription_if_that_is_lower() {
+    let (server, alice) = server_with(&[]).await;
+    for level in [4, 5] {
+        let mut mqtt = client(&server, level, "x", &alice).await;
+        let publish = mqtt.publish_bytes(("a", b"1"), 2, true, 9, &[]);
+        mqtt.send(&publish).await;
+        assert_eq!(mqtt.packet().await.unwrap().first, 0x50);
+        mqtt.send(&packet(0x62, &[0, 9])).await;
+        assert_eq!(mqtt.packet().await.unwrap().first, 0x70);
+        for qos in 0..=2 {
+            assert_eq!(mqtt.subscribe(&[("a", qos)]).await, [qos]);
+            let message = mqtt.message().await;
+            assert_eq!((message.brief(), message.id.is_some()), (("a", "1", qos, true), qos > 0), "{level}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn events_that_no_topic_can_be_called_are_not_given() {
+    let (server, alice) = server_with(&[]).await;
+    alice.insert("a+b", json!(1)).await;
+    alice.insert("c#", json!(1)).await;
+    let mut mqtt = client(&server, 5, "x", &alice).await;
+    assert_eq!(mqtt.subscribe(&[("#", 1), ("+", 1)]).await, [1, 1]);
+    mqtt.nothing_comes().await;
+    alice.insert("a+b", json!(2)).await;
+    alice.insert("c#", json!(2)).await;
+    alice.insert("d", json!(2)).await;
+    assert_eq!(mqtt.message().await.brief(), ("d", "2", 1, false));
+}
+
+#[tokio::test]
 async fn a_client_that_lags_is_given_what_was_retained_before_it_subscribed() {
     let (server, alice) = server_with(&[]).await;
     let mut publisher = client(&server, 4, "publisher", &alice).await;
@@ -215,14 +274,22 @@ async fn messages_of_qos_2_go_through_their_steps() {
 async fn a_packet_that_is_larger_than_a_client_takes_is_left_out() {
     let (server, alice) = server_with(&[]).await;
     let mut publisher = client(&server, 5, "publisher", &alice).await;
-    let properties = [&[property::MAXIMUM_PACKET_SIZE][..], &50_u32.to_be_bytes()].concat();
+    // One message at a time: what is left out takes no room.
+    let properties =
+        [&[property::RECEIVE_MAXIMUM, 0, 1, property::MAXIMUM_PACKET_SIZE][..], &50_u32.to_be_bytes()].concat();
     let login = Some(("JWT", alice.jwt()));
     let connect = Connect { level: 5, client_id: "x", login, properties, ..Connect::default() };
     let (mut mqtt, _) = Mqtt::open(&server, &connect).await;
     mqtt.subscribe(&[("a", 1)]).await;
     publisher.publish("a", &[b'x'; 100], false).await;
     publisher.publish("a", b"small", false).await;
-    assert_eq!(mqtt.message().await.payload, b"small");
+    let message = mqtt.message().await;
+    assert_eq!(message.payload, b"small");
+    mqtt.nothing_comes().await;
+    mqtt.acknowledge(message.id.unwrap()).await;
+    publisher.publish("a", &[b'x'; 100], false).await;
+    publisher.publish("a", b"again", false).await;
+    assert_eq!(mqtt.message().await.payload, b"again");
 }
 
 #[tokio::test]

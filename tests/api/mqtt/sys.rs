@@ -1,5 +1,7 @@
 //! Guards `$SYS`: handlers are told of their own tenant, as of retained messages that change; nobody else is told anything.
 
+use std::time::Instant;
+
 use serde_json::json;
 
 use super::super::support::mqtt::{Connect, Mqtt};
@@ -77,4 +79,34 @@ async fn nobody_else_is_told_anything_and_nobody_publishes_there() {
     assert_eq!(handler.publish("$SYS/broker/uptime", b"1", false).await, 0x90);
     alice.insert("a", json!(1)).await;
     assert_eq!(v5.message().await.topic, "a");
+}
+
+#[tokio::test]
+async fn the_version_and_the_seconds_since_the_start_are_told_again_every_ten_seconds() {
+    let before = Instant::now();
+    let (server, _) = server_with(&["--mqtt_tenant=acme", &format!("--mqtt_handler_key={KEY}")]).await;
+    let login = Some(("handler", KEY));
+    let (mut handler, _) =
+        Mqtt::open(&server, &Connect { level: 5, client_id: "h", login, ..Connect::default() }).await;
+    assert_eq!(handler.subscribe(&[("$SYS/broker/version", 0), ("$SYS/broker/uptime", 0)]).await, [0, 0]);
+    let (mut uptimes, mut at) = (Vec::new(), Instant::now());
+    for is_first in [true, false] {
+        for _ in 0..2 {
+            let message = handler.message().await;
+            let (topic, value, qos, retain) = message.brief();
+            assert_eq!((qos, retain), (0, is_first), "{topic}");
+            match topic {
+                "$SYS/broker/version" => assert_eq!(value, concat!("Broker ", env!("CARGO_PKG_VERSION"))),
+                "$SYS/broker/uptime" => uptimes.push(value.parse::<u64>().unwrap()),
+                other => panic!("{other}"),
+            }
+        }
+        if is_first {
+            at = Instant::now();
+        }
+    }
+    let waited = at.elapsed().as_millis();
+    assert!((9_500..15_000).contains(&waited), "{waited}");
+    let [first, second] = uptimes[..] else { panic!("{uptimes:?}") };
+    assert!((9..=15).contains(&(second - first)) && second <= before.elapsed().as_secs(), "{uptimes:?}");
 }
