@@ -41,6 +41,8 @@ pub struct ModelClient {
     to_acknowledge: VecDeque<Due>,
     /// What was acknowledged, by messages of QoS 1.
     pub acknowledged: HashSet<Key>,
+    /// The same, of this connection, of those that the server may not have seen.
+    unconfirmed: Vec<Key>,
     /// Whose acknowledgement the server has seen.
     pub seen_by_server: HashSet<Key>,
     /// Messages of QoS 2 that were taken and are not released, by packet identifier.
@@ -60,6 +62,7 @@ impl ModelClient {
             has_session: false,
             to_acknowledge: VecDeque::new(),
             acknowledged: HashSet::new(),
+            unconfirmed: Vec::new(),
             seen_by_server: HashSet::new(),
             unreleased: HashMap::new(),
         }
@@ -106,6 +109,7 @@ impl ModelClient {
     pub fn leave(&mut self) {
         self.mqtt = None;
         self.to_acknowledge.clear();
+        self.unconfirmed.clear();
         if !self.keeps {
             self.unreleased.clear();
             self.acknowledged.clear();
@@ -151,7 +155,7 @@ impl ModelClient {
             }
             arrivals.extend(self.take(&mqtt, &packet));
         }
-        self.seen_by_server.extend(&self.acknowledged);
+        self.seen_by_server.extend(self.unconfirmed.drain(..));
         self.mqtt = Some(mqtt);
         arrivals
     }
@@ -175,6 +179,7 @@ impl ModelClient {
             *left -= 1;
             mqtt.send(&bytes).await;
             self.acknowledged.extend(message);
+            self.unconfirmed.extend(message);
         }
     }
 

@@ -93,7 +93,8 @@ impl Subscriber {
     fn lose(&mut self) {
         if self.client.keeps {
             self.due.iter_mut().filter(|due| due.with[0]).for_each(|due| due.must = false);
-            self.retained.iter_mut().filter(|retained| retained.qos == 0).for_each(|retained| retained.must = false);
+            // Those that were not sent yet are not sent without a new SUBSCRIBE.
+            self.retained.iter_mut().for_each(|retained| retained.must = false);
         } else {
             self.subscriptions.clear();
             self.due.clear();
@@ -251,11 +252,10 @@ impl Subscriber {
         let Some(due) = due else {
             panic!("{who}: no such retained message is due: {arrival:?}, {:?}", self.retained);
         };
-        if qos == 1 {
-            self.retained.iter_mut().filter(|of| of.number == number).for_each(|of| of.has_come = true);
-        } else {
-            due.has_come = true;
-        }
+        due.has_come = true;
+        // It may have come for others that asked at once, too.
+        let of_message = self.retained.iter_mut().filter(|of| of.number == number && of.topic == topic);
+        of_message.filter(|of| of.qos <= qos).for_each(|of| of.must = false);
     }
 
     /// Reads until everything has come that must come.
