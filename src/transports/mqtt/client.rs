@@ -21,6 +21,7 @@ use super::inbound::Inbound;
 use super::keeping::Keeper;
 use super::outbound::{Due, Unnoted};
 use super::packet::{Connect, Decoder, Encoder, Reason, Version};
+use super::reading::Reading;
 use super::reasons;
 use super::sink::Shared;
 use super::subscriptions;
@@ -28,8 +29,6 @@ use crate::app::{App, HeldSession, Keeping};
 use crate::events::{CatchUp, MqttSessionChange, StreamId, WillFate};
 use crate::identity::Principal;
 use crate::transports::ws::{Inlet, Message, Outlet, yield_turn};
-
-use waiting::Reading;
 
 /// How many packets are read before others on this thread have their turn.
 const PACKETS_IN_A_ROW: usize = 64;

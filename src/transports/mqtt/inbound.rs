@@ -125,7 +125,7 @@ fn new_event(
     let (data, form) = PayloadForm::read(payload);
     let published =
         Published { form, qos: kept_qos(qos), publisher: PublisherId(publisher), properties: forwarded(properties) };
-    let expires_in = properties.message_expiry.map(|seconds| u64::from(seconds).min(MAX_EXPIRES_IN));
+    let expires_in = properties.message_expiry.map(|seconds| u64::from(seconds).clamp(1, MAX_EXPIRES_IN));
     let lifetime = Lifetime { expires_in, transient: !retain, ..Lifetime::default() };
     app.events.published_event(name, (data, published), lifetime)
 }

@@ -17,6 +17,7 @@ mod inbound;
 mod keeping;
 mod outbound;
 pub mod packet;
+mod reading;
 mod reasons;
 mod record;
 mod session;

@@ -170,7 +170,7 @@ async fn a_will_is_published_unless_the_client_says_goodbye() {
             assert_eq!(message.brief(), ("gone", "bye", 1, false));
             subscriber.acknowledge(message.id.unwrap()).await;
         } else {
-            server.keeps_only(1).await;
+            server.keeps_only(2).await;
             subscriber.nothing_comes().await;
         }
     }

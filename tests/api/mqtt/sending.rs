@@ -76,7 +76,7 @@ async fn a_client_that_comes_back_is_sent_again_what_it_takes_at_a_time_however_
         assert_eq!(mqtt.message().await.payload[0], number);
     }
     drop(mqtt);
-    server.keeps_only(1).await;
+    server.keeps_only(2).await;
     let mut mqtt = opened(&server, &alice, 2, 0).await;
     let mut unacknowledged = Vec::new();
     for number in 0..30 {
@@ -90,7 +90,7 @@ async fn a_client_that_comes_back_is_sent_again_what_it_takes_at_a_time_however_
     }
     // All of them come over one connection that takes all, too, whether or not it reads at once.
     drop(mqtt);
-    server.keeps_only(1).await;
+    server.keeps_only(2).await;
     publisher.publish("a", &payload(30), false).await;
     let mut mqtt = opened(&server, &alice, 100, 0).await;
     sleep(Duration::from_millis(200)).await;
@@ -197,7 +197,7 @@ async fn a_client_without_a_session_that_lags_so_far_that_messages_are_gone_is_t
         assert_eq!(end.map(|end| (end.first, end.body[0])), (level == 5).then_some((0xE0, 0x97)), "{come}");
         assert!(come < messages, "{come}");
         drop((mqtt, publisher));
-        server.keeps_only(0).await;
+        server.keeps_only(1).await;
     }
 }
 

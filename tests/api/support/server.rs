@@ -42,6 +42,12 @@ impl Stored {
     }
 }
 
+/// The address in the line of the log that says where the server listens.
+fn listens<'a>(log: &'a str, scheme: &str) -> Option<&'a str> {
+    let (_, rest) = log.split_once(&format!("\"{scheme}\":\"{scheme}://"))?;
+    rest.split_once('"').map(|(address, _)| address)
+}
+
 impl TestServer {
     /// Starts with the defaults of tests: a free port, strong secrets, no NTP.
     pub async fn start() -> Self {
@@ -155,11 +161,8 @@ impl TestServer {
         self.listens("mqtts")
     }
 
-    /// The address in the line that says where the server listens.
     fn listens(&self, scheme: &str) -> String {
-        let (log, field) = (self.log(), format!("\"{scheme}\":\"{scheme}://"));
-        let (_, rest) = log.split_once(&field).unwrap_or_else(|| panic!("{scheme} is not served"));
-        rest.split_once('"').unwrap().0.to_owned()
+        listens(&self.log(), scheme).unwrap_or_else(|| panic!("{scheme} is not served")).to_owned()
     }
 
     pub fn pid(&self) -> u32 {
@@ -192,15 +195,19 @@ impl TestServer {
         line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
     }
 
-    /// How many connections it has that it did not close yet.
+    /// How many connections it has that it did not close yet, those of MQTT among them.
     pub fn connections(&self) -> usize {
-        let port: u16 = self.url.rsplit(':').next().unwrap().parse().unwrap();
+        let log = self.log();
+        let mqtt = ["mqtt", "mqtts"].map(|scheme| listens(&log, scheme)).into_iter().flatten();
+        let ports: Vec<u16> =
+            mqtt.chain([self.address()]).map(|at| at.rsplit(':').next().unwrap().parse().unwrap()).collect();
         let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", self.pid())).unwrap();
         let open = table.lines().skip(1).filter(|line| {
             let fields: Vec<_> = line.split_whitespace().collect();
             let (local, state, inode) = (fields[1], fields[3], fields[9]);
             // Neither the one that listens, nor one that the kernel alone still knows of.
-            local.ends_with(&format!(":{port:04X}")) && state != "0A" && inode != "0"
+            let is_of = |port: &u16| local.ends_with(&format!(":{port:04X}"));
+            ports.iter().any(is_of) && state != "0A" && inode != "0"
         });
         open.count()
     }

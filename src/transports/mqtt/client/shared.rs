@@ -2,12 +2,12 @@
 
 use std::task::{Context, Poll};
 
-use super::waiting::read;
 use super::{Client, End};
 use crate::app::{EventsAt, Item};
 use crate::domain::Timestamp;
 use crate::transports::mqtt::doing::Doing;
 use crate::transports::mqtt::outbound::Outbound;
+use crate::transports::mqtt::reading::read;
 use crate::transports::mqtt::reasons;
 use crate::transports::mqtt::record::Record;
 use crate::transports::mqtt::shares::Reading;

@@ -1,47 +1,20 @@
 //! Messages that do not go out at once: those that are sent again, those that waited behind others, and those that the session must
 //! know of first.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::{Client, End};
-use crate::app::{App, EventsAt};
-use crate::domain::Position;
-use crate::error::Error;
+use crate::app::EventsAt;
 use crate::events::MqttSessionChange;
-use crate::identity::Principal;
 use crate::transports::mqtt::keeping::note;
 use crate::transports::mqtt::outbound::{Due, Message};
 use crate::transports::mqtt::packet::{AckKind, Reason};
+use crate::transports::mqtt::reading::read;
 use crate::transports::mqtt::reasons;
-use crate::transports::mqtt::record::Records;
-
-/// After what time a read is tried again that was refused.
-const READ_AGAIN_AFTER: Duration = Duration::from_millis(500);
-
-/// A read of records that goes on.
-pub(super) type Reading = Pin<Box<dyn Future<Output = Result<EventsAt, Error>>>>;
-
-/// Reads the records of events.
-pub(super) fn read(app: &App, principal: &Principal, positions: Vec<Position>) -> Reading {
-    let (events, principal) = (app.events.clone(), principal.clone());
-    Box::pin(async move { unless_refused(|| events.at(principal.clone(), positions.clone(), &Records)).await })
-}
-
-/// Tries a read again that is refused because there is too much to do: nobody else would.
-async fn unless_refused<T, F: Future<Output = Result<T, Error>>>(mut read: impl FnMut() -> F) -> Result<T, Error> {
-    loop {
-        match read().await {
-            Err(error) if error.retry_after().is_some() => sleep(READ_AGAIN_AFTER).await,
-            read => return read,
-        }
-    }
-}
 
 impl Client {
     /// Sends what was in flight when the session went on, and messages that waited behind others that are acknowledged by now. Returns
@@ -173,26 +146,5 @@ impl Client {
         outbound.set_saved();
         keeper.save(outbound.progress());
         None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_read_that_is_refused_is_tried_again_and_one_that_fails_is_not() {
-        let tries = &Cell::new(0);
-        let read = |last: Result<u8, Error>| {
-            tries.set(0);
-            unless_refused(move || {
-                tries.set(tries.get() + 1);
-                std::future::ready(if tries.get() < 3 { Err(Error::Overloaded) } else { last.clone() })
-            })
-        };
-        assert_eq!((read(Ok(7)).await, tries.get()), (Ok(7), 3));
-        assert_eq!((read(Err(Error::Unauthorized)).await, tries.get()), (Err(Error::Unauthorized), 3));
     }
 }
