@@ -166,11 +166,11 @@ impl Client {
         if let Some(end) = self.send_waiting(context) {
             return Poll::Ready(end);
         }
-        // Some of those that waited are to be noted.
-        if let Some(end) = self.send_noted(context) {
+        if let Some(end) = self.give_shared(context) {
             return Poll::Ready(end);
         }
-        if let Some(end) = self.give_shared(context) {
+        // Some of those that waited, or are of shares, are to be noted.
+        if let Some(end) = self.send_noted(context) {
             return Poll::Ready(end);
         }
         self.give_sys(context);
@@ -331,7 +331,8 @@ impl Drop for Client {
         }
         // Those that are being noted are on disk before this is; the others wait.
         let refused = self.noting.iter().filter(|(_, keeping)| keeping.is_none()).flat_map(|(unnoted, _)| unnoted);
-        progress.waiting.splice(0..0, refused.map(|unnoted| unnoted.message));
+        let refused = self.streaming.shared.outbound.borrow_mut().not_noted(refused);
+        progress.waiting.splice(0..0, refused);
         let (expiry, will) = self.leaves;
         self.streaming.keeper.end(progress, expiry, will);
     }

@@ -183,10 +183,7 @@ impl Outbound {
             if !record.is_from_before {
                 self.exact_position = self.exact_position.max(record.position);
             }
-            self.in_flight.push_back(InFlight { id, message, state: State::Unnoted });
-            self.unnoted_bytes += record.bytes.len() as u32;
-            let (record, ids) = (Bytes::copy_from_slice(record.bytes), ids.as_slice().into());
-            self.unnoted.push(Unnoted { id, message, retain, ids, record });
+            self.note(id, message, retain, ids, record);
             return Taken::Yes;
         }
         if self.put(record, now, Head { qos, retain, dup: false, id: Some(id) }, ids, out) {
@@ -194,6 +191,15 @@ impl Outbound {
             self.in_flight.push_back(InFlight { id, message, state });
         }
         Taken::Yes
+    }
+
+    /// Has a message of QoS 2 wait until the session knows of it.
+    fn note(&mut self, id: NonZeroU16, message: Message, retain: bool, ids: &[NonZeroU32], record: &Record<'_>) {
+        self.has_changed = true;
+        self.in_flight.push_back(InFlight { id, message, state: State::Unnoted });
+        self.unnoted_bytes += record.bytes.len() as u32;
+        let record = Bytes::copy_from_slice(record.bytes);
+        self.unnoted.push(Unnoted { id, message, retain, ids: ids.into(), record });
     }
 
     /// The next packet identifier that no message has.

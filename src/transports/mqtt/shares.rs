@@ -174,6 +174,13 @@ impl Memberships {
         }
     }
 
+    /// Whether a message on its way goes to nobody else: it does not with QoS 2.
+    pub fn set_qos(&mut self, id: NonZeroU16, qos: Qos) {
+        if let Some(sent) = self.sent.get_mut(&id) {
+            sent.qos = qos;
+        }
+    }
+
     /// Whether a message on its way is of a share.
     pub fn has_sent(&self, id: NonZeroU16) -> bool {
         self.sent.contains_key(&id)

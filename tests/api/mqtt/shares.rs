@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::super::support::mqtt::{Connect, Message, Mqtt, property};
-use super::super::support::{TestServer, User, set_scopes, until, user_with};
+use super::super::support::mqtt::{Connect, Message, Mqtt, packet, property};
+use super::super::support::{TestServer, User, again, set_scopes, until, user_with};
+use super::sessions::{keeping, reopen};
 use super::{client, server_with};
 
 /// The messages that have come by now, each acknowledged if it is to be.
@@ -165,6 +166,37 @@ async fn what_is_in_flight_by_qos_2_goes_to_nobody_else() {
     alice.insert("a", json!(2)).await;
     assert_eq!(second.message().await.payload, b"2");
     second.nothing_comes().await;
+}
+
+#[tokio::test]
+async fn what_a_member_with_a_session_is_given_by_qos_2_is_completed_with_it_over_reconnects_and_kills() {
+    let (mut server, mut alice) = server_with(&[]).await;
+    let (mut first, _) = reopen(&server, &keeping(4, "first", alice.jwt())).await;
+    assert_eq!(first.subscribe(&[("$share/g/a", 2)]).await, [2]);
+    for kill in [false, true] {
+        alice.insert("a", json!(kill)).await;
+        let message = first.message().await;
+        drop(first);
+        server.keeps_only(1).await;
+        if kill {
+            server = server.end_and_restart(true).await;
+            alice = again(&server, &alice);
+        }
+        let mut second = members(&server, &alice, ("$share/g/a", 2), 1).await.remove(0);
+        second.nothing_comes().await;
+        let (resumed, is_present) = reopen(&server, &keeping(4, "first", alice.jwt())).await;
+        first = resumed;
+        let repeated = first.message().await;
+        assert_eq!((is_present, repeated.dup, repeated.id), (true, true, message.id));
+        assert_eq!(repeated.payload, message.payload);
+        first.send(&packet(0x50, &message.id.unwrap().to_be_bytes())).await;
+        assert_eq!(first.packet().await.unwrap().first, 0x62);
+        first.send(&packet(0x70, &message.id.unwrap().to_be_bytes())).await;
+        first.nothing_comes().await;
+        second.nothing_comes().await;
+        drop(second);
+        server.keeps_only(2).await;
+    }
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ impl Outbound {
     pub fn progress(&self) -> Progress {
         let is_kept = |message: &&InFlight| message.state != State::Unnoted && !self.is_lost_with_connection(message);
         let in_flight = self.in_flight.iter().filter(is_kept).chain(&self.again).copied();
-        let unnoted = self.unnoted.iter().map(|unnoted| unnoted.message);
+        let unnoted = self.unnoted.iter().filter(|unnoted| !self.is_shared(unnoted.id)).map(|unnoted| unnoted.message);
         Progress {
             position: self.position,
             exact_position: self.exact_position,
@@ -63,6 +63,9 @@ impl Outbound {
 
     /// The messages of QoS 2 that are to be noted, and up to where all have been then.
     pub fn take_unnoted(&mut self) -> (Vec<Unnoted>, Position) {
+        if let Some(shares) = &mut self.shares {
+            self.unnoted.iter().for_each(|unnoted| shares.set_qos(unnoted.id, Qos::ExactlyOnce));
+        }
         (std::mem::take(&mut self.unnoted), self.exact_position)
     }
 
@@ -80,6 +83,9 @@ impl Outbound {
                 Some(message) if is_sent => message.state = State::SentOnce,
                 _ => {
                     self.in_flight.retain(|message| message.id != *id);
+                    if let Some(shares) = &mut self.shares {
+                        shares.done(*id);
+                    }
                     not_sent.push(*id);
                 }
             }

@@ -1,7 +1,9 @@
 //! Messages of shared subscriptions, which come to this client and to no other member.
 
+use std::num::NonZeroU16;
+
 use super::types::Head;
-use super::{InFlight, Message, Outbound, State};
+use super::{InFlight, Message, Outbound, State, Unnoted};
 use crate::domain::Timestamp;
 use crate::transports::mqtt::packet::Qos;
 use crate::transports::mqtt::record::Record;
@@ -41,19 +43,38 @@ impl Outbound {
             return false;
         }
         let id = self.next_id();
+        let message = Message { position: record.position, is_from_before: false };
+        if qos == Qos::ExactlyOnce && self.limits.keeps {
+            // It is one of the session from then on, whatever becomes of the connection.
+            self.note(id, message, retain, ids.as_slice(), record);
+            self.shares_mut().sent(slot, id, (record.position, record.topic), Qos::AtLeastOnce);
+            return true;
+        }
         if self.put(record, now, Head { qos, retain, dup: false, id: Some(id) }, ids.as_slice(), out) {
             let state = if qos == Qos::ExactlyOnce { State::SentOnce } else { State::Sent };
-            let message = Message { position: record.position, is_from_before: false };
             self.in_flight.push_back(InFlight { id, message, state });
             self.shares_mut().sent(slot, id, (record.position, record.topic), qos);
         }
         true
     }
 
-    /// Whether a message goes to another member when the connection ends, or to nobody, and so is not one of the session. One that the
-    /// client has received is: its identifier is yet to be released.
+    /// Whether a message is of a share.
+    pub(super) fn is_shared(&self, id: NonZeroU16) -> bool {
+        self.shares.as_ref().is_some_and(|shares| shares.has_sent(id))
+    }
+
+    /// Whether a message goes to another member when the connection ends, or to nobody, and so is not one of the session. One of QoS 2
+    /// is, once it was noted: nobody else is given it (MQTT 5.0, 4.8.2-5).
     pub(super) fn is_lost_with_connection(&self, message: &InFlight) -> bool {
-        let is_shared = self.shares.as_ref().is_some_and(|shares| shares.has_sent(message.id));
-        is_shared && message.state != State::Released
+        message.state == State::Sent && self.is_shared(message.id)
+    }
+
+    /// Messages that could not be noted: those of shares go to other members, and the rest of them wait for the next connection.
+    pub fn not_noted<'a>(&mut self, refused: impl Iterator<Item = &'a Unnoted>) -> Vec<Message> {
+        let (shared, own): (Vec<_>, Vec<_>) = refused.partition(|unnoted| self.is_shared(unnoted.id));
+        if let Some(shares) = &mut self.shares {
+            shared.iter().for_each(|unnoted| shares.set_qos(unnoted.id, Qos::AtLeastOnce));
+        }
+        own.iter().map(|unnoted| unnoted.message).collect()
     }
 }
