@@ -222,6 +222,10 @@ impl Drop for Memberships {
             drop(member);
             self.inbox.take_of(slot).into_iter().for_each(|item| give(Arc::clone(&share), item));
         }
-        back.into_iter().for_each(|(share, items)| share.give_back(items));
+        for (share, mut items) in back {
+            // Each gets them in their order (MQTT 5.0, 4.6.0).
+            items.sort_unstable_by_key(|item| item.position);
+            share.give_back(items);
+        }
     }
 }
