@@ -142,6 +142,7 @@ mod tests {
             retain_as_published: false,
             id: None,
             since: Position::START,
+            asked: 0,
         };
         let sign_in = SignIn { generation: Generation(77), by_password_alone: false, session: None };
         let will = KeptWill {

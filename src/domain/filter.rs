@@ -45,6 +45,8 @@ pub enum FilterChange {
         give: EventFilter,
         /// Up to here they are, at least: the subscriber wants what comes later only as it comes.
         until: Position,
+        /// What the subscriber knows this by, in the order in which it asks.
+        number: u32,
     },
     /// The entries of this one are taken out. A name that another entry matches is still wanted.
     Remove(EventFilter),

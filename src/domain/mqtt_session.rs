@@ -71,6 +71,20 @@ pub struct KeptSubscription {
     pub id: Option<NonZeroU32>,
     /// What was published up to here came before it.
     pub since: Position,
+    /// The number of the last SUBSCRIBE that has asked for its retained messages; 0 if none has.
+    pub asked: u32,
+}
+
+/// How far those retained messages have been given that subscriptions ask for. The SUBSCRIBEs of a session that ask for some have numbers,
+/// and those that wait at the same time are given together. What is further is greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MqttAsked {
+    /// All is given that was asked for up to this number.
+    pub done: u32,
+    /// What was asked for after that, up to this number, is being given.
+    pub through: u32,
+    /// Of that, the events up to here are given.
+    pub after: Position,
 }
 
 /// How far the messages to a client have come.
@@ -80,6 +94,10 @@ pub struct MqttProgress {
     pub position: Position,
     /// Messages of QoS 2 up to here have been noted, or were done before: none of them is given another packet identifier.
     pub exact_position: Position,
+    /// The same of retained messages that were asked for.
+    pub exact_asked: MqttAsked,
+    /// Retained messages that were asked for, up to here, are done or stand below.
+    pub asked: MqttAsked,
     /// Messages that are not acknowledged, or not wholly, in the order in which they were sent.
     pub outgoing: Vec<Outgoing>,
     /// Messages that come after those and have no packet identifier yet.

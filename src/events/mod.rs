@@ -51,7 +51,7 @@ pub use mqtt_sessions::{
 pub use new_event::{Lifetime, NewEvent};
 pub use rate::Rates;
 pub use registry::{GRACE, GoesOnFor, Lease, Person, PresenceGuard, Registry, UserStreams};
-pub use sink::{Sink, Written};
+pub use sink::{Asked, Sink, Written};
 pub use stream_id::StreamId;
 pub use subscribe_request::{First, HandOver, Start, StreamOptions, SubscribeRequest};
 pub use subscription::{CatchUp, HEARTBEAT_EVERY, Subscription};

@@ -5,9 +5,9 @@ use std::num::NonZeroU16;
 use super::insert::{Condition, Insert};
 use super::new_event::{Lifetime, NewEvent};
 use crate::domain::{
-    AuthContext, Authorize, Guest, KeptSubscription, KeptWill, MAX_EVENT_BYTES, MAX_EXPIRES_IN, MqttProgress,
-    MqttSessionHead, MqttSessionId, MqttSessionKey, Outgoing, PayloadForm, Position, Published, PublisherId, Quotas,
-    WillRight,
+    AuthContext, Authorize, Guest, KeptSubscription, KeptWill, MAX_EVENT_BYTES, MAX_EXPIRES_IN, MqttAsked,
+    MqttProgress, MqttSessionHead, MqttSessionId, MqttSessionKey, Outgoing, PayloadForm, Position, Published,
+    PublisherId, Quotas, WillRight,
 };
 use crate::error::Error;
 use crate::writer::{Batch, Change};
@@ -268,8 +268,9 @@ pub enum MqttSessionChange {
     Subscribe(Vec<KeptSubscription>),
     /// Takes subscriptions out, by their filters.
     Unsubscribe(Vec<Box<str>>),
-    /// Notes messages of QoS 2 before they are sent, and that all up to a position have been noted.
-    NoteOutgoing(Vec<Outgoing>, Position),
+    /// Notes messages of QoS 2 before they are sent, and that all up to a position have been noted, and of
+    /// retained ones that were asked for.
+    NoteOutgoing(Vec<Outgoing>, (Position, MqttAsked)),
     /// Notes that the client has received messages of QoS 2, before it is told to release them.
     ReleaseOutgoing(Vec<NonZeroU16>),
     /// Notes that messages of QoS 2 are done.
@@ -322,8 +323,8 @@ impl Change for ChangeMqttSession {
             MqttSessionChange::Save(progress) => batch.save_mqtt_progress(id, &progress)?,
             MqttSessionChange::Subscribe(subscriptions) => batch.put_mqtt_subscriptions(id, subscriptions)?,
             MqttSessionChange::Unsubscribe(filters) => batch.remove_mqtt_subscriptions(id, filters),
-            MqttSessionChange::NoteOutgoing(messages, exact_position) => {
-                batch.note_mqtt_outgoing(id, messages, exact_position)?;
+            MqttSessionChange::NoteOutgoing(messages, exact) => {
+                batch.note_mqtt_outgoing(id, messages, exact)?;
             }
             MqttSessionChange::ReleaseOutgoing(packets) => batch.release_mqtt_outgoing(id, packets)?,
             MqttSessionChange::ForgetOutgoing(packets) => batch.forget_mqtt_outgoing(id, packets)?,

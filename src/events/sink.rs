@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::ending::Ending;
 use super::format::Format;
-use crate::domain::{EventFilter, MqttSessionId};
+use crate::domain::{EventFilter, MqttSessionId, Position};
 
 /// The way by which the bytes of a subscription reach its client. A transport brings it, with the [`Format`] of those bytes. It stays on
 /// its worker's thread.
@@ -23,8 +23,16 @@ pub trait Sink {
         false
     }
 
-    /// Latest events that come from here on were asked for by this filter.
-    fn begin_asked(&self, _: &EventFilter) {}
+    /// What was asked for over an earlier connection and has not been given.
+    fn asked_before(&self) -> Vec<Asked> {
+        Vec::new()
+    }
+
+    /// The latest events that come from here on were asked for by this.
+    fn begin_asked(&self, _: &Asked) {}
+
+    /// All of that has been written.
+    fn end_asked(&self, _: &Asked) {}
 
     /// Takes what fits now, without waiting.
     fn write(&self, bytes: &Bytes) -> Written;
@@ -38,6 +46,19 @@ pub trait Sink {
     /// Says that nothing more comes, and why, unless a write was taken in part. It does not wait: a client that takes nothing is not told.
     /// Dropping the sink then closes it.
     fn finish(&self, ending: Ending);
+}
+
+/// Latest events that a client asked for, whether or not they are new in its view.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Their names.
+    pub filter: EventFilter,
+    /// Up to here they have been given.
+    pub after: Position,
+    /// Up to here they are to be given.
+    pub until: Position,
+    /// What the client knows by it, with whatever it asked for before.
+    pub number: u32,
 }
 
 /// What a [`Sink`] did with some bytes.

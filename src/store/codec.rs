@@ -22,10 +22,10 @@ pub use erasure::{decode_erasure, encode_erasure};
 pub use event::{EventParts, StoredData, content, encode_event, encode_expired, event_parts, rename_event};
 pub use invite::{decode_invite, encode_invite};
 pub use mqtt_session::{
-    MqttSessionRow, decode_mqtt_number, decode_mqtt_numbers, decode_mqtt_outgoing, decode_mqtt_progress,
-    decode_mqtt_session, decode_mqtt_subscription, decode_mqtt_unreleased, decode_mqtt_will, encode_mqtt_number,
-    encode_mqtt_numbers, encode_mqtt_outgoing, encode_mqtt_progress, encode_mqtt_session, encode_mqtt_subscription,
-    encode_mqtt_unreleased, encode_mqtt_will,
+    MqttSessionRow, decode_mqtt_exact, decode_mqtt_number, decode_mqtt_numbers, decode_mqtt_outgoing,
+    decode_mqtt_progress, decode_mqtt_session, decode_mqtt_subscription, decode_mqtt_unreleased, decode_mqtt_will,
+    encode_mqtt_exact, encode_mqtt_number, encode_mqtt_numbers, encode_mqtt_outgoing, encode_mqtt_progress,
+    encode_mqtt_session, encode_mqtt_subscription, encode_mqtt_unreleased, encode_mqtt_will,
 };
 pub use name::{LatestRow, NameRow, decode_name, encode_name};
 pub use names::{decode_names, encode_names};

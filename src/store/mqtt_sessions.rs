@@ -21,8 +21,8 @@ use super::keys::{self, MqttPart};
 use super::mqtt_cursors::{CursorChange, CursorState};
 use super::rows::Rows;
 use crate::domain::{
-    KeptWill, MqttProgress, MqttSession, MqttSessionHead, MqttSessionId, MqttSessionKey, Outgoing, OutgoingState,
-    Position, Username,
+    KeptWill, MqttAsked, MqttProgress, MqttSession, MqttSessionHead, MqttSessionId, MqttSessionKey, Outgoing,
+    OutgoingState, Position, Username,
 };
 use crate::error::Error;
 
@@ -66,7 +66,7 @@ impl<T: Rows> MqttRows for T {}
 struct Parts {
     noted: BTreeMap<NonZeroU16, Outgoing>,
     unreleased: BTreeSet<NonZeroU16>,
-    exact_position: Position,
+    exact: (Position, MqttAsked),
     subscriptions: Vec<crate::domain::KeptSubscription>,
 }
 
@@ -75,7 +75,7 @@ impl Parts {
         match part {
             MqttPart::Outgoing(id) => drop(self.noted.insert(id, codec::decode_mqtt_outgoing(id, value)?)),
             MqttPart::Unreleased(id) => drop(self.unreleased.insert(id)),
-            MqttPart::ExactPosition => self.exact_position = codec::decode_position(value)?,
+            MqttPart::ExactPosition => self.exact = codec::decode_mqtt_exact(value)?,
             MqttPart::Subscription(filter) => {
                 self.subscriptions.push(codec::decode_mqtt_subscription(filter, value)?);
             }
@@ -87,7 +87,7 @@ impl Parts {
 
     /// How far the session has come, from what was saved last and what was noted since.
     fn progress(&mut self, saved: MqttProgress) -> MqttProgress {
-        let MqttProgress { position, exact_position, outgoing: sent, waiting, last_id } = saved;
+        let MqttProgress { outgoing: sent, waiting, .. } = saved;
         let (mut outgoing, mut again) = (Vec::new(), Vec::new());
         for message in sent {
             match (message.state, self.noted.remove(&message.id)) {
@@ -106,8 +106,9 @@ impl Parts {
         since.sort_by_key(|message| (message.event.position, message.event.is_from_before));
         outgoing.extend(since);
         again.extend(waiting);
-        let exact_position = exact_position.max(self.exact_position);
-        MqttProgress { position, exact_position, outgoing, waiting: again, last_id }
+        let exact_position = saved.exact_position.max(self.exact.0);
+        let exact_asked = saved.exact_asked.max(self.exact.1);
+        MqttProgress { exact_position, exact_asked, outgoing, waiting: again, ..saved }
     }
 }
 

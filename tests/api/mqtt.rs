@@ -1,5 +1,6 @@
 //! Guards MQTT: where it is served, who is let in, and that a topic is the name of an event.
 
+mod asked;
 mod clients;
 mod connect;
 mod ends;

@@ -146,6 +146,7 @@ async fn a_session_goes_on_for_its_own_client_alone_until_it_is_to_begin_anew() 
         retain_as_published: false,
         id: None,
         since: Position::START,
+        asked: 0,
     };
     assert!(house.change(id, MqttSessionChange::Subscribe(vec![subscription.clone()])).await);
     assert!(house.end(id, WillFate::Discarded).await);
@@ -295,7 +296,10 @@ async fn messages_to_the_client_are_known_from_before_they_are_sent_until_they_a
         event: OutgoingEvent { position: Position::new(position), is_from_before: false },
         state: OutgoingState::SentOnce,
     };
-    let note = MqttSessionChange::NoteOutgoing(vec![message(one, 3), message(two, 4)], Position::new(5));
+    let note = MqttSessionChange::NoteOutgoing(
+        vec![message(one, 3), message(two, 4)],
+        (Position::new(5), MqttAsked::default()),
+    );
     assert!(house.change(id, note).await);
     assert!(house.change(id, MqttSessionChange::ReleaseOutgoing(vec![one])).await);
     assert!(house.change(id, MqttSessionChange::ForgetOutgoing(vec![two])).await);

@@ -6,6 +6,7 @@ use crate::domain::{EventFilter, FilterChange, Position};
 use crate::error::Error;
 use crate::events::control::Reset;
 use crate::events::reading::{Given, Lost, Settled, Source};
+use crate::events::sink::Asked;
 use crate::store::{Replay, Wanted};
 
 /// How many losses wait to be told at most; if there are more, the stream is reset.
@@ -25,17 +26,6 @@ pub struct Read {
     pub work: Work,
     /// What was asked for by itself. In a box, since few streams ask.
     pub asked: Option<Box<Asked>>,
-}
-
-/// Latest events that the client asked for, whether or not they are new in its view.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    /// Their names.
-    pub filter: EventFilter,
-    /// Up to here they have been given.
-    pub after: Position,
-    /// Up to here they are to be given.
-    pub until: Position,
 }
 
 /// What is to be given.
@@ -172,17 +162,21 @@ impl Reads {
 
     /// Adds latest events that the client asked for, of those up to a position: before what it is missing, and after what it asked for
     /// before. What has not begun is made one, so that a client that asks and does not read takes no more memory.
-    pub fn push_asked(&mut self, filter: EventFilter, until: Position) {
+    pub fn push_asked(&mut self, filter: EventFilter, until: Position, number: u32) {
         let last = self.0.iter_mut().rfind(|read| read.what == What::Asked);
         if let Some(Read { work: Work::Due, asked: Some(asked), .. }) = last
             && asked.after == Position::START
             && let Ok(both) = FilterChange::Add(filter.clone()).of(&asked.filter)
         {
-            (asked.filter, asked.until) = (both, until);
+            (asked.filter, asked.until, asked.number) = (both, until, number);
             return;
         }
+        self.add_asked(Asked { filter, after: Position::START, until, number });
+    }
+
+    /// Adds what the client asked for before, in the same place.
+    pub fn add_asked(&mut self, asked: Asked) {
         let before = self.0.iter().filter(|read| read.what.is_of_switch()).count();
-        let asked = Asked { filter, after: Position::START, until };
         self.add(before, Read { asked: Some(Box::new(asked)), ..Read::new(What::Asked, Work::Due) });
     }
 
@@ -245,13 +239,6 @@ impl Reads {
 impl Read {
     fn new(what: What, work: Work) -> Self {
         Self { what, work, asked: None }
-    }
-
-    /// What was asked for has been given up to a position.
-    pub fn give_asked(&mut self, until: Position) {
-        if let Some(asked) = &mut self.asked {
-            asked.after = until;
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::domain::{Position, View};
 use crate::events::control::ControlEvent;
 use crate::events::pending_presence::PendingPresence;
 use crate::events::reading::left_out_up_to;
-use crate::events::sink::Sink;
+use crate::events::sink::{Asked, Sink};
 use crate::events::subscribe_request::{First, Start, SubscribeRequest};
 use crate::events::worker::Worker;
 
@@ -48,7 +48,7 @@ impl Subscription {
             unsynced: Cell::new(options.marks.then_some(Position::START)),
             changes_asked: Cell::new(filter_changes),
             changes_told: Cell::new(filter_changes),
-            reads: RefCell::new(Self::first_read(first_given, after, subscriptions.position())),
+            reads: RefCell::new(Self::first_read(first_given, after, subscriptions.position(), sink.asked_before())),
             // The head of an answer stands there, without which nothing can be said.
             is_within: Cell::new(!first.is_empty()),
             rest: RefCell::new([first, begins].concat().into()),
@@ -71,8 +71,9 @@ impl Subscription {
 
     /// What it is given first, of the events up to a position. A client is new by what it asked for, and not by standing at the very
     /// beginning: there it may also have been told that there is nothing.
-    fn first_read(first: First, after: Position, until: Position) -> Reads {
+    fn first_read(first: First, after: Position, until: Position, asked: Vec<Asked>) -> Reads {
         let mut reads = Reads::default();
+        asked.into_iter().for_each(|asked| reads.add_asked(asked));
         if after < until {
             match first {
                 First::Snapshot => reads.push(What::Snapshot(until)),

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use super::reads::{Asked, Next, What, Work};
+use super::reads::{Next, What, Work};
 use super::state::{Group, Phase, Subscription};
 use crate::domain::{Position, View};
 use crate::events::channel::Found;
@@ -12,6 +12,7 @@ use crate::events::ending::End;
 use crate::events::format::JOINED_BYTES;
 use crate::events::reading::{Given, SessionReplay, Source, fill, read};
 use crate::events::shared_event::{SharedEvent, join, join_latest};
+use crate::events::sink::Asked;
 use crate::events::subscriber::Subscriber;
 use crate::store::{Missing, MqttReplay, Replay, Wanted};
 
@@ -131,7 +132,13 @@ impl Subscription {
 
     /// Has the latest events read that its client asked for, as far as it may see them.
     pub(super) fn read_asked(&self) {
-        let Some(Asked { filter, after, until }) = self.reads.borrow().asked().cloned() else { return };
+        let Some(asked) = self.reads.borrow().asked().cloned() else { return };
+        if asked.after >= asked.until {
+            // What was read last has been written by now.
+            self.sink.end_asked(&asked);
+            return self.go_on(None);
+        }
+        let Asked { filter, after, until, number: _ } = asked;
         let tenant = self.group().subscriptions.guard.tenant().clone();
         let view = View { filter, ..self.view() };
         let replay = Replay::snapshot(tenant, Wanted::Of(Box::new(view)), after, until);
@@ -163,9 +170,9 @@ impl Subscription {
         }
         let read = self.reads.borrow_mut().front().and_then(|front| {
             let given = front.work.take_done()?;
-            front.give_asked(given.position);
-            if let Some(asked) = &front.asked {
-                self.sink.begin_asked(&asked.filter);
+            if let Some(asked) = &mut front.asked {
+                asked.after = if given.rest.is_some() { given.position } else { asked.until };
+                self.sink.begin_asked(asked);
             }
             Some((front.what, given))
         });
@@ -182,7 +189,7 @@ impl Subscription {
             self.position.set(position);
         }
         *self.rest.borrow_mut() = bytes;
-        self.go_on(rest.map(Work::Next));
+        self.go_on(rest.map(Work::Next).or((what == What::Asked).then_some(Work::Due)));
     }
 
     /// The read at the front goes on with this, or has been given.

@@ -76,7 +76,7 @@ impl ChangeView for Subscription {
         let tenant = Rc::clone(&self.group().subscriptions);
         let is_added = matches!(change, FilterChange::Add(_) | FilterChange::Subscribe { .. });
         let asked = match &change {
-            FilterChange::Subscribe { give, until, .. } => Some((give.clone(), *until)),
+            FilterChange::Subscribe { give, until, number, .. } => Some((give.clone(), *until, *number)),
             _ => None,
         };
         let filter = change.of(&before.filter)?;
@@ -93,9 +93,9 @@ impl ChangeView for Subscription {
         } else {
             self.switch_view(tenant, Position::START, view, is_added);
         }
-        if let Some((asked, until)) = asked.filter(|(asked, _)| !asked.is_nothing()) {
+        if let Some((asked, until, number)) = asked.filter(|(asked, ..)| !asked.is_nothing()) {
             self.fall_behind();
-            self.reads.borrow_mut().push_asked(asked, until.max(self.position.get()));
+            self.reads.borrow_mut().push_asked(asked, until.max(self.position.get()), number);
             self.wake();
         }
         Ok(number)

@@ -5,9 +5,9 @@ use std::num::{NonZeroU16, NonZeroU32};
 use super::numbers::{Decoded, encode_moment, encode_position};
 use super::published::{HEAD_BYTES, PublishedHead, encode_envelope, encode_published};
 use crate::domain::{
-    EventName, Generation, KeptSubscription, KeptWill, MqttProgress, MqttSessionHead, MqttSessionId, MqttSessionKey,
-    Outgoing, OutgoingEvent, OutgoingState, PayloadForm, Position, Published, PublisherId, Qos, SessionId, SignIn,
-    TenantName, Timestamp, Username, WillRight,
+    EventName, Generation, KeptSubscription, KeptWill, MqttAsked, MqttProgress, MqttSessionHead, MqttSessionId,
+    MqttSessionKey, Outgoing, OutgoingEvent, OutgoingState, PayloadForm, Position, Published, PublisherId, Qos,
+    SessionId, SignIn, TenantName, Timestamp, Username, WillRight,
 };
 
 const WRONG: &str = "a session of MQTT is not what was written";
@@ -47,6 +47,10 @@ impl<'a> Fields<'a> {
 
     fn position(&mut self) -> Decoded<Position> {
         self.u64().map(Position::new)
+    }
+
+    fn asked(&mut self) -> Decoded<MqttAsked> {
+        Ok(MqttAsked { done: self.u32()?, through: self.u32()?, after: self.position()? })
     }
 
     fn moment(&mut self) -> Decoded<Timestamp> {
@@ -137,9 +141,10 @@ pub fn decode_mqtt_numbers(value: &[u8]) -> Decoded<Vec<MqttSessionId>> {
 
 /// A subscription without its filter, which is in the key.
 pub fn encode_mqtt_subscription(subscription: &KeptSubscription) -> Vec<u8> {
-    let KeptSubscription { filter: _, qos, no_local, retain_as_published, id, since } = subscription;
+    let KeptSubscription { filter: _, qos, no_local, retain_as_published, id, since, asked } = subscription;
     let mut value = vec![qos.number() | bits([*no_local, *retain_as_published]) << 2];
     value.extend(encode_position(*since));
+    value.extend_from_slice(&asked.to_be_bytes());
     value.extend(id.iter().flat_map(|id| id.get().to_be_bytes()));
     value
 }
@@ -149,10 +154,29 @@ pub fn decode_mqtt_subscription(filter: Box<str>, value: &[u8]) -> Decoded<KeptS
     let first = fields.byte()?;
     let qos = Qos::from_number(first & 3).ok_or(WRONG)?;
     let [no_local, retain_as_published] = flags(first >> 2)?;
-    let since = fields.position()?;
+    let (since, asked) = (fields.position()?, fields.u32()?);
     let has_id = !fields.0.is_empty();
     let id = fields.optional(has_id, |fields| NonZeroU32::new(fields.u32()?).ok_or(WRONG))?;
-    fields.all(KeptSubscription { filter, qos, no_local, retain_as_published, id, since })
+    fields.all(KeptSubscription { filter, qos, no_local, retain_as_published, id, since, asked })
+}
+
+fn put_asked(value: &mut Vec<u8>, MqttAsked { done, through, after }: MqttAsked) {
+    value.extend_from_slice(&done.to_be_bytes());
+    value.extend_from_slice(&through.to_be_bytes());
+    value.extend(encode_position(after));
+}
+
+/// Up to where messages of QoS 2 have been noted, and retained ones that were asked for.
+pub fn encode_mqtt_exact((position, asked): (Position, MqttAsked)) -> Vec<u8> {
+    let mut value = encode_position(position).to_vec();
+    put_asked(&mut value, asked);
+    value
+}
+
+pub fn decode_mqtt_exact(value: &[u8]) -> Decoded<(Position, MqttAsked)> {
+    let mut fields = Fields(value);
+    let exact = (fields.position()?, fields.asked()?);
+    fields.all(exact)
 }
 
 fn put_event(value: &mut Vec<u8>, event: OutgoingEvent, state: u8) {
@@ -198,12 +222,13 @@ pub fn decode_mqtt_outgoing(id: NonZeroU16, value: &[u8]) -> Decoded<Outgoing> {
     fields.all(Outgoing { id, event, state })
 }
 
-/// How far a session has come: both positions and the last packet identifier, what is in flight with its number, and then what waits.
+/// How far a session has come: both positions with what was asked for, and the last packet identifier, what is in flight with its number, and then what waits.
 pub fn encode_mqtt_progress(progress: &MqttProgress) -> Vec<u8> {
-    let MqttProgress { position, exact_position, outgoing, waiting, last_id } = progress;
-    let mut value = Vec::with_capacity(20 + 11 * outgoing.len() + 9 * waiting.len());
+    let MqttProgress { position, exact_position, exact_asked, asked, outgoing, waiting, last_id } = progress;
+    let mut value = Vec::with_capacity(52 + 11 * outgoing.len() + 9 * waiting.len());
     value.extend(encode_position(*position));
-    value.extend(encode_position(*exact_position));
+    put_asked(&mut value, *asked);
+    value.extend(encode_mqtt_exact((*exact_position, *exact_asked)));
     value.extend_from_slice(&last_id.to_be_bytes());
     value.extend_from_slice(&(outgoing.len() as u16).to_be_bytes());
     for message in outgoing {
@@ -216,7 +241,8 @@ pub fn encode_mqtt_progress(progress: &MqttProgress) -> Vec<u8> {
 
 pub fn decode_mqtt_progress(value: &[u8]) -> Decoded<MqttProgress> {
     let mut fields = Fields(value);
-    let (position, exact_position) = (fields.position()?, fields.position()?);
+    let (position, asked) = (fields.position()?, fields.asked()?);
+    let (exact_position, exact_asked) = (fields.position()?, fields.asked()?);
     let (last_id, count) = (fields.u16()?, fields.u16()?);
     let outgoing = (0..count).map(|_| {
         let id = NonZeroU16::new(fields.u16()?).ok_or(WRONG)?;
@@ -229,7 +255,7 @@ pub fn decode_mqtt_progress(value: &[u8]) -> Decoded<MqttProgress> {
         let (event, state) = take_event(&mut fields)?;
         waiting.push((state == 0).then_some(event).ok_or(WRONG)?);
     }
-    Ok(MqttProgress { position, exact_position, outgoing, waiting, last_id })
+    Ok(MqttProgress { position, exact_position, exact_asked, asked, outgoing, waiting, last_id })
 }
 
 /// Where and when a message of the client was inserted.

@@ -4,8 +4,8 @@ use std::num::NonZeroU16;
 
 use super::MqttRows;
 use crate::domain::{
-    KeptSubscription, KeptWill, MqttProgress, MqttSessionHead, MqttSessionId, MqttSessionKey, Outgoing, OutgoingState,
-    Position, TenantName, Timestamp, Username,
+    KeptSubscription, KeptWill, MqttAsked, MqttProgress, MqttSessionHead, MqttSessionId, MqttSessionKey, Outgoing,
+    OutgoingState, Position, TenantName, Timestamp, Username,
 };
 use crate::error::Error;
 use crate::store::chunks::CHUNK_BYTES;
@@ -181,8 +181,10 @@ impl Transaction<'_> {
             let before = self.committer.store.unless_damaged(before)?.flatten();
             // Not before any event that a reader may have found by now. Retention, which has read the sessions without this subscription,
             // removes none that it wants.
-            let since = before.map_or(subscription.since.max(self.head()), |before| before.since);
-            self.put(key, codec::encode_mqtt_subscription(&KeptSubscription { since, ..subscription }));
+            let (since, asked) =
+                before.map_or((subscription.since.max(self.head()), 0), |before| (before.since, before.asked));
+            let asked = asked.max(subscription.asked);
+            self.put(key, codec::encode_mqtt_subscription(&KeptSubscription { since, asked, ..subscription }));
         }
         Ok(())
     }
@@ -221,7 +223,7 @@ impl Transaction<'_> {
         &mut self,
         id: MqttSessionId,
         messages: Vec<Outgoing>,
-        exact_position: Position,
+        exact: (Position, MqttAsked),
     ) -> Result<(), Error> {
         if self.mqtt_row(id)?.is_none() {
             return Ok(());
@@ -242,9 +244,11 @@ impl Transaction<'_> {
             self.put(keys::mqtt_part(id, &MqttPart::Outgoing(message.id)), codec::encode_mqtt_outgoing(&message));
         }
         let key = keys::mqtt_part(id, &MqttPart::ExactPosition);
-        let known = self.position_at(&key)?.max(saved.exact_position);
-        if exact_position > known {
-            self.put(key, codec::encode_position(exact_position).to_vec());
+        let known = self.decoded(&key, codec::decode_mqtt_exact)?.unwrap_or_default();
+        let known = (known.0.max(saved.exact_position), known.1.max(saved.exact_asked));
+        let exact = (exact.0.max(known.0), exact.1.max(known.1));
+        if exact != known {
+            self.put(key, codec::encode_mqtt_exact(exact));
         }
         Ok(())
     }

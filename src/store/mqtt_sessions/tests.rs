@@ -50,7 +50,12 @@ pub fn subscription(filter: &str, since: u64) -> KeptSubscription {
         retain_as_published: true,
         id: NonZeroU32::new(7),
         since: Position::new(since),
+        asked: 0,
     }
+}
+
+fn asked(through: u32) -> MqttAsked {
+    MqttAsked { through, ..MqttAsked::default() }
 }
 
 pub fn event(position: u64) -> OutgoingEvent {
@@ -154,13 +159,17 @@ fn a_session_is_read_as_it_was_written_over_restarts_and_is_another_when_it_begi
     let progress = MqttProgress {
         position: Position::new(2),
         exact_position: Position::new(1),
+        exact_asked: asked(1),
+        asked: asked(0),
         outgoing: vec![message(5, 2, OutgoingState::Sent), message(4, 1, OutgoingState::SentOnce)],
         waiting: vec![OutgoingEvent { is_from_before: true, ..event(1) }],
         last_id: 5,
     };
     house.change(2, |transaction| {
         transaction.put_mqtt_subscriptions(id, vec![subscription("a/#", 0), subscription("$share/g/b", 9)]).unwrap();
-        transaction.note_mqtt_outgoing(id, vec![progress.outgoing[1]], Position::new(1)).unwrap();
+        transaction
+            .note_mqtt_outgoing(id, vec![progress.outgoing[1]], (Position::new(1), MqttAsked::default()))
+            .unwrap();
         transaction.save_mqtt_progress(id, &progress).unwrap();
         transaction.note_mqtt_unreleased(id, packet(3), Position::new(2)).unwrap();
         transaction.put_mqtt_will(id, Some(&will(5, 200_000))).unwrap();
@@ -190,7 +199,9 @@ fn a_session_is_read_as_it_was_written_over_restarts_and_is_another_when_it_begi
         let other = transaction.add_mqtt_session(head("phone", 60)).unwrap();
         // What comes late for the old one leaves no row.
         transaction.note_mqtt_unreleased(id, packet(8), Position::new(2)).unwrap();
-        transaction.note_mqtt_outgoing(id, vec![message(8, 2, OutgoingState::SentOnce)], Position::END).unwrap();
+        transaction
+            .note_mqtt_outgoing(id, vec![message(8, 2, OutgoingState::SentOnce)], (Position::END, MqttAsked::default()))
+            .unwrap();
         transaction.put_mqtt_subscriptions(id, vec![subscription("late", 0)]).unwrap();
         transaction.save_mqtt_progress(id, &MqttProgress::at(Position::END)).unwrap();
         assert_eq!(transaction.queue_for_mqtt(id, &[Position::new(1)]), Ok(Queued::Forgotten));
@@ -227,19 +238,25 @@ fn a_message_of_qos_2_is_known_by_its_identifier_until_it_is_done_whatever_was_s
     let saved = MqttProgress {
         position: Position::new(4),
         exact_position: Position::new(2),
+        exact_asked: asked(2),
+        asked: asked(1),
         outgoing: vec![message(1, 1, OutgoingState::Sent), message(2, 2, OutgoingState::Sent), message(3, 2, once)],
         waiting: vec![event(3), event(4), event(3)],
         last_id: 3,
     };
     house.change(2, |transaction| {
-        transaction.note_mqtt_outgoing(id, vec![message(3, 2, once)], Position::new(2)).unwrap();
+        transaction
+            .note_mqtt_outgoing(id, vec![message(3, 2, once)], (Position::new(2), MqttAsked::default()))
+            .unwrap();
         transaction.save_mqtt_progress(id, &saved).unwrap();
     });
     assert_eq!(house.session(id).progress, saved);
     // One that waited is sent, by the identifier that another one had, and the one that was on its way is received.
     house.change(3, |transaction| {
-        transaction.note_mqtt_outgoing(id, vec![message(1, 3, once)], Position::new(3)).unwrap();
-        transaction.note_mqtt_outgoing(id, vec![message(9, 6, once)], Position::new(6)).unwrap();
+        transaction
+            .note_mqtt_outgoing(id, vec![message(1, 3, once)], (Position::new(3), MqttAsked::default()))
+            .unwrap();
+        transaction.note_mqtt_outgoing(id, vec![message(9, 6, once)], (Position::new(6), asked(4))).unwrap();
         transaction.release_mqtt_outgoing(id, vec![packet(3), packet(77)]).unwrap();
     });
     let progress = house.restart().session(id).progress;
@@ -247,6 +264,7 @@ fn a_message_of_qos_2_is_known_by_its_identifier_until_it_is_done_whatever_was_s
     let outgoing = vec![message(2, 2, OutgoingState::Sent), released, message(1, 3, once), message(9, 6, once)];
     assert_eq!(progress.outgoing, outgoing);
     assert_eq!((progress.waiting, progress.exact_position), (vec![event(1), event(4), event(3)], Position::new(6)));
+    assert_eq!((progress.exact_asked, progress.asked), (asked(4), asked(1)));
 }
 
 #[test]
@@ -255,7 +273,7 @@ fn a_message_that_is_done_is_not_there_any_more_and_neither_is_one_that_was_rele
     let id = house.begin("phone", NEVER_EXPIRES);
     house.change(2, |transaction| {
         let messages = vec![message(3, 2, OutgoingState::SentOnce)];
-        transaction.note_mqtt_outgoing(id, messages.clone(), Position::new(2)).unwrap();
+        transaction.note_mqtt_outgoing(id, messages.clone(), (Position::new(2), MqttAsked::default())).unwrap();
         transaction.save_mqtt_progress(id, &MqttProgress { outgoing: messages, ..MqttProgress::default() }).unwrap();
         transaction.note_mqtt_unreleased(id, packet(3), Position::new(2)).unwrap();
         assert_eq!(transaction.mqtt_unreleased(id, packet(3)), Ok(Some((Position::new(2), at(2)))));
@@ -272,7 +290,7 @@ fn an_offline_session_takes_300_bytes_at_most_beside_its_filters() {
     let mut house = House::new();
     let id = house.begin("mqttjs_3b1c8a0f9e7d", 86_400);
     house.change(2, |transaction| {
-        transaction.note_mqtt_outgoing(id, vec![], Position::new(7)).unwrap();
+        transaction.note_mqtt_outgoing(id, vec![], (Position::new(7), MqttAsked::default())).unwrap();
         transaction.put_mqtt_subscriptions(id, vec![subscription("devices/68946/#", 0)]).unwrap();
         transaction.save_mqtt_progress(id, &MqttProgress::at(Position::new(9))).unwrap();
         let ended = MqttSessionHead { ended_at: Some(at(2)), ..head("mqttjs_3b1c8a0f9e7d", 86_400) };

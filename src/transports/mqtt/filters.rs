@@ -24,6 +24,8 @@ pub struct Wanted {
     pub id: Option<NonZeroU32>,
     /// What was published up to here came before it. A session that goes on from an earlier position is not given that.
     pub since: Position,
+    /// The number of the last SUBSCRIBE that has asked for its retained messages; 0 if none has.
+    pub asked: u32,
 }
 
 /// The subscriptions of a client, each filter once, in the order of the filters' text.
@@ -50,7 +52,10 @@ impl Filters {
     pub fn put(&mut self, wanted: Wanted) -> bool {
         let place = self.place(&wanted.filter);
         match place {
-            Ok(at) => self.wanted[at] = Wanted { since: self.wanted[at].since, ..wanted },
+            Ok(at) => {
+                let before = &mut self.wanted[at];
+                *before = Wanted { since: before.since, asked: wanted.asked.max(before.asked), ..wanted };
+            }
             Err(at) => {
                 if self.wanted.is_empty() {
                     // Not for four, as a list grows by itself.
@@ -194,7 +199,15 @@ mod tests {
     fn wanted(filter: &str) -> Option<Wanted> {
         let filter = TopicFilter::parse(filter)?;
         let qos = Qos::AtMostOnce;
-        Some(Wanted { filter, qos, no_local: false, retain_as_published: false, id: None, since: Position::START })
+        Some(Wanted {
+            filter,
+            qos,
+            no_local: false,
+            retain_as_published: false,
+            id: None,
+            since: Position::START,
+            asked: 0,
+        })
     }
 
     proptest! {

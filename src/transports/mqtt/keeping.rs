@@ -11,8 +11,8 @@ use super::packet::Qos;
 use super::shares::Options;
 use crate::app::{Keeping, KeptSession};
 use crate::domain::{
-    self, AuthContext, KeptSubscription, MqttProgress, MqttSession, Outgoing, OutgoingEvent, OutgoingState, Position,
-    SharedFilter, TopicFilter,
+    self, AuthContext, KeptSubscription, MqttAsked, MqttProgress, MqttSession, Outgoing, OutgoingEvent, OutgoingState,
+    Position, SharedFilter, TopicFilter,
 };
 use crate::error::Error;
 use crate::events::{MqttSessionChange, WillFate};
@@ -125,7 +125,7 @@ impl Keeper {
 
 /// A subscription as it is kept.
 pub fn kept_subscription(wanted: &Wanted) -> KeptSubscription {
-    let Wanted { filter, qos, no_local, retain_as_published, id, since } = wanted;
+    let Wanted { filter, qos, no_local, retain_as_published, id, since, asked } = wanted;
     KeptSubscription {
         filter: filter.as_str().into(),
         qos: kept_qos(*qos),
@@ -133,6 +133,7 @@ pub fn kept_subscription(wanted: &Wanted) -> KeptSubscription {
         retain_as_published: *retain_as_published,
         id: *id,
         since: *since,
+        asked: *asked,
     }
 }
 
@@ -142,7 +143,7 @@ pub fn kept_share(
     Options { qos, retain_as_published, id }: Options,
     since: Position,
 ) -> KeptSubscription {
-    KeptSubscription { filter: text, qos: kept_qos(qos), no_local: false, retain_as_published, id, since }
+    KeptSubscription { filter: text, qos: kept_qos(qos), no_local: false, retain_as_published, id, since, asked: 0 }
 }
 
 /// A quality of service as events have it.
@@ -180,6 +181,7 @@ pub fn subscriptions(session: &MqttSession) -> (Filters, Vec<TopicFilter>) {
             retain_as_published: kept.retain_as_published,
             id: kept.id,
             since: kept.since,
+            asked: kept.asked,
         });
     }
     (filters, topics)
@@ -187,7 +189,7 @@ pub fn subscriptions(session: &MqttSession) -> (Filters, Vec<TopicFilter>) {
 
 /// How far a session has come, as its connection has it.
 pub fn progress(kept: &MqttProgress) -> Progress {
-    let MqttProgress { position, exact_position, outgoing, waiting, last_id } = kept;
+    let MqttProgress { position, exact_position, exact_asked, asked, outgoing, waiting, last_id } = kept;
     let message = |event: &OutgoingEvent| Message { position: event.position, is_from_before: event.is_from_before };
     let in_flight = outgoing.iter().map(|outgoing| InFlight {
         id: outgoing.id,
@@ -201,6 +203,8 @@ pub fn progress(kept: &MqttProgress) -> Progress {
     Progress {
         position: *position,
         exact_position: *exact_position,
+        exact_asked: *exact_asked,
+        asked: *asked,
         in_flight: in_flight.collect(),
         waiting: waiting.iter().map(message).collect(),
         last_id: *last_id,
@@ -208,7 +212,7 @@ pub fn progress(kept: &MqttProgress) -> Progress {
 }
 
 fn kept_progress(progress: Progress) -> MqttProgress {
-    let Progress { position, exact_position, in_flight, waiting, last_id } = progress;
+    let Progress { position, exact_position, exact_asked, asked, in_flight, waiting, last_id } = progress;
     let outgoing = in_flight.into_iter().filter_map(|InFlight { id, message, state }| {
         let state = match state {
             State::Sent => OutgoingState::Sent,
@@ -220,16 +224,17 @@ fn kept_progress(progress: Progress) -> MqttProgress {
         Some(Outgoing { id, event: event(message), state })
     });
     let outgoing = outgoing.collect();
-    MqttProgress { position, exact_position, outgoing, waiting: waiting.into_iter().map(event).collect(), last_id }
+    let waiting = waiting.into_iter().map(event).collect();
+    MqttProgress { position, exact_position, exact_asked, asked, outgoing, waiting, last_id }
 }
 
 fn event(Message { position, is_from_before }: Message) -> OutgoingEvent {
     OutgoingEvent { position, is_from_before }
 }
 
-/// The note of messages of QoS 2 that are to be sent, up to a position.
-pub fn note(unnoted: &[Unnoted], exact_position: Position) -> MqttSessionChange {
+/// The note of messages of QoS 2 that are to be sent, up to a position, and of retained ones that were asked for.
+pub fn note(unnoted: &[Unnoted], exact: (Position, MqttAsked)) -> MqttSessionChange {
     let state = OutgoingState::SentOnce;
     let outgoing = unnoted.iter().map(|unnoted| Outgoing { id: unnoted.id, event: event(unnoted.message), state });
-    MqttSessionChange::NoteOutgoing(outgoing.collect(), exact_position)
+    MqttSessionChange::NoteOutgoing(outgoing.collect(), exact)
 }

@@ -1,5 +1,6 @@
 //! What goes out to one client: messages, each once for all of its subscriptions, within what it takes at a time.
 
+mod asked;
 mod compose;
 mod kept;
 mod shared;
@@ -16,8 +17,9 @@ use super::packet::Qos;
 use super::record::Record;
 use super::shares::Memberships;
 use crate::app::CountedClient;
-use crate::domain::{EventFilter, Position, Timestamp};
+use crate::domain::{Position, Timestamp};
 
+use asked::Asking;
 use types::Head;
 
 pub use types::{Due, InFlight, Limits, Message, Progress, State, Sys, Taken, Unnoted, is_sys};
@@ -38,8 +40,8 @@ pub struct Outbound {
     limits: Limits,
     /// What it is subscribed to.
     pub filters: Filters,
-    /// By what the retained messages were asked for that come now. In a box, since they come once.
-    asked: Option<Box<EventFilter>>,
+    /// The retained messages that were asked for. In a box, since they come once.
+    asking: Option<Box<Asking>>,
     /// Its shared subscriptions. In a box, since few clients have any.
     pub shares: Option<Box<Memberships>>,
     /// What it is told of the server. In a box, since hardly any is.
@@ -58,6 +60,8 @@ pub struct Outbound {
     position: Position,
     /// Whether nothing was acknowledged for a while, so that messages of QoS 0 pass the others.
     is_stalled: bool,
+    /// Whether the next record must not wait among others, though nothing was acknowledged for a while.
+    is_held: bool,
     /// Messages of QoS 2 up to here have been noted.
     exact_position: Position,
     /// Those that are to be.
@@ -76,7 +80,7 @@ impl Outbound {
         Self {
             limits,
             filters: Filters::default(),
-            asked: None,
+            asking: None,
             shares: None,
             sys: None,
             counted: None,
@@ -87,6 +91,7 @@ impl Outbound {
             aliases: None,
             position,
             is_stalled: false,
+            is_held: false,
             exact_position: position,
             unnoted: Vec::new(),
             unnoted_bytes: 0,
@@ -114,7 +119,7 @@ impl Outbound {
 
     /// Whether a record can be taken, whatever its QoS is.
     pub fn takes_any(&self) -> bool {
-        let may_wait = self.is_stalled && self.waiting.len() < MAX_WAITING;
+        let may_wait = self.is_stalled && !self.is_held && self.waiting.len() < MAX_WAITING;
         (self.has_room() && self.waiting.is_empty()) || may_wait
     }
 
@@ -123,16 +128,14 @@ impl Outbound {
         !std::mem::replace(&mut self.is_stalled, true)
     }
 
-    /// Retained messages that come from here on were asked for by these filters.
-    pub fn begin_asked(&mut self, filter: &EventFilter) {
-        self.asked = Some(Box::new(filter.clone()));
-    }
-
     /// Takes a record: appends the packet, leaves it out because the client is not to get it, or says that it must wait.
     pub fn take(&mut self, record: &Record<'_>, now: Timestamp, ids: &mut Vec<NonZeroU32>, out: &mut Vec<u8>) -> Taken {
         let taken = self.deliver(record, false, now, ids, out);
-        if taken == Taken::Yes && !record.is_from_before {
-            self.position = self.position.max(record.position);
+        match (&mut self.asking, record.is_from_before) {
+            _ if taken == Taken::No => {}
+            (Some(asking), true) => asking.given.after = record.position,
+            (None, true) => {}
+            (_, false) => self.position = self.position.max(record.position),
         }
         taken
     }
@@ -150,7 +153,7 @@ impl Outbound {
             return Taken::No;
         }
         let is_own = record.publisher == Some(self.limits.publisher);
-        let asked = self.asked.as_deref().filter(|_| !has_waited);
+        let asked = self.asking.as_ref().filter(|_| !has_waited).and_then(|asking| asking.now.as_ref());
         let Some(delivery) = self.filters.deliver(record, is_own, asked, ids) else { return Taken::Yes };
         if record.expires_at.is_some_and(|expires_at| expires_at <= now) {
             return Taken::Yes;
@@ -165,23 +168,33 @@ impl Outbound {
             }
             return Taken::Yes;
         }
-        if qos == Qos::ExactlyOnce && self.limits.keeps && !has_waited && is_past(self.exact_position) {
+        let is_noted = qos == Qos::ExactlyOnce && self.limits.keeps;
+        let is_noted_already = match &self.asking {
+            Some(asking) if record.is_from_before => asking.at(record.position) <= asking.exact,
+            _ => is_past(self.exact_position),
+        };
+        if is_noted && !has_waited && is_noted_already {
             return Taken::Yes;
         }
         // There is room for those that have waited.
         if !has_waited && (!self.waiting.is_empty() || !self.has_room()) {
-            if !self.is_stalled || self.waiting.len() >= MAX_WAITING {
+            // Among those that wait, it could not be told up to where retained ones have been noted.
+            self.is_held = is_noted && record.is_from_before;
+            if !self.is_stalled || self.waiting.len() >= MAX_WAITING || self.is_held {
                 return Taken::No;
             }
             self.waiting.push_back(message);
             self.has_changed = true;
             return Taken::Yes;
         }
+        self.is_held = false;
         self.has_changed = true;
         let id = self.next_id();
-        if qos == Qos::ExactlyOnce && self.limits.keeps {
-            if !record.is_from_before {
-                self.exact_position = self.exact_position.max(record.position);
+        if is_noted {
+            match &mut self.asking {
+                _ if !record.is_from_before => self.exact_position = self.exact_position.max(record.position),
+                Some(asking) if !has_waited => asking.exact = asking.at(record.position),
+                _ => {}
             }
             self.note(id, message, retain, ids, record);
             return Taken::Yes;

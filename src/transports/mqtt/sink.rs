@@ -12,8 +12,8 @@ use super::packet::Qos;
 use super::record::{Record, Records};
 use super::way_out::WayOut;
 use crate::clock::Clock;
-use crate::domain::{EventFilter, MqttSessionId, Timestamp};
-use crate::events::{Ending, Format, Sink, Written};
+use crate::domain::{MqttSessionId, Timestamp};
+use crate::events::{Asked, Ending, Format, Sink, Written};
 use crate::transports::ws::{Outlet, WakerSlot};
 
 /// How many bytes of packets are made before they are written.
@@ -112,8 +112,18 @@ impl Sink for PacketSink {
         self.session.is_none() && self.shared.outbound.borrow().filters.iter().any(|one| one.qos > Qos::AtMostOnce)
     }
 
-    fn begin_asked(&self, filter: &EventFilter) {
-        self.shared.outbound.borrow_mut().begin_asked(filter);
+    fn asked_before(&self) -> Vec<Asked> {
+        self.shared.outbound.borrow_mut().take_asked_before()
+    }
+
+    fn begin_asked(&self, asked: &Asked) {
+        self.shared.outbound.borrow_mut().begin_asked(asked);
+    }
+
+    fn end_asked(&self, asked: &Asked) {
+        self.shared.outbound.borrow_mut().end_asked(asked.number);
+        // It is to be saved.
+        self.shared.client.wake();
     }
 
     fn write(&self, records: &Bytes) -> Written {

@@ -24,6 +24,7 @@ pub fn subscribe(
     let (mut added, mut given, mut new) = (Vec::new(), Vec::new(), Vec::new());
     // Of a filter that comes more than once, the last one counts.
     let mut kept = BTreeMap::new();
+    let mut number = None;
     // Everything up to here comes as retained, if it is given, and everything later as it comes.
     let since = app.events.head();
     let mut add = |subscription: Subscription| -> Result<Qos, Reason> {
@@ -37,17 +38,21 @@ pub fn subscribe(
             return Ok(qos);
         }
         let filter = admit(app, principal, outbound, &filter)?;
-        let wanted = Wanted { filter: filter.clone(), qos, no_local, retain_as_published, id: subscription_id, since };
-        kept.insert(filter.as_str().to_owned(), kept_subscription(&wanted));
-        let is_new = outbound.filters.put(wanted);
-        if is_new {
-            new.push(filter.as_str().into());
-        }
+        let is_new = !outbound.filters.contains(&filter);
         let is_given = gives_retained(retain_handling, is_new);
+        let mut asked = 0;
         if is_sys(&filter) {
             outbound.begin_sys(is_given.then(|| filter.clone()));
         } else if is_given {
+            asked = *number.get_or_insert_with(|| outbound.ask());
             given.push(filter.clone());
+        }
+        let id = subscription_id;
+        let wanted = Wanted { filter: filter.clone(), qos, no_local, retain_as_published, id, since, asked };
+        kept.insert(filter.as_str().to_owned(), kept_subscription(&wanted));
+        outbound.filters.put(wanted);
+        if is_new {
+            new.push(filter.as_str().into());
         }
         added.push(filter);
         Ok(qos)
@@ -59,7 +64,7 @@ pub fn subscribe(
     }
     let change = match (EventFilter::topics(added), EventFilter::topics(given)) {
         (Ok(add), Ok(give)) => {
-            let change = FilterChange::Subscribe { add, give, until: since };
+            let change = FilterChange::Subscribe { add, give, until: since, number: number.unwrap_or(0) };
             Some(Refilter::begin(keeper, MqttSessionChange::Subscribe(kept.into_values().collect()), change))
         }
         // There are no more than a connection may have.

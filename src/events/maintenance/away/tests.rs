@@ -34,6 +34,7 @@ fn needs(filters: &[&str], since: u64, waiting: &[u64]) -> MqttNeeds {
         retain_as_published: false,
         id: None,
         since: Position::new(since),
+        asked: 0,
     };
     let waiting = waiting.iter().map(|at| OutgoingEvent { position: Position::new(*at), is_from_before: false });
     let key = MqttSessionKey { username: Username::parse("u").unwrap(), client_id: "x".into() };

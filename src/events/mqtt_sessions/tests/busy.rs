@@ -26,7 +26,7 @@ async fn whatever_others_have_to_write_the_end_of_a_connection_and_what_a_sessio
     let note = Outgoing { id: NonZeroU16::MIN, event, state: OutgoingState::SentOnce };
     let subscribe = MqttSessionChange::Subscribe(Vec::new());
     assert!(post(subscribe).is_err(), "a client can be told of that");
-    let noted = post(MqttSessionChange::NoteOutgoing(vec![note], Position::new(1))).unwrap();
+    let noted = post(MqttSessionChange::NoteOutgoing(vec![note], (Position::new(1), MqttAsked::default()))).unwrap();
     let saved = post(MqttSessionChange::Save(MqttProgress::at(Position::new(1)))).unwrap();
     let ended = post(MqttSessionChange::End(MqttProgress::default(), None, WillFate::Now)).unwrap();
     drop(go);

@@ -106,6 +106,7 @@ fn subscription(filter: &str) -> MqttSessionChange {
         retain_as_published: false,
         id: None,
         since: Position::START,
+        asked: 0,
     }])
 }
 

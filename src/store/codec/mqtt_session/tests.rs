@@ -43,9 +43,14 @@ fn row() -> impl Strategy<Value = MqttSessionRow> {
 
 fn subscription() -> impl Strategy<Value = KeptSubscription> {
     let id = prop::option::of((1..=u32::MAX).prop_map(|id| NonZeroU32::new(id).unwrap()));
-    (qos(), any::<bool>(), any::<bool>(), id, position()).prop_map(|(qos, no_local, retain_as_published, id, since)| {
-        KeptSubscription { filter: "a/+".into(), qos, no_local, retain_as_published, id, since }
+    (qos(), any::<[bool; 2]>(), id, position(), any::<u32>()).prop_map(|(qos, flags, id, since, asked)| {
+        let [no_local, retain_as_published] = flags;
+        KeptSubscription { filter: "a/+".into(), qos, no_local, retain_as_published, id, since, asked }
     })
+}
+
+fn asked() -> impl Strategy<Value = MqttAsked> {
+    (any::<(u32, u32)>(), position()).prop_map(|((done, through), after)| MqttAsked { done, through, after })
 }
 
 fn will() -> impl Strategy<Value = KeptWill> {
@@ -85,6 +90,9 @@ fn read_anything(bytes: &[u8]) {
     if let Ok(progress) = decode_mqtt_progress(bytes) {
         assert_eq!(encode_mqtt_progress(&progress), bytes);
     }
+    if let Ok(exact) = decode_mqtt_exact(bytes) {
+        assert_eq!(encode_mqtt_exact(exact), bytes);
+    }
     let _ = decode_mqtt_will(bytes);
     let _ = (decode_mqtt_number(bytes), decode_mqtt_numbers(bytes), decode_mqtt_unreleased(bytes));
 }
@@ -96,6 +104,7 @@ proptest! {
         subscription in subscription(),
         message in outgoing(),
         (position, exact_position, last_id) in (position(), position(), any::<u16>()),
+        (asked, exact_asked) in (asked(), asked()),
         outgoing in prop::collection::vec(outgoing(), 0..20),
         waiting in prop::collection::vec(event(), 0..20),
         will in will(),
@@ -104,7 +113,9 @@ proptest! {
         let value = encode_mqtt_subscription(&subscription);
         prop_assert_eq!(decode_mqtt_subscription(subscription.filter.clone(), &value), Ok(subscription));
         prop_assert_eq!(decode_mqtt_outgoing(message.id, &encode_mqtt_outgoing(&message)), Ok(message));
-        let progress = MqttProgress { position, exact_position, outgoing, waiting, last_id };
+        let exact = (exact_position, exact_asked);
+        prop_assert_eq!(decode_mqtt_exact(&encode_mqtt_exact(exact)), Ok(exact));
+        let progress = MqttProgress { position, exact_position, exact_asked, asked, outgoing, waiting, last_id };
         prop_assert_eq!(decode_mqtt_progress(&encode_mqtt_progress(&progress)), Ok(progress));
         prop_assert_eq!(decode_mqtt_will(&encode_mqtt_will(&will)), Ok(will));
     }

@@ -73,9 +73,9 @@ impl Client {
     /// Notes messages of QoS 2 of a session that is kept, and sends those that have been noted.
     pub(super) fn send_noted(&mut self, context: &mut Context<'_>) -> Option<End> {
         let shared = Rc::clone(&self.streaming.shared);
-        let (unnoted, exact_position) = shared.outbound.borrow_mut().take_unnoted();
+        let (unnoted, exact) = shared.outbound.borrow_mut().take_unnoted();
         if !unnoted.is_empty() {
-            match self.streaming.keeper.change(note(&unnoted, exact_position)) {
+            match self.streaming.keeper.change(note(&unnoted, exact)) {
                 Ok(None) => {}
                 keeping => self.noting.push_back((unnoted, keeping.ok().flatten())),
             }

@@ -2,9 +2,10 @@
 
 use std::num::NonZeroU16;
 
+use super::asked::Asking;
 use super::types::Head;
 use super::{InFlight, Limits, Outbound, Progress, State, Unnoted};
-use crate::domain::{Position, Timestamp};
+use crate::domain::{MqttAsked, Position, Timestamp};
 use crate::transports::mqtt::filters::Filters;
 use crate::transports::mqtt::packet::Qos;
 use crate::transports::mqtt::record::Record;
@@ -12,9 +13,11 @@ use crate::transports::mqtt::record::Record;
 impl Outbound {
     /// For a client that comes back to its session, up to now.
     pub fn resumed(limits: Limits, filters: Filters, progress: Progress, now: Position) -> Self {
-        let Progress { position, exact_position, in_flight, waiting, last_id } = progress;
+        let Progress { position, exact_position, exact_asked, asked, in_flight, waiting, last_id } = progress;
+        let asking = Asking::before(&filters, asked, exact_asked, position);
         Self {
             filters,
+            asking,
             again: in_flight,
             waiting: waiting.into(),
             last_id,
@@ -52,9 +55,12 @@ impl Outbound {
         let is_kept = |message: &&InFlight| message.state != State::Unnoted && !self.is_lost_with_connection(message);
         let in_flight = self.in_flight.iter().filter(is_kept).chain(&self.again).copied();
         let unnoted = self.unnoted.iter().filter(|unnoted| !self.is_shared(unnoted.id)).map(|unnoted| unnoted.message);
+        let (asked, exact_asked) = self.asked_progress();
         Progress {
             position: self.position,
             exact_position: self.exact_position,
+            exact_asked,
+            asked,
             in_flight: in_flight.collect(),
             waiting: unnoted.chain(self.waiting.iter().copied()).collect(),
             last_id: self.last_id,
@@ -62,11 +68,11 @@ impl Outbound {
     }
 
     /// The messages of QoS 2 that are to be noted, and up to where all have been then.
-    pub fn take_unnoted(&mut self) -> (Vec<Unnoted>, Position) {
+    pub fn take_unnoted(&mut self) -> (Vec<Unnoted>, (Position, MqttAsked)) {
         if let Some(shares) = &mut self.shares {
             self.unnoted.iter().for_each(|unnoted| shares.set_qos(unnoted.id, Qos::ExactlyOnce));
         }
-        (std::mem::take(&mut self.unnoted), self.exact_position)
+        (std::mem::take(&mut self.unnoted), (self.exact_position, self.asked_progress().1))
     }
 
     /// Sends messages that have been noted. Returns those that are not sent after all, since they are too large for the client, or have

@@ -28,7 +28,7 @@ fn limits(version: Version, receive_maximum: u16) -> Limits {
 
 fn wanted(filter: &str, qos: Qos) -> Wanted {
     let filter = TopicFilter::parse(filter).unwrap();
-    Wanted { filter, qos, no_local: false, retain_as_published: false, id: None, since: Position::START }
+    Wanted { filter, qos, no_local: false, retain_as_published: false, id: None, since: Position::START, asked: 0 }
 }
 
 /// What goes out to a client of MQTT 3.1.1 with these subscriptions.
@@ -194,7 +194,7 @@ fn of_a_session_that_is_kept_messages_of_qos_2_are_sent_once_they_are_noted_and_
     assert_eq!(take(&mut outbound, &record(1, "a", b"x", 2)), (Taken::Yes, Vec::new()));
     assert_eq!(outbound.progress().waiting.len(), 1, "not noted yet");
     let (unnoted, exact) = outbound.take_unnoted();
-    assert_eq!((unnoted.len(), unnoted[0].id, exact), (1, id(1), Position::new(1)));
+    assert_eq!((unnoted.len(), unnoted[0].id, exact.0), (1, id(1), Position::new(1)));
     let mut out = Vec::new();
     assert!(outbound.send_noted(&unnoted, NOW, &mut out).is_empty());
     assert_eq!(sent(&out), (0x34, 1));

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 use tokio::time::Sleep;
 
-use crate::domain::{Position, TopicFilter};
+use crate::domain::{MqttAsked, Position, TopicFilter};
 use crate::transports::mqtt::packet::{Qos, Version};
 
 /// What a client said of itself that counts for what it is sent.
@@ -109,6 +109,10 @@ pub struct Progress {
     pub position: Position,
     /// Messages of QoS 2 up to here have been noted.
     pub exact_position: Position,
+    /// The same of retained messages that were asked for.
+    pub exact_asked: MqttAsked,
+    /// Retained messages that were asked for, up to here, are done, or in flight, or wait.
+    pub asked: MqttAsked,
     /// What is in flight, in that order.
     pub in_flight: Vec<InFlight>,
     /// What waits behind that.
