@@ -39,8 +39,8 @@ pub struct ConnectingClient {
 pub enum BegunSession {
     /// It begins anew. Without an expiry and a will it is in memory alone.
     Anew(Option<MqttSessionId>),
-    /// It goes on.
-    Present(MqttSessionId, Box<MqttSession>),
+    /// It goes on. With the will that it had before the client connected, unless that has been published.
+    Present(MqttSessionId, Box<MqttSession>, Option<Box<KeptWill>>),
     /// Its user has too many sessions, and all of them are connected.
     TooMany,
 }
@@ -80,9 +80,9 @@ impl KeptSession {
         self.events.lose_mqtt_session(self.id);
     }
 
-    /// Its client is not let in after all.
-    pub fn refuse(&self, is_new: bool) {
-        self.events.refuse_mqtt_session(self.id, is_new);
+    /// Its client is not let in after all, to a session that is new or had this will before.
+    pub fn refuse(&self, is_new: bool, before: Option<Box<KeptWill>>) {
+        self.events.refuse_mqtt_session(self.id, is_new, before);
     }
 
     /// Becomes ready when the session is forgotten although a connection has it. Wakes as a future does.
@@ -122,14 +122,14 @@ impl Events {
         if client.will.is_some() {
             self.rates.take(&principal.username, &account.tenant, 1)?;
         }
-        let id = match self.begin_mqtt(principal, client.clone()).await? {
+        let (id, will) = match self.begin_mqtt(principal, client.clone()).await? {
             BegunMqttSession::Anew(id) => return Ok(BegunSession::Anew(id)),
             BegunMqttSession::TooMany => return Ok(BegunSession::TooMany),
-            BegunMqttSession::Present(id) => id,
+            BegunMqttSession::Present(id, will) => (id, will),
         };
-        let begun = self.go_on_with_mqtt(principal, client, id).await;
+        let begun = self.go_on_with_mqtt(principal, client, id, will.clone()).await;
         if !matches!(begun, Ok(BegunSession::Present(..))) {
-            self.refuse_mqtt_session(id, false);
+            self.refuse_mqtt_session(id, false, will);
         }
         begun
     }
@@ -159,24 +159,25 @@ impl Events {
         principal: &Principal,
         client: ConnectingClient,
         id: MqttSessionId,
+        will: Option<Box<KeptWill>>,
     ) -> Result<BegunSession, Error> {
         let lane = Lane::of_request(&principal.account.tenant, &principal.username);
         let read = move |store: &Store| store.unless_damaged(store.mqtt_session(id));
         if let Some(session) = self.store().read_on(&lane, read).await??.flatten() {
-            return Ok(BegunSession::Present(id, Box::new(session)));
+            return Ok(BegunSession::Present(id, Box::new(session), will));
         }
         // It has the will of this connection, which is not over.
-        self.change_mqtt_session(id, MqttSessionChange::CancelWill)?.await?;
+        self.change_mqtt_session(id, MqttSessionChange::PutWill(None))?.await?;
         Ok(match self.begin_mqtt(principal, ConnectingClient { clean_start: true, ..client }).await? {
             BegunMqttSession::Anew(id) => BegunSession::Anew(id),
-            BegunMqttSession::Present(_) | BegunMqttSession::TooMany => BegunSession::TooMany,
+            BegunMqttSession::Present(..) | BegunMqttSession::TooMany => BegunSession::TooMany,
         })
     }
 
     /// The client of a session that has begun is not let in after all, and so has no will. A session that was there before is as when
-    /// its connection is lost; a new one is forgotten.
-    fn refuse_mqtt_session(&self, id: MqttSessionId, is_new: bool) {
-        let _ = self.change_mqtt_session(id, MqttSessionChange::CancelWill);
+    /// its connection is lost, with the will that it had then; a new one is forgotten.
+    fn refuse_mqtt_session(&self, id: MqttSessionId, is_new: bool, before: Option<Box<KeptWill>>) {
+        let _ = self.change_mqtt_session(id, MqttSessionChange::PutWill(before));
         if is_new {
             let _ = self.change_mqtt_session(id, MqttSessionChange::Forget);
         }

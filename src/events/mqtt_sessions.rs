@@ -151,12 +151,12 @@ pub struct BeginMqttSession {
 }
 
 /// What became of the session of a client that connects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BegunMqttSession {
     /// It begins anew. Without an expiry and a will the database does not know of it.
     Anew(Option<MqttSessionId>),
-    /// It goes on.
-    Present(MqttSessionId),
+    /// It goes on. With the will that was not due before and that it has no more.
+    Present(MqttSessionId, Option<Box<KeptWill>>),
     /// Its user has too many sessions, and all of them are connected.
     TooMany,
 }
@@ -194,17 +194,18 @@ impl Change for BeginMqttSession {
                     rules.forget(batch, id)?;
                 } else {
                     // It goes on before the will was due; but one without a delay was due when the connection was lost.
-                    if batch.mqtt_will(id)?.is_some_and(|will| will.delay == 0) {
+                    let mut before = batch.mqtt_will(id)?;
+                    if before.take_if(|will| will.delay == 0).is_some() {
                         rules.publish_of(batch, id, &head)?;
                     }
-                    present = Some((id, head));
+                    present = Some((id, head, before));
                 }
             }
         }
         let (id, begun) = match present {
-            Some((id, head)) => {
+            Some((id, head, before)) => {
                 batch.put_mqtt_head(id, MqttSessionHead { expiry, publisher, ended_at: None, ..head })?;
-                (id, BegunMqttSession::Present(id))
+                (id, BegunMqttSession::Present(id, before.map(Box::new)))
             }
             None if expiry == 0 && will.is_none() => return Ok(BegunMqttSession::Anew(None)),
             None => {
@@ -277,8 +278,8 @@ pub enum MqttSessionChange {
     ForgetOutgoing(Vec<NonZeroU16>),
     /// The client has released a message of QoS 2 of its own.
     ReleaseInbound(NonZeroU16),
-    /// Takes the will away.
-    CancelWill,
+    /// Puts a will in the place of the one that there is, or takes that away.
+    PutWill(Option<Box<KeptWill>>),
     /// The right to publish the will rests on this from now on. If that does not permit it, there is no will any more.
     RenewWill(AuthContext),
     /// Its connection has ended: how far it has come, another session expiry interval if there is one, and what becomes of the will.
@@ -329,7 +330,7 @@ impl Change for ChangeMqttSession {
             MqttSessionChange::ReleaseOutgoing(packets) => batch.release_mqtt_outgoing(id, packets)?,
             MqttSessionChange::ForgetOutgoing(packets) => batch.forget_mqtt_outgoing(id, packets)?,
             MqttSessionChange::ReleaseInbound(packet) => return batch.release_mqtt_unreleased(id, packet),
-            MqttSessionChange::CancelWill => batch.put_mqtt_will(id, None)?,
+            MqttSessionChange::PutWill(will) => batch.put_mqtt_will(id, will.as_deref())?,
             MqttSessionChange::RenewWill(by) => rules.renew(batch, id, &head, &by)?,
             MqttSessionChange::End(progress, expiry, will) => {
                 let head = MqttSessionHead { expiry: expiry.unwrap_or(head.expiry), ..head };

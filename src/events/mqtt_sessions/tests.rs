@@ -151,13 +151,13 @@ async fn a_session_goes_on_for_its_own_client_alone_until_it_is_to_begin_anew() 
     assert!(house.change(id, MqttSessionChange::Subscribe(vec![subscription.clone()])).await);
     assert!(house.end(id, WillFate::Discarded).await);
     let house = house.restart().await;
-    assert_eq!(house.begin(connect("phone")).await, BegunMqttSession::Present(id));
+    assert_eq!(house.begin(connect("phone")).await, BegunMqttSession::Present(id, None));
     let session = house.store.mqtt_session(id).unwrap().unwrap();
     assert_eq!((session.subscriptions, session.head.ended_at), (vec![subscription], None));
     // Also without an end, as after a kill; and another expiry counts.
     let house = house.restart().await;
     let begin = BeginMqttSession { expiry: 5, ..connect("phone") };
-    assert_eq!(house.begin(begin).await, BegunMqttSession::Present(id));
+    assert_eq!(house.begin(begin).await, BegunMqttSession::Present(id, None));
     assert_eq!(house.store.mqtt_session(id).unwrap().unwrap().head.expiry, 5);
     // Another client, and another user with the same client identifier.
     let other = house.begin_anew(connect("tablet")).await;
@@ -174,7 +174,7 @@ async fn a_session_goes_on_for_its_own_client_alone_until_it_is_to_begin_anew() 
     assert_eq!(house.store.mqtt_session(anew), Ok(None));
     // Without an expiry one that goes on ends with its connection.
     let last = BeginMqttSession { expiry: 0, ..connect("tablet") };
-    assert_eq!(house.begin(last).await, BegunMqttSession::Present(other));
+    assert_eq!(house.begin(last).await, BegunMqttSession::Present(other, None));
     assert!(house.end(other, WillFate::Discarded).await);
     assert_eq!(house.store.mqtt_session(other), Ok(None));
 }
@@ -223,7 +223,7 @@ async fn beyond_the_limit_the_session_that_ended_first_is_forgotten_and_without_
     assert_eq!(house.begin(connect("f")).await, BegunMqttSession::TooMany);
     // One that ends with its connection does not count; nor does one that is there already.
     house.begin_anew(BeginMqttSession { expiry: 0, will: will("w", 0), ..connect("g") }).await;
-    assert_eq!(house.begin(connect("b")).await, BegunMqttSession::Present(b));
+    assert_eq!(house.begin(connect("b")).await, BegunMqttSession::Present(b, None));
     // A lower limit takes as many as it must.
     house.end(b, WillFate::Discarded).await;
     assert_eq!(house.begin(BeginMqttSession { most: 1, ..connect("f") }).await, BegunMqttSession::TooMany);

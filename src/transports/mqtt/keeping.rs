@@ -11,8 +11,8 @@ use super::packet::Qos;
 use super::shares::Options;
 use crate::app::{Keeping, KeptSession};
 use crate::domain::{
-    self, AuthContext, KeptSubscription, MqttAsked, MqttProgress, MqttSession, Outgoing, OutgoingEvent, OutgoingState,
-    Position, SharedFilter, TopicFilter,
+    self, AuthContext, KeptSubscription, KeptWill, MqttAsked, MqttProgress, MqttSession, Outgoing, OutgoingEvent,
+    OutgoingState, Position, SharedFilter, TopicFilter,
 };
 use crate::error::Error;
 use crate::events::{MqttSessionChange, WillFate};
@@ -115,10 +115,10 @@ impl Keeper {
         }
     }
 
-    /// The client is not let in after all, to a session that is new or was there before.
-    pub fn refuse(&self, is_new: bool) {
+    /// The client is not let in after all, to a session that is new or had this will before.
+    pub fn refuse(&self, is_new: bool, before: Option<Box<KeptWill>>) {
         if let Some(session) = &self.session {
-            session.refuse(is_new);
+            session.refuse(is_new, before);
         }
     }
 }

@@ -12,7 +12,7 @@ use super::packet::Reason;
 use super::reasons;
 use super::shares::Options;
 use crate::app::{App, BegunSession, ConnectingClient, HeldSession, KeptSession};
-use crate::domain::{MqttSession, MqttSessionId, SharedFilter, TopicFilter};
+use crate::domain::{KeptWill, MqttSession, MqttSessionId, SharedFilter, TopicFilter};
 use crate::error::Error;
 use crate::identity::Principal;
 
@@ -36,13 +36,15 @@ pub struct Before {
     pub shares: Vec<(SharedFilter, Options)>,
     /// The identifiers of messages of QoS 2 that the client has not released.
     pub unreleased: BTreeSet<NonZeroU16>,
+    /// The will of its last connection, if that waited.
+    will: Option<Box<KeptWill>>,
 }
 
-impl From<MqttSession> for Before {
-    fn from(session: MqttSession) -> Self {
+impl Before {
+    fn new(session: MqttSession, will: Option<Box<KeptWill>>) -> Self {
         let (filters, topics) = subscriptions(&session);
         let shares = shares(&session);
-        Self { progress: progress(&session.progress), filters, topics, shares, unreleased: session.unreleased }
+        Self { progress: progress(&session.progress), filters, topics, shares, unreleased: session.unreleased, will }
     }
 }
 
@@ -64,7 +66,8 @@ impl Begun {
 impl Drop for Begun {
     fn drop(&mut self) {
         if let Some((keeper, held)) = self.parts.take() {
-            keeper.refuse(self.before.is_none());
+            let is_new = self.before.is_none();
+            keeper.refuse(is_new, self.before.take().and_then(|before| before.will));
             drop(held);
         }
     }
@@ -100,7 +103,7 @@ async fn begin_on_disk(
     let expiry = client.expiry;
     let (id, before) = match app.events.begin_mqtt_session(principal, client).await? {
         BegunSession::Anew(id) => (id, None),
-        BegunSession::Present(id, session) => (Some(id), Some(Before::from(*session))),
+        BegunSession::Present(id, session, will) => (Some(id), Some(Before::new(*session, will))),
         BegunSession::TooMany => return Err(None),
     };
     let session = id.map(|id| KeptSession::new(&app.events, principal, id));

@@ -62,7 +62,7 @@ async fn sessions_end_and_wills_come_at_their_time_and_once_also_if_the_server_w
     });
     // A client that is back before anybody has looked is not ended; its will was due.
     let back = match house.begin(BeginMqttSession { will: will("new", 0), ..connect("killed") }).await {
-        BegunMqttSession::Present(id) => id,
+        BegunMqttSession::Present(id, _) => id,
         other => panic!("{other:?}"),
     };
     assert_eq!((house.names(), back), (vec!["killed".to_owned()], ids[2]));
@@ -178,7 +178,7 @@ async fn a_session_whose_end_could_not_be_written_is_ended_later_unless_its_clie
     for id in [lost, back, written] {
         house.store.mqtt_cursors().lose(id);
     }
-    assert_eq!(house.begin(connect("back")).await, BegunMqttSession::Present(back));
+    assert_eq!(house.begin(connect("back")).await, BegunMqttSession::Present(back, None));
     // Its will was taken away, and that counts.
     assert!(house.end(written, WillFate::Discarded).await);
     let is_ended = |store: &Store, id| store.mqtt_session(id).unwrap().unwrap().head.ended_at.is_some();

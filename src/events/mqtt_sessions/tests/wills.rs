@@ -49,7 +49,8 @@ async fn a_will_is_published_once_or_never_as_the_connection_ends() {
         assert_eq!(house.names().len() - before, wanted, "{fate:?} {delay}");
         // One that waits is not published if the session goes on, and is if it ends.
         let begin = BeginMqttSession { clean_start: false, ..connect("phone") };
-        assert_eq!(house.begin(begin).await, BegunMqttSession::Present(id));
+        let waited = will("gone", delay).filter(|_| wanted == 0 && fate == WillFate::AfterDelay);
+        assert_eq!(house.begin(begin).await, BegunMqttSession::Present(id, waited.map(Box::new)));
         assert_eq!(house.store.mqtt_session(id).unwrap().unwrap().will, None);
         assert_eq!(house.names().len() - before, wanted);
         house.change(id, MqttSessionChange::Forget).await;
@@ -60,8 +61,16 @@ async fn a_will_is_published_once_or_never_as_the_connection_ends() {
     let anew =
         house.begin_anew(BeginMqttSession { clean_start: true, will: will("other", 0), ..connect("phone") }).await;
     assert_eq!(house.names().len() - before, 1);
-    assert!(house.change(anew, MqttSessionChange::CancelWill).await);
+    assert!(house.change(anew, MqttSessionChange::PutWill(None)).await);
     house.end(anew, WillFate::AfterDelay).await;
+    // A client that is not let in after all takes nothing from the session, whose will waits on.
+    let id = house.begin_anew(BeginMqttSession { will: will("waits", 60), ..connect("c") }).await;
+    house.end(id, WillFate::AfterDelay).await;
+    let refused = BeginMqttSession { clean_start: false, will: will("refused", 0), ..connect("c") };
+    let BegunMqttSession::Present(_, waited) = house.begin(refused).await else { panic!("it goes on") };
+    house.change(id, MqttSessionChange::PutWill(waited)).await;
+    assert!(house.end(id, WillFate::AfterDelay).await);
+    assert_eq!(house.store.mqtt_session(id).unwrap().unwrap().will, will("waits", 60));
     // A session without an expiry has a will, too.
     let brief = house.begin_anew(BeginMqttSession { expiry: 0, will: will("brief", 60), ..connect("b") }).await;
     house.end(brief, WillFate::AfterDelay).await;
