@@ -26,7 +26,7 @@ impl Asking {
     pub fn before(filters: &Filters, given: MqttAsked, exact: MqttAsked, position: Position) -> Option<Box<Self>> {
         let last = filters.iter().map(|wanted| wanted.asked).max().unwrap_or(0).max(given.through).max(exact.through);
         // What was given together is again, and what was noted of that is not again: up to where that is, is known by its numbers.
-        let mut bounds = vec![given.done, given.through, exact.done, exact.through, last];
+        let mut bounds = [given.done, given.through, exact.done, exact.through, last];
         bounds.sort_unstable();
         let groups = bounds.windows(2).filter_map(|bounds| {
             let [done, through] = bounds else { return None };
