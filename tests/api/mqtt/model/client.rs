@@ -18,6 +18,8 @@ pub struct Arrival {
     pub id: Option<u16>,
     /// Whether it is one of QoS 2 that the client has had and not seen released, so that it is no new one.
     pub is_again: bool,
+    /// Whether the server has seen, before it came, that it was acknowledged.
+    pub is_done: bool,
 }
 
 /// What is to be acknowledged, and of QoS 1 which message that is.
@@ -199,7 +201,8 @@ impl ModelClient {
         let number = std::str::from_utf8(&message.payload).unwrap().parse().unwrap();
         let topic = TOPICS.iter().position(|topic| *topic == message.topic).unwrap();
         let (qos, retain, dup, id) = (message.qos, message.retain, message.dup, message.id);
-        let mut arrival = Arrival { number, topic, qos, retain, dup, id, is_again: false };
+        let is_done = self.seen_by_server.contains(&(number, retain));
+        let mut arrival = Arrival { number, topic, qos, retain, dup, id, is_again: false, is_done };
         match id {
             None => {}
             Some(id) if qos == 2 => {

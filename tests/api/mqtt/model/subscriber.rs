@@ -197,7 +197,7 @@ impl Subscriber {
 
     fn take(&mut self, arrival: Arrival) {
         let who = &self.client.id;
-        let Arrival { number, topic, qos, retain, dup, id, is_again } = arrival;
+        let Arrival { number, topic, qos, retain, dup, id, is_again, is_done } = arrival;
         if retain {
             if !is_again {
                 self.take_retained(arrival);
@@ -217,7 +217,7 @@ impl Subscriber {
                 && qos == before.qos
                 && id == before.id
                 && before.connection < self.client.connection
-                && (is_again || (qos == 1 && !self.client.seen_by_server.contains(&(number, false))));
+                && (is_again || (qos == 1 && !is_done));
             // After a crash messages of QoS 1 may come twice; and those of QoS 2 only if they were of another QoS before.
             let is_once_more = was_killed && (qos == 1 || before.qos == 1 || qos != before.qos);
             assert!(is_resent || is_once_more, "{who}: twice: {arrival:?}, {before:?}, {due:?}");
