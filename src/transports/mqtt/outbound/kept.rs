@@ -6,6 +6,7 @@ use super::asked::Asking;
 use super::types::Head;
 use super::{InFlight, Limits, Outbound, Progress, State, Unnoted};
 use crate::domain::{MqttAsked, Position, Timestamp};
+use crate::events::Asked;
 use crate::transports::mqtt::filters::Filters;
 use crate::transports::mqtt::packet::Qos;
 use crate::transports::mqtt::record::Record;
@@ -167,6 +168,43 @@ impl Outbound {
             self.filters.deliver(record, is_own, None, &mut ids).is_some_and(|given| given.retain_as_published);
         let retain = record.is_from_before || (as_published && record.is_retained);
         self.put(record, now, Head { qos, retain, dup: true, id: Some(id) }, &ids, out)
+    }
+}
+
+impl Outbound {
+    /// The number of a SUBSCRIBE that asks for retained messages.
+    pub fn ask(&mut self) -> u32 {
+        let asking = self.asking.get_or_insert_default();
+        asking.last = asking.last.saturating_add(1);
+        asking.last
+    }
+
+    /// What is still to be given of what was asked for over an earlier connection.
+    pub fn take_asked_before(&mut self) -> Vec<Asked> {
+        self.asking.as_mut().map(|asking| std::mem::take(&mut asking.before)).unwrap_or_default()
+    }
+
+    /// Retained messages that come from here on were asked for by this.
+    pub fn begin_asked(&mut self, asked: &Asked) {
+        let asking = self.asking.get_or_insert_default();
+        if asking.now.is_none() {
+            asking.now = Some(asked.filter.clone());
+        }
+        asking.given.through = asked.number;
+    }
+
+    /// All of those have been taken, up to the SUBSCRIBE of this number.
+    pub fn end_asked(&mut self, number: u32) {
+        if let Some(asking) = &mut self.asking {
+            asking.now = None;
+            asking.given = MqttAsked { done: number, through: number, after: Position::START };
+            self.has_changed = true;
+        }
+    }
+
+    /// How far retained messages have been given that were asked for, and up to where those of QoS 2 have been noted.
+    pub(super) fn asked_progress(&self) -> (MqttAsked, MqttAsked) {
+        self.asking.as_ref().map_or_else(Default::default, |asking| (asking.given, asking.exact))
     }
 }
 
