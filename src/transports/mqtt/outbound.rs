@@ -163,7 +163,9 @@ impl Outbound {
         let message = Message { position: record.position, is_from_before: record.is_from_before };
         let is_past = |position| record.position <= position && !record.is_from_before;
         if qos == Qos::AtMostOnce {
-            if !is_past(self.quiet_until) {
+            // Nor is what was asked for over an earlier connection: that may have brought it.
+            let is_late = record.is_from_before && self.asking.as_ref().is_some_and(|asking| asking.is_of_before());
+            if !is_past(self.quiet_until) && !is_late {
                 self.put(record, now, Head { qos, retain, dup: false, id: None }, ids, out);
             }
             return Taken::Yes;

@@ -16,6 +16,8 @@ pub struct Asking {
     pub exact: MqttAsked,
     /// The number of the last SUBSCRIBE that has asked for some.
     pub last: u32,
+    /// The number of the last one that did so over an earlier connection.
+    pub last_before: u32,
     /// What is still to be given of what was asked for over an earlier connection.
     pub before: Vec<Asked>,
 }
@@ -38,7 +40,12 @@ impl Asking {
             (*done >= given.done).then_some(Asked { filter, after, until, number: *through })
         });
         let before = groups.collect();
-        (last > 0).then(|| Box::new(Self { now: None, given, exact, last, before }))
+        (last > 0).then(|| Box::new(Self { now: None, given, exact, last, last_before: last, before }))
+    }
+
+    /// Whether those that come now were asked for over an earlier connection.
+    pub fn is_of_before(&self) -> bool {
+        self.given.through <= self.last_before
     }
 
     /// How far those would be given if they were up to a position.

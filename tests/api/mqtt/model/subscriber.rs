@@ -93,8 +93,7 @@ impl Subscriber {
     fn lose(&mut self) {
         if self.client.keeps {
             self.due.iter_mut().filter(|due| due.with[0]).for_each(|due| due.must = false);
-            // Those that were not sent yet are not sent without a new SUBSCRIBE.
-            self.retained.iter_mut().for_each(|retained| retained.must = false);
+            self.retained.iter_mut().filter(|retained| retained.qos == 0).for_each(|retained| retained.must = false);
         } else {
             self.subscriptions.clear();
             self.due.clear();
