@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| broker_fuzz::mqtt::invariants::packets(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| broker_fuzz::transports::mqtt::packet::invariants::packets(input));

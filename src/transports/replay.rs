@@ -1,5 +1,5 @@
-//! Guards the parsers of WebSocket, Engine.IO, Socket.IO and MQTT against any input: replays what fuzzing has found worth keeping
-//! (`fuzz/corpus`), and variations of it.
+//! Guards the parsers of WebSocket, Engine.IO, Socket.IO and MQTT, and what goes out to a client of MQTT, against any input: replays
+//! what fuzzing has found worth keeping (`fuzz/corpus`), and variations of it.
 
 use std::path::Path;
 
@@ -57,4 +57,9 @@ fn packets_of_socket_io_keep_their_properties() {
 #[test]
 fn packets_of_mqtt_keep_their_properties() {
     replay("mqtt_packets", mqtt::packet::invariants::packets);
+}
+
+#[test]
+fn sessions_of_mqtt_keep_their_properties() {
+    replay("mqtt_session", mqtt::invariants::session);
 }

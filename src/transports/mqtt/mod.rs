@@ -14,12 +14,15 @@ mod connect;
 mod doing;
 mod filters;
 mod inbound;
+#[cfg(test)]
+pub mod invariants;
 mod keeping;
 mod outbound;
 pub mod packet;
 mod reading;
 mod reasons;
 mod record;
+mod records;
 mod session;
 mod shares;
 mod sink;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::record::Records;
+use super::records::Records;
 use crate::app::{App, EventsAt};
 use crate::domain::Position;
 use crate::error::Error;

@@ -1,28 +1,20 @@
-//! An event on its way to clients of MQTT: what all of them have in common. Each connection makes a packet of it that is its own.
+//! An event on its way to clients of MQTT: what all of them have in common. Each connection makes a packet of it that is its own. The
+//! format in which events are written so is in `records.rs`.
 
-use std::ops::Range;
-
-use bytes::Bytes;
-
-use super::packet::{Property, Qos};
-use crate::domain::{EventId, EventKind, PayloadFormat, Position, Published, Timestamp};
-use crate::events::{Content, ControlEvent, EventParts, Format, FormatKey};
+use super::packet::Qos;
+use crate::domain::{Position, Timestamp};
 
 /// What a record begins with: its length (4 bytes), then flags (1), length of the topic (2), length of the properties (4), position
 /// (8), moment of expiry (8; 0 is never), and publisher (8; 0 is none of MQTT).
-const HEAD_BYTES: usize = 35;
+pub const HEAD_BYTES: usize = 35;
 /// Where the flags stand.
 const FLAGS: usize = 4;
 /// Flags: the two lowest bits are the QoS of the publisher.
 const QOS: u8 = 0b11;
 /// It was published with RETAIN 1.
-const IS_RETAINED: u8 = 1 << 2;
+pub const IS_RETAINED: u8 = 1 << 2;
 /// It is the latest event of its name, and given because it is there, and not because it was published just now.
 const IS_FROM_BEFORE: u8 = 1 << 3;
-
-/// Writes [`Record`]s.
-#[derive(Clone, Copy, Debug)]
-pub struct Records;
 
 /// An event as the connections of MQTT get it.
 #[derive(Clone, Copy, Debug)]
@@ -49,101 +41,27 @@ pub struct Record<'a> {
     pub payload: &'a [u8],
 }
 
-impl Format for Records {
-    fn key(&self) -> FormatKey {
-        FormatKey { encoding: "mqtt", framing: "none" }
-    }
-
-    /// Of what MQTT cannot say nothing is written: of names that no topic has, and of removals by expiry, since its clients see to
-    /// that themselves.
-    fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {
-        if event.by_expiry || event.name.contains(['+', '#']) {
-            return None;
-        }
-        let begin = buffer.len();
-        buffer.resize(begin + HEAD_BYTES, 0);
-        buffer.extend_from_slice(event.name.as_bytes());
-        let properties_at = buffer.len();
-        if let Some(published) = event.published {
-            properties(published).for_each(|property| property.put(buffer));
-        }
-        let payload_at = buffer.len();
-        let is_removal = event.kind == EventKind::Removal;
-        let data_at = match event.published {
-            _ if is_removal => None,
-            None => {
-                buffer.extend_from_slice(event.data.as_bytes());
-                Some(payload_at..buffer.len())
-            }
-            Some(published) => {
-                buffer.extend_from_slice(&published.form.payload_bytes(event.data));
-                None
-            }
-        };
-        // What came by another way is as sure as can be.
-        let qos = event.published.and_then(|published| Qos::of(published.qos.number())).unwrap_or(Qos::ExactlyOnce);
-        let is_retained = event.kind != EventKind::Transient;
-        let head = Head {
-            length: buffer.len() - begin,
-            flags: qos as u8 | if is_retained { IS_RETAINED } else { 0 },
-            topic: properties_at - begin - HEAD_BYTES,
-            properties: payload_at - properties_at,
-            position: event.id.position.get(),
-            expires_at: event.expires_at.map_or(0, Timestamp::as_millis),
-            publisher: event.published.map_or(0, |published| published.publisher.0),
-        };
-        buffer[begin..begin + HEAD_BYTES].copy_from_slice(&head.bytes());
-        data_at
-    }
-
-    /// These streams ask for none.
-    fn control(&self, _: &ControlEvent<'_>, _: EventId, _: &mut Vec<u8>) {}
-
-    /// Clients of MQTT ask whether the server is there, and not the other way round.
-    fn heartbeat(&self) -> &'static [u8] {
-        b""
-    }
-
-    fn alone(&self, event: &Bytes) -> Option<Bytes> {
-        Some(event.clone())
-    }
-
-    fn join_latest(&self, mut content: Content) -> Bytes {
-        let mut rest = content.bytes_mut();
-        while let Some((record, after)) = split(rest) {
-            record[FLAGS] |= IS_FROM_BEFORE;
-            rest = after;
-        }
-        self.join(content)
-    }
-}
-
-/// The properties of MQTT 5 that an event was published with.
-fn properties(published: &Published) -> impl Iterator<Item = Property<'_>> {
-    let properties = &published.properties;
-    let once = [
-        properties.payload_format.map(|format| Property::PayloadFormatIndicator(format == PayloadFormat::Text)),
-        properties.content_type.as_deref().map(Property::ContentType),
-        properties.response_topic.as_deref().map(Property::ResponseTopic),
-        properties.correlation_data.as_deref().map(Property::CorrelationData),
-    ];
-    let of_user = properties.user_properties.iter().map(|(name, value)| Property::UserProperty(name, value));
-    once.into_iter().flatten().chain(of_user)
-}
-
 /// What stands before the topic.
-struct Head {
-    length: usize,
-    flags: u8,
-    topic: usize,
-    properties: usize,
-    position: u64,
-    expires_at: u64,
-    publisher: u64,
+pub struct Head {
+    /// How many bytes the record has.
+    pub length: usize,
+    /// The QoS, and [`IS_RETAINED`].
+    pub flags: u8,
+    /// How many bytes the topic has.
+    pub topic: usize,
+    /// How many the properties have.
+    pub properties: usize,
+    /// The number of the position.
+    pub position: u64,
+    /// When it expires, in milliseconds since the Unix epoch; 0 is never.
+    pub expires_at: u64,
+    /// The client that published it; 0 is none.
+    pub publisher: u64,
 }
 
 impl Head {
-    fn bytes(&self) -> [u8; HEAD_BYTES] {
+    /// As it stands in a record.
+    pub fn bytes(&self) -> [u8; HEAD_BYTES] {
         let mut bytes = [0; HEAD_BYTES];
         let mut rest = &mut bytes[..];
         let mut put = |number: &[u8]| {
@@ -160,6 +78,14 @@ impl Head {
         put(&self.expires_at.to_be_bytes());
         put(&self.publisher.to_be_bytes());
         bytes
+    }
+}
+
+/// Marks records as the latest events of their names, which are given because they are there.
+pub fn mark_from_before(mut records: &mut [u8]) {
+    while let Some((record, after)) = split(records) {
+        record[FLAGS] |= IS_FROM_BEFORE;
+        records = after;
     }
 }
 

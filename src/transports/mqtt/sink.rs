@@ -9,7 +9,8 @@ use bytes::Bytes;
 
 use super::outbound::{Outbound, Taken};
 use super::packet::Qos;
-use super::record::{Record, Records};
+use super::record::Record;
+use super::records::Records;
 use super::way_out::WayOut;
 use crate::clock::Clock;
 use crate::domain::{MqttSessionId, Timestamp};

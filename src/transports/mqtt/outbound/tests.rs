@@ -11,7 +11,7 @@ use crate::domain::{
 use crate::events::{EventParts, Format};
 use crate::transports::mqtt::filters::Wanted;
 use crate::transports::mqtt::packet::Version;
-use crate::transports::mqtt::record::Records;
+use crate::transports::mqtt::records::Records;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 

@@ -5,7 +5,8 @@ use bytes::Bytes;
 
 use crate::app::Share;
 use crate::events::{Ending, Format, Sink, Written};
-use crate::transports::mqtt::record::{Record, Records};
+use crate::transports::mqtt::record::Record;
+use crate::transports::mqtt::records::Records;
 
 /// Where the stream of a share writes: each record goes to a member.
 pub struct ShareSink(Arc<Share>);
