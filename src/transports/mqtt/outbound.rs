@@ -162,6 +162,9 @@ impl Outbound {
         let qos = delivery.qos.min(record.qos);
         let message = Message { position: record.position, is_from_before: record.is_from_before };
         let is_past = |position| record.position <= position && !record.is_from_before;
+        if !has_waited && is_past(self.exact_position) && self.is_under_way(message) {
+            return Taken::Yes;
+        }
         if qos == Qos::AtMostOnce {
             // Nor is what was asked for over an earlier connection: that may have brought it.
             let is_late = record.is_from_before && self.asking.as_ref().is_some_and(|asking| asking.is_of_before());
@@ -206,6 +209,12 @@ impl Outbound {
             self.in_flight.push_back(InFlight { id, message, state });
         }
         Taken::Yes
+    }
+
+    /// Whether a message was noted before the server was killed, and is not done: however it would be given by now, it is not given beside
+    /// that.
+    fn is_under_way(&self, message: Message) -> bool {
+        self.limits.keeps && self.in_flight.iter().chain(&self.again).any(|other| other.message == message)
     }
 
     /// Has a message of QoS 2 wait until the session knows of it.

@@ -224,6 +224,24 @@ fn a_message_of_qos_2_that_was_not_noted_before_the_connection_ended_is_sent_whe
 }
 
 #[test]
+fn what_was_noted_before_a_kill_is_not_given_beside_that_by_a_subscription_that_has_another_qos_now() {
+    let mut before = Outbound::new(Limits { keeps: true, ..limits(Version::V311, 10) }, Position::START);
+    before.filters.put(wanted("a", Qos::ExactlyOnce));
+    take(&mut before, &record(2, "a", b"x", 2));
+    let (unnoted, _) = before.take_unnoted();
+    before.send_noted(&unnoted, NOW, &mut Vec::new());
+    // The last save was before it.
+    let progress = Progress { position: Position::START, ..before.progress() };
+    for qos in [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce] {
+        let mut after = resumed(Version::V311, qos, progress.clone());
+        assert!(after.resend(&after.to_resend(), &record(2, "a", b"x", 2), NOW, &mut Vec::new(), |_, _| ()).is_empty());
+        assert!(!take(&mut after, &record(1, "a", b"x", 1)).1.is_empty(), "{qos:?}");
+        assert_eq!(take(&mut after, &record(2, "a", b"x", 2)), (Taken::Yes, Vec::new()), "{qos:?}");
+        assert_eq!(after.progress().position, Position::new(2));
+    }
+}
+
+#[test]
 fn what_is_acknowledged_while_it_is_read_to_be_sent_again_holds_nothing_back() {
     let mut before = outbound(10, &[("a", Qos::ExactlyOnce)]);
     for (position, qos) in [(1, 1), (2, 2), (3, 1)] {
