@@ -188,8 +188,9 @@ errors! {
     /// A command that does not exist.
     CommandUnknown => 400, "command_unknown",
         "the command must be sign_in, subscribe, unsubscribe, insert, remove, renew or ping";
-    /// None of the subprotocols that a client of WebSocket offers is spoken here.
-    SubprotocolUnknown => 400, "subprotocol_unknown", "sec-websocket-protocol must offer broker.v1";
+    /// None of the subprotocols that a client of WebSocket offers is spoken on this path, on which this one is.
+    SubprotocolUnknown(ours: &'static str) => 400, "subprotocol_unknown",
+        format!("sec-websocket-protocol must offer {ours}");
     /// The path exists, but takes another method.
     MethodNotAllowed => 405, "method_not_allowed", "this path does not take that method";
     /// The request did not arrive in time.

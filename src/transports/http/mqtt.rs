@@ -15,7 +15,7 @@ pub async fn connect(app: App, socket: Result<WebSocket, Error>) -> Reply {
         return Err(Error::NotFound);
     }
     let socket = socket?;
-    let protocol = socket.choose(&mqtt::PROTOCOLS).ok_or(Error::SubprotocolUnknown)?;
+    let protocol = socket.choose(&mqtt::PROTOCOLS).ok_or(Error::SubprotocolUnknown(mqtt::PROTOCOLS[0]))?;
     let (from, memory) = (socket.from(), socket.memory().clone());
     // Its packets are made for one connection, so that none could be compressed for many.
     Ok(socket.without_compression().accept(Some(protocol), MAX_MESSAGE_BYTES, move |inlet, outlet| {

@@ -24,7 +24,7 @@ pub async fn connect(app: App, request: HttpRequest, socket: WebSocket) -> Reply
                 notiflux::serve(app, tells_errors, inlet, outlet)
             }))
         }
-        None => Err(Error::SubprotocolUnknown),
+        None => Err(Error::SubprotocolUnknown(broker_v1::PROTOCOL)),
     }
 }
 

@@ -113,3 +113,17 @@ async fn a_proxy_that_says_nothing_right_is_cut() {
         assert!(rest.is_empty());
     }
 }
+
+#[tokio::test]
+async fn a_client_of_websocket_that_speaks_another_protocol_is_told_which_it_must() {
+    let server = TestServer::start_with(&["--mqtt"]).await;
+    for (path, protocol) in [("/mqtt", "mqtt"), ("/ws", "broker.v1")] {
+        let mut raw = RawSocket::over(tokio::net::TcpStream::connect(server.address()).await.unwrap());
+        let headers = "sec-websocket-protocol: other\r\nconnection: close\r\n";
+        raw.send(super::super::support::handshake(path, headers).as_bytes()).await;
+        let mut answer = String::new();
+        raw.socket.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        assert!(answer.contains(&format!("must offer {protocol}\"")), "{answer}");
+    }
+}
