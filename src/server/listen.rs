@@ -17,7 +17,7 @@ use crate::config::{Listen, Mqtt};
 use crate::tls::{self, Maintenance};
 use crate::transports::http::{self, Bodies, Sockets};
 use crate::transports::mqtt_tcp::{self, MqttWorker};
-use crate::transports::tcp::{Connections, Handshakes};
+use crate::transports::tcp::{Connections, Handshakes, UnderWay};
 
 /// How many descriptors are reserved for everything but connections, so that no number of connections keeps the
 /// database from its files. They are for the database's open files, the journal's next file, certificates, time servers
@@ -64,6 +64,8 @@ struct Worker {
     bodies: Bodies,
     sockets: Sockets,
     connections: Connections,
+    /// Connections of MQTT without a CONNECT.
+    newcomers: UnderWay,
     stopping: GracefulShutdownSignal,
 }
 
@@ -84,7 +86,7 @@ impl Worker {
     }
 
     fn mqtt(&self) -> MqttWorker {
-        MqttWorker::start(self.app(), self.bodies.clone(), self.stopping.clone())
+        MqttWorker::start(self.app(), self.bodies.clone(), self.newcomers.clone(), self.stopping.clone())
     }
 }
 
@@ -104,7 +106,8 @@ pub fn listen(listen: &Listen, host: IpAddr, services: Services, sockets: Socket
     let stopping = builder.graceful_shutdown_signal();
     let mqtt = services.mqtt.clone();
     let callers = Arc::clone(&services.callers);
-    let worker = Worker { services, bodies: Bodies::default(), sockets, connections, stopping };
+    let newcomers = UnderWay::of(&connections);
+    let worker = Worker { services, bodies: Bodies::default(), sockets, connections, newcomers, stopping };
     let routes = |worker: &Worker| http::routes(worker.app(), worker.bodies.clone(), worker.sockets.clone());
     let of_http = worker.clone();
     match listen {

@@ -13,10 +13,11 @@ use bytes::Bytes;
 use super::http::{Bodies, MessageMemory};
 use super::mqtt;
 use super::open_sockets::OpenSockets;
-use super::tcp::{Connections, GoesOn, Handshakes, Stream, Tcp, address_of, counted};
+use super::tcp::{Connections, GoesOn, Handshakes, Stream, Tcp, UnderWay, address_of, counted};
 use super::ws::{self, Compression, Settings, Times};
 use crate::app::App;
-use crate::domain::ClientAddress;
+use crate::domain::{ClientAddress, Network};
+use crate::identity::Principal;
 
 /// What a worker serves connections with.
 #[derive(Clone)]
@@ -24,14 +25,16 @@ pub struct MqttWorker {
     app: App,
     memory: MessageMemory,
     open: OpenSockets,
+    /// Connections whose client has yet to say who it is.
+    newcomers: UnderWay,
 }
 
 impl MqttWorker {
     /// On this thread, until the server stops.
-    pub fn start(app: App, bodies: Bodies, stopping: GracefulShutdownSignal) -> Self {
+    pub fn start(app: App, bodies: Bodies, newcomers: UnderWay, stopping: GracefulShutdownSignal) -> Self {
         let open = OpenSockets::default();
         tokio::task::spawn_local(open.clone().close_when(async move { stopping.notified().await }));
-        Self { app, memory: MessageMemory::new(bodies), open }
+        Self { app, memory: MessageMemory::new(bodies), open, newcomers }
     }
 
     /// The work on a connection.
@@ -43,11 +46,13 @@ impl MqttWorker {
             times: Times::default(),
             has_frames: false,
         };
-        let Self { app, memory, open } = self;
+        let Self { app, memory, open, newcomers } = self;
         Box::pin(ws::run(stream.into_duplex(), Vec::new(), Bytes::new(), settings, |mut inlet, outlet| {
             inlet.set_memory(memory.of_stranger(from));
             let place = open.add(&outlet);
-            place.with(mqtt::serve(app, (inlet, outlet), from, Box::new(move |principal| memory.of_user(principal))))
+            let displaced = newcomers.begin(from.network()).displaced();
+            let memory = Box::new(move |principal: &Principal| memory.of_user(principal));
+            place.with(mqtt::serve(app, (inlet, outlet), from, displaced, memory))
         }))
     }
 }
@@ -57,7 +62,7 @@ pub fn plain(
     worker: MqttWorker,
     connections: Connections,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
-    served(worker, connections, |tcp| async { Ok(Stream::Plain(tcp)) })
+    served(worker, connections, |tcp, _| async { Ok(Stream::Plain(tcp)) })
 }
 
 /// Serves connections with TLS.
@@ -66,23 +71,23 @@ pub fn tls(
     connections: Connections,
     handshakes: Handshakes,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
-    served(worker, connections, move |tcp| {
+    served(worker, connections, move |tcp, from| {
         let handshakes = handshakes.clone();
-        async move { handshakes.shake(tcp).await.map(|stream| Stream::Tls(Box::new(stream))) }
+        async move { handshakes.shake(tcp, from).await.map(|stream| Stream::Tls(Box::new(stream))) }
     })
 }
 
 fn served<F: Future<Output = Result<Stream>>>(
     worker: MqttWorker,
     connections: Connections,
-    secured: impl Fn(Tcp) -> F + Clone + 'static,
+    secured: impl Fn(Tcp, Network) -> F + Clone + 'static,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
     let serve = move |mut tcp: Tcp| {
         let (worker, secured) = (worker.clone(), secured.clone());
         async move {
             let proxies = Arc::clone(&worker.app.trusted_proxies);
             let from = address_of(&mut tcp, &proxies).await?;
-            let stream = secured(tcp).await?;
+            let stream = secured(tcp, from.network()).await?;
             Ok::<_, DispatchError>(Some(worker.serve(stream, from)))
         }
     };

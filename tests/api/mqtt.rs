@@ -11,6 +11,7 @@ mod messages;
 mod mobile_broker;
 mod model;
 mod publishing;
+mod newcomers;
 mod rights;
 mod sending;
 mod sessions;

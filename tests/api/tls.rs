@@ -36,7 +36,7 @@ impl Secure {
         Self::start_as(move |directory| command(&flags, directory)).await
     }
 
-    async fn start_as(recipe: impl Fn(&Path) -> Command + Send + Sync + 'static) -> Self {
+    pub async fn start_as(recipe: impl Fn(&Path) -> Command + Send + Sync + 'static) -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let authority = Authority::new();
         authority.issue(directory.path());
@@ -61,5 +61,5 @@ impl Secure {
     }
 }
 
-const FLAGS: [&str; 5] =
+pub const FLAGS: [&str; 5] =
     ["--secure=true", "--auto_cert=false", "--https_port=0", "--cert_path=chain.pem", "--key_path=private_key.pem"];

@@ -19,7 +19,9 @@ pub async fn connect(app: App, socket: Result<WebSocket, Error>) -> Reply {
     let (from, memory) = (socket.from(), socket.memory().clone());
     // Its packets are made for one connection, so that none could be compressed for many.
     Ok(socket.without_compression().accept(Some(protocol), MAX_MESSAGE_BYTES, move |inlet, outlet| {
-        mqtt::serve(app, (inlet, outlet), from, Box::new(move |principal| memory.of_user(principal)))
+        // No connection of HTTP has to say anything soon, so that there is nothing to count here.
+        let must_end = std::future::pending();
+        mqtt::serve(app, (inlet, outlet), from, must_end, Box::new(move |principal| memory.of_user(principal)))
     }))
 }
 

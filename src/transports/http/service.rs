@@ -20,6 +20,7 @@ use super::limits::{KEEP_ALIVE, LINGER};
 use super::routes::{Routes, application};
 use super::socket::{Onward, Socket};
 use crate::config::Callers;
+use crate::domain::Network;
 use crate::transports::open_sockets::OpenSockets;
 use crate::transports::tcp::{Connections, GoesOn, Handshakes, Stream, Tcp, counted};
 
@@ -55,7 +56,8 @@ pub fn tls(
     let served = fn_service(move |tcp: Tcp| {
         let handshakes = handshakes.clone();
         async move {
-            let stream = handshakes.shake(tcp).await?;
+            let network = Network::of(tcp.peer_addr()?.ip());
+            let stream = handshakes.shake(tcp, network).await?;
             let (tcp, session) = stream.get_ref();
             let from = tcp.peer_addr().ok();
             let is_http2 = session.alpn_protocol() == Some(b"h2");

@@ -1,5 +1,6 @@
 //! How a client is let in.
 
+use std::future::Future;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
@@ -26,16 +27,24 @@ use crate::transports::ws::{Inlet, Message, Outlet};
 const WITHIN: Duration = Duration::from_secs(10);
 /// How large a CONNECT may be, in bytes: a token, and a will of 64 KiB.
 const MAX_CONNECT_BYTES: usize = 128 << 10;
-/// Waits for the CONNECT of a client, and lets it in.
+
+/// Waits for the CONNECT of a client unless the connection must end before, and lets the client in.
 pub async fn connect(
     app: App,
-    mut inlet: Inlet,
-    outlet: Outlet,
+    (mut inlet, outlet): (Inlet, Outlet),
     from: ClientAddress,
+    must_end: impl Future<Output = ()>,
     memory: MemoryOf,
 ) -> Option<Client> {
     let mut decoder = Decoder::new(MAX_CONNECT_BYTES);
-    let (connect, rest) = match timeout(WITHIN, first(&mut inlet, &mut decoder)).await.ok().flatten()? {
+    let first = async {
+        tokio::select! {
+            biased;
+            first = first(&mut inlet, &mut decoder) => first,
+            () = must_end => None,
+        }
+    };
+    let (connect, rest) = match timeout(WITHIN, first).await.ok().flatten()? {
         Ok(first) => first,
         Err(violation) => {
             if let Some(version) = violation.connack {

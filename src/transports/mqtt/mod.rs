@@ -45,13 +45,18 @@ pub use basics::MemoryOf;
 /// What a client offers in `Sec-WebSocket-Protocol`; the second is that of MQTT 3.1.
 pub const PROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
 
-/// Serves a connection, whose client has yet to say who it is.
+/// Serves a connection, whose client has yet to say who it is. It ends if it must before its CONNECT has come.
 pub fn serve(
     app: App,
     (inlet, outlet): (Inlet, Outlet),
     from: ClientAddress,
+    must_end: impl Future<Output = ()> + 'static,
     memory: MemoryOf,
 ) -> impl Future<Output = ()> {
     // In a box, so that it is small once its client is let in: most connections say nothing for long.
-    connect::connect(app, inlet, outlet, from, memory).boxed_local().map(OptionFuture::from).flatten().map(drop)
+    connect::connect(app, (inlet, outlet), from, must_end, memory)
+        .boxed_local()
+        .map(OptionFuture::from)
+        .flatten()
+        .map(drop)
 }

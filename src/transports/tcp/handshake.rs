@@ -1,32 +1,21 @@
-//! TLS handshakes, and how many one network may have in progress.
+//! TLS handshakes, of which one network has a share.
 
-use std::collections::{BTreeMap, HashMap};
 use std::io::{Error, ErrorKind, Result};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::accept::{Connections, Tcp};
+use super::under_way::UnderWay;
 use crate::domain::Network;
 
 /// Time limit for a handshake. A client on a bad line needs a few round trips.
 const WITHIN: Duration = Duration::from_secs(5);
-/// Handshakes that one network may have in progress: more than a proxy needs when all its clients reconnect, since
-/// each takes a few milliseconds.
-const SHARE: usize = 1024;
-/// And at most this fraction of all connections.
-const SHARE_OF_ALL: usize = 4;
 
 /// Performs TLS handshakes: a cheap clone, shared by all workers.
-///
-/// Closes this fault: with a global limit on concurrent handshakes, clients that connect and stay silent keep
-/// everybody else out. Here the only global limit is that on connections. If a network exceeds its share, its oldest
-/// handshake ends, so newcomers always get in, even from that network: an honest handshake is over long before it is
-/// the oldest.
 #[derive(Clone)]
 pub struct Handshakes {
     acceptor: TlsAcceptor,
@@ -38,115 +27,19 @@ impl Handshakes {
     pub fn new(mut config: ServerConfig, protocols: &[&str], connections: &Connections) -> Self {
         // Protocols for certificate maintenance (ACME) follow.
         config.alpn_protocols.splice(..0, protocols.iter().map(|protocol| protocol.as_bytes().to_vec()));
-        let share = (connections.most() / SHARE_OF_ALL).clamp(1, SHARE);
-        Self { acceptor: TlsAcceptor::from(Arc::new(config)), under_way: UnderWay::at_most(share) }
+        Self { acceptor: TlsAcceptor::from(Arc::new(config)), under_way: UnderWay::of(connections) }
     }
 
-    /// Performs the handshake on a connection.
+    /// Performs the handshake on a connection from a network: that of its client, where a proxy says so.
     ///
     /// # Errors
     /// Any failure; the connection is closed.
-    pub async fn shake(&self, tcp: Tcp) -> Result<TlsStream<Tcp>> {
-        let mut place = self.under_way.begin(Network::of(tcp.peer_addr()?.ip()));
+    pub async fn shake(&self, tcp: Tcp, from: Network) -> Result<TlsStream<Tcp>> {
+        let displaced = self.under_way.begin(from).displaced();
         tokio::select! {
             biased;
             done = tokio::time::timeout(WITHIN, self.acceptor.accept(tcp)) => done?,
-            _ = &mut place.displaced => Err(Error::new(ErrorKind::ConnectionAborted, "too many handshakes are under way")),
+            () = displaced => Err(Error::new(ErrorKind::ConnectionAborted, "too many handshakes are under way")),
         }
-    }
-}
-
-/// Handshakes in progress, by network.
-#[derive(Clone)]
-struct UnderWay {
-    share: usize,
-    table: Arc<Mutex<Table>>,
-}
-
-#[derive(Default)]
-struct Table {
-    next: u64,
-    /// By number, so the oldest comes first. Dropping the sender ends the handshake.
-    by_network: HashMap<Network, BTreeMap<u64, oneshot::Sender<()>>>,
-}
-
-/// One handshake in progress, until this is dropped.
-struct Place {
-    under_way: UnderWay,
-    network: Network,
-    number: u64,
-    /// Resolves when the handshake must end.
-    displaced: oneshot::Receiver<()>,
-}
-
-impl UnderWay {
-    fn at_most(share: usize) -> Self {
-        Self { share, table: Arc::default() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Registers a handshake; this may end another.
-    fn begin(&self, network: Network) -> Place {
-        let (keep, displaced) = oneshot::channel();
-        let mut table = self.lock();
-        let number = table.next;
-        table.next += 1;
-        let of_network = table.by_network.entry(network).or_default();
-        of_network.insert(number, keep);
-        if of_network.len() > self.share {
-            of_network.pop_first();
-        }
-        drop(table);
-        Place { under_way: self.clone(), network, number, displaced }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut table = self.under_way.lock();
-        if let Some(of_network) = table.by_network.get_mut(&self.network) {
-            of_network.remove(&self.number);
-            if of_network.is_empty() {
-                table.by_network.remove(&self.network);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn is_displaced(place: &mut Place) -> bool {
-        place.displaced.try_recv() == Err(oneshot::error::TryRecvError::Closed)
-    }
-
-    #[test]
-    fn of_more_than_its_share_a_network_loses_the_oldest_and_another_network_none() {
-        let under_way = UnderWay::at_most(3);
-        let [here, there] = ["192.0.2.1", "192.0.2.2"].map(|address| Network::of(address.parse().unwrap()));
-        let mut other = under_way.begin(there);
-        let mut places: Vec<_> = (0..5).map(|_| under_way.begin(here)).collect();
-        let displaced: Vec<_> = places.iter_mut().map(is_displaced).collect();
-        assert_eq!(displaced, [true, true, false, false, false]);
-        // A finished handshake makes room.
-        drop(places.remove(4));
-        let mut next = under_way.begin(here);
-        assert!(!is_displaced(&mut places[2]) && !is_displaced(&mut next) && !is_displaced(&mut other));
-        drop(under_way.begin(here));
-        assert!(is_displaced(&mut places[2]) && !is_displaced(&mut places[3]));
-    }
-
-    #[test]
-    fn what_has_ended_in_any_way_leaves_nothing_behind() {
-        let under_way = UnderWay::at_most(2);
-        let places: Vec<_> =
-            (0..100u8).map(|last| under_way.begin(Network::of([192, 0, 2, last / 10].into()))).collect();
-        assert_eq!(under_way.lock().by_network.len(), 10);
-        drop(places);
-        assert!(under_way.lock().by_network.is_empty());
     }
 }

@@ -5,8 +5,10 @@ mod accept;
 mod handshake;
 mod proxy_protocol;
 mod stream;
+mod under_way;
 
 pub use accept::{Connections, GoesOn, Tcp, counted};
 pub use handshake::Handshakes;
 pub use proxy_protocol::address_of;
 pub use stream::{Stream, bound};
+pub use under_way::UnderWay;
