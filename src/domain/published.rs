@@ -145,7 +145,7 @@ impl Properties {
     }
 
     /// As [`Published::bytes`]. The payload format indicator does not count.
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         let Self { payload_format: _, content_type, response_topic, correlation_data, user_properties } = self;
         let texts = [content_type, response_topic].into_iter().flatten().map(String::len);
         let pairs = user_properties.iter().flat_map(|(name, value)| [name.len(), value.len()]);

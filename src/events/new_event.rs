@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{DEFAULT_EVENT_BYTES, EventName, MAX_EXPIRES_IN, Payload, Published};
+use crate::domain::{DEFAULT_EVENT_BYTES, EventName, MAX_EVENT_BYTES, MAX_EXPIRES_IN, Payload, Published};
 use crate::error::Error;
 
 /// An event that is to be inserted under a name, or the removal of the name.
@@ -70,8 +70,9 @@ impl NewEvent {
     /// a value, and else is a transient event (MQTT 5.0, 3.3.1.3).
     ///
     /// # Errors
-    /// As [`NewEvent::new`]; also [`Error::EventTooLarge`] if name, data and what is kept beside the data ([`Published::bytes`]) have
-    /// more than `max_bytes`, or those of a message that clears about [`DEFAULT_EVENT_BYTES`].
+    /// As [`NewEvent::new`], but it is topic, payload and properties that may have `max_bytes`, or about [`DEFAULT_EVENT_BYTES`] in a
+    /// message that clears: what its publisher knows, whatever the data that the payload becomes has. The event, as it is kept, may have
+    /// [`MAX_EVENT_BYTES`].
     pub fn published(
         name: EventName,
         data: Payload,
@@ -79,13 +80,16 @@ impl NewEvent {
         lifetime: Lifetime,
         max_bytes: usize,
     ) -> Result<Self, Error> {
-        let clears = !lifetime.transient && published.form.payload_bytes(data.as_str()).is_empty();
+        let payload = published.form.payload_bytes(data.as_str()).len();
+        let clears = !lifetime.transient && payload == 0;
         // A removal is always small enough for one row, so that its name need not know of any chunks.
         let max_bytes = if clears { max_bytes.min(DEFAULT_EVENT_BYTES - "null".len()) } else { max_bytes };
+        let bytes = name.as_str().len() + payload + published.properties.bytes();
         let lifetime = Lifetime { transient: lifetime.transient || clears, ..lifetime };
         let event =
-            Self { clears, published: Some(Arc::new(published)), ..Self::new(name, data, lifetime, max_bytes)? };
-        if event.bytes() > max_bytes { Err(Error::EventTooLarge(max_bytes)) } else { Ok(event) }
+            Self { clears, published: Some(Arc::new(published)), ..Self::new(name, data, lifetime, MAX_EVENT_BYTES)? };
+        let is_too_large = bytes > max_bytes || event.bytes() > MAX_EVENT_BYTES;
+        if is_too_large { Err(Error::EventTooLarge(max_bytes)) } else { Ok(event) }
     }
 
     /// How many bytes its name and its data have, with what is kept beside the data.

@@ -180,19 +180,25 @@ async fn a_retained_message_with_an_empty_payload_removes_a_value_and_is_transie
 }
 
 #[test]
-fn everything_that_is_kept_of_a_message_counts_towards_its_size() {
+fn topic_payload_and_properties_count_towards_the_size_of_a_message_whatever_data_it_becomes() {
     let of = |payload: &[u8], max_bytes| {
         let (data, published) = message(payload);
         let name = EventName::parse("name").unwrap();
         NewEvent::published(name, data, published, Lifetime::default(), max_bytes)
     };
-    let properties = Published::example().bytes();
-    // JSON with white space is kept twice.
-    let raw = crate::domain::PART_BYTES + 4;
-    for (payload, bytes) in [(&b"[1]"[..], 3), (b" [1]", 3 + raw), (b"on", 4), (b"", 2), (b"\xff", 18)] {
-        let bytes = "name".len() + bytes + properties;
+    let properties = Published::example().properties.bytes();
+    for payload in [&b"[1]"[..], b" [1]", b"on", b"\n\"\0", b"", b"\xff"] {
+        let bytes = "name".len() + payload.len() + properties;
         assert!(of(payload, bytes).is_ok());
         assert!(matches!(of(payload, bytes - 1), Err(Error::EventTooLarge(max)) if max == bytes - 1), "{payload:?}");
+    }
+    // As it is kept, no event has more than any may have.
+    let most = 1 << 20;
+    for (byte, fits) in [(b'x', most - 1000), (0, most / 6 - 1000), (0xFF, most / 4 * 3 - 1000)] {
+        assert!(of(&vec![byte; fits], most).is_ok(), "{byte}");
+    }
+    for (byte, is_more) in [(0, most / 6), (0xFF, most / 4 * 3)] {
+        assert!(matches!(of(&vec![byte; is_more], most), Err(Error::EventTooLarge(_))), "{byte}");
     }
     // What clears a name may be a removal, and those are small.
     let with = |correlation_data, payload: &[u8]| {

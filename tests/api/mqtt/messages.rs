@@ -183,3 +183,19 @@ async fn text_and_bytes_are_seen_as_json_by_streams_too() {
     let latest = alice.stream().await.next().await;
     assert_eq!(latest.data, r#"{"on":true}"#, "the latest that was retained");
 }
+
+#[tokio::test]
+async fn a_payload_of_as_many_bytes_as_an_event_may_have_is_taken_whatever_it_is_as_json() {
+    // Together with the topic.
+    let bytes = (100 << 10) - 1;
+    let (server, alice) = server_with(&[]).await;
+    let mut mqtt = client(&server, 5, "m", &alice).await;
+    mqtt.subscribe(&[("a", 0)]).await;
+    let json = [&b"[0"[..], &b", 0".repeat((bytes - 3) / 3), b"]"].concat();
+    for payload in [vec![0xFF; bytes], vec![0; bytes], vec![b'\n'; bytes], json] {
+        assert_eq!(mqtt.publish("a", &payload, true).await, 0);
+        assert!(mqtt.message().await.payload == payload);
+    }
+    assert_eq!(mqtt.publish("a", &vec![b'x'; bytes + 1], false).await, 0x97);
+    mqtt.nothing_comes().await;
+}
