@@ -64,6 +64,10 @@ pub async fn connect(
                 say(&outlet, |out| encoder.connack(out, false, reason, None, &[]));
                 None
             };
+            // It could be told neither that it is let in, nor anything else later.
+            if welcome(&app, &connect, &client_id, expiry, false).is_empty() {
+                return refuse(Reason::PacketTooLarge);
+            }
             let begun = match begin_session(&app, &connect, &principal, &client_id, expiry).await {
                 Ok(begun) => begun,
                 Err(reason) => return refuse(reason),
@@ -207,21 +211,8 @@ fn open(
     };
     outbound.shares = shares;
     outbound.count(app.mqtt_stats.count_client(&principal.account.tenant));
-    let (encoder, outlet, expiry) = (Encoder::of(connect), &connection.outlet, keeper.expiry());
-    say(outlet, |out| {
-        let assigned = connect.client_id.is_empty().then(|| Property::AssignedClientIdentifier(client_id.as_str()));
-        let most = u32::try_from(max_packet_bytes(&app)).unwrap_or(u32::MAX);
-        let properties = [
-            NonZeroU16::new(RECEIVE_MAXIMUM).map(Property::ReceiveMaximum),
-            most.try_into().ok().map(Property::MaximumPacketSize),
-            (expiry != connect.session_expiry).then_some(Property::SessionExpiryInterval(expiry)),
-            Some(Property::TopicAliasMaximum(MAX_ALIASES)),
-            assigned,
-            connect.authentication.as_ref().map(|_| Property::AuthenticationMethod(METHOD)),
-        ];
-        let properties: Vec<_> = properties.into_iter().flatten().collect();
-        encoder.connack(out, is_present, Reason::Success, None, &properties);
-    });
+    let outlet = &connection.outlet;
+    say(outlet, |out| out.extend(welcome(&app, connect, client_id, keeper.expiry(), is_present)));
     // What it writes comes after that.
     let shared = Shared::new(outbound, outlet);
     let stream = request.presence_guard.id;
@@ -229,4 +220,22 @@ fn open(
     let catch_up = app.open(request, sink, Bytes::new());
     let streaming = Streaming { stream, catch_up, shared, publisher, keeper, held };
     Ok(Client::new(app, connection, connect, principal, inbound, streaming))
+}
+
+/// The CONNACK of a client that is let in; nothing if the client does not take packets of that size.
+fn welcome(app: &App, connect: &Connect, client_id: &ClientId, expiry: u32, is_present: bool) -> Vec<u8> {
+    let assigned = connect.client_id.is_empty().then(|| Property::AssignedClientIdentifier(client_id.as_str()));
+    let most = u32::try_from(max_packet_bytes(app)).unwrap_or(u32::MAX);
+    let properties = [
+        NonZeroU16::new(RECEIVE_MAXIMUM).map(Property::ReceiveMaximum),
+        most.try_into().ok().map(Property::MaximumPacketSize),
+        (expiry != connect.session_expiry).then_some(Property::SessionExpiryInterval(expiry)),
+        Some(Property::TopicAliasMaximum(MAX_ALIASES)),
+        assigned,
+        connect.authentication.as_ref().map(|_| Property::AuthenticationMethod(METHOD)),
+    ];
+    let properties: Vec<_> = properties.into_iter().flatten().collect();
+    let mut out = Vec::new();
+    Encoder::of(connect).connack(&mut out, is_present, Reason::Success, None, &properties);
+    out
 }

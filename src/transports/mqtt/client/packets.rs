@@ -11,7 +11,7 @@ use crate::transports::mqtt::basics::{METHOD, say};
 use crate::transports::mqtt::doing::{self, Doing};
 use crate::transports::mqtt::inbound::Take;
 use crate::transports::mqtt::packet::{
-    AckKind, Auth, Authentication, Disconnect, Packet, Property, Publish, Reason, Version,
+    AckKind, Auth, Authentication, Disconnect, Packet, Property, Publish, Reason, Subscribe, Unsubscribe, Version,
 };
 use crate::transports::mqtt::{reasons, subscriptions};
 
@@ -56,6 +56,13 @@ impl Client {
                 drop(outbound);
                 let (id, is_known) = (ack.packet_id, self.inbound.release(ack.packet_id));
                 return self.step(AckKind::PubComp, id, is_known, MqttSessionChange::ReleaseInbound(id));
+            }
+            // It must not be sent the answer (MQTT 5.0, 3.1.2-24), so that nothing is done that it would never know of.
+            Packet::Subscribe(Subscribe { subscriptions, .. }) if !self.encoder.takes_codes(subscriptions.len()) => {
+                return Some(End::Told(Reason::PacketTooLarge, Some("a SUBACK larger than the client takes")));
+            }
+            Packet::Unsubscribe(Unsubscribe { filters, .. }) if !self.encoder.takes_codes(filters.len()) => {
+                return Some(End::Told(Reason::PacketTooLarge, Some("an UNSUBACK larger than the client takes")));
             }
             Packet::Subscribe(subscribe) => {
                 let doing = subscriptions::subscribe(

@@ -5,13 +5,19 @@ use bytes::Bytes;
 use super::ack::Ack;
 use super::connect::{Connect, read_version};
 use super::disconnect::{Auth, Disconnect};
-use super::fields::{Fields, check_minimal};
+use super::fields::{Fields, check_minimal, read_length};
 use super::header::{Header, Kind, MAX_HEADER};
 use super::publish::Publish;
-use super::reason::{OF_PUBACK, OF_PUBREL};
+use super::reason::{OF_PUBACK, OF_PUBREL, Reason};
 use super::subscribe::{Subscribe, Unsubscribe};
 use super::version::Version;
 use super::violation::Violation;
+
+/// How long protocol name and level are, in bytes, at most: the name is that of MQTT 3.1.
+const MAX_VERSION: usize = 2 + "MQIsdp".len() + 1;
+/// What an incomplete packet takes at least: a fixed header, and the version of a CONNECT.
+const MIN_HELD: usize = 16;
+const _: () = assert!(MAX_HEADER + MAX_VERSION <= MIN_HELD);
 
 /// Decodes the packets of one client from bytes in any pieces. It keeps only a packet that is incomplete, in at most twice the memory of
 /// the bytes that have arrived, and never more than the maximum packet size. An announced length takes no memory.
@@ -120,7 +126,16 @@ impl Decoder {
     }
 
     fn header(&self, bytes: &[u8]) -> Result<Option<Header>, Violation> {
-        Header::read(bytes, self.version, self.max_packet_bytes)
+        match Header::read(bytes, self.version, self.max_packet_bytes) {
+            Err(violation) if self.version.is_none() && violation.reason == Reason::PacketTooLarge => {
+                match version_of(bytes) {
+                    Some(Ok(version)) => Err(violation.in_connect(version)),
+                    Some(Err(_)) => Err(violation),
+                    None => Ok(None),
+                }
+            }
+            read => read,
+        }
     }
 
     /// Adds a piece to a packet that has come in part, of which so many bytes are needed at least.
@@ -128,11 +143,19 @@ impl Decoder {
         let (before, after) = (self.begun.len(), self.begun.len() + piece.len());
         if after > self.begun.capacity() {
             // Doubled, to avoid moving it with each piece; but to no more than can come. What is announced costs the client nothing.
-            let doubled = (2 * self.begun.capacity()).min(needed).max(after).max(MAX_HEADER);
+            let doubled = (2 * self.begun.capacity()).min(needed).max(after).max(MIN_HELD);
             self.begun.reserve_exact(doubled - before);
         }
         self.begun.extend_from_slice(piece);
     }
+}
+
+/// The version of a CONNECT, of which nothing else may have come, so that one that is too large is answered; `None` before it has come.
+fn version_of(connect: &[u8]) -> Option<Result<Version, Violation>> {
+    let (remaining_length, length) = read_length(connect.get(1..)?).ok()??;
+    let most = MAX_VERSION.min(remaining_length as usize);
+    let version = connect[1 + length..].get(..most)?;
+    Some(read_version(&mut Fields::new(version)))
 }
 
 fn read_connect(header: Header, mut fields: Fields<'_>) -> Result<Connect, Violation> {

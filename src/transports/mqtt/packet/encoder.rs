@@ -8,7 +8,7 @@ use super::publish::Publish;
 use super::qos::Qos;
 use super::reason::Reason;
 use super::version::Version;
-use super::write::put_packet;
+use super::write::{put_packet, remaining_length};
 
 const CONNACK: u8 = 0x20;
 const SUBACK: u8 = 0x90;
@@ -20,7 +20,8 @@ const AUTH: u8 = 0xF0;
 const FAILURE_V3: u8 = 0x80;
 
 /// Appends packets for one client. It leaves out a reason string if the client does not want problem information, or if the packet would
-/// exceed the client's maximum packet size.
+/// exceed the client's maximum packet size. A CONNACK, an acknowledgement or a DISCONNECT that exceeds it nevertheless is left out itself
+/// (MQTT 5.0, 3.1.2-24); whether a SUBACK or UNSUBACK does, [`Encoder::takes_codes`] says before there is one.
 #[derive(Clone, Copy, Debug)]
 pub struct Encoder {
     version: Version,
@@ -120,6 +121,13 @@ impl Encoder {
         });
     }
 
+    /// Whether the client takes a SUBACK or UNSUBACK with so many codes.
+    pub fn takes_codes(self, codes: usize) -> bool {
+        // The packet identifier, and no properties.
+        let rest = 2 + usize::from(self.version.has_properties()) + codes;
+        1 + remaining_length(rest).1 + rest <= self.max_packet_bytes
+    }
+
     /// Appends a PINGRESP (MQTT 5.0, 3.13).
     pub fn pingresp(self, buffer: &mut Vec<u8>) {
         buffer.extend([PINGRESP, 0]);
@@ -163,6 +171,9 @@ impl Encoder {
         if reason_string.is_some() && buffer.len() - begin > self.max_packet_bytes {
             buffer.truncate(begin);
             put_packet(buffer, first, |buffer| write(buffer, None));
+        }
+        if buffer.len() - begin > self.max_packet_bytes {
+            buffer.truncate(begin);
         }
     }
 

@@ -12,7 +12,7 @@ use super::violation::Violation;
 /// How large a packet may be, by the first byte of an input.
 const LIMITS: [usize; 8] = [0, 2, 20, 127, 1000, 4096, 1 << 16, 1 << 20];
 /// What a decoder may hold however little has come.
-const MIN_HELD: usize = 8;
+const MIN_HELD: usize = 16;
 
 /// Everything that was decoded, and what ended it.
 pub type Decoded = (Vec<Packet>, Option<Violation>);

@@ -207,3 +207,21 @@ fn properties_come_after_their_length() {
         put_properties(buffer, NonZeroU32::new(128).map(Property::SubscriptionIdentifier));
     });
 }
+
+#[test]
+fn what_a_client_does_not_take_is_left_out_and_codes_are_counted_before() {
+    let small = encoder(4, true);
+    assert!(written(|buffer| small.connack(buffer, false, Reason::PacketTooLarge, Some("why"), &[])).is_empty());
+    assert!(written(|buffer| small.ack(buffer, AckKind::PubAck, ID, Reason::NotAuthorized, None)).is_empty());
+    check("40 02 12 34", |buffer| small.ack(buffer, AckKind::PubAck, ID, Reason::Success, None));
+    check("E0 01 95", |buffer| small.disconnect(buffer, Reason::PacketTooLarge, Some("why")));
+    for codes in [1, 2, 124, 125, 16_380, 16_381] {
+        let (suback, unsuback) = (
+            written(|buffer| encoder(u32::MAX, true).suback(buffer, ID, &vec![Ok(Qos::AtMostOnce); codes])),
+            written(|buffer| encoder(u32::MAX, true).unsuback(buffer, ID, &vec![Reason::Success; codes])),
+        );
+        assert_eq!(suback.len(), unsuback.len());
+        let most = u32::try_from(suback.len()).unwrap();
+        assert_eq!([most, most - 1].map(|most| encoder(most, true).takes_codes(codes)), [true, false], "{codes}");
+    }
+}

@@ -90,7 +90,8 @@ fn the_first_packet_is_a_connect() {
     check(None, "00", Malformed, None, "reserved type");
     check(None, "F0", Malformed, None, "reserved type");
     check(None, "20", Protocol, None, "only servers");
-    check(None, "10 FF FF FF 7F", PacketTooLarge, None, "too large");
+    check(None, "10 FF FF FF 7F 00 04 'MQTT' 05 00 00", PacketTooLarge, Some(V5), "too large");
+    check(None, "10 FF FF FF 7F 00 04 'MQTT' 04 00 00", PacketTooLarge, None, "too large");
 }
 
 /// A packet with this first byte and remainder.
