@@ -31,7 +31,7 @@ pub struct Record<'a> {
     pub is_from_before: bool,
     /// When it expires, if it does.
     pub expires_at: Option<Timestamp>,
-    /// The client of MQTT that published it, as [`Published`] knows it.
+    /// The client of MQTT that published it, as [`Published`](crate::domain::Published) knows it.
     pub publisher: Option<u64>,
     /// Its name.
     pub topic: &'a str,

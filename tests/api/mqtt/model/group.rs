@@ -103,7 +103,7 @@ impl Group {
             });
             // What it has not acknowledged goes to another.
             due.must |= is_its;
-            due.must &= !is_last && !(may_be_lost && !is_its);
+            due.must &= !is_last && (is_its || !may_be_lost);
         }
     }
 
