@@ -16,16 +16,16 @@ pub enum Answer {
 
 #[derive(Default)]
 pub struct PeerState {
-    /// Messages of QoS 2 that were received, and are not released: by identifier, with their positions. They outlive connections.
-    received: BTreeMap<NonZeroU16, u64>,
+    /// Messages of QoS 2 that were received, and are not released: by identifier. They outlive connections.
+    received: BTreeMap<NonZeroU16, (u64, bool)>,
     /// What was taken by QoS 2, over all connections, and how often; and by QoS 1.
     taken_once: BTreeMap<(u64, bool), usize>,
     taken: BTreeSet<u64>,
     /// What came over this connection for the first time, with its QoS: if that of a subscription was changed and the server was killed,
-    /// a message may come by both.
+    /// what is done may come once more by the other.
     came: BTreeSet<(u64, u8)>,
-    /// Identifiers that are in use on this connection.
-    open: BTreeSet<NonZeroU16>,
+    /// Identifiers that are in use on this connection, each with its message as far as that is known.
+    open: BTreeMap<NonZeroU16, Option<(u64, bool)>>,
     /// Those of messages that came over this connection.
     published: BTreeSet<NonZeroU16>,
     /// What is to be sent.
@@ -76,8 +76,9 @@ impl PeerState {
 
     /// A PUBREL came.
     pub fn release(&mut self, id: NonZeroU16) {
-        self.received.remove(&id);
-        self.open.insert(id);
+        let message = self.received.remove(&id);
+        let open = self.open.entry(id).or_default();
+        *open = open.or(message);
         self.due(Answer::Completed(id));
     }
 
@@ -122,17 +123,20 @@ impl PeerState {
         let message = (position, is_from_before);
         let is_new = is_hostile || is_from_before || self.came.insert((position, qos));
         assert!(is_new, "{position} came again over one connection");
+        let is_under_way = self.open.values().any(|open| *open == Some(message));
+        assert!(is_hostile || is_from_before || !is_under_way, "{position} came beside itself");
         let Some(id) = id else { return message };
         self.published.insert(id);
         if qos == 1 {
-            assert!(is_hostile || self.open.insert(id), "{id} is in use");
+            assert!(is_hostile || !self.open.contains_key(&id), "{id} is in use");
+            self.open.insert(id, Some(message));
             self.due(Answer::Acknowledged(id));
             self.taken.insert(position);
         } else {
-            let known = self.received.insert(id, position);
-            assert!(is_hostile || is_dup || (known.is_none() && !self.open.contains(&id)), "{id} is in use");
-            assert!(is_hostile || known.is_none_or(|known| known == position), "{id} is another message");
-            self.open.insert(id);
+            let known = self.received.insert(id, message);
+            assert!(is_hostile || is_dup || (known.is_none() && !self.open.contains_key(&id)), "{id} is in use");
+            assert!(is_hostile || known.is_none_or(|known| known == message), "{id} is another message");
+            self.open.insert(id, Some(message));
             if known.is_none() {
                 let times = self.taken_once.entry(message).or_default();
                 *times += 1;
