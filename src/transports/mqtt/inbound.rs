@@ -32,7 +32,7 @@ pub fn max_packet_bytes(app: &App) -> usize {
 /// What is known of the messages of one client.
 #[derive(Default)]
 pub struct Inbound {
-    /// Topics by alias, from 1.
+    /// Topics by alias, from 1; an empty one, which none is, for those that no event can be called by.
     aliases: Vec<Option<Box<str>>>,
     /// The identifiers of messages of QoS 2 that were taken and not released.
     unreleased: BTreeSet<NonZeroU16>,
@@ -88,7 +88,9 @@ impl Inbound {
             self.aliases.resize(at + 1, None);
         }
         if !publish.topic.is_empty() {
-            self.aliases[at] = Some(publish.topic.as_str().into());
+            // A client must not have memory for its whole life by texts that are no topics. They are refused by their alias, too.
+            let topic = EventName::parse(&publish.topic).map_or("", |_| &publish.topic);
+            self.aliases[at] = Some(topic.into());
         }
         self.aliases[at].clone().ok_or(violation(Reason::ProtocolError, "a topic alias that stands for nothing"))
     }
@@ -160,3 +162,6 @@ pub fn will(app: &App, principal: &Principal, will: &packet::Will, publisher: u6
         by: WillRight::from(&principal.auth_context),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,10 @@ async fn a_topic_that_no_event_can_be_called_is_refused_and_before_mqtt_5_droppe
     let long = "x".repeat(257);
     for topic in [&long, "$SYS/x", "a\u{7}b", "$reset", " a"] {
         assert_eq!(five.publish(topic, b"1", false).await, 0x90, "{topic}");
+        let alias = [property::TOPIC_ALIAS, 0, 1];
+        for by_alias in [topic, ""] {
+            assert_eq!(five.publish_with(by_alias, b"1", false, &alias).await, 0x90, "{topic}");
+        }
         assert_eq!(four.publish(topic, b"1", false).await, 0, "{topic}");
     }
     subscriber.nothing_comes().await;
