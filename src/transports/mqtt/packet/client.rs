@@ -88,7 +88,6 @@ fn put_connect_properties(buffer: &mut Vec<u8>, connect: &Connect) {
         Property::RequestProblemInformation(connect.wants_problem_information),
     ];
     properties.extend(connect.maximum_packet_size.map(Property::MaximumPacketSize));
-    properties.extend(connect.user_properties.iter().map(|(name, value)| Property::UserProperty(name, value)));
     properties.extend(connect.authentication.iter().flat_map(authentication));
     put_properties(buffer, properties);
 }

@@ -50,8 +50,6 @@ pub struct Connect {
     pub wants_response_information: bool,
     /// Request problem information: the client accepts reason strings and user properties in all packets.
     pub wants_problem_information: bool,
-    /// User properties: names and values in their order.
-    pub user_properties: Vec<(String, String)>,
     /// Enhanced authentication, if the client asks for it.
     pub authentication: Option<Authentication>,
 }
@@ -168,7 +166,6 @@ impl Connect {
             topic_alias_maximum: 0,
             wants_response_information: false,
             wants_problem_information: true,
-            user_properties: Vec::new(),
             authentication: None,
         }
     }
@@ -184,7 +181,8 @@ impl Connect {
                 Property::TopicAliasMaximum(most) => self.topic_alias_maximum = most,
                 Property::RequestResponseInformation(wants) => self.wants_response_information = wants,
                 Property::RequestProblemInformation(wants) => self.wants_problem_information = wants,
-                Property::UserProperty(name, value) => self.user_properties.push((name.to_owned(), value.to_owned())),
+                // Nobody reads them, and before it is known who sends them they must not take memory.
+                Property::UserProperty(..) => {}
                 Property::AuthenticationMethod(text) => method = Some(text.to_owned()),
                 Property::AuthenticationData(bytes) => data = Some(Secret::copy(bytes)),
                 _ => return Err(FOREIGN),

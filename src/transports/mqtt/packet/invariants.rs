@@ -128,7 +128,7 @@ fn check_connect(connect: &Connect) {
     if !connect.version.has_properties() {
         let will = connect.will.as_ref();
         assert!(will.is_none_or(|will| will.delay == 0 && will.properties.iter().next().is_none()));
-        assert!(connect.authentication.is_none() && connect.user_properties.is_empty());
+        assert!(connect.authentication.is_none());
         assert_eq!(connect.session_expiry, if connect.clean_start { 0 } else { u32::MAX });
     }
 }

@@ -117,8 +117,8 @@ fn connect(version: Version) -> BoxedStrategy<Packet> {
         return plain.prop_map(|connect| Packet::Connect(Box::new(connect))).boxed();
     }
     let numbers = any::<(u32, NonZeroU16, Option<NonZeroU32>, u16, bool, bool)>();
-    (plain, numbers, user_properties(), option::of(authentication()))
-        .prop_map(|(plain, numbers, user_properties, authentication)| {
+    (plain, numbers, option::of(authentication()))
+        .prop_map(|(plain, numbers, authentication)| {
             let (session_expiry, receive_maximum, maximum_packet_size, topic_alias_maximum, response, problem) =
                 numbers;
             Packet::Connect(Box::new(Connect {
@@ -128,7 +128,6 @@ fn connect(version: Version) -> BoxedStrategy<Packet> {
                 topic_alias_maximum,
                 wants_response_information: response,
                 wants_problem_information: problem,
-                user_properties,
                 authentication,
                 ..plain
             }))

@@ -92,7 +92,6 @@ fn a_connect_of_5_says_all_that_it_may() {
         topic_alias_maximum: 5,
         wants_response_information: true,
         wants_problem_information: false,
-        user_properties: vec![("a".to_owned(), "b".to_owned()), ("a".to_owned(), String::new())],
         authentication: Some(Authentication { method: "SCR".to_owned(), data: secret(b"\0\xff") }),
     };
     assert_eq!(connect, expected);
