@@ -27,7 +27,7 @@ pub use claims::{Claims, Held};
 pub use event_object::{properties, write_event};
 pub use events::{Events, HistoryPage, InsertOptions, Inserting, LastSeen, StreamQuery};
 pub use listing::{Listing, STEP_BYTES};
-pub use mqtt::EventsAt;
+pub use mqtt::{EventsAt, Readable};
 pub use mqtt_sessions::{BegunSession, ConnectingClient, Keeping, KeptSession};
 pub use mqtt_stats::{CountedClient, MqttStats};
 pub use shares::{Inbox, Item, Membership, Share, Shares};

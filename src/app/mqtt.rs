@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::events::Events;
 use super::reader::ReadScope;
 use crate::clock::Clock;
-use crate::domain::{EventFilter, EventName, Payload, Position, Published, TenantName, TopicFilter};
+use crate::domain::{EventFilter, EventName, Own, Payload, Position, Published, Rights, TenantName, TopicFilter};
 use crate::error::Error;
 use crate::events::{EventParts, Format, JOINED_BYTES, Lifetime, NewEvent};
 use crate::identity::Principal;
@@ -20,6 +20,22 @@ pub struct EventsAt {
     pub looked_at: usize,
     /// What was published up to here may be gone because it was too old.
     pub floor: Position,
+}
+
+/// What a principal may subscribe to. It is asked for once for many filters, since it is read.
+#[derive(Debug)]
+pub struct Readable {
+    rights: Rights,
+    own: Own,
+    is_guest: bool,
+}
+
+impl Readable {
+    /// Whether the principal may subscribe to a filter: a user if it shows them anything, and a guest if it is within what they may see.
+    pub fn may_subscribe(&self, filter: &TopicFilter) -> bool {
+        let Self { rights, own, is_guest } = self;
+        if *is_guest { rights.covers(filter, own) } else { rights.overlaps(filter, own) }
+    }
 }
 
 impl Events {
@@ -56,11 +72,11 @@ impl Events {
         self.store().names(tenant).ok()
     }
 
-    /// Whether a principal may subscribe to a filter: a user if it shows them anything, and a guest if it is within what they may see.
-    pub fn may_subscribe(&self, principal: &Principal, filter: &TopicFilter) -> bool {
-        let Ok(account) = self.identity.recheck(principal) else { return false };
+    /// What a principal may subscribe to; `None` if their rights ended meanwhile.
+    pub fn readable(&self, principal: &Principal) -> Option<Readable> {
+        let account = self.identity.recheck(principal).ok()?;
         let (rights, own) = account.scopes.to_see(self.authorize(), &principal.username);
-        if principal.is_guest() { rights.covers(filter, &own) } else { rights.overlaps(filter, &own) }
+        Some(Readable { rights, own, is_guest: principal.is_guest() })
     }
 
     /// The events at the first of some positions as a format writes them, of those that the principal may see.

@@ -13,6 +13,7 @@ mod mobile_broker;
 mod model;
 mod newcomers;
 mod publishing;
+mod repeated;
 mod rights;
 mod sending;
 mod sessions;

@@ -1,14 +1,15 @@
 //! What a client subscribes to, and no longer.
 
-use std::collections::BTreeMap;
+use std::cell::LazyCell;
+use std::collections::{BTreeMap, HashMap};
 
 use super::doing::{Doing, Refilter};
 use super::filters::{Wanted, gives_retained};
 use super::keeping::{Keeper, kept_share, kept_subscription};
 use super::outbound::{Outbound, is_sys};
-use super::packet::{Qos, Reason, Subscribe, Subscription, Unsubscribe};
+use super::packet::{Reason, Subscribe, Subscription, Unsubscribe};
 use super::shares::Options;
-use crate::app::App;
+use crate::app::{App, Readable};
 use crate::domain::{EventFilter, FilterChange, SharedFilter, TopicFilter};
 use crate::events::MqttSessionChange;
 use crate::identity::Principal;
@@ -22,22 +23,22 @@ pub fn subscribe(
     Subscribe { packet_id: id, subscription_id, subscriptions }: Subscribe,
 ) -> Doing {
     let (mut added, mut given, mut new) = (Vec::new(), Vec::new(), Vec::new());
-    // Of a filter that comes more than once, the last one counts.
     let mut kept = BTreeMap::new();
+    let readable = LazyCell::new(|| app.events.readable(principal));
     let mut number = None;
     // Everything up to here comes as retained, if it is given, and everything later as it comes.
     let since = app.events.head();
-    let mut add = |subscription: Subscription| -> Result<Qos, Reason> {
-        let Subscription { filter, qos, no_local, retain_as_published, retain_handling } = subscription;
+    let mut add = |subscription: &Subscription| -> Result<(), Reason> {
+        let Subscription { ref filter, qos, no_local, retain_as_published, retain_handling } = *subscription;
         if filter.starts_with(SharedFilter::BEGINNING) {
             let options = Options { qos, retain_as_published, id: subscription_id };
-            if share(app, principal, outbound, &filter, options)? {
+            if share(app, principal, readable.as_ref(), outbound, filter, options)? {
                 new.push(filter.as_str().into());
             }
-            kept.insert(filter.clone(), kept_share(filter.into(), options, since));
-            return Ok(qos);
+            kept.insert(filter.clone(), kept_share(filter.as_str().into(), options, since));
+            return Ok(());
         }
-        let filter = admit(app, principal, outbound, &filter)?;
+        let filter = admit(app, principal, readable.as_ref(), outbound, filter)?;
         let is_new = !outbound.filters.contains(&filter);
         let is_given = gives_retained(retain_handling, is_new);
         let mut asked = 0;
@@ -55,9 +56,17 @@ pub fn subscribe(
             new.push(filter.as_str().into());
         }
         added.push(filter);
-        Ok(qos)
+        Ok(())
     };
-    let mut results: Vec<_> = subscriptions.into_iter().map(&mut add).collect();
+    // Of a filter that comes more than once, the last one counts: a packet has room for 25,000 of them.
+    let last: HashMap<_, _> = subscriptions.iter().map(|one| (one.filter.as_str(), one)).collect();
+    let mut outcomes = HashMap::with_capacity(last.len());
+    let mut results = Vec::with_capacity(subscriptions.len());
+    for one in &subscriptions {
+        let filter = one.filter.as_str();
+        let outcome = outcomes.entry(filter).or_insert_with(|| add(last.get(filter).copied().unwrap_or(one)));
+        results.push(outcome.map(|()| one.qos));
+    }
     outbound.count_subscriptions();
     if kept.is_empty() {
         return Doing::Subscribe { id, results, change: None, new };
@@ -77,15 +86,25 @@ pub fn subscribe(
     Doing::Subscribe { id, results, change, new }
 }
 
-/// Whether a filter can be added (MQTT 5.0, 3.9.3).
-fn admit(app: &App, principal: &Principal, outbound: &Outbound, text: &str) -> Result<TopicFilter, Reason> {
+/// Whether a filter can be added (MQTT 5.0, 3.9.3), of a client that may read this, if anything.
+fn admit(
+    app: &App,
+    principal: &Principal,
+    readable: Option<&Readable>,
+    outbound: &Outbound,
+    text: &str,
+) -> Result<TopicFilter, Reason> {
     let filter = TopicFilter::parse(text).ok_or(Reason::TopicFilterInvalid)?;
     if is_full(app, outbound) && !outbound.filters.contains(&filter) {
         return Err(Reason::QuotaExceeded);
     }
     // What the server says of itself is for handlers.
-    let may = if is_sys(&filter) { principal.is_mqtt_handler() } else { app.events.may_subscribe(principal, &filter) };
+    let may = if is_sys(&filter) { principal.is_mqtt_handler() } else { may_subscribe(readable, &filter) };
     if may { Ok(filter) } else { Err(Reason::NotAuthorized) }
+}
+
+fn may_subscribe(readable: Option<&Readable>, filter: &TopicFilter) -> bool {
+    readable.is_some_and(|readable| readable.may_subscribe(filter))
 }
 
 /// Whether a client has as many filters as it may have.
@@ -98,6 +117,7 @@ fn is_full(app: &App, outbound: &Outbound) -> bool {
 fn share(
     app: &App,
     principal: &Principal,
+    readable: Option<&Readable>,
     outbound: &mut Outbound,
     text: &str,
     options: Options,
@@ -107,7 +127,7 @@ fn share(
         return Err(Reason::QuotaExceeded);
     }
     // What the server says of itself is not an event, and so is not shared.
-    if is_sys(&shared.filter) || !app.events.may_subscribe(principal, &shared.filter) {
+    if is_sys(&shared.filter) || !may_subscribe(readable, &shared.filter) {
         return Err(Reason::NotAuthorized);
     }
     outbound.shares_mut().put(app, principal, shared, options).map_err(|_| Reason::QuotaExceeded)
