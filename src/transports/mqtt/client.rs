@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::basics::say;
-use super::doing::{Doing, Done, MAX_IN_FLIGHT, With};
+use super::doing::{Doing, Done, With};
 use super::inbound::Inbound;
 use super::keeping::Keeper;
 use super::outbound::{Due, Unnoted};
@@ -25,13 +25,12 @@ use super::reading::Reading;
 use super::reasons;
 use super::sink::Shared;
 use super::subscriptions;
+use super::weight::{self, MAX_IN_FLIGHT};
 use crate::app::{App, HeldSession, Keeping};
 use crate::events::{CatchUp, MqttSessionChange, StreamId, WillFate};
 use crate::identity::Principal;
 use crate::transports::ws::{Inlet, Message, Outlet, yield_turn};
 
-/// How many packets are read before others on this thread have their turn.
-const PACKETS_IN_A_ROW: usize = 64;
 /// How many bytes of answers are made before they are sent.
 const ANSWERS_AT_ONCE: usize = 64 << 10;
 /// A client without a keep alive is not expected to say anything.
@@ -75,8 +74,8 @@ pub struct Client {
     encoder: Encoder,
     connection: Connection,
     streaming: Streaming,
-    /// What was asked for and is not done yet, in that order.
-    doing: VecDeque<Doing>,
+    /// What was asked for and is not done yet, in that order; each with what it weighs.
+    doing: VecDeque<(Doing, usize)>,
     inbound: Inbound,
     /// How the session ends with the connection: for how long it goes on, if that was changed, and what becomes of the will.
     leaves: (Option<u32>, WillFate),
@@ -181,12 +180,13 @@ impl Client {
 
     /// Answers, and takes packets.
     fn poll_packets(&mut self, context: &mut Context<'_>) -> Poll<End> {
-        for _ in 0..PACKETS_IN_A_ROW {
+        let mut read = 0;
+        while read < MAX_IN_FLIGHT {
             if let Some(end) = self.answer(context) {
                 return Poll::Ready(end);
             }
-            let weight: usize = self.doing.iter().map(Doing::weight).sum();
-            if weight >= MAX_IN_FLIGHT {
+            let in_flight: usize = self.doing.iter().map(|(_, weight)| weight).sum();
+            if in_flight >= MAX_IN_FLIGHT {
                 // It may have said something: it is this side that does not listen.
                 self.heard = Instant::now();
                 return Poll::Pending;
@@ -197,14 +197,20 @@ impl Client {
             match self.connection.decoder.decode(&mut self.connection.received) {
                 Ok(Some(packet)) => {
                     self.heard = Instant::now();
-                    if let Some(end) = self.take(packet) {
-                        return Poll::Ready(end);
+                    let weight = weight::of(&packet);
+                    read += weight;
+                    match self.take(packet) {
+                        Ok(doing) => self.doing.extend(doing.map(|doing| (doing, weight))),
+                        Err(end) => return Poll::Ready(end),
                     }
                 }
                 Ok(None) => {
                     self.connection.inlet.hold(self.connection.decoder.held());
                     match self.connection.inlet.poll_next(context) {
-                        Poll::Ready(Some(Message::Binary(bytes))) => self.connection.received = bytes,
+                        Poll::Ready(Some(Message::Binary(bytes))) => {
+                            self.connection.received = bytes;
+                            read += 1;
+                        }
                         Poll::Ready(Some(Message::Text(_))) => {
                             return Poll::Ready(End::Told(Reason::ProtocolError, Some("MQTT is binary")));
                         }
@@ -244,7 +250,7 @@ impl Client {
                 return None;
             }
             let mut end = None;
-            while let Some(doing) = self.doing.front_mut()
+            while let Some((doing, _)) = self.doing.front_mut()
                 && end.is_none()
                 && out.len() < ANSWERS_AT_ONCE
             {
@@ -254,14 +260,17 @@ impl Client {
                         self.doing.pop_front();
                         match done {
                             Done::Answered => {}
-                            Done::NotTaken(id) => drop(self.inbound.release(id)),
+                            Done::NotTaken(id, reason) => {
+                                self.inbound.release(id);
+                                self.doing.iter_mut().for_each(|(doing, _)| doing.not_taken(id, reason));
+                            }
                             Done::NotSubscribed(new) => {
                                 let mut outbound = self.streaming.shared.outbound.borrow_mut();
                                 subscriptions::take_out(&mut outbound, &new);
                                 drop(outbound);
                                 with.keeper.change_later(MqttSessionChange::Unsubscribe(new));
                                 // Those that were asked for since have built on these.
-                                self.doing.iter_mut().for_each(Doing::fail);
+                                self.doing.iter_mut().for_each(|(doing, _)| doing.fail());
                             }
                             Done::Ends(reason) => end = Some(End::Told(reason, None)),
                         }

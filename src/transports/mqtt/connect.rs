@@ -17,6 +17,7 @@ use super::reasons;
 use super::session::{self, Before, Begun};
 use super::shares::Memberships;
 use super::sink::{PacketSink, Shared};
+use super::weight;
 use crate::app::{App, ConnectingClient, LastSeen, StreamQuery};
 use crate::domain::{ClientAddress, EventFilter, PublisherId, Secret};
 use crate::events::{GoesOnFor, StreamOptions};
@@ -56,6 +57,8 @@ pub async fn connect(
         }
     };
     let encoder = Encoder::of(&connect);
+    // Until it is known who it is, it counts as what strangers hold; and then for the user, until the session is found.
+    inlet.hold(weight::of_connect(&connect));
     match let_in(&app, &connect, from).await {
         Ok(LetIn { principal, client_id, expiry }) => {
             inlet.set_memory(memory(&principal));
@@ -72,7 +75,8 @@ pub async fn connect(
                 Ok(begun) => begun,
                 Err(reason) => return refuse(reason),
             };
-            let connection = Connection { inlet, outlet: outlet.clone(), decoder, received: rest };
+            let mut connection = Connection { inlet, outlet: outlet.clone(), decoder, received: rest };
+            connection.inlet.hold(0);
             match open(app, connection, &connect, principal, &client_id, begun) {
                 Ok(client) => Some(client),
                 Err(reason) => refuse(reason),

@@ -13,11 +13,6 @@ use crate::error::Error;
 use crate::events::{Changing, MqttSessionChange, StreamId};
 use crate::identity::Principal;
 
-/// How much may be in flight on a connection before nothing more is read.
-pub const MAX_IN_FLIGHT: usize = 64;
-/// How many bytes of a message count as one more.
-const BYTES_A_WEIGHT: usize = 32 << 10;
-
 /// Something that a client has asked for. Answers go out in the order of the questions (MQTT 5.0, 4.6.0-2).
 pub enum Doing {
     /// A message is on its way to the disk.
@@ -26,14 +21,19 @@ pub enum Doing {
         answer: Option<(AckKind, NonZeroU16)>,
         /// Resolves when it is on disk.
         inserting: Inserting,
-        /// How many it counts as.
-        weight: usize,
     },
-    /// A message that is refused, for a reason that the client is told.
-    Refused {
+    /// A message that is not inserted.
+    NotInserted {
         /// How it is acknowledged.
         answer: Option<(AckKind, NonZeroU16)>,
-        /// Why.
+        /// Why: it is refused, or has expired.
+        reason: Reason,
+    },
+    /// A message of QoS 2 that came before, and is acknowledged as it was then.
+    Again {
+        /// Which message.
+        id: NonZeroU16,
+        /// How it was.
         reason: Reason,
     },
     /// Filters are added.
@@ -133,22 +133,18 @@ pub enum Done {
     /// A SUBSCRIBE failed, so that these filters, which were not there before, are not there now.
     NotSubscribed(Vec<Box<str>>),
     /// A message of QoS 2 was not taken, so that its identifier is free again.
-    NotTaken(NonZeroU16),
-    /// A client that cannot be told of a refusal must not take the message for delivered: the connection ends.
+    NotTaken(NonZeroU16, Reason),
+    /// A client must not take the message for delivered, nor for refused for good: the connection ends.
     Ends(Reason),
 }
 
-/// How many a message of so many bytes counts as.
-pub fn weight(bytes: usize) -> usize {
-    1 + bytes / BYTES_A_WEIGHT
-}
-
 impl Doing {
-    /// How many it counts as of [`MAX_IN_FLIGHT`].
-    pub fn weight(&self) -> usize {
-        match self {
-            Self::Publish { weight, .. } => *weight,
-            Self::Refused { .. } | Self::Subscribe { .. } | Self::Unsubscribe { .. } | Self::Step { .. } => 1,
+    /// A message of QoS 2 was not taken. If it came again meanwhile, it is refused again: its client must not go on with either.
+    pub fn not_taken(&mut self, not_taken: NonZeroU16, why: Reason) {
+        if let Self::Again { id, reason } = self
+            && *id == not_taken
+        {
+            *reason = why;
         }
     }
 
@@ -167,7 +163,11 @@ impl Doing {
                 Ok(_) => acknowledge(*answer, Reason::Success, encoder, out),
                 Err(error) => refuse(*answer, &error, version, encoder, out),
             },
-            Self::Refused { answer, reason } => acknowledge(*answer, *reason, encoder, out),
+            Self::NotInserted { answer, reason } => acknowledge(*answer, *reason, encoder, out),
+            Self::Again { id, reason } => {
+                encoder.ack(out, AckKind::PubRec, *id, *reason, None);
+                Done::Answered
+            }
             Self::Subscribe { id, results, change, new } => {
                 let is_changed = match change {
                     Some(change) => ready!(change.poll(with, context)),
@@ -212,23 +212,21 @@ fn poll_kept(keeping: &mut Option<Keeping>, context: &mut Context<'_>) -> Poll<b
 }
 
 /// Answers for a message that is not taken.
-pub fn refuse(
+fn refuse(
     answer: Option<(AckKind, NonZeroU16)>,
     error: &Error,
     version: Version,
     encoder: Encoder,
     out: &mut Vec<u8>,
 ) -> Done {
-    let reason = reasons::of_publish(error);
-    // Without an answer, the client sends it again over its next connection.
-    if version != Version::V5 && reasons::passes(error) && answer.is_some() {
-        return Done::Ends(reason);
+    match answer.and_then(|_| reasons::ends(error, version)) {
+        Some(reason) => Done::Ends(reason),
+        None => acknowledge(answer, reasons::of_publish(error), encoder, out),
     }
-    acknowledge(answer, reason, encoder, out)
 }
 
 fn acknowledge(answer: Option<(AckKind, NonZeroU16)>, reason: Reason, encoder: Encoder, out: &mut Vec<u8>) -> Done {
     let Some((kind, id)) = answer else { return Done::Answered };
     encoder.ack(out, kind, id, reason, None);
-    if kind == AckKind::PubRec && reason.is_failure() { Done::NotTaken(id) } else { Done::Answered }
+    if kind == AckKind::PubRec && reason.is_failure() { Done::NotTaken(id, reason) } else { Done::Answered }
 }

@@ -30,6 +30,7 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod way_out;
+mod weight;
 
 use std::future::Future;
 

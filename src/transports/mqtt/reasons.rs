@@ -1,6 +1,6 @@
 //! What errors are called in MQTT.
 
-use super::packet::Reason;
+use super::packet::{Reason, Version};
 use crate::error::Error;
 use crate::events::End;
 
@@ -35,10 +35,18 @@ pub fn of_will(error: &Error) -> Reason {
     }
 }
 
-/// Whether it may go better the next time. A client of MQTT 3, which cannot be told of a refusal, must not take such a message for
-/// delivered.
-pub fn passes(error: &Error) -> bool {
-    error.status() >= 500 || error.retry_after().is_some() || *error == Error::Unauthorized
+/// Why the connection ends of a client whose message is not taken, if it does: it may go better the next time. Without an answer, the
+/// client sends the message again over its next connection; with one, of whatever kind, no client does (MQTT 5.0, 4.4). One of MQTT 5 is
+/// told of a rate that is exceeded and of a failure, since it can be.
+pub fn ends(error: &Error, version: Version) -> Option<Reason> {
+    match error {
+        Error::ShuttingDown => Some(Reason::ServerShuttingDown),
+        error if error.passes() => Some(Reason::ServerBusy),
+        _ if version == Version::V5 => None,
+        error if error.status() >= 500 || error.retry_after().is_some() => Some(of_publish(error)),
+        Error::Unauthorized => Some(of_publish(error)),
+        _ => None,
+    }
 }
 
 /// Why a connection ends with its stream (MQTT 5.0, 3.14.2.1).

@@ -76,6 +76,25 @@ async fn a_client_may_send_many_messages_of_qos_2_before_it_releases_one_and_not
 }
 
 #[tokio::test]
+async fn a_message_of_qos_2_that_comes_again_before_it_is_refused_is_refused_again() {
+    let (server, alice) = server_with(&[]).await;
+    let mut mqtt = client(&server, 5, "x", &alice).await;
+    let mut send = mqtt.publish_bytes(("a", b"1"), 1, false, 1, &[]);
+    // It is refused at once, but its answer waits for that of the first.
+    (0..3).for_each(|_| send.extend(mqtt.publish_bytes(("$SYS/x", b"1"), 2, false, 7, &[])));
+    mqtt.send(&send).await;
+    for expected in [&[0x40, 0, 1][..], &[0x50, 0, 7, 0x90], &[0x50, 0, 7, 0x90], &[0x50, 0, 7, 0x90]] {
+        let answer = mqtt.packet().await.unwrap();
+        assert_eq!(
+            (answer.first, &answer.body[..2], answer.body.get(2)),
+            (expected[0], &expected[1..3], expected.get(3))
+        );
+    }
+    mqtt.send(&packet(0x62, &[0, 7])).await;
+    assert_eq!(mqtt.packet().await.unwrap().body, [0, 7, 0x92]);
+}
+
+#[tokio::test]
 async fn an_alias_stands_for_a_topic_and_the_subscriber_sees_the_topic() {
     let (server, alice) = server_with(&[]).await;
     let mut subscriber = client(&server, 4, "subscriber", &alice).await;

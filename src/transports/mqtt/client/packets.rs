@@ -8,16 +8,19 @@ use crate::domain::{EventFilter, FilterChange, Secret};
 use crate::events::{Condition, MqttSessionChange, WillFate};
 use crate::identity::Principal;
 use crate::transports::mqtt::basics::{METHOD, say};
-use crate::transports::mqtt::doing::{self, Doing};
+use crate::transports::mqtt::doing::Doing;
 use crate::transports::mqtt::inbound::Take;
 use crate::transports::mqtt::packet::{
-    AckKind, Auth, Authentication, Disconnect, Packet, Property, Publish, Reason, Subscribe, Unsubscribe, Version,
+    AckKind, Auth, Authentication, Disconnect, Packet, Property, Publish, Reason, Subscribe, Unsubscribe,
 };
 use crate::transports::mqtt::{reasons, subscriptions};
 
 impl Client {
-    /// Takes a packet. Returns why the connection ends, if it does.
-    pub(super) fn take(&mut self, packet: Packet) -> Option<End> {
+    /// Takes a packet. Returns what is then to be done for it, if anything is.
+    ///
+    /// # Errors
+    /// Why the connection ends.
+    pub(super) fn take(&mut self, packet: Packet) -> Result<Option<Doing>, End> {
         let mut outbound = self.streaming.shared.outbound.borrow_mut();
         match packet {
             Packet::Publish(publish) => {
@@ -41,7 +44,7 @@ impl Client {
                         self.streaming.shared.wake();
                         self.streaming.keeper.change_later(MqttSessionChange::ForgetOutgoing(vec![id]));
                     }
-                    return None;
+                    return Ok(None);
                 }
                 return self.step(AckKind::PubRel, id, is_known, MqttSessionChange::ReleaseOutgoing(vec![id]));
             }
@@ -59,29 +62,29 @@ impl Client {
             }
             // It must not be sent the answer (MQTT 5.0, 3.1.2-24), so that nothing is done that it would never know of.
             Packet::Subscribe(Subscribe { subscriptions, .. }) if !self.encoder.takes_codes(subscriptions.len()) => {
-                return Some(End::Told(Reason::PacketTooLarge, Some("a SUBACK larger than the client takes")));
+                return Err(End::Told(Reason::PacketTooLarge, Some("a SUBACK larger than the client takes")));
             }
             Packet::Unsubscribe(Unsubscribe { filters, .. }) if !self.encoder.takes_codes(filters.len()) => {
-                return Some(End::Told(Reason::PacketTooLarge, Some("an UNSUBACK larger than the client takes")));
+                return Err(End::Told(Reason::PacketTooLarge, Some("an UNSUBACK larger than the client takes")));
             }
             Packet::Subscribe(subscribe) => {
-                let doing = subscriptions::subscribe(
+                let keeper = &self.streaming.keeper;
+                return Ok(Some(subscriptions::subscribe(
                     &self.app,
                     &self.principal,
-                    &self.streaming.keeper,
+                    keeper,
                     &mut outbound,
                     subscribe,
-                );
-                self.doing.push_back(doing);
+                )));
             }
             Packet::Unsubscribe(unsubscribe) => {
-                self.doing.push_back(subscriptions::unsubscribe(&self.streaming.keeper, &mut outbound, unsubscribe));
+                return Ok(Some(subscriptions::unsubscribe(&self.streaming.keeper, &mut outbound, unsubscribe)));
             }
             Packet::PingReq => say(&self.connection.outlet, |out| self.encoder.pingresp(out)),
             Packet::Disconnect(Disconnect { reason, session_expiry }) => {
                 // A session that was to end with the connection cannot be kept after all (MQTT 5.0, 3.14.2.2.2).
                 if session_expiry.is_some_and(|seconds| seconds > 0) && self.streaming.keeper.expiry() == 0 {
-                    return Some(End::Told(Reason::ProtocolError, Some("a session expiry in DISCONNECT alone")));
+                    return Err(End::Told(Reason::ProtocolError, Some("a session expiry in DISCONNECT alone")));
                 }
                 let will = match reason {
                     Reason::Success => WillFate::Discarded,
@@ -89,44 +92,38 @@ impl Client {
                     _ => WillFate::AfterDelay,
                 };
                 self.leaves = (session_expiry, will);
-                return Some(End::Gone);
+                return Err(End::Gone);
             }
             Packet::Auth(auth) => {
                 drop(outbound);
-                return self.renew(&auth);
+                return self.renew(&auth).map_or(Ok(None), Err);
             }
             // The decoder knows only one.
-            Packet::Connect(_) => return Some(End::Told(Reason::ProtocolError, None)),
+            Packet::Connect(_) => return Err(End::Told(Reason::ProtocolError, None)),
         }
-        None
+        Ok(None)
     }
 
     /// Takes a step of a message of QoS 2, once the session knows of it.
-    fn step(&mut self, kind: AckKind, id: NonZeroU16, is_known: bool, change: MqttSessionChange) -> Option<End> {
+    fn step(
+        &self,
+        kind: AckKind,
+        id: NonZeroU16,
+        is_known: bool,
+        change: MqttSessionChange,
+    ) -> Result<Option<Doing>, End> {
         // Of a message that the connection does not know the session knows nothing, either.
         let keeping = if is_known { self.streaming.keeper.change(change) } else { Ok(None) };
-        match keeping {
-            Ok(keeping) => {
-                self.doing.push_back(Doing::Step { kind, id, is_known, keeping });
-                None
-            }
-            Err(_) => Some(End::Told(Reason::ServerBusy, None)),
-        }
+        let keeping = keeping.map_err(|_| End::Told(Reason::ServerBusy, None))?;
+        Ok(Some(Doing::Step { kind, id, is_known, keeping }))
     }
 
-    fn publish(&mut self, publish: Publish) -> Option<End> {
-        let weight = doing::weight(publish.payload.len());
+    fn publish(&mut self, publish: Publish) -> Result<Option<Doing>, End> {
         let (event, answer) = match self.inbound.take(&self.app, publish, self.streaming.publisher) {
             Ok(Take::Insert(event, answer)) => (event, answer),
-            Ok(Take::Expired(answer)) => {
-                self.doing.push_back(Doing::Refused { answer, reason: Reason::Success });
-                return None;
-            }
-            Ok(Take::Again(id)) => {
-                self.doing.push_back(Doing::Refused { answer: Some((AckKind::PubRec, id)), reason: Reason::Success });
-                return None;
-            }
-            Err(violation) => return Some(End::Told(violation.reason, Some(violation.what))),
+            Ok(Take::Expired(answer)) => return Ok(Some(Doing::NotInserted { answer, reason: Reason::Success })),
+            Ok(Take::Again(id)) => return Ok(Some(Doing::Again { id, reason: Reason::Success })),
+            Err(violation) => return Err(End::Told(violation.reason, Some(violation.what))),
         };
         let once = match (self.streaming.keeper.kept(), answer) {
             (Some(session), Some((AckKind::PubRec, id))) => Some((session.id(), id)),
@@ -139,14 +136,13 @@ impl Client {
             let options = InsertOptions { condition: Condition::None, key: None, stream: None };
             self.app.events.insert(&self.principal, vec![event], false, options)
         });
-        self.doing.push_back(match inserting {
-            Ok(inserting) => Doing::Publish { answer, inserting, weight },
-            Err(error) if self.version != Version::V5 && reasons::passes(&error) && answer.is_some() => {
-                return Some(End::Told(reasons::of_publish(&error), None));
-            }
-            Err(error) => Doing::Refused { answer, reason: reasons::of_publish(&error) },
-        });
-        None
+        match inserting {
+            Ok(inserting) => Ok(Some(Doing::Publish { answer, inserting })),
+            Err(error) => match answer.and_then(|_| reasons::ends(&error, self.version)) {
+                Some(reason) => Err(End::Told(reason, None)),
+                None => Ok(Some(Doing::NotInserted { answer, reason: reasons::of_publish(&error) })),
+            },
+        }
     }
 
     /// Authenticates again, so that the connection goes on for longer (MQTT 5.0, 4.12.1).

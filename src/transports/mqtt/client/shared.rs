@@ -30,7 +30,7 @@ impl Client {
         let shared = std::rc::Rc::clone(&self.streaming.shared);
         let mut outbound = shared.outbound.borrow_mut();
         // A SUBACK goes before the messages that it is for. This is polled again once it has gone.
-        if outbound.shares.is_none() || self.doing.iter().any(|doing| matches!(doing, Doing::Subscribe { .. })) {
+        if outbound.shares.is_none() || self.doing.iter().any(|(doing, _)| matches!(doing, Doing::Subscribe { .. })) {
             return None;
         }
         let has_room = shared.way_out.poll_ready(context).is_ready();

@@ -10,7 +10,7 @@ impl Client {
     pub(super) fn give_sys(&mut self, context: &mut Context<'_>) {
         let mut outbound = self.streaming.shared.outbound.borrow_mut();
         // A SUBACK goes before the messages that it is for, and a client that takes nothing is told nothing.
-        let is_later = || self.doing.iter().any(|doing| matches!(doing, Doing::Subscribe { .. }));
+        let is_later = || self.doing.iter().any(|(doing, _)| matches!(doing, Doing::Subscribe { .. }));
         if outbound.sys.is_none() || is_later() || self.streaming.shared.way_out.poll_ready(context).is_pending() {
             return;
         }
