@@ -14,5 +14,5 @@ async fn a_filter_that_comes_many_times_in_a_packet_is_one() {
     assert_eq!(message.brief(), ("a", "1", 1, true));
     mqtt.acknowledge(message.id.unwrap()).await;
     mqtt.nothing_comes().await;
-    assert_eq!(mqtt.unsubscribe(&["a", "a"]).await, [0, 0x11]);
+    assert_eq!(mqtt.unsubscribe(&["a", "a"]).await, [0, 0, 0x11]);
 }
