@@ -5,7 +5,7 @@ mod client;
 mod disk;
 mod stream;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ struct Run {
     reading: Option<Due>,
     /// What is to come to the client, by position and whether it is retained: with the moment of its expiry.
     owed: BTreeMap<(u64, bool), Option<Timestamp>>,
+    /// What was given by a QoS below 2. If the QoS of its subscription is raised then and the server is killed, it counts as noted.
+    given_below: BTreeSet<u64>,
     /// By what retained messages were asked for.
     asked: Vec<TopicFilter>,
 }
@@ -86,6 +88,7 @@ impl Run {
             peer: PeerState::default(),
             reading: None,
             owed: BTreeMap::new(),
+            given_below: BTreeSet::new(),
             asked: Vec::new(),
         }
     }
@@ -133,9 +136,14 @@ impl Run {
         }
         self.stream.go_on();
         if !record.is_from_before {
-            let qos = self.qos(&record);
-            if qos > Qos::AtMostOnce && !self.peer.has(record.position.get(), qos == Qos::ExactlyOnce) {
-                self.owed.insert((record.position.get(), false), record.expires_at);
+            let (qos, position) = (self.qos(&record), record.position.get());
+            let is_once = qos == Qos::ExactlyOnce;
+            let is_done = self.peer.has(position, is_once) || (is_once && self.given_below.contains(&position));
+            if qos > Qos::AtMostOnce && !is_done {
+                self.owed.insert((position, false), record.expires_at);
+            }
+            if !is_once {
+                self.given_below.insert(position);
             }
         }
         self.receive(&out);
