@@ -129,8 +129,8 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        EventName, Generation, MqttProgress, MqttSessionHead, MqttSessionKey, NEVER_EXPIRES, Position, Properties,
-        PublisherId, Qos, SignIn, TenantName, WillRight,
+        EventName, Generation, MqttAsk, MqttProgress, MqttSessionHead, MqttSessionKey, NEVER_EXPIRES, Position,
+        Properties, PublisherId, Qos, SignIn, TenantName, WillRight,
     };
 
     #[test]
@@ -142,7 +142,7 @@ mod tests {
             retain_as_published: false,
             id: None,
             since: Position::START,
-            asked: 0,
+            asked: MqttAsk::default(),
         };
         let sign_in = SignIn { generation: Generation(77), by_password_alone: false, session: None };
         let will = KeptWill {

@@ -3,8 +3,6 @@
 use std::num::NonZeroU16;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-
 use super::events::{Events, Inserting};
 use crate::domain::{KeptWill, MqttProgress, MqttSession, MqttSessionId, MqttSessionKey, Position, PublisherId};
 use crate::error::Error;
@@ -13,7 +11,7 @@ use crate::events::{
     WillRules,
 };
 use crate::identity::Principal;
-use crate::store::{Lane, MqttCursor, MqttReplay, Store};
+use crate::store::{Lane, MqttCursor, Store};
 use crate::writer::Outcome;
 
 /// A client of MQTT that connects, as its session is begun by.
@@ -231,31 +229,5 @@ impl Events {
     /// The cursor of a session of the principal's tenant, for its connection to raise; `None` of one that ends with its connection.
     pub fn mqtt_cursor(&self, principal: &Principal, id: MqttSessionId) -> Option<MqttCursor> {
         self.store().mqtt_cursors().of(&principal.account.tenant, id)
-    }
-
-    /// The next events that a session has missed, about `bytes`, as a format writes them, of those that the principal may see. Returns
-    /// also the rest of the replay, and whether there are more.
-    ///
-    /// # Errors
-    /// [`Error::Unauthorized`] if the principal's rights ended meanwhile; [`Error::Storage`].
-    pub async fn missed(
-        &self,
-        principal: Principal,
-        replay: MqttReplay,
-        bytes: usize,
-        format: &'static (dyn Format + Send),
-    ) -> Result<(Bytes, MqttReplay, bool), Error> {
-        let read = move |store: &Store, scope: &ReadScope| {
-            let (mut written, mut replay) = (Vec::new(), replay.clone());
-            let is_more = replay.next(store, bytes, |event| {
-                let before = written.len();
-                if scope.view.allows(event.name) {
-                    format.event(&EventParts::of_stored(&event, store), &mut written);
-                }
-                written.len() - before
-            })?;
-            Ok((Bytes::from(written), replay, is_more))
-        };
-        self.reader(principal, EventFilter::ALL)?.read(read).await.map(|(_, missed)| missed)
     }
 }

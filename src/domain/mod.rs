@@ -48,8 +48,8 @@ pub use guest::Guest;
 pub use host::{host_and_port, is_domain_name, is_this_machine};
 pub use invite::{INVITE_SCOPE, Invite, InviteId, Inviter, missing_to_invite};
 pub use mqtt_session::{
-    KeptSubscription, KeptWill, MqttAsked, MqttProgress, MqttSession, MqttSessionHead, MqttSessionId, MqttSessionKey,
-    NEVER_EXPIRES, Outgoing, OutgoingEvent, OutgoingState, WillRight,
+    KeptSubscription, KeptWill, MqttAsk, MqttAsked, MqttProgress, MqttSession, MqttSessionHead, MqttSessionId,
+    MqttSessionKey, NEVER_EXPIRES, Outgoing, OutgoingEvent, OutgoingState, WillRight,
 };
 pub(crate) use name::is_blank;
 pub use name::{EventName, MAX_NAME_BYTES, TenantName, Username};

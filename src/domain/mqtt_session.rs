@@ -71,8 +71,17 @@ pub struct KeptSubscription {
     pub id: Option<NonZeroU32>,
     /// What was published up to here came before it.
     pub since: Position,
-    /// The number of the last SUBSCRIBE that has asked for its retained messages; 0 if none has.
-    pub asked: u32,
+    /// The last SUBSCRIBE that has asked for its retained messages.
+    pub asked: MqttAsk,
+}
+
+/// A SUBSCRIBE that has asked for retained messages. A later one is greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MqttAsk {
+    /// Its number among those of its session; 0 if there was none.
+    pub number: u32,
+    /// The events up to here are retained ones for it. Later ones come as they are published.
+    pub until: Position,
 }
 
 /// How far those retained messages have been given that subscriptions ask for. The SUBSCRIBEs of a session that ask for some have numbers,

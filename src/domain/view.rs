@@ -90,8 +90,8 @@ fn looks_like_an_id(text: &str) -> bool {
 pub struct GuestRights {
     /// Names, prefixes and topic filters of events that they may see.
     pub see: Patterns,
-    /// Names, prefixes and topic filters of events that they may insert.
-    pub insert: Patterns,
+    /// Events that they may insert.
+    pub insert: GuestInsert,
 }
 
 /// The events that a reader gets: those that it wants, of those that it may see.

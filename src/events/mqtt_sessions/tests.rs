@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::*;
 use crate::clock::Clock;
 use crate::domain::{
-    EventName, Generation, GuestInsert, GuestRights, OutgoingEvent, OutgoingState, Pattern, Patterns, Payload,
+    EventName, Generation, GuestInsert, GuestRights, MqttAsk, OutgoingEvent, OutgoingState, Pattern, Patterns, Payload,
     Properties, Qos, SignIn, TenantName, Timestamp, User, Username,
 };
 use crate::events::hub::{Hub, Rules};
@@ -146,7 +146,7 @@ async fn a_session_goes_on_for_its_own_client_alone_until_it_is_to_begin_anew() 
         retain_as_published: false,
         id: None,
         since: Position::START,
-        asked: 0,
+        asked: MqttAsk::default(),
     };
     assert!(house.change(id, MqttSessionChange::Subscribe(vec![subscription.clone()])).await);
     assert!(house.end(id, WillFate::Discarded).await);

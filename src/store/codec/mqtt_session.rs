@@ -5,9 +5,9 @@ use std::num::{NonZeroU16, NonZeroU32};
 use super::numbers::{Decoded, encode_moment, encode_position};
 use super::published::{HEAD_BYTES, PublishedHead, encode_envelope, encode_published};
 use crate::domain::{
-    EventName, Generation, KeptSubscription, KeptWill, MqttAsked, MqttProgress, MqttSessionHead, MqttSessionId,
-    MqttSessionKey, Outgoing, OutgoingEvent, OutgoingState, PayloadForm, Position, Published, PublisherId, Qos,
-    SessionId, SignIn, TenantName, Timestamp, Username, WillRight,
+    EventName, Generation, KeptSubscription, KeptWill, MqttAsk, MqttAsked, MqttProgress, MqttSessionHead,
+    MqttSessionId, MqttSessionKey, Outgoing, OutgoingEvent, OutgoingState, PayloadForm, Position, Published,
+    PublisherId, Qos, SessionId, SignIn, TenantName, Timestamp, Username, WillRight,
 };
 
 const WRONG: &str = "a session of MQTT is not what was written";
@@ -144,7 +144,8 @@ pub fn encode_mqtt_subscription(subscription: &KeptSubscription) -> Vec<u8> {
     let KeptSubscription { filter: _, qos, no_local, retain_as_published, id, since, asked } = subscription;
     let mut value = vec![qos.number() | bits([*no_local, *retain_as_published]) << 2];
     value.extend(encode_position(*since));
-    value.extend_from_slice(&asked.to_be_bytes());
+    value.extend_from_slice(&asked.number.to_be_bytes());
+    value.extend(encode_position(asked.until));
     value.extend(id.iter().flat_map(|id| id.get().to_be_bytes()));
     value
 }
@@ -154,7 +155,8 @@ pub fn decode_mqtt_subscription(filter: Box<str>, value: &[u8]) -> Decoded<KeptS
     let first = fields.byte()?;
     let qos = Qos::from_number(first & 3).ok_or(WRONG)?;
     let [no_local, retain_as_published] = flags(first >> 2)?;
-    let (since, asked) = (fields.position()?, fields.u32()?);
+    let since = fields.position()?;
+    let asked = MqttAsk { number: fields.u32()?, until: fields.position()? };
     let has_id = !fields.0.is_empty();
     let id = fields.optional(has_id, |fields| NonZeroU32::new(fields.u32()?).ok_or(WRONG))?;
     fields.all(KeptSubscription { filter, qos, no_local, retain_as_published, id, since, asked })

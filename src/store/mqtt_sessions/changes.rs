@@ -4,8 +4,8 @@ use std::num::NonZeroU16;
 
 use super::MqttRows;
 use crate::domain::{
-    KeptSubscription, KeptWill, MqttAsked, MqttProgress, MqttSessionHead, MqttSessionId, MqttSessionKey, Outgoing,
-    OutgoingState, Position, TenantName, Timestamp, Username,
+    KeptSubscription, KeptWill, MqttAsk, MqttAsked, MqttProgress, MqttSessionHead, MqttSessionId, MqttSessionKey,
+    Outgoing, OutgoingState, Position, TenantName, Timestamp, Username,
 };
 use crate::error::Error;
 use crate::store::chunks::CHUNK_BYTES;
@@ -181,9 +181,15 @@ impl Transaction<'_> {
             let before = self.committer.store.unless_damaged(before)?.flatten();
             // Not before any event that a reader may have found by now. Retention, which has read the sessions without this subscription,
             // removes none that it wants.
-            let (since, asked) =
-                before.map_or((subscription.since.max(self.head()), 0), |before| (before.since, before.asked));
-            let asked = asked.max(subscription.asked);
+            let now = self.head();
+            let asked = match subscription.asked {
+                MqttAsk { number: 0, .. } => subscription.asked,
+                MqttAsk { number, until } => MqttAsk { number, until: until.max(now) },
+            };
+            let (since, asked) = match before {
+                Some(before) => (before.since, asked.max(before.asked)),
+                None => (subscription.since.max(now), asked),
+            };
             self.put(key, codec::encode_mqtt_subscription(&KeptSubscription { since, asked, ..subscription }));
         }
         Ok(())

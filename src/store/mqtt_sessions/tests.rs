@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 
 use super::*;
 use crate::domain::{
-    EventName, Generation, KeptSubscription, NEVER_EXPIRES, OutgoingEvent, Payload, Properties, PublisherId, Qos,
-    SignIn, TenantName, Timestamp, WillRight,
+    EventName, Generation, KeptSubscription, MqttAsk, NEVER_EXPIRES, OutgoingEvent, Payload, Properties, PublisherId,
+    Qos, SignIn, TenantName, Timestamp, WillRight,
 };
 use crate::store::transaction::Transaction;
 use crate::store::{Committer, Draft, Search};
@@ -50,7 +50,7 @@ pub fn subscription(filter: &str, since: u64) -> KeptSubscription {
         retain_as_published: true,
         id: NonZeroU32::new(7),
         since: Position::new(since),
-        asked: 0,
+        asked: MqttAsk::default(),
     }
 }
 
@@ -228,6 +228,15 @@ fn a_subscription_that_is_made_again_begins_when_it_began_and_one_that_is_taken_
     assert_eq!(house.session(id).subscriptions, [kept, subscription("b", 1)]);
     house.change(4, |transaction| transaction.remove_mqtt_subscriptions(id, vec!["a".into(), "c".into()]));
     assert_eq!(house.session(id).subscriptions, [subscription("b", 1)]);
+    // What it asks for is up to the same moment, and stays so until it asks once more.
+    for (number, expected) in [(1, (1, 1)), (0, (1, 1)), (2, (2, 3))] {
+        let asked = MqttAsk { number, until: Position::START };
+        let again = KeptSubscription { asked, ..subscription("b", 1) };
+        house.change(5, |transaction| transaction.put_mqtt_subscriptions(id, vec![again]).unwrap());
+        let MqttAsk { number, until } = house.session(id).subscriptions[0].asked;
+        assert_eq!((number, until.get()), expected);
+        house.insert(&["a"], 1);
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use super::packet::{Qos, RetainHandling};
 use super::record::Record;
-use crate::domain::{EventFilter, Position, TopicFilter};
+use crate::domain::{EventFilter, MqttAsk, Position, TopicFilter};
 
 /// Up to so many subscriptions are compared one by one.
 const FEW: usize = 16;
@@ -24,8 +24,8 @@ pub struct Wanted {
     pub id: Option<NonZeroU32>,
     /// What was published up to here came before it. A session that goes on from an earlier position is not given that.
     pub since: Position,
-    /// The number of the last SUBSCRIBE that has asked for its retained messages; 0 if none has.
-    pub asked: u32,
+    /// The last SUBSCRIBE that has asked for its retained messages.
+    pub asked: MqttAsk,
 }
 
 /// The subscriptions of a client, each filter once, in the order of the filters' text.
@@ -79,9 +79,14 @@ impl Filters {
         self.wanted.len()
     }
 
+    /// The one with this filter.
+    pub fn get(&self, filter: &TopicFilter) -> Option<&Wanted> {
+        self.place(filter).ok().map(|at| &self.wanted[at])
+    }
+
     /// Whether one has this filter.
     pub fn contains(&self, filter: &TopicFilter) -> bool {
-        self.place(filter).is_ok()
+        self.get(filter).is_some()
     }
 
     /// All of them.
@@ -90,8 +95,8 @@ impl Filters {
     }
 
     /// How a message is delivered, and for which identifiers; `None` if no subscription wants it. `is_own` says that the client has
-    /// published it. Retained messages are delivered by those subscriptions alone that they were `asked` for by, if that is known
-    /// (MQTT 5.0, 3.8.4).
+    /// published it. Retained messages are delivered by those subscriptions alone that they were `asked` for by (MQTT 5.0, 3.8.4), if that
+    /// is known, unless they are newer than that.
     pub fn deliver(
         &self,
         record: &Record<'_>,
@@ -103,7 +108,9 @@ impl Filters {
         let mut found: Option<Delivery> = None;
         self.each_match(record.topic, &mut |wanted| {
             let is_other = match record.is_from_before {
-                true => asked.is_some_and(|asked| !asked.has_topic(&wanted.filter)),
+                true => {
+                    asked.is_some_and(|asked| record.position > wanted.asked.until || !asked.has_topic(&wanted.filter))
+                }
                 false => record.position <= wanted.since,
             };
             if is_other || (is_own && wanted.no_local) {
@@ -206,7 +213,7 @@ mod tests {
             retain_as_published: false,
             id: None,
             since: Position::START,
-            asked: 0,
+            asked: MqttAsk::default(),
         })
     }
 
@@ -227,6 +234,40 @@ mod tests {
             let expected: Vec<_> = one_by_one.into_iter().filter(|filter| filter.matches(&topic)).collect();
             prop_assert_eq!(found, expected);
         }
+    }
+
+    #[test]
+    fn what_is_newer_than_a_subscription_asked_for_is_no_retained_message_of_it() {
+        let mut filters = Filters::default();
+        let until = |number, until| MqttAsk { number, until: Position::new(until) };
+        filters.put(Wanted { asked: until(1, 3), ..wanted("a").unwrap() });
+        filters.put(Wanted { asked: until(2, 9), qos: Qos::ExactlyOnce, ..wanted("#").unwrap() });
+        let both = EventFilter::topics(["a", "#"].map(|filter| TopicFilter::parse(filter).unwrap())).unwrap();
+        let given = |position, is_from_before| {
+            let record = Record {
+                bytes: &[],
+                position: Position::new(position),
+                qos: Qos::ExactlyOnce,
+                is_retained: true,
+                is_from_before,
+                expires_at: None,
+                publisher: None,
+                topic: "a",
+                properties: &[],
+                payload: &[],
+            };
+            let delivery = filters.deliver(&record, false, Some(&both), &mut Vec::new());
+            delivery.map(|delivery| delivery.qos)
+        };
+        assert_eq!(given(3, true), Some(Qos::ExactlyOnce));
+        assert_eq!((given(9, true), given(10, true)), (Some(Qos::ExactlyOnce), None));
+        // It comes as it is published.
+        assert_eq!(given(10, false), Some(Qos::ExactlyOnce));
+        // It is asked for once more, and not by a SUBSCRIBE that asks for nothing.
+        filters.put(Wanted { qos: Qos::AtLeastOnce, ..wanted("#").unwrap() });
+        filters.put(Wanted { asked: until(3, 12), ..wanted("a").unwrap() });
+        let asked: Vec<_> = filters.iter().map(|wanted| wanted.asked.until.get()).collect();
+        assert_eq!(asked, [9, 12]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::filters::Wanted;
 use super::outbound::{Due, Limits, Outbound, Taken, Unnoted};
 use super::packet::{Qos, Version};
 use super::record::Record;
-use crate::domain::{EventFilter, Position, Timestamp, TopicFilter};
+use crate::domain::{EventFilter, MqttAsk, Position, Timestamp, TopicFilter};
 
 use client::{Answer, PeerState};
 use disk::{Change, Disk};
@@ -59,8 +59,8 @@ struct Run {
     reading: Option<Due>,
     /// What is to come to the client, by position and whether it is retained: with the moment of its expiry.
     owed: BTreeMap<(u64, bool), Option<Timestamp>>,
-    /// What was given by a QoS below 2. If the QoS of its subscription is raised then and the server is killed, it counts as noted.
-    given_below: BTreeSet<u64>,
+    /// What was given by QoS 0, or not at all. If the QoS of its subscription is 2 later and the server is killed, it counts as noted.
+    given_by_none: BTreeSet<u64>,
     /// By what retained messages were asked for.
     asked: Vec<TopicFilter>,
 }
@@ -88,7 +88,7 @@ impl Run {
             peer: PeerState::default(),
             reading: None,
             owed: BTreeMap::new(),
-            given_below: BTreeSet::new(),
+            given_by_none: BTreeSet::new(),
             asked: Vec::new(),
         }
     }
@@ -138,12 +138,12 @@ impl Run {
         if !record.is_from_before {
             let (qos, position) = (self.qos(&record), record.position.get());
             let is_once = qos == Qos::ExactlyOnce;
-            let is_done = self.peer.has(position, is_once) || (is_once && self.given_below.contains(&position));
+            let is_done = self.peer.has(position, is_once) || (is_once && self.given_by_none.contains(&position));
             if qos > Qos::AtMostOnce && !is_done {
                 self.owed.insert((position, false), record.expires_at);
             }
-            if !is_once {
-                self.given_below.insert(position);
+            if qos == Qos::AtMostOnce {
+                self.given_by_none.insert(position);
             }
         }
         self.receive(&out);
@@ -291,8 +291,6 @@ impl Run {
             self.peer.come_back(true);
             let progress = self.disk.progress();
             let position = progress.position;
-            // What came later comes by the stream.
-            self.owed.retain(|(of, is_from_before), _| !is_from_before || *of <= position.get());
             self.outbound = Outbound::resumed(self.limits, filters, progress, self.stream.head());
             self.stream.begin(position, self.outbound.take_asked_before());
         } else {
@@ -315,6 +313,9 @@ impl Run {
             self.outbound.filters.remove(&filter);
             return;
         };
+        if self.outbound.is_saved_before(&filter, qos) {
+            self.save();
+        }
         let asked = if is_asked { self.outbound.ask() } else { 0 };
         put(&mut self.outbound, at, qos, self.stream.head(), asked);
         if is_asked {
@@ -372,6 +373,7 @@ impl Run {
 fn put(outbound: &mut Outbound, at: usize, qos: Qos, since: Position, asked: u32) {
     if let Some(filter) = TopicFilter::parse(FILTERS[at]) {
         let (no_local, retain_as_published, id) = (false, false, None);
+        let asked = MqttAsk { number: asked, until: since };
         outbound.filters.put(Wanted { filter, qos, no_local, retain_as_published, id, since, asked });
     }
 }

@@ -11,8 +11,8 @@ use super::packet::Qos;
 use super::shares::Options;
 use crate::app::{Keeping, KeptSession};
 use crate::domain::{
-    self, AuthContext, KeptSubscription, KeptWill, MqttAsked, MqttProgress, MqttSession, Outgoing, OutgoingEvent,
-    OutgoingState, Position, SharedFilter, TopicFilter,
+    self, AuthContext, KeptSubscription, KeptWill, MqttAsk, MqttAsked, MqttProgress, MqttSession, Outgoing,
+    OutgoingEvent, OutgoingState, Position, SharedFilter, TopicFilter,
 };
 use crate::error::Error;
 use crate::events::{MqttSessionChange, WillFate};
@@ -143,7 +143,15 @@ pub fn kept_share(
     Options { qos, retain_as_published, id }: Options,
     since: Position,
 ) -> KeptSubscription {
-    KeptSubscription { filter: text, qos: kept_qos(qos), no_local: false, retain_as_published, id, since, asked: 0 }
+    KeptSubscription {
+        filter: text,
+        qos: kept_qos(qos),
+        no_local: false,
+        retain_as_published,
+        id,
+        since,
+        asked: MqttAsk::default(),
+    }
 }
 
 /// A quality of service as events have it.

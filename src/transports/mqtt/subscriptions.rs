@@ -10,7 +10,7 @@ use super::outbound::{Outbound, is_sys};
 use super::packet::{Reason, Subscribe, Subscription, Unsubscribe};
 use super::shares::Options;
 use crate::app::{App, Readable};
-use crate::domain::{EventFilter, FilterChange, SharedFilter, TopicFilter};
+use crate::domain::{EventFilter, FilterChange, MqttAsk, SharedFilter, TopicFilter};
 use crate::events::MqttSessionChange;
 use crate::identity::Principal;
 
@@ -18,14 +18,14 @@ use crate::identity::Principal;
 pub fn subscribe(
     app: &App,
     principal: &Principal,
-    keeper: &Keeper,
+    keeper: &mut Keeper,
     outbound: &mut Outbound,
     Subscribe { packet_id: id, subscription_id, subscriptions }: Subscribe,
 ) -> Doing {
     let (mut added, mut given, mut new) = (Vec::new(), Vec::new(), Vec::new());
     let mut kept = BTreeMap::new();
     let readable = LazyCell::new(|| app.events.readable(principal));
-    let mut number = None;
+    let (mut number, mut is_saved_before) = (None, false);
     // Everything up to here comes as retained, if it is given, and everything later as it comes.
     let since = app.events.head();
     let mut add = |subscription: &Subscription| -> Result<(), Reason> {
@@ -41,16 +41,17 @@ pub fn subscribe(
         let filter = admit(app, principal, readable.as_ref(), outbound, filter)?;
         let is_new = !outbound.filters.contains(&filter);
         let is_given = gives_retained(retain_handling, is_new);
-        let mut asked = 0;
+        let mut asked = MqttAsk::default();
         if is_sys(&filter) {
             outbound.begin_sys(is_given.then(|| filter.clone()));
         } else if is_given {
-            asked = *number.get_or_insert_with(|| outbound.ask());
+            asked = MqttAsk { number: *number.get_or_insert_with(|| outbound.ask()), until: since };
             given.push(filter.clone());
         }
         let id = subscription_id;
         let wanted = Wanted { filter: filter.clone(), qos, no_local, retain_as_published, id, since, asked };
         kept.insert(filter.as_str().to_owned(), kept_subscription(&wanted));
+        is_saved_before |= outbound.is_saved_before(&filter, qos);
         outbound.filters.put(wanted);
         if is_new {
             new.push(filter.as_str().into());
@@ -70,6 +71,10 @@ pub fn subscribe(
     outbound.count_subscriptions();
     if kept.is_empty() {
         return Doing::Subscribe { id, results, change: None, new };
+    }
+    if is_saved_before {
+        outbound.set_saved();
+        keeper.save(outbound.progress());
     }
     let change = match (EventFilter::topics(added), EventFilter::topics(given)) {
         (Ok(add), Ok(give)) => {

@@ -26,6 +26,8 @@ pub const SUBSCRIBERS: usize = 4;
 pub const MEMBERS: usize = 3;
 /// How many sequences of steps are tried.
 const CASES: u64 = 12;
+/// Sequences that have found something once.
+const KNOWN: [u64; 1] = [5_928_798_535_395_940_754];
 /// The variable that names the seed of one sequence, to try it again: the same steps, which may meet other moments.
 const SEED: &str = "MQTT_MODEL_SEED";
 
@@ -95,7 +97,7 @@ fn steps(seed: u64) -> Vec<Step> {
 fn every_client_gets_what_it_subscribed_to_as_surely_as_it_asked() {
     let seeds = match std::env::var(SEED) {
         Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (0..CASES).map(|_| rand_seed()).collect(),
+        Err(_) => KNOWN.into_iter().chain((0..CASES).map(|_| rand_seed())).collect(),
     };
     for seed in seeds {
         eprintln!("{SEED}={seed}");

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::{
-    EventName, KeptSubscription, MqttProgress, MqttSession, MqttSessionHead, MqttSessionKey, OutgoingEvent, Payload,
-    PublisherId, Qos, Timestamp, Username,
+    EventName, KeptSubscription, MqttAsk, MqttProgress, MqttSession, MqttSessionHead, MqttSessionKey, OutgoingEvent,
+    Payload, PublisherId, Qos, Timestamp, Username,
 };
 use crate::store::{Draft, Store};
 
@@ -34,7 +34,7 @@ fn needs(filters: &[&str], since: u64, waiting: &[u64]) -> MqttNeeds {
         retain_as_published: false,
         id: None,
         since: Position::new(since),
-        asked: 0,
+        asked: MqttAsk::default(),
     };
     let waiting = waiting.iter().map(|at| OutgoingEvent { position: Position::new(*at), is_from_before: false });
     let key = MqttSessionKey { username: Username::parse("u").unwrap(), client_id: "x".into() };

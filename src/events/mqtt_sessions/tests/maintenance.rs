@@ -1,7 +1,7 @@
 //! Guards what maintenance does for sessions of MQTT: delayed wills, ends, and what retention keeps for them.
 
 use super::*;
-use crate::domain::NEVER_EXPIRES;
+use crate::domain::{MqttAsk, NEVER_EXPIRES};
 use crate::store::{MAX_QUEUED, MqttReplay};
 
 impl House {
@@ -106,7 +106,7 @@ fn subscription(filter: &str) -> MqttSessionChange {
         retain_as_published: false,
         id: None,
         since: Position::START,
-        asked: 0,
+        asked: MqttAsk::default(),
     }])
 }
 

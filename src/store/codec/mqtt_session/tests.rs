@@ -43,10 +43,20 @@ fn row() -> impl Strategy<Value = MqttSessionRow> {
 
 fn subscription() -> impl Strategy<Value = KeptSubscription> {
     let id = prop::option::of((1..=u32::MAX).prop_map(|id| NonZeroU32::new(id).unwrap()));
-    (qos(), any::<[bool; 2]>(), id, position(), any::<u32>()).prop_map(|(qos, flags, id, since, asked)| {
-        let [no_local, retain_as_published] = flags;
-        KeptSubscription { filter: "a/+".into(), qos, no_local, retain_as_published, id, since, asked }
-    })
+    (qos(), any::<[bool; 2]>(), id, position(), (any::<u32>(), position())).prop_map(
+        |(qos, flags, id, since, (number, until))| {
+            let [no_local, retain_as_published] = flags;
+            KeptSubscription {
+                filter: "a/+".into(),
+                qos,
+                no_local,
+                retain_as_published,
+                id,
+                since,
+                asked: MqttAsk { number, until },
+            }
+        },
+    )
 }
 
 fn asked() -> impl Strategy<Value = MqttAsked> {

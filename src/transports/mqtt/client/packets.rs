@@ -68,7 +68,7 @@ impl Client {
                 return Err(End::Told(Reason::PacketTooLarge, Some("an UNSUBACK larger than the client takes")));
             }
             Packet::Subscribe(subscribe) => {
-                let keeper = &self.streaming.keeper;
+                let keeper = &mut self.streaming.keeper;
                 return Ok(Some(subscriptions::subscribe(
                     &self.app,
                     &self.principal,

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use super::asked::Asking;
 use super::types::Head;
 use super::{InFlight, Limits, Outbound, Progress, State, Unnoted};
-use crate::domain::{MqttAsked, Position, Timestamp};
+use crate::domain::{MqttAsked, Position, Timestamp, TopicFilter};
 use crate::events::Asked;
 use crate::transports::mqtt::filters::Filters;
 use crate::transports::mqtt::packet::Qos;
@@ -15,7 +15,7 @@ impl Outbound {
     /// For a client that comes back to its session, up to now.
     pub fn resumed(limits: Limits, filters: Filters, progress: Progress, now: Position) -> Self {
         let Progress { position, exact_position, exact_asked, asked, in_flight, waiting, last_id } = progress;
-        let asking = Asking::before(&filters, asked, exact_asked, position);
+        let asking = Asking::before(&filters, asked, exact_asked);
         Self {
             filters,
             asking,
@@ -31,6 +31,13 @@ impl Outbound {
     /// Whether the session has come further since it was saved.
     pub fn has_changed(&self) -> bool {
         self.has_changed
+    }
+
+    /// Whether it is to be saved before a subscription has this QoS. Up to where messages of QoS 2 have been noted, those are taken for noted
+    /// that come by it: what was given by less, and is not acknowledged, would not come again after a crash.
+    pub fn is_saved_before(&self, filter: &TopicFilter, qos: Qos) -> bool {
+        let is_raised = qos == Qos::ExactlyOnce && self.filters.get(filter).is_some_and(|before| before.qos < qos);
+        is_raised && self.limits.keeps && self.has_changed
     }
 
     /// It is saved as it is now.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::domain::{
-    self, Epoch, Event, EventId, EventKind, PayloadForm, Properties, Published, PublisherId, TopicFilter,
+    self, Epoch, Event, EventId, EventKind, MqttAsk, PayloadForm, Properties, Published, PublisherId, TopicFilter,
 };
 use crate::events::{EventParts, Format};
 use crate::transports::mqtt::filters::Wanted;
@@ -28,7 +28,15 @@ fn limits(version: Version, receive_maximum: u16) -> Limits {
 
 fn wanted(filter: &str, qos: Qos) -> Wanted {
     let filter = TopicFilter::parse(filter).unwrap();
-    Wanted { filter, qos, no_local: false, retain_as_published: false, id: None, since: Position::START, asked: 0 }
+    Wanted {
+        filter,
+        qos,
+        no_local: false,
+        retain_as_published: false,
+        id: None,
+        since: Position::START,
+        asked: MqttAsk::default(),
+    }
 }
 
 /// What goes out to a client of MQTT 3.1.1 with these subscriptions.
@@ -314,6 +322,22 @@ fn a_session_has_come_further_by_what_it_must_not_lose_and_only_as_far_as_all_of
     outbound.set_saved();
     assert!(outbound.acknowledged(id(1)) && outbound.has_changed() && outbound.done_up_to() == Position::new(5));
     assert!(outbound.acknowledged(id(2)) && outbound.done_up_to() == Position::new(6));
+}
+
+#[test]
+fn a_session_is_saved_before_a_subscription_is_raised_to_qos_2_if_something_is_unacknowledged() {
+    let mut outbound = Outbound::new(Limits { keeps: true, ..limits(Version::V5, 10) }, Position::START);
+    outbound.filters.put(wanted("a", Qos::AtLeastOnce));
+    let raised = |outbound: &Outbound, filter: &str, qos| {
+        let filter = TopicFilter::parse(filter).unwrap();
+        outbound.is_saved_before(&filter, qos)
+    };
+    assert!(!raised(&outbound, "a", Qos::ExactlyOnce));
+    take(&mut outbound, &record(1, "a", b"x", 1));
+    assert!(raised(&outbound, "a", Qos::ExactlyOnce));
+    assert!(!raised(&outbound, "a", Qos::AtLeastOnce) && !raised(&outbound, "b", Qos::ExactlyOnce));
+    outbound.set_saved();
+    assert!(!raised(&outbound, "a", Qos::ExactlyOnce));
 }
 
 #[test]
