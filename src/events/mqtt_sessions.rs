@@ -111,8 +111,8 @@ impl WillRules {
     }
 }
 
-/// Ends a session in a change that has written nothing yet, and without its will if that cannot be published since something is damaged
-/// where it is to go: a session that did not end would never expire.
+/// Ends a session, or publishes its will, in a change that has written nothing yet; and without the will if that cannot be published since
+/// something is damaged where it is to go: a session that did not end would never expire, and its client could not come back.
 pub(super) fn without_will_if_damaged(
     batch: &mut Batch<'_>,
     id: MqttSessionId,
@@ -191,12 +191,15 @@ impl Change for BeginMqttSession {
                 // the events of that tenant, and the rights by which it was subscribed were others.
                 let is_here = head.tenant == account.tenant && head.began.1 >= account.tenant_since;
                 if clean_start || has_expired || !is_here {
-                    rules.forget(batch, id)?;
+                    without_will_if_damaged(batch, id, |batch| rules.forget(batch, id))?;
                 } else {
-                    // It goes on before the will was due; but one without a delay was due when the connection was lost.
-                    let mut before = batch.mqtt_will(id)?;
-                    if before.take_if(|will| will.delay == 0).is_some() {
-                        rules.publish_of(batch, id, &head)?;
+                    // It goes on before the will was due. But one without a delay was due when the connection was lost, and of others
+                    // the delay may be over although nobody has looked since.
+                    let (mut before, now) = (batch.mqtt_will(id)?, batch.now());
+                    let is_due =
+                        |will: &KeptWill| will.delay == 0 || head.will_due_at(will).is_some_and(|due_at| due_at <= now);
+                    if before.take_if(|will| is_due(will)).is_some() {
+                        without_will_if_damaged(batch, id, |batch| rules.publish_of(batch, id, &head))?;
                     }
                     present = Some((id, head, before));
                 }

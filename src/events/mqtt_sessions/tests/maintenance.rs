@@ -80,6 +80,30 @@ async fn sessions_end_and_wills_come_at_their_time_and_once_also_if_the_server_w
     assert_eq!(house.store.mqtt_session(ids[4]).unwrap().unwrap().will, will("later", 3600));
 }
 
+#[tokio::test]
+async fn a_client_that_is_back_before_maintenance_takes_no_will_away_whose_delay_is_over() {
+    let mut ids = Vec::new();
+    let house = House::after(|transaction| {
+        ids = vec![
+            old(transaction, "over", will("over", 5), true, NEVER_EXPIRES),
+            old(transaction, "waits", will("waits", u32::MAX), true, NEVER_EXPIRES),
+        ];
+    });
+    assert_eq!(house.begin(connect("over")).await, BegunMqttSession::Present(ids[0], None));
+    let waits = will("waits", u32::MAX).map(Box::new);
+    assert_eq!(house.begin(connect("waits")).await, BegunMqttSession::Present(ids[1], waits));
+    assert_eq!(house.names(), ["over"]);
+    // Whatever is damaged where it is to go.
+    for clean_start in [false, true] {
+        let will = will("gone", 5).map(|will| KeptWill { retain: true, ..will });
+        let house = House::after(|transaction| _ = old(transaction, "phone", will, true, NEVER_EXPIRES));
+        house.store.smuggle(b"n\0\x04acmegone".to_vec(), b"?");
+        let begun = house.begin(BeginMqttSession { clean_start, ..connect("phone") }).await;
+        assert_eq!(matches!(begun, BegunMqttSession::Anew(_)), clean_start);
+        assert!(house.names().is_empty());
+    }
+}
+
 fn replayed(house: &House, id: MqttSessionId) -> Vec<u64> {
     let mut replay = MqttReplay::new(id, acme(), Position::START, house.store.head());
     let mut positions = Vec::new();
