@@ -52,16 +52,20 @@ impl MqttSessions {
     /// Removes what is left of some sessions. Returns whether there is more.
     async fn remove_left(&mut self) -> Result<bool, Error> {
         let (from, now) = (self.left.clone(), self.desk.clock.now());
-        let Found { keys, mut is_more, rest } =
+        let Found { keys, mut is_more, mut rest } =
             self.desk.read(move |store| store.find(&from, now, SESSIONS_A_STEP)).await?;
         for left in keys {
             let of = left.clone();
             let read = self.desk.read(move |store| store.unless_damaged(store.left_of_mqtt(&of))).await?;
             let Some(rows) = read else { continue };
             let is_last = rows.is_empty();
+            let (forgotten_at, _) = Transaction::of_mqtt_due(&left)?;
             let removed = self.desk.writer.submit(RemoveLeft { left, rows }).await;
-            // It is found again.
-            is_more |= self.desk.store.unless_damaged(removed)?.is_some() && !is_last;
+            if self.desk.store.unless_damaged(removed)?.is_some() && !is_last {
+                // It is found again.
+                rest.go_back(forgotten_at);
+                is_more = true;
+            }
         }
         // Not before it is done: a step that fails is tried again.
         self.left = rest;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::{MqttAsk, NEVER_EXPIRES};
-use crate::store::{MAX_QUEUED, MqttReplay};
+use crate::store::{MAX_QUEUED, MqttReplay, Search};
 
 impl House {
     /// Does all the work of maintenance until something is so.
@@ -123,7 +123,11 @@ async fn insert_many(house: &House, name: &str, count: u64) {
 }
 
 fn subscription(filter: &str) -> MqttSessionChange {
-    MqttSessionChange::Subscribe(vec![KeptSubscription {
+    MqttSessionChange::Subscribe(vec![kept(filter)])
+}
+
+fn kept(filter: &str) -> KeptSubscription {
+    KeptSubscription {
         filter: filter.into(),
         qos: Qos::AtLeastOnce,
         no_local: false,
@@ -131,7 +135,7 @@ fn subscription(filter: &str) -> MqttSessionChange {
         id: None,
         since: Position::START,
         asked: MqttAsk::default(),
-    }])
+    }
 }
 
 #[tokio::test]
@@ -192,6 +196,25 @@ async fn what_is_left_of_forgotten_sessions_goes() {
             is_gone
         })
         .await;
+}
+
+#[tokio::test]
+async fn of_many_sessions_that_are_forgotten_at_once_nothing_is_left() {
+    let house = House::new();
+    let subscriptions: Vec<_> = (0..300).map(|number| kept(&format!("a/{number}"))).collect();
+    let mut ids = Vec::new();
+    for number in 0..20 {
+        let id = house.begin_anew(BeginMqttSession { most: 1000, ..connect(&number.to_string()) }).await;
+        assert!(house.change(id, MqttSessionChange::Subscribe(subscriptions.clone())).await);
+        ids.push(id);
+    }
+    for id in ids {
+        assert!(house.change(id, MqttSessionChange::Forget).await);
+    }
+    let later = Clock::from_local().now() + Duration::from_secs(3600);
+    let left = |store: &Store| store.find(&Search::for_mqtt_left(), later, 100).unwrap().keys.len();
+    assert_eq!(left(&house.store), 20);
+    house.maintained(1000, |store| left(store) == 0).await;
 }
 
 #[tokio::test]
