@@ -14,7 +14,7 @@ pub struct Index<K, T: ?Sized> {
     of_prefix: HashMap<Arc<str>, SmallMap<K, Weak<T>>>,
     /// How many prefixes of each length there are: only those need be looked up.
     prefix_lengths: BTreeMap<usize, usize>,
-    of_topic: TopicIndex<K, T>,
+    of_topic: TopicIndex<K, Weak<T>>,
 }
 
 impl<K: Ord + Copy, T: ?Sized> Index<K, T> {
@@ -35,7 +35,7 @@ impl<K: Ord + Copy, T: ?Sized> Index<K, T> {
     /// How many places of the tree of topic filters were looked at since this was asked last.
     #[cfg(test)]
     pub fn take_topic_steps(&self) -> usize {
-        self.of_topic.steps.take()
+        self.of_topic.steps.swap(0, std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Adds one that wants the events that the patterns name, or all.
@@ -75,7 +75,7 @@ impl<K: Ord + Copy, T: ?Sized> Index<K, T> {
                 }
                 wanting
             }
-            Pattern::Topic(filter) => return self.of_topic.add(filter, key, one),
+            Pattern::Topic(filter) => return self.of_topic.add(filter, key, one.clone()),
         };
         wanting.insert(key, one.clone());
     }

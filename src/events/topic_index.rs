@@ -1,24 +1,24 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher, RandomState};
-use std::rc::Weak;
 
 use super::small_map::SmallMap;
 use crate::domain::TopicFilter;
 
-/// Groups or subscriptions, found by the topic filters of MQTT that match a name, and each known by a key.
+/// Groups, subscriptions or sessions, found by the topic filters of MQTT that match a name, and each known by a key. With each there is
+/// something that the index does not look at.
 ///
 /// It is a tree of the levels of filters. A name goes down in it by its own levels and by `+`, wherever filters go on so. What a name
 /// costs is so bounded by its levels, and by the few that filters with `+` may have ([`TopicFilter::parse`]), however many filters
 /// there are.
-pub struct TopicIndex<K, T: ?Sized> {
+pub struct TopicIndex<K, T> {
     /// By the place of a filter. Different filters may have the same place, if rarely. So a filter is a part of the key.
-    wanting: ByPlace<SmallMap<(K, TopicFilter), Weak<T>>>,
+    wanting: ByPlace<SmallMap<(K, TopicFilter), T>>,
     /// How filters go on, by the place of what they begin with.
     branches: ByPlace<Branch>,
     hasher: RandomState,
     /// How many places were looked at.
     #[cfg(test)]
-    pub steps: std::cell::Cell<usize>,
+    pub steps: std::sync::atomic::AtomicUsize,
 }
 
 /// Where a filter stands, or what it begins with: the hash of its levels. So all places of the tree are in one table, without pointers.
@@ -78,7 +78,7 @@ fn below(place: &Place, level: &str) -> Place {
     below
 }
 
-impl<K: Ord + Copy, T: ?Sized> TopicIndex<K, T> {
+impl<K: Ord + Copy, T> TopicIndex<K, T> {
     /// An empty one.
     pub fn new() -> Self {
         Self {
@@ -86,7 +86,7 @@ impl<K: Ord + Copy, T: ?Sized> TopicIndex<K, T> {
             branches: HashMap::default(),
             hasher: RandomState::new(),
             #[cfg(test)]
-            steps: std::cell::Cell::default(),
+            steps: std::sync::atomic::AtomicUsize::default(),
         }
     }
 
@@ -101,14 +101,14 @@ impl<K: Ord + Copy, T: ?Sized> TopicIndex<K, T> {
     }
 
     /// Adds one that wants the events that a filter matches. Without a wildcard that is none: one that matches a name is no filter here.
-    pub fn add(&mut self, filter: &TopicFilter, key: K, one: &Weak<T>) {
+    pub fn add(&mut self, filter: &TopicFilter, key: K, one: T) {
         if !filter.has_wildcard() {
             return;
         }
         let place = self.place(filter);
         let wanting = self.wanting.entry(place).or_default();
         let before = wanting.len();
-        wanting.insert((key, filter.clone()), one.clone());
+        wanting.insert((key, filter.clone()), one);
         if wanting.len() > before {
             self.count(filter, 1);
         }
@@ -145,7 +145,7 @@ impl<K: Ord + Copy, T: ?Sized> TopicIndex<K, T> {
     }
 
     /// Those that want the events of a name, once for each of their filters that matches it.
-    pub fn wanting(&self, name: &str) -> impl Iterator<Item = (K, &Weak<T>)> {
+    pub fn wanting(&self, name: &str) -> impl Iterator<Item = (K, &T)> {
         let mut found = Vec::new();
         // Most tenants have no client of MQTT. Names with wildcards come from other transports, and no filter matches them.
         if !self.branches.is_empty() && !name.contains(['+', '#']) {
@@ -161,10 +161,10 @@ impl<K: Ord + Copy, T: ?Sized> TopicIndex<K, T> {
         place: &Place,
         name: Option<&str>,
         by_wildcards: bool,
-        found: &mut Vec<&'a SmallMap<(K, TopicFilter), Weak<T>>>,
+        found: &mut Vec<&'a SmallMap<(K, TopicFilter), T>>,
     ) {
         #[cfg(test)]
-        self.steps.set(self.steps.get() + 1);
+        self.steps.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let Some(branch) = self.branches.get(&place.finish()) else { return };
         // `a/#` matches `a`, too.
         if branch.all > 0 && by_wildcards {

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroU64;
 
 use crate::domain::{MqttSessionId, Position, TenantName};
+use crate::events::topic_index::TopicIndex;
 use crate::store::{Behind, LeavingEvent, MqttNeeds};
 
 /// How many bytes all of this takes at most, roughly. Sessions beyond that are read whenever some events leave.
 const MAX_BYTES: usize = 64 << 20;
-/// What a session takes beside its filters, and a filter beside its text, roughly: they are in two maps.
+/// What a session takes beside its filters, a filter beside its text and its levels, and a level, roughly: they are in several maps.
 const BYTES_A_SESSION: usize = 256;
 const BYTES_A_FILTER: usize = 192;
+const BYTES_A_LEVEL: usize = 40;
 
 /// What each of some sessions needs.
 pub type Needed = Vec<(MqttSessionId, Vec<Position>)>;
@@ -29,37 +31,34 @@ impl Default for Away {
 }
 
 /// Those of a tenant.
-#[derive(Default)]
 struct Sessions {
     of: HashMap<MqttSessionId, (NonZeroU64, MqttNeeds)>,
     by: HashMap<By, BTreeSet<MqttSessionId>>,
+    /// By their filters that have a wildcard.
+    by_filter: TopicIndex<MqttSessionId, ()>,
 }
 
-/// What an event must have so that a session can need it.
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { of: HashMap::new(), by: HashMap::new(), by_filter: TopicIndex::new() }
+    }
+}
+
+/// What an event must have so that a session can need it which no filter with a wildcard says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum By {
     Position(Position),
     Name(Box<str>),
-    /// The first level of a filter that is no wildcard, and which level that is.
-    Level(usize, Box<str>),
-    /// Its filter is of wildcards alone.
-    Anything,
 }
 
 fn of_needs(needs: &MqttNeeds) -> impl Iterator<Item = By> {
-    let of_topics = needs.topics().map(|topics| {
-        let filter = topics.as_str();
-        if !filter.contains(['+', '#']) {
-            return By::Name(filter.into());
-        }
-        let level = filter.split('/').enumerate().find(|(_, level)| !matches!(*level, "+" | "#"));
-        level.map_or(By::Anything, |(at, level)| By::Level(at, level.into()))
-    });
-    of_topics.chain(needs.named().iter().map(|position| By::Position(*position)))
+    let names = needs.topics().filter(|topics| !topics.has_wildcard()).map(|topics| By::Name(topics.as_str().into()));
+    names.chain(needs.named().iter().map(|position| By::Position(*position)))
 }
 
 fn bytes_of(needs: &MqttNeeds) -> usize {
-    let of_filters: usize = needs.topics().map(|topics| topics.as_str().len() * 2 + BYTES_A_FILTER).sum();
+    let of_filter = |filter: &str| BYTES_A_FILTER + filter.len() * 2 + filter.split('/').count() * BYTES_A_LEVEL;
+    let of_filters: usize = needs.topics().map(|topics| of_filter(topics.as_str())).sum();
     BYTES_A_SESSION + of_filters + needs.named().len() * BYTES_A_FILTER
 }
 
@@ -96,8 +95,8 @@ impl Away {
         }
     }
 
-    /// Which of some events the sessions need that are known here. It ends when it has found about so many; the events that are left
-    /// over have their turn next.
+    /// Which of some events the sessions need that are known here. It ends when it has looked at about so many sessions and events,
+    /// whether it found something or not; the events that are left over have their turn next.
     pub fn needed<'a>(
         &self,
         tenant: &TenantName,
@@ -125,31 +124,37 @@ impl Sessions {
         for by in of_needs(&needs) {
             self.by.entry(by).or_default().insert(id);
         }
+        needs.topics().for_each(|topics| self.by_filter.add(topics, id, ()));
         self.of.insert(id, (absence, needs));
     }
 
     fn needed<'a>(&self, mut events: &'a [LeavingEvent], about: usize) -> (Needed, &'a [LeavingEvent]) {
         let mut needed: BTreeMap<MqttSessionId, Vec<Position>> = BTreeMap::new();
-        let mut found = 0;
+        let mut looked_at = 0;
         while let Some((event, rest)) = events.split_first()
-            && found < about
+            && looked_at < about
         {
-            for id in self.that_need(event) {
-                needed.entry(id).or_default().push(event.position());
-                found += 1;
+            looked_at += 1;
+            for id in self.that_may_need(event) {
+                looked_at += 1;
+                if self.of.get(&id).is_some_and(|(_, needs)| needs.needs(event)) {
+                    let positions = needed.entry(id).or_default();
+                    // Several of its filters may match.
+                    if positions.last() != Some(&event.position()) {
+                        positions.push(event.position());
+                    }
+                }
             }
             events = rest;
         }
         (needed.into_iter().collect(), events)
     }
 
-    fn that_need(&self, event: &LeavingEvent) -> BTreeSet<MqttSessionId> {
-        let name = event.name();
-        let levels = name.split('/').enumerate().map(|(at, level)| By::Level(at, level.into()));
-        let by = levels.chain([By::Position(event.position()), By::Name(name.into()), By::Anything]);
-        let may_need = by.filter_map(|by| self.by.get(&by)).flatten();
-        let needs = |id: &&MqttSessionId| self.of.get(*id).is_some_and(|(_, needs)| needs.needs(event));
-        may_need.filter(needs).copied().collect()
+    /// The sessions that are asked whether they need an event, once for each reason why they might.
+    fn that_may_need(&self, event: &LeavingEvent) -> impl Iterator<Item = MqttSessionId> {
+        let by = [By::Position(event.position()), By::Name(event.name().into())];
+        let listed = by.into_iter().filter_map(|by| self.by.get(&by)).flatten().copied();
+        listed.chain(self.by_filter.wanting(event.name()).map(|(id, ())| id))
     }
 
     /// Forgets a session. Returns how many bytes that was counted as.
@@ -163,6 +168,7 @@ impl Sessions {
                 self.by.remove(&by);
             }
         }
+        needs.topics().for_each(|topics| self.by_filter.remove(topics, id));
         bytes_of(&needs)
     }
 }

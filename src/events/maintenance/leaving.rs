@@ -20,6 +20,8 @@ const SESSIONS_A_STEP: usize = 64;
 /// How many bytes of events one change keeps at most, plus one event, and how many events.
 const BYTES_A_CHANGE: usize = 1 << 20;
 const EVENTS_A_CHANGE: usize = 1024;
+/// How many sessions and events of those that are in memory are looked at in a row: some hundred microseconds.
+const LOOKED_AT_IN_A_ROW: usize = 1024;
 
 /// The oldest events of a tail, on their way out.
 pub struct Leaving {
@@ -69,12 +71,14 @@ impl Leaving {
         let Asking { events, kept, unknown } = asking;
         // Those of which is not known yet what they need are read below.
         while *kept < events.len() {
-            let (needed, rest) = away.needed(tenant, &events[*kept..], EVENTS_A_CHANGE);
+            let (needed, rest) = away.needed(tenant, &events[*kept..], LOOKED_AT_IN_A_ROW);
             queue(desk, needed, events, rules).await?;
             *kept = events.len() - rest.len();
             if began.elapsed() > within {
                 return Ok(false);
             }
+            // If nothing was to be written, others have waited for this thread.
+            tokio::task::yield_now().await;
         }
         while !unknown.is_empty() {
             let some = unknown[unknown.len().saturating_sub(SESSIONS_A_STEP)..].to_vec();

@@ -111,3 +111,28 @@ fn a_session_is_asked_anew_after_each_absence_and_while_it_is_connected_and_of_v
     let unknown = known.unknown(&acme(), &behind).len();
     assert!((90..99).contains(&unknown) && known.bytes <= 1000, "{unknown}");
 }
+
+#[test]
+fn however_many_sessions_have_filters_with_the_same_levels_an_event_is_compared_with_those_that_it_matches() {
+    let mut sessions = Sessions::default();
+    for id in 0..1000 {
+        let filters = [format!("devices/{id}/#"), format!("+/{id}/state"), "a/b/+".to_owned(), "a/+/c".to_owned()];
+        let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
+        sessions.add(MqttSessionId(id), NonZeroU64::MIN, needs(&filters, 0, &[]));
+    }
+    let events = events(&["devices/7/x", "devices/7/state", "devices/state", "a/a/a", "a/b/c"]);
+    let compared: Vec<_> = events.iter().map(|event| sessions.that_may_need(event).count()).collect();
+    assert_eq!(compared, [1, 2, 0, 0, 2000]);
+}
+
+#[test]
+fn a_step_ends_also_if_the_sessions_that_were_looked_at_need_nothing() {
+    let mut known = Away::default();
+    for id in 0..100 {
+        known.learn(&acme(), away(id, 1), needs(&["#"], 9, &[]));
+    }
+    let events = events(&["a", "b", "c", "d"]);
+    let (needed, rest) = known.needed(&acme(), &events, 150);
+    assert!(needed.is_empty());
+    assert_eq!(rest.len(), 2);
+}
