@@ -121,6 +121,7 @@ impl Server {
         };
         let identity =
             Identity::new(store.clone(), writer.clone(), clock.clone(), root, settings).map_err(StartError::Threads)?;
+        identity.warn_of_anonymous().map_err(&core)?;
         let retention = Retention { age: config.retained.retain_for, events: config.retained.retain_events };
         let maintenance = keep_up(hub.clone(), writer.clone(), clock.clone(), retention, config.limits.quotas());
         let settled = clock.clone();

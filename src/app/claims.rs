@@ -83,6 +83,11 @@ impl<K: Eq + Hash + Clone> Claims<K> {
 }
 
 impl<K: Eq + Hash> Held<K> {
+    /// What is held.
+    pub fn key(&self) -> Option<&K> {
+        self.key.as_ref()
+    }
+
     /// Becomes ready when somebody else waits. Wakes as a future does.
     pub fn poll_wanted(&self, context: &mut Context<'_>) -> Poll<()> {
         self.wanted.holder.register(context.waker());

@@ -74,6 +74,22 @@ impl Identity {
         visit.ends(guess.await)
     }
 
+    /// Warns if there is no such user yet as `mqtt_anonymous` names.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn warn_of_anonymous(&self) -> Result<(), Error> {
+        let Some(user) = &self.0.settings.mqtt_anonymous else { return Ok(()) };
+        if self.0.store.account(user)?.is_none() {
+            let user = user.as_str();
+            tracing::warn!(
+                user,
+                "there is no such user as mqtt_anonymous names: without credentials no client is let in"
+            );
+        }
+        Ok(())
+    }
+
     /// The user as whom clients are served that show nothing.
     fn anonymous(&self) -> Result<Option<Principal>, Error> {
         let Some(username) = self.0.settings.mqtt_anonymous.clone() else { return Ok(None) };

@@ -11,6 +11,7 @@ use super::basics::{METHOD, MemoryOf, say};
 use super::client::{Client, Connection, Streaming};
 use super::client_id::ClientId;
 use super::inbound::{self, Inbound, MAX_ALIASES, RECEIVE_MAXIMUM, max_packet_bytes};
+use super::log;
 use super::outbound::{Limits, Outbound};
 use super::packet::{Authentication, Connect, Decoder, Encoder, Packet, Property, Reason, Violation};
 use super::reasons;
@@ -48,6 +49,7 @@ pub async fn connect(
     let (connect, rest) = match timeout(WITHIN, first).await.ok().flatten()? {
         Ok(first) => first,
         Err(violation) => {
+            log::not_let_in(None, from, violation.reason);
             if let Some(version) = violation.connack {
                 say(&outlet, |out| {
                     Encoder::new(version).connack(out, false, violation.reason, Some(violation.what), &[]);
@@ -57,16 +59,17 @@ pub async fn connect(
         }
     };
     let encoder = Encoder::of(&connect);
+    let refuse = |reason| {
+        log::not_let_in(Some(&connect), from, reason);
+        say(&outlet, |out| encoder.connack(out, false, reason, None, &[]));
+        None
+    };
     // Until it is known who it is, it counts as what strangers hold; and then for the user, until the session is found.
     inlet.hold(weight::of_connect(&connect));
     match let_in(&app, &connect, from).await {
         Ok(LetIn { principal, client_id, expiry }) => {
             inlet.set_memory(memory(&principal));
             decoder.set_max_packet_bytes(max_packet_bytes(&app));
-            let refuse = |reason| {
-                say(&outlet, |out| encoder.connack(out, false, reason, None, &[]));
-                None
-            };
             // It could be told neither that it is let in, nor anything else later.
             if welcome(&app, &connect, &client_id, expiry, false).is_empty() {
                 return refuse(Reason::PacketTooLarge);
@@ -82,10 +85,7 @@ pub async fn connect(
                 Err(reason) => refuse(reason),
             }
         }
-        Err(reason) => {
-            say(&outlet, |out| encoder.connack(out, false, reason, None, &[]));
-            None
-        }
+        Err(reason) => refuse(reason),
     }
 }
 

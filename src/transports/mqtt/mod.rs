@@ -17,6 +17,7 @@ mod inbound;
 #[cfg(test)]
 pub mod invariants;
 mod keeping;
+mod log;
 mod outbound;
 pub mod packet;
 mod reading;
