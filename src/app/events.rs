@@ -383,5 +383,5 @@ impl Events {
 
 /// By what a stream of a principal goes on.
 fn lease_of(principal: &Principal) -> Lease {
-    Lease { session: principal.session(), expires_at: principal.expires_at }
+    Lease { session: principal.session(), expires_at: principal.expires_at, is_of_share: false }
 }

@@ -56,11 +56,11 @@ impl Shares {
     ) -> Result<Membership, Error> {
         let mut all = lock(&self.0);
         let share = match all.entry(key.clone()) {
-            Entry::Occupied(entry) => Arc::clone(entry.get()),
-            Entry::Vacant(entry) => {
+            Entry::Occupied(entry) if !lock(&entry.get().state).has_ended() => Arc::clone(entry.get()),
+            entry => {
                 let share = Arc::new(Share { state: Mutex::default() });
                 open(&share)?;
-                Arc::clone(entry.insert(share))
+                Arc::clone(entry.insert_entry(share).get())
             }
         };
         let member = lock(&share.state).join(Arc::clone(inbox), slot, may_see);

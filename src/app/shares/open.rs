@@ -57,8 +57,9 @@ impl Events {
         let filter = EventFilter::topics([shared.filter.clone()])?;
         let filter = self.hub.keep_filter(tenant, &by.username, filter)?;
         let own = Own { username, patterns: Patterns::default() };
+        let lease = Lease { is_of_share: true, ..Lease::default() };
         Ok(SubscribeRequest {
-            presence_guard: user_streams.arrive_by(Lease::default(), tenant, GoesOnFor::None, self.clock.now()),
+            presence_guard: user_streams.arrive_by(lease, tenant, GoesOnFor::None, self.clock.now()),
             tenant: tenant.clone(),
             view: View { filter, rights: Rights::All, own },
             start: Start::now(head, None),

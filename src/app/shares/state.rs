@@ -107,7 +107,8 @@ impl State {
             return false;
         }
         if let Some(member) = self.next_for(topic) {
-            member.inbox.put(member.slot, Item { position, topic: topic.into(), record: Some(record()) });
+            let record = member.inbox.has_room().then(record);
+            member.inbox.put(member.slot, Item { position, topic: topic.into(), record });
             return true;
         }
         if !self.may_any_see(topic) {
@@ -161,6 +162,11 @@ impl State {
                 self.waiting.insert(position, topic);
             }
         }
+    }
+
+    /// Whether its stream has ended, or nobody is there.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
     }
 
     pub fn end(&mut self, ending: Ending) {

@@ -78,3 +78,34 @@ fn what_is_given_back_goes_to_another_first() {
     let gone = state.poll_gone(&mut Context::from_waker(std::task::Waker::noop()));
     assert!(gone.is_ready());
 }
+
+#[test]
+fn who_comes_to_a_share_whose_stream_has_ended_opens_another() {
+    let (shares, inbox, opened) = (Shares::default(), Arc::<Inbox>::default(), std::cell::Cell::new(0));
+    let key = || (TenantName::parse("acme").unwrap(), SharedFilter::parse("$share/g/a").unwrap(), None);
+    let join = || {
+        let open = |_: &Arc<Share>| {
+            opened.set(opened.get() + 1);
+            Ok(())
+        };
+        shares.join(key(), (&inbox, 1), Box::new(|_| true), open).unwrap()
+    };
+    let (first, second) = (join(), join());
+    assert!(opened.get() == 1 && Arc::ptr_eq(first.share(), second.share()));
+    first.share().end(Ending { why: crate::events::End::Unreadable, told: None });
+    let third = join();
+    assert!(opened.get() == 2 && !Arc::ptr_eq(first.share(), third.share()));
+    drop((first, second));
+    assert!(Arc::ptr_eq(join().share(), third.share()) && opened.get() == 2);
+}
+
+#[test]
+fn an_inbox_holds_few_records_and_the_others_are_read_later() {
+    let mut state = State::default();
+    let (_, inbox) = member(&mut state, 100, "");
+    let large = || Bytes::from(vec![b'x'; 40 << 10]);
+    assert!((1..=4).all(|position| state.take(Position::new(position), "x", large)));
+    assert_eq!(given(&inbox), [(1, true), (2, true), (3, false), (4, false)]);
+    assert!(state.take(Position::new(5), "x", large));
+    assert_eq!(given(&inbox), [(5, true)]);
+}

@@ -29,6 +29,8 @@ pub struct Lease {
     pub session: Option<SessionId>,
     /// When it ends; `None` is never.
     pub expires_at: Option<Timestamp>,
+    /// Whether it is that of a share, and none of those of which a user may have so many.
+    pub is_of_share: bool,
 }
 
 /// How far a stream is.

@@ -135,10 +135,17 @@ impl Table {
         // The end may have come between the request and this. The subscription looks at its access, too.
         let state = if access.is_ended() { State::Ending } else { State::Open(worker) };
         self.set_state(id, state);
-        let open = &self.user(access.username()).open;
-        let oldest: Vec<_> = open.values().take(open.len().saturating_sub(at_most)).copied().collect();
+        let oldest = self.too_many(access.username(), at_most);
         oldest.into_iter().for_each(|id| self.end(id, End::TooManyStreams));
         true
+    }
+
+    /// The oldest streams of a user, but for those of shares, that are open beyond so many.
+    fn too_many(&self, username: &Username, at_most: usize) -> Vec<StreamId> {
+        let Some(user) = self.users.get(username).filter(|user| user.open.len() > at_most) else { return Vec::new() };
+        let is_own = |id: &&StreamId| self.streams.get(id).is_some_and(|record| !record.lease.is_of_share);
+        let own = user.open.values().filter(is_own).count();
+        user.open.values().filter(is_own).take(own.saturating_sub(at_most)).copied().collect()
     }
 
     /// Has a stream end for a reason, if it is open.

@@ -205,7 +205,7 @@ fn a_renewed_stream_goes_on_until_the_later_end() {
         let open = |username| {
             house.open_with(0, username, "*", usize::MAX, |request| {
                 let streams = house.hub.registry().user_streams(&Username::parse(username).unwrap());
-                let lease = Lease { session: None, expires_at: Some(soon) };
+                let lease = Lease { expires_at: Some(soon), ..Lease::default() };
                 request.presence_guard = streams.arrive_by(lease, &tenant("t"), GoesOnFor::None, now);
             })
         };
@@ -213,7 +213,7 @@ fn a_renewed_stream_goes_on_until_the_later_end() {
         let renew = |username: &str, millis: u64| {
             let username = Username::parse(username).unwrap();
             let until = Timestamp::from_millis(now.as_millis() + millis);
-            let lease = Lease { session: None, expires_at: Some(until) };
+            let lease = Lease { expires_at: Some(until), ..Lease::default() };
             let ends_at = house.hub.renew(&username, house.hub.registry().only(&username), lease).unwrap();
             assert_eq!(ends_at, Some(until.max(soon)));
         };

@@ -20,7 +20,7 @@ fn open(house: &House, guest: &Guest, filter: &str) -> Rc<Line> {
     house.open_with(0, "u", filter, usize::MAX, |request| {
         let user_streams = house.hub.registry().user_streams(guest.username());
         request.changes = user_streams.changes();
-        let lease = Lease { session: None, expires_at: guest.expires_at() };
+        let lease = Lease { expires_at: guest.expires_at(), ..Lease::default() };
         request.presence_guard =
             user_streams.arrive_by(lease, &tenant("t"), GoesOnFor::None, Timestamp::from_millis(1));
         let (rights, own) = guest.account().scopes.to_see(Authorize::Open, guest.username());

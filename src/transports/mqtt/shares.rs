@@ -35,6 +35,8 @@ pub struct Options {
 pub struct Memberships {
     inbox: Arc<Inbox>,
     of_client: Vec<OfClient>,
+    /// Of which shares the client is no member any more, while events of theirs are being read.
+    left: Vec<(u32, Arc<Share>)>,
     last_slot: u32,
     /// What was sent and is not acknowledged, or not wholly.
     sent: HashMap<NonZeroU16, Sent>,
@@ -132,8 +134,19 @@ impl Memberships {
         let share = Arc::clone(member.share());
         // First, so that nothing more is given to it.
         drop(member);
-        share.give_back(self.inbox.take_of(slot));
+        let to_read = self.to_read.extract_if(.., |(of, _)| *of == slot).map(|(_, item)| item);
+        share.give_back(self.inbox.take_of(slot).into_iter().chain(to_read).collect());
+        if self.reading.as_ref().is_some_and(|reading| reading.items.iter().any(|(of, _)| *of == slot)) {
+            self.left.push((slot, share));
+        }
         true
+    }
+
+    /// The share whose events come, or came, under a slot.
+    fn share(&self, slot: u32) -> Option<&Arc<Share>> {
+        let of_client = self.of_client.iter().map(|one| (one.slot, one.member.share()));
+        let left = self.left.iter().map(|(slot, share)| (*slot, share));
+        of_client.chain(left).find(|(of, _)| *of == slot).map(|(_, share)| share)
     }
 
     /// Takes what is for the client; and how the stream of a share has ended, if one has. Has the task woken when there is more.
@@ -149,12 +162,14 @@ impl Memberships {
     }
 
     /// Gives to others what the client does not take.
-    pub fn give_back(&self, items: impl IntoIterator<Item = (u32, Item)>) {
+    pub fn give_back(&mut self, items: impl IntoIterator<Item = (u32, Item)>) {
         for (slot, item) in items {
-            // If it is no member any more, and the last one, nobody is there.
-            if let Some(one) = self.of_client.iter().find(|one| one.slot == slot) {
-                one.member.share().give_back(vec![item]);
+            if let Some(share) = self.share(slot) {
+                share.give_back(vec![item]);
             }
+        }
+        if self.reading.is_none() {
+            self.left.clear();
         }
     }
 
@@ -168,8 +183,7 @@ impl Memberships {
 
     /// A message that came under a slot is on its way.
     pub fn sent(&mut self, slot: u32, id: NonZeroU16, (position, topic): (Position, &str), qos: Qos) {
-        if let Some(one) = self.of_client.iter().find(|one| one.slot == slot) {
-            let share = Arc::clone(one.member.share());
+        if let Some(share) = self.share(slot).cloned() {
             self.sent.insert(id, Sent { share, position, topic: topic.into(), qos });
         }
     }
@@ -210,13 +224,12 @@ impl Drop for Memberships {
             }
         }
         let being_read = self.reading.take().map(|reading| reading.items).unwrap_or_default();
-        let of_client = std::mem::take(&mut self.of_client);
         for (slot, item) in being_read.into_iter().chain(std::mem::take(&mut self.to_read)) {
-            if let Some(one) = of_client.iter().find(|one| one.slot == slot) {
-                give(Arc::clone(one.member.share()), item);
+            if let Some(share) = self.share(slot) {
+                give(Arc::clone(share), item);
             }
         }
-        for OfClient { slot, member, .. } in of_client {
+        for OfClient { slot, member, .. } in std::mem::take(&mut self.of_client) {
             let share = Arc::clone(member.share());
             // First, so that nothing is given back to it.
             drop(member);

@@ -18,7 +18,7 @@ use crate::events::{Asked, Ending, Format, Sink, Written};
 use crate::transports::ws::{Outlet, WakerSlot};
 
 /// How many bytes of packets are made before they are written.
-const PACKETS_AT_ONCE: usize = 64 << 10;
+pub const PACKETS_AT_ONCE: usize = 64 << 10;
 
 /// What a connection and its sink share.
 pub struct Shared {

@@ -8,7 +8,7 @@ use super::sessions::{keeping, reopen};
 use super::{client, server_with};
 
 /// The messages that have come by now, each acknowledged if it is to be.
-async fn come(mqtt: &mut Mqtt, acknowledges: bool) -> Vec<Message> {
+pub async fn come(mqtt: &mut Mqtt, acknowledges: bool) -> Vec<Message> {
     let mut messages = Vec::new();
     mqtt.send(&[0xC0, 0]).await;
     loop {

@@ -11,6 +11,8 @@ use crate::transports::mqtt::reading::read;
 use crate::transports::mqtt::reasons;
 use crate::transports::mqtt::record::Record;
 use crate::transports::mqtt::shares::Reading;
+use crate::transports::mqtt::sink::PACKETS_AT_ONCE;
+use crate::transports::ws::yield_turn;
 
 /// How many messages a share may have on the way to a client that it has not seen. With few of them, members have their turns in small
 /// steps, and little has to be given back.
@@ -42,29 +44,34 @@ impl Client {
         let now = self.app.events.clock().now();
         let mut giving = Giving { outbound: &mut outbound, now, out: Vec::new(), back: Vec::new() };
         for (slot, item) in items {
+            let being_read = giving.outbound.shares_mut().being_read();
             match &item.record {
                 _ if !has_room => giving.back.push((slot, item)),
-                None => giving.outbound.shares_mut().to_read.push((slot, item)),
-                Some(bytes) => {
+                Some(bytes) if being_read == 0 && !giving.is_full() => {
                     let bytes = bytes.clone();
                     giving.give(slot, item, Record::first(&bytes).map(|(record, _)| record));
                 }
+                // It comes after those before it, and when it can be sent.
+                _ => giving.outbound.shares_mut().to_read.push((slot, Item { record: None, ..item })),
             }
         }
-        if has_room && let Some(end) = self.give_read(&mut giving, context) {
-            return Some(end);
-        }
+        let end = if has_room { self.give_read(&mut giving, context) } else { None };
         let Giving { out, back, .. } = giving;
+        // Also if the connection ends: what is made counts as sent.
         if !out.is_empty() {
             shared.way_out.send(&out);
+        }
+        if end.is_some() {
+            outbound.shares_mut().give_back(back);
+            return end;
         }
         let window = outbound.room_for_shared().min(AT_ONCE);
         let shares = outbound.shares_mut();
         if !back.is_empty() {
             // First, so that they are not given to this client again.
             shares.offer(0, true);
-            shares.give_back(back);
         }
+        shares.give_back(back);
         let room = if has_room { window.saturating_sub(shares.being_read()) } else { 0 };
         shares.offer(room, has_taken);
         None
@@ -73,6 +80,11 @@ impl Client {
     /// Gives what was given to others before, once it is read.
     fn give_read(&self, giving: &mut Giving<'_>, context: &mut Context<'_>) -> Option<End> {
         loop {
+            if giving.is_full() {
+                // It goes on when that is sent.
+                yield_turn(context);
+                return None;
+            }
             let shares = giving.outbound.shares_mut();
             if shares.reading.is_none() && !shares.to_read.is_empty() {
                 let items = std::mem::take(&mut shares.to_read);
@@ -84,7 +96,7 @@ impl Client {
             let Poll::Ready(read) = reading.records.as_mut().poll(context) else { return None };
             // Another member may be able to.
             let Ok(EventsAt { written: records, looked_at, .. }) = read else {
-                return read.err().map(|error| End::Told(reasons::of_connect(&error), None));
+                return read.err().map(|error| End::Told(reasons::of_failure(&error), None));
             };
             let (mut items, mut rest) = (std::mem::take(&mut reading.items), &records[..]);
             shares.reading = None;
@@ -100,6 +112,11 @@ impl Client {
 }
 
 impl Giving<'_> {
+    /// Whether so much is given that it is to be sent first.
+    fn is_full(&self) -> bool {
+        self.out.len() >= PACKETS_AT_ONCE
+    }
+
     /// Gives a message, if there is still one. Rights are looked at again: a member that may not see it any more gives it back.
     fn give(&mut self, slot: u32, item: Item, record: Option<Record<'_>>) {
         let options = self.outbound.shares_mut().options(slot, &item.topic);
