@@ -106,6 +106,20 @@ impl PayloadForm {
         }
     }
 
+    /// How a payload follows from data that came by another way: the one that [`PayloadForm::read`] makes this data of. A text that is
+    /// JSON by itself would be read as that, and so stays a string of JSON; an empty one, too, since an empty retained message is a removal.
+    pub fn of_data(data: &str) -> Self {
+        let (before, _) = BASE64_OBJECT;
+        let form = match data.as_bytes().first() {
+            Some(b'"') => Self::Text,
+            Some(b'{') if data.starts_with(before) => Self::Base64,
+            _ => return Self::Data,
+        };
+        let payload = form.payload_bytes(data).into_owned();
+        let is_that = !payload.is_empty() && Self::read(&payload) == (Payload::from_stored(data), form.clone());
+        if is_that { form } else { Self::Data }
+    }
+
     /// The payload, from the data that [`PayloadForm::read`] made of it. Data that it did not make gives no bytes, as does the
     /// `null` of a removal.
     pub fn payload_bytes<'a>(&'a self, data: &'a str) -> Cow<'a, [u8]> {

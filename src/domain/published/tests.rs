@@ -88,3 +88,27 @@ proptest! {
         data_of(&payload);
     }
 }
+
+#[test]
+fn data_of_another_way_is_the_payload_that_would_be_read_as_it() {
+    for (data, payload) in [
+        (r#""ON""#, "ON"),
+        (r#""a\"b\\n""#, "a\"b\\n"),
+        // These would be read as something else without their quotes.
+        (r#""""#, r#""""#),
+        (r#""21.5""#, r#""21.5""#),
+        (r#""null""#, r#""null""#),
+        (r#""\"x\"""#, r#""\"x\"""#),
+        ("21.5", "21.5"),
+        (r#"{"$base64":"/w=="}"#, "\u{ff}"),
+        // It has other keys, or is what is text.
+        (r#"{"$base64":"/w==","a":1}"#, r#"{"$base64":"/w==","a":1}"#),
+        (r#"{"$base64":"T04="}"#, r#"{"$base64":"T04="}"#),
+        (r#"{"$base64":"?"}"#, r#"{"$base64":"?"}"#),
+    ] {
+        let expected: Vec<u8> = if payload == "\u{ff}" { vec![0xff] } else { payload.into() };
+        let form = PayloadForm::of_data(data);
+        assert_eq!(form.payload_bytes(data), expected, "{data}");
+        assert_eq!(PayloadForm::read(&expected).0.as_str(), data);
+    }
+}

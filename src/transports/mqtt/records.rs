@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::packet::{Property, Qos};
 use super::record::{HEAD_BYTES, Head, IS_RETAINED, mark_from_before};
-use crate::domain::{EventId, EventKind, PayloadFormat, Published, Timestamp};
+use crate::domain::{EventId, EventKind, PayloadForm, PayloadFormat, Published, Timestamp};
 use crate::events::{Content, ControlEvent, EventParts, Format, FormatKey};
 
 /// Writes [`Record`](super::record::Record)s.
@@ -36,8 +36,9 @@ impl Format for Records {
         let data_at = match event.published {
             _ if is_removal => None,
             None => {
-                buffer.extend_from_slice(event.data.as_bytes());
-                Some(payload_at..buffer.len())
+                let form = PayloadForm::of_data(event.data);
+                buffer.extend_from_slice(&form.payload_bytes(event.data));
+                (form == PayloadForm::Data).then(|| payload_at..buffer.len())
             }
             Some(published) => {
                 buffer.extend_from_slice(&published.form.payload_bytes(event.data));
