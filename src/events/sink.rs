@@ -59,6 +59,8 @@ pub struct Asked {
     pub until: Position,
     /// What the client knows by it, with whatever it asked for before.
     pub number: u32,
+    /// Whether this was begun, so that what the client asks for next is not given together with it.
+    pub is_begun: bool,
 }
 
 /// What a [`Sink`] did with some bytes.

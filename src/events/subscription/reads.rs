@@ -165,13 +165,13 @@ impl Reads {
     pub fn push_asked(&mut self, filter: EventFilter, until: Position, number: u32) {
         let last = self.0.iter_mut().rfind(|read| read.what == What::Asked);
         if let Some(Read { work: Work::Due, asked: Some(asked), .. }) = last
-            && asked.after == Position::START
+            && !asked.is_begun
             && let Ok(both) = FilterChange::Add(filter.clone()).of(&asked.filter)
         {
             (asked.filter, asked.until, asked.number) = (both, until, number);
             return;
         }
-        self.add_asked(Asked { filter, after: Position::START, until, number });
+        self.add_asked(Asked { filter, after: Position::START, until, number, is_begun: false });
     }
 
     /// Adds what the client asked for before, in the same place.

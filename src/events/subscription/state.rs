@@ -266,7 +266,7 @@ impl Subscriber for Subscription {
     }
 
     fn reads_gaps_alone(&self) -> bool {
-        self.options.marks || self.sink.session().is_some()
+        self.options.marks || self.sink.session().is_some() || self.sink.needs_all()
     }
 
     fn left_out(&self) -> Position {

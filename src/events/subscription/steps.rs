@@ -138,7 +138,7 @@ impl Subscription {
             self.sink.end_asked(&asked);
             return self.go_on(None);
         }
-        let Asked { filter, after, until, number: _ } = asked;
+        let Asked { filter, after, until, .. } = asked;
         let tenant = self.group().subscriptions.guard.tenant().clone();
         let view = View { filter, ..self.view() };
         let replay = Replay::snapshot(tenant, Wanted::Of(Box::new(view)), after, until);
@@ -171,6 +171,7 @@ impl Subscription {
         let read = self.reads.borrow_mut().front().and_then(|front| {
             let given = front.work.take_done()?;
             if let Some(asked) = &mut front.asked {
+                asked.is_begun = true;
                 asked.after = if given.rest.is_some() { given.position } else { asked.until };
                 self.sink.begin_asked(asked);
             }

@@ -19,6 +19,7 @@ use super::basics::say;
 use super::doing::{Doing, Done, With};
 use super::inbound::Inbound;
 use super::keeping::Keeper;
+use super::log;
 use super::outbound::{Due, Unnoted};
 use super::packet::{Connect, Decoder, Encoder, Reason, Version};
 use super::reading::Reading;
@@ -264,13 +265,16 @@ impl Client {
                                 self.inbound.release(id);
                                 self.doing.iter_mut().for_each(|(doing, _)| doing.not_taken(id, reason));
                             }
-                            Done::NotSubscribed(new) => {
+                            Done::NotSubscribed { new, before, is_begun } => {
                                 let mut outbound = self.streaming.shared.outbound.borrow_mut();
                                 subscriptions::take_out(&mut outbound, &new);
+                                before.iter().for_each(|wanted| outbound.filters.restore(wanted.clone()));
                                 drop(outbound);
-                                with.keeper.change_later(MqttSessionChange::Unsubscribe(new));
+                                if is_begun {
+                                    with.keeper.change_later(MqttSessionChange::Unsubscribe(new));
+                                }
                                 // Those that were asked for since have built on these.
-                                self.doing.iter_mut().for_each(|(doing, _)| doing.fail());
+                                self.doing.iter_mut().for_each(|(doing, _)| doing.fail(&before));
                             }
                             Done::Ends(reason) => end = Some(End::Told(reason, None)),
                         }
@@ -324,7 +328,13 @@ impl Future for Client {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let client = &mut *self;
         client.poll_end(context).map(|end| {
-            if let End::Told(reason, why) = end {
+            let (reason, why) = match end {
+                End::Gone => (None, None),
+                End::Told(reason, why) => (Some(reason), why),
+            };
+            let id = client.streaming.held.key().map(|(_, client_id)| &**client_id);
+            log::ended(&client.principal, id, reason, why);
+            if let Some(reason) = reason {
                 say(&client.connection.outlet, |out| client.encoder.disconnect(out, reason, why));
             }
         })

@@ -4,8 +4,11 @@ use std::num::NonZeroU16;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use super::basics::METHOD;
+use super::filters::Wanted;
 use super::keeping::Keeper;
-use super::packet::{AckKind, Encoder, Qos, Reason, Version};
+use super::log;
+use super::packet::{AckKind, Encoder, Property, Qos, Reason, Version};
 use super::reasons;
 use crate::app::{App, Inserting, Keeping};
 use crate::domain::FilterChange;
@@ -21,6 +24,8 @@ pub enum Doing {
         answer: Option<(AckKind, NonZeroU16)>,
         /// Resolves when it is on disk.
         inserting: Inserting,
+        /// The topic, if that is logged of one that is refused.
+        topic: Option<Box<str>>,
     },
     /// A message that is not inserted.
     NotInserted {
@@ -46,6 +51,8 @@ pub enum Doing {
         change: Option<Refilter>,
         /// The filters that were not there before, to be taken out of what is kept if the stream cannot have them.
         new: Vec<Box<str>>,
+        /// The others, as they were before.
+        before: Vec<Wanted>,
     },
     /// Filters are taken out.
     Unsubscribe {
@@ -55,6 +62,13 @@ pub enum Doing {
         reasons: Vec<Reason>,
         /// The change; `None` if none was there.
         change: Option<Refilter>,
+    },
+    /// The connection goes on by another token, once the stream and the session know of it.
+    Renewal {
+        /// The change of what the stream may see.
+        changing: Changing,
+        /// Resolves when the session knows of it, if there is one.
+        keeping: Option<Keeping>,
     },
     /// A message of QoS 2 is acknowledged in its second or third step, once the session knows of it.
     Step {
@@ -73,8 +87,10 @@ pub enum Doing {
 /// client is told, and told before the messages come that it is for. The session changes at once, whatever becomes of the connection;
 /// the stream when all that was asked for before is done.
 pub enum Refilter {
-    /// It is refused.
+    /// It is refused, and nothing was done of it.
     Refused,
+    /// It is not done, since one before it has failed. It may have been written down.
+    Undone,
     /// It is written down.
     Keeping(Option<Keeping>, FilterChange),
     /// The stream changes.
@@ -107,7 +123,7 @@ impl Refilter {
     fn poll(&mut self, with: &With<'_>, context: &mut Context<'_>) -> Poll<bool> {
         loop {
             match self {
-                Self::Refused => return Poll::Ready(false),
+                Self::Refused | Self::Undone => return Poll::Ready(false),
                 Self::Keeping(keeping, change) => {
                     // The session may have been forgotten.
                     if let Some(keeping) = keeping
@@ -130,8 +146,15 @@ impl Refilter {
 pub enum Done {
     /// It is answered.
     Answered,
-    /// A SUBSCRIBE failed, so that these filters, which were not there before, are not there now.
-    NotSubscribed(Vec<Box<str>>),
+    /// A SUBSCRIBE failed.
+    NotSubscribed {
+        /// These filters were not there before, and are not there now.
+        new: Vec<Box<str>>,
+        /// These are what they were before.
+        before: Vec<Wanted>,
+        /// Whether it may have been written down.
+        is_begun: bool,
+    },
     /// A message of QoS 2 was not taken, so that its identifier is free again.
     NotTaken(NonZeroU16, Reason),
     /// A client must not take the message for delivered, nor for refused for good: the connection ends.
@@ -148,10 +171,17 @@ impl Doing {
         }
     }
 
-    /// Has a SUBSCRIBE fail.
-    pub fn fail(&mut self) {
-        if let Self::Subscribe { change: Some(change), .. } = self {
-            *change = Refilter::Refused;
+    /// Has a SUBSCRIBE fail that came after one which has failed, and put these subscriptions back to what they were before.
+    pub fn fail(&mut self, restored: &[Wanted]) {
+        if let Self::Subscribe { change: Some(change), before, .. } = self {
+            if !matches!(change, Refilter::Refused) {
+                *change = Refilter::Undone;
+            }
+            for wanted in before {
+                if let Some(restored) = restored.iter().find(|restored| restored.filter == wanted.filter) {
+                    *wanted = restored.clone();
+                }
+            }
         }
     }
 
@@ -159,16 +189,19 @@ impl Doing {
     pub fn poll(&mut self, with: &With<'_>, out: &mut Vec<u8>, context: &mut Context<'_>) -> Poll<Done> {
         let With { version, encoder, .. } = *with;
         Poll::Ready(match self {
-            Self::Publish { answer, inserting, .. } => match ready!(Pin::new(inserting).poll(context)) {
+            Self::Publish { answer, inserting, topic } => match ready!(Pin::new(inserting).poll(context)) {
                 Ok(_) => acknowledge(*answer, Reason::Success, encoder, out),
-                Err(error) => refuse(*answer, &error, version, encoder, out),
+                Err(error) => {
+                    log::not_taken(with.principal, topic.as_deref(), reasons::of_publish(&error));
+                    refuse(*answer, &error, version, encoder, out)
+                }
             },
             Self::NotInserted { answer, reason } => acknowledge(*answer, *reason, encoder, out),
             Self::Again { id, reason } => {
                 encoder.ack(out, AckKind::PubRec, *id, *reason, None);
                 Done::Answered
             }
-            Self::Subscribe { id, results, change, new } => {
+            Self::Subscribe { id, results, change, new, before } => {
                 let is_changed = match change {
                     Some(change) => ready!(change.poll(with, context)),
                     None => true,
@@ -178,7 +211,11 @@ impl Doing {
                     granted.for_each(|result| *result = Err(Reason::QuotaExceeded));
                 }
                 encoder.suback(out, *id, results);
-                if is_changed { Done::Answered } else { Done::NotSubscribed(std::mem::take(new)) }
+                if is_changed {
+                    return Poll::Ready(Done::Answered);
+                }
+                let is_begun = !matches!(change, Some(Refilter::Refused));
+                Done::NotSubscribed { new: std::mem::take(new), before: std::mem::take(before), is_begun }
             }
             Self::Unsubscribe { id, reasons, change } => {
                 // To take names out of a filter fails only with the stream, which ends the connection.
@@ -188,6 +225,15 @@ impl Doing {
                     return Poll::Ready(Done::Ends(Reason::Unspecified));
                 }
                 encoder.unsuback(out, *id, reasons);
+                Done::Answered
+            }
+            Self::Renewal { changing, keeping } => {
+                if !ready!(poll_kept(keeping, context)) {
+                    return Poll::Ready(Done::Ends(Reason::Unspecified));
+                }
+                // If the stream ends, the connection does.
+                let _ = ready!(Pin::new(changing).poll(context));
+                encoder.auth(out, Reason::Success, &[Property::AuthenticationMethod(METHOD)]);
                 Done::Answered
             }
             Self::Step { kind, id, is_known, keeping } => {

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use super::packet::{Qos, RetainHandling};
 use super::record::Record;
-use crate::domain::{EventFilter, MqttAsk, Position, TopicFilter};
+use crate::domain::{MqttAsk, Position, TopicFilter};
 
 /// Up to so many subscriptions are compared one by one.
 const FEW: usize = 16;
@@ -32,6 +32,17 @@ pub struct Wanted {
 #[derive(Debug, Default)]
 pub struct Filters {
     wanted: Vec<Wanted>,
+}
+
+/// Which retained messages come.
+#[derive(Clone, Copy, Debug)]
+pub struct AskedNow {
+    /// They were asked for after the SUBSCRIBE of this number.
+    pub after: u32,
+    /// And up to that of this one.
+    pub through: u32,
+    /// Up to here they come by whatever of those matches, and after that only as far as each subscription has asked.
+    pub so_far: Position,
 }
 
 /// How a message is delivered: by all subscriptions together that want it, so that it comes once.
@@ -67,6 +78,13 @@ impl Filters {
         place.is_err()
     }
 
+    /// Has a subscription be what it was, if it is there.
+    pub fn restore(&mut self, before: Wanted) {
+        if let Ok(at) = self.place(&before.filter) {
+            self.wanted[at] = before;
+        }
+    }
+
     /// Takes a subscription out. Returns whether it was there.
     pub fn remove(&mut self, filter: &TopicFilter) -> bool {
         let Ok(at) = self.place(filter) else { return false };
@@ -96,21 +114,22 @@ impl Filters {
 
     /// How a message is delivered, and for which identifiers; `None` if no subscription wants it. `is_own` says that the client has
     /// published it. Retained messages are delivered by those subscriptions alone that they were `asked` for by (MQTT 5.0, 3.8.4), if that
-    /// is known, unless they are newer than that.
+    /// is known, and so far: what is newer comes as it is published.
     pub fn deliver(
         &self,
         record: &Record<'_>,
         is_own: bool,
-        asked: Option<&EventFilter>,
+        asked: Option<AskedNow>,
         ids: &mut Vec<NonZeroU32>,
     ) -> Option<Delivery> {
         ids.clear();
         let mut found: Option<Delivery> = None;
         self.each_match(record.topic, &mut |wanted| {
             let is_other = match record.is_from_before {
-                true => {
-                    asked.is_some_and(|asked| record.position > wanted.asked.until || !asked.has_topic(&wanted.filter))
-                }
+                true => asked.is_some_and(|asked| {
+                    let was_asked = (asked.after + 1..=asked.through).contains(&wanted.asked.number);
+                    !was_asked || record.position > wanted.asked.until.max(asked.so_far)
+                }),
                 false => record.position <= wanted.since,
             };
             if is_other || (is_own && wanted.no_local) {
@@ -242,8 +261,7 @@ mod tests {
         let until = |number, until| MqttAsk { number, until: Position::new(until) };
         filters.put(Wanted { asked: until(1, 3), ..wanted("a").unwrap() });
         filters.put(Wanted { asked: until(2, 9), qos: Qos::ExactlyOnce, ..wanted("#").unwrap() });
-        let both = EventFilter::topics(["a", "#"].map(|filter| TopicFilter::parse(filter).unwrap())).unwrap();
-        let given = |position, is_from_before| {
+        let given = |position, is_from_before, so_far, through| {
             let record = Record {
                 bytes: &[],
                 position: Position::new(position),
@@ -256,13 +274,15 @@ mod tests {
                 properties: &[],
                 payload: &[],
             };
-            let delivery = filters.deliver(&record, false, Some(&both), &mut Vec::new());
+            let asked = AskedNow { after: 0, through, so_far: Position::new(so_far) };
+            let delivery = filters.deliver(&record, false, Some(asked), &mut Vec::new());
             delivery.map(|delivery| delivery.qos)
         };
-        assert_eq!(given(3, true), Some(Qos::ExactlyOnce));
-        assert_eq!((given(9, true), given(10, true)), (Some(Qos::ExactlyOnce), None));
+        assert_eq!((given(3, true, 0, 1), given(3, true, 0, 2)), (Some(Qos::AtMostOnce), Some(Qos::ExactlyOnce)));
+        assert_eq!((given(9, true, 0, 2), given(10, true, 0, 2)), (Some(Qos::ExactlyOnce), None));
+        assert_eq!((given(10, true, 10, 2), given(11, true, 10, 2)), (Some(Qos::ExactlyOnce), None));
         // It comes as it is published.
-        assert_eq!(given(10, false), Some(Qos::ExactlyOnce));
+        assert_eq!(given(10, false, 0, 0), Some(Qos::ExactlyOnce));
         // It is asked for once more, and not by a SUBSCRIBE that asks for nothing.
         filters.put(Wanted { qos: Qos::AtLeastOnce, ..wanted("#").unwrap() });
         filters.put(Wanted { asked: until(3, 12), ..wanted("a").unwrap() });

@@ -65,15 +65,13 @@ impl Keeper {
         self.kept().map(|session| session.change(change)).transpose()
     }
 
-    /// Has the right to publish the will rest on a newer token, also of a session that ends with its connection.
+    /// Has the right to publish the will rest on a newer token, also of a session that ends with its connection. What is returned resolves
+    /// when that is on disk.
     ///
     /// # Errors
     /// Those of [`KeptSession::change`].
-    pub fn renew_will(&self, by: AuthContext) -> Result<(), Error> {
-        match &self.session {
-            Some(session) => session.change(MqttSessionChange::RenewWill(by)).map(drop),
-            None => Ok(()),
-        }
+    pub fn renew_will(&self, by: AuthContext) -> Result<Option<Keeping>, Error> {
+        self.session.as_ref().map(|session| session.change(MqttSessionChange::RenewWill(by))).transpose()
     }
 
     /// Changes it without waiting for that: if it comes to nothing, more is kept than need be.

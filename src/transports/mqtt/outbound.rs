@@ -149,11 +149,13 @@ impl Outbound {
         ids: &mut Vec<NonZeroU32>,
         out: &mut Vec<u8>,
     ) -> Taken {
+        // What was held may not be wanted any more.
+        self.is_held = false;
         if !self.again.is_empty() && !self.is_stalled {
             return Taken::No;
         }
         let is_own = record.publisher == Some(self.limits.publisher);
-        let asked = self.asking.as_ref().filter(|_| !has_waited).and_then(|asking| asking.now.as_ref());
+        let asked = self.asking.as_ref().filter(|_| !has_waited).map(|asking| asking.now());
         let Some(delivery) = self.filters.deliver(record, is_own, asked, ids) else { return Taken::Yes };
         if record.expires_at.is_some_and(|expires_at| expires_at <= now) {
             return Taken::Yes;
@@ -192,7 +194,6 @@ impl Outbound {
             self.has_changed = true;
             return Taken::Yes;
         }
-        self.is_held = false;
         self.has_changed = true;
         let id = self.next_id();
         if is_noted {

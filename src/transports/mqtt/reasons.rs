@@ -18,7 +18,7 @@ pub fn of_connect(error: &Error) -> Reason {
 /// Why a message is not taken (MQTT 5.0, 3.4.2.1).
 pub fn of_publish(error: &Error) -> Reason {
     match error {
-        Error::EventNameInvalid | Error::EventNameReserved => Reason::TopicNameInvalid,
+        Error::EventNameInvalid | Error::EventNameReserved | Error::InboxUnknown => Reason::TopicNameInvalid,
         Error::EventTooLarge(_) => Reason::QuotaExceeded,
         Error::Internal(_) | Error::Storage(_) | Error::Damaged(_) => Reason::Unspecified,
         error if error.status() == 403 || error.status() == 401 => Reason::NotAuthorized,
@@ -46,6 +46,16 @@ pub fn ends(error: &Error, version: Version) -> Option<Reason> {
         error if error.status() >= 500 || error.retry_after().is_some() => Some(of_publish(error)),
         Error::Unauthorized => Some(of_publish(error)),
         _ => None,
+    }
+}
+
+/// Why a connection ends for which something could not be read (MQTT 5.0, 3.14.2.1).
+pub fn of_failure(error: &Error) -> Reason {
+    match error {
+        Error::Unauthorized => Reason::NotAuthorized,
+        Error::ShuttingDown => Reason::ServerShuttingDown,
+        error if error.retry_after().is_some() => Reason::ServerBusy,
+        _ => Reason::Unspecified,
     }
 }
 

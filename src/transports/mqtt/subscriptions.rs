@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::doing::{Doing, Refilter};
 use super::filters::{Wanted, gives_retained};
 use super::keeping::{Keeper, kept_share, kept_subscription};
+use super::log;
 use super::outbound::{Outbound, is_sys};
 use super::packet::{Reason, Subscribe, Subscription, Unsubscribe};
 use super::shares::Options;
@@ -25,7 +26,7 @@ pub fn subscribe(
     let (mut added, mut given, mut new) = (Vec::new(), Vec::new(), Vec::new());
     let mut kept = BTreeMap::new();
     let readable = LazyCell::new(|| app.events.readable(principal));
-    let (mut number, mut is_saved_before) = (None, false);
+    let (mut number, mut is_saved_before, mut before) = (None, false, Vec::new());
     // Everything up to here comes as retained, if it is given, and everything later as it comes.
     let since = app.events.head();
     let mut add = |subscription: &Subscription| -> Result<(), Reason> {
@@ -39,7 +40,9 @@ pub fn subscribe(
             return Ok(());
         }
         let filter = admit(app, principal, readable.as_ref(), outbound, filter)?;
-        let is_new = !outbound.filters.contains(&filter);
+        let known = outbound.filters.get(&filter).cloned();
+        let is_new = known.is_none();
+        before.extend(known);
         let is_given = gives_retained(retain_handling, is_new);
         let mut asked = MqttAsk::default();
         if is_sys(&filter) {
@@ -66,11 +69,14 @@ pub fn subscribe(
     for one in &subscriptions {
         let filter = one.filter.as_str();
         let outcome = outcomes.entry(filter).or_insert_with(|| add(last.get(filter).copied().unwrap_or(one)));
+        if let Err(reason) = outcome {
+            log::not_granted(principal, filter, *reason);
+        }
         results.push(outcome.map(|()| one.qos));
     }
     outbound.count_subscriptions();
     if kept.is_empty() {
-        return Doing::Subscribe { id, results, change: None, new };
+        return Doing::Subscribe { id, results, change: None, new, before };
     }
     if is_saved_before {
         outbound.set_saved();
@@ -87,8 +93,9 @@ pub fn subscribe(
     if change.is_none() {
         results.iter_mut().for_each(|result| *result = result.and(Err(Reason::QuotaExceeded)));
         take_out(outbound, &std::mem::take(&mut new));
+        before.drain(..).for_each(|wanted| outbound.filters.restore(wanted));
     }
-    Doing::Subscribe { id, results, change, new }
+    Doing::Subscribe { id, results, change, new, before }
 }
 
 /// Whether a filter can be added (MQTT 5.0, 3.9.3), of a client that may read this, if anything.

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::super::support::mqtt::{Message, Mqtt, Packet, packet};
 use super::super::support::{User, again};
-use super::server_with;
 use super::sessions::{keeping, reopen};
+use super::{client, server_with};
 
 const RETAINED: usize = 300;
 /// After what time nothing more comes.
@@ -116,5 +116,24 @@ async fn retained_messages_that_were_not_reached_come_after_a_kill_and_those_of_
         }
         let again = received.finish(&mut mqtt).await;
         assert!(qos == 1 || again == 0, "{:?}", received.come);
+    }
+}
+
+#[tokio::test]
+async fn two_subscriptions_one_after_the_other_are_each_given_all_that_they_ask_for() {
+    let (server, alice) = server_with(&[]).await;
+    retain(&alice).await;
+    alice.insert("y", json!(1)).await;
+    for round in 0..10 {
+        let mut mqtt = client(&server, 4, &format!("{round}"), &alice).await;
+        // More names than are looked at in one step.
+        mqtt.subscribe(&[("x/+", 0)]).await;
+        mqtt.subscribe(&[("y", 0)]).await;
+        let mut topics = BTreeSet::new();
+        for _ in 0..=RETAINED {
+            topics.insert(mqtt.message().await.topic);
+        }
+        assert_eq!(topics.len(), RETAINED + 1, "round {round}");
+        mqtt.nothing_comes().await;
     }
 }

@@ -11,9 +11,9 @@ use crate::transports::mqtt::basics::{METHOD, say};
 use crate::transports::mqtt::doing::Doing;
 use crate::transports::mqtt::inbound::Take;
 use crate::transports::mqtt::packet::{
-    AckKind, Auth, Authentication, Disconnect, Packet, Property, Publish, Reason, Subscribe, Unsubscribe,
+    AckKind, Auth, Authentication, Disconnect, Packet, Publish, Reason, Subscribe, Unsubscribe,
 };
-use crate::transports::mqtt::{reasons, subscriptions};
+use crate::transports::mqtt::{log, reasons, subscriptions};
 
 impl Client {
     /// Takes a packet. Returns what is then to be done for it, if anything is.
@@ -96,7 +96,7 @@ impl Client {
             }
             Packet::Auth(auth) => {
                 drop(outbound);
-                return self.renew(&auth).map_or(Ok(None), Err);
+                return self.renew(&auth).map(Some);
             }
             // The decoder knows only one.
             Packet::Connect(_) => return Err(End::Told(Reason::ProtocolError, None)),
@@ -119,6 +119,7 @@ impl Client {
     }
 
     fn publish(&mut self, publish: Publish) -> Result<Option<Doing>, End> {
+        let topic = log::is_detailed().then(|| publish.topic.as_str().into());
         let (event, answer) = match self.inbound.take(&self.app, publish, self.streaming.publisher) {
             Ok(Take::Insert(event, answer)) => (event, answer),
             Ok(Take::Expired(answer)) => return Ok(Some(Doing::NotInserted { answer, reason: Reason::Success })),
@@ -137,19 +138,23 @@ impl Client {
             self.app.events.insert(&self.principal, vec![event], false, options)
         });
         match inserting {
-            Ok(inserting) => Ok(Some(Doing::Publish { answer, inserting })),
+            Ok(inserting) => Ok(Some(Doing::Publish { answer, inserting, topic })),
             Err(error) => match answer.and_then(|_| reasons::ends(&error, self.version)) {
                 Some(reason) => Err(End::Told(reason, None)),
-                None => Ok(Some(Doing::NotInserted { answer, reason: reasons::of_publish(&error) })),
+                None => {
+                    let reason = reasons::of_publish(&error);
+                    log::not_taken(&self.principal, topic.as_deref(), reason);
+                    Ok(Some(Doing::NotInserted { answer, reason }))
+                }
             },
         }
     }
 
     /// Authenticates again, so that the connection goes on for longer (MQTT 5.0, 4.12.1).
-    fn renew(&mut self, Auth { reason, authentication }: &Auth) -> Option<End> {
+    fn renew(&mut self, Auth { reason, authentication }: &Auth) -> Result<Doing, End> {
         let Authentication { method, data } = authentication;
         if !self.can_renew || *reason != Reason::Reauthenticate || method != METHOD {
-            return Some(End::Told(Reason::ProtocolError, Some("nothing was to be authenticated like this")));
+            return Err(End::Told(Reason::ProtocolError, Some("nothing was to be authenticated like this")));
         }
         let token = data.as_ref().map(|data| Secret::new(data.0.to_vec()));
         let renewed = token.and_then(|token| self.app.identity.mqtt_token(&token).ok());
@@ -159,17 +164,13 @@ impl Client {
             let expires_at = events.renew(&renewed, stream).ok()?;
             // The newer token of a guest may permit less, or more.
             let nothing = EventFilter::topics([]).ok()?;
-            drop(events.change_filter(&renewed, stream, FilterChange::Remove(nothing)).ok()?);
-            Some(Principal { expires_at, ..renewed })
+            let changing = events.change_filter(&renewed, stream, FilterChange::Remove(nothing)).ok()?;
+            Some((Principal { expires_at, ..renewed }, changing))
         });
-        let Some(renewed) = renewed else { return Some(End::Told(Reason::NotAuthorized, None)) };
-        if self.streaming.keeper.renew_will(renewed.auth_context.clone()).is_err() {
-            return Some(End::Told(Reason::ServerBusy, None));
-        }
+        let Some((renewed, changing)) = renewed else { return Err(End::Told(Reason::NotAuthorized, None)) };
+        let keeping = self.streaming.keeper.renew_will(renewed.auth_context.clone());
+        let keeping = keeping.map_err(|_| End::Told(Reason::ServerBusy, None))?;
         self.principal = renewed;
-        say(&self.connection.outlet, |out| {
-            self.encoder.auth(out, Reason::Success, &[Property::AuthenticationMethod(METHOD)]);
-        });
-        None
+        Ok(Doing::Renewal { changing, keeping })
     }
 }

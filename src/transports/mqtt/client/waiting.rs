@@ -30,6 +30,10 @@ impl Client {
             if self.reading.is_none() {
                 let mut outbound = shared.outbound.borrow_mut();
                 outbound.release_again(&mut out, release);
+                if !out.is_empty() {
+                    // Nothing may be left that the stream has to wait for.
+                    shared.wake();
+                }
                 self.reading = outbound.due().map(|due| {
                     let reading = read(&self.app, &self.principal, due.positions());
                     Box::new((due, reading))
@@ -39,7 +43,7 @@ impl Client {
                 let Poll::Ready(read) = reading.as_mut().poll(context) else { return None };
                 let EventsAt { written: records, looked_at, floor } = match read {
                     Ok(read) => read,
-                    Err(error) => return Some(End::Told(reasons::of_connect(&error), None)),
+                    Err(error) => return Some(End::Told(reasons::of_failure(&error), None)),
                 };
                 let (now, mut outbound) = (self.app.events.clock().now(), shared.outbound.borrow_mut());
                 match due {

@@ -84,14 +84,14 @@ impl Stream {
     /// The client asks for latest events. What has not begun is made one.
     pub fn ask(&mut self, filter: &TopicFilter, number: u32) {
         let until = self.head();
-        let last = self.asked.back_mut().filter(|last| last.after == Position::START);
+        let last = self.asked.back_mut().filter(|last| !last.is_begun);
         let is_asked =
             |one: &TopicFilter| one == filter || last.as_ref().is_some_and(|last| last.filter.has_topic(one));
         let filters = FILTERS.iter().filter_map(|text| TopicFilter::parse(text)).filter(is_asked);
         let Ok(filter) = EventFilter::topics(filters.collect::<Vec<_>>()) else { return };
         match last {
             Some(last) => (last.filter, last.until, last.number) = (filter, until, number),
-            None => self.asked.push_back(Asked { filter, after: Position::START, until, number }),
+            None => self.asked.push_back(Asked { filter, after: Position::START, until, number, is_begun: false }),
         }
     }
 
@@ -108,6 +108,7 @@ impl Stream {
             asked.after = latest.get(AT_ONCE - 1).map_or(asked.until, |last| last.position);
             self.rest = latest.iter().take(AT_ONCE).map(|record| record.bytes.to_vec()).collect();
             self.rest.iter_mut().for_each(|bytes| mark_from_before(bytes));
+            asked.is_begun = true;
             outbound.begin_asked(&asked);
             self.asked.push_front(asked);
         }

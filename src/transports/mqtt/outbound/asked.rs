@@ -3,13 +3,11 @@
 
 use crate::domain::{EventFilter, MqttAsked, Position};
 use crate::events::Asked;
-use crate::transports::mqtt::filters::Filters;
+use crate::transports::mqtt::filters::{AskedNow, Filters};
 
 /// The retained messages that were asked for.
 #[derive(Debug, Default)]
 pub struct Asking {
-    /// By what those were asked for that come now.
-    pub now: Option<EventFilter>,
     /// How far they have been given.
     pub given: MqttAsked,
     /// Those of QoS 2 up to here have been noted.
@@ -20,11 +18,13 @@ pub struct Asking {
     pub last_before: u32,
     /// What is still to be given of what was asked for over an earlier connection.
     pub before: Vec<Asked>,
+    /// Up to where the session had come over that.
+    from: Position,
 }
 
 impl Asking {
-    /// For a session with these subscriptions; `None` if nothing was ever asked for.
-    pub fn before(filters: &Filters, given: MqttAsked, exact: MqttAsked) -> Option<Box<Self>> {
+    /// For a session with these subscriptions that goes on from a position; `None` if nothing was ever asked for.
+    pub fn before(filters: &Filters, given: MqttAsked, exact: MqttAsked, from: Position) -> Option<Box<Self>> {
         let asked = filters.iter().map(|wanted| wanted.asked.number).max().unwrap_or(0);
         let last = asked.max(given.through).max(exact.through);
         // What was given together is again, and what was noted of that is not again: up to where that is, is known by its numbers.
@@ -34,18 +34,25 @@ impl Asking {
             let [done, through] = bounds else { return None };
             let owed = || filters.iter().filter(|wanted| (done + 1..=*through).contains(&wanted.asked.number));
             let is_begun = (*done, *through) == (given.done, given.through);
-            let until = owed().map(|wanted| wanted.asked.until).max()?;
+            // What came meanwhile may have passed before the stream had the filter.
+            let until = owed().map(|wanted| wanted.asked.until).max()?.max(from);
             let filter = EventFilter::topics(owed().map(|wanted| wanted.filter.clone())).ok()?;
             let after = if is_begun { given.after } else { Position::START };
-            (*done >= given.done).then_some(Asked { filter, after, until, number: *through })
+            (*done >= given.done).then_some(Asked { filter, after, until, number: *through, is_begun: true })
         });
         let before = groups.collect();
-        (last > 0).then(|| Box::new(Self { now: None, given, exact, last, last_before: last, before }))
+        (last > 0).then(|| Box::new(Self { given, exact, last, last_before: last, before, from }))
     }
 
     /// Whether those that come now were asked for over an earlier connection.
     pub fn is_of_before(&self) -> bool {
         self.given.through <= self.last_before
+    }
+
+    /// Those that come now, with how far they do.
+    pub fn now(&self) -> AskedNow {
+        let so_far = if self.is_of_before() { self.from } else { Position::END };
+        AskedNow { after: self.given.done, through: self.given.through, so_far }
     }
 
     /// How far those would be given if they were up to a position.
@@ -56,10 +63,13 @@ impl Asking {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU16;
+
+    use super::super::{Limits, Outbound, Progress};
     use super::*;
     use crate::domain::{MqttAsk, TopicFilter};
     use crate::transports::mqtt::filters::Wanted;
-    use crate::transports::mqtt::packet::Qos;
+    use crate::transports::mqtt::packet::{Qos, Version};
 
     /// Subscriptions by filter, number of the SUBSCRIBE that asked, and up to where.
     fn filters(all: &[(&str, u32, u64)]) -> Filters {
@@ -82,9 +92,9 @@ mod tests {
         MqttAsked { done, through, after: Position::new(after) }
     }
 
-    /// What is still to be given: from where and up to where, by the number up to which it was asked for.
+    /// What is still to be given to a session from position 12 on: from where and up to where, by the number up to which it was asked for.
     fn before(filters: &Filters, given: MqttAsked, exact: MqttAsked) -> Vec<(u64, u64, u32)> {
-        let asking = Asking::before(filters, given, exact);
+        let asking = Asking::before(filters, given, exact, Position::new(12));
         let before = asking.map(|asking| asking.before).unwrap_or_default();
         before.iter().map(|asked| (asked.after.get(), asked.until.get(), asked.number)).collect()
     }
@@ -102,6 +112,42 @@ mod tests {
         assert_eq!(before(&three, asked(1, 2, 15), none), [(15, 20, 2), (0, 30, 3)]);
         assert_eq!(before(&three, asked(3, 3, 0), none), []);
         // What was noted of QoS 2 was given in groups of its own.
-        assert_eq!(before(&three, none, asked(1, 2, 15)), [(0, 10, 1), (0, 20, 2), (0, 30, 3)]);
+        assert_eq!(before(&three, none, asked(1, 2, 15)), [(0, 12, 1), (0, 20, 2), (0, 30, 3)]);
+    }
+
+    #[test]
+    fn what_is_given_is_that_of_the_subscriptions_that_asked_and_from_its_beginning() {
+        let asked_for = |number| Asked {
+            filter: EventFilter::topics([]).unwrap(),
+            after: Position::START,
+            until: Position::new(99),
+            number,
+            is_begun: false,
+        };
+        let mut outbound = Outbound::new(limits(), Position::START);
+        outbound.begin_asked(&asked_for(1));
+        // What was asked for meanwhile is given together with it.
+        outbound.begin_asked(&asked_for(2));
+        assert_eq!(outbound.asked_progress().0, asked(0, 2, 0));
+        outbound.end_asked(2);
+        assert_eq!(outbound.asked_progress().0, asked(2, 2, 0));
+        // Of a group that nobody asks for any more only a part was given.
+        let progress = Progress { asked: asked(0, 1, 60), ..Progress::default() };
+        let left = filters(&[("b", 2, 80)]);
+        let mut resumed = Outbound::resumed(limits(), left, progress, Position::new(99));
+        let before = resumed.take_asked_before();
+        resumed.begin_asked(&before[0]);
+        assert_eq!(resumed.asked_progress().0, asked(0, 2, 0));
+    }
+
+    fn limits() -> Limits {
+        Limits {
+            version: Version::V5,
+            receive_maximum: NonZeroU16::MAX,
+            maximum_packet_size: None,
+            topic_alias_maximum: 0,
+            publisher: 1,
+            keeps: true,
+        }
     }
 }

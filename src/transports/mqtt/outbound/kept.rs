@@ -15,7 +15,7 @@ impl Outbound {
     /// For a client that comes back to its session, up to now.
     pub fn resumed(limits: Limits, filters: Filters, progress: Progress, now: Position) -> Self {
         let Progress { position, exact_position, exact_asked, asked, in_flight, waiting, last_id } = progress;
-        let asking = Asking::before(&filters, asked, exact_asked);
+        let asking = Asking::before(&filters, asked, exact_asked, position);
         Self {
             filters,
             asking,
@@ -194,16 +194,14 @@ impl Outbound {
     /// Retained messages that come from here on were asked for by this.
     pub fn begin_asked(&mut self, asked: &Asked) {
         let asking = self.asking.get_or_insert_default();
-        if asking.now.is_none() {
-            asking.now = Some(asked.filter.clone());
+        if asking.given.through != asked.number {
+            asking.given = MqttAsked { through: asked.number, after: Position::START, ..asking.given };
         }
-        asking.given.through = asked.number;
     }
 
     /// All of those have been taken, up to the SUBSCRIBE of this number.
     pub fn end_asked(&mut self, number: u32) {
         if let Some(asking) = &mut self.asking {
-            asking.now = None;
             asking.given = MqttAsked { done: number, through: number, after: Position::START };
             self.has_changed = true;
         }
