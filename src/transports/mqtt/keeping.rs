@@ -23,6 +23,8 @@ pub struct Keeper {
     session: Option<KeptSession>,
     /// How long it outlives the connection, in seconds.
     expiry: u32,
+    /// Whether it has outlived another one.
+    is_present: bool,
     /// What is being written of how far it has come.
     saving: Option<Keeping>,
 }
@@ -31,19 +33,15 @@ pub struct Keeper {
 const SAVE_EVERY: Duration = Duration::from_secs(10);
 
 impl Keeper {
-    /// For a session that outlives its connection by so many seconds.
-    pub fn new(session: Option<KeptSession>, expiry: u32) -> Self {
-        Self { session, expiry, saving: None }
+    /// For a session that outlives its connection by so many seconds, and may have outlived another one.
+    pub fn new(session: Option<KeptSession>, expiry: u32, is_present: bool) -> Self {
+        Self { session, expiry, is_present, saving: None }
     }
 
-    /// The session, if it outlives its connection.
+    /// The session, if it outlives its connection, or has outlived another one: then what there was is on disk, and the disk keeps for it
+    /// what it is subscribed to, also while it goes on for the last time.
     pub fn kept(&self) -> Option<&KeptSession> {
-        self.session.as_ref().filter(|_| self.expiry > 0)
-    }
-
-    /// The session on disk, whether it outlives its connection or not.
-    pub fn session(&self) -> Option<&KeptSession> {
-        self.session.as_ref()
+        self.session.as_ref().filter(|_| self.expiry > 0 || self.is_present)
     }
 
     /// Becomes ready when the session is forgotten although its connection has it: retention could not wait for it, or its user is gone.
@@ -57,7 +55,7 @@ impl Keeper {
         self.expiry
     }
 
-    /// Changes the session, if it outlives its connection. What is returned resolves when that is on disk.
+    /// Changes the session, if it is [kept](Keeper::kept). What is returned resolves when that is on disk.
     ///
     /// # Errors
     /// Those of [`KeptSession::change`].
@@ -65,8 +63,8 @@ impl Keeper {
         self.kept().map(|session| session.change(change)).transpose()
     }
 
-    /// Has the right to publish the will rest on a newer token, also of a session that ends with its connection. What is returned resolves
-    /// when that is on disk.
+    /// Has the right to publish the will rest on a newer token, also of a session that is not [kept](Keeper::kept). What is returned
+    /// resolves when that is on disk.
     ///
     /// # Errors
     /// Those of [`KeptSession::change`].

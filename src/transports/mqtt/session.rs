@@ -52,8 +52,7 @@ impl Begun {
     /// What it is called on disk, if there may be messages for it: it outlives its connection, or has outlived another.
     pub fn session(&self) -> Option<MqttSessionId> {
         let (keeper, _) = self.parts.as_ref()?;
-        let session = if self.before.is_some() { keeper.session() } else { keeper.kept() };
-        session.map(KeptSession::id)
+        keeper.kept().map(KeptSession::id)
     }
 
     /// Hands the session over to its connection.
@@ -107,5 +106,6 @@ async fn begin_on_disk(
         BegunSession::TooMany => return Err(None),
     };
     let session = id.map(|id| KeptSession::new(&app.events, principal, id));
-    Ok(Begun { parts: Some((Keeper::new(session, expiry), held)), before })
+    let keeper = Keeper::new(session, expiry, before.is_some());
+    Ok(Begun { parts: Some((keeper, held)), before })
 }

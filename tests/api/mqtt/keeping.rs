@@ -21,9 +21,14 @@ async fn open(server: &TestServer, connect: &Connect<'_>) -> (Mqtt, bool) {
 
 /// Publishes numbers from 0 on, while the tail becomes as short as it is to be.
 async fn publish_numbers(server: &TestServer, user: &User, topic: &str, count: usize) {
+    publish_wide(server, user, topic, count, 0).await;
+}
+
+/// The same, with zeros before each number up to this width.
+async fn publish_wide(server: &TestServer, user: &User, topic: &str, count: usize, width: usize) {
     let mut publisher = client(server, 4, "publisher", user).await;
     for number in 0..count {
-        publisher.publish(topic, number.to_string().as_bytes(), false).await;
+        publisher.publish(topic, format!("{number:0width$}").as_bytes(), false).await;
     }
     until("retention", async || {
         let history = user.history(&format!("event={topic}&limit=1000")).await;
@@ -109,6 +114,31 @@ async fn a_session_that_goes_on_for_the_last_time_is_given_all_that_it_has_misse
     for number in 0..90 {
         let message = mqtt.message().await;
         assert_eq!(message.payload, number.to_string().as_bytes());
+        mqtt.acknowledge(message.id.unwrap()).await;
+    }
+    mqtt.nothing_comes().await;
+    drop(mqtt);
+    server.keeps_only(1).await;
+    assert!(!open(&server, &keeping("x", &alice)).await.1);
+}
+
+#[tokio::test]
+async fn what_a_session_subscribes_to_while_it_goes_on_for_the_last_time_is_kept_for_it() {
+    let (server, alice) = server_with(&["--retain_events=10"]).await;
+    let (mut mqtt, _) = open(&server, &keeping("x", &alice)).await;
+    mqtt.subscribe(&[("b", 1)]).await;
+    drop(mqtt);
+    server.keeps_only(1).await;
+    let last = Connect { properties: vec![property::RECEIVE_MAXIMUM, 0, 5], ..keeping("x", &alice) };
+    let (mut mqtt, is_present) = open(&server, &last).await;
+    assert!(is_present);
+    assert_eq!(mqtt.subscribe(&[("a", 1)]).await, [1]);
+    assert_eq!(mqtt.unsubscribe(&["b"]).await, [0, 0]);
+    // It acknowledges nothing for now, and they are more than its stream has in memory.
+    publish_wide(&server, &alice, "a", 200, 10_000).await;
+    for number in 0..200 {
+        let message = mqtt.message().await;
+        assert_eq!(message.payload, format!("{number:010000}").as_bytes(), "{number}");
         mqtt.acknowledge(message.id.unwrap()).await;
     }
     mqtt.nothing_comes().await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::support::mqtt::{Mqtt, Packet, packet};
+use super::super::support::mqtt::{Connect, Mqtt, Packet, packet};
 use super::super::support::{TestServer, User, again, until};
 use super::server_with;
 use super::sessions::{keeping, reopen};
@@ -132,4 +132,22 @@ async fn a_message_to_the_client_is_taken_once_wherever_the_server_is_killed() {
         }
     }
     assert_eq!(received.messages, numbers);
+}
+
+#[tokio::test]
+async fn a_message_that_is_done_does_not_come_to_a_session_that_goes_on_for_the_last_time_after_a_kill() {
+    let (server, alice) = server_with(&[]).await;
+    let (mut mqtt, _) = reopen(&server, &keeping(5, "x", alice.jwt())).await;
+    assert_eq!(mqtt.subscribe(&[("a", 2)]).await, [2]);
+    let mut received = Received::default();
+    alice.insert("a", json!(1)).await;
+    received.finish(&mut mqtt, 1).await;
+    // While it is connected: nothing is saved.
+    let (server, alice) = kill(server, &alice, 0).await;
+    let last = Connect { properties: Vec::new(), ..keeping(5, "x", alice.jwt()) };
+    let (mut mqtt, is_present) = reopen(&server, &last).await;
+    assert!(is_present);
+    alice.insert("a", json!(2)).await;
+    received.finish(&mut mqtt, 2).await;
+    assert_eq!(received.messages, ["1", "2"]);
 }

@@ -128,11 +128,10 @@ impl Client {
     /// Saves the session if that is due. Returns when it is due next, if it has come further.
     pub(super) fn save_at(&mut self, now: Instant) -> Option<Instant> {
         let keeper = &mut self.streaming.keeper;
-        keeper.session()?;
+        keeper.kept()?;
         let mut outbound = self.streaming.shared.outbound.borrow_mut();
         // At once: retention has nothing to do for a client that acknowledges as fast as it is sent.
         keeper.raise(outbound.done_up_to());
-        keeper.kept()?;
         if !outbound.has_changed() {
             self.save_at = None;
             return None;

@@ -22,7 +22,7 @@ pub struct Limits {
     pub topic_alias_maximum: u16,
     /// What its own messages are known by.
     pub publisher: u64,
-    /// Whether its session outlives the connection.
+    /// Whether its session outlives the connection, or has outlived another one.
     pub keeps: bool,
 }
 
