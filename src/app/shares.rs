@@ -107,6 +107,11 @@ impl Membership {
         lock(&self.share.state).may_see(self.member, topic)
     }
 
+    /// What the member may see is said by this from now on.
+    fn renew(&self, may_see: MaySee) {
+        lock(&self.share.state).renew(self.member, may_see);
+    }
+
     /// The member takes so many events more, beside what is in its inbox by now.
     pub fn offer(&self, room: usize) {
         lock(&self.share.state).offer(self.member, room);

@@ -95,4 +95,10 @@ impl App {
             Ok(())
         })
     }
+
+    /// A member of a share has authenticated again: it may see what it may by that.
+    pub fn renew_membership(&self, principal: &Principal, membership: &Membership) {
+        let (tenant, _, _) = &membership.key;
+        membership.renew(self.events.may_see(principal, tenant));
+    }
 }

@@ -57,13 +57,26 @@ impl State {
             self.waiting.clear();
             self.has_ended = true;
         } else {
-            // What nobody else may see is for nobody any more.
-            let mut waiting = std::mem::take(&mut self.waiting);
-            waiting.retain(|_, topic| self.may_any_see(topic));
-            self.waiting = waiting;
+            self.forget_unseen();
         }
         self.unblock();
         self.members.is_empty()
+    }
+
+    /// What a member may see is said by this from now on.
+    pub fn renew(&mut self, member: u64, may_see: MaySee) {
+        if let Some(member) = self.members.get_mut(&member) {
+            member.may_see = may_see;
+        }
+        self.forget_unseen();
+        self.unblock();
+    }
+
+    /// What waits and nobody may see any more is for nobody.
+    fn forget_unseen(&mut self) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.retain(|_, topic| self.may_any_see(topic));
+        self.waiting = waiting;
     }
 
     fn unblock(&mut self) {

@@ -63,6 +63,19 @@ fn what_nobody_may_see_is_passed_over_and_what_one_alone_may_see_is_set_aside() 
 }
 
 #[test]
+fn what_was_set_aside_for_one_that_may_not_see_it_any_more_is_for_nobody() {
+    let mut state = State::default();
+    let (renewed, a) = member(&mut state, 0, "a");
+    let (_, b) = member(&mut state, 1000, "b");
+    assert!((1..200).any(|position| !take(&mut state, position, "a")) && !is_ready(&mut state));
+    state.renew(renewed, Box::new(|topic| topic.starts_with('b')));
+    assert!(is_ready(&mut state), "nobody is to take those that the stream waits for");
+    state.offer(renewed, 5);
+    assert!(take(&mut state, 200, "b") && take(&mut state, 201, "b"));
+    assert_eq!((given(&b), given(&a)), (vec![(200, true)], vec![(201, true)]));
+}
+
+#[test]
 fn what_is_given_back_goes_to_another_first() {
     let mut state = State::default();
     let (first, a) = member(&mut state, 0, "");

@@ -149,6 +149,11 @@ impl Memberships {
         of_client.chain(left).find(|(of, _)| *of == slot).map(|(_, share)| share)
     }
 
+    /// The client has authenticated again. The token of a guest may permit less than the one before, or more.
+    pub fn renew(&self, app: &App, principal: &Principal) {
+        self.of_client.iter().for_each(|one| app.renew_membership(principal, &one.member));
+    }
+
     /// Takes what is for the client; and how the stream of a share has ended, if one has. Has the task woken when there is more.
     pub fn take(&mut self, waker: &Waker) -> (Vec<(u32, Item)>, Option<Ending>) {
         let (items, ended) = self.inbox.take(waker);

@@ -1,11 +1,12 @@
 //! Guards that rights are looked at again when a message is delivered: of a session that goes on, what its client may no longer see is
-//! not given, be it in flight, missed or retained.
+//! not given, be it in flight, missed or retained; and a newer token counts wherever the client is given something.
 
 use serde_json::json;
 
 use super::super::support::mqtt::{Connect, Mqtt, property};
 use super::super::support::{set_scopes, user_with};
 use super::connect::token;
+use super::wills::{auth, authentication};
 use super::{client, server_with};
 
 const SECRET: &str = "0123456789abcdef-mobile";
@@ -87,4 +88,27 @@ async fn a_session_that_goes_on_with_a_narrower_token_gives_a_device_nothing_bey
     mqtt.nothing_comes().await;
     assert_eq!(mqtt.subscribe(&[("news/#", 1)]).await, [0x87]);
     mqtt.nothing_comes().await;
+}
+
+#[tokio::test]
+async fn a_share_gives_a_device_what_the_token_permits_that_it_has_renewed() {
+    let (server, alice) = server_with(&["--mqtt_tenant=acme", &format!("--mqtt_jwt_secret={SECRET}")]).await;
+    let mut publisher = client(&server, 5, "publisher", &alice).await;
+    let [wide, narrow] =
+        ["news/#", "weather/#"].map(|filter| token(SECRET, &json!({"user_id": 7, "subscribe": [filter]})));
+    let connect = Connect { level: 5, client_id: "x", properties: authentication(&wide), ..Connect::default() };
+    let (mut mqtt, connack) = Mqtt::open(&server, &connect).await;
+    assert_eq!(connack.body[1], 0, "{connack:?}");
+    assert_eq!(mqtt.subscribe(&[("$share/g/news/#", 1)]).await, [1]);
+    for (newer, payload) in [(&wide, b"1"), (&narrow, b"2"), (&wide, b"3")] {
+        mqtt.send(&auth(newer)).await;
+        assert_eq!(mqtt.packet().await.unwrap().first, 0xF0);
+        publisher.publish("news/1", payload, false).await;
+        if newer == &wide {
+            let message = mqtt.message().await;
+            assert_eq!(message.payload, payload);
+            mqtt.acknowledge(message.id.unwrap()).await;
+        }
+        mqtt.nothing_comes().await;
+    }
 }

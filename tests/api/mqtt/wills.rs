@@ -22,11 +22,11 @@ async fn server_for_devices() -> (TestServer, User) {
 }
 
 /// Authenticates by a token, as one does who renews it.
-fn authentication(token: &str) -> Vec<u8> {
+pub fn authentication(token: &str) -> Vec<u8> {
     [&[0x15][..], &text("JWT"), &[0x16], &text(token)].concat()
 }
 
-fn auth(token: &str) -> Vec<u8> {
+pub fn auth(token: &str) -> Vec<u8> {
     let properties = authentication(token);
     let length = [(properties.len() & 0x7f) as u8 | 0x80, (properties.len() >> 7) as u8];
     packet(0xF0, &[&[0x19][..], &length, &properties].concat())

@@ -170,6 +170,9 @@ impl Client {
         let Some((renewed, changing)) = renewed else { return Err(End::Told(Reason::NotAuthorized, None)) };
         let keeping = self.streaming.keeper.renew_will(renewed.auth_context.clone());
         let keeping = keeping.map_err(|_| End::Told(Reason::ServerBusy, None))?;
+        if let Some(shares) = &self.streaming.shared.outbound.borrow().shares {
+            shares.renew(&self.app, &renewed);
+        }
         self.principal = renewed;
         Ok(Doing::Renewal { changing, keeping })
     }
