@@ -119,20 +119,28 @@ impl Change for Insert {
 type Fingerprint = [u8; 32];
 
 impl Insert {
-    /// Inserts the events into this tenant, as another change that goes on if that is refused; then nothing is inserted.
+    /// Inserts the events into this tenant, as another change that goes on if that is refused, or if something is damaged where they
+    /// are to go; then nothing is inserted.
     ///
     /// # Errors
-    /// [`Error::Storage`] if the database fails; [`Error::Damaged`], if something was written by then.
+    /// [`Error::Storage`] if the database fails.
     pub fn or_nothing(self, batch: &mut Batch<'_>, tenant: &TenantName) -> Result<(), Error> {
-        let checked = batch.account(&self.username, &self.auth_context).and_then(|account| {
+        let before = batch.mark();
+        let inserted = batch.account(&self.username, &self.auth_context).and_then(|account| {
             self.check_rights(&account)?;
             self.check(batch, &account)?;
-            Ok(account)
+            if account.tenant == *tenant {
+                self.write(batch, &account, None)?;
+            }
+            Ok(())
         });
-        match checked {
-            Ok(account) if account.tenant == *tenant => self.write(batch, &account, None).map(drop),
+        match inserted {
             Err(error @ (Error::Storage(_) | Error::Internal(_))) => Err(error),
-            Ok(_) | Err(_) => Ok(()),
+            Err(_) => {
+                batch.undo_since(before);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
         }
     }
 

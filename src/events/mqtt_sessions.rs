@@ -23,7 +23,8 @@ pub struct WillRules {
 
 impl WillRules {
     /// Publishes a will, with the rights that its user has now. If there are none, it is dropped, as MQTT has it for messages that are not
-    /// permitted and cannot be refused. A guest had them when the connection ended, which does not outlive its token.
+    /// permitted and cannot be refused. A guest had them when the connection ended, which does not outlive its token. It is dropped, too,
+    /// if something is damaged where it is to go: a session that did not end would never expire, and its client could not come back.
     fn publish(self, batch: &mut Batch<'_>, head: &MqttSessionHead, will: KeptWill) -> Result<(), Error> {
         let KeptWill { topic, payload, qos, retain, properties, expires_in, by, delay: _ } = will;
         if expires_in == Some(0) {
@@ -111,23 +112,6 @@ impl WillRules {
     }
 }
 
-/// Ends a session, or publishes its will, in a change that has written nothing yet; and without the will if that cannot be published since
-/// something is damaged where it is to go: a session that did not end would never expire, and its client could not come back.
-pub(super) fn without_will_if_damaged(
-    batch: &mut Batch<'_>,
-    id: MqttSessionId,
-    end: impl Fn(&mut Batch<'_>) -> Result<(), Error>,
-) -> Result<(), Error> {
-    match end(batch) {
-        Err(Error::Damaged(_)) => {
-            batch.undo();
-            batch.put_mqtt_will(id, None)?;
-            end(batch)
-        }
-        ended => ended,
-    }
-}
-
 /// A client connects: its session goes on or begins anew, and its will is kept.
 pub struct BeginMqttSession {
     /// What the session is known by.
@@ -191,7 +175,7 @@ impl Change for BeginMqttSession {
                 // the events of that tenant, and the rights by which it was subscribed were others.
                 let is_here = head.tenant == account.tenant && head.began.1 >= account.tenant_since;
                 if clean_start || has_expired || !is_here {
-                    without_will_if_damaged(batch, id, |batch| rules.forget(batch, id))?;
+                    rules.forget(batch, id)?;
                 } else {
                     // It goes on before the will was due. But one without a delay was due when the connection was lost, and of others
                     // the delay may be over although nobody has looked since.
@@ -199,7 +183,7 @@ impl Change for BeginMqttSession {
                     let is_due =
                         |will: &KeptWill| will.delay == 0 || head.will_due_at(will).is_some_and(|due_at| due_at <= now);
                     if before.take_if(|will| is_due(will)).is_some() {
-                        without_will_if_damaged(batch, id, |batch| rules.publish_of(batch, id, &head))?;
+                        rules.publish_of(batch, id, &head)?;
                     }
                     present = Some((id, head, before));
                 }
@@ -337,15 +321,13 @@ impl Change for ChangeMqttSession {
             MqttSessionChange::RenewWill(by) => rules.renew(batch, id, &head, &by)?,
             MqttSessionChange::End(progress, expiry, will) => {
                 let head = MqttSessionHead { expiry: expiry.unwrap_or(head.expiry), ..head };
-                without_will_if_damaged(batch, id, |batch| {
-                    match will {
-                        WillFate::AfterDelay => {}
-                        WillFate::Now => rules.publish_of(batch, id, &head)?,
-                        WillFate::Discarded => batch.put_mqtt_will(id, None)?,
-                    }
-                    batch.save_mqtt_progress(id, &progress)?;
-                    rules.end(batch, id, head.clone())
-                })?;
+                match will {
+                    WillFate::AfterDelay => {}
+                    WillFate::Now => rules.publish_of(batch, id, &head)?,
+                    WillFate::Discarded => batch.put_mqtt_will(id, None)?,
+                }
+                batch.save_mqtt_progress(id, &progress)?;
+                rules.end(batch, id, head)?;
                 batch.find_mqtt_session_again(id);
             }
             MqttSessionChange::Forget => rules.forget(batch, id)?,

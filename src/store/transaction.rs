@@ -56,11 +56,21 @@ struct Undo {
     writes: Before<Vec<u8>, Write>,
     users: Before<Username, ChangedUser>,
     floors: Before<TenantName, Position>,
+    before: Mark,
+    /// How much the change has written. A row that is written twice counts twice, since this is an upper bound.
+    written: usize,
+}
+
+/// How far a change had come at some moment, so that what it does later can be undone alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mark {
+    writes: usize,
+    users: usize,
+    floors: usize,
     head: Position,
     events: usize,
     cursors: usize,
     bytes: usize,
-    /// How much the change has written. A row that is written twice counts twice, since this is an upper bound.
     written: usize,
 }
 
@@ -83,7 +93,7 @@ impl Committer {
             shown: 0,
             events: Vec::new(),
             notes_time: false,
-            undo: Undo { head, ..Undo::default() },
+            undo: Undo { before: Mark { head, ..Mark::default() }, ..Undo::default() },
             due: Due::default(),
             cursors: Vec::new(),
         })
@@ -126,30 +136,47 @@ impl Transaction<'_> {
         writes.clear();
         users.clear();
         floors.clear();
-        self.undo.head = self.head;
-        self.undo.events = self.events.len();
-        self.undo.cursors = self.cursors.len();
-        self.undo.bytes = self.bytes;
         self.undo.written = 0;
+        self.undo.before = self.mark();
         Ok(())
+    }
+
+    /// How far the change that is being decided has come.
+    pub fn mark(&self) -> Mark {
+        let Undo { writes, users, floors, written, .. } = &self.undo;
+        Mark {
+            writes: writes.len(),
+            users: users.len(),
+            floors: floors.len(),
+            head: self.head,
+            events: self.events.len(),
+            cursors: self.cursors.len(),
+            bytes: self.bytes,
+            written: *written,
+        }
     }
 
     /// Undoes everything since [`Transaction::keep`], as if the change had never been tried.
     pub fn undo(&mut self) {
-        while let Some((key, before)) = self.undo.writes.pop() {
+        self.undo_since(self.undo.before);
+    }
+
+    /// Undoes what the change that is being decided has done since it had come so far.
+    pub fn undo_since(&mut self, mark: Mark) {
+        for (key, before) in self.undo.writes.drain(mark.writes..).rev() {
             put_back(&mut self.pending, key, before);
         }
-        while let Some((username, before)) = self.undo.users.pop() {
+        for (username, before) in self.undo.users.drain(mark.users..).rev() {
             put_back(&mut self.users, username, before);
         }
-        while let Some((tenant, before)) = self.undo.floors.pop() {
+        for (tenant, before) in self.undo.floors.drain(mark.floors..).rev() {
             put_back(&mut self.committer.floors, tenant, before);
         }
-        self.head = self.undo.head;
-        self.events.truncate(self.undo.events);
-        self.cursors.truncate(self.undo.cursors);
-        self.bytes = self.undo.bytes;
-        self.undo.written = 0;
+        self.head = mark.head;
+        self.events.truncate(mark.events);
+        self.cursors.truncate(mark.cursors);
+        self.bytes = mark.bytes;
+        self.undo.written = mark.written;
     }
 
     /// The user with this name, with every change that was decided before.

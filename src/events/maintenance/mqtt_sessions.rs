@@ -3,7 +3,7 @@
 use super::rounds::{Desk, Round};
 use crate::domain::MqttSessionId;
 use crate::error::Error;
-use crate::events::mqtt_sessions::{WillRules, without_will_if_damaged};
+use crate::events::mqtt_sessions::WillRules;
 use crate::store::{Found, Search, Transaction};
 use crate::writer::{Batch, Change};
 
@@ -88,7 +88,7 @@ impl Change for EndLost {
             return Ok(());
         }
         match batch.mqtt_head(id)?.filter(|head| head.ended_at.is_none()) {
-            Some(head) => without_will_if_damaged(batch, id, |batch| rules.end(batch, id, head.clone())),
+            Some(head) => rules.end(batch, id, head),
             None => Ok(()),
         }
     }

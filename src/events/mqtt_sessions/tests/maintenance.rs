@@ -245,3 +245,20 @@ async fn the_connection_of_a_session_that_retention_cannot_wait_for_is_told() {
     house.maintained(10, |store| store.mqtt_session(id).unwrap().is_none()).await;
     tokio::time::timeout(Duration::from_secs(60), told).await.expect("it is woken").unwrap();
 }
+
+#[tokio::test]
+async fn a_session_expires_and_makes_room_and_begins_anew_whatever_is_damaged_where_its_will_is_to_go() {
+    let mut expired = None;
+    let kept = |topic| will(topic, 3600).map(|will| KeptWill { retain: true, ..will });
+    let house = House::after(|transaction| expired = Some(old(transaction, "expired", kept("w"), true, 60)));
+    let expired = expired.unwrap();
+    let other = house.begin_anew(BeginMqttSession { will: kept("w"), ..connect("other") }).await;
+    house.end(other, WillFate::AfterDelay).await;
+    house.store.smuggle(b"f\0\x04acme".to_vec(), b"?");
+    house.maintained(1000, |store| store.mqtt_session(expired).unwrap().is_none()).await;
+    let anew = house.begin_anew(BeginMqttSession { clean_start: true, will: kept("w"), ..connect("other") }).await;
+    house.end(anew, WillFate::AfterDelay).await;
+    house.begin_anew(BeginMqttSession { most: 1, ..connect("third") }).await;
+    assert!([expired, other, anew].iter().all(|id| house.store.mqtt_session(*id).unwrap().is_none()));
+    assert!(house.names().is_empty());
+}
