@@ -12,6 +12,9 @@ use crate::domain::{
 use crate::error::Error;
 use crate::writer::{Batch, Change};
 
+/// How many sessions are forgotten to make room for one: each may publish a large will. If the limit was lowered, the surplus shrinks, too.
+const FORGOTTEN_AT_ONCE: usize = 4;
+
 /// By what wills are published.
 #[derive(Clone, Copy, Debug)]
 pub struct WillRules {
@@ -212,7 +215,8 @@ impl Change for BeginMqttSession {
     }
 }
 
-/// Forgets the sessions of a user that ended longest ago until there is room for one more. Returns whether there is.
+/// Forgets the sessions of a user that ended longest ago until there is room for one more, and a few more than that if there were too many
+/// before. Returns whether there is room.
 fn make_room(
     batch: &mut Batch<'_>,
     key: &MqttSessionKey,
@@ -230,7 +234,7 @@ fn make_room(
     }
     ended.sort_unstable();
     let has_room = may_exceed || ended.len() >= too_many;
-    for (_, id) in ended.into_iter().take(too_many).filter(|_| has_room) {
+    for (_, id) in ended.into_iter().take(too_many.min(FORGOTTEN_AT_ONCE)).filter(|_| has_room) {
         rules.forget(batch, id)?;
     }
     Ok(has_room)

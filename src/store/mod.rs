@@ -77,7 +77,7 @@ pub use integrity_scan::OPENING_THREAD;
 pub use latest_events::LatestEvents;
 pub use lookalikes::NameIndexing;
 pub use mqtt_cursors::{Behind, MqttCursor, MqttCursors};
-pub use mqtt_sessions::{LeavingEvent, MAX_QUEUED, MqttNeeds, MqttReplay, Queued};
+pub use mqtt_sessions::{LeavingEvent, MAX_QUEUED, MAX_QUEUED_BYTES, MqttNeeds, MqttReplay, Queued};
 pub use names::Names;
 pub use open_error::OpenError;
 pub use readers::Lane;

@@ -26,7 +26,7 @@ use crate::domain::{
 };
 use crate::error::Error;
 
-pub use queue::{LeavingEvent, MAX_QUEUED, MqttNeeds, Queued};
+pub use queue::{LeavingEvent, MAX_QUEUED, MAX_QUEUED_BYTES, MqttNeeds, Queued};
 pub use replay::MqttReplay;
 
 /// A source of rows, from which sessions are read.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::away::{Away, Needed, needed_by};
 use super::rounds::Desk;
-use crate::domain::{Position, TenantName};
+use crate::domain::{MqttSessionId, Position, TenantName};
 use crate::error::Error;
 use crate::events::mqtt_sessions::WillRules;
 use crate::store::{Behind, LeavingEvent, MqttNeeds, Oldest, Queued, Store};
@@ -112,10 +112,18 @@ fn read_sessions(store: &Store, sessions: Vec<Behind>, events: &[LeavingEvent]) 
     Ok((found, needed))
 }
 
+/// Puts events in the queues of the sessions that need them. A session that needs too much ends, in a change of its own: its will may be
+/// large, and many may end at once.
 async fn queue(desk: &Desk, needed: Needed, events: &[LeavingEvent], rules: WillRules) -> Result<(), Error> {
-    for needed in in_changes(needed, events) {
-        let queued = desk.writer.submit(Queue { needed, rules }).await;
-        desk.store.unless_damaged(queued)?;
+    let mut parts = in_changes(needed, events);
+    while let Some(needed) = parts.pop() {
+        let queued = desk.writer.submit(Queue(needed)).await;
+        let Some(Rest { full, needed }) = desk.store.unless_damaged(queued)? else { continue };
+        if let Some(id) = full {
+            let forgotten = desk.writer.submit(Forget { id, rules }).await;
+            desk.store.unless_damaged(forgotten)?;
+        }
+        parts.extend((!needed.is_empty()).then_some(needed));
     }
     Ok(())
 }
@@ -146,21 +154,44 @@ fn in_changes(needed: Needed, events: &[LeavingEvent]) -> Vec<Needed> {
     parts
 }
 
-/// Puts events in the queues of sessions. A session that needs too much ends.
-struct Queue {
+/// Puts events in the queues of sessions, until one is full: to look through a full queue takes long.
+struct Queue(Needed);
+
+/// What is left to do then.
+struct Rest {
+    /// A session that has no room for what it needs.
+    full: Option<MqttSessionId>,
+    /// What other sessions need.
     needed: Needed,
-    rules: WillRules,
 }
 
 impl Change for Queue {
+    type Outcome = Rest;
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<Rest, Error> {
+        let (mut needed, mut full) = (self.0.into_iter(), None);
+        for (id, positions) in needed.by_ref() {
+            match batch.queue_for_mqtt(id, &positions)? {
+                Queued::Yes | Queued::Forgotten => continue,
+                Queued::Pruned => {}
+                Queued::TooMany => full = Some(id),
+            }
+            break;
+        }
+        Ok(Rest { full, needed: needed.collect() })
+    }
+}
+
+/// Ends a session that needs too much.
+struct Forget {
+    id: MqttSessionId,
+    rules: WillRules,
+}
+
+impl Change for Forget {
     type Outcome = ();
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        for (id, positions) in self.needed {
-            if batch.queue_for_mqtt(id, &positions)? == Queued::TooMany {
-                self.rules.forget(batch, id)?;
-            }
-        }
-        Ok(())
+        self.rules.forget(batch, self.id)
     }
 }

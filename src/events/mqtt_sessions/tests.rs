@@ -242,8 +242,12 @@ async fn insert(house: &House, name: &str) -> (Position, Timestamp) {
 }
 
 fn publish(name: &str, packet: Option<(MqttSessionId, NonZeroU16)>) -> Insert {
+    Insert { packet, ..publish_data(name, Payload::null()) }
+}
+
+fn publish_data(name: &str, data: Payload) -> Insert {
     let lifetime = Lifetime { transient: true, ..Lifetime::default() };
-    let event = NewEvent::new(EventName::parse(name).unwrap(), Payload::null(), lifetime, 1000).unwrap();
+    let event = NewEvent::new(EventName::parse(name).unwrap(), data, lifetime, MAX_EVENT_BYTES).unwrap();
     Insert {
         username: Username::parse("zoe").unwrap(),
         auth_context: AuthContext::User(sign_in()),
@@ -252,7 +256,7 @@ fn publish(name: &str, packet: Option<(MqttSessionId, NonZeroU16)>) -> Insert {
         condition: Condition::None,
         key: None,
         stream: None,
-        packet,
+        packet: None,
         authorize: Authorize::Open,
         quotas: RULES.quotas,
     }

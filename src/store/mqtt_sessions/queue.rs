@@ -35,6 +35,8 @@ impl QueueSize {
 pub enum Queued {
     /// They are there.
     Yes,
+    /// They are there, after the queue was full and all of it was looked through.
+    Pruned,
     /// There is no such session any more.
     Forgotten,
     /// There is no room for them.
@@ -180,8 +182,8 @@ impl Store {
 }
 
 impl Transaction<'_> {
-    /// Puts events in the queue of a session, of those that are still there. If there is no room for all, the change has to
-    /// forget the session, which takes those away that were put there.
+    /// Puts events in the queue of a session, of those that are still there. If there is no room for all, the session has to be
+    /// forgotten, which takes those away that were put there.
     ///
     /// # Errors
     /// As [`Transaction::insert_event`].
@@ -202,6 +204,7 @@ impl Transaction<'_> {
                 is_pruned = true;
             }
             if size.is_full() {
+                self.put_queue_size(id, size);
                 return Ok(Queued::TooMany);
             }
             if let Some(bytes) = self.keep_event(&tenant, *position)? {
@@ -210,7 +213,7 @@ impl Transaction<'_> {
             }
         }
         self.put_queue_size(id, size);
-        Ok(Queued::Yes)
+        Ok(if is_pruned { Queued::Pruned } else { Queued::Yes })
     }
 
     /// Takes events out of the queue of a session that it does not need any more. Returns how many are left.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::{MqttAsk, NEVER_EXPIRES};
-use crate::store::{MAX_QUEUED, MqttReplay, Search};
+use crate::store::{MAX_QUEUED, MAX_QUEUED_BYTES, MqttReplay, Search};
 
 impl House {
     /// Does all the work of maintenance until something is so.
@@ -244,6 +244,59 @@ async fn the_connection_of_a_session_that_retention_cannot_wait_for_is_told() {
     let told = tokio::spawn(std::future::poll_fn(move |context| cursor.poll_forgotten(context)));
     house.maintained(10, |store| store.mqtt_session(id).unwrap().is_none()).await;
     tokio::time::timeout(Duration::from_secs(60), told).await.expect("it is woken").unwrap();
+}
+
+/// More than nine of these are more than one change can write.
+fn large_will() -> Option<KeptWill> {
+    let payload = large().as_str().as_bytes().into();
+    will("w", 3600).map(|will| KeptWill { payload, ..will })
+}
+
+fn large() -> Payload {
+    Payload::from_valid_json(&format!("\"{}\"", "x".repeat(900_000))).unwrap()
+}
+
+#[tokio::test]
+async fn retention_ends_however_many_sessions_at_once_whatever_wills_they_have() {
+    let house = House::new();
+    let mut ids = Vec::new();
+    for number in 0..10 {
+        let begin = BeginMqttSession { will: large_will(), most: 1000, ..connect(&number.to_string()) };
+        ids.push(house.begin_anew(begin).await);
+    }
+    for id in &ids {
+        assert!(house.change(*id, subscription("a")).await && house.end(*id, WillFate::AfterDelay).await);
+    }
+    // Their queues are full then.
+    for _ in 0..=MAX_QUEUED_BYTES / 900_000 {
+        house.writer.submit(publish_data("a", large())).await.unwrap();
+    }
+    let full = house.store.head();
+    house.maintained(0, |store| store.floor(&acme()).unwrap() >= full).await;
+    assert!(ids.iter().all(|id| house.store.mqtt_session(*id).unwrap().is_some()));
+    insert_many(&house, "a", 1).await;
+    house.maintained(0, |store| store.floor(&acme()).unwrap() > full).await;
+    assert!(ids.iter().all(|id| house.store.mqtt_session(*id).unwrap().is_none()));
+    assert_eq!(house.store.head().get(), full.get() + 11, "all wills are published");
+}
+
+#[tokio::test]
+async fn where_many_sessions_have_to_make_room_they_go_a_few_at_a_time_whatever_wills_they_have() {
+    let house = House::new();
+    for number in 0..13 {
+        let begin = BeginMqttSession { will: large_will(), most: 1000, ..connect(&number.to_string()) };
+        let id = house.begin_anew(begin).await;
+        assert!(house.end(id, WillFate::AfterDelay).await);
+    }
+    let zoe = Username::parse("zoe").unwrap();
+    let mut left = Vec::new();
+    for client_id in ["a", "b", "c", "d"] {
+        house.begin_anew(BeginMqttSession { most: 4, ..connect(client_id) }).await;
+        left.push(house.store.mqtt_sessions_of(&zoe).unwrap().len());
+    }
+    assert_eq!(left, [10, 7, 4, 4]);
+    let refused = house.begin(BeginMqttSession { most: 4, ..connect("e") }).await;
+    assert_eq!(refused, BegunMqttSession::TooMany);
 }
 
 #[tokio::test]
