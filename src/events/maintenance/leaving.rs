@@ -113,11 +113,17 @@ fn read_sessions(store: &Store, sessions: Vec<Behind>, events: &[LeavingEvent]) 
 }
 
 /// Puts events in the queues of the sessions that need them. A session that needs too much ends, in a change of its own: its will may be
-/// large, and many may end at once.
+/// large, and many may end at once. If something is damaged, what is needed is halved until that is left alone.
 async fn queue(desk: &Desk, needed: Needed, events: &[LeavingEvent], rules: WillRules) -> Result<(), Error> {
     let mut parts = in_changes(needed, events);
     while let Some(needed) = parts.pop() {
-        let queued = desk.writer.submit(Queue(needed)).await;
+        let queued = desk.writer.submit(Queue(needed.clone())).await;
+        if matches!(queued, Err(Error::Damaged(_)))
+            && let Some(halves) = halves(needed)
+        {
+            parts.extend(halves);
+            continue;
+        }
         let Some(Rest { full, needed }) = desk.store.unless_damaged(queued)? else { continue };
         if let Some(id) = full {
             let forgotten = desk.writer.submit(Forget { id, rules }).await;
@@ -152,6 +158,17 @@ fn in_changes(needed: Needed, events: &[LeavingEvent]) -> Vec<Needed> {
     parts.push(part);
     parts.retain(|part| !part.is_empty());
     parts
+}
+
+/// What some sessions need, in halves; `None` if it is one event for one session.
+fn halves(mut needed: Needed) -> Option<[Needed; 2]> {
+    let rest = match &mut needed[..] {
+        [] => return None,
+        [(id, positions)] if positions.len() > 1 => vec![(*id, positions.split_off(positions.len() / 2))],
+        [_] => return None,
+        [..] => needed.split_off(needed.len() / 2),
+    };
+    Some([needed, rest])
 }
 
 /// Puts events in the queues of sessions, until one is full: to look through a full queue takes long.

@@ -300,6 +300,32 @@ async fn where_many_sessions_have_to_make_room_they_go_a_few_at_a_time_whatever_
 }
 
 #[tokio::test]
+async fn an_event_that_is_damaged_is_lost_for_no_session_with_others() {
+    let house = House::new();
+    let ids = [house.begin_anew(connect("1")).await, house.begin_anew(connect("2")).await];
+    for id in ids {
+        assert!(house.change(id, subscription("#")).await && house.end(id, WillFate::AfterDelay).await);
+    }
+    insert_many(&house, "a", 5).await;
+    // The third is kept for another session, by a row that is damaged.
+    for (kind, value) in [(b"K", &b"?"[..]), (b"C", &[0, 0, 0, 0, 0, 0, 0, 1])] {
+        house.store.smuggle([&kind[..], b"\0\x04acme", &3_u64.to_be_bytes()].concat(), value);
+    }
+    house.maintained(0, |store| store.floor(&acme()).unwrap().get() >= 5).await;
+    let replay = |id| {
+        let mut replay = MqttReplay::new(id, acme(), Position::START, Position::new(2));
+        let mut positions = Vec::new();
+        let each = |event: crate::store::StoredEvent<'_>| {
+            positions.push(event.position.get());
+            1
+        };
+        replay.next(&house.store, 1000, each).unwrap();
+        positions
+    };
+    assert_eq!(ids.map(replay), [[1, 2], [1, 2]]);
+}
+
+#[tokio::test]
 async fn a_session_expires_and_makes_room_and_begins_anew_whatever_is_damaged_where_its_will_is_to_go() {
     let mut expired = None;
     let kept = |topic| will(topic, 3600).map(|will| KeptWill { retain: true, ..will });
