@@ -35,9 +35,10 @@ impl MqttSessions {
         let lost = self.desk.store.mqtt_cursors().some_lost(SESSIONS_A_STEP);
         for id in &lost {
             let ended = self.desk.writer.submit(EndLost { id: *id, rules: self.rules }).await;
-            self.desk.store.unless_damaged(ended)?;
-            // One that is damaged is left as it is.
-            self.desk.store.mqtt_cursors().find_again(*id);
+            if self.desk.store.unless_damaged(ended)?.is_none() {
+                // One that is damaged is left as it is, and has no client again.
+                self.desk.store.mqtt_cursors().find_again(*id);
+            }
         }
         Ok(!lost.is_empty())
     }
@@ -87,10 +88,12 @@ impl Change for EndLost {
         if !batch.is_mqtt_session_lost(id) {
             return Ok(());
         }
-        match batch.mqtt_head(id)?.filter(|head| head.ended_at.is_none()) {
-            Some(head) => rules.end(batch, id, head),
-            None => Ok(()),
+        if let Some(head) = batch.mqtt_head(id)?.filter(|head| head.ended_at.is_none()) {
+            rules.end(batch, id, head)?;
         }
+        // Here, since its client may be back, and be lost again, before anybody knows of this.
+        batch.find_mqtt_session_again(id);
+        Ok(())
     }
 }
 

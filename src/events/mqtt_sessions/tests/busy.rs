@@ -34,3 +34,29 @@ async fn whatever_others_have_to_write_the_end_of_a_connection_and_what_a_sessio
     assert!(inserts > 1000 && noted.await.unwrap() && saved.await.unwrap() && ended.await.unwrap());
     assert!(house.store.mqtt_session(id).unwrap().unwrap().head.ended_at.is_some());
 }
+
+#[tokio::test]
+async fn a_session_that_is_lost_again_while_its_first_end_is_answered_is_ended_again() {
+    let house = House::new();
+    let id = house.begin_anew(connect("phone")).await;
+    let is_ended = || house.store.mqtt_session(id).unwrap().unwrap().head.ended_at.is_some();
+    let (go, wait) = std::sync::mpsc::channel();
+    let held = house.writer.post(Hold(wait)).unwrap();
+    house.store.mqtt_cursors().lose(id);
+    let is_lost_again = std::cell::Cell::new(false);
+    let lose_again = async {
+        // By then maintenance has asked for the end.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let mut back = house.writer.post(connect("phone")).unwrap();
+        drop((go, held));
+        // Maintenance has this thread, so it does not know yet what it has done.
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        while std::pin::Pin::new(&mut back).poll(&mut context).is_pending() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(!is_ended());
+        house.store.mqtt_cursors().lose(id);
+        is_lost_again.set(true);
+    };
+    tokio::join!(lose_again, house.maintained(1000, |_| is_lost_again.get() && is_ended()));
+}
