@@ -231,8 +231,10 @@ impl Transaction<'_> {
         messages: Vec<Outgoing>,
         exact: (Position, MqttAsked),
     ) -> Result<(), Error> {
-        if self.mqtt_row(id)?.is_none() {
-            return Ok(());
+        let Some(row) = self.mqtt_row(id)? else { return Ok(()) };
+        // One of a share may come from before everything that the session itself has done.
+        if let Some(first) = messages.iter().map(|message| message.event.position).min() {
+            self.note_cursor(&row.head.tenant, id, CursorState::NotDone(first));
         }
         let mut saved = self.stored_progress(id)?;
         let waited = saved.waiting.len();

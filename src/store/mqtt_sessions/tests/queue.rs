@@ -135,6 +135,26 @@ fn nothing_is_kept_that_a_session_is_not_given_with_qos_1_or_has_done() {
 }
 
 #[test]
+fn a_message_of_qos_2_that_was_noted_is_kept_although_everything_was_done_up_to_there() {
+    let mut house = House::new();
+    // As a member of a share is given one that the share had for long.
+    let id = house.begin("1", 60);
+    house.insert(&["a", "b", "c", "d"], 1);
+    let cursor = house.store.mqtt_cursors().of(&acme(), id).unwrap();
+    cursor.raise(Position::new(4));
+    house.change(6, |transaction| {
+        let messages = vec![message(1, 2, OutgoingState::SentOnce), message(2, 3, OutgoingState::SentOnce)];
+        transaction.note_mqtt_outgoing(id, messages, (Position::new(4), MqttAsked::default())).unwrap();
+    });
+    assert_eq!(house.shorten(4), []);
+    assert_eq!(house.given(id, 0), [one(2, "b", 1), one(3, "c", 1)]);
+    cursor.raise(Position::new(2));
+    assert_eq!(house.store.mqtt_cursors().behind(&acme(), Position::new(4)).len(), 1);
+    cursor.raise(Position::new(4));
+    assert_eq!(house.store.mqtt_cursors().behind(&acme(), Position::new(4)), []);
+}
+
+#[test]
 fn the_latest_event_of_a_name_that_is_kept_outlives_being_superseded_and_a_kept_one_outlives_nobody() {
     let mut house = House::new();
     let id = house.subscribed("1", "v");
