@@ -15,6 +15,9 @@ use crate::writer::{Batch, Change};
 /// How many sessions are forgotten to make room for one: each may publish a large will. If the limit was lowered, the surplus shrinks, too.
 const FORGOTTEN_AT_ONCE: usize = 4;
 
+/// How many sessions of a user who may exceed the limit are looked at to make room for one: there may be tens of thousands.
+const LOOKED_AT: usize = 256;
+
 /// By what wills are published.
 #[derive(Clone, Copy, Debug)]
 pub struct WillRules {
@@ -226,7 +229,7 @@ fn make_room(
     let ids = batch.mqtt_sessions_of(&key.username)?;
     let Some(too_many) = (ids.len() + 1).checked_sub(most).filter(|too_many| *too_many > 0) else { return Ok(true) };
     let mut ended = Vec::new();
-    for id in ids {
+    for id in if may_exceed { some_of(ids, u64::from_be_bytes(crate::random::bytes())) } else { ids } {
         // One that cannot be read is found by its name, and forgotten, when its client comes.
         if let Some(ended_at) = batch.mqtt_head_if_whole(id)?.and_then(|head| head.ended_at) {
             ended.push((ended_at, id));
@@ -238,6 +241,15 @@ fn make_room(
         rules.forget(batch, id)?;
     }
     Ok(has_room)
+}
+
+/// Some of very many sessions, by a number: those that it falls on, and the ones behind.
+fn some_of(mut ids: Vec<MqttSessionId>, number: u64) -> Vec<MqttSessionId> {
+    if let Some(first) = number.checked_rem(ids.len() as u64) {
+        ids.rotate_left(first as usize);
+    }
+    ids.truncate(LOOKED_AT);
+    ids
 }
 
 /// What becomes of the will when a connection ends.

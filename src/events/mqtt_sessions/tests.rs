@@ -236,6 +236,15 @@ async fn beyond_the_limit_the_session_that_ended_first_is_forgotten_and_without_
     assert!(is_there(h) && is_there(d));
 }
 
+#[test]
+fn of_very_many_sessions_some_are_looked_at_and_all_have_their_turn() {
+    let ids = |count| (0..count).map(MqttSessionId).collect::<Vec<_>>();
+    assert_eq!(some_of(ids(3), 7), [MqttSessionId(1), MqttSessionId(2), MqttSessionId(0)]);
+    assert_eq!(some_of(Vec::new(), 7), []);
+    let looked_at: std::collections::BTreeSet<_> = (0..1000).flat_map(|number| some_of(ids(1000), number)).collect();
+    assert_eq!((some_of(ids(1000), 3).len(), looked_at.len()), (256, 1000));
+}
+
 async fn insert(house: &House, name: &str) -> (Position, Timestamp) {
     let Inserted { first, timestamp, .. } = house.writer.submit(publish(name, None)).await.unwrap();
     (first, timestamp)
