@@ -50,13 +50,14 @@ pub type Keeping = Outcome<bool>;
 pub struct KeptSession {
     events: Events,
     id: MqttSessionId,
+    /// `None` of one that ends with its connection.
     cursor: Option<MqttCursor>,
 }
 
 impl KeptSession {
-    /// The session of a client.
-    pub fn new(events: &Events, principal: &Principal, id: MqttSessionId) -> Self {
-        Self { events: events.clone(), id, cursor: events.mqtt_cursor(principal, id) }
+    /// The session of a client, and whether it outlives a connection.
+    pub fn new(events: &Events, principal: &Principal, id: MqttSessionId, outlives: bool) -> Self {
+        Self { events: events.clone(), id, cursor: outlives.then(|| events.mqtt_cursor(principal, id)) }
     }
 
     /// What it is called.
@@ -226,8 +227,8 @@ impl Events {
         })
     }
 
-    /// The cursor of a session of the principal's tenant, for its connection to raise; `None` of one that ends with its connection.
-    pub fn mqtt_cursor(&self, principal: &Principal, id: MqttSessionId) -> Option<MqttCursor> {
-        self.store().mqtt_cursors().of(&principal.account.tenant, id)
+    /// The cursor of a session of the principal's tenant, for its connection to raise.
+    pub fn mqtt_cursor(&self, principal: &Principal, id: MqttSessionId) -> MqttCursor {
+        self.store().mqtt_cursors().hold(&principal.account.tenant, id)
     }
 }

@@ -174,6 +174,15 @@ impl MqttCursors {
         self.lock().get(tenant)?.get(&id).cloned()
     }
 
+    /// The cursor of a session, for its connection. It says so if the session has been forgotten since it began.
+    pub fn hold(&self, tenant: &TenantName, id: MqttSessionId) -> MqttCursor {
+        self.of(tenant, id).unwrap_or_else(|| {
+            let cursor = MqttCursor::default();
+            cursor.forget();
+            cursor
+        })
+    }
+
     /// The sessions of a tenant that stand before a position, in order.
     pub fn behind(&self, tenant: &TenantName, position: Position) -> Vec<Behind> {
         let (mut all, mut after) = (Vec::new(), Bound::Unbounded);
@@ -238,5 +247,11 @@ mod tests {
         assert!(!is_forgotten());
         [1, 2, 3, 4].into_iter().for_each(|id| change(id, CursorState::Forgotten));
         assert!(is_forgotten(), "whoever has it is told");
+        let late = cursors.hold(&tenant, MqttSessionId(1));
+        assert!(
+            late.poll_forgotten(&Context::from_waker(std::task::Waker::noop())).is_ready(),
+            "and who has it too late"
+        );
+        assert!(behind(99).is_empty() && cursors.lock().is_empty());
     }
 }

@@ -105,7 +105,8 @@ async fn begin_on_disk(
         BegunSession::Present(id, session, will) => (Some(id), Some(Before::new(*session, will))),
         BegunSession::TooMany => return Err(None),
     };
-    let session = id.map(|id| KeptSession::new(&app.events, principal, id));
+    let outlives = expiry > 0 || before.is_some();
+    let session = id.map(|id| KeptSession::new(&app.events, principal, id, outlives));
     let keeper = Keeper::new(session, expiry, before.is_some());
     Ok(Begun { parts: Some((keeper, held)), before })
 }
