@@ -7,8 +7,8 @@ use super::events::{Events, Inserting};
 use crate::domain::{KeptWill, MqttProgress, MqttSession, MqttSessionId, MqttSessionKey, Position, PublisherId};
 use crate::error::Error;
 use crate::events::{
-    BeginMqttSession, BegunMqttSession, ChangeMqttSession, Condition, Insert, MqttSessionChange, NewEvent, WillFate,
-    WillRules,
+    BeginMqttSession, BegunMqttSession, ChangeMqttSession, Condition, Insert, MqttSessionBefore, MqttSessionChange,
+    NewEvent, WillFate, WillRules,
 };
 use crate::identity::Principal;
 use crate::store::{Lane, MqttCursor, Store};
@@ -37,8 +37,8 @@ pub struct ConnectingClient {
 pub enum BegunSession {
     /// It begins anew. Without an expiry and a will it is in memory alone.
     Anew(Option<MqttSessionId>),
-    /// It goes on. With the will that it had before the client connected, unless that has been published.
-    Present(MqttSessionId, Box<MqttSession>, Option<Box<KeptWill>>),
+    /// It goes on. With what it was before the client connected.
+    Present(MqttSessionId, Box<MqttSession>, Box<MqttSessionBefore>),
     /// Its user has too many sessions, and all of them are connected.
     TooMany,
 }
@@ -79,9 +79,9 @@ impl KeptSession {
         self.events.lose_mqtt_session(self.id);
     }
 
-    /// Its client is not let in after all, to a session that is new or had this will before.
-    pub fn refuse(&self, is_new: bool, before: Option<Box<KeptWill>>) {
-        self.events.refuse_mqtt_session(self.id, is_new, before);
+    /// Its client is not let in after all, to a session that was this before; `None` if it is new.
+    pub fn refuse(&self, before: Option<Box<MqttSessionBefore>>) {
+        self.events.refuse_mqtt_session(self.id, before);
     }
 
     /// Becomes ready when the session is forgotten although a connection has it. Wakes as a future does.
@@ -121,14 +121,14 @@ impl Events {
         if client.will.is_some() {
             self.rates.take(&principal.username, &account.tenant, 1)?;
         }
-        let (id, will) = match self.begin_mqtt(principal, client.clone()).await? {
+        let (id, before) = match self.begin_mqtt(principal, client.clone()).await? {
             BegunMqttSession::Anew(id) => return Ok(BegunSession::Anew(id)),
             BegunMqttSession::TooMany => return Ok(BegunSession::TooMany),
-            BegunMqttSession::Present(id, will) => (id, will),
+            BegunMqttSession::Present(id, before) => (id, before),
         };
-        let begun = self.go_on_with_mqtt(principal, client, id, will.clone()).await;
+        let begun = self.go_on_with_mqtt(principal, client, id, before.clone()).await;
         if !matches!(begun, Ok(BegunSession::Present(..))) {
-            self.refuse_mqtt_session(id, false, will);
+            self.refuse_mqtt_session(id, Some(before));
         }
         begun
     }
@@ -158,12 +158,12 @@ impl Events {
         principal: &Principal,
         client: ConnectingClient,
         id: MqttSessionId,
-        will: Option<Box<KeptWill>>,
+        before: Box<MqttSessionBefore>,
     ) -> Result<BegunSession, Error> {
         let lane = Lane::of_request(&principal.account.tenant, &principal.username);
         let read = move |store: &Store| store.unless_damaged(store.mqtt_session(id));
         if let Some(session) = self.store().read_on(&lane, read).await??.flatten() {
-            return Ok(BegunSession::Present(id, Box::new(session), will));
+            return Ok(BegunSession::Present(id, Box::new(session), before));
         }
         // It has the will of this connection, which is not over.
         self.change_mqtt_session(id, MqttSessionChange::PutWill(None))?.await?;
@@ -173,11 +173,13 @@ impl Events {
         })
     }
 
-    /// The client of a session that has begun is not let in after all, and so has no will. A session that was there before is as when
-    /// its connection is lost, with the will that it had then; a new one is forgotten.
-    fn refuse_mqtt_session(&self, id: MqttSessionId, is_new: bool, before: Option<Box<KeptWill>>) {
-        let _ = self.change_mqtt_session(id, MqttSessionChange::PutWill(before));
-        if is_new {
+    /// The client of a session that has begun is not let in after all, and so has no will. A session that was there before is what it
+    /// was then; a new one is forgotten.
+    fn refuse_mqtt_session(&self, id: MqttSessionId, before: Option<Box<MqttSessionBefore>>) {
+        if let Some(before) = before {
+            let _ = self.change_mqtt_session(id, MqttSessionChange::PutBack(before));
+        } else {
+            let _ = self.change_mqtt_session(id, MqttSessionChange::PutWill(None));
             let _ = self.change_mqtt_session(id, MqttSessionChange::Forget);
         }
         self.lose_mqtt_session(id);

@@ -46,7 +46,7 @@ pub use hub::{Changing, Hub, Rules};
 pub use insert::{Condition, IdempotencyKey, Insert, Inserted, MAX_BYTES_AT_ONCE, MAX_EVENTS_AT_ONCE};
 pub use maintenance::{Retention, keep_up};
 pub use mqtt_sessions::{
-    BeginMqttSession, BegunMqttSession, ChangeMqttSession, MqttSessionChange, WillFate, WillRules,
+    BeginMqttSession, BegunMqttSession, ChangeMqttSession, MqttSessionBefore, MqttSessionChange, WillFate, WillRules,
 };
 pub use new_event::{Lifetime, NewEvent};
 pub use rate::Rates;

@@ -140,13 +140,22 @@ pub struct BeginMqttSession {
     pub rules: WillRules,
 }
 
+/// What a session was before its client connected, which it is again if the client is not let in after all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MqttSessionBefore {
+    /// What was known of it.
+    pub head: MqttSessionHead,
+    /// The will, unless that was due.
+    pub will: Option<KeptWill>,
+}
+
 /// What became of the session of a client that connects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BegunMqttSession {
     /// It begins anew. Without an expiry and a will the database does not know of it.
     Anew(Option<MqttSessionId>),
-    /// It goes on. With the will that was not due before and that it has no more.
-    Present(MqttSessionId, Option<Box<KeptWill>>),
+    /// It goes on. With what it was before.
+    Present(MqttSessionId, Box<MqttSessionBefore>),
     /// Its user has too many sessions, and all of them are connected.
     TooMany,
 }
@@ -191,14 +200,15 @@ impl Change for BeginMqttSession {
                     if before.take_if(|will| is_due(will)).is_some() {
                         rules.publish_of(batch, id, &head)?;
                     }
-                    present = Some((id, head, before));
+                    present = Some((id, MqttSessionBefore { head, will: before }));
                 }
             }
         }
         let (id, begun) = match present {
-            Some((id, head, before)) => {
+            Some((id, before)) => {
+                let head = before.head.clone();
                 batch.put_mqtt_head(id, MqttSessionHead { expiry, publisher, ended_at: None, ..head })?;
-                (id, BegunMqttSession::Present(id, before.map(Box::new)))
+                (id, BegunMqttSession::Present(id, Box::new(before)))
             }
             None if expiry == 0 && will.is_none() => return Ok(BegunMqttSession::Anew(None)),
             None => {
@@ -283,6 +293,8 @@ pub enum MqttSessionChange {
     ReleaseInbound(NonZeroU16),
     /// Puts a will in the place of the one that there is, or takes that away.
     PutWill(Option<Box<KeptWill>>),
+    /// The client is not let in after all: the session is what it was before that connected.
+    PutBack(Box<MqttSessionBefore>),
     /// The right to publish the will rests on this from now on. If that does not permit it, there is no will any more.
     RenewWill(AuthContext),
     /// Its connection has ended: how far it has come, another session expiry interval if there is one, and what becomes of the will.
@@ -334,6 +346,10 @@ impl Change for ChangeMqttSession {
             MqttSessionChange::ForgetOutgoing(packets) => batch.forget_mqtt_outgoing(id, packets)?,
             MqttSessionChange::ReleaseInbound(packet) => return batch.release_mqtt_unreleased(id, packet),
             MqttSessionChange::PutWill(will) => batch.put_mqtt_will(id, will.as_deref())?,
+            MqttSessionChange::PutBack(before) => {
+                batch.put_mqtt_will(id, before.will.as_ref())?;
+                batch.put_mqtt_head(id, before.head)?;
+            }
             MqttSessionChange::RenewWill(by) => rules.renew(batch, id, &head, &by)?,
             MqttSessionChange::End(progress, expiry, will) => {
                 let head = MqttSessionHead { expiry: expiry.unwrap_or(head.expiry), ..head };

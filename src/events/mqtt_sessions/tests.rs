@@ -81,6 +81,14 @@ impl House {
         }
     }
 
+    /// The session that goes on, and the will that it had.
+    async fn goes_on(&self, begin: BeginMqttSession) -> (MqttSessionId, Option<KeptWill>) {
+        match self.begin(begin).await {
+            BegunMqttSession::Present(id, before) => (id, before.will),
+            other => panic!("{other:?}"),
+        }
+    }
+
     async fn change(&self, id: MqttSessionId, change: MqttSessionChange) -> bool {
         self.writer.submit(ChangeMqttSession { id, change, rules: RULES }).await.unwrap()
     }
@@ -151,13 +159,13 @@ async fn a_session_goes_on_for_its_own_client_alone_until_it_is_to_begin_anew() 
     assert!(house.change(id, MqttSessionChange::Subscribe(vec![subscription.clone()])).await);
     assert!(house.end(id, WillFate::Discarded).await);
     let house = house.restart().await;
-    assert_eq!(house.begin(connect("phone")).await, BegunMqttSession::Present(id, None));
+    assert_eq!(house.goes_on(connect("phone")).await, (id, None));
     let session = house.store.mqtt_session(id).unwrap().unwrap();
     assert_eq!((session.subscriptions, session.head.ended_at), (vec![subscription], None));
     // Also without an end, as after a kill; and another expiry counts.
     let house = house.restart().await;
     let begin = BeginMqttSession { expiry: 5, ..connect("phone") };
-    assert_eq!(house.begin(begin).await, BegunMqttSession::Present(id, None));
+    assert_eq!(house.goes_on(begin).await, (id, None));
     assert_eq!(house.store.mqtt_session(id).unwrap().unwrap().head.expiry, 5);
     // Another client, and another user with the same client identifier.
     let other = house.begin_anew(connect("tablet")).await;
@@ -174,7 +182,7 @@ async fn a_session_goes_on_for_its_own_client_alone_until_it_is_to_begin_anew() 
     assert_eq!(house.store.mqtt_session(anew), Ok(None));
     // Without an expiry one that goes on ends with its connection.
     let last = BeginMqttSession { expiry: 0, ..connect("tablet") };
-    assert_eq!(house.begin(last).await, BegunMqttSession::Present(other, None));
+    assert_eq!(house.goes_on(last).await, (other, None));
     assert!(house.end(other, WillFate::Discarded).await);
     assert_eq!(house.store.mqtt_session(other), Ok(None));
 }
@@ -223,7 +231,7 @@ async fn beyond_the_limit_the_session_that_ended_first_is_forgotten_and_without_
     assert_eq!(house.begin(connect("f")).await, BegunMqttSession::TooMany);
     // One that ends with its connection does not count; nor does one that is there already.
     house.begin_anew(BeginMqttSession { expiry: 0, will: will("w", 0), ..connect("g") }).await;
-    assert_eq!(house.begin(connect("b")).await, BegunMqttSession::Present(b, None));
+    assert_eq!(house.goes_on(connect("b")).await, (b, None));
     // A lower limit takes as many as it must.
     house.end(b, WillFate::Discarded).await;
     assert_eq!(house.begin(BeginMqttSession { most: 1, ..connect("f") }).await, BegunMqttSession::TooMany);

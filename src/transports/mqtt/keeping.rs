@@ -11,11 +11,11 @@ use super::packet::Qos;
 use super::shares::Options;
 use crate::app::{Keeping, KeptSession};
 use crate::domain::{
-    self, AuthContext, KeptSubscription, KeptWill, MqttAsk, MqttAsked, MqttProgress, MqttSession, Outgoing,
-    OutgoingEvent, OutgoingState, Position, SharedFilter, TopicFilter,
+    self, AuthContext, KeptSubscription, MqttAsk, MqttAsked, MqttProgress, MqttSession, Outgoing, OutgoingEvent,
+    OutgoingState, Position, SharedFilter, TopicFilter,
 };
 use crate::error::Error;
-use crate::events::{MqttSessionChange, WillFate};
+use crate::events::{MqttSessionBefore, MqttSessionChange, WillFate};
 
 /// The session of a connection.
 pub struct Keeper {
@@ -111,10 +111,10 @@ impl Keeper {
         }
     }
 
-    /// The client is not let in after all, to a session that is new or had this will before.
-    pub fn refuse(&self, is_new: bool, before: Option<Box<KeptWill>>) {
+    /// The client is not let in after all, to a session that was this before; `None` if it is new.
+    pub fn refuse(&self, before: Option<Box<MqttSessionBefore>>) {
         if let Some(session) = &self.session {
-            session.refuse(is_new, before);
+            session.refuse(before);
         }
     }
 }

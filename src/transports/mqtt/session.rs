@@ -12,8 +12,9 @@ use super::packet::Reason;
 use super::reasons;
 use super::shares::Options;
 use crate::app::{App, BegunSession, ConnectingClient, HeldSession, KeptSession};
-use crate::domain::{KeptWill, MqttSession, MqttSessionId, SharedFilter, TopicFilter};
+use crate::domain::{MqttSession, MqttSessionId, SharedFilter, TopicFilter};
 use crate::error::Error;
+use crate::events::MqttSessionBefore;
 use crate::identity::Principal;
 
 /// A session that has begun, or goes on. Dropped before its connection has it, the client is not let in.
@@ -36,15 +37,15 @@ pub struct Before {
     pub shares: Vec<(SharedFilter, Options)>,
     /// The identifiers of messages of QoS 2 that the client has not released.
     pub unreleased: BTreeSet<NonZeroU16>,
-    /// The will of its last connection, if that waited.
-    will: Option<Box<KeptWill>>,
+    /// What it was on disk.
+    on_disk: Box<MqttSessionBefore>,
 }
 
 impl Before {
-    fn new(session: MqttSession, will: Option<Box<KeptWill>>) -> Self {
+    fn new(session: MqttSession, on_disk: Box<MqttSessionBefore>) -> Self {
         let (filters, topics) = subscriptions(&session);
         let shares = shares(&session);
-        Self { progress: progress(&session.progress), filters, topics, shares, unreleased: session.unreleased, will }
+        Self { progress: progress(&session.progress), filters, topics, shares, unreleased: session.unreleased, on_disk }
     }
 }
 
@@ -65,8 +66,7 @@ impl Begun {
 impl Drop for Begun {
     fn drop(&mut self) {
         if let Some((keeper, held)) = self.parts.take() {
-            let is_new = self.before.is_none();
-            keeper.refuse(is_new, self.before.take().and_then(|before| before.will));
+            keeper.refuse(self.before.take().map(|before| before.on_disk));
             drop(held);
         }
     }
@@ -102,7 +102,7 @@ async fn begin_on_disk(
     let expiry = client.expiry;
     let (id, before) = match app.events.begin_mqtt_session(principal, client).await? {
         BegunSession::Anew(id) => (id, None),
-        BegunSession::Present(id, session, will) => (Some(id), Some(Before::new(*session, will))),
+        BegunSession::Present(id, session, on_disk) => (Some(id), Some(Before::new(*session, on_disk))),
         BegunSession::TooMany => return Err(None),
     };
     let outlives = expiry > 0 || before.is_some();

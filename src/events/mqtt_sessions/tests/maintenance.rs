@@ -61,10 +61,7 @@ async fn sessions_end_and_wills_come_at_their_time_and_once_also_if_the_server_w
         ];
     });
     // A client that is back before anybody has looked is not ended; its will was due.
-    let back = match house.begin(BeginMqttSession { will: will("new", 0), ..connect("killed") }).await {
-        BegunMqttSession::Present(id, _) => id,
-        other => panic!("{other:?}"),
-    };
+    let (back, _) = house.goes_on(BeginMqttSession { will: will("new", 0), ..connect("killed") }).await;
     assert_eq!((house.names(), back), (vec!["killed".to_owned()], ids[2]));
     let is_done =
         |store: &Store| store.head().get() >= 4 && store.mqtt_session(ids[4]).unwrap().unwrap().head.ended_at.is_some();
@@ -89,9 +86,8 @@ async fn a_client_that_is_back_before_maintenance_takes_no_will_away_whose_delay
             old(transaction, "waits", will("waits", u32::MAX), true, NEVER_EXPIRES),
         ];
     });
-    assert_eq!(house.begin(connect("over")).await, BegunMqttSession::Present(ids[0], None));
-    let waits = will("waits", u32::MAX).map(Box::new);
-    assert_eq!(house.begin(connect("waits")).await, BegunMqttSession::Present(ids[1], waits));
+    assert_eq!(house.goes_on(connect("over")).await, (ids[0], None));
+    assert_eq!(house.goes_on(connect("waits")).await, (ids[1], will("waits", u32::MAX)));
     assert_eq!(house.names(), ["over"]);
     // Whatever is damaged where it is to go.
     for clean_start in [false, true] {
@@ -225,7 +221,7 @@ async fn a_session_whose_end_could_not_be_written_is_ended_later_unless_its_clie
     for id in [lost, back, written] {
         house.store.mqtt_cursors().lose(id);
     }
-    assert_eq!(house.begin(connect("back")).await, BegunMqttSession::Present(back, None));
+    assert_eq!(house.goes_on(connect("back")).await, (back, None));
     // Its will was taken away, and that counts.
     assert!(house.end(written, WillFate::Discarded).await);
     let is_ended = |store: &Store, id| store.mqtt_session(id).unwrap().unwrap().head.ended_at.is_some();

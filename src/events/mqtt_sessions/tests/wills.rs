@@ -50,7 +50,7 @@ async fn a_will_is_published_once_or_never_as_the_connection_ends() {
         // One that waits is not published if the session goes on, and is if it ends.
         let begin = BeginMqttSession { clean_start: false, ..connect("phone") };
         let waited = will("gone", delay).filter(|_| wanted == 0 && fate == WillFate::AfterDelay);
-        assert_eq!(house.begin(begin).await, BegunMqttSession::Present(id, waited.map(Box::new)));
+        assert_eq!(house.goes_on(begin).await, (id, waited));
         assert_eq!(house.store.mqtt_session(id).unwrap().unwrap().will, None);
         assert_eq!(house.names().len() - before, wanted);
         house.change(id, MqttSessionChange::Forget).await;
@@ -66,11 +66,13 @@ async fn a_will_is_published_once_or_never_as_the_connection_ends() {
     // A client that is not let in after all takes nothing from the session, whose will waits on.
     let id = house.begin_anew(BeginMqttSession { will: will("waits", 60), ..connect("c") }).await;
     house.end(id, WillFate::AfterDelay).await;
-    let refused = BeginMqttSession { clean_start: false, will: will("refused", 0), ..connect("c") };
-    let BegunMqttSession::Present(_, waited) = house.begin(refused).await else { panic!("it goes on") };
-    house.change(id, MqttSessionChange::PutWill(waited)).await;
-    assert!(house.end(id, WillFate::AfterDelay).await);
-    assert_eq!(house.store.mqtt_session(id).unwrap().unwrap().will, will("waits", 60));
+    let waits = house.store.mqtt_session(id).unwrap();
+    let refused = BeginMqttSession { expiry: 0, will: will("refused", 0), ..connect("c") };
+    let BegunMqttSession::Present(_, was) = house.begin(refused).await else { panic!("it goes on") };
+    house.change(id, MqttSessionChange::PutBack(was)).await;
+    house.store.mqtt_cursors().lose(id);
+    house.maintained(1000, |store| store.mqtt_cursors().some_lost(1).is_empty()).await;
+    assert_eq!(house.store.mqtt_session(id).unwrap(), waits);
     // A session without an expiry has a will, too.
     let brief = house.begin_anew(BeginMqttSession { expiry: 0, will: will("brief", 60), ..connect("b") }).await;
     house.end(brief, WillFate::AfterDelay).await;
