@@ -90,10 +90,10 @@ async fn a_client_that_is_back_before_maintenance_takes_no_will_away_whose_delay
     assert_eq!(house.goes_on(connect("waits")).await, (ids[1], will("waits", u32::MAX)));
     assert_eq!(house.names(), ["over"]);
     // Whatever is damaged where it is to go.
-    for clean_start in [false, true] {
+    for (damaged, clean_start) in [(&b"f\0\x04acme"[..], false), (b"c\0\x04acme", false), (b"c\0\x04acme", true)] {
         let will = will("gone", 5).map(|will| KeptWill { retain: true, ..will });
         let house = House::after(|transaction| _ = old(transaction, "phone", will, true, NEVER_EXPIRES));
-        house.store.smuggle(b"n\0\x04acmegone".to_vec(), b"?");
+        house.store.smuggle(damaged.to_vec(), b"?");
         let begun = house.begin(BeginMqttSession { clean_start, ..connect("phone") }).await;
         assert_eq!(matches!(begun, BegunMqttSession::Anew(_)), clean_start);
         assert!(house.names().is_empty());
