@@ -276,7 +276,7 @@ pub enum WillFate {
 /// A change of a session that a client has.
 #[derive(Debug)]
 pub enum MqttSessionChange {
-    /// Notes how far it has come.
+    /// Notes how far it has come, and those messages of QoS 2 on their way whose own notes may have been refused.
     Save(MqttProgress),
     /// Adds subscriptions; one that is there already goes on by the new options.
     Subscribe(Vec<KeptSubscription>),
@@ -297,7 +297,7 @@ pub enum MqttSessionChange {
     PutBack(Box<MqttSessionBefore>),
     /// The right to publish the will rests on this from now on. If that does not permit it, there is no will any more.
     RenewWill(AuthContext),
-    /// Its connection has ended: how far it has come, another session expiry interval if there is one, and what becomes of the will.
+    /// Its connection has ended: how far it has come, as [`MqttSessionChange::Save`]; another session expiry interval if there is one, and what becomes of the will.
     End(MqttProgress, Option<u32>, WillFate),
     /// It ends, and its will is published if it still has one.
     Forget,

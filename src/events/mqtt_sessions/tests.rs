@@ -329,6 +329,35 @@ async fn messages_to_the_client_are_known_from_before_they_are_sent_until_they_a
     assert_eq!(progress.outgoing, [Outgoing { state: OutgoingState::Released, ..message(one, 3) }]);
 }
 
+#[tokio::test]
+async fn what_is_on_its_way_when_a_session_is_saved_or_ends_is_known_though_its_own_note_was_refused() {
+    let house = House::new();
+    let id = house.begin_anew(connect("phone")).await;
+    let message = |packet, position, state| Outgoing {
+        id: NonZeroU16::new(packet).unwrap(),
+        event: OutgoingEvent { position: Position::new(position), is_from_before: false },
+        state,
+    };
+    let once = OutgoingState::SentOnce;
+    let progress = |outgoing| MqttProgress { outgoing, ..MqttProgress::at(Position::new(9)) };
+    let outgoing = || house.store.mqtt_session(id).unwrap().unwrap().progress.outgoing;
+    let first = vec![message(1, 3, OutgoingState::Sent), message(2, 4, once)];
+    assert!(house.change(id, MqttSessionChange::Save(progress(first.clone()))).await);
+    assert_eq!(outgoing(), first);
+    // One that is noted is as far as that says, and one that has an identifier from before is another one.
+    let packets = [2, 3].map(|packet| NonZeroU16::new(packet).unwrap());
+    let note = vec![message(3, 5, once), message(4, 6, once)];
+    let exact = (Position::new(6), MqttAsked::default());
+    assert!(house.change(id, MqttSessionChange::NoteOutgoing(note, exact)).await);
+    assert!(house.change(id, MqttSessionChange::ReleaseOutgoing(packets.into())).await);
+    let next = vec![message(3, 5, once), message(4, 7, once), message(5, 8, once)];
+    assert!(house.change(id, MqttSessionChange::ForgetOutgoing(vec![packets[0]])).await);
+    let end = MqttSessionChange::End(progress(next), None, WillFate::AfterDelay);
+    assert!(house.change(id, end).await);
+    let released = message(3, 5, OutgoingState::Released);
+    assert_eq!(outgoing(), [released, message(4, 7, once), message(5, 8, once)]);
+}
+
 /// A guest who may insert these.
 fn guest(names: &[&str], until: Option<Timestamp>) -> Guest {
     let patterns = Patterns::new(names.iter().map(|name| Pattern::parse(name).unwrap()).collect());

@@ -202,17 +202,22 @@ impl Transaction<'_> {
         }
     }
 
-    /// Writes how far a session has come. What its queue has of events that are done goes.
+    /// Writes how far a session has come, and notes messages of QoS 2 that have not been. What its queue has of events that are done goes.
     ///
     /// # Errors
     /// As [`Transaction::user`].
     pub fn save_mqtt_progress(&mut self, id: MqttSessionId, progress: &MqttProgress) -> Result<(), Error> {
         let Some(row) = self.mqtt_row(id)? else { return Ok(()) };
-        let exact = keys::mqtt_part(id, &MqttPart::ExactPosition);
-        if self.get(&exact)?.is_some() {
-            self.remove(exact);
-        }
+        self.remove_if_there(keys::mqtt_part(id, &MqttPart::ExactPosition))?;
         self.put(keys::mqtt_progress(id), codec::encode_mqtt_progress(progress));
+        for message in progress.outgoing.iter().filter(|message| message.state != OutgoingState::Sent) {
+            let key = keys::mqtt_part(id, &MqttPart::Outgoing(message.id));
+            let known = self.decoded(&key, |value| codec::decode_mqtt_outgoing(message.id, value));
+            let known = self.committer.store.unless_damaged(known)?.flatten();
+            if known.is_none_or(|known| known.event != message.event) {
+                self.put(key, codec::encode_mqtt_outgoing(message));
+            }
+        }
         let (tenant, done_up_to) = (row.head.tenant, progress.done_up_to());
         self.prune_mqtt_queue(id, &tenant, |position| progress.needs(position))?;
         if row.head.expiry > 0 {
@@ -283,10 +288,7 @@ impl Transaction<'_> {
     /// As [`Transaction::user`].
     pub fn forget_mqtt_outgoing(&mut self, id: MqttSessionId, packets: Vec<NonZeroU16>) -> Result<(), Error> {
         for packet in packets {
-            let key = keys::mqtt_part(id, &MqttPart::Outgoing(packet));
-            if self.get(&key)?.is_some() {
-                self.remove(key);
-            }
+            self.remove_if_there(keys::mqtt_part(id, &MqttPart::Outgoing(packet)))?;
         }
         Ok(())
     }
@@ -325,12 +327,16 @@ impl Transaction<'_> {
     /// # Errors
     /// As [`Transaction::user`].
     pub fn release_mqtt_unreleased(&mut self, id: MqttSessionId, packet: NonZeroU16) -> Result<bool, Error> {
-        let key = keys::mqtt_part(id, &MqttPart::Unreleased(packet));
-        let is_known = self.get(&key)?.is_some();
-        if is_known {
+        self.remove_if_there(keys::mqtt_part(id, &MqttPart::Unreleased(packet)))
+    }
+
+    /// Removes a row if there is one. Returns whether there was.
+    fn remove_if_there(&mut self, key: Vec<u8>) -> Result<bool, Error> {
+        let is_there = self.get(&key)?.is_some();
+        if is_there {
             self.remove(key);
         }
-        Ok(is_known)
+        Ok(is_there)
     }
 
     /// Forgets a session. Most of its rows go later.
@@ -387,9 +393,7 @@ impl Transaction<'_> {
         self.remove(keys::mqtt_sessions_of(username));
         // Those of damaged ones are left, and those of sessions that end with their connections, whose ends find them by their numbers.
         for name in self.committer.store.mqtt_names_of(username)? {
-            if self.get(&name)?.is_some() {
-                self.remove(name);
-            }
+            self.remove_if_there(name)?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -81,7 +81,7 @@ pub struct Client {
     /// How the session ends with the connection: for how long it goes on, if that was changed, and what becomes of the will.
     leaves: (Option<u32>, WillFate),
     /// Messages of QoS 2 that the session is yet to know of, before they are sent; without a change, they could not be noted.
-    noting: VecDeque<(Vec<Unnoted>, Option<Keeping>)>,
+    noting: Option<(Vec<Unnoted>, Option<Keeping>)>,
     /// When the session is saved, if it has come further.
     save_at: Option<Instant>,
     /// Whether it may authenticate again.
@@ -130,7 +130,7 @@ impl Client {
             doing: VecDeque::new(),
             inbound,
             leaves: (None, WillFate::AfterDelay),
-            noting: VecDeque::new(),
+            noting: None,
             save_at: None,
             can_renew: connect.authentication.is_some(),
             silent_for,
@@ -343,15 +343,18 @@ impl Future for Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        let mut progress = self.streaming.shared.outbound.borrow().progress();
+        // Nobody may have looked yet whether they could be noted.
+        let (noting, keeping) = self.noting.take().unwrap_or_default();
+        let mut context = Context::from_waker(Waker::noop());
+        let is_refused = keeping.is_none_or(|mut keeping| {
+            matches!(Pin::new(&mut keeping).poll(&mut context), Poll::Ready(Err(_) | Ok(false)))
+        });
+        let refused = if is_refused { noting } else { Vec::new() };
+        let mut progress = self.streaming.shared.outbound.borrow_mut().last_progress(&refused);
         // What was passed over is not to be looked at again.
         if let Some(stands) = self.streaming.catch_up.hand_over() {
             progress.position = progress.position.max(stands.position);
         }
-        // Those that are being noted are on disk before this is; the others wait.
-        let refused = self.noting.iter().filter(|(_, keeping)| keeping.is_none()).flat_map(|(unnoted, _)| unnoted);
-        let refused = self.streaming.shared.outbound.borrow_mut().not_noted(refused);
-        progress.waiting.splice(0..0, refused);
         let (expiry, will) = self.leaves;
         self.streaming.keeper.end(progress, expiry, will);
     }

@@ -100,6 +100,7 @@ impl Run {
             2 | 3 => self.give(),
             4 | 5 => self.answer(number.into()),
             6 => self.note(),
+            7 if number > 13 => self.refuse(number == 14),
             7 => self.commit(),
             8 => self.read(number),
             9 => drop(self.outbound.stall()),
@@ -239,7 +240,7 @@ impl Run {
     }
 
     fn note(&mut self) {
-        if self.outbound.has_unnoted() {
+        if self.outbound.has_unnoted() && !self.disk.is_noting() {
             let (unnoted, exact) = self.outbound.take_unnoted();
             self.post(Change::Note(unnoted, exact));
         }
@@ -274,6 +275,14 @@ impl Run {
             self.outbound.set_saved();
             self.post(Change::Save(self.outbound.progress()));
         }
+    }
+
+    /// What is on its way to the disk is refused. Before that is looked at, the server is killed once all is saved; or the connection is lost.
+    fn refuse(&mut self, is_killed: bool) {
+        self.disk.lose();
+        self.save();
+        while self.disk.commit().is_some() {}
+        self.cut(is_killed, None);
     }
 
     /// The connection is lost, or the server is killed, and the client comes back.

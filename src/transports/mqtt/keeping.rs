@@ -217,15 +217,14 @@ pub fn progress(kept: &MqttProgress) -> Progress {
 
 fn kept_progress(progress: Progress) -> MqttProgress {
     let Progress { position, exact_position, exact_asked, asked, in_flight, waiting, last_id } = progress;
-    let outgoing = in_flight.into_iter().filter_map(|InFlight { id, message, state }| {
+    let outgoing = in_flight.into_iter().map(|InFlight { id, message, state }| {
         let state = match state {
             State::Sent => OutgoingState::Sent,
-            State::SentOnce => OutgoingState::SentOnce,
+            // What is being noted is noted with this.
+            State::SentOnce | State::Unnoted => OutgoingState::SentOnce,
             State::Released => OutgoingState::Released,
-            // It waits.
-            State::Unnoted => return None,
         };
-        Some(Outgoing { id, event: event(message), state })
+        Outgoing { id, event: event(message), state }
     });
     let outgoing = outgoing.collect();
     let waiting = waiting.into_iter().map(event).collect();

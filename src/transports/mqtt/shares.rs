@@ -200,6 +200,11 @@ impl Memberships {
         }
     }
 
+    /// Whether a message on its way goes to another member when the connection ends.
+    pub fn goes_on(&self, id: NonZeroU16) -> bool {
+        self.sent.get(&id).is_some_and(|sent| sent.qos == Qos::AtLeastOnce)
+    }
+
     /// Whether a message on its way is of a share.
     pub fn has_sent(&self, id: NonZeroU16) -> bool {
         self.sent.contains_key(&id)

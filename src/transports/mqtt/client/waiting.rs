@@ -74,55 +74,52 @@ impl Client {
         }
     }
 
-    /// Notes messages of QoS 2 of a session that is kept, and sends those that have been noted.
+    /// Notes messages of QoS 2 of a session that is kept, and sends those that have been noted. One note at a time: otherwise a later one
+    /// could say that all have been noted, though an earlier one was refused.
     pub(super) fn send_noted(&mut self, context: &mut Context<'_>) -> Option<End> {
         let shared = Rc::clone(&self.streaming.shared);
-        let (unnoted, exact) = shared.outbound.borrow_mut().take_unnoted();
-        if !unnoted.is_empty() {
-            match self.streaming.keeper.change(note(&unnoted, exact)) {
-                Ok(None) => {}
-                keeping => self.noting.push_back((unnoted, keeping.ok().flatten())),
+        loop {
+            if self.noting.is_none() && shared.outbound.borrow().has_unnoted() {
+                let (unnoted, exact) = shared.outbound.borrow_mut().take_unnoted();
+                let keeping = self.streaming.keeper.change(note(&unnoted, exact));
+                self.noting = Some((unnoted, keeping.ok().flatten()));
             }
-        }
-        while let Some((unnoted, keeping)) = self.noting.front_mut() {
+            let (unnoted, keeping) = self.noting.as_mut()?;
             if shared.way_out.poll_ready(context).is_pending() {
-                break;
+                return None;
             }
-            let noted = keeping.as_mut().map(|keeping| Pin::new(keeping).poll(context));
+            let noted = match keeping {
+                Some(keeping) => Pin::new(keeping).poll(context).map(Result::ok),
+                None => Poll::Ready(None),
+            };
             match noted {
-                Some(Poll::Pending) => break,
-                Some(Poll::Ready(Ok(true))) => {
-                    let (now, mut out) = (self.app.events.clock().now(), Vec::new());
-                    let mut outbound = shared.outbound.borrow_mut();
-                    let not_sent = outbound.send_noted(unnoted, now, &mut out);
-                    let has_due = outbound.has_due();
-                    drop(outbound);
-                    if !not_sent.is_empty() {
-                        self.streaming.keeper.change_later(MqttSessionChange::ForgetOutgoing(not_sent));
-                    }
-                    self.noting.pop_front();
-                    if !out.is_empty() {
-                        shared.way_out.send(&out);
-                    }
-                    // There is room for others.
-                    shared.wake();
-                    if has_due {
-                        context.waker().wake_by_ref();
-                    }
-                }
-                // The session was forgotten.
-                Some(Poll::Ready(Ok(false))) => return Some(End::Told(Reason::QuotaExceeded, None)),
-                // Nothing can be written now. Those that follow may be refused as well.
-                None | Some(Poll::Ready(Err(_))) => {
+                Poll::Pending => return None,
+                Poll::Ready(Some(true)) => {}
+                Poll::Ready(other) => {
                     *keeping = None;
-                    for (_, keeping) in self.noting.iter_mut().skip(1) {
-                        keeping.take_if(|keeping| matches!(Pin::new(keeping).poll(context), Poll::Ready(Err(_))));
-                    }
-                    return Some(End::Told(Reason::ServerBusy, None));
+                    // The session was forgotten, or nothing can be written now.
+                    let why = if other.is_some() { Reason::QuotaExceeded } else { Reason::ServerBusy };
+                    return Some(End::Told(why, None));
                 }
+            }
+            let (now, mut out) = (self.app.events.clock().now(), Vec::new());
+            let mut outbound = shared.outbound.borrow_mut();
+            let not_sent = outbound.send_noted(unnoted, now, &mut out);
+            let has_due = outbound.has_due();
+            drop(outbound);
+            if !not_sent.is_empty() {
+                self.streaming.keeper.change_later(MqttSessionChange::ForgetOutgoing(not_sent));
+            }
+            self.noting = None;
+            if !out.is_empty() {
+                shared.way_out.send(&out);
+            }
+            // There is room for others.
+            shared.wake();
+            if has_due {
+                context.waker().wake_by_ref();
             }
         }
-        None
     }
 
     /// Saves the session if that is due. Returns when it is due next, if it has come further.

@@ -53,12 +53,26 @@ impl Disk {
                 }
             }
             Change::Forget(ids) => self.noted.retain(|id, _| !ids.contains(id)),
-            Change::Save(progress) => (self.saved, self.exact) = (progress.clone(), Default::default()),
+            Change::Save(progress) => {
+                (self.saved, self.exact) = (progress.clone(), Default::default());
+                for message in progress.in_flight.iter().filter(|message| message.state != State::Sent) {
+                    let known = self.noted.get(&message.id).filter(|known| known.message == message.message);
+                    let is_released = message.state == State::Released;
+                    let state = if is_released { State::Released } else { State::SentOnce };
+                    let noted = known.copied().unwrap_or(InFlight { state, ..*message });
+                    self.noted.insert(message.id, noted);
+                }
+            }
         }
         Some(change)
     }
 
-    /// The server is killed.
+    /// Whether messages are being noted.
+    pub fn is_noting(&self) -> bool {
+        self.posted.iter().any(|change| matches!(change, Change::Note(..)))
+    }
+
+    /// The server is killed, or nothing can be written.
     pub fn lose(&mut self) {
         self.posted.clear();
     }

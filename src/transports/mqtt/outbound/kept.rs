@@ -58,9 +58,27 @@ impl Outbound {
         first.map_or(self.position, |first| first.min(self.position))
     }
 
-    /// How far the session has come.
+    /// How far the session has come. What is being noted, and may yet be refused, is noted with this as well. But what comes by shares is
+    /// not: if it is refused, it goes to other members.
     pub fn progress(&self) -> Progress {
-        let is_kept = |message: &&InFlight| message.state != State::Unnoted && !self.is_lost_with_connection(message);
+        self.progress_with(|message| message.state != State::Unnoted || !self.is_shared(message.id))
+    }
+
+    /// The same once the connection has ended, when the session could not note the last of those messages: of shares they go to other
+    /// members.
+    pub fn last_progress(&mut self, refused: &[Unnoted]) -> Progress {
+        if let Some(shares) = &mut self.shares {
+            refused.iter().for_each(|unnoted| shares.set_qos(unnoted.id, Qos::AtLeastOnce));
+        }
+        self.progress_with(|_| true)
+    }
+
+    fn progress_with(&self, is_saved: impl Fn(&InFlight) -> bool) -> Progress {
+        let waits = |id| self.unnoted.iter().any(|unnoted| unnoted.id == id);
+        let is_kept = |message: &&InFlight| {
+            let is_to_be_noted = message.state == State::Unnoted && waits(message.id);
+            !is_to_be_noted && !self.is_lost_with_connection(message) && is_saved(message)
+        };
         let in_flight = self.in_flight.iter().filter(is_kept).chain(&self.again).copied();
         let unnoted = self.unnoted.iter().filter(|unnoted| !self.is_shared(unnoted.id)).map(|unnoted| unnoted.message);
         let (asked, exact_asked) = self.asked_progress();

@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 
 use super::types::Head;
-use super::{InFlight, Message, Outbound, State, Unnoted};
+use super::{InFlight, Message, Outbound, State};
 use crate::domain::Timestamp;
 use crate::transports::mqtt::packet::Qos;
 use crate::transports::mqtt::record::Record;
@@ -66,15 +66,6 @@ impl Outbound {
     /// Whether a message goes to another member when the connection ends, or to nobody, and so is not one of the session. One of QoS 2
     /// is, once it was noted: nobody else is given it (MQTT 5.0, 4.8.2-5).
     pub(super) fn is_lost_with_connection(&self, message: &InFlight) -> bool {
-        message.state == State::Sent && self.is_shared(message.id)
-    }
-
-    /// Messages that could not be noted: those of shares go to other members, and the rest of them wait for the next connection.
-    pub fn not_noted<'a>(&mut self, refused: impl Iterator<Item = &'a Unnoted>) -> Vec<Message> {
-        let (shared, own): (Vec<_>, Vec<_>) = refused.partition(|unnoted| self.is_shared(unnoted.id));
-        if let Some(shares) = &mut self.shares {
-            shared.iter().for_each(|unnoted| shares.set_qos(unnoted.id, Qos::AtLeastOnce));
-        }
-        own.iter().map(|unnoted| unnoted.message).collect()
+        self.shares.as_ref().is_some_and(|shares| shares.goes_on(message.id))
     }
 }

@@ -1,6 +1,8 @@
 //! Guards what a client is sent: each message once, by an identifier that nothing else has, within its window, and again after it has
 //! come back.
 
+mod noted;
+
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
@@ -217,18 +219,6 @@ fn resumed(version: Version, qos: Qos, progress: Progress) -> Outbound {
     filters.put(wanted("a", qos));
     let now = progress.position;
     Outbound::resumed(Limits { keeps: true, ..limits(version, 10) }, filters, progress, now)
-}
-
-#[test]
-fn a_message_of_qos_2_that_was_not_noted_before_the_connection_ended_is_sent_when_the_session_goes_on() {
-    let mut before = Outbound::new(Limits { keeps: true, ..limits(Version::V311, 10) }, Position::START);
-    before.filters.put(wanted("a", Qos::ExactlyOnce));
-    take(&mut before, &record(1, "a", b"x", 2));
-    let mut after = resumed(Version::V311, Qos::ExactlyOnce, before.progress());
-    let due = waiting(&after);
-    assert_eq!(due.len(), 1);
-    after.send_due(&due, &record(1, "a", b"x", 2), NOW, &mut Vec::new());
-    assert_eq!(after.take_unnoted().0.len(), 1);
 }
 
 #[test]
