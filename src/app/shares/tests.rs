@@ -67,12 +67,15 @@ fn what_was_set_aside_for_one_that_may_not_see_it_any_more_is_for_nobody() {
     let mut state = State::default();
     let (renewed, a) = member(&mut state, 0, "a");
     let (_, b) = member(&mut state, 1000, "b");
+    let (full, c) = member(&mut state, 0, "c");
     assert!((1..200).any(|position| !take(&mut state, position, "a")) && !is_ready(&mut state));
     state.renew(renewed, Box::new(|topic| topic.starts_with('b')));
-    assert!(is_ready(&mut state), "nobody is to take those that the stream waits for");
+    // It takes no place of what is set aside for others.
+    assert!(is_ready(&mut state) && take(&mut state, 200, "c"));
     state.offer(renewed, 5);
-    assert!(take(&mut state, 200, "b") && take(&mut state, 201, "b"));
-    assert_eq!((given(&b), given(&a)), (vec![(200, true)], vec![(201, true)]));
+    state.offer(full, 5);
+    assert!(take(&mut state, 201, "b") && take(&mut state, 202, "b"));
+    assert_eq!((given(&b), given(&a), given(&c)), (vec![(201, true)], vec![(202, true)], vec![(200, false)]));
 }
 
 #[test]
